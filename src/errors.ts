@@ -1,0 +1,108 @@
+/**
+ * Exit codes of the program. The README's table is generated from the descriptions and locked to them by a test.
+ */
+export const ExitCode = {
+  ok: 0,
+  fatal: 1,
+  usage: 2,
+  someFailed: 3,
+  drift: 4,
+  temporary: 5,
+  safetyLimit: 7,
+  timeBudget: 10,
+  locked: 11,
+  sigint: 130,
+  sigterm: 143,
+} as const
+
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
+
+export const exitCodeMeaning: Readonly<Record<ExitCode, string>> = {
+  0: 'done; also when there was nothing to do',
+  1: 'fatal: nothing more could be done, the message says why',
+  2: 'usage: a flag, an argument or a setting is wrong; nothing was started',
+  3: 'the run finished, but some items failed; they are in the ledger (`--retry-failed`)',
+  4: 'drift found: database, bucket, disk or CDN do not agree',
+  5: 'temporary: network, service, disk or database was away; run it again',
+  7: 'a safety limit was hit, nothing was deleted',
+  10: 'the time budget (`--max-duration`) was used up; the next run goes on',
+  11: 'another run holds the lock',
+  130: 'stopped by Ctrl-C (SIGINT)',
+  143: 'stopped by SIGTERM',
+}
+
+/** What an error tells its reader. `message` is the cause, one line; `cure` is what to do about it, one line. */
+export interface ErrorDetails {
+  /** Stable, machine-readable: `config.invalid`, `store.denied`. Part of the `--json` contract. */
+  code: string
+  cure?: string
+  /** Plain data that says where: a variable, a key, a path. */
+  details?: Readonly<Record<string, unknown>>
+  cause?: unknown
+}
+
+/**
+ * Every failure the program foresees. Thrown anywhere, mapped to an exit code in `main` and nowhere else.
+ * An error that is not an `AppError` is a bug, and is reported as one.
+ */
+export class AppError extends Error {
+  readonly exitCode: ExitCode
+  readonly code: string
+  readonly cure: string | undefined
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(exitCode: ExitCode, message: string, { code, cure, details = {}, cause }: ErrorDetails) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = new.target.name
+    this.exitCode = exitCode
+    this.code = code
+    this.cure = cure
+    this.details = details
+  }
+}
+
+/** A flag, an argument or a setting is wrong; nothing was started. Exit code 2. */
+export class UsageError extends AppError {
+  constructor(message: string, details: Partial<ErrorDetails> = {}) {
+    super(ExitCode.usage, message, { code: 'usage', ...details })
+  }
+}
+
+/** Nothing more can be done, and trying again will not help. Exit code 1. */
+export class FatalError extends AppError {
+  constructor(message: string, details: ErrorDetails) {
+    super(ExitCode.fatal, message, details)
+  }
+}
+
+/** The same command may succeed later: network, service, disk space or database was away. Exit code 5. */
+export class TemporaryError extends AppError {
+  constructor(message: string, details: ErrorDetails) {
+    super(ExitCode.temporary, message, details)
+  }
+}
+
+/** Another run holds the lock or lease; the message names the holder and since when. Exit code 11. */
+export class LockedError extends AppError {
+  constructor(message: string, details: Partial<ErrorDetails> = {}) {
+    super(ExitCode.locked, message, { code: 'locked', ...details })
+  }
+}
+
+/** A safety limit was hit before anything was deleted. Exit code 7. */
+export class SafetyLimitError extends AppError {
+  constructor(message: string, details: ErrorDetails) {
+    super(ExitCode.safetyLimit, message, details)
+  }
+}
+
+/** Any thrown value as an `Error`. essentia.js, for one, throws bare numbers. */
+export function toError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
+}
+
+/** The `code` of a Node.js system error (`ENOENT`, `ECONNRESET`), or undefined. */
+export function systemErrorCode(thrown: unknown): string | undefined {
+  if (!(thrown instanceof Error) || !('code' in thrown)) return undefined
+  return typeof thrown.code === 'string' ? thrown.code : undefined
+}

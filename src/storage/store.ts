@@ -1,0 +1,273 @@
+/**
+ * The port to an object store. One bucket; keys are whole (prefix included). The S3 implementation is in `s3.ts`;
+ * every implementation passes `test/contract/store.ts`.
+ *
+ * Conventions: an item's absence is a value (`undefined`), every other refusal is a {@link StoreError} with a
+ * `kind`. Checksums are base64 as on the wire. An `AbortSignal` reaches every request.
+ */
+import { AppError, ExitCode } from '../errors.ts'
+
+/** Checksums of a whole object (`FULL_OBJECT`), base64 of the big-endian bytes, as S3 spells them. */
+export interface Checksums {
+  crc32?: string
+  crc64nvme?: string
+  sha256?: string
+}
+
+/** Headers an object is stored with. `metadata` keys are lower case without `x-amz-meta-`; values are ASCII. */
+export interface ObjectHeaders {
+  contentType: string
+  cacheControl?: string
+  contentDisposition?: string
+  metadata?: Readonly<Record<string, string>>
+  storageClass?: string
+  serverSideEncryption?: 'AES256' | 'aws:kms'
+  kmsKeyId?: string
+  tags?: Readonly<Record<string, string>>
+  acl?: string
+}
+
+export interface ObjectHead {
+  key: string
+  /** bytes */
+  size: number
+  /** without quotes */
+  etag: string
+  versionId?: string
+  contentType?: string
+  cacheControl?: string
+  contentEncoding?: string
+  metadata: Readonly<Record<string, string>>
+  /** only full-object checksums; a composite (`-N`) one is left out */
+  checksums: Checksums
+  lastModified: Date
+  storageClass?: string
+  partCount?: number
+}
+
+/** One line of a listing. */
+export interface ObjectEntry {
+  key: string
+  size: number
+  etag: string
+  lastModified: Date
+  storageClass?: string
+}
+
+export interface ObjectVersionEntry extends ObjectEntry {
+  versionId: string
+  isLatest: boolean
+  isDeleteMarker: boolean
+}
+
+/** Inclusive byte range, as in HTTP. Without `end`: to the end of the object. */
+export interface ByteRange {
+  start: number
+  end?: number
+}
+
+export interface ObjectContent {
+  head: ObjectHead
+  /** Must be consumed or destroyed: an unread body holds its socket. */
+  body: AsyncIterable<Uint8Array> & { destroy(error?: Error): void }
+}
+
+export interface PutResult {
+  etag: string
+  versionId?: string
+  /** what the server computed, never what was sent */
+  checksums: Checksums
+}
+
+export interface PutOptions {
+  headers: ObjectHeaders
+  checksums: Checksums
+  /** Fails with kind `exists` when there is an object at the key already. */
+  ifNoneMatch?: boolean
+  signal?: AbortSignal
+}
+
+export interface UploadedPart {
+  /** 1 to 10,000 */
+  partNumber: number
+  size: number
+  etag: string
+  /** base64 CRC32 of the part */
+  crc32?: string
+}
+
+export interface UploadInProgress {
+  key: string
+  uploadId: string
+  initiated: Date
+}
+
+export interface DeleteRequest {
+  key: string
+  versionId?: string
+  /** Delete only the object that was judged: kind `precondition` when the ETag is another by now. */
+  ifMatch?: string
+}
+
+/** Outcome of one delete. Deleting what is not there succeeds, as in S3. */
+export interface DeleteOutcome {
+  key: string
+  versionId?: string
+  /** set where the bucket is versioned and a delete marker was made */
+  deleteMarkerVersionId?: string
+  error?: StoreError
+}
+
+export interface ListOptions {
+  prefix?: string
+  /** exclusive: the first key returned sorts after it, bytewise in UTF-8 */
+  startAfter?: string
+  signal?: AbortSignal
+}
+
+export interface ObjectStore {
+  readonly bucket: string
+
+  /** One cheap request that shows that bucket, region and credentials work. Throws a StoreError that names what does not. */
+  checkBucket(signal?: AbortSignal): Promise<void>
+
+  head(key: string, options?: { versionId?: string; signal?: AbortSignal }): Promise<ObjectHead | undefined>
+
+  get(
+    key: string,
+    options?: { range?: ByteRange; ifMatch?: string; versionId?: string; signal?: AbortSignal },
+  ): Promise<ObjectContent | undefined>
+
+  /** One PUT of a whole body in memory. The server verifies `checksums` before it stores anything. */
+  put(key: string, body: Uint8Array, options: PutOptions): Promise<PutResult>
+
+  /** A body of unknown length (lib-storage). Never resumed, never retried as a whole. */
+  putStream(
+    key: string,
+    body: AsyncIterable<Uint8Array>,
+    options: Omit<PutOptions, 'checksums'>,
+  ): Promise<PutResult & { size: number }>
+
+  /** Server-side copy, any size; headers are kept unless given. */
+  copy(
+    fromKey: string,
+    toKey: string,
+    options?: {
+      fromVersionId?: string
+      ifMatch?: string
+      ifNoneMatch?: boolean
+      headers?: ObjectHeaders
+      signal?: AbortSignal
+    },
+  ): Promise<PutResult>
+
+  /** Pages in key order (bytewise in UTF-8). Complete, or it throws: never a shorter listing. */
+  list(options?: ListOptions): AsyncIterable<ObjectEntry[]>
+
+  /** Common prefixes directly below `prefix`, for fanning a listing out. Complete, or it throws. */
+  listPrefixes(prefix: string, signal?: AbortSignal): Promise<string[]>
+
+  listVersions(options?: Omit<ListOptions, 'startAfter'>): AsyncIterable<ObjectVersionEntry[]>
+
+  /** Any number of keys; batched (1,000 a request), or one by one where `ifMatch` asks for it. Outcomes in order. */
+  delete(requests: readonly DeleteRequest[], signal?: AbortSignal): Promise<DeleteOutcome[]>
+
+  createUpload(key: string, options: { headers: ObjectHeaders; signal?: AbortSignal }): Promise<string>
+  uploadPart(
+    key: string,
+    uploadId: string,
+    partNumber: number,
+    body: Uint8Array,
+    options: { crc32: string; signal?: AbortSignal },
+  ): Promise<UploadedPart>
+  /** Parts the server holds, in order, complete; `undefined` when there is no such upload (any more). */
+  listParts(key: string, uploadId: string, signal?: AbortSignal): Promise<UploadedPart[] | undefined>
+  completeUpload(
+    key: string,
+    uploadId: string,
+    parts: readonly UploadedPart[],
+    options: { checksums: Checksums; size: number; ifNoneMatch?: boolean; signal?: AbortSignal },
+  ): Promise<PutResult>
+  /** Aborting what is gone already succeeds. */
+  abortUpload(key: string, uploadId: string, signal?: AbortSignal): Promise<void>
+  listUploads(options?: { prefix?: string; signal?: AbortSignal }): AsyncIterable<UploadInProgress[]>
+
+  /** Whether the bucket keeps versions (`Enabled`). */
+  versioning(signal?: AbortSignal): Promise<'Enabled' | 'Suspended' | 'Off'>
+
+  /** Closes sockets. Requests in flight are aborted. */
+  close(): void
+}
+
+/**
+ * What went wrong, independent of how a store spells it.
+ *
+ * `exists`: 412 to If-None-Match · `precondition`: 412 to If-Match · `conflict`: 409, start again ·
+ * `no-upload`: the multipart upload is gone · `bad-digest`: the bytes did not arrive as sent ·
+ * `throttled`: 503 SlowDown, 429 · `unavailable`: other 5xx · `network`: reset, refused, DNS, TLS · `timeout`: stall.
+ */
+export type StoreErrorKind =
+  | 'exists'
+  | 'precondition'
+  | 'conflict'
+  | 'no-bucket'
+  | 'no-upload'
+  | 'denied'
+  | 'credentials'
+  | 'expired-token'
+  | 'clock-skew'
+  | 'wrong-region'
+  | 'bad-digest'
+  | 'throttled'
+  | 'unavailable'
+  | 'network'
+  | 'timeout'
+  | 'aborted'
+  | 'unsupported'
+  | 'invalid'
+
+const retryable: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
+  'conflict',
+  'bad-digest',
+  'throttled',
+  'unavailable',
+  'network',
+  'timeout',
+])
+
+const temporary: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([...retryable, 'expired-token'])
+
+export class StoreError extends AppError {
+  readonly kind: StoreErrorKind
+  /** HTTP status, where there was an answer */
+  readonly status: number | undefined
+  /** S3's `x-amz-request-id`, for support */
+  readonly requestId: string | undefined
+
+  constructor(
+    kind: StoreErrorKind,
+    message: string,
+    options: {
+      cure?: string
+      status?: number
+      requestId?: string
+      details?: Readonly<Record<string, unknown>>
+      cause?: unknown
+    } = {},
+  ) {
+    super(temporary.has(kind) ? ExitCode.temporary : ExitCode.fatal, message, {
+      code: `store.${kind}`,
+      cure: options.cure,
+      details: options.details,
+      cause: options.cause,
+    })
+    this.kind = kind
+    this.status = options.status
+    this.requestId = options.requestId
+  }
+
+  /** Whether the same request may succeed when it is sent again. */
+  get retryable(): boolean {
+    return retryable.has(this.kind)
+  }
+}

@@ -1,0 +1,32 @@
+import { describe, expect, test } from 'vitest'
+import { AppError, ExitCode, exitCodeMeaning, systemErrorCode, UsageError } from '../../src/errors.ts'
+import { StoreError } from '../../src/storage/store.ts'
+
+describe('errors carry their exit code', () => {
+  test('a usage error is 2', () => expect(new UsageError('x').exitCode).toBe(ExitCode.usage))
+
+  test.each([
+    ['throttled', true, 5],
+    ['network', true, 5],
+    ['expired-token', false, 5],
+    ['denied', false, 1],
+    ['no-bucket', false, 1],
+    ['exists', false, 1],
+  ] as const)('a store error of kind %s: retryable %s, exit code %i', (kind, retryable, exitCode) => {
+    const error = new StoreError(kind, 'x')
+    expect(error).toBeInstanceOf(AppError)
+    expect(error.retryable).toBe(retryable)
+    expect(error.exitCode).toBe(exitCode)
+    expect(error.code).toBe(`store.${kind}`)
+  })
+
+  test('every exit code has a meaning', () => {
+    for (const code of Object.values(ExitCode)) expect(exitCodeMeaning[code]).toMatch(/\S/)
+  })
+
+  test('system error codes are read from system errors only', () => {
+    expect(systemErrorCode(Object.assign(new Error('x'), { code: 'ENOENT' }))).toBe('ENOENT')
+    expect(systemErrorCode(Object.assign(new Error('x'), { code: 7 }))).toBeUndefined()
+    expect(systemErrorCode('ENOENT')).toBeUndefined()
+  })
+})

@@ -1,0 +1,10 @@
+import { defineConfig } from 'vitest/config'
+
+/** What `npm test` runs: needs nothing but Node and npm. */
+export default defineConfig({
+  test: {
+    include: ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/e2e/**/*.test.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+  },
+})
