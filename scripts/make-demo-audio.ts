@@ -272,7 +272,7 @@ const pieces: Piece[] = [
 ]
 
 /** Further names for a file above: the same content twice, as in real libraries. */
-const copies = [{ file: '01-first-light.mp3', as: 'Tape Orchard/First Light (copy).mp3' }]
+const copies = [{ file: '01-first-light.mp3', as: 'Unsorted/First Light.mp3' }]
 
 const SEMITONE: Record<string, number> = {
   C: 0,
