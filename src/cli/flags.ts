@@ -1,0 +1,180 @@
+/** Flags as data: one value says how a flag is written, what it takes, and how it is checked. */
+import { parseDeleteLimit } from '../core/limits.ts'
+import { parseBytes, parseDuration } from '../core/units.ts'
+import { UsageError } from '../errors.ts'
+
+export interface Flag<T> {
+  /** as commander spells it: `-c, --concurrency <n>` */
+  readonly spec: string
+  readonly description: string
+  /** Checks one argument. Throws a UsageError's worth of words: what it should be, with an example. */
+  parse?(raw: string, previous?: T): T
+  readonly defaultValue?: T
+  readonly choices?: readonly string[]
+  /** how the default reads in `--help` */
+  readonly defaultText?: string
+}
+
+export type Flags = Readonly<Record<string, Flag<unknown>>>
+
+/** The values a handler gets: one property a flag. */
+export type ValuesOf<F extends Flags> = { readonly [K in keyof F]: F[K] extends Flag<infer T> ? T : never }
+
+/** The long name of a flag: `--dry-run`. */
+export function longName(spec: string): string {
+  return /--[a-z0-9-]+/.exec(spec)?.[0] ?? spec
+}
+
+function reject(spec: string, raw: string, expected: string): never {
+  throw new UsageError(`${longName(spec)}: "${raw}" is not ${expected}`, {
+    code: 'usage.flag',
+    details: { flag: longName(spec), value: raw },
+  })
+}
+
+interface NumberLimits {
+  min?: number
+  max?: number
+}
+
+function boolean(spec: string, description: string): Flag<boolean> {
+  return { spec, description, defaultValue: false }
+}
+
+function text(spec: string, description: string): Flag<string | undefined>
+function text(spec: string, description: string, defaultValue: string): Flag<string>
+function text(spec: string, description: string, defaultValue?: string): Flag<string | undefined> {
+  return { spec, description, defaultValue }
+}
+
+function integer(spec: string, description: string, limits?: NumberLimits): Flag<number | undefined>
+function integer(spec: string, description: string, limits: NumberLimits, defaultValue: number): Flag<number>
+function integer(
+  spec: string,
+  description: string,
+  { min = 0, max = Number.MAX_SAFE_INTEGER }: NumberLimits = {},
+  defaultValue?: number,
+): Flag<number | undefined> {
+  const range =
+    max === Number.MAX_SAFE_INTEGER
+      ? `a whole number of at least ${min}`
+      : `a whole number from ${min} to ${max}`
+  return {
+    spec,
+    description,
+    defaultValue,
+    parse: raw => {
+      const value = Number(raw)
+      if (!/^\d+$/.test(raw) || value < min || value > max) reject(spec, raw, range)
+      return value
+    },
+  }
+}
+
+function bytes(spec: string, description: string, limits?: NumberLimits): Flag<number | undefined>
+function bytes(
+  spec: string,
+  description: string,
+  limits: NumberLimits,
+  defaultValue: number,
+  defaultText: string,
+): Flag<number>
+function bytes(
+  spec: string,
+  description: string,
+  { min = 0, max = Number.MAX_SAFE_INTEGER }: NumberLimits = {},
+  defaultValue?: number,
+  defaultText?: string,
+): Flag<number | undefined> {
+  return {
+    spec,
+    description,
+    defaultValue,
+    defaultText,
+    parse: raw => {
+      const value = parseBytes(raw)
+      if (value === undefined || value < min || value > max)
+        reject(spec, raw, `a size within its limits (example: 64M, 1.5G)`)
+      return value
+    },
+  }
+}
+
+function duration(spec: string, description: string): Flag<number | undefined>
+function duration(spec: string, description: string, defaultText: string): Flag<number>
+function duration(spec: string, description: string, defaultText?: string): Flag<number | undefined> {
+  return {
+    spec,
+    description,
+    defaultValue: defaultText === undefined ? undefined : parseDuration(defaultText),
+    defaultText,
+    parse: raw => parseDuration(raw) ?? reject(spec, raw, 'a duration (example: 90s, 10m, 1h30m, 7d)'),
+  }
+}
+
+function choice<const C extends string>(
+  spec: string,
+  description: string,
+  choices: readonly C[],
+  defaultValue: C,
+): Flag<C>
+function choice<const C extends string>(
+  spec: string,
+  description: string,
+  choices: readonly C[],
+): Flag<C | undefined>
+function choice<const C extends string>(
+  spec: string,
+  description: string,
+  choices: readonly C[],
+  defaultValue?: C,
+): Flag<C | undefined> {
+  return {
+    spec,
+    description,
+    choices,
+    defaultValue,
+    parse: raw => choices.find(one => one === raw) ?? reject(spec, raw, `one of ${choices.join(', ')}`),
+  }
+}
+
+/** A flag that may be given several times. */
+function list(spec: string, description: string): Flag<readonly string[]> {
+  return { spec, description, defaultValue: [], parse: (raw, previous = []) => [...previous, raw] }
+}
+
+/** Any other value: `parse` returns undefined when the text is not `expected`. */
+function custom<T>(
+  spec: string,
+  description: string,
+  expected: string,
+  parse: (raw: string) => T | undefined,
+): Flag<T | undefined> {
+  return { spec, description, parse: raw => parse(raw) ?? reject(spec, raw, expected) }
+}
+
+export const flag = { boolean, text, integer, bytes, duration, choice, list, custom }
+
+/** Flags that mean the same wherever they appear. A command takes the ones it honours, and no others. */
+export const shared = {
+  dryRun: flag.boolean('-n, --dry-run', 'show what would be done and change nothing'),
+  yes: flag.boolean('-y, --yes', 'do not ask'),
+  concurrency: flag.integer('-c, --concurrency <n>', 'transfers at a time', { min: 1, max: 1_024 }),
+  limit: flag.integer('--limit <n>', 'stop after this many items', { min: 1 }),
+  maxDuration: flag.duration('--max-duration <time>', 'start nothing new after this long (exit code 10)'),
+  bwlimit: flag.text('--bwlimit <rate>', 'bytes a second, or a timetable: 10M, "08:00,512K 19:00,off"'),
+  retryFailed: flag.boolean('--retry-failed', 'take only what failed in earlier runs'),
+  filesFrom: flag.text('--files-from <file>', 'take only what this file lists, one a line; - is stdin'),
+  force: flag.boolean('--force', 'go on where a check would stop'),
+  apply: flag.boolean('--apply', 'do it; without this it is a dry run'),
+  maxDelete: {
+    ...flag.custom(
+      '--max-delete <n|n%>',
+      'refuse when more than this would be deleted (exit code 7)',
+      'a count or a per cent (example: 50, 1%, or "1%,50" for whichever is more)',
+      parseDeleteLimit,
+    ),
+    defaultText: '1%,50',
+  },
+  minAge: flag.duration('--min-age <time>', 'leave alone what is younger', '48h'),
+} satisfies Flags

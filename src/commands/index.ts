@@ -1,0 +1,4 @@
+/** All commands, in the order in which `--help` shows them: the order of the journey. */
+import type { Command } from '../cli/command.ts'
+
+export const commands: readonly Command[] = []

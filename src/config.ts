@@ -1,0 +1,367 @@
+/**
+ * Where every setting comes from: flags, then the environment, then `.env`. The only reader of `process.env` is
+ * `main`, which hands it in; the result is frozen and says of each value where it came from.
+ */
+import { readFileSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { parse as parseDotenv } from 'dotenv'
+import { parseBytes } from './core/units.ts'
+import { systemErrorCode, UsageError } from './errors.ts'
+
+export interface Config {
+  readonly database: {
+    /** `postgresql://…` or `pglite:/absolute/dir` */
+    readonly url: string
+    /** not configured: the embedded database is used, and that is said aloud */
+    readonly isDefault: boolean
+  }
+  readonly s3: {
+    /** undefined until {@link requireBucket} has been asked */
+    readonly bucket: string | undefined
+    readonly region: string | undefined
+    readonly endpoint: string | undefined
+    /** ends in `/` unless empty */
+    readonly keyPrefix: string
+    /** undefined: the SDK's credentials chain (profiles, SSO, roles) */
+    readonly credentials:
+      | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string }
+      | undefined
+  }
+  readonly cdn:
+    | {
+        /** host name (and port, for a stand-in), without scheme */
+        readonly domain: string
+        /** `https`, unless the domain was written with `http://` (a stand-in on this machine) */
+        readonly scheme: 'https' | 'http'
+        readonly distributionId: string | undefined
+        readonly signer: { readonly keyPairId: string; readonly privateKeyPath: string } | undefined
+      }
+    | undefined
+  /** absolute */
+  readonly audioRoot: string
+  /** bytes; what `cleanup` keeps the audio folder under */
+  readonly maxAudioCacheBytes: number | undefined
+  /** argv template with `{query}` and the like; run without a shell */
+  readonly fetchCommand: readonly string[] | undefined
+  /** the `.env` that was read, or would have been */
+  readonly envFile: { readonly path: string; readonly found: boolean }
+}
+
+/** A setting: its variable, the flag that wins over it, and how it is told to people. Drives `.env.example` checks and `init`. */
+export interface Setting {
+  readonly variable: string
+  readonly flag?: string
+  readonly description: string
+  readonly example: string
+  readonly secret?: boolean
+}
+
+export const settings = [
+  {
+    variable: 'DATABASE_URL',
+    flag: '--database-url <url>',
+    description: 'PostgreSQL, or pglite:DIR for the embedded database',
+    example: 'postgresql://autodj:secret@localhost:5432/autodj',
+    secret: true,
+  },
+  {
+    variable: 'AWS_ACCESS_KEY_ID',
+    description: 'access key; unset: the credentials chain',
+    example: 'AKIAIOSFODNN7EXAMPLE',
+  },
+  {
+    variable: 'AWS_SECRET_ACCESS_KEY',
+    description: 'its secret',
+    example: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
+    secret: true,
+  },
+  {
+    variable: 'AWS_SESSION_TOKEN',
+    description: 'for temporary credentials',
+    example: 'FwoGZXIvYXdzE…',
+    secret: true,
+  },
+  {
+    variable: 'AWS_REGION',
+    flag: '--region <name>',
+    description: 'region of the bucket',
+    example: 'eu-central-1',
+  },
+  { variable: 'S3_BUCKET_NAME', flag: '--bucket <name>', description: 'bucket', example: 'my-autodj-audio' },
+  {
+    variable: 'S3_ENDPOINT',
+    flag: '--endpoint <url>',
+    description: 'an S3-compatible store (path style)',
+    example: 'https://minio.example.net:9000',
+  },
+  {
+    variable: 'S3_KEY_PREFIX',
+    flag: '--prefix <prefix>',
+    description: 'first part of every key',
+    example: 'audio/',
+  },
+  {
+    variable: 'CLOUDFRONT_DOMAIN',
+    flag: '--cdn-domain <domain>',
+    description: 'CloudFront domain or alias; unset: CDN steps are skipped',
+    example: 'd111111abcdef8.cloudfront.net',
+  },
+  {
+    variable: 'CLOUDFRONT_DISTRIBUTION_ID',
+    description: 'for settings and metrics',
+    example: 'EDFDVBD6EXAMPLE',
+  },
+  {
+    variable: 'CLOUDFRONT_KEY_PAIR_ID',
+    description: 'public key id for signed URLs',
+    example: 'K2JCJMDEHXQW5F',
+  },
+  {
+    variable: 'CLOUDFRONT_PRIVATE_KEY_PATH',
+    description: 'private key (PEM) for signed URLs',
+    example: './cloudfront-private-key.pem',
+  },
+  {
+    variable: 'AUDIO_STORAGE_PATH',
+    flag: '--audio-root <dir>',
+    description: 'local audio folder',
+    example: './audio',
+  },
+  {
+    variable: 'MAX_AUDIO_CACHE_GB',
+    description: 'what cleanup keeps the audio folder under',
+    example: '50',
+  },
+  {
+    variable: 'FETCH_COMMAND',
+    description: 'downloader, run without a shell; {query} {artist} {title} {output} are filled in',
+    example: 'my-downloader --output {output} {query}',
+  },
+] as const satisfies readonly Setting[]
+
+export type Variable = (typeof settings)[number]['variable']
+
+/** Values of the flags that win over the environment, by variable. */
+export type Overrides = Partial<Record<Variable, string>>
+
+export interface ConfigSources {
+  /** the process environment */
+  env: Readonly<Record<string, string | undefined>>
+  /** what relative paths are relative to */
+  cwd: string
+  /** `--env-file`; must exist when given */
+  envFile?: string
+  overrides?: Overrides
+}
+
+/**
+ * Reads and validates all settings at once.
+ * @throws UsageError naming every variable that is wrong, what is wrong with it, and an example
+ */
+export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources): Config {
+  const file = readEnvFile(path.resolve(cwd, envFile ?? '.env'), envFile !== undefined)
+  const problems: string[] = []
+
+  function read(variable: Variable): string | undefined {
+    const value = overrides[variable] ?? env[variable] ?? file.values[variable]
+    return value === undefined || value.trim() === '' ? undefined : value.trim()
+  }
+
+  function reject(variable: Variable, problem: string): undefined {
+    const setting: Setting | undefined = settings.find(one => one.variable === variable)
+    const where = overrides[variable] !== undefined ? (setting?.flag?.split(' ')[0] ?? variable) : variable
+    problems.push(`${where} ${problem} (example: ${setting?.example})`)
+  }
+
+  const config: Config = {
+    database: readDatabase(),
+    s3: {
+      bucket: readBucket(),
+      region: readRegion(),
+      endpoint: readEndpoint(),
+      keyPrefix: readKeyPrefix(),
+      credentials: readCredentials(),
+    },
+    cdn: readCdn(),
+    audioRoot: path.resolve(cwd, read('AUDIO_STORAGE_PATH') ?? './audio'),
+    maxAudioCacheBytes: readCacheSize(),
+    fetchCommand: readFetchCommand(),
+    envFile: { path: file.path, found: file.found },
+  }
+  if (problems.length > 0) {
+    throw new UsageError(problems.join('; '), {
+      code: 'config.invalid',
+      cure: file.found
+        ? `Correct it in ${file.path}, in the environment or by flag.`
+        : 'Run `autodj init` to write a .env.',
+      details: { problems },
+    })
+  }
+  return deepFreeze(config)
+
+  function readDatabase(): Config['database'] {
+    const value = read('DATABASE_URL')
+    if (value === undefined) return { url: `pglite:${path.resolve(cwd, '.autodj/db')}`, isDefault: true }
+    if (value.startsWith('pglite:')) {
+      const dir = value.slice('pglite:'.length)
+      if (dir === '') reject('DATABASE_URL', 'names no folder after pglite:')
+      return { url: dir === 'memory:' ? value : `pglite:${path.resolve(cwd, dir)}`, isDefault: false }
+    }
+    if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value)) {
+      reject('DATABASE_URL', 'is neither a postgresql:// URL nor pglite:DIR')
+    }
+    return { url: value, isDefault: false }
+  }
+
+  function readBucket(): string | undefined {
+    const value = read('S3_BUCKET_NAME')
+    if (value === undefined || /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(value)) return value
+    if (value.startsWith('s3://'))
+      return reject('S3_BUCKET_NAME', 'takes the bare name of the bucket, without s3://')
+    return reject('S3_BUCKET_NAME', `"${value}" is not a bucket name: 3 to 63 of a-z, 0-9, - and .`)
+  }
+
+  function readRegion(): string | undefined {
+    const value = read('AWS_REGION') ?? env['AWS_DEFAULT_REGION'] ?? file.values['AWS_DEFAULT_REGION']
+    if (value === undefined || /^[a-z0-9-]{2,40}$/.test(value)) return value
+    return reject('AWS_REGION', `"${value}" is not a region`)
+  }
+
+  function readEndpoint(): string | undefined {
+    const value = read('S3_ENDPOINT')
+    if (value === undefined) return undefined
+    const url = URL.canParse(value) ? new URL(value) : undefined
+    if (!url || !/^https?:$/.test(url.protocol))
+      return reject('S3_ENDPOINT', `"${value}" is not an http(s) URL`)
+    if (url.username || url.password) return reject('S3_ENDPOINT', 'must not hold credentials')
+    if (url.pathname !== '/' || url.search) return reject('S3_ENDPOINT', 'takes scheme, host and port only')
+    return url.origin
+  }
+
+  function readKeyPrefix(): string {
+    const given = overrides.S3_KEY_PREFIX ?? env['S3_KEY_PREFIX'] ?? file.values['S3_KEY_PREFIX']
+    const value = given?.trim() ?? 'audio/'
+    if (value.startsWith('/')) reject('S3_KEY_PREFIX', 'must not start with /')
+    if (/[\u0000-\u001f\u007f\\]/.test(value) || value.split('/').some(part => part === '..' || part === '.'))
+      reject('S3_KEY_PREFIX', 'must not hold control characters, backslashes, . or ..')
+    if (Buffer.byteLength(value) > 512) reject('S3_KEY_PREFIX', 'is longer than 512 bytes')
+    return value === '' || value.endsWith('/') ? value : `${value}/`
+  }
+
+  function readCredentials(): Config['s3']['credentials'] {
+    const accessKeyId = read('AWS_ACCESS_KEY_ID')
+    const secretAccessKey = read('AWS_SECRET_ACCESS_KEY')
+    const sessionToken = read('AWS_SESSION_TOKEN')
+    if (accessKeyId === undefined && secretAccessKey === undefined) return undefined
+    if (accessKeyId === undefined)
+      return reject('AWS_ACCESS_KEY_ID', 'is missing, AWS_SECRET_ACCESS_KEY is set')
+    if (secretAccessKey === undefined)
+      return reject('AWS_SECRET_ACCESS_KEY', 'is missing, AWS_ACCESS_KEY_ID is set')
+    return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) }
+  }
+
+  function readCdn(): Config['cdn'] {
+    const value = read('CLOUDFRONT_DOMAIN')
+    const keyPairId = read('CLOUDFRONT_KEY_PAIR_ID')
+    const privateKeyPath = read('CLOUDFRONT_PRIVATE_KEY_PATH')
+    if (keyPairId !== undefined && privateKeyPath === undefined)
+      reject('CLOUDFRONT_PRIVATE_KEY_PATH', 'is missing, CLOUDFRONT_KEY_PAIR_ID is set')
+    if (keyPairId === undefined && privateKeyPath !== undefined)
+      reject('CLOUDFRONT_KEY_PAIR_ID', 'is missing, CLOUDFRONT_PRIVATE_KEY_PATH is set')
+    if (value === undefined) return undefined
+    const url = URL.canParse(value.includes('://') ? value : `https://${value}`)
+      ? new URL(value.includes('://') ? value : `https://${value}`)
+      : undefined
+    if (!url || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.search || url.username)
+      return reject('CLOUDFRONT_DOMAIN', `"${value}" is not a bare domain`)
+    return {
+      domain: url.host,
+      scheme: url.protocol === 'http:' ? 'http' : 'https',
+      distributionId: read('CLOUDFRONT_DISTRIBUTION_ID'),
+      signer:
+        keyPairId !== undefined && privateKeyPath !== undefined
+          ? { keyPairId, privateKeyPath: path.resolve(cwd, privateKeyPath) }
+          : undefined,
+    }
+  }
+
+  function readCacheSize(): number | undefined {
+    const value = read('MAX_AUDIO_CACHE_GB')
+    if (value === undefined) return undefined
+    const bytes = /^\d+(\.\d+)?$/.test(value) ? parseBytes(`${value}G`) : undefined
+    return bytes ?? reject('MAX_AUDIO_CACHE_GB', `"${value}" is not a number of gigabytes`)
+  }
+
+  function readFetchCommand(): readonly string[] | undefined {
+    const value = read('FETCH_COMMAND')
+    if (value === undefined) return undefined
+    const argv = splitCommand(value)
+    if (!argv || argv.length === 0) return reject('FETCH_COMMAND', 'has a quote that is not closed')
+    if (!argv.some(word => word.includes('{output}')))
+      return reject('FETCH_COMMAND', 'does not say {output}, the file to write')
+    return argv
+  }
+}
+
+/** The bucket, or what to do about it. @throws UsageError */
+export function requireBucket(config: Config): string {
+  if (config.s3.bucket !== undefined) return config.s3.bucket
+  throw new UsageError('S3_BUCKET_NAME is not set: which bucket? (example: my-autodj-audio)', {
+    code: 'config.missing',
+    cure: 'Set it in .env or by --bucket, or run `autodj init`.',
+  })
+}
+
+/** Splits a command line into words as a shell would, quotes and backslashes included, and nothing else of a shell. */
+export function splitCommand(line: string): string[] | undefined {
+  const words: string[] = []
+  let word: string | undefined
+  let quote: string | undefined
+  for (let index = 0; index < line.length; index++) {
+    const character = line[index] as string
+    if (quote !== undefined) {
+      if (character === quote) quote = undefined
+      else if (character === '\\' && quote === '"' && index + 1 < line.length)
+        word = (word ?? '') + line[++index]
+      else word = (word ?? '') + character
+    } else if (character === '"' || character === "'") {
+      quote = character
+      word ??= ''
+    } else if (character === '\\' && index + 1 < line.length) {
+      word = (word ?? '') + line[++index]
+    } else if (/\s/.test(character)) {
+      if (word !== undefined) words.push(word)
+      word = undefined
+    } else {
+      word = (word ?? '') + character
+    }
+  }
+  if (quote !== undefined) return undefined
+  if (word !== undefined) words.push(word)
+  return words
+}
+
+function readEnvFile(
+  file: string,
+  required: boolean,
+): { path: string; found: boolean; values: Record<string, string> } {
+  try {
+    if (!statSync(file).isFile()) throw new UsageError(`${file} is not a file`, { code: 'config.env-file' })
+    return { path: file, found: true, values: parseDotenv(readFileSync(file)) }
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT' && !required) return { path: file, found: false, values: {} }
+    if (error instanceof UsageError) throw error
+    throw new UsageError(`cannot read ${file}: ${systemErrorCode(error) ?? error}`, {
+      code: 'config.env-file',
+      cure: 'Give the path of a readable file to --env-file.',
+    })
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const inner of Object.values(value)) deepFreeze(inner)
+    Object.freeze(value)
+  }
+  return value
+}

@@ -1,0 +1,97 @@
+/**
+ * What a command works with: settings, reporter, signals, and the resources it asks for. Whoever opens a resource
+ * registers its release; all are released last-in-first-out when the command ends, however it ends.
+ */
+import type { Config } from './config.ts'
+import { ExitCode } from './errors.ts'
+import type { Reporter } from './report/reporter.ts'
+import type { Output } from './report/text.ts'
+
+/** Why a run stops taking new work: a signal, or its time budget. */
+export type StopReason = 'sigint' | 'sigterm' | 'time-budget'
+
+export interface Context {
+  readonly config: Config
+  readonly report: Reporter
+  /** what the command was called with, for the ledger; secrets left out */
+  readonly invocation: { readonly command: string; readonly args: readonly string[] }
+  /** a person is there to answer */
+  readonly interactive: boolean
+  /** aborted by the first signal or the end of the time budget: take no new work, finish what is in flight */
+  readonly stopping: AbortSignal
+  /** aborted by the second signal: abandon what is in flight, leave nothing half done */
+  readonly signal: AbortSignal
+  /** the clock, injectable in tests */
+  readonly now: () => Date
+  readonly stdout: Output
+  readonly cwd: string
+  /** starts the time budget, milliseconds */
+  limitDuration(milliseconds: number | undefined): void
+  /** registers the release of something the caller opened */
+  onRelease(release: () => unknown): void
+  /** the exit code of a run that was told to stop, or undefined */
+  stopExitCode(): ExitCode | undefined
+}
+
+export interface ContextOptions {
+  config: Config
+  report: Reporter
+  invocation: Context['invocation']
+  interactive: boolean
+  stopping: AbortController
+  forcing: AbortController
+  now: () => Date
+  stdout: Output
+  cwd: string
+}
+
+const stopExitCodes: Readonly<Record<StopReason, ExitCode>> = {
+  sigint: ExitCode.sigint,
+  sigterm: ExitCode.sigterm,
+  'time-budget': ExitCode.timeBudget,
+}
+
+/** @returns the context, and `release`, to be called exactly once at the end */
+export function openContext(options: ContextOptions): { context: Context; release: () => Promise<void> } {
+  const { config, report, stopping, forcing } = options
+  const releases: (() => unknown)[] = []
+  const onRelease = (release: () => unknown) => void releases.push(release)
+
+  const context: Context = {
+    config,
+    report,
+    invocation: options.invocation,
+    interactive: options.interactive,
+    stopping: stopping.signal,
+    signal: forcing.signal,
+    now: options.now,
+    stdout: options.stdout,
+    cwd: options.cwd,
+    onRelease,
+
+    limitDuration(milliseconds) {
+      if (milliseconds === undefined) return
+      const timer = setTimeout(() => stopping.abort('time-budget' satisfies StopReason), milliseconds)
+      timer.unref()
+      onRelease(() => clearTimeout(timer))
+    },
+
+    stopExitCode() {
+      if (!stopping.signal.aborted) return undefined
+      return stopExitCodes[stopping.signal.reason as StopReason] ?? ExitCode.sigterm
+    },
+  }
+
+  async function release(): Promise<void> {
+    for (const one of releases.reverse()) {
+      try {
+        await one()
+      } catch (error) {
+        report.detail(`while closing: ${error}`)
+      }
+    }
+    report.close()
+  }
+
+  return { context, release }
+}

@@ -1,0 +1,98 @@
+/** Sizes, durations, rates and counts as operators write and read them. */
+
+const byteUnits: Readonly<Record<string, number>> = {
+  b: 1,
+  k: 1024,
+  m: 1024 ** 2,
+  g: 1024 ** 3,
+  t: 1024 ** 4,
+  p: 1024 ** 5,
+}
+
+/**
+ * `512`, `64K`, `256MiB`, `1.5 GB` → bytes. All units are powers of 1,024, as in rclone and restic.
+ * @returns undefined when it is not a size
+ */
+export function parseBytes(text: string): number | undefined {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?\s*$/i.exec(text)
+  if (!match) return undefined
+  const bytes = Number(match[1]) * (byteUnits[(match[2] || 'b').toLowerCase()] ?? 1)
+  return Number.isFinite(bytes) ? Math.round(bytes) : undefined
+}
+
+const durationUnits: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+}
+
+/**
+ * `90s`, `10m`, `1h30m`, `48h`, `30d` → milliseconds. A bare number is seconds.
+ * @returns undefined when it is not a duration
+ */
+export function parseDuration(text: string): number | undefined {
+  const trimmed = text.trim()
+  if (/^\d+(\.\d+)?$/.test(trimmed)) return Math.round(Number(trimmed) * 1_000)
+  if (!/^(\d+(\.\d+)?(ms|[smhdw]))+$/.test(trimmed)) return undefined
+  let total = 0
+  for (const [, amount, unit] of trimmed.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])/g)) {
+    total += Number(amount) * (durationUnits[unit ?? ''] ?? 0)
+  }
+  return Math.round(total)
+}
+
+/** 1536 → `1.5 KiB` */
+export function formatBytes(bytes: number): string {
+  if (Math.abs(bytes) < 1024) return `${Math.round(bytes)} B`
+  let value = bytes
+  for (const unit of ['KiB', 'MiB', 'GiB', 'TiB']) {
+    value /= 1024
+    if (Math.abs(value) < 1023.95) return `${value.toFixed(Math.abs(value) < 99.95 ? 1 : 0)} ${unit}`
+  }
+  return `${(value / 1024).toFixed(1)} PiB`
+}
+
+/** Milliseconds → `0.4s`, `12s`, `3m 5s`, `2h 0m`, `3d 4h` */
+export function formatDuration(milliseconds: number): string {
+  if (milliseconds < 9_950) return `${(Math.max(0, milliseconds) / 1_000).toFixed(1)}s`
+  const seconds = Math.round(milliseconds / 1_000)
+  if (seconds < 60) return `${seconds}s`
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)}m ${seconds % 60}s`
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)}h ${Math.floor((seconds % 3_600) / 60)}m`
+  return `${Math.floor(seconds / 86_400)}d ${Math.floor((seconds % 86_400) / 3_600)}h`
+}
+
+/** 1234567 → `1,234,567` */
+export function formatCount(count: number): string {
+  return Math.round(count).toLocaleString('en-US')
+}
+
+/** `1 file`, `3 files`, `1,204 entries` */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`
+}
+
+/** A part of a whole, as one number from 0 to 100 with no false "100" before the end. */
+export function percent(part: number, whole: number): number {
+  if (whole <= 0) return 100
+  return part >= whole ? 100 : Math.min(99, Math.floor((part / whole) * 100))
+}
+
+/**
+ * Text that cannot disturb a terminal or a log line: control characters, line separators and bidirectional
+ * overrides become `\n`, `\x1b`, `\u202e`.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, character => {
+    if (character === '\n') return '\\n'
+    if (character === '\r') return '\\r'
+    if (character === '\t') return '\\t'
+    const code = character.charCodeAt(0)
+    return code < 256
+      ? `\\x${code.toString(16).padStart(2, '0')}`
+      : `\\u${code.toString(16).padStart(4, '0')}`
+  })
+}

@@ -1,0 +1,269 @@
+/** The command line: builds the commander tree from the commands, and runs one of them in a context. */
+import { Argument, Command as Commander, CommanderError, Option } from 'commander'
+import type { Command } from './cli/command.ts'
+import { type Flag, flag, longName } from './cli/flags.ts'
+import { loadConfig, type Overrides, type Setting, settings } from './config.ts'
+import { openContext, type StopReason } from './context.ts'
+import { AppError, ExitCode, toError, UsageError } from './errors.ts'
+import type { Reporter } from './report/reporter.ts'
+import type { Output } from './report/text.ts'
+
+/** What surrounds a run; tests bring their own. */
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+  readonly stdout: Output
+  readonly stderr: Output
+  readonly stdinIsTTY: boolean
+  readonly version: string
+  readonly now: () => Date
+  /** Calls back on SIGINT and SIGTERM; returns how to stop listening. */
+  onSignal(listener: (signal: 'SIGINT' | 'SIGTERM') => void): () => void
+}
+
+/** Flags that every command takes. */
+const outputFlags = {
+  json: flag.boolean('--json', 'JSON lines instead of text'),
+  quiet: flag.boolean('-q, --quiet', 'only warnings, errors and the summary'),
+  verbose: flag.boolean('-v, --verbose', 'every item, and stack traces of errors'),
+}
+
+const groupSummaries: Readonly<Record<string, string>> = {
+  bucket: 'bucket and distribution settings against good practice',
+}
+
+/**
+ * Runs one command line. Never throws and never exits the process.
+ * @returns the exit code
+ */
+export async function runProgram(
+  argv: readonly string[],
+  commands: readonly Command[],
+  surroundings: Surroundings,
+): Promise<ExitCode> {
+  let exitCode: ExitCode = ExitCode.ok
+  const program = new Commander('autodj')
+    .description('Moves an Auto-DJ library to S3 behind CloudFront, proves it, and keeps it right.')
+    .version(surroundings.version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'help for a command')
+    .helpCommand(false)
+    .showSuggestionAfterError()
+    .configureOutput({
+      writeOut: text => void surroundings.stdout.write(text),
+      writeErr: text => void surroundings.stderr.write(text),
+      getOutHelpWidth: () => surroundings.stdout.columns ?? 100,
+    })
+    .exitOverride()
+    .addHelpText('after', '\nNew here? `autodj demo` shows the whole journey without an account or a server.')
+
+  for (const command of commands) {
+    addCommand(program, command, async (flags, args) => {
+      exitCode = await runCommand(command, flags, args, surroundings)
+    })
+  }
+  if (argv.length === 0) {
+    surroundings.stderr.write(program.helpInformation())
+    return ExitCode.usage
+  }
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? ExitCode.ok : ExitCode.usage
+    if (thrown instanceof UsageError) {
+      const report = await createReporter(argv.includes('--json'), false, false, surroundings)
+      report.exitError(thrown, thrown.exitCode)
+      return thrown.exitCode
+    }
+    throw thrown
+  }
+  return exitCode
+}
+
+function addCommand(
+  program: Commander,
+  command: Command,
+  action: (flags: Record<string, unknown>, args: string[]) => Promise<void>,
+): void {
+  const words = command.name.split(' ')
+  const name = words.pop() as string
+  let parent = program
+  for (const word of words) {
+    parent =
+      parent.commands.find(one => one.name() === word) ??
+      parent
+        .command(word)
+        .description(groupSummaries[word] ?? '')
+        .helpCommand(false)
+  }
+  const commander = parent.command(name).summary(command.summary).description(describe(command))
+  for (const { spec, description, choices, defaultValue } of command.args) {
+    const argument = new Argument(spec, description)
+    if (choices) argument.choices([...choices])
+    if (defaultValue !== undefined) argument.default(defaultValue)
+    commander.addArgument(argument)
+  }
+  for (const one of Object.values(command.flags)) commander.addOption(toOption(one))
+  for (const one of Object.values(outputFlags)) commander.addOption(toOption(one).helpGroup('Output:'))
+  const settingOptions = settings.filter((one: Setting) => one.flag !== undefined)
+  for (const one of settingOptions as readonly Setting[]) {
+    commander.addOption(
+      new Option(one.flag as string, `${one.description} (${one.variable})`).helpGroup('Settings:'),
+    )
+  }
+  commander.addOption(
+    new Option('--env-file <file>', 'read settings from here (./.env)').helpGroup('Settings:'),
+  )
+  if (command.examples) {
+    const lines = command.examples.map(([line, does]) => `  $ ${line}\n      ${does}`)
+    commander.addHelpText('after', `\nExamples:\n${lines.join('\n')}`)
+  }
+  commander.action(async (...received: unknown[]) => {
+    const args = received
+      .slice(0, command.args.length)
+      .flatMap(one => (one === undefined ? [] : (one as string | string[])))
+    await action(commander.opts(), args)
+  })
+}
+
+function describe({ summary, description }: Command): string {
+  const sentence = `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`
+  return description ? `${sentence}\n\n${description}` : sentence
+}
+
+function toOption({ spec, description, choices, defaultValue, defaultText, parse }: Flag<unknown>): Option {
+  const option = new Option(spec, description)
+  if (choices) option.choices([...choices])
+  if (parse && !choices) option.argParser(parse as (raw: string, previous: unknown) => unknown)
+  const isPlain =
+    defaultValue === false ||
+    defaultValue === undefined ||
+    (Array.isArray(defaultValue) && defaultValue.length === 0)
+  if (isPlain) {
+    if (defaultText !== undefined) option.description = `${description} (default: ${defaultText})`
+    if (defaultValue !== undefined) option.default(defaultValue, 'none')
+    if (defaultValue === false || Array.isArray(defaultValue)) option.defaultValueDescription = undefined
+  } else option.default(defaultValue, defaultText)
+  return option
+}
+
+async function runCommand(
+  command: Command,
+  options: Record<string, unknown>,
+  args: readonly string[],
+  surroundings: Surroundings,
+): Promise<ExitCode> {
+  const flags = Object.fromEntries(
+    Object.entries(command.flags).map(([key, one]) => [
+      key,
+      options[optionKey(one.spec)] ?? one.defaultValue,
+    ]),
+  )
+  const quiet = options['quiet'] === true
+  const verbose = options['verbose'] === true
+  const report = await createReporter(options['json'] === true, quiet, verbose, surroundings)
+  const stopping = new AbortController()
+  const forcing = new AbortController()
+  const stopListening = surroundings.onSignal(signal => {
+    if (stopping.signal.aborted && stopping.signal.reason !== 'time-budget') {
+      report.warn('stopping at once')
+      forcing.abort(new AppError(ExitCode.sigint, 'stopped by a second signal', { code: 'stopped' }))
+    } else {
+      report.warn(`${signal}: finishing what is in flight; once more to stop at once`)
+      stopping.abort((signal === 'SIGINT' ? 'sigint' : 'sigterm') satisfies StopReason)
+    }
+  })
+  let release: (() => Promise<void>) | undefined
+  let stopCode: () => ExitCode | undefined = () => undefined
+  try {
+    const config = loadConfig({
+      env: surroundings.env,
+      cwd: surroundings.cwd,
+      envFile: options['envFile'] as string | undefined,
+      overrides: readOverrides(options),
+    })
+    const opened = openContext({
+      config,
+      report,
+      invocation: { command: command.name, args: describeInvocation(command, options, args) },
+      interactive: surroundings.stdinIsTTY && surroundings.stderr.isTTY === true && options['json'] !== true,
+      stopping,
+      forcing,
+      now: surroundings.now,
+      stdout: surroundings.stdout,
+      cwd: surroundings.cwd,
+    })
+    release = opened.release
+    stopCode = opened.context.stopExitCode
+    return await command.run(opened.context, flags, args)
+  } catch (thrown) {
+    const stopped = forcing.signal.aborted ? stopCode() : undefined
+    if (stopped !== undefined) return stopped
+    const error = toError(thrown)
+    const exitCode = error instanceof AppError ? error.exitCode : ExitCode.fatal
+    report.exitError(error instanceof AppError ? error : bug(error), exitCode)
+    return exitCode
+  } finally {
+    await release?.()
+    report.close()
+    stopListening()
+  }
+}
+
+function bug(error: Error): AppError {
+  return new AppError(ExitCode.fatal, `unexpected: ${error.message || error.name}`, {
+    code: 'bug',
+    cure: 'This is a bug in autodj. Run again with --verbose and report what it prints.',
+    cause: error,
+  })
+}
+
+function optionKey(spec: string): string {
+  return longName(spec)
+    .replace(/^--(no-)?/, '')
+    .replace(/-([a-z0-9])/g, (_all, letter: string) => letter.toUpperCase())
+}
+
+function readOverrides(options: Record<string, unknown>): Overrides {
+  const overrides: Overrides = {}
+  for (const setting of settings as readonly Setting[]) {
+    const value = setting.flag === undefined ? undefined : options[optionKey(setting.flag)]
+    if (typeof value === 'string') overrides[setting.variable as keyof Overrides] = value
+  }
+  return overrides
+}
+
+/** The invocation as the ledger keeps it: flags that differ from their defaults, no settings (they may hold secrets). */
+function describeInvocation(
+  command: Command,
+  options: Record<string, unknown>,
+  args: readonly string[],
+): string[] {
+  const words = [...args]
+  for (const { spec, defaultValue } of Object.values(command.flags)) {
+    const value = options[optionKey(spec)]
+    if (value === undefined || value === defaultValue || (Array.isArray(value) && value.length === 0))
+      continue
+    words.push(
+      value === true
+        ? longName(spec)
+        : `${longName(spec)}=${typeof value === 'object' ? JSON.stringify(value) : value}`,
+    )
+  }
+  return words
+}
+
+async function createReporter(
+  json: boolean,
+  quiet: boolean,
+  verbose: boolean,
+  { stdout, stderr, env, now }: Surroundings,
+): Promise<Reporter> {
+  const options = { stdout, stderr, quiet, verbose, now: () => now().getTime() }
+  if (json) {
+    const { JsonReporter } = await import('./report/json.ts')
+    return new JsonReporter(options)
+  }
+  const { TextReporter } = await import('./report/text.ts')
+  const color = !env['NO_COLOR'] && env['TERM'] !== 'dumb' && (stderr.isTTY === true || !!env['FORCE_COLOR'])
+  return new TextReporter({ ...options, color })
+}

@@ -1,0 +1,113 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { parse } from 'dotenv'
+import { describe, expect, test } from 'vitest'
+import { loadConfig, requireBucket, settings, splitCommand } from '../../src/config.ts'
+import { UsageError } from '../../src/errors.ts'
+
+const cwd = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+
+function load(env: Record<string, string> = {}, overrides = {}) {
+  return loadConfig({ env, cwd, overrides })
+}
+
+test('nothing set: the embedded database, ./audio, the credentials chain, no CDN', () => {
+  expect(load()).toEqual({
+    database: { url: `pglite:${cwd}/.autodj/db`, isDefault: true },
+    s3: {
+      bucket: undefined,
+      region: undefined,
+      endpoint: undefined,
+      keyPrefix: 'audio/',
+      credentials: undefined,
+    },
+    cdn: undefined,
+    audioRoot: path.join(cwd, 'audio'),
+    maxAudioCacheBytes: undefined,
+    fetchCommand: undefined,
+    envFile: { path: path.join(cwd, '.env'), found: false },
+  })
+})
+
+test('flags win over the environment, the environment over .env', () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+  writeFileSync(
+    path.join(dir, '.env'),
+    'S3_BUCKET_NAME=from-file\nAWS_REGION=eu-west-1\nS3_KEY_PREFIX=file\n',
+  )
+  const config = loadConfig({
+    env: { S3_BUCKET_NAME: 'from-env', S3_KEY_PREFIX: 'env/' },
+    cwd: dir,
+    overrides: { S3_KEY_PREFIX: 'flag' },
+  })
+  expect(config.s3).toMatchObject({ bucket: 'from-env', region: 'eu-west-1', keyPrefix: 'flag/' })
+  expect(config.envFile.found).toBe(true)
+})
+
+test('the configuration is frozen to the bottom', () => {
+  const config = load({ CLOUDFRONT_DOMAIN: 'd1.cloudfront.net' })
+  expect(Object.isFrozen(config.cdn)).toBe(true)
+})
+
+describe('a wrong setting is named, with what is wrong and an example', () => {
+  test.each([
+    [{ DATABASE_URL: 'mysql://x' }, 'DATABASE_URL is neither a postgresql:// URL nor pglite:DIR'],
+    [{ DATABASE_URL: 'pglite:' }, 'DATABASE_URL names no folder'],
+    [{ S3_BUCKET_NAME: 's3://bucket' }, 'without s3://'],
+    [{ S3_BUCKET_NAME: 'No' }, '"No" is not a bucket name'],
+    [{ S3_ENDPOINT: 'localhost:9000' }, 'S3_ENDPOINT "localhost:9000" is not an http(s) URL'],
+    [{ S3_ENDPOINT: 'http://u:p@h' }, 'S3_ENDPOINT must not hold credentials'],
+    [{ S3_KEY_PREFIX: '/audio' }, 'S3_KEY_PREFIX must not start with /'],
+    [{ S3_KEY_PREFIX: 'a/../b' }, 'S3_KEY_PREFIX must not hold'],
+    [{ AWS_ACCESS_KEY_ID: 'AKIA' }, 'AWS_SECRET_ACCESS_KEY is missing'],
+    [{ AWS_SECRET_ACCESS_KEY: 'hush' }, 'AWS_ACCESS_KEY_ID is missing'],
+    [{ AWS_REGION: 'Frankfurt!' }, 'AWS_REGION "Frankfurt!" is not a region'],
+    [{ CLOUDFRONT_DOMAIN: 'https://d1.cloudfront.net/audio' }, 'is not a bare domain'],
+    [
+      { CLOUDFRONT_DOMAIN: 'd1.cloudfront.net', CLOUDFRONT_KEY_PAIR_ID: 'K1' },
+      'CLOUDFRONT_PRIVATE_KEY_PATH is missing',
+    ],
+    [{ MAX_AUDIO_CACHE_GB: '50GB' }, 'MAX_AUDIO_CACHE_GB "50GB" is not a number of gigabytes'],
+    [{ FETCH_COMMAND: 'get "{output}' }, 'FETCH_COMMAND has a quote that is not closed'],
+    [{ FETCH_COMMAND: 'get {query}' }, 'FETCH_COMMAND does not say {output}'],
+  ] as [Record<string, string>, string][])('%j', (env, message) => {
+    expect(() => load(env)).toThrow(UsageError)
+    expect(() => load(env)).toThrow(message)
+    expect(() => load(env)).toThrow('(example: ')
+  })
+
+  test('all of them at once, and a secret is never repeated', () => {
+    const wrong = { S3_BUCKET_NAME: 'No', DATABASE_URL: 'mysql://root:hunter2@h/db', MAX_AUDIO_CACHE_GB: 'x' }
+    expect(() => load(wrong)).toThrow(/DATABASE_URL.*S3_BUCKET_NAME.*MAX_AUDIO_CACHE_GB/)
+    expect(() => load(wrong)).not.toThrow('hunter2')
+  })
+
+  test('a flag is named as the flag', () => {
+    expect(() => load({}, { S3_BUCKET_NAME: 'No' })).toThrow('--bucket "No"')
+  })
+})
+
+test('a bucket that is needed and not set says how to set it', () => {
+  expect(() => requireBucket(load())).toThrow('S3_BUCKET_NAME is not set')
+})
+
+test('a CDN domain may name a stand-in on this machine by scheme and port', () => {
+  expect(load({ CLOUDFRONT_DOMAIN: 'http://127.0.0.1:8080' }).cdn).toMatchObject({
+    domain: '127.0.0.1:8080',
+    scheme: 'http',
+  })
+})
+
+test.each([
+  [`get -o {output} 'two words' "a \\"b\\"" c\\ d`, ['get', '-o', '{output}', 'two words', 'a "b"', 'c d']],
+  [`'' x`, ['', 'x']],
+  [`'open`, undefined],
+])('words of %j', (line, words) => expect(splitCommand(line)).toEqual(words))
+
+test('.env.example explains every setting, and no other', () => {
+  const text = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8')
+  const named = [...text.matchAll(/^#?\s?([A-Z][A-Z0-9_]+)=/gm)].map(match => match[1])
+  expect(named.sort()).toEqual(settings.map(one => one.variable).sort())
+  expect(loadConfig({ env: parse(text), cwd }).s3.keyPrefix).toBe('audio/')
+})

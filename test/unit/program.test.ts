@@ -1,0 +1,174 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { defineCommand } from '../../src/cli/command.ts'
+import { flag, shared } from '../../src/cli/flags.ts'
+import { commands } from '../../src/commands/index.ts'
+import { ExitCode, exitCodeMeaning, TemporaryError } from '../../src/errors.ts'
+import { cli } from '../support/cli.ts'
+
+const seen: unknown[] = []
+const probe = defineCommand({
+  name: 'probe',
+  summary: 'a command of this test',
+  args: [{ spec: '[thing]', description: 'a thing' }],
+  flags: {
+    dryRun: shared.dryRun,
+    concurrency: shared.concurrency,
+    memory: flag.bytes('--memory <size>', 'budget', { min: 1024 }, 2048, '2K'),
+    mode: flag.choice('--mode <mode>', 'how', ['fast', 'safe'], 'safe'),
+    tag: flag.list('--tag <k=v>', 'tags'),
+    minAge: shared.minAge,
+  },
+  async run(context, flags, args) {
+    seen.push({ ...flags, args, recorded: context.invocation.args })
+    if (args[0] === 'throw') throw new TypeError('it broke')
+    if (args[0] === 'away')
+      throw new TemporaryError('the database is away', { code: 'db.away', cure: 'Wait.' })
+    if (args[0] === 'wait') {
+      await new Promise(resolve => context.stopping.addEventListener('abort', resolve))
+      return context.stopExitCode() ?? ExitCode.ok
+    }
+    context.report.note('working')
+    context.report.item({ subject: 'a\u001b[31m', state: 'failed', reason: 'gone\nagain', cure: 'look' })
+    context.report.summary({ lines: ['1 done'], next: 'nothing', fields: { done: 1 } })
+    return ExitCode.ok
+  },
+})
+const commandsOfTest = [probe, defineCommand({ ...probe, name: 'group one', flags: {} })]
+const run = (argv: string[], options = {}) => cli(argv, { commands: commandsOfTest, ...options })
+
+describe('flags', () => {
+  test('defaults and given values reach the handler; the ledger gets what differs from the defaults', async () => {
+    seen.length = 0
+    await run(['probe', 'x', '-n', '-c', '7', '--memory', '1M', '--tag', 'a=1', '--tag', 'b=2'])
+    await run(['probe'])
+    expect(seen).toEqual([
+      {
+        args: ['x'],
+        dryRun: true,
+        concurrency: 7,
+        memory: 1_048_576,
+        mode: 'safe',
+        tag: ['a=1', 'b=2'],
+        minAge: 172_800_000,
+        recorded: ['x', '--dry-run', '--concurrency=7', '--memory=1048576', '--tag=["a=1","b=2"]'],
+      },
+      {
+        args: [],
+        dryRun: false,
+        concurrency: undefined,
+        memory: 2048,
+        mode: 'safe',
+        tag: [],
+        minAge: 172_800_000,
+        recorded: [],
+      },
+    ])
+  })
+
+  test.each([
+    [['probe', '-c', '0'], '--concurrency: "0" is not a whole number from 1 to 1024'],
+    [['probe', '--memory', 'lots'], '--memory: "lots" is not a size'],
+    [['probe', '--mode', 'quick'], 'Allowed choices are fast, safe'],
+    [['probe', '--min-age', 'x'], 'is not a duration (example: 90s, 10m, 1h30m, 7d)'],
+    [['probe', '--dry-rum'], '(Did you mean --dry-run?)'],
+    [['prob'], '(Did you mean probe?)'],
+    [['probe', 'a', 'b'], 'too many arguments'],
+    [['probe', '--bucket', 'No'], '--bucket "No" is not a bucket name'],
+    [['probe', '--env-file', '/nowhere/.env'], 'cannot read /nowhere/.env: ENOENT'],
+    [[], 'Usage: autodj'],
+  ] as [string[], string][])('%j is a usage error', async (argv, message) => {
+    const result = await run(argv)
+    expect(result.stderr).toContain(message)
+    expect(result.stdout).toBe('')
+    expect(result.exitCode).toBe(ExitCode.usage)
+  })
+
+  test('a usage error under --json is JSON too', async () => {
+    const { messages, exitCode } = await run(['probe', '--json', '--memory', 'lots'])
+    expect(exitCode).toBe(ExitCode.usage)
+    expect(messages).toEqual([
+      expect.objectContaining({ message_type: 'exit_error', exit_code: 2, code: 'usage.flag' }),
+    ])
+  })
+})
+
+describe('help', () => {
+  test('goes to stdout and exits 0', async () => {
+    const { stdout, stderr, exitCode } = await run(['probe', '--help'])
+    expect(stdout).toContain('--mode <mode>')
+    expect(stdout).toContain('Settings:')
+    expect(stdout).toContain('(default: 48h)')
+    expect(stderr).toBe('')
+    expect(exitCode).toBe(ExitCode.ok)
+  })
+
+  test('a command in a group is found', async () => {
+    expect((await run(['group', 'one'])).exitCode).toBe(ExitCode.ok)
+    expect((await run(['group', 'on'])).stderr).toContain('(Did you mean one?)')
+  })
+})
+
+describe('output', () => {
+  test('data on stdout, the rest on stderr, control characters escaped', async () => {
+    const { stdout, stderr } = await run(['probe'])
+    expect(stdout).toBe('1 done\nnext: nothing\n')
+    expect(stderr).toBe('working\nfailed a\\x1b[31m: gone\\nagain\n  look\n')
+  })
+
+  test('--quiet leaves failures and the summary', async () => {
+    const { stdout, stderr } = await run(['probe', '-q'])
+    expect(stdout).toContain('1 done')
+    expect(stderr).not.toContain('working')
+    expect(stderr).toContain('failed')
+  })
+
+  test('--json: every line has a type and a schema', async () => {
+    const { messages } = await run(['probe', '--json'])
+    expect(messages.map(one => one['message_type'])).toEqual(['status', 'item', 'summary'])
+    expect(messages.every(one => one['schema'] === 1)).toBe(true)
+  })
+
+  test('colours on a terminal, unless NO_COLOR', async () => {
+    expect((await run(['probe'], { isTTY: true })).stderr).toContain('\u001b[31mfailed')
+    expect((await run(['probe'], { isTTY: true, env: { NO_COLOR: '1' } })).stderr).not.toContain('\u001b[31m')
+  })
+})
+
+describe('errors', () => {
+  test('a foreseen one: cause, cure, its exit code, no stack', async () => {
+    const { stderr, exitCode } = await run(['probe', 'away'])
+    expect(stderr).toBe('error: the database is away\n  Wait.\n')
+    expect(exitCode).toBe(ExitCode.temporary)
+  })
+
+  test('a bug says that it is one, and shows its stack only under --verbose', async () => {
+    const { stderr, exitCode } = await run(['probe', 'throw'])
+    expect(stderr).toContain('unexpected: it broke')
+    expect(stderr).not.toMatch(/^\s+at /m)
+    expect(exitCode).toBe(ExitCode.fatal)
+    expect((await run(['probe', 'throw', '-v'])).stderr).toMatch(/TypeError: it broke\n\s+at /)
+  })
+
+  test.each([
+    ['SIGINT', ExitCode.sigint],
+    ['SIGTERM', ExitCode.sigterm],
+  ] as const)('%s lets the run finish what is in flight and exits %i', async (signal, code) => {
+    const { exitCode, stderr } = await run(['probe', 'wait'], {
+      withSignals: (send: (signal: string) => void) => setTimeout(() => send(signal), 20),
+    })
+    expect(stderr).toContain('finishing what is in flight')
+    expect(exitCode).toBe(code)
+  })
+})
+
+test("the README's table of exit codes is the code's", () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  const rows = [...readme.matchAll(/^\| (\d+) \| (.+) \|$/gm)].map(match => [Number(match[1]), match[2]])
+  expect(rows).toEqual(Object.values(ExitCode).map(code => [code, exitCodeMeaning[code]]))
+})
+
+test('every command has a summary in the house style, and names are unique', () => {
+  for (const one of commands) expect(one.summary, one.name).toMatch(/^[a-z].*[^.]$/s)
+  expect(new Set(commands.map(one => one.name)).size).toBe(commands.length)
+})
