@@ -1,0 +1,340 @@
+/**
+ * Every cause of a track not being served as it should be: what it is called, what it means, what to change.
+ * {@link diagnose} in `diagnosis.ts` picks them.
+ */
+
+export type Severity = 'failure' | 'warning'
+
+export interface Finding {
+  cause: Cause
+  severity: Severity
+  /** one line: what is wrong */
+  title: string
+  /** the observations that the cause rests on, one line each, without control characters or secrets */
+  evidence: readonly string[]
+  /** one line: what to change */
+  cure: string
+}
+
+interface CauseText {
+  title: string
+  cure: string
+  severity?: Severity
+  /** the same request may succeed a moment later */
+  transient?: boolean
+}
+
+const allowDistribution =
+  'attach an origin access control (SigV4, always sign) to the S3 origin and allow s3:GetObject in the bucket ' +
+  'policy for this distribution: `autodj bucket plan` prints both'
+const upload = 'run `autodj reconcile`, then `autodj upload-local` (or `autodj fetch`) for this track'
+
+/** Every cause there is a name for. Names are part of the `--json` contract. */
+export const causes = {
+  // the CDN did not answer
+  dns: {
+    title: 'the CDN domain has no address',
+    cure: 'check CLOUDFRONT_DOMAIN, and its DNS record (an alias needs a CNAME or ALIAS to the distribution)',
+  },
+  refused: {
+    title: 'nothing listens at the CDN domain',
+    cure: 'check that CLOUDFRONT_DOMAIN points to a CloudFront distribution',
+  },
+  timeout: {
+    title: 'no answer in time',
+    cure: 'run it again; if it stays, check network, firewall and origin',
+    transient: true,
+  },
+  reset: {
+    title: 'the connection broke before the answer was whole',
+    cure: 'run it again; if it stays, look for a proxy or firewall between here and the CDN',
+    transient: true,
+  },
+  'tls-certificate': {
+    title: "the domain's certificate is not valid for it",
+    cure: 'attach an ACM certificate (us-east-1) that covers the alias to the distribution, and renew it in time',
+  },
+  'tls-handshake': {
+    title: 'no TLS connection to the domain',
+    cure:
+      'add the host name to the alternate domain names of the distribution, with a certificate; check that no ' +
+      'proxy intercepts TLS',
+  },
+  // CloudFront refused the viewer
+  'signature-missing': {
+    title: 'the distribution wants signed URLs',
+    cure: 'set CLOUDFRONT_KEY_PAIR_ID and CLOUDFRONT_PRIVATE_KEY_PATH, or turn off "Restrict viewer access"',
+  },
+  'signature-unknown-key': {
+    title: 'CloudFront does not know the key pair id',
+    cure: 'add the public key of CLOUDFRONT_KEY_PAIR_ID to the key group of the cache behaviour',
+  },
+  'signature-expired': {
+    title: 'the signed URL had expired',
+    cure: 'check the clock of this machine (NTP); run it again',
+  },
+  'signature-rejected': {
+    title: 'CloudFront does not accept the signature',
+    cure: 'the private key does not belong to CLOUDFRONT_KEY_PAIR_ID: point CLOUDFRONT_PRIVATE_KEY_PATH to its pair',
+  },
+  'https-only': {
+    title: 'the distribution answers HTTPS only and was asked over HTTP',
+    cure: 'use https:// URLs, or set the viewer protocol policy to "Redirect HTTP to HTTPS"',
+  },
+  'alias-unknown': {
+    title: 'CloudFront has no distribution for this host name',
+    cure: 'add the host name to the alternate domain names of the distribution, or correct CLOUDFRONT_DOMAIN',
+  },
+  'waf-blocked': {
+    title: 'AWS WAF blocked the request',
+    cure: 'allow GET of audio in the web ACL of the distribution (look at its sampled requests)',
+  },
+  'geo-blocked': {
+    title: 'the distribution blocks the country of this machine',
+    cure: 'change the geographic restrictions of the distribution, or verify from an allowed country',
+  },
+  'edge-function': {
+    title: 'a function at the edge failed',
+    cure: 'look at the logs of the Lambda@Edge or CloudFront function of the cache behaviour',
+  },
+  'cdn-throttled': {
+    title: 'the CDN asked to slow down',
+    cure: 'run it again with a lower --concurrency',
+    transient: true,
+  },
+  // CloudFront did not reach its origin
+  'origin-tls': {
+    title: 'CloudFront has no TLS connection to its origin',
+    cure:
+      'the origin must be the bucket (BUCKET.s3.REGION.amazonaws.com, no dots in its name), or have a valid ' +
+      'certificate and TLS 1.2',
+  },
+  'origin-dns': {
+    title: "the origin's domain has no address",
+    cure: 'set the origin domain to BUCKET.s3.REGION.amazonaws.com',
+  },
+  'origin-unreachable': {
+    title: 'the origin does not answer CloudFront',
+    cure: 'check the origin domain, its firewall and its port; an S3 bucket origin needs none of them',
+    transient: true,
+  },
+  'origin-throttled': {
+    title: 'S3 asked to slow down',
+    cure: 'run it again with a lower --concurrency',
+    transient: true,
+  },
+  'origin-error': {
+    title: 'S3 failed',
+    cure: 'run it again; if it stays, look at the AWS Health dashboard',
+    transient: true,
+  },
+  // S3 refused CloudFront
+  'oac-missing': {
+    title: 'the object is there, but S3 does not let CloudFront read it',
+    cure: allowDistribution,
+  },
+  'origin-denied': {
+    title: 'S3 refused CloudFront; whether the object exists could not be asked',
+    cure: `give this command credentials that may read the bucket, and run it again; if the object exists, ${allowDistribution}`,
+  },
+  'oac-sigv4': {
+    title: 'CloudFront signs its requests to S3 in a way this bucket does not take',
+    cure: 'replace the origin access identity by an origin access control with SigV4: `autodj bucket plan` prints it',
+  },
+  'kms-denied': {
+    title: 'the object is encrypted with a KMS key that CloudFront may not use',
+    cure:
+      'allow kms:Decrypt in the key policy to cloudfront.amazonaws.com with the distribution as AWS:SourceArn ' +
+      '(an aws/s3 managed key cannot: use a customer managed key, or SSE-S3)',
+  },
+  'auth-forwarded': {
+    title: "the viewer's signature or Authorization header is passed on to S3",
+    cure: 'do not forward query strings and the Authorization header to the origin (managed policy CachingOptimized)',
+  },
+  'host-forwarded': {
+    title: "the viewer's Host header is passed on to S3",
+    cure: 'do not forward Host to an S3 origin: use the managed origin request policy CORS-S3Origin, or none',
+  },
+  'origin-signature': {
+    title: "S3 does not accept CloudFront's signature",
+    cure: 'an edge function or origin request policy changes the request after it is signed: forward fewer headers',
+  },
+  'wrong-region-endpoint': {
+    title: "the origin is not the bucket's regional endpoint",
+    cure: 'set the origin domain to BUCKET.s3.REGION.amazonaws.com with the region of the bucket',
+  },
+  'bucket-missing': {
+    title: "the origin's bucket does not exist",
+    cure: 'correct the origin domain of the distribution',
+  },
+  'website-endpoint': {
+    title: "the origin is the bucket's website endpoint",
+    cure: 'use the REST endpoint BUCKET.s3.REGION.amazonaws.com with an origin access control instead',
+  },
+  'object-archived': {
+    title: 'the object is in an archive storage class',
+    cure: 'restore it, and let the lifecycle rules leave audio out of Glacier and Deep Archive tiers',
+  },
+  // the object is not where the URL points
+  'object-missing': { title: 'the object is not in the bucket', cure: upload },
+  'key-normalisation': {
+    title: 'the key is in another Unicode normalisation form (NFC against NFD)',
+    cure: 'the row and the object must spell the key in the same form: `autodj reconcile` repairs the row',
+  },
+  'key-plus': {
+    title: 'a + and a space are confused in the key',
+    cure: 'encode every segment with encodeURIComponent (+ as %2B); `autodj reconcile` repairs a row that is wrong',
+  },
+  'key-encoding': {
+    title: 'the key is percent-encoded once too often or too seldom',
+    cure: 'store keys unencoded and encode them once, in the URL; `autodj reconcile` repairs a row that is wrong',
+  },
+  'key-slash': {
+    title: 'a slash in front of the key is too many or missing',
+    cure: 'store keys without a slash in front; `autodj reconcile` repairs a row that is wrong',
+  },
+  'key-unaddressable': {
+    title: 'no browser can ask for this key',
+    cure: 'rename the object to a key without "." and ".." segments',
+  },
+  'origin-path': {
+    title: 'the origin path of the distribution changes the key',
+    cure: 'leave the origin path empty: keys are whole, prefix included',
+  },
+  'wrong-bucket': {
+    title: 'the object is in the bucket, but the origin does not find it',
+    cure: 'the origin is another bucket, or a function rewrites the path: compare the origin domain with S3_BUCKET_NAME',
+  },
+  'stale-error': {
+    title: 'the edge still serves an error from before the object was uploaded',
+    cure: 'wait for the error caching minimum TTL (10 s unless set), or create an invalidation for the path',
+    transient: true,
+  },
+  'stale-object': {
+    title: 'the edge serves an older object of another size',
+    cure: 'create an invalidation for the path; keys should change when content does',
+  },
+  'size-mismatch': {
+    title: 'the size is not what the database says',
+    cure: 'run `autodj reconcile`: the object was replaced or cut short',
+  },
+  'ledger-size': {
+    title: 'CDN and bucket agree on a size that the database does not have',
+    cure: 'run `autodj reconcile`: the object was replaced since it was recorded',
+  },
+  'content-differs': {
+    title: 'the bytes through the CDN are not the bytes in S3',
+    cure: 'create an invalidation for the path; then check edge functions and any proxy in between',
+  },
+  'empty-object': { title: 'the object has no bytes', cure: upload },
+  // the object is served, but wrongly
+  compressed: {
+    title: 'the CDN compresses audio, which breaks byte ranges',
+    cure: 'turn off "Compress objects automatically" for the cache behaviour, or store no Content-Encoding',
+  },
+  'range-ignored': {
+    title: 'byte ranges are ignored: players cannot seek',
+    cure: 'forward the Range header: no edge function, proxy or cache policy may drop it',
+  },
+  'range-wrong': {
+    title: 'the answer is not the range that was asked for',
+    cure: 'look for a function or proxy that rewrites responses',
+  },
+  'custom-error-page': {
+    title: 'an HTML page came instead of audio',
+    cure: 'remove the custom error response that turns 403 or 404 into a page (of a single-page app, mostly)',
+  },
+  'content-type': {
+    title: 'the Content-Type is not audio',
+    cure: 'set the Content-Type of the object: `autodj reconcile` offers the repair',
+  },
+  'content-type-generic': {
+    title: 'the Content-Type does not say that it is audio',
+    cure: 'set the Content-Type of the object: `autodj reconcile` offers the repair',
+    severity: 'warning',
+  },
+  'cors-missing': {
+    title: 'no CORS header for the origin asked with',
+    cure:
+      'attach a response headers policy (SimpleCORS) to the cache behaviour, or a CORS rule to the bucket with the ' +
+      'origin request policy CORS-S3Origin',
+  },
+  'cors-other-origin': {
+    title: 'the CORS header names another origin',
+    cure: 'allow this origin too; put the Origin header into the cache key, or the first asker is cached for all',
+  },
+  'accept-ranges-missing': {
+    title: 'Accept-Ranges is not announced',
+    cure: 'some players do not seek without it: look for a policy that removes response headers',
+    severity: 'warning',
+  },
+  'caching-headers': {
+    title: 'browsers may not keep the audio',
+    cure: 'store objects with Cache-Control: public, max-age=31536000, immutable: `autodj reconcile` offers the repair',
+    severity: 'warning',
+  },
+  'not-cloudfront': {
+    title: 'the answer did not come through CloudFront',
+    cure: 'CLOUDFRONT_DOMAIN points past the CDN: correct its DNS record',
+    severity: 'warning',
+  },
+  redirected: {
+    title: 'the CDN redirects instead of serving',
+    cure: 'look for an edge function, or a viewer protocol policy, that redirects this URL',
+  },
+  // around the objects
+  'public-object': {
+    title: 'the bucket serves the object to anyone, past the CDN',
+    cure: 'turn on Block Public Access: `autodj bucket plan` prints it',
+  },
+  'http-open': {
+    title: 'the domain serves audio over plain HTTP',
+    cure: 'set the viewer protocol policy to "Redirect HTTP to HTTPS"',
+    severity: 'warning',
+  },
+  'tls-old': {
+    title: 'the domain accepts TLS older than 1.2',
+    cure: 'set the security policy of the distribution to TLSv1.2_2021 or later',
+    severity: 'warning',
+  },
+  'certificate-expiring': {
+    title: "the domain's certificate expires soon",
+    cure: 'ACM renews by itself when the validation record is in DNS; an imported certificate is renewed by hand',
+    severity: 'warning',
+  },
+  unexplained: {
+    title: 'the answer fits no known cause',
+    cure: 'see the evidence; the X-Amz-Cf-Id is what AWS Support asks for',
+  },
+} as const satisfies Readonly<Record<string, CauseText>>
+
+export type Cause = keyof typeof causes
+
+/** Whether the same request may succeed a moment later: worth one more try before it is called a failure. */
+export function isTransient(cause: Cause): boolean {
+  return (causes[cause] as CauseText).transient ?? false
+}
+
+/** A finding from its cause: title, cure and severity come from the table. */
+export function finding(cause: Cause, evidence: readonly string[], cure?: string): Finding {
+  const text: CauseText = causes[cause]
+  return {
+    cause,
+    severity: text.severity ?? 'failure',
+    title: text.title,
+    evidence: evidence.map(line => clean(line)),
+    cure: cure ?? text.cure,
+  }
+}
+
+/** One line for a terminal or log: control and direction characters escaped, 400 characters at most. */
+export function clean(line: string): string {
+  return JSON.stringify(line.length > 400 ? `${line.slice(0, 400)}…` : line)
+    .slice(1, -1)
+    .replaceAll('\\"', '"')
+    .replaceAll('\\\\', '\\')
+    .replace(
+      /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+      char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    )
+}
