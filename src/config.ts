@@ -5,8 +5,9 @@
 import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
+import { type CdnDomain, parseCdnDomain } from './core/cdn-url.ts'
 import { parseBytes } from './core/units.ts'
-import { systemErrorCode, UsageError } from './errors.ts'
+import { systemErrorCode, toError, UsageError } from './errors.ts'
 
 export interface Config {
   readonly database: {
@@ -29,10 +30,7 @@ export interface Config {
   }
   readonly cdn:
     | {
-        /** host name (and port, for a stand-in), without scheme */
-        readonly domain: string
-        /** `https`, unless the domain was written with `http://` (a stand-in on this machine) */
-        readonly scheme: 'https' | 'http'
+        readonly domain: CdnDomain
         readonly distributionId: string | undefined
         readonly signer: { readonly keyPairId: string; readonly privateKeyPath: string } | undefined
       }
@@ -269,14 +267,14 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     if (keyPairId === undefined && privateKeyPath !== undefined)
       reject('CLOUDFRONT_KEY_PAIR_ID', 'is missing, CLOUDFRONT_PRIVATE_KEY_PATH is set')
     if (value === undefined) return undefined
-    const url = URL.canParse(value.includes('://') ? value : `https://${value}`)
-      ? new URL(value.includes('://') ? value : `https://${value}`)
-      : undefined
-    if (!url || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.search || url.username)
-      return reject('CLOUDFRONT_DOMAIN', `"${value}" is not a bare domain`)
+    let domain: CdnDomain
+    try {
+      domain = parseCdnDomain(value)
+    } catch (error) {
+      return reject('CLOUDFRONT_DOMAIN', toError(error).message)
+    }
     return {
-      domain: url.host,
-      scheme: url.protocol === 'http:' ? 'http' : 'https',
+      domain,
       distributionId: read('CLOUDFRONT_DISTRIBUTION_ID'),
       signer:
         keyPairId !== undefined && privateKeyPath !== undefined

@@ -63,7 +63,7 @@ describe('a wrong setting is named, with what is wrong and an example', () => {
     [{ AWS_ACCESS_KEY_ID: 'AKIA' }, 'AWS_SECRET_ACCESS_KEY is missing'],
     [{ AWS_SECRET_ACCESS_KEY: 'hush' }, 'AWS_ACCESS_KEY_ID is missing'],
     [{ AWS_REGION: 'Frankfurt!' }, 'AWS_REGION "Frankfurt!" is not a region'],
-    [{ CLOUDFRONT_DOMAIN: 'https://d1.cloudfront.net/audio' }, 'is not a bare domain'],
+    [{ CLOUDFRONT_DOMAIN: 'https://d1.cloudfront.net/audio' }, 'is not a CDN domain: it has a path'],
     [
       { CLOUDFRONT_DOMAIN: 'd1.cloudfront.net', CLOUDFRONT_KEY_PAIR_ID: 'K1' },
       'CLOUDFRONT_PRIVATE_KEY_PATH is missing',
@@ -94,8 +94,7 @@ test('a bucket that is needed and not set says how to set it', () => {
 
 test('a CDN domain may name a stand-in on this machine by scheme and port', () => {
   expect(load({ CLOUDFRONT_DOMAIN: 'http://127.0.0.1:8080' }).cdn).toMatchObject({
-    domain: '127.0.0.1:8080',
-    scheme: 'http',
+    domain: { origin: 'http://127.0.0.1:8080', tls: false },
   })
 })
 
