@@ -1,0 +1,160 @@
+import type { Difference, Finding, HeadFacts, ObjectFacts, RowFacts, Sameness } from './facts.ts'
+
+/** What must be looked at before a row and its object can be judged. */
+export type NextLook = 'head' | 'content' | 'type'
+
+export interface Expectations {
+  /** Cache-Control every object should carry; undefined: not judged */
+  cacheControl?: string
+}
+
+/**
+ * The next, dearer look that judging needs, or undefined when what was observed is enough.
+ *
+ * A listing is enough where the ledger vouches for the object: same ETag as when it was proved, and not written
+ * since (rewriting headers keeps the ETag of a single-part object, and moves Last-Modified). Bytes are fetched only
+ * where the ETag is another and the server has no checksum of its own; their beginning where the type looks wrong.
+ */
+export function nextLook(row: RowFacts, object: ObjectFacts): NextLook | undefined {
+  const { proof } = row
+  if (proof !== undefined && proof.etag === object.etag && object.lastModified <= proof.at) return undefined
+  if (object.head === undefined) return 'head'
+  const rewritten = proof?.sha256 !== undefined && proof.etag !== object.etag && proof.size === object.size
+  if (rewritten && actualSha256(object) === undefined) return 'content'
+  if (object.sniffedType === undefined && proof?.contentType === undefined && typeLooksWrong(object))
+    return 'type'
+  return undefined
+}
+
+/**
+ * A row whose key has an object. What a cell leaves open is not judged: no size in the row, no checksum known.
+ *
+ * | what is compared                                   | differs                          |
+ * | -------------------------------------------------- | -------------------------------- |
+ * | row.size, object size                              | size-differs                     |
+ * | SHA-256 proved (else declared), SHA-256 of bytes   | checksum-differs                 |
+ * |   … no SHA-256 of the bytes, ETag as proved        | agree                            |
+ * | Content-Type proved (else of the bytes), as stored | metadata-differs                 |
+ * | Cache-Control wanted, as stored                    | metadata-differs                 |
+ * | file_source, S3                                    | wrong-source                     |
+ */
+export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Expectations): Finding {
+  const differences: Difference[] = []
+  const drift = (kind: Difference['class'], detail: string): void => {
+    differences.push({ class: kind, severity: 'drift', detail })
+  }
+  if (row.size !== null && row.size !== object.size) {
+    drift('size-differs', `row ${row.size} bytes, object ${object.size} bytes`)
+  }
+  const wanted = expectedSha256(row, object.head)
+  const actual = actualSha256(object)
+  if (wanted !== undefined && actual !== undefined && wanted !== actual) {
+    drift('checksum-differs', `SHA-256 ${actual.slice(0, 12)}…, should be ${wanted.slice(0, 12)}…`)
+  } else if (row.proof !== undefined && row.proof.size !== object.size && actual === undefined) {
+    drift('checksum-differs', `${object.size} bytes, proved were ${row.proof.size}`)
+  }
+  if (object.head !== undefined) {
+    const { contentType, cacheControl } = object.head
+    const type = row.proof?.contentType ?? object.sniffedType
+    if (type !== undefined && type !== '' && bareType(contentType) !== bareType(type)) {
+      drift('metadata-differs', `Content-Type ${contentType ?? 'none'}, should be ${type}`)
+    }
+    if (expected.cacheControl !== undefined && cacheControl !== expected.cacheControl) {
+      drift('metadata-differs', `Cache-Control ${cacheControl ?? 'none'}, should be ${expected.cacheControl}`)
+    }
+  }
+  if (row.source !== 'S3')
+    drift('wrong-source', `file_source ${row.source ?? 'null'}, but the object is there`)
+  return { sigil: differences.length === 0 ? '=' : '*', name: object.key, differences, row, object }
+}
+
+/**
+ * A row without key. `fileThere` is undefined where nobody looked.
+ *
+ * | file there | file_source        | finding                                       |
+ * | ---------- | ------------------ | --------------------------------------------- |
+ * | yes        | LOCAL, YOUTUBE     | agree                                         |
+ * | yes        | S3, UNAVAILABLE, – | wrong-source                                  |
+ * | no         | UNAVAILABLE, –     | no-audio, a note: the row says so itself      |
+ * | no         | LOCAL, YOUTUBE, S3 | no-audio                                      |
+ * | not looked | LOCAL, YOUTUBE     | agree                                         |
+ * | not looked | UNAVAILABLE, –     | agree                                         |
+ * | not looked | S3                 | wrong-source: an S3 row has a key             |
+ *
+ * Without `file_path` the file is not there, looked or not.
+ */
+export function classifyWithoutKey(row: RowFacts, fileThere: boolean | undefined): Finding {
+  const there = row.path === null ? false : fileThere
+  const claims = row.source !== null && row.source !== 'UNAVAILABLE'
+  const source = row.source ?? 'null'
+  const finding = (sigil: Finding['sigil'], difference?: Difference): Finding => ({
+    sigil,
+    name: row.trackId,
+    differences: difference === undefined ? [] : [difference],
+    row,
+    ...(there === undefined ? {} : { fileThere: there }),
+  })
+  if (there === false) {
+    return finding(claims ? '+' : '=', {
+      class: 'no-audio',
+      severity: claims ? 'drift' : 'note',
+      detail: `file_source ${source}, no key, ${row.path === null ? 'no file_path' : `no file at ${row.path}`}`,
+    })
+  }
+  if (there === true ? row.source === 'LOCAL' || row.source === 'YOUTUBE' : row.source !== 'S3')
+    return finding('=')
+  return finding('*', {
+    class: 'wrong-source',
+    severity: 'drift',
+    detail:
+      there === true ? `file_source ${source}, but the file is there` : 'file_source S3, but there is no key',
+  })
+}
+
+/** Whether an object holds what the row was proved to have; sizes alone can only tell that it does not. */
+export function sameContent(row: RowFacts, object: ObjectFacts): Sameness {
+  const { proof } = row
+  if (proof !== undefined) {
+    if (proof.size !== object.size) return 'different'
+    if (proof.etag === object.etag) return 'same'
+    const actual = actualSha256(object) ?? object.head?.declaredSha256
+    if (proof.sha256 !== undefined && actual !== undefined)
+      return proof.sha256 === actual ? 'same' : 'different'
+  }
+  return row.size !== null && row.size !== object.size ? 'different' : 'unknown'
+}
+
+/** SHA-256 of the bytes as computed by the server or by us; never what an uploader declared. */
+export function actualSha256(object: ObjectFacts): string | undefined {
+  return object.contentSha256 ?? object.head?.serverSha256
+}
+
+function expectedSha256(row: RowFacts, head: HeadFacts | undefined): string | undefined {
+  return row.proof?.sha256 ?? head?.declaredSha256
+}
+
+/** Types by extension: only to tell whether the bytes are worth a look, never to judge by. */
+const typesByExtension: Readonly<Record<string, readonly string[]>> = {
+  mp3: ['audio/mpeg'],
+  flac: ['audio/flac', 'audio/x-flac'],
+  wav: ['audio/wav', 'audio/vnd.wave', 'audio/x-wav', 'audio/wave'],
+  ogg: ['audio/ogg'],
+  oga: ['audio/ogg'],
+  opus: ['audio/ogg', 'audio/opus'],
+  m4a: ['audio/mp4', 'audio/x-m4a'],
+  mp4: ['audio/mp4', 'video/mp4'],
+  aac: ['audio/aac'],
+  aif: ['audio/aiff', 'audio/x-aiff'],
+  aiff: ['audio/aiff', 'audio/x-aiff'],
+  webm: ['audio/webm', 'video/webm'],
+}
+
+function typeLooksWrong(object: ObjectFacts): boolean {
+  const extension = /\.([^./]+)$/.exec(object.key)?.[1]?.toLowerCase() ?? ''
+  return !(typesByExtension[extension] ?? []).includes(bareType(object.head?.contentType))
+}
+
+/** `audio/mpeg; charset=x` without its parameters, lower case. */
+function bareType(type: string | undefined): string {
+  return (type ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
+}

@@ -1,0 +1,115 @@
+/** What was observed, as plain data. Sizes are bytes, times milliseconds since 1970, SHA-256 lower-case hex. */
+
+export type FileSource = 'LOCAL' | 'YOUTUBE' | 'S3' | 'UNAVAILABLE'
+
+/** What the ledger recorded when an object was last proved against its content. */
+export interface Proof {
+  size: number
+  etag: string
+  sha256?: string
+  contentType?: string
+  cacheControl?: string
+  /** when: an object that was written later is not vouched for */
+  at: number
+}
+
+/** One row of `tracks`, with what the ledger knows of the object under its key. */
+export interface RowFacts {
+  trackId: string
+  key: string | null
+  source: FileSource | null
+  size: number | null
+  path: string | null
+  proof?: Proof
+}
+
+/** What a HEAD tells beyond a listing. */
+export interface HeadFacts {
+  contentType?: string
+  cacheControl?: string
+  /** as computed by the server over the whole object */
+  serverSha256?: string
+  /** as declared by whoever uploaded it */
+  declaredSha256?: string
+}
+
+/** One object of the bucket. */
+export interface ObjectFacts {
+  key: string
+  size: number
+  etag: string
+  lastModified: number
+  head?: HeadFacts
+  /** of the bytes themselves, where they were downloaded and hashed */
+  contentSha256?: string
+  /** type of the bytes themselves, where their beginning was looked at; empty when they tell nothing */
+  sniffedType?: string
+}
+
+/** One file under the audio root; `path` is relative to it, with `/`. */
+export interface FileFacts {
+  path: string
+  size: number
+}
+
+export type DifferenceClass =
+  | 'missing-object'
+  | 'orphan-object'
+  | 'size-differs'
+  | 'checksum-differs'
+  | 'metadata-differs'
+  | 'wrong-source'
+  | 'nfc-twin'
+  | 'case-twin'
+  | 'moved'
+  | 'duplicate-content'
+  | 'no-audio'
+  | 'local-file-without-row'
+
+/** All classes in the order of reports, with what they mean. */
+export const differenceClasses: Readonly<Record<DifferenceClass, string>> = {
+  'missing-object': 'the row names an object that is not in the bucket',
+  'orphan-object': 'no row names the object',
+  'size-differs': 'row and object disagree about the size',
+  'checksum-differs': 'the object is not the content that was proved, or declared, under its key',
+  'metadata-differs': 'Content-Type or Cache-Control is not what it should be',
+  'wrong-source': '`file_source` says something else than where the audio is',
+  'nfc-twin': 'names equal but for Unicode normalisation',
+  'case-twin': 'names equal but for letter case',
+  moved: 'the content the row names lies under another key',
+  'duplicate-content': 'two objects hold the same bytes',
+  'no-audio': 'the row has neither object nor file',
+  'local-file-without-row': 'no row names the file',
+}
+
+export interface Difference {
+  class: DifferenceClass
+  /** `drift`: database, bucket and disk contradict each other. `note`: worth knowing, contradicts nothing. */
+  severity: 'drift' | 'note'
+  /** one line for the reader */
+  detail: string
+}
+
+/**
+ * One line of the result. The sigils are rclone's (`rclone check --combined`), rows being the source and the
+ * bucket the destination: `=` agree, `+` only in the source, `-` only in the destination, `*` differ, `!` not read.
+ */
+export interface Finding {
+  sigil: '=' | '+' | '-' | '*' | '!'
+  /** object key; of a local file its path, of a row without key its track id */
+  name: string
+  differences: readonly Difference[]
+  row?: RowFacts
+  object?: ObjectFacts
+  file?: FileFacts
+  /** whether the row's local file is there, where that was looked at */
+  fileThere?: boolean
+  /** the object that has what this row wants, or that this object repeats */
+  other?: ObjectFacts
+  /** whether `other` holds the same content, as far as that is known */
+  otherContent?: Sameness
+  /** what could not be read, on a `!` */
+  problem?: string
+}
+
+export type Sameness = 'same' | 'different' | 'unknown'

@@ -1,0 +1,19 @@
+/** Two names that a reader, or a file system, takes for one. */
+export type TwinKind = 'nfc-twin' | 'case-twin'
+
+/**
+ * The form under which names that only differ in Unicode normalisation or letter case are equal: NFC, lower case
+ * by the simple mappings (as NTFS and APFS fold, so `ß` stays apart from `ss`), final sigma as any sigma.
+ */
+export function foldName(name: string): string {
+  // The quick way: nearly every key is ASCII, and `normalize` costs more than all the rest.
+  if (/^[\u0000-\u007f]*$/.test(name)) return name.toLowerCase()
+  return name.normalize('NFC').toLowerCase().replaceAll('ς', 'σ').normalize('NFC')
+}
+
+/** What makes twins of two different names with equal folds; undefined when they are no twins. */
+export function twinKind(a: string, b: string): TwinKind | undefined {
+  if (a === b) return undefined
+  if (a.normalize('NFC') === b.normalize('NFC')) return 'nfc-twin'
+  return foldName(a) === foldName(b) ? 'case-twin' : undefined
+}

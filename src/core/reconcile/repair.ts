@@ -1,0 +1,161 @@
+import type { PlanAction, RowState } from '../plan.ts'
+import { actualSha256, sameContent } from './classify.ts'
+import type { DifferenceClass, Finding, ObjectFacts, RowFacts } from './facts.ts'
+
+export interface RepairOptions {
+  /** why an object must be left alone for now, or undefined (see `heldBack`) */
+  heldBack: (object: ObjectFacts) => string | undefined
+  /** where an object is moved to; undefined in a versioned bucket */
+  quarantineKey: (key: string) => string | undefined
+  cacheControl?: string
+}
+
+export interface Repair {
+  actions: readonly { action: PlanAction; why: string }[]
+  /** why a removal is not among them, though the finding calls for one */
+  heldBack?: string
+}
+
+/**
+ * What would mend a finding. Nothing where what was seen does not show which side is right; nothing ever rests on a
+ * checksum that was not seen.
+ *
+ * | finding                              | repair                                                       |
+ * | ------------------------------------ | ------------------------------------------------------------ |
+ * | missing-object, file there           | row back to the file, to be uploaded again                   |
+ * | missing-object, no file              | row UNAVAILABLE, to be fetched again                         |
+ * | nfc-twin, case-twin, moved (row)     | row to the other key; a twin's size must be the row's        |
+ * | orphan-object                        | removed, unless held back                                    |
+ * | size-differs, content as proved      | the row's size                                               |
+ * | checksum-differs, file there         | row back to the file, object removed, to be uploaded again   |
+ * | metadata-differs, content not wrong  | headers rewritten in place                                   |
+ * | wrong-source, object there           | S3, if the content is not known to be wrong                  |
+ * | wrong-source, no key, file there     | LOCAL                                                        |
+ * | no-audio                             | UNAVAILABLE, to be fetched again                             |
+ * | duplicate-content, local-file-…      | none: nothing is wrong, `import` makes the row               |
+ */
+export function repairOf(finding: Finding, options: RepairOptions): Repair {
+  const { row, object } = finding
+  const has = (kind: DifferenceClass): boolean => finding.differences.some(d => d.class === kind)
+  const why = finding.differences.map(d => d.class).join(', ')
+  if (finding.sigil === '!') return { actions: [] }
+  if (row === undefined) {
+    if (!has('orphan-object') || object === undefined) return { actions: [] }
+    const held = options.heldBack(object)
+    if (held !== undefined) return { actions: [], heldBack: held }
+    return { actions: [{ action: removal(object, options), why }] }
+  }
+  if (object !== undefined) return matchedRepair(row, object, finding, why, options)
+  const was = stateOf(row)
+  const update = (becomes: Partial<RowState>, needs: Partial<PlanAction> = {}): Repair => ({
+    actions: [
+      {
+        action: {
+          action: 'update-row',
+          trackId: row.trackId,
+          was,
+          becomes: { ...was, ...becomes },
+          ...needs,
+        } as PlanAction,
+        why,
+      },
+    ],
+  })
+  const { other } = finding
+  if (other !== undefined) {
+    const sure =
+      finding.otherContent === 'same' || (finding.otherContent === 'unknown' && row.size === other.size)
+    if (!sure) return { actions: [] }
+    const needsObject = { key: other.key, size: other.size, etag: other.etag }
+    return update({ key: other.key, source: 'S3', size: other.size }, { needsObject })
+  }
+  if (has('missing-object') || (has('wrong-source') && finding.fileThere === true)) {
+    if (finding.fileThere === undefined) return { actions: [] }
+    return finding.fileThere ? update(...backToFile(row)) : update({ key: null, source: 'UNAVAILABLE' })
+  }
+  if (finding.differences.some(d => d.class === 'no-audio' && d.severity === 'drift')) {
+    return update({ source: 'UNAVAILABLE' })
+  }
+  return { actions: [] }
+}
+
+function matchedRepair(
+  row: RowFacts,
+  object: ObjectFacts,
+  finding: Finding,
+  why: string,
+  options: RepairOptions,
+): Repair {
+  const has = (kind: DifferenceClass): boolean => finding.differences.some(d => d.class === kind)
+  const was = stateOf(row)
+  const objectState = { key: object.key, size: object.size, etag: object.etag }
+  if (has('checksum-differs')) {
+    if (finding.fileThere !== true) return { actions: [] }
+    const [becomes, needs] = backToFile(row)
+    const update = {
+      action: 'update-row',
+      trackId: row.trackId,
+      was,
+      becomes: { ...was, ...becomes },
+      ...needs,
+    } as const
+    const held = options.heldBack(object)
+    if (held !== undefined) return { actions: [], heldBack: held }
+    return {
+      actions: [
+        { action: update, why },
+        { action: removal(object, options), why },
+      ],
+    }
+  }
+  const actions: { action: PlanAction; why: string }[] = []
+  const sizeKnownRight =
+    sameContent({ ...row, size: null }, object) === 'same' ||
+    (actualSha256(object) !== undefined && actualSha256(object) === object.head?.declaredSha256)
+  const becomes: RowState = {
+    ...was,
+    size: has('size-differs') && sizeKnownRight ? object.size : was.size,
+    source: has('wrong-source') && (!has('size-differs') || sizeKnownRight) ? 'S3' : was.source,
+  }
+  if (becomes.size !== was.size || becomes.source !== was.source) {
+    actions.push({
+      action: { action: 'update-row', trackId: row.trackId, was, becomes, needsObject: objectState },
+      why,
+    })
+  }
+  if (has('metadata-differs') && object.head !== undefined) {
+    const { contentType, cacheControl } = object.head
+    const type = row.proof?.contentType ?? (object.sniffedType || contentType)
+    actions.push({
+      action: {
+        action: 'set-headers',
+        object: objectState,
+        was: { contentType, cacheControl },
+        becomes: { contentType: type, cacheControl: options.cacheControl ?? cacheControl },
+      },
+      why,
+    })
+  }
+  return { actions }
+}
+
+function removal(object: ObjectFacts, options: RepairOptions): PlanAction {
+  const to = options.quarantineKey(object.key)
+  return {
+    action: 'remove-object',
+    object: { key: object.key, size: object.size, etag: object.etag },
+    ...(to === undefined ? {} : { to }),
+  }
+}
+
+function backToFile(row: RowFacts): [Partial<RowState>, { needsFile: { path: string; size?: number } }] {
+  const size = row.proof?.size
+  return [
+    { key: null, source: row.source === 'YOUTUBE' ? 'YOUTUBE' : 'LOCAL' },
+    { needsFile: { path: row.path ?? '', ...(size === undefined ? {} : { size }) } },
+  ]
+}
+
+function stateOf({ key, source, size, path }: RowFacts): RowState {
+  return { key, source, size, path }
+}

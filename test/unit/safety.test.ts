@@ -1,0 +1,72 @@
+import { describe, expect, it } from 'vitest'
+import {
+  allowedRemovals,
+  defaultDeleteLimit,
+  heldBack,
+  refuseIfTripped,
+  type Stakes,
+  trippedBreakers,
+} from '../../src/core/safety.ts'
+
+const limit = defaultDeleteLimit
+const removals = (count: number, of: number): Stakes => ({ limit, removals: { count, of, what: 'objects' } })
+
+describe('circuit breakers', () => {
+  const table: [what: string, Stakes, tripped: RegExp | undefined][] = [
+    ['nothing at stake', { limit }, undefined],
+    ['50 of 60', removals(50, 60), undefined],
+    ['51 of 60', removals(51, 60), /51 of 60 objects \(85.0 %\)/],
+    ['1 % of 100,000', removals(1000, 100_000), undefined],
+    ['more than 1 % of 100,000', removals(1001, 100_000), /--max-delete allows 1000/],
+    [
+      'one, none allowed',
+      { limit: { count: 0 }, removals: { count: 1, of: 0, what: 'files' } },
+      /1 of 0 files would/,
+    ],
+    ['empty bucket, rows without objects', { limit, bucket: { rowsWithObject: 0, objects: 0 } }, undefined],
+    [
+      'empty bucket, one row with an object',
+      { limit, bucket: { rowsWithObject: 1, objects: 0 } },
+      /bucket looks empty/,
+    ],
+    ['one object', { limit, bucket: { rowsWithObject: 9, objects: 1 } }, undefined],
+    [
+      'empty audio root',
+      { limit, disk: { root: '/a', rowsWithFile: 1, files: 0 } },
+      /\/a looks empty or unmounted/,
+    ],
+    ['empty audio root nobody needs', { limit, disk: { root: '/a', rowsWithFile: 0, files: 0 } }, undefined],
+    ['half the rows', { limit, rows: { now: 50, before: 100 } }, undefined],
+    ['less than half the rows', { limit, rows: { now: 49, before: 100 } }, /49 rows, the last run saw 100/],
+    ['first run', { limit, rows: { now: 0 } }, undefined],
+  ]
+  it.each(table)('%s', (_, stakes, tripped) => {
+    const reasons = trippedBreakers(stakes)
+    if (tripped === undefined) expect(reasons).toEqual([])
+    else expect(reasons).toEqual([expect.stringMatching(tripped)])
+  })
+
+  it('names every reason, with exit code 7', () => {
+    const reasons = trippedBreakers({ ...removals(99, 99), rows: { now: 1, before: 99 } })
+    expect(reasons.length).toBe(2)
+    expect(() => refuseIfTripped(reasons)).toThrow(
+      expect.objectContaining({ exitCode: 7, message: reasons.join('; ') }),
+    )
+    expect(() => refuseIfTripped([])).not.toThrow()
+  })
+
+  it('allows what count or share allow, whichever is more', () => {
+    expect(allowedRemovals({ count: 5 }, 1000)).toBe(5)
+    expect(allowedRemovals({ share: 0.5 }, 999)).toBe(499)
+    expect(allowedRemovals({ count: 5, share: 0.01 }, 1000)).toBe(10)
+    expect(allowedRemovals({}, 1000)).toBe(0)
+  })
+
+  it('holds back what is young or being uploaded', () => {
+    const options = { now: 1000, minAge: 100, uploading: false }
+    expect(heldBack({ lastModified: 900 }, options)).toBeUndefined()
+    expect(heldBack({ lastModified: 901 }, options)).toMatch(/younger/)
+    expect(heldBack({ lastModified: 5000 }, options)).toMatch(/younger/)
+    expect(heldBack({ lastModified: 0 }, { ...options, uploading: true })).toMatch(/under way/)
+  })
+})
