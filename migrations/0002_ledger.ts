@@ -1,0 +1,220 @@
+import type { Knex } from 'knex'
+
+/**
+ * The ledger: what autodj remembers. Its own schema, because Alembic's autogenerate would drop tables that it does
+ * not know in the application's. Text keys collate "C": S3 lists in byte order, and so must a merge with a listing.
+ */
+export const statements: readonly string[] = [
+  `create table autodj.runs (
+  id uuid primary key,
+  command text not null,
+  args jsonb not null default '{}',
+  host text not null,
+  pid integer not null,
+  version text not null,
+  started_at timestamptz not null default now(),
+  heartbeat_at timestamptz not null default now(),
+  lease_until timestamptz not null,
+  finished_at timestamptz,
+  state text not null default 'running'
+    check (state in ('running', 'done', 'failed', 'interrupted', 'abandoned')),
+  exit_code integer,
+  summary jsonb
+)`,
+  `create index runs_running on autodj.runs (lease_until) where state = 'running'`,
+  'create index runs_command on autodj.runs (command, started_at desc)',
+  `comment on table autodj.runs is 'One row for each run of a command that does work'`,
+  `comment on column autodj.runs.id is 'Made by the run itself'`,
+  `comment on column autodj.runs.command is 'Verb: upload-local, reconcile, ...'`,
+  `comment on column autodj.runs.args is 'Flags as given; never a secret'`,
+  `comment on column autodj.runs.host is 'Machine that runs it'`,
+  `comment on column autodj.runs.pid is 'Process on that machine'`,
+  `comment on column autodj.runs.version is 'Version of autodj'`,
+  `comment on column autodj.runs.started_at is 'By the clock of the database, like every time here'`,
+  `comment on column autodj.runs.heartbeat_at is 'Last sign of life'`,
+  `comment on column autodj.runs.lease_until is 'Claims and open work of the run are its own until then'`,
+  `comment on column autodj.runs.finished_at is 'Null while running, and for a run that was killed'`,
+  `comment on column autodj.runs.state is 'running, done, failed, interrupted (signal or time budget), abandoned (killed; found by a later run)'`,
+  `comment on column autodj.runs.exit_code is 'As the process ended; null while running or abandoned'`,
+  `comment on column autodj.runs.summary is 'The final summary as --json prints it'`,
+
+  `create table autodj.items (
+  command text not null,
+  subject text collate "C" not null,
+  track_id uuid,
+  state text not null check (state in ('failed', 'skipped')),
+  attempts integer not null default 1,
+  error_code text not null,
+  error text not null,
+  cure text,
+  first_failed_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  run_id uuid references autodj.runs (id) on delete set null,
+  primary key (command, subject)
+)`,
+  'create index items_track on autodj.items (track_id) where track_id is not null',
+  'create index items_run on autodj.items (run_id)',
+  `comment on table autodj.items is 'What failed or was skipped last time it was tried; success removes the row. --retry-failed reads it'`,
+  `comment on column autodj.items.command is 'Verb that tried it'`,
+  `comment on column autodj.items.subject is 'Track id, object key or path, whatever that command works on'`,
+  `comment on column autodj.items.track_id is 'Track concerned; no foreign key, the row may be deleted'`,
+  `comment on column autodj.items.state is 'failed: try again. skipped: not before something about it changes'`,
+  `comment on column autodj.items.attempts is 'Tries in a row that ended so'`,
+  `comment on column autodj.items.error_code is 'Stable: store.denied, file.vanished, ...'`,
+  `comment on column autodj.items.error is 'Cause, one line'`,
+  `comment on column autodj.items.cure is 'What to do, one line'`,
+  `comment on column autodj.items.first_failed_at is 'First of those tries'`,
+  `comment on column autodj.items.updated_at is 'Last of those tries'`,
+  `comment on column autodj.items.run_id is 'Run of the last try'`,
+
+  `create table autodj.claims (
+  kind text not null,
+  track_id uuid not null,
+  run_id uuid not null references autodj.runs (id) on delete cascade,
+  claimed_at timestamptz not null default now(),
+  primary key (kind, track_id)
+)`,
+  'create index claims_run on autodj.claims (run_id)',
+  `comment on table autodj.claims is 'Tracks that a run works on right now. Live while the run''s lease_until lies ahead; a dead run''s claims may be taken over'`,
+  `comment on column autodj.claims.kind is 'Kind of work: upload, analyze, ...'`,
+  `comment on column autodj.claims.track_id is 'Track claimed; no foreign key, the row may be deleted'`,
+  `comment on column autodj.claims.run_id is 'Run that holds it'`,
+  `comment on column autodj.claims.claimed_at is 'Since when'`,
+
+  `create table autodj.leases (
+  name text primary key,
+  run_id uuid not null references autodj.runs (id) on delete cascade,
+  host text not null,
+  pid integer not null,
+  acquired_at timestamptz not null default now(),
+  heartbeat_at timestamptz not null default now(),
+  expires_at timestamptz not null
+)`,
+  'create index leases_run on autodj.leases (run_id)',
+  `comment on table autodj.leases is 'Named locks between runs on any machine. Rows, not session advisory locks, which leak through PgBouncer'`,
+  `comment on column autodj.leases.name is 'What is locked: cleanup, reconcile, ...'`,
+  `comment on column autodj.leases.run_id is 'Run that holds it'`,
+  `comment on column autodj.leases.host is 'Machine of that run'`,
+  `comment on column autodj.leases.pid is 'Process on that machine'`,
+  `comment on column autodj.leases.acquired_at is 'Since when'`,
+  `comment on column autodj.leases.heartbeat_at is 'Last renewal'`,
+  `comment on column autodj.leases.expires_at is 'Free for anyone from then on'`,
+
+  `create table autodj.objects (
+  bucket text collate "C" not null,
+  key text collate "C" not null,
+  size bigint not null check (size >= 0),
+  sha256 text check (sha256 ~ '^[0-9a-f]{64}$'),
+  crc32 text,
+  crc64nvme text,
+  etag text,
+  version_id text,
+  content_type text,
+  uploaded_at timestamptz,
+  verified_at timestamptz,
+  served_at timestamptz,
+  local_deleted_at timestamptz,
+  edge text,
+  cache_hit boolean,
+  latency_ms real,
+  last_error text,
+  run_id uuid references autodj.runs (id) on delete set null,
+  primary key (bucket, key)
+)`,
+  'create index objects_sha256 on autodj.objects (sha256)',
+  'create index objects_run on autodj.objects (run_id)',
+  `comment on table autodj.objects is 'What autodj knows of each object: what was put there, and how it was proved'`,
+  `comment on column autodj.objects.bucket is 'Bucket'`,
+  `comment on column autodj.objects.key is 'Key; in byte order, as S3 lists'`,
+  `comment on column autodj.objects.size is 'Bytes'`,
+  `comment on column autodj.objects.sha256 is 'SHA-256 of the content, lower-case hex'`,
+  `comment on column autodj.objects.crc32 is 'CRC-32 of the whole content, base64 of 4 bytes, as S3 gives it'`,
+  `comment on column autodj.objects.crc64nvme is 'CRC-64/NVME of the whole content, base64 of 8 bytes, as S3 gives it'`,
+  `comment on column autodj.objects.etag is 'ETag, without quotes; not a checksum'`,
+  `comment on column autodj.objects.version_id is 'In a versioned bucket'`,
+  `comment on column autodj.objects.content_type is 'As sent'`,
+  `comment on column autodj.objects.uploaded_at is 'Put, and its checksum confirmed by the server'`,
+  `comment on column autodj.objects.verified_at is 'Content last compared with its checksum (HEAD with checksum, or read)'`,
+  `comment on column autodj.objects.served_at is 'Last time a byte range through the CDN was the same bytes'`,
+  `comment on column autodj.objects.local_deleted_at is 'The local copy was deleted then, after the proof'`,
+  `comment on column autodj.objects.edge is 'CloudFront location that answered: X-Amz-Cf-Pop'`,
+  `comment on column autodj.objects.cache_hit is 'Whether it answered from its cache'`,
+  `comment on column autodj.objects.latency_ms is 'Time to the first byte of that answer, ms'`,
+  `comment on column autodj.objects.last_error is 'Why the last check failed; null when it did not'`,
+  `comment on column autodj.objects.run_id is 'Run that last wrote this row'`,
+
+  `create table autodj.uploads (
+  bucket text collate "C" not null,
+  key text collate "C" not null,
+  upload_id text collate "C" not null,
+  path text not null,
+  inode bigint,
+  mtime_ns bigint not null,
+  size bigint not null,
+  sha256 text,
+  part_size bigint not null,
+  run_id uuid references autodj.runs (id) on delete set null,
+  created_at timestamptz not null default now(),
+  primary key (bucket, key, upload_id)
+)`,
+  'create index uploads_run on autodj.uploads (run_id)',
+  `comment on table autodj.uploads is 'Multipart uploads begun and not yet completed or aborted, with the file each was begun for: resumed only while that file is the same'`,
+  `comment on column autodj.uploads.bucket is 'Bucket'`,
+  `comment on column autodj.uploads.key is 'Key'`,
+  `comment on column autodj.uploads.upload_id is 'Given by S3'`,
+  `comment on column autodj.uploads.path is 'File, relative to the audio root'`,
+  `comment on column autodj.uploads.inode is 'Its inode number, where the file system has one that fits'`,
+  `comment on column autodj.uploads.mtime_ns is 'Its modification time, ns since 1970'`,
+  `comment on column autodj.uploads.size is 'Its size, bytes'`,
+  `comment on column autodj.uploads.sha256 is 'Its SHA-256, hex, where known'`,
+  `comment on column autodj.uploads.part_size is 'Bytes of each part but the last'`,
+  `comment on column autodj.uploads.run_id is 'Run that began it'`,
+  `comment on column autodj.uploads.created_at is 'When'`,
+
+  `create table autodj.parts (
+  upload_id text collate "C" not null,
+  part_number integer not null check (part_number between 1 and 10000),
+  size bigint not null,
+  crc32 text not null,
+  etag text not null,
+  primary key (upload_id, part_number)
+)`,
+  `comment on table autodj.parts is 'Parts that S3 has confirmed, of the uploads above'`,
+  `comment on column autodj.parts.upload_id is 'Upload'`,
+  `comment on column autodj.parts.part_number is '1 to 10,000'`,
+  `comment on column autodj.parts.size is 'Bytes'`,
+  `comment on column autodj.parts.crc32 is 'CRC-32 of the part, base64'`,
+  `comment on column autodj.parts.etag is 'ETag of the part, which completing the upload needs'`,
+
+  `create table autodj.files (
+  path text collate "C" primary key,
+  size bigint not null,
+  mtime_ns bigint not null,
+  inode bigint,
+  device bigint,
+  sha256 text not null check (sha256 ~ '^[0-9a-f]{64}$'),
+  crc32 text not null,
+  hashed_at timestamptz not null default now()
+)`,
+  'create index files_sha256 on autodj.files (sha256)',
+  `comment on table autodj.files is 'Hashes of local files, so that a file that did not change is read once. A cache: may be emptied at any time'`,
+  `comment on column autodj.files.path is 'Relative to the audio root, / between its parts'`,
+  `comment on column autodj.files.size is 'Bytes, when it was hashed'`,
+  `comment on column autodj.files.mtime_ns is 'Modification time then, ns since 1970'`,
+  `comment on column autodj.files.inode is 'Inode number then'`,
+  `comment on column autodj.files.device is 'Device number then'`,
+  `comment on column autodj.files.sha256 is 'SHA-256, lower-case hex'`,
+  `comment on column autodj.files.crc32 is 'CRC-32, base64 of 4 bytes'`,
+  `comment on column autodj.files.hashed_at is 'When it was read'`,
+]
+
+const TABLES = ['files', 'parts', 'uploads', 'objects', 'leases', 'claims', 'items', 'runs']
+
+export async function up(knex: Knex): Promise<void> {
+  // One round trip: 120 comments one by one are slow on a far database.
+  await knex.raw(statements.join(';\n').replaceAll('?', '\\?'))
+}
+
+export async function down(knex: Knex): Promise<void> {
+  for (const table of TABLES) await knex.raw(`drop table if exists autodj.${table}`)
+}

@@ -1,0 +1,210 @@
+import { type AppError, FatalError, systemErrorCode, TemporaryError, toError } from '../errors.ts'
+
+const TLS_CODES = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'CERT_HAS_EXPIRED',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'EPROTO',
+])
+
+const NETWORK_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EAI_AGAIN',
+  'ENOENT', // a Unix socket that is not there
+])
+
+/** Messages of node-postgres and Knex that carry no code. */
+const LOST_CONNECTION =
+  /connection terminated|connection ended|timeout expired|client has encountered a connection error|not queryable|Query read timeout|connection timeout|server closed the connection/i
+
+type Entry = readonly [
+  kind: typeof TemporaryError | typeof FatalError,
+  code: string,
+  cause: string,
+  cure: string,
+]
+
+/** SQLSTATE (or its two-letter class) to what the operator is told. Codes: PostgreSQL manual, appendix A. */
+const BY_SQLSTATE: Readonly<Record<string, Entry>> = {
+  '28P01': [
+    FatalError,
+    'db.auth',
+    'the database refused the password',
+    'check user and password in DATABASE_URL',
+  ],
+  '28': [
+    FatalError,
+    'db.auth',
+    'the database refused the login',
+    'check user and password in DATABASE_URL, and pg_hba.conf for this host',
+  ],
+  '3D000': [
+    FatalError,
+    'db.missing',
+    'the database does not exist',
+    'create it (createdb NAME), or correct the name in DATABASE_URL',
+  ],
+  '53300': [
+    TemporaryError,
+    'db.connections',
+    'the database has no connection left',
+    'try again later, or raise max_connections, or lower --concurrency',
+  ],
+  '53': [
+    TemporaryError,
+    'db.resources',
+    'the database server is out of disk or memory',
+    'free some and run again',
+  ],
+  '57014': [
+    TemporaryError,
+    'db.timeout',
+    'a statement took too long and was cancelled',
+    'run again; if it stays, look for long transactions in pg_stat_activity',
+  ],
+  '57': [TemporaryError, 'db.unreachable', 'the database is shutting down or starting up', 'run again'],
+  '08': [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'run again'],
+  '40': [TemporaryError, 'db.conflict', 'another transaction got in the way', 'run again'],
+  '55P03': [
+    TemporaryError,
+    'db.busy',
+    'another transaction holds a lock on the same rows or table',
+    'run again; pg_stat_activity and pg_locks tell who holds it',
+  ],
+  '25P03': [TemporaryError, 'db.timeout', 'a transaction was idle for too long', 'run again'],
+  '25006': [
+    FatalError,
+    'db.read-only',
+    'the database (or this run) is read-only',
+    'point DATABASE_URL at the primary server, not at a standby',
+  ],
+  '42501': [
+    FatalError,
+    'db.denied',
+    'the database user lacks a privilege',
+    'grant it, or use the owner of the tables in DATABASE_URL',
+  ],
+  '42P01': [FatalError, 'db.schema', 'a table is missing in the database', 'run `autodj migrate`'],
+  '42703': [FatalError, 'db.schema', 'a column is missing in the database', 'run `autodj migrate`'],
+  '42704': [FatalError, 'db.schema', 'a type is missing in the database', 'run `autodj migrate`'],
+  '3F000': [FatalError, 'db.schema', 'a schema is missing in the database', 'run `autodj migrate`'],
+  XX: [TemporaryError, 'db.internal', 'the database reported an internal error', 'see the log of the server'],
+}
+
+/**
+ * A failure of the database as a typed error with cause and cure, or undefined where it is none that an operator
+ * can act on (a violated constraint, a syntax error: a bug, or something the caller foresees by its SQLSTATE).
+ * The original error stays as `cause`; messages never hold bound values or the password.
+ *
+ * @param where the database as it may be shown: host, port and name, no password
+ */
+export function classifyDbError(thrown: unknown, where: string): AppError | undefined {
+  const error = toError(thrown)
+  const code = systemErrorCode(error)
+  const make = ([kind, errorCode, cause, cure]: Entry, detail: string): AppError =>
+    new kind(`${cause} (${where}): ${detail}`, { code: errorCode, cure, cause: error })
+
+  if (code !== undefined && TLS_CODES.has(code)) {
+    return make(
+      [
+        FatalError,
+        'db.tls',
+        'no trusted TLS connection to the database',
+        'give its CA (sslrootcert=FILE in DATABASE_URL, or NODE_EXTRA_CA_CERTS), or sslmode=no-verify on a network you trust',
+      ],
+      error.message,
+    )
+  }
+  if (/server does not support SSL/i.test(error.message)) {
+    return make(
+      [
+        FatalError,
+        'db.tls',
+        'the database speaks no TLS',
+        'set sslmode=disable in DATABASE_URL if that is right',
+      ],
+      error.message,
+    )
+  }
+  if (/^SASL/.test(error.message)) {
+    return make(
+      [FatalError, 'db.auth', 'the database wants a password', 'put one into DATABASE_URL'],
+      error.message,
+    )
+  }
+  if (code === 'ENOTFOUND') {
+    return make(
+      [FatalError, 'db.host', 'no host has that name', 'check the host in DATABASE_URL'],
+      error.message,
+    )
+  }
+  if (code !== undefined && NETWORK_CODES.has(code)) {
+    return make(
+      [
+        TemporaryError,
+        'db.unreachable',
+        'the database cannot be reached',
+        'is it running, and are host and port in DATABASE_URL right?',
+      ],
+      // An AggregateError (IPv4 and IPv6 tried) has an empty message.
+      error.message === '' ? code : error.message,
+    )
+  }
+  if (error.name === 'KnexTimeoutError' || error.name === 'TimeoutError') {
+    return make(
+      [
+        TemporaryError,
+        'db.pool',
+        'no database connection became free in time',
+        'lower --concurrency, or run again when the database is less busy',
+      ],
+      error.message,
+    )
+  }
+  if (LOST_CONNECTION.test(error.message)) {
+    return make(
+      [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'run again'],
+      error.message,
+    )
+  }
+  if (code === '22P02' && /input value for enum/.test(error.message)) {
+    return make(
+      [FatalError, 'db.schema', 'an enum value is missing in the database', 'run `autodj migrate`'],
+      error.message,
+    )
+  }
+  if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) {
+    const entry = BY_SQLSTATE[code] ?? BY_SQLSTATE[code.slice(0, 2)]
+    if (entry !== undefined) return make(entry, error.message)
+  }
+  return undefined
+}
+
+/** The SQLSTATE of a database error, also where it was classified already; undefined for other errors. */
+export function sqlState(thrown: unknown): string | undefined {
+  for (let error = thrown; error instanceof Error; error = error.cause) {
+    const code = systemErrorCode(error)
+    if (code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !/^E[A-Z]{4}$/.test(code)) return code
+  }
+  return undefined
+}
+
+/** Not a failure we know: whatever it is, the database cannot be used. */
+export function unusable(error: unknown, where: string): AppError {
+  const { message } = toError(error)
+  return new FatalError(`the database cannot be opened (${where}): ${message}`, {
+    code: 'db.open',
+    cure: 'check DATABASE_URL',
+    cause: error,
+  })
+}

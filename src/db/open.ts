@@ -1,0 +1,105 @@
+import type { Knex } from 'knex'
+import { toError, UsageError } from '../errors.ts'
+import { makeKnex, PostgresDialect } from './dialects.ts'
+import { classifyDbError, unusable } from './errors.ts'
+
+export interface Database {
+  readonly knex: Knex
+  readonly dialect: 'postgres' | 'pglite'
+  /** The database as it may be shown: no password. */
+  readonly where: string
+  close(): Promise<void>
+}
+
+export interface OpenOptions {
+  /** Shown in `pg_stat_activity` and in the lock file: `autodj upload-local`. */
+  applicationName: string
+  /** The session refuses every write. Default false. */
+  readOnly?: boolean
+  /** Connections at most; PGlite has one in any case. Default 8. */
+  poolSize?: number
+}
+
+/** How long a connection may take to come up, in ms. */
+const CONNECT_TIMEOUT_MS = 10_000
+/** How long a statement may run, and a transaction lie idle, before the server ends it, in ms. */
+const STATEMENT_TIMEOUT_MS = 300_000
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 120_000
+
+/** A database URL without its password. */
+export function describeDatabase(url: string): string {
+  if (url.startsWith('pglite:')) return url
+  try {
+    const { hostname, port, pathname, username } = new URL(url)
+    const user = username === '' ? '' : `${decodeURIComponent(username)}@`
+    return `${user}${hostname || 'local socket'}${port === '' ? '' : `:${port}`}${pathname}`
+  } catch {
+    return 'DATABASE_URL'
+  }
+}
+
+/**
+ * Opens the database: `postgresql://…` or `pglite:DIR` (made when missing; held by a lock file beside it,
+ * `DIR.lock`, for as long as it is open). The connection is tried at once.
+ *
+ * @throws UsageError for another kind of URL; LockedError when another process holds the folder; TemporaryError or
+ *   FatalError, with cause and cure, when it cannot be reached or does not let us in
+ */
+export async function openDatabase(url: string, options: OpenOptions): Promise<Database> {
+  if (/^postgres(ql)?:\/\//.test(url)) return openPostgres(url, options)
+  if (url.startsWith('pglite:') && url.length > 'pglite:'.length) {
+    const { openPglite } = await import('./pglite.ts')
+    return openPglite(url.slice('pglite:'.length), options)
+  }
+  throw new UsageError('DATABASE_URL is neither postgresql://… nor pglite:DIR', {
+    cure: 'for example postgresql://user:password@host:5432/autodj, or pglite:.autodj/db',
+  })
+}
+
+async function openPostgres(url: string, options: OpenOptions): Promise<Database> {
+  const where = describeDatabase(url)
+  const settings = [
+    `-c statement_timeout=${STATEMENT_TIMEOUT_MS}`,
+    `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS}`,
+    ...(options.readOnly ? ['-c default_transaction_read_only=on'] : []),
+  ].join(' ')
+  const open = (sessionSettings: string | undefined): Knex =>
+    makeKnex({
+      client: PostgresDialect,
+      where,
+      pool: { min: 0, max: options.poolSize ?? 8, idleTimeoutMillis: 30_000 },
+      connection: {
+        connectionString: url,
+        application_name: options.applicationName,
+        options: sessionSettings,
+        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        // The server's own timeout comes first; this one is for a server that does not answer any more.
+        query_timeout: STATEMENT_TIMEOUT_MS + 30_000,
+        keepAlive: true,
+        keepAliveInitialDelayMillis: 10_000,
+      } as Knex.PgConnectionConfig,
+    })
+
+  let instance = open(settings)
+  try {
+    await probe(instance, where)
+  } catch (error) {
+    await instance.destroy()
+    // PgBouncer refuses session settings at start-up, and to SET them would leak them to its other clients.
+    if (!/unsupported startup parameter/i.test(toError(error).message)) throw error
+    instance = open(undefined)
+    await probe(instance, where).catch(async (again: unknown) => {
+      await instance.destroy()
+      throw again
+    })
+  }
+  return { knex: instance, dialect: 'postgres', where, close: () => instance.destroy() }
+}
+
+async function probe(instance: Knex, where: string): Promise<void> {
+  try {
+    await instance.raw('select 1')
+  } catch (error) {
+    throw classifyDbError(error, where) ?? unusable(error, where)
+  }
+}

@@ -1,0 +1,92 @@
+import { resolve } from 'node:path'
+import { PGlite, types } from '@electric-sql/pglite'
+import type { Knex } from 'knex'
+import PgliteClient from 'knex-pglite'
+import pgUtils from 'pg/lib/utils.js'
+import { toError } from '../errors.ts'
+import {
+  type ClientClass,
+  classified,
+  makeKnex,
+  PostgresDialect,
+  type QueryObject,
+  type RawConnection,
+} from './dialects.ts'
+import { unusable } from './errors.ts'
+import { acquireLockFile } from './lock-file.ts'
+import type { Database, OpenOptions } from './open.ts'
+
+/**
+ * Knex on PGlite, made to answer as PostgreSQL does. knex-pglite puts Knex's method name in the place of the command
+ * that PGlite reports, so that `del()` is not taken for a DELETE and gives the whole response, and a `select` has a
+ * row count of 0: responses go through Knex's own dialect instead. Several statements in one `raw` without bindings
+ * work, as they do with node-postgres.
+ */
+class PgliteDialect extends classified(PgliteClient as unknown as ClientClass) {
+  override async _query(
+    connection: RawConnection & Pick<PGlite, 'exec'>,
+    query: QueryObject,
+  ): Promise<QueryObject> {
+    if (query.method === 'raw' && (query.bindings ?? []).length === 0) {
+      try {
+        const results = await connection.exec(query.sql)
+        query.response = results.length === 1 ? results[0] : (results as never)
+        return query
+      } catch (error) {
+        query.driverMessage = toError(error).message
+        throw error
+      }
+    }
+    // By itself PGlite makes arrays of the types it knows only, which an enum is not.
+    query.bindings = (query.bindings ?? []).map(value => pgUtils.prepareValue(value))
+    return super._query(connection, query)
+  }
+
+  override processResponse(query: QueryObject, runner: unknown): unknown {
+    return PostgresDialect.prototype.processResponse.call(this, query, runner)
+  }
+}
+
+/** Opens the folder as the one process that may; see `openDatabase`. */
+export async function openPglite(folder: string, options: OpenOptions): Promise<Database> {
+  const dataDir = resolve(folder)
+  const where = `pglite:${folder}`
+  const lock = await acquireLockFile(`${dataDir}.lock`, options.applicationName)
+  let pglite: PGlite | undefined
+  try {
+    pglite = new PGlite({
+      dataDir,
+      // As node-postgres has them: 64-bit integers are strings, bytea is a Buffer.
+      parsers: {
+        [types.INT8]: (text: string) => text,
+        [types.BYTEA]: (text: string) => Buffer.from(text.slice(2), 'hex'),
+      },
+    })
+    await pglite.waitReady
+    if (options.readOnly) await pglite.exec('set default_transaction_read_only = on')
+  } catch (error) {
+    await pglite?.close().catch(() => undefined)
+    await lock.release()
+    throw unusable(error, where)
+  }
+  const opened = pglite
+  const instance = makeKnex({
+    client: PgliteDialect,
+    where,
+    // As a function, or Knex would copy the instance property by property.
+    connection: () => ({ pglite: opened }) as Knex.StaticConnectionConfig,
+  })
+  return {
+    knex: instance,
+    dialect: 'pglite',
+    where,
+    async close() {
+      try {
+        await instance.destroy()
+        if (!opened.closed) await opened.close()
+      } finally {
+        await lock.release()
+      }
+    },
+  }
+}

@@ -1,0 +1,335 @@
+import type { Knex } from 'knex'
+import { type BulkColumn, slices, unnest } from './bulk.ts'
+
+/** `tracks.file_source` as SQLAlchemy stores it. Null in some deployments. */
+export type FileSource = 'LOCAL' | 'YOUTUBE' | 'S3' | 'UNAVAILABLE'
+
+/** What autodj reads of a track. */
+export interface Track {
+  id: string
+  spotifyId: string
+  title: string
+  artist: string
+  album: string | null
+  /** Seconds. */
+  duration: number | null
+  /** Relative to the audio root or absolute; may point at a file that is gone. */
+  filePath: string | null
+  fileSource: FileSource | null
+  /** Bytes. */
+  fileSize: number | null
+  s3ObjectKey: string | null
+  updatedAt: Date | null
+}
+
+const COLUMNS = {
+  id: 'tracks.id',
+  spotifyId: 'tracks.spotify_id',
+  title: 'tracks.title',
+  artist: 'tracks.artist',
+  album: 'tracks.album',
+  duration: 'tracks.duration',
+  filePath: 'tracks.file_path',
+  fileSource: 'tracks.file_source',
+  fileSize: 'tracks.file_size',
+  s3ObjectKey: 'tracks.s3_object_key',
+  updatedAt: 'tracks.updated_at',
+}
+
+/** Which tracks. What is left out does not filter. */
+export interface TrackFilter {
+  /** Any of these; null means rows without a source. */
+  sources?: readonly (FileSource | null)[]
+  /** With a `file_path`, or without one. */
+  hasFile?: boolean
+  /** With an `s3_object_key`, or without one. */
+  hasKey?: boolean
+  /** `file_path` begins so. */
+  pathPrefix?: string
+  /** `s3_object_key` begins so. */
+  keyPrefix?: string
+  ids?: readonly string[]
+  /** Only tracks with an item of that command in the ledger, by track id: `--retry-failed`. */
+  failedIn?: string
+  /** No track with an item of that command and state `skipped`. */
+  notSkippedIn?: string
+}
+
+/** Sorts before every UUID that a row could have: where keyset paging begins. */
+export const FIRST_ID = '00000000-0000-0000-0000-000000000000'
+
+function applyFilter(query: Knex.QueryBuilder, knex: Knex, filter: TrackFilter): void {
+  if (filter.sources !== undefined) {
+    const named = filter.sources.filter(source => source !== null)
+    query.where(either => {
+      either.whereRaw('tracks.file_source = any(?::public.filesource[])', [named])
+      if (named.length < filter.sources!.length) either.orWhereNull('tracks.file_source')
+    })
+  }
+  if (filter.hasFile === true) query.whereNotNull('tracks.file_path')
+  if (filter.hasFile === false) query.whereNull('tracks.file_path')
+  if (filter.hasKey === true) query.whereNotNull('tracks.s3_object_key')
+  if (filter.hasKey === false) query.whereNull('tracks.s3_object_key')
+  if (filter.pathPrefix !== undefined) query.whereRaw('starts_with(tracks.file_path, ?)', [filter.pathPrefix])
+  if (filter.keyPrefix !== undefined)
+    query.whereRaw('starts_with(tracks.s3_object_key, ?)', [filter.keyPrefix])
+  if (filter.ids !== undefined) query.whereRaw('tracks.id = any(?::uuid[])', [[...filter.ids]])
+  const items = (command: string): Knex.QueryBuilder =>
+    knex('autodj.items as i')
+      .select(knex.raw('1'))
+      .where('i.command', command)
+      .whereRaw('i.track_id = tracks.id')
+  if (filter.failedIn !== undefined) query.whereExists(items(filter.failedIn))
+  if (filter.notSkippedIn !== undefined) {
+    query.whereNotExists(items(filter.notSkippedIn).where('i.state', 'skipped'))
+  }
+}
+
+/** A page of tracks after `afterId`, in the order of their ids. Shorter than `limit` only at the end. */
+export async function trackPage(
+  knex: Knex,
+  { afterId = FIRST_ID, limit, filter = {} }: { afterId?: string; limit: number; filter?: TrackFilter },
+): Promise<Track[]> {
+  const query = knex('public.tracks as tracks').select(COLUMNS).where('tracks.id', '>', afterId)
+  applyFilter(query, knex, filter)
+  return query.orderBy('tracks.id').limit(limit)
+}
+
+/** Every track that passes the filter, in pages; memory stays flat however many there are. */
+export async function* trackPages(
+  knex: Knex,
+  {
+    filter = {},
+    pageSize = 1_000,
+    signal,
+  }: { filter?: TrackFilter; pageSize?: number; signal?: AbortSignal } = {},
+): AsyncGenerator<Track[], void> {
+  for (let afterId = FIRST_ID; ; ) {
+    signal?.throwIfAborted()
+    const page = await trackPage(knex, { afterId, limit: pageSize, filter })
+    if (page.length > 0) yield page
+    if (page.length < pageSize) return
+    afterId = page.at(-1)!.id
+  }
+}
+
+/** How many tracks pass the filter, and their bytes as far as the rows know them. */
+export async function countTracks(
+  knex: Knex,
+  filter: TrackFilter = {},
+): Promise<{ tracks: number; bytes: number; withoutSize: number }> {
+  const query = knex('public.tracks as tracks').first(
+    knex.raw('count(*) as tracks'),
+    knex.raw('coalesce(sum(tracks.file_size), 0) as bytes'),
+    knex.raw('count(*) filter (where tracks.file_size is null) as without_size'),
+  )
+  applyFilter(query, knex, filter)
+  const row = (await query) as { tracks: string; bytes: number; without_size: string }
+  return { tracks: Number(row.tracks), bytes: row.bytes, withoutSize: Number(row.without_size) }
+}
+
+/**
+ * Claims the next tracks for a run, in one short transaction. Two runs never get the same track: rows that another
+ * transaction is claiming are skipped, and the primary key of `claims` settles the rest. Claims of a run whose lease
+ * ran out are taken over. What this run claimed before, it gets again.
+ *
+ * @returns the tracks claimed, which may be none although more remain; `nextAfterId` is where to go on, null at the end
+ */
+export async function claimTracks(
+  knex: Knex,
+  claim: { kind: string; runId: string; afterId?: string; limit: number; filter?: TrackFilter },
+): Promise<{ tracks: Track[]; nextAfterId: string | null }> {
+  const { kind, runId, afterId = FIRST_ID, limit, filter = {} } = claim
+  return knex.transaction(async trx => {
+    const picked = trx('public.tracks as tracks')
+      .select(COLUMNS)
+      .where('tracks.id', '>', afterId)
+      .whereNotExists(
+        trx('autodj.claims as c')
+          .join('autodj.runs as r', 'r.id', 'c.run_id')
+          .select(trx.raw('1'))
+          .where('c.kind', kind)
+          .whereRaw('c.track_id = tracks.id')
+          .where('c.run_id', '<>', runId)
+          .whereRaw('r.lease_until > now()'),
+      )
+    applyFilter(picked, trx, filter)
+    picked.orderBy('tracks.id').limit(limit).forNoKeyUpdate('tracks').skipLocked()
+
+    const rows = (await trx
+      .with('picked', picked)
+      .with(
+        'claimed',
+        trx.raw(
+          `insert into autodj.claims as c (kind, track_id, run_id)
+             select ?::text, id, ?::uuid from picked order by id
+             on conflict (kind, track_id) do update set run_id = excluded.run_id, claimed_at = now()
+               where c.run_id = excluded.run_id
+                  or not exists (select 1 from autodj.runs r where r.id = c.run_id and r.lease_until > now())
+             returning track_id`,
+          [kind, runId],
+        ),
+      )
+      .select('picked.*', trx.raw('claimed.track_id is not null as claimed'))
+      .from('picked')
+      .leftJoin('claimed', 'claimed.track_id', 'picked.id')
+      .orderBy('picked.id')) as (Track & { claimed: boolean })[]
+
+    return {
+      tracks: rows.filter(row => row.claimed).map(({ claimed: _, ...track }) => track),
+      nextAfterId: rows.at(-1)?.id ?? null,
+    }
+  })
+}
+
+/** A row to be made for an audio file. */
+export interface NewTrack {
+  id: string
+  spotifyId: string
+  title: string
+  artist: string
+  album: string | null
+  /** Seconds. */
+  duration: number | null
+  filePath: string
+  fileSource: FileSource
+  /** Bytes. */
+  fileSize: number
+}
+
+const NEW_TRACK: readonly BulkColumn<NewTrack>[] = [
+  ['id', 'uuid', track => track.id],
+  ['spotify_id', 'text', track => track.spotifyId],
+  ['title', 'text', track => track.title],
+  ['artist', 'text', track => track.artist],
+  ['album', 'text', track => track.album],
+  ['duration', 'float8', track => track.duration],
+  ['duration_ms', 'float8', track => (track.duration === null ? null : track.duration * 1000)],
+  ['file_path', 'text', track => track.filePath],
+  ['file_source', 'public.filesource', track => track.fileSource],
+  ['file_size', 'float8', track => track.fileSize],
+]
+
+/** Makes rows; one whose `spotify_id` is there already is left out. Gives the ids of those made. */
+export async function insertTracks(knex: Knex, tracks: readonly NewTrack[]): Promise<Set<string>> {
+  const made = new Set<string>()
+  const names = NEW_TRACK.map(([name]) => name).join(', ')
+  for (const slice of slices(tracks)) {
+    const { sql, bindings } = unnest('u', NEW_TRACK, slice)
+    const { rows } = await knex.raw<{ rows: { id: string }[] }>(
+      `insert into public.tracks (${names}) select ${names} from ${sql}
+       on conflict (spotify_id) do nothing returning id`,
+      bindings,
+    )
+    for (const { id } of rows) made.add(id)
+  }
+  return made
+}
+
+/** The tracks with these `spotify_id`s, those that exist. */
+export async function tracksBySpotifyId(knex: Knex, spotifyIds: readonly string[]): Promise<Track[]> {
+  const found: Track[] = []
+  for (const slice of slices(spotifyIds)) {
+    found.push(
+      ...(await knex('public.tracks as tracks')
+        .select(COLUMNS)
+        .whereRaw('tracks.spotify_id = any(?::text[])', [[...slice]])),
+    )
+  }
+  return found
+}
+
+/** What a command read of a track before it decided; the change is made only if the row still says so. */
+export type PlannedTrack = Pick<Track, 'id' | 'filePath' | 'fileSource' | 's3ObjectKey'>
+
+/** New values of a track's file columns; undefined leaves a column as it is. */
+export interface TrackChange {
+  planned: PlannedTrack
+  filePath?: string | null
+  fileSource?: FileSource | null
+  fileSize?: number | null
+  s3ObjectKey?: string | null
+}
+
+/**
+ * What became of a change. `changed`: the row is no longer what was planned, and was left alone; `deleted`: there is
+ * no such row any more.
+ */
+export type ChangeOutcome = 'done' | 'changed' | 'deleted'
+
+const CHANGE: readonly BulkColumn<TrackChange>[] = [
+  ['id', 'uuid', change => change.planned.id],
+  ['set_path', 'bool', change => change.filePath !== undefined],
+  ['file_path', 'text', change => change.filePath],
+  ['set_source', 'bool', change => change.fileSource !== undefined],
+  ['file_source', 'public.filesource', change => change.fileSource],
+  ['set_size', 'bool', change => change.fileSize !== undefined],
+  ['file_size', 'float8', change => change.fileSize],
+  ['set_key', 'bool', change => change.s3ObjectKey !== undefined],
+  ['s3_object_key', 'text', change => change.s3ObjectKey],
+]
+
+/**
+ * Changes the file columns of many tracks, each only if its row still is what was planned (or already is what it
+ * would become: a run that was cut off before it heard of its commit finds its own work done). Rows are locked in the
+ * order of their ids, so that two of these never deadlock. Call it in a transaction where more belongs to it.
+ *
+ * @returns the outcome for each track id
+ */
+export async function changeTracks(
+  knex: Knex,
+  changes: readonly TrackChange[],
+): Promise<Map<string, ChangeOutcome>> {
+  const outcomes = new Map<string, ChangeOutcome>()
+  const sorted = changes.toSorted((a, b) => (a.planned.id < b.planned.id ? -1 : 1))
+  for (const slice of slices(sorted)) {
+    await knex.transaction(async trx => {
+      const current = new Map<string, PlannedTrack & Pick<Track, 'fileSize'>>()
+      const locked = (await trx('public.tracks as tracks')
+        .select('id', 'file_path as filePath', 'file_source as fileSource', 'file_size as fileSize')
+        .select('s3_object_key as s3ObjectKey')
+        .whereRaw('id = any(?::uuid[])', [slice.map(change => change.planned.id)])
+        .orderBy('id')
+        .forNoKeyUpdate()) as (PlannedTrack & Pick<Track, 'fileSize'>)[]
+      for (const row of locked) current.set(row.id, row)
+
+      const due: TrackChange[] = []
+      for (const change of slice) {
+        const { planned } = change
+        const row = current.get(planned.id)
+        if (row === undefined) outcomes.set(planned.id, 'deleted')
+        else if (isMade(row, change)) outcomes.set(planned.id, 'done')
+        else if (
+          row.filePath === planned.filePath &&
+          row.fileSource === planned.fileSource &&
+          row.s3ObjectKey === planned.s3ObjectKey
+        ) {
+          outcomes.set(planned.id, 'done')
+          due.push(change)
+        } else outcomes.set(planned.id, 'changed')
+      }
+      if (due.length === 0) return
+      const { sql, bindings } = unnest('u', CHANGE, due)
+      await trx.raw(
+        `update public.tracks as t set
+           file_path = case when u.set_path then u.file_path else t.file_path end,
+           file_source = case when u.set_source then u.file_source else t.file_source end,
+           file_size = case when u.set_size then u.file_size else t.file_size end,
+           s3_object_key = case when u.set_key then u.s3_object_key else t.s3_object_key end,
+           updated_at = now()
+         from ${sql} where t.id = u.id`,
+        bindings,
+      )
+    })
+  }
+  return outcomes
+}
+
+function isMade(row: PlannedTrack & Pick<Track, 'fileSize'>, change: TrackChange): boolean {
+  return (
+    (change.filePath === undefined || change.filePath === row.filePath) &&
+    (change.fileSource === undefined || change.fileSource === row.fileSource) &&
+    (change.fileSize === undefined || change.fileSize === row.fileSize) &&
+    (change.s3ObjectKey === undefined || change.s3ObjectKey === row.s3ObjectKey)
+  )
+}
