@@ -176,6 +176,10 @@ export const causes = {
     cure: 'restore it, and let the lifecycle rules leave audio out of Glacier and Deep Archive tiers',
   },
   // the object is not where the URL points
+  'row-without-key': {
+    title: 'the row says S3, but has no object key',
+    cure: 'run `autodj reconcile`: it finds the object or takes the row back',
+  },
   'object-missing': { title: 'the object is not in the bucket', cure: upload },
   'key-normalisation': {
     title: 'the key is in another Unicode normalisation form (NFC against NFD)',
@@ -208,23 +212,30 @@ export const causes = {
   'stale-error': {
     title: 'the edge still serves an error from before the object was uploaded',
     cure: 'wait for the error caching minimum TTL (10 s unless set), or create an invalidation for the path',
-    transient: true,
   },
   'stale-object': {
-    title: 'the edge serves an older object of another size',
+    title: 'the edge serves an older object',
     cure: 'create an invalidation for the path; keys should change when content does',
   },
   'size-mismatch': {
     title: 'the size is not what the database says',
     cure: 'run `autodj reconcile`: the object was replaced or cut short',
   },
-  'ledger-size': {
-    title: 'CDN and bucket agree on a size that the database does not have',
+  'etag-mismatch': {
+    title: 'the object is not the one that the database knows',
+    cure: 'run `autodj reconcile`: the object was replaced',
+  },
+  'object-replaced': {
+    title: 'CDN and bucket agree on an object that the database does not know',
     cure: 'run `autodj reconcile`: the object was replaced since it was recorded',
   },
   'content-differs': {
     title: 'the bytes through the CDN are not the bytes in S3',
     cure: 'create an invalidation for the path; then check edge functions and any proxy in between',
+  },
+  'not-compared': {
+    title: 'S3 could not be read to compare its bytes with those through the CDN',
+    cure: 'give this command credentials with s3:GetObject (`autodj policy verify`), or leave out --bytes and --full',
   },
   'empty-object': { title: 'the object has no bytes', cure: upload },
   // the object is served, but wrongly

@@ -88,6 +88,18 @@ export function cdnUrl(domain: CdnDomain, key: string): string {
   return domain.origin + encodeKeyPath(key)
 }
 
+/** URL of an object at S3 itself, past the CDN. Buckets with dots have no certificate of their own: path style. */
+export function directUrl(
+  { bucket, region = 'us-east-1', endpoint }: { bucket: string; region?: string; endpoint?: string },
+  key: string,
+): string {
+  const path = encodeKeyPath(key)
+  if (endpoint !== undefined) return `${endpoint}/${bucket}${path}`
+  return bucket.includes('.')
+    ? `https://s3.${region}.amazonaws.com/${bucket}${path}`
+    : `https://${bucket}.s3.${region}.amazonaws.com${path}`
+}
+
 /**
  * Why a browser cannot ask for this key even though its URL is right: URL parsers resolve the segments `.` and `..`,
  * percent-encoded or not (WHATWG URL, "single-dot" and "double-dot URL path segment"). `undefined` when it can.

@@ -28,6 +28,7 @@ export type S3Answer =
   | {
       state: 'present'
       size: number
+      etag?: string
       lastModified?: Date
       contentEncoding?: string
       encryption?: 'AES256' | 'aws:kms'
@@ -49,6 +50,8 @@ export interface ProbeObservation {
   answer?: HttpAnswer
   /** bytes, what the ledger (or the row) says; `undefined` when nobody knows */
   expectedSize?: number
+  /** S3's ETag as the ledger has it: CloudFront passes it through, so it proves at no cost which object it is */
+  expectedEtag?: string
   /** `undefined` when S3 was not asked */
   s3?: S3Answer
 }
@@ -91,6 +94,7 @@ const s3Decides: ReadonlySet<Cause> = new Set<Cause>([
   'origin-denied',
   'object-missing',
   'size-mismatch',
+  'etag-mismatch',
   'compressed',
   'wrong-bucket',
   'unexplained',
@@ -397,6 +401,10 @@ const servedRules: readonly Rule[] = [
     ) {
       return sizeFinding(facts, range.total, [...facts.evidence, ...s3Evidence(facts)])
     }
+    const etag = bareEtag(facts.header('etag'))
+    if (facts.expectedEtag !== undefined && etag !== undefined && etag !== facts.expectedEtag) {
+      return etagFinding(facts, etag)
+    }
     const end = Math.min(facts.range.end, (range?.total ?? Number.POSITIVE_INFINITY) - 1)
     const wrong =
       range === undefined ||
@@ -465,8 +473,24 @@ function sizeFinding(facts: Facts, total: number | undefined, evidence: readonly
   ]
   if (facts.s3?.state !== 'present') return finding('size-mismatch', all)
   if (facts.s3.size === facts.expectedSize) return finding('stale-object', all)
-  if (facts.s3.size === total) return finding('ledger-size', all)
+  if (facts.s3.size === total) return finding('object-replaced', all)
   return finding('size-mismatch', all)
+}
+
+function etagFinding(facts: Facts, etag: string): Finding {
+  const evidence = [
+    ...facts.evidence,
+    ...s3Evidence(facts),
+    `ETag in the database: ${facts.expectedEtag}, through the CDN: ${etag}`,
+  ]
+  if (facts.s3?.state !== 'present') return finding('etag-mismatch', evidence)
+  if (facts.s3.etag === facts.expectedEtag) return finding('stale-object', evidence)
+  return finding(facts.s3.etag === etag ? 'object-replaced' : 'etag-mismatch', evidence)
+}
+
+/** An ETag without quotes and without the mark of a weak one, which CloudFront adds where it compresses. */
+function bareEtag(value: string | undefined): string | undefined {
+  return value?.replace(/^W\//, '').replaceAll('"', '') || undefined
 }
 
 // ---------------------------------------------------------------------------------------------------------------

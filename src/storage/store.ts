@@ -37,6 +37,7 @@ export interface ObjectHead {
   contentType?: string
   cacheControl?: string
   contentEncoding?: string
+  encryption?: 'AES256' | 'aws:kms'
   metadata: Readonly<Record<string, string>>
   /** only full-object checksums; a composite (`-N`) one is left out */
   checksums: Checksums

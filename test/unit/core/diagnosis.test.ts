@@ -550,7 +550,7 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
   ],
   [
     'shorter than the range',
-    'ledger-size',
+    'object-replaced',
     refused(
       416,
       fromS3,
@@ -588,7 +588,7 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
   ],
   [
     'old size in the row',
-    'ledger-size',
+    'object-replaced',
     served({ 'content-range': 'bytes 0-0/4000000' }, { s3: { ...present, size: 4_000_000 } }),
   ],
   [
@@ -597,6 +597,17 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
     served({ 'content-range': 'bytes 0-0/4000000' }, { s3: { ...present, size: 3 } }),
   ],
   ['size, S3 not asked', 'size-mismatch', served({ 'content-range': 'bytes 0-0/4000000' })],
+  [
+    'old object of the same size at the edge',
+    'stale-object',
+    served({ etag: '"1"' }, { expectedEtag: '2', s3: { ...present, etag: '2' } }),
+  ],
+  [
+    'object replaced by one of the same size',
+    'object-replaced',
+    served({ etag: '"1"' }, { expectedEtag: '2', s3: { ...present, etag: '1' } }),
+  ],
+  ['another object, S3 not asked', 'etag-mismatch', served({ etag: '"1"' }, { expectedEtag: '2' })],
   [
     'single-page app',
     'custom-error-page',
@@ -646,6 +657,8 @@ describe('signatures', () => {
   test('every cause has a signature here or a question of its own below', () => {
     const asked: Cause[] = [
       'content-differs',
+      'row-without-key',
+      'not-compared',
       'public-object',
       'http-open',
       'tls-old',
@@ -668,6 +681,8 @@ describe('what is served as it should be has no finding', () => {
       'with CORS for the asker',
       served({ 'access-control-allow-origin': 'https://a.example' }, { origin: 'https://a.example' }),
     ],
+    ['the ETag of the ledger', served({ etag: '"9b2f"' }, { expectedEtag: '9b2f' })],
+    ['a weak ETag', served({ etag: 'W/"9b2f"' }, { expectedEtag: '9b2f' })],
     ['size unknown', served({}, { expectedSize: undefined })],
     ['FLAC, Ogg, MP4', served({ 'content-type': 'application/ogg' })],
     [
