@@ -1,6 +1,6 @@
 /**
  * The port to an object store. One bucket; keys are whole (prefix included). The S3 implementation is in `s3.ts`;
- * every implementation passes `test/contract/store.ts`.
+ * every implementation passes `test/contract/object-store.ts`.
  *
  * Conventions: an item's absence is a value (`undefined`), every other refusal is a {@link StoreError} with a
  * `kind`. Checksums are base64 as on the wire. An `AbortSignal` reaches every request.
@@ -36,6 +36,7 @@ export interface ObjectHead {
   versionId?: string
   contentType?: string
   cacheControl?: string
+  contentDisposition?: string
   contentEncoding?: string
   encryption?: 'AES256' | 'aws:kms'
   metadata: Readonly<Record<string, string>>
@@ -68,8 +69,12 @@ export interface ByteRange {
 }
 
 export interface ObjectContent {
+  /** `size` is that of the whole object, also for a range. */
   head: ObjectHead
-  /** Must be consumed or destroyed: an unread body holds its socket. */
+  /**
+   * Must be consumed or destroyed: an unread body holds its socket. Ends only when every byte arrived: a short body
+   * throws kind `network`, and a whole object that does not match its CRC32 throws `bad-digest`.
+   */
   body: AsyncIterable<Uint8Array> & { destroy(error?: Error): void }
 }
 
@@ -82,6 +87,7 @@ export interface PutResult {
 
 export interface PutOptions {
   headers: ObjectHeaders
+  /** S3 takes one: the first of crc32, crc64nvme, sha256 is sent. */
   checksums: Checksums
   /** Fails with kind `exists` when there is an object at the key already. */
   ifNoneMatch?: boolean
@@ -134,6 +140,7 @@ export interface ObjectStore {
 
   head(key: string, options?: { versionId?: string; signal?: AbortSignal }): Promise<ObjectHead | undefined>
 
+  /** A range is cut at the end of the object; one that starts beyond it throws kind `invalid` (HTTP 416). */
   get(
     key: string,
     options?: { range?: ByteRange; ifMatch?: string; versionId?: string; signal?: AbortSignal },
@@ -142,14 +149,17 @@ export interface ObjectStore {
   /** One PUT of a whole body in memory. The server verifies `checksums` before it stores anything. */
   put(key: string, body: Uint8Array, options: PutOptions): Promise<PutResult>
 
-  /** A body of unknown length (lib-storage). Never resumed, never retried as a whole. */
+  /** A body of unknown length, in parts where it is long. Never resumed, never retried; a failed one leaves no parts. */
   putStream(
     key: string,
     body: AsyncIterable<Uint8Array>,
     options: Omit<PutOptions, 'checksums'>,
   ): Promise<PutResult & { size: number }>
 
-  /** Server-side copy, any size; headers are kept unless given. */
+  /**
+   * Server-side copy, any size; headers are kept unless given. `ifMatch` is about the source (`precondition`),
+   * `ifNoneMatch` about the target (`exists`); a source that is not there throws kind `missing`.
+   */
   copy(
     fromKey: string,
     toKey: string,
@@ -165,7 +175,7 @@ export interface ObjectStore {
   /** Pages in key order (bytewise in UTF-8). Complete, or it throws: never a shorter listing. */
   list(options?: ListOptions): AsyncIterable<ObjectEntry[]>
 
-  /** Common prefixes directly below `prefix`, for fanning a listing out. Complete, or it throws. */
+  /** Prefixes up to the next `/` below `prefix`, for fanning a listing out; keys not in any are not told. Complete, or it throws. */
   listPrefixes(prefix: string, signal?: AbortSignal): Promise<string[]>
 
   listVersions(options?: Omit<ListOptions, 'startAfter'>): AsyncIterable<ObjectVersionEntry[]>
@@ -204,6 +214,7 @@ export interface ObjectStore {
  * What went wrong, independent of how a store spells it.
  *
  * `exists`: 412 to If-None-Match · `precondition`: 412 to If-Match · `conflict`: 409, start again ·
+ * `missing`: the source of a copy is not there ·
  * `no-upload`: the multipart upload is gone · `bad-digest`: the bytes did not arrive as sent ·
  * `throttled`: 503 SlowDown, 429 · `unavailable`: other 5xx · `network`: reset, refused, DNS, TLS · `timeout`: stall.
  */
@@ -211,6 +222,7 @@ export type StoreErrorKind =
   | 'exists'
   | 'precondition'
   | 'conflict'
+  | 'missing'
   | 'no-bucket'
   | 'no-upload'
   | 'denied'

@@ -1,0 +1,277 @@
+/**
+ * From what S3, the SDK and the network say went wrong to a {@link StoreError}: one cause line that names
+ * operation, key, bucket and endpoint, and one cure line.
+ *
+ * The one place that knows S3's error codes; the lean put path and the SDK's exceptions both come through here.
+ */
+import { StoreError, type StoreErrorKind } from './store.ts'
+
+/** What was being done, and where. */
+export interface RequestContext {
+  /** in the imperative, for "cannot …": `put`, `list` */
+  operation: string
+  bucket: string
+  key?: string
+  endpoint: string
+  region: string
+  /** Which condition a 412 answers. */
+  condition?: 'if-none-match' | 'if-match'
+  signal?: AbortSignal
+  /** Set once the store was closed: what fails then was aborted. */
+  closed?: boolean
+}
+
+/** A failure in S3's words, wherever it came from. */
+export interface S3Failure {
+  /** S3's error code, or Node.js's (`ECONNRESET`), or the SDK's error name */
+  code?: string
+  message?: string
+  status?: number
+  requestId?: string
+  /** the region the bucket is in, where the answer tells */
+  bucketRegion?: string
+  /** the server's `Date`, ms since the epoch */
+  serverTime?: number
+  cause?: unknown
+}
+
+const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
+  NoSuchBucket: 'no-bucket',
+  NoSuchUpload: 'no-upload',
+  NoSuchKey: 'missing',
+  NoSuchVersion: 'missing',
+  NotFound: 'missing',
+  AccessDenied: 'denied',
+  AllAccessDisabled: 'denied',
+  AccountProblem: 'denied',
+  InvalidObjectState: 'denied',
+  'KMS.DisabledException': 'denied',
+  CredentialsProviderError: 'credentials',
+  TokenProviderError: 'credentials',
+  InvalidAccessKeyId: 'credentials',
+  InvalidClientTokenId: 'credentials',
+  InvalidToken: 'credentials',
+  NotSignedUp: 'credentials',
+  SignatureDoesNotMatch: 'credentials',
+  ExpiredToken: 'expired-token',
+  ExpiredTokenException: 'expired-token',
+  TokenRefreshRequired: 'expired-token',
+  RequestExpired: 'clock-skew',
+  RequestInTheFuture: 'clock-skew',
+  RequestTimeTooSkewed: 'clock-skew',
+  AuthorizationHeaderMalformed: 'wrong-region',
+  IllegalLocationConstraintException: 'wrong-region',
+  PermanentRedirect: 'wrong-region',
+  TemporaryRedirect: 'wrong-region',
+  BadDigest: 'bad-digest',
+  IncompleteBody: 'bad-digest',
+  InvalidDigest: 'bad-digest',
+  XAmzContentChecksumMismatch: 'bad-digest',
+  XAmzContentSHA256Mismatch: 'bad-digest',
+  BandwidthLimitExceeded: 'throttled',
+  RequestLimitExceeded: 'throttled',
+  RequestThrottled: 'throttled',
+  SlowDown: 'throttled',
+  Throttling: 'throttled',
+  ThrottlingException: 'throttled',
+  TooManyRequests: 'throttled',
+  RequestTimeout: 'timeout',
+  TimeoutError: 'timeout',
+  ETIMEDOUT: 'timeout',
+  AbortError: 'aborted',
+  ConditionalRequestConflict: 'conflict',
+  OperationAborted: 'conflict',
+  MethodNotAllowed: 'unsupported',
+  NotImplemented: 'unsupported',
+  XNotImplemented: 'unsupported',
+  InternalError: 'unavailable',
+  ServiceUnavailable: 'unavailable',
+}
+
+const networkCode =
+  /^(ECONN|EPIPE|ENOTFOUND|EAI_|EHOST|ENET|EADDR|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|HPE_)/
+
+/** S3 refuses a request signed more than this far from its own clock. ms */
+const maximumClockSkew = 15 * 60_000
+
+export function classify(failure: S3Failure, context: RequestContext): StoreErrorKind {
+  const { code, status, serverTime } = failure
+  if (context.closed || context.signal?.aborted) return 'aborted'
+  if (status === 412 || code === 'PreconditionFailed') {
+    return context.condition === 'if-none-match' ? 'exists' : 'precondition'
+  }
+  if (code !== undefined) {
+    const known = kindByCode[code]
+    if (known !== undefined) return known
+    if (networkCode.test(code)) return 'network'
+  }
+  if (status === undefined) return code?.startsWith('ERR_INVALID') ? 'invalid' : 'network'
+  if (status === 301 || status === 307) return 'wrong-region'
+  if (failure.bucketRegion !== undefined && failure.bucketRegion !== context.region) return 'wrong-region'
+  if (status === 401) return 'credentials'
+  if (status === 403) {
+    const skewed = serverTime !== undefined && Math.abs(serverTime - Date.now()) > maximumClockSkew
+    return skewed ? 'clock-skew' : 'denied'
+  }
+  if (status === 404) return 'missing'
+  if (status === 408) return 'timeout'
+  if (status === 409) return 'conflict'
+  if (status === 429) return 'throttled'
+  if (status === 405 || status === 501) return 'unsupported'
+  return status >= 500 ? 'unavailable' : 'invalid'
+}
+
+/** Cause in words; S3's own message is added where it says more. */
+const causes: Readonly<Record<StoreErrorKind, string>> = {
+  exists: 'there is an object at this key already',
+  precondition: 'the object is another one by now',
+  conflict: 'another request on the same key was in the way',
+  missing: 'there is no such object',
+  'no-bucket': 'there is no such bucket',
+  'no-upload': 'the multipart upload is gone: completed, aborted or expired',
+  denied: 'access denied',
+  credentials: 'the credentials were not accepted',
+  'expired-token': 'the session token has expired and the credentials chain had no newer one',
+  'clock-skew': "this machine's clock is off",
+  'wrong-region': 'the bucket is in another region',
+  'bad-digest': 'the bytes did not arrive as they were sent',
+  throttled: 'the store asks to slow down',
+  unavailable: 'the store had an internal failure',
+  network: 'the connection failed',
+  timeout: 'no byte moved within the time limit',
+  aborted: 'stopped on request',
+  unsupported: 'this store cannot do that',
+  invalid: 'the request was refused',
+}
+
+function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext): string | undefined {
+  switch (kind) {
+    case 'exists':
+      return 'compare its checksum: the same bytes can be adopted, others are a conflict'
+    case 'precondition':
+      return 'look at the object again before deciding'
+    case 'missing':
+      return 'run `autodj reconcile` to see what the bucket holds'
+    case 'no-bucket':
+      return `create the bucket, or correct S3_BUCKET_NAME (now ${context.bucket})`
+    case 'no-upload':
+      return 'start the upload of this object afresh'
+    case 'denied':
+      return 'grant what `autodj policy` prints for this command, or use other credentials'
+    case 'credentials':
+      return 'check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use'
+    case 'expired-token':
+      return 'renew the session (`aws sso login`, or fresh temporary credentials), then run it again'
+    case 'clock-skew':
+      return 'set the clock (enable NTP), then run it again'
+    case 'wrong-region':
+      return failure.bucketRegion === undefined
+        ? `set AWS_REGION to the bucket's region (now ${context.region})`
+        : `set AWS_REGION=${failure.bucketRegion} (now ${context.region})`
+    case 'network':
+      return `check that ${context.endpoint} can be reached from here (network, DNS, proxy, TLS), then run it again`
+    case 'throttled':
+      return 'lower --concurrency, or run it again later'
+    case 'timeout':
+    case 'unavailable':
+    case 'conflict':
+    case 'bad-digest':
+      return 'run it again; it goes on where it stopped'
+    case 'unsupported':
+      return 'use a store with this feature, or do without it'
+    case 'invalid':
+      return 'the message above is what the store objects to'
+    case 'aborted':
+      return undefined
+  }
+}
+
+/** Any thrown value or S3 failure as a {@link StoreError}; a StoreError passes through. */
+export function toStoreError(thrown: unknown, context: RequestContext): StoreError {
+  if (thrown instanceof StoreError) return thrown
+  return storeErrorOf(failureOf(thrown), context)
+}
+
+export function storeErrorOf(failure: S3Failure, context: RequestContext): StoreError {
+  const kind = classify(failure, context)
+  const { bucket, key, endpoint, operation } = context
+  const what = key === undefined ? `bucket ${bucket}` : `${JSON.stringify(key)} in bucket ${bucket}`
+  const said = oneLine(failure.message)
+  const words = [failure.code, failure.status === undefined ? undefined : `HTTP ${failure.status}`].filter(
+    Boolean,
+  )
+  const aside = words.length > 0 ? ` (${words.join(', ')})` : ''
+  const own = said === '' || said === failure.code || kind === 'aborted' ? '' : `: ${said}`
+  const message = `cannot ${operation} ${what} at ${endpoint}: ${causes[kind]}${aside}${own}`
+  return new StoreError(kind, message, {
+    cure: cureOf(kind, failure, context),
+    status: failure.status,
+    requestId: failure.requestId,
+    details: {
+      bucket,
+      endpoint,
+      ...(key !== undefined && { key }),
+      ...(failure.code !== undefined && { s3Code: failure.code }),
+      ...(failure.bucketRegion !== undefined && { bucketRegion: failure.bucketRegion }),
+    },
+    cause: failure.cause,
+  })
+}
+
+/** Reads what an SDK exception or a Node.js error tells. */
+export function failureOf(thrown: unknown): S3Failure {
+  if (!(thrown instanceof Error)) return { message: String(thrown), cause: thrown }
+  const error = thrown as Error & {
+    code?: unknown
+    Code?: unknown
+    Region?: unknown
+    $metadata?: { httpStatusCode?: number; requestId?: string }
+    $response?: { statusCode?: number; headers?: Record<string, string> }
+  }
+  const headers = error.$response?.headers ?? {}
+  const status = error.$metadata?.httpStatusCode ?? error.$response?.statusCode
+  const date = Date.parse(headers['date'] ?? '')
+  return {
+    code: codeOf(error, status),
+    message: error.message,
+    status,
+    requestId: error.$metadata?.requestId ?? headers['x-amz-request-id'],
+    bucketRegion: text(headers['x-amz-bucket-region']) ?? text(error.Region),
+    serverTime: Number.isNaN(date) ? undefined : date,
+    cause: thrown,
+  }
+}
+
+/** The SDK names an exception after S3's code; a bodyless answer leaves a placeholder, which is no code at all. */
+function codeOf(
+  error: Error & { code?: unknown; Code?: unknown },
+  status: number | undefined,
+): string | undefined {
+  const code = text(error.Code) ?? text(error.code)
+  if (code !== undefined) return code
+  const name = error.name
+  if (name === 'Error' || name === 'TypeError' || name === 'UnknownError' || name === 'Unknown')
+    return undefined
+  return status !== undefined && /^\d+$/.test(name) ? undefined : name
+}
+
+/** Reads S3's error document. Answers that are none (a proxy's HTML) give no code. */
+export function parseErrorXml(body: string): { code?: string; message?: string; region?: string } {
+  return { code: element(body, 'Code'), message: element(body, 'Message'), region: element(body, 'Region') }
+}
+
+/** S3's error documents are flat, and nothing but these three texts is taken from them: no need for a parser. */
+function element(xml: string, name: string): string | undefined {
+  const found = new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1]
+  if (found === undefined) return undefined
+  const entities: Record<string, string> = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' }
+  return found.replace(/&(lt|gt|quot|apos|amp);/g, (_, entity: string) => entities[entity]!)
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+function oneLine(message: string | undefined): string {
+  return (message ?? '').replace(/\s+/g, ' ').trim().slice(0, 300)
+}

@@ -1,0 +1,297 @@
+/**
+ * Listings that are complete or an error, never shorter: every continuation is checked, and so is the order of what
+ * comes back. A listing cut short has made well-known tools delete data.
+ */
+import {
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  ListObjectVersionsCommand,
+  ListPartsCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3'
+import { compareUtf8 } from '../core/utf8-order.ts'
+import type { RequestContext } from './s3-errors.ts'
+import {
+  type ListOptions,
+  type ObjectEntry,
+  type ObjectVersionEntry,
+  StoreError,
+  type UploadedPart,
+  type UploadInProgress,
+} from './store.ts'
+
+/** What the listings need of the store they belong to. */
+export interface ListingAccess {
+  client: S3Client
+  bucket: string
+  context: (operation: string, options?: { key?: string; signal?: AbortSignal }) => Promise<RequestContext>
+  /** Runs one SDK request, mapping its errors. */
+  run: <T>(context: RequestContext, request: () => Promise<T>) => Promise<T>
+}
+
+export async function* listObjects(
+  access: ListingAccess,
+  options: ListOptions,
+): AsyncIterable<ObjectEntry[]> {
+  const { signal, prefix = '', startAfter } = options
+  const context = await access.context('list', { signal })
+  let last = startAfter
+  const pages = paginate(context, token =>
+    access.run(context, async () => {
+      const page = await access.client.send(
+        new ListObjectsV2Command({
+          Bucket: access.bucket,
+          Prefix: prefix,
+          EncodingType: 'url',
+          // Only the first request may carry it: with a token some stores apply it again.
+          StartAfter: token === undefined ? startAfter : undefined,
+          ContinuationToken: token,
+        }),
+        { abortSignal: signal },
+      )
+      return { page, truncated: page.IsTruncated, next: page.NextContinuationToken }
+    }),
+  )
+  for await (const page of pages) {
+    const decode = decoder(page.EncodingType, context)
+    const entries: ObjectEntry[] = []
+    for (const { Key, Size, ETag, LastModified, StorageClass } of page.Contents ?? []) {
+      const key = decode(Key)
+      if (!key.startsWith(prefix)) throw broken(context, `${JSON.stringify(key)} is outside the prefix`)
+      if (last !== undefined && compareUtf8(last, key) >= 0) {
+        throw broken(context, `${JSON.stringify(key)} came after ${JSON.stringify(last)}: out of order`)
+      }
+      last = key
+      entries.push({
+        key,
+        size: Size ?? 0,
+        etag: unquote(ETag),
+        lastModified: LastModified ?? new Date(0),
+        storageClass: StorageClass,
+      })
+    }
+    if (entries.length > 0) yield entries
+  }
+}
+
+export async function listPrefixes(
+  access: ListingAccess,
+  prefix: string,
+  signal: AbortSignal | undefined,
+): Promise<string[]> {
+  const context = await access.context('list the prefixes of', { signal })
+  const found: string[] = []
+  const pages = paginate(context, token =>
+    access.run(context, async () => {
+      const page = await access.client.send(
+        new ListObjectsV2Command({
+          Bucket: access.bucket,
+          Prefix: prefix,
+          Delimiter: '/',
+          EncodingType: 'url',
+          ContinuationToken: token,
+        }),
+        { abortSignal: signal },
+      )
+      return { page, truncated: page.IsTruncated, next: page.NextContinuationToken }
+    }),
+  )
+  for await (const page of pages) {
+    const decode = decoder(page.EncodingType, context)
+    for (const common of page.CommonPrefixes ?? []) found.push(decode(common.Prefix))
+  }
+  return found
+}
+
+export async function* listVersions(
+  access: ListingAccess,
+  options: { prefix?: string; signal?: AbortSignal },
+): AsyncIterable<ObjectVersionEntry[]> {
+  const { signal, prefix } = options
+  const context = await access.context('list the versions in', { signal })
+  const pages = paginate<Awaited<ReturnType<typeof request>>, { key: string; version?: string }>(
+    context,
+    async marker => {
+      const page = await access.run(context, () => request(marker))
+      const key = page.NextKeyMarker
+      return {
+        page,
+        truncated: page.IsTruncated,
+        next:
+          key === undefined
+            ? undefined
+            : { key: decoder(page.EncodingType, context)(key), version: page.NextVersionIdMarker },
+      }
+    },
+  )
+  function request(marker: { key: string; version?: string } | undefined) {
+    return access.client.send(
+      new ListObjectVersionsCommand({
+        Bucket: access.bucket,
+        Prefix: prefix,
+        EncodingType: 'url',
+        KeyMarker: marker?.key,
+        VersionIdMarker: marker?.version,
+      }),
+      { abortSignal: signal },
+    )
+  }
+  for await (const page of pages) {
+    const decode = decoder(page.EncodingType, context)
+    const entries: ObjectVersionEntry[] = (page.Versions ?? []).map(version => ({
+      key: decode(version.Key),
+      size: version.Size ?? 0,
+      etag: unquote(version.ETag),
+      lastModified: version.LastModified ?? new Date(0),
+      storageClass: version.StorageClass,
+      versionId: version.VersionId ?? 'null',
+      isLatest: version.IsLatest ?? false,
+      isDeleteMarker: false,
+    }))
+    for (const marker of page.DeleteMarkers ?? []) {
+      entries.push({
+        key: decode(marker.Key),
+        size: 0,
+        etag: '',
+        lastModified: marker.LastModified ?? new Date(0),
+        versionId: marker.VersionId ?? 'null',
+        isLatest: marker.IsLatest ?? false,
+        isDeleteMarker: true,
+      })
+    }
+    // The SDK hands versions and markers over apart; together they were in this order on the wire.
+    entries.sort(
+      (a, b) =>
+        compareUtf8(a.key, b.key) ||
+        Number(b.isLatest) - Number(a.isLatest) ||
+        b.lastModified.getTime() - a.lastModified.getTime(),
+    )
+    if (entries.length > 0) yield entries
+  }
+}
+
+export async function* listUploads(
+  access: ListingAccess,
+  options: { prefix?: string; signal?: AbortSignal },
+): AsyncIterable<UploadInProgress[]> {
+  const { signal, prefix } = options
+  const context = await access.context('list the uploads in', { signal })
+  const pages = paginate<Awaited<ReturnType<typeof request>>, { key: string; upload?: string }>(
+    context,
+    async marker => {
+      const page = await access.run(context, () => request(marker))
+      const key = page.NextKeyMarker
+      return {
+        page,
+        truncated: page.IsTruncated,
+        next:
+          key === undefined || key === ''
+            ? undefined
+            : { key: decoder(page.EncodingType, context)(key), upload: page.NextUploadIdMarker },
+      }
+    },
+  )
+  function request(marker: { key: string; upload?: string } | undefined) {
+    return access.client.send(
+      new ListMultipartUploadsCommand({
+        Bucket: access.bucket,
+        Prefix: prefix,
+        EncodingType: 'url',
+        KeyMarker: marker?.key,
+        UploadIdMarker: marker?.upload,
+      }),
+      { abortSignal: signal },
+    )
+  }
+  for await (const page of pages) {
+    const decode = decoder(page.EncodingType, context)
+    const uploads = (page.Uploads ?? []).map(({ Key, UploadId, Initiated }) => ({
+      key: decode(Key),
+      uploadId: UploadId ?? '',
+      initiated: Initiated ?? new Date(0),
+    }))
+    if (uploads.length > 0) yield uploads
+  }
+}
+
+/** The parts an upload has so far, in order. Throws kind `no-upload` where there is none. */
+export async function listParts(
+  access: ListingAccess,
+  key: string,
+  uploadId: string,
+  signal: AbortSignal | undefined,
+): Promise<UploadedPart[]> {
+  const context = await access.context('list the parts of', { key, signal })
+  const parts: UploadedPart[] = []
+  const pages = paginate<Awaited<ReturnType<typeof request>>, string>(context, async marker => {
+    const page = await access.run(context, () => request(marker))
+    return { page, truncated: page.IsTruncated, next: page.NextPartNumberMarker }
+  })
+  function request(marker: string | undefined) {
+    return access.client.send(
+      new ListPartsCommand({ Bucket: access.bucket, Key: key, UploadId: uploadId, PartNumberMarker: marker }),
+      { abortSignal: signal },
+    )
+  }
+  for await (const page of pages) {
+    for (const { PartNumber = 0, Size = 0, ETag, ChecksumCRC32 } of page.Parts ?? []) {
+      if (PartNumber <= (parts.at(-1)?.partNumber ?? 0)) throw broken(context, 'part numbers out of order')
+      parts.push({ partNumber: PartNumber, size: Size, etag: unquote(ETag), crc32: ChecksumCRC32 })
+    }
+  }
+  return parts
+}
+
+/**
+ * Follows continuation markers to the end. Throws where a page says that more follows but not how to get it, or
+ * where it leads back to itself.
+ */
+async function* paginate<Page, Marker = string>(
+  context: RequestContext,
+  fetch: (marker: Marker | undefined) => Promise<{ page: Page; truncated?: boolean; next?: Marker }>,
+): AsyncIterable<Page> {
+  let marker: Marker | undefined
+  let seen: string | undefined
+  for (;;) {
+    const { page, truncated, next } = await fetch(marker)
+    yield page
+    if (!truncated) return
+    if (next === undefined) throw broken(context, 'a page says that more follows, but not how to go on')
+    const here = JSON.stringify(next)
+    if (here === seen) throw broken(context, 'the same continuation came twice')
+    seen = here
+    marker = next
+  }
+}
+
+function decoder(
+  encodingType: string | undefined,
+  context: RequestContext,
+): (text: string | undefined) => string {
+  return text => {
+    if (text === undefined) throw broken(context, 'an entry has no key')
+    if (encodingType !== 'url') return text
+    try {
+      // S3 spells a space as `+` here, and a plus as `%2B`.
+      return decodeURIComponent(text.replaceAll('+', '%20'))
+    } catch {
+      throw broken(context, `${JSON.stringify(text)} is not a URL-encoded key`)
+    }
+  }
+}
+
+function broken(context: RequestContext, what: string): StoreError {
+  return new StoreError(
+    'invalid',
+    `cannot ${context.operation} bucket ${context.bucket} at ${context.endpoint}: the listing is broken: ${what}`,
+    {
+      cure: 'trust no listing of this store until its operator has explained this',
+      details: { bucket: context.bucket, endpoint: context.endpoint },
+    },
+  )
+}
+
+/** An ETag without its quotes. */
+export function unquote(etag: string | undefined): string {
+  return (etag ?? '').replace(/^"|"$/g, '')
+}
