@@ -3,9 +3,11 @@
  * registers its release; all are released last-in-first-out when the command ends, however it ends.
  */
 import type { Config } from './config.ts'
+import type { Database } from './db/open.ts'
 import { ExitCode } from './errors.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { Output } from './report/text.ts'
+import type { ObjectStore } from './storage/store.ts'
 
 /** Why a run stops taking new work: a signal, or its time budget. */
 export type StopReason = 'sigint' | 'sigterm' | 'time-budget'
@@ -27,6 +29,10 @@ export interface Context {
   readonly cwd: string
   /** starts the time budget, milliseconds */
   limitDuration(milliseconds: number | undefined): void
+  /** the configured database, opened on first use; announces the embedded default */
+  database(): Promise<Database>
+  /** the configured bucket, opened on first use. @throws UsageError when none is configured */
+  store(options?: { maxSockets?: number }): Promise<ObjectStore>
   /** registers the release of something the caller opened */
   onRelease(release: () => unknown): void
   /** the exit code of a run that was told to stop, or undefined */
@@ -55,6 +61,8 @@ const stopExitCodes: Readonly<Record<StopReason, ExitCode>> = {
 export function openContext(options: ContextOptions): { context: Context; release: () => Promise<void> } {
   const { config, report, stopping, forcing } = options
   const releases: (() => unknown)[] = []
+  let database: Promise<Database> | undefined
+  let store: Promise<ObjectStore> | undefined
   const onRelease = (release: () => unknown) => void releases.push(release)
 
   const context: Context = {
@@ -74,6 +82,42 @@ export function openContext(options: ContextOptions): { context: Context; releas
       const timer = setTimeout(() => stopping.abort('time-budget' satisfies StopReason), milliseconds)
       timer.unref()
       onRelease(() => clearTimeout(timer))
+    },
+
+    database() {
+      database ??= (async () => {
+        const { openDatabase } = await import('./db/open.ts')
+        if (config.database.isDefault)
+          report.note(
+            `DATABASE_URL is not set: using the embedded database in ${config.database.url.slice('pglite:'.length)}`,
+          )
+        const opened = await openDatabase(config.database.url, {
+          applicationName: `autodj ${options.invocation.command}`,
+        })
+        onRelease(() => opened.close())
+        return opened
+      })()
+      return database
+    },
+
+    store(storeOptions) {
+      store ??= (async () => {
+        const [{ createS3Store }, { requireBucket }] = await Promise.all([
+          import('./storage/s3.ts'),
+          import('./config.ts'),
+        ])
+        const opened = createS3Store({
+          bucket: requireBucket(config),
+          region: config.s3.region,
+          endpoint: config.s3.endpoint,
+          // A copy: the SDK writes into what it is given, and the configuration is frozen.
+          credentials: config.s3.credentials && { ...config.s3.credentials },
+          ...storeOptions,
+        })
+        onRelease(() => opened.close())
+        return opened
+      })()
+      return store
     },
 
     stopExitCode() {

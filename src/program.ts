@@ -130,19 +130,13 @@ function describe({ summary, description }: Command): string {
   return description ? `${sentence}\n\n${description}` : sentence
 }
 
+/** Defaults are filled in by `runCommand`: commander only says them, where there is something to say. */
 function toOption({ spec, description, choices, defaultValue, defaultText, parse }: Flag<unknown>): Option {
-  const option = new Option(spec, description)
+  const isPlain = defaultValue === undefined || defaultValue === false || Array.isArray(defaultValue)
+  const said = defaultText ?? (isPlain ? undefined : String(defaultValue))
+  const option = new Option(spec, said === undefined ? description : `${description} (default: ${said})`)
   if (choices) option.choices([...choices])
-  if (parse && !choices) option.argParser(parse as (raw: string, previous: unknown) => unknown)
-  const isPlain =
-    defaultValue === false ||
-    defaultValue === undefined ||
-    (Array.isArray(defaultValue) && defaultValue.length === 0)
-  if (isPlain) {
-    if (defaultText !== undefined) option.description = `${description} (default: ${defaultText})`
-    if (defaultValue !== undefined) option.default(defaultValue, 'none')
-    if (defaultValue === false || Array.isArray(defaultValue)) option.defaultValueDescription = undefined
-  } else option.default(defaultValue, defaultText)
+  else if (parse) option.argParser(parse)
   return option
 }
 

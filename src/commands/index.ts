@@ -1,4 +1,5 @@
 /** All commands, in the order in which `--help` shows them: the order of the journey. */
 import type { Command } from '../cli/command.ts'
+import { uploadLocal } from './upload-local.ts'
 
-export const commands: readonly Command[] = []
+export const commands: readonly Command[] = [uploadLocal]

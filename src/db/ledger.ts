@@ -125,6 +125,43 @@ export async function recentRuns(
   return query.orderBy('started_at', 'desc').limit(limit)
 }
 
+/**
+ * Declares dead the runs of this machine whose process is gone, and frees their claims and locks without waiting for
+ * their leases.
+ *
+ * @param machine.host as their `host` was recorded
+ */
+export async function abandonDeadRuns(
+  knex: Knex,
+  machine: { host: string; isAlive: (pid: number) => boolean },
+): Promise<void> {
+  const running = (await knex('autodj.runs')
+    .select('id', 'pid')
+    .where({ state: 'running', host: machine.host })) as { id: string; pid: number }[]
+  const dead = running.filter(run => !machine.isAlive(run.pid)).map(run => run.id)
+  if (dead.length === 0) return
+  await knex.transaction(async trx => {
+    await trx.raw(
+      `update autodj.runs set state = 'abandoned', lease_until = now()
+       where id = any(?::uuid[]) and state = 'running'`,
+      [dead],
+    )
+    await trx.raw('delete from autodj.claims where run_id = any(?::uuid[])', [dead])
+    await trx.raw('delete from autodj.leases where run_id = any(?::uuid[])', [dead])
+  })
+}
+
+/** Those of these runs that are alive: running, their lease not run out. */
+export async function runsAlive(knex: Knex, runIds: readonly string[]): Promise<Set<string>> {
+  if (runIds.length === 0) return new Set()
+  const rows = (await knex('autodj.runs')
+    .select('id')
+    .whereRaw('id = any(?::uuid[])', [[...new Set(runIds)]])
+    .where({ state: 'running' })
+    .whereRaw('lease_until > now()')) as { id: string }[]
+  return new Set(rows.map(run => run.id))
+}
+
 /** Gives up the claims of a run on these tracks, or on all. */
 export async function releaseClaims(
   knex: Knex,

@@ -53,6 +53,8 @@ export interface TrackFilter {
   failedIn?: string
   /** No track with an item of that command and state `skipped`. */
   notSkippedIn?: string
+  /** No track with an item of that command recorded by that run: what it tried already. */
+  notRecordedBy?: { command: string; runId: string }
 }
 
 /** Sorts before every UUID that a row could have: where keyset paging begins. */
@@ -82,6 +84,10 @@ function applyFilter(query: Knex.QueryBuilder, knex: Knex, filter: TrackFilter):
   if (filter.failedIn !== undefined) query.whereExists(items(filter.failedIn))
   if (filter.notSkippedIn !== undefined) {
     query.whereNotExists(items(filter.notSkippedIn).where('i.state', 'skipped'))
+  }
+  if (filter.notRecordedBy !== undefined) {
+    const { command, runId } = filter.notRecordedBy
+    query.whereNotExists(items(command).where('i.run_id', runId))
   }
 }
 
@@ -237,6 +243,30 @@ export async function tracksBySpotifyId(knex: Knex, spotifyIds: readonly string[
     )
   }
   return found
+}
+
+/** Ids of the tracks whose `file_path` or id is one of these, in the order of their ids. */
+export async function trackIdsByFilePath(knex: Knex, pathsOrIds: readonly string[]): Promise<string[]> {
+  const found = new Set<string>()
+  for (const slice of slices(pathsOrIds)) {
+    const rows = (await knex('public.tracks')
+      .select('id')
+      .whereRaw('file_path = any(?::text[]) or id::text = any(?::text[])', [[...slice], [...slice]])) as {
+      id: string
+    }[]
+    for (const { id } of rows) found.add(id)
+  }
+  return [...found].sort()
+}
+
+/** Whether any other track needs this local file: one that is not in S3 yet. */
+export async function isFileNeeded(knex: Knex, filePath: string, exceptId: string): Promise<boolean> {
+  const other = await knex('public.tracks')
+    .first('id')
+    .where({ file_path: filePath })
+    .whereNot({ id: exceptId })
+    .whereRaw(`file_source is distinct from 'S3'`)
+  return other !== undefined
 }
 
 /** What a command read of a track before it decided; the change is made only if the row still says so. */

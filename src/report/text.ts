@@ -1,6 +1,6 @@
 /** Reports for people: lines, colours where they are wanted, bars where there is a terminal. */
 import { Chalk } from 'chalk'
-import { Format, SingleBar } from 'cli-progress'
+import cliProgress, { type SingleBar } from 'cli-progress'
 import { formatBytes, formatCount, formatDuration, percent, printable } from '../core/units.ts'
 import type { AppError } from '../errors.ts'
 import type { Item, Progress, ProgressState, Reporter, Style, Summary } from './reporter.ts'
@@ -136,7 +136,7 @@ class TextProgress implements Progress {
     this.#meter = new RateMeter(options.now)
     if (options.silent) return
     if (options.stderr.isTTY) {
-      this.#bar = new SingleBar({
+      this.#bar = new cliProgress.SingleBar({
         stream: options.stderr as unknown as NodeJS.WritableStream,
         format: () => this.#line(true).slice(0, (options.stderr.columns ?? 80) - 1),
         clearOnComplete: true,
@@ -183,7 +183,7 @@ class TextProgress implements Progress {
     const [done, whole] = showBytes ? [bytes, bytesTotal] : [items, itemsTotal]
     const parts = [label]
     if (whole !== undefined && whole > 0) {
-      if (withBar) parts.push(Format.BarFormat(Math.min(1, done / whole), barStyle))
+      if (withBar) parts.push(cliProgress.Format.BarFormat(Math.min(1, done / whole), barStyle))
       parts.push(`${percent(done, whole)}%`)
     }
     parts.push(

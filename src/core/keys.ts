@@ -1,0 +1,64 @@
+/**
+ * Object keys. The same file always gets the same key, and two files never share one:
+ * `{prefix}{artist}/{title}_{first 8 hex of the content's SHA-256}.{ext}`.
+ */
+import { createHash } from 'node:crypto'
+
+/** S3's limit, bytes of UTF-8. */
+export const maxKeyBytes = 1_024
+
+/** No path segment gets longer than this, so that a restored file fits a file system's 255 bytes. */
+const maxSegmentBytes = 200
+
+export interface KeyParts {
+  /** ends in `/` or is empty */
+  prefix: string
+  artist: string
+  title: string
+  /** hex SHA-256 of the file's content, 64 digits */
+  sha256: string
+  /** from the content, without a dot: `mp3` */
+  extension: string
+}
+
+/**
+ * The key of a track. Names are NFC; anything but letters, marks and digits of any script, `-`, `_` and `.` is
+ * folded to `_`. Long names are cut and get a hash of the whole name, so that keys which differ only beyond the
+ * cut stay distinct.
+ */
+export function objectKey({ prefix, artist, title, sha256, extension }: KeyParts): string {
+  const tail = `_${sha256.slice(0, 8)}.${extension}`
+  const budget = maxKeyBytes - byteLength(prefix) - 1 - byteLength(tail)
+  const segmentBudget = Math.min(maxSegmentBytes - byteLength(tail), Math.floor(budget / 2))
+  return `${prefix}${keySegment(artist, segmentBudget)}/${keySegment(title, segmentBudget)}${tail}`
+}
+
+/** One name as a key segment of at most `maxBytes` of UTF-8. Never empty, never `.` or `..`. */
+export function keySegment(name: string, maxBytes = maxSegmentBytes): string {
+  const folded = name
+    .normalize('NFC')
+    .toWellFormed()
+    .replace(/[^\p{L}\p{M}\p{N}._-]+/gu, '_')
+    .replace(/^[._]+|[._]+$/g, '')
+    .replace(/_{2,}/g, '_')
+  const segment = folded === '' ? 'unknown' : folded
+  if (byteLength(segment) <= maxBytes) return segment
+  const mark = `-${createHash('sha256').update(name.normalize('NFC')).digest('hex').slice(0, 8)}`
+  return cutUtf8(segment, maxBytes - mark.length) + mark
+}
+
+/** Cuts at a character boundary. */
+function cutUtf8(text: string, maxBytes: number): string {
+  let bytes = 0
+  let cut = ''
+  for (const character of text) {
+    bytes += byteLength(character)
+    if (bytes > maxBytes) break
+    cut += character
+  }
+  return cut
+}
+
+function byteLength(text: string): number {
+  return Buffer.byteLength(text, 'utf8')
+}

@@ -1,0 +1,24 @@
+/** Whether a database is ready for autodj, asked before a run begins. */
+import { FatalError } from '../errors.ts'
+import type { Database } from './open.ts'
+
+/** @throws FatalError that says what is missing, and that `autodj migrate` makes it */
+export async function requireSchema({ knex, where }: Database): Promise<void> {
+  const { rows } = await knex.raw<{ rows: { tracks: boolean; ledger: boolean; key: boolean }[] }>(
+    `select to_regclass('public.tracks') is not null as tracks,
+            to_regclass('autodj.files') is not null as ledger,
+            exists (select 1 from information_schema.columns
+                    where table_schema = 'public' and table_name = 'tracks' and column_name = 's3_object_key') as key`,
+  )
+  const found = rows[0]
+  if (found?.tracks && found.ledger && found.key) return
+  const missing = !found?.tracks
+    ? 'has no tracks table'
+    : !found.key
+      ? 'has no column for S3 yet'
+      : 'has no ledger yet'
+  throw new FatalError(`the database ${where} ${missing}`, {
+    code: 'db.schema',
+    cure: 'Run `autodj migrate` first (`autodj migrate --dry-run` shows what it does).',
+  })
+}

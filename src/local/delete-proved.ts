@@ -1,0 +1,95 @@
+/**
+ * The one way in which autodj deletes a local audio file: the object in S3 has the same checksum, the database says
+ * so, and, when a CDN is configured, a byte range fetched through it is the same bytes.
+ */
+import { hash, randomInt } from 'node:crypto'
+import { unlink } from 'node:fs/promises'
+import type { Context } from '../context.ts'
+import { upsertObjects } from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import { changeTracks, isFileNeeded, type PlannedTrack, trackPage } from '../db/tracks.ts'
+import { systemErrorCode } from '../errors.ts'
+import { type FileIdentity, isSameFile, LocalFileError, openRoot, openSource } from '../upload/source.ts'
+
+export interface DeleteCandidate {
+  track: PlannedTrack
+  /** what the server confirmed of the object */
+  object: { readonly key: string; readonly size: number; readonly sha256: string }
+  /** the file as it was when its checksum was found to be the object's */
+  source: FileIdentity & { readonly relative: string }
+}
+
+export type DeleteLocalOutcome =
+  | { readonly state: 'deleted'; readonly bytes: number }
+  | { readonly state: 'kept'; readonly code: string; readonly reason: string }
+
+/** Compares a range of the object, as the CDN serves it, with the SHA-256 of the same bytes of the file. */
+export type ServedCheck = (
+  key: string,
+  range: { start: number; end: number },
+  sha256: string,
+) => Promise<{ served: true } | { served: false; reason: string }>
+
+/** Bytes of the range that is compared; it lies anywhere in the file. */
+const rangeSize = 64 * 1024
+
+/**
+ * Deletes the local copy of one track, if everything that must hold does. The order matters: the file goes first and
+ * the row's `file_path` after it, so that a run killed in between leaves a row that a later run puts right, never a
+ * forgotten file.
+ *
+ * @param served undefined when no CDN is configured
+ */
+export async function deleteProvedFile(
+  context: Pick<Context, 'config' | 'now'>,
+  { knex }: Database,
+  { track, object, source: known }: DeleteCandidate,
+  bucket: string,
+  served: ServedCheck | undefined,
+): Promise<DeleteLocalOutcome> {
+  const keep = (code: string, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
+  const filePath = track.filePath as string
+  const [row] = await trackPage(knex, { limit: 1, filter: { ids: [track.id] } })
+  if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
+    return keep('row.changed', 'the database does not say that it is in S3')
+  }
+  if (await isFileNeeded(knex, filePath, track.id)) {
+    return keep('file.needed', 'another track that is not in S3 yet has the same file')
+  }
+  const { audioRoot } = context.config
+  try {
+    const source = await openSource(filePath, audioRoot, await openRoot(audioRoot))
+    try {
+      if (!isSameFile(source, known))
+        return keep('file.changed', 'it is not the file any more that was proved')
+      if (served) {
+        const start = source.size > rangeSize ? randomInt(source.size - rangeSize) : 0
+        const bytes = Buffer.alloc(Math.min(rangeSize, source.size))
+        await source.read(bytes, start)
+        const range = { start, end: start + bytes.length - 1 }
+        const answer = await served(object.key, range, hash('sha256', bytes, 'hex'))
+        if (!answer.served)
+          return keep('cdn.not-served', `the CDN does not serve the same bytes: ${answer.reason}`)
+      }
+      await source.assertUnchanged()
+      await unlink(source.absolute)
+    } finally {
+      await source.close()
+    }
+  } catch (error) {
+    if (error instanceof LocalFileError && error.problem !== 'missing') {
+      return keep(`file.${error.problem}`, error.message)
+    }
+    if (!(error instanceof LocalFileError)) {
+      const code = systemErrorCode(error)
+      if (code === undefined) throw error
+      return keep(`file.${code}`, `it cannot be deleted: ${code}`)
+    }
+  }
+  await changeTracks(knex, [{ planned: row, filePath: null }])
+  const now = context.now()
+  await upsertObjects(knex, [
+    { bucket, key: object.key, size: object.size, localDeletedAt: now, ...(served ? { servedAt: now } : {}) },
+  ])
+  return { state: 'deleted', bytes: known.size }
+}

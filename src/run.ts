@@ -1,0 +1,86 @@
+/** A run in the ledger: begun, kept alive by heartbeats, and ended with what became of it. */
+import { randomUUID } from 'node:crypto'
+import { readlinkSync } from 'node:fs'
+import { hostname } from 'node:os'
+import packageJson from '../package.json' with { type: 'json' }
+import type { Context } from './context.ts'
+import type { Database } from './db/open.ts'
+import { ExitCode } from './errors.ts'
+
+export interface RecordedRun {
+  readonly id: string
+  /** aborted when another run declared this one dead: its claims may be someone else's by now */
+  readonly lost: AbortSignal
+}
+
+/**
+ * Runs `work` as a run of the ledger. Runs of this machine whose process is gone are declared dead first, so that
+ * their claims and locks are free at once; those of other machines are free when their lease runs out.
+ *
+ * @param work gives the exit code and the summary that the ledger keeps
+ */
+export async function recordRun(
+  context: Context,
+  { knex }: Database,
+  work: (run: RecordedRun) => Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }>,
+): Promise<ExitCode> {
+  const { abandonDeadRuns, finishRun, heartbeat, HEARTBEAT_MS, startRun } = await import('./db/ledger.ts')
+  const id = randomUUID()
+  const host = machineName()
+  await abandonDeadRuns(knex, { host, isAlive: isProcessAlive })
+  await startRun(knex, {
+    id,
+    command: context.invocation.command,
+    args: { argv: context.invocation.args },
+    host,
+    pid: process.pid,
+    version: packageJson.version,
+  })
+  const lost = new AbortController()
+  const timer = setInterval(() => {
+    heartbeat(knex, id).then(
+      alive => {
+        if (!alive) lost.abort(new Error('another run declared this one dead: its heartbeat was late'))
+      },
+      error => context.report.detail(`heartbeat: ${error}`),
+    )
+  }, HEARTBEAT_MS)
+  timer.unref()
+  let end: { exitCode: ExitCode; summary: Record<string, unknown> } | undefined
+  try {
+    end = await work({ id, lost: lost.signal })
+    return end.exitCode
+  } finally {
+    clearInterval(timer)
+    const exitCode = end?.exitCode ?? context.stopExitCode() ?? ExitCode.fatal
+    const interrupted = exitCode === ExitCode.sigint || exitCode === ExitCode.sigterm
+    await finishRun(knex, id, {
+      state: interrupted ? 'interrupted' : exitCode === ExitCode.ok ? 'done' : 'failed',
+      exitCode,
+      summary: end?.summary ?? {},
+    }).catch(error => context.report.detail(`the end of the run could not be recorded: ${error}`))
+  }
+}
+
+/**
+ * This machine, for telling whether a process id means anything here: the host name, and on Linux the namespace
+ * that process ids belong to, since containers may share a name.
+ */
+export function machineName(): string {
+  try {
+    return `${hostname()} ${readlinkSync('/proc/self/ns/pid')}`
+  } catch {
+    return hostname()
+  }
+}
+
+/** Whether there is a process of that id on this machine. */
+export function isProcessAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // EPERM: it is there, and someone else's.
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}

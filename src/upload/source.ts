@@ -1,0 +1,260 @@
+/** A local file as the source of an upload: opened without surprises, and known to be the same from start to end. */
+import type { BigIntStats } from 'node:fs'
+import { constants } from 'node:fs'
+import { type FileHandle, open, readdir, realpath } from 'node:fs/promises'
+import path from 'node:path'
+import { isOutside, resolveAudioPath } from '../core/audio-path.ts'
+import { systemErrorCode, toError } from '../errors.ts'
+
+/** Why a file was not taken. `refused` is a row that must be corrected; the rest may be different next time. */
+export type LocalFileProblem =
+  | 'refused'
+  | 'missing'
+  | 'empty'
+  | 'not-a-file'
+  | 'unreadable'
+  | 'changed'
+  | 'loop'
+
+export class LocalFileError extends Error {
+  readonly problem: LocalFileProblem
+  readonly cure: string
+
+  constructor(problem: LocalFileProblem, message: string, cure: string, cause?: unknown) {
+    super(message, { cause })
+    this.name = 'LocalFileError'
+    this.problem = problem
+    this.cure = cure
+  }
+}
+
+/** What tells one state of a file from another. */
+export interface FileIdentity {
+  /** bytes */
+  readonly size: number
+  /** nanoseconds since 1970 */
+  readonly mtimeNs: bigint
+  readonly inode: bigint
+  readonly device: bigint
+}
+
+export interface Source extends FileIdentity {
+  readonly absolute: string
+  /** below the audio root, as the disk spells it */
+  readonly relative: string
+  readonly descriptor: number
+  /** Fills `target` from `offset`. @throws LocalFileError `changed` when the file ends before */
+  read(target: Buffer, offset: number): Promise<void>
+  /** @throws LocalFileError `changed` when it is not the file it was when opened */
+  assertUnchanged(): Promise<void>
+  close(): Promise<void>
+}
+
+/** The audio root with its own links resolved. @throws LocalFileError when there is no such folder */
+export async function openRoot(audioRoot: string): Promise<string> {
+  try {
+    return await realpath(audioRoot)
+  } catch (error) {
+    throw localFileError(error, `audio folder ${audioRoot}`)
+  }
+}
+
+/**
+ * Opens a track's file. Links are followed as long as they stay under the root; pipes and devices are never waited
+ * for. A name that is not there is looked for in its other Unicode forms.
+ *
+ * @param root as {@link openRoot} gave it
+ * @throws LocalFileError
+ */
+export async function openSource(filePath: string, audioRoot: string, root: string): Promise<Source> {
+  const resolved = resolveAudioPath(filePath, audioRoot)
+  if (!resolved.ok) throw new LocalFileError('refused', resolved.reason, resolved.cure)
+  const real = await findOnDisk(resolved.relative, root)
+  const relative = path.relative(root, real)
+  if (isOutside(relative)) {
+    throw new LocalFileError(
+      'refused',
+      `${resolved.relative} is a link that leads outside the audio folder`,
+      'Replace the link by the file, or set AUDIO_STORAGE_PATH to a folder that holds both.',
+    )
+  }
+  let handle: FileHandle
+  try {
+    handle = await open(real, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
+  } catch (error) {
+    throw localFileError(error, resolved.relative)
+  }
+  try {
+    const stats = await handle.stat({ bigint: true })
+    if (!stats.isFile()) {
+      throw new LocalFileError(
+        'not-a-file',
+        `${resolved.relative} is ${kindOf(stats)}, not a file`,
+        'Correct the row.',
+      )
+    }
+    if (stats.size === 0n) {
+      throw new LocalFileError('empty', `${resolved.relative} is empty (0 bytes)`, 'Fetch the track again.')
+    }
+    return new OpenSource(handle, real, relative, stats)
+  } catch (error) {
+    await handle.close()
+    throw error instanceof LocalFileError ? error : localFileError(error, resolved.relative)
+  }
+}
+
+/** What {@link openSource} would open, without opening it: for plans. @throws LocalFileError */
+export async function statSource(filePath: string, audioRoot: string, root: string): Promise<FileIdentity> {
+  const source = await openSource(filePath, audioRoot, root)
+  await source.close()
+  return source
+}
+
+/** Whether two observations are of one unchanged file. */
+export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.inode === b.inode && a.device === b.device
+}
+
+class OpenSource implements Source {
+  readonly size: number
+  readonly mtimeNs: bigint
+  readonly inode: bigint
+  readonly device: bigint
+  readonly absolute: string
+  readonly relative: string
+  readonly #handle: FileHandle
+
+  constructor(handle: FileHandle, absolute: string, relative: string, stats: BigIntStats) {
+    this.#handle = handle
+    this.absolute = absolute
+    this.relative = relative
+    this.size = Number(stats.size)
+    this.mtimeNs = stats.mtimeNs
+    this.inode = stats.ino
+    this.device = stats.dev
+  }
+
+  get descriptor(): number {
+    return this.#handle.fd
+  }
+
+  async read(target: Buffer, offset: number): Promise<void> {
+    for (let filled = 0; filled < target.length; ) {
+      let bytesRead: number
+      try {
+        ;({ bytesRead } = await this.#handle.read(target, filled, target.length - filled, offset + filled))
+      } catch (error) {
+        throw localFileError(error, this.relative)
+      }
+      if (bytesRead === 0) throw this.#changed('it became shorter')
+      filled += bytesRead
+    }
+  }
+
+  async assertUnchanged(): Promise<void> {
+    const { size, mtimeNs, ino: inode, dev: device } = await this.#handle.stat({ bigint: true })
+    if (!isSameFile(this, { size: Number(size), mtimeNs, inode, device }))
+      throw this.#changed('size or time differ')
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close()
+  }
+
+  #changed(how: string): LocalFileError {
+    return new LocalFileError(
+      'changed',
+      `${this.relative} changed while it was read (${how})`,
+      'Run again when nothing writes to it any more.',
+    )
+  }
+}
+
+/** The real path of a file below the root, its name in whatever Unicode form the disk has it. */
+async function findOnDisk(relative: string, root: string): Promise<string> {
+  try {
+    return await realpath(path.join(root, relative))
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw localFileError(error, relative)
+    const spelled = await respell(relative, root)
+    if (spelled === undefined) throw localFileError(error, relative)
+    try {
+      return await realpath(path.join(root, spelled))
+    } catch (again) {
+      throw localFileError(again, relative)
+    }
+  }
+}
+
+/** Each segment as the folder spells it, where only the Unicode form differs; undefined when one is not there. */
+async function respell(relative: string, root: string): Promise<string | undefined> {
+  let found = ''
+  for (const segment of relative.split(path.sep)) {
+    let entries: string[]
+    try {
+      entries = await readdir(path.join(root, found))
+    } catch {
+      return undefined
+    }
+    const wanted = segment.normalize('NFC')
+    const match = entries.includes(segment)
+      ? segment
+      : entries.find(entry => entry.normalize('NFC') === wanted)
+    if (match === undefined) return undefined
+    found = path.join(found, match)
+  }
+  return found
+}
+
+function localFileError(error: unknown, subject: string): LocalFileError {
+  const code = systemErrorCode(error)
+  switch (code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return new LocalFileError(
+        'missing',
+        `${subject} does not exist`,
+        'Run `autodj import` to relink files that moved, or `autodj fetch` to get it again.',
+        error,
+      )
+    case 'ELOOP':
+      return new LocalFileError(
+        'loop',
+        `${subject} is a link that leads in a circle`,
+        'Remove the link.',
+        error,
+      )
+    case 'ENXIO':
+    case 'EISDIR':
+      return new LocalFileError('not-a-file', `${subject} is not a file`, 'Correct the row.', error)
+    case 'EACCES':
+    case 'EPERM':
+      return new LocalFileError(
+        'unreadable',
+        `${subject}: no permission to read it`,
+        'Give autodj read permission.',
+        error,
+      )
+    case 'ENAMETOOLONG':
+      return new LocalFileError(
+        'refused',
+        `${subject.slice(0, 80)}… is too long a path`,
+        'Correct the row.',
+        error,
+      )
+    default:
+      return new LocalFileError(
+        'unreadable',
+        `${subject} cannot be read: ${code ?? toError(error).message}`,
+        code === 'EIO' ? 'The disk reports an error: check it before anything else.' : 'Look at the file.',
+        error,
+      )
+  }
+}
+
+function kindOf(stats: BigIntStats): string {
+  if (stats.isDirectory()) return 'a directory'
+  if (stats.isFIFO()) return 'a named pipe'
+  if (stats.isSocket()) return 'a socket'
+  return 'a device'
+}

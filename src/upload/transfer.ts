@@ -1,0 +1,628 @@
+/**
+ * The transfer engine: one local file into one object, proved. Small files go out in one PUT, large ones in parts
+ * that are resumed across runs. The bytes are checksummed here on the way out, and the server's own checksum of the
+ * stored object is compared before anything is called uploaded.
+ */
+
+import { crc32 } from 'node:zlib'
+import pLimit, { type LimitFunction } from 'p-limit'
+import { CongestionControl } from '../core/congestion.ts'
+import { type AudioType, detectAudio } from '../core/content-type.ts'
+import { combineCrc32, decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
+import { objectKey } from '../core/keys.ts'
+import { type Part, partSizeFor, partsOf } from '../core/multipart.ts'
+import type { HashedFile, PartRecord, UploadRecord } from '../db/ledger.ts'
+import type { Reporter } from '../report/reporter.ts'
+import {
+  type ObjectHead,
+  type ObjectHeaders,
+  type ObjectStore,
+  type PutResult,
+  StoreError,
+  type UploadedPart,
+} from '../storage/store.ts'
+import { Hasher } from './hasher.ts'
+import { BufferPool } from './memory.ts'
+import { Resilience, RunHalted } from './resilience.ts'
+import { isSameFile, LocalFileError, openRoot, openSource, type Source } from './source.ts'
+import type { Throttle } from './throttle.ts'
+
+/** What the engine keeps of multipart uploads, so that another run can go on with them. */
+export interface UploadJournal {
+  /** uploads of that key that no other live run owns, with their confirmed parts */
+  resumable(key: string): Promise<(UploadRecord & { parts: PartRecord[] })[]>
+  begun(upload: Omit<UploadRecord, 'bucket' | 'runId'>): Promise<void>
+  confirmed(uploadId: string, part: PartRecord): void
+  ended(uploadId: string): Promise<void>
+}
+
+export interface TransferOptions {
+  store: ObjectStore
+  journal: UploadJournal
+  report: Pick<Reporter, 'warn' | 'note' | 'detail'>
+  audioRoot: string
+  keyPrefix: string
+  /** headers beside Content-Type, Cache-Control and metadata: storage class, encryption, tags */
+  headers?: Partial<ObjectHeaders>
+  /** transfers at a time at most; the engine finds out how many are worth it */
+  maxConcurrency: number
+  /** with `initialConcurrency === maxConcurrency` the number is fixed */
+  initialConcurrency: number
+  /** bytes of file content in memory */
+  memory: number
+  /** files above this size go in parts, bytes */
+  multipartThreshold: number
+  /** bytes */
+  partSize: number
+  /** milliseconds */
+  maxOutage: number
+  throttle: Throttle
+  hashThreads: number
+  /** no new files and no new parts */
+  stopping: AbortSignal
+  /** abandon what is in flight */
+  signal: AbortSignal
+  onBytes?: (bytes: number) => void
+  now?: () => number
+}
+
+/** One file to be moved. */
+export interface TransferJob {
+  trackId: string
+  artist: string
+  title: string
+  /** as in the row */
+  filePath: string
+  /** a key that the row has already; it is kept */
+  existingKey: string | null
+  /** an earlier hash of this file; used only while the file is the same */
+  remembered: HashedFile | undefined
+}
+
+/** An object whose checksum the server confirmed. */
+export interface ProvedObject {
+  key: string
+  /** bytes */
+  size: number
+  /** hex */
+  sha256: string
+  /** base64 */
+  crc32: string
+  etag: string
+  versionId?: string
+  contentType: string
+}
+
+export type TransferOutcome =
+  | {
+      /** `adopted`: the same bytes were there already; `shared`: another track of this run put them there */
+      readonly state: 'uploaded' | 'adopted' | 'shared'
+      readonly object: ProvedObject
+      readonly source: Pick<Source, 'absolute' | 'relative' | 'size' | 'mtimeNs' | 'inode' | 'device'>
+      readonly bytesSent: number
+    }
+  | {
+      /** `interrupted`: told to stop in the middle of a large file; the next run goes on with it */
+      readonly state: 'skipped' | 'failed' | 'interrupted'
+      readonly code: string
+      readonly reason: string
+      readonly cure?: string
+    }
+
+/** For a file that is not recognised as audio: stored as what it is, bytes. */
+const unknownType: AudioType = {
+  contentType: 'application/octet-stream',
+  extension: 'bin',
+  container: 'mpeg',
+}
+
+export const cacheControl = 'public, max-age=31536000, immutable'
+
+/** What a request costs beside its bytes, in bytes, when throughput is measured: small files count too. */
+const requestWeight = 64 * 1024
+
+interface Content {
+  sha256: string
+  crc32: number
+}
+
+class Interrupted extends Error {}
+
+/** The key holds other bytes: they are left alone. */
+class KeyConflict extends Error {}
+
+export class TransferEngine {
+  readonly #options: TransferOptions
+  readonly #pool: BufferPool
+  readonly #hasher: Hasher
+  readonly #control: CongestionControl
+  readonly #resilience: Resilience
+  readonly #requests: LimitFunction
+  readonly #now: () => number
+  /** objects being written, by key: two rows with one file make one object */
+  readonly #inFlight = new Map<string, Promise<ProvedObject>>()
+  #root: Promise<string> | undefined
+
+  constructor(options: TransferOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+    this.#pool = new BufferPool(options.memory)
+    this.#hasher = new Hasher(options.hashThreads)
+    this.#control = new CongestionControl(
+      { initial: options.initialConcurrency, min: 1, max: options.maxConcurrency, window: 500 },
+      this.#now(),
+    )
+    this.#requests = pLimit(this.#control.limit)
+    this.#resilience = new Resilience({
+      probe: signal => options.store.checkBucket(signal),
+      control: this.#control,
+      report: options.report,
+      maxOutage: options.maxOutage,
+      signal: options.signal,
+      now: this.#now,
+    })
+  }
+
+  /** files worth having in work at a time: some are read and hashed while others are sent */
+  get fileSlots(): number {
+    return this.#control.limit + Math.max(2, Math.ceil(this.#control.limit / 2))
+  }
+
+  get statistics() {
+    return {
+      concurrency: this.#control.limit,
+      peakConcurrency: this.#control.peak,
+      halvings: this.#control.halvings,
+      retries: this.#resilience.retries,
+      outages: this.#resilience.outages,
+    }
+  }
+
+  /**
+   * Moves one file. Problems of that file are outcomes.
+   * @throws RunHalted when no file can be moved any more · the signal's reason
+   */
+  async transfer(job: TransferJob): Promise<TransferOutcome> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#transferOnce(job)
+      } catch (error) {
+        if (error instanceof LocalFileError && error.problem === 'changed' && attempt === 1) continue
+        return this.#toOutcome(error)
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#hasher.close()
+  }
+
+  #toOutcome(error: unknown): TransferOutcome {
+    if (error instanceof LocalFileError) {
+      const state = error.problem === 'refused' ? 'failed' : 'skipped'
+      return { state, code: `file.${error.problem}`, reason: error.message, cure: error.cure }
+    }
+    if (error instanceof Interrupted) {
+      return { state: 'interrupted', code: 'interrupted', reason: error.message }
+    }
+    if (error instanceof KeyConflict) {
+      return {
+        state: 'failed',
+        code: 'upload.conflict',
+        reason: error.message,
+        cure: 'Nothing was overwritten. Look at both with `autodj reconcile --deep`.',
+      }
+    }
+    if (error instanceof StoreError && error.kind !== 'aborted') {
+      return { state: 'failed', code: error.code, reason: error.message, cure: error.cure }
+    }
+    throw error
+  }
+
+  async #transferOnce(job: TransferJob): Promise<TransferOutcome> {
+    this.#root ??= openRoot(this.#options.audioRoot)
+    const source = await openSource(job.filePath, this.#options.audioRoot, await this.#root)
+    try {
+      const remembered =
+        job.remembered && isSameIdentity(job.remembered, source)
+          ? { sha256: job.remembered.sha256, crc32: decodeCrc32(job.remembered.crc32) }
+          : undefined
+      return source.size <= this.#options.multipartThreshold
+        ? await this.#transferWhole(job, source, remembered)
+        : await this.#transferInParts(job, source, remembered)
+    } finally {
+      await source.close()
+    }
+  }
+
+  /** One read, one PUT. */
+  async #transferWhole(
+    job: TransferJob,
+    source: Source,
+    remembered: Content | undefined,
+  ): Promise<TransferOutcome> {
+    const { store, throttle, signal, onBytes } = this.#options
+    const lease = await this.#pool.lease(source.size, signal)
+    try {
+      const bytes = lease.bytes
+      await source.read(bytes, 0)
+      await source.assertUnchanged()
+      const content = await this.#hashBuffer(bytes, remembered)
+      const type = (await detectAudio(bytes)) ?? unknownType
+      const key = this.#keyOf(job, content, type)
+      return await this.#once(key, source, content, async () => {
+        const headers = this.#headersOf(job, content, type)
+        await throttle.pass(bytes.length, signal)
+        const checksum = encodeCrc32(content.crc32)
+        const sent = await this.#requests(() =>
+          this.#resilience.run(async () => {
+            const result = await store.put(key, bytes, {
+              headers,
+              checksums: { crc32: checksum },
+              ifNoneMatch: true,
+              signal,
+            })
+            this.#succeeded(bytes.length)
+            return result
+          }),
+        ).catch(error => this.#whenTaken(error))
+        if (sent === 'exists') return this.#adopt(key, content, type, source.size)
+        onBytes?.(bytes.length)
+        return { bytesSent: bytes.length, object: await this.#confirm(key, content, type, source.size, sent) }
+      })
+    } finally {
+      lease.release()
+    }
+  }
+
+  /** Many reads, many parts, in any order, resumed where an earlier run left off. */
+  async #transferInParts(
+    job: TransferJob,
+    source: Source,
+    remembered: Content | undefined,
+  ): Promise<TransferOutcome> {
+    const content = remembered ?? (await this.#hashFile(source))
+    const type =
+      (await detectAudio({
+        size: source.size,
+        read: (offset, length) => readSome(source, offset, length),
+      })) ?? unknownType
+    const key = this.#keyOf(job, content, type)
+    return this.#once(key, source, content, async () => {
+      // A large file is worth a question first: it may be there already.
+      const present = await this.#resilience.run(() =>
+        this.#options.store.head(key, { signal: this.#options.signal }),
+      )
+      if (present) return this.#adopt(key, content, type, source.size)
+      return this.#sendParts(job, source, content, type, key)
+    })
+  }
+
+  async #sendParts(job: TransferJob, source: Source, content: Content, type: AudioType, key: string) {
+    const { store, journal, signal, onBytes } = this.#options
+    const partSize = partSizeFor(source.size, this.#options.partSize)
+    const headers = this.#headersOf(job, content, type)
+    const { uploadId, parts } = await this.#beginOrResume(key, source, content, partSize, headers)
+    let bytesSent = 0
+    try {
+      const missing = [...partsOf(source.size, partSize)].filter(part => !parts.has(part.partNumber))
+      await this.#inParallel(missing, async part => {
+        const sent = await this.#sendPart(key, uploadId, part, source)
+        parts.set(part.partNumber, sent)
+        bytesSent += part.size
+        onBytes?.(part.size)
+        journal.confirmed(uploadId, { ...sent, crc32: sent.crc32 as string })
+      })
+      await source.assertUnchanged()
+      const ordered = [...partsOf(source.size, partSize)].map(
+        part => parts.get(part.partNumber) as UploadedPart,
+      )
+      const whole = ordered.reduce(
+        (crc, part) => combineCrc32(crc, decodeCrc32(part.crc32 as string), part.size),
+        0,
+      )
+      if (whole !== content.crc32) {
+        throw new LocalFileError(
+          'changed',
+          `${source.relative} is not what it was when it was hashed`,
+          'Run again.',
+        )
+      }
+      const checksums = { crc32: encodeCrc32(content.crc32) }
+      const completed = await this.#resilience
+        .run(() =>
+          store.completeUpload(key, uploadId, ordered, {
+            checksums,
+            size: source.size,
+            ifNoneMatch: true,
+            signal,
+          }),
+        )
+        .catch(error => this.#whenTaken(error))
+      if (completed === 'exists') {
+        // Another writer was first, or our own Complete succeeded and its answer was lost.
+        const adopted = await this.#adopt(key, content, type, source.size)
+        await this.#discard(key, uploadId)
+        return { ...adopted, bytesSent, adopted: bytesSent === 0 }
+      }
+      const object = await this.#confirm(key, content, type, source.size, completed)
+      await journal.ended(uploadId)
+      return { bytesSent, object }
+    } catch (error) {
+      const resumable =
+        error instanceof Interrupted ||
+        error instanceof RunHalted ||
+        (error instanceof StoreError && error.retryable)
+      if (!resumable) await this.#discard(key, uploadId)
+      throw error
+    }
+  }
+
+  async #sendPart(key: string, uploadId: string, part: Part, source: Source): Promise<UploadedPart> {
+    const { store, throttle, signal } = this.#options
+    const lease = await this.#pool.lease(part.size, signal)
+    try {
+      await source.read(lease.bytes, part.offset)
+      const checksum = encodeCrc32(crc32(lease.bytes))
+      await throttle.pass(part.size, signal)
+      return await this.#requests(() =>
+        this.#resilience.run(async () => {
+          const sent = await store.uploadPart(key, uploadId, part.partNumber, lease.bytes, {
+            crc32: checksum,
+            signal,
+          })
+          this.#succeeded(part.size)
+          return { ...sent, crc32: checksum, size: part.size }
+        }),
+      )
+    } finally {
+      lease.release()
+    }
+  }
+
+  /**
+   * An upload to that key that was begun for the very same content and part size, with the parts that the server has
+   * and that are what they should be; or a new one. Others that nobody owns are aborted.
+   */
+  async #beginOrResume(
+    key: string,
+    source: Source,
+    content: Content,
+    partSize: number,
+    headers: ObjectHeaders,
+  ) {
+    const { store, journal, signal } = this.#options
+    const parts = new Map<number, UploadedPart>()
+    let chosen: string | undefined
+    for (const upload of await journal.resumable(key)) {
+      const fits =
+        upload.sha256 === content.sha256 && upload.size === source.size && upload.partSize === partSize
+      const held =
+        fits && chosen === undefined
+          ? await this.#resilience.run(() => store.listParts(key, upload.uploadId, signal))
+          : undefined
+      if (held === undefined) {
+        await this.#discard(key, upload.uploadId)
+        continue
+      }
+      chosen = upload.uploadId
+      const recorded = new Map(upload.parts.map(part => [part.partNumber, part]))
+      const onServer = new Map(held.map(part => [part.partNumber, part]))
+      for (const expected of partsOf(source.size, partSize)) {
+        const there = onServer.get(expected.partNumber)
+        if (there?.size !== expected.size) continue
+        const ours = recorded.get(expected.partNumber)
+        const checksum = there.crc32 ?? (ours?.etag === there.etag ? ours.crc32 : undefined)
+        if (checksum !== undefined) parts.set(expected.partNumber, { ...there, crc32: checksum })
+      }
+    }
+    if (chosen !== undefined) return { uploadId: chosen, parts }
+    const uploadId = await this.#resilience.run(() => store.createUpload(key, { headers, signal }))
+    await journal.begun({
+      key,
+      uploadId,
+      path: source.relative,
+      inode: source.inode,
+      mtimeNs: source.mtimeNs,
+      size: source.size,
+      sha256: content.sha256,
+      partSize,
+    })
+    return { uploadId, parts }
+  }
+
+  /** Runs the parts with as many at a time as memory allows; stops taking new ones when told to. */
+  async #inParallel(parts: readonly Part[], send: (part: Part) => Promise<void>): Promise<void> {
+    const { stopping } = this.#options
+    const atATime = pLimit(Math.max(2, this.#options.maxConcurrency))
+    let failure: unknown
+    await Promise.all(
+      parts.map(part =>
+        atATime(async () => {
+          if (failure !== undefined) return
+          if (stopping.aborted) {
+            failure = new Interrupted('told to stop; the next run goes on with the parts that are missing')
+            return
+          }
+          try {
+            await send(part)
+          } catch (error) {
+            failure ??= error
+          }
+        }),
+      ),
+    )
+    if (failure !== undefined) throw failure
+  }
+
+  /** Aborts an upload and forgets it; failing to is not worse than what led here, and cleanup finds it. */
+  async #discard(key: string, uploadId: string): Promise<void> {
+    try {
+      await this.#options.store.abortUpload(key, uploadId)
+      await this.#options.journal.ended(uploadId)
+    } catch (error) {
+      this.#options.report.detail(`an upload of ${key} could not be aborted: ${error}`)
+    }
+  }
+
+  /** Makes sure that one key is written by one transfer at a time. */
+  async #once(
+    key: string,
+    source: Source,
+    content: Content,
+    write: () => Promise<{ object: ProvedObject; bytesSent: number; adopted?: boolean }>,
+  ): Promise<TransferOutcome> {
+    for (;;) {
+      const other = this.#inFlight.get(key)
+      if (!other) break
+      const shared = await other.catch(() => undefined)
+      if (!shared) continue
+      if (shared.sha256 !== content.sha256)
+        throw new KeyConflict(`another track of this run has other content at ${key}`)
+      return { state: 'shared', object: shared, source, bytesSent: 0 }
+    }
+    const written = write()
+    const proved = written.then(({ object }) => object)
+    proved.catch(() => {})
+    this.#inFlight.set(key, proved)
+    try {
+      const { object, bytesSent, adopted = bytesSent === 0 } = await written
+      return { state: adopted ? 'adopted' : 'uploaded', object, source, bytesSent }
+    } finally {
+      this.#inFlight.delete(key)
+    }
+  }
+
+  /** `exists`, also as the way in which our own request, whose answer was lost, meets its own effect. */
+  #whenTaken(error: unknown): 'exists' {
+    if (error instanceof StoreError && (error.kind === 'exists' || error.kind === 'no-upload'))
+      return 'exists'
+    throw error
+  }
+
+  /** The key is taken: by the same bytes, then they are ours; or by others, then nothing is touched. */
+  async #adopt(key: string, content: Content, type: AudioType, size: number) {
+    const { store, signal } = this.#options
+    const head = await this.#resilience.run(() => store.head(key, { signal }))
+    if (!head)
+      throw new StoreError('unavailable', `${key} was there and is gone again`, { cure: 'Run again.' })
+    await this.#assertSame(head, content, size)
+    return { bytesSent: 0, adopted: true, object: prove(head, content, head.contentType ?? type.contentType) }
+  }
+
+  /** The server's own checksum of what it stored. Servers that give none are made to read it back. */
+  async #confirm(
+    key: string,
+    content: Content,
+    type: AudioType,
+    size: number,
+    result: PutResult,
+  ): Promise<ProvedObject> {
+    const stored = { key, size, etag: result.etag, versionId: result.versionId }
+    if (result.checksums.crc32 !== undefined) {
+      if (decodeCrc32(result.checksums.crc32) === content.crc32)
+        return prove(stored, content, type.contentType)
+      throw new StoreError('bad-digest', `${key} was stored with another checksum than was sent`, {
+        cure: 'Run again.',
+      })
+    }
+    const { store, signal } = this.#options
+    const head = await this.#resilience.run(() => store.head(key, { signal }))
+    if (!head)
+      throw new StoreError('unavailable', `${key} was stored and cannot be found`, { cure: 'Run again.' })
+    await this.#assertSame(head, content, size)
+    return prove(stored, content, type.contentType)
+  }
+
+  async #assertSame(head: ObjectHead, content: Content, size: number): Promise<void> {
+    const differs = (what: string) => new KeyConflict(`${head.key} exists and its ${what} is another`)
+    if (head.size !== size) throw differs(`size (${head.size} bytes, here ${size})`)
+    if (head.checksums.crc32 !== undefined) {
+      if (decodeCrc32(head.checksums.crc32) !== content.crc32) throw differs('checksum')
+      return
+    }
+    if (head.checksums.sha256 !== undefined) {
+      if (Buffer.from(head.checksums.sha256, 'base64').toString('hex') !== content.sha256)
+        throw differs('checksum')
+      return
+    }
+    // No checksum of the server's own: only the bytes themselves prove anything.
+    const read = await this.#resilience.run(() => this.#readBack(head.key))
+    if (read !== content.crc32) throw differs('content')
+  }
+
+  async #readBack(key: string): Promise<number | undefined> {
+    const stored = await this.#options.store.get(key, { signal: this.#options.signal })
+    if (!stored) return undefined
+    let crc = 0
+    for await (const chunk of stored.body) crc = crc32(chunk, crc)
+    return crc
+  }
+
+  async #hashBuffer(bytes: Buffer, remembered: Content | undefined): Promise<Content> {
+    // CRC runs several times as fast as SHA: where it agrees with what was hashed before, the SHA is the same.
+    if (remembered && crc32(bytes) === remembered.crc32) return remembered
+    return this.#hasher.buffer(bytes)
+  }
+
+  async #hashFile(source: Source): Promise<Content> {
+    const hashed = await this.#hasher.file(source.descriptor)
+    await source.assertUnchanged()
+    if (hashed.size !== source.size) {
+      throw new LocalFileError('changed', `${source.relative} changed while it was hashed`, 'Run again.')
+    }
+    return hashed
+  }
+
+  #keyOf(job: TransferJob, content: Content, type: AudioType): string {
+    const { artist, title } = job
+    const { keyPrefix: prefix } = this.#options
+    const extension = type === unknownType ? extensionOf(job.filePath) : type.extension
+    return job.existingKey ?? objectKey({ prefix, artist, title, sha256: content.sha256, extension })
+  }
+
+  #headersOf(job: TransferJob, content: Content, type: AudioType): ObjectHeaders {
+    return {
+      ...this.#options.headers,
+      contentType: type.contentType,
+      cacheControl,
+      metadata: { sha256: content.sha256, 'track-id': job.trackId },
+    }
+  }
+
+  #succeeded(bytes: number): void {
+    this.#control.succeeded(bytes + requestWeight, this.#now())
+    if (this.#requests.concurrency !== this.#control.limit) this.#requests.concurrency = this.#control.limit
+  }
+}
+
+function prove(
+  { key, size, etag, versionId }: Pick<ObjectHead, 'key' | 'size' | 'etag' | 'versionId'>,
+  content: Content,
+  contentType: string,
+): ProvedObject {
+  return {
+    key,
+    size,
+    etag,
+    versionId,
+    contentType,
+    sha256: content.sha256,
+    crc32: encodeCrc32(content.crc32),
+  }
+}
+
+function isSameIdentity(remembered: HashedFile, source: Source): boolean {
+  if (remembered.inode === null || remembered.device === null) return false
+  return isSameFile({ ...remembered, inode: remembered.inode, device: remembered.device }, source)
+}
+
+async function readSome(source: Source, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = Buffer.alloc(Math.max(0, Math.min(length, source.size - offset)))
+  await source.read(bytes, offset)
+  return bytes
+}
+
+function extensionOf(filePath: string): string {
+  return /\.([a-z0-9]{1,8})$/i.exec(filePath)?.[1]?.toLowerCase() ?? unknownType.extension
+}

@@ -1,0 +1,590 @@
+/**
+ * `upload-local`: claims tracks with a local file, moves their files, and commits rows and ledger in batches once the
+ * server has confirmed the bytes. Any number of runs share the work; any of them may be killed.
+ */
+
+import type { Context } from '../context.ts'
+import { formatBytes, formatCount, formatDuration, plural } from '../core/units.ts'
+import {
+  abandonDeadRuns,
+  forgetUpload,
+  type HashedFile,
+  markUploaded,
+  openUploads,
+  type PartRecord,
+  recordItems,
+  recordParts,
+  recordUpload,
+  rememberedFiles,
+  runsAlive,
+  type UploadedTrack,
+} from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
+import { ExitCode, TemporaryError, toError } from '../errors.ts'
+import { type DeleteCandidate, deleteProvedFile, type ServedCheck } from '../local/delete-proved.ts'
+import type { Progress } from '../report/reporter.ts'
+import { isProcessAlive, machineName, type RecordedRun } from '../run.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import { RunHalted } from './resilience.ts'
+import { TransferEngine, type TransferOptions, type TransferOutcome, type UploadJournal } from './transfer.ts'
+
+export const uploadCommand = 'upload-local'
+const claimKind = 'upload'
+
+/** Tracks claimed at a time: few enough that several runs share a small library. */
+const claimSize = 100
+/** A batch is committed when it has so many tracks, or after so long. */
+const commitSize = 200
+const commitInterval = 400
+/** Parts confirmed by the server are written to the ledger so often, milliseconds. */
+const partsInterval = 500
+
+export interface UploadOptions
+  extends Pick<
+    TransferOptions,
+    | 'headers'
+    | 'maxConcurrency'
+    | 'initialConcurrency'
+    | 'memory'
+    | 'multipartThreshold'
+    | 'partSize'
+    | 'maxOutage'
+    | 'throttle'
+    | 'hashThreads'
+  > {
+  limit: number | undefined
+  retryFailed: boolean
+  /** paths as in the rows, or track ids; undefined: all */
+  only: readonly string[] | undefined
+  deleteLocal: boolean
+  /** undefined when no CDN is configured */
+  served: ServedCheck | undefined
+}
+
+export interface UploadTotals {
+  uploaded: number
+  adopted: number
+  shared: number
+  skipped: number
+  failed: number
+  interrupted: number
+  /** rows that changed or went while their file was on its way */
+  changed: number
+  deletedLocal: number
+  keptLocal: number
+  bytesSent: number
+  bytesProved: number
+}
+
+/** Which rows `upload-local` takes: those with a local file and no proof in S3 yet. */
+export async function uploadFilters(
+  { knex }: Database,
+  options: Pick<UploadOptions, 'retryFailed' | 'only'>,
+): Promise<TrackFilter[]> {
+  const base: TrackFilter = { sources: ['LOCAL', 'YOUTUBE', null], hasFile: true }
+  const filter = options.retryFailed ? { ...base, failedIn: uploadCommand } : base
+  if (options.only === undefined) return [filter]
+  const ids = await trackIdsByFilePath(knex, options.only)
+  const filters: TrackFilter[] = []
+  for (let start = 0; start < ids.length; start += 10_000)
+    filters.push({ ...filter, ids: ids.slice(start, start + 10_000) })
+  return filters
+}
+
+export async function uploadLocal(
+  context: Context,
+  database: Database,
+  store: ObjectStore,
+  run: RecordedRun,
+  options: UploadOptions,
+): Promise<{
+  exitCode: ExitCode
+  totals: UploadTotals
+  engine: TransferEngine['statistics']
+  seconds: number
+}> {
+  const upload = new UploadRun(context, database, store, run, options)
+  const startedAt = performance.now()
+  try {
+    const exitCode = await upload.run()
+    return {
+      exitCode,
+      totals: upload.totals,
+      engine: upload.engine.statistics,
+      seconds: (performance.now() - startedAt) / 1_000,
+    }
+  } finally {
+    await upload.close()
+  }
+}
+
+class UploadRun {
+  readonly totals: UploadTotals = {
+    uploaded: 0,
+    adopted: 0,
+    shared: 0,
+    skipped: 0,
+    failed: 0,
+    interrupted: 0,
+    changed: 0,
+    deletedLocal: 0,
+    keptLocal: 0,
+    bytesSent: 0,
+    bytesProved: 0,
+  }
+  readonly engine: TransferEngine
+  readonly #context: Context
+  readonly #database: Database
+  readonly #store: ObjectStore
+  readonly #run: RecordedRun
+  readonly #options: UploadOptions
+  readonly #journal: Journal
+  readonly #progress: Progress
+  readonly #committer: Committer
+  /** aborted when nothing new is to be begun: a signal, the time budget, or an end of the run from within */
+  readonly #stopping: AbortSignal
+  readonly #halt = new AbortController()
+  #taken = 0
+  #failure: Error | undefined
+
+  constructor(
+    context: Context,
+    database: Database,
+    store: ObjectStore,
+    run: RecordedRun,
+    options: UploadOptions,
+  ) {
+    this.#context = context
+    this.#database = database
+    this.#store = store
+    this.#run = run
+    this.#options = options
+    this.#stopping = AbortSignal.any([context.stopping, run.lost, this.#halt.signal])
+    this.#progress = context.report.progress({ label: 'uploading', unit: 'files', showBytes: true })
+    this.#journal = new Journal(database, store, run.id)
+    this.engine = new TransferEngine({
+      ...options,
+      store,
+      journal: this.#journal,
+      report: context.report,
+      audioRoot: context.config.audioRoot,
+      keyPrefix: context.config.s3.keyPrefix,
+      stopping: this.#stopping,
+      signal: context.signal,
+      onBytes: bytes => this.#progress.advance({ bytes }),
+    })
+    this.#committer = new Committer(tracks => this.#commit(tracks))
+  }
+
+  async run(): Promise<ExitCode> {
+    try {
+      for (const filter of await uploadFilters(this.#database, this.#options)) await this.#runFilter(filter)
+      await this.#committer.flush()
+      await this.#journal.sweep()
+    } catch (error) {
+      this.#failure ??= toError(error)
+    } finally {
+      this.#progress.done()
+    }
+    if (this.#failure) throw this.#failure
+    const stopped = this.#context.stopExitCode()
+    if (stopped !== undefined) return stopped
+    if (this.#run.lost.aborted) {
+      throw new TemporaryError(toError(this.#run.lost.reason).message, {
+        code: 'run.lost',
+        cure: 'The machine was asleep or the database away for long. Run it again.',
+      })
+    }
+    return this.totals.failed + this.totals.skipped + this.totals.changed > 0
+      ? ExitCode.someFailed
+      : ExitCode.ok
+  }
+
+  async close(): Promise<void> {
+    await this.#journal.close()
+    await this.engine.close()
+  }
+
+  /** Passes over the rows until one brings nothing new: rows of runs that died meanwhile come up again. */
+  async #runFilter(filter: TrackFilter): Promise<void> {
+    const { knex } = this.#database
+    const total = await countTracks(knex, filter)
+    this.#progress.total({
+      items: Math.min(total.tracks, this.#options.limit ?? total.tracks),
+      bytes: total.bytes,
+    })
+    let taken: number
+    do {
+      taken = await this.#pass(filter)
+      if (taken > 0) {
+        await this.#committer.flush()
+        await abandonDeadRuns(knex, { host: machineName(), isAlive: isProcessAlive })
+      }
+    } while (taken > 0 && !this.#stopping.aborted)
+  }
+
+  async #pass(filter: TrackFilter): Promise<number> {
+    const running = new Set<Promise<void>>()
+    const before = this.#taken
+    const tried = { command: uploadCommand, runId: this.#run.id }
+    let afterId: string | undefined
+    while (!this.#stopping.aborted) {
+      const left =
+        this.#options.limit === undefined ? claimSize : Math.min(claimSize, this.#options.limit - this.#taken)
+      if (left <= 0) break
+      const page = await claimTracks(this.#database.knex, {
+        kind: claimKind,
+        runId: this.#run.id,
+        afterId,
+        limit: left,
+        filter: { ...filter, notRecordedBy: tried },
+      })
+      const remembered = await rememberedFiles(
+        this.#database.knex,
+        page.tracks.map(track => track.filePath as string),
+      )
+      for (const track of page.tracks) {
+        if (this.#stopping.aborted) break
+        this.#taken++
+        const one = this.#transfer(track, remembered.get(track.filePath as string)).finally(() =>
+          running.delete(one),
+        )
+        running.add(one)
+        while (running.size >= this.engine.fileSlots) await Promise.race(running)
+      }
+      if (page.nextAfterId === null) break
+      afterId = page.nextAfterId
+    }
+    await Promise.all(running)
+    return this.#taken - before
+  }
+
+  async #transfer(track: Track, remembered: HashedFile | undefined): Promise<void> {
+    try {
+      const outcome = await this.engine.transfer({
+        trackId: track.id,
+        artist: track.artist,
+        title: track.title,
+        filePath: track.filePath as string,
+        existingKey: track.s3ObjectKey,
+        remembered,
+      })
+      this.#report(track, outcome)
+      if ('object' in outcome) await this.#committer.add({ track, outcome })
+      else await this.#recordProblem(track, outcome)
+    } catch (error) {
+      // Nothing that follows would fare better: let what is in flight finish, and end.
+      this.#failure ??= error instanceof RunHalted ? error.cause : toError(error)
+      this.#halt.abort()
+    }
+  }
+
+  #report(track: Track, outcome: TransferOutcome): void {
+    const fields = { track_id: track.id, path: track.filePath, artist: track.artist, title: track.title }
+    this.#progress.advance({ items: 1, bytes: 0 })
+    if ('object' in outcome) {
+      const { object, state, bytesSent } = outcome
+      this.totals[state]++
+      this.totals.bytesSent += bytesSent
+      this.totals.bytesProved += object.size
+      this.#context.report.item({
+        subject: track.filePath as string,
+        state,
+        fields: {
+          ...fields,
+          key: object.key,
+          bytes: object.size,
+          sha256: object.sha256,
+          crc32: object.crc32,
+        },
+      })
+      const { concurrency } = this.engine.statistics
+      this.#progress.note(`${concurrency} at a time`)
+    } else {
+      this.totals[outcome.state]++
+      const { state, code, reason, cure } = outcome
+      this.#context.report.item({
+        subject: track.filePath as string,
+        state,
+        fields: { ...fields, code },
+        reason,
+        cure,
+      })
+    }
+  }
+
+  async #recordProblem(track: Track, outcome: Exclude<TransferOutcome, { object: unknown }>): Promise<void> {
+    if (outcome.state === 'interrupted') return
+    await recordItems(this.#database.knex, [
+      {
+        command: uploadCommand,
+        subject: track.id,
+        trackId: track.id,
+        state: outcome.state,
+        errorCode: outcome.code,
+        error: outcome.reason,
+        cure: outcome.cure ?? null,
+        runId: this.#run.id,
+      },
+    ])
+  }
+
+  async #commit(moved: readonly Moved[]): Promise<void> {
+    const now = this.#context.now()
+    const tracks: UploadedTrack[] = moved.map(({ track, outcome: { object } }) => ({
+      planned: track,
+      object: { ...object, bucket: this.#store.bucket, uploadedAt: now, verifiedAt: now },
+    }))
+    const outcomes = await markUploaded(this.#database.knex, {
+      command: uploadCommand,
+      kind: claimKind,
+      runId: this.#run.id,
+      tracks,
+    })
+    for (const { track, outcome } of moved) {
+      const committed = outcomes.get(track.id)
+      if (committed === 'done') {
+        if (this.#options.deleteLocal)
+          await this.#deleteLocal({ track, object: outcome.object, source: outcome.source })
+        continue
+      }
+      this.totals.changed++
+      const reason =
+        committed === 'deleted'
+          ? 'the row was deleted while its file was uploaded'
+          : 'the row changed meanwhile and was left alone'
+      this.#context.report.item({
+        subject: track.filePath as string,
+        state: 'failed',
+        fields: { track_id: track.id, key: outcome.object.key, code: `row.${committed}` },
+        reason,
+        cure: `The object ${outcome.object.key} is kept; \`autodj reconcile\` lists it.`,
+      })
+      if (committed === 'changed') {
+        await this.#recordProblem(track, {
+          state: 'failed',
+          code: 'row.changed',
+          reason,
+          cure: 'Run it again.',
+        })
+      }
+    }
+  }
+
+  async #deleteLocal(candidate: DeleteCandidate): Promise<void> {
+    const outcome = await deleteProvedFile(
+      this.#context,
+      this.#database,
+      candidate,
+      this.#store.bucket,
+      this.#options.served,
+    )
+    if (outcome.state === 'deleted') this.totals.deletedLocal++
+    else {
+      this.totals.keptLocal++
+      this.#context.report.item({
+        subject: candidate.source.relative,
+        state: 'kept',
+        fields: { track_id: candidate.track.id, code: outcome.code },
+        reason: outcome.reason,
+      })
+    }
+  }
+}
+
+interface Moved {
+  readonly track: Track
+  readonly outcome: Extract<TransferOutcome, { object: unknown }>
+}
+
+/** Gathers what was moved and commits it in batches, one at a time. */
+class Committer {
+  readonly #commit: (batch: readonly Moved[]) => Promise<void>
+  #batch: Moved[] = []
+  #current: Promise<void> = Promise.resolve()
+  #timer: NodeJS.Timeout | undefined
+  #failure: unknown
+
+  constructor(commit: (batch: readonly Moved[]) => Promise<void>) {
+    this.#commit = commit
+  }
+
+  /** @throws what an earlier commit threw: the run is to end */
+  async add(moved: Moved): Promise<void> {
+    this.#batch.push(moved)
+    if (this.#batch.length >= commitSize) return this.flush()
+    this.#timer ??= setTimeout(() => void this.flush().catch(() => {}), commitInterval)
+    if (this.#failure) throw this.#failure
+  }
+
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const batch = this.#batch
+    this.#batch = []
+    if (batch.length > 0) {
+      this.#current = this.#current.then(() => this.#commit(batch))
+      this.#current.catch(error => {
+        this.#failure ??= error
+      })
+    }
+    await this.#current
+  }
+}
+
+/** Multipart uploads in the ledger. */
+class Journal implements UploadJournal {
+  readonly #database: Database
+  readonly #store: ObjectStore
+  readonly #runId: string
+  readonly #parts = new Map<string, PartRecord[]>()
+  #timer: NodeJS.Timeout | undefined
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(database: Database, store: ObjectStore, runId: string) {
+    this.#database = database
+    this.#store = store
+    this.#runId = runId
+  }
+
+  async resumable(key: string) {
+    const { knex } = this.#database
+    const uploads = await openUploads(knex, { bucket: this.#store.bucket, key })
+    const known = new Set(uploads.map(one => one.uploadId))
+    const alive = await runsAlive(
+      knex,
+      uploads.flatMap(one => (one.runId === null ? [] : [one.runId])),
+    )
+    const free = uploads.filter(
+      one => one.runId === null || one.runId === this.#runId || !alive.has(one.runId),
+    )
+    // Begun, and killed before it was written down: the server knows it, the ledger does not.
+    for await (const page of this.#store.listUploads({ prefix: key })) {
+      for (const one of page) {
+        if (one.key !== key || known.has(one.uploadId)) continue
+        if (alive.size > 0) continue
+        await this.#store.abortUpload(key, one.uploadId)
+      }
+    }
+    return free
+  }
+
+  async begun(upload: Parameters<UploadJournal['begun']>[0]): Promise<void> {
+    await recordUpload(this.#database.knex, { ...upload, bucket: this.#store.bucket, runId: this.#runId })
+  }
+
+  confirmed(uploadId: string, part: PartRecord): void {
+    const parts = this.#parts.get(uploadId)
+    if (parts) parts.push(part)
+    else this.#parts.set(uploadId, [part])
+    this.#timer ??= setTimeout(() => void this.#write().catch(() => {}), partsInterval)
+  }
+
+  async ended(uploadId: string): Promise<void> {
+    this.#parts.delete(uploadId)
+    await this.#writing.catch(() => {})
+    await forgetUpload(this.#database.knex, uploadId)
+  }
+
+  /** Aborts what runs that are dead left behind and nobody went on with: the file is gone, or is another by now. */
+  async sweep(): Promise<void> {
+    const { knex } = this.#database
+    const uploads = await openUploads(knex, { bucket: this.#store.bucket })
+    const alive = await runsAlive(
+      knex,
+      uploads.flatMap(one => (one.runId === null ? [] : [one.runId])),
+    )
+    for (const { key, uploadId, runId } of uploads) {
+      if (runId !== null && runId !== this.#runId && alive.has(runId)) continue
+      await this.#store.abortUpload(key, uploadId)
+      await forgetUpload(knex, uploadId)
+    }
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    await this.#write().catch(() => {})
+  }
+
+  /** What the ledger knows of parts only spares work: the server's own list is what counts. */
+  #write(): Promise<void> {
+    this.#timer = undefined
+    const batches = [...this.#parts]
+    this.#parts.clear()
+    this.#writing = this.#writing
+      .catch(() => {})
+      .then(async () => {
+        for (const [uploadId, parts] of batches) await recordParts(this.#database.knex, uploadId, parts)
+      })
+    return this.#writing
+  }
+}
+
+/** What people read at the end. */
+export function summariseUpload(
+  totals: UploadTotals,
+  engine: TransferEngine['statistics'],
+  seconds: number,
+): { lines: string[]; next: string | undefined; fields: Record<string, unknown> } {
+  const done = totals.uploaded + totals.adopted + totals.shared
+  const rate = seconds > 0 ? totals.bytesSent / seconds : 0
+  const lines =
+    done + totals.skipped + totals.failed + totals.interrupted + totals.changed === 0
+      ? ['Nothing to upload: every track with a local file is in S3.']
+      : [
+          `${plural(done, 'track')} in S3: ${formatCount(totals.uploaded)} uploaded, ${formatCount(totals.adopted)} were there already` +
+            `${totals.shared > 0 ? `, ${formatCount(totals.shared)} share a file` : ''}; every checksum confirmed by the server.`,
+          `${formatBytes(totals.bytesSent)} sent in ${formatDuration(seconds * 1_000)} (${formatBytes(rate)}/s), ` +
+            `up to ${engine.peakConcurrency} at a time` +
+            `${engine.halvings > 0 ? `, slowed down ${plural(engine.halvings, 'time')}` : ''}` +
+            `${engine.retries > 0 ? `, ${plural(engine.retries, 'request')} sent again` : ''}` +
+            `${engine.outages > 0 ? `, ${plural(engine.outages, 'outage')} waited out` : ''}.`,
+        ]
+  if (totals.failed + totals.skipped + totals.changed > 0) {
+    lines.push(
+      `${formatCount(totals.failed + totals.changed)} failed, ${formatCount(totals.skipped)} skipped: the reasons are above and in the ledger.`,
+    )
+  }
+  if (totals.interrupted > 0)
+    lines.push(
+      `${plural(totals.interrupted, 'large file')} half sent: the next run goes on with the missing parts.`,
+    )
+  if (totals.deletedLocal + totals.keptLocal > 0) {
+    lines.push(
+      `${plural(totals.deletedLocal, 'local copy', 'local copies')} deleted after the proof, ${formatCount(totals.keptLocal)} kept.`,
+    )
+  }
+  const next =
+    totals.failed + totals.skipped + totals.changed > 0
+      ? '`autodj upload-local --retry-failed` after the cause is gone'
+      : totals.interrupted > 0
+        ? '`autodj upload-local` to go on'
+        : done > 0
+          ? '`autodj verify` to prove that the CDN serves them'
+          : undefined
+  return {
+    lines,
+    next,
+    fields: {
+      uploaded: totals.uploaded,
+      adopted: totals.adopted,
+      shared: totals.shared,
+      skipped: totals.skipped,
+      failed: totals.failed,
+      interrupted: totals.interrupted,
+      rows_changed: totals.changed,
+      local_deleted: totals.deletedLocal,
+      local_kept: totals.keptLocal,
+      bytes_sent: totals.bytesSent,
+      bytes_proved: totals.bytesProved,
+      seconds: Math.round(seconds * 1_000) / 1_000,
+      bytes_per_second: Math.round(rate),
+      concurrency: engine.concurrency,
+      concurrency_peak: engine.peakConcurrency,
+      slow_downs: engine.halvings,
+      retries: engine.retries,
+      outages: engine.outages,
+    },
+  }
+}
