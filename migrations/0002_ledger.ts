@@ -1,10 +1,8 @@
-import type { Knex } from 'knex'
-
 /**
  * The ledger: what autodj remembers. Its own schema, because Alembic's autogenerate would drop tables that it does
  * not know in the application's. Text keys collate "C": S3 lists in byte order, and so must a merge with a listing.
  */
-export const statements: readonly string[] = [
+export const up: readonly string[] = [
   `create table autodj.runs (
   id uuid primary key,
   command text not null,
@@ -208,13 +206,7 @@ export const statements: readonly string[] = [
   `comment on column autodj.files.hashed_at is 'When it was read'`,
 ]
 
-const TABLES = ['files', 'parts', 'uploads', 'objects', 'leases', 'claims', 'items', 'runs']
+/** In an order in which nothing depends on what is dropped before it. */
+export const tables = ['files', 'parts', 'uploads', 'objects', 'leases', 'claims', 'items', 'runs']
 
-export async function up(knex: Knex): Promise<void> {
-  // One round trip: 120 comments one by one are slow on a far database.
-  await knex.raw(statements.join(';\n').replaceAll('?', '\\?'))
-}
-
-export async function down(knex: Knex): Promise<void> {
-  for (const table of TABLES) await knex.raw(`drop table if exists autodj.${table}`)
-}
+export const down: readonly string[] = tables.map(table => `drop table autodj.${table}`)

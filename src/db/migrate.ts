@@ -1,38 +1,395 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import * as application from '../../migrations/0001_application.ts'
 import * as ledger from '../../migrations/0002_ledger.ts'
+import { isRevision, REVISIONS } from '../core/application-schema.ts'
+import {
+  type AdoptionRecord,
+  type ApplicationPlan,
+  compareSchema,
+  type DownPlan,
+  planApplication,
+  planDown,
+} from '../core/schema-diff.ts'
+import { FatalError, LockedError, toError } from '../errors.ts'
+import { observeApplication, observeDown, tableExists } from './alembic.ts'
 import type { Database } from './open.ts'
 
 /**
- * The migrations in order. Listed by hand under names without extension: Knex stores the names, and a scan of the
- * folder would find .ts in one place and .js in another, which it calls a corrupt directory.
+ * Names of the migrations, in order. Listed by hand and without extension: Knex stores them, and a scan of the folder
+ * would find .ts in one place and .js in another, which it calls a corrupt directory.
  */
-const MIGRATIONS: readonly { name: string; migration: Knex.Migration }[] = [
-  { name: '0001_application', migration: application },
-  { name: '0002_ledger', migration: ledger },
-]
+export const MIGRATIONS = ['0001_application', '0002_ledger'] as const
 
-const KNEX_CONFIG: Knex.MigratorConfig = {
-  tableName: 'knex_migrations',
-  schemaName: 'autodj',
-  migrationSource: {
-    getMigrations: async () => MIGRATIONS.map(({ name }) => name),
-    getMigrationName: (name: string) => name,
-    getMigration: async (name: string) => {
-      const found = MIGRATIONS.find(each => each.name === name)
-      if (found === undefined) throw new Error(`no migration ${name}`)
-      return found.migration
-    },
-  },
+type MigrationName = (typeof MIGRATIONS)[number]
+
+const SCHEMA = 'autodj'
+const KNEX_TABLES = ['knex_migrations', 'knex_migrations_lock']
+
+/** The number of the advisory lock that a migration holds: "autodj" in ASCII. */
+const LOCK_ID = 0x6175746f646a
+
+/** How long a migration waits for another one to end, in ms. */
+const WAIT_MS = 60_000
+
+/** How long it waits for a lock on the application's tables before it gives way to the application. */
+const TABLE_LOCK_TIMEOUT = '15s'
+
+export interface MigrateOptions {
+  /** Aborts the wait for another migration. */
+  signal?: AbortSignal
+  /** How long to wait for another migration, in ms. Default one minute. */
+  waitMs?: number
 }
 
-/** Brings the database to the newest schema, in one transaction. Gives the migrations that were applied. */
-export async function migrateUp(db: Database): Promise<{ applied: string[] }> {
+export interface MigrateResult {
+  /** Names of the migrations applied, or taken back, in the order in which that was done. */
+  migrations: string[]
+  /** The Alembic revision where a database was adopted by this run. */
+  adopted: string | null
+  /** What the operator should know, in sentences. */
+  notices: string[]
+}
+
+export interface MigrateStatus {
+  migrations: { name: string; appliedAt: Date | null }[]
+  /** Rows of `alembic_version`. */
+  revisions: readonly string[]
+  /** Where the schema differs from what it should be. */
+  drift: string[]
+  notices: string[]
+  /** Whether Knex's migration lock is taken, by a live migration or a dead one. */
+  locked: boolean
+}
+
+/* ── The lock ─────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+/**
+ * Runs `work` in the one transaction that may migrate this database. The lock belongs to the transaction: killed, it
+ * leaves nothing behind, and PgBouncer does not matter. Everything a migration does is in that transaction too.
+ *
+ * @throws LockedError that names the holder, when another migration does not end in time
+ */
+async function migrating<T>(
+  db: Database,
+  { signal, waitMs = WAIT_MS }: MigrateOptions,
+  work: (trx: Knex.Transaction) => Promise<T>,
+): Promise<T> {
   return db.knex.transaction(async trx => {
-    // 0x6175746f646a is "autodj". Held to the end of the transaction, so PgBouncer does not matter.
-    await trx.raw('select pg_advisory_xact_lock(107152678061162)')
-    await trx.raw('create schema if not exists autodj')
-    const [, applied] = (await trx.migrate.latest(KNEX_CONFIG)) as [number, string[]]
-    return { applied }
+    const deadline = performance.now() + waitMs
+    for (;;) {
+      signal?.throwIfAborted()
+      const { rows } = await trx.raw(`select pg_try_advisory_xact_lock(${LOCK_ID}) as ours`)
+      if (rows[0].ours) break
+      if (performance.now() >= deadline) throw await lockedBy(trx)
+      await sleep(200)
+    }
+    await trx.raw(`set local lock_timeout = '${TABLE_LOCK_TIMEOUT}'`)
+    return work(trx)
+  })
+}
+
+async function lockedBy(trx: Knex.Transaction): Promise<LockedError> {
+  // A 64-bit advisory lock shows its upper half as classid and its lower half as objid.
+  const { rows } = await trx.raw(
+    `select a.pid, a.application_name as name, coalesce(host(a.client_addr), 'this machine') as host, a.xact_start as since
+     from pg_locks l join pg_stat_activity a on a.pid = l.pid
+     where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+       and (l.classid::bigint << 32) + l.objid::bigint = ${LOCK_ID}
+       and l.database = (select oid from pg_database where datname = current_database())`,
+  )
+  const [holder] = rows
+  const who = holder
+    ? `${holder.name || 'a session'} from ${holder.host} (database process ${holder.pid}) since ${holder.since?.toISOString()}`
+    : 'another session'
+  return new LockedError(`another migration of this database is running: ${who}`, {
+    cure: holder
+      ? `wait for it to end; where it is stuck: select pg_terminate_backend(${holder.pid})`
+      : 'run again',
+    details: holder ?? {},
+  })
+}
+
+/* ── Knex ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+function knexConfig(
+  statements: (name: MigrationName, direction: 'up' | 'down') => readonly string[],
+): Knex.MigratorConfig {
+  const run =
+    (name: MigrationName, direction: 'up' | 'down') =>
+    async (knex: Knex): Promise<void> => {
+      // One round trip: a hundred comments one by one are slow on a far database.
+      await knex.raw(statements(name, direction).join(';\n').replaceAll('?', '\\?'))
+    }
+  return {
+    tableName: KNEX_TABLES[0],
+    schemaName: SCHEMA,
+    migrationSource: {
+      getMigrations: async () => [...MIGRATIONS],
+      getMigrationName: (name: MigrationName) => name,
+      getMigration: async (name: MigrationName): Promise<Knex.Migration> => ({
+        up: run(name, 'up'),
+        down: run(name, 'down'),
+      }),
+    },
+  }
+}
+
+/** Knex's complaints as ours. */
+async function throughKnex<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (thrown) {
+    const error = toError(thrown)
+    if (error.name === 'MigrationLocked') {
+      throw new LockedError('the migration lock of Knex is taken', {
+        code: 'migrate.knex-locked',
+        cure: 'autodj migrate unlock frees it if its holder is dead',
+        cause: error,
+      })
+    }
+    if (/migration directory is corrupt/.test(error.message)) {
+      throw new FatalError(`the database has migrations that this version does not know: ${error.message}`, {
+        code: 'migrate.newer',
+        cure: 'use the version of autodj that migrated it, or a newer one',
+        cause: error,
+      })
+    }
+    throw error
+  }
+}
+
+/** When each migration was applied, by name; empty in a database that was never migrated. */
+async function appliedMigrations(knex: Knex): Promise<Map<string, Date>> {
+  if (!(await tableExists(knex, `${SCHEMA}.${KNEX_TABLES[0]}`))) return new Map()
+  const rows = await knex(`${SCHEMA}.${KNEX_TABLES[0]}`).orderBy('id')
+  return new Map(rows.map(row => [row.name as string, row.migration_time as Date]))
+}
+
+/* ── Up and baseline ──────────────────────────────────────────────────────────────────────────────────────────── */
+
+interface UpPlan {
+  pending: MigrationName[]
+  application: Exclude<ApplicationPlan, { kind: 'refuse' }> | undefined
+}
+
+async function planUp(knex: Knex, { baseline }: { baseline: boolean }): Promise<UpPlan> {
+  const applied = await appliedMigrations(knex)
+  const pending = MIGRATIONS.filter(name => !applied.has(name)).filter(
+    name => !baseline || name === MIGRATIONS[0],
+  )
+  if (!pending.includes('0001_application')) return { pending, application: undefined }
+  const plan = planApplication(await observeApplication(knex), { guessRevision: baseline })
+  if (plan.kind === 'refuse') {
+    throw new FatalError([plan.cause, ...plan.differences].join('\n  '), {
+      code: 'migrate.mismatch',
+      cure: plan.cure,
+      details: { differences: plan.differences },
+    })
+  }
+  if (baseline && plan.kind === 'create') {
+    throw new FatalError('there is nothing to adopt: the database holds no table of the application', {
+      code: 'migrate.empty',
+      cure: 'autodj migrate makes them',
+    })
+  }
+  return { pending, application: plan }
+}
+
+const statementsUp = (name: MigrationName, plan: UpPlan): readonly string[] =>
+  name === '0001_application' ? application.up(plan.application!) : ledger.up
+
+async function applyUp(db: Database, baseline: boolean, options: MigrateOptions): Promise<MigrateResult> {
+  return migrating(db, options, async trx => {
+    const plan = await planUp(trx, { baseline })
+    await trx.raw(`create schema if not exists ${SCHEMA}`)
+    const config = knexConfig(name => statementsUp(name, plan))
+    const [, migrations] = (await throughKnex(
+      baseline && plan.pending.length > 0
+        ? trx.migrate.up({ ...config, name: MIGRATIONS[0] } as Knex.MigratorConfig)
+        : baseline
+          ? Promise.resolve([0, []])
+          : trx.migrate.latest(config),
+    )) as [number, string[]]
+    return {
+      migrations,
+      adopted: plan.application?.kind === 'adopt' ? plan.application.revision : null,
+      notices: plan.application?.notices ?? [],
+    }
+  })
+}
+
+/**
+ * Brings the database to the newest schema, in one transaction: an empty one from nothing, one that Alembic made by
+ * adopting it. Nothing happens where nothing is pending.
+ *
+ * @throws FatalError with every difference, where the schema is not what its revision should hold; LockedError when
+ *   another migration is running; TemporaryError when the application holds its tables for too long
+ */
+export function migrateUp(db: Database, options: MigrateOptions = {}): Promise<MigrateResult> {
+  return applyUp(db, false, options)
+}
+
+/**
+ * Adopts the application's schema and applies nothing else; finds the revision by the schema where the database has
+ * none.
+ *
+ * @throws as `migrateUp`
+ */
+export function migrateBaseline(db: Database, options: MigrateOptions = {}): Promise<MigrateResult> {
+  return applyUp(db, true, options)
+}
+
+/** The SQL that `up` (or `baseline`) would run now. Reads only; Knex's own bookkeeping is left out. */
+export async function upStatements(db: Database, { baseline = false } = {}): Promise<string[]> {
+  const plan = await planUp(db.knex, { baseline })
+  if (plan.pending.length === 0) return []
+  return [`create schema if not exists ${SCHEMA}`, ...plan.pending.flatMap(name => statementsUp(name, plan))]
+}
+
+/* ── Down ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+async function planTakeBack(
+  knex: Knex,
+): Promise<{ applied: MigrationName[]; plan: Exclude<DownPlan, { kind: 'refuse' }> }> {
+  const done = await appliedMigrations(knex)
+  const applied = MIGRATIONS.filter(name => done.has(name)).reverse()
+  if (!applied.includes('0001_application'))
+    return { applied, plan: { kind: 'down', statements: [], notices: [] } }
+
+  if (applied.includes('0002_ledger')) {
+    const [run] = await knex(`${SCHEMA}.runs`)
+      .where({ state: 'running' })
+      .whereRaw('lease_until > now()')
+      .limit(1)
+    if (run !== undefined) {
+      throw new LockedError(
+        `${run.command} is running (pid ${run.pid} on ${run.host}) since ${run.started_at.toISOString()}`,
+        { cure: 'wait for it to end, or stop it', details: { run: run.id, pid: run.pid, host: run.host } },
+      )
+    }
+  }
+  const row = await knex(`${SCHEMA}.adoption`).first()
+  const record: AdoptionRecord = {
+    kind: row.kind,
+    revision: row.revision,
+    columnsAdded: row.columns_added,
+    enumValueAdded: row.enum_value_added,
+  }
+  const plan = planDown(await observeDown(knex, record))
+  if (plan.kind === 'refuse') throw new FatalError(plan.cause, { code: 'migrate.in-use', cure: plan.cure })
+  return { applied, plan }
+}
+
+const statementsDown = (
+  name: MigrationName,
+  plan: Exclude<DownPlan, { kind: 'refuse' }>,
+): readonly string[] => (name === '0001_application' ? application.down(plan) : ledger.down)
+
+/**
+ * Takes back what is ours: the ledger, our bookkeeping, and what had been added to the application's schema as far as
+ * nothing is lost with it.
+ *
+ * @throws FatalError while a track is in S3; LockedError while a run is working or a migration running
+ */
+export async function migrateDown(db: Database, options: MigrateOptions = {}): Promise<MigrateResult> {
+  return migrating(db, options, async trx => {
+    const { applied, plan } = await planTakeBack(trx)
+    if (!(await tableExists(trx, `${SCHEMA}.${KNEX_TABLES[0]}`))) {
+      return { migrations: [], adopted: null, notices: [] }
+    }
+    const notices = [...plan.notices]
+    if (applied.length > 0) {
+      // Nobody may put a track into S3 between the look and the deed.
+      if (plan.statements.length > 0) await trx.raw('lock table public.tracks in access exclusive mode')
+      const recheck = await planTakeBack(trx)
+      await throughKnex(
+        trx.migrate.rollback(
+          knexConfig(name => statementsDown(name, recheck.plan)),
+          true,
+        ),
+      )
+    }
+    for (const table of KNEX_TABLES) await trx.raw(`drop table ${SCHEMA}.${table}`)
+    const { rows } = await trx.raw(
+      `select count(*)::int as others from pg_class where relnamespace = '${SCHEMA}'::regnamespace and relkind in ('r', 'v', 'm', 'p')`,
+    )
+    if (rows[0].others === 0) await trx.raw(`drop schema ${SCHEMA} cascade`)
+    else notices.push(`the schema ${SCHEMA} holds tables of your own and stays`)
+    return { migrations: applied, adopted: null, notices }
+  })
+}
+
+/** The SQL that `down` would run now. Reads only; Knex's own bookkeeping is left out. */
+export async function downStatements(db: Database): Promise<string[]> {
+  const { applied, plan } = await planTakeBack(db.knex)
+  if (applied.length === 0) return []
+  return [
+    ...applied.flatMap(name => statementsDown(name, plan)),
+    ...KNEX_TABLES.map(table => `drop table ${SCHEMA}.${table}`),
+    `drop schema ${SCHEMA}`,
+  ]
+}
+
+/* ── Status and unlock ────────────────────────────────────────────────────────────────────────────────────────── */
+
+/** What is applied, what is pending, and where the schema differs from what it should be. Reads only. */
+export async function migrateStatus(db: Database): Promise<MigrateStatus> {
+  const { knex } = db
+  const applied = await appliedMigrations(knex)
+  const live = await observeApplication(knex)
+  const revisions = live.revisions ?? []
+  const drift: string[] = []
+  const notices: string[] = []
+  const [revision] = revisions
+  if (revision !== undefined && isRevision(revision)) {
+    const comparison = compareSchema(live.schema, revision)
+    drift.push(...comparison.differences)
+    notices.push(...comparison.notices)
+  } else if (revision !== undefined) {
+    const newest = REVISIONS.at(-1)!
+    notices.push(`the Alembic revision ${revision} is not known; compared with ${newest}`)
+    drift.push(...compareSchema(live.schema, newest).differences)
+  }
+  if (applied.has('0002_ledger')) {
+    for (const table of ledger.tables) {
+      if (!(await tableExists(knex, `${SCHEMA}.${table}`))) drift.push(`table ${SCHEMA}.${table} is missing`)
+    }
+  }
+  const hasLock = await tableExists(knex, `${SCHEMA}.${KNEX_TABLES[1]}`)
+  return {
+    migrations: MIGRATIONS.map(name => ({ name, appliedAt: applied.get(name) ?? null })),
+    revisions,
+    drift,
+    notices,
+    locked: hasLock && (await knex(`${SCHEMA}.${KNEX_TABLES[1]}`).where({ is_locked: 1 })).length > 0,
+  }
+}
+
+/**
+ * Frees the migration lock of Knex that a killed migration left behind. Ours leave none; a `knex migrate` of someone
+ * else, without a transaction, does.
+ *
+ * @returns whether there was a lock to free
+ * @throws LockedError while a migration is running
+ */
+export async function migrateUnlock(db: Database): Promise<boolean> {
+  return migrating(db, { waitMs: 0 }, async trx => {
+    const table = `${SCHEMA}.${KNEX_TABLES[1]}`
+    if (!(await tableExists(trx, table))) return false
+    const { rows } = await trx.raw(
+      `select a.pid, a.application_name as name from pg_locks l join pg_stat_activity a on a.pid = l.pid
+       where l.relation = '${table}'::regclass and l.mode = 'RowExclusiveLock' and l.pid <> pg_backend_pid() limit 1`,
+    )
+    if (rows.length > 0) {
+      throw new LockedError(
+        `a session is migrating: ${rows[0].name || 'unnamed'} (database process ${rows[0].pid})`,
+        {
+          cure: 'wait for it to end',
+          details: rows[0],
+        },
+      )
+    }
+    return (await trx(table).where({ is_locked: 1 }).update({ is_locked: 0 })) > 0
   })
 }

@@ -1,10 +1,13 @@
 import { describe } from 'vitest'
 import { databaseContract } from '../contract/database.ts'
+import { migrateContract } from '../contract/migrate.ts'
 import { postgresTestDatabase } from '../support/database.ts'
 import { testPostgres } from '../support/servers.ts'
 
 const server = testPostgres()
 
 describe.skipIf(server === undefined)('on PostgreSQL', () => {
-  databaseContract('PostgreSQL', () => postgresTestDatabase(server!))
+  const make = () => postgresTestDatabase(server!)
+  databaseContract('PostgreSQL', make)
+  migrateContract('PostgreSQL', make)
 })
