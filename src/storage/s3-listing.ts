@@ -254,6 +254,8 @@ async function* paginate<Page, Marker = string>(
   let seen: string | undefined
   for (;;) {
     const { page, truncated, next } = await fetch(marker)
+    // S3 always says which. What does not is no listing, though the SDK reads anything as an empty one.
+    if (truncated === undefined) throw broken(context, 'the answer is not a listing')
     yield page
     if (!truncated) return
     if (next === undefined) throw broken(context, 'a page says that more follows, but not how to go on')
@@ -291,7 +293,7 @@ function broken(context: RequestContext, what: string): StoreError {
   )
 }
 
-/** An ETag without its quotes. */
+/** An ETag without its quotes; empty where there is none. */
 export function unquote(etag: string | undefined): string {
   return (etag ?? '').replace(/^"|"$/g, '')
 }

@@ -83,6 +83,8 @@ export interface S3StoreOptions {
   userAgent?: string
   /** Bytes above which a copy goes in parts, and their size. Default 5 GiB (S3's limit) and 512 MiB. */
   copy?: { singleMax?: number; partSize?: number }
+  /** Attempts at requests that may be repeated (not puts: their retry is the caller's). Default 4. */
+  readAttempts?: number
   /** Bytes a part of `putStream`; 5 MiB at least. Default 8 MiB, which allows 78 GiB. */
   streamPartSize?: number
 }
@@ -92,8 +94,6 @@ const maximumParts = 10_000
 const maximumKeyBytes = 1024
 /** S3's limit for one DeleteObjects. */
 const deleteBatch = 1000
-/** Attempts of the SDK for requests that may be repeated. */
-const readAttempts = 4
 
 /** Opens a store. Nothing is sent until a method is called. `close()` it to let its sockets go. */
 export function createS3Store(options: S3StoreOptions): ObjectStore {
@@ -133,7 +133,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
   }
   const client = new S3Client({
     ...shared,
-    maxAttempts: readAttempts,
+    maxAttempts: options.readAttempts ?? 4,
     ...(options.credentials !== undefined && { credentials: options.credentials }),
   })
   const onceClient = new S3Client({ ...shared, maxAttempts: 1, credentials: client.config.credentials })
@@ -272,7 +272,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
         { abortSignal: signal },
       )
     try {
-      return headOf(key, await run(where, request))
+      return headOf(key, await run(where, request), where)
     } catch (thrown) {
       const error = toStoreError(thrown, where)
       if (error.kind === 'missing') return undefined
@@ -282,7 +282,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
     const content = await get(key, { versionId, range: { start: 0, end: 0 }, signal })
     content?.body.destroy()
     try {
-      return headOf(key, await run(where, request))
+      return headOf(key, await run(where, request), where)
     } catch (thrown) {
       throw toStoreError(thrown, where)
     }
@@ -343,7 +343,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
       where,
     )
     const result = {
-      etag: unquote(header(response.headers, 'etag')),
+      etag: etagOf(header(response.headers, 'etag'), where),
       versionId: header(response.headers, 'x-amz-version-id'),
       checksums: checksumsOf({
         ChecksumCRC32: header(response.headers, 'x-amz-checksum-crc32'),
@@ -374,7 +374,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
     )
     const stored = header(headers, 'x-amz-checksum-crc32')
     insistOn({ crc32 }, { crc32: stored }, where)
-    return { partNumber, size: body.byteLength, etag: unquote(header(headers, 'etag')), crc32: stored }
+    return { partNumber, size: body.byteLength, etag: etagOf(header(headers, 'etag'), where), crc32: stored }
   }
 
   async function createUpload(
@@ -394,7 +394,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
         { abortSignal: signal },
       ),
     )
-    if (!output.UploadId) throw storeErrorOf({ message: 'no upload id in the answer', status: 200 }, where)
+    if (!output.UploadId) throw notS3('no upload id', where)
     return output.UploadId
   }
 
@@ -430,7 +430,11 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
         { abortSignal: options.signal },
       ),
     )
-    const result = { etag: unquote(output.ETag), versionId: output.VersionId, checksums: checksumsOf(output) }
+    const result = {
+      etag: etagOf(output.ETag, where),
+      versionId: output.VersionId,
+      checksums: checksumsOf(output),
+    }
     insistOn(options.checksums, result.checksums, where)
     return result
   }
@@ -593,7 +597,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
       ),
     )
     const result = {
-      etag: unquote(output.CopyObjectResult?.ETag),
+      etag: etagOf(output.CopyObjectResult?.ETag, where),
       versionId: output.VersionId,
       checksums: checksumsOf(output.CopyObjectResult ?? {}),
     }
@@ -642,7 +646,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
         return {
           partNumber,
           size: end - start + 1,
-          etag: unquote(CopyPartResult?.ETag),
+          etag: etagOf(CopyPartResult?.ETag, where),
           crc32: CopyPartResult?.ChecksumCRC32,
         }
       }
@@ -745,9 +749,10 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
       // A listing of one, not HeadBucket: its error has a body that says what is wrong.
       const where = await context('use', { signal })
       try {
-        await run(where, () =>
+        const page = await run(where, () =>
           client.send(new ListObjectsV2Command({ Bucket: bucket, MaxKeys: 1 }), { abortSignal: signal }),
         )
+        if (page.IsTruncated === undefined) throw notS3('no listing', where)
       } catch (thrown) {
         const error = toStoreError(thrown, where)
         throw error.kind === 'missing' ? storeErrorOf({ code: 'NoSuchBucket', status: 404 }, where) : error
@@ -816,6 +821,18 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
   }
 }
 
+/** The ETag without quotes. Every S3 answer about an object has one; a proxy's "200 OK" has not. */
+function etagOf(etag: string | undefined, where: RequestContext): string {
+  const bare = unquote(etag)
+  if (bare === '') throw notS3('no ETag', where)
+  return bare
+}
+
+function notS3(what: string, where: RequestContext): StoreError {
+  const message = `${what} in the answer: something other than S3 is between here and the store`
+  return storeErrorOf({ code: 'ServiceUnavailable', message, status: 200 }, where)
+}
+
 function identified({ key, versionId }: DeleteRequest): DeleteOutcome {
   return { key, ...(versionId !== undefined && { versionId }) }
 }
@@ -875,8 +892,9 @@ function checksumHeader(checksums: Checksums): Record<string, string> {
 function headOf(
   key: string,
   output: Omit<HeadObjectCommandOutput, 'ContentLength'> & { ContentLength?: number },
+  where: RequestContext,
 ): ObjectHead {
-  const etag = unquote(output.ETag)
+  const etag = etagOf(output.ETag, where)
   const parts = /-(\d+)$/.exec(etag)?.[1]
   return {
     key,
@@ -903,10 +921,8 @@ function contentOf(
 ): ObjectContent {
   const stream = output.Body as Readable
   const total = /\/(\d+)$/.exec(output.ContentRange ?? '')?.[1]
-  const head = headOf(key, {
-    ...output,
-    ContentLength: total === undefined ? output.ContentLength : Number(total),
-  })
+  const size = total === undefined ? output.ContentLength : Number(total)
+  const head = headOf(key, { ...output, ContentLength: size }, where)
   const expected = ranged ? undefined : head.checksums.crc32
   return {
     head,

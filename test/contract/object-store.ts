@@ -627,7 +627,7 @@ export function objectStoreContract(
         await store.abortUpload(key, id)
         expect(await store.listParts(key, id)).toBeUndefined()
         expect(await uploadsUnder(prefix)).toEqual([])
-        await refusedWith('no-upload', sendPart(key, id, 1))
+        await refusedWith('no-upload', sendPart(key, id, 3))
         await refusedWith(
           'no-upload',
           store.completeUpload(key, id, [part], { checksums: {}, size: part.size }),
