@@ -1,5 +1,6 @@
 /** All commands, in the order in which `--help` shows them: the order of the journey. */
 import type { Command } from '../cli/command.ts'
+import { migrate } from './migrate.ts'
 import { uploadLocal } from './upload-local.ts'
 
-export const commands: readonly Command[] = [uploadLocal]
+export const commands: readonly Command[] = [migrate, uploadLocal]

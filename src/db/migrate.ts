@@ -181,7 +181,8 @@ async function planUp(knex: Knex, { baseline }: { baseline: boolean }): Promise<
   if (!pending.includes('0001_application')) return { pending, application: undefined }
   const plan = planApplication(await observeApplication(knex), { guessRevision: baseline })
   if (plan.kind === 'refuse') {
-    throw new FatalError([plan.cause, ...plan.differences].join('\n  '), {
+    const differences = plan.differences.length === 0 ? '' : `: ${plan.differences.join('; ')}`
+    throw new FatalError(`${plan.cause}${differences}`, {
       code: 'migrate.mismatch',
       cure: plan.cure,
       details: { differences: plan.differences },

@@ -1,0 +1,107 @@
+import { defineCommand } from '../cli/command.ts'
+import { shared } from '../cli/flags.ts'
+import type { Context } from '../context.ts'
+import type { MigrateResult } from '../db/migrate.ts'
+import { ExitCode } from '../errors.ts'
+
+const ACTIONS = ['up', 'down', 'status', 'baseline', 'unlock'] as const
+
+export const migrate = defineCommand({
+  name: 'migrate',
+  summary: 'bring the database to the schema that autodj needs, or take that back',
+  description:
+    'up makes the schema in an empty database, and adopts one that Alembic made: the live schema is compared with ' +
+    'what its revision should hold, what is missing is added, no row is touched, and `alembic upgrade head` goes on ' +
+    'from there. Where it does not match, nothing is changed and every difference is named.\n\n' +
+    'down takes back the ledger (schema autodj) and what was added, and is refused while a track is in S3; without ' +
+    '--apply it shows what it would do. status tells what is applied, pending and different. baseline only adopts, ' +
+    'also a database without a revision. unlock frees a migration lock whose holder is dead.',
+  examples: [
+    ['autodj migrate --dry-run', 'the SQL that would run'],
+    ['autodj migrate', 'run it'],
+    ['autodj migrate status', 'applied, pending, and drift (exit code 4)'],
+    ['autodj migrate down --apply', 'take it back'],
+  ],
+  args: [{ spec: '[action]', description: 'what to do', choices: ACTIONS, defaultValue: 'up' }],
+  flags: { dryRun: shared.dryRun, apply: { ...shared.apply, description: 'of down: do it' } },
+  async run(context, flags, [action]) {
+    const work = await import('../db/migrate.ts')
+    const db = await context.database()
+    const { signal } = context
+    switch (action) {
+      case 'status':
+        return status(context, await work.migrateStatus(db))
+      case 'unlock':
+        return unlocked(context, await work.migrateUnlock(db))
+      case 'down': {
+        if (flags.dryRun || !flags.apply) return planned(context, await work.downStatements(db), 'down')
+        return done(context, await work.migrateDown(db, { signal }), 'taken back')
+      }
+      default: {
+        const baseline = action === 'baseline'
+        if (flags.dryRun) return planned(context, await work.upStatements(db, { baseline }), action ?? 'up')
+        const run = baseline ? work.migrateBaseline : work.migrateUp
+        return done(context, await run(db, { signal }), 'applied')
+      }
+    }
+  },
+})
+
+function planned({ report }: Context, statements: readonly string[], action: string): ExitCode {
+  for (const sql of statements) {
+    report.data(`${sql};\n`, { message_type: 'item', subject: 'statement', state: 'planned', sql })
+  }
+  const flag = action === 'down' ? ' --apply' : ''
+  report.note(
+    statements.length === 0
+      ? 'nothing to do'
+      : `nothing was changed; to run this: autodj migrate ${action}${flag}`,
+  )
+  return ExitCode.ok
+}
+
+function done({ report }: Context, result: MigrateResult, verb: string): ExitCode {
+  const { migrations, adopted, notices } = result
+  for (const notice of notices) report.warn(notice)
+  report.summary({
+    lines: [
+      ...(adopted === null ? [] : [`adopted the database that Alembic left at ${adopted}`]),
+      migrations.length === 0 ? 'nothing to do' : `${verb}: ${migrations.join(', ')}`,
+    ],
+    fields: { migrations, adopted, notices },
+  })
+  return ExitCode.ok
+}
+
+function status(
+  { report }: Context,
+  {
+    migrations,
+    revisions,
+    drift,
+    notices,
+    locked,
+  }: Awaited<ReturnType<typeof import('../db/migrate.ts')['migrateStatus']>>,
+): ExitCode {
+  const pending = migrations.filter(each => each.appliedAt === null)
+  for (const notice of notices) report.note(notice)
+  report.summary({
+    lines: [
+      ...migrations.map(({ name, appliedAt }) => `${name}  ${appliedAt?.toISOString() ?? 'pending'}`),
+      `Alembic revision: ${revisions.join(', ') || 'none'}`,
+      ...(locked ? ['the migration lock of Knex is taken'] : []),
+      ...drift.map(difference => report.style.red(`differs: ${difference}`)),
+    ],
+    next: locked ? 'autodj migrate unlock' : pending.length > 0 ? 'autodj migrate' : undefined,
+    fields: { migrations, revisions, drift, notices, locked },
+  })
+  return drift.length > 0 ? ExitCode.drift : ExitCode.ok
+}
+
+function unlocked({ report }: Context, freed: boolean): ExitCode {
+  report.summary({
+    lines: [freed ? 'the migration lock is free' : 'there was no lock to free'],
+    fields: { freed },
+  })
+  return ExitCode.ok
+}
