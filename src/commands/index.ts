@@ -1,6 +1,7 @@
 /** All commands, in the order in which `--help` shows them: the order of the journey. */
 import type { Command } from '../cli/command.ts'
+import { importCommand } from './import.ts'
 import { migrate } from './migrate.ts'
 import { uploadLocal } from './upload-local.ts'
 
-export const commands: readonly Command[] = [migrate, uploadLocal]
+export const commands: readonly Command[] = [migrate, importCommand, uploadLocal]

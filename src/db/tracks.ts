@@ -22,7 +22,8 @@ export interface Track {
   updatedAt: Date | null
 }
 
-const COLUMNS = {
+/** Columns of a `Track`, for a select from `public.tracks as tracks`. */
+export const TRACK_COLUMNS = {
   id: 'tracks.id',
   spotifyId: 'tracks.spotify_id',
   title: 'tracks.title',
@@ -96,7 +97,7 @@ export async function trackPage(
   knex: Knex,
   { afterId = FIRST_ID, limit, filter = {} }: { afterId?: string; limit: number; filter?: TrackFilter },
 ): Promise<Track[]> {
-  const query = knex('public.tracks as tracks').select(COLUMNS).where('tracks.id', '>', afterId)
+  const query = knex('public.tracks as tracks').select(TRACK_COLUMNS).where('tracks.id', '>', afterId)
   applyFilter(query, knex, filter)
   return query.orderBy('tracks.id').limit(limit)
 }
@@ -148,7 +149,7 @@ export async function claimTracks(
   const { kind, runId, afterId = FIRST_ID, limit, filter = {} } = claim
   return knex.transaction(async trx => {
     const picked = trx('public.tracks as tracks')
-      .select(COLUMNS)
+      .select(TRACK_COLUMNS)
       .where('tracks.id', '>', afterId)
       .whereNotExists(
         trx('autodj.claims as c')
@@ -238,7 +239,7 @@ export async function tracksBySpotifyId(knex: Knex, spotifyIds: readonly string[
   for (const slice of slices(spotifyIds)) {
     found.push(
       ...(await knex('public.tracks as tracks')
-        .select(COLUMNS)
+        .select(TRACK_COLUMNS)
         .whereRaw('tracks.spotify_id = any(?::text[])', [[...slice]])),
     )
   }

@@ -1,0 +1,587 @@
+/**
+ * Makes rows for audio files that have none, and gives rows whose file moved their file back.
+ *
+ * Two passes over the folder. The first hashes what the cache does not know: only when every file's content is known
+ * can one tell a copy from a new track, whichever comes first. The second decides, batch by batch, and writes each
+ * batch before it looks at the next. Memory depends on the size of a batch.
+ */
+import type { BigIntStats } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import path from 'node:path'
+import type { Knex } from 'knex'
+import { localTrackId } from '../core/content-id.ts'
+import {
+  type Candidate,
+  decideFile,
+  mayMatchByName,
+  NameIndex,
+  type PathState,
+  relinkedColumns,
+} from '../core/import-plan.ts'
+import { cleanName, matchKeysOfFile, trackName } from '../core/names.ts'
+import { printable } from '../core/units.ts'
+import { rememberedPaths, tracksByFilePath, tracksByObjectContent } from '../db/content.ts'
+import {
+  clearItems,
+  type FailedItem,
+  type HashedFile,
+  recordItems,
+  rememberedFiles,
+  rememberFiles,
+} from '../db/ledger.ts'
+import {
+  changeTracks,
+  insertTracks,
+  type NewTrack,
+  type Track,
+  type TrackChange,
+  trackPages,
+  tracksBySpotifyId,
+} from '../db/tracks.ts'
+import { systemErrorCode } from '../errors.ts'
+import type { Progress, Reporter } from '../report/reporter.ts'
+import { Inspector } from './inspect.ts'
+import { type FileTags, readTags } from './tags.ts'
+import { type FoundFile, openAudioFolder, walkAudioFolder } from './walk.ts'
+
+export interface ImportOptions {
+  knex: Knex
+  /** the audio root, absolute; `file_path`s are relative to it */
+  root: string
+  /** the folder to import, absolute: the root or a folder in it */
+  start: string
+  /** decide and report, write nothing */
+  dryRun: boolean
+  /** files read at a time */
+  concurrency: number
+  /** id of the run in the ledger */
+  runId: string | undefined
+  /** no new work */
+  stopping: AbortSignal
+  /** abandon what is in flight */
+  signal: AbortSignal
+  report: Reporter
+  newId: () => string
+}
+
+export interface ImportSummary {
+  /** audio files met */
+  found: number
+  /** their bytes */
+  bytes: number
+  /** files read, because the cache did not know them */
+  hashed: number
+  /** rows made */
+  new: number
+  /** rows that got their file back */
+  relinked: number
+  /** files whose row points at them, or whose content is in S3 */
+  known: number
+  /** copies of the file of another row */
+  duplicates: number
+  notAudio: number
+  hidden: number
+  /** links to what is met where it lies */
+  links: number
+  /** links out of the folder, broken links, FIFOs and devices */
+  skipped: number
+  failed: number
+  /** files without readable tags, named after their path */
+  untagged: number
+  /** told to stop before all was seen */
+  stopped: boolean
+}
+
+/** Files whose hashes are looked up, and remembered, together. */
+const HASH_BATCH = 512
+/** Files that are decided together. Each batch reads the table of tracks a few times, which no index could spare it. */
+const DECISION_BATCH = 10_000
+
+/**
+ * Imports a folder. What goes wrong with one file is reported, recorded and counted; the rest goes on.
+ *
+ * @throws UsageError or FatalError when the folder cannot be walked at all; what the database throws
+ */
+export async function importFolder(options: ImportOptions): Promise<ImportSummary> {
+  const run = new Import(options)
+  await run.hash()
+  if (!options.stopping.aborted) await run.decide()
+  run.summary.stopped = options.stopping.aborted
+  return run.summary
+}
+
+/** A file of known content. */
+interface AudioFile extends FoundFile {
+  readonly sha256: string
+}
+
+interface NewFile {
+  readonly file: AudioFile
+  readonly tags: FileTags
+}
+
+class Import {
+  readonly summary: ImportSummary = {
+    found: 0,
+    bytes: 0,
+    hashed: 0,
+    new: 0,
+    relinked: 0,
+    known: 0,
+    duplicates: 0,
+    notAudio: 0,
+    hidden: 0,
+    links: 0,
+    skipped: 0,
+    failed: 0,
+    untagged: 0,
+    stopped: false,
+  }
+  readonly #options: ImportOptions
+  /** Hashes that a dry run must not write into the cache. */
+  readonly #unwritten = new Map<string, HashedFile>()
+  /** What a dry run would have written: the path that took each content, and the rows that got a file. */
+  readonly #taken = { contents: new Map<string, string>(), tracks: new Set<string>() }
+
+  constructor(options: ImportOptions) {
+    this.#options = options
+  }
+
+  /** First pass: the hash of every audio file is in the cache afterwards. */
+  async hash(): Promise<void> {
+    const { root, start, signal, stopping, report, concurrency } = this.#options
+    const { realRoot } = await openAudioFolder(root, start)
+    const inspectors = Array.from({ length: concurrency }, () => new Inspector(root, realRoot))
+    const progress = report.progress({ label: 'reading', unit: 'files', showBytes: true })
+    try {
+      let files: FoundFile[] = []
+      for await (const entry of walkAudioFolder(root, start, { signal })) {
+        if (stopping.aborted) return
+        if (entry.kind === 'file') files.push(entry)
+        else if (entry.kind !== 'obstacle') this.summary[entry.kind === 'hidden' ? 'hidden' : 'links']++
+        else if (entry.outcome === 'failed') await this.#fail([entry])
+        else {
+          this.summary.skipped++
+          report.item({ subject: entry.path, state: 'skipped', reason: entry.reason, cure: entry.cure })
+        }
+        if (files.length >= HASH_BATCH) {
+          await this.#hashBatch(files, inspectors, progress)
+          files = []
+        }
+      }
+      await this.#hashBatch(files, inspectors, progress)
+    } finally {
+      progress.done()
+    }
+  }
+
+  async #hashBatch(files: FoundFile[], inspectors: Inspector[], progress: Progress): Promise<void> {
+    const { signal, stopping, report, knex, dryRun } = this.#options
+    const remembered = await this.#remembered(files)
+    const fresh: HashedFile[] = []
+    const failures: Failure[] = []
+    let next = 0
+    await Promise.all(
+      inspectors.map(async inspector => {
+        while (next < files.length && !stopping.aborted) {
+          const file = files[next++]!
+          const before = remembered.get(file.path)
+          if (before) {
+            this.#countFound(before.size)
+            progress.advance({ items: 1, bytes: before.size })
+            continue
+          }
+          const seen = await inspector.inspect(file.path, signal)
+          if (seen.kind === 'audio') {
+            fresh.push({ path: file.path, ...seen.file })
+            this.summary.hashed++
+            this.#countFound(seen.file.size)
+          } else if (seen.kind === 'not-audio') {
+            this.summary.notAudio++
+            report.item({ subject: file.path, state: 'not-audio', reason: seen.reason })
+          } else {
+            failures.push({ path: file.path, ...seen })
+          }
+          progress.advance({ items: 1, bytes: seen.kind === 'audio' ? seen.file.size : 0 })
+        }
+      }),
+    )
+    await this.#fail(failures)
+    if (dryRun) for (const file of fresh) this.#unwritten.set(file.path, file)
+    else if (fresh.length > 0) {
+      await rememberFiles(knex, fresh)
+      await clearItems(
+        knex,
+        'import',
+        fresh.map(file => file.path),
+      )
+    }
+  }
+
+  /** The hashes of those files that are still what they were when they were hashed, by path. */
+  async #remembered(files: readonly FoundFile[]): Promise<Map<string, HashedFile>> {
+    const known = await rememberedFiles(
+      this.#options.knex,
+      files.map(file => file.path),
+    )
+    const valid = new Map<string, HashedFile>()
+    for (const file of files) {
+      const hash = this.#unwritten.get(file.path) ?? known.get(file.path)
+      if (hash && isUnchanged(file, hash)) valid.set(file.path, hash)
+    }
+    return valid
+  }
+
+  /** Second pass: every audio file finds its row, or gets one. */
+  async decide(): Promise<void> {
+    const { root, start, signal, stopping, report } = this.#options
+    const progress = report.progress({ label: 'importing', unit: 'files' })
+    progress.total({ items: this.summary.found })
+    try {
+      let files: FoundFile[] = []
+      for await (const entry of walkAudioFolder(root, start, { signal })) {
+        if (stopping.aborted) break
+        if (entry.kind === 'file') files.push(entry)
+        if (files.length >= DECISION_BATCH) {
+          await this.#decideBatch(files, progress)
+          files = []
+        }
+      }
+      if (!stopping.aborted) await this.#decideBatch(files, progress)
+    } finally {
+      progress.done()
+    }
+  }
+
+  async #decideBatch(found: readonly FoundFile[], progress: Progress): Promise<void> {
+    const { dryRun } = this.#options
+    const hashes = await this.#remembered(found)
+    const files = found.flatMap((file): AudioFile[] => {
+      const hash = hashes.get(file.path)
+      return hash ? [{ ...file, sha256: hash.sha256 }] : []
+    })
+    const rows = await this.#rowsOf(files)
+    const taken = dryRun ? this.#taken : { contents: new Map<string, string>(), tracks: new Set<string>() }
+    const relinks: Relink[] = []
+    const relink = (track: Track, file: AudioFile, by: string): void => {
+      taken.contents.set(file.sha256, file.path)
+      taken.tracks.add(track.id)
+      relinks.push({ track, file, by })
+    }
+
+    const unclaimed: AudioFile[] = []
+    for (const file of files) {
+      const free = ({ track }: Candidate<Track>): boolean => !taken.tracks.has(track.id)
+      const copyOf = taken.contents.get(file.sha256)
+      const decision = decideFile(
+        (rows.byPath.get(file.path) ?? []).filter(free),
+        copyOf === undefined ? (rows.byContent.get(file.sha256) ?? []).filter(free) : [],
+      )
+      if (decision?.kind === 'known') this.summary.known++
+      else if (decision?.kind === 'relink') {
+        for (const track of decision.tracks) relink(track, file, decision.by)
+      } else if (decision?.kind === 'duplicate') this.#duplicate(file, decision.of)
+      else if (copyOf !== undefined) this.#duplicate(file, copyOf)
+      else {
+        taken.contents.set(file.sha256, file.path)
+        unclaimed.push(file)
+      }
+    }
+
+    const newFiles = await this.#readTags(unclaimed, progress)
+    const byName = await this.#matchByName(newFiles, taken.tracks)
+    this.summary.known += byName.known
+    for (const { file, tracks } of byName.matches) for (const track of tracks) relink(track, file, 'name')
+
+    await this.#relink(relinks)
+    await this.#makeRows(byName.rest)
+    progress.advance({ items: files.length - unclaimed.length })
+  }
+
+  /** The files that were read before the run was told to stop, in their order. */
+  async #readTags(files: readonly AudioFile[], progress: Progress): Promise<NewFile[]> {
+    const { root, concurrency, stopping } = this.#options
+    const tags: FileTags[] = []
+    let next = 0
+    await Promise.all(
+      Array.from({ length: concurrency }, async () => {
+        while (next < files.length && !stopping.aborted) {
+          const at = next++
+          tags[at] = await readTags(path.join(root, files[at]!.path))
+          progress.advance({ items: 1 })
+        }
+      }),
+    )
+    return tags.map((read, at) => ({ file: files[at]!, tags: read }))
+  }
+
+  /** Rows that name these paths, and rows of the same content, each with what its path leads to. */
+  async #rowsOf(files: readonly AudioFile[]): Promise<{
+    byPath: Map<string, Candidate<Track>[]>
+    byContent: Map<string, Candidate<Track>[]>
+  }> {
+    const { knex } = this.#options
+    const byPath = new Map<string, Candidate<Track>[]>()
+    const byContent = new Map<string, Candidate<Track>[]>()
+
+    const spellings = new Map<string, AudioFile[]>()
+    for (const file of files) {
+      for (const spelling of this.#spellings(file.path)) append(spellings, spelling, file)
+    }
+    for (const track of await tracksByFilePath(knex, [...spellings.keys()])) {
+      for (const file of spellings.get(track.filePath ?? '') ?? []) {
+        append(byPath, file.path, { track, path: await this.#pathState(track, file.path) })
+      }
+    }
+
+    const owner = new Map(files.map(file => [file.sha256, file]))
+    const hashes = [...owner.keys()]
+    const add = async (sha256: string, track: Track): Promise<void> => {
+      if (byContent.get(sha256)?.some(known => known.track.id === track.id)) return
+      append(byContent, sha256, { track, path: await this.#pathState(track, undefined) })
+    }
+    const ids = new Map(hashes.map(sha256 => [localTrackId(sha256), sha256]))
+    for (const track of await tracksBySpotifyId(knex, [...ids.keys()])) {
+      await add(ids.get(track.spotifyId)!, track)
+    }
+    for (const { track, sha256 } of await tracksByObjectContent(knex, hashes)) await add(sha256, track)
+    await this.#addRowsOfOtherPaths(hashes, add)
+    return { byPath, byContent }
+  }
+
+  /** Rows of files that had the same content when they were last hashed, and may have moved, or have copies. */
+  async #addRowsOfOtherPaths(
+    hashes: readonly string[],
+    add: (sha256: string, track: Track) => Promise<void>,
+  ): Promise<void> {
+    const { knex, root } = this.#options
+    const others = await rememberedPaths(knex, hashes)
+    if (this.#unwritten.size > 0) {
+      const wanted = new Set(hashes)
+      for (const file of this.#unwritten.values()) if (wanted.has(file.sha256)) others.push(file)
+    }
+    const spellings = new Map<string, (typeof others)[number][]>()
+    for (const other of others) {
+      for (const spelling of this.#spellings(other.path)) append(spellings, spelling, other)
+    }
+    for (const track of await tracksByFilePath(knex, [...spellings.keys()])) {
+      for (const { sha256, path: otherPath, size, mtimeNs } of spellings.get(track.filePath ?? '') ?? []) {
+        const now = await lookAt(path.resolve(root, otherPath))
+        // Another file took that name since: what it held then says nothing about the row.
+        if (typeof now !== 'string' && (Number(now.size) !== size || now.mtimeNs !== mtimeNs)) continue
+        await add(sha256, track)
+      }
+    }
+  }
+
+  /** How a row may spell the path of a file: relative or absolute, as on disk, composed or decomposed. */
+  #spellings(relative: string): string[] {
+    const forms = new Set([relative, relative.normalize('NFC'), relative.normalize('NFD')])
+    return [...forms].flatMap(form => [form, `./${form}`, path.join(this.#options.root, form)])
+  }
+
+  /** @param file the path of the file that asks; undefined where no row can point at it */
+  async #pathState({ filePath }: Track, file: string | undefined): Promise<PathState> {
+    if (filePath === null || filePath === '') return 'none'
+    const { root } = this.#options
+    const absolute = path.resolve(root, filePath)
+    if (file !== undefined && absolute === path.resolve(root, file)) return 'same'
+    return (await lookAt(absolute)) === 'gone' ? 'gone' : 'present'
+  }
+
+  /** Rows without a file that bear the name of a file without a row. */
+  async #matchByName(
+    newFiles: readonly NewFile[],
+    takenTracks: ReadonlySet<string>,
+  ): Promise<{ matches: { file: AudioFile; tracks: Track[] }[]; known: number; rest: NewFile[] }> {
+    if (newFiles.length === 0) return { matches: [], known: 0, rest: [] }
+    const { knex, root, signal } = this.#options
+    const index = new NameIndex<AudioFile>()
+    for (const { file, tags } of newFiles) index.add(file, matchKeysOfFile(file.path, tags))
+    const matches: { file: AudioFile; tracks: Track[] }[] = []
+    /** the match whose rows had a file at this path: more rows may have shared it */
+    const byOldPath = new Map<string, { file: AudioFile; tracks: Track[] }>()
+    let known = 0
+    for await (const page of trackPages(knex, { filter: { hasKey: false }, pageSize: 5_000, signal })) {
+      for (const track of page) {
+        if (takenTracks.has(track.id) || !mayMatchByName(track)) continue
+        const shared = track.filePath === null ? undefined : byOldPath.get(track.filePath)
+        if (shared) {
+          shared.tracks.push(track)
+          continue
+        }
+        const file = index.find(track)
+        if (!file) continue
+        if (track.filePath) {
+          const there = await lookAt(path.resolve(root, track.filePath))
+          // The same file by another way: a folder that is a link, a path with dots.
+          const isItself = typeof there !== 'string' && there.ino === file.inode && there.dev === file.device
+          if (isItself) {
+            index.take(file)
+            known++
+          }
+          if (there !== 'gone') continue
+        }
+        index.take(file)
+        const match = { file, tracks: [track] }
+        matches.push(match)
+        if (track.filePath) byOldPath.set(track.filePath, match)
+      }
+    }
+    return { matches, known, rest: newFiles.filter(({ file }) => !index.has(file)) }
+  }
+
+  async #relink(relinks: readonly Relink[]): Promise<void> {
+    if (relinks.length === 0) return
+    const { knex, dryRun, report } = this.#options
+    const changes = relinks.map(
+      ({ track, file }): TrackChange => ({ planned: track, ...relinkedColumns(track, file) }),
+    )
+    const outcomes = dryRun ? undefined : await changeTracks(knex, changes)
+    const failures: Failure[] = []
+    for (const { track, file, by } of relinks) {
+      const outcome = outcomes?.get(track.id) ?? 'done'
+      if (outcome !== 'done') {
+        failures.push({
+          path: file.path,
+          code: 'row.changed',
+          reason: `its row ${track.id} was ${outcome} by someone else meanwhile`,
+          cure: 'Run again.',
+        })
+        continue
+      }
+      this.summary.relinked++
+      report.item({
+        subject: file.path,
+        state: 'relinked',
+        fields: { track_id: track.id, from: track.filePath, by, dry_run: dryRun },
+        text: `relinked  ${printable(track.filePath ?? `${track.artist} – ${track.title}`)} → ${printable(file.path)} (by ${by})`,
+      })
+    }
+    await this.#fail(failures)
+  }
+
+  async #makeRows(newFiles: readonly NewFile[]): Promise<void> {
+    const { knex, dryRun, newId, report } = this.#options
+    const rows = newFiles.map(({ file, tags }): { row: NewTrack; tags: FileTags } => ({
+      tags,
+      row: {
+        id: newId(),
+        spotifyId: localTrackId(file.sha256),
+        ...trackName(file.path, tags),
+        album: cleanName(tags.album ?? '') || null,
+        duration: tags.duration ?? null,
+        filePath: file.path,
+        fileSource: 'LOCAL',
+        fileSize: file.size,
+      },
+    }))
+    const made = dryRun
+      ? undefined
+      : await insertTracks(
+          knex,
+          rows.map(({ row }) => row),
+        )
+    for (const { row, tags } of rows) {
+      if (made && !made.has(row.id)) {
+        // Another run made a row for this content between our question and our insert.
+        this.summary.known++
+        continue
+      }
+      this.summary.new++
+      if (tags.warning) report.detail(`${printable(row.filePath)}: ${printable(tags.warning)}`)
+      if (!tags.title && !tags.artist) this.summary.untagged++
+      report.item({
+        subject: row.filePath,
+        state: 'new',
+        fields: {
+          track_id: row.id,
+          artist: row.artist,
+          title: row.title,
+          file_size: row.fileSize,
+          dry_run: dryRun,
+          ...(tags.warning ? { warning: tags.warning } : {}),
+        },
+      })
+    }
+  }
+
+  #duplicate(file: AudioFile, of: string): void {
+    this.summary.duplicates++
+    this.#options.report.item({
+      subject: file.path,
+      state: 'duplicate',
+      fields: { duplicate_of: of },
+      text: `duplicate ${printable(file.path)}: same content as ${printable(of)}`,
+    })
+  }
+
+  #countFound(bytes: number): void {
+    this.summary.found++
+    this.summary.bytes += bytes
+  }
+
+  async #fail(failures: readonly Failure[]): Promise<void> {
+    if (failures.length === 0) return
+    const { knex, dryRun, runId, report } = this.#options
+    this.summary.failed += failures.length
+    for (const { path: subject, reason, cure } of failures) {
+      report.item({ subject, state: 'failed', reason, cure })
+    }
+    if (dryRun || runId === undefined) return
+    await recordItems(
+      knex,
+      failures.map(
+        (failure): FailedItem => ({
+          command: 'import',
+          subject: failure.path,
+          trackId: null,
+          state: 'failed',
+          errorCode: failure.code,
+          error: failure.reason,
+          cure: failure.cure ?? null,
+          runId,
+        }),
+      ),
+    )
+  }
+}
+
+interface Relink {
+  readonly track: Track
+  readonly file: AudioFile
+  readonly by: string
+}
+
+interface Failure {
+  readonly path: string
+  readonly code: string
+  readonly reason: string
+  readonly cure?: string
+}
+
+/** Inode and device may be unknown to the cache; where they are known they have to agree. */
+function isUnchanged(file: FoundFile, hash: HashedFile): boolean {
+  return (
+    file.size === hash.size &&
+    file.mtimeNs === hash.mtimeNs &&
+    (hash.inode === null || hash.inode === file.inode) &&
+    (hash.device === null || hash.device === file.device)
+  )
+}
+
+/** What is at a path; `unknown` where it cannot be told, which must never count as gone. */
+async function lookAt(absolute: string): Promise<BigIntStats | 'gone' | 'unknown'> {
+  try {
+    return await stat(absolute, { bigint: true })
+  } catch (error) {
+    const code = systemErrorCode(error)
+    return code === 'ENOENT' || code === 'ENOTDIR' ? 'gone' : 'unknown'
+  }
+}
+
+function append<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
+  const values = map.get(key)
+  if (values) values.push(value)
+  else map.set(key, [value])
+}

@@ -1,0 +1,85 @@
+/** Reads a file once: what it is by its bytes, and its checksums. */
+import { createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import { detectAudio } from '../core/content-type.ts'
+import { encodeCrc32 } from '../core/crc32.ts'
+import { type FileIdentity, LocalFileError, openSource } from '../upload/source.ts'
+
+/** Bytes read at a time. */
+const CHUNK = 1024 * 1024
+
+/** What a file holds, and what it was like while it was read. */
+export interface InspectedFile extends FileIdentity {
+  /** lower-case hex */
+  readonly sha256: string
+  /** base64 of the four big-endian bytes, as S3 spells it */
+  readonly crc32: string
+}
+
+export type Inspection =
+  | { readonly kind: 'audio'; readonly file: InspectedFile }
+  | { readonly kind: 'not-audio'; readonly reason: string }
+  | { readonly kind: 'failed'; readonly code: string; readonly reason: string; readonly cure: string }
+
+/** Reads files one after the other through one buffer of its own; as many inspectors, as many files at a time. */
+export class Inspector {
+  readonly #root: string
+  readonly #realRoot: string
+  readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
+
+  /** @param realRoot the audio root with its own links resolved */
+  constructor(root: string, realRoot: string) {
+    this.#root = root
+    this.#realRoot = realRoot
+  }
+
+  /**
+   * Looks at the first bytes, and reads on to the end only if they are sound. A file that changes meanwhile gets one
+   * fresh try.
+   *
+   * @param path relative to the root
+   * @throws the signal's reason; everything else is in the answer
+   */
+  async inspect(path: string, signal?: AbortSignal): Promise<Inspection> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#read(path, signal)
+      } catch (error) {
+        if (!(error instanceof LocalFileError)) throw error
+        if (error.problem === 'empty') return { kind: 'not-audio', reason: 'the file is empty' }
+        if (error.problem === 'changed' && attempt === 1) continue
+        return { kind: 'failed', code: `file.${error.problem}`, reason: error.message, cure: error.cure }
+      }
+    }
+  }
+
+  async #read(path: string, signal: AbortSignal | undefined): Promise<Inspection> {
+    const source = await openSource(path, this.#root, this.#realRoot)
+    try {
+      const { size, mtimeNs, inode, device } = source
+      const read = async (offset: number, length: number): Promise<Buffer> => {
+        const bytes = this.#buffer.subarray(0, Math.max(0, Math.min(length, CHUNK, size - offset)))
+        await source.read(bytes, offset)
+        return bytes
+      }
+      if (!(await detectAudio({ size, read }))) {
+        return { kind: 'not-audio', reason: 'its bytes are no sound that is known here' }
+      }
+      const sha256 = createHash('sha256')
+      let crc = 0
+      for (let position = 0; position < size; position += CHUNK) {
+        signal?.throwIfAborted()
+        const bytes = await read(position, CHUNK)
+        sha256.update(bytes)
+        crc = crc32(bytes, crc)
+      }
+      await source.assertUnchanged()
+      return {
+        kind: 'audio',
+        file: { size, mtimeNs, inode, device, sha256: sha256.digest('hex'), crc32: encodeCrc32(crc) },
+      }
+    } finally {
+      await source.close()
+    }
+  }
+}

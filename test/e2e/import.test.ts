@@ -1,0 +1,430 @@
+import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import {
+  chmod,
+  cp,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { localTrackId } from '../../src/core/content-id.ts'
+import { itemPage, rememberedFiles, upsertObjects } from '../../src/db/ledger.ts'
+import { migrateUp } from '../../src/db/migrate.ts'
+import type { Database } from '../../src/db/open.ts'
+import { copyDemoLibrary } from '../../src/embedded/demo-library.ts'
+import { type ImportOptions, type ImportSummary, importFolder } from '../../src/import/import.ts'
+import { JsonReporter } from '../../src/report/json.ts'
+import type { Item } from '../../src/report/reporter.ts'
+import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+
+const isRoot = process.getuid?.() === 0
+let database: TestDatabase
+let db: Database
+let root: string
+let items: Item[]
+
+beforeAll(async () => {
+  database = await pgliteTestDatabase()
+  db = await database.open()
+  await migrateUp(db)
+})
+afterAll(async () => {
+  await db.close()
+  await database.drop()
+})
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'autodj-import-'))
+  await db.knex.raw('truncate public.tracks cascade')
+  await db.knex.raw('truncate autodj.files, autodj.items, autodj.objects, autodj.runs cascade')
+})
+afterEach(() => rm(root, { recursive: true, force: true }))
+
+class ItemReporter extends JsonReporter {
+  constructor() {
+    const stdout = { write: () => true }
+    super({ stdout, stderr: stdout, quiet: true, verbose: false, now: () => 0 })
+  }
+  override item(item: Item): void {
+    items.push(item)
+  }
+}
+
+async function run(options: Partial<ImportOptions> = {}): Promise<Partial<ImportSummary>> {
+  items = []
+  const summary = await importFolder({
+    knex: db.knex,
+    root,
+    start: root,
+    dryRun: false,
+    concurrency: 3,
+    runId: undefined,
+    stopping: new AbortController().signal,
+    signal: new AbortController().signal,
+    report: new ItemReporter(),
+    newId: randomUUID,
+    ...options,
+  })
+  const { bytes: _, ...counts } = summary
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0 && count !== false))
+}
+
+async function rows(): Promise<Record<string, unknown>[]> {
+  return db.knex('public.tracks').select('*').orderBy('title')
+}
+async function addRow(changes: Record<string, unknown>): Promise<string> {
+  const id = randomUUID()
+  await db.knex('public.tracks').insert({ id, spotify_id: randomUUID(), title: 'T', artist: 'A', ...changes })
+  return id
+}
+const rowOf = async (id: string) =>
+  (await db.knex('public.tracks').where({ id }).first()) as Record<string, unknown>
+
+const fixture = new URL('../fixtures/formats/', import.meta.url)
+/** A small file of sound, different for each `salt`. */
+async function put(path: string, salt = path): Promise<void> {
+  await mkdir(join(root, path, '..'), { recursive: true })
+  await writeFile(
+    join(root, path),
+    Buffer.concat([await readFile(new URL('bare.mp3', fixture)), Buffer.from(salt)]),
+  )
+}
+
+describe('the demo library', () => {
+  test('gets a row for each content, and nothing the second time', async () => {
+    await copyDemoLibrary(root)
+    expect(await run()).toEqual({ found: 14, hashed: 14, new: 13, duplicates: 1, untagged: 2 })
+    const made = await rows()
+    expect(made).toHaveLength(13)
+    const manifest = JSON.parse(
+      await readFile(new URL('../../assets/demo/manifest.json', import.meta.url), 'utf8'),
+    )
+    for (const expected of manifest.files.slice(0, 13)) {
+      const row = made.find(one => one['title'] === expected.title)
+      const filePath = expected.as.normalize(expected.form ?? 'NFC')
+      const content = await readFile(join(root, filePath))
+      expect(row, expected.title).toMatchObject({
+        artist: expected.artist,
+        file_path: filePath,
+        file_source: 'LOCAL',
+        file_size: content.length,
+        s3_object_key: null,
+      })
+      const { createHash } = await import('node:crypto')
+      expect(row!['spotify_id']).toBe(localTrackId(createHash('sha256').update(content).digest('hex')))
+      expect(row!['duration']).toBeGreaterThan(5)
+      expect(row!['duration_ms']).toBeCloseTo((row!['duration'] as number) * 1000)
+      expect(row!['album'] === null).toBe(!expected.tagged)
+    }
+    expect(items.find(item => item.state === 'duplicate')).toMatchObject({
+      subject: 'Unsorted/First Light.mp3',
+      fields: { duplicate_of: 'Tape Orchard/First Light.mp3' },
+    })
+
+    expect(await run()).toEqual({ found: 14, known: 13, duplicates: 1 })
+    expect(await rows()).toEqual(made)
+  })
+})
+
+describe('what finds its row', () => {
+  test('a moved file, by its content', async () => {
+    await put('old/a.mp3')
+    await put('b.mp3')
+    await run()
+    const before = await rows()
+    await mkdir(join(root, 'new'))
+    await rename(join(root, 'old/a.mp3'), join(root, 'new/other name.mp3'))
+    expect(await run()).toEqual({ found: 2, hashed: 1, known: 1, relinked: 1 })
+    const after = await rows()
+    expect(after).toHaveLength(2)
+    expect(after.find(row => row['file_path'] === 'new/other name.mp3')).toMatchObject({
+      id: before.find(row => row['file_path'] === 'old/a.mp3')!['id'],
+      title: 'a',
+    })
+  })
+
+  test('a moved file of a Spotify row, by the content remembered for its old path; both rows that shared it', async () => {
+    await put('old/a.mp3')
+    const first = await addRow({ title: 'X', file_path: 'old/a.mp3', file_source: 'YOUTUBE' })
+    const second = await addRow({ title: 'Y', file_path: join(root, 'old/a.mp3'), file_source: 'LOCAL' })
+    expect(await run()).toEqual({ found: 1, hashed: 1, known: 1 })
+    await rename(join(root, 'old/a.mp3'), join(root, 'z.mp3'))
+    expect(await run()).toEqual({ found: 1, hashed: 1, relinked: 2 })
+    expect(await rowOf(first)).toMatchObject({ file_path: 'z.mp3', file_source: 'YOUTUBE', title: 'X' })
+    expect(await rowOf(second)).toMatchObject({ file_path: 'z.mp3', file_source: 'LOCAL', title: 'Y' })
+  })
+
+  test('a file named by the application, by artist and title, with folded case and punctuation', async () => {
+    await put('Mira-Kessel/glass_stairs.mp3')
+    const id = await addRow({
+      artist: 'Mira Kessel',
+      title: 'Glass Stairs!',
+      file_path: '/gone/x.mp3',
+      file_source: 'LOCAL',
+    })
+    expect(await run()).toEqual({ found: 1, hashed: 1, relinked: 1 })
+    expect(await rowOf(id)).toMatchObject({ file_path: 'Mira-Kessel/glass_stairs.mp3', file_size: 1462 + 28 })
+    expect(await run()).toEqual({ found: 1, known: 1 })
+  })
+
+  test('a row that never had a file', async () => {
+    await put('A/T.mp3')
+    const id = await addRow({ file_source: 'UNAVAILABLE' })
+    expect(await run()).toMatchObject({ relinked: 1 })
+    expect(await rowOf(id)).toMatchObject({ file_path: 'A/T.mp3', file_source: 'LOCAL' })
+  })
+
+  test('not a row whose own file is there, nor one that is in S3', async () => {
+    await put('A/T.mp3', '1')
+    await put('elsewhere.mp3', '2')
+    const present = await addRow({ file_path: 'elsewhere.mp3', file_source: 'LOCAL' })
+    const stored = await addRow({ file_source: 'S3', s3_object_key: 'audio/A/T.mp3' })
+    expect(await run()).toEqual({ found: 2, hashed: 2, known: 1, new: 1, untagged: 1 })
+    expect(await rowOf(present)).toMatchObject({ file_path: 'elsewhere.mp3' })
+    expect(await rowOf(stored)).toMatchObject({ file_path: null })
+  })
+
+  test('content that is in S3 already gets no second row', async () => {
+    await put('A/T.mp3')
+    await run()
+    const { sha256 } = [...(await rememberedFiles(db.knex, ['A/T.mp3'])).values()][0]!
+    await db.knex('public.tracks').del()
+    await db.knex.raw('truncate autodj.files')
+    await upsertObjects(db.knex, [{ bucket: 'b', key: 'k', size: 1, sha256 }])
+    const id = await addRow({ title: 'Other', file_source: 'S3', s3_object_key: 'k' })
+    expect(await run()).toEqual({ found: 1, hashed: 1, known: 1 })
+    expect(await rowOf(id)).toMatchObject({ file_path: null, file_source: 'S3' })
+    // but a row in S3 whose local copy moved is told where that is
+    await db.knex('public.tracks').where({ id }).update({ file_path: 'gone.mp3' })
+    expect(await run()).toEqual({ found: 1, relinked: 1 })
+    expect(await rowOf(id)).toMatchObject({ file_path: 'A/T.mp3', file_source: 'S3', s3_object_key: 'k' })
+  })
+
+  test('a row that spells the path in the other Unicode form, with dots, or absolutely', async () => {
+    const nfd = 'Café/Zoë.mp3'.normalize('NFD')
+    await put(nfd, '1')
+    await put('dots.mp3', '2')
+    await put('absolute.mp3', '3')
+    await put('odd/x.mp3', '4')
+    const [composed, , , odd] = [
+      await addRow({ file_path: nfd.normalize('NFC') }),
+      await addRow({ file_path: './dots.mp3' }),
+      await addRow({ file_path: join(root, 'absolute.mp3') }),
+      await addRow({ artist: 'odd', title: 'x', file_path: 'odd/../odd//x.mp3' }),
+    ]
+    expect(await run()).toEqual({ found: 4, hashed: 4, known: 3, relinked: 1 })
+    expect((await rowOf(composed))['file_path']).toBe(nfd)
+    expect((await rowOf(odd))['file_path']).toBe('odd/../odd//x.mp3')
+  })
+})
+
+describe('what is met in real folders', () => {
+  test('copies, links, FIFOs, text, empty and hidden files', async () => {
+    await put('A/one.mp3', 'same')
+    await put('B/two.mp3', 'same')
+    await put('._one.mp3')
+    await writeFile(join(root, 'text.mp3'), 'this is no music '.repeat(100))
+    await writeFile(join(root, 'empty.mp3'), '')
+    await cp(new URL('film.mp4', fixture), join(root, 'film.mp4'))
+    await cp(new URL('silent.mp4', fixture), join(root, 'silent.mp4'))
+    await symlink('..', join(root, 'A/loop'))
+    await symlink('/etc/hostname', join(root, 'out.mp3'))
+    execFileSync('mkfifo', [join(root, 'fifo.mp3')])
+    const expected = {
+      found: 3,
+      hashed: 3,
+      new: 2,
+      duplicates: 1,
+      notAudio: 3,
+      hidden: 1,
+      links: 1,
+      skipped: 2,
+      untagged: 2,
+    }
+    expect(await run()).toEqual(expected)
+    expect(
+      items
+        .filter(item => item.state === 'not-audio')
+        .map(item => item.subject)
+        .toSorted(),
+    ).toEqual(['empty.mp3', 'silent.mp4', 'text.mp3'])
+    expect(items.find(item => item.subject === 'out.mp3')?.reason).toMatch(/out of the audio folder/)
+  })
+
+  // Root reads everything, so there is nothing to show then.
+  test.skipIf(isRoot)('an unreadable file is a failure in the ledger, until it is readable', async () => {
+    await put('a.mp3')
+    await put('b.mp3')
+    await chmod(join(root, 'a.mp3'), 0)
+    const runId = randomUUID()
+    await db.knex('autodj.runs').insert({
+      id: runId,
+      command: 'import',
+      host: 'h',
+      pid: 1,
+      version: '0',
+      lease_until: db.knex.raw('now()'),
+    })
+    expect(await run({ runId })).toMatchObject({ found: 1, new: 1, failed: 1 })
+    const page = { command: 'import', limit: 10 }
+    expect(await itemPage(db.knex, page)).toMatchObject([{ subject: 'a.mp3', errorCode: 'file.unreadable' }])
+    await chmod(join(root, 'a.mp3'), 0o600)
+    expect(await run({ runId })).toMatchObject({ found: 2, new: 1, known: 1 })
+    expect(await itemPage(db.knex, page)).toEqual([])
+  })
+
+  test('broken tags, or a format without a parser, are a warning: the row is made all the same', async () => {
+    const flac = await readFile(new URL('flac.flac', fixture))
+    await writeFile(join(root, 'A - Cut.flac'), flac.subarray(0, 30))
+    await cp(new URL('caf.caf', fixture), join(root, 'B - Core.caf'))
+    expect(await run()).toEqual({ found: 2, hashed: 2, new: 2, untagged: 2 })
+    expect(items.find(item => item.subject === 'B - Core.caf')?.fields?.['warning']).toMatch(
+      /no tags could be read/,
+    )
+    expect(await rows()).toMatchObject([
+      { artist: 'B', title: 'Core', duration: null },
+      { artist: 'A', title: 'Cut', duration: null },
+    ])
+  })
+
+  test('a changed file is read again, an unchanged one is not', async () => {
+    await put('a.mp3', '1')
+    await run()
+    await put('a.mp3', '2')
+    await utimes(join(root, 'a.mp3'), new Date(), new Date(Date.now() - 60_000))
+    expect(await run()).toEqual({ found: 1, hashed: 1, known: 1 })
+    expect(await run()).toEqual({ found: 1, known: 1 })
+  })
+
+  test('a folder in the audio folder: its files only, with paths from the root', async () => {
+    await put('a/x.mp3')
+    await put('b/y.mp3')
+    expect(await run({ start: join(root, 'a') })).toMatchObject({ found: 1, new: 1 })
+    expect(await rows()).toMatchObject([{ file_path: 'a/x.mp3' }])
+  })
+})
+
+describe('a dry run', () => {
+  test('says what the real one then does, and writes nothing', async () => {
+    await put('A/one.mp3', 'same')
+    await put('B/two.mp3', 'same')
+    await put('C/T.mp3')
+    await addRow({ artist: 'C', title: 'T', file_path: 'gone.mp3', file_source: 'LOCAL' })
+    const before = await rows()
+    const dry = await run({ dryRun: true })
+    const told = items.map(({ subject, state }) => `${state} ${subject}`)
+    expect(await rows()).toEqual(before)
+    expect(await db.knex('autodj.files').select()).toEqual([])
+    expect(await run()).toEqual(dry)
+    expect(items.map(({ subject, state }) => `${state} ${subject}`)).toEqual(told)
+    expect(dry).toMatchObject({ new: 1, duplicates: 1, relinked: 1 })
+  })
+
+  test('knows moved files as well', async () => {
+    await put('a.mp3')
+    await run()
+    await rename(join(root, 'a.mp3'), join(root, 'b.mp3'))
+    expect(await run({ dryRun: true })).toMatchObject({ relinked: 1 })
+    expect(await rows()).toMatchObject([{ file_path: 'a.mp3' }])
+  })
+})
+
+describe('interruptions', () => {
+  test('told to stop, it leaves whole rows only, and the next run does the rest', async () => {
+    for (let i = 0; i < 40; i++) await put(`A/${i}.mp3`)
+    const controller = new AbortController()
+    const report = new ItemReporter()
+    let seen = 0
+    const progress = report.progress.bind(report)
+    report.progress = options => {
+      const bar = progress(options)
+      return {
+        ...bar,
+        advance: by => {
+          if (options.label === 'importing' && ++seen === 10) controller.abort()
+          bar.advance(by)
+        },
+      }
+    }
+    const first = await run({ stopping: controller.signal, report })
+    expect(first).toMatchObject({ found: 40, stopped: true })
+    expect(first.new).toBeGreaterThanOrEqual(10)
+    expect(first.new).toBeLessThan(40)
+    expect(await rows()).toHaveLength(first.new!)
+    expect(await run()).toMatchObject({ found: 40, known: first.new, new: 40 - first.new! })
+    expect(await rows()).toHaveLength(40)
+  })
+
+  test('a file that vanishes after the walk is a failure of that file', async () => {
+    await put('a.mp3')
+    await put('b.mp3')
+    const { Inspector } = await import('../../src/import/inspect.ts')
+    await unlink(join(root, 'a.mp3'))
+    await mkdir(join(root, 'folder'))
+    const inspector = new Inspector(root, root)
+    expect(await inspector.inspect('a.mp3')).toMatchObject({ kind: 'failed', code: 'file.missing' })
+    expect(await inspector.inspect('folder')).toMatchObject({ kind: 'failed', code: 'file.not-a-file' })
+    expect(await inspector.inspect('b.mp3')).toMatchObject({ kind: 'audio' })
+  })
+})
+
+describe('autodj import', () => {
+  test('twice over the demo library, on the command line', async () => {
+    const { cli } = await import('../support/cli.ts')
+    const own = await pgliteTestDatabase()
+    try {
+      const env = { DATABASE_URL: own.url, AUDIO_STORAGE_PATH: root }
+      const early = await cli(['import'], { env })
+      expect(early).toMatchObject({ exitCode: 1 })
+      expect(early.stderr).toMatch(/autodj migrate/)
+      const opened = await own.open()
+      await migrateUp(opened)
+      await opened.close()
+      await copyDemoLibrary(root)
+
+      const dry = await cli(['import', '--dry-run'], { env })
+      expect(dry).toMatchObject({ exitCode: 0 })
+      expect(dry.stdout).toMatch(/would make 13 new rows/i)
+      const first = await cli(['import', '--json'], { env })
+      expect(first).toMatchObject({ exitCode: 0 })
+      expect(first.messages.at(-1)).toMatchObject({
+        message_type: 'summary',
+        found: 14,
+        new: 13,
+        duplicates: 1,
+        failed: 0,
+      })
+      expect(first.messages.filter(message => message['state'] === 'new')).toHaveLength(13)
+      const second = await cli(['import'], { env })
+      expect(second).toMatchObject({ exitCode: 0 })
+      expect(second.stdout).toMatch(/made 0 new rows/)
+      expect(second.stdout).toMatch(/13 already known/)
+
+      const outside = await cli(['import', tmpdir()], { env })
+      expect(outside).toMatchObject({ exitCode: 2 })
+      const missing = await cli(['import', 'no such folder'], { env, cwd: root })
+      expect(missing).toMatchObject({ exitCode: 2 })
+
+      const again = await own.open()
+      const runs = await again
+        .knex('autodj.runs')
+        .select('command', 'state', 'exit_code', 'summary')
+        .orderBy('started_at')
+      await again.close()
+      expect(runs).toMatchObject([
+        { command: 'import', state: 'done', exit_code: 0, summary: { new: 13 } },
+        { command: 'import', state: 'done', exit_code: 0, summary: { new: 0, known: 13 } },
+      ])
+    } finally {
+      await own.drop()
+    }
+  })
+})
