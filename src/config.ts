@@ -310,6 +310,15 @@ export function requireBucket(config: Config): string {
   })
 }
 
+/** The CDN, or what to do about it. @throws UsageError */
+export function requireCdn(config: Config): NonNullable<Config['cdn']> {
+  if (config.cdn !== undefined) return config.cdn
+  throw new UsageError('CLOUDFRONT_DOMAIN is not set: which CDN? (example: d111111abcdef8.cloudfront.net)', {
+    code: 'config.missing',
+    cure: 'Set it in .env or by --cdn-domain, or run `autodj init`.',
+  })
+}
+
 /** Splits a command line into words as a shell would, quotes and backslashes included, and nothing else of a shell. */
 export function splitCommand(line: string): string[] | undefined {
   const words: string[] = []

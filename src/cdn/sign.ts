@@ -3,8 +3,9 @@
  * of algorithm, the check of the key, and the guard against URL rewriting.
  */
 import { createPrivateKey } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { getSignedUrl } from '@aws-sdk/cloudfront-signer'
-import { FatalError, UsageError } from '../errors.ts'
+import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
 
 export interface UrlSigner {
   /** CloudFront's id of the public key (`K…`); not a secret */
@@ -55,6 +56,29 @@ export function createUrlSigner({
       return signed
     },
   }
+}
+
+/**
+ * The signer that the configuration asks for.
+ * @throws UsageError when the key file cannot be read, or as {@link createUrlSigner}
+ */
+export async function openUrlSigner({
+  keyPairId,
+  privateKeyPath,
+}: {
+  keyPairId: string
+  privateKeyPath: string
+}): Promise<UrlSigner> {
+  let privateKey: string
+  try {
+    privateKey = await readFile(privateKeyPath, 'utf8')
+  } catch (error) {
+    throw new UsageError(`${privateKeyPath} cannot be read: ${systemErrorCode(error) ?? error}`, {
+      code: 'cdn.signing-key',
+      cure: 'CLOUDFRONT_PRIVATE_KEY_PATH must name a private key (PEM) that this user may read',
+    })
+  }
+  return createUrlSigner({ keyPairId, privateKey })
 }
 
 function checkKey(pem: string): 'RSA' | 'ECDSA' {
