@@ -3,5 +3,6 @@ import type { Command } from '../cli/command.ts'
 import { importCommand } from './import.ts'
 import { migrate } from './migrate.ts'
 import { uploadLocal } from './upload-local.ts'
+import { verify } from './verify.ts'
 
-export const commands: readonly Command[] = [migrate, importCommand, uploadLocal]
+export const commands: readonly Command[] = [migrate, importCommand, uploadLocal, verify]

@@ -905,12 +905,19 @@ function headOf(
     cacheControl: output.CacheControl,
     contentDisposition: output.ContentDisposition,
     contentEncoding: output.ContentEncoding,
+    encryption: encryptionOf(output.ServerSideEncryption),
     metadata: output.Metadata ?? {},
     checksums: checksumsOf(output),
     lastModified: output.LastModified ?? new Date(0),
     storageClass: output.StorageClass,
     partCount: parts === undefined ? undefined : Number(parts),
   }
+}
+
+/** Dual-layer encryption is KMS to whoever reads. */
+function encryptionOf(algorithm: string | undefined): ObjectHead['encryption'] {
+  if (algorithm?.startsWith('aws:kms')) return 'aws:kms'
+  return algorithm === 'AES256' ? 'AES256' : undefined
 }
 
 function contentOf(

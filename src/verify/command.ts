@@ -96,7 +96,9 @@ function selectionOf({ sample, since, rolling, retryFailed }: VerifyFlags, now: 
   if (rolling !== undefined) chosen.push({ kind: 'rolling', periodMs: rolling })
   if (retryFailed) chosen.push({ kind: 'failed' })
   if (chosen.length > 1) {
-    throw new UsageError('--sample, --since, --rolling and --retry-failed each say which tracks: give one of them')
+    throw new UsageError(
+      '--sample, --since, --rolling and --retry-failed each say which tracks: give one of them',
+    )
   }
   return chosen[0] ?? { kind: 'all' }
 }

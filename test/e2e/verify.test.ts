@@ -1,0 +1,187 @@
+/** The command from flags to exit code, on an embedded database and a scripted CDN. */
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { decodeKeyPath } from '../../src/core/cdn-url.ts'
+import { recentRuns } from '../../src/db/ledger.ts'
+import { migrateUp } from '../../src/db/migrate.ts'
+import { cli } from '../support/cli.ts'
+import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+
+const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`
+const keys = ['audio/AC+DC/T.N.T_1.mp3', 'audio/Beyonce\u0301/50% #1?_2.flac', 'audio/🎧/..x_3.ogg']
+const served = new Set<string>()
+let requests = 0
+
+const server = http.createServer((request, response) => {
+  requests++
+  const edge = { 'x-amz-cf-pop': 'FRA56-P2', 'x-cache': 'Hit from cloudfront' }
+  if (!served.has(decodeKeyPath(request.url!)!)) {
+    const body = '<Error><Code>NoSuchKey</Code><Message>x</Message><RequestId>1</RequestId></Error>'
+    response.writeHead(404, { ...edge, server: 'AmazonS3' }).end(body)
+    return
+  }
+  response
+    .writeHead(206, {
+      ...edge,
+      'content-range': 'bytes 0-0/1000',
+      'content-type': 'audio/mpeg',
+      'accept-ranges': 'bytes',
+      'cache-control': 'public, max-age=31536000',
+      'access-control-allow-origin': 'https://autodj.example',
+    })
+    .end('x')
+})
+
+let place: TestDatabase
+let env: Record<string, string>
+beforeAll(async () => {
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+  place = await pgliteTestDatabase()
+  env = {
+    DATABASE_URL: place.url,
+    S3_BUCKET_NAME: 'music',
+    // Nothing answers there: verify needs the CDN only.
+    S3_ENDPOINT: 'http://127.0.0.1:9',
+    AWS_ACCESS_KEY_ID: 'a',
+    AWS_SECRET_ACCESS_KEY: 'b',
+    CLOUDFRONT_DOMAIN: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+  }
+  const db = await place.open()
+  await migrateUp(db)
+  await db.knex('public.tracks').insert(
+    keys.map((key, n) => ({
+      id: id(n),
+      spotify_id: `s${n}`,
+      title: 't',
+      artist: 'a',
+      file_source: 'S3',
+      file_size: 1_000,
+      s3_object_key: key,
+    })),
+  )
+  await db.close()
+})
+afterAll(async () => {
+  server.closeAllConnections()
+  server.close()
+  await place?.drop()
+})
+beforeEach(() => {
+  served.clear()
+  for (const key of keys) served.add(key)
+  requests = 0
+})
+
+const verify = (...flags: string[]) => cli(['verify', ...flags], { env })
+
+test('all served: exit code 0, and the run is in the ledger', async () => {
+  const { exitCode, stdout } = await verify('--origin', 'https://autodj.example')
+  expect(exitCode).toBe(0)
+  expect(stdout).toContain('3 tracks are served through 127.0.0.1')
+  expect(stdout).toMatch(/edge cache 100 % hits, first byte p50 \d+ ms, p95 \d+ ms/)
+  const db = await place.open()
+  const [run] = await recentRuns(db.knex, { limit: 1 })
+  await db.close()
+  expect(run).toMatchObject({
+    command: 'verify',
+    state: 'done',
+    exitCode: 0,
+    summary: { tracks: 3, served: 3 },
+  })
+})
+
+test('one missing: exit code 4, cause and cure; --retry-failed takes that one', async () => {
+  served.delete(keys[1]!)
+  const { exitCode, stdout, stderr } = await verify()
+  expect(exitCode).toBe(4)
+  expect(stderr).toContain(`failed ${keys[1]}: the object is not in the bucket`)
+  expect(stdout).toContain('1 of 3 tracks is not served')
+  expect(stdout).toContain(`1 × the object is not in the bucket (object-missing), such as ${keys[1]}`)
+  expect(stdout).toContain('next: ')
+
+  requests = 0
+  served.add(keys[1]!)
+  const again = await verify('--retry-failed')
+  expect(again.exitCode).toBe(0)
+  expect(requests).toBe(1)
+  expect((await verify('--retry-failed')).stdout).toContain('no S3 tracks to verify')
+})
+
+test('--json: an item for each track, and a summary', async () => {
+  served.delete(keys[0]!)
+  const { messages, exitCode } = await verify('--json')
+  expect(exitCode).toBe(4)
+  const items = messages.filter(({ message_type }) => message_type === 'item')
+  expect(items.length).toBe(3)
+  expect(items.find(({ subject }) => subject === keys[0])).toMatchObject({
+    state: 'failed',
+    track_id: id(0),
+    cause: 'object-missing',
+    evidence: expect.arrayContaining(['status 404']),
+  })
+  expect(items.find(({ subject }) => subject === keys[2])).toMatchObject({
+    state: 'served',
+    edge: 'FRA56-P2',
+    cache_hit: true,
+    warnings: [],
+  })
+  expect(messages.find(({ message_type }) => message_type === 'summary')).toMatchObject({
+    tracks: 3,
+    served: 2,
+    failed: 1,
+    hit_ratio: 1,
+    failures: [{ cause: 'object-missing', count: 1, examples: [keys[0]] }],
+  })
+})
+
+test('CORS is checked for the origin given', async () => {
+  const { stdout, exitCode } = await verify('--origin', 'https://other.example')
+  expect(exitCode).toBe(4)
+  expect(stdout).toContain('3 × the CORS header names another origin')
+})
+
+describe('selections', () => {
+  test('a limit on a sample, and what changed since', async () => {
+    for (const [flags, expected] of [
+      [['--sample', '2', '--limit', '1'], 1],
+      [['--since', '2099-01-01'], 0],
+    ] as const) {
+      requests = 0
+      expect((await verify(...flags)).exitCode).toBe(0)
+      expect(requests).toBe(expected)
+    }
+  })
+
+  test('two at once are refused', async () => {
+    const { exitCode, stderr } = await verify('--sample', '2', '--rolling', '30d')
+    expect(exitCode).toBe(2)
+    expect(stderr).toContain('give one of them')
+  })
+
+  test.each([
+    ['--rolling', '3h'],
+    ['--since', 'yesterday'],
+    ['--origin', 'autodj.example'],
+    ['--origin', 'https://autodj.example/path'],
+    ['--bytes', '1G'],
+  ])('%s %s is refused', async (flag, value) => {
+    expect((await verify(flag, value)).exitCode).toBe(2)
+  })
+})
+
+test('without a CDN: which setting is missing', async () => {
+  const { CLOUDFRONT_DOMAIN: _, ...without } = env
+  const { exitCode, stderr } = await cli(['verify'], { env: without })
+  expect(exitCode).toBe(2)
+  expect(stderr).toContain('CLOUDFRONT_DOMAIN is not set')
+})
+
+test('a signing key that cannot be used stops it before the first request', async () => {
+  const { exitCode, stderr } = await cli(['verify'], {
+    env: { ...env, CLOUDFRONT_KEY_PAIR_ID: 'K1', CLOUDFRONT_PRIVATE_KEY_PATH: './missing.pem' },
+  })
+  expect(exitCode).toBe(2)
+  expect(stderr).toContain('missing.pem cannot be read: ENOENT')
+  expect(requests).toBe(0)
+})
