@@ -11,13 +11,14 @@ import {
 } from '@aws-sdk/client-s3'
 import { describe, test } from 'vitest'
 import { createS3Store } from '../../src/storage/s3.ts'
-import { type Capabilities, likeAws, objectStoreContract } from '../contract/object-store.ts'
+import { type Capabilities, likeAws, objectStoreContract, smallCopies } from '../contract/object-store.ts'
 
 /** Where servers differ from AWS, found by running the contract with `likeAws`. */
 const servers: Record<string, Capabilities> = {
   aws: likeAws,
   // On a POSIX file system: a path segment ends at 255 bytes, and a key cannot be both file and directory.
-  versitygw: { ...likeAws, longSegments: false, nestedKeys: false },
+  // v1.8.0 gives a part copied from a range the checksum of the whole source, and refuses to complete that: BadDigest.
+  versitygw: { ...likeAws, copyParts: false, longSegments: false, nestedKeys: false },
 }
 
 const endpoint = process.env['TEST_S3_ENDPOINT']
@@ -50,7 +51,7 @@ if (endpoint === undefined) {
           )
         }
         return {
-          store: createS3Store({ bucket, endpoint, credentials, copy: {} }),
+          store: createS3Store({ bucket, endpoint, credentials, copy: smallCopies }),
           close: async () => {
             await admin.send(new DeleteBucketCommand({ Bucket: bucket }))
             admin.destroy()
