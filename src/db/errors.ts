@@ -1,4 +1,4 @@
-import { type AppError, FatalError, systemErrorCode, TemporaryError, toError } from '../errors.ts'
+import { AppError, FatalError, systemErrorCode, TemporaryError, toError } from '../errors.ts'
 
 const TLS_CODES = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
@@ -109,6 +109,7 @@ const BY_SQLSTATE: Readonly<Record<string, Entry>> = {
  * @param where the database as it may be shown: host, port and name, no password
  */
 export function classifyDbError(thrown: unknown, where: string): AppError | undefined {
+  if (thrown instanceof AppError) return thrown
   const error = toError(thrown)
   const code = systemErrorCode(error)
   const make = ([kind, errorCode, cause, cure]: Entry, detail: string): AppError =>

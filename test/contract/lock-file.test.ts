@@ -1,0 +1,105 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { hostname, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { acquireLockFile, type LockHolder } from '../../src/db/lock-file.ts'
+import { LockedError } from '../../src/errors.ts'
+import { startChild } from '../support/child.ts'
+
+describe('lock file', () => {
+  let folder: string
+  let path: string
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'autodj-lock-'))
+    path = join(folder, 'db.lock')
+  })
+  afterEach(() => rm(folder, { recursive: true, force: true }))
+
+  /** A pid that no process has: that of a child that has ended and was waited for. */
+  const deadPid = async (): Promise<number> => {
+    const child = startChild('lock-child.ts', join(folder, 'unused'))
+    await child.line()
+    await child.kill()
+    await rm(join(folder, 'unused'))
+    return child.process.pid!
+  }
+  const holder = (change: Partial<LockHolder>): LockHolder => ({
+    pid: process.pid,
+    host: hostname(),
+    command: 'autodj import',
+    since: '2024-01-02T03:04:05.678Z',
+    startedAt: 'long ago',
+    token: 'the-token',
+    ...change,
+  })
+  const write = (file: string, change: Partial<LockHolder>) => writeFile(file, JSON.stringify(holder(change)))
+
+  test('is exclusive, also within one process, and free after release', async () => {
+    const lock = await acquireLockFile(path, 'autodj first')
+    const refused = acquireLockFile(path, 'autodj second')
+    await expect(refused).rejects.toThrow(LockedError)
+    await expect(refused).rejects.toThrow(
+      `locked by autodj first (pid ${process.pid}) since ${lock.holder.since}`,
+    )
+    expect(await readdir(folder)).toEqual(['db.lock'])
+    await lock.release()
+    expect(await readdir(folder)).toEqual([])
+    await (await acquireLockFile(path, 'autodj second')).release()
+  })
+
+  test('of a live process is never taken; once that is killed, it is', async () => {
+    const child = startChild('lock-child.ts', path)
+    try {
+      expect(await child.line()).toBe('held')
+      await expect(acquireLockFile(path, 'me')).rejects.toThrow(
+        `locked by child (pid ${child.process.pid}) since`,
+      )
+    } finally {
+      await child.kill()
+    }
+    const lock = await acquireLockFile(path, 'me')
+    expect(JSON.parse(await readFile(path, 'utf8'))).toEqual(lock.holder)
+    expect(await readdir(folder)).toEqual(['db.lock'])
+  })
+
+  test('of a dead holder is taken by exactly one of many', async () => {
+    await write(path, { pid: await deadPid(), startedAt: null })
+    const children = Array.from({ length: 5 }, () => startChild('lock-child.ts', path))
+    try {
+      const said = await Promise.all(children.map(child => child.line()))
+      expect(said.toSorted()).toEqual(['held', 'refused', 'refused', 'refused', 'refused'])
+      const winner = children[said.indexOf('held')]!
+      expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ pid: winner.process.pid })
+      expect(await readdir(folder)).toEqual(['db.lock'])
+    } finally {
+      await Promise.all(children.map(child => child.kill()))
+    }
+  })
+
+  test('of a holder that died while it took the lock over is taken too', async () => {
+    const pid = await deadPid()
+    await write(path, { pid, startedAt: null, token: 'one' })
+    await write(`${path}.one`, { pid, startedAt: null, token: 'two' })
+    await acquireLockFile(path, 'me')
+    expect(await readdir(folder)).toEqual(['db.lock'])
+  })
+
+  test.runIf(process.platform === 'linux')('of a process whose pid another has now is taken', async () => {
+    await write(path, { startedAt: 'some-other-boot/1' })
+    await acquireLockFile(path, 'me')
+  })
+
+  test('of another machine is left alone', async () => {
+    await write(path, { host: 'elsewhere', pid: 1 })
+    const refused = acquireLockFile(path, 'me')
+    await expect(refused).rejects.toThrow('locked by autodj import (pid 1 on elsewhere) since 2024-01-02')
+    await expect(refused).rejects.toMatchObject({ cure: expect.stringContaining(`delete ${path}`) })
+  })
+
+  test('that is none is left alone', async () => {
+    await writeFile(path, 'something else')
+    await expect(acquireLockFile(path, 'me')).rejects.toThrow('cannot be read as one')
+    expect(await readFile(path, 'utf8')).toBe('something else')
+  })
+})
