@@ -3,7 +3,7 @@
  * through here, because the SDK's middleware costs about half a millisecond of CPU a request, which is most of what
  * a small file takes. Everything else goes through the SDK. See docs/decisions/0014-lean-put-path.md.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { type Agent as HttpAgent, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import { type Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { systemErrorCode } from '../errors.ts'
@@ -277,9 +277,7 @@ export function header(headers: IncomingHttpHeaders, name: string): string | und
 }
 
 function hexSha256({ body, sha256 }: PutRequest): string {
-  return sha256 === undefined
-    ? createHash('sha256').update(body).digest('hex')
-    : Buffer.from(sha256, 'base64').toString('hex')
+  return sha256 === undefined ? hash('sha256', body, 'hex') : Buffer.from(sha256, 'base64').toString('hex')
 }
 
 function isReset(error: Error): boolean {

@@ -3,7 +3,7 @@
  * JavaScript on. Source: "Create a signed AWS API request" in the IAM user guide. `test/unit/sigv4.test.ts` holds
  * it to AWS's published S3 examples and, by property, to `@smithy/signature-v4`.
  */
-import { createHash, createHmac } from 'node:crypto'
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
 
 export interface SigningCredentials {
   accessKeyId: string
@@ -52,13 +52,17 @@ export type Signer = (request: SignableRequest, credentials: SigningCredentials,
 /** A signer for one region; it adds `x-amz-date`, `x-amz-security-token`, `x-amz-content-sha256`, `authorization`. */
 export function createSigner(region: string, service = 's3'): Signer {
   let cachedFor = ''
-  let cachedKey: Buffer = Buffer.alloc(0)
+  let cachedKey: KeyObject | undefined
 
-  /** The derived key holds for a day, a region and a secret: four HMACs saved on every request but the first. */
-  function signingKey(secret: string, day: string): Buffer {
+  /**
+   * The derived key holds for a day, a region and a secret: four HMACs saved on every request but the first. As a
+   * KeyObject, because making one of a Buffer costs six times as much as the HMAC itself.
+   */
+  function signingKey(secret: string, day: string): KeyObject {
     const wanted = `${day} ${secret}`
-    if (cachedFor !== wanted) {
-      cachedKey = hmac(hmac(hmac(hmac(`AWS4${secret}`, day), region), service), 'aws4_request')
+    if (cachedKey === undefined || cachedFor !== wanted) {
+      const derived = hmac(hmac(hmac(hmac(`AWS4${secret}`, day), region), service), 'aws4_request')
+      cachedKey = createSecretKey(derived)
       cachedFor = wanted
     }
     return cachedKey
@@ -76,13 +80,13 @@ export function createSigner(region: string, service = 's3'): Signer {
     for (const name of names) canonical += `${name}:${headers[name]!.trim().replace(/[ \t]+/g, ' ')}\n`
     canonical += `\n${signedHeaders}\n${payloadHash}`
     const scope = `${day}/${region}/${service}/aws4_request`
-    const toSign = `AWS4-HMAC-SHA256\n${timestamp}\n${scope}\n${createHash('sha256').update(canonical).digest('hex')}`
+    const toSign = `AWS4-HMAC-SHA256\n${timestamp}\n${scope}\n${hash('sha256', canonical, 'hex')}`
     const signature = hmac(signingKey(credentials.secretAccessKey, day), toSign).toString('hex')
     headers['authorization'] =
       `AWS4-HMAC-SHA256 Credential=${credentials.accessKeyId}/${scope}, SignedHeaders=${signedHeaders}, Signature=${signature}`
   }
 }
 
-function hmac(key: string | Buffer, data: string): Buffer {
+function hmac(key: string | Buffer | KeyObject, data: string): Buffer {
   return createHmac('sha256', key).update(data, 'utf8').digest()
 }
