@@ -92,6 +92,8 @@ export interface ImportSummary {
   stopped: boolean
 }
 
+const CLAIMS_SOUND = /\.(mp3|flac|m4a|aac|og[ga]|opus|wav|aiff?|wma)$/i
+
 /** Files whose hashes are looked up, and remembered, together. */
 const HASH_BATCH = 512
 /** Files that are decided together. Each batch reads the table of tracks a few times, which no index could spare it. */
@@ -198,7 +200,15 @@ class Import {
             this.#countFound(seen.file.size)
           } else if (seen.kind === 'not-audio') {
             this.summary.notAudio++
-            report.item({ subject: file.path, state: 'not-audio', reason: seen.reason })
+            // A cover or a text is nothing to tell; what is called a song and is none may be a track that is lost.
+            report.item({
+              subject: file.path,
+              state: 'not-audio',
+              reason: seen.reason,
+              ...(CLAIMS_SOUND.test(file.path)
+                ? { text: `not audio ${printable(file.path)}: ${seen.reason}` }
+                : {}),
+            })
           } else {
             failures.push({ path: file.path, ...seen })
           }

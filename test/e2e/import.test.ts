@@ -256,6 +256,9 @@ describe('what is met in real folders', () => {
         .map(item => item.subject)
         .toSorted(),
     ).toEqual(['empty.mp3', 'silent.mp4', 'text.mp3'])
+    // people are told of what is called a song and is none, not of every picture
+    const told = items.filter(item => item.state === 'not-audio' && item.text).map(item => item.subject)
+    expect(told.toSorted()).toEqual(['empty.mp3', 'text.mp3'])
     expect(items.find(item => item.subject === 'out.mp3')?.reason).toMatch(/out of the audio folder/)
   })
 
