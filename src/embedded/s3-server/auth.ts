@@ -1,0 +1,391 @@
+/**
+ * AWS Signature Version 4 for S3, both ends: checking what a client sent (in headers or in the query of a presigned
+ * URL) and signing what the CDN stand-in asks of its origin. "Authenticating Requests (AWS Signature Version 4)",
+ * Amazon S3 API Reference.
+ */
+import { createHash, createHmac, hash, timingSafeEqual } from 'node:crypto'
+import { S3Error } from './xml.ts'
+
+export interface Credential {
+  accessKeyId: string
+  secretAccessKey: string
+  /** When set, requests must carry it in `x-amz-security-token`. */
+  sessionToken?: string
+  /** ms since the epoch; from then on requests are refused with `ExpiredToken`. */
+  expiresAt?: number
+}
+
+/** A request as signed: path decoded, query decoded pair by pair, every value of every header. */
+export interface SignedRequest {
+  method: string
+  path: string
+  query: readonly (readonly [string, string])[]
+  /** Lower-case names. */
+  headers: Readonly<Record<string, readonly string[] | undefined>>
+}
+
+/** How the body is guarded, from `x-amz-content-sha256`. */
+export type Payload =
+  | { kind: 'unsigned' }
+  | { kind: 'hashed'; sha256: string }
+  | { kind: 'chunked'; signed: boolean; trailer: boolean }
+
+/** What the chunks of a streamed body are signed with. */
+export interface ChunkSigner {
+  key: Buffer
+  date: string
+  scope: string
+  seedSignature: string
+}
+
+export interface Authenticated {
+  accessKeyId: string
+  region: string
+  payload: Payload
+  signer: ChunkSigner
+}
+
+export const SHA256_OF_NOTHING = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+const MAX_SKEW_MS = 15 * 60 * 1000
+const ALGORITHM = 'AWS4-HMAC-SHA256'
+
+/** RFC 3986: everything but unreserved characters, in upper-case hex. */
+export function awsEncode(text: string): string {
+  return encodeURIComponent(text).replace(/[!'()*]/g, c => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+}
+
+export const encodePath = (path: string): string => path.split('/').map(awsEncode).join('/')
+
+/** Header bytes are Latin-1 in Node.js: the string goes back to the bytes that were on the wire. */
+const hexSha256 = (text: string): string =>
+  /^[\x00-\x7f]*$/.test(text)
+    ? hash('sha256', text)
+    : createHash('sha256').update(Buffer.from(text, 'latin1')).digest('hex')
+
+const hmac = (key: Buffer | string, text: string): Buffer => createHmac('sha256', key).update(text).digest()
+export const hmacHex = (key: Buffer, text: string): string =>
+  createHmac('sha256', key).update(text).digest('hex')
+
+const signingKeys = new Map<string, Buffer>()
+
+function signingKey(secret: string, day: string, region: string): Buffer {
+  const id = `${day}/${region}/${secret}`
+  let key = signingKeys.get(id)
+  if (!key) {
+    key = hmac(hmac(hmac(hmac(`AWS4${secret}`, day), region), 's3'), 'aws4_request')
+    if (signingKeys.size > 100) signingKeys.clear()
+    signingKeys.set(id, key)
+  }
+  return key
+}
+
+function canonicalRequest(request: SignedRequest, signedHeaders: string[], payloadHash: string): string {
+  const query = request.query
+    .filter(([name]) => name !== 'X-Amz-Signature')
+    .map(([name, value]) => [awsEncode(name), awsEncode(value)] as const)
+    .sort(([a, x], [b, y]) => (a < b ? -1 : a > b ? 1 : x < y ? -1 : x > y ? 1 : 0))
+    .map(([name, value]) => `${name}=${value}`)
+    .join('&')
+  let headers = ''
+  for (const name of signedHeaders) {
+    const values = request.headers[name] ?? []
+    headers += `${name}:${values.map(v => v.trim().replace(/ {2,}/g, ' ')).join(',')}\n`
+  }
+  return `${request.method}\n${encodePath(request.path)}\n${query}\n${headers}\n${signedHeaders.join(';')}\n${payloadHash}`
+}
+
+const stringToSign = (date: string, scope: string, canonical: string): string =>
+  `${ALGORITHM}\n${date}\n${scope}\n${hexSha256(canonical)}`
+
+/** `20260102T030405Z` as ms since the epoch, or undefined. */
+export function parseAmzDate(text: string): number | undefined {
+  const m = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(text)
+  return m ? Date.UTC(+m[1]!, +m[2]! - 1, +m[3]!, +m[4]!, +m[5]!, +m[6]!) : undefined
+}
+
+export const amzDate = (now: number): string =>
+  `${new Date(now).toISOString().replace(/[-:]/g, '').slice(0, 15)}Z`
+
+function payloadOf(value: string): Payload {
+  switch (value) {
+    case 'UNSIGNED-PAYLOAD':
+      return { kind: 'unsigned' }
+    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD':
+      return { kind: 'chunked', signed: true, trailer: false }
+    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER':
+      return { kind: 'chunked', signed: true, trailer: true }
+    case 'STREAMING-UNSIGNED-PAYLOAD-TRAILER':
+      return { kind: 'chunked', signed: false, trailer: true }
+  }
+  if (/^[0-9a-f]{64}$/.test(value)) return { kind: 'hashed', sha256: value }
+  throw new S3Error(
+    400,
+    'InvalidArgument',
+    'x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.',
+    { ArgumentName: 'x-amz-content-sha256', ArgumentValue: value },
+  )
+}
+
+interface Claim {
+  accessKeyId: string
+  day: string
+  region: string
+  date: string
+  signedHeaders: string[]
+  signature: string
+  token: string | undefined
+  payloadHash: string
+  /** seconds a presigned URL is valid; undefined for the header form */
+  expires: number | undefined
+}
+
+const malformed = (message: string) => new S3Error(400, 'AuthorizationHeaderMalformed', message)
+const queryError = (message: string) => new S3Error(400, 'AuthorizationQueryParametersError', message)
+
+function scopeOf(
+  credential: string,
+  fail: (message: string) => S3Error,
+): [accessKeyId: string, day: string, region: string] {
+  const parts = credential.split('/')
+  if (parts.length < 5) {
+    throw fail(
+      'The authorization header is malformed; the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".',
+    )
+  }
+  const [day, region, service, terminator] = parts.slice(-4) as [string, string, string, string]
+  if (service !== 's3') throw fail(`incorrect service "${service}". This endpoint belongs to "s3".`)
+  if (terminator !== 'aws4_request') throw fail(`incorrect terminal "${terminator}".`)
+  return [parts.slice(0, -4).join('/'), day, region]
+}
+
+function claimFromHeader(authorization: string, request: SignedRequest): Claim {
+  if (!authorization.startsWith(ALGORITHM)) {
+    if (authorization.startsWith('AWS4-ECDSA')) {
+      throw new S3Error(501, 'NotImplemented', 'SigV4A is not implemented here.')
+    }
+    throw new S3Error(
+      400,
+      authorization.startsWith('AWS ') ? 'InvalidRequest' : 'InvalidArgument',
+      'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.',
+    )
+  }
+  const fields = new Map<string, string>()
+  for (const field of authorization.slice(ALGORITHM.length).split(',')) {
+    const at = field.indexOf('=')
+    if (at > 0) fields.set(field.slice(0, at).trim(), field.slice(at + 1).trim())
+  }
+  const credential = fields.get('Credential')
+  const signedHeaders = fields.get('SignedHeaders')
+  const signature = fields.get('Signature')
+  if (!credential || !signedHeaders || !signature) {
+    throw malformed(
+      'The authorization header is malformed; it needs Credential, SignedHeaders and Signature.',
+    )
+  }
+  const [accessKeyId, day, region] = scopeOf(credential, malformed)
+  let date = request.headers['x-amz-date']?.[0]
+  if (date === undefined) {
+    const http = Date.parse(request.headers['date']?.[0] ?? '')
+    if (!Number.isNaN(http)) date = amzDate(http)
+  }
+  if (date === undefined || parseAmzDate(date) === undefined) {
+    throw new S3Error(403, 'AccessDenied', 'AWS authentication requires a valid Date or x-amz-date header')
+  }
+  const payloadHash = request.headers['x-amz-content-sha256']?.[0]
+  if (payloadHash === undefined) {
+    throw new S3Error(400, 'InvalidRequest', 'Missing required header for this request: x-amz-content-sha256')
+  }
+  return {
+    accessKeyId,
+    day,
+    region,
+    date,
+    signedHeaders: signedHeaders.split(';'),
+    signature,
+    token: request.headers['x-amz-security-token']?.[0],
+    payloadHash,
+    expires: undefined,
+  }
+}
+
+function claimFromQuery(request: SignedRequest): Claim | undefined {
+  const query = new Map(request.query)
+  const algorithm = query.get('X-Amz-Algorithm')
+  if (algorithm === undefined) {
+    if (query.has('Signature') && query.has('AWSAccessKeyId')) {
+      throw new S3Error(
+        400,
+        'InvalidRequest',
+        'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.',
+      )
+    }
+    return undefined
+  }
+  if (algorithm !== ALGORITHM) throw queryError('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
+  const credential = query.get('X-Amz-Credential')
+  const date = query.get('X-Amz-Date')
+  const signedHeaders = query.get('X-Amz-SignedHeaders')
+  const signature = query.get('X-Amz-Signature')
+  const expiresText = query.get('X-Amz-Expires')
+  if (!credential || !date || !signedHeaders || !signature || expiresText === undefined) {
+    throw queryError(
+      'Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.',
+    )
+  }
+  const expires = Number(expiresText)
+  if (!Number.isInteger(expires)) throw queryError('X-Amz-Expires should be a number')
+  if (expires < 0) throw queryError('X-Amz-Expires must be non-negative')
+  if (expires > 604_800) {
+    throw queryError(
+      'X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds',
+    )
+  }
+  if (parseAmzDate(date) === undefined) {
+    throw queryError("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
+  }
+  const [accessKeyId, day, region] = scopeOf(credential, queryError)
+  return {
+    accessKeyId,
+    day,
+    region,
+    date,
+    signedHeaders: signedHeaders.split(';'),
+    signature,
+    token: query.get('X-Amz-Security-Token'),
+    payloadHash:
+      query.get('X-Amz-Content-Sha256') ?? request.headers['x-amz-content-sha256']?.[0] ?? 'UNSIGNED-PAYLOAD',
+    expires,
+  }
+}
+
+/**
+ * Who sent the request, or an {@link S3Error}. The region in the credential scope is taken as it is: whether it is
+ * the right one is for the caller, who knows the bucket.
+ * @param now ms since the epoch, by the server's clock
+ */
+export function authenticate(
+  request: SignedRequest,
+  credentials: readonly Credential[],
+  now: number,
+): Authenticated {
+  const authorization = request.headers['authorization']?.[0]
+  const claim =
+    authorization === undefined ? claimFromQuery(request) : claimFromHeader(authorization, request)
+  if (!claim) throw new S3Error(403, 'AccessDenied', 'Access Denied')
+
+  const credential = credentials.find(c => c.accessKeyId === claim.accessKeyId)
+  if (!credential) {
+    throw new S3Error(
+      403,
+      'InvalidAccessKeyId',
+      'The AWS Access Key Id you provided does not exist in our records.',
+      { AWSAccessKeyId: claim.accessKeyId },
+    )
+  }
+  const signedAt = parseAmzDate(claim.date)!
+  if (claim.expires === undefined) {
+    if (Math.abs(now - signedAt) > MAX_SKEW_MS) {
+      throw new S3Error(
+        403,
+        'RequestTimeTooSkewed',
+        'The difference between the request time and the current time is too large.',
+        {
+          RequestTime: claim.date,
+          ServerTime: new Date(now).toISOString(),
+          MaxAllowedSkewMilliseconds: String(MAX_SKEW_MS),
+        },
+      )
+    }
+  } else {
+    if (signedAt - now > MAX_SKEW_MS) {
+      throw new S3Error(403, 'AccessDenied', 'Request is not valid yet')
+    }
+    if (now > signedAt + claim.expires * 1000) {
+      throw new S3Error(403, 'AccessDenied', 'Request has expired', {
+        'X-Amz-Expires': String(claim.expires),
+        Expires: new Date(signedAt + claim.expires * 1000).toISOString(),
+        ServerTime: new Date(now).toISOString(),
+      })
+    }
+  }
+  if (claim.token !== credential.sessionToken) {
+    throw new S3Error(400, 'InvalidToken', 'The provided token is malformed or otherwise invalid.')
+  }
+  if (credential.expiresAt !== undefined && now >= credential.expiresAt) {
+    throw new S3Error(400, 'ExpiredToken', 'The provided token has expired.')
+  }
+
+  const unsigned = Object.keys(request.headers).filter(
+    name => (name === 'host' || name.startsWith('x-amz-')) && !claim.signedHeaders.includes(name),
+  )
+  if (unsigned.length > 0) {
+    throw new S3Error(
+      403,
+      'AccessDenied',
+      'There were headers present in the request which were not signed',
+      { HeadersNotSigned: unsigned.join(', ') },
+    )
+  }
+
+  const scope = `${claim.day}/${claim.region}/s3/aws4_request`
+  const canonical = canonicalRequest(request, claim.signedHeaders, claim.payloadHash)
+  const toSign = stringToSign(claim.date, scope, canonical)
+  const key = signingKey(credential.secretAccessKey, claim.day, claim.region)
+  const expected = hmacHex(key, toSign)
+  if (
+    claim.day !== claim.date.slice(0, 8) ||
+    expected.length !== claim.signature.length ||
+    !timingSafeEqual(Buffer.from(expected), Buffer.from(claim.signature, 'latin1'))
+  ) {
+    throw new S3Error(
+      403,
+      'SignatureDoesNotMatch',
+      'The request signature we calculated does not match the signature you provided. Check your key and signing method.',
+      {
+        AWSAccessKeyId: claim.accessKeyId,
+        StringToSign: toSign,
+        SignatureProvided: claim.signature,
+        CanonicalRequest: canonical,
+      },
+    )
+  }
+  return {
+    accessKeyId: claim.accessKeyId,
+    region: claim.region,
+    payload: payloadOf(claim.payloadHash),
+    signer: { key, date: claim.date, scope, seedSignature: expected },
+  }
+}
+
+/**
+ * Headers to add to a request so that it is signed: `x-amz-date`, `x-amz-content-sha256`, `authorization` and, with
+ * temporary credentials, `x-amz-security-token`. Every header given is signed; `host` must be among them.
+ * @param now ms since the epoch
+ */
+export function signHeaders(
+  request: { method: string; path: string; query?: SignedRequest['query']; headers: Record<string, string> },
+  credential: Credential,
+  region: string,
+  now: number,
+  payloadHash = SHA256_OF_NOTHING,
+): Record<string, string> {
+  const date = amzDate(now)
+  const added: Record<string, string> = { 'x-amz-date': date, 'x-amz-content-sha256': payloadHash }
+  if (credential.sessionToken !== undefined) added['x-amz-security-token'] = credential.sessionToken
+  const headers: Record<string, string[]> = {}
+  for (const [name, value] of Object.entries({ ...request.headers, ...added })) {
+    headers[name.toLowerCase()] = [value]
+  }
+  const signedHeaders = Object.keys(headers).sort()
+  const scope = `${date.slice(0, 8)}/${region}/s3/aws4_request`
+  const canonical = canonicalRequest(
+    { method: request.method, path: request.path, query: request.query ?? [], headers },
+    signedHeaders,
+    payloadHash,
+  )
+  const key = signingKey(credential.secretAccessKey, date.slice(0, 8), region)
+  const signature = hmacHex(key, stringToSign(date, scope, canonical))
+  added['authorization'] =
+    `${ALGORITHM} Credential=${credential.accessKeyId}/${scope}, SignedHeaders=${signedHeaders.join(';')}, Signature=${signature}`
+  return added
+}

@@ -1,0 +1,246 @@
+/**
+ * The checksums S3 knows, as running hashes, and the arithmetic that joins CRCs of parts into the CRC of the whole.
+ *
+ * CRC32C: Castagnoli polynomial 0x1EDC6F41 reflected (RFC 3720, appendix B.4). CRC-64/NVME: polynomial
+ * 0xAD93D23594C93659 reflected (NVM Express NVM Command Set 1.0, figure "64b CRC Polynomials"). Tables follow the
+ * slicing-by-N method of Kounavis and Berry, "A Systematic Approach to Building High Performance Software-based CRC
+ * Generators" (2005). Joining follows zlib's `crc32_combine` of 2018: advancing a CRC over n zero bytes is a
+ * multiplication by x^(8n) modulo the polynomial, done by square and multiply.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import { crc32 as zlibCrc32 } from 'node:zlib'
+
+export const ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
+export type Algorithm = (typeof ALGORITHMS)[number]
+export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE'
+
+export const checksumHeader = (algorithm: Algorithm): string => `x-amz-checksum-${algorithm.toLowerCase()}`
+
+/** Bytes of the decoded value of each algorithm. */
+export const CHECKSUM_BYTES: Record<Algorithm, number> = {
+  CRC32: 4,
+  CRC32C: 4,
+  CRC64NVME: 8,
+  SHA1: 20,
+  SHA256: 32,
+}
+
+/** A running checksum; `digest` gives the base64 of the big-endian bytes, as S3 spells it. */
+export interface RunningChecksum {
+  update(data: Uint8Array): void
+  digest(): string
+}
+
+const CRC32C_POLYNOMIAL = 0x82f63b78
+let crc32cTables: Int32Array | undefined
+
+/** Eight tables of 256: table k holds the CRC of a byte followed by k zero bytes. */
+function castagnoliTables(): Int32Array {
+  if (crc32cTables) return crc32cTables
+  const tables = new Int32Array(8 * 256)
+  for (let n = 0; n < 256; n++) {
+    let c = n
+    for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ CRC32C_POLYNOMIAL : c >>> 1
+    tables[n] = c
+  }
+  for (let k = 1; k < 8; k++) {
+    for (let n = 0; n < 256; n++) {
+      const c = tables[(k - 1) * 256 + n]!
+      tables[k * 256 + n] = (c >>> 8) ^ tables[c & 0xff]!
+    }
+  }
+  crc32cTables = tables
+  return tables
+}
+
+/** CRC32C of `data`, continuing from `previous`; an unsigned 32-bit number. */
+export function crc32c(data: Uint8Array, previous = 0): number {
+  const t = castagnoliTables()
+  let crc = ~previous
+  let i = 0
+  for (const end = data.length - 7; i < end; i += 8) {
+    const a = crc ^ (data[i]! | (data[i + 1]! << 8) | (data[i + 2]! << 16) | (data[i + 3]! << 24))
+    crc =
+      t[1792 + (a & 0xff)]! ^
+      t[1536 + ((a >>> 8) & 0xff)]! ^
+      t[1280 + ((a >>> 16) & 0xff)]! ^
+      t[1024 + (a >>> 24)]! ^
+      t[768 + data[i + 4]!]! ^
+      t[512 + data[i + 5]!]! ^
+      t[256 + data[i + 6]!]! ^
+      t[data[i + 7]!]!
+  }
+  for (; i < data.length; i++) crc = (crc >>> 8) ^ t[(crc ^ data[i]!) & 0xff]!
+  return ~crc >>> 0
+}
+
+const CRC64_POLYNOMIAL = 0x9a6c9329ac4bc9b5n
+let crc64Tables: { lo: Int32Array; hi: Int32Array } | undefined
+
+/** Eight tables as two halves of 32 bits each: 64-bit integers in JavaScript are too slow for a byte loop. */
+function nvmeTables(): { lo: Int32Array; hi: Int32Array } {
+  if (crc64Tables) return crc64Tables
+  const values: bigint[] = []
+  for (let n = 0; n < 256; n++) {
+    let c = BigInt(n)
+    for (let bit = 0; bit < 8; bit++) c = c & 1n ? (c >> 1n) ^ CRC64_POLYNOMIAL : c >> 1n
+    values.push(c)
+  }
+  for (let n = 256; n < 8 * 256; n++) {
+    const c = values[n - 256]!
+    values.push((c >> 8n) ^ values[Number(c & 0xffn)]!)
+  }
+  const tables = { lo: new Int32Array(8 * 256), hi: new Int32Array(8 * 256) }
+  values.forEach((c, n) => {
+    tables.lo[n] = Number(c & 0xffffffffn) | 0
+    tables.hi[n] = Number(c >> 32n) | 0
+  })
+  crc64Tables = tables
+  return tables
+}
+
+class RunningCrc64 implements RunningChecksum {
+  #lo = -1
+  #hi = -1
+
+  update(data: Uint8Array): void {
+    const { lo, hi } = nvmeTables()
+    let l = this.#lo
+    let h = this.#hi
+    let i = 0
+    for (const end = data.length - 7; i < end; i += 8) {
+      const a = l ^ (data[i]! | (data[i + 1]! << 8) | (data[i + 2]! << 16) | (data[i + 3]! << 24))
+      const b = h ^ (data[i + 4]! | (data[i + 5]! << 8) | (data[i + 6]! << 16) | (data[i + 7]! << 24))
+      const i7 = 1792 + (a & 0xff)
+      const i6 = 1536 + ((a >>> 8) & 0xff)
+      const i5 = 1280 + ((a >>> 16) & 0xff)
+      const i4 = 1024 + (a >>> 24)
+      const i3 = 768 + (b & 0xff)
+      const i2 = 512 + ((b >>> 8) & 0xff)
+      const i1 = 256 + ((b >>> 16) & 0xff)
+      const i0 = b >>> 24
+      l = lo[i7]! ^ lo[i6]! ^ lo[i5]! ^ lo[i4]! ^ lo[i3]! ^ lo[i2]! ^ lo[i1]! ^ lo[i0]!
+      h = hi[i7]! ^ hi[i6]! ^ hi[i5]! ^ hi[i4]! ^ hi[i3]! ^ hi[i2]! ^ hi[i1]! ^ hi[i0]!
+    }
+    for (; i < data.length; i++) {
+      const n = (l ^ data[i]!) & 0xff
+      l = ((l >>> 8) | (h << 24)) ^ lo[n]!
+      h = (h >>> 8) ^ hi[n]!
+    }
+    this.#lo = l
+    this.#hi = h
+  }
+
+  digest(): string {
+    const out = Buffer.allocUnsafe(8)
+    out.writeUInt32BE(~this.#hi >>> 0, 0)
+    out.writeUInt32BE(~this.#lo >>> 0, 4)
+    return out.toString('base64')
+  }
+}
+
+class RunningCrc32 implements RunningChecksum {
+  #crc = 0
+  readonly #step: (data: Uint8Array, previous: number) => number
+
+  constructor(step: (data: Uint8Array, previous: number) => number) {
+    this.#step = step
+  }
+
+  update(data: Uint8Array): void {
+    this.#crc = this.#step(data, this.#crc)
+  }
+
+  digest(): string {
+    const out = Buffer.allocUnsafe(4)
+    out.writeUInt32BE(this.#crc, 0)
+    return out.toString('base64')
+  }
+}
+
+class RunningHash implements RunningChecksum {
+  readonly #hash: Hash
+
+  constructor(name: 'sha1' | 'sha256') {
+    this.#hash = createHash(name)
+  }
+
+  update(data: Uint8Array): void {
+    this.#hash.update(data)
+  }
+
+  digest(): string {
+    return this.#hash.digest('base64')
+  }
+}
+
+export function startChecksum(algorithm: Algorithm): RunningChecksum {
+  switch (algorithm) {
+    case 'CRC32':
+      return new RunningCrc32(zlibCrc32)
+    case 'CRC32C':
+      return new RunningCrc32(crc32c)
+    case 'CRC64NVME':
+      return new RunningCrc64()
+    case 'SHA1':
+      return new RunningHash('sha1')
+    case 'SHA256':
+      return new RunningHash('sha256')
+  }
+}
+
+export function checksumOf(algorithm: Algorithm, data: Uint8Array): string {
+  const running = startChecksum(algorithm)
+  running.update(data)
+  return running.digest()
+}
+
+const POLYNOMIALS = {
+  CRC32: { polynomial: 0xedb88320n, bits: 32n },
+  CRC32C: { polynomial: BigInt(CRC32C_POLYNOMIAL), bits: 32n },
+  CRC64NVME: { polynomial: CRC64_POLYNOMIAL, bits: 64n },
+} as const
+
+export type CrcAlgorithm = keyof typeof POLYNOMIALS
+
+export const isCrc = (algorithm: Algorithm): algorithm is CrcAlgorithm => algorithm in POLYNOMIALS
+
+/** a(x) * b(x) modulo the polynomial, coefficients reflected: the top bit is x^0. */
+function multiply(a: bigint, b: bigint, polynomial: bigint, bits: bigint): bigint {
+  let product = 0n
+  for (let mask = 1n << (bits - 1n); mask !== 0n; mask >>= 1n) {
+    if (a & mask) product ^= b
+    b = b & 1n ? (b >> 1n) ^ polynomial : b >> 1n
+  }
+  return product
+}
+
+/** CRC of the concatenation of parts, from their CRCs (base64) and sizes (bytes), without reading them again. */
+export function joinCrcs(algorithm: CrcAlgorithm, parts: { checksum: string; size: number }[]): string {
+  const { polynomial, bits } = POLYNOMIALS[algorithm]
+  const advances = new Map<number, bigint>()
+  const advance = (size: number) => {
+    let result = advances.get(size)
+    if (result === undefined) {
+      result = 1n << (bits - 1n)
+      let square = 1n << (bits - 2n)
+      for (let n = BigInt(size) * 8n; n > 0n; n >>= 1n) {
+        if (n & 1n) result = multiply(square, result, polynomial, bits)
+        square = multiply(square, square, polynomial, bits)
+      }
+      advances.set(size, result)
+    }
+    return result
+  }
+  let crc = 0n
+  for (const part of parts) {
+    const next = BigInt(`0x${Buffer.from(part.checksum, 'base64').toString('hex')}`)
+    crc = multiply(advance(part.size), crc, polynomial, bits) ^ next
+  }
+  return Buffer.from(crc.toString(16).padStart(Number(bits) / 4, '0'), 'hex').toString('base64')
+}
+
+/** S3's composite checksum: the checksum of the parts' decoded checksums, with `-N`. */
+export function compositeChecksum(algorithm: Algorithm, parts: string[]): string {
+  return `${checksumOf(algorithm, Buffer.concat(parts.map(p => Buffer.from(p, 'base64'))))}-${parts.length}`
+}

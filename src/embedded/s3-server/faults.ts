@@ -1,0 +1,113 @@
+/** Planted misbehaviour: rules that match requests, added and removed while the server runs. */
+
+export type Fault =
+  /** Answers an error instead of doing it. `code` is the S3 error code. */
+  | { status: number; code: string; message?: string; headers?: Record<string, string> }
+  /** Drops the connection (RST): at once, or after that many bytes of the request's or the response's body. */
+  | { reset: true; afterBytes?: number }
+  /** Says nothing: for ms, then goes on; or for ever, after that many bytes of a response body. */
+  | { stall: number | 'forever'; afterBytes?: number }
+  /** Sends that many bytes of the response body under the full Content-Length, then closes. */
+  | { truncateBody: number }
+  /** Does it all, then drops the connection instead of answering. */
+  | { loseResponse: true }
+  /** ms before the request is looked at */
+  | { delay: number }
+  /** Flips a bit of the body on its way: of the request body before it is verified, else of the response body. */
+  | { corruptBody: true }
+
+export interface FaultMatch {
+  /** `PutObject`, `UploadPart`, ... */
+  operation?: string | string[]
+  /** A whole key, or a pattern. */
+  key?: string | RegExp
+  method?: string
+  bucket?: string
+}
+
+export interface FaultRule {
+  match?: FaultMatch
+  /** How often it strikes; unlimited when left out. */
+  times?: number
+  /** Matching requests let through first. */
+  after?: number
+  /** 0 to 1, drawn from a generator seeded with `seed` (default 1), so that a run can be repeated. */
+  probability?: number
+  seed?: number
+  fault: Fault
+}
+
+/** What is known of a request when the rules are asked. */
+export interface FaultSubject {
+  operation: string
+  method: string
+  bucket?: string
+  key?: string
+}
+
+interface Planted {
+  rule: FaultRule
+  seen: number
+  struck: number
+  random: () => number
+}
+
+/** mulberry32 (Tommy Ettinger, public domain): small, and the same on every machine. */
+function randomFrom(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = state
+    t = Math.imul(t ^ (t >>> 15), t | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+export class FaultRules {
+  #planted: Planted[] = []
+
+  /** @returns a handle to take the rule back and to ask how often it struck */
+  add(rule: FaultRule): { remove(): void; readonly struck: number } {
+    const planted: Planted = { rule, seen: 0, struck: 0, random: randomFrom(rule.seed ?? 1) }
+    this.#planted.push(planted)
+    return {
+      remove: () => {
+        this.#planted = this.#planted.filter(p => p !== planted)
+      },
+      get struck() {
+        return planted.struck
+      },
+    }
+  }
+
+  clear(): void {
+    this.#planted = []
+  }
+
+  /** The fault of the first rule that strikes, if any. */
+  next(subject: FaultSubject): Fault | undefined {
+    for (const planted of this.#planted) {
+      const { rule } = planted
+      if (!matches(rule.match, subject)) continue
+      planted.seen++
+      if (planted.seen <= (rule.after ?? 0)) continue
+      if (rule.times !== undefined && planted.struck >= rule.times) continue
+      if (rule.probability !== undefined && planted.random() >= rule.probability) continue
+      planted.struck++
+      return rule.fault
+    }
+    return undefined
+  }
+}
+
+function matches(match: FaultMatch | undefined, subject: FaultSubject): boolean {
+  if (!match) return true
+  const { operation, key, method, bucket } = match
+  if (operation !== undefined && ![operation].flat().includes(subject.operation)) return false
+  if (method !== undefined && method !== subject.method) return false
+  if (bucket !== undefined && bucket !== subject.bucket) return false
+  if (key === undefined) return true
+  if (subject.key === undefined) return false
+  return typeof key === 'string' ? key === subject.key : subject.key.search(key) !== -1
+}

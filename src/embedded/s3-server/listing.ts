@@ -1,0 +1,237 @@
+/** Listings, page by page. */
+import { type Call, current, invalidArgument, type Reply } from './call.ts'
+import type { Entry, Version } from './disk.ts'
+import { iso } from './objects.ts'
+import { element, XML_HEAD, XMLNS } from './xml.ts'
+
+const OWNER_ID = '75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a'
+
+export const owner = (name: 'Owner' | 'Initiator'): string =>
+  `<${name}><ID>${OWNER_ID}</ID><DisplayName>autodj</DisplayName></${name}>`
+
+/** How keys are written in the answer: as they are, or percent-encoded when the client asked for it. */
+export function pageEncoding(call: Call): {
+  text: (key: string) => string
+  encodingType: string | undefined
+} {
+  const encodingType = call.query.get('encoding-type')
+  if (encodingType === undefined) return { text: key => key, encodingType }
+  if (encodingType !== 'url') {
+    throw invalidArgument('Invalid Encoding Method specified in Request', 'encoding-type', encodingType)
+  }
+  return {
+    text: key =>
+      encodeURIComponent(key)
+        .replace(/%2F/g, '/')
+        .replace(/%20/g, '+')
+        .replace(/[!'()~]/g, c => `%${c.charCodeAt(0).toString(16).toUpperCase()}`),
+    encodingType,
+  }
+}
+
+/** The group (common prefix) a key falls into, or undefined. */
+export function delimited(key: string, prefix: string, delimiter: string): string | undefined {
+  if (delimiter === '' || !key.startsWith(prefix)) return undefined
+  const at = key.indexOf(delimiter, prefix.length)
+  return at === -1 ? undefined : key.slice(0, at + delimiter.length)
+}
+
+export interface Page<T> {
+  items: T[]
+  groups: string[]
+  truncated: boolean
+  /** what a next page comes after: an item, or a group */
+  last: T | string | undefined
+}
+
+/**
+ * One page of a walk in key order. Items and groups count alike towards `max`.
+ * @param walk as of `SortedKeys.walk`: `next(prefix)` may leap over a group; an iterator that does not is slower
+ */
+export function page<T extends { readonly key: string }>(
+  walk: Iterator<T, unknown, string | undefined>,
+  options: { prefix: string; delimiter: string; max: number; skipGroup?: string | undefined },
+): Page<T> {
+  const { prefix, delimiter, max } = options
+  const items: T[] = []
+  const groups: string[] = []
+  let last: T | string | undefined
+  let done = options.skipGroup
+  let step = walk.next(undefined)
+  for (; !step.done; ) {
+    const item = step.value
+    if (!item.key.startsWith(prefix)) {
+      // Before the prefix there is nothing: the walk began at it. After it, nothing more can come.
+      break
+    }
+    const group = delimited(item.key, prefix, delimiter)
+    if (group !== undefined && group === done) {
+      step = walk.next(group)
+      continue
+    }
+    if (items.length + groups.length >= max) {
+      return { items, groups, truncated: max > 0, last }
+    }
+    if (group === undefined) {
+      items.push(item)
+      last = item
+      step = walk.next(undefined)
+    } else {
+      groups.push(group)
+      last = group
+      done = group
+      step = walk.next(group)
+    }
+  }
+  return { items, groups, truncated: false, last }
+}
+
+/** Of the keys of a bucket, those with an object to see. */
+function* visible(
+  walk: Generator<Entry, void, string | undefined>,
+): Generator<Entry, void, string | undefined> {
+  let step = walk.next()
+  while (!step.done) {
+    const past = current(step.value) ? yield step.value : undefined
+    step = walk.next(past)
+  }
+}
+
+function* startingAfter(
+  walk: Generator<Entry, void, string | undefined>,
+  key: string,
+): Generator<Entry, void, string | undefined> {
+  let step = walk.next()
+  while (!step.done) {
+    const past = step.value.key === key ? undefined : yield step.value
+    step = walk.next(past)
+  }
+}
+
+const TOKEN_PREFIX = 'autodj1:'
+
+function readToken(token: string): string {
+  const text = Buffer.from(token, 'base64').toString('utf8')
+  if (!text.startsWith(TOKEN_PREFIX)) {
+    throw invalidArgument('The continuation token provided is incorrect', 'continuation-token', token)
+  }
+  return text.slice(TOKEN_PREFIX.length)
+}
+
+const laterOf = (a: string, b: string): string =>
+  Buffer.compare(Buffer.from(a), Buffer.from(b)) >= 0 ? a : b
+
+/** ListObjectsV2, and ListObjects for clients that still ask for it. */
+export async function listObjects(call: Call): Promise<Reply> {
+  const { query, bucket } = call
+  const v2 = query.get('list-type') === '2'
+  if (query.has('list-type') && !v2) {
+    throw invalidArgument('Invalid List Type specified in Request', 'list-type', query.get('list-type') ?? '')
+  }
+  const { text, encodingType } = pageEncoding(call)
+  const prefix = query.get('prefix') ?? ''
+  const delimiter = query.get('delimiter') ?? ''
+  const max = call.count('max-keys', 1000, 1000)
+  const token = v2 ? query.get('continuation-token') : undefined
+  if (token === '') {
+    throw invalidArgument('The continuation token provided is incorrect', 'continuation-token', token)
+  }
+  const startAfter = (v2 ? query.get('start-after') : query.get('marker')) ?? ''
+  const after = token === undefined ? startAfter : readToken(token)
+  // A page that ended with a group goes on behind the whole group.
+  const resumed = token !== undefined || !v2
+  const skipGroup = resumed && delimited(after, prefix, delimiter) === after ? after : undefined
+  const walk = startingAfter(visible(bucket.entries.walk(laterOf(after, prefix))), after)
+  const listed = page(walk, { prefix, delimiter, max, skipGroup })
+
+  const fetchOwner = !v2 || query.get('fetch-owner') === 'true' ? owner('Owner') : ''
+  const rows = listed.items.map(entry => {
+    const version = current(entry)!
+    const sum = version.checksum
+    return `<Contents>${element('Key', text(entry.key))}<LastModified>${iso(version.time)}</LastModified><ETag>&quot;${version.etag}&quot;</ETag>${sum ? `<ChecksumAlgorithm>${sum.algorithm}</ChecksumAlgorithm><ChecksumType>${sum.type}</ChecksumType>` : ''}<Size>${version.size}</Size>${fetchOwner}<StorageClass>${version.headers['x-amz-storage-class'] ?? 'STANDARD'}</StorageClass></Contents>`
+  })
+  const groups = listed.groups.map(g => `<CommonPrefixes>${element('Prefix', text(g))}</CommonPrefixes>`)
+  const last = typeof listed.last === 'string' ? listed.last : (listed.last?.key ?? '')
+  const paging = v2
+    ? element('KeyCount', listed.items.length + listed.groups.length) +
+      element('ContinuationToken', token) +
+      element('StartAfter', query.has('start-after') ? text(startAfter) : undefined) +
+      (listed.truncated
+        ? element('NextContinuationToken', Buffer.from(TOKEN_PREFIX + last).toString('base64'))
+        : '')
+    : element('Marker', text(startAfter)) +
+      (listed.truncated && delimiter !== '' ? element('NextMarker', text(last)) : '')
+  return {
+    status: 200,
+    headers: { 'x-amz-bucket-region': bucket.region },
+    body: `${XML_HEAD}<ListBucketResult${XMLNS}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${paging}${rows.join('')}${groups.join('')}</ListBucketResult>`,
+  }
+}
+
+interface VersionRow {
+  key: string
+  version: Version
+  latest: boolean
+}
+
+/** All versions in key order, newest first, behind a marker. */
+function* versionRows(
+  walk: Generator<Entry, void, string | undefined>,
+  keyMarker: string,
+  versionMarker: string,
+): Generator<VersionRow, void, string | undefined> {
+  let step = walk.next()
+  entries: while (!step.done) {
+    const { key, versions } = step.value
+    let from = 0
+    if (key === keyMarker) {
+      const at = versions.findIndex(v => v.id === versionMarker)
+      from = versionMarker !== '' && at !== -1 ? at + 1 : versions.length
+    }
+    for (let i = from; i < versions.length; i++) {
+      const past = yield { key, version: versions[i]!, latest: i === 0 }
+      if (past !== undefined) {
+        step = walk.next(past)
+        continue entries
+      }
+    }
+    step = walk.next()
+  }
+}
+
+export async function listObjectVersions(call: Call): Promise<Reply> {
+  const { query, bucket } = call
+  const { text, encodingType } = pageEncoding(call)
+  const prefix = query.get('prefix') ?? ''
+  const delimiter = query.get('delimiter') ?? ''
+  const max = call.count('max-keys', 1000, 1000)
+  const keyMarker = query.get('key-marker') ?? ''
+  const versionMarker = query.get('version-id-marker') ?? ''
+  if (versionMarker !== '' && keyMarker === '') {
+    throw invalidArgument(
+      'A version-id marker cannot be specified without a key marker.',
+      'version-id-marker',
+      versionMarker,
+    )
+  }
+  const skipGroup = delimited(keyMarker, prefix, delimiter) === keyMarker ? keyMarker : undefined
+  const walk = versionRows(bucket.entries.walk(laterOf(keyMarker, prefix)), keyMarker, versionMarker)
+  const listed = page(walk, { prefix, delimiter, max, skipGroup })
+  const rows = listed.items.map(({ key, version, latest }) => {
+    const common = `${element('Key', text(key))}${element('VersionId', version.id)}${element('IsLatest', latest)}${element('LastModified', iso(version.time))}`
+    if (version.deleteMarker) return `<DeleteMarker>${common}${owner('Owner')}</DeleteMarker>`
+    const sum = version.checksum
+    return `<Version>${common}${element('ETag', `"${version.etag}"`)}${sum ? element('ChecksumAlgorithm', sum.algorithm) + element('ChecksumType', sum.type) : ''}${element('Size', version.size)}${owner('Owner')}${element('StorageClass', version.headers['x-amz-storage-class'] ?? 'STANDARD')}</Version>`
+  })
+  const groups = listed.groups.map(g => `<CommonPrefixes>${element('Prefix', text(g))}</CommonPrefixes>`)
+  const { last } = listed
+  const next = !listed.truncated
+    ? ''
+    : typeof last === 'string'
+      ? element('NextKeyMarker', text(last))
+      : element('NextKeyMarker', text(last?.key ?? '')) + element('NextVersionIdMarker', last?.version.id)
+  return {
+    status: 200,
+    body: `${XML_HEAD}<ListVersionsResult${XMLNS}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${element('KeyMarker', text(keyMarker))}${element('VersionIdMarker', versionMarker)}${next}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListVersionsResult>`,
+  }
+}

@@ -1,0 +1,437 @@
+/** Multipart uploads. */
+import { createHash, randomBytes } from 'node:crypto'
+import { type Call, checkKey, etagMatches, invalidArgument, invalidRequest, type Reply } from './call.ts'
+import {
+  ALGORITHMS,
+  type Algorithm,
+  type ChecksumType,
+  checksumHeader,
+  compositeChecksum,
+  isCrc,
+  joinCrcs,
+} from './checksums.ts'
+import { type Checksum, type Part, sliceSegments, type Upload, type Version } from './disk.ts'
+import { compareUtf8 } from './keys.ts'
+import { delimited, owner, page, pageEncoding } from './listing.ts'
+import {
+  checkWriteConditions,
+  conditionally,
+  copySource,
+  digestSegments,
+  iso,
+  parseRange,
+  putReplyHeaders,
+  storedHeaders,
+  tagsFromHeader,
+  versionIdFor,
+} from './objects.ts'
+import { children, childText, element, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
+
+const MAX_PARTS = 10_000
+
+const noSuchUpload = (id: string) =>
+  new S3Error(
+    404,
+    'NoSuchUpload',
+    'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.',
+    { UploadId: id },
+  )
+
+function findUpload(call: Call): Upload {
+  const id = call.query.get('uploadId') ?? ''
+  const upload = call.disk.uploads.get(id)
+  if (!upload || upload.bucket !== call.bucketName || upload.key !== call.key) throw noSuchUpload(id)
+  return upload
+}
+
+export async function createMultipartUpload(call: Call): Promise<Reply> {
+  checkKey(call.key)
+  const asked = call.header('x-amz-checksum-algorithm')?.toUpperCase()
+  const algorithm = ALGORITHMS.find(a => a === asked)
+  if (asked !== undefined && !algorithm) {
+    throw invalidRequest(
+      'Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]',
+    )
+  }
+  const askedType = call.header('x-amz-checksum-type')?.toUpperCase()
+  if (askedType !== undefined && askedType !== 'FULL_OBJECT' && askedType !== 'COMPOSITE') {
+    throw invalidRequest('Value for x-amz-checksum-type header is invalid.')
+  }
+  if (askedType && !algorithm) {
+    throw invalidRequest(
+      'The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.',
+    )
+  }
+  const checksumType: ChecksumType | undefined =
+    algorithm && (askedType ?? (algorithm === 'CRC64NVME' ? 'FULL_OBJECT' : 'COMPOSITE'))
+  if (algorithm && checksumType) {
+    if (checksumType === 'FULL_OBJECT' && !isCrc(algorithm)) {
+      throw invalidRequest(
+        `The FULL_OBJECT checksum type cannot be used with the ${algorithm.toLowerCase()} checksum algorithm.`,
+      )
+    }
+    if (checksumType === 'COMPOSITE' && algorithm === 'CRC64NVME') {
+      throw invalidRequest(
+        'The COMPOSITE checksum type cannot be used with the crc64nvme checksum algorithm.',
+      )
+    }
+  }
+  const tags = tagsFromHeader(call)
+  const stored = storedHeaders(call)
+  const id = randomBytes(48).toString('base64url')
+  call.disk.commit({
+    do: 'upload',
+    upload: {
+      id,
+      bucket: call.bucketName,
+      key: call.key,
+      started: call.seconds,
+      ...stored,
+      ...(tags && { tags }),
+      ...(algorithm && { algorithm }),
+      ...(checksumType && { checksumType }),
+    },
+  })
+  return {
+    status: 200,
+    headers: {
+      'x-amz-server-side-encryption': stored.headers['x-amz-server-side-encryption']!,
+      ...(algorithm && { 'x-amz-checksum-algorithm': algorithm, 'x-amz-checksum-type': checksumType! }),
+    },
+    body: `${XML_HEAD}<InitiateMultipartUploadResult${XMLNS}>${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('UploadId', id)}</InitiateMultipartUploadResult>`,
+  }
+}
+
+function partNumber(call: Call): number {
+  const text = call.query.get('partNumber') ?? ''
+  const number = Number(text)
+  if (!/^\d+$/.test(text) || number < 1 || number > MAX_PARTS) {
+    throw invalidArgument(
+      `Part number must be an integer between 1 and ${MAX_PARTS}, inclusive`,
+      'partNumber',
+      text,
+    )
+  }
+  return number
+}
+
+function partChecksum(
+  upload: Upload,
+  fallback: Algorithm | undefined,
+  checksums: Partial<Record<Algorithm, string>>,
+): Checksum | undefined {
+  const algorithm = upload.algorithm ?? fallback
+  const value = algorithm && checksums[algorithm]
+  return algorithm && value !== undefined ? { algorithm, value, type: 'FULL_OBJECT' } : undefined
+}
+
+export async function uploadPart(call: Call): Promise<Reply> {
+  const number = partNumber(call)
+  const upload = findUpload(call)
+  const sent = ALGORITHMS.find(
+    a => call.header(checksumHeader(a)) !== undefined || call.header('x-amz-trailer') === checksumHeader(a),
+  )
+  const required = upload.checksumType === 'COMPOSITE' || sent !== undefined
+  if (upload.algorithm && required && sent !== upload.algorithm) {
+    throw invalidRequest(
+      `Checksum Type mismatch occurred, expected checksum Type: ${upload.algorithm.toLowerCase()}, actual checksum Type: ${sent?.toLowerCase() ?? 'null'}`,
+    )
+  }
+  const body = await call.storeBody(upload.algorithm ?? call.settings.defaultChecksum)
+  if (!call.disk.uploads.has(upload.id)) {
+    call.disk.drop(body.segments)
+    throw noSuchUpload(upload.id)
+  }
+  const checksum = partChecksum(upload, call.settings.defaultChecksum, body.checksums)
+  const part: Part = {
+    number,
+    size: body.size,
+    etag: body.md5,
+    time: call.seconds,
+    ...(checksum && { checksum }),
+    segments: body.segments,
+  }
+  call.disk.commit({ do: 'part', upload: upload.id, part })
+  const shown = body.sent ?? upload.algorithm
+  return {
+    status: 200,
+    headers: {
+      etag: `"${part.etag}"`,
+      'x-amz-server-side-encryption': upload.headers['x-amz-server-side-encryption']!,
+      ...(shown && { [checksumHeader(shown)]: body.checksums[shown]! }),
+    },
+  }
+}
+
+export async function uploadPartCopy(call: Call): Promise<Reply> {
+  const number = partNumber(call)
+  const upload = findUpload(call)
+  const source = copySource(call)
+  try {
+    const text = call.header('x-amz-copy-source-range')
+    const range = parseRange(text, source.size) ?? { start: 0, end: source.size }
+    if (text !== undefined && text !== `bytes=${range.start}-${range.end - 1}`) {
+      throw invalidArgument(
+        'The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy',
+        'x-amz-copy-source-range',
+        text,
+      )
+    }
+    const segments = sliceSegments(source.segments, range.start, range.end)
+    const algorithm = upload.algorithm ?? call.settings.defaultChecksum
+    const { md5, checksum: value } = await digestSegments(call.disk, segments, algorithm)
+    if (!call.disk.uploads.has(upload.id)) throw noSuchUpload(upload.id)
+    const checksum = partChecksum(upload, algorithm, algorithm && value ? { [algorithm]: value } : {})
+    const part: Part = {
+      number,
+      size: range.end - range.start,
+      etag: md5,
+      time: call.seconds,
+      ...(checksum && { checksum }),
+      segments,
+    }
+    call.disk.commit({ do: 'part', upload: upload.id, part })
+    return {
+      status: 200,
+      headers: source.id === 'null' ? {} : { 'x-amz-copy-source-version-id': source.id },
+      body: `${XML_HEAD}<CopyPartResult${XMLNS}>${element('LastModified', iso(part.time))}${element('ETag', `"${md5}"`)}${upload.algorithm && value ? element(`Checksum${upload.algorithm}`, value) : ''}</CopyPartResult>`,
+    }
+  } finally {
+    call.disk.release(source.segments)
+  }
+}
+
+const invalidPart = (id: string, number: number, etag: string) =>
+  new S3Error(
+    400,
+    'InvalidPart',
+    "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+    { UploadId: id, PartNumber: String(number), ETag: etag },
+  )
+
+interface NamedPart {
+  number: number
+  etag: string
+  checksums: Partial<Record<Algorithm, string>>
+}
+
+function namedParts(body: Buffer): NamedPart[] {
+  const parts = children(parseDocument(body, 'CompleteMultipartUpload'), 'Part').map(part => {
+    const checksums: Partial<Record<Algorithm, string>> = {}
+    for (const algorithm of ALGORITHMS) {
+      const value = childText(part, `Checksum${algorithm}`)
+      if (value !== undefined) checksums[algorithm] = value
+    }
+    return { number: Number(childText(part, 'PartNumber')), etag: childText(part, 'ETag') ?? '', checksums }
+  })
+  if (parts.length === 0 || parts.length > MAX_PARTS || parts.some(p => !Number.isInteger(p.number))) {
+    throw new S3Error(
+      400,
+      'MalformedXML',
+      'The XML you provided was not well-formed or did not validate against our published schema',
+    )
+  }
+  for (let i = 1; i < parts.length; i++) {
+    if (parts[i]!.number <= parts[i - 1]!.number) {
+      throw new S3Error(
+        400,
+        'InvalidPartOrder',
+        'The list of parts was not in ascending order. The parts list must be specified in order by part number.',
+      )
+    }
+  }
+  return parts
+}
+
+/** The parts as they were uploaded, each one checked against what the client believes of it. */
+function chooseParts(upload: Upload, named: NamedPart[], minPartSize: number): Part[] {
+  const parts = named.map(({ number, etag, checksums }) => {
+    const part = upload.parts.get(number)
+    if (!part || !etagMatches(etag, part.etag) || etag === '*') throw invalidPart(upload.id, number, etag)
+    for (const algorithm of ALGORITHMS) {
+      const value = checksums[algorithm]
+      if (value !== undefined && part.checksum?.algorithm === algorithm && value !== part.checksum.value) {
+        throw invalidPart(upload.id, number, etag)
+      }
+    }
+    if (upload.checksumType === 'COMPOSITE' && checksums[upload.algorithm!] === undefined) {
+      throw invalidRequest(
+        `The upload was created using a ${upload.algorithm!.toLowerCase()} checksum. The complete request must include the checksum for each part. It was missing for part ${number} in the request.`,
+      )
+    }
+    return part
+  })
+  for (const part of parts.slice(0, -1)) {
+    if (part.size < minPartSize) {
+      throw new S3Error(
+        400,
+        'EntityTooSmall',
+        'Your proposed upload is smaller than the minimum allowed size',
+        {
+          ProposedSize: String(part.size),
+          MinSizeAllowed: String(minPartSize),
+          PartNumber: String(part.number),
+          ETag: part.etag,
+        },
+      )
+    }
+  }
+  return parts
+}
+
+function wholeChecksum(upload: Upload, parts: Part[]): Checksum | undefined {
+  const checksums = parts.flatMap(p => (p.checksum ? [p.checksum] : []))
+  const algorithm = checksums[0]?.algorithm
+  if (!algorithm || checksums.length !== parts.length || checksums.some(c => c.algorithm !== algorithm)) {
+    return undefined
+  }
+  if (upload.checksumType === 'COMPOSITE' || !isCrc(algorithm)) {
+    const value = compositeChecksum(
+      algorithm,
+      checksums.map(c => c.value),
+    )
+    return { algorithm, value, type: 'COMPOSITE' }
+  }
+  const value = joinCrcs(
+    algorithm,
+    parts.map((p, i) => ({ checksum: checksums[i]!.value, size: p.size })),
+  )
+  return { algorithm, value, type: 'FULL_OBJECT' }
+}
+
+export async function completeMultipartUpload(call: Call): Promise<Reply> {
+  const id = call.query.get('uploadId') ?? ''
+  const named = namedParts(await call.document(false, true))
+  const before = call.disk.completed.get(id)
+  if (before && before.bucket === call.bucketName && before.key === call.key) {
+    return completeReply(call, before.version)
+  }
+  return conditionally(
+    call,
+    async () => undefined,
+    () => {
+      const upload = findUpload(call)
+      const parts = chooseParts(upload, named, call.settings.minPartSize)
+      const size = parts.reduce((sum, p) => sum + p.size, 0)
+      const promisedSize = call.header('x-amz-mp-object-size')
+      if (promisedSize !== undefined && promisedSize !== String(size)) {
+        throw invalidRequest(
+          `The provided 'x-amz-mp-object-size' header value ${promisedSize} does not match what was computed: ${size}`,
+        )
+      }
+      const checksum = wholeChecksum(upload, parts)
+      checkPromised(call, upload, checksum)
+      const md5 = createHash('md5')
+      for (const part of parts) md5.update(part.etag, 'hex')
+      const { bucket } = call
+      const version: Version = {
+        id: versionIdFor(bucket),
+        time: call.seconds,
+        size,
+        etag: `${md5.digest('hex')}-${parts.length}`,
+        headers: upload.headers,
+        meta: upload.meta,
+        ...(upload.tags && { tags: upload.tags }),
+        ...(checksum && { checksum }),
+        segments: parts.flatMap(p => p.segments),
+        parts: parts.map(p => p.size),
+      }
+      checkWriteConditions(call, bucket)
+      call.disk.commit({ do: 'put', bucket: bucket.name, key: call.key, version, upload: upload.id })
+      return completeReply(call, version)
+    },
+    () => {},
+  )
+}
+
+/** The checksum of the whole object, when the client names one. */
+function checkPromised(call: Call, upload: Upload, checksum: Checksum | undefined): void {
+  const type = call.header('x-amz-checksum-type')?.toUpperCase()
+  if (type !== undefined && type !== (upload.checksumType ?? 'FULL_OBJECT')) {
+    throw invalidRequest(
+      `The upload was created using the ${upload.checksumType ?? 'FULL_OBJECT'} checksum mode. The complete request must use the same checksum mode.`,
+    )
+  }
+  for (const algorithm of ALGORITHMS) {
+    const promised = call.header(checksumHeader(algorithm))
+    if (promised === undefined) continue
+    if (algorithm !== checksum?.algorithm) {
+      throw invalidRequest(
+        `Checksum Type mismatch occurred, expected checksum Type: ${checksum?.algorithm.toLowerCase() ?? 'null'}, actual checksum Type: ${algorithm.toLowerCase()}`,
+      )
+    }
+    if (promised.replace(/-\d+$/, '') !== checksum.value.replace(/-\d+$/, '')) {
+      throw new S3Error(
+        400,
+        'BadDigest',
+        `The ${algorithm.toLowerCase()} you specified did not match the calculated checksum.`,
+      )
+    }
+  }
+}
+
+function completeReply(call: Call, version: Version): Reply {
+  const sum = version.checksum
+  return {
+    status: 200,
+    headers: putReplyHeaders(call.bucket, version),
+    body: `${XML_HEAD}<CompleteMultipartUploadResult${XMLNS}>${element('Location', `http://${call.header('host')}/${call.bucketName}/${encodeURIComponent(call.key)}`)}${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('ETag', `"${version.etag}"`)}${sum ? element(`Checksum${sum.algorithm}`, sum.value) + element('ChecksumType', sum.type) : ''}</CompleteMultipartUploadResult>`,
+  }
+}
+
+export async function abortMultipartUpload(call: Call): Promise<Reply> {
+  call.disk.commit({ do: 'abort', upload: findUpload(call).id })
+  return { status: 204 }
+}
+
+export async function listParts(call: Call): Promise<Reply> {
+  const upload = findUpload(call)
+  const max = call.count('max-parts', 1000, 1000)
+  const marker = call.count('part-number-marker', 0, MAX_PARTS)
+  const after = [...upload.parts.values()].filter(p => p.number > marker).sort((a, b) => a.number - b.number)
+  const shown = after.slice(0, max)
+  const truncated = after.length > shown.length
+  const parts = shown.map(
+    p =>
+      `<Part>${element('PartNumber', p.number)}${element('LastModified', iso(p.time))}${element('ETag', `"${p.etag}"`)}${element('Size', p.size)}${p.checksum && upload.algorithm ? element(`Checksum${p.checksum.algorithm}`, p.checksum.value) : ''}</Part>`,
+  )
+  const next = shown.at(-1)?.number ?? marker
+  return {
+    status: 200,
+    body: `${XML_HEAD}<ListPartsResult${XMLNS}>${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('UploadId', upload.id)}${owner('Initiator')}${owner('Owner')}${element('StorageClass', upload.headers['x-amz-storage-class'] ?? 'STANDARD')}${element('PartNumberMarker', marker)}${element('NextPartNumberMarker', next)}${element('MaxParts', max)}${element('IsTruncated', truncated)}${upload.algorithm ? element('ChecksumAlgorithm', upload.algorithm) + element('ChecksumType', upload.checksumType) : ''}${parts.join('')}</ListPartsResult>`,
+  }
+}
+
+export async function listMultipartUploads(call: Call): Promise<Reply> {
+  const { text, encodingType } = pageEncoding(call)
+  const prefix = call.query.get('prefix') ?? ''
+  const delimiter = call.query.get('delimiter') ?? ''
+  const keyMarker = call.query.get('key-marker') ?? ''
+  const uploadMarker = keyMarker === '' ? '' : (call.query.get('upload-id-marker') ?? '')
+  const max = call.count('max-uploads', 1000, 1000)
+  const uploads = [...call.disk.uploads.values()]
+    .filter(u => u.bucket === call.bucketName && u.key.startsWith(prefix))
+    .sort((a, b) => compareUtf8(a.key, b.key) || a.started - b.started || (a.id < b.id ? -1 : 1))
+  let from = 0
+  if (keyMarker !== '') {
+    const at = uploads.findIndex(u => u.key === keyMarker && u.id === uploadMarker)
+    const past = uploads.findIndex(u => compareUtf8(u.key, keyMarker) > 0)
+    from = uploadMarker !== '' && at !== -1 ? at + 1 : past === -1 ? uploads.length : past
+  }
+  const skipGroup = delimited(keyMarker, prefix, delimiter) === keyMarker ? keyMarker : undefined
+  const listed = page(uploads.slice(from).values(), { prefix, delimiter, max, skipGroup })
+  const last = listed.last
+  const rows = listed.items.map(
+    u =>
+      `<Upload>${element('Key', text(u.key))}${element('UploadId', u.id)}${owner('Initiator')}${owner('Owner')}${element('StorageClass', u.headers['x-amz-storage-class'] ?? 'STANDARD')}${element('Initiated', iso(u.started))}${u.algorithm ? element('ChecksumAlgorithm', u.algorithm) + element('ChecksumType', u.checksumType) : ''}</Upload>`,
+  )
+  const groups = listed.groups.map(g => `<CommonPrefixes>${element('Prefix', text(g))}</CommonPrefixes>`)
+  const next = listed.truncated
+    ? element('NextKeyMarker', text(typeof last === 'string' ? last : (last?.key ?? ''))) +
+      element('NextUploadIdMarker', typeof last === 'string' ? '' : last?.id)
+    : ''
+  return {
+    status: 200,
+    body: `${XML_HEAD}<ListMultipartUploadsResult${XMLNS}>${element('Bucket', call.bucketName)}${element('KeyMarker', text(keyMarker))}${element('UploadIdMarker', uploadMarker)}${next}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxUploads', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListMultipartUploadsResult>`,
+  }
+}
