@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { appendFileSync, readdirSync } from 'node:fs'
+import http from 'node:http'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import {
@@ -549,7 +550,8 @@ describe('listings', () => {
   beforeAll(async () => {
     own = await testServer({ defaultChecksum: 'none' })
     lister = sdk(own)
-    const put = (key: string) => raw(own, { method: 'PUT', path: `/music/${key}`, body: 'x' })
+    const agent = new http.Agent({ keepAlive: true })
+    const put = (key: string) => raw(own, { method: 'PUT', path: `/music/${key}`, body: 'x', agent })
     for (let i = 0; i < 2500; i += 50) {
       await Promise.all(Array.from({ length: 50 }, (_, j) => put(`n/${String(i + j).padStart(5, '0')}/f`)))
     }

@@ -1,6 +1,6 @@
 /**
- * AWS Signature Version 4 for S3, both ends: checking what a client sent (in headers or in the query of a presigned
- * URL) and signing what the CDN stand-in asks of its origin. "Authenticating Requests (AWS Signature Version 4)",
+ * AWS Signature Version 4 for S3, the server's end: in headers or in the query of a presigned URL. Written apart from
+ * the client's (`storage/sigv4.ts`), so that neither is checked against itself. "Authenticating Requests (AWS Signature Version 4)",
  * Amazon S3 API Reference.
  */
 import { createHash, createHmac, hash, timingSafeEqual } from 'node:crypto'
@@ -355,37 +355,4 @@ export function authenticate(
     payload: payloadOf(claim.payloadHash),
     signer: { key, date: claim.date, scope, seedSignature: expected },
   }
-}
-
-/**
- * Headers to add to a request so that it is signed: `x-amz-date`, `x-amz-content-sha256`, `authorization` and, with
- * temporary credentials, `x-amz-security-token`. Every header given is signed; `host` must be among them.
- * @param now ms since the epoch
- */
-export function signHeaders(
-  request: { method: string; path: string; query?: SignedRequest['query']; headers: Record<string, string> },
-  credential: Credential,
-  region: string,
-  now: number,
-  payloadHash = SHA256_OF_NOTHING,
-): Record<string, string> {
-  const date = amzDate(now)
-  const added: Record<string, string> = { 'x-amz-date': date, 'x-amz-content-sha256': payloadHash }
-  if (credential.sessionToken !== undefined) added['x-amz-security-token'] = credential.sessionToken
-  const headers: Record<string, string[]> = {}
-  for (const [name, value] of Object.entries({ ...request.headers, ...added })) {
-    headers[name.toLowerCase()] = [value]
-  }
-  const signedHeaders = Object.keys(headers).sort()
-  const scope = `${date.slice(0, 8)}/${region}/s3/aws4_request`
-  const canonical = canonicalRequest(
-    { method: request.method, path: request.path, query: request.query ?? [], headers },
-    signedHeaders,
-    payloadHash,
-  )
-  const key = signingKey(credential.secretAccessKey, date.slice(0, 8), region)
-  const signature = hmacHex(key, stringToSign(date, scope, canonical))
-  added['authorization'] =
-    `${ALGORITHM} Credential=${credential.accessKeyId}/${scope}, SignedHeaders=${signedHeaders.join(';')}, Signature=${signature}`
-  return added
 }

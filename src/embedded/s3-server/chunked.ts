@@ -132,8 +132,8 @@ export class AwsChunkedDecoder {
         'The request contained trailing data that was not well-formed or did not conform to our published schema.',
       )
     }
-    const name = line.slice(0, at).trim().toLowerCase()
-    const value = line.slice(at + 1).trim()
+    const name = line.slice(0, at).toLowerCase()
+    const value = line.slice(at + 1).replace(/^[ \t]+|[ \t]+$/g, '')
     if (name === 'x-amz-trailer-signature') this.#trailerSignature = value
     else this.trailers.set(name, value)
   }

@@ -1,23 +1,6 @@
 /** Keys of a bucket in the order S3 lists them: bytewise in UTF-8, made lazily when somebody lists. */
 
-/**
- * Order of the UTF-8 encodings, by UTF-16 code units: it differs from JavaScript's own only where surrogates meet
- * U+E000 to U+FFFF, so those two ranges are swapped ("UTF-16 code point order", Unicode technical note 26 / ICU).
- */
-export function compareUtf8(a: string, b: string): number {
-  const end = Math.min(a.length, b.length)
-  for (let i = 0; i < end; i++) {
-    let x = a.charCodeAt(i)
-    let y = b.charCodeAt(i)
-    if (x === y) continue
-    if (x >= 0xd800 && y >= 0xd800) {
-      x = x >= 0xe000 ? x - 0x800 : x + 0x2000
-      y = y >= 0xe000 ? y - 0x800 : y + 0x2000
-    }
-    return x - y
-  }
-  return a.length - b.length
-}
+import { compareUtf8 } from '../../core/utf8-order.ts'
 
 /** Things with a key, found by key and walked in order. Adding is O(1), the first walk after it O(n + k log k). */
 export class SortedKeys<T extends { readonly key: string }> {

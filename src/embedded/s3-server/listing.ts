@@ -1,4 +1,5 @@
 /** Listings, page by page. */
+import { compareUtf8 } from '../../core/utf8-order.ts'
 import { type Call, current, invalidArgument, type Reply } from './call.ts'
 import type { Entry, Version } from './disk.ts'
 import { iso } from './objects.ts'
@@ -118,8 +119,7 @@ function readToken(token: string): string {
   return text.slice(TOKEN_PREFIX.length)
 }
 
-const laterOf = (a: string, b: string): string =>
-  Buffer.compare(Buffer.from(a), Buffer.from(b)) >= 0 ? a : b
+const laterOf = (a: string, b: string): string => (compareUtf8(a, b) >= 0 ? a : b)
 
 /** ListObjectsV2, and ListObjects for clients that still ask for it. */
 export async function listObjects(call: Call): Promise<Reply> {

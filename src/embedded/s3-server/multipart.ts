@@ -1,5 +1,6 @@
 /** Multipart uploads. */
 import { createHash, randomBytes } from 'node:crypto'
+import { compareUtf8 } from '../../core/utf8-order.ts'
 import { type Call, checkKey, etagMatches, invalidArgument, invalidRequest, type Reply } from './call.ts'
 import {
   ALGORITHMS,
@@ -11,7 +12,6 @@ import {
   joinCrcs,
 } from './checksums.ts'
 import { type Checksum, type Part, sliceSegments, type Upload, type Version } from './disk.ts'
-import { compareUtf8 } from './keys.ts'
 import { delimited, owner, page, pageEncoding } from './listing.ts'
 import {
   checkWriteConditions,
