@@ -2,7 +2,8 @@
 import type { Command } from '../cli/command.ts'
 import { importCommand } from './import.ts'
 import { migrate } from './migrate.ts'
+import { serve } from './serve.ts'
 import { uploadLocal } from './upload-local.ts'
 import { verify } from './verify.ts'
 
-export const commands: readonly Command[] = [migrate, importCommand, uploadLocal, verify]
+export const commands: readonly Command[] = [migrate, importCommand, uploadLocal, verify, serve]
