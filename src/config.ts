@@ -43,6 +43,8 @@ export interface Config {
   readonly fetchCommand: readonly string[] | undefined
   /** the `.env` that was read, or would have been */
   readonly envFile: { readonly path: string; readonly found: boolean }
+  /** every setting that has a value, as it was given, secrets among them; for `init` */
+  readonly given: Readonly<Partial<Record<Variable, string>>>
 }
 
 /** A setting: its variable, the flag that wins over it, and how it is told to people. Drives `.env.example` checks and `init`. */
@@ -147,8 +149,8 @@ export interface ConfigSources {
   env: Readonly<Record<string, string | undefined>>
   /** what relative paths are relative to */
   cwd: string
-  /** `--env-file`; must exist when given */
-  envFile?: string
+  /** `--env-file`; must exist when given. null: none is read */
+  envFile?: string | null
   overrides?: Overrides
 }
 
@@ -157,7 +159,10 @@ export interface ConfigSources {
  * @throws UsageError naming every variable that is wrong, what is wrong with it, and an example
  */
 export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources): Config {
-  const file = readEnvFile(path.resolve(cwd, envFile ?? '.env'), envFile !== undefined)
+  const file =
+    envFile === null
+      ? { path: path.resolve(cwd, '.env'), found: false, values: {} }
+      : readEnvFile(path.resolve(cwd, envFile ?? '.env'), envFile !== undefined)
   const problems: string[] = []
 
   function read(variable: Variable): string | undefined {
@@ -185,6 +190,12 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     maxAudioCacheBytes: readCacheSize(),
     fetchCommand: readFetchCommand(),
     envFile: { path: file.path, found: file.found },
+    given: Object.fromEntries(
+      settings.flatMap(({ variable }) => {
+        const value = read(variable)
+        return value === undefined ? [] : [[variable, value]]
+      }),
+    ),
   }
   if (problems.length > 0) {
     throw new UsageError(problems.join('; '), {

@@ -1,9 +1,11 @@
 /** All commands, in the order in which `--help` shows them: the order of the journey. */
 import type { Command } from '../cli/command.ts'
+import { doctor } from './doctor.ts'
 import { importCommand } from './import.ts'
+import { init } from './init.ts'
 import { migrate } from './migrate.ts'
 import { serve } from './serve.ts'
 import { uploadLocal } from './upload-local.ts'
 import { verify } from './verify.ts'
 
-export const commands: readonly Command[] = [migrate, importCommand, uploadLocal, verify, serve]
+export const commands: readonly Command[] = [init, doctor, migrate, importCommand, uploadLocal, verify, serve]

@@ -88,16 +88,29 @@ export function cdnUrl(domain: CdnDomain, key: string): string {
   return domain.origin + encodeKeyPath(key)
 }
 
-/** URL of an object at S3 itself, past the CDN. Buckets with dots have no certificate of their own: path style. */
-export function directUrl(
-  { bucket, region = 'us-east-1', endpoint }: { bucket: string; region?: string; endpoint?: string },
-  key: string,
-): string {
-  const path = encodeKeyPath(key)
-  if (endpoint !== undefined) return `${endpoint}/${bucket}${path}`
-  return bucket.includes('.')
-    ? `https://s3.${region}.amazonaws.com/${bucket}${path}`
-    : `https://${bucket}.s3.${region}.amazonaws.com${path}`
+/** Host of S3 in a region; China has a domain of its own. */
+export function s3Host(region = 'us-east-1'): string {
+  return `s3.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`
+}
+
+/** Where a bucket is. */
+export interface BucketPlace {
+  bucket: string
+  region?: string
+  /** of an S3-compatible store, which is addressed in path style */
+  endpoint?: string
+}
+
+/** URL of a bucket, without a slash at the end. Buckets with dots have no certificate of their own: path style. */
+export function bucketUrl({ bucket, region, endpoint }: BucketPlace): string {
+  if (endpoint !== undefined) return `${endpoint}/${bucket}`
+  const host = s3Host(region)
+  return bucket.includes('.') ? `https://${host}/${bucket}` : `https://${bucket}.${host}`
+}
+
+/** URL of an object at S3 itself, past the CDN. */
+export function directUrl(place: BucketPlace, key: string): string {
+  return bucketUrl(place) + encodeKeyPath(key)
 }
 
 /**

@@ -27,6 +27,7 @@ test('nothing set: the embedded database, ./audio, the credentials chain, no CDN
     maxAudioCacheBytes: undefined,
     fetchCommand: undefined,
     envFile: { path: path.join(cwd, '.env'), found: false },
+    given: {},
   })
 })
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import {
   cdnUrl,
   decodeKeyPath,
+  directUrl,
   encodeKeyPath,
   keyMistake,
   mistakenKeys,
@@ -180,4 +181,14 @@ describe('mistaken keys', () => {
       }),
     )
   })
+})
+
+test.each([
+  [{ bucket: 'b', region: 'eu-central-1' }, 'https://b.s3.eu-central-1.amazonaws.com/a%2Bb/c'],
+  [{ bucket: 'b.c', region: 'eu-central-1' }, 'https://s3.eu-central-1.amazonaws.com/b.c/a%2Bb/c'],
+  [{ bucket: 'b', region: 'cn-north-1' }, 'https://b.s3.cn-north-1.amazonaws.com.cn/a%2Bb/c'],
+  [{ bucket: 'b', endpoint: 'http://127.0.0.1:9000' }, 'http://127.0.0.1:9000/b/a%2Bb/c'],
+  [{ bucket: 'b' }, 'https://b.s3.us-east-1.amazonaws.com/a%2Bb/c'],
+])('past the CDN: %j', (place, url) => {
+  expect(directUrl(place, 'a+b/c')).toBe(url)
 })

@@ -1,0 +1,20 @@
+import { defineCommand } from '../cli/command.ts'
+
+export const doctor = defineCommand({
+  name: 'doctor',
+  summary: 'check a set-up against the real thing, from credentials to the CDN',
+  description:
+    'Goes through everything that a set-up needs, in the order in which it breaks: settings, credentials, clock, ' +
+    'region, bucket, a round trip of a probe object, the same object through the CDN, database and schema, disk, ' +
+    'decoder. Each check is ok, a warning or a failure, with its cause and what to do. Leaves nothing behind. ' +
+    'Exit code 1 when a check failed.',
+  examples: [
+    ['autodj doctor', 'check the settings in .env'],
+    ['autodj doctor --json', 'for a monitoring system'],
+  ],
+  flags: {},
+  async run(context) {
+    const { runDoctor } = await import('../doctor/command.ts')
+    return runDoctor(context)
+  },
+})

@@ -1,0 +1,170 @@
+/** What `autodj init` asks, in the order in which later answers rest on earlier ones. */
+import { stat } from 'node:fs/promises'
+import path from 'node:path'
+import { openProber } from '../cdn/probe.ts'
+import { openUrlSigner } from '../cdn/sign.ts'
+import { type Config, loadConfig, type Variable } from '../config.ts'
+import { edgeOf } from '../core/diagnosis.ts'
+import { openDatabase } from '../db/open.ts'
+import { failure, ok, type Verdict, warning } from '../doctor/check.ts'
+import { identify, resolveAws } from '../doctor/checks.ts'
+import { AppError, toError } from '../errors.ts'
+import { createS3Store } from '../storage/s3.ts'
+import type { Answers, Question } from './interview.ts'
+
+const connectMs = 3_000
+const idleMs = 5_000
+
+/** @param cwd what relative paths in the answers are relative to */
+export function questions(cwd: string, signal: AbortSignal): Question[] {
+  /** The answers as settings, or what is wrong with this one. */
+  const read = (answers: Answers): Config => loadConfig({ env: answers, cwd, envFile: null })
+
+  function checked(variable: Variable, check: (config: Config, answers: Answers) => Promise<Verdict>) {
+    return async (answers: Answers): Promise<Verdict> => {
+      try {
+        return await check(read(answers), answers)
+      } catch (thrown) {
+        signal.throwIfAborted()
+        const error = toError(thrown)
+        const cure = error instanceof AppError ? error.cure : undefined
+        return failure(error.message, cure ?? `correct ${variable}`)
+      }
+    }
+  }
+
+  const usesKey = (answers: Answers) => answers.AWS_ACCESS_KEY_ID !== undefined
+  const hasCdn = (answers: Answers) => answers.CLOUDFRONT_DOMAIN !== undefined
+  const hasKeyPair = (answers: Answers) => hasCdn(answers) && answers.CLOUDFRONT_KEY_PAIR_ID !== undefined
+
+  return [
+    {
+      variable: 'DATABASE_URL',
+      text: "The application's database (postgresql://user:password@host/name), ENTER for an embedded one",
+      secret: true,
+      check: checked('DATABASE_URL', checkDatabase),
+    },
+    {
+      variable: 'S3_ENDPOINT',
+      text: 'Endpoint of an S3-compatible store, ENTER for Amazon S3',
+      check: checked('S3_ENDPOINT', async ({ s3 }) => ok(s3.endpoint ?? 'Amazon S3')),
+    },
+    {
+      variable: 'AWS_ACCESS_KEY_ID',
+      text: 'Access key id, ENTER to use the profile, SSO session or role of this machine',
+    },
+    {
+      variable: 'AWS_SECRET_ACCESS_KEY',
+      text: 'Its secret access key',
+      secret: true,
+      required: true,
+      when: usesKey,
+    },
+    {
+      variable: 'AWS_REGION',
+      text: 'Region of the bucket (such as eu-central-1)',
+      check: checked('AWS_REGION', async config => {
+        const source = await resolveAws(config)
+        if (config.s3.endpoint !== undefined) return ok(source.region)
+        return ok(`${(await identify(config, source.region, signal)).arn} in ${source.region}`)
+      }),
+    },
+    {
+      variable: 'S3_BUCKET_NAME',
+      text: 'Bucket',
+      required: true,
+      check: checked('S3_BUCKET_NAME', config => checkBucket(config, signal)),
+    },
+    {
+      variable: 'S3_KEY_PREFIX',
+      text: 'First part of every key',
+      defaultAnswer: 'audio/',
+      check: checked('S3_KEY_PREFIX', async ({ s3 }) => ok(s3.keyPrefix)),
+    },
+    {
+      variable: 'CLOUDFRONT_DOMAIN',
+      text: 'CloudFront domain or alias, ENTER for none',
+      check: checked('CLOUDFRONT_DOMAIN', config => checkCdn(config, signal)),
+    },
+    {
+      variable: 'CLOUDFRONT_DISTRIBUTION_ID',
+      text: 'Distribution id (E…), ENTER for none',
+      when: hasCdn,
+    },
+    {
+      variable: 'CLOUDFRONT_KEY_PAIR_ID',
+      text: 'Public key id for signed URLs (K…), ENTER for none',
+      when: hasCdn,
+    },
+    {
+      variable: 'CLOUDFRONT_PRIVATE_KEY_PATH',
+      text: 'File with the private key (PEM)',
+      required: true,
+      when: hasKeyPair,
+      check: checked('CLOUDFRONT_PRIVATE_KEY_PATH', async ({ cdn }) => {
+        const signer = await openUrlSigner(cdn!.signer!)
+        return ok(`${signer.keyType} key`)
+      }),
+    },
+    {
+      variable: 'AUDIO_STORAGE_PATH',
+      text: 'Folder with the local audio',
+      defaultAnswer: './audio',
+      check: checked('AUDIO_STORAGE_PATH', async ({ audioRoot }) => {
+        const found = await stat(audioRoot).catch(() => undefined)
+        if (found === undefined)
+          return warning(`${audioRoot} does not exist`, 'fine where all audio is in S3 already')
+        if (!found.isDirectory()) return failure(`${audioRoot} is not a folder`, 'name a folder')
+        return ok(path.resolve(audioRoot))
+      }),
+    },
+  ]
+}
+
+async function checkDatabase({ database: { url } }: Config): Promise<Verdict> {
+  // Opening an embedded one would make it; its name is all there is to check.
+  if (url.startsWith('pglite:')) return ok(url)
+  const database = await openDatabase(url, { applicationName: 'autodj init', readOnly: true, poolSize: 1 })
+  try {
+    return ok(database.where)
+  } finally {
+    await database.close()
+  }
+}
+
+async function checkBucket({ s3 }: Config, signal: AbortSignal): Promise<Verdict> {
+  const store = createS3Store({
+    bucket: s3.bucket!,
+    region: s3.region,
+    endpoint: s3.endpoint,
+    credentials: s3.credentials && { ...s3.credentials },
+    timeouts: { connectMs, idleMs },
+  })
+  try {
+    await store.checkBucket(signal)
+    return ok(s3.bucket!)
+  } finally {
+    store.close()
+  }
+}
+
+async function checkCdn({ cdn }: Config, signal: AbortSignal): Promise<Verdict> {
+  const { origin, hostname } = cdn!.domain
+  const prober = openProber({ concurrency: 1, idleTimeoutMs: connectMs, deadlineMs: idleMs, signal })
+  try {
+    const result = await prober.request({ url: `${origin}/`, range: { start: 0, end: 0 } })
+    if ('error' in result) {
+      return failure(
+        `${hostname} does not answer: ${result.error.code} ${result.error.message}`,
+        'check the name, and its DNS record',
+      )
+    }
+    // What it says to a path that is no object does not matter, only who says it.
+    if (edgeOf(result.answer.headers) === undefined) {
+      return warning(`${hostname} answers, but it is not CloudFront`, 'check its DNS record')
+    }
+    return ok(hostname)
+  } finally {
+    prober.close()
+  }
+}

@@ -1,0 +1,432 @@
+/** A set-up that works, and many that are broken in one place each, against the embedded S3 server and CDN. */
+import { generateKeyPairSync } from 'node:crypto'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import net, { type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { migrateUp } from '../../src/db/migrate.ts'
+import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
+import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
+import { cli } from '../support/cli.ts'
+import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+
+const credentials = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'a secret that nobody may see' }
+const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+const region = 'eu-central-1'
+
+let folder: string
+let s3: S3Server
+let cdn: Cdn
+let signedCdn: Cdn
+let place: TestDatabase
+let env: Record<string, string>
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'autodj-doctor-'))
+  s3 = await startS3Server({
+    dir: path.join(folder, 's3'),
+    region,
+    credentials: [credentials],
+    buckets: [
+      'music',
+      { name: 'versioned', versioning: 'Enabled' },
+      { name: 'far-away', region: 'us-west-2' },
+    ],
+  })
+  const origin = { url: s3.url, region, bucket: 'music', credentials }
+  cdn = await startCdn({ origin })
+  signedCdn = await startCdn({
+    origin,
+    trustedKeys: { K2JCJMDEHXQW5F: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString() },
+  })
+  place = await pgliteTestDatabase()
+  const db = await place.open()
+  await migrateUp(db)
+  await db.close()
+  const keyFile = path.join(folder, 'key.pem')
+  await writeFile(keyFile, pair.privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
+  env = {
+    DATABASE_URL: place.url,
+    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    AWS_REGION: region,
+    S3_ENDPOINT: s3.url,
+    S3_BUCKET_NAME: 'music',
+    CLOUDFRONT_DOMAIN: signedCdn.url,
+    CLOUDFRONT_KEY_PAIR_ID: 'K2JCJMDEHXQW5F',
+    CLOUDFRONT_PRIVATE_KEY_PATH: keyFile,
+    AUDIO_STORAGE_PATH: folder,
+  }
+})
+afterAll(async () => {
+  await Promise.all([cdn?.close(), signedCdn?.close()])
+  await s3?.close()
+  await place?.drop()
+  await rm(folder, { recursive: true, force: true })
+})
+afterEach(() => {
+  s3.faults.clear()
+  cdn.clearRules()
+  signedCdn.clearRules()
+})
+
+interface Checked {
+  exitCode: number
+  /** checks by name: state and cause */
+  checks: Record<string, { state: string; reason: string; cure?: string }>
+  output: string
+}
+
+async function doctor(change: Record<string, string | undefined> = {}, options = {}): Promise<Checked> {
+  const changed = Object.fromEntries(
+    Object.entries({ ...env, ...change }).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined,
+    ),
+  )
+  const { exitCode, messages, stdout, stderr } = await cli(['doctor', '--json'], { env: changed, ...options })
+  const checks = Object.fromEntries(
+    messages
+      .filter(({ message_type }) => message_type === 'item')
+      .map(({ subject, state, reason, cure }) => [subject, { state, reason, cure }]),
+  )
+  return { exitCode, checks, output: stdout + stderr } as Checked
+}
+
+/** Objects and versions that are left in the server, by the listing that S3 itself would give. */
+const leftBehind = () =>
+  s3.requests.filter(({ operation }) => operation === 'PutObject').length -
+  s3.requests.filter(({ operation }) => operation === 'DeleteObject' || operation === 'DeleteObjects').length
+
+test('a set-up that works: every check passes, nothing is left, no secret is shown', async () => {
+  s3.requests.length = 0
+  const { exitCode, checks, output } = await doctor()
+  expect(
+    Object.entries(checks)
+      .filter(([, { state }]) => state !== 'ok')
+      .map(([name]) => name),
+  ).toEqual(['env-file'])
+  expect(exitCode).toBe(0)
+  expect(Object.keys(checks)).toEqual([
+    'env-file',
+    'signing-key',
+    'credentials',
+    'endpoint',
+    'region',
+    'bucket',
+    'put',
+    'head',
+    'get-range',
+    'public-access',
+    'cdn-domain',
+    'cdn-fetch',
+    'signed-url',
+    'delete',
+    'database',
+    'schema',
+    'audio-folder',
+    'temp-space',
+    'decoder',
+  ])
+  expect(leftBehind()).toBe(0)
+  expect(output).not.toContain(credentials.secretAccessKey)
+  expect(output).not.toContain('Signature=')
+})
+
+test('in a versioned bucket not even a version is left', async () => {
+  const versionedCdn = await startCdn({ origin: { url: s3.url, region, bucket: 'versioned', credentials } })
+  try {
+    const { exitCode, checks } = await doctor({
+      S3_BUCKET_NAME: 'versioned',
+      CLOUDFRONT_DOMAIN: versionedCdn.url,
+      CLOUDFRONT_KEY_PAIR_ID: undefined,
+      CLOUDFRONT_PRIVATE_KEY_PATH: undefined,
+    })
+    expect(exitCode).toBe(0)
+    expect(checks['delete']).toMatchObject({ state: 'ok' })
+    const deleted = s3.requests.findLast(({ operation }) => operation.startsWith('DeleteObject'))
+    expect(deleted?.status).toBeLessThan(300)
+    const { createS3Store } = await import('../../src/storage/s3.ts')
+    const store = createS3Store({ bucket: 'versioned', region, endpoint: s3.url, credentials })
+    const versions = []
+    for await (const page of store.listVersions()) versions.push(...page)
+    store.close()
+    expect(versions).toEqual([])
+  } finally {
+    await versionedCdn.close()
+  }
+})
+
+test('without a CDN its checks are skipped and said so', async () => {
+  const { exitCode, checks } = await doctor({
+    CLOUDFRONT_DOMAIN: undefined,
+    CLOUDFRONT_KEY_PAIR_ID: undefined,
+    CLOUDFRONT_PRIVATE_KEY_PATH: undefined,
+  })
+  expect(exitCode).toBe(0)
+  expect(checks['cdn-domain']).toMatchObject({
+    state: 'skipped',
+    reason: expect.stringContaining('CLOUDFRONT_DOMAIN'),
+  })
+  expect(checks['cdn-fetch']).toMatchObject({ state: 'skipped' })
+})
+
+test('for people: a line for each check, and the cure below what failed', async () => {
+  const { stdout, exitCode } = await cli(['doctor'], { env: { ...env, S3_BUCKET_NAME: 'nowhere' } })
+  expect(exitCode).toBe(1)
+  expect(stdout).toMatch(/^ok {7}credentials /m)
+  expect(stdout).toMatch(/^failure {2}bucket .*there is no such bucket/m)
+  expect(stdout).toMatch(/→ create the bucket, or correct S3_BUCKET_NAME \(now nowhere\)/)
+  expect(stdout).toMatch(/^skipped {2}put {12}needs "bucket"/m)
+  expect(stdout).toContain('1 check failed: bucket')
+})
+
+/** One thing broken: the only failure is the check that it belongs to, and the words name it. */
+describe('broken', () => {
+  interface Broken {
+    set?: () => Record<string, string | undefined> | Promise<Record<string, string | undefined>>
+    options?: () => object
+    check: string
+    state?: 'warning' | 'failure'
+    reason: RegExp
+    cure?: RegExp
+  }
+  const closedPort = async () => {
+    const server = net.createServer()
+    await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+    const { port } = server.address() as AddressInfo
+    await new Promise(done => server.close(done))
+    return port
+  }
+  const broken: Record<string, Broken> = {
+    'secret key': {
+      set: () => ({ AWS_SECRET_ACCESS_KEY: 'wrong' }),
+      check: 'bucket',
+      reason: /credentials were not accepted/,
+      cure: /AWS_SECRET_ACCESS_KEY/,
+    },
+    'access key id': {
+      set: () => ({ AWS_ACCESS_KEY_ID: 'AKIAUNKNOWN' }),
+      check: 'bucket',
+      reason: /credentials were not accepted/,
+      cure: /AWS_ACCESS_KEY_ID/,
+    },
+    'no such bucket': {
+      set: () => ({ S3_BUCKET_NAME: 'nowhere' }),
+      check: 'bucket',
+      reason: /no such bucket/,
+    },
+    'no bucket set': {
+      set: () => ({ S3_BUCKET_NAME: undefined }),
+      check: 'region',
+      reason: /S3_BUCKET_NAME is not set/,
+      cure: /autodj init/,
+    },
+    'region of the bucket': {
+      set: () => ({ S3_BUCKET_NAME: 'far-away' }),
+      check: 'bucket',
+      reason: /the bucket is in another region/,
+      cure: /AWS_REGION=us-west-2/,
+    },
+    'store away': {
+      set: async () => ({ S3_ENDPOINT: `http://127.0.0.1:${await closedPort()}` }),
+      check: 'endpoint',
+      reason: /cannot be reached: ECONNREFUSED/,
+      cure: /S3_ENDPOINT/,
+    },
+    'store silent': {
+      set: () => {
+        s3.faults.add({ fault: { stall: 'forever' } })
+        return {}
+      },
+      check: 'endpoint',
+      reason: /cannot be reached: ETIMEDOUT/,
+    },
+    'host name of the store': {
+      set: () => ({ S3_ENDPOINT: 'http://no-such-host.invalid:9000' }),
+      check: 'endpoint',
+      reason: /ENOTFOUND|EAI_AGAIN/,
+    },
+    clock: {
+      options: () => ({ now: () => new Date(Date.now() + 20 * 60_000) }),
+      check: 'endpoint',
+      reason: /20m 0s fast|19m 59s fast|20m 1s fast/,
+      cure: /NTP/,
+    },
+    'no right to put': {
+      set: () => {
+        s3.faults.add({ match: { operation: 'PutObject' }, fault: { status: 403, code: 'AccessDenied' } })
+        return {}
+      },
+      check: 'put',
+      reason: /access denied/,
+      cure: /autodj policy/,
+    },
+    'no right to read': {
+      set: () => {
+        s3.faults.add({ match: { operation: 'GetObject' }, fault: { status: 403, code: 'AccessDenied' } })
+        signedCdn.addRule({ misbehave: { answer: { status: 403, body: '' } } })
+        return {
+          CLOUDFRONT_DOMAIN: undefined,
+          CLOUDFRONT_KEY_PAIR_ID: undefined,
+          CLOUDFRONT_PRIVATE_KEY_PATH: undefined,
+        }
+      },
+      check: 'get-range',
+      reason: /access denied/,
+    },
+    'no right to delete': {
+      set: () => {
+        for (const operation of ['DeleteObject', 'DeleteObjects']) {
+          s3.faults.add({ match: { operation }, times: 4, fault: { status: 403, code: 'AccessDenied' } })
+        }
+        return {}
+      },
+      check: 'delete',
+      reason: /access denied/,
+    },
+    'store changes bytes': {
+      set: () => {
+        s3.faults.add({ match: { operation: 'GetObject' }, times: 1, fault: { corruptBody: true } })
+        return {}
+      },
+      check: 'get-range',
+      reason: /other bytes/,
+    },
+    'origin access control': {
+      set: () => {
+        signedCdn.addRule({ misbehave: { originDenied: true } })
+        return {}
+      },
+      check: 'cdn-fetch',
+      reason: /S3 does not accept CloudFront's signature|S3 does not let CloudFront read it/,
+    },
+    'origin of another region': {
+      set: () => {
+        signedCdn.addRule({ misbehave: { originRegion: 'us-west-2' } })
+        return {}
+      },
+      check: 'cdn-fetch',
+      reason: /not the bucket's regional endpoint/,
+    },
+    'origin path': {
+      set: () => {
+        signedCdn.addRule({ misbehave: { rewriteKey: key => `music/${key}` } })
+        return {}
+      },
+      check: 'cdn-fetch',
+      reason: /origin path/,
+    },
+    'signing key of another pair': {
+      set: async () => {
+        const other = path.join(folder, 'other.pem')
+        const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+        await writeFile(other, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
+        return { CLOUDFRONT_PRIVATE_KEY_PATH: other }
+      },
+      check: 'cdn-fetch',
+      reason: /does not accept the signature/,
+      cure: /CLOUDFRONT_KEY_PAIR_ID/,
+    },
+    'key pair id': {
+      set: () => ({ CLOUDFRONT_KEY_PAIR_ID: 'K0000000000000' }),
+      check: 'cdn-fetch',
+      reason: /does not know the key pair id/,
+    },
+    'signing not configured': {
+      set: () => ({ CLOUDFRONT_KEY_PAIR_ID: undefined, CLOUDFRONT_PRIVATE_KEY_PATH: undefined }),
+      check: 'cdn-fetch',
+      reason: /wants signed URLs/,
+    },
+    'signing key unreadable': {
+      set: () => ({ CLOUDFRONT_PRIVATE_KEY_PATH: path.join(folder, 'missing.pem') }),
+      check: 'signing-key',
+      reason: /missing\.pem cannot be read: ENOENT/,
+    },
+    'signing key open to others': {
+      set: async () => {
+        const open = path.join(folder, 'open.pem')
+        await writeFile(open, pair.privateKey.export({ type: 'pkcs8', format: 'pem' }))
+        await chmod(open, 0o644)
+        return { CLOUDFRONT_PRIVATE_KEY_PATH: open }
+      },
+      check: 'signing-key',
+      state: 'warning',
+      reason: /mode 644/,
+      cure: /chmod 600/,
+    },
+    'CDN away': {
+      set: async () => ({ CLOUDFRONT_DOMAIN: `http://127.0.0.1:${await closedPort()}` }),
+      check: 'cdn-fetch',
+      reason: /nothing listens/,
+    },
+    'CDN open without signature': {
+      set: () => ({ CLOUDFRONT_DOMAIN: cdn.url }),
+      check: 'signed-url',
+      state: 'warning',
+      reason: /without a signature too/,
+      cure: /Restrict viewer access/,
+    },
+    'database away': {
+      set: async () => ({ DATABASE_URL: `postgresql://autodj:hush@127.0.0.1:${await closedPort()}/autodj` }),
+      check: 'database',
+      reason: /cannot be reached/,
+    },
+    'database not migrated': {
+      set: async () => ({ DATABASE_URL: (await pgliteTestDatabase()).url }),
+      check: 'schema',
+      reason: /has no tracks table/,
+      cure: /autodj migrate/,
+    },
+    'database not made yet': {
+      set: () => ({ DATABASE_URL: `pglite:${path.join(folder, 'not-yet')}` }),
+      check: 'database',
+      state: 'warning',
+      reason: /does not exist yet/,
+    },
+    'audio folder': {
+      set: () => ({ AUDIO_STORAGE_PATH: path.join(folder, 'key.pem') }),
+      check: 'audio-folder',
+      reason: /is not a folder/,
+    },
+  }
+
+  test.each(Object.entries(broken))(
+    '%s',
+    async (_, { set, options, check, state = 'failure', reason, cure }) => {
+      s3.requests.length = 0
+      const { exitCode, checks, output } = await doctor((await set?.()) ?? {}, options?.())
+      expect(checks[check]).toMatchObject({ state, reason: expect.stringMatching(reason) })
+      if (cure !== undefined) expect(checks[check]!.cure).toMatch(cure)
+      const others = Object.entries(checks).filter(
+        ([name]) => ![check, 'env-file', 'database'].includes(name),
+      )
+      expect(others.filter(([, other]) => other.state === 'failure' || other.state === 'warning')).toEqual([])
+      expect(exitCode).toBe(state === 'failure' ? 1 : 0)
+      expect(output).not.toContain(credentials.secretAccessKey)
+      expect(output).not.toContain('hush')
+    },
+  )
+})
+
+describe('.env', () => {
+  test('open to others, or not ignored by Git, is a warning', async () => {
+    const cwd = await mkdtemp(path.join(folder, 'cwd-'))
+    const file = path.join(cwd, '.env')
+    await writeFile(file, 'S3_KEY_PREFIX=music/\n')
+    await chmod(file, 0o644)
+    expect((await doctor({}, { cwd })).checks['env-file']).toMatchObject({
+      state: 'warning',
+      reason: expect.stringContaining('mode 644'),
+      cure: `chmod 600 ${file}`,
+    })
+    await chmod(file, 0o600)
+    await writeFile(path.join(cwd, '.git'), '')
+    expect((await doctor({}, { cwd })).checks['env-file']).toMatchObject({
+      state: 'warning',
+      reason: expect.stringContaining('.gitignore'),
+    })
+    await writeFile(path.join(cwd, '.gitignore'), 'dist\n.env\n')
+    expect((await doctor({}, { cwd })).checks['env-file']).toMatchObject({ state: 'ok' })
+  })
+})

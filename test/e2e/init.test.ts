@@ -1,0 +1,215 @@
+/** Answers by flag and environment, and by a scripted person, checked against the embedded S3 server and CDN. */
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { parse } from 'dotenv'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { defineCommand } from '../../src/cli/command.ts'
+import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
+import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
+import { runInit } from '../../src/init/command.ts'
+import type { Prompter } from '../../src/init/interview.ts'
+import { cli } from '../support/cli.ts'
+
+const region = 'eu-central-1'
+const credentials = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: "it's # a $ecret" }
+
+let folder: string
+let cwd: string
+let s3: S3Server
+let cdn: Cdn
+let env: Record<string, string>
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'autodj-init-'))
+  s3 = await startS3Server({
+    dir: path.join(folder, 's3'),
+    region,
+    credentials: [credentials],
+    buckets: ['music'],
+  })
+  cdn = await startCdn({ origin: { url: s3.url, region, bucket: 'music', credentials } })
+  env = {
+    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    AWS_REGION: region,
+    S3_ENDPOINT: s3.url,
+    S3_BUCKET_NAME: 'music',
+    CLOUDFRONT_DOMAIN: cdn.url,
+  }
+})
+afterAll(async () => {
+  await cdn?.close()
+  await s3?.close()
+  await rm(folder, { recursive: true, force: true })
+})
+beforeEach(async () => {
+  cwd = await mkdtemp(path.join(folder, 'cwd-'))
+})
+
+const dotenv = async () => parse(await readFile(path.join(cwd, '.env')))
+const modeOf = async (file: string) => ((await stat(path.join(cwd, file))).mode & 0o777).toString(8)
+
+describe('by flag and environment', () => {
+  test('writes what passed its checks, for its owner only, and says no secret', async () => {
+    const { exitCode, stdout, stderr } = await cli(['init', '--yes', '--prefix', 'music/'], { env, cwd })
+    expect(stderr).toBe('')
+    expect(exitCode).toBe(0)
+    expect(await dotenv()).toEqual({ ...env, S3_KEY_PREFIX: 'music/' })
+    expect(await modeOf('.env')).toBe('600')
+    expect(stdout).toContain('next: `autodj doctor`')
+    expect(stdout + stderr).not.toContain('$ecret')
+  })
+
+  test('what it wrote is what every command reads', async () => {
+    await cli(['init', '--yes'], { env, cwd })
+    const { exitCode } = await cli(['doctor'], { env: {}, cwd })
+    expect(exitCode).toBe(0)
+  })
+
+  test('in a repository, .gitignore has it once', async () => {
+    await mkdir(path.join(cwd, '.git'))
+    await writeFile(path.join(cwd, '.gitignore'), 'dist')
+    await cli(['init', '--yes'], { env, cwd })
+    await cli(['init', '--yes'], { env, cwd })
+    expect(await readFile(path.join(cwd, '.gitignore'), 'utf8')).toBe('dist\n.env\n')
+  })
+
+  test('a .env that is there keeps its comments and other settings, and loses its open mode', async () => {
+    const file = path.join(cwd, '.env')
+    await writeFile(file, '# mine\nOTHER=1\nS3_BUCKET_NAME=old # really\nFETCH_COMMAND=get {output}\n')
+    await chmod(file, 0o644)
+    expect((await cli(['init', '--yes'], { env, cwd })).exitCode).toBe(0)
+    const text = await readFile(file, 'utf8')
+    expect(text).toMatch(/^# mine\nOTHER=1\nS3_BUCKET_NAME=music\nFETCH_COMMAND=get \{output\}\n/)
+    expect(await modeOf('.env')).toBe('600')
+  })
+
+  test('a .env that is a symlink stays one', async () => {
+    await writeFile(path.join(cwd, 'real.env'), 'OTHER=1\n')
+    await symlink('real.env', path.join(cwd, '.env'))
+    expect((await cli(['init', '--yes'], { env, cwd })).exitCode).toBe(0)
+    expect(await readFile(path.join(cwd, 'real.env'), 'utf8')).toContain('S3_BUCKET_NAME=music')
+  })
+
+  test.each([
+    ['a wrong secret', { AWS_SECRET_ACCESS_KEY: 'wrong' }, /S3_BUCKET_NAME: .*credentials were not accepted/],
+    ['no such bucket', { S3_BUCKET_NAME: 'nowhere' }, /no such bucket/],
+    [
+      'a CDN that is not there',
+      { CLOUDFRONT_DOMAIN: 'http://127.0.0.1:9' },
+      /CLOUDFRONT_DOMAIN: 127\.0\.0\.1 does not answer/,
+    ],
+    [
+      'a database that is not there',
+      { DATABASE_URL: 'postgresql://u:hush@127.0.0.1:9/d' },
+      /DATABASE_URL: .*cannot be reached/,
+    ],
+    [
+      'a key pair without its key',
+      { CLOUDFRONT_KEY_PAIR_ID: 'K1', CLOUDFRONT_PRIVATE_KEY_PATH: './no.pem' },
+      /no\.pem cannot be read/,
+    ],
+  ])('%s: nothing is written', async (_, change, message) => {
+    const { exitCode, stdout, stderr } = await cli(['init', '--yes'], { env: { ...env, ...change }, cwd })
+    expect(exitCode).toBe(1)
+    expect(stderr).toMatch(message)
+    expect(stdout + stderr).not.toMatch(/\$ecret|hush/)
+    await expect(stat(path.join(cwd, '.env'))).rejects.toThrow('ENOENT')
+  })
+
+  test('--force writes all the same, and says what did not pass', async () => {
+    const { exitCode, stdout } = await cli(['init', '--yes', '--force'], {
+      env: { ...env, S3_BUCKET_NAME: 'nowhere' },
+      cwd,
+    })
+    expect(exitCode).toBe(3)
+    expect(stdout).toContain('S3_BUCKET_NAME did not pass its check')
+    expect((await dotenv())['S3_BUCKET_NAME']).toBe('nowhere')
+  })
+})
+
+describe('by a person', () => {
+  /** Answers by the beginning of the prompt, in turn where there are several. */
+  async function answering(script: Record<string, string[]>) {
+    const asked: { prompt: string; secret: boolean }[] = []
+    const said: string[] = []
+    const prompter: Prompter = {
+      async ask(prompt, { secret }) {
+        asked.push({ prompt, secret })
+        const key = Object.keys(script).find(start => prompt.startsWith(start))
+        return (key && script[key]!.shift()) ?? ''
+      },
+      say: text => void said.push(text),
+    }
+    const command = defineCommand({
+      name: 'init',
+      summary: 'x',
+      flags: {},
+      run: context => runInit(context, { force: false, yes: false }, prompter),
+    })
+    const result = await cli(['init'], { env: {}, cwd, commands: [command] })
+    return { ...result, asked, said: said.join('\n') }
+  }
+  const good = () => ({
+    Endpoint: [s3.url],
+    'Access key id': [credentials.accessKeyId],
+    'Its secret': [credentials.secretAccessKey],
+    Region: [region],
+    Bucket: ['music'],
+    CloudFront: [cdn.url],
+  })
+
+  test('each answer is checked as it is given; a wrong one is asked for again', async () => {
+    const { exitCode, asked, said } = await answering({
+      ...good(),
+      Bucket: ['s3://music', 'nowhere', 'music'],
+    })
+    expect(exitCode).toBe(0)
+    expect(asked.filter(({ prompt }) => prompt.startsWith('Bucket')).length).toBe(3)
+    expect(said).toMatch(/failure S3_BUCKET_NAME: .*without s3:\/\//)
+    expect(said).toMatch(/failure S3_BUCKET_NAME: .*no such bucket/)
+    expect(said).toContain('ok S3_BUCKET_NAME: music')
+    expect(await dotenv()).toMatchObject({
+      S3_BUCKET_NAME: 'music',
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      S3_KEY_PREFIX: 'audio/',
+      CLOUDFRONT_DOMAIN: cdn.url,
+    })
+  })
+
+  test('secrets are asked for without an echo, and never shown', async () => {
+    const { asked, said, stdout, stderr } = await answering(good())
+    expect(asked.filter(({ secret }) => secret).map(({ prompt }) => prompt.split(' ')[0])).toEqual([
+      'The',
+      'Its',
+    ])
+    expect(said + stdout + stderr + asked.map(({ prompt }) => prompt).join()).not.toContain('$ecret')
+  })
+
+  test('only what makes sense is asked: no secret without a key, no signing without a CDN', async () => {
+    const { asked } = await answering({ Endpoint: [s3.url], Region: [region] })
+    expect(asked.some(({ prompt }) => prompt.startsWith('Its secret'))).toBe(false)
+    expect(asked.some(({ prompt }) => prompt.startsWith('Public key id'))).toBe(false)
+  })
+
+  test('ENTER keeps what is set, - unsets it; a secret that is set is not shown', async () => {
+    await answering(good())
+    const again = await answering({ CloudFront: ['-'] })
+    expect(again.exitCode).toBe(0)
+    expect(again.asked.find(({ prompt }) => prompt.startsWith('Bucket'))!.prompt).toContain('[music]')
+    expect(again.asked.find(({ prompt }) => prompt.startsWith('Its secret'))!.prompt).toContain(
+      '[set; ENTER keeps it]',
+    )
+    const written = await dotenv()
+    expect(written['CLOUDFRONT_DOMAIN']).toBeUndefined()
+    expect(written['AWS_SECRET_ACCESS_KEY']).toBe(credentials.secretAccessKey)
+  })
+
+  test('three wrong answers to a question end it, and nothing is written', async () => {
+    const { exitCode, stderr } = await answering({ ...good(), Bucket: ['x1x', 'x2x', 'x3x', 'music'] })
+    expect(exitCode).toBe(1)
+    expect(stderr).toContain('nothing was written')
+    await expect(stat(path.join(cwd, '.env'))).rejects.toThrow('ENOENT')
+  })
+})
