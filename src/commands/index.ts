@@ -4,8 +4,18 @@ import { doctor } from './doctor.ts'
 import { importCommand } from './import.ts'
 import { init } from './init.ts'
 import { migrate } from './migrate.ts'
+import { reconcile } from './reconcile.ts'
 import { serve } from './serve.ts'
 import { uploadLocal } from './upload-local.ts'
 import { verify } from './verify.ts'
 
-export const commands: readonly Command[] = [init, doctor, migrate, importCommand, uploadLocal, verify, serve]
+export const commands: readonly Command[] = [
+  init,
+  doctor,
+  migrate,
+  importCommand,
+  uploadLocal,
+  reconcile,
+  verify,
+  serve,
+]

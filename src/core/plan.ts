@@ -64,16 +64,6 @@ export type PlanAction =
       /** where it is moved to; absent where a delete marker is made instead */
       to?: string
     }
-  | {
-      action: 'remove-file'
-      path: string
-      size: number
-      /** milliseconds since 1970, whole */
-      modified: number
-      sha256: string
-      /** the object that makes the file dispensable */
-      object: ObjectState
-    }
 
 export type PlanItem = PlanAction & { type: 'item'; seq: number; why: string }
 
@@ -85,15 +75,10 @@ export interface PlanTrailer {
 }
 
 /**
- * Order of execution. Rows first: an object or a file is only removed once no row rests on it; whatever is killed
+ * Order of execution. Rows first: an object is only removed once no row rests on it; whatever is killed
  * in between leaves too much, never too little.
  */
-export const actionOrder: readonly PlanAction['action'][] = [
-  'update-row',
-  'set-headers',
-  'remove-object',
-  'remove-file',
-]
+export const actionOrder: readonly PlanAction['action'][] = ['update-row', 'set-headers', 'remove-object']
 
 /**
  * JSON with sorted keys and no white space, as RFC 8785 has it (for strings, booleans, null, finite numbers, arrays

@@ -1,13 +1,8 @@
 import { SafetyLimitError } from '../errors.ts'
-
-/** How much may be removed: so many, or so large a share (0 to 1), whichever allows more. */
-export interface DeleteLimit {
-  count?: number
-  share?: number
-}
+import { allowedDeletes, type DeleteLimit } from './limits.ts'
 
 /** One in a hundred or fifty, whichever is more: a small library may lose a handful, a large one its daily churn. */
-export const defaultDeleteLimit: DeleteLimit = { count: 50, share: 0.01 }
+export const defaultDeleteLimit: DeleteLimit = { count: 50, percent: 1 }
 
 /** What a run is about to do, in numbers. Undefined: not known, or does not apply. */
 export interface Stakes {
@@ -27,7 +22,7 @@ export interface Stakes {
  *
  * | what is seen                                   | what it usually is                        |
  * | ---------------------------------------------- | ----------------------------------------- |
- * | removals > max(count, share × total)           | a wrong prefix, a wrong database          |
+ * | removals > max(count, per cent of all)           | a wrong prefix, a wrong database          |
  * | no object at all, but rows that name some      | wrong bucket, wrong prefix, lost access   |
  * | no file at all, but rows that live on files    | the audio folder is not mounted           |
  * | less than half the rows of the last run        | a restored or truncated table             |
@@ -35,10 +30,10 @@ export interface Stakes {
 export function trippedBreakers(stakes: Stakes): string[] {
   const reasons: string[] = []
   const { removals, limit, bucket, disk, rows } = stakes
-  if (removals !== undefined && removals.count > allowedRemovals(limit, removals.of)) {
+  if (removals !== undefined && removals.count > allowedDeletes(limit, removals.of)) {
     const share = removals.of === 0 ? '' : ` (${((100 * removals.count) / removals.of).toFixed(1)} %)`
     reasons.push(
-      `${removals.count} of ${removals.of} ${removals.what}${share} would go, --max-delete allows ${allowedRemovals(limit, removals.of)}`,
+      `${removals.count} of ${removals.of} ${removals.what}${share} would go, --max-delete allows ${allowedDeletes(limit, removals.of)}`,
     )
   }
   if (bucket !== undefined && bucket.rowsWithObject > 0 && bucket.objects === 0) {
@@ -53,11 +48,6 @@ export function trippedBreakers(stakes: Stakes): string[] {
     reasons.push(`the table has ${rows.now} rows, the last run saw ${rows.before}`)
   }
   return reasons
-}
-
-/** How many of `total` may go. */
-export function allowedRemovals(limit: DeleteLimit, total: number): number {
-  return Math.max(limit.count ?? 0, Math.floor((limit.share ?? 0) * total))
 }
 
 /** @throws SafetyLimitError (exit code 7) naming every reason, when there is one */

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import {
-  allowedRemovals,
   defaultDeleteLimit,
   heldBack,
   refuseIfTripped,
@@ -53,13 +52,6 @@ describe('circuit breakers', () => {
       expect.objectContaining({ exitCode: 7, message: reasons.join('; ') }),
     )
     expect(() => refuseIfTripped([])).not.toThrow()
-  })
-
-  it('allows what count or share allow, whichever is more', () => {
-    expect(allowedRemovals({ count: 5 }, 1000)).toBe(5)
-    expect(allowedRemovals({ share: 0.5 }, 999)).toBe(499)
-    expect(allowedRemovals({ count: 5, share: 0.01 }, 1000)).toBe(10)
-    expect(allowedRemovals({}, 1000)).toBe(0)
   })
 
   it('holds back what is young or being uploaded', () => {

@@ -1,4 +1,4 @@
-import type { Difference, Finding, HeadFacts, ObjectFacts, RowFacts, Sameness } from './facts.ts'
+import type { ContentSums, Difference, Finding, ObjectFacts, RowFacts, Sameness } from './facts.ts'
 
 /** What must be looked at before a row and its object can be judged. */
 export type NextLook = 'head' | 'content' | 'type'
@@ -20,7 +20,7 @@ export function nextLook(row: RowFacts, object: ObjectFacts): NextLook | undefin
   if (proof !== undefined && proof.etag === object.etag && object.lastModified <= proof.at) return undefined
   if (object.head === undefined) return 'head'
   const rewritten = proof?.sha256 !== undefined && proof.etag !== object.etag && proof.size === object.size
-  if (rewritten && actualSha256(object) === undefined) return 'content'
+  if (rewritten && compareSums(row, object) === undefined) return 'content'
   if (object.sniffedType === undefined && proof?.contentType === undefined && typeLooksWrong(object))
     return 'type'
   return undefined
@@ -32,8 +32,8 @@ export function nextLook(row: RowFacts, object: ObjectFacts): NextLook | undefin
  * | what is compared                                   | differs                          |
  * | -------------------------------------------------- | -------------------------------- |
  * | row.size, object size                              | size-differs                     |
- * | SHA-256 proved (else declared), SHA-256 of bytes   | checksum-differs                 |
- * |   … no SHA-256 of the bytes, ETag as proved        | agree                            |
+ * | checksum proved (else declared), of the bytes      | checksum-differs                 |
+ * |   … none of the bytes: size proved, object size    | checksum-differs                 |
  * | Content-Type proved (else of the bytes), as stored | metadata-differs                 |
  * | Cache-Control wanted, as stored                    | metadata-differs                 |
  * | file_source, S3                                    | wrong-source                     |
@@ -46,11 +46,11 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
   if (row.size !== null && row.size !== object.size) {
     drift('size-differs', `row ${row.size} bytes, object ${object.size} bytes`)
   }
-  const wanted = expectedSha256(row, object.head)
-  const actual = actualSha256(object)
-  if (wanted !== undefined && actual !== undefined && wanted !== actual) {
-    drift('checksum-differs', `SHA-256 ${actual.slice(0, 12)}…, should be ${wanted.slice(0, 12)}…`)
-  } else if (row.proof !== undefined && row.proof.size !== object.size && actual === undefined) {
+  const compared = compareSums(row, object)
+  if (compared?.same === false) {
+    const [actual, wanted] = [compared.actual, compared.wanted].map(sum => sum.slice(0, 12))
+    drift('checksum-differs', `${compared.algorithm} ${actual}…, should be ${wanted}…`)
+  } else if (row.proof !== undefined && row.proof.size !== object.size && compared === undefined) {
     drift('checksum-differs', `${object.size} bytes, proved were ${row.proof.size}`)
   }
   if (object.head !== undefined) {
@@ -117,20 +117,39 @@ export function sameContent(row: RowFacts, object: ObjectFacts): Sameness {
   if (proof !== undefined) {
     if (proof.size !== object.size) return 'different'
     if (proof.etag === object.etag) return 'same'
-    const actual = actualSha256(object) ?? object.head?.declaredSha256
-    if (proof.sha256 !== undefined && actual !== undefined)
-      return proof.sha256 === actual ? 'same' : 'different'
+    const compared = compareSums(row, object)
+    if (compared !== undefined) return compared.same ? 'same' : 'different'
+    const declared = object.head?.declaredSha256
+    if (proof.sha256 !== undefined && declared !== undefined)
+      return proof.sha256 === declared ? 'same' : 'different'
   }
   return row.size !== null && row.size !== object.size ? 'different' : 'unknown'
 }
 
 /** SHA-256 of the bytes as computed by the server or by us; never what an uploader declared. */
 export function actualSha256(object: ObjectFacts): string | undefined {
-  return object.contentSha256 ?? object.head?.serverSha256
+  return object.contentSha256 ?? object.head?.sums?.sha256
 }
 
-function expectedSha256(row: RowFacts, head: HeadFacts | undefined): string | undefined {
-  return row.proof?.sha256 ?? head?.declaredSha256
+const algorithms = { sha256: 'SHA-256', crc64nvme: 'CRC-64/NVME', crc32: 'CRC-32' } as const
+
+/**
+ * The strongest checksum known both as it should be (proved, else declared by the uploader) and as it is (of the
+ * bytes, by us or by the server); undefined when there is none.
+ */
+export function compareSums(
+  row: RowFacts,
+  object: ObjectFacts,
+): { same: boolean; algorithm: string; wanted: string; actual: string } | undefined {
+  const wanted: ContentSums = { ...row.proof, sha256: row.proof?.sha256 ?? object.head?.declaredSha256 }
+  const actual: ContentSums = { ...object.head?.sums, sha256: actualSha256(object) }
+  for (const name of ['sha256', 'crc64nvme', 'crc32'] as const) {
+    const [want, is] = [wanted[name], actual[name]]
+    if (want !== undefined && is !== undefined) {
+      return { same: want === is, algorithm: algorithms[name], wanted: want, actual: is }
+    }
+  }
+  return undefined
 }
 
 /** Types by extension: only to tell whether the bytes are worth a look, never to judge by. */

@@ -2,11 +2,18 @@
 
 export type FileSource = 'LOCAL' | 'YOUTUBE' | 'S3' | 'UNAVAILABLE'
 
+/** Checksums of a whole object. CRCs as S3 spells them: base64 of the big-endian bytes. */
+export interface ContentSums {
+  /** lower-case hex */
+  sha256?: string
+  crc64nvme?: string
+  crc32?: string
+}
+
 /** What the ledger recorded when an object was last proved against its content. */
-export interface Proof {
+export interface Proof extends ContentSums {
   size: number
   etag: string
-  sha256?: string
   contentType?: string
   cacheControl?: string
   /** when: an object that was written later is not vouched for */
@@ -27,9 +34,9 @@ export interface RowFacts {
 export interface HeadFacts {
   contentType?: string
   cacheControl?: string
-  /** as computed by the server over the whole object */
-  serverSha256?: string
-  /** as declared by whoever uploaded it */
+  /** as computed, or checked on arrival, by the server over the whole object */
+  sums?: ContentSums
+  /** SHA-256 as declared by whoever uploaded it */
   declaredSha256?: string
 }
 
@@ -110,6 +117,8 @@ export interface Finding {
   otherContent?: Sameness
   /** what could not be read, on a `!` */
   problem?: string
+  /** says more about a name that has its line already */
+  addendum?: true
 }
 
 export type Sameness = 'same' | 'different' | 'unknown'

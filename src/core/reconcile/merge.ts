@@ -1,26 +1,5 @@
 import { FatalError } from '../../errors.ts'
-
-/**
- * Compares two strings as their UTF-8 bytes compare: S3's order of keys, and PostgreSQL's `COLLATE "C"`.
- * JavaScript's `<` compares UTF-16 code units, which differs in one case only: surrogates (U+10000 and above)
- * come after U+E000 to U+FFFF in UTF-8, before them in UTF-16.
- */
-export function compareKeys(a: string, b: string): number {
-  const length = Math.min(a.length, b.length)
-  for (let index = 0; index < length; index += 1) {
-    const x = a.charCodeAt(index)
-    const y = b.charCodeAt(index)
-    if (x !== y) {
-      if (x >= 0xd800 && y >= 0xd800 && isSurrogate(x) !== isSurrogate(y)) return isSurrogate(x) ? 1 : -1
-      return x - y
-    }
-  }
-  return a.length - b.length
-}
-
-function isSurrogate(unit: number): boolean {
-  return unit >= 0xd800 && unit <= 0xdfff
-}
+import { compareUtf8 } from '../utf8-order.ts'
 
 /** One step of a merge: what the left and the right side have under `key`; at least one of them is there. */
 export interface Joined<L, R> {
@@ -51,7 +30,7 @@ export async function* mergeOrdered<L, R>(
     let joined: Joined<L, R>[] = []
     let lastMatch: string | undefined
     while (!lefts.done || !rights.done) {
-      const order = lefts.done ? 1 : rights.done ? -1 : compareKeys(lefts.key, rights.key)
+      const order = lefts.done ? 1 : rights.done ? -1 : compareUtf8(lefts.key, rights.key)
       if (order === 0) {
         const pair: Joined<L, R> = { key: lefts.key, left: lefts.entry, right: rights.entry }
         if (lastMatch === lefts.key) pair.again = true
@@ -143,7 +122,7 @@ class Cursor<T> {
     this.entry = this.page[this.index] as T
     const key = this.keyOf(this.entry)
     if (this.started) {
-      const order = compareKeys(this.key, key)
+      const order = compareUtf8(this.key, key)
       if (order > 0 || (order === 0 && !this.repeats)) {
         throw new FatalError(
           `the ${this.what} came out of order: ${JSON.stringify(key)} after ${JSON.stringify(this.key)}`,

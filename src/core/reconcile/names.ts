@@ -17,3 +17,14 @@ export function twinKind(a: string, b: string): TwinKind | undefined {
   if (a.normalize('NFC') === b.normalize('NFC')) return 'nfc-twin'
   return foldName(a) === foldName(b) ? 'case-twin' : undefined
 }
+
+const audioExtension =
+  /\.(?:mp3|flac|wav|ogg|oga|opus|m4a|m4b|mp4|aac|aif|aiff|aifc|wma|webm|mka|ape|wv|mpc|dsf|dff|caf|au|amr)$/i
+
+/**
+ * Whether a file nobody names is worth telling: audio by its name (covers, playlists and cue sheets need no row), and
+ * not hidden (macOS leaves `._song.mp3` beside `song.mp3`; downloads under way hide as well).
+ */
+export function isStrayAudio(path: string): boolean {
+  return audioExtension.test(path) && !path.split('/').some(segment => segment.startsWith('.'))
+}

@@ -1,5 +1,5 @@
 import type { PlanAction, RowState } from '../plan.ts'
-import { actualSha256, sameContent } from './classify.ts'
+import { compareSums, sameContent } from './classify.ts'
 import type { DifferenceClass, Finding, ObjectFacts, RowFacts } from './facts.ts'
 
 export interface RepairOptions {
@@ -110,8 +110,7 @@ function matchedRepair(
   }
   const actions: { action: PlanAction; why: string }[] = []
   const sizeKnownRight =
-    sameContent({ ...row, size: null }, object) === 'same' ||
-    (actualSha256(object) !== undefined && actualSha256(object) === object.head?.declaredSha256)
+    sameContent({ ...row, size: null }, object) === 'same' || compareSums(row, object)?.same === true
   const becomes: RowState = {
     ...was,
     size: has('size-differs') && sizeKnownRight ? object.size : was.size,

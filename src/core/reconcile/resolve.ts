@@ -1,6 +1,6 @@
 import { actualSha256, classifyWithoutKey, sameContent } from './classify.ts'
 import type { Difference, FileFacts, Finding, ObjectFacts, RowFacts } from './facts.ts'
-import { foldName, twinKind } from './names.ts'
+import { foldName, isStrayAudio, twinKind } from './names.ts'
 
 /**
  * Sorts records outside memory. Keys compare by UTF-16 code units (JavaScript's `<`); records of equal keys come
@@ -244,7 +244,8 @@ export class DiskJoin {
             findings.push(classifyWithoutKey(JSON.parse(value) as RowFacts, file !== undefined))
         }
         for (const { name, value } of files) {
-          if (!named.has(name)) findings.push(strayFile({ path: name, size: Number(value) }))
+          if (!named.has(name) && isStrayAudio(name))
+            findings.push(strayFile({ path: name, size: Number(value) }))
         }
       }
       if (findings.length > 0) yield findings
@@ -400,6 +401,7 @@ function noteOn(object: ObjectFacts, note: Difference, other?: ObjectFacts): Fin
     name: object.key,
     differences: [note],
     object,
+    addendum: true,
     ...(other === undefined ? {} : { other, otherContent: 'same' as const }),
   }
 }

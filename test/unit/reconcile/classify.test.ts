@@ -56,13 +56,13 @@ describe('classifyMatched', () => {
     [
       'server checksum against proof',
       row({ proof }),
-      object({ head: head({ serverSha256: B }) }),
+      object({ head: head({ sums: { sha256: B } }) }),
       ['checksum-differs'],
     ],
     [
       'server checksum against declared',
       row(),
-      object({ head: head({ serverSha256: B, declaredSha256: A }) }),
+      object({ head: head({ sums: { sha256: B }, declaredSha256: A }) }),
       ['checksum-differs'],
     ],
     [
@@ -109,7 +109,7 @@ describe('classifyMatched', () => {
     [
       'everything at once',
       row({ proof, size: 11, source: null }),
-      object({ head: head({ contentType: 'x/y', cacheControl: 'no-store', serverSha256: B }) }),
+      object({ head: head({ contentType: 'x/y', cacheControl: 'no-store', sums: { sha256: B } }) }),
       ['size-differs', 'checksum-differs', 'metadata-differs', 'metadata-differs', 'wrong-source'],
     ],
   ]
@@ -154,7 +154,7 @@ describe('nextLook', () => {
     [
       'another ETag, server has one',
       row({ proof }),
-      object({ etag: 'e2', head: head({ serverSha256: A }) }),
+      object({ etag: 'e2', head: head({ sums: { sha256: A } }) }),
       undefined,
     ],
     [

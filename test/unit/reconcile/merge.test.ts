@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { compareKeys, inSequence, mergeOrdered } from '../../../src/core/reconcile/merge.ts'
+import { inSequence, mergeOrdered } from '../../../src/core/reconcile/merge.ts'
+import { compareUtf8 } from '../../../src/core/utf8-order.ts'
 
 const anyKey = fc.string({
   unit: fc.constantFrom('a', 'b', 'B', 'é', '\ue000', '\uffff', '😀', '𝄞'),
@@ -17,18 +18,6 @@ async function collect<T>(batches: AsyncIterable<readonly T[]>): Promise<T[]> {
   return all
 }
 
-describe('compareKeys', () => {
-  it('orders as the UTF-8 bytes do', () => {
-    const any = fc.oneof(anyKey, fc.string({ unit: 'binary', maxLength: 6 }))
-    fc.assert(
-      fc.property(any, any, (a, b) => {
-        fc.pre(a.isWellFormed() && b.isWellFormed())
-        expect(Math.sign(compareKeys(a, b))).toBe(Buffer.compare(Buffer.from(a), Buffer.from(b)))
-      }),
-    )
-  })
-})
-
 describe('mergeOrdered', () => {
   it('joins as the tables in memory would, whatever the pages', async () => {
     await fc.assert(
@@ -38,8 +27,8 @@ describe('mergeOrdered', () => {
         fc.integer({ min: 1, max: 5 }),
         fc.integer({ min: 1, max: 5 }),
         async (left, right, leftPage, rightPage) => {
-          left.sort(compareKeys)
-          right.sort(compareKeys)
+          left.sort(compareUtf8)
+          right.sort(compareUtf8)
           const joined = await collect(
             mergeOrdered(
               paged(left, leftPage),
@@ -56,7 +45,7 @@ describe('mergeOrdered', () => {
           expect(objects.map(pair => pair.right)).toEqual(right)
           for (const { key, left: row } of objects) expect(row).toBe(left.includes(key) ? key : undefined)
           for (let index = 1; index < joined.length; index += 1) {
-            expect(compareKeys(joined[index - 1]!.key, joined[index]!.key)).toBeLessThanOrEqual(0)
+            expect(compareUtf8(joined[index - 1]!.key, joined[index]!.key)).toBeLessThanOrEqual(0)
           }
         },
       ),

@@ -2,9 +2,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sameContent } from '../../../src/core/reconcile/classify.ts'
 import type { Finding, ObjectFacts, RowFacts } from '../../../src/core/reconcile/facts.ts'
-import { compareKeys, mergeOrdered } from '../../../src/core/reconcile/merge.ts'
+import { mergeOrdered } from '../../../src/core/reconcile/merge.ts'
 import { foldName, twinKind } from '../../../src/core/reconcile/names.ts'
 import { DiskJoin, Resolver } from '../../../src/core/reconcile/resolve.ts'
+import { compareUtf8 } from '../../../src/core/utf8-order.ts'
 import { memorySorter } from './memory-sorter.ts'
 
 const sha = (content: number): string => String(content).padStart(64, '0')
@@ -63,8 +64,8 @@ async function resolve(rows: (RowFacts & { key: string })[], objects: ObjectFact
   async function* once<T>(entries: T[]): AsyncGenerator<T[]> {
     yield entries
   }
-  rows.sort((a, b) => compareKeys(a.key, b.key))
-  objects.sort((a, b) => compareKeys(a.key, b.key))
+  rows.sort((a, b) => compareUtf8(a.key, b.key))
+  objects.sort((a, b) => compareUtf8(a.key, b.key))
   for await (const pairs of mergeOrdered(
     once(rows),
     once(objects),
@@ -103,6 +104,10 @@ describe('Resolver', () => {
         expect(ofRows.map(finding => finding.row!.trackId).sort()).toEqual(
           missing.map(row => row.trackId).sort(),
         )
+        // What a twin has claimed is spoken for before contents are compared.
+        const twinAnswers = new Set(
+          ofRows.filter(finding => classes(finding)[0]?.endsWith('twin')).map(finding => finding.other?.key),
+        )
         for (const { row, other, differences } of ofRows) {
           const twins = objects.filter(
             object =>
@@ -120,7 +125,8 @@ describe('Resolver', () => {
           } else if (equals.length > 0) {
             expect(difference?.class).toBe('moved')
             expect(equals.map(object => object.key)).toContain(other?.key)
-            if (equals.some(object => !named.has(object.key))) expect(named.has(other!.key)).toBe(false)
+            if (equals.some(object => !named.has(object.key) && !twinAnswers.has(object.key)))
+              expect(named.has(other!.key)).toBe(false)
           } else {
             expect(difference?.class).toBe('missing-object')
             expect(other).toBeUndefined()
@@ -157,7 +163,7 @@ describe('Resolver', () => {
           }
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: 500 },
     )
   })
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { compareKeys } from '../../../src/core/reconcile/merge.ts'
+import { compareUtf8 } from '../../../src/core/utf8-order.ts'
 import { ExternalSorter } from '../../../src/reconcile/sorter.ts'
 
 let folder: string
@@ -50,7 +50,7 @@ describe('ExternalSorter', () => {
     const keys = ['\uffff', '😀', 'a', '\ue000']
     const sorted = await sort(
       keys.map(key => [key, '']),
-      { compare: compareKeys, runCharacters: 60 },
+      { compare: compareUtf8, runCharacters: 60 },
     )
     expect(sorted.map(([key]) => key)).toEqual(['a', '\ue000', '\uffff', '😀'])
   })

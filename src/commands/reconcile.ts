@@ -1,0 +1,53 @@
+import { defineCommand } from '../cli/command.ts'
+import { flag, shared } from '../cli/flags.ts'
+import { parseDeleteLimit } from '../core/limits.ts'
+
+export const reconcile = defineCommand({
+  name: 'reconcile',
+  summary: 'compare database, bucket and disk; classify every difference and offer its repair',
+  description:
+    'Changes nothing. One line for each difference: `+` the object is missing, `-` no row names it, `*` row and ' +
+    'object differ, `!` it could not be read, `=` they agree (with --verbose). Exit code 4 when there is drift. ' +
+    'With --plan what would mend it is saved; `autodj apply` does it, and `autodj undo` takes it back.',
+  examples: [
+    ['autodj reconcile', 'rows against the bucket'],
+    ['autodj reconcile --disk --plan repair.plan', 'and local files; save the repairs'],
+    ['autodj reconcile --deep --sample 1%', 'download and hash every hundredth object'],
+    [
+      'autodj reconcile --inventory s3://inventories/music/daily/2026-01-31T01-00Z/manifest.json',
+      'without listing',
+    ],
+  ],
+  flags: {
+    disk: flag.boolean('--disk', 'walk the audio folder as well'),
+    inventory: flag.text(
+      '--inventory <url>',
+      's3://…/manifest.json of an S3 Inventory (CSV or Parquet), not a listing',
+    ),
+    deep: flag.boolean('--deep', 'download objects and hash them'),
+    sample: flag.custom(
+      '--sample <n|n%>',
+      'with --deep: about so many of them',
+      'a count or a per cent',
+      parseDeleteLimit,
+    ),
+    head: flag.choice(
+      '--head <which>',
+      'ask for the headers of objects the ledger does not vouch for, of none, or of all',
+      ['changed', 'none', 'all'],
+      'changed',
+    ),
+    combined: flag.text('--combined <file>', 'write every line, agreeing ones too, as rclone check does'),
+    plan: flag.text('--plan <file>', 'save the repairs as a plan'),
+    planExpires: flag.duration('--plan-expires <time>', 'how long the plan may be applied', '7d'),
+    maxDelete: shared.maxDelete,
+    minAge: shared.minAge,
+    concurrency: { ...shared.concurrency, description: 'requests at a time (default: 32)' },
+    force: shared.force,
+  },
+
+  async run(context, flags) {
+    const { runReconcile } = await import('../reconcile/command.ts')
+    return runReconcile(context, flags)
+  },
+})

@@ -1,0 +1,113 @@
+import type { Knex } from 'knex'
+import type { RowFacts } from '../core/reconcile/facts.ts'
+import { slices } from './bulk.ts'
+import { FIRST_ID, type FileSource } from './tracks.ts'
+
+interface Row {
+  id: string
+  s3_object_key: string | null
+  file_source: FileSource | null
+  file_size: number | null
+  file_path: string | null
+  proved_size: string | null
+  etag: string | null
+  sha256: string | null
+  crc32: string | null
+  crc64nvme: string | null
+  content_type: string | null
+  proved_at: number | null
+}
+
+/** Rows of a track with what the ledger knows of the object under its key. */
+const SELECT = `select t.id, t.s3_object_key, t.file_source, t.file_size, t.file_path,
+    o.size as proved_size, o.etag, o.sha256, o.crc32, o.crc64nvme, o.content_type,
+    extract(epoch from greatest(o.verified_at, o.uploaded_at))::float8 * 1000 as proved_at
+  from public.tracks t
+  left join autodj.objects o on o.bucket = ? and o.key = t.s3_object_key collate "C"`
+
+function toFacts(row: Row): RowFacts {
+  const facts: RowFacts = {
+    trackId: row.id,
+    key: row.s3_object_key,
+    source: row.file_source,
+    size: row.file_size,
+    path: row.file_path,
+  }
+  if (row.proved_size !== null && row.etag !== null && row.proved_at !== null) {
+    facts.proof = { size: Number(row.proved_size), etag: row.etag, at: row.proved_at }
+    if (row.sha256 !== null) facts.proof.sha256 = row.sha256
+    if (row.crc32 !== null) facts.proof.crc32 = row.crc32
+    if (row.crc64nvme !== null) facts.proof.crc64nvme = row.crc64nvme
+    if (row.content_type !== null) facts.proof.contentType = row.content_type
+  }
+  return facts
+}
+
+/**
+ * All tracks with what the ledger knows of their objects, in keyset pages by id: the one order that the application's
+ * schema has an index for. Who needs them by key sorts them.
+ */
+export async function* rowFactPages(
+  knex: Knex,
+  { bucket, pageSize = 10_000, signal }: { bucket: string; pageSize?: number; signal?: AbortSignal },
+): AsyncGenerator<RowFacts[]> {
+  for (let afterId = FIRST_ID; ; ) {
+    signal?.throwIfAborted()
+    const { rows } = await knex.raw<{ rows: Row[] }>(`${SELECT} where t.id > ? order by t.id limit ?`, [
+      bucket,
+      afterId,
+      pageSize,
+    ])
+    if (rows.length > 0) yield rows.map(toFacts)
+    if (rows.length < pageSize) return
+    afterId = (rows.at(-1) as Row).id
+  }
+}
+
+/** These tracks as they are now, by id. */
+export async function rowFactsById(
+  knex: Knex,
+  bucket: string,
+  ids: readonly string[],
+): Promise<Map<string, RowFacts>> {
+  const found = new Map<string, RowFacts>()
+  for (const slice of slices(ids)) {
+    const { rows } = await knex.raw<{ rows: Row[] }>(`${SELECT} where t.id = any(?::uuid[])`, [
+      bucket,
+      [...slice],
+    ])
+    for (const row of rows) found.set(row.id, toFacts(row))
+  }
+  return found
+}
+
+/** Which of these keys some row names now. Reads the whole table for every 5,000 keys. */
+export async function keysNamed(knex: Knex, keys: readonly string[]): Promise<Set<string>> {
+  const named = new Set<string>()
+  for (const slice of slices(keys)) {
+    const { rows } = await knex.raw<{ rows: { key: string }[] }>(
+      'select distinct s3_object_key as key from public.tracks where s3_object_key = any(?::text[])',
+      [[...slice]],
+    )
+    for (const { key } of rows) named.add(key)
+  }
+  return named
+}
+
+/** Keys with a multipart upload that the ledger knows as open. */
+export async function keysUploading(knex: Knex, bucket: string): Promise<Set<string>> {
+  const rows: { key: string }[] = await knex('autodj.uploads').distinct('key').where({ bucket })
+  return new Set(rows.map(({ key }) => key))
+}
+
+/** Rows in all, and those that name an object, or live on a local file. */
+export async function countRows(knex: Knex): Promise<{ rows: number; withKey: number; onFile: number }> {
+  const { rows } = await knex.raw<{ rows: { rows: string; with_key: string; on_file: string }[] }>(
+    `select count(*) as rows, count(s3_object_key) as with_key,
+       count(*) filter (where file_path is not null and s3_object_key is null
+                          and file_source in ('LOCAL', 'YOUTUBE')) as on_file
+     from public.tracks`,
+  )
+  const [counts] = rows
+  return { rows: Number(counts?.rows), withKey: Number(counts?.with_key), onFile: Number(counts?.on_file) }
+}

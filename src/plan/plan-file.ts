@@ -1,0 +1,111 @@
+import { open, rename, rm } from 'node:fs/promises'
+import {
+  actionOrder,
+  type PlanAction,
+  type PlanHeader,
+  type PlanItem,
+  PlanWriter,
+  readPlan,
+} from '../core/plan.ts'
+import { systemErrorCode, UsageError } from '../errors.ts'
+import type { ExternalSorter } from '../reconcile/sorter.ts'
+
+/** Collects actions in any order, for a plan that has them in the order of execution, each object's removal once. */
+export class PlanBuilder {
+  /** objects that would be removed; one that two rows share counts twice until the plan is written */
+  removals = 0
+  private readonly sorter: ExternalSorter
+
+  constructor(sorter: ExternalSorter) {
+    this.sorter = sorter
+  }
+
+  async add(action: PlanAction, why: string): Promise<void> {
+    if (action.action === 'remove-object') this.removals += 1
+    const subject = action.action === 'update-row' ? action.trackId : action.object.key
+    const phase = actionOrder.indexOf(action.action)
+    await this.sorter.add(`${phase}\u0000${subject}`, JSON.stringify({ action, why }))
+  }
+
+  /** Writes the plan, whole or not at all. @returns how many items it has */
+  async write(file: string, header: PlanHeader): Promise<number> {
+    const writer = new PlanWriter()
+    const draft = `${file}.${header.id}.tmp`
+    const handle = await openForWriting(draft, file)
+    try {
+      await handle.write(writer.header(header))
+      let last = ''
+      for await (const batch of this.sorter.sorted()) {
+        let lines = ''
+        for (const [key, value] of batch) {
+          if (key === last) continue
+          last = key
+          const { action, why } = JSON.parse(value) as { action: PlanAction; why: string }
+          lines += writer.item(action, why)
+        }
+        await handle.write(lines)
+      }
+      await handle.write(writer.trailer())
+      await handle.sync()
+      await handle.close()
+      await rename(draft, file)
+    } catch (error) {
+      await handle.close().catch(() => {})
+      await rm(draft, { force: true })
+      throw error
+    }
+    return writer.items
+  }
+}
+
+async function openForWriting(draft: string, file: string) {
+  try {
+    return await open(draft, 'wx', 0o600)
+  } catch (error) {
+    throw new UsageError(`cannot write ${file}: ${systemErrorCode(error)}`, {
+      code: 'plan.write',
+      cause: error,
+    })
+  }
+}
+
+/**
+ * Checks a plan whole, digest included, before anything of it is acted upon.
+ *
+ * @throws UsageError when there is no such file; FatalError when it is not as it was written
+ */
+export async function checkPlan(
+  file: string,
+): Promise<{ header: PlanHeader; items: number; removals: number }> {
+  let header: PlanHeader | undefined
+  let items = 0
+  let removals = 0
+  for await (const part of planParts(file)) {
+    if ('header' in part) header = part.header
+    else {
+      items += 1
+      if (part.item.action === 'remove-object') removals += 1
+    }
+  }
+  // readPlan has thrown where there is no header.
+  return { header: header as PlanHeader, items, removals }
+}
+
+/** The items of a plan, in order. */
+export async function* planItems(file: string): AsyncGenerator<PlanItem> {
+  for await (const part of planParts(file)) if ('item' in part) yield part.item
+}
+
+async function* planParts(file: string): AsyncGenerator<{ header: PlanHeader } | { item: PlanItem }> {
+  const handle = await open(file, 'r').catch(error => {
+    throw new UsageError(`cannot read the plan ${file}: ${systemErrorCode(error)}`, {
+      code: 'plan.missing',
+      cause: error,
+    })
+  })
+  try {
+    yield* readPlan(handle.readLines({ encoding: 'utf8', autoClose: false }))
+  } finally {
+    await handle.close()
+  }
+}

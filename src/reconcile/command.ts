@@ -1,0 +1,390 @@
+/** What `autodj reconcile` does with its flags: observes, reports, and saves what would mend it as a plan. */
+import { createHash, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createWriteStream, type WriteStream } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import path from 'node:path'
+import type { Context } from '../context.ts'
+import { maxKeyBytes } from '../core/keys.ts'
+import type { DeleteLimit } from '../core/limits.ts'
+import { PLAN_SCHEMA } from '../core/plan.ts'
+import { type DifferenceClass, differenceClasses, type Finding } from '../core/reconcile/facts.ts'
+import { repairOf } from '../core/reconcile/repair.ts'
+import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
+import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
+import { compareUtf8 } from '../core/utf8-order.ts'
+import { recentRuns } from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import { requireSchema } from '../db/require-schema.ts'
+import { countRows, keysUploading } from '../db/row-facts.ts'
+import { ExitCode, SafetyLimitError, systemErrorCode, UsageError } from '../errors.ts'
+import { PlanBuilder } from '../plan/plan-file.ts'
+import { recordRun } from '../run.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import { makeTempFolder } from '../temp.ts'
+import { cacheControl } from '../upload/transfer.ts'
+import { parseInventoryUrl, readInventory } from './inventory.ts'
+import { newTally, type ReconcileOptions, reconcile, type Tally } from './reconcile.ts'
+import { ExternalSorter } from './sorter.ts'
+
+/** Where removed objects wait; a lifecycle rule (and `autodj cleanup`) ends the wait. */
+export const quarantinePrefix = 'quarantine/'
+
+export interface ReconcileFlags {
+  readonly disk: boolean
+  readonly inventory: string | undefined
+  readonly deep: boolean
+  readonly sample: { count?: number; percent?: number } | undefined
+  readonly head: 'changed' | 'none' | 'all'
+  readonly combined: string | undefined
+  readonly plan: string | undefined
+  readonly planExpires: number
+  readonly maxDelete: DeleteLimit | undefined
+  readonly minAge: number
+  readonly concurrency: number | undefined
+  readonly force: boolean
+}
+
+const defaultConcurrency = 32
+
+export async function runReconcile(context: Context, flags: ReconcileFlags): Promise<ExitCode> {
+  if (flags.sample !== undefined && !flags.deep) {
+    throw new UsageError('--sample needs --deep', { code: 'usage.flag' })
+  }
+  const concurrency = flags.concurrency ?? defaultConcurrency
+  const store = await context.store({ maxSockets: concurrency + 8 })
+  const database = await context.database()
+  await requireSchema(database)
+  await store.checkBucket(context.signal)
+  return recordRun(context, database, async run => {
+    const signal = AbortSignal.any([context.signal, context.stopping, run.lost])
+    try {
+      return await observeAndReport(context, flags, { database, store, runId: run.id, signal, concurrency })
+    } catch (error) {
+      const stopped = context.stopExitCode()
+      if (stopped === undefined) throw error
+      return { exitCode: stopped, summary: { stopped: true } }
+    }
+  })
+}
+
+interface Surroundings {
+  database: Database
+  store: ObjectStore
+  runId: string
+  signal: AbortSignal
+  concurrency: number
+}
+
+async function observeAndReport(
+  context: Context,
+  flags: ReconcileFlags,
+  { database, store, runId, signal, concurrency }: Surroundings,
+): Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }> {
+  const { config, report } = context
+  const { knex } = database
+  const startedAt = context.now().getTime()
+  const tempFolder = await makeTempFolder(runId)
+  context.onRelease(() => rm(tempFolder, { recursive: true, force: true }))
+  const except = config.s3.keyPrefix.startsWith(quarantinePrefix) ? '' : quarantinePrefix
+
+  const options: ReconcileOptions = {
+    prefix: config.s3.keyPrefix,
+    quarantinePrefix: except,
+    audioRoot: config.audioRoot,
+    disk: flags.disk,
+    deep: flags.deep ? await sampledShare(flags.sample, database) : 0,
+    head: flags.head,
+    concurrency,
+    cacheControl,
+    force: flags.force,
+    tempFolder,
+    signal,
+  }
+  const before = await rowsBefore(database)
+  if (before !== undefined) options.rowsBefore = before
+  if (flags.inventory !== undefined) {
+    options.inventory = await openInventory(context, flags.inventory, store, except, tempFolder, signal)
+    report.note(
+      `Inventory of ${options.inventory.takenAt.toISOString()}: ${plural(options.inventory.objects, 'object')}`,
+    )
+  }
+
+  const planning =
+    flags.plan === undefined ? undefined : await startPlan(context, flags, store, database, tempFolder)
+  const combined =
+    flags.combined === undefined ? undefined : new Lines(path.resolve(context.cwd, flags.combined))
+  const tally = newTally()
+  const progress = report.progress({ label: 'reconcile', unit: 'objects' })
+  const held: { name: string; reason: string }[] = []
+  let heldCount = 0
+  try {
+    for await (const findings of reconcile({ knex, store }, options, tally)) {
+      progress.advance({ items: findings.length })
+      for (const finding of findings) {
+        reportFinding(context, finding)
+        if (!finding.addendum) await combined?.write(`${finding.sigil} ${printable(finding.name)}\n`)
+        const reason = await planning?.take(finding)
+        if (reason === undefined) continue
+        heldCount += 1
+        if (held.length < 20) held.push({ name: finding.name, reason })
+      }
+    }
+  } finally {
+    progress.done()
+    await combined?.close()
+  }
+
+  const seconds = (context.now().getTime() - startedAt) / 1000
+  const fields = summaryFields(tally, seconds)
+  for (const { name, reason } of held) {
+    report.item({
+      subject: name,
+      state: 'held-back',
+      reason,
+      text: `held back ${printable(name)}: ${reason}`,
+    })
+  }
+  let planned: { items: number; removals: number } | undefined
+  if (planning !== undefined) {
+    const { removals } = planning.builder
+    const limit = flags.maxDelete ?? defaultDeleteLimit
+    const tripped = flags.force
+      ? []
+      : trippedBreakers({ limit, removals: { count: removals, of: tally.objects, what: 'objects' } })
+    if (tripped.length > 0) report.summary(summarise(tally, seconds, undefined, flags))
+    refuseIfTripped(tripped, 'safety.max-delete')
+    planned = { items: await planning.write(tally), removals }
+  }
+  report.summary(summarise(tally, seconds, planned, flags))
+  if (heldCount > 0) {
+    const more = planned === undefined ? '' : '; the rest is in the plan'
+    throw new SafetyLimitError(`${plural(heldCount, 'removal')} held back${more}`, {
+      code: 'safety.held-back',
+      cure: 'uploads may be under way: run it again later, or lower --min-age if you know that none is',
+      details: { held_back: heldCount },
+    })
+  }
+  const exitCode = tally.drift > 0 ? ExitCode.drift : tally.unread > 0 ? ExitCode.someFailed : ExitCode.ok
+  return { exitCode, summary: fields }
+}
+
+/* ── Lines ────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+function reportFinding(context: Context, finding: Finding): void {
+  const { report } = context
+  const { sigil, name, differences, row, object, other, problem } = finding
+  const plain = sigil === '=' && differences.length === 0
+  // A track that waits to be fetched is no news; there may be as many of them as tracks.
+  const quiet =
+    plain || differences.every(({ class: kind, severity }) => kind === 'no-audio' && severity === 'note')
+  if (quiet && sigil !== '!' && !report.verbose) return
+  const details = problem ?? differences.map(one => `${one.class} (${one.detail})`).join('; ')
+  report.item({
+    subject: name,
+    state: sigil === '!' ? 'unread' : (differences[0]?.class ?? 'agree'),
+    text: `${sigil} ${printable(name)}${details === '' ? '' : `  ${printable(details)}`}`,
+    fields: {
+      sigil,
+      differences,
+      ...(row === undefined ? {} : { track_id: row.trackId, file_source: row.source, file_path: row.path }),
+      ...(object === undefined ? {} : { bytes: object.size, etag: object.etag }),
+      ...(other === undefined ? {} : { other: other.key }),
+      ...(problem === undefined ? {} : { problem }),
+    },
+  })
+}
+
+/** A file that lines are appended to, without waiting for each. */
+class Lines {
+  private readonly stream: WriteStream
+  private failure: Error | undefined
+
+  constructor(file: string) {
+    this.stream = createWriteStream(file)
+    this.stream.on('error', error => {
+      this.failure = new UsageError(`--combined: cannot write ${file}: ${systemErrorCode(error)}`, {
+        code: 'usage.flag',
+      })
+    })
+  }
+
+  write(line: string): Promise<unknown> | undefined {
+    if (this.failure !== undefined) throw this.failure
+    return this.stream.write(line) ? undefined : once(this.stream, 'drain')
+  }
+
+  async close(): Promise<void> {
+    if (this.failure !== undefined) throw this.failure
+    this.stream.end()
+    await once(this.stream, 'close')
+  }
+}
+
+function summaryFields(tally: Tally, seconds: number): Record<string, unknown> {
+  return {
+    rows: tally.rows,
+    rows_with_key: tally.rowsWithKey,
+    objects: tally.objects,
+    bytes: tally.bytes,
+    files: tally.files,
+    agree: tally.agree,
+    drift: tally.drift,
+    unread: tally.unread,
+    changed: tally.changed,
+    heads: tally.heads,
+    hashed: tally.hashed,
+    found: tally.found,
+    seconds: Math.round(seconds * 10) / 10,
+  }
+}
+
+function summarise(
+  tally: Tally,
+  seconds: number,
+  planned: { items: number; removals: number } | undefined,
+  flags: ReconcileFlags,
+) {
+  const entries = Object.entries(tally.found) as [DifferenceClass, number][]
+  const classes = entries
+    .filter(([, count]) => count > 0)
+    .map(
+      ([kind, count]) => `  ${formatCount(count).padStart(9)}  ${kind.padEnd(22)} ${differenceClasses[kind]}`,
+    )
+  const verdict =
+    tally.drift > 0
+      ? `${plural(tally.drift, 'difference')} found.`
+      : tally.unread > 0
+        ? 'No difference found, but not everything could be read.'
+        : flags.disk
+          ? 'Database, bucket and disk agree.'
+          : 'Database and bucket agree.'
+  const lines = [
+    `${verdict} ${plural(tally.rows, 'row')}, ${plural(tally.objects, 'object')} (${formatBytes(tally.bytes)})` +
+      `${flags.disk ? `, ${plural(tally.files, 'file')}` : ''} in ${formatDuration(seconds * 1000)}.`,
+    ...classes,
+  ]
+  if (tally.unread > 0) lines.push(`  ${formatCount(tally.unread).padStart(9)}  could not be read`)
+  if (planned !== undefined && flags.plan !== undefined) {
+    const removals = planned.removals > 0 ? `, ${plural(planned.removals, 'object')} to quarantine` : ''
+    lines.push(`Plan: ${plural(planned.items, 'repair')}${removals}, in ${flags.plan}`)
+  }
+  const next =
+    planned !== undefined && planned.items > 0
+      ? `\`autodj apply ${flags.plan}\` to do it, \`autodj undo ${flags.plan}\` to take it back`
+      : tally.drift > 0 && planned === undefined
+        ? '`autodj reconcile --plan FILE` to see what would mend it'
+        : undefined
+  const plan =
+    planned === undefined ? {} : { plan: flags.plan, repairs: planned.items, removals: planned.removals }
+  return {
+    lines,
+    ...(next === undefined ? {} : { next }),
+    fields: { ...summaryFields(tally, seconds), ...plan },
+  }
+}
+
+/* ── Plan ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+interface Planning {
+  builder: PlanBuilder
+  /** why a removal was held back */
+  take(finding: Finding): Promise<string | undefined>
+  write(tally: Tally): Promise<number>
+}
+
+async function startPlan(
+  context: Context,
+  flags: ReconcileFlags,
+  store: ObjectStore,
+  { knex }: Database,
+  tempFolder: string,
+): Promise<Planning> {
+  const id = randomUUID()
+  const now = context.now().getTime()
+  const versioned = (await store.versioning(context.signal)) === 'Enabled'
+  const uploading = await keysUploading(knex, store.bucket)
+  const builder = new PlanBuilder(new ExternalSorter(tempFolder, 'plan'))
+  return {
+    builder,
+    async take(finding) {
+      const repair = repairOf(finding, {
+        cacheControl,
+        heldBack: object =>
+          heldBack(object, { now, minAge: flags.minAge, uploading: uploading.has(object.key) }),
+        quarantineKey: key => (versioned ? undefined : quarantineKey(id, key)),
+      })
+      for (const { action, why } of repair.actions) await builder.add(action, why)
+      return repair.heldBack
+    },
+    write: tally =>
+      builder.write(path.resolve(context.cwd, flags.plan as string), {
+        type: 'autodj-plan',
+        schema: PLAN_SCHEMA,
+        id,
+        command: 'reconcile',
+        createdAt: new Date(now).toISOString(),
+        expiresAt: new Date(now + flags.planExpires).toISOString(),
+        bucket: store.bucket,
+        quarantine: versioned ? { by: 'delete-marker' } : { by: 'prefix', prefix: quarantinePrefix },
+        seen: { rows: tally.rows, objects: tally.objects },
+      }),
+  }
+}
+
+/** Where a plan moves an object: its own folder, the key below it; a key too long for that by its hash. */
+export function quarantineKey(planId: string, key: string): string {
+  const plain = `${quarantinePrefix}${planId}/${key}`
+  return Buffer.byteLength(plain) <= maxKeyBytes
+    ? plain
+    : `${quarantinePrefix}${planId}/${createHash('sha256').update(key).digest('hex')}`
+}
+
+/* ── Settings ─────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+async function sampledShare(sample: ReconcileFlags['sample'], { knex }: Database): Promise<number> {
+  if (sample === undefined) return 1
+  if (sample.percent !== undefined) return sample.percent / 100
+  const { withKey } = await countRows(knex)
+  return withKey === 0 ? 1 : Math.min(1, (sample.count ?? 0) / withKey)
+}
+
+/** Rows that the newest run saw which came to its end. */
+async function rowsBefore({ knex }: Database): Promise<number | undefined> {
+  for (const run of await recentRuns(knex, { command: 'reconcile', limit: 20 })) {
+    const rows = run.summary?.['rows']
+    if (typeof rows === 'number') return rows
+  }
+  return undefined
+}
+
+async function openInventory(
+  context: Context,
+  url: string,
+  library: ObjectStore,
+  except: string,
+  tempFolder: string,
+  signal: AbortSignal,
+) {
+  const { bucket, key } = parseInventoryUrl(url)
+  const { s3 } = context.config
+  const { createS3Store } = await import('../storage/s3.ts')
+  const store = createS3Store({
+    bucket,
+    region: s3.region,
+    endpoint: s3.endpoint,
+    credentials: s3.credentials && { ...s3.credentials },
+  })
+  try {
+    const sorter = new ExternalSorter(tempFolder, 'inventory', { compare: compareUtf8 })
+    return await readInventory(
+      store,
+      key,
+      { bucket: library.bucket, prefix: s3.keyPrefix, except },
+      sorter,
+      signal,
+    )
+  } finally {
+    store.close()
+  }
+}

@@ -1,0 +1,89 @@
+import type { Dirent } from 'node:fs'
+import { opendir, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { resolveAudioPath } from '../core/audio-path.ts'
+import type { FileFacts } from '../core/reconcile/facts.ts'
+import { FatalError, systemErrorCode, toError } from '../errors.ts'
+import { LocalFileError, openRoot, statSource } from '../upload/source.ts'
+
+/** Files to a page. */
+const PAGE = 1_000
+
+/**
+ * `file_path` as a path below the root with `/`; undefined where it leads out of it (such a row is refused wherever
+ * its file would be touched).
+ */
+export function relativePath(filePath: string, audioRoot: string): string | undefined {
+  const resolved = resolveAudioPath(filePath, audioRoot)
+  return resolved.ok ? resolved.relative.split(path.sep).join('/') : undefined
+}
+
+/**
+ * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined where that cannot
+ * be told: no permission, a disk that fails, no audio root (not mounted?).
+ */
+export async function isFileThere(filePath: string, audioRoot: string): Promise<boolean | undefined> {
+  let root: string
+  try {
+    root = await openRoot(audioRoot)
+  } catch {
+    return undefined
+  }
+  try {
+    await statSource(filePath, audioRoot, root)
+    return true
+  } catch (error) {
+    if (!(error instanceof LocalFileError)) throw error
+    return error.problem === 'unreadable' || error.problem === 'changed' ? undefined : false
+  }
+}
+
+/**
+ * All regular files below the root, in pages; links are not followed. Complete, or it throws: a folder that cannot be
+ * read would make all its files look gone.
+ *
+ * @throws FatalError naming the folder
+ */
+export async function* walk(root: string, signal?: AbortSignal): AsyncGenerator<FileFacts[]> {
+  let page: FileFacts[] = []
+  const folders = ['']
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    signal?.throwIfAborted()
+    const entries: Dirent[] = []
+    try {
+      for await (const entry of await opendir(path.join(root, folder))) entries.push(entry)
+    } catch (error) {
+      // The root itself may be missing: it looks empty, which the canary knows how to judge.
+      if (folder === '' && systemErrorCode(error) === 'ENOENT') return
+      throw new FatalError(`cannot read the folder ${path.join(root, folder)}: ${toError(error).message}`, {
+        code: 'disk.unreadable',
+        cure: 'give autodj permission to read it; without it every file in it would look lost',
+        cause: error,
+      })
+    }
+    for (const entry of entries) {
+      const relative = folder === '' ? entry.name : `${folder}/${entry.name}`
+      if (entry.isDirectory()) folders.push(relative)
+      else if (entry.isFile()) {
+        const size = await sizeOf(path.join(root, relative))
+        if (size === undefined) continue
+        page.push({ path: relative, size })
+        if (page.length >= PAGE) {
+          yield page
+          page = []
+        }
+      }
+    }
+  }
+  if (page.length > 0) yield page
+}
+
+/** Undefined for a file that went since its folder was read. */
+async function sizeOf(absolute: string): Promise<number | undefined> {
+  try {
+    return (await stat(absolute)).size
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * S3 Inventory in place of a listing: for buckets where listing takes hours. Files of an inventory are in no promised
+ * order, so its entries are sorted. An inventory is hours old; whatever it makes different is looked at again.
+ *
+ * Format: "Locating your inventory list" and "Amazon S3 Inventory list" in the S3 User Guide.
+ */
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { brotliDecompressSync, createGunzip, gunzipSync, zstdDecompressSync } from 'node:zlib'
+import type { AsyncBuffer } from 'hyparquet'
+import type { ObjectFacts } from '../core/reconcile/facts.ts'
+import { FatalError, toError, UsageError } from '../errors.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import { isPartOfLibrary } from './listing.ts'
+import type { ExternalSorter } from './sorter.ts'
+
+export interface Inventory {
+  /** entries that belong to the library */
+  objects: number
+  /** when S3 began to take it */
+  takenAt: Date
+  /** in byte order of the keys */
+  pages: AsyncIterable<ObjectFacts[]>
+}
+
+interface Manifest {
+  sourceBucket: string
+  fileFormat: string
+  fileSchema: string
+  creationTimestamp: string
+  files: readonly { key: string; size: number; MD5checksum: string }[]
+}
+
+interface Entry {
+  key: string
+  size: number
+  etag: string
+  lastModified: number
+}
+
+/** Rows decoded from Parquet at a time. */
+const ROWS_AT_ONCE = 100_000
+
+/** `s3://bucket/path/manifest.json` → bucket and key. @throws UsageError */
+export function parseInventoryUrl(url: string): { bucket: string; key: string } {
+  const match = /^s3:\/\/([^/]+)\/(.+\.json)$/.exec(url)
+  if (match === null) {
+    throw new UsageError(`--inventory: ${JSON.stringify(url)} is not the URL of a manifest`, {
+      code: 'usage.flag',
+      cure: 'for example s3://my-inventories/my-bucket/daily/2026-01-31T01-00Z/manifest.json',
+    })
+  }
+  return { bucket: match[1] as string, key: match[2] as string }
+}
+
+/**
+ * Reads an inventory into `sorter`, which must sort by UTF-8 bytes.
+ *
+ * @param store the bucket that holds the inventory
+ * @throws UsageError for another bucket's inventory, or one without the columns needed
+ * @throws FatalError for one that is incomplete or damaged: it never counts as a shorter one
+ */
+export async function readInventory(
+  store: ObjectStore,
+  manifestKey: string,
+  library: { bucket: string; prefix: string; except: string },
+  sorter: ExternalSorter,
+  signal?: AbortSignal,
+): Promise<Inventory> {
+  const manifest = await readManifest(store, manifestKey, library.bucket, signal)
+  let objects = 0
+  for (const file of manifest.files) {
+    const entries =
+      manifest.fileFormat === 'CSV'
+        ? csvEntries(store, file, manifest, signal)
+        : parquetEntries(store, file, signal)
+    for await (const page of entries) {
+      for (const entry of page) {
+        if (!entry.key.startsWith(library.prefix) || !isPartOfLibrary(entry, library.except)) continue
+        objects += 1
+        await sorter.add(entry.key, `${entry.size} ${entry.lastModified} ${entry.etag}`)
+      }
+    }
+  }
+  return { objects, takenAt: new Date(Number(manifest.creationTimestamp)), pages: sortedPages(sorter) }
+}
+
+async function* sortedPages(sorter: ExternalSorter): AsyncGenerator<ObjectFacts[]> {
+  for await (const batch of sorter.sorted()) {
+    yield batch.map(([key, value]) => {
+      const [size, lastModified, etag = ''] = value.split(' ')
+      return { key, size: Number(size), etag, lastModified: Number(lastModified) }
+    })
+  }
+}
+
+async function readManifest(
+  store: ObjectStore,
+  key: string,
+  bucket: string,
+  signal: AbortSignal | undefined,
+): Promise<Manifest> {
+  const content = await store.get(key, { signal })
+  if (content === undefined) {
+    throw new UsageError(`there is no inventory at s3://${store.bucket}/${key}`, {
+      code: 'inventory.missing',
+    })
+  }
+  const manifest = parseManifest(Buffer.concat(await Array.fromAsync(content.body)).toString('utf8'))
+  if (manifest.sourceBucket !== bucket) {
+    throw new UsageError(`the inventory is of the bucket ${manifest.sourceBucket}, not of ${bucket}`, {
+      code: 'inventory.bucket',
+    })
+  }
+  if (manifest.fileFormat !== 'CSV' && manifest.fileFormat !== 'Parquet') {
+    throw new UsageError(`the inventory is in ${manifest.fileFormat}; autodj reads CSV and Parquet`, {
+      code: 'inventory.format',
+      cure: 'change the output format of the inventory configuration',
+    })
+  }
+  return manifest
+}
+
+function parseManifest(text: string): Manifest {
+  try {
+    const manifest = JSON.parse(text) as Manifest
+    if (Array.isArray(manifest.files) && typeof manifest.fileSchema === 'string') return manifest
+  } catch {
+    // falls through to the error below
+  }
+  throw new UsageError('what --inventory names is not the manifest of an S3 Inventory', {
+    code: 'inventory.format',
+  })
+}
+
+function missingColumns(missing: readonly string[]): UsageError {
+  return new UsageError(`the inventory has no ${missing.join(', ')}`, {
+    code: 'inventory.columns',
+    cure: 'add these optional fields to the inventory configuration and wait for the next one',
+  })
+}
+
+function damaged(key: string, how: string, cause?: unknown): FatalError {
+  return new FatalError(`the inventory file ${key} ${how}`, {
+    code: 'inventory.damaged',
+    cure: 'use another inventory, or list the bucket (without --inventory)',
+    cause,
+  })
+}
+
+/* ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+async function* csvEntries(
+  store: ObjectStore,
+  file: Manifest['files'][number],
+  manifest: Manifest,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Entry[]> {
+  const columns = manifest.fileSchema.split(',').map(name => name.trim())
+  const at = Object.fromEntries(columns.map((name, index) => [name, index]))
+  const missing = ['Key', 'Size', 'LastModifiedDate', 'ETag'].filter(name => at[name] === undefined)
+  if (missing.length > 0) throw missingColumns(missing)
+
+  const content = await store.get(file.key, { signal })
+  if (content === undefined) throw damaged(file.key, 'is missing')
+  const md5 = createHash('md5')
+  async function* hashed(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of content!.body) {
+      md5.update(chunk)
+      yield chunk
+    }
+  }
+  const field = (line: string[], name: string): string => line[at[name] ?? -1] ?? ''
+  try {
+    for await (const lines of csvLines(Readable.from(hashed()).pipe(createGunzip()))) {
+      const page: Entry[] = []
+      for (const line of lines) {
+        if (line.length !== columns.length) throw new Error(`has a line of ${line.length} fields`)
+        if (at['IsLatest'] !== undefined && field(line, 'IsLatest') === 'false') continue
+        if (field(line, 'IsDeleteMarker') === 'true') continue
+        page.push({
+          // As in listings: form encoding, a space may be a plus sign.
+          key: decodeURIComponent(field(line, 'Key').replaceAll('+', ' ')),
+          size: Number(field(line, 'Size')),
+          etag: field(line, 'ETag'),
+          lastModified: Date.parse(field(line, 'LastModifiedDate')),
+        })
+      }
+      yield page
+    }
+  } catch (error) {
+    throw damaged(file.key, `cannot be read: ${toError(error).message}`, error)
+  }
+  if (md5.digest('hex') !== file.MD5checksum.toLowerCase()) throw damaged(file.key, 'does not have its MD5')
+}
+
+/** Lines of quoted or plain fields, as S3 writes them: keys are URL-encoded, so a line is a line. */
+async function* csvLines(text: AsyncIterable<Uint8Array>): AsyncGenerator<string[][]> {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  let rest = ''
+  for await (const chunk of text) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
+    rest = lines.pop() as string
+    yield lines.filter(line => line.trim() !== '').map(csvFields)
+  }
+  rest += decoder.decode()
+  if (rest.trim() !== '') yield [csvFields(rest)]
+}
+
+function csvFields(line: string): string[] {
+  const fields: string[] = []
+  const trimmed = line.endsWith('\r') ? line.slice(0, -1) : line
+  for (const match of trimmed.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)) {
+    fields.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '')
+  }
+  return fields
+}
+
+/* ── Parquet ──────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+const parquetColumns = ['key', 'size', 'last_modified_date', 'e_tag']
+
+async function* parquetEntries(
+  store: ObjectStore,
+  file: Manifest['files'][number],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Entry[]> {
+  const { parquetMetadataAsync, parquetReadObjects } = await import('hyparquet')
+  const head = await store.head(file.key, { signal })
+  if (head === undefined || head.size !== file.size) throw damaged(file.key, 'is missing, or not of its size')
+  const buffer = rangesOf(store, file.key, head.etag, head.size, signal)
+  try {
+    const metadata = await parquetMetadataAsync(buffer)
+    const present = new Set(metadata.schema.map(element => element.name))
+    const missing = parquetColumns.filter(name => !present.has(name))
+    if (missing.length > 0) throw missingColumns(missing)
+    const columns = [
+      ...parquetColumns,
+      ...['is_latest', 'is_delete_marker'].filter(name => present.has(name)),
+    ]
+    let rowStart = 0
+    for (const group of metadata.row_groups) {
+      const end = rowStart + Number(group.num_rows)
+      for (; rowStart < end; rowStart = Math.min(end, rowStart + ROWS_AT_ONCE)) {
+        signal?.throwIfAborted()
+        const rows = await parquetReadObjects({
+          file: buffer,
+          metadata,
+          columns,
+          rowStart,
+          rowEnd: Math.min(end, rowStart + ROWS_AT_ONCE),
+          compressors: {
+            GZIP: input => gunzipSync(input),
+            ZSTD: input => zstdDecompressSync(input),
+            BROTLI: input => brotliDecompressSync(input),
+          },
+        })
+        yield rows
+          .filter(row => row['is_latest'] !== false && row['is_delete_marker'] !== true)
+          .map(row => ({
+            key: String(row['key']),
+            size: Number(row['size']),
+            etag: String(row['e_tag']),
+            lastModified: new Date(row['last_modified_date']).getTime(),
+          }))
+      }
+    }
+  } catch (error) {
+    if (error instanceof UsageError || signal?.aborted) throw error
+    throw damaged(file.key, `cannot be read: ${toError(error).message}`, error)
+  }
+}
+
+/** A file in S3 by byte ranges, all of the same object. */
+function rangesOf(
+  store: ObjectStore,
+  key: string,
+  etag: string,
+  size: number,
+  signal: AbortSignal | undefined,
+): AsyncBuffer {
+  return {
+    byteLength: size,
+    async slice(start, end = size) {
+      const range = { start, end: end - 1 }
+      const content = await store.get(key, { range, ifMatch: etag, signal })
+      if (content === undefined) throw new Error('it is gone')
+      const bytes = Buffer.concat(await Array.fromAsync(content.body))
+      if (bytes.length !== end - start) throw new Error('a range of it came short')
+      const whole = new ArrayBuffer(bytes.length)
+      new Uint8Array(whole).set(bytes)
+      return whole
+    },
+  }
+}

@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto'
+import { detectAudio } from '../core/content-type.ts'
+import type { ContentSums, HeadFacts, ObjectFacts } from '../core/reconcile/facts.ts'
+import { type ObjectHead, type ObjectStore, StoreError, type StoreErrorKind } from '../storage/store.ts'
+
+/** Looks at single objects, beyond what a listing tells. Each gives undefined when the object is gone. */
+export interface Looks {
+  head(key: string): Promise<ObjectFacts | undefined>
+  /** downloads the whole object; SHA-256 in hex */
+  hash(object: ObjectFacts): Promise<string | undefined>
+  /** Content-Type of the bytes, empty when they tell nothing; reads a few kilobytes */
+  type(object: ObjectFacts): Promise<string | undefined>
+}
+
+export function createLooks(store: ObjectStore, signal?: AbortSignal): Looks {
+  return {
+    async head(key) {
+      const head = await store.head(key, { signal })
+      return head && { ...factsOfHead(head), head: headFacts(head) }
+    },
+
+    async hash({ key, etag }) {
+      const content = await store.get(key, { ifMatch: etag, signal })
+      if (content === undefined) return undefined
+      const hash = createHash('sha256')
+      for await (const chunk of content.body) hash.update(chunk)
+      return hash.digest('hex')
+    },
+
+    async type({ key, etag, size }) {
+      const audio = await detectAudio({
+        size,
+        async read(offset, length) {
+          const end = Math.min(offset + length, size) - 1
+          if (end < offset) return new Uint8Array()
+          const content = await store.get(key, { ifMatch: etag, range: { start: offset, end }, signal })
+          const chunks: Uint8Array[] = []
+          if (content !== undefined) for await (const chunk of content.body) chunks.push(chunk)
+          return Buffer.concat(chunks)
+        },
+      })
+      return audio?.contentType ?? ''
+    },
+  }
+}
+
+function factsOfHead({ key, size, etag, lastModified }: ObjectHead): ObjectFacts {
+  return { key, size, etag, lastModified: lastModified.getTime() }
+}
+
+function headFacts({ contentType, cacheControl, checksums, metadata }: ObjectHead): HeadFacts {
+  const sums: ContentSums = {}
+  if (checksums.sha256 !== undefined) sums.sha256 = Buffer.from(checksums.sha256, 'base64').toString('hex')
+  if (checksums.crc64nvme !== undefined) sums.crc64nvme = checksums.crc64nvme
+  if (checksums.crc32 !== undefined) sums.crc32 = checksums.crc32
+  const facts: HeadFacts = { sums }
+  if (contentType !== undefined) facts.contentType = contentType
+  if (cacheControl !== undefined) facts.cacheControl = cacheControl
+  const declared = metadata['sha256']
+  if (declared !== undefined && /^[0-9a-f]{64}$/.test(declared)) facts.declaredSha256 = declared
+  return facts
+}
+
+/** What concerns one object only; anything else (no bucket, no credentials, an abort) ends the run. */
+const itemKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
+  'denied',
+  'precondition',
+  'bad-digest',
+  'throttled',
+  'unavailable',
+  'network',
+  'timeout',
+  'invalid',
+])
+
+/** What went wrong with one object, when that is no reason to end the run. */
+export function itemProblem(error: unknown): string | undefined {
+  return error instanceof StoreError && itemKinds.has(error.kind) ? error.message : undefined
+}
