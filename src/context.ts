@@ -6,7 +6,6 @@ import type { Config } from './config.ts'
 import type { Database } from './db/open.ts'
 import { ExitCode } from './errors.ts'
 import type { Reporter } from './report/reporter.ts'
-import type { Output } from './report/text.ts'
 import type { ObjectStore } from './storage/store.ts'
 
 /** Why a run stops taking new work: a signal, or its time budget. */
@@ -25,8 +24,9 @@ export interface Context {
   readonly signal: AbortSignal
   /** the clock, injectable in tests */
   readonly now: () => Date
-  readonly stdout: Output
   readonly cwd: string
+  /** Runs another command line of this program with an environment and a folder of its own. */
+  runCommand(argv: readonly string[], env: Readonly<Record<string, string>>, cwd: string): Promise<ExitCode>
   /** starts the time budget, milliseconds */
   limitDuration(milliseconds: number | undefined): void
   /** the configured database, opened on first use; announces the embedded default */
@@ -47,8 +47,8 @@ export interface ContextOptions {
   stopping: AbortController
   forcing: AbortController
   now: () => Date
-  stdout: Output
   cwd: string
+  runCommand: Context['runCommand']
 }
 
 const stopExitCodes: Readonly<Record<StopReason, ExitCode>> = {
@@ -73,8 +73,8 @@ export function openContext(options: ContextOptions): { context: Context; releas
     stopping: stopping.signal,
     signal: forcing.signal,
     now: options.now,
-    stdout: options.stdout,
     cwd: options.cwd,
+    runCommand: options.runCommand,
     onRelease,
 
     limitDuration(milliseconds) {

@@ -3,7 +3,7 @@ import { Argument, Command as Commander, CommanderError, Option } from 'commande
 import type { Command } from './cli/command.ts'
 import { type Flag, flag, longName } from './cli/flags.ts'
 import { loadConfig, type Overrides, type Setting, settings } from './config.ts'
-import { openContext, type StopReason } from './context.ts'
+import { type Context, openContext, type StopReason } from './context.ts'
 import { AppError, ExitCode, toError, UsageError } from './errors.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { Output } from './report/text.ts'
@@ -58,7 +58,9 @@ export async function runProgram(
 
   for (const command of commands) {
     addCommand(program, command, async (flags, args) => {
-      exitCode = await runCommand(command, flags, args, surroundings)
+      exitCode = await runCommand(command, flags, args, surroundings, (otherArgv, env, cwd) =>
+        runProgram(otherArgv, commands, { ...surroundings, env, cwd }),
+      )
     })
   }
   if (argv.length === 0) {
@@ -145,6 +147,7 @@ async function runCommand(
   options: Record<string, unknown>,
   args: readonly string[],
   surroundings: Surroundings,
+  runOther: Context['runCommand'],
 ): Promise<ExitCode> {
   const flags = Object.fromEntries(
     Object.entries(command.flags).map(([key, one]) => [
@@ -183,8 +186,8 @@ async function runCommand(
       stopping,
       forcing,
       now: surroundings.now,
-      stdout: surroundings.stdout,
       cwd: surroundings.cwd,
+      runCommand: runOther,
     })
     release = opened.release
     stopCode = opened.context.stopExitCode

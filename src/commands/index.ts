@@ -1,5 +1,6 @@
 /** All commands, in the order in which `--help` shows them: the order of the journey. */
 import type { Command } from '../cli/command.ts'
+import { demo } from './demo.ts'
 import { doctor } from './doctor.ts'
 import { importCommand } from './import.ts'
 import { init } from './init.ts'
@@ -10,6 +11,7 @@ import { uploadLocal } from './upload-local.ts'
 import { verify } from './verify.ts'
 
 export const commands: readonly Command[] = [
+  demo,
   init,
   doctor,
   migrate,

@@ -45,7 +45,7 @@ export const uploadLocal = defineCommand({
         parseBandwidth,
       ),
     },
-    memory: flag.bytes('--memory <size>', 'for file content in flight', { min: 16 * MiB }, 256 * MiB, '256M'),
+    memory: flag.bytes('--memory <size>', 'what the process may take', { min: 64 * MiB }, 256 * MiB, '256M'),
     multipartThreshold: flag.bytes(
       '--multipart-threshold <size>',
       'larger files go in parts',

@@ -628,6 +628,11 @@ export async function openUploads(
   }))
 }
 
+/** Makes a run the owner of a multipart upload that a dead one left. */
+export async function adoptUpload(knex: Knex, uploadId: string, runId: string): Promise<void> {
+  await knex('autodj.uploads').where({ upload_id: uploadId }).update({ run_id: runId })
+}
+
 /** Forgets a multipart upload, completed or aborted. */
 export async function forgetUpload(knex: Knex, uploadId: string): Promise<void> {
   await knex.transaction(async trx => {

@@ -31,6 +31,7 @@ export class TextReporter implements Reporter {
   readonly verbose: boolean
   readonly style: Style
   readonly #options: TextReporterOptions
+  readonly #cures = new Set<string>()
   #bar: TextProgress | undefined
 
   constructor(options: TextReporterOptions) {
@@ -62,7 +63,7 @@ export class TextReporter implements Reporter {
         this.#options.stderr,
         `${this.style.red(item.state)} ${subject}: ${printable(item.reason ?? '')}`,
       )
-      if (item.cure) this.#write(this.#options.stderr, `  ${this.style.dim(printable(item.cure))}`)
+      this.#cure(item.cure)
     } else if (item.text !== undefined) {
       this.#write(this.#options.stdout, item.text)
     } else if (this.verbose || item.state === 'skipped') {
@@ -91,6 +92,13 @@ export class TextReporter implements Reporter {
       for (let inner: unknown = error; inner instanceof Error; inner = inner.cause)
         this.#write(this.#options.stderr, this.style.dim(inner.stack ?? String(inner)))
     }
+  }
+
+  /** What to do is said once: a thousand files with one cause have one cure. */
+  #cure(cure: string | undefined): void {
+    if (cure === undefined || this.#cures.has(cure)) return
+    if (this.#cures.size < 100) this.#cures.add(cure)
+    this.#write(this.#options.stderr, `  ${this.style.dim(printable(cure))}`)
   }
 
   progress(options: { label: string; unit: string; showBytes?: boolean }): Progress {

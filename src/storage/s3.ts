@@ -360,7 +360,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
     uploadId: string,
     partNumber: number,
     body: Uint8Array,
-    { crc32, signal }: { crc32: string; signal?: AbortSignal },
+    { crc32, sha256, signal }: { crc32: string; sha256?: string; signal?: AbortSignal },
   ): Promise<UploadedPart> {
     const where = await context(`upload part ${partNumber} of`, { key, signal })
     const { headers } = await sendBody(
@@ -369,6 +369,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
         query: { partNumber: String(partNumber), uploadId },
         headers: { 'x-amz-checksum-crc32': crc32 },
         body,
+        sha256,
       },
       where,
     )
@@ -731,6 +732,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
 
   return {
     bucket,
+    signsPayload: options.signPayload ?? endpoint?.startsWith('http:') === true,
     head,
     get,
     put,

@@ -134,6 +134,8 @@ export interface ListOptions {
 
 export interface ObjectStore {
   readonly bucket: string
+  /** Bodies are signed with their SHA-256 (plain HTTP): a caller that has one saves the store computing it. */
+  readonly signsPayload: boolean
 
   /** One cheap request that shows that bucket, region and credentials work. Throws a StoreError that names what does not. */
   checkBucket(signal?: AbortSignal): Promise<void>
@@ -189,7 +191,7 @@ export interface ObjectStore {
     uploadId: string,
     partNumber: number,
     body: Uint8Array,
-    options: { crc32: string; signal?: AbortSignal },
+    options: { crc32: string; sha256?: string; signal?: AbortSignal },
   ): Promise<UploadedPart>
   /** Parts the server holds, in order, complete; `undefined` when there is no such upload (any more). */
   listParts(key: string, uploadId: string, signal?: AbortSignal): Promise<UploadedPart[] | undefined>

@@ -11,7 +11,7 @@ import { formatBytes, formatCount, formatDuration, plural, printable } from '../
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { trackPages } from '../db/tracks.ts'
-import { type ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { type ExitCode, FatalError, systemErrorCode, toError, UsageError } from '../errors.ts'
 import { recordRun } from '../run.ts'
 import type { ObjectHeaders } from '../storage/store.ts'
 import { LocalFileError, openRoot, statSource } from './source.ts'
@@ -77,6 +77,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   await store.checkBucket(context.signal)
   const database = await context.database()
   await requireSchema(database)
+  await requireAudioRoot(config.audioRoot)
   const checking = request.deleteLocal
     ? await openServedCheck(config, { concurrency: 8, signal: context.signal, now: context.now })
     : undefined
@@ -103,12 +104,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
   const { report, config } = context
   const database = await context.database()
   await requireSchema(database)
-  const root = await openRoot(config.audioRoot).catch(error => {
-    throw new UsageError(`AUDIO_STORAGE_PATH: ${error.message}`, {
-      code: 'config.audio-root',
-      cure: error.cure,
-    })
-  })
+  const root = await requireAudioRoot(config.audioRoot)
   const plan = { files: 0, bytes: 0, requests: 0, problems: 0 }
   for (const filter of await uploadFilters(database, request)) {
     for await (const page of trackPages(database.knex, { filter, signal: context.signal })) {
@@ -165,6 +161,18 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
       estimated_dollars_a_month: monthly,
     },
   })
+}
+
+/** A folder that is not there (not mounted, misspelt) is one error, not one for every track. @throws FatalError */
+async function requireAudioRoot(audioRoot: string): Promise<string> {
+  try {
+    return await openRoot(audioRoot)
+  } catch (error) {
+    throw new FatalError(toError(error).message, {
+      code: 'config.audio-root',
+      cure: 'Mount it, or set AUDIO_STORAGE_PATH to where the audio is.',
+    })
+  }
 }
 
 /** 100 Mbit/s, bytes a second. */

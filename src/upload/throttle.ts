@@ -1,5 +1,5 @@
 /** Keeps what is sent under a bandwidth limit that may change with the time of day. */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 import { type BandwidthTable, bandwidthAt } from '../core/bandwidth.ts'
 
 /**
@@ -9,12 +9,18 @@ import { type BandwidthTable, bandwidthAt } from '../core/bandwidth.ts'
 export class Throttle {
   readonly #table: BandwidthTable | undefined
   readonly #now: () => number
+  readonly #sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>
   #tokens = 0
   #at: number
 
-  constructor(table: BandwidthTable | undefined, now: () => number = Date.now) {
+  constructor(
+    table: BandwidthTable | undefined,
+    now: () => number = Date.now,
+    sleep = (milliseconds: number, signal: AbortSignal) => pause(milliseconds, undefined, { signal }),
+  ) {
     this.#table = table
     this.#now = now
+    this.#sleep = sleep
     this.#at = now()
   }
 
@@ -36,7 +42,7 @@ export class Throttle {
         return
       }
       // A minute at most: the timetable may change meanwhile.
-      await sleep(Math.min(60_000, Math.max(1, (-this.#tokens / rate) * 1_000)), undefined, { signal })
+      await this.#sleep(Math.min(60_000, Math.max(1, (-this.#tokens / rate) * 1_000)), signal)
     }
   }
 }

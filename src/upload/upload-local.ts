@@ -7,6 +7,7 @@ import type { Context } from '../context.ts'
 import { formatBytes, formatCount, formatDuration, plural } from '../core/units.ts'
 import {
   abandonDeadRuns,
+  adoptUpload,
   forgetUpload,
   type HashedFile,
   markUploaded,
@@ -181,7 +182,7 @@ class UploadRun {
     try {
       for (const filter of await uploadFilters(this.#database, this.#options)) await this.#runFilter(filter)
       await this.#committer.flush()
-      await this.#journal.sweep()
+      if (!this.#stopping.aborted) await this.#journal.sweep()
     } catch (error) {
       this.#failure ??= toError(error)
     } finally {
@@ -229,34 +230,40 @@ class UploadRun {
     const before = this.#taken
     const tried = { command: uploadCommand, runId: this.#run.id }
     let afterId: string | undefined
-    while (!this.#stopping.aborted) {
-      const left =
-        this.#options.limit === undefined ? claimSize : Math.min(claimSize, this.#options.limit - this.#taken)
-      if (left <= 0) break
-      const page = await claimTracks(this.#database.knex, {
-        kind: claimKind,
-        runId: this.#run.id,
-        afterId,
-        limit: left,
-        filter: { ...filter, notRecordedBy: tried },
-      })
-      const remembered = await rememberedFiles(
-        this.#database.knex,
-        page.tracks.map(track => track.filePath as string),
-      )
-      for (const track of page.tracks) {
-        if (this.#stopping.aborted) break
-        this.#taken++
-        const one = this.#transfer(track, remembered.get(track.filePath as string)).finally(() =>
-          running.delete(one),
+    try {
+      while (!this.#stopping.aborted) {
+        const left =
+          this.#options.limit === undefined
+            ? claimSize
+            : Math.min(claimSize, this.#options.limit - this.#taken)
+        if (left <= 0) break
+        const page = await claimTracks(this.#database.knex, {
+          kind: claimKind,
+          runId: this.#run.id,
+          afterId,
+          limit: left,
+          filter: { ...filter, notRecordedBy: tried },
+        })
+        const remembered = await rememberedFiles(
+          this.#database.knex,
+          page.tracks.map(track => track.filePath as string),
         )
-        running.add(one)
-        while (running.size >= this.engine.fileSlots) await Promise.race(running)
+        for (const track of page.tracks) {
+          if (this.#stopping.aborted) break
+          this.#taken++
+          const one = this.#transfer(track, remembered.get(track.filePath as string)).finally(() =>
+            running.delete(one),
+          )
+          running.add(one)
+          while (running.size >= this.engine.fileSlots) await Promise.race(running)
+        }
+        if (page.nextAfterId === null) break
+        afterId = page.nextAfterId
       }
-      if (page.nextAfterId === null) break
-      afterId = page.nextAfterId
+    } finally {
+      // Also when claiming failed: what is in flight is finished, whatever comes then.
+      await Promise.all(running)
     }
-    await Promise.all(running)
     return this.#taken - before
   }
 
@@ -470,6 +477,10 @@ class Journal implements UploadJournal {
     return free
   }
 
+  async resumed(uploadId: string): Promise<void> {
+    await adoptUpload(this.#database.knex, uploadId, this.#runId)
+  }
+
   async begun(upload: Parameters<UploadJournal['begun']>[0]): Promise<void> {
     await recordUpload(this.#database.knex, { ...upload, bucket: this.#store.bucket, runId: this.#runId })
   }
@@ -496,7 +507,7 @@ class Journal implements UploadJournal {
       uploads.flatMap(one => (one.runId === null ? [] : [one.runId])),
     )
     for (const { key, uploadId, runId } of uploads) {
-      if (runId !== null && runId !== this.#runId && alive.has(runId)) continue
+      if (runId !== null && (runId === this.#runId || alive.has(runId))) continue
       await this.#store.abortUpload(key, uploadId)
       await forgetUpload(knex, uploadId)
     }

@@ -4,3 +4,21 @@ export function testPostgres(): string | undefined {
   if (!url) console.warn('TEST_POSTGRES_URL is not set: tests on PostgreSQL are skipped')
   return url || undefined
 }
+
+export interface TestS3 {
+  endpoint: string
+  region: string
+  credentials: { accessKeyId: string; secretAccessKey: string }
+}
+
+/** The S3 server for tests, or undefined, said aloud: then the tests that want one are skipped. */
+export function testS3(): TestS3 | undefined {
+  const endpoint = process.env['TEST_S3_ENDPOINT']
+  if (!endpoint) {
+    console.warn('TEST_S3_ENDPOINT is not set: tests on a real S3 server are skipped')
+    return undefined
+  }
+  const accessKeyId = process.env['TEST_S3_ACCESS_KEY'] ?? ''
+  const secretAccessKey = process.env['TEST_S3_SECRET_KEY'] ?? ''
+  return { endpoint, region: 'us-east-1', credentials: { accessKeyId, secretAccessKey } }
+}

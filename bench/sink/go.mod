@@ -1,0 +1,3 @@
+module autodj/bench/sink
+
+go 1.21

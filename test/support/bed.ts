@@ -1,0 +1,277 @@
+/**
+ * A place where commands run against a database and an S3 server that stay open between them: in-process, with a
+ * reporter that remembers. Slower ways (the packed program, real signals) are for `test/e2e` and `test/integration`.
+ */
+import { randomUUID } from 'node:crypto'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { loadConfig } from '../../src/config.ts'
+import { type Context, openContext } from '../../src/context.ts'
+import { migrateUp } from '../../src/db/migrate.ts'
+import type { Database } from '../../src/db/open.ts'
+import { AppError, ExitCode } from '../../src/errors.ts'
+import { JsonReporter } from '../../src/report/json.ts'
+import { createS3Store, type S3StoreOptions } from '../../src/storage/s3.ts'
+import type { ObjectEntry, ObjectStore } from '../../src/storage/store.ts'
+import type { TestDatabase } from './database.ts'
+
+export interface S3Access {
+  endpoint: string
+  region: string
+  bucket: string
+  credentials: { accessKeyId: string; secretAccessKey: string }
+}
+
+export interface BedRun {
+  exitCode: ExitCode
+  /** all JSON messages, both streams */
+  messages: Record<string, unknown>[]
+  items: Record<string, unknown>[]
+  summary: Record<string, unknown>
+  error: AppError | undefined
+}
+
+export interface TrackRow {
+  id: string
+  title: string
+  artist: string
+  file_path: string | null
+  file_source: string | null
+  file_size: number | null
+  s3_object_key: string | null
+}
+
+export interface NewTestTrack {
+  path: string | null
+  content?: Uint8Array | string
+  title?: string
+  artist?: string
+  source?: string | null
+  key?: string
+}
+
+/** The signature of FLAC, so that content is taken for audio, then something unlike any other file's. */
+export function fakeAudio(size: number, seed: number): Buffer {
+  const content = Buffer.alloc(size)
+  let state = (seed * 2_654_435_761 + 1) >>> 0
+  for (let offset = 0; offset + 4 <= size; offset += 4) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    content.writeUInt32LE(state, offset)
+  }
+  content.write('fLaC')
+  return content
+}
+
+export class TestBed {
+  readonly dir: string
+  readonly audioRoot: string
+  readonly database: Database
+  readonly access: S3Access
+  readonly store: ObjectStore
+  readonly #testDatabase: TestDatabase
+  #nextTrack = 1
+
+  private constructor(dir: string, testDatabase: TestDatabase, database: Database, access: S3Access) {
+    this.dir = dir
+    this.audioRoot = path.join(dir, 'audio')
+    this.#testDatabase = testDatabase
+    this.database = database
+    this.access = access
+    this.store = this.openStore()
+  }
+
+  static async open(testDatabase: TestDatabase, access: S3Access): Promise<TestBed> {
+    const dir = await mkdtemp(path.join(tmpdir(), 'autodj-bed-'))
+    await mkdir(path.join(dir, 'audio'))
+    const database = await testDatabase.open()
+    await migrateUp(database)
+    return new TestBed(dir, testDatabase, database, access)
+  }
+
+  openStore(options: Partial<S3StoreOptions> = {}): ObjectStore {
+    return createS3Store({ ...this.access, credentials: { ...this.access.credentials }, ...options })
+  }
+
+  /** The settings of this bed, for the program as a process of its own. */
+  get env(): Record<string, string> {
+    const { endpoint, region, bucket, credentials } = this.access
+    return {
+      DATABASE_URL: this.#testDatabase.url,
+      S3_BUCKET_NAME: bucket,
+      S3_ENDPOINT: endpoint,
+      AWS_REGION: region,
+      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      AUDIO_STORAGE_PATH: this.audioRoot,
+    }
+  }
+
+  /** Empties database, bucket and audio folder. */
+  async reset(): Promise<void> {
+    const { knex } = this.database
+    await knex.raw('truncate public.tracks cascade')
+    await knex.raw(
+      `truncate autodj.runs, autodj.items, autodj.claims, autodj.leases, autodj.objects, autodj.uploads,
+         autodj.parts, autodj.files cascade`,
+    )
+    for await (const page of this.store.list()) await this.store.delete(page)
+    for await (const page of this.store.listUploads()) {
+      for (const upload of page) await this.store.abortUpload(upload.key, upload.uploadId)
+    }
+    await rm(this.audioRoot, { recursive: true })
+    await mkdir(this.audioRoot)
+  }
+
+  async close(): Promise<void> {
+    this.store.close()
+    await this.database.close()
+    await this.#testDatabase.drop()
+    await rm(this.dir, { recursive: true, force: true })
+  }
+
+  /** Makes a row and, where content is given, its file. @returns the id */
+  async addTrack({
+    path: filePath,
+    content,
+    title,
+    artist,
+    source = 'LOCAL',
+    key,
+  }: NewTestTrack): Promise<string> {
+    const number = this.#nextTrack++
+    const id = randomUUID()
+    if (content !== undefined && filePath !== null) {
+      const absolute = path.join(this.audioRoot, filePath)
+      await mkdir(path.dirname(absolute), { recursive: true })
+      await writeFile(absolute, content)
+    }
+    await this.database.knex('public.tracks').insert({
+      id,
+      spotify_id: `test:${id}`,
+      title: title ?? `Title ${number}`,
+      artist: artist ?? `Artist ${number}`,
+      file_path: filePath,
+      file_source: source,
+      s3_object_key: key ?? null,
+    })
+    return id
+  }
+
+  async addTracks(count: number, size: number): Promise<string[]> {
+    const ids: string[] = []
+    for (let number = 0; number < count; number++) {
+      ids.push(
+        await this.addTrack({
+          path: `folder ${number % 7}/song ${number}.mp3`,
+          content: fakeAudio(size, number),
+        }),
+      )
+    }
+    return ids
+  }
+
+  async tracks(): Promise<Map<string, TrackRow>> {
+    const rows = (await this.database
+      .knex('public.tracks')
+      .select(
+        'id',
+        'title',
+        'artist',
+        'file_path',
+        'file_source',
+        'file_size',
+        's3_object_key',
+      )) as TrackRow[]
+    return new Map(rows.map(row => [row.id, row]))
+  }
+
+  async objects(): Promise<Map<string, ObjectEntry>> {
+    const found = new Map<string, ObjectEntry>()
+    for await (const page of this.store.list()) for (const entry of page) found.set(entry.key, entry)
+    return found
+  }
+
+  async openUploads(): Promise<string[]> {
+    const keys: string[] = []
+    for await (const page of this.store.listUploads()) keys.push(...page.map(one => one.key))
+    return keys
+  }
+
+  /** Bytes of an object, or undefined. */
+  async content(key: string): Promise<Buffer | undefined> {
+    const found = await this.store.get(key)
+    if (!found) return undefined
+    const chunks: Uint8Array[] = []
+    for await (const chunk of found.body) chunks.push(chunk)
+    return Buffer.concat(chunks)
+  }
+
+  /** Runs one command's work in a context of its own on the bed's database; errors end in an exit code, as in `main`. */
+  async run(
+    command: string,
+    work: (context: Context) => Promise<ExitCode>,
+    options: {
+      env?: Record<string, string>
+      store?: Partial<S3StoreOptions>
+      stopping?: AbortController
+      forcing?: AbortController
+      now?: () => Date
+    } = {},
+  ): Promise<BedRun> {
+    const messages: Record<string, unknown>[] = []
+    const stream = { write: (line: string) => messages.push(JSON.parse(line)) }
+    const report = new JsonReporter({
+      stdout: stream,
+      stderr: stream,
+      quiet: true,
+      verbose: false,
+      now: Date.now,
+    })
+    const config = loadConfig({
+      cwd: this.dir,
+      env: {
+        ...this.env,
+        ...options.env,
+      },
+    })
+    const opened = openContext({
+      config,
+      report,
+      invocation: { command, args: [] },
+      interactive: false,
+      stopping: options.stopping ?? new AbortController(),
+      forcing: options.forcing ?? new AbortController(),
+      now: options.now ?? (() => new Date()),
+      cwd: this.dir,
+      runCommand: () => Promise.reject(new Error('no other command in a test bed')),
+    })
+    const store = options.store ? this.openStore(options.store) : this.store
+    const context: Context = {
+      ...opened.context,
+      database: async () => this.database,
+      store: async () => store,
+    }
+    let exitCode: ExitCode
+    let error: AppError | undefined
+    try {
+      exitCode = await work(context)
+    } catch (thrown) {
+      if (!(thrown instanceof AppError)) throw thrown
+      error = thrown
+      exitCode = thrown.exitCode
+    } finally {
+      await opened.release()
+      if (options.store) store.close()
+    }
+    return {
+      exitCode,
+      messages,
+      error,
+      items: messages.filter(one => one['message_type'] === 'item'),
+      summary: messages.find(one => one['message_type'] === 'summary') ?? {},
+    }
+  }
+}
+
+export { ExitCode }

@@ -1,0 +1,324 @@
+import { execFileSync } from 'node:child_process'
+import { hash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, renameSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { crc32 } from 'node:zlib'
+import { afterAll, describe, expect, test, vi } from 'vitest'
+import { parseBandwidth } from '../../src/core/bandwidth.ts'
+import { CongestionControl } from '../../src/core/congestion.ts'
+import { TemporaryError } from '../../src/errors.ts'
+import { StoreError, type StoreErrorKind } from '../../src/storage/store.ts'
+import { Hasher } from '../../src/upload/hasher.ts'
+import { BufferPool } from '../../src/upload/memory.ts'
+import { Resilience, RunHalted } from '../../src/upload/resilience.ts'
+import { LocalFileError, openSource } from '../../src/upload/source.ts'
+import { Throttle } from '../../src/upload/throttle.ts'
+
+const KiB = 1024
+
+describe('buffers under a budget', () => {
+  test('waits, first come first served, and grants as room is given back', async () => {
+    const pool = new BufferPool(256 * KiB)
+    const first = await pool.lease(128 * KiB)
+    const second = await pool.lease(128 * KiB)
+    const order: string[] = []
+    const third = pool.lease(128 * KiB).then(lease => {
+      order.push('third')
+      return lease
+    })
+    const fourth = pool.lease(64 * KiB).then(lease => {
+      order.push('fourth')
+      return lease
+    })
+    await new Promise(setImmediate)
+    expect(order).toEqual([])
+    first.release()
+    first.release()
+    await third
+    expect(order).toEqual(['third'])
+    second.release()
+    await fourth
+    expect(order).toEqual(['third', 'fourth'])
+    expect(pool.allocated).toBeLessThanOrEqual(256 * KiB)
+  })
+
+  test('uses buffers again, and lets those of another size go when room is needed', async () => {
+    const pool = new BufferPool(192 * KiB)
+    const first = await pool.lease(120 * KiB)
+    const memory = first.bytes.buffer
+    first.release()
+    const again = await pool.lease(100 * KiB)
+    expect(again.bytes.buffer === memory).toBe(true)
+    again.release()
+    ;(await pool.lease(192 * KiB)).release()
+    expect(pool.allocated).toBe(192 * KiB)
+  })
+
+  test('one buffer over the budget is lent, alone', async () => {
+    const pool = new BufferPool(64 * KiB)
+    const large = await pool.lease(1024 * KiB)
+    expect(large.bytes.length).toBe(1024 * KiB)
+    let granted = false
+    const waiting = pool.lease(1).then(lease => {
+      granted = true
+      return lease
+    })
+    await new Promise(setImmediate)
+    expect(granted).toBe(false)
+    large.release()
+    ;(await waiting).release()
+  })
+
+  test('an aborted wait leaves the queue', async () => {
+    const pool = new BufferPool(64 * KiB)
+    const held = await pool.lease(64 * KiB)
+    const controller = new AbortController()
+    const waiting = pool.lease(64 * KiB, controller.signal)
+    const next = pool.lease(64 * KiB)
+    controller.abort(new Error('enough'))
+    await expect(waiting).rejects.toThrow('enough')
+    held.release()
+    ;(await next).release()
+  })
+})
+
+describe('hashing off the main thread', () => {
+  const hasher = new Hasher(2)
+  afterAll(() => hasher.close())
+
+  test.each([1, 128 * KiB, 128 * KiB + 1, 3_000_001])('%i bytes of shared memory', async size => {
+    const bytes = Buffer.from(new SharedArrayBuffer(size + 8)).subarray(8)
+    bytes.fill('abcdefg')
+    expect(await hasher.buffer(bytes)).toEqual({ sha256: hash('sha256', bytes), crc32: crc32(bytes), size })
+  })
+
+  test('files, several at once', async () => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'autodj-hash-'))
+    const contents = [Buffer.alloc(2_500_000, 'x'), Buffer.alloc(1_048_576, 'y'), Buffer.alloc(0)]
+    const hashes = contents.map(async (content, index) => {
+      const file = path.join(dir, String(index))
+      writeFileSync(file, content)
+      const handle = await open(file)
+      try {
+        return await hasher.file(handle.fd)
+      } finally {
+        await handle.close()
+      }
+    })
+    expect(await Promise.all(hashes)).toEqual(
+      contents.map(content => ({
+        sha256: hash('sha256', content),
+        crc32: crc32(content),
+        size: content.length,
+      })),
+    )
+  })
+
+  test('an unreadable descriptor is an error with its code', async () => {
+    await expect(hasher.file(2 ** 20)).rejects.toMatchObject({ code: 'EBADF' })
+  })
+})
+
+describe('a file as a source', () => {
+  const root = mkdtempSync(path.join(tmpdir(), 'autodj-source-'))
+  const outside = mkdtempSync(path.join(tmpdir(), 'autodj-outside-'))
+  const nfd = 'Déjà vu.mp3'.normalize('NFD')
+  writeFileSync(path.join(root, 'song.mp3'), 'content')
+  writeFileSync(path.join(root, 'empty.mp3'), '')
+  mkdirSync(path.join(root, 'Motörhead'.normalize('NFD')))
+  writeFileSync(path.join(root, 'Motörhead'.normalize('NFD'), nfd), 'content')
+  writeFileSync(path.join(outside, 'secret.mp3'), 'secret')
+  symlinkSync(path.join(outside, 'secret.mp3'), path.join(root, 'escape.mp3'))
+  symlinkSync(outside, path.join(root, 'outside'))
+  symlinkSync('song.mp3', path.join(root, 'link.mp3'))
+  symlinkSync('circle.mp3', path.join(root, 'circle.mp3'))
+  execFileSync('mkfifo', [path.join(root, 'pipe.mp3')])
+
+  test.each([
+    ['song.mp3'],
+    ['link.mp3'],
+    [path.join(root, 'song.mp3')],
+    [path.join('Motörhead'.normalize('NFC'), nfd.normalize('NFC'))],
+    [path.join('Motörhead'.normalize('NFD'), nfd.normalize('NFC'))],
+  ])('%s is found', async filePath => {
+    const source = await openSource(filePath, root, root)
+    const bytes = Buffer.alloc(source.size)
+    await source.read(bytes, 0)
+    await source.close()
+    expect(bytes.toString()).toBe('content')
+  })
+
+  test.each([
+    ['gone.mp3', 'missing'],
+    ['song.mp3/below', 'missing'],
+    ['empty.mp3', 'empty'],
+    ['Motörhead'.normalize('NFD'), 'not-a-file'],
+    ['pipe.mp3', 'not-a-file'],
+    ['circle.mp3', 'loop'],
+    ['escape.mp3', 'refused'],
+    ['outside/secret.mp3', 'refused'],
+    ['../x.mp3', 'refused'],
+    ['/etc/passwd', 'refused'],
+    ['a\0b', 'refused'],
+    ['x'.repeat(5_000), 'refused'],
+  ])('%j is %s', async (filePath, problem) => {
+    const error = await openSource(filePath, root, root).catch(thrown => thrown)
+    expect(error).toBeInstanceOf(LocalFileError)
+    expect(error).toMatchObject({ problem, cure: expect.stringMatching(/\w/) })
+  })
+
+  test.each([
+    ['grew', (file: string) => writeFileSync(file, 'longer than before')],
+    ['was touched', (file: string) => utimesSync(file, 1, 1)],
+  ])('a file that %s while it was read is found out', async (_how, change) => {
+    const file = path.join(root, 'changing.mp3')
+    writeFileSync(file, 'content')
+    const source = await openSource('changing.mp3', root, root)
+    change(file)
+    await expect(source.assertUnchanged()).rejects.toMatchObject({ problem: 'changed' })
+    await source.close()
+  })
+
+  test('a file that was cut short does not end in zeroes, one that was replaced is read as it was', async () => {
+    const file = path.join(root, 'cut.mp3')
+    writeFileSync(file, 'long content')
+    const cut = await openSource('cut.mp3', root, root)
+    writeFileSync(file, 'short')
+    await expect(cut.read(Buffer.alloc(12), 0)).rejects.toMatchObject({ problem: 'changed' })
+    await cut.close()
+    const replaced = await openSource('cut.mp3', root, root)
+    writeFileSync(path.join(root, 'new.mp3'), 'other')
+    renameSync(path.join(root, 'new.mp3'), file)
+    const bytes = Buffer.alloc(5)
+    await replaced.read(bytes, 0)
+    expect(bytes.toString()).toBe('short')
+    await replaced.close()
+  })
+})
+
+describe('retries', () => {
+  const control = () => new CongestionControl({ initial: 8, min: 1, max: 64, window: 1_000 }, 0)
+  const silent = { warn: vi.fn(), note: vi.fn(), detail: vi.fn() }
+
+  /** Fails with these kinds, one after the other, then succeeds. */
+  function failing(...kinds: StoreErrorKind[]) {
+    const calls = { count: 0 }
+    return {
+      calls,
+      request: async () => {
+        const kind = kinds[calls.count++]
+        if (kind) throw new StoreError(kind, kind)
+        return 'done'
+      },
+    }
+  }
+
+  function resilience(options: Partial<ConstructorParameters<typeof Resilience>[0]> = {}) {
+    return new Resilience({
+      probe: async () => {},
+      control: control(),
+      report: silent,
+      maxOutage: 60_000,
+      signal: new AbortController().signal,
+      random: () => 0,
+      ...options,
+    })
+  }
+
+  test('what may pass is tried again', async () => {
+    const { request, calls } = failing('bad-digest', 'conflict', 'network')
+    expect(await resilience().run(request)).toBe('done')
+    expect(calls.count).toBe(4)
+  })
+
+  test.each(['denied', 'exists', 'invalid'] as const)('%s is not', async kind => {
+    const { request, calls } = failing(kind)
+    await expect(resilience().run(request)).rejects.toMatchObject({ kind })
+    expect(calls.count).toBe(1)
+  })
+
+  test('SlowDown halves the concurrency', async () => {
+    const slowed = control()
+    await resilience({ control: slowed, now: () => 1 }).run(failing('throttled').request)
+    expect([slowed.limit, slowed.halvings]).toEqual([4, 1])
+  })
+
+  test('one request that keeps failing while others succeed is given up', async () => {
+    const one = resilience()
+    const outcome = one.run(async () => {
+      await one.run(async () => 'others succeed')
+      throw new StoreError('timeout', 'stalled')
+    })
+    await expect(outcome).rejects.toMatchObject({ kind: 'timeout' })
+    expect(one.outages).toBe(0)
+  })
+
+  test('an outage: everything waits, one probe asks, all go on', async () => {
+    let away = true
+    let probes = 0
+    const one = resilience({
+      probe: async () => {
+        if (++probes === 3) away = false
+        if (away) throw new StoreError('network', 'refused')
+      },
+    })
+    let sent = 0
+    const requests = Array.from({ length: 20 }, () =>
+      one.run(async () => {
+        sent++
+        if (away) throw new StoreError('network', 'refused')
+        return 'done'
+      }),
+    )
+    expect(new Set(await Promise.all(requests))).toEqual(new Set(['done']))
+    expect(one.outages).toBe(1)
+    expect(probes).toBe(3)
+    expect(sent).toBeLessThanOrEqual(60)
+  })
+
+  test('an outage longer than allowed halts the run for all, as temporary', async () => {
+    const one = resilience({
+      probe: async () => {
+        throw new StoreError('unavailable', 'still away')
+      },
+      maxOutage: 300,
+    })
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 8 }, () => one.run(failing(...Array(50).fill('unavailable')).request)),
+    )
+    for (const outcome of outcomes) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(RunHalted) })
+    }
+    await expect(one.run(async () => 'late')).rejects.toMatchObject({ cause: expect.any(TemporaryError) })
+  })
+
+  test.each(['credentials', 'no-bucket', 'expired-token', 'wrong-region', 'clock-skew'] as const)(
+    '%s halts the run at once',
+    async kind => {
+      const one = resilience()
+      await expect(one.run(failing(kind).request)).rejects.toBeInstanceOf(RunHalted)
+      await expect(one.run(async () => 'next')).rejects.toBeInstanceOf(RunHalted)
+    },
+  )
+})
+
+test('a bandwidth limit: what is sent is paid for before more is', async () => {
+  let now = new Date('2026-11-23T12:00:00').getTime()
+  const throttle = new Throttle(
+    parseBandwidth('12:00,1M 12:01,off'),
+    () => now,
+    async milliseconds => {
+      now += milliseconds
+    },
+  )
+  const startedAt = now
+  const passed: number[] = []
+  for (let count = 0; count < 100; count++) {
+    await throttle.pass(1024 ** 2, new AbortController().signal)
+    passed.push(Math.round((now - startedAt) / 1_000))
+  }
+  expect(passed.slice(0, 5)).toEqual([0, 1, 2, 3, 4])
+  expect(passed.at(-1)).toBe(60)
+})
