@@ -85,7 +85,10 @@ export function diagnose(observation: ProbeObservation): Finding[] {
   const served = answer.status === 200 || answer.status === 206
   for (const rule of served ? servedRules : refusedRules) {
     const found = rule(facts)
-    if (found !== undefined) return [found, ...(served ? warnings(facts) : [])]
+    // Headers of a page that stands in for the object say nothing about the object.
+    if (found !== undefined) {
+      return [found, ...(served && found.cause !== 'custom-error-page' ? warnings(facts) : [])]
+    }
   }
   return served ? warnings(facts) : [finding('unexplained', [...facts.evidence, ...bodyEvidence(facts)])]
 }
