@@ -1,5 +1,5 @@
 /** `autodj doctor`: opens what the checks need, prints what they find. */
-import { readFile } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { openProber } from '../cdn/probe.ts'
 import type { Context } from '../context.ts'
@@ -95,17 +95,18 @@ function paint({ report: { style } }: Context, state: CheckState): string {
 
 /** Decodes a bundled file: what is broken is then the installation, not the music. */
 async function decodeSample(): Promise<number> {
-  const { default: decode } = await import('audio-decode')
-  // Enough for the decoder to be loaded and to run.
-  const decoded = await decode((await readSample()).subarray(0, 32 * 1024))
-  return decoded.channelData[0]!.length / decoded.sampleRate
+  const { checkFile, npmDecoder } = await import('../audio/decode.ts')
+  const { decodedDuration } = await checkFile(npmDecoder(), await samplePath())
+  return decodedDuration
 }
 
 /** Assets lie one folder further up from `dist/` than from the sources. */
-async function readSample(): Promise<Buffer> {
+async function samplePath(): Promise<string> {
   for (const up of ['../..', '../../..']) {
     try {
-      return await readFile(fileURLToPath(new URL(`${up}/assets/demo/01-first-light.mp3`, import.meta.url)))
+      const path = fileURLToPath(new URL(`${up}/assets/demo/01-first-light.mp3`, import.meta.url))
+      await access(path)
+      return path
     } catch (thrown) {
       if (systemErrorCode(thrown) !== 'ENOENT') throw thrown
     }

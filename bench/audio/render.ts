@@ -1,0 +1,68 @@
+/** Renders the bench's clips to 44.1 kHz stereo WAV files in a cache outside the repository. */
+import { execFile } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { Clip, Truth } from './clips.ts'
+
+const run = promisify(execFile)
+
+/** `AUTODJ_BENCH_CACHE`, or autodj-bench in the user's cache folder. */
+export const cacheFolder = (): string =>
+  process.env['AUTODJ_BENCH_CACHE'] ??
+  join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'autodj-bench', 'audio')
+
+const SOUNDFONT = '/usr/share/sounds/sf2/FluidR3_GM.sf2'
+
+export interface Rendered {
+  readonly clip: Clip
+  readonly wav: string
+  readonly truth: Truth
+}
+
+/** The clip's sound and truth; rendered once, then taken from the cache. Null where a tool failed, with why. */
+export async function render(
+  clip: Clip,
+): Promise<Rendered | { readonly clip: Clip; readonly failed: string }> {
+  const folder = join(cacheFolder(), 'clips')
+  mkdirSync(folder, { recursive: true })
+  const wav = join(folder, `${clip.name}.wav`)
+  const mid = join(folder, `${clip.name}.mid`)
+  try {
+    let midi: Buffer = Buffer.alloc(0)
+    if (clip.source.kind === 'midi') midi = clip.source.midi
+    if (clip.source.kind === 'mma') {
+      const chart = join(folder, `${clip.name}.mma`)
+      if (!existsSync(mid) || readFileSync(chart, 'utf8') !== clip.source.chart) {
+        writeFileSync(chart, clip.source.chart)
+        rmSync(wav, { force: true })
+        await run('mma', [chart, '-f', mid], { timeout: 60_000 })
+      }
+      midi = readFileSync(mid)
+    }
+    const truth = clip.truth(midi)
+    if (clip.source.kind === 'midi' && existsSync(mid) && !readFileSync(mid).equals(midi))
+      rmSync(wav, { force: true })
+    if (existsSync(wav)) return { clip, wav, truth }
+    const part = `${wav}.part.wav`
+    if (clip.source.kind === 'audio') {
+      const { files, start } = clip.source
+      const inputs = files.flatMap(file => ['-ss', String(start), '-t', String(clip.duration), '-i', file])
+      const mix = `amix=inputs=${files.length}:normalize=0,aresample=44100`
+      await run('ffmpeg', ['-v', 'error', '-y', ...inputs, '-filter_complex', mix, '-ac', '2', part])
+    } else {
+      writeFileSync(mid, midi)
+      const raw = `${wav}.raw.wav`
+      await run('fluidsynth', ['-niq', '-r', '44100', '-g', '0.4', '-F', raw, SOUNDFONT, mid], {
+        timeout: 300_000,
+      })
+      await run('ffmpeg', ['-v', 'error', '-y', '-i', raw, '-t', String(clip.duration), '-ac', '2', part])
+      rmSync(raw)
+    }
+    renameSync(part, wav)
+    return { clip, wav, truth }
+  } catch (error) {
+    return { clip, failed: error instanceof Error ? error.message.split('\n')[0]! : String(error) }
+  }
+}

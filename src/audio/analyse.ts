@@ -1,0 +1,53 @@
+import { type TrackAnalysis, trackAnalyser } from '../core/audio/analysis.ts'
+import type { TempoHints } from '../core/audio/rhythm.ts'
+import { FatalError } from '../errors.ts'
+import type { Decoded, Decoder } from './decode.ts'
+
+export interface AnalysedFile {
+  readonly analysis: TrackAnalysis
+  /** What was decoded, and what is wrong with the file. */
+  readonly decoded: Decoded
+}
+
+export interface AnalyseOptions {
+  readonly signal?: AbortSignal
+  /** The tempo tag is read from the file; what is given here wins over it. */
+  readonly hints?: TempoHints
+  /** Called now and then while decoding; throws to give up (the worker's memory limit does). */
+  readonly onWindow?: () => void
+}
+
+/**
+ * Decodes a file and analyses it as it comes, in bounded memory.
+ * @throws what `Decoder.decode` throws, and FatalError `audio.format` for a sample rate no analysis is defined for.
+ */
+export async function analyseFile(
+  decoder: Decoder,
+  path: string,
+  options: AnalyseOptions = {},
+): Promise<AnalysedFile> {
+  const { signal, hints, onWindow } = options
+  let analyser: ReturnType<typeof trackAnalyser> | undefined
+  const decoded = await decoder.decode(
+    path,
+    {
+      start: ({ sampleRate, channels }) => {
+        if (sampleRate < 4000 || sampleRate > 768_000)
+          throw new FatalError(`a sample rate of ${sampleRate} Hz cannot be analysed`, {
+            code: 'audio.format',
+            cure: 'replace the file by one between 8 and 192 kHz',
+            details: { path },
+          })
+        analyser = trackAnalyser(sampleRate, channels)
+      },
+      push: (channels, length) => {
+        onWindow?.()
+        analyser!.push(channels, length)
+      },
+    },
+    { ...(signal && { signal }) },
+  )
+  signal?.throwIfAborted()
+  const analysis = analyser!.finish({ tagBpm: decoded.container.tagBpm, ...hints })
+  return { analysis, decoded }
+}

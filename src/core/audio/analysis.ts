@@ -1,0 +1,226 @@
+/**
+ * The whole analysis of a track as a pure function of its PCM, window by window. What the application stores, with
+ * the definition and range of each value; what cannot be measured honestly is not in here and its columns are left
+ * as they were: `valence`, `acousticness`, `instrumentalness`, `liveness`, `speechiness`, `vocal_sections`,
+ * `instrumental_sections`, `dominant_style`, `style_scores`, `style_confidence` (each wants a model trained on
+ * judgements by people, and there is none here whose errors could be stated).
+ */
+import { tonality } from './chroma.ts'
+import { FRAME_RATE, frontEnd, type Spectra } from './frontend.ts'
+import { estimateKey } from './key.ts'
+import { KEY_TEMPLATES } from './key-weights.ts'
+import { loudnessMeter } from './loudness.ts'
+import { FEATURES, type Network } from './metre.ts'
+import { METRE_BIAS, METRE_OUTPUT, METRE_ROWS } from './metre-weights.ts'
+import { type Onsets, onsetStrength } from './onsets.ts'
+import { analyseRhythm, type Rhythm, type TempoChange, type TempoHints } from './rhythm.ts'
+import { analyseForm, type MixableSection, type Section } from './sections.ts'
+import { type Waveform, waveformBuilder } from './waveform.ts'
+
+/** Written to `analysis_version`; changes whenever the same file would get other values. */
+export const ANALYSIS_VERSION = '3.0.0'
+
+export interface TrackAnalysis {
+  readonly analysisVersion: string
+  /** Seconds of audio analysed. */
+  readonly duration: number
+
+  /** Beats per minute; undefined where there is no pulse (silence, or less than a few beats). Column `bpm`. */
+  readonly bpm: number | undefined
+  /** Probability, 0 to 1, that `bpm` is the tempo and not a multiple or fraction of it. */
+  readonly bpmConfidence: number
+  /** Other tempi with a probability of 0.02 or more. */
+  readonly bpmAlternatives: readonly { readonly bpm: number; readonly probability: number }[]
+  /** Whether one tempo and an even grid hold from end to end. */
+  readonly constantTempo: boolean
+  /** Where the tempo moves by more than 3 % and stays. */
+  readonly tempoChanges: readonly TempoChange[]
+  /** Seconds, ascending. Column `beat_timestamps`. */
+  readonly beatTimestamps: readonly number[]
+  /** Seconds from each beat to the next, one fewer than beats. Column `beat_intervals`. */
+  readonly beatIntervals: readonly number[]
+  /** Onset strength at each beat against the strongest eighth of beats, 0 to 1. Column `beat_confidence_scores`. */
+  readonly beatConfidenceScores: readonly number[]
+  /** Their mean, 0 to 1. Column `beat_confidence`. */
+  readonly beatConfidence: number | undefined
+  /** 1 less the coefficient of variation of the tracked intervals, before the grid, 0 to 1. Column `beat_regularity`. */
+  readonly beatRegularity: number | undefined
+  /** Mean of `beatIntervals`, seconds. Column `average_beat_interval`. */
+  readonly averageBeatInterval: number | undefined
+  /** Beats in a bar, 3 or 4, and the first beat that begins one, seconds; how clear that is, 0 to 1. */
+  readonly beatsPerBar: number | undefined
+  readonly firstDownbeat: number | undefined
+  readonly downbeatConfidence: number
+
+  /** As in `C` or `F#m`, sharps only; undefined where nothing has a pitch. Column `key`. */
+  readonly key: string | undefined
+  /** Probability of the key, 0 to 1. */
+  readonly keyConfidence: number
+  /** Camelot wheel code of the key. */
+  readonly camelot: string | undefined
+  /** Deviation from A = 440 Hz, cents, -50 to 50. */
+  readonly tuning: number
+
+  /** Integrated loudness, LUFS (EBU R 128); undefined for silence. Column `loudness`. */
+  readonly loudness: number | undefined
+  /** Loudness range, LU (EBU Tech 3342). */
+  readonly loudnessRange: number
+  /** True peak, dBTP (BS.1770-4); undefined for digital silence. */
+  readonly truePeak: number | undefined
+
+  /**
+   * 0 to 1, half of it loudness (-30 LUFS is 0, -6 is 1), a quarter each onsets a second (0 to 8) and brightness
+   * (spectral centroid, 500 Hz to 4 kHz, logarithmic). Column `energy`.
+   */
+  readonly energy: number
+  /**
+   * 0 to 1, the mean of pulse clarity (autocorrelation at the beat), regularity, and nearness of the tempo to 118 a
+   * minute (van Noorden and Moelants, "Resonance in the perception of musical pulse", 1999); 0 without a pulse.
+   * Column `danceability`.
+   */
+  readonly danceability: number
+
+  /** As in `Form` of sections.ts. Columns of the same names. */
+  readonly introEnd: number
+  readonly outroStart: number
+  readonly introEnergy: number
+  readonly outroEnergy: number
+  readonly energyProfile: readonly { readonly time: number; readonly energy: number }[]
+  readonly mixInPoint: number
+  readonly mixOutPoint: number
+  readonly mixableSections: readonly MixableSection[]
+  readonly sections: readonly Section[]
+
+  readonly waveform: Waveform
+}
+
+const network: Network = {
+  hidden: METRE_ROWS.length,
+  input: Float32Array.from(
+    METRE_ROWS.flatMap(([scale, bytes]) => {
+      const row = Int8Array.from(Buffer.from(bytes, 'base64'))
+      if (row.length !== FEATURES)
+        throw new Error('metre-weights.ts does not fit metre.ts: run bench/audio/tune.ts')
+      return Array.from(row, value => value * scale)
+    }),
+  ),
+  bias: Float32Array.from(METRE_BIAS),
+  output: Float32Array.from(METRE_OUTPUT),
+}
+
+export interface TrackAnalyser {
+  /** Takes the next samples, one array a channel in WAVE order (L R C LFE Ls Rs); arrays may be reused after. */
+  readonly push: (channels: readonly Float32Array[], length: number) => void
+  readonly finish: (hints?: TempoHints) => TrackAnalysis
+}
+
+/** @throws RangeError for a sample rate outside 4,000 to 768,000 Hz or less than one channel. */
+export function trackAnalyser(sampleRate: number, channels: number): TrackAnalyser {
+  const meter = loudnessMeter(sampleRate, channels)
+  const front = frontEnd(sampleRate)
+  const overview = waveformBuilder(sampleRate)
+  let mono = new Float32Array(0)
+  return {
+    push: (input, length) => {
+      if (mono.length < length) mono = new Float32Array(length)
+      // The mean, not the sum: ffmpeg's own downmix would be 3 dB louder and clip.
+      const [left, right] = input as [Float32Array, Float32Array]
+      if (channels === 1) mono.set(length === left.length ? left : left.subarray(0, length))
+      else if (channels === 2) for (let i = 0; i < length; i++) mono[i] = (left[i]! + right[i]!) * 0.5
+      else
+        for (let i = 0; i < length; i++) {
+          let sum = 0
+          for (let c = 0; c < channels; c++) sum += input[c]![i]!
+          mono[i] = sum / channels
+        }
+      meter.push(input, length)
+      front.push(mono, length)
+      overview.push(mono, length)
+    },
+    finish: hints => {
+      const loudness = meter.finish()
+      const spectra = front.finish()
+      const onsets = onsetStrength(spectra)
+      const tones = tonality(spectra)
+      const rhythm =
+        loudness.integrated === undefined ? undefined : analyseRhythm(onsets, network, tones.changeAt, hints)
+      const key = estimateKey(tones, KEY_TEMPLATES)
+      const { sections, ...form } = analyseForm(spectra, loudness.tenths, rhythm)
+      return {
+        analysisVersion: ANALYSIS_VERSION,
+        duration: spectra.duration,
+        ...describeRhythm(rhythm),
+        key: key?.key,
+        keyConfidence: key?.confidence ?? 0,
+        camelot: key?.camelot,
+        tuning: tones.tuning * 100,
+        loudness: loudness.integrated,
+        loudnessRange: loudness.range,
+        truePeak: loudness.truePeak,
+        energy: energy(loudness.integrated, onsets, spectra),
+        danceability: danceability(rhythm),
+        ...form,
+        sections,
+        waveform: overview.finish(),
+      }
+    },
+  }
+}
+
+const clamp = (value: number): number => Math.max(0, Math.min(1, value))
+/** Tenths of a millisecond are below what any beat is known to. */
+const seconds = (value: number): number => Math.round(value * 1e4) / 1e4
+
+function describeRhythm(rhythm: Rhythm | undefined) {
+  const beats = Array.from(rhythm?.beats ?? [], seconds)
+  const intervals = beats.slice(1).map((time, i) => seconds(time - beats[i]!))
+  const scores = Array.from(rhythm?.beatStrengths ?? [], value => Math.round(value * 1000) / 1000)
+  return {
+    bpm: rhythm?.bpm,
+    bpmConfidence: rhythm?.confidence ?? 0,
+    bpmAlternatives: rhythm?.alternatives ?? [],
+    constantTempo: rhythm?.constant ?? false,
+    tempoChanges: rhythm?.changes ?? [],
+    beatTimestamps: beats,
+    beatIntervals: intervals,
+    beatConfidenceScores: scores,
+    beatConfidence: scores.length > 0 ? scores.reduce((a, b) => a + b, 0) / scores.length : undefined,
+    beatRegularity: rhythm?.regularity,
+    averageBeatInterval: beats.length > 1 ? (beats.at(-1)! - beats[0]!) / (beats.length - 1) : undefined,
+    beatsPerBar: rhythm?.beatsPerBar,
+    firstDownbeat: rhythm ? beats[rhythm.firstDownbeat] : undefined,
+    downbeatConfidence: rhythm?.downbeatConfidence ?? 0,
+  }
+}
+
+function energy(loudness: number | undefined, { novelty, frames }: Onsets, { centroids }: Spectra): number {
+  if (loudness === undefined) return 0
+  let peaks = 0
+  for (let t = 2; t + 2 < frames; t++) {
+    const value = novelty[t]!
+    if (
+      value > 2 &&
+      value > novelty[t - 1]! &&
+      value >= novelty[t + 1]! &&
+      value > novelty[t - 2]! &&
+      value > novelty[t + 2]!
+    )
+      peaks++
+  }
+  let sum = 0
+  let count = 0
+  for (const centroid of centroids)
+    if (centroid > 0) {
+      sum += Math.log2(centroid)
+      count++
+    }
+  const brightness = count > 0 ? (sum / count - Math.log2(500)) / 3 : 0
+  const rate = (peaks * FRAME_RATE) / Math.max(1, frames)
+  return 0.5 * clamp((loudness + 30) / 24) + 0.25 * clamp(rate / 8) + 0.25 * clamp(brightness)
+}
+
+function danceability(rhythm: Rhythm | undefined): number {
+  if (!rhythm) return 0
+  const tempo = Math.exp(-0.5 * (Math.log2(rhythm.bpm / 118) / 0.5) ** 2)
+  return clamp((clamp(rhythm.clarity * 1.6) + rhythm.regularity + tempo) / 3)
+}

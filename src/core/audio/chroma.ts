@@ -1,0 +1,133 @@
+/**
+ * Pitch class content: tuning, chroma of bass and treble, and how long each triad sounds. In the line of Gómez,
+ * "Tonal description of polyphonic audio for music content processing", INFORMS J. Computing 18(3), 2006 (peaks
+ * rather than bins, local normalisation), and Fujishima, "Realtime chord recognition of musical sound", ICMC 1999
+ * (triads by template).
+ */
+import { LOWEST_PITCH, PITCH_BINS, PITCHES, type Spectra } from './frontend.ts'
+
+export interface Tonality {
+  /** Deviation from A = 440 Hz in semitones, -0.5 to 0.5. */
+  readonly tuning: number
+  /** Pitch classes C to B, each summing to 1: below E3 (MIDI note 52), and from there up. */
+  readonly bass: Float32Array
+  readonly treble: Float32Array
+  /** Share of the sounding time of each major triad (0 to 11) and minor triad (12 to 23), summing to 1. */
+  readonly triads: Float32Array
+  /** False where there is nothing to hear a pitch in. */
+  readonly tonal: boolean
+  /**
+   * How much the harmony changes over a moment, seconds: cosine distance of the chroma half a second before and
+   * after it, 0 to 1; 0 where either is silent.
+   */
+  readonly changeAt: (time: number) => number
+}
+
+const SPLIT = 52
+
+/** Where in the semitone the peaks lie, by the circular mean weighted with their magnitude. */
+function estimateTuning(pitches: Float32Array): number {
+  let re = 0
+  let im = 0
+  const cos = Array.from({ length: PITCH_BINS }, (_, i) =>
+    Math.cos((2 * Math.PI * (i - (PITCH_BINS - 1) / 2)) / PITCH_BINS),
+  )
+  const sin = Array.from({ length: PITCH_BINS }, (_, i) =>
+    Math.sin((2 * Math.PI * (i - (PITCH_BINS - 1) / 2)) / PITCH_BINS),
+  )
+  for (let i = 0; i < pitches.length; i++) {
+    const value = pitches[i]!
+    if (value === 0) continue
+    re += value * cos[i % PITCH_BINS]!
+    im += value * sin[i % PITCH_BINS]!
+  }
+  return re === 0 && im === 0 ? 0 : Math.atan2(im, re) / (2 * Math.PI)
+}
+
+/** Share of a note that its partials put on other pitches (octave, twelfth, ...), taken off from the bottom up. */
+const PARTIALS = [
+  [12, 0.45],
+  [19, 0.3],
+  [24, 0.2],
+  [28, 0.12],
+] as const
+
+export function tonality({ pitches, pitchFrames, pitchRate }: Spectra): Tonality {
+  const size = PITCHES * PITCH_BINS
+  const tuning = estimateTuning(pitches)
+  const shift = Math.round(tuning * PITCH_BINS)
+  const bass = new Float32Array(12)
+  const treble = new Float32Array(12)
+  const triads = new Float32Array(24)
+  const frame = new Float32Array(PITCHES)
+  const chromagram = new Float32Array(12 * pitchFrames)
+  let loudest = 0
+  const energies = new Float32Array(pitchFrames)
+  for (let t = 0; t < pitchFrames; t++) {
+    let sum = 0
+    for (let i = 0; i < size; i++) sum += pitches[t * size + i]!
+    energies[t] = sum
+    loudest = Math.max(loudest, sum)
+  }
+  if (loudest < 1e-5) return { tuning: 0, bass, treble, triads, tonal: false, changeAt: () => 0 }
+  for (let t = 0; t < pitchFrames; t++) {
+    if (energies[t]! < 0.02 * loudest) continue
+    for (let p = 0; p < PITCHES; p++) {
+      let sum = 0
+      for (let b = 0; b < PITCH_BINS; b++)
+        sum += pitches[t * size + Math.min(size - 1, Math.max(0, p * PITCH_BINS + b + shift))]!
+      frame[p] = Math.sqrt(sum)
+    }
+    for (let p = 0; p < PITCHES; p++)
+      for (const [up, share] of PARTIALS)
+        if (p + up < PITCHES) frame[p + up] = Math.max(0, frame[p + up]! - share * frame[p]!)
+    let total = 1e-9
+    for (let p = 0; p < PITCHES; p++) total += frame[p]!
+    const weight = Math.sqrt(energies[t]! / loudest)
+    const chroma = chromagram.subarray(12 * t, 12 * t + 12)
+    for (let p = 0; p < PITCHES; p++) {
+      const midi = p + LOWEST_PITCH
+      const value = frame[p]! / total
+      if (midi < SPLIT) bass[midi % 12]! += value * weight
+      else treble[midi % 12]! += value * weight
+      chroma[midi % 12]! += value
+    }
+    let best = 0
+    let bestScore = -Infinity
+    for (let triad = 0; triad < 24; triad++) {
+      const root = triad % 12
+      const third = (root + (triad < 12 ? 4 : 3)) % 12
+      const score = chroma[root]! * 1.05 + chroma[third]! + chroma[(root + 7) % 12]!
+      if (score > bestScore) {
+        bestScore = score
+        best = triad
+      }
+    }
+    triads[best]! += weight
+  }
+  for (const part of [bass, treble, triads]) {
+    const sum = part.reduce((a, b) => a + b, 0)
+    if (sum > 0) for (let i = 0; i < part.length; i++) part[i]! /= sum
+  }
+  const changeAt = (time: number): number => {
+    const centre = time * pitchRate
+    const sum = (from: number, to: number): Float64Array => {
+      const out = new Float64Array(12)
+      for (let t = Math.max(0, from); t <= Math.min(pitchFrames - 1, to); t++)
+        for (let c = 0; c < 12; c++) out[c]! += chromagram[12 * t + c]!
+      return out
+    }
+    const before = sum(Math.round(centre - 3.4), Math.round(centre - 1))
+    const after = sum(Math.round(centre + 0.6), Math.round(centre + 3))
+    let dot = 0
+    let a = 0
+    let b = 0
+    for (let c = 0; c < 12; c++) {
+      dot += before[c]! * after[c]!
+      a += before[c]! ** 2
+      b += after[c]! ** 2
+    }
+    return a > 0 && b > 0 ? Math.max(0, 1 - dot / Math.sqrt(a * b)) : 0
+  }
+  return { tuning, bass, treble, triads, tonal: true, changeAt }
+}

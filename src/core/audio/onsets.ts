@@ -1,0 +1,100 @@
+/**
+ * Onset strength by band group: log-compressed spectral flux (Klapuri, Eronen and Astola, "Analysis of the meter of
+ * acoustic musical signals", IEEE TASLP 14(1), 2006; Böck, Krebs and Schedl, "Evaluating the online capabilities of
+ * onset detection methods", ISMIR 2012, for the two-frame difference).
+ */
+import { BANDS, DB_UNIT, FRAME_RATE, type Spectra } from './frontend.ts'
+
+/** Which group each band belongs to: below 140 Hz, 570 Hz, 2.3 kHz, 5.8 kHz, and above. */
+const GROUP_OF_BAND = [0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4]
+export const GROUPS = 5
+
+export interface Onsets {
+  readonly frames: number
+  /** One envelope a group, each scaled to a mean of 1 over the track (0 where the group is silent). */
+  readonly groups: readonly Float32Array[]
+  /** Their sum above its own local average, half-wave rectified, mean 1. */
+  readonly novelty: Float32Array
+  /** Share of each group in the whole flux, summing to 1. */
+  readonly shares: readonly number[]
+}
+
+/** Magnitudes are compressed as log(1 + GAIN m), m relative to the track's mean loud level. */
+const GAIN = 8
+
+export function onsetStrength({ bands, frames }: Spectra): Onsets {
+  // The level that compression is relative to: the mean of all bands in frames that are not quiet.
+  let sum = 0
+  let count = 0
+  const perUnit = (Math.LN10 / 20) * DB_UNIT
+  for (let i = 0; i < bands.length; i += 7) {
+    if (bands[i]! > -80 / DB_UNIT) {
+      sum += Math.exp(bands[i]! * perUnit)
+      count++
+    }
+  }
+  const reference = count > 0 ? sum / count : 1
+  const groups = Array.from({ length: GROUPS }, () => new Float32Array(frames))
+  const size = new Array<number>(GROUPS).fill(0)
+  for (const group of GROUP_OF_BAND) size[group]!++
+  const history = [new Float32Array(BANDS), new Float32Array(BANDS)]
+  for (let t = 0; t < frames; t++) {
+    const before = history[t & 1]!
+    for (let b = 0; b < BANDS; b++) {
+      const level = Math.log(1 + (GAIN / reference) * Math.exp(bands[t * BANDS + b]! * perUnit))
+      const rise = level - before[b]!
+      before[b] = level
+      if (rise > 0 && t >= 2) groups[GROUP_OF_BAND[b]!]![t]! += rise
+    }
+  }
+  const novelty = new Float32Array(frames)
+  const means = groups.map((group, g) => {
+    let total = 0
+    for (let t = 0; t < frames; t++) {
+      const value = group[t]! / size[g]!
+      group[t] = value
+      novelty[t]! += value
+      total += value
+    }
+    return total / Math.max(1, frames)
+  })
+  const all = means.reduce((a, b) => a + b, 0)
+  for (const [g, group] of groups.entries()) {
+    const mean = means[g]!
+    if (mean > 0) for (let t = 0; t < frames; t++) group[t]! /= mean
+  }
+  return {
+    frames,
+    groups,
+    novelty: aboveLocalMean(novelty, Math.round(FRAME_RATE * 0.4)),
+    shares: means.map(mean => (all > 0 ? mean / all : 0)),
+  }
+}
+
+/** What rises above the average of `reach` frames either side, scaled to a mean of 1. */
+function aboveLocalMean(signal: Float32Array, reach: number): Float32Array {
+  const { length } = signal
+  const out = new Float32Array(length)
+  let sum = 0
+  let count = 0
+  for (let t = 0; t < Math.min(reach, length); t++) {
+    sum += signal[t]!
+    count++
+  }
+  let total = 0
+  for (let t = 0; t < length; t++) {
+    if (t + reach < length) {
+      sum += signal[t + reach]!
+      count++
+    }
+    if (t - reach - 1 >= 0) {
+      sum -= signal[t - reach - 1]!
+      count--
+    }
+    out[t] = Math.max(0, signal[t]! - sum / count)
+    total += out[t]!
+  }
+  const mean = total / Math.max(1, length)
+  if (mean > 1e-9) for (let t = 0; t < length; t++) out[t]! /= mean
+  return out
+}

@@ -1,0 +1,205 @@
+/**
+ * Form: sections on bar lines, introduction and outro, where to mix. Boundaries are where the sound of the bars
+ * before differs from that of the bars after (Foote, "Automatic audio segmentation using a measure of audio
+ * novelty", ICME 2000: a checkerboard along the diagonal of the self-similarity).
+ */
+import { BANDS, DB_UNIT, FRAME_RATE, type Spectra } from './frontend.ts'
+import type { Rhythm } from './rhythm.ts'
+
+export interface Section {
+  /** Seconds; both on bar lines where the track has bars. */
+  readonly start: number
+  readonly end: number
+  /** Mean energy as in `Form.energyProfile`, 0 to 1. */
+  readonly energy: number
+  readonly kind: 'intro' | 'body' | 'break' | 'outro'
+}
+
+export interface MixableSection extends Section {
+  readonly bars: number
+  /** 0 to 1: how even the energy and how strong the beat is over the section. */
+  readonly stability: number
+}
+
+export interface Form {
+  readonly sections: readonly Section[]
+  /**
+   * Loudness over the track, one entry a bar (or every 2 s where there are no bars): 0 at 30 LU below the loudest
+   * bar or lower, 1 at the loudest.
+   */
+  readonly energyProfile: readonly { readonly time: number; readonly energy: number }[]
+  /** Seconds: the bar line where the introduction gives way to the body; the first sound where there is none. */
+  readonly introEnd: number
+  /** Seconds: the bar line where the outro begins; the end of sound where there is none. */
+  readonly outroStart: number
+  /** Mean energy, 0 to 1, before `introEnd` and after `outroStart`; of the first or last bar where they are empty. */
+  readonly introEnergy: number
+  readonly outroEnergy: number
+  /** Seconds: the first bar line with sound, where an incoming track is set on. */
+  readonly mixInPoint: number
+  /**
+   * Seconds: the bar line where a transition out should begin: `outroStart` where the outro is at least four bars,
+   * otherwise eight bars before the end of sound.
+   */
+  readonly mixOutPoint: number
+  /** At least four bars of even energy with a beat; longest first within the track's order. */
+  readonly mixableSections: readonly MixableSection[]
+}
+
+/** Below this a bar is taken for silence: 45 LU under the loudest. */
+const SILENCE = 45
+
+interface Bar {
+  readonly start: number
+  readonly end: number
+  readonly loudness: number
+  readonly beat: number
+  readonly sound: Float32Array
+}
+
+function barLines(rhythm: Rhythm | undefined, duration: number): number[] {
+  const lines: number[] = []
+  if (rhythm && rhythm.beats.length > rhythm.beatsPerBar)
+    for (let i = rhythm.firstDownbeat; i < rhythm.beats.length; i += rhythm.beatsPerBar)
+      lines.push(rhythm.beats[i]!)
+  else for (let time = 0; time < duration; time += 2) lines.push(time)
+  // A rest of a bar at the end belongs to the one before.
+  const [last, before] = [lines.at(-1), lines.at(-2)]
+  if (last !== undefined && before !== undefined && duration - last < (last - before) / 2) lines.pop()
+  return lines
+}
+
+function describeBars(spectra: Spectra, tenths: Float32Array, rhythm: Rhythm | undefined): Bar[] {
+  const { bands, frames, duration } = spectra
+  const lines = barLines(rhythm, duration)
+  return lines.map((start, i) => {
+    const end = lines[i + 1] ?? duration
+    let power = 0
+    let n = 0
+    for (
+      let t = Math.round(start * 10);
+      t < Math.max(Math.round(end * 10), Math.round(start * 10) + 1);
+      t++
+    ) {
+      power += 10 ** ((tenths[t] ?? -120) / 10)
+      n++
+    }
+    const sound = new Float32Array(BANDS)
+    const from = Math.min(frames - 1, Math.max(0, Math.round(start * FRAME_RATE)))
+    const to = Math.max(from + 1, Math.min(frames, Math.round(end * FRAME_RATE)))
+    for (let t = from; t < to; t += 3)
+      for (let b = 0; b < BANDS; b++)
+        sound[b]! += (Math.max(-80, bands[t * BANDS + b]! * DB_UNIT) * 3) / (to - from)
+    let beat = 0
+    let beats = 0
+    if (rhythm)
+      for (const [k, time] of rhythm.beats.entries())
+        if (time >= start - 0.01 && time < end - 0.01) {
+          beat += rhythm.beatStrengths[k]!
+          beats++
+        }
+    return { start, end, loudness: 10 * Math.log10(power / n), beat: beats > 0 ? beat / beats : 0, sound }
+  })
+}
+
+/** Indices of bars that begin a section. */
+function boundaries(bars: readonly Bar[]): number[] {
+  const reach = 4
+  const novelty = bars.map((_, i) => {
+    if (i < 2 || i > bars.length - 2) return 0
+    const mean = (from: number, to: number): Float32Array => {
+      const sum = new Float32Array(BANDS)
+      for (let k = from; k < to; k++)
+        for (let b = 0; b < BANDS; b++) sum[b]! += bars[k]!.sound[b]! / (to - from)
+      return sum
+    }
+    const before = mean(Math.max(0, i - reach), i)
+    const after = mean(i, Math.min(bars.length, i + reach))
+    return Math.sqrt(before.reduce((sum, value, b) => sum + (value - after[b]!) ** 2, 0) / BANDS)
+  })
+  const found = [0]
+  for (let i = 1; i < bars.length; i++) {
+    const value = novelty[i]!
+    // 4 dB a band apart is a different arrangement; less is variation within one.
+    if (value < 4) continue
+    let peak = true
+    for (let k = Math.max(0, i - 3); k <= Math.min(bars.length - 1, i + 3); k++)
+      if (novelty[k]! > value || (novelty[k]! === value && k < i)) peak = false
+    if (peak && i - found.at(-1)! >= 2) found.push(i)
+  }
+  return found
+}
+
+const clamp = (value: number): number => Math.max(0, Math.min(1, value))
+
+/** @param tenths loudness of each tenth of a second, LUFS. */
+export function analyseForm(spectra: Spectra, tenths: Float32Array, rhythm: Rhythm | undefined): Form {
+  const bars = describeBars(spectra, tenths, rhythm)
+  const { duration } = spectra
+  const loudest = bars.reduce((most, bar) => Math.max(most, bar.loudness), -120)
+  const energyOf = ({ loudness }: { loudness: number }): number => clamp((loudness - loudest + 30) / 30)
+  const energyProfile = bars.map(bar => ({ time: bar.start, energy: energyOf(bar) }))
+  const sounding = (bar: Bar): boolean => bar.loudness > loudest - SILENCE && bar.loudness > -70
+  const first = bars.findIndex(sounding)
+  if (first < 0 || loudest <= -70)
+    return {
+      sections: [],
+      energyProfile,
+      introEnd: 0,
+      outroStart: duration,
+      introEnergy: 0,
+      outroEnergy: 0,
+      mixInPoint: 0,
+      mixOutPoint: duration,
+      mixableSections: [],
+    }
+  const last = bars.length - 1 - [...bars].reverse().findIndex(sounding)
+  const starts = boundaries(bars)
+  const spans = starts.map((from, i) => ({ from, to: (starts[i + 1] ?? bars.length) - 1 }))
+  const mean = (from: number, to: number, value: (bar: Bar) => number): number => {
+    let sum = 0
+    for (let i = from; i <= to; i++) sum += value(bars[i]!)
+    return sum / Math.max(1, to - from + 1)
+  }
+  // The body is what is about as loud as the loud half of the track; before and after it lie introduction and outro.
+  const ranked = bars
+    .slice(first, last + 1)
+    .map(energyOf)
+    .sort((a, b) => a - b)
+  const body = ranked[Math.floor(ranked.length * 0.6)]! - 0.15
+  const isBody = (span: { from: number; to: number }): boolean => mean(span.from, span.to, energyOf) >= body
+  const firstBody = spans.find(isBody) ?? spans[0]!
+  const lastBody = spans.findLast(isBody) ?? spans.at(-1)!
+  const introBar = firstBody.from > bars.length / 2 ? first : Math.max(first, firstBody.from)
+  const outroBar = lastBody.to < bars.length / 2 ? last : Math.min(last, lastBody.to)
+  const introEnd = bars[introBar]!.start
+  const outroStart = bars[outroBar]!.end
+  const sections = spans.map((span): Section => {
+    const energy = mean(span.from, span.to, energyOf)
+    const kind =
+      span.to < introBar ? 'intro' : span.from > outroBar ? 'outro' : energy < body - 0.1 ? 'break' : 'body'
+    return { start: bars[span.from]!.start, end: bars[span.to]!.end, energy, kind }
+  })
+  const mixableSections = rhythm
+    ? spans.flatMap((span, i): MixableSection[] => {
+        const count = span.to - span.from + 1
+        if (count < 4) return []
+        const level = mean(span.from, span.to, bar => bar.loudness)
+        const spread = Math.sqrt(mean(span.from, span.to, bar => (bar.loudness - level) ** 2))
+        const stability = clamp(1 - spread / 6) * clamp(mean(span.from, span.to, bar => bar.beat) * 1.5)
+        return stability >= 0.4 ? [{ ...sections[i]!, bars: count, stability }] : []
+      })
+    : []
+  const outroBars = last - outroBar
+  return {
+    sections,
+    energyProfile,
+    introEnd,
+    outroStart,
+    introEnergy: introBar > first ? mean(first, introBar - 1, energyOf) : energyOf(bars[first]!),
+    outroEnergy: outroBars > 0 ? mean(outroBar + 1, last, energyOf) : energyOf(bars[last]!),
+    mixInPoint: bars[first]!.start,
+    mixOutPoint: outroBars >= 4 ? outroStart : bars[Math.max(first, last - 7)]!.start,
+    mixableSections,
+  }
+}

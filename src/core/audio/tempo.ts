@@ -1,0 +1,82 @@
+/**
+ * Tempo hypotheses: what pulses the onset envelope repeats at, before anything is said about which of them is the
+ * beat. Autocorrelation of the onset strength and a comb over its multiples (Scheirer 1998; Percival and
+ * Tzanetakis, "Streamlined tempo estimation based on autocorrelation and cross-correlation with pulses", IEEE/ACM
+ * TASLP 22(12), 2014).
+ */
+import { FRAME_RATE } from './frontend.ts'
+
+/** The longest lag looked at: 16 beats at 120 beats per minute. */
+export const MAX_LAG = 8 * FRAME_RATE
+
+/** Normalised autocorrelation of an envelope about its mean, lags 0 to MAX_LAG frames; all zero for silence. */
+export function autocorrelation(envelope: Float32Array): Float32Array {
+  const { length } = envelope
+  const out = new Float32Array(MAX_LAG + 1)
+  let mean = 0
+  for (let t = 0; t < length; t++) mean += envelope[t]!
+  mean /= Math.max(1, length)
+  const centred = new Float32Array(length)
+  for (let t = 0; t < length; t++) centred[t] = envelope[t]! - mean
+  for (let lag = 0; lag <= Math.min(MAX_LAG, length - 1); lag++) {
+    let sum = 0
+    for (let t = lag; t < length; t++) sum += centred[t]! * centred[t - lag]!
+    // Divided by the overlap: a short clip must not favour short lags.
+    out[lag] = sum / (length - lag)
+  }
+  const zero = out[0]!
+  if (zero > 0) for (let lag = 0; lag <= MAX_LAG; lag++) out[lag]! /= zero
+  else out.fill(0)
+  return out
+}
+
+/** Value between samples, linear; 0 beyond the end. */
+export function at(signal: Float32Array, position: number): number {
+  const lower = Math.floor(position)
+  if (lower < 0 || lower + 1 >= signal.length) return 0
+  const share = position - lower
+  return signal[lower]! * (1 - share) + signal[lower + 1]! * share
+}
+
+/** Slowest and fastest tempo that is ever answered, beats per minute. */
+export const SLOWEST = 45
+export const FASTEST = 225
+
+/**
+ * Tempi (beats per minute) that the onsets may be counted at, strongest pulse first: the peaks of the comb and
+ * their simple multiples, 45 to 225, at least 2.5 % apart, at most `most`.
+ */
+export function tempoHypotheses(correlation: Float32Array, most = 14): number[] {
+  const steps = Math.round(Math.log(400 / 30) / Math.log(1.004))
+  const salience = new Float32Array(steps)
+  const tempo = (i: number): number => 30 * 1.004 ** i
+  for (let i = 0; i < steps; i++) {
+    const period = (60 * FRAME_RATE) / tempo(i)
+    let sum = 0
+    let weights = 0
+    for (let k = 1; k <= 8 && k * period < MAX_LAG - 1; k++) {
+      const weight = 1 / Math.sqrt(k)
+      // Peaks are narrow at long lags: the best within half a per cent stands for the lag.
+      const lag = k * period
+      sum +=
+        weight * Math.max(at(correlation, lag * 0.998), at(correlation, lag), at(correlation, lag * 1.002))
+      weights += weight
+    }
+    salience[i] = sum / weights
+  }
+  const peaks: { bpm: number; salience: number }[] = []
+  for (let i = 1; i + 1 < steps; i++)
+    if (salience[i]! > 0 && salience[i]! >= salience[i - 1]! && salience[i]! > salience[i + 1]!)
+      peaks.push({ bpm: tempo(i), salience: salience[i]! })
+  peaks.sort((a, b) => b.salience - a.salience)
+  const found: number[] = []
+  const add = (bpm: number): void => {
+    if (bpm < SLOWEST || bpm > FASTEST || found.length >= most) return
+    if (found.every(other => Math.abs(Math.log(other / bpm)) > 0.025)) found.push(bpm)
+  }
+  for (const { bpm } of peaks.slice(0, 5)) add(bpm)
+  for (const { bpm } of peaks.slice(0, 2))
+    for (const factor of [2, 0.5, 3, 1 / 3, 1.5, 2 / 3, 4, 0.25]) add(bpm * factor)
+  for (const { bpm } of peaks.slice(5)) add(bpm)
+  return found
+}
