@@ -274,9 +274,9 @@ export const causes = {
     title: 'the CORS header names another origin',
     cure: 'allow this origin too; put the Origin header into the cache key, or the first asker is cached for all',
   },
-  'accept-ranges-missing': {
-    title: 'Accept-Ranges is not announced',
-    cure: 'some players do not seek without it: look for a policy that removes response headers',
+  'accept-ranges-none': {
+    title: 'byte ranges are served, but Accept-Ranges denies it',
+    cure: 'players that believe it do not seek: look for a policy that sets this response header',
     severity: 'warning',
   },
   'caching-headers': {

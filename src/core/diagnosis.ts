@@ -447,10 +447,9 @@ function warnings(facts: Facts): Finding[] {
   if (type === undefined || isGeneric(type)) {
     found.push(finding('content-type-generic', [`content-type: ${type ?? 'none'}`]))
   }
-  if (facts.header('accept-ranges')?.toLowerCase() !== 'bytes') {
-    found.push(
-      finding('accept-ranges-missing', [`accept-ranges: ${facts.header('accept-ranges') ?? 'none'}`]),
-    )
+  // A 206 without the header is complete (RFC 9110, section 14.3); one that denies what it does is not.
+  if (/^none$/i.test(facts.header('accept-ranges') ?? '')) {
+    found.push(finding('accept-ranges-none', ['accept-ranges: none']))
   }
   const caching = facts.header('cache-control')
   const keeps =

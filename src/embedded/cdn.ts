@@ -454,7 +454,7 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     headers['x-cache'] = fromOrigin.status < 400 ? 'Miss from cloudfront' : 'Error from cloudfront'
     const size = Number(fromOrigin.headers['content-length'] ?? 0)
     try {
-      if (size > maxObject) {
+      if (size > maxObject && fromOrigin.status === 200) {
         await passThrough(request, response, stream, headers, size, stamp, record, misbehaviour)
         return
       }

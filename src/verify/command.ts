@@ -8,6 +8,7 @@ import type { Finding } from '../core/causes.ts'
 import { directUrl, encodeKeyPath } from '../core/cdn-url.ts'
 import { type DomainObservation, diagnoseDomain } from '../core/diagnosis.ts'
 import { formatCount, plural } from '../core/units.ts'
+import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../run.ts'
 import { recordResults, type Selection, selectTracks, verifyCommand } from './tracks.ts'
@@ -42,6 +43,7 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
   const prober = openProber({ concurrency, signal: context.signal })
   context.onRelease(() => prober.close())
   const database = await context.database()
+  await requireSchema(database)
   const store = await context.store()
 
   return recordRun(context, database, async run => {

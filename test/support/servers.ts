@@ -22,3 +22,10 @@ export function testS3(): TestS3 | undefined {
   const secretAccessKey = process.env['TEST_S3_SECRET_KEY'] ?? ''
   return { endpoint, region: 'us-east-1', credentials: { accessKeyId, secretAccessKey } }
 }
+
+/** Path of nginx, or undefined, said aloud: then the tests behind a real caching proxy are skipped. */
+export function testNginx(): string | undefined {
+  const binary = process.env['TEST_NGINX']
+  if (!binary) console.warn('TEST_NGINX (path of nginx) is not set: tests behind a caching proxy are skipped')
+  return binary || undefined
+}

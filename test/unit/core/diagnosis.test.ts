@@ -628,7 +628,7 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
   ['viewer redirected', 'redirected', refused(302, { ...edge, location: 'https://login.example/' }, '')],
   ['type says nothing', 'content-type-generic', served({ 'content-type': 'binary/octet-stream' })],
   ['no type', 'content-type-generic', served({ 'content-type': undefined })],
-  ['ranges not announced', 'accept-ranges-missing', served({ 'accept-ranges': undefined })],
+  ['ranges denied', 'accept-ranges-none', served({ 'accept-ranges': 'none' })],
   ['no caching headers', 'caching-headers', served({ 'cache-control': undefined })],
   ['caching forbidden', 'caching-headers', served({ 'cache-control': 'private, max-age=0' })],
   [
@@ -683,6 +683,7 @@ describe('what is served as it should be has no finding', () => {
     ],
     ['the ETag of the ledger', served({ etag: '"9b2f"' }, { expectedEtag: '9b2f' })],
     ['a weak ETag', served({ etag: 'W/"9b2f"' }, { expectedEtag: '9b2f' })],
+    ['a 206 without Accept-Ranges', served({ 'accept-ranges': undefined })],
     ['size unknown', served({}, { expectedSize: undefined })],
     ['FLAC, Ogg, MP4', served({ 'content-type': 'application/ogg' })],
     [

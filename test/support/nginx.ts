@@ -1,0 +1,85 @@
+/** nginx as a caching proxy of a test's own: an independent server between verify and the bucket. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import net, { type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export interface Nginx {
+  /** `http://127.0.0.1:port` */
+  url: string
+  close(): Promise<void>
+}
+
+/**
+ * Starts nginx in the foreground with a cache in front of `upstream`, which is asked with the path as the viewer
+ * sent it. It says who it is by the headers that CloudFront sets, so that verify knows an edge when it sees one.
+ */
+export async function startNginx(binary: string, upstream: string): Promise<Nginx> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'autodj-nginx-'))
+  for (const name of ['cache', 'body', 'proxy']) await mkdir(path.join(folder, name))
+  const port = await freePort()
+  const configuration = path.join(folder, 'nginx.conf')
+  await writeFile(
+    configuration,
+    `daemon off; worker_processes 1; pid ${folder}/pid; error_log ${folder}/error.log warn;
+${process.getuid?.() === 0 ? 'user root;' : ''}
+events { worker_connections 512; }
+http {
+  access_log off; merge_slashes off; server_tokens off; keepalive_requests 1000000;
+  client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
+  fastcgi_temp_path ${folder}/body; uwsgi_temp_path ${folder}/body; scgi_temp_path ${folder}/body;
+  proxy_cache_path ${folder}/cache keys_zone=audio:10m max_size=1g;
+  map $upstream_cache_status $word { HIT Hit; default Miss; }
+  upstream origin { server ${new URL(upstream).host}; keepalive 32; }
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_cache audio; proxy_cache_valid 200 1h; proxy_ignore_headers X-Accel-Expires; proxy_force_ranges on;
+      proxy_hide_header X-Cache; proxy_hide_header Via; proxy_hide_header X-Amz-Cf-Pop; proxy_hide_header X-Amz-Cf-Id;
+      add_header X-Cache "$word from nginx" always; add_header X-Amz-Cf-Pop "NGINX-1" always;
+    }
+  }
+}
+`,
+  )
+  const server = spawn(binary, ['-c', configuration, '-p', folder, '-e', `${folder}/error.log`], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  const exited = once(server, 'exit')
+  for (let tries = 0; !(await answers(port)); tries++) {
+    if (server.exitCode !== null || tries > 100) throw new Error('nginx did not start')
+    await sleep(50)
+  }
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async close() {
+      server.kill('SIGTERM')
+      await exited
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+async function answers(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = net.connect(port, '127.0.0.1')
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}
