@@ -1,5 +1,6 @@
 /** All commands, in the order in which `--help` shows them: the order of the journey. */
 import type { Command } from '../cli/command.ts'
+import { apply, undo } from './apply.ts'
 import { demo } from './demo.ts'
 import { doctor } from './doctor.ts'
 import { importCommand } from './import.ts'
@@ -18,6 +19,8 @@ export const commands: readonly Command[] = [
   importCommand,
   uploadLocal,
   reconcile,
+  apply,
+  undo,
   verify,
   serve,
 ]

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import type { RowFacts } from '../core/reconcile/facts.ts'
-import { slices } from './bulk.ts'
+import { type BulkColumn, slices, unnest } from './bulk.ts'
 import { FIRST_ID, type FileSource } from './tracks.ts'
 
 interface Row {
@@ -110,4 +110,75 @@ export async function countRows(knex: Knex): Promise<{ rows: number; withKey: nu
   )
   const [counts] = rows
   return { rows: Number(counts?.rows), withKey: Number(counts?.with_key), onFile: Number(counts?.on_file) }
+}
+
+/** The columns that plans change, with the time of the row's last change in full precision. */
+export interface RowVersion {
+  key: string | null
+  source: FileSource | null
+  size: number | null
+  path: string | null
+  /** as PostgreSQL writes it */
+  updatedAt: string | null
+}
+
+/** Rows as they are now, by id. */
+export async function rowVersions(knex: Knex, ids: readonly string[]): Promise<Map<string, RowVersion>> {
+  const found = new Map<string, RowVersion>()
+  for (const slice of slices(ids)) {
+    const { rows } = await knex.raw<{ rows: (RowVersion & { id: string })[] }>(
+      `select id, s3_object_key as key, file_source as source, file_size as size, file_path as path,
+         updated_at::text as "updatedAt"
+       from public.tracks where id = any(?::uuid[])`,
+      [[...slice]],
+    )
+    for (const { id, ...version } of rows) found.set(id, version)
+  }
+  return found
+}
+
+/** A change of one row that is made only if the row is as it was seen. */
+export interface RowSwap {
+  trackId: string
+  from: Omit<RowVersion, 'updatedAt'>
+  to: Omit<RowVersion, 'updatedAt'>
+  /** time of the last change to write; undefined: now. Null is what a row has that was never changed */
+  updatedAt?: string | null
+}
+
+const SWAP: readonly BulkColumn<RowSwap>[] = [
+  ['id', 'uuid', swap => swap.trackId],
+  ['from_key', 'text', swap => swap.from.key],
+  ['from_source', 'text', swap => swap.from.source],
+  ['from_size', 'float8', swap => swap.from.size],
+  ['from_path', 'text', swap => swap.from.path],
+  ['to_key', 'text', swap => swap.to.key],
+  ['to_source', 'text', swap => swap.to.source],
+  ['to_size', 'float8', swap => swap.to.size],
+  ['to_path', 'text', swap => swap.to.path],
+  ['keeps_time', 'bool', swap => swap.updatedAt !== undefined],
+  ['updated_at', 'text', swap => swap.updatedAt],
+]
+
+/** Changes rows, each only if all four columns still say what was seen. @returns the ids of those changed */
+export async function swapRows(knex: Knex, swaps: readonly RowSwap[]): Promise<Set<string>> {
+  const changed = new Set<string>()
+  for (const slice of slices(swaps.toSorted((a, b) => (a.trackId < b.trackId ? -1 : 1)))) {
+    const { sql, bindings } = unnest('u', SWAP, slice)
+    const { rows } = await knex.raw<{ rows: { id: string }[] }>(
+      `update public.tracks t set
+         s3_object_key = u.to_key, file_source = u.to_source::public.filesource, file_size = u.to_size,
+         file_path = u.to_path,
+         updated_at = case when u.keeps_time then u.updated_at::timestamptz else now() end
+       from ${sql}
+       where t.id = u.id and t.s3_object_key is not distinct from u.from_key
+         and t.file_source::text is not distinct from u.from_source
+         and t.file_size is not distinct from u.from_size
+         and t.file_path is not distinct from u.from_path
+       returning t.id`,
+      bindings,
+    )
+    for (const { id } of rows) changed.add(id)
+  }
+  return changed
 }
