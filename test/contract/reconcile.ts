@@ -1,29 +1,36 @@
 /** What `reconcile` must find, and must not invent, whatever database and S3 server it is run against. */
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { migrateUp } from '../../src/db/migrate.ts'
 import type { Database } from '../../src/db/open.ts'
+import type { FaultRules } from '../../src/embedded/s3-server/server.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { cli } from '../support/cli.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { type FixtureLibrary, makeFixtureLibrary } from '../support/fixture-library.ts'
 import { putInventory } from '../support/inventory.ts'
+import { type Snapshot, snapshot } from '../support/snapshot.ts'
 
 export interface TestBucket {
   store: ObjectStore
+  /** where the server can be made to misbehave */
+  faults?: FaultRules
   /** settings that lead the program to the same bucket */
   env: Record<string, string>
   close(): Promise<void>
 }
 
 export interface Servers {
+  /** leaves out what takes long and differs little from server to server */
+  quick?: boolean
   database(): Promise<TestDatabase>
   bucket(options?: { versioned?: boolean }): Promise<TestBucket>
 }
 
 export function reconcileContract(name: string, servers: Servers): void {
+  const thorough = it.skipIf(servers.quick)
   describe(`reconcile: ${name}`, () => {
     let folder: string
     let database: TestDatabase
@@ -96,7 +103,7 @@ export function reconcileContract(name: string, servers: Servers): void {
       )
     })
 
-    it('finds the same again, and nothing is worn out by looking', async () => {
+    thorough('finds the same again, and nothing is worn out by looking', async () => {
       const heads = async (): Promise<number> => {
         const { messages } = await run('--disk', '--json')
         const summary = messages.find(message => message['message_type'] === 'summary')
@@ -142,7 +149,7 @@ export function reconcileContract(name: string, servers: Servers): void {
         expect(lines(stdout)).toEqual(lines((await run('--disk')).stdout))
       })
 
-      it(`refuses a damaged S3 Inventory in ${format}`, async () => {
+      thorough(`refuses a damaged S3 Inventory in ${format}`, async () => {
         const url = await putInventory(bucket.store, format, bytes => bytes.subarray(0, bytes.length - 9))
         const { exitCode, stderr } = await run('--inventory', url)
         expect(exitCode).toBe(1)
@@ -151,6 +158,33 @@ export function reconcileContract(name: string, servers: Servers): void {
         )
       })
     }
+
+    it('makes a listing that fails an error, and concludes nothing from it', async context => {
+      const { faults } = bucket
+      if (faults === undefined) return context.skip('the server takes no faults')
+      // The first listing is the canary's.
+      const rule = { match: { operation: 'ListObjectsV2' }, after: 1 }
+      const planted = faults.add({ ...rule, fault: { status: 403, code: 'AccessDenied' } })
+      const { exitCode, stdout } = await run()
+      planted.remove()
+      expect(planted.struck).toBeGreaterThan(0)
+      expect([exitCode, stdout.match(/^[+*-] audio\/.*$/gm)]).toEqual([1, null])
+    })
+
+    it('marks what it could not read, and goes on', async context => {
+      const { faults } = bucket
+      if (faults === undefined) return context.skip('the server takes no faults')
+      const planted = faults.add({
+        match: { operation: 'HeadObject', key: 'audio/orphan/1.mp3' },
+        fault: { status: 403, code: 'AccessDenied' },
+      })
+      const { exitCode, stdout } = await run('--disk')
+      planted.remove()
+      expect(exitCode).toBe(4)
+      expect(stdout).toMatch(/^! audio\/orphan\/1\.mp3 {2}/m)
+      expect(stdout).not.toMatch(/^- audio\/orphan\/1\.mp3/m)
+      expect(stdout).toMatch(/^- audio\/orphan\/2 /m)
+    })
 
     it('calls an empty bucket a mistake (exit 7), unless forced', async () => {
       const elsewhere = { env: { ...env, S3_KEY_PREFIX: 'nothing/' }, cwd: folder }
@@ -183,6 +217,176 @@ export function reconcileContract(name: string, servers: Servers): void {
       expect(refused.exitCode).toBe(7)
       expect(refused.stderr).toMatch(/--max-delete allows 2/)
       await expect(readFile(path.join(folder, 'many.plan'))).rejects.toMatchObject({ code: 'ENOENT' })
+    })
+
+    describe.each([
+      ['with a quarantine prefix', false],
+      ['with delete markers in a versioned bucket', true],
+    ])('apply and undo %s', (_, versioned) => {
+      const onceOrThorough = versioned ? thorough : it
+      let mine: TestBucket
+      let home: string
+      let settings: Record<string, string>
+      let db: TestDatabase
+
+      beforeAll(async () => {
+        home = await mkdtemp(path.join(tmpdir(), 'autodj-apply-'))
+        await mkdir(path.join(home, 'audio'))
+        mine = await servers.bucket({ versioned })
+        db = await servers.database()
+        settings = { ...mine.env, DATABASE_URL: db.url, AUDIO_STORAGE_PATH: path.join(home, 'audio') }
+        const opened = await db.open()
+        await migrateUp(opened)
+        await makeFixtureLibrary({
+          knex: opened.knex,
+          store: mine.store,
+          audioRoot: path.join(home, 'audio'),
+        })
+        // Both kinds: rows that were never changed, and rows that were.
+        await opened.knex.raw(
+          "update public.tracks set updated_at = '2021-02-03 04:05:06.789012+00' where title like '%7'",
+        )
+        await opened.close()
+      })
+      afterAll(async () => {
+        await mine.close()
+        await db.drop()
+        await rm(home, { recursive: true })
+      })
+      const command = (...argv: string[]) => cli(argv, { env: settings, cwd: home })
+      const see = async (): Promise<Snapshot> => {
+        const opened = await db.open()
+        try {
+          return await snapshot({ knex: opened.knex, store: mine.store, audioRoot: path.join(home, 'audio') })
+        } finally {
+          await opened.close()
+        }
+      }
+
+      it('mends what can be mended, once, and takes all of it back', async () => {
+        const before = await see()
+        const planned = await command('reconcile', '--disk', '--min-age', '0s', '--plan', 'repair.plan')
+        expect(planned.exitCode).toBe(4)
+        expect(await see()).toEqual(before)
+
+        const shown = await command('apply', 'repair.plan', '--dry-run')
+        expect(shown.exitCode).toBe(0)
+        expect(shown.stdout).toMatch(/^remove audio\/orphan\/1\.mp3 \(orphan-object\)/m)
+        expect(await see()).toEqual(before)
+
+        const applied = await command('apply', 'repair.plan', '--json')
+        expect(applied.stderr).toBe('')
+        expect(applied.exitCode).toBe(0)
+        const summary = applied.messages.find(message => message['message_type'] === 'summary')
+        expect(summary).toMatchObject({ skipped: 0, failed: 0 })
+        const after = await see()
+        expect(after.files).toEqual(before.files)
+        expect(after.rows).not.toEqual(before.rows)
+        const quarantined = Object.keys(after.objects).filter(key => key.startsWith('quarantine/'))
+        expect(quarantined.length > 0).toBe(!versioned)
+        expect(Object.keys(after.objects)).not.toContain('audio/orphan/1.mp3')
+
+        // What is left cannot be mended without the content, or is for import.
+        const { messages } = await command('reconcile', '--disk', '--json')
+        const left = messages.find(message => message['message_type'] === 'summary')?.['found']
+        expect(left).toEqual({
+          'missing-object': 0,
+          'orphan-object': 0,
+          'size-differs': 0,
+          'checksum-differs': 2,
+          'metadata-differs': 0,
+          'wrong-source': 0,
+          'nfc-twin': 0,
+          'case-twin': 0,
+          moved: 0,
+          'duplicate-content': 2,
+          'no-audio': 6,
+          'local-file-without-row': 3,
+        })
+
+        const again = await command('apply', 'repair.plan', '--json')
+        expect(again.messages.find(message => message['message_type'] === 'summary')).toMatchObject({
+          done: 0,
+        })
+        expect(await see()).toEqual(after)
+
+        const undone = await command('undo', 'repair.plan', '--json')
+        expect(undone.stderr).toBe('')
+        expect(undone.exitCode).toBe(0)
+        expect(await see()).toEqual(before)
+        expect((await command('undo', 'repair.plan')).exitCode).toBe(0)
+        expect(await see()).toEqual(before)
+
+        if (servers.quick) return
+        // And once more: an undone plan can be applied again.
+        expect((await command('apply', 'repair.plan')).exitCode).toBe(0)
+        expect((await see()).rows.map(({ updated_at: _a, updated_text: _b, ...row }) => row)).toEqual(
+          after.rows.map(({ updated_at: _a, updated_text: _b, ...row }) => row),
+        )
+        expect((await command('undo', 'repair.plan')).exitCode).toBe(0)
+        expect(await see()).toEqual(before)
+      })
+
+      onceOrThorough('skips, and says so, what has changed since the plan was made', async () => {
+        expect((await command('reconcile', '--min-age', '0s', '--plan', 'stale.plan')).exitCode).toBe(4)
+        const opened = await db.open()
+        // A row comes to name an orphan; another orphan is written anew; a row is corrected by hand.
+        await opened
+          .knex('public.tracks')
+          .where({ title: 'Track 0' })
+          .update({ s3_object_key: 'audio/orphan/1.mp3' })
+        await mine.store.put('audio/orphan/2 +#.mp3', Buffer.from('new'), {
+          headers: { contentType: 'audio/mpeg' },
+          checksums: {},
+        })
+        await opened
+          .knex('public.tracks')
+          .where({ s3_object_key: 'audio/size/1.mp3' })
+          .update({ file_size: 1 })
+        await opened.close()
+        const before = await see()
+        const { exitCode, messages } = await command('apply', 'stale.plan', '--json')
+        expect(exitCode).toBe(0)
+        const skipped = messages
+          .filter(message => message['state'] === 'skipped')
+          .map(message => message['reason'])
+        expect(skipped.sort()).toEqual([
+          'a row names the object',
+          'the object has changed since',
+          'the row has changed since',
+        ])
+        const after = await see()
+        expect(after.objects['audio/orphan/1.mp3']).toEqual(before.objects['audio/orphan/1.mp3'])
+        expect(after.objects['audio/orphan/2 +#.mp3']).toEqual(before.objects['audio/orphan/2 +#.mp3'])
+        expect((await command('undo', 'stale.plan')).exitCode).toBe(0)
+        expect(await see()).toEqual(before)
+      })
+
+      onceOrThorough('refuses a plan that is expired, damaged, or for another bucket', async () => {
+        expect(
+          (await command('reconcile', '--min-age', '0s', '--plan', 'old.plan', '--plan-expires', '1s'))
+            .exitCode,
+        ).toBe(4)
+        const later = { env: settings, cwd: home, now: () => new Date(Date.now() + 60_000) }
+        const expired = await cli(['apply', 'old.plan'], later)
+        expect([expired.exitCode, expired.stderr]).toEqual([7, expect.stringMatching(/the plan expired at/)])
+        const text = await readFile(path.join(home, 'old.plan'), 'utf8')
+        await writeFile(path.join(home, 'bad.plan'), text.replace('orphan/', 'orphaN/'))
+        const damaged = await command('apply', 'bad.plan')
+        expect([damaged.exitCode, damaged.stderr]).toEqual([
+          1,
+          expect.stringMatching(/digest does not match/),
+        ])
+        const elsewhere = await cli(['apply', 'old.plan'], {
+          env: { ...settings, S3_BUCKET_NAME: 'another' },
+          cwd: home,
+        })
+        expect([elsewhere.exitCode, elsewhere.stderr]).toEqual([
+          2,
+          expect.stringMatching(/plan is for the bucket/),
+        ])
+        expect((await command('apply', 'no-such.plan')).exitCode).toBe(2)
+      })
     })
   })
 }

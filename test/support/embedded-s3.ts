@@ -1,0 +1,27 @@
+/** A bucket of a test's own on an embedded S3 server of its own. */
+import { createS3Store } from '../../src/storage/s3.ts'
+import type { TestBucket } from '../contract/reconcile.ts'
+import { KEY, testServer } from './s3-server.ts'
+
+export async function embeddedBucket({ versioned = false } = {}): Promise<TestBucket> {
+  const name = 'music'
+  const server = await testServer({
+    buckets: [versioned ? { name, versioning: 'Enabled' as const } : name],
+  })
+  const store = createS3Store({ bucket: name, endpoint: server.url, credentials: { ...KEY } })
+  return {
+    store,
+    faults: server.faults,
+    env: {
+      S3_BUCKET_NAME: name,
+      S3_ENDPOINT: server.url,
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: KEY.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: KEY.secretAccessKey,
+    },
+    async close() {
+      store.close()
+      await server.close()
+    },
+  }
+}
