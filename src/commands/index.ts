@@ -1,12 +1,14 @@
 /** All commands, in the order in which `--help` shows them: the order of the journey. */
 import type { Command } from '../cli/command.ts'
 import { apply, undo } from './apply.ts'
+import { cleanup } from './cleanup.ts'
 import { demo } from './demo.ts'
 import { doctor } from './doctor.ts'
 import { importCommand } from './import.ts'
 import { init } from './init.ts'
 import { migrate } from './migrate.ts'
 import { reconcile } from './reconcile.ts'
+import { restore } from './restore.ts'
 import { serve } from './serve.ts'
 import { uploadLocal } from './upload-local.ts'
 import { verify } from './verify.ts'
@@ -22,5 +24,7 @@ export const commands: readonly Command[] = [
   apply,
   undo,
   verify,
+  cleanup,
+  restore,
   serve,
 ]

@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
+import { maxKeyBytes } from '../core/keys.ts'
 import {
   actionOrder,
+  PLAN_SCHEMA,
   type PlanAction,
   type PlanHeader,
   type PlanItem,
@@ -55,6 +58,40 @@ export class PlanBuilder {
       throw error
     }
     return writer.items
+  }
+}
+
+/** Where removed objects wait; a lifecycle rule, or `autodj cleanup`, ends the wait. */
+export const quarantinePrefix = 'quarantine/'
+
+/** Where a plan moves an object: its own folder, the key below it; a key too long for that by its hash. */
+export function quarantineKey(planId: string, key: string): string {
+  const plain = `${quarantinePrefix}${planId}/${key}`
+  if (Buffer.byteLength(plain) <= maxKeyBytes) return plain
+  return `${quarantinePrefix}${planId}/${createHash('sha256').update(key).digest('hex')}`
+}
+
+/** @param options times in milliseconds; `versioned`: whether the bucket keeps versions */
+export function makePlanHeader(options: {
+  id: string
+  command: string
+  now: number
+  validFor: number
+  bucket: string
+  versioned: boolean
+  seen: PlanHeader['seen']
+}): PlanHeader {
+  const { id, command, now, validFor, bucket, versioned, seen } = options
+  return {
+    type: 'autodj-plan',
+    schema: PLAN_SCHEMA,
+    id,
+    command,
+    createdAt: new Date(now).toISOString(),
+    expiresAt: new Date(now + validFor).toISOString(),
+    bucket,
+    quarantine: versioned ? { by: 'delete-marker' } : { by: 'prefix', prefix: quarantinePrefix },
+    seen,
   }
 }
 

@@ -1,13 +1,11 @@
 /** What `autodj reconcile` does with its flags: observes, reports, and saves what would mend it as a plan. */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Context } from '../context.ts'
-import { maxKeyBytes } from '../core/keys.ts'
 import type { DeleteLimit } from '../core/limits.ts'
-import { PLAN_SCHEMA } from '../core/plan.ts'
 import { type DifferenceClass, differenceClasses, type Finding } from '../core/reconcile/facts.ts'
 import { repairOf } from '../core/reconcile/repair.ts'
 import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
@@ -18,7 +16,7 @@ import type { Database } from '../db/open.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { countRows, keysUploading } from '../db/row-facts.ts'
 import { ExitCode, SafetyLimitError, systemErrorCode, UsageError } from '../errors.ts'
-import { PlanBuilder } from '../plan/plan-file.ts'
+import { makePlanHeader, PlanBuilder, quarantineKey, quarantinePrefix } from '../plan/plan-file.ts'
 import { recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { makeTempFolder } from '../temp.ts'
@@ -26,9 +24,6 @@ import { cacheControl } from '../upload/transfer.ts'
 import { parseInventoryUrl, readInventory } from './inventory.ts'
 import { newTally, type ReconcileOptions, reconcile, type Tally } from './reconcile.ts'
 import { ExternalSorter } from './sorter.ts'
-
-/** Where removed objects wait; a lifecycle rule (and `autodj cleanup`) ends the wait. */
-export const quarantinePrefix = 'quarantine/'
 
 export interface ReconcileFlags {
   readonly disk: boolean
@@ -318,26 +313,19 @@ async function startPlan(
       return repair.heldBack
     },
     write: tally =>
-      builder.write(path.resolve(context.cwd, flags.plan as string), {
-        type: 'autodj-plan',
-        schema: PLAN_SCHEMA,
-        id,
-        command: 'reconcile',
-        createdAt: new Date(now).toISOString(),
-        expiresAt: new Date(now + flags.planExpires).toISOString(),
-        bucket: store.bucket,
-        quarantine: versioned ? { by: 'delete-marker' } : { by: 'prefix', prefix: quarantinePrefix },
-        seen: { rows: tally.rows, objects: tally.objects },
-      }),
+      builder.write(
+        path.resolve(context.cwd, flags.plan as string),
+        makePlanHeader({
+          id,
+          command: 'reconcile',
+          now,
+          validFor: flags.planExpires,
+          bucket: store.bucket,
+          versioned,
+          seen: { rows: tally.rows, objects: tally.objects },
+        }),
+      ),
   }
-}
-
-/** Where a plan moves an object: its own folder, the key below it; a key too long for that by its hash. */
-export function quarantineKey(planId: string, key: string): string {
-  const plain = `${quarantinePrefix}${planId}/${key}`
-  return Buffer.byteLength(plain) <= maxKeyBytes
-    ? plain
-    : `${quarantinePrefix}${planId}/${createHash('sha256').update(key).digest('hex')}`
 }
 
 /* ── Settings ─────────────────────────────────────────────────────────────────────────────────────────────────── */

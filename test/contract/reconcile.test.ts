@@ -5,4 +5,5 @@ import { reconcileContract } from './reconcile.ts'
 reconcileContract('PGlite and the embedded S3 server', {
   database: pgliteTestDatabase,
   bucket: embeddedBucket,
+  quick: true,
 })

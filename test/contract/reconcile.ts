@@ -364,10 +364,10 @@ export function reconcileContract(name: string, servers: Servers): void {
 
       onceOrThorough('refuses a plan that is expired, damaged, or for another bucket', async () => {
         expect(
-          (await command('reconcile', '--min-age', '0s', '--plan', 'old.plan', '--plan-expires', '1s'))
+          (await command('reconcile', '--min-age', '0s', '--plan', 'old.plan', '--plan-expires', '1h'))
             .exitCode,
         ).toBe(4)
-        const later = { env: settings, cwd: home, now: () => new Date(Date.now() + 60_000) }
+        const later = { env: settings, cwd: home, now: () => new Date(Date.now() + 7_200_000) }
         const expired = await cli(['apply', 'old.plan'], later)
         expect([expired.exitCode, expired.stderr]).toEqual([7, expect.stringMatching(/the plan expired at/)])
         const text = await readFile(path.join(home, 'old.plan'), 'utf8')

@@ -1,6 +1,6 @@
 /** Everything there is of a library, in a form that compares: objects with bytes and headers, rows, files. */
 import { createHash } from 'node:crypto'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, readFile, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import type { ObjectStore } from '../../src/storage/store.ts'
@@ -38,18 +38,21 @@ export async function snapshot({
   const files: Record<string, unknown> = {}
   for (const name of await readdir(audioRoot, { recursive: true })) {
     const absolute = path.join(audioRoot, name)
-    const { mtimeMs, size, mode } = await stat(absolute)
-    const isFile = (await stat(absolute)).isFile()
-    files[name] = isFile
-      ? {
-          mtimeMs,
-          size,
-          mode,
-          sha256: createHash('sha256')
-            .update(await readFile(absolute))
-            .digest('hex'),
-        }
-      : 'folder'
+    const stats = await stat(absolute)
+    if (!stats.isFile()) files[name] = 'folder'
+    else {
+      const { mtimeMs, size, mode } = stats
+      files[name] = {
+        modified: Math.round(mtimeMs),
+        size,
+        mode,
+        sha256: createHash('sha256')
+          .update(await readFile(absolute))
+          .digest('hex'),
+      }
+      // Looking is no use: cleanup goes by the time of last use.
+      await utimes(absolute, stats.atime, stats.mtime)
+    }
   }
   return { objects, rows, files }
 }

@@ -1,0 +1,182 @@
+/** What dead runs and the past have left behind: empty folders, temporary folders, uploads, quarantine, run records. */
+import { readdir, rm, rmdir, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { Knex } from 'knex'
+import { forgetUpload, openUploads, runsAlive } from '../db/ledger.ts'
+import { keysNamed } from '../db/row-facts.ts'
+import { systemErrorCode } from '../errors.ts'
+import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
+import { runOfTempFolder } from '../temp.ts'
+
+/** One thing that may go. `remove` does it, and gives the reason when it must not be done after all. */
+export interface Leftover {
+  kind: 'empty-folder' | 'temp-folder' | 'upload' | 'quarantine' | 'run-record'
+  subject: string
+  bytes?: number
+  remove(): Promise<string | undefined>
+}
+
+const hour = 3_600_000
+
+/** Folders that someone may be about to fill are left alone for so long, milliseconds. */
+const folderGrace = hour
+
+/**
+ * Folders below the root that hold nothing but empty folders, deepest first; the root itself never.
+ *
+ * @param emptied folders (absolute) that this run has emptied: they need no grace
+ */
+export async function* emptyFolders(
+  root: string,
+  now: number,
+  emptied: ReadonlySet<string>,
+): AsyncGenerator<Leftover> {
+  async function* visit(folder: string): AsyncGenerator<Leftover, boolean> {
+    let entries: Awaited<ReturnType<typeof readFolder>>
+    try {
+      entries = await readFolder(folder)
+    } catch (error) {
+      if (['ENOENT', 'EACCES', 'EPERM'].includes(systemErrorCode(error) ?? '')) return false
+      throw error
+    }
+    let empty = true
+    for (const entry of entries) {
+      if (!entry.isDirectory() || !(yield* visit(path.join(folder, entry.name)))) empty = false
+    }
+    if (!empty || folder === root) return false
+    const age = now - (await stat(folder)).mtimeMs
+    if (age < folderGrace && !emptied.has(folder)) return false
+    yield {
+      kind: 'empty-folder',
+      subject: path.relative(root, folder),
+      async remove() {
+        try {
+          await rmdir(folder)
+          return undefined
+        } catch (error) {
+          // rmdir takes empty folders only, so whoever was faster has lost nothing.
+          return `not removed: ${systemErrorCode(error)}`
+        }
+      },
+    }
+    return true
+  }
+  yield* visit(root)
+}
+
+const readFolder = (folder: string) => readdir(folder, { withFileTypes: true })
+
+/** Temporary folders of runs that are not alive. */
+export async function* staleTempFolders(knex: Knex): AsyncGenerator<Leftover> {
+  const folders = (await readdir(tmpdir())).flatMap(name => {
+    const runId = runOfTempFolder(name)
+    return runId === undefined ? [] : [{ name, runId }]
+  })
+  const alive = await runsAlive(
+    knex,
+    folders.map(folder => folder.runId),
+  )
+  for (const { name, runId } of folders) {
+    if (alive.has(runId)) continue
+    const folder = path.join(tmpdir(), name)
+    // Another database may know that run: a day's silence settles it.
+    const age = Date.now() - ((await stat(folder).catch(() => undefined))?.mtimeMs ?? 0)
+    const known = (await knex('autodj.runs').first('id').where({ id: runId })) !== undefined
+    if (!known && age < 24 * hour) continue
+    yield {
+      kind: 'temp-folder',
+      subject: folder,
+      async remove() {
+        await rm(folder, { recursive: true, force: true })
+        return undefined
+      },
+    }
+  }
+}
+
+/** Multipart uploads begun before `before` that no live run owns. */
+export async function* staleUploads(
+  knex: Knex,
+  store: ObjectStore,
+  { prefix, before, signal }: { prefix: string; before: number; signal: AbortSignal },
+): AsyncGenerator<Leftover> {
+  const owners = new Map<string, string | null>()
+  for (const { uploadId, runId } of await openUploads(knex, { bucket: store.bucket }))
+    owners.set(uploadId, runId)
+  for await (const page of store.listUploads({ prefix, signal })) {
+    const old = page.filter(upload => upload.initiated.getTime() < before)
+    const runs = old.flatMap(upload => owners.get(upload.uploadId) ?? [])
+    const alive = await runsAlive(knex, runs)
+    for (const { key, uploadId } of old) {
+      if (alive.has(owners.get(uploadId) ?? '')) continue
+      yield {
+        kind: 'upload',
+        subject: key,
+        async remove() {
+          await store.abortUpload(key, uploadId, signal)
+          await forgetUpload(knex, uploadId)
+          return undefined
+        },
+      }
+    }
+  }
+}
+
+/**
+ * Objects that have waited in quarantine since before `before`, and that no row wants back: one whose old key is named
+ * by a row, while nothing is there, is kept. It may be the last copy.
+ *
+ * @param quarantinePrefix keys are `PREFIX PLAN-ID / OLD-KEY`
+ */
+export async function* expiredQuarantine(
+  knex: Knex,
+  store: ObjectStore,
+  { quarantinePrefix, before, signal }: { quarantinePrefix: string; before: number; signal: AbortSignal },
+): AsyncGenerator<Leftover> {
+  for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
+    const expired = page.filter(entry => entry.lastModified.getTime() < before)
+    if (expired.length === 0) continue
+    const oldKey = ({ key }: ObjectEntry): string => key.slice(key.indexOf('/', quarantinePrefix.length) + 1)
+    const named = await keysNamed(knex, expired.map(oldKey))
+    for (const entry of expired) {
+      if (named.has(oldKey(entry)) && (await store.head(oldKey(entry), { signal })) === undefined) continue
+      yield {
+        kind: 'quarantine',
+        subject: entry.key,
+        bytes: entry.size,
+        async remove() {
+          const [outcome] = await store.delete([{ key: entry.key, ifMatch: entry.etag }], signal)
+          return outcome?.error?.message
+        },
+      }
+    }
+  }
+}
+
+/** Records of runs that ended before `before`, but for the newest three of each command. */
+export async function* oldRuns(knex: Knex, before: number): AsyncGenerator<Leftover> {
+  const old = knex
+    .with('ranked', query =>
+      query
+        .from('autodj.runs')
+        .select('id', 'state')
+        .select(knex.raw('coalesce(finished_at, heartbeat_at) as ended'))
+        .select(knex.raw('row_number() over (partition by command order by started_at desc) as age')),
+    )
+    .from('ranked')
+    .whereNot('state', 'running')
+    .where('age', '>', 3)
+    .where('ended', '<', new Date(before))
+  const [{ count }] = (await old.clone().count()) as [{ count: string | number }]
+  if (Number(count) === 0) return
+  yield {
+    kind: 'run-record',
+    subject: `${count} records of runs`,
+    async remove() {
+      const ids: { id: string }[] = await old.clone().select('id')
+      await knex.raw('delete from autodj.runs where id = any(?::uuid[])', [ids.map(({ id }) => id)])
+      return undefined
+    },
+  }
+}

@@ -1,0 +1,180 @@
+/** Which local copies may go, and their end: only after a proof made now, by the one way in which files are deleted. */
+import { stat } from 'node:fs/promises'
+import type { Context } from '../context.ts'
+import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
+import { deleteProvedFile, type ServedCheck } from '../local/delete-proved.ts'
+import { walk } from '../reconcile/disk.ts'
+import { createLooks } from '../reconcile/looks.ts'
+import type { ExternalSorter } from '../reconcile/sorter.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import type { Hasher } from '../upload/hasher.ts'
+import {
+  isSameFile,
+  LocalFileError,
+  openRoot,
+  openSource,
+  type Source,
+  statSource,
+} from '../upload/source.ts'
+
+export interface LocalCopy {
+  trackId: string
+  path: string
+  /** bytes */
+  size: number
+  /** when it was last read or written, milliseconds since 1970 */
+  lastUsed: number
+  /** no file any more, the row still names it */
+  missing?: true
+}
+
+export interface CacheOptions {
+  /** copies unused for so long go, milliseconds */
+  olderThan: number
+  /** the audio root is kept below so many bytes, by least recent use; undefined: however large it is */
+  maxBytes: number | undefined
+  signal: AbortSignal
+}
+
+/**
+ * Copies of tracks in S3 that may go, oldest first: all unused for `olderThan`, then as many more as it takes to come
+ * below `maxBytes`. Memory is flat: what may have to be evicted is sorted outside.
+ *
+ * @param sorter for the order of last use
+ */
+export async function* dispensableCopies(
+  { knex }: Database,
+  audioRoot: string,
+  { olderThan, maxBytes, signal }: CacheOptions,
+  now: number,
+  sorter: ExternalSorter,
+): AsyncGenerator<LocalCopy> {
+  let total = 0
+  if (maxBytes !== undefined)
+    for await (const page of walk(audioRoot, signal)) for (const { size } of page) total += size
+  const root = await openRoot(audioRoot)
+  for await (const page of trackPages(knex, {
+    filter: { sources: ['S3'], hasKey: true, hasFile: true },
+    signal,
+  })) {
+    for (const track of page) {
+      const copy = await copyOf(track, audioRoot, root)
+      if (copy === undefined) continue
+      await sorter.add(
+        String(copy.missing ? 0 : Math.floor(copy.lastUsed)).padStart(16, '0'),
+        JSON.stringify(copy),
+      )
+    }
+  }
+  for await (const batch of sorter.sorted()) {
+    for (const [, value] of batch) {
+      const copy = JSON.parse(value) as LocalCopy
+      const due =
+        copy.missing === true ||
+        copy.lastUsed <= now - olderThan ||
+        (maxBytes !== undefined && total > maxBytes)
+      if (!due) return
+      total -= copy.size
+      yield copy
+    }
+  }
+}
+
+async function copyOf(track: Track, audioRoot: string, root: string): Promise<LocalCopy | undefined> {
+  const path = track.filePath as string
+  try {
+    const source = (await statSource(path, audioRoot, root)) as Source
+    const { atimeMs, mtimeMs } = await stat(source.absolute)
+    return { trackId: track.id, path, size: source.size, lastUsed: Math.max(atimeMs, mtimeMs) }
+  } catch (error) {
+    if (!(error instanceof LocalFileError)) throw error
+    // Other rows may have shared the file; whoever deleted it has left this path.
+    return error.problem === 'missing'
+      ? { trackId: track.id, path, size: 0, lastUsed: 0, missing: true }
+      : undefined
+  }
+}
+
+export type CopyOutcome =
+  | { state: 'deleted'; bytes: number }
+  | { state: 'kept'; code: string; reason: string }
+
+/**
+ * Proves that the object is what the file is, by a checksum of the file's bytes against the server's of the object
+ * (or of the object's bytes, where the server has none), and then deletes the file.
+ */
+export async function removeCopy(
+  context: Pick<Context, 'config' | 'now' | 'signal'>,
+  database: Database,
+  store: ObjectStore,
+  hasher: Hasher,
+  copy: LocalCopy,
+  served: ServedCheck | undefined,
+): Promise<CopyOutcome> {
+  const keep = (code: string, reason: string): CopyOutcome => ({ state: 'kept', code, reason })
+  const { audioRoot } = context.config
+  const [track] = await trackPage(database.knex, { limit: 1, filter: { ids: [copy.trackId] } })
+  if (track?.s3ObjectKey == null || track.fileSource !== 'S3' || track.filePath !== copy.path) {
+    return keep('row.changed', 'the row has changed meanwhile')
+  }
+  const looks = createLooks(store, context.signal)
+  const head = await looks.head(track.s3ObjectKey)
+  if (head === undefined) return keep('object.missing', 'the object is not in the bucket')
+
+  const root = await openRoot(audioRoot)
+  let source: Source
+  try {
+    source = await openSource(copy.path, audioRoot, root)
+  } catch (error) {
+    if (!(error instanceof LocalFileError)) throw error
+    if (error.problem !== 'missing') return keep(`file.${error.problem}`, error.message)
+    await changeTracks(database.knex, [{ planned: track, filePath: null }])
+    return { state: 'deleted', bytes: 0 }
+  }
+  try {
+    const file = await hashOf(database, source, hasher)
+    const sums = head.head?.sums ?? {}
+    const proof =
+      sums.sha256 !== undefined
+        ? sums.sha256 === file.sha256
+        : sums.crc32 !== undefined
+          ? sums.crc32 === file.crc32
+          : (await looks.hash(head)) === file.sha256
+    if (head.size !== source.size || !proof)
+      return keep('object.differs', 'the object is not what the file is')
+    await source.assertUnchanged()
+    await upsertObjects(database.knex, [
+      {
+        bucket: store.bucket,
+        key: head.key,
+        size: head.size,
+        etag: head.etag,
+        sha256: file.sha256,
+        crc32: file.crc32,
+        verifiedAt: context.now(),
+      },
+    ])
+    const object = { key: head.key, size: head.size, sha256: file.sha256 }
+    return await deleteProvedFile(context, database, { track, object, source }, store.bucket, served)
+  } finally {
+    await source.close()
+  }
+}
+
+/** Hashes of a file: remembered while it is the same file, else read. */
+async function hashOf(
+  { knex }: Database,
+  source: Source,
+  hasher: Hasher,
+): Promise<Pick<HashedFile, 'sha256' | 'crc32'>> {
+  const known = (await rememberedFiles(knex, [source.relative])).get(source.relative)
+  if (known?.inode != null && known.device != null) {
+    if (isSameFile(source, { ...known, inode: known.inode, device: known.device })) return known
+  }
+  const { sha256, crc32 } = await hasher.file(source.descriptor)
+  const sum = Buffer.alloc(4)
+  sum.writeUInt32BE(crc32)
+  return { sha256, crc32: sum.toString('base64') }
+}

@@ -1,0 +1,39 @@
+import { defineCommand } from '../cli/command.ts'
+import { flag, shared } from '../cli/flags.ts'
+
+export const cleanup = defineCommand({
+  name: 'cleanup',
+  summary: 'for cron: remove proved local copies and whatever dead runs have left',
+  description:
+    'Removes local copies unused for --older-than whose object is proved now (checksum in S3, and a byte range through ' +
+    'the CDN where one is configured), and more of them, least recently used first, while the audio folder is over ' +
+    'MAX_AUDIO_CACHE_GB; empty folders; temporary folders of dead runs; abandoned multipart uploads; expired ' +
+    'quarantine; old run records. A dry run until --apply. Two of them never overlap (exit code 11).',
+  examples: [
+    ['autodj cleanup', 'what would go'],
+    ['autodj cleanup --apply --max-duration 1h --healthcheck https://hc-ping.com/UUID', 'from cron'],
+  ],
+  flags: {
+    apply: shared.apply,
+    olderThan: flag.duration('--older-than <time>', 'local copies unused for so long go', '30d'),
+    uploadsOlderThan: flag.duration(
+      '--uploads-older-than <time>',
+      'unfinished multipart uploads of that age go',
+      '24h',
+    ),
+    quarantineFor: flag.duration(
+      '--quarantine-for <time>',
+      'removed objects are kept in quarantine for so long',
+      '30d',
+    ),
+    recordsFor: flag.duration('--records-for <time>', 'records of runs are kept for so long', '90d'),
+    limit: shared.limit,
+    maxDuration: shared.maxDuration,
+    healthcheck: flag.text('--healthcheck <url>', 'POST to URL/start, and to URL/EXIT-CODE at the end'),
+    force: shared.force,
+  },
+  async run(context, flags) {
+    const { runCleanup } = await import('../cleanup/command.ts')
+    return runCleanup(context, flags)
+  },
+})

@@ -1,0 +1,30 @@
+import { defineCommand } from '../cli/command.ts'
+import { flag, shared } from '../cli/flags.ts'
+
+export const restore = defineCommand({
+  name: 'restore',
+  summary: 'the way back: objects to local files, rows switched to LOCAL',
+  description:
+    'Downloads each object beside its place, compares the checksum, renames it, and then switches the row. Nothing is ' +
+    'overwritten. Interrupt it, kill it, run it again: it goes on. The objects stay in the bucket, unless --plan saves ' +
+    'their removal for `autodj apply`.',
+  examples: [
+    ['autodj restore --dry-run', 'how many tracks, how many bytes'],
+    ['autodj restore', 'everything back to AUDIO_STORAGE_PATH'],
+    ['autodj restore --to /mnt/disk --plan remove.plan', 'to another disk, and the objects go afterwards'],
+  ],
+  flags: {
+    to: flag.text('--to <dir>', 'restore into this folder (default: AUDIO_STORAGE_PATH)'),
+    limit: shared.limit,
+    keepObjects: flag.boolean('--keep-objects', 'leave the objects in the bucket (the default)'),
+    plan: flag.text('--plan <file>', 'do not keep them: save their removal as a plan'),
+    concurrency: { ...shared.concurrency, description: 'downloads at a time (default: 8)' },
+    retryFailed: shared.retryFailed,
+    dryRun: shared.dryRun,
+    maxDuration: shared.maxDuration,
+  },
+  async run(context, flags) {
+    const { runRestore } = await import('../restore/command.ts')
+    return runRestore(context, flags)
+  },
+})
