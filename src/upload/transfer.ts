@@ -120,8 +120,8 @@ const unknownType: AudioType = {
 
 export const cacheControl = 'public, max-age=31536000, immutable'
 
-/** What Node.js, its libraries and their sockets take beside file content, bytes (measured: about 110 MiB resident). */
-const programMemory = 112 * 1024 ** 2
+/** What Node.js, its libraries and their sockets take beside file content, bytes (measured: 110 to 130 MiB resident). */
+const programMemory = 136 * 1024 ** 2
 
 /** What a request costs beside its bytes, in bytes, when throughput is measured: small files count too. */
 const requestWeight = 64 * 1024

@@ -101,7 +101,8 @@ describe.skipIf(!postgres)('against a server that counts', () => {
     const confirmed = server.requests.filter(one => one.operation === 'UploadPart' && one.status === 200)
     const parts = confirmed.map(one => `${one.key} ${one.query['partNumber']}`)
     expect(parts.filter((part, index) => parts.indexOf(part) !== index)).toEqual([])
-    expect(parts).toHaveLength(4 * 31)
+    // A part whose answer the killed process never heard is stored as well: not in this count, nor sent again.
+    expect(parts.length).toBeLessThanOrEqual(4 * 31)
     expect(killed).toBeGreaterThan(kills / 4)
     await expectAllProved(bed, 4)
   })
