@@ -4,6 +4,7 @@
  *
  * The one place that knows S3's error codes; the lean put path and the SDK's exceptions both come through here.
  */
+import { systemErrorCode } from '../errors.ts'
 import { StoreError, type StoreErrorKind } from './store.ts'
 
 /** What was being done, and where. */
@@ -189,6 +190,8 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
 /** Any thrown value or S3 failure as a {@link StoreError}; a StoreError passes through. */
 export function toStoreError(thrown: unknown, context: RequestContext): StoreError {
   if (thrown instanceof StoreError) return thrown
+  // A mistake in a program, ours or a library's, must not pass for a broken network and be tried again.
+  if (thrown instanceof TypeError && systemErrorCode(thrown) === undefined) throw thrown
   return storeErrorOf(failureOf(thrown), context)
 }
 
