@@ -33,10 +33,11 @@ import { TransferEngine, type TransferOptions, type TransferOutcome, type Upload
 export const uploadCommand = 'upload-local'
 const claimKind = 'upload'
 
-/** Tracks claimed at a time: few enough that several runs share a small library. */
-const claimSize = 100
+/** Tracks claimed at a time: few at first, so that several runs share a small library, more as there prove to be more. */
+const firstClaim = 50
+const largestClaim = 400
 /** A batch is committed when it has so many tracks, or after so long. */
-const commitSize = 200
+const commitSize = 400
 const commitInterval = 400
 /** Parts confirmed by the server are written to the ledger so often, milliseconds. */
 const partsInterval = 500
@@ -230,12 +231,10 @@ class UploadRun {
     const before = this.#taken
     const tried = { command: uploadCommand, runId: this.#run.id }
     let afterId: string | undefined
+    let claimSize = firstClaim
     try {
       while (!this.#stopping.aborted) {
-        const left =
-          this.#options.limit === undefined
-            ? claimSize
-            : Math.min(claimSize, this.#options.limit - this.#taken)
+        const left = Math.min(claimSize, (this.#options.limit ?? Number.POSITIVE_INFINITY) - this.#taken)
         if (left <= 0) break
         const page = await claimTracks(this.#database.knex, {
           kind: claimKind,
@@ -259,6 +258,7 @@ class UploadRun {
         }
         if (page.nextAfterId === null) break
         afterId = page.nextAfterId
+        claimSize = Math.min(largestClaim, claimSize * 2)
       }
     } finally {
       // Also when claiming failed: what is in flight is finished, whatever comes then.
