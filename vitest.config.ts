@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 /** What `npm test` runs: needs nothing but Node and npm. */
 export default defineConfig({
   test: {
+    globalSetup: ['test/support/temp-folder.ts'],
     include: ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/e2e/**/*.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,

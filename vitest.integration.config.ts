@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 /** Checks against real servers, started by `.ci/run` or by hand; see CONTRIBUTING.md. */
 export default defineConfig({
   test: {
+    globalSetup: ['test/support/temp-folder.ts'],
     include: ['test/integration/**/*.test.ts'],
     testTimeout: 300_000,
     hookTimeout: 120_000,

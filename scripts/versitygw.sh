@@ -9,7 +9,7 @@ trap 'test -z "$server" || kill "$server" 2>/dev/null; rm -rf "$dir"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 mkdir "$dir/data" "$dir/versions"
-port=$(node -p 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() }); ""' | head -n 1)
+port=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })')
 
 "$bin/versitygw" --access autodj --secret autodj-secret --port "127.0.0.1:$port" --keep-alive --quiet \
   posix --versioning-dir "$dir/versions" "$dir/data" >"$dir/log" 2>&1 &

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { cp, mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -16,8 +16,10 @@ async function template(): Promise<string> {
   const { version } = JSON.parse(await readFile(join(dirname(main), '..', 'package.json'), 'utf8')) as {
     version: string
   }
-  const path = join(tmpdir(), `autodj-test-pglite-${version}-${process.getuid?.() ?? 0}`)
+  const cache = join(import.meta.dirname, '../../node_modules/.cache/autodj-test')
+  const path = join(cache, `pglite-${version}`)
   if (await stat(path).catch(() => undefined)) return path
+  await mkdir(cache, { recursive: true })
   const draft = `${path}.${randomUUID()}`
   const pglite = new PGlite(draft)
   await pglite.waitReady

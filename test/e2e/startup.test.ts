@@ -1,0 +1,76 @@
+/** What happens before a command runs: which Node.js will do, and what is loaded for `--help`. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { expect, test } from 'vitest'
+
+const root = path.join(import.meta.dirname, '../..')
+const shim = path.join(root, 'bin/autodj.js')
+const main = path.join(root, 'src/main.ts')
+const script = (source: string): string[] => [
+  '--import',
+  `data:text/javascript,${encodeURIComponent(source)}`,
+]
+
+/** Node.js programs on the PATH with their versions. */
+function nodesOnPath(): { program: string; version: string }[] {
+  return (process.env['PATH'] ?? '').split(path.delimiter).flatMap(folder => {
+    const program = path.join(folder, 'node')
+    if (!existsSync(program)) return []
+    return {
+      program,
+      version: execFileSync(program, ['-p', 'process.versions.node'], { encoding: 'utf8' }).trim(),
+    }
+  })
+}
+
+const isOld = (version: string): boolean => {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  return major < 22 || (major === 22 && minor < 18)
+}
+
+test.each(['10.24.1', '18.20.8', '20.20.2', '22.17.1'])('Node.js %s is refused in one line', version => {
+  const pretend = script(
+    `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } })`,
+  )
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...pretend, shim, 'demo'], {
+    encoding: 'utf8',
+  })
+  expect(stderr).toMatch(/^autodj needs Node\.js 22\.18 or later; this is \S+\. Install .+\n$/)
+  expect(stderr).toContain(`this is ${version}.`)
+  expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+})
+
+const old = nodesOnPath().find(({ version }) => isOld(version))
+
+test.skipIf(!old)(`a real old Node.js (${old?.version ?? 'none on the PATH'}) says the same`, () => {
+  const { status, stderr } = spawnSync(old?.program ?? '', [shim, '--help'], { encoding: 'utf8' })
+  expect(stderr).toMatch(/^autodj needs Node\.js 22\.18 or later; this is \S+\. Install .+\n$/)
+  expect(status).toBe(1)
+})
+
+test('package.json asks for the same Node.js as the shim', async () => {
+  const { default: packageJson } = await import('../../package.json', { with: { type: 'json' } })
+  expect(packageJson.engines.node).toBe('>=22.18')
+})
+
+test.each([['--help'], ['upload-local', '--help'], ['--version'], ['upload-lokal']])(
+  '%j %j loads commander and dotenv, and no other package',
+  (...argv) => {
+    const listing = script(`
+      import { registerHooks } from 'node:module'
+      const loaded = new Set()
+      registerHooks({ load: (url, context, next) => (loaded.add(url), next(url, context)) })
+      process.on('exit', () => process.stderr.write('\\nLOADED ' + JSON.stringify([...loaded])))
+    `)
+    const { stderr } = spawnSync(process.execPath, [...listing, main, ...argv], { encoding: 'utf8' })
+    const loaded = JSON.parse(stderr.slice(stderr.lastIndexOf('LOADED ') + 7)) as string[]
+    const packages = loaded.flatMap(url => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? [])
+    expect(loaded.some(url => url.endsWith('/src/program.ts'))).toBe(true)
+    expect([...new Set(packages)].sort()).toEqual(['commander', 'dotenv'])
+    const heavy = loaded.filter(url =>
+      /\/src\/(db|storage|cdn|audio|embedded|server|upload|reconcile)\//.test(url),
+    )
+    expect(heavy).toEqual([])
+  },
+)
