@@ -1,12 +1,14 @@
 /** All commands, in the order in which `--help` shows them: the order of the journey. */
 import type { Command } from '../cli/command.ts'
 import { apply, undo } from './apply.ts'
+import { bucketApply, bucketCheck, bucketPlan } from './bucket.ts'
 import { cleanup } from './cleanup.ts'
 import { demo } from './demo.ts'
 import { doctor } from './doctor.ts'
 import { importCommand } from './import.ts'
 import { init } from './init.ts'
 import { migrate } from './migrate.ts'
+import { policy } from './policy.ts'
 import { reconcile } from './reconcile.ts'
 import { restore } from './restore.ts'
 import { serve } from './serve.ts'
@@ -26,5 +28,9 @@ export const commands: readonly Command[] = [
   verify,
   cleanup,
   restore,
+  bucketCheck,
+  bucketPlan,
+  bucketApply,
+  policy,
   serve,
 ]

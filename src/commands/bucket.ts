@@ -1,0 +1,78 @@
+import { defineCommand } from '../cli/command.ts'
+import { flag, shared } from '../cli/flags.ts'
+
+const wishes = {
+  origin: {
+    ...flag.list('--origin <origin>', 'a page that plays the audio (CORS); may be repeated'),
+  },
+  versioning: flag.boolean('--versioning', 'keep old versions of objects'),
+  tiering: flag.choice('--tiering <class>', 'storage class for audio', [
+    'INTELLIGENT_TIERING',
+    'STANDARD_IA',
+  ]),
+  tieringDays: flag.integer('--tiering-days <n>', 'days before that (default: 0, and 30 for STANDARD_IA)', {
+    min: 0,
+    max: 3_650,
+  }),
+  quarantineDays: flag.integer(
+    '--quarantine-days <n>',
+    'days that objects moved aside by reconcile are kept',
+    { min: 1, max: 3_650 },
+    30,
+  ),
+  logBucket: flag.text('--log-bucket <name>', 'bucket for access logs'),
+}
+
+export const bucketCheck = defineCommand({
+  name: 'bucket check',
+  summary: 'settings of bucket and distribution against good practice',
+  description:
+    'Public access, ownership, encryption, versioning, CORS, lifecycle and logging of the bucket; origin access ' +
+    'control, bucket policy, HTTPS, TLS version, cache policy, compression and logging of the distribution; age of ' +
+    'the access key. Reads only. Exit code 4 when something fails.',
+  examples: [['autodj bucket check --origin https://autodj.example', 'CORS for that page too']],
+  flags: wishes,
+  async run(context, flags) {
+    const { runBucketCheck } = await import('../bucket/command.ts')
+    return runBucketCheck(context, flags)
+  },
+})
+
+export const bucketPlan = defineCommand({
+  name: 'bucket plan',
+  summary: 'the changes that would make them so',
+  description:
+    'Prints the difference of each setting, why, and what it costs. Rules that are not ours are kept.',
+  examples: [
+    ['autodj bucket plan --output plan.json', 'look at it, then `autodj bucket apply plan.json`'],
+    ['autodj bucket plan --tiering INTELLIGENT_TIERING', 'with what it costs for this library'],
+  ],
+  flags: { ...wishes, output: flag.text('--output <file>', 'save the plan') },
+  async run(context, flags) {
+    const { runBucketPlan } = await import('../bucket/command.ts')
+    return runBucketPlan(context, flags, flags.output)
+  },
+})
+
+export const bucketApply = defineCommand({
+  name: 'bucket apply',
+  summary: 'make the changes of a plan; a file takes them back',
+  description:
+    'Changes what the plan names and nothing else, and only while every setting still is what the plan was made ' +
+    'from. Writes a plan that takes it all back before the first change.',
+  examples: [
+    ['autodj bucket apply plan.json', 'a plan that was looked at'],
+    ['autodj bucket apply --yes --origin https://autodj.example', 'without looking'],
+    ['autodj bucket apply autodj-bucket-undo-….json', 'take it back'],
+  ],
+  args: [{ spec: '[plan]', description: 'file of `autodj bucket plan --output`, or one that takes it back' }],
+  flags: {
+    ...wishes,
+    yes: shared.yes,
+    undoFile: flag.text('--undo-file <file>', 'where to write what takes it back'),
+  },
+  async run(context, flags, [plan]) {
+    const { runBucketApply } = await import('../bucket/command.ts')
+    return runBucketApply(context, flags, { plan, yes: flags.yes, undoFile: flags.undoFile })
+  },
+})

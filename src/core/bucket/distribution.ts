@@ -1,0 +1,463 @@
+/**
+ * The settings of a CloudFront distribution in front of a bucket of audio, and the bucket policy that binds the two.
+ * Pure. Ids of managed policies:
+ * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html
+ * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-response-headers-policies.html
+ */
+import type { Assessment, Observed, SettingCheck, Wishes } from './bucket.ts'
+import { type ConfigEdit, type Json, type JsonObject, newOac, type SettingChange, valueAt } from './plan.ts'
+
+/** What CloudFront said of the distribution. */
+export interface ObservedDistribution {
+  id: string
+  arn: string
+  domainName: string
+  /** `Deployed` or `InProgress` */
+  status: string
+  config: JsonObject
+  /** origin access controls by id, those that the origins name */
+  oacs: Readonly<Record<string, JsonObject>>
+  /** cache policies by id, those that the behaviours name; unset where it could not be read */
+  cachePolicies: Readonly<Record<string, JsonObject>>
+}
+
+export const managed = {
+  cachingOptimized: '658327ea-f89d-4fab-a63d-7e88639e58f6',
+  cachingOptimizedForUncompressedObjects: 'b2884449-e4de-46a7-ac36-70bc7f1ddd6d',
+  cachingDisabled: '4135ea2d-6df8-44a3-9df3-4b5a84be39ad',
+  simpleCors: '60669652-455b-4ae9-85a4-c4c02393f86c',
+} as const
+
+/** Security policies that refuse TLS 1.1 and older, the newest last. */
+const modernTls = ['TLSv1.2_2018', 'TLSv1.2_2019', 'TLSv1.2_2021', 'TLSv1.2_2025', 'TLSv1.3_2025']
+const wantedTls = 'TLSv1.2_2021'
+const policySid = 'AutodjAllowCloudFrontRead'
+const planCure = '`autodj bucket plan` shows the change, `autodj bucket apply` makes it'
+
+type Path = readonly (string | number)[]
+
+/** Checks and changes of the distribution, and of the bucket policy that lets it read. */
+export function assessDistribution(
+  seen: ObservedDistribution,
+  bucketPolicy: Observed,
+  wishes: Wishes,
+): Assessment {
+  const origin = originOf(seen.config, wishes.bucket)
+  if (origin === undefined) {
+    return {
+      checks: [
+        {
+          setting: 'origin',
+          state: 'failure',
+          found: `no origin of ${seen.id} is the bucket ${wishes.bucket}`,
+          cure: 'correct CLOUDFRONT_DISTRIBUTION_ID, or make an origin BUCKET.s3.REGION.amazonaws.com in it',
+        },
+      ],
+      changes: [],
+    }
+  }
+  const behaviour = behaviourPath(seen.config, wishes.keyPrefix)
+  const parts: Assessment[] = [
+    originEndpoint(seen, origin),
+    originAccessControl(seen, origin),
+    policyOfBucket(seen, bucketPolicy, wishes.bucket),
+    viewerProtocol(seen, behaviour),
+    tls(seen),
+    caching(seen, behaviour),
+    compression(seen, behaviour),
+    corsHeaders(seen, behaviour, wishes),
+    logs(seen, wishes),
+  ]
+  if (seen.config['Enabled'] === false) {
+    parts.unshift({
+      checks: [
+        {
+          setting: 'distribution',
+          state: 'failure',
+          found: `${seen.id} is disabled`,
+          cure: 'enable it in CloudFront',
+        },
+      ],
+      changes: [],
+    })
+  }
+  return { checks: parts.flatMap(part => part.checks), changes: parts.flatMap(part => part.changes) }
+}
+
+/** The origin that is the bucket: its index, and how it is addressed. */
+function originOf(
+  config: JsonObject,
+  bucket: string,
+): { index: number; value: JsonObject; website: boolean } | undefined {
+  const origins = (valueAt(config, ['Origins', 'Items']) as JsonObject[] | null) ?? []
+  for (const [index, value] of origins.entries()) {
+    const domain = String(value['DomainName'])
+    if (!domain.startsWith(`${bucket}.s3`)) continue
+    const rest = domain.slice(bucket.length + 1)
+    if (/^s3[.-][a-z0-9.-]*amazonaws\.com(\.cn)?$/.test(rest)) {
+      return { index, value, website: rest.startsWith('s3-website') }
+    }
+  }
+  return undefined
+}
+
+/** Where in the configuration the behaviour is that serves the audio: the first whose pattern fits, else the default. */
+export function behaviourPath(config: JsonObject, keyPrefix: string): Path {
+  const behaviours = (valueAt(config, ['CacheBehaviors', 'Items']) as JsonObject[] | null) ?? []
+  const index = behaviours.findIndex(behaviour =>
+    matchesPattern(String(behaviour['PathPattern']), `/${keyPrefix}artist/title.mp3`),
+  )
+  return index === -1 ? ['DefaultCacheBehavior'] : ['CacheBehaviors', 'Items', index]
+}
+
+/** CloudFront's path patterns: `*` any characters, `?` one; a slash in front may be left out. */
+function matchesPattern(pattern: string, path: string): boolean {
+  const whole = pattern.startsWith('/') ? pattern : `/${pattern}`
+  const expression = whole
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
+  return new RegExp(`^${expression}$`, 's').test(path)
+}
+
+function edit(config: JsonObject, path: Path, becomes: Json): ConfigEdit {
+  return { path, was: valueAt(config, path), becomes }
+}
+
+const fine = (setting: string, found: string): Assessment => ({
+  checks: [{ setting, state: 'ok', found }],
+  changes: [],
+})
+function wrong(
+  check: Omit<SettingCheck, 'cure'>,
+  change: Omit<Extract<SettingChange, { target: 'distribution' }>, 'target' | 'setting'>,
+): Assessment {
+  return {
+    checks: [{ ...check, cure: planCure }],
+    changes: [{ target: 'distribution', setting: check.setting, ...change }],
+  }
+}
+
+type Origin = NonNullable<ReturnType<typeof originOf>>
+
+function originEndpoint(_: ObservedDistribution, { value, website }: Origin): Assessment {
+  const setting = 'origin'
+  const domain = String(value['DomainName'])
+  if (website) {
+    return {
+      checks: [
+        {
+          setting,
+          state: 'failure',
+          found: `${domain} is the website endpoint: no TLS, no access control, public objects`,
+          cure: 'make the origin the REST endpoint BUCKET.s3.REGION.amazonaws.com',
+        },
+      ],
+      changes: [],
+    }
+  }
+  const path = String(value['OriginPath'] ?? '')
+  if (path !== '') {
+    return {
+      checks: [
+        {
+          setting,
+          state: 'failure',
+          found: `the origin path ${path} is put before every key`,
+          cure: 'empty the origin path: keys are whole, prefix included',
+        },
+      ],
+      changes: [],
+    }
+  }
+  return fine(setting, domain)
+}
+
+function originAccessControl(seen: ObservedDistribution, { index, value, website }: Origin): Assessment {
+  const setting = 'origin-access-control'
+  if (website) {
+    return {
+      checks: [{ setting, state: 'skipped', found: 'a website endpoint takes none' }],
+      changes: [],
+    }
+  }
+  const id = String(value['OriginAccessControlId'] ?? '')
+  const oac = seen.oacs[id]
+  if (id !== '' && oac === undefined) return fine(setting, `${id} (its settings could not be read)`)
+  if (oac !== undefined && oac['SigningBehavior'] === 'always' && oac['SigningProtocol'] === 'sigv4') {
+    return fine(setting, `${id}: always signs, SigV4`)
+  }
+  const identity = String(valueAt(value, ['S3OriginConfig', 'OriginAccessIdentity']) ?? '')
+  const at = ['Origins', 'Items', index] as const
+  return wrong(
+    {
+      setting,
+      state: 'failure',
+      found:
+        oac !== undefined
+          ? `${id} signs "${oac['SigningBehavior']}": S3 cannot tell CloudFront from anyone`
+          : identity === ''
+            ? 'none: the bucket would have to be public'
+            : 'an origin access identity, which cannot read SSE-KMS objects or newer regions',
+    },
+    {
+      create: {
+        Name: `autodj-${seen.id}`,
+        Description: 'Signs requests for audio, made by autodj',
+        OriginAccessControlOriginType: 's3',
+        SigningBehavior: 'always',
+        SigningProtocol: 'sigv4',
+      },
+      edits: [
+        // The index is only right while the same origin is there.
+        edit(seen.config, [...at, 'Id'], value['Id'] ?? null),
+        edit(seen.config, [...at, 'OriginAccessControlId'], newOac),
+        ...(identity === ''
+          ? []
+          : [edit(seen.config, [...at, 'S3OriginConfig', 'OriginAccessIdentity'], '')]),
+      ],
+      why: 'CloudFront signs every request to S3, so the bucket can refuse everyone else',
+    },
+  )
+}
+
+function policyOfBucket(seen: ObservedDistribution, observed: Observed, bucket: string): Assessment {
+  const setting = 'bucket-policy'
+  if (observed.state === 'unknown') {
+    return {
+      checks: [{ setting, state: 'skipped', found: `could not be read: ${observed.reason}` }],
+      changes: [],
+    }
+  }
+  const policy = observed.state === 'set' ? observed.value : null
+  const statements = listOf(policy?.['Statement']) as JsonObject[]
+  const open = statements.find(isPublicRead)
+  const checks: SettingCheck[] = []
+  if (open !== undefined) {
+    checks.push({
+      setting: 'bucket-policy-public',
+      state: 'failure',
+      found: `statement ${String(open['Sid'] ?? '(no Sid)')} lets anyone read`,
+      cure: 'remove that statement; it is not ours, so it is left to you (Block Public Access makes it void)',
+    })
+  }
+  if (statements.some(statement => allowsDistribution(statement, seen.arn))) {
+    return { checks: [{ setting, state: 'ok', found: `lets ${seen.id} read` }, ...checks], changes: [] }
+  }
+  const partition = seen.arn.split(':')[1] ?? 'aws'
+  const ours: JsonObject = {
+    Sid: policySid,
+    Effect: 'Allow',
+    Principal: { Service: 'cloudfront.amazonaws.com' },
+    Action: 's3:GetObject',
+    Resource: `arn:${partition}:s3:::${bucket}/*`,
+    Condition: { StringEquals: { 'AWS:SourceArn': seen.arn } },
+  }
+  const sameService = statements.some(statement => statement['Sid'] === policySid)
+  return {
+    checks: [
+      {
+        setting,
+        state: 'failure',
+        found: sameService ? 'lets another distribution read, not this one' : `does not let ${seen.id} read`,
+        cure: planCure,
+      },
+      ...checks,
+    ],
+    changes: [
+      {
+        target: 'bucket',
+        setting: 'bucket-policy',
+        was: policy,
+        becomes: {
+          ...(policy ?? { Version: '2012-10-17' }),
+          Statement: [...statements.filter(statement => statement['Sid'] !== policySid), ours],
+        },
+        why: `the distribution ${seen.id}, and no other, may read objects`,
+      },
+    ],
+  }
+}
+
+function listOf(value: Json | undefined): readonly Json[] {
+  if (value === undefined || value === null) return []
+  return Array.isArray(value) ? value : [value]
+}
+
+function isPublicRead(statement: JsonObject): boolean {
+  const principal = statement['Principal']
+  const everyone =
+    principal === '*' ||
+    (typeof principal === 'object' &&
+      principal !== null &&
+      listOf((principal as JsonObject)['AWS']).includes('*'))
+  return (
+    statement['Effect'] === 'Allow' &&
+    everyone &&
+    statement['Condition'] === undefined &&
+    listOf(statement['Action']).some(action => /^(\*|s3:\*|s3:Get\*|s3:GetObject)$/i.test(String(action)))
+  )
+}
+
+function allowsDistribution(statement: JsonObject, arn: string): boolean {
+  const service = (statement['Principal'] as JsonObject | undefined)?.['Service']
+  const condition = (statement['Condition'] ?? {}) as JsonObject
+  const sources = ['StringEquals', 'ArnEquals', 'StringLike', 'ArnLike'].flatMap(operator =>
+    Object.entries((condition[operator] ?? {}) as JsonObject)
+      .filter(([name]) => name.toLowerCase() === 'aws:sourcearn')
+      .flatMap(([, value]) => listOf(value)),
+  )
+  return (
+    statement['Effect'] === 'Allow' &&
+    listOf(service).includes('cloudfront.amazonaws.com') &&
+    listOf(statement['Action']).some(action => /^(\*|s3:\*|s3:Get\*|s3:GetObject)$/i.test(String(action))) &&
+    sources.includes(arn)
+  )
+}
+
+function viewerProtocol({ config }: ObservedDistribution, behaviour: Path): Assessment {
+  const setting = 'viewer-protocol'
+  const path = [...behaviour, 'ViewerProtocolPolicy']
+  const value = valueAt(config, path)
+  if (value === 'redirect-to-https' || value === 'https-only') return fine(setting, String(value))
+  return wrong(
+    { setting, state: 'failure', found: `${value}: audio is served over plain HTTP too` },
+    {
+      edits: [edit(config, path, 'redirect-to-https')],
+      why: 'viewers come over HTTPS, old links are redirected',
+    },
+  )
+}
+
+function tls({ config }: ObservedDistribution): Assessment {
+  const setting = 'minimum-tls'
+  const certificate = valueAt(config, ['ViewerCertificate']) as JsonObject | null
+  if (certificate === null || certificate['CloudFrontDefaultCertificate'] === true) {
+    return fine(
+      setting,
+      'set by CloudFront for its own domain; an alias with a certificate can ask for TLS 1.2',
+    )
+  }
+  const path = ['ViewerCertificate', 'MinimumProtocolVersion']
+  const value = String(certificate['MinimumProtocolVersion'])
+  if (modernTls.includes(value)) return fine(setting, value)
+  return wrong(
+    { setting, state: 'failure', found: `${value}: TLS 1.1 and older are accepted` },
+    {
+      edits: [edit(config, path, wantedTls)],
+      why: 'TLS 1.0 and 1.1 are broken; every browser since 2014 has 1.2',
+    },
+  )
+}
+
+function caching({ config, cachePolicies }: ObservedDistribution, behaviour: Path): Assessment {
+  const setting = 'cache-policy'
+  const id = valueAt(config, [...behaviour, 'CachePolicyId']) as string | null
+  const change = {
+    edits: [
+      edit(config, [...behaviour, 'CachePolicyId'], managed.cachingOptimizedForUncompressedObjects),
+      // The settings of the time before cache policies exclude one.
+      ...['ForwardedValues', 'MinTTL', 'DefaultTTL', 'MaxTTL']
+        .map(name => edit(config, [...behaviour, name], null))
+        .filter(({ was }) => was !== null),
+    ],
+    why: 'one copy of each object at the edge whatever the query string, ranges served from it, kept for a day or as Cache-Control says',
+    cost: 'saves requests to S3',
+  }
+  if (id === managed.cachingOptimizedForUncompressedObjects || id === managed.cachingOptimized) {
+    return fine(setting, 'managed CachingOptimized')
+  }
+  if (id === managed.cachingDisabled) {
+    return wrong({ setting, state: 'failure', found: 'CachingDisabled: every request goes to S3' }, change)
+  }
+  if (id !== null && id !== '') {
+    const policy = cachePolicies[id]
+    if (policy === undefined) {
+      return {
+        checks: [{ setting, state: 'skipped', found: `policy ${id} could not be read` }],
+        changes: [],
+      }
+    }
+    const parameters = valueAt(policy, ['CachePolicyConfig', 'ParametersInCacheKeyAndForwardedToOrigin'])
+    const faults = [
+      ['query strings', valueAt(parameters, ['QueryStringsConfig', 'QueryStringBehavior'])],
+      ['cookies', valueAt(parameters, ['CookiesConfig', 'CookieBehavior'])],
+    ].filter(([, value]) => value !== 'none' && value !== null)
+    if (faults.length === 0) return fine(setting, `policy ${id}: neither query strings nor cookies`)
+    const names = faults.map(([name]) => name).join(' and ')
+    return wrong(
+      { setting, state: 'warning', found: `policy ${id} keeps a copy for each of the ${names}` },
+      change,
+    )
+  }
+  const forwarded = valueAt(config, [...behaviour, 'ForwardedValues'])
+  if (
+    forwarded !== null &&
+    valueAt(forwarded, ['QueryString']) !== true &&
+    valueAt(forwarded, ['Cookies', 'Forward']) === 'none'
+  ) {
+    return fine(setting, 'legacy settings: neither query strings nor cookies')
+  }
+  return wrong(
+    { setting, state: 'warning', found: 'legacy settings keep a copy for each query string or cookie' },
+    change,
+  )
+}
+
+function compression({ config }: ObservedDistribution, behaviour: Path): Assessment {
+  const setting = 'compression'
+  const path = [...behaviour, 'Compress']
+  if (valueAt(config, path) !== true) return fine(setting, 'off: byte ranges stay what they are')
+  return wrong(
+    { setting, state: 'warning', found: 'on: wasted on audio, and breaks ranges of what it does compress' },
+    {
+      edits: [edit(config, path, false)],
+      why: 'audio is compressed already; byte ranges must be those of the object',
+    },
+  )
+}
+
+function corsHeaders({ config }: ObservedDistribution, behaviour: Path, { origins }: Wishes): Assessment {
+  const setting = 'response-headers'
+  if (origins.length === 0) return { checks: [], changes: [] }
+  const path = [...behaviour, 'ResponseHeadersPolicyId']
+  const id = valueAt(config, path)
+  if (id !== null && id !== '') return fine(setting, `response headers policy ${id}`)
+  return wrong(
+    {
+      setting,
+      state: 'failure',
+      found: 'no response headers policy: the CORS answer to the first asker is cached for all',
+    },
+    {
+      edits: [edit(config, path, managed.simpleCors)],
+      why: 'the CDN adds the CORS header itself (managed SimpleCORS), whoever asked first',
+    },
+  )
+}
+
+function logs({ config }: ObservedDistribution, { logBucket }: Wishes): Assessment {
+  const setting = 'cdn-logging'
+  const logging = valueAt(config, ['Logging']) as JsonObject | null
+  if (logging?.['Enabled'] === true)
+    return fine(setting, `to ${logging['Bucket']}/${logging['Prefix'] ?? ''}`)
+  const found = 'off here (standard logging v2, which is set up elsewhere, is not seen)'
+  if (logBucket === undefined) {
+    return { checks: [{ setting, state: 'warning', found, cure: 'give --log-bucket' }], changes: [] }
+  }
+  return wrong(
+    { setting, state: 'failure', found },
+    {
+      edits: [
+        edit(config, ['Logging'], {
+          Enabled: true,
+          IncludeCookies: false,
+          Bucket: `${logBucket}.s3.amazonaws.com`,
+          Prefix: 'cloudfront/',
+        }),
+      ],
+      why: 'hits, misses and errors of every request can be looked up; the log bucket must allow ACLs',
+      cost: 'storage of the logs',
+    },
+  )
+}

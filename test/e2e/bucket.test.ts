@@ -1,0 +1,314 @@
+/**
+ * `bucket` against the settings documents of the embedded S3 server. CloudFront is the in-memory one of
+ * test/support/cloudfront.ts, whose answers follow the documentation; STS and IAM are not asked.
+ */
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { PutBucketCorsCommand, PutBucketLifecycleConfigurationCommand, S3Client } from '@aws-sdk/client-s3'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type BucketFlags, runBucketApply, runBucketCheck, runBucketPlan } from '../../src/bucket/command.ts'
+import { observeBucket } from '../../src/bucket/s3-settings.ts'
+import { defineCommand } from '../../src/cli/command.ts'
+import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
+import { cli } from '../support/cli.ts'
+import {
+  distributionId,
+  type FakeCloudFront,
+  fakeCloudFront,
+  oldDistribution,
+} from '../support/cloudfront.ts'
+
+const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
+let folder: string
+let cwd: string
+let s3: S3Server
+let client: S3Client
+let env: Record<string, string>
+
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'autodj-bucket-'))
+  cwd = await mkdtemp(path.join(folder, 'cwd-'))
+  s3 = await startS3Server({ dir: path.join(folder, 's3'), credentials: [credentials], buckets: ['music'] })
+  client = new S3Client({ endpoint: s3.url, region: 'us-east-1', forcePathStyle: true, credentials })
+  env = {
+    S3_BUCKET_NAME: 'music',
+    S3_ENDPOINT: s3.url,
+    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    DATABASE_URL: `pglite:${path.join(folder, 'none')}`,
+  }
+})
+afterEach(async () => {
+  client.destroy()
+  await s3.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+const bucket = (...argv: string[]) => cli(['bucket', ...argv], { env, cwd })
+const writes = () => s3.requests.filter(({ method }) => method !== 'GET' && method !== 'HEAD')
+
+test('check reads, names what is wrong with its cure, and changes nothing', async () => {
+  const { exitCode, stdout } = await bucket('check', '--origin', 'https://autodj.example')
+  expect(exitCode).toBe(4)
+  expect(stdout).toMatch(/^ok {7}public-access-block/m)
+  expect(stdout).toMatch(/^failure {2}cors .*https:\/\/autodj\.example/m)
+  expect(stdout).toMatch(/^warning {2}lifecycle-uploads/m)
+  expect(stdout).toMatch(/^skipped {2}distribution .*CLOUDFRONT_DISTRIBUTION_ID is not set/m)
+  expect(writes()).toEqual([])
+})
+
+test('plan, apply, content, take it back: the bucket is as it was, and rules of others never moved', async () => {
+  const theirs = {
+    ID: 'theirs',
+    Status: 'Enabled' as const,
+    Filter: { Prefix: 'logs/' },
+    Expiration: { Days: 3 },
+  }
+  await client.send(
+    new PutBucketLifecycleConfigurationCommand({
+      Bucket: 'music',
+      LifecycleConfiguration: { Rules: [theirs] },
+    }),
+  )
+  await client.send(
+    new PutBucketCorsCommand({
+      Bucket: 'music',
+      CORSConfiguration: {
+        CORSRules: [{ AllowedOrigins: ['https://theirs.example'], AllowedMethods: ['PUT'] }],
+      },
+    }),
+  )
+  const before = await observeBucket(client, 'music')
+  const wishes = ['--origin', 'https://autodj.example', '--tiering', 'INTELLIGENT_TIERING']
+  s3.requests.length = 0
+
+  const planned = await bucket('plan', ...wishes, '--output', 'plan.json')
+  expect(planned.exitCode).toBe(0)
+  expect(planned.stdout).toContain('cost: monitoring $0.0025 a month for 1,000 objects')
+  expect(writes()).toEqual([])
+
+  const applied = await bucket('apply', 'plan.json')
+  expect(applied.exitCode).toBe(0)
+  expect(applied.stdout).toContain('2 settings changed')
+  expect(new Set(writes().map(({ operation }) => operation))).toEqual(
+    new Set(['PutBucketCors', 'PutBucketLifecycleConfiguration']),
+  )
+  const after = await observeBucket(client, 'music')
+  expect(after.lifecycle).toMatchObject({
+    value: {
+      Rules: [
+        { ID: 'theirs', Expiration: { Days: 3 } },
+        { ID: 'autodj-abort-incomplete-uploads' },
+        { ID: 'autodj-expire-quarantine' },
+        { ID: 'autodj-tiering', Transitions: [{ Days: 0, StorageClass: 'INTELLIGENT_TIERING' }] },
+      ],
+    },
+  })
+  expect((await bucket('check', ...wishes)).exitCode).toBe(0)
+  expect((await bucket('plan', ...wishes)).stdout).toContain('nothing to change')
+
+  const [undo] = (await readdir(cwd)).filter(name => name.startsWith('autodj-bucket-undo-'))
+  expect(applied.stdout).toContain(`autodj bucket apply ${undo}`)
+  expect((await bucket('apply', undo!)).exitCode).toBe(0)
+  expect(await observeBucket(client, 'music')).toEqual(before)
+})
+
+test('applied twice changes once; the second finds everything done', async () => {
+  await bucket('plan', '--origin', 'https://autodj.example', '--output', 'plan.json')
+  await bucket('apply', 'plan.json')
+  s3.requests.length = 0
+  const again = await bucket('apply', 'plan.json')
+  expect(again.stdout).toContain('everything was as the plan wants it')
+  expect(writes()).toEqual([])
+})
+
+test('what changed since the plan was made stops all of it before anything is changed', async () => {
+  await bucket('plan', '--origin', 'https://autodj.example', '--output', 'plan.json')
+  await client.send(
+    new PutBucketCorsCommand({
+      Bucket: 'music',
+      CORSConfiguration: {
+        CORSRules: [{ AllowedOrigins: ['https://new.example'], AllowedMethods: ['GET'] }],
+      },
+    }),
+  )
+  const before = await observeBucket(client, 'music')
+  const { exitCode, stderr } = await bucket('apply', 'plan.json')
+  expect(exitCode).toBe(1)
+  expect(stderr).toContain('cors was changed since the plan was made; nothing is changed')
+  expect(await observeBucket(client, 'music')).toEqual(before)
+})
+
+test('a change that fails half way leaves a plan that takes back what was done', async () => {
+  await bucket('plan', '--origin', 'https://autodj.example', '--output', 'plan.json')
+  const before = await observeBucket(client, 'music')
+  s3.faults.add({
+    match: { operation: 'PutBucketLifecycleConfiguration' },
+    fault: { status: 403, code: 'AccessDenied' },
+  })
+  const { exitCode, stderr } = await bucket('apply', 'plan.json', '--undo-file', 'undo.json')
+  expect(exitCode).toBe(1)
+  expect(stderr).toContain('cannot change lifecycle of music: AccessDenied')
+  expect(stderr).toContain('autodj policy "bucket apply"')
+  expect((await observeBucket(client, 'music')).cors.state).toBe('set')
+  s3.faults.clear()
+  expect((await bucket('apply', 'undo.json')).exitCode).toBe(0)
+  expect(await observeBucket(client, 'music')).toEqual(before)
+})
+
+test('without a saved plan it wants --yes', async () => {
+  const refused = await bucket('apply', '--origin', 'https://autodj.example')
+  expect(refused.exitCode).toBe(2)
+  expect(refused.stderr).toContain('2 changes, not made')
+  expect(writes()).toEqual([])
+  expect((await bucket('apply', '--origin', 'https://autodj.example', '--yes')).exitCode).toBe(0)
+})
+
+test.each([
+  ['no plan', 'hello', /no plan/],
+  [
+    'a plan for another bucket',
+    '{"type":"autodj-settings-plan","schema":1,"bucket":"other","changes":[]}',
+    /for the bucket other/,
+  ],
+])('%s is refused', async (_, text, message) => {
+  await writeFile(path.join(cwd, 'x.json'), text)
+  const { exitCode, stderr } = await bucket('apply', 'x.json')
+  expect(exitCode).not.toBe(0)
+  expect(stderr).toMatch(message)
+})
+
+test('settings that may not be read are skipped, with what to grant', async () => {
+  s3.faults.add({
+    match: { operation: 'GetBucketLifecycleConfiguration' },
+    fault: { status: 403, code: 'AccessDenied' },
+  })
+  const { stdout } = await bucket('check')
+  expect(stdout).toMatch(/^skipped {2}lifecycle .*access denied \(`autodj policy "bucket check"`\)/m)
+})
+
+test('every setting can be written and taken away again', async () => {
+  const { writeSetting } = await import('../../src/bucket/s3-settings.ts')
+  const documents = {
+    'public-access-block': {
+      BlockPublicAcls: true,
+      IgnorePublicAcls: false,
+      BlockPublicPolicy: true,
+      RestrictPublicBuckets: false,
+    },
+    'object-ownership': { Rules: [{ ObjectOwnership: 'BucketOwnerPreferred' }] },
+    cors: { CORSRules: [{ AllowedOrigins: ['*'], AllowedMethods: ['GET'] }] },
+    lifecycle: {
+      Rules: [
+        {
+          ID: 'd',
+          Status: 'Enabled',
+          Filter: { Prefix: '' },
+          Expiration: { Date: '2030-01-01T00:00:00.000Z' },
+        },
+      ],
+    },
+    'access-logging': { LoggingEnabled: { TargetBucket: 'music', TargetPrefix: 'l/' } },
+    'bucket-policy': {
+      Version: '2012-10-17',
+      Statement: [{ Effect: 'Deny', Principal: '*', Action: 's3:*', Resource: 'arn:aws:s3:::music/*' }],
+    },
+  } as const
+  for (const [setting, document] of Object.entries(documents)) {
+    const name = setting as keyof typeof documents
+    await writeSetting(client, 'music', name, document as never)
+    expect((await observeBucket(client, 'music'))[name]).toMatchObject({ state: 'set', value: document })
+    await writeSetting(client, 'music', name, null)
+    expect((await observeBucket(client, 'music'))[name].state).toBe('unset')
+  }
+  await expect(writeSetting(client, 'music', 'versioning', null)).rejects.toThrow('cannot be taken away')
+})
+
+describe('with a distribution', () => {
+  let fake: FakeCloudFront
+  const flags: BucketFlags = {
+    origin: ['https://autodj.example'],
+    versioning: false,
+    tiering: undefined,
+    tieringDays: undefined,
+    quarantineDays: 30,
+    logBucket: undefined,
+  }
+  beforeEach(() => {
+    fake = fakeCloudFront(oldDistribution('music'))
+    env['CLOUDFRONT_DOMAIN'] = 'd111111abcdef8.cloudfront.net'
+    env['CLOUDFRONT_DISTRIBUTION_ID'] = distributionId
+  })
+  const withFake = (what: 'check' | 'plan' | 'apply', file?: string) => {
+    const clients = { s3: client, cloudFront: fake.client, accessKey: undefined }
+    const command = defineCommand({
+      name: 'x',
+      summary: 'x',
+      flags: {},
+      run: context => {
+        if (what === 'check') return runBucketCheck(context, flags, clients)
+        if (what === 'plan') return runBucketPlan(context, flags, file, clients)
+        return runBucketApply(context, flags, { plan: file, yes: true, undoFile: 'undo.json' }, clients)
+      },
+    })
+    return cli(['x'], { env, cwd, commands: [command] })
+  }
+
+  test('an old one is made right, and taken back to what it was', async () => {
+    const before = structuredClone(fake.config)
+    expect((await withFake('check')).exitCode).toBe(4)
+    expect(fake.calls.filter(name => !name.startsWith('Get'))).toEqual([])
+    await withFake('plan', 'plan.json')
+
+    const applied = await withFake('apply', 'plan.json')
+    expect(applied.stderr).toBe('')
+    expect(applied.exitCode).toBe(0)
+    const [origin] = fake.config.Origins!.Items!.slice(1)
+    expect(origin).toMatchObject({
+      OriginAccessControlId: 'EOAC1',
+      S3OriginConfig: { OriginAccessIdentity: '' },
+    })
+    expect(fake.oacs.get('EOAC1')).toMatchObject({ SigningBehavior: 'always', SigningProtocol: 'sigv4' })
+    const [images, audio] = fake.config.CacheBehaviors!.Items!
+    expect(audio).toMatchObject({ ViewerProtocolPolicy: 'redirect-to-https', Compress: false })
+    expect(audio!.ForwardedValues).toBeUndefined()
+    expect(images).toEqual(before.CacheBehaviors!.Items![0])
+    expect(fake.config.DefaultCacheBehavior).toEqual(before.DefaultCacheBehavior)
+    expect((await observeBucket(client, 'music'))['bucket-policy']).toMatchObject({
+      value: { Statement: [{ Principal: { Service: 'cloudfront.amazonaws.com' }, Action: 's3:GetObject' }] },
+    })
+    expect((await withFake('check')).exitCode).toBe(0)
+    expect((await withFake('plan')).stdout).toContain('nothing to change')
+
+    expect((await withFake('apply', 'undo.json')).exitCode).toBe(0)
+    expect(fake.config).toEqual(before)
+    expect((await observeBucket(client, 'music'))['bucket-policy'].state).toBe('unset')
+  })
+
+  test('a distribution that changed meanwhile is not touched', async () => {
+    await withFake('plan', 'plan.json')
+    fake.config.CacheBehaviors!.Items![1]!.ViewerProtocolPolicy = 'https-only'
+    const { exitCode, stderr } = await withFake('apply', 'plan.json')
+    expect(exitCode).toBe(1)
+    expect(stderr).toContain('viewer-protocol was changed since')
+    expect(fake.calls).not.toContain('UpdateDistribution')
+  })
+
+  test('an origin access control that an interrupted run made is taken up, not made twice', async () => {
+    await withFake('plan', 'plan.json')
+    fake.oacs.set('EOLD', {
+      Name: `autodj-${distributionId}`,
+      SigningBehavior: 'always',
+      SigningProtocol: 'sigv4',
+    })
+    await withFake('apply', 'plan.json')
+    expect(fake.oacs.size).toBe(1)
+    expect(fake.config.Origins!.Items![1]!.OriginAccessControlId).toBe('EOLD')
+  })
+
+  test('the undo plan names the real origin access control', async () => {
+    await withFake('apply')
+    expect(await readFile(path.join(cwd, 'undo.json'), 'utf8')).toContain('"was": "EOAC1"')
+  })
+})

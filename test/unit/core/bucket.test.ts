@@ -1,0 +1,656 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { assessAccessKey } from '../../../src/core/bucket/access-key.ts'
+import {
+  assessBucket,
+  type ObservedBucket,
+  ourRules,
+  tieringCost,
+  type Wishes,
+} from '../../../src/core/bucket/bucket.ts'
+import {
+  assessDistribution,
+  behaviourPath,
+  managed,
+  type ObservedDistribution,
+} from '../../../src/core/bucket/distribution.ts'
+import {
+  type Json,
+  type JsonObject,
+  parseSettingsPlan,
+  type SettingChange,
+  type SettingsPlan,
+  sameDocument,
+  undoPlan,
+  valueAt,
+  withValueAt,
+} from '../../../src/core/bucket/plan.ts'
+import { FatalError } from '../../../src/errors.ts'
+import { distributionArn, distributionId, oldDistribution } from '../../support/cloudfront.ts'
+
+const set = (value: JsonObject) => ({ state: 'set', value }) as const
+const unset = { state: 'unset' } as const
+const wishes: Wishes = {
+  bucket: 'music',
+  keyPrefix: 'audio/',
+  origins: [],
+  versioning: false,
+  quarantine: { prefix: 'quarantine/', days: 30 },
+}
+const allBlocked = {
+  BlockPublicAcls: true,
+  IgnorePublicAcls: true,
+  BlockPublicPolicy: true,
+  RestrictPublicBuckets: true,
+}
+
+/** A bucket with nothing to find fault with. */
+const good: ObservedBucket = {
+  'public-access-block': set(allBlocked),
+  'object-ownership': set({ Rules: [{ ObjectOwnership: 'BucketOwnerEnforced' }] }),
+  encryption: set({ Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }] }),
+  versioning: set({ Status: 'Enabled' }),
+  cors: unset,
+  lifecycle: set({
+    Rules: [
+      { ID: 'a', Status: 'Enabled', Filter: {}, AbortIncompleteMultipartUpload: { DaysAfterInitiation: 3 } },
+      { ID: 'b', Status: 'Enabled', Filter: { Prefix: 'quarantine/' }, Expiration: { Days: 14 } },
+    ],
+  }),
+  'access-logging': set({ LoggingEnabled: { TargetBucket: 'logs', TargetPrefix: '' } }),
+  'bucket-policy': unset,
+}
+
+const faultsOf = (observed: ObservedBucket, more: Partial<Wishes> = {}) => {
+  const { checks, changes } = assessBucket(observed, { ...wishes, ...more })
+  return {
+    states: Object.fromEntries(
+      checks
+        .filter(({ state }) => state !== 'ok' && state !== 'skipped')
+        .map(({ setting, state }) => [setting, state]),
+    ),
+    changes: Object.fromEntries(
+      changes.map(change => [change.setting, change.target === 'bucket' ? change.becomes : null]),
+    ),
+  }
+}
+
+describe('bucket', () => {
+  test('one that is as it should be has nothing to change', () => {
+    expect(faultsOf(good)).toEqual({ states: {}, changes: {} })
+  })
+
+  const rule = (more: JsonObject): JsonObject => ({ ID: 'x', Status: 'Enabled', ...more })
+  const cases: [
+    string,
+    Partial<ObservedBucket>,
+    Partial<Wishes>,
+    Record<string, string>,
+    Record<string, unknown>,
+  ][] = [
+    [
+      'no public access block',
+      { 'public-access-block': unset },
+      {},
+      { 'public-access-block': 'failure' },
+      { 'public-access-block': allBlocked },
+    ],
+    [
+      'half a public access block',
+      { 'public-access-block': set({ ...allBlocked, RestrictPublicBuckets: false }) },
+      {},
+      { 'public-access-block': 'failure' },
+      { 'public-access-block': allBlocked },
+    ],
+    [
+      'ACLs',
+      { 'object-ownership': unset },
+      {},
+      { 'object-ownership': 'warning' },
+      { 'object-ownership': { Rules: [{ ObjectOwnership: 'BucketOwnerEnforced' }] } },
+    ],
+    [
+      'no encryption',
+      { encryption: unset },
+      {},
+      { encryption: 'failure' },
+      { encryption: { Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }] } },
+    ],
+    [
+      'KMS without a bucket key',
+      {
+        encryption: set({
+          Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: 'k' } }],
+        }),
+      },
+      {},
+      { encryption: 'warning' },
+      {
+        encryption: {
+          Rules: [
+            {
+              ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: 'k' },
+              BucketKeyEnabled: true,
+            },
+          ],
+        },
+      },
+    ],
+    ['versioning off, not asked for', { versioning: unset }, {}, { versioning: 'warning' }, {}],
+    [
+      'versioning suspended, asked for',
+      { versioning: set({ Status: 'Suspended' }) },
+      { versioning: true },
+      { versioning: 'failure' },
+      { versioning: { Status: 'Enabled' } },
+    ],
+    ['logging off, not asked for', { 'access-logging': unset }, {}, { 'access-logging': 'warning' }, {}],
+    [
+      'logging off, asked for',
+      { 'access-logging': unset },
+      { logBucket: 'logs' },
+      { 'access-logging': 'failure' },
+      { 'access-logging': { LoggingEnabled: { TargetBucket: 'logs', TargetPrefix: 's3/music/' } } },
+    ],
+    [
+      'CORS missing',
+      {},
+      { origins: ['https://a.example'] },
+      { cors: 'failure' },
+      {
+        cors: {
+          CORSRules: [
+            {
+              ID: ourRules.cors,
+              AllowedOrigins: ['https://a.example'],
+              AllowedMethods: ['GET', 'HEAD'],
+              AllowedHeaders: ['*'],
+              ExposeHeaders: ['Content-Length', 'Content-Range', 'ETag', 'Accept-Ranges'],
+              MaxAgeSeconds: 86_400,
+            },
+          ],
+        },
+      },
+    ],
+    [
+      'CORS by a pattern of somebody else',
+      {
+        cors: set({
+          CORSRules: [{ AllowedOrigins: ['https://*.example'], AllowedMethods: ['GET', 'HEAD'] }],
+        }),
+      },
+      { origins: ['https://a.example'] },
+      {},
+      {},
+    ],
+    [
+      'audio archived by a rule of somebody else',
+      {
+        lifecycle: set({
+          Rules: [
+            ...(good.lifecycle as unknown as { value: { Rules: JsonObject[] } }).value.Rules,
+            rule({ Filter: { Prefix: '' }, Transitions: [{ Days: 90, StorageClass: 'GLACIER' }] }),
+          ],
+        }),
+      },
+      {},
+      { 'lifecycle-archive': 'failure' },
+      {},
+    ],
+    [
+      'no lifecycle at all',
+      { lifecycle: unset },
+      { tiering: { storageClass: 'INTELLIGENT_TIERING', days: 0 } },
+      { 'lifecycle-uploads': 'warning', 'lifecycle-quarantine': 'warning', 'lifecycle-tiering': 'failure' },
+      {
+        lifecycle: {
+          Rules: [
+            {
+              ID: ourRules.abort,
+              Status: 'Enabled',
+              Filter: { Prefix: '' },
+              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 },
+            },
+            {
+              ID: ourRules.quarantine,
+              Status: 'Enabled',
+              Filter: { Prefix: 'quarantine/' },
+              Expiration: { Days: 30 },
+            },
+            {
+              ID: ourRules.tiering,
+              Status: 'Enabled',
+              Filter: { Prefix: 'audio/' },
+              Transitions: [{ Days: 0, StorageClass: 'INTELLIGENT_TIERING' }],
+            },
+          ],
+        },
+      },
+    ],
+    [
+      'rules of the old kind are added to in kind, and disabled ones do not count',
+      {
+        lifecycle: set({
+          Rules: [
+            { ID: 'old', Status: 'Enabled', Prefix: 'logs/', Expiration: { Days: 3 } },
+            {
+              ID: 'off',
+              Status: 'Disabled',
+              Prefix: '',
+              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
+            },
+            { ID: 'q', Status: 'Enabled', Prefix: 'quarantine/', Expiration: { Days: 5 } },
+          ],
+        }),
+      },
+      {},
+      { 'lifecycle-uploads': 'warning' },
+      {
+        lifecycle: {
+          Rules: [
+            { ID: 'old', Status: 'Enabled', Prefix: 'logs/', Expiration: { Days: 3 } },
+            {
+              ID: 'off',
+              Status: 'Disabled',
+              Prefix: '',
+              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
+            },
+            { ID: 'q', Status: 'Enabled', Prefix: 'quarantine/', Expiration: { Days: 5 } },
+            {
+              ID: ourRules.abort,
+              Status: 'Enabled',
+              Prefix: '',
+              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 },
+            },
+          ],
+        },
+      },
+    ],
+  ]
+  test.each(cases)('%s', (_, change, more, states, changes) => {
+    expect(faultsOf({ ...good, ...change }, more)).toEqual({ states, changes })
+  })
+
+  test('what could not be read is skipped, and nothing is changed blindly', () => {
+    const unknown = { state: 'unknown', reason: 'access denied' } as const
+    const blind = Object.fromEntries(
+      Object.keys(good).map(name => [name, unknown]),
+    ) as unknown as ObservedBucket
+    const { checks, changes } = assessBucket(blind, {
+      ...wishes,
+      versioning: true,
+      origins: ['https://a.example'],
+      logBucket: 'l',
+    })
+    expect(checks.every(({ state }) => state === 'skipped')).toBe(true)
+    expect(changes).toEqual([])
+  })
+
+  test('public access is taken away last', () => {
+    const { changes } = assessBucket(
+      { ...good, 'public-access-block': unset, encryption: unset, lifecycle: unset },
+      wishes,
+    )
+    expect(changes.at(-1)!.setting).toBe('public-access-block')
+  })
+
+  test('rules that are not ours are kept as they are, in their order, whatever they are; and a second look is content', () => {
+    const anyRule = fc.record(
+      {
+        ID: fc.oneof(fc.constantFrom(...Object.values(ourRules)), fc.string()),
+        Status: fc.constantFrom('Enabled', 'Disabled'),
+        Filter: fc.oneof(
+          fc.constant({}),
+          fc.record({ Prefix: fc.constantFrom('', 'audio/', 'quarantine/', 'x/') }),
+        ),
+        Expiration: fc.record({ Days: fc.integer({ min: 1, max: 100 }) }),
+        NoncurrentVersionExpiration: fc.record({ NoncurrentDays: fc.nat() }),
+        AbortIncompleteMultipartUpload: fc.record({ DaysAfterInitiation: fc.integer({ min: 1, max: 20 }) }),
+      },
+      { requiredKeys: ['Status', 'Filter'] },
+    )
+    const anyCors = fc.record(
+      {
+        ID: fc.oneof(fc.constant(ourRules.cors), fc.string()),
+        AllowedOrigins: fc.array(
+          fc.constantFrom('*', 'https://a.example', 'https://b.example', 'https://*.example'),
+        ),
+        AllowedMethods: fc.subarray(['GET', 'HEAD', 'PUT']),
+      },
+      { requiredKeys: ['AllowedOrigins', 'AllowedMethods'] },
+    )
+    fc.assert(
+      fc.property(
+        fc.array(anyRule, { maxLength: 5 }),
+        fc.array(anyCors, { maxLength: 5 }),
+        (rules, corsRules) => {
+          const observed: ObservedBucket = {
+            ...good,
+            lifecycle: rules.length === 0 ? unset : set({ Rules: rules as unknown as Json }),
+            cors: corsRules.length === 0 ? unset : set({ CORSRules: corsRules as unknown as Json }),
+          }
+          const more = {
+            ...wishes,
+            origins: ['https://a.example', 'https://c.test'],
+            tiering: { storageClass: 'STANDARD_IA', days: 30 } as const,
+          }
+          const { changes } = assessBucket(observed, more)
+          const ours: readonly unknown[] = Object.values(ourRules)
+          for (const change of changes as Extract<SettingChange, { target: 'bucket' }>[]) {
+            const member = change.setting === 'cors' ? 'CORSRules' : 'Rules'
+            const others = (document: Json) =>
+              ((valueAt(document, [member]) ?? []) as JsonObject[]).filter(one => !ours.includes(one['ID']))
+            expect(others(change.becomes)).toEqual(others(change.was))
+          }
+          const after = { ...observed }
+          for (const change of changes as Extract<SettingChange, { target: 'bucket' }>[]) {
+            Object.assign(after, { [change.setting]: set(change.becomes as JsonObject) })
+          }
+          expect(assessBucket(after, more).changes).toEqual([])
+        },
+      ),
+    )
+  })
+
+  test('the cost of a storage class is spelt out, for this library where its size is known', () => {
+    const library = { objects: 50_000, bytes: 400 * 1024 ** 3 }
+    expect(tieringCost('INTELLIGENT_TIERING', library)).toBe(
+      'monitoring $0.0025 a month for 1,000 objects ($0.1250 for 50,000 objects, 400 GiB), transition $0.0100 for ' +
+        '1,000; what is not read for 30 days then costs $0.0125 instead of $0.0230 a GB and month (saves up to $4.20 ' +
+        'a month); no charge for reading; prices of us-east-1',
+    )
+    expect(tieringCost('STANDARD_IA', undefined)).toContain('$0.0100 for every GB that the CDN fetches')
+  })
+})
+
+describe('distribution', () => {
+  const old = (): ObservedDistribution => ({
+    id: distributionId,
+    arn: distributionArn,
+    domainName: 'd111111abcdef8.cloudfront.net',
+    status: 'Deployed',
+    config: JSON.parse(JSON.stringify(oldDistribution('music'))) as JsonObject,
+    oacs: {},
+    cachePolicies: {},
+  })
+  const audio = ['CacheBehaviors', 'Items', 1] as const
+  const assess = (
+    seen: ObservedDistribution,
+    policy = unset as Parameters<typeof assessDistribution>[1],
+    more: Partial<Wishes> = {},
+  ) => assessDistribution(seen, policy, { ...wishes, ...more })
+  const stateOf = (
+    seen: ObservedDistribution,
+    setting: string,
+    policy?: Parameters<typeof assessDistribution>[1],
+    more?: Partial<Wishes>,
+  ) => assess(seen, policy, more).checks.find(check => check.setting === setting)?.state
+  const with_ = (path: readonly (string | number)[], value: Json): ObservedDistribution => {
+    const seen = old()
+    return { ...seen, config: withValueAt(seen.config, path, value) as JsonObject }
+  }
+
+  test('an old one: every fault found, in the behaviour that serves the audio', () => {
+    const { checks, changes } = assess(old(), unset, { origins: ['https://a.example'], logBucket: 'logs' })
+    expect(Object.fromEntries(checks.map(({ setting, state }) => [setting, state]))).toEqual({
+      origin: 'ok',
+      'origin-access-control': 'failure',
+      'bucket-policy': 'failure',
+      'viewer-protocol': 'failure',
+      'minimum-tls': 'failure',
+      'cache-policy': 'warning',
+      compression: 'warning',
+      'response-headers': 'failure',
+      'cdn-logging': 'failure',
+    })
+    const edits = changes.flatMap(change => (change.target === 'distribution' ? change.edits : []))
+    expect(edits).toContainEqual({
+      path: [...audio, 'ViewerProtocolPolicy'],
+      was: 'allow-all',
+      becomes: 'redirect-to-https',
+    })
+    expect(edits).toContainEqual({
+      path: [...audio, 'ForwardedValues'],
+      was: expect.anything(),
+      becomes: null,
+    })
+    expect(edits.filter(({ path }) => path[0] === 'DefaultCacheBehavior' || path[2] === 0)).toEqual([])
+  })
+
+  test('what it makes of the old one, it is content with', () => {
+    const seen = old()
+    const { changes } = assess(seen, unset, { origins: ['https://a.example'], logBucket: 'logs' })
+    let config: Json = seen.config
+    let policy: Parameters<typeof assessDistribution>[1] = unset
+    const oacs: Record<string, JsonObject> = {}
+    for (const change of changes) {
+      if (change.target === 'bucket') policy = set(change.becomes as JsonObject)
+      else {
+        if (change.create) oacs['EOAC'] = { ...change.create }
+        for (const { path, becomes } of change.edits) {
+          config = withValueAt(config, path, becomes === '$new-origin-access-control' ? 'EOAC' : becomes)
+        }
+      }
+    }
+    const again = assess({ ...seen, config: config as JsonObject, oacs }, policy, {
+      origins: ['https://a.example'],
+    })
+    expect(again.checks.filter(({ state }) => state !== 'ok')).toEqual([])
+    expect(again.changes).toEqual([])
+  })
+
+  test.each([
+    ['audio/', ['CacheBehaviors', 'Items', 1]],
+    ['images/', ['CacheBehaviors', 'Items', 0]],
+    ['elsewhere/', ['DefaultCacheBehavior']],
+    ['', ['DefaultCacheBehavior']],
+  ])('the behaviour for the prefix %j', (prefix, path) => {
+    expect(behaviourPath(old().config, prefix)).toEqual(path)
+  })
+
+  const origin = ['Origins', 'Items', 1] as const
+  test.each([
+    [
+      'another bucket',
+      'origin',
+      'failure',
+      with_([...origin, 'DomainName'], 'music-2.s3.eu-central-1.amazonaws.com'),
+    ],
+    [
+      'the website endpoint',
+      'origin',
+      'failure',
+      with_([...origin, 'DomainName'], 'music.s3-website.eu-central-1.amazonaws.com'),
+    ],
+    ['an origin path', 'origin', 'failure', with_([...origin, 'OriginPath'], '/audio')],
+    ['disabled', 'distribution', 'failure', with_(['Enabled'], false)],
+    ['the global endpoint', 'origin', 'ok', with_([...origin, 'DomainName'], 'music.s3.amazonaws.com')],
+    [
+      'its own certificate',
+      'minimum-tls',
+      'ok',
+      with_(['ViewerCertificate'], { CloudFrontDefaultCertificate: true }),
+    ],
+    ['TLS 1.2', 'minimum-tls', 'ok', with_(['ViewerCertificate', 'MinimumProtocolVersion'], 'TLSv1.2_2021')],
+    [
+      'TLS 1.1',
+      'minimum-tls',
+      'failure',
+      with_(['ViewerCertificate', 'MinimumProtocolVersion'], 'TLSv1.1_2016'),
+    ],
+    ['no caching', 'cache-policy', 'failure', with_([...audio, 'CachePolicyId'], managed.cachingDisabled)],
+    ['managed caching', 'cache-policy', 'ok', with_([...audio, 'CachePolicyId'], managed.cachingOptimized)],
+    [
+      'a policy that may not be read',
+      'cache-policy',
+      'skipped',
+      with_([...audio, 'CachePolicyId'], 'unread'),
+    ],
+    [
+      'legacy settings that are right',
+      'cache-policy',
+      'ok',
+      with_([...audio, 'ForwardedValues'], { QueryString: false, Cookies: { Forward: 'none' } }),
+    ],
+    ['HTTPS only', 'viewer-protocol', 'ok', with_([...audio, 'ViewerProtocolPolicy'], 'https-only')],
+  ])('%s: %s is %s', (_, setting, state, seen) => {
+    expect(stateOf(seen, setting)).toBe(state)
+  })
+
+  test('an origin access control that does not always sign is none', () => {
+    const seen = with_([...origin, 'OriginAccessControlId'], 'E1')
+    const oac = { SigningBehavior: 'always', SigningProtocol: 'sigv4' }
+    expect(stateOf({ ...seen, oacs: { E1: oac } }, 'origin-access-control')).toBe('ok')
+    expect(
+      stateOf({ ...seen, oacs: { E1: { ...oac, SigningBehavior: 'never' } } }, 'origin-access-control'),
+    ).toBe('failure')
+  })
+
+  test('a policy keyed by query strings is found, one keyed by nothing is fine', () => {
+    const seen = with_([...audio, 'CachePolicyId'], 'custom')
+    const custom = (QueryStringBehavior: string) => ({
+      custom: {
+        CachePolicyConfig: {
+          ParametersInCacheKeyAndForwardedToOrigin: {
+            QueryStringsConfig: { QueryStringBehavior },
+            CookiesConfig: { CookieBehavior: 'none' },
+          },
+        },
+      },
+    })
+    expect(stateOf({ ...seen, cachePolicies: custom('all') }, 'cache-policy')).toBe('warning')
+    expect(stateOf({ ...seen, cachePolicies: custom('none') }, 'cache-policy')).toBe('ok')
+  })
+
+  describe('bucket policy', () => {
+    const allow = (SourceArn: string) => ({
+      Sid: 'theirs',
+      Effect: 'Allow',
+      Principal: { Service: ['cloudfront.amazonaws.com'] },
+      Action: ['s3:GetObject', 's3:ListBucket'],
+      Resource: 'arn:aws:s3:::music/*',
+      Condition: { StringEquals: { 'aws:SourceArn': [SourceArn] } },
+    })
+    const policy = (...statements: JsonObject[]) =>
+      set({ Version: '2012-10-17', Id: 'keep', Statement: statements })
+
+    test('a statement of somebody else that lets this distribution read is good enough', () => {
+      expect(stateOf(old(), 'bucket-policy', policy(allow(distributionArn)))).toBe('ok')
+    })
+
+    test('one for another distribution is not; it is kept, and ours is added', () => {
+      const theirs = policy(allow(`${distributionArn}2`))
+      const change = assess(old(), theirs).changes.find(({ setting }) => setting === 'bucket-policy')
+      expect(change).toMatchObject({
+        was: theirs.value,
+        becomes: {
+          Version: '2012-10-17',
+          Id: 'keep',
+          Statement: [
+            allow(`${distributionArn}2`),
+            {
+              Effect: 'Allow',
+              Principal: { Service: 'cloudfront.amazonaws.com' },
+              Action: 's3:GetObject',
+              Resource: 'arn:aws:s3:::music/*',
+              Condition: { StringEquals: { 'AWS:SourceArn': distributionArn } },
+            },
+          ],
+        },
+      })
+    })
+
+    test('a statement that lets anyone read is named, and left to its owner', () => {
+      const open = {
+        Sid: 'PublicRead',
+        Effect: 'Allow',
+        Principal: '*',
+        Action: 's3:GetObject',
+        Resource: 'arn:aws:s3:::music/*',
+      }
+      expect(stateOf(old(), 'bucket-policy-public', policy(open, allow(distributionArn)))).toBe('failure')
+      const denied = { ...open, Effect: 'Deny' }
+      expect(stateOf(old(), 'bucket-policy-public', policy(denied))).toBeUndefined()
+    })
+  })
+})
+
+describe('plans', () => {
+  const plan = (changes: SettingChange[]): SettingsPlan => ({
+    type: 'autodj-settings-plan',
+    schema: 1,
+    bucket: 'music',
+    distribution: distributionId,
+    createdAt: '2026-03-01T00:00:00.000Z',
+    changes,
+  })
+  const now = new Date('2026-03-02T00:00:00Z')
+
+  test('taken back and taken back again is the plan, its reasons apart', () => {
+    const { changes } = assessBucket({ ...good, encryption: unset, lifecycle: unset }, wishes)
+    const twice = undoPlan(undoPlan(plan([...changes]), now), now)
+    expect(twice.changes.map(change => ({ ...change, why: '', cost: '' }))).toEqual(
+      changes.map(change => ({ ...change, why: '', cost: '' })),
+    )
+  })
+
+  test('versioning is taken back to suspended: S3 knows no way to off', () => {
+    const { changes } = assessBucket({ ...good, versioning: unset }, { ...wishes, versioning: true })
+    expect(undoPlan(plan([...changes]), now).changes).toMatchObject([
+      { setting: 'versioning', was: { Status: 'Enabled' }, becomes: { Status: 'Suspended' } },
+    ])
+  })
+
+  test.each([
+    ['not JSON', '{'],
+    ['something else', '{"type":"autodj-plan"}'],
+    ['a later schema', '{"type":"autodj-settings-plan","schema":2}'],
+    ['half a plan', '{"type":"autodj-settings-plan","schema":1}'],
+    [
+      'an unknown change',
+      JSON.stringify(
+        plan([{ target: 'bucket', setting: 'tags', was: null, becomes: null, why: '' } as never]),
+      ),
+    ],
+  ])('%s is no plan', (_, text) => {
+    expect(() => parseSettingsPlan(text)).toThrow(FatalError)
+  })
+
+  test('values in documents: what is put somewhere is there, and the rest is as it was', () => {
+    const document = fc.letrec<{ value: Json }>(tie => ({
+      value: fc.oneof(
+        { maxDepth: 3 },
+        fc.constantFrom<Json>('a', 1, true),
+        fc.dictionary(fc.constantFrom('a', 'b', 'c'), tie('value')),
+        fc.array(tie('value'), { maxLength: 3 }),
+      ),
+    })).value
+    fc.assert(
+      fc.property(
+        fc.dictionary(fc.constantFrom('a', 'b', 'c'), document),
+        fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 3 }),
+        (whole, path) => {
+          const before = valueAt(whole, path)
+          const changed = withValueAt(whole, path, 'new')
+          // A path through a number or an array's missing member cannot be made.
+          if (valueAt(changed, path) !== 'new') return
+          if (before !== null) expect(sameDocument(withValueAt(changed, path, before), whole)).toBe(true)
+          expect(valueAt(withValueAt(changed, path, null), path)).toBeNull()
+        },
+      ),
+    )
+    expect(sameDocument({ a: null, b: 1 }, { b: 1 })).toBe(true)
+    expect(sameDocument({ b: 1 }, { b: 2 })).toBe(false)
+  })
+})
+
+test.each([
+  ['temporary', { temporary: true }, 'ok'],
+  ['young', { temporary: false, createdAt: new Date('2026-02-01') }, 'warning'],
+  ['old', { temporary: false, createdAt: new Date('2025-11-01') }, 'failure'],
+  ['of unknown age', { temporary: false }, 'warning'],
+])('an access key that is %s', (_, facts, state) => {
+  const check = assessAccessKey({ accessKeyId: 'AKIAIOSFODNN7EXAMPLE', ...facts }, new Date('2026-03-01'))
+  expect(check.state).toBe(state)
+  if (state !== 'ok') expect(check.cure).toContain('role')
+})
