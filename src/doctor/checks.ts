@@ -27,8 +27,8 @@ export interface DoctorResources {
   resolveAws(): Promise<AwsIdentitySource>
   /** who the credentials belong to; `undefined` where the store is not AWS */
   identify: ((signal: AbortSignal) => Promise<{ arn: string; account: string }>) | undefined
-  /** a small piece of music to decode; throws when that fails. Seconds decoded. */
-  decodeSample(): Promise<number>
+  /** decodes a bundled piece of music; throws when that fails */
+  decodeSample(signal: AbortSignal): Promise<{ decoder: string; seconds: number }>
   now: () => Date
 }
 
@@ -356,9 +356,11 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
     {
       name: 'decoder',
       timeoutMs: 8_000,
-      async run() {
-        const seconds = await resources.decodeSample()
-        return ok(`${seconds.toFixed(1)} s of music decoded`)
+      async run(signal) {
+        const { decoder, seconds } = await resources.decodeSample(signal)
+        return ok(
+          `${seconds.toFixed(1)} s of music decoded by ${decoder === 'npm' ? 'the bundled decoders' : decoder}`,
+        )
       },
     },
   ]

@@ -1,11 +1,11 @@
 /** `autodj doctor`: opens what the checks need, prints what they find. */
-import { access } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { openProber } from '../cdn/probe.ts'
 import type { Context } from '../context.ts'
 import { formatDuration, plural, printable } from '../core/units.ts'
 import { openDatabase } from '../db/open.ts'
-import { ExitCode, FatalError, systemErrorCode } from '../errors.ts'
+import { ExitCode, FatalError } from '../errors.ts'
 import { createS3Store } from '../storage/s3.ts'
 import { type CheckState, runChecks } from './check.ts'
 import { doctorChecks, identify, resolveAws } from './checks.ts'
@@ -94,22 +94,17 @@ function paint({ report: { style } }: Context, state: CheckState): string {
 }
 
 /** Decodes a bundled file: what is broken is then the installation, not the music. */
-async function decodeSample(): Promise<number> {
-  const { checkFile, npmDecoder } = await import('../audio/decode.ts')
-  const { decodedDuration } = await checkFile(npmDecoder(), await samplePath())
-  return decodedDuration
+async function decodeSample(signal: AbortSignal): Promise<{ decoder: string; seconds: number }> {
+  const { checkFile, chooseDecoder } = await import('../audio/decode.ts')
+  const { decoder, decodedDuration } = await checkFile(await chooseDecoder(), await samplePath(), { signal })
+  return { decoder, seconds: decodedDuration }
 }
 
 /** Assets lie one folder further up from `dist/` than from the sources. */
 async function samplePath(): Promise<string> {
   for (const up of ['../..', '../../..']) {
-    try {
-      const path = fileURLToPath(new URL(`${up}/assets/demo/01-first-light.mp3`, import.meta.url))
-      await access(path)
-      return path
-    } catch (thrown) {
-      if (systemErrorCode(thrown) !== 'ENOENT') throw thrown
-    }
+    const file = fileURLToPath(new URL(`${up}/assets/demo/01-first-light.mp3`, import.meta.url))
+    if (existsSync(file)) return file
   }
   throw new FatalError('the bundled audio is not part of this installation', {
     code: 'assets.missing',
