@@ -1,0 +1,312 @@
+/**
+ * The policy of each command against the calls that it really makes: a whole journey on the embedded S3 server, whose
+ * log says what was asked for. Every call must be allowed, and every action of S3 must be used.
+ */
+import { randomBytes, randomUUID } from 'node:crypto'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { S3Client } from '@aws-sdk/client-s3'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { writeSetting } from '../../src/bucket/s3-settings.ts'
+import type { SettingsPlan } from '../../src/core/bucket/plan.ts'
+import { type IamPolicy, iamPolicy } from '../../src/core/iam-policy.ts'
+import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
+import { copyDemoLibrary } from '../../src/embedded/demo-library.ts'
+import { type RequestRecord, type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
+import { createS3Store } from '../../src/storage/s3.ts'
+import { cli } from '../support/cli.ts'
+import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+
+const region = 'us-east-1'
+const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
+
+interface Call {
+  action: string
+  /** ARN; undefined where the log does not say which objects */
+  resource: string | undefined
+}
+
+/** What AWS asks for each request: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html */
+function callsOf({ operation, bucket, key, query, headers, status }: RequestRecord): Call[] {
+  const ofBucket = `arn:aws:s3:::${bucket}`
+  const ofObject = `${ofBucket}/${key}`
+  const version = query['versionId'] === undefined ? '' : 'Version'
+  const onBucket: Record<string, string> = {
+    HeadBucket: 's3:ListBucket',
+    ListObjectsV2: 's3:ListBucket',
+    ListObjectVersions: 's3:ListBucketVersions',
+    ListMultipartUploads: 's3:ListBucketMultipartUploads',
+    GetPublicAccessBlock: 's3:GetBucketPublicAccessBlock',
+    PutPublicAccessBlock: 's3:PutBucketPublicAccessBlock',
+    DeletePublicAccessBlock: 's3:PutBucketPublicAccessBlock',
+    GetBucketOwnershipControls: 's3:GetBucketOwnershipControls',
+    PutBucketOwnershipControls: 's3:PutBucketOwnershipControls',
+    DeleteBucketOwnershipControls: 's3:PutBucketOwnershipControls',
+    GetBucketEncryption: 's3:GetEncryptionConfiguration',
+    PutBucketEncryption: 's3:PutEncryptionConfiguration',
+    GetBucketVersioning: 's3:GetBucketVersioning',
+    PutBucketVersioning: 's3:PutBucketVersioning',
+    GetBucketCors: 's3:GetBucketCORS',
+    PutBucketCors: 's3:PutBucketCORS',
+    DeleteBucketCors: 's3:PutBucketCORS',
+    GetBucketLifecycleConfiguration: 's3:GetLifecycleConfiguration',
+    PutBucketLifecycleConfiguration: 's3:PutLifecycleConfiguration',
+    DeleteBucketLifecycle: 's3:PutLifecycleConfiguration',
+    GetBucketLogging: 's3:GetBucketLogging',
+    PutBucketLogging: 's3:PutBucketLogging',
+    GetBucketPolicy: 's3:GetBucketPolicy',
+    PutBucketPolicy: 's3:PutBucketPolicy',
+    DeleteBucketPolicy: 's3:DeleteBucketPolicy',
+  }
+  const onObject: Record<string, string> = {
+    GetObject: `s3:GetObject${version}`,
+    HeadObject: `s3:GetObject${version}`,
+    PutObject: 's3:PutObject',
+    CreateMultipartUpload: 's3:PutObject',
+    UploadPart: 's3:PutObject',
+    CompleteMultipartUpload: 's3:PutObject',
+    CopyObject: 's3:PutObject',
+    UploadPartCopy: 's3:PutObject',
+    DeleteObject: `s3:DeleteObject${version}`,
+    AbortMultipartUpload: 's3:AbortMultipartUpload',
+    ListParts: 's3:ListMultipartUploadParts',
+  }
+  const calls: Call[] = []
+  const source = headers['x-amz-copy-source']
+  if (typeof source === 'string') {
+    const from = decodeURIComponent(source.replace(/^\//, '').replace(/\?.*/, ''))
+    calls.push({ action: 's3:GetObject', resource: `arn:aws:s3:::${from}` })
+  }
+  if (onBucket[operation] !== undefined) calls.push({ action: onBucket[operation]!, resource: ofBucket })
+  else if (onObject[operation] !== undefined) calls.push({ action: onObject[operation]!, resource: ofObject })
+  else if (operation === 'DeleteObjects') {
+    // The keys are in the body. Who names versions does so in the versioned bucket.
+    calls.push({ action: `s3:DeleteObject${bucket === 'versioned' ? 'Version' : ''}`, resource: undefined })
+  } else throw new Error(`which permission does ${operation} need?`)
+  // Without it S3 answers 403 for an object that is not there, and its absence could not be told.
+  if (status === 404 && /^(Get|Head)Object$/.test(operation)) {
+    calls.push({ action: 's3:ListBucket', resource: ofBucket })
+  }
+  return calls
+}
+
+/** IAM's own matching: `*` any characters. Allowed by one statement is allowed. */
+function allows({ Statement }: IamPolicy, { action, resource }: Call): boolean {
+  return Statement.some(
+    ({ Action, Resource }) =>
+      Action.includes(action) &&
+      (resource === undefined ||
+        Resource.some(pattern =>
+          new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`, 's').test(
+            resource,
+          ),
+        )),
+  )
+}
+
+let folder: string
+let s3: S3Server
+let cdn: Cdn
+let place: TestDatabase
+let env: Record<string, string>
+/** what each command asked for, over all of its runs */
+const asked = new Map<string, Call[]>()
+
+async function run(command: string, argv: string[] = [], more: Record<string, string> = {}) {
+  s3.requests.length = 0
+  const result = await cli([...command.split(' '), ...argv], { env: { ...env, ...more }, cwd: folder })
+  const before = asked.get(command) ?? []
+  // Requests without a signature are those of anyone: whether the bucket is public is what they ask.
+  const signed = s3.requests.filter(({ headers }) => headers.authorization?.includes(credentials.accessKeyId))
+  asked.set(command, [...before, ...signed.flatMap(callsOf)])
+  return result
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'autodj-policy-'))
+  s3 = await startS3Server({
+    dir: path.join(folder, 's3'),
+    region,
+    // The CDN has a key of its own, so that what it asks for is told from what the command asks for.
+    credentials: [credentials, { accessKeyId: 'CDN', secretAccessKey: 'cdn' }],
+    buckets: ['music', { name: 'versioned', versioning: 'Enabled' }],
+  })
+  cdn = await startCdn({
+    origin: {
+      url: s3.url,
+      region,
+      bucket: 'music',
+      credentials: { accessKeyId: 'CDN', secretAccessKey: 'cdn' },
+    },
+  })
+  place = await pgliteTestDatabase()
+  env = {
+    DATABASE_URL: place.url,
+    S3_BUCKET_NAME: 'music',
+    S3_ENDPOINT: s3.url,
+    AWS_REGION: region,
+    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    CLOUDFRONT_DOMAIN: cdn.url,
+    AUDIO_STORAGE_PATH: path.join(folder, 'audio'),
+  }
+})
+afterAll(async () => {
+  await cdn?.close()
+  await s3?.close()
+  await place?.drop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+test('the journey, every command of it', async () => {
+  await mkdir(env['AUDIO_STORAGE_PATH']!)
+  await copyDemoLibrary(env['AUDIO_STORAGE_PATH']!)
+  const store = createS3Store({ bucket: 'music', region, endpoint: s3.url, credentials })
+
+  await run('init', ['--yes'])
+  await run('doctor')
+  await run('doctor', [], { S3_BUCKET_NAME: 'versioned', CLOUDFRONT_DOMAIN: '' })
+  await run('migrate')
+  await run('import')
+
+  // A file in parts, refused once.
+  await writeFile(
+    path.join(env['AUDIO_STORAGE_PATH']!, 'Large.wav'),
+    Buffer.concat([Buffer.from('RIFF\x10\x00\xc0\x00WAVEfmt ', 'latin1'), randomBytes(12 * 1024 ** 2)]),
+  )
+  const database = await place.open()
+  await database.knex('public.tracks').insert({
+    id: randomUUID(),
+    spotify_id: 'large',
+    title: 'Large',
+    artist: 'a',
+    file_path: 'Large.wav',
+    file_source: 'LOCAL',
+  })
+  await database.close()
+  const parts = ['--multipart-threshold', '5M', '--part-size', '5M', '--max-outage', '1s']
+  s3.faults.add({
+    match: { operation: 'UploadPart' },
+    after: 1,
+    fault: { status: 403, code: 'AccessDenied' },
+  })
+  await run('upload-local', parts)
+  s3.faults.clear()
+  await run('upload-local', [...parts, '--retry-failed'])
+
+  await run('verify', ['--bytes', '100'])
+  const { objects } = await listing(store)
+  expect(objects.length).toBeGreaterThan(10)
+  await store.delete([{ key: objects[0]! }])
+  for (const key of ['audio/orphan.mp3', 'audio/gone before apply.mp3']) {
+    await store.put(key, randomBytes(100), { headers: { contentType: 'audio/mpeg' }, checksums: {} })
+  }
+  cdn.invalidate()
+  await run('verify')
+
+  await run('reconcile', ['--plan', 'repair.plan', '--min-age', '0s', '--max-delete', '100%'])
+  await store.delete([{ key: 'audio/gone before apply.mp3' }])
+  await run('apply', ['repair.plan', '--max-delete', '100%'])
+  await run('undo', ['repair.plan'])
+
+  await store.createUpload('audio/abandoned.mp3', { headers: { contentType: 'audio/mpeg' } })
+  await store.put('quarantine/2020/x.mp3', randomBytes(10), {
+    headers: { contentType: 'audio/mpeg' },
+    checksums: {},
+  })
+  await run('cleanup', [
+    '--apply',
+    '--older-than',
+    '0s',
+    '--uploads-older-than',
+    '0s',
+    '--quarantine-for',
+    '0s',
+    '--force',
+  ])
+  await run('restore', ['--to', path.join(folder, 'restored')])
+
+  // A versioned bucket, where removing makes delete markers and taking it back takes them away.
+  const versioned = createS3Store({ bucket: 'versioned', region, endpoint: s3.url, credentials })
+  await versioned.put('audio/orphan.mp3', randomBytes(100), {
+    headers: { contentType: 'audio/mpeg' },
+    checksums: {},
+  })
+  versioned.close()
+  const there = { S3_BUCKET_NAME: 'versioned', CLOUDFRONT_DOMAIN: '' }
+  const anyhow = ['--min-age', '0s', '--max-delete', '100%', '--force']
+  await run('reconcile', ['--plan', 'versioned.plan', ...anyhow], there)
+  await run('apply', ['versioned.plan', '--max-delete', '100%', '--force'], there)
+  await run('undo', ['versioned.plan'], there)
+
+  await run('bucket check', ['--origin', 'https://a.example'])
+  await run('bucket plan', ['--origin', 'https://a.example'])
+  const client = new S3Client({ endpoint: s3.url, region, forcePathStyle: true, credentials })
+  await writeSetting(client, 'music', 'public-access-block', null)
+  await writeSetting(client, 'music', 'object-ownership', null)
+  await writeSetting(client, 'music', 'encryption', {
+    Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms' } }],
+  })
+  client.destroy()
+  await run('bucket apply', [
+    '--origin',
+    'https://a.example',
+    '--versioning',
+    '--log-bucket',
+    'music',
+    '--yes',
+  ])
+  const statement = { Effect: 'Deny', Principal: '*', Action: 's3:*', Resource: 'arn:aws:s3:::music/none' }
+  const plan: SettingsPlan = {
+    type: 'autodj-settings-plan',
+    schema: 1,
+    bucket: 'music',
+    distribution: null,
+    createdAt: new Date().toISOString(),
+    changes: [
+      {
+        target: 'bucket',
+        setting: 'bucket-policy',
+        was: null,
+        becomes: { Version: '2012-10-17', Statement: [statement] },
+        why: 'as the distribution would have it',
+      },
+    ],
+  }
+  await writeFile(path.join(folder, 'policy.json'), JSON.stringify(plan))
+  await run('bucket apply', ['policy.json', '--undo-file', 'undo.json'])
+  await run('bucket apply', ['undo.json'])
+  store.close()
+})
+
+async function listing(store: ReturnType<typeof createS3Store>): Promise<{ objects: string[] }> {
+  const objects: string[] = []
+  for await (const page of store.list()) objects.push(...page.map(({ key }) => key))
+  return { objects }
+}
+
+test('every call is allowed', () => {
+  for (const [command, calls] of asked) {
+    const { policy } = iamPolicy(command, { bucket: 'music', keyPrefix: 'audio/' })
+    const versioned = iamPolicy(command, { bucket: 'versioned', keyPrefix: 'audio/' }).policy
+    const denied = calls.filter(call => !allows(policy, call) && !allows(versioned, call))
+    expect({ command, denied }).toEqual({ command, denied: [] })
+  }
+})
+
+/** Asked for only after a kill -9 in the middle of a file, which test/integration/upload-kill.test.ts does and this journey does not. */
+const afterKill: Record<string, string[]> = { 'upload-local': ['s3:ListMultipartUploadParts'] }
+
+test('no action is too many', () => {
+  const unused: Record<string, string[]> = {}
+  for (const [command, calls] of asked) {
+    const used = new Set(calls.map(({ action }) => action))
+    const actions = iamPolicy(command, { bucket: 'music', keyPrefix: 'audio/' })
+      .policy.Statement.flatMap(({ Action }) => Action)
+      .filter(action => action.startsWith('s3:'))
+    const more = actions.filter(action => !used.has(action) && !afterKill[command]?.includes(action))
+    if (more.length > 0) unused[command] = more
+  }
+  expect(unused).toEqual({})
+})
