@@ -49,7 +49,7 @@ function toFacts(row: Row): RowFacts {
  */
 export async function* rowFactPages(
   knex: Knex,
-  { bucket, pageSize = 10_000, signal }: { bucket: string; pageSize?: number; signal?: AbortSignal },
+  { bucket, pageSize = 2_000, signal }: { bucket: string; pageSize?: number; signal?: AbortSignal },
 ): AsyncGenerator<RowFacts[]> {
   for (let afterId = FIRST_ID; ; ) {
     signal?.throwIfAborted()

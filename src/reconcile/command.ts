@@ -10,7 +10,6 @@ import { type DifferenceClass, differenceClasses, type Finding } from '../core/r
 import { repairOf } from '../core/reconcile/repair.ts'
 import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
-import { compareUtf8 } from '../core/utf8-order.ts'
 import { recentRuns } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import { requireSchema } from '../db/require-schema.ts'
@@ -364,7 +363,7 @@ async function openInventory(
     credentials: s3.credentials && { ...s3.credentials },
   })
   try {
-    const sorter = new ExternalSorter(tempFolder, 'inventory', { compare: compareUtf8 })
+    const sorter = new ExternalSorter(tempFolder, 'inventory')
     return await readInventory(
       store,
       key,

@@ -13,7 +13,7 @@ export interface ListingOptions {
 }
 
 /** Pages of a listing that one range may be ahead of its reader. */
-const PAGES_AHEAD = 6
+const PAGES_AHEAD = 2
 
 /**
  * The bucket's objects in byte order, listed in many ranges at once. The ranges follow the rows: where the rows have

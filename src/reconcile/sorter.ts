@@ -3,203 +3,344 @@ import path from 'node:path'
 import type { Sorter } from '../core/reconcile/resolve.ts'
 
 type Entry = readonly [key: string, value: string]
-type Compare = (a: string, b: string) => number
 
-/** Characters held in memory before a run is written; about twice as many bytes. */
-const RUN_CHARACTERS = 12 * 1024 * 1024
-/** What an entry costs beside its characters, in characters. */
-const ENTRY_OVERHEAD = 48
+/** Bytes held in memory before a run is written. */
+const RUN_BYTES = 4 * 1024 * 1024
 /** Bytes read at a time from each run while merging. */
-const BLOCK_BYTES = 64 * 1024
+const BLOCK_BYTES = 32 * 1024
+/** Bytes written at a time. */
+const CHUNK_BYTES = 256 * 1024
 /** Entries to a batch. */
-const BATCH = 4_096
+const BATCH = 1_024
 /** Runs merged at once; more are merged in several rounds, so that buffers stay bounded. */
-const FAN_IN = 64
-
-const byCodeUnits: Compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0)
+const FAN_IN = 128
+/** Length of key and of value, 32 bits each, before their bytes. */
+const HEADER = 8
 
 /**
- * External merge sort (Knuth, TAOCP vol. 3, 5.4): sorted runs go to one nameless temporary file, then a heap merges
- * them. What fits into one run never touches the disk. Memory: one run, and a block for each run.
+ * External merge sort (Knuth, TAOCP vol. 3, 5.4) by the UTF-8 bytes of the keys: sorted runs go to one nameless
+ * temporary file, then a heap merges them. What fits into one run never touches the disk. Memory: one run, and a block
+ * for each run; entries are kept as bytes outside the JavaScript heap, where a million strings would be garbage to
+ * collect again and again.
+ *
+ * Texts must be well-formed: a lone surrogate has no bytes.
  */
 export class ExternalSorter implements Sorter {
-  private entries: Entry[] = []
-  private characters = 0
-  private readonly runs: Run[] = []
+  private run: MemoryRun
+  private spare: MemoryRun | undefined
+  private readonly runs: Extent[] = []
   private file: FileHandle | undefined
   private end = 0
+  private writing: Promise<void> = Promise.resolve()
   private readonly folder: string
   private readonly name: string
-  private readonly compare: Compare
-  private readonly runCharacters: number
+  private readonly runBytes: number
 
   /**
    * @param folder where the temporary file goes; must exist
    * @param name of the file; it is unlinked as soon as it is open, so that not even kill -9 leaves it behind
    */
-  constructor(
-    folder: string,
-    name: string,
-    {
-      compare = byCodeUnits,
-      runCharacters = RUN_CHARACTERS,
-    }: { compare?: Compare; runCharacters?: number } = {},
-  ) {
+  constructor(folder: string, name: string, { runBytes = RUN_BYTES }: { runBytes?: number } = {}) {
     this.folder = folder
     this.name = name
-    this.compare = compare
-    this.runCharacters = runCharacters
+    this.runBytes = runBytes
+    this.run = new MemoryRun(runBytes)
   }
 
+  /** Adds an entry. The promise, where there is one, is back-pressure; entries may be added while it is open. */
   add(key: string, value: string): Promise<void> | undefined {
-    this.entries.push([key, value])
-    this.characters += key.length + value.length + ENTRY_OVERHEAD
-    return this.characters < this.runCharacters ? undefined : this.spill()
+    if (this.run.add(key, value)) return undefined
+    const full = this.run
+    this.run = this.spare ?? new MemoryRun(this.runBytes)
+    this.spare = undefined
+    this.run.add(key, value)
+    return this.spill(full)
   }
 
   async *sorted(): AsyncGenerator<readonly Entry[]> {
     try {
+      await this.writing
       if (this.runs.length === 0) {
-        const entries = this.sortEntries()
-        for (let start = 0; start < entries.length; start += BATCH) yield entries.slice(start, start + BATCH)
+        yield* this.run.batches()
         return
       }
-      if (this.entries.length > 0) await this.spill()
+      await this.spill(this.run)
+      this.spare = undefined
       while (this.runs.length > FAN_IN) {
-        const merged = await this.writeRun(this.merge(this.runs.splice(0, FAN_IN)))
-        this.runs.push(merged)
+        const merging = this.runs.splice(0, FAN_IN)
+        const writer = new RunWriter(this.file as FileHandle, this.end)
+        const write = (entry: RunReader): boolean => writer.add(entry.block, entry.start, entry.end)
+        for await (const _ of this.merge(merging, write)) await writer.flush()
+        this.runs.push(await writer.finish())
+        this.end = writer.position
       }
-      yield* this.merge(this.runs)
-    } finally {
-      await this.close()
-    }
-  }
-
-  /** Gives the temporary file back; `sorted` does it at its end. */
-  async close(): Promise<void> {
-    this.entries = []
-    await this.file?.close()
-    this.file = undefined
-  }
-
-  private sortEntries(): Entry[] {
-    const { entries, compare } = this
-    this.entries = []
-    this.characters = 0
-    return entries.sort(([a], [b]) => compare(a, b))
-  }
-
-  private async spill(): Promise<void> {
-    const entries = this.sortEntries()
-    async function* batches(): AsyncGenerator<readonly Entry[]> {
-      for (let start = 0; start < entries.length; start += BATCH) yield entries.slice(start, start + BATCH)
-    }
-    this.runs.push(await this.writeRun(batches()))
-  }
-
-  private async writeRun(batches: AsyncIterable<readonly Entry[]>): Promise<Run> {
-    if (this.file === undefined) {
-      const file = path.join(this.folder, `${this.name}.sort`)
-      this.file = await open(file, 'wx+', 0o600)
-      await unlink(file)
-    }
-    const start = this.end
-    for await (const batch of batches) {
-      let text = ''
-      for (const [key, value] of batch) text += `${escapeText(key)}\t${escapeText(value)}\n`
-      const bytes = Buffer.from(text, 'utf8')
-      for (let offset = 0; offset < bytes.length; ) {
-        const { bytesWritten } = await this.file.write(bytes, offset, bytes.length - offset, this.end)
-        offset += bytesWritten
-        this.end += bytesWritten
-      }
-    }
-    return { start, end: this.end }
-  }
-
-  private async *merge(runs: readonly Run[]): AsyncGenerator<readonly Entry[]> {
-    const file = this.file as FileHandle
-    const heap: RunReader[] = []
-    for (const run of runs) {
-      const reader = new RunReader(file, run)
-      if (await reader.advance()) push(heap, reader, this.compare)
-    }
-    let batch: Entry[] = []
-    while (heap.length > 0) {
-      const least = heap[0] as RunReader
-      batch.push(least.entry)
-      if (batch.length >= BATCH) {
+      let batch: Entry[] = []
+      const take = (entry: RunReader): boolean => batch.push(decode(entry.block, entry.start)) >= BATCH
+      for await (const _ of this.merge(this.runs, take)) {
         yield batch
         batch = []
       }
-      // Without a promise where the block at hand still has entries: most steps.
-      if (least.next() || (await least.advance())) sink(heap, this.compare)
-      else {
-        const last = heap.pop() as RunReader
-        if (heap.length > 0) {
-          heap[0] = last
-          sink(heap, this.compare)
-        }
-      }
+      if (batch.length > 0) yield batch
+    } finally {
+      await this.writing.catch(() => {})
+      await this.file?.close()
+      this.file = undefined
     }
-    if (batch.length > 0) yield batch
+  }
+
+  private spill(run: MemoryRun): Promise<void> {
+    this.writing = this.writing.then(async () => {
+      if (this.file === undefined) {
+        const file = path.join(this.folder, `${this.name}.sort`)
+        this.file = await open(file, 'wx+', 0o600)
+        await unlink(file)
+      }
+      const writer = new RunWriter(this.file, this.end)
+      for (const offset of run.inOrder()) {
+        if (writer.add(run.bytes, offset, run.endOf(offset))) await writer.flush()
+      }
+      this.runs.push(await writer.finish())
+      this.end = writer.position
+      // Its memory is used again: buffers wait long for the garbage collector, which does not see their size.
+      run.clear()
+      this.spare = run
+    })
+    return this.writing
+  }
+
+  /** Calls `take` with every entry in order, and yields where that says so: a promise for each would be dear. */
+  private async *merge(runs: readonly Extent[], take: (entry: RunReader) => boolean): AsyncGenerator<void> {
+    const heap: RunReader[] = []
+    for (const run of runs) {
+      const reader = new RunReader(this.file as FileHandle, run)
+      if (reader.next() || (await reader.advance())) push(heap, reader)
+    }
+    while (heap.length > 0) {
+      const least = heap[0] as RunReader
+      if (take(least)) yield
+      // Without a promise where the block at hand still has entries: most steps.
+      if (!least.next() && !(await least.advance())) {
+        const last = heap.pop() as RunReader
+        if (heap.length === 0) return
+        heap[0] = last
+      }
+      sink(heap)
+    }
   }
 }
 
-interface Run {
+/** Entries in memory, one after the other as bytes. */
+class MemoryRun {
+  bytes: Buffer = Buffer.alloc(0)
+  private used = 0
+  private offsets = new Uint32Array(0)
+  private count = 0
+  private readonly most: number
+
+  constructor(most: number) {
+    this.most = most
+  }
+
+  /** @returns false when it is full; the first entry always fits */
+  add(key: string, value: string): boolean {
+    // A UTF-16 unit is at most three bytes of UTF-8.
+    const atMost = HEADER + 3 * (key.length + value.length)
+    if (this.used + atMost > this.bytes.length && !this.grow(atMost)) return false
+    if (this.count === this.offsets.length) {
+      const offsets = new Uint32Array(Math.max(1_024, 2 * this.offsets.length))
+      offsets.set(this.offsets)
+      this.offsets = offsets
+    }
+    const { bytes, used } = this
+    const keyLength = bytes.write(key, used + HEADER, 'utf8')
+    const valueLength = bytes.write(value, used + HEADER + keyLength, 'utf8')
+    bytes.writeUInt32LE(keyLength, used)
+    bytes.writeUInt32LE(valueLength, used + 4)
+    this.offsets[this.count] = used
+    this.count += 1
+    this.used = used + HEADER + keyLength + valueLength
+    return true
+  }
+
+  clear(): void {
+    this.used = 0
+    this.count = 0
+  }
+
+  private grow(by: number): boolean {
+    if (this.count > 0 && this.used + by > this.most) return false
+    const size = Math.max(this.used + by, Math.min(this.most, Math.max(16_384, 2 * this.bytes.length)))
+    const bytes = Buffer.allocUnsafeSlow(size)
+    this.bytes.copy(bytes, 0, 0, this.used)
+    this.bytes = bytes
+    return true
+  }
+
+  /** Where the entries begin, in the order of their keys. */
+  inOrder(): Uint32Array {
+    const { bytes } = this
+    return this.offsets.subarray(0, this.count).sort((a, b) => {
+      const endOfA = a + HEADER + lengthAt(bytes, a)
+      const endOfB = b + HEADER + lengthAt(bytes, b)
+      let [i, j] = [a + HEADER, b + HEADER]
+      for (; i < endOfA && j < endOfB; i += 1, j += 1) {
+        const difference = (bytes[i] as number) - (bytes[j] as number)
+        if (difference !== 0) return difference
+      }
+      return endOfA - i - (endOfB - j)
+    })
+  }
+
+  endOf(offset: number): number {
+    return endOfEntry(this.bytes, offset)
+  }
+
+  *batches(): Generator<readonly Entry[]> {
+    const order = this.inOrder()
+    for (let start = 0; start < order.length; start += BATCH) {
+      const batch: Entry[] = []
+      for (const offset of order.subarray(start, start + BATCH)) batch.push(decode(this.bytes, offset))
+      yield batch
+    }
+  }
+}
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  return (
+    ((bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24)) >>>
+    0
+  )
+}
+
+function endOfEntry(bytes: Uint8Array, at: number): number {
+  return at + HEADER + lengthAt(bytes, at) + lengthAt(bytes, at + 4)
+}
+
+function decode(bytes: Buffer, at: number): Entry {
+  const keyEnd = at + HEADER + lengthAt(bytes, at)
+  return [
+    bytes.toString('utf8', at + HEADER, keyEnd),
+    bytes.toString('utf8', keyEnd, keyEnd + lengthAt(bytes, at + 4)),
+  ]
+}
+
+/** Where a run lies in the file. */
+interface Extent {
   start: number
   end: number
 }
 
-/** Reads one run block by block. */
-class RunReader {
-  entry: Entry = ['', '']
-  private lines: string[] = []
-  private index = 0
-  private rest: Buffer = Buffer.alloc(0)
-  private position: number
-  private readonly end: number
+class RunWriter {
+  position: number
+  private readonly start: number
   private readonly file: FileHandle
+  private chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  private used = 0
 
-  constructor(file: FileHandle, run: Run) {
+  constructor(file: FileHandle, start: number) {
     this.file = file
-    this.position = run.start
-    this.end = run.end
+    this.start = start
+    this.position = start
   }
 
-  /** The next entry of the block at hand; false when there is none. */
+  /** @returns whether it is time to `flush` */
+  add(bytes: Buffer, start: number, end: number): boolean {
+    const needed = this.used + end - start
+    if (needed > this.chunk.length) {
+      const larger = Buffer.allocUnsafeSlow(2 * needed)
+      this.chunk.copy(larger, 0, 0, this.used)
+      this.chunk = larger
+    }
+    bytes.copy(this.chunk, this.used, start, end)
+    this.used = needed
+    return needed >= CHUNK_BYTES / 2
+  }
+
+  async finish(): Promise<Extent> {
+    await this.flush()
+    return { start: this.start, end: this.position }
+  }
+
+  async flush(): Promise<void> {
+    const { used } = this
+    this.used = 0
+    await this.write(this.chunk.subarray(0, used))
+  }
+
+  private async write(bytes: Buffer): Promise<void> {
+    for (let offset = 0; offset < bytes.length; ) {
+      const { bytesWritten } = await this.file.write(bytes, offset, bytes.length - offset, this.position)
+      offset += bytesWritten
+      this.position += bytesWritten
+    }
+  }
+}
+
+/** Reads one run block by block; the entry at hand is `block` from `start` to `end`. */
+class RunReader {
+  block: Buffer = Buffer.alloc(0)
+  start = 0
+  end = 0
+  private filled = 0
+  private position: number
+  private readonly last: number
+  private readonly file: FileHandle
+
+  constructor(file: FileHandle, run: Extent) {
+    this.file = file
+    this.position = run.start
+    this.last = run.end
+  }
+
+  /** The next entry of the block at hand; false when it is not wholly there. */
   next(): boolean {
-    if (this.index >= this.lines.length) return false
-    const line = this.lines[this.index] as string
-    this.index += 1
-    const tab = line.indexOf('\t')
-    this.entry = [unescapeText(line.slice(0, tab)), unescapeText(line.slice(tab + 1))]
+    const left = this.filled - this.end
+    if (left < HEADER) return false
+    const end = endOfEntry(this.block, this.end)
+    if (end > this.filled) return false
+    this.start = this.end
+    this.end = end
     return true
   }
 
-  /** The next entry, from the disk where need be; false at the end. */
+  /** The next entry, from the disk; false at the end of the run. */
   async advance(): Promise<boolean> {
-    while (!this.next()) {
-      if (this.position >= this.end) return false
-      const block = Buffer.allocUnsafe(Math.min(BLOCK_BYTES, this.end - this.position))
-      const { bytesRead } = await this.file.read(block, 0, block.length, this.position)
+    do {
+      const left = this.filled - this.end
+      if (this.position >= this.last) {
+        if (left > 0) throw new Error('the temporary file ends within an entry')
+        return false
+      }
+      const need = left >= HEADER ? endOfEntry(this.block, this.end) - this.end : HEADER
+      const fits = need <= this.block.length
+      const block = fits ? this.block : Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, need))
+      this.block.copy(block, 0, this.end, this.filled)
+      const wanted = Math.min(block.length - left, this.last - this.position)
+      const { bytesRead } = await this.file.read(block, left, wanted, this.position)
       if (bytesRead === 0) throw new Error('the temporary file is shorter than what was written to it')
       this.position += bytesRead
-      const bytes = Buffer.concat([this.rest, block.subarray(0, bytesRead)])
-      const newline = bytes.lastIndexOf(10)
-      this.lines = newline < 0 ? [] : bytes.toString('utf8', 0, newline).split('\n')
-      this.rest = bytes.subarray(newline + 1)
-      this.index = 0
-    }
+      this.block = block
+      this.filled = left + bytesRead
+      this.end = 0
+    } while (!this.next())
     return true
   }
 }
 
-function push(heap: RunReader[], reader: RunReader, compare: Compare): void {
+function compareEntries(a: RunReader, b: RunReader): number {
+  const endOfA = a.start + HEADER + lengthAt(a.block, a.start)
+  const endOfB = b.start + HEADER + lengthAt(b.block, b.start)
+  return a.block.compare(b.block, b.start + HEADER, endOfB, a.start + HEADER, endOfA)
+}
+
+function push(heap: RunReader[], reader: RunReader): void {
   let index = heap.push(reader) - 1
   while (index > 0) {
     const parent = (index - 1) >> 1
-    if (compare((heap[parent] as RunReader).entry[0], reader.entry[0]) <= 0) return
+    if (compareEntries(heap[parent] as RunReader, reader) <= 0) return
     heap[index] = heap[parent] as RunReader
     heap[parent] = reader
     index = parent
@@ -207,43 +348,18 @@ function push(heap: RunReader[], reader: RunReader, compare: Compare): void {
 }
 
 /** Restores the heap after its first entry has changed. */
-function sink(heap: RunReader[], compare: Compare): void {
+function sink(heap: RunReader[]): void {
   const top = heap[0] as RunReader
   let index = 0
   for (;;) {
     let child = 2 * index + 1
     if (child >= heap.length) break
     const right = heap[child + 1]
-    if (right !== undefined && compare(right.entry[0], (heap[child] as RunReader).entry[0]) < 0) child += 1
+    if (right !== undefined && compareEntries(right, heap[child] as RunReader) < 0) child += 1
     const least = heap[child] as RunReader
-    if (compare(top.entry[0], least.entry[0]) <= 0) break
+    if (compareEntries(top, least) <= 0) break
     heap[index] = least
     index = child
   }
   heap[index] = top
-}
-
-/** Lone surrogates have no UTF-8, and must come back as they went. */
-const special = /[\\\t\n\ud800-\udfff]/
-
-function escapeText(text: string): string {
-  if (!special.test(text)) return text
-  return text
-    .replaceAll('\\', '\\\\')
-    .replaceAll('\t', '\\t')
-    .replaceAll('\n', '\\n')
-    .replace(/\p{Surrogate}/gu, unit => `\\u${unit.charCodeAt(0).toString(16)}`)
-}
-
-function unescapeText(text: string): string {
-  if (!text.includes('\\')) return text
-  return text.replace(/\\(?:u([0-9a-f]{4})|([tn\\]))/g, (_, hex: string | undefined, letter: string) =>
-    hex !== undefined
-      ? String.fromCharCode(Number.parseInt(hex, 16))
-      : letter === 't'
-        ? '\t'
-        : letter === 'n'
-          ? '\n'
-          : '\\',
-  )
 }

@@ -3,8 +3,8 @@ import type { Difference, FileFacts, Finding, ObjectFacts, RowFacts } from './fa
 import { foldName, isStrayAudio, twinKind } from './names.ts'
 
 /**
- * Sorts records outside memory. Keys compare by UTF-16 code units (JavaScript's `<`); records of equal keys come
- * in any order. Both strings may hold any character.
+ * Sorts records outside memory. Keys compare by their UTF-8 bytes; records of equal keys come in any order. Both
+ * strings may hold any character.
  */
 export interface Sorter {
   add(key: string, value: string): Promise<void> | undefined

@@ -1,4 +1,5 @@
 import type { Sorter } from '../../../src/core/reconcile/resolve.ts'
+import { compareUtf8 } from '../../../src/core/utf8-order.ts'
 
 /** The Sorter port over an array, in small batches so that groups cross them. */
 export function memorySorter(batch = 3): Sorter {
@@ -9,7 +10,7 @@ export function memorySorter(batch = 3): Sorter {
       return undefined
     },
     async *sorted() {
-      records.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+      records.sort(([a], [b]) => compareUtf8(a, b))
       for (let start = 0; start < records.length; start += batch) yield records.slice(start, start + batch)
     },
   }
