@@ -17,7 +17,7 @@ export interface ProbeRequest {
   range?: { start: number; end: number }
   /** sent as `Origin`, for CORS */
   origin?: string
-  /** SHA-256 of the whole body instead of its first kilobyte as text */
+  /** of what is served: SHA-256 of the whole body instead of its first kilobyte as text */
   hash?: boolean
 }
 
@@ -27,7 +27,7 @@ export type ProbeResult =
       answer: HttpAnswer
       /** from sending the request to its first header, ms */
       latencyMs: number
-      /** lower-case hex, where `hash` was asked for */
+      /** lower-case hex, where `hash` was asked for and something was served */
       sha256?: string
     }
   | { error: { code: string; message: string } }
@@ -117,7 +117,9 @@ export function openProber({
       outgoing.on('error', fail)
       outgoing.on('response', incoming => {
         const latencyMs = performance.now() - startedAt
-        const hash = request.hash ? createHash('sha256') : undefined
+        // Of a refusal its words are wanted, not their hash.
+        const served = incoming.statusCode === 200 || incoming.statusCode === 206
+        const hash = request.hash && served ? createHash('sha256') : undefined
         const kept: Buffer[] = []
         let length = 0
         const finish = () => {

@@ -1,33 +1,17 @@
 /** Whether the CDN serves the very bytes of a file, asked for a byte range of it. */
-import { readFile } from 'node:fs/promises'
 import type { Config } from '../config.ts'
 import { cdnUrl } from '../core/cdn-url.ts'
 import { printable } from '../core/units.ts'
-import { systemErrorCode, UsageError } from '../errors.ts'
 import type { ServedCheck } from '../local/delete-proved.ts'
 import { openProber } from './probe.ts'
-import { createUrlSigner, type UrlSigner } from './sign.ts'
+import { openUrlSigner, type UrlSigner } from './sign.ts'
 
 /** How long a URL signed for one request is good for, milliseconds. */
 const signedFor = 10 * 60_000
 
 /** The signer that the configuration names, or undefined. @throws UsageError when its key cannot be read or used */
-export async function openSigner(config: Config): Promise<UrlSigner | undefined> {
-  if (!config.cdn?.signer) return undefined
-  const { keyPairId, privateKeyPath } = config.cdn.signer
-  let privateKey: string
-  try {
-    privateKey = await readFile(privateKeyPath, 'utf8')
-  } catch (error) {
-    throw new UsageError(
-      `CLOUDFRONT_PRIVATE_KEY_PATH: cannot read ${privateKeyPath}: ${systemErrorCode(error)}`,
-      {
-        code: 'cdn.signing-key',
-        cure: 'Give the path of the PEM file that holds the private key.',
-      },
-    )
-  }
-  return createUrlSigner({ keyPairId, privateKey })
+export async function openSigner({ cdn }: Config): Promise<UrlSigner | undefined> {
+  return cdn?.signer && openUrlSigner(cdn.signer)
 }
 
 /** @returns the check, and how to let its sockets go; undefined when no CDN is configured */

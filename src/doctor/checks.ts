@@ -240,11 +240,6 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         const plain = cdnUrl(cdn.domain, probe.key)
         const url = signer === undefined ? plain : signer.sign(plain, new Date(now().getTime() + 60_000))
         const result = await prober.request({ url, range: whole, hash: true })
-        // The body of an error is what names it; a hashed request does not keep it.
-        const named =
-          'answer' in result && result.answer.status !== 206
-            ? await prober.request({ url, range: whole })
-            : result
         const findings = diagnose({
           key: probe.key,
           url,
@@ -253,7 +248,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           expectedSize: probeSize,
           expectedEtag: probe.put?.etag,
           s3: { state: 'present', size: probeSize, etag: probe.put?.etag, lastModified: now() },
-          ...named,
+          ...result,
         })
         if (findings.length === 0 && 'sha256' in result) {
           const stored = createHash('sha256').update(probe.body).digest('hex')

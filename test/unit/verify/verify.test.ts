@@ -70,11 +70,13 @@ const server = http.createServer(async (request, response) => {
 })
 
 let origin = ''
+const real = openProber({ concurrency: 8 })
 beforeAll(async () => {
   await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
 afterAll(() => {
+  real.close()
   server.closeAllConnections()
   server.close()
 })
@@ -262,6 +264,24 @@ describe('contents', () => {
       { full: true },
     )
     expect(causes).toEqual({ same: [], ledger: ['content-differs'], s3: ['content-differs'] })
+  })
+
+  test('--full names a refusal of the whole object as what it is', async () => {
+    const archived =
+      '<Error><Code>InvalidObjectState</Code><Message>x</Message><RequestId>1</RequestId></Error>'
+    const script: Script = { stored: content }
+    scripts.set('archived since', script)
+    const { causes } = await run([track('archived since')], {
+      full: true,
+      prober: {
+        close() {},
+        request(request) {
+          if (request.hash) script.first = [[403, archived]]
+          return real.request(request)
+        },
+      },
+    })
+    expect(causes).toEqual({ 'archived since': ['object-archived'] })
   })
 
   test('an S3 that cannot be read is said so, not taken for agreement', async () => {
