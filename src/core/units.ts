@@ -67,7 +67,7 @@ export function formatDuration(milliseconds: number): string {
 
 /** 1234567 → `1,234,567` */
 export function formatCount(count: number): string {
-  return Math.round(count).toLocaleString('en-US')
+  return String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
 /** `1 file`, `3 files`, `1,204 entries` */

@@ -8,6 +8,7 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import type { Readable } from 'node:stream'
+import { createSecureContext, type SecureContext } from 'node:tls'
 import { crc32 } from 'node:zlib'
 import {
   AbortMultipartUploadCommand,
@@ -112,7 +113,18 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
     maxFreeSockets: maxSockets,
     scheduling: 'lifo' as const,
   }
-  const agents = { http: new HttpAgent(agentOptions), https: new HttpsAgent(agentOptions) }
+  // One secure context for all connections: by itself Node.js reads the trusted certificates anew for each.
+  let secureContext: SecureContext | undefined
+  const agents = {
+    http: new HttpAgent(agentOptions),
+    https: new HttpsAgent({
+      ...agentOptions,
+      get secureContext() {
+        secureContext ??= createSecureContext()
+        return secureContext
+      },
+    }),
+  }
   const shared = {
     region: options.region ?? (endpoint === undefined ? undefined : 'us-east-1'),
     endpoint,

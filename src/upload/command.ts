@@ -15,14 +15,9 @@ import { type ExitCode, FatalError, systemErrorCode, toError, UsageError } from 
 import { recordRun } from '../run.ts'
 import type { ObjectHeaders } from '../storage/store.ts'
 import { LocalFileError, openRoot, statSource } from './source.ts'
+import { summariseUpload } from './summary.ts'
 import { Throttle } from './throttle.ts'
-import {
-  summariseUpload,
-  type UploadOptions,
-  uploadCommand,
-  uploadFilters,
-  uploadLocal,
-} from './upload-local.ts'
+import { type UploadOptions, uploadCommand, uploadFilters, uploadLocal } from './upload-local.ts'
 
 /** Where the engine starts before it has measured anything, and where it ends at the latest. */
 const initialConcurrency = 16

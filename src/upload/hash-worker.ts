@@ -1,5 +1,5 @@
 /** The thread behind `hasher.ts`. */
-import { createHash, hash } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
@@ -23,8 +23,8 @@ export interface HashReply {
   readonly error?: { readonly message: string; readonly code: string | undefined }
 }
 
-/** Bytes read at a time: fits the second-level cache, so that CRC and SHA read it from there. */
-const chunkSize = 1024 * 1024
+/** Bytes hashed at a time: they fit the second-level cache, where CRC finds what SHA has just read. */
+const chunkSize = 256 * 1024
 let chunk: Buffer | undefined
 
 function hashFile(descriptor: number): ContentHash {
@@ -43,17 +43,24 @@ function hashFile(descriptor: number): ContentHash {
   return { sha256: sha.digest('hex'), crc32: crc, size }
 }
 
+function hashBytes(bytes: Buffer): ContentHash {
+  const sha = createHash('sha256')
+  let crc = 0
+  for (let offset = 0; offset < bytes.length; offset += chunkSize) {
+    const part = bytes.subarray(offset, offset + chunkSize)
+    sha.update(part)
+    crc = crc32(part, crc)
+  }
+  return { sha256: sha.digest('hex'), crc32: crc, size: bytes.length }
+}
+
 parentPort?.on('message', ({ id, task }: HashRequest) => {
   let reply: HashReply
   try {
     if (task.kind === 'file') {
       reply = { id, result: hashFile(task.descriptor) }
     } else {
-      const bytes = Buffer.from(task.memory, task.offset, task.length)
-      reply = {
-        id,
-        result: { sha256: hash('sha256', bytes, 'hex'), crc32: crc32(bytes), size: bytes.length },
-      }
+      reply = { id, result: hashBytes(Buffer.from(task.memory, task.offset, task.length)) }
     }
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException

@@ -4,20 +4,12 @@
  */
 
 import type { Context } from '../context.ts'
-import { formatBytes, formatCount, formatDuration, plural } from '../core/units.ts'
 import {
   abandonDeadRuns,
-  adoptUpload,
-  forgetUpload,
   type HashedFile,
   markUploaded,
-  openUploads,
-  type PartRecord,
   recordItems,
-  recordParts,
-  recordUpload,
   rememberedFiles,
-  runsAlive,
   type UploadedTrack,
 } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
@@ -27,8 +19,10 @@ import { type DeleteCandidate, deleteProvedFile, type ServedCheck } from '../loc
 import type { Progress } from '../report/reporter.ts'
 import { isProcessAlive, machineName, type RecordedRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
+import { Journal } from './journal.ts'
 import { RunHalted } from './resilience.ts'
-import { TransferEngine, type TransferOptions, type TransferOutcome, type UploadJournal } from './transfer.ts'
+import type { UploadTotals } from './summary.ts'
+import { TransferEngine, type TransferOptions, type TransferOutcome } from './transfer.ts'
 
 export const uploadCommand = 'upload-local'
 const claimKind = 'upload'
@@ -39,8 +33,6 @@ const largestClaim = 400
 /** A batch is committed when it has so many tracks, or after so long. */
 const commitSize = 400
 const commitInterval = 400
-/** Parts confirmed by the server are written to the ledger so often, milliseconds. */
-const partsInterval = 500
 
 export interface UploadOptions
   extends Pick<
@@ -62,21 +54,6 @@ export interface UploadOptions
   deleteLocal: boolean
   /** undefined when no CDN is configured */
   served: ServedCheck | undefined
-}
-
-export interface UploadTotals {
-  uploaded: number
-  adopted: number
-  shared: number
-  skipped: number
-  failed: number
-  interrupted: number
-  /** rows that changed or went while their file was on its way */
-  changed: number
-  deletedLocal: number
-  keptLocal: number
-  bytesSent: number
-  bytesProved: number
 }
 
 /** Which rows `upload-local` takes: those with a local file and no proof in S3 yet. */
@@ -437,165 +414,5 @@ class Committer {
       })
     }
     await this.#current
-  }
-}
-
-/** Multipart uploads in the ledger. */
-class Journal implements UploadJournal {
-  readonly #database: Database
-  readonly #store: ObjectStore
-  readonly #runId: string
-  readonly #parts = new Map<string, PartRecord[]>()
-  #timer: NodeJS.Timeout | undefined
-  #writing: Promise<void> = Promise.resolve()
-
-  constructor(database: Database, store: ObjectStore, runId: string) {
-    this.#database = database
-    this.#store = store
-    this.#runId = runId
-  }
-
-  async resumable(key: string) {
-    const { knex } = this.#database
-    const uploads = await openUploads(knex, { bucket: this.#store.bucket, key })
-    const known = new Set(uploads.map(one => one.uploadId))
-    const alive = await runsAlive(
-      knex,
-      uploads.flatMap(one => (one.runId === null ? [] : [one.runId])),
-    )
-    const free = uploads.filter(
-      one => one.runId === null || one.runId === this.#runId || !alive.has(one.runId),
-    )
-    // Begun, and killed before it was written down: the server knows it, the ledger does not.
-    for await (const page of this.#store.listUploads({ prefix: key })) {
-      for (const one of page) {
-        if (one.key !== key || known.has(one.uploadId)) continue
-        if (alive.size > 0) continue
-        await this.#store.abortUpload(key, one.uploadId)
-      }
-    }
-    return free
-  }
-
-  async resumed(uploadId: string): Promise<void> {
-    await adoptUpload(this.#database.knex, uploadId, this.#runId)
-  }
-
-  async begun(upload: Parameters<UploadJournal['begun']>[0]): Promise<void> {
-    await recordUpload(this.#database.knex, { ...upload, bucket: this.#store.bucket, runId: this.#runId })
-  }
-
-  confirmed(uploadId: string, part: PartRecord): void {
-    const parts = this.#parts.get(uploadId)
-    if (parts) parts.push(part)
-    else this.#parts.set(uploadId, [part])
-    this.#timer ??= setTimeout(() => void this.#write().catch(() => {}), partsInterval)
-  }
-
-  async ended(uploadId: string): Promise<void> {
-    this.#parts.delete(uploadId)
-    await this.#writing.catch(() => {})
-    await forgetUpload(this.#database.knex, uploadId)
-  }
-
-  /** Aborts what runs that are dead left behind and nobody went on with: the file is gone, or is another by now. */
-  async sweep(): Promise<void> {
-    const { knex } = this.#database
-    const uploads = await openUploads(knex, { bucket: this.#store.bucket })
-    const alive = await runsAlive(
-      knex,
-      uploads.flatMap(one => (one.runId === null ? [] : [one.runId])),
-    )
-    for (const { key, uploadId, runId } of uploads) {
-      if (runId !== null && (runId === this.#runId || alive.has(runId))) continue
-      await this.#store.abortUpload(key, uploadId)
-      await forgetUpload(knex, uploadId)
-    }
-  }
-
-  async close(): Promise<void> {
-    clearTimeout(this.#timer)
-    await this.#write().catch(() => {})
-  }
-
-  /** What the ledger knows of parts only spares work: the server's own list is what counts. */
-  #write(): Promise<void> {
-    this.#timer = undefined
-    const batches = [...this.#parts]
-    this.#parts.clear()
-    this.#writing = this.#writing
-      .catch(() => {})
-      .then(async () => {
-        for (const [uploadId, parts] of batches) await recordParts(this.#database.knex, uploadId, parts)
-      })
-    return this.#writing
-  }
-}
-
-/** What people read at the end. */
-export function summariseUpload(
-  totals: UploadTotals,
-  engine: TransferEngine['statistics'],
-  seconds: number,
-): { lines: string[]; next: string | undefined; fields: Record<string, unknown> } {
-  const done = totals.uploaded + totals.adopted + totals.shared
-  const rate = seconds > 0 ? totals.bytesSent / seconds : 0
-  const lines =
-    done + totals.skipped + totals.failed + totals.interrupted + totals.changed === 0
-      ? ['Nothing to upload: every track with a local file is in S3.']
-      : [
-          `${plural(done, 'track')} in S3: ${formatCount(totals.uploaded)} uploaded, ${formatCount(totals.adopted)} were there already` +
-            `${totals.shared > 0 ? `, ${formatCount(totals.shared)} share a file` : ''}; every checksum confirmed by the server.`,
-          `${formatBytes(totals.bytesSent)} sent in ${formatDuration(seconds * 1_000)} (${formatBytes(rate)}/s), ` +
-            `up to ${engine.peakConcurrency} at a time` +
-            `${engine.halvings > 0 ? `, slowed down ${plural(engine.halvings, 'time')}` : ''}` +
-            `${engine.retries > 0 ? `, ${plural(engine.retries, 'request')} sent again` : ''}` +
-            `${engine.outages > 0 ? `, ${plural(engine.outages, 'outage')} waited out` : ''}.`,
-        ]
-  if (totals.failed + totals.skipped + totals.changed > 0) {
-    lines.push(
-      `${formatCount(totals.failed + totals.changed)} failed, ${formatCount(totals.skipped)} skipped: the reasons are above and in the ledger.`,
-    )
-  }
-  if (totals.interrupted > 0)
-    lines.push(
-      `${plural(totals.interrupted, 'large file')} half sent: the next run goes on with the missing parts.`,
-    )
-  if (totals.deletedLocal + totals.keptLocal > 0) {
-    lines.push(
-      `${plural(totals.deletedLocal, 'local copy', 'local copies')} deleted after the proof, ${formatCount(totals.keptLocal)} kept.`,
-    )
-  }
-  const next =
-    totals.failed + totals.skipped + totals.changed > 0
-      ? '`autodj upload-local --retry-failed` after the cause is gone'
-      : totals.interrupted > 0
-        ? '`autodj upload-local` to go on'
-        : done > 0
-          ? '`autodj verify` to prove that the CDN serves them'
-          : undefined
-  return {
-    lines,
-    next,
-    fields: {
-      uploaded: totals.uploaded,
-      adopted: totals.adopted,
-      shared: totals.shared,
-      skipped: totals.skipped,
-      failed: totals.failed,
-      interrupted: totals.interrupted,
-      rows_changed: totals.changed,
-      local_deleted: totals.deletedLocal,
-      local_kept: totals.keptLocal,
-      bytes_sent: totals.bytesSent,
-      bytes_proved: totals.bytesProved,
-      seconds: Math.round(seconds * 1_000) / 1_000,
-      bytes_per_second: Math.round(rate),
-      concurrency: engine.concurrency,
-      concurrency_peak: engine.peakConcurrency,
-      slow_downs: engine.halvings,
-      retries: engine.retries,
-      outages: engine.outages,
-    },
   }
 }

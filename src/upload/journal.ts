@@ -1,0 +1,107 @@
+/** Multipart uploads in the ledger, so that another run can go on where this one stops. */
+import {
+  adoptUpload,
+  forgetUpload,
+  openUploads,
+  type PartRecord,
+  recordParts,
+  recordUpload,
+  runsAlive,
+} from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import type { UploadJournal } from './transfer.ts'
+
+/** Parts confirmed by the server are written so often, milliseconds. */
+const partsInterval = 500
+
+export class Journal implements UploadJournal {
+  readonly #database: Database
+  readonly #store: ObjectStore
+  readonly #runId: string
+  readonly #parts = new Map<string, PartRecord[]>()
+  #timer: NodeJS.Timeout | undefined
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(database: Database, store: ObjectStore, runId: string) {
+    this.#database = database
+    this.#store = store
+    this.#runId = runId
+  }
+
+  async resumable(key: string) {
+    const { knex } = this.#database
+    const uploads = await openUploads(knex, { bucket: this.#store.bucket, key })
+    const known = new Set(uploads.map(one => one.uploadId))
+    const alive = await runsAlive(
+      knex,
+      uploads.flatMap(one => (one.runId === null ? [] : [one.runId])),
+    )
+    const free = uploads.filter(
+      one => one.runId === null || one.runId === this.#runId || !alive.has(one.runId),
+    )
+    // Begun, and killed before it was written down: the server knows it, the ledger does not.
+    for await (const page of this.#store.listUploads({ prefix: key })) {
+      for (const one of page) {
+        if (one.key !== key || known.has(one.uploadId)) continue
+        if (alive.size > 0) continue
+        await this.#store.abortUpload(key, one.uploadId)
+      }
+    }
+    return free
+  }
+
+  async resumed(uploadId: string): Promise<void> {
+    await adoptUpload(this.#database.knex, uploadId, this.#runId)
+  }
+
+  async begun(upload: Parameters<UploadJournal['begun']>[0]): Promise<void> {
+    await recordUpload(this.#database.knex, { ...upload, bucket: this.#store.bucket, runId: this.#runId })
+  }
+
+  confirmed(uploadId: string, part: PartRecord): void {
+    const parts = this.#parts.get(uploadId)
+    if (parts) parts.push(part)
+    else this.#parts.set(uploadId, [part])
+    this.#timer ??= setTimeout(() => void this.#write().catch(() => {}), partsInterval)
+  }
+
+  async ended(uploadId: string): Promise<void> {
+    this.#parts.delete(uploadId)
+    await this.#writing.catch(() => {})
+    await forgetUpload(this.#database.knex, uploadId)
+  }
+
+  /** Aborts what runs that are dead left behind and nobody went on with: the file is gone, or is another by now. */
+  async sweep(): Promise<void> {
+    const { knex } = this.#database
+    const uploads = await openUploads(knex, { bucket: this.#store.bucket })
+    const alive = await runsAlive(
+      knex,
+      uploads.flatMap(one => (one.runId === null ? [] : [one.runId])),
+    )
+    for (const { key, uploadId, runId } of uploads) {
+      if (runId !== null && (runId === this.#runId || alive.has(runId))) continue
+      await this.#store.abortUpload(key, uploadId)
+      await forgetUpload(knex, uploadId)
+    }
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    await this.#write().catch(() => {})
+  }
+
+  /** What the ledger knows of parts only spares work: the server's own list is what counts. */
+  #write(): Promise<void> {
+    this.#timer = undefined
+    const batches = [...this.#parts]
+    this.#parts.clear()
+    this.#writing = this.#writing
+      .catch(() => {})
+      .then(async () => {
+        for (const [uploadId, parts] of batches) await recordParts(this.#database.knex, uploadId, parts)
+      })
+    return this.#writing
+  }
+}

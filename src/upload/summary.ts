@@ -1,0 +1,86 @@
+/** What a run of `upload-local` says at its end. */
+import { formatBytes, formatCount, formatDuration, plural } from '../core/units.ts'
+import type { TransferEngine } from './transfer.ts'
+
+export interface UploadTotals {
+  uploaded: number
+  adopted: number
+  shared: number
+  skipped: number
+  failed: number
+  interrupted: number
+  /** rows that changed or went while their file was on its way */
+  changed: number
+  deletedLocal: number
+  keptLocal: number
+  bytesSent: number
+  bytesProved: number
+}
+
+/** What people read at the end. */
+export function summariseUpload(
+  totals: UploadTotals,
+  engine: TransferEngine['statistics'],
+  seconds: number,
+): { lines: string[]; next: string | undefined; fields: Record<string, unknown> } {
+  const done = totals.uploaded + totals.adopted + totals.shared
+  const rate = seconds > 0 ? totals.bytesSent / seconds : 0
+  const lines =
+    done + totals.skipped + totals.failed + totals.interrupted + totals.changed === 0
+      ? ['Nothing to upload: every track with a local file is in S3.']
+      : [
+          `${plural(done, 'track')} in S3: ${formatCount(totals.uploaded)} uploaded, ${formatCount(totals.adopted)} were there already` +
+            `${totals.shared > 0 ? `, ${formatCount(totals.shared)} share a file` : ''}; every checksum confirmed by the server.`,
+          `${formatBytes(totals.bytesSent)} sent in ${formatDuration(seconds * 1_000)} (${formatBytes(rate)}/s), ` +
+            `up to ${engine.peakConcurrency} at a time` +
+            `${engine.halvings > 0 ? `, slowed down ${plural(engine.halvings, 'time')}` : ''}` +
+            `${engine.retries > 0 ? `, ${plural(engine.retries, 'request')} sent again` : ''}` +
+            `${engine.outages > 0 ? `, ${plural(engine.outages, 'outage')} waited out` : ''}.`,
+        ]
+  if (totals.failed + totals.skipped + totals.changed > 0) {
+    lines.push(
+      `${formatCount(totals.failed + totals.changed)} failed, ${formatCount(totals.skipped)} skipped: the reasons are above and in the ledger.`,
+    )
+  }
+  if (totals.interrupted > 0)
+    lines.push(
+      `${plural(totals.interrupted, 'large file')} half sent: the next run goes on with the missing parts.`,
+    )
+  if (totals.deletedLocal + totals.keptLocal > 0) {
+    lines.push(
+      `${plural(totals.deletedLocal, 'local copy', 'local copies')} deleted after the proof, ${formatCount(totals.keptLocal)} kept.`,
+    )
+  }
+  const next =
+    totals.failed + totals.skipped + totals.changed > 0
+      ? '`autodj upload-local --retry-failed` after the cause is gone'
+      : totals.interrupted > 0
+        ? '`autodj upload-local` to go on'
+        : done > 0
+          ? '`autodj verify` to prove that the CDN serves them'
+          : undefined
+  return {
+    lines,
+    next,
+    fields: {
+      uploaded: totals.uploaded,
+      adopted: totals.adopted,
+      shared: totals.shared,
+      skipped: totals.skipped,
+      failed: totals.failed,
+      interrupted: totals.interrupted,
+      rows_changed: totals.changed,
+      local_deleted: totals.deletedLocal,
+      local_kept: totals.keptLocal,
+      bytes_sent: totals.bytesSent,
+      bytes_proved: totals.bytesProved,
+      seconds: Math.round(seconds * 1_000) / 1_000,
+      bytes_per_second: Math.round(rate),
+      concurrency: engine.concurrency,
+      concurrency_peak: engine.peakConcurrency,
+      slow_downs: engine.halvings,
+      retries: engine.retries,
+      outages: engine.outages,
+    },
+  }
+}
