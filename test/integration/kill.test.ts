@@ -1,0 +1,233 @@
+/**
+ * Whatever is killed, and whenever: no content ever loses its last copy. 200 rounds of random commands on one library,
+ * most of them cut off by kill -9 at a random moment, with the application's own changes in between.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { migrateUp } from '../../src/db/migrate.ts'
+import { postgresTestDatabase } from '../support/database.ts'
+import { realBucket, testS3 } from '../support/real-s3.ts'
+import { testPostgres } from '../support/servers.ts'
+
+const postgres = testPostgres()
+const endpoint = testS3()
+const rounds = 200
+const seed = Number(process.env['TEST_SEED'] ?? 20_260_131)
+
+type Verb = 'reconcile' | 'apply' | 'undo' | 'cleanup' | 'restore' | 'upload-local' | 'mischief'
+
+const round = fc.record({
+  verb: fc.oneof(
+    { weight: 5, arbitrary: fc.constant<Verb>('reconcile') },
+    { weight: 6, arbitrary: fc.constant<Verb>('apply') },
+    { weight: 4, arbitrary: fc.constant<Verb>('undo') },
+    { weight: 3, arbitrary: fc.constant<Verb>('cleanup') },
+    { weight: 2, arbitrary: fc.constant<Verb>('restore') },
+    { weight: 3, arbitrary: fc.constant<Verb>('upload-local') },
+    { weight: 4, arbitrary: fc.constant<Verb>('mischief') },
+  ),
+  /** which plan, row or object */
+  pick: fc.nat(),
+  /** milliseconds until the kill; undefined: left to end */
+  kill: fc.option(fc.integer({ min: 5, max: 700 }), { freq: 4, nil: undefined }),
+})
+
+describe.skipIf(postgres === undefined || endpoint === undefined)('kill -9 at any moment', () => {
+  it.each([false, true])(
+    'never loses the last copy of anything (versioned bucket: %s)',
+    async versioned => {
+      const home = await mkdtemp(path.join(tmpdir(), 'autodj-kill-'))
+      const audio = path.join(home, 'audio')
+      await mkdir(audio)
+      const database = await postgresTestDatabase(postgres!)
+      const bucket = await realBucket(endpoint!, { versioned })
+      const { store } = bucket
+      const db = await database.open()
+      const env = { ...bucket.env, DATABASE_URL: database.url, AUDIO_STORAGE_PATH: audio }
+      let next = startChild()
+      try {
+        await migrateUp(db)
+        const mp3 = await readFile(new URL('../../assets/demo/01-first-light.mp3', import.meta.url))
+        const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+        const contents = new Map<string, string>()
+        for (let index = 0; index < 16; index += 1) {
+          const bytes = Buffer.concat([mp3.subarray(0, 3_000), Buffer.from(`content ${index}`)])
+          contents.set(sha256(bytes), `content ${index}`)
+          await writeFile(path.join(audio, `${index}.mp3`), bytes)
+          const id = randomUUID()
+          const row = {
+            id,
+            spotify_id: id,
+            title: `T${index}`,
+            artist: 'A',
+            file_source: 'LOCAL',
+            file_path: `${index}.mp3`,
+          }
+          await db.knex('public.tracks').insert(row)
+        }
+
+        /** Contents of which no copy is left: neither file, nor object, nor (where kept) a version. */
+        async function lost(): Promise<string[]> {
+          const found = new Set<string>()
+          for (const name of await readdir(audio, { recursive: true })) {
+            const file = path.join(audio, name)
+            if ((await stat(file)).isFile()) found.add(sha256(await readFile(file)))
+          }
+          const look = async (key: string, versionId?: string): Promise<void> => {
+            const content = await store.get(key, versionId === undefined ? {} : { versionId })
+            if (content !== undefined) found.add(sha256(Buffer.concat(await Array.fromAsync(content.body))))
+          }
+          if (versioned) {
+            for await (const page of store.listVersions()) {
+              for (const version of page)
+                if (!version.isDeleteMarker) await look(version.key, version.versionId)
+            }
+          } else for await (const page of store.list()) for (const { key } of page) await look(key)
+          return [...contents].filter(([sum]) => !found.has(sum)).map(([, name]) => name)
+        }
+
+        /** What goes wrong without autodj: objects renamed, doubled, given other headers; rows changed by hand. */
+        async function mischief(pick: number): Promise<void> {
+          const objects = []
+          for await (const page of store.list({ prefix: 'audio/' })) objects.push(...page)
+          const rows = await db.knex('public.tracks').orderBy('title')
+          const row = rows[pick % rows.length]
+          const object = objects[pick % Math.max(1, objects.length)]
+          if (pick % 5 === 0) await db.knex('public.tracks').where({ id: row.id }).update({ file_size: pick })
+          else if (pick % 5 === 1) {
+            await db
+              .knex('public.tracks')
+              .where({ id: row.id })
+              .whereNotNull('file_path')
+              .update({ file_source: 'LOCAL' })
+          } else if (object === undefined) return
+          else if (pick % 5 === 2) {
+            const to = `audio/renamed ${pick % 9}.mp3`
+            if ((await store.head(to)) !== undefined) return
+            await store.copy(object.key, to)
+            await store.delete([{ key: object.key }])
+          } else if (pick % 5 === 3) {
+            const to = `audio/double ${pick % 9}.mp3`
+            if ((await store.head(to)) === undefined) await store.copy(object.key, to)
+          } else {
+            await store.copy(object.key, object.key, { headers: { contentType: 'text/plain' } })
+          }
+        }
+
+        const plans: string[] = []
+        const planFor = (pick: number): string | undefined =>
+          plans[plans.length - 1 - (pick % Math.min(3, plans.length))]
+        function argvOf(verb: Verb, pick: number): string[] | undefined {
+          const plan = planFor(pick)
+          switch (verb) {
+            case 'reconcile': {
+              plans.push(`${plans.length}.plan`)
+              return ['reconcile', '--disk', '--min-age', '0s', '--force', '--plan', plans.at(-1) as string]
+            }
+            case 'apply':
+              return plan === undefined ? undefined : ['apply', plan, '--max-delete', '100%']
+            case 'undo':
+              return plan === undefined ? undefined : ['undo', plan]
+            case 'cleanup':
+              return ['cleanup', '--apply', '--older-than', '0s', '--force']
+            case 'restore':
+              return ['restore', '--limit', String(1 + (pick % 6))]
+            case 'upload-local':
+              return ['upload-local']
+            default:
+              return undefined
+          }
+        }
+
+        const counts: Record<string, number> = {}
+        const count = (what: string): void => {
+          counts[what] = (counts[what] ?? 0) + 1
+        }
+        const history: string[] = []
+        for (const [index, { verb, pick, kill }] of fc.sample(round, { numRuns: rounds, seed }).entries()) {
+          if (verb === 'mischief') await mischief(pick)
+          const argv = argvOf(verb, pick)
+          if (argv !== undefined) {
+            const child = await next
+            next = startChild()
+            const result = await runIn(child, { argv, env, cwd: home }, kill)
+            history.push(
+              `${index}: ${argv.join(' ')} ${kill === undefined ? '' : `(${kill} ms) `}→ ${result.exitCode ?? 'killed'}`,
+            )
+            count(`${verb} ${result.exitCode === undefined ? 'killed' : result.exitCode}`)
+            // 2: the plan was never written, its maker having been killed. 1 would be a bug.
+            expect([history.at(-1), result.exitCode === 1 ? result.output : '']).toEqual([history.at(-1), ''])
+          }
+          expect([await lost(), history.slice(-6)]).toEqual([[], history.slice(-6)])
+        }
+
+        // That it was a test: every command was both killed and left to end, and plans were applied and taken back.
+        const killed = Object.entries(counts).filter(([what]) => what.endsWith('killed'))
+        expect(killed.reduce((sum, [, times]) => sum + times, 0)).toBeGreaterThan(rounds / 8)
+        for (const verb of ['apply', 'undo', 'cleanup']) {
+          expect([verb, counts[`${verb} killed`] ?? 0]).toEqual([
+            verb,
+            expect.toSatisfy((times: number) => times > 0),
+          ])
+          expect([verb, counts[`${verb} 0`] ?? 0]).toEqual([
+            verb,
+            expect.toSatisfy((times: number) => times > 0),
+          ])
+        }
+
+        // And all is mended in the end: every track plays from somewhere.
+        for (const argv of [
+          ['reconcile', '--disk', '--min-age', '0s', '--force', '--plan', 'last.plan'],
+          ['apply', 'last.plan', '--max-delete', '100%'],
+          ['upload-local'],
+        ]) {
+          const child = await next
+          next = startChild()
+          expect([0, 3, 4]).toContain((await runIn(child, { argv, env, cwd: home }, undefined)).exitCode)
+        }
+        expect(await lost()).toEqual([])
+      } finally {
+        ;(await next).kill('SIGKILL')
+        await db.close()
+        await bucket.close()
+        await database.drop()
+        await rm(home, { recursive: true })
+      }
+    },
+    1_800_000,
+  )
+})
+
+function startChild(): Promise<ChildProcess> {
+  const child = fork(fileURLToPath(new URL('../support/cli-child.ts', import.meta.url)), {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
+  return new Promise((resolve, reject) => {
+    child.once('message', () => resolve(child))
+    child.once('exit', code => reject(new Error(`the child ended with ${code} before it was ready`)))
+  })
+}
+
+/** @returns the exit code, undefined where the kill came first */
+function runIn(
+  child: ChildProcess,
+  job: { argv: string[]; env: Record<string, string>; cwd: string },
+  kill: number | undefined,
+): Promise<{ exitCode: number | undefined; output: string }> {
+  return new Promise(resolve => {
+    let result: { exitCode: number | undefined; output: string } = { exitCode: undefined, output: '' }
+    child.removeAllListeners('exit')
+    child.once('message', message => {
+      result = message as typeof result
+    })
+    child.once('exit', () => resolve(result))
+    child.send(job)
+    if (kill !== undefined) setTimeout(() => child.kill('SIGKILL'), kill)
+  })
+}
