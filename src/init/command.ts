@@ -25,7 +25,10 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
   const target = await realpath(context.config.envFile.path).catch(() => context.config.envFile.path)
   const existing = await readExisting(target)
   const inFile = parseDotenv(existing ?? '')
-  const asking = prompter ?? (context.interactive && !flags.yes ? terminalPrompter(signal) : undefined)
+  const terminal =
+    prompter === undefined && context.interactive && !flags.yes ? terminalPrompter(signal) : undefined
+  if (terminal !== undefined) context.onRelease(() => terminal.close())
+  const asking = prompter ?? terminal
   if (asking !== undefined) {
     asking.say(
       `Settings for ${target}. ENTER takes what is in brackets, - unsets it; nothing is written before the end.`,
@@ -41,6 +44,7 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
       else report.item({ subject: variable, state, reason: cause, cure, text })
     },
   )
+  terminal?.close()
   if (failures.length > 0 && !flags.force) {
     const [first] = failures
     throw new FatalError(`${first!.variable}: ${first!.verdict.cause}; nothing was written`, {

@@ -1,28 +1,65 @@
 /** Questions on the terminal: prompts on stderr, answers from stdin, secrets without an echo. */
-import { createInterface } from 'node:readline/promises'
+import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
+import { AppError, ExitCode } from '../errors.ts'
 import type { Prompter } from './interview.ts'
 
-export function terminalPrompter(signal: AbortSignal): Prompter {
+const stopped = () =>
+  new AppError(ExitCode.sigint, 'stopped; nothing was written', {
+    code: 'init.stopped',
+    cure: 'run it again',
+  })
+
+/**
+ * One reader for all questions: between two of them the terminal would echo what is typed, and what is typed ahead
+ * would be lost. Ctrl-C and Ctrl-D end it with an error.
+ */
+export function terminalPrompter(signal: AbortSignal): Prompter & { close(): void } {
+  let muted = false
+  const output = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      if (!muted) process.stderr.write(chunk)
+      done()
+    },
+  })
+  const readline = createInterface({ input: process.stdin, output, terminal: true })
+  const typedAhead: string[] = []
+  let waiting: { resolve(line: string): void; reject(error: Error): void } | undefined
+  let ended = false
+  readline.on('line', line => {
+    if (waiting === undefined) typedAhead.push(line)
+    else waiting.resolve(line)
+  })
+  readline.on('SIGINT', () => readline.close())
+  readline.on('close', () => {
+    ended = true
+    waiting?.reject(stopped())
+  })
+  const abort = () => readline.close()
+  signal.addEventListener('abort', abort, { once: true })
   return {
     async ask(prompt, { secret }) {
-      let muted = false
-      const output = new Writable({
-        write(chunk: Buffer, _encoding, done) {
-          if (!muted) process.stderr.write(chunk)
-          done()
-        },
-      })
-      const readline = createInterface({ input: process.stdin, output, terminal: true })
+      if (ended) throw stopped()
+      readline.setPrompt(prompt)
+      readline.prompt()
+      muted = secret
       try {
-        const answer = readline.question(prompt, { signal })
-        muted = secret
-        return await answer
+        return (
+          typedAhead.shift() ??
+          (await new Promise<string>((resolve, reject) => {
+            waiting = { resolve, reject }
+          }))
+        )
       } finally {
-        readline.close()
+        waiting = undefined
+        muted = false
         if (secret) process.stderr.write('\n')
       }
     },
     say: text => void process.stderr.write(`${text}\n`),
+    close() {
+      signal.removeEventListener('abort', abort)
+      readline.close()
+    },
   }
 }
