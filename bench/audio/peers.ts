@@ -26,6 +26,8 @@ export interface Peer {
   /** What to do where it is missing. */
   readonly install: string
   readonly available: () => Promise<boolean>
+  /** Its tempo is then taken from its beats. */
+  readonly givesBeatsOnly?: boolean
   /** Answers for files, in their order. */
   readonly ask: (files: readonly string[]) => AsyncGenerator<Answer>
 }
@@ -38,10 +40,17 @@ const onPath = async (command: string): Promise<boolean> =>
     () => false,
   )
 
-const medianTempo = (beats: readonly number[]): number => {
+/**
+ * Tempo of a peer that only gives beats: the mean of the gaps near the median one, which is fairer to it than the
+ * median itself, a multiple of its hop.
+ */
+const tempoOf = (beats: readonly number[]): number => {
   const gaps = beats.slice(1).map((time, i) => time - beats[i]!)
   gaps.sort((a, b) => a - b)
-  return gaps.length > 0 ? 60 / gaps[Math.floor(gaps.length / 2)]! : 0
+  const median = gaps[Math.floor(gaps.length / 2)]
+  if (median === undefined) return 0
+  const near = gaps.filter(gap => Math.abs(gap / median - 1) < 0.1)
+  return 60 / (near.reduce((sum, gap) => sum + gap, 0) / near.length)
 }
 
 /** One process for each file; `script` gets it as `$1`. */
@@ -117,6 +126,7 @@ export const peers: readonly Peer[] = [
   essentia('loudness', 'LoudnessEBUR128'),
   {
     name: 'aubio',
+    givesBeatsOnly: true,
     install: 'apt-get install aubio-tools',
     available: () => onPath('aubiotrack'),
     ask: each(`aubiotrack -i "$1"`, text => {
@@ -124,7 +134,7 @@ export const peers: readonly Peer[] = [
         .split('\n')
         .map(Number)
         .filter(time => time > 0)
-      return { beats, bpm: medianTempo(beats) }
+      return { beats }
     }),
   },
   {
@@ -135,6 +145,7 @@ export const peers: readonly Peer[] = [
   },
   {
     name: 'Queen Mary (as in Mixxx)',
+    givesBeatsOnly: true,
     install: 'apt-get install libqm-dsp-dev g++',
     available: async () => {
       if (existsSync(qm()) && statSync(qm()).mtimeMs > statSync(here('qm.cpp')).mtimeMs) return true
@@ -147,7 +158,6 @@ export const peers: readonly Peer[] = [
       yield* each(`${MONO} | "${qm()}"`, text => {
         const { key, beats } = JSON.parse(text) as { key: number; beats: number[] }
         return {
-          bpm: medianTempo(beats),
           beats,
           key: key === 0 ? 'C' : QM_KEYS[(key - 1) % 12]! + (key > 12 ? 'm' : ''),
         }
@@ -184,7 +194,8 @@ export async function answersOf(peer: Peer, files: readonly string[]): Promise<M
   const found = new Map<string, Answer>()
   for (const file of files) {
     const answer = kept[keyOf(file)]
-    if (answer) found.set(file, answer)
+    if (answer)
+      found.set(file, peer.givesBeatsOnly ? { ...answer, bpm: tempoOf(answer.beats ?? []) } : answer)
   }
   return found
 }

@@ -278,24 +278,21 @@ function trainKey(samples: readonly KeySample[]): Float64Array {
         const mode = k < 12 ? 0 : 1
         gradient[2 * KEY_FEATURES + mode]! += delta
         for (let f = 0; f < KEY_FEATURES; f++)
-          gradient[mode * KEY_FEATURES + f]! += delta * features[rotated(f, k % 12)]!
+          gradient[mode * KEY_FEATURES + f]! += delta * features[k * KEY_FEATURES + f]!
       }
     }
-    for (let i = 0; i < 2 * KEY_FEATURES; i++) gradient[i]! += 0.001 * weights[i]!
+    for (let i = 0; i < 2 * KEY_FEATURES; i++) gradient[i]! += 0.0005 * weights[i]!
     update(weights, gradient, 0.1 * (1 - epoch / epochs), 0)
   }
   return weights
 }
-
-const rotated = (feature: number, tonic: number): number =>
-  feature - (feature % 12) + (((feature % 12) + tonic) % 12)
 
 function scoresOf(weights: Float64Array, features: Float32Array): Float64Array {
   return Float64Array.from({ length: 24 }, (_, k) => {
     const mode = k < 12 ? 0 : 1
     let score = weights[2 * KEY_FEATURES + mode]!
     for (let f = 0; f < KEY_FEATURES; f++)
-      score += weights[mode * KEY_FEATURES + f]! * features[rotated(f, k % 12)]!
+      score += weights[mode * KEY_FEATURES + f]! * features[k * KEY_FEATURES + f]!
     return score
   })
 }
@@ -393,7 +390,7 @@ if (what !== 'metre') {
     target('key-weights.ts'),
     `import type { KeyTemplates } from './key.ts'
 
-/** Written by bench/audio/tune.ts: learned, not to be edited. Degrees 0 to 11 of bass, treble, major, minor triads. */
+/** Written by bench/audio/tune.ts: learned, not to be edited. In the order of KEY_FEATURES in key.ts. */
 export const KEY_TEMPLATES: KeyTemplates = {
   weights: [
     ${line(0)},

@@ -9,11 +9,15 @@ import { LOWEST_PITCH, PITCH_BINS, PITCHES, type Spectra } from './frontend.ts'
 export interface Tonality {
   /** Deviation from A = 440 Hz in semitones, -0.5 to 0.5. */
   readonly tuning: number
-  /** Pitch classes C to B, each summing to 1: below E3 (MIDI note 52), and from there up. */
+  /** Pitch classes C to B, each summing to 1: below G3 (MIDI note 55), and from there up. */
   readonly bass: Float32Array
   readonly treble: Float32Array
   /** Share of the sounding time of each major triad (0 to 11) and minor triad (12 to 23), summing to 1. */
   readonly triads: Float32Array
+  /** `triads` of the first OPENING seconds that sound: pieces tend to begin on their tonic. */
+  readonly opening: Float32Array
+  /** How often each triad is followed by each other one (row by row, 24 x 24), summing to 1. */
+  readonly moves: Float32Array
   /** False where there is nothing to hear a pitch in. */
   readonly tonal: boolean
   /**
@@ -23,7 +27,8 @@ export interface Tonality {
   readonly changeAt: (time: number) => number
 }
 
-const SPLIT = 52
+const SPLIT = 55
+const OPENING = 1
 
 /** Where in the semitone the peaks lie, by the circular mean weighted with their magnitude. */
 function estimateTuning(pitches: Float32Array): number {
@@ -52,6 +57,33 @@ const PARTIALS = [
   [28, 0.12],
 ] as const
 
+/** What a change of triad costs; likenesses are at most about 1. */
+const CHANGE = 0.1
+
+/** The likeliest triad of each frame when changes are dear (Viterbi; Sheh and Ellis, ISMIR 2003). */
+function smoothTriads(likenesses: readonly Float32Array[]): Uint8Array {
+  const count = likenesses.length
+  const back = new Uint8Array(24 * count)
+  let scores = new Float64Array(24)
+  for (const [t, likeness] of likenesses.entries()) {
+    const best = scores.indexOf(Math.max(...scores))
+    const next = new Float64Array(24)
+    for (let triad = 0; triad < 24; triad++) {
+      const stay = scores[triad]! >= scores[best]! - CHANGE
+      back[24 * t + triad] = stay ? triad : best
+      next[triad] = (stay ? scores[triad]! : scores[best]! - CHANGE) + likeness[triad]!
+    }
+    scores = next
+  }
+  const path = new Uint8Array(count)
+  let triad = scores.indexOf(Math.max(...scores))
+  for (let t = count - 1; t >= 0; t--) {
+    path[t] = triad
+    triad = back[24 * t + triad]!
+  }
+  return path
+}
+
 export function tonality({ pitches, pitchFrames, pitchRate }: Spectra): Tonality {
   const size = PITCHES * PITCH_BINS
   const tuning = estimateTuning(pitches)
@@ -59,6 +91,9 @@ export function tonality({ pitches, pitchFrames, pitchRate }: Spectra): Tonality
   const bass = new Float32Array(12)
   const treble = new Float32Array(12)
   const triads = new Float32Array(24)
+  const opening = new Float32Array(24)
+  const moves = new Float32Array(24 * 24)
+  const heard: { likeness: Float32Array; weight: number }[] = []
   const frame = new Float32Array(PITCHES)
   const chromagram = new Float32Array(12 * pitchFrames)
   let loudest = 0
@@ -69,7 +104,8 @@ export function tonality({ pitches, pitchFrames, pitchRate }: Spectra): Tonality
     energies[t] = sum
     loudest = Math.max(loudest, sum)
   }
-  if (loudest < 1e-5) return { tuning: 0, bass, treble, triads, tonal: false, changeAt: () => 0 }
+  if (loudest < 1e-5)
+    return { tuning: 0, bass, treble, triads, opening, moves, tonal: false, changeAt: () => 0 }
   for (let t = 0; t < pitchFrames; t++) {
     if (energies[t]! < 0.02 * loudest) continue
     for (let p = 0; p < PITCHES; p++) {
@@ -83,29 +119,33 @@ export function tonality({ pitches, pitchFrames, pitchRate }: Spectra): Tonality
         if (p + up < PITCHES) frame[p + up] = Math.max(0, frame[p + up]! - share * frame[p]!)
     let total = 1e-9
     for (let p = 0; p < PITCHES; p++) total += frame[p]!
+    const low = new Float32Array(12)
     const weight = Math.sqrt(energies[t]! / loudest)
     const chroma = chromagram.subarray(12 * t, 12 * t + 12)
     for (let p = 0; p < PITCHES; p++) {
       const midi = p + LOWEST_PITCH
       const value = frame[p]! / total
-      if (midi < SPLIT) bass[midi % 12]! += value * weight
-      else treble[midi % 12]! += value * weight
+      if (midi < SPLIT) {
+        bass[midi % 12]! += value * weight
+        low[midi % 12]! += value
+      } else treble[midi % 12]! += value * weight
       chroma[midi % 12]! += value
     }
-    let best = 0
-    let bestScore = -Infinity
+    const likeness = new Float32Array(24)
     for (let triad = 0; triad < 24; triad++) {
       const root = triad % 12
       const third = (root + (triad < 12 ? 4 : 3)) % 12
-      const score = chroma[root]! * 1.05 + chroma[third]! + chroma[(root + 7) % 12]!
-      if (score > bestScore) {
-        bestScore = score
-        best = triad
-      }
+      likeness[triad] = chroma[root]! * 1.05 + chroma[third]! + chroma[(root + 7) % 12]! + 0.5 * low[root]!
     }
-    triads[best]! += weight
+    heard.push({ likeness, weight })
   }
-  for (const part of [bass, treble, triads]) {
+  const path = smoothTriads(heard.map(({ likeness }) => likeness))
+  for (const [t, triad] of path.entries()) {
+    triads[triad]! += heard[t]!.weight
+    if (t < OPENING * pitchRate) opening[triad]! += heard[t]!.weight
+    if (t > 0 && path[t - 1] !== triad) moves[path[t - 1]! * 24 + triad]! += 1
+  }
+  for (const part of [bass, treble, triads, opening, moves]) {
     const sum = part.reduce((a, b) => a + b, 0)
     if (sum > 0) for (let i = 0; i < part.length; i++) part[i]! /= sum
   }
@@ -129,5 +169,5 @@ export function tonality({ pitches, pitchFrames, pitchRate }: Spectra): Tonality
     }
     return a > 0 && b > 0 ? Math.max(0, 1 - dot / Math.sqrt(a * b)) : 0
   }
-  return { tuning, bass, treble, triads, tonal: true, changeAt }
+  return { tuning, bass, treble, triads, opening, moves, tonal: true, changeAt }
 }

@@ -1,15 +1,18 @@
 /**
  * Key by template: the pitch class content is compared with what each of the 24 keys puts on its degrees
  * (Krumhansl 1990; Temperley 2007; Faraldo et al., "Key estimation in electronic dance music", ECIR 2016). Here
- * the templates cover bass, treble and triads, and are learned by multinomial logistic regression, one set of
- * weights for all major keys and one for all minor ones: see bench/audio/tune.ts.
+ * the templates also cover what triads sound, which come first and which lead home, and are learned by multinomial
+ * logistic regression, one set of weights for all major keys and one for all minor ones: see bench/audio/tune.ts.
  */
 import type { Tonality } from './chroma.ts'
 
 export const PITCH_CLASSES = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B'] as const
 
-/** Features of a track: bass, treble, major triads, minor triads, twelve each. */
-export const KEY_FEATURES = 48
+/**
+ * Features of a key: its degrees in bass and treble (12 each), and triads on its degrees, major then minor, by time,
+ * in the opening and going straight to the tonic triad (24 each).
+ */
+export const KEY_FEATURES = 96
 
 export interface KeyTemplates {
   /** Two rows (major, minor) of KEY_FEATURES: weight of each degree above the tonic. */
@@ -26,29 +29,37 @@ export interface Key {
   readonly confidence: number
 }
 
-/** Square roots, so that what sounds seldom still counts. */
-export function keyFeatures({ bass, treble, triads }: Tonality): Float32Array {
-  const features = new Float32Array(KEY_FEATURES)
-  features.set(bass, 0)
-  features.set(treble, 12)
-  features.set(triads, 24)
-  return features.map(Math.sqrt)
+/** Features of each of the 24 keys (C to B major, C to B minor), KEY_FEATURES long each. */
+export function keyFeatures({ bass, treble, triads, opening, moves }: Tonality): Float32Array {
+  const features = new Float32Array(24 * KEY_FEATURES)
+  for (let key = 0; key < 24; key++) {
+    const tonic = key % 12
+    let at = key * KEY_FEATURES
+    // Square roots, so that what sounds seldom still counts.
+    const degrees = (value: (pitchClass: number) => number): void => {
+      for (let degree = 0; degree < 12; degree++) features[at++] = Math.sqrt(value((degree + tonic) % 12))
+    }
+    degrees(pitchClass => bass[pitchClass]!)
+    degrees(pitchClass => treble[pitchClass]!)
+    for (const part of [triads, opening]) {
+      degrees(root => part[root]!)
+      degrees(root => part[12 + root]!)
+    }
+    degrees(root => moves[root * 24 + key]!)
+    degrees(root => moves[(12 + root) * 24 + key]!)
+  }
+  return features
 }
 
 /** Scores of C to B major (0 to 11) and C to B minor (12 to 23). */
 export function keyScores(features: Float32Array, { weights, bias }: KeyTemplates): Float64Array {
-  const scores = new Float64Array(24)
-  for (let key = 0; key < 24; key++) {
+  return Float64Array.from({ length: 24 }, (_, key) => {
     const mode = key < 12 ? 0 : 1
-    const tonic = key % 12
     const row = weights[mode]!
     let score = bias[mode]
-    for (let part = 0; part < KEY_FEATURES; part += 12)
-      for (let degree = 0; degree < 12; degree++)
-        score += row[part + degree]! * features[part + ((degree + tonic) % 12)]!
-    scores[key] = score
-  }
-  return scores
+    for (let f = 0; f < KEY_FEATURES; f++) score += row[f]! * features[key * KEY_FEATURES + f]!
+    return score
+  })
 }
 
 /** Camelot code of a key numbered as in `keyScores`. */

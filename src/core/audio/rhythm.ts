@@ -264,7 +264,7 @@ function meanPeak(strength: Float32Array, beats: Float64Array): number {
  * How much of the strength that the freely tracked beats gather an even grid must gather too for the tempo to be
  * called constant.
  */
-const EVEN_SHARE = 0.8
+const EVEN_SHARE = 0.75
 
 /** The even grid that holds for the whole track, or undefined where the tempo is not constant. */
 function evenGrid(

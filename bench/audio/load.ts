@@ -1,0 +1,46 @@
+/**
+ * A process of its own to measure: analyses files and prints what it took, as a line of JSON.
+ *   node load.ts one FILE TIMES          in this thread, one after another
+ *   node load.ts pool WORKERS FILE...    in a pool
+ */
+import { analyseFile } from '../../src/audio/analyse.ts'
+import { ffmpegDecoder } from '../../src/audio/decode.ts'
+import { createPool } from '../../src/audio/pool.ts'
+
+const [mode, ...args] = process.argv.slice(2)
+let audioSeconds = 0
+const started = performance.now()
+const megabytes: number[] = []
+let failed = 0
+if (mode === 'one') {
+  const [file, times] = args
+  for (let i = 0; i < Number(times); i++)
+    audioSeconds += (await analyseFile(ffmpegDecoder(), file!)).analysis.duration
+} else {
+  const [workers, ...files] = args
+  // Threads are started and their code compiled before the clock runs.
+  await using pool = createPool({ decoder: 'ffmpeg', workers: Number(workers) })
+  await Promise.all(Array.from({ length: Number(workers) * 2 }, () => pool.analyse(files[0]!)))
+  const from = performance.now()
+  const cpu = process.cpuUsage()
+  await Promise.all(
+    files.map(async file => {
+      const reply = await pool.analyse(file)
+      if (reply.status === 'analysed') audioSeconds += reply.analysis.duration
+      else failed++
+      megabytes.push(process.memoryUsage.rss() / 2 ** 20)
+    }),
+  )
+  const { user, system } = process.cpuUsage(cpu)
+  console.log(
+    JSON.stringify({
+      audioSeconds,
+      seconds: (performance.now() - from) / 1000,
+      cpuSeconds: (user + system) / 1e6,
+      failed,
+      megabytes,
+    }),
+  )
+}
+if (mode === 'one')
+  console.log(JSON.stringify({ audioSeconds, seconds: (performance.now() - started) / 1000 }))
