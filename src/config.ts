@@ -330,6 +330,22 @@ export function requireCdn(config: Config): NonNullable<Config['cdn']> {
   })
 }
 
+/**
+ * The environment for programs that autodj starts: its own, without what they have no business with (secrets, and
+ * everything of AWS).
+ */
+export function programEnvironment(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Record<string, string> {
+  const secrets = new Set<string>(settings.filter((one: Setting) => one.secret).map(one => one.variable))
+  return Object.fromEntries(
+    Object.entries(env).filter(
+      (entry): entry is [string, string] =>
+        entry[1] !== undefined && !secrets.has(entry[0]) && !/^(AWS|CLOUDFRONT)_/.test(entry[0]),
+    ),
+  )
+}
+
 /** Splits a command line into words as a shell would, quotes and backslashes included, and nothing else of a shell. */
 export function splitCommand(line: string): string[] | undefined {
   const words: string[] = []

@@ -5,6 +5,7 @@ import { bucketApply, bucketCheck, bucketPlan } from './bucket.ts'
 import { cleanup } from './cleanup.ts'
 import { demo } from './demo.ts'
 import { doctor } from './doctor.ts'
+import { fetch } from './fetch.ts'
 import { importCommand } from './import.ts'
 import { init } from './init.ts'
 import { migrate } from './migrate.ts'
@@ -22,6 +23,7 @@ export const commands: readonly Command[] = [
   migrate,
   importCommand,
   uploadLocal,
+  fetch,
   reconcile,
   apply,
   undo,

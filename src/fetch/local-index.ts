@@ -1,0 +1,40 @@
+/** Files of the audio folder by the names of the tracks they may belong to. */
+import type { Knex } from 'knex'
+import { matchKey, matchKeysOfFile } from '../core/names.ts'
+import { tracksByFilePath } from '../db/content.ts'
+import { walkAudioFolder } from '../import/walk.ts'
+
+/** For how long one look at the folder holds, milliseconds: a worker asks for years. */
+const holdMs = 5 * 60_000
+
+export interface LocalIndex {
+  /** The one file of that artist and title that no row has; undefined where there is none, or more than one. */
+  find(track: { artist: string; title: string }): Promise<string | undefined>
+}
+
+/** Looks at the folder when first asked. Names come from paths alone: tags are for `import`, which reads files. */
+export function createLocalIndex(knex: Knex, audioRoot: string, now: () => number): LocalIndex {
+  let index: { at: number; files: Promise<Map<string, string[]>> } | undefined
+
+  async function walk(): Promise<Map<string, string[]>> {
+    const files = new Map<string, string[]>()
+    for await (const entry of walkAudioFolder(audioRoot, audioRoot)) {
+      if (entry.kind !== 'file' || entry.size === 0) continue
+      for (const key of matchKeysOfFile(entry.path)) {
+        const others = files.get(key)
+        if (others) others.push(entry.path)
+        else files.set(key, [entry.path])
+      }
+    }
+    return files
+  }
+
+  return {
+    async find(track) {
+      if (!index || now() - index.at > holdMs) index = { at: now(), files: walk() }
+      const found = (await index.files).get(matchKey(track)) ?? []
+      if (found.length !== 1) return undefined
+      return (await tracksByFilePath(knex, found)).length === 0 ? found[0] : undefined
+    },
+  }
+}

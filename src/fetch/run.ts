@@ -1,0 +1,465 @@
+/** `autodj fetch`: claims tracks without audio, gets it, and writes down what became of each. */
+import { rm } from 'node:fs/promises'
+import type { Knex } from 'knex'
+import pLimit from 'p-limit'
+import type { Context } from '../context.ts'
+import { formatBytes, plural } from '../core/units.ts'
+import {
+  abandonDeadRuns,
+  clearItems,
+  type ObjectRecord,
+  recordItems,
+  releaseClaims,
+  runsAlive,
+  upsertObjects,
+} from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import { requireSchema } from '../db/require-schema.ts'
+import { type ChangeOutcome, changeTracks, claimTracks, type Track, type TrackFilter } from '../db/tracks.ts'
+import { ExitCode, TemporaryError, toError, UsageError } from '../errors.ts'
+import { isProcessAlive, machineName, type RecordedRun, recordRun } from '../run.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import { makeTempFolder } from '../temp.ts'
+import { RunHalted } from '../upload/resilience.ts'
+import { LocalFileError, openRoot, openSource } from '../upload/source.ts'
+import { Throttle } from '../upload/throttle.ts'
+import {
+  Fetcher,
+  type FetchOutcome,
+  type FetchSource,
+  type FetchTrack,
+  fetchSources,
+  sweepStaging,
+} from './fetcher.ts'
+import { createLocalIndex } from './local-index.ts'
+import { hasFfmpeg } from './normalize.ts'
+
+export const fetchCommand = 'fetch'
+const claimKind = 'fetch'
+const claimSize = 50
+
+export interface FetchFlags {
+  readonly dryRun: boolean
+  readonly concurrency: number | undefined
+  readonly limit: number | undefined
+  readonly maxDuration: number | undefined
+  readonly retryFailed: boolean
+  readonly track: readonly string[]
+  readonly from: readonly string[]
+  readonly url: string | undefined
+  /** bytes */
+  readonly maxSize: number
+  /** milliseconds */
+  readonly timeout: number
+  readonly rate: number | undefined
+  readonly normalize: boolean
+}
+
+export type FetchTotals = Record<FetchSource, number> & {
+  present: number
+  failed: number
+  changed: number
+  bytes: number
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/** @throws UsageError for flags that name what is not there */
+export async function runFetch(context: Context, flags: FetchFlags): Promise<ExitCode> {
+  const sources = readSources(flags.from)
+  for (const id of flags.track)
+    if (!uuid.test(id)) throw new UsageError(`--track: "${id}" is not a track id`, { code: 'usage.flag' })
+  const database = await context.database()
+  await requireSchema(database)
+  if (flags.dryRun) return planFetch(context, database, flags)
+  context.limitDuration(flags.maxDuration)
+  const store = await context.store()
+  await store.checkBucket(context.signal)
+  return recordRun(context, database, async run => {
+    const fetcher = await openFetcher(context, database, store, run, { ...flags, sources })
+    try {
+      const work = new FetchRun(context, database, store, run, fetcher.fetcher, flags)
+      const exitCode = await work.run()
+      return { exitCode, summary: summarise(context, work.totals) }
+    } finally {
+      await fetcher.close()
+    }
+  })
+}
+
+/** A fetcher as the flags and the configuration want it, and how to close it. Sweeps what killed runs left. */
+export async function openFetcher(
+  context: Context,
+  { knex }: Database,
+  store: ObjectStore,
+  run: RecordedRun,
+  flags: Pick<FetchFlags, 'url' | 'maxSize' | 'timeout' | 'rate' | 'normalize'> & {
+    sources: ReadonlySet<FetchSource>
+  },
+): Promise<{ fetcher: Fetcher; close: () => Promise<void> }> {
+  const { config, report } = context
+  await sweepStaging(store, config.s3.keyPrefix, ids => runsAlive(knex, ids))
+  const tempFolder = await makeTempFolder(run.id)
+  const normalize = flags.normalize && (await hasFfmpeg(tempFolder, context.signal))
+  if (flags.normalize && !normalize) report.warn('ffmpeg is not installed: loudness stays as it is')
+  const noJournal = {
+    resumable: async () => [],
+    resumed: async () => {},
+    begun: async () => {},
+    confirmed: () => {},
+    ended: async () => {},
+  }
+  const sources = new Set(flags.sources)
+  if (!(await folderExists(config.audioRoot))) {
+    if (sources.delete('local')) report.detail(`no audio folder at ${config.audioRoot}`)
+  }
+  const fetcher = new Fetcher({
+    store,
+    journal: noJournal,
+    report,
+    audioRoot: config.audioRoot,
+    keyPrefix: config.s3.keyPrefix,
+    throttle: new Throttle(undefined),
+    signal: context.signal,
+    stopping: AbortSignal.any([context.stopping, run.lost]),
+    trackExists: async id =>
+      uuid.test(id) && (await knex('public.tracks').where({ id }).first('id')) !== undefined,
+    localIndex: createLocalIndex(knex, config.audioRoot, () => context.now().getTime()),
+    sources,
+    url: flags.url,
+    command: config.fetchCommand,
+    runId: run.id,
+    tempFolder,
+    maxBytes: flags.maxSize,
+    timeoutMs: flags.timeout,
+    perMinute: flags.rate,
+    normalize,
+  })
+  return {
+    fetcher,
+    async close() {
+      await fetcher.close()
+      await rm(tempFolder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** What `--from` names, or everything. */
+export function readSources(from: readonly string[]): ReadonlySet<FetchSource> {
+  if (from.length === 0) return new Set(fetchSources)
+  for (const one of from) {
+    if (!fetchSources.some(source => source === one))
+      throw new UsageError(`--from: "${one}" is none of ${fetchSources.join(', ')}`, { code: 'usage.flag' })
+  }
+  return new Set(from as FetchSource[])
+}
+
+/**
+ * Whether the row says that it has audio, and it is so. Rows in S3 are taken at their word: `reconcile` looks at those.
+ * A local file that cannot be looked at is not one that is gone.
+ */
+export async function hasAudio(track: Track, audioRoot: string): Promise<boolean> {
+  if (track.fileSource === 'S3') return track.s3ObjectKey !== null
+  if (track.fileSource === 'UNAVAILABLE' || track.filePath === null) return false
+  try {
+    const source = await openSource(track.filePath, audioRoot, await openRoot(audioRoot))
+    await source.close()
+    return true
+  } catch (error) {
+    if (!(error instanceof LocalFileError)) throw error
+    return !['missing', 'empty', 'refused', 'not-a-file', 'loop'].includes(error.problem)
+  }
+}
+
+/**
+ * Writes a fetched track down: row, object and ledger in one transaction. The row is changed only if it is still what
+ * it was when the track was taken up.
+ */
+export async function commitFetched(
+  knex: Knex,
+  {
+    track,
+    outcome,
+    bucket,
+    runId,
+    now,
+  }: {
+    track: Track
+    outcome: Extract<FetchOutcome, { state: 'fetched' }>
+    bucket: string
+    runId: string
+    now: Date
+  },
+): Promise<ChangeOutcome> {
+  const { object, source, filePath } = outcome
+  return knex.transaction(async trx => {
+    const outcomes = await changeTracks(trx, [
+      {
+        planned: track,
+        fileSource: 'S3',
+        fileSize: object.size,
+        s3ObjectKey: object.key,
+        // A path that led nowhere would make `cleanup` look for a file to delete.
+        filePath: filePath ?? null,
+      },
+    ])
+    const record: ObjectRecord = { ...object, bucket, runId }
+    // What was found in S3 was proved by whoever put it there; `verify` looks at it again.
+    await upsertObjects(trx, [source === 's3' ? record : { ...record, uploadedAt: now, verifiedAt: now }])
+    await clearItems(trx, fetchCommand, [track.id])
+    await releaseClaims(trx, { kind: claimKind, runId, trackIds: [track.id] })
+    return outcomes.get(track.id) ?? 'deleted'
+  })
+}
+
+/** Writes down that there is no audio, and why. A passing failure leaves the row alone. */
+export async function commitFailure(
+  knex: Knex,
+  {
+    track,
+    outcome,
+    runId,
+  }: { track: Track; outcome: Extract<FetchOutcome, { state: 'failed' }>; runId: string },
+): Promise<void> {
+  await knex.transaction(async trx => {
+    if (!outcome.passing) await changeTracks(trx, [{ planned: track, fileSource: 'UNAVAILABLE' }])
+    await recordItems(trx, [
+      {
+        command: fetchCommand,
+        subject: track.id,
+        trackId: track.id,
+        state: 'failed',
+        errorCode: outcome.code,
+        error: outcome.reason,
+        cure: outcome.cure ?? null,
+        runId,
+      },
+    ])
+    await releaseClaims(trx, { kind: claimKind, runId, trackIds: [track.id] })
+  })
+}
+
+/** The track with what only fetching needs of it. */
+export async function withPreview(knex: Knex, tracks: readonly Track[]): Promise<FetchTrack[]> {
+  const rows = (await knex('public.tracks')
+    .select('id', 'preview_url')
+    .whereRaw('id = any(?::uuid[])', [tracks.map(({ id }) => id)])) as {
+    id: string
+    preview_url: string | null
+  }[]
+  const previews = new Map(rows.map(row => [row.id, row.preview_url]))
+  return tracks.map(track => ({ ...track, previewUrl: previews.get(track.id) || null }))
+}
+
+function filtersOf(flags: Pick<FetchFlags, 'track' | 'retryFailed'>, rootExists: boolean): TrackFilter[] {
+  const common: TrackFilter = {
+    ...(flags.track.length > 0 ? { ids: flags.track } : {}),
+    ...(flags.retryFailed ? { failedIn: fetchCommand } : {}),
+  }
+  const filters: TrackFilter[] = [
+    { ...common, sources: ['UNAVAILABLE'] },
+    { ...common, sources: ['LOCAL', 'YOUTUBE', null], hasFile: false },
+  ]
+  // Without the folder every local file looks gone: it is more likely not mounted.
+  if (rootExists) filters.push({ ...common, sources: ['LOCAL', 'YOUTUBE', null], hasFile: true })
+  return filters
+}
+
+export async function folderExists(folder: string): Promise<boolean> {
+  return openRoot(folder).then(
+    () => true,
+    () => false,
+  )
+}
+
+class FetchRun {
+  readonly totals: FetchTotals = {
+    s3: 0,
+    local: 0,
+    url: 0,
+    command: 0,
+    preview: 0,
+    present: 0,
+    failed: 0,
+    changed: 0,
+    bytes: 0,
+  }
+  readonly #context: Context
+  readonly #database: Database
+  readonly #store: ObjectStore
+  readonly #run: RecordedRun
+  readonly #fetcher: Fetcher
+  readonly #flags: FetchFlags
+  readonly #halt = new AbortController()
+  readonly #stopping: AbortSignal
+  #taken = 0
+  #failure: Error | undefined
+
+  constructor(
+    context: Context,
+    database: Database,
+    store: ObjectStore,
+    run: RecordedRun,
+    fetcher: Fetcher,
+    flags: FetchFlags,
+  ) {
+    this.#context = context
+    this.#database = database
+    this.#store = store
+    this.#run = run
+    this.#fetcher = fetcher
+    this.#flags = flags
+    this.#stopping = AbortSignal.any([context.stopping, run.lost, this.#halt.signal])
+  }
+
+  async run(): Promise<ExitCode> {
+    const rootExists = await folderExists(this.#context.config.audioRoot)
+    if (!rootExists)
+      this.#context.report.warn(
+        `no audio folder at ${this.#context.config.audioRoot}: local tracks are left alone`,
+      )
+    await abandonDeadRuns(this.#database.knex, { host: machineName(), isAlive: isProcessAlive })
+    for (const filter of filtersOf(this.#flags, rootExists)) await this.#pass(filter)
+    if (this.#failure) throw this.#failure
+    const stopped = this.#context.stopExitCode()
+    if (stopped !== undefined) return stopped
+    if (this.#run.lost.aborted) {
+      throw new TemporaryError(toError(this.#run.lost.reason).message, {
+        code: 'run.lost',
+        cure: 'Run it again.',
+      })
+    }
+    return this.totals.failed + this.totals.changed > 0 ? ExitCode.someFailed : ExitCode.ok
+  }
+
+  async #pass(filter: TrackFilter): Promise<void> {
+    const { knex } = this.#database
+    const limit = pLimit(this.#flags.concurrency ?? 4)
+    const claim = { kind: claimKind, runId: this.#run.id }
+    let afterId: string | undefined
+    while (!this.#stopping.aborted) {
+      const left =
+        this.#flags.limit === undefined ? claimSize : Math.min(claimSize, this.#flags.limit - this.#taken)
+      if (left <= 0) return
+      const page = await claimTracks(knex, {
+        ...claim,
+        afterId,
+        limit: left,
+        filter: { ...filter, notRecordedBy: { command: fetchCommand, runId: this.#run.id } },
+      })
+      const tracks = await withPreview(knex, page.tracks)
+      await Promise.all(tracks.map(track => limit(() => this.#one(track))))
+      if (page.nextAfterId === null) return
+      afterId = page.nextAfterId
+    }
+  }
+
+  async #one(track: FetchTrack): Promise<void> {
+    if (this.#stopping.aborted) return
+    const { knex } = this.#database
+    try {
+      if (await hasAudio(track, this.#context.config.audioRoot)) {
+        this.totals.present++
+        await releaseClaims(knex, { kind: claimKind, runId: this.#run.id, trackIds: [track.id] })
+        return
+      }
+      this.#taken++
+      const outcome = await this.#fetcher.fetch(track)
+      if (outcome.state === 'fetched') await this.#fetched(track, outcome)
+      else await this.#failed(track, outcome)
+    } catch (error) {
+      if (this.#stopping.aborted && toError(error).name === 'AbortError') return
+      this.#failure ??= error instanceof RunHalted ? error.cause : toError(error)
+      this.#halt.abort()
+    }
+  }
+
+  async #fetched(track: FetchTrack, outcome: Extract<FetchOutcome, { state: 'fetched' }>): Promise<void> {
+    const { object, source } = outcome
+    const committed = await commitFetched(this.#database.knex, {
+      track,
+      outcome,
+      bucket: this.#store.bucket,
+      runId: this.#run.id,
+      now: this.#context.now(),
+    })
+    const fields = { track_id: track.id, source, key: object.key, bytes: object.size }
+    const subject = nameOf(track)
+    if (committed === 'done') {
+      this.totals[source]++
+      this.totals.bytes += object.size
+      this.#context.report.item({ subject, state: 'fetched', fields })
+      return
+    }
+    this.totals.changed++
+    const reason = `the row was ${committed} while its audio was fetched`
+    this.#context.report.item({
+      subject,
+      state: 'failed',
+      fields: { ...fields, code: `row.${committed}` },
+      reason,
+    })
+  }
+
+  async #failed(track: FetchTrack, outcome: Extract<FetchOutcome, { state: 'failed' }>): Promise<void> {
+    this.totals.failed++
+    await commitFailure(this.#database.knex, { track, outcome, runId: this.#run.id })
+    this.#context.report.item({
+      subject: nameOf(track),
+      state: 'failed',
+      fields: { track_id: track.id, code: outcome.code, passing: outcome.passing },
+      reason: outcome.reason,
+      cure: outcome.cure,
+    })
+  }
+}
+
+function nameOf({ artist, title }: Track): string {
+  return `${artist} - ${title}`
+}
+
+async function planFetch(context: Context, { knex }: Database, flags: FetchFlags): Promise<ExitCode> {
+  const { trackPages } = await import('../db/tracks.ts')
+  let count = 0
+  const rootExists = await folderExists(context.config.audioRoot)
+  for (const filter of filtersOf(flags, rootExists)) {
+    for await (const page of trackPages(knex, { filter, signal: context.signal })) {
+      for (const track of page) {
+        if (count === flags.limit || (await hasAudio(track, context.config.audioRoot))) continue
+        count++
+        const fields = { track_id: track.id, file_source: track.fileSource }
+        context.report.item({ subject: nameOf(track), state: 'would-fetch', fields, text: nameOf(track) })
+      }
+    }
+  }
+  context.report.summary({
+    lines: [`Dry run: ${plural(count, 'track')} without audio; nothing was fetched.`],
+    next: count > 0 ? '`autodj fetch` to get it' : undefined,
+    fields: { dry_run: true, tracks: count },
+  })
+  return ExitCode.ok
+}
+
+function summarise({ report }: Context, totals: FetchTotals): Record<string, unknown> {
+  const fetched = fetchSources.reduce((sum, source) => sum + totals[source], 0)
+  const from = fetchSources
+    .filter(source => totals[source] > 0)
+    .map(source => `${totals[source]} from ${source}`)
+  const fields = { ...totals, fetched }
+  report.summary({
+    lines: [
+      fetched === 0 && totals.failed === 0
+        ? 'Every track has audio.'
+        : `${plural(fetched, 'track')} fetched, ${formatBytes(totals.bytes)}${from.length > 0 ? ` (${from.join(', ')})` : ''}.`,
+      ...(totals.failed > 0
+        ? [`${plural(totals.failed, 'track')} could not be fetched: the reasons are above.`]
+        : []),
+      ...(totals.changed > 0
+        ? [`${plural(totals.changed, 'row')} changed meanwhile and were left alone.`]
+        : []),
+    ],
+    next: totals.failed > 0 ? '`autodj fetch --retry-failed` when the cause is gone' : undefined,
+    fields,
+  })
+  return fields
+}

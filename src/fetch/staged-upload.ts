@@ -1,0 +1,127 @@
+/**
+ * A stream into an object whose key holds its hash, which nobody knows before the end: it goes to a staging key on its
+ * way through the hash, is copied to its key inside S3, and compared there. Nothing touches a disk.
+ */
+import { createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import { type AudioType, detectAudio } from '../core/content-type.ts'
+import { encodeCrc32 } from '../core/crc32.ts'
+import type { ObjectHeaders, ObjectStore } from '../storage/store.ts'
+import { StoreError } from '../storage/store.ts'
+import { cacheControl, type ProvedObject } from '../upload/transfer.ts'
+import { FetchProblem } from './problem.ts'
+
+/** Enough to tell the type of most files; one that hides it further in is looked at once it is stored. */
+const headSize = 256 * 1024
+
+export interface StagedUpload {
+  readonly store: ObjectStore
+  readonly stagingKey: string
+  readonly body: AsyncIterable<Uint8Array>
+  readonly trackId: string
+  /** the final key of that content */
+  readonly keyOf: (content: { sha256: string; extension: string }) => string
+  readonly signal: AbortSignal
+}
+
+/**
+ * @throws FetchProblem when it is no audio, or the key holds other bytes; what `body` throws; StoreError
+ */
+export async function uploadStream(upload: StagedUpload): Promise<ProvedObject> {
+  const { store, stagingKey, trackId, signal } = upload
+  const hash = createHash('sha256')
+  let crc = 0
+  let size = 0
+  async function* observed(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+    for await (const chunk of source) {
+      hash.update(chunk)
+      crc = crc32(chunk, crc)
+      size += chunk.byteLength
+      yield chunk
+    }
+  }
+  const { head, rest } = await split(upload.body)
+  const type = await detectAudio(head)
+  if (!type) await rejectBody(rest)
+  const { contentType, extension } = type as AudioType
+  try {
+    await store.putStream(stagingKey, observed(rest), { headers: { contentType }, signal })
+    const sha256 = hash.digest('hex')
+    const key = upload.keyOf({ sha256, extension })
+    const headers: ObjectHeaders = { contentType, cacheControl, metadata: { sha256, 'track-id': trackId } }
+    try {
+      await store.copy(stagingKey, key, { headers, ifNoneMatch: true, signal })
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.kind !== 'exists') throw error
+    }
+    const { etag, versionId } = await compare(store, key, { size, crc, signal })
+    return { key, size, sha256, crc32: encodeCrc32(crc), etag, versionId, contentType }
+  } finally {
+    await store.delete([{ key: stagingKey }]).catch(() => {})
+  }
+}
+
+/** Whether the object is these bytes, by the server's checksum, or by reading it where there is none. */
+async function compare(
+  store: ObjectStore,
+  key: string,
+  { size, crc, signal }: { size: number; crc: number; signal: AbortSignal },
+) {
+  const head = await store.head(key, { signal })
+  if (!head) throw new StoreError('unavailable', `${key} was stored and is not there`)
+  let stored = head.checksums.crc32
+  if (stored === undefined && head.size === size) {
+    const object = await store.get(key, { signal })
+    let read = 0
+    if (object) for await (const chunk of object.body) read = crc32(chunk, read)
+    stored = encodeCrc32(read)
+  }
+  if (head.size !== size || stored !== encodeCrc32(crc)) {
+    throw new FetchProblem('fetch.conflict', `${key} exists and is another file`, {
+      cure: 'Nothing was overwritten. Look at both with `autodj reconcile --deep`.',
+    })
+  }
+  return head
+}
+
+/** The first bytes of a stream, and the whole stream with them. */
+async function split(
+  body: AsyncIterable<Uint8Array>,
+): Promise<{ head: Buffer; rest: AsyncGenerator<Uint8Array, void> }> {
+  const source = body[Symbol.asyncIterator]()
+  const chunks: Uint8Array[] = []
+  let length = 0
+  while (length < headSize) {
+    const next = await source.next()
+    if (next.done) break
+    chunks.push(next.value)
+    length += next.value.byteLength
+  }
+  async function* rest(): AsyncGenerator<Uint8Array, void> {
+    try {
+      yield* chunks
+      for (;;) {
+        const next = await source.next()
+        if (next.done) return
+        yield next.value
+      }
+    } finally {
+      await source.return?.()
+    }
+  }
+  return { head: Buffer.concat(chunks), rest: rest() }
+}
+
+async function rejectBody(rest: AsyncGenerator<Uint8Array, void>): Promise<never> {
+  // Begun, so that its `finally` runs and lets the connection go.
+  await rest.next()
+  await rest.return(undefined)
+  throw notAudio()
+}
+
+/** What came is a page, an error message, a picture: anything but sound. */
+export function notAudio(): FetchProblem {
+  return new FetchProblem('fetch.not-audio', 'what came is not audio', {
+    cure: 'Look at what the source answers for this track.',
+  })
+}
