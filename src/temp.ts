@@ -1,18 +1,60 @@
-/** Temporary folders, each named after its run, so that those of dead runs can be told and removed. */
-import { mkdir } from 'node:fs/promises'
+/**
+ * Temporary folders, one a run and named after it. Beside each stands a lock file of the process that works in it, so
+ * that the folders of runs that died can be told from those of live ones, and removed.
+ */
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { acquireLockFile } from './db/lock-file.ts'
+import { LockedError, systemErrorCode } from './errors.ts'
 
-const prefix = 'autodj-run-'
+const name = /^autodj-run-([0-9a-f-]{36})(\.lock)?$/
 
-/** Makes the run's own temporary folder; whoever makes it removes it. */
-export async function makeTempFolder(runId: string): Promise<string> {
-  const folder = path.join(tmpdir(), `${prefix}${runId}`)
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  return folder
+export interface TempFolder {
+  readonly path: string
+  /** Removes it with all that is in it; calling it twice is harmless. */
+  remove(): Promise<void>
 }
 
-/** The run a temporary folder belongs to, by its name; undefined for anything else. */
-export function runOfTempFolder(name: string): string | undefined {
-  return new RegExp(`^${prefix}([0-9a-f-]{36})$`).exec(name)?.[1]
+/** Makes the run's own temporary folder; whoever makes it removes it. */
+export async function makeTempFolder(runId: string): Promise<TempFolder> {
+  const folder = path.join(tmpdir(), `autodj-run-${runId}`)
+  // The lock comes first and goes last: a folder without one belongs to nobody.
+  const lock = await acquireLockFile(`${folder}.lock`, `run ${runId}`)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  return {
+    path: folder,
+    async remove() {
+      await rm(folder, { recursive: true, force: true })
+      await lock.release()
+    },
+  }
+}
+
+/**
+ * Removes the temporary folders of runs whose process is gone. Those of live processes, of other machines (a shared
+ * temp folder) and of other users are left alone.
+ *
+ * @returns how many there were
+ */
+export async function sweepTempFolders(): Promise<number> {
+  const runs = new Set<string>()
+  for (const entry of await readdir(tmpdir())) {
+    const run = name.exec(entry)?.[1]
+    if (run !== undefined) runs.add(run)
+  }
+  let swept = 0
+  for (const run of runs) {
+    const folder = path.join(tmpdir(), `autodj-run-${run}`)
+    try {
+      const lock = await acquireLockFile(`${folder}.lock`, 'sweeping')
+      await rm(folder, { recursive: true, force: true })
+      await lock.release()
+      swept++
+    } catch (error) {
+      const code = systemErrorCode(error instanceof Error ? (error.cause ?? error) : error)
+      if (!(error instanceof LockedError) && code !== 'EACCES' && code !== 'EPERM') throw error
+    }
+  }
+  return swept
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import * as application from '../../migrations/0001_application.ts'
 import * as ledger from '../../migrations/0002_ledger.ts'
+import * as analyses from '../../migrations/0003_analyses.ts'
 import { isRevision, REVISIONS } from '../core/application-schema.ts'
 import {
   type AdoptionRecord,
@@ -19,9 +20,12 @@ import type { Database } from './open.ts'
  * Names of the migrations, in order. Listed by hand and without extension: Knex stores them, and a scan of the folder
  * would find .ts in one place and .js in another, which it calls a corrupt directory.
  */
-export const MIGRATIONS = ['0001_application', '0002_ledger'] as const
+export const MIGRATIONS = ['0001_application', '0002_ledger', '0003_analyses'] as const
 
 type MigrationName = (typeof MIGRATIONS)[number]
+
+/** Those in our own schema, which are the same statements for everyone. */
+const OURS = { '0002_ledger': ledger, '0003_analyses': analyses } as const
 
 const SCHEMA = 'autodj'
 const KNEX_TABLES = ['knex_migrations', 'knex_migrations_lock']
@@ -198,7 +202,7 @@ async function planUp(knex: Knex, { baseline }: { baseline: boolean }): Promise<
 }
 
 const statementsUp = (name: MigrationName, plan: UpPlan): readonly string[] =>
-  name === '0001_application' ? application.up(plan.application!) : ledger.up
+  name === '0001_application' ? application.up(plan.application!) : OURS[name].up
 
 async function applyUp(db: Database, baseline: boolean, options: MigrateOptions): Promise<MigrateResult> {
   return migrating(db, options, async trx => {
@@ -285,7 +289,7 @@ async function planTakeBack(
 const statementsDown = (
   name: MigrationName,
   plan: Exclude<DownPlan, { kind: 'refuse' }>,
-): readonly string[] => (name === '0001_application' ? application.down(plan) : ledger.down)
+): readonly string[] => (name === '0001_application' ? application.down(plan) : OURS[name].down)
 
 /**
  * Takes back what is ours: the ledger, our bookkeeping, and what had been added to the application's schema as far as
@@ -352,8 +356,9 @@ export async function migrateStatus(db: Database): Promise<MigrateStatus> {
     notices.push(`the Alembic revision ${revision} is not known; compared with ${newest}`)
     drift.push(...compareSchema(live.schema, newest).differences)
   }
-  if (applied.has('0002_ledger')) {
-    for (const table of ledger.tables) {
+  for (const [name, { tables }] of Object.entries(OURS)) {
+    if (!applied.has(name)) continue
+    for (const table of tables) {
       if (!(await tableExists(knex, `${SCHEMA}.${table}`))) drift.push(`table ${SCHEMA}.${table} is missing`)
     }
   }

@@ -45,6 +45,15 @@ export interface TrackFilter {
   hasFile?: boolean
   /** With an `s3_object_key`, or without one. */
   hasKey?: boolean
+  /** With audio that a player would get: an object, or a local file. */
+  hasAudio?: true
+  /**
+   * `missing`: never analysed; `outdated`: by a version before this one; `failed`: an error is recorded, here or in the
+   * ledger.
+   */
+  analysis?: 'missing' | { olderThan: string } | 'failed'
+  /** No track that was analysed at that time or later. */
+  notAnalyzedSince?: Date
   /** `file_path` begins so. */
   pathPrefix?: string
   /** `s3_object_key` begins so. */
@@ -73,6 +82,16 @@ function applyFilter(query: Knex.QueryBuilder, knex: Knex, filter: TrackFilter):
   if (filter.hasFile === false) query.whereNull('tracks.file_path')
   if (filter.hasKey === true) query.whereNotNull('tracks.s3_object_key')
   if (filter.hasKey === false) query.whereNull('tracks.s3_object_key')
+  if (filter.hasAudio) {
+    query.whereRaw(
+      `(tracks.file_source = 'S3' and tracks.s3_object_key is not null
+        or tracks.file_source in ('LOCAL', 'YOUTUBE') and tracks.file_path is not null)`,
+    )
+  }
+  if (filter.analysis !== undefined) applyAnalysis(query, filter.analysis)
+  if (filter.notAnalyzedSince !== undefined) {
+    query.whereRaw('(tracks.analyzed_at is null or tracks.analyzed_at < ?)', [filter.notAnalyzedSince])
+  }
   if (filter.pathPrefix !== undefined) query.whereRaw('starts_with(tracks.file_path, ?)', [filter.pathPrefix])
   if (filter.keyPrefix !== undefined)
     query.whereRaw('starts_with(tracks.s3_object_key, ?)', [filter.keyPrefix])
@@ -89,6 +108,25 @@ function applyFilter(query: Knex.QueryBuilder, knex: Knex, filter: TrackFilter):
   if (filter.notRecordedBy !== undefined) {
     const { command, runId } = filter.notRecordedBy
     query.whereNotExists(items(command).where('i.run_id', runId))
+  }
+}
+
+function applyAnalysis(query: Knex.QueryBuilder, which: NonNullable<TrackFilter['analysis']>): void {
+  if (which === 'missing') query.whereRaw('(tracks.analysis_version is null or tracks.analyzed_at is null)')
+  else if (which === 'failed') {
+    query.whereRaw(
+      `(tracks.analysis_error is not null
+        or exists (select 1 from autodj.items i where i.command = 'analyze' and i.track_id = tracks.id))`,
+    )
+  } else {
+    // By number, so that 2.10.0 comes after 2.9.0; what is no version is older than any.
+    query.whereRaw(
+      `tracks.analysis_version is not null
+       and case when tracks.analysis_version ~ '^[0-9]{1,6}([.][0-9]{1,6}){0,3}$'
+                then string_to_array(tracks.analysis_version, '.')::int[] < string_to_array(?, '.')::int[]
+                else true end`,
+      [which.olderThan],
+    )
   }
 }
 

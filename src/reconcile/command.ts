@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Context } from '../context.ts'
 import type { DeleteLimit } from '../core/limits.ts'
@@ -18,7 +17,7 @@ import { ExitCode, SafetyLimitError, systemErrorCode, UsageError } from '../erro
 import { makePlanHeader, PlanBuilder, quarantineKey, quarantinePrefix } from '../plan/plan-file.ts'
 import { recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { makeTempFolder } from '../temp.ts'
+import { makeTempFolder, sweepTempFolders } from '../temp.ts'
 import { cacheControl } from '../upload/transfer.ts'
 import { parseInventoryUrl, readInventory } from './inventory.ts'
 import { newTally, type ReconcileOptions, reconcile, type Tally } from './reconcile.ts'
@@ -78,8 +77,10 @@ async function observeAndReport(
   const { config, report } = context
   const { knex } = database
   const startedAt = context.now().getTime()
-  const tempFolder = await makeTempFolder(runId)
-  context.onRelease(() => rm(tempFolder, { recursive: true, force: true }))
+  await sweepTempFolders()
+  const temp = await makeTempFolder(runId)
+  context.onRelease(() => temp.remove())
+  const tempFolder = temp.path
   const except = config.s3.keyPrefix.startsWith(quarantinePrefix) ? '' : quarantinePrefix
 
   const options: ReconcileOptions = {

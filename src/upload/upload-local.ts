@@ -12,6 +12,7 @@ import {
   rememberedFiles,
   type UploadedTrack,
 } from '../db/ledger.ts'
+import { Committer } from '../db/committer.ts'
 import type { Database } from '../db/open.ts'
 import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { ExitCode, TemporaryError, toError } from '../errors.ts'
@@ -120,7 +121,7 @@ class UploadRun {
   readonly #options: UploadOptions
   readonly #journal: Journal
   readonly #progress: Progress
-  readonly #committer: Committer
+  readonly #committer: Committer<Moved>
   /** aborted when nothing new is to be begun: a signal, the time budget, or an end of the run from within */
   readonly #stopping: AbortSignal
   readonly #halt = new AbortController()
@@ -153,7 +154,10 @@ class UploadRun {
       signal: context.signal,
       onBytes: bytes => this.#progress.advance({ bytes }),
     })
-    this.#committer = new Committer(tracks => this.#commit(tracks))
+    this.#committer = new Committer<Moved>(tracks => this.#commit(tracks), {
+      size: commitSize,
+      interval: commitInterval,
+    })
   }
 
   async run(): Promise<ExitCode> {
@@ -380,39 +384,4 @@ class UploadRun {
 interface Moved {
   readonly track: Track
   readonly outcome: Extract<TransferOutcome, { object: unknown }>
-}
-
-/** Gathers what was moved and commits it in batches, one at a time. */
-class Committer {
-  readonly #commit: (batch: readonly Moved[]) => Promise<void>
-  #batch: Moved[] = []
-  #current: Promise<void> = Promise.resolve()
-  #timer: NodeJS.Timeout | undefined
-  #failure: unknown
-
-  constructor(commit: (batch: readonly Moved[]) => Promise<void>) {
-    this.#commit = commit
-  }
-
-  /** @throws what an earlier commit threw: the run is to end */
-  async add(moved: Moved): Promise<void> {
-    this.#batch.push(moved)
-    if (this.#batch.length >= commitSize) return this.flush()
-    this.#timer ??= setTimeout(() => void this.flush().catch(() => {}), commitInterval)
-    if (this.#failure) throw this.#failure
-  }
-
-  async flush(): Promise<void> {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    const batch = this.#batch
-    this.#batch = []
-    if (batch.length > 0) {
-      this.#current = this.#current.then(() => this.#commit(batch))
-      this.#current.catch(error => {
-        this.#failure ??= error
-      })
-    }
-    await this.#current
-  }
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { HEAD } from '../../src/core/application-schema.ts'
+import { MIGRATIONS } from '../../src/db/migrate.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { loadDump } from '../support/alembic.ts'
 import { cli } from '../support/cli.ts'
@@ -42,7 +43,7 @@ describe('autodj migrate', () => {
       expect.objectContaining({
         message_type: 'summary',
         adopted: 'd586b7432ebd',
-        migrations: ['0001_application', '0002_ledger'],
+        migrations: [...MIGRATIONS],
       }),
     )
 
@@ -54,12 +55,12 @@ describe('autodj migrate', () => {
     expect((await migrate('down')).stdout).toContain('drop column s3_object_key;')
     expect((await migrate('up')).stdout).toContain('nothing to do')
     const down = await migrate('down', '--apply')
-    expect(down.stdout).toContain('taken back: 0002_ledger, 0001_application')
+    expect(down.stdout).toContain(`taken back: ${MIGRATIONS.toReversed().join(', ')}`)
     expect(down.stderr).toContain('the enum value S3 stays')
     const before = await migrate('status')
     expect(before.exitCode).toBe(ExitCode.drift)
     expect(before.stdout).toMatch(
-      /0001_application {2}pending\n0002_ledger {2}pending\nAlembic revision: d586b7432ebd/,
+      new RegExp(`${MIGRATIONS.map(name => `${name} {2}pending\\n`).join('')}Alembic revision: d586b7432ebd`),
     )
   })
 

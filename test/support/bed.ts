@@ -113,7 +113,7 @@ export class TestBed {
     await knex.raw('truncate public.tracks cascade')
     await knex.raw(
       `truncate autodj.runs, autodj.items, autodj.claims, autodj.leases, autodj.objects, autodj.uploads,
-         autodj.parts, autodj.files cascade`,
+         autodj.parts, autodj.files, autodj.analyses cascade`,
     )
     for await (const page of this.store.list()) await this.store.delete(page)
     for await (const page of this.store.listUploads()) {
