@@ -1,5 +1,6 @@
 /** All commands, in the order in which `--help` shows them: the order of the journey. */
 import type { Command } from '../cli/command.ts'
+import { analyze } from './analyze.ts'
 import { apply, undo } from './apply.ts'
 import { bucketApply, bucketCheck, bucketPlan } from './bucket.ts'
 import { cleanup } from './cleanup.ts'
@@ -24,6 +25,7 @@ export const commands: readonly Command[] = [
   importCommand,
   uploadLocal,
   fetch,
+  analyze,
   reconcile,
   apply,
   undo,

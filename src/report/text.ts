@@ -24,7 +24,7 @@ export interface TextReporterOptions {
 /** Seconds between progress lines where there is no terminal to draw a bar on. */
 const plainProgressInterval = 10_000
 
-const failedStates = new Set(['failed', 'error', 'refused', 'conflict'])
+const failedStates = new Set(['failed', 'damaged', 'error', 'refused', 'conflict'])
 
 export class TextReporter implements Reporter {
   readonly json = false

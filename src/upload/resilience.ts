@@ -29,7 +29,7 @@ const maxAttempts = 8
 export interface ResilienceOptions {
   /** asks the store one cheap question; throws while it is away */
   probe(signal: AbortSignal): Promise<void>
-  control: CongestionControl
+  control: Pick<CongestionControl, 'throttled'>
   report: Pick<Reporter, 'warn' | 'note' | 'detail'>
   /** milliseconds */
   maxOutage: number
@@ -108,7 +108,7 @@ export class Resilience {
     if (this.#breaker.failed(this.#options.now())) {
       this.#options.report.warn(
         `S3 cannot be reached (${error.message}): everything waits, up to ${formatDuration(this.#options.maxOutage)}`,
-        { code: 'upload.outage' },
+        { code: 'store.outage' },
       )
       this.#recovery = this.#recover()
       // Nobody may be waiting at the gate when it is halted.
@@ -131,7 +131,7 @@ export class Resilience {
         this.#recovery = undefined
         throw this.#halt(
           new TemporaryError(`S3 has been away for ${formatDuration(maxOutage)}`, {
-            code: 'upload.outage',
+            code: 'store.outage',
             cure: 'Nothing is half done. Run the same command again; --max-outage makes it wait longer.',
           }),
         )

@@ -4,6 +4,7 @@
  */
 
 import type { Context } from '../context.ts'
+import { Committer } from '../db/committer.ts'
 import {
   abandonDeadRuns,
   type HashedFile,
@@ -12,7 +13,6 @@ import {
   rememberedFiles,
   type UploadedTrack,
 } from '../db/ledger.ts'
-import { Committer } from '../db/committer.ts'
 import type { Database } from '../db/open.ts'
 import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { ExitCode, TemporaryError, toError } from '../errors.ts'

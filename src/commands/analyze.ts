@@ -1,0 +1,75 @@
+import { defineCommand } from '../cli/command.ts'
+import { flag, shared } from '../cli/flags.ts'
+import { ExitCode } from '../errors.ts'
+
+const MiB = 1024 ** 2
+
+export const analyze = defineCommand({
+  name: 'analyze',
+  summary: 'tempo, beats, key, loudness, energy and mix points of every track',
+  description:
+    'Analyses the audio of tracks, objects in S3 through temporary files and local files where they are, and writes ' +
+    'the results to the database. Downloads run ahead of the analysis. Interrupt it, kill it, run it on several ' +
+    'machines: each track is committed when it is done. A row that someone changed meanwhile is left alone.',
+  examples: [
+    ['autodj analyze', 'what has no analysis yet'],
+    ['autodj analyze --outdated --max-duration 6h', 'from cron: what an older version analysed'],
+    [
+      'autodj analyze --track 0d3f… --bpm-range 120-180',
+      'one track again, its tempo known to be in that range',
+    ],
+    ['autodj analyze --check', 'decode everything and report damaged files'],
+  ],
+  flags: {
+    source: flag.choice(
+      '--source <source>',
+      'where the audio comes from; auto: as the row says, a local copy where it is proved to be the same bytes',
+      ['auto', 's3', 'cdn', 'local'],
+      'auto',
+    ),
+    missing: flag.boolean('--missing', 'tracks without an analysis (the default)'),
+    outdated: flag.boolean('--outdated', 'tracks that an older version analysed'),
+    failed: flag.boolean('--failed', 'tracks whose analysis failed, or found the file damaged'),
+    all: flag.boolean('--all', 'all tracks, again'),
+    track: flag.list('--track <id>', 'this track, again; may be repeated'),
+    check: flag.boolean('--check', 'decode only and report damage; all tracks unless told otherwise'),
+    dryRun: shared.dryRun,
+    limit: shared.limit,
+    concurrency: { ...shared.concurrency, description: 'threads that analyse (default: one a core)' },
+    tempLimit: flag.bytes(
+      '--temp-limit <size>',
+      'for downloads on disk; they wait for room',
+      { min: MiB },
+      2048 * MiB,
+      '2G',
+    ),
+    bpmRange: {
+      ...flag.custom(
+        '--bpm-range <low-high>',
+        'tempi outside are answered by their double or half inside',
+        'a range of tempi from 30 to 300 (88-176)',
+        parseRange,
+      ),
+    },
+    timeLimit: flag.duration('--time-limit <time>', 'a track may take this long', '5m'),
+    maxDuration: shared.maxDuration,
+    maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '10m'),
+  },
+
+  async run(context, flags) {
+    const { planAnalyze, runAnalyze } = await import('../analyze/command.ts')
+    if (flags.dryRun) {
+      await planAnalyze(context, flags)
+      return ExitCode.ok
+    }
+    context.limitDuration(flags.maxDuration)
+    return runAnalyze(context, flags)
+  },
+})
+
+/** `88-176` */
+function parseRange(raw: string): readonly [lowest: number, highest: number] | undefined {
+  const [, low, high] = /^(\d{2,3}(?:\.\d+)?)-(\d{2,3}(?:\.\d+)?)$/.exec(raw) ?? []
+  const [lowest, highest] = [Number(low), Number(high)]
+  return lowest >= 30 && highest <= 300 && lowest < highest ? [lowest, highest] : undefined
+}
