@@ -31,6 +31,12 @@ export async function makeTempFolder(runId: string): Promise<TempFolder> {
   }
 }
 
+/** The run a temporary folder belongs to, by its name; undefined for anything else. */
+export function runOfTempFolder(folder: string): string | undefined {
+  const match = name.exec(folder)
+  return match?.[2] === undefined ? match?.[1] : undefined
+}
+
 /**
  * Removes the temporary folders of runs whose process is gone. Those of live processes, of other machines (a shared
  * temp folder) and of other users are left alone.

@@ -1,5 +1,4 @@
 /** What `autodj cleanup` does with its flags: looks, and with --apply removes, under a lock and a time budget. */
-import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
@@ -66,8 +65,9 @@ async function cleanup(context: Context, flags: CleanupFlags): Promise<ExitCode>
       const holder = { runId: run.id, host: machineName(), pid: process.pid }
       await acquireLease(database.knex, { name: removalLease, ...holder })
     }
-    const tempFolder = await makeTempFolder(run.id)
-    context.onRelease(() => rm(tempFolder, { recursive: true, force: true }))
+    const temp = await makeTempFolder(run.id)
+    context.onRelease(() => temp.remove())
+    const tempFolder = temp.path
     const signal = AbortSignal.any([context.signal, run.lost])
     const done = new Done(context, flags)
     await removeCopies(context, flags, { database, store, signal, tempFolder }, done)

@@ -1,5 +1,4 @@
 /** `autodj fetch`: claims tracks without audio, gets it, and writes down what became of each. */
-import { rm } from 'node:fs/promises'
 import type { Knex } from 'knex'
 import pLimit from 'p-limit'
 import type { Context } from '../context.ts'
@@ -99,7 +98,8 @@ export async function openFetcher(
 ): Promise<{ fetcher: Fetcher; close: () => Promise<void> }> {
   const { config, report } = context
   await sweepStaging(store, config.s3.keyPrefix, ids => runsAlive(knex, ids))
-  const tempFolder = await makeTempFolder(run.id)
+  const temp = await makeTempFolder(run.id)
+  const tempFolder = temp.path
   const normalize = flags.normalize && (await hasFfmpeg(tempFolder, context.signal))
   if (flags.normalize && !normalize) report.warn('ffmpeg is not installed: loudness stays as it is')
   const noJournal = {
@@ -139,7 +139,7 @@ export async function openFetcher(
     fetcher,
     async close() {
       await fetcher.close()
-      await rm(tempFolder, { recursive: true, force: true })
+      await temp.remove()
     },
   }
 }

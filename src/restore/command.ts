@@ -1,5 +1,4 @@
 /** What `autodj restore` does with its flags: the way back, track by track, until the rows are LOCAL again. */
-import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import pLimit from 'p-limit'
 import type { Context } from '../context.ts'
@@ -48,8 +47,9 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
   await store.checkBucket(context.signal)
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)
-    const tempFolder = await makeTempFolder(run.id)
-    context.onRelease(() => rm(tempFolder, { recursive: true, force: true }))
+    const temp = await makeTempFolder(run.id)
+    context.onRelease(() => temp.remove())
+    const tempFolder = temp.path
     const restorer = new Restorer(context, flags, { database, store, runId: run.id, tempFolder, concurrency })
     return restorer.run(AbortSignal.any([context.signal, run.lost]))
   })

@@ -173,7 +173,9 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       })
       expect(plan.summary).toMatchObject({ dry_run: true, tracks: 3, estimated_seconds: null })
       expect((await analyzeTracksOf(bed)).summary).toMatchObject({ analysed: 0 })
-      expect((await analyzeTracksOf(bed, { outdated: true, limit: 1 })).summary).toMatchObject({ analysed: 1 })
+      expect((await analyzeTracksOf(bed, { outdated: true, limit: 1 })).summary).toMatchObject({
+        analysed: 1,
+      })
       expect((await analyzeTracksOf(bed, { outdated: true })).summary).toMatchObject({ analysed: 2 })
       expect((await analyzeTracksOf(bed, { all: true })).summary).toMatchObject({ analysed: 5 })
       const unknown = '11111111-2222-4333-8444-555555555555'
@@ -181,7 +183,11 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       expect(absent.exitCode).toBe(ExitCode.someFailed)
       expect(absent.summary).toMatchObject({ analysed: 1, failed: 1 })
       expect(absent.items.find(item => item['track_id'] === unknown)).toMatchObject({ code: 'row.missing' })
-      for (const flags of [{ all: true, failed: true }, { missing: true, track: [unknown] }, { track: ['x'] }])
+      for (const flags of [
+        { all: true, failed: true },
+        { missing: true, track: [unknown] },
+        { track: ['x'] },
+      ])
         expect((await analyzeTracksOf(bed, flags)).exitCode).toBe(ExitCode.usage)
     })
 
@@ -190,7 +196,8 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const noise = Buffer.from(Array.from({ length: 60_000 }, (_, i) => (i * 7_919) % 251))
       const codes: Record<string, string> = {
         [await bed.addTrack({ path: 'good.flac', content: whole })]: 'ok',
-        [await addObject(bed, 'audio/text.mp3', Buffer.from('These are words.\n'.repeat(400)))]: 'audio.unknown',
+        [await addObject(bed, 'audio/text.mp3', Buffer.from('These are words.\n'.repeat(400)))]:
+          'audio.unknown',
         [await addObject(bed, 'audio/zero.mp3', Buffer.alloc(0))]: 'audio.empty',
         [await bed.addTrack({ path: 'zero.mp3', content: '' })]: 'file.empty',
         [await bed.addTrack({ path: 'gone.mp3' })]: 'file.missing',
