@@ -43,7 +43,7 @@ describe.skipIf(!postgres || !s3)('against a real S3 server', () => {
       let killed = 0
       for (let kill = 0; kill < 20; kill++) {
         // A slow link, so that 20 kills all meet a run at work.
-        const argv = ['upload-local', '-q', '-c', '4', '--bwlimit', '2M']
+        const argv = ['upload-local', '-q', '-c', '4', '--bwlimit', '1M']
         if (await runAndKill(argv, bed.env, 900 + Math.random() * 1_500)) killed++
       }
       expect(killed).toBeGreaterThanOrEqual(15)
@@ -96,7 +96,7 @@ describe.skipIf(!postgres)('against a server that counts', () => {
       const argv = ['upload-local', '-q', '-c', '3', '--part-size', '5M', '--bwlimit', '6M']
       if (await runAndKill(argv, bed.env, 700 + Math.random() * 1_200)) killed++
     }
-    const last = await start(['upload-local', '-q'], bed.env).finished
+    const last = await start(['upload-local', '-q', '--part-size', '5M'], bed.env).finished
     expect(last.code).toBe(0)
     const confirmed = server.requests.filter(one => one.operation === 'UploadPart' && one.status === 200)
     const parts = confirmed.map(one => `${one.key} ${one.query['partNumber']}`)
