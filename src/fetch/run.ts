@@ -1,40 +1,22 @@
 /** `autodj fetch`: claims tracks without audio, gets it, and writes down what became of each. */
-import type { Knex } from 'knex'
 import pLimit from 'p-limit'
 import type { Context } from '../context.ts'
 import { formatBytes, plural } from '../core/units.ts'
-import {
-  abandonDeadRuns,
-  clearItems,
-  type ObjectRecord,
-  recordItems,
-  releaseClaims,
-  runsAlive,
-  upsertObjects,
-} from '../db/ledger.ts'
+import { abandonDeadRuns, runsAlive } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { type ChangeOutcome, changeTracks, claimTracks, type Track, type TrackFilter } from '../db/tracks.ts'
+import { claimTracks, type TrackFilter } from '../db/tracks.ts'
 import { ExitCode, TemporaryError, toError, UsageError } from '../errors.ts'
 import { isProcessAlive, machineName, type RecordedRun, recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { makeTempFolder } from '../temp.ts'
 import { RunHalted } from '../upload/resilience.ts'
-import { LocalFileError, openRoot, openSource } from '../upload/source.ts'
 import { Throttle } from '../upload/throttle.ts'
-import {
-  Fetcher,
-  type FetchOutcome,
-  type FetchSource,
-  type FetchTrack,
-  fetchSources,
-  sweepStaging,
-} from './fetcher.ts'
+import { Fetcher, type FetchSource, type FetchTrack, fetchSources, sweepStaging } from './fetcher.ts'
 import { createLocalIndex } from './local-index.ts'
 import { hasFfmpeg } from './normalize.ts'
+import { fetchClaim, fetchCommand, fetchTrack, folderExists, hasAudio, withPreview } from './track.ts'
 
-export const fetchCommand = 'fetch'
-const claimKind = 'fetch'
 const claimSize = 50
 
 export interface FetchFlags {
@@ -154,103 +136,6 @@ export function readSources(from: readonly string[]): ReadonlySet<FetchSource> {
   return new Set(from as FetchSource[])
 }
 
-/**
- * Whether the row says that it has audio, and it is so. Rows in S3 are taken at their word: `reconcile` looks at those.
- * A local file that cannot be looked at is not one that is gone.
- */
-export async function hasAudio(track: Track, audioRoot: string): Promise<boolean> {
-  if (track.fileSource === 'S3') return track.s3ObjectKey !== null
-  if (track.fileSource === 'UNAVAILABLE' || track.filePath === null) return false
-  try {
-    const source = await openSource(track.filePath, audioRoot, await openRoot(audioRoot))
-    await source.close()
-    return true
-  } catch (error) {
-    if (!(error instanceof LocalFileError)) throw error
-    return !['missing', 'empty', 'refused', 'not-a-file', 'loop'].includes(error.problem)
-  }
-}
-
-/**
- * Writes a fetched track down: row, object and ledger in one transaction. The row is changed only if it is still what
- * it was when the track was taken up.
- */
-export async function commitFetched(
-  knex: Knex,
-  {
-    track,
-    outcome,
-    bucket,
-    runId,
-    now,
-  }: {
-    track: Track
-    outcome: Extract<FetchOutcome, { state: 'fetched' }>
-    bucket: string
-    runId: string
-    now: Date
-  },
-): Promise<ChangeOutcome> {
-  const { object, source, filePath } = outcome
-  return knex.transaction(async trx => {
-    const outcomes = await changeTracks(trx, [
-      {
-        planned: track,
-        fileSource: 'S3',
-        fileSize: object.size,
-        s3ObjectKey: object.key,
-        // A path that led nowhere would make `cleanup` look for a file to delete.
-        filePath: filePath ?? null,
-      },
-    ])
-    const record: ObjectRecord = { ...object, bucket, runId }
-    // What was found in S3 was proved by whoever put it there; `verify` looks at it again.
-    await upsertObjects(trx, [source === 's3' ? record : { ...record, uploadedAt: now, verifiedAt: now }])
-    await clearItems(trx, fetchCommand, [track.id])
-    await releaseClaims(trx, { kind: claimKind, runId, trackIds: [track.id] })
-    return outcomes.get(track.id) ?? 'deleted'
-  })
-}
-
-/** Writes down that there is no audio, and why. A passing failure leaves the row alone. */
-export async function commitFailure(
-  knex: Knex,
-  {
-    track,
-    outcome,
-    runId,
-  }: { track: Track; outcome: Extract<FetchOutcome, { state: 'failed' }>; runId: string },
-): Promise<void> {
-  await knex.transaction(async trx => {
-    if (!outcome.passing) await changeTracks(trx, [{ planned: track, fileSource: 'UNAVAILABLE' }])
-    await recordItems(trx, [
-      {
-        command: fetchCommand,
-        subject: track.id,
-        trackId: track.id,
-        state: 'failed',
-        errorCode: outcome.code,
-        error: outcome.reason,
-        cure: outcome.cure ?? null,
-        runId,
-      },
-    ])
-    await releaseClaims(trx, { kind: claimKind, runId, trackIds: [track.id] })
-  })
-}
-
-/** The track with what only fetching needs of it. */
-export async function withPreview(knex: Knex, tracks: readonly Track[]): Promise<FetchTrack[]> {
-  const rows = (await knex('public.tracks')
-    .select('id', 'preview_url')
-    .whereRaw('id = any(?::uuid[])', [tracks.map(({ id }) => id)])) as {
-    id: string
-    preview_url: string | null
-  }[]
-  const previews = new Map(rows.map(row => [row.id, row.preview_url]))
-  return tracks.map(track => ({ ...track, previewUrl: previews.get(track.id) || null }))
-}
-
 function filtersOf(flags: Pick<FetchFlags, 'track' | 'retryFailed'>, rootExists: boolean): TrackFilter[] {
   const common: TrackFilter = {
     ...(flags.track.length > 0 ? { ids: flags.track } : {}),
@@ -263,13 +148,6 @@ function filtersOf(flags: Pick<FetchFlags, 'track' | 'retryFailed'>, rootExists:
   // Without the folder every local file looks gone: it is more likely not mounted.
   if (rootExists) filters.push({ ...common, sources: ['LOCAL', 'YOUTUBE', null], hasFile: true })
   return filters
-}
-
-export async function folderExists(folder: string): Promise<boolean> {
-  return openRoot(folder).then(
-    () => true,
-    () => false,
-  )
 }
 
 class FetchRun {
@@ -335,7 +213,7 @@ class FetchRun {
   async #pass(filter: TrackFilter): Promise<void> {
     const { knex } = this.#database
     const limit = pLimit(this.#flags.concurrency ?? 4)
-    const claim = { kind: claimKind, runId: this.#run.id }
+    const claim = { kind: fetchClaim, runId: this.#run.id }
     let afterId: string | undefined
     while (!this.#stopping.aborted) {
       const left =
@@ -356,66 +234,28 @@ class FetchRun {
 
   async #one(track: FetchTrack): Promise<void> {
     if (this.#stopping.aborted) return
-    const { knex } = this.#database
     try {
-      if (await hasAudio(track, this.#context.config.audioRoot)) {
+      const end = await fetchTrack(this.#context, this.#database, track, {
+        fetcher: this.#fetcher,
+        bucket: this.#store.bucket,
+        runId: this.#run.id,
+      })
+      if (end.state === 'present') {
         this.totals.present++
-        await releaseClaims(knex, { kind: claimKind, runId: this.#run.id, trackIds: [track.id] })
         return
       }
       this.#taken++
-      const outcome = await this.#fetcher.fetch(track)
-      if (outcome.state === 'fetched') await this.#fetched(track, outcome)
-      else await this.#failed(track, outcome)
+      if (end.state === 'fetched') {
+        this.totals[end.source]++
+        this.totals.bytes += end.bytes
+      } else if (end.code.startsWith('row.')) this.totals.changed++
+      else this.totals.failed++
     } catch (error) {
       if (this.#stopping.aborted && toError(error).name === 'AbortError') return
       this.#failure ??= error instanceof RunHalted ? error.cause : toError(error)
       this.#halt.abort()
     }
   }
-
-  async #fetched(track: FetchTrack, outcome: Extract<FetchOutcome, { state: 'fetched' }>): Promise<void> {
-    const { object, source } = outcome
-    const committed = await commitFetched(this.#database.knex, {
-      track,
-      outcome,
-      bucket: this.#store.bucket,
-      runId: this.#run.id,
-      now: this.#context.now(),
-    })
-    const fields = { track_id: track.id, source, key: object.key, bytes: object.size }
-    const subject = nameOf(track)
-    if (committed === 'done') {
-      this.totals[source]++
-      this.totals.bytes += object.size
-      this.#context.report.item({ subject, state: 'fetched', fields })
-      return
-    }
-    this.totals.changed++
-    const reason = `the row was ${committed} while its audio was fetched`
-    this.#context.report.item({
-      subject,
-      state: 'failed',
-      fields: { ...fields, code: `row.${committed}` },
-      reason,
-    })
-  }
-
-  async #failed(track: FetchTrack, outcome: Extract<FetchOutcome, { state: 'failed' }>): Promise<void> {
-    this.totals.failed++
-    await commitFailure(this.#database.knex, { track, outcome, runId: this.#run.id })
-    this.#context.report.item({
-      subject: nameOf(track),
-      state: 'failed',
-      fields: { track_id: track.id, code: outcome.code, passing: outcome.passing },
-      reason: outcome.reason,
-      cure: outcome.cure,
-    })
-  }
-}
-
-function nameOf({ artist, title }: Track): string {
-  return `${artist} - ${title}`
 }
 
 async function planFetch(context: Context, { knex }: Database, flags: FetchFlags): Promise<ExitCode> {
@@ -427,8 +267,9 @@ async function planFetch(context: Context, { knex }: Database, flags: FetchFlags
       for (const track of page) {
         if (count === flags.limit || (await hasAudio(track, context.config.audioRoot))) continue
         count++
+        const name = `${track.artist} - ${track.title}`
         const fields = { track_id: track.id, file_source: track.fileSource }
-        context.report.item({ subject: nameOf(track), state: 'would-fetch', fields, text: nameOf(track) })
+        context.report.item({ subject: name, state: 'would-fetch', fields, text: name })
       }
     }
   }

@@ -14,10 +14,11 @@ import { trackPages } from '../db/tracks.ts'
 import { type ExitCode, FatalError, systemErrorCode, toError, UsageError } from '../errors.ts'
 import { recordRun } from '../run.ts'
 import type { ObjectHeaders } from '../storage/store.ts'
+import { uploadCommand } from './commit.ts'
 import { LocalFileError, openRoot, statSource } from './source.ts'
 import { summariseUpload } from './summary.ts'
 import { Throttle } from './throttle.ts'
-import { type UploadOptions, uploadCommand, uploadFilters, uploadLocal } from './upload-local.ts'
+import { type UploadOptions, uploadFilters, uploadLocal } from './upload-local.ts'
 
 /** Where the engine starts before it has measured anything, and where it ends at the latest. */
 const initialConcurrency = 16

@@ -5,28 +5,19 @@
 
 import type { Context } from '../context.ts'
 import { Committer } from '../db/committer.ts'
-import {
-  abandonDeadRuns,
-  type HashedFile,
-  markUploaded,
-  recordItems,
-  rememberedFiles,
-  type UploadedTrack,
-} from '../db/ledger.ts'
+import { abandonDeadRuns, type HashedFile, rememberedFiles } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { ExitCode, TemporaryError, toError } from '../errors.ts'
-import { type DeleteCandidate, deleteProvedFile, type ServedCheck } from '../local/delete-proved.ts'
+import type { ServedCheck } from '../local/delete-proved.ts'
 import type { Progress } from '../report/reporter.ts'
 import { isProcessAlive, machineName, type RecordedRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
+import { commitUploads, type Moved, recordUploadProblem, uploadClaim, uploadCommand } from './commit.ts'
 import { Journal } from './journal.ts'
 import { RunHalted } from './resilience.ts'
 import type { UploadTotals } from './summary.ts'
 import { TransferEngine, type TransferOptions, type TransferOutcome } from './transfer.ts'
-
-export const uploadCommand = 'upload-local'
-const claimKind = 'upload'
 
 /** Tracks claimed at a time: few at first, so that several runs share a small library, more as there prove to be more. */
 const firstClaim = 50
@@ -218,7 +209,7 @@ class UploadRun {
         const left = Math.min(claimSize, (this.#options.limit ?? Number.POSITIVE_INFINITY) - this.#taken)
         if (left <= 0) break
         const page = await claimTracks(this.#database.knex, {
-          kind: claimKind,
+          kind: uploadClaim,
           runId: this.#run.id,
           afterId,
           limit: left,
@@ -260,7 +251,7 @@ class UploadRun {
       })
       this.#report(track, outcome)
       if ('object' in outcome) await this.#committer.add({ track, outcome })
-      else await this.#recordProblem(track, outcome)
+      else await recordUploadProblem(this.#database, this.#run.id, track.id, outcome)
     } catch (error) {
       // Nothing that follows would fare better: let what is in flight finish, and end.
       this.#failure ??= error instanceof RunHalted ? error.cause : toError(error)
@@ -302,86 +293,17 @@ class UploadRun {
     }
   }
 
-  async #recordProblem(track: Track, outcome: Exclude<TransferOutcome, { object: unknown }>): Promise<void> {
-    if (outcome.state === 'interrupted') return
-    await recordItems(this.#database.knex, [
-      {
-        command: uploadCommand,
-        subject: track.id,
-        trackId: track.id,
-        state: outcome.state,
-        errorCode: outcome.code,
-        error: outcome.reason,
-        cure: outcome.cure ?? null,
-        runId: this.#run.id,
-      },
-    ])
-  }
-
   async #commit(moved: readonly Moved[]): Promise<void> {
-    const now = this.#context.now()
-    const tracks: UploadedTrack[] = moved.map(({ track, outcome: { object } }) => ({
-      planned: track,
-      object: { ...object, bucket: this.#store.bucket, uploadedAt: now, verifiedAt: now },
-    }))
-    const outcomes = await markUploaded(this.#database.knex, {
-      command: uploadCommand,
-      kind: claimKind,
+    const ends = await commitUploads(this.#context, this.#database, moved, {
+      bucket: this.#store.bucket,
       runId: this.#run.id,
-      tracks,
+      deleteLocal: this.#options.deleteLocal,
+      served: this.#options.served,
     })
-    for (const { track, outcome } of moved) {
-      const committed = outcomes.get(track.id)
-      if (committed === 'done') {
-        if (this.#options.deleteLocal)
-          await this.#deleteLocal({ track, object: outcome.object, source: outcome.source })
-        continue
-      }
-      this.totals.changed++
-      const reason =
-        committed === 'deleted'
-          ? 'the row was deleted while its file was uploaded'
-          : 'the row changed meanwhile and was left alone'
-      this.#context.report.item({
-        subject: track.filePath as string,
-        state: 'failed',
-        fields: { track_id: track.id, key: outcome.object.key, code: `row.${committed}` },
-        reason,
-        cure: `The object ${outcome.object.key} is kept; \`autodj reconcile\` lists it.`,
-      })
-      if (committed === 'changed') {
-        await this.#recordProblem(track, {
-          state: 'failed',
-          code: 'row.changed',
-          reason,
-          cure: 'Run it again.',
-        })
-      }
+    for (const end of ends.values()) {
+      if (end.state === 'failed') this.totals.changed++
+      else if (end.local === 'deleted') this.totals.deletedLocal++
+      else if (end.local === 'kept') this.totals.keptLocal++
     }
   }
-
-  async #deleteLocal(candidate: DeleteCandidate): Promise<void> {
-    const outcome = await deleteProvedFile(
-      this.#context,
-      this.#database,
-      candidate,
-      this.#store.bucket,
-      this.#options.served,
-    )
-    if (outcome.state === 'deleted') this.totals.deletedLocal++
-    else {
-      this.totals.keptLocal++
-      this.#context.report.item({
-        subject: candidate.source.relative,
-        state: 'kept',
-        fields: { track_id: candidate.track.id, code: outcome.code },
-        reason: outcome.reason,
-      })
-    }
-  }
-}
-
-interface Moved {
-  readonly track: Track
-  readonly outcome: Extract<TransferOutcome, { object: unknown }>
 }
