@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process'
 import { createReadStream } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { parseFile } from 'music-metadata'
+import { LARGEST_SAMPLE, soundGate } from '../core/audio/soundness.ts'
 import { FatalError, systemErrorCode, TemporaryError, toError } from '../errors.ts'
 
 /** Samples a channel in a window, at most. */
@@ -165,6 +166,30 @@ async function damage(
   return { decodedDuration, containerDuration: promised, problems }
 }
 
+/** The sink behind a gate that silences what is no sound, and what is to be said of that, if anything. */
+function gated(sink: PcmSink): { sink: PcmSink; problems: () => string[] } {
+  const gate = soundGate()
+  let rate = 1
+  return {
+    sink: {
+      start: format => {
+        rate = format.sampleRate
+        sink.start(format)
+      },
+      push: (channels, length) => {
+        gate.pass(channels, length)
+        sink.push(channels, length)
+      },
+    },
+    problems: () =>
+      gate.silenced() > 0
+        ? [
+            `garbled: it decodes to noise over ${LARGEST_SAMPLE} times full scale; ${(gate.silenced() / rate).toFixed(2)} s there were taken for silence`,
+          ]
+        : [],
+  }
+}
+
 /** Collects samples into windows of at most WINDOW. */
 function windows(sink: PcmSink, channels: number): (planes: readonly Float32Array[], length: number) => void {
   return (planes, length) => {
@@ -217,11 +242,11 @@ export function ffmpegDecoder(command = 'ffmpeg'): Decoder {
     decode: async (path, sink, { signal }) => {
       signal?.throwIfAborted()
       const container = await inspect(path)
-      const { format, samples, errors } = await runFfmpeg(command, path, sink, signal)
-      const found =
-        errors.count > 0
-          ? [`${errors.count} decoding error${errors.count > 1 ? 's' : ''}, the first: ${errors.first}`]
-          : []
+      const gate = gated(sink)
+      const { format, samples, errors } = await runFfmpeg(command, path, gate.sink, signal)
+      const found = gate.problems()
+      if (errors.count > 0)
+        found.push(`${errors.count} decoding error${errors.count > 1 ? 's' : ''}, the first: ${errors.first}`)
       const report = await damage(path, container, samples / format.sampleRate, found)
       return { ...report, format, container, decoder: 'ffmpeg' }
     },
@@ -431,6 +456,7 @@ export function npmDecoder(): Decoder {
       let format: PcmFormat | undefined
       let deliver: ReturnType<typeof windows> = () => {}
       let samples = 0
+      const gate = gated(sink)
       const problems: string[] = []
       const take = ({ channelData, sampleRate }: ReturnType<PackageDecoder['decode']>): void => {
         const length = channelData[0]?.length ?? 0
@@ -439,8 +465,8 @@ export function npmDecoder(): Decoder {
           // The MP3 decoder gives a mono file twice; R 128 would measure that 3 dB louder.
           const channels = container.channels === 1 ? 1 : channelData.length
           format = { sampleRate, channels }
-          deliver = windows(sink, channels)
-          sink.start(format)
+          deliver = windows(gate.sink, channels)
+          gate.sink.start(format)
         }
         if (channelData.length < format.channels || sampleRate !== format.sampleRate) {
           if (problems.length === 0)
@@ -481,6 +507,7 @@ export function npmDecoder(): Decoder {
       }
       signal?.throwIfAborted()
       if (!format || samples === 0) throw undecodable(path, broken?.message ?? 'it holds no samples')
+      problems.push(...gate.problems())
       if (broken) problems.push(`decoding stopped: ${broken.message}`)
       const report = await damage(path, container, samples / format.sampleRate, problems)
       return { ...report, format, container, decoder: 'npm' }

@@ -135,6 +135,25 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
       else expect(outcome).toMatchObject({ decodedDuration: expect.any(Number) })
     },
   )
+  it.each([1, 2, 4, 6])(
+    'does not take the noise of a garbled MP3 for its loudness (garbling %i)',
+    async seed => {
+      const bytes = await readFile(fixture('music.mp3'))
+      let state = seed * 7919
+      const random = (): number => {
+        state = (Math.imul(state, 1103515245) + 12345) >>> 0
+        return state / 2 ** 32
+      }
+      for (let i = 2000; i < bytes.length; i++) if (random() < 1 / 300) bytes[i] = Math.floor(random() * 256)
+      await writeFile(temp('garbled.mp3'), bytes)
+      const { analysis, decoded } = await analyseFile(decoder, temp('garbled.mp3'))
+      // Ungated these files are 20 to 84 LUFS loud, and up to 217,000 times full scale.
+      const { analysis: whole } = await analyseFile(decoder, fixture('music.mp3'))
+      expect(Math.abs(analysis.loudness! - whole.loudness!)).toBeLessThan(3)
+      expect(analysis.truePeak).toBeLessThan(12.1)
+      expect(decoded.problems.join()).toMatch(/garbled: .*taken for silence/)
+    },
+  )
   it('has an error of its own for what is no audio', async () => {
     await writeFile(temp('empty.mp3'), '')
     expect(await codeOf(checkFile(decoder, temp('empty.mp3')))).toBe('audio.empty')
