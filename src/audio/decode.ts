@@ -330,9 +330,10 @@ function runFfmpeg(
       const { channels } = format!
       const length = Math.floor(filled / (4 * channels))
       if (length === 0) return
+      const from = interleaved
       for (let c = 0; c < channels; c++) {
         const plane = planes[c]!
-        for (let i = 0, k = c; i < length; i++, k += channels) plane[i] = interleaved[k]!
+        for (let i = 0, k = c; i < length; i++, k += channels) plane[i] = from[k]!
       }
       sink.push(length === WINDOW ? planes : planes.map(plane => plane.subarray(0, length)), length)
       samples += length

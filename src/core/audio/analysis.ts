@@ -123,19 +123,20 @@ export function trackAnalyser(sampleRate: number, channels: number): TrackAnalys
   return {
     push: (input, length) => {
       if (mono.length < length) mono = new Float32Array(length)
+      const mix = mono
       // The mean, not the sum: ffmpeg's own downmix would be 3 dB louder and clip.
       const [left, right] = input as [Float32Array, Float32Array]
-      if (channels === 1) mono.set(length === left.length ? left : left.subarray(0, length))
-      else if (channels === 2) for (let i = 0; i < length; i++) mono[i] = (left[i]! + right[i]!) * 0.5
+      if (channels === 1) mix.set(length === left.length ? left : left.subarray(0, length))
+      else if (channels === 2) for (let i = 0; i < length; i++) mix[i] = (left[i]! + right[i]!) * 0.5
       else
         for (let i = 0; i < length; i++) {
           let sum = 0
           for (let c = 0; c < channels; c++) sum += input[c]![i]!
-          mono[i] = sum / channels
+          mix[i] = sum / channels
         }
       meter.push(input, length)
-      front.push(mono, length)
-      overview.push(mono, length)
+      front.push(mix, length)
+      overview.push(mix, length)
     },
     finish: hints => {
       const loudness = meter.finish()

@@ -37,11 +37,17 @@ export function onsetStrength({ bands, frames }: Spectra): Onsets {
   const groups = Array.from({ length: GROUPS }, () => new Float32Array(frames))
   const size = new Array<number>(GROUPS).fill(0)
   for (const group of GROUP_OF_BAND) size[group]!++
+  // Levels are whole numbers, far fewer than there are frames and bands.
+  const highest = bands.reduce((most, level) => Math.max(most, level), -32768)
+  const lowest = -120 / DB_UNIT
+  const compressed = Float32Array.from({ length: Math.max(0, highest - lowest + 1) }, (_, i) =>
+    Math.log(1 + (GAIN / reference) * Math.exp((i + lowest) * perUnit)),
+  )
   const history = [new Float32Array(BANDS), new Float32Array(BANDS)]
   for (let t = 0; t < frames; t++) {
     const before = history[t & 1]!
     for (let b = 0; b < BANDS; b++) {
-      const level = Math.log(1 + (GAIN / reference) * Math.exp(bands[t * BANDS + b]! * perUnit))
+      const level = compressed[bands[t * BANDS + b]! - lowest]!
       const rise = level - before[b]!
       before[b] = level
       if (rise > 0 && t >= 2) groups[GROUP_OF_BAND[b]!]![t]! += rise

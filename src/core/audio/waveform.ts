@@ -53,12 +53,19 @@ export function waveformBuilder(sampleRate: number): WaveformBuilder {
       let from = 0
       while (from < length) {
         const to = Math.min(length, from + block - inBlock)
+        // Locals in the loop: numbers that a closure keeps are allocated at each assignment.
+        let least = low
+        let most = high
+        let sum = 0
         for (let i = from; i < to; i++) {
           const value = mono[i]!
-          if (value < low) low = value
-          else if (value > high) high = value
-          square += value * value
+          if (value < least) least = value
+          else if (value > most) most = value
+          sum += value * value
         }
+        low = least
+        high = most
+        square += sum
         inBlock += to - from
         from = to
         if (inBlock === block) close()
