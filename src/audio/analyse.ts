@@ -1,5 +1,5 @@
 import { type TrackAnalysis, trackAnalyser } from '../core/audio/analysis.ts'
-import type { TempoHints } from '../core/audio/rhythm.ts'
+import type { TempoHints } from '../core/audio/readings.ts'
 import { FatalError } from '../errors.ts'
 import type { Decoded, Decoder } from './decode.ts'
 

@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { TrackAnalysis } from '../core/audio/analysis.ts'
-import type { TempoHints } from '../core/audio/rhythm.ts'
+import type { TempoHints } from '../core/audio/readings.ts'
 import { toError } from '../errors.ts'
 import type { Decoded } from './decode.ts'
 

@@ -50,15 +50,35 @@ describe('tempo and beats', () => {
     const bars = (firstDownbeat! - 0.4) / 2
     expect(Math.abs(bars - Math.round(bars))).toBeLessThan(0.02)
   })
-  it('notes a change of tempo and does not call it constant', () => {
-    const slow = music(song({ bpm: 100, seconds: 16.8 }))
-    const fast = music(song({ bpm: 125, seconds: 16 }))
-    const both = new Float32Array(slow.length + fast.length)
-    both.set(slow)
-    both.set(fast, slow.length)
+  it.each([
+    [100, 125],
+    [120, 140],
+    [140, 120],
+    [90, 100],
+    [128, 150],
+  ])('notes where %i beats per minute become %i', (before, after) => {
+    const bars = Math.round((20 * before) / 240)
+    const first = music(song({ bpm: before, seconds: (bars * 240) / before }))
+    const second = music(song({ bpm: after, seconds: 24 }))
+    const both = new Float32Array(first.length + second.length)
+    both.set(first)
+    both.set(second, first.length)
     const found = analyse([both])
     expect(found.constantTempo).toBe(false)
-    expect(found.tempoChanges.length).toBeGreaterThan(0)
+    expect(found.tempoChanges).toHaveLength(1)
+    const [change] = found.tempoChanges
+    expect(Math.abs(change!.at - first.length / RATE)).toBeLessThan(60 / before)
+    expect(Math.abs(change!.bpm / after - 1)).toBeLessThan(0.01)
+    // The tempo of the track is the one that lasts longer.
+    expect(Math.abs(found.bpm! / after - 1)).toBeLessThan(0.01)
+    // And the beats keep time on both sides.
+    const near = (from: number, to: number, bpm: number): number[] =>
+      found.beatIntervals.filter((gap, i) => {
+        const time = found.beatTimestamps[i]!
+        return time > from && time < to && Math.abs((gap * bpm) / 60 - 1) > 0.08
+      })
+    expect(near(2, first.length / RATE - 2, before)).toEqual([])
+    expect(near(first.length / RATE + 2, both.length / RATE - 2, after)).toEqual([])
   })
   it('lets a tempo tag and a range decide the octave', () => {
     const sound = [music(song({ bpm: 87, seconds: 20 }))]

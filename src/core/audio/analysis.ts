@@ -13,7 +13,8 @@ import { loudnessMeter } from './loudness.ts'
 import { FEATURES, type Network } from './metre.ts'
 import { METRE_BIAS, METRE_OUTPUT, METRE_ROWS } from './metre-weights.ts'
 import { type Onsets, onsetStrength } from './onsets.ts'
-import { analyseRhythm, type Rhythm, type TempoChange, type TempoHints } from './rhythm.ts'
+import type { TempoHints } from './readings.ts'
+import { analyseRhythm, type Rhythm, type TempoChange } from './rhythm.ts'
 import { analyseForm, type MixableSection, type Section } from './sections.ts'
 import { type Waveform, waveformBuilder } from './waveform.ts'
 
@@ -169,12 +170,10 @@ export function trackAnalyser(sampleRate: number, channels: number): TrackAnalys
 }
 
 const clamp = (value: number): number => Math.max(0, Math.min(1, value))
-/** Tenths of a millisecond are below what any beat is known to. */
-const seconds = (value: number): number => Math.round(value * 1e4) / 1e4
 
 function describeRhythm(rhythm: Rhythm | undefined) {
-  const beats = Array.from(rhythm?.beats ?? [], seconds)
-  const intervals = beats.slice(1).map((time, i) => seconds(time - beats[i]!))
+  const beats = [...(rhythm?.beats ?? [])]
+  const intervals = beats.slice(1).map((time, i) => Math.round((time - beats[i]!) * 1e4) / 1e4)
   const scores = Array.from(rhythm?.beatStrengths ?? [], value => Math.round(value * 1000) / 1000)
   return {
     bpm: rhythm?.bpm,

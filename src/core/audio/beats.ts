@@ -5,23 +5,36 @@
 import { FRAME_RATE } from './frontend.ts'
 
 /**
- * Beat times in seconds for a tempo in beats per minute.
+ * Beat times in seconds for a tempo in beats per minute, one number or one for each frame.
  * @param strength onset envelope, frames at FRAME_RATE, mean 1.
  * @param tightness how strongly periods other than the tempo's are punished; 100 holds a steady tempo, 30 follows
  * a drift of some per cent.
  */
-export function trackBeats(strength: Float32Array, bpm: number, tightness: number): Float64Array {
+export function trackBeats(
+  strength: Float32Array,
+  tempo: number | Float32Array,
+  tightness: number,
+): Float64Array {
   const frames = strength.length
-  const period = (60 * FRAME_RATE) / bpm
-  const shortest = Math.max(2, Math.round(period * 0.75))
-  const longest = Math.round(period * 1.34)
-  if (frames < longest + 2) return new Float64Array(0)
-  const penalty = new Float64Array(longest + 1)
-  for (let lag = shortest; lag <= longest; lag++) penalty[lag] = tightness * Math.log(lag / period) ** 2
-  // Onsets are rarely on the frame: smoothed over about a sixteenth of the period, a grid can still hold.
+  const periodAt = (t: number): number => (60 * FRAME_RATE) / (typeof tempo === 'number' ? tempo : tempo[t]!)
+  const reach = (period: number): number => Math.round(period * 1.34)
+  if (frames === 0 || frames < reach(periodAt(0)) + 2) return new Float64Array(0)
+  let period = 0
+  let shortest = 0
+  let longest = 0
+  let penalty = new Float64Array(0)
   const score = new Float64Array(frames)
   const previous = new Int32Array(frames)
   for (let t = 0; t < frames; t++) {
+    if (periodAt(t) !== period) {
+      period = periodAt(t)
+      shortest = Math.max(2, Math.round(period * 0.75))
+      longest = reach(period)
+      penalty = Float64Array.from(
+        { length: longest + 1 },
+        (_, lag) => tightness * Math.log(lag / period) ** 2,
+      )
+    }
     let best = -Infinity
     let from = -1
     const limit = Math.min(longest, t)
@@ -32,6 +45,7 @@ export function trackBeats(strength: Float32Array, bpm: number, tightness: numbe
         from = t - lag
       }
     }
+    // Onsets are rarely on the frame: smoothed over their neighbours, a path need not hit them.
     const own = (strength[t]! * 2 + (strength[t - 1] ?? 0) + (strength[t + 1] ?? 0)) / 4
     // A path may begin anywhere in the first period or so; later only by losing what it would have gathered.
     if (best > 0) {

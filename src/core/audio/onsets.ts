@@ -77,6 +77,16 @@ export function onsetStrength({ bands, frames }: Spectra): Onsets {
   }
 }
 
+/** Frames `from` to `to` of a track. */
+export function sliceOnsets({ groups, novelty, shares }: Onsets, from: number, to: number): Onsets {
+  return {
+    frames: to - from,
+    groups: groups.map(group => group.subarray(from, to)),
+    novelty: novelty.subarray(from, to),
+    shares,
+  }
+}
+
 /** What rises above the average of `reach` frames either side, scaled to a mean of 1. */
 function aboveLocalMean(signal: Float32Array, reach: number): Float32Array {
   const { length } = signal

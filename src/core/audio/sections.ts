@@ -130,14 +130,15 @@ function boundaries(bars: readonly Bar[]): number[] {
   return found
 }
 
-const clamp = (value: number): number => Math.max(0, Math.min(1, value))
+/** 0 to 1, in thousandths: these are written as JSON. */
+const share = (value: number): number => Math.round(1000 * Math.max(0, Math.min(1, value))) / 1000
 
 /** @param tenths loudness of each tenth of a second, LUFS. */
 export function analyseForm(spectra: Spectra, tenths: Float32Array, rhythm: Rhythm | undefined): Form {
   const bars = describeBars(spectra, tenths, rhythm)
   const { duration } = spectra
   const loudest = bars.reduce((most, bar) => Math.max(most, bar.loudness), -120)
-  const energyOf = ({ loudness }: { loudness: number }): number => clamp((loudness - loudest + 30) / 30)
+  const energyOf = ({ loudness }: { loudness: number }): number => share((loudness - loudest + 30) / 30)
   const energyProfile = bars.map(bar => ({ time: bar.start, energy: energyOf(bar) }))
   const sounding = (bar: Bar): boolean => bar.loudness > loudest - SILENCE && bar.loudness > -70
   const first = bars.findIndex(sounding)
@@ -175,7 +176,7 @@ export function analyseForm(spectra: Spectra, tenths: Float32Array, rhythm: Rhyt
   const introEnd = bars[introBar]!.start
   const outroStart = bars[outroBar]!.end
   const sections = spans.map((span): Section => {
-    const energy = mean(span.from, span.to, energyOf)
+    const energy = share(mean(span.from, span.to, energyOf))
     const kind =
       span.to < introBar ? 'intro' : span.from > outroBar ? 'outro' : energy < body - 0.1 ? 'break' : 'body'
     return { start: bars[span.from]!.start, end: bars[span.to]!.end, energy, kind }
@@ -186,7 +187,8 @@ export function analyseForm(spectra: Spectra, tenths: Float32Array, rhythm: Rhyt
         if (count < 4) return []
         const level = mean(span.from, span.to, bar => bar.loudness)
         const spread = Math.sqrt(mean(span.from, span.to, bar => (bar.loudness - level) ** 2))
-        const stability = clamp(1 - spread / 6) * clamp(mean(span.from, span.to, bar => bar.beat) * 1.5)
+        const beat = mean(span.from, span.to, bar => bar.beat)
+        const stability = share(share(1 - spread / 6) * share(beat * 1.5))
         return stability >= 0.4 ? [{ ...sections[i]!, bars: count, stability }] : []
       })
     : []
@@ -196,8 +198,8 @@ export function analyseForm(spectra: Spectra, tenths: Float32Array, rhythm: Rhyt
     energyProfile,
     introEnd,
     outroStart,
-    introEnergy: introBar > first ? mean(first, introBar - 1, energyOf) : energyOf(bars[first]!),
-    outroEnergy: outroBars > 0 ? mean(outroBar + 1, last, energyOf) : energyOf(bars[last]!),
+    introEnergy: introBar > first ? share(mean(first, introBar - 1, energyOf)) : energyOf(bars[first]!),
+    outroEnergy: outroBars > 0 ? share(mean(outroBar + 1, last, energyOf)) : energyOf(bars[last]!),
     mixInPoint: bars[first]!.start,
     mixOutPoint: outroBars >= 4 ? outroStart : bars[Math.max(first, last - 7)]!.start,
     mixableSections,

@@ -1,0 +1,159 @@
+/**
+ * The ways to count a track: each tempo hypothesis (tempo.ts) with the pulse tracked at it (beats.ts), its phase, and
+ * how much that looks like music counted rightly (metre.ts).
+ */
+import { trackBeats } from './beats.ts'
+import {
+  type Correlations,
+  FEATURES,
+  foldPattern,
+  type Network,
+  readingFeatures,
+  SHIFTS,
+  STEPS,
+  scoreReading,
+} from './metre.ts'
+import type { Onsets } from './onsets.ts'
+import { autocorrelation, tempoHypotheses } from './tempo.ts'
+
+/** What is known of a tempo before listening. */
+export interface TempoHints {
+  /** The file's own tempo tag: written by a person or another program, usually right. */
+  readonly tagBpm?: number | undefined
+  /** What the database had; an earlier analysis, so weak evidence for the octave only. */
+  readonly rowBpm?: number | undefined
+  /** What the operator allows; tempi outside are answered only by their double or half inside. */
+  readonly bpmRange?: readonly [lowest: number, highest: number] | undefined
+}
+
+export interface Reading {
+  readonly bpm: number
+  readonly shift: number
+  readonly beats: Float64Array
+  readonly probability: number
+  /** Which of each pair of beats comes first, 0 or 1. */
+  readonly first: number
+}
+
+/** Correlations of the novelty and of the lowest and the highest groups. */
+export function rhythmCorrelations(onsets: Onsets): Correlations {
+  const high = Float32Array.from(onsets.groups[3]!, (value, t) => value + onsets.groups[4]![t]!)
+  return {
+    novelty: autocorrelation(onsets.novelty),
+    low: autocorrelation(onsets.groups[0]!),
+    high: autocorrelation(high),
+  }
+}
+
+/** Tightness of the pulse that hypotheses are folded along. */
+export const PULSE_TIGHTNESS = 100
+
+/** The tempi to consider: what the onsets suggest, and what the hints add or forbid. */
+function hypothesesWith(found: readonly number[], { tagBpm, rowBpm, bpmRange }: TempoHints): number[] {
+  const all = [...found]
+  const add = (bpm: number | undefined): void => {
+    if (bpm === undefined || !(bpm >= 30 && bpm <= 300)) return
+    // Only where the onsets know the pulse or its double or half: a wrong tag must not invent one.
+    const near = found.find(other =>
+      [0.5, 1, 2].some(factor => Math.abs(Math.log((bpm * factor) / other)) < 0.03),
+    )
+    if (near === undefined) return
+    if (all.every(other => Math.abs(Math.log(other / bpm)) > 0.025)) all.push(bpm)
+  }
+  add(tagBpm)
+  add(rowBpm)
+  if (!bpmRange) return all
+  const [lowest, highest] = bpmRange
+  const inside = (bpm: number): boolean => bpm >= lowest * 0.99 && bpm <= highest * 1.01
+  const allowed = all.filter(inside)
+  for (const bpm of found)
+    for (const factor of [2, 0.5])
+      if (inside(bpm * factor) && allowed.every(other => Math.abs(Math.log(other / (bpm * factor))) > 0.025))
+        allowed.push(bpm * factor)
+  return allowed.length > 0 ? allowed : all
+}
+
+function hintBonus(bpm: number, { tagBpm, rowBpm }: TempoHints): number {
+  const near = (hint: number | undefined): boolean =>
+    hint !== undefined && Math.abs(Math.log(bpm / hint)) < 0.03
+  // Logarithms of the odds given to each source: about 30 to 1 for a tag, 2 to 1 for the row.
+  return (near(tagBpm) ? 3.4 : 0) + (near(rowBpm) ? 0.7 : 0)
+}
+
+/** Every reading, likeliest tempo first, each with its likeliest phase. */
+export function readings(
+  onsets: Onsets,
+  network: Network,
+  hints: TempoHints,
+): { all: Reading[]; correlations: Correlations } {
+  const correlations = rhythmCorrelations(onsets)
+  const tempi = hypothesesWith(tempoHypotheses(correlations.novelty), hints)
+  const features = new Float32Array(FEATURES)
+  const scored: { bpm: number; beats: Float64Array; scores: number[] }[] = []
+  let top = -Infinity
+  for (const bpm of tempi) {
+    const beats = trackBeats(onsets.novelty, bpm, PULSE_TIGHTNESS)
+    if (beats.length < 4) continue
+    const pattern = foldPattern(onsets, beats)
+    const scores: number[] = []
+    for (const shift of SHIFTS)
+      for (let first = 0; first < 2; first++) {
+        readingFeatures(pattern, shift + first * STEPS, bpm, correlations, onsets.shares, features, 0)
+        const score = scoreReading(network, features, 0) + hintBonus(bpm, hints)
+        scores.push(score)
+        top = Math.max(top, score)
+      }
+    scored.push({ bpm, beats, scores })
+  }
+  let all = 0
+  for (const { scores } of scored) for (const score of scores) all += Math.exp(score - top)
+  const ranked = scored
+    .map(({ bpm, beats, scores }) => {
+      const weights = scores.map(score => Math.exp(score - top) / all)
+      let best = 0
+      for (let s = 1; s < SHIFTS.length; s++)
+        if (weights[2 * s]! + weights[2 * s + 1]! > weights[2 * best]! + weights[2 * best + 1]!) best = s
+      return {
+        bpm,
+        beats,
+        shift: SHIFTS[best]!,
+        first: weights[2 * best + 1]! > weights[2 * best]! ? 1 : 0,
+        probability: weights.reduce((a, b) => a + b, 0),
+      }
+    })
+    .sort((a, b) => b.probability - a.probability)
+  return { all: ranked, correlations }
+}
+
+/** The phase that the network likes best for an even grid, and which of two beats is first. */
+export function choosePhase(
+  onsets: Onsets,
+  network: Network,
+  correlations: Correlations,
+  beats: Float64Array,
+  bpm: number,
+): { shift: number; first: number } {
+  const pattern = foldPattern(onsets, beats)
+  const features = new Float32Array(FEATURES)
+  let best = { shift: 0, first: 0, score: -Infinity }
+  for (const shift of SHIFTS) {
+    const scores = [0, 1].map(first => {
+      readingFeatures(pattern, shift + first * STEPS, bpm, correlations, onsets.shares, features, 0)
+      return scoreReading(network, features, 0)
+    }) as [number, number]
+    const score = Math.log(Math.exp(scores[0]) + Math.exp(scores[1]))
+    if (score > best.score) best = { shift, first: scores[1] > scores[0] ? 1 : 0, score }
+  }
+  return best
+}
+
+/** Beats moved on by `shift` twelfths of the gap that follows each. */
+export function shifted(beats: Float64Array, shift: number): Float64Array {
+  if (shift === 0) return beats
+  const out = new Float64Array(beats.length)
+  for (let i = 0; i < beats.length; i++) {
+    const gap = i + 1 < beats.length ? beats[i + 1]! - beats[i]! : beats[i]! - beats[i - 1]!
+    out[i] = beats[i]! + (gap * shift) / STEPS
+  }
+  return out
+}

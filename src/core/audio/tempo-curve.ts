@@ -1,0 +1,103 @@
+/**
+ * Tempo over time: the strongest periodicity of each stretch of the track near a given tempo, joined by a path that
+ * pays for moving (Peeters, "Template-based estimation of time-varying tempo", EURASIP J. Advances in Signal
+ * Processing, 2007: Viterbi decoding of a tempogram).
+ */
+import { FRAME_RATE } from './frontend.ts'
+
+/** Frames of a stretch, and from one to the next. */
+const STRETCH = 8 * FRAME_RATE
+const HOP = 2 * FRAME_RATE
+
+/** Tempi are looked for half an octave either side of the given one, a hundredth apart. */
+const STEP = Math.log(1.01)
+const REACH = Math.round(Math.log(2) / 2 / STEP)
+const CANDIDATES = 2 * REACH + 1
+
+/** Multiples of the period whose correlations are added up. */
+const MULTIPLES = [1, 2, 3, 4]
+
+/** What a jump to any other tempo costs, and a move to the next candidate; correlations are at most 1. */
+const JUMP = 0.6
+const GLIDE = 0.05
+
+/** Correlation of each candidate period within frames `from` to `to`, the mean over MULTIPLES. */
+function periodicity(novelty: Float32Array, from: number, to: number, periods: Float64Array): Float64Array {
+  const length = to - from
+  let mean = 0
+  for (let t = from; t < to; t++) mean += novelty[t]! / length
+  const part = new Float32Array(length)
+  let power = 0
+  for (let t = 0; t < length; t++) {
+    part[t] = novelty[from + t]! - mean
+    power += part[t]! * part[t]!
+  }
+  if (power === 0) return new Float64Array(CANDIDATES)
+  const longest = Math.min(length - 1, Math.ceil(periods[0]! * MULTIPLES.at(-1)!) + 1)
+  const known = new Float64Array(longest + 1).fill(Number.NaN)
+  const correlation = (lag: number): number => {
+    if (lag > longest) return 0
+    if (Number.isNaN(known[lag]!)) {
+      let sum = 0
+      for (let t = lag; t < length; t++) sum += part[t]! * part[t - lag]!
+      known[lag] = (sum / power) * (length / (length - lag))
+    }
+    return known[lag]!
+  }
+  return Float64Array.from(periods, period => {
+    let sum = 0
+    for (const multiple of MULTIPLES) {
+      const lag = Math.floor(period * multiple)
+      sum += Math.max(correlation(lag), correlation(lag + 1))
+    }
+    return sum / MULTIPLES.length
+  })
+}
+
+/**
+ * Beats per minute at each frame, or undefined where the tempo stays within 3 % of one value, or the track is shorter
+ * than two stretches.
+ * @param novelty onset strength, frames at FRAME_RATE.
+ * @param bpm the tempo to stay near.
+ */
+export function tempoCurve(novelty: Float32Array, bpm: number): Float32Array | undefined {
+  const count = Math.floor((novelty.length - STRETCH) / HOP) + 1
+  if (count < 2) return undefined
+  const tempi = Float64Array.from({ length: CANDIDATES }, (_, i) => bpm * Math.exp((i - REACH) * STEP))
+  const periods = tempi.map(tempo => (60 * FRAME_RATE) / tempo)
+  const back = new Uint8Array(count * CANDIDATES)
+  let scores = new Float64Array(CANDIDATES)
+  for (let stretch = 0; stretch < count; stretch++) {
+    const here = periodicity(novelty, stretch * HOP, stretch * HOP + STRETCH, periods)
+    const next = new Float64Array(CANDIDATES)
+    const best = scores.indexOf(Math.max(...scores))
+    for (let i = 0; i < CANDIDATES; i++) {
+      let from = best
+      let score = scores[best]! - JUMP
+      for (const [near, cost] of [
+        [i, 0],
+        [i - 1, GLIDE],
+        [i + 1, GLIDE],
+      ] as const)
+        if (near >= 0 && near < CANDIDATES && scores[near]! - cost >= score) {
+          from = near
+          score = scores[near]! - cost
+        }
+      back[stretch * CANDIDATES + i] = from
+      next[i] = score + here[i]!
+    }
+    scores = next
+  }
+  const path = new Float64Array(count)
+  let state = scores.indexOf(Math.max(...scores))
+  for (let stretch = count - 1; stretch >= 0; stretch--) {
+    path[stretch] = tempi[state]!
+    state = back[stretch * CANDIDATES + state]!
+  }
+  if (Math.max(...path) / Math.min(...path) < 1.03) return undefined
+  // A stretch speaks for its middle; before the first and after the last they go on.
+  return Float32Array.from(novelty, (_, t) => {
+    const stretch = Math.round((t - STRETCH / 2) / HOP)
+    return path[Math.max(0, Math.min(count - 1, stretch))]!
+  })
+}
