@@ -28,6 +28,8 @@ export interface Peer {
   readonly available: () => Promise<boolean>
   /** Its tempo is then taken from its beats. */
   readonly givesBeatsOnly?: boolean
+  /** Takes longer than all the others together. */
+  readonly slow?: boolean
   /** Answers for files, in their order. */
   readonly ask: (files: readonly string[]) => AsyncGenerator<Answer>
 }
@@ -173,7 +175,7 @@ export const peers: readonly Peer[] = [
     available: async () => existsSync(python()),
     ask: stream(() => [python(), here('librosa_app.py')]),
   },
-  essentia('multifeature', 'RhythmExtractor2013 multifeature'),
+  { ...essentia('multifeature', 'RhythmExtractor2013 multifeature'), slow: true },
 ]
 
 /** A peer's answers by file, from the cache where they are; asks for the rest. */
