@@ -28,16 +28,20 @@ describe.skipIf(server === undefined)('PostgreSQL', () => {
     await database.drop()
   })
 
-  /** Until some session of this database waits for a lock. */
-  const untilSomeoneWaits = async (): Promise<void> => {
-    for (;;) {
-      const { rows } = await db.knex.raw(
-        `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-      )
-      if (rows.length > 0) return
-      await sleep(50)
+  /** Until each of these conditions holds for some session of this database. */
+  const until = async (...conditions: string[]): Promise<void> => {
+    for (const condition of conditions) {
+      for (;;) {
+        const { rows } = await db.knex.raw(
+          `select 1 from pg_stat_activity
+           where datname = current_database() and pid <> pg_backend_pid() and ${condition}`,
+        )
+        if (rows.length > 0) break
+        await sleep(50)
+      }
     }
   }
+  const untilSomeoneWaits = (): Promise<void> => until(`wait_event_type = 'Lock'`)
 
   test('kill -9 in the middle of a migration leaves nothing; the next run succeeds', async () => {
     await loadDump(db.knex, 'd586b7432ebd')
@@ -222,25 +226,39 @@ describe.skipIf(server === undefined)('PostgreSQL', () => {
         )
         await other.close()
       }
-      const idle = db.knex.raw('select 1')
-      await idle
+      /** Sooner or later the pool has a good connection again; until then the error is one to try again after. */
+      const works = async (): Promise<void> => {
+        for (;;) {
+          const error = await db.knex.raw('select 1').then(
+            () => undefined,
+            (thrown: unknown) => thrown,
+          )
+          if (error === undefined) return
+          expect(error).toBeInstanceOf(TemporaryError)
+        }
+      }
+      await works()
       await cut()
-      await sleep(100)
-      await db.knex.raw('select 1')
+      await works()
 
-      const busy = db.knex.raw('select pg_sleep(30)').catch((error: unknown) => error)
+      const busy = db.knex.raw('select pg_sleep(300)').catch((error: unknown) => error)
+      const afterTheCut = Promise.withResolvers<void>()
       const open = db.knex
         .transaction(async trx => {
-          await trx.raw('select 1')
-          await sleep(500)
+          await trx.raw('select 1 as open')
+          await afterTheCut.promise
           await trx.raw('select 2')
         })
         .catch((error: unknown) => error)
-      await sleep(200)
+      await until(
+        `query like 'select pg_sleep(%' and state = 'active'`,
+        `query like 'select 1 as open%' and state = 'idle in transaction'`,
+      )
       await cut()
+      afterTheCut.resolve()
       expect(await busy).toBeInstanceOf(TemporaryError)
       expect(await open).toBeInstanceOf(TemporaryError)
-      await db.knex.raw('select 1')
+      await works()
     })
   })
 })

@@ -32,17 +32,3 @@ export function start(
   })
   return { child, finished }
 }
-
-/** Runs it and kills it (-9) after so many milliseconds, unless it is done before. @returns whether it was killed */
-export async function runAndKill(
-  argv: readonly string[],
-  env: Record<string, string>,
-  after: number,
-): Promise<boolean> {
-  const { child, finished } = start(argv, env)
-  const timer = setTimeout(() => child.kill('SIGKILL'), after)
-  const { signal, code, stderr } = await finished
-  clearTimeout(timer)
-  if (signal !== 'SIGKILL' && code !== 0) throw new Error(`ended with ${code}: ${stderr}`)
-  return signal === 'SIGKILL'
-}
