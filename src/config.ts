@@ -149,7 +149,7 @@ export interface ConfigSources {
   env: Readonly<Record<string, string | undefined>>
   /** what relative paths are relative to */
   cwd: string
-  /** `--env-file`; must exist when given. null: none is read */
+  /** `--settings`; must exist when given. null: none is read */
   envFile?: string | null
   overrides?: Overrides
 }

@@ -46,11 +46,13 @@ export async function runProgram(
     .description('Moves an Auto-DJ library to S3 behind CloudFront, proves it, and keeps it right.')
     .version(surroundings.version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'help for a command')
-    .helpCommand(false)
+    .helpCommand('help [command]', 'help for a command')
     .showSuggestionAfterError()
     .configureOutput({
       writeOut: text => void surroundings.stdout.write(text),
       writeErr: text => void surroundings.stderr.write(text),
+      // Said by the reporter, as every other error: under --json it is JSON.
+      outputError: () => {},
       getOutHelpWidth: () => surroundings.stdout.columns ?? 100,
     })
     .exitOverride()
@@ -64,21 +66,44 @@ export async function runProgram(
     })
   }
   if (argv.length === 0) {
-    surroundings.stderr.write(program.helpInformation())
+    program.outputHelp({ error: true })
     return ExitCode.usage
   }
   try {
     await program.parseAsync(argv, { from: 'user' })
   } catch (thrown) {
-    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? ExitCode.ok : ExitCode.usage
-    if (thrown instanceof UsageError) {
-      const report = await createReporter(argv.includes('--json'), false, false, surroundings)
-      report.exitError(thrown, thrown.exitCode)
-      return thrown.exitCode
+    if (thrown instanceof CommanderError) {
+      if (thrown.exitCode === 0) return ExitCode.ok
+      if (thrown.code === 'commander.help') return ExitCode.usage
     }
-    throw thrown
+    const error = thrown instanceof CommanderError ? misusage(thrown, argv, commands) : thrown
+    if (!(error instanceof UsageError)) throw error
+    const report = await createReporter(argv.includes('--json'), false, false, surroundings)
+    report.exitError(error, error.exitCode)
+    return error.exitCode
   }
   return exitCode
+}
+
+/** What commander says of a command line, as ours: the cause, and below it what to do. */
+function misusage(
+  { message }: CommanderError,
+  argv: readonly string[],
+  commands: readonly Command[],
+): UsageError {
+  const [cause = '', ...hints] = message.replace(/^error: /, '').split('\n')
+  const nearest = hints.map(hint => hint.replace(/^\(|\)$/g, '')).join(' ')
+  const begun = argv.join(' ')
+  const command = commands.find(({ name }) => `${begun} `.startsWith(`${name} `))
+  const isOfCommands = Object.values(outputFlags).some(({ spec }) => cause.includes(`'${longName(spec)}'`))
+  const cure =
+    nearest ||
+    (command
+      ? `\`autodj ${command.name} --help\` says what it takes.`
+      : isOfCommands
+        ? 'Flags come after the command.'
+        : '`autodj --help` lists the commands.')
+  return new UsageError(cause, { code: 'usage.arguments', cure })
 }
 
 function addCommand(
@@ -112,8 +137,9 @@ function addCommand(
       new Option(one.flag as string, `${one.description} (${one.variable})`).helpGroup('Settings:'),
     )
   }
+  // Not `--env-file`: Node.js takes that one for itself wherever it stands on the command line.
   commander.addOption(
-    new Option('--env-file <file>', 'read settings from here (./.env)').helpGroup('Settings:'),
+    new Option('--settings <file>', 'read settings from here (./.env)').helpGroup('Settings:'),
   )
   if (command.examples) {
     const lines = command.examples.map(([line, does]) => `  $ ${line}\n      ${does}`)
@@ -175,7 +201,7 @@ async function runCommand(
     const config = loadConfig({
       env: surroundings.env,
       cwd: surroundings.cwd,
-      envFile: options['envFile'] as string | undefined,
+      envFile: options['settings'] as string | undefined,
       overrides: readOverrides(options),
     })
     const opened = openContext({

@@ -1,6 +1,6 @@
 /** Flags as data: one value says how a flag is written, what it takes, and how it is checked. */
 import { parseDeleteLimit } from '../core/limits.ts'
-import { parseBytes, parseDuration } from '../core/units.ts'
+import { formatBytes, parseBytes, parseDuration } from '../core/units.ts'
 import { UsageError } from '../errors.ts'
 
 export interface Flag<T> {
@@ -86,6 +86,8 @@ function bytes(
   defaultValue?: number,
   defaultText?: string,
 ): Flag<number | undefined> {
+  const least = min > 0 ? ` of at least ${formatBytes(min)}` : ''
+  const bounds = max === Number.MAX_SAFE_INTEGER ? least : `${least} and at most ${formatBytes(max)}`
   return {
     spec,
     description,
@@ -94,7 +96,7 @@ function bytes(
     parse: raw => {
       const value = parseBytes(raw)
       if (value === undefined || value < min || value > max)
-        reject(spec, raw, `a size within its limits (example: 64M, 1.5G)`)
+        reject(spec, raw, `a size${bounds} (example: 64M, 1.5G)`)
       return value
     },
   }

@@ -69,14 +69,24 @@ describe('flags', () => {
 
   test.each([
     [['probe', '-c', '0'], '--concurrency: "0" is not a whole number from 1 to 1024'],
-    [['probe', '--memory', 'lots'], '--memory: "lots" is not a size'],
+    [
+      ['probe', '--memory', 'lots'],
+      '--memory: "lots" is not a size of at least 1.0 KiB (example: 64M, 1.5G)',
+    ],
     [['probe', '--mode', 'quick'], 'Allowed choices are fast, safe'],
     [['probe', '--min-age', 'x'], 'is not a duration (example: 90s, 10m, 1h30m, 7d)'],
-    [['probe', '--dry-rum'], '(Did you mean --dry-run?)'],
-    [['prob'], '(Did you mean probe?)'],
+    [['probe', '--dry-rum'], "error: unknown option '--dry-rum'\n  Did you mean --dry-run?\n"],
+    [['prob'], "error: unknown command 'prob'\n  Did you mean probe?\n"],
+    [
+      ['nothing-like-it'],
+      "error: unknown command 'nothing-like-it'\n  `autodj --help` lists the commands.\n",
+    ],
+    [['--json', 'probe'], 'Flags come after the command.'],
+    [['probe', '--nothing-like-it'], '`autodj probe --help` says what it takes.'],
+    [['group', 'one', '--nothing-like-it'], '`autodj group one --help` says what it takes.'],
     [['probe', 'a', 'b'], 'too many arguments'],
     [['probe', '--bucket', 'No'], '--bucket "No" is not a bucket name'],
-    [['probe', '--env-file', '/nowhere/.env'], 'cannot read /nowhere/.env: ENOENT'],
+    [['probe', '--settings', '/nowhere/.env'], 'cannot read /nowhere/.env: ENOENT'],
     [[], 'Usage: autodj'],
   ] as [string[], string][])('%j is a usage error', async (argv, message) => {
     const result = await run(argv)
@@ -85,12 +95,14 @@ describe('flags', () => {
     expect(result.exitCode).toBe(ExitCode.usage)
   })
 
-  test('a usage error under --json is JSON too', async () => {
-    const { messages, exitCode } = await run(['probe', '--json', '--memory', 'lots'])
+  test.each([
+    [['probe', '--json', '--memory', 'lots'], 'usage.flag'],
+    [['probe', '--json', '--dry-rum'], 'usage.arguments'],
+    [['--json', 'prob'], 'usage.arguments'],
+  ])('%j is JSON too', async (argv, code) => {
+    const { messages, exitCode } = await run(argv)
     expect(exitCode).toBe(ExitCode.usage)
-    expect(messages).toEqual([
-      expect.objectContaining({ message_type: 'exit_error', exit_code: 2, code: 'usage.flag' }),
-    ])
+    expect(messages).toEqual([expect.objectContaining({ message_type: 'exit_error', exit_code: 2, code })])
   })
 })
 
@@ -104,9 +116,15 @@ describe('help', () => {
     expect(exitCode).toBe(ExitCode.ok)
   })
 
+  test('autodj help COMMAND is autodj COMMAND --help', async () => {
+    const asked = await run(['help', 'probe'])
+    expect(asked).toMatchObject({ exitCode: ExitCode.ok, stderr: '' })
+    expect(asked.stdout).toBe((await run(['probe', '--help'])).stdout)
+  })
+
   test('a command in a group is found', async () => {
     expect((await run(['group', 'one'])).exitCode).toBe(ExitCode.ok)
-    expect((await run(['group', 'on'])).stderr).toContain('(Did you mean one?)')
+    expect((await run(['group', 'on'])).stderr).toContain('Did you mean one?')
   })
 })
 
