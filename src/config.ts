@@ -213,8 +213,8 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     if (value === undefined) return { url: `pglite:${path.resolve(cwd, '.autodj/db')}`, isDefault: true }
     if (value.startsWith('pglite:')) {
       const dir = value.slice('pglite:'.length)
-      if (dir === '') reject('DATABASE_URL', 'names no folder after pglite:')
-      return { url: dir === 'memory:' ? value : `pglite:${path.resolve(cwd, dir)}`, isDefault: false }
+      if (dir === '') reject('DATABASE_URL', 'names no folder after pglite: (as in pglite:.autodj/db)')
+      return { url: `pglite:${path.resolve(cwd, dir)}`, isDefault: false }
     }
     if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value)) {
       reject('DATABASE_URL', 'is neither a postgresql:// URL nor pglite:DIR')

@@ -16,18 +16,21 @@ export async function tracksByFilePath(knex: Knex, paths: readonly string[]): Pr
     .orderBy('tracks.id')
 }
 
-/** Tracks whose object has, by the ledger, one of these contents. Reads the table once for each call. */
-export async function tracksByObjectContent(
+/** Keys of the objects that have, by the ledger, one of these contents, in whatever bucket. */
+export async function objectKeysByContent(
   knex: Knex,
   hashes: readonly string[],
-): Promise<{ track: Track; sha256: string }[]> {
-  if (hashes.length === 0) return []
-  const rows = (await knex('autodj.objects as o')
-    .distinct({ ...TRACK_COLUMNS, sha256: 'o.sha256' })
-    .join('public.tracks as tracks', 'tracks.s3_object_key', 'o.key')
-    .whereRaw('o.sha256 = any(?::text[])', [[...hashes]])
-    .orderBy('tracks.id')) as (Track & { sha256: string })[]
-  return rows.map(({ sha256, ...track }) => ({ track, sha256 }))
+): Promise<{ key: string; sha256: string }[]> {
+  const found: { key: string; sha256: string }[] = []
+  for (const slice of slices(hashes)) {
+    found.push(
+      ...(await knex('autodj.objects')
+        .distinct('key', 'sha256')
+        .whereRaw('sha256 = any(?::text[])', [[...slice]])
+        .orderBy('key')),
+    )
+  }
+  return found
 }
 
 /** Where files of these contents were when they were last hashed; they may be gone or changed since. */

@@ -1,9 +1,10 @@
+import { readdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { PGlite, types } from '@electric-sql/pglite'
 import type { Knex } from 'knex'
 import PgliteClient from 'knex-pglite'
 import pgUtils from 'pg/lib/utils.js'
-import { toError } from '../errors.ts'
+import { systemErrorCode, toError, UsageError } from '../errors.ts'
 import {
   type ClientClass,
   classified,
@@ -51,6 +52,7 @@ class PgliteDialect extends classified(PgliteClient as unknown as ClientClass) {
 export async function openPglite(folder: string, options: OpenOptions): Promise<Database> {
   const dataDir = resolve(folder)
   const where = `pglite:${folder}`
+  await refuseForeign(dataDir, where)
   const lock = await acquireLockFile(`${dataDir}.lock`, options.applicationName)
   let pglite: PGlite | undefined
   try {
@@ -88,5 +90,28 @@ export async function openPglite(folder: string, options: OpenOptions): Promise<
         await lock.release()
       }
     },
+  }
+}
+
+const cure = 'Name a new folder in DATABASE_URL (example: pglite:.autodj/db).'
+
+/**
+ * A database is made in a new or empty folder only, not among files of someone else.
+ *
+ * @throws UsageError
+ */
+async function refuseForeign(dataDir: string, where: string): Promise<void> {
+  const isOfDatabase = (name: string): boolean => /^(pg_.*|PG_VERSION|base|global|postgresql\..*)$/.test(name)
+  const names = await readdir(dataDir).catch((error: unknown) => {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT') return []
+    const cause = code === 'ENOTDIR' ? 'it is a file, not a folder' : `its folder cannot be read: ${code}`
+    throw new UsageError(`the database cannot be opened (${where}): ${cause}`, { code: 'db.folder', cure })
+  })
+  if (names.length > 0 && !names.some(isOfDatabase)) {
+    throw new UsageError(`the database cannot be opened (${where}): the folder holds other files`, {
+      code: 'db.folder',
+      cure,
+    })
   }
 }

@@ -284,6 +284,20 @@ export async function tracksBySpotifyId(knex: Knex, spotifyIds: readonly string[
   return found
 }
 
+/** The tracks with these ids, those that exist, in the order of their ids. */
+export async function tracksById(knex: Knex, ids: readonly string[]): Promise<Track[]> {
+  const found: Track[] = []
+  for (const slice of slices([...new Set(ids)].sort())) {
+    found.push(
+      ...(await knex('public.tracks as tracks')
+        .select(TRACK_COLUMNS)
+        .whereRaw('tracks.id = any(?::uuid[])', [[...slice]])
+        .orderBy('tracks.id')),
+    )
+  }
+  return found
+}
+
 /** Ids of the tracks whose `file_path` or id is one of these, in the order of their ids. */
 export async function trackIdsByFilePath(knex: Knex, pathsOrIds: readonly string[]): Promise<string[]> {
   const found = new Set<string>()

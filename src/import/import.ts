@@ -20,7 +20,7 @@ import {
 } from '../core/import-plan.ts'
 import { cleanName, matchKeysOfFile, trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
-import { rememberedPaths, tracksByFilePath, tracksByObjectContent } from '../db/content.ts'
+import { objectKeysByContent, rememberedPaths } from '../db/content.ts'
 import {
   clearItems,
   type FailedItem,
@@ -35,12 +35,12 @@ import {
   type NewTrack,
   type Track,
   type TrackChange,
-  trackPages,
   tracksBySpotifyId,
 } from '../db/tracks.ts'
 import { systemErrorCode } from '../errors.ts'
 import type { Progress, Reporter } from '../report/reporter.ts'
 import { Inspector } from './inspect.ts'
+import { RowIndex } from './row-index.ts'
 import { type FileTags, readTags } from './tags.ts'
 import { type FoundFile, openAudioFolder, walkAudioFolder } from './walk.ts'
 
@@ -62,6 +62,8 @@ export interface ImportOptions {
   signal: AbortSignal
   report: Reporter
   newId: () => string
+  /** files that are decided together, and whose rows are written together; 2,000 */
+  batch?: number
 }
 
 export interface ImportSummary {
@@ -96,8 +98,8 @@ const CLAIMS_SOUND = /\.(mp3|flac|m4a|aac|og[ga]|opus|wav|aiff?|wma)$/i
 
 /** Files whose hashes are looked up, and remembered, together. */
 const HASH_BATCH = 512
-/** Files that are decided together. Each batch reads the table of tracks a few times, which no index could spare it. */
-const DECISION_BATCH = 10_000
+/** Files that are decided together, and whose rows are written together. */
+const DECISION_BATCH = 2_000
 
 /**
  * Imports a folder. What goes wrong with one file is reported, recorded and counted; the rest goes on.
@@ -144,6 +146,8 @@ class Import {
   readonly #unwritten = new Map<string, HashedFile>()
   /** What a dry run would have written: the path that took each content, and the rows that got a file. */
   readonly #taken = { contents: new Map<string, string>(), tracks: new Set<string>() }
+
+  #rowIndex: Promise<RowIndex> | undefined
 
   constructor(options: ImportOptions) {
     this.#options = options
@@ -244,7 +248,7 @@ class Import {
 
   /** Second pass: every audio file finds its row, or gets one. */
   async decide(): Promise<void> {
-    const { root, start, signal, stopping, report } = this.#options
+    const { root, start, signal, stopping, report, batch = DECISION_BATCH } = this.#options
     const progress = report.progress({ label: 'importing', unit: 'files' })
     progress.total({ items: this.summary.found })
     try {
@@ -252,7 +256,7 @@ class Import {
       for await (const entry of walkAudioFolder(root, start, { signal })) {
         if (stopping.aborted) break
         if (entry.kind === 'file') files.push(entry)
-        if (files.length >= DECISION_BATCH) {
+        if (files.length >= batch) {
           await this.#decideBatch(files, progress)
           files = []
         }
@@ -261,6 +265,13 @@ class Import {
     } finally {
       progress.done()
     }
+  }
+
+  /** Where the rows are; read when the first question comes. */
+  #rows(): Promise<RowIndex> {
+    const { knex, root, signal } = this.#options
+    this.#rowIndex ??= RowIndex.read(knex, root, signal)
+    return this.#rowIndex
   }
 
   async #decideBatch(found: readonly FoundFile[], progress: Progress): Promise<void> {
@@ -334,12 +345,11 @@ class Import {
     const byPath = new Map<string, Candidate<Track>[]>()
     const byContent = new Map<string, Candidate<Track>[]>()
 
-    const spellings = new Map<string, AudioFile[]>()
+    const index = await this.#rows()
+    const pathsOf = new Map(files.map(file => [file.path, index.canonical(file.path)]))
+    const pointing = await index.byPath([...pathsOf.values()])
     for (const file of files) {
-      for (const spelling of this.#spellings(file.path)) append(spellings, spelling, file)
-    }
-    for (const track of await tracksByFilePath(knex, [...spellings.keys()])) {
-      for (const file of spellings.get(track.filePath ?? '') ?? []) {
+      for (const track of pointing.get(pathsOf.get(file.path)!) ?? []) {
         append(byPath, file.path, { track, path: await this.#pathState(track, file.path) })
       }
     }
@@ -354,7 +364,11 @@ class Import {
     for (const track of await tracksBySpotifyId(knex, [...ids.keys()])) {
       await add(ids.get(track.spotifyId)!, track)
     }
-    for (const { track, sha256 } of await tracksByObjectContent(knex, hashes)) await add(sha256, track)
+    const objects = await objectKeysByContent(knex, hashes)
+    const stored = await index.byKey(objects.map(({ key }) => key))
+    for (const { key, sha256 } of objects) {
+      for (const track of stored.get(key) ?? []) await add(sha256, track)
+    }
     await this.#addRowsOfOtherPaths(hashes, add)
     return { byPath, byContent }
   }
@@ -370,24 +384,17 @@ class Import {
       const wanted = new Set(hashes)
       for (const file of this.#unwritten.values()) if (wanted.has(file.sha256)) others.push(file)
     }
-    const spellings = new Map<string, (typeof others)[number][]>()
-    for (const other of others) {
-      for (const spelling of this.#spellings(other.path)) append(spellings, spelling, other)
+    const index = await this.#rows()
+    const pathsOf = new Map(others.map(other => [other.path, index.canonical(other.path)]))
+    const pointing = await index.byPath([...pathsOf.values()])
+    for (const { sha256, path: otherPath, size, mtimeNs } of others) {
+      const tracks = pointing.get(pathsOf.get(otherPath)!)
+      if (!tracks) continue
+      const now = await lookAt(path.resolve(root, otherPath))
+      // Another file took that name since: what it held then says nothing about the row.
+      if (typeof now !== 'string' && (Number(now.size) !== size || now.mtimeNs !== mtimeNs)) continue
+      for (const track of tracks) await add(sha256, track)
     }
-    for (const track of await tracksByFilePath(knex, [...spellings.keys()])) {
-      for (const { sha256, path: otherPath, size, mtimeNs } of spellings.get(track.filePath ?? '') ?? []) {
-        const now = await lookAt(path.resolve(root, otherPath))
-        // Another file took that name since: what it held then says nothing about the row.
-        if (typeof now !== 'string' && (Number(now.size) !== size || now.mtimeNs !== mtimeNs)) continue
-        await add(sha256, track)
-      }
-    }
-  }
-
-  /** How a row may spell the path of a file: relative or absolute, as on disk, composed or decomposed. */
-  #spellings(relative: string): string[] {
-    const forms = new Set([relative, relative.normalize('NFC'), relative.normalize('NFD')])
-    return [...forms].flatMap(form => [form, `./${form}`, path.join(this.#options.root, form)])
   }
 
   /** @param file the path of the file that asks; undefined where no row can point at it */
@@ -405,38 +412,41 @@ class Import {
     takenTracks: ReadonlySet<string>,
   ): Promise<{ matches: { file: AudioFile; tracks: Track[] }[]; known: number; rest: NewFile[] }> {
     if (newFiles.length === 0) return { matches: [], known: 0, rest: [] }
-    const { knex, root, signal } = this.#options
+    const { root } = this.#options
+    const rows = await this.#rows()
     const index = new NameIndex<AudioFile>()
-    for (const { file, tags } of newFiles) index.add(file, matchKeysOfFile(file.path, tags))
+    const names = newFiles.map(({ file, tags }) => matchKeysOfFile(file.path, tags))
+    for (const [at, { file }] of newFiles.entries()) index.add(file, names[at]!)
     const matches: { file: AudioFile; tracks: Track[] }[] = []
-    /** the match whose rows had a file at this path: more rows may have shared it */
-    const byOldPath = new Map<string, { file: AudioFile; tracks: Track[] }>()
+    const matched = new Set<string>(takenTracks)
     let known = 0
-    for await (const page of trackPages(knex, { filter: { hasKey: false }, pageSize: 5_000, signal })) {
-      for (const track of page) {
-        if (takenTracks.has(track.id) || !mayMatchByName(track)) continue
-        const shared = track.filePath === null ? undefined : byOldPath.get(track.filePath)
-        if (shared) {
-          shared.tracks.push(track)
-          continue
+    const candidates = [...(await rows.byName(names.flat())).values()].flat()
+    const oldPath = ({ filePath }: Track): string | undefined =>
+      filePath ? rows.canonical(filePath) : undefined
+    const sharing = await rows.byPath(candidates.flatMap(track => oldPath(track) ?? []))
+    for (const track of candidates.sort((a, b) => (a.id < b.id ? -1 : 1))) {
+      if (matched.has(track.id)) continue
+      const file = index.find(track)
+      if (!file) continue
+      const tracks = [track]
+      if (track.filePath) {
+        const there = await lookAt(path.resolve(root, track.filePath))
+        // The same file by another way: a folder that is a link, a path with dots.
+        const isItself = typeof there !== 'string' && there.ino === file.inode && there.dev === file.device
+        if (isItself) {
+          index.take(file)
+          known++
         }
-        const file = index.find(track)
-        if (!file) continue
-        if (track.filePath) {
-          const there = await lookAt(path.resolve(root, track.filePath))
-          // The same file by another way: a folder that is a link, a path with dots.
-          const isItself = typeof there !== 'string' && there.ino === file.inode && there.dev === file.device
-          if (isItself) {
-            index.take(file)
-            known++
-          }
-          if (there !== 'gone') continue
-        }
-        index.take(file)
-        const match = { file, tracks: [track] }
-        matches.push(match)
-        if (track.filePath) byOldPath.set(track.filePath, match)
+        if (there !== 'gone') continue
+        // More rows may have shared the file that is gone.
+        const others = sharing.get(oldPath(track)!) ?? []
+        tracks.push(
+          ...others.filter(one => one.id !== track.id && !matched.has(one.id) && mayMatchByName(one)),
+        )
       }
+      index.take(file)
+      for (const { id } of tracks) matched.add(id)
+      matches.push({ file, tracks })
     }
     return { matches, known, rest: newFiles.filter(({ file }) => !index.has(file)) }
   }
@@ -444,6 +454,7 @@ class Import {
   async #relink(relinks: readonly Relink[]): Promise<void> {
     if (relinks.length === 0) return
     const { knex, dryRun, report } = this.#options
+    const index = await this.#rows()
     const changes = relinks.map(
       ({ track, file }): TrackChange => ({ planned: track, ...relinkedColumns(track, file) }),
     )
@@ -461,6 +472,7 @@ class Import {
         continue
       }
       this.summary.relinked++
+      index.moved(track.id, file.path)
       report.item({
         subject: file.path,
         state: 'relinked',

@@ -15,6 +15,7 @@ import {
 } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { localTrackId } from '../../src/core/content-id.ts'
 import { itemPage, rememberedFiles, upsertObjects } from '../../src/db/ledger.ts'
@@ -22,6 +23,7 @@ import { migrateUp } from '../../src/db/migrate.ts'
 import type { Database } from '../../src/db/open.ts'
 import { copyDemoLibrary } from '../../src/embedded/demo-library.ts'
 import { type ImportOptions, type ImportSummary, importFolder } from '../../src/import/import.ts'
+import { RowIndex } from '../../src/import/row-index.ts'
 import { JsonReporter } from '../../src/report/json.ts'
 import type { Item } from '../../src/report/reporter.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
@@ -173,6 +175,37 @@ describe('what finds its row', () => {
     expect(await run()).toEqual({ found: 1, hashed: 1, relinked: 1 })
     expect(await rowOf(id)).toMatchObject({ file_path: 'Mira-Kessel/glass_stairs.mp3', file_size: 1462 + 28 })
     expect(await run()).toEqual({ found: 1, known: 1 })
+  })
+
+  test('by name, all rows that shared the file that is gone, also where they bear another name', async () => {
+    await put('A/T.mp3')
+    const shared = { file_path: 'old/x.mp3', file_source: 'LOCAL' }
+    const ids = [await addRow({ ...shared, title: 'Other' }), await addRow(shared)]
+    const stored = await addRow({ ...shared, title: 'Stored', file_source: 'S3', s3_object_key: 'k' })
+    expect(await run()).toEqual({ found: 1, hashed: 1, relinked: 2 })
+    for (const id of ids) expect(await rowOf(id)).toMatchObject({ file_path: 'A/T.mp3' })
+    expect(await rowOf(stored)).toMatchObject({ file_path: 'old/x.mp3' })
+  })
+
+  test('in whatever batch: a file found its row, and a copy of it comes in a later one', async () => {
+    for (const folder of ['a', 'b', 'c']) await put(`${folder}/T.mp3`, 'the same')
+    const id = await addRow({ artist: 'a', title: 'T', file_path: 'gone.mp3', file_source: 'LOCAL' })
+    const counts = await run({ batch: 1 })
+    // Folders come in no particular order: whichever file is first, the other two are copies.
+    expect(counts).toMatchObject({ found: 3, duplicates: 2 })
+    expect((counts.new ?? 0) + (counts.relinked ?? 0)).toBe(1)
+    await rm(join(root, 'a'), { recursive: true })
+    await db.knex('public.tracks').whereNot({ id }).del()
+    expect((await run({ batch: 1 })).duplicates).toBe(1)
+    expect(await rows()).toHaveLength(1)
+  })
+
+  test('not by a hash alone: "plumless" and "buckeroo" have one CRC-32', async () => {
+    expect(crc32('plumless')).toBe(crc32('buckeroo'))
+    const id = await addRow({ s3_object_key: 'buckeroo' })
+    const index = await RowIndex.read(db.knex, root, new AbortController().signal)
+    expect((await index.byKey(['buckeroo'])).get('buckeroo')).toMatchObject([{ id }])
+    expect(await index.byKey(['plumless'])).toEqual(new Map())
   })
 
   test('a row that never had a file', async () => {

@@ -1,0 +1,161 @@
+/**
+ * Where in the table of tracks to look for a path, an object or a name. The application has an index on none of them,
+ * and each question would read the whole table; so it is read once a run.
+ */
+import path from 'node:path'
+import { crc32 } from 'node:zlib'
+import type { Knex } from 'knex'
+import { mayMatchByName } from '../core/import-plan.ts'
+import { matchKey } from '../core/names.ts'
+import { type Track, trackPages, tracksById } from '../db/tracks.ts'
+
+/** 32 bits of a text: it may belong to others as well, so whoever is found is looked at again. */
+const hash = (text: string): number => crc32(text)
+
+/** From hashes to the numbers of rows, 8 bytes an entry outside the JavaScript heap. */
+class HashIndex {
+  #entries = new BigUint64Array(1_024)
+  #size = 0
+  /** What was added after the first question. */
+  readonly #late = new Map<number, number[]>()
+  #sorted = false
+
+  add(text: string, row: number): void {
+    if (this.#sorted) {
+      const rows = this.#late.get(hash(text))
+      if (rows) rows.push(row)
+      else this.#late.set(hash(text), [row])
+      return
+    }
+    if (this.#size === this.#entries.length) {
+      const larger = new BigUint64Array(this.#size * 2)
+      larger.set(this.#entries)
+      this.#entries = larger
+    }
+    this.#entries[this.#size++] = (BigInt(hash(text)) << 32n) | BigInt(row)
+  }
+
+  /** @returns numbers of all rows that were added with this text, and perhaps of others */
+  find(text: string): number[] {
+    if (!this.#sorted) {
+      this.#entries = this.#entries.slice(0, this.#size).sort()
+      this.#sorted = true
+    }
+    const wanted = BigInt(hash(text))
+    let [low, high] = [0, this.#size]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#entries[middle]! >> 32n < wanted) low = middle + 1
+      else high = middle
+    }
+    const rows: number[] = []
+    for (; low < this.#size && this.#entries[low]! >> 32n === wanted; low++) {
+      rows.push(Number(this.#entries[low]! & 0xffff_ffffn))
+    }
+    rows.push(...(this.#late.get(hash(text)) ?? []))
+    return rows
+  }
+}
+
+/**
+ * The rows as they were when they were read. Each question reads those that it finds anew, so that no answer is older
+ * than the question; a row that came since is not found. Takes some 40 bytes a row, however long its texts are.
+ */
+export class RowIndex {
+  readonly #knex: Knex
+  readonly #root: string
+  /** 16 bytes each */
+  #ids = Buffer.alloc(16 * 1_024)
+  #rows = 0
+  readonly #byPath = new HashIndex()
+  readonly #byKey = new HashIndex()
+  readonly #byName = new HashIndex()
+
+  private constructor(knex: Knex, root: string) {
+    this.#knex = knex
+    this.#root = root
+  }
+
+  /** Reads the table, page by page. @param root what relative paths are relative to */
+  static async read(knex: Knex, root: string, signal: AbortSignal): Promise<RowIndex> {
+    const index = new RowIndex(knex, root)
+    for await (const page of trackPages(knex, { pageSize: 5_000, signal })) {
+      for (const track of page) index.#add(track)
+    }
+    return index
+  }
+
+  /** Rows by the files that they point at, however they spell it; paths as from `canonical`. */
+  byPath(paths: readonly string[]): Promise<Map<string, Track[]>> {
+    return this.#find(this.#byPath, paths, track => this.#pathOf(track))
+  }
+
+  /** Rows by the keys of their objects. */
+  byKey(keys: readonly string[]): Promise<Map<string, Track[]>> {
+    return this.#find(this.#byKey, keys, track => track.s3ObjectKey)
+  }
+
+  /** Rows that may be given a file by their name alone, by that name (see `matchKey`). */
+  byName(names: readonly string[]): Promise<Map<string, Track[]>> {
+    return this.#find(this.#byName, names, nameOf)
+  }
+
+  /** A row has got this file since. */
+  moved(id: string, filePath: string): void {
+    this.#byPath.add(this.canonical(filePath), this.#number(id))
+  }
+
+  /** One spelling for all paths that lead to one name: absolute, without dots, composed. */
+  canonical(filePath: string): string {
+    return path.resolve(this.#root, filePath).normalize('NFC')
+  }
+
+  #add(track: Track): void {
+    const number = this.#number(track.id)
+    const keys = { path: this.#pathOf(track), object: track.s3ObjectKey, name: nameOf(track) }
+    if (keys.path !== null) this.#byPath.add(keys.path, number)
+    if (keys.object !== null) this.#byKey.add(keys.object, number)
+    if (keys.name !== null) this.#byName.add(keys.name, number)
+  }
+
+  #number(id: string): number {
+    if (this.#ids.length === this.#rows * 16) this.#ids = Buffer.concat([this.#ids], this.#ids.length * 2)
+    this.#ids.write(id.replaceAll('-', ''), this.#rows * 16, 'hex')
+    return this.#rows++
+  }
+
+  #id(number: number): string {
+    const hex = this.#ids.toString('hex', number * 16, number * 16 + 16)
+    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+  }
+
+  #pathOf({ filePath }: Track): string | null {
+    return filePath === null || filePath === '' ? null : this.canonical(filePath)
+  }
+
+  /** @returns the rows of each text, in the order of their ids */
+  async #find(
+    index: HashIndex,
+    texts: readonly string[],
+    textOf: (track: Track) => string | null,
+  ): Promise<Map<string, Track[]>> {
+    const wanted = new Set(texts)
+    const numbers = new Set([...wanted].flatMap(text => index.find(text)))
+    const found = new Map<string, Track[]>()
+    for (const track of await tracksById(
+      this.#knex,
+      [...numbers].map(number => this.#id(number)),
+    )) {
+      const text = textOf(track)
+      if (text === null || !wanted.has(text)) continue
+      const tracks = found.get(text)
+      if (tracks) tracks.push(track)
+      else found.set(text, [track])
+    }
+    return found
+  }
+}
+
+function nameOf(track: Track): string | null {
+  return mayMatchByName(track) ? matchKey(track) : null
+}
