@@ -73,6 +73,18 @@ export async function observeDistribution(
   }
 }
 
+/** The names a distribution answers to: its own, then its aliases (`*.example.com` too). */
+export async function distributionNames(
+  client: CloudFrontClient,
+  id: string,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const { Distribution } = await asked(`read distribution ${id}`, () =>
+    client.send(new GetDistributionCommand({ Id: id }), { abortSignal: signal }),
+  )
+  return [Distribution?.DomainName ?? '', ...(Distribution?.DistributionConfig?.Aliases?.Items ?? [])]
+}
+
 async function collect(
   ids: readonly (Json | undefined)[],
   read: (id: string) => Promise<JsonObject>,

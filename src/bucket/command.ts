@@ -12,8 +12,8 @@ import { type Assessment, assessBucket, type SettingCheck, type Wishes } from '.
 import { assessDistribution } from '../core/bucket/distribution.ts'
 import { type Json, parseSettingsPlan, type SettingChange, type SettingsPlan } from '../core/bucket/plan.ts'
 import { plural, printable } from '../core/units.ts'
-import { resolveAws } from '../doctor/checks.ts'
 import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { accessKeyFacts } from './access-key.ts'
 import { applyPlan } from './apply.ts'
 import { observeDistribution } from './cloudfront.ts'
 import { observeBucket, readSetting } from './s3-settings.ts'
@@ -287,27 +287,6 @@ async function openClients(context: Context): Promise<Clients> {
   return {
     s3,
     cloudFront,
-    async accessKey() {
-      const { accessKeyId, temporary } = await resolveAws(config)
-      if (temporary) return { accessKeyId, temporary }
-      const { IAMClient, ListAccessKeysCommand } = await import('@aws-sdk/client-iam')
-      const iam = new IAMClient(shared)
-      try {
-        const { AccessKeyMetadata = [] } = await iam.send(new ListAccessKeysCommand({}), {
-          abortSignal: signal,
-        })
-        const key = AccessKeyMetadata.find(one => one.AccessKeyId === accessKeyId)
-        return {
-          accessKeyId,
-          temporary,
-          ...(key?.CreateDate === undefined ? {} : { createdAt: key.CreateDate }),
-        }
-      } catch (error) {
-        context.report.detail(`the age of the access key is unknown: ${error}`)
-        return { accessKeyId, temporary }
-      } finally {
-        iam.destroy()
-      }
-    },
+    accessKey: () => accessKeyFacts(config, { signal, detail: text => context.report.detail(text) }),
   }
 }

@@ -9,6 +9,7 @@
  */
 import { type Cause, clean, type Finding, finding } from './causes.ts'
 import { type KeyMistake, keyMistake, unaddressable } from './cdn-url.ts'
+import { networkFault } from './network-fault.ts'
 
 /** One HTTP answer. */
 export interface HttpAnswer {
@@ -167,10 +168,7 @@ const transportCauses: readonly (readonly [RegExp, Cause])[] = [
 function transportFinding({ url }: ProbeObservation, error: ProbeObservation['error']): Finding {
   const { code = 'no answer', message = '' } = error ?? {}
   const cause = transportCauses.find(([pattern]) => pattern.test(code))?.[1] ?? 'unexplained'
-  return finding(cause, [
-    `${code}${message === '' || message === code ? '' : `: ${message}`}`,
-    withoutQuery(url),
-  ])
+  return finding(cause, [networkFault({ code, message }), withoutQuery(url)])
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ const nothing: Grants = { note: 'makes no request to AWS that needs a permission
 
 /** By command; the order is that of the journey. */
 const grants: Readonly<Record<string, Grants>> = {
-  init: { bucket: ['s3:ListBucket'] },
+  init: { bucket: ['s3:ListBucket'], distribution: ['cloudfront:GetDistribution'] },
   doctor: {
     bucket: ['s3:ListBucket'],
     probe: ['s3:PutObject', 's3:GetObject', 's3:DeleteObject', 's3:DeleteObjectVersion'],

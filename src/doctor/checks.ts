@@ -10,6 +10,7 @@ import { openUrlSigner, type UrlSigner } from '../cdn/sign.ts'
 import type { Config } from '../config.ts'
 import { bucketUrl, cdnUrl, directUrl, encodeKeyPath, s3Host } from '../core/cdn-url.ts'
 import { contentRange, diagnose, diagnoseContent, diagnoseDomain, edgeOf } from '../core/diagnosis.ts'
+import { networkFault } from '../core/network-fault.ts'
 import { formatBytes, formatDuration } from '../core/units.ts'
 import type { Database } from '../db/open.ts'
 import { FatalError, LockedError, systemErrorCode, toError } from '../errors.ts'
@@ -114,7 +115,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         const result = await prober.request({ url: `${url}/` })
         if ('error' in result) {
           return failure(
-            `${url} cannot be reached: ${result.error.code} ${result.error.message}`,
+            `${url} cannot be reached: ${networkFault(result.error)}`,
             s3.endpoint === undefined
               ? 'check AWS_REGION, network, DNS and proxy'
               : 'check S3_ENDPOINT, and that the store is running',

@@ -8,7 +8,7 @@ import type { Context } from '../context.ts'
 import { ignoring, updateEnv } from '../core/env-file.ts'
 import { printable } from '../core/units.ts'
 import { ExitCode, FatalError, systemErrorCode } from '../errors.ts'
-import { type Answers, interview, type Prompter } from './interview.ts'
+import { type Answers, type Interview, interview, type Prompter } from './interview.ts'
 import { questions } from './questions.ts'
 import { terminalPrompter } from './terminal.ts'
 
@@ -44,8 +44,9 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
       else report.item({ subject: variable, state, reason: cause, cure, text })
     },
   )
+  const anyway = flags.force || (failures.length > 0 && (await writeAnyway(asking, failures)))
   terminal?.close()
-  if (failures.length > 0 && !flags.force) {
+  if (failures.length > 0 && !anyway) {
     const [first] = failures
     throw new FatalError(`${first!.variable}: ${first!.verdict.cause}; nothing was written`, {
       code: 'init.check',
@@ -70,6 +71,15 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
     },
   })
   return failures.length > 0 ? ExitCode.someFailed : ExitCode.ok
+}
+
+/** A dozen answers are not thrown away for one that does not work yet: whoever gave them decides. */
+async function writeAnyway(asking: Prompter | undefined, failures: Interview['failures']): Promise<boolean> {
+  const names = failures.map(({ variable }) => variable).join(', ')
+  const answer = await asking?.ask(`Not working yet: ${names}. Write the file all the same? [y/N]: `, {
+    secret: false,
+  })
+  return /^y(es)?$/i.test(answer?.trim() ?? '')
 }
 
 /** What of the answers the file does not say already. */

@@ -17,8 +17,11 @@ export interface Question {
   /** what an empty answer means, unless the variable has a value already */
   readonly defaultAnswer?: string
   /** Tries the answer, together with those before it, against the real thing. A failure asks again. */
-  check?(answers: Answers): Promise<Verdict>
+  check?(answers: Answers): Promise<AnswerVerdict>
 }
+
+/** A failure may lie with an earlier answer: a bucket that cannot be opened, with the secret. That one is asked again. */
+export type AnswerVerdict = Verdict & { liesWith?: Variable }
 
 /** A person at a terminal. */
 export interface Prompter {
@@ -40,7 +43,8 @@ const attempts = 3
 
 /**
  * Asks the questions in order; without a prompter takes what is there. An answer that fails its check is asked for
- * again, three times; after that, and where nobody is there to ask, it stands among the failures.
+ * again, from the question on that the failure lies with; after three times, and where nobody is there to ask, it
+ * stands among the failures.
  */
 export async function interview(
   questions: readonly Question[],
@@ -49,27 +53,29 @@ export async function interview(
   onVerdict: (variable: Variable, verdict: Verdict) => void,
 ): Promise<Interview> {
   let answers: Answers = { ...known }
-  const failures: { variable: Variable; verdict: Verdict }[] = []
-  for (const question of questions) {
-    const { variable, when, check, required } = question
+  const failures = new Map<Variable, Verdict>()
+  const attempted = new Map<Variable, number>()
+  for (let at = 0; at < questions.length; at++) {
+    const { variable, when, check, required } = questions[at]!
+    failures.delete(variable)
     if (when !== undefined && !when(answers)) continue
-    for (let attempt = 1; ; attempt++) {
-      if (prompter !== undefined) answers = await askFor(question, answers, prompter)
-      let verdict: Verdict | undefined
-      if (answers[variable] === undefined) {
-        if (required) {
-          verdict = { state: 'failure', cause: `${variable} is not set`, cure: 'it is needed' }
-        }
-      } else verdict = await check?.(answers)
-      if (verdict !== undefined) onVerdict(variable, verdict)
-      if (verdict?.state !== 'failure') break
-      if (prompter === undefined || attempt === attempts) {
-        failures.push({ variable, verdict })
-        break
-      }
+    if (prompter !== undefined) answers = await askFor(questions[at]!, answers, prompter)
+    let verdict: AnswerVerdict | undefined
+    if (answers[variable] === undefined) {
+      if (required) verdict = { state: 'failure', cause: `${variable} is not set`, cure: 'it is needed' }
+    } else verdict = await check?.(answers)
+    if (verdict !== undefined) onVerdict(variable, verdict)
+    if (verdict?.state !== 'failure') continue
+    const attempt = (attempted.get(variable) ?? 0) + 1
+    attempted.set(variable, attempt)
+    if (prompter === undefined || attempt === attempts) {
+      failures.set(variable, verdict)
+      continue
     }
+    const again = questions.findIndex(question => question.variable === (verdict.liesWith ?? variable))
+    at = (again === -1 ? at : again) - 1
   }
-  return { answers, failures }
+  return { answers, failures: [...failures].map(([variable, verdict]) => ({ variable, verdict })) }
 }
 
 async function askFor(question: Question, answers: Answers, prompter: Prompter): Promise<Answers> {

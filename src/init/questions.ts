@@ -1,19 +1,31 @@
 /** What `autodj init` asks, in the order in which later answers rest on earlier ones. */
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { openProber } from '../cdn/probe.ts'
+import { distributionNames } from '../bucket/cloudfront.ts'
+import { openProber, type ProbeResult } from '../cdn/probe.ts'
 import { openUrlSigner } from '../cdn/sign.ts'
 import { type Config, loadConfig, type Variable } from '../config.ts'
+import { answersTo } from '../core/bucket/distribution.ts'
 import { edgeOf } from '../core/diagnosis.ts'
+import { networkFault } from '../core/network-fault.ts'
 import { openDatabase } from '../db/open.ts'
 import { failure, ok, type Verdict, warning } from '../doctor/check.ts'
 import { identify, resolveAws } from '../doctor/checks.ts'
 import { AppError, toError } from '../errors.ts'
 import { createS3Store } from '../storage/s3.ts'
-import type { Answers, Question } from './interview.ts'
+import type { Answers, AnswerVerdict, Question } from './interview.ts'
 
 const connectMs = 3_000
 const idleMs = 5_000
+
+/** Errors that an earlier answer is to blame for, by their code. */
+const blamed: Readonly<Record<string, Variable>> = {
+  'credentials.refused': 'AWS_ACCESS_KEY_ID',
+  'credentials.none': 'AWS_ACCESS_KEY_ID',
+  'store.credentials': 'AWS_ACCESS_KEY_ID',
+  'store.expired-token': 'AWS_ACCESS_KEY_ID',
+  'store.wrong-region': 'AWS_REGION',
+}
 
 /** @param cwd what relative paths in the answers are relative to */
 export function questions(cwd: string, signal: AbortSignal): Question[] {
@@ -21,14 +33,19 @@ export function questions(cwd: string, signal: AbortSignal): Question[] {
   const read = (answers: Answers): Config => loadConfig({ env: answers, cwd, envFile: null })
 
   function checked(variable: Variable, check: (config: Config, answers: Answers) => Promise<Verdict>) {
-    return async (answers: Answers): Promise<Verdict> => {
+    return async (answers: Answers): Promise<AnswerVerdict> => {
       try {
         return await check(read(answers), answers)
       } catch (thrown) {
         signal.throwIfAborted()
         const error = toError(thrown)
-        const cure = error instanceof AppError ? error.cure : undefined
-        return failure(error.message, cure ?? `correct ${variable}`)
+        // What is wrong with settings as such comes with the advice to run `init`.
+        const { code = '', cure } = error instanceof AppError && error.code !== 'config.invalid' ? error : {}
+        const liesWith = blamed[code]
+        return {
+          ...failure(error.message, cure ?? `correct ${variable}`),
+          ...(liesWith === undefined ? {} : { liesWith }),
+        }
       }
     }
   }
@@ -47,7 +64,15 @@ export function questions(cwd: string, signal: AbortSignal): Question[] {
     {
       variable: 'S3_ENDPOINT',
       text: 'Endpoint of an S3-compatible store, ENTER for Amazon S3',
-      check: checked('S3_ENDPOINT', async ({ s3 }) => ok(s3.endpoint ?? 'Amazon S3')),
+      check: checked('S3_ENDPOINT', async ({ s3 }) => {
+        const result = await ask(`${s3.endpoint}/`, signal)
+        return 'answer' in result
+          ? ok(s3.endpoint!)
+          : failure(
+              `${s3.endpoint} cannot be reached: ${networkFault(result.error)}`,
+              'check address and port',
+            )
+      }),
     },
     {
       variable: 'AWS_ACCESS_KEY_ID',
@@ -90,6 +115,7 @@ export function questions(cwd: string, signal: AbortSignal): Question[] {
       variable: 'CLOUDFRONT_DISTRIBUTION_ID',
       text: 'Distribution id (E…), ENTER for none',
       when: hasCdn,
+      check: checked('CLOUDFRONT_DISTRIBUTION_ID', config => checkDistribution(config, signal)),
     },
     {
       variable: 'CLOUDFRONT_KEY_PAIR_ID',
@@ -150,20 +176,61 @@ async function checkBucket({ s3 }: Config, signal: AbortSignal): Promise<Verdict
 
 async function checkCdn({ cdn }: Config, signal: AbortSignal): Promise<Verdict> {
   const { origin, hostname } = cdn!.domain
+  const result = await ask(`${origin}/`, signal)
+  if ('error' in result) {
+    return failure(
+      `${hostname} does not answer: ${networkFault(result.error)}`,
+      'check the name, and its DNS record',
+    )
+  }
+  // What it says to a path that is no object does not matter, only who says it.
+  if (edgeOf(result.answer.headers) === undefined) {
+    return warning(`${hostname} answers, but it is not CloudFront`, 'check its DNS record')
+  }
+  return ok(hostname)
+}
+
+/** Whether the distribution is there, and answers for the domain. */
+async function checkDistribution({ cdn, s3 }: Config, signal: AbortSignal): Promise<Verdict> {
+  const id = cdn!.distributionId!
+  if (!/^E[A-Z0-9]+$/.test(id)) {
+    return failure(
+      `"${id}" is not the id of a distribution`,
+      'take the ID (E…) from CloudFront → Distributions',
+    )
+  }
+  // Beside a store that is not AWS nobody can be asked.
+  if (s3.endpoint !== undefined) return ok(id)
+  const { CloudFrontClient } = await import('@aws-sdk/client-cloudfront')
+  const client = new CloudFrontClient({
+    region: s3.region,
+    credentials: s3.credentials && { ...s3.credentials },
+    maxAttempts: 2,
+  })
+  try {
+    const names = await distributionNames(client, id, signal)
+    const { hostname } = cdn!.domain
+    return answersTo(names, hostname)
+      ? ok(`${id} answers to ${hostname}`)
+      : failure(
+          `${id} answers to ${names.join(', ')}, not to ${hostname}`,
+          'correct the id, or add the alias',
+        )
+  } catch (thrown) {
+    if (!(thrown instanceof AppError) || thrown.code !== 'bucket.denied') throw thrown
+    return warning(
+      `${id} could not be read: these credentials may not`,
+      'grant cloudfront:GetDistribution to have `autodj bucket check` look at it',
+    )
+  } finally {
+    client.destroy()
+  }
+}
+
+async function ask(url: string, signal: AbortSignal): Promise<ProbeResult> {
   const prober = openProber({ concurrency: 1, idleTimeoutMs: connectMs, deadlineMs: idleMs, signal })
   try {
-    const result = await prober.request({ url: `${origin}/`, range: { start: 0, end: 0 } })
-    if ('error' in result) {
-      return failure(
-        `${hostname} does not answer: ${result.error.code} ${result.error.message}`,
-        'check the name, and its DNS record',
-      )
-    }
-    // What it says to a path that is no object does not matter, only who says it.
-    if (edgeOf(result.answer.headers) === undefined) {
-      return warning(`${hostname} answers, but it is not CloudFront`, 'check its DNS record')
-    }
-    return ok(hostname)
+    return await prober.request({ url, range: { start: 0, end: 0 } })
   } finally {
     prober.close()
   }

@@ -206,6 +206,47 @@ describe('by a person', () => {
     expect(written['AWS_SECRET_ACCESS_KEY']).toBe(credentials.secretAccessKey)
   })
 
+  test('a wrong secret shows at the bucket: key and secret are asked again, not the bucket over and over', async () => {
+    const { exitCode, asked, said } = await answering({
+      ...good(),
+      'Its secret': ['wrong', credentials.secretAccessKey],
+    })
+    expect(exitCode).toBe(0)
+    expect(said).toMatch(/failure S3_BUCKET_NAME: .*credentials were not accepted/)
+    expect(said).toContain('ok S3_BUCKET_NAME: music')
+    const bucketAt = asked.findIndex(({ prompt }) => prompt.startsWith('Bucket'))
+    expect(asked.slice(bucketAt + 1, bucketAt + 5).map(({ prompt }) => prompt.split(/[ :[]/)[0])).toEqual([
+      'Access',
+      'Its',
+      'Region',
+      'Bucket',
+    ])
+    expect((await dotenv())['AWS_SECRET_ACCESS_KEY']).toBe(credentials.secretAccessKey)
+  })
+
+  test('an endpoint where nothing listens is asked for again', async () => {
+    const { exitCode, said } = await answering({ ...good(), Endpoint: ['http://127.0.0.1:9', s3.url] })
+    expect(exitCode).toBe(0)
+    expect(said).toContain('http://127.0.0.1:9 cannot be reached: nothing listens there (ECONNREFUSED)')
+  })
+
+  test('what is no distribution id is asked for again', async () => {
+    const { said } = await answering({ ...good(), Distribution: ['d1.cloudfront.net', 'EDFDVBD6EXAMPLE'] })
+    expect(said).toContain('failure CLOUDFRONT_DISTRIBUTION_ID: "d1.cloudfront.net" is not the id')
+    expect((await dotenv())['CLOUDFRONT_DISTRIBUTION_ID']).toBe('EDFDVBD6EXAMPLE')
+  })
+
+  test('a dozen answers are not lost for one that does not work yet: asked, it is written', async () => {
+    const { exitCode, stdout } = await answering({
+      ...good(),
+      Bucket: ['x1x', 'x2x', 'x3x'],
+      'Not working yet: S3_BUCKET_NAME.': ['y'],
+    })
+    expect(exitCode).toBe(3)
+    expect(stdout).toContain('S3_BUCKET_NAME did not pass its check')
+    expect(await dotenv()).toMatchObject({ S3_BUCKET_NAME: 'x3x', CLOUDFRONT_DOMAIN: cdn.url })
+  })
+
   test('three wrong answers to a question end it, and nothing is written', async () => {
     const { exitCode, stderr } = await answering({ ...good(), Bucket: ['x1x', 'x2x', 'x3x', 'music'] })
     expect(exitCode).toBe(1)

@@ -84,6 +84,13 @@ export function assessDistribution(
   return { checks: parts.flatMap(part => part.checks), changes: parts.flatMap(part => part.changes) }
 }
 
+/** Whether one of the names is this host's; `*.example.com` stands for one label, as in a certificate. */
+export function answersTo(names: readonly string[], hostname: string): boolean {
+  const host = hostname.toLowerCase()
+  const parent = host.slice(host.indexOf('.') + 1)
+  return names.some(name => name.toLowerCase() === host || name.toLowerCase() === `*.${parent}`)
+}
+
 /** The origin that is the bucket: its index, and how it is addressed. */
 function originOf(
   config: JsonObject,

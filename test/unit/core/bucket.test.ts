@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { assessAccessKey } from '../../../src/core/bucket/access-key.ts'
+import { assessAccessKey, awsHost } from '../../../src/core/bucket/access-key.ts'
 import {
   assessBucket,
   type ObservedBucket,
@@ -9,6 +9,7 @@ import {
   type Wishes,
 } from '../../../src/core/bucket/bucket.ts'
 import {
+  answersTo,
   assessDistribution,
   behaviourPath,
   managed,
@@ -652,5 +653,42 @@ test.each([
 ])('an access key that is %s', (_, facts, state) => {
   const check = assessAccessKey({ accessKeyId: 'AKIAIOSFODNN7EXAMPLE', ...facts }, new Date('2026-03-01'))
   expect(check.state).toBe(state)
-  if (state !== 'ok') expect(check.cure).toContain('role')
+  if (state !== 'ok') expect(check.cure).toMatch(/role/i)
+})
+
+test.each([
+  [{ GITHUB_ACTIONS: 'true' }, undefined, /GitHub Actions job a role would do/, /OIDC/],
+  [
+    { ECS_CONTAINER_METADATA_URI_V4: 'http://169.254.170.2/v4/x' },
+    'i-0abc',
+    /ECS task a role would do/,
+    /task role/,
+  ],
+  [{ KUBERNETES_SERVICE_HOST: '10.0.0.1' }, 'i-0abc', /pod a role would do/, /service account/],
+  [{}, 'i-0123456789abcdef0\n', /EC2 instance a role would do/, /instance profile/],
+  [{}, 'Not Specified\n', /days old$/, /Roles Anywhere/],
+  [{}, undefined, /days old$/, /Roles Anywhere/],
+])('whether a role would do where it runs: %o, asset tag %s', (env, assetTag, found, cure) => {
+  const check = assessAccessKey(
+    {
+      accessKeyId: 'AKIAIOSFODNN7EXAMPLE',
+      temporary: false,
+      createdAt: new Date('2026-02-27'),
+      host: awsHost(env, assetTag),
+    },
+    new Date('2026-03-01'),
+  )
+  expect(check.found).toMatch(found)
+  expect(check.cure).toMatch(cure)
+})
+
+test.each([
+  [['d1.cloudfront.net'], 'D1.cloudfront.net', true],
+  [['d1.cloudfront.net', 'cdn.example.com'], 'cdn.example.com', true],
+  [['d1.cloudfront.net', '*.example.com'], 'cdn.example.com', true],
+  [['d1.cloudfront.net', '*.example.com'], 'a.cdn.example.com', false],
+  [['d1.cloudfront.net', '*.example.com'], 'example.com', false],
+  [['d1.cloudfront.net'], 'd2.cloudfront.net', false],
+])('names %j answer to %s: %s', (names, hostname, expected) => {
+  expect(answersTo(names, hostname)).toBe(expected)
 })

@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest'
+import { networkFault } from '../../../src/core/network-fault.ts'
+
+test.each([
+  ['ENOTFOUND', 'getaddrinfo ENOTFOUND cdn.example', 'the host name has no address (ENOTFOUND)'],
+  ['EAI_AGAIN', 'getaddrinfo EAI_AGAIN cdn.example', 'the host name has no address (EAI_AGAIN)'],
+  ['ECONNREFUSED', 'connect ECONNREFUSED 127.0.0.1:9', 'nothing listens there (ECONNREFUSED)'],
+  ['ETIMEDOUT', 'no answer in time', 'no answer in time (ETIMEDOUT)'],
+  ['ECONNRESET', 'socket hang up', 'the connection was closed (ECONNRESET)'],
+  [
+    'EPROTO',
+    'write EPROTO 40ED:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:../deps/openssl/openssl/ssl/record/methods/tlsany_meth.c:77:\n',
+    'it does not speak TLS (EPROTO)',
+  ],
+  [
+    'EPROTO',
+    'write EPROTO 40ED:error:0A000410:SSL routines:ssl3_read_bytes:ssl/tls alert handshake failure:../deps/openssl/openssl/ssl/record/rec_layer_s3.c:916:SSL alert number 40\n',
+    'ssl/tls alert handshake failure (EPROTO)',
+  ],
+  ['CERT_HAS_EXPIRED', 'certificate has expired', 'certificate has expired (CERT_HAS_EXPIRED)'],
+  ['HPE_INVALID_CONSTANT', '', 'HPE_INVALID_CONSTANT'],
+])('%s: %s', (code, message, words) => {
+  expect(networkFault({ code, message })).toBe(words)
+})
