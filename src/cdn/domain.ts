@@ -15,15 +15,20 @@ export async function observeDomain(
   domain: CdnDomain,
   path: string,
   prober: Prober,
-  { port = 443, httpPort = 80, ca }: { port?: number; httpPort?: number; ca?: string } = {},
+  { httpPort, ca }: { httpPort?: number; ca?: string } = {},
 ): Promise<DomainObservation> {
-  const { hostname } = domain
+  const { hostname, origin } = domain
   if (!domain.tls) return { hostname, tlsVersions: [] }
+  const port = Number(URL.parse(origin)?.port) || 443
+  // A stand-in on a port of its own has no plain HTTP beside it; CloudFront always has.
+  const plainPort = httpPort ?? (port === 443 ? 80 : undefined)
   const [plain, ...handshakes] = await Promise.all([
-    prober.request({ url: `http://${hostname}:${httpPort}${path}`, range: { start: 0, end: 0 } }),
+    plainPort === undefined
+      ? undefined
+      : prober.request({ url: `http://${hostname}:${plainPort}${path}`, range: { start: 0, end: 0 } }),
     ...tlsVersions.map(version => handshake(hostname, port, version, ca)),
   ])
-  const answered = 'answer' in plain ? plain.answer : undefined
+  const answered = plain !== undefined && 'answer' in plain ? plain.answer : undefined
   const certificate = handshakes.find(one => one?.certificate !== undefined)?.certificate
   return {
     hostname,

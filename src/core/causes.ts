@@ -51,7 +51,7 @@ export const causes = {
     transient: true,
   },
   'tls-certificate': {
-    title: "the domain's certificate is not valid for it",
+    title: "the domain's certificate is not accepted",
     cure: 'attach an ACM certificate (us-east-1) that covers the alias to the distribution, and renew it in time',
   },
   'tls-handshake': {

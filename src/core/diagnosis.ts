@@ -168,8 +168,23 @@ const transportCauses: readonly (readonly [RegExp, Cause])[] = [
 function transportFinding({ url }: ProbeObservation, error: ProbeObservation['error']): Finding {
   const { code = 'no answer', message = '' } = error ?? {}
   const cause = transportCauses.find(([pattern]) => pattern.test(code))?.[1] ?? 'unexplained'
-  return finding(cause, [networkFault({ code, message }), withoutQuery(url)])
+  const cure = certificateCures.find(([pattern]) => pattern.test(code))?.[1]
+  return finding(cause, [networkFault({ code, message }), withoutQuery(url)], cure)
 }
+
+/** Of `tls-certificate`: what to do about it differs by what is wrong with it. */
+const certificateCures: readonly (readonly [RegExp, string])[] = [
+  [/^CERT_HAS_EXPIRED/, 'renew it: ACM does so by itself while the validation record is in DNS'],
+  [
+    /^ERR_TLS_CERT_ALTNAME_INVALID/,
+    'attach an ACM certificate (us-east-1) that covers the alias to the distribution',
+  ],
+  [
+    /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/,
+    'nobody known here issued it: attach an ACM certificate; where a proxy of yours intercepts TLS, name its ' +
+      'certificate in NODE_EXTRA_CA_CERTS',
+  ],
+]
 
 // ---------------------------------------------------------------------------------------------------------------
 // an answer that is not the audio
@@ -517,6 +532,8 @@ export interface DomainObservation {
   certificate?: { validTo: Date; issuer: string }
 }
 
+const dayMs = 86_400_000
+
 /** Days before its end at which a certificate is called expiring. ACM renews 60 days before, so 21 means it did not. */
 export const certificateWarningDays = 21
 
@@ -530,7 +547,7 @@ export function diagnoseDomain(seen: DomainObservation, now: Date): Finding[] {
   const old = seen.tlsVersions.filter(version => version === 'TLSv1' || version === 'TLSv1.1')
   if (old.length > 0) found.push(finding('tls-old', [`${seen.hostname} accepts ${old.join(', ')}`]))
   if (seen.certificate !== undefined) {
-    const days = (seen.certificate.validTo.getTime() - now.getTime()) / 86_400_000
+    const days = (seen.certificate.validTo.getTime() - now.getTime()) / dayMs
     if (days < certificateWarningDays) {
       found.push(
         finding('certificate-expiring', [
@@ -540,6 +557,28 @@ export function diagnoseDomain(seen: DomainObservation, now: Date): Finding[] {
     }
   }
   return found
+}
+
+/** What was seen of the domain, in one line; undefined for a stand-in without TLS, of which nothing is asked. */
+export function describeDomain(
+  { http, tlsVersions, certificate }: DomainObservation,
+  now: Date,
+): string | undefined {
+  if (tlsVersions.length === 0) return undefined
+  const days = certificate && Math.floor((certificate.validTo.getTime() - now.getTime()) / dayMs)
+  return [
+    `TLS ${tlsVersions.map(version => version.replace(/^TLSv(1)$/, '1.0').replace('TLSv', '')).join(', ')}`,
+    ...(certificate === undefined
+      ? []
+      : [`certificate valid to ${certificate.validTo.toISOString().slice(0, 10)} (${days} days)`]),
+    http === undefined
+      ? 'no answer to plain HTTP'
+      : http.status >= 300 && http.status < 400
+        ? 'plain HTTP is redirected'
+        : http.status < 300
+          ? 'plain HTTP is served'
+          : 'plain HTTP is refused',
+  ].join(', ')
 }
 
 /** Which edge answered (`FRA56-P2`), from the headers; `undefined` when it was not CloudFront. */

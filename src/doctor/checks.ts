@@ -9,9 +9,9 @@ import type { Prober } from '../cdn/probe.ts'
 import { openUrlSigner, type UrlSigner } from '../cdn/sign.ts'
 import type { Config } from '../config.ts'
 import { bucketUrl, cdnUrl, directUrl, encodeKeyPath, s3Host } from '../core/cdn-url.ts'
-import { contentRange, diagnose, diagnoseContent, diagnoseDomain, edgeOf } from '../core/diagnosis.ts'
+import { describeDomain, diagnose, diagnoseContent, diagnoseDomain, edgeOf } from '../core/diagnosis.ts'
 import { networkFault } from '../core/network-fault.ts'
-import { formatBytes, formatDuration } from '../core/units.ts'
+import { formatBytes, formatCount, formatDuration } from '../core/units.ts'
 import type { Database } from '../db/open.ts'
 import { FatalError, LockedError, systemErrorCode, toError } from '../errors.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -181,7 +181,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           )
         }
         return ok(
-          `${head.size} bytes${head.encryption === undefined ? '' : `, encrypted (${head.encryption})`}`,
+          `${formatCount(head.size)} bytes${head.encryption === undefined ? '' : `, encrypted (${head.encryption})`}`,
         )
       },
     },
@@ -222,13 +222,16 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
       name: 'cdn-domain',
       async run() {
         if (cdn === undefined) return skipped('CLOUDFRONT_DOMAIN is not set: CDN steps are skipped')
-        const findings = diagnoseDomain(
-          await observeDomain(cdn.domain, encodeKeyPath(probe.key), prober),
-          now(),
-        )
-        const [first] = findings
-        if (first === undefined) return ok(cdn.domain.hostname)
-        return warning(`${first.title} (${first.evidence.join('; ')})`, first.cure)
+        const seen = await observeDomain(cdn.domain, encodeKeyPath(probe.key), prober)
+        const findings = diagnoseDomain(seen, now())
+        if (findings.length > 0) {
+          return warning(
+            findings.map(({ title, evidence }) => `${title} (${evidence.join('; ')})`).join('; '),
+            findings.map(({ cure }) => cure).join('; '),
+          )
+        }
+        const described = describeDomain(seen, now())
+        return ok(`${cdn.domain.hostname}${described === undefined ? '' : `: ${described}`}`)
       },
     },
     {
@@ -259,8 +262,8 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         if (first === undefined && 'answer' in result) {
           const { answer, latencyMs } = result
           return ok(
-            `the object just put, through ${edgeOf(answer.headers) ?? 'the CDN'} in ${formatDuration(latencyMs)}` +
-              ` (${contentRange(answer.headers['content-range'])?.total} bytes)`,
+            `the object just put, through ${edgeOf(answer.headers) ?? 'the CDN'}: first byte after ` +
+              `${Math.round(latencyMs)} ms, every byte as it was put`,
           )
         }
         const cause = `${first!.title} (${first!.evidence.join('; ')})`

@@ -6,10 +6,11 @@ import { requireBucket, requireCdn } from '../config.ts'
 import type { Context } from '../context.ts'
 import type { Finding } from '../core/causes.ts'
 import { directUrl, encodeKeyPath } from '../core/cdn-url.ts'
-import { type DomainObservation, diagnoseDomain } from '../core/diagnosis.ts'
-import { formatCount, plural } from '../core/units.ts'
+import { type DomainObservation, describeDomain, diagnoseDomain } from '../core/diagnosis.ts'
+import { formatBytes, formatCount, plural } from '../core/units.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
+import { preferSmallHeap } from '../heap.ts'
 import { recordRun } from '../run.ts'
 import { recordResults, type Selection, selectTracks, verifyCommand } from './tracks.ts'
 import { type CauseCount, type TrackResult, type VerifySummary, type VerifyTrack, verify } from './verify.ts'
@@ -38,6 +39,7 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
   const cdn = requireCdn(config)
   const bucket = requireBucket(config)
   const selection = selectionOf(flags, now())
+  preferSmallHeap()
   const signer = cdn.signer === undefined ? undefined : await openUrlSigner(cdn.signer)
   const concurrency = flags.concurrency ?? defaultConcurrency
   const prober = openProber({ concurrency, signal: context.signal })
@@ -77,11 +79,18 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
       signal: context.signal,
     }).finally(() => progress.done())
 
-    const findings = diagnoseDomain(await domain.observation(), now())
-    const fields = summaryFields(summary, findings)
+    const seen = await domain.observation()
+    const findings = diagnoseDomain(seen, now())
+    const fields = summaryFields(summary, seen, findings)
     report.summary({
-      lines: summaryLines(summary, findings, cdn.domain.hostname),
-      next: nextStep(summary),
+      lines: [
+        ...summaryLines(summary, cdn.domain.hostname, selection),
+        ...proofLines(summary, flags, total),
+        ...summary.failures.flatMap(causeLines),
+        ...summary.warnings.flatMap(causeLines),
+        ...domainLines(seen, findings, now()),
+      ],
+      next: nextStep(summary, flags, selection),
       fields,
     })
     const failed = summary.failed > 0 || findings.some(({ severity }) => severity === 'failure')
@@ -146,14 +155,23 @@ function tell({ report }: Context, result: TrackResult): void {
       warnings: findings.filter(({ severity }) => severity === 'warning').map(({ cause }) => cause),
       edge,
       cache_hit: cacheHit,
-      latency_ms: latencyMs === undefined ? undefined : Math.round(latencyMs * 10) / 10,
+      latency_ms: latencyMs && tenths(latencyMs),
     },
   })
 }
 
-function summaryLines(summary: VerifySummary, domain: readonly Finding[], hostname: string): string[] {
+/** Why there was no track to verify. */
+const nothing: Readonly<Record<Selection['kind'], string>> = {
+  all: 'no S3 tracks to verify',
+  sample: 'no S3 tracks to verify',
+  since: 'no S3 track was uploaded or changed since then',
+  rolling: 'no S3 track is due today',
+  failed: 'no track failed the last time it was verified',
+}
+
+function summaryLines(summary: VerifySummary, hostname: string, { kind }: Selection): string[] {
   const { tracks, served, failed, hitRatio, p50, p95 } = summary
-  if (tracks === 0) return ['no S3 tracks to verify']
+  if (tracks === 0) return [nothing[kind]]
   const lines = [
     failed === 0
       ? `${plural(served, 'track')} ${served === 1 ? 'is' : 'are'} served through ${hostname}`
@@ -164,24 +182,63 @@ function summaryLines(summary: VerifySummary, domain: readonly Finding[], hostna
       `edge cache ${Math.round(hitRatio! * 100)} % hits, first byte p50 ${p50!.toFixed(0)} ms, p95 ${p95!.toFixed(0)} ms`,
     )
   }
-  for (const cause of [...summary.failures, ...summary.warnings]) lines.push(...causeLines(cause))
-  for (const { severity, title, evidence, cure } of domain) {
-    lines.push(`${severity}: ${title} (${evidence.join('; ')})`, `  ${cure}`)
-  }
   return lines
+}
+
+/** What of the tracks that are served was compared, and of how many. */
+function proofLines({ served, tracks }: VerifySummary, flags: VerifyFlags, total: number): string[] {
+  if (served === 0) return []
+  const compared = flags.full
+    ? 'every byte of each: its checksum is that of the object in S3'
+    : flags.bytes === undefined
+      ? 'status, size, type and caching headers of each; --bytes and --full compare content'
+      : `${formatBytes(flags.bytes)} of each, at a random offset: the same bytes as in S3`
+  return [
+    `checked: ${compared}`,
+    ...(flags.direct ? ['checked: the bucket serves none of them past the CDN'] : []),
+    ...(flags.origin === undefined ? [] : [`checked: pages of ${flags.origin} may read them (CORS)`]),
+    ...(tracks < total ? [`not reached before the run was stopped: ${formatCount(total - tracks)}`] : []),
+  ]
+}
+
+function domainLines(seen: DomainObservation, findings: readonly Finding[], now: Date): string[] {
+  const described = describeDomain(seen, now)
+  return [
+    ...(described === undefined ? [] : [`domain: ${described}`]),
+    ...findings.flatMap(({ severity, title, evidence, cure }) => [
+      `${severity}: ${title} (${evidence.join('; ')})`,
+      `  ${cure}`,
+    ]),
+  ]
 }
 
 function causeLines({ cause, title, cure, count, examples }: CauseCount): string[] {
   return [`${formatCount(count)} × ${title} (${cause}), such as ${examples[0]}`, `  ${cure}`]
 }
 
-function nextStep({ failed, failures, tracks }: VerifySummary): string | undefined {
-  if (tracks === 0) return '`autodj upload-local` moves local tracks to S3'
+function nextStep(
+  { failed, failures, tracks }: VerifySummary,
+  flags: VerifyFlags,
+  { kind }: Selection,
+): string | undefined {
+  if (tracks === 0 && (kind === 'all' || kind === 'sample'))
+    return '`autodj upload-local` moves local tracks to S3'
   if (failed === 0) return undefined
-  return `${failures[0]!.cure}; then \`autodj ${verifyCommand} --retry-failed\``
+  const same = [
+    ...(flags.origin === undefined ? [] : [`--origin ${flags.origin}`]),
+    ...(flags.bytes === undefined ? [] : [`--bytes ${flags.bytes}`]),
+    ...(flags.full ? ['--full'] : []),
+    ...(flags.direct ? ['--direct'] : []),
+  ]
+  const again = ['autodj', verifyCommand, '--retry-failed', ...same].join(' ')
+  return `mend ${failures.length === 1 ? 'that' : 'those, the most frequent first'}, then \`${again}\``
 }
 
-function summaryFields(summary: VerifySummary, domain: readonly Finding[]): Record<string, unknown> {
+function summaryFields(
+  summary: VerifySummary,
+  { http, tlsVersions, certificate }: DomainObservation,
+  domain: readonly Finding[],
+): Record<string, unknown> {
   const counts = (causes: readonly CauseCount[]) =>
     causes.map(({ cause, count, cure, examples }) => ({ cause, count, cure, examples }))
   return {
@@ -189,10 +246,15 @@ function summaryFields(summary: VerifySummary, domain: readonly Finding[]): Reco
     served: summary.served,
     failed: summary.failed,
     hit_ratio: summary.hitRatio,
-    latency_p50_ms: summary.p50,
-    latency_p95_ms: summary.p95,
+    latency_p50_ms: summary.p50 && tenths(summary.p50),
+    latency_p95_ms: summary.p95 && tenths(summary.p95),
     failures: counts(summary.failures),
     warnings: counts(summary.warnings),
     domain: domain.map(({ cause, severity, evidence, cure }) => ({ cause, severity, evidence, cure })),
+    plain_http_status: http?.status,
+    tls_versions: tlsVersions,
+    certificate_valid_to: certificate?.validTo.toISOString(),
   }
 }
+
+const tenths = (milliseconds: number): number => Math.round(milliseconds * 10) / 10

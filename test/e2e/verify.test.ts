@@ -105,7 +105,18 @@ test('one missing: exit code 4, cause and cure; --retry-failed takes that one', 
   const again = await verify('--retry-failed')
   expect(again.exitCode).toBe(0)
   expect(requests).toBe(1)
-  expect((await verify('--retry-failed')).stdout).toContain('no S3 tracks to verify')
+  const nothing = await verify('--retry-failed')
+  expect(nothing.stdout).toContain('no track failed the last time it was verified')
+  expect(nothing.stdout).not.toContain('upload-local')
+})
+
+test('what is compared is said, and the next step has the same flags', async () => {
+  served.delete(keys[1]!)
+  const { stdout } = await verify('--origin', 'https://autodj.example', '--direct')
+  expect(stdout).toContain('checked: status, size, type and caching headers of each')
+  expect(stdout).toContain('checked: the bucket serves none of them past the CDN')
+  expect(stdout).toContain('checked: pages of https://autodj.example may read them (CORS)')
+  expect(stdout).toContain('`autodj verify --retry-failed --origin https://autodj.example --direct`')
 })
 
 test('--json: an item for each track, and a summary', async () => {

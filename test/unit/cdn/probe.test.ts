@@ -187,7 +187,7 @@ describe('the domain', () => {
   ) => {
     const port = await listen(https.createServer({ ...certificate, ...tlsOptions }))
     const httpPort = await listen(http.createServer(plain))
-    return observeDomain(parseCdnDomain(`https://127.0.0.1:${port}`), '/a', prober(), { port, httpPort })
+    return observeDomain(parseCdnDomain(`https://127.0.0.1:${port}`), '/a', prober(), { httpPort })
   }
 
   test('that redirects to HTTPS and takes TLS 1.2 and later', async () => {

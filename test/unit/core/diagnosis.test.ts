@@ -10,6 +10,7 @@ import { type Cause, causes, isTransient } from '../../../src/core/causes.ts'
 import { cdnUrl, parseCdnDomain } from '../../../src/core/cdn-url.ts'
 import {
   contentRange,
+  describeDomain,
   diagnose,
   diagnoseContent,
   diagnoseDirect,
@@ -825,6 +826,36 @@ describe('questions of their own', () => {
   ])('a domain that %s', (_, domainSeen, expected) => {
     const found = diagnoseDomain({ hostname: 'h', tlsVersions: ['TLSv1.3', 'TLSv1.2'], ...domainSeen }, at)
     expect(found.map(({ cause }) => cause)).toEqual(expected)
+  })
+
+  test.each([
+    [
+      { http: { status: 301 }, certificate: { validTo: new Date('2026-05-01'), issuer: 'x' } },
+      'TLS 1.0, 1.2, 1.3, certificate valid to 2026-05-01 (60 days), plain HTTP is redirected',
+    ],
+    [{ http: { status: 403 } }, 'TLS 1.0, 1.2, 1.3, plain HTTP is refused'],
+    [{ http: { status: 206 } }, 'TLS 1.0, 1.2, 1.3, plain HTTP is served'],
+    [{}, 'TLS 1.0, 1.2, 1.3, no answer to plain HTTP'],
+    [{ tlsVersions: [] }, undefined],
+  ])('the domain in a line: %o', (domainSeen, line) => {
+    expect(
+      describeDomain({ hostname: 'h', tlsVersions: ['TLSv1', 'TLSv1.2', 'TLSv1.3'], ...domainSeen }, at),
+    ).toBe(line)
+  })
+
+  test.each([
+    ['CERT_HAS_EXPIRED', /^renew it/],
+    ['ERR_TLS_CERT_ALTNAME_INVALID', /covers the alias/],
+    ['SELF_SIGNED_CERT_IN_CHAIN', /NODE_EXTRA_CA_CERTS/],
+  ])('a certificate with %s has a cure of its own', (code, cure) => {
+    const [found] = diagnose({
+      key,
+      url: cdnUrl(domain, key),
+      range: { start: 0, end: 0 },
+      signed: false,
+      error: { code, message: '' },
+    })
+    expect(found!.cure).toMatch(cure)
   })
 
   test.each([
