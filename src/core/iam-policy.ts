@@ -38,6 +38,8 @@ interface Grants {
   new?: readonly string[]
   all?: readonly string[]
   quarantine?: readonly string[]
+  /** where fetch streams to before the content's hash, and so the key, is known */
+  staging?: readonly string[]
   probe?: readonly string[]
   distribution?: readonly string[]
   /** of CloudFront and CloudWatch, where AWS knows no narrower resource */
@@ -53,6 +55,14 @@ const upload: Grants = {
   bucket: ['s3:ListBucket', 's3:ListBucketMultipartUploads'],
   new: ['s3:PutObject', 's3:GetObject', ...multipart],
   writes: true,
+  note: 'a row that has a key outside the prefix keeps it: uploading that one needs s3:PutObject there too',
+}
+const fetch: Grants = {
+  ...upload,
+  new: ['s3:PutObject', 's3:AbortMultipartUpload'],
+  // A row without audio may name an object anywhere in the bucket.
+  all: ['s3:GetObject'],
+  staging: ['s3:DeleteObject'],
 }
 const analyze: Grants = { bucket: ['s3:ListBucket'], all: ['s3:GetObject'] }
 
@@ -86,7 +96,7 @@ const grants: Readonly<Record<string, Grants>> = {
   migrate: nothing,
   import: nothing,
   'upload-local': upload,
-  fetch: upload,
+  fetch,
   analyze,
   reconcile: { bucket: ['s3:ListBucket', 's3:GetBucketVersioning'], all: ['s3:GetObject'] },
   apply: {
@@ -142,10 +152,8 @@ const grants: Readonly<Record<string, Grants>> = {
   },
   serve: nothing,
   worker: {
-    bucket: [...new Set([...upload.bucket!, ...analyze.bucket!])],
-    new: upload.new!,
-    all: analyze.all!,
-    writes: true,
+    ...fetch,
+    new: [...fetch.new!, ...multipart.filter(action => !fetch.new!.includes(action))],
   },
 }
 
@@ -173,7 +181,7 @@ export function iamPolicy(command: string, place: PolicyPlace): { policy: IamPol
     actions === undefined || actions.length === 0
       ? []
       : [{ Sid, Effect: 'Allow', Action: [...actions].sort(), Resource }]
-  const uploads = command === 'upload-local' || command === 'worker'
+  const uploads = grant.new !== undefined && command !== 'fetch'
   const fresh = grant.new && [
     ...grant.new,
     ...(uploads && place.tags ? ['s3:PutObjectTagging'] : []),
@@ -191,6 +199,7 @@ export function iamPolicy(command: string, place: PolicyPlace): { policy: IamPol
         ...statement('NewObjects', fresh, `${arn}/${keyPrefix}*`),
         ...statement('Objects', grant.all, `${arn}/*`),
         ...statement('Quarantine', grant.quarantine, `${arn}/quarantine/*`),
+        ...statement('Staging', grant.staging, `${arn}/${keyPrefix}.incoming/*`),
         ...statement('ProbeObject', grant.probe, `${arn}/${keyPrefix}.autodj-doctor/*`),
         ...(distributionId === undefined
           ? []

@@ -88,7 +88,7 @@ describe('more only where asked for', () => {
     const deleting = policyCommands.filter(command =>
       actionsOf(command).some(action => action.startsWith('s3:DeleteObject')),
     )
-    expect(deleting).toEqual(['doctor', 'apply', 'undo', 'cleanup'])
+    expect(deleting).toEqual(['doctor', 'fetch', 'apply', 'undo', 'cleanup', 'worker'])
   })
 })
 
