@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8'
  * From now on V8 collects garbage rather than growing its heap: resident memory then says what a run holds, not how
  * long it has been going. For commands that make garbage at a steady rate for as long as the library is large. By
  * itself V8 doubles its young generation with all that ever survived a collection, to 128 MiB on 64 bits, whatever
- * the program keeps. Costs CPU: measured on `verify`, half as much again.
+ * the program keeps. Costs CPU: measured on `verify`, 1.7 times as much.
  *
  * `--optimize-for-size` is read at each decision to grow, so it works after start (https://nodejs.org/api/v8.html);
  * `--max-semi-space-size` would not. `npm run bench:verify` shows whether it still does.

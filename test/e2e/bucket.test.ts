@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type BucketFlags, runBucketApply, runBucketCheck, runBucketPlan } from '../../src/bucket/command.ts'
 import { observeBucket } from '../../src/bucket/s3-settings.ts'
 import { defineCommand } from '../../src/cli/command.ts'
+import { iamPolicy } from '../../src/core/iam-policy.ts'
 import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { cli } from '../support/cli.ts'
 import {
@@ -284,6 +285,26 @@ describe('with a distribution', () => {
     expect((await withFake('apply', 'undo.json')).exitCode).toBe(0)
     expect(fake.config).toEqual(before)
     expect((await observeBucket(client, 'music'))['bucket-policy'].state).toBe('unset')
+  })
+
+  test('the policy of each command has the calls to CloudFront that it makes, and no other', async () => {
+    const made: Record<string, Set<string>> = {}
+    const run = async (what: 'check' | 'plan' | 'apply', file?: string) => {
+      fake.calls.length = 0
+      await withFake(what, file)
+      made[what] = new Set([...(made[what] ?? []), ...fake.calls.map(name => `cloudfront:${name}`)])
+    }
+    // Before and after: a cache policy can only be looked up where there is one, an access control likewise.
+    fake.config.CacheBehaviors!.Items![1]!.CachePolicyId = '11111111-2222-3333-4444-555555555555'
+    for (const what of ['check', 'plan', 'apply', 'check', 'plan', 'apply'] as const) await run(what)
+    await run('apply', 'undo.json')
+    for (const [what, calls] of Object.entries(made)) {
+      const { policy } = iamPolicy(`bucket ${what}`, { bucket: 'music', keyPrefix: 'audio/', distributionId })
+      const allowed = policy.Statement.flatMap(({ Action }) => Action).filter(action =>
+        /^cloudfront:/.test(action),
+      )
+      expect([what, [...calls].sort()]).toEqual([what, allowed.sort()])
+    }
   })
 
   test('a distribution that changed meanwhile is not touched', async () => {
