@@ -54,7 +54,7 @@ test('package.json asks for the same Node.js as the shim', async () => {
   expect(packageJson.engines.node).toBe('>=22.18')
 })
 
-test.each([['--help'], ['upload-local', '--help'], ['--version'], ['upload-lokal']])(
+test.each([['--help'], ['upload-local', '--help'], ['--version']])(
   '%j %j loads commander and dotenv, and no other package',
   (...argv) => {
     const listing = script(`
