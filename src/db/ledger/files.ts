@@ -1,0 +1,72 @@
+/** Hashes of local files, so that none is read twice. */
+import type { Knex } from 'knex'
+import { type BulkColumn, slices, unnest } from '../bulk.ts'
+import { INDEXABLE_BYTES, int8 } from '../values.ts'
+
+/** A local file as it was when it was hashed. It holds while size, mtime, inode and device are the same. */
+export interface HashedFile {
+  /** Relative to the audio root, `/` between its parts. */
+  path: string
+  /** Bytes. */
+  size: number
+  /** Nanoseconds since 1970. */
+  mtimeNs: bigint
+  /** Null where the number does not fit 63 bits. */
+  inode: bigint | null
+  device: bigint | null
+  /** Lower-case hex. */
+  sha256: string
+  /** Base64 of 4 bytes. */
+  crc32: string
+}
+
+const FILE: readonly BulkColumn<HashedFile>[] = [
+  ['path', 'text', file => file.path],
+  ['size', 'bigint', file => file.size],
+  ['mtime_ns', 'bigint', file => int8(file.mtimeNs)],
+  ['inode', 'bigint', file => int8(file.inode)],
+  ['device', 'bigint', file => int8(file.device)],
+  ['sha256', 'text', file => file.sha256],
+  ['crc32', 'text', file => file.crc32],
+]
+
+/** Remembers hashes. A path too long for the index is left out: it is a cache, that file is just read again. */
+export async function rememberFiles(knex: Knex, files: readonly HashedFile[]): Promise<void> {
+  const latest = new Map(
+    files.filter(file => Buffer.byteLength(file.path) <= INDEXABLE_BYTES).map(file => [file.path, file]),
+  )
+  const names = FILE.map(([name]) => name).join(', ')
+  for (const slice of slices([...latest.values()])) {
+    const { sql, bindings } = unnest('u', FILE, slice)
+    await knex.raw(
+      `insert into autodj.files (${names}) select ${names} from ${sql} order by path collate "C"
+       on conflict (path) do update set
+         size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, device = excluded.device,
+         sha256 = excluded.sha256, crc32 = excluded.crc32, hashed_at = now()`,
+      bindings,
+    )
+  }
+}
+
+/** Hashes remembered for these paths. Compare size, mtime, inode and device before trusting one. */
+export async function rememberedFiles(
+  knex: Knex,
+  paths: readonly string[],
+): Promise<Map<string, HashedFile>> {
+  const found = new Map<string, HashedFile>()
+  for (const slice of slices(paths)) {
+    const rows = await knex('autodj.files').whereRaw('path = any(?::text[])', [[...slice]])
+    for (const row of rows) {
+      found.set(row.path, {
+        path: row.path,
+        size: Number(row.size),
+        mtimeNs: BigInt(row.mtime_ns),
+        inode: row.inode === null ? null : BigInt(row.inode),
+        device: row.device === null ? null : BigInt(row.device),
+        sha256: row.sha256,
+        crc32: row.crc32,
+      })
+    }
+  }
+  return found
+}

@@ -1,0 +1,87 @@
+/** What failed or was passed over, one row for each command and subject. */
+import type { Knex } from 'knex'
+import { type BulkColumn, slices, unnest } from '../bulk.ts'
+import { indexable, storable } from '../values.ts'
+
+export interface FailedItem {
+  command: string
+  /** Track id, key or path. */
+  subject: string
+  trackId: string | null
+  state: 'failed' | 'skipped'
+  errorCode: string
+  error: string
+  cure: string | null
+  runId: string
+}
+
+export interface ItemRow extends Omit<FailedItem, 'runId'> {
+  runId: string | null
+  attempts: number
+  firstFailedAt: Date
+  updatedAt: Date
+}
+
+const ITEM: readonly BulkColumn<FailedItem>[] = [
+  ['command', 'text', item => item.command],
+  ['subject', 'text', item => indexable(storable(item.subject))],
+  ['track_id', 'uuid', item => item.trackId],
+  ['state', 'text', item => item.state],
+  ['error_code', 'text', item => item.errorCode],
+  ['error', 'text', item => storable(item.error)],
+  ['cure', 'text', item => item.cure],
+  ['run_id', 'uuid', item => item.runId],
+]
+
+/** Records what failed or was skipped; a repeated failure counts one more attempt. */
+export async function recordItems(knex: Knex, items: readonly FailedItem[]): Promise<void> {
+  // One row for a subject: a statement may touch a row only once. The last word counts.
+  const latest = new Map(items.map(item => [`${item.command}\0${item.subject}`, item]))
+  const names = ITEM.map(([name]) => name).join(', ')
+  for (const slice of slices([...latest.values()])) {
+    const { sql, bindings } = unnest('u', ITEM, slice)
+    await knex.raw(
+      `insert into autodj.items as i (${names}) select ${names} from ${sql} order by command, subject
+       on conflict (command, subject) do update set
+         track_id = excluded.track_id, state = excluded.state, attempts = i.attempts + 1,
+         error_code = excluded.error_code, error = excluded.error, cure = excluded.cure,
+         updated_at = now(), run_id = excluded.run_id`,
+      bindings,
+    )
+  }
+}
+
+/** Forgets failures of these subjects: they succeeded, or are gone. */
+export async function clearItems(knex: Knex, command: string, subjects: readonly string[]): Promise<void> {
+  for (const slice of slices(subjects)) {
+    await knex('autodj.items')
+      .where({ command })
+      .whereRaw('subject = any(?::text[])', [slice.map(subject => indexable(storable(subject)))])
+      .del()
+  }
+}
+
+/** A page of failed and skipped items of a command, after `afterSubject`, in the order of their subjects. */
+export async function itemPage(
+  knex: Knex,
+  page: { command: string; afterSubject?: string; limit: number; state?: 'failed' | 'skipped' },
+): Promise<ItemRow[]> {
+  const query = knex('autodj.items')
+    .select({
+      command: 'command',
+      subject: 'subject',
+      trackId: 'track_id',
+      state: 'state',
+      attempts: 'attempts',
+      errorCode: 'error_code',
+      error: 'error',
+      cure: 'cure',
+      firstFailedAt: 'first_failed_at',
+      updatedAt: 'updated_at',
+      runId: 'run_id',
+    })
+    .where({ command: page.command })
+    .where('subject', '>', page.afterSubject ?? '')
+  if (page.state !== undefined) query.where({ state: page.state })
+  return query.orderBy('subject').limit(page.limit)
+}

@@ -1,0 +1,153 @@
+/** What is known of each object: size, checksums, and when it was uploaded, verified and served. */
+import type { Knex } from 'knex'
+import { type BulkColumn, slices, unnest } from '../bulk.ts'
+import { storable } from '../values.ts'
+
+/** What is known of an object. Undefined says nothing: the ledger keeps what it has. */
+export interface ObjectRecord {
+  bucket: string
+  key: string
+  /** Bytes. */
+  size: number
+  /** Lower-case hex. */
+  sha256?: string
+  /** Base64 of 4 bytes. */
+  crc32?: string
+  /** Base64 of 8 bytes. */
+  crc64nvme?: string
+  etag?: string
+  versionId?: string
+  contentType?: string
+  uploadedAt?: Date
+  verifiedAt?: Date
+  servedAt?: Date
+  localDeletedAt?: Date
+  edge?: string
+  cacheHit?: boolean
+  latencyMs?: number
+  /** Why the last check failed. Unlike the others it is always written: left out means that it did not fail. */
+  lastError?: string
+  runId?: string
+}
+
+const OBJECT: readonly BulkColumn<ObjectRecord>[] = [
+  ['bucket', 'text', object => object.bucket],
+  ['key', 'text', object => object.key],
+  ['size', 'bigint', object => object.size],
+  ['sha256', 'text', object => object.sha256],
+  ['crc32', 'text', object => object.crc32],
+  ['crc64nvme', 'text', object => object.crc64nvme],
+  ['etag', 'text', object => object.etag],
+  ['version_id', 'text', object => object.versionId],
+  ['content_type', 'text', object => object.contentType],
+  ['uploaded_at', 'timestamptz', object => object.uploadedAt],
+  ['verified_at', 'timestamptz', object => object.verifiedAt],
+  ['served_at', 'timestamptz', object => object.servedAt],
+  ['local_deleted_at', 'timestamptz', object => object.localDeletedAt],
+  ['edge', 'text', object => object.edge],
+  ['cache_hit', 'bool', object => object.cacheHit],
+  ['latency_ms', 'real', object => object.latencyMs],
+  ['last_error', 'text', object => object.lastError && storable(object.lastError)],
+  ['run_id', 'uuid', object => object.runId],
+]
+
+const OBJECT_UPDATES = OBJECT.map(([name]) => name)
+  .filter(name => name !== 'bucket' && name !== 'key')
+  .map(name =>
+    name === 'size' || name === 'last_error'
+      ? `${name} = excluded.${name}`
+      : `${name} = coalesce(excluded.${name}, o.${name})`,
+  )
+  .join(', ')
+
+/** Writes what is known of objects over what was known before; of one key given twice the last counts. */
+export async function upsertObjects(knex: Knex, objects: readonly ObjectRecord[]): Promise<void> {
+  const latest = new Map(objects.map(object => [`${object.bucket}\0${object.key}`, object]))
+  const names = OBJECT.map(([name]) => name).join(', ')
+  for (const slice of slices([...latest.values()])) {
+    const { sql, bindings } = unnest('u', OBJECT, slice)
+    await knex.raw(
+      `insert into autodj.objects as o (${names})
+       select ${names} from ${sql} order by bucket collate "C", key collate "C"
+       on conflict (bucket, key) do update set ${OBJECT_UPDATES}`,
+      bindings,
+    )
+  }
+}
+
+/** A row of the ledger's objects: what is unknown is null. */
+export type ObjectRow = {
+  [Field in keyof Required<ObjectRecord>]: Required<ObjectRecord>[Field] | null
+} & { bucket: string; key: string; size: number }
+
+const OBJECT_COLUMNS = {
+  bucket: 'o.bucket',
+  key: 'o.key',
+  size: 'o.size',
+  sha256: 'o.sha256',
+  crc32: 'o.crc32',
+  crc64nvme: 'o.crc64nvme',
+  etag: 'o.etag',
+  versionId: 'o.version_id',
+  contentType: 'o.content_type',
+  uploadedAt: 'o.uploaded_at',
+  verifiedAt: 'o.verified_at',
+  servedAt: 'o.served_at',
+  localDeletedAt: 'o.local_deleted_at',
+  edge: 'o.edge',
+  cacheHit: 'o.cache_hit',
+  latencyMs: 'o.latency_ms',
+  lastError: 'o.last_error',
+  runId: 'o.run_id',
+}
+
+const toObjectRow = (row: Omit<ObjectRow, 'size'> & { size: string }): ObjectRow =>
+  ({ ...row, size: Number(row.size) }) as ObjectRow
+
+/** A page of a bucket's objects after `afterKey`, in byte order of their keys, as S3 lists them. */
+export async function objectPage(
+  knex: Knex,
+  page: { bucket: string; prefix?: string; afterKey?: string; limit: number },
+): Promise<ObjectRow[]> {
+  const query = knex('autodj.objects as o')
+    .select(OBJECT_COLUMNS)
+    .where('o.bucket', page.bucket)
+    .where('o.key', '>', page.afterKey ?? '')
+  if (page.prefix) query.where('o.key', '>=', page.prefix).whereRaw('starts_with(o.key, ?)', [page.prefix])
+  return (await query.orderBy('o.key').limit(page.limit)).map(toObjectRow)
+}
+
+/** What the ledger knows of these keys, by key. */
+export async function objectsByKey(
+  knex: Knex,
+  bucket: string,
+  keys: readonly string[],
+): Promise<Map<string, ObjectRow>> {
+  const found = new Map<string, ObjectRow>()
+  for (const slice of slices(keys)) {
+    const rows = await knex('autodj.objects as o')
+      .select(OBJECT_COLUMNS)
+      .where('o.bucket', bucket)
+      .whereRaw('o.key = any(?::text[])', [[...slice]])
+    for (const row of rows) found.set(row.key, toObjectRow(row))
+  }
+  return found
+}
+
+/** Objects of a bucket by the SHA-256 of their content: where the same bytes are already. */
+export async function objectsBySha256(
+  knex: Knex,
+  bucket: string,
+  hashes: readonly string[],
+): Promise<Map<string, ObjectRow>> {
+  const found = new Map<string, ObjectRow>()
+  for (const slice of slices(hashes)) {
+    const rows = await knex('autodj.objects as o')
+      .select(OBJECT_COLUMNS)
+      .where('o.bucket', bucket)
+      .whereRaw('o.sha256 = any(?::text[])', [[...slice]])
+      .orderBy('o.key', 'desc')
+    for (const row of rows) found.set(row.sha256, toObjectRow(row))
+  }
+  return found
+}

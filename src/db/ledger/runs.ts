@@ -1,0 +1,228 @@
+/** Runs of autodj: who is alive, what each has claimed, and the named locks. */
+import type { Knex } from 'knex'
+import { LockedError } from '../../errors.ts'
+
+/** How long a run is believed alive after its last heartbeat, in s, and how often it gives one, in ms. */
+export const LEASE_SECONDS = 120
+export const HEARTBEAT_MS = 30_000
+
+export type RunState = 'running' | 'done' | 'failed' | 'interrupted' | 'abandoned'
+
+export interface NewRun {
+  id: string
+  command: string
+  /** Flags as given; never a secret. */
+  args: Record<string, unknown>
+  host: string
+  pid: number
+  version: string
+}
+
+export interface Run extends NewRun {
+  startedAt: Date
+  heartbeatAt: Date
+  leaseUntil: Date
+  finishedAt: Date | null
+  state: RunState
+  exitCode: number | null
+  summary: Record<string, unknown> | null
+}
+
+const seconds = (knex: Knex, count: number): Knex.Raw => knex.raw('now() + make_interval(secs => ?)', [count])
+
+/** Records a run. Runs whose lease ran out without an end are marked abandoned, and their claims dropped. */
+export async function startRun(knex: Knex, run: NewRun, leaseSeconds = LEASE_SECONDS): Promise<void> {
+  await knex.transaction(async trx => {
+    const { rows } = await trx.raw<{ rows: { id: string }[] }>(
+      `update autodj.runs set state = 'abandoned'
+       where id in (select id from autodj.runs where state = 'running' and lease_until < now()
+                    order by id for update skip locked)
+       returning id`,
+    )
+    if (rows.length > 0) {
+      const dead = rows.map(({ id }) => id)
+      await trx.raw('delete from autodj.claims where run_id = any(?::uuid[])', [dead])
+    }
+    await trx('autodj.runs').insert({
+      id: run.id,
+      command: run.command,
+      args: JSON.stringify(run.args),
+      host: run.host,
+      pid: run.pid,
+      version: run.version,
+      lease_until: seconds(trx, leaseSeconds),
+    })
+  })
+}
+
+/**
+ * Prolongs the run's lease, and that of the named leases it holds.
+ *
+ * @returns false when another run has declared it dead meanwhile: stop claiming, its claims may be someone else's
+ */
+export async function heartbeat(knex: Knex, runId: string, leaseSeconds = LEASE_SECONDS): Promise<boolean> {
+  return knex.transaction(async trx => {
+    const alive = await trx('autodj.runs')
+      .where({ id: runId, state: 'running' })
+      .update({ heartbeat_at: trx.raw('now()'), lease_until: seconds(trx, leaseSeconds) })
+    await trx('autodj.leases')
+      .where({ run_id: runId })
+      .update({ heartbeat_at: trx.raw('now()'), expires_at: seconds(trx, leaseSeconds) })
+    return alive === 1
+  })
+}
+
+/** Ends a run: its state, its claims gone, its named leases free. */
+export async function finishRun(
+  knex: Knex,
+  runId: string,
+  end: {
+    state: Exclude<RunState, 'running' | 'abandoned'>
+    exitCode: number
+    summary: Record<string, unknown>
+  },
+): Promise<void> {
+  await knex.transaction(async trx => {
+    await trx('autodj.runs')
+      .where({ id: runId })
+      .update({
+        state: end.state,
+        exit_code: end.exitCode,
+        summary: JSON.stringify(end.summary),
+        finished_at: trx.raw('now()'),
+        lease_until: trx.raw('now()'),
+      })
+    await trx('autodj.claims').where({ run_id: runId }).del()
+    await trx('autodj.leases').where({ run_id: runId }).del()
+  })
+}
+
+/** The newest runs, of one command or of all. */
+export async function recentRuns(
+  knex: Knex,
+  { command, limit }: { command?: string; limit: number },
+): Promise<Run[]> {
+  const query = knex('autodj.runs').select({
+    id: 'id',
+    command: 'command',
+    args: 'args',
+    host: 'host',
+    pid: 'pid',
+    version: 'version',
+    startedAt: 'started_at',
+    heartbeatAt: 'heartbeat_at',
+    leaseUntil: 'lease_until',
+    finishedAt: 'finished_at',
+    state: 'state',
+    exitCode: 'exit_code',
+    summary: 'summary',
+  })
+  if (command !== undefined) query.where({ command })
+  return query.orderBy('started_at', 'desc').limit(limit)
+}
+
+/**
+ * Declares dead the runs of this machine whose process is gone, and frees their claims and locks without waiting for
+ * their leases.
+ *
+ * @param machine.host as their `host` was recorded
+ */
+export async function abandonDeadRuns(
+  knex: Knex,
+  machine: { host: string; isAlive: (pid: number) => boolean },
+): Promise<void> {
+  const running = (await knex('autodj.runs')
+    .select('id', 'pid')
+    .where({ state: 'running', host: machine.host })) as { id: string; pid: number }[]
+  const dead = running.filter(run => !machine.isAlive(run.pid)).map(run => run.id)
+  if (dead.length === 0) return
+  await knex.transaction(async trx => {
+    await trx.raw(
+      `update autodj.runs set state = 'abandoned', lease_until = now()
+       where id = any(?::uuid[]) and state = 'running'`,
+      [dead],
+    )
+    await trx.raw('delete from autodj.claims where run_id = any(?::uuid[])', [dead])
+    await trx.raw('delete from autodj.leases where run_id = any(?::uuid[])', [dead])
+  })
+}
+
+/** Those of these runs that are alive: running, their lease not run out. */
+export async function runsAlive(knex: Knex, runIds: readonly string[]): Promise<Set<string>> {
+  if (runIds.length === 0) return new Set()
+  const rows = (await knex('autodj.runs')
+    .select('id')
+    .whereRaw('id = any(?::uuid[])', [[...new Set(runIds)]])
+    .where({ state: 'running' })
+    .whereRaw('lease_until > now()')) as { id: string }[]
+  return new Set(rows.map(run => run.id))
+}
+
+/** Gives up the claims of a run on these tracks, or on all. */
+export async function releaseClaims(
+  knex: Knex,
+  claim: { kind: string; runId: string; trackIds?: readonly string[] },
+): Promise<void> {
+  const query = knex('autodj.claims').where({ kind: claim.kind, run_id: claim.runId })
+  if (claim.trackIds !== undefined) query.whereRaw('track_id = any(?::uuid[])', [[...claim.trackIds]])
+  await query.del()
+}
+
+/**
+ * Takes the named lock for a run, or prolongs it where the run holds it already. A lock that ran out is taken over.
+ *
+ * @throws LockedError that names the holder's command, host and pid, and since when
+ */
+export async function acquireLease(
+  knex: Knex,
+  lease: { name: string; runId: string; host: string; pid: number },
+  leaseSeconds = LEASE_SECONDS,
+): Promise<void> {
+  const { rows } = await knex.raw<{ rows: { run_id: string }[] }>(
+    `insert into autodj.leases as l (name, run_id, host, pid, expires_at)
+     values (?, ?, ?, ?, now() + make_interval(secs => ?))
+     on conflict (name) do update set
+       run_id = excluded.run_id, host = excluded.host, pid = excluded.pid, heartbeat_at = now(),
+       acquired_at = case when l.run_id = excluded.run_id then l.acquired_at else now() end,
+       expires_at = excluded.expires_at
+       where l.expires_at < now() or l.run_id = excluded.run_id
+     returning run_id`,
+    [lease.name, lease.runId, lease.host, lease.pid, leaseSeconds],
+  )
+  if (rows.length > 0) return
+  const holder = (await knex('autodj.leases as l')
+    .join('autodj.runs as r', 'r.id', 'l.run_id')
+    .where('l.name', lease.name)
+    .first({
+      command: 'r.command',
+      host: 'l.host',
+      pid: 'l.pid',
+      since: 'l.acquired_at',
+      seen: 'l.heartbeat_at',
+      expires: 'l.expires_at',
+      age: knex.raw('extract(epoch from now() - l.acquired_at)::float8'),
+    })) as
+    | { command: string; host: string; pid: number; since: Date; seen: Date; expires: Date; age: number }
+    | undefined
+  // Given up between the two statements.
+  if (holder === undefined) return acquireLease(knex, lease, leaseSeconds)
+  throw new LockedError(
+    `${lease.name} is locked by ${holder.command} (pid ${holder.pid} on ${holder.host}) since ${holder.since.toISOString()}, ` +
+      `${Math.round(holder.age)} s; last seen ${holder.seen.toISOString()}`,
+    {
+      cure: `wait for it; if it is dead, the lock runs out by itself at ${holder.expires.toISOString()}`,
+      details: {
+        name: lease.name,
+        command: holder.command,
+        host: holder.host,
+        pid: holder.pid,
+        since: holder.since,
+      },
+    },
+  )
+}
+
+/** Gives the named lock back. Nothing happens where the run does not hold it. */
+export async function releaseLease(knex: Knex, name: string, runId: string): Promise<void> {
+  await knex('autodj.leases').where({ name, run_id: runId }).del()
+}

@@ -1,0 +1,20 @@
+/** What a value must be like to fit its column. */
+import { createHash } from 'node:crypto'
+
+/** B-tree entries end at 2,704 bytes; a longer text is cut and made unique by its hash. */
+export const INDEXABLE_BYTES = 2_600
+
+/** A text as it fits an index. */
+export function indexable(text: string): string {
+  const bytes = Buffer.from(text)
+  if (bytes.length <= INDEXABLE_BYTES) return text
+  const hash = createHash('sha256').update(bytes).digest('hex')
+  return `${bytes.subarray(0, INDEXABLE_BYTES - 70).toString('utf8')}…${hash}`
+}
+
+/** PostgreSQL's text knows no NUL, and an error message may quote anything. */
+export const storable = (text: string): string => text.replaceAll('\0', '\\0')
+
+/** A 63-bit integer for a bigint column; null where it does not fit, as inode numbers of some file systems. */
+export const int8 = (value: bigint | null): string | null =>
+  value === null || value >= 2n ** 63n || value < -(2n ** 63n) ? null : value.toString()
