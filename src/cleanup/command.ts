@@ -16,7 +16,7 @@ import { ExternalSorter } from '../reconcile/sorter.ts'
 import { machineName, recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { makeTempFolder } from '../temp.ts'
-import { Hasher } from '../upload/hasher.ts'
+import { Readers } from '../upload/readers.ts'
 import {
   emptyFolders,
   expiredQuarantine,
@@ -116,7 +116,7 @@ async function removeCopies(
   if (checking === undefined) {
     context.report.note('CLOUDFRONT_DOMAIN is not set: local files are deleted after the proof in S3 alone')
   }
-  const hasher = new Hasher(1)
+  const readers = new Readers(1)
   try {
     const copies = dispensableCopies(
       database,
@@ -128,11 +128,11 @@ async function removeCopies(
     for await (const copy of copies) {
       if (context.stopping.aborted || done.full) return
       await done.copy(copy, () =>
-        removeCopy({ ...context, signal }, database, store, hasher, copy, checking?.served),
+        removeCopy({ ...context, signal }, database, store, readers, copy, checking?.served),
       )
     }
   } finally {
-    await hasher.close()
+    await readers.close()
     checking?.close()
   }
 }

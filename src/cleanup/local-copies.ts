@@ -9,7 +9,7 @@ import { walk } from '../reconcile/disk.ts'
 import { createLooks } from '../reconcile/looks.ts'
 import type { ExternalSorter } from '../reconcile/sorter.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import type { Hasher } from '../upload/hasher.ts'
+import type { Readers } from '../upload/readers.ts'
 import {
   isSameFile,
   LocalFileError,
@@ -109,7 +109,7 @@ export async function removeCopy(
   context: Pick<Context, 'config' | 'now' | 'signal'>,
   database: Database,
   store: ObjectStore,
-  hasher: Hasher,
+  readers: Readers,
   copy: LocalCopy,
   served: ServedCheck | undefined,
 ): Promise<CopyOutcome> {
@@ -134,7 +134,7 @@ export async function removeCopy(
     return { state: 'deleted', bytes: 0 }
   }
   try {
-    const file = await hashOf(database, source, hasher)
+    const file = await hashOf(database, source, readers)
     const sums = head.head?.sums ?? {}
     const proof =
       sums.sha256 !== undefined
@@ -167,13 +167,13 @@ export async function removeCopy(
 async function hashOf(
   { knex }: Database,
   source: Source,
-  hasher: Hasher,
+  readers: Readers,
 ): Promise<Pick<HashedFile, 'sha256' | 'crc32'>> {
   const known = (await rememberedFiles(knex, [source.relative])).get(source.relative)
   if (known?.inode != null && known.device != null) {
     if (isSameFile(source, { ...known, inode: known.inode, device: known.device })) return known
   }
-  const { sha256, crc32 } = await hasher.file(source.descriptor)
+  const { sha256, crc32 } = await readers.hash(source.descriptor)
   const sum = Buffer.alloc(4)
   sum.writeUInt32BE(crc32)
   return { sha256, crc32: sum.toString('base64') }

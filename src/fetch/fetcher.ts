@@ -8,9 +8,11 @@ import { keySegment, objectKey } from '../core/keys.ts'
 import { RateLimit } from '../core/rate-limit.ts'
 import type { Track } from '../db/tracks.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
+import { Readers } from '../upload/readers.ts'
 import {
   type ProvedObject,
   TransferEngine,
+  type TransferJob,
   type TransferOptions,
   type TransferOutcome,
 } from '../upload/transfer.ts'
@@ -85,6 +87,7 @@ export class Fetcher {
   readonly #options: FetcherOptions
   readonly #rate: RateLimit
   /** uploads from the audio folder, and from the temporary one */
+  readonly #readers = new Readers(1)
   readonly #fromLocal: TransferEngine
   readonly #fromTemp: TransferEngine
 
@@ -99,7 +102,7 @@ export class Fetcher {
       multipartThreshold: 16 * MiB,
       partSize: 8 * MiB,
       maxOutage: 60_000,
-      hashThreads: 1,
+      readers: this.#readers,
     }
     this.#fromLocal = new TransferEngine(transfer)
     this.#fromTemp = new TransferEngine({ ...transfer, audioRoot: options.tempFolder })
@@ -142,7 +145,7 @@ export class Fetcher {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#fromLocal.close(), this.#fromTemp.close()])
+    await this.#readers.close()
   }
 
   async #from(
@@ -266,9 +269,9 @@ export class Fetcher {
     }
   }
 
-  #job(track: FetchTrack, filePath: string) {
+  #job(track: FetchTrack, filePath: string): TransferJob {
     const { id: trackId, artist, title, s3ObjectKey: existingKey } = track
-    return { trackId, artist, title, filePath, existingKey, remembered: undefined }
+    return { trackId, artist, title, filePath, existingKey, size: null, remembered: undefined }
   }
 
   async #wait(): Promise<void> {

@@ -15,6 +15,7 @@ import { type ExitCode, FatalError, systemErrorCode, toError, UsageError } from 
 import { recordRun } from '../run.ts'
 import type { ObjectHeaders } from '../storage/store.ts'
 import { uploadCommand } from './commit.ts'
+import { Readers } from './readers.ts'
 import { LocalFileError, openRoot, statSource } from './source.ts'
 import { summariseUpload } from './summary.ts'
 import { Throttle } from './throttle.ts'
@@ -42,7 +43,7 @@ export interface UploadFlags {
   readonly acl: string | undefined
 }
 
-export type UploadRequest = Omit<UploadOptions, 'served'>
+export type UploadRequest = Omit<UploadOptions, 'served' | 'readers'>
 
 /** @throws UsageError for flags that contradict each other or name what cannot be read */
 export async function readUploadRequest(context: Context, flags: UploadFlags): Promise<UploadRequest> {
@@ -58,7 +59,6 @@ export async function readUploadRequest(context: Context, flags: UploadFlags): P
     partSize: flags.partSize,
     maxOutage: flags.maxOutage,
     throttle: new Throttle(flags.bwlimit),
-    hashThreads: Math.max(1, Math.min(4, availableParallelism() - 1)),
     limit: flags.limit,
     retryFailed: flags.retryFailed,
     only: flags.filesFrom === undefined ? undefined : await readList(flags.filesFrom, context.cwd),
@@ -69,6 +69,10 @@ export async function readUploadRequest(context: Context, flags: UploadFlags): P
 /** The run itself, recorded in the ledger. */
 export async function runUpload(context: Context, request: UploadRequest): Promise<ExitCode> {
   const { report, config } = context
+  const readers = new Readers(readerThreads())
+  context.onRelease(() => readers.close())
+  // While bucket and database are asked.
+  readers.start()
   const store = await context.store({ maxSockets: request.maxConcurrency + 4 })
   await store.checkBucket(context.signal)
   const database = await context.database()
@@ -84,12 +88,18 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   return recordRun(context, database, async run => {
     const { exitCode, totals, engine, seconds } = await uploadLocal(context, database, store, run, {
       ...request,
+      readers,
       served: checking?.served,
     })
     const summary = summariseUpload(totals, engine, seconds)
     report.summary(summary)
     return { exitCode, summary: summary.fields }
   })
+}
+
+/** One fewer than cores: the main thread, with TLS and sockets, needs one. */
+function readerThreads(): number {
+  return Math.max(1, Math.min(4, availableParallelism() - 1))
 }
 
 /** Amazon's list prices for us-east-1, US dollars; said as an estimate. */

@@ -21,10 +21,18 @@ import {
   StoreError,
   type UploadedPart,
 } from '../storage/store.ts'
-import { Hasher } from './hasher.ts'
-import { BufferPool } from './memory.ts'
+import { BufferPool, type Lease } from './memory.ts'
+import type { ContentHash, Readers, SourceFile } from './readers.ts'
 import { Resilience, RunHalted } from './resilience.ts'
-import { isSameFile, LocalFileError, openRoot, openSource, type Source } from './source.ts'
+import {
+  type FileIdentity,
+  isSameFile,
+  LocalFileError,
+  localFileError,
+  openRoot,
+  openSource,
+  type Source,
+} from './source.ts'
 import type { Throttle } from './throttle.ts'
 
 /** What the engine keeps of multipart uploads, so that another run can go on with them. */
@@ -59,7 +67,8 @@ export interface TransferOptions {
   /** milliseconds */
   maxOutage: number
   throttle: Throttle
-  hashThreads: number
+  /** threads that read and hash; whoever opened them closes them */
+  readers: Readers
   /** no new files and no new parts */
   stopping: AbortSignal
   /** abandon what is in flight */
@@ -77,6 +86,8 @@ export interface TransferJob {
   filePath: string
   /** a key that the row has already; it is kept */
   existingKey: string | null
+  /** bytes, as the row has it: where it is wrong, the file is opened twice */
+  size: number | null
   /** an earlier hash of this file; used only while the file is the same */
   remembered: HashedFile | undefined
 }
@@ -100,7 +111,7 @@ export type TransferOutcome =
       /** `adopted`: the same bytes were there already; `shared`: another track of this run put them there */
       readonly state: 'uploaded' | 'adopted' | 'shared'
       readonly object: ProvedObject
-      readonly source: Pick<Source, 'absolute' | 'relative' | 'size' | 'mtimeNs' | 'inode' | 'device'>
+      readonly source: SourceFile
       readonly bytesSent: number
     }
   | {
@@ -126,11 +137,6 @@ const programMemory = 136 * 1024 ** 2
 /** What a request costs beside its bytes, in bytes, when throughput is measured: small files count too. */
 const requestWeight = 64 * 1024
 
-interface Content {
-  sha256: string
-  crc32: number
-}
-
 class Interrupted extends Error {}
 
 /** The key holds other bytes: they are left alone. */
@@ -139,7 +145,8 @@ class KeyConflict extends Error {}
 export class TransferEngine {
   readonly #options: TransferOptions
   readonly #pool: BufferPool
-  readonly #hasher: Hasher
+  /** files being read: few, so that what was read is still in the cache when it is sent */
+  readonly #loads: LimitFunction
   readonly #control: CongestionControl
   readonly #resilience: Resilience
   readonly #requests: LimitFunction
@@ -152,7 +159,7 @@ export class TransferEngine {
     this.#options = options
     this.#now = options.now ?? Date.now
     this.#pool = new BufferPool(Math.max(options.memory - programMemory, options.memory / 4))
-    this.#hasher = new Hasher(options.hashThreads)
+    this.#loads = pLimit(options.readers.threads * 2)
     this.#control = new CongestionControl(
       { initial: options.initialConcurrency, min: 1, max: options.maxConcurrency, window: 500 },
       this.#now(),
@@ -198,10 +205,6 @@ export class TransferEngine {
     }
   }
 
-  async close(): Promise<void> {
-    await this.#hasher.close()
-  }
-
   #toOutcome(error: unknown): TransferOutcome {
     if (error instanceof LocalFileError) {
       const state = error.problem === 'refused' ? 'failed' : 'skipped'
@@ -225,68 +228,92 @@ export class TransferEngine {
   }
 
   async #transferOnce(job: TransferJob): Promise<TransferOutcome> {
-    this.#root ??= openRoot(this.#options.audioRoot)
-    const source = await openSource(job.filePath, this.#options.audioRoot, await this.#root)
-    try {
-      const remembered =
-        job.remembered && isSameIdentity(job.remembered, source)
-          ? { sha256: job.remembered.sha256, crc32: decodeCrc32(job.remembered.crc32) }
-          : undefined
-      return source.size <= this.#options.multipartThreshold
-        ? await this.#transferWhole(job, source, remembered)
-        : await this.#transferInParts(job, source, remembered)
-    } finally {
-      await source.close()
+    const { audioRoot, multipartThreshold } = this.#options
+    this.#root ??= openRoot(audioRoot)
+    const root = await this.#root
+    const remembered = job.remembered && identified(job.remembered)
+    let expected = remembered?.size ?? job.size ?? 0
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      if (expected <= multipartThreshold) {
+        const { lease, source, content } = await this.#load(job.filePath, root, expected, remembered)
+        try {
+          if (lease && content)
+            return await this.#sendWhole(job, source, lease.bytes.subarray(0, source.size), content)
+        } finally {
+          lease?.release()
+        }
+        expected = source.size
+      } else {
+        const source = await openSource(job.filePath, audioRoot, root)
+        try {
+          if (source.size > multipartThreshold) return await this.#transferInParts(job, source, remembered)
+          expected = source.size
+        } finally {
+          await source.close()
+        }
+      }
     }
+    throw new LocalFileError('changed', `${job.filePath} keeps changing its size`, 'Run again later.')
   }
 
-  /** One read, one PUT. */
-  async #transferWhole(
+  /** Opens a file and reads it, if it has no more than `expected` bytes, into memory that is then the caller's. */
+  #load(
+    filePath: string,
+    root: string,
+    expected: number,
+    remembered: (ContentHash & FileIdentity) | undefined,
+  ) {
+    return this.#loads(async () => {
+      const lease: Lease | undefined =
+        expected > 0 ? await this.#pool.lease(expected, this.#options.signal) : undefined
+      try {
+        const { audioRoot } = this.#options
+        const memory = lease?.bytes
+        return {
+          lease,
+          ...(await this.#options.readers.load({ filePath, audioRoot, root, memory, remembered })),
+        }
+      } catch (error) {
+        lease?.release()
+        throw error
+      }
+    })
+  }
+
+  /** One PUT. */
+  async #sendWhole(
     job: TransferJob,
-    source: Source,
-    remembered: Content | undefined,
+    source: SourceFile,
+    bytes: Buffer,
+    content: ContentHash,
   ): Promise<TransferOutcome> {
     const { store, throttle, signal, onBytes } = this.#options
-    const lease = await this.#pool.lease(source.size, signal)
-    try {
-      const bytes = lease.bytes
-      await source.read(bytes, 0)
-      await source.assertUnchanged()
-      const content = await this.#hashBuffer(bytes, remembered)
-      const type = (await detectAudio(bytes)) ?? unknownType
-      const key = this.#keyOf(job, content, type)
-      return await this.#once(key, source, content, async () => {
-        const headers = this.#headersOf(job, content, type)
-        await throttle.pass(bytes.length, signal)
-        const checksums = { crc32: encodeCrc32(content.crc32), sha256: base64OfHex(content.sha256) }
-        const sent = await this.#requests(() =>
-          this.#resilience.run(async () => {
-            const result = await store.put(key, bytes, {
-              headers,
-              checksums,
-              ifNoneMatch: true,
-              signal,
-            })
-            this.#succeeded(bytes.length)
-            return result
-          }),
-        ).catch(error => this.#whenTaken(error))
-        if (sent === 'exists') return this.#adopt(key, content, type, source.size)
-        onBytes?.(bytes.length)
-        return { bytesSent: bytes.length, object: await this.#confirm(key, content, type, source.size, sent) }
-      })
-    } finally {
-      lease.release()
-    }
+    const type = (await detectAudio(bytes)) ?? unknownType
+    const key = this.#keyOf(job, content, type)
+    return this.#once(key, source, content, async () => {
+      const headers = this.#headersOf(job, content, type)
+      await throttle.pass(bytes.length, signal)
+      const checksums = { crc32: encodeCrc32(content.crc32), sha256: base64OfHex(content.sha256) }
+      const sent = await this.#requests(() =>
+        this.#resilience.run(async () => {
+          const result = await store.put(key, bytes, { headers, checksums, ifNoneMatch: true, signal })
+          this.#succeeded(bytes.length)
+          return result
+        }),
+      ).catch(error => this.#whenTaken(error))
+      if (sent === 'exists') return this.#adopt(key, content, type, source.size)
+      onBytes?.(bytes.length)
+      return { bytesSent: bytes.length, object: await this.#confirm(key, content, type, source.size, sent) }
+    })
   }
 
   /** Many reads, many parts, in any order, resumed where an earlier run left off. */
   async #transferInParts(
     job: TransferJob,
     source: Source,
-    remembered: Content | undefined,
+    remembered: (ContentHash & FileIdentity) | undefined,
   ): Promise<TransferOutcome> {
-    const content = remembered ?? (await this.#hashFile(source))
+    const content = remembered && isSameFile(remembered, source) ? remembered : await this.#hashFile(source)
     const type =
       (await detectAudio({
         size: source.size,
@@ -303,7 +330,7 @@ export class TransferEngine {
     })
   }
 
-  async #sendParts(job: TransferJob, source: Source, content: Content, type: AudioType, key: string) {
+  async #sendParts(job: TransferJob, source: Source, content: ContentHash, type: AudioType, key: string) {
     const { store, journal, signal, onBytes } = this.#options
     const partSize = partSizeFor(source.size, this.#options.partSize)
     const headers = this.#headersOf(job, content, type)
@@ -364,13 +391,18 @@ export class TransferEngine {
   }
 
   async #sendPart(key: string, uploadId: string, part: Part, source: Source): Promise<UploadedPart> {
-    const { store, throttle, signal } = this.#options
+    const { store, readers, throttle, signal } = this.#options
     const lease = await this.#pool.lease(part.size, signal)
     try {
-      await source.read(lease.bytes, part.offset)
-      const hashed = store.signsPayload ? await this.#hasher.buffer(lease.bytes) : undefined
-      const checksum = encodeCrc32(hashed?.crc32 ?? crc32(lease.bytes))
-      const sha256 = hashed && base64OfHex(hashed.sha256)
+      const read = await readers
+        .read(source.descriptor, lease.bytes, part.offset, { sha256: store.signsPayload })
+        .catch(error => {
+          throw localFileError(error, source.relative)
+        })
+      if (read.size < part.size)
+        throw new LocalFileError('changed', `${source.relative} became shorter`, 'Run again.')
+      const checksum = encodeCrc32(read.crc32)
+      const sha256 = read.sha256 && base64OfHex(read.sha256)
       await throttle.pass(part.size, signal)
       return await this.#requests(() =>
         this.#resilience.run(async () => {
@@ -395,7 +427,7 @@ export class TransferEngine {
   async #beginOrResume(
     key: string,
     source: Source,
-    content: Content,
+    content: ContentHash,
     partSize: number,
     headers: ObjectHeaders,
   ) {
@@ -477,8 +509,8 @@ export class TransferEngine {
   /** Makes sure that one key is written by one transfer at a time. */
   async #once(
     key: string,
-    source: Source,
-    content: Content,
+    source: SourceFile,
+    content: ContentHash,
     write: () => Promise<{ object: ProvedObject; bytesSent: number; adopted?: boolean }>,
   ): Promise<TransferOutcome> {
     for (;;) {
@@ -510,7 +542,7 @@ export class TransferEngine {
   }
 
   /** The key is taken: by the same bytes, then they are ours; or by others, then nothing is touched. */
-  async #adopt(key: string, content: Content, type: AudioType, size: number) {
+  async #adopt(key: string, content: ContentHash, type: AudioType, size: number) {
     const { store, signal } = this.#options
     const head = await this.#resilience.run(() => store.head(key, { signal }))
     if (!head)
@@ -522,7 +554,7 @@ export class TransferEngine {
   /** The server's own checksum of what it stored. Servers that give none are made to read it back. */
   async #confirm(
     key: string,
-    content: Content,
+    content: ContentHash,
     type: AudioType,
     size: number,
     result: PutResult,
@@ -543,7 +575,7 @@ export class TransferEngine {
     return prove(stored, content, type.contentType)
   }
 
-  async #assertSame(head: ObjectHead, content: Content, size: number): Promise<void> {
+  async #assertSame(head: ObjectHead, content: ContentHash, size: number): Promise<void> {
     const differs = (what: string) => new KeyConflict(`${head.key} exists and its ${what} is another`)
     if (head.size !== size) throw differs(`size (${head.size} bytes, here ${size})`)
     if (head.checksums.crc32 !== undefined) {
@@ -568,14 +600,10 @@ export class TransferEngine {
     return crc
   }
 
-  async #hashBuffer(bytes: Buffer, remembered: Content | undefined): Promise<Content> {
-    // CRC runs several times as fast as SHA: where it agrees with what was hashed before, the SHA is the same.
-    if (remembered && crc32(bytes) === remembered.crc32) return remembered
-    return this.#hasher.buffer(bytes)
-  }
-
-  async #hashFile(source: Source): Promise<Content> {
-    const hashed = await this.#hasher.file(source.descriptor)
+  async #hashFile(source: Source): Promise<ContentHash> {
+    const hashed = await this.#options.readers.hash(source.descriptor).catch(error => {
+      throw localFileError(error, source.relative)
+    })
     await source.assertUnchanged()
     if (hashed.size !== source.size) {
       throw new LocalFileError('changed', `${source.relative} changed while it was hashed`, 'Run again.')
@@ -583,14 +611,14 @@ export class TransferEngine {
     return hashed
   }
 
-  #keyOf(job: TransferJob, content: Content, type: AudioType): string {
+  #keyOf(job: TransferJob, content: ContentHash, type: AudioType): string {
     const { artist, title } = job
     const { keyPrefix: prefix } = this.#options
     const extension = type === unknownType ? extensionOf(job.filePath) : type.extension
     return job.existingKey ?? objectKey({ prefix, artist, title, sha256: content.sha256, extension })
   }
 
-  #headersOf(job: TransferJob, content: Content, type: AudioType): ObjectHeaders {
+  #headersOf(job: TransferJob, content: ContentHash, type: AudioType): ObjectHeaders {
     return {
       ...this.#options.headers,
       contentType: type.contentType,
@@ -607,7 +635,7 @@ export class TransferEngine {
 
 function prove(
   { key, size, etag, versionId }: Pick<ObjectHead, 'key' | 'size' | 'etag' | 'versionId'>,
-  content: Content,
+  content: ContentHash,
   contentType: string,
 ): ProvedObject {
   return {
@@ -625,9 +653,10 @@ function base64OfHex(hex: string): string {
   return Buffer.from(hex, 'hex').toString('base64')
 }
 
-function isSameIdentity(remembered: HashedFile, source: Source): boolean {
-  if (remembered.inode === null || remembered.device === null) return false
-  return isSameFile({ ...remembered, inode: remembered.inode, device: remembered.device }, source)
+/** Only what is known down to the inode can be told to be the same file. */
+function identified({ inode, device, crc32, ...rest }: HashedFile): (ContentHash & FileIdentity) | undefined {
+  if (inode === null || device === null) return undefined
+  return { ...rest, inode, device, crc32: decodeCrc32(crc32) }
 }
 
 async function readSome(source: Source, offset: number, length: number): Promise<Uint8Array> {

@@ -37,7 +37,7 @@ export interface UploadOptions
     | 'partSize'
     | 'maxOutage'
     | 'throttle'
-    | 'hashThreads'
+    | 'readers'
   > {
   limit: number | undefined
   retryFailed: boolean
@@ -177,7 +177,6 @@ class UploadRun {
 
   async close(): Promise<void> {
     await this.#journal.close()
-    await this.engine.close()
   }
 
   /** Passes over the rows until one brings nothing new: rows of runs that died meanwhile come up again. */
@@ -247,6 +246,7 @@ class UploadRun {
         title: track.title,
         filePath: track.filePath as string,
         existingKey: track.s3ObjectKey,
+        size: track.fileSize,
         remembered,
       })
       this.#report(track, outcome)

@@ -1,0 +1,173 @@
+/** The thread behind `readers.ts`. */
+import { createHash, type Hash } from 'node:crypto'
+import { readSync } from 'node:fs'
+import { parentPort } from 'node:worker_threads'
+import { crc32 } from 'node:zlib'
+import type { ContentHash, SourceFile } from './readers.ts'
+import {
+  blockingDisk,
+  type FileIdentity,
+  isSameFile,
+  LocalFileError,
+  type LocalFileProblem,
+  openSource,
+} from './source.ts'
+
+interface SharedMemory {
+  readonly buffer: SharedArrayBuffer
+  readonly offset: number
+  readonly length: number
+}
+
+/** What a reader does, by name. */
+export interface ReaderTasks {
+  load: {
+    readonly request: {
+      /** as in the row */
+      readonly filePath: string
+      readonly audioRoot: string
+      /** as `openRoot` gave it */
+      readonly root: string
+      readonly memory: SharedMemory | undefined
+      readonly remembered: (ContentHash & FileIdentity) | undefined
+    }
+    readonly result: { readonly source: SourceFile; readonly content: ContentHash | undefined }
+  }
+  read: {
+    readonly request: {
+      readonly descriptor: number
+      readonly memory: SharedMemory
+      readonly offset: number
+      readonly sha256: boolean
+    }
+    readonly result: { readonly size: number; readonly crc32: number; readonly sha256?: string }
+  }
+  hash: {
+    readonly request: { readonly descriptor: number }
+    readonly result: ContentHash & { readonly size: number }
+  }
+}
+
+export type ReaderRequest = {
+  [K in keyof ReaderTasks]: {
+    readonly id: number
+    readonly kind: K
+    readonly request: ReaderTasks[K]['request']
+  }
+}[keyof ReaderTasks]
+
+export type ReaderReply =
+  | { readonly id: number; readonly result: ReaderTasks[keyof ReaderTasks]['result'] }
+  | {
+      readonly id: number
+      readonly error: {
+        readonly problem?: LocalFileProblem
+        readonly message: string
+        readonly cure?: string
+        readonly code?: string
+      }
+    }
+
+/** Bytes read and hashed at a time: they fit the second-level cache, where the hashes find what was just read. */
+const chunkSize = 256 * 1024
+
+/** CRC-32, and SHA-256 where asked for, of what it is fed. */
+class Sums {
+  readonly #sha: Hash | undefined
+  #crc = 0
+
+  constructor(withSha: boolean) {
+    this.#sha = withSha ? createHash('sha256') : undefined
+  }
+
+  update(bytes: Buffer): void {
+    this.#sha?.update(bytes)
+    this.#crc = crc32(bytes, this.#crc)
+  }
+
+  get crc32(): number {
+    return this.#crc
+  }
+
+  /** hex; to be taken once, after the last update. undefined: not asked for */
+  sha256(): string | undefined {
+    return this.#sha?.digest('hex')
+  }
+}
+
+const bufferOf = ({ buffer, offset, length }: SharedMemory) => Buffer.from(buffer, offset, length)
+
+async function load({ filePath, audioRoot, root, memory, remembered }: ReaderTasks['load']['request']) {
+  const source = await openSource(filePath, audioRoot, root, blockingDisk)
+  try {
+    const { absolute, relative, size, mtimeNs, inode, device } = source
+    const file: SourceFile = { absolute, relative, size, mtimeNs, inode, device }
+    if (memory === undefined || size > memory.length) return { source: file, content: undefined }
+    const bytes = bufferOf(memory).subarray(0, size)
+    const known = remembered !== undefined && isSameFile(remembered, source) ? remembered : undefined
+    const sums = new Sums(known === undefined)
+    for (let offset = 0; offset < size; offset += chunkSize) {
+      const chunk = bytes.subarray(offset, offset + chunkSize)
+      await source.read(chunk, offset)
+      sums.update(chunk)
+    }
+    await source.assertUnchanged()
+    const trusted = known?.crc32 === sums.crc32 ? known?.sha256 : undefined
+    const sha256 = sums.sha256() ?? trusted ?? createHash('sha256').update(bytes).digest('hex')
+    return { source: file, content: { sha256, crc32: sums.crc32 } }
+  } finally {
+    await source.close()
+  }
+}
+
+function read({ descriptor, memory, offset, sha256 }: ReaderTasks['read']['request']) {
+  const bytes = bufferOf(memory)
+  const sums = new Sums(sha256)
+  let size = 0
+  while (size < bytes.length) {
+    const chunk = bytes.subarray(size, size + chunkSize)
+    const count = readSync(descriptor, chunk, 0, chunk.length, offset + size)
+    if (count === 0) break
+    sums.update(chunk.subarray(0, count))
+    size += count
+  }
+  return { size, crc32: sums.crc32, sha256: sums.sha256() }
+}
+
+let scratch: Buffer | undefined
+
+function hash({ descriptor }: ReaderTasks['hash']['request']) {
+  scratch ??= Buffer.allocUnsafeSlow(chunkSize)
+  const sums = new Sums(true)
+  let size = 0
+  for (;;) {
+    const count = readSync(descriptor, scratch, 0, chunkSize, size)
+    if (count === 0) break
+    sums.update(scratch.subarray(0, count))
+    size += count
+  }
+  return { size, crc32: sums.crc32, sha256: sums.sha256() as string }
+}
+
+async function answer(message: ReaderRequest): Promise<ReaderReply> {
+  const { id } = message
+  try {
+    switch (message.kind) {
+      case 'load':
+        return { id, result: await load(message.request) }
+      case 'read':
+        return { id, result: read(message.request) }
+      case 'hash':
+        return { id, result: hash(message.request) }
+    }
+  } catch (error) {
+    const { message: text, code } = error as NodeJS.ErrnoException
+    if (error instanceof LocalFileError)
+      return { id, error: { problem: error.problem, message: text, cure: error.cure } }
+    return { id, error: { message: text, code } }
+  }
+}
+
+parentPort?.on('message', (message: ReaderRequest) => {
+  void answer(message).then(reply => parentPort?.postMessage(reply))
+})

@@ -1,0 +1,145 @@
+/**
+ * Threads that read files and hash what they read, in one pass: opening, checking, reading, SHA-256, CRC-32, checking
+ * again. Their file calls block, which costs a tenth of what handing each call to libuv's pool does, and the main
+ * thread has sockets and TLS to serve meanwhile.
+ */
+import { Worker } from 'node:worker_threads'
+import type { ReaderReply, ReaderRequest, ReaderTasks } from './reader-thread.ts'
+import { type FileIdentity, LocalFileError } from './source.ts'
+
+/** What bytes are told apart by. */
+export interface ContentHash {
+  /** hex, 64 digits */
+  readonly sha256: string
+  readonly crc32: number
+}
+
+/** A local file as it was when it was read. */
+export interface SourceFile extends FileIdentity {
+  readonly absolute: string
+  /** below the audio root, as the disk spells it */
+  readonly relative: string
+}
+
+interface Pending {
+  resolve(result: never): void
+  reject(error: Error): void
+}
+
+interface Thread {
+  readonly worker: Worker
+  readonly pending: Map<number, Pending>
+}
+
+export class Readers {
+  readonly threads: number
+  readonly #running: Thread[] = []
+  #nextId = 1
+
+  /** @param threads at least 1; they start when first needed, or with {@link start} */
+  constructor(threads: number) {
+    this.threads = threads
+  }
+
+  /** Starts the threads ahead of need: starting one takes some 30 ms. */
+  start(): void {
+    while (this.#running.length < this.threads) this.#startThread()
+  }
+
+  /**
+   * Opens a track's file and, where it fits `memory`, reads it whole and hashes it.
+   *
+   * @param memory undefined: only opened, checked and closed
+   * @param remembered an earlier hash of the file: while it is the same file, CRC-32 (several times as fast as SHA-256)
+   *   confirms it
+   * @returns the file, and its content's hash where it fitted
+   * @throws LocalFileError
+   */
+  async load(
+    request: Omit<ReaderTasks['load']['request'], 'memory'> & { memory: Buffer | undefined },
+  ): Promise<ReaderTasks['load']['result']> {
+    return this.#ask('load', { ...request, memory: request.memory && sharedMemory(request.memory) })
+  }
+
+  /**
+   * Fills `target` from `offset` of an open file.
+   * @returns its hash, and `size`: bytes that were read, fewer only where the file ends
+   * @throws the file system's error, with its code
+   */
+  async read(
+    descriptor: number,
+    target: Buffer,
+    offset: number,
+    options: { sha256: boolean },
+  ): Promise<ReaderTasks['read']['result']> {
+    return this.#ask('read', { descriptor, memory: sharedMemory(target), offset, ...options })
+  }
+
+  /**
+   * Hashes an open file from start to end.
+   * @returns its hash, and `size`: bytes that were read
+   * @throws the file system's error, with its code
+   */
+  async hash(descriptor: number): Promise<ReaderTasks['hash']['result']> {
+    return this.#ask('hash', { descriptor })
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#running.map(({ worker }) => worker.terminate()))
+  }
+
+  #ask<K extends keyof ReaderTasks>(
+    kind: K,
+    request: ReaderTasks[K]['request'],
+  ): Promise<ReaderTasks[K]['result']> {
+    const { worker, pending } = this.#leastBusy()
+    const id = this.#nextId++
+    return new Promise((resolve, reject) => {
+      pending.set(id, { resolve, reject })
+      worker.ref()
+      worker.postMessage({ id, kind, request } as ReaderRequest)
+    })
+  }
+
+  #leastBusy(): Thread {
+    const idle = this.#running.find(one => one.pending.size === 0)
+    if (idle) return idle
+    if (this.#running.length < this.threads) return this.#startThread()
+    return this.#running.reduce((least, one) => (one.pending.size < least.pending.size ? one : least))
+  }
+
+  #startThread(): Thread {
+    // The file has the ending of this one: .ts from the sources, .js when built.
+    const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
+    const thread: Thread = {
+      worker: new Worker(new URL(`./reader-thread${ending}`, import.meta.url)),
+      pending: new Map(),
+    }
+    const { worker, pending } = thread
+    worker.on('message', (reply: ReaderReply) => {
+      const one = pending.get(reply.id)
+      pending.delete(reply.id)
+      if (pending.size === 0) worker.unref()
+      if ('result' in reply) one?.resolve(reply.result as never)
+      else one?.reject(errorOf(reply.error))
+    })
+    worker.on('error', error => {
+      this.#running.splice(this.#running.indexOf(thread), 1)
+      for (const one of pending.values()) one.reject(error as Error)
+    })
+    worker.unref()
+    this.#running.push(thread)
+    return thread
+  }
+}
+
+/** Errors lose their class and their code between threads. */
+function errorOf({ problem, message, cure, code }: Extract<ReaderReply, { error: unknown }>['error']): Error {
+  if (problem !== undefined) return new LocalFileError(problem, message, cure ?? '')
+  return Object.assign(new Error(message), { code })
+}
+
+function sharedMemory(bytes: Buffer): { buffer: SharedArrayBuffer; offset: number; length: number } {
+  if (!(bytes.buffer instanceof SharedArrayBuffer)) throw new TypeError('the memory is not shared')
+  return { buffer: bytes.buffer, offset: bytes.byteOffset, length: bytes.length }
+}
