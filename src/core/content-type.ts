@@ -3,7 +3,6 @@
  * signature gives away. Containers that hold pictures, sound or films alike (MP4, Matroska, Ogg, ASF, RIFF, IFF) and
  * bare MPEG and AAC streams, whose only signature is eleven set bits, are looked into here.
  */
-import { fileTypeFromBuffer } from 'file-type'
 
 export type AudioContainer =
   | 'mpeg'
@@ -163,6 +162,8 @@ const LOOK_AGAIN: Readonly<Record<string, (head: Uint8Array) => boolean>> = {
 }
 
 async function bySignature(head: Uint8Array): Promise<AudioType | undefined | 'unknown'> {
+  // Loaded when first needed: most commands never look into a file.
+  const { fileTypeFromBuffer } = await import('file-type')
   const result = await fileTypeFromBuffer(head).catch(() => undefined)
   if (!result || WEAK.has(result.ext)) return 'unknown'
   return LOOK_AGAIN[result.ext]?.(head) === false ? undefined : SIGNATURES[result.ext]

@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { text as readAll } from 'node:stream/consumers'
-import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import type { BandwidthTable } from '../core/bandwidth.ts'
 import { partSizeFor } from '../core/multipart.ts'
@@ -74,13 +73,14 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   // While bucket and database are asked.
   readers.start()
   const store = await context.store({ maxSockets: request.maxConcurrency + 4 })
-  await store.checkBucket(context.signal)
+  // The bucket answers while the database is opened; what is wrong with the bucket is said first.
+  const bucketChecked = store.checkBucket(context.signal)
+  const opened = await Promise.allSettled([bucketChecked, context.database()])
+  for (const one of opened) if (one.status === 'rejected') throw one.reason
   const database = await context.database()
   await requireSchema(database)
   await requireAudioRoot(config.audioRoot)
-  const checking = request.deleteLocal
-    ? await openServedCheck(config, { concurrency: 8, signal: context.signal, now: context.now })
-    : undefined
+  const checking = request.deleteLocal ? await openChecking(context) : undefined
   if (checking) context.onRelease(checking.close)
   if (request.deleteLocal && !checking) {
     report.note('CLOUDFRONT_DOMAIN is not set: local files are deleted after the proof in S3 alone')
@@ -97,9 +97,15 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   })
 }
 
-/** One fewer than cores: the main thread, with TLS and sockets, needs one. */
+/** Loaded only where local files are to go: it brings TLS diagnosis and URL signing along. */
+async function openChecking(context: Context) {
+  const { openServedCheck } = await import('../cdn/served.ts')
+  return openServedCheck(context.config, { concurrency: 8, signal: context.signal, now: context.now })
+}
+
+/** As many as cores: they are most of the work, and the system shares the cores out between them and the main thread. */
 function readerThreads(): number {
-  return Math.max(1, Math.min(4, availableParallelism() - 1))
+  return Math.min(4, availableParallelism())
 }
 
 /** Amazon's list prices for us-east-1, US dollars; said as an estimate. */

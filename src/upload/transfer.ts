@@ -332,12 +332,12 @@ export class TransferEngine {
 
   async #sendParts(job: TransferJob, source: Source, content: ContentHash, type: AudioType, key: string) {
     const { store, journal, signal, onBytes } = this.#options
-    const partSize = partSizeFor(source.size, this.#options.partSize)
     const headers = this.#headersOf(job, content, type)
-    const { uploadId, parts } = await this.#beginOrResume(key, source, content, partSize, headers)
+    const { uploadId, parts, partSize } = await this.#beginOrResume(key, source, content, headers)
+    const all = [...partsOf(source.size, partSize)]
     let bytesSent = 0
     try {
-      const missing = [...partsOf(source.size, partSize)].filter(part => !parts.has(part.partNumber))
+      const missing = all.filter(part => !parts.has(part.partNumber))
       await this.#inParallel(missing, async part => {
         const sent = await this.#sendPart(key, uploadId, part, source)
         parts.set(part.partNumber, sent)
@@ -346,9 +346,7 @@ export class TransferEngine {
         journal.confirmed(uploadId, { ...sent, crc32: sent.crc32 as string })
       })
       await source.assertUnchanged()
-      const ordered = [...partsOf(source.size, partSize)].map(
-        part => parts.get(part.partNumber) as UploadedPart,
-      )
+      const ordered = all.map(part => parts.get(part.partNumber) as UploadedPart)
       const whole = ordered.reduce(
         (crc, part) => combineCrc32(crc, decodeCrc32(part.crc32 as string), part.size),
         0,
@@ -421,22 +419,15 @@ export class TransferEngine {
   }
 
   /**
-   * An upload to that key that was begun for the very same content and part size, with the parts that the server has
-   * and that are what they should be; or a new one. Others that nobody owns are aborted.
+   * An upload to that key that was begun for the very same content, with the parts that the server has and that are
+   * what they should be, in the part size that it was begun with; or a new one. Others that nobody owns are aborted.
    */
-  async #beginOrResume(
-    key: string,
-    source: Source,
-    content: ContentHash,
-    partSize: number,
-    headers: ObjectHeaders,
-  ) {
+  async #beginOrResume(key: string, source: Source, content: ContentHash, headers: ObjectHeaders) {
     const { store, journal, signal } = this.#options
     const parts = new Map<number, UploadedPart>()
-    let chosen: string | undefined
+    let chosen: { uploadId: string; partSize: number } | undefined
     for (const upload of await journal.resumable(key)) {
-      const fits =
-        upload.sha256 === content.sha256 && upload.size === source.size && upload.partSize === partSize
+      const fits = upload.sha256 === content.sha256 && upload.size === source.size
       const held =
         fits && chosen === undefined
           ? await this.#resilience.run(() => store.listParts(key, upload.uploadId, signal))
@@ -445,11 +436,11 @@ export class TransferEngine {
         await this.#discard(key, upload.uploadId)
         continue
       }
-      chosen = upload.uploadId
-      await journal.resumed(chosen)
+      chosen = upload
+      await journal.resumed(upload.uploadId)
       const recorded = new Map(upload.parts.map(part => [part.partNumber, part]))
       const onServer = new Map(held.map(part => [part.partNumber, part]))
-      for (const expected of partsOf(source.size, partSize)) {
+      for (const expected of partsOf(source.size, upload.partSize)) {
         const there = onServer.get(expected.partNumber)
         if (there?.size !== expected.size) continue
         const ours = recorded.get(expected.partNumber)
@@ -457,7 +448,8 @@ export class TransferEngine {
         if (checksum !== undefined) parts.set(expected.partNumber, { ...there, crc32: checksum })
       }
     }
-    if (chosen !== undefined) return { uploadId: chosen, parts }
+    if (chosen !== undefined) return { uploadId: chosen.uploadId, partSize: chosen.partSize, parts }
+    const partSize = partSizeFor(source.size, this.#options.partSize)
     const uploadId = await this.#resilience.run(() => store.createUpload(key, { headers, signal }))
     await journal.begun({
       key,
@@ -469,7 +461,7 @@ export class TransferEngine {
       sha256: content.sha256,
       partSize,
     })
-    return { uploadId, parts }
+    return { uploadId, partSize, parts }
   }
 
   /** Runs the parts with as many at a time as memory allows; stops taking new ones when told to. */
