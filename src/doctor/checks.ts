@@ -9,6 +9,7 @@ import type { Prober } from '../cdn/probe.ts'
 import { openUrlSigner, type UrlSigner } from '../cdn/sign.ts'
 import type { Config } from '../config.ts'
 import { bucketUrl, cdnUrl, directUrl, encodeKeyPath, s3Host } from '../core/cdn-url.ts'
+import { encodeCrc32 } from '../core/crc32.ts'
 import { describeDomain, diagnose, diagnoseContent, diagnoseDomain, edgeOf } from '../core/diagnosis.ts'
 import { networkFault } from '../core/network-fault.ts'
 import { formatBytes, formatCount, formatDuration } from '../core/units.ts'
@@ -156,7 +157,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
       async run(signal) {
         const { etag, versionId } = await opened().put(probe.key, probe.body, {
           headers: { contentType: 'audio/mpeg', cacheControl: 'public, max-age=60' },
-          checksums: { crc32: base64Crc32(probe.body) },
+          checksums: { crc32: encodeCrc32(crc32(probe.body)) },
           signal,
         })
         probe.put = { etag, versionId }
@@ -440,12 +441,6 @@ async function checkTempSpace(): Promise<Verdict> {
     return failure(words, 'free some, or set TMPDIR to a larger disk: fetch and analyze need it')
   if (free < freeWanted) return warning(words, 'large files need more: set TMPDIR to a larger disk')
   return ok(words)
-}
-
-function base64Crc32(bytes: Uint8Array): string {
-  const value = Buffer.alloc(4)
-  value.writeUInt32BE(crc32(bytes))
-  return value.toString('base64')
 }
 
 /** What credentials and region the SDK finds. @throws FatalError that says which of them is missing */

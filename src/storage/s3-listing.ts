@@ -7,9 +7,9 @@ import {
   ListObjectsV2Command,
   ListObjectVersionsCommand,
   ListPartsCommand,
-  type S3Client,
 } from '@aws-sdk/client-s3'
 import { compareUtf8 } from '../core/utf8-order.ts'
+import type { S3Connection } from './s3-connection.ts'
 import type { RequestContext } from './s3-errors.ts'
 import {
   type ListOptions,
@@ -20,19 +20,7 @@ import {
   type UploadInProgress,
 } from './store.ts'
 
-/** What the listings need of the store they belong to. */
-export interface ListingAccess {
-  client: S3Client
-  bucket: string
-  context: (operation: string, options?: { key?: string; signal?: AbortSignal }) => Promise<RequestContext>
-  /** Runs one SDK request, mapping its errors. */
-  run: <T>(context: RequestContext, request: () => Promise<T>) => Promise<T>
-}
-
-export async function* listObjects(
-  access: ListingAccess,
-  options: ListOptions,
-): AsyncIterable<ObjectEntry[]> {
+export async function* listObjects(access: S3Connection, options: ListOptions): AsyncIterable<ObjectEntry[]> {
   const { signal, prefix = '', startAfter } = options
   const context = await access.context('list', { signal })
   let last = startAfter
@@ -75,7 +63,7 @@ export async function* listObjects(
 }
 
 export async function listPrefixes(
-  access: ListingAccess,
+  access: S3Connection,
   prefix: string,
   signal: AbortSignal | undefined,
 ): Promise<string[]> {
@@ -104,7 +92,7 @@ export async function listPrefixes(
 }
 
 export async function* listVersions(
-  access: ListingAccess,
+  access: S3Connection,
   options: { prefix?: string; signal?: AbortSignal },
 ): AsyncIterable<ObjectVersionEntry[]> {
   const { signal, prefix } = options
@@ -171,7 +159,7 @@ export async function* listVersions(
 }
 
 export async function* listUploads(
-  access: ListingAccess,
+  access: S3Connection,
   options: { prefix?: string; signal?: AbortSignal },
 ): AsyncIterable<UploadInProgress[]> {
   const { signal, prefix } = options
@@ -216,7 +204,7 @@ export async function* listUploads(
 
 /** The parts an upload has so far, in order. Throws kind `no-upload` where there is none. */
 export async function listParts(
-  access: ListingAccess,
+  access: S3Connection,
   key: string,
   uploadId: string,
   signal: AbortSignal | undefined,

@@ -6,7 +6,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { crc32 } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
-import { createS3Store, type S3StoreOptions } from '../../src/storage/s3.ts'
+import { createS3Store } from '../../src/storage/s3.ts'
+import type { S3StoreOptions } from '../../src/storage/s3-connection.ts'
 import { type ObjectStore, StoreError, type StoreErrorKind } from '../../src/storage/store.ts'
 
 interface Received {

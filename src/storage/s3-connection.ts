@@ -1,0 +1,256 @@
+/**
+ * How requests reach a bucket: clients, sockets, credentials, and where the bucket is.
+ *
+ * Two SDK clients share sockets and credentials: one retries (reads and idempotent changes), one does not (requests
+ * whose second attempt would see the first one's effect; their retry is the caller's decision). Bodies go out through
+ * the lean path in `put-path.ts`.
+ */
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import { NodeHttpHandler } from '@smithy/node-http-handler'
+import { createPutPath, type PutPath, type PutTarget } from './put-path.ts'
+import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
+import type { SigningCredentials } from './sigv4.ts'
+import { StoreError } from './store.ts'
+
+/** Credentials that may expire; `expiration` is when. */
+export type StoreCredentials = SigningCredentials & { expiration?: Date }
+
+export interface S3StoreOptions {
+  bucket: string
+  /** Default: what the SDK finds (AWS_REGION, profile); with an `endpoint`: `us-east-1`. */
+  region?: string
+  /** An S3-compatible store, addressed in path style. */
+  endpoint?: string
+  /** Fixed credentials, or a provider that is asked again when they expire. Default: the SDK's whole chain. */
+  credentials?: StoreCredentials | (() => Promise<StoreCredentials>)
+  /** Sockets kept open to the store: the caller's concurrency. Default 64. */
+  maxSockets?: number
+  timeouts?: {
+    /** ms to a connection, TLS included. Default 10,000 */
+    connectMs?: number
+    /** ms without a byte in either direction. Default 60,000 */
+    idleMs?: number
+  }
+  /** Sign the SHA-256 of every body sent. Default: over plain HTTP only; TLS protects it otherwise. */
+  signPayload?: boolean
+  /** Path style addressing. Default: when there is an `endpoint`. */
+  pathStyle?: boolean
+  /** Named in the User-Agent header. */
+  userAgent?: string
+  /** Bytes above which a copy goes in parts, and their size. Default 5 GiB (S3's limit) and 512 MiB. */
+  copy?: { singleMax?: number; partSize?: number }
+  /** Attempts at requests that may be repeated (not puts: their retry is the caller's). Default 4. */
+  readAttempts?: number
+  /** Bytes a part of `putStream`; 5 MiB at least. Default 8 MiB, which allows 78 GiB. */
+  streamPartSize?: number
+}
+
+const maximumKeyBytes = 1024
+
+/** A bucket that requests can be sent to. */
+export interface S3Connection {
+  readonly bucket: string
+  readonly client: S3Client
+  /** its requests are sent once, whatever comes back */
+  readonly onceClient: S3Client
+  readonly sendBody: PutPath
+  /** what errors of a request say about it; refuses keys that are too long */
+  context(
+    operation: string,
+    extra?: Pick<RequestContext, 'key' | 'condition' | 'signal'>,
+  ): Promise<RequestContext>
+  /** Runs one SDK request; an expired token is renewed through the provider chain once. */
+  run<T>(where: RequestContext, request: () => Promise<T>): Promise<T>
+  close(): void
+}
+
+/** Nothing is sent until a request is. */
+export function connectS3(options: S3StoreOptions): S3Connection {
+  const { bucket, endpoint, maxSockets = 64, userAgent = 'autodj' } = options
+  const timeouts = {
+    connectMs: options.timeouts?.connectMs ?? 10_000,
+    idleMs: options.timeouts?.idleMs ?? 60_000,
+  }
+  // lifo keeps few sockets warm rather than many lukewarm
+  const agentOptions = {
+    keepAlive: true,
+    maxSockets,
+    maxFreeSockets: maxSockets,
+    scheduling: 'lifo' as const,
+  }
+  // One secure context for all connections: by itself Node.js reads the trusted certificates anew for each.
+  let secureContext: SecureContext | undefined
+  const agents = {
+    http: new HttpAgent(agentOptions),
+    https: new HttpsAgent({
+      ...agentOptions,
+      get secureContext() {
+        secureContext ??= createSecureContext()
+        return secureContext
+      },
+    }),
+  }
+  const shared = {
+    region: options.region ?? (endpoint === undefined ? undefined : 'us-east-1'),
+    endpoint,
+    forcePathStyle: options.pathStyle ?? endpoint !== undefined,
+    expectContinueHeader: false,
+    // We send and verify checksums ourselves: the SDK's wrapping of response streams hides a body cut short.
+    requestChecksumCalculation: 'WHEN_REQUIRED' as const,
+    responseChecksumValidation: 'WHEN_REQUIRED' as const,
+    customUserAgent: userAgent,
+    requestHandler: new NodeHttpHandler({
+      httpAgent: agents.http,
+      httpsAgent: agents.https,
+      connectionTimeout: timeouts.connectMs,
+      socketTimeout: timeouts.idleMs,
+      // Requests waiting for a socket are how concurrency is bounded here, nothing to warn of.
+      socketAcquisitionWarningTimeout: 2 ** 31 - 1,
+    }),
+  }
+  const client = new S3Client({
+    ...shared,
+    maxAttempts: options.readAttempts ?? 4,
+    ...(options.credentials !== undefined && { credentials: options.credentials }),
+  })
+  const onceClient = new S3Client({ ...shared, maxAttempts: 1, credentials: client.config.credentials })
+  const state = { closed: false }
+
+  /** Asks the SDK where objects of this bucket are, endpoint rules, profiles and environment included. */
+  async function findTarget(): Promise<PutTarget> {
+    let found: PutTarget | undefined
+    const probe = new PutObjectCommand({ Bucket: bucket, Key: 'x' })
+    const region = await client.config.region()
+    probe.middlewareStack.add(
+      (_next, context) => async args => {
+        const { protocol, hostname, port, path, headers } = args.request as {
+          protocol: string
+          hostname: string
+          port?: number
+          path: string
+          headers: Record<string, string>
+        }
+        const scheme = context.endpointV2?.properties?.['authSchemes']?.[0]
+        found = {
+          protocol: protocol === 'http:' ? 'http:' : 'https:',
+          hostname,
+          port,
+          basePath: path.slice(0, -1),
+          signingRegion: typeof scheme?.['signingRegion'] === 'string' ? scheme['signingRegion'] : region,
+          userAgent: headers['user-agent'] ?? userAgent,
+        }
+        // Answered here: nothing goes out.
+        return { response: {}, output: { $metadata: {} } }
+      },
+      { step: 'build', priority: 'low' },
+    )
+    await onceClient.send(probe)
+    return found!
+  }
+
+  interface Place {
+    target: PutTarget
+    region: string
+    endpoint: string
+  }
+  let place: Promise<Place> | undefined
+  function findPlace(): Promise<Place> {
+    place ??= findTarget()
+      .then(target => ({
+        target,
+        region: target.signingRegion,
+        endpoint: endpoint ?? `${target.protocol}//${target.hostname}${target.port ? `:${target.port}` : ''}`,
+      }))
+      .catch(thrown => {
+        place = undefined
+        const where = { endpoint: endpoint ?? 'AWS', region: options.region ?? 'unknown' }
+        if (thrown instanceof Error && thrown.message.includes('Region is missing')) {
+          throw new StoreError('invalid', `no region is set for bucket ${bucket}`, {
+            cure: 'set AWS_REGION to the region of the bucket, for example AWS_REGION=eu-west-1',
+            details: { bucket },
+          })
+        }
+        throw toStoreError(thrown, { operation: 'reach', bucket, ...where })
+      })
+    return place
+  }
+
+  async function context(
+    operation: string,
+    extra: Pick<RequestContext, 'key' | 'condition' | 'signal'> = {},
+  ): Promise<RequestContext> {
+    const { region, endpoint } = await findPlace()
+    const where: RequestContext = {
+      operation,
+      bucket,
+      endpoint,
+      region,
+      ...extra,
+      get closed() {
+        return state.closed
+      },
+    }
+    // S3's limit, kept here because not every compatible store keeps it.
+    const { key = '' } = extra
+    if (key.length * 3 > maximumKeyBytes && Buffer.byteLength(key) > maximumKeyBytes) {
+      const message = `the key has ${Buffer.byteLength(key)} bytes, ${maximumKeyBytes} is the limit`
+      throw storeErrorOf({ code: 'KeyTooLongError', message, status: 400 }, where)
+    }
+    return where
+  }
+
+  async function run<T>(where: RequestContext, request: () => Promise<T>): Promise<T> {
+    let used: StoreCredentials | undefined
+    try {
+      used = await client.config.credentials()
+      return await request()
+    } catch (thrown) {
+      const error = toStoreError(thrown, where)
+      if (error.kind !== 'expired-token' || used === undefined) throw error
+    }
+    try {
+      const fresh = await client.config.credentials({ forceRefresh: true })
+      const renewed = fresh.accessKeyId !== used.accessKeyId || fresh.sessionToken !== used.sessionToken
+      if (!renewed) throw storeErrorOf({ code: 'ExpiredToken', status: 400 }, where)
+      return await request()
+    } catch (thrown) {
+      throw toStoreError(thrown, where)
+    }
+  }
+
+  const sendBody = createPutPath({
+    target: async () => (await findPlace()).target,
+    agents,
+    credentials: fresh => client.config.credentials(fresh ? { forceRefresh: true } : undefined),
+    signPayload: options.signPayload,
+    timeouts,
+    clock: {
+      get offset() {
+        return client.config.systemClockOffset
+      },
+      set offset(ms) {
+        client.config.systemClockOffset = ms
+        onceClient.config.systemClockOffset = ms
+      },
+    },
+  })
+
+  return {
+    bucket,
+    client,
+    onceClient,
+    sendBody,
+    context,
+    run,
+    close() {
+      state.closed = true
+      client.destroy()
+      onceClient.destroy()
+      agents.http.destroy()
+      agents.https.destroy()
+    },
+  }
+}
