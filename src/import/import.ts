@@ -5,42 +5,18 @@
  * can one tell a copy from a new track, whichever comes first. The second decides, batch by batch, and writes each
  * batch before it looks at the next. Memory depends on the size of a batch.
  */
-import type { BigIntStats } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { localTrackId } from '../core/content-id.ts'
-import {
-  type Candidate,
-  decideFile,
-  mayMatchByName,
-  NameIndex,
-  type PathState,
-  relinkedColumns,
-} from '../core/import-plan.ts'
-import { cleanName, matchKeysOfFile, trackName } from '../core/names.ts'
+import { type Candidate, decideFile, relinkedColumns } from '../core/import-plan.ts'
+import { cleanName, trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
-import { objectKeysByContent, rememberedPaths } from '../db/content.ts'
-import {
-  clearItems,
-  type FailedItem,
-  type HashedFile,
-  recordItems,
-  rememberedFiles,
-  rememberFiles,
-} from '../db/ledger.ts'
-import {
-  changeTracks,
-  insertTracks,
-  type NewTrack,
-  type Track,
-  type TrackChange,
-  tracksBySpotifyId,
-} from '../db/tracks.ts'
-import { systemErrorCode } from '../errors.ts'
+import { type FailedItem, type HashedFile, recordItems } from '../db/ledger.ts'
+import { changeTracks, insertTracks, type NewTrack, type Track, type TrackChange } from '../db/tracks.ts'
 import type { Progress, Reporter } from '../report/reporter.ts'
+import { ContentCache } from './content-cache.ts'
 import { Inspector } from './inspect.ts'
-import { RowIndex } from './row-index.ts'
+import { type AudioFile, type NewFile, RowFinder } from './row-finder.ts'
 import { type FileTags, readTags } from './tags.ts'
 import { type FoundFile, openAudioFolder, walkAudioFolder } from './walk.ts'
 
@@ -114,16 +90,6 @@ export async function importFolder(options: ImportOptions): Promise<ImportSummar
   return run.summary
 }
 
-/** A file of known content. */
-interface AudioFile extends FoundFile {
-  readonly sha256: string
-}
-
-interface NewFile {
-  readonly file: AudioFile
-  readonly tags: FileTags
-}
-
 class Import {
   readonly summary: ImportSummary = {
     found: 0,
@@ -142,15 +108,16 @@ class Import {
     stopped: false,
   }
   readonly #options: ImportOptions
-  /** Hashes that a dry run must not write into the cache. */
-  readonly #unwritten = new Map<string, HashedFile>()
+  readonly #cache: ContentCache
+  readonly #finder: RowFinder
   /** What a dry run would have written: the path that took each content, and the rows that got a file. */
   readonly #taken = { contents: new Map<string, string>(), tracks: new Set<string>() }
 
-  #rowIndex: Promise<RowIndex> | undefined
-
   constructor(options: ImportOptions) {
+    const { knex, root, dryRun, signal } = options
     this.#options = options
+    this.#cache = new ContentCache(knex, dryRun)
+    this.#finder = new RowFinder(knex, root, this.#cache, signal)
   }
 
   /** First pass: the hash of every audio file is in the cache afterwards. */
@@ -182,8 +149,8 @@ class Import {
   }
 
   async #hashBatch(files: FoundFile[], inspectors: Inspector[], progress: Progress): Promise<void> {
-    const { signal, stopping, report, knex, dryRun } = this.#options
-    const remembered = await this.#remembered(files)
+    const { signal, stopping, report } = this.#options
+    const remembered = await this.#cache.of(files)
     const fresh: HashedFile[] = []
     const failures: Failure[] = []
     let next = 0
@@ -221,29 +188,7 @@ class Import {
       }),
     )
     await this.#fail(failures)
-    if (dryRun) for (const file of fresh) this.#unwritten.set(file.path, file)
-    else if (fresh.length > 0) {
-      await rememberFiles(knex, fresh)
-      await clearItems(
-        knex,
-        'import',
-        fresh.map(file => file.path),
-      )
-    }
-  }
-
-  /** The hashes of those files that are still what they were when they were hashed, by path. */
-  async #remembered(files: readonly FoundFile[]): Promise<Map<string, HashedFile>> {
-    const known = await rememberedFiles(
-      this.#options.knex,
-      files.map(file => file.path),
-    )
-    const valid = new Map<string, HashedFile>()
-    for (const file of files) {
-      const hash = this.#unwritten.get(file.path) ?? known.get(file.path)
-      if (hash && isUnchanged(file, hash)) valid.set(file.path, hash)
-    }
-    return valid
+    await this.#cache.add(fresh)
   }
 
   /** Second pass: every audio file finds its row, or gets one. */
@@ -267,21 +212,14 @@ class Import {
     }
   }
 
-  /** Where the rows are; read when the first question comes. */
-  #rows(): Promise<RowIndex> {
-    const { knex, root, signal } = this.#options
-    this.#rowIndex ??= RowIndex.read(knex, root, signal)
-    return this.#rowIndex
-  }
-
   async #decideBatch(found: readonly FoundFile[], progress: Progress): Promise<void> {
     const { dryRun } = this.#options
-    const hashes = await this.#remembered(found)
+    const hashes = await this.#cache.of(found)
     const files = found.flatMap((file): AudioFile[] => {
       const hash = hashes.get(file.path)
       return hash ? [{ ...file, sha256: hash.sha256 }] : []
     })
-    const rows = await this.#rowsOf(files)
+    const rows = await this.#finder.candidates(files)
     const taken = dryRun ? this.#taken : { contents: new Map<string, string>(), tracks: new Set<string>() }
     const relinks: Relink[] = []
     const relink = (track: Track, file: AudioFile, by: string): void => {
@@ -310,7 +248,7 @@ class Import {
     }
 
     const newFiles = await this.#readTags(unclaimed, progress)
-    const byName = await this.#matchByName(newFiles, taken.tracks)
+    const byName = await this.#finder.matchByName(newFiles, taken.tracks)
     this.summary.known += byName.known
     for (const { file, tracks } of byName.matches) for (const track of tracks) relink(track, file, 'name')
 
@@ -336,125 +274,9 @@ class Import {
     return tags.map((read, at) => ({ file: files[at]!, tags: read }))
   }
 
-  /** Rows that name these paths, and rows of the same content, each with what its path leads to. */
-  async #rowsOf(files: readonly AudioFile[]): Promise<{
-    byPath: Map<string, Candidate<Track>[]>
-    byContent: Map<string, Candidate<Track>[]>
-  }> {
-    const { knex } = this.#options
-    const byPath = new Map<string, Candidate<Track>[]>()
-    const byContent = new Map<string, Candidate<Track>[]>()
-
-    const index = await this.#rows()
-    const pathsOf = new Map(files.map(file => [file.path, index.canonical(file.path)]))
-    const pointing = await index.byPath([...pathsOf.values()])
-    for (const file of files) {
-      for (const track of pointing.get(pathsOf.get(file.path)!) ?? []) {
-        append(byPath, file.path, { track, path: await this.#pathState(track, file.path) })
-      }
-    }
-
-    const owner = new Map(files.map(file => [file.sha256, file]))
-    const hashes = [...owner.keys()]
-    const add = async (sha256: string, track: Track): Promise<void> => {
-      if (byContent.get(sha256)?.some(known => known.track.id === track.id)) return
-      append(byContent, sha256, { track, path: await this.#pathState(track, undefined) })
-    }
-    const ids = new Map(hashes.map(sha256 => [localTrackId(sha256), sha256]))
-    for (const track of await tracksBySpotifyId(knex, [...ids.keys()])) {
-      await add(ids.get(track.spotifyId)!, track)
-    }
-    const objects = await objectKeysByContent(knex, hashes)
-    const stored = await index.byKey(objects.map(({ key }) => key))
-    for (const { key, sha256 } of objects) {
-      for (const track of stored.get(key) ?? []) await add(sha256, track)
-    }
-    await this.#addRowsOfOtherPaths(hashes, add)
-    return { byPath, byContent }
-  }
-
-  /** Rows of files that had the same content when they were last hashed, and may have moved, or have copies. */
-  async #addRowsOfOtherPaths(
-    hashes: readonly string[],
-    add: (sha256: string, track: Track) => Promise<void>,
-  ): Promise<void> {
-    const { knex, root } = this.#options
-    const others = await rememberedPaths(knex, hashes)
-    if (this.#unwritten.size > 0) {
-      const wanted = new Set(hashes)
-      for (const file of this.#unwritten.values()) if (wanted.has(file.sha256)) others.push(file)
-    }
-    const index = await this.#rows()
-    const pathsOf = new Map(others.map(other => [other.path, index.canonical(other.path)]))
-    const pointing = await index.byPath([...pathsOf.values()])
-    for (const { sha256, path: otherPath, size, mtimeNs } of others) {
-      const tracks = pointing.get(pathsOf.get(otherPath)!)
-      if (!tracks) continue
-      const now = await lookAt(path.resolve(root, otherPath))
-      // Another file took that name since: what it held then says nothing about the row.
-      if (typeof now !== 'string' && (Number(now.size) !== size || now.mtimeNs !== mtimeNs)) continue
-      for (const track of tracks) await add(sha256, track)
-    }
-  }
-
-  /** @param file the path of the file that asks; undefined where no row can point at it */
-  async #pathState({ filePath }: Track, file: string | undefined): Promise<PathState> {
-    if (filePath === null || filePath === '') return 'none'
-    const { root } = this.#options
-    const absolute = path.resolve(root, filePath)
-    if (file !== undefined && absolute === path.resolve(root, file)) return 'same'
-    return (await lookAt(absolute)) === 'gone' ? 'gone' : 'present'
-  }
-
-  /** Rows without a file that bear the name of a file without a row. */
-  async #matchByName(
-    newFiles: readonly NewFile[],
-    takenTracks: ReadonlySet<string>,
-  ): Promise<{ matches: { file: AudioFile; tracks: Track[] }[]; known: number; rest: NewFile[] }> {
-    if (newFiles.length === 0) return { matches: [], known: 0, rest: [] }
-    const { root } = this.#options
-    const rows = await this.#rows()
-    const index = new NameIndex<AudioFile>()
-    const names = newFiles.map(({ file, tags }) => matchKeysOfFile(file.path, tags))
-    for (const [at, { file }] of newFiles.entries()) index.add(file, names[at]!)
-    const matches: { file: AudioFile; tracks: Track[] }[] = []
-    const matched = new Set<string>(takenTracks)
-    let known = 0
-    const candidates = [...(await rows.byName(names.flat())).values()].flat()
-    const oldPath = ({ filePath }: Track): string | undefined =>
-      filePath ? rows.canonical(filePath) : undefined
-    const sharing = await rows.byPath(candidates.flatMap(track => oldPath(track) ?? []))
-    for (const track of candidates.sort((a, b) => (a.id < b.id ? -1 : 1))) {
-      if (matched.has(track.id)) continue
-      const file = index.find(track)
-      if (!file) continue
-      const tracks = [track]
-      if (track.filePath) {
-        const there = await lookAt(path.resolve(root, track.filePath))
-        // The same file by another way: a folder that is a link, a path with dots.
-        const isItself = typeof there !== 'string' && there.ino === file.inode && there.dev === file.device
-        if (isItself) {
-          index.take(file)
-          known++
-        }
-        if (there !== 'gone') continue
-        // More rows may have shared the file that is gone.
-        const others = sharing.get(oldPath(track)!) ?? []
-        tracks.push(
-          ...others.filter(one => one.id !== track.id && !matched.has(one.id) && mayMatchByName(one)),
-        )
-      }
-      index.take(file)
-      for (const { id } of tracks) matched.add(id)
-      matches.push({ file, tracks })
-    }
-    return { matches, known, rest: newFiles.filter(({ file }) => !index.has(file)) }
-  }
-
   async #relink(relinks: readonly Relink[]): Promise<void> {
     if (relinks.length === 0) return
     const { knex, dryRun, report } = this.#options
-    const index = await this.#rows()
     const changes = relinks.map(
       ({ track, file }): TrackChange => ({ planned: track, ...relinkedColumns(track, file) }),
     )
@@ -472,7 +294,7 @@ class Import {
         continue
       }
       this.summary.relinked++
-      index.moved(track.id, file.path)
+      await this.#finder.moved(track.id, file.path)
       report.item({
         subject: file.path,
         state: 'relinked',
@@ -580,30 +402,4 @@ interface Failure {
   readonly code: string
   readonly reason: string
   readonly cure?: string
-}
-
-/** Inode and device may be unknown to the cache; where they are known they have to agree. */
-function isUnchanged(file: FoundFile, hash: HashedFile): boolean {
-  return (
-    file.size === hash.size &&
-    file.mtimeNs === hash.mtimeNs &&
-    (hash.inode === null || hash.inode === file.inode) &&
-    (hash.device === null || hash.device === file.device)
-  )
-}
-
-/** What is at a path; `unknown` where it cannot be told, which must never count as gone. */
-async function lookAt(absolute: string): Promise<BigIntStats | 'gone' | 'unknown'> {
-  try {
-    return await stat(absolute, { bigint: true })
-  } catch (error) {
-    const code = systemErrorCode(error)
-    return code === 'ENOENT' || code === 'ENOTDIR' ? 'gone' : 'unknown'
-  }
-}
-
-function append<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
-  const values = map.get(key)
-  if (values) values.push(value)
-  else map.set(key, [value])
 }

@@ -1,0 +1,182 @@
+/** Which rows may belong to a file: by its path, by its content, by its name. Reads only. */
+import type { BigIntStats } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import path from 'node:path'
+import type { Knex } from 'knex'
+import { localTrackId } from '../core/content-id.ts'
+import { type Candidate, mayMatchByName, NameIndex, type PathState } from '../core/import-plan.ts'
+import { matchKeysOfFile } from '../core/names.ts'
+import { objectKeysByContent } from '../db/content.ts'
+import { type Track, tracksBySpotifyId } from '../db/tracks.ts'
+import { systemErrorCode } from '../errors.ts'
+import type { ContentCache } from './content-cache.ts'
+import { RowIndex } from './row-index.ts'
+import type { FileTags } from './tags.ts'
+import type { FoundFile } from './walk.ts'
+
+/** A file of known content. */
+export interface AudioFile extends FoundFile {
+  readonly sha256: string
+}
+
+/** A file that no row has claimed by path or content. */
+export interface NewFile {
+  readonly file: AudioFile
+  readonly tags: FileTags
+}
+
+export interface NameMatches {
+  /** a file and the rows that get it */
+  matches: { file: AudioFile; tracks: Track[] }[]
+  /** files that a row points at by another way */
+  known: number
+  /** files without a row */
+  rest: NewFile[]
+}
+
+export class RowFinder {
+  readonly #knex: Knex
+  readonly #root: string
+  readonly #cache: ContentCache
+  readonly #signal: AbortSignal
+  #index: Promise<RowIndex> | undefined
+
+  /** @param root the audio root, absolute */
+  constructor(knex: Knex, root: string, cache: ContentCache, signal: AbortSignal) {
+    this.#knex = knex
+    this.#root = root
+    this.#cache = cache
+    this.#signal = signal
+  }
+
+  /** A row has got this file since. */
+  async moved(id: string, filePath: string): Promise<void> {
+    ;(await this.#rows()).moved(id, filePath)
+  }
+
+  /** Read when the first question comes. */
+  #rows(): Promise<RowIndex> {
+    this.#index ??= RowIndex.read(this.#knex, this.#root, this.#signal)
+    return this.#index
+  }
+
+  /** Rows that name these paths, and rows of the same content, each with what its path leads to. */
+  async candidates(files: readonly AudioFile[]): Promise<{
+    byPath: Map<string, Candidate<Track>[]>
+    byContent: Map<string, Candidate<Track>[]>
+  }> {
+    const byPath = new Map<string, Candidate<Track>[]>()
+    const byContent = new Map<string, Candidate<Track>[]>()
+
+    const index = await this.#rows()
+    const pathsOf = new Map(files.map(file => [file.path, index.canonical(file.path)]))
+    const pointing = await index.byPath([...pathsOf.values()])
+    for (const file of files) {
+      for (const track of pointing.get(pathsOf.get(file.path)!) ?? []) {
+        append(byPath, file.path, { track, path: await this.#pathState(track, file.path) })
+      }
+    }
+
+    const owner = new Map(files.map(file => [file.sha256, file]))
+    const hashes = [...owner.keys()]
+    const add = async (sha256: string, track: Track): Promise<void> => {
+      if (byContent.get(sha256)?.some(known => known.track.id === track.id)) return
+      append(byContent, sha256, { track, path: await this.#pathState(track, undefined) })
+    }
+    const ids = new Map(hashes.map(sha256 => [localTrackId(sha256), sha256]))
+    for (const track of await tracksBySpotifyId(this.#knex, [...ids.keys()])) {
+      await add(ids.get(track.spotifyId)!, track)
+    }
+    const objects = await objectKeysByContent(this.#knex, hashes)
+    const stored = await index.byKey(objects.map(({ key }) => key))
+    for (const { key, sha256 } of objects) {
+      for (const track of stored.get(key) ?? []) await add(sha256, track)
+    }
+    await this.#addRowsOfOtherPaths(hashes, add)
+    return { byPath, byContent }
+  }
+
+  /** Rows of files that had the same content when they were last hashed, and may have moved, or have copies. */
+  async #addRowsOfOtherPaths(
+    hashes: readonly string[],
+    add: (sha256: string, track: Track) => Promise<void>,
+  ): Promise<void> {
+    const others = await this.#cache.paths(hashes)
+    const index = await this.#rows()
+    const pathsOf = new Map(others.map(other => [other.path, index.canonical(other.path)]))
+    const pointing = await index.byPath([...pathsOf.values()])
+    for (const { sha256, path: otherPath, size, mtimeNs } of others) {
+      const tracks = pointing.get(pathsOf.get(otherPath)!)
+      if (!tracks) continue
+      const now = await lookAt(path.resolve(this.#root, otherPath))
+      // Another file took that name since: what it held then says nothing about the row.
+      if (typeof now !== 'string' && (Number(now.size) !== size || now.mtimeNs !== mtimeNs)) continue
+      for (const track of tracks) await add(sha256, track)
+    }
+  }
+
+  /** Rows without a file that bear the name of a file without a row. */
+  async matchByName(newFiles: readonly NewFile[], takenTracks: ReadonlySet<string>): Promise<NameMatches> {
+    if (newFiles.length === 0) return { matches: [], known: 0, rest: [] }
+    const rows = await this.#rows()
+    const index = new NameIndex<AudioFile>()
+    const names = newFiles.map(({ file, tags }) => matchKeysOfFile(file.path, tags))
+    for (const [at, { file }] of newFiles.entries()) index.add(file, names[at]!)
+    const matches: NameMatches['matches'] = []
+    const matched = new Set<string>(takenTracks)
+    let known = 0
+    const candidates = [...(await rows.byName(names.flat())).values()].flat()
+    const oldPath = ({ filePath }: Track): string | undefined =>
+      filePath ? rows.canonical(filePath) : undefined
+    const sharing = await rows.byPath(candidates.flatMap(track => oldPath(track) ?? []))
+    for (const track of candidates.sort((a, b) => (a.id < b.id ? -1 : 1))) {
+      if (matched.has(track.id)) continue
+      const file = index.find(track)
+      if (!file) continue
+      const tracks = [track]
+      if (track.filePath) {
+        const there = await lookAt(path.resolve(this.#root, track.filePath))
+        // The same file by another way: a folder that is a link, a path with dots.
+        const isItself = typeof there !== 'string' && there.ino === file.inode && there.dev === file.device
+        if (isItself) {
+          index.take(file)
+          known++
+        }
+        if (there !== 'gone') continue
+        // More rows may have shared the file that is gone.
+        const others = sharing.get(oldPath(track)!) ?? []
+        tracks.push(
+          ...others.filter(one => one.id !== track.id && !matched.has(one.id) && mayMatchByName(one)),
+        )
+      }
+      index.take(file)
+      for (const { id } of tracks) matched.add(id)
+      matches.push({ file, tracks })
+    }
+    return { matches, known, rest: newFiles.filter(({ file }) => !index.has(file)) }
+  }
+
+  /** @param file the path of the file that asks; undefined where no row can point at it */
+  async #pathState({ filePath }: Track, file: string | undefined): Promise<PathState> {
+    if (filePath === null || filePath === '') return 'none'
+    const absolute = path.resolve(this.#root, filePath)
+    if (file !== undefined && absolute === path.resolve(this.#root, file)) return 'same'
+    return (await lookAt(absolute)) === 'gone' ? 'gone' : 'present'
+  }
+}
+
+/** What is at a path; `unknown` where it cannot be told, which must never count as gone. */
+async function lookAt(absolute: string): Promise<BigIntStats | 'gone' | 'unknown'> {
+  try {
+    return await stat(absolute, { bigint: true })
+  } catch (error) {
+    const code = systemErrorCode(error)
+    return code === 'ENOENT' || code === 'ENOTDIR' ? 'gone' : 'unknown'
+  }
+}
+
+function append<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
+  const values = map.get(key)
+  if (values) values.push(value)
+  else map.set(key, [value])
+}
