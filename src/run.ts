@@ -5,11 +5,14 @@ import { hostname } from 'node:os'
 import packageJson from '../package.json' with { type: 'json' }
 import type { Context } from './context.ts'
 import type { Database } from './db/open.ts'
-import { ExitCode } from './errors.ts'
+import { ExitCode, TemporaryError } from './errors.ts'
 
 export interface RecordedRun {
   readonly id: string
-  /** aborted when another run declared this one dead: its claims may be someone else's by now */
+  /**
+   * aborted when another run declared this one dead: its claims may be someone else's by now. The reason is the error
+   * with which the run has to end: `lost.throwIfAborted()`
+   */
   readonly lost: AbortSignal
 }
 
@@ -40,7 +43,7 @@ export async function recordRun(
   const timer = setInterval(() => {
     heartbeat(knex, id).then(
       alive => {
-        if (!alive) lost.abort(new Error('another run declared this one dead: its heartbeat was late'))
+        if (!alive) lost.abort(declaredDead())
       },
       error => context.report.detail(`heartbeat: ${error}`),
     )
@@ -60,6 +63,13 @@ export async function recordRun(
       summary: end?.summary ?? {},
     }).catch(error => context.report.detail(`the end of the run could not be recorded: ${error}`))
   }
+}
+
+function declaredDead(): TemporaryError {
+  return new TemporaryError('another run declared this one dead: its heartbeat was late', {
+    code: 'run.lost',
+    cure: 'The machine was asleep or the database away for long. Run it again.',
+  })
 }
 
 /**

@@ -24,7 +24,7 @@ import {
   type TrackFilter,
   trackPage,
 } from '../db/tracks.ts'
-import { ExitCode, TemporaryError, toError } from '../errors.ts'
+import { ExitCode, toError } from '../errors.ts'
 import type { Progress } from '../report/reporter.ts'
 import { isProcessAlive, machineName, type RecordedRun } from '../run.ts'
 import { RunHalted } from '../upload/resilience.ts'
@@ -303,12 +303,7 @@ class AnalyzeRun {
     if (this.#failure) throw this.#failure
     const stopped = this.#context.stopExitCode()
     if (stopped !== undefined) return stopped
-    if (this.#run.lost.aborted) {
-      throw new TemporaryError(toError(this.#run.lost.reason).message, {
-        code: 'run.lost',
-        cure: 'The machine was asleep or the database away for long. Run it again.',
-      })
-    }
+    this.#run.lost.throwIfAborted()
     const { failed, damaged, changed } = this.totals
     return failed + damaged + changed > 0 ? ExitCode.someFailed : ExitCode.ok
   }

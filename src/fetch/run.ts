@@ -6,7 +6,7 @@ import { abandonDeadRuns, runsAlive } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { claimTracks, type TrackFilter } from '../db/tracks.ts'
-import { ExitCode, TemporaryError, toError, UsageError } from '../errors.ts'
+import { ExitCode, toError, UsageError } from '../errors.ts'
 import { isProcessAlive, machineName, type RecordedRun, recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { makeTempFolder } from '../temp.ts'
@@ -201,12 +201,7 @@ class FetchRun {
     if (this.#failure) throw this.#failure
     const stopped = this.#context.stopExitCode()
     if (stopped !== undefined) return stopped
-    if (this.#run.lost.aborted) {
-      throw new TemporaryError(toError(this.#run.lost.reason).message, {
-        code: 'run.lost',
-        cure: 'Run it again.',
-      })
-    }
+    this.#run.lost.throwIfAborted()
     return this.totals.failed + this.totals.changed > 0 ? ExitCode.someFailed : ExitCode.ok
   }
 

@@ -6,7 +6,7 @@ import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode } from '../errors.ts'
 import type { Summary } from '../report/reporter.ts'
-import { recordRun } from '../run.ts'
+import { type RecordedRun, recordRun } from '../run.ts'
 import { type ImportSummary, importFolder } from './import.ts'
 import { openAudioFolder } from './walk.ts'
 
@@ -28,26 +28,27 @@ export async function runImport(context: Context, request: ImportRequest): Promi
   const database = await context.database()
   await requireSchema(database)
 
-  const work = async (runId: string | undefined, lost: AbortSignal[]) => {
+  const work = async (run: RecordedRun | undefined) => {
     const result = await importFolder({
       knex: database.knex,
       root: config.audioRoot,
       start,
       dryRun: request.dryRun,
       concurrency: request.concurrency ?? defaultConcurrency,
-      runId,
-      stopping: AbortSignal.any([context.stopping, ...lost]),
+      runId: run?.id,
+      stopping: run ? AbortSignal.any([context.stopping, run.lost]) : context.stopping,
       signal: context.signal,
       report,
       newId: randomUUID,
     })
     const summary = summariseImport(result, start, request.dryRun)
     report.summary(summary)
+    if (context.stopExitCode() === undefined) run?.lost.throwIfAborted()
     const exitCode = context.stopExitCode() ?? (result.failed > 0 ? ExitCode.someFailed : ExitCode.ok)
     return { exitCode, summary: summary.fields }
   }
-  if (request.dryRun) return (await work(undefined, [])).exitCode
-  return recordRun(context, database, run => work(run.id, [run.lost]))
+  if (request.dryRun) return (await work(undefined)).exitCode
+  return recordRun(context, database, work)
 }
 
 function summariseImport(result: ImportSummary, start: string, dryRun: boolean): Summary {

@@ -8,7 +8,7 @@ import { Committer } from '../db/committer.ts'
 import { abandonDeadRuns, type HashedFile, rememberedFiles } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
-import { ExitCode, TemporaryError, toError } from '../errors.ts'
+import { ExitCode, toError } from '../errors.ts'
 import type { ServedCheck } from '../local/delete-proved.ts'
 import type { Progress } from '../report/reporter.ts'
 import { isProcessAlive, machineName, type RecordedRun } from '../run.ts'
@@ -164,12 +164,7 @@ class UploadRun {
     if (this.#failure) throw this.#failure
     const stopped = this.#context.stopExitCode()
     if (stopped !== undefined) return stopped
-    if (this.#run.lost.aborted) {
-      throw new TemporaryError(toError(this.#run.lost.reason).message, {
-        code: 'run.lost',
-        cure: 'The machine was asleep or the database away for long. Run it again.',
-      })
-    }
+    this.#run.lost.throwIfAborted()
     return this.totals.failed + this.totals.skipped + this.totals.changed > 0
       ? ExitCode.someFailed
       : ExitCode.ok

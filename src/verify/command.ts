@@ -93,6 +93,7 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
       next: nextStep(summary, flags, selection),
       fields,
     })
+    if (context.stopExitCode() === undefined) run.lost.throwIfAborted()
     const failed = summary.failed > 0 || findings.some(({ severity }) => severity === 'failure')
     return { exitCode: context.stopExitCode() ?? (failed ? ExitCode.drift : ExitCode.ok), summary: fields }
   })

@@ -1,0 +1,37 @@
+/** A run that another one has declared dead, because this machine slept: it must not end as if all were done. */
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { HEARTBEAT_MS } from '../../src/db/ledger.ts'
+import { ExitCode } from '../../src/errors.ts'
+import { recordRun } from '../../src/run.ts'
+import { TestBed } from '../support/bed.ts'
+import { pgliteTestDatabase } from '../support/database.ts'
+
+let bed: TestBed
+beforeAll(async () => {
+  const credentials = { accessKeyId: 'none', secretAccessKey: 'none' }
+  const access = { endpoint: 'http://127.0.0.1:9', region: 'us-east-1', bucket: 'none', credentials }
+  bed = await TestBed.open(await pgliteTestDatabase(), access)
+})
+afterAll(() => bed.close())
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+const declareDead = (): Promise<unknown> => bed.database.knex('autodj.runs').update({ state: 'abandoned' })
+
+test('its next heartbeat tells it, and it ends as temporary', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  const run = await bed.run('probe', context =>
+    recordRun(context, bed.database, async ({ lost }) => {
+      vi.advanceTimersByTime(HEARTBEAT_MS)
+      await declareDead()
+      const told = new Promise(resolve => lost.addEventListener('abort', resolve, { once: true }))
+      vi.advanceTimersByTime(HEARTBEAT_MS)
+      await told
+      lost.throwIfAborted()
+      return { exitCode: ExitCode.ok, summary: {} }
+    }),
+  )
+  expect(run.error).toMatchObject({ code: 'run.lost', cure: expect.stringContaining('Run it again') })
+  expect(run.exitCode).toBe(ExitCode.temporary)
+})
