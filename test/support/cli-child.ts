@@ -35,6 +35,6 @@ process.once('message', async (job: Job) => {
     now: () => new Date(),
     onSignal: () => () => {},
   })
-  process.send?.({ exitCode, output }, () => process.exit(0))
+  process.send?.({ exitCode, output }, undefined, undefined, () => process.exit(0))
 })
 process.send?.('ready')
