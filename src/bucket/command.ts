@@ -8,9 +8,17 @@ import { S3Client } from '@aws-sdk/client-s3'
 import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
 import { assessAccessKey, type KeyFacts } from '../core/bucket/access-key.ts'
-import { type Assessment, assessBucket, type SettingCheck, type Wishes } from '../core/bucket/bucket.ts'
+import type { Assessment, SettingCheck, Wishes } from '../core/bucket/assessment.ts'
+import { assessBucket } from '../core/bucket/bucket.ts'
 import { assessDistribution } from '../core/bucket/distribution.ts'
-import { type Json, parseSettingsPlan, type SettingChange, type SettingsPlan } from '../core/bucket/plan.ts'
+import {
+  differences,
+  type Json,
+  parseSettingsPlan,
+  type SettingChange,
+  type SettingsPlan,
+  sameDocument,
+} from '../core/bucket/plan.ts'
 import { plural, printable } from '../core/units.ts'
 import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
 import { accessKeyFacts } from './access-key.ts'
@@ -238,15 +246,27 @@ function tellChange({ report }: Context, change: SettingChange): void {
   const { style } = report
   const show = (document: Json) => printable(JSON.stringify(document))
   const lines = [`${style.bold(change.setting)}: ${change.why}`]
-  if (change.cost !== undefined) lines.push(`  cost: ${change.cost}`)
+  for (const [index, clause] of (change.cost?.split('; ') ?? []).entries()) {
+    lines.push(index === 0 ? `  cost: ${clause}` : `        ${clause}`)
+  }
   if (change.target === 'bucket') {
-    lines.push(style.red(`  - ${show(change.was)}`), style.green(`  + ${show(change.becomes)}`))
+    for (const { member, removed, added, kept } of differences(change.was, change.becomes)) {
+      const name = member === '' ? '' : `${member}: `
+      if (kept > 0) lines.push(style.dim(`    ${name}${kept} kept as ${kept === 1 ? 'it is' : 'they are'}`))
+      lines.push(...removed.map(value => style.red(`  - ${name}${show(value)}`)))
+      lines.push(...added.map(value => style.green(`  + ${name}${show(value)}`)))
+    }
   } else {
     for (const { path: at, was, becomes } of change.edits) {
-      if (JSON.stringify(was) === JSON.stringify(becomes)) continue
+      if (sameDocument(was, becomes)) continue
       lines.push(
         style.red(`  - ${at.join('.')}: ${show(was)}`),
         style.green(`  + ${at.join('.')}: ${show(becomes)}`),
+      )
+    }
+    if (change.create !== undefined) {
+      lines.push(
+        style.green(`  + origin access control ${change.create.Name}: ${show({ ...change.create })}`),
       )
     }
   }

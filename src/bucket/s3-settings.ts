@@ -25,7 +25,7 @@ import {
   PutPublicAccessBlockCommand,
   type S3Client,
 } from '@aws-sdk/client-s3'
-import type { Observed, ObservedBucket } from '../core/bucket/bucket.ts'
+import type { Observed, ObservedBucket } from '../core/bucket/assessment.ts'
 import { type BucketSetting, bucketSettings, type Json, type JsonObject } from '../core/bucket/plan.ts'
 import { AppError, FatalError, TemporaryError, toError } from '../errors.ts'
 

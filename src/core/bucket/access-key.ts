@@ -1,5 +1,5 @@
 /** The credentials that a run uses, against good practice: how old the key is, and whether a role would do instead. */
-import type { SettingCheck } from './bucket.ts'
+import type { SettingCheck } from './assessment.ts'
 
 export interface KeyFacts {
   accessKeyId: string

@@ -4,7 +4,15 @@
  * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html
  * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-response-headers-policies.html
  */
-import type { Assessment, Observed, SettingCheck, Wishes } from './bucket.ts'
+import {
+  type Assessment,
+  fine,
+  type Observed,
+  planCure,
+  type SettingCheck,
+  type Wishes,
+} from './assessment.ts'
+import { policyOfBucket } from './bucket-policy.ts'
 import { type ConfigEdit, type Json, type JsonObject, newOac, type SettingChange, valueAt } from './plan.ts'
 
 /** What CloudFront said of the distribution. */
@@ -31,9 +39,6 @@ export const managed = {
 /** Security policies that refuse TLS 1.1 and older, the newest last. */
 const modernTls = ['TLSv1.2_2018', 'TLSv1.2_2019', 'TLSv1.2_2021', 'TLSv1.2_2025', 'TLSv1.3_2025']
 const wantedTls = 'TLSv1.2_2021'
-const policySid = 'AutodjAllowCloudFrontRead'
-const planCure = '`autodj bucket plan` shows the change, `autodj bucket apply` makes it'
-
 type Path = readonly (string | number)[]
 
 /** Checks and changes of the distribution, and of the bucket policy that lets it read. */
@@ -131,10 +136,6 @@ function edit(config: JsonObject, path: Path, becomes: Json): ConfigEdit {
   return { path, was: valueAt(config, path), becomes }
 }
 
-const fine = (setting: string, found: string): Assessment => ({
-  checks: [{ setting, state: 'ok', found }],
-  changes: [],
-})
 function wrong(
   check: Omit<SettingCheck, 'cure'>,
   change: Omit<Extract<SettingChange, { target: 'distribution' }>, 'target' | 'setting'>,
@@ -225,100 +226,6 @@ function originAccessControl(seen: ObservedDistribution, { index, value, website
       ],
       why: 'CloudFront signs every request to S3, so the bucket can refuse everyone else',
     },
-  )
-}
-
-function policyOfBucket(seen: ObservedDistribution, observed: Observed, bucket: string): Assessment {
-  const setting = 'bucket-policy'
-  if (observed.state === 'unknown') {
-    return {
-      checks: [{ setting, state: 'skipped', found: `could not be read: ${observed.reason}` }],
-      changes: [],
-    }
-  }
-  const policy = observed.state === 'set' ? observed.value : null
-  const statements = listOf(policy?.['Statement']) as JsonObject[]
-  const open = statements.find(isPublicRead)
-  const checks: SettingCheck[] = []
-  if (open !== undefined) {
-    checks.push({
-      setting: 'bucket-policy-public',
-      state: 'failure',
-      found: `statement ${String(open['Sid'] ?? '(no Sid)')} lets anyone read`,
-      cure: 'remove that statement; it is not ours, so it is left to you (Block Public Access makes it void)',
-    })
-  }
-  if (statements.some(statement => allowsDistribution(statement, seen.arn))) {
-    return { checks: [{ setting, state: 'ok', found: `lets ${seen.id} read` }, ...checks], changes: [] }
-  }
-  const partition = seen.arn.split(':')[1] ?? 'aws'
-  const ours: JsonObject = {
-    Sid: policySid,
-    Effect: 'Allow',
-    Principal: { Service: 'cloudfront.amazonaws.com' },
-    Action: 's3:GetObject',
-    Resource: `arn:${partition}:s3:::${bucket}/*`,
-    Condition: { StringEquals: { 'AWS:SourceArn': seen.arn } },
-  }
-  const sameService = statements.some(statement => statement['Sid'] === policySid)
-  return {
-    checks: [
-      {
-        setting,
-        state: 'failure',
-        found: sameService ? 'lets another distribution read, not this one' : `does not let ${seen.id} read`,
-        cure: planCure,
-      },
-      ...checks,
-    ],
-    changes: [
-      {
-        target: 'bucket',
-        setting: 'bucket-policy',
-        was: policy,
-        becomes: {
-          ...(policy ?? { Version: '2012-10-17' }),
-          Statement: [...statements.filter(statement => statement['Sid'] !== policySid), ours],
-        },
-        why: `the distribution ${seen.id}, and no other, may read objects`,
-      },
-    ],
-  }
-}
-
-function listOf(value: Json | undefined): readonly Json[] {
-  if (value === undefined || value === null) return []
-  return Array.isArray(value) ? value : [value]
-}
-
-function isPublicRead(statement: JsonObject): boolean {
-  const principal = statement['Principal']
-  const everyone =
-    principal === '*' ||
-    (typeof principal === 'object' &&
-      principal !== null &&
-      listOf((principal as JsonObject)['AWS']).includes('*'))
-  return (
-    statement['Effect'] === 'Allow' &&
-    everyone &&
-    statement['Condition'] === undefined &&
-    listOf(statement['Action']).some(action => /^(\*|s3:\*|s3:Get\*|s3:GetObject)$/i.test(String(action)))
-  )
-}
-
-function allowsDistribution(statement: JsonObject, arn: string): boolean {
-  const service = (statement['Principal'] as JsonObject | undefined)?.['Service']
-  const condition = (statement['Condition'] ?? {}) as JsonObject
-  const sources = ['StringEquals', 'ArnEquals', 'StringLike', 'ArnLike'].flatMap(operator =>
-    Object.entries((condition[operator] ?? {}) as JsonObject)
-      .filter(([name]) => name.toLowerCase() === 'aws:sourcearn')
-      .flatMap(([, value]) => listOf(value)),
-  )
-  return (
-    statement['Effect'] === 'Allow' &&
-    listOf(service).includes('cloudfront.amazonaws.com') &&
-    listOf(statement['Action']).some(action => /^(\*|s3:\*|s3:Get\*|s3:GetObject)$/i.test(String(action))) &&
-    sources.includes(arn)
   )
 }
 

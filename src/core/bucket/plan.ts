@@ -139,6 +139,38 @@ function withoutNulls(value: Json): Json {
   )
 }
 
+/** What changes from one document to another: by member, and inside lists (rules, statements) by element. */
+export interface Difference {
+  /** `CORSRules`; empty where a document is none */
+  member: string
+  removed: readonly Json[]
+  added: readonly Json[]
+  /** elements of the list that stay as they are */
+  kept: number
+}
+
+/** @returns members that differ, in the order of the old document, new ones last; nothing for documents alike */
+export function differences(was: Json, becomes: Json): Difference[] {
+  if (sameDocument(was, becomes)) return []
+  const isObject = (value: Json): value is JsonObject =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+  if (!isObject(was ?? {}) || !isObject(becomes ?? {})) {
+    return [{ member: '', removed: [was], added: [becomes], kept: 0 }]
+  }
+  const before = (was ?? {}) as JsonObject
+  const after = (becomes ?? {}) as JsonObject
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap(member => {
+    const [old, now] = [before[member] ?? null, after[member] ?? null]
+    if (sameDocument(old, now)) return []
+    const listed = (value: Json): readonly Json[] =>
+      Array.isArray(value) ? value : value === null ? [] : [value as Json]
+    const has = (list: readonly Json[], one: Json) => list.some(other => sameDocument(other, one))
+    const removed = listed(old).filter(one => !has(listed(now), one))
+    const added = listed(now).filter(one => !has(listed(old), one))
+    return [{ member, removed, added, kept: listed(old).length - removed.length }]
+  })
+}
+
 /** The value at a path, null where there is none. */
 export function valueAt(document: Json, path: readonly (string | number)[]): Json {
   let at: Json | undefined = document

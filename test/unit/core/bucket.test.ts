@@ -1,13 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { assessAccessKey, awsHost } from '../../../src/core/bucket/access-key.ts'
-import {
-  assessBucket,
-  type ObservedBucket,
-  ourRules,
-  tieringCost,
-  type Wishes,
-} from '../../../src/core/bucket/bucket.ts'
+import { type ObservedBucket, ourRules, type Wishes } from '../../../src/core/bucket/assessment.ts'
+import { assessBucket } from '../../../src/core/bucket/bucket.ts'
 import {
   answersTo,
   assessDistribution,
@@ -15,7 +10,9 @@ import {
   managed,
   type ObservedDistribution,
 } from '../../../src/core/bucket/distribution.ts'
+import { tieringCost } from '../../../src/core/bucket/lifecycle.ts'
 import {
+  differences,
   type Json,
   type JsonObject,
   parseSettingsPlan,
@@ -356,11 +353,19 @@ describe('bucket', () => {
   test('the cost of a storage class is spelt out, for this library where its size is known', () => {
     const library = { objects: 50_000, bytes: 400 * 1024 ** 3 }
     expect(tieringCost('INTELLIGENT_TIERING', library)).toBe(
-      'monitoring $0.0025 a month for 1,000 objects ($0.1250 for 50,000 objects, 400 GiB), transition $0.0100 for ' +
-        '1,000; what is not read for 30 days then costs $0.0125 instead of $0.0230 a GB and month (saves up to $4.20 ' +
-        'a month); no charge for reading; prices of us-east-1',
+      'what nobody read for 30 days costs $0.0125 instead of $0.023 a GB and month (saves up to $4.20 a month), ' +
+        'reading is free; watching costs $0.0025 a month for 1,000 objects ($0.13 a month), moving $0.01 once for ' +
+        '1,000 objects ($0.50); pays for what rests and is larger than 0.25 MB; objects under 128 KB are left alone; ' +
+        'prices of us-east-1, for 50,000 objects of 400 GiB',
     )
-    expect(tieringCost('STANDARD_IA', undefined)).toContain('$0.0100 for every GB that the CDN fetches')
+    expect(tieringCost('STANDARD_IA', library)).toBe(
+      'storing costs $0.0125 instead of $0.023 a GB and month (saves $4.20 a month), but each GB that the CDN ' +
+        'fetches $0.01 ($4.00 each time all of it is fetched), moving $0.01 once for 1,000 objects ($0.50); each ' +
+        'object is charged for 30 days and 128 KB at least; pays while the CDN fetches less than all of it once a ' +
+        'month; prices of us-east-1, for 50,000 objects of 400 GiB',
+    )
+    expect(tieringCost('STANDARD_IA', { objects: 1, bytes: 1024 })).toContain('(saves under $0.01 a month)')
+    expect(tieringCost('STANDARD_IA', undefined)).not.toContain('(')
   })
 })
 
@@ -691,4 +696,62 @@ test.each([
   [['d1.cloudfront.net'], 'd2.cloudfront.net', false],
 ])('names %j answer to %s: %s', (names, hostname, expected) => {
   expect(answersTo(names, hostname)).toBe(expected)
+})
+
+describe('what changes from one document to another', () => {
+  const rule = (ID: string, more: JsonObject = {}): JsonObject => ({ ID, Status: 'Enabled', ...more })
+  test.each<[string, Json, Json, ReturnType<typeof differences>]>([
+    ['nothing', { Rules: [rule('a')] }, { Rules: [rule('a')] }, []],
+    ['members that are null or missing are alike', { Status: null }, {}, []],
+    [
+      'a rule more, the others stay',
+      { Rules: [rule('a'), rule('b')] },
+      { Rules: [rule('a'), rule('b'), rule('c')] },
+      [{ member: 'Rules', removed: [], added: [rule('c')], kept: 2 }],
+    ],
+    [
+      'a rule replaced',
+      { Rules: [rule('a'), rule('b', { Days: 1 })] },
+      { Rules: [rule('a'), rule('b', { Days: 2 })] },
+      [{ member: 'Rules', removed: [rule('b', { Days: 1 })], added: [rule('b', { Days: 2 })], kept: 1 }],
+    ],
+    [
+      'a first document',
+      null,
+      { Status: 'Enabled' },
+      [{ member: 'Status', removed: [], added: ['Enabled'], kept: 0 }],
+    ],
+    [
+      'none any more',
+      { Status: 'Enabled' },
+      null,
+      [{ member: 'Status', removed: ['Enabled'], added: [], kept: 0 }],
+    ],
+    [
+      'a flag',
+      { BlockPublicAcls: false },
+      { BlockPublicAcls: true },
+      [{ member: 'BlockPublicAcls', removed: [false], added: [true], kept: 0 }],
+    ],
+  ])('%s', (_, was, becomes, expected) => {
+    expect(differences(was, becomes)).toEqual(expected)
+  })
+
+  test('no change goes unsaid, and nothing is said of what stays', () => {
+    const value = fc.dictionary(
+      fc.constantFrom('a', 'b', 'c'),
+      fc.oneof(fc.integer(), fc.boolean(), fc.array(fc.integer({ max: 3, min: 0 }), { maxLength: 4 })),
+    ) as fc.Arbitrary<JsonObject>
+    fc.assert(
+      fc.property(value, value, (was, becomes) => {
+        const found = differences(was, becomes)
+        for (const { removed, added } of found) {
+          for (const one of added) expect(removed.some(other => sameDocument(one, other))).toBe(false)
+        }
+        expect(differences(was, was)).toEqual([])
+        if (sameDocument(was, becomes)) expect(found).toEqual([])
+        else expect(found.length).toBeGreaterThan(0)
+      }),
+    )
+  })
 })

@@ -1,0 +1,106 @@
+/** The bucket policy that binds bucket and distribution. */
+import {
+  type Assessment,
+  documentOf,
+  type Observed,
+  planCure,
+  type SettingCheck,
+  untold,
+} from './assessment.ts'
+import type { Json, JsonObject } from './plan.ts'
+
+const policySid = 'AutodjAllowCloudFrontRead'
+
+/** Checks and changes of the policy that lets the distribution, and nobody else, read. */
+export function policyOfBucket(
+  seen: { id: string; arn: string },
+  observed: Observed,
+  bucket: string,
+): Assessment {
+  const setting = 'bucket-policy'
+  if (observed.state === 'unknown') return untold(setting, observed.reason)
+  const policy = documentOf(observed)
+  const statements = listOf(policy?.['Statement']) as JsonObject[]
+  const open = statements.find(isPublicRead)
+  const checks: SettingCheck[] = []
+  if (open !== undefined) {
+    checks.push({
+      setting: 'bucket-policy-public',
+      state: 'failure',
+      found: `statement ${String(open['Sid'] ?? '(no Sid)')} lets anyone read`,
+      cure: 'remove that statement; it is not ours, so it is left to you (Block Public Access makes it void)',
+    })
+  }
+  if (statements.some(statement => allowsDistribution(statement, seen.arn))) {
+    return { checks: [{ setting, state: 'ok', found: `lets ${seen.id} read` }, ...checks], changes: [] }
+  }
+  const partition = seen.arn.split(':')[1] ?? 'aws'
+  const ours: JsonObject = {
+    Sid: policySid,
+    Effect: 'Allow',
+    Principal: { Service: 'cloudfront.amazonaws.com' },
+    Action: 's3:GetObject',
+    Resource: `arn:${partition}:s3:::${bucket}/*`,
+    Condition: { StringEquals: { 'AWS:SourceArn': seen.arn } },
+  }
+  const sameService = statements.some(statement => statement['Sid'] === policySid)
+  return {
+    checks: [
+      {
+        setting,
+        state: 'failure',
+        found: sameService ? 'lets another distribution read, not this one' : `does not let ${seen.id} read`,
+        cure: planCure,
+      },
+      ...checks,
+    ],
+    changes: [
+      {
+        target: 'bucket',
+        setting: 'bucket-policy',
+        was: policy,
+        becomes: {
+          ...(policy ?? { Version: '2012-10-17' }),
+          Statement: [...statements.filter(statement => statement['Sid'] !== policySid), ours],
+        },
+        why: `the distribution ${seen.id}, and no other, may read objects`,
+      },
+    ],
+  }
+}
+
+function listOf(value: Json | undefined): readonly Json[] {
+  if (value === undefined || value === null) return []
+  return Array.isArray(value) ? value : [value]
+}
+
+function isPublicRead(statement: JsonObject): boolean {
+  const principal = statement['Principal']
+  const everyone =
+    principal === '*' ||
+    (typeof principal === 'object' &&
+      principal !== null &&
+      listOf((principal as JsonObject)['AWS']).includes('*'))
+  return (
+    statement['Effect'] === 'Allow' &&
+    everyone &&
+    statement['Condition'] === undefined &&
+    listOf(statement['Action']).some(action => /^(\*|s3:\*|s3:Get\*|s3:GetObject)$/i.test(String(action)))
+  )
+}
+
+function allowsDistribution(statement: JsonObject, arn: string): boolean {
+  const service = (statement['Principal'] as JsonObject | undefined)?.['Service']
+  const condition = (statement['Condition'] ?? {}) as JsonObject
+  const sources = ['StringEquals', 'ArnEquals', 'StringLike', 'ArnLike'].flatMap(operator =>
+    Object.entries((condition[operator] ?? {}) as JsonObject)
+      .filter(([name]) => name.toLowerCase() === 'aws:sourcearn')
+      .flatMap(([, value]) => listOf(value)),
+  )
+  return (
+    statement['Effect'] === 'Allow' &&
+    listOf(service).includes('cloudfront.amazonaws.com') &&
+    listOf(statement['Action']).some(action => /^(\*|s3:\*|s3:Get\*|s3:GetObject)$/i.test(String(action))) &&
+    sources.includes(arn)
+  )
+}

@@ -1,0 +1,227 @@
+/** Lifecycle rules: what is removed by itself, what moves to another storage class, and what that costs. */
+import { formatBytes, formatCount } from '../units.ts'
+import {
+  type Assess,
+  documentOf,
+  ourRules,
+  planCure,
+  type SettingCheck,
+  untold,
+  type Wishes,
+} from './assessment.ts'
+import type { JsonObject } from './plan.ts'
+
+export const abortDays = 7
+
+/** One purpose of lifecycle rules: how it is served, and the rule that would serve it. */
+interface Purpose {
+  check: SettingCheck
+  rule?: JsonObject
+  why?: string
+  cost?: string
+}
+
+/** The rules as they are. */
+interface Rules {
+  /** the enabled ones that may serve the purpose of our rule of this id */
+  enabledFor(id: string): readonly JsonObject[]
+  /** a new rule, in the form that these have */
+  make(ID: string, prefix: string, action: JsonObject): JsonObject
+}
+
+export const lifecycle: Assess = ({ lifecycle: observed }, wishes) => {
+  const setting = 'lifecycle'
+  if (observed.state === 'unknown') return untold(setting, observed.reason)
+  const value = documentOf(observed)
+  const rules = rulesOf(value)
+  const enabled = rules.filter(rule => rule['Status'] === 'Enabled')
+  // S3 takes rules with Filter, or old ones with Prefix, never both in one configuration.
+  const old = rules.some(rule => rule['Prefix'] !== undefined && rule['Filter'] === undefined)
+  // A rule under one of our ids serves that purpose only: for any other it may be gone with the next change.
+  const ours: readonly unknown[] = Object.values(ourRules)
+  const seen: Rules = {
+    enabledFor: id => enabled.filter(rule => rule['ID'] === id || !ours.includes(rule['ID'])),
+    make: (ID, prefix, action) => ({
+      ID,
+      Status: 'Enabled',
+      ...(old ? { Prefix: prefix } : { Filter: { Prefix: prefix } }),
+      ...action,
+    }),
+  }
+  const purposes = [
+    abandonedUploads(seen),
+    quarantine(seen, wishes),
+    ...archive(enabled, wishes),
+    ...tiering(seen, wishes),
+  ]
+  const checks = purposes.map(({ check }) => check)
+  const additions = purposes.flatMap(({ rule }) => (rule === undefined ? [] : [rule]))
+  if (additions.length === 0) return { checks, changes: [] }
+  const replaced = new Set(additions.map(rule => rule['ID']))
+  const cost = purposes.flatMap(purpose => purpose.cost ?? []).join('; ')
+  return {
+    checks,
+    changes: [
+      {
+        target: 'bucket',
+        setting,
+        was: value,
+        becomes: {
+          ...value,
+          Rules: [...rules.filter(rule => !replaced.has(rule['ID'] ?? null)), ...additions],
+        },
+        why: purposes.flatMap(({ why }) => why ?? []).join('; '),
+        ...(cost === '' ? {} : { cost }),
+      },
+    ],
+  }
+}
+
+function abandonedUploads({ enabledFor, make }: Rules): Purpose {
+  const setting = 'lifecycle-uploads'
+  const days = (rule: JsonObject) =>
+    Number((rule['AbortIncompleteMultipartUpload'] as JsonObject | undefined)?.['DaysAfterInitiation'])
+  if (enabledFor(ourRules.abort).some(rule => prefixOf(rule) === '' && days(rule) <= abortDays)) {
+    return { check: { setting, state: 'ok', found: 'abandoned multipart uploads are removed' } }
+  }
+  return {
+    check: {
+      setting,
+      state: 'warning',
+      found: 'parts of abandoned multipart uploads stay, unseen, and are paid for',
+      cure: planCure,
+    },
+    rule: make(ourRules.abort, '', { AbortIncompleteMultipartUpload: { DaysAfterInitiation: abortDays } }),
+    why: `abandoned multipart uploads are removed after ${abortDays} days`,
+  }
+}
+
+function quarantine({ enabledFor, make }: Rules, { quarantine: { prefix, days } }: Wishes): Purpose {
+  const setting = 'lifecycle-quarantine'
+  const expires = (rule: JsonObject) => Number((rule['Expiration'] as JsonObject | undefined)?.['Days'])
+  if (enabledFor(ourRules.quarantine).some(rule => prefixOf(rule) === prefix && expires(rule) <= days)) {
+    return { check: { setting, state: 'ok', found: `${prefix} expires` } }
+  }
+  return {
+    check: {
+      setting,
+      state: 'warning',
+      found: `what reconcile moves to ${prefix} stays there`,
+      cure: planCure,
+    },
+    rule: make(ourRules.quarantine, prefix, { Expiration: { Days: days } }),
+    why: `what reconcile moved to ${prefix} is deleted after ${days} days`,
+  }
+}
+
+/** A rule that takes audio away from the CDN. */
+function archive(enabled: readonly JsonObject[], { keyPrefix }: Wishes): Purpose[] {
+  const found = enabled.find(
+    rule =>
+      coversAudio(rule, keyPrefix) &&
+      transitionsOf(rule).some(({ StorageClass }) =>
+        ['GLACIER', 'DEEP_ARCHIVE'].includes(String(StorageClass)),
+      ),
+  )
+  if (found === undefined) return []
+  return [
+    {
+      check: {
+        setting: 'lifecycle-archive',
+        state: 'failure',
+        found: `rule ${String(found['ID'] ?? '(no id)')} moves audio to an archive, where the CDN cannot read it`,
+        cure: 'limit that rule to other prefixes, or use GLACIER_IR; it is not ours, so it is left to you',
+      },
+    },
+  ]
+}
+
+function tiering({ enabledFor, make }: Rules, wishes: Wishes): Purpose[] {
+  if (wishes.tiering === undefined) return []
+  const setting = 'lifecycle-tiering'
+  const { storageClass, days } = wishes.tiering
+  const serves = (rule: JsonObject) =>
+    coversAudio(rule, wishes.keyPrefix) &&
+    transitionsOf(rule).some(transition => transition['StorageClass'] === storageClass)
+  if (enabledFor(ourRules.tiering).some(serves)) {
+    return [{ check: { setting, state: 'ok', found: `audio goes to ${storageClass}` } }]
+  }
+  return [
+    {
+      check: { setting, state: 'failure', found: `audio does not go to ${storageClass}`, cure: planCure },
+      rule: make(ourRules.tiering, wishes.keyPrefix, {
+        Transitions: [{ Days: days, StorageClass: storageClass }],
+      }),
+      why: `audio goes to ${storageClass} ${days === 0 ? 'at once' : `after ${days} days`}`,
+      cost: tieringCost(storageClass, wishes.library),
+    },
+  ]
+}
+
+const rulesOf = (value: JsonObject | null) => (value?.['Rules'] as JsonObject[] | undefined) ?? []
+const transitionsOf = (rule: JsonObject) => (rule['Transitions'] as JsonObject[] | undefined) ?? []
+
+/** The prefix that a rule is limited to; undefined where it is limited by more than that. */
+function prefixOf(rule: JsonObject): string | undefined {
+  if (rule['Filter'] === undefined) return String(rule['Prefix'] ?? '')
+  const filter = rule['Filter'] as JsonObject
+  const names = Object.keys(filter)
+  if (names.length === 0) return ''
+  return names.length === 1 && names[0] === 'Prefix' ? String(filter['Prefix']) : undefined
+}
+
+function coversAudio(rule: JsonObject, keyPrefix: string): boolean {
+  const prefix = prefixOf(rule)
+  return prefix !== undefined && (keyPrefix.startsWith(prefix) || prefix.startsWith(keyPrefix))
+}
+
+/** Prices of us-east-1, USD, December 2025: https://aws.amazon.com/s3/pricing/ */
+const prices = {
+  standard: 0.023,
+  infrequent: 0.0125,
+  infrequentRetrieval: 0.01,
+  transitionPer1000: 0.01,
+  monitoringPer1000: 0.0025,
+}
+
+/** What a storage class costs and saves, for the library where its size is known, and when it pays. */
+export function tieringCost(
+  storageClass: 'INTELLIGENT_TIERING' | 'STANDARD_IA',
+  library: Wishes['library'],
+): string {
+  const { standard, infrequent, infrequentRetrieval, transitionPer1000, monitoringPer1000 } = prices
+  const gigabytes = (library?.bytes ?? 0) / 1024 ** 3
+  const thousands = (library?.objects ?? 0) / 1_000
+  const saved = standard - infrequent
+  /** of this library, in brackets */
+  const here = (text: string) => (library === undefined ? '' : ` (${text})`)
+  const transition = `$${transitionPer1000} once for 1,000 objects${here(dollars(transitionPer1000 * thousands))}`
+  const common =
+    'prices of us-east-1' +
+    (library === undefined
+      ? ''
+      : `, for ${formatCount(library.objects)} objects of ${formatBytes(library.bytes)}`)
+  if (storageClass === 'INTELLIGENT_TIERING') {
+    return (
+      `what nobody read for 30 days costs $${infrequent} instead of $${standard} a GB and month` +
+      `${here(`saves up to ${dollars(saved * gigabytes)} a month`)}, reading is free; ` +
+      `watching costs $${monitoringPer1000} a month for 1,000 objects` +
+      `${here(`${dollars(monitoringPer1000 * thousands)} a month`)}, moving ${transition}; ` +
+      'pays for what rests and is larger than 0.25 MB; objects under 128 KB are left alone; ' +
+      common
+    )
+  }
+  return (
+    `storing costs $${infrequent} instead of $${standard} a GB and month` +
+    `${here(`saves ${dollars(saved * gigabytes)} a month`)}, but each GB that the CDN fetches $${infrequentRetrieval}` +
+    `${here(`${dollars(infrequentRetrieval * gigabytes)} each time all of it is fetched`)}, moving ${transition}; ` +
+    'each object is charged for 30 days and 128 KB at least; ' +
+    'pays while the CDN fetches less than all of it once a month; ' +
+    common
+  )
+}
+
+/** A sum of money, in words where it is next to nothing. */
+function dollars(amount: number): string {
+  return amount === 0 ? '$0' : amount < 0.01 ? 'under $0.01' : `$${amount.toFixed(2)}`
+}
