@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { type Config, programEnvironment } from '../config.ts'
 import { awsHost, type KeyFacts } from '../core/bucket/access-key.ts'
-import { resolveAws } from '../doctor/checks.ts'
+import { resolveAws } from '../storage/identity.ts'
 
 /** @param endpoint of IAM, instead of AWS's (tests) */
 export async function accessKeyFacts(

@@ -87,7 +87,7 @@ export async function runBucketPlan(
       plan.changes.length === 0
         ? undefined
         : output === undefined
-          ? '`autodj bucket apply` with the same flags'
+          ? '`autodj bucket apply --yes` with the same flags'
           : `\`autodj bucket apply ${output}\``,
     fields: { changes: plan.changes.length, plan: output },
   })

@@ -1,7 +1,7 @@
 /** What the CDN's domain itself does, whatever the object: plain HTTP, TLS versions, certificate. */
 import tls from 'node:tls'
 import type { CdnDomain } from '../core/cdn-url.ts'
-import type { DomainObservation } from '../core/diagnosis.ts'
+import type { DomainObservation } from '../core/diagnosis/domain.ts'
 import type { Prober } from './probe.ts'
 
 const tlsVersions = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const

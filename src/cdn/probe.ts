@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import http from 'node:http'
 import https from 'node:https'
-import type { HttpAnswer } from '../core/diagnosis.ts'
+import type { HttpAnswer } from '../core/diagnosis/observation.ts'
 import { systemErrorCode, toError } from '../errors.ts'
 
 /** Body kept as text, bytes: enough for every error page and XML error. */

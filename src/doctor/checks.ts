@@ -1,8 +1,6 @@
 /** The checks of `autodj doctor`, in the order in which a set-up breaks. */
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import { access, constants, readFile, stat, statfs } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
+import { stat } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { observeDomain } from '../cdn/domain.ts'
 import type { Prober } from '../cdn/probe.ts'
@@ -10,13 +8,17 @@ import { openUrlSigner, type UrlSigner } from '../cdn/sign.ts'
 import type { Config } from '../config.ts'
 import { bucketUrl, cdnUrl, directUrl, encodeKeyPath, s3Host } from '../core/cdn-url.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
-import { describeDomain, diagnose, diagnoseContent, diagnoseDomain, edgeOf } from '../core/diagnosis.ts'
-import { networkFault } from '../core/network-fault.ts'
-import { formatBytes, formatCount, formatDuration } from '../core/units.ts'
+import { diagnose, diagnoseContent } from '../core/diagnosis/diagnose.ts'
+import { describeDomain, diagnoseDomain } from '../core/diagnosis/domain.ts'
+import { networkFault } from '../core/diagnosis/network-fault.ts'
+import { edgeOf } from '../core/diagnosis/observation.ts'
+import { formatCount } from '../core/units.ts'
 import type { Database } from '../db/open.ts'
-import { FatalError, LockedError, systemErrorCode, toError } from '../errors.ts'
+import { LockedError } from '../errors.ts'
+import type { AwsIdentitySource } from '../storage/identity.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { type Check, failure, ok, skipped, type Verdict, warning } from './check.ts'
+import { type Check, failure, ok, skipped, warning } from './check.ts'
+import { checkAudioFolder, checkClock, checkEnvFile, checkTempSpace, openToOthers } from './machine.ts'
 
 export interface DoctorResources {
   config: Config
@@ -34,19 +36,7 @@ export interface DoctorResources {
   now: () => Date
 }
 
-export interface AwsIdentitySource {
-  region: string
-  accessKeyId: string
-  temporary: boolean
-}
-
-/** ms: S3 refuses requests signed more than 15 minutes off; half a minute is already no clock that NTP keeps */
-const clockRefused = 15 * 60_000
-const clockSuspect = 30_000
 const probeSize = 4_096
-const freeWanted = 2 * 1024 ** 3
-const freeNeeded = 100 * 1024 ** 2
-
 /**
  * The checks, and what removes the probe object if they end before it is deleted. Checks share what they learn, so
  * they are run in order, once.
@@ -365,162 +355,4 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
     },
   ]
   return { checks, cleanUp: () => deleteProbe() }
-}
-
-async function checkEnvFile({ path: file, found }: Config['envFile']): Promise<Verdict> {
-  if (!found) return skipped(`no ${path.basename(file)}: settings come from the environment`)
-  const open = await openToOthers(file)
-  if (open !== undefined) return open
-  const folder = path.dirname(file)
-  if ((await stat(path.join(folder, '.git')).catch(() => undefined)) !== undefined) {
-    const ignored = await readFile(path.join(folder, '.gitignore'), 'utf8').catch(() => '')
-    if (!ignored.split(/\r?\n/).some(line => /^\/?(\.env|\.env\*|\*\.env)\s*$/.test(line))) {
-      return warning(
-        `${file} is not in .gitignore`,
-        'echo .env >> .gitignore, so that its secrets are never committed',
-      )
-    }
-  }
-  return ok(file)
-}
-
-/** A warning when the file can be read by others than its owner; nothing to say on Windows. */
-async function openToOthers(file: string): Promise<Verdict | undefined> {
-  const { mode } = await stat(file)
-  if (process.platform === 'win32' || (mode & 0o077) === 0) return undefined
-  return warning(
-    `${file} holds secrets and others may read it (mode ${(mode & 0o777).toString(8)})`,
-    `chmod 600 ${file}`,
-  )
-}
-
-/** @param date the server's `Date` header */
-export function checkClock(date: string | undefined, now: Date): Verdict {
-  const server = Date.parse(date ?? '')
-  if (Number.isNaN(server)) return ok('reachable; it does not tell the time')
-  const skew = now.getTime() - server
-  const words = `this clock is ${formatDuration(Math.abs(skew))} ${skew > 0 ? 'fast' : 'slow'}`
-  // A Date header has whole seconds.
-  if (Math.abs(skew) > clockRefused)
-    return failure(`${words}: S3 refuses requests`, 'set the clock (enable NTP)')
-  if (Math.abs(skew) > clockSuspect) return warning(words, 'set the clock (enable NTP)')
-  return ok('reachable, clocks agree')
-}
-
-async function checkAudioFolder(folder: string): Promise<Verdict> {
-  const found = await stat(folder).catch((error: unknown) => systemErrorCode(error) ?? 'unreadable')
-  if (typeof found === 'string') {
-    return warning(
-      `${folder}: ${found}`,
-      'set AUDIO_STORAGE_PATH to the folder with the local audio, if there is one',
-    )
-  }
-  if (!found.isDirectory()) return failure(`${folder} is not a folder`, 'correct AUDIO_STORAGE_PATH')
-  try {
-    await access(folder, constants.R_OK | constants.X_OK)
-  } catch {
-    return failure(
-      `${folder} cannot be read by this user`,
-      'grant read access, or run as the user who owns it',
-    )
-  }
-  return ok(folder)
-}
-
-async function checkTempSpace(): Promise<Verdict> {
-  const folder = tmpdir()
-  try {
-    await access(folder, constants.W_OK)
-  } catch {
-    return failure(`${folder} cannot be written to`, 'set TMPDIR to a folder that can')
-  }
-  const { bavail, bsize } = await statfs(folder)
-  const free = bavail * bsize
-  const words = `${formatBytes(free)} free in ${folder}`
-  if (free < freeNeeded)
-    return failure(words, 'free some, or set TMPDIR to a larger disk: fetch and analyze need it')
-  if (free < freeWanted) return warning(words, 'large files need more: set TMPDIR to a larger disk')
-  return ok(words)
-}
-
-/** What credentials and region the SDK finds. @throws FatalError that says which of them is missing */
-export async function resolveAws(config: Config): Promise<AwsIdentitySource> {
-  const { S3Client } = await import('@aws-sdk/client-s3')
-  const { credentials, region, endpoint } = config.s3
-  const client = new S3Client({
-    ...(credentials === undefined ? {} : { credentials: { ...credentials } }),
-    ...(region !== undefined ? { region } : endpoint !== undefined ? { region: 'us-east-1' } : {}),
-  })
-  try {
-    const found = await client.config.credentials().catch((error: unknown) => {
-      throw new FatalError(`no AWS credentials: ${toError(error).message}`, {
-        code: 'credentials.none',
-        cure: 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login`), or attach a role',
-        cause: error,
-      })
-    })
-    const resolved = await client.config.region().catch((error: unknown) => {
-      throw new FatalError('AWS_REGION is not set, and no profile has one', {
-        code: 'region.none',
-        cure: 'set AWS_REGION to the region of the bucket (such as eu-central-1)',
-        cause: error,
-      })
-    })
-    return {
-      region: resolved,
-      accessKeyId: found.accessKeyId,
-      temporary: found.sessionToken !== undefined,
-    }
-  } finally {
-    client.destroy()
-  }
-}
-
-/** Who the credentials belong to. @throws FatalError that says why AWS does not accept them */
-export async function identify(
-  config: Config,
-  region: string,
-  signal: AbortSignal,
-  endpoint?: string,
-): Promise<{ arn: string; account: string }> {
-  const { GetCallerIdentityCommand, STSClient } = await import('@aws-sdk/client-sts')
-  const { credentials } = config.s3
-  const client = new STSClient({
-    region,
-    maxAttempts: 2,
-    ...(credentials === undefined ? {} : { credentials: { ...credentials } }),
-    ...(endpoint === undefined ? {} : { endpoint }),
-  })
-  try {
-    const { Arn = '', Account = '' } = await client.send(new GetCallerIdentityCommand({}), {
-      abortSignal: signal,
-    })
-    return { arn: Arn, account: Account }
-  } catch (thrown) {
-    const error = toError(thrown)
-    const [cause, cure] = refusals[error.name] ?? [
-      error.message,
-      'check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
-    ]
-    throw new FatalError(cause, { code: 'credentials.refused', cure, cause: thrown })
-  } finally {
-    client.destroy()
-  }
-}
-
-const refusals: Readonly<Record<string, readonly [cause: string, cure: string]>> = {
-  InvalidClientTokenId: [
-    'AWS does not know this access key',
-    'check AWS_ACCESS_KEY_ID: the key may be deleted or of another partition',
-  ],
-  SignatureDoesNotMatch: [
-    'the secret does not belong to the access key',
-    'check AWS_SECRET_ACCESS_KEY: nothing cut off, nothing quoted twice',
-  ],
-  ExpiredToken: ['the session token has expired', 'renew it (`aws sso login`), or unset AWS_SESSION_TOKEN'],
-  ExpiredTokenException: [
-    'the session token has expired',
-    'renew it (`aws sso login`), or unset AWS_SESSION_TOKEN',
-  ],
-  RequestExpired: ["this machine's clock is off", 'set the clock (enable NTP)'],
 }

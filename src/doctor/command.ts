@@ -6,9 +6,10 @@ import type { Context } from '../context.ts'
 import { formatDuration, plural, printable } from '../core/units.ts'
 import { openDatabase } from '../db/open.ts'
 import { ExitCode, FatalError } from '../errors.ts'
+import { identify, resolveAws } from '../storage/identity.ts'
 import { createS3Store } from '../storage/s3.ts'
 import { type CheckState, runChecks } from './check.ts'
-import { doctorChecks, identify, resolveAws } from './checks.ts'
+import { doctorChecks } from './checks.ts'
 
 /** A set-up that does not answer in seconds is as broken as one that refuses. */
 const connectMs = 3_000

@@ -2,25 +2,17 @@
  * Asks for every track through the CDN and says of each what came back. Reads tracks as they come, writes results in
  * batches, keeps nothing of what is done: memory does not grow with the number of tracks.
  */
-import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ProbeResult, Prober } from '../cdn/probe.ts'
+import type { Prober } from '../cdn/probe.ts'
 import type { UrlSigner } from '../cdn/sign.ts'
-import { type Cause, type Finding, finding, isTransient } from '../core/causes.ts'
 import { type CdnDomain, cdnUrl, mistakenKeys } from '../core/cdn-url.ts'
-import {
-  diagnose,
-  diagnoseContent,
-  diagnoseDirect,
-  edgeOf,
-  isCacheHit,
-  needsS3,
-  type ProbeObservation,
-  type S3Answer,
-} from '../core/diagnosis.ts'
-import { LatencyHistogram } from '../core/latency.ts'
+import { type Finding, finding, isTransient } from '../core/diagnosis/causes.ts'
+import { diagnose, needsS3 } from '../core/diagnosis/diagnose.ts'
+import { edgeOf, isCacheHit, type ProbeObservation, type S3Answer } from '../core/diagnosis/observation.ts'
 import { toError } from '../errors.ts'
 import type { ObjectStore } from '../storage/store.ts'
+import { checkContent } from './content.ts'
+import { Tally, type VerifySummary } from './tally.ts'
 
 /** A track that should be served, and what is known of its object. */
 export interface VerifyTrack {
@@ -80,32 +72,7 @@ export interface VerifyOptions {
   retryPausesMs?: readonly number[]
 }
 
-/** Failures or warnings of one cause. */
-export interface CauseCount {
-  cause: Cause
-  title: string
-  cure: string
-  count: number
-  /** the first keys */
-  examples: readonly string[]
-}
-
-export interface VerifySummary {
-  tracks: number
-  served: number
-  failed: number
-  /** share of served tracks that the edge had already, 0 to 1; undefined when none was served */
-  hitRatio: number | undefined
-  /** ms to the first byte */
-  p50: number | undefined
-  p95: number | undefined
-  /** most frequent first */
-  failures: readonly CauseCount[]
-  warnings: readonly CauseCount[]
-}
-
 const batchSize = 500
-const examplesKept = 3
 
 /**
  * Verifies all tracks. One track's failure is a value; what `record` or `tracks` throws ends it.
@@ -202,10 +169,16 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
   const size = answered === undefined ? undefined : sizeServed(answered.answer.headers['content-range'])
 
   if (failureOf(findings) === undefined) {
-    const more = await checkContent(track, key, url, size ?? 0, options, async range => {
-      const again = await probe(range)
-      return explain(again, options)
-    })
+    const more = await checkContent(
+      {
+        track,
+        key,
+        size: size ?? 0,
+        url: () => signedUrl(url, options),
+        probe: async range => explain(await probe(range), options),
+      },
+      options,
+    )
     findings = [...more, ...findings]
   }
   return {
@@ -252,89 +225,6 @@ async function askS3(store: ObjectStore, key: string, signal: AbortSignal | unde
   }
 }
 
-/** `--bytes`, `--full` and `--direct`, for a track that is served. */
-async function checkContent(
-  track: VerifyTrack,
-  key: string,
-  url: string,
-  size: number,
-  options: VerifyOptions,
-  probeRange: (range: { start: number; end: number }) => Promise<Finding[]>,
-): Promise<Finding[]> {
-  const { prober, store, bytes, full, directUrl, signal } = options
-  if (bytes !== undefined && store !== undefined && size > 0) {
-    const length = Math.min(bytes, size)
-    const start = Math.floor(options.random() * (size - length + 1))
-    const range = { start, end: start + length - 1 }
-    const through = await prober.request({ url: signedUrl(url, options), range, hash: true })
-    if ('error' in through || through.answer.status !== 206 || through.answer.length !== length) {
-      const findings = (await probeRange(range)).filter(({ severity }) => severity === 'failure')
-      if (findings.length > 0) return findings
-      return [finding('range-wrong', [`asked for bytes=${start}-${range.end}`, describe(through)])]
-    }
-    const inS3 = await hashInS3(store, key, range, signal)
-    const findings =
-      typeof inS3 === 'string'
-        ? diagnoseContent(`SHA-256 of bytes ${start}-${range.end}`, through.sha256!, inS3)
-        : [inS3]
-    if (findings.length > 0) return findings
-  }
-  if (full) {
-    const requested = signedUrl(url, options)
-    const through = await prober.request({ url: requested, hash: true })
-    if ('error' in through || through.answer.status !== 200) {
-      // A second answer may come from a second edge: it is named as the first would be.
-      const [named] = diagnose({
-        key,
-        url: requested,
-        range: { start: 0, end: Math.max(0, size - 1) },
-        signed: options.signer !== undefined,
-        ...through,
-      })
-      return [named ?? finding('unexplained', ['the whole object was asked for', describe(through)])]
-    }
-    const expected =
-      track.sha256 ?? (store === undefined ? undefined : await hashInS3(store, key, undefined, signal))
-    const findings =
-      expected === undefined
-        ? []
-        : typeof expected === 'string'
-          ? diagnoseContent('SHA-256 of the whole object', through.sha256!, expected)
-          : [expected]
-    if (findings.length > 0) return findings
-  }
-  if (directUrl !== undefined) {
-    const direct = directUrl(key)
-    const result = await prober.request({ url: direct, range: { start: 0, end: 0 } })
-    if ('answer' in result) return diagnoseDirect(direct, result.answer)
-  }
-  return []
-}
-
-async function hashInS3(
-  store: ObjectStore,
-  key: string,
-  range: { start: number; end: number } | undefined,
-  signal: AbortSignal | undefined,
-): Promise<string | Finding> {
-  try {
-    const content = await store.get(key, { range, signal })
-    if (content === undefined) return finding('object-missing', ['not in S3, but still served by the CDN'])
-    const hash = createHash('sha256')
-    for await (const chunk of content.body) hash.update(chunk)
-    return hash.digest('hex')
-  } catch (error) {
-    signal?.throwIfAborted()
-    return finding('not-compared', [`S3: ${toError(error).message}`])
-  }
-}
-
-function describe(result: ProbeResult): string {
-  return 'error' in result
-    ? `${result.error.code}: ${result.error.message}`
-    : `status ${result.answer.status}, ${result.answer.length} bytes`
-}
-
 function signedUrl(url: string, { signer, now, signedForMs = 600_000 }: VerifyOptions): string {
   return signer === undefined ? url : signer.sign(url, new Date(now().getTime() + signedForMs))
 }
@@ -364,62 +254,6 @@ class Gate {
   async open(): Promise<void> {
     for (let wait = this.#until - performance.now(); wait > 0; wait = this.#until - performance.now()) {
       await sleep(wait, undefined, { signal: this.#signal })
-    }
-  }
-}
-
-/** Counts, never lists: constant memory. */
-class Tally {
-  #tracks = 0
-  #served = 0
-  #hits = 0
-  readonly #latency = new LatencyHistogram()
-  readonly #causes = new Map<
-    Cause,
-    { severity: Finding['severity']; found: Finding; count: number; examples: string[] }
-  >()
-
-  add({ track, served, findings, cacheHit, latencyMs }: TrackResult): void {
-    this.#tracks++
-    if (served) {
-      this.#served++
-      if (cacheHit) this.#hits++
-      if (latencyMs !== undefined) this.#latency.add(latencyMs)
-    }
-    for (const found of findings) {
-      const entry = this.#causes.get(found.cause) ?? {
-        severity: found.severity,
-        found,
-        count: 0,
-        examples: [],
-      }
-      entry.count++
-      if (entry.examples.length < examplesKept) entry.examples.push(track.key ?? track.id)
-      this.#causes.set(found.cause, entry)
-    }
-  }
-
-  summary(): VerifySummary {
-    const counts = (severity: Finding['severity']): CauseCount[] =>
-      [...this.#causes.values()]
-        .filter(entry => entry.severity === severity)
-        .sort((a, b) => b.count - a.count)
-        .map(({ found, count, examples }) => ({
-          cause: found.cause,
-          title: found.title,
-          cure: found.cure,
-          count,
-          examples,
-        }))
-    return {
-      tracks: this.#tracks,
-      served: this.#served,
-      failed: this.#tracks - this.#served,
-      hitRatio: this.#served === 0 ? undefined : this.#hits / this.#served,
-      p50: this.#latency.quantile(0.5),
-      p95: this.#latency.quantile(0.95),
-      failures: counts('failure'),
-      warnings: counts('warning'),
     }
   }
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { finding } from '../../src/core/causes.ts'
+import { finding } from '../../src/core/diagnosis/causes.ts'
 import { objectsByKey, startRun, upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import type { Database } from '../../src/db/open.ts'

@@ -3,8 +3,9 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
-import { checkClock, identify } from '../../src/doctor/checks.ts'
+import { checkClock } from '../../src/doctor/machine.ts'
 import { AppError } from '../../src/errors.ts'
+import { identify } from '../../src/storage/identity.ts'
 
 const config = loadConfig({
   env: { AWS_ACCESS_KEY_ID: 'AKIAIOSFODNN7EXAMPLE', AWS_SECRET_ACCESS_KEY: 'hush' },

@@ -64,8 +64,9 @@ export function assessDistribution(
   const behaviour = behaviourPath(seen.config, wishes.keyPrefix)
   const parts: Assessment[] = [
     originEndpoint(seen, origin),
-    originAccessControl(seen, origin),
+    // The bucket lets the distribution in before the distribution comes by that door.
     policyOfBucket(seen, bucketPolicy, wishes.bucket),
+    originAccessControl(seen, origin),
     viewerProtocol(seen, behaviour),
     tls(seen),
     caching(seen, behaviour),

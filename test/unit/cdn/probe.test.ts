@@ -6,7 +6,8 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { observeDomain } from '../../../src/cdn/domain.ts'
 import { openProber, type ProberOptions } from '../../../src/cdn/probe.ts'
 import { cdnUrl, parseCdnDomain } from '../../../src/core/cdn-url.ts'
-import { diagnose, diagnoseDomain } from '../../../src/core/diagnosis.ts'
+import { diagnose } from '../../../src/core/diagnosis/diagnose.ts'
+import { diagnoseDomain } from '../../../src/core/diagnosis/domain.ts'
 import { selfSigned } from '../../support/certificate.ts'
 
 const closing: (() => unknown)[] = []

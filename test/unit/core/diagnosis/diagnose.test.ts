@@ -6,21 +6,22 @@
  */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Cause, causes, isTransient } from '../../../src/core/causes.ts'
-import { cdnUrl, parseCdnDomain } from '../../../src/core/cdn-url.ts'
+import { cdnUrl, parseCdnDomain } from '../../../../src/core/cdn-url.ts'
+import { type Cause, causes, isTransient } from '../../../../src/core/diagnosis/causes.ts'
 import {
-  contentRange,
-  describeDomain,
   diagnose,
   diagnoseContent,
   diagnoseDirect,
-  diagnoseDomain,
+  needsS3,
+} from '../../../../src/core/diagnosis/diagnose.ts'
+import { describeDomain, diagnoseDomain } from '../../../../src/core/diagnosis/domain.ts'
+import {
+  contentRange,
   edgeOf,
   type HttpAnswer,
   isCacheHit,
-  needsS3,
   type ProbeObservation,
-} from '../../../src/core/diagnosis.ts'
+} from '../../../../src/core/diagnosis/observation.ts'
 
 const at = new Date('2026-03-01T12:00:00Z')
 const domain = parseCdnDomain('d111111abcdef8.cloudfront.net')

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { networkFault } from '../../../src/core/network-fault.ts'
+import { networkFault } from '../../../../src/core/diagnosis/network-fault.ts'
 
 test.each([
   ['ENOTFOUND', 'getaddrinfo ENOTFOUND cdn.example', 'the host name has no address (ENOTFOUND)'],

@@ -1,0 +1,155 @@
+/** An answer that looks like the audio, and may not be. */
+import { type Finding, finding } from './causes.ts'
+import { contentRange, edgeOf, type Facts, type Rule, s3Evidence } from './observation.ts'
+
+/** A page that stands in for the object. */
+const page: Rule = facts => {
+  const type = mediaType(facts)
+  if (type !== 'text/html' && type !== 'application/xhtml+xml') return undefined
+  return finding('custom-error-page', [...facts.evidence, `content-type: ${type}`])
+}
+
+/** Ranges of what was compressed are not ranges of the audio. */
+const compressed: Rule = facts => {
+  const encoding = facts.header('content-encoding')
+  if (encoding === undefined || encoding === 'identity') return undefined
+  const stored = facts.s3?.state === 'present' ? facts.s3.contentEncoding : undefined
+  return finding(
+    'compressed',
+    [
+      ...facts.evidence,
+      `content-encoding: ${encoding}`,
+      ...(stored === undefined ? [] : [`stored with it in S3`]),
+    ],
+    stored === undefined
+      ? undefined
+      : 'the object is stored with a Content-Encoding: copy it over itself without one (`autodj reconcile`)',
+  )
+}
+
+/** The whole object where a part was asked for. */
+const rangeIgnored: Rule = facts =>
+  facts.answer.status === 200
+    ? finding('range-ignored', [
+        ...facts.evidence,
+        `range asked for: bytes=${facts.range.start}-${facts.range.end}`,
+      ])
+    : undefined
+
+/** Another object, or other bytes, than were asked for. */
+const otherObject: Rule = facts => {
+  const value = facts.header('content-range')
+  const range = contentRange(value)
+  if (range?.total !== undefined && facts.expectedSize !== undefined && range.total !== facts.expectedSize) {
+    return sizeFinding(facts, range.total, [...facts.evidence, ...s3Evidence(facts)])
+  }
+  const etag = bareEtag(facts.header('etag'))
+  if (facts.expectedEtag !== undefined && etag !== undefined && etag !== facts.expectedEtag) {
+    return etagFinding(facts, etag)
+  }
+  const end = Math.min(facts.range.end, (range?.total ?? Number.POSITIVE_INFINITY) - 1)
+  const wrong =
+    range === undefined ||
+    range.start !== facts.range.start ||
+    range.end !== end ||
+    facts.answer.length !== end - facts.range.start + 1
+  if (!wrong) return undefined
+  return finding('range-wrong', [
+    ...facts.evidence,
+    `asked for bytes=${facts.range.start}-${facts.range.end}`,
+    `content-range: ${value ?? 'none'}, ${facts.answer.length} bytes came`,
+  ])
+}
+
+/** A type that no player takes. */
+const notAudio: Rule = facts => {
+  const type = mediaType(facts)
+  return type === undefined || isAudio(type) || isGeneric(type)
+    ? undefined
+    : finding('content-type', [...facts.evidence, `content-type: ${type}`])
+}
+
+/** Pages may not read it. */
+const cors: Rule = facts => {
+  if (facts.origin === undefined) return undefined
+  const allowed = facts.header('access-control-allow-origin')
+  if (allowed === '*' || allowed === facts.origin) return undefined
+  return allowed === undefined
+    ? finding('cors-missing', [...facts.evidence, `asked with origin: ${facts.origin}`])
+    : finding('cors-other-origin', [
+        ...facts.evidence,
+        `asked with origin: ${facts.origin}`,
+        `access-control-allow-origin: ${allowed}`,
+      ])
+}
+
+/** In the order in which they are tried. */
+export const servedRules: readonly Rule[] = [page, compressed, rangeIgnored, otherObject, notAudio, cors]
+
+/** What works, and could be better. */
+export function warnings(facts: Facts): Finding[] {
+  const found: Finding[] = []
+  const type = mediaType(facts)
+  if (type === undefined || isGeneric(type)) {
+    found.push(finding('content-type-generic', [`content-type: ${type ?? 'none'}`]))
+  }
+  // A 206 without the header is complete (RFC 9110, section 14.3); one that denies what it does is not.
+  if (/^none$/i.test(facts.header('accept-ranges') ?? '')) {
+    found.push(finding('accept-ranges-none', ['accept-ranges: none']))
+  }
+  const caching = facts.header('cache-control')
+  const keeps =
+    caching === undefined
+      ? facts.header('expires') !== undefined
+      : !/\b(no-store|no-cache|private)\b/i.test(caching) && !/\bmax-age=0\b/i.test(caching)
+  if (!keeps) found.push(finding('caching-headers', [`cache-control: ${caching ?? 'none'}`]))
+  if (edgeOf(facts.answer.headers) === undefined) {
+    found.push(
+      finding('not-cloudfront', [
+        'no Via: … (CloudFront), X-Amz-Cf-Pop or X-Amz-Cf-Id header',
+        ...facts.evidence,
+      ]),
+    )
+  }
+  return found
+}
+
+/** Another size than the database has: who is right, as far as S3 was asked. */
+export function sizeFinding(facts: Facts, total: number | undefined, evidence: readonly string[]): Finding {
+  const all = [
+    ...evidence,
+    `database: ${facts.expectedSize ?? 'no size'} bytes, CDN: ${total ?? 'unknown'} bytes`,
+  ]
+  if (facts.s3?.state !== 'present') return finding('size-mismatch', all)
+  if (facts.s3.size === facts.expectedSize) return finding('stale-object', all)
+  if (facts.s3.size === total) return finding('object-replaced', all)
+  return finding('size-mismatch', all)
+}
+
+function etagFinding(facts: Facts, etag: string): Finding {
+  const evidence = [
+    ...facts.evidence,
+    ...s3Evidence(facts),
+    `ETag in the database: ${facts.expectedEtag}, through the CDN: ${etag}`,
+  ]
+  if (facts.s3?.state !== 'present') return finding('etag-mismatch', evidence)
+  if (facts.s3.etag === facts.expectedEtag) return finding('stale-object', evidence)
+  return finding(facts.s3.etag === etag ? 'object-replaced' : 'etag-mismatch', evidence)
+}
+
+/** An ETag without quotes and without the mark of a weak one, which CloudFront adds where it compresses. */
+function bareEtag(value: string | undefined): string | undefined {
+  return value?.replace(/^W\//, '').replaceAll('"', '') || undefined
+}
+
+function mediaType(facts: Facts): string | undefined {
+  return facts.header('content-type')?.replace(/;.*$/s, '').trim().toLowerCase() || undefined
+}
+
+function isAudio(type: string): boolean {
+  return type.startsWith('audio/') || /^(application\/ogg|video\/(mp4|webm|ogg|quicktime))$/.test(type)
+}
+
+function isGeneric(type: string): boolean {
+  return type === 'application/octet-stream' || type === 'binary/octet-stream'
+}

@@ -1,0 +1,90 @@
+/** Checks of this machine: files and their permissions, clock, disk. */
+import { access, constants, readFile, stat, statfs } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { Config } from '../config.ts'
+import { formatBytes, formatDuration } from '../core/units.ts'
+import { systemErrorCode } from '../errors.ts'
+import { failure, ok, skipped, type Verdict, warning } from './check.ts'
+
+/** ms: S3 refuses requests signed more than 15 minutes off; half a minute is already no clock that NTP keeps */
+const clockRefused = 15 * 60_000
+const clockSuspect = 30_000
+const freeWanted = 2 * 1024 ** 3
+const freeNeeded = 100 * 1024 ** 2
+
+export async function checkEnvFile({ path: file, found }: Config['envFile']): Promise<Verdict> {
+  if (!found) return skipped(`no ${path.basename(file)}: settings come from the environment`)
+  const open = await openToOthers(file)
+  if (open !== undefined) return open
+  const folder = path.dirname(file)
+  if ((await stat(path.join(folder, '.git')).catch(() => undefined)) !== undefined) {
+    const ignored = await readFile(path.join(folder, '.gitignore'), 'utf8').catch(() => '')
+    if (!ignored.split(/\r?\n/).some(line => /^\/?(\.env|\.env\*|\*\.env)\s*$/.test(line))) {
+      return warning(
+        `${file} is not in .gitignore`,
+        'echo .env >> .gitignore, so that its secrets are never committed',
+      )
+    }
+  }
+  return ok(file)
+}
+
+/** A warning when the file can be read by others than its owner; nothing to say on Windows. */
+export async function openToOthers(file: string): Promise<Verdict | undefined> {
+  const { mode } = await stat(file)
+  if (process.platform === 'win32' || (mode & 0o077) === 0) return undefined
+  return warning(
+    `${file} holds secrets and others may read it (mode ${(mode & 0o777).toString(8)})`,
+    `chmod 600 ${file}`,
+  )
+}
+
+/** @param date the server's `Date` header */
+export function checkClock(date: string | undefined, now: Date): Verdict {
+  const server = Date.parse(date ?? '')
+  if (Number.isNaN(server)) return ok('reachable; it does not tell the time')
+  const skew = now.getTime() - server
+  const words = `this clock is ${formatDuration(Math.abs(skew))} ${skew > 0 ? 'fast' : 'slow'}`
+  // A Date header has whole seconds.
+  if (Math.abs(skew) > clockRefused)
+    return failure(`${words}: S3 refuses requests`, 'set the clock (enable NTP)')
+  if (Math.abs(skew) > clockSuspect) return warning(words, 'set the clock (enable NTP)')
+  return ok('reachable, clocks agree')
+}
+
+export async function checkAudioFolder(folder: string): Promise<Verdict> {
+  const found = await stat(folder).catch((error: unknown) => systemErrorCode(error) ?? 'unreadable')
+  if (typeof found === 'string') {
+    return warning(
+      `${folder}: ${found}`,
+      'set AUDIO_STORAGE_PATH to the folder with the local audio, if there is one',
+    )
+  }
+  if (!found.isDirectory()) return failure(`${folder} is not a folder`, 'correct AUDIO_STORAGE_PATH')
+  try {
+    await access(folder, constants.R_OK | constants.X_OK)
+  } catch {
+    return failure(
+      `${folder} cannot be read by this user`,
+      'grant read access, or run as the user who owns it',
+    )
+  }
+  return ok(folder)
+}
+
+export async function checkTempSpace(): Promise<Verdict> {
+  const folder = tmpdir()
+  try {
+    await access(folder, constants.W_OK)
+  } catch {
+    return failure(`${folder} cannot be written to`, 'set TMPDIR to a folder that can')
+  }
+  const { bavail, bsize } = await statfs(folder)
+  const free = bavail * bsize
+  const words = `${formatBytes(free)} free in ${folder}`
+  if (free < freeNeeded)
+    return failure(words, 'free some, or set TMPDIR to a larger disk: fetch and analyze need it')
+  if (free < freeWanted) return warning(words, 'large files need more: set TMPDIR to a larger disk')
+  return ok(words)
+}

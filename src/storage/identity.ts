@@ -1,0 +1,91 @@
+/** Whose credentials these are, by the SDK's chain and by STS. */
+import type { Config } from '../config.ts'
+import { FatalError, toError } from '../errors.ts'
+
+export interface AwsIdentitySource {
+  region: string
+  accessKeyId: string
+  temporary: boolean
+}
+
+/** What credentials and region the SDK finds. @throws FatalError that says which of them is missing */
+export async function resolveAws(config: Config): Promise<AwsIdentitySource> {
+  const { S3Client } = await import('@aws-sdk/client-s3')
+  const { credentials, region, endpoint } = config.s3
+  const client = new S3Client({
+    ...(credentials === undefined ? {} : { credentials: { ...credentials } }),
+    ...(region !== undefined ? { region } : endpoint !== undefined ? { region: 'us-east-1' } : {}),
+  })
+  try {
+    const found = await client.config.credentials().catch((error: unknown) => {
+      throw new FatalError(`no AWS credentials: ${toError(error).message}`, {
+        code: 'credentials.none',
+        cure: 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login`), or attach a role',
+        cause: error,
+      })
+    })
+    const resolved = await client.config.region().catch((error: unknown) => {
+      throw new FatalError('AWS_REGION is not set, and no profile has one', {
+        code: 'region.none',
+        cure: 'set AWS_REGION to the region of the bucket (such as eu-central-1)',
+        cause: error,
+      })
+    })
+    return {
+      region: resolved,
+      accessKeyId: found.accessKeyId,
+      temporary: found.sessionToken !== undefined,
+    }
+  } finally {
+    client.destroy()
+  }
+}
+
+/** Who the credentials belong to. @throws FatalError that says why AWS does not accept them */
+export async function identify(
+  config: Config,
+  region: string,
+  signal: AbortSignal,
+  endpoint?: string,
+): Promise<{ arn: string; account: string }> {
+  const { GetCallerIdentityCommand, STSClient } = await import('@aws-sdk/client-sts')
+  const { credentials } = config.s3
+  const client = new STSClient({
+    region,
+    maxAttempts: 2,
+    ...(credentials === undefined ? {} : { credentials: { ...credentials } }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+  })
+  try {
+    const { Arn = '', Account = '' } = await client.send(new GetCallerIdentityCommand({}), {
+      abortSignal: signal,
+    })
+    return { arn: Arn, account: Account }
+  } catch (thrown) {
+    const error = toError(thrown)
+    const [cause, cure] = refusals[error.name] ?? [
+      error.message,
+      'check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
+    ]
+    throw new FatalError(cause, { code: 'credentials.refused', cure, cause: thrown })
+  } finally {
+    client.destroy()
+  }
+}
+
+const refusals: Readonly<Record<string, readonly [cause: string, cure: string]>> = {
+  InvalidClientTokenId: [
+    'AWS does not know this access key',
+    'check AWS_ACCESS_KEY_ID: the key may be deleted or of another partition',
+  ],
+  SignatureDoesNotMatch: [
+    'the secret does not belong to the access key',
+    'check AWS_SECRET_ACCESS_KEY: nothing cut off, nothing quoted twice',
+  ],
+  ExpiredToken: ['the session token has expired', 'renew it (`aws sso login`), or unset AWS_SESSION_TOKEN'],
+  ExpiredTokenException: [
+    'the session token has expired',
+    'renew it (`aws sso login`), or unset AWS_SESSION_TOKEN',
+  ],
+  RequestExpired: ["this machine's clock is off", 'set the clock (enable NTP)'],
+}

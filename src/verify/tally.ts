@@ -1,0 +1,86 @@
+/** What a run found, counted as it comes: never lists, so memory does not grow with the number of tracks. */
+import type { Cause, Finding } from '../core/diagnosis/causes.ts'
+import { LatencyHistogram } from '../core/latency.ts'
+import type { TrackResult } from './verify.ts'
+
+/** Failures or warnings of one cause. */
+export interface CauseCount {
+  cause: Cause
+  title: string
+  cure: string
+  count: number
+  /** the first keys */
+  examples: readonly string[]
+}
+
+export interface VerifySummary {
+  tracks: number
+  served: number
+  failed: number
+  /** share of served tracks that the edge had already, 0 to 1; undefined when none was served */
+  hitRatio: number | undefined
+  /** ms to the first byte */
+  p50: number | undefined
+  p95: number | undefined
+  /** most frequent first */
+  failures: readonly CauseCount[]
+  warnings: readonly CauseCount[]
+}
+
+const examplesKept = 3
+
+/** Takes results as they come, and sums them up at the end. */
+export class Tally {
+  #tracks = 0
+  #served = 0
+  #hits = 0
+  readonly #latency = new LatencyHistogram()
+  readonly #causes = new Map<
+    Cause,
+    { severity: Finding['severity']; found: Finding; count: number; examples: string[] }
+  >()
+
+  add({ track, served, findings, cacheHit, latencyMs }: TrackResult): void {
+    this.#tracks++
+    if (served) {
+      this.#served++
+      if (cacheHit) this.#hits++
+      if (latencyMs !== undefined) this.#latency.add(latencyMs)
+    }
+    for (const found of findings) {
+      const entry = this.#causes.get(found.cause) ?? {
+        severity: found.severity,
+        found,
+        count: 0,
+        examples: [],
+      }
+      entry.count++
+      if (entry.examples.length < examplesKept) entry.examples.push(track.key ?? track.id)
+      this.#causes.set(found.cause, entry)
+    }
+  }
+
+  summary(): VerifySummary {
+    const counts = (severity: Finding['severity']): CauseCount[] =>
+      [...this.#causes.values()]
+        .filter(entry => entry.severity === severity)
+        .sort((a, b) => b.count - a.count)
+        .map(({ found, count, examples }) => ({
+          cause: found.cause,
+          title: found.title,
+          cure: found.cure,
+          count,
+          examples,
+        }))
+    return {
+      tracks: this.#tracks,
+      served: this.#served,
+      failed: this.#tracks - this.#served,
+      hitRatio: this.#served === 0 ? undefined : this.#hits / this.#served,
+      p50: this.#latency.quantile(0.5),
+      p95: this.#latency.quantile(0.95),
+      failures: counts('failure'),
+      warnings: counts('warning'),
+    }
+  }
+}
