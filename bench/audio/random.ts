@@ -28,3 +28,7 @@ export function randomFrom(seed: number): Random {
     normal: () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()),
   }
 }
+
+/** So many of them, chosen by the hash of their names. */
+export const sampleBy = <T>(items: readonly T[], nameOf: (item: T) => string, count: number): T[] =>
+  items.toSorted((a, b) => hashOf(`order:${nameOf(a)}`) - hashOf(`order:${nameOf(b)}`)).slice(0, count)

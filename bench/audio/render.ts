@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Clip, Truth } from './clips.ts'
+import type { Clip } from './clips.ts'
+import type { Truth } from './compose.ts'
 
 const run = promisify(execFile)
 

@@ -109,7 +109,7 @@ export function meanPeak(strength: Float32Array, beats: Float64Array): number {
  * How much of the strength that the freely tracked beats gather an even grid must gather too for the tempo to be
  * called constant.
  */
-const EVEN_SHARE = 0.75
+const EVEN_SHARE = 0.82
 
 /** The even grid that holds for the whole track, or undefined where the tempo is not constant. */
 export function evenGrid(
