@@ -239,6 +239,6 @@ export function allClips(): Clip[] {
  * the tuning half. None of them is ever reported on.
  */
 export function extraTuningClips(): Clip[] {
-  const grooves = [1, 2].flatMap(variant => mmaClips(variant)).filter(clip => clip.half === 'tuning')
-  return [...ownClips(6, 18, 'tuning'), ...grooves]
+  const grooves = [1].flatMap(variant => mmaClips(variant)).filter(clip => clip.half === 'tuning')
+  return [...ownClips(6, 12, 'tuning'), ...grooves]
 }
