@@ -28,7 +28,7 @@ export interface Peer {
   readonly available: () => Promise<boolean>
   /** Its tempo is then taken from its beats. */
   readonly givesBeatsOnly?: boolean
-  /** Takes longer than all the others together. */
+  /** Asked about 60 clips only, unless told: at 5 to 25 times real time all would take half an hour. */
   readonly slow?: boolean
   /** Answers for files, in their order. */
   readonly ask: (files: readonly string[]) => AsyncGenerator<Answer>
@@ -125,7 +125,7 @@ export const peers: readonly Peer[] = [
       truePeak: number(/Peak: +\S+ \((\S+) dBTP\)/, text),
     })),
   },
-  essentia('loudness', 'LoudnessEBUR128'),
+  { ...essentia('loudness', 'LoudnessEBUR128'), slow: true },
   {
     name: 'aubio',
     givesBeatsOnly: true,
@@ -167,7 +167,7 @@ export const peers: readonly Peer[] = [
     },
   },
   essentia('degara', 'RhythmExtractor2013 degara'),
-  essentia('percival', 'PercivalBpmEstimator'),
+  { ...essentia('percival', 'PercivalBpmEstimator'), slow: true },
   essentia('key', 'KeyExtractor shaath'),
   {
     name: 'librosa (as the application used it)',

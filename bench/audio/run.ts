@@ -7,8 +7,7 @@
  * --quick       twelve clips, fast peers, small loads: minutes, to see that it runs; its figures mean little
  * --clips N     at most N clips of the reporting half, chosen by the hash of their names
  * --no-peers    ours alone
- * --slow-peers  all clips for RhythmExtractor2013 multifeature too, which takes longer than all the rest together; it
- *               gets 60 otherwise
+ * --slow-peers  all clips for the slow extractors of essentia.js too; they get 60 otherwise
  *
  * Wants fluidsynth, fluid-soundfont-gm and ffmpeg; says what else would make it fuller. Keeps what it renders and what
  * peers answer under AUTODJ_BENCH_CACHE (default ~/.cache/autodj-bench/audio).

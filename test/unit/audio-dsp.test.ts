@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { Tonality } from '../../src/core/audio/chroma.ts'
 import { realFft } from '../../src/core/audio/fft.ts'
-import { camelotOf } from '../../src/core/audio/key.ts'
+import { camelotOf, estimateKey, KEY_FEATURES, keyFeatures } from '../../src/core/audio/key.ts'
+import { KEY_TEMPLATES } from '../../src/core/audio/key-weights.ts'
 import { channelWeights, type Loudness, loudnessMeter } from '../../src/core/audio/loudness.ts'
 import { LARGEST_SAMPLE, soundGate } from '../../src/core/audio/soundness.ts'
 import { waveformBuilder } from '../../src/core/audio/waveform.ts'
@@ -195,6 +197,96 @@ describe('camelotOf', () => {
     [19, '6A'],
     [14, '7A'],
   ])('key %i is %s', (key, code) => expect(camelotOf(key)).toBe(code))
+})
+
+describe('estimateKey', () => {
+  const share = fc.float({ min: 0, max: 1, noNaN: true })
+  const classes = fc.array(share, { minLength: 12, maxLength: 12 })
+  const triads = fc.array(share, { minLength: 24, maxLength: 24 })
+  const heard = fc
+    .record({
+      bass: classes,
+      treble: classes,
+      triads,
+      opening: triads,
+      moves: fc.array(share, { minLength: 576, maxLength: 576 }),
+    })
+    .map(({ bass, treble, triads, opening, moves }): Tonality => {
+      const normal = (values: number[]): Float32Array => {
+        const sum = values.reduce((a, b) => a + b, 0) || 1
+        return Float32Array.from(values, value => value / sum)
+      }
+      return {
+        tuning: 0,
+        bass: normal(bass),
+        treble: normal(treble),
+        triads: normal(triads),
+        opening: normal(opening),
+        moves: normal(moves),
+        tonal: true,
+        changeAt: () => 0,
+      }
+    })
+  const NAMES = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
+  /** The same music so many semitones higher. */
+  const transposed = (music: Tonality, up: number): Tonality => {
+    const move = (values: Float32Array): Float32Array =>
+      values.map((_, i) => values[Math.floor(i / 12) * 12 + (((i % 12) - up + 12) % 12)]!)
+    const from = (triad: number): number => Math.floor(triad / 12) * 12 + (((triad % 12) - up + 12) % 12)
+    return {
+      ...music,
+      bass: move(music.bass),
+      treble: move(music.treble),
+      triads: move(music.triads),
+      opening: move(music.opening),
+      moves: music.moves.map((_, i) => music.moves[from(Math.floor(i / 24)) * 24 + from(i % 24)]!),
+    }
+  }
+  it('goes up with the music', () => {
+    fc.assert(
+      fc.property(heard, fc.nat(11), (music, up) => {
+        const [one, two] = [music, transposed(music, up)].map(
+          tonality => estimateKey(tonality, KEY_TEMPLATES)!,
+        )
+        const minor = one!.key.endsWith('m') ? 'm' : ''
+        expect(two!.key).toBe(NAMES[(NAMES.indexOf(one!.key.replace('m', '')) + up) % 12]! + minor)
+        expect(two!.confidence).toBeCloseTo(one!.confidence, 6)
+        expect(one!.confidence).toBeGreaterThan(0)
+        expect(one!.confidence).toBeLessThanOrEqual(1)
+      }),
+      { numRuns: 30 },
+    )
+  })
+  it('of two keys about as likely takes the one whose relatives are likely too', () => {
+    // Templates that score a key by its tonic in the bass alone.
+    const row = Array.from({ length: KEY_FEATURES }, (_, i) => (i === 0 ? 1 : 0))
+    const templates = { weights: [row, row.map(() => 0)], bias: [0, -20] } as const
+    const bass = new Float32Array(12)
+    // F# is a little likelier than C, but F and G, a fifth from C, are likely too.
+    for (const [pitchClass, score] of [
+      [0, 3],
+      [6, 3.1],
+      [5, 2.5],
+      [7, 2.5],
+    ] as const)
+      bass[pitchClass] = score ** 2
+    const silent = new Float32Array(24)
+    const tonality: Tonality = {
+      tuning: 0,
+      bass,
+      treble: new Float32Array(12),
+      triads: silent,
+      opening: silent,
+      moves: new Float32Array(576),
+      tonal: true,
+      changeAt: () => 0,
+    }
+    expect(keyFeatures(tonality)[6 * KEY_FEATURES]).toBeCloseTo(3.1, 5)
+    expect(estimateKey(tonality, templates)!.key).toBe('C')
+  })
+  it('knows no key where nothing has a pitch', () => {
+    expect(estimateKey({ tonal: false } as Tonality, KEY_TEMPLATES)).toBeUndefined()
+  })
 })
 
 describe('waveformBuilder', () => {
