@@ -1,14 +1,17 @@
 import type { Knex } from 'knex'
-import type { RowFacts } from '../core/reconcile/facts.ts'
+import type { Proof, RowFacts } from '../core/reconcile/facts.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
-import { FIRST_ID, type FileSource } from './tracks.ts'
+import type { FileSource } from './tracks.ts'
 
-interface Row {
+interface TrackRow {
   id: string
   s3_object_key: string | null
   file_source: FileSource | null
   file_size: number | null
   file_path: string | null
+}
+
+interface ProofRow {
   proved_size: string | null
   etag: string | null
   sha256: string | null
@@ -18,53 +21,93 @@ interface Row {
   proved_at: number | null
 }
 
-/** Rows of a track with what the ledger knows of the object under its key. */
-const SELECT = `select t.id, t.s3_object_key, t.file_source, t.file_size, t.file_path,
-    o.size as proved_size, o.etag, o.sha256, o.crc32, o.crc64nvme, o.content_type,
-    extract(epoch from greatest(o.verified_at, o.uploaded_at))::float8 * 1000 as proved_at
-  from public.tracks t
-  left join autodj.objects o on o.bucket = ? and o.key = t.s3_object_key collate "C"`
+const TRACK = 't.id, t.s3_object_key, t.file_source, t.file_size, t.file_path'
+const PROOF = `o.size as proved_size, o.etag, o.sha256, o.crc32, o.crc64nvme, o.content_type,
+    extract(epoch from greatest(o.verified_at, o.uploaded_at))::float8 * 1000 as proved_at`
 
-function toFacts(row: Row): RowFacts {
-  const facts: RowFacts = {
+function toFacts(row: TrackRow): RowFacts {
+  return {
     trackId: row.id,
     key: row.s3_object_key,
     source: row.file_source,
     size: row.file_size,
     path: row.file_path,
   }
-  if (row.proved_size !== null && row.etag !== null && row.proved_at !== null) {
-    facts.proof = { size: Number(row.proved_size), etag: row.etag, at: row.proved_at }
-    if (row.sha256 !== null) facts.proof.sha256 = row.sha256
-    if (row.crc32 !== null) facts.proof.crc32 = row.crc32
-    if (row.crc64nvme !== null) facts.proof.crc64nvme = row.crc64nvme
-    if (row.content_type !== null) facts.proof.contentType = row.content_type
-  }
-  return facts
 }
 
+/** Undefined where the ledger has no proof: nobody has compared the object yet. */
+function toProof(row: ProofRow): Proof | undefined {
+  if (row.proved_size === null || row.etag === null || row.proved_at === null) return undefined
+  const proof: Proof = { size: Number(row.proved_size), etag: row.etag, at: row.proved_at }
+  if (row.sha256 !== null) proof.sha256 = row.sha256
+  if (row.crc32 !== null) proof.crc32 = row.crc32
+  if (row.crc64nvme !== null) proof.crc64nvme = row.crc64nvme
+  if (row.content_type !== null) proof.contentType = row.content_type
+  return proof
+}
+
+/** Rows to a page. */
+const PAGE_ROWS = 5_000
+
 /**
- * All tracks with what the ledger knows of their objects, in keyset pages by id: the one order that the application's
- * schema has an index for. Who needs them by key sorts them.
+ * All tracks in keyset pages by id: the one order that the application's schema has an index for. Who needs them by
+ * key sorts them. They come without proofs (see `proofPages`).
  */
 export async function* rowFactPages(
   knex: Knex,
-  { bucket, pageSize = 2_000, signal }: { bucket: string; pageSize?: number; signal?: AbortSignal },
+  { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<RowFacts[]> {
-  for (let afterId = FIRST_ID; ; ) {
-    signal?.throwIfAborted()
-    const { rows } = await knex.raw<{ rows: Row[] }>(`${SELECT} where t.id > ? order by t.id limit ?`, [
-      bucket,
-      afterId,
-      pageSize,
-    ])
-    if (rows.length > 0) yield rows.map(toFacts)
-    if (rows.length < pageSize) return
-    afterId = (rows.at(-1) as Row).id
+  const pages = keysetPages<TrackRow>(
+    (last, limit) => [
+      `select ${TRACK} from public.tracks t ${last === undefined ? '' : 'where t.id > ?'} order by t.id limit ${limit}`,
+      last === undefined ? [] : [last.id],
+    ],
+    { knex, signal },
+  )
+  for await (const rows of pages) yield rows.map(toFacts)
+}
+
+/** What the ledger has proved of a bucket's objects, in keyset pages by key: in byte order, as S3 lists. */
+export async function* proofPages(
+  knex: Knex,
+  bucket: string,
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<{ key: string; proof: Proof | undefined }[]> {
+  const pages = keysetPages<ProofRow & { key: string }>(
+    (last, limit) => [
+      `select o.key, ${PROOF} from autodj.objects o where o.bucket = ? ${last === undefined ? '' : 'and o.key > ?'}
+       order by o.key limit ${limit}`,
+      last === undefined ? [bucket] : [bucket, last.key],
+    ],
+    { knex, signal },
+  )
+  for await (const rows of pages) yield rows.map(row => ({ key: row.key, proof: toProof(row) }))
+}
+
+/** Pages of a query that goes on after the last row of the page before; the next one is read while one is worked on. */
+async function* keysetPages<Row>(
+  page: (last: Row | undefined, limit: number) => [sql: string, bindings: string[]],
+  { knex, signal }: { knex: Knex; signal?: AbortSignal | undefined },
+): AsyncGenerator<Row[]> {
+  const read = async (last?: Row): Promise<Row[]> =>
+    (await knex.raw<{ rows: Row[] }>(...page(last, PAGE_ROWS))).rows
+  let next = read()
+  try {
+    for (;;) {
+      const rows = await next
+      signal?.throwIfAborted()
+      const last = rows.length === PAGE_ROWS ? rows.at(-1) : undefined
+      if (last !== undefined) next = read(last)
+      if (rows.length > 0) yield rows
+      if (last === undefined) return
+    }
+  } finally {
+    // Whoever stops early closes the database next: nothing may be under way by then.
+    await next.catch(() => {})
   }
 }
 
-/** These tracks as they are now, by id. */
+/** These tracks as they are now, with the proofs of their objects, by id. */
 export async function rowFactsById(
   knex: Knex,
   bucket: string,
@@ -72,11 +115,16 @@ export async function rowFactsById(
 ): Promise<Map<string, RowFacts>> {
   const found = new Map<string, RowFacts>()
   for (const slice of slices(ids)) {
-    const { rows } = await knex.raw<{ rows: Row[] }>(`${SELECT} where t.id = any(?::uuid[])`, [
-      bucket,
-      [...slice],
-    ])
-    for (const row of rows) found.set(row.id, toFacts(row))
+    const { rows } = await knex.raw<{ rows: (TrackRow & ProofRow)[] }>(
+      `select ${TRACK}, ${PROOF} from public.tracks t
+       left join autodj.objects o on o.bucket = ? and o.key = t.s3_object_key collate "C"
+       where t.id = any(?::uuid[])`,
+      [bucket, [...slice]],
+    )
+    for (const row of rows) {
+      const proof = toProof(row)
+      found.set(row.id, proof === undefined ? toFacts(row) : { ...toFacts(row), proof })
+    }
   }
   return found
 }

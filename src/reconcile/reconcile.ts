@@ -9,14 +9,16 @@ import {
   compareSums,
   nextLook,
 } from '../core/reconcile/classify.ts'
-import type { DifferenceClass, Finding, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
+import { DiskJoin } from '../core/reconcile/disk-join.ts'
+import type { DifferenceClass, Finding, ObjectFacts, Proof, RowFacts } from '../core/reconcile/facts.ts'
 import { mergeOrdered } from '../core/reconcile/merge.ts'
-import { DiskJoin, Resolver } from '../core/reconcile/resolve.ts'
+import { Resolver } from '../core/reconcile/resolve.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { type ObjectRecord, upsertObjects } from '../db/ledger.ts'
-import { countRows, keysNamed, rowFactPages, rowFactsById } from '../db/row-facts.ts'
+import { countRows, keysNamed, proofPages, rowFactPages, rowFactsById } from '../db/row-facts.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { isFileThere, relativePath, walk } from './disk.ts'
+import { FileSpool } from './file-spool.ts'
 import type { Inventory } from './inventory.ts'
 import { isPartOfLibrary, listInRanges, tee } from './listing.ts'
 import { createLooks, itemProblem } from './looks.ts'
@@ -108,12 +110,13 @@ export function newTally(): Tally {
 }
 
 /**
- * Makes V8 collect garbage after 20 per cent of growth in place of several hundred: reconcile holds little and makes
- * much, and without this its garbage is three times what it holds. Costs a quarter more CPU time; measured by
- * `npm run bench:reconcile`.
+ * Has V8 collect garbage before there is much of it: reconcile holds little and makes much, and left alone the heap
+ * grows to three times what it holds. The young generation stays as large as it is by now, and the old one is collected
+ * when it has doubled. Measured by `npm run bench:reconcile`.
  */
 function keepHeapTight(): void {
-  setFlagsFromString('--heap-growing-percent=20')
+  setFlagsFromString('--semi-space-growth-factor=1')
+  setFlagsFromString('--heap-growing-percent=100')
 }
 
 /** Orphans that are checked against the table at once: it has no index by key, each check reads it all. */
@@ -191,7 +194,7 @@ async function* observe(
   const rowsByKey = newSorter()
   const disk = options.disk ? new DiskJoin(newSorter) : undefined
 
-  for await (const page of rowFactPages(knex, { bucket: store.bucket, signal })) {
+  for await (const page of rowFactPages(knex, { signal })) {
     const findings: Finding[] = []
     for (const row of page) {
       tally.rows += 1
@@ -210,9 +213,9 @@ async function* observe(
     if (findings.length > 0) yield findings
   }
 
-  const resolver = new Resolver(newSorter)
+  const resolver = new Resolver(newSorter, new FileSpool(tempFolder, 'held'), tally.rowsWithKey)
   const judge = new Judge({ knex, store }, options, tally, resolver)
-  const [rows, ahead] = tee(rowPages(rowsByKey))
+  const [rows, ahead] = tee(withProofs(rowPages(rowsByKey), proofPages(knex, store.bucket, { signal })))
   const objects =
     options.inventory?.pages ??
     listInRanges(store, boundaries(ahead), {
@@ -221,7 +224,6 @@ async function* observe(
       width: Math.max(2, Math.ceil(options.concurrency / 8)),
       signal,
     })
-  const keyOf = (entry: { key: string }): string => entry.key
   for await (const pairs of mergeOrdered(rows, objects, keyOf, keyOf)) {
     signal?.throwIfAborted()
     yield* judge.take(pairs)
@@ -452,52 +454,51 @@ export function isSampled(key: string, share: number): boolean {
   return share >= 1 || createHash('sha1').update(key).digest().readUInt32BE() < share * 2 ** 32
 }
 
-/** Pages of rows to a range of the listing: some thousand keys, so that few requests reach beyond their range. */
-const PAGES_TO_A_RANGE = 4
+/** Keys of rows to a range of the listing: so many that few requests reach beyond their range. */
+const KEYS_TO_A_RANGE = 4_000
 
 /** Where one range of the listing ends and the next begins: the last keys of pages, but not of the last one. */
 async function* boundaries(pages: AsyncIterable<readonly KeyedRow[]>): AsyncGenerator<string> {
   let last: string | undefined
-  let count = 0
+  let keys = 0
   for await (const page of pages) {
-    if (last !== undefined && count % PAGES_TO_A_RANGE === 0) yield last
+    if (last !== undefined && keys >= KEYS_TO_A_RANGE) {
+      yield last
+      keys = 0
+    }
     last = page.at(-1)?.key
-    count += 1
+    keys += page.length
   }
 }
 
-async function* rowPages(sorter: ExternalSorter): AsyncGenerator<readonly KeyedRow[]> {
+async function* rowPages(sorter: ExternalSorter): AsyncGenerator<KeyedRow[]> {
   for await (const batch of sorter.sorted()) yield batch.map(([key, value]) => decodeRow(key, value))
 }
 
+/** Rows and what the ledger has proved under their keys: both are in byte order, so that one pass joins them. */
+async function* withProofs(
+  rows: AsyncIterable<readonly KeyedRow[]>,
+  proofs: AsyncIterable<readonly { key: string; proof: Proof | undefined }[]>,
+): AsyncGenerator<KeyedRow[]> {
+  for await (const pairs of mergeOrdered(rows, proofs, keyOf, keyOf)) {
+    const page: KeyedRow[] = []
+    for (const { left: row, right } of pairs) {
+      if (row === undefined) continue
+      if (right?.proof !== undefined) row.proof = right.proof
+      page.push(row)
+    }
+    if (page.length > 0) yield page
+  }
+}
+
+const keyOf = (entry: { key: string }): string => entry.key
+
 /** A row as it waits on disk: an array, since names of members would be half of it. */
-function encodeRow({ trackId, source, size, path, proof }: RowFacts): string {
-  const { at, etag, sha256, crc32, crc64nvme, contentType } = proof ?? {}
-  return JSON.stringify([
-    trackId,
-    source,
-    size,
-    path,
-    proof?.size,
-    etag,
-    at,
-    sha256,
-    crc32,
-    crc64nvme,
-    contentType,
-  ])
+function encodeRow({ trackId, source, size, path }: RowFacts): string {
+  return JSON.stringify([trackId, source, size, path])
 }
 
 function decodeRow(key: string, value: string): KeyedRow {
-  const [trackId, source, size, path, provedSize, etag, at, sha256, crc32, crc64nvme, contentType] =
-    JSON.parse(value)
-  const row: KeyedRow = { trackId, key, source, size, path }
-  if (etag !== null) {
-    row.proof = { size: provedSize, etag, at }
-    if (sha256 !== null) row.proof.sha256 = sha256
-    if (crc32 !== null) row.proof.crc32 = crc32
-    if (crc64nvme !== null) row.proof.crc64nvme = crc64nvme
-    if (contentType !== null) row.proof.contentType = contentType
-  }
-  return row
+  const [trackId, source, size, path] = JSON.parse(value)
+  return { trackId, key, source, size, path }
 }

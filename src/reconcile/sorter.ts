@@ -1,8 +1,5 @@
-import { type FileHandle, open, unlink } from 'node:fs/promises'
-import path from 'node:path'
-import type { Sorter } from '../core/reconcile/resolve.ts'
-
-type Entry = readonly [key: string, value: string]
+import type { SortedRecord as Entry, Sorter } from '../core/reconcile/records.ts'
+import { NamelessFile } from './nameless-file.ts'
 
 /** Bytes held in memory before a run is written. */
 const RUN_BYTES = 4 * 1024 * 1024
@@ -29,20 +26,15 @@ export class ExternalSorter implements Sorter {
   private run: MemoryRun
   private spare: MemoryRun | undefined
   private readonly runs: Extent[] = []
-  private file: FileHandle | undefined
-  private end = 0
+  private readonly file: NamelessFile
   private writing: Promise<void> = Promise.resolve()
-  private readonly folder: string
-  private readonly name: string
   private readonly runBytes: number
 
   /**
    * @param folder where the temporary file goes; must exist
-   * @param name of the file; it is unlinked as soon as it is open, so that not even kill -9 leaves it behind
    */
   constructor(folder: string, name: string, { runBytes = RUN_BYTES }: { runBytes?: number } = {}) {
-    this.folder = folder
-    this.name = name
+    this.file = new NamelessFile(folder, `${name}.sort`)
     this.runBytes = runBytes
     this.run = new MemoryRun(runBytes)
   }
@@ -68,11 +60,10 @@ export class ExternalSorter implements Sorter {
       this.spare = undefined
       while (this.runs.length > FAN_IN) {
         const merging = this.runs.splice(0, FAN_IN)
-        const writer = new RunWriter(this.file as FileHandle, this.end)
+        const writer = new RunWriter(this.file)
         const write = (entry: RunReader): boolean => writer.add(entry.block, entry.start, entry.end)
         for await (const _ of this.merge(merging, write)) await writer.flush()
         this.runs.push(await writer.finish())
-        this.end = writer.position
       }
       let batch: Entry[] = []
       const take = (entry: RunReader): boolean => batch.push(decode(entry.block, entry.start)) >= BATCH
@@ -83,24 +74,17 @@ export class ExternalSorter implements Sorter {
       if (batch.length > 0) yield batch
     } finally {
       await this.writing.catch(() => {})
-      await this.file?.close()
-      this.file = undefined
+      await this.file.close()
     }
   }
 
   private spill(run: MemoryRun): Promise<void> {
     this.writing = this.writing.then(async () => {
-      if (this.file === undefined) {
-        const file = path.join(this.folder, `${this.name}.sort`)
-        this.file = await open(file, 'wx+', 0o600)
-        await unlink(file)
-      }
-      const writer = new RunWriter(this.file, this.end)
+      const writer = new RunWriter(this.file)
       for (const offset of run.inOrder()) {
         if (writer.add(run.bytes, offset, run.endOf(offset))) await writer.flush()
       }
       this.runs.push(await writer.finish())
-      this.end = writer.position
       // Its memory is used again: buffers wait long for the garbage collector, which does not see their size.
       run.clear()
       this.spare = run
@@ -112,7 +96,7 @@ export class ExternalSorter implements Sorter {
   private async *merge(runs: readonly Extent[], take: (entry: RunReader) => boolean): AsyncGenerator<void> {
     const heap: RunReader[] = []
     for (const run of runs) {
-      const reader = new RunReader(this.file as FileHandle, run)
+      const reader = new RunReader(this.file, run)
       if (reader.next() || (await reader.advance())) push(heap, reader)
     }
     while (heap.length > 0) {
@@ -234,16 +218,14 @@ interface Extent {
 }
 
 class RunWriter {
-  position: number
   private readonly start: number
-  private readonly file: FileHandle
+  private readonly file: NamelessFile
   private chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   private used = 0
 
-  constructor(file: FileHandle, start: number) {
+  constructor(file: NamelessFile) {
     this.file = file
-    this.start = start
-    this.position = start
+    this.start = file.end
   }
 
   /** @returns whether it is time to `flush` */
@@ -261,21 +243,13 @@ class RunWriter {
 
   async finish(): Promise<Extent> {
     await this.flush()
-    return { start: this.start, end: this.position }
+    return { start: this.start, end: this.file.end }
   }
 
   async flush(): Promise<void> {
     const { used } = this
     this.used = 0
-    await this.write(this.chunk.subarray(0, used))
-  }
-
-  private async write(bytes: Buffer): Promise<void> {
-    for (let offset = 0; offset < bytes.length; ) {
-      const { bytesWritten } = await this.file.write(bytes, offset, bytes.length - offset, this.position)
-      offset += bytesWritten
-      this.position += bytesWritten
-    }
+    await this.file.append(this.chunk.subarray(0, used))
   }
 }
 
@@ -287,9 +261,9 @@ class RunReader {
   private filled = 0
   private position: number
   private readonly last: number
-  private readonly file: FileHandle
+  private readonly file: NamelessFile
 
-  constructor(file: FileHandle, run: Extent) {
+  constructor(file: NamelessFile, run: Extent) {
     this.file = file
     this.position = run.start
     this.last = run.end
@@ -319,7 +293,7 @@ class RunReader {
       const block = fits ? this.block : Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, need))
       this.block.copy(block, 0, this.end, this.filled)
       const wanted = Math.min(block.length - left, this.last - this.position)
-      const { bytesRead } = await this.file.read(block, left, wanted, this.position)
+      const bytesRead = await this.file.read(block, left, wanted, this.position)
       if (bytesRead === 0) throw new Error('the temporary file is shorter than what was written to it')
       this.position += bytesRead
       this.block = block

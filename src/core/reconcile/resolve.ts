@@ -1,19 +1,16 @@
-import { actualSha256, classifyWithoutKey, sameContent } from './classify.ts'
-import type { Difference, FileFacts, Finding, ObjectFacts, RowFacts } from './facts.ts'
-import { foldName, isStrayAudio, twinKind } from './names.ts'
-
-/**
- * Sorts records outside memory. Keys compare by their UTF-8 bytes; records of equal keys come in any order. Both
- * strings may hold any character.
- */
-export interface Sorter {
-  add(key: string, value: string): Promise<void> | undefined
-  /** All records in order, in batches. Called once, after the last `add`. */
-  sorted(): AsyncIterable<readonly (readonly [key: string, value: string])[]>
-}
-
-/** Parts of a sort key are joined with NUL, which neither S3 nor PostgreSQL allows in a key. */
-const NUL = '\u0000'
+import { actualSha256, sameContent } from './classify.ts'
+import {
+  missingFinding,
+  movedFinding,
+  noteOn,
+  orphanFinding,
+  twinFinding,
+  type Unmatched,
+} from './explained.ts'
+import type { Difference, Finding, ObjectFacts, RowFacts } from './facts.ts'
+import { foldName, twinKind } from './names.ts'
+import { grouped, type Member, memberOf, NUL, type Sorter, type Spool } from './records.ts'
+import { fingerprint, Sieve } from './sieve.ts'
 
 // Rank of a member within its group: objects with a row, objects without, rows without object.
 const HELD = 'a'
@@ -25,6 +22,9 @@ const BASE = 'a'
 const CLAIMED = 'b'
 const ANSWER = 'c'
 
+/** The tag of what an object has no content by. */
+const NONE = 0
+
 /** An entity is settled by its base, one claim and one answer; more of the same need not be kept. */
 const RECORDS_OF_ENTITY = 16
 
@@ -33,46 +33,67 @@ const RECORDS_OF_ENTITY = 16
  * is missing or orphaned. Three sorts instead of tables in memory, so that ten million unmatched entries cost disk,
  * not heap: by folded name, by content, and by entity to bring the answers together.
  *
+ * Nearly every object has a row, a name and a content of its own, and nothing to explain. Such objects are only written
+ * down, and a sieve counts fingerprints of what they are joined by; those that may share one are sorted then.
+ *
  * A missing row's twin wins over moved content (same name says more than same bytes), unless the contents are known
  * to differ. An object that is a row's answer is not an orphan. Content ids are the SHA-256 the server computed or
  * the ledger proved, and ETag with size; an ETag is equal for equal bytes except under SSE-KMS, where it never is.
  */
 export class Resolver {
+  private readonly heldObjects: Spool
+  private readonly sieve: Sieve
   private readonly byName: Sorter
   private readonly byContent: Sorter
   private readonly byEntity: Sorter
 
-  constructor(newSorter: () => Sorter) {
+  /** @param expected how many objects have rows, about: more take more time, and are explained as well */
+  constructor(newSorter: () => Sorter, heldObjects: Spool, expected: number) {
+    this.heldObjects = heldObjects
+    this.sieve = new Sieve(3 * expected)
     this.byName = newSorter()
     this.byContent = newSorter()
     this.byEntity = newSorter()
   }
 
   /** An object that at least one row names; once per object. */
-  async held(object: ObjectFacts, sha256: string | undefined): Promise<void> {
-    await this.byName.add(foldName(object.key) + NUL + HELD + object.key, pack(object))
-    await this.addContent(HELD, object, sha256)
+  held(object: ObjectFacts, sha256: string | undefined): Promise<void> | undefined {
+    const name = this.count(foldName(object.key))
+    // Nothing is the same as nothing else: empty objects are a fault of their own.
+    const byEtag = object.size === 0 ? NONE : this.count(etagId(object))
+    const bySha256 = object.size === 0 || sha256 === undefined ? NONE : this.count(sha256Id(sha256))
+    return this.heldObjects.add([name, byEtag, bySha256], object.key, pack(object, sha256))
   }
 
   async orphan(object: ObjectFacts): Promise<void> {
-    await this.byName.add(foldName(object.key) + NUL + ORPHAN + object.key, JSON.stringify(object))
+    const name = foldName(object.key)
+    this.count(name)
+    await this.byName.add(name + NUL + ORPHAN + object.key, JSON.stringify(object))
   }
 
   /** A row whose key has no object. */
   async missing(row: RowFacts & { key: string }, fileThere: boolean | undefined): Promise<void> {
-    const value = JSON.stringify({ row, fileThere })
-    await this.byName.add(foldName(row.key) + NUL + MISSING + row.trackId, value)
+    const name = foldName(row.key)
+    this.count(name)
+    await this.byName.add(name + NUL + MISSING + row.trackId, JSON.stringify({ row, fileThere }))
   }
 
   /** Findings of all that was given, once, in no particular order. */
   async *resolve(): AsyncGenerator<Finding[]> {
-    yield* this.resolveNames()
-    await this.resolveContents()
-    yield* this.resolveEntities()
+    try {
+      yield* this.resolveNames()
+      await this.resolveContents()
+      yield* this.resolveEntities()
+    } finally {
+      await this.heldObjects.close()
+    }
   }
 
   private async *resolveNames(): AsyncGenerator<Finding[]> {
-    for await (const groups of grouped(this.byName, Number.POSITIVE_INFINITY)) {
+    for await (const batch of this.heldObjects.replay(name => this.sieve.mayRepeat(name))) {
+      for (const [key, packed] of batch) await this.byName.add(foldName(key) + NUL + HELD + key, packed)
+    }
+    for await (const groups of grouped(this.byName)) {
       const findings: Finding[] = []
       for (const { members } of groups) {
         const objects: { rank: string; object: ObjectFacts; claimed?: boolean }[] = []
@@ -115,8 +136,19 @@ export class Resolver {
     }
   }
 
-  /** Within a group members come ranked and sorted, so the first of each rank is all that has to be kept. */
+  /**
+   * Orphans and missing rows are in the sort already, and counted, so that the objects they share a content with pass.
+   * Within a group members come ranked and sorted, so the first of each rank is all that has to be kept.
+   */
   private async resolveContents(): Promise<void> {
+    const mayRepeat = (tag: number): boolean => tag !== NONE && this.sieve.mayRepeat(tag)
+    const shared = this.heldObjects.replay((_, etag, sha256) => mayRepeat(etag) || mayRepeat(sha256))
+    for await (const batch of shared) {
+      for (const [key, packed] of batch) {
+        const object = unpack(key, packed)
+        await this.addContent(HELD, object, object.contentSha256)
+      }
+    }
     let group = ''
     let first: Member | undefined
     let firstOrphan: Member | undefined
@@ -160,8 +192,11 @@ export class Resolver {
         const answer = members.find(member => member.rank === ANSWER)
         if (group.startsWith('r')) {
           const unmatched = JSON.parse(base?.value ?? '') as Unmatched
+          const [otherKey, otherPacked] = answer?.value.split(NUL) ?? []
           findings.push(
-            answer === undefined ? missingFinding(unmatched) : movedFinding(unmatched, answer.value),
+            otherKey === undefined || otherPacked === undefined
+              ? missingFinding(unmatched)
+              : movedFinding(unmatched, unpack(otherKey, otherPacked)),
           )
           continue
         }
@@ -192,104 +227,33 @@ export class Resolver {
     const { trackId, proof } = unmatched.row
     await this.byEntity.add(entity('r', trackId, BASE), JSON.stringify(unmatched))
     if (proof === undefined || proof.size === 0) return
-    if (proof.sha256 !== undefined) await this.byContent.add(`s${proof.sha256}${NUL}${MISSING}${trackId}`, '')
-    await this.byContent.add(`e${proof.etag} ${proof.size}${NUL}${MISSING}${trackId}`, '')
+    const ids = [etagId(proof), ...(proof.sha256 === undefined ? [] : [sha256Id(proof.sha256)])]
+    for (const id of ids) {
+      this.count(id)
+      await this.byContent.add(id + NUL + MISSING + trackId, '')
+    }
   }
 
   private async addContent(rank: string, object: ObjectFacts, sha256: string | undefined): Promise<void> {
-    // Nothing is the same as nothing else: empty objects are a fault of their own.
     if (object.size === 0) return
     const value = pack(object, sha256)
-    await this.byContent.add(`e${object.etag} ${object.size}${NUL}${rank}${object.key}`, value)
-    if (sha256 !== undefined) await this.byContent.add(`s${sha256}${NUL}${rank}${object.key}`, value)
-  }
-}
-
-/**
- * Rows' paths against the files found. Joined by folded path, since a file system may give back another
- * normalisation of a name than the one it was given; an exact name wins, letter case alone is never enough.
- */
-export class DiskJoin {
-  private readonly byPath: Sorter
-
-  constructor(newSorter: () => Sorter) {
-    this.byPath = newSorter()
-  }
-
-  async file(file: FileFacts): Promise<void> {
-    await this.byPath.add(file.path.normalize('NFC') + NUL + HELD + file.path, String(file.size))
-  }
-
-  /**
-   * @param path `row.path` relative to the audio root
-   * @param judge whether the row stands or falls with its file; rows with a key only keep theirs from being unknown
-   */
-  async row(row: RowFacts, path: string, judge: boolean): Promise<void> {
-    const value = judge ? JSON.stringify(row) : ''
-    await this.byPath.add(path.normalize('NFC') + NUL + MISSING + row.trackId + NUL + path, value)
-  }
-
-  async *resolve(): AsyncGenerator<Finding[]> {
-    for await (const groups of grouped(this.byPath, Number.POSITIVE_INFINITY)) {
-      const findings: Finding[] = []
-      for (const { members } of groups) {
-        const files = members.filter(member => member.rank === HELD)
-        const rows = members.filter(member => member.rank === MISSING)
-        const named = new Set<string>()
-        for (const { name, value } of rows) {
-          const path = name.slice(name.indexOf(NUL) + 1)
-          const file = files.find(candidate => candidate.name === path) ?? files[0]
-          if (file !== undefined) named.add(file.name)
-          if (value !== '')
-            findings.push(classifyWithoutKey(JSON.parse(value) as RowFacts, file !== undefined))
-        }
-        for (const { name, value } of files) {
-          if (!named.has(name) && isStrayAudio(name))
-            findings.push(strayFile({ path: name, size: Number(value) }))
-        }
-      }
-      if (findings.length > 0) yield findings
+    const ids = [etagId(object), ...(sha256 === undefined ? [] : [sha256Id(sha256)])]
+    for (const id of ids) {
+      this.count(id)
+      await this.byContent.add(id + NUL + rank + object.key, value)
     }
   }
-}
 
-interface Unmatched {
-  row: RowFacts & { key: string }
-  fileThere?: boolean
-}
-
-interface Member {
-  group: string
-  rank: string
-  name: string
-  value: string
-}
-
-function memberOf(key: string, value: string): Member {
-  const end = key.indexOf(NUL)
-  return { group: key.slice(0, end), rank: key.charAt(end + 1), name: key.slice(end + 2), value }
-}
-
-/** Batches of whole groups; of each group at most `most` members. */
-async function* grouped(
-  sorter: Sorter,
-  most: number,
-): AsyncGenerator<{ group: string; members: Member[] }[]> {
-  let open: { group: string; members: Member[] } | undefined
-  for await (const batch of sorter.sorted()) {
-    const groups: { group: string; members: Member[] }[] = []
-    for (const [key, value] of batch) {
-      const member = memberOf(key, value)
-      if (open?.group !== member.group) {
-        if (open !== undefined) groups.push(open)
-        open = { group: member.group, members: [] }
-      }
-      if (open.members.length < most) open.members.push(member)
-    }
-    if (groups.length > 0) yield groups
+  private count(id: string): number {
+    const print = fingerprint(id)
+    this.sieve.count(print)
+    return print
   }
-  if (open !== undefined) yield [open]
 }
+
+// The two ways to know a content.
+const etagId = ({ etag, size }: { etag: string; size: number }): string => `e${etag} ${size}`
+const sha256Id = (sha256: string): string => `s${sha256}`
 
 function entity(kind: 'o' | 'r', id: string, rank: string): string {
   return `${kind}${id}${NUL}${rank}`
@@ -334,89 +298,4 @@ function bestTwin<T extends { rank: string; object: ObjectFacts }>(
     }
   }
   return best
-}
-
-function twinFinding({ row, fileThere }: Unmatched, other: ObjectFacts): Finding {
-  const kind = twinKind(row.key, other.key) ?? 'case-twin'
-  return {
-    sigil: '*',
-    name: row.key,
-    differences: [{ class: kind, severity: 'drift', detail: `the object is ${JSON.stringify(other.key)}` }],
-    row,
-    ...(fileThere === undefined ? {} : { fileThere }),
-    other,
-    otherContent: sameContent(row, other),
-  }
-}
-
-function movedFinding({ row, fileThere }: Unmatched, answer: string): Finding {
-  const [key = '', packed = ''] = answer.split(NUL)
-  const other = unpack(key, packed)
-  return {
-    sigil: '*',
-    name: row.key,
-    differences: [{ class: 'moved', severity: 'drift', detail: `the content is at ${JSON.stringify(key)}` }],
-    row,
-    ...(fileThere === undefined ? {} : { fileThere }),
-    other,
-    otherContent: 'same',
-  }
-}
-
-function missingFinding({ row, fileThere }: Unmatched): Finding {
-  const local =
-    fileThere === undefined ? '' : fileThere ? ', the local file is there' : ', no local file either'
-  return {
-    sigil: '+',
-    name: row.key,
-    differences: [{ class: 'missing-object', severity: 'drift', detail: `no object${local}` }],
-    row,
-    ...(fileThere === undefined ? {} : { fileThere }),
-  }
-}
-
-function orphanFinding(
-  object: ObjectFacts,
-  twin: Difference | undefined,
-  duplicate: Difference | undefined,
-  other: ObjectFacts | undefined,
-): Finding {
-  const orphan: Difference = { class: 'orphan-object', severity: 'drift', detail: `no row names it` }
-  return {
-    sigil: '-',
-    name: object.key,
-    differences: [
-      orphan,
-      ...(twin === undefined ? [] : [twin]),
-      ...(duplicate === undefined ? [] : [duplicate]),
-    ],
-    object,
-    ...(other === undefined ? {} : { other, otherContent: 'same' as const }),
-  }
-}
-
-function noteOn(object: ObjectFacts, note: Difference, other?: ObjectFacts): Finding {
-  return {
-    sigil: '=',
-    name: object.key,
-    differences: [note],
-    object,
-    addendum: true,
-    ...(other === undefined ? {} : { other, otherContent: 'same' as const }),
-  }
-}
-
-function strayFile(file: FileFacts): Finding {
-  return {
-    sigil: '-',
-    name: file.path,
-    differences: [
-      {
-        class: 'local-file-without-row',
-        severity: 'drift',
-        detail: 'no row names it; `autodj import` makes one',
-      },
-    ],
-    file,
-  }
 }

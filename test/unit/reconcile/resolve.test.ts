@@ -1,12 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sameContent } from '../../../src/core/reconcile/classify.ts'
+import { DiskJoin } from '../../../src/core/reconcile/disk-join.ts'
 import type { Finding, ObjectFacts, RowFacts } from '../../../src/core/reconcile/facts.ts'
 import { mergeOrdered } from '../../../src/core/reconcile/merge.ts'
 import { foldName, twinKind } from '../../../src/core/reconcile/names.ts'
-import { DiskJoin, Resolver } from '../../../src/core/reconcile/resolve.ts'
+import { Resolver } from '../../../src/core/reconcile/resolve.ts'
 import { compareUtf8 } from '../../../src/core/utf8-order.ts'
-import { memorySorter } from './memory-sorter.ts'
+import { memorySorter, memorySpool } from './memory-records.ts'
 
 const sha = (content: number): string => String(content).padStart(64, '0')
 const name = fc
@@ -60,7 +61,7 @@ function build({ objects, rows }: typeof library extends fc.Arbitrary<infer T> ?
 }
 
 async function resolve(rows: (RowFacts & { key: string })[], objects: ObjectFacts[]): Promise<Finding[]> {
-  const resolver = new Resolver(memorySorter)
+  const resolver = new Resolver(memorySorter, memorySpool(), objects.length)
   async function* once<T>(entries: T[]): AsyncGenerator<T[]> {
     yield entries
   }

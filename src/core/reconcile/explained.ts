@@ -1,0 +1,80 @@
+/** The lines of what the ordered merge could not pair, once it is explained. */
+import { sameContent } from './classify.ts'
+import type { Difference, Finding, ObjectFacts, RowFacts } from './facts.ts'
+import { twinKind } from './names.ts'
+
+/** A row whose key has no object. */
+export interface Unmatched {
+  row: RowFacts & { key: string }
+  fileThere?: boolean
+}
+
+export function twinFinding({ row, fileThere }: Unmatched, other: ObjectFacts): Finding {
+  const kind = twinKind(row.key, other.key) ?? 'case-twin'
+  return {
+    sigil: '*',
+    name: row.key,
+    differences: [{ class: kind, severity: 'drift', detail: `the object is ${JSON.stringify(other.key)}` }],
+    row,
+    ...(fileThere === undefined ? {} : { fileThere }),
+    other,
+    otherContent: sameContent(row, other),
+  }
+}
+
+export function movedFinding({ row, fileThere }: Unmatched, other: ObjectFacts): Finding {
+  return {
+    sigil: '*',
+    name: row.key,
+    differences: [
+      { class: 'moved', severity: 'drift', detail: `the content is at ${JSON.stringify(other.key)}` },
+    ],
+    row,
+    ...(fileThere === undefined ? {} : { fileThere }),
+    other,
+    otherContent: 'same',
+  }
+}
+
+export function missingFinding({ row, fileThere }: Unmatched): Finding {
+  const local =
+    fileThere === undefined ? '' : fileThere ? ', the local file is there' : ', no local file either'
+  return {
+    sigil: '+',
+    name: row.key,
+    differences: [{ class: 'missing-object', severity: 'drift', detail: `no object${local}` }],
+    row,
+    ...(fileThere === undefined ? {} : { fileThere }),
+  }
+}
+
+export function orphanFinding(
+  object: ObjectFacts,
+  twin: Difference | undefined,
+  duplicate: Difference | undefined,
+  other: ObjectFacts | undefined,
+): Finding {
+  const orphan: Difference = { class: 'orphan-object', severity: 'drift', detail: `no row names it` }
+  return {
+    sigil: '-',
+    name: object.key,
+    differences: [
+      orphan,
+      ...(twin === undefined ? [] : [twin]),
+      ...(duplicate === undefined ? [] : [duplicate]),
+    ],
+    object,
+    ...(other === undefined ? {} : { other, otherContent: 'same' as const }),
+  }
+}
+
+export function noteOn(object: ObjectFacts, note: Difference, other?: ObjectFacts): Finding {
+  return {
+    sigil: '=',
+    name: object.key,
+    differences: [note],
+    object,
+    addendum: true,
+    ...(other === undefined ? {} : { other, otherContent: 'same' as const }),
+  }
+}
