@@ -4,16 +4,15 @@ import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
-import { acquireLease } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { AppError, ExitCode, toError } from '../errors.ts'
-import { removalLease } from '../plan/command.ts'
+import { holdRemovalLease } from '../plan/command.ts'
 import { quarantinePrefix } from '../plan/plan-file.ts'
 import { walk } from '../reconcile/disk.ts'
 import { itemProblem } from '../reconcile/looks.ts'
 import { ExternalSorter } from '../reconcile/sorter.ts'
-import { machineName, recordRun } from '../run.ts'
+import { recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { makeTempFolder } from '../temp.ts'
 import { Readers } from '../upload/readers.ts'
@@ -22,10 +21,11 @@ import {
   expiredQuarantine,
   type Leftover,
   oldRuns,
+  restoreDrafts,
   staleTempFolders,
   staleUploads,
 } from './leftovers.ts'
-import { dispensableCopies, type LocalCopy, removeCopy } from './local-copies.ts'
+import { type CopyOutcome, type DispensableCopy, dispensableCopies, removeCopy } from './local-copies.ts'
 
 export interface CleanupFlags {
   readonly apply: boolean
@@ -61,10 +61,7 @@ async function cleanup(context: Context, flags: CleanupFlags): Promise<ExitCode>
   await store.checkBucket(context.signal)
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)
-    if (flags.apply) {
-      const holder = { runId: run.id, host: machineName(), pid: process.pid }
-      await acquireLease(database.knex, { name: removalLease, ...holder })
-    }
+    if (flags.apply) await holdRemovalLease(database.knex, run.id)
     const temp = await makeTempFolder(run.id)
     context.onRelease(() => temp.remove())
     const tempFolder = temp.path
@@ -73,6 +70,7 @@ async function cleanup(context: Context, flags: CleanupFlags): Promise<ExitCode>
     await removeCopies(context, flags, { database, store, signal, tempFolder }, done)
     const now = context.now().getTime()
     const leftovers = [
+      restoreDrafts(context.config.audioRoot, signal),
       emptyFolders(context.config.audioRoot, now, done.emptied),
       staleTempFolders(database.knex),
       staleUploads(database.knex, store, {
@@ -128,7 +126,9 @@ async function removeCopies(
     for await (const copy of copies) {
       if (context.stopping.aborted || done.full) return
       await done.copy(copy, () =>
-        removeCopy({ ...context, signal }, database, store, readers, copy, checking?.served),
+        removeCopy({ ...context, signal }, database, store, readers, copy, checking?.served, {
+          dryRun: !flags.apply,
+        }),
       )
     }
   } finally {
@@ -153,6 +153,18 @@ async function looksMounted({ knex }: Database, audioRoot: string, force: boolea
   return false
 }
 
+/** What the kinds of things that go are called by, and what they are. */
+const kindMeanings: Readonly<Record<string, string>> = {
+  'local-copy': 'files whose object is proved',
+  'stale-path': 'paths in rows of files that are gone',
+  'empty-folder': 'folders with nothing in them',
+  'temp-file': 'files that a dead `restore` has not finished',
+  'temp-folder': 'temporary folders of dead runs',
+  upload: 'unfinished multipart uploads that no live run owns',
+  quarantine: 'removed objects whose time in quarantine is over',
+  'run-record': 'records of old runs',
+}
+
 /** Does, or only tells, and counts. */
 class Done {
   /** folders that lost a file in this run, absolute */
@@ -171,11 +183,12 @@ class Done {
     return this.counts.removed >= (this.flags.limit ?? Number.POSITIVE_INFINITY)
   }
 
-  async copy(copy: LocalCopy, remove: () => Promise<Awaited<ReturnType<typeof removeCopy>>>): Promise<void> {
+  async copy(copy: DispensableCopy, remove: () => Promise<CopyOutcome>): Promise<void> {
     const { audioRoot } = this.context.config
-    await this.one('local-copy', copy.path, copy.size, async () => {
+    await this.one(copy.missing ? 'stale-path' : 'local-copy', copy.path, copy.size, async () => {
       const outcome = await remove()
       if (outcome.state === 'kept') return outcome.reason
+      copy.removed()
       let folder = path.dirname(path.resolve(audioRoot, copy.path))
       // Folders above may have become empty with it.
       while (folder.startsWith(audioRoot + path.sep)) {
@@ -187,7 +200,7 @@ class Done {
   }
 
   leftover({ kind, subject, bytes = 0, remove }: Leftover): Promise<void> {
-    return this.one(kind, subject, bytes, remove)
+    return this.one(kind, subject, bytes, this.flags.apply ? remove : async () => undefined)
   }
 
   private async one(
@@ -197,37 +210,35 @@ class Done {
     remove: () => Promise<string | undefined>,
   ): Promise<void> {
     const { report } = this.context
-    const say = (state: string, reason?: string): void =>
+    const what = `${kind} ${printable(subject)}`
+    const say = (state: string, { reason, text }: { reason?: string; text?: string } = {}): void =>
       report.item({
         subject,
         state,
         fields: { kind, bytes },
         ...(reason === undefined ? {} : { reason }),
-        ...(this.flags.apply
-          ? {}
-          : { text: `would remove ${kind} ${printable(subject)} (${formatBytes(bytes)})` }),
+        ...(text === undefined ? {} : { text }),
       })
-    if (this.flags.apply) {
-      let kept: string | undefined
-      try {
-        kept = await remove()
-      } catch (error) {
-        const problem = itemProblem(error)
-        if (problem === undefined) throw error
-        this.counts.failed += 1
-        say('failed', problem)
-        return
-      }
-      if (kept !== undefined) {
-        this.counts.kept += 1
-        say('kept', kept)
-        return
-      }
+    let kept: string | undefined
+    try {
+      kept = await remove()
+    } catch (error) {
+      const problem = itemProblem(error)
+      if (problem === undefined) throw error
+      this.counts.failed += 1
+      say('failed', { reason: problem })
+      return
+    }
+    if (kept !== undefined) {
+      this.counts.kept += 1
+      say('kept', { reason: kept, text: `kept ${what}: ${printable(kept)}` })
+      return
     }
     this.counts.removed += 1
     this.counts.bytes += bytes
     this.byKind[kind] = (this.byKind[kind] ?? 0) + 1
-    say(this.flags.apply ? 'removed' : 'would-remove')
+    if (this.flags.apply) say('removed')
+    else say('would-remove', { text: `would remove ${what} (${formatBytes(bytes)})` })
   }
 
   finish(): { exitCode: ExitCode; summary: Record<string, unknown> } {
@@ -236,14 +247,14 @@ class Done {
     const exitCode = this.context.stopExitCode() ?? (failed > 0 ? ExitCode.someFailed : ExitCode.ok)
     const fields = { dry_run: !apply, removed, bytes, kept, failed, by_kind: this.byKind }
     const kinds = Object.entries(this.byKind).map(
-      ([kind, count]) => `  ${formatCount(count).padStart(9)}  ${kind}`,
+      ([kind, count]) => `  ${formatCount(count).padStart(9)}  ${kind.padEnd(12)} ${kindMeanings[kind]}`,
     )
     const rest = kept > 0 ? `, ${plural(kept, 'thing')} kept (the reasons are above)` : ''
     this.context.report.summary({
       lines: [
         apply
           ? `${plural(removed, 'thing')} removed, ${formatBytes(bytes)} freed${rest}.`
-          : `Dry run: ${plural(removed, 'thing')} would be removed, ${formatBytes(bytes)}; nothing was.`,
+          : `Dry run: ${plural(removed, 'thing')} would be removed, ${formatBytes(bytes)}; nothing was${rest}.`,
         ...kinds,
       ],
       ...(exitCode === ExitCode.timeBudget

@@ -6,12 +6,14 @@ import type { Knex } from 'knex'
 import { forgetUpload, openUploads, runsAlive } from '../db/ledger.ts'
 import { keysNamed } from '../db/row-facts.ts'
 import { systemErrorCode } from '../errors.ts'
+import { walk } from '../reconcile/disk.ts'
+import { draftPrefix } from '../restore/restore.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
 import { runOfTempFolder } from '../temp.ts'
 
 /** One thing that may go. `remove` does it, and gives the reason when it must not be done after all. */
 export interface Leftover {
-  kind: 'empty-folder' | 'temp-folder' | 'upload' | 'quarantine' | 'run-record'
+  kind: 'empty-folder' | 'temp-file' | 'temp-folder' | 'upload' | 'quarantine' | 'run-record'
   subject: string
   bytes?: number
   remove(): Promise<string | undefined>
@@ -66,6 +68,24 @@ export async function* emptyFolders(
 }
 
 const readFolder = (folder: string) => readdir(folder, { withFileTypes: true })
+
+/** Files that a killed `restore` has left half written. None is at work: it holds the lock that `cleanup` holds. */
+export async function* restoreDrafts(root: string, signal: AbortSignal): AsyncGenerator<Leftover> {
+  for await (const page of walk(root, signal)) {
+    for (const file of page) {
+      if (!path.basename(file.path).startsWith(draftPrefix)) continue
+      yield {
+        kind: 'temp-file',
+        subject: file.path,
+        bytes: file.size,
+        async remove() {
+          await rm(path.join(root, file.path), { force: true })
+          return undefined
+        },
+      }
+    }
+  }
+}
 
 /** Temporary folders of runs that are not alive. */
 export async function* staleTempFolders(knex: Knex): AsyncGenerator<Leftover> {

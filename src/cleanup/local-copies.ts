@@ -30,6 +30,9 @@ export interface LocalCopy {
   missing?: true
 }
 
+/** A copy that may go; whoever removes it says so, as one that has to be kept makes no room. */
+export type DispensableCopy = LocalCopy & { removed(): void }
+
 export interface CacheOptions {
   /** copies unused for so long go, milliseconds */
   olderThan: number
@@ -50,7 +53,7 @@ export async function* dispensableCopies(
   { olderThan, maxBytes, signal }: CacheOptions,
   now: number,
   sorter: ExternalSorter,
-): AsyncGenerator<LocalCopy> {
+): AsyncGenerator<DispensableCopy> {
   let total = 0
   if (maxBytes !== undefined)
     for await (const page of walk(audioRoot, signal)) for (const { size } of page) total += size
@@ -76,8 +79,12 @@ export async function* dispensableCopies(
         copy.lastUsed <= now - olderThan ||
         (maxBytes !== undefined && total > maxBytes)
       if (!due) return
-      total -= copy.size
-      yield copy
+      yield {
+        ...copy,
+        removed() {
+          total -= copy.size
+        },
+      }
     }
   }
 }
@@ -103,7 +110,8 @@ export type CopyOutcome =
 
 /**
  * Proves that the object is what the file is, by a checksum of the file's bytes against the server's of the object
- * (or of the object's bytes, where the server has none), and then deletes the file.
+ * (or of the object's bytes, where the server has none), and then deletes the file. A dry run proves as much: what it
+ * says would go, goes.
  */
 export async function removeCopy(
   context: Pick<Context, 'config' | 'now' | 'signal'>,
@@ -112,6 +120,7 @@ export async function removeCopy(
   readers: Readers,
   copy: LocalCopy,
   served: ServedCheck | undefined,
+  { dryRun }: { dryRun: boolean },
 ): Promise<CopyOutcome> {
   const keep = (code: string, reason: string): CopyOutcome => ({ state: 'kept', code, reason })
   const { audioRoot } = context.config
@@ -130,7 +139,7 @@ export async function removeCopy(
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
     if (error.problem !== 'missing') return keep(`file.${error.problem}`, error.message)
-    await changeTracks(database.knex, [{ planned: track, filePath: null }])
+    if (!dryRun) await changeTracks(database.knex, [{ planned: track, filePath: null }])
     return { state: 'deleted', bytes: 0 }
   }
   try {
@@ -145,19 +154,23 @@ export async function removeCopy(
     if (head.size !== source.size || !proof)
       return keep('object.differs', 'the object is not what the file is')
     await source.assertUnchanged()
-    await upsertObjects(database.knex, [
-      {
-        bucket: store.bucket,
-        key: head.key,
-        size: head.size,
-        etag: head.etag,
-        sha256: file.sha256,
-        crc32: file.crc32,
-        verifiedAt: context.now(),
-      },
-    ])
+    if (!dryRun) {
+      await upsertObjects(database.knex, [
+        {
+          bucket: store.bucket,
+          key: head.key,
+          size: head.size,
+          etag: head.etag,
+          sha256: file.sha256,
+          crc32: file.crc32,
+          verifiedAt: context.now(),
+        },
+      ])
+    }
     const object = { key: head.key, size: head.size, sha256: file.sha256 }
-    return await deleteProvedFile(context, database, { track, object, source }, store.bucket, served)
+    return await deleteProvedFile(context, database, { track, object, source }, store.bucket, served, {
+      dryRun,
+    })
   } finally {
     await source.close()
   }

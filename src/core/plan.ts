@@ -63,7 +63,17 @@ export type PlanAction =
       object: ObjectState
       /** where it is moved to; absent where a delete marker is made instead */
       to?: string
+      /** holds the content instead, and must be there; path as in the row */
+      needsFile?: { path: string; size?: number }
     }
+
+/** What the safety limits count: an object that goes, or a row that is left without audio. */
+export function stakeOf(action: PlanAction): 'removal' | 'loss' | undefined {
+  if (action.action === 'remove-object') return 'removal'
+  if (action.action !== 'update-row') return undefined
+  const { was, becomes } = action
+  return becomes.source === 'UNAVAILABLE' && was.source !== 'UNAVAILABLE' ? 'loss' : undefined
+}
 
 export type PlanItem = PlanAction & { type: 'item'; seq: number; why: string }
 

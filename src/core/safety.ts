@@ -6,8 +6,10 @@ export const defaultDeleteLimit: DeleteLimit = { count: 50, percent: 1 }
 
 /** What a run is about to do, in numbers. Undefined: not known, or does not apply. */
 export interface Stakes {
-  /** what would be removed, and out of how many */
-  removals?: { count: number; of: number; what: 'objects' | 'files' }
+  /** objects that would be removed, and out of how many */
+  removals?: { count: number; of: number }
+  /** rows that would be left without any audio, and out of how many */
+  losses?: { count: number; of: number }
   limit: DeleteLimit
   /** rows that name an object, and objects listed */
   bucket?: { rowsWithObject: number; objects: number }
@@ -17,45 +19,65 @@ export interface Stakes {
   rows?: { now: number; before?: number }
 }
 
+/** Why a run must not go on, and what to do about it. */
+export interface Tripped {
+  reason: string
+  cure: string
+}
+
 /**
  * The circuit breakers: why a run must not go on, all reasons at once; empty when it may.
  *
  * | what is seen                                   | what it usually is                        |
  * | ---------------------------------------------- | ----------------------------------------- |
- * | removals > max(count, per cent of all)           | a wrong prefix, a wrong database          |
+ * | removals > max(count, per cent of all objects) | a wrong prefix, a wrong database          |
+ * | rows without audio > the same of all rows      | a wrong bucket that is not quite empty    |
  * | no object at all, but rows that name some      | wrong bucket, wrong prefix, lost access   |
  * | no file at all, but rows that live on files    | the audio folder is not mounted           |
  * | less than half the rows of the last run        | a restored or truncated table             |
  */
-export function trippedBreakers(stakes: Stakes): string[] {
-  const reasons: string[] = []
-  const { removals, limit, bucket, disk, rows } = stakes
-  if (removals !== undefined && removals.count > allowedDeletes(limit, removals.of)) {
-    const share = removals.of === 0 ? '' : ` (${((100 * removals.count) / removals.of).toFixed(1)} %)`
-    reasons.push(
-      `${removals.count} of ${removals.of} ${removals.what}${share} would go, --max-delete allows ${allowedDeletes(limit, removals.of)}`,
-    )
+export function trippedBreakers(stakes: Stakes): Tripped[] {
+  const tripped: Tripped[] = []
+  const { removals, losses, limit, bucket, disk, rows } = stakes
+  const tooMany = ({ count, of }: { count: number; of: number }, whose: string, what: string): void => {
+    const allowed = allowedDeletes(limit, of)
+    if (count <= allowed) return
+    const share = of === 0 ? '' : ` (${((100 * count) / of).toFixed(1)} %)`
+    tripped.push({
+      reason: `${count} of ${of} ${whose}${share} would ${what}, --max-delete allows ${allowed}`,
+      cure: `look at what would go (\`autodj reconcile\`); if it is right, give --max-delete ${count}`,
+    })
   }
+  if (removals !== undefined) tooMany(removals, 'objects', 'go')
+  if (losses !== undefined) tooMany(losses, 'rows', 'be left without audio')
   if (bucket !== undefined && bucket.rowsWithObject > 0 && bucket.objects === 0) {
-    reasons.push(`the bucket looks empty, but ${bucket.rowsWithObject} rows name an object in it`)
+    tripped.push({
+      reason: `the bucket looks empty, but ${bucket.rowsWithObject} rows name an object in it`,
+      cure: 'check S3_BUCKET_NAME and S3_KEY_PREFIX; if it is empty indeed, give --force',
+    })
   }
   if (disk !== undefined && disk.rowsWithFile > 0 && disk.files === 0) {
-    reasons.push(
-      `the audio root ${disk.root} looks empty or unmounted, but ${disk.rowsWithFile} rows name a file`,
-    )
+    tripped.push({
+      reason: `the audio root ${disk.root} looks empty or unmounted, but ${disk.rowsWithFile} rows name a file`,
+      cure: 'mount it, or correct AUDIO_STORAGE_PATH; if it is empty indeed, give --force',
+    })
   }
   if (rows?.before !== undefined && rows.now * 2 < rows.before) {
-    reasons.push(`the table has ${rows.now} rows, the last run saw ${rows.before}`)
+    tripped.push({
+      reason: `the table has ${rows.now} rows, the last run saw ${rows.before}`,
+      cure: 'check DATABASE_URL, and whether the table is whole; if it is, give --force',
+    })
   }
-  return reasons
+  return tripped
 }
 
 /** @throws SafetyLimitError (exit code 7) naming every reason, when there is one */
-export function refuseIfTripped(reasons: readonly string[], code = 'safety.breaker'): void {
-  if (reasons.length === 0) return
+export function refuseIfTripped(tripped: readonly Tripped[], code = 'safety.breaker'): void {
+  if (tripped.length === 0) return
+  const reasons = tripped.map(({ reason }) => reason)
   throw new SafetyLimitError(reasons.join('; '), {
     code,
-    cure: 'look at what would go (`autodj reconcile`); if it is right, raise --max-delete or give --force',
+    cure: [...new Set(tripped.map(({ cure }) => cure))].join('; '),
     details: { reasons },
   })
 }

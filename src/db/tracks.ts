@@ -312,11 +312,19 @@ export async function trackIdsByFilePath(knex: Knex, pathsOrIds: readonly string
   return [...found].sort()
 }
 
-/** Whether any other track needs this local file: one that is not in S3 yet. */
-export async function isFileNeeded(knex: Knex, filePath: string, exceptId: string): Promise<boolean> {
+/**
+ * Whether any other track needs a local file: one that is not in S3 yet.
+ *
+ * @param spellings all that a row may call the file: relative to the audio root, absolute
+ */
+export async function isFileNeeded(
+  knex: Knex,
+  spellings: readonly string[],
+  exceptId: string,
+): Promise<boolean> {
   const other = await knex('public.tracks')
     .first('id')
-    .where({ file_path: filePath })
+    .whereIn('file_path', spellings)
     .whereNot({ id: exceptId })
     .whereRaw(`file_source is distinct from 'S3'`)
   return other !== undefined

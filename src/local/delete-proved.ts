@@ -4,6 +4,7 @@
  */
 import { hash, randomInt } from 'node:crypto'
 import { unlink } from 'node:fs/promises'
+import path from 'node:path'
 import type { Context } from '../context.ts'
 import { upsertObjects } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
@@ -39,6 +40,7 @@ const rangeSize = 64 * 1024
  * forgotten file.
  *
  * @param served undefined when no CDN is configured
+ * @param options `dryRun`: everything is looked at, and nothing is changed
  */
 export async function deleteProvedFile(
   context: Pick<Context, 'config' | 'now'>,
@@ -46,6 +48,7 @@ export async function deleteProvedFile(
   { track, object, source: known }: DeleteCandidate,
   bucket: string,
   served: ServedCheck | undefined,
+  { dryRun = false }: { dryRun?: boolean } = {},
 ): Promise<DeleteLocalOutcome> {
   const keep = (code: string, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
   const filePath = track.filePath as string
@@ -53,10 +56,11 @@ export async function deleteProvedFile(
   if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
     return keep('row.changed', 'the database does not say that it is in S3')
   }
-  if (await isFileNeeded(knex, filePath, track.id)) {
+  const { audioRoot } = context.config
+  const spellings = new Set([filePath, known.relative, path.join(audioRoot, known.relative)])
+  if (await isFileNeeded(knex, [...spellings], track.id)) {
     return keep('file.needed', 'another track that is not in S3 yet has the same file')
   }
-  const { audioRoot } = context.config
   try {
     const source = await openSource(filePath, audioRoot, await openRoot(audioRoot))
     try {
@@ -72,6 +76,7 @@ export async function deleteProvedFile(
           return keep('cdn.not-served', `the CDN does not serve the same bytes: ${answer.reason}`)
       }
       await source.assertUnchanged()
+      if (dryRun) return { state: 'deleted', bytes: known.size }
       await unlink(source.absolute)
     } finally {
       await source.close()
@@ -86,6 +91,7 @@ export async function deleteProvedFile(
       return keep(`file.${code}`, `it cannot be deleted: ${code}`)
     }
   }
+  if (dryRun) return { state: 'deleted', bytes: 0 }
   await changeTracks(knex, [{ planned: row, filePath: null }])
   const now = context.now()
   await upsertObjects(knex, [

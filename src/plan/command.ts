@@ -1,8 +1,10 @@
 /** What `autodj apply` and `autodj undo` do with their flags: check the plan, hold the lock, report each item. */
 import path from 'node:path'
+import type { Knex } from 'knex'
 import type { Context } from '../context.ts'
 import type { DeleteLimit } from '../core/limits.ts'
 import { type PlanHeader, type PlanItem, refuseIfExpired } from '../core/plan.ts'
+import { formOf, twinKind } from '../core/reconcile/names.ts'
 import { defaultDeleteLimit, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatCount, plural, printable } from '../core/units.ts'
 import { acquireLease } from '../db/ledger.ts'
@@ -14,8 +16,15 @@ import { applyPlan, type ExecuteOptions, type ItemOutcome, undoPlan } from './ex
 import { Journal } from './journal.ts'
 import { checkPlan, planItems } from './plan-file.ts'
 
-/** Held by whatever removes objects or files: two of them must never overlap. */
-export const removalLease = 'removal'
+/**
+ * Takes the lock of whatever removes objects or files, or rests on files that another one might remove: no two of them
+ * ever overlap. It ends with the run.
+ *
+ * @throws LockedError (exit code 11) naming the holder and its age
+ */
+export async function holdRemovalLease(knex: Knex, runId: string): Promise<void> {
+  await acquireLease(knex, { name: 'removal', runId, host: machineName(), pid: process.pid })
+}
 
 const defaultConcurrency = 16
 
@@ -31,12 +40,13 @@ export async function runApply(
   flags: ExecuteFlags & { readonly maxDelete: DeleteLimit | undefined; readonly force: boolean },
 ): Promise<ExitCode> {
   const file = path.resolve(context.cwd, plan)
-  const { header, items, removals } = await checkPlan(file)
+  const { header, items, removals, losses } = await checkPlan(file)
   refuseIfExpired(header, context.now().getTime())
   if (!flags.force) {
-    const stakes = { count: removals, of: header.seen.objects, what: 'objects' as const }
+    const { rows, objects } = header.seen
+    const stakes = { removals: { count: removals, of: objects }, losses: { count: losses, of: rows } }
     const limit = flags.maxDelete ?? defaultDeleteLimit
-    refuseIfTripped(trippedBreakers({ limit, removals: stakes }), 'safety.max-delete')
+    refuseIfTripped(trippedBreakers({ limit, ...stakes }), 'safety.max-delete')
   }
   if (flags.dryRun) return showPlan(context, file, header, items)
   return execute(context, file, { header, items }, flags, applyPlan, 'applied')
@@ -65,12 +75,7 @@ async function execute(
   await requireSchema(database)
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)
-    await acquireLease(database.knex, {
-      name: removalLease,
-      runId: run.id,
-      host: machineName(),
-      pid: process.pid,
-    })
+    await holdRemovalLease(database.knex, run.id)
     const journal = await Journal.open(file, header.id, items)
     const counts = { done: 0, undone: 0, skipped: 0, failed: 0 }
     const progress = report.progress({ label: verb === 'applied' ? 'apply' : 'undo', unit: 'objects' })
@@ -96,6 +101,7 @@ async function execute(
       await journal.close()
     }
     const changed = counts.done + counts.undone
+    const touched = changed + counts.skipped + counts.failed
     const exitCode = context.stopExitCode() ?? (counts.failed > 0 ? ExitCode.someFailed : ExitCode.ok)
     const fields = { plan: header.id, items, ...counts, exit_code: exitCode }
     const unfinished = exitCode === ExitCode.ok || exitCode === ExitCode.someFailed ? '' : ' Not finished.'
@@ -104,7 +110,11 @@ async function execute(
       counts.failed > 0 ? `${formatCount(counts.failed)} failed` : '',
     ].filter(text => text !== '')
     report.summary({
-      lines: [`${[`${plural(changed, 'item')} ${verb}`, ...rest].join(', ')}.${unfinished}`],
+      lines: [
+        touched === 0 && unfinished === ''
+          ? `Nothing is left to be ${verb}: every item of the plan has been settled before.`
+          : `${[`${plural(changed, 'item')} ${verb}`, ...rest].join(', ')}.${unfinished}`,
+      ],
       ...(unfinished !== '' || counts.failed > 0
         ? { next: 'run the same command again: it goes on where it stopped' }
         : verb === 'applied' && changed > 0
@@ -124,6 +134,7 @@ function refuseOtherBucket(header: PlanHeader, store: ObjectStore): void {
     `the plan is for the bucket ${header.bucket}, the configuration says ${store.bucket}`,
     {
       code: 'plan.bucket',
+      cure: 'set S3_BUCKET_NAME as it was when the plan was made, or make a new plan',
     },
   )
 }
@@ -159,10 +170,17 @@ async function showPlan(
       text: printable(describe(item)),
     })
   }
-  const parts = Object.entries(counts).map(([action, count]) => `${formatCount(count)} ${action}`)
+  const parts = [
+    ['update-row', 'row', 'to change'],
+    ['set-headers', 'object', 'to get other headers'],
+    ['remove-object', 'object', 'to remove'],
+  ] as const
+  const planned = parts.flatMap(([action, noun, what]) =>
+    counts[action] === undefined ? [] : [`${plural(counts[action], noun)} ${what}`],
+  )
   report.summary({
     lines: [
-      `Plan of ${header.createdAt}, good until ${header.expiresAt}: ${parts.join(', ') || 'nothing to do'}. Nothing was changed.`,
+      `Plan of ${header.createdAt}, good until ${header.expiresAt}: ${planned.join(', ') || 'nothing to do'}. Nothing was changed.`,
     ],
     fields: { dry_run: true, plan: header.id, items, counts },
   })
@@ -178,7 +196,13 @@ function describe(item: PlanItem): string {
   const changes = Object.entries(becomes)
     .map(([name, value]) => [name, (was as Record<string, unknown>)[name], value] as const)
     .filter(([, before, after]) => before !== after)
-    .map(([name, before, after]) => `${name} ${show(before)} → ${show(after)}`)
+    .map(([name, before, after]) => `${name} ${show(before)} → ${show(after)}${formsOf(before, after)}`)
   const subject = item.action === 'update-row' ? `row ${item.trackId}` : `headers of ${item.object.key}`
   return `${subject}: ${changes.join(', ')} (${item.why})`
+}
+
+/** What tells two names apart that look the same. */
+function formsOf(before: unknown, after: unknown): string {
+  if (typeof before !== 'string' || typeof after !== 'string') return ''
+  return twinKind(before, after) === 'nfc-twin' ? ` (${formOf(before)} → ${formOf(after)})` : ''
 }

@@ -315,6 +315,7 @@ class Executor {
         }
         if (named.has(key)) throw new Skip('a row names the object')
         if (uploading.has(key)) throw new Skip('an upload to this key is under way')
+        if (item.needsFile !== undefined) await this.needFile(item.needsFile)
         return {}
       },
       each: async item => {

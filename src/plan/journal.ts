@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
+import { journalOf } from './plan-file.ts'
 
 /**
  * What has become of each item of a plan, beside the plan. An intent is on disk before its effect begins; what lies
@@ -46,7 +47,7 @@ export class Journal {
    * @throws FatalError when it belongs to another plan
    */
   static async open(planFile: string, planId: string, items: number): Promise<Journal> {
-    const file = `${planFile}.journal`
+    const file = journalOf(planFile)
     const handle = await open(file, 'a+', 0o600).catch(error => {
       throw new UsageError(`cannot write ${file}: ${systemErrorCode(error)}`, {
         code: 'plan.journal',

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
+import { access, constants, open, rename, rm } from 'node:fs/promises'
+import path from 'node:path'
 import { maxKeyBytes } from '../core/keys.ts'
 import {
   actionOrder,
@@ -9,6 +10,7 @@ import {
   type PlanItem,
   PlanWriter,
   readPlan,
+  stakeOf,
 } from '../core/plan.ts'
 import { systemErrorCode, UsageError } from '../errors.ts'
 import type { ExternalSorter } from '../reconcile/sorter.ts'
@@ -17,6 +19,8 @@ import type { ExternalSorter } from '../reconcile/sorter.ts'
 export class PlanBuilder {
   /** objects that would be removed; one that two rows share counts twice until the plan is written */
   removals = 0
+  /** rows that would be left without audio */
+  losses = 0
   private readonly sorter: ExternalSorter
 
   constructor(sorter: ExternalSorter) {
@@ -24,7 +28,9 @@ export class PlanBuilder {
   }
 
   async add(action: PlanAction, why: string): Promise<void> {
-    if (action.action === 'remove-object') this.removals += 1
+    const stake = stakeOf(action)
+    if (stake === 'removal') this.removals += 1
+    if (stake === 'loss') this.losses += 1
     const subject = action.action === 'update-row' ? action.trackId : action.object.key
     const phase = actionOrder.indexOf(action.action)
     await this.sorter.add(`${phase}\u0000${subject}`, JSON.stringify({ action, why }))
@@ -59,6 +65,34 @@ export class PlanBuilder {
     }
     return writer.items
   }
+}
+
+/** The journal of a plan lies beside it. */
+export function journalOf(planFile: string): string {
+  return `${planFile}.journal`
+}
+
+/**
+ * Whether a plan may be written to a file: asked before the work, which may take hours.
+ *
+ * @throws UsageError where the folder cannot be written to, or a plan is there that was applied: without it, it could
+ *   not be taken back
+ */
+export async function refuseUnwritable(file: string): Promise<void> {
+  try {
+    await access(path.dirname(file), constants.W_OK)
+  } catch (error) {
+    throw cannotWrite(file, error)
+  }
+  const applied = await access(journalOf(file)).then(
+    () => true,
+    () => false,
+  )
+  if (!applied) return
+  throw new UsageError(`${file} is a plan that was applied, and is needed to take it back`, {
+    code: 'plan.applied',
+    cure: `give the new plan another name, or move ${path.basename(file)} and its journal away`,
+  })
 }
 
 /** Where removed objects wait; a lifecycle rule, or `autodj cleanup`, ends the wait. */
@@ -99,11 +133,12 @@ async function openForWriting(draft: string, file: string) {
   try {
     return await open(draft, 'wx', 0o600)
   } catch (error) {
-    throw new UsageError(`cannot write ${file}: ${systemErrorCode(error)}`, {
-      code: 'plan.write',
-      cause: error,
-    })
+    throw cannotWrite(file, error)
   }
+}
+
+function cannotWrite(file: string, cause: unknown): UsageError {
+  return new UsageError(`cannot write ${file}: ${systemErrorCode(cause)}`, { code: 'plan.write', cause })
 }
 
 /**
@@ -113,19 +148,22 @@ async function openForWriting(draft: string, file: string) {
  */
 export async function checkPlan(
   file: string,
-): Promise<{ header: PlanHeader; items: number; removals: number }> {
+): Promise<{ header: PlanHeader; items: number; removals: number; losses: number }> {
   let header: PlanHeader | undefined
   let items = 0
   let removals = 0
+  let losses = 0
   for await (const part of planParts(file)) {
     if ('header' in part) header = part.header
     else {
       items += 1
-      if (part.item.action === 'remove-object') removals += 1
+      const stake = stakeOf(part.item)
+      if (stake === 'removal') removals += 1
+      if (stake === 'loss') losses += 1
     }
   }
   // readPlan has thrown where there is no header.
-  return { header: header as PlanHeader, items, removals }
+  return { header: header as PlanHeader, items, removals, losses }
 }
 
 /** The items of a plan, in order. */

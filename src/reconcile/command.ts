@@ -14,7 +14,13 @@ import type { Database } from '../db/open.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { countRows, keysUploading } from '../db/row-facts.ts'
 import { ExitCode, SafetyLimitError, systemErrorCode, UsageError } from '../errors.ts'
-import { makePlanHeader, PlanBuilder, quarantineKey, quarantinePrefix } from '../plan/plan-file.ts'
+import {
+  makePlanHeader,
+  PlanBuilder,
+  quarantineKey,
+  quarantinePrefix,
+  refuseUnwritable,
+} from '../plan/plan-file.ts'
 import { recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { makeTempFolder, sweepTempFolders } from '../temp.ts'
@@ -39,11 +45,14 @@ export interface ReconcileFlags {
 }
 
 const defaultConcurrency = 32
+/** Removals held back that are named; of more, their number says enough. */
+const heldShown = 20
 
 export async function runReconcile(context: Context, flags: ReconcileFlags): Promise<ExitCode> {
   if (flags.sample !== undefined && !flags.deep) {
     throw new UsageError('--sample needs --deep', { code: 'usage.flag' })
   }
+  if (flags.plan !== undefined) await refuseUnwritable(path.resolve(context.cwd, flags.plan))
   const concurrency = flags.concurrency ?? defaultConcurrency
   const store = await context.store({ maxSockets: concurrency + 8 })
   const database = await context.database()
@@ -108,7 +117,7 @@ async function observeAndReport(
   const planning =
     flags.plan === undefined ? undefined : await startPlan(context, flags, store, database, tempFolder)
   const combined =
-    flags.combined === undefined ? undefined : new Lines(path.resolve(context.cwd, flags.combined))
+    flags.combined === undefined ? undefined : await Lines.open(path.resolve(context.cwd, flags.combined))
   const tally = newTally()
   const progress = report.progress({ label: 'reconcile', unit: 'objects' })
   const held: { name: string; reason: string }[] = []
@@ -122,7 +131,7 @@ async function observeAndReport(
         const reason = await planning?.take(finding)
         if (reason === undefined) continue
         heldCount += 1
-        if (held.length < 20) held.push({ name: finding.name, reason })
+        if (held.length < heldShown) held.push({ name: finding.name, reason })
       }
     }
   } finally {
@@ -140,25 +149,29 @@ async function observeAndReport(
       text: `held back ${printable(name)}: ${reason}`,
     })
   }
-  let planned: { items: number; removals: number } | undefined
+  let planned: Planned | undefined
   if (planning !== undefined) {
-    const { removals } = planning.builder
+    const { removals, losses } = planning.builder
     const limit = flags.maxDelete ?? defaultDeleteLimit
-    const tripped = flags.force
-      ? []
-      : trippedBreakers({ limit, removals: { count: removals, of: tally.objects, what: 'objects' } })
-    if (tripped.length > 0) report.summary(summarise(tally, seconds, undefined, flags))
+    const stakes = {
+      removals: { count: removals, of: tally.objects },
+      losses: { count: losses, of: tally.rows },
+    }
+    const tripped = flags.force ? [] : trippedBreakers({ limit, ...stakes })
+    if (tripped.length > 0) report.summary(summarise(tally, seconds, 'refused', flags))
     refuseIfTripped(tripped, 'safety.max-delete')
-    planned = { items: await planning.write(tally), removals }
+    planned = { items: await planning.write(tally), removals, losses, unmended: planning.unmended }
   }
   report.summary(summarise(tally, seconds, planned, flags))
   if (heldCount > 0) {
-    const more = planned === undefined ? '' : '; the rest is in the plan'
-    throw new SafetyLimitError(`${plural(heldCount, 'removal')} held back${more}`, {
+    const error = new SafetyLimitError(`${plural(heldCount, 'removal')} held back; the rest is in the plan`, {
       code: 'safety.held-back',
       cure: 'uploads may be under way: run it again later, or lower --min-age if you know that none is',
       details: { held_back: heldCount },
     })
+    // Not thrown: the run saw the whole library, and the next one goes by what it saw.
+    report.error(error)
+    return { exitCode: error.exitCode, summary: fields }
   }
   const exitCode = tally.drift > 0 ? ExitCode.drift : tally.unread > 0 ? ExitCode.someFailed : ExitCode.ok
   return { exitCode, summary: fields }
@@ -195,13 +208,23 @@ class Lines {
   private readonly stream: WriteStream
   private failure: Error | undefined
 
-  constructor(file: string) {
-    this.stream = createWriteStream(file)
+  private constructor(stream: WriteStream) {
+    this.stream = stream
     this.stream.on('error', error => {
-      this.failure = new UsageError(`--combined: cannot write ${file}: ${systemErrorCode(error)}`, {
-        code: 'usage.flag',
-      })
+      this.failure = error
     })
+  }
+
+  /** @throws UsageError where it cannot be written */
+  static async open(file: string): Promise<Lines> {
+    const stream = createWriteStream(file)
+    try {
+      await once(stream, 'open')
+    } catch (error) {
+      const code = systemErrorCode(error)
+      throw new UsageError(`--combined: cannot write ${file}: ${code}`, { code: 'usage.flag', cause: error })
+    }
+    return new Lines(stream)
   }
 
   write(line: string): Promise<unknown> | undefined {
@@ -234,18 +257,31 @@ function summaryFields(tally: Tally, seconds: number): Record<string, unknown> {
   }
 }
 
+/** What became of a plan that was asked for. */
+interface Planned {
+  items: number
+  removals: number
+  losses: number
+  /** drift that no plan can mend, by class */
+  unmended: ReadonlyMap<DifferenceClass, number>
+}
+
+/** What mends the differences that a plan cannot. */
+const otherCures: Partial<Record<DifferenceClass, string>> = {
+  'local-file-without-row': '`autodj import` makes the rows',
+  'checksum-differs': 'there is no local copy to upload again; a backup may have the right content',
+  'size-differs': 'nothing shows which of the two sizes is right; `--deep` may',
+  'missing-object': 'whether the local file is there could not be seen',
+}
+
 function summarise(
   tally: Tally,
   seconds: number,
-  planned: { items: number; removals: number } | undefined,
+  planned: Planned | 'refused' | undefined,
   flags: ReconcileFlags,
 ) {
   const entries = Object.entries(tally.found) as [DifferenceClass, number][]
-  const classes = entries
-    .filter(([, count]) => count > 0)
-    .map(
-      ([kind, count]) => `  ${formatCount(count).padStart(9)}  ${kind.padEnd(22)} ${differenceClasses[kind]}`,
-    )
+  const row = (count: number, text: string): string => `  ${formatCount(count).padStart(9)}  ${text}`
   const verdict =
     tally.drift > 0
       ? `${plural(tally.drift, 'difference')} found.`
@@ -256,26 +292,46 @@ function summarise(
           : 'Database and bucket agree.'
   const lines = [
     `${verdict} ${plural(tally.rows, 'row')}, ${plural(tally.objects, 'object')} (${formatBytes(tally.bytes)})` +
-      `${flags.disk ? `, ${plural(tally.files, 'file')}` : ''} in ${formatDuration(seconds * 1000)}.`,
-    ...classes,
+      `${flags.disk ? `, ${plural(tally.files, 'file')}` : ''}` +
+      `${flags.deep ? `, ${formatCount(tally.hashed)} hashed` : ''} in ${formatDuration(seconds * 1000)}.`,
+    ...entries
+      .filter(([, count]) => count > 0)
+      .map(([kind, count]) => row(count, `${kind.padEnd(22)} ${differenceClasses[kind]}`)),
   ]
-  if (tally.unread > 0) lines.push(`  ${formatCount(tally.unread).padStart(9)}  could not be read`)
-  if (planned !== undefined && flags.plan !== undefined) {
-    const removals = planned.removals > 0 ? `, ${plural(planned.removals, 'object')} to quarantine` : ''
-    lines.push(`Plan: ${plural(planned.items, 'repair')}${removals}, in ${flags.plan}`)
+  if (tally.unread > 0) lines.push(row(tally.unread, 'could not be read'))
+  if (tally.changed > 0) lines.push(row(tally.changed, 'changed meanwhile and were not judged'))
+  if (planned === undefined || planned === 'refused') {
+    const next = '`autodj reconcile --plan FILE` to see what would mend it'
+    return {
+      lines,
+      ...(tally.drift > 0 && planned === undefined ? { next } : {}),
+      fields: summaryFields(tally, seconds),
+    }
   }
-  const next =
-    planned !== undefined && planned.items > 0
-      ? `\`autodj apply ${flags.plan}\` to do it, \`autodj undo ${flags.plan}\` to take it back`
-      : tally.drift > 0 && planned === undefined
-        ? '`autodj reconcile --plan FILE` to see what would mend it'
-        : undefined
-  const plan =
-    planned === undefined ? {} : { plan: flags.plan, repairs: planned.items, removals: planned.removals }
+  const { items, removals, losses, unmended } = planned
+  const parts = [
+    plural(items, 'repair'),
+    ...(removals > 0 ? [`${plural(removals, 'object')} to quarantine`] : []),
+    ...(losses > 0 ? [`${plural(losses, 'row')} to UNAVAILABLE`] : []),
+  ]
+  lines.push(`Plan: ${parts.join(', ')}, in ${flags.plan}`)
+  if (unmended.size > 0) lines.push('Not in it, since no repair is known to be right:')
+  for (const [kind, count] of unmended) {
+    const cure = otherCures[kind]
+    lines.push(row(count, cure === undefined ? kind : `${kind.padEnd(22)} ${cure}`))
+  }
+  const next = `\`autodj apply ${flags.plan}\` to do it, \`autodj undo ${flags.plan}\` to take it back`
   return {
     lines,
-    ...(next === undefined ? {} : { next }),
-    fields: { ...summaryFields(tally, seconds), ...plan },
+    ...(items > 0 ? { next } : {}),
+    fields: {
+      ...summaryFields(tally, seconds),
+      plan: flags.plan,
+      repairs: items,
+      removals,
+      losses,
+      unmended: Object.fromEntries(unmended),
+    },
   }
 }
 
@@ -283,7 +339,8 @@ function summarise(
 
 interface Planning {
   builder: PlanBuilder
-  /** why a removal was held back */
+  unmended: Map<DifferenceClass, number>
+  /** @returns why a removal was held back */
   take(finding: Finding): Promise<string | undefined>
   write(tally: Tally): Promise<number>
 }
@@ -300,8 +357,10 @@ async function startPlan(
   const versioned = (await store.versioning(context.signal)) === 'Enabled'
   const uploading = await keysUploading(knex, store.bucket)
   const builder = new PlanBuilder(new ExternalSorter(tempFolder, 'plan'))
+  const unmended = new Map<DifferenceClass, number>()
   return {
     builder,
+    unmended,
     async take(finding) {
       const repair = repairOf(finding, {
         cacheControl,
@@ -310,6 +369,9 @@ async function startPlan(
         quarantineKey: key => (versioned ? undefined : quarantineKey(id, key)),
       })
       for (const { action, why } of repair.actions) await builder.add(action, why)
+      const drift = finding.differences.find(({ severity }) => severity === 'drift')
+      if (drift !== undefined && repair.actions.length === 0 && repair.heldBack === undefined)
+        unmended.set(drift.class, (unmended.get(drift.class) ?? 0) + 1)
       return repair.heldBack
     },
     write: tally =>

@@ -9,7 +9,8 @@ import { requireSchema } from '../db/require-schema.ts'
 import { rowVersions, swapRows } from '../db/row-facts.ts'
 import { type Track, trackPages } from '../db/tracks.ts'
 import { ExitCode, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
-import { makePlanHeader, PlanBuilder, quarantineKey } from '../plan/plan-file.ts'
+import { holdRemovalLease } from '../plan/command.ts'
+import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { itemProblem } from '../reconcile/looks.ts'
 import { ExternalSorter } from '../reconcile/sorter.ts'
 import { recordRun } from '../run.ts'
@@ -32,6 +33,13 @@ export interface RestoreFlags {
 
 type S3Track = Track & { s3ObjectKey: string }
 
+/** A track whose file is there again. */
+interface Restored {
+  track: S3Track
+  file: string
+  head: { key: string; size: number; etag: string }
+}
+
 const defaultConcurrency = 8
 /** Tracks committed together. */
 const pageSize = 200
@@ -40,6 +48,7 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
   if (flags.keepObjects && flags.plan !== undefined) {
     throw new UsageError('--keep-objects and --plan contradict each other', { code: 'usage.flag' })
   }
+  if (flags.plan !== undefined) await refuseUnwritable(path.resolve(context.cwd, flags.plan))
   const concurrency = flags.concurrency ?? defaultConcurrency
   const store = await context.store({ maxSockets: concurrency + 2 })
   const database = await context.database()
@@ -47,6 +56,8 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
   await store.checkBucket(context.signal)
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)
+    // Between download and row, `cleanup` would take the file for a copy that may go.
+    if (!flags.dryRun) await holdRemovalLease(database.knex, run.id)
     const temp = await makeTempFolder(run.id)
     context.onRelease(() => temp.remove())
     const tempFolder = temp.path
@@ -99,12 +110,13 @@ class Restorer {
         const bytes = done.reduce((sum, { head }) => sum + head.size, 0)
         progress.advance({ items: tracks.length, bytes })
         if (this.plan === undefined) continue
-        for (const { head } of done) {
+        for (const { file, head } of done) {
           const { key, size, etag } = head
           const to = versioned ? undefined : quarantineKey(planId, key)
           const object = { key, size, etag }
+          const needsFile = { path: this.pathInRow(file), size }
           await this.plan.add(
-            { action: 'remove-object', object, ...(to === undefined ? {} : { to }) },
+            { action: 'remove-object', object, needsFile, ...(to === undefined ? {} : { to }) },
             'restored',
           )
         }
@@ -116,11 +128,8 @@ class Restorer {
   }
 
   /** Restores a page of tracks and switches their rows. @returns those that are LOCAL now */
-  private async restore(
-    tracks: readonly S3Track[],
-    signal: AbortSignal,
-  ): Promise<{ track: S3Track; head: { key: string; size: number; etag: string } }[]> {
-    const { database, store, runId, concurrency } = this.parts
+  private async restore(tracks: readonly S3Track[], signal: AbortSignal): Promise<Restored[]> {
+    const { database, store, concurrency } = this.parts
     const { knex } = database
     const known = await objectsByKey(
       knex,
@@ -143,7 +152,7 @@ class Restorer {
         }
         if (this.flags.dryRun) return { track, file, outcome: undefined }
         const sha256 = known.get(track.s3ObjectKey)?.sha256 ?? undefined
-        const target = { key: track.s3ObjectKey, file, runId, ...(sha256 === undefined ? {} : { sha256 }) }
+        const target = { key: track.s3ObjectKey, file, ...(sha256 === undefined ? {} : { sha256 }) }
         const id = `${target.key}\u0000${file}`
         const download =
           downloads.get(id) ??
@@ -156,7 +165,7 @@ class Restorer {
         return { track, file, outcome: await download }
       }),
     )
-    const ready: { track: S3Track; file: string; head: { key: string; size: number; etag: string } }[] = []
+    const ready: Restored[] = []
     for (const { track, file, outcome } of outcomes) {
       if (outcome === undefined) this.tell(track, file)
       else if (outcome.state === 'failed') await this.fail(track, outcome)
@@ -169,9 +178,7 @@ class Restorer {
     return this.switchRows(ready)
   }
 
-  private async switchRows(
-    ready: readonly { track: S3Track; file: string; head: { key: string; size: number; etag: string } }[],
-  ): Promise<{ track: S3Track; head: { key: string; size: number; etag: string } }[]> {
+  private async switchRows(ready: readonly Restored[]): Promise<Restored[]> {
     const { knex } = this.parts.database
     const ids = ready.map(({ track }) => track.id)
     const current = await rowVersions(knex, ids)
@@ -183,10 +190,10 @@ class Restorer {
     })
     const changed = await swapRows(knex, swaps)
     await clearItems(knex, command, [...changed])
-    const done: { track: S3Track; head: { key: string; size: number; etag: string } }[] = []
+    const done: Restored[] = []
     for (const { track, file, head } of ready) {
       if (changed.has(track.id)) {
-        done.push({ track, head })
+        done.push({ track, file, head })
         this.context.report.item({
           subject: file,
           state: 'restored',

@@ -13,9 +13,10 @@ export interface RestoreTarget {
   file: string
   /** SHA-256 the ledger knows of the object, hex */
   sha256?: string
-  /** names the temporary file */
-  runId: string
 }
+
+/** Begin of the names of files that are not whole yet, in the folder where they will be. */
+export const draftPrefix = '.autodj-restore-'
 
 export type RestoreOutcome =
   | { state: 'restored' | 'there-already'; head: ObjectHead }
@@ -35,7 +36,7 @@ interface Expected {
  */
 export async function restoreObject(
   store: ObjectStore,
-  { key, file, sha256, runId }: RestoreTarget,
+  { key, file, sha256 }: RestoreTarget,
   signal: AbortSignal,
 ): Promise<RestoreOutcome> {
   const head = await store.head(key, { signal })
@@ -63,10 +64,9 @@ export async function restoreObject(
   if (content === undefined) return fail('object.missing', 'the object went meanwhile', 'run it again')
 
   await mkdir(path.dirname(file), { recursive: true })
-  const draft = path.join(
-    path.dirname(file),
-    `.autodj-restore-${runId}-${createHash('sha256').update(key).digest('hex').slice(0, 16)}`,
-  )
+  // Of a name that the next run gives it too: it takes the place of what a kill has left.
+  const id = createHash('sha256').update(`${key}\0${file}`).digest('hex').slice(0, 16)
+  const draft = path.join(path.dirname(file), draftPrefix + id)
   const handle = await open(draft, 'w', 0o644)
   try {
     const sum = new Sum(expected.algorithm)
@@ -88,10 +88,23 @@ export async function restoreObject(
     await handle.sync()
     await handle.close()
     await rename(draft, file)
+    await syncFolder(path.dirname(file))
     return { state: 'restored', head }
   } finally {
     await handle.close().catch(() => {})
     await rm(draft, { force: true })
+  }
+}
+
+/** Makes a rename last through a power cut: the row, and then the object's removal, rest on it. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r').catch(() => undefined)
+  try {
+    await handle?.sync()
+  } catch {
+    // Some file systems, and Windows, cannot.
+  } finally {
+    await handle?.close()
   }
 }
 

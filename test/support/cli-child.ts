@@ -1,7 +1,10 @@
 /**
- * A process that runs one command line when it is told to, and can be killed in the middle. It loads everything before
- * it says that it is ready, so that a kill strikes the work and not the start.
+ * A process that runs one command line when it is told to, and can be killed in the middle: at a step of its own work,
+ * not at a time, so that the kill strikes the same moments on a fast machine and on a slow one. A step is the begin of
+ * anything asynchronous (a request, a query, a file operation, a timer), as `async_hooks` sees it. It loads everything
+ * before it says that it is ready: the work is what is struck, and not the start.
  */
+import { createHook } from 'node:async_hooks'
 import { commands } from '../../src/commands/index.ts'
 import '../../src/cleanup/command.ts'
 import '../../src/plan/command.ts'
@@ -11,13 +14,30 @@ import '../../src/storage/s3.ts'
 import '../../src/upload/command.ts'
 import { runProgram } from '../../src/program.ts'
 
-interface Job {
+export interface Job {
   argv: string[]
   env: Record<string, string>
   cwd: string
+  /** the step at which the process kills itself, with SIGKILL; undefined: it ends by itself */
+  killAt: number | undefined
+}
+
+export interface JobResult {
+  exitCode: number
+  /** both streams */
+  output: string
+  steps: number
 }
 
 process.once('message', async (job: Job) => {
+  let steps = 0
+  createHook({
+    init(_id, type) {
+      if (type === 'PROMISE') return
+      steps += 1
+      if (steps === job.killAt) process.kill(process.pid, 'SIGKILL')
+    },
+  }).enable()
   let output = ''
   const stream = {
     write: (text: string) => {
@@ -35,6 +55,7 @@ process.once('message', async (job: Job) => {
     now: () => new Date(),
     onSignal: () => () => {},
   })
-  process.send?.({ exitCode, output }, undefined, undefined, () => process.exit(0))
+  const result: JobResult = { exitCode, output, steps }
+  process.send?.(result, undefined, undefined, () => process.exit(0))
 })
 process.send?.('ready')

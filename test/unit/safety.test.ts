@@ -8,7 +8,7 @@ import {
 } from '../../src/core/safety.ts'
 
 const limit = defaultDeleteLimit
-const removals = (count: number, of: number): Stakes => ({ limit, removals: { count, of, what: 'objects' } })
+const removals = (count: number, of: number): Stakes => ({ limit, removals: { count, of } })
 
 describe('circuit breakers', () => {
   const table: [what: string, Stakes, tripped: RegExp | undefined][] = [
@@ -17,10 +17,12 @@ describe('circuit breakers', () => {
     ['51 of 60', removals(51, 60), /51 of 60 objects \(85.0 %\)/],
     ['1 % of 100,000', removals(1000, 100_000), undefined],
     ['more than 1 % of 100,000', removals(1001, 100_000), /--max-delete allows 1000/],
+    ['one, none allowed', { limit: { count: 0 }, removals: { count: 1, of: 0 } }, /1 of 0 objects would go/],
+    ['50 of 60 rows lose their audio', { limit, losses: { count: 50, of: 60 } }, undefined],
     [
-      'one, none allowed',
-      { limit: { count: 0 }, removals: { count: 1, of: 0, what: 'files' } },
-      /1 of 0 files would/,
+      '51 of 60 rows lose their audio',
+      { limit, losses: { count: 51, of: 60 } },
+      /51 of 60 rows \(85.0 %\) would be left without audio, --max-delete allows 50/,
     ],
     ['empty bucket, rows without objects', { limit, bucket: { rowsWithObject: 0, objects: 0 } }, undefined],
     [
@@ -40,17 +42,17 @@ describe('circuit breakers', () => {
     ['first run', { limit, rows: { now: 0 } }, undefined],
   ]
   it.each(table)('%s', (_, stakes, tripped) => {
-    const reasons = trippedBreakers(stakes)
-    if (tripped === undefined) expect(reasons).toEqual([])
-    else expect(reasons).toEqual([expect.stringMatching(tripped)])
+    const found = trippedBreakers(stakes)
+    if (tripped === undefined) expect(found).toEqual([])
+    else expect(found).toEqual([{ reason: expect.stringMatching(tripped), cure: expect.any(String) }])
   })
 
   it('names every reason, with exit code 7', () => {
-    const reasons = trippedBreakers({ ...removals(99, 99), rows: { now: 1, before: 99 } })
-    expect(reasons.length).toBe(2)
-    expect(() => refuseIfTripped(reasons)).toThrow(
-      expect.objectContaining({ exitCode: 7, message: reasons.join('; ') }),
-    )
+    const found = trippedBreakers({ ...removals(99, 99), rows: { now: 1, before: 99 } })
+    expect(found.length).toBe(2)
+    const message = found.map(({ reason }) => reason).join('; ')
+    const cure = expect.stringMatching(/give --max-delete 99; check DATABASE_URL/)
+    expect(() => refuseIfTripped(found)).toThrow(expect.objectContaining({ exitCode: 7, message, cure }))
     expect(() => refuseIfTripped([])).not.toThrow()
   })
 

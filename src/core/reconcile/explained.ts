@@ -1,7 +1,7 @@
 /** The lines of what the ordered merge could not pair, once it is explained. */
 import { sameContent } from './classify.ts'
 import type { Difference, Finding, ObjectFacts, RowFacts } from './facts.ts'
-import { twinKind } from './names.ts'
+import { formOf, type TwinKind, twinKind } from './names.ts'
 
 /** A row whose key has no object. */
 export interface Unmatched {
@@ -11,15 +11,29 @@ export interface Unmatched {
 
 export function twinFinding({ row, fileThere }: Unmatched, other: ObjectFacts): Finding {
   const kind = twinKind(row.key, other.key) ?? 'case-twin'
+  const form = kind === 'nfc-twin' ? `, in ${formOf(other.key)}; the row's is in ${formOf(row.key)}` : ''
   return {
     sigil: '*',
     name: row.key,
-    differences: [{ class: kind, severity: 'drift', detail: `the object is ${JSON.stringify(other.key)}` }],
+    differences: [
+      { class: kind, severity: 'drift', detail: `the object is ${JSON.stringify(other.key)}${form}` },
+    ],
     row,
     ...(fileThere === undefined ? {} : { fileThere }),
     other,
     otherContent: sameContent(row, other),
   }
+}
+
+/** That an object has a twin among the objects. */
+export function twinOf(
+  object: ObjectFacts,
+  twin: ObjectFacts,
+  kind: TwinKind,
+  severity: Difference['severity'],
+): Difference {
+  const form = kind === 'nfc-twin' ? `, in ${formOf(twin.key)}; this one is in ${formOf(object.key)}` : ''
+  return { class: kind, severity, detail: `also there as ${JSON.stringify(twin.key)}${form}` }
 }
 
 export function movedFinding({ row, fileThere }: Unmatched, other: ObjectFacts): Finding {

@@ -18,6 +18,12 @@ export function twinKind(a: string, b: string): TwinKind | undefined {
   return foldName(a) === foldName(b) ? 'case-twin' : undefined
 }
 
+/** How a name is written: what tells names apart that look the same. */
+export function formOf(name: string): 'NFC' | 'NFD' | 'neither NFC nor NFD' {
+  if (name === name.normalize('NFC')) return 'NFC'
+  return name === name.normalize('NFD') ? 'NFD' : 'neither NFC nor NFD'
+}
+
 const audioExtension =
   /\.(?:mp3|flac|wav|ogg|oga|opus|m4a|m4b|mp4|aac|aif|aiff|aifc|wma|webm|mka|ape|wv|mpc|dsf|dff|caf|au|amr)$/i
 

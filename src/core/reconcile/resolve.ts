@@ -5,6 +5,7 @@ import {
   noteOn,
   orphanFinding,
   twinFinding,
+  twinOf,
   type Unmatched,
 } from './explained.ts'
 import type { Difference, Finding, ObjectFacts, RowFacts } from './facts.ts'
@@ -117,11 +118,7 @@ export class Resolver {
           const twin: Difference | undefined =
             kind === undefined || first === undefined
               ? undefined
-              : {
-                  class: kind,
-                  severity: rank === HELD ? 'note' : 'drift',
-                  detail: `also there as ${JSON.stringify(first.key)}`,
-                }
+              : twinOf(object, first, kind, rank === HELD ? 'note' : 'drift')
           if (rank === HELD) {
             if (twin !== undefined) findings.push(noteOn(object, twin))
           } else if (claimed) {
