@@ -1,0 +1,143 @@
+/**
+ * The way of every item: a look, the intent in the journal, the effect, and what came of it in the journal. What lies
+ * between intent and outcome after a kill is settled by the next look.
+ */
+import type { Knex } from 'knex'
+import pLimit, { type LimitFunction } from 'p-limit'
+import type { PlanItem } from '../core/plan.ts'
+import { toError } from '../errors.ts'
+import { itemProblem } from '../reconcile/looks.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import type { Journal, JournalEntry, Trace } from './journal.ts'
+
+export interface ExecuteOptions {
+  knex: Knex
+  store: ObjectStore
+  audioRoot: string
+  concurrency: number
+  /** abandons what is in flight */
+  signal: AbortSignal
+  /** takes no further batch */
+  stopping: AbortSignal
+}
+
+/** What became of one item just now. */
+export interface ItemOutcome {
+  item: PlanItem
+  state: 'done' | 'skipped' | 'failed' | 'undone'
+  reason?: string
+}
+
+/** Why an item is left alone. */
+export class Skip extends Error {}
+
+/** What a look found that acting needs; `made` where a run that was cut off did it already. */
+export interface Looked {
+  made?: Trace
+  /** goes into the journal before the effect */
+  trace?: Trace
+  etag?: string
+  marker?: string
+  /** the object is back, at most its copy is left over */
+  back?: boolean
+}
+
+export interface Steps<I> {
+  begun: 'begun' | 'undoing'
+  done: 'done' | 'undone'
+  /** throws a Skip for what must be left alone */
+  look(item: I): Promise<Looked>
+}
+
+/** Settles items of one kind at a time. */
+export class Settler {
+  readonly journal: Journal
+  readonly options: ExecuteOptions
+  private readonly limit: LimitFunction
+
+  constructor(journal: Journal, options: ExecuteOptions) {
+    this.journal = journal
+    this.options = options
+    this.limit = pLimit(options.concurrency)
+  }
+
+  /** Looks at each item, journals the intents, acts on one at a time, and journals what came of it. */
+  each<I extends PlanItem>(
+    items: readonly I[],
+    steps: Steps<I> & { each: (item: I, looked: Looked) => Promise<Trace> },
+  ): Promise<ItemOutcome[]> {
+    return this.all(items, {
+      ...steps,
+      act: async due => {
+        const results = await Promise.allSettled(
+          due.map(({ item, looked }) => this.limit(() => attempt(() => steps.each(item, looked)))),
+        )
+        // Only when all have come to rest: what is in flight is never abandoned by another one's failure.
+        const byItem = new Map<number, Trace | Error>()
+        for (const [index, result] of results.entries()) {
+          if (result.status === 'rejected') throw result.reason
+          byItem.set(due[index]?.item.seq ?? 0, result.value)
+        }
+        return item => byItem.get(item.seq) ?? {}
+      },
+    })
+  }
+
+  /** The same, acting on all at once; `act` gives how to tell what became of each. */
+  async all<I extends PlanItem>(
+    items: readonly I[],
+    steps: Steps<I> & {
+      act: (due: readonly { item: I; looked: Looked }[]) => Promise<(item: I) => Trace | Error>
+    },
+  ): Promise<ItemOutcome[]> {
+    const outcomes: ItemOutcome[] = []
+    const entries: JournalEntry[] = []
+    const settle = (item: I, result: Trace | Error): void => {
+      if (!(result instanceof Error)) {
+        outcomes.push({ item, state: steps.done })
+        entries.push({ seq: item.seq, state: steps.done, trace: result })
+        return
+      }
+      const state = result instanceof Skip ? 'skipped' : 'failed'
+      outcomes.push({ item, state, reason: result.message })
+      // An undo that was not possible leaves the item applied, to be tried again.
+      const recorded =
+        steps.done === 'done' ? state : this.journal.state(item.seq) === 'undoing' ? 'undoing' : undefined
+      if (recorded !== undefined) entries.push({ seq: item.seq, state: recorded, reason: result.message })
+    }
+    const due: { item: I; looked: Looked }[] = []
+    const looks = await Promise.all(items.map(item => this.limit(() => attempt(() => steps.look(item)))))
+    for (const [index, looked] of looks.entries()) {
+      const item = items[index] as I
+      if (looked instanceof Error) settle(item, looked)
+      else if (looked.made !== undefined) settle(item, looked.made)
+      else due.push({ item, looked })
+    }
+    await this.journal.write(
+      due.map(({ item, looked }) => ({
+        seq: item.seq,
+        state: steps.begun,
+        ...(looked.trace === undefined ? {} : { trace: looked.trace }),
+      })),
+    )
+    if (due.length > 0) {
+      const tell = await steps.act(due)
+      for (const { item } of due) settle(item, tell(item))
+    }
+    await this.journal.write(entries)
+    return outcomes
+  }
+}
+
+/** One item's failure as a value; what concerns more than the item is thrown. */
+async function attempt<T>(work: () => Promise<T>): Promise<T | Error> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof Skip) return error
+    const problem = itemProblem(error)
+    if (problem !== undefined) return new Error(problem)
+    if (error instanceof Error && error.constructor === Error) return error
+    throw toError(error)
+  }
+}
