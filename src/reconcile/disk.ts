@@ -20,7 +20,7 @@ export function relativePath(filePath: string, audioRoot: string): string | unde
 
 /**
  * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined where that cannot
- * be told: no permission, a disk that fails, no audio root (not mounted?).
+ * be told: no permission, a disk that fails, no audio root (not mounted?), a path that leads out of it.
  */
 export async function isFileThere(filePath: string, audioRoot: string): Promise<boolean | undefined> {
   let root: string
@@ -34,7 +34,7 @@ export async function isFileThere(filePath: string, audioRoot: string): Promise<
     return true
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
-    return error.problem === 'unreadable' || error.problem === 'changed' ? undefined : false
+    return ['unreadable', 'changed', 'refused'].includes(error.problem) ? undefined : false
   }
 }
 

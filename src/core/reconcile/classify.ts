@@ -69,7 +69,8 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
 }
 
 /**
- * A row without key. `fileThere` is undefined where nobody looked.
+ * A row without key. `look` is undefined where nobody looked, `outside` where the path leads out of the audio root, and
+ * nobody ever looks.
  *
  * | file there | file_source        | finding                                       |
  * | ---------- | ------------------ | --------------------------------------------- |
@@ -77,14 +78,16 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
  * | yes        | S3, UNAVAILABLE, – | wrong-source                                  |
  * | no         | UNAVAILABLE, –     | no-audio, a note: the row says so itself      |
  * | no         | LOCAL, YOUTUBE, S3 | no-audio                                      |
+ * | outside    | any                | as if it were not there                       |
  * | not looked | LOCAL, YOUTUBE     | agree                                         |
  * | not looked | UNAVAILABLE, –     | agree                                         |
  * | not looked | S3                 | wrong-source: an S3 row has a key             |
  *
  * Without `file_path` the file is not there, looked or not.
  */
-export function classifyWithoutKey(row: RowFacts, fileThere: boolean | undefined): Finding {
-  const there = row.path === null ? false : fileThere
+export function classifyWithoutKey(row: RowFacts, look: boolean | 'outside' | undefined): Finding {
+  const outside = row.path !== null && look === 'outside'
+  const there = row.path === null || look === 'outside' ? false : look
   const claims = row.source !== null && row.source !== 'UNAVAILABLE'
   const source = row.source ?? 'null'
   const finding = (sigil: Finding['sigil'], difference?: Difference): Finding => ({
@@ -92,13 +95,19 @@ export function classifyWithoutKey(row: RowFacts, fileThere: boolean | undefined
     name: row.trackId,
     differences: difference === undefined ? [] : [difference],
     row,
-    ...(there === undefined ? {} : { fileThere: there }),
+    ...(there === undefined || outside ? {} : { fileThere: there }),
   })
   if (there === false) {
+    const file =
+      row.path === null
+        ? 'no file_path'
+        : outside
+          ? `file_path leads out of the audio root: ${row.path}`
+          : `no file at ${row.path}`
     return finding(claims ? '+' : '=', {
       class: 'no-audio',
       severity: claims ? 'drift' : 'note',
-      detail: `file_source ${source}, no key, ${row.path === null ? 'no file_path' : `no file at ${row.path}`}`,
+      detail: `file_source ${source}, no key, ${file}`,
     })
   }
   if (there === true ? row.source === 'LOCAL' || row.source === 'YOUTUBE' : row.source !== 'S3')

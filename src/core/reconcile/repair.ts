@@ -31,7 +31,7 @@ export interface Repair {
  * | metadata-differs, content not wrong  | headers rewritten in place                                   |
  * | wrong-source, object there           | S3, if the content is not known to be wrong                  |
  * | wrong-source, no key, file there     | LOCAL                                                        |
- * | no-audio                             | UNAVAILABLE, to be fetched again                             |
+ * | no-audio, seen not to be there       | UNAVAILABLE, to be fetched again                             |
  * | duplicate-content, local-file-…      | none: nothing is wrong, `import` makes the row               |
  */
 export function repairOf(finding: Finding, options: RepairOptions): Repair {
@@ -73,7 +73,8 @@ export function repairOf(finding: Finding, options: RepairOptions): Repair {
     if (finding.fileThere === undefined) return { actions: [] }
     return finding.fileThere ? update(...backToFile(row)) : update({ key: null, source: 'UNAVAILABLE' })
   }
-  if (finding.differences.some(d => d.class === 'no-audio' && d.severity === 'drift')) {
+  const lost = finding.differences.some(d => d.class === 'no-audio' && d.severity === 'drift')
+  if (lost && finding.fileThere === false) {
     return update({ source: 'UNAVAILABLE' })
   }
   return { actions: [] }

@@ -126,16 +126,27 @@ describe('classifyWithoutKey', () => {
   const expected: Record<string, string[]> = {
     yes: ['=', '=', '* wrong-source', '* wrong-source', '* wrong-source'],
     no: ['+ no-audio', '+ no-audio', '+ no-audio', '= (no-audio)', '= (no-audio)'],
+    outside: ['+ no-audio', '+ no-audio', '+ no-audio', '= (no-audio)', '= (no-audio)'],
     'not looked': ['=', '=', '* wrong-source', '=', '='],
     'no path': ['+ no-audio', '+ no-audio', '+ no-audio', '= (no-audio)', '= (no-audio)'],
   }
-  const looks = { yes: true, no: false, 'not looked': undefined, 'no path': undefined }
+  const looks = {
+    yes: true,
+    no: false,
+    outside: 'outside',
+    'not looked': undefined,
+    'no path': undefined,
+  } as const
   for (const [look, there] of Object.entries(looks)) {
     it.each(sources.map((source, index) => [source, expected[look]?.[index]] as const))(
       `file ${look}, file_source %s`,
       (source, cell) => {
         const path = look === 'no path' ? null : 'x.mp3'
-        const { sigil, differences } = classifyWithoutKey(row({ key: null, source, path }), there)
+        const finding = classifyWithoutKey(row({ key: null, source, path }), there)
+        const { sigil, differences } = finding
+        // Whether it is there is only said where it was seen, or cannot be.
+        const seen = { yes: true, no: false, 'no path': false }[look]
+        expect(finding.fileThere).toBe(seen)
         const said = differences.map(d => (d.severity === 'note' ? ` (${d.class})` : ` ${d.class}`)).join('')
         expect(sigil + said).toBe(cell)
       },

@@ -92,6 +92,7 @@ describe('repairOf', () => {
       finding(['no-audio'], { row: { ...row, key: null }, fileThere: false }),
       [to(null, 'UNAVAILABLE')],
     ],
+    ['no audio, outside the root', finding(['no-audio'], { row: { ...row, key: null } }), []],
     ['duplicate', finding(['duplicate-content'], { object, other }), []],
     ['stray file', finding(['local-file-without-row'], { file: { path: 'x', size: 1 } }), []],
     ['not read', { ...finding(['orphan-object'], { object }), sigil: '!' }, []],

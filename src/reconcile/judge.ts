@@ -1,0 +1,227 @@
+import { createHash } from 'node:crypto'
+import pLimit from 'p-limit'
+import { actualSha256, classifyMatched, compareSums, nextLook } from '../core/reconcile/classify.ts'
+import type { Finding, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
+import type { Resolver } from '../core/reconcile/resolve.ts'
+import { type ObjectRecord, upsertObjects } from '../db/ledger.ts'
+import { keysNamed, rowFactsById } from '../db/row-facts.ts'
+import { isFileThere } from './disk.ts'
+import type { KeyedRow } from './keyed-rows.ts'
+import { createLooks, itemProblem } from './looks.ts'
+import type { Library, ReconcileOptions } from './reconcile.ts'
+import type { Tally } from './tally.ts'
+
+/** Orphans that are checked against the table at once: it has no index by key, each check reads it all. */
+const ORPHANS_AT_ONCE = 5_000
+
+/** Judges what the merge brings, with as many dearer looks as that takes, bounded. */
+export class Judge {
+  private readonly looks
+  private readonly limit
+  private readonly library: Library
+  private readonly options: ReconcileOptions
+  private readonly tally: Tally
+  private readonly resolver: Resolver
+  private orphans: ObjectFacts[] = []
+  private missing: KeyedRow[] = []
+
+  constructor(library: Library, options: ReconcileOptions, tally: Tally, resolver: Resolver) {
+    this.library = library
+    this.options = options
+    this.tally = tally
+    this.resolver = resolver
+    this.looks = createLooks(library.store, options.signal)
+    this.limit = pLimit(options.concurrency)
+  }
+
+  async *take(
+    pairs: readonly { left?: KeyedRow; right?: ObjectFacts; again?: true }[],
+  ): AsyncGenerator<readonly Finding[]> {
+    const findings: Finding[] = []
+    const closer: { row: KeyedRow; object: ObjectFacts; again: boolean }[] = []
+    for (const { left: row, right: object, again = false } of pairs) {
+      if (object !== undefined && !again) {
+        this.tally.objects += 1
+        this.tally.bytes += object.size
+      }
+      if (row === undefined) this.orphans.push(object as ObjectFacts)
+      else if (object === undefined) this.missing.push(row)
+      else if (this.needsLook(row, object)) closer.push({ row, object, again })
+      else {
+        findings.push(classifyMatched(row, object, {}))
+        if (!again)
+          await this.resolver.held(object, row.proof?.etag === object.etag ? row.proof.sha256 : undefined)
+      }
+    }
+    const looked = await Promise.all(
+      closer.map(({ row, object, again }) => this.limit(() => this.lookCloser(row, object, again))),
+    )
+    for (const finding of looked) if (finding !== undefined) findings.push(finding)
+    await this.remember()
+    if (findings.length > 0) yield findings
+    if (this.orphans.length >= ORPHANS_AT_ONCE) yield* this.settleOrphans()
+    if (this.missing.length >= ORPHANS_AT_ONCE) yield* this.settleMissing()
+  }
+
+  async *finish(): AsyncGenerator<readonly Finding[]> {
+    yield* this.settleOrphans()
+    yield* this.settleMissing()
+  }
+
+  private needsLook(row: RowFacts, object: ObjectFacts): boolean {
+    const { head, deep } = this.options
+    if (head === 'all' || (deep > 0 && isSampled(object.key, deep))) return true
+    if (head !== 'none' && nextLook(row, object) !== undefined) return true
+    // What the listing alone makes different gets a second look; the source is the row's own affair.
+    return classifyMatched(row, object, {}).differences.some(({ class: kind }) => kind !== 'wrong-source')
+  }
+
+  private async lookCloser(row: KeyedRow, listed: ObjectFacts, again: boolean): Promise<Finding | undefined> {
+    try {
+      const object = await this.look(row, listed.key)
+      if (object === undefined) {
+        this.missing.push(row)
+        return undefined
+      }
+      if (!again) await this.resolver.held(object, actualSha256(object) ?? row.proof?.sha256)
+      const finding = classifyMatched(row, object, { cacheControl: this.options.cacheControl })
+      const wrong = finding.differences.some(({ class: kind }) => kind === 'checksum-differs')
+      const there = wrong ? await this.fileThere(row) : undefined
+      if (finding.sigil === '=') this.note(row, object)
+      return there === undefined ? finding : { ...finding, fileThere: there }
+    } catch (error) {
+      return unread(error, { row, object: listed })
+    }
+  }
+
+  /** HEAD first, then whatever the core still asks for. Undefined: gone. */
+  private async look(row: RowFacts, key: string): Promise<ObjectFacts | undefined> {
+    this.tally.heads += 1
+    const object = await this.looks.head(key)
+    if (object === undefined) return undefined
+    const hash = async (): Promise<void> => {
+      this.tally.hashed += 1
+      const sha256 = await this.looks.hash(object)
+      if (sha256 !== undefined) object.contentSha256 = sha256
+    }
+    if (this.options.deep > 0 && isSampled(key, this.options.deep)) await hash()
+    for (let next = nextLook(row, object); next !== undefined; next = nextLook(row, object)) {
+      if (next === 'content') await hash()
+      else if (next === 'type') object.sniffedType = (await this.looks.type(object)) ?? ''
+      if (next === 'head' || (next === 'content' && object.contentSha256 === undefined)) break
+    }
+    return object
+  }
+
+  private async *settleMissing(): AsyncGenerator<readonly Finding[]> {
+    const rows = this.missing
+    if (rows.length === 0) return
+    this.missing = []
+    const ids = rows.map(row => row.trackId)
+    const current = await rowFactsById(this.library.knex, this.library.store.bucket, ids)
+    const settled = await Promise.all(
+      rows.map(before =>
+        this.limit(async (): Promise<Finding | undefined> => {
+          const row = current.get(before.trackId)
+          if (row?.key !== before.key) {
+            this.tally.changed += 1
+            return undefined
+          }
+          try {
+            const object = await this.look(row, before.key)
+            if (object !== undefined) {
+              // Outside the prefix listed, put there since, or an inventory of yesterday.
+              await this.resolver.held(object, actualSha256(object))
+              return classifyMatched(row, object, { cacheControl: this.options.cacheControl })
+            }
+            await this.resolver.missing({ ...row, key: before.key }, await this.fileThere(row))
+            return undefined
+          } catch (error) {
+            return unread(error, { row })
+          }
+        }),
+      ),
+    )
+    const findings = settled.filter(finding => finding !== undefined)
+    if (findings.length > 0) yield findings
+  }
+
+  private async *settleOrphans(): AsyncGenerator<readonly Finding[]> {
+    const objects = this.orphans
+    if (objects.length === 0) return
+    this.orphans = []
+    const named = await keysNamed(
+      this.library.knex,
+      objects.map(object => object.key),
+    )
+    const settled = await Promise.all(
+      objects.map(listed =>
+        this.limit(async (): Promise<Finding | undefined> => {
+          try {
+            this.tally.heads += 1
+            const object = named.has(listed.key) ? undefined : await this.looks.head(listed.key)
+            if (object === undefined) this.tally.changed += 1
+            else await this.resolver.orphan(object)
+            return undefined
+          } catch (error) {
+            return unread(error, { object: listed })
+          }
+        }),
+      ),
+    )
+    const findings = settled.filter(finding => finding !== undefined)
+    if (findings.length > 0) yield findings
+  }
+
+  private async fileThere(row: RowFacts): Promise<boolean | undefined> {
+    return row.path === null ? false : isFileThere(row.path, this.options.audioRoot)
+  }
+
+  private proved: ObjectRecord[] = []
+
+  /**
+   * What was proved just now, headers included, is remembered, so that the next run need not look again. An object
+   * with the least difference is not: it would be vouched for from then on.
+   */
+  private note(row: RowFacts, object: ObjectFacts): void {
+    if (compareSums(row, object)?.same !== true) return
+    const { bucket } = this.library.store
+    const { size, etag, key, head, contentSha256, lastModified } = object
+    const sha256 = contentSha256 ?? row.proof?.sha256 ?? head?.sums?.sha256
+    this.proved.push({
+      bucket,
+      key,
+      size,
+      etag,
+      // The store's clock may be ahead of ours.
+      verifiedAt: new Date(Math.max(lastModified, Date.now())),
+      ...(sha256 === undefined ? {} : { sha256 }),
+      ...(head?.contentType === undefined ? {} : { contentType: head.contentType }),
+    })
+  }
+
+  private async remember(): Promise<void> {
+    if (this.proved.length === 0) return
+    const records = this.proved
+    this.proved = []
+    await upsertObjects(this.library.knex, records)
+  }
+}
+
+function unread(error: unknown, { row, object }: { row?: RowFacts; object?: ObjectFacts }): Finding {
+  const problem = itemProblem(error)
+  if (problem === undefined) throw error
+  return {
+    sigil: '!',
+    name: object?.key ?? row?.key ?? '',
+    differences: [],
+    problem,
+    ...(row === undefined ? {} : { row }),
+    ...(object === undefined ? {} : { object }),
+  }
+}
+
+/** Whether a key belongs to the share that is hashed: the same keys in every run, spread evenly. */
+function isSampled(key: string, share: number): boolean {
+  return share >= 1 || createHash('sha1').update(key).digest().readUInt32BE() < share * 2 ** 32
+}
