@@ -15,7 +15,8 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { compareUtf8 } from '../src/core/utf8-order.ts'
 import { openDatabase } from '../src/db/open.ts'
-import { newTally, reconcile } from '../src/reconcile/reconcile.ts'
+import { reconcile } from '../src/reconcile/reconcile.ts'
+import { newTally } from '../src/reconcile/tally.ts'
 import type { ObjectEntry, ObjectHead, ObjectStore } from '../src/storage/store.ts'
 
 const bucket = 'bench'
@@ -108,7 +109,7 @@ async function measure(databaseUrl: string, count: number): Promise<Measured> {
     const { user, system } = process.cpuUsage(before)
     if (tally.rows < count - count / period) throw new Error(`only ${tally.rows} rows were seen`)
     const { maxRSS } = process.resourceUsage()
-    return { seconds, cpuSeconds: (user + system) / 1e6, peakMB: maxRSS / 1024, found: tally.found }
+    return { seconds, cpuSeconds: (user + system) / 1e6, peakMB: (maxRSS * 1024) / 1e6, found: tally.found }
   } finally {
     await database.close()
     rmSync(folder, { recursive: true })

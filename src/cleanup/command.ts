@@ -6,7 +6,7 @@ import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/open.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { AppError, ExitCode, toError } from '../errors.ts'
+import { AppError, ExitCode, systemErrorCode, toError } from '../errors.ts'
 import { holdRemovalLease } from '../plan/command.ts'
 import { quarantinePrefix } from '../plan/plan-file.ts'
 import { walk } from '../reconcile/disk.ts'
@@ -249,12 +249,12 @@ class Done {
     const kinds = Object.entries(this.byKind).map(
       ([kind, count]) => `  ${formatCount(count).padStart(9)}  ${kind.padEnd(12)} ${kindMeanings[kind]}`,
     )
-    const rest = kept > 0 ? `, ${plural(kept, 'thing')} kept (the reasons are above)` : ''
+    const rest = kept > 0 ? ` ${plural(kept, 'thing')} kept, the reasons are above.` : ''
     this.context.report.summary({
       lines: [
         apply
-          ? `${plural(removed, 'thing')} removed, ${formatBytes(bytes)} freed${rest}.`
-          : `Dry run: ${plural(removed, 'thing')} would be removed, ${formatBytes(bytes)}; nothing was${rest}.`,
+          ? `${plural(removed, 'thing')} removed, ${formatBytes(bytes)} freed.${rest}`
+          : `Dry run: ${plural(removed, 'thing')} would be removed, ${formatBytes(bytes)}; nothing was.${rest}`,
         ...kinds,
       ],
       ...(exitCode === ExitCode.timeBudget
@@ -282,7 +282,10 @@ function pinger({ report }: Context, url: string | undefined): (what: string) =>
       })
       if (!answer.ok) report.warn(`--healthcheck: ${what}: HTTP ${answer.status}`)
     } catch (error) {
-      report.warn(`--healthcheck: ${what}: ${toError(error).message}`)
+      // fetch says only that it failed; why is in its cause.
+      const { message, cause } = toError(error)
+      const why = cause instanceof Error ? systemErrorCode(cause) || cause.message : message
+      report.warn(`--healthcheck: ${what}: ${why}`)
     }
   }
 }

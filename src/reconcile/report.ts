@@ -141,7 +141,7 @@ export function summarise(
   const { items, removals, losses, unmended } = planned
   const parts = [
     plural(items, 'repair'),
-    ...(removals > 0 ? [`${plural(removals, 'object')} to quarantine`] : []),
+    ...(removals > 0 ? [`${plural(removals, 'object')} to remove`] : []),
     ...(losses > 0 ? [`${plural(losses, 'row')} to UNAVAILABLE`] : []),
   ]
   lines.push(`Plan: ${parts.join(', ')}, in ${flags.plan}`)

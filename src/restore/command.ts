@@ -103,28 +103,40 @@ class Restorer {
     const planId = this.parts.runId
     try {
       for await (const page of trackPages(knex, { filter, pageSize, signal })) {
-        if (context.stopping.aborted || left <= 0) break
-        const tracks = page.slice(0, left) as S3Track[]
-        left -= tracks.length
-        const done = await this.restore(tracks, signal)
-        const bytes = done.reduce((sum, { head }) => sum + head.size, 0)
-        progress.advance({ items: tracks.length, bytes })
-        if (this.plan === undefined) continue
-        for (const { file, head } of done) {
-          const { key, size, etag } = head
-          const to = versioned ? undefined : quarantineKey(planId, key)
-          const object = { key, size, etag }
-          const needsFile = { path: this.pathInRow(file), size }
-          await this.plan.add(
-            { action: 'remove-object', object, needsFile, ...(to === undefined ? {} : { to }) },
-            'restored',
-          )
+        for (let at = 0; at < page.length; ) {
+          if (context.stopping.aborted || left <= 0) break
+          const tracks = page.slice(at, at + left) as S3Track[]
+          at += tracks.length
+          const failedBefore = this.counts.failed
+          const done = await this.restore(tracks, signal)
+          // What fails is met again by every run: it must not use up the limit of each.
+          left -= tracks.length - (this.counts.failed - failedBefore)
+          progress.advance({
+            items: tracks.length,
+            bytes: done.reduce((sum, { head }) => sum + head.size, 0),
+          })
+          await this.planRemovals(done, versioned, planId)
         }
+        if (context.stopping.aborted || left <= 0) break
       }
     } finally {
       progress.done()
     }
     return this.finish(versioned, planId)
+  }
+
+  private async planRemovals(done: readonly Restored[], versioned: boolean, planId: string): Promise<void> {
+    if (this.plan === undefined) return
+    for (const { file, head } of done) {
+      const { key, size, etag } = head
+      const to = versioned ? undefined : quarantineKey(planId, key)
+      const object = { key, size, etag }
+      const needsFile = { path: this.pathInRow(file), size }
+      await this.plan.add(
+        { action: 'remove-object', object, needsFile, ...(to === undefined ? {} : { to }) },
+        'restored',
+      )
+    }
   }
 
   /** Restores a page of tracks and switches their rows. @returns those that are LOCAL now */

@@ -127,7 +127,7 @@ export async function openSource(
   }
   let handle: OpenFile
   try {
-    handle = await disk.open(real, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
+    handle = await openUnused(disk, real, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
   } catch (error) {
     throw localFileError(error, resolved.relative)
   }
@@ -147,6 +147,20 @@ export async function openSource(
   } catch (error) {
     await handle.close()
     throw error instanceof LocalFileError ? error : localFileError(error, resolved.relative)
+  }
+}
+
+/**
+ * Opens a file so that our reading it is no use of it, where that can be had (Linux, one's own files): `cleanup` goes
+ * by the time of last use.
+ */
+async function openUnused(disk: Disk, file: string, flags: number): Promise<OpenFile> {
+  if (constants.O_NOATIME === undefined) return disk.open(file, flags)
+  try {
+    return await disk.open(file, flags | constants.O_NOATIME)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EPERM') throw error
+    return disk.open(file, flags)
   }
 }
 

@@ -130,7 +130,9 @@ describe('cleanup and restore', () => {
     const dry = await run(['cleanup'])
     expect(dry.exitCode).toBe(0)
     expect(dry.stdout).toMatch(/^would remove local-copy artist\/old\.mp3 \(3 B\)$/m)
-    expect(dry.stdout).toMatch(/^Dry run: /m)
+    expect(dry.stdout).toMatch(/^Dry run: 2 things would be removed, 3 B; nothing was. 3 things kept/m)
+    // A dry run proves as much as the run itself would.
+    expect(dry.stdout).toMatch(/^kept local-copy other\.mp3: the object is not what the file is$/m)
     expect(await see()).toEqual(before)
 
     const { exitCode, messages, stderr } = await run(['cleanup', '--apply', '--json'])
@@ -322,6 +324,39 @@ describe('cleanup and restore', () => {
     expect(Object.keys(after.files).sort()).toEqual(['Artist', 'Artist/one.mp3', 'kept', 'kept/two.mp3'])
     expect(await readFile(path.join(home, 'audio/Artist/one.mp3'), 'utf8')).toBe('one')
     expect(after.objects).toEqual(objects)
+  })
+
+  it('lets no track that cannot be restored use up --limit', async () => {
+    row('S3', 'audio/gone.mp3', null)
+    await put('audio/a.mp3', 'a')
+    await put('audio/b.mp3', 'b')
+    const a = row('S3', 'audio/a.mp3', null)
+    const b = row('S3', 'audio/b.mp3', null)
+    await save()
+    expect((await run(['restore', '--limit', '1'])).exitCode).toBe(3)
+    expect([await columns(a), await columns(b)]).toMatchObject([
+      { file_source: 'LOCAL' },
+      { file_source: 'S3' },
+    ])
+  })
+
+  it('removes what was restored only while its file is there, and never while cleanup runs', async () => {
+    await put('audio/a.mp3', 'a')
+    row('S3', 'audio/a.mp3', null)
+    await save()
+    expect((await run(['restore', '--plan', 'a.plan'])).exitCode).toBe(0)
+    await rm(path.join(home, 'audio/a.mp3'))
+    const { exitCode, messages } = await run(['apply', 'a.plan', '--json'])
+    expect([exitCode, reasons(messages, 'skipped')]).toEqual([
+      0,
+      [['audio/a.mp3', expect.stringMatching(/a\.mp3/)]],
+    ])
+    expect(await bucket.store.head('audio/a.mp3')).toBeDefined()
+    // What a killed restore has left half written goes with the next cleanup.
+    await file('.autodj-restore-0123456789abcdef', 'half', 0)
+    await file('other.mp3', 'x', 0)
+    expect((await run(['cleanup', '--apply'])).exitCode).toBe(0)
+    expect([here('.autodj-restore-0123456789abcdef'), here('other.mp3')]).toEqual([false, true])
   })
 
   it('restores elsewhere, a part at a time, overwrites nothing, and plans the removal', async () => {

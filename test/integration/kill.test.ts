@@ -166,8 +166,10 @@ describe.skipIf(postgres === undefined || endpoint === undefined)('kill -9 at an
           if (argv !== undefined) {
             const child = await nextChild()
             const usual = usualSteps.get(verb)
-            const killAt =
-              kill === undefined || usual === undefined ? undefined : Math.ceil((usual * kill) / 100)
+            // A plan that was never written is no test of what applies it: every other reconcile is left to end.
+            const spared =
+              kill === undefined || usual === undefined || (verb === 'reconcile' && pick % 2 === 0)
+            const killAt = spared ? undefined : Math.ceil((usual * kill) / 100)
             const result = await runIn(child, { argv, env, cwd: home, killAt })
             if (result.steps !== undefined && [0, 4].includes(result.exitCode ?? -1))
               usualSteps.set(verb, result.steps)
