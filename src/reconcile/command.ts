@@ -60,12 +60,22 @@ export async function runReconcile(context: Context, flags: ReconcileFlags): Pro
   await store.checkBucket(context.signal)
   return recordRun(context, database, async run => {
     const signal = AbortSignal.any([context.signal, context.stopping, run.lost])
+    const tally = newTally()
     try {
-      return await observeAndReport(context, flags, { database, store, runId: run.id, signal, concurrency })
+      const surroundings = { database, store, runId: run.id, signal, concurrency, tally }
+      return await observeAndReport(context, flags, surroundings)
     } catch (error) {
       const stopped = context.stopExitCode()
       if (stopped === undefined) throw error
-      return { exitCode: stopped, summary: { stopped: true } }
+      const summary = { stopped: true, drift: tally.drift }
+      const seen = `${plural(tally.rows, 'row')} and ${plural(tally.objects, 'object')} seen`
+      const rest = flags.plan === undefined ? '' : ', no plan was written'
+      context.report.summary({
+        lines: [`Stopped before the end: ${seen}, ${plural(tally.drift, 'difference')} found so far${rest}.`],
+        next: 'run it again: it begins anew',
+        fields: summary,
+      })
+      return { exitCode: stopped, summary }
     }
   })
 }
@@ -76,12 +86,13 @@ interface Surroundings {
   runId: string
   signal: AbortSignal
   concurrency: number
+  tally: Tally
 }
 
 async function observeAndReport(
   context: Context,
   flags: ReconcileFlags,
-  { database, store, runId, signal, concurrency }: Surroundings,
+  { database, store, runId, signal, concurrency, tally }: Surroundings,
 ): Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }> {
   const { config, report } = context
   const { knex } = database
@@ -118,7 +129,6 @@ async function observeAndReport(
     flags.plan === undefined ? undefined : await startPlan(context, flags, store, database, tempFolder)
   const combined =
     flags.combined === undefined ? undefined : await Lines.open(path.resolve(context.cwd, flags.combined))
-  const tally = newTally()
   const progress = report.progress({ label: 'reconcile', unit: 'objects' })
   const held: { name: string; reason: string }[] = []
   let heldCount = 0

@@ -1,4 +1,5 @@
 /** What `reconcile` must find, and must not invent, whatever database and S3 server it is run against. */
+import { randomUUID } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -212,10 +213,38 @@ export function reconcileContract(name: string, servers: Servers): void {
       expect(plan).toMatch(/"update-row"/)
     })
 
+    it('holds back what the ledger has an open upload for (exit 7)', async () => {
+      const key = 'audio/orphan/1.mp3'
+      await withDatabase(async ({ knex }) => {
+        const upload = { upload_id: 'u', path: 'x', mtime_ns: 0, size: 1, part_size: 1 }
+        await knex('autodj.uploads').insert({ bucket: bucket.store.bucket, key, ...upload })
+      })
+      const refused = await run('--min-age', '0s', '--plan', 'uploading.plan')
+      await withDatabase(({ knex }) => knex('autodj.uploads').delete())
+      expect(refused.exitCode).toBe(7)
+      expect(refused.stdout).toMatch(/^held back audio\/orphan\/1\.mp3: an upload to this key is under way$/m)
+      const plan = await readFile(path.join(folder, 'uploading.plan'), 'utf8')
+      expect(plan.match(/"remove-object"/g)?.length).toBe(5)
+    })
+
+    it('calls a table a mistake (exit 7) that has less than half the rows of the last run', async () => {
+      const id = await withDatabase(async ({ knex }) => {
+        const run = { id: randomUUID(), command: 'reconcile', host: 'h', pid: 1, version: '0', state: 'done' }
+        const times = { started_at: new Date(Date.now() + 60_000), lease_until: new Date() }
+        await knex('autodj.runs').insert({ ...run, ...times, summary: { rows: 2 * library.rows + 1 } })
+        return run.id
+      })
+      const refused = await run()
+      await withDatabase(({ knex }) => knex('autodj.runs').where({ id }).delete())
+      expect([refused.exitCode, refused.stdout]).toEqual([7, ''])
+      expect(refused.stderr).toMatch(/the table has \d+ rows, the last run saw \d+/)
+    })
+
     it('writes no plan at all when more would go than --max-delete allows', async () => {
       const refused = await run('--min-age', '0s', '--max-delete', '2', '--plan', 'many.plan')
       expect(refused.exitCode).toBe(7)
-      expect(refused.stderr).toMatch(/--max-delete allows 2/)
+      expect(refused.stderr).toMatch(/\d+ of \d+ objects .* would go, --max-delete allows 2/)
+      expect(refused.stderr).toMatch(/\d+ of \d+ rows .* would be left without audio, --max-delete allows 2/)
       await expect(readFile(path.join(folder, 'many.plan'))).rejects.toMatchObject({ code: 'ENOENT' })
     })
 
@@ -303,6 +332,10 @@ export function reconcileContract(name: string, servers: Servers): void {
           'no-audio': 6,
           'local-file-without-row': 3,
         })
+
+        // A plan that was applied is what takes it back: no other may be written over it.
+        const over = await command('reconcile', '--plan', 'repair.plan')
+        expect([over.exitCode, over.stderr]).toEqual([2, expect.stringMatching(/needed to take it back/)])
 
         const again = await command('apply', 'repair.plan', '--json')
         expect(again.messages.find(message => message['message_type'] === 'summary')).toMatchObject({
