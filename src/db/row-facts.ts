@@ -9,6 +9,7 @@ interface TrackRow {
   file_source: FileSource | null
   file_size: number | null
   file_path: string | null
+  label?: string | null
 }
 
 interface ProofRow {
@@ -32,6 +33,7 @@ function toFacts(row: TrackRow): RowFacts {
     source: row.file_source,
     size: row.file_size,
     path: row.file_path,
+    ...(row.label == null ? {} : { label: row.label }),
   }
 }
 
@@ -59,7 +61,8 @@ export async function* rowFactPages(
 ): AsyncGenerator<RowFacts[]> {
   const pages = keysetPages<TrackRow>(
     (last, limit) => [
-      `select ${TRACK} from public.tracks t ${last === undefined ? '' : 'where t.id > ?'} order by t.id limit ${limit}`,
+      `select ${TRACK}, case when t.s3_object_key is null then concat_ws(' – ', t.artist, t.title) end as label
+       from public.tracks t ${last === undefined ? '' : 'where t.id > ?'} order by t.id limit ${limit}`,
       last === undefined ? [] : [last.id],
     ],
     { knex, signal },

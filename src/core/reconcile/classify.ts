@@ -89,7 +89,7 @@ export function classifyWithoutKey(row: RowFacts, look: boolean | 'outside' | un
   const outside = row.path !== null && look === 'outside'
   const there = row.path === null || look === 'outside' ? false : look
   const claims = row.source !== null && row.source !== 'UNAVAILABLE'
-  const source = row.source ?? 'null'
+  const source = `${row.label === undefined ? '' : `${row.label}: `}file_source ${row.source ?? 'null'}`
   const finding = (sigil: Finding['sigil'], difference?: Difference): Finding => ({
     sigil,
     name: row.trackId,
@@ -107,7 +107,7 @@ export function classifyWithoutKey(row: RowFacts, look: boolean | 'outside' | un
     return finding(claims ? '+' : '=', {
       class: 'no-audio',
       severity: claims ? 'drift' : 'note',
-      detail: `file_source ${source}, no key, ${file}`,
+      detail: `${source}, no key, ${file}`,
     })
   }
   if (there === true ? row.source === 'LOCAL' || row.source === 'YOUTUBE' : row.source !== 'S3')
@@ -115,8 +115,7 @@ export function classifyWithoutKey(row: RowFacts, look: boolean | 'outside' | un
   return finding('*', {
     class: 'wrong-source',
     severity: 'drift',
-    detail:
-      there === true ? `file_source ${source}, but the file is there` : 'file_source S3, but there is no key',
+    detail: `${source}, but ${there === true ? 'the file is there' : 'there is no key'}`,
   })
 }
 

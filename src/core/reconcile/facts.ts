@@ -27,6 +27,8 @@ export interface RowFacts {
   source: FileSource | null
   size: number | null
   path: string | null
+  /** artist and title, of rows without key: what a reader knows them by */
+  label?: string
   proof?: Proof
 }
 

@@ -37,7 +37,8 @@ export interface Repair {
 export function repairOf(finding: Finding, options: RepairOptions): Repair {
   const { row, object } = finding
   const has = (kind: DifferenceClass): boolean => finding.differences.some(d => d.class === kind)
-  const why = finding.differences.map(d => d.class).join(', ')
+  const label = row?.label === undefined ? '' : `: ${row.label}`
+  const why = finding.differences.map(d => d.class).join(', ') + label
   if (finding.sigil === '!') return { actions: [] }
   if (row === undefined) {
     if (!has('orphan-object') || object === undefined) return { actions: [] }
