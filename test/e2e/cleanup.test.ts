@@ -151,6 +151,37 @@ describe('cleanup and restore', () => {
     expect((await see()).objects).toEqual(before.objects)
   })
 
+  it('keeps what the CDN does not serve, byte for byte', async () => {
+    const served: Record<string, string> = { '/audio/same.mp3': 'the same', '/audio/other.mp3': 'another.' }
+    for (const name of ['same', 'other', 'away']) {
+      const content = name === 'other' ? 'the other' : `the ${name}`
+      await put(`audio/${name}.mp3`, content)
+      row('S3', `audio/${name}.mp3`, await file(`${name}.mp3`, content, 60))
+    }
+    await save()
+    const cdn = createServer((request, response) => {
+      const content = Buffer.from(served[request.url ?? ''] ?? '')
+      const [, start, end] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
+      const part = content.subarray(Number(start), Number(end) + 1)
+      if (part.length === 0) response.writeHead(403).end()
+      else response.writeHead(206, { 'content-range': `bytes ${start}-${end}/${content.length}` }).end(part)
+    })
+    await new Promise<void>(resolve => cdn.listen(0, '127.0.0.1', resolve))
+    const more = { CLOUDFRONT_DOMAIN: `http://127.0.0.1:${(cdn.address() as AddressInfo).port}` }
+    try {
+      const { exitCode, messages } = await run(['cleanup', '--apply', '--json'], { more })
+      expect(exitCode).toBe(0)
+      expect(reasons(messages, 'kept').sort()).toEqual([
+        ['away.mp3', 'the CDN does not serve the same bytes: HTTP 403'],
+        ['other.mp3', 'the CDN does not serve the same bytes: the bytes differ'],
+      ])
+      expect(['same', 'other', 'away'].map(name => here(`${name}.mp3`))).toEqual([false, true, true])
+    } finally {
+      cdn.closeAllConnections()
+      cdn.close()
+    }
+  })
+
   it('keeps the folder below MAX_AUDIO_CACHE_GB, least recently used first', async () => {
     for (const [index, name] of ['c', 'a', 'b', 'd'].entries()) {
       const content = name.repeat(1000)
@@ -247,6 +278,8 @@ describe('cleanup and restore', () => {
     const locked = await run(['cleanup', '--apply'])
     expect(locked.exitCode).toBe(11)
     expect(locked.stderr).toMatch(/locked by cleanup \(pid 4711 on cron-host\) since .*, \d+ s/)
+    // Between its download and its row, a file would look like a copy that may go.
+    expect((await run(['restore'])).exitCode).toBe(11)
     // A lease that ran out is nobody's.
     await withDb(({ knex }) => knex('autodj.leases').update({ expires_at: new Date(0) }))
     expect((await run(['cleanup', '--apply', '--force'])).exitCode).toBe(0)
@@ -340,7 +373,7 @@ describe('cleanup and restore', () => {
     ])
   })
 
-  it('removes what was restored only while its file is there, and never while cleanup runs', async () => {
+  it('removes what was restored only while its file is there; what a killed restore left half written goes', async () => {
     await put('audio/a.mp3', 'a')
     row('S3', 'audio/a.mp3', null)
     await save()
