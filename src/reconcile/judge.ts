@@ -46,11 +46,16 @@ export class Judge {
       }
       if (row === undefined) this.orphans.push(object as ObjectFacts)
       else if (object === undefined) this.missing.push(row)
-      else if (this.needsLook(row, object)) closer.push({ row, object, again })
       else {
-        findings.push(classifyMatched(row, object, {}))
-        if (!again)
-          await this.resolver.held(object, row.proof?.etag === object.etag ? row.proof.sha256 : undefined)
+        const finding = this.byListing(row, object)
+        if (finding === undefined) closer.push({ row, object, again })
+        else {
+          findings.push(finding)
+          const known = row.proof?.etag === object.etag ? row.proof.sha256 : undefined
+          // Most of the time there is nothing to wait for, and a promise for each object would be dear.
+          const written = again ? undefined : this.resolver.held(object, known)
+          if (written !== undefined) await written
+        }
       }
     }
     const looked = await Promise.all(
@@ -68,12 +73,14 @@ export class Judge {
     yield* this.settleMissing()
   }
 
-  private needsLook(row: RowFacts, object: ObjectFacts): boolean {
+  /** What the listing alone says; undefined where that is not enough. */
+  private byListing(row: RowFacts, object: ObjectFacts): Finding | undefined {
     const { head, deep } = this.options
-    if (head === 'all' || (deep > 0 && isSampled(object.key, deep))) return true
-    if (head !== 'none' && nextLook(row, object) !== undefined) return true
-    // What the listing alone makes different gets a second look; the source is the row's own affair.
-    return classifyMatched(row, object, {}).differences.some(({ class: kind }) => kind !== 'wrong-source')
+    if (head === 'all' || (deep > 0 && isSampled(object.key, deep))) return undefined
+    if (head !== 'none' && nextLook(row, object) !== undefined) return undefined
+    const finding = classifyMatched(row, object, {})
+    // What it makes different gets a second look; the source is the row's own affair.
+    return finding.differences.every(({ class: kind }) => kind === 'wrong-source') ? finding : undefined
   }
 
   private async lookCloser(row: KeyedRow, listed: ObjectFacts, again: boolean): Promise<Finding | undefined> {

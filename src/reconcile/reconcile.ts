@@ -140,7 +140,8 @@ async function* observe(
       if (disk !== undefined && path !== undefined) await disk.row(row, path, row.key === null)
       if (row.key !== null) {
         tally.rowsWithKey += 1
-        await rowsByKey.add(row.key, encodeRow(row))
+        const written = rowsByKey.add(row.key, encodeRow(row))
+        if (written !== undefined) await written
       } else if (disk === undefined || path === undefined) {
         // Only where the row contradicts itself is its file worth a look without --disk.
         const look = row.source === 'S3' && row.path !== null
