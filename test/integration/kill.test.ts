@@ -144,8 +144,13 @@ describe.skipIf(postgres === undefined || endpoint === undefined)('kill -9 at an
               return plan === undefined ? undefined : ['undo', plan]
             case 'cleanup':
               return ['cleanup', '--apply', '--older-than', '0s', '--force']
-            case 'restore':
-              return ['restore', '--limit', String(1 + (pick % 6))]
+            case 'restore': {
+              const some = ['restore', '--limit', String(1 + (pick % 6))]
+              if (pick % 2 === 0) return some
+              // What is restored is removed by a plan: of objects that no row names any more.
+              plans.push(`${plans.length}.plan`)
+              return [...some, '--plan', plans.at(-1) as string]
+            }
             case 'upload-local':
               return ['upload-local']
             default:
