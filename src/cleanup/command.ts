@@ -199,8 +199,9 @@ class Done {
     })
   }
 
-  leftover({ kind, subject, bytes = 0, remove }: Leftover): Promise<void> {
-    return this.one(kind, subject, bytes, this.flags.apply ? remove : async () => undefined)
+  leftover({ kind, subject, bytes = 0, kept, remove }: Leftover): Promise<void> {
+    const act = kept === undefined && this.flags.apply ? remove : async () => kept
+    return this.one(kind, subject, bytes, act)
   }
 
   private async one(

@@ -4,18 +4,22 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { forgetUpload, openUploads, runsAlive } from '../db/ledger.ts'
-import { keysNamed } from '../db/row-facts.ts'
+import { keysByHash, keysNamed } from '../db/row-facts.ts'
 import { systemErrorCode } from '../errors.ts'
 import { walk } from '../reconcile/disk.ts'
 import { draftPrefix } from '../restore/restore.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
 import { runOfTempFolder } from '../temp.ts'
 
-/** One thing that may go. `remove` does it, and gives the reason when it must not be done after all. */
+/**
+ * One thing that may go. `remove` does it, and gives the reason when it must not be done after all; `kept` is one that
+ * is known before.
+ */
 export interface Leftover {
   kind: 'empty-folder' | 'temp-file' | 'temp-folder' | 'upload' | 'quarantine' | 'run-record'
   subject: string
   bytes?: number
+  kept?: string
   remove(): Promise<string | undefined>
 }
 
@@ -157,14 +161,16 @@ export async function* expiredQuarantine(
   for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
     const expired = page.filter(entry => entry.lastModified.getTime() < before)
     if (expired.length === 0) continue
-    const oldKey = ({ key }: ObjectEntry): string => key.slice(key.indexOf('/', quarantinePrefix.length) + 1)
-    const named = await keysNamed(knex, expired.map(oldKey))
+    const wanted = await wantedBack(knex, store, quarantinePrefix, expired, signal)
     for (const entry of expired) {
-      if (named.has(oldKey(entry)) && (await store.head(oldKey(entry), { signal })) === undefined) continue
+      const key = wanted.get(entry.key)
       yield {
         kind: 'quarantine',
         subject: entry.key,
         bytes: entry.size,
+        ...(key === undefined
+          ? {}
+          : { kept: `a row names ${key}, and nothing is there: it may be the last copy` }),
         async remove() {
           const [outcome] = await store.delete([{ key: entry.key, ifMatch: entry.etag }], signal)
           return outcome?.error?.message
@@ -172,6 +178,27 @@ export async function* expiredQuarantine(
       }
     }
   }
+}
+
+/** Of objects in quarantine those whose old key a row names while nothing is there: their keys, and the old ones. */
+async function wantedBack(
+  knex: Knex,
+  store: ObjectStore,
+  prefix: string,
+  entries: readonly ObjectEntry[],
+  signal: AbortSignal,
+): Promise<Map<string, string>> {
+  const oldKeys = new Map<string, string>()
+  for (const { key } of entries) oldKeys.set(key, key.slice(key.indexOf('/', prefix.length) + 1))
+  // A key too long for the quarantine is there by its hash (`quarantineKey`).
+  const hashed = [...oldKeys.values()].filter(key => /^[0-9a-f]{64}$/.test(key))
+  const byHash = await keysByHash(knex, hashed)
+  for (const [key, old] of oldKeys) oldKeys.set(key, byHash.get(old) ?? old)
+  const named = await keysNamed(knex, [...oldKeys.values()])
+  const wanted = new Map<string, string>()
+  for (const [key, old] of oldKeys)
+    if (named.has(old) && (await store.head(old, { signal })) === undefined) wanted.set(key, old)
+  return wanted
 }
 
 /** Records of runs that ended before `before`, but for the newest three of each command. */

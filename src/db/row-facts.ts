@@ -145,6 +145,19 @@ export async function keysNamed(knex: Knex, keys: readonly string[]): Promise<Se
   return named
 }
 
+/** The keys that rows name of which these are the SHA-256, in hex. Reads the whole table. */
+export async function keysByHash(knex: Knex, hashes: readonly string[]): Promise<Map<string, string>> {
+  if (hashes.length === 0) return new Map()
+  const { rows } = await knex.raw<{ rows: { hash: string; key: string }[] }>(
+    `select hash, key from (
+       select s3_object_key as key, encode(sha256(convert_to(s3_object_key, 'UTF8')), 'hex') as hash
+       from public.tracks where s3_object_key is not null
+     ) as keys where hash = any(?::text[])`,
+    [[...hashes]],
+  )
+  return new Map(rows.map(({ hash, key }) => [hash, key]))
+}
+
 /** Keys with a multipart upload that the ledger knows as open. */
 export async function keysUploading(knex: Knex, bucket: string): Promise<Set<string>> {
   const rows: { key: string }[] = await knex('autodj.uploads').distinct('key').where({ bucket })

@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { migrateUp } from '../../src/db/migrate.ts'
 import type { Database } from '../../src/db/open.ts'
+import { quarantineKey } from '../../src/plan/plan-file.ts'
 import { machineName } from '../../src/run.ts'
 import type { TestBucket } from '../contract/reconcile.ts'
 import { cli } from '../support/cli.ts'
@@ -198,7 +199,10 @@ describe('cleanup and restore', () => {
   it('sweeps what dead runs and the past have left, and nothing of the living', async () => {
     row('LOCAL', null, await file('one.mp3', 'one', 1))
     row('S3', 'audio/wanted.mp3', null)
+    const long = `audio/${'x'.repeat(1_000)}.mp3`
+    row('S3', long, null)
     await save()
+    await put(quarantineKey('plan', long), 'the last copy of another')
     await put('quarantine/plan/audio/gone.mp3', 'gone')
     await put('quarantine/plan/audio/wanted.mp3', 'the last copy')
     const headers = { contentType: 'audio/mpeg' }
@@ -235,8 +239,13 @@ describe('cleanup and restore', () => {
     })
     for (const id of [dead, alive]) await mkdir(path.join(tmpdir(), `autodj-run-${id}`))
     try {
-      const { exitCode } = await run(['cleanup', '--apply', '--json'], { daysLater: 40 })
+      const { exitCode, messages } = await run(['cleanup', '--apply', '--json'], { daysLater: 40 })
       expect(exitCode).toBe(0)
+      const kept = ['audio/wanted.mp3', long].map(key => [
+        quarantineKey('plan', key),
+        `a row names ${key}, and nothing is there: it may be the last copy`,
+      ])
+      expect(reasons(messages, 'kept').sort()).toEqual(kept.sort())
       expect(existsSync(path.join(tmpdir(), `autodj-run-${dead}`))).toBe(false)
       expect(existsSync(path.join(tmpdir(), `autodj-run-${alive}`))).toBe(true)
     } finally {
@@ -247,6 +256,7 @@ describe('cleanup and restore', () => {
     expect(await bucket.store.listParts('audio/b.mp3', owned)).toEqual([])
     expect(await bucket.store.head('quarantine/plan/audio/gone.mp3')).toBeUndefined()
     expect(await bucket.store.head('quarantine/plan/audio/wanted.mp3')).toBeDefined()
+    expect(await bucket.store.head(quarantineKey('plan', long))).toBeDefined()
     const left = await withDb(({ knex }) => knex('autodj.runs').where({ command: 'verify' }))
     expect(left.length).toBe(3)
   })
