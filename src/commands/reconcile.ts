@@ -29,7 +29,7 @@ export const reconcile = defineCommand({
       '--sample <n|n%>',
       'with --deep: about so many of them',
       'a count or a per cent',
-      parseDeleteLimit,
+      raw => (raw.includes(',') ? undefined : parseDeleteLimit(raw)),
     ),
     head: flag.choice(
       '--head <which>',
