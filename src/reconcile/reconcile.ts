@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8'
 import type { Knex } from 'knex'
 import { classifyWithoutKey } from '../core/reconcile/classify.ts'
 import { DiskJoin } from '../core/reconcile/disk-join.ts'
@@ -7,6 +6,7 @@ import { mergeOrdered } from '../core/reconcile/merge.ts'
 import { Resolver } from '../core/reconcile/resolve.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { countRows, proofPages, rowFactPages } from '../db/row-facts.ts'
+import { keepHeapLevel } from '../heap.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { isFileThere, relativePath, walk } from './disk.ts'
 import { FileSpool } from './file-spool.ts'
@@ -51,16 +51,6 @@ export interface Library {
 }
 
 /**
- * Has V8 collect garbage before there is much of it: reconcile holds little and makes much, and left alone the heap
- * grows to three times what it holds. The young generation stays as large as it is by now, and the old one is collected
- * when it has doubled. Measured by `npm run bench:reconcile`.
- */
-function keepHeapTight(): void {
-  setFlagsFromString('--semi-space-growth-factor=1')
-  setFlagsFromString('--heap-growing-percent=100')
-}
-
-/**
  * Compares rows, bucket and (with `disk`) files, and yields every line of the result in batches: what agrees, and
  * every difference with its class. Memory does not depend on the size of the library.
  *
@@ -76,7 +66,7 @@ export async function* reconcile(
   options: ReconcileOptions,
   tally: Tally,
 ): AsyncGenerator<readonly Finding[]> {
-  keepHeapTight()
+  keepHeapLevel()
   await refuseEmptySides(library, options)
   for await (const findings of observe(library, options, tally)) {
     for (const { sigil, differences } of findings) {
