@@ -64,7 +64,13 @@ function transportFinding({ url }: ProbeObservation, error: ProbeObservation['er
   const { code = 'no answer', message = '' } = error ?? {}
   const cause = transportCauses.find(([pattern]) => pattern.test(code))?.[1] ?? 'unexplained'
   const cure = certificateCures.find(([pattern]) => pattern.test(code))?.[1]
-  return finding(cause, [networkFault({ code, message }), withoutQuery(url)], cure)
+  // The other titles say already what the code means.
+  const said = /^tls-/.test(cause)
+    ? networkFault({ code, message })
+    : message === ''
+      ? code
+      : `${code}: ${message}`
+  return finding(cause, [said, withoutQuery(url)], cure)
 }
 
 /** Of `tls-certificate`: what to do about it differs by what is wrong with it. */
