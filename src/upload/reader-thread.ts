@@ -168,6 +168,18 @@ async function answer(message: ReaderRequest): Promise<ReaderReply> {
   }
 }
 
-parentPort?.on('message', (message: ReaderRequest) => {
-  void answer(message).then(reply => parentPort?.postMessage(reply))
+/** Answers are sent together when they come so soon after each other, milliseconds. */
+const patience = 1
+
+parentPort?.on('message', async (messages: readonly ReaderRequest[]) => {
+  let replies: ReaderReply[] = []
+  let since = performance.now()
+  for (const message of messages) {
+    replies.push(await answer(message))
+    if (performance.now() - since < patience) continue
+    parentPort?.postMessage(replies)
+    replies = []
+    since = performance.now()
+  }
+  if (replies.length > 0) parentPort?.postMessage(replies)
 })

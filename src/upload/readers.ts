@@ -29,6 +29,8 @@ interface Pending {
 interface Thread {
   readonly worker: Worker
   readonly pending: Map<number, Pending>
+  /** asked for in this turn of the event loop; sent at its end in one message, as waking a thread is what costs */
+  readonly outbox: ReaderRequest[]
 }
 
 export class Readers {
@@ -92,12 +94,13 @@ export class Readers {
     kind: K,
     request: ReaderTasks[K]['request'],
   ): Promise<ReaderTasks[K]['result']> {
-    const { worker, pending } = this.#leastBusy()
+    const { worker, pending, outbox } = this.#leastBusy()
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
       pending.set(id, { resolve, reject })
       worker.ref()
-      worker.postMessage({ id, kind, request } as ReaderRequest)
+      outbox.push({ id, kind, request } as ReaderRequest)
+      if (outbox.length === 1) setImmediate(() => worker.postMessage(outbox.splice(0)))
     })
   }
 
@@ -114,14 +117,17 @@ export class Readers {
     const thread: Thread = {
       worker: new Worker(new URL(`./reader-thread${ending}`, import.meta.url)),
       pending: new Map(),
+      outbox: [],
     }
     const { worker, pending } = thread
-    worker.on('message', (reply: ReaderReply) => {
-      const one = pending.get(reply.id)
-      pending.delete(reply.id)
+    worker.on('message', (replies: readonly ReaderReply[]) => {
+      for (const reply of replies) {
+        const one = pending.get(reply.id)
+        pending.delete(reply.id)
+        if ('result' in reply) one?.resolve(reply.result as never)
+        else one?.reject(errorOf(reply.error))
+      }
       if (pending.size === 0) worker.unref()
-      if ('result' in reply) one?.resolve(reply.result as never)
-      else one?.reject(errorOf(reply.error))
     })
     worker.on('error', error => {
       this.#running.splice(this.#running.indexOf(thread), 1)

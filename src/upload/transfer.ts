@@ -134,6 +134,9 @@ export const cacheControl = 'public, max-age=31536000, immutable'
 /** What Node.js, its libraries and their sockets take beside file content, bytes (measured: 110 to 130 MiB resident). */
 const programMemory = 136 * 1024 ** 2
 
+/** Files up to this size are read many at a time, bytes. */
+const smallFile = 512 * 1024
+
 /** What a request costs beside its bytes, in bytes, when throughput is measured: small files count too. */
 const requestWeight = 64 * 1024
 
@@ -147,6 +150,8 @@ export class TransferEngine {
   readonly #pool: BufferPool
   /** files being read: few, so that what was read is still in the cache when it is sent */
   readonly #loads: LimitFunction
+  /** small files being read: many, so that threads are woken for several at once */
+  readonly #smallLoads: LimitFunction
   readonly #control: CongestionControl
   readonly #resilience: Resilience
   readonly #requests: LimitFunction
@@ -160,6 +165,7 @@ export class TransferEngine {
     this.#now = options.now ?? Date.now
     this.#pool = new BufferPool(Math.max(options.memory - programMemory, options.memory / 4))
     this.#loads = pLimit(options.readers.threads * 2)
+    this.#smallLoads = pLimit(32)
     this.#control = new CongestionControl(
       { initial: options.initialConcurrency, min: 1, max: options.maxConcurrency, window: 500 },
       this.#now(),
@@ -263,7 +269,8 @@ export class TransferEngine {
     expected: number,
     remembered: (ContentHash & FileIdentity) | undefined,
   ) {
-    return this.#loads(async () => {
+    const loads = expected <= smallFile ? this.#smallLoads : this.#loads
+    return loads(async () => {
       const lease: Lease | undefined =
         expected > 0 ? await this.#pool.lease(expected, this.#options.signal) : undefined
       try {

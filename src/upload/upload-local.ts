@@ -90,6 +90,11 @@ export async function uploadLocal(
   }
 }
 
+type ClaimedPage = Awaited<ReturnType<typeof claimTracks>> & {
+  /** by path */
+  remembered: Map<string, HashedFile>
+}
+
 class UploadRun {
   readonly totals: UploadTotals = {
     uploaded: 0,
@@ -195,26 +200,26 @@ class UploadRun {
   async #pass(filter: TrackFilter): Promise<number> {
     const running = new Set<Promise<void>>()
     const before = this.#taken
-    const tried = { command: uploadCommand, runId: this.#run.id }
-    let afterId: string | undefined
+    const limit = this.#options.limit ?? Number.POSITIVE_INFINITY
     let claimSize = firstClaim
+    let claimed = before
+    /** The page after this one, on its way while this one is worked on: the database keeps nobody waiting. */
+    let coming: Promise<ClaimedPage> | undefined
+    const claimAfter = (afterId: string | undefined): void => {
+      if (claimed >= limit || this.#stopping.aborted) return
+      coming = this.#claim(filter, afterId, Math.min(claimSize, limit - claimed))
+      coming.catch(() => {}) // told where it is waited for
+      claimSize = Math.min(largestClaim, claimSize * 2)
+    }
     try {
-      while (!this.#stopping.aborted) {
-        const left = Math.min(claimSize, (this.#options.limit ?? Number.POSITIVE_INFINITY) - this.#taken)
-        if (left <= 0) break
-        const page = await claimTracks(this.#database.knex, {
-          kind: uploadClaim,
-          runId: this.#run.id,
-          afterId,
-          limit: left,
-          filter: { ...filter, notRecordedBy: tried },
-        })
-        const remembered = await rememberedFiles(
-          this.#database.knex,
-          page.tracks.map(track => track.filePath as string),
-        )
-        for (const track of page.tracks) {
+      claimAfter(undefined)
+      while (coming && !this.#stopping.aborted) {
+        const { tracks, remembered, nextAfterId }: ClaimedPage = await coming
+        coming = undefined
+        claimed += tracks.length
+        for (const [index, track] of tracks.entries()) {
           if (this.#stopping.aborted) break
+          if (index === tracks.length >> 1 && nextAfterId !== null) claimAfter(nextAfterId)
           this.#taken++
           const one = this.#transfer(track, remembered.get(track.filePath as string)).finally(() =>
             running.delete(one),
@@ -222,15 +227,27 @@ class UploadRun {
           running.add(one)
           while (running.size >= this.engine.fileSlots) await Promise.race(running)
         }
-        if (page.nextAfterId === null) break
-        afterId = page.nextAfterId
-        claimSize = Math.min(largestClaim, claimSize * 2)
+        if (tracks.length === 0 && nextAfterId !== null) claimAfter(nextAfterId)
       }
     } finally {
       // Also when claiming failed: what is in flight is finished, whatever comes then.
-      await Promise.all(running)
+      await Promise.allSettled([...running, coming])
     }
     return this.#taken - before
+  }
+
+  async #claim(filter: TrackFilter, afterId: string | undefined, limit: number): Promise<ClaimedPage> {
+    const { knex } = this.#database
+    const tried = { command: uploadCommand, runId: this.#run.id }
+    const page = await claimTracks(knex, {
+      kind: uploadClaim,
+      runId: this.#run.id,
+      afterId,
+      limit,
+      filter: { ...filter, notRecordedBy: tried },
+    })
+    const paths = page.tracks.map(track => track.filePath as string)
+    return { ...page, remembered: await rememberedFiles(knex, paths) }
   }
 
   async #transfer(track: Track, remembered: HashedFile | undefined): Promise<void> {
