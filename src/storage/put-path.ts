@@ -1,12 +1,12 @@
 /**
- * The lean way to send a body: node:http(s), a keep-alive agent and SigV4, nothing else. PutObject and UploadPart go
- * through here, because the SDK's middleware costs about half a millisecond of CPU a request, which is most of what
- * a small file takes. Everything else goes through the SDK. See docs/decisions/0014-lean-put-path.md.
+ * The lean way to send a body: a connection, SigV4, nothing else. PutObject and UploadPart go through here, because
+ * the SDK's middleware costs about half a millisecond of CPU a request, which is most of what a small file takes.
+ * Everything else goes through the SDK. See docs/decisions/0014-lean-put-path.md.
  */
 import { hash } from 'node:crypto'
-import { type Agent as HttpAgent, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
-import { type Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import { systemErrorCode } from '../errors.ts'
+import type { SecureContext } from 'node:tls'
+import type { HttpAnswer } from '../core/http-answer.ts'
+import { Connections } from './put-connections.ts'
 import {
   parseErrorXml,
   type RequestContext,
@@ -36,7 +36,9 @@ export interface PutTarget {
 
 export interface PutPathOptions {
   target: () => Promise<PutTarget>
-  agents: { http: HttpAgent; https: HttpsAgent }
+  /** connections at most */
+  maxSockets: number
+  secureContext: () => SecureContext
   /** `fresh` asks the provider chain again, past its cache. */
   credentials: (fresh: boolean) => Promise<SigningCredentials & { expiration?: Date }>
   /** Sign the SHA-256 of every body. Default: over plain HTTP only. */
@@ -57,29 +59,31 @@ export interface PutRequest {
 }
 
 export interface PutResponse {
-  headers: IncomingHttpHeaders
+  /** lower-case names */
+  headers: HttpAnswer['headers']
 }
 
-export type PutPath = (request: PutRequest, context: RequestContext) => Promise<PutResponse>
+export interface PutPath {
+  put(request: PutRequest, context: RequestContext): Promise<PutResponse>
+  /** Lets its connections go. */
+  destroy(): void
+}
 
 /** Provider chains refresh in the background from five minutes before expiry; from then on each request asks. */
 const refreshMargin = 5 * 60_000
-/** Bodies are written in slices of this size, so that a slow link is seen to move and TLS does not copy them whole. */
-const sliceBytes = 512 * 1024
-/** How long to wait for `100 Continue` before sending anyway, ms; not every server knows it. */
-const continueWait = 1000
-/** An answer to a put is small; a longer one is an error page of something in between. */
-const maximumAnswerBytes = 1024 * 1024
+/** What HTTP lets a header hold (RFC 9110, 5.5): no control characters, which could end it. */
+const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /**
- * Sends one PUT and resolves with the headers of its 200, or throws a {@link StoreError}. Retries once and only
+ * `put` sends one PUT and resolves with the headers of its 200, or throws a {@link StoreError}. Retries once and only
  * what a retry is known to cure: an expired token where the chain has a newer one, a skewed clock once corrected,
  * and a connection reset without an answer. It may have been idle too long, or the server refused early and hung up,
  * and its answer was lost with the connection: so the second time asks first (`Expect: 100-continue`) and hears why.
  * (The first may have been stored; then If-None-Match says `exists`.) Other retries are the caller's.
  */
 export function createPutPath(options: PutPathOptions): PutPath {
-  const { agents, timeouts, clock } = options
+  const { clock } = options
+  let connections: Connections | undefined
   let signer: Signer | undefined
   let target: PutTarget | undefined
   let known: (SigningCredentials & { expiration?: Date }) | undefined
@@ -90,7 +94,9 @@ export function createPutPath(options: PutPathOptions): PutPath {
     return known
   }
 
-  return async function put(request, context) {
+  return { put, destroy: () => connections?.destroy() }
+
+  async function put(request: PutRequest, context: RequestContext): Promise<PutResponse> {
     const retried = { connection: false, token: false, clock: false }
     try {
       context.signal?.throwIfAborted()
@@ -100,7 +106,7 @@ export function createPutPath(options: PutPathOptions): PutPath {
         const used = await credentials()
         const answer = await exchange(target, signer, used, request, retried.connection, context.signal)
         if ('headers' in answer && answer.status === 200) return { headers: answer.headers }
-        const failure = 'headers' in answer ? failureOfAnswer(answer) : answer
+        const failure: S3Failure = 'headers' in answer ? failureOfAnswer(answer) : answer
         const error = storeErrorOf(failure, context)
         if ('brokenOff' in answer && answer.brokenOff && !retried.connection) {
           if (error.kind === 'aborted') throw error
@@ -120,20 +126,21 @@ export function createPutPath(options: PutPathOptions): PutPath {
     }
   }
 
-  function exchange(
+  async function exchange(
     to: PutTarget,
     sign: Signer,
     used: SigningCredentials,
     request: PutRequest,
     askFirst: boolean,
     signal: AbortSignal | undefined,
-  ): Promise<Answer | (S3Failure & { brokenOff: boolean })> {
+  ) {
     const secure = to.protocol === 'https:'
     const path = to.basePath + encodeKey(request.key)
-    const usualPort = to.port === undefined || to.port === (secure ? 443 : 80)
+    const usualPort = secure ? 443 : 80
+    const port = to.port ?? usualPort
     const headers: Record<string, string> = {
       ...request.headers,
-      host: usualPort ? to.hostname : `${to.hostname}:${to.port}`,
+      host: port === usualPort ? to.hostname : `${to.hostname}:${port}`,
     }
     sign(
       {
@@ -149,140 +156,42 @@ export function createPutPath(options: PutPathOptions): PutPath {
     headers['content-length'] = String(request.body.byteLength)
     headers['user-agent'] = to.userAgent
     if (askFirst) headers['expect'] = '100-continue'
-
-    return new Promise((resolve, reject) => {
-      const outgoing = (secure ? httpsRequest : httpRequest)({
-        agent: secure ? agents.https : agents.http,
-        host: to.hostname.replace(/^\[|\]$/g, ''),
-        port: to.port,
-        method: 'PUT',
-        path: request.query ? `${path}?${canonicalQuery(request.query)}` : path,
-        headers,
-      })
-      let answered = false
-      let connecting: NodeJS.Timeout | undefined
-      /** Why we broke off ourselves; what the socket reports afterwards is only a consequence. */
-      let stopped: Error | undefined
-      const stop = (code: string, message: string) => {
-        stopped = Object.assign(new Error(message), { code })
-        outgoing.destroy(stopped)
+    let head = `PUT ${request.query ? `${path}?${canonicalQuery(request.query)}` : path} HTTP/1.1\r\n`
+    for (const name in headers) {
+      const value = headers[name] as string
+      if (!headerValue.test(value)) {
+        const message = `header value of ${name} is not printable`
+        return { code: 'ERR_INVALID_CHAR', message, brokenOff: false }
       }
-      const onAbort = () => stop('AbortError', 'aborted')
-      signal?.addEventListener('abort', onAbort, { once: true })
-      const settled = () => {
-        clearTimeout(connecting)
-        signal?.removeEventListener('abort', onAbort)
-      }
-
-      outgoing.on('socket', socket => {
-        if (!socket.connecting) return
-        connecting = setTimeout(
-          () => stop('TimeoutError', `no connection within ${timeouts.connectMs} ms`),
-          timeouts.connectMs,
-        )
-        socket.once(secure ? 'secureConnect' : 'connect', () => clearTimeout(connecting))
-      })
-      outgoing.setTimeout(timeouts.idleMs, () =>
-        stop('TimeoutError', `nothing moved for ${timeouts.idleMs} ms`),
-      )
-      const fail = (error: Error) => {
-        settled()
-        const cause = stopped ?? error
-        resolve({
-          code: systemErrorCode(cause),
-          message: cause.message,
-          cause,
-          brokenOff: !answered && isReset(cause),
-        })
-      }
-      outgoing.on('error', fail)
-      outgoing.on('response', incoming => {
-        answered = true
-        const chunks: Buffer[] = []
-        let bytes = 0
-        incoming.on('data', (chunk: Buffer) => {
-          bytes += chunk.length
-          if (bytes <= maximumAnswerBytes) chunks.push(chunk)
-        })
-        incoming.on('error', fail)
-        incoming.on('end', () => {
-          settled()
-          // Refused before the body was through: what is left of it must not be taken for the next request.
-          if (!outgoing.writableFinished) outgoing.destroy()
-          const status = incoming.statusCode ?? 0
-          resolve({ status, headers: incoming.headers, body: Buffer.concat(chunks).toString('utf8') })
-        })
-      })
-
-      writeBody().catch(error => {
-        settled()
-        reject(error)
-      })
-
-      async function writeBody(): Promise<void> {
-        const { body } = request
-        let at = 0
-        if (askFirst) {
-          outgoing.flushHeaders()
-          await one(['continue', 'response', 'close'], continueWait)
-          if (answered || outgoing.destroyed) return
-        }
-        for (; at + sliceBytes < body.byteLength; at += sliceBytes) {
-          const more = outgoing.write(body.subarray(at, at + sliceBytes))
-          // Also when there is nothing to wait for any more: answered early, or broken off.
-          if (!more) await one(['drain', 'response', 'close'])
-          if (answered || outgoing.destroyed) return
-        }
-        outgoing.end(body.subarray(at))
-      }
-
-      /** Resolves with the first of these events, or after `ms`. */
-      function one(events: readonly string[], ms?: number): Promise<void> {
-        return new Promise(go => {
-          const timer = ms === undefined ? undefined : setTimeout(done, ms)
-          function done() {
-            clearTimeout(timer)
-            for (const event of events) outgoing.off(event, done)
-            go()
-          }
-          for (const event of events) outgoing.on(event, done)
-        })
-      }
+      head += `${name}: ${value}\r\n`
+    }
+    const { maxSockets, timeouts, secureContext } = options
+    const host = to.hostname.replace(/^\[|\]$/g, '')
+    connections ??= new Connections({ secure, host, port, maxSockets, timeouts, secureContext })
+    return connections.send({
+      head: `${head}connection: keep-alive\r\n\r\n`,
+      body: request.body,
+      askFirst,
+      signal,
     })
   }
 }
 
-interface Answer {
-  status: number
-  headers: IncomingHttpHeaders
-  body: string
-}
-
-function failureOfAnswer({ status, headers, body }: Answer): S3Failure {
+function failureOfAnswer({ status, headers, body }: HttpAnswer): S3Failure {
   const { code, message, region } = parseErrorXml(body)
-  const serverTime = Date.parse(headers.date ?? '')
+  const serverTime = Date.parse(headers['date'] ?? '')
   return {
     code,
     message,
     status,
-    requestId: header(headers, 'x-amz-request-id'),
-    bucketRegion: header(headers, 'x-amz-bucket-region') ?? region,
+    requestId: headers['x-amz-request-id'],
+    bucketRegion: headers['x-amz-bucket-region'] ?? region,
     serverTime: Number.isNaN(serverTime) ? undefined : serverTime,
   }
 }
 
-export function header(headers: IncomingHttpHeaders, name: string): string | undefined {
-  const value = headers[name]
-  return Array.isArray(value) ? value[0] : value
-}
-
 function hexSha256({ body, sha256 }: PutRequest): string {
   return sha256 === undefined ? hash('sha256', body, 'hex') : Buffer.from(sha256, 'base64').toString('hex')
-}
-
-function isReset(error: Error): boolean {
-  const code = systemErrorCode(error)
-  return code === 'ECONNRESET' || code === 'EPIPE'
 }
 
 function sameCredentials(a: SigningCredentials, b: SigningCredentials): boolean {

@@ -56,7 +56,7 @@ export interface S3Connection {
   readonly client: S3Client
   /** its requests are sent once, whatever comes back */
   readonly onceClient: S3Client
-  readonly sendBody: PutPath
+  readonly bodies: PutPath
   /** what errors of a request say about it; refuses keys that are too long */
   context(
     operation: string,
@@ -83,13 +83,13 @@ export function connectS3(options: S3StoreOptions): S3Connection {
   }
   // One secure context for all connections: by itself Node.js reads the trusted certificates anew for each.
   let secureContext: SecureContext | undefined
+  const getSecureContext = () => (secureContext ??= createSecureContext())
   const agents = {
     http: new HttpAgent(agentOptions),
     https: new HttpsAgent({
       ...agentOptions,
       get secureContext() {
-        secureContext ??= createSecureContext()
-        return secureContext
+        return getSecureContext()
       },
     }),
   }
@@ -221,9 +221,10 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     }
   }
 
-  const sendBody = createPutPath({
+  const bodies = createPutPath({
     target: async () => (await findPlace()).target,
-    agents,
+    maxSockets,
+    secureContext: getSecureContext,
     credentials: fresh => client.config.credentials(fresh ? { forceRefresh: true } : undefined),
     signPayload: options.signPayload,
     timeouts,
@@ -242,13 +243,14 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     bucket,
     client,
     onceClient,
-    sendBody,
+    bodies,
     context,
     run,
     close() {
       state.closed = true
       client.destroy()
       onceClient.destroy()
+      bodies.destroy()
       agents.http.destroy()
       agents.https.destroy()
     },

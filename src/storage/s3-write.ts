@@ -8,7 +8,6 @@ import {
 import pLimit from 'p-limit'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { maxParts } from '../core/multipart.ts'
-import { header } from './put-path.ts'
 import type { S3Connection } from './s3-connection.ts'
 import { storeErrorOf, toStoreError } from './s3-errors.ts'
 import {
@@ -37,7 +36,7 @@ export type WithUpload = <T>(
 
 /** @param streamPartSize bytes a part of `putStream` */
 export function writeObjects(
-  { bucket, client, onceClient, sendBody, context, run }: S3Connection,
+  { bucket, client, onceClient, bodies, context, run }: S3Connection,
   { streamPartSize }: { streamPartSize: number },
 ): Written & { withUpload: WithUpload } {
   async function put(
@@ -46,7 +45,7 @@ export function writeObjects(
     { headers, checksums, ifNoneMatch, signal }: Parameters<ObjectStore['put']>[2],
   ): Promise<PutResult> {
     const where = await context('put', { key, signal, condition: 'if-none-match' })
-    const response = await sendBody(
+    const response = await bodies.put(
       {
         key,
         headers: {
@@ -60,12 +59,12 @@ export function writeObjects(
       where,
     )
     const result = {
-      etag: etagOf(header(response.headers, 'etag'), where),
-      versionId: header(response.headers, 'x-amz-version-id'),
+      etag: etagOf(response.headers['etag'], where),
+      versionId: response.headers['x-amz-version-id'],
       checksums: checksumsOf({
-        ChecksumCRC32: header(response.headers, 'x-amz-checksum-crc32'),
-        ChecksumCRC64NVME: header(response.headers, 'x-amz-checksum-crc64nvme'),
-        ChecksumSHA256: header(response.headers, 'x-amz-checksum-sha256'),
+        ChecksumCRC32: response.headers['x-amz-checksum-crc32'],
+        ChecksumCRC64NVME: response.headers['x-amz-checksum-crc64nvme'],
+        ChecksumSHA256: response.headers['x-amz-checksum-sha256'],
       }),
     }
     insistOn(checksums, result.checksums, where)
@@ -80,7 +79,7 @@ export function writeObjects(
     { crc32, sha256, signal }: { crc32: string; sha256?: string; signal?: AbortSignal },
   ): Promise<UploadedPart> {
     const where = await context(`upload part ${partNumber} of`, { key, signal })
-    const { headers } = await sendBody(
+    const { headers } = await bodies.put(
       {
         key,
         query: { partNumber: String(partNumber), uploadId },
@@ -90,9 +89,9 @@ export function writeObjects(
       },
       where,
     )
-    const stored = header(headers, 'x-amz-checksum-crc32')
+    const stored = headers['x-amz-checksum-crc32']
     insistOn({ crc32 }, { crc32: stored }, where)
-    return { partNumber, size: body.byteLength, etag: etagOf(header(headers, 'etag'), where), crc32: stored }
+    return { partNumber, size: body.byteLength, etag: etagOf(headers['etag'], where), crc32: stored }
   }
 
   async function createUpload(

@@ -1,0 +1,324 @@
+/**
+ * Connections that PUT requests go out on: node:net or node:tls, kept alive, nothing else. node:http's client costs as
+ * much CPU for a small file as everything else about it; see docs/decisions/0014-lean-put-path.md.
+ */
+import { connect as connectPlain, isIP, type Socket } from 'node:net'
+import { connect as connectSecure, type SecureContext } from 'node:tls'
+import { type HttpAnswer, parseHttpAnswer } from '../core/http-answer.ts'
+import { systemErrorCode, toError } from '../errors.ts'
+
+export interface ConnectionsOptions {
+  secure: boolean
+  host: string
+  port: number
+  /** connections at most; further requests wait */
+  maxSockets: number
+  timeouts: { connectMs: number; idleMs: number }
+  secureContext: () => SecureContext
+}
+
+export interface RawRequest {
+  /** request line and headers, with the empty line that ends them; latin1 */
+  head: string
+  body: Uint8Array
+  /** waits for `100 Continue` before the body, for a second at most: not every server knows it */
+  askFirst: boolean
+  signal: AbortSignal | undefined
+}
+
+/** A request that got no answer. */
+export interface Unanswered {
+  /** Node.js's error code, or `TimeoutError`, or `AbortError` */
+  code: string | undefined
+  message: string
+  cause: Error
+  /** the connection was reset before anything was answered */
+  brokenOff: boolean
+}
+
+/** Bodies are written in slices of this size, so that a slow link is seen to move and TLS does not copy them whole. */
+const sliceBytes = 512 * 1024
+/** How long to wait for `100 Continue`, ms. */
+const continueWait = 1000
+
+export class Connections {
+  readonly #options: ConnectionsOptions
+  /** most recently used last: few warm connections rather than many lukewarm ones */
+  readonly #free: Connection[] = []
+  readonly #all = new Set<Connection>()
+  readonly #waiting: ((connection: Connection | undefined) => void)[] = []
+  #destroyed = false
+  #session: Buffer | undefined
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options
+  }
+
+  /** Sends one request. Never throws for what the network does. */
+  async send(request: RawRequest): Promise<HttpAnswer | Unanswered> {
+    const connection = await this.#take()
+    if (!connection) return unanswered(hangUp(), false)
+    const answer = await connection.exchange(request)
+    this.#giveBack(connection)
+    return answer
+  }
+
+  /** Ends all connections; requests under way fail as broken off. */
+  destroy(): void {
+    this.#destroyed = true
+    for (const waiting of this.#waiting.splice(0)) waiting(undefined)
+    for (const connection of this.#all) connection.destroy()
+  }
+
+  #take(): Connection | undefined | Promise<Connection | undefined> {
+    if (this.#destroyed) return undefined
+    for (let free = this.#free.pop(); free; free = this.#free.pop()) {
+      if (free.usable) return free
+      this.#all.delete(free)
+    }
+    if (this.#all.size < this.#options.maxSockets) return this.#open()
+    return new Promise(resolve => this.#waiting.push(resolve))
+  }
+
+  #giveBack(connection: Connection): void {
+    const next = this.#waiting.shift()
+    if (!connection.usable) {
+      this.#all.delete(connection)
+      next?.(this.#open())
+    } else if (next) next(connection)
+    else {
+      connection.rest()
+      this.#free.push(connection)
+    }
+  }
+
+  #open(): Connection {
+    const { secure, host, port, secureContext } = this.#options
+    const socket = secure
+      ? connectSecure({
+          host,
+          port,
+          // SNI has no addresses; the certificate is then checked against `host`.
+          servername: isIP(host) ? '' : host,
+          secureContext: secureContext(),
+          ALPNProtocols: ['http/1.1'],
+          session: this.#session,
+        })
+      : connectPlain({ host, port })
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, 1000)
+    if (secure) socket.on('session', session => (this.#session = session))
+    const connection = new Connection(socket, secure, this.#options.timeouts, () => {
+      const index = this.#free.indexOf(connection)
+      if (index < 0) return
+      this.#free.splice(index, 1)
+      this.#all.delete(connection)
+    })
+    this.#all.add(connection)
+    return connection
+  }
+}
+
+interface Exchange {
+  readonly request: RawRequest
+  readonly resolve: (answer: HttpAnswer | Unanswered) => void
+  /** bytes of the body that were handed to the socket */
+  written: number
+  mayWrite: boolean
+  /** set when the last slice has left for the kernel */
+  flushed: boolean
+  /** why we broke off ourselves; what the socket reports afterwards is only a consequence */
+  stopped: Error | undefined
+  waitingToContinue: NodeJS.Timeout | undefined
+}
+
+/** One socket, one request at a time. */
+class Connection {
+  readonly #socket: Socket
+  #usable = true
+  #ended = false
+  #received: Buffer | undefined
+  #current: Exchange | undefined
+  #error: Error | undefined
+
+  constructor(
+    socket: Socket,
+    secure: boolean,
+    timeouts: ConnectionsOptions['timeouts'],
+    onClosed: () => void,
+  ) {
+    this.#socket = socket
+    const connecting = setTimeout(
+      () => this.#stop('TimeoutError', `no connection within ${timeouts.connectMs} ms`),
+      timeouts.connectMs,
+    )
+    socket.once(secure ? 'secureConnect' : 'connect', () => {
+      clearTimeout(connecting)
+    })
+    socket.setTimeout(timeouts.idleMs, () => {
+      if (this.#current) this.#stop('TimeoutError', `nothing moved for ${timeouts.idleMs} ms`)
+      else this.destroy()
+    })
+    socket.on('data', chunk => this.#onData(chunk))
+    socket.on('drain', () => this.#write())
+    socket.on('end', () => {
+      this.#ended = true
+      this.#usable = false
+      if (this.#current) this.#read()
+    })
+    socket.on('error', error => {
+      this.#error = error
+    })
+    socket.on('close', () => {
+      clearTimeout(connecting)
+      this.#usable = false
+      this.#fail(this.#error ?? hangUp())
+      onClosed()
+    })
+  }
+
+  /** Whether another request can go out on it. */
+  get usable(): boolean {
+    return this.#usable
+  }
+
+  /** Idle connections do not keep the process alive. */
+  rest(): void {
+    this.#socket.unref()
+  }
+
+  destroy(): void {
+    this.#usable = false
+    this.#socket.destroy()
+  }
+
+  exchange(request: RawRequest): Promise<HttpAnswer | Unanswered> {
+    return new Promise(resolve => {
+      const current: Exchange = {
+        request,
+        resolve,
+        written: 0,
+        mayWrite: !request.askFirst,
+        flushed: false,
+        stopped: undefined,
+        waitingToContinue: undefined,
+      }
+      this.#current = current
+      if (this.#socket.destroyed) {
+        // Closed by the other side between two requests.
+        this.#fail(this.#error ?? hangUp())
+        return
+      }
+      this.#socket.ref()
+      request.signal?.addEventListener('abort', this.#onAbort, { once: true })
+      if (request.signal?.aborted) {
+        this.#onAbort()
+        return
+      }
+      // Together, so that a small request is one packet and one system call.
+      this.#socket.cork()
+      this.#socket.write(request.head, 'latin1')
+      if (request.askFirst) current.waitingToContinue = setTimeout(() => this.#continue(), continueWait)
+      this.#write()
+      this.#socket.uncork()
+    })
+  }
+
+  readonly #onAbort = (): void => this.#stop('AbortError', 'aborted')
+
+  #continue(): void {
+    const current = this.#current
+    if (!current || current.mayWrite) return
+    clearTimeout(current.waitingToContinue)
+    current.mayWrite = true
+    this.#write()
+  }
+
+  /** Hands the socket as much of the body as it takes. */
+  #write(): void {
+    const current = this.#current
+    if (!current?.mayWrite) return
+    const { body } = current.request
+    let more = true
+    while (more && current.written < body.byteLength) {
+      const slice = body.subarray(current.written, current.written + sliceBytes)
+      current.written += slice.byteLength
+      if (current.written < body.byteLength) {
+        more = this.#socket.write(slice)
+      } else {
+        this.#socket.write(slice, () => {
+          current.flushed = true
+        })
+      }
+    }
+    if (body.byteLength === 0) current.flushed = true
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#received = this.#received ? Buffer.concat([this.#received, chunk]) : chunk
+    if (this.#current) this.#read()
+    // Nobody asked: whatever follows would be taken for the answer to another request.
+    else this.destroy()
+  }
+
+  #read(): void {
+    for (let current = this.#current; current && current === this.#current; ) {
+      let answer: HttpAnswer | undefined
+      try {
+        answer = parseHttpAnswer(this.#received ?? Buffer.alloc(0), this.#ended)
+      } catch (error) {
+        current.stopped = toError(error)
+        this.destroy()
+        return
+      }
+      if (!answer) return
+      const rest = (this.#received as Buffer).subarray(answer.length)
+      this.#received = rest.length > 0 ? rest : undefined
+      if (answer.status === 100) this.#continue()
+      if (answer.status < 200) continue
+      if (!answer.keepAlive || this.#received) this.#usable = false
+      // Refused before the body was through: what is left of it must not be taken for the next request.
+      if (!current.flushed) this.#usable = false
+      this.#finish(answer)
+    }
+  }
+
+  #finish(answer: HttpAnswer): void {
+    const current = this.#settle()
+    if (!this.#usable) this.destroy()
+    current?.resolve(answer)
+  }
+
+  #stop(code: string, message: string): void {
+    const stopped = Object.assign(new Error(message), { code })
+    if (this.#current) this.#current.stopped ??= stopped
+    this.#error ??= stopped
+    this.destroy()
+  }
+
+  #fail(error: Error): void {
+    const current = this.#settle()
+    if (!current) return
+    current.resolve(unanswered(current.stopped ?? error, this.#received === undefined))
+  }
+
+  #settle(): Exchange | undefined {
+    const current = this.#current
+    if (!current) return undefined
+    this.#current = undefined
+    clearTimeout(current.waitingToContinue)
+    current.request.signal?.removeEventListener('abort', this.#onAbort)
+    return current
+  }
+}
+
+function hangUp(): Error {
+  return Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' })
+}
+
+/** @param silent nothing at all was answered */
+function unanswered(cause: Error, silent: boolean): Unanswered {
+  const code = systemErrorCode(cause)
+  const reset = code === 'ECONNRESET' || code === 'EPIPE'
+  return { code, message: cause.message, cause, brokenOff: silent && reset }
+}
