@@ -118,6 +118,9 @@ async function lookInside(
   const tag = ascii(head, 0, 4)
   const form = ascii(head, 8, 4)
   switch (tag) {
+    case 'fLaC':
+      // Half of what a library holds: not worth loading and asking `file-type` for.
+      return SIGNATURES['flac']
     case 'RIFF':
     case 'RIFX':
     case 'RF64':

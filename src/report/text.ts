@@ -1,9 +1,15 @@
 /** Reports for people: lines, colours where they are wanted, bars where there is a terminal. */
+import { createRequire } from 'node:module'
 import { Chalk } from 'chalk'
-import cliProgress, { type SingleBar } from 'cli-progress'
+import type { SingleBar } from 'cli-progress'
 import { formatBytes, formatCount, formatDuration, percent, printable } from '../core/units.ts'
 import type { AppError } from '../errors.ts'
 import type { Item, Progress, ProgressState, Reporter, Style, Summary } from './reporter.ts'
+
+/** Loaded when a bar is drawn: under cron, in pipes and with --json none is. */
+function progressBars(): typeof import('cli-progress') {
+  return createRequire(import.meta.url)('cli-progress')
+}
 
 /** An output stream, as much of it as reporting needs. */
 export interface Output {
@@ -144,7 +150,7 @@ class TextProgress implements Progress {
     this.#meter = new RateMeter(options.now)
     if (options.silent) return
     if (options.stderr.isTTY) {
-      this.#bar = new cliProgress.SingleBar({
+      this.#bar = new (progressBars().SingleBar)({
         stream: options.stderr as unknown as NodeJS.WritableStream,
         format: () => this.#line(true).slice(0, (options.stderr.columns ?? 80) - 1),
         clearOnComplete: true,
@@ -191,7 +197,7 @@ class TextProgress implements Progress {
     const [done, whole] = showBytes ? [bytes, bytesTotal] : [items, itemsTotal]
     const parts = [label]
     if (whole !== undefined && whole > 0) {
-      if (withBar) parts.push(cliProgress.Format.BarFormat(Math.min(1, done / whole), barStyle))
+      if (withBar) parts.push(progressBars().Format.BarFormat(Math.min(1, done / whole), barStyle))
       parts.push(`${percent(done, whole)}%`)
     }
     parts.push(

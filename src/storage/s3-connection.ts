@@ -5,7 +5,6 @@
  * whose second attempt would see the first one's effect; their retry is the caller's decision). Bodies go out through
  * the lean path in `put-path.ts`.
  */
-import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
@@ -14,6 +13,9 @@ import { createPutPath, type PutPath, type PutTarget } from './put-path.ts'
 import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
 import type { SigningCredentials } from './sigv4.ts'
 import { StoreError } from './store.ts'
+
+// Not by `import`: for an ES module Node.js evaluates every export of node:http, WebSocket and so all of undici included.
+const { Agent: HttpAgent } = process.getBuiltinModule('node:http')
 
 /** Credentials that may expire; `expiration` is when. */
 export type StoreCredentials = SigningCredentials & { expiration?: Date }
