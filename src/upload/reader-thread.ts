@@ -3,6 +3,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
+import { combineCrc32 } from '../core/crc32.ts'
 import type { ContentHash, SourceFile } from './readers.ts'
 import {
   blockingDisk,
@@ -38,14 +39,23 @@ export interface ReaderTasks {
       readonly descriptor: number
       readonly memory: SharedMemory
       readonly offset: number
-      readonly sha256: boolean
-    }
-    readonly result: { readonly size: number; readonly crc32: number; readonly sha256?: string }
+    } & Wanted
+    readonly result: { readonly size: number; readonly crc32?: number; readonly sha256?: string }
   }
   hash: {
-    readonly request: { readonly descriptor: number }
-    readonly result: ContentHash & { readonly size: number }
+    readonly request: { readonly descriptor: number; readonly partSize: number }
+    readonly result: ContentHash & {
+      readonly size: number
+      /** CRC-32 of each part, in order */
+      readonly parts: readonly number[]
+    }
   }
+}
+
+/** Which sums of what is read are to be computed. */
+export interface Wanted {
+  readonly crc32: boolean
+  readonly sha256: boolean
 }
 
 export type ReaderRequest = {
@@ -71,18 +81,20 @@ export type ReaderReply =
 /** Bytes read and hashed at a time: they fit the second-level cache, where the hashes find what was just read. */
 const chunkSize = 256 * 1024
 
-/** CRC-32, and SHA-256 where asked for, of what it is fed. */
+/** The sums asked for of what it is fed. */
 class Sums {
   readonly #sha: Hash | undefined
+  readonly #withCrc: boolean
   #crc = 0
 
-  constructor(withSha: boolean) {
-    this.#sha = withSha ? createHash('sha256') : undefined
+  constructor(wanted: Wanted) {
+    this.#sha = wanted.sha256 ? createHash('sha256') : undefined
+    this.#withCrc = wanted.crc32
   }
 
   update(bytes: Buffer): void {
     this.#sha?.update(bytes)
-    this.#crc = crc32(bytes, this.#crc)
+    if (this.#withCrc) this.#crc = crc32(bytes, this.#crc)
   }
 
   get crc32(): number {
@@ -105,7 +117,7 @@ async function load({ filePath, audioRoot, root, memory, remembered }: ReaderTas
     if (memory === undefined || size > memory.length) return { source: file, content: undefined }
     const bytes = bufferOf(memory).subarray(0, size)
     const known = remembered !== undefined && isSameFile(remembered, source) ? remembered : undefined
-    const sums = new Sums(known === undefined)
+    const sums = new Sums({ crc32: true, sha256: known === undefined })
     for (let offset = 0; offset < size; offset += chunkSize) {
       const chunk = bytes.subarray(offset, offset + chunkSize)
       await source.read(chunk, offset)
@@ -120,9 +132,9 @@ async function load({ filePath, audioRoot, root, memory, remembered }: ReaderTas
   }
 }
 
-function read({ descriptor, memory, offset, sha256 }: ReaderTasks['read']['request']) {
+function read({ descriptor, memory, offset, ...wanted }: ReaderTasks['read']['request']) {
   const bytes = bufferOf(memory)
-  const sums = new Sums(sha256)
+  const sums = new Sums(wanted)
   let size = 0
   while (size < bytes.length) {
     const chunk = bytes.subarray(size, size + chunkSize)
@@ -131,22 +143,36 @@ function read({ descriptor, memory, offset, sha256 }: ReaderTasks['read']['reque
     sums.update(chunk.subarray(0, count))
     size += count
   }
-  return { size, crc32: sums.crc32, sha256: sums.sha256() }
+  return { size, crc32: wanted.crc32 ? sums.crc32 : undefined, sha256: sums.sha256() }
 }
 
 let scratch: Buffer | undefined
 
-function hash({ descriptor }: ReaderTasks['hash']['request']) {
+function hash({ descriptor, partSize }: ReaderTasks['hash']['request']) {
   scratch ??= Buffer.allocUnsafeSlow(chunkSize)
-  const sums = new Sums(true)
+  const sha = createHash('sha256')
+  const parts: number[] = []
+  let whole = 0
+  let part = 0
+  let filled = 0
   let size = 0
-  for (;;) {
-    const count = readSync(descriptor, scratch, 0, chunkSize, size)
-    if (count === 0) break
-    sums.update(scratch.subarray(0, count))
-    size += count
+  const endPart = () => {
+    parts.push(part)
+    whole = combineCrc32(whole, part, filled)
+    part = filled = 0
   }
-  return { size, crc32: sums.crc32, sha256: sums.sha256() as string }
+  for (;;) {
+    const count = readSync(descriptor, scratch, 0, Math.min(chunkSize, partSize - filled), size)
+    if (count === 0) break
+    const bytes = scratch.subarray(0, count)
+    sha.update(bytes)
+    part = crc32(bytes, part)
+    filled += count
+    size += count
+    if (filled === partSize) endPart()
+  }
+  if (filled > 0) endPart()
+  return { size, crc32: whole, parts, sha256: sha.digest('hex') }
 }
 
 async function answer(message: ReaderRequest): Promise<ReaderReply> {

@@ -4,7 +4,7 @@
  * thread has sockets and TLS to serve meanwhile.
  */
 import { Worker } from 'node:worker_threads'
-import type { ReaderReply, ReaderRequest, ReaderTasks } from './reader-thread.ts'
+import type { ReaderReply, ReaderRequest, ReaderTasks, Wanted } from './reader-thread.ts'
 import { type FileIdentity, LocalFileError } from './source.ts'
 
 /** What bytes are told apart by. */
@@ -65,25 +65,29 @@ export class Readers {
 
   /**
    * Fills `target` from `offset` of an open file.
-   * @returns its hash, and `size`: bytes that were read, fewer only where the file ends
+   * @returns the sums that were wanted, and `size`: bytes that were read, fewer only where the file ends
    * @throws the file system's error, with its code
    */
   async read(
     descriptor: number,
     target: Buffer,
     offset: number,
-    options: { sha256: boolean },
+    wanted: Wanted,
   ): Promise<ReaderTasks['read']['result']> {
-    return this.#ask('read', { descriptor, memory: sharedMemory(target), offset, ...options })
+    return this.#ask('read', { descriptor, memory: sharedMemory(target), offset, ...wanted })
   }
 
   /**
    * Hashes an open file from start to end.
+   * @param partSize bytes; the CRC-32 of each part comes along
    * @returns its hash, and `size`: bytes that were read
    * @throws the file system's error, with its code
    */
-  async hash(descriptor: number): Promise<ReaderTasks['hash']['result']> {
-    return this.#ask('hash', { descriptor })
+  async hash(
+    descriptor: number,
+    partSize = Number.POSITIVE_INFINITY,
+  ): Promise<ReaderTasks['hash']['result']> {
+    return this.#ask('hash', { descriptor, partSize })
   }
 
   async close(): Promise<void> {

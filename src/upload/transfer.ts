@@ -140,6 +140,11 @@ const smallFile = 512 * 1024
 /** What a request costs beside its bytes, in bytes, when throughput is measured: small files count too. */
 const requestWeight = 64 * 1024
 
+/** A large file's hash, and where it was computed in this run, the CRC-32 of each part. */
+type PartedContent = ContentHash & {
+  readonly parts?: { readonly size: number; readonly crc32s: readonly number[] }
+}
+
 class Interrupted extends Error {}
 
 /** The key holds other bytes: they are left alone. */
@@ -337,16 +342,22 @@ export class TransferEngine {
     })
   }
 
-  async #sendParts(job: TransferJob, source: Source, content: ContentHash, type: AudioType, key: string) {
+  async #sendParts(job: TransferJob, source: Source, content: PartedContent, type: AudioType, key: string) {
     const { store, journal, signal, onBytes } = this.#options
     const headers = this.#headersOf(job, content, type)
     const { uploadId, parts, partSize } = await this.#beginOrResume(key, source, content, headers)
     const all = [...partsOf(source.size, partSize)]
+    const expected = content.parts?.size === partSize ? content.parts.crc32s : undefined
+    const crcOf = ({ partNumber }: Part) => expected?.[partNumber - 1]
     let bytesSent = 0
     try {
-      const missing = all.filter(part => !parts.has(part.partNumber))
+      const missing = all.filter(part => {
+        const there = parts.get(part.partNumber)?.crc32
+        const wanted = crcOf(part)
+        return there === undefined || (wanted !== undefined && decodeCrc32(there) !== wanted)
+      })
       await this.#inParallel(missing, async part => {
-        const sent = await this.#sendPart(key, uploadId, part, source)
+        const sent = await this.#sendPart(key, uploadId, part, source, crcOf(part))
         parts.set(part.partNumber, sent)
         bytesSent += part.size
         onBytes?.(part.size)
@@ -359,11 +370,7 @@ export class TransferEngine {
         0,
       )
       if (whole !== content.crc32) {
-        throw new LocalFileError(
-          'changed',
-          `${source.relative} is not what it was when it was hashed`,
-          'Run again.',
-        )
+        throw changedSince(source)
       }
       const checksums = { crc32: encodeCrc32(content.crc32) }
       const completed = await this.#resilience
@@ -395,18 +402,28 @@ export class TransferEngine {
     }
   }
 
-  async #sendPart(key: string, uploadId: string, part: Part, source: Source): Promise<UploadedPart> {
+  /** @param known its CRC-32 where it was hashed before: what is sent is then what was hashed, or the server refuses it */
+  async #sendPart(
+    key: string,
+    uploadId: string,
+    part: Part,
+    source: Source,
+    known: number | undefined,
+  ): Promise<UploadedPart> {
     const { store, readers, throttle, signal } = this.#options
     const lease = await this.#pool.lease(part.size, signal)
     try {
       const read = await readers
-        .read(source.descriptor, lease.bytes, part.offset, { sha256: store.signsPayload })
+        .read(source.descriptor, lease.bytes, part.offset, {
+          crc32: known === undefined,
+          sha256: store.signsPayload,
+        })
         .catch(error => {
           throw localFileError(error, source.relative)
         })
       if (read.size < part.size)
         throw new LocalFileError('changed', `${source.relative} became shorter`, 'Run again.')
-      const checksum = encodeCrc32(read.crc32)
+      const checksum = encodeCrc32(known ?? (read.crc32 as number))
       const sha256 = read.sha256 && base64OfHex(read.sha256)
       await throttle.pass(part.size, signal)
       return await this.#requests(() =>
@@ -420,6 +437,11 @@ export class TransferEngine {
           return { ...sent, crc32: checksum, size: part.size }
         }),
       )
+    } catch (error) {
+      // Refused, and not because it was damaged on the way: it is no longer what was hashed.
+      if (known !== undefined && error instanceof StoreError && error.kind === 'bad-digest')
+        if (crc32(lease.bytes) !== known) throw changedSince(source)
+      throw error
     } finally {
       lease.release()
     }
@@ -599,15 +621,16 @@ export class TransferEngine {
     return crc
   }
 
-  async #hashFile(source: Source): Promise<ContentHash> {
-    const hashed = await this.#options.readers.hash(source.descriptor).catch(error => {
+  async #hashFile(source: Source): Promise<PartedContent> {
+    const partSize = partSizeFor(source.size, this.#options.partSize)
+    const hashed = await this.#options.readers.hash(source.descriptor, partSize).catch(error => {
       throw localFileError(error, source.relative)
     })
     await source.assertUnchanged()
     if (hashed.size !== source.size) {
       throw new LocalFileError('changed', `${source.relative} changed while it was hashed`, 'Run again.')
     }
-    return hashed
+    return { ...hashed, parts: { size: partSize, crc32s: hashed.parts } }
   }
 
   #keyOf(job: TransferJob, content: ContentHash, type: AudioType): string {
@@ -646,6 +669,14 @@ function prove(
     sha256: content.sha256,
     crc32: encodeCrc32(content.crc32),
   }
+}
+
+function changedSince(source: Source): LocalFileError {
+  return new LocalFileError(
+    'changed',
+    `${source.relative} is not what it was when it was hashed`,
+    'Run again.',
+  )
 }
 
 function base64OfHex(hex: string): string {

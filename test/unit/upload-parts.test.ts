@@ -143,13 +143,23 @@ describe('hashing off the main thread', () => {
         writeFileSync(file, content)
         const handle = await open(file)
         try {
-          expect(await readers.hash(handle.fd)).toEqual({ ...sums(content), size: content.length })
+          const crcs = [
+            content.subarray(0, 1_000_000),
+            content.subarray(1_000_000, 2_000_000),
+            content.subarray(2_000_000),
+          ]
+          expect(await readers.hash(handle.fd, 1_000_000)).toEqual({
+            ...sums(content),
+            size: content.length,
+            parts: crcs.filter(part => part.length > 0).map(part => crc32(part)),
+          })
+          expect(await readers.hash(handle.fd)).toMatchObject(sums(content))
           const part = shared(1_000_000)
           const expected = content.subarray(500_000, 1_500_000)
-          const read = await readers.read(handle.fd, part, 500_000, { sha256: index === 0 })
+          const read = await readers.read(handle.fd, part, 500_000, { crc32: index < 2, sha256: index === 0 })
           expect(read).toEqual({
             size: expected.length,
-            crc32: crc32(expected),
+            crc32: index < 2 ? crc32(expected) : undefined,
             sha256: index === 0 ? hash('sha256', expected) : undefined,
           })
           expect(part.subarray(0, read.size).equals(expected)).toBe(true)
