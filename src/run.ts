@@ -16,38 +16,56 @@ export interface RecordedRun {
   readonly lost: AbortSignal
 }
 
+/** How long a run is believed alive after its last sign of life, and how often it gives one. */
+export interface Lease {
+  readonly seconds: number
+  /** milliseconds */
+  readonly heartbeat: number
+}
+
 /**
  * Runs `work` as a run of the ledger. Runs of this machine whose process is gone are declared dead first, so that
  * their claims and locks are free at once; those of other machines are free when their lease runs out.
  *
  * @param work gives the exit code and the summary that the ledger keeps
+ * @param lease default two minutes, renewed every half
  */
 export async function recordRun(
   context: Context,
   { knex }: Database,
   work: (run: RecordedRun) => Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }>,
+  lease?: Lease,
 ): Promise<ExitCode> {
-  const { abandonDeadRuns, finishRun, heartbeat, HEARTBEAT_MS, startRun } = await import('./db/ledger.ts')
+  const ledger = await import('./db/ledger.ts')
+  const { abandonDeadRuns, finishRun, heartbeat, startRun } = ledger
+  const { seconds, heartbeat: interval } = lease ?? {
+    seconds: ledger.LEASE_SECONDS,
+    heartbeat: ledger.HEARTBEAT_MS,
+  }
   const id = randomUUID()
   const host = machineName()
   await abandonDeadRuns(knex, { host, isAlive: isProcessAlive })
-  await startRun(knex, {
-    id,
-    command: context.invocation.command,
-    args: { argv: context.invocation.args },
-    host,
-    pid: process.pid,
-    version: packageJson.version,
-  })
+  await startRun(
+    knex,
+    {
+      id,
+      command: context.invocation.command,
+      args: { argv: context.invocation.args },
+      host,
+      pid: process.pid,
+      version: packageJson.version,
+    },
+    seconds,
+  )
   const lost = new AbortController()
   const timer = setInterval(() => {
-    heartbeat(knex, id).then(
+    heartbeat(knex, id, seconds).then(
       alive => {
         if (!alive) lost.abort(declaredDead())
       },
       error => context.report.detail(`heartbeat: ${error}`),
     )
-  }, HEARTBEAT_MS)
+  }, interval)
   timer.unref()
   let end: { exitCode: ExitCode; summary: Record<string, unknown> } | undefined
   try {

@@ -41,6 +41,9 @@ export interface AnalyzeFlags {
   readonly maxOutage: number
 }
 
+/** How a queued track is to be analysed; what else the flags say chooses tracks, or is the worker's. */
+export type AnalyzeJobOptions = Pick<AnalyzeFlags, 'source' | 'bpmRange' | 'timeLimit'>
+
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /**
@@ -114,14 +117,16 @@ export async function openAnalyzer(
   settings: Pick<
     AnalyzeFlags,
     'source' | 'concurrency' | 'tempLimit' | 'timeLimit' | 'bpmRange' | 'maxOutage'
-  > & { readonly runId: string; readonly stopping: AbortSignal },
+  > & {
+    readonly runId: string
+    readonly stopping: AbortSignal
+    /** a folder that the caller removes; undefined: one of its own, released with the context */
+    readonly tempFolder?: string
+  },
 ): Promise<{ analyzer: Analyzer; decoder: 'ffmpeg' | 'npm'; origin: Origin | undefined }> {
   const { config, report, signal } = context
   const { stopping, source } = settings
-  const swept = await sweepTempFolders()
-  if (swept > 0) report.note(`Removed ${plural(swept, 'temporary folder')} of runs that were killed`)
-  const temp = await makeTempFolder(settings.runId)
-  context.onRelease(() => temp.remove())
+  const tempFolder = settings.tempFolder ?? (await ownTempFolder(context, settings.runId))
   const { name: decoder } = await chooseDecoder()
   const pool = createPool({
     decoder,
@@ -137,7 +142,7 @@ export async function openAnalyzer(
     origin,
     audioRoot: config.audioRoot,
     realRoot: await openRoot(config.audioRoot).catch(() => undefined),
-    tempFolder: temp.path,
+    tempFolder,
     // The disk is not ours alone.
     tempLimit: Math.min(settings.tempLimit, Math.floor(0.9 * bavail * bsize)),
     resilience: new Resilience({
@@ -152,6 +157,14 @@ export async function openAnalyzer(
     signal,
   })
   return { analyzer, decoder, origin }
+}
+
+async function ownTempFolder({ report, onRelease }: Context, runId: string): Promise<string> {
+  const swept = await sweepTempFolders()
+  if (swept > 0) report.note(`Removed ${plural(swept, 'temporary folder')} of runs that were killed`)
+  const temp = await makeTempFolder(runId)
+  onRelease(() => temp.remove())
+  return temp.path
 }
 
 /** The run itself, recorded in the ledger. */
@@ -185,6 +198,20 @@ export async function runAnalyze(context: Context, flags: AnalyzeFlags): Promise
       summary: summary.fields,
     }
   })
+}
+
+/** `--enqueue`: what the flags ask for, for workers. */
+export async function enqueueAnalyze(
+  context: Context,
+  flags: AnalyzeFlags & { readonly job: string | undefined },
+): Promise<ExitCode> {
+  const { config } = context
+  const { source, bpmRange, timeLimit, limit, job } = flags
+  const hasOrigin = config.s3.bucket !== undefined || config.cdn !== undefined
+  const filter = analyzeFilter(flags, context.now(), hasOrigin)
+  const { enqueueTracks } = await import('../queue/enqueue.ts')
+  const options: AnalyzeJobOptions = { source, bpmRange, timeLimit }
+  return enqueueTracks(context, { kind: 'analyze', filters: [filter], options: { ...options }, limit, job })
 }
 
 /** Tracks that were asked for by id and are not there, or have no audio. @returns how many */

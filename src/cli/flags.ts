@@ -178,5 +178,7 @@ export const shared = {
     ),
     defaultText: '1%,50',
   },
+  enqueue: flag.boolean('--enqueue', 'put the tracks into the queue for `autodj worker` instead'),
+  job: flag.text('--job <id>', 'with --enqueue: count them in this row of analysis_jobs (a new one)'),
   minAge: flag.duration('--min-age <time>', 'leave alone what is younger', '48h'),
 } satisfies Flags

@@ -18,6 +18,7 @@ export const analyze = defineCommand({
       'autodj analyze --track 0d3f… --bpm-range 120-180',
       'one track again, its tempo known to be in that range',
     ],
+    ['autodj analyze --enqueue', 'for `autodj worker`, on other machines'],
     ['autodj analyze --check', 'decode everything and report damaged files'],
   ],
   flags: {
@@ -54,13 +55,20 @@ export const analyze = defineCommand({
     timeLimit: flag.duration('--time-limit <time>', 'a track may take this long', '5m'),
     maxDuration: shared.maxDuration,
     maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '10m'),
+    enqueue: shared.enqueue,
+    job: shared.job,
   },
 
   async run(context, flags) {
-    const { planAnalyze, runAnalyze } = await import('../analyze/command.ts')
+    const { enqueueAnalyze, planAnalyze, runAnalyze } = await import('../analyze/command.ts')
     if (flags.dryRun) {
       await planAnalyze(context, flags)
       return ExitCode.ok
+    }
+    if (flags.enqueue) {
+      const { refuseWithEnqueue } = await import('../queue/enqueue.ts')
+      refuseWithEnqueue(this.flags, flags, ['check', 'concurrency', 'tempLimit', 'maxDuration', 'maxOutage'])
+      return enqueueAnalyze(context, flags)
     }
     context.limitDuration(flags.maxDuration)
     return runAnalyze(context, flags)

@@ -17,6 +17,7 @@ export const fetch = defineCommand({
       'autodj fetch --url "https://music.example.com/{spotify_id}.mp3" --rate 30',
       'from a server of yours, politely',
     ],
+    ['autodj fetch --enqueue', 'for `autodj worker`'],
     ['autodj fetch --normalize', 'downloads at -16 LUFS'],
   ],
   flags: {
@@ -35,10 +36,17 @@ export const fetch = defineCommand({
     timeout: flag.duration('--timeout <time>', 'for FETCH_COMMAND, and for each pass of ffmpeg', '10m'),
     rate: flag.integer('--rate <n>', 'downloads begun a minute at most', { min: 1, max: 6_000 }),
     normalize: flag.boolean('--normalize', 'bring downloads to -16 LUFS, -1.5 dBTP (needs ffmpeg)'),
+    enqueue: shared.enqueue,
+    job: shared.job,
   },
 
   async run(context, flags) {
-    const { runFetch } = await import('../fetch/run.ts')
+    const { enqueueFetch, runFetch } = await import('../fetch/run.ts')
+    if (flags.enqueue && !flags.dryRun) {
+      const { refuseWithEnqueue } = await import('../queue/enqueue.ts')
+      refuseWithEnqueue(this.flags, flags, ['concurrency', 'maxDuration', 'rate'])
+      return enqueueFetch(context, flags)
+    }
     return runFetch(context, flags)
   },
 })

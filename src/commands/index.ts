@@ -14,8 +14,10 @@ import { policy } from './policy.ts'
 import { reconcile } from './reconcile.ts'
 import { restore } from './restore.ts'
 import { serve } from './serve.ts'
+import { status } from './status.ts'
 import { uploadLocal } from './upload-local.ts'
 import { verify } from './verify.ts'
+import { worker } from './worker.ts'
 
 export const commands: readonly Command[] = [
   demo,
@@ -36,5 +38,7 @@ export const commands: readonly Command[] = [
   bucketPlan,
   bucketApply,
   policy,
+  status,
   serve,
+  worker,
 ]

@@ -17,6 +17,7 @@ export const uploadLocal = defineCommand({
     ['autodj upload-local --dry-run', 'what would be uploaded, what it takes and what it costs'],
     ['autodj upload-local', 'do it'],
     ['autodj upload-local --bwlimit "08:00,1M 19:00,off" --max-duration 6h', 'from cron, politely'],
+    ['autodj upload-local --enqueue', 'for `autodj worker`, on machines that share the audio folder'],
     ['autodj upload-local --retry-failed', 'only what failed before'],
   ],
   flags: {
@@ -77,14 +78,29 @@ export const uploadLocal = defineCommand({
       'public-read',
       'authenticated-read',
     ]),
+    enqueue: shared.enqueue,
+    job: shared.job,
   },
 
   async run(context, flags) {
-    const { readUploadRequest, planUpload, runUpload } = await import('../upload/command.ts')
+    const { enqueueUpload, readUploadRequest, planUpload, runUpload } = await import('../upload/command.ts')
     const request = await readUploadRequest(context, flags)
     if (flags.dryRun) {
       await planUpload(context, request)
       return ExitCode.ok
+    }
+    if (flags.enqueue) {
+      const { refuseWithEnqueue } = await import('../queue/enqueue.ts')
+      refuseWithEnqueue(this.flags, flags, [
+        'concurrency',
+        'maxDuration',
+        'maxOutage',
+        'bwlimit',
+        'memory',
+        'multipartThreshold',
+        'partSize',
+      ])
+      return enqueueUpload(context, request, flags.job)
     }
     context.limitDuration(flags.maxDuration)
     return runUpload(context, request)

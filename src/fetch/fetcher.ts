@@ -74,6 +74,8 @@ export interface FetcherOptions
   /** starts of downloads and downloaders a minute */
   readonly perMinute: number | undefined
   readonly normalize: boolean
+  /** how long uploads wait for S3 to come back, milliseconds */
+  readonly maxOutage: number
 }
 
 const MiB = 1024 ** 2
@@ -101,7 +103,6 @@ export class Fetcher {
       memory: 128 * MiB,
       multipartThreshold: 16 * MiB,
       partSize: 8 * MiB,
-      maxOutage: 60_000,
       readers: this.#readers,
     }
     this.#fromLocal = new TransferEngine(transfer)

@@ -9,7 +9,7 @@ import { claimTracks, type TrackFilter } from '../db/tracks.ts'
 import { ExitCode, toError, UsageError } from '../errors.ts'
 import { isProcessAlive, machineName, type RecordedRun, recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { makeTempFolder } from '../temp.ts'
+import { makeTempFolder, type TempFolder } from '../temp.ts'
 import { RunHalted } from '../upload/resilience.ts'
 import { Throttle } from '../upload/throttle.ts'
 import { Fetcher, type FetchSource, type FetchTrack, fetchSources, sweepStaging } from './fetcher.ts'
@@ -47,9 +47,7 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /** @throws UsageError for flags that name what is not there */
 export async function runFetch(context: Context, flags: FetchFlags): Promise<ExitCode> {
-  const sources = readSources(flags.from)
-  for (const id of flags.track)
-    if (!uuid.test(id)) throw new UsageError(`--track: "${id}" is not a track id`, { code: 'usage.flag' })
+  const sources = readChoice(flags)
   const database = await context.database()
   await requireSchema(database)
   if (flags.dryRun) return planFetch(context, database, flags)
@@ -68,6 +66,37 @@ export async function runFetch(context: Context, flags: FetchFlags): Promise<Exi
   })
 }
 
+/** @throws UsageError for flags that name what is not there */
+function readChoice(flags: Pick<FetchFlags, 'from' | 'track'>): ReadonlySet<FetchSource> {
+  for (const id of flags.track)
+    if (!uuid.test(id)) throw new UsageError(`--track: "${id}" is not a track id`, { code: 'usage.flag' })
+  return readSources(flags.from)
+}
+
+/** How a queued track is to be fetched; what else the flags say chooses tracks, or is the worker's. */
+export interface FetchJobOptions extends Pick<FetchFlags, 'url' | 'maxSize' | 'timeout' | 'normalize'> {
+  readonly sources: readonly FetchSource[]
+}
+
+/** `--enqueue`: tracks without audio, for workers. */
+export async function enqueueFetch(
+  context: Context,
+  flags: FetchFlags & { readonly job: string | undefined },
+): Promise<ExitCode> {
+  const { audioRoot } = context.config
+  const { url, maxSize, timeout, normalize, limit, job } = flags
+  const options: FetchJobOptions = { sources: [...readChoice(flags)], url, maxSize, timeout, normalize }
+  const { enqueueTracks } = await import('../queue/enqueue.ts')
+  return enqueueTracks(context, {
+    kind: 'fetch',
+    filters: filtersOf(flags, await folderExists(audioRoot)),
+    wanted: async track => !(await hasAudio(track, audioRoot)),
+    options: { ...options },
+    limit,
+    job,
+  })
+}
+
 /** A fetcher as the flags and the configuration want it, and how to close it. Sweeps what killed runs left. */
 export async function openFetcher(
   context: Context,
@@ -76,12 +105,16 @@ export async function openFetcher(
   run: RecordedRun,
   flags: Pick<FetchFlags, 'url' | 'maxSize' | 'timeout' | 'rate' | 'normalize'> & {
     sources: ReadonlySet<FetchSource>
+    /** a folder that the caller removes; undefined: one of its own, gone when it is closed */
+    tempFolder?: string
+    /** how long uploads wait for S3 to come back, milliseconds; default a minute */
+    maxOutage?: number
   },
 ): Promise<{ fetcher: Fetcher; close: () => Promise<void> }> {
   const { config, report } = context
   await sweepStaging(store, config.s3.keyPrefix, ids => runsAlive(knex, ids))
-  const temp = await makeTempFolder(run.id)
-  const tempFolder = temp.path
+  const temp = flags.tempFolder === undefined ? await makeTempFolder(run.id) : undefined
+  const tempFolder = flags.tempFolder ?? (temp as TempFolder).path
   const normalize = flags.normalize && (await hasFfmpeg(tempFolder, context.signal))
   if (flags.normalize && !normalize) report.warn('ffmpeg is not installed: loudness stays as it is')
   const noJournal = {
@@ -116,12 +149,13 @@ export async function openFetcher(
     timeoutMs: flags.timeout,
     perMinute: flags.rate,
     normalize,
+    maxOutage: flags.maxOutage ?? 60_000,
   })
   return {
     fetcher,
     async close() {
       await fetcher.close()
-      await temp.remove()
+      await temp?.remove()
     },
   }
 }

@@ -108,6 +108,22 @@ function readerThreads(): number {
   return Math.min(4, availableParallelism())
 }
 
+/** How a queued track is to be uploaded; what else the flags say chooses tracks, or is the worker's. */
+export type UploadJobOptions = Pick<UploadRequest, 'headers' | 'deleteLocal'>
+
+/** `--enqueue`: what the flags ask for, for workers. */
+export async function enqueueUpload(
+  context: Context,
+  request: UploadRequest,
+  job: string | undefined,
+): Promise<ExitCode> {
+  const { headers, deleteLocal, limit } = request
+  const { enqueueTracks } = await import('../queue/enqueue.ts')
+  const filters = await uploadFilters(await context.database(), request)
+  const options: UploadJobOptions = { headers, deleteLocal }
+  return enqueueTracks(context, { kind: 'upload', filters, options: { ...options }, limit, job })
+}
+
 /** Amazon's list prices for us-east-1, US dollars; said as an estimate. */
 const prices = { putPer1000: 0.005, storagePerGBMonth: 0.023 }
 

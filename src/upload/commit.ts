@@ -7,6 +7,7 @@ import { markUploaded, recordItems, type UploadedTrack } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import type { Track } from '../db/tracks.ts'
 import { type DeleteCandidate, deleteProvedFile, type ServedCheck } from '../local/delete-proved.ts'
+import type { Reporter } from '../report/reporter.ts'
 import type { TransferOutcome } from './transfer.ts'
 
 export const uploadCommand = 'upload-local'
@@ -93,6 +94,19 @@ export async function commitUploads(
     }
   }
   return ends
+}
+
+/** Says what became of a file. */
+export function reportUpload(report: Pick<Reporter, 'item'>, track: Track, outcome: TransferOutcome): void {
+  const subject = track.filePath as string
+  const fields = { track_id: track.id, path: subject, artist: track.artist, title: track.title }
+  if ('object' in outcome) {
+    const { key, size: bytes, sha256, crc32 } = outcome.object
+    report.item({ subject, state: outcome.state, fields: { ...fields, key, bytes, sha256, crc32 } })
+  } else {
+    const { state, code, reason, cure } = outcome
+    report.item({ subject, state, fields: { ...fields, code }, reason, cure })
+  }
 }
 
 /** Writes down why a file was not uploaded; one that was interrupted has no problem. */

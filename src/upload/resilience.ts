@@ -23,6 +23,11 @@ const haltingKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
   'clock-skew',
 ])
 
+/** Whether an error is one that no other track will be spared. */
+export function isHalting(error: unknown): boolean {
+  return error instanceof RunHalted || (error instanceof StoreError && haltingKinds.has(error.kind))
+}
+
 /** Attempts that a transfer gets while the store answers; those of an outage are not counted. */
 const maxAttempts = 8
 

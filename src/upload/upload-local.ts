@@ -13,7 +13,14 @@ import type { ServedCheck } from '../local/delete-proved.ts'
 import type { Progress } from '../report/reporter.ts'
 import { isProcessAlive, machineName, type RecordedRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { commitUploads, type Moved, recordUploadProblem, uploadClaim, uploadCommand } from './commit.ts'
+import {
+  commitUploads,
+  type Moved,
+  recordUploadProblem,
+  reportUpload,
+  uploadClaim,
+  uploadCommand,
+} from './commit.ts'
 import { Journal } from './journal.ts'
 import { RunHalted } from './resilience.ts'
 import type { UploadTotals } from './summary.ts'
@@ -272,37 +279,13 @@ class UploadRun {
   }
 
   #report(track: Track, outcome: TransferOutcome): void {
-    const fields = { track_id: track.id, path: track.filePath, artist: track.artist, title: track.title }
     this.#progress.advance({ items: 1, bytes: 0 })
-    if ('object' in outcome) {
-      const { object, state, bytesSent } = outcome
-      this.totals[state]++
-      this.totals.bytesSent += bytesSent
-      this.totals.bytesProved += object.size
-      this.#context.report.item({
-        subject: track.filePath as string,
-        state,
-        fields: {
-          ...fields,
-          key: object.key,
-          bytes: object.size,
-          sha256: object.sha256,
-          crc32: object.crc32,
-        },
-      })
-      const { concurrency } = this.engine.statistics
-      this.#progress.note(`${concurrency} at a time`)
-    } else {
-      this.totals[outcome.state]++
-      const { state, code, reason, cure } = outcome
-      this.#context.report.item({
-        subject: track.filePath as string,
-        state,
-        fields: { ...fields, code },
-        reason,
-        cure,
-      })
-    }
+    this.totals[outcome.state]++
+    reportUpload(this.#context.report, track, outcome)
+    if (!('object' in outcome)) return
+    this.totals.bytesSent += outcome.bytesSent
+    this.totals.bytesProved += outcome.object.size
+    this.#progress.note(`${this.engine.statistics.concurrency} at a time`)
   }
 
   async #commit(moved: readonly Moved[]): Promise<void> {

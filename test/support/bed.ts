@@ -114,8 +114,11 @@ export class TestBed {
     await knex.raw('truncate public.tracks cascade')
     await knex.raw(
       `truncate autodj.runs, autodj.items, autodj.claims, autodj.leases, autodj.objects, autodj.uploads,
-         autodj.parts, autodj.files, autodj.analyses cascade`,
+         autodj.parts, autodj.files, autodj.analyses, autodj.job_tracks, public.analysis_jobs cascade`,
     )
+    // The queue is there once something was queued; its rows do not depend on each other.
+    const { rows } = await knex.raw(`select to_regclass('autodj_jobs.job') is not null as there`)
+    if (rows[0].there) await knex.raw('delete from autodj_jobs.job')
     for await (const page of this.store.list()) await this.store.delete(page)
     for await (const page of this.store.listUploads()) {
       for (const upload of page) await this.store.abortUpload(upload.key, upload.uploadId)

@@ -1,0 +1,171 @@
+/**
+ * The application's `analysis_jobs`: one row counts the tracks that were queued together. Its numbers are made anew from
+ * the rows of its tracks whenever one of them ends, never counted up, so that no kill can falsify them.
+ */
+import type { Knex } from 'knex'
+import { printable } from '../core/units.ts'
+import { commandOf, deadLetters, type JobKind, jobSchema } from './names.ts'
+
+/** Failures that `error_details` lists at most. */
+const detailsLimit = 100
+/** For how long the tracks of an ended row are kept, days. */
+const keptDays = 7
+
+export interface NewBatch {
+  id: string
+  kind: JobKind
+  options: Readonly<Record<string, unknown>>
+}
+
+/** Makes the row, unless the application did. */
+export async function createBatch(knex: Knex, { id, kind, options }: NewBatch): Promise<void> {
+  await knex('public.analysis_jobs')
+    .insert({
+      id,
+      // The application fills in a playlist; ours come from the command line.
+      playlist_url: `autodj:${kind}`,
+      playlist_name: `autodj ${commandOf[kind]} --enqueue`,
+      status: 'PENDING',
+      total_tracks: 0,
+      analyzed_tracks: 0,
+      downloaded_tracks: 0,
+      failed_tracks: 0,
+      options: JSON.stringify({ kind, ...options }),
+    })
+    .onConflict('id')
+    .ignore()
+}
+
+/** Notes that these tracks are queued for it. */
+export async function addToBatch(
+  knex: Knex,
+  { id, kind }: Pick<NewBatch, 'id' | 'kind'>,
+  trackIds: readonly string[],
+): Promise<void> {
+  await knex.raw(
+    `insert into autodj.job_tracks (job_id, track_id, kind)
+     select ?::uuid, track_id, ?::text from unnest(?::uuid[]) as t (track_id)
+     on conflict (job_id, track_id, kind) do update set
+       state = 'pending', error_code = null, error = null, updated_at = now()`,
+    [id, kind, [...trackIds]],
+  )
+}
+
+/** Notes what became of one track: `error` where it was given up. */
+export async function settleTrack(
+  knex: Knex,
+  settled: {
+    batch: string
+    trackId: string
+    kind: JobKind
+    error: { code: string; reason: string } | undefined
+  },
+): Promise<void> {
+  const { batch, trackId, kind, error } = settled
+  await knex('autodj.job_tracks')
+    .where({ job_id: batch, track_id: trackId, kind })
+    .update({
+      state: error === undefined ? 'done' : 'failed',
+      error_code: error?.code ?? null,
+      error: error === undefined ? null : printable(error.reason),
+      updated_at: knex.raw('now()'),
+    })
+}
+
+/**
+ * Brings the row up to date with its tracks: `total`; `analyzed` (with an analysis, and none still queued);
+ * `downloaded` (in S3, or got from YouTube); `failed` (given up); status, times and errors. Nothing happens where the
+ * row is gone.
+ *
+ * @returns whether nothing of it is left to do
+ */
+export async function refreshBatch(knex: Knex, id: string): Promise<boolean> {
+  return knex.transaction(async trx => {
+    // The row first, and what it counts in a statement of its own: two workers never write an older count over a newer.
+    const row = await trx('public.analysis_jobs').where({ id }).forNoKeyUpdate().first('id')
+    if (row === undefined) return true
+    const { rows } = await trx.raw<{ rows: { pending: boolean }[] }>(
+      `with queued as (
+         select track_id, bool_or(state = 'pending') as pending, bool_or(state = 'failed') as failed,
+                bool_or(kind = 'analyze' and state <> 'done') as unanalyzed
+         from autodj.job_tracks where job_id = :id group by track_id
+       ), counts as (
+         select count(*)::int as total,
+                count(*) filter (where t.analyzed_at is not null and not q.unanalyzed)::int as analyzed,
+                count(*) filter (where t.file_source in ('S3', 'YOUTUBE'))::int as downloaded,
+                count(*) filter (where q.failed)::int as failed,
+                count(*) filter (where q.pending)::int as pending
+         from queued q left join public.tracks t on t.id = q.track_id
+       ), failures as (
+         select json_agg(json_build_object('track_id', track_id, 'kind', kind, 'code', error_code, 'error', error)) as details,
+                min(error) filter (where number = 1) as first
+         from (select *, row_number() over (order by updated_at, track_id) as number
+               from autodj.job_tracks where job_id = :id and state = 'failed' order by number limit :limit) f
+       )
+       update public.analysis_jobs as a set
+         total_tracks = c.total, analyzed_tracks = c.analyzed, downloaded_tracks = c.downloaded,
+         failed_tracks = c.failed,
+         status = (case when c.pending > 0
+                        then case when a.started_at is null and c.pending = c.total then 'PENDING' else 'PROCESSING' end
+                        when c.failed = c.total then 'FAILED' else 'COMPLETED' end)::public.jobstatus,
+         error_message = case when c.failed > 0 then c.failed || ' of ' || c.total || ' failed; the first: ' || f.first end,
+         error_details = f.details,
+         started_at = case when c.pending < c.total then coalesce(a.started_at, now()) else a.started_at end,
+         completed_at = case when c.pending = 0 then coalesce(a.completed_at, now()) end,
+         updated_at = now()
+       from counts c, failures f where a.id = :id
+       returning c.pending > 0 as pending`,
+      { id, limit: detailsLimit },
+    )
+    return rows[0]?.pending !== true
+  })
+}
+
+/** Notes that work on it has begun. */
+export async function startBatch(knex: Knex, id: string): Promise<void> {
+  await knex('public.analysis_jobs')
+    .where({ id, status: 'PENDING' })
+    .update({ status: 'PROCESSING', started_at: knex.raw('now()'), updated_at: knex.raw('now()') })
+}
+
+/** A track whose jobs killed the worker each time, so that nobody lived to write it down. */
+export interface LostTrack {
+  batch: string
+  trackId: string
+  kind: JobKind
+}
+
+/** Tracks in the dead letter queue that no worker settled. */
+export async function lostTracks(knex: Knex, limit: number): Promise<LostTrack[]> {
+  const { rows } = await knex.raw<{ rows: LostTrack[] }>(
+    `select j.job_id as batch, j.track_id as "trackId", j.kind
+     from ${jobSchema}.job d
+     join autodj.job_tracks j on j.job_id = (d.data->>'batch')::uuid and j.track_id = (d.data->>'track')::uuid
+      and j.kind = d.source_name
+     where d.name = ? and d.state = 'created' and j.state = 'pending'
+       and not exists (select 1 from ${jobSchema}.job q where q.name = j.kind and q.singleton_key = j.track_id::text
+                         and q.state in ('created', 'retry', 'active'))
+     limit ?`,
+    [deadLetters, limit],
+  )
+  return rows
+}
+
+/** Rows of `analysis_jobs` that have not ended and whose tracks are known: ours to keep true. */
+export async function openBatches(knex: Knex): Promise<string[]> {
+  const { rows } = await knex.raw<{ rows: { id: string }[] }>(
+    `select a.id from public.analysis_jobs a where a.status in ('PENDING', 'PROCESSING')
+     and exists (select 1 from autodj.job_tracks j where j.job_id = a.id) order by a.created_at, a.id`,
+  )
+  return rows.map(row => row.id)
+}
+
+/** Forgets the tracks of rows that ended long ago. */
+export async function forgetOldBatches(knex: Knex): Promise<void> {
+  await knex.raw(
+    `delete from autodj.job_tracks where job_id in (
+       select job_id from autodj.job_tracks group by job_id
+       having bool_and(state <> 'pending') and max(updated_at) < now() - make_interval(days => ?))`,
+    [keptDays],
+  )
+}

@@ -1,0 +1,171 @@
+/** Where the migration stands, as the database knows it. Reads only, and asks neither S3 nor the disk. */
+import type { Knex } from 'knex'
+import type { FileSource } from '../db/tracks.ts'
+import { countJobs, type QueueCount } from '../queue/counts.ts'
+
+export interface Status {
+  readonly tracks: readonly SourceCount[]
+  readonly objects: ObjectCounts
+  readonly runs: readonly LastRun[]
+  readonly failures: readonly FailureCount[]
+  readonly working: readonly WorkingRun[]
+  readonly locks: readonly Lock[]
+}
+
+/** Rows with one `file_source`. Bytes as far as the rows know them. */
+export interface SourceCount {
+  readonly source: FileSource | null
+  readonly tracks: number
+  readonly bytes: number
+  /** Those that name a local file; in S3: a local copy that has not been deleted. */
+  readonly withFile: number
+  readonly analysed: number
+}
+
+/** Objects that the ledger knows in the bucket, or in all buckets where none is configured. */
+export interface ObjectCounts {
+  readonly objects: number
+  readonly bytes: number
+  readonly uploaded: number
+  /** Their content was compared with its checksum. */
+  readonly verified: number
+  /** A byte range of theirs came through the CDN. */
+  readonly served: number
+  /** The last check of them failed. */
+  readonly failing: number
+}
+
+/** The newest run of a command. `state` is `lost` where it was killed and nobody has noticed yet. */
+export interface LastRun {
+  readonly command: string
+  readonly state: 'running' | 'done' | 'failed' | 'interrupted' | 'abandoned' | 'lost'
+  readonly startedAt: Date
+  readonly finishedAt: Date | null
+  readonly host: string
+  readonly pid: number
+  readonly exitCode: number | null
+}
+
+/** What failed or was skipped for one cause. */
+export interface FailureCount {
+  readonly command: string
+  readonly state: 'failed' | 'skipped'
+  readonly code: string
+  readonly items: number
+  readonly error: string
+  readonly cure: string | null
+  readonly lastAt: Date
+}
+
+/** A run that is alive, and the tracks that are its own. */
+export interface WorkingRun {
+  readonly id: string
+  readonly command: string
+  readonly host: string
+  readonly pid: number
+  readonly startedAt: Date
+  readonly heartbeatAt: Date
+  readonly leaseUntil: Date
+  readonly claims: number
+}
+
+export interface Lock {
+  readonly name: string
+  readonly command: string
+  readonly host: string
+  readonly pid: number
+  readonly since: Date
+  readonly until: Date
+}
+
+/** @param bucket whose objects; undefined: of all */
+export async function readStatus(knex: Knex, bucket: string | undefined): Promise<Status> {
+  // One after another: PGlite has one connection.
+  const rows = async <T>(sql: string, bindings: Knex.RawBinding[] = []): Promise<T[]> =>
+    (await knex.raw<{ rows: T[] }>(sql, bindings)).rows
+  const tracks = await rows<SourceCount>(
+    `select file_source as source, count(*)::int as tracks, coalesce(sum(file_size), 0)::float8 as bytes,
+            count(file_path)::int as "withFile", count(analyzed_at)::int as analysed
+     from public.tracks group by file_source order by file_source`,
+  )
+  const [objects] = await rows<ObjectCounts>(
+    `select count(*)::int as objects, coalesce(sum(size), 0)::float8 as bytes, count(uploaded_at)::int as uploaded,
+            count(verified_at)::int as verified, count(served_at)::int as served, count(last_error)::int as failing
+     from autodj.objects ${bucket === undefined ? '' : 'where bucket = ?'}`,
+    bucket === undefined ? [] : [bucket],
+  )
+  const runs = await rows<LastRun>(
+    `select distinct on (command) command, started_at as "startedAt", finished_at as "finishedAt", host, pid,
+            exit_code as "exitCode",
+            case when state = 'running' and lease_until < now() then 'lost' else state end as state
+     from autodj.runs order by command, started_at desc`,
+  )
+  const failures = await rows<FailureCount>(
+    `select command, state, error_code as code, count(*)::int as items, (array_agg(error order by updated_at desc))[1] as error,
+            (array_agg(cure order by updated_at desc))[1] as cure, max(updated_at) as "lastAt"
+     from autodj.items group by command, state, error_code order by command, count(*) desc, error_code`,
+  )
+  const working = await rows<WorkingRun>(
+    `select r.id, r.command, r.host, r.pid, r.started_at as "startedAt", r.heartbeat_at as "heartbeatAt",
+            r.lease_until as "leaseUntil", count(c.track_id)::int as claims
+     from autodj.runs r left join autodj.claims c on c.run_id = r.id
+     where r.state = 'running' and r.lease_until > now() group by r.id order by r.started_at`,
+  )
+  const locks = await rows<Lock>(
+    `select l.name, r.command, l.host, l.pid, l.acquired_at as since, l.expires_at as until
+     from autodj.leases l join autodj.runs r on r.id = l.run_id where l.expires_at > now() order by l.name`,
+  )
+  return { tracks, objects: objects!, runs, failures, working, locks }
+}
+
+export interface QueueStatus {
+  readonly queues: readonly QueueCount[]
+  readonly batches: readonly BatchStatus[]
+}
+
+/** A row of `analysis_jobs` that autodj keeps. */
+export interface BatchStatus {
+  readonly id: string
+  readonly name: string | null
+  readonly status: string
+  readonly total: number
+  readonly analyzed: number
+  readonly downloaded: number
+  readonly failed: number
+  readonly error: string | null
+  readonly createdAt: Date
+}
+
+/** The queues, and the newest rows of `analysis_jobs` whose tracks were queued. */
+export async function readQueues(knex: Knex): Promise<QueueStatus> {
+  const queues = await countJobs(knex)
+  const { rows } = await knex.raw<{ rows: BatchStatus[] }>(
+    `select a.id, a.playlist_name as name, a.status, a.total_tracks as total, a.analyzed_tracks as analyzed,
+            a.downloaded_tracks as downloaded, a.failed_tracks as failed, a.error_message as error,
+            a.created_at as "createdAt"
+     from public.analysis_jobs a where exists (select 1 from autodj.job_tracks j where j.job_id = a.id)
+     order by a.created_at desc limit 10`,
+  )
+  return { queues, batches: rows }
+}
+
+/** What an operator does next, most important first; undefined where all is done. Pure. */
+export function nextStep({ tracks, objects, failures }: Status, hasCdn: boolean): string | undefined {
+  const of = (source: FileSource | null) => tracks.find(one => one.source === source)
+  const local = [of('LOCAL'), of('YOUTUBE'), of(null)].reduce((sum, one) => sum + (one?.withFile ?? 0), 0)
+  const skipped = failures
+    .filter(({ command }) => command === 'upload-local')
+    .reduce((sum, { items }) => sum + items, 0)
+  const inS3 = of('S3')
+  if (tracks.length === 0) return '`autodj import` makes rows for the files in the audio folder'
+  if (local > skipped) return '`autodj upload-local` moves the local files'
+  if (skipped > 0) return '`autodj upload-local --retry-failed`, after the causes above are gone'
+  if ((of('UNAVAILABLE')?.tracks ?? 0) > 0 && !failures.some(({ command }) => command === 'fetch'))
+    return '`autodj fetch` looks for the audio of tracks that have none'
+  if (hasCdn && objects.served < (inS3?.tracks ?? 0))
+    return '`autodj verify` asks for every track through the CDN'
+  if (tracks.some(one => one.analysed < one.tracks && one.source !== 'UNAVAILABLE'))
+    return '`autodj analyze` analyses what has no analysis'
+  if ((inS3?.withFile ?? 0) > 0) return '`autodj cleanup` shows which local copies are proved and can go'
+  return undefined
+}

@@ -1,0 +1,389 @@
+/** What `--enqueue` and `worker` promise, on any database and any S3 server. */
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { enqueueAnalyze } from '../../src/analyze/command.ts'
+import { commands } from '../../src/commands/index.ts'
+import { startRun } from '../../src/db/ledger.ts'
+import { ExitCode } from '../../src/errors.ts'
+import { enqueueFetch } from '../../src/fetch/run.ts'
+import { openBoss } from '../../src/queue/boss.ts'
+import { countJobs } from '../../src/queue/counts.ts'
+import { enqueueUpload, readUploadRequest } from '../../src/upload/command.ts'
+import { runWorker, type WorkerFlags } from '../../src/worker/run.ts'
+import { Worker } from '../../src/worker/worker.ts'
+import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
+import { addObject, analyzeDefaults, demo, rowOf, tempFolders } from './analyze.ts'
+import { uploadDefaults } from './upload.ts'
+
+const MiB = 1024 ** 2
+
+const workerDefaults: WorkerFlags = {
+  fetch: 2,
+  upload: 4,
+  analyze: 2,
+  untilEmpty: true,
+  maxDuration: undefined,
+  bwlimit: undefined,
+  memory: 192 * MiB,
+  rate: undefined,
+  tempLimit: 1024 ** 3,
+  maxOutage: 60_000,
+  drainTimeout: 60_000,
+}
+
+const work = (
+  bed: TestBed,
+  flags: Partial<WorkerFlags> = {},
+  options: Parameters<TestBed['run']>[2] = {},
+): Promise<BedRun> =>
+  bed.run('worker', context => runWorker(context, { ...workerDefaults, ...flags }), options)
+
+const enqueueUploads = (
+  bed: TestBed,
+  flags: Partial<typeof uploadDefaults> = {},
+  job?: string,
+): Promise<BedRun> =>
+  bed.run('upload-local', async context =>
+    enqueueUpload(context, await readUploadRequest(context, { ...uploadDefaults, ...flags }), job),
+  )
+
+const enqueueAnalyses = (
+  bed: TestBed,
+  flags: Partial<typeof analyzeDefaults> = {},
+  job?: string,
+): Promise<BedRun> =>
+  bed.run('analyze', context => enqueueAnalyze(context, { ...analyzeDefaults, ...flags, job }))
+
+const enqueueFetches = (bed: TestBed, env: Record<string, string> = {}, job?: string): Promise<BedRun> =>
+  bed.run(
+    'fetch',
+    context =>
+      enqueueFetch(context, {
+        dryRun: false,
+        concurrency: undefined,
+        limit: undefined,
+        maxDuration: undefined,
+        retryFailed: false,
+        track: [],
+        from: [],
+        url: undefined,
+        maxSize: 512 * MiB,
+        timeout: 60_000,
+        rate: undefined,
+        normalize: false,
+        job,
+      }),
+    { env },
+  )
+
+interface JobRow {
+  id: string
+  playlist_url: string
+  status: string
+  total_tracks: number
+  analyzed_tracks: number
+  downloaded_tracks: number
+  failed_tracks: number
+  error_message: string | null
+  error_details: { track_id: string; code: string }[] | null
+  started_at: Date | null
+  completed_at: Date | null
+}
+
+const jobRows = async (bed: TestBed): Promise<JobRow[]> =>
+  bed.database.knex('public.analysis_jobs').orderBy('created_at')
+
+const counts = async (bed: TestBed) =>
+  Object.fromEntries(
+    (await countJobs(bed.database.knex)).map(({ kind, queued, active, givenUp }) => [
+      kind,
+      [queued, active, givenUp],
+    ]),
+  )
+
+export function workerContract(name: string, openBed: () => Promise<TestBed>): void {
+  describe(`worker on ${name}`, () => {
+    let bed: TestBed
+    let before: string[]
+    beforeAll(async () => {
+      bed = await openBed()
+    })
+    afterAll(() => bed.close())
+    beforeEach(async () => {
+      await bed.reset()
+      before = await tempFolders()
+    })
+
+    test('queued once however often; done as the command does it; counted in analysis_jobs', async () => {
+      await bed.addTracks(12, 40_000)
+      const first = await enqueueUploads(bed)
+      expect(first.summary).toMatchObject({ kind: 'upload', queued: 12, already_queued: 0 })
+      expect((await enqueueUploads(bed)).summary).toMatchObject({
+        queued: 0,
+        already_queued: 12,
+        job_id: null,
+      })
+      expect(await jobRows(bed)).toMatchObject([
+        {
+          id: first.summary['job_id'],
+          status: 'PENDING',
+          total_tracks: 12,
+          downloaded_tracks: 0,
+          started_at: null,
+        },
+      ])
+      expect(await counts(bed)).toEqual({ fetch: [0, 0, 0], upload: [12, 0, 0], analyze: [0, 0, 0] })
+
+      const worked = await work(bed)
+      expect(worked.error).toBeUndefined()
+      expect(worked.exitCode).toBe(ExitCode.ok)
+      expect(worked.summary).toMatchObject({ done: 12, given_up: 0, put_back: 0 })
+      expect(worked.items.filter(item => item['state'] === 'uploaded')).toHaveLength(12)
+      expect(await jobRows(bed)).toMatchObject([
+        {
+          status: 'COMPLETED',
+          total_tracks: 12,
+          analyzed_tracks: 0,
+          downloaded_tracks: 12,
+          failed_tracks: 0,
+          error_message: null,
+          error_details: null,
+          started_at: expect.any(Date),
+          completed_at: expect.any(Date),
+        },
+      ])
+      expect([...(await bed.tracks()).values()].every(row => row.file_source === 'S3')).toBe(true)
+      expect((await bed.objects()).size).toBe(12)
+      expect(await counts(bed)).toEqual({ fetch: [0, 0, 0], upload: [0, 0, 0], analyze: [0, 0, 0] })
+      expect(await bed.database.knex('autodj.claims')).toEqual([])
+      expect(await tempFolders()).toEqual(before)
+    })
+
+    test('fetch, then analyze, into one row that the application made', async () => {
+      const job = randomUUID()
+      await bed.database
+        .knex('public.analysis_jobs')
+        .insert({ id: job, playlist_url: 'https://example.com/list' })
+      const files = ['01-first-light.mp3', '09-deja-vu.m4a'].map(file => path.resolve('assets/demo', file))
+      const ids = [
+        await bed.addTrack({ path: null, source: 'UNAVAILABLE', title: files[0] as string }),
+        await bed.addTrack({ path: null, source: 'UNAVAILABLE', title: files[1] as string }),
+      ]
+      const env = { FETCH_COMMAND: 'cp {title} {output}' }
+      expect((await enqueueFetches(bed, env, job)).summary).toMatchObject({ queued: 2, job_id: job })
+      expect(await work(bed, {}, { env })).toMatchObject({ exitCode: ExitCode.ok })
+      expect(await jobRows(bed)).toMatchObject([
+        {
+          playlist_url: 'https://example.com/list',
+          status: 'COMPLETED',
+          total_tracks: 2,
+          downloaded_tracks: 2,
+          analyzed_tracks: 0,
+        },
+      ])
+
+      expect((await enqueueAnalyses(bed, {}, job)).summary).toMatchObject({ queued: 2, job_id: job })
+      expect(await jobRows(bed)).toMatchObject([
+        { status: 'PROCESSING', total_tracks: 2, analyzed_tracks: 0, completed_at: null },
+      ])
+      expect(await work(bed)).toMatchObject({ exitCode: ExitCode.ok })
+      expect(await jobRows(bed)).toMatchObject([
+        { status: 'COMPLETED', total_tracks: 2, downloaded_tracks: 2, analyzed_tracks: 2, failed_tracks: 0 },
+      ])
+      for (const id of ids) expect((await rowOf(bed, id)).bpm).toBeGreaterThan(60)
+      expect(await tempFolders()).toEqual(before)
+    })
+
+    test('a file that is gone is given up at once, with the reason; --retry-failed takes it up again', async () => {
+      const sound = await bed.addTrack({ path: 'sound.mp3', content: fakeAudio(20_000, 1) })
+      const gone = await bed.addTrack({ path: 'gone.mp3' })
+      await enqueueUploads(bed)
+      const worked = await work(bed)
+      expect(worked.exitCode).toBe(ExitCode.someFailed)
+      expect(worked.summary).toMatchObject({ done: 1, given_up: 1, attempts_failed: 0 })
+      expect(await jobRows(bed)).toMatchObject([
+        {
+          status: 'COMPLETED',
+          total_tracks: 2,
+          downloaded_tracks: 1,
+          failed_tracks: 1,
+          error_message: expect.stringMatching(/^1 of 2 failed; the first: .*gone\.mp3/),
+          error_details: [{ track_id: gone, kind: 'upload', code: 'file.missing' }],
+        },
+      ])
+      expect(await counts(bed)).toMatchObject({ upload: [0, 0, 1] })
+      expect((await bed.tracks()).get(sound)?.file_source).toBe('S3')
+
+      writeFileSync(path.join(bed.audioRoot, 'gone.mp3'), fakeAudio(20_000, 2))
+      expect((await enqueueUploads(bed, { retryFailed: true })).summary).toMatchObject({ queued: 1 })
+      expect(await counts(bed)).toMatchObject({ upload: [1, 0, 0] })
+      expect((await work(bed)).exitCode).toBe(ExitCode.ok)
+      expect((await bed.tracks()).get(gone)?.file_source).toBe('S3')
+      expect(await bed.database.knex('autodj.items')).toEqual([])
+    })
+
+    test('a row whose every track fails has FAILED', async () => {
+      await bed.addTrack({ path: 'gone.mp3' })
+      await enqueueUploads(bed)
+      await work(bed)
+      expect(await jobRows(bed)).toMatchObject([{ status: 'FAILED', total_tracks: 1, failed_tracks: 1 }])
+    })
+
+    test('a job that comes back after its work was committed finds it done', async () => {
+      const [id] = await bed.addTracks(1, 30_000)
+      const analysed = await addObject(bed, 'audio/a.mp3', demo('01-first-light.mp3'))
+      await enqueueUploads(bed)
+      await enqueueAnalyses(bed, { track: [analysed] })
+      expect((await work(bed)).summary).toMatchObject({ done: 2 })
+      const { analyzed_at } = await rowOf(bed, analysed)
+      const ledger = await bed.database.knex('autodj.objects').orderBy('key')
+
+      // As after a kill between the commit and the word to the queue.
+      await bed.database.knex.raw(
+        `update autodj_jobs.job set state = 'retry', retry_count = 1, completed_on = null where state = 'completed'`,
+      )
+      const again = await work(bed)
+      expect(again.summary).toMatchObject({ done: 2, given_up: 0 })
+      expect(again.items).toEqual([])
+      expect((await rowOf(bed, analysed)).analyzed_at).toEqual(analyzed_at)
+      expect(await bed.database.knex('autodj.objects').orderBy('key')).toEqual(ledger)
+      expect((await bed.tracks()).get(id as string)?.file_source).toBe('S3')
+    })
+
+    test('a track that a live run holds is waited for', async () => {
+      const [id] = await bed.addTracks(1, 30_000)
+      const runId = randomUUID()
+      await startRun(bed.database.knex, {
+        id: runId,
+        command: 'upload-local',
+        args: {},
+        host: 'another machine',
+        pid: 1,
+        version: '0',
+      })
+      await bed.database.knex('autodj.claims').insert({ kind: 'upload', track_id: id, run_id: runId })
+      await enqueueUploads(bed)
+      const working = work(bed)
+      for (;;) {
+        const { upload } = await counts(bed)
+        if (upload?.[1] === 1) break
+        await sleep(50)
+      }
+      await sleep(300)
+      expect((await bed.tracks()).get(id as string)?.file_source).toBe('LOCAL')
+      await bed.database.knex('autodj.claims').del()
+      expect((await working).summary).toMatchObject({ done: 1, attempts_failed: 0 })
+      expect((await bed.tracks()).get(id as string)?.file_source).toBe('S3')
+    })
+
+    test('stopped, it finishes what is in hand, leaves the rest queued, and ends with 0', async () => {
+      await bed.addTracks(60, 20_000)
+      await enqueueUploads(bed)
+      const stopping = new AbortController()
+      const working = work(bed, { untilEmpty: false, upload: 2, fetch: 0, analyze: 0 }, { stopping })
+      while (![...(await bed.tracks()).values()].some(row => row.file_source === 'S3')) await sleep(20)
+      stopping.abort('sigterm')
+      const stopped = await working
+      expect(stopped.exitCode).toBe(ExitCode.ok)
+      const rows = [...(await bed.tracks()).values()]
+      const done = rows.filter(row => row.file_source === 'S3').length
+      expect(done).toBeGreaterThan(0)
+      const { upload } = await counts(bed)
+      expect(upload).toEqual([60 - done, 0, 0])
+      expect((await jobRows(bed))[0]).toMatchObject({
+        downloaded_tracks: done,
+        status: done === 60 ? 'COMPLETED' : 'PROCESSING',
+      })
+
+      expect((await work(bed)).exitCode).toBe(ExitCode.ok)
+      expect((await bed.objects()).size).toBe(60)
+      expect(await jobRows(bed)).toMatchObject([{ status: 'COMPLETED', downloaded_tracks: 60 }])
+    })
+
+    test('a job that killed its worker each time is written down by another', async () => {
+      const [id] = (await bed.addTracks(1, 30_000)) as [string]
+      await enqueueUploads(bed)
+      await bed.run('worker', async context => {
+        const { knex } = bed.database
+        await knex.raw('update autodj_jobs.job set retry_limit = 0')
+        const boss = await openBoss(context, bed.database, { supervise: false })
+        const [job] = await boss.fetch('upload')
+        // What the supervisor does when a heartbeat stays out.
+        await boss.fail('upload', job!.id)
+        await boss.stop({ graceful: false })
+        const runId = randomUUID()
+        await startRun(knex, {
+          id: runId,
+          command: 'worker',
+          args: {},
+          host: 'h',
+          pid: process.pid,
+          version: '0',
+        })
+        const { signal, stopping } = context
+        const worker = new Worker(
+          {
+            context,
+            database: bed.database,
+            run: { id: runId, lost: signal },
+            settings: { ...workerDefaults, concurrency: { fetch: 1, upload: 1, analyze: 1 } },
+            stopping,
+            tempFolder: bed.dir,
+          },
+          new AbortController(),
+        )
+        await worker.maintain()
+        return ExitCode.ok
+      })
+      expect(await jobRows(bed)).toMatchObject([
+        { status: 'FAILED', failed_tracks: 1, error_details: [{ track_id: id, code: 'job.lost' }] },
+      ])
+      expect(await bed.database.knex('autodj.items')).toMatchObject([
+        { command: 'upload-local', subject: id, error_code: 'job.lost' },
+      ])
+    })
+
+    test('without the audio folder uploads are left to other machines', async () => {
+      await bed.addTracks(1, 30_000)
+      await enqueueUploads(bed)
+      rmSync(bed.audioRoot, { recursive: true })
+      try {
+        const refused = await work(bed)
+        expect(refused.error).toMatchObject({ code: 'config.audio-root', exitCode: ExitCode.usage })
+        const left = await work(bed, { upload: undefined })
+        expect(left.exitCode).toBe(ExitCode.ok)
+        expect(left.messages).toContainEqual(
+          expect.objectContaining({ message: expect.stringMatching(/left to other/) }),
+        )
+        expect(await counts(bed)).toMatchObject({ upload: [1, 0, 0] })
+      } finally {
+        mkdirSync(bed.audioRoot)
+      }
+    })
+
+    test("flags that are the worker's are refused; --job must be there", async () => {
+      const command = (verb: string) => commands.find(one => one.name === verb)!
+      const defaults = (verb: string) =>
+        Object.fromEntries(Object.entries(command(verb).flags).map(([key, one]) => [key, one.defaultValue]))
+      const given = {
+        upload: ['upload-local', { memory: 100 * MiB }],
+        fetch: ['fetch', { rate: 5 }],
+        analyze: ['analyze', { check: true }],
+      } as const
+      for (const [verb, flags] of Object.values(given)) {
+        const run = await bed.run(verb, context =>
+          command(verb).run(context, { ...defaults(verb), ...flags, enqueue: true }, []),
+        )
+        expect(run.error, verb).toMatchObject({ exitCode: ExitCode.usage, code: 'usage.flag' })
+      }
+      for (const job of ['nonsense', randomUUID()]) {
+        expect((await enqueueAnalyses(bed, {}, job)).error?.message).toBe(
+          `--job: "${job}" is no row of analysis_jobs`,
+        )
+      }
+    })
+  })
+}
