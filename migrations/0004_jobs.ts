@@ -26,4 +26,8 @@ export const up: readonly string[] = [
 
 export const tables = ['job_tracks']
 
-export const down: readonly string[] = tables.map(table => `drop table autodj.${table}`)
+export const down: readonly string[] = [
+  ...tables.map(table => `drop table autodj.${table}`),
+  // Made by pg-boss when something is first queued; jobs mean nothing without the table above.
+  'drop schema if exists autodj_jobs cascade',
+]

@@ -44,7 +44,7 @@ export const worker = defineCommand({
       ),
     },
     memory: flag.bytes('--memory <size>', 'what uploads may take', { min: 64 * MiB }, 256 * MiB, '256M'),
-    rate: flag.integer('--rate <n>', 'downloads begun a minute at most', { min: 1, max: 6_000 }),
+    rate: flag.integer('--rate <n>', 'downloads that it begins a minute at most', { min: 1, max: 6_000 }),
     tempLimit: flag.bytes('--temp-limit <size>', 'for downloads on disk', { min: MiB }, 2048 * MiB, '2G'),
     maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '1h'),
     drainTimeout: flag.duration(

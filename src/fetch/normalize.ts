@@ -39,10 +39,10 @@ export async function hasFfmpeg(cwd: string, signal: AbortSignal): Promise<boole
 
 /**
  * Writes a copy at the target loudness beside `input`. The range of loudness is left alone: only where the gain would
- * push peaks over the limit does loudnorm compress.
+ * push peaks over the limit does loudnorm compress. The sample rate stays: loudnorm works at 192 kHz and would leave it
+ * there.
  *
  * @param extension of the content, without a dot; a format without an encoder here becomes FLAC
- * The sample rate stays: loudnorm works at 192 kHz and would leave it there.
  * @returns path of the new file
  * @throws FetchProblem
  */

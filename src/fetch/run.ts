@@ -10,6 +10,7 @@ import { ExitCode, toError, UsageError } from '../errors.ts'
 import { isProcessAlive, machineName, type RecordedRun, recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { makeTempFolder, type TempFolder } from '../temp.ts'
+import { Journal } from '../upload/journal.ts'
 import { RunHalted } from '../upload/resilience.ts'
 import { Throttle } from '../upload/throttle.ts'
 import { Fetcher, type FetchSource, type FetchTrack, fetchSources, sweepStaging } from './fetcher.ts'
@@ -100,7 +101,7 @@ export async function enqueueFetch(
 /** A fetcher as the flags and the configuration want it, and how to close it. Sweeps what killed runs left. */
 export async function openFetcher(
   context: Context,
-  { knex }: Database,
+  database: Database,
   store: ObjectStore,
   run: RecordedRun,
   flags: Pick<FetchFlags, 'url' | 'maxSize' | 'timeout' | 'rate' | 'normalize'> & {
@@ -112,25 +113,20 @@ export async function openFetcher(
   },
 ): Promise<{ fetcher: Fetcher; close: () => Promise<void> }> {
   const { config, report } = context
+  const { knex } = database
   await sweepStaging(store, config.s3.keyPrefix, ids => runsAlive(knex, ids))
   const temp = flags.tempFolder === undefined ? await makeTempFolder(run.id) : undefined
   const tempFolder = flags.tempFolder ?? (temp as TempFolder).path
   const normalize = flags.normalize && (await hasFfmpeg(tempFolder, context.signal))
   if (flags.normalize && !normalize) report.warn('ffmpeg is not installed: loudness stays as it is')
-  const noJournal = {
-    resumable: async () => [],
-    resumed: async () => {},
-    begun: async () => {},
-    confirmed: () => {},
-    ended: async () => {},
-  }
+  const journal = new Journal(database, store, run.id)
   const sources = new Set(flags.sources)
   if (!(await folderExists(config.audioRoot))) {
     if (sources.delete('local')) report.detail(`no audio folder at ${config.audioRoot}`)
   }
   const fetcher = new Fetcher({
     store,
-    journal: noJournal,
+    journal,
     report,
     audioRoot: config.audioRoot,
     keyPrefix: config.s3.keyPrefix,
@@ -155,6 +151,7 @@ export async function openFetcher(
     fetcher,
     async close() {
       await fetcher.close()
+      await journal.close()
       await temp?.remove()
     },
   }

@@ -17,6 +17,7 @@ import { claimTracks, type Track, type TrackFilter, trackPage } from '../db/trac
 import { sweepStaging } from '../fetch/fetcher.ts'
 import { type FetchJobOptions, openFetcher } from '../fetch/run.ts'
 import { fetchClaim, fetchTrack, folderExists, withPreview } from '../fetch/track.ts'
+import { countJobs, isEmpty } from '../queue/counts.ts'
 import type { JobKind } from '../queue/names.ts'
 import type { RecordedRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -158,7 +159,10 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
         await releaseClaims(knex, { kind: uploadClaim, runId: run.id, trackIds: [id] })
       }
     },
-    sweep: () => journal.sweep(),
+    async sweep() {
+      // A job that comes back goes on with the upload that its dead worker began.
+      if (isEmpty(await countJobs(knex), ['upload'])) await journal.sweep()
+    },
     async close() {
       await journal.close()
       await engine.close()
