@@ -119,7 +119,12 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
 
     test('queued once however often; done as the command does it; counted in analysis_jobs', async () => {
       await bed.addTracks(12, 40_000)
+      const tables = () =>
+        bed.database.knex('pg_tables').where({ schemaname: 'public' }).orderBy('tablename').pluck('tablename')
+      const ofTheApplication = await tables()
       const first = await enqueueUploads(bed)
+      // What Alembic looks at.
+      expect(await tables()).toEqual(ofTheApplication)
       expect(first.summary).toMatchObject({ kind: 'upload', queued: 12, already_queued: 0 })
       expect((await enqueueUploads(bed)).summary).toMatchObject({
         queued: 0,

@@ -1,0 +1,143 @@
+/** `autodj status` from the command line, on PGlite: a library in the middle of its migration. */
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { finishRun, recordItems, startRun, upsertObjects } from '../../src/db/ledger.ts'
+import { migrateUp } from '../../src/db/migrate.ts'
+import { cli } from '../support/cli.ts'
+import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+
+let place: TestDatabase
+let folder: string
+const status = (...argv: string[]) =>
+  cli(['status', ...argv], {
+    cwd: folder,
+    env: { DATABASE_URL: place.url, S3_BUCKET_NAME: 'music', CLOUDFRONT_DOMAIN: 'cdn.example.com' },
+  })
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'autodj-status-'))
+  place = await pgliteTestDatabase()
+})
+afterAll(async () => {
+  await place.drop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+test('without a schema it says what to do', async () => {
+  const { exitCode, stderr } = await status()
+  expect(exitCode).toBe(1)
+  expect(stderr).toMatch(/has no tracks table\n {2}Run `autodj migrate` first/)
+})
+
+test('an empty library', async () => {
+  const database = await place.open()
+  await migrateUp(database)
+  await database.close()
+  const { exitCode, stdout, stderr } = await status('--queues')
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+  expect(stdout).toMatch(/^No tracks yet\.\nQueues: no worker is running\n {2}fetch +0 queued, 0 in work/)
+  expect(stdout).toMatch(/next: `autodj import`/)
+})
+
+test('rows by source, runs, failures with cause and next step, runs at work; text and JSON agree', async () => {
+  const database = await place.open()
+  const { knex } = database
+  const row = (source: string, more: Record<string, unknown> = {}) => {
+    const id = randomUUID()
+    return { id, spotify_id: id, title: 't', artist: 'a', file_source: source, file_size: 1_000_000, ...more }
+  }
+  const gone = row('LOCAL', { file_path: 'gone.mp3' })
+  await knex('public.tracks').insert([
+    row('S3', { s3_object_key: 'audio/1.mp3', file_path: '1.mp3' }),
+    row('S3', { s3_object_key: 'audio/2.mp3', analyzed_at: new Date() }),
+    row('LOCAL', { file_path: '3.mp3' }),
+    gone,
+    row('UNAVAILABLE', { file_size: null }),
+  ])
+  const run = { args: {}, host: 'studio pid:[1]', pid: 7, version: '0' }
+  const [done, alive, killed] = [randomUUID(), randomUUID(), randomUUID()]
+  await startRun(knex, { ...run, id: done, command: 'upload-local' })
+  await finishRun(knex, done, { state: 'failed', exitCode: 3, summary: {} })
+  await startRun(knex, { ...run, id: killed, command: 'verify' })
+  await knex('autodj.runs')
+    .where({ id: killed })
+    .update({ lease_until: knex.raw(`now() - interval '1 minute'`) })
+  await knex('autodj.runs').insert({
+    ...run,
+    id: alive,
+    command: 'analyze',
+    lease_until: knex.raw(`now() + interval '1 hour'`),
+  })
+  await knex('autodj.claims').insert({ kind: 'analyze', track_id: gone.id, run_id: alive })
+  await knex('autodj.leases').insert({
+    name: 'cleanup',
+    run_id: alive,
+    host: run.host,
+    pid: 7,
+    expires_at: knex.raw(`now() + interval '1 hour'`),
+  })
+  await recordItems(knex, [
+    {
+      command: 'upload-local',
+      subject: gone.id,
+      trackId: gone.id,
+      state: 'failed',
+      errorCode: 'file.missing',
+      error: 'gone.mp3 is not there',
+      cure: 'Restore the file.',
+      runId: done,
+    },
+  ])
+  await upsertObjects(knex, [
+    { bucket: 'music', key: 'audio/1.mp3', size: 5, uploadedAt: new Date(), servedAt: new Date() },
+    { bucket: 'music', key: 'audio/2.mp3', size: 7, uploadedAt: new Date() },
+    { bucket: 'another', key: 'audio/3.mp3', size: 9 },
+  ])
+  await database.close()
+
+  const text = await status()
+  expect(text.exitCode).toBe(0)
+  expect(text.stdout).toMatch(/^Tracks: 5$/m)
+  expect(text.stdout).toMatch(/in S3 +2 +40\.0 % +.* 1 analysed, 1 with a local copy$/m)
+  expect(text.stdout).toMatch(
+    /2 objects in the ledger, 12 B: 2 uploaded and confirmed, 1 seen through the CDN$/m,
+  )
+  expect(text.stdout).toMatch(/verify +killed/)
+  expect(text.stdout).toMatch(/upload-local +failed .*exit code 3$/m)
+  expect(text.stdout).toMatch(
+    /upload-local: 1 failed, file\.missing: gone\.mp3 is not there\n {4}Restore the file\.\n {4}then `autodj upload-local --retry-failed`/,
+  )
+  expect(text.stdout).toMatch(/analyze, pid 7 on studio, for .*: 1 track claimed, lease until/)
+  expect(text.stdout).toMatch(/cleanup: analyze, pid 7 on studio/)
+  expect(text.stdout).toMatch(/next: `autodj upload-local` moves/)
+  expect(text.stdout).not.toContain('Queues')
+
+  const { messages } = await status('--json', '--queues')
+  expect(messages).toEqual([
+    expect.objectContaining({
+      message_type: 'summary',
+      bucket: 'music',
+      tracks: expect.arrayContaining([
+        { source: 'S3', tracks: 2, bytes: 2_000_000, with_file: 1, analysed: 1 },
+        { source: 'UNAVAILABLE', tracks: 1, bytes: 0, with_file: 0, analysed: 0 },
+      ]),
+      objects: { objects: 2, bytes: 12, uploaded: 2, verified: 0, served: 1, failing: 0 },
+      failures: [
+        expect.objectContaining({
+          command: 'upload-local',
+          code: 'file.missing',
+          items: 1,
+          retry: 'autodj upload-local --retry-failed',
+        }),
+      ],
+      working: [expect.objectContaining({ command: 'analyze', claims: 1 })],
+      queues: ['fetch', 'upload', 'analyze'].map(kind =>
+        expect.objectContaining({ kind, queued: 0, given_up: 0 }),
+      ),
+      jobs: [],
+    }),
+  ])
+})
