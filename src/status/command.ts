@@ -138,7 +138,7 @@ function queueLines(
   for (const { kind, queued, retrying, active, completed, givenUp, oldest } of queues) {
     const waiting = oldest === null ? '' : `, the oldest ${ago(oldest, now)}`
     lines.push(
-      `  ${column(kind, 10)} ${formatCount(queued)} queued${retrying > 0 ? ` (${formatCount(retrying)} failed before)` : ''}${waiting}, ` +
+      `  ${column(kind, 10)} ${formatCount(queued)} queued${retrying > 0 ? ` (${formatCount(retrying)} tried before)` : ''}${waiting}, ` +
         `${formatCount(active)} in work, ${formatCount(completed)} done in a day, ${formatCount(givenUp)} given up`,
     )
     if (givenUp > 0) lines.push(`    ${style.dim(`when the cause is gone: \`${requeue[kind]}\``)}`)
