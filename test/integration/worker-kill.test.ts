@@ -3,7 +3,7 @@
  * about. Kills follow the work and not the clock, so that they strike on any machine.
  */
 import type { ChildProcess } from 'node:child_process'
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -11,12 +11,11 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterEach, describe, expect, test } from 'vitest'
 import { countJobs } from '../../src/queue/counts.ts'
 import { addObject } from '../contract/analyze.ts'
-import { TestBed } from '../support/bed.ts'
-import { postgresTestDatabase } from '../support/database.ts'
+import type { TestBed } from '../support/bed.ts'
+import { realBed } from '../support/beds.ts'
 import { type Finished, start } from '../support/process.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
 
@@ -40,11 +39,7 @@ describe.skipIf(!postgres || !s3)('three workers, killed by turns', () => {
   test(`${kills} kills over ${jobs} jobs: every job done, none twice, no temporary file left`, {
     timeout: 1_800_000,
   }, async () => {
-    const bucket = `worker-${randomUUID().slice(0, 8)}`
-    const client = new S3Client({ ...s3!, forcePathStyle: true })
-    await client.send(new CreateBucketCommand({ Bucket: bucket }))
-    client.destroy()
-    const bed = await TestBed.open(await postgresTestDatabase(postgres!), { ...s3!, bucket })
+    const bed = await realBed(postgres!, s3!)
     closing.push(() => bed.close())
     const { knex } = bed.database
     const temp = path.join(bed.dir, 'tmp')
