@@ -31,6 +31,8 @@ interface Round {
   failed: number
   /** what the server's process used, microseconds a redirect: the rate that a core of its own allows */
   cpu: number
+  /** cores that the server and all of its threads may run on */
+  cores: number
 }
 
 const folder = mkdtempSync(path.join(tmpdir(), 'autodj-bench-serve-'))
@@ -52,6 +54,7 @@ try {
     result('signed redirects/s on one core', signed.rate, '>= 5000', signed.rate >= 5_000),
     result('signed redirect p99, ms', signed.p99, '< 20', signed.p99 < 20),
     result('server CPU a signed redirect, µs', signed.cpu, '<= 200', signed.cpu <= 200),
+    result('cores the server may use', plain.cores, '= 1', plain.cores === 1 && signed.cores === 1),
     result('failed requests', plain.failed + signed.failed, '= 0', plain.failed + signed.failed === 0),
   ]
   console.log(JSON.stringify({ bench: 'serve', results }))
@@ -98,6 +101,7 @@ async function measure(what: string, ids: readonly string[], env: Record<string,
       p99: median(all.map(one => one.p99)),
       cpu: median(all.map(one => one.cpu)),
       failed: all.reduce((sum, one) => sum + one.failed, 0),
+      cores: Math.max(...all.map(one => one.cores)),
     }
   } finally {
     server.kill('SIGTERM')
@@ -125,6 +129,7 @@ async function round(
     p99: result.latency.p99,
     failed: result.errors + result['4xx'] + result['5xx'],
     cpu: Math.round((used / result.requests.total) * 1e6),
+    cores: coresOf(server.pid),
   }
 }
 
@@ -156,6 +161,20 @@ function cpuSeconds(pid: number | undefined): number {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return (Number(fields[11]) + Number(fields[12])) / 100
+  } catch {
+    return Number.NaN
+  }
+}
+
+/** Cores that a process may run on, as the kernel has it; NaN where it does not say. */
+function coresOf(pid: number | undefined): number {
+  try {
+    const [, list = ''] =
+      /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+    return list
+      .split(',')
+      .map(range => range.split('-').map(Number))
+      .reduce((sum, [first = Number.NaN, last = first]) => sum + last - first + 1, 0)
   } catch {
     return Number.NaN
   }

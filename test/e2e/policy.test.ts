@@ -353,6 +353,8 @@ test('tracks whose audio is analysed, found, or downloaded', { timeout }, async 
   const database = await place.open()
   await migrateUp(database)
   await database.knex('public.tracks').insert([there, gone, elsewhere, download, inParts])
+  const begun = { file: 'New - in parts.wav', artist: 'New', title: 'in parts', partSize: 8 * MiB }
+  await leaveUpload(database, begun)
   await database.close()
   const only = (...rows: { id: string }[]) => rows.flatMap(({ id }) => ['--track', id])
 
@@ -370,6 +372,40 @@ test('tracks whose audio is analysed, found, or downloaded', { timeout }, async 
     server.closeAllConnections()
     server.close()
   }
+})
+
+test('the same from the queue', { timeout }, async () => {
+  const left = randomUUID()
+  const store = createS3Store({ bucket: 'music', region, endpoint: s3.url, credentials })
+  const headers = { headers: { contentType: 'audio/mpeg' }, checksums: {} }
+  await store.put(`audio/.incoming/${left}/${left}`, randomBytes(10), headers)
+  await store.createUpload(`audio/.incoming/${left}/${left}`, { headers: { contentType: 'audio/mpeg' } })
+  store.close()
+  await writeFile(path.join(env['AUDIO_STORAGE_PATH']!, 'Queued.wav'), wav(17))
+  await writeFile(path.join(env['AUDIO_STORAGE_PATH']!, 'New - queued too.wav'), wav(1))
+  const row = (title: string, file_path: string | null) => ({
+    id: randomUUID(),
+    spotify_id: title,
+    title,
+    artist: 'New',
+    file_path,
+    file_source: file_path === null ? 'UNAVAILABLE' : 'LOCAL',
+  })
+  const database = await place.open()
+  await database.knex('public.tracks').insert([row('Queued', 'Queued.wav'), row('queued too', null)])
+  await leaveUpload(database, { file: 'Queued.wav', artist: 'New', title: 'Queued', partSize: 8 * MiB })
+  await database.close()
+  for (const [command, argv] of [
+    ['upload-local', ['--files-from', 'queued.txt']],
+    ['fetch', []],
+    ['analyze', ['--source', 's3', '--limit', '1']],
+  ] as const) {
+    await writeFile(path.join(folder, 'queued.txt'), 'Queued.wav\n')
+    const queued = await run(command, [...argv, '--enqueue', '--json'])
+    expect(queued.messages, command).toContainEqual(expect.objectContaining({ queued: 1 }))
+  }
+  expect(await run('worker', ['--until-empty'])).toMatchObject({ exitCode: 0 })
+  expect((await run('status', ['--queues'])).exitCode).toBe(0)
 })
 
 async function listing(store: ReturnType<typeof createS3Store>): Promise<{ objects: string[] }> {
