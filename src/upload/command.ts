@@ -104,7 +104,7 @@ async function openChecking(context: Context) {
 }
 
 /** As many as cores: they are most of the work, and the system shares the cores out between them and the main thread. */
-function readerThreads(): number {
+export function readerThreads(): number {
   return Math.min(4, availableParallelism())
 }
 

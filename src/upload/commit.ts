@@ -3,16 +3,22 @@
  * of `upload-local`, which commits hundreds at a time, and for a job of the queue.
  */
 import type { Context } from '../context.ts'
-import { markUploaded, recordItems, type UploadedTrack } from '../db/ledger.ts'
+import { type HashedFile, markUploaded, recordItems, type UploadedTrack } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import type { Track } from '../db/tracks.ts'
 import { type DeleteCandidate, deleteProvedFile, type ServedCheck } from '../local/delete-proved.ts'
 import type { Reporter } from '../report/reporter.ts'
-import type { TransferOutcome } from './transfer.ts'
+import type { TransferJob, TransferOutcome } from './transfer.ts'
 
 export const uploadCommand = 'upload-local'
 /** Kind of the claims on tracks whose file is on its way. */
 export const uploadClaim = 'upload'
+
+/** What the engine is to move for a row. */
+export function transferJob(track: Track, remembered: HashedFile | undefined): TransferJob {
+  const { id: trackId, artist, title, s3ObjectKey: existingKey, fileSize: size } = track
+  return { trackId, artist, title, filePath: track.filePath as string, existingKey, size, remembered }
+}
 
 export interface Moved {
   readonly track: Track

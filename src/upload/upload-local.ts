@@ -18,6 +18,7 @@ import {
   type Moved,
   recordUploadProblem,
   reportUpload,
+  transferJob,
   uploadClaim,
   uploadCommand,
 } from './commit.ts'
@@ -259,15 +260,7 @@ class UploadRun {
 
   async #transfer(track: Track, remembered: HashedFile | undefined): Promise<void> {
     try {
-      const outcome = await this.engine.transfer({
-        trackId: track.id,
-        artist: track.artist,
-        title: track.title,
-        filePath: track.filePath as string,
-        existingKey: track.s3ObjectKey,
-        size: track.fileSize,
-        remembered,
-      })
+      const outcome = await this.engine.transfer(transferJob(track, remembered))
       this.#report(track, outcome)
       if ('object' in outcome) await this.#committer.add({ track, outcome })
       else await recordUploadProblem(this.#database, this.#run.id, track.id, outcome)

@@ -3,7 +3,6 @@
  * that is delivered twice finds its work done and does nothing.
  */
 import { mkdir } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { analyzeCommand, analyzeTracks } from '../analyze/analyze.ts'
@@ -21,9 +20,16 @@ import { countJobs, isEmpty } from '../queue/counts.ts'
 import type { JobKind } from '../queue/names.ts'
 import type { RecordedRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import type { UploadJobOptions } from '../upload/command.ts'
-import { commitUploads, recordUploadProblem, reportUpload, uploadClaim } from '../upload/commit.ts'
+import { readerThreads, type UploadJobOptions } from '../upload/command.ts'
+import {
+  commitUploads,
+  recordUploadProblem,
+  reportUpload,
+  transferJob,
+  uploadClaim,
+} from '../upload/commit.ts'
 import { Journal } from '../upload/journal.ts'
+import { Readers } from '../upload/readers.ts'
 import { Resilience } from '../upload/resilience.ts'
 import { Throttle } from '../upload/throttle.ts'
 import { TransferEngine } from '../upload/transfer.ts'
@@ -98,6 +104,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
     ? await openServedCheck(config, { concurrency: 8, signal, now: context.now })
     : undefined
   const journal = new Journal(database, store, run.id)
+  const readers = new Readers(readerThreads())
   const engine = new TransferEngine({
     store,
     journal,
@@ -112,7 +119,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
     partSize: 8 * MiB,
     maxOutage: settings.maxOutage,
     throttle: new Throttle(settings.bwlimit),
-    hashThreads: Math.max(1, Math.min(4, availableParallelism() - 1)),
+    readers,
     stopping,
     signal,
   })
@@ -127,16 +134,8 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
       }
       try {
         const filePath = track.filePath as string
-        const { artist, title, s3ObjectKey: existingKey } = track
         const remembered = (await rememberedFiles(knex, [filePath])).get(filePath)
-        const outcome = await engine.transfer({
-          trackId: id,
-          artist,
-          title,
-          filePath,
-          existingKey,
-          remembered,
-        })
+        const outcome = await engine.transfer(transferJob(track, remembered))
         reportUpload(report, track, outcome)
         if (!('object' in outcome)) {
           if (outcome.state === 'interrupted') return { state: 'interrupted' }
@@ -165,7 +164,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
     },
     async close() {
       await journal.close()
-      await engine.close()
+      await readers.close()
       checking?.close()
     },
   }

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import type { BandwidthTable } from '../core/bandwidth.ts'
 import { formatCount, formatDuration, plural } from '../core/units.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { ExitCode, TemporaryError, toError, UsageError } from '../errors.ts'
+import { ExitCode, UsageError } from '../errors.ts'
 import { folderExists } from '../fetch/track.ts'
 import { heartbeatRefreshSeconds, type JobData, openBoss } from '../queue/boss.ts'
 import { countJobs, isEmpty } from '../queue/counts.ts'
@@ -115,12 +115,7 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
       const summary = summarise(worker.totals, (performance.now() - startedAt) / 1_000)
       report.summary(summary)
       if (worker.failure) throw worker.failure
-      if (run.lost.aborted) {
-        throw new TemporaryError(toError(run.lost.reason).message, {
-          code: 'run.lost',
-          cure: 'The machine was asleep or the database away for long. Start the worker again.',
-        })
-      }
+      run.lost.throwIfAborted()
       return { exitCode: exitCodeOf(context, drained, worker.totals, flags), summary: summary.fields }
     },
     lease,
