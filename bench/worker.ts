@@ -58,11 +58,9 @@ async function measure(): Promise<void> {
         `a killed worker's ${jobsInHand} jobs were in work again after ${back.map(one => one.toFixed(1)).join(', ')} s`,
     )
     const rate = Math.round(files / working)
-    const ratio = Number((working / direct).toFixed(2))
     const last = Number(Math.max(...back).toFixed(1))
     const results = [
       { what: 'jobs/s of one worker', value: rate, bar: '>= 100', holds: rate >= 100 },
-      { what: 'worker / upload-local, wall time', value: ratio, bar: '<= 3', holds: ratio <= 3 },
       {
         what: 'killed worker: s until its last job is in work again',
         value: last,
