@@ -392,15 +392,16 @@ test('the same from the queue', { timeout }, async () => {
     file_source: file_path === null ? 'UNAVAILABLE' : 'LOCAL',
   })
   const database = await place.open()
-  await database.knex('public.tracks').insert([row('Queued', 'Queued.wav'), row('queued too', null)])
+  const [local, absent] = [row('Queued', 'Queued.wav'), row('queued too', null)]
+  await database.knex('public.tracks').insert([local, absent])
   await leaveUpload(database, { file: 'Queued.wav', artist: 'New', title: 'Queued', partSize: 8 * MiB })
   await database.close()
+  await writeFile(path.join(folder, 'queued.txt'), 'Queued.wav\n')
   for (const [command, argv] of [
     ['upload-local', ['--files-from', 'queued.txt']],
-    ['fetch', []],
+    ['fetch', ['--track', absent.id]],
     ['analyze', ['--source', 's3', '--limit', '1']],
   ] as const) {
-    await writeFile(path.join(folder, 'queued.txt'), 'Queued.wav\n')
     const queued = await run(command, [...argv, '--enqueue', '--json'])
     expect(queued.messages, command).toContainEqual(expect.objectContaining({ queued: 1 }))
   }
