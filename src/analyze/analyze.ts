@@ -90,8 +90,8 @@ async function commitResults(
   for (const { task, outcome } of results) {
     const { planned } = task
     if (outcome.state === 'analysed') {
-      const { analysis, problems, truncated } = outcome
-      const error = truncated === undefined ? null : printable(truncated)
+      const { analysis, problems, damage } = outcome
+      const error = damage === undefined ? null : printable(damage)
       records.push({ planned, analyzedAt: now, analysis, error, problems: problems.map(printable) })
     } else if (outcome.about !== 'access') {
       const error = printable(outcome.reason)
@@ -136,7 +136,7 @@ function itemsOf(command: string, runId: string, id: string, outcome: TrackResul
   }
   const damage =
     outcome.state === 'analysed'
-      ? outcome.truncated
+      ? outcome.damage
       : outcome.state === 'checked'
         ? outcome.problems[0]
         : undefined
@@ -403,7 +403,7 @@ class AnalyzeRun {
     totals[outcome.state]++
     const elapsed = (performance.now() - this.#startedAt) / 1_000
     this.#progress.note(`${(totals.audioSeconds / elapsed).toFixed(0)}x realtime`)
-    const damage = outcome.state === 'analysed' ? outcome.truncated : problems[0]
+    const damage = outcome.state === 'analysed' ? outcome.damage : problems[0]
     if (damage !== undefined) totals.damaged++
     const measured =
       outcome.state === 'analysed'

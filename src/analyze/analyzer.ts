@@ -4,6 +4,7 @@
  */
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
+import { damageOf } from '../audio/decode.ts'
 import type { AnalyserPool, AnalysisFailure, TaskOptions } from '../audio/pool.ts'
 import type { TrackAnalysis } from '../core/audio/analysis.ts'
 import { audioSource } from '../core/audio-source.ts'
@@ -32,8 +33,8 @@ export interface AnalysedTrack {
   readonly state: 'analysed'
   readonly analysis: TrackAnalysis
   readonly problems: readonly string[]
-  /** Why the analysis is of less than the whole track, where it is. */
-  readonly truncated: string | undefined
+  /** What is missing from the sound that was analysed or wrong in it, where something is. */
+  readonly damage: string | undefined
   readonly cpuSeconds: number
 }
 
@@ -170,7 +171,7 @@ export class Analyzer {
       state: 'analysed',
       analysis: reply.analysis,
       problems,
-      truncated: problems.find(problem => problem.startsWith('truncated')),
+      damage: damageOf(decoded),
       cpuSeconds,
     }
   }
