@@ -2,6 +2,7 @@
  * A process of its own to measure: analyses files and prints what it took, as a line of JSON.
  *   node load.ts one FILE TIMES          in this thread, one after another
  *   node load.ts pool WORKERS FILE...    in a pool
+ *   node load.ts file DECODER FILE       one file in a pool of one, by `ffmpeg` or `npm`; the most memory it took
  */
 import { analyseFile } from '../../src/audio/analyse.ts'
 import { ffmpegDecoder } from '../../src/audio/decode.ts'
@@ -16,6 +17,14 @@ if (mode === 'one') {
   const [file, times] = args
   for (let i = 0; i < Number(times); i++)
     audioSeconds += (await analyseFile(ffmpegDecoder(), file!)).analysis.duration
+} else if (mode === 'file') {
+  const [decoder, file] = args as ['ffmpeg' | 'npm', string]
+  await using pool = createPool({ decoder, workers: 1, timeLimit: 3_600_000 })
+  const reply = await pool.analyse(file)
+  if (reply.status !== 'analysed') throw new Error(`${reply.code}: ${reply.message}`)
+  const seconds = (performance.now() - started) / 1000
+  const most = process.resourceUsage().maxRSS / 1024
+  console.log(JSON.stringify({ audioSeconds: reply.analysis.duration, seconds, megabytes: [most] }))
 } else {
   const [workers, ...files] = args
   // Threads are started and their code compiled before the clock runs.

@@ -2,12 +2,14 @@
  * The audio bench: accuracy and speed of the analysis on clips whose tempo, beats and key are known, beside its peers.
  * Only the half of the clips that nothing was tuned on is reported.
  *
- *   npm run bench:audio -- [--quick] [--clips N] [--no-peers] [--slow-peers] [--part accuracy,hints,loudness,speed,essentia,memory]
+ *   npm run bench:audio -- [--quick] [--clips N] [--no-peers] [--slow-peers] [--part accuracy,hints,loudness,speed,essentia,memory,end-to-end,long]
  *
  * --quick       twelve clips, fast peers, small loads: minutes, to see that it runs; its figures mean little
  * --clips N     at most N clips of the reporting half, chosen by the hash of their names
  * --no-peers    ours alone
  * --slow-peers  all clips for the slow extractors of essentia.js too; they get 60 otherwise
+ *
+ * end-to-end wants TEST_POSTGRES_URL, and Go for versitygw; long is a set of three hours, by either decoder.
  *
  * Wants fluidsynth, fluid-soundfont-gm and ffmpeg; says what else would make it fuller. Keeps what it renders and what
  * peers answer under AUTODJ_BENCH_CACHE (default ~/.cache/autodj-bench/audio).
@@ -18,6 +20,7 @@ import { availableParallelism } from 'node:os'
 import { parseArgs, promisify } from 'node:util'
 import { accuracy, hints } from './accuracy.ts'
 import { allClips, type Clip } from './clips.ts'
+import { fromServer, longSet } from './end-to-end.ts'
 import { loudness } from './loudness.ts'
 import { sampleBy } from './random.ts'
 import { type Rendered, render } from './render.ts'
@@ -32,7 +35,7 @@ const { values: flags } = parseArgs({
     clips: { type: 'string' },
     'no-peers': { type: 'boolean', default: false },
     'slow-peers': { type: 'boolean', default: false },
-    part: { type: 'string', default: 'accuracy,hints,loudness,speed,essentia,memory' },
+    part: { type: 'string', default: 'accuracy,hints,loudness,speed,essentia,memory,end-to-end,long' },
   },
 })
 const parts = new Set(flags.part.split(','))
@@ -80,6 +83,8 @@ if (await checkTools()) {
   if (parts.has('speed')) await speed(items, flags.quick)
   if (parts.has('essentia')) await againstEssentia(items, flags.quick)
   if (parts.has('memory')) await memory(items, flags.quick)
+  if (parts.has('end-to-end')) await fromServer(items, flags.quick)
+  if (parts.has('long')) await longSet(items, flags.quick)
   for (const { what, value, bar, holds } of results)
     console.log(`${holds ? 'holds' : 'FAILS'}  ${what}: ${value} (${bar})`)
   console.log(JSON.stringify({ bench: 'audio', results }))

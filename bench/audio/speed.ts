@@ -17,7 +17,7 @@ const run = promisify(execFile)
 const loadScript = fileURLToPath(new URL('./load.ts', import.meta.url))
 
 /** Runs load.ts and gives what it printed and its CPU with that of all its children. */
-async function load(
+export async function load(
   prefix: readonly string[],
   ...args: string[]
 ): Promise<{ cpu: number; report: Record<string, number> & { megabytes: number[] } }> {
@@ -30,7 +30,7 @@ async function load(
 }
 
 /** A mixed programme of four minutes, as MP3 at 192 kbit/s. */
-async function fourMinutes(items: readonly Rendered[]): Promise<string> {
+export async function fourMinutes(items: readonly Rendered[]): Promise<string> {
   const path = join(cacheFolder(), 'four-minutes.mp3')
   if (existsSync(path)) return path
   const six = items.slice(0, 6)

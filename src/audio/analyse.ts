@@ -17,6 +17,9 @@ export interface AnalyseOptions {
   readonly onWindow?: () => void
 }
 
+/** Seconds of sound that memory is laid out for ahead: 280 MB, touched as it fills; a longer set gets more as it comes. */
+const LONGEST_LAID_OUT = 6 * 3600
+
 /**
  * Decodes a file and analyses it as it comes, in bounded memory.
  * @throws what `Decoder.decode` throws, and FatalError `audio.format` for a sample rate no analysis is defined for.
@@ -31,14 +34,19 @@ export async function analyseFile(
   const decoded = await decoder.decode(
     path,
     {
-      start: ({ sampleRate, channels }) => {
+      start: ({ sampleRate, channels }, expected) => {
         if (sampleRate < 4000 || sampleRate > 768_000)
           throw new FatalError(`a sample rate of ${sampleRate} Hz cannot be analysed`, {
             code: 'audio.format',
             cure: 'replace the file by one between 8 and 192 kHz',
             details: { path },
           })
-        analyser = trackAnalyser(sampleRate, channels)
+        analyser = trackAnalyser(
+          sampleRate,
+          channels,
+          // What a damaged file promises is not to be believed without limit.
+          expected === undefined ? undefined : Math.min(expected, LONGEST_LAID_OUT),
+        )
       },
       push: (channels, length) => {
         onWindow?.()

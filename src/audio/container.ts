@@ -79,11 +79,14 @@ export async function inspect(path: string): Promise<Container> {
       common: undefined,
     }))
     const bpm = common?.bpm
+    const duration = promise.duration ?? format?.duration
+    const promised =
+      !promise.unpromised && duration !== undefined && Number.isFinite(duration) && duration > 0
     return {
       kind,
       codec: format?.codec ?? '',
       channels: format?.numberOfChannels,
-      duration: promise.unpromised ? undefined : (promise.duration ?? format?.duration),
+      duration: promised ? duration : undefined,
       tagBpm: bpm !== undefined && bpm > 0 && Number.isFinite(bpm) ? bpm : undefined,
       cut: promise.cut,
     }

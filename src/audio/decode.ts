@@ -134,7 +134,7 @@ export function ffmpegDecoder(command = 'ffmpeg'): Decoder {
       signal?.throwIfAborted()
       const container = await inspect(path)
       const decoded = await fromProgram(
-        { command, args: ffmpegArguments(path), path },
+        { command, args: ffmpegArguments(path), path, expected: container.duration },
         container,
         sink,
         signal,
@@ -203,10 +203,10 @@ async function decodeAac(
   sink: PcmSink,
   signal: AbortSignal | undefined,
 ): Promise<Decoded> {
-  const source = { command: process.execPath, args: [aacProgram, path], path }
+  const source = { command: process.execPath, args: [aacProgram, path], path, expected: container.duration }
   // The decoder makes two channels of a mono file in case there is parametric stereo in it.
   const mono: PcmSink = {
-    start: format => sink.start({ ...format, channels: 1 }),
+    start: (format, expected) => sink.start({ ...format, channels: 1 }, expected),
     push: (channels, length) => sink.push(channels.slice(0, 1), length),
   }
   const isMono = container.channels === 1
@@ -255,7 +255,7 @@ export function npmDecoder(): Decoder {
           const channels = container.channels === 1 ? 1 : channelData.length
           format = { sampleRate, channels }
           deliver = windows(gate, channels)
-          gate.start(format)
+          gate.start(format, container.duration)
         }
         if (channelData.length < format.channels || sampleRate !== format.sampleRate) {
           if (problems.length === 0)

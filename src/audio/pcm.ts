@@ -13,7 +13,8 @@ export interface PcmFormat {
 
 /** Takes decoded PCM. Arrays are reused: copy what is to be kept. */
 export interface PcmSink {
-  readonly start: (format: PcmFormat) => void
+  /** @param expected seconds of sound that the container promises, where it does */
+  readonly start: (format: PcmFormat, expected?: number) => void
   readonly push: (channels: readonly Float32Array[], length: number) => void
 }
 
@@ -22,9 +23,9 @@ export function gated(sink: PcmSink): PcmSink & { silenced: () => number } {
   const gate = soundGate()
   let rate = 1
   return {
-    start: format => {
+    start: (format, expected) => {
       rate = format.sampleRate
-      sink.start(format)
+      sink.start(format, expected)
     },
     push: (channels, length) => {
       gate.pass(channels, length)

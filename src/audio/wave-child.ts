@@ -8,6 +8,8 @@ export interface Source {
   readonly args: readonly string[]
   /** The file that it decodes; complaints do not repeat it. */
   readonly path: string
+  /** Seconds that the container promises. */
+  readonly expected: number | undefined
 }
 
 export interface WaveResult {
@@ -26,7 +28,7 @@ export interface WaveResult {
  * @throws FatalError `audio.decoder-missing`; what the sink throws; the signal's reason. The child is gone then.
  */
 export function waveFrom(
-  { command, args, path }: Source,
+  { command, args, path, expected }: Source,
   sink: PcmSink,
   signal: AbortSignal | undefined,
 ): Promise<WaveResult> {
@@ -69,9 +71,11 @@ export function waveFrom(
       const { channels } = format!
       const length = Math.floor(filled / (4 * channels))
       if (length === 0) return
+      // A variable of its own: the loop would look up the outer one for every sample.
+      const from = interleaved
       for (let c = 0; c < channels; c++) {
         const plane = planes[c]!
-        for (let i = 0, k = c; i < length; i++, k += channels) plane[i] = interleaved[k]!
+        for (let i = 0, k = c; i < length; i++, k += channels) plane[i] = from[k]!
       }
       sink.push(length === WINDOW ? planes : planes.map(plane => plane.subarray(0, length)), length)
       samples += length
@@ -98,7 +102,7 @@ export function waveFrom(
         planes = Array.from({ length: format.channels }, () => new Float32Array(WINDOW))
         interleaved = new Float32Array(WINDOW * format.channels)
         bytes = new Uint8Array(interleaved.buffer)
-        sink.start(format)
+        sink.start(format, expected)
         take(header.subarray(parsed.data))
       } catch (error) {
         fail(error)

@@ -115,10 +115,13 @@ export interface TrackAnalyser {
   readonly finish: (hints?: TempoHints) => TrackAnalysis
 }
 
-/** @throws RangeError for a sample rate outside 4,000 to 768,000 Hz or less than one channel. */
-export function trackAnalyser(sampleRate: number, channels: number): TrackAnalyser {
+/**
+ * @param expected seconds of sound that are to come, as far as is known; only memory depends on it.
+ * @throws RangeError for a sample rate outside 4,000 to 768,000 Hz or less than one channel.
+ */
+export function trackAnalyser(sampleRate: number, channels: number, expected?: number): TrackAnalyser {
   const meter = loudnessMeter(sampleRate, channels)
-  const front = frontEnd(sampleRate)
+  const front = frontEnd(sampleRate, expected)
   const overview = waveformBuilder(sampleRate)
   let mono = new Float32Array(0)
   return {

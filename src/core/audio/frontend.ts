@@ -160,11 +160,20 @@ function framer(
 /** Powers of two near a length. */
 const nearestPower = (length: number): number => 2 ** Math.round(Math.log2(length))
 
+/** A longer copy. By half: doubling would leave half of a long set's memory unused. */
+function longer<T extends Int16Array | Float32Array>(array: T): T {
+  const copy = new (array.constructor as new (length: number) => T)(Math.ceil(array.length * 1.5))
+  copy.set(array)
+  return copy
+}
+
 /**
  * @param sampleRate of the samples pushed, Hz; 4,000 to 768,000.
+ * @param expected seconds of sound that are to come, as far as is known: memory is laid out for them once, which a
+ *   long set would otherwise outgrow again and again, each time with old and new in memory.
  * @throws RangeError for a rate outside that.
  */
-export function frontEnd(sampleRate: number): FrontEnd {
+export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
   if (!(sampleRate >= 4000 && sampleRate <= 768_000))
     throw new RangeError(`a sample rate of ${sampleRate} Hz is outside 4,000 to 768,000`)
   let halvings = 0
@@ -182,22 +191,17 @@ export function frontEnd(sampleRate: number): FrontEnd {
   for (let b = 0; b < BANDS; b++)
     bandStart[b + 1] = Math.max(bandStart[b]!, Math.min(bandSize / 2 + 1, Math.round(EDGES[b]! / binHz)))
   const scale = 1 / (bandSize / 4) ** 2
-  let bands = new Int16Array(BANDS * 4096)
-  let centroids = new Float32Array(4096)
+  const room = Math.ceil((expected + 1) * FRAME_RATE)
+  let bands = new Int16Array(BANDS * room)
+  let centroids = new Float32Array(room)
   let frames = 0
   const floor = 10 ** (FLOOR_DB / 10)
   const toUnits = 10 / DB_UNIT / Math.LN10
 
   const pushBands = framer(bandRate, FRAME_RATE, bandSize, frame => {
     bandFft.power(frame, bandPower)
-    if ((frames + 1) * BANDS > bands.length) {
-      const larger = new Int16Array(2 * bands.length)
-      larger.set(bands)
-      bands = larger
-      const more = new Float32Array(2 * centroids.length)
-      more.set(centroids)
-      centroids = more
-    }
+    if ((frames + 1) * BANDS > bands.length) bands = longer(bands)
+    if (frames === centroids.length) centroids = longer(centroids)
     const row = frames * BANDS
     let total = 0
     let moment = 0
@@ -225,17 +229,13 @@ export function frontEnd(sampleRate: number): FrontEnd {
   const pitchRate = 5.4
   const firstBin = Math.max(2, Math.floor(52 / pitchBinHz))
   const lastBin = Math.min(pitchSize / 2 - 1, Math.ceil(4200 / pitchBinHz))
-  let pitches = new Float32Array(PITCH_SIZE * 512)
+  let pitches = new Float32Array(PITCH_SIZE * Math.ceil((expected + 1) * pitchRate))
   let pitchFrames = 0
   const magnitudeScale = 4 / pitchSize
 
   const pushPitches = framer(pitchSampleRate, pitchRate, pitchSize, frame => {
     pitchFft.power(frame, pitchPower)
-    if ((pitchFrames + 1) * PITCH_SIZE > pitches.length) {
-      const larger = new Float32Array(2 * pitches.length)
-      larger.set(pitches)
-      pitches = larger
-    }
+    if ((pitchFrames + 1) * PITCH_SIZE > pitches.length) pitches = longer(pitches)
     const row = pitchFrames * PITCH_SIZE
     for (let k = firstBin; k <= lastBin; k++) {
       const power = pitchPower[k]!
