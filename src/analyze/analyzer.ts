@@ -2,7 +2,7 @@
  * One track after another from its row to its analysis: where its audio is, the download where there is one to make,
  * and the pool of threads. What becomes of a track is a value; what no other track would be spared is thrown.
  */
-import { rm } from 'node:fs/promises'
+import { rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { damageOf } from '../audio/decode.ts'
 import type { AnalyserPool, AnalysisFailure, TaskOptions } from '../audio/pool.ts'
@@ -18,6 +18,12 @@ import { type FileIdentity, isSameFile, LocalFileError, openSource } from '../up
 import { Budget } from './budget.ts'
 import { DownloadError, download, type KnownObject, LargerThanReserved } from './download.ts'
 import type { Origin } from './origin.ts'
+
+/**
+ * Milliseconds over the time limit for each MiB of a file: a set of hours is not to fail on a slow machine. Even on
+ * one of a tenth of the speed of those of today that is nearly twice what it takes.
+ */
+const extraTimePerMiB = 10_000
 
 /** A track and what the database knows of its audio. */
 export interface AnalysisTask {
@@ -157,8 +163,14 @@ export class Analyzer {
     job: 'analyse' | 'check',
   ): Promise<AnalysisOutcome> {
     const { pool, signal, bpmRange } = this.#options
+    // The thread tells what is wrong with a file that cannot be read.
+    const size = await stat(file).then(
+      ({ size }) => size,
+      () => 0,
+    )
     const options: TaskOptions = {
       signal,
+      extraTime: (size / 2 ** 20) * extraTimePerMiB,
       hints: { rowBpm: planned.bpm ?? undefined, ...(bpmRange && { bpmRange }) },
     }
     const reply = await (job === 'analyse' ? pool.analyse(file, options) : pool.check(file, options))

@@ -69,6 +69,8 @@ export interface PoolOptions {
 
 export interface TaskOptions {
   readonly hints?: TempoHints
+  /** Milliseconds that this one may take longer than others. */
+  readonly extraTime?: number
   readonly signal?: AbortSignal
 }
 
@@ -85,6 +87,7 @@ export interface AnalyserPool extends AsyncDisposable {
 interface Task {
   readonly request: Request
   readonly signal: AbortSignal | undefined
+  readonly timeLimit: number
   readonly resolve: (reply: Reply) => void
   readonly reject: (reason: unknown) => void
 }
@@ -190,13 +193,13 @@ export function createPool(options: PoolOptions): AnalyserPool {
     seat.worker ??= hire(seat)
     seat.timer = setTimeout(() => {
       void dismiss(seat, true)
-      const seconds = Math.round(timeLimit / 1000)
+      const seconds = Math.round(task.timeLimit / 1000)
       settle(
         seat,
         failure('audio.timeout', `the analysis took more than ${seconds} s`, 'raise the time limit'),
       )
       next()
-    }, timeLimit)
+    }, task.timeLimit)
     const onAbort = (): void => {
       seat.task = undefined
       clearTimeout(seat.timer)
@@ -219,11 +222,16 @@ export function createPool(options: PoolOptions): AnalyserPool {
     }
   }
 
-  const submit = (job: Request['job'], path: string, { hints = {}, signal }: TaskOptions): Promise<Reply> =>
+  const submit = (
+    job: Request['job'],
+    path: string,
+    { hints = {}, extraTime = 0, signal }: TaskOptions,
+  ): Promise<Reply> =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)
       if (closed) return resolve(failure('audio.stopped', 'the analysis was stopped'))
-      queue.push({ request: { job, path, hints }, signal, resolve, reject })
+      const request = { job, path, hints }
+      queue.push({ request, signal, timeLimit: timeLimit + extraTime, resolve, reject })
       next()
     })
 

@@ -52,7 +52,11 @@ export const analyze = defineCommand({
         parseRange,
       ),
     },
-    timeLimit: flag.duration('--time-limit <time>', 'a track may take this long', '5m'),
+    timeLimit: flag.duration(
+      '--time-limit <time>',
+      'a track may take this long, and 10 s more for each MiB',
+      '5m',
+    ),
     maxDuration: shared.maxDuration,
     maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '10m'),
     enqueue: shared.enqueue,
