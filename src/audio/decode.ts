@@ -230,6 +230,30 @@ const VORBIS_TO_WAVE: Record<number, readonly number[]> = {
 
 const CHUNK = 64 * 1024
 
+/** More than the longest header of a FLAC frame (RFC 9639, 9.1). */
+const FLAC_HEADER = 20
+
+/**
+ * Cuts a FLAC stream so that no frame header is split: what looks like the beginning of one near the end of a piece
+ * goes to the next. @audio/decode-flac 1.3.5 overlooks a header that is split, and keeps one frame more to itself from
+ * there on, which nothing gets out of it at the end.
+ */
+async function* betweenFlacHeaders(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let kept: Buffer = Buffer.alloc(0)
+  for await (const piece of pieces) {
+    const bytes = kept.length > 0 ? Buffer.concat([kept, piece]) : piece
+    let cut = bytes.length
+    for (let at = Math.max(0, bytes.length - FLAC_HEADER); at < bytes.length; at++)
+      if (bytes[at] === 0xff && (at + 1 === bytes.length || (bytes[at + 1]! & 0xfe) === 0xf8)) {
+        cut = at
+        break
+      }
+    kept = bytes.subarray(cut)
+    if (cut > 0) yield bytes.subarray(0, cut)
+  }
+  if (kept.length > 0) yield kept
+}
+
 /** The decoders from npm: MP3, FLAC, AAC, Apple Lossless, Ogg Vorbis, Ogg Opus, WAVE and AIFF. */
 export function npmDecoder(): Decoder {
   return {
@@ -268,11 +292,12 @@ export function npmDecoder(): Decoder {
       }
       let broken: Error | undefined
       try {
-        for await (const chunk of createReadStream(path, { highWaterMark: CHUNK, signal })) {
+        const stream = createReadStream(path, { highWaterMark: CHUNK, signal }) as AsyncIterable<Buffer>
+        for await (const chunk of container.kind === 'flac' ? betweenFlacHeaders(stream) : stream) {
           // Only what the decoder throws is damage; what the sink throws is not.
           let output: ReturnType<PackageDecoder['decode']>
           try {
-            output = decoder.decode(chunk as Buffer)
+            output = decoder.decode(chunk)
           } catch (error) {
             broken = toError(error)
             break

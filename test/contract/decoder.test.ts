@@ -261,6 +261,25 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
     )
     expect(await codeOf(checkFile(decoder, temp('missing.mp3')))).toBe('audio.unreadable')
   })
+  it('loses nothing of a FLAC file, wherever its frames begin', async () => {
+    const bytes = await readFile(fixture('music.flac'))
+    const headers: number[] = []
+    for (let at = 70_000; headers.length < 12 && at < bytes.length; at++)
+      if (bytes[at] === 0xff && bytes[at + 1] === 0xf8) headers.push(at)
+    expect(headers).toHaveLength(12)
+    for (const [i, header] of headers.entries()) {
+      // A block of padding behind STREAMINFO, so that the header is split by the end of a read of 64 KiB.
+      const size = 131_072 - (1 + i) - header - 4
+      const padding = Buffer.alloc(4 + size)
+      padding.writeUInt32BE((1 << 24) + size)
+      await writeFile(
+        temp('shifted.flac'),
+        Buffer.concat([bytes.subarray(0, 42), padding, bytes.subarray(42)]),
+      )
+      const decoded = await checkFile(decoder, temp('shifted.flac'))
+      expect(decoded.decodedDuration, `split after ${1 + i} bytes`).toBe(12)
+    }
+  })
   it('is not confused by names', async () => {
     for (const name of ['-v.mp3', 'a b;$(id) "q".mp3', '日本語 é 50%.mp3', 'concat:x.mp3']) {
       await copyFile(fixture('music.mp3'), temp(name))

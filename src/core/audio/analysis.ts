@@ -144,9 +144,11 @@ export function trackAnalyser(sampleRate: number, channels: number, expected?: n
     },
     finish: hints => {
       const loudness = meter.finish()
-      const spectra = front.finish()
+      let spectra = front.finish()
       const onsets = onsetStrength(spectra)
       const tones = tonality(spectra)
+      // Most of a long set's memory, and nothing else listens to it.
+      spectra = { ...spectra, pitches: new Float32Array(0), pitchFrames: 0 }
       const rhythm =
         loudness.integrated === undefined ? undefined : analyseRhythm(onsets, network, tones.changeAt, hints)
       const key = estimateKey(tones, KEY_TEMPLATES)

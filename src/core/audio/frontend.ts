@@ -288,7 +288,7 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
       const duration = samples / sampleRate
       frames = Math.min(frames, Math.floor(duration * FRAME_RATE))
       pitchFrames = Math.min(pitchFrames, Math.ceil(duration * pitchRate))
-      return {
+      const spectra = {
         frames,
         bands: bands.subarray(0, frames * BANDS),
         pitchRate,
@@ -297,6 +297,11 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
         centroids: centroids.subarray(0, frames),
         duration,
       }
+      // They are the caller's now, to be let go of one by one.
+      bands = new Int16Array(0)
+      pitches = new Float32Array(0)
+      centroids = new Float32Array(0)
+      return spectra
     },
   }
 }
