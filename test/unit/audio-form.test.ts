@@ -164,7 +164,8 @@ describe('analyseForm', () => {
   })
   it('whatever the track: parts on bar lines that follow each other, points in order, shares from 0 to 1', () => {
     const part = fc.record({
-      bars: fc.integer({ min: 1, max: 12 }),
+      // One bar alone is no metre: that track is counted in steps of two seconds, as the test above has it.
+      bars: fc.integer({ min: 2, max: 12 }),
       loudness: fc.integer({ min: -90, max: -5 }),
       low: fc.integer({ min: -110, max: 0 }),
       high: fc.integer({ min: -110, max: 0 }),
