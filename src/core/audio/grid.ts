@@ -106,24 +106,19 @@ export function meanPeak(strength: Float32Array, beats: Float64Array): number {
 }
 
 /**
- * How much of the strength that the freely tracked beats gather an even grid must gather too for the tempo to be
- * called constant.
+ * The even grid that fits the whole track best near a tempo, and its share of the onset strength that the freely
+ * tracked beats gather: about 1 where the tempo is constant.
  */
-const EVEN_SHARE = 0.82
-
-/** The even grid that holds for the whole track, or undefined where the tempo is not constant. */
 export function evenGrid(
   novelty: Float32Array,
   strength: Float32Array,
   { bpm, beats }: Reading,
   duration: number,
-): { period: number; beats: Float64Array } | undefined {
+): { period: number; beats: Float64Array; share: number } {
   const { period, start } = searchGrid(novelty, bpm, 0.02)
   const count = Math.max(1, Math.floor((duration - start) / period) + 1)
   const grid = Float64Array.from({ length: count }, (_, i) => start + i * period)
-  return meanPeak(strength, grid) >= EVEN_SHARE * meanPeak(strength, beats)
-    ? { period, beats: grid }
-    : undefined
+  return { period, beats: grid, share: meanPeak(strength, grid) / Math.max(1e-9, meanPeak(strength, beats)) }
 }
 
 /** Three-frame smoothing, so that a grid need not hit an onset to the frame. */

@@ -145,6 +145,12 @@ function movingReadings(
 /** How much more strength the beats along a curve must gather than those of a constant tempo. */
 const MOVING_SHARE = 0.95
 
+/**
+ * The share (see `evenGrid`) from which a tempo is called constant, and no curve of tempi is looked for: breaks in which
+ * other things sound cost a grid some of it.
+ */
+const EVEN = 0.75
+
 interface Pulse {
   readonly bpm: number
   readonly beats: Float64Array
@@ -166,16 +172,15 @@ export function analyseRhythm(
   if (onsets.frames < 2 * FRAME_RATE || !onsets.novelty.some(value => value > 0)) return undefined
   const { all: steady, correlations } = readings(onsets, network, hints)
   if (!steady[0]) return undefined
-  const moving = movingReadings(onsets, network, hints, steady[0])
-  const all = moving ?? steady
-  const best = all[0]!
   const duration = onsets.frames / FRAME_RATE
   const strength = smooth(onsets.novelty)
+  const even = evenGrid(onsets.novelty, strength, steady[0], duration)
+  const moving = even.share >= EVEN ? undefined : movingReadings(onsets, network, hints, steady[0])
+  const all = moving ?? steady
+  const best = all[0]!
   const phaseOf = (beats: Float64Array) => choosePhase(onsets, network, correlations, beats, best.bpm)
 
-  const onGrid = (): Pulse | undefined => {
-    const even = evenGrid(onsets.novelty, strength, best, duration)
-    if (!even) return undefined
+  const onGrid = (): Pulse => {
     const phase = phaseOf(even.beats)
     const shift = (even.period * phase.shift) / STEPS
     const grid = fitGrid(strength, even.period, even.beats[0]! + shift, even.beats.length - 1, 0.01)
@@ -193,11 +198,12 @@ export function analyseRhythm(
   const asTracked = (): Pulse => {
     const { shift, first } = moving ? phaseOf(best.beats) : best
     const beats = shifted(best.beats, shift).filter(time => time < duration)
-    const changes = findChanges(beats)
+    // Without a curve the track has one tempo, however unevenly its beats could be tracked.
+    const changes = moving ? findChanges(beats) : []
     return { bpm: prevailingTempo(beats, changes), beats, first, changes }
   }
-  const grid = onGrid()
-  const { bpm, first, changes, ...pulse } = grid ?? asTracked()
+  const constant = !moving && even.share >= EVEN
+  const { bpm, first, changes, ...pulse } = constant ? onGrid() : asTracked()
   const heard = (time: number): number => tenthsOfMillisecond(Math.max(0, time - ONSET_DELAY))
   const beats = pulse.beats.map(heard)
   const raw = Float32Array.from(beats, time => peakNear(onsets.novelty, time))
@@ -210,7 +216,7 @@ export function analyseRhythm(
       .slice(1)
       .filter(({ probability }) => probability >= 0.02)
       .map(({ bpm, probability }) => ({ bpm, probability })),
-    constant: grid !== undefined,
+    constant,
     beats,
     beatStrengths: raw.map(value => Math.min(1, value / ceiling)),
     regularity: regularityOf(best.beats),
