@@ -99,7 +99,7 @@ export const rowOf = async (bed: TestBed, id: string): Promise<AnalysedRow> =>
   bed.database.knex('public.tracks').where({ id }).first()
 
 export function analyzeContract(name: string, openBed: () => Promise<TestBed>): void {
-  describe(`analyze on ${name}`, () => {
+  describe(`analyze on ${name}`, { timeout: 240_000 }, () => {
     let bed: TestBed
     let before: string[]
     beforeAll(async () => {
