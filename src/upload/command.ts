@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { text as readAll } from 'node:stream/consumers'
+import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
 import type { BandwidthTable } from '../core/bandwidth.ts'
 import { partSizeFor } from '../core/multipart.ts'
@@ -70,14 +71,16 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   const { report, config } = context
   const readers = new Readers(readerThreads())
   context.onRelease(() => readers.close())
-  // While bucket and database are asked.
+  // All at once: threads start, the database connects while the SDK is loaded, the bucket answers meanwhile. What is
+  // wrong with the bucket is said first.
   readers.start()
-  const store = await context.store({ maxSockets: request.maxConcurrency + 4 })
-  // The bucket answers while the database is opened; what is wrong with the bucket is said first.
-  const bucketChecked = store.checkBucket(context.signal)
-  const opened = await Promise.allSettled([bucketChecked, context.database()])
-  for (const one of opened) if (one.status === 'rejected') throw one.reason
-  const database = await context.database()
+  requireBucket(config)
+  const opening = context.database()
+  const storing = context.store({ maxSockets: request.maxConcurrency + 4 })
+  const checked = storing.then(store => store.checkBucket(context.signal))
+  for (const one of await Promise.allSettled([checked, opening]))
+    if (one.status === 'rejected') throw one.reason
+  const [store, database] = await Promise.all([storing, opening])
   await requireSchema(database)
   await requireAudioRoot(config.audioRoot)
   const checking = request.deleteLocal ? await openChecking(context) : undefined

@@ -190,11 +190,10 @@ class UploadRun {
   /** Passes over the rows until one brings nothing new: rows of runs that died meanwhile come up again. */
   async #runFilter(filter: TrackFilter): Promise<void> {
     const { knex } = this.#database
-    const total = await countTracks(knex, filter)
-    this.#progress.total({
-      items: Math.min(total.tracks, this.#options.limit ?? total.tracks),
-      bytes: total.bytes,
-    })
+    const counted = countTracks(knex, filter).then(({ tracks, bytes }) =>
+      this.#progress.total({ items: Math.min(tracks, this.#options.limit ?? tracks), bytes }),
+    )
+    counted.catch(() => {}) // told below
     let taken: number
     do {
       taken = await this.#pass(filter)
@@ -203,6 +202,7 @@ class UploadRun {
         await abandonDeadRuns(knex, { host: machineName(), isAlive: isProcessAlive })
       }
     } while (taken > 0 && !this.#stopping.aborted)
+    await counted
   }
 
   async #pass(filter: TrackFilter): Promise<number> {
