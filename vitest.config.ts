@@ -5,6 +5,8 @@ export default defineConfig({
   test: {
     globalSetup: ['test/support/temp-folder.ts'],
     include: ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/e2e/**/*.test.ts'],
+    // By default one core is left to a watcher and its editor: on two cores that is half of the machine.
+    maxWorkers: '100%',
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

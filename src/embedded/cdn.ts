@@ -6,11 +6,13 @@
  * errors are cached for 10 s, `Via`, `X-Amz-Cf-Pop`, `X-Amz-Cf-Id`, `X-Cache` and `Age` say who answered, and the
  * error pages have CloudFront's words. An object too large for the cache is passed through and stays a Miss.
  */
-import { createPublicKey, createVerify, type KeyObject, randomBytes } from 'node:crypto'
+import { createPublicKey, randomBytes } from 'node:crypto'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { parseRange } from '../core/http-range.ts'
 import { createSigner, type SigningCredentials } from '../storage/sigv4.ts'
+import { signatureFault, withoutSignature } from './cdn-signature.ts'
+import { listen } from './listen.ts'
 
 export interface CdnOrigin {
   /** of the S3 server, without a slash at the end */
@@ -139,10 +141,6 @@ const LOG_LIMIT = 20_000
 /** Headers of the origin that viewers never see. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date'])
 
-/** CloudFront's own URL-safe base64. */
-const fromCloudFrontBase64 = (text: string): Buffer =>
-  Buffer.from(text.replace(/-/g, '+').replace(/_/g, '=').replace(/~/g, '/'), 'base64')
-
 function errorPage(title: string, text: string, id: string): Buffer {
   return Buffer.from(
     `<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN" "http://www.w3.org/TR/html4/loose.dtd">
@@ -159,67 +157,6 @@ Request ID: ${id}
 </PRE>
 </BODY></HTML>`,
   )
-}
-
-const signatureError = (code: string, message: string): CdnAnswer => ({
-  status: 403,
-  headers: { 'content-type': 'text/xml', 'x-cache': 'Error from cloudfront' },
-  body: Buffer.from(
-    `<?xml version="1.0" encoding="UTF-8"?><Error><Code>${code}</Code><Message>${message}</Message></Error>`,
-  ),
-})
-
-/** Is the URL signed, by a key that is trusted, for this resource, and still valid? Undefined when it is. */
-function signatureFault(
-  query: URLSearchParams,
-  resource: string,
-  keys: ReadonlyMap<string, KeyObject>,
-  now: number,
-): CdnAnswer | undefined {
-  const denied = () => signatureError('AccessDenied', 'Access denied')
-  const keyPairId = query.get('Key-Pair-Id')
-  if (keyPairId === null)
-    return signatureError('MissingKey', 'Missing Key-Pair-Id query parameter or cookie value')
-  const key = keys.get(keyPairId)
-  if (!key) return signatureError('InvalidKey', 'Unknown Key')
-  const signature = query.get('Signature')
-  const expires = query.get('Expires')
-  const policyText = query.get('Policy')
-  if (signature === null) return denied()
-  let policy: string
-  if (policyText !== null) policy = fromCloudFrontBase64(policyText).toString('utf8')
-  else if (expires !== null) {
-    policy = `{"Statement":[{"Resource":"${resource}","Condition":{"DateLessThan":{"AWS:EpochTime":${expires}}}}]}`
-  } else return signatureError('MissingPolicy', 'Missing Expires or Policy query parameter or cookie value')
-  const algorithm = (query.get('Hash-Algorithm') ?? 'SHA1').toUpperCase() === 'SHA256' ? 'sha256' : 'sha1'
-  const verified = createVerify(algorithm).update(policy).verify(key, fromCloudFrontBase64(signature))
-  if (!verified) return denied()
-  try {
-    const [statement] = JSON.parse(policy).Statement
-    const { DateLessThan, DateGreaterThan } = statement.Condition
-    const pattern = new RegExp(
-      `^${String(statement.Resource)
-        .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-        .replace(/\*/g, '.*')
-        .replace(/\?/g, '.')}$`,
-      's',
-    )
-    const covered = statement.Resource === resource || (policyText !== null && pattern.test(resource))
-    if (!covered || now / 1000 >= DateLessThan['AWS:EpochTime']) return denied()
-    if (DateGreaterThan && now / 1000 < DateGreaterThan['AWS:EpochTime']) return denied()
-  } catch {
-    return signatureError('MalformedPolicy', 'Malformed Policy')
-  }
-  return undefined
-}
-
-/** What is left of a viewer's query once the signature is taken out, as CloudFront signs and sees it. */
-function withoutSignature(rawQuery: string): string {
-  const own = /^(Expires|Policy|Signature|Key-Pair-Id|Hash-Algorithm)(=|$)/
-  return rawQuery
-    .split('&')
-    .filter(pair => pair !== '' && !own.test(pair))
-    .join('&')
 }
 
 /** Starts the CDN. @throws Error EADDRINUSE and the like */
@@ -494,20 +431,20 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     misbehaviour: CdnMisbehaviour | undefined,
   ): Promise<void> {
     const ignore = misbehaviour !== undefined && 'ignoreRange' in misbehaviour
-    const range = ignore ? undefined : parseViewerRange(request.headers.range, size)
-    const { start, end } = range === undefined || range === 'unsatisfiable' ? { start: 0, end: size } : range
-    record.status = range === 'unsatisfiable' ? 416 : range ? 206 : 200
+    const range = parseRange(ignore ? undefined : request.headers.range, size)
+    const [start, end] = range.kind === 'part' ? [range.start, range.end + 1] : [0, size]
+    record.status = { whole: 200, part: 206, unsatisfiable: 416 }[range.kind]
     record.cache = headers['x-cache'] ?? ''
     const out = stamp({ ...headers, 'accept-ranges': 'bytes' })
-    if (range === 'unsatisfiable' || request.method === 'HEAD') {
+    if (range.kind === 'unsatisfiable' || request.method === 'HEAD') {
       stream.destroy()
-      out['content-length'] = range === 'unsatisfiable' ? '0' : String(end - start)
-      if (range === 'unsatisfiable') out['content-range'] = `bytes */${size}`
+      out['content-length'] = range.kind === 'unsatisfiable' ? '0' : String(end - start)
+      if (range.kind === 'unsatisfiable') out['content-range'] = `bytes */${size}`
       response.writeHead(record.status, out).end()
       return
     }
     out['content-length'] = String(end - start)
-    if (range) out['content-range'] = `bytes ${start}-${end - 1}/${size}`
+    if (range.kind === 'part') out['content-range'] = `bytes ${start}-${end - 1}/${size}`
     response.writeHead(record.status, out)
     let position = 0
     for await (const piece of stream as AsyncIterable<Buffer>) {
@@ -533,14 +470,7 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
   const server = options.tls
     ? https.createServer({ ...serverOptions, ...options.tls }, onRequest)
     : http.createServer(serverOptions, onRequest)
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(options.port ?? 0, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-  const { port } = server.address() as AddressInfo
+  const port = await listen(server, options.port ?? 0, host)
   let closed: Promise<void> | undefined
   const close = () => {
     closed ??= new Promise<void>(resolve => {
@@ -588,23 +518,6 @@ function decodePath(path: string): string {
   }
 }
 
-function parseViewerRange(
-  range: string | undefined,
-  size: number,
-): { start: number; end: number } | 'unsatisfiable' | undefined {
-  const m = /^bytes=(\d*)-(\d*)$/.exec(range?.trim() ?? '')
-  if (!m || (m[1] === '' && m[2] === '')) return undefined
-  if (m[1] === '') {
-    const suffix = Number(m[2])
-    if (suffix === 0 || size === 0) return 'unsatisfiable'
-    return { start: Math.max(0, size - suffix), end: size }
-  }
-  const start = Number(m[1])
-  if (m[2] !== '' && Number(m[2]) < start) return undefined
-  if (start >= size) return 'unsatisfiable'
-  return { start, end: m[2] === '' ? size : Math.min(Number(m[2]) + 1, size) }
-}
-
 /** The part of a whole answer that the viewer asked for: conditions and ranges are answered at the edge. */
 function select(
   whole: CdnAnswer,
@@ -622,21 +535,21 @@ function select(
   }
   const size = whole.body.length
   const ignore = misbehaviour !== undefined && 'ignoreRange' in misbehaviour
-  const range = ignore ? undefined : parseViewerRange(request.headers.range, size)
-  if (range === undefined) return { status: 200, headers, body: whole.body }
-  if (range === 'unsatisfiable') {
+  const range = parseRange(ignore ? undefined : request.headers.range, size)
+  if (range.kind === 'whole') return { status: 200, headers, body: whole.body }
+  if (range.kind === 'unsatisfiable') {
     return {
       status: 416,
       headers: { ...headers, 'content-range': `bytes */${size}`, 'content-length': '0' },
       body: Buffer.alloc(0),
     }
   }
-  const body = whole.body.subarray(range.start, range.end)
+  const body = whole.body.subarray(range.start, range.end + 1)
   return {
     status: 206,
     headers: {
       ...headers,
-      'content-range': `bytes ${range.start}-${range.end - 1}/${size}`,
+      'content-range': `bytes ${range.start}-${range.end}/${size}`,
       'content-length': String(body.length),
     },
     body,

@@ -15,11 +15,11 @@ import { describe, expect, it } from 'vitest'
 import { migrateUp } from '../../src/db/migrate.ts'
 import type { Job, JobResult } from '../support/cli-child.ts'
 import { postgresTestDatabase } from '../support/database.ts'
-import { realBucket, testS3 } from '../support/real-s3.ts'
-import { testPostgres } from '../support/servers.ts'
+import { realBucket } from '../support/real-s3.ts'
+import { testPostgres, testS3 } from '../support/servers.ts'
 
 const postgres = testPostgres()
-const endpoint = testS3()
+const s3 = testS3()
 const rounds = Number(process.env['TEST_KILL_ROUNDS'] ?? 200)
 const seed = Number(process.env['TEST_SEED'] ?? 20_260_131)
 
@@ -41,7 +41,7 @@ const round = fc.record({
   kill: fc.option(fc.integer({ min: 1, max: 100 }), { freq: 4, nil: undefined }),
 })
 
-describe.skipIf(postgres === undefined || endpoint === undefined)('kill -9 at any moment', () => {
+describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any moment', () => {
   it.each([false, true])(
     'never loses the last copy of anything (versioned bucket: %s)',
     async versioned => {
@@ -49,7 +49,7 @@ describe.skipIf(postgres === undefined || endpoint === undefined)('kill -9 at an
       const audio = path.join(home, 'audio')
       await mkdir(audio)
       const database = await postgresTestDatabase(postgres!)
-      const bucket = await realBucket(endpoint!, { versioned })
+      const bucket = await realBucket(s3!, { versioned })
       const { store } = bucket
       const db = await database.open()
       const env = { ...bucket.env, DATABASE_URL: database.url, AUDIO_STORAGE_PATH: audio }

@@ -1,16 +1,14 @@
 /** `upload-local` killed -9 again and again, on PostgreSQL: nothing lost, nothing twice, no stray part. */
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
-import { fakeAudio, TestBed } from '../support/bed.ts'
+import type { S3Server } from '../../src/embedded/s3-server/server.ts'
+import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { postgresTestDatabase } from '../support/database.ts'
 import { killUploads, NarrowLink } from '../support/narrow-link.ts'
 import { start } from '../support/process.ts'
+import { embeddedBed, realBed } from '../support/s3-bed.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
 
 const MiB = 1024 ** 2
@@ -33,11 +31,7 @@ async function expectAllProved(bed: TestBed, count: number): Promise<void> {
 describe.skipIf(!postgres || !s3)('against a real S3 server', () => {
   test('20 kills over 200 files; then one run: 200 objects, 200 rows, every checksum equal', async () => {
     if (!postgres || !s3) return
-    const bucket = `kill-${randomUUID().slice(0, 8)}`
-    const client = new S3Client({ ...s3, forcePathStyle: true })
-    await client.send(new CreateBucketCommand({ Bucket: bucket }))
-    client.destroy()
-    const bed = await TestBed.open(await postgresTestDatabase(postgres), { ...s3, bucket })
+    const bed = await realBed(await postgresTestDatabase(postgres), s3)
     const link = await NarrowLink.open(s3.endpoint)
     try {
       await bed.addTracks(199, 60_000)
@@ -66,22 +60,9 @@ describe.skipIf(!postgres)('against a server that counts', () => {
   })
 
   async function openBed(): Promise<{ bed: TestBed; server: S3Server }> {
-    const dir = await mkdtemp(path.join(tmpdir(), 'autodj-s3-'))
-    const credentials = { accessKeyId: 'TESTKEY', secretAccessKey: 'testsecret' }
-    const server = await startS3Server({
-      dir,
-      credentials: [credentials],
-      buckets: ['test'],
-      logLimit: 1_000_000,
-    })
-    closing.push(
-      () => rm(dir, { recursive: true, force: true }),
-      () => server.close(),
-    )
-    const access = { endpoint: server.url, region: server.region, bucket: 'test', credentials }
-    const bed = await TestBed.open(await postgresTestDatabase(postgres as string), access)
-    closing.push(() => bed.close())
-    return { bed, server }
+    const opened = await embeddedBed(await postgresTestDatabase(postgres as string), { logLimit: 1_000_000 })
+    closing.push(() => opened.bed.close())
+    return opened
   }
 
   const kills = Number(process.env['AUTODJ_KILLS'] ?? 100)

@@ -1,37 +1,18 @@
 /** Files of very many parts: 10,000 is S3's limit, and a part size that would need more grows. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { upload } from '../contract/upload.ts'
-import { fakeAudio, TestBed } from '../support/bed.ts'
+import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { embeddedBed } from '../support/s3-bed.ts'
 
 const KiB = 1024
 let bed: TestBed
-let server: S3Server
-let dir: string
 
 beforeAll(async () => {
-  dir = await mkdtemp(path.join(tmpdir(), 'autodj-s3-'))
-  const credentials = { accessKeyId: 'TESTKEY', secretAccessKey: 'testsecret' }
-  server = await startS3Server({
-    dir,
-    credentials: [credentials],
-    buckets: ['test'],
-    minPartSize: 1,
-    logLimit: 50_000,
-  })
-  const access = { endpoint: server.url, region: server.region, bucket: 'test', credentials }
-  bed = await TestBed.open(await pgliteTestDatabase(), access)
+  ;({ bed } = await embeddedBed(await pgliteTestDatabase(), { minPartSize: 1, logLimit: 50_000 }))
 })
-afterAll(async () => {
-  await bed.close()
-  await server.close()
-  await rm(dir, { recursive: true, force: true })
-})
+afterAll(() => bed.close())
 
 test('10,000 parts go through as they are; one more, and the part size grows', async () => {
   const full = await bed.addTrack({ path: 'full.flac', content: fakeAudio(10_000 * 4 * KiB, 1) })

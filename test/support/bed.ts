@@ -71,6 +71,7 @@ export class TestBed {
   readonly access: S3Access
   readonly store: ObjectStore
   readonly #testDatabase: TestDatabase
+  readonly #closing: (() => Promise<unknown>)[] = []
   #nextTrack = 1
 
   private constructor(dir: string, testDatabase: TestDatabase, database: Database, access: S3Access) {
@@ -127,11 +128,17 @@ export class TestBed {
     await mkdir(this.audioRoot)
   }
 
+  /** Something else that ends with this bed, after its store and database. */
+  onClose(close: () => Promise<unknown>): void {
+    this.#closing.push(close)
+  }
+
   async close(): Promise<void> {
     this.store.close()
     await this.database.close()
     await this.#testDatabase.drop()
     await rm(this.dir, { recursive: true, force: true })
+    for (const close of this.#closing.splice(0)) await close()
   }
 
   /** Makes a row and, where content is given, its file. @returns the id */

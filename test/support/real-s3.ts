@@ -1,4 +1,4 @@
-/** A bucket of a test's own on the S3 server that TEST_S3_ENDPOINT, TEST_S3_ACCESS_KEY and TEST_S3_SECRET_KEY name. */
+/** A bucket of a test's own on the S3 server that the environment names (see `testS3`). */
 import { randomUUID } from 'node:crypto'
 import {
   CreateBucketCommand,
@@ -8,22 +8,21 @@ import {
 } from '@aws-sdk/client-s3'
 import { createS3Store } from '../../src/storage/s3.ts'
 import type { TestBucket } from '../contract/reconcile.ts'
+import type { TestS3 } from './servers.ts'
 
-/** Endpoint of the server, or undefined, said aloud: then the tests that want one are skipped. */
-export function testS3(): string | undefined {
-  const endpoint = process.env['TEST_S3_ENDPOINT']
-  if (!endpoint) console.warn('TEST_S3_ENDPOINT is not set: tests on a real S3 server are skipped')
-  return endpoint || undefined
+/** @returns the name of the new bucket */
+export async function createBucket(s3: TestS3): Promise<string> {
+  const bucket = `autodj-test-${randomUUID().slice(0, 12)}`
+  const client = new S3Client({ ...s3, forcePathStyle: true })
+  await client.send(new CreateBucketCommand({ Bucket: bucket }))
+  client.destroy()
+  return bucket
 }
 
-export async function realBucket(endpoint: string, { versioned = false } = {}): Promise<TestBucket> {
-  const credentials = {
-    accessKeyId: process.env['TEST_S3_ACCESS_KEY'] ?? '',
-    secretAccessKey: process.env['TEST_S3_SECRET_KEY'] ?? '',
-  }
-  const bucket = `autodj-test-${randomUUID().slice(0, 12)}`
-  const admin = new S3Client({ endpoint, region: 'us-east-1', credentials, forcePathStyle: true })
-  await admin.send(new CreateBucketCommand({ Bucket: bucket }))
+export async function realBucket(s3: TestS3, { versioned = false } = {}): Promise<TestBucket> {
+  const { endpoint, region, credentials } = s3
+  const bucket = await createBucket(s3)
+  const admin = new S3Client({ ...s3, forcePathStyle: true })
   if (versioned) {
     await admin.send(
       new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration: { Status: 'Enabled' } }),
@@ -35,7 +34,7 @@ export async function realBucket(endpoint: string, { versioned = false } = {}): 
     env: {
       S3_BUCKET_NAME: bucket,
       S3_ENDPOINT: endpoint,
-      AWS_REGION: 'us-east-1',
+      AWS_REGION: region,
       AWS_ACCESS_KEY_ID: credentials.accessKeyId,
       AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
     },

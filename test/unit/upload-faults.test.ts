@@ -1,41 +1,26 @@
 /** Every fault of the design's table that concerns uploading, planted in the embedded S3 server or on the disk. */
 
 import { mkdirSync, readFileSync, rmSync, utimesSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { abandonDeadRuns } from '../../src/db/ledger.ts'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { ExitCode, TemporaryError } from '../../src/errors.ts'
 import { machineName } from '../../src/run.ts'
 import { readUploadRequest, runUpload } from '../../src/upload/command.ts'
 import { upload, uploadDefaults } from '../contract/upload.ts'
-import { fakeAudio, TestBed } from '../support/bed.ts'
+import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { embeddedBed } from '../support/s3-bed.ts'
+import { KEY, type TestServer } from '../support/s3-server.ts'
 
 const MiB = 1024 ** 2
-const credentials = { accessKeyId: 'TESTKEY', secretAccessKey: 'testsecret' }
 let bed: TestBed
-let server: S3Server
-let dir: string
+let server: TestServer
 
 beforeAll(async () => {
-  dir = await mkdtemp(path.join(tmpdir(), 'autodj-s3-'))
-  server = await startS3Server({ dir, credentials: [credentials], buckets: ['test-bucket'] })
-  const { url: endpoint, region } = server
-  bed = await TestBed.open(await pgliteTestDatabase(), {
-    endpoint,
-    region,
-    bucket: 'test-bucket',
-    credentials,
-  })
+  ;({ bed, server } = await embeddedBed(await pgliteTestDatabase()))
 })
-afterAll(async () => {
-  await bed.close()
-  await server.close()
-  await rm(dir, { recursive: true, force: true })
-})
+afterAll(() => bed.close())
 beforeEach(async () => {
   server.faults.clear()
   await bed.reset()
@@ -133,11 +118,7 @@ describe('faults that do not pass: one clear line, the right exit code, nothing 
   })
 
   test.each([
-    [
-      'wrong secret',
-      { credentials: { accessKeyId: 'TESTKEY', secretAccessKey: 'wrong' } },
-      /credentials|signature/i,
-    ],
+    ['wrong secret', { credentials: { ...KEY, secretAccessKey: 'wrong' } }, /credentials|signature/i],
     [
       'unknown key',
       { credentials: { accessKeyId: 'OTHER', secretAccessKey: 'x' } },

@@ -5,7 +5,7 @@
  */
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { listen } from '../listen.ts'
 import { authenticate, type Credential } from './auth.ts'
 import { ClientGone } from './body.ts'
 import {
@@ -611,14 +611,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
   server.on(options.tls ? 'secureConnection' : 'connection', socket => {
     connections.set(socket, ++connectionCount)
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(options.port ?? 0, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-  const { port } = server.address() as AddressInfo
+  const port = await listen(server, options.port ?? 0, host)
 
   let closed: Promise<void> | undefined
   const close = () => {

@@ -1,0 +1,24 @@
+/** Test beds on S3 servers: an embedded one of their own, or the real one that the environment names. */
+import type { S3ServerOptions } from '../../src/embedded/s3-server/server.ts'
+import { TestBed } from './bed.ts'
+import type { TestDatabase } from './database.ts'
+import { createBucket } from './real-s3.ts'
+import { KEY, type TestServer, testServer } from './s3-server.ts'
+import type { TestS3 } from './servers.ts'
+
+/** Closing the bed closes the server too. */
+export async function embeddedBed(
+  database: TestDatabase,
+  options: Partial<S3ServerOptions> = {},
+): Promise<{ bed: TestBed; server: TestServer }> {
+  const server = await testServer(options)
+  const { url: endpoint, region } = server
+  const bed = await TestBed.open(database, { endpoint, region, bucket: 'music', credentials: KEY })
+  bed.onClose(() => server.close())
+  return { bed, server }
+}
+
+/** On a new bucket of the real server, which stays. */
+export async function realBed(database: TestDatabase, s3: TestS3): Promise<TestBed> {
+  return TestBed.open(database, { ...s3, bucket: await createBucket(s3) })
+}
