@@ -5,10 +5,10 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { acquireLockFile } from './db/lock-file.ts'
+import { acquireLockFile, removeDeadDrafts } from './db/lock-file.ts'
 import { LockedError, systemErrorCode } from './errors.ts'
 
-const name = /^autodj-run-([0-9a-f-]{36})(\.lock)?$/
+const name = /^autodj-run-([0-9a-f-]{36})(\.lock(?:\..+)?)?$/
 
 export interface TempFolder {
   readonly path: string
@@ -45,7 +45,8 @@ export function runOfTempFolder(folder: string): string | undefined {
  */
 export async function sweepTempFolders(): Promise<number> {
   const runs = new Set<string>()
-  for (const entry of await readdir(tmpdir())) {
+  const entries = await readdir(tmpdir())
+  for (const entry of entries) {
     const run = name.exec(entry)?.[1]
     if (run !== undefined) runs.add(run)
   }
@@ -55,6 +56,7 @@ export async function sweepTempFolders(): Promise<number> {
     try {
       const lock = await acquireLockFile(`${folder}.lock`, 'sweeping')
       await rm(folder, { recursive: true, force: true })
+      await removeDeadDrafts(`${folder}.lock`, entries)
       await lock.release()
       swept++
     } catch (error) {

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { link, mkdir, open, readFile, rename, rm, unlink } from 'node:fs/promises'
+import { link, mkdir, open, readFile, rename, rm, stat, unlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { dirname } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FatalError, LockedError, systemErrorCode } from '../errors.ts'
 
@@ -195,5 +195,38 @@ export async function acquireLockFile(path: string, command: string): Promise<Lo
     async release() {
       if ((await readHolder(path))?.token === holder.token) await unlink(path)
     },
+  }
+}
+
+/** A file of a lock that cannot be read is being written, unless it has been like that for so long, ms. */
+const writingTakes = 60_000
+
+/**
+ * Removes what processes that died while they took the lock `path` left beside it: drafts and guards. Those of live
+ * processes, of other hosts and of other users stay.
+ *
+ * @param names the folder's entries
+ */
+export async function removeDeadDrafts(path: string, names: readonly string[]): Promise<void> {
+  const prefix = `${basename(path)}.`
+  for (const name of names) {
+    if (!name.startsWith(prefix)) continue
+    const file = join(dirname(path), name)
+    try {
+      if (await isDead(file)) await rm(file, { force: true })
+    } catch (error) {
+      const code = systemErrorCode(error)
+      if (code !== 'ENOENT' && code !== 'EACCES' && code !== 'EPERM') throw error
+    }
+  }
+}
+
+async function isDead(file: string): Promise<boolean> {
+  try {
+    const holder = await readHolder(file)
+    return holder !== undefined && holder.host === hostname() && !isAlive(holder)
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error
+    return Date.now() - (await stat(file)).mtimeMs > writingTakes
   }
 }
