@@ -1,4 +1,8 @@
-import { embeddedBeds } from '../support/beds.ts'
+import { embeddedBed } from '../support/beds.ts'
+import { pgliteTestDatabase } from '../support/database.ts'
 import { uploadContract } from './upload.ts'
 
-uploadContract('PGlite and the embedded S3 server', embeddedBeds())
+uploadContract(
+  'PGlite and the embedded S3 server',
+  async () => (await embeddedBed(await pgliteTestDatabase())).bed,
+)

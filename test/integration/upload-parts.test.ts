@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ExitCode } from '../../src/errors.ts'
 import { upload } from '../contract/upload.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
+import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
-import { embeddedBed } from '../support/s3-bed.ts'
 
 const KiB = 1024
 let bed: TestBed

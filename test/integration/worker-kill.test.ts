@@ -16,6 +16,7 @@ import { countJobs } from '../../src/queue/counts.ts'
 import { addObject } from '../contract/analyze.ts'
 import type { TestBed } from '../support/bed.ts'
 import { realBed } from '../support/beds.ts'
+import { postgresTestDatabase } from '../support/database.ts'
 import { type Finished, start } from '../support/process.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
 
@@ -39,7 +40,7 @@ describe.skipIf(!postgres || !s3)('three workers, killed by turns', () => {
   test(`${kills} kills over ${jobs} jobs: every job done, none twice, no temporary file left`, {
     timeout: 1_800_000,
   }, async () => {
-    const bed = await realBed(postgres!, s3!)
+    const bed = await realBed(await postgresTestDatabase(postgres!), s3!)
     closing.push(() => bed.close())
     const { knex } = bed.database
     const temp = path.join(bed.dir, 'tmp')

@@ -1,37 +1,24 @@
-/** Beds to run commands in: on embedded parts, and on real servers. */
-import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
-import { afterAll } from 'vitest'
-import { startS3Server } from '../../src/embedded/s3-server/server.ts'
+/** Beds to run commands in: on an embedded S3 server, or on the real one that the environment names. */
+import type { S3ServerOptions } from '../../src/embedded/s3-server/server.ts'
 import { TestBed } from './bed.ts'
-import { pgliteTestDatabase, postgresTestDatabase } from './database.ts'
+import type { TestDatabase } from './database.ts'
+import { createBucket } from './real-s3.ts'
+import { KEY, type TestServer, testServer } from './s3-server.ts'
 import type { TestS3 } from './servers.ts'
 
-/** PGlite and the embedded S3 server, which ends with the test file. Call it where tests are defined. */
-export function embeddedBeds(): () => Promise<TestBed> {
-  const closing: (() => Promise<unknown>)[] = []
-  afterAll(() => Promise.all(closing.map(close => close())))
-  return async () => {
-    const dir = await mkdtemp(path.join(tmpdir(), 'autodj-s3-'))
-    const credentials = { accessKeyId: 'TESTKEY', secretAccessKey: 'testsecret' }
-    const server = await startS3Server({ dir, credentials: [credentials], buckets: ['test-bucket'] })
-    closing.push(async () => {
-      await server.close()
-      await rm(dir, { recursive: true, force: true })
-    })
-    const { url: endpoint, region } = server
-    return TestBed.open(await pgliteTestDatabase(), { endpoint, region, bucket: 'test-bucket', credentials })
-  }
+/** A server of the bed's own: closing the bed closes it too. */
+export async function embeddedBed(
+  database: TestDatabase,
+  options: Partial<S3ServerOptions> = {},
+): Promise<{ bed: TestBed; server: TestServer }> {
+  const server = await testServer(options)
+  const { url: endpoint, region } = server
+  const bed = await TestBed.open(database, { endpoint, region, bucket: 'music', credentials: KEY })
+  bed.onClose(() => server.close())
+  return { bed, server }
 }
 
-/** A database and a bucket of its own on real servers. */
-export async function realBed(postgres: string, s3: TestS3): Promise<TestBed> {
-  const bucket = `bed-${randomUUID().slice(0, 12)}`
-  const client = new S3Client({ ...s3, forcePathStyle: true })
-  await client.send(new CreateBucketCommand({ Bucket: bucket }))
-  client.destroy()
-  return TestBed.open(await postgresTestDatabase(postgres), { ...s3, bucket })
+/** On a new bucket of the real server, which stays. */
+export async function realBed(database: TestDatabase, s3: TestS3): Promise<TestBed> {
+  return TestBed.open(database, { ...s3, bucket: await createBucket(s3) })
 }

@@ -9,8 +9,8 @@ import { machineName } from '../../src/run.ts'
 import { readUploadRequest, runUpload } from '../../src/upload/command.ts'
 import { upload, uploadDefaults } from '../contract/upload.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
+import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
-import { embeddedBed } from '../support/s3-bed.ts'
 import { KEY, type TestServer } from '../support/s3-server.ts'
 
 const MiB = 1024 ** 2
