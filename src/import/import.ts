@@ -13,6 +13,7 @@ import { cleanName, trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
 import { type FailedItem, type HashedFile, recordItems } from '../db/ledger.ts'
 import { changeTracks, insertTracks, type NewTrack, type Track, type TrackChange } from '../db/tracks.ts'
+import { keepHeapLevel } from '../heap.ts'
 import type { Progress, Reporter } from '../report/reporter.ts'
 import { ContentCache } from './content-cache.ts'
 import { Inspector } from './inspect.ts'
@@ -83,6 +84,7 @@ const DECISION_BATCH = 2_000
  * @throws UsageError or FatalError when the folder cannot be walked at all; what the database throws
  */
 export async function importFolder(options: ImportOptions): Promise<ImportSummary> {
+  keepHeapLevel()
   const run = new Import(options)
   await run.hash()
   if (!options.stopping.aborted) await run.decide()

@@ -395,12 +395,13 @@ test('the same from the queue', { timeout }, async () => {
   const [local, absent] = [row('Queued', 'Queued.wav'), row('queued too', null)]
   await database.knex('public.tracks').insert([local, absent])
   await leaveUpload(database, { file: 'Queued.wav', artist: 'New', title: 'Queued', partSize: 8 * MiB })
+  const fetched = await database.knex('public.tracks').where({ title: 'download' }).first('id')
   await database.close()
   await writeFile(path.join(folder, 'queued.txt'), 'Queued.wav\n')
   for (const [command, argv] of [
     ['upload-local', ['--files-from', 'queued.txt']],
     ['fetch', ['--track', absent.id]],
-    ['analyze', ['--source', 's3', '--limit', '1']],
+    ['analyze', ['--source', 's3', '--track', fetched.id]],
   ] as const) {
     const queued = await run(command, [...argv, '--enqueue', '--json'])
     expect(queued.messages, command).toContainEqual(expect.objectContaining({ queued: 1 }))
