@@ -116,7 +116,9 @@ describe('the packed program', () => {
     const unset = autodj('upload-local')
     expect(unset.status).toBe(2)
     expect(unset.stderr).toContain('S3_BUCKET_NAME is not set')
-    expect(`${flag.stderr}${command.stderr}${nothing.stderr}${unset.stderr}`).not.toMatch(/^\s+at /m)
+    expect(`${flag.stderr}${command.stderr}${nothing.stderr}${unset.stderr}`).not.toMatch(
+      /^\s+at .*:\d+:\d+\)?$/m,
+    )
   })
 
   test('demo: every track in S3, identical to its file, and nothing left behind', async context => {
