@@ -10,6 +10,7 @@
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
@@ -483,6 +484,8 @@ async function measureNothing(dir: string): Promise<Measured> {
   return measure({ ...ours, prepare: async () => {} }, { name: 'none', files: 0, size: 0, dir }, targets.http)
 }
 
-sinkProcess.kill()
+// The end of its input, not a signal: it removes its certificate then.
+sinkProcess.stdin.end()
+await once(sinkProcess, 'exit')
 console.log(`\n${JSON.stringify({ bench: 'upload', results })}`)
 process.exit(0)
