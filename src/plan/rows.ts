@@ -1,4 +1,5 @@
 /** `update-row`: rows changed, and put back, only if they are as they were seen. */
+import type { Knex } from 'knex'
 import type { PlanItem, RowState } from '../core/plan.ts'
 import { type RowVersion, rowVersions, swapRows } from '../db/row-facts.ts'
 import { needFile, needObject } from './needs.ts'
@@ -9,10 +10,7 @@ export type RowUpdate = PlanItem & { action: 'update-row' }
 export async function changeRows(settler: Settler, items: readonly RowUpdate[]): Promise<ItemOutcome[]> {
   const { journal, options } = settler
   const { knex } = options
-  const current = await rowVersions(
-    knex,
-    items.map(item => item.trackId),
-  )
+  const current = await currentRows(knex, items)
   return settler.all(items, {
     begun: 'begun',
     done: 'done',
@@ -35,14 +33,18 @@ export async function changeRows(settler: Settler, items: readonly RowUpdate[]):
   })
 }
 
+function currentRows(knex: Knex, items: readonly RowUpdate[]) {
+  return rowVersions(
+    knex,
+    items.map(item => item.trackId),
+  )
+}
+
 /** Puts rows back as they were, the time of their last change included. */
 export async function resetRows(settler: Settler, items: readonly RowUpdate[]): Promise<ItemOutcome[]> {
   const { journal, options } = settler
   const { knex } = options
-  const current = await rowVersions(
-    knex,
-    items.map(item => item.trackId),
-  )
+  const current = await currentRows(knex, items)
   return settler.all(items, {
     begun: 'undoing',
     done: 'undone',

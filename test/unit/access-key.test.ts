@@ -1,10 +1,9 @@
 /** The age of the key in use, asked of IAM. The answers have the shapes of the IAM API Reference, not recorded ones. */
-import http from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { accessKeyFacts } from '../../src/bucket/access-key.ts'
 import { loadConfig } from '../../src/config.ts'
 import { assessAccessKey } from '../../src/core/bucket/access-key.ts'
+import { awsStandIn } from '../support/aws-stand-in.ts'
 
 const inUse = 'AKIAIOSFODNN7EXAMPLE'
 const config = (more: Record<string, string> = {}) =>
@@ -14,25 +13,7 @@ const config = (more: Record<string, string> = {}) =>
     envFile: null,
   })
 
-let answer: [status: number, body: string] = [500, '']
-const asked: string[] = []
-const server = http.createServer((request, response) => {
-  const chunks: Buffer[] = []
-  request.on('data', (chunk: Buffer) => chunks.push(chunk))
-  request.on('end', () => {
-    asked.push(Buffer.concat(chunks).toString())
-    response.writeHead(answer[0], { 'content-type': 'text/xml' }).end(answer[1])
-  })
-})
-let endpoint = ''
-beforeAll(async () => {
-  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
-  endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-})
-afterAll(() => {
-  server.closeAllConnections()
-  server.close()
-})
+const iam = awsStandIn()
 
 const keys = (...members: [id: string, created: string][]): [number, string] => [
   200,
@@ -51,21 +32,21 @@ async function facts(more?: Record<string, string>) {
   const found = await accessKeyFacts(config(more), {
     signal: new AbortController().signal,
     detail: text => void details.push(text),
-    endpoint,
+    endpoint: iam.endpoint,
   })
   return { found, details }
 }
 
 test('of the two keys of a user, the age is that of the one in use', async () => {
-  answer = keys(['AKIAI44QH8DHBEXAMPLE', '2026-02-20T00:00:00Z'], [inUse, '2025-10-01T12:00:00Z'])
+  iam.answer = keys(['AKIAI44QH8DHBEXAMPLE', '2026-02-20T00:00:00Z'], [inUse, '2025-10-01T12:00:00Z'])
   const { found } = await facts()
   expect(found).toMatchObject({
     accessKeyId: inUse,
     temporary: false,
     createdAt: new Date('2025-10-01T12:00:00Z'),
   })
-  expect(asked.at(-1)).toMatch(/Action=ListAccessKeys/)
-  expect(asked.at(-1)).not.toContain('UserName')
+  expect(iam.asked.at(-1)).toMatch(/Action=ListAccessKeys/)
+  expect(iam.asked.at(-1)).not.toContain('UserName')
   expect(assessAccessKey(found, new Date('2026-03-01T12:00:00Z'))).toMatchObject({
     state: 'failure',
     found: expect.stringMatching(/^AKIA…MPLE is 151 days old/),
@@ -73,7 +54,7 @@ test('of the two keys of a user, the age is that of the one in use', async () =>
 })
 
 test('IAM may not be asked: the age is unknown, said under --verbose, without the secret', async () => {
-  answer = [
+  iam.answer = [
     403,
     '<ErrorResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized to perform: iam:ListAccessKeys</Message></Error><RequestId>r</RequestId></ErrorResponse>',
   ]
@@ -85,14 +66,14 @@ test('IAM may not be asked: the age is unknown, said under --verbose, without th
 })
 
 test('a key that is not among those of the user has no age', async () => {
-  answer = keys(['AKIAI44QH8DHBEXAMPLE', '2026-02-20T00:00:00Z'])
+  iam.answer = keys(['AKIAI44QH8DHBEXAMPLE', '2026-02-20T00:00:00Z'])
   expect((await facts()).found.createdAt).toBeUndefined()
 })
 
 test('temporary credentials are fine as they are, and IAM is not asked', async () => {
-  const before = asked.length
+  const before = iam.asked.length
   const { found } = await facts({ AWS_SESSION_TOKEN: 'token' })
   expect(found.temporary).toBe(true)
-  expect(asked.length).toBe(before)
+  expect(iam.asked.length).toBe(before)
   expect(assessAccessKey(found, new Date()).state).toBe('ok')
 })

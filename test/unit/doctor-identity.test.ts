@@ -1,39 +1,26 @@
 /** Who the credentials belong to. The answers have the shapes that the STS API Reference documents, not recorded ones. */
-import http from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { checkClock } from '../../src/doctor/machine.ts'
 import { AppError } from '../../src/errors.ts'
 import { identify } from '../../src/storage/identity.ts'
+import { awsStandIn } from '../support/aws-stand-in.ts'
 
 const config = loadConfig({
   env: { AWS_ACCESS_KEY_ID: 'AKIAIOSFODNN7EXAMPLE', AWS_SECRET_ACCESS_KEY: 'hush' },
   cwd: '/nonexistent',
   envFile: null,
 })
-let answer: [status: number, body: string] = [500, '']
-const server = http.createServer((_, response) => {
-  response.writeHead(answer[0], { 'content-type': 'text/xml' }).end(answer[1])
-})
-let endpoint = ''
-beforeAll(async () => {
-  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
-  endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-})
-afterAll(() => {
-  server.closeAllConnections()
-  server.close()
-})
+const sts = awsStandIn()
 
-const ask = () => identify(config, 'eu-central-1', new AbortController().signal, endpoint)
+const ask = () => identify(config, 'eu-central-1', new AbortController().signal, sts.endpoint)
 const refusal = (code: string): [number, string] => [
   403,
   `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>${code}</Code><Message>no</Message></Error><RequestId>r</RequestId></ErrorResponse>`,
 ]
 
 test('is told by ARN and account', async () => {
-  answer = [
+  sts.answer = [
     200,
     `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
       <Arn>arn:aws:iam::123456789012:user/dj</Arn><UserId>AIDA</UserId><Account>123456789012</Account>
@@ -47,7 +34,7 @@ test.each([
   ['SignatureDoesNotMatch', /secret does not belong/, /AWS_SECRET_ACCESS_KEY/],
   ['ExpiredToken', /has expired/, /aws sso login/],
 ])('%s is put into words, without the secret', async (code, cause, cure) => {
-  answer = refusal(code)
+  sts.answer = refusal(code)
   const error = await ask().catch((thrown: unknown) => thrown)
   expect(error).toBeInstanceOf(AppError)
   expect((error as AppError).message).toMatch(cause)

@@ -1,0 +1,35 @@
+/** A server that answers as IAM or STS would: one answer to whatever is asked, until another is set. */
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll } from 'vitest'
+
+export interface AwsStandIn {
+  /** there once the tests run */
+  endpoint: string
+  answer: [status: number, body: string]
+  /** bodies of the requests so far */
+  readonly asked: string[]
+}
+
+/** Call it where tests are defined; the server ends with the test file. */
+export function awsStandIn(): AwsStandIn {
+  const standIn: AwsStandIn = { endpoint: '', answer: [500, ''], asked: [] }
+  const server = http.createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      const [status, body] = standIn.answer
+      standIn.asked.push(Buffer.concat(chunks).toString())
+      response.writeHead(status, { 'content-type': 'text/xml' }).end(body)
+    })
+  })
+  beforeAll(async () => {
+    await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+    standIn.endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  })
+  afterAll(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return standIn
+}
