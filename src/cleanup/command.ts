@@ -67,7 +67,7 @@ async function cleanup(context: Context, flags: CleanupFlags): Promise<ExitCode>
     const tempFolder = temp.path
     const signal = AbortSignal.any([context.signal, run.lost])
     const done = new Done(context, flags)
-    await removeCopies(context, flags, { database, store, signal, tempFolder }, done)
+    await removeCopies(context, flags, { database, store, signal, tempFolder, runId: run.id }, done)
     const now = context.now().getTime()
     const leftovers = [
       restoreDrafts(context.config.audioRoot, signal),
@@ -100,12 +100,13 @@ interface Parts {
   store: ObjectStore
   signal: AbortSignal
   tempFolder: string
+  runId: string
 }
 
 async function removeCopies(
   context: Context,
   flags: CleanupFlags,
-  { database, store, signal, tempFolder }: Parts,
+  { database, store, signal, tempFolder, runId }: Parts,
   done: Done,
 ): Promise<void> {
   const { audioRoot, maxAudioCacheBytes } = context.config
@@ -126,7 +127,9 @@ async function removeCopies(
     for await (const copy of copies) {
       if (context.stopping.aborted || done.full) return
       await done.copy(copy, () =>
-        removeCopy({ ...context, signal }, database, store, readers, copy, checking?.served, {
+        removeCopy({ ...context, signal }, database, store, readers, copy, {
+          runId,
+          served: checking?.served,
           dryRun: !flags.apply,
         }),
       )

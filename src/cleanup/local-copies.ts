@@ -119,8 +119,7 @@ export async function removeCopy(
   store: ObjectStore,
   readers: Readers,
   copy: LocalCopy,
-  served: ServedCheck | undefined,
-  { dryRun }: { dryRun: boolean },
+  { runId, served, dryRun }: { runId: string; served: ServedCheck | undefined; dryRun: boolean },
 ): Promise<CopyOutcome> {
   const keep = (code: string, reason: string): CopyOutcome => ({ state: 'kept', code, reason })
   const { audioRoot } = context.config
@@ -168,9 +167,8 @@ export async function removeCopy(
       ])
     }
     const object = { key: head.key, size: head.size, sha256: file.sha256 }
-    return await deleteProvedFile(context, database, { track, object, source }, store.bucket, served, {
-      dryRun,
-    })
+    const place = { bucket: store.bucket, runId, served }
+    return await deleteProvedFile(context, database, { track, object, source }, place, { dryRun })
   } finally {
     await source.close()
   }

@@ -4,6 +4,7 @@ import * as application from '../../migrations/0001_application.ts'
 import * as ledger from '../../migrations/0002_ledger.ts'
 import * as analyses from '../../migrations/0003_analyses.ts'
 import * as jobs from '../../migrations/0004_jobs.ts'
+import * as uploadHeaders from '../../migrations/0005_upload_headers.ts'
 import { isRevision, REVISIONS } from '../core/application-schema.ts'
 import {
   type AdoptionRecord,
@@ -21,12 +22,23 @@ import type { Database } from './open.ts'
  * Names of the migrations, in order. Listed by hand and without extension: Knex stores them, and a scan of the folder
  * would find .ts in one place and .js in another, which it calls a corrupt directory.
  */
-export const MIGRATIONS = ['0001_application', '0002_ledger', '0003_analyses', '0004_jobs'] as const
+export const MIGRATIONS = [
+  '0001_application',
+  '0002_ledger',
+  '0003_analyses',
+  '0004_jobs',
+  '0005_upload_headers',
+] as const
 
 type MigrationName = (typeof MIGRATIONS)[number]
 
 /** Those in our own schema, which are the same statements for everyone. */
-const OURS = { '0002_ledger': ledger, '0003_analyses': analyses, '0004_jobs': jobs } as const
+const OURS = {
+  '0002_ledger': ledger,
+  '0003_analyses': analyses,
+  '0004_jobs': jobs,
+  '0005_upload_headers': uploadHeaders,
+} as const
 
 const SCHEMA = 'autodj'
 const KNEX_TABLES = ['knex_migrations', 'knex_migrations_lock']

@@ -3,7 +3,7 @@ import { FatalError } from '../errors.ts'
 import type { Database } from './open.ts'
 
 /**
- * @param newest a table of the ledger that the command needs; migrations come in order, so that those before are there
+ * @param newest a table of the ledger that the command needs, or a `table.column`; migrations come in order, so that those before are there
  * @throws FatalError that says what is missing, and that `autodj migrate` makes it
  */
 export async function requireSchema({ knex, where }: Database, newest = 'files'): Promise<void> {
@@ -12,7 +12,9 @@ export async function requireSchema({ knex, where }: Database, newest = 'files')
   }>(
     `select to_regclass('public.tracks') is not null as tracks,
             to_regclass('autodj.files') is not null as ledger,
-            to_regclass('autodj.' || ?::text) is not null as newest,
+            exists (select 1 from information_schema.columns, (select string_to_array(?::text, '.') as name) wanted
+                    where table_schema = 'autodj' and table_name = name[1]
+                      and (name[2] is null or column_name = name[2])) as newest,
             exists (select 1 from information_schema.columns
                     where table_schema = 'public' and table_name = 'tracks' and column_name = 's3_object_key') as key`,
     [newest],

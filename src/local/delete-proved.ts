@@ -5,11 +5,12 @@
 import { hash, randomInt } from 'node:crypto'
 import { unlink } from 'node:fs/promises'
 import path from 'node:path'
+import type { Knex } from 'knex'
 import type { Context } from '../context.ts'
-import { upsertObjects } from '../db/ledger.ts'
+import { removalHolder, upsertObjects } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import { changeTracks, isFileNeeded, type PlannedTrack, trackPage } from '../db/tracks.ts'
-import { systemErrorCode } from '../errors.ts'
+import { AppError, systemErrorCode } from '../errors.ts'
 import { type FileIdentity, isSameFile, LocalFileError, openRoot, openSource } from '../upload/source.ts'
 
 export interface DeleteCandidate {
@@ -37,8 +38,10 @@ const rangeSize = 64 * 1024
 /**
  * Deletes the local copy of one track, if everything that must hold does. The order matters: the file goes first and
  * the row's `file_path` after it, so that a run killed in between leaves a row that a later run puts right, never a
- * forgotten file.
+ * forgotten file. Both happen in one transaction that no run which holds the lock of removals overlaps: `restore` rests
+ * on local files, and begins after this or before it.
  *
+ * @param runId of the run on whose behalf; it may hold the lock of removals itself
  * @param served undefined when no CDN is configured
  * @param options `dryRun`: everything is looked at, and nothing is changed
  */
@@ -46,21 +49,44 @@ export async function deleteProvedFile(
   context: Pick<Context, 'config' | 'now'>,
   { knex }: Database,
   { track, object, source: known }: DeleteCandidate,
-  bucket: string,
-  served: ServedCheck | undefined,
+  { bucket, runId, served }: { bucket: string; runId: string; served: ServedCheck | undefined },
   { dryRun = false }: { dryRun?: boolean } = {},
 ): Promise<DeleteLocalOutcome> {
   const keep = (code: string, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
   const filePath = track.filePath as string
-  const [row] = await trackPage(knex, { limit: 1, filter: { ids: [track.id] } })
-  if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
-    return keep('row.changed', 'the database does not say that it is in S3')
-  }
   const { audioRoot } = context.config
-  const spellings = new Set([filePath, known.relative, path.join(audioRoot, known.relative)])
-  if (await isFileNeeded(knex, [...spellings], track.id)) {
-    return keep('file.needed', 'another track that is not in S3 yet has the same file')
+  const spellings = [...new Set([filePath, known.relative, path.join(audioRoot, known.relative)])]
+  const planned: PlannedTrack = { id: track.id, fileSource: 'S3', s3ObjectKey: object.key, filePath }
+  /** what the database says against it */
+  const objection = async (db: Knex): Promise<DeleteLocalOutcome | undefined> => {
+    const [row] = await trackPage(db, { limit: 1, filter: { ids: [track.id] } })
+    if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
+      return keep('row.changed', 'the database does not say that it is in S3')
+    }
+    return (await isFileNeeded(db, spellings, track.id))
+      ? keep('file.needed', 'another track that is not in S3 yet has the same file')
+      : undefined
   }
+  const early = await objection(knex)
+  if (early !== undefined) return early
+  /** The file, where it is still there, and then its name in the row; or why not. */
+  const remove = (file: string | undefined): Promise<DeleteLocalOutcome | undefined> =>
+    knex.transaction(async trx => {
+      const holder = await removalHolder(trx, runId)
+      if (holder !== undefined) {
+        return keep(
+          'removal.locked',
+          `${holder} is at work on local files; \`autodj cleanup\` removes it later`,
+        )
+      }
+      // Once more: minutes may have gone by at the CDN.
+      const late = await objection(trx)
+      if (late !== undefined) return late
+      const outcome = (await changeTracks(trx, [{ planned, filePath: null }])).get(track.id)
+      if (outcome !== 'done') return keep('row.changed', 'the row changed meanwhile')
+      if (file !== undefined) await unlink(file)
+      return undefined
+    })
   try {
     const source = await openSource(filePath, audioRoot, await openRoot(audioRoot))
     try {
@@ -77,22 +103,23 @@ export async function deleteProvedFile(
       }
       await source.assertUnchanged()
       if (dryRun) return { state: 'deleted', bytes: known.size }
-      await unlink(source.absolute)
+      const kept = await remove(source.absolute)
+      if (kept !== undefined) return kept
     } finally {
       await source.close()
     }
   } catch (error) {
-    if (error instanceof LocalFileError && error.problem !== 'missing') {
-      return keep(`file.${error.problem}`, error.message)
-    }
+    if (error instanceof AppError) throw error
     if (!(error instanceof LocalFileError)) {
       const code = systemErrorCode(error)
       if (code === undefined) throw error
       return keep(`file.${code}`, `it cannot be deleted: ${code}`)
     }
+    if (error.problem !== 'missing') return keep(`file.${error.problem}`, error.message)
+    if (dryRun) return { state: 'deleted', bytes: 0 }
+    const kept = await remove(undefined)
+    if (kept !== undefined) return kept
   }
-  if (dryRun) return { state: 'deleted', bytes: 0 }
-  await changeTracks(knex, [{ planned: row, filePath: null }])
   const now = context.now()
   await upsertObjects(knex, [
     { bucket, key: object.key, size: object.size, localDeletedAt: now, ...(served ? { servedAt: now } : {}) },

@@ -7,7 +7,7 @@ import { type PlanHeader, type PlanItem, refuseIfExpired } from '../core/plan.ts
 import { formOf, twinKind } from '../core/reconcile/names.ts'
 import { defaultDeleteLimit, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatCount, plural, printable } from '../core/units.ts'
-import { acquireLease } from '../db/ledger.ts'
+import { acquireRemovalLease } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { machineName, recordRun } from '../run.ts'
@@ -23,7 +23,7 @@ import { checkPlan, planItems } from './plan-file.ts'
  * @throws LockedError (exit code 11) naming the holder and its age
  */
 export async function holdRemovalLease(knex: Knex, runId: string): Promise<void> {
-  await acquireLease(knex, { name: 'removal', runId, host: machineName(), pid: process.pid })
+  await acquireRemovalLease(knex, { runId, host: machineName(), pid: process.pid })
 }
 
 const defaultConcurrency = 16

@@ -4,12 +4,12 @@
  */
 import type { PGlite } from '@electric-sql/pglite'
 import type { Knex } from 'knex'
-import { fromPglite, PgBoss } from 'pg-boss'
+import { fromKnex, fromPglite, type JobWithMetadata, PgBoss } from 'pg-boss'
 import type { Context } from '../context.ts'
 import { printable } from '../core/units.ts'
 import type { Database } from '../db/open.ts'
 import { AppError, FatalError, toError } from '../errors.ts'
-import { deadLetters, jobKinds, jobSchema } from './names.ts'
+import { deadLetters, type JobKind, jobKinds, jobSchema } from './names.ts'
 
 /** What is to be done with one track. */
 export interface JobData {
@@ -92,6 +92,26 @@ export async function openBoss(
     })
   }
   return boss
+}
+
+/**
+ * Gives back a job that was taken and not tried to its end, so that it costs no retry: not given up even where this was
+ * its last one. All or nothing; nothing happens where the job is someone else's by now.
+ */
+export async function putBack(
+  boss: PgBoss,
+  { knex }: Pick<Database, 'knex'>,
+  kind: JobKind,
+  { id, retryCount, retryLimit }: Pick<JobWithMetadata, 'id' | 'retryCount' | 'retryLimit'>,
+): Promise<void> {
+  await knex.transaction(async trx => {
+    const db = fromKnex(trx)
+    await boss.cancel(kind, { id, retryCount }, { db })
+    // A job that was not this worker's any more is not cancelled now, and stays as it is.
+    await boss.resume(kind, id, { db })
+    // Whoever takes it next counts one more attempt: it may have one more.
+    await boss.update(kind, undefined, { id, retryLimit: retryLimit + 1, db })
+  })
 }
 
 /** What pg-boss wants of a PGlite, each call with the one connection to itself: never inside someone's transaction. */

@@ -81,7 +81,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   for (const one of await Promise.allSettled([checked, opening]))
     if (one.status === 'rejected') throw one.reason
   const [store, database] = await Promise.all([storing, opening])
-  await requireSchema(database)
+  await requireSchema(database, 'uploads.headers')
   await requireAudioRoot(config.audioRoot)
   const checking = request.deleteLocal ? await openChecking(context) : undefined
   if (checking) context.onRelease(checking.close)
@@ -134,7 +134,7 @@ const prices = { putPer1000: 0.005, storagePerGBMonth: 0.023 }
 export async function planUpload(context: Context, request: UploadRequest): Promise<void> {
   const { report, config } = context
   const database = await context.database()
-  await requireSchema(database)
+  await requireSchema(database, 'uploads.headers')
   const root = await requireAudioRoot(config.audioRoot)
   const plan = { files: 0, bytes: 0, requests: 0, problems: 0 }
   for (const filter of await uploadFilters(database, request)) {

@@ -141,9 +141,9 @@ async function deleteLocal(
   context: Context,
   database: Database,
   candidate: DeleteCandidate,
-  { bucket, served }: UploadPlace,
+  place: UploadPlace,
 ): Promise<'deleted' | 'kept'> {
-  const outcome = await deleteProvedFile(context, database, candidate, bucket, served)
+  const outcome = await deleteProvedFile(context, database, candidate, place)
   if (outcome.state === 'deleted') return 'deleted'
   context.report.item({
     subject: candidate.source.relative,

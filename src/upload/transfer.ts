@@ -11,6 +11,7 @@ import { type AudioType, detectAudio } from '../core/content-type.ts'
 import { combineCrc32, decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { objectKey } from '../core/keys.ts'
 import { type Part, partSizeFor, partsOf } from '../core/multipart.ts'
+import { printable } from '../core/units.ts'
 import type { HashedFile, PartRecord, UploadRecord } from '../db/ledger.ts'
 import type { Reporter } from '../report/reporter.ts'
 import {
@@ -448,15 +449,24 @@ export class TransferEngine {
   }
 
   /**
-   * An upload to that key that was begun for the very same content, with the parts that the server has and that are
+   * An upload to that key that was begun for the very same content and with the same headers, with the parts that the server has and that are
    * what they should be, in the part size that it was begun with; or a new one. Others that nobody owns are aborted.
    */
   async #beginOrResume(key: string, source: Source, content: ContentHash, headers: ObjectHeaders) {
     const { store, journal, signal } = this.#options
     const parts = new Map<number, UploadedPart>()
     let chosen: { uploadId: string; partSize: number } | undefined
+    const wanted = headersAsText(headers)
     for (const upload of await journal.resumable(key)) {
-      const fits = upload.sha256 === content.sha256 && upload.size === source.size
+      const sameContent = upload.sha256 === content.sha256 && upload.size === source.size
+      // S3 fixes headers when an upload begins: parts kept would mean a storage class that nobody asks for any more.
+      const others = sameContent ? differingHeaders(upload.headers, wanted) : []
+      const fits = sameContent && others.length === 0
+      if (others.length > 0) {
+        this.#options.report.warn(
+          `${printable(source.relative)}: an earlier run began it with another ${others.join(', ')}; it is sent anew`,
+        )
+      }
       const held =
         fits && chosen === undefined
           ? await this.#resilience.run(() => store.listParts(key, upload.uploadId, signal))
@@ -489,6 +499,7 @@ export class TransferEngine {
       size: source.size,
       sha256: content.sha256,
       partSize,
+      headers: wanted,
     })
     return { uploadId, partSize, parts }
   }
@@ -669,6 +680,27 @@ function prove(
     sha256: content.sha256,
     crc32: encodeCrc32(content.crc32),
   }
+}
+
+/** Comparable; metadata is left out: it says which content, and for which of its tracks. */
+function headersAsText({ metadata: _, ...headers }: ObjectHeaders): string {
+  const sorted = (value: object): object =>
+    Object.fromEntries(
+      Object.entries(value)
+        .filter(([, one]) => one !== undefined)
+        .toSorted(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, one]) => [name, typeof one === 'object' ? sorted(one) : one]),
+    )
+  return JSON.stringify(sorted(headers))
+}
+
+/** Which headers differ, in words; none where it is not known what an upload was begun with. */
+function differingHeaders(was: string | null, wanted: string): string[] {
+  if (was === null || was === wanted) return []
+  const [a, b] = [was, wanted].map(text => JSON.parse(text) as Record<string, unknown>)
+  return [...new Set([...Object.keys(a!), ...Object.keys(b!)])]
+    .filter(name => JSON.stringify(a![name]) !== JSON.stringify(b![name]))
+    .map(name => name.replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`))
 }
 
 function changedSince(source: Source): LocalFileError {

@@ -45,7 +45,7 @@ const maintenanceInterval = 15_000
 export async function runWorker(context: Context, flags: WorkerFlags): Promise<ExitCode> {
   const { report } = context
   const database = await context.database()
-  await requireSchema(database, 'job_tracks')
+  await requireSchema(database, 'uploads.headers')
   const concurrency = await chooseWork(context, flags)
   context.limitDuration(flags.maxDuration)
   return recordRun(
@@ -66,8 +66,8 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
         stopping,
         tempFolder: temp.path,
       }
-      const worker = new Worker(place, halt)
       const boss = await openBoss(context, database, { supervise: true })
+      const worker = new Worker(place, halt, boss)
       const maintenance = repeat(maintenanceInterval, () => worker.maintain(), report)
       const startedAt = performance.now()
       let drained = true

@@ -2,7 +2,7 @@
  * Jobs out of the queue and into the performers, and what comes of them back: to the queue, to the counts of
  * `analysis_jobs`, to the ledger.
  */
-import type { JobResult, JobWithMetadata } from 'pg-boss'
+import type { JobResult, JobWithMetadata, PgBoss } from 'pg-boss'
 import type { Context } from '../context.ts'
 import { printable } from '../core/units.ts'
 import { abandonDeadRuns, recordItems } from '../db/ledger.ts'
@@ -16,7 +16,7 @@ import {
   settleTrack,
   startBatch,
 } from '../queue/batches.ts'
-import type { JobData } from '../queue/boss.ts'
+import { type JobData, putBack } from '../queue/boss.ts'
 import { commandOf, type JobKind } from '../queue/names.ts'
 import { isProcessAlive, machineName } from '../run.ts'
 import { StoreError } from '../storage/store.ts'
@@ -50,14 +50,16 @@ export class Worker {
   readonly #context: Context
   readonly #database: Database
   readonly #halt: AbortController
+  readonly #boss: PgBoss
   /** One for each kind and set of options; jobs of one command line share theirs. */
   readonly #performers = new Map<string, Promise<Performer>>()
   readonly #counts: BatchCounts
   #lastSweep = performance.now()
 
   /** @param halt aborted when no job would fare any better: credentials that are gone, an outage too long */
-  constructor(place: Workplace, halt: AbortController) {
+  constructor(place: Workplace, halt: AbortController, boss: PgBoss) {
     this.#place = place
+    this.#boss = boss
     this.#context = place.context
     this.#database = place.database
     this.#halt = halt
@@ -78,6 +80,8 @@ export class Worker {
     }
     if (end.state === 'interrupted') {
       this.totals.interrupted++
+      await putBack(this.#boss, this.#database, kind, job)
+      // To a job that is not this worker's any more pg-boss does nothing.
       return { id: job.id, status: 'failed', output: { code: 'interrupted', message: 'the worker stopped' } }
     }
     const { code, reason, cure } = end

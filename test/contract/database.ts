@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sqlState } from '../../src/db/errors.ts'
 import {
   acquireLease,
+  acquireRemovalLease,
   clearItems,
   finishRun,
   forgetUpload,
@@ -21,6 +22,7 @@ import {
   releaseLease,
   rememberedFiles,
   rememberFiles,
+  removalHolder,
   startRun,
   upsertObjects,
 } from '../../src/db/ledger.ts'
@@ -382,6 +384,34 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         await acquireLease(db.knex, { name: 'cleanup', runId: b, host: 'beta', pid: 12 })
       })
 
+      test('the lock of removals waits for a removal under way, and is told to those that follow', async () => {
+        const [restore, uploads] = [await aRun(), await aRun()]
+        const order: string[] = []
+        const { promise: removed, resolve: remove } = Promise.withResolvers<void>()
+        const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+        const removal = db.knex.transaction(async trx => {
+          expect(await removalHolder(trx, uploads)).toBeUndefined()
+          begin()
+          await removed
+          order.push('removed')
+        })
+        await begun
+        const locked = acquireRemovalLease(db.knex, { runId: restore, host: 'alpha', pid: 11 }).then(() =>
+          order.push('locked'),
+        )
+        // The statement has time to reach the server and to be granted, were there nothing in its way.
+        await new Promise(resolve => setTimeout(resolve, 100))
+        remove()
+        await Promise.all([removal, locked])
+        expect(order).toEqual(['removed', 'locked'])
+        await db.knex.transaction(async trx => {
+          expect(await removalHolder(trx, uploads)).toBe('`upload-local`')
+          expect(await removalHolder(trx, restore)).toBeUndefined()
+        })
+        await finishRun(db.knex, restore, { state: 'done', exitCode: 0, summary: {} })
+        await db.knex.transaction(async trx => expect(await removalHolder(trx, uploads)).toBeUndefined())
+      })
+
       test('a lease that ran out is free, one with a heartbeat is not', async () => {
         const [a, b] = [await aRun(), await aRun()]
         await acquireLease(db.knex, { name: 'cleanup', runId: a, host: 'alpha', pid: 11 }, -1)
@@ -547,6 +577,7 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         size: 12_000_000,
         sha256: null,
         partSize: 8_388_608,
+        headers: '{"contentType":"audio/mpeg"}',
         runId: null,
       }
       await recordUpload(db.knex, upload)

@@ -1,11 +1,14 @@
 /** What `upload-local` promises, on any database and any S3 server. Faults that must be planted are in the unit test. */
 
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, linkSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { itemPage, objectsByKey, recentRuns } from '../../src/db/ledger.ts'
+import { acquireRemovalLease, itemPage, objectsByKey, recentRuns, startRun } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { planUpload, readUploadRequest, runUpload, type UploadFlags } from '../../src/upload/command.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
@@ -39,6 +42,28 @@ export function upload(
     'upload-local',
     async context => runUpload(context, await readUploadRequest(context, { ...uploadDefaults, ...flags })),
     options,
+  )
+}
+
+/** A run that is told to stop at the sending of a part. */
+function interrupted(bed: TestBed, atPart: number): Promise<BedRun> {
+  const stopping = new AbortController()
+  const { uploadPart } = bed.store
+  let parts = 0
+  return bed.run(
+    'upload-local',
+    async context => {
+      const store = {
+        ...bed.store,
+        uploadPart: async (...args: Parameters<typeof uploadPart>) => {
+          if (++parts === atPart) stopping.abort('sigint')
+          return uploadPart(...args)
+        },
+      }
+      const request = await readUploadRequest(context, { ...uploadDefaults, concurrency: 2 })
+      return runUpload({ ...context, store: async () => store }, request)
+    },
+    { stopping },
   )
 }
 
@@ -278,6 +303,54 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       expect(existsSync(path.join(bed.audioRoot, 'kept.mp3'))).toBe(true)
     })
 
+    test('--delete-local leaves files alone while a restore is at work', async () => {
+      await bed.addTrack({ path: 'kept.mp3', content: fakeAudio(2_000, 8) })
+      const { knex } = bed.database
+      const runId = randomUUID()
+      const host = 'another machine'
+      await startRun(knex, { id: runId, command: 'restore', args: {}, host, pid: 1, version: '0' })
+      await acquireRemovalLease(knex, { runId, host, pid: 1 })
+      const run = await upload(bed, { deleteLocal: true })
+      expect(run).toMatchObject({ exitCode: ExitCode.ok, summary: { local_deleted: 0, local_kept: 1 } })
+      expect(run.items.find(item => item['state'] === 'kept')).toMatchObject({
+        code: 'removal.locked',
+        reason: expect.stringMatching(/^`restore` is at work/),
+      })
+      expect(existsSync(path.join(bed.audioRoot, 'kept.mp3'))).toBe(true)
+      expect([...(await bed.tracks()).values()]).toMatchObject([{ file_source: 'S3', file_path: 'kept.mp3' }])
+    })
+
+    test('--delete-local: a row that changed while the CDN was asked keeps its file', async () => {
+      const content = fakeAudio(2_000, 8)
+      const id = await bed.addTrack({ path: 'kept.mp3', content })
+      const cdn = createServer((request, response) => {
+        const [, start, end] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') as unknown as string[]
+        bed.database
+          .knex('public.tracks')
+          .update({ file_source: 'UNAVAILABLE' })
+          .then(() => {
+            const range = `bytes ${start}-${end}/${content.length}`
+            response.writeHead(206, { 'content-range': range })
+            response.end(content.subarray(Number(start), Number(end) + 1))
+          })
+      }).listen(0, '127.0.0.1')
+      try {
+        await once(cdn, 'listening')
+        const { port } = cdn.address() as AddressInfo
+        const env = { CLOUDFRONT_DOMAIN: `http://127.0.0.1:${port}` }
+        const run = await upload(bed, { deleteLocal: true }, { env })
+        expect(run.items.find(item => item['state'] === 'kept')).toMatchObject({ code: 'row.changed' })
+        expect((await bed.tracks()).get(id)).toMatchObject({
+          file_source: 'UNAVAILABLE',
+          file_path: 'kept.mp3',
+        })
+        expect(existsSync(path.join(bed.audioRoot, 'kept.mp3'))).toBe(true)
+      } finally {
+        cdn.close()
+        cdn.closeAllConnections()
+      }
+    })
+
     test('--limit, --files-from and a dry run', async () => {
       await bed.addTracks(5, 300)
       const plan = await bed.run('upload-local', async context => {
@@ -325,24 +398,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
     test('what an interrupted run has half sent is taken up at the missing parts, whatever the part size is now', async () => {
       const content = fakeAudio(33 * MiB, 9)
       const id = await bed.addTrack({ path: 'long.mp3', content })
-      const stopping = new AbortController()
-      const first = await bed.run(
-        'upload-local',
-        async context => {
-          const { uploadPart } = bed.store
-          let parts = 0
-          const store = {
-            ...bed.store,
-            uploadPart: async (...args: Parameters<typeof uploadPart>) => {
-              if (++parts === 3) stopping.abort('sigint')
-              return uploadPart(...args)
-            },
-          }
-          const request = await readUploadRequest(context, { ...uploadDefaults, concurrency: 2 })
-          return runUpload({ ...context, store: async () => store }, request)
-        },
-        { stopping },
-      )
+      const first = await interrupted(bed, 3)
       expect(first.exitCode).toBe(ExitCode.sigint)
       expect(first.summary).toMatchObject({ interrupted: 1, uploaded: 0 })
       expect(await bed.openUploads()).toHaveLength(1)
@@ -356,29 +412,30 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       expect(await bed.openUploads()).toEqual([])
     })
 
+    test('what was begun with another storage class is sent anew with the one asked for now, and that is said', async () => {
+      const content = fakeAudio(21 * MiB, 12)
+      await bed.addTrack({ path: 'long.mp3', content })
+      await interrupted(bed, 2)
+      const [begun] = await bed.openUploads()
+      expect(begun).toBeDefined()
+      const second = await upload(bed, { storageClass: 'STANDARD_IA' })
+      expect(second.exitCode).toBe(ExitCode.ok)
+      expect(second.summary).toMatchObject({ uploaded: 1, bytes_sent: content.length })
+      expect(second.messages.map(one => one['message'])).toContainEqual(
+        expect.stringMatching(
+          /^long\.mp3: an earlier run began it with another storage class; it is sent anew$/,
+        ),
+      )
+      expect(await bed.openUploads()).toEqual([])
+    })
+
     test('an upload whose file is another by now is aborted, not mixed', async () => {
       const id = await bed.addTrack({
         path: 'long.mp3',
         content: fakeAudio(20 * MiB, 10),
         key: 'fixed/key.mp3',
       })
-      const stopping = new AbortController()
-      const { uploadPart } = bed.store
-      await bed.run(
-        'upload-local',
-        async context => {
-          const store = {
-            ...bed.store,
-            uploadPart: async (...args: Parameters<typeof uploadPart>) => {
-              stopping.abort('sigterm')
-              return uploadPart(...args)
-            },
-          }
-          const request = await readUploadRequest(context, { ...uploadDefaults, concurrency: 2 })
-          return runUpload({ ...context, store: async () => store }, request)
-        },
-        { stopping },
-      )
+      await interrupted(bed, 1)
       const other = fakeAudio(20 * MiB, 11)
       writeFileSync(path.join(bed.audioRoot, 'long.mp3'), other)
       expect((await upload(bed)).summary).toMatchObject({ uploaded: 1, bytes_sent: other.length })

@@ -308,6 +308,38 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       expect(await jobRows(bed)).toMatchObject([{ status: 'COMPLETED', downloaded_tracks: 60 }])
     })
 
+    test('a job that a stop puts back loses no retry, not even its last', async () => {
+      const [id] = await bed.addTracks(1, 30_000)
+      await enqueueUploads(bed)
+      const { knex } = bed.database
+      await knex.raw('update autodj_jobs.job set retry_limit = 0')
+      const runId = randomUUID()
+      const args = {
+        id: runId,
+        command: 'upload-local',
+        args: {},
+        host: 'another machine',
+        pid: 1,
+        version: '0',
+      }
+      await startRun(knex, args)
+      await knex('autodj.claims').insert({ kind: 'upload', track_id: id, run_id: runId })
+      const stopping = new AbortController()
+      const working = work(bed, { untilEmpty: false, upload: 1, fetch: 0, analyze: 0 }, { stopping })
+      while ((await counts(bed))['upload']?.[1] !== 1) await sleep(50)
+      stopping.abort('sigterm')
+      const stopped = await working
+      expect(stopped.exitCode).toBe(ExitCode.ok)
+      expect(stopped.summary).toMatchObject({ put_back: 1, given_up: 0, attempts_failed: 0 })
+      expect(await counts(bed)).toMatchObject({ upload: [1, 0, 0] })
+
+      // And it still has its one attempt: that one fails, and is the last.
+      await knex('autodj.claims').del()
+      rmSync(path.join(bed.audioRoot, 'folder 0'), { recursive: true })
+      const tried = await work(bed)
+      expect(tried.summary).toMatchObject({ done: 0, given_up: 1, put_back: 0 })
+    })
+
     test('a job that killed its worker each time is written down by another', async () => {
       const [id] = (await bed.addTracks(1, 30_000)) as [string]
       await enqueueUploads(bed)
@@ -339,6 +371,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
             tempFolder: bed.dir,
           },
           new AbortController(),
+          boss,
         )
         await worker.maintain()
         return ExitCode.ok

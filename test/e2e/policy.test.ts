@@ -322,6 +322,7 @@ async function leaveUpload(
     size: Number(size),
     sha256,
     partSize,
+    headers: null,
     runId: null,
   })
 }

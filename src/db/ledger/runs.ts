@@ -168,6 +168,41 @@ export async function releaseClaims(
   await query.del()
 }
 
+/** The lock of whatever removes objects or files, or rests on files that another one might remove. */
+const removalLease = 'removal'
+
+/**
+ * Takes the lock of removals for a run, once no single removal of another one is under way. It ends with the run.
+ *
+ * @throws LockedError naming the holder and its age
+ */
+export async function acquireRemovalLease(
+  knex: Knex,
+  holder: { runId: string; host: string; pid: number },
+): Promise<void> {
+  await knex.transaction(async trx => {
+    await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`autodj.leases ${removalLease}`])
+    await acquireLease(trx, { name: removalLease, ...holder })
+  })
+}
+
+/**
+ * Which other run holds the lock of removals, told by its command. Where there is none, none takes it before the
+ * transaction ends: for runs that remove one thing at a time, any number of them side by side.
+ */
+export async function removalHolder(trx: Knex, runId: string): Promise<string | undefined> {
+  await trx.raw('select pg_advisory_xact_lock_shared(hashtextextended(?, 0))', [
+    `autodj.leases ${removalLease}`,
+  ])
+  const holder = (await trx('autodj.leases as l')
+    .leftJoin('autodj.runs as r', 'r.id', 'l.run_id')
+    .where('l.name', removalLease)
+    .whereNot('l.run_id', runId)
+    .whereRaw('l.expires_at > now()')
+    .first('r.command')) as { command: string | null } | undefined
+  return holder && `\`${holder.command ?? 'another run'}\``
+}
+
 /**
  * Takes the named lock for a run, or prolongs it where the run holds it already. A lock that ran out is taken over.
  *

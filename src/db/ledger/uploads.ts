@@ -64,6 +64,8 @@ export interface UploadRecord {
   sha256: string | null
   /** Bytes. */
   partSize: number
+  /** What the object will be stored with, JSON; null where not known. */
+  headers: string | null
   runId: string | null
 }
 
@@ -88,6 +90,7 @@ export async function recordUpload(knex: Knex, upload: UploadRecord): Promise<vo
     size: upload.size,
     sha256: upload.sha256,
     part_size: upload.partSize,
+    headers: upload.headers,
     run_id: upload.runId,
   })
 }
@@ -134,6 +137,7 @@ export async function openUploads(
     size: Number(row.size),
     sha256: row.sha256,
     partSize: Number(row.part_size),
+    headers: row.headers,
     runId: row.run_id,
     createdAt: row.created_at,
     parts: (byUpload.get(row.upload_id) ?? []).map(part => ({
