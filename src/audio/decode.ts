@@ -149,7 +149,8 @@ const ffmpegArguments = (path: string): string[] => [
   ...['-nostdin', '-hide_banner', '-v', 'error', '-threads', '1'],
   ...['-protocol_whitelist', 'file,pipe', '-format_whitelist', DEMUXERS.join(',')],
   ...['-i', `file:${path}`, '-map', '0:a:0', '-vn', '-sn', '-dn'],
-  ...['-c:a', 'pcm_f32le', '-threads', '1', '-f', 'wav', 'pipe:1'],
+  // Not flushed packet by packet: a third of the writes.
+  ...['-c:a', 'pcm_f32le', '-threads', '1', '-flush_packets', '0', '-f', 'wav', 'pipe:1'],
 ]
 
 async function fromProgram(

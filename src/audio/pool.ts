@@ -154,7 +154,7 @@ export function createPool(options: PoolOptions): AnalyserPool {
   const hire = (seat: Seat): Worker => {
     const worker = new Worker(options.script ?? ownScript, {
       workerData: settings,
-      resourceLimits: { maxOldGenerationSizeMb: heapLimit },
+      resourceLimits: { maxOldGenerationSizeMb: heapLimit, maxYoungGenerationSizeMb: 24 },
     })
     worker.unref()
     worker.on('message', (reply: Reply) => {

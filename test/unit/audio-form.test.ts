@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BANDS, FRAME_RATE, type Spectra } from '../../src/core/audio/frontend.ts'
+import { BANDS, FRAME_RATE } from '../../src/core/audio/frontend.ts'
 import type { Rhythm } from '../../src/core/audio/rhythm.ts'
-import { analyseForm } from '../../src/core/audio/sections.ts'
+import { analyseForm, soundOfTenths } from '../../src/core/audio/sections.ts'
 
 interface Part {
   readonly bars: number
@@ -35,15 +35,6 @@ function track(parts: readonly Part[], pickup = 0, beats = true) {
     for (let b = 0; b < BANDS; b++) bands[t * BANDS + b] = 128 * (b < BANDS / 2 ? low : high)
   }
   for (let t = 0; t < tenths.length; t++) tenths[t] = partAt(t / 10).loudness
-  const spectra: Spectra = {
-    frames,
-    bands,
-    pitchRate: 5.4,
-    pitchFrames: 0,
-    pitches: new Float32Array(0),
-    centroids: new Float32Array(frames),
-    duration,
-  }
   const times = Float64Array.from(
     { length: Math.floor((duration - pickup) / BEAT) },
     (_, i) => pickup + i * BEAT,
@@ -64,7 +55,7 @@ function track(parts: readonly Part[], pickup = 0, beats = true) {
   }
   return {
     duration,
-    form: analyseForm(spectra, tenths, beats ? rhythm : undefined),
+    form: analyseForm(soundOfTenths({ bands, frames }), tenths, duration, beats ? rhythm : undefined),
     lines: times.filter((_, i) => i % 4 === 0),
   }
 }

@@ -15,7 +15,7 @@ import { METRE_BIAS, METRE_OUTPUT, METRE_ROWS } from './metre-weights.ts'
 import { type Onsets, onsetStrength } from './onsets.ts'
 import type { TempoHints } from './readings.ts'
 import { analyseRhythm, type Rhythm, type TempoChange } from './rhythm.ts'
-import { analyseForm, type MixableSection, type Section } from './sections.ts'
+import { analyseForm, type MixableSection, type Section, soundOfTenths } from './sections.ts'
 import { type Waveform, waveformBuilder } from './waveform.ts'
 
 /** Written to `analysis_version`; changes whenever the same file would get other values. */
@@ -144,18 +144,14 @@ export function trackAnalyser(sampleRate: number, channels: number, expected?: n
     },
     finish: hints => {
       const loudness = meter.finish()
-      let spectra = front.finish()
-      const onsets = onsetStrength(spectra)
-      const tones = tonality(spectra)
-      // Most of a long set's memory, and nothing else listens to it.
-      spectra = { ...spectra, pitches: new Float32Array(0), pitchFrames: 0 }
+      const { onsets, tones, sound, centroid, duration } = listen(front.finish())
       const rhythm =
         loudness.integrated === undefined ? undefined : analyseRhythm(onsets, network, tones.changeAt, hints)
       const key = estimateKey(tones, KEY_TEMPLATES)
-      const { sections, ...form } = analyseForm(spectra, loudness.tenths, rhythm)
+      const { sections, ...form } = analyseForm(sound, loudness.tenths, duration, rhythm)
       return {
         analysisVersion: ANALYSIS_VERSION,
-        duration: spectra.duration,
+        duration,
         ...describeRhythm(rhythm),
         key: key?.key,
         keyConfidence: key?.confidence ?? 0,
@@ -164,13 +160,25 @@ export function trackAnalyser(sampleRate: number, channels: number, expected?: n
         loudness: loudness.integrated,
         loudnessRange: loudness.range,
         truePeak: loudness.truePeak,
-        energy: energy(loudness.integrated, onsets, spectra),
+        energy: energy(loudness.integrated, onsets, centroid),
         danceability: danceability(rhythm),
         ...form,
         sections,
         waveform: overview.finish(),
       }
     },
+  }
+}
+
+/** What the rest of the analysis needs of the spectra, which are most of a long set's memory and end here. */
+function listen(spectra: Spectra) {
+  const { centroid, duration } = spectra
+  return {
+    onsets: onsetStrength(spectra),
+    tones: tonality(spectra),
+    sound: soundOfTenths(spectra),
+    centroid,
+    duration,
   }
 }
 
@@ -198,7 +206,11 @@ function describeRhythm(rhythm: Rhythm | undefined) {
   }
 }
 
-function energy(loudness: number | undefined, { novelty, frames }: Onsets, { centroids }: Spectra): number {
+function energy(
+  loudness: number | undefined,
+  { novelty, frames }: Onsets,
+  centroid: number | undefined,
+): number {
   if (loudness === undefined) return 0
   let peaks = 0
   for (let t = 2; t + 2 < frames; t++) {
@@ -212,14 +224,7 @@ function energy(loudness: number | undefined, { novelty, frames }: Onsets, { cen
     )
       peaks++
   }
-  let sum = 0
-  let count = 0
-  for (const centroid of centroids)
-    if (centroid > 0) {
-      sum += Math.log2(centroid)
-      count++
-    }
-  const brightness = count > 0 ? (sum / count - Math.log2(500)) / 3 : 0
+  const brightness = centroid === undefined ? 0 : Math.log2(centroid / 500) / 3
   const rate = (peaks * FRAME_RATE) / Math.max(1, frames)
   return 0.5 * clamp((loudness + 30) / 24) + 0.25 * clamp(rate / 8) + 0.25 * clamp(brightness)
 }

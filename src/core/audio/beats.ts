@@ -4,6 +4,9 @@
  */
 import { FRAME_RATE } from './frontend.ts'
 
+/** Frames whose scores are kept, at least half of them behind the present one: enough for tempi from 4 a minute up. */
+const SCORES = 4096
+
 /**
  * Beat times in seconds for a tempo in beats per minute, one number or one for each frame.
  * @param strength onset envelope, frames at FRAME_RATE, mean 1.
@@ -23,8 +26,11 @@ export function trackBeats(
   let shortest = 0
   let longest = 0
   let penalty = new Float64Array(0)
-  const score = new Float64Array(frames)
-  const previous = new Int32Array(frames)
+  // Of the last frames, `origin` being the first of them.
+  const score = new Float64Array(SCORES)
+  let origin = 0
+  /** Frames back to the beat before, 0 where a path begins. */
+  const steps = new Uint16Array(frames)
   for (let t = 0; t < frames; t++) {
     if (periodAt(t) !== period) {
       period = periodAt(t)
@@ -35,33 +41,37 @@ export function trackBeats(
         (_, lag) => tightness * Math.log(lag / period) ** 2,
       )
     }
+    if (t - origin === SCORES) {
+      score.copyWithin(0, SCORES / 2)
+      origin += SCORES / 2
+    }
+    const now = t - origin
     let best = -Infinity
-    let from = -1
+    let step = 0
     const limit = Math.min(longest, t)
     for (let lag = shortest; lag <= limit; lag++) {
-      const value = score[t - lag]! - penalty[lag]!
+      const value = score[now - lag]! - penalty[lag]!
       if (value > best) {
         best = value
-        from = t - lag
+        step = lag
       }
     }
     // Onsets are rarely on the frame: smoothed over their neighbours, a path need not hit them.
     const own = (strength[t]! * 2 + (strength[t - 1] ?? 0) + (strength[t + 1] ?? 0)) / 4
     // A path may begin anywhere in the first period or so; later only by losing what it would have gathered.
     if (best > 0) {
-      score[t] = own + best
-      previous[t] = from
-    } else {
-      score[t] = own
-      previous[t] = -1
-    }
+      score[now] = own + best
+      steps[t] = step
+    } else score[now] = own
   }
   let last = frames - 1
-  for (let t = Math.max(0, frames - longest); t < frames; t++) if (score[t]! > score[last]!) last = t
-  const path: number[] = []
-  for (let t = last; t >= 0; t = previous[t]!) path.push(t)
-  path.reverse()
-  return Float64Array.from(path, t => refine(strength, t) / FRAME_RATE)
+  for (let t = Math.max(0, frames - longest); t < frames; t++)
+    if (score[t - origin]! > score[last - origin]!) last = t
+  let count = 1
+  for (let t = last; steps[t]! > 0; t -= steps[t]!) count++
+  const beats = new Float64Array(count)
+  for (let t = last; count > 0; t -= steps[t]!) beats[--count] = refine(strength, t) / FRAME_RATE
+  return beats
 }
 
 /** Position of the peak at or beside a frame, by the parabola through it and its neighbours. */

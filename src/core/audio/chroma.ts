@@ -4,7 +4,7 @@
  * rather than bins, local normalisation), and Fujishima, "Realtime chord recognition of musical sound", ICMC 1999
  * (triads by template).
  */
-import { LOWEST_PITCH, PITCH_BINS, PITCHES, type Spectra } from './frontend.ts'
+import { LOWEST_PITCH, PITCH_BINS, PITCHES, type PitchRows, type Spectra } from './frontend.ts'
 
 export interface Tonality {
   /** Deviation from A = 440 Hz in semitones, -0.5 to 0.5. */
@@ -30,23 +30,35 @@ export interface Tonality {
 const SPLIT = 55
 const OPENING = 1
 
-/** Where in the semitone the peaks lie, by the circular mean weighted with their magnitude. */
-function estimateTuning(pitches: Float32Array): number {
+const SIZE = PITCHES * PITCH_BINS
+
+/**
+ * Where in the semitone the peaks lie, semitones, by the circular mean weighted with their magnitude; and the sum of
+ * the magnitudes of each row.
+ */
+function tuningAndEnergies({ count, read }: PitchRows): { tuning: number; energies: Float32Array } {
+  const row = new Float32Array(SIZE)
+  const energies = new Float32Array(count)
+  const byBin = new Float64Array(PITCH_BINS)
+  for (let t = 0; t < count; t++) {
+    read(t, row)
+    let sum = 0
+    for (let i = 0, bin = 0; i < SIZE; i++) {
+      const value = row[i]!
+      sum += value
+      byBin[bin]! += value
+      if (++bin === PITCH_BINS) bin = 0
+    }
+    energies[t] = sum
+  }
   let re = 0
   let im = 0
-  const cos = Array.from({ length: PITCH_BINS }, (_, i) =>
-    Math.cos((2 * Math.PI * (i - (PITCH_BINS - 1) / 2)) / PITCH_BINS),
-  )
-  const sin = Array.from({ length: PITCH_BINS }, (_, i) =>
-    Math.sin((2 * Math.PI * (i - (PITCH_BINS - 1) / 2)) / PITCH_BINS),
-  )
-  for (let i = 0; i < pitches.length; i++) {
-    const value = pitches[i]!
-    if (value === 0) continue
-    re += value * cos[i % PITCH_BINS]!
-    im += value * sin[i % PITCH_BINS]!
+  for (const [bin, sum] of byBin.entries()) {
+    const angle = (2 * Math.PI * (bin - (PITCH_BINS - 1) / 2)) / PITCH_BINS
+    re += sum * Math.cos(angle)
+    im += sum * Math.sin(angle)
   }
-  return re === 0 && im === 0 ? 0 : Math.atan2(im, re) / (2 * Math.PI)
+  return { tuning: re === 0 && im === 0 ? 0 : Math.atan2(im, re) / (2 * Math.PI), energies }
 }
 
 /** Share of a note that its partials put on other pitches (octave, twelfth, ...), taken off from the bottom up. */
@@ -60,23 +72,30 @@ const PARTIALS = [
 /** What a change of triad costs; likenesses are at most about 1. */
 const CHANGE = 0.1
 
-/** The likeliest triad of each frame when changes are dear (Viterbi; Sheh and Ellis, ISMIR 2003). */
-function smoothTriads(likenesses: readonly Float32Array[]): Uint8Array {
-  const count = likenesses.length
+/**
+ * The likeliest triad of each frame when changes are dear (Viterbi; Sheh and Ellis, ISMIR 2003).
+ * @param likenesses of each triad to each frame, frame by frame.
+ */
+function smoothTriads(likenesses: Float32Array): Uint8Array {
+  const count = likenesses.length / 24
   const back = new Uint8Array(24 * count)
-  let scores = new Float64Array(24)
-  for (const [t, likeness] of likenesses.entries()) {
-    const best = scores.indexOf(Math.max(...scores))
-    const next = new Float64Array(24)
+  const scores = new Float64Array(24)
+  const likeliest = (): number => {
+    let best = 0
+    for (let triad = 1; triad < 24; triad++) if (scores[triad]! > scores[best]!) best = triad
+    return best
+  }
+  for (let t = 0; t < count; t++) {
+    const best = likeliest()
+    const moved = scores[best]! - CHANGE
     for (let triad = 0; triad < 24; triad++) {
-      const stay = scores[triad]! >= scores[best]! - CHANGE
+      const stay = scores[triad]! >= moved
       back[24 * t + triad] = stay ? triad : best
-      next[triad] = (stay ? scores[triad]! : scores[best]! - CHANGE) + likeness[triad]!
+      scores[triad] = (stay ? scores[triad]! : moved) + likenesses[24 * t + triad]!
     }
-    scores = next
   }
   const path = new Uint8Array(count)
-  let triad = scores.indexOf(Math.max(...scores))
+  let triad = likeliest()
   for (let t = count - 1; t >= 0; t--) {
     path[t] = triad
     triad = back[24 * t + triad]!
@@ -84,34 +103,33 @@ function smoothTriads(likenesses: readonly Float32Array[]): Uint8Array {
   return path
 }
 
-export function tonality({ pitches, pitchFrames, pitchRate }: Spectra): Tonality {
-  const size = PITCHES * PITCH_BINS
-  const tuning = estimateTuning(pitches)
+export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitchRate'>): Tonality {
+  const frames = pitches.count
+  const { tuning, energies } = tuningAndEnergies(pitches)
   const shift = Math.round(tuning * PITCH_BINS)
   const bass = new Float32Array(12)
   const treble = new Float32Array(12)
   const triads = new Float32Array(24)
   const opening = new Float32Array(24)
   const moves = new Float32Array(24 * 24)
-  const heard: { likeness: Float32Array; weight: number }[] = []
-  const frame = new Float32Array(PITCHES)
-  const chromagram = new Float32Array(12 * pitchFrames)
-  let loudest = 0
-  const energies = new Float32Array(pitchFrames)
-  for (let t = 0; t < pitchFrames; t++) {
-    let sum = 0
-    for (let i = 0; i < size; i++) sum += pitches[t * size + i]!
-    energies[t] = sum
-    loudest = Math.max(loudest, sum)
-  }
+  const chromagram = new Float32Array(12 * frames)
+  const loudest = energies.reduce((most, energy) => Math.max(most, energy), 0)
   if (loudest < 1e-5)
     return { tuning: 0, bass, treble, triads, opening, moves, tonal: false, changeAt: () => 0 }
-  for (let t = 0; t < pitchFrames; t++) {
+  /** Of the frames that sound: how much each triad is like them, and how much they count. */
+  const likenesses = new Float32Array(24 * frames)
+  const weights = new Float32Array(frames)
+  let heard = 0
+  const row = new Float32Array(SIZE)
+  const frame = new Float32Array(PITCHES)
+  const low = new Float32Array(12)
+  for (let t = 0; t < frames; t++) {
     if (energies[t]! < 0.02 * loudest) continue
+    pitches.read(t, row)
     for (let p = 0; p < PITCHES; p++) {
       let sum = 0
       for (let b = 0; b < PITCH_BINS; b++)
-        sum += pitches[t * size + Math.min(size - 1, Math.max(0, p * PITCH_BINS + b + shift))]!
+        sum += row[Math.min(SIZE - 1, Math.max(0, p * PITCH_BINS + b + shift))]!
       frame[p] = Math.sqrt(sum)
     }
     for (let p = 0; p < PITCHES; p++)
@@ -119,30 +137,30 @@ export function tonality({ pitches, pitchFrames, pitchRate }: Spectra): Tonality
         if (p + up < PITCHES) frame[p + up] = Math.max(0, frame[p + up]! - share * frame[p]!)
     let total = 1e-9
     for (let p = 0; p < PITCHES; p++) total += frame[p]!
-    const low = new Float32Array(12)
+    low.fill(0)
     const weight = Math.sqrt(energies[t]! / loudest)
     const chroma = chromagram.subarray(12 * t, 12 * t + 12)
     for (let p = 0; p < PITCHES; p++) {
-      const midi = p + LOWEST_PITCH
+      const pitchClass = (p + LOWEST_PITCH) % 12
       const value = frame[p]! / total
-      if (midi < SPLIT) {
-        bass[midi % 12]! += value * weight
-        low[midi % 12]! += value
-      } else treble[midi % 12]! += value * weight
-      chroma[midi % 12]! += value
+      if (p + LOWEST_PITCH < SPLIT) {
+        bass[pitchClass]! += value * weight
+        low[pitchClass]! += value
+      } else treble[pitchClass]! += value * weight
+      chroma[pitchClass]! += value
     }
-    const likeness = new Float32Array(24)
     for (let triad = 0; triad < 24; triad++) {
       const root = triad % 12
       const third = (root + (triad < 12 ? 4 : 3)) % 12
-      likeness[triad] = chroma[root]! * 1.05 + chroma[third]! + chroma[(root + 7) % 12]! + 0.5 * low[root]!
+      likenesses[24 * heard + triad] =
+        chroma[root]! * 1.05 + chroma[third]! + chroma[(root + 7) % 12]! + 0.5 * low[root]!
     }
-    heard.push({ likeness, weight })
+    weights[heard++] = weight
   }
-  const path = smoothTriads(heard.map(({ likeness }) => likeness))
+  const path = smoothTriads(likenesses.subarray(0, 24 * heard))
   for (const [t, triad] of path.entries()) {
-    triads[triad]! += heard[t]!.weight
-    if (t < OPENING * pitchRate) opening[triad]! += heard[t]!.weight
+    triads[triad]! += weights[t]!
+    if (t < OPENING * pitchRate) opening[triad]! += weights[t]!
     if (t > 0 && path[t - 1] !== triad) moves[path[t - 1]! * 24 + triad]! += 1
   }
   for (const part of [bass, treble, triads, opening, moves]) {
@@ -153,7 +171,7 @@ export function tonality({ pitches, pitchFrames, pitchRate }: Spectra): Tonality
     const centre = time * pitchRate
     const sum = (from: number, to: number): Float64Array => {
       const out = new Float64Array(12)
-      for (let t = Math.max(0, from); t <= Math.min(pitchFrames - 1, to); t++)
+      for (let t = Math.max(0, from); t <= Math.min(frames - 1, to); t++)
         for (let c = 0; c < 12; c++) out[c]! += chromagram[12 * t + c]!
       return out
     }

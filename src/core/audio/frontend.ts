@@ -1,7 +1,7 @@
 /**
  * The one pass over the samples that tempo, beats, key, sections and the descriptors all share: mono PCM in
  * windows of any length is decimated and turned into a log band spectrogram (100 frames a second) and a pitch
- * spectrogram (about 5 frames a second). Nothing of the PCM is kept, so memory grows by about 13 kB a second of
+ * spectrogram (about 5 frames a second). Nothing of the PCM is kept, so memory grows by about 9 kB a second of
  * audio whatever its sample rate.
  */
 import { hann, realFft } from './fft.ts'
@@ -31,17 +31,26 @@ export const LOWEST_PITCH = 33
 export const PITCHES = 75
 const PITCH_SIZE = PITCHES * PITCH_BINS
 
+/**
+ * Rows of magnitudes, each number as the upper half of a single-precision float (bfloat16): within 0.4 %, in half of
+ * the memory, and that is most of what a long set needs.
+ */
+export interface PitchRows {
+  readonly count: number
+  /** Row `index`, PITCHES x PITCH_BINS magnitudes, into `row`. */
+  readonly read: (index: number, row: Float32Array) => void
+}
+
 export interface Spectra {
   readonly frames: number
   /** `frames` rows of BANDS levels in DB_UNIT. */
   readonly bands: Int16Array
   /** Frames a second of `pitches`. */
   readonly pitchRate: number
-  readonly pitchFrames: number
-  /** `pitchFrames` rows of PITCHES x PITCH_BINS magnitudes of spectral peaks. */
-  readonly pitches: Float32Array
-  /** Power-weighted mean of frequency, Hz, of each band frame (the spectral centroid). */
-  readonly centroids: Float32Array
+  /** Magnitudes of spectral peaks, by pitch. */
+  readonly pitches: PitchRows
+  /** Spectral centroid (power-weighted mean of frequency), Hz: geometric mean over the track; undefined for silence. */
+  readonly centroid: number | undefined
   /** Seconds of audio. */
   readonly duration: number
 }
@@ -161,10 +170,20 @@ function framer(
 const nearestPower = (length: number): number => 2 ** Math.round(Math.log2(length))
 
 /** A longer copy. By half: doubling would leave half of a long set's memory unused. */
-function longer<T extends Int16Array | Float32Array>(array: T): T {
+function longer<T extends Int16Array | Uint16Array>(array: T): T {
   const copy = new (array.constructor as new (length: number) => T)(Math.ceil(array.length * 1.5))
   copy.set(array)
   return copy
+}
+
+function pitchRows(stored: Uint16Array, count: number): PitchRows {
+  return {
+    count,
+    read: (index, row) => {
+      const bits = new Uint32Array(row.buffer, row.byteOffset, PITCH_SIZE)
+      for (let i = 0, at = index * PITCH_SIZE; i < PITCH_SIZE; i++, at++) bits[i] = stored[at]! << 16
+    },
+  }
 }
 
 /**
@@ -191,17 +210,16 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
   for (let b = 0; b < BANDS; b++)
     bandStart[b + 1] = Math.max(bandStart[b]!, Math.min(bandSize / 2 + 1, Math.round(EDGES[b]! / binHz)))
   const scale = 1 / (bandSize / 4) ** 2
-  const room = Math.ceil((expected + 1) * FRAME_RATE)
-  let bands = new Int16Array(BANDS * room)
-  let centroids = new Float32Array(room)
+  let bands = new Int16Array(BANDS * Math.ceil((expected + 1) * FRAME_RATE))
   let frames = 0
+  let sumOfCentroids = 0
+  let soundingFrames = 0
   const floor = 10 ** (FLOOR_DB / 10)
   const toUnits = 10 / DB_UNIT / Math.LN10
 
   const pushBands = framer(bandRate, FRAME_RATE, bandSize, frame => {
     bandFft.power(frame, bandPower)
     if ((frames + 1) * BANDS > bands.length) bands = longer(bands)
-    if (frames === centroids.length) centroids = longer(centroids)
     const row = frames * BANDS
     let total = 0
     let moment = 0
@@ -218,7 +236,10 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
       moment += first
       bands[row + b] = Math.min(32767, toUnits * Math.log(sum * scale + floor))
     }
-    centroids[frames] = total > 0 ? (moment / total) * binHz : 0
+    if (total > 0) {
+      sumOfCentroids += Math.log2((moment / total) * binHz)
+      soundingFrames++
+    }
     frames++
   })
 
@@ -229,14 +250,16 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
   const pitchRate = 5.4
   const firstBin = Math.max(2, Math.floor(52 / pitchBinHz))
   const lastBin = Math.min(pitchSize / 2 - 1, Math.ceil(4200 / pitchBinHz))
-  let pitches = new Float32Array(PITCH_SIZE * Math.ceil((expected + 1) * pitchRate))
+  let pitches = new Uint16Array(PITCH_SIZE * Math.ceil((expected + 1) * pitchRate))
   let pitchFrames = 0
+  const row = new Float32Array(PITCH_SIZE)
+  const rowBits = new Uint32Array(row.buffer)
   const magnitudeScale = 4 / pitchSize
 
   const pushPitches = framer(pitchSampleRate, pitchRate, pitchSize, frame => {
     pitchFft.power(frame, pitchPower)
     if ((pitchFrames + 1) * PITCH_SIZE > pitches.length) pitches = longer(pitches)
-    const row = pitchFrames * PITCH_SIZE
+    row.fill(0)
     for (let k = firstBin; k <= lastBin; k++) {
       const power = pitchPower[k]!
       if (power <= pitchPower[k - 1]! || power < pitchPower[k + 1]! || power < 1e-7) continue
@@ -250,9 +273,11 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
       const lower = Math.floor(position)
       if (lower < 0 || lower + 1 >= PITCH_SIZE) continue
       const magnitude = Math.sqrt(Math.exp(b - 0.25 * (a - c) * offset)) * magnitudeScale
-      pitches[row + lower] = pitches[row + lower]! + magnitude * (1 - position + lower)
-      pitches[row + lower + 1] = pitches[row + lower + 1]! + magnitude * (position - lower)
+      row[lower]! += magnitude * (1 - position + lower)
+      row[lower + 1]! += magnitude * (position - lower)
     }
+    const at = pitchFrames * PITCH_SIZE
+    for (let i = 0; i < PITCH_SIZE; i++) pitches[at + i] = (rowBits[i]! + 0x8000) >>> 16
     pitchFrames++
   })
 
@@ -292,15 +317,13 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
         frames,
         bands: bands.subarray(0, frames * BANDS),
         pitchRate,
-        pitchFrames,
-        pitches: pitches.subarray(0, pitchFrames * PITCH_SIZE),
-        centroids: centroids.subarray(0, frames),
+        pitches: pitchRows(pitches, pitchFrames),
+        centroid: soundingFrames > 0 ? 2 ** (sumOfCentroids / soundingFrames) : undefined,
         duration,
       }
       // They are the caller's now, to be let go of one by one.
       bands = new Int16Array(0)
-      pitches = new Float32Array(0)
-      centroids = new Float32Array(0)
+      pitches = new Uint16Array(0)
       return spectra
     },
   }

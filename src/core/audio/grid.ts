@@ -3,38 +3,105 @@ import { FRAME_RATE } from './frontend.ts'
 import type { Reading } from './readings.ts'
 import { at, FASTEST, SLOWEST } from './tempo.ts'
 
+/** Frames of strong onsets and how strong they are, 8 at most. */
+interface Strong {
+  readonly frames: Int32Array
+  readonly weights: Float32Array
+}
+
+function strongOnsets(strength: Float32Array): Strong {
+  const all = new Int32Array(strength.length)
+  let count = 0
+  for (let t = 0; t < strength.length; t++) if (strength[t]! > 0.5) all[count++] = t
+  const frames = all.slice(0, count)
+  const weights = new Float32Array(count)
+  for (let i = 0; i < count; i++) weights[i] = Math.min(8, strength[frames[i]!]!)
+  return { frames, weights }
+}
+
 /**
- * The even grid over the whole track that the onsets fit best, its tempo within `reach` (a share) of a given one:
- * for each period the onset strength is folded into a histogram of phases, ten milliseconds a bin, and the highest
- * bin counts.
+ * The period, in frames, that fits the onsets from frame `from` to `to` best, of those `steps` steps either side of
+ * `around`; a step moves the last beat against the first by a frame. For each period the onsets are folded into a
+ * histogram of phases, a frame a bin, and the highest bin counts.
  */
-function searchGrid(strength: Float32Array, bpm: number, reach: number): { period: number; start: number } {
-  const frames: number[] = []
-  for (let t = 0; t < strength.length; t++) if (strength[t]! > 0.5) frames.push(t)
-  const positions = Float64Array.from(frames)
-  const weights = Float32Array.from(frames, t => Math.min(8, strength[t]!))
-  const around = (60 * FRAME_RATE) / bpm
-  // Steps that move the last beat against the first by a frame.
-  const step = around / Math.max(50, strength.length)
-  const steps = Math.ceil((around * reach) / step)
-  let best = { period: around, start: 0, score: -1 }
-  const histogram = new Float64Array(Math.ceil(around * (1 + 2 * reach)) + 2)
-  const middle = strength.length / 2
+function searchPeriod(
+  { frames, weights }: Strong,
+  [from, to]: readonly [number, number],
+  around: number,
+  steps: number,
+): { period: number; start: number } {
+  const step = around / Math.max(50, to - from)
+  const firstOnset = firstFrom(frames, from)
+  const lastOnset = firstFrom(frames, to)
+  let best = { period: around, start: from, score: -1 }
+  const histogram = new Float64Array(Math.ceil(around + steps * step) + 2)
+  const middle = (from + to) / 2
   for (let s = -steps; s <= steps; s++) {
     const period = around + s * step
     const bins = Math.round(period)
-    const scale = bins / period
     const inverse = 1 / period
     histogram.fill(0)
-    // Phases about the middle of the track, so that they do not run away with the period.
-    for (let i = 0; i < positions.length; i++) {
-      const turns = (positions[i]! - middle) * inverse
-      histogram[Math.floor((turns - Math.floor(turns)) * period * scale)]! += weights[i]!
+    // Phases about the middle, so that they do not run away with the period.
+    for (let i = firstOnset; i < lastOnset; i++) {
+      const turns = (frames[i]! - middle) * inverse
+      histogram[Math.floor((turns - Math.floor(turns)) * bins)]! += weights[i]!
     }
     for (let b = 0; b < bins; b++) {
       const score = histogram[b]! + 0.6 * (histogram[(b + 1) % bins]! + histogram[(b + bins - 1) % bins]!)
       if (score > best.score) best = { period, start: middle + ((b + 0.5) / bins) * period, score }
     }
+  }
+  return best
+}
+
+/** Index of the first of ascending numbers that is not below a limit. */
+function firstFrom(ascending: Int32Array, limit: number): number {
+  let low = 0
+  let high = ascending.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (ascending[middle]! < limit) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** Frames up to which every period is tried on the whole track: the work grows with the square. */
+const WHOLE = 300 * FRAME_RATE
+
+/** Steps either side in which the period of a stretch is looked for in one twice as long. */
+const REFINING = 12
+
+/** The stretch of `length` frames, of `all`, that has most onsets. */
+function densestStretch({ frames, weights }: Strong, length: number, all: number): [number, number] {
+  let start = 0
+  let most = 0
+  let sum = 0
+  for (let i = 0, first = 0; i < frames.length; i++) {
+    sum += weights[i]!
+    while (frames[i]! - frames[first]! >= length) sum -= weights[first++]!
+    if (sum > most) {
+      most = sum
+      start = Math.min(frames[first]!, all - length)
+    }
+  }
+  return [start, start + length]
+}
+
+/**
+ * The even grid over the whole track that the onsets fit best, its tempo within `reach` (a share) of a given one. Of a
+ * long track the stretch with most onsets says it first, then stretches twice as long each more exactly.
+ */
+function searchGrid(strength: Float32Array, bpm: number, reach: number): { period: number; start: number } {
+  const { length } = strength
+  const onsets = strongOnsets(strength)
+  let [from, to] = length <= WHOLE ? [0, length] : densestStretch(onsets, WHOLE, length)
+  let best = searchPeriod(onsets, [from, to], (60 * FRAME_RATE) / bpm, Math.ceil((to - from) * reach))
+  while (to - from < length) {
+    const more = (to - from) / 2
+    from = Math.max(0, Math.min(from - more, length - 4 * more))
+    to = Math.min(length, from + 4 * more)
+    best = searchPeriod(onsets, [from, to], best.period, REFINING)
   }
   const first = best.start - Math.floor(best.start / best.period) * best.period
   return { period: best.period / FRAME_RATE, start: first / FRAME_RATE }

@@ -143,8 +143,13 @@ function weigher(sampleRate: number): (samples: Float32Array, from: number, to: 
   const [, , , c1, c2] = highPass
   const state = new Float64Array(6)
   return (samples, from, to) => {
-    // Numbers that a closure keeps are allocated at each assignment; in locals the loop runs four times as fast.
-    let [x1, x2, y1, y2, z1, z2] = state as unknown as [number, number, number, number, number, number]
+    // Numbers that a closure keeps are allocated at each assignment, and so are locals that were destructured.
+    let x1 = state[0]!
+    let x2 = state[1]!
+    let y1 = state[2]!
+    let y2 = state[3]!
+    let z1 = state[4]!
+    let z2 = state[5]!
     let sum = 0
     for (let i = from; i < to; i++) {
       const x = samples[i]!
@@ -158,7 +163,12 @@ function weigher(sampleRate: number): (samples: Float32Array, from: number, to: 
       z1 = z
       sum += z * z
     }
-    state.set([x1, x2, y1, y2, z1, z2])
+    state[0] = x1
+    state[1] = x2
+    state[2] = y1
+    state[3] = y2
+    state[4] = z1
+    state[5] = z2
     // Denormal numbers after digital silence would slow the loop a hundredfold.
     for (let k = 2; k < 6; k++) if (Math.abs(state[k]!) < 1e-30) state[k] = 0
     return sum

@@ -37,7 +37,7 @@ export interface Reading {
 
 /** Correlations of the novelty and of the lowest and the highest groups. */
 export function rhythmCorrelations(onsets: Onsets): Correlations {
-  const high = Float32Array.from(onsets.groups[3]!, (value, t) => value + onsets.groups[4]![t]!)
+  const high = onsets.groups[3]!.map((value, t) => value + onsets.groups[4]![t]!)
   return {
     novelty: autocorrelation(onsets.novelty),
     low: autocorrelation(onsets.groups[0]!),

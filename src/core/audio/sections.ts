@@ -69,36 +69,53 @@ function barLines(rhythm: Rhythm | undefined, duration: number): number[] {
   return lines
 }
 
-function describeBars(spectra: Spectra, tenths: Float32Array, rhythm: Rhythm | undefined): Bar[] {
-  const { bands, frames, duration } = spectra
+/** What the bands sound like in each tenth of a second: rows of BANDS mean levels in DB_UNIT, no lower than -80 dB. */
+export function soundOfTenths({ bands, frames }: Pick<Spectra, 'bands' | 'frames'>): Int16Array {
+  const each = FRAME_RATE / 10
+  const count = Math.ceil(frames / each)
+  const sound = new Int16Array(BANDS * count)
+  for (let tenth = 0; tenth < count; tenth++) {
+    const from = tenth * each
+    const to = Math.min(frames, from + each)
+    for (let b = 0; b < BANDS; b++) {
+      let sum = 0
+      for (let t = from; t < to; t++) sum += Math.max(-80 / DB_UNIT, bands[t * BANDS + b]!)
+      sound[tenth * BANDS + b] = Math.round(sum / (to - from))
+    }
+  }
+  return sound
+}
+
+function describeBars(
+  sounds: Int16Array,
+  tenths: Float32Array,
+  duration: number,
+  rhythm: Rhythm | undefined,
+): Bar[] {
   const lines = barLines(rhythm, duration)
+  const last = sounds.length / BANDS - 1
+  let k = 0
   return lines.map((start, i) => {
     const end = lines[i + 1] ?? duration
+    const from = Math.round(start * 10)
+    const to = Math.max(Math.round(end * 10), from + 1)
     let power = 0
-    let n = 0
-    for (
-      let t = Math.round(start * 10);
-      t < Math.max(Math.round(end * 10), Math.round(start * 10) + 1);
-      t++
-    ) {
-      power += 10 ** ((tenths[t] ?? -120) / 10)
-      n++
-    }
     const sound = new Float32Array(BANDS)
-    const from = Math.min(frames - 1, Math.max(0, Math.round(start * FRAME_RATE)))
-    const to = Math.max(from + 1, Math.min(frames, Math.round(end * FRAME_RATE)))
-    for (let t = from; t < to; t += 3)
-      for (let b = 0; b < BANDS; b++)
-        sound[b]! += (Math.max(-80, bands[t * BANDS + b]! * DB_UNIT) * 3) / (to - from)
+    for (let t = from; t < to; t++) {
+      power += 10 ** ((tenths[t] ?? -120) / 10)
+      const row = Math.min(t, last) * BANDS
+      if (row >= 0) for (let b = 0; b < BANDS; b++) sound[b]! += (sounds[row + b]! * DB_UNIT) / (to - from)
+    }
     let beat = 0
     let beats = 0
     if (rhythm)
-      for (const [k, time] of rhythm.beats.entries())
-        if (time >= start - 0.01 && time < end - 0.01) {
+      for (; k < rhythm.beats.length && rhythm.beats[k]! < end - 0.01; k++)
+        if (rhythm.beats[k]! >= start - 0.01) {
           beat += rhythm.beatStrengths[k]!
           beats++
         }
-    return { start, end, loudness: 10 * Math.log10(power / n), beat: beats > 0 ? beat / beats : 0, sound }
+    const loudness = 10 * Math.log10(power / (to - from))
+    return { start, end, loudness, beat: beats > 0 ? beat / beats : 0, sound }
   })
 }
 
@@ -133,10 +150,18 @@ function boundaries(bars: readonly Bar[]): number[] {
 /** 0 to 1, in thousandths: these are written as JSON. */
 const share = (value: number): number => Math.round(1000 * Math.max(0, Math.min(1, value))) / 1000
 
-/** @param tenths loudness of each tenth of a second, LUFS. */
-export function analyseForm(spectra: Spectra, tenths: Float32Array, rhythm: Rhythm | undefined): Form {
-  const bars = describeBars(spectra, tenths, rhythm)
-  const { duration } = spectra
+/**
+ * @param sounds as of `soundOfTenths`.
+ * @param tenths loudness of each tenth of a second, LUFS.
+ * @param duration seconds.
+ */
+export function analyseForm(
+  sounds: Int16Array,
+  tenths: Float32Array,
+  duration: number,
+  rhythm: Rhythm | undefined,
+): Form {
+  const bars = describeBars(sounds, tenths, duration, rhythm)
   const loudest = bars.reduce((most, bar) => Math.max(most, bar.loudness), -120)
   const energyOf = ({ loudness }: { loudness: number }): number => share((loudness - loudest + 30) / 30)
   const energyProfile = bars.map(bar => ({ time: bar.start, energy: energyOf(bar) }))

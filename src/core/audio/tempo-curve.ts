@@ -96,8 +96,8 @@ export function tempoCurve(novelty: Float32Array, bpm: number): Float32Array | u
   }
   if (Math.max(...path) / Math.min(...path) < 1.03) return undefined
   // A stretch speaks for its middle; before the first and after the last they go on.
-  return Float32Array.from(novelty, (_, t) => {
-    const stretch = Math.round((t - STRETCH / 2) / HOP)
-    return path[Math.max(0, Math.min(count - 1, stretch))]!
-  })
+  const curve = new Float32Array(novelty.length)
+  for (let t = 0; t < curve.length; t++)
+    curve[t] = path[Math.max(0, Math.min(count - 1, Math.round((t - STRETCH / 2) / HOP)))]!
+  return curve
 }

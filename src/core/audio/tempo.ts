@@ -4,28 +4,51 @@
  * Tzanetakis, "Streamlined tempo estimation based on autocorrelation and cross-correlation with pulses", IEEE/ACM
  * TASLP 22(12), 2014).
  */
+import { realFft } from './fft.ts'
 import { FRAME_RATE } from './frontend.ts'
 
 /** The longest lag looked at: 16 beats at 120 beats per minute. */
 export const MAX_LAG = 8 * FRAME_RATE
 
-/** Normalised autocorrelation of an envelope about its mean, lags 0 to MAX_LAG frames; all zero for silence. */
+/** Frames that are transformed at a time, of which those beyond twice MAX_LAG are new. */
+const BLOCK = 4096
+
+/**
+ * Normalised autocorrelation of an envelope about its mean, lags 0 to MAX_LAG frames; all zero for silence. By power
+ * spectra (Wiener-Khinchin), block by block: each block is taken together with the MAX_LAG frames before it, and what
+ * those have among themselves, which the block before has counted, is taken off.
+ */
 export function autocorrelation(envelope: Float32Array): Float32Array {
   const { length } = envelope
   const out = new Float32Array(MAX_LAG + 1)
   let mean = 0
   for (let t = 0; t < length; t++) mean += envelope[t]!
   mean /= Math.max(1, length)
-  const centred = new Float32Array(length)
-  for (let t = 0; t < length; t++) centred[t] = envelope[t]! - mean
+  const fft = realFft(BLOCK)
+  const frame = new Float32Array(BLOCK)
+  const power = new Float32Array(BLOCK / 2 + 1)
+  const spectrum = new Float64Array(BLOCK / 2 + 1)
+  const add = (from: number, to: number, sign: number): void => {
+    frame.fill(0)
+    for (let t = Math.max(0, from); t < to; t++) frame[t - from] = envelope[t]! - mean
+    fft.power(frame, power)
+    for (let k = 0; k < spectrum.length; k++) spectrum[k]! += sign * power[k]!
+  }
+  for (let start = 0; start < length; start += BLOCK - 2 * MAX_LAG) {
+    const before = start - MAX_LAG
+    add(before, Math.min(length, start + BLOCK - 2 * MAX_LAG), 1)
+    if (start > 0) add(before, start, -1)
+  }
+  const cosines = Float64Array.from({ length: BLOCK }, (_, i) => Math.cos((2 * Math.PI * i) / BLOCK))
   for (let lag = 0; lag <= Math.min(MAX_LAG, length - 1); lag++) {
-    let sum = 0
-    for (let t = lag; t < length; t++) sum += centred[t]! * centred[t - lag]!
+    let sum = (spectrum[0]! + (lag % 2 === 0 ? 1 : -1) * spectrum[BLOCK / 2]!) / 2
+    for (let k = 1; k < BLOCK / 2; k++) sum += spectrum[k]! * cosines[(k * lag) % BLOCK]!
     // Divided by the overlap: a short clip must not favour short lags.
     out[lag] = sum / (length - lag)
   }
   const zero = out[0]!
-  if (zero > 0) for (let lag = 0; lag <= MAX_LAG; lag++) out[lag]! /= zero
+  // Of a constant nothing is left but rounding.
+  if (zero > 1e-9 * mean * mean * BLOCK) for (let lag = 0; lag <= MAX_LAG; lag++) out[lag]! /= zero
   else out.fill(0)
   return out
 }
