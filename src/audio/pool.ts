@@ -103,6 +103,12 @@ interface Seat {
 /** How long a thread that was told to stop may take to end its child process before it is killed. */
 const GRACE = 1000
 
+/**
+ * Megabytes of JavaScript heap for what has just been made. V8 would double it with all that ever survived, to 128 MB a
+ * thread; larger than this it saves no time (`npm run bench:audio -- --part memory`).
+ */
+const YOUNG_LIMIT = 24
+
 const ownScript = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 
 const failure = (code: string, message: string, cure?: string): AnalysisFailure => ({
@@ -154,7 +160,7 @@ export function createPool(options: PoolOptions): AnalyserPool {
   const hire = (seat: Seat): Worker => {
     const worker = new Worker(options.script ?? ownScript, {
       workerData: settings,
-      resourceLimits: { maxOldGenerationSizeMb: heapLimit, maxYoungGenerationSizeMb: 24 },
+      resourceLimits: { maxOldGenerationSizeMb: heapLimit, maxYoungGenerationSizeMb: YOUNG_LIMIT },
     })
     worker.unref()
     worker.on('message', (reply: Reply) => {
