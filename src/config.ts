@@ -27,6 +27,8 @@ export interface Config {
     readonly credentials:
       | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string }
       | undefined
+    /** which profile the chain takes them from; undefined: the default one */
+    readonly profile: string | undefined
   }
   readonly cdn:
     | {
@@ -80,6 +82,11 @@ export const settings = [
     description: 'for temporary credentials',
     example: 'FwoGZXIvYXdzE…',
     secret: true,
+  },
+  {
+    variable: 'AWS_PROFILE',
+    description: 'profile of the AWS CLI, instead of keys',
+    example: 'autodj',
   },
   {
     variable: 'AWS_REGION',
@@ -183,7 +190,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
       region: readRegion(),
       endpoint: readEndpoint(),
       keyPrefix: readKeyPrefix(),
-      credentials: readCredentials(),
+      ...readAccess(),
     },
     cdn: readCdn(),
     audioRoot: path.resolve(cwd, read('AUDIO_STORAGE_PATH') ?? './audio'),
@@ -257,10 +264,27 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     return value === '' || value.endsWith('/') ? value : `${value}/`
   }
 
+  /** Where a setting comes from, the larger the stronger; -1: it is not set. */
+  function rank(variable: Variable): number {
+    if (read(variable) === undefined) return -1
+    return overrides[variable] !== undefined ? 2 : env[variable] !== undefined ? 1 : 0
+  }
+
+  /** Keys or a profile, whichever was given in the stronger place; where both were, the keys, as in the AWS CLI. */
+  function readAccess(): Pick<Config['s3'], 'credentials' | 'profile'> {
+    const profile = read('AWS_PROFILE')
+    const keys = Math.max(rank('AWS_ACCESS_KEY_ID'), rank('AWS_SECRET_ACCESS_KEY'))
+    return rank('AWS_PROFILE') > keys
+      ? { credentials: undefined, profile }
+      : { credentials: readCredentials(), profile: undefined }
+  }
+
   function readCredentials(): Config['s3']['credentials'] {
     const accessKeyId = read('AWS_ACCESS_KEY_ID')
     const secretAccessKey = read('AWS_SECRET_ACCESS_KEY')
-    const sessionToken = read('AWS_SESSION_TOKEN')
+    // A token in .env does not belong to keys of the environment.
+    const sessionToken =
+      rank('AWS_SESSION_TOKEN') < rank('AWS_ACCESS_KEY_ID') ? undefined : read('AWS_SESSION_TOKEN')
     if (accessKeyId === undefined && secretAccessKey === undefined) return undefined
     if (accessKeyId === undefined)
       return reject('AWS_ACCESS_KEY_ID', 'is missing, AWS_SECRET_ACCESS_KEY is set')
@@ -310,6 +334,15 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
       return reject('FETCH_COMMAND', 'does not say {output}, the file to write')
     return argv
   }
+}
+
+/** How a client of AWS gets at credentials. Copies: the SDK writes into what it is given, and the configuration is frozen. */
+export function awsAccess({ s3: { credentials, profile } }: Pick<Config, 's3'>): {
+  credentials?: NonNullable<Config['s3']['credentials']>
+  profile?: string
+} {
+  if (credentials !== undefined) return { credentials: { ...credentials } }
+  return profile === undefined ? {} : { profile }
 }
 
 /** The bucket, or what to do about it. @throws UsageError */
@@ -387,7 +420,9 @@ function readEnvFile(
     if (error instanceof UsageError) throw error
     throw new UsageError(`cannot read ${file}: ${systemErrorCode(error) ?? error}`, {
       code: 'config.env-file',
-      cure: 'Give the path of a readable file to --env-file.',
+      cure: required
+        ? 'Give the path of a readable file to --settings.'
+        : 'Make it readable, or move it away.',
     })
   }
 }

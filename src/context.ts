@@ -102,7 +102,7 @@ export function openContext(options: ContextOptions): { context: Context; releas
 
     store(storeOptions) {
       store ??= (async () => {
-        const [{ createS3Store }, { requireBucket }] = await Promise.all([
+        const [{ createS3Store }, { awsAccess, requireBucket }] = await Promise.all([
           import('./storage/s3.ts'),
           import('./config.ts'),
         ])
@@ -110,8 +110,7 @@ export function openContext(options: ContextOptions): { context: Context; releas
           bucket: requireBucket(config),
           region: config.s3.region,
           endpoint: config.s3.endpoint,
-          // A copy: the SDK writes into what it is given, and the configuration is frozen.
-          credentials: config.s3.credentials && { ...config.s3.credentials },
+          ...awsAccess(config),
           ...storeOptions,
         })
         onRelease(() => opened.close())

@@ -1,6 +1,6 @@
 /** What there is to know about the access key of this run. */
 import { readFile } from 'node:fs/promises'
-import { type Config, programEnvironment } from '../config.ts'
+import { awsAccess, type Config, programEnvironment } from '../config.ts'
 import { awsHost, type KeyFacts } from '../core/bucket/access-key.ts'
 import { resolveAws } from '../storage/identity.ts'
 
@@ -11,12 +11,11 @@ export async function accessKeyFacts(
 ): Promise<KeyFacts> {
   const { accessKeyId, temporary, region } = await resolveAws(config)
   if (temporary) return { accessKeyId, temporary }
-  const { credentials } = config.s3
   const { IAMClient, ListAccessKeysCommand } = await import('@aws-sdk/client-iam')
   const iam = new IAMClient({
     region,
     maxAttempts: 2,
-    ...(credentials === undefined ? {} : { credentials: { ...credentials } }),
+    ...awsAccess(config),
     ...(endpoint === undefined ? {} : { endpoint }),
   })
   const assetTag = await readFile('/sys/devices/virtual/dmi/id/board_asset_tag', 'utf8').catch(

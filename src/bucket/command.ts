@@ -5,7 +5,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { CloudFrontClient } from '@aws-sdk/client-cloudfront'
 import { S3Client } from '@aws-sdk/client-s3'
-import { requireBucket } from '../config.ts'
+import { awsAccess, requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
 import { assessAccessKey, type KeyFacts } from '../core/bucket/access-key.ts'
 import type { Assessment, SettingCheck, Wishes } from '../core/bucket/assessment.ts'
@@ -289,9 +289,9 @@ async function save(file: string, plan: SettingsPlan): Promise<void> {
 
 async function openClients(context: Context): Promise<Clients> {
   const { config, signal } = context
-  const { credentials, region, endpoint } = config.s3
+  const { region, endpoint } = config.s3
   const shared = {
-    ...(credentials === undefined ? {} : { credentials: { ...credentials } }),
+    ...awsAccess(config),
     ...(region === undefined ? (endpoint === undefined ? {} : { region: 'us-east-1' }) : { region }),
   }
   const s3 = new S3Client({

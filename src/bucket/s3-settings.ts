@@ -28,6 +28,7 @@ import {
 import type { Observed, ObservedBucket } from '../core/bucket/assessment.ts'
 import { type BucketSetting, bucketSettings, type Json, type JsonObject } from '../core/bucket/plan.ts'
 import { AppError, FatalError, TemporaryError, toError } from '../errors.ts'
+import { credentialsError } from '../storage/s3-errors.ts'
 
 interface Access {
   /** the document, undefined where there is none */
@@ -222,6 +223,8 @@ export async function writeSetting(
 
 /** What AWS said to `doing`, as a typed error. */
 export function settingError(error: Error, doing: string, status: number | undefined): AppError {
+  const refused = credentialsError(error, doing)
+  if (refused !== undefined) return refused
   const message = `cannot ${doing}: ${error.name}: ${error.message}`
   if (error.name === 'AccessDenied' || status === 403) {
     return new FatalError(message, {

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { openProber } from '../cdn/probe.ts'
+import { awsAccess } from '../config.ts'
 import type { Context } from '../context.ts'
 import { formatDuration, plural, printable } from '../core/units.ts'
 import { openDatabase } from '../db/open.ts'
@@ -28,7 +29,7 @@ export async function runDoctor(context: Context): Promise<ExitCode> {
         bucket: config.s3.bucket ?? '',
         region: config.s3.region,
         endpoint: config.s3.endpoint,
-        credentials: config.s3.credentials && { ...config.s3.credentials },
+        ...awsAccess(config),
         timeouts: { connectMs, idleMs },
       })
       context.onRelease(() => store.close())

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { distributionNames } from '../bucket/cloudfront.ts'
 import { openProber, type ProbeResult } from '../cdn/probe.ts'
 import { openUrlSigner } from '../cdn/sign.ts'
-import { type Config, loadConfig, type Variable } from '../config.ts'
+import { awsAccess, type Config, loadConfig, type Variable } from '../config.ts'
 import { answersTo } from '../core/bucket/distribution.ts'
 import { networkFault } from '../core/diagnosis/network-fault.ts'
 import { edgeOf } from '../core/diagnosis/observation.ts'
@@ -21,7 +21,7 @@ const idleMs = 5_000
 /** Errors that an earlier answer is to blame for, by their code. */
 const blamed: Readonly<Record<string, Variable>> = {
   'credentials.refused': 'AWS_ACCESS_KEY_ID',
-  'credentials.none': 'AWS_ACCESS_KEY_ID',
+  'store.no-credentials': 'AWS_ACCESS_KEY_ID',
   'store.credentials': 'AWS_ACCESS_KEY_ID',
   'store.expired-token': 'AWS_ACCESS_KEY_ID',
   'store.wrong-region': 'AWS_REGION',
@@ -158,12 +158,13 @@ async function checkDatabase({ database: { url } }: Config): Promise<Verdict> {
   }
 }
 
-async function checkBucket({ s3 }: Config, signal: AbortSignal): Promise<Verdict> {
+async function checkBucket(config: Config, signal: AbortSignal): Promise<Verdict> {
+  const { s3 } = config
   const store = createS3Store({
     bucket: s3.bucket!,
     region: s3.region,
     endpoint: s3.endpoint,
-    credentials: s3.credentials && { ...s3.credentials },
+    ...awsAccess(config),
     timeouts: { connectMs, idleMs },
   })
   try {
@@ -191,7 +192,8 @@ async function checkCdn({ cdn }: Config, signal: AbortSignal): Promise<Verdict> 
 }
 
 /** Whether the distribution is there, and answers for the domain. */
-async function checkDistribution({ cdn, s3 }: Config, signal: AbortSignal): Promise<Verdict> {
+async function checkDistribution(config: Config, signal: AbortSignal): Promise<Verdict> {
+  const { cdn, s3 } = config
   const id = cdn!.distributionId!
   if (!/^E[A-Z0-9]+$/.test(id)) {
     return failure(
@@ -204,7 +206,7 @@ async function checkDistribution({ cdn, s3 }: Config, signal: AbortSignal): Prom
   const { CloudFrontClient } = await import('@aws-sdk/client-cloudfront')
   const client = new CloudFrontClient({
     region: s3.region,
-    credentials: s3.credentials && { ...s3.credentials },
+    ...awsAccess(config),
     maxAttempts: 2,
   })
   try {

@@ -1,6 +1,7 @@
 /** What `autodj reconcile` does with its flags: observes, reports, and saves what would mend it as a plan. */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
+import { awsAccess } from '../config.ts'
 import type { Context } from '../context.ts'
 import type { DeleteLimit } from '../core/limits.ts'
 import type { DifferenceClass, Finding } from '../core/reconcile/facts.ts'
@@ -275,7 +276,7 @@ async function openInventory(
     bucket,
     region: s3.region,
     endpoint: s3.endpoint,
-    credentials: s3.credentials && { ...s3.credentials },
+    ...awsAccess(context.config),
   })
   try {
     const sorter = new ExternalSorter(tempFolder, 'inventory')

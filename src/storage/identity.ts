@@ -1,6 +1,7 @@
 /** Whose credentials these are, by the SDK's chain and by STS. */
-import type { Config } from '../config.ts'
+import { awsAccess, type Config } from '../config.ts'
 import { FatalError, toError } from '../errors.ts'
+import { credentialsError } from './s3-errors.ts'
 
 export interface AwsIdentitySource {
   region: string
@@ -8,21 +9,17 @@ export interface AwsIdentitySource {
   temporary: boolean
 }
 
-/** What credentials and region the SDK finds. @throws FatalError that says which of them is missing */
+/** What credentials and region the SDK finds. @throws AppError that says which of them is missing */
 export async function resolveAws(config: Config): Promise<AwsIdentitySource> {
   const { S3Client } = await import('@aws-sdk/client-s3')
-  const { credentials, region, endpoint } = config.s3
+  const { region, endpoint } = config.s3
   const client = new S3Client({
-    ...(credentials === undefined ? {} : { credentials: { ...credentials } }),
+    ...awsAccess(config),
     ...(region !== undefined ? { region } : endpoint !== undefined ? { region: 'us-east-1' } : {}),
   })
   try {
     const found = await client.config.credentials().catch((error: unknown) => {
-      throw new FatalError(`no AWS credentials: ${toError(error).message}`, {
-        code: 'credentials.none',
-        cure: 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login`), or attach a role',
-        cause: error,
-      })
+      throw credentialsError(error, undefined, config.s3.profile) ?? error
     })
     const resolved = await client.config.region().catch((error: unknown) => {
       throw new FatalError('AWS_REGION is not set, and no profile has one', {
@@ -49,11 +46,10 @@ export async function identify(
   endpoint?: string,
 ): Promise<{ arn: string; account: string }> {
   const { GetCallerIdentityCommand, STSClient } = await import('@aws-sdk/client-sts')
-  const { credentials } = config.s3
   const client = new STSClient({
     region,
     maxAttempts: 2,
-    ...(credentials === undefined ? {} : { credentials: { ...credentials } }),
+    ...awsAccess(config),
     ...(endpoint === undefined ? {} : { endpoint }),
   })
   try {

@@ -28,6 +28,8 @@ export interface S3StoreOptions {
   endpoint?: string
   /** Fixed credentials, or a provider that is asked again when they expire. Default: the SDK's whole chain. */
   credentials?: StoreCredentials | (() => Promise<StoreCredentials>)
+  /** Profile that the chain takes credentials and region from, where there are no `credentials`. */
+  profile?: string
   /** Sockets kept open to the store: the caller's concurrency. Default 64. */
   maxSockets?: number
   timeouts?: {
@@ -117,6 +119,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     ...shared,
     maxAttempts: options.readAttempts ?? 4,
     ...(options.credentials !== undefined && { credentials: options.credentials }),
+    ...(options.profile !== undefined && { profile: options.profile }),
   })
   const onceClient = new S3Client({ ...shared, maxAttempts: 1, credentials: client.config.credentials })
   const state = { closed: false }
@@ -175,7 +178,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
             details: { bucket },
           })
         }
-        throw toStoreError(thrown, { operation: 'reach', bucket, ...where })
+        throw toStoreError(thrown, { operation: 'reach', bucket, profile: options.profile, ...where })
       })
     return place
   }
@@ -190,6 +193,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
       bucket,
       endpoint,
       region,
+      profile: options.profile,
       ...extra,
       get closed() {
         return state.closed

@@ -15,6 +15,8 @@ export interface RequestContext {
   key?: string
   endpoint: string
   region: string
+  /** the profile that credentials are taken from; undefined: keys, or the whole chain */
+  profile?: string
   /** Which condition a 412 answers. */
   condition?: 'if-none-match' | 'if-match'
   signal?: AbortSignal
@@ -47,8 +49,8 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
   AccountProblem: 'denied',
   InvalidObjectState: 'denied',
   'KMS.DisabledException': 'denied',
-  CredentialsProviderError: 'credentials',
-  TokenProviderError: 'credentials',
+  CredentialsProviderError: 'no-credentials',
+  TokenProviderError: 'no-credentials',
   InvalidAccessKeyId: 'credentials',
   InvalidClientTokenId: 'credentials',
   InvalidToken: 'credentials',
@@ -103,6 +105,8 @@ export function classify(failure: S3Failure, context: RequestContext): StoreErro
   }
   if (code !== undefined) {
     const known = kindByCode[code]
+    // The chain's own word for a session of `aws sso login` that is over.
+    if (known === 'no-credentials' && /expired/i.test(failure.message ?? '')) return 'expired-token'
     if (known !== undefined) return known
     if (networkCode.test(code)) return 'network'
   }
@@ -131,8 +135,10 @@ const causes: Readonly<Record<StoreErrorKind, string>> = {
   'no-bucket': 'there is no such bucket',
   'no-upload': 'the multipart upload is gone: completed, aborted or expired',
   denied: 'access denied',
-  credentials: 'the credentials were not accepted',
-  'expired-token': 'the session token has expired and the credentials chain had no newer one',
+  credentials: 'the credentials were refused',
+  'no-credentials':
+    'no AWS credentials were found, neither in the environment or .env, nor in a profile, nor from a role',
+  'expired-token': 'the credentials have expired, and no newer ones were found',
   'clock-skew': "this machine's clock is off",
   'wrong-region': 'the bucket is in another region',
   'bad-digest': 'the bytes did not arrive as they were sent',
@@ -143,6 +149,39 @@ const causes: Readonly<Record<StoreErrorKind, string>> = {
   aborted: 'stopped on request',
   unsupported: 'this store cannot do that',
   invalid: 'the request was refused',
+}
+
+/** What a refusal of credentials means, where the store says more than that. */
+const refusals: Readonly<Record<string, string>> = {
+  InvalidAccessKeyId: 'the store does not know the access key',
+  InvalidClientTokenId: 'the store does not know the access key',
+  InvalidToken: 'the session token is not one of these keys',
+  SignatureDoesNotMatch: 'the secret does not belong to the access key',
+}
+
+/** @returns the cause in words, and what the chain says beyond that it found nothing */
+function missingCredentials({ message }: S3Failure, profile: string | undefined): string {
+  const said = oneLine(message).replace(/^Could not load credentials from any providers\.?$/, '')
+  const cause =
+    profile === undefined ? causes['no-credentials'] : `the AWS profile "${profile}" gives no credentials`
+  return said === '' ? cause : `${cause}: ${said}`
+}
+
+/**
+ * What is wrong with credentials, or with the clock that their signatures hold, whatever was asked for with them.
+ *
+ * @returns undefined where that is not what is wrong
+ */
+export function credentialsError(thrown: unknown, doing?: string, profile?: string): StoreError | undefined {
+  const context = { operation: '', bucket: '', endpoint: 'AWS', region: '', profile }
+  const failure = failureOf(thrown)
+  const kind = classify(failure, context)
+  if (!['no-credentials', 'credentials', 'expired-token', 'clock-skew'].includes(kind)) return undefined
+  const why = whyOf(kind, failure, context)
+  return new StoreError(kind, doing === undefined ? why : `cannot ${doing}: ${why}`, {
+    cure: cureOf(kind, failure, context),
+    cause: thrown,
+  })
 }
 
 function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext): string | undefined {
@@ -160,7 +199,13 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
     case 'denied':
       return 'grant what `autodj policy` prints for this command, or use other credentials'
     case 'credentials':
-      return 'check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use'
+      return failure.code === 'InvalidToken'
+        ? 'check AWS_SESSION_TOKEN: it comes with its keys, and permanent keys have none'
+        : 'check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use'
+    case 'no-credentials':
+      return context.profile === undefined
+        ? 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login`), or attach a role'
+        : 'check its name in ~/.aws/config and ~/.aws/credentials, or log in (`aws sso login`)'
     case 'expired-token':
       return 'renew the session (`aws sso login`, or fresh temporary credentials), then run it again'
     case 'clock-skew':
@@ -199,13 +244,7 @@ export function storeErrorOf(failure: S3Failure, context: RequestContext): Store
   const kind = classify(failure, context)
   const { bucket, key, endpoint, operation } = context
   const what = key === undefined ? `bucket ${bucket}` : `${JSON.stringify(key)} in bucket ${bucket}`
-  const said = oneLine(failure.message)
-  const words = [failure.code, failure.status === undefined ? undefined : `HTTP ${failure.status}`].filter(
-    Boolean,
-  )
-  const aside = words.length > 0 ? ` (${words.join(', ')})` : ''
-  const own = said === '' || said === failure.code || kind === 'aborted' ? '' : `: ${said}`
-  const message = `cannot ${operation} ${what} at ${endpoint}: ${causes[kind]}${aside}${own}`
+  const message = `cannot ${operation} ${what} at ${endpoint}: ${whyOf(kind, failure, context)}`
   return new StoreError(kind, message, {
     cure: cureOf(kind, failure, context),
     status: failure.status,
@@ -219,6 +258,18 @@ export function storeErrorOf(failure: S3Failure, context: RequestContext): Store
     },
     cause: failure.cause,
   })
+}
+
+function whyOf(kind: StoreErrorKind, failure: S3Failure, { profile }: RequestContext): string {
+  if (kind === 'no-credentials') return missingCredentials(failure, profile)
+  const said = oneLine(failure.message)
+  const words = [failure.code, failure.status === undefined ? undefined : `HTTP ${failure.status}`].filter(
+    Boolean,
+  )
+  const aside = words.length > 0 ? ` (${words.join(', ')})` : ''
+  const own = said === '' || said === failure.code || kind === 'aborted' ? '' : `: ${said}`
+  const cause = (kind === 'credentials' && refusals[failure.code ?? '']) || causes[kind]
+  return `${cause}${aside}${own}`
 }
 
 /** Reads what an SDK exception or a Node.js error tells. */

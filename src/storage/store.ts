@@ -229,6 +229,7 @@ export type StoreErrorKind =
   | 'no-upload'
   | 'denied'
   | 'credentials'
+  | 'no-credentials'
   | 'expired-token'
   | 'clock-skew'
   | 'wrong-region'

@@ -17,6 +17,7 @@ const outageKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
 /** What no other transfer will be spared: the run stops at the first one. */
 const haltingKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
   'credentials',
+  'no-credentials',
   'expired-token',
   'no-bucket',
   'wrong-region',

@@ -203,13 +203,13 @@ describe('broken', () => {
     'secret key': {
       set: () => ({ AWS_SECRET_ACCESS_KEY: 'wrong' }),
       check: 'bucket',
-      reason: /credentials were not accepted/,
+      reason: /the secret does not belong to the access key/,
       cure: /AWS_SECRET_ACCESS_KEY/,
     },
     'access key id': {
       set: () => ({ AWS_ACCESS_KEY_ID: 'AKIAUNKNOWN' }),
       check: 'bucket',
-      reason: /credentials were not accepted/,
+      reason: /the store does not know the access key/,
       cure: /AWS_ACCESS_KEY_ID/,
     },
     'no such bucket': {

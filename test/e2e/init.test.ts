@@ -93,7 +93,7 @@ describe('by flag and environment', () => {
   })
 
   test.each([
-    ['a wrong secret', { AWS_SECRET_ACCESS_KEY: 'wrong' }, /S3_BUCKET_NAME: .*credentials were not accepted/],
+    ['a wrong secret', { AWS_SECRET_ACCESS_KEY: 'wrong' }, /S3_BUCKET_NAME: .*secret does not belong/],
     ['no such bucket', { S3_BUCKET_NAME: 'nowhere' }, /no such bucket/],
     [
       'a CDN that is not there',
@@ -212,7 +212,7 @@ describe('by a person', () => {
       'Its secret': ['wrong', credentials.secretAccessKey],
     })
     expect(exitCode).toBe(0)
-    expect(said).toMatch(/failure S3_BUCKET_NAME: .*credentials were not accepted/)
+    expect(said).toMatch(/failure S3_BUCKET_NAME: .*secret does not belong/)
     expect(said).toContain('ok S3_BUCKET_NAME: music')
     const bucketAt = asked.findIndex(({ prompt }) => prompt.startsWith('Bucket'))
     expect(asked.slice(bucketAt + 1, bucketAt + 5).map(({ prompt }) => prompt.split(/[ :[]/)[0])).toEqual([

@@ -21,6 +21,7 @@ test('nothing set: the embedded database, ./audio, the credentials chain, no CDN
       endpoint: undefined,
       keyPrefix: 'audio/',
       credentials: undefined,
+      profile: undefined,
     },
     cdn: undefined,
     audioRoot: path.join(cwd, 'audio'),
@@ -44,6 +45,42 @@ test('flags win over the environment, the environment over .env', () => {
   })
   expect(config.s3).toMatchObject({ bucket: 'from-env', region: 'eu-west-1', keyPrefix: 'flag/' })
   expect(config.envFile.found).toBe(true)
+})
+
+describe('keys or a profile: what was given in the stronger place; the keys where both were', () => {
+  const keys = 'AWS_ACCESS_KEY_ID=AKIAFILE\nAWS_SECRET_ACCESS_KEY=hush\nAWS_SESSION_TOKEN=old\n'
+  const inEnvironment = { AWS_ACCESS_KEY_ID: 'AKIAENV', AWS_SECRET_ACCESS_KEY: 'hush' }
+  test.each([
+    ['AWS_PROFILE=dj\n', {}, { profile: 'dj' }],
+    [`${keys}AWS_PROFILE=dj\n`, {}, { credentials: { accessKeyId: 'AKIAFILE', sessionToken: 'old' } }],
+    [keys, { AWS_PROFILE: 'dj' }, { credentials: undefined, profile: 'dj' }],
+    ['AWS_PROFILE=dj\n', inEnvironment, { credentials: { accessKeyId: 'AKIAENV' }, profile: undefined }],
+  ] as [string, Record<string, string>, object][])('%j with %j', (file, env, expected) => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+    writeFileSync(path.join(dir, '.env'), file)
+    expect(loadConfig({ env, cwd: dir }).s3).toMatchObject(expected)
+  })
+
+  test('a session token of .env is not sent along with keys of the environment', () => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+    writeFileSync(path.join(dir, '.env'), keys)
+    const { credentials } = loadConfig({ env: inEnvironment, cwd: dir }).s3
+    expect(credentials).toEqual({ accessKeyId: 'AKIAENV', secretAccessKey: 'hush' })
+  })
+})
+
+test('a file that --settings names and that is not there is told with that flag', () => {
+  const thrown = (() => {
+    try {
+      return loadConfig({ env: {}, cwd, envFile: 'nowhere.env' })
+    } catch (error) {
+      return error
+    }
+  })()
+  expect(thrown).toMatchObject({
+    message: expect.stringMatching(/^cannot read .*nowhere\.env: ENOENT$/),
+    cure: expect.stringContaining('--settings'),
+  })
 })
 
 test('the configuration is frozen to the bottom', () => {
