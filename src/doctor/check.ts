@@ -35,20 +35,30 @@ export const skipped = (cause: string): Verdict => ({ state: 'skipped', cause })
 
 const defaultTimeoutMs = 5_000
 
-/** Runs the checks in order, one at a time, and yields each result as it comes. Never throws for what a check does. */
-export async function* runChecks(checks: readonly Check[], signal: AbortSignal): AsyncGenerator<CheckResult> {
+/**
+ * Runs the checks in order, one at a time, and yields each result as it comes. Never throws for what a check does.
+ *
+ * @param patience what their time limits are multiplied by
+ */
+export async function* runChecks(
+  checks: readonly Check[],
+  signal: AbortSignal,
+  patience = 1,
+): AsyncGenerator<CheckResult> {
   const states = new Map<string, CheckState>()
   for (const check of checks) {
     signal.throwIfAborted()
     const startedAt = performance.now()
     const unmet = check.needs?.find(name => states.get(name) === 'failure' || states.get(name) === 'skipped')
-    const verdict = unmet === undefined ? await runCheck(check, signal) : skipped(`needs "${unmet}"`)
+    const verdict =
+      unmet === undefined ? await runCheck(check, signal, patience) : skipped(`needs "${unmet}"`)
     states.set(check.name, verdict.state)
     yield { name: check.name, ...verdict, took: performance.now() - startedAt }
   }
 }
 
-async function runCheck({ run, timeoutMs = defaultTimeoutMs }: Check, signal: AbortSignal): Promise<Verdict> {
+async function runCheck(check: Check, signal: AbortSignal, patience: number): Promise<Verdict> {
+  const timeoutMs = (check.timeoutMs ?? defaultTimeoutMs) * patience
   const timeout = AbortSignal.timeout(timeoutMs)
   const both = AbortSignal.any([signal, timeout])
   // Not every effect below heeds a signal (a database connection, DNS): the wait ends in any case.
@@ -57,7 +67,7 @@ async function runCheck({ run, timeoutMs = defaultTimeoutMs }: Check, signal: Ab
   })
   gaveUp.catch(() => {})
   try {
-    return await Promise.race([run(both), gaveUp])
+    return await Promise.race([check.run(both), gaveUp])
   } catch (thrown) {
     signal.throwIfAborted()
     if (timeout.aborted) {
