@@ -6,6 +6,7 @@ import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
 import { type CdnDomain, parseCdnDomain } from './core/cdn-url.ts'
+import { quarantinePrefix } from './core/prefixes.ts'
 import { parseBytes } from './core/units.ts'
 import { systemErrorCode, toError, UsageError } from './errors.ts'
 
@@ -261,7 +262,10 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     if (/[\u0000-\u001f\u007f\\]/.test(value) || value.split('/').some(part => part === '..' || part === '.'))
       reject('S3_KEY_PREFIX', 'must not hold control characters, backslashes, . or ..')
     if (Buffer.byteLength(value) > 512) reject('S3_KEY_PREFIX', 'is longer than 512 bytes')
-    return value === '' || value.endsWith('/') ? value : `${value}/`
+    const prefix = value === '' || value.endsWith('/') ? value : `${value}/`
+    if (prefix.startsWith(quarantinePrefix))
+      reject('S3_KEY_PREFIX', `lies in ${quarantinePrefix}, where what is removed waits to expire`)
+    return prefix
   }
 
   /** Where a setting comes from, the larger the stronger; -1: it is not set. */

@@ -19,6 +19,7 @@ import {
   type SettingsPlan,
   sameDocument,
 } from '../core/bucket/plan.ts'
+import { quarantinePrefix, stagingPrefix } from '../core/prefixes.ts'
 import { plural, printable } from '../core/units.ts'
 import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
 import { accessKeyFacts } from './access-key.ts'
@@ -45,8 +46,6 @@ export interface Clients {
 
 /** S3 moves to Standard-IA after 30 days at the earliest; Intelligent-Tiering watches from the first day. */
 const tieringDays = { INTELLIGENT_TIERING: 0, STANDARD_IA: 30 } as const
-/** where reconcile moves what it removes */
-const quarantinePrefix = 'quarantine/'
 
 /** @returns 0 when everything is as it should be, 4 when something is not */
 export async function runBucketCheck(
@@ -163,6 +162,7 @@ async function assess(
     origins: flags.origin,
     versioning: flags.versioning,
     quarantine: { prefix: quarantinePrefix, days: flags.quarantineDays },
+    stagingPrefix: stagingPrefix(config.s3.keyPrefix),
     ...(flags.tiering === undefined
       ? {}
       : {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { detectAudio } from '../core/content-type.ts'
 import { fillCommand, fillUrl } from '../core/fetch-template.ts'
 import { keySegment, objectKey } from '../core/keys.ts'
+import { stagingPrefix } from '../core/prefixes.ts'
 import { RateLimit } from '../core/rate-limit.ts'
 import type { Track } from '../db/tracks.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
@@ -79,11 +80,6 @@ export interface FetcherOptions
 }
 
 const MiB = 1024 ** 2
-
-/** Below the prefix of all keys; objects here are on their way, or left by a run that was killed. */
-export function stagingPrefix(keyPrefix: string): string {
-  return `${keyPrefix}.incoming/`
-}
 
 export class Fetcher {
   readonly #options: FetcherOptions

@@ -12,6 +12,7 @@ import {
   readPlan,
   stakeOf,
 } from '../core/plan.ts'
+import { quarantinePrefix } from '../core/prefixes.ts'
 import { systemErrorCode, UsageError } from '../errors.ts'
 import type { ExternalSorter } from '../reconcile/sorter.ts'
 
@@ -94,9 +95,6 @@ export async function refuseUnwritable(file: string): Promise<void> {
     cure: `give the new plan another name, or move ${path.basename(file)} and its journal away`,
   })
 }
-
-/** Where removed objects wait; a lifecycle rule, or `autodj cleanup`, ends the wait. */
-export const quarantinePrefix = 'quarantine/'
 
 /** Where a plan moves an object: its own folder, the key below it; a key too long for that by its hash. */
 export function quarantineKey(planId: string, key: string): string {

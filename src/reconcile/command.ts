@@ -4,6 +4,7 @@ import path from 'node:path'
 import { awsAccess } from '../config.ts'
 import type { Context } from '../context.ts'
 import type { DeleteLimit } from '../core/limits.ts'
+import { quarantinePrefix } from '../core/prefixes.ts'
 import type { DifferenceClass, Finding } from '../core/reconcile/facts.ts'
 import { repairOf } from '../core/reconcile/repair.ts'
 import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
@@ -13,13 +14,7 @@ import type { Database } from '../db/open.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { countRows, keysUploading } from '../db/row-facts.ts'
 import { ExitCode, SafetyLimitError, UsageError } from '../errors.ts'
-import {
-  makePlanHeader,
-  PlanBuilder,
-  quarantineKey,
-  quarantinePrefix,
-  refuseUnwritable,
-} from '../plan/plan-file.ts'
+import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../run.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { makeTempFolder, sweepTempFolders } from '../temp.ts'
@@ -102,11 +97,10 @@ async function observeAndReport(
   const temp = await makeTempFolder(runId)
   context.onRelease(() => temp.remove())
   const tempFolder = temp.path
-  const except = config.s3.keyPrefix.startsWith(quarantinePrefix) ? '' : quarantinePrefix
 
   const options: ReconcileOptions = {
     prefix: config.s3.keyPrefix,
-    quarantinePrefix: except,
+    quarantinePrefix,
     audioRoot: config.audioRoot,
     disk: flags.disk,
     deep: flags.deep ? await sampledShare(flags.sample, database) : 0,
@@ -120,7 +114,14 @@ async function observeAndReport(
   const before = await rowsBefore(database)
   if (before !== undefined) options.rowsBefore = before
   if (flags.inventory !== undefined) {
-    options.inventory = await openInventory(context, flags.inventory, store, except, tempFolder, signal)
+    options.inventory = await openInventory(
+      context,
+      flags.inventory,
+      store,
+      quarantinePrefix,
+      tempFolder,
+      signal,
+    )
     report.note(
       `Inventory of ${options.inventory.takenAt.toISOString()}: ${plural(options.inventory.objects, 'object')}`,
     )

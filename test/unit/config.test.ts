@@ -98,6 +98,7 @@ describe('a wrong setting is named, with what is wrong and an example', () => {
     [{ S3_ENDPOINT: 'http://u:p@h' }, 'S3_ENDPOINT must not hold credentials'],
     [{ S3_KEY_PREFIX: '/audio' }, 'S3_KEY_PREFIX must not start with /'],
     [{ S3_KEY_PREFIX: 'a/../b' }, 'S3_KEY_PREFIX must not hold'],
+    [{ S3_KEY_PREFIX: 'quarantine' }, 'S3_KEY_PREFIX lies in quarantine/'],
     [{ AWS_ACCESS_KEY_ID: 'AKIA' }, 'AWS_SECRET_ACCESS_KEY is missing'],
     [{ AWS_SECRET_ACCESS_KEY: 'hush' }, 'AWS_ACCESS_KEY_ID is missing'],
     [{ AWS_REGION: 'Frankfurt!' }, 'AWS_REGION "Frankfurt!" is not a region'],

@@ -19,6 +19,8 @@ export interface Wishes {
   versioning: boolean
   /** objects moved aside by reconcile are deleted after so many days */
   quarantine: { prefix: string; days: number }
+  /** what `fetch` has on its way */
+  stagingPrefix: string
   /** storage class for audio, after so many days */
   tiering?: { storageClass: 'INTELLIGENT_TIERING' | 'STANDARD_IA'; days: number }
   /** bucket for access logs */
@@ -50,6 +52,8 @@ export const ourRules = {
   cors: 'autodj',
   abort: 'autodj-abort-incomplete-uploads',
   quarantine: 'autodj-expire-quarantine',
+  stagingVersions: 'autodj-expire-staging-versions',
+  quarantineVersions: 'autodj-expire-quarantine-versions',
   tiering: 'autodj-tiering',
 } as const
 

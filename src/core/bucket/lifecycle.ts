@@ -12,6 +12,8 @@ import {
 import type { JsonObject } from './plan.ts'
 
 export const abortDays = 7
+/** What autodj deleted at its own prefixes can be brought back for so long, where versions are kept. */
+export const oldVersionDays = 7
 
 /** One purpose of lifecycle rules: how it is served, and the rule that would serve it. */
 interface Purpose {
@@ -29,7 +31,7 @@ interface Rules {
   make(ID: string, prefix: string, action: JsonObject): JsonObject
 }
 
-export const lifecycle: Assess = ({ lifecycle: observed }, wishes) => {
+export const lifecycle: Assess = ({ lifecycle: observed, versioning }, wishes) => {
   const setting = 'lifecycle'
   if (observed.state === 'unknown') return untold(setting, observed.reason)
   const value = documentOf(observed)
@@ -51,6 +53,7 @@ export const lifecycle: Assess = ({ lifecycle: observed }, wishes) => {
   const purposes = [
     abandonedUploads(seen),
     quarantine(seen, wishes),
+    ...oldVersions(seen, wishes, documentOf(versioning)),
     ...archive(enabled, wishes),
     ...tiering(seen, wishes),
   ]
@@ -112,6 +115,55 @@ function quarantine({ enabledFor, make }: Rules, { quarantine: { prefix, days } 
     rule: make(ourRules.quarantine, prefix, { Expiration: { Days: days } }),
     why: `what reconcile moved to ${prefix} is deleted after ${days} days`,
   }
+}
+
+/**
+ * Where versions are kept, or were: what is deleted at the prefixes that are autodj's own stays as an old version. Never
+ * at keys of audio: those versions are how a deleted track comes back, and whose they are is not for us to say.
+ */
+function oldVersions(
+  { enabledFor, make }: Rules,
+  { stagingPrefix, quarantine: { prefix: quarantinePrefix }, versioning }: Wishes,
+  observed: JsonObject | null,
+): Purpose[] {
+  if (observed?.['Status'] === undefined && !versioning) return []
+  const own = [
+    ['lifecycle-staging-versions', ourRules.stagingVersions, stagingPrefix, 'what fetch had on its way at'],
+    [
+      'lifecycle-quarantine-versions',
+      ourRules.quarantineVersions,
+      quarantinePrefix,
+      'what cleanup deleted in',
+    ],
+  ] as const
+  return own.map(([setting, id, prefix, what]) => {
+    const serves = (rule: JsonObject) => {
+      const covered = prefixOf(rule)
+      const { NoncurrentDays, NewerNoncurrentVersions } = (rule['NoncurrentVersionExpiration'] ??
+        {}) as JsonObject
+      return (
+        covered !== undefined &&
+        prefix.startsWith(covered) &&
+        Number(NoncurrentDays) <= oldVersionDays &&
+        NewerNoncurrentVersions === undefined
+      )
+    }
+    if (enabledFor(id).some(serves))
+      return { check: { setting, state: 'ok', found: `old versions in ${prefix} expire` } }
+    return {
+      check: {
+        setting,
+        state: 'warning',
+        found: `${what} ${prefix} stays as old versions, unseen, and is paid for`,
+        cure: planCure,
+      },
+      rule: make(id, prefix, {
+        NoncurrentVersionExpiration: { NoncurrentDays: oldVersionDays },
+        Expiration: { ExpiredObjectDeleteMarker: true },
+      }),
+      why: `old versions in ${prefix} are deleted after ${oldVersionDays} days`,
+    }
+  })
 }
 
 /** A rule that takes audio away from the CDN. */

@@ -28,12 +28,14 @@ import { distributionArn, distributionId, oldDistribution } from '../../support/
 
 const set = (value: JsonObject) => ({ state: 'set', value }) as const
 const unset = { state: 'unset' } as const
+const untold = { state: 'unknown', reason: 'denied' } as const
 const wishes: Wishes = {
   bucket: 'music',
   keyPrefix: 'audio/',
   origins: [],
   versioning: false,
   quarantine: { prefix: 'quarantine/', days: 30 },
+  stagingPrefix: 'audio/.incoming/',
 }
 const allBlocked = {
   BlockPublicAcls: true,
@@ -53,6 +55,7 @@ const good: ObservedBucket = {
     Rules: [
       { ID: 'a', Status: 'Enabled', Filter: {}, AbortIncompleteMultipartUpload: { DaysAfterInitiation: 3 } },
       { ID: 'b', Status: 'Enabled', Filter: { Prefix: 'quarantine/' }, Expiration: { Days: 14 } },
+      { ID: 'c', Status: 'Enabled', Filter: {}, NoncurrentVersionExpiration: { NoncurrentDays: 7 } },
     ],
   }),
   'access-logging': set({ LoggingEnabled: { TargetBucket: 'logs', TargetPrefix: '' } }),
@@ -197,7 +200,7 @@ describe('bucket', () => {
     ],
     [
       'no lifecycle at all',
-      { lifecycle: unset },
+      { lifecycle: unset, versioning: untold },
       { tiering: { storageClass: 'INTELLIGENT_TIERING', days: 0 } },
       { 'lifecycle-uploads': 'warning', 'lifecycle-quarantine': 'warning', 'lifecycle-tiering': 'failure' },
       {
@@ -228,6 +231,7 @@ describe('bucket', () => {
     [
       'rules of the old kind are added to in kind, and disabled ones do not count',
       {
+        versioning: untold,
         lifecycle: set({
           Rules: [
             { ID: 'old', Status: 'Enabled', Prefix: 'logs/', Expiration: { Days: 3 } },
@@ -348,6 +352,59 @@ describe('bucket', () => {
         },
       ),
     )
+  })
+
+  /** As the S3 API Reference has it: NoncurrentVersionExpiration, and Expiration with nothing but the marker. */
+  const versionRule = (ID: string, Prefix: string) => ({
+    ID,
+    Status: 'Enabled',
+    Filter: { Prefix },
+    NoncurrentVersionExpiration: { NoncurrentDays: 7 },
+    Expiration: { ExpiredObjectDeleteMarker: true },
+  })
+  const bothOldVersions = [
+    versionRule(ourRules.stagingVersions, 'audio/.incoming/'),
+    versionRule(ourRules.quarantineVersions, 'quarantine/'),
+  ]
+  const rulesOf = ({ changes }: ReturnType<typeof faultsOf>) =>
+    ((changes['lifecycle'] as JsonObject | undefined)?.['Rules'] ?? []) as JsonObject[]
+  const lifecycleOf = (...rules: JsonObject[]) =>
+    set({
+      Rules: [
+        ...(good.lifecycle as unknown as { value: { Rules: JsonObject[] } }).value.Rules.slice(0, 2),
+        ...rules,
+      ],
+    })
+
+  test('where versions are kept, were kept or are wished for, old ones expire at our own prefixes, nowhere else', () => {
+    const lifecycle = lifecycleOf()
+    for (const [versioning, more] of [
+      [set({ Status: 'Enabled' }), {}],
+      [set({ Status: 'Suspended' }), {}],
+      [unset, { versioning: true }],
+    ] as const) {
+      const faults = faultsOf({ ...good, lifecycle, versioning }, more)
+      expect(faults.states).toMatchObject({
+        'lifecycle-staging-versions': 'warning',
+        'lifecycle-quarantine-versions': 'warning',
+      })
+      expect(rulesOf(faults).slice(2)).toEqual(bothOldVersions)
+    }
+    expect(faultsOf({ ...good, lifecycle, versioning: unset }).changes['lifecycle']).toBeUndefined()
+    expect(faultsOf({ ...good, lifecycle: lifecycleOf(...bothOldVersions) }).changes).toEqual({})
+  })
+
+  test.each([
+    ['too many days', { NoncurrentVersionExpiration: { NoncurrentDays: 8 } }],
+    [
+      'all but the newest few',
+      { NoncurrentVersionExpiration: { NoncurrentDays: 1, NewerNoncurrentVersions: 3 } },
+    ],
+    ['audio only', { Filter: { Prefix: 'audio/a' }, NoncurrentVersionExpiration: { NoncurrentDays: 1 } }],
+    ['by size', { Filter: { ObjectSizeGreaterThan: 9 }, NoncurrentVersionExpiration: { NoncurrentDays: 1 } }],
+  ])('old versions: a rule of somebody else does not do: %s', (_, more) => {
+    const lifecycle = lifecycleOf({ ID: 'theirs', Status: 'Enabled', Filter: {}, ...more })
+    expect(rulesOf(faultsOf({ ...good, lifecycle })).slice(3)).toEqual(bothOldVersions)
   })
 
   test('the cost of a storage class is spelt out, for this library where its size is known', () => {
