@@ -40,7 +40,7 @@ export function resetHeaders(settler: Settler, items: readonly HeaderChange[]): 
     look: async item => {
       const head = await store.head(item.object.key, { signal })
       if (head === undefined) throw new Skip('the object is gone')
-      const { etag } = journal.trace(item.seq)
+      const { etag } = await journal.trace(item.seq)
       // Cut off before the ETag was journalled, as a copy of an object in parts has another one.
       const unknown =
         etag === undefined && journal.state(item.seq) !== 'done' && hasHeaders(head, item.becomes)

@@ -28,16 +28,22 @@ export interface JournalEntry {
   reason?: string
 }
 
-/** The journal of one plan, `FILE.journal`. Memory: a byte an item, and the traces. */
+/** A line with a trace is no longer than this, bytes: keys and reasons are elsewhere. */
+const traceLine = 8_192
+
+/** The journal of one plan, `FILE.journal`. Memory: nine bytes an item; traces are read back where undoing needs them. */
 export class Journal {
   private readonly handle: FileHandle
   private readonly byItem: Uint8Array
-  private readonly traces: Map<number, Trace>
+  /** where the newest line with a trace of each item begins; 0, where the header is: it has none */
+  private readonly traceAt: Float64Array
+  /** bytes in the file */
+  private size = 0
 
-  private constructor(handle: FileHandle, byItem: Uint8Array, traces: Map<number, Trace>) {
+  private constructor(handle: FileHandle, items: number) {
     this.handle = handle
-    this.byItem = byItem
-    this.traces = traces
+    this.byItem = new Uint8Array(items + 1)
+    this.traceAt = new Float64Array(items + 1)
   }
 
   /**
@@ -55,14 +61,16 @@ export class Journal {
       })
     })
     try {
-      const byItem = new Uint8Array(items + 1)
-      const traces = new Map<number, Trace>()
+      const journal = new Journal(handle, items)
       let first = true
       let cut = false
-      for await (const line of handle.readLines({ encoding: 'utf8', start: 0, autoClose: false })) {
+      // A character a byte: a name cut in its middle must not move what follows, nor a rare line separator end a line.
+      for await (const line of handle.readLines({ encoding: 'latin1', start: 0, autoClose: false })) {
+        const start = journal.size
+        journal.size += line.length + 1
         let value: { plan?: string } & Partial<JournalEntry>
         try {
-          value = JSON.parse(line)
+          value = JSON.parse(Buffer.from(line, 'latin1').toString())
         } catch {
           // The last line of a run that was killed while it wrote.
           cut = true
@@ -76,10 +84,10 @@ export class Journal {
         }
         first = false
         if (value.seq === undefined || value.state === undefined || value.seq > items) continue
-        byItem[value.seq] = states.indexOf(value.state)
-        if (value.trace !== undefined) traces.set(value.seq, { ...traces.get(value.seq), ...value.trace })
+        journal.note(value as JournalEntry, start)
       }
-      const journal = new Journal(handle, byItem, traces)
+      // The last line has no end where it was cut short.
+      journal.size = (await handle.stat()).size
       // A line cut short is ended, so that the next one is whole.
       await journal.append(
         first ? [`${cut ? '\n' : ''}${JSON.stringify({ plan: planId })}`] : cut ? [''] : [],
@@ -95,18 +103,30 @@ export class Journal {
     return states[this.byItem[seq] ?? 0] ?? 'none'
   }
 
-  trace(seq: number): Trace {
-    return this.traces.get(seq) ?? {}
+  async trace(seq: number): Promise<Trace> {
+    const start = this.traceAt[seq] ?? 0
+    if (start === 0) return {}
+    const { buffer, bytesRead } = await this.handle.read(Buffer.alloc(traceLine), 0, traceLine, start)
+    const [line = ''] = buffer.toString('utf8', 0, bytesRead).split('\n', 1)
+    return (JSON.parse(line) as JournalEntry).trace ?? {}
   }
 
   /** On disk when the promise resolves. */
   async write(entries: readonly JournalEntry[]): Promise<void> {
     if (entries.length === 0) return
-    for (const { seq, state, trace } of entries) {
-      this.byItem[seq] = states.indexOf(state)
-      if (trace !== undefined) this.traces.set(seq, { ...this.traces.get(seq), ...trace })
+    const lines = entries.map(entry => JSON.stringify(entry))
+    let start = this.size
+    await this.append(lines)
+    for (const [index, entry] of entries.entries()) {
+      this.note(entry, start)
+      start += Buffer.byteLength(lines[index] as string) + 1
     }
-    await this.append(entries.map(entry => JSON.stringify(entry)))
+  }
+
+  /** An empty trace says nothing new. */
+  private note({ seq, state, trace }: JournalEntry, start: number): void {
+    this.byItem[seq] = states.indexOf(state)
+    if (trace !== undefined && Object.keys(trace).length > 0) this.traceAt[seq] = start
   }
 
   close(): Promise<void> {
@@ -115,7 +135,9 @@ export class Journal {
 
   private async append(lines: readonly string[]): Promise<void> {
     if (lines.length === 0) return
-    await this.handle.write(`${lines.join('\n')}\n`)
+    const text = `${lines.join('\n')}\n`
+    await this.handle.write(text)
+    this.size += Buffer.byteLength(text)
     await this.handle.datasync()
   }
 }

@@ -113,7 +113,7 @@ export function bringBackObjects(settler: Settler, items: readonly Removal[]): P
         return {}
       }
       const marker = await currentMarker(options, object.key)
-      const ours = journal.trace(item.seq).markerVersionId ?? marker
+      const ours = (await journal.trace(item.seq)).markerVersionId ?? marker
       if (marker === undefined || marker !== ours) throw new Skip('the object was deleted by someone else')
       return { marker }
     },

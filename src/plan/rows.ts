@@ -57,13 +57,13 @@ export async function resetRows(settler: Settler, items: readonly RowUpdate[]): 
       return {}
     },
     act: async due => {
-      const changed = await swapRows(
-        knex,
-        due.map(({ item: { seq, trackId, was, becomes } }) => {
-          const { updatedAt = null } = journal.trace(seq)
+      const swaps = await Promise.all(
+        due.map(async ({ item: { seq, trackId, was, becomes } }) => {
+          const { updatedAt = null } = await journal.trace(seq)
           return { trackId, from: becomes, to: was, updatedAt }
         }),
       )
+      const changed = await swapRows(knex, swaps)
       return item => (changed.has(item.trackId) ? {} : new Skip('the row has changed since'))
     },
   })
