@@ -94,7 +94,11 @@ export function waveFrom(
     child.stdout.on('data', (chunk: Buffer) => {
       if (failure) return
       try {
-        if (format) return take(chunk)
+        if (format) {
+          take(chunk)
+          discard(chunk)
+          return
+        }
         header = Buffer.concat([header, chunk])
         const parsed = waveHeader(header)
         if (!parsed) return
@@ -128,6 +132,14 @@ export function waveFrom(
       else resolve({ format, samples, errors })
     })
   })
+}
+
+/**
+ * Frees a chunk now. Left to the collector, which sees how little heap they take and not their 64 KiB each, hundreds of
+ * them lie about, and the next is never in the cache.
+ */
+function discard({ buffer, byteLength }: Buffer): void {
+  if (buffer.byteLength === byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0)
 }
 
 /** Format of a WAVE stream of float samples and where its data begins; undefined until enough has arrived. */
