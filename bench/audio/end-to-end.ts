@@ -149,7 +149,13 @@ export async function fromServer(items: readonly Rendered[], quick: boolean): Pr
   const whole = await endToEnd(file, count)
   if (!whole) return
   const { realtime, running, megabytes, threads, busy } = whole
-  const { report } = await load([], 'pool', String(threads), ...Array.from({ length: count }, () => file))
+  const { report } = await load(
+    [],
+    'pool',
+    String(threads),
+    '2',
+    ...Array.from({ length: count }, () => file),
+  )
   const alone = report['audioSeconds']! / report['seconds']!
   console.log(
     `${count} tracks of 4 minutes from S3, ${threads} threads: ${realtime.toFixed(0)}x rt from start to end of the process, ` +

@@ -1,7 +1,7 @@
 /**
  * A process of its own to measure: analyses files and prints what it took, as a line of JSON.
  *   node load.ts one FILE TIMES          in this thread, one after another
- *   node load.ts pool WORKERS FILE...    in a pool
+ *   node load.ts pool WORKERS WARM FILE... in a pool, after each thread has analysed WARM files that do not count
  *   node load.ts file DECODER FILE       one file in a pool of one, by `ffmpeg` or `npm`; the most memory it took
  */
 import { analyseFile } from '../../src/audio/analyse.ts'
@@ -26,10 +26,9 @@ if (mode === 'one') {
   const most = process.resourceUsage().maxRSS / 1024
   console.log(JSON.stringify({ audioSeconds: reply.analysis.duration, seconds, megabytes: [most] }))
 } else {
-  const [workers, ...files] = args
-  // Threads are started and their code compiled before the clock runs.
+  const [workers, warm, ...files] = args
   await using pool = createPool({ decoder: 'ffmpeg', workers: Number(workers) })
-  await Promise.all(Array.from({ length: Number(workers) * 2 }, () => pool.analyse(files[0]!)))
+  await Promise.all(Array.from({ length: Number(workers) * Number(warm) }, () => pool.analyse(files[0]!)))
   const from = performance.now()
   const cpu = process.cpuUsage()
   await Promise.all(
