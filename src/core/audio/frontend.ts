@@ -4,6 +4,7 @@
  * spectrogram (about 5 frames a second). Nothing of the PCM is kept, so memory grows by about 9 kB a second of
  * audio whatever its sample rate.
  */
+import { append } from './append.ts'
 import { hann, realFft } from './fft.ts'
 
 /** Frames a second of the band spectrogram. */
@@ -92,12 +93,7 @@ function decimator(): (input: Float32Array, length: number, out: Float32Array) =
   // Zeros before the first sample, so that the output is not delayed.
   let filled = reach
   return (input, length, out) => {
-    if (filled + length > buffer.length) {
-      const larger = new Float32Array(2 * (filled + length))
-      larger.set(buffer.subarray(0, filled))
-      buffer = larger
-    }
-    buffer.set(length === input.length ? input : input.subarray(0, length), filled)
+    buffer = append(buffer, filled, input, length)
     filled += length
     let written = 0
     let centre = reach
@@ -145,12 +141,7 @@ function framer(
   let origin = 0
   let index = 0
   return (input, length) => {
-    if (filled + length > buffer.length) {
-      const larger = new Float32Array(2 * (filled + length))
-      larger.set(buffer.subarray(0, filled))
-      buffer = larger
-    }
-    buffer.set(length === input.length ? input : input.subarray(0, length), filled)
+    buffer = append(buffer, filled, input, length)
     filled += length
     let start = Math.round((index * sampleRate) / rate) - origin
     while (start + size <= filled) {

@@ -2,6 +2,7 @@
  * Loudness by EBU R 128: ITU-R BS.1770-4 (K-weighting, gated integrated loudness, true peak), EBU Tech 3341 and EBU
  * Tech 3342 (loudness range).
  */
+import { append } from './append.ts'
 
 export interface Loudness {
   /** Integrated loudness, LUFS; -70 or below is silence and given as undefined. */
@@ -113,12 +114,7 @@ function peakMeter(sampleRate: number): {
   }
   return {
     push: (samples, length) => {
-      if (filled + length > buffer.length) {
-        const larger = new Float32Array(2 * (filled + length))
-        larger.set(buffer.subarray(0, filled))
-        buffer = larger
-      }
-      buffer.set(length === samples.length ? samples : samples.subarray(0, length), filled)
+      buffer = append(buffer, filled, samples, length)
       filled += length
       const to = filled - REACH
       if (to <= REACH - 1) return
