@@ -96,6 +96,44 @@ export class SafetyLimitError extends AppError {
   }
 }
 
+/**
+ * What the system refuses wherever that happens: no room, no right, no more files. No bug, and no single file's problem.
+ *
+ * @returns undefined for any other error
+ */
+export function systemRefusal(error: Error): AppError | undefined {
+  const code = systemErrorCode(error)
+  if (code === undefined || error instanceof AppError) return undefined
+  const { dest, path } = error as { dest?: unknown; path?: unknown }
+  const where = String(dest ?? path ?? error.message)
+  switch (code) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new TemporaryError(`no space is left for ${where} (${code})`, {
+        code: 'system.full',
+        cure: 'free some, or use another disk (TMPDIR for temporary files), then run it again',
+        cause: error,
+      })
+    case 'EROFS':
+    case 'EACCES':
+    case 'EPERM':
+      return new FatalError(`the system refuses access to ${where} (${code})`, {
+        code: 'system.denied',
+        cure: 'give this user the right to it, or use another folder (TMPDIR for temporary files)',
+        cause: error,
+      })
+    case 'EMFILE':
+    case 'ENFILE':
+      return new TemporaryError(`too many files are open (${code})`, {
+        code: 'system.files',
+        cure: 'raise the limit (`ulimit -n`), or lower --concurrency',
+        cause: error,
+      })
+    default:
+      return undefined
+  }
+}
+
 /** Any thrown value as an `Error`. essentia.js, for one, throws bare numbers. */
 export function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown))

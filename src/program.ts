@@ -4,7 +4,7 @@ import type { Command } from './cli/command.ts'
 import { type Flag, flag, longName } from './cli/flags.ts'
 import { loadConfig, type Overrides, type Setting, settings } from './config.ts'
 import { type Context, openContext, type StopReason } from './context.ts'
-import { AppError, ExitCode, toError, UsageError } from './errors.ts'
+import { AppError, ExitCode, systemRefusal, toError, UsageError } from './errors.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { Output } from './report/text.ts'
 
@@ -69,8 +69,15 @@ export async function runProgram(
     program.outputHelp({ error: true })
     return ExitCode.usage
   }
+  // With `help`, or --help, commander takes a command that it does not know for none.
+  const verb = argv[0] === 'help' ? argv[1] : argv[0]
+  const isUnknown =
+    verb !== undefined &&
+    /^[^-]/.test(verb) &&
+    verb !== 'help' &&
+    !program.commands.some(one => one.name() === verb)
   try {
-    await program.parseAsync(argv, { from: 'user' })
+    await program.parseAsync(isUnknown ? [verb] : argv, { from: 'user' })
   } catch (thrown) {
     if (thrown instanceof CommanderError) {
       if (thrown.exitCode === 0) return ExitCode.ok
@@ -95,14 +102,20 @@ function misusage(
   const nearest = hints.map(hint => hint.replace(/^\(|\)$/g, '')).join(' ')
   const begun = argv.join(' ')
   const command = commands.find(({ name }) => `${begun} `.startsWith(`${name} `))
-  const isOfCommands = Object.values(outputFlags).some(({ spec }) => cause.includes(`'${longName(spec)}'`))
+  const ofCommands = [
+    ...Object.values(outputFlags).map(({ spec }) => longName(spec)),
+    ...settings.flatMap((one: Setting) => (one.flag === undefined ? [] : longName(one.flag))),
+    '--settings',
+  ]
+  const isOfCommands = ofCommands.some(flag => cause.includes(`'${flag}'`))
+  const group = commands.some(({ name }) => name.startsWith(`${argv[0]} `)) ? `${argv[0]} ` : ''
   const cure =
     nearest ||
     (command
       ? `\`autodj ${command.name} --help\` says what it takes.`
       : isOfCommands
         ? 'Flags come after the command.'
-        : '`autodj --help` lists the commands.')
+        : `\`autodj ${group}--help\` lists the commands.`)
   return new UsageError(cause, { code: 'usage.arguments', cure })
 }
 
@@ -222,9 +235,9 @@ async function runCommand(
     const stopped = forcing.signal.aborted ? stopCode() : undefined
     if (stopped !== undefined) return stopped
     const error = toError(thrown)
-    const exitCode = error instanceof AppError ? error.exitCode : ExitCode.fatal
-    report.exitError(error instanceof AppError ? error : bug(error), exitCode)
-    return exitCode
+    const told = error instanceof AppError ? error : (systemRefusal(error) ?? bug(error))
+    report.exitError(told, told.exitCode)
+    return told.exitCode
   } finally {
     await release?.()
     report.close()

@@ -146,10 +146,6 @@ const grants: Readonly<Record<string, Grants>> = {
     ],
   },
   status: nothing,
-  report: {
-    anything: ['cloudwatch:GetMetricData'],
-    note: 'for the hit ratio of the distribution; without it the report leaves it out',
-  },
   serve: nothing,
   worker: {
     ...fetch,

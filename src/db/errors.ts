@@ -172,6 +172,18 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
       error.message,
     )
   }
+  // What node-postgres says where whoever listens there never answers: a firewall, or no PostgreSQL at all.
+  if (/^timeout expired$|due to connection timeout/i.test(error.message)) {
+    return make(
+      [
+        TemporaryError,
+        'db.unreachable',
+        'the database does not answer',
+        'is it PostgreSQL that listens there, is it running, and does a firewall let this machine through?',
+      ],
+      error.message,
+    )
+  }
   if (LOST_CONNECTION.test(error.message)) {
     return make(
       [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'run again'],

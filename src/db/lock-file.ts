@@ -5,7 +5,7 @@ import { link, mkdir, open, readFile, rename, rm, stat, unlink } from 'node:fs/p
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FatalError, LockedError, systemErrorCode } from '../errors.ts'
+import { FatalError, LockedError, systemErrorCode, TemporaryError } from '../errors.ts'
 
 /** Who holds a lock file. */
 export interface LockHolder {
@@ -110,14 +110,14 @@ async function createExclusively(path: string, draft: string, text: string): Pro
 async function hold(path: string, holder: LockHolder, depth: number): Promise<void> {
   const draft = `${path}.${holder.token}.draft`
   const text = `${JSON.stringify(holder)}\n`
-  const file = await open(draft, 'wx')
   try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  try {
+    const file = await open(draft, 'wx')
+    try {
+      await file.writeFile(text)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
     for (let attempt = 0; ; attempt++) {
       if (await createExclusively(path, draft, text)) return
       const other = await readHolder(path)
@@ -183,9 +183,12 @@ export async function acquireLockFile(path: string, command: string): Promise<Lo
   } catch (error) {
     const code = systemErrorCode(error)
     if (code === undefined || error instanceof LockedError) throw error
-    throw new FatalError(`the lock file ${path} cannot be made: ${code}`, {
+    const isFull = code === 'ENOSPC' || code === 'EDQUOT'
+    throw new (isFull ? TemporaryError : FatalError)(`the lock file ${path} cannot be made: ${code}`, {
       code: 'db.lock-file',
-      cure: 'choose a folder that this user can write to',
+      cure: isFull
+        ? 'free some space there, or choose another folder, then run it again'
+        : 'choose a folder that this user can write to',
       details: { path },
       cause: error,
     })

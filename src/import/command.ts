@@ -80,7 +80,9 @@ function summariseImport(result: ImportSummary, start: string, dryRun: boolean):
   return {
     lines,
     ...(dryRun
-      ? { next: 'autodj import' }
+      ? toUpload
+        ? { next: 'autodj import' }
+        : {}
       : stopped
         ? { next: 'autodj import goes on where this run stopped' }
         : toUpload

@@ -243,7 +243,7 @@ async function realFolder(folder: string): Promise<string> {
     }
     throw new UsageError(`there is no folder ${folder}`, {
       code: 'usage.no-folder',
-      cure: 'Name the audio folder by --audio-root or AUDIO_STORAGE_PATH.',
+      cure: 'Name the audio folder by --audio-root or AUDIO_STORAGE_PATH, a folder in it by its path from here.',
     })
   }
   throw new UsageError(`${folder} is not a folder`, { code: 'usage.no-folder' })

@@ -13,7 +13,7 @@ import {
   stakeOf,
 } from '../core/plan.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
-import { systemErrorCode, UsageError } from '../errors.ts'
+import { AppError, systemErrorCode, UsageError } from '../errors.ts'
 import type { ExternalSorter } from '../reconcile/sorter.ts'
 
 /** Collects actions in any order, for a plan that has them in the order of execution, each object's removal once. */
@@ -178,6 +178,12 @@ async function* planParts(file: string): AsyncGenerator<{ header: PlanHeader } |
   })
   try {
     yield* readPlan(handle.readLines({ encoding: 'utf8', autoClose: false }))
+  } catch (error) {
+    if (error instanceof AppError || systemErrorCode(error) === undefined) throw error
+    throw new UsageError(`cannot read the plan ${file}: ${systemErrorCode(error)}`, {
+      code: 'plan.missing',
+      cause: error,
+    })
   } finally {
     await handle.close()
   }

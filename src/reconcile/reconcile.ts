@@ -8,6 +8,7 @@ import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { countRows, proofPages, rowFactPages } from '../db/row-facts.ts'
 import { keepHeapLevel } from '../heap.ts'
 import type { ObjectStore } from '../storage/store.ts'
+import { requireAudioRoot } from '../upload/source.ts'
 import { isFileThere, relativePath, walk } from './disk.ts'
 import { FileSpool } from './file-spool.ts'
 import type { Inventory } from './inventory.ts'
@@ -106,6 +107,8 @@ async function refuseEmptySides({ knex, store }: Library, options: ReconcileOpti
       rows: { now: rows, ...(options.rowsBefore === undefined ? {} : { before: options.rowsBefore }) },
     }),
   )
+  // Nothing lives on files any more: then a folder that is not there would pass for one that agrees.
+  if (options.disk) await requireAudioRoot(audioRoot)
 }
 
 async function* observe(

@@ -4,6 +4,7 @@
  *
  * The one place that knows S3's error codes; the lean put path and the SDK's exceptions both come through here.
  */
+import { networkFault } from '../core/diagnosis/network-fault.ts'
 import { systemErrorCode } from '../errors.ts'
 import { StoreError, type StoreErrorKind } from './store.ts'
 
@@ -262,6 +263,9 @@ export function storeErrorOf(failure: S3Failure, context: RequestContext): Store
 
 function whyOf(kind: StoreErrorKind, failure: S3Failure, { profile }: RequestContext): string {
   if (kind === 'no-credentials') return missingCredentials(failure, profile)
+  if (kind === 'network' && failure.code !== undefined && failure.status === undefined) {
+    return `${causes.network}: ${networkFault({ code: failure.code, message: oneLine(failure.message) })}`
+  }
   const said = oneLine(failure.message)
   const words = [failure.code, failure.status === undefined ? undefined : `HTTP ${failure.status}`].filter(
     Boolean,

@@ -11,12 +11,12 @@ import { formatBytes, formatCount, formatDuration, plural, printable } from '../
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { trackPages } from '../db/tracks.ts'
-import { type ExitCode, FatalError, systemErrorCode, toError, UsageError } from '../errors.ts'
+import { type ExitCode, systemErrorCode, UsageError } from '../errors.ts'
 import { recordRun } from '../run.ts'
 import type { ObjectHeaders } from '../storage/store.ts'
 import { uploadCommand } from './commit.ts'
 import { Readers } from './readers.ts'
-import { LocalFileError, openRoot, statSource } from './source.ts'
+import { LocalFileError, requireAudioRoot, statSource } from './source.ts'
 import { summariseUpload } from './summary.ts'
 import { Throttle } from './throttle.ts'
 import { type UploadOptions, uploadFilters, uploadLocal } from './upload-local.ts'
@@ -192,18 +192,6 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
       estimated_dollars_a_month: monthly,
     },
   })
-}
-
-/** A folder that is not there (not mounted, misspelt) is one error, not one for every track. @throws FatalError */
-async function requireAudioRoot(audioRoot: string): Promise<string> {
-  try {
-    return await openRoot(audioRoot)
-  } catch (error) {
-    throw new FatalError(toError(error).message, {
-      code: 'config.audio-root',
-      cure: 'Mount it, or set AUDIO_STORAGE_PATH to where the audio is.',
-    })
-  }
 }
 
 /** 100 Mbit/s, bytes a second. */

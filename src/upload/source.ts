@@ -12,7 +12,7 @@ import {
 import { open, readdir, realpath } from 'node:fs/promises'
 import path from 'node:path'
 import { isOutside, resolveAudioPath } from '../core/audio-path.ts'
-import { systemErrorCode, toError } from '../errors.ts'
+import { FatalError, systemErrorCode, toError } from '../errors.ts'
 
 /** Why a file was not taken. `refused` is a row that must be corrected; the rest may be different next time. */
 export type LocalFileProblem =
@@ -98,6 +98,18 @@ export async function openRoot(audioRoot: string): Promise<string> {
     return await realpath(audioRoot)
   } catch (error) {
     throw localFileError(error, `audio folder ${audioRoot}`)
+  }
+}
+
+/** A folder that is not there (not mounted, misspelt) is one error, not one for every track. @throws FatalError */
+export async function requireAudioRoot(audioRoot: string): Promise<string> {
+  try {
+    return await openRoot(audioRoot)
+  } catch (error) {
+    throw new FatalError(toError(error).message, {
+      code: 'config.audio-root',
+      cure: 'Mount it, or set AUDIO_STORAGE_PATH to where the audio is.',
+    })
   }
 }
 

@@ -8,6 +8,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { commands } from '../../src/commands/index.ts'
 import { acquireRemovalLease, itemPage, objectsByKey, recentRuns, startRun } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { planUpload, readUploadRequest, runUpload, type UploadFlags } from '../../src/upload/command.ts'
@@ -349,6 +350,22 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
         cdn.close()
         cdn.closeAllConnections()
       }
+    })
+
+    test('reconcile --disk: an audio folder that is not there is told, though no row lives on a file any more', async () => {
+      await bed.addTrack({ path: 'x.mp3', content: fakeAudio(2_000, 8) })
+      await upload(bed)
+      const reconcile = commands.find(({ name }) => name === 'reconcile')!
+      const flags = Object.fromEntries(
+        Object.entries(reconcile.flags).map(([key, one]) => [key, one.defaultValue]),
+      )
+      const look = (env = {}) =>
+        bed.run('reconcile', context => reconcile.run(context, { ...flags, disk: true }, []), { env })
+      expect(await look()).toMatchObject({ exitCode: ExitCode.ok, error: undefined })
+      expect(await look({ AUDIO_STORAGE_PATH: '/not/mounted' })).toMatchObject({
+        exitCode: ExitCode.fatal,
+        error: { code: 'config.audio-root', message: expect.stringContaining('/not/mounted') },
+      })
     })
 
     test('--limit, --files-from and a dry run', async () => {

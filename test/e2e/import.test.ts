@@ -429,6 +429,7 @@ describe('autodj import', () => {
       const dry = await cli(['import', '--dry-run'], { env })
       expect(dry).toMatchObject({ exitCode: 0 })
       expect(dry.stdout).toMatch(/would make 13 new rows/i)
+      expect(dry.stdout).toMatch(/^next: autodj import$/m)
       const first = await cli(['import', '--json'], { env })
       expect(first).toMatchObject({ exitCode: 0 })
       expect(first.messages.at(-1)).toMatchObject({
@@ -442,6 +443,8 @@ describe('autodj import', () => {
       const second = await cli(['import'], { env })
       expect(second).toMatchObject({ exitCode: 0 })
       expect(second.stdout).toMatch(/made 0 new rows/)
+      const nothing = await cli(['import', '--dry-run'], { env })
+      expect(nothing.stdout).not.toMatch(/^next:/m)
       expect(second.stdout).toMatch(/13 already known/)
 
       const outside = await cli(['import', tmpdir()], { env })

@@ -1,9 +1,11 @@
-/** The journal of a plan, across runs and kills. */
+/** A plan's journal, across runs and kills; a plan that is none. */
 import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ExitCode } from '../../src/errors.ts'
 import { Journal } from '../../src/plan/journal.ts'
+import { checkPlan } from '../../src/plan/plan-file.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -57,4 +59,11 @@ test('a line that a kill has cut, in the middle of a character, spoils nothing a
   ])
   await third.close()
   expect((await readFile(`${plan}.journal`, 'latin1')).endsWith('\n')).toBe(true)
+})
+
+test('a folder instead of a plan is refused as what it is, not as a bug', async () => {
+  await expect(checkPlan(folder)).rejects.toMatchObject({
+    exitCode: ExitCode.usage,
+    message: `cannot read the plan ${folder}: EISDIR`,
+  })
 })

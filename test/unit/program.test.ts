@@ -23,6 +23,8 @@ const probe = defineCommand({
   async run(context, flags, args) {
     seen.push({ ...flags, args, recorded: context.invocation.args })
     if (args[0] === 'throw') throw new TypeError('it broke')
+    if (args[0]?.startsWith('E'))
+      throw Object.assign(new Error(`${args[0]}: open '/tmp/x'`), { code: args[0], path: '/tmp/x' })
     if (args[0] === 'away')
       throw new TemporaryError('the database is away', { code: 'db.away', cure: 'Wait.' })
     if (args[0] === 'wait') {
@@ -128,6 +130,31 @@ describe('help', () => {
   })
 })
 
+describe('a command line that is wrong', () => {
+  test.each([
+    [['prob'], "unknown command 'prob'", 'Did you mean probe?'],
+    [['help', 'prob'], "unknown command 'prob'", 'Did you mean probe?'],
+    [['nonsense', '--help'], "unknown command 'nonsense'", '`autodj --help` lists'],
+    [['group', 'two'], "unknown command 'two'", '`autodj group --help` lists'],
+    [['--bucket', 'x', 'probe'], "unknown option '--bucket'", 'Flags come after the command.'],
+    [['--settings', 'x', 'probe'], "unknown option '--settings'", 'Flags come after the command.'],
+    [['--json', 'probe'], "unknown option '--json'", 'Flags come after the command.'],
+  ])('%j', async (argv, cause, cure) => {
+    const { exitCode, stdout, stderr, messages } = await run(argv)
+    expect(exitCode).toBe(ExitCode.usage)
+    expect(stdout).toBe('')
+    const said = argv.includes('--json') ? JSON.stringify(messages) : stderr
+    expect(said).toContain(cause)
+    expect(said).toContain(cure)
+  })
+
+  test('help of a command, asked for in either way', async () => {
+    const [before, after] = [await run(['help', 'probe']), await run(['probe', '--help'])]
+    expect(before).toMatchObject({ exitCode: ExitCode.ok, stdout: expect.stringContaining('autodj probe') })
+    expect(before.stdout).toBe(after.stdout)
+  })
+})
+
 describe('output', () => {
   test('data on stdout, the rest on stderr, control characters escaped', async () => {
     const { stdout, stderr } = await run(['probe'])
@@ -167,6 +194,18 @@ describe('errors', () => {
     expect(stderr).not.toMatch(/^\s+at /m)
     expect(exitCode).toBe(ExitCode.fatal)
     expect((await run(['probe', 'throw', '-v'])).stderr).toMatch(/TypeError: it broke\n\s+at /)
+  })
+
+  test.each([
+    ['ENOSPC', ExitCode.temporary, 'no space is left for /tmp/x (ENOSPC)'],
+    ['EROFS', ExitCode.fatal, 'the system refuses access to /tmp/x (EROFS)'],
+    ['EACCES', ExitCode.fatal, 'the system refuses access to /tmp/x (EACCES)'],
+    ['EMFILE', ExitCode.temporary, 'too many files are open (EMFILE)'],
+  ] as const)('%s from anywhere is a refusal of the system, not a bug', async (code, expected, message) => {
+    const { stderr, exitCode } = await run(['probe', code])
+    expect(exitCode).toBe(expected)
+    expect(stderr).toMatch(/^error: [^\n]+\n {2}[^\n]+\n$/)
+    expect(stderr).toContain(message)
   })
 
   test.each([
