@@ -101,7 +101,6 @@ function peakMeter(sampleRate: number): {
       last = Math.abs(b[i + 1]!)
       if (value <= limit && last <= limit) continue
       if (value > peak) peak = value
-      // A maximum between two samples needs the signal to bend there; steep flanks are left out.
       for (const row of rows) {
         let sum = 0
         const from = i - REACH + 1
