@@ -17,7 +17,7 @@ export interface AnalyseOptions {
   readonly onWindow?: () => void
 }
 
-/** Seconds of sound that memory is laid out for ahead: 280 MB, touched as it fills; a longer set gets more as it comes. */
+/** Seconds of sound that memory is laid out for ahead: 185 MB, touched as it fills; a longer set gets more as it comes. */
 const LONGEST_LAID_OUT = 6 * 3600
 
 /**

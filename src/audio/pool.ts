@@ -61,7 +61,7 @@ export interface PoolOptions {
   readonly timeLimit?: number
   /** Megabytes of JavaScript heap a worker may grow to, 256 by default. */
   readonly heapLimit?: number
-  /** Megabytes of typed arrays a track may need, 384 by default: about ten hours of audio. */
+  /** Megabytes of typed arrays a track may need, 384 by default: about eleven hours of audio. */
   readonly bufferLimit?: number
   /** What the threads run; the tests put hostile ones here. */
   readonly script?: URL
