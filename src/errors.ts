@@ -99,25 +99,30 @@ export class SafetyLimitError extends AppError {
 /**
  * What the system refuses wherever that happens: no room, no right, no more files. No bug, and no single file's problem.
  *
+ * @param where in what; default: the path that the error names
  * @returns undefined for any other error
  */
-export function systemRefusal(error: Error): AppError | undefined {
+export function systemRefusal(error: Error, where?: string): AppError | undefined {
   const code = systemErrorCode(error)
   if (code === undefined || error instanceof AppError) return undefined
-  const { dest, path } = error as { dest?: unknown; path?: unknown }
-  const where = String(dest ?? path ?? error.message)
+  const { dest, path } = error as { dest?: string; path?: string }
+  // A write knows its descriptor only.
+  const named = where ?? dest ?? path
   switch (code) {
     case 'ENOSPC':
     case 'EDQUOT':
-      return new TemporaryError(`no space is left for ${where} (${code})`, {
-        code: 'system.full',
-        cure: 'free some, or use another disk (TMPDIR for temporary files), then run it again',
-        cause: error,
-      })
+      return new TemporaryError(
+        `no space is left ${named === undefined ? 'on the disk' : `for ${named}`} (${code})`,
+        {
+          code: 'system.full',
+          cure: 'free some, or use another disk (TMPDIR for temporary files), then run it again',
+          cause: error,
+        },
+      )
     case 'EROFS':
     case 'EACCES':
     case 'EPERM':
-      return new FatalError(`the system refuses access to ${where} (${code})`, {
+      return new FatalError(`the system refuses access to ${named ?? error.message} (${code})`, {
         code: 'system.denied',
         cure: 'give this user the right to it, or use another folder (TMPDIR for temporary files)',
         cause: error,

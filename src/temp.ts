@@ -6,7 +6,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { acquireLockFile, removeDeadDrafts } from './db/lock-file.ts'
-import { LockedError, systemErrorCode } from './errors.ts'
+import { LockedError, systemErrorCode, systemRefusal } from './errors.ts'
 
 const name = /^autodj-run-([0-9a-f-]{36})(\.lock(?:\..+)?)?$/
 
@@ -16,11 +16,13 @@ export interface TempFolder {
   remove(): Promise<void>
 }
 
-/** Makes the run's own temporary folder; whoever makes it removes it. */
+/** Makes the run's own temporary folder; whoever makes it removes it. @throws AppError where there can be none */
 export async function makeTempFolder(runId: string): Promise<TempFolder> {
   const folder = path.join(tmpdir(), `autodj-run-${runId}`)
   // The lock comes first and goes last: a folder without one belongs to nobody.
-  const lock = await acquireLockFile(`${folder}.lock`, `run ${runId}`)
+  const lock = await acquireLockFile(`${folder}.lock`, `run ${runId}`).catch(error => {
+    throw systemRefusal(error.cause instanceof Error ? error.cause : error, tmpdir()) ?? error
+  })
   await mkdir(folder, { recursive: true, mode: 0o700 })
   return {
     path: folder,

@@ -1,7 +1,7 @@
 /** `autodj bucket check | plan | apply`: settings in, checks, differences and changes out. */
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { CloudFrontClient } from '@aws-sdk/client-cloudfront'
 import { S3Client } from '@aws-sdk/client-s3'
@@ -283,8 +283,13 @@ async function read(file: string): Promise<string> {
 
 async function save(file: string, plan: SettingsPlan): Promise<void> {
   const draft = `${file}.${randomUUID()}`
-  await writeFile(draft, `${JSON.stringify(plan, undefined, 2)}\n`, { mode: 0o600 })
-  await rename(draft, file)
+  try {
+    await writeFile(draft, `${JSON.stringify(plan, undefined, 2)}\n`, { mode: 0o600 })
+    await rename(draft, file)
+  } catch (error) {
+    await rm(draft, { force: true })
+    throw error
+  }
 }
 
 async function openClients(context: Context): Promise<Clients> {

@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { AppError, ExitCode, exitCodeMeaning, systemErrorCode, UsageError } from '../../src/errors.ts'
+import {
+  AppError,
+  ExitCode,
+  exitCodeMeaning,
+  systemErrorCode,
+  systemRefusal,
+  UsageError,
+} from '../../src/errors.ts'
 import { StoreError } from '../../src/storage/store.ts'
 
 describe('errors carry their exit code', () => {
@@ -29,4 +36,18 @@ describe('errors carry their exit code', () => {
     expect(systemErrorCode(Object.assign(new Error('x'), { code: 7 }))).toBeUndefined()
     expect(systemErrorCode('ENOENT')).toBeUndefined()
   })
+})
+
+test.each([
+  [{ path: '/a' }, undefined, 'no space is left for /a (ENOSPC)'],
+  [{ path: '/a', dest: '/b' }, undefined, 'no space is left for /b (ENOSPC)'],
+  [{ path: '/a' }, '/tmp', 'no space is left for /tmp (ENOSPC)'],
+  [{}, undefined, 'no space is left on the disk (ENOSPC)'],
+])('a refusal of the system names what it is about: %j, %j', (about, where, message) => {
+  const error = Object.assign(new Error('ENOSPC: no space left on device, write'), {
+    code: 'ENOSPC',
+    ...about,
+  })
+  expect(systemRefusal(error, where)).toMatchObject({ message, exitCode: ExitCode.temporary })
+  expect(systemRefusal(new Error('ENOSPC'))).toBeUndefined()
 })
