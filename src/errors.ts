@@ -28,7 +28,7 @@ export const exitCodeMeaning: Readonly<Record<ExitCode, string>> = {
   10: 'the time budget (`--max-duration`) was used up; the next run goes on',
   11: 'another run holds the lock',
   130: 'stopped by Ctrl-C (SIGINT)',
-  143: 'stopped by SIGTERM',
+  143: 'stopped by SIGTERM, or in the middle as nobody read the output any more',
 }
 
 /** What an error tells its reader. `message` is the cause, one line; `cure` is what to do about it, one line. */

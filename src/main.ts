@@ -1,14 +1,21 @@
 /** The process: environment, signals, streams and the exit code. The only place that ends it. */
+import { EventEmitter } from 'node:events'
 import packageJson from '../package.json' with { type: 'json' }
 import { commands } from './commands/index.ts'
 import { ExitCode } from './errors.ts'
 import { runProgram } from './program.ts'
 
-for (const stream of [process.stdout, process.stderr]) {
+const closing = new EventEmitter()
+for (const [name, stream] of [
+  ['stdout', process.stdout],
+  ['stderr', process.stderr],
+] as const) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    // `autodj … | head` closes the pipe: nobody reads any more, which is no failure of ours.
-    if (error.code === 'EPIPE') process.exit(ExitCode.ok)
-    throw error
+    // `autodj … | head`: nobody reads any more. What changes things finishes what it has in hand.
+    if (error.code === 'EPIPE') return void closing.emit('closed')
+    if (stream !== process.stderr)
+      process.stderr.write(`error: ${name} cannot be written to: ${error.code}\n`)
+    process.exit(ExitCode.temporary)
   })
 }
 
@@ -26,7 +33,10 @@ const exitCode = await runProgram(process.argv.slice(2), commands, {
       process.on(signal, handler)
       return () => process.off(signal, handler)
     })
+    const closed = () => listener('SIGPIPE')
+    closing.once('closed', closed)
     return () => {
+      closing.off('closed', closed)
       for (const off of listeners) off()
     }
   },

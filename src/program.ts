@@ -17,8 +17,8 @@ export interface Surroundings {
   readonly stdinIsTTY: boolean
   readonly version: string
   readonly now: () => Date
-  /** Calls back on SIGINT and SIGTERM; returns how to stop listening. */
-  onSignal(listener: (signal: 'SIGINT' | 'SIGTERM') => void): () => void
+  /** Calls back on SIGINT and SIGTERM, and when nobody reads the output any more; returns how to stop listening. */
+  onSignal(listener: (signal: 'SIGINT' | 'SIGTERM' | 'SIGPIPE') => void): () => void
 }
 
 /** Flags that every command takes. */
@@ -200,7 +200,10 @@ async function runCommand(
   const stopping = new AbortController()
   const forcing = new AbortController()
   const stopListening = surroundings.onSignal(signal => {
-    if (stopping.signal.aborted && stopping.signal.reason !== 'time-budget') {
+    if (signal === 'SIGPIPE') {
+      report.detail('nobody reads the output any more: finishing what is in flight')
+      stopping.abort('sigterm' satisfies StopReason)
+    } else if (stopping.signal.aborted && stopping.signal.reason !== 'time-budget') {
       report.warn('stopping at once')
       forcing.abort(new AppError(ExitCode.sigint, 'stopped by a second signal', { code: 'stopped' }))
     } else {

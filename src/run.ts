@@ -5,7 +5,7 @@ import { hostname } from 'node:os'
 import packageJson from '../package.json' with { type: 'json' }
 import type { Context } from './context.ts'
 import type { Database } from './db/open.ts'
-import { ExitCode, TemporaryError } from './errors.ts'
+import { AppError, ExitCode, systemRefusal, TemporaryError, toError } from './errors.ts'
 
 export interface RecordedRun {
   readonly id: string
@@ -68,12 +68,17 @@ export async function recordRun(
   }, interval)
   timer.unref()
   let end: { exitCode: ExitCode; summary: Record<string, unknown> } | undefined
+  let failure: Error | undefined
   try {
     end = await work({ id, lost: lost.signal })
     return end.exitCode
+  } catch (thrown) {
+    failure = toError(thrown)
+    throw thrown
   } finally {
     clearInterval(timer)
-    const exitCode = end?.exitCode ?? context.stopExitCode() ?? ExitCode.fatal
+    const told = failure instanceof AppError ? failure : failure && systemRefusal(failure)
+    const exitCode = end?.exitCode ?? context.stopExitCode() ?? told?.exitCode ?? ExitCode.fatal
     const interrupted = exitCode === ExitCode.sigint || exitCode === ExitCode.sigterm
     await finishRun(knex, id, {
       state: interrupted ? 'interrupted' : exitCode === ExitCode.ok ? 'done' : 'failed',

@@ -1,7 +1,7 @@
 /** A run that another one has declared dead, because this machine slept: it must not end as if all were done. */
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
-import { HEARTBEAT_MS } from '../../src/db/ledger.ts'
-import { ExitCode } from '../../src/errors.ts'
+import { HEARTBEAT_MS, recentRuns } from '../../src/db/ledger.ts'
+import { ExitCode, TemporaryError } from '../../src/errors.ts'
 import { recordRun } from '../../src/run.ts'
 import { TestBed } from '../support/bed.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
@@ -18,6 +18,23 @@ afterEach(() => {
 })
 
 const declareDead = (): Promise<unknown> => bed.database.knex('autodj.runs').update({ state: 'abandoned' })
+
+test('one that ends with an error is in the ledger with the exit code of that error', async () => {
+  const failures = [
+    new TemporaryError('away', { code: 'x' }),
+    Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }),
+    new TypeError('it broke'),
+  ]
+  const codes: (number | null | undefined)[] = []
+  for (const failure of failures) {
+    const running = bed.run('probe', context =>
+      recordRun(context, bed.database, () => Promise.reject(failure)),
+    )
+    await running.catch(() => undefined)
+    codes.push((await recentRuns(bed.database.knex, { limit: 1 }))[0]?.exitCode)
+  }
+  expect(codes).toEqual([ExitCode.temporary, ExitCode.temporary, ExitCode.fatal])
+})
 
 test('its next heartbeat tells it, and it ends as temporary', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })

@@ -21,7 +21,7 @@ export interface CliOptions {
   commands?: readonly Command[]
   isTTY?: boolean
   /** gets the function that delivers a signal */
-  withSignals?: (send: (signal: 'SIGINT' | 'SIGTERM') => void) => void
+  withSignals?: (send: (signal: 'SIGINT' | 'SIGTERM' | 'SIGPIPE') => void) => void
   now?: () => Date
 }
 

@@ -218,6 +218,14 @@ describe('errors', () => {
     expect(stderr).toContain('finishing what is in flight')
     expect(exitCode).toBe(code)
   })
+
+  test('a run whose output nobody reads any more finishes what is in flight, without a word', async () => {
+    const { exitCode, stderr } = await run(['probe', 'wait'], {
+      withSignals: (send: (signal: string) => void) => setTimeout(() => send('SIGPIPE'), 20),
+    })
+    expect(stderr).toBe('')
+    expect(exitCode).toBe(ExitCode.sigterm)
+  })
 })
 
 test("the README's table of exit codes is the code's", () => {
