@@ -141,8 +141,27 @@ function choice<const C extends string>(
 }
 
 /** A flag that may be given several times. */
-function list(spec: string, description: string): Flag<readonly string[]> {
-  return { spec, description, defaultValue: [], parse: (raw, previous = []) => [...previous, raw] }
+/** @param isOne whether a value is `expected` */
+function list(
+  spec: string,
+  description: string,
+  expected = '',
+  isOne: (raw: string) => boolean = () => true,
+): Flag<readonly string[]> {
+  return {
+    spec,
+    description,
+    defaultValue: [],
+    parse: (raw, previous = []) => [...previous, isOne(raw) ? raw : reject(spec, raw, expected)],
+  }
+}
+
+/** Origins of pages, as browsers send them: a slash at the end, and none ever matches. `*` stands for any text. */
+function origins(spec: string, description: string): Flag<readonly string[]> {
+  return list(spec, description, 'an origin (https://autodj.example), without a path', raw => {
+    const example = raw.replaceAll('*', 'any')
+    return raw === '*' || URL.parse(example)?.origin === example
+  })
 }
 
 /** Any other value: `parse` returns undefined when the text is not `expected`. */
@@ -155,7 +174,7 @@ function custom<T>(
   return { spec, description, parse: raw => parse(raw) ?? reject(spec, raw, expected) }
 }
 
-export const flag = { boolean, text, integer, bytes, duration, choice, list, custom }
+export const flag = { boolean, text, integer, bytes, duration, choice, list, origins, custom }
 
 /** Flags that mean the same wherever they appear. A command takes the ones it honours, and no others. */
 export const shared = {

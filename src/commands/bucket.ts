@@ -3,7 +3,7 @@ import { flag, shared } from '../cli/flags.ts'
 
 const wishes = {
   origin: {
-    ...flag.list('--origin <origin>', 'a page that plays the audio (CORS); may be repeated'),
+    ...flag.origins('--origin <origin>', 'a page that plays the audio (CORS); may be repeated'),
   },
   versioning: flag.boolean('--versioning', 'keep old versions of objects'),
   tiering: flag.choice('--tiering <class>', 'storage class for audio', [

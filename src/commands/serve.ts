@@ -19,7 +19,7 @@ export const serve = defineCommand({
   flags: {
     host: flag.text('--host <address>', 'address to listen on', '127.0.0.1'),
     port: flag.integer('--port <n>', 'port to listen on; 0 is any free one', { max: 65_535 }, 8_000),
-    corsOrigin: flag.list(
+    corsOrigin: flag.origins(
       '--cors-origin <origin>',
       'origin that browsers may ask from; may be repeated (any)',
     ),

@@ -299,17 +299,30 @@ export async function tracksById(knex: Knex, ids: readonly string[]): Promise<Tr
 }
 
 /** Ids of the tracks whose `file_path` or id is one of these, in the order of their ids. */
-export async function trackIdsByFilePath(knex: Knex, pathsOrIds: readonly string[]): Promise<string[]> {
+export async function trackIdsByFilePath(
+  knex: Knex,
+  pathsOrIds: readonly string[],
+): Promise<{ ids: string[]; unknown: { count: number; first: string } }> {
   const found = new Set<string>()
+  const unknown = { count: 0, first: '' }
   for (const slice of slices(pathsOrIds)) {
     const rows = (await knex('public.tracks')
-      .select('id')
+      .select('id', 'file_path as path')
       .whereRaw('file_path = any(?::text[]) or id::text = any(?::text[])', [[...slice], [...slice]])) as {
       id: string
+      path: string | null
     }[]
-    for (const { id } of rows) found.add(id)
+    const named = new Set<string | null>()
+    for (const { id, path } of rows) {
+      found.add(id)
+      named.add(id).add(path)
+    }
+    for (const one of slice) {
+      if (named.has(one)) continue
+      if (unknown.count++ === 0) unknown.first = one
+    }
   }
-  return [...found].sort()
+  return { ids: [...found].sort(), unknown }
 }
 
 /**

@@ -60,7 +60,7 @@ export async function runFetch(context: Context, flags: FetchFlags): Promise<Exi
     try {
       const work = new FetchRun(context, database, store, run, fetcher.fetcher, flags)
       const exitCode = await work.run()
-      return { exitCode, summary: summarise(context, work.totals) }
+      return { exitCode, summary: summarise(context, work.totals, flags) }
     } finally {
       await fetcher.close()
     }
@@ -307,7 +307,12 @@ async function planFetch(context: Context, { knex }: Database, flags: FetchFlags
   return ExitCode.ok
 }
 
-function summarise({ report }: Context, totals: FetchTotals): Record<string, unknown> {
+function summarise(
+  { report, stopExitCode }: Context,
+  totals: FetchTotals,
+  { track, retryFailed }: Pick<FetchFlags, 'track' | 'retryFailed'>,
+): Record<string, unknown> {
+  const sawAll = track.length === 0 && !retryFailed && stopExitCode() === undefined
   const fetched = fetchSources.reduce((sum, source) => sum + totals[source], 0)
   const from = fetchSources
     .filter(source => totals[source] > 0)
@@ -316,7 +321,9 @@ function summarise({ report }: Context, totals: FetchTotals): Record<string, unk
   report.summary({
     lines: [
       fetched === 0 && totals.failed === 0
-        ? 'Every track has audio.'
+        ? sawAll
+          ? 'Every track has audio.'
+          : 'Nothing was fetched.'
         : `${plural(fetched, 'track')} fetched, ${formatBytes(totals.bytes)}${from.length > 0 ? ` (${from.join(', ')})` : ''}.`,
       ...(totals.failed > 0
         ? [`${plural(totals.failed, 'track')} could not be fetched: the reasons are above.`]

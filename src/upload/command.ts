@@ -94,7 +94,11 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
       readers,
       served: checking?.served,
     })
-    const summary = summariseUpload(totals, engine, seconds)
+    const summary = summariseUpload(totals, engine, seconds, {
+      retryFailed: request.retryFailed,
+      listed: request.only !== undefined,
+      stopped: context.stopExitCode() !== undefined,
+    })
     report.summary(summary)
     return { exitCode, summary: summary.fields }
   })
@@ -122,7 +126,7 @@ export async function enqueueUpload(
 ): Promise<ExitCode> {
   const { headers, deleteLocal, limit } = request
   const { enqueueTracks } = await import('../queue/enqueue.ts')
-  const filters = await uploadFilters(await context.database(), request)
+  const filters = await uploadFilters(await context.database(), request, context.report)
   const options: UploadJobOptions = { headers, deleteLocal }
   return enqueueTracks(context, { kind: 'upload', filters, options: { ...options }, limit, job })
 }
@@ -137,7 +141,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
   await requireSchema(database, 'uploads.headers')
   const root = await requireAudioRoot(config.audioRoot)
   const plan = { files: 0, bytes: 0, requests: 0, problems: 0 }
-  for (const filter of await uploadFilters(database, request)) {
+  for (const filter of await uploadFilters(database, request, report)) {
     for await (const page of trackPages(database.knex, { filter, signal: context.signal })) {
       for (const track of page) {
         if (context.stopping.aborted || plan.files === request.limit) break

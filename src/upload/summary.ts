@@ -17,17 +17,34 @@ export interface UploadTotals {
   bytesProved: number
 }
 
+/** Which tracks a run looked at, where not all, and whether it came to look at all of those. */
+export interface UploadScope {
+  retryFailed: boolean
+  /** `--files-from` */
+  listed: boolean
+  stopped: boolean
+}
+
+/** Why nothing was uploaded: only what was looked at can be said to be in S3. */
+function nothing({ retryFailed, listed, stopped }: UploadScope): string {
+  if (stopped) return 'Stopped before anything was uploaded.'
+  if (listed) return 'Nothing to upload: no track of the list has a local file that is not in S3.'
+  if (retryFailed) return 'Nothing to upload: no track that failed earlier is left.'
+  return 'Nothing to upload: every track with a local file is in S3.'
+}
+
 /** What people read at the end. */
 export function summariseUpload(
   totals: UploadTotals,
   engine: TransferEngine['statistics'],
   seconds: number,
+  scope: UploadScope,
 ): { lines: string[]; next: string | undefined; fields: Record<string, unknown> } {
   const done = totals.uploaded + totals.adopted + totals.shared
   const rate = seconds > 0 ? totals.bytesSent / seconds : 0
   const lines =
     done + totals.skipped + totals.failed + totals.interrupted + totals.changed === 0
-      ? ['Nothing to upload: every track with a local file is in S3.']
+      ? [nothing(scope)]
       : [
           `${plural(done, 'track')} in S3: ${formatCount(totals.uploaded)} uploaded, ${formatCount(totals.adopted)} were there already` +
             `${totals.shared > 0 ? `, ${formatCount(totals.shared)} share a file` : ''}; every checksum confirmed by the server.`,

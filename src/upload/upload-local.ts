@@ -4,6 +4,7 @@
  */
 
 import type { Context } from '../context.ts'
+import { formatCount, plural, printable } from '../core/units.ts'
 import { Committer } from '../db/committer.ts'
 import { abandonDeadRuns, type HashedFile, rememberedFiles } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
@@ -60,11 +61,18 @@ export interface UploadOptions
 export async function uploadFilters(
   { knex }: Database,
   options: Pick<UploadOptions, 'retryFailed' | 'only'>,
+  report: Pick<Context['report'], 'warn'>,
 ): Promise<TrackFilter[]> {
   const base: TrackFilter = { sources: ['LOCAL', 'YOUTUBE', null], hasFile: true }
   const filter = options.retryFailed ? { ...base, failedIn: uploadCommand } : base
   if (options.only === undefined) return [filter]
-  const ids = await trackIdsByFilePath(knex, options.only)
+  const { ids, unknown } = await trackIdsByFilePath(knex, options.only)
+  if (unknown.count > 0) {
+    report.warn(
+      `--files-from: ${plural(unknown.count, 'line')} of ${formatCount(options.only.length)} ` +
+        `${unknown.count === 1 ? 'is' : 'are'} neither a file path of a track nor the id of one, such as "${printable(unknown.first)}"`,
+    )
+  }
   const filters: TrackFilter[] = []
   for (let start = 0; start < ids.length; start += 10_000)
     filters.push({ ...filter, ids: ids.slice(start, start + 10_000) })
@@ -166,7 +174,8 @@ class UploadRun {
 
   async run(): Promise<ExitCode> {
     try {
-      for (const filter of await uploadFilters(this.#database, this.#options)) await this.#runFilter(filter)
+      for (const filter of await uploadFilters(this.#database, this.#options, this.#context.report))
+        await this.#runFilter(filter)
       await this.#committer.flush()
       if (!this.#stopping.aborted) await this.#journal.sweep()
     } catch (error) {

@@ -380,8 +380,29 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       const list = path.join(bed.dir, 'list.txt')
       const rest = [...(await bed.tracks()).values()].filter(row => row.file_source === 'LOCAL')
       writeFileSync(list, `# by path, and by id\n${rest[0]?.file_path}\r\n${rest[1]?.id}\nnot/there.mp3\n`)
-      expect((await upload(bed, { filesFrom: list })).summary).toMatchObject({ uploaded: 2 })
+      const listed = await upload(bed, { filesFrom: list })
+      expect(listed.summary).toMatchObject({ uploaded: 2 })
+      expect(listed.messages).toContainEqual(
+        expect.objectContaining({
+          message: expect.stringMatching(/1 line of 3 is neither .*"not\/there\.mp3"$/),
+        }),
+      )
       expect((await bed.objects()).size).toBe(4)
+    })
+
+    test('that nothing is left to upload is said of what was looked at, and of no more', async () => {
+      await bed.addTracks(1, 300)
+      const stopping = new AbortController()
+      stopping.abort('time-budget')
+      const said = async (flags: Partial<UploadFlags>, options = {}) =>
+        (await upload(bed, flags, options)).summary['message']
+      const list = path.join(bed.dir, 'none.txt')
+      writeFileSync(list, 'not/there.mp3\n')
+      expect(await said({}, { stopping })).toMatch(/^Stopped before/)
+      expect(await said({ retryFailed: true })).toMatch(/no track that failed earlier is left/)
+      expect(await said({ filesFrom: list })).toMatch(/no track of the list/)
+      expect(await said({})).toMatch(/^1 track in S3/)
+      expect(await said({})).toMatch(/every track with a local file is in S3/)
     })
 
     test('a row that changes or goes while its file is on its way is left alone', async () => {

@@ -148,6 +148,20 @@ describe('a command line that is wrong', () => {
     expect(said).toContain(cure)
   })
 
+  test.each([
+    ['*', true],
+    ['https://autodj.example', true],
+    ['https://*.autodj.example', true],
+    ['http://localhost:3000', true],
+    ['https://autodj.example/', false],
+    ['https://autodj.example/player', false],
+    ['autodj.example', false],
+  ])('--origin %s: %s', async (origin, isRight) => {
+    const { exitCode, stderr } = await cli(['bucket', 'check', '--origin', origin])
+    expect(exitCode).toBe(ExitCode.usage)
+    expect(stderr).toMatch(isRight ? /S3_BUCKET_NAME is not set/ : /^error: --origin: ".*" is not an origin/)
+  })
+
   test('help of a command, asked for in either way', async () => {
     const [before, after] = [await run(['help', 'probe']), await run(['probe', '--help'])]
     expect(before).toMatchObject({ exitCode: ExitCode.ok, stdout: expect.stringContaining('autodj probe') })
