@@ -44,8 +44,8 @@ export interface Config {
   readonly maxAudioCacheBytes: number | undefined
   /** argv template with `{query}` and the like; run without a shell */
   readonly fetchCommand: readonly string[] | undefined
-  /** the `.env` that was read, or would have been */
-  readonly envFile: { readonly path: string; readonly found: boolean }
+  /** the `.env` that was read, or would have been; `unknown`: variables in it that look like settings and are none */
+  readonly envFile: { readonly path: string; readonly found: boolean; readonly unknown: readonly string[] }
   /** every setting that has a value, as it was given, secrets among them; for `init` */
   readonly given: Readonly<Partial<Record<Variable, string>>>
 }
@@ -197,7 +197,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     audioRoot: path.resolve(cwd, read('AUDIO_STORAGE_PATH') ?? './audio'),
     maxAudioCacheBytes: readCacheSize(),
     fetchCommand: readFetchCommand(),
-    envFile: { path: file.path, found: file.found },
+    envFile: { path: file.path, found: file.found, unknown: Object.keys(file.values).filter(isMisspelt) },
     given: Object.fromEntries(
       settings.flatMap(({ variable }) => {
         const value = read(variable)
@@ -347,6 +347,14 @@ export function awsAccess({ s3: { credentials, profile } }: Pick<Config, 's3'>):
 } {
   if (credentials !== undefined) return { credentials: { ...credentials } }
   return profile === undefined ? {} : { profile }
+}
+
+/** Whether a variable begins as settings do and is none: `S3_BUCKET`, `CLOUDFRONT_URL`. */
+function isMisspelt(variable: string): boolean {
+  return (
+    /^(S3|CLOUDFRONT|AUDIO|MAX_AUDIO|FETCH)_/.test(variable) &&
+    !settings.some(setting => setting.variable === variable)
+  )
 }
 
 /** The bucket, or what to do about it. @throws UsageError */

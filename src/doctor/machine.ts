@@ -2,7 +2,7 @@
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { Config } from '../config.ts'
+import { type Config, settings } from '../config.ts'
 import { formatBytes, formatDuration } from '../core/units.ts'
 import { systemErrorCode } from '../errors.ts'
 import { failure, ok, skipped, type Verdict, warning } from './check.ts'
@@ -13,10 +13,18 @@ const clockSuspect = 30_000
 const freeWanted = 2 * 1024 ** 3
 const freeNeeded = 100 * 1024 ** 2
 
-export async function checkEnvFile({ path: file, found }: Config['envFile']): Promise<Verdict> {
+export async function checkEnvFile({ path: file, found, unknown }: Config['envFile']): Promise<Verdict> {
   if (!found) return skipped(`no ${path.basename(file)}: settings come from the environment`)
   const open = await openToOthers(file)
   if (open !== undefined) return open
+  if (unknown.length > 0) {
+    const begins = new Set(unknown.map(variable => variable.split('_')[0]))
+    const alike = settings.map(({ variable }) => variable).filter(one => begins.has(one.split('_')[0]))
+    return warning(
+      `${unknown.join(', ')} in ${file} ${unknown.length === 1 ? 'is no setting' : 'are no settings'} of autodj`,
+      `if it was meant for autodj: there are ${alike.join(', ')}`,
+    )
+  }
   const folder = path.dirname(file)
   if ((await stat(path.join(folder, '.git')).catch(() => undefined)) !== undefined) {
     const ignored = await readFile(path.join(folder, '.gitignore'), 'utf8').catch(() => '')

@@ -432,7 +432,7 @@ describe('broken', () => {
 })
 
 describe('.env', () => {
-  test('open to others, or not ignored by Git, is a warning', async () => {
+  test('open to others, with what looks like a setting and is none, or not ignored by Git, is a warning', async () => {
     const cwd = await mkdtemp(path.join(folder, 'cwd-'))
     const file = path.join(cwd, '.env')
     await writeFile(file, 'S3_KEY_PREFIX=music/\n')
@@ -443,6 +443,16 @@ describe('.env', () => {
       cure: `chmod 600 ${file}`,
     })
     await chmod(file, 0o600)
+    await writeFile(
+      file,
+      'S3_KEY_PREFIX=music/\nS3_BUCKET=music\nS3_OTHER=1\nAPP_SECRET=x\nAWS_DEFAULT_REGION=x\n',
+    )
+    expect((await doctor({}, { cwd })).checks['env-file']).toMatchObject({
+      state: 'warning',
+      reason: `S3_BUCKET, S3_OTHER in ${file} are no settings of autodj`,
+      cure: expect.stringMatching(/S3_BUCKET_NAME, S3_ENDPOINT, S3_KEY_PREFIX$/),
+    })
+    await writeFile(file, 'S3_KEY_PREFIX=music/\n')
     await writeFile(path.join(cwd, '.git'), '')
     expect((await doctor({}, { cwd })).checks['env-file']).toMatchObject({
       state: 'warning',

@@ -27,7 +27,7 @@ test('nothing set: the embedded database, ./audio, the credentials chain, no CDN
     audioRoot: path.join(cwd, 'audio'),
     maxAudioCacheBytes: undefined,
     fetchCommand: undefined,
-    envFile: { path: path.join(cwd, '.env'), found: false },
+    envFile: { path: path.join(cwd, '.env'), found: false, unknown: [] },
     given: {},
   })
 })
