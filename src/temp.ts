@@ -5,8 +5,9 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { acquireLockFile, removeDeadDrafts } from './db/lock-file.ts'
-import { LockedError, systemErrorCode, systemRefusal } from './errors.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { acquireLockFile, type LockFile, removeDeadDrafts } from './db/lock-file.ts'
+import { LockedError, systemErrorCode, systemRefusal, toError } from './errors.ts'
 
 const name = /^autodj-run-([0-9a-f-]{36})(\.lock(?:\..+)?)?$/
 
@@ -20,9 +21,7 @@ export interface TempFolder {
 export async function makeTempFolder(runId: string): Promise<TempFolder> {
   const folder = path.join(tmpdir(), `autodj-run-${runId}`)
   // The lock comes first and goes last: a folder without one belongs to nobody.
-  const lock = await acquireLockFile(`${folder}.lock`, `run ${runId}`).catch(error => {
-    throw systemRefusal(error.cause instanceof Error ? error.cause : error, tmpdir()) ?? error
-  })
+  const lock = await lockOwn(`${folder}.lock`, `run ${runId}`)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   return {
     path: folder,
@@ -30,6 +29,24 @@ export async function makeTempFolder(runId: string): Promise<TempFolder> {
       await rm(folder, { recursive: true, force: true })
       await lock.release()
     },
+  }
+}
+
+/** Milliseconds between attempts, and how many there are. */
+const sweepTakes = 50
+const attempts = 100
+
+/** Nobody but a sweep that met the lock half made can hold it, for a moment. */
+async function lockOwn(file: string, command: string): Promise<LockFile> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await acquireLockFile(file, command)
+    } catch (thrown) {
+      const error = toError(thrown)
+      if (!(error instanceof LockedError) || attempt === attempts)
+        throw systemRefusal(error.cause instanceof Error ? error.cause : error, tmpdir()) ?? error
+      await sleep(sweepTakes)
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, wr
 import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { acquireLockFile } from '../../src/db/lock-file.ts'
 import { makeTempFolder, sweepTempFolders } from '../../src/temp.ts'
 
 const outer = tmpdir()
@@ -35,6 +36,19 @@ test('what dead runs left is swept, the folder of a live one stays', async () =>
   expect(existsSync(dead)).toBe(false)
   expect(readdirSync(live.path)).toEqual(['download'])
   await live.remove()
+  expect(readdirSync(dir)).toEqual([])
+})
+
+test('a sweep that meets the lock of a run half made is waited for', async () => {
+  const id = randomUUID()
+  const sweeping = await acquireLockFile(path.join(dir, `autodj-run-${id}.lock`), 'sweeping')
+  const making = makeTempFolder(id)
+  making.catch(() => {})
+  await Promise.race([making.catch(() => {}), new Promise(resolve => setTimeout(resolve, 120))])
+  await sweeping.release()
+  const made = await making
+  expect(existsSync(made.path)).toBe(true)
+  await made.remove()
   expect(readdirSync(dir)).toEqual([])
 })
 
