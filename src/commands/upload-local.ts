@@ -12,7 +12,9 @@ export const uploadLocal = defineCommand({
   description:
     'Takes the tracks whose audio is a local file, uploads it and, once the server has confirmed the checksum, ' +
     'writes key and source to the database. Interrupt it, kill it, run it on several machines: what is done stays ' +
-    'done, a large file goes on at the part where it stopped, and running it again uploads nothing twice.',
+    'done, a large file goes on at the part where it stopped, and running it again uploads nothing twice. Where ' +
+    'other headers are asked for than a half sent file was begun with (--storage-class, --sse, --tag, --acl), it ' +
+    'is sent anew.',
   examples: [
     ['autodj upload-local --dry-run', 'what would be uploaded, what it takes and what it costs'],
     ['autodj upload-local', 'do it'],

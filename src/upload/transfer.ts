@@ -449,8 +449,9 @@ export class TransferEngine {
   }
 
   /**
-   * An upload to that key that was begun for the very same content and with the same headers, with the parts that the server has and that are
-   * what they should be, in the part size that it was begun with; or a new one. Others that nobody owns are aborted.
+   * An upload to that key that was begun for the very same content and with the same headers, with the parts that the
+   * server has and that are what they should be, in the part size that it was begun with; or a new one. Others that
+   * nobody owns are aborted.
    */
   async #beginOrResume(key: string, source: Source, content: ContentHash, headers: ObjectHeaders) {
     const { store, journal, signal } = this.#options
