@@ -7,9 +7,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { compose, DURATION, type Flow, medianTempo, type Truth } from './compose.ts'
-import { kits } from './genres.ts'
+import { type Kit, kits } from './genres.ts'
 import { chooseProgression, PITCHES } from './harmony.ts'
 import { readMidi } from './midi.ts'
+import { practiceKits } from './practice.ts'
 import { hashOf, randomFrom } from './random.ts'
 
 /** Where a clip's sound comes from. */
@@ -35,20 +36,36 @@ export interface Clip {
  */
 const halfOf = (origin: string): Clip['half'] => (hashOf(`half:${origin}`) % 2 === 0 ? 'tuning' : 'reporting')
 
+/** How many bars a chord lasts: one in the bench; music has it otherwise, too, and nothing may rely on it. */
+function chordLength(name: string, varied: boolean): number {
+  return varied ? randomFrom(hashOf(`chords:${name}`)).pick([0.5, 0.5, 1, 1, 2, 2, 4]) : 1
+}
+
+interface OwnOptions {
+  readonly half?: Clip['half']
+  readonly genres?: Record<string, Kit>
+  /** From this number on chords are of other lengths than a bar, too. */
+  readonly variedFrom?: number
+}
+
 /** Clips of each genre, keys dealt out so that all 24 occur; one in eight drifts, one in sixteen changes. */
-function ownClips(from: number, to: number, half?: Clip['half']): Clip[] {
+function ownClips(
+  from: number,
+  to: number,
+  { half, genres = kits, variedFrom = Number.POSITIVE_INFINITY }: OwnOptions = {},
+): Clip[] {
   const clips: Clip[] = []
   let deal = from
-  for (const genre of Object.keys(kits))
+  for (const [genre, kit] of Object.entries(genres))
     for (let n = from; n < to; n++) {
       const name = `own-${genre}-${n}`
       const random = randomFrom(hashOf(name))
       const tonic = (deal * 7) % 12
       deal++
-      const mode = random.next() < kits[genre]!.minor ? 'minor' : 'major'
+      const mode = random.next() < kit.minor ? 'minor' : 'major'
       const chance = random.next()
-      const flow: Flow = chance < 0.06 ? 'step' : chance < 0.18 && kits[genre]!.live ? 'drift' : 'constant'
-      const { midi, truth } = compose(genre, tonic, mode, flow, random)
+      const flow: Flow = chance < 0.06 ? 'step' : chance < 0.18 && kit.live ? 'drift' : 'constant'
+      const { midi, truth } = compose(kit, tonic, mode, flow, random, chordLength(name, n >= variedFrom))
       clips.push({
         name,
         group: 'own',
@@ -99,7 +116,7 @@ const mmaLibrary = '/usr/share/mma/lib'
 const notMusic = /metronome|none|68march|ballad68|^68ballad|intro|ending|count|mide|cresc|jazz-54x|quando/
 
 /** A clip of each groove file; further variants have other chords, keys, tempi and grooves of the same file. */
-function mmaClips(variant = 0): Clip[] {
+function mmaClips(variant = 0, varied = false): Clip[] {
   const clips: Clip[] = []
   if (!existsSync(mmaLibrary)) return clips
   let deal = variant
@@ -132,10 +149,14 @@ function mmaClips(variant = 0): Clip[] {
       const bars = Math.ceil((DURATION * beatTempo * perBeat) / 60 / bar) + 2
       const flats = ['C', 'C#', 'D', 'Eb', 'E', 'F', 'F#', 'G', 'Ab', 'A', 'Bb', 'B']
       const lines = [`Tempo ${beatTempo * perBeat}`, `Groove ${folder}/${file.slice(0, -4)}:${groove}`]
-      for (let n = 0; n < bars; n++) {
-        const chord = chords[n % chords.length]!
-        lines.push(`${n + 1} ${flats[(tonic + chord.root) % 12]}${chord.suffix}`)
+      const length = chordLength(name, varied)
+      const chordAt = (bar: number): string => {
+        const { root, suffix } = chords[Math.floor(bar / length) % chords.length]!
+        return `${flats[(tonic + root) % 12]}${suffix}`
       }
+      for (let n = 0; n < bars; n++)
+        // A slash holds the chord for another beat.
+        lines.push(`${n + 1} ${chordAt(n)}${length < 1 && bar === 4 ? ` / ${chordAt(n + 0.5)} /` : ''}`)
       clips.push({
         name,
         group: 'mma',
@@ -235,10 +256,25 @@ export function allClips(): Clip[] {
 }
 
 /**
- * More to learn from, for tune.ts alone: other clips of the genres written here and of the groove files that are in
- * the tuning half. None of them is ever reported on.
+ * More to learn from, for tune.ts alone: other clips of the genres written here, genres of practice.ts, and other clips
+ * of the groove files that are in the tuning half. None of them is ever reported on.
  */
 export function extraTuningClips(): Clip[] {
-  const grooves = [1].flatMap(variant => mmaClips(variant)).filter(clip => clip.half === 'tuning')
-  return [...ownClips(6, 12, 'tuning'), ...grooves]
+  const half = 'tuning'
+  const grooves = [...[1, 2, 3].flatMap(variant => mmaClips(variant)), ...mmaClips(4, true)]
+  return [
+    ...ownClips(6, 18, { half, variedFrom: 15 }),
+    ...ownClips(0, 10, { half, genres: practiceKits, variedFrom: 0 }),
+    ...grooves.filter(clip => clip.half === half),
+  ]
+}
+
+/**
+ * A second set to report on, of seeds that neither the bench nor tuning has, and of the groove files of the reporting
+ * half: no figure of it was known before the analysis was final. Chords of other lengths than a bar.
+ */
+export function freshClips(): Clip[] {
+  const half = 'reporting'
+  const grooves = mmaClips(40, true).filter(clip => clip.half === half)
+  return [...ownClips(40, 47, { half, variedFrom: 0 }), ...grooves]
 }

@@ -1,5 +1,5 @@
 /** Composes a clip of a genre as MIDI, and says what is true of it. */
-import { kits, SNARE } from './genres.ts'
+import { type Kit, SNARE } from './genres.ts'
 import { type Chord, chooseProgression, PITCHES, SCALES } from './harmony.ts'
 import { type Note, readMidi, type TempoChange, writeMidi } from './midi.ts'
 import type { Random } from './random.ts'
@@ -33,15 +33,16 @@ export type Flow = 'constant' | 'drift' | 'step'
 /**
  * @param tonic pitch class, C is 0.
  * @param random decides everything else.
+ * @param barsPerChord how long a chord lasts: 0.5, 1, 2 or 4.
  */
 export function compose(
-  genre: string,
+  kit: Kit,
   tonic: number,
   mode: 'major' | 'minor',
   flow: Flow,
   random: Random,
+  barsPerChord = 1,
 ): Song {
-  const kit = kits[genre]!
   const wanted = random.between(...kit.bpm)
   const bpm = kit.live
     ? Math.round(wanted * 100) / 100
@@ -107,7 +108,11 @@ export function compose(
   for (let bar = 0; bar < bars; bar++) {
     const intro = bar < introBars
     const pause = bar >= breakAt && bar < breakAt + 4
-    const chord: Chord = chords[bar % chords.length]!
+    /** From a step of this bar on. */
+    const chordAt = (step: number): Chord => {
+      const half = step >= kit.steps * Math.ceil(kit.metre / 2) ? 0.5 : 0
+      return chords[Math.floor((bar + half) / barsPerChord) % chords.length]!
+    }
     const fill = bar % 8 === 7 && drums[SNARE] !== undefined && random.next() < 0.6
     for (const [drum, pattern] of Object.entries(drums)) {
       if (pause || (intro && withoutDrums)) continue
@@ -134,6 +139,7 @@ export function compose(
           velocity: velocity(100),
         })
     for (let step = 0; step < stepsInBar; step++) {
+      const chord = chordAt(step)
       const bass = symbol(bassPattern, bar, step)
       if (/\d/.test(bass) && !(intro && !withoutDrums)) {
         const above =
@@ -181,6 +187,7 @@ export function compose(
         const scale = SCALES[mode]
         let pitch = 67 + tonic + scale[((leadDegree % 7) + 7) % 7]! + 12 * Math.floor(leadDegree / 7)
         if (strong) {
+          const chord = chordAt(Math.floor(i / leadRate) * kit.steps)
           const tones = chord.tones.map(tone => (tonic + chord.root + tone) % 12)
           while (!tones.includes(pitch % 12)) pitch--
         }

@@ -1,0 +1,182 @@
+/**
+ * Genres that only tuning hears (tune.ts), never the bench: compound, triple and odd metres, which the grooves and
+ * genres of the bench have few of, so that what is learned of them is not one file's manner.
+ */
+import { type Kit, SNARE } from './genres.ts'
+
+const [KICK, RIM, CLOSED, OPEN, RIDE] = [36, 37, 42, 46, 51]
+const BAND = {
+  live: true,
+  bassPrograms: [32, 33, 34],
+  chordPrograms: [0, 4, 16, 25, 27],
+  leadPrograms: [26, 56, 65, 73],
+}
+const STRINGS = {
+  live: true,
+  bassPrograms: [32, 42, 43],
+  chordPrograms: [0, 24, 46, 48],
+  leadPrograms: [40, 68, 71, 73],
+}
+const pop = { style: 'pop', minor: 0.45 } as const
+
+export const practiceKits: Record<string, Kit> = {
+  slowtwelve: {
+    ...BAND,
+    ...pop,
+    bpm: [56, 88],
+    metre: 4,
+    compound: true,
+    steps: 3,
+    drums: [
+      { [KICK]: 'X.....X.x...', [SNARE]: '...X.....X..', [CLOSED]: 'xxxxxxxxxxxx' },
+      { [KICK]: 'X....xX.....', [SNARE]: '...X.....X..', [RIDE]: 'XooXooXooXoo' },
+      { [KICK]: 'X.....X.....', [RIM]: '...x.....x..', [CLOSED]: 'xoxxoxxoxxox' },
+    ],
+    bass: ['1-----1--5--', '1--1--5--5--', '1--3--5--8-5'],
+    chords: ['111111111111', '1--1--1--1--', '135853135853', '..1..1..1..1'],
+  },
+  arpeggiotwelve: {
+    ...STRINGS,
+    ...pop,
+    bpm: [52, 86],
+    metre: 4,
+    compound: true,
+    steps: 3,
+    drums: [{}, { [RIDE]: 'x..x..x..x..' }, { [KICK]: 'X.....X.....', [CLOSED]: 'o.oo.oo.oo.o' }],
+    bass: ['1-----------', '1-----5-----', '1--5--8--5--'],
+    chords: ['135135135135', '135853135853', '1.35.31.35.3'],
+  },
+  arpeggiosix: {
+    ...STRINGS,
+    ...pop,
+    bpm: [52, 92],
+    metre: 2,
+    compound: true,
+    steps: 3,
+    drums: [{}, { [CLOSED]: 'xoooxo' }, { [KICK]: 'X.....', [RIM]: '...x..' }],
+    bass: ['1-----', '1--5--'],
+    chords: ['135853', '135353', '1-35-3'],
+  },
+  jig: {
+    ...BAND,
+    ...pop,
+    bpm: [96, 130],
+    metre: 2,
+    compound: true,
+    steps: 3,
+    drums: [{ [KICK]: 'X..X..', [CLOSED]: 'xoxxox' }, { [KICK]: 'X.....', [SNARE]: 'xooXoo' }, {}],
+    bass: ['1--1--', '1--5--'],
+    chords: ['..1..1', '1-11-1', '135135'],
+  },
+  afrosix: {
+    ...BAND,
+    style: 'jazz',
+    minor: 0.7,
+    bpm: [80, 130],
+    metre: 2,
+    compound: true,
+    steps: 3,
+    drums: [
+      { [KICK]: 'X....x', [RIDE]: 'x.x.xx.x.x.x', [RIM]: '..x..x' },
+      { [KICK]: 'X..X..', [RIDE]: 'x.xx.x', [SNARE]: '....o.' },
+    ],
+    bass: ['1..5.8', '1.5..3'],
+    chords: ['1..1..', '.1.1.1', '..1.1.'],
+  },
+  nine: {
+    ...BAND,
+    ...pop,
+    bpm: [64, 110],
+    metre: 3,
+    compound: true,
+    steps: 3,
+    drums: [{ [KICK]: 'X........', [RIM]: '...x..x..', [CLOSED]: 'xooxooxoo' }, {}],
+    bass: ['1--------', '1--5--8--'],
+    chords: ['135135135', '1--1--1--', '...1..1..'],
+  },
+  rockthree: {
+    ...BAND,
+    ...pop,
+    bpm: [92, 168],
+    metre: 3,
+    steps: 4,
+    drums: [
+      { [KICK]: 'X...........', [SNARE]: '....X...X...', [CLOSED]: 'x.x.x.x.x.x.' },
+      { [KICK]: 'X.....x.....', [SNARE]: '........X...', [CLOSED]: 'x.x.x.x.x.x.' },
+      { [KICK]: 'X.x.........', [SNARE]: '....X.......', [RIDE]: 'x...x.x.x...' },
+      { [KICK]: 'X.......x...', [SNARE]: '....X.....o.', [OPEN]: 'x...x...x...' },
+    ],
+    bass: ['1-------5---', '1---1---1---', '1.1.1.1.1.5.'],
+    chords: ['1.1.1.1.1.1.', '1-----------', '1---1---1---', '1.3.5.8.5.3.'],
+  },
+  balladthree: {
+    ...STRINGS,
+    ...pop,
+    bpm: [70, 160],
+    metre: 3,
+    steps: 2,
+    drums: [
+      {},
+      { [KICK]: 'X.....', [RIM]: '..x.x.', [CLOSED]: 'xxxxxx' },
+      { [KICK]: 'X..x..', [SNARE]: '....X.', [CLOSED]: 'x.x.x.' },
+      { [KICK]: 'X.....', [SNARE]: '....x.', [RIDE]: 'x.x.xx' },
+    ],
+    bass: ['1-----', '1---5-', '1-3-5-'],
+    chords: ['1.3.5.', '135853', '1-1-1-', '..1.1.'],
+  },
+  jazzthree: {
+    ...BAND,
+    style: 'jazz',
+    minor: 0.4,
+    bpm: [104, 196],
+    metre: 3,
+    steps: 2,
+    swing: [0.6, 0.67],
+    drums: [
+      { [RIDE]: 'X.xxx.', 44: '..x...' },
+      { [RIDE]: 'x.x.xx', 44: '..x.x.', [KICK]: 'o.....' },
+    ],
+    bass: ['1.3.5.', '1-----', '1---5-'],
+    chords: ['1..1..', '...1..', '1--1--'],
+  },
+  fivefour: {
+    ...BAND,
+    ...pop,
+    bpm: [84, 176],
+    metre: 5,
+    steps: 2,
+    drums: [
+      { [KICK]: 'X.....X...', [SNARE]: '..X.....X.', [CLOSED]: 'xxxxxxxxxx' },
+      { [KICK]: 'X...X.....', [SNARE]: '......X...', [RIDE]: 'x.x.x.x.x.' },
+      {},
+    ],
+    bass: ['1-----5---', '1.1.1.5.5.', '1..1..1.5.'],
+    chords: ['1-----1---', '1.1.1.1.1.', '1.3.5.3.5.'],
+  },
+  sevenfour: {
+    ...BAND,
+    ...pop,
+    bpm: [90, 168],
+    metre: 7,
+    steps: 2,
+    drums: [
+      { [KICK]: 'X.....X...X...', [SNARE]: '..X.X...X...X.', [CLOSED]: 'x.x.x.x.x.x.x.' },
+      { [KICK]: 'X...X...X.....', [SNARE]: '..x...x...x.x.', [RIDE]: 'xxxxxxxxxxxxxx' },
+    ],
+    bass: ['1-----1---5---', '1.1.1.1.5.5.8.'],
+    chords: ['1-----1---1---', '1.3.5.3.1.3.5.'],
+  },
+  halftime: {
+    ...BAND,
+    ...pop,
+    bpm: [66, 100],
+    metre: 4,
+    steps: 3,
+    drums: [
+      { [KICK]: 'X....x......', [SNARE]: '......X.....', [CLOSED]: 'x.xx.xx.xx.x' },
+      { [KICK]: 'X.......x...', [SNARE]: '..o.o.X..o.o', [RIDE]: 'x.xx.xx.xx.x' },
+    ],
+    bass: ['1-----5--8--', '1--..1..5..8'],
+    chords: ['1-----------', '..1..1..1..1', '1--1--1--1--'],
+  },
+}
