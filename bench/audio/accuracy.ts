@@ -51,6 +51,8 @@ function score(items: readonly Rendered[], answers: ReadonlyMap<string, Answer>)
   }
 }
 
+const HEAD = ['', 'clips', 'A1', 'A2', '0.1 BPM', 'beat F', 'key', 'MIREX', 'x rt']
+
 const row = (name: string, count: number, scores: Scores, rate: number): string[] => [
   name,
   String(count),
@@ -80,10 +82,11 @@ function sayMore(items: readonly Rendered[], analyses: ReadonlyMap<string, Track
   )
 }
 
-export async function accuracy(
-  items: readonly Rendered[],
-  { noPeers, slowPeers }: AccuracyFlags,
-): Promise<void> {
+/** Our own answers, without hints. */
+async function analyseAll(items: readonly Rendered[]): Promise<{
+  ours: ReadonlyMap<string, Answer>
+  analyses: ReadonlyMap<string, TrackAnalysis>
+}> {
   const decoder = ffmpegDecoder()
   const ours = new Map<string, Answer>()
   const analyses = new Map<string, TrackAnalysis>()
@@ -103,6 +106,29 @@ export async function accuracy(
       cpuSeconds: (user + system) / 1e6,
     })
   }
+  return { ours, analyses }
+}
+
+/** Ours alone on the fresh clips (clips.ts): what the tempo figures are where nothing was tuned or looked at. */
+export async function fresh(items: readonly Rendered[]): Promise<void> {
+  const { ours } = await analyseAll(items)
+  const total = score(items, ours)
+  const rows = [HEAD, row('fresh', items.length, total, Number.NaN)]
+  for (const group of ['own', 'mma']) {
+    const some = items.filter(({ clip }) => clip.group === group)
+    if (some.length > 0) rows.push(row(`  of these ${group}`, some.length, score(some, ours), Number.NaN))
+  }
+  table(rows)
+  claim('fresh: BPM A1, no hints', total.a1, '>= 0.92')
+  claim('fresh: BPM A2', total.a2, '>= 0.99')
+  claim('fresh: within 0.1 BPM, octave apart, constant tempo', total.exact, '>= 0.98')
+}
+
+export async function accuracy(
+  items: readonly Rendered[],
+  { noPeers, slowPeers }: AccuracyFlags,
+): Promise<void> {
+  const { ours, analyses } = await analyseAll(items)
   const seconds = items.reduce((sum, { clip }) => sum + clip.duration, 0)
   const rateOf = (answers: ReadonlyMap<string, Answer>): number => {
     const spent = items.map(({ wav }) => answers.get(wav)?.cpuSeconds)
@@ -110,9 +136,8 @@ export async function accuracy(
       ? Number.NaN
       : seconds / spent.reduce<number>((sum, cpu) => sum + cpu!, 0)
   }
-  const head = ['', 'clips', 'A1', 'A2', '0.1 BPM', 'beat F', 'key', 'MIREX', 'x rt']
   const total = score(items, ours)
-  const rows = [head, row('autodj', items.length, total, rateOf(ours))]
+  const rows = [HEAD, row('autodj', items.length, total, rateOf(ours))]
   for (const group of ['own', 'mma', 'msx', 'fof']) {
     const some = items.filter(({ clip }) => clip.group === group)
     if (some.length > 0) rows.push(row(`  of these ${group}`, some.length, score(some, ours), Number.NaN))

@@ -9,6 +9,7 @@
  * --no-peers    ours alone
  * --slow-peers  all clips for the slow extractors of essentia.js too; they get 60 otherwise
  *
+ * `--part fresh` scores our tempi and beats on other clips that nothing was tuned on either; it runs only where named.
  * end-to-end wants TEST_POSTGRES_URL, and Go for versitygw; long is a set of three hours, by either decoder.
  *
  * Wants fluidsynth, fluid-soundfont-gm and ffmpeg; says what else would make it fuller. Keeps what it renders and what
@@ -18,8 +19,8 @@ import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs, promisify } from 'node:util'
-import { accuracy, hints } from './accuracy.ts'
-import { allClips, type Clip } from './clips.ts'
+import { accuracy, fresh, hints } from './accuracy.ts'
+import { allClips, type Clip, freshClips } from './clips.ts'
 import { fromServer, longSet } from './end-to-end.ts'
 import { loudness } from './loudness.ts'
 import { sampleBy } from './random.ts'
@@ -57,10 +58,9 @@ async function checkTools(): Promise<boolean> {
   return missing.length === 0
 }
 
-async function clips(): Promise<Rendered[]> {
+async function clips(of: readonly Clip[]): Promise<Rendered[]> {
   const wanted = flags.quick ? 12 : Number(flags.clips ?? Number.POSITIVE_INFINITY)
-  const reporting = allClips().filter(clip => clip.half === 'reporting')
-  const chosen = sampleBy(reporting, ({ name }) => name, wanted)
+  const chosen = sampleBy(of, ({ name }) => name, wanted)
   const rendered: Rendered[] = []
   let next = 0
   const work = async (): Promise<void> => {
@@ -75,7 +75,8 @@ async function clips(): Promise<Rendered[]> {
 }
 
 if (await checkTools()) {
-  const items = await clips()
+  if (parts.delete('fresh')) await fresh(await clips(freshClips()))
+  const items = parts.size > 0 ? await clips(allClips().filter(clip => clip.half === 'reporting')) : []
   const asked = { noPeers: flags['no-peers'], slowPeers: flags['slow-peers'] }
   if (parts.has('accuracy')) await accuracy(items, asked)
   if (parts.has('hints')) await hints(items, asked)

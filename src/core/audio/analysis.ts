@@ -10,8 +10,8 @@ import { FRAME_RATE, frontEnd, type Spectra } from './frontend.ts'
 import { estimateKey } from './key.ts'
 import { KEY_TEMPLATES } from './key-weights.ts'
 import { loudnessMeter } from './loudness.ts'
-import { FEATURES, type Network } from './metre.ts'
-import { METRE_BIAS, METRE_OUTPUT, METRE_ROWS } from './metre-weights.ts'
+import { FEATURES } from './metre.ts'
+import { metreNetwork } from './network.ts'
 import { type Onsets, onsetStrength } from './onsets.ts'
 import type { TempoHints } from './readings.ts'
 import { analyseRhythm, type Rhythm, type TempoChange } from './rhythm.ts'
@@ -95,19 +95,7 @@ export interface TrackAnalysis {
   readonly waveform: Waveform
 }
 
-const network: Network = {
-  hidden: METRE_ROWS.length,
-  input: Float32Array.from(
-    METRE_ROWS.flatMap(([scale, bytes]) => {
-      const row = Int8Array.from(Buffer.from(bytes, 'base64'))
-      if (row.length !== FEATURES)
-        throw new Error('metre-weights.ts does not fit metre.ts: run bench/audio/tune.ts')
-      return Array.from(row, value => value * scale)
-    }),
-  ),
-  bias: Float32Array.from(METRE_BIAS),
-  output: Float32Array.from(METRE_OUTPUT),
-}
+const network = metreNetwork(FEATURES)
 
 export interface TrackAnalyser {
   /** Takes the next samples, one array a channel in WAVE order (L R C LFE Ls Rs); arrays may be reused after. */

@@ -5,8 +5,16 @@
  * like music counted rightly. Its weights are in metre-weights.ts, learned by bench/audio/tune.ts.
  */
 import { FRAME_RATE } from './frontend.ts'
-import { GROUPS, type Onsets } from './onsets.ts'
-import { at } from './tempo.ts'
+import {
+  foldHarmony,
+  HARMONY_FEATURES,
+  type HarmonicRhythm,
+  harmonicRhythm,
+  harmonyFeatures,
+  sliceHarmony,
+} from './harmonic-rhythm.ts'
+import { GROUPS, type Onsets, sliceOnsets } from './onsets.ts'
+import { at, autocorrelation } from './tempo.ts'
 
 /** Steps of a beat that patterns are sampled at: divides into twos, threes and fours. */
 export const STEPS = 12
@@ -14,22 +22,58 @@ const PATTERN = 2 * STEPS * GROUPS
 const TEMPO_CENTRES = [50, 65, 80, 95, 112, 130, 150, 175, 205]
 const LAGS = [0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1, 1.5, 2, 3, 4, 6, 8]
 
-/** Length of a feature vector. */
-export const FEATURES = PATTERN + TEMPO_CENTRES.length + 3 * LAGS.length + GROUPS + 2
+/** Length of a feature vector; the last HARMONY_FEATURES are of the harmony. */
+export const FEATURES = PATTERN + TEMPO_CENTRES.length + 3 * LAGS.length + GROUPS + 2 + HARMONY_FEATURES
 
 /** Phases tried for each tempo, in twelfths of a beat after the tracked pulse. */
 export const SHIFTS = [0, 3, 4, 6, 8, 9]
 
-export interface Correlations {
-  readonly novelty: Float32Array
-  readonly low: Float32Array
-  readonly high: Float32Array
+/** What there is to judge a reading by. */
+export interface Evidence {
+  readonly onsets: Onsets
+  /** Autocorrelation of the novelty, and of the lowest and the highest groups of onsets. */
+  readonly correlations: readonly [novelty: Float32Array, low: Float32Array, high: Float32Array]
+  readonly harmony: HarmonicRhythm
 }
+
+function evidenceOf(onsets: Onsets, harmony: HarmonicRhythm): Evidence {
+  const { novelty, groups } = onsets
+  return {
+    onsets,
+    correlations: [
+      autocorrelation(novelty),
+      autocorrelation(groups[0]!),
+      autocorrelation(groups[3]!.map((value, t) => value + groups[4]![t]!)),
+    ],
+    harmony,
+  }
+}
+
+/** @param changeAt change of harmony over a moment, seconds (0 where nothing is known). */
+export function gatherEvidence(onsets: Onsets, changeAt: (time: number) => number): Evidence {
+  return evidenceOf(onsets, harmonicRhythm(changeAt, onsets.frames / FRAME_RATE))
+}
+
+/** Of frames `from` to `to` alone. */
+export function sliceEvidence({ onsets, harmony }: Evidence, from: number, to: number): Evidence {
+  return evidenceOf(sliceOnsets(onsets, from, to), sliceHarmony(harmony, from / FRAME_RATE, to / FRAME_RATE))
+}
+
+/** A track folded over pairs of beats. */
+export interface Folded {
+  readonly rhythm: Float32Array
+  readonly harmony: Float32Array
+}
+
+export const fold = ({ onsets, harmony }: Evidence, beats: Float64Array): Folded => ({
+  rhythm: foldPattern(onsets, beats),
+  harmony: foldHarmony(harmony, beats),
+})
 
 /**
  * The onset envelopes folded over pairs of tracked beats, as rows of 2 x STEPS for each group, about 0 in the mean.
  */
-export function foldPattern({ groups }: Onsets, beats: Float64Array): Float32Array {
+function foldPattern({ groups }: Onsets, beats: Float64Array): Float32Array {
   const pattern = new Float32Array(PATTERN)
   const period = 2 * STEPS
   for (const [g, envelope] of groups.entries()) {
@@ -57,54 +101,30 @@ export function foldPattern({ groups }: Onsets, beats: Float64Array): Float32Arr
 }
 
 /**
- * Features of one reading: the pattern rotated by `shift` steps (0 to 2 STEPS - 1), the tempo, and how strongly the
- * envelopes repeat at fractions and multiples of the beat. Written into `out` from `offset`.
+ * Features of one reading: the patterns rotated by `shift` steps (0 to 2 STEPS - 1), the tempo, and how strongly
+ * onsets and harmony repeat at fractions and multiples of the beat. FEATURES values, into `out` from `offset`.
  */
 export function readingFeatures(
-  pattern: Float32Array,
+  { onsets, correlations, harmony }: Evidence,
+  folded: Folded,
   shift: number,
   bpm: number,
-  correlations: Correlations,
-  shares: readonly number[],
   out: Float32Array,
   offset: number,
 ): void {
   const period = 2 * STEPS
   let o = offset
   for (let g = 0; g < GROUPS; g++)
-    for (let s = 0; s < period; s++) out[o++] = pattern[g * period + ((s + shift) % period)]!
+    for (let s = 0; s < period; s++) out[o++] = folded.rhythm[g * period + ((s + shift) % period)]!
   for (const centre of TEMPO_CENTRES) out[o++] = Math.exp(-0.5 * (Math.log2(bpm / centre) / 0.16) ** 2)
   const lag = (60 * FRAME_RATE) / bpm
-  for (const correlation of [correlations.novelty, correlations.low, correlations.high])
+  for (const correlation of correlations)
     for (const factor of LAGS) {
       const l = factor * lag
       out[o++] = 2 * Math.max(at(correlation, l * 0.99), at(correlation, l), at(correlation, l * 1.01))
     }
-  for (let g = 0; g < GROUPS; g++) out[o++] = 2 * (shares[g] ?? 0)
+  for (let g = 0; g < GROUPS; g++) out[o++] = 2 * (onsets.shares[g] ?? 0)
   out[o++] = Math.log2(bpm / 110)
   out[o++] = Math.log2(bpm / 110) ** 2
-}
-
-export interface Network {
-  readonly hidden: number
-  /** hidden x FEATURES, row by row. */
-  readonly input: Float32Array
-  readonly bias: Float32Array
-  readonly output: Float32Array
-}
-
-/** Score of a feature vector at `offset`: one hidden layer of tanh units. */
-export function scoreReading(
-  { hidden, input, bias, output }: Network,
-  features: Float32Array,
-  offset: number,
-): number {
-  let score = 0
-  for (let h = 0; h < hidden; h++) {
-    let sum = bias[h]!
-    const row = h * FEATURES
-    for (let i = 0; i < FEATURES; i++) sum += input[row + i]! * features[offset + i]!
-    score += output[h]! * Math.tanh(sum)
-  }
-  return score
+  harmonyFeatures(harmony, folded.harmony, shift / STEPS, bpm, out, o)
 }

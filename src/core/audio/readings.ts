@@ -3,18 +3,9 @@
  * how much that looks like music counted rightly (metre.ts).
  */
 import { trackBeats } from './beats.ts'
-import {
-  type Correlations,
-  FEATURES,
-  foldPattern,
-  type Network,
-  readingFeatures,
-  SHIFTS,
-  STEPS,
-  scoreReading,
-} from './metre.ts'
-import type { Onsets } from './onsets.ts'
-import { autocorrelation, tempoHypotheses } from './tempo.ts'
+import { type Evidence, FEATURES, fold, readingFeatures, SHIFTS, STEPS } from './metre.ts'
+import { type Network, scoreReading } from './network.ts'
+import { tempoHypotheses } from './tempo.ts'
 
 /** What is known of a tempo before listening. */
 export interface TempoHints {
@@ -33,16 +24,6 @@ export interface Reading {
   readonly probability: number
   /** Which of each pair of beats comes first, 0 or 1. */
   readonly first: number
-}
-
-/** Correlations of the novelty and of the lowest and the highest groups. */
-export function rhythmCorrelations(onsets: Onsets): Correlations {
-  const high = onsets.groups[3]!.map((value, t) => value + onsets.groups[4]![t]!)
-  return {
-    novelty: autocorrelation(onsets.novelty),
-    low: autocorrelation(onsets.groups[0]!),
-    high: autocorrelation(high),
-  }
 }
 
 /** Tightness of the pulse that hypotheses are folded along. */
@@ -82,24 +63,20 @@ function hintBonus(bpm: number, { tagBpm, rowBpm }: TempoHints): number {
 }
 
 /** Every reading, likeliest tempo first, each with its likeliest phase. */
-export function readings(
-  onsets: Onsets,
-  network: Network,
-  hints: TempoHints,
-): { all: Reading[]; correlations: Correlations } {
-  const correlations = rhythmCorrelations(onsets)
-  const tempi = hypothesesWith(tempoHypotheses(correlations.novelty), hints)
+export function readings(evidence: Evidence, network: Network, hints: TempoHints): Reading[] {
+  const { onsets, correlations } = evidence
+  const tempi = hypothesesWith(tempoHypotheses(correlations[0]), hints)
   const features = new Float32Array(FEATURES)
   const scored: { bpm: number; beats: Float64Array; scores: number[] }[] = []
   let top = -Infinity
   for (const bpm of tempi) {
     const beats = trackBeats(onsets.novelty, bpm, PULSE_TIGHTNESS)
     if (beats.length < 4) continue
-    const pattern = foldPattern(onsets, beats)
+    const folded = fold(evidence, beats)
     const scores: number[] = []
     for (const shift of SHIFTS)
       for (let first = 0; first < 2; first++) {
-        readingFeatures(pattern, shift + first * STEPS, bpm, correlations, onsets.shares, features, 0)
+        readingFeatures(evidence, folded, shift + first * STEPS, bpm, features, 0)
         const score = scoreReading(network, features, 0) + hintBonus(bpm, hints)
         scores.push(score)
         top = Math.max(top, score)
@@ -108,7 +85,7 @@ export function readings(
   }
   let all = 0
   for (const { scores } of scored) for (const score of scores) all += Math.exp(score - top)
-  const ranked = scored
+  return scored
     .map(({ bpm, beats, scores }) => {
       const weights = scores.map(score => Math.exp(score - top) / all)
       let best = 0
@@ -123,23 +100,21 @@ export function readings(
       }
     })
     .sort((a, b) => b.probability - a.probability)
-  return { all: ranked, correlations }
 }
 
 /** The phase that the network likes best for an even grid, and which of two beats is first. */
 export function choosePhase(
-  onsets: Onsets,
+  evidence: Evidence,
   network: Network,
-  correlations: Correlations,
   beats: Float64Array,
   bpm: number,
 ): { shift: number; first: number } {
-  const pattern = foldPattern(onsets, beats)
+  const folded = fold(evidence, beats)
   const features = new Float32Array(FEATURES)
   let best = { shift: 0, first: 0, score: -Infinity }
   for (const shift of SHIFTS) {
     const scores = [0, 1].map(first => {
-      readingFeatures(pattern, shift + first * STEPS, bpm, correlations, onsets.shares, features, 0)
+      readingFeatures(evidence, folded, shift + first * STEPS, bpm, features, 0)
       return scoreReading(network, features, 0)
     }) as [number, number]
     const score = Math.log(Math.exp(scores[0]) + Math.exp(scores[1]))

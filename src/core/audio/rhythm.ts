@@ -6,8 +6,9 @@ import { findBars, peakNear } from './bars.ts'
 import { trackBeats } from './beats.ts'
 import { FRAME_RATE } from './frontend.ts'
 import { evenGrid, fitGrid, meanPeak, smooth, snapTempo } from './grid.ts'
-import { type Network, STEPS } from './metre.ts'
-import { type Onsets, sliceOnsets } from './onsets.ts'
+import { type Evidence, gatherEvidence, STEPS, sliceEvidence } from './metre.ts'
+import type { Network } from './network.ts'
+import type { Onsets } from './onsets.ts'
 import { choosePhase, PULSE_TIGHTNESS, type Reading, readings, shifted, type TempoHints } from './readings.ts'
 import { at } from './tempo.ts'
 import { tempoCurve } from './tempo-curve.ts'
@@ -121,15 +122,16 @@ const RATIOS = [1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3]
  * where a constant tempo gathers as much onset strength.
  */
 function movingReadings(
-  onsets: Onsets,
+  evidence: Evidence,
   network: Network,
   hints: TempoHints,
   { bpm }: Reading,
 ): readonly Reading[] | undefined {
+  const { onsets } = evidence
   const curve = tempoCurve(onsets.novelty, bpm)
   if (!curve) return undefined
   const [from, to] = longestSteady(curve)
-  const { all } = readings(sliceOnsets(onsets, from, to), network, hints)
+  const all = readings(sliceEvidence(evidence, from, to), network, hints)
   const [best] = all
   if (!best) return undefined
   const ratio = RATIOS.find(other => Math.abs(Math.log((other * curve[from]!) / best.bpm)) < 0.04)
@@ -170,15 +172,16 @@ export function analyseRhythm(
   hints: TempoHints = {},
 ): Rhythm | undefined {
   if (onsets.frames < 2 * FRAME_RATE || !onsets.novelty.some(value => value > 0)) return undefined
-  const { all: steady, correlations } = readings(onsets, network, hints)
+  const evidence = gatherEvidence(onsets, harmonyAt)
+  const steady = readings(evidence, network, hints)
   if (!steady[0]) return undefined
   const duration = onsets.frames / FRAME_RATE
   const strength = smooth(onsets.novelty)
   const even = evenGrid(onsets.novelty, strength, steady[0], duration)
-  const moving = even.share >= EVEN ? undefined : movingReadings(onsets, network, hints, steady[0])
+  const moving = even.share >= EVEN ? undefined : movingReadings(evidence, network, hints, steady[0])
   const all = moving ?? steady
   const best = all[0]!
-  const phaseOf = (beats: Float64Array) => choosePhase(onsets, network, correlations, beats, best.bpm)
+  const phaseOf = (beats: Float64Array) => choosePhase(evidence, network, beats, best.bpm)
 
   const onGrid = (): Pulse => {
     const phase = phaseOf(even.beats)
@@ -220,7 +223,7 @@ export function analyseRhythm(
     beats,
     beatStrengths: raw.map(value => Math.min(1, value / ceiling)),
     regularity: regularityOf(best.beats),
-    clarity: Math.max(0, Math.min(1, at(correlations.novelty, (60 * FRAME_RATE) / bpm))),
+    clarity: Math.max(0, Math.min(1, at(evidence.correlations[0], (60 * FRAME_RATE) / bpm))),
     beatsPerBar: bars.beatsPerBar,
     firstDownbeat: bars.firstDownbeat,
     downbeatConfidence: bars.confidence,

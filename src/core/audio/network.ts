@@ -1,0 +1,60 @@
+/**
+ * The network that says how much a reading of a track looks like music counted rightly: one hidden layer of tanh
+ * units. Several that were learned from different beginnings are one whose hidden layers stand side by side: its score
+ * is the mean of theirs, which errs less than any (Hansen and Salamon, "Neural network ensembles", IEEE TPAMI 12(10),
+ * 1990).
+ */
+import { METRE_NETWORKS } from './metre-weights.ts'
+
+export interface Network {
+  readonly hidden: number
+  /** hidden x features, row by row. */
+  readonly input: Float32Array
+  readonly bias: Float32Array
+  readonly output: Float32Array
+}
+
+/** A network as it is written down: rows are signed bytes in base64, times their scale. */
+export interface PackedNetwork {
+  readonly rows: readonly (readonly [scale: number, bytes: string])[]
+  readonly bias: readonly number[]
+  readonly output: readonly number[]
+}
+
+/** @throws Error where a row is not `features` long. */
+export function unpack(networks: readonly PackedNetwork[], features: number): Network {
+  const rows = networks.flatMap(({ rows }) => rows)
+  const input = new Float32Array(rows.length * features)
+  for (const [h, [scale, text]] of rows.entries()) {
+    const bytes = Int8Array.from(Buffer.from(text, 'base64'))
+    if (bytes.length !== features)
+      throw new Error('metre-weights.ts does not fit metre.ts: run bench/audio/tune.ts')
+    for (let f = 0; f < features; f++) input[h * features + f] = bytes[f]! * scale
+  }
+  return {
+    hidden: rows.length,
+    input,
+    bias: Float32Array.from(networks.flatMap(({ bias }) => bias)),
+    output: Float32Array.from(networks.flatMap(({ output }) => output.map(value => value / networks.length))),
+  }
+}
+
+/** The network of metre-weights.ts. */
+export const metreNetwork = (features: number): Network => unpack(METRE_NETWORKS, features)
+
+/** Score of the feature vector at `offset`. */
+export function scoreReading(
+  { hidden, input, bias, output }: Network,
+  features: Float32Array,
+  offset: number,
+): number {
+  const length = input.length / hidden
+  let score = 0
+  for (let h = 0; h < hidden; h++) {
+    let sum = bias[h]!
+    const row = h * length
+    for (let i = 0; i < length; i++) sum += input[row + i]! * features[offset + i]!
+    score += output[h]! * Math.tanh(sum)
+  }
+  return score
+}
