@@ -9,9 +9,9 @@ import { stagingPrefix } from '../core/prefixes.ts'
 import { RateLimit } from '../core/rate-limit.ts'
 import type { Track } from '../db/tracks.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
+import type { ProvedObject } from '../upload/proof.ts'
 import { Readers } from '../upload/readers.ts'
 import {
-  type ProvedObject,
   TransferEngine,
   type TransferJob,
   type TransferOptions,

@@ -8,7 +8,8 @@ import { type AudioType, detectAudio } from '../core/content-type.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import type { ObjectHeaders, ObjectStore } from '../storage/store.ts'
 import { StoreError } from '../storage/store.ts'
-import { cacheControl, type ProvedObject } from '../upload/transfer.ts'
+import type { ProvedObject } from '../upload/proof.ts'
+import { cacheControl } from '../upload/transfer.ts'
 import { FetchProblem } from './problem.ts'
 
 /** Enough to tell the type of most files; one that hides it further in is looked at once it is stored. */

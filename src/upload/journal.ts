@@ -10,7 +10,7 @@ import {
 } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import type { UploadJournal } from './transfer.ts'
+import type { UploadJournal } from './multipart-upload.ts'
 
 /** Parts confirmed by the server are written so often, milliseconds. */
 const partsInterval = 500

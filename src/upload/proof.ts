@@ -1,0 +1,137 @@
+/**
+ * Whether the object at a key is the file: by the checksum that the server computed, or, where it gives none, by
+ * reading it back. Nothing is called uploaded before.
+ */
+import { crc32 } from 'node:zlib'
+import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
+import { type ObjectHead, type ObjectStore, type PutResult, StoreError } from '../storage/store.ts'
+import type { ContentHash } from './readers.ts'
+import type { Requests } from './requests.ts'
+
+/** An object whose checksum the server confirmed. */
+export interface ProvedObject {
+  key: string
+  /** bytes */
+  size: number
+  /** hex */
+  sha256: string
+  /** base64 */
+  crc32: string
+  etag: string
+  versionId?: string
+  contentType: string
+}
+
+/** The key holds other bytes: they are left alone. */
+export class KeyConflict extends Error {}
+
+export class Prover {
+  readonly #store: ObjectStore
+  readonly #requests: Requests
+  readonly #signal: AbortSignal
+
+  constructor(store: ObjectStore, requests: Requests, signal: AbortSignal) {
+    this.#store = store
+    this.#requests = requests
+    this.#signal = signal
+  }
+
+  /**
+   * The server's own checksum of what it stored. Servers that give none are made to read it back.
+   * @param result of the request that stored it
+   * @throws KeyConflict · StoreError
+   */
+  async confirm(
+    key: string,
+    content: ContentHash,
+    contentType: string,
+    size: number,
+    result: PutResult,
+  ): Promise<ProvedObject> {
+    const stored = { key, size, etag: result.etag, versionId: result.versionId }
+    if (result.checksums.crc32 !== undefined) {
+      if (decodeCrc32(result.checksums.crc32) === content.crc32) return proved(stored, content, contentType)
+      throw new StoreError('bad-digest', `${key} was stored with another checksum than was sent`, {
+        cure: 'Run again.',
+      })
+    }
+    const head = await this.#head(key)
+    if (!head)
+      throw new StoreError('unavailable', `${key} was stored and cannot be found`, { cure: 'Run again.' })
+    await this.#assertSame(head, content, size)
+    return proved(stored, content, contentType)
+  }
+
+  /**
+   * The key is taken: by the same bytes, then they are ours; or by others, then nothing is touched.
+   * @param contentType of the file, for an object that has none
+   * @throws KeyConflict · StoreError
+   */
+  async adopt(key: string, content: ContentHash, contentType: string, size: number): Promise<ProvedObject> {
+    const head = await this.#head(key)
+    if (!head)
+      throw new StoreError('unavailable', `${key} was there and is gone again`, { cure: 'Run again.' })
+    await this.#assertSame(head, content, size)
+    return proved(head, content, head.contentType ?? contentType)
+  }
+
+  #head(key: string): Promise<ObjectHead | undefined> {
+    return this.#requests.ask(() => this.#store.head(key, { signal: this.#signal }))
+  }
+
+  async #assertSame(head: ObjectHead, content: ContentHash, size: number): Promise<void> {
+    const differs = (what: string) => new KeyConflict(`${head.key} exists and its ${what} is another`)
+    if (head.size !== size) throw differs(`size (${head.size} bytes, here ${size})`)
+    if (head.checksums.crc32 !== undefined) {
+      if (decodeCrc32(head.checksums.crc32) !== content.crc32) throw differs('checksum')
+      return
+    }
+    if (head.checksums.sha256 !== undefined) {
+      if (Buffer.from(head.checksums.sha256, 'base64').toString('hex') !== content.sha256)
+        throw differs('checksum')
+      return
+    }
+    // No checksum of the server's own: only the bytes themselves prove anything.
+    const read = await this.#requests.ask(() => this.#readBack(head.key))
+    if (read !== content.crc32) throw differs('content')
+  }
+
+  async #readBack(key: string): Promise<number | undefined> {
+    const stored = await this.#store.get(key, { signal: this.#signal })
+    if (!stored) return undefined
+    let crc = 0
+    for await (const chunk of stored.body) crc = crc32(chunk, crc)
+    return crc
+  }
+}
+
+/**
+ * For a write that was to happen only if the key is free. `exists`, also as the way in which our own request, whose
+ * answer was lost, meets its own effect.
+ * @throws the error, where it says anything else
+ */
+export function whenTaken(error: unknown): 'exists' {
+  if (error instanceof StoreError && (error.kind === 'exists' || error.kind === 'no-upload')) return 'exists'
+  throw error
+}
+
+/** A SHA-256 as S3 spells it. */
+export function base64OfHex(hex: string): string {
+  return Buffer.from(hex, 'hex').toString('base64')
+}
+
+function proved(
+  { key, size, etag, versionId }: Pick<ObjectHead, 'key' | 'size' | 'etag' | 'versionId'>,
+  content: ContentHash,
+  contentType: string,
+): ProvedObject {
+  return {
+    key,
+    size,
+    etag,
+    versionId,
+    contentType,
+    sha256: content.sha256,
+    crc32: encodeCrc32(content.crc32),
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The requests of transfers: as many with content at a time as throughput says are worth it, each sent again until it
+ * is answered, all of them waiting together while the store is away.
+ */
+import pLimit, { type LimitFunction } from 'p-limit'
+import { CongestionControl } from '../core/congestion.ts'
+import type { Reporter } from '../report/reporter.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import { Resilience } from './resilience.ts'
+
+export interface RequestOptions {
+  store: ObjectStore
+  report: Pick<Reporter, 'warn' | 'note' | 'detail'>
+  /** transfers at a time at most; the engine finds out how many are worth it */
+  maxConcurrency: number
+  /** with `initialConcurrency === maxConcurrency` the number is fixed */
+  initialConcurrency: number
+  /** milliseconds */
+  maxOutage: number
+  /** abandon what is in flight */
+  signal: AbortSignal
+  now?: () => number
+}
+
+/** What a request costs beside its bytes, in bytes, when throughput is measured: small files count too. */
+const requestWeight = 64 * 1024
+
+export class Requests {
+  readonly #control: CongestionControl
+  readonly #resilience: Resilience
+  readonly #atATime: LimitFunction
+  readonly #now: () => number
+
+  constructor(options: RequestOptions) {
+    this.#now = options.now ?? Date.now
+    this.#control = new CongestionControl(
+      { initial: options.initialConcurrency, min: 1, max: options.maxConcurrency, window: 500 },
+      this.#now(),
+    )
+    this.#atATime = pLimit(this.#control.limit)
+    this.#resilience = new Resilience({
+      probe: signal => options.store.checkBucket(signal),
+      control: this.#control,
+      report: options.report,
+      maxOutage: options.maxOutage,
+      signal: options.signal,
+      now: this.#now,
+    })
+  }
+
+  /** requests with content at a time, as of now */
+  get concurrency(): number {
+    return this.#control.limit
+  }
+
+  get statistics() {
+    return {
+      concurrency: this.#control.limit,
+      peakConcurrency: this.#control.peak,
+      halvings: this.#control.halvings,
+      retries: this.#resilience.retries,
+      outages: this.#resilience.outages,
+    }
+  }
+
+  /**
+   * A request without content; it takes nobody's place.
+   * @throws RunHalted · StoreError when it is not to be retried, or was often enough · the signal's reason
+   */
+  ask<T>(request: () => Promise<T>): Promise<T> {
+    return this.#resilience.run(request)
+  }
+
+  /**
+   * A request that carries content, in its turn.
+   * @param bytes of content: throughput is measured by them
+   * @throws as {@link ask}
+   */
+  send<T>(bytes: number, request: () => Promise<T>): Promise<T> {
+    return this.#atATime(async () => {
+      const result = await this.#resilience.run(request)
+      this.#control.succeeded(bytes + requestWeight, this.#now())
+      if (this.#atATime.concurrency !== this.#control.limit) this.#atATime.concurrency = this.#control.limit
+      return result
+    })
+  }
+}
