@@ -1,10 +1,10 @@
-/** Buckets, the settings documents they carry, and CORS, the one setting the server itself obeys. */
-import type { XmlElement } from '@rgrove/parse-xml'
+/** Buckets and the settings documents they carry. CORS is the one setting the server itself obeys. */
 import type { Call, Reply } from './call.ts'
+import { readCors } from './cors.ts'
 import type { Bucket, Disk } from './disk.ts'
 import { owner } from './listing.ts'
 import { iso } from './objects.ts'
-import { children, childText, element, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
+import { childText, element, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
 
 export async function listBuckets(call: Call): Promise<Reply> {
   const buckets = [...call.disk.buckets.values()]
@@ -283,89 +283,4 @@ export async function getBucketPolicyStatus(call: Call): Promise<Reply> {
     status: 200,
     body: xmlDocument('PolicyStatus', element('IsPublic', isPublicPolicy(JSON.parse(policy)))),
   }
-}
-
-interface CorsRule {
-  origins: string[]
-  methods: string[]
-  headers: string[]
-  expose: string[]
-  maxAge: string | undefined
-}
-
-const CORS_METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'HEAD'])
-
-function readCors(root: XmlElement): CorsRule[] {
-  const texts = (rule: XmlElement, name: string) => children(rule, name).map(e => e.text.trim())
-  const rules = children(root, 'CORSRule').map(rule => ({
-    origins: texts(rule, 'AllowedOrigin'),
-    methods: texts(rule, 'AllowedMethod'),
-    headers: texts(rule, 'AllowedHeader').map(h => h.toLowerCase()),
-    expose: texts(rule, 'ExposeHeader'),
-    maxAge: childText(rule, 'MaxAgeSeconds'),
-  }))
-  if (rules.length === 0 || rules.some(r => r.origins.length === 0 || r.methods.length === 0)) {
-    throw new S3Error(
-      400,
-      'MalformedXML',
-      'The XML you provided was not well-formed or did not validate against our published schema',
-    )
-  }
-  for (const method of rules.flatMap(r => r.methods)) {
-    if (!CORS_METHODS.has(method)) {
-      throw new S3Error(
-        400,
-        'InvalidRequest',
-        `Found unsupported HTTP method in CORS config. Unsupported method is ${method}`,
-      )
-    }
-  }
-  return rules
-}
-
-const corsRules = new WeakMap<Bucket, { document: string; rules: CorsRule[] }>()
-
-function rulesOf(bucket: Bucket): CorsRule[] {
-  const document = bucket.documents.get('cors')
-  if (document === undefined) return []
-  const known = corsRules.get(bucket)
-  if (known?.document === document) return known.rules
-  const rules = readCors(parseDocument(Buffer.from(document), 'CORSConfiguration'))
-  corsRules.set(bucket, { document, rules })
-  return rules
-}
-
-/** One `*` stands for anything, as in S3. */
-function wildcardMatches(pattern: string, text: string): boolean {
-  const star = pattern.indexOf('*')
-  if (star === -1) return pattern === text
-  return (
-    text.length >= pattern.length - 1 &&
-    text.startsWith(pattern.slice(0, star)) &&
-    text.endsWith(pattern.slice(star + 1))
-  )
-}
-
-/** CORS headers for a request from `origin`, or undefined when no rule of the bucket allows it. */
-export function corsHeaders(
-  bucket: Bucket,
-  origin: string,
-  method: string,
-  requestHeaders: string[],
-): Record<string, string> | undefined {
-  for (const rule of rulesOf(bucket)) {
-    const allowed = rule.origins.find(o => wildcardMatches(o, origin))
-    if (allowed === undefined || !rule.methods.includes(method)) continue
-    if (!requestHeaders.every(h => rule.headers.some(a => wildcardMatches(a, h.toLowerCase())))) continue
-    return {
-      'access-control-allow-origin': allowed === '*' ? '*' : origin,
-      'access-control-allow-methods': rule.methods.join(', '),
-      ...(allowed !== '*' && { 'access-control-allow-credentials': 'true' }),
-      ...(requestHeaders.length > 0 && { 'access-control-allow-headers': requestHeaders.join(', ') }),
-      ...(rule.expose.length > 0 && { 'access-control-expose-headers': rule.expose.join(', ') }),
-      ...(rule.maxAge !== undefined && { 'access-control-max-age': rule.maxAge }),
-      vary: 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method',
-    }
-  }
-  return undefined
 }

@@ -1,4 +1,6 @@
-/** Planted misbehaviour: rules that match requests, added and removed while the server runs. */
+/** Planted misbehaviour: rules that match requests, added and removed while the server runs, and how they strike. */
+import type { IncomingMessage } from 'node:http'
+import { S3Error } from './xml.ts'
 
 export type Fault =
   /** Answers an error instead of doing it. `code` is the S3 error code. */
@@ -110,4 +112,47 @@ function matches(match: FaultMatch | undefined, subject: FaultSubject): boolean 
   if (key === undefined) return true
   if (subject.key === undefined) return false
   return typeof key === 'string' ? key === subject.key : subject.key.search(key) !== -1
+}
+
+/** A planted fault took the connection: there is nothing to answer. */
+export class Dropped extends Error {
+  override readonly name = 'Dropped'
+}
+
+/** Waits so many ms. @throws Dropped when the server closes meanwhile */
+export function pause(ms: number, closing: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer)
+      reject(new Dropped('the server closed'))
+    }
+    const timer = setTimeout(() => {
+      closing.removeEventListener('abort', stop)
+      resolve()
+    }, ms)
+    closing.addEventListener('abort', stop, { once: true })
+  })
+}
+
+/**
+ * Faults that strike before the request is looked at.
+ * @throws S3Error, the planted one · Dropped
+ */
+export async function strikeEarly(
+  fault: Fault,
+  request: IncomingMessage,
+  closing: AbortSignal,
+): Promise<void> {
+  if ('status' in fault) {
+    throw new S3Error(fault.status, fault.code, fault.message ?? 'Planted fault.', {}, fault.headers ?? {})
+  }
+  if ('delay' in fault) await pause(fault.delay, closing)
+  if ('reset' in fault && fault.afterBytes === undefined) {
+    request.socket.resetAndDestroy()
+    throw new Dropped('reset by a planted fault')
+  }
+  if ('stall' in fault && fault.afterBytes === undefined) {
+    if (fault.stall === 'forever') throw new Dropped('stalled by a planted fault')
+    await pause(fault.stall, closing)
+  }
 }

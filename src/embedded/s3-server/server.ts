@@ -8,46 +8,14 @@ import https from 'node:https'
 import { listen } from '../listen.ts'
 import { authenticate, type Credential } from './auth.ts'
 import { ClientGone } from './body.ts'
-import {
-  corsHeaders,
-  createBucket,
-  DOCUMENTS,
-  deleteBucket,
-  deleteDocument,
-  getBucketLocation,
-  getBucketPolicyStatus,
-  getBucketVersioning,
-  getDocument,
-  headBucket,
-  listBuckets,
-  makeBucket,
-  putBucketVersioning,
-  putDocument,
-} from './buckets.ts'
+import { makeBucket } from './buckets.ts'
 import { Call, noSuchBucket, type Reply, type Settings } from './call.ts'
 import type { Algorithm } from './checksums.ts'
+import { corsHeaders, preflight } from './cors.ts'
 import { Disk } from './disk.ts'
-import { type Fault, type FaultRule, FaultRules } from './faults.ts'
-import { listObjects, listObjectVersions } from './listing.ts'
-import {
-  abortMultipartUpload,
-  completeMultipartUpload,
-  createMultipartUpload,
-  listMultipartUploads,
-  listParts,
-  uploadPart,
-  uploadPartCopy,
-} from './multipart.ts'
-import {
-  copyObject,
-  deleteObject,
-  deleteObjects,
-  deleteObjectTagging,
-  getObject,
-  getObjectTagging,
-  putObject,
-  putObjectTagging,
-} from './objects.ts'
+import { Dropped, type Fault, type FaultRule, FaultRules, strikeEarly } from './faults.ts'
+import { sendReply } from './response.ts'
+import { type Operation, parseTarget, route, type Target } from './routing.ts'
 import { errorDocument, S3Error } from './xml.ts'
 
 export type { Credential } from './auth.ts'
@@ -123,149 +91,6 @@ export interface S3Server {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-interface Operation {
-  name: string
-  run: (call: Call) => Promise<Reply>
-}
-
-const operation = (name: string, run: (call: Call) => Promise<Reply>): Operation => ({ name, run })
-
-/** Sub-resources of S3. One that is asked for and not in the table below is refused, never taken for its parent. */
-const SUBRESOURCES = new Set([
-  'accelerate',
-  'acl',
-  'analytics',
-  'attributes',
-  'cors',
-  'delete',
-  'encryption',
-  'intelligent-tiering',
-  'inventory',
-  'legal-hold',
-  'lifecycle',
-  'location',
-  'logging',
-  'metadataConfiguration',
-  'metadataTable',
-  'metrics',
-  'notification',
-  'object-lock',
-  'ownershipControls',
-  'policy',
-  'policyStatus',
-  'publicAccessBlock',
-  'renameObject',
-  'replication',
-  'requestPayment',
-  'restore',
-  'retention',
-  'select',
-  'session',
-  'tagging',
-  'torrent',
-  'uploadId',
-  'uploads',
-  'versioning',
-  'versions',
-  'website',
-])
-
-const SERVICE: Record<string, Operation> = { GET: operation('ListBuckets', listBuckets) }
-
-const BUCKET: Record<string, Operation> = {
-  GET: operation('ListObjectsV2', listObjects),
-  HEAD: operation('HeadBucket', headBucket),
-  PUT: operation('CreateBucket', createBucket),
-  DELETE: operation('DeleteBucket', deleteBucket),
-  'GET location': operation('GetBucketLocation', getBucketLocation),
-  'GET versions': operation('ListObjectVersions', listObjectVersions),
-  'GET uploads': operation('ListMultipartUploads', listMultipartUploads),
-  'GET versioning': operation('GetBucketVersioning', getBucketVersioning),
-  'PUT versioning': operation('PutBucketVersioning', putBucketVersioning),
-  'GET policyStatus': operation('GetBucketPolicyStatus', getBucketPolicyStatus),
-  'POST delete': operation('DeleteObjects', deleteObjects),
-}
-for (const kind of DOCUMENTS) {
-  BUCKET[`GET ${kind.param}`] = operation(kind.get, call => getDocument(call, kind))
-  BUCKET[`PUT ${kind.param}`] = operation(kind.put, call => putDocument(call, kind))
-  if (kind.delete) BUCKET[`DELETE ${kind.param}`] = operation(kind.delete, call => deleteDocument(call, kind))
-}
-
-const OBJECT: Record<string, Operation> = {
-  GET: operation('GetObject', getObject),
-  HEAD: operation('HeadObject', getObject),
-  PUT: operation('PutObject', putObject),
-  DELETE: operation('DeleteObject', deleteObject),
-  'PUT copy': operation('CopyObject', copyObject),
-  'GET tagging': operation('GetObjectTagging', getObjectTagging),
-  'PUT tagging': operation('PutObjectTagging', putObjectTagging),
-  'DELETE tagging': operation('DeleteObjectTagging', deleteObjectTagging),
-  'POST uploads': operation('CreateMultipartUpload', createMultipartUpload),
-  'PUT uploadId': operation('UploadPart', uploadPart),
-  'PUT uploadId copy': operation('UploadPartCopy', uploadPartCopy),
-  'GET uploadId': operation('ListParts', listParts),
-  'POST uploadId': operation('CompleteMultipartUpload', completeMultipartUpload),
-  'DELETE uploadId': operation('AbortMultipartUpload', abortMultipartUpload),
-}
-
-interface Target {
-  bucket: string
-  key: string
-  path: string
-  pairs: [string, string][]
-  query: Map<string, string>
-}
-
-/** Path and query, percent-decoded. S3 reads `+` as a space in both. */
-function parseTarget(url: string): Target {
-  const at = url.indexOf('?')
-  const rawPath = at === -1 ? url : url.slice(0, at)
-  const decode = (text: string) => {
-    if (!text.includes('%') && !text.includes('+')) return text
-    try {
-      return decodeURIComponent(text.replace(/\+/g, ' '))
-    } catch {
-      throw new S3Error(400, 'InvalidURI', "Couldn't parse the specified URI.", { URI: rawPath })
-    }
-  }
-  const path = decode(rawPath)
-  const pairs: [string, string][] = []
-  if (at !== -1) {
-    for (const pair of url.slice(at + 1).split('&')) {
-      if (pair === '') continue
-      const equals = pair.indexOf('=')
-      pairs.push(
-        equals === -1 ? [decode(pair), ''] : [decode(pair.slice(0, equals)), decode(pair.slice(equals + 1))],
-      )
-    }
-  }
-  const slash = path.indexOf('/', 1)
-  return {
-    bucket: slash === -1 ? path.slice(1) : path.slice(1, slash),
-    key: slash === -1 ? '' : path.slice(slash + 1),
-    path,
-    pairs,
-    query: new Map(pairs),
-  }
-}
-
-function route(request: IncomingMessage, target: Target): Operation | undefined {
-  const table = target.bucket === '' ? SERVICE : target.key === '' ? BUCKET : OBJECT
-  const asked = [...target.query.keys()].filter(name => SUBRESOURCES.has(name))
-  if (asked.length > 1) return undefined
-  const words = [request.method ?? '', ...asked]
-  if (request.headers['x-amz-copy-source'] !== undefined) words.push('copy')
-  return table[words.join(' ')]
-}
-
-/** Bodies up to this size (bytes) are read and sent in one go. */
-const SMALL = 256 * 1024
-
-/** A planted fault took the connection: there is nothing to answer. */
-class Dropped extends Error {
-  override readonly name = 'Dropped'
-}
-
 /**
  * Starts the server. State found in `dir` is taken up, down to uploads in progress.
  * @throws Error EADDRINUSE and the like; S3Error InvalidBucketName
@@ -299,19 +124,6 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
   let requestCount = 0
   const running = new Set<Promise<void>>()
   const closing = new AbortController()
-
-  const sleep = (ms: number) =>
-    new Promise<void>((resolve, reject) => {
-      const stop = () => {
-        clearTimeout(timer)
-        reject(new Dropped('the server closed'))
-      }
-      const timer = setTimeout(() => {
-        closing.signal.removeEventListener('abort', stop)
-        resolve()
-      }, ms)
-      closing.signal.addEventListener('abort', stop, { once: true })
-    })
 
   async function handle(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
     const count = ++requestCount
@@ -356,9 +168,9 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
       })
       if (fault) {
         record.fault = fault
-        await strikeEarly(fault, request, record)
+        await strikeEarly(fault, request, closing.signal)
       }
-      if (request.method === 'OPTIONS') reply = preflight(request, target)
+      if (request.method === 'OPTIONS') reply = preflight(request, disk, target.bucket, target.key)
       else {
         if (origin !== undefined) {
           const bucket = disk.buckets.get(target.bucket)
@@ -390,55 +202,10 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
         return
       }
       record.status = reply.status
-      await send(request, response, reply, common, fault)
+      await sendReply(response, reply, common, disk, fault, closing.signal)
     } finally {
       if (reply.content) disk.release(reply.content.segments)
     }
-  }
-
-  /** Faults that strike before the request is looked at. */
-  async function strikeEarly(fault: Fault, request: IncomingMessage, record: RequestRecord): Promise<void> {
-    if ('status' in fault) {
-      throw new S3Error(fault.status, fault.code, fault.message ?? 'Planted fault.', {}, fault.headers ?? {})
-    }
-    if ('delay' in fault) await sleep(fault.delay)
-    if ('reset' in fault && fault.afterBytes === undefined) {
-      request.socket.resetAndDestroy()
-      throw new Dropped('reset by a planted fault')
-    }
-    if ('stall' in fault && fault.afterBytes === undefined) {
-      if (fault.stall !== 'forever') await sleep(fault.stall)
-      else {
-        record.status = 0
-        throw new Dropped('stalled by a planted fault')
-      }
-    }
-  }
-
-  function preflight(request: IncomingMessage, target: Target): Reply {
-    const origin = request.headers.origin
-    const method = request.headers['access-control-request-method']
-    if (origin === undefined || method === undefined) {
-      throw new S3Error(400, 'BadRequest', 'Insufficient information. Origin request header needed.')
-    }
-    const bucket = disk.buckets.get(target.bucket)
-    if (!bucket) throw noSuchBucket(target.bucket)
-    const asked = (request.headers['access-control-request-headers'] ?? '')
-      .split(',')
-      .map(h => h.trim())
-      .filter(h => h !== '')
-    const headers = corsHeaders(bucket, origin, method, asked)
-    if (!headers) {
-      throw new S3Error(
-        403,
-        'AccessForbidden',
-        bucket.documents.has('cors')
-          ? "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec."
-          : 'CORSResponse: CORS is not enabled for this bucket.',
-        { Method: method, ResourceType: target.key === '' ? 'BUCKET' : 'OBJECT' },
-      )
-    }
-    return { status: 200, headers }
   }
 
   async function dispatch(
@@ -509,81 +276,6 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
         },
       }),
     )
-  }
-
-  async function send(
-    request: IncomingMessage,
-    response: ServerResponse,
-    reply: Reply,
-    common: Record<string, string>,
-    fault: Fault | undefined,
-  ): Promise<void> {
-    const { status, content } = reply
-    const headers: Record<string, string> = { ...common, ...reply.headers }
-    const head = request.method === 'HEAD'
-    if (!content) {
-      const body = reply.body === undefined ? undefined : Buffer.from(reply.body)
-      if (body && headers['content-type'] === undefined) headers['content-type'] = 'application/xml'
-      if (status !== 204 && status !== 304 && !(head && body)) {
-        headers['content-length'] = String(body?.length ?? 0)
-      }
-      if (head || !body) response.writeHead(status, headers).end()
-      else await sendPieces(request, response.writeHead(status, headers), [body], fault)
-      return
-    }
-    response.writeHead(status, headers)
-    if (head || content.size === 0) response.end()
-    else if (content.size <= SMALL) {
-      await sendPieces(request, response, [disk.readSmall(content.segments, content.size)], fault)
-    } else await sendPieces(request, response, disk.read(content.segments), fault)
-  }
-
-  async function sendPieces(
-    request: IncomingMessage,
-    response: ServerResponse,
-    pieces: Iterable<Buffer> | AsyncIterable<Buffer>,
-    fault: Fault | undefined,
-  ): Promise<void> {
-    const strikes = fault && ('truncateBody' in fault || 'reset' in fault || 'stall' in fault)
-    let left = Number.POSITIVE_INFINITY
-    if (strikes) left = 'truncateBody' in fault ? fault.truncateBody : (fault.afterBytes ?? left)
-    let corrupt = fault !== undefined && 'corruptBody' in fault && request.method === 'GET'
-    for await (const whole of pieces) {
-      if (response.destroyed) return
-      let piece = whole
-      if (corrupt) {
-        corrupt = false
-        piece = Buffer.from(piece)
-        piece[0] = piece[0]! ^ 1
-      }
-      if (fault && piece.length >= left) {
-        await write(response, piece.subarray(0, left))
-        if ('stall' in fault && fault.stall !== 'forever') {
-          await sleep(fault.stall)
-          piece = piece.subarray(left)
-          left = Number.POSITIVE_INFINITY
-        } else {
-          if ('reset' in fault) request.socket.resetAndDestroy()
-          else if ('truncateBody' in fault) request.socket.destroySoon()
-          return
-        }
-      }
-      left -= piece.length
-      await write(response, piece)
-    }
-    response.end()
-  }
-
-  /** Resolves once the response takes more; a connection that is gone resolves too. */
-  function write(response: ServerResponse, piece: Buffer): Promise<void> | undefined {
-    if (piece.length === 0 || response.write(piece) || response.destroyed) return undefined
-    return new Promise(resolve => {
-      const done = () => {
-        response.off('drain', done).off('close', done)
-        resolve()
-      }
-      response.on('drain', done).on('close', done)
-    })
   }
 
   const onRequest = (expectsContinue: boolean) => (request: IncomingMessage, response: ServerResponse) => {
