@@ -3,8 +3,7 @@ import type { Call, Reply } from './call.ts'
 import { readCors } from './cors.ts'
 import type { Bucket, Disk } from './disk.ts'
 import { owner } from './listing.ts'
-import { iso } from './objects.ts'
-import { childText, element, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
+import { childText, element, iso, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
 
 export async function listBuckets(call: Call): Promise<Reply> {
   const buckets = [...call.disk.buckets.values()]

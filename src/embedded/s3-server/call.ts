@@ -9,7 +9,7 @@ import {
   type StoredBody,
 } from './body.ts'
 import type { Algorithm } from './checksums.ts'
-import type { Bucket, Disk, Entry, Segment, Version } from './disk.ts'
+import type { Bucket, Disk, Segment } from './disk.ts'
 import { S3Error } from './xml.ts'
 
 /** What an operation answers. `content` are bytes on disk, held by the operation and released by the server. */
@@ -138,11 +138,6 @@ export const invalidArgument = (message: string, name: string, value: string) =>
 
 export const invalidRequest = (message: string) => new S3Error(400, 'InvalidRequest', message)
 
-export const preconditionFailed = (condition: string) =>
-  new S3Error(412, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold', {
-    Condition: condition,
-  })
-
 /** @throws S3Error KeyTooLongError beyond 1,024 bytes of UTF-8 */
 export function checkKey(key: string): void {
   const size = Buffer.byteLength(key)
@@ -153,22 +148,3 @@ export function checkKey(key: string): void {
     })
   }
 }
-
-/** The current version, or undefined where there is none or a delete marker. */
-export function current(entry: Entry | undefined): Version | undefined {
-  const newest = entry?.versions[0]
-  return newest?.deleteMarker ? undefined : newest
-}
-
-const unquote = (etag: string): string =>
-  etag
-    .trim()
-    .replace(/^W\//, '')
-    .replace(/^"(.*)"$/, '$1')
-
-/** Does an If-Match / If-None-Match list name this ETag? */
-export const etagMatches = (list: string, etag: string): boolean =>
-  list.split(',').some(item => item.trim() === '*' || unquote(item) === etag)
-
-/** True when the bucket ever had versioning: only then are version ids spoken of. */
-export const versioned = (bucket: Bucket): boolean => bucket.versioning !== undefined

@@ -1,9 +1,9 @@
 /** Listings, page by page. */
 import { compareUtf8 } from '../../core/utf8-order.ts'
-import { type Call, current, invalidArgument, type Reply } from './call.ts'
+import { type Call, invalidArgument, type Reply } from './call.ts'
 import type { Entry, Version } from './disk.ts'
-import { iso } from './objects.ts'
-import { element, XML_HEAD, XMLNS } from './xml.ts'
+import { current } from './versions.ts'
+import { element, iso, XML_HEAD, XMLNS } from './xml.ts'
 
 const OWNER_ID = '75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a'
 

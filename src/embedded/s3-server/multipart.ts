@@ -1,7 +1,7 @@
 /** Multipart uploads. */
 import { createHash, randomBytes } from 'node:crypto'
 import { compareUtf8 } from '../../core/utf8-order.ts'
-import { type Call, checkKey, etagMatches, invalidArgument, invalidRequest, type Reply } from './call.ts'
+import { type Call, checkKey, invalidArgument, invalidRequest, type Reply } from './call.ts'
 import {
   ALGORITHMS,
   type Algorithm,
@@ -11,21 +11,16 @@ import {
   isCrc,
   joinCrcs,
 } from './checksums.ts'
+import { checkWriteConditions, conditionally, etagMatches } from './conditions.ts'
+import { copySource, digestSegments } from './copy.ts'
 import { type Checksum, type Part, sliceSegments, type Upload, type Version } from './disk.ts'
 import { delimited, owner, page, pageEncoding } from './listing.ts'
-import {
-  checkWriteConditions,
-  conditionally,
-  copySource,
-  digestSegments,
-  iso,
-  parseRange,
-  putReplyHeaders,
-  storedHeaders,
-  tagsFromHeader,
-  versionIdFor,
-} from './objects.ts'
-import { children, childText, element, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
+import { putReplyHeaders } from './objects.ts'
+import { parseRange } from './ranges.ts'
+import { storedHeaders } from './stored-headers.ts'
+import { tagsFromHeader } from './tagging.ts'
+import { versionIdFor } from './versions.ts'
+import { children, childText, element, iso, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
 
 const MAX_PARTS = 10_000
 

@@ -15,6 +15,8 @@ import {
   putDocument,
 } from './buckets.ts'
 import type { Call, Reply } from './call.ts'
+import { copyObject } from './copy.ts'
+import { deleteObject, deleteObjects } from './delete.ts'
 import { listObjects, listObjectVersions } from './listing.ts'
 import {
   abortMultipartUpload,
@@ -25,16 +27,8 @@ import {
   uploadPart,
   uploadPartCopy,
 } from './multipart.ts'
-import {
-  copyObject,
-  deleteObject,
-  deleteObjects,
-  deleteObjectTagging,
-  getObject,
-  getObjectTagging,
-  putObject,
-  putObjectTagging,
-} from './objects.ts'
+import { getObject, putObject } from './objects.ts'
+import { deleteObjectTagging, getObjectTagging, putObjectTagging } from './tagging.ts'
 import { S3Error } from './xml.ts'
 
 export interface Operation {

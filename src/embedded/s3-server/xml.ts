@@ -53,6 +53,9 @@ export function element(name: string, text: string | number | boolean | undefine
   return text === undefined ? '' : `<${name}>${escapeXml(String(text))}</${name}>`
 }
 
+/** A time (ms since the epoch) as documents have it. */
+export const iso = (time: number): string => new Date(time).toISOString()
+
 export function errorDocument(error: S3Error, resource: string, requestId: string, hostId: string): string {
   const more = Object.entries(error.elements).map(([name, text]) => element(name, text))
   return `${XML_HEAD}<Error>${element('Code', error.code)}${element('Message', error.message)}${more.join('')}${element('Resource', resource)}${element('RequestId', requestId)}${element('HostId', hostId)}</Error>`
