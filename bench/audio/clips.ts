@@ -126,7 +126,8 @@ function mmaClips(variant = 0, varied = false): Clip[] {
       const style = file.slice(0, -4)
       const text = readFileSync(join(mmaLibrary, folder, file), 'latin1')
       const grooves = [...text.matchAll(/^\s*DefGroove\s+(\S+)/gim)].map(match => match[1]!)
-      const bar = Number(/^\s*Time\s+(\d+)\s*(?:\/\/.*)?$/im.exec(text)?.[1] ?? 4)
+      // Quarters in a bar, whatever is written below them: MMA takes 6/8 for 6, its beats on 1 and 4.
+      const bar = Number(/^\s*Time\s+(\d+)(?:\/\d+)?\s*(?:\/\/.*)?$/im.exec(text)?.[1] ?? 4)
       const origin = `mma-${folder}-${style}`
       const name = variant === 0 ? origin : `${origin}~${variant}`
       const random = randomFrom(hashOf(name))
