@@ -28,6 +28,7 @@ import { parseArgs } from 'node:util'
 import { migrateUp } from '../src/db/migrate.ts'
 import { openDatabase } from '../src/db/open.ts'
 import { insertTracks } from '../src/db/tracks.ts'
+import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from '../test/support/database.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -338,7 +339,8 @@ const targets: Record<'http' | 'https', Target> = {
   https: { scheme: 'https', url: sink.https, cert: sink.cert },
 }
 
-const databaseUrl = await prepareDatabase()
+const place = await prepareDatabase()
+const databaseUrl = place.url
 const ours = autodj(databaseUrl)
 const peers = findPeers()
 const results: { what: string; value: number; bar: string; holds: boolean }[] = []
@@ -348,21 +350,15 @@ function judge(what: string, value: number, bar: string, holds: boolean): void {
   results.push({ what, value: Math.round(value * 1_000) / 1_000, bar, holds })
 }
 
-async function prepareDatabase(): Promise<string> {
+async function prepareDatabase(): Promise<TestDatabase> {
   const server = process.env['TEST_POSTGRES_URL']
-  let url = `pglite:${path.join(work, 'db')}`
-  if (server) {
-    const name = `bench_upload_${process.pid}`
-    const admin = await openDatabase(server, { applicationName: 'bench' })
-    await admin.knex.raw(`create database ${name}`)
-    await admin.close()
-    url = Object.assign(new URL(server), { pathname: `/${name}` }).href
-  } else
+  if (!server)
     console.log('TEST_POSTGRES_URL is not set: autodj runs on the embedded database, inside its own process')
-  const database = await openDatabase(url, { applicationName: 'bench' })
+  const place = server ? await postgresTestDatabase(server) : await pgliteTestDatabase()
+  const database = await place.open()
   await migrateUp(database)
   await database.close()
-  return url
+  return place
 }
 
 async function compare(scenario: Scenario): Promise<void> {
@@ -487,5 +483,6 @@ async function measureNothing(dir: string): Promise<Measured> {
 // The end of its input, not a signal: it removes its certificate then.
 sinkProcess.stdin.end()
 await once(sinkProcess, 'exit')
+await place.drop()
 console.log(`\n${JSON.stringify({ bench: 'upload', results })}`)
 process.exit(0)
