@@ -16,7 +16,7 @@ import { copySource, digestSegments } from './copy.ts'
 import { type Checksum, type Part, sliceSegments, type Upload, type Version } from './disk.ts'
 import { delimited, owner, page, pageEncoding } from './listing.ts'
 import { putReplyHeaders } from './objects.ts'
-import { parseRange } from './ranges.ts'
+import { readRange } from './ranges.ts'
 import { storedHeaders } from './stored-headers.ts'
 import { tagsFromHeader } from './tagging.ts'
 import { versionIdFor } from './versions.ts'
@@ -164,7 +164,7 @@ export async function uploadPartCopy(call: Call): Promise<Reply> {
   const source = copySource(call)
   try {
     const text = call.header('x-amz-copy-source-range')
-    const range = parseRange(text, source.size) ?? { start: 0, end: source.size }
+    const range = readRange(text, source.size) ?? { start: 0, end: source.size }
     if (text !== undefined && text !== `bytes=${range.start}-${range.end - 1}`) {
       throw invalidArgument(
         'The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy',

@@ -3,7 +3,7 @@ import { type Call, checkKey, invalidRequest, type Reply } from './call.ts'
 import { ALGORITHMS, checksumHeader } from './checksums.ts'
 import { checkReadConditions, conditionally } from './conditions.ts'
 import { type Bucket, type Checksum, sliceSegments, type Version } from './disk.ts'
-import { parseRange, partRange } from './ranges.ts'
+import { partRange, readRange } from './ranges.ts'
 import { storedHeaders } from './stored-headers.ts'
 import { tagsFromHeader } from './tagging.ts'
 import { findVersion, versioned, versionIdFor } from './versions.ts'
@@ -104,7 +104,7 @@ export async function getObject(call: Call): Promise<Reply> {
       },
     }
   }
-  let range = parseRange(call.header('range'), version.size)
+  let range = readRange(call.header('range'), version.size)
   const partText = call.query.get('partNumber')
   if (partText !== undefined) {
     if (range) throw invalidRequest('Cannot specify both Range header and partNumber query parameter')
