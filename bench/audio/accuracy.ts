@@ -113,15 +113,22 @@ async function analyseAll(items: readonly Rendered[]): Promise<{
 export async function fresh(items: readonly Rendered[]): Promise<void> {
   const { ours } = await analyseAll(items)
   const total = score(items, ours)
-  const rows = [HEAD, row('fresh', items.length, total, Number.NaN)]
-  for (const group of ['own', 'mma']) {
+  table([HEAD, row('fresh', items.length, total, Number.NaN), ...groupRows(items, ours)])
+  claimTempo('fresh: ', total)
+}
+
+/** A row for each group of clips that there are. */
+function groupRows(items: readonly Rendered[], ours: ReadonlyMap<string, Answer>): string[][] {
+  return ['own', 'mma', 'msx', 'fof'].flatMap(group => {
     const some = items.filter(({ clip }) => clip.group === group)
-    if (some.length > 0) rows.push(row(`  of these ${group}`, some.length, score(some, ours), Number.NaN))
-  }
-  table(rows)
-  claim('fresh: BPM A1, no hints', total.a1, '>= 0.92')
-  claim('fresh: BPM A2', total.a2, '>= 0.99')
-  claim('fresh: within 0.1 BPM, octave apart, constant tempo', total.exact, '>= 0.98')
+    return some.length > 0 ? [row(`  of these ${group}`, some.length, score(some, ours), Number.NaN)] : []
+  })
+}
+
+function claimTempo(of: string, { a1, a2, exact }: Scores): void {
+  claim(`${of}BPM A1, no hints`, a1, '>= 0.92')
+  claim(`${of}BPM A2`, a2, '>= 0.99')
+  claim(`${of}within 0.1 BPM, octave apart, constant tempo`, exact, '>= 0.98')
 }
 
 export async function accuracy(
@@ -137,18 +144,12 @@ export async function accuracy(
       : seconds / spent.reduce<number>((sum, cpu) => sum + cpu!, 0)
   }
   const total = score(items, ours)
-  const rows = [HEAD, row('autodj', items.length, total, rateOf(ours))]
-  for (const group of ['own', 'mma', 'msx', 'fof']) {
-    const some = items.filter(({ clip }) => clip.group === group)
-    if (some.length > 0) rows.push(row(`  of these ${group}`, some.length, score(some, ours), Number.NaN))
-  }
+  const rows = [HEAD, row('autodj', items.length, total, rateOf(ours)), ...groupRows(items, ours)]
   console.log(
     `\nAccuracy on the reporting half (${items.length} clips, ${(seconds / 60).toFixed(0)} minutes)\n`,
   )
 
-  claim('BPM A1, no hints', total.a1, '>= 0.92')
-  claim('BPM A2', total.a2, '>= 0.99')
-  claim('within 0.1 BPM, octave apart, constant tempo', total.exact, '>= 0.98')
+  claimTempo('', total)
   claim('key exact', total.key, '>= 0.78')
   claim('key MIREX', total.mirex, '>= 0.85')
 

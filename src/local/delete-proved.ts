@@ -36,9 +36,9 @@ export type ServedCheck = (
 const rangeSize = 64 * 1024
 
 /**
- * Deletes the local copy of one track, if everything that must hold does. The order matters: the file goes first and
- * the row's `file_path` after it, so that a run killed in between leaves a row that a later run puts right, never a
- * forgotten file. Both happen in one transaction that no run which holds the lock of removals overlaps: `restore` rests
+ * Deletes the local copy of one track, if everything that must hold does. The order matters: the file is gone before
+ * the change of the row's `file_path` is committed, so that a run killed in between leaves a row that a later run puts
+ * right, never a forgotten file. Both happen in one transaction that no run which holds the lock of removals overlaps: `restore` rests
  * on local files, and begins after this or before it.
  *
  * @param runId of the run on whose behalf; it may hold the lock of removals itself

@@ -96,6 +96,20 @@ interface JobRow {
 const jobRows = async (bed: TestBed): Promise<JobRow[]> =>
   bed.database.knex('public.analysis_jobs').orderBy('created_at')
 
+/** A run on another machine that is alive and has a track's upload in hand. */
+async function claimElsewhere({ database: { knex } }: TestBed, trackId: string): Promise<void> {
+  const id = randomUUID()
+  await startRun(knex, {
+    id,
+    command: 'upload-local',
+    args: {},
+    host: 'another machine',
+    pid: 1,
+    version: '0',
+  })
+  await knex('autodj.claims').insert({ kind: 'upload', track_id: trackId, run_id: id })
+}
+
 const counts = async (bed: TestBed) =>
   Object.fromEntries(
     (await countJobs(bed.database.knex)).map(({ kind, queued, active, givenUp }) => [
@@ -263,16 +277,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
 
     test('a track that a live run holds is waited for', async () => {
       const [id] = await bed.addTracks(1, 30_000)
-      const runId = randomUUID()
-      await startRun(bed.database.knex, {
-        id: runId,
-        command: 'upload-local',
-        args: {},
-        host: 'another machine',
-        pid: 1,
-        version: '0',
-      })
-      await bed.database.knex('autodj.claims').insert({ kind: 'upload', track_id: id, run_id: runId })
+      await claimElsewhere(bed, id as string)
       await enqueueUploads(bed)
       const working = work(bed)
       for (;;) {
@@ -316,17 +321,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       await enqueueUploads(bed)
       const { knex } = bed.database
       await knex.raw('update autodj_jobs.job set retry_limit = 0')
-      const runId = randomUUID()
-      const args = {
-        id: runId,
-        command: 'upload-local',
-        args: {},
-        host: 'another machine',
-        pid: 1,
-        version: '0',
-      }
-      await startRun(knex, args)
-      await knex('autodj.claims').insert({ kind: 'upload', track_id: id, run_id: runId })
+      await claimElsewhere(bed, id as string)
       const stopping = new AbortController()
       const working = work(bed, { untilEmpty: false, upload: 1, fetch: 0, analyze: 0 }, { stopping })
       while ((await counts(bed))['upload']?.[1] !== 1) await sleep(50)
