@@ -44,7 +44,7 @@ export interface AnalysedTrack {
   readonly cpuSeconds: number
 }
 
-export interface CheckedTrack {
+interface CheckedTrack {
   readonly state: 'checked'
   /** Seconds decoded. */
   readonly duration: number

@@ -36,7 +36,7 @@ export interface AnalysisFailure {
   readonly cure: string | undefined
 }
 
-export interface AnalysisDone {
+interface AnalysisDone {
   readonly status: 'analysed'
   readonly analysis: TrackAnalysis
   readonly decoded: Decoded
@@ -44,7 +44,7 @@ export interface AnalysisDone {
   readonly cpuSeconds: number
 }
 
-export interface CheckDone {
+interface CheckDone {
   readonly status: 'checked'
   readonly decoded: Decoded
   readonly cpuSeconds: number

@@ -11,7 +11,7 @@ import { systemErrorCode, toError } from '../errors.ts'
 /** Body kept as text, bytes: enough for every error page and XML error. */
 const keptBody = 1_024
 
-export interface ProbeRequest {
+interface ProbeRequest {
   url: string
   /** inclusive */
   range?: { start: number; end: number }

@@ -18,7 +18,7 @@ export interface Constraint {
   definition: string
 }
 
-export interface Index {
+interface Index {
   name: string
   unique: boolean
   /** As `pg_get_indexdef` writes it, without the name. */

@@ -1,7 +1,7 @@
 /** Bandwidth limits as rclone writes them: one rate, or a timetable by weekday and time of day. Local time. */
 import { parseBytes } from './units.ts'
 
-export interface BandwidthSlot {
+interface BandwidthSlot {
   /** 0 (Sunday) to 6; undefined: every day */
   readonly day: number | undefined
   /** minutes after midnight */

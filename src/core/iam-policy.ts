@@ -20,7 +20,7 @@ export interface PolicyPlace {
   partition?: string
 }
 
-export interface IamStatement {
+interface IamStatement {
   Sid: string
   Effect: 'Allow'
   Action: readonly string[]

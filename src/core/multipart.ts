@@ -2,9 +2,9 @@
 
 export const maxParts = 10_000
 export const minPartSize = 5 * 1024 ** 2
-export const maxPartSize = 5 * 1024 ** 3
+const maxPartSize = 5 * 1024 ** 3
 /** 48.8 TiB: 10,000 parts of 5 GiB */
-export const maxObjectSize = maxParts * maxPartSize
+const maxObjectSize = maxParts * maxPartSize
 
 export interface Part {
   /** 1 to 10,000 */

@@ -40,7 +40,7 @@ export interface ObjectState {
   etag: string
 }
 
-export interface HeaderState {
+interface HeaderState {
   contentType?: string
   cacheControl?: string
 }
@@ -77,7 +77,7 @@ export function stakeOf(action: PlanAction): 'removal' | 'loss' | undefined {
 
 export type PlanItem = PlanAction & { type: 'item'; seq: number; why: string }
 
-export interface PlanTrailer {
+interface PlanTrailer {
   type: 'digest'
   items: number
   /** lower-case hex */

@@ -4,7 +4,7 @@ import type { Knex } from 'knex'
 export type BulkColumn<Row> = readonly [name: string, type: string, value: (row: Row) => unknown]
 
 /** Rows for one statement: enough to make round trips cheap, few enough to keep a statement to some megabytes. */
-export const BULK_ROWS = 5_000
+const BULK_ROWS = 5_000
 
 /**
  * `unnest(?::uuid[], …) as alias(id, …)` and its bindings, one array for each column. However many rows, the binds

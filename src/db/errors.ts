@@ -203,15 +203,6 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
   return undefined
 }
 
-/** The SQLSTATE of a database error, also where it was classified already; undefined for other errors. */
-export function sqlState(thrown: unknown): string | undefined {
-  for (let error = thrown; error instanceof Error; error = error.cause) {
-    const code = systemErrorCode(error)
-    if (code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !/^E[A-Z]{4}$/.test(code)) return code
-  }
-  return undefined
-}
-
 /** Not a failure we know: whatever it is, the database cannot be used. */
 export function unusable(error: unknown, where: string): AppError {
   const { message } = toError(error)

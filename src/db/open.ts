@@ -27,7 +27,7 @@ const STATEMENT_TIMEOUT_MS = 300_000
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 120_000
 
 /** A database URL without its password. */
-export function describeDatabase(url: string): string {
+function describeDatabase(url: string): string {
   if (url.startsWith('pglite:')) return url
   try {
     const { hostname, port, pathname, username } = new URL(url)

@@ -14,7 +14,7 @@ import { createSigner, type SigningCredentials } from '../storage/sigv4.ts'
 import { signatureFault, withoutSignature } from './cdn-signature.ts'
 import { listen } from './listen.ts'
 
-export interface CdnOrigin {
+interface CdnOrigin {
   /** of the S3 server, without a slash at the end */
   url: string
   region: string
@@ -25,7 +25,7 @@ export interface CdnOrigin {
 }
 
 /** What a viewer asked for, as the rules see it. */
-export interface ViewerRequest {
+interface ViewerRequest {
   method: string
   /** as on the wire, without the query */
   path: string
@@ -43,7 +43,7 @@ export interface CdnAnswer {
   body: Buffer
 }
 
-export type CdnMisbehaviour =
+type CdnMisbehaviour =
   /** Answers this instead of asking anybody. `code`-less bodies are CloudFront's HTML page. */
   | { answer: { status: number; headers?: Record<string, string>; body?: string | Buffer } }
   /** Changes the answer on its way out. Bodies over `maxObjectBytes` are passed through and cannot be changed. */
@@ -93,7 +93,7 @@ export interface CdnOptions {
   rules?: CdnRule[]
 }
 
-export interface CdnRecord {
+interface CdnRecord {
   method: string
   path: string
   key: string

@@ -4,7 +4,7 @@ import { FetchProblem } from './problem.ts'
 import { runProgram } from './process.ts'
 
 /** Integrated loudness in LUFS, true peak in dBTP. */
-export const loudnessTarget = { integrated: -16, truePeak: -1.5 } as const
+const loudnessTarget = { integrated: -16, truePeak: -1.5 } as const
 
 /** How each container is written again; lossless stays lossless. */
 const encoders: Readonly<Record<string, { readonly extension: string; readonly args: readonly string[] }>> = {

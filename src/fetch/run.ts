@@ -37,7 +37,7 @@ export interface FetchFlags {
   readonly normalize: boolean
 }
 
-export type FetchTotals = Record<FetchSource, number> & {
+type FetchTotals = Record<FetchSource, number> & {
   present: number
   failed: number
   changed: number
@@ -158,7 +158,7 @@ export async function openFetcher(
 }
 
 /** What `--from` names, or everything. */
-export function readSources(from: readonly string[]): ReadonlySet<FetchSource> {
+function readSources(from: readonly string[]): ReadonlySet<FetchSource> {
   if (from.length === 0) return new Set(fetchSources)
   for (const one of from) {
     if (!fetchSources.some(source => source === one))

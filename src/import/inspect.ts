@@ -9,7 +9,7 @@ import { type FileIdentity, LocalFileError, openSource } from '../upload/source.
 const CHUNK = 1024 * 1024
 
 /** What a file holds, and what it was like while it was read. */
-export interface InspectedFile extends FileIdentity {
+interface InspectedFile extends FileIdentity {
   /** lower-case hex */
   readonly sha256: string
   /** base64 of the four big-endian bytes, as S3 spells it */

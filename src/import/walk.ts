@@ -20,7 +20,7 @@ export interface FoundFile extends FileIdentity {
  * What the walk did not go into. `skipped` is as it should be (a FIFO, a link that leads elsewhere); `failed` means
  * that there may be tracks which nobody saw.
  */
-export interface Obstacle {
+interface Obstacle {
   readonly kind: 'obstacle'
   readonly outcome: 'skipped' | 'failed'
   readonly path: string
@@ -32,7 +32,7 @@ export interface Obstacle {
 }
 
 /** `hidden`: its name begins with a full stop. `link`: what it leads to is met where it lies. */
-export interface PassedOver {
+interface PassedOver {
   readonly kind: 'hidden' | 'link'
   readonly path: string
 }

@@ -68,7 +68,7 @@ export function isPartOfLibrary(entry: { key: string; size: number }, except: st
   return !(except !== '' && entry.key.startsWith(except)) && !(entry.size === 0 && entry.key.endsWith('/'))
 }
 
-export function factsOf({ key, size, etag, lastModified }: ObjectEntry): ObjectFacts {
+function factsOf({ key, size, etag, lastModified }: ObjectEntry): ObjectFacts {
   return { key, size, etag, lastModified: lastModified.getTime() }
 }
 

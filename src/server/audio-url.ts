@@ -2,7 +2,7 @@
 import type { UrlSigner } from '../cdn/sign.ts'
 import { type CdnDomain, cdnUrl } from '../core/cdn-url.ts'
 
-export interface ObjectUrl {
+interface ObjectUrl {
   readonly url: string
   /** undefined: it does not expire */
   readonly expiresAt?: Date

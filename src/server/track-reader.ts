@@ -57,14 +57,14 @@ export const detailColumns = [
 ] as const
 
 /** A row as the API answers it. */
-export type TrackRow = Record<string, unknown>
+type TrackRow = Record<string, unknown>
 
 export interface LocatedTrack extends AudioLocation {
   readonly title: string
   readonly artist: string
 }
 
-export interface TrackStats {
+interface TrackStats {
   total_tracks: number
   analyzed_tracks: number
   analysis_percentage: number

@@ -23,7 +23,7 @@ export interface SourceCount {
 }
 
 /** Objects that the ledger knows in the bucket, or in all buckets where none is configured. */
-export interface ObjectCounts {
+interface ObjectCounts {
   readonly objects: number
   readonly bytes: number
   readonly uploaded: number
@@ -36,7 +36,7 @@ export interface ObjectCounts {
 }
 
 /** The newest run of a command. `state` is `lost` where it was killed and nobody has noticed yet. */
-export interface LastRun {
+interface LastRun {
   readonly command: string
   readonly state: 'running' | 'done' | 'failed' | 'interrupted' | 'abandoned' | 'lost'
   readonly startedAt: Date
@@ -47,7 +47,7 @@ export interface LastRun {
 }
 
 /** What failed or was skipped for one cause. */
-export interface FailureCount {
+interface FailureCount {
   readonly command: string
   readonly state: 'failed' | 'skipped'
   readonly code: string
@@ -69,7 +69,7 @@ export interface WorkingRun {
   readonly claims: number
 }
 
-export interface Lock {
+interface Lock {
   readonly name: string
   readonly command: string
   readonly host: string
@@ -124,7 +124,7 @@ export interface QueueStatus {
 }
 
 /** A row of `analysis_jobs` that autodj keeps. */
-export interface BatchStatus {
+interface BatchStatus {
   readonly id: string
   readonly name: string | null
   readonly status: string

@@ -48,7 +48,7 @@ export interface PutPathOptions {
   clock: { offset: number }
 }
 
-export interface PutRequest {
+interface PutRequest {
   key: string
   query?: Readonly<Record<string, string>>
   /** lower-case names, without host and content-length */
@@ -58,7 +58,7 @@ export interface PutRequest {
   sha256?: string
 }
 
-export interface PutResponse {
+interface PutResponse {
   /** lower-case names */
   headers: HttpAnswer['headers']
 }

@@ -18,7 +18,7 @@ import { StoreError } from './store.ts'
 const { Agent: HttpAgent } = process.getBuiltinModule('node:http')
 
 /** Credentials that may expire; `expiration` is when. */
-export type StoreCredentials = SigningCredentials & { expiration?: Date }
+type StoreCredentials = SigningCredentials & { expiration?: Date }
 
 export interface S3StoreOptions {
   bucket: string

@@ -98,7 +98,7 @@ const networkCode =
 /** S3 refuses a request signed more than this far from its own clock. ms */
 const maximumClockSkew = 15 * 60_000
 
-export function classify(failure: S3Failure, context: RequestContext): StoreErrorKind {
+function classify(failure: S3Failure, context: RequestContext): StoreErrorKind {
   const { code, status, serverTime } = failure
   if (context.closed || context.signal?.aborted) return 'aborted'
   if (status === 412 || code === 'PreconditionFailed') {
@@ -277,7 +277,7 @@ function whyOf(kind: StoreErrorKind, failure: S3Failure, { profile }: RequestCon
 }
 
 /** Reads what an SDK exception or a Node.js error tells. */
-export function failureOf(thrown: unknown): S3Failure {
+function failureOf(thrown: unknown): S3Failure {
   if (!(thrown instanceof Error)) return { message: String(thrown), cause: thrown }
   const error = thrown as Error & {
     code?: unknown

@@ -85,7 +85,7 @@ export interface PutResult {
   checksums: Checksums
 }
 
-export interface PutOptions {
+interface PutOptions {
   headers: ObjectHeaders
   /** S3 takes one: the first of crc32, crc64nvme, sha256 is sent. */
   checksums: Checksums

@@ -34,7 +34,7 @@ export interface UploadPlace {
 }
 
 /** What became of a row: `local` says what of its file, where that was to be deleted. */
-export type RowEnd =
+type RowEnd =
   | { readonly state: 'done'; readonly local?: 'deleted' | 'kept' }
   | { readonly state: 'failed'; readonly code: string; readonly reason: string; readonly cure: string }
 

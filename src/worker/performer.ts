@@ -58,7 +58,7 @@ export interface Performer {
   close(): Promise<void>
 }
 
-export interface WorkerSettings {
+interface WorkerSettings {
   /** Jobs in hand at a time, by kind; 0: none of it. */
   readonly concurrency: Readonly<Record<JobKind, number>>
   readonly bwlimit: BandwidthTable | undefined

@@ -29,7 +29,7 @@ export const analyzeDefaults: AnalyzeFlags = {
   maxOutage: 60_000,
 }
 
-export function analyzeTracksOf(
+function analyzeTracksOf(
   bed: TestBed,
   flags: Partial<AnalyzeFlags> = {},
   { store, ...options }: Parameters<TestBed['run']>[2] & { store?: Partial<ObjectStore> } = {},

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { sqlState } from '../../src/db/errors.ts'
 import {
   acquireLease,
   acquireRemovalLease,
@@ -10,16 +9,13 @@ import {
   heartbeat,
   itemPage,
   markUploaded,
-  objectPage,
   objectsByKey,
-  objectsBySha256,
   openUploads,
   recentRuns,
   recordItems,
   recordParts,
   recordUpload,
   releaseClaims,
-  releaseLease,
   rememberedFiles,
   rememberFiles,
   removalHolder,
@@ -188,14 +184,14 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         expect((error as AppError).code).toBe('db.schema')
         expect((error as AppError).cure).toContain('autodj migrate')
         expect((error as AppError).message).not.toMatch(/hunter2|select/)
-        expect(sqlState(error)).toBe('42P01')
+        expect((error as AppError).cause).toMatchObject({ code: '42P01' })
       })
 
       test('a violated constraint stays what it is, with its SQLSTATE', async () => {
         const violated = db.knex('alembic_version').insert({ version_num: 'a312ec46df43' })
         const error = await violated.catch((e: unknown) => e)
         expect(error).not.toBeInstanceOf(AppError)
-        expect(sqlState(error)).toBe('23505')
+        expect(error).toMatchObject({ code: '23505' })
       })
     })
 
@@ -376,11 +372,12 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         await expect(refused).rejects.toThrow(
           /cleanup is locked by upload-local \(pid 11 on alpha\) since 20/,
         )
-        await releaseLease(db.knex, 'cleanup', b)
+        const end = { state: 'done' as const, exitCode: 0, summary: {} }
+        await finishRun(db.knex, await aRun(), end)
         await expect(
           acquireLease(db.knex, { name: 'cleanup', runId: b, host: 'beta', pid: 12 }),
         ).rejects.toThrow(LockedError)
-        await releaseLease(db.knex, 'cleanup', a)
+        await finishRun(db.knex, a, end)
         await acquireLease(db.knex, { name: 'cleanup', runId: b, host: 'beta', pid: 12 })
       })
 
@@ -483,37 +480,6 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
           lastError: null,
           runId: null,
         })
-        expect((await objectsBySha256(db.knex, 'b', [sha256])).get(sha256)?.key).toBe('k')
-        expect((await objectsBySha256(db.knex, 'other', [sha256])).size).toBe(0)
-      })
-
-      test('pages are in byte order, as S3 lists', async () => {
-        const keys = [
-          'audio/B',
-          'audio/a',
-          'audio/é',
-          'audio/-',
-          'audio/\u{1f3b5}',
-          'audio/\uff5e',
-          'b',
-          'audi',
-        ]
-        await upsertObjects(
-          db.knex,
-          keys.map(key => ({ bucket: 'b', key, size: 1 })),
-        )
-        const found: string[] = []
-        for (let afterKey: string | undefined; ; ) {
-          const page = await objectPage(db.knex, { bucket: 'b', prefix: 'audio/', afterKey, limit: 2 })
-          if (page.length === 0) break
-          found.push(...page.map(object => object.key))
-          afterKey = page.at(-1)!.key
-        }
-        const inBytes = keys
-          .filter(key => key.startsWith('audio/'))
-          .map(key => Buffer.from(key))
-          .sort(Buffer.compare)
-        expect(found).toEqual(inBytes.map(String))
       })
 
       test('an upload is committed whole: row, object, failure forgotten, claim released', async () => {
@@ -554,7 +520,7 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
           filePath: 'a/1.mp3',
         })
         expect(second).toMatchObject({ fileSource: 'LOCAL', s3ObjectKey: null, filePath: 'moved.mp3' })
-        expect((await objectPage(db.knex, { bucket: 'b', limit: 9 })).map(object => object.key)).toEqual([
+        expect([...(await objectsByKey(db.knex, 'b', ['k0', 'k1', 'k2'])).keys()].sort()).toEqual([
           'k0',
           'k1',
           'k2',

@@ -53,7 +53,7 @@ const MiB = 1024 * 1024
 /** Limits of `createS3Store` under which the contract walks through copying in parts. */
 export const smallCopies = { singleMax: 6 * MiB, partSize: 5 * MiB }
 
-export function crc(body: Uint8Array, before = 0): string {
+function crc(body: Uint8Array, before = 0): string {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE(crc32(body, before))
   return bytes.toString('base64')

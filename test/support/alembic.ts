@@ -6,7 +6,7 @@ import type { Revision } from '../../src/core/application-schema.ts'
 const FIXTURES = join(import.meta.dirname, '../fixtures/alembic')
 
 /** The statements of a plain `pg_dump`, without what concerns psql and the session only. */
-export function dumpStatements(revision: Revision): string {
+function dumpStatements(revision: Revision): string {
   return readFileSync(join(FIXTURES, `${revision}.sql`), 'utf8')
     .replaceAll(/^SET .*;$|^SELECT pg_catalog\.set_config.*;$/gm, '')
     .replaceAll(

@@ -14,7 +14,7 @@ export interface KeyFacts {
 export type AwsHost = 'ec2' | 'ecs' | 'kubernetes' | 'github-actions'
 
 /** Days after which a long-term key should be another: CIS AWS Foundations Benchmark, "rotated every 90 days". */
-export const keyMaximumDays = 90
+const keyMaximumDays = 90
 
 const roles: Readonly<Record<AwsHost, readonly [where: string, cure: string]>> = {
   ec2: ['this EC2 instance', 'attach an instance profile to it, and take the key out of .env'],

@@ -29,7 +29,7 @@ export interface Wishes {
   library?: { objects: number; bytes: number }
 }
 
-export type SettingState = 'ok' | 'warning' | 'failure' | 'skipped'
+type SettingState = 'ok' | 'warning' | 'failure' | 'skipped'
 
 export interface SettingCheck {
   setting: string

@@ -11,9 +11,9 @@ import {
 } from './assessment.ts'
 import type { JsonObject } from './plan.ts'
 
-export const abortDays = 7
+const abortDays = 7
 /** What autodj deleted at its own prefixes can be brought back for so long, where versions are kept. */
-export const oldVersionDays = 7
+const oldVersionDays = 7
 
 /** One purpose of lifecycle rules: how it is served, and the rule that would serve it. */
 interface Purpose {

@@ -3,7 +3,7 @@
  * {@link diagnose} in `diagnosis.ts` picks them.
  */
 
-export type Severity = 'failure' | 'warning'
+type Severity = 'failure' | 'warning'
 
 export interface Finding {
   cause: Cause

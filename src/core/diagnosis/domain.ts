@@ -14,7 +14,7 @@ export interface DomainObservation {
 const dayMs = 86_400_000
 
 /** Days before its end at which a certificate is called expiring. ACM renews 60 days before, so 21 means it did not. */
-export const certificateWarningDays = 21
+const certificateWarningDays = 21
 
 /** Redirect from HTTP, TLS version and certificate of the domain. */
 export function diagnoseDomain(seen: DomainObservation, now: Date): Finding[] {

@@ -104,19 +104,6 @@ const OBJECT_COLUMNS = {
 const toObjectRow = (row: Omit<ObjectRow, 'size'> & { size: string }): ObjectRow =>
   ({ ...row, size: Number(row.size) }) as ObjectRow
 
-/** A page of a bucket's objects after `afterKey`, in byte order of their keys, as S3 lists them. */
-export async function objectPage(
-  knex: Knex,
-  page: { bucket: string; prefix?: string; afterKey?: string; limit: number },
-): Promise<ObjectRow[]> {
-  const query = knex('autodj.objects as o')
-    .select(OBJECT_COLUMNS)
-    .where('o.bucket', page.bucket)
-    .where('o.key', '>', page.afterKey ?? '')
-  if (page.prefix) query.where('o.key', '>=', page.prefix).whereRaw('starts_with(o.key, ?)', [page.prefix])
-  return (await query.orderBy('o.key').limit(page.limit)).map(toObjectRow)
-}
-
 /** What the ledger knows of these keys, by key. */
 export async function objectsByKey(
   knex: Knex,
@@ -130,24 +117,6 @@ export async function objectsByKey(
       .where('o.bucket', bucket)
       .whereRaw('o.key = any(?::text[])', [[...slice]])
     for (const row of rows) found.set(row.key, toObjectRow(row))
-  }
-  return found
-}
-
-/** Objects of a bucket by the SHA-256 of their content: where the same bytes are already. */
-export async function objectsBySha256(
-  knex: Knex,
-  bucket: string,
-  hashes: readonly string[],
-): Promise<Map<string, ObjectRow>> {
-  const found = new Map<string, ObjectRow>()
-  for (const slice of slices(hashes)) {
-    const rows = await knex('autodj.objects as o')
-      .select(OBJECT_COLUMNS)
-      .where('o.bucket', bucket)
-      .whereRaw('o.sha256 = any(?::text[])', [[...slice]])
-      .orderBy('o.key', 'desc')
-    for (const row of rows) found.set(row.sha256, toObjectRow(row))
   }
   return found
 }

@@ -256,8 +256,3 @@ export async function acquireLease(
     },
   )
 }
-
-/** Gives the named lock back. Nothing happens where the run does not hold it. */
-export async function releaseLease(knex: Knex, name: string, runId: string): Promise<void> {
-  await knex('autodj.leases').where({ name, run_id: runId }).del()
-}

@@ -50,11 +50,11 @@ const MAX_SKEW_MS = 15 * 60 * 1000
 const ALGORITHM = 'AWS4-HMAC-SHA256'
 
 /** RFC 3986: everything but unreserved characters, in upper-case hex. */
-export function awsEncode(text: string): string {
+function awsEncode(text: string): string {
   return encodeURIComponent(text).replace(/[!'()*]/g, c => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
-export const encodePath = (path: string): string => path.split('/').map(awsEncode).join('/')
+const encodePath = (path: string): string => path.split('/').map(awsEncode).join('/')
 
 /** Header bytes are Latin-1 in Node.js: the string goes back to the bytes that were on the wire. */
 const hexSha256 = (text: string): string =>
@@ -98,13 +98,12 @@ const stringToSign = (date: string, scope: string, canonical: string): string =>
   `${ALGORITHM}\n${date}\n${scope}\n${hexSha256(canonical)}`
 
 /** `20260102T030405Z` as ms since the epoch, or undefined. */
-export function parseAmzDate(text: string): number | undefined {
+function parseAmzDate(text: string): number | undefined {
   const m = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(text)
   return m ? Date.UTC(+m[1]!, +m[2]! - 1, +m[3]!, +m[4]!, +m[5]!, +m[6]!) : undefined
 }
 
-export const amzDate = (now: number): string =>
-  `${new Date(now).toISOString().replace(/[-:]/g, '').slice(0, 15)}Z`
+const amzDate = (now: number): string => `${new Date(now).toISOString().replace(/[-:]/g, '').slice(0, 15)}Z`
 
 function payloadOf(value: string): Payload {
   switch (value) {

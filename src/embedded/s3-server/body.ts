@@ -33,7 +33,7 @@ export interface BodyOptions {
   resetAfter?: number | undefined
 }
 
-export interface ReceivedBody {
+interface ReceivedBody {
   size: number
   /** hex */
   md5: string

@@ -54,7 +54,7 @@ function castagnoliTables(): Int32Array {
 }
 
 /** CRC32C of `data`, continuing from `previous`; an unsigned 32-bit number. */
-export function crc32c(data: Uint8Array, previous = 0): number {
+function crc32c(data: Uint8Array, previous = 0): number {
   const t = castagnoliTables()
   let crc = ~previous
   let i = 0

@@ -60,7 +60,7 @@ export interface Entry {
   versions: Version[]
 }
 
-export type Versioning = 'Enabled' | 'Suspended' | undefined
+type Versioning = 'Enabled' | 'Suspended' | undefined
 
 export interface Bucket {
   readonly name: string

@@ -18,7 +18,7 @@ export type Fault =
   /** Flips a bit of the body on its way: of the request body before it is verified, else of the response body. */
   | { corruptBody: true }
 
-export interface FaultMatch {
+interface FaultMatch {
   /** `PutObject`, `UploadPart`, ... */
   operation?: string | string[]
   /** A whole key, or a pattern. */

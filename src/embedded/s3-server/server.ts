@@ -18,11 +18,7 @@ import { sendReply } from './response.ts'
 import { type Operation, parseTarget, route, type Target } from './routing.ts'
 import { errorDocument, S3Error } from './xml.ts'
 
-export type { Credential } from './auth.ts'
-export type { Fault, FaultMatch, FaultRule } from './faults.ts'
-export { FaultRules } from './faults.ts'
-
-export interface BucketOptions {
+interface BucketOptions {
   name: string
   /** Another region than the server's makes requests meet a 301. */
   region?: string

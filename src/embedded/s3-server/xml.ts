@@ -40,7 +40,7 @@ const ESCAPES: Record<string, string> = {
 }
 
 /** Text for an element. Control characters XML 1.0 cannot carry become references, as S3 sends them. */
-export function escapeXml(text: string): string {
+function escapeXml(text: string): string {
   if (!/[&<>"\u0000-\u001f\ufffe\uffff]/.test(text)) return text
   return text.replace(
     /[&<>"\u0000-\u001f\ufffe\uffff]/g,
