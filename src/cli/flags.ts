@@ -186,6 +186,18 @@ export const shared = {
   bwlimit: flag.text('--bwlimit <rate>', 'bytes a second, or a timetable: 10M, "08:00,512K 19:00,off"'),
   retryFailed: flag.boolean('--retry-failed', 'take only what failed in earlier runs'),
   filesFrom: flag.text('--files-from <file>', 'take only what this file lists, one a line; - is stdin'),
+  timeout: {
+    ...flag.custom(
+      '--timeout <time>',
+      'wait this long for an answer; more on a slow link',
+      'a duration from 1s to 1h (example: 30s)',
+      raw => {
+        const ms = parseDuration(raw)
+        return ms !== undefined && ms >= 1_000 && ms <= 3_600_000 ? ms : undefined
+      },
+    ),
+    defaultText: '5s',
+  },
   force: flag.boolean('--force', 'go on where a check would stop'),
   apply: flag.boolean('--apply', 'do it; without this it is a dry run'),
   maxDelete: {

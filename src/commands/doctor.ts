@@ -1,4 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
+import { shared } from '../cli/flags.ts'
 
 export const doctor = defineCommand({
   name: 'doctor',
@@ -12,9 +13,10 @@ export const doctor = defineCommand({
     ['autodj doctor', 'check the settings in .env'],
     ['autodj doctor --json', 'for a monitoring system'],
   ],
-  flags: {},
-  async run(context) {
+  flags: { timeout: shared.timeout },
+  async run(context, flags) {
+    const { limitsOf } = await import('../doctor/check.ts')
     const { runDoctor } = await import('../doctor/command.ts')
-    return runDoctor(context)
+    return runDoctor(context, limitsOf(flags.timeout))
   },
 })

@@ -18,6 +18,7 @@ export const init = defineCommand({
   ],
   flags: {
     yes: shared.yes,
+    timeout: shared.timeout,
     force: { ...shared.force, description: 'write .env although a check failed (exit code 3)' },
   },
   async run(context, flags) {

@@ -35,6 +35,28 @@ export const skipped = (cause: string): Verdict => ({ state: 'skipped', cause })
 
 const defaultTimeoutMs = 5_000
 
+/** How long anything is waited for. */
+export interface Limits {
+  /** ms to a connection */
+  connectMs: number
+  /** ms to an answer */
+  idleMs: number
+  /** what the time limits of checks are multiplied by */
+  patience: number
+}
+
+/**
+ * The limits for whoever waits this long for an answer. A set-up that does not answer in seconds is as broken as one
+ * that refuses, unless somebody knows that his link is slow.
+ *
+ * @param timeoutMs ms; default 5,000
+ */
+export const limitsOf = (timeoutMs = defaultTimeoutMs): Limits => ({
+  connectMs: Math.round(timeoutMs * 0.6),
+  idleMs: timeoutMs,
+  patience: timeoutMs / defaultTimeoutMs,
+})
+
 /**
  * Runs the checks in order, one at a time, and yields each result as it comes. Never throws for what a check does.
  *
@@ -73,7 +95,7 @@ async function runCheck(check: Check, signal: AbortSignal, patience: number): Pr
     if (timeout.aborted) {
       return failure(
         `no answer within ${timeoutMs / 1_000} s`,
-        'check host name, network and firewall between here and there',
+        'check host name, network and firewall between here and there; on a slow link, give it longer (--timeout 30s)',
       )
     }
     const error = toError(thrown)

@@ -9,28 +9,14 @@ import { openDatabase } from '../db/open.ts'
 import { ExitCode, FatalError } from '../errors.ts'
 import { identify, resolveAws } from '../storage/identity.ts'
 import { createS3Store } from '../storage/s3.ts'
-import { type CheckState, runChecks } from './check.ts'
+import { type CheckState, type Limits, runChecks } from './check.ts'
 import { doctorChecks } from './checks.ts'
 
-/** How long anything is waited for. */
-export interface DoctorLimits {
-  /** ms to a connection */
-  connectMs: number
-  /** ms to an answer */
-  idleMs: number
-  /** what the time limits of the checks are multiplied by */
-  patience: number
-}
-
-/** A set-up that does not answer in seconds is as broken as one that refuses. */
-const inSeconds: DoctorLimits = { connectMs: 3_000, idleMs: 5_000, patience: 1 }
-
-/**
- * @param limits others than an operator's (tests, on machines of any speed)
- * @returns 0 when nothing failed, 1 when something did
- */
-export async function runDoctor(context: Context, limits = inSeconds): Promise<ExitCode> {
-  const { connectMs, idleMs, patience } = limits
+/** @returns 0 when nothing failed, 1 when something did */
+export async function runDoctor(
+  context: Context,
+  { connectMs, idleMs, patience }: Limits,
+): Promise<ExitCode> {
   const { config, report, signal } = context
   const prober = openProber({ concurrency: 4, idleTimeoutMs: connectMs, deadlineMs: idleMs, signal })
   context.onRelease(() => prober.close())

@@ -7,6 +7,7 @@ import { type Setting, settings, type Variable } from '../config.ts'
 import type { Context } from '../context.ts'
 import { ignoring, updateEnv } from '../core/env-file.ts'
 import { printable } from '../core/units.ts'
+import { limitsOf } from '../doctor/check.ts'
 import { ExitCode, FatalError, systemErrorCode } from '../errors.ts'
 import { type Answers, type Interview, interview, type Prompter } from './interview.ts'
 import { questions } from './questions.ts'
@@ -17,6 +18,8 @@ export interface InitFlags {
   force: boolean
   /** do not ask, take flags, environment and the file as it is */
   yes: boolean
+  /** ms that an answer is waited for; default 5,000 */
+  timeout?: number
 }
 
 /** @param prompter instead of the terminal (tests) */
@@ -35,7 +38,7 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
     )
   }
   const { answers, failures } = await interview(
-    questions(cwd, signal),
+    questions(cwd, limitsOf(flags.timeout), signal),
     context.config.given,
     asking,
     (variable, { state, cause, cure }) => {

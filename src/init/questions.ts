@@ -9,14 +9,11 @@ import { answersTo } from '../core/bucket/distribution.ts'
 import { networkFault } from '../core/diagnosis/network-fault.ts'
 import { edgeOf } from '../core/diagnosis/observation.ts'
 import { openDatabase } from '../db/open.ts'
-import { failure, ok, type Verdict, warning } from '../doctor/check.ts'
+import { failure, type Limits, ok, type Verdict, warning } from '../doctor/check.ts'
 import { AppError, toError } from '../errors.ts'
 import { identify, resolveAws } from '../storage/identity.ts'
 import { createS3Store } from '../storage/s3.ts'
 import type { Answers, AnswerVerdict, Question } from './interview.ts'
-
-const connectMs = 3_000
-const idleMs = 5_000
 
 /** Errors that an earlier answer is to blame for, by their code. */
 const blamed: Readonly<Record<string, Variable>> = {
@@ -27,8 +24,11 @@ const blamed: Readonly<Record<string, Variable>> = {
   'store.wrong-region': 'AWS_REGION',
 }
 
-/** @param cwd what relative paths in the answers are relative to */
-export function questions(cwd: string, signal: AbortSignal): Question[] {
+/**
+ * @param cwd what relative paths in the answers are relative to
+ * @param limits how long whoever is asked is waited for
+ */
+export function questions(cwd: string, limits: Limits, signal: AbortSignal): Question[] {
   /** The answers as settings, or what is wrong with this one. */
   const read = (answers: Answers): Config => loadConfig({ env: answers, cwd, envFile: null })
 
@@ -65,7 +65,7 @@ export function questions(cwd: string, signal: AbortSignal): Question[] {
       variable: 'S3_ENDPOINT',
       text: 'Endpoint of an S3-compatible store, ENTER for Amazon S3',
       check: checked('S3_ENDPOINT', async ({ s3 }) => {
-        const result = await ask(`${s3.endpoint}/`, signal)
+        const result = await ask(`${s3.endpoint}/`, limits, signal)
         return 'answer' in result
           ? ok(s3.endpoint!)
           : failure(
@@ -98,7 +98,7 @@ export function questions(cwd: string, signal: AbortSignal): Question[] {
       variable: 'S3_BUCKET_NAME',
       text: 'Bucket',
       required: true,
-      check: checked('S3_BUCKET_NAME', config => checkBucket(config, signal)),
+      check: checked('S3_BUCKET_NAME', config => checkBucket(config, limits, signal)),
     },
     {
       variable: 'S3_KEY_PREFIX',
@@ -109,7 +109,7 @@ export function questions(cwd: string, signal: AbortSignal): Question[] {
     {
       variable: 'CLOUDFRONT_DOMAIN',
       text: 'CloudFront domain or alias, ENTER for none',
-      check: checked('CLOUDFRONT_DOMAIN', config => checkCdn(config, signal)),
+      check: checked('CLOUDFRONT_DOMAIN', config => checkCdn(config, limits, signal)),
     },
     {
       variable: 'CLOUDFRONT_DISTRIBUTION_ID',
@@ -158,7 +158,11 @@ async function checkDatabase({ database: { url } }: Config): Promise<Verdict> {
   }
 }
 
-async function checkBucket(config: Config, signal: AbortSignal): Promise<Verdict> {
+async function checkBucket(
+  config: Config,
+  { connectMs, idleMs }: Limits,
+  signal: AbortSignal,
+): Promise<Verdict> {
   const { s3 } = config
   const store = createS3Store({
     bucket: s3.bucket!,
@@ -175,9 +179,9 @@ async function checkBucket(config: Config, signal: AbortSignal): Promise<Verdict
   }
 }
 
-async function checkCdn({ cdn }: Config, signal: AbortSignal): Promise<Verdict> {
+async function checkCdn({ cdn }: Config, limits: Limits, signal: AbortSignal): Promise<Verdict> {
   const { origin, hostname } = cdn!.domain
-  const result = await ask(`${origin}/`, signal)
+  const result = await ask(`${origin}/`, limits, signal)
   if ('error' in result) {
     return failure(
       `${hostname} does not answer: ${networkFault(result.error)}`,
@@ -229,7 +233,7 @@ async function checkDistribution(config: Config, signal: AbortSignal): Promise<V
   }
 }
 
-async function ask(url: string, signal: AbortSignal): Promise<ProbeResult> {
+async function ask(url: string, { connectMs, idleMs }: Limits, signal: AbortSignal): Promise<ProbeResult> {
   const prober = openProber({ concurrency: 1, idleTimeoutMs: connectMs, deadlineMs: idleMs, signal })
   try {
     return await prober.request({ url, range: { start: 0, end: 0 } })

@@ -8,7 +8,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Command } from '../../src/cli/command.ts'
 import { commands } from '../../src/commands/index.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { type DoctorLimits, runDoctor } from '../../src/doctor/command.ts'
+import type { Limits } from '../../src/doctor/check.ts'
+import { runDoctor } from '../../src/doctor/command.ts'
 import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
 import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { cli } from '../support/cli.ts'
@@ -76,9 +77,9 @@ afterEach(() => {
 })
 
 /** A machine may be frozen for a minute: nothing here fails for that. */
-const patient: DoctorLimits = { connectMs: 60_000, idleMs: 60_000, patience: 20 }
+const patient: Limits = { connectMs: 60_000, idleMs: 60_000, patience: 20 }
 
-const withLimits = (limits: DoctorLimits): readonly Command[] =>
+const withLimits = (limits: Limits): readonly Command[] =>
   commands.map(command =>
     command.name === 'doctor' ? { ...command, run: context => runDoctor(context, limits) } : command,
   )

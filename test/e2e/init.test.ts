@@ -47,12 +47,15 @@ beforeEach(async () => {
   cwd = await mkdtemp(path.join(folder, 'cwd-'))
 })
 
+/** A machine may be frozen for a minute: nothing here fails for that. */
+const init = ['init', '--timeout', '10m']
+
 const dotenv = async () => parse(await readFile(path.join(cwd, '.env')))
 const modeOf = async (file: string) => ((await stat(path.join(cwd, file))).mode & 0o777).toString(8)
 
 describe('by flag and environment', () => {
   test('writes what passed its checks, for its owner only, and says no secret', async () => {
-    const { exitCode, stdout, stderr } = await cli(['init', '--yes', '--prefix', 'music/'], { env, cwd })
+    const { exitCode, stdout, stderr } = await cli([...init, '--yes', '--prefix', 'music/'], { env, cwd })
     expect(stderr).toBe('')
     expect(exitCode).toBe(0)
     expect(await dotenv()).toEqual({ ...env, S3_KEY_PREFIX: 'music/' })
@@ -62,16 +65,16 @@ describe('by flag and environment', () => {
   })
 
   test('what it wrote is what every command reads', async () => {
-    await cli(['init', '--yes'], { env, cwd })
-    const { exitCode } = await cli(['doctor'], { env: {}, cwd })
+    await cli([...init, '--yes'], { env, cwd })
+    const { exitCode } = await cli(['doctor', '--timeout', '10m'], { env: {}, cwd })
     expect(exitCode).toBe(0)
   })
 
   test('in a repository, .gitignore has it once', async () => {
     await mkdir(path.join(cwd, '.git'))
     await writeFile(path.join(cwd, '.gitignore'), 'dist')
-    await cli(['init', '--yes'], { env, cwd })
-    await cli(['init', '--yes'], { env, cwd })
+    await cli([...init, '--yes'], { env, cwd })
+    await cli([...init, '--yes'], { env, cwd })
     expect(await readFile(path.join(cwd, '.gitignore'), 'utf8')).toBe('dist\n.env\n')
   })
 
@@ -79,7 +82,7 @@ describe('by flag and environment', () => {
     const file = path.join(cwd, '.env')
     await writeFile(file, '# mine\nOTHER=1\nS3_BUCKET_NAME=old # really\nFETCH_COMMAND=get {output}\n')
     await chmod(file, 0o644)
-    expect((await cli(['init', '--yes'], { env, cwd })).exitCode).toBe(0)
+    expect((await cli([...init, '--yes'], { env, cwd })).exitCode).toBe(0)
     const text = await readFile(file, 'utf8')
     expect(text).toMatch(/^# mine\nOTHER=1\nS3_BUCKET_NAME=music\nFETCH_COMMAND=get \{output\}\n/)
     expect(await modeOf('.env')).toBe('600')
@@ -88,7 +91,7 @@ describe('by flag and environment', () => {
   test('a .env that is a symlink stays one', async () => {
     await writeFile(path.join(cwd, 'real.env'), 'OTHER=1\n')
     await symlink('real.env', path.join(cwd, '.env'))
-    expect((await cli(['init', '--yes'], { env, cwd })).exitCode).toBe(0)
+    expect((await cli([...init, '--yes'], { env, cwd })).exitCode).toBe(0)
     expect(await readFile(path.join(cwd, 'real.env'), 'utf8')).toContain('S3_BUCKET_NAME=music')
   })
 
@@ -111,15 +114,35 @@ describe('by flag and environment', () => {
       /no\.pem cannot be read/,
     ],
   ])('%s: nothing is written', async (_, change, message) => {
-    const { exitCode, stdout, stderr } = await cli(['init', '--yes'], { env: { ...env, ...change }, cwd })
+    const { exitCode, stdout, stderr } = await cli([...init, '--yes'], { env: { ...env, ...change }, cwd })
     expect(exitCode).toBe(1)
     expect(stderr).toMatch(message)
     expect(stdout + stderr).not.toMatch(/\$ecret|hush/)
     await expect(stat(path.join(cwd, '.env'))).rejects.toThrow('ENOENT')
   })
 
+  test('who does not answer is not waited for longer than --timeout', async () => {
+    s3.faults.add({ fault: { stall: 'forever' } })
+    try {
+      const { exitCode, stderr } = await cli(['init', '--yes', '--timeout', '1s'], {
+        env: { ...env, CLOUDFRONT_DOMAIN: '' },
+        cwd,
+      })
+      expect(exitCode).toBe(1)
+      expect(stderr).toMatch(/S3_ENDPOINT: .* cannot be reached: no answer in time/)
+    } finally {
+      s3.faults.clear()
+    }
+  })
+
+  test.each(['0', '2h', 'soon'])('--timeout %s is refused', async timeout => {
+    const { exitCode, stderr } = await cli(['init', '--yes', '--timeout', timeout], { env, cwd })
+    expect(exitCode).toBe(2)
+    expect(stderr).toContain(`--timeout: "${timeout}" is not a duration from 1s to 1h (example: 30s)`)
+  })
+
   test('--force writes all the same, and says what did not pass', async () => {
-    const { exitCode, stdout } = await cli(['init', '--yes', '--force'], {
+    const { exitCode, stdout } = await cli([...init, '--yes', '--force'], {
       env: { ...env, S3_BUCKET_NAME: 'nowhere' },
       cwd,
     })
@@ -146,7 +169,7 @@ describe('by a person', () => {
       name: 'init',
       summary: 'x',
       flags: {},
-      run: context => runInit(context, { force: false, yes: false }, prompter),
+      run: context => runInit(context, { force: false, yes: false, timeout: 600_000 }, prompter),
     })
     const result = await cli(['init'], { env: {}, cwd, commands: [command] })
     return { ...result, asked, said: said.join('\n') }

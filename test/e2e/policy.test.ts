@@ -178,9 +178,9 @@ test('the journey, every command of it', { timeout }, async () => {
   await copyDemoLibrary(env['AUDIO_STORAGE_PATH']!)
   const store = createS3Store({ bucket: 'music', region, endpoint: s3.url, credentials })
 
-  await run('init', ['--yes'])
-  await run('doctor')
-  await run('doctor', [], { S3_BUCKET_NAME: 'versioned', CLOUDFRONT_DOMAIN: '' })
+  await run('init', ['--yes', '--timeout', '10m'])
+  await run('doctor', ['--timeout', '10m'])
+  await run('doctor', ['--timeout', '10m'], { S3_BUCKET_NAME: 'versioned', CLOUDFRONT_DOMAIN: '' })
   await run('migrate')
   await run('import')
 

@@ -34,10 +34,14 @@ describe.skipIf(!hasScript)('init at a terminal', () => {
   async function at(
     answers: readonly [prompt: string, keys: string][],
   ): Promise<{ screen: string; exitCode: number }> {
-    const child = spawn('script', ['-qec', `"${process.execPath}" "${main}" init`, '/dev/null'], {
-      cwd,
-      env: { PATH: process.env['PATH'], HOME: cwd, TERM: 'xterm', NO_COLOR: '1' },
-    })
+    const child = spawn(
+      'script',
+      ['-qec', `"${process.execPath}" "${main}" init --timeout 10m`, '/dev/null'],
+      {
+        cwd,
+        env: { PATH: process.env['PATH'], HOME: cwd, TERM: 'xterm', NO_COLOR: '1' },
+      },
+    )
     let screen = ''
     let seen = 0
     const due = [...answers]

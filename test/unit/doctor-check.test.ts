@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest'
-import { type Check, type CheckResult, failure, ok, runChecks, warning } from '../../src/doctor/check.ts'
+import {
+  type Check,
+  type CheckResult,
+  failure,
+  limitsOf,
+  ok,
+  runChecks,
+  warning,
+} from '../../src/doctor/check.ts'
 import { FatalError } from '../../src/errors.ts'
 
 async function run(checks: readonly Check[], signal = new AbortController().signal): Promise<CheckResult[]> {
@@ -49,6 +57,11 @@ test('a check that hangs fails after its time, also when it ignores the signal',
     { name: 'next', run: async () => ok('reached') },
   ])
   expect(summary(results)).toEqual(['deaf failure: no answer within 0.02 s', 'next ok: reached'])
+})
+
+test('an operator waits seconds, unless he says otherwise; every limit follows', () => {
+  expect(limitsOf()).toEqual({ connectMs: 3_000, idleMs: 5_000, patience: 1 })
+  expect(limitsOf(30_000)).toEqual({ connectMs: 18_000, idleMs: 30_000, patience: 6 })
 })
 
 test('a stop ends it', async () => {
