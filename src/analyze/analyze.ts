@@ -16,6 +16,7 @@ import {
   rememberedFiles,
 } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
+import { Passes, setBackCode } from '../db/passes.ts'
 import {
   type ChangeOutcome,
   claimTracks,
@@ -41,8 +42,11 @@ const claimSize = 32
 /** An analysis costs seconds: it is committed soon, in batches of so many or after so many milliseconds. */
 const commitLimits = { size: 50, interval: 1_000 }
 
+/** Of a row, not of its audio. */
+type RowFailure = FailedTrack & { readonly code: 'row.changed' | 'row.deleted' | typeof setBackCode }
+
 /** What became of a track in the end: as it was analysed, or that its row could not take it. */
-export type TrackResult = AnalysisOutcome | (FailedTrack & { readonly code: 'row.changed' | 'row.deleted' })
+export type TrackResult = AnalysisOutcome | RowFailure
 
 /* ── Single tracks ────────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -115,7 +119,7 @@ async function commitResults(
   return ended
 }
 
-const rowFailure = (row: 'changed' | 'deleted'): FailedTrack & { code: 'row.changed' | 'row.deleted' } => ({
+const rowFailure = (row: 'changed' | 'deleted'): RowFailure => ({
   state: 'failed',
   code: `row.${row}`,
   reason:
@@ -125,6 +129,14 @@ const rowFailure = (row: 'changed' | 'deleted'): FailedTrack & { code: 'row.chan
   cure: row === 'deleted' ? undefined : 'Run it again.',
   about: 'source',
 })
+
+const setBack: RowFailure = {
+  state: 'failed',
+  code: setBackCode,
+  reason: 'its row lost the analysis after it was written, again and again',
+  cure: 'Find what writes to the columns of the analysis (a trigger, an older application), then run it again.',
+  about: 'source',
+}
 
 /** Ledger items: `skipped` is what no later run need try before the file changes, or someone asks with `--failed`. */
 function itemsOf(command: string, runId: string, id: string, outcome: TrackResult): FailedItem[] {
@@ -284,16 +296,14 @@ class AnalyzeRun {
     try {
       const { tracks } = await countTracks(knex, filter)
       this.#progress.total({ items: Math.min(tracks, limit ?? tracks) })
-      // Passes over the rows until one brings nothing new: rows of runs that died meanwhile come up again. A check
-      // leaves no mark on a row, so it goes over them once.
-      let taken: number
-      do {
-        taken = await this.#pass()
-        if (taken > 0) {
-          await this.#committer.flush()
-          await abandonDeadRuns(knex, { host: machineName(), isAlive: isProcessAlive })
-        }
-      } while (taken > 0 && !check && !this.#stopping.aborted)
+      const passes = new Passes()
+      while (!this.#stopping.aborted && passes.begin()) {
+        if ((await this.#pass(passes)) === 0) break
+        await this.#committer.flush()
+        await abandonDeadRuns(knex, { host: machineName(), isAlive: isProcessAlive })
+        // It leaves no mark on a row, so it goes over them once.
+        if (check) break
+      }
       await this.#committer.flush()
     } catch (error) {
       this.#failure ??= toError(error)
@@ -308,7 +318,7 @@ class AnalyzeRun {
     return failed + damaged + changed > 0 ? ExitCode.someFailed : ExitCode.ok
   }
 
-  async #pass(): Promise<number> {
+  async #pass(passes: Passes): Promise<number> {
     const { knex } = this.#database
     const { limit, bucket } = this.#options
     const running = new Set<Promise<void>>()
@@ -333,6 +343,11 @@ class AnalyzeRun {
         for (const task of await gatherTasks(this.#database, bucket, page.tracks)) {
           while (running.size >= inHand && !this.#stopping.aborted) await Promise.race(running)
           if (this.#stopping.aborted) break
+          if (!passes.isDue(task.track.id)) {
+            await recordItems(knex, itemsOf(this.#command, this.#run.id, task.track.id, setBack))
+            this.#tell(task, setBack)
+            continue
+          }
           this.#taken++
           const one = this.#take(task).finally(() => running.delete(one))
           running.add(one)
@@ -390,7 +405,7 @@ class AnalyzeRun {
     this.#progress.advance({ items: 1 })
     if (outcome.state === 'failed') {
       const { code, reason, cure } = outcome
-      if (code === 'row.changed' || code === 'row.deleted') totals.changed++
+      if (code.startsWith('row.')) totals.changed++
       else totals.failed++
       report.item({ subject, state: 'failed', fields: { ...fields, code }, reason, cure })
       return

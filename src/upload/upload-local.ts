@@ -8,6 +8,7 @@ import { formatCount, plural, printable } from '../core/units.ts'
 import { Committer } from '../db/committer.ts'
 import { abandonDeadRuns, type HashedFile, rememberedFiles } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
+import { Passes, setBackCode } from '../db/passes.ts'
 import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { ExitCode, toError } from '../errors.ts'
 import type { ServedCheck } from '../local/delete-proved.ts'
@@ -203,18 +204,16 @@ class UploadRun {
       this.#progress.total({ items: Math.min(tracks, this.#options.limit ?? tracks), bytes }),
     )
     counted.catch(() => {}) // told below
-    let taken: number
-    do {
-      taken = await this.#pass(filter)
-      if (taken > 0) {
-        await this.#committer.flush()
-        await abandonDeadRuns(knex, { host: machineName(), isAlive: isProcessAlive })
-      }
-    } while (taken > 0 && !this.#stopping.aborted)
+    const passes = new Passes()
+    while (!this.#stopping.aborted && passes.begin()) {
+      if ((await this.#pass(filter, passes)) === 0) break
+      await this.#committer.flush()
+      await abandonDeadRuns(knex, { host: machineName(), isAlive: isProcessAlive })
+    }
     await counted
   }
 
-  async #pass(filter: TrackFilter): Promise<number> {
+  async #pass(filter: TrackFilter, passes: Passes): Promise<number> {
     const running = new Set<Promise<void>>()
     const before = this.#taken
     const limit = this.#options.limit ?? Number.POSITIVE_INFINITY
@@ -237,6 +236,10 @@ class UploadRun {
         for (const [index, track] of tracks.entries()) {
           if (this.#stopping.aborted) break
           if (index === tracks.length >> 1 && nextAfterId !== null) claimAfter(nextAfterId)
+          if (!passes.isDue(track.id)) {
+            await this.#setBack(track)
+            continue
+          }
           this.#taken++
           const one = this.#transfer(track, remembered.get(track.filePath as string)).finally(() =>
             running.delete(one),
@@ -278,6 +281,19 @@ class UploadRun {
       this.#failure ??= error instanceof RunHalted ? error.cause : toError(error)
       this.#halt.abort()
     }
+  }
+
+  /** Its file is in S3 and its row said so, twice in this run. */
+  async #setBack(track: Track): Promise<void> {
+    const outcome = {
+      state: 'failed',
+      code: setBackCode,
+      reason: 'its row was set back after it was uploaded, again and again',
+      cure: 'Find what writes file_source (a trigger, an older application, `autodj restore`), then run it again.',
+    } as const
+    this.totals.changed++
+    reportUpload(this.#context.report, track, outcome)
+    await recordUploadProblem(this.#database, this.#run.id, track.id, outcome)
   }
 
   #report(track: Track, outcome: TransferOutcome): void {

@@ -306,6 +306,33 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       expect(await itemPage(knex, { command: 'analyze', limit: 10 })).toEqual([])
     })
 
+    test('a row that loses its analysis each time it is written: the run ends and names it', async () => {
+      const id = await bed.addTrack({ path: 'x.mp3', content: demo('01-first-light.mp3') })
+      const { knex } = bed.database
+      await knex.raw(
+        `create function public.set_back() returns trigger language plpgsql as
+         $$ begin new.analyzed_at := null; return new; end $$`,
+      )
+      try {
+        await knex.raw(
+          `create trigger set_back before update on public.tracks
+           for each row execute function public.set_back()`,
+        )
+        const run = await analyzeTracksOf(bed)
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
+          { track_id: id, code: 'row.set-back', cure: expect.stringContaining('a trigger') },
+        ])
+        expect(run.summary).toMatchObject({ rows_changed: 1, failed: 0 })
+        await expectNoTemp(run)
+      } finally {
+        await knex.raw('drop function public.set_back() cascade')
+      }
+      const after = await analyzeTracksOf(bed, { failed: true })
+      expect(after).toMatchObject({ exitCode: ExitCode.ok, summary: { analysed: 1 } })
+      expect((await rowOf(bed, id)).analyzed_at).not.toBeNull()
+    })
+
     test('Ctrl-C: what is being analysed is committed, downloads are dropped, the next run goes on', async () => {
       for (let number = 0; number < 12; number++)
         await addObject(bed, `audio/${number}.ogg`, fixture('music.ogg'))

@@ -433,6 +433,38 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       expect((await bed.objects()).size).toBe(2)
     })
 
+    test('a row that a trigger sets back each time it is done: the run ends, names it, and keeps its file', async () => {
+      const back = await bed.addTrack({ path: 'back.mp3', content: fakeAudio(400, 1) })
+      const done = await bed.addTrack({ path: 'done.mp3', content: fakeAudio(400, 2) })
+      const { knex } = bed.database
+      await knex.raw(
+        `create function public.set_back() returns trigger language plpgsql as
+         $$ begin new.file_source := 'LOCAL'; return new; end $$`,
+      )
+      try {
+        await knex.raw(
+          `create trigger set_back before update on public.tracks for each row
+           when (old.id = '${back}') execute function public.set_back()`,
+        )
+        const run = await upload(bed, { deleteLocal: true })
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
+          { track_id: back, code: 'row.set-back', cure: expect.stringContaining('a trigger') },
+        ])
+        expect(run.summary).toMatchObject({ uploaded: 2, rows_changed: 1, local_deleted: 1 })
+        expect(await itemPage(knex, { command: 'upload-local', limit: 9 })).toMatchObject([
+          { trackId: back, errorCode: 'row.set-back' },
+        ])
+        expect(existsSync(path.join(bed.audioRoot, 'back.mp3'))).toBe(true)
+        expect((await bed.tracks()).get(done)).toMatchObject({ file_source: 'S3', file_path: null })
+      } finally {
+        await knex.raw('drop function public.set_back() cascade')
+      }
+      const after = await upload(bed, { retryFailed: true })
+      expect(after.exitCode).toBe(ExitCode.ok)
+      expect((await bed.tracks()).get(back)?.file_source).toBe('S3')
+    })
+
     test('what an interrupted run has half sent is taken up at the missing parts, whatever the part size is now', async () => {
       const content = fakeAudio(33 * MiB, 9)
       const id = await bed.addTrack({ path: 'long.mp3', content })
