@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { acquireLockFile, type LockFile, removeDeadDrafts } from './db/lock-file.ts'
-import { LockedError, systemErrorCode, systemRefusal, toError } from './errors.ts'
+import { FatalError, LockedError, systemErrorCode, systemRefusal, toError } from './errors.ts'
 
 const name = /^autodj-run-([0-9a-f-]{36})(\.lock(?:\..+)?)?$/
 
@@ -19,6 +19,7 @@ export interface TempFolder {
 
 /** Makes the run's own temporary folder; whoever makes it removes it. @throws AppError where there can be none */
 export async function makeTempFolder(runId: string): Promise<TempFolder> {
+  await temporaryEntries()
   const folder = path.join(tmpdir(), `autodj-run-${runId}`)
   // The lock comes first and goes last: a folder without one belongs to nobody.
   const lock = await lockOwn(`${folder}.lock`, `run ${runId}`)
@@ -29,6 +30,27 @@ export async function makeTempFolder(runId: string): Promise<TempFolder> {
       await rm(folder, { recursive: true, force: true })
       await lock.release()
     },
+  }
+}
+
+/**
+ * What is in the folder for temporary files. Where there is none it is not made: a scratch disk that is not mounted
+ * would have its downloads on the disk below it.
+ *
+ * @throws FatalError where it is not there
+ */
+export async function temporaryEntries(): Promise<string[]> {
+  try {
+    return await readdir(tmpdir())
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error
+    const what = code === 'ENOENT' ? 'does not exist' : 'is not a folder'
+    throw new FatalError(`the folder for temporary files, ${tmpdir()}, ${what}`, {
+      code: 'config.temp-folder',
+      cure: 'Mount or make it, or set TMPDIR to a folder that is there.',
+      cause: error,
+    })
   }
 }
 
@@ -61,10 +83,11 @@ export function runOfTempFolder(folder: string): string | undefined {
  * temp folder) and of other users are left alone.
  *
  * @returns how many there were
+ * @throws FatalError where there is no folder for temporary files
  */
 export async function sweepTempFolders(): Promise<number> {
   const runs = new Set<string>()
-  const entries = await readdir(tmpdir())
+  const entries = await temporaryEntries()
   for (const entry of entries) {
     const run = name.exec(entry)?.[1]
     if (run !== undefined) runs.add(run)

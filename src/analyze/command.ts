@@ -16,7 +16,7 @@ import { ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../run.ts'
 import { makeTempFolder, sweepTempFolders } from '../temp.ts'
 import { Resilience } from '../upload/resilience.ts'
-import { openRoot } from '../upload/source.ts'
+import { folderExists, openRoot, requireAudioRoot } from '../upload/source.ts'
 import { type AnalyzeTotals, analyze, analyzeCommand, checkCommand } from './analyze.ts'
 import { Analyzer, type SourceMode } from './analyzer.ts'
 import { cdnOrigin, type Origin, s3Origin } from './origin.ts'
@@ -46,6 +46,12 @@ export type AnalyzeJobOptions = Pick<AnalyzeFlags, 'source' | 'bpmRange' | 'time
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
+/** Where there is audio to be had: an origin to download from, a folder of local files. */
+interface AudioPlaces {
+  readonly origin: boolean
+  readonly folder: boolean
+}
+
 /**
  * Which rows: those with audio from that source, and of those what the flags ask for. A check takes all unless told.
  *
@@ -54,7 +60,7 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 export function analyzeFilter(
   flags: Pick<AnalyzeFlags, 'source' | 'missing' | 'outdated' | 'failed' | 'all' | 'track' | 'check'>,
   now: Date,
-  hasOrigin = true,
+  { origin, folder }: AudioPlaces = { origin: true, folder: true },
 ): TrackFilter {
   const chosen = (['missing', 'outdated', 'failed', 'all'] as const).filter(name => flags[name])
   if (chosen.length > 1 || (chosen.length === 1 && flags.track.length > 0)) {
@@ -67,9 +73,9 @@ export function analyzeFilter(
   const audio: TrackFilter =
     flags.source === 'local'
       ? { hasFile: true }
-      : flags.source !== 'auto'
+      : flags.source !== 'auto' || !folder
         ? { sources: ['S3'], hasKey: true }
-        : hasOrigin
+        : origin
           ? { hasAudio: true }
           : { sources: ['LOCAL', 'YOUTUBE'], hasFile: true }
   if (flags.track.length > 0)
@@ -86,6 +92,29 @@ export function analyzeFilter(
     analysis: flags.outdated ? { olderThan: ANALYSIS_VERSION } : 'missing',
     notSkippedIn: analyzeCommand,
   }
+}
+
+/**
+ * Which rows, for a run on this machine. Without the audio folder (not mounted, misspelt) every local file looks gone:
+ * that is one error, and no track's.
+ *
+ * @throws FatalError where there is no folder, and nothing but local files to take
+ */
+async function filterHere(
+  { config, report, now }: Context,
+  { knex }: Database,
+  flags: AnalyzeFlags,
+  origin: boolean,
+): Promise<TrackFilter> {
+  const remote = flags.source === 's3' || flags.source === 'cdn'
+  if (remote || (await folderExists(config.audioRoot)))
+    return analyzeFilter(flags, now(), { origin, folder: true })
+  if (flags.source === 'local' || !origin) await requireAudioRoot(config.audioRoot)
+  const { tracks } = await countTracks(knex, analyzeFilter(flags, now(), { origin: false, folder: true }))
+  if (tracks > 0) {
+    report.warn(`no audio folder at ${config.audioRoot}: ${plural(tracks, 'local track')} left alone`)
+  }
+  return analyzeFilter(flags, now(), { origin, folder: false })
 }
 
 /** @throws UsageError where the source that was asked for is not configured */
@@ -177,11 +206,15 @@ export async function runAnalyze(context: Context, flags: AnalyzeFlags): Promise
     const halt = new AbortController()
     const stopping = AbortSignal.any([context.stopping, context.signal, run.lost, halt.signal])
     const { analyzer, decoder, origin } = await openAnalyzer(context, { ...flags, runId: run.id, stopping })
-    const filter = analyzeFilter(flags, context.now(), origin !== undefined)
+    const filter = await filterHere(context, database, flags, origin !== undefined)
     if (origin !== undefined) {
       // One clear line now rather than one for each track.
       const { tracks } = await countTracks(database.knex, { ...filter, sources: ['S3'] })
-      if (tracks > 0) await origin.probe(stopping)
+      if (tracks > 0) {
+        await origin.probe(stopping).catch(error => {
+          if (!stopping.aborted) throw error
+        })
+      }
     }
     const absent = await tellAbsent(context, database, flags.track, filter)
     const { exitCode, totals, seconds } = await analyze(context, database, analyzer, run, halt, {
@@ -190,8 +223,19 @@ export async function runAnalyze(context: Context, flags: AnalyzeFlags): Promise
       limit: flags.limit,
       bucket: config.s3.bucket,
     })
-    totals.failed += absent
-    const summary = summariseAnalyze(totals, analyzer, decoder, seconds, flags)
+    const left =
+      filter.notSkippedIn === undefined
+        ? 0
+        : (await countTracks(database.knex, { ...filter, notSkippedIn: undefined })).tracks -
+          (await countTracks(database.knex, filter)).tracks
+    const summary = summariseAnalyze(
+      { ...totals, absent, left },
+      analyzer,
+      decoder,
+      seconds,
+      flags,
+      stopping.aborted,
+    )
     report.summary(summary)
     return {
       exitCode: exitCode === ExitCode.ok && absent > 0 ? ExitCode.someFailed : exitCode,
@@ -207,8 +251,9 @@ export async function enqueueAnalyze(
 ): Promise<ExitCode> {
   const { config } = context
   const { source, bpmRange, timeLimit, limit, job } = flags
-  const hasOrigin = config.s3.bucket !== undefined || config.cdn !== undefined
-  const filter = analyzeFilter(flags, context.now(), hasOrigin)
+  const origin = config.s3.bucket !== undefined || config.cdn !== undefined
+  // Workers on other machines may have the folder.
+  const filter = analyzeFilter(flags, context.now(), { origin, folder: true })
   const { enqueueTracks } = await import('../queue/enqueue.ts')
   const options: AnalyzeJobOptions = { source, bpmRange, timeLimit }
   return enqueueTracks(context, { kind: 'analyze', filters: [filter], options: { ...options }, limit, job })
@@ -244,10 +289,11 @@ async function tellAbsent(
 /** `--dry-run`: which tracks, how much audio, and how long it took last time. Opens no file and no object. */
 export async function planAnalyze(context: Context, flags: AnalyzeFlags): Promise<void> {
   const { report, config } = context
-  const hasOrigin = config.s3.bucket !== undefined || config.cdn !== undefined
-  const filter = analyzeFilter(flags, context.now(), hasOrigin)
+  analyzeFilter(flags, context.now())
   const database = await context.database()
   await requireSchema(database)
+  const origin = config.s3.bucket !== undefined || config.cdn !== undefined
+  const filter = await filterHere(context, database, flags, origin)
   const plan = { tracks: 0, seconds: 0, bytes: 0, unknown: 0 }
   for await (const page of trackPages(database.knex, { filter, signal: context.signal })) {
     for (const track of page) {
@@ -276,7 +322,7 @@ export async function planAnalyze(context: Context, flags: AnalyzeFlags): Promis
         `${plan.unknown > 0 ? ` and ${formatCount(plan.unknown)} of unknown length` : ''}; nothing was changed.`,
       `At most ${formatBytes(plan.bytes)} to download; ${time}.`,
     ],
-    next: plan.tracks > 0 ? '`autodj analyze` to do it' : undefined,
+    next: plan.tracks > 0 ? 'the same without --dry-run to do it' : undefined,
     fields: {
       dry_run: true,
       tracks: plan.tracks,
@@ -296,20 +342,30 @@ async function lastRate({ knex }: Database, command: string): Promise<number | u
 }
 
 function summariseAnalyze(
-  totals: AnalyzeTotals,
+  totals: AnalyzeTotals & {
+    /** tracks that were asked for by id and are not there */
+    readonly absent: number
+    /** tracks without an analysis that only `--failed` tries */
+    readonly left: number
+  },
   { statistics, workers }: Analyzer,
   decoder: 'ffmpeg' | 'npm',
   seconds: number,
   flags: AnalyzeFlags,
+  stopped: boolean,
 ): { lines: string[]; next: string | undefined; fields: Record<string, unknown> } {
   const done = totals.analysed + totals.checked
-  const { failed, damaged, changed, interrupted } = totals
+  const { failed, damaged, changed, interrupted, absent, left } = totals
   const rate = seconds > 0 ? totals.audioSeconds / seconds : 0
   const busy = seconds > 0 ? Math.min(1, statistics.busySeconds / (workers * seconds)) : 0
   const verb = flags.check ? 'checked' : 'analysed'
   const lines =
     done + failed + changed + interrupted === 0
-      ? [`Nothing to ${flags.check ? 'check' : 'analyse'}.`]
+      ? [
+          stopped
+            ? `Stopped before anything was ${verb}.`
+            : `Nothing to ${flags.check ? 'check' : 'analyse'}${left > 0 ? ' anew' : ''}.`,
+        ]
       : [
           `${plural(done, 'track')} ${verb}: ${formatDuration(totals.audioSeconds * 1_000)} of audio in ` +
             `${formatDuration(seconds * 1_000)}, ${rate.toFixed(0)}x realtime ` +
@@ -328,6 +384,9 @@ function summariseAnalyze(
   }
   if (failed + changed > 0)
     lines.push(`${formatCount(failed + changed)} failed: the reasons are above and in the ledger.`)
+  if (absent > 0) lines.push(`${plural(absent, 'track')} asked for without audio from there: see above.`)
+  if (done === 0 && left > 0)
+    lines.push(`${plural(left, 'track')} could not be analysed earlier: only --failed tries such again.`)
   const next =
     failed + changed + damaged > 0
       ? `\`autodj analyze ${flags.check ? '--check ' : ''}--failed\` after the cause is gone`
@@ -342,7 +401,8 @@ function summariseAnalyze(
       analysed: totals.analysed,
       checked: totals.checked,
       damaged,
-      failed,
+      failed: failed + absent,
+      left_to_failed: left,
       rows_changed: changed,
       interrupted,
       audio_seconds: Math.round(totals.audioSeconds * 10) / 10,

@@ -9,7 +9,7 @@ import { systemErrorCode } from '../errors.ts'
 import { walk } from '../reconcile/disk.ts'
 import { draftPrefix } from '../restore/restore.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
-import { runOfTempFolder } from '../temp.ts'
+import { runOfTempFolder, temporaryEntries } from '../temp.ts'
 
 /**
  * One thing that may go. `remove` does it, and gives the reason when it must not be done after all; `kept` is one that
@@ -93,7 +93,7 @@ export async function* restoreDrafts(root: string, signal: AbortSignal): AsyncGe
 
 /** Temporary folders of runs that are not alive. */
 export async function* staleTempFolders(knex: Knex): AsyncGenerator<Leftover> {
-  const folders = (await readdir(tmpdir())).flatMap(name => {
+  const folders = (await temporaryEntries()).flatMap(name => {
     const runId = runOfTempFolder(name)
     return runId === undefined ? [] : [{ name, runId }]
   })

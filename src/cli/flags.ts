@@ -176,6 +176,13 @@ function custom<T>(
 
 export const flag = { boolean, text, integer, bytes, duration, choice, list, origins, custom }
 
+/** @throws UsageError for `--job` without `--enqueue`, which would do the work here and count it nowhere */
+export function refuseJobAlone({ job, enqueue }: { job: string | undefined; enqueue: boolean }): void {
+  if (job !== undefined && !enqueue) {
+    throw new UsageError('--job goes with --enqueue', { code: 'usage.flag', details: { flag: '--job' } })
+  }
+}
+
 /** Flags that mean the same wherever they appear. A command takes the ones it honours, and no others. */
 export const shared = {
   dryRun: flag.boolean('-n, --dry-run', 'show what would be done and change nothing'),

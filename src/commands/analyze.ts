@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, shared } from '../cli/flags.ts'
+import { flag, refuseJobAlone, shared } from '../cli/flags.ts'
 import { ExitCode } from '../errors.ts'
 
 const MiB = 1024 ** 2
@@ -64,6 +64,7 @@ export const analyze = defineCommand({
   },
 
   async run(context, flags) {
+    refuseJobAlone(flags)
     const { enqueueAnalyze, planAnalyze, runAnalyze } = await import('../analyze/command.ts')
     if (flags.dryRun) {
       await planAnalyze(context, flags)

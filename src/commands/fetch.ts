@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, shared } from '../cli/flags.ts'
+import { flag, refuseJobAlone, shared } from '../cli/flags.ts'
 
 const MiB = 1024 ** 2
 
@@ -41,6 +41,7 @@ export const fetch = defineCommand({
   },
 
   async run(context, flags) {
+    refuseJobAlone(flags)
     const { enqueueFetch, runFetch } = await import('../fetch/run.ts')
     if (flags.enqueue && !flags.dryRun) {
       const { refuseWithEnqueue } = await import('../queue/enqueue.ts')

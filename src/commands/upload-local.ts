@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, shared } from '../cli/flags.ts'
+import { flag, refuseJobAlone, shared } from '../cli/flags.ts'
 import { parseBandwidth } from '../core/bandwidth.ts'
 import { minPartSize } from '../core/multipart.ts'
 import { ExitCode } from '../errors.ts'
@@ -85,6 +85,7 @@ export const uploadLocal = defineCommand({
   },
 
   async run(context, flags) {
+    refuseJobAlone(flags)
     const { enqueueUpload, readUploadRequest, planUpload, runUpload } = await import('../upload/command.ts')
     const request = await readUploadRequest(context, flags)
     if (flags.dryRun) {

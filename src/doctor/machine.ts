@@ -85,8 +85,11 @@ export async function checkTempSpace(): Promise<Verdict> {
   const folder = tmpdir()
   try {
     await access(folder, constants.W_OK)
-  } catch {
-    return failure(`${folder} cannot be written to`, 'set TMPDIR to a folder that can')
+  } catch (error) {
+    return failure(
+      `${folder} ${systemErrorCode(error) === 'ENOENT' ? 'does not exist' : 'cannot be written to'}`,
+      'set TMPDIR to a folder that can be written to',
+    )
   }
   const { bavail, bsize } = await statfs(folder)
   const free = bavail * bsize

@@ -12,11 +12,12 @@ import type { ObjectStore } from '../storage/store.ts'
 import { makeTempFolder, type TempFolder } from '../temp.ts'
 import { Journal } from '../upload/journal.ts'
 import { RunHalted } from '../upload/resilience.ts'
+import { folderExists } from '../upload/source.ts'
 import { Throttle } from '../upload/throttle.ts'
 import { Fetcher, type FetchSource, type FetchTrack, fetchSources, sweepStaging } from './fetcher.ts'
 import { createLocalIndex } from './local-index.ts'
 import { hasFfmpeg } from './normalize.ts'
-import { fetchClaim, fetchCommand, fetchTrack, folderExists, hasAudio, withPreview } from './track.ts'
+import { fetchClaim, fetchCommand, fetchTrack, hasAudio, withPreview } from './track.ts'
 
 const claimSize = 50
 

@@ -157,10 +157,3 @@ export async function withPreview(knex: Knex, tracks: readonly Track[]): Promise
   const previews = new Map(rows.map(row => [row.id, row.preview_url]))
   return tracks.map(track => ({ ...track, previewUrl: previews.get(track.id) || null }))
 }
-
-export async function folderExists(folder: string): Promise<boolean> {
-  return openRoot(folder).then(
-    () => true,
-    () => false,
-  )
-}

@@ -101,6 +101,14 @@ export async function openRoot(audioRoot: string): Promise<string> {
   }
 }
 
+/** Whether there is such a folder: without it (not mounted, misspelt) every file below looks gone. */
+export async function folderExists(folder: string): Promise<boolean> {
+  return openRoot(folder).then(
+    () => true,
+    () => false,
+  )
+}
+
 /** A folder that is not there (not mounted, misspelt) is one error, not one for every track. @throws FatalError */
 export async function requireAudioRoot(audioRoot: string): Promise<string> {
   try {

@@ -85,13 +85,13 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
     const fields = summaryFields(summary, seen, findings)
     report.summary({
       lines: [
-        ...summaryLines(summary, cdn.domain.hostname, selection),
+        ...summaryLines(summary, cdn.domain.hostname, selection, total),
         ...proofLines(summary, flags, total),
         ...summary.failures.flatMap(causeLines),
         ...summary.warnings.flatMap(causeLines),
         ...domainLines(seen, findings, now()),
       ],
-      next: nextStep(summary, flags, selection),
+      next: nextStep(summary, flags, selection, total),
       fields,
     })
     if (context.stopExitCode() === undefined) run.lost.throwIfAborted()
@@ -171,9 +171,14 @@ const nothing: Readonly<Record<Selection['kind'], string>> = {
   failed: 'no track failed the last time it was verified',
 }
 
-function summaryLines(summary: VerifySummary, hostname: string, { kind }: Selection): string[] {
+function summaryLines(
+  summary: VerifySummary,
+  hostname: string,
+  { kind }: Selection,
+  total: number,
+): string[] {
   const { tracks, served, failed, hitRatio, p50, p95 } = summary
-  if (tracks === 0) return [nothing[kind]]
+  if (tracks === 0) return [total > 0 ? 'no track was verified' : nothing[kind]]
   const lines = [
     failed === 0
       ? `${plural(served, 'track')} ${served === 1 ? 'is' : 'are'} served through ${hostname}`
@@ -189,7 +194,9 @@ function summaryLines(summary: VerifySummary, hostname: string, { kind }: Select
 
 /** What of the tracks that are served was compared, and of how many. */
 function proofLines({ served, tracks }: VerifySummary, flags: VerifyFlags, total: number): string[] {
-  if (served === 0) return []
+  const rest =
+    tracks < total ? [`not reached before the run was stopped: ${formatCount(total - tracks)}`] : []
+  if (served === 0) return rest
   const compared = flags.full
     ? 'every byte of each: its checksum is that of the object in S3'
     : flags.bytes === undefined
@@ -199,7 +206,7 @@ function proofLines({ served, tracks }: VerifySummary, flags: VerifyFlags, total
     `checked: ${compared}`,
     ...(flags.direct ? ['checked: the bucket serves none of them past the CDN'] : []),
     ...(flags.origin === undefined ? [] : [`checked: pages of ${flags.origin} may read them (CORS)`]),
-    ...(tracks < total ? [`not reached before the run was stopped: ${formatCount(total - tracks)}`] : []),
+    ...rest,
   ]
 }
 
@@ -219,11 +226,12 @@ function causeLines({ cause, title, cure, count, examples }: CauseCount): string
 }
 
 function nextStep(
-  { failed, failures, tracks }: VerifySummary,
+  { failed, failures }: VerifySummary,
   flags: VerifyFlags,
   { kind }: Selection,
+  total: number,
 ): string | undefined {
-  if (tracks === 0 && (kind === 'all' || kind === 'sample'))
+  if (total === 0 && (kind === 'all' || kind === 'sample'))
     return '`autodj upload-local` moves local tracks to S3'
   if (failed === 0) return undefined
   const same = [

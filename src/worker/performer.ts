@@ -15,7 +15,7 @@ import type { Database } from '../db/open.ts'
 import { claimTracks, type Track, type TrackFilter, trackPage } from '../db/tracks.ts'
 import { sweepStaging } from '../fetch/fetcher.ts'
 import { type FetchJobOptions, openFetcher } from '../fetch/run.ts'
-import { fetchClaim, fetchTrack, folderExists, withPreview } from '../fetch/track.ts'
+import { fetchClaim, fetchTrack, withPreview } from '../fetch/track.ts'
 import { countJobs, isEmpty } from '../queue/counts.ts'
 import type { JobKind } from '../queue/names.ts'
 import type { RecordedRun } from '../run.ts'
@@ -31,6 +31,7 @@ import {
 import { Journal } from '../upload/journal.ts'
 import { Readers } from '../upload/readers.ts'
 import { Resilience } from '../upload/resilience.ts'
+import { folderExists } from '../upload/source.ts'
 import { Throttle } from '../upload/throttle.ts'
 import { TransferEngine } from '../upload/transfer.ts'
 
@@ -219,7 +220,10 @@ async function openAnalysing(place: Workplace, options: AnalyzeJobOptions): Prom
   const flags = { ...options, missing: false, outdated: false, failed: false, all: false, check: false }
   return {
     async take(id, since) {
-      const filter = analyzeFilter({ ...flags, track: [id] }, since, origin !== undefined)
+      const filter = analyzeFilter({ ...flags, track: [id] }, since, {
+        origin: origin !== undefined,
+        folder: true,
+      })
       const track = await claimTrack(place, analyzeCommand, filter)
       if (track === undefined) {
         const { notAnalyzedSince: _, ...withAudio } = filter

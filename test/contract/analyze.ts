@@ -171,7 +171,12 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
         await planAnalyze(context, { ...analyzeDefaults, outdated: true })
         return ExitCode.ok
       })
-      expect(plan.summary).toMatchObject({ dry_run: true, tracks: 3, estimated_seconds: null })
+      expect(plan.summary).toMatchObject({
+        dry_run: true,
+        tracks: 3,
+        estimated_seconds: null,
+        next: 'the same without --dry-run to do it',
+      })
       expect((await analyzeTracksOf(bed)).summary).toMatchObject({ analysed: 0 })
       expect((await analyzeTracksOf(bed, { outdated: true, limit: 1 })).summary).toMatchObject({
         analysed: 1,
@@ -182,6 +187,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const absent = await analyzeTracksOf(bed, { track: [unknown, ids[0] as string] })
       expect(absent.exitCode).toBe(ExitCode.someFailed)
       expect(absent.summary).toMatchObject({ analysed: 1, failed: 1 })
+      expect(absent.summary['next']).toBeUndefined()
       expect(absent.items.find(item => item['track_id'] === unknown)).toMatchObject({ code: 'row.missing' })
       for (const flags of [
         { all: true, failed: true },
@@ -232,12 +238,39 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
         'file.refused',
         'object.missing',
       ])
+      expect(next.summary).toMatchObject({ failed: 3, left_to_failed: 4 })
       writeFileSync(path.join(bed.audioRoot, 'gone.mp3'), fixture('music.mp3'))
       writeFileSync(path.join(bed.audioRoot, 'zero.mp3'), fixture('music.mp3'))
       const retried = await analyzeTracksOf(bed, { failed: true })
       expect(retried.summary).toMatchObject({ analysed: 3, damaged: 1, failed: 5 })
       const left = await itemPage(bed.database.knex, { command: 'analyze', limit: 100 })
       expect(left).toHaveLength(6)
+    })
+
+    test('without the audio folder local tracks are left alone, and no row is blamed', async () => {
+      const local = await bed.addTrack({ path: 'x.ogg', content: fixture('music.ogg') })
+      await addObject(bed, 'audio/x.ogg', fixture('music.ogg'))
+      const unmounted = path.join(bed.dir, 'not-mounted')
+      const env = { AUDIO_STORAGE_PATH: unmounted }
+      const run = await analyzeTracksOf(bed, {}, { env })
+      expect(run).toMatchObject({ exitCode: ExitCode.ok, summary: { analysed: 1, failed: 0 } })
+      expect(run.messages.map(one => one['message'])).toContain(
+        `no audio folder at ${unmounted}: 1 local track left alone`,
+      )
+      const alone = await analyzeTracksOf(bed, { source: 'local' }, { env })
+      expect(alone.exitCode).toBe(ExitCode.fatal)
+      expect(alone.error).toMatchObject({ code: 'config.audio-root' })
+      expect(await rowOf(bed, local)).toMatchObject({ analyzed_at: null, analysis_error: null })
+      expect((await analyzeTracksOf(bed)).summary).toMatchObject({ analysed: 1 })
+    })
+
+    test('a run whose time is up before it has begun says so, and blames nothing', async () => {
+      await addObject(bed, 'audio/x.ogg', fixture('music.ogg'))
+      const stopping = new AbortController()
+      stopping.abort('time-budget')
+      const run = await analyzeTracksOf(bed, {}, { stopping })
+      expect(run).toMatchObject({ exitCode: ExitCode.timeBudget, error: undefined, items: [] })
+      expect(run.summary).toMatchObject({ message: 'Stopped before anything was analysed.' })
     })
 
     test('--check decodes, reports damage, and leaves the rows alone', async () => {

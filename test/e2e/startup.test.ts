@@ -1,6 +1,8 @@
 /** What happens before a command runs: which Node.js will do, and what is loaded for `--help`. */
 import { execFileSync, spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 
@@ -47,6 +49,12 @@ test.skipIf(!old)(`a real old Node.js (${old?.version ?? 'none on the PATH'}) sa
   const { status, stderr } = spawnSync(old?.program ?? '', [shim, '--help'], { encoding: 'utf8' })
   expect(stderr).toMatch(/^autodj needs Node\.js 22\.18 or later; this is \S+\. Install .+\n$/)
   expect(status).toBe(1)
+})
+
+test('a TMPDIR that is not there stays so: no cache is put where a disk is to be mounted', () => {
+  const missing = path.join(tmpdir(), `autodj-startup-${randomUUID()}`)
+  spawnSync(process.execPath, [shim, '--version'], { env: { PATH: process.env['PATH'], TMPDIR: missing } })
+  expect(existsSync(missing)).toBe(false)
 })
 
 test('package.json asks for the same Node.js as the shim', async () => {

@@ -119,6 +119,12 @@ test('what is compared is said, and the next step has the same flags', async () 
   expect(stdout).toContain('`autodj verify --retry-failed --origin https://autodj.example --direct`')
 })
 
+test('stopped before the first: how many were not reached, and no word of there being none', async () => {
+  const { exitCode, stdout } = await cli(['verify'], { env, withSignals: send => send('SIGINT') })
+  expect(exitCode).toBe(130)
+  expect(stdout).toBe('no track was verified\nnot reached before the run was stopped: 3\n')
+})
+
 test('--json: an item for each track, and a summary', async () => {
   served.delete(keys[0]!)
   const { messages, exitCode } = await verify('--json')

@@ -169,6 +169,15 @@ describe('a command line that is wrong', () => {
   })
 })
 
+test.each(['analyze', 'fetch', 'upload-local'])(
+  '%s --job without --enqueue is refused, not ignored',
+  async name => {
+    const { exitCode, stderr } = await cli([name, '--job', 'x'])
+    expect(exitCode).toBe(2)
+    expect(stderr).toBe('error: --job goes with --enqueue\n')
+  },
+)
+
 describe('output', () => {
   test('data on stdout, the rest on stderr, control characters escaped', async () => {
     const { stdout, stderr } = await run(['probe'])

@@ -5,6 +5,7 @@ import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { acquireLockFile } from '../../src/db/lock-file.ts'
+import { checkTempSpace } from '../../src/doctor/machine.ts'
 import { makeTempFolder, sweepTempFolders } from '../../src/temp.ts'
 
 const outer = tmpdir()
@@ -36,6 +37,23 @@ test('what dead runs left is swept, the folder of a live one stays', async () =>
   expect(existsSync(dead)).toBe(false)
   expect(readdirSync(live.path)).toEqual(['download'])
   await live.remove()
+  expect(readdirSync(dir)).toEqual([])
+})
+
+test('a TMPDIR that is not there is not made, and named', async () => {
+  const missing = path.join(dir, 'scratch')
+  vi.stubEnv('TMPDIR', missing)
+  for (const use of [() => makeTempFolder(randomUUID()), sweepTempFolders]) {
+    await expect(use()).rejects.toMatchObject({
+      code: 'config.temp-folder',
+      message: `the folder for temporary files, ${missing}, does not exist`,
+      cure: expect.stringContaining('TMPDIR'),
+    })
+  }
+  writeFileSync(missing, '')
+  await expect(sweepTempFolders()).rejects.toThrow(`${missing}, is not a folder`)
+  rmSync(missing)
+  expect(await checkTempSpace()).toMatchObject({ state: 'failure', cause: `${missing} does not exist` })
   expect(readdirSync(dir)).toEqual([])
 })
 
