@@ -264,7 +264,7 @@ class Done {
       ...(exitCode === ExitCode.timeBudget
         ? { next: 'the time was up; the next run goes on' }
         : !apply && removed > 0
-          ? { next: '`autodj cleanup --apply` to do it' }
+          ? { next: 'the same with --apply to do it' }
           : {}),
       fields,
     })

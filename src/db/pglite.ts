@@ -4,7 +4,7 @@ import { PGlite, types } from '@electric-sql/pglite'
 import type { Knex } from 'knex'
 import PgliteClient from 'knex-pglite'
 import pgUtils from 'pg/lib/utils.js'
-import { systemErrorCode, toError, UsageError } from '../errors.ts'
+import { LockedError, systemErrorCode, toError, UsageError } from '../errors.ts'
 import {
   type ClientClass,
   classified,
@@ -53,7 +53,14 @@ export async function openPglite(folder: string, options: OpenOptions): Promise<
   const dataDir = resolve(folder)
   const where = `pglite:${folder}`
   await refuseForeign(dataDir, where)
-  const lock = await acquireLockFile(`${dataDir}.lock`, options.applicationName)
+  const lock = await acquireLockFile(`${dataDir}.lock`, options.applicationName).catch((error: unknown) => {
+    if (!(error instanceof LockedError) || error.code !== 'locked') throw error
+    throw new LockedError(`the embedded database ${folder} is ${error.message}`, {
+      cure: `${error.cure}; PostgreSQL takes any number of commands at a time`,
+      details: error.details,
+      cause: error,
+    })
+  })
   let pglite: PGlite | undefined
   try {
     pglite = new PGlite({

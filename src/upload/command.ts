@@ -184,7 +184,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
         ? [`${formatCount(plan.problems)} cannot be uploaded: the reasons are above.`]
         : []),
     ],
-    next: plan.files > 0 ? '`autodj upload-local` to do it' : undefined,
+    next: plan.files > 0 ? 'the same without --dry-run to do it' : undefined,
     fields: {
       dry_run: true,
       files: plan.files,

@@ -78,8 +78,11 @@ describe('autodj migrate', () => {
       const refused = await migrate('status')
       expect(refused.exitCode).toBe(ExitCode.locked)
       expect(refused.stderr).toMatch(
-        new RegExp(`locked by autodj upload-local \\(pid ${process.pid}\\) since 20`),
+        new RegExp(
+          `^error: the embedded database .* is locked by autodj upload-local \\(pid ${process.pid}\\) since 20`,
+        ),
       )
+      expect(refused.stderr).toContain('PostgreSQL takes any number of commands at a time')
     } finally {
       await db.close()
     }

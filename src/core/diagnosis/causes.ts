@@ -27,6 +27,8 @@ interface CauseText {
 const allowDistribution =
   'attach an origin access control (SigV4, always sign) to the S3 origin and allow s3:GetObject in the bucket ' +
   'policy for this distribution: `autodj bucket plan` prints both'
+const contentTypeCure =
+  'set the Content-Type: `autodj reconcile` offers it where the bytes are audio, which `autodj analyze --check` tells'
 const upload = 'run `autodj reconcile`, then `autodj upload-local` (or `autodj fetch`) for this track'
 
 /** Every cause there is a name for. Names are part of the `--json` contract. */
@@ -257,11 +259,11 @@ export const causes = {
   },
   'content-type': {
     title: 'the Content-Type is not audio',
-    cure: 'set the Content-Type of the object: `autodj reconcile` offers the repair',
+    cure: contentTypeCure,
   },
   'content-type-generic': {
     title: 'the Content-Type does not say that it is audio',
-    cure: 'set the Content-Type of the object: `autodj reconcile` offers the repair',
+    cure: contentTypeCure,
     severity: 'warning',
   },
   'cors-missing': {
