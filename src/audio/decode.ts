@@ -205,17 +205,10 @@ async function decodeAac(
   signal: AbortSignal | undefined,
 ): Promise<Decoded> {
   const source = { command: process.execPath, args: [aacProgram, path], path, expected: container.duration }
-  // The decoder makes two channels of a mono file in case there is parametric stereo in it.
-  const mono: PcmSink = {
-    start: (format, expected) => sink.start({ ...format, channels: 1 }, expected),
-    push: (channels, length) => sink.push(channels.slice(0, 1), length),
-  }
-  const isMono = container.channels === 1
-  const decoded = await fromProgram(source, container, isMono ? mono : sink, signal)
-  if (!('nothing' in decoded)) {
-    const { format } = decoded
-    return { ...decoded, format: isMono ? { ...format, channels: 1 } : format, decoder: 'npm' }
-  }
+  const decoded = await fromProgram(source, container, sink, signal)
+  if (!('nothing' in decoded)) return { ...decoded, decoder: 'npm' }
+  // Of AAC it knows the main, low complexity and long term prediction profiles, with and without SBR.
+  if (/AAC init failed/.test(decoded.nothing)) throw unsupported(path, 'this form of AAC')
   if (/No AAC/.test(decoded.nothing)) throw unsupported(path, `${container.codec || 'this codec'} in MP4`)
   throw undecodable(path, decoded.nothing)
 }
