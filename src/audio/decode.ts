@@ -139,8 +139,15 @@ export function ffmpegDecoder(command = 'ffmpeg'): Decoder {
         sink,
         signal,
       )
-      if ('nothing' in decoded) throw undecodable(path, decoded.nothing)
-      return { ...decoded, decoder: 'ffmpeg' }
+      if (!('nothing' in decoded)) return { ...decoded, decoder: 'ffmpeg' }
+      // It says so of xHE-AAC, for one, which it knows since 7.1; and of some garbled headers.
+      if (/not implemented|Decoder .*not found/.test(decoded.nothing))
+        throw new FatalError(`this ffmpeg does not know ${container.codec || 'what is in it'}`, {
+          code: 'audio.unsupported',
+          cure: 'install a newer ffmpeg; where that fails too, replace the file by a sound copy',
+          details: { path },
+        })
+      throw undecodable(path, decoded.nothing)
     },
   }
 }

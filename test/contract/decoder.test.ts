@@ -363,6 +363,15 @@ describe('without ffmpeg', () => {
       message: 'this form of AAC needs ffmpeg',
     })
   })
+  it('what ffmpeg does not know either is not called damaged', async () => {
+    const message = 'Error while opening decoder for input stream #0:0 : Function not implemented'
+    await writeFile(temp('old-ffmpeg'), `#!/bin/sh\necho "${message}" >&2\nexit 1\n`, { mode: 0o755 })
+    await expect(checkFile(ffmpegDecoder(temp('old-ffmpeg')), fixture('he-aac.m4a'))).rejects.toMatchObject({
+      code: 'audio.unsupported',
+      message: 'this ffmpeg does not know MPEG-4/AAC',
+      cure: expect.stringContaining('a newer ffmpeg'),
+    })
+  })
   it.runIf(hasFfmpeg).each(['caf.caf', 'wma.wma', 'matroska.mka', 'rf64.wav', 'au.au', 'sound.3gp'])(
     'with it, %s is decoded',
     async name => {

@@ -16,10 +16,8 @@ import { type Onsets, onsetStrength } from './onsets.ts'
 import type { TempoHints } from './readings.ts'
 import { analyseRhythm, type Rhythm, type TempoChange } from './rhythm.ts'
 import { analyseForm, type MixableSection, type Section, soundOfTenths } from './sections.ts'
+import { ANALYSIS_VERSION } from './version.ts'
 import { type Waveform, waveformBuilder } from './waveform.ts'
-
-/** Written to `analysis_version`; changes whenever the same file would get other values. */
-export const ANALYSIS_VERSION = '3.0.0'
 
 export interface TrackAnalysis {
   readonly analysisVersion: string
