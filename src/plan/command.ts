@@ -106,7 +106,7 @@ async function execute(
     const fields = { plan: header.id, items, ...counts, exit_code: exitCode }
     const unfinished = exitCode === ExitCode.ok || exitCode === ExitCode.someFailed ? '' : ' Not finished.'
     const rest = [
-      counts.skipped > 0 ? `${formatCount(counts.skipped)} skipped, as something had changed` : '',
+      counts.skipped > 0 ? `${formatCount(counts.skipped)} skipped: the reasons are above` : '',
       counts.failed > 0 ? `${formatCount(counts.failed)} failed` : '',
     ].filter(text => text !== '')
     report.summary({

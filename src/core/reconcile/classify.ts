@@ -79,15 +79,16 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
  * | no         | UNAVAILABLE, –     | no-audio, a note: the row says so itself      |
  * | no         | LOCAL, YOUTUBE, S3 | no-audio                                      |
  * | outside    | any                | as if it were not there                       |
+ * | empty      | any                | as if it were not there                       |
  * | not looked | LOCAL, YOUTUBE     | agree                                         |
  * | not looked | UNAVAILABLE, –     | agree                                         |
  * | not looked | S3                 | wrong-source: an S3 row has a key             |
  *
  * Without `file_path` the file is not there, looked or not.
  */
-export function classifyWithoutKey(row: RowFacts, look: boolean | 'outside' | undefined): Finding {
+export function classifyWithoutKey(row: RowFacts, look: boolean | 'outside' | 'empty' | undefined): Finding {
   const outside = row.path !== null && look === 'outside'
-  const there = row.path === null || look === 'outside' ? false : look
+  const there = row.path === null || look === 'outside' || look === 'empty' ? false : look
   const claims = row.source !== null && row.source !== 'UNAVAILABLE'
   const source = `${row.label === undefined ? '' : `${row.label}: `}file_source ${row.source ?? 'null'}`
   const finding = (sigil: Finding['sigil'], difference?: Difference): Finding => ({
@@ -103,7 +104,9 @@ export function classifyWithoutKey(row: RowFacts, look: boolean | 'outside' | un
         ? 'no file_path'
         : outside
           ? `file_path leads out of the audio root: ${row.path}`
-          : `no file at ${row.path}`
+          : look === 'empty'
+            ? `the file is empty: ${row.path}`
+            : `no file at ${row.path}`
     return finding(claims ? '+' : '=', {
       class: 'no-audio',
       severity: claims ? 'drift' : 'note',

@@ -42,8 +42,7 @@ export class DiskJoin {
           const path = name.slice(name.indexOf(NUL) + 1)
           const file = files.find(candidate => candidate.name === path) ?? files[0]
           if (file !== undefined) named.add(file.name)
-          if (value !== '')
-            findings.push(classifyWithoutKey(JSON.parse(value) as RowFacts, file !== undefined))
+          if (value !== '') findings.push(classifyWithoutKey(JSON.parse(value) as RowFacts, lookOf(file)))
         }
         for (const { name, value } of files) {
           if (!named.has(name) && isStrayAudio(name))
@@ -55,6 +54,10 @@ export class DiskJoin {
   }
 }
 
+/** An empty file is no audio: nothing would be applied that takes it for some. */
+const lookOf = (file: { value: string } | undefined) =>
+  file === undefined ? false : Number(file.value) === 0 ? ('empty' as const) : true
+
 function strayFile(file: FileFacts): Finding {
   return {
     sigil: '-',
@@ -63,7 +66,10 @@ function strayFile(file: FileFacts): Finding {
       {
         class: 'local-file-without-row',
         severity: 'drift',
-        detail: 'no row names it; `autodj import` makes one',
+        detail:
+          file.size === 0
+            ? 'no row names it, and it is empty: delete it'
+            : 'no row names it; `autodj import` makes one, if it is audio',
       },
     ],
     file,

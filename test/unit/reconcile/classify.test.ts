@@ -127,6 +127,7 @@ describe('classifyWithoutKey', () => {
     yes: ['=', '=', '* wrong-source', '* wrong-source', '* wrong-source'],
     no: ['+ no-audio', '+ no-audio', '+ no-audio', '= (no-audio)', '= (no-audio)'],
     outside: ['+ no-audio', '+ no-audio', '+ no-audio', '= (no-audio)', '= (no-audio)'],
+    empty: ['+ no-audio', '+ no-audio', '+ no-audio', '= (no-audio)', '= (no-audio)'],
     'not looked': ['=', '=', '* wrong-source', '=', '='],
     'no path': ['+ no-audio', '+ no-audio', '+ no-audio', '= (no-audio)', '= (no-audio)'],
   }
@@ -134,6 +135,7 @@ describe('classifyWithoutKey', () => {
     yes: true,
     no: false,
     outside: 'outside',
+    empty: 'empty',
     'not looked': undefined,
     'no path': undefined,
   } as const
@@ -145,7 +147,7 @@ describe('classifyWithoutKey', () => {
         const finding = classifyWithoutKey(row({ key: null, source, path }), there)
         const { sigil, differences } = finding
         // Whether it is there is only said where it was seen, or cannot be.
-        const seen = { yes: true, no: false, 'no path': false }[look]
+        const seen = { yes: true, no: false, empty: false, 'no path': false }[look]
         expect(finding.fileThere).toBe(seen)
         const said = differences.map(d => (d.severity === 'note' ? ` (${d.class})` : ` ${d.class}`)).join('')
         expect(sigil + said).toBe(cell)

@@ -215,6 +215,23 @@ describe('Resolver', () => {
 })
 
 describe('DiskJoin', () => {
+  it('takes an empty file for none, and offers no import of it', async () => {
+    const join = new DiskJoin(memorySorter)
+    for (const path of ['empty.mp3', 'stray-empty.mp3']) await join.file({ path, size: 0 })
+    await join.file({ path: 'stray.mp3', size: 1 })
+    const row: RowFacts = { trackId: 't', key: null, source: 'LOCAL', size: 1, path: 'empty.mp3' }
+    await join.row(row, 'empty.mp3', true)
+    const said: Record<string, string> = {}
+    for await (const batch of join.resolve())
+      for (const { name, differences } of batch)
+        said[name] = `${differences[0]?.class}: ${differences[0]?.detail}`
+    expect(said).toEqual({
+      t: 'no-audio: file_source LOCAL, no key, the file is empty: empty.mp3',
+      'stray-empty.mp3': 'local-file-without-row: no row names it, and it is empty: delete it',
+      'stray.mp3': 'local-file-without-row: no row names it; `autodj import` makes one, if it is audio',
+    })
+  })
+
   it('finds exactly the files no row names and the rows whose file is gone', async () => {
     const path = fc.constantFrom('é.mp3', 'e\u0301.mp3', 'E\u0301.mp3', 'a.mp3', 'A.mp3', 'b\n.mp3')
     await fc.assert(
