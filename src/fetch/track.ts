@@ -1,9 +1,17 @@
 /** One track of `fetch`, from its row to its row: the same for a run of the command and for a job of the queue. */
 import type { Knex } from 'knex'
 import type { Context } from '../context.ts'
-import { clearItems, type ObjectRecord, recordItems, releaseClaims, upsertObjects } from '../db/ledger.ts'
+import {
+  audioCommands,
+  clearItems,
+  type ObjectRecord,
+  recordItems,
+  releaseClaims,
+  upsertObjects,
+} from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import { type ChangeOutcome, changeTracks, type Track } from '../db/tracks.ts'
+import { uploadCommand } from '../upload/commit.ts'
 import { LocalFileError, openRoot, openSource } from '../upload/source.ts'
 import type { Fetcher, FetchOutcome, FetchSource, FetchTrack } from './fetcher.ts'
 
@@ -37,6 +45,7 @@ export async function fetchTrack(
   const { fetcher, bucket, runId } = work
   const { report, config } = context
   if (await hasAudio(track, config.audioRoot)) {
+    await clearItems(knex, fetchCommand, [track.id])
     await releaseClaims(knex, { kind: fetchClaim, runId, trackIds: [track.id] })
     return { state: 'present' }
   }
@@ -113,7 +122,7 @@ async function commitFetched(
     const record: ObjectRecord = { ...object, bucket, runId }
     // What was found in S3 was proved by whoever put it there; `verify` looks at it again.
     await upsertObjects(trx, [source === 's3' ? record : { ...record, uploadedAt: now, verifiedAt: now }])
-    await clearItems(trx, fetchCommand, [track.id])
+    await clearItems(trx, audioCommands, [track.id])
     await releaseClaims(trx, { kind: fetchClaim, runId, trackIds: [track.id] })
     return outcomes.get(track.id) ?? 'deleted'
   })
@@ -129,7 +138,11 @@ async function commitFailure(
   }: { track: Track; outcome: Extract<FetchOutcome, { state: 'failed' }>; runId: string },
 ): Promise<void> {
   await knex.transaction(async trx => {
-    if (!outcome.passing) await changeTracks(trx, [{ planned: track, fileSource: 'UNAVAILABLE' }])
+    if (!outcome.passing) {
+      await changeTracks(trx, [{ planned: track, fileSource: 'UNAVAILABLE' }])
+      // There is nothing left to upload, and nobody need be told to try.
+      await clearItems(trx, uploadCommand, [track.id])
+    }
     await recordItems(trx, [
       {
         command: fetchCommand,

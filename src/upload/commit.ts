@@ -56,7 +56,6 @@ export async function commitUploads(
     object: { ...object, bucket: place.bucket, uploadedAt: now, verifiedAt: now },
   }))
   const outcomes = await markUploaded(database.knex, {
-    command: uploadCommand,
     kind: uploadClaim,
     runId: place.runId,
     tracks,

@@ -502,7 +502,6 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         await db.knex('tracks').where({ id: tracks[1]!.id }).update({ file_path: 'moved.mp3' })
         await db.knex('tracks').where({ id: tracks[2]!.id }).del()
         const batch = {
-          command: 'upload-local',
           kind: 'upload',
           runId,
           tracks: tracks.map((planned, n) => ({

@@ -9,7 +9,14 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { commands } from '../../src/commands/index.ts'
-import { acquireRemovalLease, itemPage, objectsByKey, recentRuns, startRun } from '../../src/db/ledger.ts'
+import {
+  acquireRemovalLease,
+  itemPage,
+  objectsByKey,
+  recentRuns,
+  recordItems,
+  startRun,
+} from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { planUpload, readUploadRequest, runUpload, type UploadFlags } from '../../src/upload/command.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
@@ -131,6 +138,17 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
         exitCode: 0,
         summary: { uploaded: 1 },
       })
+    })
+
+    test('an earlier failure to fetch what has arrived since is forgotten', async () => {
+      const id = await bed.addTrack({ path: 'x.mp3', content: fakeAudio(500, 1) })
+      const { knex } = bed.database
+      const runId = randomUUID()
+      await startRun(knex, { id: runId, command: 'fetch', args: {}, host: 'h', pid: 1, version: '0' })
+      const item = { subject: id, trackId: id, errorCode: 'fetch.nowhere', error: 'x', cure: null, runId }
+      await recordItems(knex, [{ ...item, command: 'fetch', state: 'failed' }])
+      expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
+      expect(await itemPage(knex, { command: 'fetch', limit: 9 })).toEqual([])
     })
 
     test("a large file goes in parts, and its whole checksum is the server's", async () => {

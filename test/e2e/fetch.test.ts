@@ -5,6 +5,7 @@ import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { finishRun, recordItems, startRun } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
@@ -95,6 +96,24 @@ beforeAll(async () => {
         row('playable', { file_source: 'LOCAL', file_path: 'here.wav' }),
       ].map(one => ({ preview_url: null, file_path: null, s3_object_key: null, ...one })),
     )
+  // What earlier runs had to say of tracks that this one settles, one way or the other, and of one that has its audio.
+  const runId = randomUUID()
+  const run = { command: 'upload-local', args: {}, host: 'elsewhere', pid: 1, version: '0' }
+  await startRun(database.knex, { id: runId, ...run })
+  await finishRun(database.knex, runId, { state: 'failed', exitCode: 3, summary: {} })
+  await recordItems(
+    database.knex,
+    (['goneButUrl', 'nowhere', 'playable'] as const).map(name => ({
+      command: name === 'playable' ? 'fetch' : 'upload-local',
+      subject: ids[name],
+      trackId: ids[name],
+      state: 'failed' as const,
+      errorCode: 'earlier',
+      error: 'x',
+      cure: null,
+      runId,
+    })),
+  )
   await database.close()
 })
 
@@ -203,6 +222,7 @@ describe('fetch', () => {
     expect(of('preview').file_size).toBe(60_000)
     expect(of('playable')).toMatchObject({ file_source: 'LOCAL', file_path: 'here.wav' })
 
+    expect(items.filter(one => one.error_code === 'earlier')).toEqual([])
     const reason = (name: Name) => items.find(one => one.track_id === ids[name])?.error_code
     expect([reason('page'), reason('nowhere'), reason('foreignObject')]).toEqual([
       'fetch.not-audio',

@@ -51,11 +51,18 @@ export async function recordItems(knex: Knex, items: readonly FailedItem[]): Pro
   }
 }
 
+/** Commands that bring a track's audio to S3: once it is there, by whichever, none of them has failed at it. */
+export const audioCommands = ['upload-local', 'fetch']
+
 /** Forgets failures of these subjects: they succeeded, or are gone. */
-export async function clearItems(knex: Knex, command: string, subjects: readonly string[]): Promise<void> {
+export async function clearItems(
+  knex: Knex,
+  commands: string | readonly string[],
+  subjects: readonly string[],
+): Promise<void> {
   for (const slice of slices(subjects)) {
     await knex('autodj.items')
-      .where({ command })
+      .whereIn('command', [commands].flat())
       .whereRaw('subject = any(?::text[])', [slice.map(subject => indexable(storable(subject)))])
       .del()
   }

@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
 import { type ChangeOutcome, changeTracks, type PlannedTrack } from '../tracks.ts'
 import { int8, storable } from '../values.ts'
-import { clearItems } from './items.ts'
+import { audioCommands, clearItems } from './items.ts'
 import { type ObjectRecord, upsertObjects } from './objects.ts'
 import { releaseClaims } from './runs.ts'
 
@@ -24,7 +24,7 @@ export interface UploadedTrack {
  */
 export async function markUploaded(
   knex: Knex,
-  batch: { command: string; kind: string; runId: string; tracks: readonly UploadedTrack[] },
+  batch: { kind: string; runId: string; tracks: readonly UploadedTrack[] },
 ): Promise<Map<string, ChangeOutcome>> {
   return knex.transaction(async trx => {
     const outcomes = await changeTracks(
@@ -42,7 +42,7 @@ export async function markUploaded(
     )
     const ids = [...outcomes.keys()]
     const done = ids.filter(id => outcomes.get(id) === 'done')
-    await clearItems(trx, batch.command, done)
+    await clearItems(trx, audioCommands, done)
     await releaseClaims(trx, { kind: batch.kind, runId: batch.runId, trackIds: ids })
     return outcomes
   })
