@@ -62,7 +62,7 @@ export async function interview(
     if (prompter !== undefined) answers = await askFor(questions[at]!, answers, prompter)
     let verdict: AnswerVerdict | undefined
     if (answers[variable] === undefined) {
-      if (required) verdict = { state: 'failure', cause: `${variable} is not set`, cure: 'it is needed' }
+      if (required) verdict = { state: 'failure', cause: 'not set', cure: 'it is needed' }
     } else verdict = await check?.(answers)
     if (verdict !== undefined) onVerdict(variable, verdict)
     if (verdict?.state !== 'failure') continue

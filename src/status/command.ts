@@ -85,10 +85,21 @@ function runLines({ runs }: Status, now: Date, style: Style): string[] {
         const took =
           finishedAt === null ? '' : `, took ${formatDuration(finishedAt.getTime() - startedAt.getTime())}`
         const code = exitCode === null || exitCode === 0 ? '' : `, exit code ${exitCode}`
-        return `  ${column(command, 20)} ${column(describeState[state], 12)} ${ago(startedAt, now)}${took}${code}`
+        return `  ${column(command, 20)} ${column(describeRun(state, exitCode), 12)} ${ago(startedAt, now)}${took}${code}`
       }),
   ]
 }
+
+/** How a run ended, by its exit code where that is no failure of the run itself. */
+const ends: Readonly<Partial<Record<number, string>>> = {
+  [ExitCode.someFailed]: 'some failed',
+  [ExitCode.drift]: 'drift found',
+  [ExitCode.safetyLimit]: 'safety limit',
+  [ExitCode.timeBudget]: 'time was up',
+}
+
+const describeRun = (state: Status['runs'][number]['state'], exitCode: number | null): string =>
+  (state === 'failed' && exitCode !== null ? ends[exitCode] : undefined) ?? describeState[state]
 
 const describeState: Readonly<Record<Status['runs'][number]['state'], string>> = {
   running: 'running',

@@ -61,6 +61,17 @@ test('rows by source, runs, failures with cause and next step, runs at work; tex
   const [done, alive, killed] = [randomUUID(), randomUUID(), randomUUID()]
   await startRun(knex, { ...run, id: done, command: 'upload-local' })
   await finishRun(knex, done, { state: 'failed', exitCode: 3, summary: {} })
+  const ended = [
+    ['reconcile', 4],
+    ['cleanup', 7],
+    ['fetch', 10],
+    ['import', 1],
+  ] as const
+  for (const [command, exitCode] of ended) {
+    const id = randomUUID()
+    await startRun(knex, { ...run, id, command })
+    await finishRun(knex, id, { state: 'failed', exitCode, summary: {} })
+  }
   await startRun(knex, { ...run, id: killed, command: 'verify' })
   await knex('autodj.runs')
     .where({ id: killed })
@@ -106,7 +117,11 @@ test('rows by source, runs, failures with cause and next step, runs at work; tex
     /2 objects in the ledger, 12 B: 2 uploaded and confirmed, 1 seen through the CDN$/m,
   )
   expect(text.stdout).toMatch(/verify +killed/)
-  expect(text.stdout).toMatch(/upload-local +failed .*exit code 3$/m)
+  expect(text.stdout).toMatch(/reconcile +drift found +.*exit code 4$/m)
+  expect(text.stdout).toMatch(/cleanup +safety limit .*exit code 7$/m)
+  expect(text.stdout).toMatch(/fetch +time was up +.*exit code 10$/m)
+  expect(text.stdout).toMatch(/import +failed +.*exit code 1$/m)
+  expect(text.stdout).toMatch(/upload-local +some failed +.*exit code 3$/m)
   expect(text.stdout).toMatch(
     /upload-local: 1 failed, file\.missing: gone\.mp3 is not there\n {4}Restore the file\.\n {4}then `autodj upload-local --retry-failed`/,
   )
