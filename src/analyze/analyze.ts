@@ -16,7 +16,7 @@ import {
   rememberedFiles,
 } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
-import { Passes, setBackCode } from '../db/passes.ts'
+import { Passes, rowsKeepComing, setBackCode } from '../db/passes.ts'
 import {
   type ChangeOutcome,
   claimTracks,
@@ -304,6 +304,7 @@ class AnalyzeRun {
         // It leaves no mark on a row, so it goes over them once.
         if (check) break
       }
+      if (passes.isFull) this.#context.report.warn(rowsKeepComing)
       await this.#committer.flush()
     } catch (error) {
       this.#failure ??= toError(error)

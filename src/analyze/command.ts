@@ -385,7 +385,7 @@ function summariseAnalyze(
   if (failed + changed > 0)
     lines.push(`${formatCount(failed + changed)} failed: the reasons are above and in the ledger.`)
   if (absent > 0) lines.push(`${plural(absent, 'track')} asked for without audio from there: see above.`)
-  if (done === 0 && left > 0)
+  if (done + failed + changed === 0 && left > 0 && !stopped)
     lines.push(`${plural(left, 'track')} could not be analysed earlier: only --failed tries such again.`)
   const next =
     failed + changed + damaged > 0

@@ -1,6 +1,9 @@
 /** A track that a run did, whose row something else then made as if it had not, more than once. */
 export const setBackCode = 'row.set-back'
 
+/** For a run that ends while rows still come up. */
+export const rowsKeepComing = 'rows kept coming up while it ran: run it again for those that are left'
+
 /** Ids that are kept at most: some 10 MB. */
 const most = 100_000
 
@@ -20,10 +23,15 @@ export class Passes {
     this.#most = limit
   }
 
-  /** Begins the next pass. @returns whether there is to be one: not when more came up again than are remembered */
+  /** Whether more came up than is remembered: there is no further pass, and some may be left. */
+  get isFull(): boolean {
+    return this.#again.size >= this.#most
+  }
+
+  /** Begins the next pass. @returns whether there is to be one */
   begin(): boolean {
     this.#pass++
-    return this.#again.size < this.#most
+    return !this.isFull
   }
 
   /** Whether a track that has come up is to be done; not when it was done in an earlier pass but the first. */

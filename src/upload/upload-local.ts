@@ -8,7 +8,7 @@ import { formatCount, plural, printable } from '../core/units.ts'
 import { Committer } from '../db/committer.ts'
 import { abandonDeadRuns, type HashedFile, rememberedFiles } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
-import { Passes, setBackCode } from '../db/passes.ts'
+import { Passes, rowsKeepComing, setBackCode } from '../db/passes.ts'
 import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { ExitCode, toError } from '../errors.ts'
 import type { ServedCheck } from '../local/delete-proved.ts'
@@ -210,6 +210,7 @@ class UploadRun {
       await this.#committer.flush()
       await abandonDeadRuns(knex, { host: machineName(), isAlive: isProcessAlive })
     }
+    if (passes.isFull) this.#context.report.warn(rowsKeepComing)
     await counted
   }
 

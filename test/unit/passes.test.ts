@@ -36,4 +36,5 @@ test('rows that come up without end end a run that has no memory left for them',
   let taken = 0
   while (passes.begin()) for (let count = 0; count < 3; count++) if (passes.isDue(`new ${taken}`)) taken++
   expect(taken).toBe(15)
+  expect(passes.isFull).toBe(true)
 })
