@@ -126,7 +126,9 @@ export class Analyzer {
       }
       if (error instanceof LocalFileError) {
         const { problem, message: reason, cure } = error
-        const about = problem === 'empty' ? 'content' : 'source'
+        // A folder that is not here says nothing of the track: another machine may have it.
+        const about =
+          this.#options.realRoot === undefined ? 'access' : problem === 'empty' ? 'content' : 'source'
         return { state: 'failed', code: `file.${problem}`, reason, cure, about }
       }
       const { stopping, signal } = this.#options
@@ -205,7 +207,7 @@ export class Analyzer {
       throw new LocalFileError(
         'missing',
         `the audio folder ${audioRoot} is not there`,
-        'Set AUDIO_STORAGE_PATH.',
+        'Mount it, or set AUDIO_STORAGE_PATH to where the audio is.',
       )
     }
     const file = await openSource(filePath, audioRoot, realRoot)

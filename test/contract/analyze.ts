@@ -7,9 +7,11 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type AnalyzeFlags, planAnalyze, runAnalyze } from '../../src/analyze/command.ts'
+import { analyzeTracks } from '../../src/analyze/analyze.ts'
+import { type AnalyzeFlags, openAnalyzer, planAnalyze, runAnalyze } from '../../src/analyze/command.ts'
 import { itemPage, recentRuns, upsertObjects } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
+import { recordRun } from '../../src/run.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import type { BedRun, TestBed } from '../support/bed.ts'
 
@@ -260,6 +262,21 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const alone = await analyzeTracksOf(bed, { source: 'local' }, { env })
       expect(alone.exitCode).toBe(ExitCode.fatal)
       expect(alone.error).toMatchObject({ code: 'config.audio-root' })
+      // As a worker does it, whose jobs name tracks.
+      await bed.run(
+        'analyze',
+        context =>
+          recordRun(context, bed.database, async ({ id: runId }) => {
+            const { stopping, now } = context
+            const settings = { ...analyzeDefaults, runId, stopping }
+            const { analyzer } = await openAnalyzer(context, settings)
+            const work = { ids: [local], runId, bucket: bed.access.bucket, now }
+            const ended = await analyzeTracks(bed.database, analyzer, work)
+            expect(ended.get(local)).toMatchObject({ state: 'failed', code: 'file.missing', about: 'access' })
+            return { exitCode: ExitCode.ok, summary: {} }
+          }),
+        { env },
+      )
       expect(await rowOf(bed, local)).toMatchObject({ analyzed_at: null, analysis_error: null })
       expect((await analyzeTracksOf(bed)).summary).toMatchObject({ analysed: 1 })
     })
