@@ -80,6 +80,11 @@ describe('tempo and beats', () => {
     expect(near(2, first.length / RATE - 2, before)).toEqual([])
     expect(near(first.length / RATE + 2, both.length / RATE - 2, after)).toEqual([])
   })
+  it.each([117, 121.3])('writes %f beats per minute without digits that mean nothing', bpm => {
+    const { bpm: found } = analyse([music(song({ bpm, seconds: 20 }))])
+    expect(found).toBe(Number(found!.toFixed(4)))
+    expect(Math.abs(found! - bpm)).toBeLessThan(0.1)
+  })
   it('lets a tempo tag and a range decide the octave', () => {
     const sound = [music(song({ bpm: 87, seconds: 20 }))]
     expect(analyse(sound, RATE, { bpmRange: [140, 200] }).bpm).toBeCloseTo(174, 0)

@@ -168,6 +168,9 @@ function listen(spectra: Spectra) {
   }
 }
 
+/** No tempo is known to less than a ten-thousandth of a beat a minute; further digits are rounding of the grid. */
+const tenThousandths = (bpm: number): number => Math.round(bpm * 1e4) / 1e4
+
 const clamp = (value: number): number => Math.max(0, Math.min(1, value))
 
 function describeRhythm(rhythm: Rhythm | undefined) {
@@ -175,11 +178,14 @@ function describeRhythm(rhythm: Rhythm | undefined) {
   const intervals = beats.slice(1).map((time, i) => Math.round((time - beats[i]!) * 1e4) / 1e4)
   const scores = Array.from(rhythm?.beatStrengths ?? [], value => Math.round(value * 1000) / 1000)
   return {
-    bpm: rhythm?.bpm,
+    bpm: rhythm && tenThousandths(rhythm.bpm),
     bpmConfidence: rhythm?.confidence ?? 0,
-    bpmAlternatives: rhythm?.alternatives ?? [],
+    bpmAlternatives: (rhythm?.alternatives ?? []).map(other => ({
+      ...other,
+      bpm: tenThousandths(other.bpm),
+    })),
     constantTempo: rhythm?.constant ?? false,
-    tempoChanges: rhythm?.changes ?? [],
+    tempoChanges: (rhythm?.changes ?? []).map(change => ({ ...change, bpm: tenThousandths(change.bpm) })),
     beatTimestamps: beats,
     beatIntervals: intervals,
     beatConfidenceScores: scores,
