@@ -9,19 +9,21 @@ import { join } from 'node:path'
 import { compose, DURATION, type Flow, medianTempo, type Truth } from './compose.ts'
 import { type Kit, kits } from './genres.ts'
 import { chooseProgression, PITCHES } from './harmony.ts'
+import { inventKit } from './invent.ts'
 import { readMidi } from './midi.ts'
 import { practiceKits } from './practice.ts'
 import { hashOf, randomFrom } from './random.ts'
 
-/** Where a clip's sound comes from. */
+/** Where a clip's sound comes from; `start` in seconds, 0 where there is none. */
 export type Source =
-  | { readonly kind: 'midi'; readonly midi: Buffer }
+  | { readonly kind: 'midi'; readonly midi: Buffer; readonly start?: number }
   | { readonly kind: 'mma'; readonly chart: string }
   | { readonly kind: 'audio'; readonly files: readonly string[]; readonly start: number }
+  | { readonly kind: 'lmms'; readonly project: string; readonly start: number }
 
 export interface Clip {
   readonly name: string
-  readonly group: 'own' | 'mma' | 'msx' | 'fof'
+  readonly group: 'own' | 'mma' | 'msx' | 'fof' | 'songs'
   readonly half: 'tuning' | 'reporting'
   /** Seconds kept. */
   readonly duration: number
@@ -174,7 +176,7 @@ function mmaClips(variant = 0, varied = false): Clip[] {
 }
 
 /** Beats of a MIDI file's own tempo and metre maps, every `perBeat` quarters, from `start` seconds. */
-function gridTruth(midi: Buffer, perBeat: number, bar: number | null, start: number): Truth {
+export function gridTruth(midi: Buffer, perBeat: number, bar: number | null, start: number): Truth {
   const maps = readMidi(midi)
   const beats: number[] = []
   const downbeats: number[] = []
@@ -256,9 +258,29 @@ export function allClips(): Clip[] {
   return [...ownClips(0, 6), ...mmaClips(), ...msxClips(), ...fofClips()]
 }
 
+/** Clips of grooves drawn at random (invent.ts), each an origin of its own. */
+function inventedClips(count: number): Clip[] {
+  return Array.from({ length: count }, (_, n) => {
+    const name = `invented-${n}`
+    const random = randomFrom(hashOf(name))
+    const kit = inventKit(random)
+    const mode = random.next() < kit.minor ? 'minor' : 'major'
+    const flow: Flow = kit.live && random.next() < 0.15 ? 'drift' : 'constant'
+    const { midi, truth } = compose(kit, (n * 7) % 12, mode, flow, random, chordLength(name, true))
+    return {
+      name,
+      group: 'own',
+      half: 'tuning',
+      duration: DURATION,
+      source: { kind: 'midi', midi },
+      truth: () => truth,
+    }
+  })
+}
+
 /**
- * More to learn from, for tune.ts alone: other clips of the genres written here, genres of practice.ts, and other clips
- * of the groove files that are in the tuning half. None of them is ever reported on.
+ * More to learn from, for tune.ts alone: other clips of the genres written here, genres of practice.ts, grooves of
+ * invent.ts, and other clips of the groove files that are in the tuning half. None of them is ever reported on.
  */
 export function extraTuningClips(): Clip[] {
   const half = 'tuning'
@@ -267,6 +289,7 @@ export function extraTuningClips(): Clip[] {
     ...ownClips(6, 18, { half, variedFrom: 15 }),
     ...ownClips(0, 10, { half, genres: practiceKits, variedFrom: 0 }),
     ...grooves.filter(clip => clip.half === half),
+    ...inventedClips(250),
   ]
 }
 

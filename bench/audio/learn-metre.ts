@@ -7,7 +7,7 @@ import { type Random, randomFrom } from './random.ts'
 import type { MetreSample } from './samples.ts'
 import { tempoA1, tempoA2 } from './score.ts'
 
-const HIDDEN = 16
+const HIDDEN = 20
 const EPOCHS = 30
 const BATCH = 8
 const DECAY = 0.01
@@ -20,7 +20,7 @@ const HARMONY_OUT = 0.5
  * What is added to the score of a reading whose tempo is no octave of the true one while learning, so that it must be
  * beaten by a margin: half or double is minded less (softmax-margin; Gimpel and Smith, NAACL 2010).
  */
-const MARGIN = 2
+const MARGIN = 3
 
 const INPUT = HIDDEN * FEATURES
 const SIZE = INPUT + 2 * HIDDEN

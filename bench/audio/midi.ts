@@ -80,6 +80,8 @@ export interface MidiMaps {
   /** Position of the last event, quarter notes. */
   readonly end: number
   readonly hasDrums: boolean
+  /** Where notes begin, quarter notes; those of a chord each by itself, in no order. */
+  readonly onsets: readonly number[]
 }
 
 /** Tempo and metre maps of a MIDI file. Throws on anything that is not one. */
@@ -91,6 +93,7 @@ export function readMidi(file: Buffer): MidiMaps {
   const metres: { at: number; numerator: number; denominator: number }[] = []
   let end = 0
   let hasDrums = false
+  const onsets: number[] = []
   let offset = 8 + file.readUInt32BE(4)
   while (offset + 8 <= file.length) {
     const isTrack = file.toString('latin1', offset, offset + 4) === 'MTrk'
@@ -123,13 +126,15 @@ export function readMidi(file: Buffer): MidiMaps {
         continue
       }
       if (status === 0xf0 || status === 0xf7) {
-        at += variable()
+        const length = variable()
+        at += length
         continue
       }
       running = status
       const kind = status & 0xf0
       if (kind === 0x90 && (file[at + 1] ?? 0) > 0) {
         end = Math.max(end, tick / division)
+        onsets.push(tick / division)
         hasDrums ||= (status & 0x0f) === 9
       }
       at += kind === 0xc0 || kind === 0xd0 ? 1 : 2
@@ -147,5 +152,5 @@ export function readMidi(file: Buffer): MidiMaps {
     while (i > 0 && tempi[i]!.at > quarters) i--
     return starts[i]! + ((quarters - tempi[i]!.at) * 60) / tempi[i]!.bpm
   }
-  return { seconds, tempi, metres, end, hasDrums }
+  return { seconds, tempi, metres, end, hasDrums, onsets }
 }

@@ -1,6 +1,6 @@
 /** Renders the bench's clips to 44.1 kHz stereo WAV files in a cache outside the repository. */
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -20,6 +20,22 @@ export interface Rendered {
   readonly clip: Clip
   readonly wav: string
   readonly truth: Truth
+}
+
+const making = new Map<string, Promise<void>>()
+
+/** Makes a file unless it is there, under another name until it is whole; passages of one song wait for each other. */
+function once(file: string, make: (to: string) => Promise<unknown>): Promise<void> {
+  const made =
+    making.get(file) ??
+    (async () => {
+      if (existsSync(file)) return
+      const part = `${file}.${process.pid}.part.wav`
+      await make(part)
+      renameSync(part, file)
+    })()
+  making.set(file, made)
+  return made
 }
 
 /** The clip's sound and truth; rendered once, then taken from the cache. Null where a tool failed, with why. */
@@ -47,19 +63,31 @@ export async function render(
       rmSync(wav, { force: true })
     if (existsSync(wav)) return { clip, wav, truth }
     const part = `${wav}.part.wav`
-    if (clip.source.kind === 'audio') {
-      const { files, start } = clip.source
+    const { source } = clip
+    if (source.kind === 'audio') {
+      const { files, start } = source
       const inputs = files.flatMap(file => ['-ss', String(start), '-t', String(clip.duration), '-i', file])
       const mix = `amix=inputs=${files.length}:normalize=0,aresample=44100`
       await run('ffmpeg', ['-v', 'error', '-y', ...inputs, '-filter_complex', mix, '-ac', '2', part])
     } else {
-      writeFileSync(mid, midi)
-      const raw = `${wav}.raw.wav`
-      await run('fluidsynth', ['-niq', '-r', '44100', '-g', '0.4', '-F', raw, SOUNDFONT, mid], {
-        timeout: 300_000,
-      })
-      await run('ffmpeg', ['-v', 'error', '-y', '-i', raw, '-t', String(clip.duration), '-ac', '2', part])
-      rmSync(raw)
+      const start = 'start' in source ? (source.start ?? 0) : 0
+      const whole = start > 0 ? join(folder, `${clip.name.replace(/@\d+$/, '')}.whole.wav`) : `${wav}.raw.wav`
+      if (source.kind === 'midi') writeFileSync(mid, midi)
+      await once(whole, to =>
+        source.kind === 'lmms'
+          ? run('lmms', ['--allowroot', 'render', source.project, '-o', to, '-f', 'wav', '-s', '44100'], {
+              timeout: 300_000,
+              env: { ...process.env, QT_QPA_PLATFORM: 'offscreen' },
+            })
+          : run('fluidsynth', ['-niq', '-r', '44100', '-g', '0.4', '-F', to, SOUNDFONT, mid], {
+              timeout: 300_000,
+            }),
+      )
+      const cut = ['-ss', String(start), '-i', whole, '-t', String(clip.duration), '-ac', '2', part]
+      await run('ffmpeg', ['-v', 'error', '-y', ...cut])
+      if (start === 0) rmSync(whole)
+      else if (statSync(part).size < clip.duration * 44_100 * 4)
+        throw new Error('ends before its passage does')
     }
     renameSync(part, wav)
     return { clip, wav, truth }

@@ -1,13 +1,18 @@
 /**
- * Learns the weights of the metre network and of the key templates from the tuning half of the clips and from more
- * clips made like it, and writes src/core/audio/metre-weights.ts and key-weights.ts. Never sees the reporting half.
+ * Learns the weights of the metre network and of the key templates from the tuning half of the clips, from more clips
+ * made like it and from songs by others (Debian's freedoom, simutrans-data and lmms), and writes
+ * src/core/audio/metre-weights.ts and key-weights.ts. Never sees the reporting half.
+ *
  * Cross-validated by origin (a groove file, a genre, a song), so that the printed figures are of music not learned
  * from; NO_CV=1 leaves that out.
  *
  *   node bench/audio/tune.ts [metre|key]
  */
 import { writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import pLimit from 'p-limit'
 import { KEY_FEATURES, PITCH_CLASSES } from '../../src/core/audio/key.ts'
 import { FEATURES } from '../../src/core/audio/metre.ts'
 import { type PackedNetwork, unpack } from '../../src/core/audio/network.ts'
@@ -20,21 +25,21 @@ import { mirexScore } from './score.ts'
 const FOLDS = 4
 
 /** Networks whose mean is taken. */
-const MEMBERS = 5
+const MEMBERS = 8
 
 const originOf = (name: string): string =>
   name
-    .replace(/~\d+$/, '')
+    .replace(/[~@]\d+$/, '')
     .replace(/^(fof-.*)-\d+$/, '$1')
     .replace(/^(own-\w+)-\d+$/, '$1')
 
-function folds<T extends { name: string }>(
+async function folds<T extends { name: string }>(
   samples: readonly T[],
-  test: (train: T[], held: T[]) => void,
-): void {
+  test: (train: T[], held: T[]) => Promise<void> | void,
+): Promise<void> {
   for (let fold = 0; fold < FOLDS; fold++) {
     const held = (sample: T): boolean => hashOf(`fold:${originOf(sample.name)}`) % FOLDS === fold
-    test(
+    await test(
       samples.filter(sample => !held(sample)),
       samples.filter(held),
     )
@@ -44,8 +49,26 @@ function folds<T extends { name: string }>(
 const target = (name: string): string =>
   fileURLToPath(new URL(`../../src/core/audio/${name}`, import.meta.url))
 
-const learn = (samples: readonly MetreSample[]): PackedNetwork[] =>
-  Array.from({ length: MEMBERS }, (_, member) => pack(trainMetre(samples, 7 + member)))
+interface Lesson {
+  readonly samples: readonly MetreSample[]
+  readonly seed: number
+}
+
+/** One network in a thread of its own. */
+function learnOne(lesson: Lesson): Promise<PackedNetwork> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL(import.meta.url), { workerData: lesson })
+    worker.once('message', resolve)
+    worker.once('error', reject)
+  })
+}
+
+const thread = pLimit(availableParallelism())
+
+const learn = (samples: readonly MetreSample[]): Promise<PackedNetwork[]> =>
+  Promise.all(
+    Array.from({ length: MEMBERS }, (_, member) => thread(() => learnOne({ samples, seed: 7 + member }))),
+  )
 
 function say(what: string, parts: readonly MetreScores[]): void {
   const sum = (of: (scores: MetreScores) => number): number => parts.reduce((a, part) => a + of(part), 0)
@@ -73,12 +96,12 @@ ${networks.map(one).join('\n')}
 `
 }
 
-function tuneMetre(samples: readonly MetreSample[]): void {
+async function tuneMetre(samples: readonly MetreSample[]): Promise<void> {
   if (!process.env['NO_CV']) {
     const ofBench: MetreScores[] = []
     const all: MetreScores[] = []
-    folds(samples, (train, held) => {
-      const network = unpack(learn(train), FEATURES)
+    await folds(samples, async (train, held) => {
+      const network = unpack(await learn(train), FEATURES)
       all.push(testMetre(network, held))
       ofBench.push(
         testMetre(
@@ -90,15 +113,15 @@ function tuneMetre(samples: readonly MetreSample[]): void {
     say('held out, of the bench', ofBench)
     say('held out, all', all)
   }
-  const networks = learn(samples)
+  const networks = await learn(samples)
   say('learned', [testMetre(unpack(networks, FEATURES), samples)])
   writeFileSync(target('metre-weights.ts'), metreWeights(networks))
 }
 
-function tuneKey(samples: readonly KeySample[]): void {
+async function tuneKey(samples: readonly KeySample[]): Promise<void> {
   const total = { exact: 0, mirex: 0, clips: 0 }
   const nameOf = (k: number): string => PITCH_CLASSES[k % 12]! + (k < 12 ? '' : 'm')
-  folds(samples, (train, held) => {
+  await folds(samples, (train, held) => {
     const weights = trainKey(train)
     for (const { features, key } of held.filter(sample => sample.ofBench)) {
       const scores = scoresOf(weights, features)
@@ -130,7 +153,12 @@ export const KEY_TEMPLATES: KeyTemplates = {
   )
 }
 
-const { metre, key } = await collect()
-const what = process.argv[2]
-if (what !== 'key') tuneMetre(metre)
-if (what !== 'metre') tuneKey(key)
+if (isMainThread) {
+  const { metre, key } = await collect()
+  const what = process.argv[2]
+  if (what !== 'key') await tuneMetre(metre)
+  if (what !== 'metre') await tuneKey(key)
+} else {
+  const { samples, seed } = workerData as Lesson
+  parentPort!.postMessage(pack(trainMetre(samples, seed)))
+}

@@ -11,7 +11,7 @@ import { tempoHypotheses } from './tempo.ts'
 export interface TempoHints {
   /** The file's own tempo tag: written by a person or another program, usually right. */
   readonly tagBpm?: number | undefined
-  /** What the database had; an earlier analysis, so weak evidence for the octave only. */
+  /** What the database had; an earlier analysis, so it only decides between octaves that are as likely. */
   readonly rowBpm?: number | undefined
   /** What the operator allows; tempi outside are answered only by their double or half inside. */
   readonly bpmRange?: readonly [lowest: number, highest: number] | undefined
@@ -57,9 +57,9 @@ function hypothesesWith(found: readonly number[], { tagBpm, rowBpm, bpmRange }: 
 function hintBonus(bpm: number, { tagBpm, rowBpm }: TempoHints): number {
   const near = (hint: number | undefined): boolean =>
     hint !== undefined && Math.abs(Math.log(bpm / hint)) < 0.03
-  // Logarithms of the odds given to each source: 30 to 1 for a tag, 5 to 4 for the row. At 2 to 1 the old values of the
-  // application's librosa, whose octave is right of two in three, did harm: A1 0.907 for 0.927 (bench:audio, hints).
-  return (near(tagBpm) ? 3.4 : 0) + (near(rowBpm) ? 0.22 : 0)
+  // Logarithms of the odds given to each source: 30 to 1 for a tag; the row only breaks ties. The old values of the
+  // application's librosa, whose octave is right of two in three, do harm from 0.1 on (folds of the tuning half).
+  return (near(tagBpm) ? 3.4 : 0) + (near(rowBpm) ? 0.05 : 0)
 }
 
 /** Every reading, likeliest tempo first, each with its likeliest phase. */
