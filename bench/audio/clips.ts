@@ -12,7 +12,7 @@ import { chooseProgression, PITCHES } from './harmony.ts'
 import { inventKit } from './invent.ts'
 import { readMidi } from './midi.ts'
 import { practiceKits } from './practice.ts'
-import { hashOf, randomFrom } from './random.ts'
+import { hashOf, type Random, randomFrom } from './random.ts'
 
 /** Where a clip's sound comes from; `start` in seconds, 0 where there is none. */
 export type Source =
@@ -50,6 +50,31 @@ interface OwnOptions {
   readonly variedFrom?: number
 }
 
+interface Written {
+  readonly name: string
+  readonly half: Clip['half']
+  readonly kit: Kit
+  /** Which key of the round. */
+  readonly deal: number
+  readonly random: Random
+  readonly flowOf: () => Flow
+  /** Whether chords may be of other lengths than a bar. */
+  readonly varied: boolean
+}
+
+function ownClip({ name, half, kit, deal, random, flowOf, varied }: Written): Clip {
+  const mode = random.next() < kit.minor ? 'minor' : 'major'
+  const { midi, truth } = compose(kit, (deal * 7) % 12, mode, flowOf(), random, chordLength(name, varied))
+  return {
+    name,
+    group: 'own',
+    half,
+    duration: DURATION,
+    source: { kind: 'midi', midi },
+    truth: () => truth,
+  }
+}
+
 /** Clips of each genre, keys dealt out so that all 24 occur; one in eight drifts, one in sixteen changes. */
 function ownClips(
   from: number,
@@ -62,20 +87,14 @@ function ownClips(
     for (let n = from; n < to; n++) {
       const name = `own-${genre}-${n}`
       const random = randomFrom(hashOf(name))
-      const tonic = (deal * 7) % 12
+      const flowOf = (): Flow => {
+        const chance = random.next()
+        return chance < 0.06 ? 'step' : chance < 0.18 && kit.live ? 'drift' : 'constant'
+      }
+      clips.push(
+        ownClip({ name, half: half ?? halfOf(name), kit, deal, random, flowOf, varied: n >= variedFrom }),
+      )
       deal++
-      const mode = random.next() < kit.minor ? 'minor' : 'major'
-      const chance = random.next()
-      const flow: Flow = chance < 0.06 ? 'step' : chance < 0.18 && kit.live ? 'drift' : 'constant'
-      const { midi, truth } = compose(kit, tonic, mode, flow, random, chordLength(name, n >= variedFrom))
-      clips.push({
-        name,
-        group: 'own',
-        half: half ?? halfOf(name),
-        duration: DURATION,
-        source: { kind: 'midi', midi },
-        truth: () => truth,
-      })
     }
   return clips
 }
@@ -260,21 +279,12 @@ export function allClips(): Clip[] {
 
 /** Clips of grooves drawn at random (invent.ts), each an origin of its own. */
 function inventedClips(count: number): Clip[] {
-  return Array.from({ length: count }, (_, n) => {
-    const name = `invented-${n}`
+  return Array.from({ length: count }, (_, deal) => {
+    const name = `invented-${deal}`
     const random = randomFrom(hashOf(name))
     const kit = inventKit(random)
-    const mode = random.next() < kit.minor ? 'minor' : 'major'
-    const flow: Flow = kit.live && random.next() < 0.15 ? 'drift' : 'constant'
-    const { midi, truth } = compose(kit, (n * 7) % 12, mode, flow, random, chordLength(name, true))
-    return {
-      name,
-      group: 'own',
-      half: 'tuning',
-      duration: DURATION,
-      source: { kind: 'midi', midi },
-      truth: () => truth,
-    }
+    const flowOf = (): Flow => (kit.live && random.next() < 0.15 ? 'drift' : 'constant')
+    return ownClip({ name, half: 'tuning', kit, deal, random, flowOf, varied: true })
   })
 }
 

@@ -8,6 +8,7 @@
  *
  *   node bench/audio/tune.ts [metre|key]
  */
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -55,12 +56,9 @@ interface Lesson {
 }
 
 /** One network in a thread of its own. */
-function learnOne(lesson: Lesson): Promise<PackedNetwork> {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL(import.meta.url), { workerData: lesson })
-    worker.once('message', resolve)
-    worker.once('error', reject)
-  })
+async function learnOne(lesson: Lesson): Promise<PackedNetwork> {
+  const [network] = await once(new Worker(new URL(import.meta.url), { workerData: lesson }), 'message')
+  return network
 }
 
 const thread = pLimit(availableParallelism())

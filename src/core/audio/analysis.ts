@@ -14,7 +14,7 @@ import { FEATURES } from './metre.ts'
 import { metreNetwork } from './network.ts'
 import { type Onsets, onsetStrength } from './onsets.ts'
 import type { TempoHints } from './readings.ts'
-import { analyseRhythm, type Rhythm, type TempoChange } from './rhythm.ts'
+import { analyseRhythm, fourPlaces, type Rhythm, type TempoChange } from './rhythm.ts'
 import { analyseForm, type MixableSection, type Section, soundOfTenths } from './sections.ts'
 import { ANALYSIS_VERSION } from './version.ts'
 import { type Waveform, waveformBuilder } from './waveform.ts'
@@ -168,24 +168,21 @@ function listen(spectra: Spectra) {
   }
 }
 
-/** No tempo is known to less than a ten-thousandth of a beat a minute; further digits are rounding of the grid. */
-const tenThousandths = (bpm: number): number => Math.round(bpm * 1e4) / 1e4
-
 const clamp = (value: number): number => Math.max(0, Math.min(1, value))
 
 function describeRhythm(rhythm: Rhythm | undefined) {
   const beats = [...(rhythm?.beats ?? [])]
-  const intervals = beats.slice(1).map((time, i) => Math.round((time - beats[i]!) * 1e4) / 1e4)
+  const intervals = beats.slice(1).map((time, i) => fourPlaces(time - beats[i]!))
   const scores = Array.from(rhythm?.beatStrengths ?? [], value => Math.round(value * 1000) / 1000)
   return {
-    bpm: rhythm && tenThousandths(rhythm.bpm),
+    bpm: rhythm && fourPlaces(rhythm.bpm),
     bpmConfidence: rhythm?.confidence ?? 0,
     bpmAlternatives: (rhythm?.alternatives ?? []).map(other => ({
       ...other,
-      bpm: tenThousandths(other.bpm),
+      bpm: fourPlaces(other.bpm),
     })),
     constantTempo: rhythm?.constant ?? false,
-    tempoChanges: (rhythm?.changes ?? []).map(change => ({ ...change, bpm: tenThousandths(change.bpm) })),
+    tempoChanges: (rhythm?.changes ?? []).map(change => ({ ...change, bpm: fourPlaces(change.bpm) })),
     beatTimestamps: beats,
     beatIntervals: intervals,
     beatConfidenceScores: scores,

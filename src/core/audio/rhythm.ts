@@ -50,8 +50,11 @@ export interface Rhythm {
 /** Frames are centred on their time, but a rise is seen when it enters the window: measured on clicks. */
 const ONSET_DELAY = 0.006
 
-/** No beat is known to less; and so bar lines, which are beats, are equal to them wherever they are written. */
-const tenthsOfMillisecond = (seconds: number): number => Math.round(seconds * 1e4) / 1e4
+/**
+ * No beat is known to less than a tenth of a millisecond, and no tempo to less than a ten-thousandth a minute; and so
+ * bar lines, which are beats, are equal to them wherever they are written.
+ */
+export const fourPlaces = (value: number): number => Math.round(value * 1e4) / 1e4
 
 function regularityOf(beats: Float64Array): number {
   const count = beats.length - 1
@@ -207,7 +210,7 @@ export function analyseRhythm(
   }
   const constant = !moving && even.share >= EVEN
   const { bpm, first, changes, ...pulse } = constant ? onGrid() : asTracked()
-  const heard = (time: number): number => tenthsOfMillisecond(Math.max(0, time - ONSET_DELAY))
+  const heard = (time: number): number => fourPlaces(Math.max(0, time - ONSET_DELAY))
   const beats = pulse.beats.map(heard)
   const raw = Float32Array.from(beats, time => peakNear(onsets.novelty, time))
   const ceiling = [...raw].sort((a, b) => b - a)[Math.floor(raw.length / 8)] || 1
