@@ -1,4 +1,4 @@
-import type { ApplicationPlan, DownPlan } from '../src/core/schema-diff.ts'
+import type { ApplicationPlan, DownPlan } from '../src/core/migrate/schema-diff.ts'
 
 /**
  * The application's own schema. Made in an empty database as Alembic revision a312ec46df43 has it, adopted where Alembic

@@ -1,7 +1,7 @@
 /** The process: environment, signals, streams and the exit code. The only place that ends it. */
 import { EventEmitter } from 'node:events'
 import packageJson from '../package.json' with { type: 'json' }
-import { commands } from './commands/index.ts'
+import { commands } from './commands.ts'
 import { ExitCode } from './errors.ts'
 import { runProgram } from './program.ts'
 

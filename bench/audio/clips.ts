@@ -6,12 +6,12 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { compose, DURATION, type Flow, medianTempo, type Truth } from './compose.ts'
-import { type Kit, kits } from './genres.ts'
-import { chooseProgression, PITCHES } from './harmony.ts'
-import { inventKit } from './invent.ts'
-import { readMidi } from './midi.ts'
-import { practiceKits } from './practice.ts'
+import { compose, DURATION, type Flow, medianTempo, type Truth } from '../../training/compose.ts'
+import { type Kit, kits } from '../../training/genres.ts'
+import { chooseProgression, PITCHES } from '../../training/harmony.ts'
+import { inventKit } from '../../training/invent.ts'
+import { readMidi } from '../../training/midi.ts'
+import { practiceKits } from '../../training/practice.ts'
 import { hashOf, type Random, randomFrom } from './random.ts'
 
 /** Where a clip's sound comes from; `start` in seconds, 0 where there is none. */

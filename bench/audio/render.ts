@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writ
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { Truth } from '../../training/compose.ts'
 import type { Clip } from './clips.ts'
-import type { Truth } from './compose.ts'
 
 const run = promisify(execFile)
 

@@ -5,7 +5,6 @@
 import type { Context } from '../context.ts'
 import { printable } from '../core/units.ts'
 import { type AnalysisRecord, planAnalyses, recordAnalyses } from '../db/analyses.ts'
-import { Committer } from '../db/committer.ts'
 import {
   abandonDeadRuns,
   clearItems,
@@ -16,7 +15,6 @@ import {
   rememberedFiles,
 } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
-import { Passes, rowsKeepComing, setBackCode } from '../db/passes.ts'
 import {
   type ChangeOutcome,
   claimTracks,
@@ -27,8 +25,10 @@ import {
 } from '../db/tracks.ts'
 import { ExitCode, toError } from '../errors.ts'
 import type { Progress } from '../report/reporter.ts'
-import { isProcessAlive, machineName, type RecordedRun } from '../run.ts'
-import { RunHalted } from '../upload/resilience.ts'
+import { Committer } from '../runs/committer.ts'
+import { Passes, rowsKeepComing, setBackCode } from '../runs/passes.ts'
+import { isProcessAlive, machineName, type RecordedRun } from '../runs/recorded-run.ts'
+import { RunHalted } from '../storage/resilience.ts'
 import type { AnalysedTrack, AnalysisOutcome, AnalysisTask, Analyzer, FailedTrack } from './analyzer.ts'
 
 export const analyzeCommand = 'analyze'

@@ -3,8 +3,8 @@ import { createHash, type Hash } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { systemErrorCode, TemporaryError } from '../errors.ts'
+import type { Resilience } from '../storage/resilience.ts'
 import { StoreError } from '../storage/store.ts'
-import type { Resilience } from '../upload/resilience.ts'
 import type { Origin, OriginContent } from './origin.ts'
 
 /** What the ledger knows of an object. */

@@ -1,8 +1,9 @@
 /** Whether the CDN serves the very bytes of a file, asked for a byte range of it. */
+
+import type { ServedCheck } from '../audio-files/delete-proved.ts'
 import type { Config } from '../config.ts'
 import { cdnUrl } from '../core/cdn-url.ts'
 import { printable } from '../core/units.ts'
-import type { ServedCheck } from '../local/delete-proved.ts'
 import { openProber } from './probe.ts'
 import { openUrlSigner, type UrlSigner } from './sign.ts'
 

@@ -8,8 +8,8 @@ import { keysByHash, keysNamed } from '../db/row-facts.ts'
 import { systemErrorCode } from '../errors.ts'
 import { walk } from '../reconcile/disk.ts'
 import { draftPrefix } from '../restore/restore.ts'
+import { runOfTempFolder, temporaryEntries } from '../runs/temp-folders.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
-import { runOfTempFolder, temporaryEntries } from '../temp.ts'
 
 /**
  * One thing that may go. `remove` does it, and gives the reason when it must not be done after all; `kept` is one that

@@ -1,15 +1,7 @@
 /** Which local copies may go, and their end: only after a proof made now, by the one way in which files are deleted. */
 import { stat } from 'node:fs/promises'
-import type { Context } from '../context.ts'
-import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
-import type { Database } from '../db/open.ts'
-import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
-import { deleteProvedFile, type ServedCheck } from '../local/delete-proved.ts'
-import { walk } from '../reconcile/disk.ts'
-import { createLooks } from '../reconcile/looks.ts'
-import type { ExternalSorter } from '../reconcile/sorter.ts'
-import type { ObjectStore } from '../storage/store.ts'
-import type { Readers } from '../upload/readers.ts'
+import { deleteProvedFile, type ServedCheck } from '../audio-files/delete-proved.ts'
+import type { Readers } from '../audio-files/readers.ts'
 import {
   isSameFile,
   LocalFileError,
@@ -17,7 +9,15 @@ import {
   openSource,
   type Source,
   statSource,
-} from '../upload/source.ts'
+} from '../audio-files/source.ts'
+import type { Context } from '../context.ts'
+import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
+import type { ExternalSorter } from '../external-sort/sorter.ts'
+import { walk } from '../reconcile/disk.ts'
+import { createLooks } from '../reconcile/looks.ts'
+import type { ObjectStore } from '../storage/store.ts'
 
 export interface LocalCopy {
   trackId: string

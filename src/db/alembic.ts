@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
-import { HEAD, type Schema, schemaAt, type Table } from '../core/application-schema.ts'
-import type { AdoptionRecord, DownFacts, LiveDatabase } from '../core/schema-diff.ts'
+import { HEAD, type Schema, schemaAt, type Table } from '../core/migrate/application-schema.ts'
+import type { AdoptionRecord, DownFacts, LiveDatabase } from '../core/migrate/schema-diff.ts'
 
 interface Observed {
   tables: string[] | null

@@ -5,7 +5,7 @@ import * as ledger from '../../migrations/0002_ledger.ts'
 import * as analyses from '../../migrations/0003_analyses.ts'
 import * as jobs from '../../migrations/0004_jobs.ts'
 import * as uploadHeaders from '../../migrations/0005_upload_headers.ts'
-import { isRevision, REVISIONS } from '../core/application-schema.ts'
+import { isRevision, REVISIONS } from '../core/migrate/application-schema.ts'
 import {
   type AdoptionRecord,
   type ApplicationPlan,
@@ -13,7 +13,7 @@ import {
   type DownPlan,
   planApplication,
   planDown,
-} from '../core/schema-diff.ts'
+} from '../core/migrate/schema-diff.ts'
 import { FatalError, LockedError, toError } from '../errors.ts'
 import { observeApplication, observeDown, tableExists } from './alembic.ts'
 import type { Database } from './open.ts'

@@ -1,114 +1,22 @@
-/** `autodj doctor`: opens what the checks need, prints what they find. */
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import { openProber } from '../cdn/probe.ts'
-import { awsAccess } from '../config.ts'
-import type { Context } from '../context.ts'
-import { formatDuration, plural, printable } from '../core/units.ts'
-import { openDatabase } from '../db/open.ts'
-import { ExitCode, FatalError } from '../errors.ts'
-import { identify, resolveAws } from '../storage/identity.ts'
-import { createS3Store } from '../storage/s3.ts'
-import { type CheckState, type Limits, runChecks } from './check.ts'
-import { doctorChecks } from './checks.ts'
+import { defineCommand } from '../cli/command.ts'
+import { shared } from '../cli/flags.ts'
 
-/** @returns 0 when nothing failed, 1 when something did */
-export async function runDoctor(
-  context: Context,
-  { connectMs, idleMs, patience }: Limits,
-): Promise<ExitCode> {
-  const { config, report, signal } = context
-  const prober = openProber({ concurrency: 4, idleTimeoutMs: connectMs, deadlineMs: idleMs, signal })
-  context.onRelease(() => prober.close())
-  const { checks, cleanUp } = doctorChecks({
-    config,
-    prober,
-    openStore() {
-      const store = createS3Store({
-        bucket: config.s3.bucket ?? '',
-        region: config.s3.region,
-        endpoint: config.s3.endpoint,
-        ...awsAccess(config),
-        timeouts: { connectMs, idleMs },
-      })
-      context.onRelease(() => store.close())
-      return store
-    },
-    async openDatabase() {
-      const database = await openDatabase(config.database.url, {
-        applicationName: 'autodj doctor',
-        readOnly: true,
-        poolSize: 1,
-      })
-      context.onRelease(() => database.close())
-      return database
-    },
-    resolveAws: () => resolveAws(config),
-    identify:
-      config.s3.endpoint === undefined
-        ? abort => identify(config, config.s3.region ?? 'us-east-1', abort)
-        : undefined,
-    decodeSample,
-    now: context.now,
-  })
-
-  const counts: Record<CheckState, number> = { ok: 0, warning: 0, failure: 0, skipped: 0 }
-  const failed: string[] = []
-  try {
-    for await (const { name, state, cause, cure, took } of runChecks(checks, signal, patience)) {
-      counts[state]++
-      if (state === 'failure') failed.push(name)
-      const line = `${paint(context, state)} ${name.padEnd(14)} ${printable(cause)}`
-      report.item({
-        subject: name,
-        state,
-        text:
-          cure === undefined
-            ? line
-            : `${line}\n${' '.repeat(24)}${report.style.cyan('→')} ${printable(cure)}`,
-        reason: cause,
-        cure,
-        fields: { took_ms: Math.round(took) },
-      })
-      report.detail(`${name} took ${formatDuration(took)}`)
-    }
-  } finally {
-    await cleanUp().catch(error => report.warn(`the probe object could not be removed: ${error}`))
-  }
-  report.summary({
-    lines: [
-      counts.failure === 0
-        ? `${plural(counts.ok, 'check')} passed${counts.warning > 0 ? `, ${plural(counts.warning, 'warning')}` : ''}`
-        : `${plural(counts.failure, 'check')} failed: ${failed.join(', ')}`,
-    ],
-    next: counts.failure > 0 ? 'mend the first failure, then run `autodj doctor` again' : undefined,
-    fields: { ...counts, failed },
-  })
-  return counts.failure === 0 ? ExitCode.ok : ExitCode.fatal
-}
-
-function paint({ report: { style } }: Context, state: CheckState): string {
-  const word = state.padEnd(8)
-  if (state === 'ok') return style.green(word)
-  if (state === 'warning') return style.yellow(word)
-  return state === 'failure' ? style.red(word) : style.dim(word)
-}
-
-/** Decodes a bundled file: what is broken is then the installation, not the music. */
-async function decodeSample(signal: AbortSignal): Promise<{ decoder: string; seconds: number }> {
-  const { checkFile, chooseDecoder } = await import('../audio/decode.ts')
-  const { decoder, decodedDuration } = await checkFile(await chooseDecoder(), await samplePath(), { signal })
-  return { decoder, seconds: decodedDuration }
-}
-
-/** Assets lie one folder further up from `dist/` than from the sources. */
-async function samplePath(): Promise<string> {
-  for (const up of ['../..', '../../..']) {
-    const file = fileURLToPath(new URL(`${up}/assets/demo/01-first-light.mp3`, import.meta.url))
-    if (existsSync(file)) return file
-  }
-  throw new FatalError('the bundled audio is not part of this installation', {
-    code: 'assets.missing',
-    cure: 'install autodj again',
-  })
-}
+export const doctor = defineCommand({
+  name: 'doctor',
+  summary: 'check a set-up against the real thing, from credentials to the CDN',
+  description:
+    'Goes through everything that a set-up needs, in the order in which it breaks: settings, credentials, clock, ' +
+    'region, bucket, a round trip of a probe object, the same object through the CDN, database and schema, disk, ' +
+    'decoder. Each check is ok, a warning or a failure, with its cause and what to do. Leaves nothing behind. ' +
+    'Exit code 1 when a check failed.',
+  examples: [
+    ['autodj doctor', 'check the settings in .env'],
+    ['autodj doctor --json', 'for a monitoring system'],
+  ],
+  flags: { timeout: shared.timeout },
+  async run(context, flags) {
+    const { limitsOf } = await import('./check.ts')
+    const { runDoctor } = await import('./run.ts')
+    return runDoctor(context, limitsOf(flags.timeout))
+  },
+})

@@ -2,15 +2,15 @@
 import { mkdir, mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Readers } from '../audio-files/readers.ts'
 import { detectAudio } from '../core/content-type.ts'
-import { fillCommand, fillUrl } from '../core/fetch-template.ts'
+import { RateLimit } from '../core/fetch/rate-limit.ts'
+import { fillCommand, fillUrl } from '../core/fetch/template.ts'
 import { keySegment, objectKey } from '../core/keys.ts'
 import { stagingPrefix } from '../core/prefixes.ts'
-import { RateLimit } from '../core/rate-limit.ts'
 import type { Track } from '../db/tracks.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
 import type { ProvedObject } from '../upload/proof.ts'
-import { Readers } from '../upload/readers.ts'
 import {
   TransferEngine,
   type TransferJob,

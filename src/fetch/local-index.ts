@@ -1,8 +1,8 @@
 /** Files of the audio folder by the names of the tracks they may belong to. */
 import type { Knex } from 'knex'
+import { walkAudioFolder } from '../audio-files/walk.ts'
 import { matchKey, matchKeysOfFile } from '../core/names.ts'
 import { tracksByFilePath } from '../db/content.ts'
-import { walkAudioFolder } from '../import/walk.ts'
 
 /** For how long one look at the folder holds, milliseconds: a worker asks for years. */
 const holdMs = 5 * 60_000

@@ -1,5 +1,6 @@
 /** One track of `fetch`, from its row to its row: the same for a run of the command and for a job of the queue. */
 import type { Knex } from 'knex'
+import { LocalFileError, openRoot, openSource } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
 import {
   audioCommands,
@@ -12,7 +13,6 @@ import {
 import type { Database } from '../db/open.ts'
 import { type ChangeOutcome, changeTracks, type Track } from '../db/tracks.ts'
 import { uploadCommand } from '../upload/commit.ts'
-import { LocalFileError, openRoot, openSource } from '../upload/source.ts'
 import type { Fetcher, FetchOutcome, FetchSource, FetchTrack } from './fetcher.ts'
 
 export const fetchCommand = 'fetch'

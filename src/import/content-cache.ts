@@ -1,8 +1,8 @@
 /** What is known of the content of files, so that none is read twice. */
 import type { Knex } from 'knex'
+import type { FoundFile } from '../audio-files/walk.ts'
 import { rememberedPaths } from '../db/content.ts'
 import { clearItems, type HashedFile, rememberedFiles, rememberFiles } from '../db/ledger.ts'
-import type { FoundFile } from './walk.ts'
 
 export class ContentCache {
   readonly #knex: Knex

@@ -7,8 +7,9 @@
  */
 import path from 'node:path'
 import type { Knex } from 'knex'
-import { localTrackId } from '../core/content-id.ts'
-import { type Candidate, decideFile, relinkedColumns } from '../core/import-plan.ts'
+import { type FoundFile, openAudioFolder, walkAudioFolder } from '../audio-files/walk.ts'
+import { localTrackId } from '../core/import/content-id.ts'
+import { type Candidate, decideFile, relinkedColumns } from '../core/import/plan.ts'
 import { cleanName, trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
 import { type FailedItem, type HashedFile, recordItems } from '../db/ledger.ts'
@@ -19,7 +20,6 @@ import { ContentCache } from './content-cache.ts'
 import { Inspector } from './inspect.ts'
 import { type AudioFile, type NewFile, RowFinder } from './row-finder.ts'
 import { type FileTags, readTags } from './tags.ts'
-import { type FoundFile, openAudioFolder, walkAudioFolder } from './walk.ts'
 
 export interface ImportOptions {
   knex: Knex

@@ -1,9 +1,9 @@
 /** Reads a file once: what it is by its bytes, and its checksums. */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import { type FileIdentity, LocalFileError, openSource } from '../audio-files/source.ts'
 import { detectAudio } from '../core/content-type.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
-import { type FileIdentity, LocalFileError, openSource } from '../upload/source.ts'
 
 /** Bytes read at a time. */
 const CHUNK = 1024 * 1024

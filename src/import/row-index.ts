@@ -5,7 +5,7 @@
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Knex } from 'knex'
-import { mayMatchByName } from '../core/import-plan.ts'
+import { mayMatchByName } from '../core/import/plan.ts'
 import { matchKey } from '../core/names.ts'
 import { type Track, trackPages, tracksById } from '../db/tracks.ts'
 

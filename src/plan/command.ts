@@ -1,208 +1,44 @@
-/** What `autodj apply` and `autodj undo` do with their flags: check the plan, hold the lock, report each item. */
-import path from 'node:path'
-import type { Knex } from 'knex'
-import type { Context } from '../context.ts'
-import type { DeleteLimit } from '../core/limits.ts'
-import { type PlanHeader, type PlanItem, refuseIfExpired } from '../core/plan.ts'
-import { formOf, twinKind } from '../core/reconcile/names.ts'
-import { defaultDeleteLimit, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
-import { formatCount, plural, printable } from '../core/units.ts'
-import { acquireRemovalLease } from '../db/ledger.ts'
-import { requireSchema } from '../db/require-schema.ts'
-import { ExitCode, UsageError } from '../errors.ts'
-import { machineName, recordRun } from '../run.ts'
-import type { ObjectStore } from '../storage/store.ts'
-import { applyPlan, type ExecuteOptions, type ItemOutcome, undoPlan } from './execute.ts'
-import { Journal } from './journal.ts'
-import { checkPlan, planItems } from './plan-file.ts'
+import { defineCommand } from '../cli/command.ts'
+import { shared } from '../cli/flags.ts'
 
-/**
- * Takes the lock of whatever removes objects or files, or rests on files that another one might remove: no two of them
- * ever overlap. It ends with the run.
- *
- * @throws LockedError (exit code 11) naming the holder and its age
- */
-export async function holdRemovalLease(knex: Knex, runId: string): Promise<void> {
-  await acquireRemovalLease(knex, { runId, host: machineName(), pid: process.pid })
+const args = [{ spec: '<plan>', description: 'file that --plan wrote' }]
+const flags = {
+  dryRun: shared.dryRun,
+  concurrency: { ...shared.concurrency, description: 'items at a time (default: 16)' },
+  maxDuration: shared.maxDuration,
 }
 
-const defaultConcurrency = 16
+export const apply = defineCommand({
+  name: 'apply',
+  summary: 'do what a saved plan says, after another look at every row and object',
+  description:
+    'Whatever is not as the plan saw it is skipped, and said. Objects are removed only as they were judged (ETag), ' +
+    'and go to quarantine first. Killed in the middle, the same command goes on where it was: the journal beside ' +
+    'the plan knows.',
+  examples: [
+    ['autodj apply repair.plan --dry-run', 'what it would do, line by line'],
+    ['autodj apply repair.plan', 'do it'],
+  ],
+  args,
+  flags: { ...flags, maxDelete: shared.maxDelete, force: shared.force },
+  async run(context, values, [plan = '']) {
+    const { runApply } = await import('./run.ts')
+    return runApply(context, plan, values)
+  },
+})
 
-export interface ExecuteFlags {
-  readonly dryRun: boolean
-  readonly concurrency: number | undefined
-  readonly maxDuration: number | undefined
-}
-
-export async function runApply(
-  context: Context,
-  plan: string,
-  flags: ExecuteFlags & { readonly maxDelete: DeleteLimit | undefined; readonly force: boolean },
-): Promise<ExitCode> {
-  const file = path.resolve(context.cwd, plan)
-  const { header, items, removals, losses } = await checkPlan(file)
-  refuseIfExpired(header, context.now().getTime())
-  if (!flags.force) {
-    const { rows, objects } = header.seen
-    const stakes = { removals: { count: removals, of: objects }, losses: { count: losses, of: rows } }
-    const limit = flags.maxDelete ?? defaultDeleteLimit
-    refuseIfTripped(trippedBreakers({ limit, ...stakes }), 'safety.max-delete')
-  }
-  if (flags.dryRun) return showPlan(context, file, header, items)
-  return execute(context, file, { header, items }, flags, applyPlan, 'applied')
-}
-
-export async function runUndo(context: Context, plan: string, flags: ExecuteFlags): Promise<ExitCode> {
-  const file = path.resolve(context.cwd, plan)
-  const { header, items } = await checkPlan(file)
-  if (flags.dryRun) return showPlan(context, file, header, items)
-  return execute(context, file, { header, items }, flags, undoPlan, 'taken back')
-}
-
-async function execute(
-  context: Context,
-  file: string,
-  { header, items }: { header: PlanHeader; items: number },
-  flags: ExecuteFlags,
-  work: (file: string, journal: Journal, options: ExecuteOptions) => AsyncGenerator<ItemOutcome[]>,
-  verb: 'applied' | 'taken back',
-): Promise<ExitCode> {
-  const { report, config } = context
-  const concurrency = flags.concurrency ?? defaultConcurrency
-  const store = await context.store({ maxSockets: concurrency + 4 })
-  refuseOtherBucket(header, store)
-  const database = await context.database()
-  await requireSchema(database)
-  return recordRun(context, database, async run => {
-    context.limitDuration(flags.maxDuration)
-    await holdRemovalLease(database.knex, run.id)
-    const journal = await Journal.open(file, header.id, items)
-    const counts = { done: 0, undone: 0, skipped: 0, failed: 0 }
-    const progress = report.progress({ label: verb === 'applied' ? 'apply' : 'undo', unit: 'objects' })
-    progress.total({ items })
-    try {
-      const outcomes = work(file, journal, {
-        knex: database.knex,
-        store,
-        audioRoot: config.audioRoot,
-        concurrency,
-        signal: AbortSignal.any([context.signal, run.lost]),
-        stopping: context.stopping,
-      })
-      for await (const batch of outcomes) {
-        progress.advance({ items: batch.length })
-        for (const outcome of batch) {
-          counts[outcome.state] += 1
-          reportOutcome(context, outcome)
-        }
-      }
-    } finally {
-      progress.done()
-      await journal.close()
-    }
-    const changed = counts.done + counts.undone
-    const touched = changed + counts.skipped + counts.failed
-    const exitCode = context.stopExitCode() ?? (counts.failed > 0 ? ExitCode.someFailed : ExitCode.ok)
-    const fields = { plan: header.id, items, ...counts, exit_code: exitCode }
-    const unfinished = exitCode === ExitCode.ok || exitCode === ExitCode.someFailed ? '' : ' Not finished.'
-    const rest = [
-      counts.skipped > 0 ? `${formatCount(counts.skipped)} skipped: the reasons are above` : '',
-      counts.failed > 0 ? `${formatCount(counts.failed)} failed` : '',
-    ].filter(text => text !== '')
-    report.summary({
-      lines: [
-        touched === 0 && unfinished === ''
-          ? `Nothing is left to be ${verb}: every item of the plan has been settled before.`
-          : `${[`${plural(changed, 'item')} ${verb}`, ...rest].join(', ')}.${unfinished}`,
-      ],
-      ...(unfinished !== '' || counts.failed > 0
-        ? { next: 'run the same command again: it goes on where it stopped' }
-        : verb === 'applied' && changed > 0
-          ? {
-              next: `\`autodj undo ${path.basename(file)}\` takes it back; \`autodj reconcile\` shows what is left`,
-            }
-          : {}),
-      fields,
-    })
-    return { exitCode, summary: fields }
-  })
-}
-
-function refuseOtherBucket(header: PlanHeader, store: ObjectStore): void {
-  if (header.bucket === store.bucket) return
-  throw new UsageError(
-    `the plan is for the bucket ${header.bucket}, the configuration says ${store.bucket}`,
-    {
-      code: 'plan.bucket',
-      cure: 'set S3_BUCKET_NAME as it was when the plan was made, or make a new plan',
-    },
-  )
-}
-
-function reportOutcome({ report }: Context, { item, state, reason }: ItemOutcome): void {
-  report.item({
-    subject: subjectOf(item),
-    state,
-    fields: { action: item.action, seq: item.seq },
-    ...(reason === undefined ? {} : { reason }),
-  })
-}
-
-function subjectOf(item: PlanItem): string {
-  return item.action === 'update-row' ? item.trackId : item.object.key
-}
-
-/** `--dry-run`: what is in the plan, one line an item. */
-async function showPlan(
-  context: Context,
-  file: string,
-  header: PlanHeader,
-  items: number,
-): Promise<ExitCode> {
-  const { report } = context
-  const counts: Record<string, number> = {}
-  for await (const item of planItems(file)) {
-    counts[item.action] = (counts[item.action] ?? 0) + 1
-    report.item({
-      subject: subjectOf(item),
-      state: `would-${item.action}`,
-      fields: { ...item },
-      text: printable(describe(item)),
-    })
-  }
-  const parts = [
-    ['update-row', 'row', 'to change'],
-    ['set-headers', 'object', 'to get other headers'],
-    ['remove-object', 'object', 'to remove'],
-  ] as const
-  const planned = parts.flatMap(([action, noun, what]) =>
-    counts[action] === undefined ? [] : [`${plural(counts[action], noun)} ${what}`],
-  )
-  report.summary({
-    lines: [
-      `Plan of ${header.createdAt}, good until ${header.expiresAt}: ${planned.join(', ') || 'nothing to do'}. Nothing was changed.`,
-    ],
-    fields: { dry_run: true, plan: header.id, items, counts },
-  })
-  return ExitCode.ok
-}
-
-function describe(item: PlanItem): string {
-  if (item.action === 'remove-object') {
-    return `remove ${item.object.key} (${item.why})${item.to === undefined ? '' : `, to ${item.to}`}`
-  }
-  const show = (value: unknown): string => (value === null || value === undefined ? '–' : String(value))
-  const [was, becomes]: [object, object] = [item.was, item.becomes]
-  const changes = Object.entries(becomes)
-    .map(([name, value]) => [name, (was as Record<string, unknown>)[name], value] as const)
-    .filter(([, before, after]) => before !== after)
-    .map(([name, before, after]) => `${name} ${show(before)} → ${show(after)}${formsOf(before, after)}`)
-  const subject = item.action === 'update-row' ? `row ${item.trackId}` : `headers of ${item.object.key}`
-  return `${subject}: ${changes.join(', ')} (${item.why})`
-}
-
-/** What tells two names apart that look the same. */
-function formsOf(before: unknown, after: unknown): string {
-  if (typeof before !== 'string' || typeof after !== 'string') return ''
-  return twinKind(before, after) === 'nfc-twin' ? ` (${formOf(before)} → ${formOf(after)})` : ''
-}
+export const undo = defineCommand({
+  name: 'undo',
+  summary: 'take back what `autodj apply` did of a plan',
+  description:
+    'Objects come back from quarantine, headers and rows become what they were. What has changed since is left alone, ' +
+    'and said. It can be killed and started again, and it works after the plan has expired, for as long as the ' +
+    'quarantine is kept.',
+  examples: [['autodj undo repair.plan', 'as if it had never been applied']],
+  args,
+  flags,
+  async run(context, values, [plan = '']) {
+    const { runUndo } = await import('./run.ts')
+    return runUndo(context, plan, values)
+  },
+})

@@ -1,7 +1,8 @@
 /** What a change rests on, looked at again. */
+
+import { LocalFileError, openRoot, statSource } from '../audio-files/source.ts'
 import type { ObjectState } from '../core/plan.ts'
 import type { ObjectHead } from '../storage/store.ts'
-import { LocalFileError, openRoot, statSource } from '../upload/source.ts'
 import { type ExecuteOptions, Skip } from './settle.ts'
 
 /** @throws Skip where the object is not as the plan saw it */

@@ -14,7 +14,7 @@ import {
 } from '../core/plan.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
 import { AppError, systemErrorCode, UsageError } from '../errors.ts'
-import type { ExternalSorter } from '../reconcile/sorter.ts'
+import type { ExternalSorter } from '../external-sort/sorter.ts'
 
 /** Collects actions in any order, for a plan that has them in the order of execution, each object's removal once. */
 export class PlanBuilder {

@@ -1,10 +1,10 @@
 import type { Dirent } from 'node:fs'
 import { opendir, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { LocalFileError, openRoot, statSource } from '../audio-files/source.ts'
 import { resolveAudioPath } from '../core/audio-path.ts'
 import type { FileFacts } from '../core/reconcile/facts.ts'
 import { FatalError, systemErrorCode, toError } from '../errors.ts'
-import { LocalFileError, openRoot, statSource } from '../upload/source.ts'
 
 /** Files to a page. */
 const PAGE = 1_000

@@ -10,9 +10,9 @@ import { brotliDecompressSync, createGunzip, gunzipSync, zstdDecompressSync } fr
 import type { AsyncBuffer } from 'hyparquet'
 import type { ObjectFacts } from '../core/reconcile/facts.ts'
 import { FatalError, toError, UsageError } from '../errors.ts'
+import type { ExternalSorter } from '../external-sort/sorter.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { isPartOfLibrary } from './listing.ts'
-import type { ExternalSorter } from './sorter.ts'
 
 export interface Inventory {
   /** entries that belong to the library */

@@ -1,8 +1,8 @@
 /** A local audio file as HTTP serves it. Opened by the same rules as for an upload: never outside the audio root. */
 import path from 'node:path'
 import { Readable } from 'node:stream'
+import { openRoot, openSource, type Source } from '../audio-files/source.ts'
 import { type AudioType, detectAudio } from '../core/content-type.ts'
-import { openRoot, openSource, type Source } from '../upload/source.ts'
 
 export interface ServedFile {
   /** bytes */

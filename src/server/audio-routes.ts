@@ -1,10 +1,10 @@
 /** The audio of a track: a redirect to the CDN for an object in S3, ranges of a local file; and where to find either. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
+import { LocalFileError } from '../audio-files/source.ts'
 import { audioSource } from '../core/audio-source.ts'
-import { inlineDisposition } from '../core/content-disposition.ts'
 import { answerFileRequest } from '../core/http-range.ts'
-import { LocalFileError } from '../upload/source.ts'
+import { inlineDisposition } from '../core/server/content-disposition.ts'
 import {
   type Api,
   type ApiOptions,

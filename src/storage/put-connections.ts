@@ -4,7 +4,7 @@
  */
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import { connect as connectSecure, type SecureContext } from 'node:tls'
-import { type HttpAnswer, parseHttpAnswer } from '../core/http-answer.ts'
+import { type HttpAnswer, parseHttpAnswer } from '../core/storage/http-answer.ts'
 import { systemErrorCode, toError } from '../errors.ts'
 
 export interface ConnectionsOptions {

@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto'
 import type { SecureContext } from 'node:tls'
-import type { HttpAnswer } from '../core/http-answer.ts'
+import type { HttpAnswer } from '../core/storage/http-answer.ts'
 import { Connections } from './put-connections.ts'
 import {
   parseErrorXml,

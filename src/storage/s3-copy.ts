@@ -1,7 +1,7 @@
 /** Copying objects within the bucket, also those that are too large for one request. */
 import { CopyObjectCommand, type StorageClass, UploadPartCopyCommand } from '@aws-sdk/client-s3'
 import pLimit from 'p-limit'
-import { maxParts } from '../core/multipart.ts'
+import { maxParts } from '../core/upload/multipart.ts'
 import type { S3Connection } from './s3-connection.ts'
 import { storeErrorOf } from './s3-errors.ts'
 import { checksumsOf, etagOf, headerFields, insistOn } from './s3-fields.ts'

@@ -7,7 +7,7 @@ import {
 } from '@aws-sdk/client-s3'
 import pLimit from 'p-limit'
 import { encodeCrc32 } from '../core/crc32.ts'
-import { maxParts } from '../core/multipart.ts'
+import { maxParts } from '../core/upload/multipart.ts'
 import type { S3Connection } from './s3-connection.ts'
 import { storeErrorOf, toStoreError } from './s3-errors.ts'
 import {

@@ -2,11 +2,12 @@
  * What becomes of a track once its file was moved, or could not be: row, object, ledger, local copy. The same for a run
  * of `upload-local`, which commits hundreds at a time, and for a job of the queue.
  */
+
+import { type DeleteCandidate, deleteProvedFile, type ServedCheck } from '../audio-files/delete-proved.ts'
 import type { Context } from '../context.ts'
 import { type HashedFile, markUploaded, recordItems, type UploadedTrack } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
 import type { Track } from '../db/tracks.ts'
-import { type DeleteCandidate, deleteProvedFile, type ServedCheck } from '../local/delete-proved.ts'
 import type { Reporter } from '../report/reporter.ts'
 import type { TransferJob, TransferOutcome } from './transfer.ts'
 

@@ -4,20 +4,20 @@
  */
 import { crc32 } from 'node:zlib'
 import pLimit from 'p-limit'
+import type { ContentHash, Readers } from '../audio-files/readers.ts'
+import { LocalFileError, localFileError, type Source } from '../audio-files/source.ts'
 import { combineCrc32, decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
-import { type Part, partSizeFor, partsOf } from '../core/multipart.ts'
 import { printable } from '../core/units.ts'
+import { type Part, partSizeFor, partsOf } from '../core/upload/multipart.ts'
 import type { PartRecord, UploadRecord } from '../db/ledger.ts'
 import type { Reporter } from '../report/reporter.ts'
+import { RunHalted } from '../storage/resilience.ts'
 import { type ObjectHeaders, type ObjectStore, StoreError, type UploadedPart } from '../storage/store.ts'
+import type { Throttle } from '../storage/throttle.ts'
 import type { BufferPool } from './memory.ts'
 import { base64OfHex, type ProvedObject, type Prover, whenTaken } from './proof.ts'
-import type { ContentHash, Readers } from './readers.ts'
 import type { Requests } from './requests.ts'
-import { RunHalted } from './resilience.ts'
 import { differingHeaders, headersAsText, partsHeld } from './resume.ts'
-import { LocalFileError, localFileError, type Source } from './source.ts'
-import type { Throttle } from './throttle.ts'
 
 /** What is kept of multipart uploads, so that another run can go on with them. */
 export interface UploadJournal {

@@ -3,9 +3,9 @@
  * reading it back. Nothing is called uploaded before.
  */
 import { crc32 } from 'node:zlib'
+import type { ContentHash } from '../audio-files/readers.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { type ObjectHead, type ObjectStore, type PutResult, StoreError } from '../storage/store.ts'
-import type { ContentHash } from './readers.ts'
 import type { Requests } from './requests.ts'
 
 /** An object whose checksum the server confirmed. */

@@ -3,10 +3,10 @@
  * is answered, all of them waiting together while the store is away.
  */
 import pLimit, { type LimitFunction } from 'p-limit'
-import { CongestionControl } from '../core/congestion.ts'
+import { CongestionControl } from '../core/upload/congestion.ts'
 import type { Reporter } from '../report/reporter.ts'
+import { Resilience } from '../storage/resilience.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { Resilience } from './resilience.ts'
 
 export interface RequestOptions {
   store: ObjectStore

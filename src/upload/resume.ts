@@ -1,5 +1,5 @@
 /** What of a multipart upload that an earlier run began still holds: whether its headers do, and which of its parts. */
-import { partsOf } from '../core/multipart.ts'
+import { partsOf } from '../core/upload/multipart.ts'
 import type { PartRecord } from '../db/ledger.ts'
 import type { ObjectHeaders, UploadedPart } from '../storage/store.ts'
 

@@ -5,6 +5,15 @@
  */
 
 import pLimit, { type LimitFunction } from 'p-limit'
+import type { ContentHash, SourceFile } from '../audio-files/readers.ts'
+import {
+  type FileIdentity,
+  isSameFile,
+  LocalFileError,
+  openRoot,
+  openSource,
+  type Source,
+} from '../audio-files/source.ts'
 import { type AudioType, detectAudio } from '../core/content-type.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { objectKey } from '../core/keys.ts'
@@ -13,9 +22,7 @@ import { type ObjectHeaders, StoreError } from '../storage/store.ts'
 import { BufferPool, type Lease } from './memory.ts'
 import { Interrupted, type MultipartOptions, MultipartUploader } from './multipart-upload.ts'
 import { base64OfHex, KeyConflict, type ProvedObject, Prover, whenTaken } from './proof.ts'
-import type { ContentHash, SourceFile } from './readers.ts'
 import { type RequestOptions, Requests } from './requests.ts'
-import { type FileIdentity, isSameFile, LocalFileError, openRoot, openSource, type Source } from './source.ts'
 
 export interface TransferOptions extends RequestOptions, MultipartOptions {
   audioRoot: string

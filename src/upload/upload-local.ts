@@ -3,17 +3,18 @@
  * server has confirmed the bytes. Any number of runs share the work; any of them may be killed.
  */
 
+import type { ServedCheck } from '../audio-files/delete-proved.ts'
 import type { Context } from '../context.ts'
 import { formatCount, plural, printable } from '../core/units.ts'
-import { Committer } from '../db/committer.ts'
 import { abandonDeadRuns, type HashedFile, rememberedFiles } from '../db/ledger.ts'
 import type { Database } from '../db/open.ts'
-import { Passes, rowsKeepComing, setBackCode } from '../db/passes.ts'
 import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { ExitCode, toError } from '../errors.ts'
-import type { ServedCheck } from '../local/delete-proved.ts'
 import type { Progress } from '../report/reporter.ts'
-import { isProcessAlive, machineName, type RecordedRun } from '../run.ts'
+import { Committer } from '../runs/committer.ts'
+import { Passes, rowsKeepComing, setBackCode } from '../runs/passes.ts'
+import { isProcessAlive, machineName, type RecordedRun } from '../runs/recorded-run.ts'
+import { RunHalted } from '../storage/resilience.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import {
   commitUploads,
@@ -25,7 +26,6 @@ import {
   uploadCommand,
 } from './commit.ts'
 import { Journal } from './journal.ts'
-import { RunHalted } from './resilience.ts'
 import type { UploadTotals } from './summary.ts'
 import { TransferEngine, type TransferOptions, type TransferOutcome } from './transfer.ts'
 

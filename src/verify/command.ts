@@ -1,270 +1,72 @@
-/** `autodj verify`: settings into options, results into reports. */
-import { observeDomain } from '../cdn/domain.ts'
-import { openProber } from '../cdn/probe.ts'
-import { openUrlSigner } from '../cdn/sign.ts'
-import { requireBucket, requireCdn } from '../config.ts'
-import type { Context } from '../context.ts'
-import { directUrl, encodeKeyPath } from '../core/cdn-url.ts'
-import type { Finding } from '../core/diagnosis/causes.ts'
-import { type DomainObservation, describeDomain, diagnoseDomain } from '../core/diagnosis/domain.ts'
-import { formatBytes, formatCount, plural } from '../core/units.ts'
-import { requireSchema } from '../db/require-schema.ts'
-import { ExitCode, UsageError } from '../errors.ts'
-import { preferSmallHeap } from '../heap.ts'
-import { recordRun } from '../run.ts'
-import type { CauseCount, VerifySummary } from './tally.ts'
-import { recordResults, type Selection, selectTracks, verifyCommand } from './tracks.ts'
-import { type TrackResult, type VerifyTrack, verify } from './verify.ts'
+import { defineCommand } from '../cli/command.ts'
+import { flag, shared } from '../cli/flags.ts'
+import { parseDuration } from '../core/units.ts'
 
-export interface VerifyFlags {
-  sample: number | undefined
-  since: Date | { ago: number } | undefined
-  /** ms */
-  rolling: number | undefined
-  retryFailed: boolean
-  origin: string | undefined
-  bytes: number | undefined
-  full: boolean
-  direct: boolean
-  concurrency: number | undefined
-  limit: number | undefined
-}
+const dayMs = 86_400_000
 
-const defaultConcurrency = 32
-/** Failures told one by one; the summary groups them all. */
-const failuresTold = 20
-
-/** @returns 0 when every track is served, 4 when one is not */
-export async function runVerify(context: Context, flags: VerifyFlags): Promise<ExitCode> {
-  const { config, report, now } = context
-  const cdn = requireCdn(config)
-  const bucket = requireBucket(config)
-  const selection = selectionOf(flags, now())
-  preferSmallHeap()
-  const signer = cdn.signer === undefined ? undefined : await openUrlSigner(cdn.signer)
-  const concurrency = flags.concurrency ?? defaultConcurrency
-  const prober = openProber({ concurrency, signal: context.signal })
-  context.onRelease(() => prober.close())
-  const database = await context.database()
-  await requireSchema(database)
-  const store = await context.store()
-
-  return recordRun(context, database, async run => {
-    const { total, tracks } = await selectTracks(database.knex, bucket, selection, {
-      now: now(),
-      limit: flags.limit,
-    })
-    const progress = report.progress({ label: 'verifying', unit: 'tracks' })
-    progress.total({ items: total })
-    const domain = new DomainCheck(tracks, path => observeDomain(cdn.domain, path, prober))
-    let told = 0
-    const summary = await verify({
-      tracks: domain.tracks(),
-      prober,
-      domain: cdn.domain,
-      signer,
-      store,
-      origin: flags.origin,
-      bytes: flags.bytes,
-      full: flags.full,
-      directUrl: flags.direct ? key => directUrl({ ...config.s3, bucket }, key) : undefined,
-      concurrency,
-      record: results => recordResults(database.knex, bucket, run.id, results, now()),
-      onResult(result) {
-        progress.advance({ items: 1 })
-        if (result.served || report.json || report.verbose || told++ < failuresTold) tell(context, result)
+export const verify = defineCommand({
+  name: 'verify',
+  summary: 'ask for every track through the CDN, and say why where it is not served',
+  description:
+    'Sends a one-byte range request for each S3 track through CloudFront and checks status, size, ETag, type, ' +
+    'ranges, caching and CORS. Every failure is named with its cause, the evidence and what to change. Results go ' +
+    'to the ledger; exit code 4 when something is not served.',
+  examples: [
+    ['autodj verify', 'every track'],
+    ['autodj verify --rolling 30d --max-duration 1h', 'from cron, daily: the whole library every 30 days'],
+    ['autodj verify --since 24h --bytes 64K', 'what changed today, its bytes compared with S3'],
+    ['autodj verify --sample 200 --full --direct', 'thoroughly, on a sample'],
+    ['autodj verify --retry-failed', 'only what was not served last time'],
+  ],
+  flags: {
+    sample: flag.integer('--sample <n>', 'so many tracks, chosen at random', { min: 1 }),
+    since: flag.custom(
+      '--since <when>',
+      'tracks uploaded or changed since then',
+      'a duration (24h, 7d) or a date (2026-01-31)',
+      parseSince,
+    ),
+    rolling: flag.custom(
+      '--rolling <period>',
+      "the day's share, so that a daily run proves everything in this period",
+      'a period of at least a day (30d)',
+      raw => {
+        const period = parseDuration(raw)
+        return period !== undefined && period >= dayMs ? period : undefined
       },
-      now,
-      random: Math.random,
-      stopping: AbortSignal.any([context.stopping, run.lost]),
-      signal: context.signal,
-    }).finally(() => progress.done())
-
-    const seen = await domain.observation()
-    const findings = diagnoseDomain(seen, now())
-    const fields = summaryFields(summary, seen, findings)
-    report.summary({
-      lines: [
-        ...summaryLines(summary, cdn.domain.hostname, selection, total),
-        ...proofLines(summary, flags, total),
-        ...summary.failures.flatMap(causeLines),
-        ...summary.warnings.flatMap(causeLines),
-        ...domainLines(seen, findings, now()),
-      ],
-      next: nextStep(summary, flags, selection, total),
-      fields,
-    })
-    if (context.stopExitCode() === undefined) run.lost.throwIfAborted()
-    const failed = summary.failed > 0 || findings.some(({ severity }) => severity === 'failure')
-    return { exitCode: context.stopExitCode() ?? (failed ? ExitCode.drift : ExitCode.ok), summary: fields }
-  })
-}
-
-function selectionOf({ sample, since, rolling, retryFailed }: VerifyFlags, now: Date): Selection {
-  const chosen: Selection[] = []
-  if (sample !== undefined) chosen.push({ kind: 'sample', count: sample })
-  if (since !== undefined) {
-    chosen.push({ kind: 'since', since: since instanceof Date ? since : new Date(now.getTime() - since.ago) })
-  }
-  if (rolling !== undefined) chosen.push({ kind: 'rolling', periodMs: rolling })
-  if (retryFailed) chosen.push({ kind: 'failed' })
-  if (chosen.length > 1) {
-    throw new UsageError(
-      '--sample, --since, --rolling and --retry-failed each say which tracks: give one of them',
-    )
-  }
-  return chosen[0] ?? { kind: 'all' }
-}
-
-/** Looks at the domain once, with the path of the first track, while the others are verified. */
-class DomainCheck {
-  readonly #tracks: AsyncIterable<VerifyTrack>
-  readonly #observe: (path: string) => Promise<DomainObservation>
-  #observed: Promise<DomainObservation> | undefined
-
-  constructor(tracks: AsyncIterable<VerifyTrack>, observe: (path: string) => Promise<DomainObservation>) {
-    this.#tracks = tracks
-    this.#observe = observe
-  }
-
-  async *tracks(): AsyncGenerator<VerifyTrack> {
-    for await (const track of this.#tracks) {
-      if (track.key?.isWellFormed() && this.#observed === undefined) {
-        this.#observed = this.#observe(encodeKeyPath(track.key))
-        // Awaited at the end; a rejection before that must not end the process.
-        this.#observed.catch(() => {})
-      }
-      yield track
-    }
-  }
-
-  observation(): Promise<DomainObservation> {
-    return this.#observed ?? this.#observe('/')
-  }
-}
-
-function tell({ report }: Context, result: TrackResult): void {
-  const { track, served, findings, edge, cacheHit, latencyMs } = result
-  const failure = served ? undefined : findings[0]
-  report.item({
-    subject: track.key ?? track.id,
-    state: served ? 'served' : 'failed',
-    reason: failure && `${failure.title} (${failure.evidence.join('; ')})`,
-    cure: failure?.cure,
-    fields: {
-      track_id: track.id,
-      ...(failure === undefined ? {} : { cause: failure.cause, evidence: failure.evidence }),
-      warnings: findings.filter(({ severity }) => severity === 'warning').map(({ cause }) => cause),
-      edge,
-      cache_hit: cacheHit,
-      latency_ms: latencyMs && tenths(latencyMs),
+    ),
+    retryFailed: shared.retryFailed,
+    origin: flag.custom(
+      '--origin <origin>',
+      'check CORS for a page of this origin',
+      'an origin (https://autodj.example)',
+      raw => (URL.parse(raw)?.origin === raw ? raw : undefined),
+    ),
+    bytes: flag.bytes('--bytes <size>', 'also compare so many bytes at a random offset with S3', {
+      min: 1,
+      max: 64 * 1024 ** 2,
+    }),
+    full: flag.boolean('--full', 'also compare the checksum of the whole object'),
+    direct: flag.boolean('--direct', 'also check that the bucket does not serve the object past the CDN'),
+    concurrency: {
+      ...shared.concurrency,
+      description: 'requests at a time (default: 32)',
     },
-  })
-}
+    limit: shared.limit,
+    maxDuration: shared.maxDuration,
+  },
 
-/** Why there was no track to verify. */
-const nothing: Readonly<Record<Selection['kind'], string>> = {
-  all: 'no S3 tracks to verify',
-  sample: 'no S3 tracks to verify',
-  since: 'no S3 track was uploaded or changed since then',
-  rolling: 'no S3 track is due today',
-  failed: 'no track failed the last time it was verified',
-}
+  async run(context, flags) {
+    const { runVerify } = await import('./run.ts')
+    context.limitDuration(flags.maxDuration)
+    return runVerify(context, flags)
+  },
+})
 
-function summaryLines(
-  summary: VerifySummary,
-  hostname: string,
-  { kind }: Selection,
-  total: number,
-): string[] {
-  const { tracks, served, failed, hitRatio, p50, p95 } = summary
-  if (tracks === 0) return [total > 0 ? 'no track was verified' : nothing[kind]]
-  const lines = [
-    failed === 0
-      ? `${plural(served, 'track')} ${served === 1 ? 'is' : 'are'} served through ${hostname}`
-      : `${formatCount(failed)} of ${plural(tracks, 'track')} ${failed === 1 ? 'is' : 'are'} not served through ${hostname}`,
-  ]
-  if (served > 0) {
-    lines.push(
-      `edge cache ${Math.round(hitRatio! * 100)} % hits, first byte p50 ${p50!.toFixed(0)} ms, p95 ${p95!.toFixed(0)} ms`,
-    )
-  }
-  return lines
+/** A duration back from now, or a date. */
+function parseSince(raw: string): Date | { ago: number } | undefined {
+  const ago = parseDuration(raw)
+  if (ago !== undefined) return { ago }
+  const date = new Date(raw)
+  return /^\d{4}-\d{2}-\d{2}/.test(raw) && !Number.isNaN(date.getTime()) ? date : undefined
 }
-
-/** What of the tracks that are served was compared, and of how many. */
-function proofLines({ served, tracks }: VerifySummary, flags: VerifyFlags, total: number): string[] {
-  const rest =
-    tracks < total ? [`not reached before the run was stopped: ${formatCount(total - tracks)}`] : []
-  if (served === 0) return rest
-  const compared = flags.full
-    ? 'every byte of each: its checksum is that of the object in S3'
-    : flags.bytes === undefined
-      ? 'status, size, type and caching headers of each; --bytes and --full compare content'
-      : `${formatBytes(flags.bytes)} of each, at a random offset: the same bytes as in S3`
-  return [
-    `checked: ${compared}`,
-    ...(flags.direct ? ['checked: the bucket serves none of them past the CDN'] : []),
-    ...(flags.origin === undefined ? [] : [`checked: pages of ${flags.origin} may read them (CORS)`]),
-    ...rest,
-  ]
-}
-
-function domainLines(seen: DomainObservation, findings: readonly Finding[], now: Date): string[] {
-  const described = describeDomain(seen, now)
-  return [
-    ...(described === undefined ? [] : [`domain: ${described}`]),
-    ...findings.flatMap(({ severity, title, evidence, cure }) => [
-      `${severity}: ${title} (${evidence.join('; ')})`,
-      `  ${cure}`,
-    ]),
-  ]
-}
-
-function causeLines({ cause, title, cure, count, examples }: CauseCount): string[] {
-  return [`${formatCount(count)} × ${title} (${cause}), such as ${examples[0]}`, `  ${cure}`]
-}
-
-function nextStep(
-  { failed, failures }: VerifySummary,
-  flags: VerifyFlags,
-  { kind }: Selection,
-  total: number,
-): string | undefined {
-  if (total === 0 && (kind === 'all' || kind === 'sample'))
-    return '`autodj upload-local` moves local tracks to S3'
-  if (failed === 0) return undefined
-  const same = [
-    ...(flags.origin === undefined ? [] : [`--origin ${flags.origin}`]),
-    ...(flags.bytes === undefined ? [] : [`--bytes ${flags.bytes}`]),
-    ...(flags.full ? ['--full'] : []),
-    ...(flags.direct ? ['--direct'] : []),
-  ]
-  const again = ['autodj', verifyCommand, '--retry-failed', ...same].join(' ')
-  return `mend ${failures.length === 1 ? 'that' : 'those, the most frequent first'}, then \`${again}\``
-}
-
-function summaryFields(
-  summary: VerifySummary,
-  { http, tlsVersions, certificate }: DomainObservation,
-  domain: readonly Finding[],
-): Record<string, unknown> {
-  const counts = (causes: readonly CauseCount[]) =>
-    causes.map(({ cause, count, cure, examples }) => ({ cause, count, cure, examples }))
-  return {
-    tracks: summary.tracks,
-    served: summary.served,
-    failed: summary.failed,
-    hit_ratio: summary.hitRatio,
-    latency_p50_ms: summary.p50 && tenths(summary.p50),
-    latency_p95_ms: summary.p95 && tenths(summary.p95),
-    failures: counts(summary.failures),
-    warnings: counts(summary.warnings),
-    domain: domain.map(({ cause, severity, evidence, cure }) => ({ cause, severity, evidence, cure })),
-    plain_http_status: http?.status,
-    tls_versions: tlsVersions,
-    certificate_valid_to: certificate?.validTo.toISOString(),
-  }
-}
-
-const tenths = (milliseconds: number): number => Math.round(milliseconds * 10) / 10

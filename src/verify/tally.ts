@@ -1,6 +1,6 @@
 /** What a run found, counted as it comes: never lists, so memory does not grow with the number of tracks. */
 import type { Cause, Finding } from '../core/diagnosis/causes.ts'
-import { LatencyHistogram } from '../core/latency.ts'
+import { LatencyHistogram } from '../core/verify/latency.ts'
 import type { TrackResult } from './verify.ts'
 
 /** Failures or warnings of one cause. */

@@ -6,7 +6,9 @@ import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { analyzeCommand, analyzeTracks } from '../analyze/analyze.ts'
-import { type AnalyzeJobOptions, analyzeFilter, openAnalyzer } from '../analyze/command.ts'
+import { type AnalyzeJobOptions, analyzeFilter, openAnalyzer } from '../analyze/run.ts'
+import { Readers } from '../audio-files/readers.ts'
+import { folderExists } from '../audio-files/source.ts'
 import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import type { BandwidthTable } from '../core/bandwidth.ts'
@@ -18,9 +20,10 @@ import { type FetchJobOptions, openFetcher } from '../fetch/run.ts'
 import { fetchClaim, fetchTrack, withPreview } from '../fetch/track.ts'
 import { countJobs, isEmpty } from '../queue/counts.ts'
 import type { JobKind } from '../queue/names.ts'
-import type { RecordedRun } from '../run.ts'
+import type { RecordedRun } from '../runs/recorded-run.ts'
+import { Resilience } from '../storage/resilience.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { readerThreads, type UploadJobOptions } from '../upload/command.ts'
+import { Throttle } from '../storage/throttle.ts'
 import {
   commitUploads,
   recordUploadProblem,
@@ -29,10 +32,7 @@ import {
   uploadClaim,
 } from '../upload/commit.ts'
 import { Journal } from '../upload/journal.ts'
-import { Readers } from '../upload/readers.ts'
-import { Resilience } from '../upload/resilience.ts'
-import { folderExists } from '../upload/source.ts'
-import { Throttle } from '../upload/throttle.ts'
+import { readerThreads, type UploadJobOptions } from '../upload/run.ts'
 import { TransferEngine } from '../upload/transfer.ts'
 
 /** What became of a track. A `final` failure is one that trying again does not change; `recorded`: the ledger has it. */

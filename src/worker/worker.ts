@@ -18,10 +18,10 @@ import {
 } from '../queue/batches.ts'
 import { type JobData, putBack } from '../queue/boss.ts'
 import { commandOf, type JobKind } from '../queue/names.ts'
-import { isProcessAlive, machineName } from '../run.ts'
+import { isProcessAlive, machineName } from '../runs/recorded-run.ts'
+import { sweepTempFolders } from '../runs/temp-folders.ts'
+import { isHalting, RunHalted } from '../storage/resilience.ts'
 import { StoreError } from '../storage/store.ts'
-import { sweepTempFolders } from '../temp.ts'
-import { isHalting, RunHalted } from '../upload/resilience.ts'
 import { type JobEnd, openPerformer, type Performer, type Workplace } from './performer.ts'
 
 /** What dead runs left in S3 is looked for this often, milliseconds. */

@@ -10,7 +10,7 @@ const hostile = (options: Partial<PoolOptions> = {}) =>
     workers: 2,
     heapLimit: 32,
     timeLimit: 30_000,
-    script: new URL('../helpers/hostile-worker.ts', import.meta.url),
+    script: new URL('../support/hostile-worker.ts', import.meta.url),
     ...options,
   })
 

@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { analyzeTracks } from '../../src/analyze/analyze.ts'
-import { type AnalyzeFlags, openAnalyzer, planAnalyze, runAnalyze } from '../../src/analyze/command.ts'
+import { type AnalyzeFlags, openAnalyzer, planAnalyze, runAnalyze } from '../../src/analyze/run.ts'
 import { itemPage, recentRuns, upsertObjects } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
-import { recordRun } from '../../src/run.ts'
+import { recordRun } from '../../src/runs/recorded-run.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import type { BedRun, TestBed } from '../support/bed.ts'
 
@@ -308,7 +308,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const remote = await addObject(bed, 'audio/x.ogg', content, { file: 'x.ogg' })
       writeFileSync(path.join(bed.audioRoot, 'x.ogg'), content)
       expect((await analyzeTracksOf(bed)).summary).toMatchObject({ analysed: 1, downloads: 1 })
-      const { statSource, openRoot } = await import('../../src/upload/source.ts')
+      const { statSource, openRoot } = await import('../../src/audio-files/source.ts')
       const { rememberFiles } = await import('../../src/db/ledger.ts')
       const sha256 = createHash('sha256').update(content).digest('hex')
       const stat = await statSource('x.ogg', bed.audioRoot, await openRoot(bed.audioRoot))

@@ -13,7 +13,7 @@ import { checkFile, type Decoder, damageOf, ffmpegDecoder, npmDecoder } from '..
 import { type PcmFormat, WINDOW } from '../../src/audio/pcm.ts'
 import { hann, realFft } from '../../src/core/audio/fft.ts'
 import { AppError } from '../../src/errors.ts'
-import { music, tones, wavFile } from '../helpers/music.ts'
+import { music, tones, wavFile } from '../support/music.ts'
 
 const hasFfmpeg = spawnSync('ffmpeg', ['-version'], { stdio: 'ignore' }).status === 0
 if (!hasFfmpeg) console.warn('decoder contract: ffmpeg is not on the PATH, only the npm decoders are tested')

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { HEAD, REVISIONS, schemaAt, type Table } from '../../src/core/application-schema.ts'
-import { compareSchema } from '../../src/core/schema-diff.ts'
+import { HEAD, REVISIONS, schemaAt, type Table } from '../../src/core/migrate/application-schema.ts'
+import { compareSchema } from '../../src/core/migrate/schema-diff.ts'
 import { observeApplication } from '../../src/db/alembic.ts'
 import { startRun } from '../../src/db/ledger.ts'
 import {

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { HEARTBEAT_MS, recentRuns } from '../../src/db/ledger.ts'
 import { ExitCode, TemporaryError } from '../../src/errors.ts'
-import { recordRun } from '../../src/run.ts'
+import { recordRun } from '../../src/runs/recorded-run.ts'
 import { TestBed } from '../support/bed.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 

@@ -8,7 +8,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { commands } from '../../src/commands/index.ts'
+import { commands } from '../../src/commands.ts'
 import {
   acquireRemovalLease,
   itemPage,
@@ -18,7 +18,7 @@ import {
   startRun,
 } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
-import { planUpload, readUploadRequest, runUpload, type UploadFlags } from '../../src/upload/command.ts'
+import { planUpload, readUploadRequest, runUpload, type UploadFlags } from '../../src/upload/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 
 const MiB = 1024 ** 2

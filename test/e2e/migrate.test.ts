@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { HEAD } from '../../src/core/application-schema.ts'
+import { HEAD } from '../../src/core/migrate/application-schema.ts'
 import { MIGRATIONS } from '../../src/db/migrate.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { loadDump } from '../support/alembic.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Knex } from 'knex'
-import type { Revision } from '../../src/core/application-schema.ts'
+import type { Revision } from '../../src/core/migrate/application-schema.ts'
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/alembic')
 

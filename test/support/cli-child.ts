@@ -5,13 +5,13 @@
  * before it says that it is ready: the work is what is struck, and not the start.
  */
 import { createHook } from 'node:async_hooks'
-import { commands } from '../../src/commands/index.ts'
-import '../../src/cleanup/command.ts'
-import '../../src/plan/command.ts'
-import '../../src/reconcile/command.ts'
-import '../../src/restore/command.ts'
+import { commands } from '../../src/commands.ts'
+import '../../src/cleanup/run.ts'
+import '../../src/plan/run.ts'
+import '../../src/reconcile/run.ts'
+import '../../src/restore/run.ts'
 import '../../src/storage/s3.ts'
-import '../../src/upload/command.ts'
+import '../../src/upload/run.ts'
 import { runProgram } from '../../src/program.ts'
 
 export interface Job {

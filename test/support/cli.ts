@@ -3,7 +3,7 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Command } from '../../src/cli/command.ts'
-import { commands as allCommands } from '../../src/commands/index.ts'
+import { commands as allCommands } from '../../src/commands.ts'
 import type { ExitCode } from '../../src/errors.ts'
 import { runProgram } from '../../src/program.ts'
 

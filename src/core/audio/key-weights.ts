@@ -1,6 +1,6 @@
 import type { KeyTemplates } from './key.ts'
 
-/** Written by bench/audio/tune.ts: learned, not to be edited. In the order of KEY_FEATURES in key.ts. */
+/** Written by training/tune.ts: learned, not to be edited. In the order of KEY_FEATURES in key.ts. */
 export const KEY_TEMPLATES: KeyTemplates = {
   weights: [
     [

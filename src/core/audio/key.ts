@@ -2,7 +2,7 @@
  * Key by template: the pitch class content is compared with what each of the 24 keys puts on its degrees
  * (Krumhansl 1990; Temperley 2007; Faraldo et al., "Key estimation in electronic dance music", ECIR 2016). Here
  * the templates also cover what triads sound, which come first and which lead home, and are learned by multinomial
- * logistic regression, one set of weights for all major keys and one for all minor ones: see bench/audio/tune.ts.
+ * logistic regression, one set of weights for all major keys and one for all minor ones: see training/tune.ts.
  */
 import type { Tonality } from './chroma.ts'
 

@@ -1,6 +1,6 @@
 import type { PackedNetwork } from './network.ts'
 
-/** Written by bench/audio/tune.ts: learned, not to be edited. */
+/** Written by training/tune.ts: learned, not to be edited. */
 // biome-ignore format: a row a line
 export const METRE_NETWORKS: readonly PackedNetwork[] = [
 {rows: [[0.0053236, 'VA337A/w4OgJ9Qv6Dw7dERz60OPU1+/iFC3r0tYG9gvrAuwLIPoIFBYN4Q/QzfwNDfIi3u0gAv4b6wTxOR8sKwsq8fUF9gn1AP8Q6/cD4AsF5yDrKAolKxga5uze5QD3MAIB+gsE7/EM9vXxLwz2DOkF5Ov/FPYFgfUT6SQ8MicRA+z28Qox4RzpLbdCDPrsyxAQzALNRYxTLeDy1D0Y4BrmK+c1ncb/3N4/wAMsANz84dUD5CA5QOwdD/SlGA=='],

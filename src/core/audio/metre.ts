@@ -2,7 +2,7 @@
  * Which pulse is the beat. Every tempo hypothesis and phase is a way to cut the onset envelopes into pairs of beats;
  * folded over the track they give a rhythm pattern (as in Krebs, Böck and Widmer, "Rhythmic pattern modeling for
  * beat and downbeat tracking in musical audio", ISMIR 2013), and a small network says how much that pattern looks
- * like music counted rightly. Its weights are in metre-weights.ts, learned by bench/audio/tune.ts.
+ * like music counted rightly. Its weights are in metre-weights.ts, learned by training/tune.ts.
  */
 import { FRAME_RATE } from './frontend.ts'
 import {

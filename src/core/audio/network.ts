@@ -28,7 +28,7 @@ export function unpack(networks: readonly PackedNetwork[], features: number): Ne
   for (const [h, [scale, text]] of rows.entries()) {
     const bytes = Int8Array.from(Buffer.from(text, 'base64'))
     if (bytes.length !== features)
-      throw new Error('metre-weights.ts does not fit metre.ts: run bench/audio/tune.ts')
+      throw new Error('metre-weights.ts does not fit metre.ts: run training/tune.ts')
     for (let f = 0; f < features; f++) input[h * features + f] = bytes[f]! * scale
   }
   return {

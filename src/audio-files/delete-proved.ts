@@ -1,0 +1,128 @@
+/**
+ * The one way in which autodj deletes a local audio file: the object in S3 has the same checksum, the database says
+ * so, and, when a CDN is configured, a byte range fetched through it is the same bytes.
+ */
+import { hash, randomInt } from 'node:crypto'
+import { unlink } from 'node:fs/promises'
+import path from 'node:path'
+import type { Knex } from 'knex'
+import type { Context } from '../context.ts'
+import { removalHolder, upsertObjects } from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import { changeTracks, isFileNeeded, type PlannedTrack, trackPage } from '../db/tracks.ts'
+import { AppError, systemErrorCode } from '../errors.ts'
+import { type FileIdentity, isSameFile, LocalFileError, openRoot, openSource } from './source.ts'
+
+export interface DeleteCandidate {
+  track: PlannedTrack
+  /** what the server confirmed of the object */
+  object: { readonly key: string; readonly size: number; readonly sha256: string }
+  /** the file as it was when its checksum was found to be the object's */
+  source: FileIdentity & { readonly relative: string }
+}
+
+export type DeleteLocalOutcome =
+  | { readonly state: 'deleted'; readonly bytes: number }
+  | { readonly state: 'kept'; readonly code: string; readonly reason: string }
+
+/** Compares a range of the object, as the CDN serves it, with the SHA-256 of the same bytes of the file. */
+export type ServedCheck = (
+  key: string,
+  range: { start: number; end: number },
+  sha256: string,
+) => Promise<{ served: true } | { served: false; reason: string }>
+
+/** Bytes of the range that is compared; it lies anywhere in the file. */
+const rangeSize = 64 * 1024
+
+/**
+ * Deletes the local copy of one track, if everything that must hold does. The order matters: the file is gone before
+ * the change of the row's `file_path` is committed, so that a run killed in between leaves a row that a later run puts
+ * right, never a forgotten file. Both happen in one transaction that no run which holds the lock of removals overlaps: `restore` rests
+ * on local files, and begins after this or before it.
+ *
+ * @param runId of the run on whose behalf; it may hold the lock of removals itself
+ * @param served undefined when no CDN is configured
+ * @param options `dryRun`: everything is looked at, and nothing is changed
+ */
+export async function deleteProvedFile(
+  context: Pick<Context, 'config' | 'now'>,
+  { knex }: Database,
+  { track, object, source: known }: DeleteCandidate,
+  { bucket, runId, served }: { bucket: string; runId: string; served: ServedCheck | undefined },
+  { dryRun = false }: { dryRun?: boolean } = {},
+): Promise<DeleteLocalOutcome> {
+  const keep = (code: string, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
+  const filePath = track.filePath as string
+  const { audioRoot } = context.config
+  const spellings = [...new Set([filePath, known.relative, path.join(audioRoot, known.relative)])]
+  const planned: PlannedTrack = { id: track.id, fileSource: 'S3', s3ObjectKey: object.key, filePath }
+  /** what the database says against it */
+  const objection = async (db: Knex): Promise<DeleteLocalOutcome | undefined> => {
+    const [row] = await trackPage(db, { limit: 1, filter: { ids: [track.id] } })
+    if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
+      return keep('row.changed', 'the database does not say that it is in S3')
+    }
+    return (await isFileNeeded(db, spellings, track.id))
+      ? keep('file.needed', 'another track that is not in S3 yet has the same file')
+      : undefined
+  }
+  const early = await objection(knex)
+  if (early !== undefined) return early
+  /** The file, where it is still there, and then its name in the row; or why not. */
+  const remove = (file: string | undefined): Promise<DeleteLocalOutcome | undefined> =>
+    knex.transaction(async trx => {
+      const holder = await removalHolder(trx, runId)
+      if (holder !== undefined) {
+        return keep(
+          'removal.locked',
+          `${holder} is at work on local files; \`autodj cleanup\` removes it later`,
+        )
+      }
+      // Once more: minutes may have gone by at the CDN.
+      const late = await objection(trx)
+      if (late !== undefined) return late
+      const outcome = (await changeTracks(trx, [{ planned, filePath: null }])).get(track.id)
+      if (outcome !== 'done') return keep('row.changed', 'the row changed meanwhile')
+      if (file !== undefined) await unlink(file)
+      return undefined
+    })
+  try {
+    const source = await openSource(filePath, audioRoot, await openRoot(audioRoot))
+    try {
+      if (!isSameFile(source, known))
+        return keep('file.changed', 'it is not the file any more that was proved')
+      if (served) {
+        const start = source.size > rangeSize ? randomInt(source.size - rangeSize) : 0
+        const bytes = Buffer.alloc(Math.min(rangeSize, source.size))
+        await source.read(bytes, start)
+        const range = { start, end: start + bytes.length - 1 }
+        const answer = await served(object.key, range, hash('sha256', bytes, 'hex'))
+        if (!answer.served)
+          return keep('cdn.not-served', `the CDN does not serve the same bytes: ${answer.reason}`)
+      }
+      await source.assertUnchanged()
+      if (dryRun) return { state: 'deleted', bytes: known.size }
+      const kept = await remove(source.absolute)
+      if (kept !== undefined) return kept
+    } finally {
+      await source.close()
+    }
+  } catch (error) {
+    if (error instanceof AppError) throw error
+    if (!(error instanceof LocalFileError)) {
+      const code = systemErrorCode(error)
+      if (code === undefined) throw error
+      return keep(`file.${code}`, `it cannot be deleted: ${code}`)
+    }
+    if (error.problem !== 'missing') return keep(`file.${error.problem}`, error.message)
+    if (dryRun) return { state: 'deleted', bytes: 0 }
+    const kept = await remove(undefined)
+    if (kept !== undefined) return kept
+  }
+  const now = context.now()
+  await upsertObjects(knex, [
+    { bucket, key: object.key, size: object.size, localDeletedAt: now, ...(served ? { servedAt: now } : {}) },
+  ])
+  return { state: 'deleted', bytes: known.size }
+}

@@ -1,0 +1,258 @@
+/**
+ * Walks an audio folder. Symbolic links are never followed into folders, so no loop can catch it; memory depends on
+ * the depth of the tree, not on the number of files.
+ */
+import type { BigIntStats, Dirent } from 'node:fs'
+import { lstat, opendir, realpath, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { isOutside } from '../core/audio-path.ts'
+import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
+import type { FileIdentity } from './source.ts'
+
+/** A regular file as the walk saw it. */
+export interface FoundFile extends FileIdentity {
+  readonly kind: 'file'
+  /** Relative to the audio root, `/` between folders, in the bytes that the disk gives. */
+  readonly path: string
+}
+
+/**
+ * What the walk did not go into. `skipped` is as it should be (a FIFO, a link that leads elsewhere); `failed` means
+ * that there may be tracks which nobody saw.
+ */
+interface Obstacle {
+  readonly kind: 'obstacle'
+  readonly outcome: 'skipped' | 'failed'
+  readonly path: string
+  /** stable: `file.unreadable`, `link.outside` */
+  readonly code: string
+  /** one line */
+  readonly reason: string
+  readonly cure?: string
+}
+
+/** `hidden`: its name begins with a full stop. `link`: what it leads to is met where it lies. */
+interface PassedOver {
+  readonly kind: 'hidden' | 'link'
+  readonly path: string
+}
+
+export type WalkEntry = FoundFile | Obstacle | PassedOver
+
+/** Entries of one folder that are sorted and looked at together: order for people, without bounding folders. */
+const CHUNK = 4096
+/** `lstat`s under way at once. */
+const PARALLEL = 32
+
+/**
+ * Everything below `start`, folders in the order of their names.
+ *
+ * @param root the audio root, absolute; paths are relative to it
+ * @param start where to begin, absolute, the root or a folder in it
+ * @throws what {@link openAudioFolder} throws; FatalError when `start` cannot be read
+ */
+export async function* walkAudioFolder(
+  root: string,
+  start: string,
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<WalkEntry, void> {
+  const { realRoot, realStart } = await openAudioFolder(root, start)
+  yield* walkFolder({ realRoot, realStart, signal }, path.relative(realRoot, realStart), true)
+}
+
+/**
+ * Root and start with their own links resolved.
+ *
+ * @throws UsageError when one is no folder, or the start lies outside the root: an audio folder that is not mounted
+ *   must not look like one that is empty
+ */
+export async function openAudioFolder(
+  root: string,
+  start: string,
+): Promise<{ realRoot: string; realStart: string }> {
+  const realRoot = await realFolder(root)
+  const realStart = await realFolder(start)
+  if (leaves(realRoot, realStart)) {
+    throw new UsageError(`${start} is not inside the audio folder ${root}`, {
+      code: 'usage.outside-root',
+      cure: `Paths in the database are relative to the audio folder: give it by --audio-root, or set AUDIO_STORAGE_PATH (example: ${start})`,
+    })
+  }
+  return { realRoot, realStart }
+}
+
+interface Walk {
+  readonly realRoot: string
+  readonly realStart: string
+  readonly signal: AbortSignal | undefined
+}
+
+async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncGenerator<WalkEntry, void> {
+  const { realRoot, signal } = walk
+  try {
+    const handle = await opendir(path.join(realRoot, folder), { bufferSize: 512 })
+    try {
+      for (let done = false; !done; ) {
+        const chunk: string[] = []
+        while (chunk.length < CHUNK) {
+          const entry: Dirent | null = await handle.read()
+          if (entry === null) {
+            done = true
+            break
+          }
+          chunk.push(entry.name)
+        }
+        chunk.sort()
+        for (let at = 0; at < chunk.length; at += PARALLEL) {
+          signal?.throwIfAborted()
+          const names = chunk.slice(at, at + PARALLEL)
+          const looks = await Promise.all(names.map(name => look(walk, path.join(folder, name), name)))
+          for (const entry of looks) {
+            if (typeof entry !== 'string') yield entry
+            else yield* walkFolder(walk, entry, false)
+          }
+        }
+      }
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === undefined || signal?.aborted) throw error
+    if (isStart) {
+      throw new FatalError(`the audio folder ${realRoot} cannot be read: ${code}`, {
+        code: 'audio-root.unreadable',
+        cure: 'Give this user the right to read it, or name the right folder by --audio-root.',
+        cause: error,
+      })
+    }
+    yield {
+      kind: 'obstacle',
+      outcome: 'failed',
+      path: portable(folder),
+      code: 'folder.unreadable',
+      reason: `the folder cannot be read: ${code}`,
+      cure: 'Give this user the right to read and enter it, then run again.',
+    }
+  }
+}
+
+/** One entry; the path of a folder to go into as a string. */
+async function look(walk: Walk, relative: string, name: string): Promise<WalkEntry | string> {
+  const shown = portable(relative)
+  if (name.startsWith('.')) return { kind: 'hidden', path: shown }
+  try {
+    const stats = await lstat(path.join(walk.realRoot, relative), { bigint: true })
+    if (stats.isDirectory()) return relative
+    if (stats.isFile()) return found(shown, stats)
+    if (stats.isSymbolicLink()) return await lookThroughLink(walk, relative)
+    return {
+      kind: 'obstacle',
+      outcome: 'skipped',
+      path: shown,
+      code: 'file.special',
+      reason: `a ${stats.isFIFO() ? 'FIFO' : stats.isSocket() ? 'socket' : 'device'}, not a file; it was not opened`,
+    }
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === undefined) throw error
+    if (code === 'ENOENT' && name.includes('\ufffd')) {
+      return {
+        kind: 'obstacle',
+        outcome: 'failed',
+        path: shown,
+        code: 'file.name',
+        reason: 'its name is not UTF-8, and so fits no text column',
+        cure: 'Rename it (convmv does whole folders), then run again.',
+      }
+    }
+    return {
+      kind: 'obstacle',
+      outcome: 'failed',
+      path: shown,
+      code: 'file.unreadable',
+      reason: `cannot be looked at: ${code}`,
+    }
+  }
+}
+
+/**
+ * Where a link leads. Inside the walked folder there is nothing to do: the target is met where it lies. Only a file
+ * that the walk would not meet, in a hidden folder (git-annex) or beside the start, is taken under the link's name.
+ */
+async function lookThroughLink({ realRoot, realStart }: Walk, relative: string): Promise<WalkEntry> {
+  const shown = portable(relative)
+  let target: string
+  try {
+    target = await realpath(path.join(realRoot, relative))
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === undefined) throw error
+    const reason =
+      code === 'ELOOP'
+        ? 'a link that leads to itself'
+        : code === 'ENOENT'
+          ? 'a link that leads nowhere'
+          : `a link that cannot be followed: ${code}`
+    return { kind: 'obstacle', outcome: 'skipped', path: shown, code: 'link.broken', reason }
+  }
+  if (leaves(realRoot, target)) {
+    return {
+      kind: 'obstacle',
+      outcome: 'skipped',
+      path: shown,
+      code: 'link.outside',
+      reason: `a link out of the audio folder, to ${target}; refused`,
+      cure: 'Move what it leads to into the audio folder.',
+    }
+  }
+  const isMet =
+    !leaves(realStart, target) &&
+    !path
+      .relative(realRoot, target)
+      .split(path.sep)
+      .some(part => part.startsWith('.'))
+  const stats = isMet ? undefined : await stat(target, { bigint: true })
+  return stats?.isFile() ? found(shown, stats) : { kind: 'link', path: shown }
+}
+
+function found(shown: string, stats: BigIntStats): FoundFile {
+  return {
+    kind: 'file',
+    path: shown,
+    size: Number(stats.size),
+    mtimeNs: stats.mtimeNs,
+    inode: stats.ino,
+    device: stats.dev,
+  }
+}
+
+async function realFolder(folder: string): Promise<string> {
+  try {
+    const real = await realpath(folder)
+    if ((await stat(real)).isDirectory()) return real
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === undefined) throw error
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') {
+      throw new FatalError(`the audio folder ${folder} cannot be read: ${code}`, {
+        code: 'audio-root.unreadable',
+        cure: 'Give this user the right to read it, or name the right folder by --audio-root.',
+        cause: error,
+      })
+    }
+    throw new UsageError(`there is no folder ${folder}`, {
+      code: 'usage.no-folder',
+      cure: 'Name the audio folder by --audio-root or AUDIO_STORAGE_PATH, a folder in it by its path from here.',
+    })
+  }
+  throw new UsageError(`${folder} is not a folder`, { code: 'usage.no-folder' })
+}
+
+function leaves(base: string, target: string): boolean {
+  return isOutside(path.relative(base, target))
+}
+
+function portable(relative: string): string {
+  return path.sep === '/' ? relative : relative.replaceAll(path.sep, '/')
+}

@@ -1,0 +1,317 @@
+/** `autodj bucket check | plan | apply`: settings in, checks, differences and changes out. */
+import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import type { CloudFrontClient } from '@aws-sdk/client-cloudfront'
+import { S3Client } from '@aws-sdk/client-s3'
+import { awsAccess, requireBucket } from '../config.ts'
+import type { Context } from '../context.ts'
+import { assessAccessKey, type KeyFacts } from '../core/bucket/access-key.ts'
+import type { Assessment, SettingCheck, Wishes } from '../core/bucket/assessment.ts'
+import { assessBucket } from '../core/bucket/bucket.ts'
+import { assessDistribution } from '../core/bucket/distribution.ts'
+import {
+  differences,
+  type Json,
+  parseSettingsPlan,
+  type SettingChange,
+  type SettingsPlan,
+  sameDocument,
+} from '../core/bucket/plan.ts'
+import { quarantinePrefix, stagingPrefix } from '../core/prefixes.ts'
+import { plural, printable } from '../core/units.ts'
+import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { accessKeyFacts } from './access-key.ts'
+import { applyPlan } from './apply.ts'
+import { observeDistribution } from './cloudfront.ts'
+import { observeBucket, readSetting } from './s3-settings.ts'
+
+export interface BucketFlags {
+  origin: readonly string[]
+  versioning: boolean
+  tiering: 'INTELLIGENT_TIERING' | 'STANDARD_IA' | undefined
+  tieringDays: number | undefined
+  quarantineDays: number
+  logBucket: string | undefined
+}
+
+/** Where AWS's APIs are, instead of where they are (tests). */
+export interface Clients {
+  s3: S3Client
+  cloudFront: CloudFrontClient | undefined
+  /** undefined where the store is not AWS */
+  accessKey: (() => Promise<KeyFacts>) | undefined
+}
+
+/** S3 moves to Standard-IA after 30 days at the earliest; Intelligent-Tiering watches from the first day. */
+const tieringDays = { INTELLIGENT_TIERING: 0, STANDARD_IA: 30 } as const
+
+/** @returns 0 when everything is as it should be, 4 when something is not */
+export async function runBucketCheck(
+  context: Context,
+  flags: BucketFlags,
+  clients?: Clients,
+): Promise<ExitCode> {
+  const { report } = context
+  const { checks, changes } = await assess(context, flags, clients ?? (await openClients(context)))
+  for (const check of checks) tellCheck(context, check)
+  const failures = checks.filter(({ state }) => state === 'failure').length
+  const warnings = checks.filter(({ state }) => state === 'warning').length
+  report.summary({
+    lines: [
+      `${plural(failures, 'failure')}, ${plural(warnings, 'warning')} in ${plural(checks.length, 'check')}`,
+    ],
+    next: changes.length > 0 ? `\`autodj bucket plan\` shows ${plural(changes.length, 'change')}` : undefined,
+    fields: { checks: checks.length, failures, warnings, changes: changes.length },
+  })
+  return failures > 0 ? ExitCode.drift : ExitCode.ok
+}
+
+/** Prints the difference and, with a file, saves it. */
+export async function runBucketPlan(
+  context: Context,
+  flags: BucketFlags,
+  output: string | undefined,
+  clients?: Clients,
+): Promise<ExitCode> {
+  const plan = await makePlan(context, flags, clients ?? (await openClients(context)))
+  for (const change of plan.changes) tellChange(context, change)
+  if (output !== undefined) await save(path.resolve(context.cwd, output), plan)
+  context.report.summary({
+    lines: [
+      plan.changes.length === 0 ? 'nothing to change' : `${plural(plan.changes.length, 'change')} to make`,
+    ],
+    next:
+      plan.changes.length === 0
+        ? undefined
+        : output === undefined
+          ? '`autodj bucket apply --yes` with the same flags'
+          : `\`autodj bucket apply ${output}\``,
+    fields: { changes: plan.changes.length, plan: output },
+  })
+  return ExitCode.ok
+}
+
+/** Applies a saved plan, or the one that the flags make; keeps what takes it back in a file. */
+export async function runBucketApply(
+  context: Context,
+  flags: BucketFlags,
+  options: { plan: string | undefined; yes: boolean; undoFile: string | undefined },
+  clients?: Clients,
+): Promise<ExitCode> {
+  const { report, cwd, now } = context
+  const { s3, cloudFront, accessKey } = clients ?? (await openClients(context))
+  const plan =
+    options.plan === undefined
+      ? await makePlan(context, flags, { s3, cloudFront, accessKey })
+      : parseSettingsPlan(await read(path.resolve(cwd, options.plan)))
+  const bucket = requireBucket(context.config)
+  if (plan.bucket !== bucket) {
+    throw new UsageError(`the plan is for the bucket ${plan.bucket}, configured is ${bucket}`)
+  }
+  if (plan.changes.length === 0) {
+    report.summary({ lines: ['nothing to change'], fields: { changed: 0 } })
+    return ExitCode.ok
+  }
+  for (const change of plan.changes) tellChange(context, change)
+  // A saved plan was looked at when it was made; one made just now has been seen by nobody.
+  if (options.plan === undefined && !options.yes) {
+    throw new UsageError(`${plural(plan.changes.length, 'change')}, not made`, {
+      code: 'usage.confirm',
+      cure: 'give --yes, or save it with `autodj bucket plan --output FILE` and apply the file',
+    })
+  }
+  const undoFile = path.resolve(
+    cwd,
+    options.undoFile ?? `autodj-bucket-undo-${now().toISOString().replace(/[:.]/g, '-')}.json`,
+  )
+  const changed = await applyPlan(plan, {
+    s3,
+    cloudFront,
+    now,
+    keepUndo: undo => save(undoFile, undo),
+    onChange: (change, outcome) =>
+      report.item({
+        subject: change.setting,
+        state: outcome,
+        text: `${report.style.green(outcome)} ${change.setting}`,
+        fields: { target: change.target },
+      }),
+    stopping: context.stopping,
+  })
+  report.summary({
+    lines: [changed === 0 ? 'everything was as the plan wants it' : `${plural(changed, 'setting')} changed`],
+    next:
+      changed === 0 ? undefined : `to take it back: \`autodj bucket apply ${path.relative(cwd, undoFile)}\``,
+    fields: { changed, planned: plan.changes.length, undo: changed === 0 ? undefined : undoFile },
+  })
+  return context.stopExitCode() ?? ExitCode.ok
+}
+
+async function assess(
+  context: Context,
+  flags: BucketFlags,
+  { s3, cloudFront, accessKey }: Clients,
+): Promise<Assessment> {
+  const { config, signal, now } = context
+  const bucket = requireBucket(config)
+  const wishes: Wishes = {
+    bucket,
+    keyPrefix: config.s3.keyPrefix,
+    origins: flags.origin,
+    versioning: flags.versioning,
+    quarantine: { prefix: quarantinePrefix, days: flags.quarantineDays },
+    stagingPrefix: stagingPrefix(config.s3.keyPrefix),
+    ...(flags.tiering === undefined
+      ? {}
+      : {
+          tiering: {
+            storageClass: flags.tiering,
+            days: Math.max(flags.tieringDays ?? 0, tieringDays[flags.tiering]),
+          },
+          library: await librarySize(context),
+        }),
+    ...(flags.logBucket === undefined ? {} : { logBucket: flags.logBucket }),
+  }
+  const observed = await observeBucket(s3, bucket, signal)
+  const ofBucket = assessBucket(observed, wishes)
+  const id = config.cdn?.distributionId
+  const ofDistribution: Assessment =
+    id === undefined || cloudFront === undefined
+      ? {
+          checks: [
+            {
+              setting: 'distribution',
+              state: 'skipped',
+              found: 'CLOUDFRONT_DISTRIBUTION_ID is not set: its settings are not checked',
+            },
+          ],
+          changes: [],
+        }
+      : assessDistribution(
+          await observeDistribution(cloudFront, id, signal),
+          await readSetting(s3, bucket, 'bucket-policy', signal),
+          wishes,
+        )
+  const key = accessKey === undefined ? [] : [assessAccessKey(await accessKey(), now())]
+  return {
+    checks: [...ofBucket.checks, ...ofDistribution.checks, ...key],
+    // The CDN gets its own way in before public access is taken away.
+    changes: [...ofDistribution.changes, ...ofBucket.changes],
+  }
+}
+
+async function makePlan(context: Context, flags: BucketFlags, clients: Clients): Promise<SettingsPlan> {
+  const { changes } = await assess(context, flags, clients)
+  return {
+    type: 'autodj-settings-plan',
+    schema: 1,
+    bucket: requireBucket(context.config),
+    distribution: context.config.cdn?.distributionId ?? null,
+    createdAt: context.now().toISOString(),
+    changes,
+  }
+}
+
+/** Objects and bytes by the ledger, for the cost of a storage class; unknown where there is no database yet. */
+async function librarySize(context: Context): Promise<{ objects: number; bytes: number } | undefined> {
+  const { url } = context.config.database
+  // Opening an embedded database makes it.
+  if (url.startsWith('pglite:') && !existsSync(url.slice('pglite:'.length))) return undefined
+  try {
+    const { countTracks } = await import('../db/tracks.ts')
+    const { tracks, bytes } = await countTracks((await context.database()).knex, { hasKey: true })
+    return { objects: tracks, bytes }
+  } catch (error) {
+    context.report.detail(`the size of the library is unknown: ${error}`)
+    return undefined
+  }
+}
+
+function tellCheck({ report }: Context, { setting, state, found, cure }: SettingCheck): void {
+  const { style } = report
+  const paint = { ok: style.green, warning: style.yellow, failure: style.red, skipped: style.dim }[state]
+  const line = `${paint(state.padEnd(8))} ${setting.padEnd(22)} ${printable(found)}`
+  report.item({
+    subject: setting,
+    state,
+    reason: found,
+    cure,
+    text: cure === undefined ? line : `${line}\n${' '.repeat(32)}${style.cyan('→')} ${printable(cure)}`,
+  })
+}
+
+function tellChange({ report }: Context, change: SettingChange): void {
+  const { style } = report
+  const show = (document: Json) => printable(JSON.stringify(document))
+  const lines = [`${style.bold(change.setting)}: ${change.why}`]
+  for (const [index, clause] of (change.cost?.split('; ') ?? []).entries()) {
+    lines.push(index === 0 ? `  cost: ${clause}` : `        ${clause}`)
+  }
+  if (change.target === 'bucket') {
+    for (const { member, removed, added, kept } of differences(change.was, change.becomes)) {
+      const name = member === '' ? '' : `${member}: `
+      if (kept > 0) lines.push(style.dim(`    ${name}${kept} kept as ${kept === 1 ? 'it is' : 'they are'}`))
+      lines.push(...removed.map(value => style.red(`  - ${name}${show(value)}`)))
+      lines.push(...added.map(value => style.green(`  + ${name}${show(value)}`)))
+    }
+  } else {
+    for (const { path: at, was, becomes } of change.edits) {
+      if (sameDocument(was, becomes)) continue
+      lines.push(
+        style.red(`  - ${at.join('.')}: ${show(was)}`),
+        style.green(`  + ${at.join('.')}: ${show(becomes)}`),
+      )
+    }
+    if (change.create !== undefined) {
+      lines.push(
+        style.green(`  + origin access control ${change.create.Name}: ${show({ ...change.create })}`),
+      )
+    }
+  }
+  report.item({ subject: change.setting, state: 'planned', text: lines.join('\n'), fields: { ...change } })
+}
+
+async function read(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw new UsageError(`${file} cannot be read: ${systemErrorCode(error) ?? error}`)
+  }
+}
+
+async function save(file: string, plan: SettingsPlan): Promise<void> {
+  const draft = `${file}.${randomUUID()}`
+  try {
+    await writeFile(draft, `${JSON.stringify(plan, undefined, 2)}\n`, { mode: 0o600 })
+    await rename(draft, file)
+  } catch (error) {
+    await rm(draft, { force: true })
+    throw error
+  }
+}
+
+async function openClients(context: Context): Promise<Clients> {
+  const { config, signal } = context
+  const { region, endpoint } = config.s3
+  const shared = {
+    ...awsAccess(config),
+    ...(region === undefined ? (endpoint === undefined ? {} : { region: 'us-east-1' }) : { region }),
+  }
+  const s3 = new S3Client({
+    ...shared,
+    ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+  })
+  context.onRelease(() => s3.destroy())
+  if (endpoint !== undefined) return { s3, cloudFront: undefined, accessKey: undefined }
+  const { CloudFrontClient } = await import('@aws-sdk/client-cloudfront')
+  const cloudFront = new CloudFrontClient(shared)
+  context.onRelease(() => cloudFront.destroy())
+  return {
+    s3,
+    cloudFront,
+    accessKey: () => accessKeyFacts(config, { signal, detail: text => context.report.detail(text) }),
+  }
+}

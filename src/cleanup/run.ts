@@ -1,0 +1,295 @@
+/** What `autodj cleanup` does with its flags: looks, and with --apply removes, under a lock and a time budget. */
+import path from 'node:path'
+import { Readers } from '../audio-files/readers.ts'
+import { openServedCheck } from '../cdn/served.ts'
+import type { Context } from '../context.ts'
+import { quarantinePrefix } from '../core/prefixes.ts'
+import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
+import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
+import type { Database } from '../db/open.ts'
+import { requireSchema } from '../db/require-schema.ts'
+import { AppError, ExitCode, systemErrorCode, toError } from '../errors.ts'
+import { ExternalSorter } from '../external-sort/sorter.ts'
+import { holdRemovalLease } from '../plan/run.ts'
+import { walk } from '../reconcile/disk.ts'
+import { itemProblem } from '../reconcile/looks.ts'
+import { recordRun } from '../runs/recorded-run.ts'
+import { makeTempFolder } from '../runs/temp-folders.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import {
+  emptyFolders,
+  expiredQuarantine,
+  type Leftover,
+  oldRuns,
+  restoreDrafts,
+  staleTempFolders,
+  staleUploads,
+} from './leftovers.ts'
+import { type CopyOutcome, type DispensableCopy, dispensableCopies, removeCopy } from './local-copies.ts'
+
+export interface CleanupFlags {
+  readonly apply: boolean
+  readonly olderThan: number
+  readonly uploadsOlderThan: number
+  readonly quarantineFor: number
+  readonly recordsFor: number
+  readonly limit: number | undefined
+  readonly maxDuration: number | undefined
+  readonly healthcheck: string | undefined
+  readonly force: boolean
+}
+
+export async function runCleanup(context: Context, flags: CleanupFlags): Promise<ExitCode> {
+  const ping = pinger(context, flags.healthcheck)
+  await ping('start')
+  let exitCode: ExitCode = ExitCode.fatal
+  try {
+    exitCode = await cleanup(context, flags)
+    return exitCode
+  } catch (error) {
+    if (error instanceof AppError) exitCode = error.exitCode
+    throw error
+  } finally {
+    await ping(String(exitCode))
+  }
+}
+
+async function cleanup(context: Context, flags: CleanupFlags): Promise<ExitCode> {
+  const store = await context.store()
+  const database = await context.database()
+  await requireSchema(database)
+  await store.checkBucket(context.signal)
+  return recordRun(context, database, async run => {
+    context.limitDuration(flags.maxDuration)
+    if (flags.apply) await holdRemovalLease(database.knex, run.id)
+    const temp = await makeTempFolder(run.id)
+    context.onRelease(() => temp.remove())
+    const tempFolder = temp.path
+    const signal = AbortSignal.any([context.signal, run.lost])
+    const done = new Done(context, flags)
+    await removeCopies(context, flags, { database, store, signal, tempFolder, runId: run.id }, done)
+    const now = context.now().getTime()
+    const leftovers = [
+      restoreDrafts(context.config.audioRoot, signal),
+      emptyFolders(context.config.audioRoot, now, done.emptied),
+      staleTempFolders(database.knex),
+      staleUploads(database.knex, store, {
+        prefix: context.config.s3.keyPrefix,
+        before: now - flags.uploadsOlderThan,
+        signal,
+      }),
+      expiredQuarantine(database.knex, store, {
+        quarantinePrefix,
+        before: now - flags.quarantineFor,
+        signal,
+      }),
+      oldRuns(database.knex, now - flags.recordsFor),
+    ]
+    for (const kind of leftovers) {
+      for await (const leftover of kind) {
+        if (context.stopping.aborted || done.full) break
+        await done.leftover(leftover)
+      }
+    }
+    return done.finish()
+  })
+}
+
+interface Parts {
+  database: Database
+  store: ObjectStore
+  signal: AbortSignal
+  tempFolder: string
+  runId: string
+}
+
+async function removeCopies(
+  context: Context,
+  flags: CleanupFlags,
+  { database, store, signal, tempFolder, runId }: Parts,
+  done: Done,
+): Promise<void> {
+  const { audioRoot, maxAudioCacheBytes } = context.config
+  if (!(await looksMounted(database, audioRoot, flags.force))) return
+  const checking = await openServedCheck(context.config, { concurrency: 4, signal, now: context.now })
+  if (checking === undefined) {
+    context.report.note('CLOUDFRONT_DOMAIN is not set: local files are deleted after the proof in S3 alone')
+  }
+  const readers = new Readers(1)
+  try {
+    const copies = dispensableCopies(
+      database,
+      audioRoot,
+      { olderThan: flags.olderThan, maxBytes: maxAudioCacheBytes, signal },
+      context.now().getTime(),
+      new ExternalSorter(tempFolder, 'copies'),
+    )
+    for await (const copy of copies) {
+      if (context.stopping.aborted || done.full) return
+      await done.copy(copy, () =>
+        removeCopy({ ...context, signal }, database, store, readers, copy, {
+          runId,
+          served: checking?.served,
+          dryRun: !flags.apply,
+        }),
+      )
+    }
+  } finally {
+    await readers.close()
+    checking?.close()
+  }
+}
+
+/** Whether there is an audio root to clean. @throws SafetyLimitError when rows name files and it holds none */
+async function looksMounted({ knex }: Database, audioRoot: string, force: boolean): Promise<boolean> {
+  let files = 0
+  for await (const page of walk(audioRoot)) {
+    files = page.length
+    break
+  }
+  if (files > 0) return true
+  const [{ count }] = (await knex('public.tracks').whereNotNull('file_path').count()) as [{ count: string }]
+  if (!force)
+    refuseIfTripped(
+      trippedBreakers({ limit: {}, disk: { root: audioRoot, rowsWithFile: Number(count), files } }),
+    )
+  return false
+}
+
+/** What the kinds of things that go are called by, and what they are. */
+const kindMeanings: Readonly<Record<string, string>> = {
+  'local-copy': 'files whose object is proved',
+  'stale-path': 'paths in rows of files that are gone',
+  'empty-folder': 'folders with nothing in them',
+  'temp-file': 'files that a dead `restore` has not finished',
+  'temp-folder': 'temporary folders of dead runs',
+  upload: 'unfinished multipart uploads that no live run owns',
+  quarantine: 'removed objects whose time in quarantine is over',
+  'run-record': 'records of old runs',
+}
+
+/** Does, or only tells, and counts. */
+class Done {
+  /** folders that lost a file in this run, absolute */
+  readonly emptied = new Set<string>()
+  private readonly counts = { removed: 0, bytes: 0, kept: 0, failed: 0 }
+  private readonly byKind: Record<string, number> = {}
+  private readonly context: Context
+  private readonly flags: CleanupFlags
+
+  constructor(context: Context, flags: CleanupFlags) {
+    this.context = context
+    this.flags = flags
+  }
+
+  get full(): boolean {
+    return this.counts.removed >= (this.flags.limit ?? Number.POSITIVE_INFINITY)
+  }
+
+  async copy(copy: DispensableCopy, remove: () => Promise<CopyOutcome>): Promise<void> {
+    const { audioRoot } = this.context.config
+    await this.one(copy.missing ? 'stale-path' : 'local-copy', copy.path, copy.size, async () => {
+      const outcome = await remove()
+      if (outcome.state === 'kept') return outcome.reason
+      copy.removed()
+      let folder = path.dirname(path.resolve(audioRoot, copy.path))
+      // Folders above may have become empty with it.
+      while (folder.startsWith(audioRoot + path.sep)) {
+        this.emptied.add(folder)
+        folder = path.dirname(folder)
+      }
+      return undefined
+    })
+  }
+
+  leftover({ kind, subject, bytes = 0, kept, remove }: Leftover): Promise<void> {
+    const act = kept === undefined && this.flags.apply ? remove : async () => kept
+    return this.one(kind, subject, bytes, act)
+  }
+
+  private async one(
+    kind: string,
+    subject: string,
+    bytes: number,
+    remove: () => Promise<string | undefined>,
+  ): Promise<void> {
+    const { report } = this.context
+    const what = `${kind} ${printable(subject)}`
+    const say = (state: string, { reason, text }: { reason?: string; text?: string } = {}): void =>
+      report.item({
+        subject,
+        state,
+        fields: { kind, bytes },
+        ...(reason === undefined ? {} : { reason }),
+        ...(text === undefined ? {} : { text }),
+      })
+    let kept: string | undefined
+    try {
+      kept = await remove()
+    } catch (error) {
+      const problem = itemProblem(error)
+      if (problem === undefined) throw error
+      this.counts.failed += 1
+      say('failed', { reason: problem })
+      return
+    }
+    if (kept !== undefined) {
+      this.counts.kept += 1
+      say('kept', { reason: kept, text: `kept ${what}: ${printable(kept)}` })
+      return
+    }
+    this.counts.removed += 1
+    this.counts.bytes += bytes
+    this.byKind[kind] = (this.byKind[kind] ?? 0) + 1
+    if (this.flags.apply) say('removed')
+    else say('would-remove', { text: `would remove ${what} (${formatBytes(bytes)})` })
+  }
+
+  finish(): { exitCode: ExitCode; summary: Record<string, unknown> } {
+    const { removed, bytes, kept, failed } = this.counts
+    const { apply } = this.flags
+    const exitCode = this.context.stopExitCode() ?? (failed > 0 ? ExitCode.someFailed : ExitCode.ok)
+    const fields = { dry_run: !apply, removed, bytes, kept, failed, by_kind: this.byKind }
+    const kinds = Object.entries(this.byKind).map(
+      ([kind, count]) => `  ${formatCount(count).padStart(9)}  ${kind.padEnd(12)} ${kindMeanings[kind]}`,
+    )
+    const rest = kept > 0 ? ` ${plural(kept, 'thing')} kept, the reasons are above.` : ''
+    this.context.report.summary({
+      lines: [
+        apply
+          ? `${plural(removed, 'thing')} removed, ${formatBytes(bytes)} freed.${rest}`
+          : `Dry run: ${plural(removed, 'thing')} would be removed, ${formatBytes(bytes)}; nothing was.${rest}`,
+        ...kinds,
+      ],
+      ...(exitCode === ExitCode.timeBudget
+        ? { next: 'the time was up; the next run goes on' }
+        : !apply && removed > 0
+          ? { next: 'the same with --apply to do it' }
+          : {}),
+      fields,
+    })
+    return { exitCode, summary: fields }
+  }
+}
+
+/** Milliseconds until a ping that is not answered is given up. */
+const pingTimeout = 10_000
+
+/** Pings `URL/start` and `URL/EXIT-CODE`, as healthchecks.io and its kin take it. A failed ping is only said. */
+function pinger({ report }: Context, url: string | undefined): (what: string) => Promise<void> {
+  return async what => {
+    if (url === undefined) return
+    try {
+      const answer = await fetch(`${url.replace(/\/+$/, '')}/${what}`, {
+        method: 'POST',
+        signal: AbortSignal.timeout(pingTimeout),
+      })
+      if (!answer.ok) report.warn(`--healthcheck: ${what}: HTTP ${answer.status}`)
+    } catch (error) {
+      // fetch says only that it failed; why is in its cause.
+      const { message, cause } = toError(error)
+      const why = cause instanceof Error ? systemErrorCode(cause) || cause.message : message
+      report.warn(`--healthcheck: ${what}: ${why}`)
+    }
+  }
+}

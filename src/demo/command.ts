@@ -1,0 +1,23 @@
+import { defineCommand } from '../cli/command.ts'
+import { flag } from '../cli/flags.ts'
+
+export const demo = defineCommand({
+  name: 'demo',
+  summary: 'the whole journey on embedded parts: no account, no server, nothing left behind',
+  description:
+    'Starts a database, an S3 server and a CDN stand-in inside this process, moves real audio through them with the ' +
+    'very commands you would use, and compares every byte at the end. Without a folder it takes bundled audio; with ' +
+    'one it takes yours, which is only read.',
+  args: [{ spec: '[dir]', description: 'a folder with audio of your own' }],
+  flags: {
+    keep: flag.boolean('--keep', 'keep the folder with database, bucket and .env'),
+  },
+  examples: [
+    ['autodj demo', 'the bundled library'],
+    ['autodj demo ~/Music/Sets --keep', 'your own files, and look at the result afterwards'],
+  ],
+  async run(context, { keep }, [dir]) {
+    const { runDemo } = await import('./run.ts')
+    return runDemo(context, { dir, keep })
+  },
+})

@@ -1,0 +1,109 @@
+/** What `autodj import` does with its arguments, and how it tells what came of it. */
+import { randomUUID } from 'node:crypto'
+import path from 'node:path'
+import { openAudioFolder } from '../audio-files/walk.ts'
+import type { Context } from '../context.ts'
+import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
+import { requireSchema } from '../db/require-schema.ts'
+import { ExitCode } from '../errors.ts'
+import type { Summary } from '../report/reporter.ts'
+import { type RecordedRun, recordRun } from '../runs/recorded-run.ts'
+import { type ImportSummary, importFolder } from './import.ts'
+
+/** A disk reads a few files at a time well, and many badly. */
+const defaultConcurrency = 4
+
+export interface ImportRequest {
+  /** as given; relative to the working folder */
+  dir: string | undefined
+  dryRun: boolean
+  concurrency: number | undefined
+}
+
+/** Imports, reports, and records the run in the ledger; a dry run leaves no trace there. */
+export async function runImport(context: Context, request: ImportRequest): Promise<ExitCode> {
+  const { config, report } = context
+  const start = request.dir === undefined ? config.audioRoot : path.resolve(context.cwd, request.dir)
+  await openAudioFolder(config.audioRoot, start)
+  const database = await context.database()
+  await requireSchema(database)
+
+  const work = async (run: RecordedRun | undefined) => {
+    const result = await importFolder({
+      knex: database.knex,
+      root: config.audioRoot,
+      start,
+      dryRun: request.dryRun,
+      concurrency: request.concurrency ?? defaultConcurrency,
+      runId: run?.id,
+      stopping: run ? AbortSignal.any([context.stopping, run.lost]) : context.stopping,
+      signal: context.signal,
+      report,
+      newId: randomUUID,
+    })
+    const summary = summariseImport(result, start, request.dryRun)
+    report.summary(summary)
+    if (context.stopExitCode() === undefined) run?.lost.throwIfAborted()
+    const exitCode = context.stopExitCode() ?? (result.failed > 0 ? ExitCode.someFailed : ExitCode.ok)
+    return { exitCode, summary: summary.fields }
+  }
+  if (request.dryRun) return (await work(undefined)).exitCode
+  return recordRun(context, database, work)
+}
+
+function summariseImport(result: ImportSummary, start: string, dryRun: boolean): Summary {
+  const { found, bytes, hashed, failed, untagged, stopped } = result
+  const counts = [
+    `${dryRun ? 'would make' : 'made'} ${plural(result.new, 'new row')}`,
+    `${formatCount(result.relinked)} relinked`,
+    `${formatCount(result.known)} already known`,
+    plural(result.duplicates, 'duplicate'),
+  ]
+  const passedOver = (
+    [
+      [result.notAudio, 'not audio'],
+      [result.hidden, 'hidden'],
+      [result.links, 'links to files met elsewhere'],
+      [result.skipped, 'links and special files not followed'],
+    ] as const
+  )
+    .filter(([count]) => count > 0)
+    .map(([count, what]) => `${formatCount(count)} ${what}`)
+  const lines = [
+    `${stopped ? 'Stopped early: ' : ''}${counts.join(', ')}`,
+    `${plural(found, 'audio file')} (${formatBytes(bytes)}) in ${printable(start)}, ${formatCount(hashed)} of them read`,
+    ...(passedOver.length > 0 ? [`passed over: ${passedOver.join(', ')}`] : []),
+    ...(untagged > 0 ? [`${plural(untagged, 'file')} without tags, named after the path`] : []),
+    ...(failed > 0 ? [`${plural(failed, 'failure')}, named above`] : []),
+  ]
+  const toUpload = result.new + result.relinked > 0
+  return {
+    lines,
+    ...(dryRun
+      ? toUpload
+        ? { next: 'autodj import' }
+        : {}
+      : stopped
+        ? { next: 'autodj import goes on where this run stopped' }
+        : toUpload
+          ? { next: 'autodj upload-local --dry-run' }
+          : {}),
+    fields: {
+      found,
+      bytes,
+      hashed,
+      new: result.new,
+      relinked: result.relinked,
+      known: result.known,
+      duplicates: result.duplicates,
+      not_audio: result.notAudio,
+      hidden: result.hidden,
+      links: result.links,
+      skipped: result.skipped,
+      failed,
+      untagged,
+      stopped,
+      dry_run: dryRun,
+    },
+  }
+}

@@ -1,0 +1,49 @@
+import { defineCommand } from '../cli/command.ts'
+import { flag } from '../cli/flags.ts'
+import { requireBucket } from '../config.ts'
+import { ExitCode } from '../errors.ts'
+
+export const policy = defineCommand({
+  name: 'policy',
+  summary: 'the least-privilege IAM policy of a command',
+  description:
+    'Prints the JSON for IAM: every action that the command calls, on the bucket, keys and distribution configured, ' +
+    'and nothing more.',
+  examples: [
+    ['autodj policy upload-local', 'for the machine that uploads'],
+    [
+      'autodj policy bucket apply --kms-key arn:aws:kms:…',
+      'a command of two words; objects encrypted with KMS',
+    ],
+  ],
+  args: [{ spec: '<command...>', description: 'the command, without autodj' }],
+  flags: {
+    kmsKey: flag.text('--kms-key <arn>', 'the objects are encrypted with this key'),
+    tags: flag.boolean('--tags', 'upload-local is run with --tag'),
+    acl: flag.boolean('--acl', 'upload-local is run with --acl'),
+    partition: flag.choice('--partition <name>', 'of AWS', ['aws', 'aws-cn', 'aws-us-gov'], 'aws'),
+  },
+  async run(context, { kmsKey, tags, acl, partition }, words) {
+    const { iamPolicy } = await import('../core/policy/iam-policy.ts')
+    const { config, report } = context
+    const command = words.join(' ')
+    const made = iamPolicy(command, {
+      bucket: requireBucket(config),
+      keyPrefix: config.s3.keyPrefix,
+      distributionId: config.cdn?.distributionId,
+      kmsKey,
+      tags,
+      acl,
+      partition,
+    })
+    report.data(`${JSON.stringify(made.policy, undefined, 2)}`, {
+      message_type: 'item',
+      subject: command,
+      state: 'policy',
+      policy: made.policy,
+      note: made.note,
+    })
+    if (made.note !== undefined) report.note(`${command}: ${made.note}`)
+    return ExitCode.ok
+  },
+})

@@ -1,0 +1,294 @@
+/** What `autodj reconcile` does with its flags: observes, reports, and saves what would mend it as a plan. */
+import { randomUUID } from 'node:crypto'
+import path from 'node:path'
+import { awsAccess } from '../config.ts'
+import type { Context } from '../context.ts'
+import type { DeleteLimit } from '../core/limits.ts'
+import { quarantinePrefix } from '../core/prefixes.ts'
+import type { DifferenceClass, Finding } from '../core/reconcile/facts.ts'
+import { repairOf } from '../core/reconcile/repair.ts'
+import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
+import { plural, printable } from '../core/units.ts'
+import { recentRuns } from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import { requireSchema } from '../db/require-schema.ts'
+import { countRows, keysUploading } from '../db/row-facts.ts'
+import { ExitCode, SafetyLimitError, UsageError } from '../errors.ts'
+import { ExternalSorter } from '../external-sort/sorter.ts'
+import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
+import { recordRun } from '../runs/recorded-run.ts'
+import { makeTempFolder, sweepTempFolders } from '../runs/temp-folders.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import { cacheControl } from '../upload/transfer.ts'
+import { parseInventoryUrl, readInventory } from './inventory.ts'
+import { type ReconcileOptions, reconcile } from './reconcile.ts'
+import { Lines, type Planned, reportFinding, summarise, summaryFields } from './report.ts'
+import { newTally, type Tally } from './tally.ts'
+
+export interface ReconcileFlags {
+  readonly disk: boolean
+  readonly inventory: string | undefined
+  readonly deep: boolean
+  readonly sample: { count?: number; percent?: number } | undefined
+  readonly head: 'changed' | 'none' | 'all'
+  readonly combined: string | undefined
+  readonly plan: string | undefined
+  readonly planExpires: number
+  readonly maxDelete: DeleteLimit | undefined
+  readonly minAge: number
+  readonly concurrency: number | undefined
+  readonly force: boolean
+}
+
+const defaultConcurrency = 32
+/** Removals held back that are named; of more, their number says enough. */
+const heldShown = 20
+
+export async function runReconcile(context: Context, flags: ReconcileFlags): Promise<ExitCode> {
+  if (flags.sample !== undefined && !flags.deep) {
+    throw new UsageError('--sample needs --deep', { code: 'usage.flag' })
+  }
+  if (flags.plan !== undefined) await refuseUnwritable(path.resolve(context.cwd, flags.plan))
+  const concurrency = flags.concurrency ?? defaultConcurrency
+  const store = await context.store({ maxSockets: concurrency + 8 })
+  const database = await context.database()
+  await requireSchema(database)
+  await store.checkBucket(context.signal)
+  return recordRun(context, database, async run => {
+    const signal = AbortSignal.any([context.signal, context.stopping, run.lost])
+    const tally = newTally()
+    try {
+      const surroundings = { database, store, runId: run.id, signal, concurrency, tally }
+      return await observeAndReport(context, flags, surroundings)
+    } catch (error) {
+      const stopped = context.stopExitCode()
+      if (stopped === undefined) throw error
+      const summary = { stopped: true, drift: tally.drift }
+      const seen = `${plural(tally.rows, 'row')} and ${plural(tally.objects, 'object')} seen`
+      const rest = flags.plan === undefined ? '' : ', no plan was written'
+      context.report.summary({
+        lines: [`Stopped before the end: ${seen}, ${plural(tally.drift, 'difference')} found so far${rest}.`],
+        next: 'run it again: it begins anew',
+        fields: summary,
+      })
+      return { exitCode: stopped, summary }
+    }
+  })
+}
+
+interface Surroundings {
+  database: Database
+  store: ObjectStore
+  runId: string
+  signal: AbortSignal
+  concurrency: number
+  tally: Tally
+}
+
+async function observeAndReport(
+  context: Context,
+  flags: ReconcileFlags,
+  { database, store, runId, signal, concurrency, tally }: Surroundings,
+): Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }> {
+  const { config, report } = context
+  const { knex } = database
+  const startedAt = context.now().getTime()
+  await sweepTempFolders()
+  const temp = await makeTempFolder(runId)
+  context.onRelease(() => temp.remove())
+  const tempFolder = temp.path
+
+  const options: ReconcileOptions = {
+    prefix: config.s3.keyPrefix,
+    quarantinePrefix,
+    audioRoot: config.audioRoot,
+    disk: flags.disk,
+    deep: flags.deep ? await sampledShare(flags.sample, database) : 0,
+    head: flags.head,
+    concurrency,
+    cacheControl,
+    force: flags.force,
+    tempFolder,
+    signal,
+  }
+  const before = await rowsBefore(database)
+  if (before !== undefined) options.rowsBefore = before
+  if (flags.inventory !== undefined) {
+    options.inventory = await openInventory(
+      context,
+      flags.inventory,
+      store,
+      quarantinePrefix,
+      tempFolder,
+      signal,
+    )
+    report.note(
+      `Inventory of ${options.inventory.takenAt.toISOString()}: ${plural(options.inventory.objects, 'object')}`,
+    )
+  }
+
+  const planning =
+    flags.plan === undefined ? undefined : await startPlan(context, flags, store, database, tempFolder)
+  const combined =
+    flags.combined === undefined ? undefined : await Lines.open(path.resolve(context.cwd, flags.combined))
+  const progress = report.progress({ label: 'reconcile', unit: 'objects' })
+  const held: { name: string; reason: string }[] = []
+  let heldCount = 0
+  try {
+    for await (const findings of reconcile({ knex, store }, options, tally)) {
+      progress.advance({ items: findings.length })
+      for (const finding of findings) {
+        reportFinding(context, finding)
+        if (!finding.addendum) await combined?.write(`${finding.sigil} ${printable(finding.name)}\n`)
+        const reason = await planning?.take(finding)
+        if (reason === undefined) continue
+        heldCount += 1
+        if (held.length < heldShown) held.push({ name: finding.name, reason })
+      }
+    }
+  } finally {
+    progress.done()
+    await combined?.close()
+  }
+
+  const seconds = (context.now().getTime() - startedAt) / 1000
+  const fields = summaryFields(tally, seconds)
+  for (const { name, reason } of held) {
+    report.item({
+      subject: name,
+      state: 'held-back',
+      reason,
+      text: `held back ${printable(name)}: ${reason}`,
+    })
+  }
+  let planned: Planned | undefined
+  if (planning !== undefined) {
+    const { removals, losses } = planning.builder
+    const limit = flags.maxDelete ?? defaultDeleteLimit
+    const stakes = {
+      removals: { count: removals, of: tally.objects },
+      losses: { count: losses, of: tally.rows },
+    }
+    const tripped = flags.force ? [] : trippedBreakers({ limit, ...stakes })
+    if (tripped.length > 0) report.summary(summarise(tally, seconds, 'refused', flags))
+    refuseIfTripped(tripped, 'safety.max-delete')
+    planned = { items: await planning.write(tally), removals, losses, unmended: planning.unmended }
+  }
+  report.summary(summarise(tally, seconds, planned, flags))
+  if (heldCount > 0) {
+    const error = new SafetyLimitError(`${plural(heldCount, 'removal')} held back; the rest is in the plan`, {
+      code: 'safety.held-back',
+      cure: 'uploads may be under way: run it again later, or lower --min-age if you know that none is',
+      details: { held_back: heldCount },
+    })
+    // Not thrown: the run saw the whole library, and the next one goes by what it saw.
+    report.error(error)
+    return { exitCode: error.exitCode, summary: fields }
+  }
+  const exitCode = tally.drift > 0 ? ExitCode.drift : tally.unread > 0 ? ExitCode.someFailed : ExitCode.ok
+  return { exitCode, summary: fields }
+}
+
+/* ── Plan ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+interface Planning {
+  builder: PlanBuilder
+  unmended: Map<DifferenceClass, number>
+  /** @returns why a removal was held back */
+  take(finding: Finding): Promise<string | undefined>
+  write(tally: Tally): Promise<number>
+}
+
+async function startPlan(
+  context: Context,
+  flags: ReconcileFlags,
+  store: ObjectStore,
+  { knex }: Database,
+  tempFolder: string,
+): Promise<Planning> {
+  const id = randomUUID()
+  const now = context.now().getTime()
+  const versioned = (await store.versioning(context.signal)) === 'Enabled'
+  const uploading = await keysUploading(knex, store.bucket)
+  const builder = new PlanBuilder(new ExternalSorter(tempFolder, 'plan'))
+  const unmended = new Map<DifferenceClass, number>()
+  return {
+    builder,
+    unmended,
+    async take(finding) {
+      const repair = repairOf(finding, {
+        cacheControl,
+        heldBack: object =>
+          heldBack(object, { now, minAge: flags.minAge, uploading: uploading.has(object.key) }),
+        quarantineKey: key => (versioned ? undefined : quarantineKey(id, key)),
+      })
+      for (const { action, why } of repair.actions) await builder.add(action, why)
+      const drift = finding.differences.find(({ severity }) => severity === 'drift')
+      if (drift !== undefined && repair.actions.length === 0 && repair.heldBack === undefined)
+        unmended.set(drift.class, (unmended.get(drift.class) ?? 0) + 1)
+      return repair.heldBack
+    },
+    write: tally =>
+      builder.write(
+        path.resolve(context.cwd, flags.plan as string),
+        makePlanHeader({
+          id,
+          command: 'reconcile',
+          now,
+          validFor: flags.planExpires,
+          bucket: store.bucket,
+          versioned,
+          seen: { rows: tally.rows, objects: tally.objects },
+        }),
+      ),
+  }
+}
+
+/* ── Settings ─────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+async function sampledShare(sample: ReconcileFlags['sample'], { knex }: Database): Promise<number> {
+  if (sample === undefined) return 1
+  if (sample.percent !== undefined) return sample.percent / 100
+  const { withKey } = await countRows(knex)
+  return withKey === 0 ? 1 : Math.min(1, (sample.count ?? 0) / withKey)
+}
+
+/** Rows that the newest run saw which came to its end. */
+async function rowsBefore({ knex }: Database): Promise<number | undefined> {
+  for (const run of await recentRuns(knex, { command: 'reconcile', limit: 20 })) {
+    const rows = run.summary?.['rows']
+    if (typeof rows === 'number') return rows
+  }
+  return undefined
+}
+
+async function openInventory(
+  context: Context,
+  url: string,
+  library: ObjectStore,
+  except: string,
+  tempFolder: string,
+  signal: AbortSignal,
+) {
+  const { bucket, key } = parseInventoryUrl(url)
+  const { s3 } = context.config
+  const { createS3Store } = await import('../storage/s3.ts')
+  const store = createS3Store({
+    bucket,
+    region: s3.region,
+    endpoint: s3.endpoint,
+    ...awsAccess(context.config),
+  })
+  try {
+    const sorter = new ExternalSorter(tempFolder, 'inventory')
+    return await readInventory(
+      store,
+      key,
+      { bucket: library.bucket, prefix: s3.keyPrefix, except },
+      sorter,
+      signal,
+    )
+  } finally {
+    store.close()
+  }
+}

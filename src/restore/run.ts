@@ -1,0 +1,335 @@
+/** What `autodj restore` does with its flags: the way back, track by track, until the rows are LOCAL again. */
+import path from 'node:path'
+import pLimit from 'p-limit'
+import type { Context } from '../context.ts'
+import { formatBytes, formatCount, plural } from '../core/units.ts'
+import { clearItems, objectsByKey, recordItems } from '../db/ledger.ts'
+import type { Database } from '../db/open.ts'
+import { requireSchema } from '../db/require-schema.ts'
+import { rowVersions, swapRows } from '../db/row-facts.ts'
+import { type Track, trackPages } from '../db/tracks.ts'
+import { ExitCode, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
+import { ExternalSorter } from '../external-sort/sorter.ts'
+import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
+import { holdRemovalLease } from '../plan/run.ts'
+import { itemProblem } from '../reconcile/looks.ts'
+import { recordRun } from '../runs/recorded-run.ts'
+import { makeTempFolder } from '../runs/temp-folders.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import { type RestoreOutcome, restoreObject, restorePath } from './restore.ts'
+
+const command = 'restore'
+
+export interface RestoreFlags {
+  readonly to: string | undefined
+  readonly limit: number | undefined
+  readonly keepObjects: boolean
+  readonly plan: string | undefined
+  readonly concurrency: number | undefined
+  readonly retryFailed: boolean
+  readonly dryRun: boolean
+  readonly maxDuration: number | undefined
+}
+
+type S3Track = Track & { s3ObjectKey: string }
+
+/** A track whose file is there again. */
+interface Restored {
+  track: S3Track
+  file: string
+  head: { key: string; size: number; etag: string }
+}
+
+const defaultConcurrency = 8
+/** Tracks committed together. */
+const pageSize = 200
+
+export async function runRestore(context: Context, flags: RestoreFlags): Promise<ExitCode> {
+  if (flags.keepObjects && flags.plan !== undefined) {
+    throw new UsageError('--keep-objects and --plan contradict each other', { code: 'usage.flag' })
+  }
+  if (flags.plan !== undefined) await refuseUnwritable(path.resolve(context.cwd, flags.plan))
+  const concurrency = flags.concurrency ?? defaultConcurrency
+  const store = await context.store({ maxSockets: concurrency + 2 })
+  const database = await context.database()
+  await requireSchema(database)
+  await store.checkBucket(context.signal)
+  return recordRun(context, database, async run => {
+    context.limitDuration(flags.maxDuration)
+    // Between download and row, `cleanup` would take the file for a copy that may go.
+    if (!flags.dryRun) await holdRemovalLease(database.knex, run.id)
+    const temp = await makeTempFolder(run.id)
+    context.onRelease(() => temp.remove())
+    const tempFolder = temp.path
+    const restorer = new Restorer(context, flags, { database, store, runId: run.id, tempFolder, concurrency })
+    return restorer.run(AbortSignal.any([context.signal, run.lost]))
+  })
+}
+
+class Restorer {
+  private readonly counts = { restored: 0, there: 0, failed: 0, changed: 0, bytes: 0 }
+  private readonly folder: string
+  private readonly plan: PlanBuilder | undefined
+  private readonly context: Context
+  private readonly flags: RestoreFlags
+  private readonly parts: {
+    database: Database
+    store: ObjectStore
+    runId: string
+    tempFolder: string
+    concurrency: number
+  }
+
+  constructor(context: Context, flags: RestoreFlags, parts: Restorer['parts']) {
+    this.context = context
+    this.flags = flags
+    this.parts = parts
+    this.folder = flags.to === undefined ? context.config.audioRoot : path.resolve(context.cwd, flags.to)
+    this.plan =
+      flags.plan === undefined ? undefined : new PlanBuilder(new ExternalSorter(parts.tempFolder, 'plan'))
+  }
+
+  async run(signal: AbortSignal): Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }> {
+    const { context, flags } = this
+    const { knex } = this.parts.database
+    const filter = {
+      sources: ['S3' as const],
+      hasKey: true,
+      ...(flags.retryFailed ? { failedIn: command } : {}),
+    }
+    const progress = context.report.progress({ label: 'restore', unit: 'tracks', showBytes: true })
+    let left = flags.limit ?? Number.POSITIVE_INFINITY
+    const versioned = (await this.parts.store.versioning(signal)) === 'Enabled'
+    const planId = this.parts.runId
+    try {
+      for await (const page of trackPages(knex, { filter, pageSize, signal })) {
+        for (let at = 0; at < page.length; ) {
+          if (context.stopping.aborted || left <= 0) break
+          const tracks = page.slice(at, at + left) as S3Track[]
+          at += tracks.length
+          const failedBefore = this.counts.failed
+          const done = await this.restore(tracks, signal)
+          // What fails is met again by every run: it must not use up the limit of each.
+          left -= tracks.length - (this.counts.failed - failedBefore)
+          progress.advance({
+            items: tracks.length,
+            bytes: done.reduce((sum, { head }) => sum + head.size, 0),
+          })
+          await this.planRemovals(done, versioned, planId)
+        }
+        if (context.stopping.aborted || left <= 0) break
+      }
+    } finally {
+      progress.done()
+    }
+    return this.finish(versioned, planId)
+  }
+
+  private async planRemovals(done: readonly Restored[], versioned: boolean, planId: string): Promise<void> {
+    if (this.plan === undefined) return
+    for (const { file, head } of done) {
+      const { key, size, etag } = head
+      const to = versioned ? undefined : quarantineKey(planId, key)
+      const object = { key, size, etag }
+      const needsFile = { path: this.pathInRow(file), size }
+      await this.plan.add(
+        { action: 'remove-object', object, needsFile, ...(to === undefined ? {} : { to }) },
+        'restored',
+      )
+    }
+  }
+
+  /** Restores a page of tracks and switches their rows. @returns those that are LOCAL now */
+  private async restore(tracks: readonly S3Track[], signal: AbortSignal): Promise<Restored[]> {
+    const { database, store, concurrency } = this.parts
+    const { knex } = database
+    const known = await objectsByKey(
+      knex,
+      store.bucket,
+      tracks.map(track => track.s3ObjectKey),
+    )
+    const limit = pLimit(concurrency)
+    // Two rows may share an object, and so a file: one download, both rows.
+    const downloads = new Map<string, Promise<RestoreOutcome>>()
+    const outcomes = await Promise.all(
+      tracks.map(async track => {
+        const file = restorePath(track, {
+          folder: this.folder,
+          audioRoot: this.context.config.audioRoot,
+          keyPrefix: this.context.config.s3.keyPrefix,
+        })
+        if (file === undefined) {
+          const reason = `file_path leads out of ${this.folder}`
+          return { track, file: '', outcome: failed('file.refused', reason, 'correct the row') }
+        }
+        if (this.flags.dryRun) return { track, file, outcome: undefined }
+        const sha256 = known.get(track.s3ObjectKey)?.sha256 ?? undefined
+        const target = { key: track.s3ObjectKey, file, ...(sha256 === undefined ? {} : { sha256 }) }
+        const id = `${target.key}\u0000${file}`
+        const download =
+          downloads.get(id) ??
+          limit(async () =>
+            this.context.stopping.aborted
+              ? undefined
+              : await attempt(() => restoreObject(store, target, signal)),
+          )
+        downloads.set(id, download as Promise<RestoreOutcome>)
+        return { track, file, outcome: await download }
+      }),
+    )
+    const ready: Restored[] = []
+    for (const { track, file, outcome } of outcomes) {
+      if (outcome === undefined) this.tell(track, file)
+      else if (outcome.state === 'failed') await this.fail(track, outcome)
+      else {
+        this.counts[outcome.state === 'restored' ? 'restored' : 'there'] += 1
+        this.counts.bytes += outcome.state === 'restored' ? outcome.head.size : 0
+        ready.push({ track, file, head: outcome.head })
+      }
+    }
+    return this.switchRows(ready)
+  }
+
+  private async switchRows(ready: readonly Restored[]): Promise<Restored[]> {
+    const { knex } = this.parts.database
+    const ids = ready.map(({ track }) => track.id)
+    const current = await rowVersions(knex, ids)
+    const swaps = ready.flatMap(({ track, file, head }) => {
+      const from = current.get(track.id)
+      if (from?.key !== track.s3ObjectKey || from.source !== 'S3') return []
+      const to = { key: null, source: 'LOCAL' as const, size: head.size, path: this.pathInRow(file) }
+      return [{ trackId: track.id, from, to }]
+    })
+    const changed = await swapRows(knex, swaps)
+    await clearItems(knex, command, [...changed])
+    const done: Restored[] = []
+    for (const { track, file, head } of ready) {
+      if (changed.has(track.id)) {
+        done.push({ track, file, head })
+        this.context.report.item({
+          subject: file,
+          state: 'restored',
+          fields: { track_id: track.id, key: head.key, bytes: head.size },
+        })
+      } else {
+        this.counts.changed += 1
+        this.context.report.item({
+          subject: track.s3ObjectKey,
+          state: 'skipped',
+          fields: { track_id: track.id },
+          reason: 'the row changed meanwhile and was left alone; the file is there',
+        })
+      }
+    }
+    return done
+  }
+
+  /** Relative to the audio root where it lies below it, else absolute. */
+  private pathInRow(file: string): string {
+    const relative = path.relative(this.context.config.audioRoot, file)
+    const inside = relative !== '' && !relative.startsWith('..') && !path.isAbsolute(relative)
+    return inside ? relative.split(path.sep).join('/') : file
+  }
+
+  private tell(track: S3Track, file: string): void {
+    if (!this.flags.dryRun) return
+    this.counts.restored += 1
+    this.counts.bytes += track.fileSize ?? 0
+    this.context.report.item({
+      subject: file,
+      state: 'would-restore',
+      fields: { track_id: track.id, key: track.s3ObjectKey },
+    })
+  }
+
+  private async fail(
+    track: S3Track,
+    { code, reason, cure }: { code: string; reason: string; cure: string },
+  ): Promise<void> {
+    this.counts.failed += 1
+    this.context.report.item({
+      subject: track.s3ObjectKey,
+      state: 'failed',
+      fields: { track_id: track.id, code },
+      reason,
+      cure,
+    })
+    if (this.flags.dryRun) return
+    const item = { command, subject: track.id, trackId: track.id, state: 'failed' as const }
+    await recordItems(this.parts.database.knex, [
+      { ...item, errorCode: code, error: reason, cure, runId: this.parts.runId },
+    ])
+  }
+
+  private async finish(
+    versioned: boolean,
+    planId: string,
+  ): Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }> {
+    const { context, flags, counts } = this
+    const now = context.now().getTime()
+    if (this.plan !== undefined && flags.plan !== undefined && !flags.dryRun) {
+      await this.plan.write(
+        path.resolve(context.cwd, flags.plan),
+        makePlanHeader({
+          id: planId,
+          command,
+          now,
+          validFor: 7 * 86_400_000,
+          bucket: this.parts.store.bucket,
+          versioned,
+          // Out of these all would go: apply asks for --max-delete, as it should.
+          seen: { rows: this.plan.removals, objects: this.plan.removals },
+        }),
+      )
+    }
+    const { restored, there, failed: failures, changed, bytes } = counts
+    const fields = { dry_run: flags.dryRun, restored, there_already: there, failed: failures, changed, bytes }
+    const exitCode = context.stopExitCode() ?? (failures > 0 ? ExitCode.someFailed : ExitCode.ok)
+    const lines = [
+      flags.dryRun
+        ? `Dry run: ${plural(restored, 'track')} would be restored, ${formatBytes(bytes)}; nothing was.`
+        : `${plural(restored + there, 'track')} back on local files, ${formatBytes(bytes)} downloaded.`,
+    ]
+    if (failures > 0) lines.push(`${formatCount(failures)} failed: the reasons are above.`)
+    const elsewhere = path.relative(context.config.audioRoot, this.folder)
+    if (elsewhere.startsWith('..') || path.isAbsolute(elsewhere)) {
+      lines.push(
+        `The rows name absolute paths now: set AUDIO_STORAGE_PATH=${this.folder} before you go on with autodj.`,
+      )
+    }
+    const unfinished = exitCode !== ExitCode.ok && exitCode !== ExitCode.someFailed
+    const next = unfinished
+      ? 'run the same command again: it goes on where it stopped'
+      : flags.plan !== undefined && !flags.dryRun
+        ? `\`autodj apply ${flags.plan} --max-delete 100%\` removes the objects`
+        : flags.dryRun || restored + there === 0
+          ? undefined
+          : 'the objects are kept: `autodj upload-local` finds them again, `autodj reconcile` calls them orphans'
+    context.report.summary({ lines, ...(next === undefined ? {} : { next }), fields })
+    return { exitCode, summary: fields }
+  }
+}
+
+function failed(code: string, reason: string, cure: string): RestoreOutcome {
+  return { state: 'failed', code, reason, cure }
+}
+
+/** One object's failure as a value; a full disk is everyone's. */
+async function attempt(work: () => Promise<RestoreOutcome>): Promise<RestoreOutcome> {
+  try {
+    return await work()
+  } catch (error) {
+    const problem = itemProblem(error)
+    if (problem !== undefined) return failed('store', problem, 'run it again')
+    const code = systemErrorCode(error)
+    if (code === 'ENOSPC' || code === 'EDQUOT') {
+      throw new TemporaryError('the disk is full', {
+        code: 'disk.full',
+        cure: 'free some space, or restore with --to into another folder; what is restored stays so',
+        cause: error,
+      })
+    }
+    if (code !== undefined) return failed(`file.${code}`, `cannot be written: ${code}`, 'look at the folder')
+    throw error
+  }
+}

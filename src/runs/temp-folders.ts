@@ -1,0 +1,110 @@
+/**
+ * Temporary folders, one a run and named after it. Beside each stands a lock file of the process that works in it, so
+ * that the folders of runs that died can be told from those of live ones, and removed.
+ */
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { acquireLockFile, type LockFile, removeDeadDrafts } from '../db/lock-file.ts'
+import { FatalError, LockedError, systemErrorCode, systemRefusal, toError } from '../errors.ts'
+
+const name = /^autodj-run-([0-9a-f-]{36})(\.lock(?:\..+)?)?$/
+
+export interface TempFolder {
+  readonly path: string
+  /** Removes it with all that is in it; calling it twice is harmless. */
+  remove(): Promise<void>
+}
+
+/** Makes the run's own temporary folder; whoever makes it removes it. @throws AppError where there can be none */
+export async function makeTempFolder(runId: string): Promise<TempFolder> {
+  await temporaryEntries()
+  const folder = path.join(tmpdir(), `autodj-run-${runId}`)
+  // The lock comes first and goes last: a folder without one belongs to nobody.
+  const lock = await lockOwn(`${folder}.lock`, `run ${runId}`)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  return {
+    path: folder,
+    async remove() {
+      await rm(folder, { recursive: true, force: true })
+      await lock.release()
+    },
+  }
+}
+
+/**
+ * What is in the folder for temporary files. Where there is none it is not made: a scratch disk that is not mounted
+ * would have its downloads on the disk below it.
+ *
+ * @throws FatalError where it is not there
+ */
+export async function temporaryEntries(): Promise<string[]> {
+  try {
+    return await readdir(tmpdir())
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error
+    const what = code === 'ENOENT' ? 'does not exist' : 'is not a folder'
+    throw new FatalError(`the folder for temporary files, ${tmpdir()}, ${what}`, {
+      code: 'config.temp-folder',
+      cure: 'Mount or make it, or set TMPDIR to a folder that is there.',
+      cause: error,
+    })
+  }
+}
+
+/** Milliseconds between attempts, and how many there are. */
+const sweepTakes = 50
+const attempts = 100
+
+/** Nobody but a sweep that met the lock half made can hold it, for a moment. */
+async function lockOwn(file: string, command: string): Promise<LockFile> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await acquireLockFile(file, command)
+    } catch (thrown) {
+      const error = toError(thrown)
+      if (!(error instanceof LockedError) || attempt === attempts)
+        throw systemRefusal(error.cause instanceof Error ? error.cause : error, tmpdir()) ?? error
+      await sleep(sweepTakes)
+    }
+  }
+}
+
+/** The run a temporary folder belongs to, by its name; undefined for anything else. */
+export function runOfTempFolder(folder: string): string | undefined {
+  const match = name.exec(folder)
+  return match?.[2] === undefined ? match?.[1] : undefined
+}
+
+/**
+ * Removes the temporary folders of runs whose process is gone. Those of live processes, of other machines (a shared
+ * temp folder) and of other users are left alone.
+ *
+ * @returns how many there were
+ * @throws FatalError where there is no folder for temporary files
+ */
+export async function sweepTempFolders(): Promise<number> {
+  const runs = new Set<string>()
+  const entries = await temporaryEntries()
+  for (const entry of entries) {
+    const run = name.exec(entry)?.[1]
+    if (run !== undefined) runs.add(run)
+  }
+  let swept = 0
+  for (const run of runs) {
+    const folder = path.join(tmpdir(), `autodj-run-${run}`)
+    try {
+      const lock = await acquireLockFile(`${folder}.lock`, 'sweeping')
+      await rm(folder, { recursive: true, force: true })
+      await removeDeadDrafts(`${folder}.lock`, entries)
+      await lock.release()
+      swept++
+    } catch (error) {
+      const code = systemErrorCode(error instanceof Error ? (error.cause ?? error) : error)
+      if (!(error instanceof LockedError) && code !== 'EACCES' && code !== 'EPERM') throw error
+    }
+  }
+  return swept
+}

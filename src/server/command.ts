@@ -1,0 +1,45 @@
+import { defineCommand } from '../cli/command.ts'
+import { flag } from '../cli/flags.ts'
+import { ExitCode } from '../errors.ts'
+
+export const serve = defineCommand({
+  name: 'serve',
+  summary: 'the tracks API: redirects to CloudFront, ranges of local files',
+  description:
+    'Answers what the application asks for under /api/v1/tracks, from the same database, before, during and after ' +
+    'the migration. /health, /metrics and /openapi.json are beside it. It has no authentication: keep it on ' +
+    'localhost or behind a proxy that has. SIGTERM lets answers under way finish; the exit code is then 0.',
+  examples: [
+    ['autodj serve', 'on http://127.0.0.1:8000'],
+    [
+      'autodj serve --host 0.0.0.0 --port 80 --public-url https://dj.example.com',
+      'for a network, behind a proxy',
+    ],
+  ],
+  flags: {
+    host: flag.text('--host <address>', 'address to listen on', '127.0.0.1'),
+    port: flag.integer('--port <n>', 'port to listen on; 0 is any free one', { max: 65_535 }, 8_000),
+    corsOrigin: flag.origins(
+      '--cors-origin <origin>',
+      'origin that browsers may ask from; may be repeated (any)',
+    ),
+    publicUrl: flag.custom(
+      '--public-url <url>',
+      'how clients reach this server, for URLs of local files (default: as they asked)',
+      'an http(s) URL without a path',
+      raw => {
+        const url = URL.parse(raw)
+        return url && /^https?:$/.test(url.protocol) && url.pathname === '/' ? url.origin : undefined
+      },
+    ),
+    trustProxy: flag.boolean('--trust-proxy', 'believe X-Forwarded-* of the proxy in front'),
+    urlLifetime: flag.duration('--url-lifetime <time>', 'for which signed URLs work', '6h'),
+    drainTimeout: flag.duration('--drain-timeout <time>', 'for answers under way when it is stopped', '30s'),
+  },
+
+  async run(context, flags) {
+    const { runServer } = await import('./run.ts')
+    await runServer(context, flags)
+    return ExitCode.ok
+  },
+})

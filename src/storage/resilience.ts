@@ -1,0 +1,172 @@
+/** Retries that survive an outage: attempts per transfer, and one breaker for all of them. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { CircuitBreaker, fullJitter } from '../core/retry.ts'
+import { formatDuration } from '../core/units.ts'
+import type { CongestionControl } from '../core/upload/congestion.ts'
+import { TemporaryError } from '../errors.ts'
+import type { Reporter } from '../report/reporter.ts'
+import { StoreError, type StoreErrorKind } from './store.ts'
+
+/** What shows that nobody can be reached, as opposed to one request having gone wrong. */
+const outageKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
+  'unavailable',
+  'network',
+  'timeout',
+])
+
+/** What no other transfer will be spared: the run stops at the first one. */
+const haltingKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
+  'credentials',
+  'no-credentials',
+  'expired-token',
+  'no-bucket',
+  'wrong-region',
+  'clock-skew',
+])
+
+/** Whether an error is one that no other track will be spared. */
+export function isHalting(error: unknown): boolean {
+  return error instanceof RunHalted || (error instanceof StoreError && haltingKinds.has(error.kind))
+}
+
+/** Attempts that a transfer gets while the store answers; those of an outage are not counted. */
+const maxAttempts = 8
+
+export interface ResilienceOptions {
+  /** asks the store one cheap question; throws while it is away */
+  probe(signal: AbortSignal): Promise<void>
+  control: Pick<CongestionControl, 'throttled'>
+  report: Pick<Reporter, 'warn' | 'note' | 'detail'>
+  /** milliseconds */
+  maxOutage: number
+  signal: AbortSignal
+  now?: () => number
+  random?: () => number
+  /** milliseconds between probes, at most */
+  probeCap?: number
+}
+
+/** Thrown to all transfers when the run cannot go on: an outage longer than allowed, or credentials that are gone. */
+export class RunHalted extends Error {
+  override readonly cause: Error
+
+  constructor(cause: Error) {
+    super(cause.message, { cause })
+    this.name = 'RunHalted'
+    this.cause = cause
+  }
+}
+
+export class Resilience {
+  readonly #options: Required<ResilienceOptions>
+  readonly #breaker = new CircuitBreaker()
+  #recovery: Promise<void> | undefined
+  #halted: RunHalted | undefined
+  #retries = 0
+
+  constructor(options: ResilienceOptions) {
+    this.#options = { now: Date.now, random: Math.random, probeCap: 15_000, ...options }
+  }
+
+  /** requests that were sent again */
+  get retries(): number {
+    return this.#retries
+  }
+
+  get outages(): number {
+    return this.#breaker.outages
+  }
+
+  /**
+   * Runs one request until it succeeds, fails for good, or the run is halted.
+   * @throws RunHalted · StoreError when it is not to be retried, or was often enough
+   */
+  async run<T>(request: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      await this.#gate()
+      try {
+        const result = await request()
+        this.#breaker.succeeded()
+        return result
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error
+        if (haltingKinds.has(error.kind)) throw this.#halt(error)
+        if (!error.retryable) {
+          // A refusal is an answer: the store is there.
+          if (error.kind !== 'aborted') this.#breaker.succeeded()
+          throw error
+        }
+        if (error.kind === 'throttled') {
+          this.#options.control.throttled(this.#options.now())
+          this.#breaker.succeeded()
+        }
+        if (outageKinds.has(error.kind) && this.#noteOutage(error)) attempt = 0
+        else if (attempt >= maxAttempts) throw error
+        this.#retries++
+        this.#options.report.detail(`trying again (${attempt}): ${error.message}`)
+        if (attempt > 0) await this.#pause(fullJitter(attempt, this.#options.random()))
+      }
+    }
+  }
+
+  /** @returns whether there is an outage, this failure's or one already known */
+  #noteOutage(error: StoreError): boolean {
+    if (this.#breaker.failed(this.#options.now())) {
+      this.#options.report.warn(
+        `S3 cannot be reached (${error.message}): everything waits, up to ${formatDuration(this.#options.maxOutage)}`,
+        { code: 'store.outage' },
+      )
+      this.#recovery = this.#recover()
+      // Nobody may be waiting at the gate when it is halted.
+      this.#recovery.catch(() => {})
+    }
+    return this.#breaker.isOpen
+  }
+
+  async #gate(): Promise<void> {
+    if (this.#halted) throw this.#halted
+    this.#options.signal.throwIfAborted()
+    if (this.#recovery) await this.#recovery
+  }
+
+  async #recover(): Promise<void> {
+    const { now, maxOutage, probe, signal, random, probeCap, report } = this.#options
+    for (let attempt = 1; ; attempt++) {
+      const left = maxOutage - this.#breaker.openFor(now())
+      if (left <= 0) {
+        this.#recovery = undefined
+        throw this.#halt(
+          new TemporaryError(`S3 has been away for ${formatDuration(maxOutage)}`, {
+            code: 'store.outage',
+            cure: 'Nothing is half done. Run the same command again; --max-outage makes it wait longer.',
+          }),
+        )
+      }
+      await this.#pause(Math.min(left, 250 + fullJitter(attempt, random(), { base: 500, cap: probeCap })))
+      try {
+        await probe(signal)
+        break
+      } catch (error) {
+        signal.throwIfAborted()
+        if (error instanceof StoreError && haltingKinds.has(error.kind)) {
+          this.#recovery = undefined
+          throw this.#halt(error)
+        }
+        // Any other refusal is an answer: the store is there again.
+        if (error instanceof StoreError && !error.retryable) break
+      }
+    }
+    report.note(`S3 is back after ${formatDuration(this.#breaker.openFor(now()))}: going on`)
+    this.#breaker.succeeded()
+    this.#recovery = undefined
+  }
+
+  #halt(error: Error): RunHalted {
+    this.#halted ??= new RunHalted(error)
+    return this.#halted
+  }
+
+  async #pause(milliseconds: number): Promise<void> {
+    await sleep(milliseconds, undefined, { signal: this.#options.signal })
+  }
+}

@@ -1,0 +1,241 @@
+/** What `autodj upload-local` does with its flags: checks them, looks before it leaps, plans or runs. */
+import { readFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import path from 'node:path'
+import { text as readAll } from 'node:stream/consumers'
+import { Readers } from '../audio-files/readers.ts'
+import { LocalFileError, requireAudioRoot, statSource } from '../audio-files/source.ts'
+import { requireBucket } from '../config.ts'
+import type { Context } from '../context.ts'
+import type { BandwidthTable } from '../core/bandwidth.ts'
+import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
+import { partSizeFor } from '../core/upload/multipart.ts'
+import { recentRuns } from '../db/ledger.ts'
+import { requireSchema } from '../db/require-schema.ts'
+import { trackPages } from '../db/tracks.ts'
+import { type ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { recordRun } from '../runs/recorded-run.ts'
+import type { ObjectHeaders } from '../storage/store.ts'
+import { Throttle } from '../storage/throttle.ts'
+import { uploadCommand } from './commit.ts'
+import { summariseUpload } from './summary.ts'
+import { type UploadOptions, uploadFilters, uploadLocal } from './upload-local.ts'
+
+/** Where the engine starts before it has measured anything, and where it ends at the latest. */
+const initialConcurrency = 16
+const maxConcurrency = 64
+
+export interface UploadFlags {
+  readonly concurrency: number | undefined
+  readonly limit: number | undefined
+  readonly filesFrom: string | undefined
+  readonly retryFailed: boolean
+  readonly deleteLocal: boolean
+  readonly maxOutage: number
+  readonly bwlimit: BandwidthTable | undefined
+  readonly memory: number
+  readonly multipartThreshold: number
+  readonly partSize: number
+  readonly storageClass: string | undefined
+  readonly sse: 'AES256' | 'aws:kms' | undefined
+  readonly kmsKeyId: string | undefined
+  readonly tag: readonly string[]
+  readonly acl: string | undefined
+}
+
+export type UploadRequest = Omit<UploadOptions, 'served' | 'readers'>
+
+/** @throws UsageError for flags that contradict each other or name what cannot be read */
+export async function readUploadRequest(context: Context, flags: UploadFlags): Promise<UploadRequest> {
+  if (flags.kmsKeyId !== undefined && flags.sse !== 'aws:kms') {
+    throw new UsageError('--kms-key-id needs --sse aws:kms', { code: 'usage.flag' })
+  }
+  return {
+    headers: readHeaders(flags),
+    maxConcurrency: flags.concurrency ?? maxConcurrency,
+    initialConcurrency: flags.concurrency ?? initialConcurrency,
+    memory: flags.memory,
+    multipartThreshold: Math.min(flags.multipartThreshold, flags.memory),
+    partSize: flags.partSize,
+    maxOutage: flags.maxOutage,
+    throttle: new Throttle(flags.bwlimit),
+    limit: flags.limit,
+    retryFailed: flags.retryFailed,
+    only: flags.filesFrom === undefined ? undefined : await readList(flags.filesFrom, context.cwd),
+    deleteLocal: flags.deleteLocal,
+  }
+}
+
+/** The run itself, recorded in the ledger. */
+export async function runUpload(context: Context, request: UploadRequest): Promise<ExitCode> {
+  const { report, config } = context
+  const readers = new Readers(readerThreads())
+  context.onRelease(() => readers.close())
+  // All at once: threads start, the database connects while the SDK is loaded, the bucket answers meanwhile. What is
+  // wrong with the bucket is said first.
+  readers.start()
+  requireBucket(config)
+  const opening = context.database()
+  const storing = context.store({ maxSockets: request.maxConcurrency + 4 })
+  const checked = storing.then(store => store.checkBucket(context.signal))
+  for (const one of await Promise.allSettled([checked, opening]))
+    if (one.status === 'rejected') throw one.reason
+  const [store, database] = await Promise.all([storing, opening])
+  await requireSchema(database, 'uploads.headers')
+  await requireAudioRoot(config.audioRoot)
+  const checking = request.deleteLocal ? await openChecking(context) : undefined
+  if (checking) context.onRelease(checking.close)
+  if (request.deleteLocal && !checking) {
+    report.note('CLOUDFRONT_DOMAIN is not set: local files are deleted after the proof in S3 alone')
+  }
+  return recordRun(context, database, async run => {
+    const { exitCode, totals, engine, seconds } = await uploadLocal(context, database, store, run, {
+      ...request,
+      readers,
+      served: checking?.served,
+    })
+    const summary = summariseUpload(totals, engine, seconds, {
+      retryFailed: request.retryFailed,
+      listed: request.only !== undefined,
+      stopped: context.stopExitCode() !== undefined,
+    })
+    report.summary(summary)
+    return { exitCode, summary: summary.fields }
+  })
+}
+
+/** Loaded only where local files are to go: it brings TLS diagnosis and URL signing along. */
+async function openChecking(context: Context) {
+  const { openServedCheck } = await import('../cdn/served.ts')
+  return openServedCheck(context.config, { concurrency: 8, signal: context.signal, now: context.now })
+}
+
+/** As many as cores: they are most of the work, and the system shares the cores out between them and the main thread. */
+export function readerThreads(): number {
+  return Math.min(4, availableParallelism())
+}
+
+/** How a queued track is to be uploaded; what else the flags say chooses tracks, or is the worker's. */
+export type UploadJobOptions = Pick<UploadRequest, 'headers' | 'deleteLocal'>
+
+/** `--enqueue`: what the flags ask for, for workers. */
+export async function enqueueUpload(
+  context: Context,
+  request: UploadRequest,
+  job: string | undefined,
+): Promise<ExitCode> {
+  const { headers, deleteLocal, limit } = request
+  const { enqueueTracks } = await import('../queue/enqueue.ts')
+  const filters = await uploadFilters(await context.database(), request, context.report)
+  const options: UploadJobOptions = { headers, deleteLocal }
+  return enqueueTracks(context, { kind: 'upload', filters, options: { ...options }, limit, job })
+}
+
+/** Amazon's list prices for us-east-1, US dollars; said as an estimate. */
+const prices = { putPer1000: 0.005, storagePerGBMonth: 0.023 }
+
+/** `--dry-run`: looks at every file, sends nothing. */
+export async function planUpload(context: Context, request: UploadRequest): Promise<void> {
+  const { report, config } = context
+  const database = await context.database()
+  await requireSchema(database, 'uploads.headers')
+  const root = await requireAudioRoot(config.audioRoot)
+  const plan = { files: 0, bytes: 0, requests: 0, problems: 0 }
+  for (const filter of await uploadFilters(database, request, report)) {
+    for await (const page of trackPages(database.knex, { filter, signal: context.signal })) {
+      for (const track of page) {
+        if (context.stopping.aborted || plan.files === request.limit) break
+        const filePath = track.filePath as string
+        try {
+          const { size } = await statSource(filePath, config.audioRoot, root)
+          plan.files++
+          plan.bytes += size
+          plan.requests +=
+            size <= request.multipartThreshold ? 1 : Math.ceil(size / partSizeFor(size, request.partSize)) + 3
+          report.item({
+            subject: filePath,
+            state: 'would-upload',
+            fields: { track_id: track.id, bytes: size },
+          })
+        } catch (error) {
+          if (!(error instanceof LocalFileError)) throw error
+          plan.problems++
+          report.item({
+            subject: filePath,
+            state: error.problem === 'refused' ? 'refused' : 'skipped',
+            fields: { track_id: track.id, code: `file.${error.problem}` },
+            reason: error.message,
+            cure: error.cure,
+          })
+        }
+      }
+    }
+  }
+  const rate = await lastRate(database)
+  const seconds = plan.bytes / (rate ?? assumedRate)
+  const dollars = (plan.requests / 1_000) * prices.putPer1000
+  const monthly = (plan.bytes / 1e9) * prices.storagePerGBMonth
+  report.summary({
+    lines: [
+      `Dry run: ${plural(plan.files, 'file')}, ${formatBytes(plan.bytes)}, in ${plural(plan.requests, 'request')}; nothing was sent.`,
+      `About ${formatDuration(seconds * 1_000)} at ${rate === undefined ? '100 Mbit/s (no run measured yet)' : `${formatBytes(rate)}/s, as in the last run`}; ` +
+        `about $${dollars.toFixed(2)} for requests and $${monthly.toFixed(2)} a month to keep (S3 Standard list price, us-east-1).`,
+      ...(plan.problems > 0
+        ? [`${formatCount(plan.problems)} cannot be uploaded: the reasons are above.`]
+        : []),
+    ],
+    next: plan.files > 0 ? 'the same without --dry-run to do it' : undefined,
+    fields: {
+      dry_run: true,
+      files: plan.files,
+      bytes: plan.bytes,
+      requests: plan.requests,
+      problems: plan.problems,
+      estimated_seconds: Math.round(seconds),
+      estimated_request_dollars: dollars,
+      estimated_dollars_a_month: monthly,
+    },
+  })
+}
+
+/** 100 Mbit/s, bytes a second. */
+const assumedRate = 12_500_000
+
+async function lastRate({ knex }: Awaited<ReturnType<Context['database']>>): Promise<number | undefined> {
+  for (const run of await recentRuns(knex, { command: uploadCommand, limit: 10 })) {
+    const rate = Number(run.summary?.['bytes_per_second'] ?? 0)
+    if (rate > 0) return rate
+  }
+  return undefined
+}
+
+function readHeaders({ storageClass, sse, kmsKeyId, tag, acl }: UploadFlags): Partial<ObjectHeaders> {
+  const tags: Record<string, string> = {}
+  for (const one of tag) {
+    const equals = one.indexOf('=')
+    if (equals < 1) throw new UsageError(`--tag: "${one}" is not key=value`, { code: 'usage.flag' })
+    tags[one.slice(0, equals)] = one.slice(equals + 1)
+  }
+  if (Object.keys(tags).length > 10)
+    throw new UsageError('--tag: S3 takes at most 10 tags', { code: 'usage.flag' })
+  return {
+    ...(storageClass === undefined ? {} : { storageClass }),
+    ...(sse === undefined ? {} : { serverSideEncryption: sse }),
+    ...(kmsKeyId === undefined ? {} : { kmsKeyId }),
+    ...(tag.length === 0 ? {} : { tags }),
+    ...(acl === undefined ? {} : { acl }),
+  }
+}
+
+/** Lines of `--files-from`; comments and empty lines left out. */
+async function readList(file: string, cwd: string): Promise<string[]> {
+  let content: string
+  try {
+    content = file === '-' ? await readAll(process.stdin) : await readFile(path.resolve(cwd, file), 'utf8')
+  } catch (error) {
+    throw new UsageError(`--files-from: cannot read ${printable(file)}: ${systemErrorCode(error)}`, {
+      code: 'usage.flag',
+    })
+  }
+  return content.split(/\r?\n/).filter(line => line !== '' && !line.startsWith('#'))
+}

@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'vitest'
+import {
+  type Candidate,
+  decideFile,
+  mayMatchByName,
+  NameIndex,
+  type PathState,
+  relinkedColumns,
+  type TrackRow,
+} from '../../../../src/core/import/plan.ts'
+import { matchKeysOfFile } from '../../../../src/core/names.ts'
+
+const row = (id: string, changes: Partial<TrackRow> = {}): TrackRow => ({
+  id,
+  artist: 'Artist',
+  title: 'Title',
+  filePath: `old/${id}.mp3`,
+  fileSource: 'LOCAL',
+  s3ObjectKey: null,
+  ...changes,
+})
+const at = (path: PathState, id: string, changes: Partial<TrackRow> = {}): Candidate => ({
+  track: row(id, { ...(path === 'none' && { filePath: null }), ...changes }),
+  path,
+})
+const verdict = (byPath: Candidate[], byContent: Candidate[]): string => {
+  const decision = decideFile(byPath, byContent)
+  if (!decision) return 'new'
+  if (decision.kind === 'known') return `known ${decision.track.id}`
+  if (decision.kind === 'duplicate') return `duplicate of ${decision.of}`
+  return `relink ${decision.tracks.map(track => track.id).join('+')} by ${decision.by}`
+}
+
+describe('decideFile', () => {
+  test.each<[string, Candidate[], Candidate[], string]>([
+    ['no row at all', [], [], 'new'],
+    ['its own row', [at('same', 'a')], [], 'known a'],
+    ['its own row before a copy elsewhere', [at('same', 'a')], [at('present', 'b')], 'known a'],
+    [
+      'its own row before one that lost its file',
+      [at('gone', 'b'), at('same', 'a')],
+      [at('gone', 'c')],
+      'known a',
+    ],
+    ['a row that spells its path in NFC', [at('gone', 'a')], [], 'relink a by path'],
+    ['two such rows', [at('gone', 'a'), at('gone', 'b')], [], 'relink a+b by path'],
+    ['another file under the other spelling', [at('present', 'a')], [], 'new'],
+    ['a copy of a file with a row', [], [at('present', 'a')], 'duplicate of old/a.mp3'],
+    [
+      'a copy, though another row lost it',
+      [],
+      [at('gone', 'a'), at('present', 'b')],
+      'duplicate of old/b.mp3',
+    ],
+    ['a row whose file moved here', [], [at('gone', 'a')], 'relink a by content'],
+    ['two rows that shared the file', [], [at('gone', 'a'), at('gone', 'b')], 'relink a+b by content'],
+    ['a row in S3, local copy deleted', [], [at('none', 'a', { s3ObjectKey: 'k' })], 'known a'],
+    [
+      'a row in S3 whose local copy moved',
+      [],
+      [at('gone', 'a', { s3ObjectKey: 'k' })],
+      'relink a by content',
+    ],
+    [
+      'in S3, and another row lost the file',
+      [],
+      [at('none', 'a', { s3ObjectKey: 'k' }), at('gone', 'b')],
+      'relink b by content',
+    ],
+    ['a row of this content without anything', [], [at('none', 'a')], 'relink a by content'],
+    [
+      'one in S3, one without anything',
+      [],
+      [at('none', 'a'), at('none', 'b', { s3ObjectKey: 'k' })],
+      'known b',
+    ],
+  ])('%s', (_what, byPath, byContent, expected) => {
+    expect(verdict(byPath, byContent)).toBe(expected)
+  })
+})
+
+describe('relinkedColumns', () => {
+  const file = { path: 'new/a.mp3', size: 7 }
+  test.each<[Partial<TrackRow>, object]>([
+    [{}, { filePath: 'new/a.mp3', fileSize: 7 }],
+    [{ fileSource: 'YOUTUBE' }, { filePath: 'new/a.mp3', fileSize: 7 }],
+    [{ fileSource: 'UNAVAILABLE' }, { filePath: 'new/a.mp3', fileSize: 7, fileSource: 'LOCAL' }],
+    [{ fileSource: null }, { filePath: 'new/a.mp3', fileSize: 7, fileSource: 'LOCAL' }],
+    // what is in S3 stays in S3, and the size of the object is not the file's to change
+    [{ fileSource: 'S3', s3ObjectKey: 'k' }, { filePath: 'new/a.mp3' }],
+    [{ fileSource: 'LOCAL', s3ObjectKey: 'k' }, { filePath: 'new/a.mp3' }],
+  ])('%j', (changes, expected) => {
+    expect(relinkedColumns(row('a', changes), file)).toEqual(expected)
+  })
+})
+
+test('by name only rows without an object are matched', () => {
+  expect(mayMatchByName(row('a'))).toBe(true)
+  expect(mayMatchByName(row('a', { fileSource: 'UNAVAILABLE' }))).toBe(true)
+  expect(mayMatchByName(row('a', { fileSource: 'S3' }))).toBe(false)
+  expect(mayMatchByName(row('a', { s3ObjectKey: 'k' }))).toBe(false)
+})
+
+test('a file is found by tags or path, and given away once', () => {
+  const index = new NameIndex<string>()
+  index.add('first', matchKeysOfFile('Mira-Kessel/Glass_Stairs.mp3'))
+  index.add('second', matchKeysOfFile('x/y.flac', { artist: 'mira kessel', title: 'Glass Stairs!' }))
+  const wanted = { artist: 'Mira Kessel', title: 'Glass Stairs' }
+  expect(index.find({ artist: 'Mira Kessel', title: 'Glass Floor' })).toBeUndefined()
+  expect(index.find(wanted)).toBe('first')
+  index.take('first')
+  expect(index.find(wanted)).toBe('second')
+  index.take('second')
+  expect(index.find(wanted)).toBeUndefined()
+  expect(index.find({ artist: 'x', title: 'y' })).toBeUndefined()
+})

@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { keySegment, maxKeyBytes, objectKey } from '../../../src/core/keys.ts'
+
+const sha256 = createHash('sha256').update('content').digest('hex')
+const key = (artist: string, title: string, prefix = 'audio/') =>
+  objectKey({ prefix, artist, title, sha256, extension: 'mp3' })
+const tail = `_${sha256.slice(0, 8)}.mp3`
+
+describe('object keys', () => {
+  test.each([
+    ['Daft Punk', 'Around the World', 'audio/Daft_Punk/Around_the_World'],
+    ['AC/DC', 'T.N.T.', 'audio/AC_DC/T.N.T'],
+    ['久石譲', 'あの夏へ', 'audio/久石譲/あの夏へ'],
+    ['Motörhead'.normalize('NFD'), 'x', 'audio/Motörhead/x'],
+    ['हिन्दी', 'गीत', 'audio/हिन्दी/गीत'],
+    ['a+b#c%d?e', '50% & more', 'audio/a_b_c_d_e/50_more'],
+    ['..', '.', 'audio/unknown/unknown'],
+    ['', '\u0000\n', 'audio/unknown/unknown'],
+    ['🎧', '🎵 x', 'audio/unknown/x'],
+    ['\ud800broken', 'x', 'audio/broken/x'],
+  ])('%j, %j', (artist, title, expected) => expect(key(artist, title)).toBe(expected + tail))
+
+  test('case is kept: names that differ only by it have keys that differ', () => {
+    expect(key('ABBA', 'SOS')).not.toBe(key('Abba', 'Sos'))
+  })
+
+  test('long names are cut at a character, and stay distinct', () => {
+    const long = '長'.repeat(400)
+    expect(key(long, 'x')).not.toBe(key(`${long}い`, 'x'))
+    expect(key(long, long, `${'p'.repeat(510)}/`).length).toBeGreaterThan(0)
+  })
+
+  test('properties: valid, idempotent, within the limits, the same for NFC and NFD', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'binary', maxLength: 600 }),
+        fc.string({ unit: 'grapheme' }),
+        (artist, title) => {
+          const one = key(artist, title)
+          expect(Buffer.byteLength(one)).toBeLessThanOrEqual(maxKeyBytes)
+          expect(one).toBe(one.normalize('NFC'))
+          expect(one.isWellFormed()).toBe(true)
+          expect(one).toMatch(/^audio\/[\p{L}\p{M}\p{N}._-]+\/[\p{L}\p{M}\p{N}._-]+$/u)
+          for (const segment of one.split('/')) {
+            expect(['', '.', '..']).not.toContain(segment)
+            expect(Buffer.byteLength(segment)).toBeLessThanOrEqual(200)
+          }
+          expect(key(artist.normalize('NFD'), title.normalize('NFD'))).toBe(one)
+          expect(key(artist, title)).toBe(one)
+        },
+      ),
+    )
+  })
+
+  test('a folded segment folds to itself', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 60 }), name => {
+        expect(keySegment(keySegment(name))).toBe(keySegment(name))
+      }),
+    )
+  })
+})

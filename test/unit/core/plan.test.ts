@@ -1,0 +1,130 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  canonicalJson,
+  type PlanAction,
+  type PlanHeader,
+  type PlanItem,
+  PlanWriter,
+  readPlan,
+  refuseIfExpired,
+} from '../../../src/core/plan.ts'
+
+const header: PlanHeader = {
+  type: 'autodj-plan',
+  schema: 1,
+  id: 'p1',
+  command: 'reconcile',
+  createdAt: '2026-01-01T00:00:00.000Z',
+  expiresAt: '2026-01-08T00:00:00.000Z',
+  bucket: 'b',
+  quarantine: { by: 'prefix', prefix: 'quarantine/' },
+  seen: { rows: 3, objects: 4 },
+}
+const text = fc.string({ unit: 'binary', maxLength: 8 })
+const action: fc.Arbitrary<PlanAction> = fc.oneof(
+  fc.record({
+    action: fc.constant('remove-object' as const),
+    object: fc.record({ key: text, size: fc.nat(), etag: text }),
+    to: fc.option(text, { nil: undefined }),
+  }),
+  fc.record({
+    action: fc.constant('update-row' as const),
+    trackId: fc.uuid(),
+    was: fc.record({
+      key: fc.option(text),
+      source: fc.constantFrom('S3', 'LOCAL', null),
+      size: fc.option(fc.nat()),
+      path: fc.option(text),
+    }),
+    becomes: fc.constant({ key: null, source: 'LOCAL' as const, size: 1, path: 'x' }),
+  }),
+)
+
+function write(actions: readonly PlanAction[]): string[] {
+  const writer = new PlanWriter()
+  return [writer.header(header), ...actions.map(item => writer.item(item, 'why')), writer.trailer()]
+}
+
+async function read(lines: readonly string[]): Promise<{ header?: PlanHeader; items: PlanItem[] }> {
+  async function* source(): AsyncGenerator<string> {
+    yield* lines
+  }
+  const result: { header?: PlanHeader; items: PlanItem[] } = { items: [] }
+  for await (const part of readPlan(source())) {
+    if ('header' in part) result.header = part.header
+    else result.items.push(part.item)
+  }
+  return result
+}
+
+describe('plan', () => {
+  it('reads back what was written', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(action), async actions => {
+        const result = await read(write(actions))
+        expect(result.header).toEqual(header)
+        const expected = actions.map((item, index) => ({ ...item, type: 'item', seq: index + 1, why: 'why' }))
+        expect(result.items).toEqual(JSON.parse(JSON.stringify(expected)))
+      }),
+    )
+  })
+
+  it('survives other white space, member order and line endings', async () => {
+    const lines = write([{ action: 'remove-object', object: { key: 'k', size: 1, etag: 'e' } }])
+    const rewritten = lines.map(line => {
+      const entries = Object.entries(JSON.parse(line) as object).reverse()
+      return `${JSON.stringify(Object.fromEntries(entries)).replaceAll(',"', ' ,\t"')}\r\n`
+    })
+    expect(await read(rewritten)).toEqual(await read(lines))
+  })
+
+  it('is refused when any line is changed, dropped, doubled or swapped', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(action, { minLength: 2, maxLength: 6 }),
+        fc.constantFrom('drop', 'double', 'swap', 'change', 'cut'),
+        fc.nat(),
+        async (actions, how, at) => {
+          const lines = write(actions)
+          const index = at % (lines.length - 1)
+          const line = lines[index]!
+          if (how === 'drop') lines.splice(index, 1)
+          if (how === 'double') lines.splice(index, 0, line)
+          if (how === 'cut') lines.length = index + 1
+          if (how === 'swap') [lines[index], lines[index + 1]] = [lines[index + 1]!, line]
+          if (how === 'change')
+            lines[index] = `${canonicalJson({ ...(JSON.parse(line) as object), extra: 1 })}\n`
+          await expect(read(lines)).rejects.toMatchObject({ code: 'plan.damaged', exitCode: 1 })
+        },
+      ),
+    )
+  })
+
+  it('is refused by another version of the program, and for an action nobody knows', async () => {
+    const [, ...rest] = write([])
+    await expect(read([JSON.stringify({ ...header, schema: 2 }), ...rest])).rejects.toMatchObject({
+      code: 'plan.schema',
+    })
+    const odd = write([{ action: 'remove-everything' } as unknown as PlanAction])
+    await expect(read(odd)).rejects.toMatchObject({ code: 'plan.damaged' })
+  })
+
+  it('expires', () => {
+    const end = Date.parse(header.expiresAt)
+    expect(() => refuseIfExpired(header, end)).not.toThrow()
+    expect(() => refuseIfExpired(header, end + 1)).toThrow(expect.objectContaining({ exitCode: 7 }))
+  })
+})
+
+describe('canonicalJson', () => {
+  it('is JSON, and the same for any order of members', () => {
+    fc.assert(
+      fc.property(fc.dictionary(text, fc.jsonValue()), value => {
+        const shuffled = Object.fromEntries(Object.entries(value).reverse())
+        expect(canonicalJson(shuffled)).toBe(canonicalJson(value))
+        expect(JSON.parse(canonicalJson(value))).toEqual(JSON.parse(JSON.stringify(value)))
+      }),
+    )
+  })
+})

@@ -1,0 +1,302 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { sameContent } from '../../../../src/core/reconcile/classify.ts'
+import { DiskJoin } from '../../../../src/core/reconcile/disk-join.ts'
+import type { Finding, ObjectFacts, RowFacts } from '../../../../src/core/reconcile/facts.ts'
+import { mergeOrdered } from '../../../../src/core/reconcile/merge.ts'
+import { foldName, twinKind } from '../../../../src/core/reconcile/names.ts'
+import { Resolver } from '../../../../src/core/reconcile/resolve.ts'
+import { compareUtf8 } from '../../../../src/core/utf8-order.ts'
+import { memorySorter, memorySpool } from '../../../support/memory-records.ts'
+
+const sha = (content: number): string => String(content).padStart(64, '0')
+const name = fc
+  .array(fc.constantFrom('a', 'A', 'é', 'e\u0301', 'É', 'ς', 'σ', 'Σ', '\n', '😀'), {
+    minLength: 1,
+    maxLength: 2,
+  })
+  .map(parts => `audio/${parts.join('')}`)
+
+const library = fc.record({
+  objects: fc.uniqueArray(
+    fc.record({
+      key: name,
+      content: fc.integer({ min: 0, max: 5 }),
+      hashed: fc.boolean(),
+      parts: fc.boolean(),
+    }),
+    { selector: object => object.key, maxLength: 8 },
+  ),
+  rows: fc.array(
+    fc.record({ key: name, content: fc.option(fc.integer({ min: 0, max: 5 })), sized: fc.boolean() }),
+    {
+      maxLength: 8,
+    },
+  ),
+})
+
+/** Content n has n bytes; its ETag depends on whether it was uploaded in parts. */
+function build({ objects, rows }: typeof library extends fc.Arbitrary<infer T> ? T : never) {
+  return {
+    objects: objects.map(
+      ({ key, content, hashed, parts }): ObjectFacts => ({
+        key,
+        size: content,
+        etag: `m${content}${parts ? '-2' : ''}`,
+        lastModified: 0,
+        ...(hashed ? { contentSha256: sha(content) } : {}),
+      }),
+    ),
+    rows: rows.map(({ key, content, sized }, index): RowFacts & { key: string } => ({
+      trackId: `t${index}`,
+      key,
+      source: 'S3',
+      size: sized && content !== null ? content : null,
+      path: null,
+      ...(content === null
+        ? {}
+        : { proof: { size: content, etag: `m${content}`, sha256: sha(content), at: 0 } }),
+    })),
+  }
+}
+
+async function resolve(rows: (RowFacts & { key: string })[], objects: ObjectFacts[]): Promise<Finding[]> {
+  const resolver = new Resolver(memorySorter, memorySpool(), objects.length)
+  async function* once<T>(entries: T[]): AsyncGenerator<T[]> {
+    yield entries
+  }
+  rows.sort((a, b) => compareUtf8(a.key, b.key))
+  objects.sort((a, b) => compareUtf8(a.key, b.key))
+  for await (const pairs of mergeOrdered(
+    once(rows),
+    once(objects),
+    row => row.key,
+    object => object.key,
+  )) {
+    for (const { left, right, again } of pairs) {
+      if (left === undefined) await resolver.orphan(right!)
+      else if (right === undefined) await resolver.missing(left, false)
+      else if (again !== true) await resolver.held(right, right.contentSha256)
+    }
+  }
+  const findings: Finding[] = []
+  for await (const batch of resolver.resolve()) findings.push(...batch)
+  return findings
+}
+
+const classes = (finding: Finding | undefined): string[] => (finding?.differences ?? []).map(d => d.class)
+
+describe('Resolver', () => {
+  it('explains every unmatched row and object exactly as looking at all pairs would', async () => {
+    await fc.assert(
+      fc.asyncProperty(library, async drawn => {
+        const { rows, objects } = build(drawn)
+        const findings = await resolve(rows, objects)
+        const keys = new Set(objects.map(object => object.key))
+        const named = new Set(rows.map(row => row.key))
+        const equalBytes = (a: ObjectFacts, b: ObjectFacts): boolean =>
+          a.size > 0 &&
+          (a.contentSha256 !== undefined && b.contentSha256 !== undefined
+            ? a.contentSha256 === b.contentSha256
+            : a.etag === b.etag)
+
+        const ofRows = findings.filter(finding => finding.row !== undefined)
+        const missing = rows.filter(row => !keys.has(row.key))
+        expect(ofRows.map(finding => finding.row!.trackId).sort()).toEqual(
+          missing.map(row => row.trackId).sort(),
+        )
+        // What a twin has claimed is spoken for before contents are compared.
+        const twinAnswers = new Set(
+          ofRows.filter(finding => classes(finding)[0]?.endsWith('twin')).map(finding => finding.other?.key),
+        )
+        for (const { row, other, differences } of ofRows) {
+          const twins = objects.filter(
+            object =>
+              twinKind(row!.key!, object.key) !== undefined && sameContent(row!, object) !== 'different',
+          )
+          const equals = objects.filter(
+            object => object.size > 0 && row!.proof !== undefined && sameContent(row!, object) === 'same',
+          )
+          const [difference] = differences
+          expect(differences.length).toBe(1)
+          if (twins.length > 0) {
+            const kinds = twins.map(twin => twinKind(row!.key!, twin.key))
+            expect(difference?.class).toBe(kinds.includes('nfc-twin') ? 'nfc-twin' : 'case-twin')
+            expect(twins.map(twin => twin.key)).toContain(other?.key)
+          } else if (equals.length > 0) {
+            expect(difference?.class).toBe('moved')
+            expect(equals.map(object => object.key)).toContain(other?.key)
+            if (equals.some(object => !named.has(object.key) && !twinAnswers.has(object.key)))
+              expect(named.has(other!.key)).toBe(false)
+          } else {
+            expect(difference?.class).toBe('missing-object')
+            expect(other).toBeUndefined()
+          }
+        }
+
+        const answers = new Set(ofRows.map(finding => finding.other?.key))
+        for (const object of objects) {
+          const own = findings.filter(finding => finding.object?.key === object.key)
+          const orphan = own.filter(finding => classes(finding).includes('orphan-object'))
+          if (named.has(object.key) || answers.has(object.key)) expect(orphan).toEqual([])
+          // What a row claims stays, even where the row found a better answer in the end.
+          else if (!missing.some(row => sameContent(row, object) === 'same')) expect(orphan.length).toBe(1)
+          for (const finding of own) {
+            expect(finding.sigil).toBe(classes(finding).includes('orphan-object') ? '-' : '=')
+            if (classes(finding).includes('duplicate-content')) {
+              const other = objects.find(candidate => candidate.key === finding.other?.key)
+              expect(other !== undefined && equalBytes(object, other) && other !== object).toBe(true)
+            }
+          }
+        }
+        // Of every set of objects known to be equal, all but one are told to be duplicates (or are a row's answer).
+        for (const a of objects) {
+          for (const b of objects) {
+            if (a === b || !equalBytes(a, b)) continue
+            const told = [a, b].some(
+              object =>
+                findings.some(
+                  f => f.object?.key === object.key && classes(f).includes('duplicate-content'),
+                ) ||
+                (!named.has(object.key) && missing.some(row => sameContent(row, object) === 'same')),
+            )
+            expect(told).toBe(true)
+          }
+        }
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  const row = (key: string, over: Omit<Partial<RowFacts>, 'key'> = {}): RowFacts & { key: string } => ({
+    trackId: `row ${key}`,
+    key,
+    source: 'S3',
+    size: 5,
+    path: null,
+    ...over,
+  })
+  const object = (key: string, etag: string, size = 5): ObjectFacts => ({ key, etag, size, lastModified: 0 })
+  const said = (findings: Finding[]): string[] =>
+    findings
+      .map(f => `${f.sigil} ${f.name}: ${classes(f).join(' ')}${f.other ? ` > ${f.other.key}` : ''}`)
+      .sort()
+
+  it('tells an orphan that is the twin of an object with a row', async () => {
+    expect(
+      said(await resolve([row('Song.mp3')], [object('Song.mp3', '1'), object('song.mp3', '2')])),
+    ).toEqual(['- song.mp3: orphan-object case-twin'])
+  })
+
+  it('does not take a twin of other content for the answer', async () => {
+    const proof = { size: 5, etag: '1', at: 0 }
+    const rows = [row('Song.mp3', { proof })]
+    expect(said(await resolve(rows, [object('elsewhere.mp3', '1'), object('song.mp3', '2', 6)]))).toEqual([
+      '* Song.mp3: moved > elsewhere.mp3',
+      '- song.mp3: orphan-object',
+    ])
+  })
+
+  it('lets two rows share the object that was moved', async () => {
+    const proof = { size: 5, etag: '1', at: 0 }
+    const rows = [row('x.mp3', { proof }), row('y.mp3', { proof })]
+    expect(said(await resolve(rows, [object('z.mp3', '1')]))).toEqual([
+      '* x.mp3: moved > z.mp3',
+      '* y.mp3: moved > z.mp3',
+    ])
+  })
+
+  it('never calls empty objects duplicates', async () => {
+    expect(said(await resolve([], [object('x', 'd41d', 0), object('y', 'd41d', 0)]))).toEqual([
+      '- x: orphan-object',
+      '- y: orphan-object',
+    ])
+  })
+})
+
+describe('DiskJoin', () => {
+  it('takes an empty file for none, and offers no import of it', async () => {
+    const join = new DiskJoin(memorySorter)
+    for (const path of ['empty.mp3', 'stray-empty.mp3']) await join.file({ path, size: 0 })
+    await join.file({ path: 'stray.mp3', size: 1 })
+    const row: RowFacts = { trackId: 't', key: null, source: 'LOCAL', size: 1, path: 'empty.mp3' }
+    await join.row(row, 'empty.mp3', true)
+    const said: Record<string, string> = {}
+    for await (const batch of join.resolve())
+      for (const { name, differences } of batch)
+        said[name] = `${differences[0]?.class}: ${differences[0]?.detail}`
+    expect(said).toEqual({
+      t: 'no-audio: file_source LOCAL, no key, the file is empty: empty.mp3',
+      'stray-empty.mp3': 'local-file-without-row: no row names it, and it is empty: delete it',
+      'stray.mp3': 'local-file-without-row: no row names it; `autodj import` makes one, if it is audio',
+    })
+  })
+
+  it('finds exactly the files no row names and the rows whose file is gone', async () => {
+    const path = fc.constantFrom('é.mp3', 'e\u0301.mp3', 'E\u0301.mp3', 'a.mp3', 'A.mp3', 'b\n.mp3')
+    await fc.assert(
+      fc.asyncProperty(fc.uniqueArray(path), fc.array(path, { maxLength: 6 }), async (files, paths) => {
+        const join = new DiskJoin(memorySorter)
+        for (const file of files) await join.file({ path: file, size: 1 })
+        for (const [index, wanted] of paths.entries()) {
+          const keyless: RowFacts = {
+            trackId: `t${index}`,
+            key: null,
+            source: 'LOCAL',
+            size: 1,
+            path: wanted,
+          }
+          await join.row(keyless, wanted, true)
+        }
+        const findings: Finding[] = []
+        for await (const batch of join.resolve()) findings.push(...batch)
+        const nfc = (text: string): string => text.normalize('NFC')
+        for (const [index, wanted] of paths.entries()) {
+          const found = findings.filter(finding => finding.row?.trackId === `t${index}`)
+          expect(found.length).toBe(1)
+          expect(found[0]!.fileThere).toBe(files.some(file => nfc(file) === nfc(wanted)))
+        }
+        const stray = findings
+          .filter(finding => finding.file !== undefined)
+          .map(finding => finding.file!.path)
+        const expected = files.filter(
+          file =>
+            !paths.includes(file) &&
+            // Its other normalisation is named, and is not there itself.
+            !paths.some(wanted => nfc(wanted) === nfc(file) && !files.includes(wanted)),
+        )
+        for (const file of expected) expect(stray).toContain(file)
+        for (const file of stray) expect(paths).not.toContain(file)
+      }),
+    )
+  })
+})
+
+describe('names', () => {
+  it('folds normalisation and case together, and nothing else', () => {
+    expect(foldName('É')).toBe(foldName('e\u0301'))
+    expect(foldName('ΟΔΟΣ')).toBe(foldName('οδος'))
+    expect(foldName('Straße')).not.toBe(foldName('STRASSE'))
+    expect(twinKind('a', 'a')).toBeUndefined()
+    expect(twinKind('é', 'e\u0301')).toBe('nfc-twin')
+    expect(twinKind('É', 'e\u0301')).toBe('case-twin')
+    expect(twinKind('a', 'b')).toBeUndefined()
+    // Kelvin sign: its NFC is the letter K.
+    expect(twinKind('\u212a', 'K')).toBe('nfc-twin')
+  })
+
+  it('gives every normalisation and case of a name one fold', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: fc.constantFrom('a', 'Z', 'é', 'Å', 'ñ', 'ж', 'Σ', 'ﬁ', '가', '1'), maxLength: 6 }),
+        text => {
+          for (const form of ['NFC', 'NFD'] as const) {
+            expect(foldName(text.normalize(form))).toBe(foldName(text))
+            expect(foldName(text.toLowerCase().normalize(form))).toBe(foldName(text))
+          }
+          expect(foldName(foldName(text))).toBe(foldName(text))
+        },
+      ),
+    )
+  })
+})

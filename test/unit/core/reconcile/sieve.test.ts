@@ -1,0 +1,37 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { fingerprint, Sieve } from '../../../../src/core/reconcile/sieve.ts'
+
+describe('Sieve', () => {
+  it('never takes for single what came twice', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 0xffff_ffff })), fc.nat(20), (prints, expected) => {
+        const sieve = new Sieve(expected)
+        for (const print of prints) sieve.count(print)
+        for (const print of prints) {
+          if (prints.filter(one => one === print).length > 1) expect(sieve.mayRepeat(print)).toBe(true)
+        }
+      }),
+    )
+  })
+
+  it('lets few pass that came once: about as many as share a cell with another', () => {
+    const texts = Array.from(
+      { length: 20_000 },
+      (_, index) => `audio/Artist ${index >> 4}/Title ${index}.mp3`,
+    )
+    const sieve = new Sieve(texts.length)
+    for (const text of texts) sieve.count(fingerprint(text))
+    const passed = texts.filter(text => sieve.mayRepeat(fingerprint(text))).length
+    expect(passed).toBeLessThan(texts.length / 12)
+  })
+
+  it('fingerprints are 32 bits, and never 0', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), text => {
+        const print = fingerprint(text)
+        expect(Number.isInteger(print) && print > 0 && print <= 0xffff_ffff).toBe(true)
+      }),
+    )
+  })
+})

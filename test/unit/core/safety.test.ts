@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest'
+import {
+  defaultDeleteLimit,
+  heldBack,
+  refuseIfTripped,
+  type Stakes,
+  trippedBreakers,
+} from '../../../src/core/safety.ts'
+
+const limit = defaultDeleteLimit
+const removals = (count: number, of: number): Stakes => ({ limit, removals: { count, of } })
+
+describe('circuit breakers', () => {
+  const table: [what: string, Stakes, tripped: RegExp | undefined][] = [
+    ['nothing at stake', { limit }, undefined],
+    ['50 of 60', removals(50, 60), undefined],
+    ['51 of 60', removals(51, 60), /51 of 60 objects \(85.0 %\)/],
+    ['1 % of 100,000', removals(1000, 100_000), undefined],
+    ['more than 1 % of 100,000', removals(1001, 100_000), /--max-delete allows 1000/],
+    ['one, none allowed', { limit: { count: 0 }, removals: { count: 1, of: 0 } }, /1 of 0 objects would go/],
+    ['50 of 60 rows lose their audio', { limit, losses: { count: 50, of: 60 } }, undefined],
+    [
+      '51 of 60 rows lose their audio',
+      { limit, losses: { count: 51, of: 60 } },
+      /51 of 60 rows \(85.0 %\) would be left without audio, --max-delete allows 50/,
+    ],
+    ['empty bucket, rows without objects', { limit, bucket: { rowsWithObject: 0, objects: 0 } }, undefined],
+    [
+      'empty bucket, one row with an object',
+      { limit, bucket: { rowsWithObject: 1, objects: 0 } },
+      /bucket looks empty/,
+    ],
+    ['one object', { limit, bucket: { rowsWithObject: 9, objects: 1 } }, undefined],
+    [
+      'empty audio root',
+      { limit, disk: { root: '/a', rowsWithFile: 1, files: 0 } },
+      /\/a looks empty or unmounted/,
+    ],
+    ['empty audio root nobody needs', { limit, disk: { root: '/a', rowsWithFile: 0, files: 0 } }, undefined],
+    ['half the rows', { limit, rows: { now: 50, before: 100 } }, undefined],
+    ['less than half the rows', { limit, rows: { now: 49, before: 100 } }, /49 rows, the last run saw 100/],
+    ['first run', { limit, rows: { now: 0 } }, undefined],
+  ]
+  it.each(table)('%s', (_, stakes, tripped) => {
+    const found = trippedBreakers(stakes)
+    if (tripped === undefined) expect(found).toEqual([])
+    else expect(found).toEqual([{ reason: expect.stringMatching(tripped), cure: expect.any(String) }])
+  })
+
+  it('names every reason, with exit code 7', () => {
+    const found = trippedBreakers({ ...removals(99, 99), rows: { now: 1, before: 99 } })
+    expect(found.length).toBe(2)
+    const message = found.map(({ reason }) => reason).join('; ')
+    const cure = expect.stringMatching(/give --max-delete 99; check DATABASE_URL/)
+    expect(() => refuseIfTripped(found)).toThrow(expect.objectContaining({ exitCode: 7, message, cure }))
+    expect(() => refuseIfTripped([])).not.toThrow()
+  })
+
+  it('holds back what is young or being uploaded', () => {
+    const options = { now: 1000, minAge: 100, uploading: false }
+    expect(heldBack({ lastModified: 900 }, options)).toBeUndefined()
+    expect(heldBack({ lastModified: 901 }, options)).toMatch(/younger/)
+    expect(heldBack({ lastModified: 5000 }, options)).toMatch(/younger/)
+    expect(heldBack({ lastModified: 0 }, { ...options, uploading: true })).toMatch(/under way/)
+  })
+})

@@ -1,0 +1,113 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import {
+  type HttpAnswer,
+  HttpAnswerError,
+  parseHttpAnswer,
+} from '../../../../src/core/storage/http-answer.ts'
+
+const parse = (text: string, ended = false) => parseHttpAnswer(Buffer.from(text, 'latin1'), ended)
+
+describe('answers', () => {
+  test.each<[string, string, Partial<HttpAnswer>]>([
+    [
+      'without a body',
+      'HTTP/1.1 200 OK\r\nETag: "abc"\r\nContent-Length: 0\r\n\r\n',
+      { status: 200, headers: { etag: '"abc"', 'content-length': '0' }, body: '', keepAlive: true },
+    ],
+    [
+      'with a body of known length, and what follows it',
+      'HTTP/1.1 403 Forbidden\r\ncontent-length:5\r\n\r\n<E/>\nrest',
+      { status: 403, body: '<E/>\n', keepAlive: true, length: 49 },
+    ],
+    [
+      'in chunks, with an extension and a trailer',
+      'HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\n<Err\r\n3\r\nor>\r\n0\r\nT: x\r\n\r\n',
+      { status: 500, body: '<Error>', keepAlive: true },
+    ],
+    [
+      'that ends the connection',
+      'HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n',
+      { keepAlive: false },
+    ],
+    ['of an old server', 'HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n', { keepAlive: false }],
+    [
+      'of an old server that keeps the connection',
+      'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n',
+      { keepAlive: true },
+    ],
+    ['without a reason', 'HTTP/1.1 204\r\n\r\n', { status: 204, body: '' }],
+    ['that is not the last', 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200', { status: 100, length: 25 }],
+    [
+      'with a header twice',
+      'HTTP/1.1 204 \r\nA: 1\r\nB:  2 \r\na: 3\r\n__proto__: x\r\n\r\n',
+      { headers: { a: '1, 3', b: '2', ['__proto__']: 'x' } },
+    ],
+  ])('%s', (_what, text, expected) => {
+    const answer = parse(text)
+    for (const [name, value] of Object.entries(expected)) {
+      const found = answer?.[name as keyof HttpAnswer]
+      if (name === 'headers') expect(Object.entries(found as object)).toEqual(Object.entries(value as object))
+      else expect(found).toEqual(value)
+    }
+  })
+
+  test('without a length last until the connection ends, and are its last', () => {
+    const text = 'HTTP/1.1 502 Bad Gateway\r\n\r\n<html>'
+    expect(parse(text)).toBeUndefined()
+    expect(parse(text, true)).toMatchObject({ status: 502, body: '<html>', keepAlive: false })
+  })
+
+  test('cut short by the end of the connection are not answers', () => {
+    expect(parse('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc', true)).toBeUndefined()
+    expect(parse('HTTP/1.1 200 O', true)).toBeUndefined()
+  })
+
+  test.each([
+    ['another protocol', 'SSH-2.0-OpenSSH\r\n'],
+    ['TLS', '\x15\x03\x01\x00\x02'],
+    ['HTTP/2', 'HTTP/2 200\r\n\r\n'],
+    ['a status of two digits', 'HTTP/1.1 99\r\n\r\n'],
+    ['a header without a name', 'HTTP/1.1 200 OK\r\nno colon\r\n\r\n'],
+    ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n'],
+    ['a negative length', 'HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n'],
+    ['a length that no answer has', 'HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n'],
+    ['a chunk without a size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n'],
+    ['a chunk that no answer has', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n'],
+    ['headers without end', `HTTP/1.1 200 OK\r\n${'a: b\r\n'.repeat(20_000)}`],
+    ['a body without end', `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(1024 * 1024 + 1)}`],
+  ])('that are %s are refused', (_what, text) => {
+    expect(() => parse(text)).toThrow(HttpAnswerError)
+  })
+
+  test('come out the same however the bytes arrive, and never before they are whole', () => {
+    const name = fc
+      .stringMatching(/^[a-z][a-z0-9-]{0,8}$/)
+      .filter(one => !/^(content-length|transfer-encoding|connection)$/.test(one))
+    const answers = fc.record({
+      status: fc.integer({ min: 200, max: 599 }).filter(status => status !== 204 && status !== 304),
+      headers: fc.uniqueArray(fc.tuple(name, fc.stringMatching(/^[!-~]{0,12}$/)), {
+        selector: ([key]) => key,
+        maxLength: 5,
+      }),
+      chunks: fc.array(fc.stringMatching(/^[ -~]{1,30}$/), { maxLength: 4 }),
+      chunked: fc.boolean(),
+    })
+    fc.assert(
+      fc.property(answers, fc.string(), ({ status, headers, chunks, chunked }, rest) => {
+        const body = chunks.join('')
+        const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`
+        const wire = chunked
+          ? `${chunks.map(chunk => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('')}0\r\n\r\n`
+          : body
+        const lines = headers.map(([key, value]) => `${key}: ${value}\r\n`).join('')
+        const whole = Buffer.from(`HTTP/1.1 ${status} Any\r\n${lines}${framing}\r\n\r\n${wire}`, 'latin1')
+        for (let length = 0; length < whole.length; length++)
+          expect(parseHttpAnswer(whole.subarray(0, length), false)).toBeUndefined()
+        const answer = parseHttpAnswer(Buffer.concat([whole, Buffer.from(rest)]), false)
+        expect(answer).toMatchObject({ status, body, keepAlive: true, length: whole.length })
+        for (const [key, value] of headers) expect(answer?.headers[key]).toBe(value)
+      }),
+    )
+  })
+})

@@ -1,0 +1,100 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { allowedDeletes, parseDeleteLimit } from '../../../src/core/limits.ts'
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  parseBytes,
+  parseDuration,
+  percent,
+  plural,
+  printable,
+} from '../../../src/core/units.ts'
+
+describe('sizes', () => {
+  test.each([
+    ['0', 0],
+    ['512', 512],
+    ['64K', 65_536],
+    ['64k', 65_536],
+    ['256MiB', 268_435_456],
+    ['1.5 GB', 1_610_612_736],
+    ['', undefined],
+    ['-1', undefined],
+    ['1X', undefined],
+    ['1e3', undefined],
+    ['NaN', undefined],
+  ])('%j is %s bytes', (text, bytes) => expect(parseBytes(text)).toBe(bytes))
+
+  test.each([
+    [0, '0 B'],
+    [1_023, '1023 B'],
+    [1_536, '1.5 KiB'],
+    [1_048_575, '1.0 MiB'],
+    [268_435_456, '256 MiB'],
+    [6 * 1024 ** 3, '6.0 GiB'],
+  ])('%i bytes read %s', (bytes, text) => expect(formatBytes(bytes)).toBe(text))
+})
+
+describe('durations', () => {
+  test.each([
+    ['90', 90_000],
+    ['90s', 90_000],
+    ['1h30m', 5_400_000],
+    ['250ms', 250],
+    ['7d', 604_800_000],
+    ['2 h', undefined],
+    ['h', undefined],
+    ['-5m', undefined],
+  ])('%j is %s ms', (text, milliseconds) => expect(parseDuration(text)).toBe(milliseconds))
+
+  test.each([
+    [400, '0.4s'],
+    [9_960, '10s'],
+    [185_000, '3m 5s'],
+    [7_200_000, '2h 0m'],
+    [273_600_000, '3d 4h'],
+  ])('%i ms read %s', (milliseconds, text) => expect(formatDuration(milliseconds)).toBe(text))
+})
+
+describe('delete limits', () => {
+  test.each([
+    ['50', { count: 50 }],
+    ['1%', { percent: 1 }],
+    ['1%,50', { percent: 1, count: 50 }],
+    ['101%', undefined],
+    ['1.5', undefined],
+    ['many', undefined],
+  ])('%j is %j', (text, limit) => expect(parseDeleteLimit(text)).toEqual(limit))
+
+  test.each([
+    [{ count: 50, percent: 1 }, 1_000, 50],
+    [{ count: 50, percent: 1 }, 100_000, 1_000],
+    [{ percent: 1 }, 99, 0],
+    [{ count: 0 }, 1_000_000, 0],
+  ])('%j of %i allows %i', (limit, total, allowed) => expect(allowedDeletes(limit, total)).toBe(allowed))
+})
+
+test('a share is 100 per cent only when all is done', () => {
+  expect(percent(999_999, 1_000_000)).toBe(99)
+  expect(percent(1_000_000, 1_000_000)).toBe(100)
+  expect(percent(0, 0)).toBe(100)
+})
+
+test('counts and plurals', () => {
+  expect(formatCount(1_234_567)).toBe('1,234,567')
+  expect(plural(1, 'file')).toBe('1 file')
+  expect(plural(2, 'entry', 'entries')).toBe('2 entries')
+})
+
+test('printable text never holds what could move a cursor or turn text around', () => {
+  expect(printable('a\nb\u001b[31m\u202e')).toBe('a\\nb\\x1b[31m\\u202e')
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), text => {
+      expect(printable(text)).not.toMatch(
+        /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/,
+      )
+    }),
+  )
+})

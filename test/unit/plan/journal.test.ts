@@ -1,0 +1,69 @@
+/** A plan's journal, across runs and kills; a plan that is none. */
+import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ExitCode } from '../../../src/errors.ts'
+import { Journal } from '../../../src/plan/journal.ts'
+import { checkPlan } from '../../../src/plan/plan-file.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'autodj-journal-'))
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+test('what undoing needs is read back, the newest of each item, in this run and in the next', async () => {
+  const plan = path.join(folder, 'a.plan')
+  const first = await Journal.open(plan, 'plan-1', 1_000)
+  for (let seq = 1; seq <= 1_000; seq++) {
+    await first.write([
+      { seq, state: 'begun', trace: { updatedAt: `2026-11-26T00:00:00.${String(seq).padStart(6, '0')}` } },
+    ])
+  }
+  await first.write([
+    { seq: 3, state: 'done', trace: {} },
+    { seq: 4, state: 'failed', reason: 'schön\u2028 war’s' },
+    { seq: 5, state: 'done', trace: { etag: 'new' } },
+    { seq: 6, state: 'done', trace: { updatedAt: null } },
+  ])
+  for (const read of [first, undefined]) {
+    const journal = read ?? (await Journal.open(plan, 'plan-1', 1_000))
+    expect(journal.state(3)).toBe('done')
+    expect(journal.state(4)).toBe('failed')
+    expect(await journal.trace(3)).toEqual({ updatedAt: '2026-11-26T00:00:00.000003' })
+    expect(await journal.trace(4)).toEqual({ updatedAt: '2026-11-26T00:00:00.000004' })
+    expect(await journal.trace(5)).toEqual({ etag: 'new' })
+    expect(await journal.trace(6)).toEqual({ updatedAt: null })
+    expect(await journal.trace(1_000)).toEqual({ updatedAt: '2026-11-26T00:00:00.001000' })
+    await journal.close()
+  }
+})
+
+test('a line that a kill has cut, in the middle of a character, spoils nothing after it', async () => {
+  const plan = path.join(folder, 'b.plan')
+  const first = await Journal.open(plan, 'plan-2', 9)
+  await first.write([{ seq: 1, state: 'done', trace: { etag: 'one' } }])
+  await first.close()
+  await appendFile(`${plan}.journal`, Buffer.from('{"seq":2,"state":"failed","reason":"schö').subarray(0, -1))
+  const second = await Journal.open(plan, 'plan-2', 9)
+  expect(second.state(2)).toBe('none')
+  await second.write([{ seq: 2, state: 'done', trace: { etag: 'two' } }])
+  expect(await second.trace(2)).toEqual({ etag: 'two' })
+  await second.close()
+  const third = await Journal.open(plan, 'plan-2', 9)
+  expect([await third.trace(1), await third.trace(2), await third.trace(3)]).toEqual([
+    { etag: 'one' },
+    { etag: 'two' },
+    {},
+  ])
+  await third.close()
+  expect((await readFile(`${plan}.journal`, 'latin1')).endsWith('\n')).toBe(true)
+})
+
+test('a folder instead of a plan is refused as what it is, not as a bug', async () => {
+  await expect(checkPlan(folder)).rejects.toMatchObject({
+    exitCode: ExitCode.usage,
+    message: `cannot read the plan ${folder}: EISDIR`,
+  })
+})

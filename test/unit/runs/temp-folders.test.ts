@@ -1,0 +1,87 @@
+import { spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { hostname, tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { acquireLockFile } from '../../../src/db/lock-file.ts'
+import { checkTempSpace } from '../../../src/doctor/machine.ts'
+import { makeTempFolder, sweepTempFolders } from '../../../src/runs/temp-folders.ts'
+
+const outer = tmpdir()
+let dir: string
+
+beforeEach(() => {
+  dir = mkdtempSync(path.join(outer, 'autodj-sweep-'))
+  vi.stubEnv('TMPDIR', dir)
+})
+afterEach(() => {
+  vi.unstubAllEnvs()
+  rmSync(dir, { recursive: true })
+})
+
+const { pid: deadPid } = spawnSync(process.execPath, ['-e', ''])
+
+function holder(pid: number, host = hostname()): string {
+  return JSON.stringify({ pid, host, command: 'x', since: '', startedAt: null, token: randomUUID() })
+}
+
+test('what dead runs left is swept, the folder of a live one stays', async () => {
+  const live = await makeTempFolder(randomUUID())
+  writeFileSync(path.join(live.path, 'download'), 'x')
+  const dead = path.join(dir, `autodj-run-${randomUUID()}`)
+  mkdirSync(dead)
+  writeFileSync(path.join(dead, 'download'), 'x')
+  writeFileSync(`${dead}.lock`, holder(deadPid))
+  expect(await sweepTempFolders()).toBe(1)
+  expect(existsSync(dead)).toBe(false)
+  expect(readdirSync(live.path)).toEqual(['download'])
+  await live.remove()
+  expect(readdirSync(dir)).toEqual([])
+})
+
+test('a TMPDIR that is not there is not made, and named', async () => {
+  const missing = path.join(dir, 'scratch')
+  vi.stubEnv('TMPDIR', missing)
+  for (const use of [() => makeTempFolder(randomUUID()), sweepTempFolders]) {
+    await expect(use()).rejects.toMatchObject({
+      code: 'config.temp-folder',
+      message: `the folder for temporary files, ${missing}, does not exist`,
+      cure: expect.stringContaining('TMPDIR'),
+    })
+  }
+  writeFileSync(missing, '')
+  await expect(sweepTempFolders()).rejects.toThrow(`${missing}, is not a folder`)
+  rmSync(missing)
+  expect(await checkTempSpace()).toMatchObject({ state: 'failure', cause: `${missing} does not exist` })
+  expect(readdirSync(dir)).toEqual([])
+})
+
+test('a sweep that meets the lock of a run half made is waited for', async () => {
+  const id = randomUUID()
+  const sweeping = await acquireLockFile(path.join(dir, `autodj-run-${id}.lock`), 'sweeping')
+  const making = makeTempFolder(id)
+  making.catch(() => {})
+  await Promise.race([making.catch(() => {}), new Promise(resolve => setTimeout(resolve, 120))])
+  await sweeping.release()
+  const made = await making
+  expect(existsSync(made.path)).toBe(true)
+  await made.remove()
+  expect(readdirSync(dir)).toEqual([])
+})
+
+test('drafts of locks go with the process that died over them', async () => {
+  const lock = `autodj-run-${randomUUID()}.lock`
+  const put = (name: string, text: string) => writeFileSync(path.join(dir, name), text)
+  put(`${lock}.dead.draft`, holder(deadPid))
+  put(`${lock}.guard`, holder(deadPid))
+  put(`${lock}.guard.dead.draft`, holder(deadPid))
+  put(`${lock}.cut-off.draft`, '{"pid"')
+  utimesSync(path.join(dir, `${lock}.cut-off.draft`), 1, 1)
+  const stay = [`${lock}.elsewhere.draft`, `${lock}.live.draft`, `${lock}.written-now.draft`]
+  put(stay[0] as string, holder(deadPid, 'another host'))
+  put(stay[1] as string, holder(process.pid))
+  put(stay[2] as string, '')
+  await sweepTempFolders()
+  expect(readdirSync(dir).sort()).toEqual(stay)
+})

@@ -1,0 +1,152 @@
+/** What tune.ts learns from: readings of clips with which of them are right, and their harmony with its key. */
+import { availableParallelism } from 'node:os'
+import { allClips, type Clip, extraTuningClips } from '../bench/audio/clips.ts'
+import { render } from '../bench/audio/render.ts'
+import { tempoA1 } from '../bench/audio/score.ts'
+import { readWav } from '../bench/audio/wav.ts'
+import { trackBeats } from '../src/core/audio/beats.ts'
+import { tonality } from '../src/core/audio/chroma.ts'
+import { frontEnd } from '../src/core/audio/frontend.ts'
+import { keyFeatures, PITCH_CLASSES } from '../src/core/audio/key.ts'
+import {
+  type Evidence,
+  FEATURES,
+  fold,
+  gatherEvidence,
+  readingFeatures,
+  SHIFTS,
+  STEPS,
+} from '../src/core/audio/metre.ts'
+import { onsetStrength } from '../src/core/audio/onsets.ts'
+import { PULSE_TIGHTNESS } from '../src/core/audio/readings.ts'
+import { tempoHypotheses } from '../src/core/audio/tempo.ts'
+import type { Truth } from './compose.ts'
+import { otherSongs } from './songs.ts'
+
+interface Sample {
+  readonly name: string
+  /** Whether it is a clip of the bench itself; otherwise one more to learn from. */
+  readonly ofBench: boolean
+}
+
+export interface MetreSample extends Sample {
+  /** A row of FEATURES for each reading. */
+  readonly features: Float32Array
+  /** Of each reading, beats per minute. */
+  readonly tempi: Float64Array
+  /** Of each reading, whether it is right: tempo, phase and, in even metres, which of two beats is first. */
+  readonly right: Uint8Array
+  readonly bpm: number
+}
+
+export interface KeySample extends Sample {
+  readonly features: Float32Array
+  /** 0 to 11 major, 12 to 23 minor. */
+  readonly key: number
+}
+
+/** Index of the nearest of ascending times. */
+function nearest(times: readonly number[], time: number): number {
+  let low = 0
+  let high = times.length - 1
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (times[middle]! < time) low = middle + 1
+    else high = middle
+  }
+  return low > 0 && Math.abs(times[low - 1]! - time) < Math.abs(times[low]! - time) ? low - 1 : low
+}
+
+/** Whether beats moved on by `shift` steps are the true ones, and every second from `first` a strong one. */
+function isRight(truth: Truth, pulse: Float64Array, shift: number, first: number): boolean {
+  const { beats, downbeats } = truth
+  const downIndices = downbeats.map(time => beats.indexOf(time))
+  const bar = downIndices.length > 1 ? downIndices[1]! - downIndices[0]! : 4
+  let near = 0
+  let inStep = 0
+  let all = 0
+  for (let i = 0; i + 1 < pulse.length; i++) {
+    const period = pulse[i + 1]! - pulse[i]!
+    const time = pulse[i]! + (period * shift) / STEPS
+    if (time > beats.at(-1)! + 0.1) break
+    all++
+    const j = nearest(beats, time)
+    if (Math.abs(beats[j]! - time) > 0.14 * period) continue
+    near++
+    const down = downIndices.findLast(index => index <= j) ?? downIndices[0] ?? 0
+    if ((((j - down) % 2) + 2) % 2 === (i + first) % 2) inStep++
+  }
+  return near > 0.6 * all && (bar % 2 === 1 || inStep > 0.5 * near)
+}
+
+function metreSample(sample: Sample, truth: Truth, evidence: Evidence): MetreSample {
+  const hypotheses = tempoHypotheses(evidence.correlations[0])
+  const count = hypotheses.length * SHIFTS.length * 2
+  const features = new Float32Array(count * FEATURES)
+  const tempi = new Float64Array(count)
+  const right = new Uint8Array(count)
+  let row = 0
+  for (const bpm of hypotheses) {
+    const beats = trackBeats(evidence.onsets.novelty, bpm, PULSE_TIGHTNESS)
+    const folded = fold(evidence, beats)
+    for (const shift of SHIFTS)
+      for (let first = 0; first < 2; first++, row++) {
+        readingFeatures(evidence, folded, shift + first * STEPS, bpm, features, row * FEATURES)
+        tempi[row] = bpm
+        if (tempoA1(bpm, truth.bpm) && isRight(truth, beats, shift, first)) right[row] = 1
+      }
+  }
+  return { ...sample, features, tempi, right, bpm: truth.bpm }
+}
+
+/**
+ * Grooves of the tuning half that sound otherwise than they are written (bench/README.md, "What the labels are worth"):
+ * two who read the scores were sure of another beat, and of the same. Left out.
+ */
+const soundsOtherwise = /^mma-(casio-slowrock|zoom-(bald|rock)34)(~|$)/
+
+/** They took another pulse for the beat here too, though not both were sure: only the key is learned. */
+const doubtful = /^mma-stdlib-(afro-cuban|arpeggio68)(~|$)/
+
+const byName = (a: Sample, b: Sample): number => (a.name < b.name ? -1 : 1)
+
+/** Every clip of the tuning half and every extra one, rendered and heard. */
+export async function collect(): Promise<{ metre: MetreSample[]; key: KeySample[] }> {
+  const metre: MetreSample[] = []
+  const key: KeySample[] = []
+  const ofBench = allClips().filter(({ half }) => half === 'tuning')
+  const names = new Set(ofBench.map(({ name }) => name))
+  const clips = [...ofBench, ...extraTuningClips(), ...otherSongs()].filter(
+    ({ name }) => !soundsOtherwise.test(name),
+  )
+  let next = 0
+  const work = async (): Promise<void> => {
+    for (let clip: Clip | undefined = clips[next++]; clip; clip = clips[next++]) {
+      const rendered = await render(clip)
+      if ('failed' in rendered) {
+        console.error(`${clip.name}: ${rendered.failed}`)
+        continue
+      }
+      const { sampleRate, channels } = readWav(rendered.wav)
+      const [left, right] = channels as [Float32Array, Float32Array]
+      const front = frontEnd(sampleRate)
+      front.push(
+        left.map((value, i) => (value + right[i]!) / 2),
+        left.length,
+      )
+      const spectra = front.finish()
+      const tones = tonality(spectra)
+      const { truth } = rendered
+      const sample = { name: clip.name, ofBench: names.has(clip.name) }
+      if (!truth.changes && !doubtful.test(clip.name))
+        metre.push(metreSample(sample, truth, gatherEvidence(onsetStrength(spectra), tones.changeAt)))
+      if (truth.key !== null) {
+        const minor = truth.key.endsWith('m')
+        const tonic = PITCH_CLASSES.indexOf(truth.key.replace('m', '') as (typeof PITCH_CLASSES)[number])
+        key.push({ ...sample, features: keyFeatures(tones), key: tonic + (minor ? 12 : 0) })
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: availableParallelism() }, work))
+  return { metre: metre.sort(byName), key: key.sort(byName) }
+}

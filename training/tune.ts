@@ -1,0 +1,161 @@
+/**
+ * Learns the weights of the metre network and of the key templates from the tuning half of the clips, from more clips
+ * made like it and from songs by others (Debian's freedoom, simutrans-data and lmms), and writes
+ * src/core/audio/metre-weights.ts and key-weights.ts. Never sees the reporting half.
+ *
+ * Cross-validated by origin (a groove file, a genre, a song), so that the printed figures are of music not learned
+ * from; NO_CV=1 leaves that out.
+ *
+ *   node training/tune.ts [metre|key]
+ */
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import pLimit from 'p-limit'
+import { hashOf } from '../bench/audio/random.ts'
+import { mirexScore } from '../bench/audio/score.ts'
+import { KEY_FEATURES, PITCH_CLASSES } from '../src/core/audio/key.ts'
+import { FEATURES } from '../src/core/audio/metre.ts'
+import { type PackedNetwork, unpack } from '../src/core/audio/network.ts'
+import { scoresOf, trainKey } from './learn-key.ts'
+import { type MetreScores, pack, testMetre, trainMetre } from './learn-metre.ts'
+import { collect, type KeySample, type MetreSample } from './samples.ts'
+
+const FOLDS = 4
+
+/** Networks whose mean is taken. */
+const MEMBERS = 8
+
+const originOf = (name: string): string =>
+  name
+    .replace(/[~@]\d+$/, '')
+    .replace(/^(fof-.*)-\d+$/, '$1')
+    .replace(/^(own-\w+)-\d+$/, '$1')
+
+async function folds<T extends { name: string }>(
+  samples: readonly T[],
+  test: (train: T[], held: T[]) => Promise<void> | void,
+): Promise<void> {
+  for (let fold = 0; fold < FOLDS; fold++) {
+    const held = (sample: T): boolean => hashOf(`fold:${originOf(sample.name)}`) % FOLDS === fold
+    await test(
+      samples.filter(sample => !held(sample)),
+      samples.filter(held),
+    )
+  }
+}
+
+const target = (name: string): string => fileURLToPath(new URL(`../src/core/audio/${name}`, import.meta.url))
+
+interface Lesson {
+  readonly samples: readonly MetreSample[]
+  readonly seed: number
+}
+
+/** One network in a thread of its own. */
+async function learnOne(lesson: Lesson): Promise<PackedNetwork> {
+  const [network] = await once(new Worker(new URL(import.meta.url), { workerData: lesson }), 'message')
+  return network
+}
+
+const thread = pLimit(availableParallelism())
+
+const learn = (samples: readonly MetreSample[]): Promise<PackedNetwork[]> =>
+  Promise.all(
+    Array.from({ length: MEMBERS }, (_, member) => thread(() => learnOne({ samples, seed: 7 + member }))),
+  )
+
+function say(what: string, parts: readonly MetreScores[]): void {
+  const sum = (of: (scores: MetreScores) => number): number => parts.reduce((a, part) => a + of(part), 0)
+  const clips = sum(scores => scores.clips)
+  const share = (of: (scores: MetreScores) => number): string => (sum(of) / clips).toFixed(3)
+  console.log(
+    `${what}: ${clips} clips, A1 ${share(({ a1 }) => a1)}, A2 ${share(({ a2 }) => a2)}, ` +
+      `reading ${share(({ reading }) => reading)}; true tempo unheard in ${sum(({ unheard }) => unheard)}`,
+  )
+  const wrong = parts.flatMap(part => part.wrong)
+  if (wrong.length > 0) console.log(`  not even an octave right (ratio to the truth): ${wrong.join(', ')}`)
+}
+
+function metreWeights(networks: readonly PackedNetwork[]): string {
+  const row = ([scale, bytes]: PackedNetwork['rows'][number]): string => `[${scale}, '${bytes}'],`
+  const one = ({ rows, bias, output }: PackedNetwork): string =>
+    `{rows: [${rows.map(row).join('\n')}],\nbias: [${bias.join(', ')}],\noutput: [${output.join(', ')}]},`
+  return `import type { PackedNetwork } from './network.ts'
+
+/** Written by training/tune.ts: learned, not to be edited. */
+// biome-ignore format: a row a line
+export const METRE_NETWORKS: readonly PackedNetwork[] = [
+${networks.map(one).join('\n')}
+]
+`
+}
+
+async function tuneMetre(samples: readonly MetreSample[]): Promise<void> {
+  if (!process.env['NO_CV']) {
+    const ofBench: MetreScores[] = []
+    const all: MetreScores[] = []
+    await folds(samples, async (train, held) => {
+      const network = unpack(await learn(train), FEATURES)
+      all.push(testMetre(network, held))
+      ofBench.push(
+        testMetre(
+          network,
+          held.filter(sample => sample.ofBench),
+        ),
+      )
+    })
+    say('held out, of the bench', ofBench)
+    say('held out, all', all)
+  }
+  const networks = await learn(samples)
+  say('learned', [testMetre(unpack(networks, FEATURES), samples)])
+  writeFileSync(target('metre-weights.ts'), metreWeights(networks))
+}
+
+async function tuneKey(samples: readonly KeySample[]): Promise<void> {
+  const total = { exact: 0, mirex: 0, clips: 0 }
+  const nameOf = (k: number): string => PITCH_CLASSES[k % 12]! + (k < 12 ? '' : 'm')
+  await folds(samples, (train, held) => {
+    const weights = trainKey(train)
+    for (const { features, key } of held.filter(sample => sample.ofBench)) {
+      const scores = scoresOf(weights, features)
+      const answer = scores.indexOf(Math.max(...scores))
+      if (answer === key) total.exact++
+      total.mirex += mirexScore(nameOf(answer), nameOf(key))
+      total.clips++
+    }
+  })
+  console.log(
+    `key, held out: exact ${(total.exact / total.clips).toFixed(3)}, MIREX ${(total.mirex / total.clips).toFixed(3)}`,
+  )
+  const weights = trainKey(samples)
+  const line = (from: number): string =>
+    `[${[...weights.subarray(from, from + KEY_FEATURES)].map(value => Number(value.toFixed(2))).join(', ')}]`
+  writeFileSync(
+    target('key-weights.ts'),
+    `import type { KeyTemplates } from './key.ts'
+
+/** Written by training/tune.ts: learned, not to be edited. In the order of KEY_FEATURES in key.ts. */
+export const KEY_TEMPLATES: KeyTemplates = {
+  weights: [
+    ${line(0)},
+    ${line(KEY_FEATURES)},
+  ],
+  bias: [${weights[2 * KEY_FEATURES]!.toFixed(3)}, ${weights[2 * KEY_FEATURES + 1]!.toFixed(3)}],
+}
+`,
+  )
+}
+
+if (isMainThread) {
+  const { metre, key } = await collect()
+  const what = process.argv[2]
+  if (what !== 'key') await tuneMetre(metre)
+  if (what !== 'metre') await tuneKey(key)
+} else {
+  const { samples, seed } = workerData as Lesson
+  parentPort!.postMessage(pack(trainMetre(samples, seed)))
+}
