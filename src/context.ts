@@ -3,7 +3,7 @@
  * registers its release; all are released last-in-first-out when the command ends, however it ends.
  */
 import type { Config } from './config.ts'
-import type { Database } from './db/open.ts'
+import type { Database } from './db/database.ts'
 import { ExitCode } from './errors.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { ObjectStore } from './storage/store.ts'

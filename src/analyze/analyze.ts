@@ -5,6 +5,7 @@
 import type { Context } from '../context.ts'
 import { printable } from '../core/units.ts'
 import { type AnalysisRecord, planAnalyses, recordAnalyses } from '../db/analyses.ts'
+import type { Database } from '../db/database.ts'
 import {
   abandonDeadRuns,
   clearItems,
@@ -14,7 +15,6 @@ import {
   releaseClaims,
   rememberedFiles,
 } from '../db/ledger.ts'
-import type { Database } from '../db/open.ts'
 import {
   type ChangeOutcome,
   claimTracks,

@@ -2,13 +2,15 @@
  * The one way in which autodj deletes a local audio file: the object in S3 has the same checksum, the database says
  * so, and, when a CDN is configured, a byte range fetched through it is the same bytes.
  */
+
 import { hash, randomInt } from 'node:crypto'
 import { unlink } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
+import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
+import type { Database } from '../db/database.ts'
 import { removalHolder, upsertObjects } from '../db/ledger.ts'
-import type { Database } from '../db/open.ts'
 import { changeTracks, isFileNeeded, type PlannedTrack, trackPage } from '../db/tracks.ts'
 import { AppError, systemErrorCode } from '../errors.ts'
 import { type FileIdentity, isSameFile, LocalFileError, openRoot, openSource } from './source.ts'
@@ -24,13 +26,6 @@ export interface DeleteCandidate {
 export type DeleteLocalOutcome =
   | { readonly state: 'deleted'; readonly bytes: number }
   | { readonly state: 'kept'; readonly code: string; readonly reason: string }
-
-/** Compares a range of the object, as the CDN serves it, with the SHA-256 of the same bytes of the file. */
-export type ServedCheck = (
-  key: string,
-  range: { start: number; end: number },
-  sha256: string,
-) => Promise<{ served: true } | { served: false; reason: string }>
 
 /** Bytes of the range that is compared; it lies anywhere in the file. */
 const rangeSize = 64 * 1024

@@ -4,7 +4,7 @@ import { readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
 import { combineCrc32 } from '../core/crc32.ts'
-import type { ContentHash, SourceFile } from './readers.ts'
+import type { ContentHash, SourceFile } from './source.ts'
 import {
   blockingDisk,
   type FileIdentity,

@@ -5,21 +5,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { ReaderReply, ReaderRequest, ReaderTasks, Wanted } from './reader-thread.ts'
-import { type FileIdentity, LocalFileError } from './source.ts'
-
-/** What bytes are told apart by. */
-export interface ContentHash {
-  /** hex, 64 digits */
-  readonly sha256: string
-  readonly crc32: number
-}
-
-/** A local file as it was when it was read. */
-export interface SourceFile extends FileIdentity {
-  readonly absolute: string
-  /** below the audio root, as the disk spells it */
-  readonly relative: string
-}
+import { LocalFileError } from './source.ts'
 
 interface Pending {
   resolve(result: never): void

@@ -340,3 +340,17 @@ function kindOf(stats: BigIntStats): string {
   if (stats.isSocket()) return 'a socket'
   return 'a device'
 }
+
+/** What bytes are told apart by. */
+export interface ContentHash {
+  /** hex, 64 digits */
+  readonly sha256: string
+  readonly crc32: number
+}
+
+/** A local file as it was when it was read. */
+export interface SourceFile extends FileIdentity {
+  readonly absolute: string
+  /** below the audio root, as the disk spells it */
+  readonly relative: string
+}

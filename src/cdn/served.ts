@@ -1,6 +1,5 @@
 /** Whether the CDN serves the very bytes of a file, asked for a byte range of it. */
 
-import type { ServedCheck } from '../audio-files/delete-proved.ts'
 import type { Config } from '../config.ts'
 import { cdnUrl } from '../core/cdn-url.ts'
 import { printable } from '../core/units.ts'
@@ -37,3 +36,10 @@ export async function openServedCheck(
     },
   }
 }
+
+/** Compares a range of the object, as the CDN serves it, with the SHA-256 of the same bytes of the file. */
+export type ServedCheck = (
+  key: string,
+  range: { start: number; end: number },
+  sha256: string,
+) => Promise<{ served: true } | { served: false; reason: string }>

@@ -1,6 +1,6 @@
 /** Which local copies may go, and their end: only after a proof made now, by the one way in which files are deleted. */
 import { stat } from 'node:fs/promises'
-import { deleteProvedFile, type ServedCheck } from '../audio-files/delete-proved.ts'
+import { deleteProvedFile } from '../audio-files/delete-proved.ts'
 import type { Readers } from '../audio-files/readers.ts'
 import {
   isSameFile,
@@ -10,9 +10,10 @@ import {
   type Source,
   statSource,
 } from '../audio-files/source.ts'
+import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
+import type { Database } from '../db/database.ts'
 import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
-import type { Database } from '../db/open.ts'
 import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
 import { walk } from '../reconcile/disk.ts'

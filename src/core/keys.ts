@@ -62,3 +62,5 @@ function cutUtf8(text: string, maxBytes: number): string {
 function byteLength(text: string): number {
   return Buffer.byteLength(text, 'utf8')
 }
+
+export const cacheControl = 'public, max-age=31536000, immutable'

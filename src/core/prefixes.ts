@@ -7,3 +7,6 @@ export const quarantinePrefix = 'quarantine/'
 export function stagingPrefix(keyPrefix: string): string {
   return `${keyPrefix}.incoming/`
 }
+
+/** Begin of the names of files that are not whole yet, in the folder where they will be. */
+export const draftPrefix = '.autodj-restore-'

@@ -16,7 +16,7 @@ import {
 } from '../core/migrate/schema-diff.ts'
 import { FatalError, LockedError, toError } from '../errors.ts'
 import { observeApplication, observeDown, tableExists } from './alembic.ts'
-import type { Database } from './open.ts'
+import type { Database } from './database.ts'
 
 /**
  * Names of the migrations, in order. Listed by hand and without extension: Knex stores them, and a scan of the folder

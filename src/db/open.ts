@@ -1,24 +1,8 @@
 import type { Knex } from 'knex'
 import { toError, UsageError } from '../errors.ts'
+import type { Database, OpenOptions } from './database.ts'
 import { makeKnex, PostgresDialect } from './dialects.ts'
 import { classifyDbError, unusable } from './errors.ts'
-
-export interface Database {
-  readonly knex: Knex
-  readonly dialect: 'postgres' | 'pglite'
-  /** The database as it may be shown: no password. */
-  readonly where: string
-  close(): Promise<void>
-}
-
-export interface OpenOptions {
-  /** Shown in `pg_stat_activity` and in the lock file: `autodj upload-local`. */
-  applicationName: string
-  /** The session refuses every write. Default false. */
-  readOnly?: boolean
-  /** Connections at most; PGlite has one in any case. Default 8. */
-  poolSize?: number
-}
 
 /** How long a connection may take to come up, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000

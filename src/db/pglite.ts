@@ -5,6 +5,7 @@ import type { Knex } from 'knex'
 import PgliteClient from 'knex-pglite'
 import pgUtils from 'pg/lib/utils.js'
 import { LockedError, systemErrorCode, toError, UsageError } from '../errors.ts'
+import type { Database, OpenOptions } from './database.ts'
 import {
   type ClientClass,
   classified,
@@ -15,7 +16,6 @@ import {
 } from './dialects.ts'
 import { unusable } from './errors.ts'
 import { acquireLockFile } from './lock-file.ts'
-import type { Database, OpenOptions } from './open.ts'
 
 /**
  * Knex on PGlite, made to answer as PostgreSQL does. knex-pglite puts Knex's method name in the place of the command

@@ -1,6 +1,6 @@
 /** Whether a database is ready for autodj, asked before a run begins. */
 import { FatalError } from '../errors.ts'
-import type { Database } from './open.ts'
+import type { Database } from './database.ts'
 
 /**
  * @param newest a table of the ledger that the command needs, or a `table.column`; migrations come in order, so that those before are there

@@ -6,11 +6,13 @@
  * errors are cached for 10 s, `Via`, `X-Amz-Cf-Pop`, `X-Amz-Cf-Id`, `X-Cache` and `Age` say who answered, and the
  * error pages have CloudFront's words. An object too large for the cache is passed through and stays a Miss.
  */
+
 import { createPublicKey, randomBytes } from 'node:crypto'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import { parseRange } from '../core/http-range.ts'
 import { createSigner, type SigningCredentials } from '../storage/sigv4.ts'
+import type { CdnAnswer } from './cdn-answer.ts'
 import { signatureFault, withoutSignature } from './cdn-signature.ts'
 import { listen } from './listen.ts'
 
@@ -33,14 +35,6 @@ interface ViewerRequest {
   key: string
   range: string | undefined
   origin: string | undefined
-}
-
-/** An answer about to go out; a rule may change any of it. */
-export interface CdnAnswer {
-  status: number
-  /** lower-case names */
-  headers: Record<string, string>
-  body: Buffer
 }
 
 type CdnMisbehaviour =

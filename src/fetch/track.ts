@@ -2,6 +2,7 @@
 import type { Knex } from 'knex'
 import { LocalFileError, openRoot, openSource } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
+import type { Database } from '../db/database.ts'
 import {
   audioCommands,
   clearItems,
@@ -10,7 +11,6 @@ import {
   releaseClaims,
   upsertObjects,
 } from '../db/ledger.ts'
-import type { Database } from '../db/open.ts'
 import { type ChangeOutcome, changeTracks, type Track } from '../db/tracks.ts'
 import { uploadCommand } from '../upload/commit.ts'
 import type { Fetcher, FetchOutcome, FetchSource, FetchTrack } from './fetcher.ts'

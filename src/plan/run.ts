@@ -1,30 +1,20 @@
 /** What `autodj apply` and `autodj undo` do with their flags: check the plan, hold the lock, report each item. */
+
 import path from 'node:path'
-import type { Knex } from 'knex'
 import type { Context } from '../context.ts'
 import type { DeleteLimit } from '../core/limits.ts'
 import { type PlanHeader, type PlanItem, refuseIfExpired } from '../core/plan.ts'
 import { formOf, twinKind } from '../core/reconcile/names.ts'
 import { defaultDeleteLimit, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatCount, plural, printable } from '../core/units.ts'
-import { acquireRemovalLease } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
-import { machineName, recordRun } from '../runs/recorded-run.ts'
+import { recordRun } from '../runs/recorded-run.ts'
+import { holdRemovalLease } from '../runs/removal-lock.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { applyPlan, type ExecuteOptions, type ItemOutcome, undoPlan } from './execute.ts'
 import { Journal } from './journal.ts'
 import { checkPlan, planItems } from './plan-file.ts'
-
-/**
- * Takes the lock of whatever removes objects or files, or rests on files that another one might remove: no two of them
- * ever overlap. It ends with the run.
- *
- * @throws LockedError (exit code 11) naming the holder and its age
- */
-export async function holdRemovalLease(knex: Knex, runId: string): Promise<void> {
-  await acquireRemovalLease(knex, { runId, host: machineName(), pid: process.pid })
-}
 
 const defaultConcurrency = 16
 

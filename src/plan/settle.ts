@@ -6,7 +6,7 @@ import type { Knex } from 'knex'
 import pLimit, { type LimitFunction } from 'p-limit'
 import type { PlanItem } from '../core/plan.ts'
 import { toError } from '../errors.ts'
-import { itemProblem } from '../reconcile/looks.ts'
+import { itemProblem } from '../storage/item-problem.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import type { Journal, JournalEntry, Trace } from './journal.ts'
 

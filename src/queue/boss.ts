@@ -7,7 +7,7 @@ import type { Knex } from 'knex'
 import { fromKnex, fromPglite, type JobWithMetadata, PgBoss } from 'pg-boss'
 import type { Context } from '../context.ts'
 import { printable } from '../core/units.ts'
-import type { Database } from '../db/open.ts'
+import type { Database } from '../db/database.ts'
 import { AppError, FatalError, toError } from '../errors.ts'
 import { deadLetters, type JobKind, jobKinds, jobSchema } from './names.ts'
 

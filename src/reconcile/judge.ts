@@ -5,10 +5,11 @@ import type { Finding, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
 import type { Resolver } from '../core/reconcile/resolve.ts'
 import { type ObjectRecord, upsertObjects } from '../db/ledger.ts'
 import { keysNamed, rowFactsById } from '../db/row-facts.ts'
+import { itemProblem } from '../storage/item-problem.ts'
 import { isFileThere } from './disk.ts'
 import type { KeyedRow } from './keyed-rows.ts'
-import { createLooks, itemProblem } from './looks.ts'
-import type { Library, ReconcileOptions } from './reconcile.ts'
+import type { Library, ReconcileOptions } from './library.ts'
+import { createLooks } from './looks.ts'
 import type { Tally } from './tally.ts'
 
 /** Orphans that are checked against the table at once: it has no index by key, each check reads it all. */

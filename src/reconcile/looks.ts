@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { detectAudio } from '../core/content-type.ts'
 import type { ContentSums, HeadFacts, ObjectFacts } from '../core/reconcile/facts.ts'
-import { type ObjectHead, type ObjectStore, StoreError, type StoreErrorKind } from '../storage/store.ts'
+import type { ObjectHead, ObjectStore } from '../storage/store.ts'
 
 /** Looks at single objects, beyond what a listing tells. Each gives undefined when the object is gone. */
 export interface Looks {
@@ -59,21 +59,4 @@ function headFacts({ contentType, cacheControl, checksums, metadata }: ObjectHea
   const declared = metadata['sha256']
   if (declared !== undefined && /^[0-9a-f]{64}$/.test(declared)) facts.declaredSha256 = declared
   return facts
-}
-
-/** What concerns one object only; anything else (no bucket, no credentials, an abort) ends the run. */
-const itemKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
-  'denied',
-  'precondition',
-  'bad-digest',
-  'throttled',
-  'unavailable',
-  'network',
-  'timeout',
-  'invalid',
-])
-
-/** What went wrong with one object, when that is no reason to end the run. */
-export function itemProblem(error: unknown): string | undefined {
-  return error instanceof StoreError && itemKinds.has(error.kind) ? error.message : undefined
 }

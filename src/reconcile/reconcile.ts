@@ -1,4 +1,3 @@
-import type { Knex } from 'knex'
 import { requireAudioRoot } from '../audio-files/source.ts'
 import { classifyWithoutKey } from '../core/reconcile/classify.ts'
 import { DiskJoin } from '../core/reconcile/disk-join.ts'
@@ -10,46 +9,12 @@ import { countRows, proofPages, rowFactPages } from '../db/row-facts.ts'
 import { FileSpool } from '../external-sort/file-spool.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { keepHeapLevel } from '../heap.ts'
-import type { ObjectStore } from '../storage/store.ts'
 import { isFileThere, relativePath, walk } from './disk.ts'
-import type { Inventory } from './inventory.ts'
 import { Judge } from './judge.ts'
 import { boundaries, encodeRow, keyedRows, keyOf, withProofs } from './keyed-rows.ts'
+import type { Library, ReconcileOptions } from './library.ts'
 import { isPartOfLibrary, listInRanges, tee } from './listing.ts'
 import type { Tally } from './tally.ts'
-
-export interface ReconcileOptions {
-  /** only keys below it are listed; rows with other keys are looked up one by one */
-  prefix: string
-  /** keys below it are left out; empty: nothing is */
-  quarantinePrefix: string
-  /** absolute */
-  audioRoot: string
-  /** walk the audio root as well */
-  disk: boolean
-  /** share of the objects that are downloaded and hashed, 0 to 1 */
-  deep: number
-  /** `changed`: HEAD what the ledger does not vouch for; `none`: trust the listing; `all`: HEAD every object */
-  head: 'changed' | 'none' | 'all'
-  /** requests at once */
-  concurrency: number
-  /** what every object's Cache-Control should be; undefined: not judged */
-  cacheControl?: string
-  /** an inventory in place of a listing */
-  inventory?: Inventory
-  /** goes on where the bucket or the audio root looks empty, or the rows have shrunk */
-  force: boolean
-  /** rows the last finished run saw */
-  rowsBefore?: number
-  /** exists, and is this run's own */
-  tempFolder: string
-  signal?: AbortSignal
-}
-
-export interface Library {
-  knex: Knex
-  store: ObjectStore
-}
 
 /**
  * Compares rows, bucket and (with `disk`) files, and yields every line of the result in batches: what agrees, and

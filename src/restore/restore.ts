@@ -1,9 +1,11 @@
 /** One object back to a local file: downloaded beside its place, its checksum compared, and only then renamed. */
+
 import { createHash } from 'node:crypto'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { isOutside } from '../core/audio-path.ts'
+import { draftPrefix } from '../core/prefixes.ts'
 import { systemErrorCode } from '../errors.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
 
@@ -14,9 +16,6 @@ export interface RestoreTarget {
   /** SHA-256 the ledger knows of the object, hex */
   sha256?: string
 }
-
-/** Begin of the names of files that are not whole yet, in the folder where they will be. */
-export const draftPrefix = '.autodj-restore-'
 
 export type RestoreOutcome =
   | { state: 'restored' | 'there-already'; head: ObjectHead }

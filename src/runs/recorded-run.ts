@@ -4,7 +4,7 @@ import { readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { Context } from '../context.ts'
-import type { Database } from '../db/open.ts'
+import type { Database } from '../db/database.ts'
 import { AppError, ExitCode, systemRefusal, TemporaryError, toError } from '../errors.ts'
 
 export interface RecordedRun {

@@ -3,10 +3,11 @@
  * of `upload-local`, which commits hundreds at a time, and for a job of the queue.
  */
 
-import { type DeleteCandidate, deleteProvedFile, type ServedCheck } from '../audio-files/delete-proved.ts'
+import { type DeleteCandidate, deleteProvedFile } from '../audio-files/delete-proved.ts'
+import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
+import type { Database } from '../db/database.ts'
 import { type HashedFile, markUploaded, recordItems, type UploadedTrack } from '../db/ledger.ts'
-import type { Database } from '../db/open.ts'
 import type { Track } from '../db/tracks.ts'
 import type { Reporter } from '../report/reporter.ts'
 import type { TransferJob, TransferOutcome } from './transfer.ts'

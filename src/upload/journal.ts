@@ -1,4 +1,6 @@
 /** Multipart uploads in the ledger, so that another run can go on where this one stops. */
+
+import type { Database } from '../db/database.ts'
 import {
   adoptUpload,
   forgetUpload,
@@ -8,7 +10,6 @@ import {
   recordUpload,
   runsAlive,
 } from '../db/ledger.ts'
-import type { Database } from '../db/open.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import type { UploadJournal } from './multipart-upload.ts'
 

@@ -4,7 +4,8 @@
  */
 import { crc32 } from 'node:zlib'
 import pLimit from 'p-limit'
-import type { ContentHash, Readers } from '../audio-files/readers.ts'
+import type { Readers } from '../audio-files/readers.ts'
+import type { ContentHash } from '../audio-files/source.ts'
 import { LocalFileError, localFileError, type Source } from '../audio-files/source.ts'
 import { combineCrc32, decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { printable } from '../core/units.ts'

@@ -3,7 +3,7 @@
  * reading it back. Nothing is called uploaded before.
  */
 import { crc32 } from 'node:zlib'
-import type { ContentHash } from '../audio-files/readers.ts'
+import type { ContentHash } from '../audio-files/source.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { type ObjectHead, type ObjectStore, type PutResult, StoreError } from '../storage/store.ts'
 import type { Requests } from './requests.ts'

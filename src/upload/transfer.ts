@@ -5,7 +5,7 @@
  */
 
 import pLimit, { type LimitFunction } from 'p-limit'
-import type { ContentHash, SourceFile } from '../audio-files/readers.ts'
+import type { ContentHash, SourceFile } from '../audio-files/source.ts'
 import {
   type FileIdentity,
   isSameFile,
@@ -16,7 +16,7 @@ import {
 } from '../audio-files/source.ts'
 import { type AudioType, detectAudio } from '../core/content-type.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
-import { objectKey } from '../core/keys.ts'
+import { cacheControl, objectKey } from '../core/keys.ts'
 import type { HashedFile } from '../db/ledger.ts'
 import { type ObjectHeaders, StoreError } from '../storage/store.ts'
 import { BufferPool, type Lease } from './memory.ts'
@@ -72,8 +72,6 @@ const unknownType: AudioType = {
   extension: 'bin',
   container: 'mpeg',
 }
-
-export const cacheControl = 'public, max-age=31536000, immutable'
 
 /** What Node.js, its libraries and their sockets take beside file content, bytes (measured: 110 to 130 MiB resident). */
 const programMemory = 136 * 1024 ** 2

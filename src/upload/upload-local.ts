@@ -3,11 +3,11 @@
  * server has confirmed the bytes. Any number of runs share the work; any of them may be killed.
  */
 
-import type { ServedCheck } from '../audio-files/delete-proved.ts'
+import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import { formatCount, plural, printable } from '../core/units.ts'
+import type { Database } from '../db/database.ts'
 import { abandonDeadRuns, type HashedFile, rememberedFiles } from '../db/ledger.ts'
-import type { Database } from '../db/open.ts'
 import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { ExitCode, toError } from '../errors.ts'
 import type { Progress } from '../report/reporter.ts'

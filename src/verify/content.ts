@@ -5,7 +5,7 @@ import { type Finding, finding } from '../core/diagnosis/causes.ts'
 import { diagnose, diagnoseContent, diagnoseDirect } from '../core/diagnosis/diagnose.ts'
 import { toError } from '../errors.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import type { VerifyOptions, VerifyTrack } from './verify.ts'
+import type { VerifyOptions, VerifyTrack } from './track-result.ts'
 
 interface Range {
   start: number

@@ -13,8 +13,9 @@ import { ExitCode, UsageError } from '../errors.ts'
 import { preferSmallHeap } from '../heap.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import type { CauseCount, VerifySummary } from './tally.ts'
+import type { TrackResult, VerifyTrack } from './track-result.ts'
 import { recordResults, type Selection, selectTracks, verifyCommand } from './tracks.ts'
-import { type TrackResult, type VerifyTrack, verify } from './verify.ts'
+import { verify } from './verify.ts'
 
 export interface VerifyFlags {
   sample: number | undefined

@@ -1,7 +1,7 @@
 /** What a run found, counted as it comes: never lists, so memory does not grow with the number of tracks. */
 import type { Cause, Finding } from '../core/diagnosis/causes.ts'
 import { LatencyHistogram } from '../core/verify/latency.ts'
-import type { TrackResult } from './verify.ts'
+import type { TrackResult } from './track-result.ts'
 
 /** Failures or warnings of one cause. */
 export interface CauseCount {

@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { clearItems, type ObjectRecord, recordItems, upsertObjects } from '../db/ledger.ts'
 import { FIRST_ID } from '../db/tracks.ts'
-import type { TrackResult, VerifyTrack } from './verify.ts'
+import type { TrackResult, VerifyTrack } from './track-result.ts'
 
 export const verifyCommand = 'verify'
 

@@ -2,10 +2,9 @@
  * Asks for every track through the CDN and says of each what came back. Reads tracks as they come, writes results in
  * batches, keeps nothing of what is done: memory does not grow with the number of tracks.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Prober } from '../cdn/probe.ts'
-import type { UrlSigner } from '../cdn/sign.ts'
-import { type CdnDomain, cdnUrl, mistakenKeys } from '../core/cdn-url.ts'
+import { cdnUrl, mistakenKeys } from '../core/cdn-url.ts'
 import { type Finding, finding, isTransient } from '../core/diagnosis/causes.ts'
 import { diagnose, needsS3 } from '../core/diagnosis/diagnose.ts'
 import { edgeOf, isCacheHit, type ProbeObservation, type S3Answer } from '../core/diagnosis/observation.ts'
@@ -13,64 +12,7 @@ import { toError } from '../errors.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { checkContent } from './content.ts'
 import { Tally, type VerifySummary } from './tally.ts'
-
-/** A track that should be served, and what is known of its object. */
-export interface VerifyTrack {
-  id: string
-  /** null: the row says S3 and has no key */
-  key: string | null
-  /** bytes */
-  size: number | null
-  etag: string | null
-  /** lower-case hex */
-  sha256: string | null
-}
-
-export interface TrackResult {
-  track: VerifyTrack
-  served: boolean
-  /** at most one failure, first; then warnings */
-  findings: readonly Finding[]
-  /** CloudFront location, such as `FRA56-P2` */
-  edge?: string
-  cacheHit?: boolean
-  /** to the first byte, ms */
-  latencyMs?: number
-  /** bytes, as the CDN says; where it served */
-  size?: number
-}
-
-export interface VerifyOptions {
-  tracks: AsyncIterable<VerifyTrack>
-  prober: Prober
-  domain: CdnDomain
-  signer?: UrlSigner
-  /** how long a signed URL is good for, ms */
-  signedForMs?: number
-  /** asked what it has where a probe failed; without it some failures have a vaguer name */
-  store?: ObjectStore
-  /** sent as `Origin`; CORS is checked */
-  origin?: string
-  /** compare this many bytes at a random offset with S3 */
-  bytes?: number
-  /** compare the checksum of the whole object */
-  full?: boolean
-  /** URL of the object past the CDN; it must not be served there without credentials */
-  directUrl?: (key: string) => string
-  concurrency: number
-  /** writes a batch of results to the ledger */
-  record(results: readonly TrackResult[]): Promise<void>
-  onResult?(result: TrackResult): void
-  now: () => Date
-  /** 0 up to 1 */
-  random: () => number
-  /** no new track */
-  stopping?: AbortSignal
-  /** abandon everything */
-  signal?: AbortSignal
-  /** pauses before the second and third try of what may pass by itself, ms */
-  retryPausesMs?: readonly number[]
-}
+import type { TrackResult, VerifyOptions, VerifyTrack } from './track-result.ts'
 
 const batchSize = 500
 

@@ -5,8 +5,8 @@
 import type { JobResult, JobWithMetadata, PgBoss } from 'pg-boss'
 import type { Context } from '../context.ts'
 import { printable } from '../core/units.ts'
+import type { Database } from '../db/database.ts'
 import { abandonDeadRuns, recordItems } from '../db/ledger.ts'
-import type { Database } from '../db/open.ts'
 import { AppError, toError } from '../errors.ts'
 import {
   forgetOldBatches,

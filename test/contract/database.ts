@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { Database } from '../../src/db/database.ts'
 import {
   acquireLease,
   acquireRemovalLease,
@@ -23,7 +24,6 @@ import {
   upsertObjects,
 } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import type { Database } from '../../src/db/open.ts'
 import {
   changeTracks,
   claimTracks,

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { HEAD, REVISIONS, schemaAt, type Table } from '../../src/core/migrate/application-schema.ts'
 import { compareSchema } from '../../src/core/migrate/schema-diff.ts'
 import { observeApplication } from '../../src/db/alembic.ts'
+import type { Database } from '../../src/db/database.ts'
 import { startRun } from '../../src/db/ledger.ts'
 import {
   downStatements,
@@ -13,7 +14,6 @@ import {
   migrateUp,
   upStatements,
 } from '../../src/db/migrate.ts'
-import type { Database } from '../../src/db/open.ts'
 import { type AppError, FatalError, LockedError } from '../../src/errors.ts'
 import { columnsOf, fillTracks, loadDump, rowsAsText } from '../support/alembic.ts'
 import type { TestDatabase } from '../support/database.ts'

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import knex from 'knex'
-import { type Database, openDatabase } from '../../src/db/open.ts'
+import type { Database } from '../../src/db/database.ts'
+import { openDatabase } from '../../src/db/open.ts'
 
 /**
  * A PGlite folder as initdb leaves it, made once for a version of PGlite and then copied: a copy opens in a tenth of

@@ -1,4 +1,4 @@
-import type { PackedNetwork } from './network.ts'
+import type { PackedNetwork } from './packed-network.ts'
 
 /** Written by training/tune.ts: learned, not to be edited. */
 // biome-ignore format: a row a line

@@ -4,7 +4,9 @@
  * is the mean of theirs, which errs less than any (Hansen and Salamon, "Neural network ensembles", IEEE TPAMI 12(10),
  * 1990).
  */
+
 import { METRE_NETWORKS } from './metre-weights.ts'
+import type { PackedNetwork } from './packed-network.ts'
 
 export interface Network {
   readonly hidden: number
@@ -12,13 +14,6 @@ export interface Network {
   readonly input: Float32Array
   readonly bias: Float32Array
   readonly output: Float32Array
-}
-
-/** A network as it is written down: rows are signed bytes in base64, times their scale. */
-export interface PackedNetwork {
-  readonly rows: readonly (readonly [scale: number, bytes: string])[]
-  readonly bias: readonly number[]
-  readonly output: readonly number[]
 }
 
 /** @throws Error where a row is not `features` long. */

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openProber } from '../../../src/cdn/probe.ts'
 import { decodeKeyPath, parseCdnDomain } from '../../../src/core/cdn-url.ts'
 import type { ObjectHead, ObjectStore } from '../../../src/storage/store.ts'
-import { type TrackResult, type VerifyOptions, type VerifyTrack, verify } from '../../../src/verify/verify.ts'
+import type { TrackResult, VerifyOptions, VerifyTrack } from '../../../src/verify/track-result.ts'
+import { verify } from '../../../src/verify/verify.ts'
 
 const content = Buffer.from('0123456789'.repeat(100))
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')

@@ -7,7 +7,8 @@ import {
   sliceHarmony,
 } from '../../../../src/core/audio/harmonic-rhythm.ts'
 import { FEATURES } from '../../../../src/core/audio/metre.ts'
-import { metreNetwork, type PackedNetwork, scoreReading, unpack } from '../../../../src/core/audio/network.ts'
+import { metreNetwork, scoreReading, unpack } from '../../../../src/core/audio/network.ts'
+import type { PackedNetwork } from '../../../../src/core/audio/packed-network.ts'
 
 const pack = (rows: readonly (readonly number[])[], output: readonly number[]): PackedNetwork => ({
   rows: rows.map(row => [0.01, Buffer.from(Int8Array.from(row).buffer).toString('base64')]),

@@ -1,0 +1,62 @@
+import type { Prober } from '../cdn/probe.ts'
+import type { UrlSigner } from '../cdn/sign.ts'
+import type { CdnDomain } from '../core/cdn-url.ts'
+import type { Finding } from '../core/diagnosis/causes.ts'
+import type { ObjectStore } from '../storage/store.ts'
+/** A track that should be served, and what is known of its object. */
+export interface VerifyTrack {
+  id: string
+  /** null: the row says S3 and has no key */
+  key: string | null
+  /** bytes */
+  size: number | null
+  etag: string | null
+  /** lower-case hex */
+  sha256: string | null
+}
+
+export interface TrackResult {
+  track: VerifyTrack
+  served: boolean
+  /** at most one failure, first; then warnings */
+  findings: readonly Finding[]
+  /** CloudFront location, such as `FRA56-P2` */
+  edge?: string
+  cacheHit?: boolean
+  /** to the first byte, ms */
+  latencyMs?: number
+  /** bytes, as the CDN says; where it served */
+  size?: number
+}
+
+export interface VerifyOptions {
+  tracks: AsyncIterable<VerifyTrack>
+  prober: Prober
+  domain: CdnDomain
+  signer?: UrlSigner
+  /** how long a signed URL is good for, ms */
+  signedForMs?: number
+  /** asked what it has where a probe failed; without it some failures have a vaguer name */
+  store?: ObjectStore
+  /** sent as `Origin`; CORS is checked */
+  origin?: string
+  /** compare this many bytes at a random offset with S3 */
+  bytes?: number
+  /** compare the checksum of the whole object */
+  full?: boolean
+  /** URL of the object past the CDN; it must not be served there without credentials */
+  directUrl?: (key: string) => string
+  concurrency: number
+  /** writes a batch of results to the ledger */
+  record(results: readonly TrackResult[]): Promise<void>
+  onResult?(result: TrackResult): void
+  now: () => Date
+  /** 0 up to 1 */
+  random: () => number
+  /** no new track */
+  stopping?: AbortSignal
+  /** abandon everything */
+  signal?: AbortSignal
+  /** pauses before the second and third try of what may pass by itself, ms */
+  retryPausesMs?: readonly number[]
+}
