@@ -4,8 +4,10 @@ import type { Command } from './cli/command.ts'
 import { type Flag, flag, longName } from './cli/flags.ts'
 import { loadConfig, type Overrides, type Setting, settings } from './config.ts'
 import { type Context, openContext, type StopReason } from './context.ts'
+import { printable } from './core/units.ts'
 import { AppError, ExitCode, systemRefusal, toError, UsageError } from './errors.ts'
 import type { Reporter } from './report/reporter.ts'
+import { RunReport } from './report/run-report.ts'
 import type { Output } from './report/text.ts'
 
 /** What surrounds a run; tests bring their own. */
@@ -24,7 +26,10 @@ export interface Surroundings {
 /** Flags that every command takes. */
 const outputFlags = {
   json: flag.boolean('--json', 'JSON lines instead of text'),
-  quiet: flag.boolean('-q, --quiet', 'only warnings, errors and the summary'),
+  quiet: flag.boolean(
+    '-q, --quiet',
+    'nothing unless something is wrong; then warnings, errors and the summary',
+  ),
   verbose: flag.boolean('-v, --verbose', 'every item, and stack traces of errors'),
 }
 
@@ -60,8 +65,13 @@ export async function runProgram(
 
   for (const command of commands) {
     addCommand(program, command, async (flags, args) => {
-      exitCode = await runCommand(command, flags, args, surroundings, (otherArgv, env, cwd) =>
-        runProgram(otherArgv, commands, { ...surroundings, env, cwd }),
+      exitCode = await runCommand(
+        command,
+        flags,
+        args,
+        commandLine(argv),
+        surroundings,
+        (otherArgv, env, cwd) => runProgram(otherArgv, commands, { ...surroundings, env, cwd }),
       )
     })
   }
@@ -185,6 +195,7 @@ async function runCommand(
   command: Command,
   options: Record<string, unknown>,
   args: readonly string[],
+  commandLine: string,
   surroundings: Surroundings,
   runOther: Context['runCommand'],
 ): Promise<ExitCode> {
@@ -196,9 +207,13 @@ async function runCommand(
   )
   const quiet = options['quiet'] === true
   const verbose = options['verbose'] === true
-  const report = await createReporter(options['json'] === true, quiet, verbose, surroundings)
   const stopping = new AbortController()
   const forcing = new AbortController()
+  const report = new RunReport(await createReporter(options['json'] === true, quiet, verbose, surroundings), {
+    quiet,
+    commandLine,
+    stopReason: () => (stopping.signal.aborted ? (stopping.signal.reason as StopReason) : undefined),
+  })
   const stopListening = surroundings.onSignal(signal => {
     if (signal === 'SIGPIPE') {
       report.detail('nobody reads the output any more: finishing what is in flight')
@@ -211,6 +226,7 @@ async function runCommand(
       stopping.abort((signal === 'SIGINT' ? 'sigint' : 'sigterm') satisfies StopReason)
     }
   })
+  let exitCode: ExitCode
   let release: (() => Promise<void>) | undefined
   let stopCode: () => ExitCode | undefined = () => undefined
   try {
@@ -233,19 +249,19 @@ async function runCommand(
     })
     release = opened.release
     stopCode = opened.context.stopExitCode
-    return await command.run(opened.context, flags, args)
+    exitCode = await command.run(opened.context, flags, args)
   } catch (thrown) {
     const stopped = forcing.signal.aborted ? stopCode() : undefined
-    if (stopped !== undefined) return stopped
     const error = toError(thrown)
     const told = error instanceof AppError ? error : (systemRefusal(error) ?? bug(error))
-    report.exitError(told, told.exitCode)
-    return told.exitCode
-  } finally {
-    await release?.()
-    report.close()
-    stopListening()
+    exitCode = stopped ?? told.exitCode
+    if (stopped === undefined) report.exitError(told, exitCode)
   }
+  report.end(exitCode)
+  await release?.()
+  report.close()
+  stopListening()
+  return exitCode
 }
 
 function bug(error: Error): AppError {
@@ -254,6 +270,20 @@ function bug(error: Error): AppError {
     cure: 'This is a bug in autodj. Run again with --verbose and report what it prints.',
     cause: error,
   })
+}
+
+/** A command line for people to copy: quoted for a shell, without settings that may hold secrets. */
+function commandLine(argv: readonly string[]): string {
+  const secret = settings.flatMap((one: Setting) => (one.secret && one.flag ? longName(one.flag) : []))
+  const words = argv.filter(
+    (word, index) =>
+      !secret.some(name => word === name || word.startsWith(`${name}=`)) &&
+      !secret.includes(argv[index - 1] ?? ''),
+  )
+  const quoted = words.map(word =>
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`,
+  )
+  return ['autodj', ...quoted].map(printable).join(' ')
 }
 
 function optionKey(spec: string): string {
@@ -304,5 +334,7 @@ async function createReporter(
   }
   const { TextReporter } = await import('./report/text.ts')
   const color = !env['NO_COLOR'] && env['TERM'] !== 'dumb' && (stderr.isTTY === true || !!env['FORCE_COLOR'])
-  return new TextReporter({ ...options, color })
+  // xterm itself and the console of Linux cut lines that no longer fit; all others break them anew.
+  const reflows = env['XTERM_VERSION'] === undefined && env['TERM'] !== 'linux'
+  return new TextReporter({ ...options, color, reflows })
 }

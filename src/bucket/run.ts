@@ -59,6 +59,7 @@ export async function runBucketCheck(
   const failures = checks.filter(({ state }) => state === 'failure').length
   const warnings = checks.filter(({ state }) => state === 'warning').length
   report.summary({
+    isAnswer: true,
     lines: [
       `${plural(failures, 'failure')}, ${plural(warnings, 'warning')} in ${plural(checks.length, 'check')}`,
     ],
@@ -79,6 +80,7 @@ export async function runBucketPlan(
   for (const change of plan.changes) tellChange(context, change)
   if (output !== undefined) await save(path.resolve(context.cwd, output), plan)
   context.report.summary({
+    isAnswer: true,
     lines: [
       plan.changes.length === 0 ? 'nothing to change' : `${plural(plan.changes.length, 'change')} to make`,
     ],

@@ -76,6 +76,7 @@ export async function runDoctor(
     await cleanUp().catch(error => report.warn(`the probe object could not be removed: ${error}`))
   }
   report.summary({
+    isAnswer: true,
     lines: [
       counts.failure === 0
         ? `${plural(counts.ok, 'check')} passed${counts.warning > 0 ? `, ${plural(counts.warning, 'warning')}` : ''}`

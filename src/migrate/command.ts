@@ -86,6 +86,7 @@ function status(
   const pending = migrations.filter(each => each.appliedAt === null)
   for (const notice of notices) report.note(notice)
   report.summary({
+    isAnswer: true,
     lines: [
       ...migrations.map(({ name, appliedAt }) => `${name}  ${appliedAt?.toISOString() ?? 'pending'}`),
       `Alembic revision: ${revisions.join(', ') || 'none'}`,

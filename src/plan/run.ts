@@ -169,6 +169,7 @@ async function showPlan(
     counts[action] === undefined ? [] : [`${plural(counts[action], noun)} ${what}`],
   )
   report.summary({
+    isAnswer: true,
     lines: [
       `Plan of ${header.createdAt}, good until ${header.expiresAt}: ${planned.join(', ') || 'nothing to do'}. Nothing was changed.`,
     ],

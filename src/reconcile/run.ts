@@ -70,6 +70,7 @@ export async function runReconcile(context: Context, flags: ReconcileFlags): Pro
       context.report.summary({
         lines: [`Stopped before the end: ${seen}, ${plural(tally.drift, 'difference')} found so far${rest}.`],
         next: 'run it again: it begins anew',
+        startsOver: true,
         fields: summary,
       })
       return { exitCode: stopped, summary }
@@ -133,6 +134,7 @@ async function observeAndReport(
   const combined =
     flags.combined === undefined ? undefined : await Lines.open(path.resolve(context.cwd, flags.combined))
   const progress = report.progress({ label: 'reconcile', unit: 'objects' })
+  progress.total({ items: await expectedFindings(database) })
   const held: { name: string; reason: string }[] = []
   let heldCount = 0
   try {
@@ -252,6 +254,13 @@ async function sampledShare(sample: ReconcileFlags['sample'], { knex }: Database
   if (sample.percent !== undefined) return sample.percent / 100
   const { withKey } = await countRows(knex)
   return withKey === 0 ? 1 : Math.min(1, (sample.count ?? 0) / withKey)
+}
+
+/** How many findings there will be, about: rows with a key, or as many objects as the last run saw. */
+async function expectedFindings(database: Database): Promise<number> {
+  const { withKey } = await countRows(database.knex)
+  const [last] = await recentRuns(database.knex, { command: 'reconcile', limit: 1 })
+  return Math.max(withKey, Number(last?.summary?.['objects'] ?? 0))
 }
 
 /** Rows that the newest run saw which came to its end. */

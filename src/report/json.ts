@@ -124,19 +124,20 @@ export class JsonReporter implements Reporter {
   }
 
   #out(messageType: string, fields: Fields): void {
-    this.#options.stdout.write(line(messageType, fields))
+    this.#options.stdout.write(this.#line(messageType, fields))
   }
 
   #err(messageType: string, fields: Fields): void {
-    this.#options.stderr.write(line(messageType, fields))
+    this.#options.stderr.write(this.#line(messageType, fields))
   }
-}
 
-function line(messageType: string, fields: Fields): string {
-  return `${JSON.stringify(
-    { message_type: messageType, schema: jsonSchemaVersion, ...fields },
-    (_key, value) => (typeof value === 'bigint' ? Number(value) : value),
-  )}\n`
+  #line(messageType: string, fields: Fields): string {
+    const time = new Date(this.#options.now()).toISOString()
+    return `${JSON.stringify(
+      { message_type: messageType, schema: jsonSchemaVersion, time, ...fields },
+      (_key, value) => (typeof value === 'bigint' ? Number(value) : value),
+    )}\n`
+  }
 }
 
 function describe(error: Error): Fields {

@@ -32,6 +32,10 @@ export interface Summary {
   /** what to do next, one line */
   next?: string
   fields: Fields
+  /** what the command was asked for (a status, a plan), so that --quiet shows it too; default: of dry runs */
+  isAnswer?: boolean
+  /** a run that was interrupted begins anew, and does not go on where it stopped */
+  startsOver?: boolean
 }
 
 export interface ProgressState {
@@ -50,6 +54,12 @@ export interface Progress {
   note(text: string): void
   /** takes the bar away; calling it twice is harmless */
   done(): void
+}
+
+export interface ProgressOptions {
+  label: string
+  unit: 'files' | 'objects' | 'rows' | 'tracks'
+  showBytes?: boolean
 }
 
 export interface Reporter {
@@ -71,11 +81,7 @@ export interface Reporter {
   error(error: AppError): void
   /** The last message of a run that did not succeed. */
   exitError(error: Error, exitCode: ExitCode): void
-  progress(options: {
-    label: string
-    unit: 'files' | 'objects' | 'rows' | 'tracks'
-    showBytes?: boolean
-  }): Progress
+  progress(options: ProgressOptions): Progress
   /** Ends whatever is still shown. */
   close(): void
 }

@@ -1,15 +1,11 @@
-/** Reports for people: lines, colours where they are wanted, bars where there is a terminal. */
-import { createRequire } from 'node:module'
+/** Reports for people: lines, colours where they are wanted, a line of progress where there is a terminal. */
 import { Chalk } from 'chalk'
-import type { SingleBar } from 'cli-progress'
-import { formatBytes, formatCount, formatDuration, percent, printable } from '../core/units.ts'
-import type { AppError } from '../errors.ts'
-import type { Item, Progress, ProgressState, Reporter, Style, Summary } from './reporter.ts'
-
-/** Loaded when a bar is drawn: under cron, in pipes and with --json none is. */
-function progressBars(): typeof import('cli-progress') {
-  return createRequire(import.meta.url)('cli-progress')
-}
+import { formatCount, printable } from '../core/units.ts'
+import { type AppError, ExitCode } from '../errors.ts'
+import { displayWidth, wrapWords } from './cells.ts'
+import { LiveLine } from './live-line.ts'
+import { type ProgressView, plainProgressLine, progressLine } from './progress-line.ts'
+import type { Item, Progress, Reporter, Style, Summary } from './reporter.ts'
 
 /** An output stream, as much of it as reporting needs. */
 export interface Output {
@@ -24,13 +20,25 @@ export interface TextReporterOptions {
   quiet: boolean
   verbose: boolean
   color: boolean
+  /** the terminal breaks its lines anew when it is resized (default: yes) */
+  reflows?: boolean
   now: () => number
 }
 
-/** Seconds between progress lines where there is no terminal to draw a bar on. */
+/** Milliseconds between progress lines where there is no terminal to draw on. */
 const plainProgressInterval = 10_000
 
 const failedStates = new Set(['failed', 'damaged', 'error', 'refused', 'conflict'])
+
+/** Items of one state and cause that are listed; more are counted. */
+const listedAlike = 10
+
+/** Failed or skipped items with one cause. */
+interface Alike {
+  state: string
+  reason: string
+  count: number
+}
 
 export class TextReporter implements Reporter {
   readonly json = false
@@ -38,7 +46,8 @@ export class TextReporter implements Reporter {
   readonly style: Style
   readonly #options: TextReporterOptions
   readonly #cures = new Set<string>()
-  #bar: TextProgress | undefined
+  readonly #alike = new Map<string, Alike>()
+  #progress: TextProgress | undefined
 
   constructor(options: TextReporterOptions) {
     this.#options = options
@@ -47,133 +56,184 @@ export class TextReporter implements Reporter {
   }
 
   data(text: string): void {
-    this.#write(this.#options.stdout, text)
+    this.#above(() => this.#options.stdout.write(`${text}\n`))
   }
 
   note(text: string): void {
-    if (!this.#options.quiet) this.#write(this.#options.stderr, text)
+    if (!this.#options.quiet) this.#say(text)
   }
 
   detail(text: string): void {
-    if (this.verbose) this.#write(this.#options.stderr, this.style.dim(text))
+    if (this.verbose) this.#say(this.style.dim(text))
   }
 
   warn(text: string): void {
-    this.#write(this.#options.stderr, `${this.style.yellow('warning:')} ${text}`)
+    this.#say(`${this.style.yellow('warning:')} ${text}`)
   }
 
   item(item: Item): void {
     if (failedStates.has(item.state)) {
-      const subject = printable(item.subject)
-      this.#write(
-        this.#options.stderr,
-        `${this.style.red(item.state)} ${subject}: ${printable(item.reason ?? '')}`,
-      )
+      if (!this.#isListed(item)) return
+      const reason = reasonOf(item) ?? ''
+      this.#say(`${this.style.red(item.state)} ${printable(item.subject)}: ${printable(reason)}`)
       this.#cure(item.cure)
     } else if (item.text !== undefined) {
-      this.#write(this.#options.stdout, item.text)
-    } else if (this.verbose || item.state === 'skipped') {
-      const reason = item.reason ? `: ${printable(item.reason)}` : ''
-      if (this.verbose || !this.#options.quiet)
-        this.#write(this.#options.stderr, `${this.style.dim(item.state)} ${printable(item.subject)}${reason}`)
+      this.data(item.text)
+    } else if (this.verbose || (item.state === 'skipped' && !this.#options.quiet)) {
+      if (item.state === 'skipped' && !this.#isListed(item)) return
+      const reason = reasonOf(item)
+      const why = reason ? `: ${printable(reason)}` : ''
+      this.#say(`${this.style.dim(item.state)} ${printable(item.subject)}${why}`)
     }
   }
 
   summary(summary: Summary): void {
-    this.#bar?.done()
-    for (const line of summary.lines) this.#write(this.#options.stdout, line)
-    if (summary.next) this.#write(this.#options.stdout, `${this.style.cyan('next:')} ${summary.next}`)
+    this.#progress?.done()
+    for (const { state, reason, count } of this.#alike.values()) {
+      const more = count - listedAlike
+      if (more > 0) this.#say(`${this.style.dim(state)} ${formatCount(more)} more: ${printable(reason)}`)
+    }
+    this.#alike.clear()
+    for (const line of summary.lines) this.#result(line)
+    if (summary.next) this.#result(`${this.style.cyan('next:')} ${summary.next}`)
   }
 
   error(error: AppError): void {
-    this.#write(this.#options.stderr, `${this.style.red('error:')} ${printable(error.message)}`)
-    if (error.cure) this.#write(this.#options.stderr, `  ${printable(error.cure)}`)
+    this.#sayError(error)
   }
 
-  exitError(error: Error & { cure?: string }): void {
-    this.#bar?.done()
-    this.#write(this.#options.stderr, `${this.style.red('error:')} ${printable(error.message)}`)
-    if (error.cure) this.#write(this.#options.stderr, `  ${printable(error.cure)}`)
+  exitError(error: Error & { cure?: string; exitCode?: ExitCode }): void {
+    this.#progress?.done()
+    this.#sayError(error)
     if (this.verbose) {
       for (let inner: unknown = error; inner instanceof Error; inner = inner.cause)
-        this.#write(this.#options.stderr, this.style.dim(inner.stack ?? String(inner)))
+        this.#say(this.style.dim(inner.stack ?? String(inner)))
     }
+  }
+
+  #sayError(error: Error & { cure?: string | undefined; exitCode?: ExitCode }): void {
+    // Of usage: told to whoever typed it, before anything began.
+    const timed = error.exitCode !== ExitCode.usage
+    this.#say(`${this.style.red('error:')} ${printable(error.message)}`, timed)
+    if (error.cure) this.#say(`  ${printable(error.cure)}`, timed)
+  }
+
+  /** Whether an item is one of the first with its cause, and so is listed. */
+  #isListed(item: Item): boolean {
+    if (this.verbose) return true
+    const reason = reasonOf(item) ?? ''
+    const key = `${item.state}\0${item.fields?.['code'] ?? reason.replaceAll(item.subject, '')}`
+    const alike = this.#alike.get(key) ?? { state: item.state, reason, count: 0 }
+    this.#alike.set(key, alike)
+    alike.count++
+    if (alike.count === listedAlike + 1)
+      this.#say(this.style.dim('  more of these are counted at the end; --verbose lists each'))
+    return alike.count <= listedAlike
   }
 
   /** What to do is said once: a thousand files with one cause have one cure. */
   #cure(cure: string | undefined): void {
     if (cure === undefined || this.#cures.has(cure)) return
     if (this.#cures.size < 100) this.#cures.add(cure)
-    this.#write(this.#options.stderr, `  ${this.style.dim(printable(cure))}`)
+    this.#say(`  ${this.style.dim(printable(cure))}`)
   }
 
   progress(options: { label: string; unit: string; showBytes?: boolean }): Progress {
-    this.#bar?.done()
-    const { stderr, quiet, now } = this.#options
-    this.#bar = new TextProgress({ ...options, stderr, silent: quiet, now, style: this.style })
-    return this.#bar
+    this.#progress?.done()
+    const { stderr, quiet, now, reflows = true } = this.#options
+    this.#progress = new TextProgress({
+      ...options,
+      now,
+      show: view => {
+        if (quiet) return undefined
+        if (stderr.isTTY)
+          return new LiveLine(stderr, columns => progressLine(view(), columns, displayWidth), reflows)
+        const timer = setInterval(() => this.#say(plainProgressLine(view())), plainProgressInterval)
+        timer.unref()
+        return { stop: () => clearInterval(timer) }
+      },
+    })
+    return this.#progress
   }
 
   close(): void {
-    this.#bar?.done()
+    this.#progress?.done()
   }
 
-  #write(stream: Output, text: string): void {
-    const write = () => stream.write(`${text}\n`)
-    if (this.#bar) this.#bar.above(write)
+  /** A line of the result, to stdout: words wrapped at a terminal. */
+  #result(text: string): void {
+    const { stdout } = this.#options
+    const line = stdout.isTTY ? wrapWords(text, stdout.columns || 80) : text
+    this.#above(() => stdout.write(`${line}\n`))
+  }
+
+  /** A line to stderr: words wrapped at a terminal, else with the time before each line. */
+  #say(text: string, timed = true): void {
+    const { stderr, now } = this.#options
+    const stamp = `${new Date(now()).toISOString().slice(0, 19)}Z `
+    const line = stderr.isTTY
+      ? wrapWords(text, stderr.columns || 80)
+      : timed
+        ? text.replace(/^(?=.)/gm, stamp)
+        : text
+    this.#above(() => stderr.write(`${line}\n`))
+  }
+
+  #above(write: () => void): void {
+    if (this.#progress) this.#progress.above(write)
     else write()
   }
+}
+
+/** Why, without the subject before it: it stands there already. */
+function reasonOf({ subject, reason }: Item): string | undefined {
+  return reason?.startsWith(`${subject}: `) ? reason.slice(subject.length + 2) : reason
 }
 
 interface TextProgressOptions {
   label: string
   unit: string
   showBytes?: boolean
-  stderr: Output
-  silent: boolean
   now: () => number
-  style: Style
+  /** Begins to show what `view` tells; undefined: nothing is shown. */
+  show(view: () => ProgressView): { stop(): void; above?(write: () => void): void } | undefined
 }
 
 class TextProgress implements Progress {
-  readonly #options: TextProgressOptions
-  readonly #state: ProgressState = { items: 0, bytes: 0 }
-  readonly #startedAt: number
-  readonly #meter: RateMeter
-  readonly #bar: SingleBar | undefined
-  readonly #timer: NodeJS.Timeout | undefined
+  readonly #shown: ReturnType<TextProgressOptions['show']>
+  readonly #state: { items: number; bytes: number; itemsTotal?: number; bytesTotal?: number }
+  readonly #itemMeter: RateMeter
+  readonly #byteMeter: RateMeter
   #note = ''
+  #isDone = false
 
-  constructor(options: TextProgressOptions) {
-    this.#options = options
-    this.#startedAt = options.now()
-    this.#meter = new RateMeter(options.now)
-    if (options.silent) return
-    if (options.stderr.isTTY) {
-      this.#bar = new (progressBars().SingleBar)({
-        stream: options.stderr as unknown as NodeJS.WritableStream,
-        format: () => this.#line(true).slice(0, (options.stderr.columns ?? 80) - 1),
-        clearOnComplete: true,
-        hideCursor: true,
-        gracefulExit: false,
-        fps: 10,
-      })
-      this.#bar.start(1, 0)
-    } else {
-      this.#timer = setInterval(() => options.stderr.write(`${this.#line(false)}\n`), plainProgressInterval)
-      this.#timer.unref()
-    }
+  constructor({ label, unit, showBytes = false, now, show }: TextProgressOptions) {
+    const startedAt = now()
+    this.#state = { items: 0, bytes: 0 }
+    this.#itemMeter = new RateMeter(now)
+    this.#byteMeter = new RateMeter(now)
+    this.#shown = show(() => ({
+      ...this.#state,
+      label,
+      unit,
+      showBytes,
+      itemsPerSecond: this.#itemMeter.perSecond(),
+      bytesPerSecond: this.#byteMeter.perSecond(),
+      elapsed: now() - startedAt,
+      note: this.#note,
+    }))
   }
 
   advance({ items = 0, bytes = 0 }: { items?: number; bytes?: number }): void {
     this.#state.items += items
     this.#state.bytes += bytes
-    this.#meter.add(this.#options.showBytes ? bytes : items)
+    if (items !== 0) this.#itemMeter.add(items)
+    if (bytes !== 0) this.#byteMeter.add(bytes)
   }
 
   total({ items, bytes }: { items?: number; bytes?: number }): void {
-    this.#state.itemsTotal = items ?? this.#state.itemsTotal
-    this.#state.bytesTotal = bytes ?? this.#state.bytesTotal
+    if (items !== undefined) this.#state.itemsTotal = items
+    if (bytes !== undefined) this.#state.bytesTotal = bytes
   }
 
   note(text: string): void {
@@ -181,44 +241,15 @@ class TextProgress implements Progress {
   }
 
   done(): void {
-    clearInterval(this.#timer)
-    if (this.#bar?.isActive) this.#bar.stop()
+    if (!this.#isDone) this.#shown?.stop()
+    this.#isDone = true
   }
 
-  /** Writes past the bar: takes it off the line, and leaves it to the next frame to come back below. */
+  /** Writes past what is shown. */
   above(write: () => void): void {
-    if (this.#bar?.isActive) this.#options.stderr.write('\r\u001b[2K')
-    write()
+    if (this.#isDone || this.#shown?.above === undefined) write()
+    else this.#shown.above(write)
   }
-
-  #line(withBar: boolean): string {
-    const { label, unit, showBytes } = this.#options
-    const { items, bytes, itemsTotal, bytesTotal } = this.#state
-    const [done, whole] = showBytes ? [bytes, bytesTotal] : [items, itemsTotal]
-    const parts = [label]
-    if (whole !== undefined && whole > 0) {
-      if (withBar) parts.push(progressBars().Format.BarFormat(Math.min(1, done / whole), barStyle))
-      parts.push(`${percent(done, whole)}%`)
-    }
-    parts.push(
-      `${formatCount(items)}${itemsTotal === undefined ? '' : `/${formatCount(itemsTotal)}`} ${unit}`,
-    )
-    if (showBytes) parts.push(formatBytes(bytes))
-    const rate = this.#meter.perSecond()
-    parts.push(showBytes ? `${formatBytes(rate)}/s` : `${formatCount(rate)} ${unit}/s`)
-    if (whole !== undefined && rate > 0 && done < whole)
-      parts.push(`ETA ${formatDuration(((whole - done) / rate) * 1_000)}`)
-    else parts.push(formatDuration(this.#options.now() - this.#startedAt))
-    if (this.#note) parts.push(this.#note)
-    return parts.join('  ')
-  }
-}
-
-const barStyle = {
-  barsize: 24,
-  barCompleteString: '█'.repeat(24),
-  barIncompleteString: '░'.repeat(24),
-  barGlue: '',
 }
 
 /** A rate over the last ten seconds, so that an ETA follows what the network does now. */

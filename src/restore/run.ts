@@ -7,7 +7,7 @@ import type { Database } from '../db/database.ts'
 import { clearItems, objectsByKey, recordItems } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { rowVersions, swapRows } from '../db/row-facts.ts'
-import { type Track, trackPages } from '../db/tracks.ts'
+import { countTracks, type Track, trackPages } from '../db/tracks.ts'
 import { ExitCode, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
@@ -99,6 +99,9 @@ class Restorer {
     }
     const progress = context.report.progress({ label: 'restore', unit: 'tracks', showBytes: true })
     let left = flags.limit ?? Number.POSITIVE_INFINITY
+    const { tracks: whole, bytes: wholeBytes, withoutSize } = await countTracks(knex, filter)
+    const items = Math.min(whole, left)
+    progress.total({ items, ...(items === whole && withoutSize === 0 ? { bytes: wholeBytes } : {}) })
     const versioned = (await this.parts.store.versioning(signal)) === 'Enabled'
     const planId = this.parts.runId
     try {

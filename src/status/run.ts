@@ -40,6 +40,7 @@ export async function runStatus(context: Context, { queues }: StatusFlags): Prom
   const status = await readStatus(database.knex, config.s3.bucket)
   const queue = queues ? await readQueues(database.knex) : undefined
   report.summary({
+    isAnswer: true,
     lines: [
       ...trackLines(status, report.style),
       ...(queue ? queueLines(queue, status.working, now, report.style) : []),

@@ -200,9 +200,10 @@ class UploadRun {
   /** Passes over the rows until one brings nothing new: rows of runs that died meanwhile come up again. */
   async #runFilter(filter: TrackFilter): Promise<void> {
     const { knex } = this.#database
-    const counted = countTracks(knex, filter).then(({ tracks, bytes }) =>
-      this.#progress.total({ items: Math.min(tracks, this.#options.limit ?? tracks), bytes }),
-    )
+    const counted = countTracks(knex, filter).then(({ tracks, bytes, withoutSize }) => {
+      const items = Math.min(tracks, this.#options.limit ?? tracks)
+      this.#progress.total({ items, ...(items === tracks && withoutSize === 0 ? { bytes } : {}) })
+    })
     counted.catch(() => {}) // told below
     const passes = new Passes()
     while (!this.#stopping.aborted && passes.begin()) {

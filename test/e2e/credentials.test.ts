@@ -98,7 +98,7 @@ describe.each(cases)('%s', (_, set, said, code, cause, cure) => {
     answer = said
     const { code: exitCode, stderr } = await start(argv, { ...env, ...set }).finished
     const [first, second, ...more] = stderr.trimEnd().split('\n')
-    expect(first).toMatch(/^error: cannot .*music.*: /)
+    expect(first).toMatch(/^[\d-]{10}T[\d:]{8}Z error: cannot .*music.*: /)
     // `bucket` asks beside the store and does not tell which profile it was.
     if (argv[0] === 'bucket' && 'AWS_PROFILE' in set && code === 1) {
       expect(first).toMatch(/no AWS credentials were found/)

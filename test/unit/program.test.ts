@@ -32,11 +32,15 @@ const probe = defineCommand({
       return context.stopExitCode() ?? ExitCode.ok
     }
     context.report.note('working')
-    context.report.item({ subject: 'a\u001b[31m', state: 'failed', reason: 'gone\nagain', cure: 'look' })
+    if (args[0] === 'silent') return ExitCode.drift
+    if (args[0] !== 'well')
+      context.report.item({ subject: 'a\u001b[31m', state: 'failed', reason: 'gone\nagain', cure: 'look' })
     context.report.summary({ lines: ['1 done'], next: 'nothing', fields: { done: 1 } })
     return ExitCode.ok
   },
 })
+/** What a person at a terminal would have seen. */
+const withoutTimes = (text: string) => text.replaceAll(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /gm, '')
 const commandsOfTest = [probe, defineCommand({ ...probe, name: 'group one', flags: {} })]
 const run = (argv: string[], options = {}) => cli(argv, { commands: commandsOfTest, ...options })
 
@@ -180,12 +184,29 @@ test.each(['analyze', 'fetch', 'upload-local'])(
 
 describe('output', () => {
   test('data on stdout, the rest on stderr, control characters escaped', async () => {
-    const { stdout, stderr } = await run(['probe'])
+    const { stdout, stderr } = await run(['probe'], { isTTY: true, env: { NO_COLOR: '1' } })
     expect(stdout).toBe('1 done\nnext: nothing\n')
     expect(stderr).toBe('working\nfailed a\\x1b[31m: gone\\nagain\n  look\n')
   })
 
-  test('--quiet leaves failures and the summary', async () => {
+  test('off a terminal every line on stderr has its time, data on stdout is as it is', async () => {
+    const { stdout, stderr } = await run(['probe'], { now: () => new Date('2026-01-31T02:03:04.567Z') })
+    expect(stdout).toBe('1 done\nnext: nothing\n')
+    expect(stderr).toBe(
+      ['working', 'failed a\\x1b[31m: gone\\nagain', '  look']
+        .map(line => `2026-01-31T02:03:04Z ${line}\n`)
+        .join(''),
+    )
+  })
+
+  test('--quiet says nothing of a run in which nothing is wrong: cron sends no mail', async () => {
+    expect(await run(['probe', 'well', '-q'])).toMatchObject({ exitCode: 0, stdout: '', stderr: '' })
+    expect((await run(['probe', 'well', '-q', '--json'])).messages).toMatchObject([
+      { message_type: 'summary' },
+    ])
+  })
+
+  test('--quiet leaves failures, and the summary with them', async () => {
     const { stdout, stderr } = await run(['probe', '-q'])
     expect(stdout).toContain('1 done')
     expect(stderr).not.toContain('working')
@@ -196,6 +217,12 @@ describe('output', () => {
     const { messages } = await run(['probe', '--json'])
     expect(messages.map(one => one['message_type'])).toEqual(['status', 'item', 'summary'])
     expect(messages.every(one => one['schema'] === 1)).toBe(true)
+    for (const { time } of messages) expect(time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+  })
+
+  test('--json: a command without a summary of its own ends with one', async () => {
+    const { messages } = await run(['probe', 'silent', '--json'])
+    expect(messages).toMatchObject([{ message_type: 'status' }, { message_type: 'summary', exit_code: 4 }])
   })
 
   test('colours on a terminal, unless NO_COLOR', async () => {
@@ -207,7 +234,7 @@ describe('output', () => {
 describe('errors', () => {
   test('a foreseen one: cause, cure, its exit code, no stack', async () => {
     const { stderr, exitCode } = await run(['probe', 'away'])
-    expect(stderr).toBe('error: the database is away\n  Wait.\n')
+    expect(withoutTimes(stderr)).toBe('error: the database is away\n  Wait.\n')
     expect(exitCode).toBe(ExitCode.temporary)
   })
 
@@ -216,7 +243,7 @@ describe('errors', () => {
     expect(stderr).toContain('unexpected: it broke')
     expect(stderr).not.toMatch(/^\s+at /m)
     expect(exitCode).toBe(ExitCode.fatal)
-    expect((await run(['probe', 'throw', '-v'])).stderr).toMatch(/TypeError: it broke\n\s+at /)
+    expect(withoutTimes((await run(['probe', 'throw', '-v'])).stderr)).toMatch(/TypeError: it broke\n\s+at /)
   })
 
   test.each([
@@ -227,7 +254,7 @@ describe('errors', () => {
   ] as const)('%s from anywhere is a refusal of the system, not a bug', async (code, expected, message) => {
     const { stderr, exitCode } = await run(['probe', code])
     expect(exitCode).toBe(expected)
-    expect(stderr).toMatch(/^error: [^\n]+\n {2}[^\n]+\n$/)
+    expect(withoutTimes(stderr)).toMatch(/^error: [^\n]+\n {2}[^\n]+\n$/)
     expect(stderr).toContain(message)
   })
 
