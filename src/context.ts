@@ -2,14 +2,12 @@
  * What a command works with: settings, reporter, signals, and the resources it asks for. Whoever opens a resource
  * registers its release; all are released last-in-first-out when the command ends, however it ends.
  */
+
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
-import { ExitCode } from './errors.ts'
+import { ExitCode, type StopReason } from './errors.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { ObjectStore } from './storage/store.ts'
-
-/** Why a run stops taking new work: a signal, or its time budget. */
-export type StopReason = 'sigint' | 'sigterm' | 'time-budget'
 
 export interface Context {
   readonly config: Config

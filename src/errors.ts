@@ -149,3 +149,6 @@ export function systemErrorCode(thrown: unknown): string | undefined {
   if (!(thrown instanceof Error) || !('code' in thrown)) return undefined
   return typeof thrown.code === 'string' ? thrown.code : undefined
 }
+
+/** Why a run stops taking new work: a signal, or its time budget. */
+export type StopReason = 'sigint' | 'sigterm' | 'time-budget'

@@ -3,12 +3,11 @@ import { Argument, Command as Commander, CommanderError, Option } from 'commande
 import type { Command } from './cli/command.ts'
 import { type Flag, flag, longName } from './cli/flags.ts'
 import { loadConfig, type Overrides, type Setting, settings } from './config.ts'
-import { type Context, openContext, type StopReason } from './context.ts'
+import { type Context, openContext } from './context.ts'
 import { printable } from './core/units.ts'
-import { AppError, ExitCode, systemRefusal, toError, UsageError } from './errors.ts'
-import type { Reporter } from './report/reporter.ts'
+import { AppError, ExitCode, type StopReason, systemRefusal, toError, UsageError } from './errors.ts'
+import type { Output, Reporter } from './report/reporter.ts'
 import { RunReport } from './report/run-report.ts'
-import type { Output } from './report/text.ts'
 
 /** What surrounds a run; tests bring their own. */
 export interface Surroundings {

@@ -4,12 +4,13 @@ import {
   type Fields,
   type Item,
   jsonSchemaVersion,
+  type Output,
   type Progress,
   type Reporter,
   type Style,
   type Summary,
 } from './reporter.ts'
-import { type Output, RateMeter } from './text.ts'
+import { RateMeter } from './text.ts'
 
 const same = (text: string): string => text
 const plain: Style = { bold: same, dim: same, red: same, green: same, yellow: same, cyan: same }

@@ -1,6 +1,6 @@
 /** One line at the foot of a terminal that is drawn again and again; everything else is written above it and stays. */
 import { displayWidth } from './cells.ts'
-import type { Output } from './text.ts'
+import type { Output } from './reporter.ts'
 
 /** Milliseconds between two frames. */
 const frame = 100

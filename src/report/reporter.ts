@@ -94,3 +94,10 @@ export interface Style {
   yellow(text: string): string
   cyan(text: string): string
 }
+
+/** An output stream, as much of it as reporting needs. */
+export interface Output {
+  write(text: string): unknown
+  readonly isTTY?: boolean
+  readonly columns?: number
+}

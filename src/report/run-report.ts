@@ -2,8 +2,9 @@
  * What a whole run says, whichever command it is: what is left where it was interrupted, and under --quiet nothing
  * unless something is wrong.
  */
-import type { StopReason } from '../context.ts'
+
 import { formatCount } from '../core/units.ts'
+import type { StopReason } from '../errors.ts'
 import { type AppError, ExitCode } from '../errors.ts'
 import type { Fields, Item, Progress, ProgressOptions, Reporter, Style, Summary } from './reporter.ts'
 

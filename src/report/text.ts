@@ -1,18 +1,12 @@
 /** Reports for people: lines, colours where they are wanted, a line of progress where there is a terminal. */
+
 import { Chalk } from 'chalk'
 import { formatCount, printable } from '../core/units.ts'
 import { type AppError, ExitCode } from '../errors.ts'
 import { displayWidth, wrapWords } from './cells.ts'
 import { LiveLine } from './live-line.ts'
 import { type ProgressView, plainProgressLine, progressLine } from './progress-line.ts'
-import type { Item, Progress, Reporter, Style, Summary } from './reporter.ts'
-
-/** An output stream, as much of it as reporting needs. */
-export interface Output {
-  write(text: string): unknown
-  readonly isTTY?: boolean
-  readonly columns?: number
-}
+import type { Item, Output, Progress, Reporter, Style, Summary } from './reporter.ts'
 
 export interface TextReporterOptions {
   stdout: Output
