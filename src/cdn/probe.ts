@@ -19,6 +19,10 @@ interface ProbeRequest {
   origin?: string
   /** of what is served: SHA-256 of the whole body instead of its first kilobyte as text */
   hash?: boolean
+  /** with `hash`: no more of the body is read than this, and one chunk, bytes; default: the length of the range */
+  maxBytes?: number
+  /** abandons this request; it throws the reason */
+  signal?: AbortSignal
 }
 
 /** An answer, or why there was none. Refusals by the server are answers. */
@@ -37,8 +41,10 @@ export interface ProberOptions {
   concurrency: number
   /** ms without a byte after which a request is given up */
   idleTimeoutMs?: number
-  /** ms for a whole request that is not hashed; a body that drips must not hold its place for ever */
+  /** ms for a request, besides what its body takes at the least rate: a body that drips must not hold its place for ever */
   deadlineMs?: number
+  /** bytes a second, on average, below which a body is given up */
+  leastRate?: number
   /** abandons what is in flight */
   signal?: AbortSignal
   /** more certificates to trust, PEM (tests) */
@@ -56,6 +62,7 @@ export function openProber({
   concurrency,
   idleTimeoutMs = 15_000,
   deadlineMs = 30_000,
+  leastRate = 2_048,
   signal,
   ca,
 }: ProberOptions): Prober {
@@ -64,12 +71,25 @@ export function openProber({
     http: new http.Agent(agentOptions),
     https: new https.Agent({ ...agentOptions, ...(ca === undefined ? {} : { ca }) }),
   }
-  // One listener for all requests: a listener each would cost more than the request.
-  const inFlight = new Set<http.ClientRequest>()
-  const abandon = () => {
-    for (const request of inFlight) request.destroy(toError(signal?.reason))
+  // One listener a signal, not a request: that would cost more than the request.
+  const inFlight = new Map<AbortSignal | undefined, Set<http.ClientRequest>>()
+  const closing: (() => void)[] = []
+  function requestsOf(one: AbortSignal | undefined): Set<http.ClientRequest> {
+    const known = inFlight.get(one)
+    if (known !== undefined) return known
+    const requests = new Set<http.ClientRequest>()
+    inFlight.set(one, requests)
+    const abandon = () => {
+      for (const request of requests) request.destroy(toError(one?.reason))
+    }
+    one?.addEventListener('abort', abandon, { once: true })
+    closing.push(() => {
+      one?.removeEventListener('abort', abandon)
+      abandon()
+    })
+    return requests
   }
-  signal?.addEventListener('abort', abandon, { once: true })
+  const ofSignal = requestsOf(signal)
 
   function send(request: ProbeRequest): Promise<ProbeResult & { staleSocket?: boolean }> {
     const [, scheme, authority, path] = /^(https?):\/\/([^/?#]+)([/?].*)?$/s.exec(request.url) ?? []
@@ -95,33 +115,44 @@ export function openProber({
         headers,
         timeout: idleTimeoutMs,
       })
-      inFlight.add(outgoing)
+      const group = request.signal === undefined ? [ofSignal] : [ofSignal, requestsOf(request.signal)]
+      for (const requests of group) requests.add(outgoing)
+      const most =
+        request.maxBytes ??
+        (request.range ? request.range.end - request.range.start + 1 : Number.POSITIVE_INFINITY)
+      let length = 0
+      let answering = false
       let settled = false
       const settle = (result: ProbeResult & { staleSocket?: boolean }) => {
         if (settled) return
         settled = true
         clearTimeout(deadline)
-        inFlight.delete(outgoing)
+        for (const requests of group) requests.delete(outgoing)
         resolve(result)
       }
-      const timedOut = () =>
-        outgoing.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }))
-      const deadline = request.hash ? undefined : setTimeout(timedOut, deadlineMs)
+      const timedOut = (why: string) => outgoing.destroy(Object.assign(new Error(why), { code: 'ETIMEDOUT' }))
+      // What has come prolongs it, so that a large body has the time it needs and one that drips has not.
+      const checkRate = () => {
+        const left = startedAt + deadlineMs + (length / leastRate) * 1_000 - performance.now()
+        if (left > 0) deadline = setTimeout(checkRate, Math.ceil(left))
+        else timedOut(length === 0 ? 'no answer in time' : `only ${length} bytes came in time`)
+      }
+      let deadline = setTimeout(checkRate, deadlineMs)
       const fail = (thrown: unknown) => {
         const error = toError(thrown)
         const code = systemErrorCode(error) ?? error.name
-        const staleSocket = outgoing.reusedSocket && (code === 'ECONNRESET' || code === 'EPIPE')
+        const staleSocket = !answering && outgoing.reusedSocket && (code === 'ECONNRESET' || code === 'EPIPE')
         settle({ error: { code, message: error.message }, staleSocket })
       }
-      outgoing.on('timeout', timedOut)
+      outgoing.on('timeout', () => timedOut('no answer in time'))
       outgoing.on('error', fail)
       outgoing.on('response', incoming => {
+        answering = true
         const latencyMs = performance.now() - startedAt
         // Of a refusal its words are wanted, not their hash.
         const served = incoming.statusCode === 200 || incoming.statusCode === 206
         const hash = request.hash && served ? createHash('sha256') : undefined
         const kept: Buffer[] = []
-        let length = 0
         const finish = () => {
           settle({
             answer: {
@@ -139,6 +170,11 @@ export function openProber({
           length += chunk.length
           if (hash !== undefined) {
             hash.update(chunk)
+            if (length > most) {
+              // Longer than what was asked for, perhaps without end.
+              finish()
+              outgoing.destroy()
+            }
             return
           }
           kept.push(chunk)
@@ -157,16 +193,22 @@ export function openProber({
 
   return {
     async request(request) {
-      signal?.throwIfAborted()
+      const throwIfAborted = () => {
+        signal?.throwIfAborted()
+        request.signal?.throwIfAborted()
+      }
+      throwIfAborted()
       let result = await send(request)
       // A server may close a kept connection just as it is used again; that says nothing about the object.
-      if (result.staleSocket) result = await send(request)
-      signal?.throwIfAborted()
+      if (result.staleSocket) {
+        throwIfAborted()
+        result = await send(request)
+      }
+      throwIfAborted()
       return 'answer' in result ? result : { error: result.error }
     },
     close() {
-      signal?.removeEventListener('abort', abandon)
-      abandon()
+      for (const one of closing) one()
       agents.http.destroy()
       agents.https.destroy()
     },

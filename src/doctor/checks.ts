@@ -8,7 +8,7 @@ import { openUrlSigner, type UrlSigner } from '../cdn/sign.ts'
 import type { Config } from '../config.ts'
 import { bucketUrl, cdnUrl, directUrl, encodeKeyPath, s3Host } from '../core/cdn-url.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
-import { diagnose, diagnoseContent } from '../core/diagnosis/diagnose.ts'
+import { diagnose, diagnoseContent, refusesAnyone } from '../core/diagnosis/diagnose.ts'
 import { describeDomain, diagnoseDomain } from '../core/diagnosis/domain.ts'
 import { networkFault } from '../core/diagnosis/network-fault.ts'
 import { edgeOf } from '../core/diagnosis/observation.ts'
@@ -206,7 +206,10 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
             'turn on Block Public Access: `autodj bucket plan` prints it',
           )
         }
-        return ok(`refused without credentials (${result.answer.status})`)
+        const { status } = result.answer
+        return refusesAnyone(result.answer)
+          ? ok(`refused without credentials (${status})`)
+          : skipped(`no word of S3 on requests without credentials: HTTP ${status}`)
       },
     },
     {
@@ -266,17 +269,22 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
       needs: ['cdn-fetch'],
       async run() {
         if (cdn === undefined || signer === undefined) return skipped('no signed URLs configured')
-        const result = await prober.request({
-          url: cdnUrl(cdn.domain, probe.key),
-          range: { start: 0, end: 0 },
-        })
+        const url = cdnUrl(cdn.domain, probe.key)
+        const range = { start: 0, end: 0 }
+        const result = await prober.request({ url, range })
         if ('answer' in result && (result.answer.status === 200 || result.answer.status === 206)) {
           return warning(
             'the CDN serves the object without a signature too',
             'turn on "Restrict viewer access" for the cache behaviour, with the key group of this key',
           )
         }
-        return ok('served with a signature, refused without')
+        const [found] = diagnose({ key: probe.key, url, range, signed: false, ...result })
+        if (found?.cause === 'signature-missing') return ok('served with a signature, refused without')
+        return warning(
+          `served with a signature; what comes without one is no refusal of CloudFront: ${found?.title} ` +
+            `(${found?.evidence.join('; ')})`,
+          found?.cure ?? '',
+        )
       },
     },
     {

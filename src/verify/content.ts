@@ -2,10 +2,12 @@
 import { createHash } from 'node:crypto'
 import type { ProbeResult } from '../cdn/probe.ts'
 import { type Finding, finding } from '../core/diagnosis/causes.ts'
-import { diagnose, diagnoseContent, diagnoseDirect } from '../core/diagnosis/diagnose.ts'
+import { diagnoseContent, diagnoseDirect, refusesAnyone } from '../core/diagnosis/diagnose.ts'
+import type { HttpAnswer } from '../core/diagnosis/observation.ts'
 import { toError } from '../errors.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import type { VerifyOptions, VerifyTrack } from './track-result.ts'
+import { steadily } from './steadily.ts'
+import type { Check, VerifyOptions, VerifyTrack } from './track-result.ts'
 
 interface Range {
   start: number
@@ -15,95 +17,159 @@ interface Range {
 export interface ServedTrack {
   track: VerifyTrack
   key: string
-  /** bytes, as the CDN says */
-  size: number
-  /** signed anew at each call, where URLs are */
-  url(): string
-  /** what is wrong with another range of it */
-  probe(range: Range): Promise<Finding[]>
+  /** bytes, as the CDN says; undefined: it does not say */
+  size: number | undefined
+  /** asks through the CDN, for all of it or a range, with the SHA-256 of what comes; and what is wrong with that */
+  ask(range: Range | undefined, size: number): Promise<{ result: ProbeResult; findings: Finding[] }>
+  /** does it again while it fails for what may pass by itself */
+  persist<T>(attempt: () => Promise<T>, mayPass: (result: T) => boolean): Promise<T>
 }
 
-/** The first thing that is wrong, of what the options ask for; empty when nothing is. */
-export async function checkContent(served: ServedTrack, options: VerifyOptions): Promise<Finding[]> {
-  for (const check of [compareRange, compareWhole, checkDirect]) {
+export interface ContentResult {
+  /** the first thing that is wrong; empty when nothing is */
+  findings: readonly Finding[]
+  /** what was compared, and is as it should be */
+  checked: readonly Check[]
+}
+
+/** What the options ask for, up to the first thing that is wrong. */
+export async function checkContent(served: ServedTrack, options: VerifyOptions): Promise<ContentResult> {
+  const checked: Check[] = []
+  const checks: readonly [Check, boolean, typeof compareRange][] = [
+    ['bytes', options.bytes !== undefined, compareRange],
+    ['full', options.full === true, compareWhole],
+    ['direct', options.directUrl !== undefined, checkDirect],
+  ]
+  for (const [name, wanted, check] of checks) {
+    if (!wanted) continue
     const findings = await check(served, options)
-    if (findings.length > 0) return findings
+    if (findings.length > 0) return { findings, checked }
+    checked.push(name)
   }
-  return []
+  return { findings: [], checked }
 }
 
-async function compareRange(
-  { key, size, url, probe }: ServedTrack,
-  options: VerifyOptions,
-): Promise<Finding[]> {
-  const { prober, store, bytes, random, signal } = options
-  if (bytes === undefined || store === undefined || size === 0) return []
+async function compareRange(served: ServedTrack, options: VerifyOptions): Promise<Finding[]> {
+  const { store, bytes = 1, random } = options
+  if (store === undefined) return [finding('not-compared', ['S3 is not configured'])]
+  const size = await sizeOf(served, options)
+  if (typeof size !== 'number') return [size]
+  if (size === 0) return [finding('empty-object', ['0 bytes'])]
   const length = Math.min(bytes, size)
   const start = Math.floor(random() * (size - length + 1))
   const range = { start, end: start + length - 1 }
-  const through = await prober.request({ url: url(), range, hash: true })
-  if ('error' in through || through.answer.status !== 206 || through.answer.length !== length) {
-    const failures = (await probe(range)).filter(({ severity }) => severity === 'failure')
-    if (failures.length > 0) return failures
-    return [finding('range-wrong', [`asked for bytes=${start}-${range.end}`, describe(through)])]
-  }
-  const inS3 = await hashInS3(store, key, range, signal)
+  const through = await hashThroughCdn(served, range, size)
+  if (typeof through !== 'string') return [through]
+  const inS3 = await hashInS3(served, store, range, options)
   return typeof inS3 === 'string'
-    ? diagnoseContent(`SHA-256 of bytes ${start}-${range.end}`, through.sha256!, inS3)
+    ? diagnoseContent(`SHA-256 of bytes ${start}-${range.end}`, through, inS3)
     : [inS3]
 }
 
-async function compareWhole(
-  { track, key, size, url }: ServedTrack,
-  options: VerifyOptions,
-): Promise<Finding[]> {
-  const { prober, store, full, signer, signal } = options
-  if (!full) return []
-  const requested = url()
-  const through = await prober.request({ url: requested, hash: true })
-  if ('error' in through || through.answer.status !== 200) {
-    // A second answer may come from a second edge: it is named as the first would be.
-    const [named] = diagnose({
-      key,
-      url: requested,
-      range: { start: 0, end: Math.max(0, size - 1) },
-      signed: signer !== undefined,
-      ...through,
-    })
-    return [named ?? finding('unexplained', ['the whole object was asked for', describe(through)])]
-  }
+async function compareWhole(served: ServedTrack, options: VerifyOptions): Promise<Finding[]> {
+  const { store } = options
+  const size = await sizeOf(served, options)
+  if (typeof size !== 'number') return [size]
+  const through = await hashThroughCdn(served, undefined, size)
+  if (typeof through !== 'string') return [through]
   const expected =
-    track.sha256 ?? (store === undefined ? undefined : await hashInS3(store, key, undefined, signal))
-  if (expected === undefined) return []
+    served.track.sha256 ??
+    (store === undefined
+      ? finding('not-compared', ['S3 is not configured, and the database has no checksum'])
+      : await hashInS3(served, store, undefined, options))
   return typeof expected === 'string'
-    ? diagnoseContent('SHA-256 of the whole object', through.sha256!, expected)
+    ? diagnoseContent('SHA-256 of the whole object', through, expected)
     : [expected]
 }
 
-async function checkDirect({ key }: ServedTrack, { prober, directUrl }: VerifyOptions): Promise<Finding[]> {
-  if (directUrl === undefined) return []
-  const direct = directUrl(key)
-  const result = await prober.request({ url: direct, range: { start: 0, end: 0 } })
-  return 'answer' in result ? diagnoseDirect(direct, result.answer) : []
+/** Bytes of the object: of the CDN, the database, or S3, whoever knows; or why nothing can be compared. */
+async function sizeOf(
+  { track, key, size, persist }: ServedTrack,
+  { store, signal }: VerifyOptions,
+): Promise<number | Finding> {
+  const known = size ?? track.size
+  if (known !== null) return known
+  const asked = await persist<number | Finding>(
+    async () => {
+      try {
+        const head = await store?.head(key, { signal })
+        return head?.size ?? finding('not-compared', ['neither the CDN, the database nor S3 tells its size'])
+      } catch (error) {
+        signal?.throwIfAborted()
+        return finding('not-compared', [`S3: ${toError(error).message}`])
+      }
+    },
+    result => typeof result !== 'number',
+  )
+  return asked
+}
+
+/** SHA-256 in hex of what the CDN serves of it, or why it does not. */
+async function hashThroughCdn(
+  { ask }: ServedTrack,
+  range: Range | undefined,
+  size: number,
+): Promise<string | Finding> {
+  const { result, findings } = await ask(range, size)
+  const expected = range === undefined ? 200 : 206
+  // Asked for no range, it rightly answers with all of it.
+  const failure = findings.find(
+    ({ severity, cause }) => severity === 'failure' && (range !== undefined || cause !== 'range-ignored'),
+  )
+  if (failure !== undefined) return failure
+  if ('answer' in result && result.answer.status === expected && result.sha256 !== undefined) {
+    if (range === undefined || result.answer.length === range.end - range.start + 1) return result.sha256
+    return finding('range-wrong', [`asked for bytes=${range.start}-${range.end}`, describe(result)])
+  }
+  return finding('unexplained', [
+    range === undefined ? 'the whole object was asked for' : `asked for bytes=${range.start}-${range.end}`,
+    describe(result),
+  ])
+}
+
+async function checkDirect(
+  { key, persist }: ServedTrack,
+  { prober, directUrl, signal }: VerifyOptions,
+): Promise<Finding[]> {
+  const url = directUrl!(key)
+  const result = await persist(
+    () => prober.request({ url, range: { start: 0, end: 0 }, signal }),
+    seen => 'error' in seen || mayPass(seen.answer),
+  )
+  if ('error' in result) return [finding('direct-unknown', [describe(result)])]
+  const open = diagnoseDirect(url, result.answer)
+  if (open.length > 0 || refusesAnyone(result.answer)) return open
+  return [finding('direct-unknown', [`${describe(result)}: not S3's word that it refuses`])]
+}
+
+function mayPass({ status }: HttpAnswer): boolean {
+  return status === 408 || status === 429 || status >= 500
 }
 
 /** SHA-256 in hex of what S3 has, or why it could not be had. */
 async function hashInS3(
+  { key, persist }: ServedTrack,
   store: ObjectStore,
-  key: string,
   range: Range | undefined,
-  signal: AbortSignal | undefined,
+  { signal }: VerifyOptions,
 ): Promise<string | Finding> {
-  try {
-    const content = await store.get(key, { range, signal })
-    if (content === undefined) return finding('object-missing', ['not in S3, but still served by the CDN'])
-    const hash = createHash('sha256')
-    for await (const chunk of content.body) hash.update(chunk)
-    return hash.digest('hex')
-  } catch (error) {
-    signal?.throwIfAborted()
-    return finding('not-compared', [`S3: ${toError(error).message}`])
-  }
+  return persist<string | Finding>(
+    async () => {
+      try {
+        const content = await store.get(key, { range, signal })
+        if (content === undefined) {
+          return finding('object-missing', ['not in S3, but still served by the CDN'])
+        }
+        const hash = createHash('sha256')
+        for await (const chunk of steadily(content.body, { signal })) hash.update(chunk)
+        return hash.digest('hex')
+      } catch (error) {
+        signal?.throwIfAborted()
+        return finding('not-compared', [`S3: ${toError(error).message}`])
+      }
+    },
+    result => typeof result !== 'string' && result.cause === 'not-compared',
+  )
 }
 
 function describe(result: ProbeResult): string {

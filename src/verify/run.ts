@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import { directUrl, encodeKeyPath } from '../core/cdn-url.ts'
 import type { Finding } from '../core/diagnosis/causes.ts'
 import { type DomainObservation, describeDomain, diagnoseDomain } from '../core/diagnosis/domain.ts'
-import { formatBytes, formatCount, plural } from '../core/units.ts'
+import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { preferSmallHeap } from '../heap.ts'
@@ -194,18 +194,30 @@ function summaryLines(
 }
 
 /** What of the tracks that are served was compared, and of how many. */
-function proofLines({ served, tracks }: VerifySummary, flags: VerifyFlags, total: number): string[] {
+function proofLines({ served, tracks, checked }: VerifySummary, flags: VerifyFlags, total: number): string[] {
   const rest =
     tracks < total ? [`not reached before the run was stopped: ${formatCount(total - tracks)}`] : []
   if (served === 0) return rest
-  const compared = flags.full
-    ? 'every byte of each: its checksum is that of the object in S3'
-    : flags.bytes === undefined
-      ? 'status, size, type and caching headers of each; --bytes and --full compare content'
-      : `${formatBytes(flags.bytes)} of each, at a random offset: the same bytes as in S3`
+  const of = (count: number) =>
+    count === served ? 'each' : `${formatCount(count)} of the ${formatCount(served)}`
+  const wanted = [
+    ...(flags.bytes === undefined
+      ? []
+      : [`${formatBytes(flags.bytes)} of ${of(checked.bytes)}, at a random offset: the same bytes as in S3`]),
+    ...(flags.full ? [`every byte of ${of(checked.full)}: its checksum is that of the object in S3`] : []),
+    ...(flags.direct && checked.direct > 0
+      ? [
+          checked.direct === served
+            ? 'the bucket serves none of them past the CDN'
+            : `the bucket refuses to serve ${of(checked.direct)} past the CDN`,
+        ]
+      : []),
+  ]
   return [
-    `checked: ${compared}`,
-    ...(flags.direct ? ['checked: the bucket serves none of them past the CDN'] : []),
+    ...(flags.full || flags.bytes !== undefined
+      ? []
+      : ['checked: status, size, type and caching headers of each; --bytes and --full compare content']),
+    ...wanted.map(line => `checked: ${line}`),
     ...(flags.origin === undefined ? [] : [`checked: pages of ${flags.origin} may read them (CORS)`]),
     ...rest,
   ]
@@ -223,7 +235,7 @@ function domainLines(seen: DomainObservation, findings: readonly Finding[], now:
 }
 
 function causeLines({ cause, title, cure, count, examples }: CauseCount): string[] {
-  return [`${formatCount(count)} × ${title} (${cause}), such as ${examples[0]}`, `  ${cure}`]
+  return [`${formatCount(count)} × ${title} (${cause}), such as ${printable(examples[0] ?? '')}`, `  ${cure}`]
 }
 
 function nextStep(
@@ -256,6 +268,7 @@ function summaryFields(
     tracks: summary.tracks,
     served: summary.served,
     failed: summary.failed,
+    checked: summary.checked,
     hit_ratio: summary.hitRatio,
     latency_p50_ms: summary.p50 && tenths(summary.p50),
     latency_p95_ms: summary.p95 && tenths(summary.p95),

@@ -1,7 +1,7 @@
 /** What a run found, counted as it comes: never lists, so memory does not grow with the number of tracks. */
 import type { Cause, Finding } from '../core/diagnosis/causes.ts'
 import { LatencyHistogram } from '../core/verify/latency.ts'
-import type { TrackResult } from './track-result.ts'
+import type { Check, TrackResult } from './track-result.ts'
 
 /** Failures or warnings of one cause. */
 export interface CauseCount {
@@ -17,6 +17,8 @@ export interface VerifySummary {
   tracks: number
   served: number
   failed: number
+  /** of the tracks that are served: those of which this was compared, too */
+  checked: Readonly<Record<Check, number>>
   /** share of served tracks that the edge had already, 0 to 1; undefined when none was served */
   hitRatio: number | undefined
   /** ms to the first byte */
@@ -34,16 +36,18 @@ export class Tally {
   #tracks = 0
   #served = 0
   #hits = 0
+  readonly #checked = { bytes: 0, full: 0, direct: 0 }
   readonly #latency = new LatencyHistogram()
   readonly #causes = new Map<
     Cause,
     { severity: Finding['severity']; found: Finding; count: number; examples: string[] }
   >()
 
-  add({ track, served, findings, cacheHit, latencyMs }: TrackResult): void {
+  add({ track, served, checked = [], findings, cacheHit, latencyMs }: TrackResult): void {
     this.#tracks++
     if (served) {
       this.#served++
+      for (const one of checked) this.#checked[one]++
       if (cacheHit) this.#hits++
       if (latencyMs !== undefined) this.#latency.add(latencyMs)
     }
@@ -76,6 +80,7 @@ export class Tally {
       tracks: this.#tracks,
       served: this.#served,
       failed: this.#tracks - this.#served,
+      checked: { ...this.#checked },
       hitRatio: this.#served === 0 ? undefined : this.#hits / this.#served,
       p50: this.#latency.quantile(0.5),
       p95: this.#latency.quantile(0.95),

@@ -15,9 +15,14 @@ export interface VerifyTrack {
   sha256: string | null
 }
 
+/** What more than status and headers was compared, by the flag that asks for it. */
+export type Check = 'bytes' | 'full' | 'direct'
+
 export interface TrackResult {
   track: VerifyTrack
   served: boolean
+  /** compared, and as it should be */
+  checked?: readonly Check[]
   /** at most one failure, first; then warnings */
   findings: readonly Finding[]
   /** CloudFront location, such as `FRA56-P2` */
@@ -53,8 +58,10 @@ export interface VerifyOptions {
   now: () => Date
   /** 0 up to 1 */
   random: () => number
-  /** no new track */
+  /** no new track; those in flight are left alone after `stopGraceMs`: nothing is half done by that */
   stopping?: AbortSignal
+  /** default 10 s */
+  stopGraceMs?: number
   /** abandon everything */
   signal?: AbortSignal
   /** pauses before the second and third try of what may pass by itself, ms */

@@ -12,7 +12,12 @@ import { toError } from '../errors.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { checkContent } from './content.ts'
 import { Tally, type VerifySummary } from './tally.ts'
-import type { TrackResult, VerifyOptions, VerifyTrack } from './track-result.ts'
+import type { Check, TrackResult, VerifyOptions, VerifyTrack } from './track-result.ts'
+
+interface Range {
+  start: number
+  end: number
+}
 
 const batchSize = 500
 
@@ -21,10 +26,18 @@ const batchSize = 500
  * @returns the summary, also when told to stop early
  */
 export async function verify(options: VerifyOptions): Promise<VerifySummary> {
-  const { stopping, signal, concurrency, record, onResult } = options
+  const { stopping, stopGraceMs = 10_000, signal, concurrency, record, onResult } = options
+  const leaving = new AbortController()
+  let leavingTimer: NodeJS.Timeout | undefined
+  const stopSoon = () => {
+    leavingTimer = setTimeout(() => leaving.abort(new Error('stopped')), stopGraceMs)
+  }
+  if (stopping?.aborted) stopSoon()
+  else stopping?.addEventListener('abort', stopSoon, { once: true })
+  const inFlight = AbortSignal.any([leaving.signal, ...(signal === undefined ? [] : [signal])])
   const iterator = options.tracks[Symbol.asyncIterator]()
   const tally = new Tally()
-  const gate = new Gate(signal)
+  const gate = new Gate(inFlight)
   let batch: TrackResult[] = []
   let recording: Promise<void> = Promise.resolve()
   let failure: { error: unknown } | undefined
@@ -33,7 +46,13 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
     while (failure === undefined && !stopping?.aborted && !signal?.aborted) {
       const next = await iterator.next()
       if (next.done) return
-      const result = await verifyTrack(next.value, options, gate)
+      const result = await verifyTrack(next.value, { ...options, signal: inFlight }, gate).catch(
+        (error: unknown) => {
+          if (leaving.signal.aborted && !signal?.aborted) return undefined
+          throw error
+        },
+      )
+      if (result === undefined) return
       tally.add(result)
       onResult?.(result)
       batch.push(result)
@@ -53,6 +72,8 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
     }),
   )
   await Promise.all(workers)
+  stopping?.removeEventListener('abort', stopSoon)
+  clearTimeout(leavingTimer)
   await iterator.return?.()
   // What was proved is kept, also when the run ends badly.
   await recording.catch(() => {})
@@ -80,13 +101,20 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
   } catch (error) {
     return { track, served: false, findings: [finding('key-unaddressable', [toError(error).message])] }
   }
-  const probe = async (range: { start: number; end: number }) => {
+  const ask = async (range: Range | undefined, { hash, size }: { hash?: boolean; size?: number } = {}) => {
     const requested = signedUrl(url, options)
-    const result = await prober.request({ url: requested, range, origin: options.origin })
+    const result = await prober.request({
+      url: requested,
+      range,
+      origin: options.origin,
+      hash,
+      ...(range === undefined ? { maxBytes: size } : {}),
+      signal: options.signal,
+    })
     const observation: ProbeObservation = {
       key,
       url: requested,
-      range,
+      range: range ?? { start: 0, end: Math.max(0, (size ?? 1) - 1) },
       origin: options.origin,
       signed: options.signer !== undefined,
       expectedSize: track.size ?? undefined,
@@ -95,18 +123,33 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
     }
     return { result, observation, findings: diagnose(observation) }
   }
-
-  await gate.open()
-  let seen = await probe({ start: 0, end: 0 })
-  for (const pause of retryPausesMs) {
-    const cause = failureOf(seen.findings)?.cause
-    if (cause === undefined || !isTransient(cause)) break
-    if (cause === 'cdn-throttled' || cause === 'origin-throttled') gate.close(pause)
-    await sleep(pause, undefined, { signal: options.signal })
+  const persist = async <T>(attempt: () => Promise<T>, mayPass: (result: T) => boolean): Promise<T> => {
     await gate.open()
-    seen = await probe({ start: 0, end: 0 })
+    let result = await attempt()
+    for (const pause of retryPausesMs) {
+      if (!mayPass(result)) break
+      await sleep(pause, undefined, { signal: options.signal })
+      await gate.open()
+      result = await attempt()
+    }
+    return result
   }
+  const askUntilSure = (...request: Parameters<typeof ask>) => {
+    const pauses = [...retryPausesMs]
+    return persist(
+      () => ask(...request),
+      ({ findings }) => {
+        const pause = pauses.shift() ?? 0
+        const cause = failureOf(findings)?.cause
+        if (cause === 'cdn-throttled' || cause === 'origin-throttled') gate.close(pause)
+        return cause !== undefined && isTransient(cause)
+      },
+    )
+  }
+
+  const seen = await askUntilSure({ start: 0, end: 0 })
   let findings = await explain(seen, options)
+  let checked: readonly Check[] = []
   const answered = 'answer' in seen.result ? seen.result : undefined
   const size = answered === undefined ? undefined : sizeServed(answered.answer.headers['content-range'])
 
@@ -115,17 +158,22 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
       {
         track,
         key,
-        size: size ?? 0,
-        url: () => signedUrl(url, options),
-        probe: async range => explain(await probe(range), options),
+        size,
+        async ask(range, known) {
+          const again = await askUntilSure(range, { hash: true, size: known })
+          return { result: again.result, findings: await explain(again, options) }
+        },
+        persist,
       },
       options,
     )
-    findings = [...more, ...findings]
+    findings = [...more.findings, ...findings]
+    checked = more.checked
   }
   return {
     track,
     served: failureOf(findings) === undefined,
+    checked,
     findings,
     ...(answered === undefined
       ? {}

@@ -1,6 +1,7 @@
 /** A set-up that works, and many that are broken in one place each, against the embedded S3 server and CDN. */
 import { generateKeyPairSync } from 'node:crypto'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -390,6 +391,12 @@ describe('broken', () => {
       reason: /without a signature too/,
       cure: /Restrict viewer access/,
     },
+    'unsigned requests end at a proxy, not at CloudFront': {
+      set: async () => ({ CLOUDFRONT_DOMAIN: `http://127.0.0.1:${await dropsUnsigned(signedCdn.url)}` }),
+      check: 'signed-url',
+      state: 'warning',
+      reason: /no refusal of CloudFront/,
+    },
     'database away': {
       set: async () => ({ DATABASE_URL: `postgresql://autodj:hush@127.0.0.1:${await closedPort()}/autodj` }),
       check: 'database',
@@ -430,6 +437,27 @@ describe('broken', () => {
       expect(output).not.toContain('hush')
     },
   )
+})
+
+/** A proxy before the CDN that hangs up on whoever has no signature. @returns its port */
+async function dropsUnsigned(target: string): Promise<number> {
+  const proxy = http.createServer((request, response) => {
+    if (!request.url!.includes('Signature=')) return void request.socket.resetAndDestroy()
+    const { method, url: path, headers } = request
+    http
+      .request(target, { method, path, headers }, answer => {
+        response.writeHead(answer.statusCode!, answer.headers)
+        answer.pipe(response)
+      })
+      .end()
+  })
+  proxies.push(proxy)
+  await new Promise<void>(done => proxy.listen(0, '127.0.0.1', done))
+  return (proxy.address() as AddressInfo).port
+}
+const proxies: http.Server[] = []
+afterAll(() => {
+  for (const proxy of proxies) proxy.close()
 })
 
 describe('.env', () => {

@@ -287,8 +287,8 @@ const faults: Record<string, Fault> = {
   'connection dropped': { cause: 'reset', misbehave: { reset: true } },
   'web ACL': { cause: 'waf-blocked', misbehave: page(403, 'Request blocked.') },
   country: { cause: 'geo-blocked', misbehave: page(403, 'configured to block access from your country') },
-  'TLS to the origin': {
-    cause: 'origin-tls',
+  'origin out of reach': {
+    cause: 'origin-unreachable',
     misbehave: page(502, "CloudFront wasn't able to connect to the origin."),
   },
   'origin without an address': {

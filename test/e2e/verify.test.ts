@@ -13,6 +13,13 @@ const keys = ['audio/AC+DC/T.N.T_1.mp3', 'audio/Beyonce\u0301/50% #1?_2.flac', '
 const served = new Set<string>()
 let requests = 0
 
+/** The bucket's own address: nobody is served there without credentials. */
+const bucket = http.createServer((_, response) => {
+  const body =
+    '<Error><Code>AccessDenied</Code><Message>Access Denied</Message><RequestId>1</RequestId></Error>'
+  response.writeHead(403, { 'x-amz-request-id': '1', 'content-type': 'application/xml' }).end(body)
+})
+
 const server = http.createServer((request, response) => {
   requests++
   const edge = { 'x-amz-cf-pop': 'FRA56-P2', 'x-cache': 'Hit from cloudfront' }
@@ -114,9 +121,27 @@ test('what is compared is said, and the next step has the same flags', async () 
   served.delete(keys[1]!)
   const { stdout } = await verify('--origin', 'https://autodj.example', '--direct')
   expect(stdout).toContain('checked: status, size, type and caching headers of each')
-  expect(stdout).toContain('checked: the bucket serves none of them past the CDN')
+  expect(stdout).toContain('could not be asked (direct-unknown)')
   expect(stdout).toContain('checked: pages of https://autodj.example may read them (CORS)')
   expect(stdout).toContain('`autodj verify --retry-failed --origin https://autodj.example --direct`')
+})
+
+test('that the bucket serves nobody past the CDN is said only if the bucket said so', async () => {
+  await new Promise<void>(done => bucket.listen(0, '127.0.0.1', done))
+  const endpoint = `http://127.0.0.1:${(bucket.address() as AddressInfo).port}`
+  const asked = await cli(['verify', '--direct'], { env: { ...env, S3_ENDPOINT: endpoint } })
+  bucket.closeAllConnections()
+  bucket.close()
+  expect(asked.stdout).toContain('checked: the bucket serves none of them past the CDN')
+  const unasked = await verify('--direct', '--json')
+  expect(unasked.exitCode).toBe(0)
+  const summary = unasked.messages.find(message => message['message_type'] === 'summary')
+  expect(summary).toMatchObject({
+    served: 3,
+    checked: { direct: 0 },
+    warnings: [{ cause: 'direct-unknown', count: 3 }],
+  })
+  expect((await verify('--direct')).stdout).not.toContain('serves none')
 })
 
 test('stopped before the first: how many were not reached, and no word of there being none', async () => {

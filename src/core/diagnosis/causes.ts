@@ -22,6 +22,8 @@ interface CauseText {
   severity?: Severity
   /** the same request may succeed a moment later */
   transient?: boolean
+  /** other bytes came than those of the object */
+  otherBytes?: boolean
 }
 
 const allowDistribution =
@@ -116,8 +118,10 @@ export const causes = {
     cure: 'set the origin domain to BUCKET.s3.REGION.amazonaws.com',
   },
   'origin-unreachable': {
-    title: 'the origin does not answer CloudFront',
-    cure: 'check the origin domain, its firewall and its port; an S3 bucket origin needs none of them',
+    title: 'CloudFront cannot connect to its origin',
+    cure:
+      'set the origin domain to BUCKET.s3.REGION.amazonaws.com; an origin of your own must answer at that name and ' +
+      'port, with a valid certificate for it where CloudFront connects over HTTPS',
     transient: true,
   },
   'origin-throttled': {
@@ -218,25 +222,30 @@ export const causes = {
   'stale-object': {
     title: 'the edge serves an older object',
     cure: 'create an invalidation for the path; keys should change when content does',
+    otherBytes: true,
   },
   'size-mismatch': {
     title: 'the size is not what the database says',
     cure: 'run `autodj reconcile`: the object was replaced or cut short',
+    otherBytes: true,
   },
   'etag-mismatch': {
     title: 'the object is not the one that the database knows',
     cure: 'run `autodj reconcile`: the object was replaced',
+    otherBytes: true,
   },
   'object-replaced': {
     title: 'CDN and bucket agree on an object that the database does not know',
     cure: 'run `autodj reconcile`: the object was replaced since it was recorded',
+    otherBytes: true,
   },
   'content-differs': {
     title: 'the bytes through the CDN are not the bytes in S3',
     cure: 'create an invalidation for the path; then check edge functions and any proxy in between',
+    otherBytes: true,
   },
   'not-compared': {
-    title: 'S3 could not be read to compare its bytes with those through the CDN',
+    title: 'the bytes through the CDN could not be compared with those in S3',
     cure: 'give this command credentials with s3:GetObject (`autodj policy verify`), or leave out --bytes and --full',
   },
   'empty-object': { title: 'the object has no bytes', cure: upload },
@@ -244,6 +253,7 @@ export const causes = {
   compressed: {
     title: 'the CDN compresses audio, which breaks byte ranges',
     cure: 'turn off "Compress objects automatically" for the cache behaviour, or store no Content-Encoding',
+    otherBytes: true,
   },
   'range-ignored': {
     title: 'byte ranges are ignored: players cannot seek',
@@ -252,10 +262,12 @@ export const causes = {
   'range-wrong': {
     title: 'the answer is not the range that was asked for',
     cure: 'look for a function or proxy that rewrites responses',
+    otherBytes: true,
   },
   'custom-error-page': {
     title: 'an HTML page came instead of audio',
     cure: 'remove the custom error response that turns 403 or 404 into a page (of a single-page app, mostly)',
+    otherBytes: true,
   },
   'content-type': {
     title: 'the Content-Type is not audio',
@@ -300,6 +312,11 @@ export const causes = {
     title: 'the bucket serves the object to anyone, past the CDN',
     cure: 'turn on Block Public Access: `autodj bucket plan` prints it',
   },
+  'direct-unknown': {
+    title: 'whether the bucket serves the object past the CDN could not be asked',
+    cure: "ask from a network that reaches the bucket's own address, or leave out --direct",
+    severity: 'warning',
+  },
   'http-open': {
     title: 'the domain serves audio over plain HTTP',
     cure: 'set the viewer protocol policy to "Redirect HTTP to HTTPS"',
@@ -327,6 +344,11 @@ export type Cause = keyof typeof causes
 export function isTransient(cause: Cause): boolean {
   return (causes[cause] as CauseText).transient ?? false
 }
+
+/** The causes that say: other bytes came through the CDN than those of the object. */
+export const otherBytesCauses: readonly Cause[] = (Object.keys(causes) as Cause[]).filter(
+  cause => (causes[cause] as CauseText).otherBytes,
+)
 
 /** A finding from its cause: title, cure and severity come from the table. */
 export function finding(cause: Cause, evidence: readonly string[], cure?: string): Finding {

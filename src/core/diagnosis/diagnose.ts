@@ -10,7 +10,14 @@
 import { unaddressable } from '../cdn-url.ts'
 import { type Cause, type Finding, finding } from './causes.ts'
 import { networkFault } from './network-fault.ts'
-import { bodyEvidence, factsOf, type HttpAnswer, type ProbeObservation, withoutQuery } from './observation.ts'
+import {
+  bodyEvidence,
+  element,
+  factsOf,
+  type HttpAnswer,
+  type ProbeObservation,
+  withoutQuery,
+} from './observation.ts'
 import { refusedRules } from './refused.ts'
 import { servedRules, warnings } from './served.ts'
 
@@ -91,6 +98,16 @@ const certificateCures: readonly (readonly [RegExp, string])[] = [
 export function diagnoseDirect(url: string, answer: HttpAnswer): Finding[] {
   if (answer.status !== 200 && answer.status !== 206) return []
   return [finding('public-object', [`${withoutQuery(url)} answered ${answer.status} without credentials`])]
+}
+
+/**
+ * Whether S3 itself refused to serve the object without credentials: an error of S3's, and not one of a proxy, an
+ * outage, or another bucket.
+ */
+export function refusesAnyone({ status, headers, body }: HttpAnswer): boolean {
+  const fromS3 = headers['x-amz-request-id'] !== undefined || element(body, 'Code') !== undefined
+  // 400: an anonymous request for an object encrypted with KMS.
+  return fromS3 && (status === 400 || status === 401 || status === 403)
 }
 
 /** Bytes through the CDN against bytes in S3 (`what`: a range, or "SHA-256"); values are digests in hex. */

@@ -58,12 +58,13 @@ const errorPage: Rule = facts => {
   return (
     says(/resolve the origin domain name/i, 'origin-dns') ??
     says(/Lambda function|CloudFront function/i, 'edge-function') ??
+    // "wasn't able to connect" is said of a port nobody listens at, a name of nobody and a handshake alike.
     says(
-      /attempted to establish a connection with the origin|origin closed the connection/i,
+      /able to connect to the origin|attempted to establish a connection with the origin|origin closed the connection/i,
       'origin-unreachable',
     ) ??
-    (status === 502 ? finding('origin-tls', [...facts.evidence, ...bodyEvidence(facts)]) : undefined) ??
-    (status === 504
+    (status === 502 ? says(/\b(SSL|TLS|certificate|handshake|cipher)/i, 'origin-tls') : undefined) ??
+    (status === 502 || status === 504
       ? finding('origin-unreachable', [...facts.evidence, ...bodyEvidence(facts)])
       : undefined) ??
     (status === 503 ? finding('cdn-throttled', [...facts.evidence, ...bodyEvidence(facts)]) : undefined)

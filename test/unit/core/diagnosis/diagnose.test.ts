@@ -13,6 +13,7 @@ import {
   diagnoseContent,
   diagnoseDirect,
   needsS3,
+  refusesAnyone,
 } from '../../../../src/core/diagnosis/diagnose.ts'
 import { describeDomain, diagnoseDomain } from '../../../../src/core/diagnosis/domain.ts'
 import {
@@ -250,12 +251,22 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
   ],
   ['too many requests', 'cdn-throttled', refused(429, fromCloudFront, '')],
   [
+    'no connection to the origin, for whatever reason',
+    'origin-unreachable',
+    refused(
+      502,
+      fromCloudFront,
+      cloudFrontHtml('502 ERROR', "CloudFront wasn't able to connect to the origin."),
+    ),
+  ],
+  ['a 502 without a word', 'origin-unreachable', refused(502, fromCloudFront, '')],
+  [
     'TLS to the origin',
     'origin-tls',
     refused(
       502,
       fromCloudFront,
-      cloudFrontHtml('502 ERROR', "CloudFront wasn't able to connect to the origin."),
+      cloudFrontHtml('502 ERROR', 'The SSL handshake with the origin failed: its certificate has expired.'),
     ),
   ],
   [
@@ -662,6 +673,7 @@ describe('signatures', () => {
       'row-without-key',
       'not-compared',
       'public-object',
+      'direct-unknown',
       'http-open',
       'tls-old',
       'certificate-expiring',
@@ -793,6 +805,23 @@ describe('questions of their own', () => {
     ])
     for (const status of [401, 403, 404, 301, 503])
       expect(diagnoseDirect('https://b/a', answer(status))).toEqual([])
+  })
+
+  test('a refusal is S3 saying so: not a redirect, an outage, another bucket, or a proxy', () => {
+    const answer = (
+      status: number,
+      headers: HttpAnswer['headers'],
+      body = s3Error('AccessDenied', 'Access Denied'),
+    ): HttpAnswer => ({ status, headers, body, length: body.length, at })
+    expect(refusesAnyone(answer(403, fromS3))).toBe(true)
+    expect(refusesAnyone(answer(403, {}))).toBe(true)
+    expect(refusesAnyone(answer(403, fromS3, ''))).toBe(true)
+    expect(
+      refusesAnyone(answer(400, fromS3, s3Error('InvalidArgument', 'Requests specifying SSE-KMS …'))),
+    ).toBe(true)
+    expect(refusesAnyone(answer(403, { server: 'squid' }, '<html>blocked</html>'))).toBe(false)
+    for (const status of [200, 206, 301, 307, 404, 408, 429, 500, 503])
+      expect(refusesAnyone(answer(status, fromS3))).toBe(false)
   })
 
   test('bytes that differ', () => {
