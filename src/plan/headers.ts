@@ -1,6 +1,7 @@
 /** `set-headers`: objects copied onto themselves with other headers, and back. */
 import type { PlanItem } from '../core/plan.ts'
-import type { ObjectHead, ObjectHeaders } from '../storage/store.ts'
+import type { ObjectHead } from '../storage/store.ts'
+import type { Trace } from './journal.ts'
 import { type ExecuteOptions, type ItemOutcome, type Settler, Skip } from './settle.ts'
 
 export type HeaderChange = PlanItem & { action: 'set-headers' }
@@ -23,11 +24,9 @@ export function setHeaders(settler: Settler, items: readonly HeaderChange[]): Pr
       if (head.etag !== item.object.etag || head.size !== item.object.size || !hasHeaders(head, item.was)) {
         throw new Skip('the object has changed since')
       }
-      if (head.contentEncoding !== undefined)
-        throw new Skip('it has a Content-Encoding, which a copy would lose')
       return {}
     },
-    each: async item => ({ etag: await rewrite(options, item.object.key, item.object.etag, item.becomes) }),
+    each: ({ object: { key, etag }, becomes }) => rewrite(options, key, etag, becomes),
   })
 }
 
@@ -50,29 +49,18 @@ export function resetHeaders(settler: Settler, items: readonly HeaderChange[]): 
       if (!hasHeaders(head, item.becomes)) throw new Skip('the headers have changed since')
       return { etag: head.etag }
     },
-    each: async (item, looked) => ({
-      etag: await rewrite(options, item.object.key, looked.etag ?? '', item.was),
-    }),
+    each: ({ object, was }, { etag = '' }) => rewrite(options, object.key, etag, was),
   })
 }
 
-/** Copies an object onto itself with other headers, everything else of it kept. @returns its new ETag */
+/** @returns the new ETag: a copy of an object that came in parts has another one */
 async function rewrite(
   { store, signal }: ExecuteOptions,
   key: string,
   ifMatch: string,
-  { contentType, cacheControl }: { contentType?: string; cacheControl?: string },
-): Promise<string> {
-  const head = await store.head(key, { signal })
-  if (head === undefined || head.etag !== ifMatch) throw new Skip('the object has changed since')
-  const headers: ObjectHeaders = {
-    contentType: contentType ?? 'binary/octet-stream',
-    metadata: head.metadata,
-    ...(cacheControl === undefined ? {} : { cacheControl }),
-    ...(head.contentDisposition === undefined ? {} : { contentDisposition: head.contentDisposition }),
-    ...(head.storageClass === undefined ? {} : { storageClass: head.storageClass }),
-  }
-  return (await store.copy(key, key, { ifMatch, headers, signal })).etag
+  headers: { contentType?: string; cacheControl?: string },
+): Promise<Trace> {
+  return { etag: (await store.rewriteHeaders(key, { ifMatch, ...headers, signal })).etag }
 }
 
 function hasHeaders(

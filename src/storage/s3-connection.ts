@@ -68,6 +68,8 @@ export interface S3Connection {
   ): Promise<RequestContext>
   /** Runs one SDK request; an expired token is renewed through the provider chain once. */
   run<T>(where: RequestContext, request: () => Promise<T>): Promise<T>
+  /** ms since 1970 by the store's clock, from the newest answer that told it; undefined before there was one */
+  serverTime(): number | undefined
   close(): void
 }
 
@@ -123,6 +125,21 @@ export function connectS3(options: S3StoreOptions): S3Connection {
   })
   const onceClient = new S3Client({ ...shared, maxAttempts: 1, credentials: client.config.credentials })
   const state = { closed: false }
+  /** what the newest answer's `Date` said, and when that was by a clock that nobody sets */
+  let told: { server: number; since: number } | undefined
+  for (const one of [client, onceClient]) {
+    one.middlewareStack.add(
+      next => async args => {
+        const result = await next(args)
+        const { headers = {} } = result.response as { headers?: Record<string, string> }
+        const server = Date.parse(headers['date'] ?? '')
+        if (!Number.isNaN(server)) told = { server, since: performance.now() }
+        return result
+      },
+      // Nearest to the wire, so that it sees the answer as it came.
+      { step: 'deserialize', priority: 'low', name: 'noteServerTime' },
+    )
+  }
 
   /** Asks the SDK where objects of this bucket are, endpoint rules, profiles and environment included. */
   async function findTarget(): Promise<PutTarget> {
@@ -252,6 +269,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     bodies,
     context,
     run,
+    serverTime: () => told && told.server + (performance.now() - told.since),
     close() {
       state.closed = true
       client.destroy()

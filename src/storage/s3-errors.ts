@@ -48,7 +48,7 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
   AccessDenied: 'denied',
   AllAccessDisabled: 'denied',
   AccountProblem: 'denied',
-  InvalidObjectState: 'denied',
+  InvalidObjectState: 'archived',
   'KMS.DisabledException': 'denied',
   CredentialsProviderError: 'no-credentials',
   TokenProviderError: 'no-credentials',
@@ -133,6 +133,7 @@ const causes: Readonly<Record<StoreErrorKind, string>> = {
   precondition: 'the object is another one by now',
   conflict: 'another request on the same key was in the way',
   missing: 'there is no such object',
+  archived: 'the object is in an archive storage class and must be restored before it can be read',
   'no-bucket': 'there is no such bucket',
   'no-upload': 'the multipart upload is gone: completed, aborted or expired',
   denied: 'access denied',
@@ -185,6 +186,10 @@ export function credentialsError(thrown: unknown, doing?: string, profile?: stri
   })
 }
 
+/** What makes an archived object readable again. */
+export const archiveCure =
+  'restore it (`aws s3api restore-object`, minutes to 48 hours), or copy it to a storage class that can be read at once, then run it again'
+
 function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext): string | undefined {
   switch (kind) {
     case 'exists':
@@ -193,6 +198,8 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
       return 'look at the object again before deciding'
     case 'missing':
       return 'run `autodj reconcile` to see what the bucket holds'
+    case 'archived':
+      return archiveCure
     case 'no-bucket':
       return `create the bucket, or correct S3_BUCKET_NAME (now ${context.bucket})`
     case 'no-upload':

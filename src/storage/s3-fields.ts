@@ -78,12 +78,36 @@ export function headOf(
     contentDisposition: output.ContentDisposition,
     contentEncoding: output.ContentEncoding,
     encryption: encryptionOf(output.ServerSideEncryption),
+    serverSideEncryption: output.ServerSideEncryption,
+    kmsKeyId: output.SSEKMSKeyId,
+    bucketKeyEnabled: output.BucketKeyEnabled,
+    contentLanguage: output.ContentLanguage,
+    expires: output.ExpiresString,
+    websiteRedirect: output.WebsiteRedirectLocation,
+    archive: archiveOf(output),
     metadata: output.Metadata ?? {},
     checksums: checksumsOf(output),
     lastModified: output.LastModified ?? new Date(0),
     storageClass: output.StorageClass,
     partCount: parts === undefined ? undefined : Number(parts),
   }
+}
+
+/** Storage classes whose objects cannot be read as they are. */
+const archiveClasses: ReadonlySet<string> = new Set(['GLACIER', 'DEEP_ARCHIVE'])
+
+/**
+ * Whether bytes can be read now: those of an archive class, or in an archive tier of Intelligent-Tiering (which only
+ * `x-amz-archive-status` tells), cannot, unless a restored copy is there.
+ */
+function archiveOf({
+  StorageClass,
+  ArchiveStatus,
+  Restore,
+}: Pick<HeadObjectCommandOutput, 'StorageClass' | 'ArchiveStatus' | 'Restore'>): ObjectHead['archive'] {
+  if (!archiveClasses.has(StorageClass ?? '') && ArchiveStatus === undefined) return undefined
+  if (Restore === undefined) return 'archived'
+  return Restore.includes('ongoing-request="true"') ? 'restoring' : undefined
 }
 
 /** Dual-layer encryption is KMS to whoever reads. */

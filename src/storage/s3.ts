@@ -27,6 +27,20 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
     singleMax: options.copy?.singleMax ?? 5 * 1024 * MiB,
     partSize: options.copy?.partSize ?? 512 * MiB,
   })
+  async function checkBucket(signal: AbortSignal | undefined): Promise<void> {
+    // A listing of one, not HeadBucket: its error has a body that says what is wrong.
+    const where = await context('use', { signal })
+    try {
+      const page = await run(where, () =>
+        client.send(new ListObjectsV2Command({ Bucket: bucket, MaxKeys: 1 }), { abortSignal: signal }),
+      )
+      if (page.IsTruncated === undefined) throw notS3('no listing', where)
+    } catch (thrown) {
+      const error = toStoreError(thrown, where)
+      throw error.kind === 'missing' ? storeErrorOf({ code: 'NoSuchBucket', status: 404 }, where) : error
+    }
+  }
+
   return {
     bucket,
     signsPayload: options.signPayload ?? options.endpoint?.startsWith('http:') === true,
@@ -40,18 +54,12 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
     listVersions: (options = {}) => listVersions(s3, options),
     listUploads: (options = {}) => listUploads(s3, options),
 
-    async checkBucket(signal) {
-      // A listing of one, not HeadBucket: its error has a body that says what is wrong.
-      const where = await context('use', { signal })
-      try {
-        const page = await run(where, () =>
-          client.send(new ListObjectsV2Command({ Bucket: bucket, MaxKeys: 1 }), { abortSignal: signal }),
-        )
-        if (page.IsTruncated === undefined) throw notS3('no listing', where)
-      } catch (thrown) {
-        const error = toStoreError(thrown, where)
-        throw error.kind === 'missing' ? storeErrorOf({ code: 'NoSuchBucket', status: 404 }, where) : error
-      }
+    checkBucket,
+
+    async time(signal) {
+      if (s3.serverTime() === undefined) await checkBucket(signal)
+      // Every HTTP server with a clock sends its time (RFC 9110, section 6.6.1); one without has ours.
+      return new Date(s3.serverTime() ?? Date.now())
     },
 
     async listParts(key, uploadId, signal) {

@@ -39,6 +39,19 @@ export interface ObjectHead {
   contentDisposition?: string
   contentEncoding?: string
   encryption?: 'AES256' | 'aws:kms'
+  /** the algorithm as the store spells it: `aws:kms:dsse`, for one */
+  serverSideEncryption?: string
+  kmsKeyId?: string
+  bucketKeyEnabled?: boolean
+  contentLanguage?: string
+  /** as it was stored: S3 checks nothing of it */
+  expires?: string
+  websiteRedirect?: string
+  /**
+   * Its bytes cannot be read now: it lies in an archive class or tier, and no restored copy of it is there (yet).
+   * Whoever counts it as a copy of anything has none.
+   */
+  archive?: 'archived' | 'restoring'
   metadata: Readonly<Record<string, string>>
   /** only full-object checksums; a composite (`-N`) one is left out */
   checksums: Checksums
@@ -159,7 +172,7 @@ export interface ObjectStore {
   ): Promise<PutResult & { size: number }>
 
   /**
-   * Server-side copy, any size; headers are kept unless given. `ifMatch` is about the source (`precondition`),
+   * Server-side copy, any size; headers, encryption and access list are kept unless headers are given. `ifMatch` is about the source (`precondition`),
    * `ifNoneMatch` about the target (`exists`); a source that is not there throws kind `missing`.
    */
   copy(
@@ -172,6 +185,16 @@ export interface ObjectStore {
       headers?: ObjectHeaders
       signal?: AbortSignal
     },
+  ): Promise<PutResult>
+
+  /**
+   * Gives an object another Content-Type and Cache-Control in place; everything else of it stays as it is, encryption
+   * with a key of one's own and the access list included. `precondition` where it is another object by now,
+   * `unsupported` where it is too large for that (5 GiB).
+   */
+  rewriteHeaders(
+    key: string,
+    options: { ifMatch: string; contentType?: string; cacheControl?: string; signal?: AbortSignal },
   ): Promise<PutResult>
 
   /** Pages in key order (bytewise in UTF-8). Complete, or it throws: never a shorter listing. */
@@ -205,6 +228,9 @@ export interface ObjectStore {
   abortUpload(key: string, uploadId: string, signal?: AbortSignal): Promise<void>
   listUploads(options?: { prefix?: string; signal?: AbortSignal }): AsyncIterable<UploadInProgress[]>
 
+  /** The time by the store's own clock, which is what `lastModified` and `initiated` go by. */
+  time(signal?: AbortSignal): Promise<Date>
+
   /** Whether the bucket keeps versions (`Enabled`). */
   versioning(signal?: AbortSignal): Promise<'Enabled' | 'Suspended' | 'Off'>
 
@@ -216,7 +242,7 @@ export interface ObjectStore {
  * What went wrong, independent of how a store spells it.
  *
  * `exists`: 412 to If-None-Match · `precondition`: 412 to If-Match · `conflict`: 409, start again ·
- * `missing`: the source of a copy is not there ·
+ * `missing`: the source of a copy is not there · `archived`: its bytes must be restored before they can be read ·
  * `no-upload`: the multipart upload is gone · `bad-digest`: the bytes did not arrive as sent ·
  * `throttled`: 503 SlowDown, 429 · `unavailable`: other 5xx · `network`: reset, refused, DNS, TLS · `timeout`: stall.
  */
@@ -225,6 +251,7 @@ export type StoreErrorKind =
   | 'precondition'
   | 'conflict'
   | 'missing'
+  | 'archived'
   | 'no-bucket'
   | 'no-upload'
   | 'denied'

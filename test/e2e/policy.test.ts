@@ -76,6 +76,7 @@ function callsOf({ operation, bucket, key, query, headers, status }: RequestReco
   const onObject: Record<string, string> = {
     GetObject: `s3:GetObject${version}`,
     HeadObject: `s3:GetObject${version}`,
+    GetObjectAcl: `s3:GetObject${version}Acl`,
     PutObject: 's3:PutObject',
     CreateMultipartUpload: 's3:PutObject',
     UploadPart: 's3:PutObject',

@@ -101,13 +101,13 @@ const grants: Readonly<Record<string, Grants>> = {
   reconcile: { bucket: ['s3:ListBucket', 's3:GetBucketVersioning'], all: ['s3:GetObject'] },
   apply: {
     bucket: ['s3:ListBucket'],
-    all: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject'],
+    all: ['s3:GetObject', 's3:GetObjectAcl', 's3:PutObject', 's3:DeleteObject'],
     writes: true,
-    note: 's3:PutObject copies to quarantine and sets headers',
+    note: 's3:PutObject copies to quarantine and sets headers; objects that others may read by an access list of their own need s3:PutObjectAcl, too',
   },
   undo: {
     bucket: ['s3:ListBucket', 's3:ListBucketVersions'],
-    all: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:DeleteObjectVersion'],
+    all: ['s3:GetObject', 's3:GetObjectAcl', 's3:PutObject', 's3:DeleteObject', 's3:DeleteObjectVersion'],
     writes: true,
     note: 's3:DeleteObjectVersion takes delete markers away in a versioned bucket',
   },

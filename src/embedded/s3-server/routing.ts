@@ -27,7 +27,7 @@ import {
   uploadPart,
   uploadPartCopy,
 } from './multipart.ts'
-import { getObject, putObject } from './objects.ts'
+import { getObject, getObjectAcl, putObject } from './objects.ts'
 import { deleteObjectTagging, getObjectTagging, putObjectTagging } from './tagging.ts'
 import { S3Error } from './xml.ts'
 
@@ -105,6 +105,7 @@ const OBJECT: Record<string, Operation> = {
   PUT: operation('PutObject', putObject),
   DELETE: operation('DeleteObject', deleteObject),
   'PUT copy': operation('CopyObject', copyObject),
+  'GET acl': operation('GetObjectAcl', getObjectAcl),
   'GET tagging': operation('GetObjectTagging', getObjectTagging),
   'PUT tagging': operation('PutObjectTagging', putObjectTagging),
   'DELETE tagging': operation('DeleteObjectTagging', deleteObjectTagging),

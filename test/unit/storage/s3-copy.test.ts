@@ -1,0 +1,197 @@
+/** What a copy in place keeps, and what an answer says of archived objects: seen on the wire, by a scripted server. */
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { createS3Store } from '../../../src/storage/s3.ts'
+import { type ObjectStore, StoreError } from '../../../src/storage/store.ts'
+
+interface Received {
+  method: string
+  url: string
+  headers: IncomingHttpHeaders
+}
+
+const opened: (() => void)[] = []
+afterEach(() => {
+  for (const close of opened.splice(0)) close()
+})
+
+async function scripted(
+  handle: (request: Received, response: ServerResponse) => void,
+): Promise<{ store: ObjectStore; received: Received[] }> {
+  const received: Received[] = []
+  const server = createServer((incoming, response) => {
+    incoming.resume().on('end', () => {
+      const { method = '', url = '', headers } = incoming
+      received.push({ method, url, headers })
+      handle({ method, url, headers }, response)
+    })
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const credentials = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'very-secret-indeed' }
+  const store = createS3Store({ bucket: 'music', endpoint, region: 'eu-west-1', credentials })
+  opened.push(
+    () => store.close(),
+    () => server.close(),
+    () => server.closeAllConnections(),
+  )
+  return { store, received }
+}
+
+const stored = {
+  etag: '"e1"',
+  'content-length': '5',
+  'content-type': 'text/plain',
+  'content-language': 'pt',
+  'content-encoding': 'identity',
+  'content-disposition': 'inline',
+  expires: 'Thu, 01 Dec 2099 16:00:00 GMT',
+  'x-amz-meta-sha256': 'f00',
+  'x-amz-server-side-encryption': 'aws:kms:dsse',
+  'x-amz-server-side-encryption-aws-kms-key-id': 'arn:aws:kms:eu-west-1:1:key/own',
+  'x-amz-server-side-encryption-bucket-key-enabled': 'true',
+  'x-amz-website-redirect-location': '/elsewhere',
+  'x-amz-storage-class': 'STANDARD_IA',
+}
+
+const accessList = (grants: string): string =>
+  `<AccessControlPolicy><Owner><ID>me</ID></Owner><AccessControlList>${grants}</AccessControlList></AccessControlPolicy>`
+const owner =
+  '<Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"><ID>me</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant>'
+const everyone =
+  '<Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="Group"><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission></Grant>'
+
+function answering(acl: { status?: number; body: string }) {
+  return ({ method, url }: Received, response: ServerResponse): void => {
+    if (method === 'HEAD') response.writeHead(200, stored).end()
+    else if (url.includes('acl')) response.writeHead(acl.status ?? 200).end(acl.body)
+    else response.writeHead(200).end('<CopyObjectResult><ETag>"e2"</ETag></CopyObjectResult>')
+  }
+}
+
+describe('rewriteHeaders', () => {
+  test('keeps everything but the two headers: language, expiry, encryption with an own key, access list', async () => {
+    const { store, received } = await scripted(answering({ body: accessList(owner + everyone) }))
+    const { etag } = await store.rewriteHeaders('a', {
+      ifMatch: 'e1',
+      contentType: 'audio/mpeg',
+      cacheControl: 'no-store',
+    })
+    expect(etag).toBe('e2')
+    const { headers } = received.at(-1) as Received
+    expect(headers).toMatchObject({
+      'content-type': 'audio/mpeg',
+      'cache-control': 'no-store',
+      'x-amz-metadata-directive': 'REPLACE',
+      'x-amz-copy-source-if-match': '"e1"',
+      'x-amz-storage-class': 'STANDARD_IA',
+      'x-amz-grant-read': 'uri="http://acs.amazonaws.com/groups/global/AllUsers"',
+      'x-amz-grant-full-control': 'id="me"',
+    })
+    for (const name of [
+      'content-language',
+      'content-encoding',
+      'content-disposition',
+      'expires',
+      'x-amz-meta-sha256',
+      'x-amz-server-side-encryption',
+      'x-amz-server-side-encryption-aws-kms-key-id',
+      'x-amz-server-side-encryption-bucket-key-enabled',
+      'x-amz-website-redirect-location',
+    ] as const)
+      expect([name, headers[name]]).toEqual([name, stored[name as keyof typeof stored]])
+  })
+
+  test('sends no access list where it only says that the owner may do everything, or where there is none', async () => {
+    for (const acl of [
+      { body: accessList(owner) },
+      { status: 501, body: '<Error><Code>NotImplemented</Code></Error>' },
+      { status: 400, body: '<Error><Code>AccessControlListNotSupported</Code></Error>' },
+    ]) {
+      const { store, received } = await scripted(answering(acl))
+      await store.rewriteHeaders('a', { ifMatch: 'e1', contentType: 'audio/mpeg' })
+      expect(Object.keys(received.at(-1)?.headers ?? {}).filter(name => name.includes('grant'))).toEqual([])
+    }
+  })
+
+  test('changes nothing where the access list may not be read: it would be lost', async () => {
+    const { store, received } = await scripted(
+      answering({ status: 403, body: '<Error><Code>AccessDenied</Code></Error>' }),
+    )
+    const failed = store.rewriteHeaders('a', { ifMatch: 'e1', contentType: 'audio/mpeg' })
+    await expect(failed).rejects.toMatchObject({ kind: 'denied' })
+    await expect(failed).rejects.toThrow(/access list/)
+    expect(received.map(({ method }) => method)).not.toContain('PUT')
+  })
+
+  test('refuses an object that is another one by now', async () => {
+    const { store, received } = await scripted(answering({ body: accessList(owner) }))
+    await expect(store.rewriteHeaders('a', { ifMatch: 'e0' })).rejects.toMatchObject({ kind: 'precondition' })
+    expect(received.map(({ method }) => method)).toEqual(['HEAD'])
+  })
+})
+
+test('a copy keeps encryption with an own key, and the access list', async () => {
+  const { store, received } = await scripted(answering({ body: accessList(owner + everyone) }))
+  await store.copy('a', 'quarantine/a', { ifMatch: 'e1' })
+  expect(received.at(-1)?.headers).toMatchObject({
+    'x-amz-server-side-encryption': 'aws:kms:dsse',
+    'x-amz-server-side-encryption-aws-kms-key-id': 'arn:aws:kms:eu-west-1:1:key/own',
+    'x-amz-grant-read': 'uri="http://acs.amazonaws.com/groups/global/AllUsers"',
+  })
+})
+
+describe('archived objects', () => {
+  test.each([
+    ['GLACIER', { 'x-amz-storage-class': 'GLACIER' }, 'archived'],
+    ['DEEP_ARCHIVE', { 'x-amz-storage-class': 'DEEP_ARCHIVE' }, 'archived'],
+    ['GLACIER_IR, which is read at once', { 'x-amz-storage-class': 'GLACIER_IR' }, undefined],
+    [
+      'an archive tier of Intelligent-Tiering',
+      { 'x-amz-storage-class': 'INTELLIGENT_TIERING', 'x-amz-archive-status': 'ARCHIVE_ACCESS' },
+      'archived',
+    ],
+    ['Intelligent-Tiering otherwise', { 'x-amz-storage-class': 'INTELLIGENT_TIERING' }, undefined],
+    [
+      'one that is being restored',
+      { 'x-amz-storage-class': 'GLACIER', 'x-amz-restore': 'ongoing-request="true"' },
+      'restoring',
+    ],
+    [
+      'one with a restored copy',
+      {
+        'x-amz-storage-class': 'GLACIER',
+        'x-amz-restore': 'ongoing-request="false", expiry-date="Fri, 21 Dec 2099 00:00:00 GMT"',
+      },
+      undefined,
+    ],
+  ])('%s', async (_, headers, archive) => {
+    const { store } = await scripted((_request, response) => {
+      response.writeHead(200, { etag: '"e"', 'content-length': '5', ...headers }).end()
+    })
+    expect((await store.head('a'))?.archive).toBe(archive)
+  })
+
+  test('reading one is not "access denied", and says how to restore it', async () => {
+    const { store } = await scripted((_request, response) => {
+      response.writeHead(403).end('<Error><Code>InvalidObjectState</Code></Error>')
+    })
+    const error = (await store.get('a').catch(thrown => thrown)) as StoreError
+    expect(error).toBeInstanceOf(StoreError)
+    expect([error.kind, error.message, error.cure]).toEqual([
+      'archived',
+      expect.stringMatching(/archive storage class/),
+      expect.stringMatching(/restore-object/),
+    ])
+  })
+})
+
+test("the store's time is that of its answers, whatever this machine's clock says", async () => {
+  const { store } = await scripted((_request, response) => {
+    response
+      .writeHead(200, { date: 'Mon, 01 Jan 2024 00:00:00 GMT' })
+      .end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>')
+  })
+  expect((await store.time()).toISOString().slice(0, 16)).toBe('2024-01-01T00:00')
+})
