@@ -15,8 +15,8 @@ import {
   GetBucketLocationCommand,
   GetBucketPolicyStatusCommand,
   GetBucketTaggingCommand,
-  GetObjectAclCommand,
   GetObjectCommand,
+  GetObjectRetentionCommand,
   GetObjectTaggingCommand,
   HeadBucketCommand,
   HeadObjectCommand,
@@ -533,7 +533,7 @@ describe('objects', () => {
   })
 
   test('what is not implemented is refused, not taken for something else', async () => {
-    expect(await refusal(client.send(new GetObjectAclCommand({ Bucket, Key: 'sum' })))).toBe(
+    expect(await refusal(client.send(new GetObjectRetentionCommand({ Bucket, Key: 'sum' })))).toBe(
       '501 NotImplemented',
     )
     expect(
