@@ -9,8 +9,10 @@ import path from 'node:path'
 import type { Knex } from 'knex'
 import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
+import { otherBytesCauses } from '../core/diagnosis/causes.ts'
+import { proofRanges } from '../core/proof-ranges.ts'
 import type { Database } from '../db/database.ts'
-import { removalHolder, upsertObjects } from '../db/ledger.ts'
+import { failedWith, removalHolder, upsertObjects } from '../db/ledger.ts'
 import { changeTracks, isFileNeeded, type PlannedTrack, trackPage } from '../db/tracks.ts'
 import { AppError, systemErrorCode } from '../errors.ts'
 import { type FileIdentity, isSameFile, LocalFileError, openRoot, openSource } from './source.ts'
@@ -27,8 +29,8 @@ export type DeleteLocalOutcome =
   | { readonly state: 'deleted'; readonly bytes: number }
   | { readonly state: 'kept'; readonly code: string; readonly reason: string }
 
-/** Bytes of the range that is compared; it lies anywhere in the file. */
-const rangeSize = 64 * 1024
+/** What `verify` records of a track whose object the CDN has with other bytes. */
+const otherBytes = otherBytesCauses.map(cause => `verify.${cause}`)
 
 /**
  * Deletes the local copy of one track, if everything that must hold does. The order matters: the file is gone before
@@ -58,9 +60,16 @@ export async function deleteProvedFile(
     if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
       return keep('row.changed', 'the database does not say that it is in S3')
     }
-    return (await isFileNeeded(db, spellings, track.id))
-      ? keep('file.needed', 'another track that is not in S3 yet has the same file')
-      : undefined
+    if (await isFileNeeded(db, spellings, track.id)) {
+      return keep('file.needed', 'another track that is not in S3 yet has the same file')
+    }
+    if (served && (await failedWith(db, { command: 'verify', subject: track.id, errorCodes: otherBytes }))) {
+      return keep(
+        'cdn.differs',
+        '`autodj verify` found other bytes at the CDN; after the cause is mended, `autodj verify --retry-failed` frees it',
+      )
+    }
+    return undefined
   }
   const early = await objection(knex)
   if (early !== undefined) return early
@@ -88,13 +97,17 @@ export async function deleteProvedFile(
       if (!isSameFile(source, known))
         return keep('file.changed', 'it is not the file any more that was proved')
       if (served) {
-        const start = source.size > rangeSize ? randomInt(source.size - rangeSize) : 0
-        const bytes = Buffer.alloc(Math.min(rangeSize, source.size))
-        await source.read(bytes, start)
-        const range = { start, end: start + bytes.length - 1 }
-        const answer = await served(object.key, range, hash('sha256', bytes, 'hex'))
-        if (!answer.served)
-          return keep('cdn.not-served', `the CDN does not serve the same bytes: ${answer.reason}`)
+        const answers = await Promise.all(
+          proofRanges(source.size, below => randomInt(below)).map(async range => {
+            const bytes = Buffer.alloc(range.end - range.start + 1)
+            await source.read(bytes, range.start)
+            return served(object.key, range, hash('sha256', bytes, 'hex'))
+          }),
+        )
+        for (const answer of answers) {
+          if (!answer.served)
+            return keep('cdn.not-served', `the CDN does not serve the same bytes: ${answer.reason}`)
+        }
       }
       await source.assertUnchanged()
       if (dryRun) return { state: 'deleted', bytes: known.size }

@@ -1,10 +1,13 @@
 /** Whether the CDN serves the very bytes of a file, asked for a byte range of it. */
-
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import { cdnUrl } from '../core/cdn-url.ts'
 import { printable } from '../core/units.ts'
-import { openProber } from './probe.ts'
+import { openProber, type ProbeResult } from './probe.ts'
 import { openUrlSigner, type UrlSigner } from './sign.ts'
+
+/** Pauses before the second and third try of what may pass by itself, milliseconds. */
+const retryPauses = [250, 1_000]
 
 /** How long a URL signed for one request is good for, milliseconds. */
 const signedFor = 10 * 60_000
@@ -27,14 +30,27 @@ export async function openServedCheck(
     close: () => prober.close(),
     async served(key, range, sha256) {
       const plain = cdnUrl(domain, key)
-      const url = signer ? signer.sign(plain, new Date(options.now().getTime() + signedFor)) : plain
-      const result = await prober.request({ url, range, hash: true })
+      const ask = () => {
+        const url = signer ? signer.sign(plain, new Date(options.now().getTime() + signedFor)) : plain
+        return prober.request({ url, range, hash: true })
+      }
+      let result = await ask()
+      for (const pause of retryPauses) {
+        if (!mayPass(result)) break
+        await sleep(pause, undefined, { signal: options.signal })
+        result = await ask()
+      }
       if ('error' in result) return { served: false, reason: printable(result.error.message) }
       if (result.answer.status !== 206) return { served: false, reason: `HTTP ${result.answer.status}` }
       if (result.sha256 !== sha256) return { served: false, reason: 'the bytes differ' }
       return { served: true }
     },
   }
+}
+
+function mayPass(result: ProbeResult): boolean {
+  if ('error' in result) return result.error.code === 'ECONNRESET'
+  return result.answer.status === 429 || result.answer.status >= 500
 }
 
 /** Compares a range of the object, as the CDN serves it, with the SHA-256 of the same bytes of the file. */

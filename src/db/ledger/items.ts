@@ -68,6 +68,18 @@ export async function clearItems(
   }
 }
 
+/** Whether what failed for this subject last, and has not succeeded since, has one of these codes. */
+export async function failedWith(
+  knex: Knex,
+  { command, subject, errorCodes }: { command: string; subject: string; errorCodes: readonly string[] },
+): Promise<boolean> {
+  const found = await knex('autodj.items')
+    .where({ command, subject: indexable(storable(subject)) })
+    .whereRaw('error_code = any(?::text[])', [[...errorCodes]])
+    .first('subject')
+  return found !== undefined
+}
+
 /** A page of failed and skipped items of a command, after `afterSubject`, in the order of their subjects. */
 export async function itemPage(
   knex: Knex,
