@@ -2,7 +2,7 @@
  * Temporary folders, one a run and named after it. Beside each stands a lock file of the process that works in it, so
  * that the folders of runs that died can be told from those of live ones, and removed.
  */
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -23,7 +23,18 @@ export async function makeTempFolder(runId: string): Promise<TempFolder> {
   const folder = path.join(tmpdir(), `autodj-run-${runId}`)
   // The lock comes first and goes last: a folder without one belongs to nobody.
   const lock = await lockOwn(`${folder}.lock`, `run ${runId}`)
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  try {
+    // Not one that is there: whoever made it could read and change what is put into it.
+    await mkdir(folder, { mode: 0o700 })
+  } catch (error) {
+    await lock.release()
+    if (systemErrorCode(error) !== 'EEXIST') throw error
+    throw new FatalError(`${folder} is there already, and this run did not make it`, {
+      code: 'config.temp-folder',
+      cure: 'Look at who made it and delete it, or set TMPDIR to a folder that only this user can write to.',
+      cause: error,
+    })
+  }
   return {
     path: folder,
     async remove() {
@@ -78,6 +89,16 @@ export function runOfTempFolder(folder: string): string | undefined {
   return match?.[2] === undefined ? match?.[1] : undefined
 }
 
+/** Whether it is this user's, or not there: root, too, leaves alone what others have in the folder for all. */
+async function isOwn(entry: string): Promise<boolean> {
+  try {
+    return (await lstat(entry)).uid === (process.getuid?.() ?? 0)
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return true
+    throw error
+  }
+}
+
 /**
  * Removes the temporary folders of runs whose process is gone. Those of live processes, of other machines (a shared
  * temp folder) and of other users are left alone.
@@ -87,15 +108,18 @@ export function runOfTempFolder(folder: string): string | undefined {
  */
 export async function sweepTempFolders(): Promise<number> {
   const runs = new Set<string>()
-  const entries = await temporaryEntries()
-  for (const entry of entries) {
+  const entries: string[] = []
+  for (const entry of await temporaryEntries()) {
     const run = name.exec(entry)?.[1]
-    if (run !== undefined) runs.add(run)
+    if (run === undefined || !(await isOwn(path.join(tmpdir(), entry)))) continue
+    entries.push(entry)
+    runs.add(run)
   }
   let swept = 0
   for (const run of runs) {
     const folder = path.join(tmpdir(), `autodj-run-${run}`)
     try {
+      if (!((await isOwn(folder)) && (await isOwn(`${folder}.lock`)))) continue
       const lock = await acquireLockFile(`${folder}.lock`, 'sweeping')
       await rm(folder, { recursive: true, force: true })
       await removeDeadDrafts(`${folder}.lock`, entries)

@@ -1,10 +1,12 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { acquireLockFile, type LockHolder } from '../../src/db/lock-file.ts'
 import { LockedError } from '../../src/errors.ts'
-import { startChild } from '../support/child.ts'
+import { startChild, startVia } from '../support/child.ts'
 
 describe('lock file', () => {
   let folder: string
@@ -88,6 +90,90 @@ describe('lock file', () => {
   test.runIf(process.platform === 'linux')('of a process whose pid another has now is taken', async () => {
     await write(path, { startedAt: 'some-other-boot/1' })
     await acquireLockFile(path, 'me')
+  })
+
+  describe('across containers: pids of one mean nothing in the other, and both may have one host name', () => {
+    const container = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child']
+    const canContain = spawnSync(container[0]!, [...container.slice(1), 'true']).status === 0
+    const hasFlock = spawnSync('flock', ['--version']).status === 0
+
+    test.runIf(canContain)('one is held from outside, and its host is not robbed from inside', async () => {
+      await acquireLockFile(path, 'me')
+      const inside = startVia(container, 'lock-child.ts', path)
+      try {
+        expect(await inside.line()).toBe('refused')
+      } finally {
+        await inside.kill()
+      }
+    })
+
+    test.runIf(canContain)(
+      'one is held from inside: refused outside; once that is killed, taken',
+      async () => {
+        const inside = startVia(container, 'lock-child.ts', path)
+        try {
+          expect(await inside.line()).toBe('held')
+          const refused = acquireLockFile(path, 'me')
+          await expect(refused).rejects.toThrow(/locked by child \(pid \d+ in another container\) since/)
+          await expect(refused).rejects.toMatchObject({ cure: expect.stringContaining(`delete ${path}`) })
+          // Nor does another container.
+          const second = startVia(container, 'lock-child.ts', path)
+          expect(await second.line()).toBe('refused')
+          await second.kill()
+        } finally {
+          await inside.kill()
+        }
+        if (hasFlock) await acquireLockFile(path, 'me')
+        else await expect(acquireLockFile(path, 'me')).rejects.toThrow('locked')
+      },
+    )
+
+    test.runIf(hasFlock)('one whose holder is dead is taken, whatever its host was called', async () => {
+      await write(path, { kernelLock: true, host: 'gone', pid: 1, pidNamespace: 'pid:[1]' })
+      const lock = await acquireLockFile(path, 'me')
+      expect(JSON.parse(await readFile(path, 'utf8'))).toEqual(lock.holder)
+    })
+
+    test('without the kernel to ask, a pid of another container is not asked for', async () => {
+      await write(path, { pid: await deadPid(), startedAt: null, pidNamespace: 'pid:[1]', kernelLock: false })
+      await expect(acquireLockFile(path, 'me')).rejects.toThrow('in another container')
+    })
+
+    test('a machine without `flock` goes by the pid, as long as that means something', async () => {
+      const path0 = process.env['PATH']
+      process.env['PATH'] = '/nowhere'
+      try {
+        const lock = await acquireLockFile(path, 'me')
+        expect(lock.holder.kernelLock).toBe(false)
+        await expect(acquireLockFile(path, 'me')).rejects.toThrow('locked by me')
+        await lock.release()
+        await write(path, { pid: await deadPid(), startedAt: null, kernelLock: true })
+        await (await acquireLockFile(path, 'me')).release()
+      } finally {
+        process.env['PATH'] = path0
+      }
+    })
+  })
+
+  test('a lock that is dropped without a word stays held as long as the process lives', async () => {
+    await acquireLockFile(path, 'me')
+    globalThis.gc?.()
+    await expect(acquireLockFile(path, 'me')).rejects.toThrow('locked by me')
+  })
+
+  test.each([
+    ['a FIFO', (file: string) => spawnSync('mkfifo', [file])],
+    ['a link', (file: string) => symlinkSync(import.meta.filename, file)],
+    ['a folder', (file: string) => mkdirSync(file)],
+    ['far too long', (file: string) => writeFileSync(file, ' '.repeat(1e6))],
+    [
+      'with a token that leads elsewhere',
+      (file: string) => writeFileSync(file, JSON.stringify(holder({ token: '../../x' }))),
+    ],
+  ])('a file that is %s is refused at once', async (_, make) => {
+    make(path)
+    await expect(acquireLockFile(path, 'me')).rejects.toMatchObject({ code: 'locked.unreadable' })
+    expect(await readdir(folder)).toEqual(['db.lock'])
   })
 
   test('of another machine is left alone', async () => {

@@ -13,9 +13,13 @@ export interface Child {
 
 /** Runs a script of this folder in a process of its own. */
 export function startChild(script: string, ...args: string[]): Child {
-  const child = spawn(process.execPath, [join(import.meta.dirname, script), ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  return startVia([], script, ...args)
+}
+
+/** The same, begun by another program. */
+export function startVia(before: readonly string[], script: string, ...args: string[]): Child {
+  const [command, ...rest] = [...before, process.execPath, join(import.meta.dirname, script), ...args]
+  const child = spawn(command!, rest, { stdio: ['ignore', 'pipe', 'inherit'] })
   const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
   return {
     process: child,

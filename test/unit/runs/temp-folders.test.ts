@@ -1,6 +1,17 @@
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -39,6 +50,46 @@ test('what dead runs left is swept, the folder of a live one stays', async () =>
   await live.remove()
   expect(readdirSync(dir)).toEqual([])
 })
+
+test('a folder of that name which is there already is not worked in, whoever made it', async () => {
+  const id = randomUUID()
+  mkdirSync(path.join(dir, `autodj-run-${id}`), { mode: 0o777 })
+  await expect(makeTempFolder(id)).rejects.toMatchObject({
+    code: 'config.temp-folder',
+    message: expect.stringContaining(id),
+  })
+  expect(readdirSync(dir)).toEqual([`autodj-run-${id}`])
+})
+
+test('a FIFO or a link of the name of a lock holds nobody up, and leads nowhere', async () => {
+  const precious = path.join(dir, 'precious')
+  writeFileSync(precious, 'x')
+  const fifo = path.join(dir, `autodj-run-${randomUUID()}.lock`)
+  spawnSync('mkfifo', [fifo])
+  symlinkSync(precious, path.join(dir, `autodj-run-${randomUUID()}.lock`))
+  symlinkSync(dir, path.join(dir, `autodj-run-${randomUUID()}`))
+  await sweepTempFolders()
+  expect(readFileSync(precious, 'utf8')).toBe('x')
+  expect(existsSync(fifo)).toBe(true)
+})
+
+test.runIf(process.getuid?.() === 0)(
+  "another user's folders, locks and drafts stay, also for root",
+  async () => {
+    const run = path.join(dir, `autodj-run-${randomUUID()}`)
+    mkdirSync(run)
+    writeFileSync(`${run}.lock`, holder(deadPid))
+    writeFileSync(`${run}.lock.x.draft`, holder(deadPid))
+    for (const file of [run, `${run}.lock`, `${run}.lock.x.draft`]) chownSync(file, 65_534, 65_534)
+    const half = path.join(dir, `autodj-run-${randomUUID()}`)
+    mkdirSync(half)
+    writeFileSync(`${half}.lock`, holder(deadPid))
+    chownSync(half, 65_534, 65_534)
+    const before = readdirSync(dir)
+    expect(await sweepTempFolders()).toBe(0)
+    expect(readdirSync(dir)).toEqual(before)
+  },
+)
 
 test('a TMPDIR that is not there is not made, and named', async () => {
   const missing = path.join(dir, 'scratch')
