@@ -3,8 +3,14 @@
  * much CPU for a small file as everything else about it; see docs/decisions/0014-lean-put-path.md.
  */
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
-import { connect as connectSecure, type SecureContext } from 'node:tls'
-import { type HttpAnswer, parseHttpAnswer } from '../core/storage/http-answer.ts'
+import { type ConnectionOptions, connect as connectSecure, type SecureContext } from 'node:tls'
+import {
+  type HttpAnswer,
+  type HttpHead,
+  parseHttpAnswer,
+  parseHttpHead,
+  plainLength,
+} from '../core/storage/http-answer.ts'
 import { systemErrorCode, toError } from '../errors.ts'
 
 export interface ConnectionsOptions {
@@ -21,10 +27,20 @@ export interface RawRequest {
   /** request line and headers, with the empty line that ends them; latin1 */
   head: string
   body: Uint8Array
+  /**
+   * where the body of a 200 or 206 goes; undefined: answers are small and kept whole. The answer then says how many
+   * bytes came in `received`. What does not fit, or has no length, breaks the exchange off with `ERR_BODY_SIZE`.
+   */
+  into?: Uint8Array | undefined
+  /** bytes of `into` that have come so far */
+  onReceived?: ((bytes: number) => void) | undefined
   /** waits for `100 Continue` before the body, for a second at most: not every server knows it */
   askFirst: boolean
   signal: AbortSignal | undefined
 }
+
+/** An answer, with the bytes of its body that went `into` the request's buffer. */
+export type ConnectionAnswer = HttpAnswer & { readonly received?: number }
 
 /** A request that got no answer. */
 export interface Unanswered {
@@ -38,6 +54,8 @@ export interface Unanswered {
 
 /** Bodies are written in slices of this size, so that a slow link is seen to move and TLS does not copy them whole. */
 const sliceBytes = 512 * 1024
+/** Sockets read into a buffer of this size that is used again, rather than into a new one for every packet. */
+const readBytes = 256 * 1024
 /** How long to wait for `100 Continue`, ms. */
 const continueWait = 1000
 
@@ -55,7 +73,7 @@ export class Connections {
   }
 
   /** Sends one request. Never throws for what the network does. */
-  async send(request: RawRequest): Promise<HttpAnswer | Unanswered> {
+  async send(request: RawRequest): Promise<ConnectionAnswer | Unanswered> {
     const connection = await this.#take()
     if (!connection) return unanswered(hangUp(), false)
     const answer = await connection.exchange(request)
@@ -94,6 +112,13 @@ export class Connections {
 
   #open(): Connection {
     const { secure, host, port, secureContext } = this.#options
+    const onread = {
+      buffer: Buffer.allocUnsafeSlow(readBytes),
+      callback: (bytes: number, buffer: Uint8Array): boolean => {
+        connection.receive(buffer.subarray(0, bytes))
+        return true
+      },
+    }
     const socket = secure
       ? connectSecure({
           host,
@@ -103,12 +128,15 @@ export class Connections {
           secureContext: secureContext(),
           ALPNProtocols: ['http/1.1'],
           session: this.#session,
-        })
-      : connectPlain({ host, port })
+          onread,
+        } as ConnectionOptions)
+      : connectPlain({ host, port, onread })
     socket.setNoDelay(true)
     socket.setKeepAlive(true, 1000)
     if (secure) socket.on('session', session => (this.#session = session))
-    const connection = new Connection(socket, secure, this.#options.timeouts, () => {
+    // Without it the end of a stream that nobody reads is not told.
+    socket.resume()
+    const connection: Connection = new Connection(socket, secure, this.#options.timeouts, () => {
       const index = this.#free.indexOf(connection)
       if (index < 0) return
       this.#free.splice(index, 1)
@@ -121,7 +149,7 @@ export class Connections {
 
 interface Exchange {
   readonly request: RawRequest
-  readonly resolve: (answer: HttpAnswer | Unanswered) => void
+  readonly resolve: (answer: ConnectionAnswer | Unanswered) => void
   /** bytes of the body that were handed to the socket */
   written: number
   mayWrite: boolean
@@ -130,6 +158,10 @@ interface Exchange {
   /** why we broke off ourselves; what the socket reports afterwards is only a consequence */
   stopped: Error | undefined
   waitingToContinue: NodeJS.Timeout | undefined
+  /** set while the body of the answer goes into the request's buffer */
+  filling:
+    | { readonly head: HttpHead; readonly target: Uint8Array; readonly size: number; at: number }
+    | undefined
 }
 
 /** One socket, one request at a time. */
@@ -159,7 +191,6 @@ class Connection {
       if (this.#current) this.#stop('TimeoutError', `nothing moved for ${timeouts.idleMs} ms`)
       else this.destroy()
     })
-    socket.on('data', chunk => this.#onData(chunk))
     socket.on('drain', () => this.#write())
     socket.on('end', () => {
       this.#ended = true
@@ -192,7 +223,7 @@ class Connection {
     this.#socket.destroy()
   }
 
-  exchange(request: RawRequest): Promise<HttpAnswer | Unanswered> {
+  exchange(request: RawRequest): Promise<ConnectionAnswer | Unanswered> {
     return new Promise(resolve => {
       const current: Exchange = {
         request,
@@ -202,6 +233,7 @@ class Connection {
         flushed: false,
         stopped: undefined,
         waitingToContinue: undefined,
+        filling: undefined,
       }
       this.#current = current
       if (this.#socket.destroyed) {
@@ -254,8 +286,11 @@ class Connection {
     if (body.byteLength === 0) current.flushed = true
   }
 
-  #onData(chunk: Buffer): void {
-    this.#received = this.#received ? Buffer.concat([this.#received, chunk]) : chunk
+  /** @param chunk is used again by the socket: what is kept of it is copied */
+  receive(chunk: Uint8Array): void {
+    const rest = this.#fill(chunk)
+    if (rest.length === 0) return
+    this.#received = this.#received ? Buffer.concat([this.#received, rest]) : Buffer.from(rest)
     if (this.#current) this.#read()
     // Nobody asked: whatever follows would be taken for the answer to another request.
     else this.destroy()
@@ -265,6 +300,7 @@ class Connection {
     for (let current = this.#current; current && current === this.#current; ) {
       let answer: HttpAnswer | undefined
       try {
+        if (this.#beginFilling(current)) return
         answer = parseHttpAnswer(this.#received ?? Buffer.alloc(0), this.#ended)
       } catch (error) {
         current.stopped = toError(error)
@@ -283,7 +319,51 @@ class Connection {
     }
   }
 
-  #finish(answer: HttpAnswer): void {
+  /** @returns whether what has come is, or may yet be, an answer whose body goes into the request's buffer */
+  #beginFilling(current: Exchange): boolean {
+    const target = current.request.into
+    if (target === undefined) return false
+    if (current.filling !== undefined) {
+      if (this.#ended) this.destroy()
+      return true
+    }
+    const received = this.#received
+    const head = received && parseHttpHead(received)
+    if (received === undefined || head === undefined) return !this.#ended
+    if (head.status !== 200 && head.status !== 206) return false
+    const size = plainLength(head.headers)
+    if (size === undefined || size > target.byteLength) {
+      throw Object.assign(new Error(`a body of ${size ?? 'unknown'} bytes for ${target.byteLength}`), {
+        code: 'ERR_BODY_SIZE',
+      })
+    }
+    current.filling = { head, target, size, at: 0 }
+    this.#received = undefined
+    const rest = this.#fill(received.subarray(head.length))
+    if (rest.length > 0) this.destroy()
+    return true
+  }
+
+  /** Takes of `chunk` what belongs to a body that is being filled in. @returns the rest */
+  #fill(chunk: Uint8Array): Uint8Array {
+    const current = this.#current
+    const filling = current?.filling
+    if (filling === undefined) return chunk
+    const mine = chunk.subarray(0, filling.size - filling.at)
+    filling.target.set(mine, filling.at)
+    filling.at += mine.byteLength
+    current?.request.onReceived?.(mine.byteLength)
+    const rest = chunk.subarray(mine.byteLength)
+    if (filling.at === filling.size) {
+      const { head, size } = filling
+      const { status, headers, length, mayFollow } = head
+      if (!mayFollow || rest.length > 0) this.#usable = false
+      this.#finish({ status, headers, body: '', keepAlive: mayFollow, length: length + size, received: size })
+    }
+    return rest
+  }
+
+  #finish(answer: ConnectionAnswer): void {
     const current = this.#settle()
     if (!this.#usable) this.destroy()
     current?.resolve(answer)
@@ -299,7 +379,7 @@ class Connection {
   #fail(error: Error): void {
     const current = this.#settle()
     if (!current) return
-    current.resolve(unanswered(current.stopped ?? error, this.#received === undefined))
+    current.resolve(unanswered(current.stopped ?? error, !current.filling && this.#received === undefined))
   }
 
   #settle(): Exchange | undefined {

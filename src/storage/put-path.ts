@@ -6,7 +6,7 @@
 import { hash } from 'node:crypto'
 import type { SecureContext } from 'node:tls'
 import type { HttpAnswer } from '../core/storage/http-answer.ts'
-import { Connections } from './put-connections.ts'
+import { type ConnectionAnswer, Connections } from './put-connections.ts'
 import {
   parseErrorXml,
   type RequestContext,
@@ -58,6 +58,28 @@ interface PutRequest {
   sha256?: string
 }
 
+/** What either kind of request comes to. */
+type LeanRequest = PutRequest &
+  Partial<Pick<GetRequest, 'into' | 'onReceived'>> & { readonly method: 'PUT' | 'GET' }
+
+const nothing = new Uint8Array()
+
+interface GetRequest {
+  key: string
+  query?: Readonly<Record<string, string>>
+  /** lower-case names, without host */
+  headers: Readonly<Record<string, string>>
+  /** takes the body, whole: ask for a range that fits */
+  into: Uint8Array
+  onReceived?: ((bytes: number) => void) | undefined
+}
+
+interface GetResponse extends PutResponse {
+  status: number
+  /** bytes of `into` that were filled */
+  received: number
+}
+
 interface PutResponse {
   /** lower-case names */
   headers: HttpAnswer['headers']
@@ -65,6 +87,8 @@ interface PutResponse {
 
 export interface PutPath {
   put(request: PutRequest, context: RequestContext): Promise<PutResponse>
+  /** One GET into memory, with the status 200 or 206. Retries what `put` retries. */
+  get(request: GetRequest, context: RequestContext): Promise<GetResponse>
   /** Lets its connections go. */
   destroy(): void
 }
@@ -94,9 +118,20 @@ export function createPutPath(options: PutPathOptions): PutPath {
     return known
   }
 
-  return { put, destroy: () => connections?.destroy() }
+  return {
+    put: async (request, context) => send({ method: 'PUT', ...request }, context),
+    async get(request, context) {
+      const {
+        status,
+        headers,
+        received = 0,
+      } = await send({ method: 'GET', body: nothing, ...request }, context)
+      return { status, headers, received }
+    },
+    destroy: () => connections?.destroy(),
+  }
 
-  async function put(request: PutRequest, context: RequestContext): Promise<PutResponse> {
+  async function send(request: LeanRequest, context: RequestContext): Promise<ConnectionAnswer> {
     const retried = { connection: false, token: false, clock: false }
     try {
       context.signal?.throwIfAborted()
@@ -105,7 +140,7 @@ export function createPutPath(options: PutPathOptions): PutPath {
       for (;;) {
         const used = await credentials()
         const answer = await exchange(target, signer, used, request, retried.connection, context.signal)
-        if ('headers' in answer && answer.status === 200) return { headers: answer.headers }
+        if ('headers' in answer && isDone(request, answer)) return answer
         const failure: S3Failure = 'headers' in answer ? failureOfAnswer(answer) : answer
         const error = storeErrorOf(failure, context)
         if ('brokenOff' in answer && answer.brokenOff && !retried.connection) {
@@ -130,7 +165,7 @@ export function createPutPath(options: PutPathOptions): PutPath {
     to: PutTarget,
     sign: Signer,
     used: SigningCredentials,
-    request: PutRequest,
+    request: LeanRequest,
     askFirst: boolean,
     signal: AbortSignal | undefined,
   ) {
@@ -144,7 +179,7 @@ export function createPutPath(options: PutPathOptions): PutPath {
     }
     sign(
       {
-        method: 'PUT',
+        method: request.method,
         path,
         query: request.query,
         headers,
@@ -153,10 +188,10 @@ export function createPutPath(options: PutPathOptions): PutPath {
       used,
       new Date(Date.now() + clock.offset),
     )
-    headers['content-length'] = String(request.body.byteLength)
+    if (request.method === 'PUT') headers['content-length'] = String(request.body.byteLength)
     headers['user-agent'] = to.userAgent
-    if (askFirst) headers['expect'] = '100-continue'
-    let head = `PUT ${request.query ? `${path}?${canonicalQuery(request.query)}` : path} HTTP/1.1\r\n`
+    if (askFirst && request.method === 'PUT') headers['expect'] = '100-continue'
+    let head = `${request.method} ${request.query ? `${path}?${canonicalQuery(request.query)}` : path} HTTP/1.1\r\n`
     for (const name in headers) {
       const value = headers[name] as string
       if (!headerValue.test(value)) {
@@ -171,7 +206,9 @@ export function createPutPath(options: PutPathOptions): PutPath {
     return connections.send({
       head: `${head}connection: keep-alive\r\n\r\n`,
       body: request.body,
-      askFirst,
+      into: request.into,
+      onReceived: request.onReceived,
+      askFirst: askFirst && request.method === 'PUT',
       signal,
     })
   }
@@ -190,7 +227,11 @@ function failureOfAnswer({ status, headers, body }: HttpAnswer): S3Failure {
   }
 }
 
-function hexSha256({ body, sha256 }: PutRequest): string {
+function isDone({ into }: LeanRequest, { status }: HttpAnswer): boolean {
+  return status === 200 || (into !== undefined && status === 206)
+}
+
+function hexSha256({ body, sha256 }: LeanRequest): string {
   return sha256 === undefined ? hash('sha256', body, 'hex') : Buffer.from(sha256, 'base64').toString('hex')
 }
 

@@ -110,6 +110,45 @@ function archiveOf({
   return Restore.includes('ongoing-request="true"') ? 'restoring' : undefined
 }
 
+/** The same of an answer's headers as they came; `size` is that of the whole object, also for a range. */
+export function wireHead(
+  key: string,
+  headers: Readonly<Record<string, string>>,
+  where: RequestContext,
+): ObjectHead {
+  const total = /\/(\d+)$/.exec(headers['content-range'] ?? '')?.[1] ?? headers['content-length']
+  const modified = Date.parse(headers['last-modified'] ?? '')
+  const prefix = 'x-amz-meta-'
+  const metadata = Object.entries(headers).flatMap(([name, value]) =>
+    name.startsWith(prefix) ? [[name.slice(prefix.length), value] as const] : [],
+  )
+  const fields = {
+    ETag: headers['etag'],
+    VersionId: headers['x-amz-version-id'],
+    ContentLength: total === undefined ? undefined : Number(total),
+    ContentType: headers['content-type'],
+    CacheControl: headers['cache-control'],
+    ContentDisposition: headers['content-disposition'],
+    ContentEncoding: headers['content-encoding'],
+    ServerSideEncryption: headers['x-amz-server-side-encryption'],
+    SSEKMSKeyId: headers['x-amz-server-side-encryption-aws-kms-key-id'],
+    BucketKeyEnabled: headers['x-amz-server-side-encryption-bucket-key-enabled'] === 'true' || undefined,
+    ContentLanguage: headers['content-language'],
+    ExpiresString: headers['expires'],
+    WebsiteRedirectLocation: headers['x-amz-website-redirect-location'],
+    StorageClass: headers['x-amz-storage-class'],
+    Restore: headers['x-amz-restore'],
+    ArchiveStatus: headers['x-amz-archive-status'],
+    ChecksumCRC32: headers['x-amz-checksum-crc32'],
+    ChecksumCRC64NVME: headers['x-amz-checksum-crc64nvme'],
+    ChecksumSHA256: headers['x-amz-checksum-sha256'],
+    ChecksumType: headers['x-amz-checksum-type'],
+    LastModified: Number.isNaN(modified) ? undefined : new Date(modified),
+    Metadata: Object.fromEntries(metadata),
+  }
+  return headOf(key, fields as Parameters<typeof headOf>[1], where)
+}
+
 /** Dual-layer encryption is KMS to whoever reads. */
 function encryptionOf(algorithm: string | undefined): ObjectHead['encryption'] {
   if (algorithm?.startsWith('aws:kms')) return 'aws:kms'

@@ -3,17 +3,19 @@ import type { Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
 import { GetObjectCommand, type GetObjectCommandOutput, HeadObjectCommand } from '@aws-sdk/client-s3'
 import { encodeCrc32 } from '../core/crc32.ts'
+import { systemErrorCode } from '../errors.ts'
 import type { S3Connection } from './s3-connection.ts'
 import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
-import { headOf } from './s3-fields.ts'
+import { headOf, notS3, wireHead } from './s3-fields.ts'
 import type { ByteRange, ObjectContent, ObjectHead, ObjectStore } from './store.ts'
 
 export function readObjects({
   bucket,
+  bodies,
   client,
   context,
   run,
-}: S3Connection): Pick<ObjectStore, 'head' | 'get'> {
+}: S3Connection): Pick<ObjectStore, 'head' | 'get' | 'getInto'> {
   async function head(
     key: string,
     { versionId, signal }: { versionId?: string; signal?: AbortSignal } = {},
@@ -68,6 +70,10 @@ export function readObjects({
     )
     try {
       const output = await run(where, () => client.send(command, { abortSignal: signal }))
+      if (range !== undefined && range.start > 0 && output.ContentRange === undefined) {
+        ;(output.Body as Readable).destroy()
+        throw notS3('the whole object for a part of it', where)
+      }
       return contentOf(key, output, range !== undefined, where)
     } catch (thrown) {
       const error = toStoreError(thrown, where)
@@ -76,7 +82,54 @@ export function readObjects({
     }
   }
 
-  return { head, get }
+  const getInto: ObjectStore['getInto'] = async (key, into, { start, ifMatch, signal, onReceived } = {}) => {
+    const where = await context('get', { key, signal, condition: 'if-match' })
+    const range = start === undefined ? undefined : { start, end: start + into.byteLength - 1 }
+    try {
+      const { status, headers, received } = await bodies.get(
+        {
+          key,
+          headers: {
+            ...(range && { range: `bytes=${range.start}-${range.end}` }),
+            'x-amz-checksum-mode': 'ENABLED',
+            ...(ifMatch !== undefined && { 'if-match': `"${ifMatch}"` }),
+          },
+          into,
+          onReceived,
+        },
+        where,
+      )
+      // A store that knows no ranges sends the whole object, which fitted.
+      if (status === 200 && start) throw notS3('the whole object for a part of it', where)
+      return { head: wireHead(key, headers, where), bytes: received }
+    } catch (thrown) {
+      const error = toStoreError(thrown, where)
+      if (error.kind === 'missing') return undefined
+      // An empty object has no range at all.
+      const empty = error.status === 416 && start === 0 ? await head(key, { signal }) : undefined
+      if (empty?.size === 0) return { head: empty, bytes: 0 }
+      if (systemErrorCode(error.cause) !== 'ERR_BODY_SIZE') throw error
+    }
+    // No Content-Length, or more than was asked for: some proxies and stores answer so.
+    const content = await get(key, { range, ifMatch, signal })
+    if (content === undefined) return undefined
+    if (range === undefined && content.head.size > into.byteLength) {
+      content.body.destroy()
+      const message = `it has ${content.head.size} bytes, ${into.byteLength} were expected`
+      throw storeErrorOf({ code: 'InvalidRange', message, status: 416 }, where)
+    }
+    let bytes = 0
+    for await (const chunk of content.body) {
+      const mine = chunk.subarray(0, into.byteLength - bytes)
+      into.set(mine, bytes)
+      bytes += mine.byteLength
+      onReceived?.(mine.byteLength)
+      if (mine.byteLength < chunk.byteLength) break
+    }
+    return { head: content.head, bytes }
+  }
+
+  return { head, get, getInto }
 }
 
 function contentOf(

@@ -16,7 +16,7 @@ const MiB = 1024 * 1024
 export function createS3Store(options: S3StoreOptions): ObjectStore {
   const s3 = connectS3(options)
   const { bucket, client, context, run } = s3
-  const { head, get } = readObjects(s3)
+  const { head, get, getInto } = readObjects(s3)
   const { withUpload, ...writing } = writeObjects(s3, {
     streamPartSize: options.streamPartSize ?? 8 * MiB,
   })
@@ -46,6 +46,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
     signsPayload: options.signPayload ?? options.endpoint?.startsWith('http:') === true,
     head,
     get,
+    getInto,
     ...writing,
     ...copying,
     ...deleteObjects(s3),

@@ -161,6 +161,23 @@ export interface ObjectStore {
     options?: { range?: ByteRange; ifMatch?: string; versionId?: string; signal?: AbortSignal },
   ): Promise<ObjectContent | undefined>
 
+  /**
+   * As much of the object from `start` on as fits `into`, in one lean request, in memory before anything is done with
+   * it. Without `start`: the object as a whole, with its checksums, which S3 does not tell of a part; one that does not
+   * fit throws kind `invalid`, as does a `start` beyond the end. Nothing is compared: that is the caller's.
+   */
+  getInto(
+    key: string,
+    into: Uint8Array,
+    options?: {
+      start?: number
+      ifMatch?: string
+      signal?: AbortSignal
+      /** bytes, as they come */
+      onReceived?: (bytes: number) => void
+    },
+  ): Promise<{ head: ObjectHead; bytes: number } | undefined>
+
   /** One PUT of a whole body in memory. The server verifies `checksums` before it stores anything. */
   put(key: string, body: Uint8Array, options: PutOptions): Promise<PutResult>
 

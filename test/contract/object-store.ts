@@ -304,6 +304,35 @@ export function objectStoreContract(
         await refusedWith('precondition', store.get(key, { ifMatch: '0'.repeat(32) }))
       })
 
+      test('into memory: as much as fits, from where it is told, with the head that a HEAD gives', async () => {
+        const small = Buffer.alloc(4_000)
+        let told = 0
+        const onReceived = (bytes: number) => {
+          told += bytes
+        }
+        const first = await store.getInto(key, small, { start: 0, onReceived })
+        const head = await store.head(key)
+        expect(first).toEqual({ head: { ...head, checksums: first!.head.checksums }, bytes: 4_000 })
+        expect(told).toBe(4_000)
+        expect(small.equals(body.subarray(0, 4_000))).toBe(true)
+        const { etag } = first!.head
+        expect((await store.getInto(key, small, { start: 8_000, ifMatch: etag }))?.bytes).toBe(2_000)
+        expect(small.subarray(0, 2_000).equals(body.subarray(8_000))).toBe(true)
+        const large = Buffer.alloc(20_000)
+        expect(await store.getInto(key, large)).toEqual({ head, bytes: 10_000 })
+        expect(large.subarray(0, 10_000).equals(body)).toBe(true)
+        await refusedWith('precondition', store.getInto(key, small, { ifMatch: '0'.repeat(32) }))
+        await refusedWith('invalid', store.getInto(key, small))
+        await refusedWith('invalid', store.getInto(key, small, { start: 10_000 }))
+        expect(await store.getInto(`${key}-not`, small)).toBeUndefined()
+      })
+
+      test('into memory: an empty object, and a name that has to be encoded', async () => {
+        const empty = `${fresh()}leer & größer + #1.mp3`
+        await store.put(empty, Buffer.alloc(0), { headers, checksums: { crc32: crc(Buffer.alloc(0)) } })
+        expect(await store.getInto(empty, Buffer.alloc(10))).toMatchObject({ bytes: 0, head: { size: 0 } })
+      })
+
       test('a body may be thrown away unread', async () => {
         for (let i = 0; i < 5; i++) (await store.get(key))!.body.destroy()
         expect((await store.head(key))?.size).toBe(10_000)

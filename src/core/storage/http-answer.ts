@@ -31,6 +31,29 @@ export class HttpAnswerError extends Error {
  * @throws HttpAnswerError for what is no HTTP/1.x answer, or larger than any of S3's
  */
 export function parseHttpAnswer(bytes: Buffer, ended: boolean): HttpAnswer | undefined {
+  const head = parseHttpHead(bytes)
+  if (!head) return undefined
+  const { status, headers, mayFollow, length: bodyStart } = head
+  if (status < 200) return { status, headers, body: '', keepAlive: true, length: bodyStart }
+  const end = bodyOf(bytes, bodyStart, status, headers, ended)
+  if (end === undefined) return undefined
+  return { status, headers, body: end.body, keepAlive: mayFollow && end.delimited, length: end.length }
+}
+
+export interface HttpHead extends Pick<HttpAnswer, 'status' | 'headers'> {
+  /** whether another request may follow on the connection once the body is through */
+  readonly mayFollow: boolean
+  /** bytes that the head took */
+  readonly length: number
+}
+
+/**
+ * The head alone, for an answer whose body is too large to be kept here.
+ *
+ * @returns undefined while it is not whole
+ * @throws HttpAnswerError as {@link parseHttpAnswer} does
+ */
+export function parseHttpHead(bytes: Buffer): HttpHead | undefined {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd < 0) {
     const start = bytes.toString('latin1', 0, Math.min(bytes.length, 5))
@@ -41,16 +64,22 @@ export function parseHttpAnswer(bytes: Buffer, ended: boolean): HttpAnswer | und
   const lines = bytes.toString('latin1', 0, headEnd).split('\r\n')
   const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: |$)/.exec(lines[0] as string)
   if (!statusLine) throw new HttpAnswerError('what came is not HTTP/1.1')
-  const status = Number(statusLine[2])
   const headers = parseHeaders(lines)
-  const bodyStart = headEnd + 4
-  if (status < 200) return { status, headers, body: '', keepAlive: true, length: bodyStart }
-
   const connection = headers['connection']?.toLowerCase()
-  const mayFollow = statusLine[1] === '1' ? connection !== 'close' : connection === 'keep-alive'
-  const end = bodyOf(bytes, bodyStart, status, headers, ended)
-  if (end === undefined) return undefined
-  return { status, headers, body: end.body, keepAlive: mayFollow && end.delimited, length: end.length }
+  return {
+    status: Number(statusLine[2]),
+    headers,
+    mayFollow: statusLine[1] === '1' ? connection !== 'close' : connection === 'keep-alive',
+    length: headEnd + 4,
+  }
+}
+
+/** Bytes of a body that comes whole and unchunked; undefined where its length is not said so. */
+export function plainLength(headers: HttpAnswer['headers']): number | undefined {
+  const said = headers['content-length']
+  if (said === undefined || headers['transfer-encoding'] !== undefined) return undefined
+  if (!/^\d{1,15}$/.test(said)) throw new HttpAnswerError(`the answer's Content-Length is "${said}"`)
+  return Number(said)
 }
 
 function parseHeaders(lines: readonly string[]): Record<string, string> {
@@ -83,10 +112,8 @@ function bodyOf(
 ): Body | undefined {
   if (status === 204 || status === 304) return { body: '', length: start, delimited: true }
   if (/\bchunked\b/i.test(headers['transfer-encoding'] ?? '')) return chunkedBody(bytes, start)
-  const said = headers['content-length']
-  if (said !== undefined) {
-    if (!/^\d{1,15}$/.test(said)) throw new HttpAnswerError(`the answer's Content-Length is "${said}"`)
-    const length = Number(said)
+  const length = plainLength(headers)
+  if (length !== undefined) {
     insistOnSize(length)
     if (bytes.length < start + length) return undefined
     return { body: bytes.toString('utf8', start, start + length), length: start + length, delimited: true }

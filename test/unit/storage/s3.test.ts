@@ -409,6 +409,46 @@ describe('a body that is not what was stored', () => {
     expect((await refusal(drainBody(content!.body))).kind).toBe('bad-digest')
   })
 
+  test('into memory: cut short, without a length, longer than asked for, and on a connection used again', async () => {
+    const object = { etag: '"e"', 'last-modified': 'Sat, 28 Nov 2026 20:00:00 GMT' }
+    const ports = new Set<number | undefined>()
+    const { endpoint } = await scripted((_request, response, count) => {
+      ports.add(response.socket?.remotePort)
+      if (count === 1) {
+        response.writeHead(206, { ...object, 'content-length': '30', 'content-range': 'bytes 0-29/30' })
+        response.write(body)
+        setImmediate(() => response.destroy())
+      } else if (count === 2 || count === 3) {
+        // Chunked; the second request is the ordinary way, which takes that.
+        response.writeHead(206, { ...object, 'content-range': `bytes 0-${body.length - 1}/${body.length}` })
+        response.end(body)
+      } else {
+        response.writeHead(200, { ...object, 'content-length': String(body.length) })
+        response.end(body)
+      }
+    })
+    const store = open(endpoint, { maxSockets: 1, readAttempts: 1 })
+    const whole = Buffer.alloc(body.length)
+    const cut = await refusal(store.getInto(key, Buffer.alloc(30)))
+    expect(cut.kind).toBe('network')
+    expect(await store.getInto(key, whole)).toMatchObject({ bytes: body.length, head: { size: body.length } })
+    expect(whole.equals(body)).toBe(true)
+    ports.clear()
+    for (let i = 0; i < 3; i++) {
+      whole.fill(0)
+      expect((await store.getInto(key, whole))?.bytes).toBe(body.length)
+      expect(whole.equals(body)).toBe(true)
+    }
+    expect(ports.size).toBe(1)
+    const start = Buffer.alloc(4)
+    expect(await store.getInto(key, start, { start: 0 })).toMatchObject({
+      bytes: 4,
+      head: { size: body.length },
+    })
+    expect(start.equals(body.subarray(0, 4))).toBe(true)
+    await expect(store.getInto(key, start, { start: 4 })).rejects.toThrow(/something other than S3/)
+  })
+
   test('a composite checksum is not taken for one of the whole', async () => {
     const { endpoint } = await scripted((_, response) => {
       response.writeHead(200, {
