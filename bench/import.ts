@@ -23,6 +23,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { plainFolder } from '../src/core/audio-path.ts'
 import { migrateUp } from '../src/db/migrate.ts'
 import { openDatabase } from '../src/db/open.ts'
 import { importFolder } from '../src/import/import.ts'
@@ -78,7 +79,7 @@ async function importOnce(url: string, root: string): Promise<Measured> {
   })
   const summary = await importFolder({
     knex: db.knex,
-    root,
+    folder: plainFolder(root),
     start: root,
     dryRun: false,
     concurrency: 4,

@@ -8,11 +8,13 @@
  * an orphan, one has another size, one has moved and two hold the same bytes; all of them have to be found.
  * The run that is measured is a process of its own: its peak memory is the whole of it, Node.js included.
  */
+
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { plainFolder } from '../src/core/audio-path.ts'
 import { compareUtf8 } from '../src/core/utf8-order.ts'
 import { openDatabase } from '../src/db/open.ts'
 import { reconcile } from '../src/reconcile/reconcile.ts'
@@ -92,7 +94,7 @@ async function measure(databaseUrl: string, count: number): Promise<Measured> {
       {
         prefix: 'audio/',
         quarantinePrefix: 'quarantine/',
-        audioRoot: folder,
+        audioFolder: plainFolder(folder),
         disk: false,
         deep: 0,
         head: 'changed',

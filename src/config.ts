@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
+import type { AudioFolder } from './core/audio-path.ts'
 import { type CdnDomain, parseCdnDomain } from './core/cdn-url.ts'
 import { quarantinePrefix } from './core/prefixes.ts'
 import { parseBytes } from './core/units.ts'
@@ -38,8 +39,10 @@ export interface Config {
         readonly signer: { readonly keyPairId: string; readonly privateKeyPath: string } | undefined
       }
     | undefined
-  /** absolute */
+  /** where the audio folder is on this machine, absolute: `audioFolder.root` */
   readonly audioRoot: string
+  /** the audio folder as the application and this machine call it */
+  readonly audioFolder: AudioFolder
   /** bytes; what `cleanup` keeps the audio folder under */
   readonly maxAudioCacheBytes: number | undefined
   /** argv template with `{query}` and the like; run without a shell */
@@ -131,9 +134,19 @@ export const settings = [
   },
   {
     variable: 'AUDIO_STORAGE_PATH',
-    flag: '--audio-root <dir>',
-    description: 'local audio folder',
+    description: 'audio folder as the application says it: the first part of every file_path that it writes',
     example: './audio',
+  },
+  {
+    variable: 'AUDIO_ROOT',
+    flag: '--audio-root <dir>',
+    description: 'where that folder is on this machine, if elsewhere (mounted, or out of a container)',
+    example: '/mnt/autodj/audio',
+  },
+  {
+    variable: 'APPLICATION_DIR',
+    description: "the application's working directory, if not the folder of its .env",
+    example: '/srv/autodj',
   },
   {
     variable: 'MAX_AUDIO_CACHE_GB',
@@ -184,6 +197,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     problems.push(`${where} ${problem} (example: ${setting?.example})`)
   }
 
+  const audioFolder = readAudioFolder()
   const config: Config = {
     database: readDatabase(),
     s3: {
@@ -194,7 +208,8 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
       ...readAccess(),
     },
     cdn: readCdn(),
-    audioRoot: path.resolve(cwd, read('AUDIO_STORAGE_PATH') ?? './audio'),
+    audioRoot: audioFolder.root,
+    audioFolder,
     maxAudioCacheBytes: readCacheSize(),
     fetchCommand: readFetchCommand(),
     envFile: { path: file.path, found: file.found, unknown: Object.keys(file.values).filter(isMisspelt) },
@@ -319,6 +334,17 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
         keyPairId !== undefined && privateKeyPath !== undefined
           ? { keyPairId, privateKeyPath: path.resolve(cwd, privateKeyPath) }
           : undefined,
+    }
+  }
+
+  function readAudioFolder(): AudioFolder {
+    const storagePath = read('AUDIO_STORAGE_PATH') ?? './audio'
+    const applicationDir = path.resolve(cwd, read('APPLICATION_DIR') ?? '.')
+    const root = read('AUDIO_ROOT')
+    return {
+      root: root === undefined ? path.resolve(applicationDir, storagePath) : path.resolve(cwd, root),
+      storagePath,
+      applicationDir,
     }
   }
 

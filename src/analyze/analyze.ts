@@ -2,7 +2,9 @@
  * `analyze`: claims tracks, keeps the analyser's threads fed, and commits rows and ledger in batches. Any number of
  * runs share the work; any of them may be killed.
  */
+
 import type { Context } from '../context.ts'
+import type { AudioFolder } from '../core/audio-path.ts'
 import { printable } from '../core/units.ts'
 import { type AnalysisRecord, planAnalyses, recordAnalyses } from '../db/analyses.ts'
 import type { Database } from '../db/database.ts'
@@ -13,7 +15,7 @@ import {
   objectsByKey,
   recordItems,
   releaseClaims,
-  rememberedFiles,
+  rememberedByPath,
 } from '../db/ledger.ts'
 import {
   type ChangeOutcome,
@@ -55,6 +57,7 @@ async function gatherTasks(
   { knex }: Database,
   bucket: string | undefined,
   tracks: readonly Track[],
+  audioFolder: AudioFolder,
 ): Promise<AnalysisTask[]> {
   const named = <K extends 's3ObjectKey' | 'filePath'>(column: K): string[] =>
     tracks.flatMap(track => track[column] ?? [])
@@ -64,7 +67,7 @@ async function gatherTasks(
       tracks.map(track => track.id),
     ),
     bucket === undefined ? undefined : await objectsByKey(knex, bucket, named('s3ObjectKey')),
-    await rememberedFiles(knex, named('filePath')),
+    await rememberedByPath(knex, named('filePath'), audioFolder),
   ]
   return tracks.flatMap(track => {
     const planned = plans.get(track.id)
@@ -191,7 +194,7 @@ export async function analyzeTracks(
   const results: Done[] = []
   const ended = new Map<string, TrackResult>()
   await Promise.all(
-    (await gatherTasks(database, bucket, tracks)).map(async task => {
+    (await gatherTasks(database, bucket, tracks, analyzer.audioFolder)).map(async task => {
       const outcome = await analyzer.take(task, 'analyse')
       if (outcome.state === 'analysed' || outcome.state === 'failed') results.push({ task, outcome })
       else ended.set(task.track.id, outcome)
@@ -341,7 +344,12 @@ class AnalyzeRun {
           limit: left,
           filter,
         })
-        for (const task of await gatherTasks(this.#database, bucket, page.tracks)) {
+        for (const task of await gatherTasks(
+          this.#database,
+          bucket,
+          page.tracks,
+          this.#analyzer.audioFolder,
+        )) {
           while (running.size >= inHand && !this.#stopping.aborted) await Promise.race(running)
           if (this.#stopping.aborted) break
           if (!passes.isDue(task.track.id)) {

@@ -2,12 +2,14 @@
  * One track after another from its row to its analysis: where its audio is, the download where there is one to make,
  * and the pool of threads. What becomes of a track is a value; what no other track would be spared is thrown.
  */
+
 import { rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { damageOf } from '../audio/decode.ts'
 import type { AnalyserPool, AnalysisFailure, TaskOptions } from '../audio/pool.ts'
 import { type FileIdentity, isSameFile, LocalFileError, openSource } from '../audio-files/source.ts'
 import type { TrackAnalysis } from '../core/audio/analysis.ts'
+import type { AudioFolder } from '../core/audio-path.ts'
 import { audioSource } from '../core/audio-source.ts'
 import type { AnalysisPlan } from '../db/analyses.ts'
 import type { HashedFile } from '../db/ledger.ts'
@@ -70,7 +72,7 @@ export interface AnalyzerOptions {
   readonly source: SourceMode
   /** Undefined with source `local`. */
   readonly origin: Origin | undefined
-  readonly audioRoot: string
+  readonly audioFolder: AudioFolder
   /** With its links resolved; undefined where there is no such folder. */
   readonly realRoot: string | undefined
   readonly tempFolder: string
@@ -107,6 +109,10 @@ export class Analyzer {
     this.workers = options.pool.workers
     this.#temp = new Budget(options.tempLimit)
     this.#seats = new Budget(options.pool.workers)
+  }
+
+  get audioFolder(): AudioFolder {
+    return this.#options.audioFolder
   }
 
   /** Analyses a track, or, to `check` it, only decodes it. @throws what ends the run */
@@ -202,15 +208,15 @@ export class Analyzer {
   }
 
   async #local(filePath: string): Promise<Audio> {
-    const { audioRoot, realRoot } = this.#options
+    const { audioFolder, realRoot } = this.#options
     if (realRoot === undefined) {
       throw new LocalFileError(
         'missing',
-        `the audio folder ${audioRoot} is not there`,
+        `the audio folder ${audioFolder.root} is not there`,
         'Mount it, or set AUDIO_STORAGE_PATH to where the audio is.',
       )
     }
-    const file = await openSource(filePath, audioRoot, realRoot)
+    const file = await openSource(filePath, audioFolder, realRoot)
     await file.close()
     return { path: file.absolute, identity: file, release: async () => {} }
   }
@@ -229,8 +235,8 @@ export class Analyzer {
   }
 
   async #assertSame({ track }: AnalysisTask, identity: FileIdentity): Promise<void> {
-    const { audioRoot, realRoot } = this.#options
-    const now = await openSource(track.filePath as string, audioRoot, realRoot as string)
+    const { audioFolder, realRoot } = this.#options
+    const now = await openSource(track.filePath as string, audioFolder, realRoot as string)
     await now.close()
     if (!isSameFile(identity, now)) {
       throw new LocalFileError(

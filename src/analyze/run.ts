@@ -169,7 +169,7 @@ export async function openAnalyzer(
     pool,
     source,
     origin,
-    audioRoot: config.audioRoot,
+    audioFolder: config.audioFolder,
     realRoot: await openRoot(config.audioRoot).catch(() => undefined),
     tempFolder,
     // The disk is not ours alone.

@@ -5,15 +5,15 @@
 
 import { hash, randomInt } from 'node:crypto'
 import { unlink } from 'node:fs/promises'
-import path from 'node:path'
 import type { Knex } from 'knex'
 import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import { otherBytesCauses } from '../core/diagnosis/causes.ts'
 import { proofRanges } from '../core/proof-ranges.ts'
+import { isFileNeeded } from '../db/content.ts'
 import type { Database } from '../db/database.ts'
 import { failedWith, removalHolder, upsertObjects } from '../db/ledger.ts'
-import { changeTracks, isFileNeeded, type PlannedTrack, trackPage } from '../db/tracks.ts'
+import { changeTracks, type PlannedTrack, trackPage } from '../db/tracks.ts'
 import { AppError, systemErrorCode } from '../errors.ts'
 import { type FileIdentity, isSameFile, LocalFileError, openRoot, openSource } from './source.ts'
 
@@ -51,8 +51,7 @@ export async function deleteProvedFile(
 ): Promise<DeleteLocalOutcome> {
   const keep = (code: string, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
   const filePath = track.filePath as string
-  const { audioRoot } = context.config
-  const spellings = [...new Set([filePath, known.relative, path.join(audioRoot, known.relative)])]
+  const { audioFolder } = context.config
   const planned: PlannedTrack = { id: track.id, fileSource: 'S3', s3ObjectKey: object.key, filePath }
   /** what the database says against it */
   const objection = async (db: Knex): Promise<DeleteLocalOutcome | undefined> => {
@@ -60,7 +59,7 @@ export async function deleteProvedFile(
     if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
       return keep('row.changed', 'the database does not say that it is in S3')
     }
-    if (await isFileNeeded(db, spellings, track.id)) {
+    if (await isFileNeeded(db, known.relative, audioFolder, track.id)) {
       return keep('file.needed', 'another track that is not in S3 yet has the same file')
     }
     if (served && (await failedWith(db, { command: 'verify', subject: track.id, errorCodes: otherBytes }))) {
@@ -92,7 +91,7 @@ export async function deleteProvedFile(
       return undefined
     })
   try {
-    const source = await openSource(filePath, audioRoot, await openRoot(audioRoot))
+    const source = await openSource(filePath, audioFolder, await openRoot(audioFolder.root))
     try {
       if (!isSameFile(source, known))
         return keep('file.changed', 'it is not the file any more that was proved')

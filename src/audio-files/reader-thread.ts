@@ -1,8 +1,10 @@
 /** The thread behind `readers.ts`. */
+
 import { createHash, type Hash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
+import type { AudioFolder } from '../core/audio-path.ts'
 import { combineCrc32 } from '../core/crc32.ts'
 import type { ContentHash, SourceFile } from './source.ts'
 import {
@@ -26,7 +28,7 @@ export interface ReaderTasks {
     readonly request: {
       /** as in the row */
       readonly filePath: string
-      readonly audioRoot: string
+      readonly audioFolder: AudioFolder
       /** as `openRoot` gave it */
       readonly root: string
       readonly memory: SharedMemory | undefined
@@ -109,8 +111,8 @@ class Sums {
 
 const bufferOf = ({ buffer, offset, length }: SharedMemory) => Buffer.from(buffer, offset, length)
 
-async function load({ filePath, audioRoot, root, memory, remembered }: ReaderTasks['load']['request']) {
-  const source = await openSource(filePath, audioRoot, root, blockingDisk)
+async function load({ filePath, audioFolder, root, memory, remembered }: ReaderTasks['load']['request']) {
+  const source = await openSource(filePath, audioFolder, root, blockingDisk)
   try {
     const { absolute, relative, size, mtimeNs, inode, device } = source
     const file: SourceFile = { absolute, relative, size, mtimeNs, inode, device }

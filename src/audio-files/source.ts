@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { open, readdir, realpath } from 'node:fs/promises'
 import path from 'node:path'
-import { isOutside, resolveAudioPath } from '../core/audio-path.ts'
+import { type AudioFolder, isOutside, type PathReading, readStoredPath } from '../core/audio-path.ts'
 import { FatalError, systemErrorCode, toError } from '../errors.ts'
 
 /** Why a file was not taken. `refused` is a row that must be corrected; the rest may be different next time. */
@@ -121,30 +121,86 @@ export async function requireAudioRoot(audioRoot: string): Promise<string> {
   }
 }
 
+/** Where a row's file is, and in which form the row says so. */
+export interface FoundSource {
+  readonly reading: PathReading
+  /** with its links resolved, absolute */
+  readonly real: string
+}
+
 /**
- * Opens a track's file. Links are followed as long as they stay under the root; pipes and devices are never waited
- * for. A name that is not there is looked for in its other Unicode forms.
+ * Finds a track's file: the first reading of `file_path` that leads to something. Links are followed as long as they
+ * stay under the root. A name that is not there is looked for in its other Unicode forms.
+ *
+ * @param root as {@link openRoot} gave it
+ * @throws LocalFileError
+ */
+export async function findSource(
+  filePath: string,
+  folder: AudioFolder,
+  root: string,
+  disk: Pick<Disk, 'realpath' | 'readdir'> = asynchronousDisk,
+): Promise<FoundSource> {
+  const stored = readStoredPath(filePath, folder)
+  if (!stored.ok) throw new LocalFileError('refused', stored.reason, stored.cure)
+  for (const file of stored.outside) await refuseIfThere(file, filePath, root, disk)
+  let missing: unknown
+  for (const reading of stored.readings) {
+    let real: string
+    try {
+      real = await findOnDisk(reading.relative, root, disk)
+    } catch (error) {
+      if (!(error instanceof LocalFileError) || error.problem !== 'missing') throw error
+      missing ??= error
+      continue
+    }
+    if (isOutside(path.relative(root, real))) {
+      throw new LocalFileError(
+        'refused',
+        `${reading.relative} is a link that leads outside the audio folder`,
+        'Replace the link by the file, or set AUDIO_STORAGE_PATH to a folder that holds both.',
+      )
+    }
+    return { reading, real }
+  }
+  throw missing
+}
+
+/** What the application opens for this row lies beside the audio folder: then no other reading of it is the file. */
+async function refuseIfThere(
+  file: string,
+  filePath: string,
+  root: string,
+  disk: Pick<Disk, 'realpath'>,
+): Promise<void> {
+  let real: string
+  try {
+    real = await disk.realpath(file)
+  } catch {
+    return
+  }
+  if (!isOutside(path.relative(root, real))) return
+  throw new LocalFileError(
+    'refused',
+    `file_path is outside the audio folder: ${filePath}`,
+    'Move the file under AUDIO_STORAGE_PATH, or set AUDIO_STORAGE_PATH to the folder that holds it.',
+  )
+}
+
+/**
+ * Opens a track's file, as {@link findSource} finds it; pipes and devices are never waited for.
  *
  * @param root as {@link openRoot} gave it
  * @throws LocalFileError
  */
 export async function openSource(
   filePath: string,
-  audioRoot: string,
+  folder: AudioFolder,
   root: string,
   disk: Disk = asynchronousDisk,
 ): Promise<Source> {
-  const resolved = resolveAudioPath(filePath, audioRoot)
-  if (!resolved.ok) throw new LocalFileError('refused', resolved.reason, resolved.cure)
-  const real = await findOnDisk(resolved.relative, root, disk)
+  const { reading: resolved, real } = await findSource(filePath, folder, root, disk)
   const relative = path.relative(root, real)
-  if (isOutside(relative)) {
-    throw new LocalFileError(
-      'refused',
-      `${resolved.relative} is a link that leads outside the audio folder`,
-      'Replace the link by the file, or set AUDIO_STORAGE_PATH to a folder that holds both.',
-    )
-  }
   let handle: OpenFile
   try {
     handle = await openUnused(disk, real, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
@@ -185,8 +241,12 @@ async function openUnused(disk: Disk, file: string, flags: number): Promise<Open
 }
 
 /** What {@link openSource} would open, without opening it: for plans. @throws LocalFileError */
-export async function statSource(filePath: string, audioRoot: string, root: string): Promise<FileIdentity> {
-  const source = await openSource(filePath, audioRoot, root)
+export async function statSource(
+  filePath: string,
+  folder: AudioFolder,
+  root: string,
+): Promise<FileIdentity & { readonly absolute: string; readonly relative: string }> {
+  const source = await openSource(filePath, folder, root)
   await source.close()
   return source
 }
@@ -252,7 +312,11 @@ class OpenSource implements Source {
 }
 
 /** The real path of a file below the root, its name in whatever Unicode form the disk has it. */
-async function findOnDisk(relative: string, root: string, disk: Disk): Promise<string> {
+async function findOnDisk(
+  relative: string,
+  root: string,
+  disk: Pick<Disk, 'realpath' | 'readdir'>,
+): Promise<string> {
   try {
     return await disk.realpath(path.join(root, relative))
   } catch (error) {
@@ -268,7 +332,11 @@ async function findOnDisk(relative: string, root: string, disk: Disk): Promise<s
 }
 
 /** Each segment as the folder spells it, where only the Unicode form differs; undefined when one is not there. */
-async function respell(relative: string, root: string, disk: Disk): Promise<string | undefined> {
+async function respell(
+  relative: string,
+  root: string,
+  disk: Pick<Disk, 'readdir'>,
+): Promise<string | undefined> {
   let found = ''
   for (const segment of relative.split(path.sep)) {
     let entries: string[]

@@ -1,5 +1,7 @@
 /** Which local copies may go, and their end: only after a proof made now, by the one way in which files are deleted. */
+
 import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { deleteProvedFile } from '../audio-files/delete-proved.ts'
 import type { Readers } from '../audio-files/readers.ts'
 import {
@@ -12,6 +14,7 @@ import {
 } from '../audio-files/source.ts'
 import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
+import type { AudioFolder } from '../core/audio-path.ts'
 import type { Database } from '../db/database.ts'
 import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
 import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
@@ -22,7 +25,10 @@ import type { ObjectStore } from '../storage/store.ts'
 
 export interface LocalCopy {
   trackId: string
+  /** as the row says it */
   path: string
+  /** where it is, absolute; undefined where it is gone */
+  file?: string
   /** bytes */
   size: number
   /** when it was last read or written, milliseconds since 1970 */
@@ -50,21 +56,21 @@ export interface CacheOptions {
  */
 export async function* dispensableCopies(
   { knex }: Database,
-  audioRoot: string,
+  audioFolder: AudioFolder,
   { olderThan, maxBytes, signal }: CacheOptions,
   now: number,
   sorter: ExternalSorter,
 ): AsyncGenerator<DispensableCopy> {
   let total = 0
   if (maxBytes !== undefined)
-    for await (const page of walk(audioRoot, signal)) for (const { size } of page) total += size
-  const root = await openRoot(audioRoot)
+    for await (const page of walk(audioFolder.root, signal)) for (const { size } of page) total += size
+  const root = await openRoot(audioFolder.root)
   for await (const page of trackPages(knex, {
     filter: { sources: ['S3'], hasKey: true, hasFile: true },
     signal,
   })) {
     for (const track of page) {
-      const copy = await copyOf(track, audioRoot, root)
+      const copy = await copyOf(track, audioFolder, root)
       if (copy === undefined) continue
       await sorter.add(
         String(copy.missing ? 0 : Math.floor(copy.lastUsed)).padStart(16, '0'),
@@ -90,12 +96,18 @@ export async function* dispensableCopies(
   }
 }
 
-async function copyOf(track: Track, audioRoot: string, root: string): Promise<LocalCopy | undefined> {
+async function copyOf(track: Track, folder: AudioFolder, root: string): Promise<LocalCopy | undefined> {
   const path = track.filePath as string
   try {
-    const source = (await statSource(path, audioRoot, root)) as Source
+    const source = await statSource(path, folder, root)
     const { atimeMs, mtimeMs } = await stat(source.absolute)
-    return { trackId: track.id, path, size: source.size, lastUsed: Math.max(atimeMs, mtimeMs) }
+    return {
+      trackId: track.id,
+      path,
+      file: join(folder.root, source.relative),
+      size: source.size,
+      lastUsed: Math.max(atimeMs, mtimeMs),
+    }
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
     // Other rows may have shared the file; whoever deleted it has left this path.
@@ -123,7 +135,7 @@ export async function removeCopy(
   { runId, served, dryRun }: { runId: string; served: ServedCheck | undefined; dryRun: boolean },
 ): Promise<CopyOutcome> {
   const keep = (code: string, reason: string): CopyOutcome => ({ state: 'kept', code, reason })
-  const { audioRoot } = context.config
+  const { audioFolder } = context.config
   const [track] = await trackPage(database.knex, { limit: 1, filter: { ids: [copy.trackId] } })
   if (track?.s3ObjectKey == null || track.fileSource !== 'S3' || track.filePath !== copy.path) {
     return keep('row.changed', 'the row has changed meanwhile')
@@ -132,10 +144,10 @@ export async function removeCopy(
   const head = await looks.head(track.s3ObjectKey)
   if (head === undefined) return keep('object.missing', 'the object is not in the bucket')
 
-  const root = await openRoot(audioRoot)
+  const root = await openRoot(audioFolder.root)
   let source: Source
   try {
-    source = await openSource(copy.path, audioRoot, root)
+    source = await openSource(copy.path, audioFolder, root)
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
     if (error.problem !== 'missing') return keep(`file.${error.problem}`, error.message)

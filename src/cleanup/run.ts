@@ -109,7 +109,7 @@ async function removeCopies(
   { database, store, signal, tempFolder, runId }: Parts,
   done: Done,
 ): Promise<void> {
-  const { audioRoot, maxAudioCacheBytes } = context.config
+  const { audioRoot, audioFolder, maxAudioCacheBytes } = context.config
   if (!(await looksMounted(database, audioRoot, flags.force))) return
   const checking = await openServedCheck(context.config, { concurrency: 4, signal, now: context.now })
   if (checking === undefined) {
@@ -119,7 +119,7 @@ async function removeCopies(
   try {
     const copies = dispensableCopies(
       database,
-      audioRoot,
+      audioFolder,
       { olderThan: flags.olderThan, maxBytes: maxAudioCacheBytes, signal },
       context.now().getTime(),
       new ExternalSorter(tempFolder, 'copies'),
@@ -192,7 +192,8 @@ class Done {
       const outcome = await remove()
       if (outcome.state === 'kept') return outcome.reason
       copy.removed()
-      let folder = path.dirname(path.resolve(audioRoot, copy.path))
+      if (copy.file === undefined) return undefined
+      let folder = path.dirname(copy.file)
       // Folders above may have become empty with it.
       while (folder.startsWith(audioRoot + path.sep)) {
         this.emptied.add(folder)

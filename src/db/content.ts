@@ -1,19 +1,43 @@
+import path from 'node:path'
 import type { Knex } from 'knex'
+import { type AudioFolder, readStoredPath } from '../core/audio-path.ts'
 import { slices } from './bulk.ts'
 import { TRACK_COLUMNS, type Track } from './tracks.ts'
 
 /**
- * Tracks whose `file_path` is one of these, spelt exactly so. The application has no index on `file_path`: this reads
- * the table once for each call, so ask for many paths at a time.
+ * Tracks whose `file_path` may mean this file, in whatever form. The application has no index on `file_path`: this reads
+ * the whole table.
+ *
+ * @param relative the file below the audio root
  */
-export async function tracksByFilePath(knex: Knex, paths: readonly string[]): Promise<Track[]> {
-  if (paths.length === 0) return []
-  return knex('public.tracks as tracks')
+export async function tracksOfFile(knex: Knex, relative: string, folder: AudioFolder): Promise<Track[]> {
+  const wanted = relative.normalize('NFC')
+  const name = path.basename(relative)
+  const ends = [...new Set([name, name.normalize('NFC'), name.normalize('NFD')])]
+  const named = await knex('public.tracks as tracks')
     .select(TRACK_COLUMNS)
-    .joinRaw('join unnest(?::text[]) as wanted(path) on tracks.file_path = wanted.path', [
-      [...new Set(paths)],
-    ])
+    .whereRaw(
+      // A URL spells the name in its own way.
+      `(exists (select 1 from unnest(?::text[]) as ends(name) where right(tracks.file_path, length(name)) = name)
+        or tracks.file_path ilike 'file:%')`,
+      [ends],
+    )
     .orderBy('tracks.id')
+  return named.filter(({ filePath }: Track) => {
+    const stored = readStoredPath(filePath ?? '', folder)
+    return stored.ok && stored.readings.some(reading => reading.relative.normalize('NFC') === wanted)
+  })
+}
+
+/** Whether any other track needs a local file, whatever it calls it: one that is not in S3 yet. */
+export async function isFileNeeded(
+  knex: Knex,
+  relative: string,
+  folder: AudioFolder,
+  exceptId: string,
+): Promise<boolean> {
+  const tracks = await tracksOfFile(knex, relative, folder)
+  return tracks.some(({ id, fileSource }) => id !== exceptId && fileSource !== 'S3')
 }
 
 /** Keys of the objects that have, by the ledger, one of these contents, in whatever bucket. */

@@ -1,5 +1,5 @@
 /**
- * The ledger, autodj's own memory (schema `autodj`): what ran, what failed, which object holds what, which upload is
+ * The ledger, autodj's own memory (schema `autodj_ledger`): what ran, what failed, which object holds what, which upload is
  * under way, which file has which hash. One file for each under `ledger/`; this is their one door.
  */
 export * from './ledger/files.ts'

@@ -13,7 +13,7 @@ export interface Track {
   album: string | null
   /** Seconds. */
   duration: number | null
-  /** Relative to the audio root or absolute; may point at a file that is gone. */
+  /** As whoever wrote it says it (see `core/audio-path`); may point at a file that is gone. */
   filePath: string | null
   fileSource: FileSource | null
   /** Bytes. */
@@ -325,24 +325,6 @@ export async function trackIdsByFilePath(
   return { ids: [...found].sort(), unknown }
 }
 
-/**
- * Whether any other track needs a local file: one that is not in S3 yet.
- *
- * @param spellings all that a row may call the file: relative to the audio root, absolute
- */
-export async function isFileNeeded(
-  knex: Knex,
-  spellings: readonly string[],
-  exceptId: string,
-): Promise<boolean> {
-  const other = await knex('public.tracks')
-    .first('id')
-    .whereIn('file_path', spellings)
-    .whereNot({ id: exceptId })
-    .whereRaw(`file_source is distinct from 'S3'`)
-  return other !== undefined
-}
-
 /** What a command read of a track before it decided; the change is made only if the row still says so. */
 export type PlannedTrack = Pick<Track, 'id' | 'filePath' | 'fileSource' | 's3ObjectKey'>
 
@@ -436,4 +418,14 @@ function isMade(row: PlannedTrack & Pick<Track, 'fileSize'>, change: TrackChange
     (change.fileSize === undefined || change.fileSize === row.fileSize) &&
     (change.s3ObjectKey === undefined || change.s3ObjectKey === row.s3ObjectKey)
   )
+}
+
+/** Paths that rows have, of at most so many rows: a sample, since ids are random. */
+export async function filePathSample(knex: Knex, limit = 2_000): Promise<string[]> {
+  const rows = await knex('public.tracks')
+    .whereNotNull('file_path')
+    .orderBy('id')
+    .limit(limit)
+    .select('file_path')
+  return rows.map(row => row.file_path as string)
 }

@@ -1,4 +1,5 @@
 /** `autodj demo`: the journey of a library, with the real commands, on parts that run inside this process. */
+
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
@@ -7,6 +8,7 @@ import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { openRoot, openSource } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
+import { plainFolder } from '../core/audio-path.ts'
 import { formatBytes, formatDuration, plural } from '../core/units.ts'
 import { openDatabase } from '../db/open.ts'
 import { trackPages } from '../db/tracks.ts'
@@ -185,7 +187,7 @@ async function compareAll(
         if (fileSource !== 'S3' || s3ObjectKey === null || filePath === null) throw differs('is not in S3')
         const content = await store.get(s3ObjectKey, { signal: context.signal })
         if (!content) throw differs(`has no object at ${s3ObjectKey}`)
-        const source = await openSource(filePath, audioRoot, root)
+        const source = await openSource(filePath, plainFolder(audioRoot), root)
         await source.close()
         const [file, object] = [createHash('sha256'), createHash('sha256')]
         await pipeline(createReadStream(source.absolute), file)

@@ -1,8 +1,10 @@
 /** Gets the audio of one track, from the first source that has it, into S3. What becomes of the row is the caller's. */
+
 import { mkdir, mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Readers } from '../audio-files/readers.ts'
+import { plainFolder } from '../core/audio-path.ts'
 import { detectAudio } from '../core/content-type.ts'
 import { RateLimit } from '../core/fetch/rate-limit.ts'
 import { fillCommand, fillUrl } from '../core/fetch/template.ts'
@@ -56,7 +58,7 @@ export type FetchOutcome =
 export interface FetcherOptions
   extends Pick<
     TransferOptions,
-    'store' | 'journal' | 'report' | 'audioRoot' | 'keyPrefix' | 'throttle' | 'signal' | 'stopping'
+    'store' | 'journal' | 'report' | 'audioFolder' | 'keyPrefix' | 'throttle' | 'signal' | 'stopping'
   > {
   /** whether there is a row with that id: whose object this is */
   readonly trackExists: (id: string) => Promise<boolean>
@@ -102,7 +104,7 @@ export class Fetcher {
       readers: this.#readers,
     }
     this.#fromLocal = new TransferEngine(transfer)
-    this.#fromTemp = new TransferEngine({ ...transfer, audioRoot: options.tempFolder })
+    this.#fromTemp = new TransferEngine({ ...transfer, audioFolder: plainFolder(options.tempFolder) })
   }
 
   /**

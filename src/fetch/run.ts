@@ -85,14 +85,14 @@ export async function enqueueFetch(
   context: Context,
   flags: FetchFlags & { readonly job: string | undefined },
 ): Promise<ExitCode> {
-  const { audioRoot } = context.config
+  const { audioRoot, audioFolder } = context.config
   const { url, maxSize, timeout, normalize, limit, job } = flags
   const options: FetchJobOptions = { sources: [...readChoice(flags)], url, maxSize, timeout, normalize }
   const { enqueueTracks } = await import('../queue/enqueue.ts')
   return enqueueTracks(context, {
     kind: 'fetch',
     filters: filtersOf(flags, await folderExists(audioRoot)),
-    wanted: async track => !(await hasAudio(track, audioRoot)),
+    wanted: async track => !(await hasAudio(track, audioFolder)),
     options: { ...options },
     limit,
     job,
@@ -129,14 +129,14 @@ export async function openFetcher(
     store,
     journal,
     report,
-    audioRoot: config.audioRoot,
+    audioFolder: config.audioFolder,
     keyPrefix: config.s3.keyPrefix,
     throttle: new Throttle(undefined),
     signal: context.signal,
     stopping: AbortSignal.any([context.stopping, run.lost]),
     trackExists: async id =>
       uuid.test(id) && (await knex('public.tracks').where({ id }).first('id')) !== undefined,
-    localIndex: createLocalIndex(knex, config.audioRoot, () => context.now().getTime()),
+    localIndex: createLocalIndex(knex, config.audioFolder, () => context.now().getTime()),
     sources,
     url: flags.url,
     command: config.fetchCommand,
@@ -292,7 +292,7 @@ async function planFetch(context: Context, { knex }: Database, flags: FetchFlags
   for (const filter of filtersOf(flags, rootExists)) {
     for await (const page of trackPages(knex, { filter, signal: context.signal })) {
       for (const track of page) {
-        if (count === flags.limit || (await hasAudio(track, context.config.audioRoot))) continue
+        if (count === flags.limit || (await hasAudio(track, context.config.audioFolder))) continue
         count++
         const name = `${track.artist} - ${track.title}`
         const fields = { track_id: track.id, file_source: track.fileSource }

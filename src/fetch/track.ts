@@ -1,7 +1,9 @@
 /** One track of `fetch`, from its row to its row: the same for a run of the command and for a job of the queue. */
+
 import type { Knex } from 'knex'
 import { LocalFileError, openRoot, openSource } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
+import type { AudioFolder } from '../core/audio-path.ts'
 import type { Database } from '../db/database.ts'
 import {
   audioCommands,
@@ -44,7 +46,7 @@ export async function fetchTrack(
 ): Promise<FetchEnd> {
   const { fetcher, bucket, runId } = work
   const { report, config } = context
-  if (await hasAudio(track, config.audioRoot)) {
+  if (await hasAudio(track, config.audioFolder)) {
     await clearItems(knex, fetchCommand, [track.id])
     await releaseClaims(knex, { kind: fetchClaim, runId, trackIds: [track.id] })
     return { state: 'present' }
@@ -74,11 +76,11 @@ export async function fetchTrack(
  * Whether the row says that it has audio, and it is so. Rows in S3 are taken at their word: `reconcile` looks at those.
  * A local file that cannot be looked at is not one that is gone.
  */
-export async function hasAudio(track: Track, audioRoot: string): Promise<boolean> {
+export async function hasAudio(track: Track, audioFolder: AudioFolder): Promise<boolean> {
   if (track.fileSource === 'S3') return track.s3ObjectKey !== null
   if (track.fileSource === 'UNAVAILABLE' || track.filePath === null) return false
   try {
-    const source = await openSource(track.filePath, audioRoot, await openRoot(audioRoot))
+    const source = await openSource(track.filePath, audioFolder, await openRoot(audioFolder.root))
     await source.close()
     return true
   } catch (error) {

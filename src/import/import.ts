@@ -8,12 +8,26 @@
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { type FoundFile, openAudioFolder, walkAudioFolder } from '../audio-files/walk.ts'
+import {
+  type AudioFolder,
+  applicationStyle,
+  libraryStyle,
+  type PathStyle,
+  writeStoredPath,
+} from '../core/audio-path.ts'
 import { localTrackId } from '../core/import/content-id.ts'
 import { type Candidate, decideFile, relinkedColumns } from '../core/import/plan.ts'
 import { cleanName, trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
 import { type FailedItem, type HashedFile, recordItems } from '../db/ledger.ts'
-import { changeTracks, insertTracks, type NewTrack, type Track, type TrackChange } from '../db/tracks.ts'
+import {
+  changeTracks,
+  filePathSample,
+  insertTracks,
+  type NewTrack,
+  type Track,
+  type TrackChange,
+} from '../db/tracks.ts'
 import { keepHeapLevel } from '../heap.ts'
 import type { Progress, Reporter } from '../report/reporter.ts'
 import { ContentCache } from './content-cache.ts'
@@ -23,8 +37,7 @@ import { type FileTags, readTags } from './tags.ts'
 
 export interface ImportOptions {
   knex: Knex
-  /** the audio root, absolute; `file_path`s are relative to it */
-  root: string
+  folder: AudioFolder
   /** the folder to import, absolute: the root or a folder in it */
   start: string
   /** decide and report, write nothing */
@@ -112,19 +125,23 @@ class Import {
   readonly #options: ImportOptions
   readonly #cache: ContentCache
   readonly #finder: RowFinder
+  /** how new paths are written */
+  #style: PathStyle
   /** What a dry run would have written: the path that took each content, and the rows that got a file. */
   readonly #taken = { contents: new Map<string, string>(), tracks: new Set<string>() }
 
   constructor(options: ImportOptions) {
-    const { knex, root, dryRun, signal } = options
+    const { knex, folder, dryRun, signal } = options
     this.#options = options
     this.#cache = new ContentCache(knex, dryRun)
-    this.#finder = new RowFinder(knex, root, this.#cache, signal)
+    this.#finder = new RowFinder(knex, folder, this.#cache, signal)
+    this.#style = applicationStyle(folder)
   }
 
   /** First pass: the hash of every audio file is in the cache afterwards. */
   async hash(): Promise<void> {
-    const { root, start, signal, stopping, report, concurrency } = this.#options
+    const { start, signal, stopping, report, concurrency } = this.#options
+    const { root } = this.#options.folder
     const { realRoot } = await openAudioFolder(root, start)
     const inspectors = Array.from({ length: concurrency }, () => new Inspector(root, realRoot))
     const progress = report.progress({ label: 'reading', unit: 'files', showBytes: true })
@@ -195,7 +212,9 @@ class Import {
 
   /** Second pass: every audio file finds its row, or gets one. */
   async decide(): Promise<void> {
-    const { root, start, signal, stopping, report, batch = DECISION_BATCH } = this.#options
+    const { knex, folder, start, signal, stopping, report, batch = DECISION_BATCH } = this.#options
+    const { root } = folder
+    this.#style = libraryStyle(await filePathSample(knex), folder)
     const progress = report.progress({ label: 'importing', unit: 'files' })
     progress.total({ items: this.summary.found })
     try {
@@ -261,14 +280,14 @@ class Import {
 
   /** The files that were read before the run was told to stop, in their order. */
   async #readTags(files: readonly AudioFile[], progress: Progress): Promise<NewFile[]> {
-    const { root, concurrency, stopping } = this.#options
+    const { folder, concurrency, stopping } = this.#options
     const tags: FileTags[] = []
     let next = 0
     await Promise.all(
       Array.from({ length: concurrency }, async () => {
         while (next < files.length && !stopping.aborted) {
           const at = next++
-          tags[at] = await readTags(path.join(root, files[at]!.path))
+          tags[at] = await readTags(path.join(folder.root, files[at]!.path))
           progress.advance({ items: 1 })
         }
       }),
@@ -280,7 +299,10 @@ class Import {
     if (relinks.length === 0) return
     const { knex, dryRun, report } = this.#options
     const changes = relinks.map(
-      ({ track, file }): TrackChange => ({ planned: track, ...relinkedColumns(track, file) }),
+      ({ track, file }): TrackChange => ({
+        planned: track,
+        ...relinkedColumns(track, { path: this.#stored(file), size: file.size }),
+      }),
     )
     const outcomes = dryRun ? undefined : await changeTracks(knex, changes)
     const failures: Failure[] = []
@@ -300,8 +322,8 @@ class Import {
       report.item({
         subject: file.path,
         state: 'relinked',
-        fields: { track_id: track.id, from: track.filePath, by, dry_run: dryRun },
-        text: `relinked  ${printable(track.filePath ?? `${track.artist} – ${track.title}`)} → ${printable(file.path)} (by ${by})`,
+        fields: { track_id: track.id, from: track.filePath, to: this.#stored(file), by, dry_run: dryRun },
+        text: `relinked  ${printable(track.filePath ?? `${track.artist} – ${track.title}`)} → ${printable(this.#stored(file))} (by ${by})`,
       })
     }
     await this.#fail(failures)
@@ -309,7 +331,8 @@ class Import {
 
   async #makeRows(newFiles: readonly NewFile[]): Promise<void> {
     const { knex, dryRun, newId, report } = this.#options
-    const rows = newFiles.map(({ file, tags }): { row: NewTrack; tags: FileTags } => ({
+    const rows = newFiles.map(({ file, tags }): { file: AudioFile; row: NewTrack; tags: FileTags } => ({
+      file,
       tags,
       row: {
         id: newId(),
@@ -317,7 +340,7 @@ class Import {
         ...trackName(file.path, tags),
         album: cleanName(tags.album ?? '') || null,
         duration: tags.duration ?? null,
-        filePath: file.path,
+        filePath: this.#stored(file),
         fileSource: 'LOCAL',
         fileSize: file.size,
       },
@@ -328,7 +351,7 @@ class Import {
           knex,
           rows.map(({ row }) => row),
         )
-    for (const { row, tags } of rows) {
+    for (const { file, row, tags } of rows) {
       if (made && !made.has(row.id)) {
         // Another run made a row for this content between our question and our insert.
         this.summary.known++
@@ -338,10 +361,11 @@ class Import {
       if (tags.warning) report.detail(`${printable(row.filePath)}: ${printable(tags.warning)}`)
       if (!tags.title && !tags.artist) this.summary.untagged++
       report.item({
-        subject: row.filePath,
+        subject: file.path,
         state: 'new',
         fields: {
           track_id: row.id,
+          file_path: row.filePath,
           artist: row.artist,
           title: row.title,
           file_size: row.fileSize,
@@ -350,6 +374,11 @@ class Import {
         },
       })
     }
+  }
+
+  /** A file's path as rows of this library say it. */
+  #stored(file: AudioFile): string {
+    return writeStoredPath(file.path, this.#style)
   }
 
   #duplicate(file: AudioFile, of: string): void {

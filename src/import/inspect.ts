@@ -1,7 +1,9 @@
 /** Reads a file once: what it is by its bytes, and its checksums. */
+
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { type FileIdentity, LocalFileError, openSource } from '../audio-files/source.ts'
+import { plainFolder } from '../core/audio-path.ts'
 import { detectAudio } from '../core/content-type.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 
@@ -54,7 +56,7 @@ export class Inspector {
   }
 
   async #read(path: string, signal: AbortSignal | undefined): Promise<Inspection> {
-    const source = await openSource(path, this.#root, this.#realRoot)
+    const source = await openSource(path, plainFolder(this.#root), this.#realRoot)
     try {
       const { size, mtimeNs, inode, device } = source
       const read = async (offset: number, length: number): Promise<Buffer> => {

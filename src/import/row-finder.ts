@@ -4,6 +4,13 @@ import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import type { FoundFile } from '../audio-files/walk.ts'
+import {
+  type AudioFolder,
+  isOpenedByApplication,
+  type PathReading,
+  portable,
+  readStoredPath,
+} from '../core/audio-path.ts'
 import { localTrackId } from '../core/import/content-id.ts'
 import { type Candidate, mayMatchByName, NameIndex, type PathState } from '../core/import/plan.ts'
 import { matchKeysOfFile } from '../core/names.ts'
@@ -11,7 +18,7 @@ import { objectKeysByContent } from '../db/content.ts'
 import { type Track, tracksBySpotifyId } from '../db/tracks.ts'
 import { systemErrorCode } from '../errors.ts'
 import type { ContentCache } from './content-cache.ts'
-import { RowIndex } from './row-index.ts'
+import { canonical, RowIndex } from './row-index.ts'
 import type { FileTags } from './tags.ts'
 
 /** A file of known content. */
@@ -36,27 +43,26 @@ export interface NameMatches {
 
 export class RowFinder {
   readonly #knex: Knex
-  readonly #root: string
+  readonly #folder: AudioFolder
   readonly #cache: ContentCache
   readonly #signal: AbortSignal
   #index: Promise<RowIndex> | undefined
 
-  /** @param root the audio root, absolute */
-  constructor(knex: Knex, root: string, cache: ContentCache, signal: AbortSignal) {
+  constructor(knex: Knex, folder: AudioFolder, cache: ContentCache, signal: AbortSignal) {
     this.#knex = knex
-    this.#root = root
+    this.#folder = folder
     this.#cache = cache
     this.#signal = signal
   }
 
-  /** A row has got this file since. */
-  async moved(id: string, filePath: string): Promise<void> {
-    ;(await this.#rows()).moved(id, filePath)
+  /** A row has got this file since. @param file below the audio root */
+  async moved(id: string, file: string): Promise<void> {
+    ;(await this.#rows()).moved(id, file)
   }
 
   /** Read when the first question comes. */
   #rows(): Promise<RowIndex> {
-    this.#index ??= RowIndex.read(this.#knex, this.#root, this.#signal)
+    this.#index ??= RowIndex.read(this.#knex, this.#folder, this.#signal)
     return this.#index
   }
 
@@ -69,7 +75,7 @@ export class RowFinder {
     const byContent = new Map<string, Candidate<Track>[]>()
 
     const index = await this.#rows()
-    const pathsOf = new Map(files.map(file => [file.path, index.canonical(file.path)]))
+    const pathsOf = new Map(files.map(file => [file.path, canonical(file.path)]))
     const pointing = await index.byPath([...pathsOf.values()])
     for (const file of files) {
       for (const track of pointing.get(pathsOf.get(file.path)!) ?? []) {
@@ -103,12 +109,12 @@ export class RowFinder {
   ): Promise<void> {
     const others = await this.#cache.paths(hashes)
     const index = await this.#rows()
-    const pathsOf = new Map(others.map(other => [other.path, index.canonical(other.path)]))
+    const pathsOf = new Map(others.map(other => [other.path, canonical(other.path)]))
     const pointing = await index.byPath([...pathsOf.values()])
     for (const { sha256, path: otherPath, size, mtimeNs } of others) {
       const tracks = pointing.get(pathsOf.get(otherPath)!)
       if (!tracks) continue
-      const now = await lookAt(path.resolve(this.#root, otherPath))
+      const now = await lookAt(path.resolve(this.#folder.root, otherPath))
       // Another file took that name since: what it held then says nothing about the row.
       if (typeof now !== 'string' && (Number(now.size) !== size || now.mtimeNs !== mtimeNs)) continue
       for (const track of tracks) await add(sha256, track)
@@ -126,16 +132,14 @@ export class RowFinder {
     const matched = new Set<string>(takenTracks)
     let known = 0
     const candidates = [...(await rows.byName(names.flat())).values()].flat()
-    const oldPath = ({ filePath }: Track): string | undefined =>
-      filePath ? rows.canonical(filePath) : undefined
-    const sharing = await rows.byPath(candidates.flatMap(track => oldPath(track) ?? []))
+    const sharing = await rows.byPath(candidates.flatMap(track => rows.pathsOf(track)))
     for (const track of candidates.sort((a, b) => (a.id < b.id ? -1 : 1))) {
       if (matched.has(track.id)) continue
       const file = index.find(track)
       if (!file) continue
       const tracks = [track]
       if (track.filePath) {
-        const there = await lookAt(path.resolve(this.#root, track.filePath))
+        const { there } = await this.#lookFor(track.filePath)
         // The same file by another way: a folder that is a link, a path with dots.
         const isItself = typeof there !== 'string' && there.ino === file.inode && there.dev === file.device
         if (isItself) {
@@ -144,10 +148,13 @@ export class RowFinder {
         }
         if (there !== 'gone') continue
         // More rows may have shared the file that is gone.
-        const others = sharing.get(oldPath(track)!) ?? []
-        tracks.push(
-          ...others.filter(one => one.id !== track.id && !matched.has(one.id) && mayMatchByName(one)),
+        const others = new Map(
+          rows.pathsOf(track).flatMap(old => (sharing.get(old) ?? []).map(one => [one.id, one] as const)),
         )
+        for (const one of others.values()) {
+          if (one.id === track.id || matched.has(one.id) || !mayMatchByName(one)) continue
+          if (one.filePath !== null && (await this.#lookFor(one.filePath)).there === 'gone') tracks.push(one)
+        }
       }
       index.take(file)
       for (const { id } of tracks) matched.add(id)
@@ -159,9 +166,26 @@ export class RowFinder {
   /** @param file the path of the file that asks; undefined where no row can point at it */
   async #pathState({ filePath }: Track, file: string | undefined): Promise<PathState> {
     if (filePath === null || filePath === '') return 'none'
-    const absolute = path.resolve(this.#root, filePath)
-    if (file !== undefined && absolute === path.resolve(this.#root, file)) return 'same'
-    return (await lookAt(absolute)) === 'gone' ? 'gone' : 'present'
+    const { there, reading } = await this.#lookFor(filePath)
+    if (there === 'gone') return 'gone'
+    if (reading === undefined || file === undefined || portable(reading.relative) !== file) return 'present'
+    return isOpenedByApplication(reading.form) ? 'same' : 'misnamed'
+  }
+
+  /** What a row's path leads to, read in the order in which everyone reads it. */
+  async #lookFor(
+    filePath: string,
+  ): Promise<{ there: Awaited<ReturnType<typeof lookAt>>; reading?: PathReading }> {
+    const stored = readStoredPath(filePath, this.#folder)
+    for (const absolute of stored.outside) {
+      const there = await lookAt(absolute)
+      if (there !== 'gone') return { there }
+    }
+    for (const reading of stored.ok ? stored.readings : []) {
+      const there = await lookAt(path.join(this.#folder.root, reading.relative))
+      if (there !== 'gone') return { there, reading }
+    }
+    return { there: 'gone' }
   }
 }
 

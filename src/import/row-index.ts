@@ -5,6 +5,7 @@
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Knex } from 'knex'
+import { type AudioFolder, portable, readStoredPath } from '../core/audio-path.ts'
 import { mayMatchByName } from '../core/import/plan.ts'
 import { matchKey } from '../core/names.ts'
 import { type Track, trackPages, tracksById } from '../db/tracks.ts'
@@ -63,7 +64,7 @@ class HashIndex {
  */
 export class RowIndex {
   readonly #knex: Knex
-  readonly #root: string
+  readonly #folder: AudioFolder
   /** 16 bytes each */
   #ids = Buffer.alloc(16 * 1_024)
   #rows = 0
@@ -71,28 +72,28 @@ export class RowIndex {
   readonly #byKey = new HashIndex()
   readonly #byName = new HashIndex()
 
-  private constructor(knex: Knex, root: string) {
+  private constructor(knex: Knex, folder: AudioFolder) {
     this.#knex = knex
-    this.#root = root
+    this.#folder = folder
   }
 
-  /** Reads the table, page by page. @param root what relative paths are relative to */
-  static async read(knex: Knex, root: string, signal: AbortSignal): Promise<RowIndex> {
-    const index = new RowIndex(knex, root)
+  /** Reads the table, page by page. */
+  static async read(knex: Knex, folder: AudioFolder, signal: AbortSignal): Promise<RowIndex> {
+    const index = new RowIndex(knex, folder)
     for await (const page of trackPages(knex, { pageSize: 5_000, signal })) {
       for (const track of page) index.#add(track)
     }
     return index
   }
 
-  /** Rows by the files that they point at, however they spell it; paths as from `canonical`. */
+  /** Rows by the files that they may point at, however they spell it; paths as from `canonical`. */
   byPath(paths: readonly string[]): Promise<Map<string, Track[]>> {
-    return this.#find(this.#byPath, paths, track => this.#pathOf(track))
+    return this.#find(this.#byPath, paths, track => this.pathsOf(track))
   }
 
   /** Rows by the keys of their objects. */
   byKey(keys: readonly string[]): Promise<Map<string, Track[]>> {
-    return this.#find(this.#byKey, keys, track => track.s3ObjectKey)
+    return this.#find(this.#byKey, keys, track => track.s3ObjectKey ?? [])
   }
 
   /** Rows that may be given a file by their name alone, by that name (see `matchKey`). */
@@ -100,22 +101,22 @@ export class RowIndex {
     return this.#find(this.#byName, names, nameOf)
   }
 
-  /** A row has got this file since. */
-  moved(id: string, filePath: string): void {
-    this.#byPath.add(this.canonical(filePath), this.#number(id))
+  /** A row has got this file since. @param file below the audio root */
+  moved(id: string, file: string): void {
+    this.#byPath.add(canonical(file), this.#number(id))
   }
 
-  /** One spelling for all paths that lead to one name: absolute, without dots, composed. */
-  canonical(filePath: string): string {
-    return path.resolve(this.#root, filePath).normalize('NFC')
+  /** The files that a row may mean, as from `canonical`: one for each way to read its path. */
+  pathsOf({ filePath }: Track): string[] {
+    const stored = readStoredPath(filePath ?? '', this.#folder)
+    return stored.ok ? stored.readings.map(({ relative }) => canonical(relative)) : []
   }
 
   #add(track: Track): void {
     const number = this.#number(track.id)
-    const keys = { path: this.#pathOf(track), object: track.s3ObjectKey, name: nameOf(track) }
-    if (keys.path !== null) this.#byPath.add(keys.path, number)
-    if (keys.object !== null) this.#byKey.add(keys.object, number)
-    if (keys.name !== null) this.#byName.add(keys.name, number)
+    for (const file of this.pathsOf(track)) this.#byPath.add(file, number)
+    if (track.s3ObjectKey !== null) this.#byKey.add(track.s3ObjectKey, number)
+    for (const name of nameOf(track)) this.#byName.add(name, number)
   }
 
   #number(id: string): number {
@@ -129,15 +130,11 @@ export class RowIndex {
     return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
   }
 
-  #pathOf({ filePath }: Track): string | null {
-    return filePath === null || filePath === '' ? null : this.canonical(filePath)
-  }
-
   /** @returns the rows of each text, in the order of their ids */
   async #find(
     index: HashIndex,
     texts: readonly string[],
-    textOf: (track: Track) => string | null,
+    textsOf: (track: Track) => string | readonly string[],
   ): Promise<Map<string, Track[]>> {
     const wanted = new Set(texts)
     const numbers = new Set([...wanted].flatMap(text => index.find(text)))
@@ -146,16 +143,22 @@ export class RowIndex {
       this.#knex,
       [...numbers].map(number => this.#id(number)),
     )) {
-      const text = textOf(track)
-      if (text === null || !wanted.has(text)) continue
-      const tracks = found.get(text)
-      if (tracks) tracks.push(track)
-      else found.set(text, [track])
+      for (const text of [textsOf(track)].flat()) {
+        if (!wanted.has(text)) continue
+        const tracks = found.get(text)
+        if (tracks) tracks.push(track)
+        else found.set(text, [track])
+      }
     }
     return found
   }
 }
 
-function nameOf(track: Track): string | null {
-  return mayMatchByName(track) ? matchKey(track) : null
+function nameOf(track: Track): string[] {
+  return mayMatchByName(track) ? [matchKey(track)] : []
+}
+
+/** One spelling for all paths below the audio root that lead to one name: without dots, composed. */
+export function canonical(relative: string): string {
+  return path.posix.normalize(portable(relative)).normalize('NFC')
 }

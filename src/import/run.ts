@@ -31,7 +31,7 @@ export async function runImport(context: Context, request: ImportRequest): Promi
   const work = async (run: RecordedRun | undefined) => {
     const result = await importFolder({
       knex: database.knex,
-      root: config.audioRoot,
+      folder: config.audioFolder,
       start,
       dryRun: request.dryRun,
       concurrency: request.concurrency ?? defaultConcurrency,

@@ -15,11 +15,11 @@ export async function needObject({ store, signal }: ExecuteOptions, state: Objec
 
 /** @throws Skip where the file is not there, or has another size */
 export async function needFile(
-  { audioRoot }: ExecuteOptions,
+  { audioFolder }: ExecuteOptions,
   { path, size }: { path: string; size?: number },
 ): Promise<void> {
   try {
-    const found = await statSource(path, audioRoot, await openRoot(audioRoot))
+    const found = await statSource(path, audioFolder, await openRoot(audioFolder.root))
     if (size !== undefined && found.size !== size) throw new Skip('the local file has another size')
   } catch (error) {
     if (error instanceof LocalFileError) throw new Skip(error.message)

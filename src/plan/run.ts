@@ -74,7 +74,7 @@ async function execute(
       const outcomes = work(file, journal, {
         knex: database.knex,
         store,
-        audioRoot: config.audioRoot,
+        audioFolder: config.audioFolder,
         concurrency,
         signal: AbortSignal.any([context.signal, run.lost]),
         stopping: context.stopping,

@@ -4,6 +4,7 @@
  */
 import type { Knex } from 'knex'
 import pLimit, { type LimitFunction } from 'p-limit'
+import type { AudioFolder } from '../core/audio-path.ts'
 import type { PlanItem } from '../core/plan.ts'
 import { toError } from '../errors.ts'
 import { itemProblem } from '../storage/item-problem.ts'
@@ -13,7 +14,7 @@ import type { Journal, JournalEntry, Trace } from './journal.ts'
 export interface ExecuteOptions {
   knex: Knex
   store: ObjectStore
-  audioRoot: string
+  audioFolder: AudioFolder
   concurrency: number
   /** abandons what is in flight */
   signal: AbortSignal

@@ -1,8 +1,8 @@
 import type { Dirent } from 'node:fs'
 import { opendir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { LocalFileError, openRoot, statSource } from '../audio-files/source.ts'
-import { resolveAudioPath } from '../core/audio-path.ts'
+import { findSource, LocalFileError, openRoot, statSource } from '../audio-files/source.ts'
+import { type AudioFolder, readStoredPath } from '../core/audio-path.ts'
 import type { FileFacts } from '../core/reconcile/facts.ts'
 import { FatalError, systemErrorCode, toError } from '../errors.ts'
 
@@ -13,24 +13,34 @@ const PAGE = 1_000
  * `file_path` as a path below the root with `/`; undefined where it leads out of it (such a row is refused wherever
  * its file would be touched).
  */
-export function relativePath(filePath: string, audioRoot: string): string | undefined {
-  const resolved = resolveAudioPath(filePath, audioRoot)
-  return resolved.ok ? resolved.relative.split(path.sep).join('/') : undefined
+export async function relativePath(filePath: string, folder: AudioFolder): Promise<string | undefined> {
+  const stored = readStoredPath(filePath, folder)
+  if (!stored.ok) return undefined
+  let [{ relative }] = stored.readings
+  if (stored.readings.length > 1 || stored.outside.length > 0) {
+    try {
+      relative = (await findSource(filePath, folder, await openRoot(folder.root))).reading.relative
+    } catch (error) {
+      if (!(error instanceof LocalFileError)) throw error
+      if (error.problem === 'refused') return undefined
+    }
+  }
+  return relative.split(path.sep).join('/')
 }
 
 /**
  * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined where that cannot
  * be told: no permission, a disk that fails, no audio root (not mounted?), a path that leads out of it.
  */
-export async function isFileThere(filePath: string, audioRoot: string): Promise<boolean | undefined> {
+export async function isFileThere(filePath: string, folder: AudioFolder): Promise<boolean | undefined> {
   let root: string
   try {
-    root = await openRoot(audioRoot)
+    root = await openRoot(folder.root)
   } catch {
     return undefined
   }
   try {
-    await statSource(filePath, audioRoot, root)
+    await statSource(filePath, folder, root)
     return true
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error

@@ -182,7 +182,7 @@ export class Judge {
   }
 
   private async fileThere(row: RowFacts): Promise<boolean | undefined> {
-    return row.path === null ? false : isFileThere(row.path, this.options.audioRoot)
+    return row.path === null ? false : isFileThere(row.path, this.options.audioFolder)
   }
 
   private proved: ObjectRecord[] = []

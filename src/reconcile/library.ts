@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import type { AudioFolder } from '../core/audio-path.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import type { Inventory } from './inventory.ts'
 
@@ -7,8 +8,7 @@ export interface ReconcileOptions {
   prefix: string
   /** keys below it are left out; empty: nothing is */
   quarantinePrefix: string
-  /** absolute */
-  audioRoot: string
+  audioFolder: AudioFolder
   /** walk the audio root as well */
   disk: boolean
   /** share of the objects that are downloaded and hashed, 0 to 1 */

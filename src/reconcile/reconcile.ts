@@ -49,7 +49,8 @@ export async function* reconcile(
 async function refuseEmptySides({ knex, store }: Library, options: ReconcileOptions): Promise<void> {
   if (options.force) return
   const { rows, withKey, onFile } = await countRows(knex)
-  const { prefix, quarantinePrefix, signal, audioRoot } = options
+  const { prefix, quarantinePrefix, signal } = options
+  const audioRoot = options.audioFolder.root
   let objects = options.inventory?.objects ?? 0
   if (options.inventory === undefined) {
     for await (const page of store.list({ prefix, signal })) {
@@ -81,7 +82,7 @@ async function* observe(
   options: ReconcileOptions,
   tally: Tally,
 ): AsyncGenerator<readonly Finding[]> {
-  const { audioRoot, signal, tempFolder } = options
+  const { audioFolder, signal, tempFolder } = options
   let sorters = 0
   const newSorter = (): ExternalSorter => {
     sorters += 1
@@ -94,7 +95,7 @@ async function* observe(
     const findings: Finding[] = []
     for (const row of page) {
       tally.rows += 1
-      const path = row.path === null ? undefined : relativePath(row.path, audioRoot)
+      const path = row.path === null ? undefined : await relativePath(row.path, audioFolder)
       if (disk !== undefined && path !== undefined) await disk.row(row, path, row.key === null)
       if (row.key !== null) {
         tally.rowsWithKey += 1
@@ -103,7 +104,7 @@ async function* observe(
       } else if (disk === undefined || path === undefined) {
         // Only where the row contradicts itself is its file worth a look without --disk.
         const look = row.source === 'S3' && row.path !== null
-        const there = look ? await isFileThere(row.path ?? '', audioRoot) : undefined
+        const there = look ? await isFileThere(row.path ?? '', audioFolder) : undefined
         findings.push(classifyWithoutKey(row, path === undefined ? 'outside' : there))
       }
     }
@@ -129,7 +130,7 @@ async function* observe(
   yield* resolver.resolve()
 
   if (disk !== undefined) {
-    for await (const page of walk(audioRoot, signal)) {
+    for await (const page of walk(audioFolder.root, signal)) {
       tally.files += page.length
       for (const file of page) await disk.file(file)
     }

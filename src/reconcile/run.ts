@@ -103,7 +103,7 @@ async function observeAndReport(
   const options: ReconcileOptions = {
     prefix: config.s3.keyPrefix,
     quarantinePrefix,
-    audioRoot: config.audioRoot,
+    audioFolder: config.audioFolder,
     disk: flags.disk,
     deep: flags.deep ? await sampledShare(flags.sample, database) : 0,
     head: flags.head,

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
-import { isOutside } from '../core/audio-path.ts'
+import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
 import { draftPrefix } from '../core/prefixes.ts'
 import { systemErrorCode } from '../errors.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
@@ -114,16 +114,28 @@ async function syncFolder(folder: string): Promise<void> {
  */
 export function restorePath(
   track: { filePath: string | null; s3ObjectKey: string },
-  { folder, audioRoot, keyPrefix }: { folder: string; audioRoot: string; keyPrefix: string },
+  { folder, audioFolder, keyPrefix }: { folder: string; audioFolder: AudioFolder; keyPrefix: string },
 ): string | undefined {
-  const byKey = track.s3ObjectKey.startsWith(keyPrefix)
-    ? track.s3ObjectKey.slice(keyPrefix.length)
-    : track.s3ObjectKey
   const wanted =
-    track.filePath === null ? byKey : path.relative(audioRoot, path.resolve(audioRoot, track.filePath))
+    track.filePath === null ? pathOfKey(track.s3ObjectKey, keyPrefix) : pathOfRow(track.filePath, audioFolder)
+  if (wanted === undefined || wanted.includes('\0')) return undefined
   const file = path.resolve(folder, wanted)
   const relative = path.relative(folder, file)
-  return relative === '' || isOutside(relative) || wanted.includes('\0') ? undefined : file
+  return relative === '' || isOutside(relative) ? undefined : file
+}
+
+function pathOfRow(filePath: string, audioFolder: AudioFolder): string | undefined {
+  const stored = readStoredPath(filePath, audioFolder)
+  return stored.ok ? stored.readings[0].relative : undefined
+}
+
+/** A key without its prefix, as a relative path: the application makes keys with empty parts (`audio//_d6b906c6.mp3`). */
+function pathOfKey(key: string, keyPrefix: string): string {
+  const below = key.startsWith(keyPrefix) ? key.slice(keyPrefix.length) : key
+  return below
+    .split('/')
+    .map(part => part || '_')
+    .join('/')
 }
 
 function fail(code: string, reason: string, cure: string): RestoreOutcome {

@@ -2,12 +2,21 @@
 import path from 'node:path'
 import pLimit from 'p-limit'
 import type { Context } from '../context.ts'
+import {
+  applicationStyle,
+  isOpenedByApplication,
+  isOutside,
+  libraryStyle,
+  type PathStyle,
+  readStoredPath,
+  writeStoredPath,
+} from '../core/audio-path.ts'
 import { formatBytes, formatCount, plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { clearItems, objectsByKey, recordItems } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { rowVersions, swapRows } from '../db/row-facts.ts'
-import { countTracks, type Track, trackPages } from '../db/tracks.ts'
+import { countTracks, filePathSample, type Track, trackPages } from '../db/tracks.ts'
 import { ExitCode, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
@@ -69,6 +78,8 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
 class Restorer {
   private readonly counts = { restored: 0, there: 0, failed: 0, changed: 0, bytes: 0 }
   private readonly folder: string
+  /** how new paths are written */
+  private style: PathStyle
   private readonly plan: PlanBuilder | undefined
   private readonly context: Context
   private readonly flags: RestoreFlags
@@ -84,6 +95,7 @@ class Restorer {
     this.context = context
     this.flags = flags
     this.parts = parts
+    this.style = applicationStyle(context.config.audioFolder)
     this.folder = flags.to === undefined ? context.config.audioRoot : path.resolve(context.cwd, flags.to)
     this.plan =
       flags.plan === undefined ? undefined : new PlanBuilder(new ExternalSorter(parts.tempFolder, 'plan'))
@@ -92,6 +104,7 @@ class Restorer {
   async run(signal: AbortSignal): Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }> {
     const { context, flags } = this
     const { knex } = this.parts.database
+    this.style = libraryStyle(await filePathSample(knex), context.config.audioFolder)
     const filter = {
       sources: ['S3' as const],
       hasKey: true,
@@ -130,11 +143,11 @@ class Restorer {
 
   private async planRemovals(done: readonly Restored[], versioned: boolean, planId: string): Promise<void> {
     if (this.plan === undefined) return
-    for (const { file, head } of done) {
+    for (const { track, file, head } of done) {
       const { key, size, etag } = head
       const to = versioned ? undefined : quarantineKey(planId, key)
       const object = { key, size, etag }
-      const needsFile = { path: this.pathInRow(file), size }
+      const needsFile = { path: this.pathInRow(file, track.filePath), size }
       await this.plan.add(
         { action: 'remove-object', object, needsFile, ...(to === undefined ? {} : { to }) },
         'restored',
@@ -158,12 +171,16 @@ class Restorer {
       tracks.map(async track => {
         const file = restorePath(track, {
           folder: this.folder,
-          audioRoot: this.context.config.audioRoot,
+          audioFolder: this.context.config.audioFolder,
           keyPrefix: this.context.config.s3.keyPrefix,
         })
         if (file === undefined) {
-          const reason = `file_path leads out of ${this.folder}`
-          return { track, file: '', outcome: failed('file.refused', reason, 'correct the row') }
+          const reason =
+            track.filePath === null
+              ? `its key ${track.s3ObjectKey} leads out of ${this.folder}`
+              : `file_path leads out of ${this.folder}`
+          const cure = track.filePath === null ? 'restore it by other means' : 'correct the row'
+          return { track, file: '', outcome: failed('file.refused', reason, cure) }
         }
         if (this.flags.dryRun) return { track, file, outcome: undefined }
         const sha256 = known.get(track.s3ObjectKey)?.sha256 ?? undefined
@@ -200,7 +217,12 @@ class Restorer {
     const swaps = ready.flatMap(({ track, file, head }) => {
       const from = current.get(track.id)
       if (from?.key !== track.s3ObjectKey || from.source !== 'S3') return []
-      const to = { key: null, source: 'LOCAL' as const, size: head.size, path: this.pathInRow(file) }
+      const to = {
+        key: null,
+        source: 'LOCAL' as const,
+        size: head.size,
+        path: this.pathInRow(file, track.filePath),
+      }
       return [{ trackId: track.id, from, to }]
     })
     const changed = await swapRows(knex, swaps)
@@ -227,11 +249,20 @@ class Restorer {
     return done
   }
 
-  /** Relative to the audio root where it lies below it, else absolute. */
-  private pathInRow(file: string): string {
-    const relative = path.relative(this.context.config.audioRoot, file)
-    const inside = relative !== '' && !relative.startsWith('..') && !path.isAbsolute(relative)
-    return inside ? relative.split(path.sep).join('/') : file
+  /**
+   * What the row says of its file: what it says already where the application opens that, else as the library's rows
+   * say it below the audio folder, else absolute.
+   */
+  private pathInRow(file: string, said: string | null): string {
+    const { audioFolder } = this.context.config
+    const relative = path.relative(audioFolder.root, file)
+    if (relative === '' || isOutside(relative)) return file
+    const stored = said === null ? undefined : readStoredPath(said, audioFolder)
+    if (said !== null && stored?.ok) {
+      const [reading] = stored.readings
+      if (reading.relative === relative && isOpenedByApplication(reading.form)) return said
+    }
+    return writeStoredPath(relative, this.style)
   }
 
   private tell(track: S3Track, file: string): void {
@@ -294,8 +325,7 @@ class Restorer {
         : `${plural(restored + there, 'track')} back on local files, ${formatBytes(bytes)} downloaded.`,
     ]
     if (failures > 0) lines.push(`${formatCount(failures)} failed: the reasons are above.`)
-    const elsewhere = path.relative(context.config.audioRoot, this.folder)
-    if (elsewhere.startsWith('..') || path.isAbsolute(elsewhere)) {
+    if (isOutside(path.relative(context.config.audioRoot, this.folder))) {
       lines.push(
         `The rows name absolute paths now: set AUDIO_STORAGE_PATH=${this.folder} before you go on with autodj.`,
       )

@@ -2,6 +2,7 @@
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { openRoot, openSource, type Source } from '../audio-files/source.ts'
+import type { AudioFolder } from '../core/audio-path.ts'
 import { type AudioType, detectAudio } from '../core/content-type.ts'
 
 export interface ServedFile {
@@ -25,13 +26,13 @@ const chunkSize = 128 * 1024
 const maxTypes = 10_000
 
 /** @returns how to open a track's file; it throws LocalFileError where there is none to serve */
-export function createFileOpener(audioRoot: string): (filePath: string) => Promise<ServedFile> {
+export function createFileOpener(audioFolder: AudioFolder): (filePath: string) => Promise<ServedFile> {
   const types = new Map<string, ServedType>()
 
   return async filePath => {
     // Resolved each time: the folder may be a mount that comes and goes.
-    const root = await openRoot(audioRoot)
-    const source = await openSource(filePath, audioRoot, root)
+    const root = await openRoot(audioFolder.root)
+    const source = await openSource(filePath, audioFolder, root)
     try {
       const identity = `${source.device}-${source.inode}-${source.size}-${source.mtimeNs}`
       const type = types.get(identity) ?? (await typeOf(source))

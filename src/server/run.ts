@@ -40,7 +40,7 @@ export async function runServer(context: Context, flags: ServeFlags): Promise<vo
     objectUrls:
       config.cdn &&
       createObjectUrls({ ...config.cdn, signer, lifetimeMs: flags.urlLifetime, now: context.now }),
-    openFile: createFileOpener(config.audioRoot),
+    openFile: createFileOpener(config.audioFolder),
     checkBucket:
       bucket === undefined
         ? undefined

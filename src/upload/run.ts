@@ -147,7 +147,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
         if (context.stopping.aborted || plan.files === request.limit) break
         const filePath = track.filePath as string
         try {
-          const { size } = await statSource(filePath, config.audioRoot, root)
+          const { size } = await statSource(filePath, config.audioFolder, root)
           plan.files++
           plan.bytes += size
           plan.requests +=

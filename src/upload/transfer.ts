@@ -14,6 +14,7 @@ import {
   openSource,
   type Source,
 } from '../audio-files/source.ts'
+import type { AudioFolder } from '../core/audio-path.ts'
 import { type AudioType, detectAudio } from '../core/content-type.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { cacheControl, objectKey } from '../core/keys.ts'
@@ -25,7 +26,7 @@ import { base64OfHex, KeyConflict, type ProvedObject, Prover, whenTaken } from '
 import { type RequestOptions, Requests } from './requests.ts'
 
 export interface TransferOptions extends RequestOptions, MultipartOptions {
-  audioRoot: string
+  audioFolder: AudioFolder
   keyPrefix: string
   /** headers beside Content-Type, Cache-Control and metadata: storage class, encryption, tags */
   headers?: Partial<ObjectHeaders>
@@ -151,8 +152,8 @@ export class TransferEngine {
   }
 
   async #transferOnce(job: TransferJob): Promise<TransferOutcome> {
-    const { audioRoot, multipartThreshold } = this.#options
-    this.#root ??= openRoot(audioRoot)
+    const { audioFolder, multipartThreshold } = this.#options
+    this.#root ??= openRoot(audioFolder.root)
     const root = await this.#root
     const remembered = job.remembered && identified(job.remembered)
     let expected = remembered?.size ?? job.size ?? 0
@@ -167,7 +168,7 @@ export class TransferEngine {
         }
         expected = source.size
       } else {
-        const source = await openSource(job.filePath, audioRoot, root)
+        const source = await openSource(job.filePath, audioFolder, root)
         try {
           if (source.size > multipartThreshold) return await this.#transferInParts(job, source, remembered)
           expected = source.size
@@ -191,11 +192,11 @@ export class TransferEngine {
       const lease: Lease | undefined =
         expected > 0 ? await this.#pool.lease(expected, this.#options.signal) : undefined
       try {
-        const { audioRoot } = this.#options
+        const { audioFolder } = this.#options
         const memory = lease?.bytes
         return {
           lease,
-          ...(await this.#options.readers.load({ filePath, audioRoot, root, memory, remembered })),
+          ...(await this.#options.readers.load({ filePath, audioFolder, root, memory, remembered })),
         }
       } catch (error) {
         lease?.release()

@@ -7,7 +7,7 @@ import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import { formatCount, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
-import { abandonDeadRuns, type HashedFile, rememberedFiles } from '../db/ledger.ts'
+import { abandonDeadRuns, type HashedFile, rememberedByPath } from '../db/ledger.ts'
 import { claimTracks, countTracks, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { ExitCode, toError } from '../errors.ts'
 import type { Progress } from '../report/reporter.ts'
@@ -161,7 +161,7 @@ class UploadRun {
       store,
       journal: this.#journal,
       report: context.report,
-      audioRoot: context.config.audioRoot,
+      audioFolder: context.config.audioFolder,
       keyPrefix: context.config.s3.keyPrefix,
       stopping: this.#stopping,
       signal: context.signal,
@@ -269,7 +269,7 @@ class UploadRun {
       filter: { ...filter, notRecordedBy: tried },
     })
     const paths = page.tracks.map(track => track.filePath as string)
-    return { ...page, remembered: await rememberedFiles(knex, paths) }
+    return { ...page, remembered: await rememberedByPath(knex, paths, this.#context.config.audioFolder) }
   }
 
   async #transfer(track: Track, remembered: HashedFile | undefined): Promise<void> {

@@ -13,7 +13,7 @@ import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import type { BandwidthTable } from '../core/bandwidth.ts'
 import type { Database } from '../db/database.ts'
-import { releaseClaims, rememberedFiles, runsAlive } from '../db/ledger.ts'
+import { releaseClaims, rememberedByPath, runsAlive } from '../db/ledger.ts'
 import { claimTracks, type Track, type TrackFilter, trackPage } from '../db/tracks.ts'
 import { sweepStaging } from '../fetch/fetcher.ts'
 import { type FetchJobOptions, openFetcher } from '../fetch/run.ts'
@@ -110,7 +110,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
     store,
     journal,
     report,
-    audioRoot: config.audioRoot,
+    audioFolder: config.audioFolder,
     keyPrefix: config.s3.keyPrefix,
     headers: options.headers,
     maxConcurrency: concurrency,
@@ -135,7 +135,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
       }
       try {
         const filePath = track.filePath as string
-        const remembered = (await rememberedFiles(knex, [filePath])).get(filePath)
+        const remembered = (await rememberedByPath(knex, [filePath], config.audioFolder)).get(filePath)
         const outcome = await engine.transfer(transferJob(track, remembered))
         reportUpload(report, track, outcome)
         if (!('object' in outcome)) {

@@ -1,4 +1,5 @@
 /** What `analyze` promises, on any database and any S3 server. */
+
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
@@ -9,6 +10,7 @@ import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { analyzeTracks } from '../../src/analyze/analyze.ts'
 import { type AnalyzeFlags, openAnalyzer, planAnalyze, runAnalyze } from '../../src/analyze/run.ts'
+import { plainFolder } from '../../src/core/audio-path.ts'
 import { itemPage, recentRuns, upsertObjects } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { recordRun } from '../../src/runs/recorded-run.ts'
@@ -311,7 +313,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const { statSource, openRoot } = await import('../../src/audio-files/source.ts')
       const { rememberFiles } = await import('../../src/db/ledger.ts')
       const sha256 = createHash('sha256').update(content).digest('hex')
-      const stat = await statSource('x.ogg', bed.audioRoot, await openRoot(bed.audioRoot))
+      const stat = await statSource('x.ogg', plainFolder(bed.audioRoot), await openRoot(bed.audioRoot))
       const { size, mtimeNs, inode, device } = stat
       await rememberFiles(bed.database.knex, [
         { path: 'x.ogg', size, mtimeNs, inode, device, sha256, crc32: crcOf(content) },

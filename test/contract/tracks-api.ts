@@ -13,6 +13,7 @@ import addFormats from 'ajv-formats'
 import fc from 'fast-check'
 import type { FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { plainFolder } from '../../src/core/audio-path.ts'
 import { parseCdnDomain } from '../../src/core/cdn-url.ts'
 import type { Database } from '../../src/db/database.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
@@ -77,7 +78,7 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
       lifetimeMs: 1,
       now: () => new Date(),
     }),
-    openFile: createFileOpener(path.join(folder, 'audio')),
+    openFile: createFileOpener(plainFolder(path.join(folder, 'audio'))),
     checkBucket: async () => {},
     metrics: createMetrics({ process: false }),
     now: () => new Date(),

@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { AudioFolder } from '../../src/core/audio-path.ts'
 import { localTrackId } from '../../src/core/import/content-id.ts'
 import type { Database } from '../../src/db/database.ts'
 import { itemPage, rememberedFiles, upsertObjects } from '../../src/db/ledger.ts'
@@ -60,11 +61,14 @@ class ItemReporter extends JsonReporter {
   }
 }
 
+/** The application works in the audio folder: its paths are those below it. */
+const folder = (): AudioFolder => ({ root, storagePath: '.', applicationDir: root })
+
 async function run(options: Partial<ImportOptions> = {}): Promise<Partial<ImportSummary>> {
   items = []
   const summary = await importFolder({
     knex: db.knex,
-    root,
+    folder: folder(),
     start: root,
     dryRun: false,
     concurrency: 3,
@@ -203,7 +207,7 @@ describe('what finds its row', () => {
   test('not by a hash alone: "plumless" and "buckeroo" have one CRC-32', async () => {
     expect(crc32('plumless')).toBe(crc32('buckeroo'))
     const id = await addRow({ s3_object_key: 'buckeroo' })
-    const index = await RowIndex.read(db.knex, root, new AbortController().signal)
+    const index = await RowIndex.read(db.knex, folder(), new AbortController().signal)
     expect((await index.byKey(['buckeroo'])).get('buckeroo')).toMatchObject([{ id }])
     expect(await index.byKey(['plumless'])).toEqual(new Map())
   })

@@ -1,4 +1,5 @@
 /** The tracks API with the clients that matter: curl, and the `<audio>` element of a real browser. */
+
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -9,6 +10,7 @@ import { promisify } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { type Browser, launch } from 'puppeteer-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { plainFolder } from '../../src/core/audio-path.ts'
 import { parseCdnDomain } from '../../src/core/cdn-url.ts'
 import type { Database } from '../../src/db/database.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
@@ -66,7 +68,7 @@ beforeAll(async () => {
       lifetimeMs: 60_000,
       now: () => new Date(),
     }),
-    openFile: createFileOpener(root),
+    openFile: createFileOpener(plainFolder(root)),
     checkBucket: undefined,
     metrics: createMetrics({ process: false }),
     now: () => new Date(),

@@ -25,6 +25,7 @@ test('nothing set: the embedded database, ./audio, the credentials chain, no CDN
     },
     cdn: undefined,
     audioRoot: path.join(cwd, 'audio'),
+    audioFolder: { root: path.join(cwd, 'audio'), storagePath: './audio', applicationDir: cwd },
     maxAudioCacheBytes: undefined,
     fetchCommand: undefined,
     envFile: { path: path.join(cwd, '.env'), found: false, unknown: [] },

@@ -12,10 +12,11 @@ export interface TrackRow {
 }
 
 /**
- * Where a row's `file_path` leads, seen from one file. `same`: to that very file · `present`: to another one that is
- * there, or that cannot be judged · `gone`: nowhere · `none`: the row has no path.
+ * Where a row's `file_path` leads, seen from one file. `same`: to that very file · `misnamed`: to that very file, in a
+ * form that the application does not open · `present`: to another one that is there, or that cannot be judged · `gone`:
+ * nowhere · `none`: the row has no path.
  */
-export type PathState = 'same' | 'present' | 'gone' | 'none'
+export type PathState = 'same' | 'misnamed' | 'present' | 'gone' | 'none'
 
 export interface Candidate<Row extends TrackRow = TrackRow> {
   readonly track: Row
@@ -25,7 +26,11 @@ export interface Candidate<Row extends TrackRow = TrackRow> {
 export type Decision<Row extends TrackRow = TrackRow> =
   | { readonly kind: 'known'; readonly track: Row }
   /** the rows that get this file; more than one where several shared the file that is gone */
-  | { readonly kind: 'relink'; readonly tracks: readonly Row[]; readonly by: 'path' | 'content' | 'name' }
+  | {
+      readonly kind: 'relink'
+      readonly tracks: readonly Row[]
+      readonly by: 'form' | 'path' | 'content' | 'name'
+    }
   | { readonly kind: 'duplicate'; readonly of: string }
 
 /**
@@ -34,6 +39,7 @@ export type Decision<Row extends TrackRow = TrackRow> =
  *
  * | rows | decision |
  * | --- | --- |
+ * | one names this file in a form that the application does not open | relink by form |
  * | one points at this file | known |
  * | one names its path in another Unicode form, and nothing is there under that name | relink by path |
  * | same content: one points at another file that is there | duplicate of that file |
@@ -46,6 +52,8 @@ export function decideFile<Row extends TrackRow>(
   byPath: readonly Candidate<Row>[],
   byContent: readonly Candidate<Row>[],
 ): Decision<Row> | undefined {
+  const misnamed = byPath.filter(({ path }) => path === 'misnamed')
+  if (misnamed.length > 0) return { kind: 'relink', tracks: misnamed.map(({ track }) => track), by: 'form' }
   const own = byPath.find(({ path }) => path === 'same')
   if (own) return { kind: 'known', track: own.track }
   const misspelt = lost(byPath)

@@ -1,5 +1,6 @@
 /** Hashes of local files, so that none is read twice. */
 import type { Knex } from 'knex'
+import { type AudioFolder, portable, readStoredPath } from '../../core/audio-path.ts'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
 import { INDEXABLE_BYTES, int8 } from '../values.ts'
 
@@ -48,7 +49,31 @@ export async function rememberFiles(knex: Knex, files: readonly HashedFile[]): P
   }
 }
 
-/** Hashes remembered for these paths. Compare size, mtime, inode and device before trusting one. */
+/**
+ * Hashes remembered of the files that rows name, by `file_path`: of the first reading of each that is known. Compare
+ * size, mtime, inode and device before trusting one.
+ */
+export async function rememberedByPath(
+  knex: Knex,
+  filePaths: readonly string[],
+  folder: AudioFolder,
+): Promise<Map<string, HashedFile>> {
+  const readings = new Map(
+    filePaths.map(filePath => {
+      const stored = readStoredPath(filePath, folder)
+      return [filePath, stored.ok ? stored.readings.map(({ relative }) => portable(relative)) : []]
+    }),
+  )
+  const known = await rememberedFiles(knex, [...new Set([...readings.values()].flat())])
+  const found = new Map<string, HashedFile>()
+  for (const [filePath, paths] of readings) {
+    const file = paths.map(one => known.get(one)).find(one => one !== undefined)
+    if (file !== undefined) found.set(filePath, file)
+  }
+  return found
+}
+
+/** Hashes remembered for these paths below the audio root. Compare size, mtime, inode and device before trusting one. */
 export async function rememberedFiles(
   knex: Knex,
   paths: readonly string[],

@@ -8,6 +8,7 @@ import { crc32 } from 'node:zlib'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { Readers } from '../../../src/audio-files/readers.ts'
 import { LocalFileError, openSource } from '../../../src/audio-files/source.ts'
+import { plainFolder } from '../../../src/core/audio-path.ts'
 import { parseBandwidth } from '../../../src/core/bandwidth.ts'
 import { CongestionControl } from '../../../src/core/upload/congestion.ts'
 import { TemporaryError } from '../../../src/errors.ts'
@@ -95,7 +96,13 @@ describe('hashing off the main thread', () => {
     const content = Buffer.alloc(size, 'abcdefg')
     writeFileSync(path.join(dir, 'song.mp3'), content)
     const memory = shared(size + 5)
-    const request = { filePath: 'song.mp3', audioRoot: dir, root: dir, memory, remembered: undefined }
+    const request = {
+      filePath: 'song.mp3',
+      audioFolder: plainFolder(dir),
+      root: dir,
+      memory,
+      remembered: undefined,
+    }
     const loaded = await readers.load(request)
     expect(loaded).toEqual({
       source: expect.objectContaining({ absolute: path.join(dir, 'song.mp3'), relative: 'song.mp3', size }),
@@ -121,7 +128,7 @@ describe('hashing off the main thread', () => {
   test('what is wrong with a file arrives as it left', async () => {
     const request = {
       filePath: 'gone.mp3',
-      audioRoot: dir,
+      audioFolder: plainFolder(dir),
       root: dir,
       memory: undefined,
       remembered: undefined,
@@ -197,7 +204,7 @@ describe('a file as a source', () => {
     [path.join('Motörhead'.normalize('NFC'), nfd.normalize('NFC'))],
     [path.join('Motörhead'.normalize('NFD'), nfd.normalize('NFC'))],
   ])('%s is found', async filePath => {
-    const source = await openSource(filePath, root, root)
+    const source = await openSource(filePath, plainFolder(root), root)
     const bytes = Buffer.alloc(source.size)
     await source.read(bytes, 0)
     await source.close()
@@ -218,7 +225,7 @@ describe('a file as a source', () => {
     ['a\0b', 'refused'],
     ['x'.repeat(5_000), 'refused'],
   ])('%j is %s', async (filePath, problem) => {
-    const error = await openSource(filePath, root, root).catch(thrown => thrown)
+    const error = await openSource(filePath, plainFolder(root), root).catch(thrown => thrown)
     expect(error).toBeInstanceOf(LocalFileError)
     expect(error).toMatchObject({ problem, cure: expect.stringMatching(/\w/) })
   })
@@ -229,7 +236,7 @@ describe('a file as a source', () => {
   ])('a file that %s while it was read is found out', async (_how, change) => {
     const file = path.join(root, 'changing.mp3')
     writeFileSync(file, 'content')
-    const source = await openSource('changing.mp3', root, root)
+    const source = await openSource('changing.mp3', plainFolder(root), root)
     change(file)
     await expect(source.assertUnchanged()).rejects.toMatchObject({ problem: 'changed' })
     await source.close()
@@ -238,11 +245,11 @@ describe('a file as a source', () => {
   test('a file that was cut short does not end in zeroes, one that was replaced is read as it was', async () => {
     const file = path.join(root, 'cut.mp3')
     writeFileSync(file, 'long content')
-    const cut = await openSource('cut.mp3', root, root)
+    const cut = await openSource('cut.mp3', plainFolder(root), root)
     writeFileSync(file, 'short')
     await expect(cut.read(Buffer.alloc(12), 0)).rejects.toMatchObject({ problem: 'changed' })
     await cut.close()
-    const replaced = await openSource('cut.mp3', root, root)
+    const replaced = await openSource('cut.mp3', plainFolder(root), root)
     writeFileSync(path.join(root, 'new.mp3'), 'other')
     renameSync(path.join(root, 'new.mp3'), file)
     const bytes = Buffer.alloc(5)

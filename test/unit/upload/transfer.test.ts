@@ -1,34 +1,12 @@
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { resolveAudioPath } from '../../../src/core/audio-path.ts'
 import { bandwidthAt, parseBandwidth } from '../../../src/core/bandwidth.ts'
 import { combineCrc32, decodeCrc32, encodeCrc32 } from '../../../src/core/crc32.ts'
 import { CongestionControl } from '../../../src/core/upload/congestion.ts'
 import { maxParts, partSizeFor, partsOf } from '../../../src/core/upload/multipart.ts'
 
 const MiB = 1024 ** 2
-
-describe('a path from the database', () => {
-  test.each([
-    ['a/b.mp3', '/music/a/b.mp3'],
-    ['/music/a/b.mp3', '/music/a/b.mp3'],
-    ['a/../b.mp3', '/music/b.mp3'],
-    ['./..hidden/x.mp3', '/music/..hidden/x.mp3'],
-  ])('%j is %s', (filePath, absolute) => {
-    expect(resolveAudioPath(filePath, '/music')).toMatchObject({ ok: true, absolute })
-  })
-
-  test.each(['', '.', '..', '../x.mp3', '/etc/passwd', '/music2/x.mp3', 'a/../../x', 'a\0b'])(
-    '%j is refused',
-    filePath => {
-      expect(resolveAudioPath(filePath, '/music')).toMatchObject({
-        ok: false,
-        reason: expect.stringMatching(/file_path/),
-      })
-    },
-  )
-})
 
 describe('parts', () => {
   test.each([
