@@ -14,7 +14,7 @@ const floors: readonly (readonly string[])[] = [
   ['errors.ts'],
   ['core'],
   ['config.ts', 'heap.ts', 'report', 'external-sort', 'audio'],
-  ['db', 'storage'],
+  ['db', 'storage', 'records'],
   ['cdn', 'embedded'],
   ['context.ts'],
   ['audio-files', 'runs', 'cli'],

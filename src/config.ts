@@ -9,7 +9,7 @@ import type { AudioFolder } from './core/audio-path.ts'
 import { type CdnDomain, parseCdnDomain } from './core/cdn-url.ts'
 import { quarantinePrefix } from './core/prefixes.ts'
 import { parseBytes } from './core/units.ts'
-import { systemErrorCode, toError, UsageError } from './errors.ts'
+import { type ErrorDetails, systemErrorCode, toError, UsageError } from './errors.ts'
 
 export interface Config {
   readonly database: {
@@ -47,15 +47,32 @@ export interface Config {
   readonly maxAudioCacheBytes: number | undefined
   /** argv template with `{query}` and the like; run without a shell */
   readonly fetchCommand: readonly string[] | undefined
+  /** undefined: none are kept */
+  readonly records: RecordSettings | undefined
   /** the `.env` that was read, or would have been; `unknown`: variables in it that look like settings and are none */
   readonly envFile: { readonly path: string; readonly found: boolean; readonly unknown: readonly string[] }
   /** every setting that has a value, as it was given, secrets among them; for `init` */
   readonly given: Readonly<Partial<Record<Variable, string>>>
 }
 
+/** Where records of runs go. */
+export interface RecordSettings {
+  /** URL that is pinged */
+  readonly healthcheck: string | undefined
+  /** absolute path of a file, or URL of a Pushgateway */
+  readonly metrics: string | undefined
+  /** absolute */
+  readonly logFile: string | undefined
+  readonly logFormat: 'text' | 'json'
+}
+
+/** What a setting is about: a command says which of them it uses. */
+export type SettingTopic = 'database' | 'store' | 'cdn' | 'audio' | 'fetch' | 'records'
+
 /** A setting: its variable, the flag that wins over it, and how it is told to people. Drives `.env.example` checks and `init`. */
 export interface Setting {
   readonly variable: string
+  readonly topic: SettingTopic
   readonly flag?: string
   readonly description: string
   readonly example: string
@@ -65,6 +82,7 @@ export interface Setting {
 export const settings = [
   {
     variable: 'DATABASE_URL',
+    topic: 'database',
     flag: '--database-url <url>',
     description: 'PostgreSQL, or pglite:DIR for the embedded database',
     example: 'postgresql://autodj:secret@localhost:5432/autodj',
@@ -72,91 +90,142 @@ export const settings = [
   },
   {
     variable: 'AWS_ACCESS_KEY_ID',
+    topic: 'store',
     description: 'access key; unset: the credentials chain',
     example: 'AKIAIOSFODNN7EXAMPLE',
   },
   {
     variable: 'AWS_SECRET_ACCESS_KEY',
+    topic: 'store',
     description: 'its secret',
     example: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
     secret: true,
   },
   {
     variable: 'AWS_SESSION_TOKEN',
+    topic: 'store',
     description: 'for temporary credentials',
     example: 'FwoGZXIvYXdzE…',
     secret: true,
   },
   {
     variable: 'AWS_PROFILE',
+    topic: 'store',
     description: 'profile of the AWS CLI, instead of keys',
     example: 'autodj',
   },
   {
     variable: 'AWS_REGION',
+    topic: 'store',
     flag: '--region <name>',
     description: 'region of the bucket',
     example: 'eu-central-1',
   },
-  { variable: 'S3_BUCKET_NAME', flag: '--bucket <name>', description: 'bucket', example: 'my-autodj-audio' },
+  {
+    variable: 'S3_BUCKET_NAME',
+    topic: 'store',
+    flag: '--bucket <name>',
+    description: 'bucket',
+    example: 'my-autodj-audio',
+  },
   {
     variable: 'S3_ENDPOINT',
+    topic: 'store',
     flag: '--endpoint <url>',
     description: 'an S3-compatible store (path style)',
     example: 'https://minio.example.net:9000',
   },
   {
     variable: 'S3_KEY_PREFIX',
+    topic: 'store',
     flag: '--prefix <prefix>',
     description: 'first part of every key',
     example: 'audio/',
   },
   {
     variable: 'CLOUDFRONT_DOMAIN',
+    topic: 'cdn',
     flag: '--cdn-domain <domain>',
     description: 'CloudFront domain or alias; unset: CDN steps are skipped',
     example: 'd111111abcdef8.cloudfront.net',
   },
   {
     variable: 'CLOUDFRONT_DISTRIBUTION_ID',
+    topic: 'cdn',
     description: 'for settings and metrics',
     example: 'EDFDVBD6EXAMPLE',
   },
   {
     variable: 'CLOUDFRONT_KEY_PAIR_ID',
+    topic: 'cdn',
     description: 'public key id for signed URLs',
     example: 'K2JCJMDEHXQW5F',
   },
   {
     variable: 'CLOUDFRONT_PRIVATE_KEY_PATH',
+    topic: 'cdn',
     description: 'private key (PEM) for signed URLs',
     example: './cloudfront-private-key.pem',
   },
   {
     variable: 'AUDIO_STORAGE_PATH',
+    topic: 'audio',
     description: 'audio folder as the application says it: the first part of every file_path that it writes',
     example: './audio',
   },
   {
     variable: 'AUDIO_ROOT',
+    topic: 'audio',
     flag: '--audio-root <dir>',
     description: 'where that folder is on this machine, if elsewhere (mounted, or out of a container)',
     example: '/mnt/autodj/audio',
   },
   {
     variable: 'APPLICATION_DIR',
+    topic: 'audio',
     description: "the application's working directory, if not the folder of its .env",
     example: '/srv/autodj',
   },
   {
     variable: 'MAX_AUDIO_CACHE_GB',
+    topic: 'audio',
     description: 'what cleanup keeps the audio folder under',
     example: '50',
   },
   {
     variable: 'FETCH_COMMAND',
+    topic: 'fetch',
     description: 'downloader, run without a shell; {query} {artist} {title} {output} are filled in',
     example: 'my-downloader --output {output} {query}',
+  },
+  {
+    variable: 'AUTODJ_HEALTHCHECK',
+    topic: 'records',
+    flag: '--healthcheck <url>',
+    description: 'ping URL/start, and URL/EXIT-CODE at the end with the summary',
+    example: 'https://hc-ping.com/UUID',
+    secret: true,
+  },
+  {
+    variable: 'AUTODJ_METRICS',
+    topic: 'records',
+    flag: '--metrics <where>',
+    description: 'write Prometheus metrics of the run to a file, or push them to a Pushgateway',
+    example: '/var/lib/node_exporter/autodj.prom',
+  },
+  {
+    variable: 'AUTODJ_LOG_FILE',
+    topic: 'records',
+    flag: '--log-file <file>',
+    description: 'append every line to this file, with time and level',
+    example: '/var/log/autodj.log',
+  },
+  {
+    variable: 'AUTODJ_LOG_FORMAT',
+    topic: 'records',
+    flag: '--log-format <format>',
+    description: 'of the log file: text or json',
+    example: 'json',
   },
 ] as const satisfies readonly Setting[]
 
@@ -173,6 +242,17 @@ export interface ConfigSources {
   /** `--settings`; must exist when given. null: none is read */
   envFile?: string | null
   overrides?: Overrides
+}
+
+/** Settings are wrong. Where records of the run go is known all the same: that it failed must be told there. */
+export class SettingsError extends UsageError {
+  /** what could be read of them */
+  readonly config: Pick<Config, 'records' | 'given'>
+
+  constructor({ records, given }: Config, message: string, details: Partial<ErrorDetails>) {
+    super(message, details)
+    this.config = { records, given }
+  }
 }
 
 /**
@@ -212,6 +292,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     audioFolder,
     maxAudioCacheBytes: readCacheSize(),
     fetchCommand: readFetchCommand(),
+    records: readRecords(),
     envFile: { path: file.path, found: file.found, unknown: Object.keys(file.values).filter(isMisspelt) },
     given: Object.fromEntries(
       settings.flatMap(({ variable }) => {
@@ -221,7 +302,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     ),
   }
   if (problems.length > 0) {
-    throw new UsageError(problems.join('; '), {
+    throw new SettingsError(config, problems.join('; '), {
       code: 'config.invalid',
       cure: file.found
         ? `Correct it in ${file.path}, in the environment or by flag.`
@@ -355,6 +436,27 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     return bytes ?? reject('MAX_AUDIO_CACHE_GB', `"${value}" is not a number of gigabytes`)
   }
 
+  function readRecords(): RecordSettings | undefined {
+    let healthcheck = read('AUTODJ_HEALTHCHECK')
+    let metrics = read('AUTODJ_METRICS')
+    const logFile = read('AUTODJ_LOG_FILE')
+    const logFormat = read('AUTODJ_LOG_FORMAT') ?? 'text'
+    if (healthcheck !== undefined && !isHttpUrl(healthcheck))
+      healthcheck = reject('AUTODJ_HEALTHCHECK', 'is not an http(s) URL')
+    const isGateway = metrics !== undefined && /^https?:/.test(metrics)
+    if (metrics !== undefined && isGateway && !isHttpUrl(metrics))
+      metrics = reject('AUTODJ_METRICS', 'is neither a file nor an http(s) URL')
+    if (logFormat !== 'text' && logFormat !== 'json')
+      reject('AUTODJ_LOG_FORMAT', `"${logFormat}" is neither text nor json`)
+    if (healthcheck === undefined && metrics === undefined && logFile === undefined) return undefined
+    return {
+      healthcheck,
+      metrics: metrics === undefined || isGateway ? metrics : path.resolve(cwd, metrics),
+      logFile: logFile === undefined ? undefined : path.resolve(cwd, logFile),
+      logFormat: logFormat === 'json' ? 'json' : 'text',
+    }
+  }
+
   function readFetchCommand(): readonly string[] | undefined {
     const value = read('FETCH_COMMAND')
     if (value === undefined) return undefined
@@ -444,6 +546,10 @@ export function splitCommand(line: string): string[] | undefined {
   if (quote !== undefined) return undefined
   if (word !== undefined) words.push(word)
   return words
+}
+
+function isHttpUrl(text: string): boolean {
+  return /^https?:$/.test(URL.parse(text)?.protocol ?? '')
 }
 
 function readEnvFile(

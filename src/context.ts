@@ -55,8 +55,12 @@ const stopExitCodes: Readonly<Record<StopReason, ExitCode>> = {
   'time-budget': ExitCode.timeBudget,
 }
 
-/** @returns the context, and `release`, to be called exactly once at the end */
-export function openContext(options: ContextOptions): { context: Context; release: () => Promise<void> } {
+/** @returns the context; `release`, to be called exactly once at the end; and the database, if anyone asked for it */
+export function openContext(options: ContextOptions): {
+  context: Context
+  release: () => Promise<void>
+  openedDatabase: () => Promise<Database> | undefined
+} {
   const { config, report, stopping, forcing } = options
   const releases: (() => unknown)[] = []
   let database: Promise<Database> | undefined
@@ -134,5 +138,5 @@ export function openContext(options: ContextOptions): { context: Context; releas
     report.close()
   }
 
-  return { context, release }
+  return { context, release, openedDatabase: () => database }
 }

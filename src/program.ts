@@ -2,10 +2,20 @@
 import { Argument, Command as Commander, CommanderError, Option } from 'commander'
 import type { Command } from './cli/command.ts'
 import { type Flag, flag, longName } from './cli/flags.ts'
-import { loadConfig, type Overrides, type Setting, settings } from './config.ts'
+import {
+  type Config,
+  loadConfig,
+  type Overrides,
+  type Setting,
+  SettingsError,
+  settings,
+  type Variable,
+} from './config.ts'
 import { type Context, openContext } from './context.ts'
 import { printable } from './core/units.ts'
 import { AppError, ExitCode, type StopReason, systemRefusal, toError, UsageError } from './errors.ts'
+import type { LibraryTotals } from './records/metrics.ts'
+import type { Records } from './records/records.ts'
 import type { Output, Reporter } from './report/reporter.ts'
 import { RunReport } from './report/run-report.ts'
 
@@ -155,8 +165,10 @@ function addCommand(
   for (const one of Object.values(outputFlags)) commander.addOption(toOption(one).helpGroup('Output:'))
   const settingOptions = settings.filter((one: Setting) => one.flag !== undefined)
   for (const one of settingOptions as readonly Setting[]) {
+    const isHeeded = one.topic === 'records' || (command.settings?.includes(one.topic) ?? true)
+    const option = new Option(one.flag as string, `${one.description} (${one.variable})`)
     commander.addOption(
-      new Option(one.flag as string, `${one.description} (${one.variable})`).helpGroup('Settings:'),
+      option.helpGroup(one.topic === 'records' ? 'Records:' : 'Settings:').hideHelp(!isHeeded),
     )
   }
   // Not `--env-file`: Node.js takes that one for itself wherever it stands on the command line.
@@ -225,8 +237,10 @@ async function runCommand(
       stopping.abort((signal === 'SIGINT' ? 'sigint' : 'sigterm') satisfies StopReason)
     }
   })
+  const startedAt = surroundings.now()
   let exitCode: ExitCode
-  let release: (() => Promise<void>) | undefined
+  let opened: ReturnType<typeof openContext> | undefined
+  let records: Records | undefined
   let stopCode: () => ExitCode | undefined = () => undefined
   try {
     const config = loadConfig({
@@ -235,7 +249,8 @@ async function runCommand(
       envFile: options['settings'] as string | undefined,
       overrides: readOverrides(options),
     })
-    const opened = openContext({
+    records = await openRecords(config, { report, command: command.name, commandLine, surroundings })
+    opened = openContext({
       config,
       report,
       invocation: { command: command.name, args: describeInvocation(command, options, args) },
@@ -246,21 +261,69 @@ async function runCommand(
       cwd: surroundings.cwd,
       runCommand: runOther,
     })
-    release = opened.release
     stopCode = opened.context.stopExitCode
     exitCode = await command.run(opened.context, flags, args)
   } catch (thrown) {
     const stopped = forcing.signal.aborted ? stopCode() : undefined
     const error = toError(thrown)
+    if (error instanceof SettingsError)
+      records = await openRecords(error.config, {
+        report,
+        command: command.name,
+        commandLine,
+        surroundings,
+      }).catch(() => undefined)
     const told = error instanceof AppError ? error : (systemRefusal(error) ?? bug(error))
     exitCode = stopped ?? told.exitCode
     if (stopped === undefined) report.exitError(told, exitCode)
   }
   report.end(exitCode)
-  await release?.()
+  if (records !== undefined) {
+    const run = { command: command.name, startedAt, endedAt: surroundings.now(), exitCode, ...report.tally() }
+    const library = await libraryTotals(opened).catch(() => undefined)
+    await records.end([run], library, { isForced: forcing.signal.aborted })
+  }
+  await opened?.release()
   report.close()
   stopListening()
   return exitCode
+}
+
+/** The records that are asked for; undefined: none. @throws UsageError if the log file cannot be opened */
+async function openRecords(
+  config: Pick<Config, 'records' | 'given'>,
+  {
+    report,
+    command,
+    commandLine,
+    surroundings: { version, now },
+  }: { report: RunReport; command: string; commandLine: string; surroundings: Surroundings },
+): Promise<Records | undefined> {
+  if (config.records === undefined) return undefined
+  const { Records } = await import('./records/records.ts')
+  const records = new Records({
+    settings: config.records,
+    command,
+    commandLine,
+    version,
+    now,
+    secrets: (settings as readonly Setting[]).flatMap(({ secret, variable }) =>
+      secret ? (config.given[variable as Variable] ?? []) : [],
+    ),
+    warn: text => report.warn(text),
+  })
+  report.recordTo(entry => records.record(entry))
+  return records
+}
+
+/** What metrics tell of the library, if the run had its database open. */
+async function libraryTotals(
+  opened: ReturnType<typeof openContext> | undefined,
+): Promise<LibraryTotals | undefined> {
+  const database = await opened?.openedDatabase()
+  if (opened === undefined || database === undefined) return undefined
+  const { readTotals } = await import('./status/status.ts')
+  return readTotals(database.knex, opened.context.config.s3.bucket)
 }
 
 function bug(error: Error): AppError {

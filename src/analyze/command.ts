@@ -7,6 +7,7 @@ const MiB = 1024 ** 2
 export const analyze = defineCommand({
   name: 'analyze',
   summary: 'tempo, beats, key, loudness, energy and mix points of every track',
+  settings: ['database', 'store', 'cdn', 'audio'],
   description:
     'Analyses the audio of tracks, objects in S3 through temporary files and local files where they are, and writes ' +
     'the results to the database. Downloads run ahead of the analysis. Interrupt it, kill it, run it on several ' +

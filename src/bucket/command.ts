@@ -26,6 +26,7 @@ const wishes = {
 export const bucketCheck = defineCommand({
   name: 'bucket check',
   summary: 'settings of bucket and distribution against good practice',
+  settings: ['database', 'store', 'cdn'],
   description:
     'Public access, ownership, encryption, versioning, CORS, lifecycle and logging of the bucket; origin access ' +
     'control, bucket policy, HTTPS, TLS version, cache policy, compression and logging of the distribution; age of ' +
@@ -41,6 +42,7 @@ export const bucketCheck = defineCommand({
 export const bucketPlan = defineCommand({
   name: 'bucket plan',
   summary: 'the changes that would make them so',
+  settings: ['database', 'store', 'cdn'],
   description:
     'Prints the difference of each setting, why, and what it costs. Rules that are not ours are kept.',
   examples: [
@@ -57,6 +59,7 @@ export const bucketPlan = defineCommand({
 export const bucketApply = defineCommand({
   name: 'bucket apply',
   summary: 'make the changes of a plan; a file takes them back',
+  settings: ['database', 'store', 'cdn'],
   description:
     'Changes what the plan names and nothing else, and only while every setting still is what the plan was made ' +
     'from. Writes a plan that takes it all back before the first change.',

@@ -4,6 +4,7 @@ import { flag, shared } from '../cli/flags.ts'
 export const cleanup = defineCommand({
   name: 'cleanup',
   summary: 'for cron: remove proved local copies and whatever dead runs have left',
+  settings: ['database', 'store', 'cdn', 'audio'],
   description:
     'Removes local copies unused for --older-than whose object is proved now (checksum in S3, and a byte range through ' +
     'the CDN where one is configured), and more of them, least recently used first, while the audio folder is over ' +
@@ -29,7 +30,6 @@ export const cleanup = defineCommand({
     recordsFor: flag.duration('--records-for <time>', 'records of runs are kept for so long', '90d'),
     limit: shared.limit,
     maxDuration: shared.maxDuration,
-    healthcheck: flag.text('--healthcheck <url>', 'POST to URL/start, and to URL/EXIT-CODE at the end'),
     force: shared.force,
   },
   async run(context, flags) {

@@ -8,7 +8,7 @@ import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { AppError, ExitCode, systemErrorCode, toError } from '../errors.ts'
+import { ExitCode } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { walk } from '../reconcile/disk.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -35,26 +35,10 @@ export interface CleanupFlags {
   readonly recordsFor: number
   readonly limit: number | undefined
   readonly maxDuration: number | undefined
-  readonly healthcheck: string | undefined
   readonly force: boolean
 }
 
 export async function runCleanup(context: Context, flags: CleanupFlags): Promise<ExitCode> {
-  const ping = pinger(context, flags.healthcheck)
-  await ping('start')
-  let exitCode: ExitCode = ExitCode.fatal
-  try {
-    exitCode = await cleanup(context, flags)
-    return exitCode
-  } catch (error) {
-    if (error instanceof AppError) exitCode = error.exitCode
-    throw error
-  } finally {
-    await ping(String(exitCode))
-  }
-}
-
-async function cleanup(context: Context, flags: CleanupFlags): Promise<ExitCode> {
   const store = await context.store()
   const database = await context.database()
   await requireSchema(database)
@@ -270,27 +254,5 @@ class Done {
       fields,
     })
     return { exitCode, summary: fields }
-  }
-}
-
-/** Milliseconds until a ping that is not answered is given up. */
-const pingTimeout = 10_000
-
-/** Pings `URL/start` and `URL/EXIT-CODE`, as healthchecks.io and its kin take it. A failed ping is only said. */
-function pinger({ report }: Context, url: string | undefined): (what: string) => Promise<void> {
-  return async what => {
-    if (url === undefined) return
-    try {
-      const answer = await fetch(`${url.replace(/\/+$/, '')}/${what}`, {
-        method: 'POST',
-        signal: AbortSignal.timeout(pingTimeout),
-      })
-      if (!answer.ok) report.warn(`--healthcheck: ${what}: HTTP ${answer.status}`)
-    } catch (error) {
-      // fetch says only that it failed; why is in its cause.
-      const { message, cause } = toError(error)
-      const why = cause instanceof Error ? systemErrorCode(cause) || cause.message : message
-      report.warn(`--healthcheck: ${what}: ${why}`)
-    }
   }
 }

@@ -1,4 +1,5 @@
 /** A command as data: what it is called, what it takes, and the function that does it. */
+import type { SettingTopic } from '../config.ts'
 import type { Context } from '../context.ts'
 import type { ExitCode } from '../errors.ts'
 import type { Flags, ValuesOf } from './flags.ts'
@@ -22,6 +23,8 @@ export interface Command {
   readonly examples?: readonly (readonly [line: string, does: string])[]
   readonly args: readonly Argument[]
   readonly flags: Flags
+  /** the settings that it heeds, besides the records of runs: `--help` lists those (default: all) */
+  readonly settings?: readonly SettingTopic[]
   /** Arguments are strings in the order of `args`; a variadic one is the rest. */
   run(context: Context, flags: Readonly<Record<string, unknown>>, args: readonly string[]): Promise<ExitCode>
 }

@@ -4,6 +4,7 @@ import { flag } from '../cli/flags.ts'
 export const demo = defineCommand({
   name: 'demo',
   summary: 'the whole journey on embedded parts: no account, no server, nothing left behind',
+  settings: [],
   description:
     'Starts a database, an S3 server and a CDN stand-in inside this process, moves real audio through them with the ' +
     'very commands you would use, and compares every byte at the end. Without a folder it takes bundled audio; with ' +

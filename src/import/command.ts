@@ -4,6 +4,7 @@ import { shared } from '../cli/flags.ts'
 export const importCommand = defineCommand({
   name: 'import',
   summary: 'make rows for audio files that have none, relink rows whose file moved',
+  settings: ['database', 'audio'],
   description:
     'Walks the audio folder, or one folder in it. What is audio is told by the bytes, titles and artists come from ' +
     'the tags, else from artist/title.ext. A file whose content has a row gets no second one; a row whose file is ' +

@@ -9,6 +9,7 @@ const ACTIONS = ['up', 'down', 'status', 'baseline', 'unlock'] as const
 export const migrate = defineCommand({
   name: 'migrate',
   summary: 'bring the database to the schema that autodj needs, or take that back',
+  settings: ['database'],
   description:
     'up makes the schema in an empty database, and adopts one that Alembic made: the live schema is compared with ' +
     'what its revision should hold, what is missing is added, no row is touched, and `alembic upgrade head` goes on ' +

@@ -11,6 +11,7 @@ const flags = {
 export const apply = defineCommand({
   name: 'apply',
   summary: 'do what a saved plan says, after another look at every row and object',
+  settings: ['database', 'store', 'audio'],
   description:
     'Whatever is not as the plan saw it is skipped, and said. Objects are removed only as they were judged (ETag), ' +
     'and go to quarantine first. Killed in the middle, the same command goes on where it was: the journal beside ' +
@@ -30,6 +31,7 @@ export const apply = defineCommand({
 export const undo = defineCommand({
   name: 'undo',
   summary: 'take back what `autodj apply` did of a plan',
+  settings: ['database', 'store', 'audio'],
   description:
     'Objects come back from quarantine, headers and rows become what they were. What has changed since is left alone, ' +
     'and said. It can be killed and started again, and it works after the plan has expired, for as long as the ' +

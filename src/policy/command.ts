@@ -6,6 +6,7 @@ import { ExitCode } from '../errors.ts'
 export const policy = defineCommand({
   name: 'policy',
   summary: 'the least-privilege IAM policy of a command',
+  settings: ['store', 'cdn'],
   description:
     'Prints the JSON for IAM: every action that the command calls, on the bucket, keys and distribution configured, ' +
     'and nothing more.',

@@ -5,6 +5,7 @@ import { parseDeleteLimit } from '../core/limits.ts'
 export const reconcile = defineCommand({
   name: 'reconcile',
   summary: 'compare database, bucket and disk; classify every difference and offer its repair',
+  settings: ['database', 'store', 'audio'],
   description:
     'Changes nothing. One line for each difference: `+` the object is missing, `-` no row names it, `*` row and ' +
     'object differ, `!` it could not be read, `=` they agree (with --verbose). Exit code 4 when there is drift. ' +

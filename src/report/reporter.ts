@@ -26,6 +26,15 @@ export interface Item {
   cure?: string
 }
 
+/** States of items that did not go well. */
+export const failedStates: ReadonlySet<string> = new Set([
+  'failed',
+  'damaged',
+  'error',
+  'refused',
+  'conflict',
+])
+
 export interface Summary {
   /** lines for people, the important one first */
   lines: readonly string[]

@@ -1,12 +1,22 @@
 /**
  * What a whole run says, whichever command it is: what is left where it was interrupted, and under --quiet nothing
- * unless something is wrong.
+ * unless something is wrong. Counts what it hears and hands it on to the records of the run.
  */
-
-import { formatCount } from '../core/units.ts'
+import { stripVTControlCharacters } from 'node:util'
+import { formatCount, printable } from '../core/units.ts'
 import type { StopReason } from '../errors.ts'
 import { type AppError, ExitCode } from '../errors.ts'
-import type { Fields, Item, Progress, ProgressOptions, Reporter, Style, Summary } from './reporter.ts'
+import type { Entry, Level, RunEnd } from './entry.ts'
+import {
+  type Fields,
+  failedStates,
+  type Item,
+  type Progress,
+  type ProgressOptions,
+  type Reporter,
+  type Style,
+  type Summary,
+} from './reporter.ts'
 
 export interface RunReportOptions {
   readonly quiet: boolean
@@ -15,6 +25,9 @@ export interface RunReportOptions {
   /** why the run was told to stop, if it was */
   stopReason(): StopReason | undefined
 }
+
+const countUp = (counts: Map<string, number>, name: string): void =>
+  void counts.set(name, (counts.get(name) ?? 0) + 1)
 
 export class RunReport implements Reporter {
   readonly json: boolean
@@ -27,6 +40,10 @@ export class RunReport implements Reporter {
   #held: Summary | undefined
   #hasComplained = false
   #hasEnded = false
+  #record: ((entry: Entry) => void) | undefined
+  readonly #outcomes = new Map<string, number>()
+  readonly #failures = new Map<string, number>()
+  #summaryFields: Fields = {}
 
   constructor(inner: Reporter, options: RunReportOptions) {
     this.#inner = inner
@@ -36,6 +53,16 @@ export class RunReport implements Reporter {
     this.style = inner.style
   }
 
+  /** From now on every line goes there too. */
+  recordTo(record: (entry: Entry) => void): void {
+    this.#record = record
+  }
+
+  /** What the run came to, so far. */
+  tally(): Pick<RunEnd, 'fields' | 'failures' | 'outcomes'> {
+    return { fields: this.#summaryFields, failures: this.#failures, outcomes: this.#outcomes }
+  }
+
   data(text: string, json: Fields & { message_type: 'item' | 'summary' | 'status' }): void {
     this.#inner.data(text, json)
     if (json.message_type === 'summary') this.#hasEnded = true
@@ -43,36 +70,59 @@ export class RunReport implements Reporter {
 
   note(text: string, fields?: Fields): void {
     this.#inner.note(text, fields)
+    this.#keep('info', 'status', text, fields)
   }
 
   detail(text: string, fields?: Fields): void {
     this.#inner.detail(text, fields)
+    this.#keep('debug', 'status', text, fields)
   }
 
   warn(text: string, fields?: Fields): void {
     this.#hasComplained = true
     this.#inner.warn(text, fields)
+    this.#keep('warning', 'error', text, fields)
   }
 
   item(item: Item): void {
-    if (item.state === 'failed') this.#hasComplained = true
+    const { subject, state, reason, cure, fields = {} } = item
+    const isFailed = failedStates.has(state)
+    if (isFailed) {
+      this.#hasComplained = true
+      countUp(this.#failures, String(fields['code'] ?? state))
+    }
+    countUp(this.#outcomes, state)
     this.#inner.item(item)
+    const level = isFailed ? 'error' : state === 'skipped' ? 'warning' : 'info'
+    const why = reason === undefined ? '' : `: ${reason}`
+    this.#keep(level, 'item', printable(`${state} ${subject}${why}`), {
+      subject,
+      state,
+      ...fields,
+      ...(reason ? { reason } : {}),
+      ...(cure ? { cure } : {}),
+    })
   }
 
   error(error: AppError): void {
     this.#hasComplained = true
     this.#inner.error(error)
+    this.#keepError('error', error)
   }
 
   exitError(error: Error, exitCode: ExitCode): void {
     this.#hasComplained = true
     this.#hasEnded = true
     this.#inner.exitError(error, exitCode)
+    this.#keepError('exit_error', error)
   }
 
   summary(summary: Summary): void {
     this.#hasEnded = true
     const told = this.#withWhatIsLeft(summary)
+    const next = told.next === undefined ? [] : [`next: ${told.next}`]
+    this.#summaryFields = told.fields
+    this.#keep('info', 'summary', stripVTControlCharacters([...told.lines, ...next].join('\n')), told.fields)
     const isAnswer = told.isAnswer ?? told.fields['dry_run'] === true
     if (this.#options.quiet && !this.json && !isAnswer) this.#held = told
     else this.#inner.summary(told)
@@ -106,6 +156,18 @@ export class RunReport implements Reporter {
     this.#held = undefined
     if (held !== undefined && (exitCode !== ExitCode.ok || this.#hasComplained)) this.#inner.summary(held)
     if (this.json && !this.#hasEnded) this.#inner.summary({ lines: [], fields: { exit_code: exitCode } })
+  }
+
+  #keep(level: Level, message_type: Entry['message_type'], text: string, fields: Fields = {}): void {
+    this.#record?.({ level, message_type, text: stripVTControlCharacters(text), fields })
+  }
+
+  #keepError(
+    message_type: 'error' | 'exit_error',
+    error: Error & { code?: string; cure?: string | undefined },
+  ): void {
+    const { message, cure, code } = error
+    this.#keep('error', message_type, printable(cure ? `${message} (${cure})` : message), { code, cure })
   }
 
   #withWhatIsLeft(summary: Summary): Summary {

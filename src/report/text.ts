@@ -6,7 +6,15 @@ import { type AppError, ExitCode } from '../errors.ts'
 import { displayWidth, wrapWords } from './cells.ts'
 import { LiveLine } from './live-line.ts'
 import { type ProgressView, plainProgressLine, progressLine } from './progress-line.ts'
-import type { Item, Output, Progress, Reporter, Style, Summary } from './reporter.ts'
+import {
+  failedStates,
+  type Item,
+  type Output,
+  type Progress,
+  type Reporter,
+  type Style,
+  type Summary,
+} from './reporter.ts'
 
 export interface TextReporterOptions {
   stdout: Output
@@ -21,8 +29,6 @@ export interface TextReporterOptions {
 
 /** Milliseconds between progress lines where there is no terminal to draw on. */
 const plainProgressInterval = 10_000
-
-const failedStates = new Set(['failed', 'damaged', 'error', 'refused', 'conflict'])
 
 /** Items of one state and cause that are listed; more are counted. */
 const listedAlike = 10

@@ -5,6 +5,7 @@ import { ExitCode } from '../errors.ts'
 export const serve = defineCommand({
   name: 'serve',
   summary: 'the tracks API: redirects to CloudFront, ranges of local files',
+  settings: ['database', 'store', 'cdn', 'audio'],
   description:
     'Answers what the application asks for under /api/v1/tracks, from the same database, before, during and after ' +
     'the migration. /health, /metrics and /openapi.json are beside it. It has no authentication: keep it on ' +

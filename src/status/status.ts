@@ -78,11 +78,12 @@ interface Lock {
   readonly until: Date
 }
 
-/** @param bucket whose objects; undefined: of all */
-export async function readStatus(knex: Knex, bucket: string | undefined): Promise<Status> {
-  // One after another: PGlite has one connection.
-  const rows = async <T>(sql: string, bindings: Knex.RawBinding[] = []): Promise<T[]> =>
-    (await knex.raw<{ rows: T[] }>(sql, bindings)).rows
+/** Tracks by source, and the objects of the ledger. @param bucket whose objects; undefined: of all */
+export async function readTotals(
+  knex: Knex,
+  bucket: string | undefined,
+): Promise<Pick<Status, 'tracks' | 'objects'>> {
+  const rows = rowsOf(knex)
   const tracks = await rows<SourceCount>(
     `select file_source as source, count(*)::int as tracks, coalesce(sum(file_size), 0)::float8 as bytes,
             count(file_path)::int as "withFile", count(analyzed_at)::int as analysed
@@ -94,6 +95,19 @@ export async function readStatus(knex: Knex, bucket: string | undefined): Promis
      from autodj.objects ${bucket === undefined ? '' : 'where bucket = ?'}`,
     bucket === undefined ? [] : [bucket],
   )
+  return { tracks, objects: objects! }
+}
+
+const rowsOf =
+  (knex: Knex) =>
+  async <T>(sql: string, bindings: Knex.RawBinding[] = []): Promise<T[]> =>
+    (await knex.raw<{ rows: T[] }>(sql, bindings)).rows
+
+/** @param bucket whose objects; undefined: of all */
+export async function readStatus(knex: Knex, bucket: string | undefined): Promise<Status> {
+  // One after another: PGlite has one connection.
+  const rows = rowsOf(knex)
+  const totals = await readTotals(knex, bucket)
   const runs = await rows<LastRun>(
     `select distinct on (command) command, started_at as "startedAt", finished_at as "finishedAt", host, pid,
             exit_code as "exitCode",
@@ -115,7 +129,7 @@ export async function readStatus(knex: Knex, bucket: string | undefined): Promis
     `select l.name, r.command, l.host, l.pid, l.acquired_at as since, l.expires_at as until
      from autodj.leases l join autodj.runs r on r.id = l.run_id where l.expires_at > now() order by l.name`,
   )
-  return { tracks, objects: objects!, runs, failures, working, locks }
+  return { ...totals, runs, failures, working, locks }
 }
 
 export interface QueueStatus {

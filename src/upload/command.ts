@@ -9,6 +9,7 @@ const MiB = 1024 ** 2
 export const uploadLocal = defineCommand({
   name: 'upload-local',
   summary: 'upload local audio to S3, every checksum confirmed',
+  settings: ['database', 'store', 'cdn', 'audio'],
   description:
     'Takes the tracks whose audio is a local file, uploads it and, once the server has confirmed the checksum, ' +
     'writes key and source to the database. Interrupt it, kill it, run it on several machines: what is done stays ' +
