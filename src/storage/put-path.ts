@@ -43,6 +43,8 @@ export interface PutPathOptions {
   credentials: (fresh: boolean) => Promise<SigningCredentials & { expiration?: Date }>
   /** Sign the SHA-256 of every body. Default: over plain HTTP only. */
   signPayload?: boolean
+  /** sent with every request; lower-case names */
+  extraHeaders: Readonly<Record<string, string>>
   timeouts: { connectMs: number; idleMs: number }
   /** Correction of this machine's clock, ms, shared with the SDK's client. */
   clock: { offset: number }
@@ -135,11 +137,16 @@ export function createPutPath(options: PutPathOptions): PutPath {
     const retried = { connection: false, token: false, clock: false }
     try {
       context.signal?.throwIfAborted()
-      target ??= await options.target()
-      signer ??= createSigner(target.signingRegion)
+      const found = await options.target()
+      if (found !== target) {
+        connections?.destroy()
+        connections = undefined
+        target = found
+        signer = createSigner(found.signingRegion)
+      }
       for (;;) {
         const used = await credentials()
-        const answer = await exchange(target, signer, used, request, retried.connection, context.signal)
+        const answer = await exchange(found, signer!, used, request, retried.connection, context.signal)
         if ('headers' in answer && isDone(request, answer)) return answer
         const failure: S3Failure = 'headers' in answer ? failureOfAnswer(answer) : answer
         const error = storeErrorOf(failure, context)
@@ -175,6 +182,7 @@ export function createPutPath(options: PutPathOptions): PutPath {
     const port = to.port ?? usualPort
     const headers: Record<string, string> = {
       ...request.headers,
+      ...options.extraHeaders,
       host: port === usualPort ? to.hostname : `${to.hostname}:${port}`,
     }
     sign(
