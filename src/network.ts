@@ -1,9 +1,10 @@
 /** How connections leave this machine: through which proxy, and which certificates they trust beside the usual ones. */
 import { readFileSync } from 'node:fs'
-import type { Agent as HttpAgent, AgentOptions } from 'node:http'
+import type { AgentOptions, Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https'
+import type { Socket } from 'node:net'
 import tls from 'node:tls'
-import { type Proxies, proxyFor } from './core/proxy.ts'
+import { describeProxy, type Proxies, proxyFor } from './core/proxy.ts'
 import { systemErrorCode, UsageError } from './errors.ts'
 
 /** What the settings say about the way out. */
@@ -32,10 +33,13 @@ export function trustCertificates({ certificates }: Network): void {
     try {
       text = readFileSync(path, 'utf8')
     } catch (error) {
-      throw new UsageError(`${variable} names ${path}, which cannot be read: ${systemErrorCode(error) ?? error}`, {
-        code: 'config.certificates',
-        cure: 'Give the path of a file with certificates in PEM form, or unset it.',
-      })
+      throw new UsageError(
+        `${variable} names ${path}, which cannot be read: ${systemErrorCode(error) ?? error}`,
+        {
+          code: 'config.certificates',
+          cure: 'Give the path of a file with certificates in PEM form, or unset it.',
+        },
+      )
     }
     const found = text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g)
     if (found !== null) return found
@@ -46,10 +50,13 @@ export function trustCertificates({ certificates }: Network): void {
   })
   const { setDefaultCACertificates, getCACertificates } = tls as Trust
   if (setDefaultCACertificates === undefined || getCACertificates === undefined) {
-    throw new UsageError(`this Node.js (${process.version}) cannot trust ${certificates[0]!.path} by itself`, {
-      code: 'config.certificates',
-      cure: 'Set NODE_EXTRA_CA_CERTS in the environment instead of in a file, or use Node.js 22.19 or later.',
-    })
+    throw new UsageError(
+      `this Node.js (${process.version}) cannot trust ${certificates[0]!.path} by itself`,
+      {
+        code: 'config.certificates',
+        cure: 'Set NODE_EXTRA_CA_CERTS in the environment instead of in a file, or use Node.js 22.19 or later.',
+      },
+    )
   }
   setDefaultCACertificates([...new Set([...getCACertificates('default'), ...extra])])
 }
@@ -90,7 +97,47 @@ export async function openFetch({ proxies }: Network): Promise<Fetch> {
     const proxy = proxyFor(String(url), proxies)
     if (proxy === undefined) return fetch(url, init)
     let dispatcher = dispatchers.get(proxy)
-    if (dispatcher === undefined) dispatchers.set(proxy, (dispatcher = new ProxyAgent(proxy)))
+    if (dispatcher === undefined) {
+      dispatcher = new ProxyAgent(proxy)
+      dispatchers.set(proxy, dispatcher)
+    }
     return fetchBy(url, { ...(init as object), dispatcher }) as unknown as Promise<Response>
   }
+}
+
+/**
+ * A tunnel through a proxy to `HOST:PORT`, by CONNECT (RFC 9110, section 9.3.6).
+ * @param limit ms
+ * @throws Error with a `code`: of the network to the proxy, `TimeoutError`, or `PROXY_REFUSED`
+ */
+export function openTunnel(proxy: string, authority: string, limit: number): Promise<Socket> {
+  const { protocol, hostname, port, username, password } = new URL(proxy)
+  const { request } = process.getBuiltinModule(protocol === 'https:' ? 'node:https' : 'node:http')
+  const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return new Promise((resolve, reject) => {
+    const asking = request({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? (protocol === 'https:' ? 443 : 80) : port,
+      method: 'CONNECT',
+      path: authority,
+      agent: false,
+      timeout: limit,
+      headers: {
+        host: authority,
+        ...(username !== '' && { 'proxy-authorization': `Basic ${Buffer.from(user).toString('base64')}` }),
+      },
+    })
+    asking.on('connect', ({ statusCode = 0 }, socket) => {
+      socket.setTimeout(0)
+      if (statusCode >= 200 && statusCode < 300) return resolve(socket as Socket)
+      socket.destroy()
+      const message = `the proxy ${describeProxy(proxy)} answers ${statusCode} to CONNECT ${authority}`
+      reject(Object.assign(new Error(message), { code: 'PROXY_REFUSED' }))
+    })
+    asking.on('timeout', () => {
+      asking.destroy(Object.assign(new Error('no answer from the proxy'), { code: 'TimeoutError' }))
+    })
+    asking.on('error', reject)
+    asking.end()
+  })
 }

@@ -5,18 +5,16 @@
  * whose second attempt would see the first one's effect; their retry is the caller's decision). Bodies go out through
  * the lean path in `put-path.ts`.
  */
-import { Agent as HttpsAgent } from 'node:https'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
+import { proxyFor } from '../core/proxy.ts'
+import { type Agents, type Network, openAgents, plainNetwork } from '../network.ts'
 import { Lacks } from './lacks.ts'
 import { createPutPath, type PutPath, type PutTarget } from './put-path.ts'
 import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
 import type { SigningCredentials } from './sigv4.ts'
 import { StoreError } from './store.ts'
-
-// Not by `import`: for an ES module Node.js evaluates every export of node:http, WebSocket and so all of undici included.
-const { Agent: HttpAgent } = process.getBuiltinModule('node:http')
 
 /** Credentials that may expire; `expiration` is when. */
 type StoreCredentials = SigningCredentials & { expiration?: Date }
@@ -48,6 +46,8 @@ export interface S3StoreOptions {
   addressing?: 'path' | 'virtual' | 'auto'
   /** Whoever asks pays, not the owner of the bucket: said with each request. */
   requesterPays?: boolean
+  /** The way out of this machine. Default: no proxy. */
+  network?: Network
   /** Called with a sentence, once, for each thing that the store turns out to lack. */
   onLack?: (text: string) => void
   /** Named in the User-Agent header. */
@@ -116,15 +116,14 @@ export function connectS3(options: S3StoreOptions): S3Connection {
   // One secure context for all connections: by itself Node.js reads the trusted certificates anew for each.
   let secureContext: SecureContext | undefined
   const getSecureContext = () => (secureContext ??= createSecureContext())
-  const agents = {
-    http: new HttpAgent(agentOptions),
-    https: new HttpsAgent({
-      ...agentOptions,
-      get secureContext() {
-        return getSecureContext()
-      },
-    }),
+  const network = options.network ?? plainNetwork
+  const httpsOptions = {
+    ...agentOptions,
+    get secureContext() {
+      return getSecureContext()
+    },
   }
+  let agents: Promise<Agents> | undefined
   const shared = {
     region: options.region ?? (endpoint === undefined ? undefined : 'us-east-1'),
     endpoint,
@@ -134,13 +133,17 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     requestChecksumCalculation: 'WHEN_REQUIRED' as const,
     responseChecksumValidation: 'WHEN_REQUIRED' as const,
     customUserAgent: userAgent,
-    requestHandler: new NodeHttpHandler({
-      httpAgent: agents.http,
-      httpsAgent: agents.https,
-      connectionTimeout: timeouts.connectMs,
-      socketTimeout: timeouts.idleMs,
-      // Requests waiting for a socket are how concurrency is bounded here, nothing to warn of.
-      socketAcquisitionWarningTimeout: 2 ** 31 - 1,
+    requestHandler: new NodeHttpHandler(async () => {
+      agents ??= openAgents(network, httpsOptions)
+      const { http, https } = await agents
+      return {
+        httpAgent: http,
+        httpsAgent: https,
+        connectionTimeout: timeouts.connectMs,
+        socketTimeout: timeouts.idleMs,
+        // Requests waiting for a socket are how concurrency is bounded here, nothing to warn of.
+        socketAcquisitionWarningTimeout: 2 ** 31 - 1,
+      }
     }),
   }
   const lacks = new Lacks(isAws(endpoint), options.onLack ?? (() => {}))
@@ -307,6 +310,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     secureContext: getSecureContext,
     credentials: fresh => client.config.credentials(fresh ? { forceRefresh: true } : undefined),
     signPayload: options.signPayload,
+    proxyFor: url => proxyFor(url, network.proxies),
     extraHeaders: options.requesterPays === true ? requesterPays : {},
     timeouts,
     clock: {
@@ -334,8 +338,10 @@ export function connectS3(options: S3StoreOptions): S3Connection {
       client.destroy()
       onceClient.destroy()
       bodies.destroy()
-      agents.http.destroy()
-      agents.https.destroy()
+      void agents?.then(({ http, https }) => {
+        http.destroy()
+        https.destroy()
+      })
     },
   }
 }

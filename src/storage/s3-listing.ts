@@ -11,7 +11,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { compareUtf8 } from '../core/utf8-order.ts'
 import type { S3Connection } from './s3-connection.ts'
-import { type RequestContext, storeErrorOf } from './s3-errors.ts'
+import type { RequestContext } from './s3-errors.ts'
 import {
   type ListOptions,
   type ObjectEntry,
@@ -176,14 +176,11 @@ export async function* listUploads(
       const { page } = await askEncoded(access, context, 'uploads', async encoding => ({
         page: await request(encoding, marker),
       }))
-      // rclone's server answers a listing of objects.
-      if (page.IsTruncated === undefined) {
-        throw storeErrorOf({ code: 'NotImplemented', message: 'no listing of uploads', status: 200 }, context)
-      }
       const key = page.NextKeyMarker
       return {
         page,
-        truncated: page.IsTruncated,
+        // rclone's server leaves it out where nothing follows; what says of which bucket it speaks is a listing.
+        truncated: page.IsTruncated ?? (page.Bucket === access.bucket ? false : undefined),
         next:
           key === undefined || key === ''
             ? undefined
