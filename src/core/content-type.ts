@@ -1,8 +1,12 @@
 /**
  * What a file is, told from its bytes; its name has no say. `file-type` recognises the formats that a fixed
  * signature gives away. Containers that hold pictures, sound or films alike (MP4, Matroska, Ogg, ASF, RIFF, IFF) and
- * bare MPEG and AAC streams, whose only signature is eleven set bits, are looked into here.
+ * bare streams of frames (MPEG audio, AAC, AC-3, DTS), whose only signature is a few set bits, are looked into here.
  */
+import { tagsBefore } from './containers/around.ts'
+import { ascii, type ByteSource, sourceOf, uint } from './containers/bytes.ts'
+import { frameChain } from './containers/frames.ts'
+import { boxes, mp4Track } from './containers/mp4.ts'
 
 export type AudioContainer =
   | 'mpeg'
@@ -23,6 +27,12 @@ export type AudioContainer =
   | 'caf'
   | 'au'
   | 'amr'
+  | 'w64'
+  | 'tta'
+  | 'tak'
+  | 'ac3'
+  | 'eac3'
+  | 'dts'
 
 export interface AudioType {
   /** As browsers and players want it; `video/*` for a film with sound. Without parameters. */
@@ -32,61 +42,112 @@ export interface AudioType {
   container: AudioContainer
 }
 
-/** Random access to a file's bytes. */
-export interface ByteSource {
-  /** bytes */
-  readonly size: number
-  /** `length` bytes from `offset`, fewer only where the file ends. The answer is valid until the next call. */
-  read(offset: number, length: number): Promise<Uint8Array>
-}
-
 /** Enough for every signature, and for two frames of the longest kind (ADTS, 8,191 bytes). */
 const HEAD_SIZE = 16_384
-/** How far behind an ID3 tag, or in a stream without a head, the first frame of MPEG audio is looked for. */
+/** How far behind rubble the first frame of a bare stream is looked for. */
 const SCAN_SIZE = 65_536
+/** How far behind a tag whose length is wrong, or zeros: more than the largest cover that was ever embedded. */
+const LONG_SCAN = 64 * 2 ** 20
+const SCAN_STEP = 2 ** 20
 /** Reads before a file counts as nonsense: a hostile one could nest a million boxes. */
 const MAX_READS = 4096
 
+/** What a file is, and where in it that begins: behind ID3 tags and rubble. */
+export interface AudioLocation extends AudioType {
+  /** bytes from the beginning of the file */
+  start: number
+}
+
 /**
  * Recognises sound by its bytes. A film counts when it has a sound track. Reads a few kilobytes, wherever they are:
- * behind an ID3 tag of any size, or at an MP4 index at the end of the file.
+ * behind an ID3 tag of any size, or at an MP4 index at the end of the file; more only behind a tag that is broken.
  *
  * @param source the whole file, or random access to it
  * @returns undefined for everything that is not sound, an empty file included
  * @throws only what `source.read` throws
  */
 export async function detectAudio(source: Uint8Array | ByteSource): Promise<AudioType | undefined> {
+  const found = await locateAudio(source)
+  if (!found) return undefined
+  const { start: _, ...type } = found
+  return type
+}
+
+/** As {@link detectAudio}, with the place where the sound begins. */
+export async function locateAudio(source: Uint8Array | ByteSource): Promise<AudioLocation | undefined> {
   const file = limited(source instanceof Uint8Array ? sourceOf(source) : source)
-  let start = 0
-  let tagged = false
-  for (let tags = 0; tags < 16; tags++) {
-    const length = id3Length(await file.read(start, 10))
-    if (length === 0) break
-    tagged = true
-    start += length
-  }
+  const { tags, start } = await tagsBefore(file)
+  const at = (type: AudioType | undefined, offset = start): AudioLocation | undefined =>
+    type && { ...type, start: offset }
   // A file cut off inside its tag was MPEG audio in practice: it is a track, though a damaged one.
-  if (tagged && start >= file.size) return mpegAudio(3)
+  if (tags.length > 0 && start >= file.size) return at(mpegAudio('mp3'))
 
   const head = (await file.read(start, HEAD_SIZE)).slice()
   if (head.length === 0) return undefined
   const container = await lookInside(file, head, start)
-  if (container !== 'unknown') return container
+  if (container !== 'unknown') return at(container)
   const stream = bareStream(head, file.size - start <= head.length, 2)
-  if (stream) return stream
+  if (stream) return at(stream)
   const known = await bySignature(head)
-  if (known !== 'unknown') return known
-  // Zeros or rubble before the first frame. A longer chain of frames is asked for, as chance has more tries.
-  const rubble = await file.read(start, SCAN_SIZE)
-  for (let at = rubble.indexOf(0xff); at !== -1; at = rubble.indexOf(0xff, at + 1)) {
-    const found = bareStream(rubble.subarray(at), false, 4)
-    if (found) return found
+  // What stands behind a tag that is too short is the rest of it, a picture for one.
+  if (known !== 'unknown' && (known || tags.length === 0)) return at(known)
+  const far = tags.length > 0 || head.every(byte => byte === 0)
+  return lookBehindRubble(file, start, far ? LONG_SCAN : SCAN_SIZE)
+}
+
+/** Zeros, rubble, or the rest of a tag before the first frame: a longer chain is asked for, as chance has more tries. */
+async function lookBehindRubble(
+  file: ByteSource,
+  start: number,
+  most: number,
+): Promise<AudioLocation | undefined> {
+  const end = Math.min(file.size, start + most)
+  // Windows overlap by what a chain of frames needs.
+  for (let from = start; from < end; from += SCAN_STEP) {
+    const bytes = (await file.read(from, Math.min(SCAN_STEP + HEAD_SIZE, end - from))).slice()
+    const flac = indexOfFlac(bytes)
+    for (let at = bytes.indexOf(0xff); at !== -1 && at < SCAN_STEP; at = bytes.indexOf(0xff, at + 1)) {
+      if (flac !== -1 && flac < at) break
+      const found = bareStream(bytes.subarray(at), false, 4)
+      if (found) return { ...found, start: from + at }
+    }
+    if (flac !== -1) return { ...(SIGNATURES['flac'] as AudioType), start: from + flac }
   }
   return undefined
 }
 
-function sourceOf(bytes: Uint8Array): ByteSource {
-  return { size: bytes.length, read: async (offset, length) => bytes.subarray(offset, offset + length) }
+/** `fLaC` and the head of its first block (RFC 9639, 8.2): 34 bytes of STREAMINFO. */
+function indexOfFlac(bytes: Uint8Array): number {
+  for (let at = bytes.indexOf(0x66); at !== -1; at = bytes.indexOf(0x66, at + 1))
+    if (/^fLaC[\0\x80]\0\0"$/.test(ascii(bytes, at, 8))) return at
+  return -1
+}
+
+function mpegAudio(coding: 'mp1' | 'mp2' | 'mp3'): AudioType {
+  return { contentType: 'audio/mpeg', extension: coding, container: 'mpeg' }
+}
+
+/** Types of bare streams, by what their frames are. */
+const SYNC_TYPES = {
+  ac3: { contentType: 'audio/ac3', extension: 'ac3', container: 'ac3' },
+  eac3: { contentType: 'audio/eac3', extension: 'eac3', container: 'eac3' },
+  dts: { contentType: 'audio/vnd.dts', extension: 'dts', container: 'dts' },
+} as const satisfies Record<string, AudioType>
+
+/** The stream that these bytes begin with: `frames` frames one behind another, fewer if that is the `whole` file. */
+function bareStream(bytes: Uint8Array, whole: boolean, frames: number): AudioType | undefined {
+  const frame = frameChain(bytes, whole, frames)
+  if (!frame) return undefined
+  switch (frame.coding) {
+    case 'adts':
+      return { contentType: 'audio/aac', extension: 'aac', container: 'adts' }
+    case 'ac3':
+    case 'eac3':
+    case 'dts':
+      return SYNC_TYPES[frame.coding]
+    default:
+      return mpegAudio(frame.coding)
+  }
 }
 
 /** The same file, at its end after `MAX_READS`. */
@@ -98,16 +159,8 @@ function limited(file: ByteSource): ByteSource {
   }
 }
 
-/** Length of the ID3v2 tag these bytes begin with, in bytes, its header and footer included; 0 for none. */
-function id3Length(bytes: Uint8Array): number {
-  if (bytes.length < 10 || ascii(bytes, 0, 3) !== 'ID3' || bytes[3]! > 4 || bytes[4]! === 0xff) return 0
-  let size = 0
-  for (let i = 6; i < 10; i++) {
-    if (bytes[i]! > 0x7f) return 0
-    size = size * 128 + bytes[i]!
-  }
-  return size + (bytes[5]! & 0x10 ? 20 : 10)
-}
+/** What the names of Wave64's chunks go on with (Sonic Foundry, 2003). */
+const W64_RIFF = '\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0'
 
 /** `unknown`: none of the containers this function knows. undefined: one of them, but without sound. */
 async function lookInside(
@@ -131,8 +184,20 @@ async function lookInside(
       if (form === 'AIFC') return { contentType: 'audio/aiff', extension: 'aifc', container: 'aiff' }
       return undefined
     case '.snd':
-      if (head.length < 24 || uint32(head, 4) < 24 || uint32(head, 12) > 27) return undefined
+      if (head.length < 24 || uint(head, 4, 4) < 24 || uint(head, 12, 4) > 27) return undefined
       return { contentType: 'audio/basic', extension: 'au', container: 'au' }
+    case 'TTA1':
+    case 'TTA2':
+      // Format, channels, bits, rate, samples: what a text that begins so does not hold.
+      return uint(head, 4, 2, true) <= 3 && uint(head, 6, 2, true) <= 32 && head.length >= 22
+        ? { contentType: 'audio/x-tta', extension: 'tta', container: 'tta' }
+        : undefined
+    case 'tBaK':
+      return { contentType: 'audio/x-tak', extension: 'tak', container: 'tak' }
+    case 'riff':
+      return ascii(head, 4, 12) === W64_RIFF && ascii(head, 24, 4) === 'wave'
+        ? { contentType: 'audio/x-w64', extension: 'w64', container: 'w64' }
+        : undefined
     case 'OggS':
       return ogg(head)
     case '\x1aE\xdf\xa3':
@@ -172,80 +237,6 @@ async function bySignature(head: Uint8Array): Promise<AudioType | undefined | 'u
   return LOOK_AGAIN[result.ext]?.(head) === false ? undefined : SIGNATURES[result.ext]
 }
 
-// MPEG audio (ISO/IEC 11172-3, 13818-3) and AAC in ADTS (ISO/IEC 14496-3, 1.A.2)
-
-interface Frame {
-  /** bytes, header included */
-  length: number
-  /** What every frame of one stream has in common. */
-  kind: string
-  type: AudioType
-}
-
-/** kbit/s by MPEG version (1, or 2 and 2.5) and layer; index 0 is "free format", which nothing plays reliably. */
-const BITRATES: Readonly<Record<string, readonly number[]>> = {
-  '1/1': [0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
-  '1/2': [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
-  '1/3': [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
-  '2/1': [0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
-  '2/2': [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
-  '2/3': [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
-}
-const SAMPLE_RATES = [44_100, 48_000, 32_000]
-
-function mpegAudio(layer: number): AudioType {
-  return { contentType: 'audio/mpeg', extension: `mp${layer}`, container: 'mpeg' }
-}
-
-function frameAt(bytes: Uint8Array, at: number): Frame | undefined {
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = bytes.subarray(at, at + 6)
-  if (a !== 0xff || (b & 0xe0) !== 0xe0) return undefined
-  if ((b & 0xf6) === 0xf0) {
-    const length = ((d & 0x03) << 11) | (e << 3) | (f >> 5)
-    const rate = (c >> 2) & 0x0f
-    if (rate > 12 || length < 7) return undefined
-    return {
-      length,
-      kind: `adts ${b} ${c & 0xfd}`,
-      type: { contentType: 'audio/aac', extension: 'aac', container: 'adts' },
-    }
-  }
-  const version = (b >> 3) & 3
-  const layer = 4 - ((b >> 1) & 3)
-  const rateIndex = (c >> 2) & 3
-  const bitrateIndex = c >> 4
-  if (version === 1 || layer === 4 || rateIndex === 3 || bitrateIndex === 15 || bitrateIndex === 0)
-    return undefined
-  if ((d & 3) === 2) return undefined // reserved emphasis
-  const sampleRate = SAMPLE_RATES[rateIndex]! / (version === 3 ? 1 : version === 2 ? 2 : 4)
-  const bitrate = BITRATES[`${version === 3 ? 1 : 2}/${layer}`]![bitrateIndex]! * 1000
-  const padding = (c >> 1) & 1
-  const length =
-    layer === 1
-      ? (Math.floor((12 * bitrate) / sampleRate) + padding) * 4
-      : Math.floor(((layer === 3 && version !== 3 ? 72 : 144) * bitrate) / sampleRate) + padding
-  return { length, kind: `mpeg ${version} ${layer} ${rateIndex}`, type: mpegAudio(layer) }
-}
-
-/**
- * The stream these bytes begin with, when at least `frames` frames of one kind follow each other. Where the bytes
- * are the `whole` file, fewer will do: the chain has to end with the file then.
- */
-function bareStream(bytes: Uint8Array, whole: boolean, frames: number): AudioType | undefined {
-  const first = frameAt(bytes, 0)
-  if (!first) return undefined
-  let at = 0
-  for (let seen = 0; seen < frames; seen++) {
-    const frame = frameAt(bytes, at)
-    if (frame?.kind !== first.kind) return undefined
-    at += frame.length
-    // one ID3v1 or APE tag, or nothing, may follow the last frame of a file
-    if (whole && seen > 0 && at >= bytes.length) break
-    if (whole && at === bytes.length) break
-  }
-  return first.type
-}
-
 // Ogg (RFC 3533): every stream begins with a page of its own, all of them before any other page.
 
 function ogg(head: Uint8Array): AudioType | undefined {
@@ -274,33 +265,6 @@ function ogg(head: Uint8Array): AudioType | undefined {
 }
 
 // MP4 and its kin (ISO/IEC 14496-12)
-
-interface Box {
-  type: string
-  /** of the content */
-  start: number
-  /** exclusive; never beyond the box around it */
-  end: number
-}
-
-async function* boxes(file: ByteSource, start: number, end: number): AsyncGenerator<Box> {
-  for (let at = start; at + 8 <= end; ) {
-    const header = (await file.read(at, 16)).slice()
-    if (header.length < 8) return
-    let size = uint32(header, 0)
-    let headerSize = 8
-    if (size === 1) {
-      if (header.length < 16) return
-      size = uint32(header, 8) * 2 ** 32 + uint32(header, 12)
-      headerSize = 16
-    } else if (size === 0) {
-      size = end - at
-    }
-    if (size < headerSize) return
-    yield { type: ascii(header, 4, 4), start: at + headerSize, end: Math.min(at + size, end) }
-    at += size
-  }
-}
 
 /** Codecs of still pictures: covers and chapter images, not films. */
 const STILLS = new Set(['jpeg', 'mjpa', 'mjpb', 'png ', 'gif ', 'tiff'])
@@ -335,22 +299,6 @@ async function mp4(file: ByteSource, start: number): Promise<AudioType | undefin
       : { contentType: 'video/mp4', extension: 'mp4', container: 'mp4' }
   }
   return { contentType: 'audio/mp4', extension: brand.startsWith('M4B') ? 'm4b' : 'm4a', container: 'mp4' }
-}
-
-async function mp4Track(file: ByteSource, track: Box): Promise<{ handler: string; codec: string }> {
-  let handler = ''
-  let codec = ''
-  const pending = [track]
-  for (let box = pending.pop(); box; box = pending.pop()) {
-    for await (const inner of boxes(file, box.start, box.end)) {
-      if (['mdia', 'minf', 'stbl'].includes(inner.type)) pending.push(inner)
-      // QuickTime has a second hdlr in minf, of the data handler
-      else if (inner.type === 'hdlr' && box.type === 'mdia') {
-        handler = ascii(await file.read(inner.start + 8, 4), 0, 4)
-      } else if (inner.type === 'stsd') codec = ascii(await file.read(inner.start + 12, 4), 0, 4)
-    }
-  }
-  return { handler, codec }
 }
 
 // Matroska and WebM: EBML (RFC 8794, RFC 9559)
@@ -453,12 +401,12 @@ async function asf(file: ByteSource, start: number): Promise<AudioType | undefin
   if (head.length < 30) return undefined
   let sound = false
   let video = false
-  const end = Math.min(start + uint64le(head, 16), file.size)
+  const end = Math.min(start + uint(head, 16, 8, true), file.size)
   const walk = async (from: number, to: number, inner: boolean): Promise<void> => {
     for (let at = from; at + 24 <= to; ) {
       const object = (await file.read(at, 70)).slice()
       const id = ascii(object, 0, 16)
-      const size = object.length < 24 ? 0 : uint64le(object, 16)
+      const size = object.length < 24 ? 0 : uint(object, 16, 8, true)
       if (size < 24) return
       if (id === ASF_STREAM_PROPERTIES) {
         sound ||= ascii(object, 24, 16) === ASF_AUDIO
@@ -474,20 +422,4 @@ async function asf(file: ByteSource, start: number): Promise<AudioType | undefin
   return video
     ? { contentType: 'video/x-ms-wmv', extension: 'wmv', container: 'asf' }
     : { contentType: 'audio/x-ms-wma', extension: 'wma', container: 'asf' }
-}
-
-function ascii(bytes: Uint8Array, at: number, length: number): string {
-  let text = ''
-  for (let i = at; i < Math.min(at + length, bytes.length); i++) text += String.fromCharCode(bytes[i]!)
-  return text
-}
-
-function uint32(bytes: Uint8Array, at: number): number {
-  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
-}
-
-function uint64le(bytes: Uint8Array, at: number): number {
-  let value = 0
-  for (let i = 7; i >= 0; i--) value = value * 256 + bytes[at + i]!
-  return value
 }

@@ -45,7 +45,8 @@ export function trackName(path: string, tags: NameTags = {}): TrackName {
   }
 }
 
-function nameFromPath(path: string): TrackName {
+/** What a path tells of a track; an empty string for what it does not. */
+export function nameFromPath(path: string): TrackName {
   const folders = path.split('/')
   const file = cleanName(folders.pop() ?? '')
   const stem = cleanName(file.replace(/(?<=.)\.[\p{L}\p{N}]{1,5}$/u, ''))

@@ -287,7 +287,7 @@ class Import {
       Array.from({ length: concurrency }, async () => {
         while (next < files.length && !stopping.aborted) {
           const at = next++
-          tags[at] = await readTags(path.join(folder.root, files[at]!.path))
+          tags[at] = await readTags(path.join(folder.root, files[at]!.path), files[at]!.path)
           progress.advance({ items: 1 })
         }
       }),

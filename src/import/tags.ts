@@ -1,7 +1,6 @@
-/** Tags and duration of an audio file, by music-metadata. */
-import { openAsBlob } from 'node:fs'
-import type { IAudioMetadata, IOptions } from 'music-metadata'
-import { type AudioType, detectAudio } from '../core/content-type.ts'
+/** Tags and duration of an audio file, as a row gets them. */
+import { readDescription } from '../audio/description.ts'
+import { tagNames } from '../core/tags/names.ts'
 import { toError } from '../errors.ts'
 
 export interface FileTags {
@@ -10,47 +9,26 @@ export interface FileTags {
   album?: string
   /** seconds */
   duration?: number
-  /** why there are none, or only some, one line */
+  /** why there are none, or only some, or others than the tags say; one line */
   warning?: string
 }
 
-/** Longest part of a message of the parser that is worth a line. */
-const MESSAGE = 160
-
 /**
  * Reads the tags. The parser is chosen by what the bytes are, not by the file's name. Tags that are broken, or of a
- * format without a parser, are a warning: the file is a track all the same.
+ * format without a parser, are a warning: the file is a track all the same, and keeps what could be read.
+ *
+ * @param absolute where the file is
+ * @param path the same, relative to the audio root: it decides where the tags leave doubt
  */
-export async function readTags(absolute: string): Promise<FileTags> {
+export async function readTags(absolute: string, path: string): Promise<FileTags> {
   try {
-    const { parseBlob } = await import('music-metadata')
-    const file = await openAsBlob(absolute)
-    const type = await detectAudio({
-      size: file.size,
-      read: async (offset, length) => file.slice(offset, offset + length).bytes(),
-    })
-    if (!type) return { warning: 'no tags could be read: it is no audio any more' }
-    const blob = file.slice(0, file.size, parserType(type))
-    const parse = async (options: IOptions): Promise<IAudioMetadata> =>
-      parseBlob(blob, { skipCovers: true, ...options })
-    let metadata = await parse({})
-    // Ogg, ADTS and some MPEG streams say nowhere how long they are: then the whole file has to be gone through.
-    if (metadata.format.duration === undefined) metadata = await parse({ duration: true })
-    const { common, format } = metadata
-    return {
-      title: common.title,
-      artist: common.artist,
-      album: common.album,
-      ...(format.duration !== undefined && Number.isFinite(format.duration) && format.duration > 0
-        ? { duration: format.duration }
-        : {}),
-    }
+    const description = await readDescription(absolute)
+    if (!description) return { warning: 'no tags could be read: it is no longer an audio file' }
+    const { fields, duration, problems } = description
+    const { doubts, ...names } = tagNames(path, fields)
+    const warning = [...problems, ...doubts].join('; ')
+    return { ...names, ...(duration !== undefined && { duration }), ...(warning && { warning }) }
   } catch (thrown) {
-    return { warning: `no tags could be read: ${toError(thrown).message.slice(0, MESSAGE)}` }
+    return { warning: `no tags could be read: ${toError(thrown).message.slice(0, 160)}` }
   }
-}
-
-/** music-metadata finds its parser by media type, and knows one name of each. */
-function parserType({ container, contentType }: AudioType): string {
-  return container === 'mp4' ? 'audio/mp4' : contentType
 }

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type ByteSource, detectAudio } from '../../../src/core/content-type.ts'
+import type { ByteSource } from '../../../src/core/containers/bytes.ts'
+import { detectAudio } from '../../../src/core/content-type.ts'
 
 const folder = new URL('../../fixtures/formats/', import.meta.url)
 const fixture = (name: string) => readFileSync(new URL(name, folder))
@@ -55,8 +56,29 @@ function id3(size: number): Buffer {
   return Buffer.concat([header, Buffer.alloc(size)])
 }
 const mp3 = fixture('bare.mp3')
+const frames = (count: number, head: string, length: number): Buffer =>
+  Buffer.concat(Array.from({ length: count }, () => latin(head, length)))
 
 const made: [string, Buffer, string | undefined][] = [
+  [
+    'TTA',
+    Buffer.concat([latin('TTA1\x01\0\x02\0\x10\0\x44\xac\0\0'), Buffer.alloc(60)]),
+    'audio/x-tta tta tta',
+  ],
+  ['a text that begins TTA1', latin('TTA1 is a text about sound files, and no sound'), undefined],
+  ['TAK', latin('tBaK', 64), 'audio/x-tak tak tak'],
+  [
+    'Wave64',
+    Buffer.concat([
+      latin('riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0', 24),
+      latin('wave\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a', 40),
+    ]),
+    'audio/x-w64 w64 w64',
+  ],
+  ['AC-3', frames(3, '\x0b\x77\0\0\x14\x40\x40', 768), 'audio/ac3 ac3 ac3'],
+  ['E-AC-3', frames(3, '\x0b\x77\x01\x7f\x34\x80\0', 768), 'audio/eac3 eac3 eac3'],
+  ['DTS', frames(3, '\x7f\xfe\x80\x01\xfc\x3c\x3f\xf0\xb6', 1024), 'audio/vnd.dts dts dts'],
+  ['one frame of AC-3 and then none', latin('\x0b\x77\0\0\x14\x40\x40', 4000), undefined],
   ['no byte at all', Buffer.alloc(0), undefined],
   ['zeros', Buffer.alloc(100_000), undefined],
   ['text', latin('This is no music.\n'.repeat(500)), undefined],

@@ -1,0 +1,263 @@
+/** Ogg (RFC 3533) with Vorbis, Opus (RFC 7845), FLAC (RFC 9639, 10.1) or Speex; chains of such streams, too. */
+import { ascii, type ByteSource, uint } from './bytes.ts'
+import type { Sound } from './sound.ts'
+
+/** The longest page: 27 bytes, 255 segments of 255 bytes. */
+const LONGEST_PAGE = 27 + 255 + 255 * 255
+
+interface Page {
+  readonly at: number
+  /** exclusive */
+  readonly end: number
+  readonly serial: number
+  readonly isFirst: boolean
+  readonly continued: boolean
+  /** samples since the stream's beginning; undefined where no packet ends */
+  readonly granule: number | undefined
+  /** bytes of each segment */
+  readonly segments: Uint8Array
+  readonly body: number
+}
+
+/** The page that begins here; undefined where none does. */
+async function pageAt(file: ByteSource, at: number): Promise<Page | undefined> {
+  const head = (await file.read(at, 27 + 255)).slice()
+  if (head.length < 27 || ascii(head, 0, 4) !== 'OggS' || head[4] !== 0) return undefined
+  const segments = head.subarray(27, 27 + head[26]!)
+  if (segments.length < head[26]!) return undefined
+  const body = at + 27 + segments.length
+  const granule = uint(head, 6, 8, true)
+  return {
+    at,
+    end: segments.reduce((sum, length) => sum + length, body),
+    serial: uint(head, 14, 4, true),
+    isFirst: (head[5]! & 2) !== 0,
+    continued: (head[5]! & 1) !== 0,
+    granule: granule >= 2 ** 63 ? undefined : granule,
+    segments,
+    body,
+  }
+}
+
+/** Pages one behind another; rubble between them is stepped over. */
+async function* pages(file: ByteSource, start: number, end: number): AsyncGenerator<Page> {
+  for (let at = start; at + 27 <= end; ) {
+    const page = await pageAt(file, at)
+    if (page) {
+      yield page
+      at = page.end
+      continue
+    }
+    const bytes = await file.read(at + 1, Math.min(65_536, end - at - 1))
+    let next = -1
+    for (let i = bytes.indexOf(0x4f); i !== -1; i = bytes.indexOf(0x4f, i + 1))
+      if (ascii(bytes, i, 4) === 'OggS') {
+        next = i
+        break
+      }
+    at += next === -1 ? Math.max(1, bytes.length - 3) : 1 + next
+  }
+}
+
+/** One logical stream. */
+interface Stream {
+  readonly serial: number
+  readonly coding: 'vorbis' | 'opus' | 'flac' | 'speex'
+  /** of the granules, Hz */
+  readonly clock: number
+  readonly sampleRate: number
+  readonly channels: number
+  /** samples that a player leaves out at the beginning */
+  readonly skip: number
+  /** more samples than any packet holds */
+  readonly longest: number
+}
+
+function identify(packet: Uint8Array, serial: number): Stream | undefined {
+  if (ascii(packet, 0, 7) === '\x01vorbis') {
+    const sampleRate = uint(packet, 12, 4, true)
+    const longest = 2 ** ((packet[28] ?? 0xd0) >> 4)
+    return {
+      serial,
+      coding: 'vorbis',
+      clock: sampleRate,
+      sampleRate,
+      channels: packet[11] ?? 0,
+      skip: 0,
+      longest,
+    }
+  }
+  if (ascii(packet, 0, 8) === 'OpusHead') {
+    const skip = uint(packet, 10, 2, true)
+    return {
+      serial,
+      coding: 'opus',
+      clock: 48_000,
+      sampleRate: 48_000,
+      channels: packet[9] ?? 0,
+      skip,
+      longest: 5760,
+    }
+  }
+  if (ascii(packet, 0, 5) === '\x7fFLAC') {
+    // STREAMINFO behind the mapping's 13 bytes and the block's head
+    const sampleRate = uint(packet, 27, 3) >> 4
+    const channels = 1 + (((packet[29] ?? 0) >> 1) & 7)
+    const longest = uint(packet, 19, 2)
+    return { serial, coding: 'flac', clock: sampleRate, sampleRate, channels, skip: 0, longest }
+  }
+  if (ascii(packet, 0, 8) === 'Speex   ') {
+    const sampleRate = uint(packet, 36, 4, true)
+    const longest = uint(packet, 56, 4, true) * Math.max(1, uint(packet, 64, 4, true))
+    return {
+      serial,
+      coding: 'speex',
+      clock: sampleRate,
+      sampleRate,
+      channels: uint(packet, 48, 4, true),
+      skip: 0,
+      longest,
+    }
+  }
+  return undefined
+}
+
+/** The streams that begin at a place: each has a page of its own there, before any other page (RFC 3533, 4). */
+async function beginnings(
+  file: ByteSource,
+  start: number,
+  end: number,
+): Promise<{ streams: Stream[]; serials: Set<number>; body: number }> {
+  const streams: Stream[] = []
+  const serials = new Set<number>()
+  let body = start
+  for await (const page of pages(file, start, end)) {
+    if (!page.isFirst) break
+    serials.add(page.serial)
+    const packet = (await file.read(page.body, Math.min(page.end - page.body, 128))).slice()
+    const stream = identify(packet, page.serial)
+    if (stream) streams.push(stream)
+    body = page.end
+  }
+  return { streams, serials, body }
+}
+
+/** Where the granules of a stream begin: 0, but for what was cut out of a longer one or taken from a broadcast. */
+async function origin(file: ByteSource, stream: Stream, body: number, end: number): Promise<number> {
+  for await (const page of pages(file, body, Math.min(end, body + 16 * 2 ** 20))) {
+    if (page.serial !== stream.serial || !page.granule) continue
+    const packets = page.segments.reduce((count, length) => count + (length < 255 ? 1 : 0), 0)
+    // A first page holds no more than its packets can; what its granule is beyond that was before.
+    const most = Math.max(1, packets) * Math.max(1, stream.longest)
+    return page.granule > most + stream.clock ? page.granule - most : 0
+  }
+  return 0
+}
+
+/** The last granule of a stream whose last page ends at `end`, or of any of `serials`. */
+async function lastGranule(
+  file: ByteSource,
+  start: number,
+  end: number,
+  serial: number,
+): Promise<{ granule: number | undefined; page: Page | undefined }> {
+  for (let window = 2 * LONGEST_PAGE; ; window *= 8) {
+    const from = Math.max(start, end - window)
+    let granule: number | undefined
+    let last: Page | undefined
+    for await (const page of pages(file, from, end)) {
+      last = page
+      if (page.serial === serial && page.granule !== undefined && page.end <= end) granule = page.granule
+    }
+    if (granule !== undefined || from === start) return { granule, page: last }
+  }
+}
+
+export async function readOgg(file: ByteSource, start: number, end: number): Promise<Sound> {
+  const whole = { start, end }
+  const first = await beginnings(file, start, end)
+  const stream = first.streams[0]
+  if (!stream) return { ...whole, unusable: 'it has no stream of sound' }
+  const tail = await lastGranule(file, start, end, stream.serial)
+  const about = {
+    ...whole,
+    coding: stream.coding,
+    channels: stream.channels || undefined,
+    sampleRate: stream.sampleRate || undefined,
+    // What is left of a page that is cut may well be no page at all.
+    cut: tail.page && tail.page.end > end ? 'the file ends within its last page' : undefined,
+  }
+  // The last page belongs to none of the streams at the beginning: others follow them.
+  const chained = tail.page !== undefined && !first.serials.has(tail.page.serial)
+  if (!chained) {
+    const seconds = secondsOf(stream, tail.granule, await origin(file, stream, first.body, end))
+    return { ...about, duration: seconds > 0 ? seconds : undefined }
+  }
+  let duration = 0
+  let current: Stream | undefined
+  let granule: number | undefined
+  let from = 0
+  /** Other streams of the same link begin before any has gone on. */
+  let beginning = false
+  for await (const page of pages(file, start, end)) {
+    if (page.isFirst && !beginning) {
+      const packet = (await file.read(page.body, Math.min(page.end - page.body, 128))).slice()
+      const next = identify(packet, page.serial)
+      if (!next) continue
+      if (current) duration += secondsOf(current, granule, from)
+      current = next
+      granule = undefined
+      beginning = true
+    } else if (!page.isFirst) {
+      beginning = false
+      if (page.serial !== current?.serial || !page.granule || page.end > end) continue
+      if (granule === undefined) from = await origin(file, current, page.at, page.end)
+      granule = page.granule
+    }
+  }
+  if (current) duration += secondsOf(current, granule, from)
+  return { ...about, duration: duration > 0 ? duration : undefined }
+}
+
+function secondsOf(stream: Stream, granule: number | undefined, from: number): number {
+  if (granule === undefined || stream.clock <= 0) return 0
+  return Math.max(0, granule - from - (from > 0 ? 0 : stream.skip)) / stream.clock
+}
+
+/** Bytes of a packet that are read at most: comments with a cover in them are long. */
+const LONGEST_PACKET = 16 * 2 ** 20
+
+/** The second packet of the first stream of sound: its comments. undefined where it cannot be had. */
+export async function oggComments(
+  file: ByteSource,
+  start: number,
+  end: number,
+): Promise<{ coding: Stream['coding']; packet: Uint8Array } | undefined> {
+  const { streams, body } = await beginnings(file, start, end)
+  const stream = streams[0]
+  if (!stream) return undefined
+  const parts: Uint8Array[] = []
+  let length = 0
+  for await (const page of pages(file, body, end)) {
+    if (page.serial !== stream.serial) continue
+    let size = 0
+    let ends = false
+    for (const segment of page.segments) {
+      size += segment
+      if (segment < 255) {
+        ends = true
+        break
+      }
+    }
+    parts.push((await file.read(page.body, size)).slice())
+    length += size
+    if (ends || length > LONGEST_PACKET) break
+  }
+  const packet = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    packet.set(part, at)
+    at += part.length
+  }
+  return { coding: stream.coding, packet: packet.subarray(0, at) }
+}

@@ -1,0 +1,47 @@
+/** All tags of a file, wherever they are, that autodj reads itself. */
+
+import { surroundings } from '../containers/around.ts'
+import { type ByteSource, inWindows } from '../containers/bytes.ts'
+import { oggComments } from '../containers/ogg.ts'
+import type { Sound } from '../containers/sound.ts'
+import type { AudioLocation } from '../content-type.ts'
+import { mergeTags, type TagReading } from './fields.ts'
+import { readId3v1, readId3v2 } from './id3.ts'
+import { readApe, readFlacTags, readOggComments, readTextChunks } from './texts.ts'
+
+/** An APE tag with a cover is long; its texts stand in it anywhere. */
+const LONGEST_APE = 16 * 2 ** 20
+
+/**
+ * Reads tags around the sound (ID3, APEv2) and those of FLAC, Ogg, and containers of chunks; of MP4, ASF and Matroska
+ * nothing. Never throws but for `file.read`: what is broken is told as a problem, beside what was read.
+ */
+export async function readTagFields(
+  file: ByteSource,
+  location: AudioLocation,
+  sound: Sound,
+): Promise<TagReading> {
+  const windowed = inWindows(file)
+  const inside: TagReading[] = []
+  const id3v2: TagReading[] = []
+  const rest: TagReading[] = []
+  for (const chunk of sound.texts ?? [])
+    if (/^id3 $/i.test(chunk.id)) id3v2.push(await readId3v2(windowed, chunk.start, chunk.end))
+  const own = (sound.texts ?? []).filter(({ id }) => !/^id3 $/i.test(id))
+  if (own.length > 0) inside.push(await readTextChunks(windowed, own))
+  if (location.container === 'flac') inside.push(await readFlacTags(windowed, sound.start, sound.end))
+  if (location.container === 'ogg') {
+    const comments = await oggComments(windowed, sound.start, sound.end)
+    inside.push(comments ? readOggComments(comments) : { fields: {}, problems: ['its comments are missing'] })
+  }
+  const { tags } = await surroundings(file)
+  for (const { kind, start, end } of tags) {
+    if (kind === 'id3v2') id3v2.push(await readId3v2(windowed, start, end))
+    else if (kind === 'ape' && end - start <= LONGEST_APE)
+      rest.unshift(readApe((await file.read(start, end - start)).slice()))
+    else if (kind === 'id3v1') rest.push(readId3v1((await file.read(end - 128, 128)).slice()))
+  }
+  // Comments of FLAC and Ogg are the format's own; what stands around them is a guest.
+  const isOwn = location.container === 'flac' || location.container === 'ogg'
+  return mergeTags(isOwn ? [...inside, ...id3v2, ...rest] : [...id3v2, ...inside, ...rest])
+}

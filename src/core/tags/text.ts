@@ -1,0 +1,99 @@
+/**
+ * The one place that decides what characters the bytes of a tag are. Most tags state an encoding, or have one; RIFF
+ * INFO, AIFF's texts and ID3v1 do not, and what claims to be Latin-1 (ID3v2) is as often what the writer's machine used.
+ */
+
+export interface TagText {
+  readonly text: string
+  /**
+   * `known`: stated, or UTF-8 by its bytes · `likely`: nobody said, and it looks like a text in Windows-1252 ·
+   * `doubtful`: nobody said, and it does not
+   */
+  readonly encoding: 'known' | 'likely' | 'doubtful'
+}
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
+const windows1252 = new TextDecoder('windows-1252')
+const utf16 = { little: new TextDecoder('utf-16le'), big: new TextDecoder('utf-16be') }
+
+/**
+ * Bytes that nobody said the encoding of. Valid UTF-8 is UTF-8: text of another encoding with a byte over 127 almost
+ * never is (W3C, "Character Model: Specials"). What is not is read as Windows-1252, doubtfully unless it looks like it.
+ */
+export function decodeUnstated(bytes: Uint8Array): TagText {
+  if (bytes.length >= 2 && bytes[0]! >= 0xfe && bytes[0]! + bytes[1]! === 0x1fd)
+    return { text: decodeUtf16(bytes), encoding: 'known' }
+  const content = withoutTail(bytes)
+  const text = utf8(content) ?? utf8(withoutSplitEnd(content))
+  if (text !== undefined) return { text, encoding: 'known' }
+  const latin = windows1252.decode(content)
+  return { text: latin, encoding: looksWestern(latin) ? 'likely' : 'doubtful' }
+}
+
+/** Bytes that are said to be UTF-8, and mostly are. */
+export function decodeUtf8(bytes: Uint8Array): TagText {
+  return decodeUnstated(bytes)
+}
+
+/** Bytes of UTF-16; without a mark of their order, big-endian if `big`. */
+export function decodeUtf16(bytes: Uint8Array, big = false): string {
+  const even = bytes.subarray(0, bytes.length & ~1)
+  if (even[0] === 0xff && even[1] === 0xfe) return utf16.little.decode(even.subarray(2))
+  if (even[0] === 0xfe && even[1] === 0xff) return utf16.big.decode(even.subarray(2))
+  return (big ? utf16.big : utf16.little).decode(even)
+}
+
+function utf8(bytes: Uint8Array): string | undefined {
+  try {
+    return strictUtf8.decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+/** A field of fixed size is cut anywhere: without what is left of its last character. */
+function withoutSplitEnd(bytes: Uint8Array): Uint8Array {
+  let end = bytes.length
+  while (end > 0 && bytes.length - end < 3 && (bytes[end - 1]! & 0xc0) === 0x80) end--
+  // The text must be told to be UTF-8 by what is left of it, too.
+  const isLead = end > 0 && bytes[end - 1]! >= 0xc0
+  const rest = bytes.subarray(0, Math.max(0, end - 1))
+  return isLead && rest.some(byte => byte > 127) ? rest : bytes
+}
+
+function withoutTail(bytes: Uint8Array): Uint8Array {
+  let end = bytes.length
+  while (end > 0 && (bytes[end - 1] === 0 || bytes[end - 1] === 0x20)) end--
+  return bytes.subarray(0, end)
+}
+
+/**
+ * Whether a text read as Windows-1252 was one. In the languages that are written in it, letters with marks stand between
+ * plain ones; of another encoding, nearly every letter is such a one (Cyrillic), or signs stand among them (Greek, DOS,
+ * Shift-JIS).
+ */
+function looksWestern(text: string): boolean {
+  if (/[\x7f-\x9f¤¦¬¯¸ƒ†‡‰¨¶]|[²³¹´·£¥¢§©ª«®°±µº»¼-¿×÷ÞþÐð¡]{2}/u.test(text)) return false
+  if (/\p{L}[¼-¾±×÷¥¢§µ]|[¼-¾±×÷¥¢§]\p{L}/u.test(text)) return false
+  if (/[À-ÖØ-öø-ÿŠšŽžŒœŸ]{3}/u.test(text)) return false
+  // A capital within a word: "cafÉ" is of another code page, in which that byte is a small letter.
+  if (/[a-z][À-ÖØ-Þ]/u.test(text)) return false
+  const marked = text.match(/[À-ÖØ-öø-ÿŠšŽžŒœŸ]/gu)?.length ?? 0
+  const plain = text.match(/[A-Za-z0-9]/g)?.length ?? 0
+  return plain > 0 && marked <= plain
+}
+
+/**
+ * The name that a path gives, if it is the very text of a tag whose encoding nobody said: as many characters, and the
+ * same wherever the tag's are plain.
+ */
+export function confirmedBy(text: string, other: string): boolean {
+  const ours = [...text.normalize('NFC')]
+  const theirs = [...other.normalize('NFC')]
+  if (ours.length !== theirs.length) return false
+  return ours.every((character, i) => {
+    const there = theirs[i]!
+    if (character > '\x7f') return there > '\x7f' || there === '_'
+    return character.toLowerCase() === there.toLowerCase() || there === '_'
+  })
+}

@@ -1,0 +1,149 @@
+/** Tags that are lists of texts: Vorbis comments, APEv2, RIFF INFO, AIFF, CAF, AU, DSDIFF. */
+import { ascii, type ByteSource, uint } from '../containers/bytes.ts'
+import type { Chunk } from '../containers/sound.ts'
+import { addField, type FieldName, fieldNamed, type TagFields, type TagReading } from './fields.ts'
+import { decodeUnstated, decodeUtf8 } from './text.ts'
+
+/** A longer text is no name. */
+const LONGEST_TEXT = 65_536
+/** Entries of one tag that are looked at. */
+const MOST_ENTRIES = 10_000
+
+function indexOfZero(bytes: Uint8Array, from: number): number {
+  const at = bytes.indexOf(0, from)
+  return at === -1 ? bytes.length : at
+}
+
+/** `NAME=text` in UTF-8 (Vorbis I specification, 5), from the length of the vendor's name on. */
+export function readVorbisComments(bytes: Uint8Array): TagReading {
+  const fields: TagFields = {}
+  let at = 4 + uint(bytes, 0, 4, true)
+  const count = uint(bytes, at, 4, true)
+  at += 4
+  for (let i = 0; i < Math.min(count, MOST_ENTRIES); i++) {
+    const length = uint(bytes, at, 4, true)
+    if (at + 4 + length > bytes.length) return { fields, problems: ['its comments are cut short'] }
+    addPair(fields, bytes.subarray(at + 4, at + 4 + length))
+    at += 4 + length
+  }
+  return { fields, problems: [] }
+}
+
+/** `name=text` */
+function addPair(fields: TagFields, bytes: Uint8Array): void {
+  const equals = bytes.subarray(0, 64).indexOf(0x3d)
+  if (equals <= 0 || bytes.length > LONGEST_TEXT) return
+  const name = fieldNamed(ascii(bytes, 0, equals))
+  if (name) addField(fields, name, [decodeUtf8(bytes.subarray(equals + 1))])
+}
+
+/** The metadata blocks of a FLAC file; covers are stepped over. */
+export async function readFlacTags(file: ByteSource, start: number, end: number): Promise<TagReading> {
+  let reading: TagReading = { fields: {}, problems: [] }
+  const problems: string[] = []
+  for (let at = start + 4, block = 0; block < 1024; block++) {
+    const head = (await file.read(at, 4)).slice()
+    const type = head[0]! & 0x7f
+    const length = uint(head, 1, 3)
+    if (head.length < 4 || type === 127 || at + 4 + length > end) {
+      problems.push('a metadata block of it is broken')
+      break
+    }
+    if (type === 4) {
+      const more = readVorbisComments((await file.read(at + 4, length)).slice())
+      reading = {
+        fields: { ...more.fields, ...reading.fields },
+        problems: [...reading.problems, ...more.problems],
+      }
+    }
+    at += 4 + length
+    if (head[0]! & 0x80) break
+  }
+  return { fields: reading.fields, problems: [...reading.problems, ...problems] }
+}
+
+/** Comments as each coding in Ogg packs them. */
+export function readOggComments({ coding, packet }: { coding: string; packet: Uint8Array }): TagReading {
+  const at = { vorbis: 7, opus: 8, flac: 4, speex: 0 }[coding] ?? 0
+  return packet.length > at + 8
+    ? readVorbisComments(packet.subarray(at))
+    : { fields: {}, problems: ['its comments are missing'] }
+}
+
+/** @param bytes the tag, with or without its header, its footer included */
+export function readApe(bytes: Uint8Array): TagReading {
+  const fields: TagFields = {}
+  let at = ascii(bytes, 0, 8) === 'APETAGEX' ? 32 : 0
+  const end = bytes.length - 32
+  for (let i = 0; i < MOST_ENTRIES && at + 9 <= end; i++) {
+    const size = uint(bytes, at, 4, true)
+    const flags = uint(bytes, at + 4, 4, true)
+    const zero = indexOfZero(bytes, at + 8)
+    const value = zero + 1
+    if (value + size > end) return { fields, problems: ['its APE tag is broken'] }
+    const name = fieldNamed(ascii(bytes, at + 8, zero - at - 8))
+    if (name && (flags & 6) === 0 && size <= LONGEST_TEXT)
+      addValues(fields, name, bytes.subarray(value, value + size))
+    at = value + size
+  }
+  return { fields, problems: [] }
+}
+
+/** Texts with a zero between them. */
+function addValues(fields: TagFields, name: FieldName, bytes: Uint8Array): void {
+  for (let from = 0; from <= bytes.length; ) {
+    const zero = indexOfZero(bytes, from)
+    addField(fields, name, [decodeUnstated(bytes.subarray(from, zero))])
+    from = zero + 1
+  }
+}
+
+const INFO: Readonly<Record<string, FieldName>> = {
+  INAM: 'title',
+  IART: 'artists',
+  IPRD: 'album',
+  ISTR: 'artists',
+}
+const AIFF: Readonly<Record<string, FieldName>> = { NAME: 'title', AUTH: 'artists' }
+/** of DSDIFF; its texts begin with their length */
+const DIIN: Readonly<Record<string, FieldName>> = { DITI: 'title', DIAR: 'artists' }
+
+/** Chunks of texts; ID3 among them is another's (`readId3v2`). */
+export async function readTextChunks(file: ByteSource, chunks: readonly Chunk[]): Promise<TagReading> {
+  const fields: TagFields = {}
+  for (const { id, start, end } of chunks) {
+    if (end <= start) continue
+    const bytes = (await file.read(start, Math.min(end - start, 2 ** 20))).slice()
+    if (id === 'LIST' && ascii(bytes, 0, 4) === 'INFO') {
+      for (let at = 4; at + 8 <= bytes.length; ) {
+        const name = INFO[ascii(bytes, at, 4)]
+        const size = uint(bytes, at + 4, 4, true)
+        const text = bytes.subarray(at + 8, Math.min(at + 8 + size, indexOfZero(bytes, at + 8)))
+        if (name) addField(fields, name, [decodeUnstated(text)])
+        at += 8 + size + (size & 1)
+      }
+    } else if (AIFF[id]) {
+      addField(fields, AIFF[id], [decodeUnstated(bytes.subarray(0, indexOfZero(bytes, 0)))])
+    } else if (DIIN[id]) {
+      addField(fields, DIIN[id], [decodeUnstated(bytes.subarray(4, 4 + uint(bytes, 0, 4)))])
+    } else if (id === 'info') {
+      // CAF: a count, then names and values, each with a zero behind it
+      for (let at = 4, i = 0; i < MOST_ENTRIES && at < bytes.length; i++) {
+        const zero = indexOfZero(bytes, at)
+        const end = indexOfZero(bytes, zero + 1)
+        const name = fieldNamed(ascii(bytes, at, zero - at))
+        if (name) addField(fields, name, [decodeUtf8(bytes.subarray(zero + 1, end))])
+        at = end + 1
+      }
+    } else if (id === 'annotation') {
+      // AU: free text, in which FFmpeg writes a line for each
+      let from = 0
+      for (let at = 0; at <= bytes.length; at++)
+        if (at === bytes.length || bytes[at] === 0x0a || bytes[at] === 0) {
+          addPair(fields, bytes.subarray(from, at))
+          from = at + 1
+        }
+    }
+  }
+  return { fields, problems: [] }
+}

@@ -1,0 +1,41 @@
+import { describe, expect, test } from 'vitest'
+import { confirmedBy, decodeUnstated } from '../../../../src/core/tags/text.ts'
+
+const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
+
+describe('decodeUnstated', () => {
+  test.each([
+    ['plain letters', Buffer.from('Bjork'), 'Bjork', 'known'],
+    ['UTF-8', Buffer.from('Björk'), 'Björk', 'known'],
+    ['UTF-8 of three bytes', Buffer.from('夜行バス'), '夜行バス', 'known'],
+    ['UTF-8 with zeros and blanks behind it', Buffer.from('Jóga \0\0'), 'Jóga', 'known'],
+    [
+      'UTF-8 cut within its last letter',
+      Buffer.from('Motörhead — Ö').subarray(0, -1),
+      'Motörhead — ',
+      'known',
+    ],
+    ['UTF-16 with a mark', Buffer.from('\ufeffJóga', 'utf16le'), 'Jóga', 'known'],
+    ['Latin-1', Buffer.from('Björk', 'latin1'), 'Björk', 'likely'],
+    ['Latin-1 with a sharp s', Buffer.from('Größenwahn', 'latin1'), 'Größenwahn', 'likely'],
+    ['Latin-1, Spanish', Buffer.from('¿Qué más? Nº 5', 'latin1'), '¿Qué más? Nº 5', 'likely'],
+    ['Windows-1252 quotation marks', hex('93 48 69 94 20 96 20 63 61 66 e9'), '“Hi” – café', 'likely'],
+    ['Windows-1251: Песня', hex('cf e5 f1 ed ff'), 'Ïåñíÿ', 'doubtful'],
+    ['KOI8-R: Песня', hex('f0 c5 d3 ce d1'), 'ðÅÓÎÑ', 'doubtful'],
+    ['DOS 437: café', hex('63 61 66 82'), 'caf‚', 'likely'],
+    ['DOS 866: Песня', hex('8f a5 e1 ad ef'), '\x8f¥á\xadï', 'doubtful'],
+    ['Shift-JIS: サンプル', hex('83 54 83 93 83 76 83 8b'), 'ƒTƒ“ƒvƒ‹', 'doubtful'],
+    ['GBK: 爱', hex('b0 ae'), '°®', 'doubtful'],
+    ['EUC-KR: 노래', hex('b3 eb b7 a1'), '³ë·¡', 'doubtful'],
+    ['Windows-1253: Μουσική', hex('cc ef f5 f3 e9 ea de'), 'ÌïõóéêÞ', 'doubtful'],
+  ])('%s', (_, bytes, text, encoding) => {
+    expect(decodeUnstated(bytes)).toEqual({ text, encoding })
+  })
+})
+
+test('a path confirms a text with as many letters and the same plain ones', () => {
+  expect(confirmedBy('Pøíbìh', 'Příběh')).toBe(true)
+  expect(confirmedBy('Pøíbìh', 'Příběhy')).toBe(false)
+  expect(confirmedBy('Pøíbìh', 'Pribeh')).toBe(false)
+  expect(confirmedBy('Motörhead', 'Another')).toBe(false)
+})
