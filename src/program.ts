@@ -78,7 +78,7 @@ export async function runProgram(
         command,
         flags,
         args,
-        commandLine(argv),
+        commandLine(argv, command.flags),
         surroundings,
         (otherArgv, env, cwd) => runProgram(otherArgv, commands, { ...surroundings, env, cwd }),
       )
@@ -335,13 +335,20 @@ function bug(error: Error): AppError {
 }
 
 /** A command line for people to copy: quoted for a shell, without settings that may hold secrets. */
-function commandLine(argv: readonly string[]): string {
+function commandLine(argv: readonly string[], flags: Command['flags']): string {
+  const shown = new Map(Object.values(flags).map(one => [longName(one.spec), one.shown]))
   const secret = settings.flatMap((one: Setting) => (one.secret && one.flag ? longName(one.flag) : []))
-  const words = argv.filter(
-    (word, index) =>
-      !secret.some(name => word === name || word.startsWith(`${name}=`)) &&
-      !secret.includes(argv[index - 1] ?? ''),
-  )
+  const words = argv
+    .map((word, index) => {
+      const [, name = '', value = ''] = /^(--[\w-]+)=(.*)$/s.exec(word) ?? []
+      const show = shown.get(argv[index - 1] ?? '')
+      return shown.get(name) ? `${name}=${shown.get(name)?.(value)}` : show ? show(word) : word
+    })
+    .filter(
+      (word, index) =>
+        !secret.some(name => word === name || word.startsWith(`${name}=`)) &&
+        !secret.includes(argv[index - 1] ?? ''),
+    )
   const quoted = words.map(word =>
     /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`,
   )
@@ -370,10 +377,11 @@ function describeInvocation(
   args: readonly string[],
 ): string[] {
   const words = [...args]
-  for (const { spec, defaultValue } of Object.values(command.flags)) {
-    const value = options[optionKey(spec)]
-    if (value === undefined || value === defaultValue || (Array.isArray(value) && value.length === 0))
+  for (const { spec, defaultValue, shown } of Object.values(command.flags)) {
+    const given = options[optionKey(spec)]
+    if (given === undefined || given === defaultValue || (Array.isArray(given) && given.length === 0))
       continue
+    const value = shown && typeof given === 'string' ? shown(given) : given
     words.push(
       value === true
         ? longName(spec)

@@ -1,5 +1,6 @@
 /** Flags as data: one value says how a flag is written, what it takes, and how it is checked. */
 import { parseDeleteLimit } from '../core/limits.ts'
+import { redactUrl } from '../core/redact.ts'
 import { formatBytes, parseBytes, parseDuration } from '../core/units.ts'
 import { UsageError } from '../errors.ts'
 
@@ -13,6 +14,8 @@ export interface Flag<T> {
   readonly choices?: readonly string[]
   /** how the default reads in `--help` */
   readonly defaultText?: string
+  /** what of a value the ledger, logs and errors may hold; default: all of it */
+  shown?(raw: string): string
 }
 
 export type Flags = Readonly<Record<string, Flag<unknown>>>
@@ -45,6 +48,11 @@ function text(spec: string, description: string): Flag<string | undefined>
 function text(spec: string, description: string, defaultValue: string): Flag<string>
 function text(spec: string, description: string, defaultValue?: string): Flag<string | undefined> {
   return { spec, description, defaultValue }
+}
+
+/** A URL whose user, path or query may be a secret. */
+function secretUrl(spec: string, description: string): Flag<string | undefined> {
+  return { spec, description, shown: redactUrl }
 }
 
 function integer(spec: string, description: string, limits?: NumberLimits): Flag<number | undefined>
@@ -174,7 +182,7 @@ function custom<T>(
   return { spec, description, parse: raw => parse(raw) ?? reject(spec, raw, expected) }
 }
 
-export const flag = { boolean, text, integer, bytes, duration, choice, list, origins, custom }
+export const flag = { boolean, text, secretUrl, integer, bytes, duration, choice, list, origins, custom }
 
 /** @throws UsageError for `--job` without `--enqueue`, which would do the work here and count it nowhere */
 export function refuseJobAlone({ job, enqueue }: { job: string | undefined; enqueue: boolean }): void {

@@ -5,6 +5,8 @@
  * own. `encodeURI` and `new URL` will not do: they leave `+ # ?` alone, and S3 reads a `+` as a space.
  */
 import { UsageError } from '../errors.ts'
+import { maxKeyBytes } from './keys.ts'
+import { printable } from './units.ts'
 
 /** Where the CDN answers. Made by {@link parseCdnDomain} only. */
 export interface CdnDomain {
@@ -27,7 +29,7 @@ const cure = 'set CLOUDFRONT_DOMAIN to the bare host name, such as d123.cloudfro
  */
 export function parseCdnDomain(text: string): CdnDomain {
   const refuse = (why: string) =>
-    new UsageError(`"${printable(text)}" is not a CDN domain: ${why}`, { code: 'cdn.domain', cure })
+    new UsageError(`"${shown(text)}" is not a CDN domain: ${why}`, { code: 'cdn.domain', cure })
   const given = text.trim()
   if (given === '') throw refuse('it is empty')
   const [, scheme = 'https', rest = ''] = /^(?:([A-Za-z][A-Za-z0-9+.-]*):\/\/)?(.*)$/s.exec(given)!
@@ -63,7 +65,7 @@ export function parseCdnDomain(text: string): CdnDomain {
  */
 export function encodeKeyPath(key: string): string {
   if (key === '' || !key.isWellFormed()) {
-    throw new UsageError(`"${printable(key)}" cannot be an object's key`, {
+    throw new UsageError(`"${shown(key)}" cannot be an object's key`, {
       code: 'cdn.key',
       cure: 'see `autodj reconcile` for rows with unusable keys',
     })
@@ -129,6 +131,8 @@ export function unaddressable(key: string): string | undefined {
  * the key itself: where S3 does not have an object under its key, one of these shows why.
  */
 export function mistakenKeys(key: string): readonly { key: string; mistake: KeyMistake }[] {
+  // No object has such a key; and to normalise a long run of marks takes the square of its length.
+  if (Buffer.byteLength(key) > 3 * maxKeyBytes) return []
   const candidates: { key: string; mistake: KeyMistake }[] = [
     { key: key.normalize('NFC'), mistake: 'normalisation' },
     { key: key.normalize('NFD'), mistake: 'normalisation' },
@@ -158,6 +162,6 @@ export function keyMistake(expected: string, actual: string): KeyMistake | undef
   return mistakenKeys(expected).find(candidate => candidate.key === actual)?.mistake
 }
 
-function printable(text: string): string {
-  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text).slice(1, -1)
+function shown(text: string): string {
+  return printable(text.length > 200 ? `${text.slice(0, 200)}…` : text)
 }

@@ -3,6 +3,7 @@
  * `{prefix}{artist}/{title}_{first 8 hex of the content's SHA-256}.{ext}`.
  */
 import { createHash } from 'node:crypto'
+import { toNfc } from './names.ts'
 
 /** S3's limit, bytes of UTF-8. */
 export const maxKeyBytes = 1_024
@@ -35,16 +36,24 @@ export function objectKey({ prefix, artist, title, sha256, extension }: KeyParts
 
 /** One name as a key segment of at most `maxBytes` of UTF-8. Never empty, never `.` or `..`. */
 export function keySegment(name: string, maxBytes = maxSegmentBytes): string {
-  const folded = name
-    .normalize('NFC')
-    .toWellFormed()
-    .replace(/[^\p{L}\p{M}\p{N}._-]+/gu, '_')
-    .replace(/^[._]+|[._]+$/g, '')
-    .replace(/_{2,}/g, '_')
+  const folded = trimmed(toNfc(name.toWellFormed()).replace(/[^\p{L}\p{M}\p{N}._-]+/gu, '_')).replace(
+    /_{2,}/g,
+    '_',
+  )
   const segment = folded === '' ? 'unknown' : folded
   if (byteLength(segment) <= maxBytes) return segment
-  const mark = `-${createHash('sha256').update(name.normalize('NFC')).digest('hex').slice(0, 8)}`
+  const mark = `-${createHash('sha256').update(toNfc(name)).digest('hex').slice(0, 8)}`
   return cutUtf8(segment, maxBytes - mark.length) + mark
+}
+
+/** Without the dots and underscores at both ends. A pattern that ends in `$` looks at a long run from each of its places. */
+function trimmed(text: string): string {
+  let from = 0
+  let to = text.length
+  const isEdge = (index: number) => text[index] === '.' || text[index] === '_'
+  while (from < to && isEdge(from)) from++
+  while (to > from && isEdge(to - 1)) to--
+  return text.slice(from, to)
 }
 
 /** Cuts at a character boundary. */

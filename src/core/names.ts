@@ -17,17 +17,34 @@ export interface NameTags {
 export const UNKNOWN_ARTIST = 'Unknown Artist'
 export const UNKNOWN_TITLE = 'Untitled'
 
+/** Characters of a title, artist or album that are kept of a tag: more is no name. */
+export const maxNameLength = 1_000
+
+/**
+ * NFC in linear time. Marks in a row have to be sorted for it, which takes the square of their number: of more than 30,
+ * which no language has, the first 30 stay (UAX #15, Stream-Safe Text Format).
+ */
+export function toNfc(text: string): string {
+  return text.replace(/(\p{M}{30})\p{M}+/gu, '$1').normalize('NFC')
+}
+
 /**
  * A name fit for a database row, a log and a report: in NFC, without control characters (C0, C1, line and paragraph
- * separators, bidirectional overrides), runs of blanks as one, trimmed. Lone surrogates become U+FFFD.
+ * separators, every bidirectional control), runs of blanks as one, trimmed, no longer than {@link maxNameLength}. Lone
+ * surrogates become U+FFFD.
  */
 export function cleanName(name: string): string {
-  return name
-    .toWellFormed()
-    .replace(/[\p{Cc}\u2028\u2029\s]+/gu, ' ')
-    .replace(/[\u202a-\u202e\u2066-\u2069\ufeff]/g, '')
-    .normalize('NFC')
-    .trim()
+  // Blanks and controls fold away: ten times as much as is kept is enough to find it in.
+  const cleaned = toNfc(
+    name
+      .slice(0, 10 * maxNameLength)
+      .toWellFormed()
+      .replace(/[\p{Cc}\u2028\u2029\s]+/gu, ' ')
+      .replace(/[\p{Bidi_Control}\ufeff]/gu, ''),
+  ).trim()
+  if (cleaned.length <= maxNameLength) return cleaned
+  const cut = [...new Intl.Segmenter().segment(cleaned.slice(0, maxNameLength + 100))]
+  return cleaned.slice(0, cut.findLast(({ index }) => index <= maxNameLength)?.index ?? maxNameLength).trim()
 }
 
 /**
@@ -78,7 +95,7 @@ export function foldName(name: string): string {
     .replaceAll('ς', 'σ')
     .normalize('NFKD')
     .replace(/[^\p{L}\p{N}\p{M}]+/gu, '')
-    .replace(/(?<=[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}]\p{M}*)\p{M}/gu, '')
+    .replace(/([\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}])\p{M}+/gu, '$1')
     .normalize('NFC')
   return folded || plain.normalize('NFKC')
 }

@@ -82,17 +82,47 @@ export function percent(part: number, whole: number): number {
 }
 
 /**
+ * Characters that move a terminal's cursor, begin its commands, break a log's line, or make text read in another order
+ * than it is: C0, DEL and C1 controls, line and paragraph separators, every bidirectional control of Unicode.
+ */
+const disturbing = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu
+
+/**
  * Text that cannot disturb a terminal or a log line: control characters, line separators and bidirectional
- * overrides become `\n`, `\x1b`, `\u202e`.
+ * controls become `\n`, `\x1b`, `\u202e`.
  */
 export function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, character => {
+  return text.replace(disturbing, character => {
     if (character === '\n') return '\\n'
     if (character === '\r') return '\\r'
     if (character === '\t') return '\\t'
     const code = character.charCodeAt(0)
-    return code < 256
-      ? `\\x${code.toString(16).padStart(2, '0')}`
-      : `\\u${code.toString(16).padStart(4, '0')}`
+    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : escaped(character)
   })
+}
+
+/** What the reporters' own styles are made of: bold, dim, red, green, yellow, cyan, and back. */
+const styles = /(\u001b\[(?:1|2|22|31|32|33|36|39)m)/
+
+/**
+ * The same for text of several lines, such as a table: line breaks and tabs stay.
+ * @param options.styled the reporter's own colours stay too
+ */
+export function printableLines(text: string, { styled = false } = {}): string {
+  const escapeAll = (part: string) =>
+    part.replace(disturbing, character => (/[\n\t]/.test(character) ? character : printable(character)))
+  if (!styled) return escapeAll(text)
+  return text
+    .split(styles)
+    .map((part, index) => (index % 2 === 1 ? part : escapeAll(part)))
+    .join('')
+}
+
+/** JSON that holds none of them as they are: they only stand inside of strings, where `\u202e` means the same. */
+export function printableJson(json: string): string {
+  return json.replace(disturbing, character => (character === '\n' ? character : escaped(character)))
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 }

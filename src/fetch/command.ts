@@ -28,9 +28,13 @@ export const fetch = defineCommand({
     retryFailed: shared.retryFailed,
     track: flag.list('--track <id>', 'only this track; may be repeated'),
     from: flag.list('--from <source>', 's3, local, url, command or preview; may be repeated (all)'),
-    url: flag.text(
+    url: flag.secretUrl(
       '--url <template>',
       'where to download; {spotify_id} {id} {artist} {title} {album} are filled in',
+    ),
+    privatePreviews: flag.boolean(
+      '--private-previews',
+      'let preview URLs of the database lead to addresses inside your network',
     ),
     maxSize: flag.bytes('--max-size <size>', 'refuse what is larger', { min: 1 }, 512 * MiB, '512M'),
     timeout: flag.duration('--timeout <time>', 'for FETCH_COMMAND, and for each pass of ffmpeg', '10m'),

@@ -1,8 +1,11 @@
 /** A download over HTTP as one stream of bytes, however many connections it takes. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { redactUrl } from '../core/redact.ts'
 import { fullJitter } from '../core/retry.ts'
 import { systemErrorCode, toError } from '../errors.ts'
+import { httpGet } from './http-get.ts'
 import { FetchProblem } from './problem.ts'
+import { PrivateAddress } from './public-address.ts'
 
 export interface DownloadOptions {
   /** more than this is refused, bytes */
@@ -13,6 +16,8 @@ export interface DownloadOptions {
   readonly maxAttempts?: number
   readonly signal: AbortSignal
   readonly random?: () => number
+  /** which addresses may be connected to; default: any */
+  readonly isAllowed?: ((address: string) => boolean) | undefined
 }
 
 /** Statuses after which another try may succeed: RFC 9110 and 6585. */
@@ -27,11 +32,11 @@ const passingStatus = new Set([408, 425, 429, 500, 502, 503, 504])
  */
 export async function* download(
   url: string,
-  { maxBytes, stallMs = 30_000, maxAttempts = 4, signal, random = Math.random }: DownloadOptions,
+  { maxBytes, stallMs = 30_000, maxAttempts = 4, signal, random = Math.random, isAllowed }: DownloadOptions,
 ): AsyncGenerator<Uint8Array, void> {
   const address = URL.parse(url)
   if (!address || !/^https?:$/.test(address.protocol))
-    throw new FetchProblem('fetch.url', `"${url.slice(0, 200)}" is not an http(s) URL`)
+    throw new FetchProblem('fetch.url', `"${redactUrl(url)}" is not an http(s) URL`)
   const tooLarge = () =>
     new FetchProblem('fetch.too-large', `${address.host} has more than ${maxBytes} bytes`, {
       cure: 'Raise --max-size if it is right.',
@@ -45,41 +50,43 @@ export async function* download(
     let timer = setTimeout(() => stall.abort(), stallMs)
     const before = received
     try {
-      const response = await fetch(address, {
+      const response = await httpGet(address, {
         signal: AbortSignal.any([signal, stall.signal]),
         headers: {
           'accept-encoding': 'identity',
           ...(received > 0 ? { range: `bytes=${received}-`, 'if-range': validator as string } : {}),
         },
+        isAllowed,
       })
-      if (!response.ok || !response.body) {
-        await response.body?.cancel()
-        throw new FetchProblem(
-          `fetch.http-${response.status}`,
-          `${address.host} answered ${response.status}`,
-          {
-            passing: passingStatus.has(response.status),
-          },
-        )
+      const { status, headers } = response
+      if (status < 200 || status > 299) {
+        response.body.destroy()
+        throw new FetchProblem(`fetch.http-${status}`, `${address.host} answered ${status}`, {
+          passing: passingStatus.has(status),
+        })
       }
-      if (received > 0 && response.status !== 206) {
-        await response.body.cancel()
+      if (received > 0 && status !== 206) {
+        response.body.destroy()
         throw new FetchProblem('fetch.changed', `${address.host} has another file by now, or cannot resume`, {
           passing: true,
         })
       }
       if (received === 0) {
-        const etag = response.headers.get('etag')
-        validator =
-          etag && !etag.startsWith('W/') ? etag : (response.headers.get('last-modified') ?? undefined)
-        const length = Number(response.headers.get('content-length') ?? Number.NaN)
-        total = Number.isNaN(length) || response.headers.has('content-encoding') ? undefined : length
+        const { etag } = headers
+        // Ranges count the bytes as they are sent, which encoded ones are not.
+        validator = response.isEncoded
+          ? undefined
+          : etag && !etag.startsWith('W/')
+            ? etag
+            : headers['last-modified']
+        const length = Number(headers['content-length'] ?? Number.NaN)
+        total = Number.isNaN(length) || response.isEncoded ? undefined : length
         if (total !== undefined && total > maxBytes) {
-          await response.body.cancel()
+          response.body.destroy()
           throw tooLarge()
         }
       }
-      for await (const chunk of response.body) {
+      for await (const chunk of response.body as AsyncIterable<Buffer>) {
         clearTimeout(timer)
         received += chunk.byteLength
         if (received > maxBytes) throw tooLarge()
@@ -91,6 +98,11 @@ export async function* download(
       return
     } catch (thrown) {
       signal.throwIfAborted()
+      if (thrown instanceof PrivateAddress) {
+        throw new FetchProblem('fetch.private-address', `${address.host}: ${thrown.message}`, {
+          cure: 'If that is right, pass --private-previews.',
+        })
+      }
       if (thrown instanceof FetchProblem && !thrown.passing) throw thrown
       if (received > before) attempt = 1
       const resumable = received === 0 || validator !== undefined

@@ -67,6 +67,8 @@ export interface FetcherOptions
   /** template with placeholders; see `fillUrl` */
   readonly url: string | undefined
   readonly command: readonly string[] | undefined
+  /** addresses that a `preview_url` may lead to: rows are written by others; undefined: any */
+  readonly mayPreviewFrom: ((address: string) => boolean) | undefined
   /** files on their way, and staging keys in S3, are named after it */
   readonly runId: string
   readonly tempFolder: string
@@ -161,7 +163,9 @@ export class Fetcher {
           ? undefined
           : this.#fromUrl(track, fillUrl(this.#options.url, track))
       case 'preview':
-        return track.previewUrl === null ? undefined : this.#fromUrl(track, track.previewUrl)
+        return track.previewUrl === null
+          ? undefined
+          : this.#fromUrl(track, track.previewUrl, this.#options.mayPreviewFrom)
       case 'command':
         return this.#options.command === undefined
           ? undefined
@@ -203,10 +207,14 @@ export class Fetcher {
     return { object: proved(await this.#fromLocal.transfer(this.#job(track, filePath))), filePath }
   }
 
-  async #fromUrl(track: FetchTrack, url: string): Promise<{ object: FetchedObject }> {
+  async #fromUrl(
+    track: FetchTrack,
+    url: string,
+    isAllowed?: (address: string) => boolean,
+  ): Promise<{ object: FetchedObject }> {
     const { store, keyPrefix, runId, signal, maxBytes } = this.#options
     await this.#wait()
-    const body = download(url, { maxBytes, signal })
+    const body = download(url, { maxBytes, signal, isAllowed })
     if (this.#options.normalize) {
       return this.#throughFile(track, async folder => {
         const file = path.join(folder, 'audio')

@@ -3,7 +3,6 @@ import pLimit from 'p-limit'
 import { folderExists } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
 import { formatBytes, plural } from '../core/units.ts'
-import { requireCodeForS3 } from '../db/application-code.ts'
 import type { Database } from '../db/database.ts'
 import { abandonDeadRuns, runsAlive } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
@@ -18,6 +17,7 @@ import { Journal } from '../upload/journal.ts'
 import { Fetcher, type FetchSource, type FetchTrack, fetchSources, sweepStaging } from './fetcher.ts'
 import { createLocalIndex } from './local-index.ts'
 import { hasFfmpeg } from './normalize.ts'
+import { previewGuard } from './public-address.ts'
 import { fetchClaim, fetchCommand, fetchTrack, hasAudio, withPreview } from './track.ts'
 
 const claimSize = 50
@@ -37,6 +37,8 @@ export interface FetchFlags {
   readonly timeout: number
   readonly rate: number | undefined
   readonly normalize: boolean
+  /** a `preview_url` may lead to addresses inside this network */
+  readonly privatePreviews?: boolean
 }
 
 type FetchTotals = Record<FetchSource, number> & {
@@ -52,9 +54,8 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 export async function runFetch(context: Context, flags: FetchFlags): Promise<ExitCode> {
   const sources = readChoice(flags)
   const database = await context.database()
-  await requireSchema(database, 'adoption.code_updated_at')
+  await requireSchema(database)
   if (flags.dryRun) return planFetch(context, database, flags)
-  await requireCodeForS3(database)
   context.limitDuration(flags.maxDuration)
   const store = await context.store()
   await store.checkBucket(context.signal)
@@ -78,7 +79,8 @@ function readChoice(flags: Pick<FetchFlags, 'from' | 'track'>): ReadonlySet<Fetc
 }
 
 /** How a queued track is to be fetched; what else the flags say chooses tracks, or is the worker's. */
-export interface FetchJobOptions extends Pick<FetchFlags, 'url' | 'maxSize' | 'timeout' | 'normalize'> {
+export interface FetchJobOptions
+  extends Pick<FetchFlags, 'url' | 'maxSize' | 'timeout' | 'normalize' | 'privatePreviews'> {
   readonly sources: readonly FetchSource[]
 }
 
@@ -88,8 +90,15 @@ export async function enqueueFetch(
   flags: FetchFlags & { readonly job: string | undefined },
 ): Promise<ExitCode> {
   const { audioRoot, audioFolder } = context.config
-  const { url, maxSize, timeout, normalize, limit, job } = flags
-  const options: FetchJobOptions = { sources: [...readChoice(flags)], url, maxSize, timeout, normalize }
+  const { url, maxSize, timeout, normalize, privatePreviews, limit, job } = flags
+  const options: FetchJobOptions = {
+    sources: [...readChoice(flags)],
+    url,
+    maxSize,
+    timeout,
+    normalize,
+    privatePreviews,
+  }
   const { enqueueTracks } = await import('../queue/enqueue.ts')
   return enqueueTracks(context, {
     kind: 'fetch',
@@ -107,7 +116,7 @@ export async function openFetcher(
   database: Database,
   store: ObjectStore,
   run: RecordedRun,
-  flags: Pick<FetchFlags, 'url' | 'maxSize' | 'timeout' | 'rate' | 'normalize'> & {
+  flags: Pick<FetchFlags, 'url' | 'maxSize' | 'timeout' | 'rate' | 'normalize' | 'privatePreviews'> & {
     sources: ReadonlySet<FetchSource>
     /** a folder that the caller removes; undefined: one of its own, gone when it is closed */
     tempFolder?: string
@@ -136,10 +145,12 @@ export async function openFetcher(
     throttle: new Throttle(undefined),
     signal: context.signal,
     stopping: AbortSignal.any([context.stopping, run.lost]),
-    trackExists: async id => uuid.test(id) && (await knex('tracks').where({ id }).first('id')) !== undefined,
+    trackExists: async id =>
+      uuid.test(id) && (await knex('public.tracks').where({ id }).first('id')) !== undefined,
     localIndex: createLocalIndex(knex, config.audioFolder, () => context.now().getTime()),
     sources,
     url: flags.url,
+    mayPreviewFrom: flags.privatePreviews ? undefined : previewGuard(config.s3.endpoint),
     command: config.fetchCommand,
     runId: run.id,
     tempFolder,

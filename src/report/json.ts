@@ -1,4 +1,5 @@
 /** Reports for programs: one JSON object a line. */
+import { printableJson } from '../core/units.ts'
 import { AppError, type ExitCode } from '../errors.ts'
 import {
   type Fields,
@@ -134,10 +135,11 @@ export class JsonReporter implements Reporter {
 
   #line(messageType: string, fields: Fields): string {
     const time = new Date(this.#options.now()).toISOString()
-    return `${JSON.stringify(
+    const json = JSON.stringify(
       { message_type: messageType, schema: jsonSchemaVersion, time, ...fields },
       (_key, value) => (typeof value === 'bigint' ? Number(value) : value),
-    )}\n`
+    )
+    return `${printableJson(json)}\n`
   }
 }
 

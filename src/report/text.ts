@@ -1,7 +1,7 @@
 /** Reports for people: lines, colours where they are wanted, a line of progress where there is a terminal. */
 
 import { Chalk } from 'chalk'
-import { formatCount, printable } from '../core/units.ts'
+import { formatCount, printable, printableLines } from '../core/units.ts'
 import { type AppError, ExitCode } from '../errors.ts'
 import { displayWidth, wrapWords } from './cells.ts'
 import { LiveLine } from './live-line.ts'
@@ -56,7 +56,7 @@ export class TextReporter implements Reporter {
   }
 
   data(text: string): void {
-    this.#above(() => this.#options.stdout.write(`${text}\n`))
+    this.#above(() => this.#options.stdout.write(`${this.#safe(text)}\n`))
   }
 
   note(text: string): void {
@@ -163,20 +163,27 @@ export class TextReporter implements Reporter {
   /** A line of the result, to stdout: words wrapped at a terminal. */
   #result(text: string): void {
     const { stdout } = this.#options
-    const line = stdout.isTTY ? wrapWords(text, stdout.columns || 80) : text
+    const safe = this.#safe(text)
+    const line = stdout.isTTY ? wrapWords(safe, stdout.columns || 80) : safe
     this.#above(() => stdout.write(`${line}\n`))
   }
 
   /** A line to stderr: words wrapped at a terminal, else with the time before each line. */
   #say(text: string, timed = true): void {
     const { stderr, now } = this.#options
+    const safe = this.#safe(text)
     const stamp = `${new Date(now()).toISOString().slice(0, 19)}Z `
     const line = stderr.isTTY
-      ? wrapWords(text, stderr.columns || 80)
+      ? wrapWords(safe, stderr.columns || 80)
       : timed
-        ? text.replace(/^(?=.)/gm, stamp)
-        : text
+        ? safe.replace(/^(?=.)/gm, stamp)
+        : safe
     this.#above(() => stderr.write(`${line}\n`))
+  }
+
+  /** Whoever wrote a name, a key or an answer: no more of it than letters reaches the terminal. */
+  #safe(text: string): string {
+    return printableLines(text, { styled: this.#options.color })
   }
 
   #above(write: () => void): void {

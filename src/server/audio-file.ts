@@ -25,8 +25,20 @@ const chunkSize = 128 * 1024
 /** Types remembered; a type is looked for anew when size, time or inode of the file change. */
 const maxTypes = 10_000
 
-/** @returns how to open a track's file; it throws LocalFileError where there is none to serve */
-export function createFileOpener(audioFolder: AudioFolder): (filePath: string) => Promise<ServedFile> {
+/**
+ * Milliseconds in which a reader has to take a chunk: 2 KiB a second. A player at rest asks again from where it was; one
+ * that reads a byte now and then would hold file and connection for as long as it likes.
+ */
+const slowestChunk = 60_000
+
+/**
+ * @returns how to open a track's file; it throws LocalFileError where there is none to serve
+ * @param options.slowestChunkMs for tests
+ */
+export function createFileOpener(
+  audioFolder: AudioFolder,
+  { slowestChunkMs = slowestChunk }: { slowestChunkMs?: number } = {},
+): (filePath: string) => Promise<ServedFile> {
   const types = new Map<string, ServedType>()
 
   return async filePath => {
@@ -44,8 +56,7 @@ export function createFileOpener(audioFolder: AudioFolder): (filePath: string) =
         lastModified: new Date(Number(source.mtimeNs / 1_000_000n)),
         contentType: type.contentType,
         extension: type.extension,
-        stream: (start, end) =>
-          Readable.from(read(source, start, end), { objectMode: false, highWaterMark: 1 }),
+        stream: (start, end) => streamOf(source, start, end, slowestChunkMs),
         close: () => source.close(),
       }
     } catch (error) {
@@ -55,14 +66,34 @@ export function createFileOpener(audioFolder: AudioFolder): (filePath: string) =
   }
 }
 
-async function* read(source: Source, start: number, end: number): AsyncGenerator<Buffer> {
+/** Ends, with its file, when a chunk is not taken in time. */
+function streamOf(source: Source, start: number, end: number, slowestChunkMs: number): Readable {
+  const stream = Readable.from(read(source, start, end, waiting), { objectMode: false, highWaterMark: 1 })
+  let timer: NodeJS.Timeout | undefined
+  function waiting(isWaiting: boolean): void {
+    clearTimeout(timer)
+    if (isWaiting) timer = setTimeout(() => stream.destroy(), slowestChunkMs).unref()
+  }
+  return stream
+}
+
+/** @param waiting told when a chunk lies ready, and when it was taken */
+async function* read(
+  source: Source,
+  start: number,
+  end: number,
+  waiting: (isWaiting: boolean) => void,
+): AsyncGenerator<Buffer> {
   try {
     for (let at = start; at <= end; at += chunkSize) {
       const chunk = Buffer.allocUnsafeSlow(Math.min(chunkSize, end + 1 - at))
       await source.read(chunk, at)
+      waiting(true)
       yield chunk
+      waiting(false)
     }
   } finally {
+    waiting(false)
     await source.close()
   }
 }

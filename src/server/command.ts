@@ -26,7 +26,7 @@ export const serve = defineCommand({
     ),
     publicUrl: flag.custom(
       '--public-url <url>',
-      'how clients reach this server, for URLs of local files (default: as they asked)',
+      "how clients reach this server, for URLs of local files (default: as they asked by this machine's own name, else relative)",
       'an http(s) URL without a path',
       raw => {
         const url = URL.parse(raw)

@@ -50,7 +50,9 @@ const Track = Type.Object(
 
 const AudioUrl = Type.Object(
   {
-    url: Type.String({ description: 'CDN URL, or the address of this API for a local file' }),
+    url: Type.String({
+      description: 'CDN URL; for a local file where this API has it, relative unless --public-url is given',
+    }),
     source: Type.Union([Type.Literal('s3'), Type.Literal('local')]),
     cache_control: Type.String({ description: 'how long the audio behind the URL may be kept' }),
     expires_at: Type.Optional(

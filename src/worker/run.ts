@@ -7,7 +7,6 @@ import { folderExists } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
 import type { BandwidthTable } from '../core/bandwidth.ts'
 import { formatCount, formatDuration, plural } from '../core/units.ts'
-import { requireCodeForS3 } from '../db/application-code.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { heartbeatRefreshSeconds, type JobData, openBoss } from '../queue/boss.ts'
@@ -46,9 +45,8 @@ const maintenanceInterval = 15_000
 export async function runWorker(context: Context, flags: WorkerFlags): Promise<ExitCode> {
   const { report } = context
   const database = await context.database()
-  await requireSchema(database, 'adoption.code_updated_at')
+  await requireSchema(database, 'uploads.headers')
   const concurrency = await chooseWork(context, flags)
-  if (concurrency.fetch + concurrency.upload > 0) await requireCodeForS3(database)
   context.limitDuration(flags.maxDuration)
   return recordRun(
     context,

@@ -6,6 +6,7 @@
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
@@ -127,7 +128,7 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
       created_at: new Date(Date.UTC(2026, 0, 1, 0, minutes)),
       ...more,
     })
-    await database.knex('tracks').insert([
+    await database.knex('public.tracks').insert([
       row(
         's3',
         {
@@ -237,7 +238,8 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
 
     test('a row that changes is answered anew at once', async () => {
       const id = ids.s3
-      const move = (change: Record<string, unknown>) => database.knex('tracks').where({ id }).update(change)
+      const move = (change: Record<string, unknown>) =>
+        database.knex('public.tracks').where({ id }).update(change)
       await move({ file_source: 'LOCAL', file_path: 'lamps.flac' })
       expect((await call('GET', `${base}/${id}/audio`)).status).toBe(200)
       await move({ file_source: 'S3', file_path: null })
@@ -338,6 +340,40 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
         cache_control: 'public, max-age=3600',
       })
     })
+  })
+
+  test('the URL of a local file never leads where a Host header wants it to', async () => {
+    const ask = (host: string, options: Partial<ApiOptions> = {}) =>
+      new Promise<string>((resolve, reject) => {
+        const asked = options.trustProxy === undefined ? Promise.resolve(origin) : listen(options)
+        asked
+          .then(at =>
+            http
+              .get(`${at}${base}/${ids.flac}/audio/url`, { headers: { host, 'x-forwarded-host': host } })
+              .on('response', answer =>
+                answer.toArray().then(parts => resolve(JSON.parse(parts.join('')).url), reject),
+              )
+              .on('error', reject),
+          )
+          .catch(reject)
+      })
+    const others: FastifyInstance[] = []
+    const listen = async (options: Partial<ApiOptions>) => {
+      const other = await createApi({ ...apiOptions(), ...options })
+      others.push(other)
+      return other.listen({ port: 0, host: '127.0.0.1' })
+    }
+    const { host, port } = new URL(origin)
+    const here = `${base}/${ids.flac}/audio`
+    expect(await ask(host)).toBe(`${origin}${here}`)
+    expect(await ask(`localhost:${port}`)).toBe(`http://localhost:${port}${here}`)
+    for (const evil of ['evil.example', `evil.example:${port}`, '127.0.0.1:1', 'localhost@evil.example'])
+      expect(await ask(evil)).toBe(here)
+    expect(await ask('behind.example', { trustProxy: true })).toBe(`http://behind.example${here}`)
+    expect(await ask('evil.example', { trustProxy: false, publicUrl: 'https://told.example' })).toBe(
+      `https://told.example${here}`,
+    )
+    for (const other of others) await other.close()
   })
 
   test.each(unplayable)('%s: 404, and not a word about paths', async name => {
@@ -515,7 +551,7 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
     const file = path.join(folder, 'audio', 'long.wav')
     const head = (await readFile(path.join(folder, 'audio', 'relay.mp3'))).subarray(0, 4096)
     await writeFile(file, Buffer.concat([head, Buffer.alloc(20_000_000, 1)]))
-    await database.knex('tracks').where({ id: ids.missing }).update({ file_path: 'long.wav' })
+    await database.knex('public.tracks').where({ id: ids.missing }).update({ file_path: 'long.wav' })
     const other = await createApi(apiOptions())
     const at = await other.listen({ port: 0, host: '127.0.0.1' })
     const response = await fetch(`${at}${base}/${ids.missing}/audio`)

@@ -5,7 +5,7 @@ import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { finishRun, recordItems, startRun } from '../../src/db/ledger.ts'
+import { finishRun, recentRuns, recordItems, startRun } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
@@ -82,7 +82,7 @@ beforeAll(async () => {
     ...more,
   })
   await database
-    .knex('tracks')
+    .knex('public.tracks')
     .insert(
       [
         row('ownKey', { s3_object_key: 'old/place.mp3' }),
@@ -142,8 +142,8 @@ const fetchTracks = (args: string[], env: Record<string, string> = {}) =>
 
 async function rows() {
   const database = await testDatabase.open()
-  const tracks = await database.knex('tracks')
-  const items = await database.knex('autodj_ledger.items')
+  const tracks = await database.knex('public.tracks')
+  const items = await database.knex('autodj.items')
   await database.close()
   const of = (name: Name) => tracks.find(one => one.id === ids[name])
   return { of, items }
@@ -157,7 +157,7 @@ async function expectNothingLeft() {
   expect(keys).toEqual([])
   const runs = await readdir(tmpdir())
   const database = await testDatabase.open()
-  const known = (await database.knex('autodj_ledger.runs').select('id')).map(one => one.id as string)
+  const known = (await database.knex('autodj.runs').select('id')).map(one => one.id as string)
   await database.close()
   expect(runs.filter(name => known.some(id => name.includes(id)))).toEqual([])
 }
@@ -167,6 +167,13 @@ async function bytesOf(key: string): Promise<Buffer> {
   const object = await store.get(key)
   if (object) for await (const chunk of object.body) chunks.push(chunk)
   return Buffer.concat(chunks)
+}
+
+async function lastRun() {
+  const db = await testDatabase.open()
+  const [run] = await recentRuns(db.knex, { limit: 1 })
+  await db.close()
+  return run!
 }
 
 describe('fetch', () => {
@@ -195,6 +202,7 @@ describe('fetch', () => {
       present: 1,
       changed: 0,
     })
+    expect(JSON.stringify((await lastRun()).args)).toContain(`--url=${musicUrl}/…`)
     const { of, items } = await rows()
     expect(of('ownKey')).toMatchObject({
       file_source: 'S3',
@@ -237,7 +245,7 @@ describe('fetch', () => {
 
   test('a source that is away for now leaves the row as it is', async () => {
     const database = await testDatabase.open()
-    await database.knex('tracks').where({ id: ids.nowhere }).update({ file_source: 'LOCAL' })
+    await database.knex('public.tracks').where({ id: ids.nowhere }).update({ file_source: 'LOCAL' })
     await database.close()
     const { exitCode } = await fetchTracks(['--url', 'http://127.0.0.1:1/{id}', '--track', ids.nowhere])
     expect(exitCode).toBe(ExitCode.someFailed)

@@ -2,6 +2,7 @@
  * Every cause of a track not being served as it should be: what it is called, what it means, what to change.
  * {@link diagnose} in `diagnosis.ts` picks them.
  */
+import { printable } from '../units.ts'
 
 type Severity = 'failure' | 'warning'
 
@@ -364,12 +365,5 @@ export function finding(cause: Cause, evidence: readonly string[], cure?: string
 
 /** One line for a terminal or log: control and direction characters escaped, 400 characters at most. */
 export function clean(line: string): string {
-  return JSON.stringify(line.length > 400 ? `${line.slice(0, 400)}…` : line)
-    .slice(1, -1)
-    .replaceAll('\\"', '"')
-    .replaceAll('\\\\', '\\')
-    .replace(
-      /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-      char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-    )
+  return printable(line.length > 400 ? `${line.slice(0, 400)}…` : line)
 }

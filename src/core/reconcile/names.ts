@@ -1,3 +1,5 @@
+import { toNfc } from '../names.ts'
+
 /** Two names that a reader, or a file system, takes for one. */
 export type TwinKind = 'nfc-twin' | 'case-twin'
 
@@ -8,20 +10,21 @@ export type TwinKind = 'nfc-twin' | 'case-twin'
 export function foldName(name: string): string {
   // The quick way: nearly every key is ASCII, and `normalize` costs more than all the rest.
   if (/^[\u0000-\u007f]*$/.test(name)) return name.toLowerCase()
-  return name.normalize('NFC').toLowerCase().replaceAll('ς', 'σ').normalize('NFC')
+  return toNfc(toNfc(name).toLowerCase().replaceAll('ς', 'σ'))
 }
 
 /** What makes twins of two different names with equal folds; undefined when they are no twins. */
 export function twinKind(a: string, b: string): TwinKind | undefined {
   if (a === b) return undefined
-  if (a.normalize('NFC') === b.normalize('NFC')) return 'nfc-twin'
+  if (toNfc(a) === toNfc(b)) return 'nfc-twin'
   return foldName(a) === foldName(b) ? 'case-twin' : undefined
 }
 
 /** How a name is written: what tells names apart that look the same. */
 export function formOf(name: string): 'NFC' | 'NFD' | 'neither NFC nor NFD' {
-  if (name === name.normalize('NFC')) return 'NFC'
-  return name === name.normalize('NFD') ? 'NFD' : 'neither NFC nor NFD'
+  const composed = toNfc(name)
+  if (name === composed) return 'NFC'
+  return name === composed.normalize('NFD') ? 'NFD' : 'neither NFC nor NFD'
 }
 
 const audioExtension =

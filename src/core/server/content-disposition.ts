@@ -1,3 +1,5 @@
+import { toNfc } from '../names.ts'
+
 /** The `Content-Disposition` header of a download that plays in place: RFC 6266, with RFC 8187 for names beyond ASCII. */
 
 /**
@@ -7,12 +9,7 @@
  * @param extension without the dot
  */
 export function inlineDisposition(name: string, extension: string): string {
-  const safe = [
-    ...name
-      .toWellFormed()
-      .normalize('NFC')
-      .replace(/[\p{Cc}\p{Cf}/\\:*?"<>|]+/gu, '_'),
-  ]
+  const safe = [...toNfc(name.toWellFormed()).replace(/[\p{Cc}\p{Cf}/\\:*?"<>|]+/gu, '_')]
     .slice(0, 180)
     .join('')
     .trim()

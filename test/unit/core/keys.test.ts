@@ -54,6 +54,16 @@ describe('object keys', () => {
     )
   })
 
+  test('a name that someone made to hurt is folded in linear time', () => {
+    for (const name of [
+      '. '.repeat(500_000),
+      `x${'._'.repeat(500_000)}x`,
+      `e${'\u0301\u0316'.repeat(500_000)}`,
+    ])
+      expect(Buffer.byteLength(keySegment(name))).toBeLessThanOrEqual(200)
+    expect(keySegment('. '.repeat(500_000))).toBe('unknown')
+  })
+
   test('a folded segment folds to itself', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), name => {

@@ -5,6 +5,8 @@ import {
   foldName,
   matchKey,
   matchKeysOfFile,
+  maxNameLength,
+  toNfc,
   trackName,
   UNKNOWN_ARTIST,
   UNKNOWN_TITLE,
@@ -57,7 +59,7 @@ describe('trackName', () => {
         const name = trackName(path, { artist: artist ?? undefined, title: title ?? undefined })
         for (const value of [name.artist, name.title]) {
           expect(value).not.toBe('')
-          expect(value).not.toMatch(/\p{Cc}|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/u)
+          expect(value).not.toMatch(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/u)
           expect(value.isWellFormed()).toBe(true)
           expect(value).toBe(cleanName(value))
         }
@@ -145,5 +147,47 @@ describe('matchKey', () => {
     expect(matchKeysOfFile('A/B.mp3', { artist: 'a', title: 'b!' })).toHaveLength(1)
     expect(matchKeysOfFile('B.mp3')).toEqual([])
     expect(matchKeysOfFile('B.mp3', { artist: 'A' })).toEqual([matchKey({ artist: 'A', title: 'B' })])
+  })
+})
+
+describe('names that someone made to hurt', () => {
+  // Code that takes the square of the length would take hours for these.
+  const length = 1_000_000
+  test.each([
+    ['marks of two classes in turn', `e${'\u0301\u0316'.repeat(length / 2)}`],
+    ['marks of another script', `か${'\u3099'.repeat(length)}`],
+    ['dots and blanks', '. '.repeat(length / 2)],
+    ['blanks', `${' '.repeat(length)}x`],
+    ['controls', `${'\u0000\u202e'.repeat(length / 2)}x`],
+    ['dashes', 'a - '.repeat(length / 4)],
+  ])('%s: taken in linear time, and cut', (_, name) => {
+    const { title, artist } = trackName('a/b.mp3', { title: name, artist: name })
+    for (const kept of [title, artist]) expect(kept.length).toBeLessThanOrEqual(maxNameLength)
+    matchKey({ title: name, artist: name })
+    matchKeysOfFile(`${name}/${name}`)
+    foldName(name)
+    toNfc(name)
+  })
+
+  test('are cut between characters as readers see them', () => {
+    const family = '👩‍👩‍👧'
+    const kept = cleanName('x'.repeat(maxNameLength - 3) + family)
+    expect(kept).toBe('x'.repeat(maxNameLength - 3))
+    expect(cleanName('x'.repeat(maxNameLength))).toHaveLength(maxNameLength)
+  })
+
+  test('marks up to 30 in a row are kept, as NFC has them', () => {
+    const marks = `q${'\u0301\u0316'.repeat(15)}`
+    expect(toNfc(marks)).toBe(marks.normalize('NFC'))
+    expect(toNfc(`${marks}\u0301`)).toBe(marks.normalize('NFC'))
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), text => {
+        expect(toNfc(text)).toBe(text.normalize('NFC'))
+      }),
+    )
+  })
+
+  test('every direction mark goes, the newest included', () => {
+    expect(cleanName('a\u200eb\u200fc\u061cd\u202ee\u2069f')).toBe('abcdef')
   })
 })

@@ -10,6 +10,8 @@ import {
   percent,
   plural,
   printable,
+  printableJson,
+  printableLines,
 } from '../../../src/core/units.ts'
 
 describe('sizes', () => {
@@ -88,13 +90,31 @@ test('counts and plurals', () => {
   expect(plural(2, 'entry', 'entries')).toBe('2 entries')
 })
 
+/** Every character that printing must escape: C0, DEL and C1, line separators, every bidirectional control. */
+const disturbing = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/
+
 test('printable text never holds what could move a cursor or turn text around', () => {
   expect(printable('a\nb\u001b[31m\u202e')).toBe('a\\nb\\x1b[31m\\u202e')
+  expect(printable('\u009b31m\u007f\u200e\u200f\u061c')).toBe('\\x9b31m\\x7f\\u200e\\u200f\\u061c')
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), text => {
-      expect(printable(text)).not.toMatch(
-        /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/,
-      )
+      expect(printable(text)).not.toMatch(disturbing)
+    }),
+  )
+})
+
+test('of text of several lines the breaks stay, and of styled text the styles of ours, nothing else', () => {
+  const text = 'a\tb\n\u001b[31mred\u001b[39m\u001b[2J\u009b1m\u202e'
+  expect(printableLines(text)).toBe('a\tb\n\\x1b[31mred\\x1b[39m\\x1b[2J\\x9b1m\\u202e')
+  expect(printableLines(text, { styled: true })).toBe('a\tb\n\u001b[31mred\u001b[39m\\x1b[2J\\x9b1m\\u202e')
+})
+
+test('JSON made printable means the same', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), text => {
+      const json = JSON.stringify({ [text]: text })
+      expect(printableJson(json)).not.toMatch(disturbing)
+      expect(JSON.parse(printableJson(json))).toEqual(JSON.parse(json))
     }),
   )
 })
