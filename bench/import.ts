@@ -121,7 +121,7 @@ async function measure(count: number): Promise<void> {
     for (const path of readdirSync(root, { recursive: true }) as string[]) {
       if (path.endsWith('.mp3')) appendFileSync(join(root, path), 'x')
     }
-    await prepare('truncate autodj.files')
+    await prepare('truncate autodj_ledger.files')
     run('renamed', { relinked: count })
   } finally {
     await database.drop()

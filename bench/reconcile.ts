@@ -140,18 +140,18 @@ async function fill(databaseUrl: string, count: number): Promise<void> {
     for (let from = 0; from < count; from += period) {
       const series = `generate_series(${from}, ${Math.min(count, from + period) - 1}) as i`
       await knex.raw(
-        `insert into public.tracks (id, spotify_id, title, artist, file_source, file_size, s3_object_key)
+        `insert into tracks (id, spotify_id, title, artist, file_source, file_size, s3_object_key)
          select md5(i::text)::uuid, 'bench' || i, 'Título ' || i, 'Artist ' || i / 20, 'S3',
            ${size} + (case when i % ${period} = 3 then 1 else 0 end), ${key}
          from ${series} where i % ${period} <> 2`,
       )
       await knex.raw(
-        `insert into autodj.objects (bucket, key, size, sha256, etag, content_type, uploaded_at)
+        `insert into autodj_ledger.objects (bucket, key, size, sha256, etag, content_type, uploaded_at)
          select '${bucket}', ${key}, ${size}, ${hex(64)}, ${hex(32)}, 'audio/mpeg', now() from ${series}`,
       )
     }
-    await knex.raw('analyze public.tracks')
-    await knex.raw('analyze autodj.objects')
+    await knex.raw('analyze tracks')
+    await knex.raw('analyze autodj_ledger.objects')
   } finally {
     await database.close()
   }

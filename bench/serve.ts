@@ -68,7 +68,7 @@ async function fill(): Promise<string[]> {
   await migrateUp(database)
   const ids = Array.from({ length: tracks }, () => randomUUID())
   await database.knex.batchInsert(
-    'public.tracks',
+    'tracks',
     ids.map((id, index) => ({
       id,
       spotify_id: id,
@@ -79,7 +79,7 @@ async function fill(): Promise<string[]> {
     })),
     1_000,
   )
-  await database.knex.raw('analyze public.tracks')
+  await database.knex.raw('analyze tracks')
   await database.close()
   return ids
 }

@@ -227,9 +227,9 @@ function autodj(databaseUrl: string): Client {
     async prepare({ dir, files, size }) {
       const database = await openDatabase(databaseUrl, { applicationName: 'bench' })
       try {
-        await database.knex.raw('truncate public.tracks cascade')
+        await database.knex.raw('truncate tracks cascade')
         await database.knex.raw(
-          'truncate autodj.runs, autodj.items, autodj.claims, autodj.objects, autodj.uploads, autodj.parts, autodj.files cascade',
+          'truncate autodj_ledger.runs, autodj_ledger.items, autodj_ledger.claims, autodj_ledger.objects, autodj_ledger.uploads, autodj_ledger.parts, autodj_ledger.files cascade',
         )
         const names = readFileSync(path.join(dir, 'names.txt'), 'utf8').trim().split('\n')
         for (let start = 0; start < files; start += 10_000) {
@@ -475,7 +475,7 @@ async function startUp(): Promise<number> {
 
 async function measureNothing(dir: string): Promise<Measured> {
   const database = await openDatabase(databaseUrl, { applicationName: 'bench' })
-  await database.knex.raw('truncate public.tracks cascade')
+  await database.knex.raw('truncate tracks cascade')
   await database.close()
   return measure({ ...ours, prepare: async () => {} }, { name: 'none', files: 0, size: 0, dir }, targets.http)
 }

@@ -86,12 +86,12 @@ async function library(count: number): Promise<TestDatabase> {
   for (let from = 0; from < count; from += 5_000) {
     const numbers = Array.from({ length: Math.min(5_000, count - from) }, (_, n) => from + n)
     await db.knex.raw(
-      `insert into public.tracks (id, spotify_id, title, artist, file_source, file_size, s3_object_key)
+      `insert into tracks (id, spotify_id, title, artist, file_source, file_size, s3_object_key)
        select gen_random_uuid(), 's' || n, 't', 'a', 'S3', ?, k from unnest(?::int[], ?::text[]) u(n, k)`,
       [size, numbers, numbers.map(keyOf)],
     )
   }
-  await db.knex.raw('analyze public.tracks')
+  await db.knex.raw('analyze tracks')
   await db.close()
   return place
 }

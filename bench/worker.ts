@@ -43,9 +43,9 @@ async function measure(): Promise<void> {
       await bed.addTrack({ path: `${number % 50}/${number}.flac`, content: fakeAudio(fileSize, number) })
     }
     const direct = await timed(['upload-local', '-q', '-c', '16'], bed.env)
-    await bed.database.knex('public.tracks').update({ file_source: 'LOCAL', s3_object_key: null })
+    await bed.database.knex('tracks').update({ file_source: 'LOCAL', s3_object_key: null })
     // Hashes are remembered by now: both begin with files that were never read.
-    await bed.database.knex('autodj.files').del()
+    await bed.database.knex('autodj_ledger.files').del()
     const env = { ...bed.env, S3_BUCKET_NAME: 'by-jobs' }
     const queueing = await timed(['upload-local', '-q', '--enqueue'], env)
     const working = await timed(

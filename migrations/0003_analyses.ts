@@ -1,6 +1,6 @@
 /** What the analysis of a track found that the application's table has no column for, with the waveform for players. */
 export const up: readonly string[] = [
-  `create table autodj.analyses (
+  `create table autodj_ledger.analyses (
   track_id uuid primary key,
   analysis_version text not null,
   analyzed_at timestamptz not null,
@@ -20,32 +20,32 @@ export const up: readonly string[] = [
   sections jsonb not null default '[]',
   waveform bytea not null check (octet_length(waveform) % 3 = 0),
   problems jsonb not null default '[]',
-  run_id uuid references autodj.runs (id) on delete set null
+  run_id uuid references autodj_ledger.runs (id) on delete set null
 )`,
-  'create index analyses_run on autodj.analyses (run_id)',
-  `comment on table autodj.analyses is 'What the last analysis of a track found besides the columns of tracks'`,
-  `comment on column autodj.analyses.track_id is 'Track; no foreign key, the row may be deleted'`,
-  `comment on column autodj.analyses.analysis_version is 'Version of the analyser'`,
-  `comment on column autodj.analyses.analyzed_at is 'As in tracks; where they differ, someone else analysed the track later'`,
-  `comment on column autodj.analyses.duration is 'Audio decoded, s'`,
-  `comment on column autodj.analyses.bpm_confidence is 'Probability that bpm is the tempo and not a multiple or fraction of it'`,
-  `comment on column autodj.analyses.bpm_alternatives is 'Other tempi: [{"bpm", "probability"}]'`,
-  `comment on column autodj.analyses.constant_tempo is 'One tempo and an even grid from end to end'`,
-  `comment on column autodj.analyses.tempo_changes is 'Where the tempo moves and stays: [{"at" s, "bpm"}]'`,
-  `comment on column autodj.analyses.beats_per_bar is '3 or 4; null without a pulse'`,
-  `comment on column autodj.analyses.first_downbeat is 'First beat that begins a bar, s'`,
-  `comment on column autodj.analyses.downbeat_confidence is '0 to 1'`,
-  `comment on column autodj.analyses.key_confidence is 'Probability of the key, 0 to 1'`,
-  `comment on column autodj.analyses.camelot is 'Code of the key on the Camelot wheel: 8A'`,
-  `comment on column autodj.analyses.tuning is 'Deviation from A = 440 Hz, cents'`,
-  `comment on column autodj.analyses.loudness_range is 'EBU Tech 3342, LU'`,
-  `comment on column autodj.analyses.true_peak is 'ITU-R BS.1770-4, dBTP; null for digital silence'`,
-  `comment on column autodj.analyses.sections is 'On bar lines: [{"start" s, "end" s, "energy" 0 to 1, "kind"}]'`,
-  `comment on column autodj.analyses.waveform is 'Three bytes a point, evenly over the track: lowest and highest sample (signed, 127 is full scale), root mean square (unsigned, 255 is full scale)'`,
-  `comment on column autodj.analyses.problems is 'What is wrong with the file, a sentence each; empty for a sound one'`,
-  `comment on column autodj.analyses.run_id is 'Run that wrote this row'`,
+  'create index analyses_run on autodj_ledger.analyses (run_id)',
+  `comment on table autodj_ledger.analyses is 'What the last analysis of a track found besides the columns of tracks'`,
+  `comment on column autodj_ledger.analyses.track_id is 'Track; no foreign key, the row may be deleted'`,
+  `comment on column autodj_ledger.analyses.analysis_version is 'Version of the analyser'`,
+  `comment on column autodj_ledger.analyses.analyzed_at is 'As in tracks; where they differ, someone else analysed the track later'`,
+  `comment on column autodj_ledger.analyses.duration is 'Audio decoded, s'`,
+  `comment on column autodj_ledger.analyses.bpm_confidence is 'Probability that bpm is the tempo and not a multiple or fraction of it'`,
+  `comment on column autodj_ledger.analyses.bpm_alternatives is 'Other tempi: [{"bpm", "probability"}]'`,
+  `comment on column autodj_ledger.analyses.constant_tempo is 'One tempo and an even grid from end to end'`,
+  `comment on column autodj_ledger.analyses.tempo_changes is 'Where the tempo moves and stays: [{"at" s, "bpm"}]'`,
+  `comment on column autodj_ledger.analyses.beats_per_bar is '3 or 4; null without a pulse'`,
+  `comment on column autodj_ledger.analyses.first_downbeat is 'First beat that begins a bar, s'`,
+  `comment on column autodj_ledger.analyses.downbeat_confidence is '0 to 1'`,
+  `comment on column autodj_ledger.analyses.key_confidence is 'Probability of the key, 0 to 1'`,
+  `comment on column autodj_ledger.analyses.camelot is 'Code of the key on the Camelot wheel: 8A'`,
+  `comment on column autodj_ledger.analyses.tuning is 'Deviation from A = 440 Hz, cents'`,
+  `comment on column autodj_ledger.analyses.loudness_range is 'EBU Tech 3342, LU'`,
+  `comment on column autodj_ledger.analyses.true_peak is 'ITU-R BS.1770-4, dBTP; null for digital silence'`,
+  `comment on column autodj_ledger.analyses.sections is 'On bar lines: [{"start" s, "end" s, "energy" 0 to 1, "kind"}]'`,
+  `comment on column autodj_ledger.analyses.waveform is 'Three bytes a point, evenly over the track: lowest and highest sample (signed, 127 is full scale), root mean square (unsigned, 255 is full scale)'`,
+  `comment on column autodj_ledger.analyses.problems is 'What is wrong with the file, a sentence each; empty for a sound one'`,
+  `comment on column autodj_ledger.analyses.run_id is 'Run that wrote this row'`,
 ]
 
 export const tables = ['analyses']
 
-export const down: readonly string[] = tables.map(table => `drop table autodj.${table}`)
+export const down: readonly string[] = tables.map(table => `drop table autodj_ledger.${table}`)

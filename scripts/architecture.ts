@@ -13,6 +13,7 @@ import { parseSync } from 'oxc-parser'
 const floors: readonly (readonly string[])[] = [
   ['errors.ts'],
   ['core'],
+  ['network.ts'],
   ['config.ts', 'heap.ts', 'report', 'external-sort', 'audio'],
   ['db', 'storage', 'records'],
   ['cdn', 'embedded'],

@@ -7,6 +7,7 @@ import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
 import type { AudioFolder } from './core/audio-path.ts'
 import { type CdnDomain, parseCdnDomain } from './core/cdn-url.ts'
+import { parseDatabaseUrl } from './core/database-url.ts'
 import { quarantinePrefix } from './core/prefixes.ts'
 import { parseBytes } from './core/units.ts'
 import { type ErrorDetails, systemErrorCode, toError, UsageError } from './errors.ts'
@@ -315,15 +316,10 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
   function readDatabase(): Config['database'] {
     const value = read('DATABASE_URL')
     if (value === undefined) return { url: `pglite:${path.resolve(cwd, '.autodj/db')}`, isDefault: true }
-    if (value.startsWith('pglite:')) {
-      const dir = value.slice('pglite:'.length)
-      if (dir === '') reject('DATABASE_URL', 'names no folder after pglite: (as in pglite:.autodj/db)')
-      return { url: `pglite:${path.resolve(cwd, dir)}`, isDefault: false }
-    }
-    if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value)) {
-      reject('DATABASE_URL', 'is neither a postgresql:// URL nor pglite:DIR')
-    }
-    return { url: value, isDefault: false }
+    const parsed = parseDatabaseUrl(value)
+    if (parsed.kind === 'bad') reject('DATABASE_URL', parsed.problem)
+    if (parsed.kind !== 'pglite') return { url: value, isDefault: false }
+    return { url: `pglite:${path.resolve(cwd, parsed.folder)}`, isDefault: false }
   }
 
   function readBucket(): string | undefined {

@@ -1,7 +1,7 @@
 /** The thread behind `readers.ts`. */
 
 import { createHash, type Hash } from 'node:crypto'
-import { readSync } from 'node:fs'
+import { readSync, writeSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
 import type { AudioFolder } from '../core/audio-path.ts'
@@ -43,6 +43,14 @@ export interface ReaderTasks {
       readonly offset: number
     } & Wanted
     readonly result: { readonly size: number; readonly crc32?: number; readonly sha256?: string }
+  }
+  write: {
+    readonly request: {
+      readonly descriptor: number
+      readonly memory: SharedMemory
+      readonly offset: number
+    } & Wanted
+    readonly result: { readonly crc32?: number; readonly sha256?: string }
   }
   hash: {
     readonly request: { readonly descriptor: number; readonly partSize: number }
@@ -148,6 +156,19 @@ function read({ descriptor, memory, offset, ...wanted }: ReaderTasks['read']['re
   return { size, crc32: wanted.crc32 ? sums.crc32 : undefined, sha256: sums.sha256() }
 }
 
+function write({ descriptor, memory, offset, ...wanted }: ReaderTasks['write']['request']) {
+  const bytes = bufferOf(memory)
+  const sums = new Sums(wanted)
+  for (let size = 0; size < bytes.length; ) {
+    const chunk = bytes.subarray(size, size + chunkSize)
+    sums.update(chunk)
+    for (let done = 0; done < chunk.length; )
+      done += writeSync(descriptor, chunk, done, chunk.length - done, offset + size + done)
+    size += chunk.length
+  }
+  return { crc32: wanted.crc32 ? sums.crc32 : undefined, sha256: sums.sha256() }
+}
+
 let scratch: Buffer | undefined
 
 function hash({ descriptor, partSize }: ReaderTasks['hash']['request']) {
@@ -185,6 +206,8 @@ async function answer(message: ReaderRequest): Promise<ReaderReply> {
         return { id, result: await load(message.request) }
       case 'read':
         return { id, result: read(message.request) }
+      case 'write':
+        return { id, result: write(message.request) }
       case 'hash':
         return { id, result: hash(message.request) }
     }

@@ -64,6 +64,20 @@ export class Readers {
   }
 
   /**
+   * Writes `source` into an open file at `offset`.
+   * @returns the sums of it that were wanted
+   * @throws the file system's error, with its code
+   */
+  async write(
+    descriptor: number,
+    source: Buffer,
+    offset: number,
+    wanted: Wanted,
+  ): Promise<ReaderTasks['write']['result']> {
+    return this.#ask('write', { descriptor, memory: sharedMemory(source), offset, ...wanted })
+  }
+
+  /**
    * Hashes an open file from start to end.
    * @param partSize bytes; the CRC-32 of each part comes along
    * @returns its hash, and `size`: bytes that were read

@@ -106,7 +106,7 @@ export async function* staleTempFolders(knex: Knex): AsyncGenerator<Leftover> {
     const folder = path.join(tmpdir(), name)
     // Another database may know that run: a day's silence settles it.
     const age = Date.now() - ((await stat(folder).catch(() => undefined))?.mtimeMs ?? 0)
-    const known = (await knex('autodj.runs').first('id').where({ id: runId })) !== undefined
+    const known = (await knex('autodj_ledger.runs').first('id').where({ id: runId })) !== undefined
     if (!known && age < 24 * hour) continue
     yield {
       kind: 'temp-folder',
@@ -206,7 +206,7 @@ export async function* oldRuns(knex: Knex, before: number): AsyncGenerator<Lefto
   const old = knex
     .with('ranked', query =>
       query
-        .from('autodj.runs')
+        .from('autodj_ledger.runs')
         .select('id', 'state')
         .select(knex.raw('coalesce(finished_at, heartbeat_at) as ended'))
         .select(knex.raw('row_number() over (partition by command order by started_at desc) as age')),
@@ -222,7 +222,7 @@ export async function* oldRuns(knex: Knex, before: number): AsyncGenerator<Lefto
     subject: `${count} records of runs`,
     async remove() {
       const ids: { id: string }[] = await old.clone().select('id')
-      await knex.raw('delete from autodj.runs where id = any(?::uuid[])', [ids.map(({ id }) => id)])
+      await knex.raw('delete from autodj_ledger.runs where id = any(?::uuid[])', [ids.map(({ id }) => id)])
       return undefined
     },
   }

@@ -132,7 +132,7 @@ async function looksMounted({ knex }: Database, audioRoot: string, force: boolea
     break
   }
   if (files > 0) return true
-  const [{ count }] = (await knex('public.tracks').whereNotNull('file_path').count()) as [{ count: string }]
+  const [{ count }] = (await knex('tracks').whereNotNull('file_path').count()) as [{ count: string }]
   if (!force)
     refuseIfTripped(
       trippedBreakers({ limit: {}, disk: { root: audioRoot, rowsWithFile: Number(count), files } }),

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import { HEAD, type Schema, schemaAt, type Table } from '../core/migrate/application-schema.ts'
 import type { AdoptionRecord, DownFacts, LiveDatabase } from '../core/migrate/schema-diff.ts'
+import { quoteName } from './application.ts'
 
 interface Observed {
   tables: string[] | null
@@ -17,14 +18,14 @@ interface Observed {
 const OBSERVE = `
 with wanted as (
   select c.oid, c.relname::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = 'public' and c.relkind in ('r', 'p') and c.relname = any(?::text[])
+  where n.nspname = ? and c.relkind in ('r', 'p') and c.relname = any(?::text[])
 )
 select
   (select json_agg(name) from wanted) as tables,
   (select json_object_agg(name, labels) from (
      select t.typname::text as name, json_agg(e.enumlabel::text order by e.enumsortorder) as labels
      from pg_type t join pg_namespace n on n.oid = t.typnamespace join pg_enum e on e.enumtypid = t.oid
-     where n.nspname = 'public' and t.typname = any(?::text[]) group by t.typname) as enums) as enums,
+     where n.nspname = ? and t.typname = any(?::text[]) group by t.typname) as enums) as enums,
   (select json_agg(json_build_object(
        'table', w.name, 'name', a.attname,
        'type', format_type(a.atttypid, a.atttypmod)
@@ -45,21 +46,45 @@ select
      from wanted w join pg_index x on x.indrelid = w.oid join pg_class i on i.oid = x.indexrelid
      where not exists (select 1 from pg_constraint c where c.conindid = x.indexrelid and c.conrelid = w.oid)) as indexes`
 
-/** What the database holds of the application: its tables and enums in the schema public, and the Alembic revision. */
-export async function observeApplication(knex: Knex): Promise<LiveDatabase> {
+/**
+ * What the database holds of the application: its tables and enums, and the Alembic revision.
+ *
+ * @param place the schema that holds them; in what is observed it is called `public`, as in the dumps
+ */
+export async function observeApplication(knex: Knex, place: string): Promise<LiveDatabase> {
   const { tables: known, enums } = schemaAt(HEAD)
   return knex.transaction(async trx => {
     const before = await trx.raw(`select current_setting('search_path') as path`)
     await trx.raw(`select set_config('search_path', 'pg_catalog', true)`)
-    const { rows } = await trx.raw<{ rows: Observed[] }>(OBSERVE, [Object.keys(known), Object.keys(enums)])
+    const { rows } = await trx.raw<{ rows: Observed[] }>(OBSERVE, [
+      place,
+      Object.keys(known),
+      place,
+      Object.keys(enums),
+    ])
     await trx.raw(`select set_config('search_path', ?, true)`, [before.rows[0].path])
-    const schema = toSchema(rows[0]!)
+    const schema = toSchema(calledPublic(rows[0]!, place))
     const revisions =
       schema.tables['alembic_version'] === undefined
         ? undefined
-        : ((await trx('public.alembic_version').pluck('version_num')) as string[])
+        : ((await trx(`${place}.alembic_version`).pluck('version_num')) as string[])
     return { schema, revisions }
   })
+}
+
+/** SQL written for the schema `public`, for where the application's tables are. */
+export function inPlace(statements: readonly string[], place: string): string[] {
+  return statements.map(sql =>
+    place === 'public' ? sql : sql.replaceAll(/\bpublic\./g, `${quoteName(place)}.`),
+  )
+}
+
+function calledPublic(observed: Observed, place: string): Observed {
+  if (place === 'public') return observed
+  const text = JSON.stringify(observed)
+  return JSON.parse(
+    text.replaceAll(JSON.stringify(`${quoteName(place)}.`).slice(1, -1), 'public.'),
+  ) as Observed
 }
 
 function toSchema(observed: Observed): Schema {
@@ -80,7 +105,7 @@ function toSchema(observed: Observed): Schema {
   return { enums: observed.enums ?? {}, tables }
 }
 
-/** Where a table is, or undefined: works whether or not the schema exists. */
+/** Whether a table is there: works whether or not the schema exists. */
 export async function tableExists(knex: Knex, name: string): Promise<boolean> {
   const { rows } = await knex.raw<{ rows: { found: string | null }[] }>(
     'select to_regclass(?)::text as found',
@@ -90,29 +115,30 @@ export async function tableExists(knex: Knex, name: string): Promise<boolean> {
 }
 
 /** Tracks that live in S3, of a database whose schema may be older than S3. */
-async function countTracksInS3(knex: Knex, hasKeyColumn: boolean): Promise<number> {
-  const query = knex('public.tracks').whereRaw(`file_source::text = 'S3'`)
+async function countTracksInS3(knex: Knex, place: string, hasKeyColumn: boolean): Promise<number> {
+  const query = knex(`${place}.tracks`).whereRaw(`file_source::text = 'S3'`)
   if (hasKeyColumn) query.orWhereNotNull('s3_object_key')
   return Number((await query.count({ count: '*' }))[0]?.count ?? 0)
 }
 
 /** What must be known before the application's schema may be taken back. */
-export async function observeDown(knex: Knex, record: AdoptionRecord): Promise<DownFacts> {
-  const { schema, revisions = [] } = await observeApplication(knex)
+export async function observeDown(knex: Knex, place: string, record: AdoptionRecord): Promise<DownFacts> {
+  const { schema, revisions = [] } = await observeApplication(knex, place)
   const columns = schema.tables['tracks']?.columns.map(({ name }) => name) ?? []
   let rows = 0
   for (const table of Object.keys(schema.tables)) {
     if (table === 'alembic_version') continue
-    rows += Number((await knex(`public.${table}`).count({ count: '*' }))[0]?.count ?? 0)
+    rows += Number((await knex(`${place}.${table}`).count({ count: '*' }))[0]?.count ?? 0)
   }
   const columnsInUse: string[] = []
   for (const column of record.columnsAdded.filter(name => columns.includes(name))) {
-    if (await knex('public.tracks').whereNotNull(column).first(knex.raw('1'))) columnsInUse.push(column)
+    if (await knex(`${place}.tracks`).whereNotNull(column).first(knex.raw('1'))) columnsInUse.push(column)
   }
   return {
     record: { ...record, columnsAdded: record.columnsAdded.filter(name => columns.includes(name)) },
     revisions,
-    tracksInS3: columns.length === 0 ? 0 : await countTracksInS3(knex, columns.includes('s3_object_key')),
+    tracksInS3:
+      columns.length === 0 ? 0 : await countTracksInS3(knex, place, columns.includes('s3_object_key')),
     rows,
     columnsInUse,
   }

@@ -20,7 +20,7 @@ const FINGERPRINT = `row(analysis_version, analyzed_at, updated_at, file_source,
 /** What is to be known of these rows before their audio is looked at, by track id. */
 export async function planAnalyses(knex: Knex, ids: readonly string[]): Promise<Map<string, AnalysisPlan>> {
   const { rows } = await knex.raw<{ rows: AnalysisPlan[] }>(
-    `select id as "trackId", ${FINGERPRINT} as fingerprint, bpm from public.tracks where id = any(?::uuid[])`,
+    `select id as "trackId", ${FINGERPRINT} as fingerprint, bpm from tracks where id = any(?::uuid[])`,
     [[...ids]],
   )
   return new Map(rows.map(row => [row.trackId, row]))
@@ -119,7 +119,7 @@ export async function recordAnalyses(
   const ids = records.map(({ planned }) => planned.trackId)
   return knex.transaction(async trx => {
     const { rows } = await trx.raw<{ rows: { id: string; fingerprint: string }[] }>(
-      `select id, ${FINGERPRINT} as fingerprint from public.tracks where id = any(?::uuid[])
+      `select id, ${FINGERPRINT} as fingerprint from tracks where id = any(?::uuid[])
        order by id for no key update`,
       [ids],
     )
@@ -142,13 +142,13 @@ export async function recordAnalyses(
         analysed,
       )
       await trx.raw(
-        `update public.tracks as t set ${ROW.map(([name]) => `${name} = u.${name}`).join(', ')}, updated_at = now()
+        `update tracks as t set ${ROW.map(([name]) => `${name} = u.${name}`).join(', ')}, updated_at = now()
          from ${sql} where t.id = u.id`,
         bindings,
       )
       const ledger = unnest('u', LEDGER, analysed)
       await trx.raw(
-        `insert into autodj.analyses as a (${LEDGER_NAMES}, run_id)
+        `insert into autodj_ledger.analyses as a (${LEDGER_NAMES}, run_id)
          select ${LEDGER_NAMES}, ?::uuid from ${ledger.sql} order by track_id
          on conflict (track_id) do update set
            ${LEDGER.map(([name]) => `${name} = excluded.${name}`).join(', ')}, run_id = excluded.run_id`,
@@ -163,7 +163,7 @@ export async function recordAnalyses(
     if (failed.length > 0) {
       const { sql, bindings } = unnest('u', FAILURE, failed)
       await trx.raw(
-        `update public.tracks as t set analysis_error = u.analysis_error, updated_at = now() from ${sql}
+        `update tracks as t set analysis_error = u.analysis_error, updated_at = now() from ${sql}
          where t.id = u.id`,
         bindings,
       )

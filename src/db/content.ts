@@ -14,7 +14,7 @@ export async function tracksOfFile(knex: Knex, relative: string, folder: AudioFo
   const wanted = relative.normalize('NFC')
   const name = path.basename(relative)
   const ends = [...new Set([name, name.normalize('NFC'), name.normalize('NFD')])]
-  const named = await knex('public.tracks as tracks')
+  const named = await knex('tracks')
     .select(TRACK_COLUMNS)
     .whereRaw(
       // A URL spells the name in its own way.
@@ -48,7 +48,7 @@ export async function objectKeysByContent(
   const found: { key: string; sha256: string }[] = []
   for (const slice of slices(hashes)) {
     found.push(
-      ...(await knex('autodj.objects')
+      ...(await knex('autodj_ledger.objects')
         .distinct('key', 'sha256')
         .whereRaw('sha256 = any(?::text[])', [[...slice]])
         .orderBy('key')),
@@ -64,7 +64,7 @@ export async function rememberedPaths(
 ): Promise<{ path: string; sha256: string; size: number; mtimeNs: bigint }[]> {
   const found: { path: string; sha256: string; size: number; mtimeNs: bigint }[] = []
   for (const slice of slices(hashes)) {
-    const rows = await knex('autodj.files')
+    const rows = await knex('autodj_ledger.files')
       .select('path', 'sha256', 'size', 'mtime_ns')
       .whereRaw('sha256 = any(?::text[])', [[...slice]])
       .orderBy('path')

@@ -5,17 +5,21 @@ import * as ledger from '../../migrations/0002_ledger.ts'
 import * as analyses from '../../migrations/0003_analyses.ts'
 import * as jobs from '../../migrations/0004_jobs.ts'
 import * as uploadHeaders from '../../migrations/0005_upload_headers.ts'
-import { isRevision, REVISIONS } from '../core/migrate/application-schema.ts'
+import * as applicationCode from '../../migrations/0006_application_code.ts'
+import { HEAD, isRevision, REVISIONS } from '../core/migrate/application-schema.ts'
 import {
   type AdoptionRecord,
   type ApplicationPlan,
   compareSchema,
   type DownPlan,
+  lacksS3,
   planApplication,
   planDown,
 } from '../core/migrate/schema-diff.ts'
 import { FatalError, LockedError, toError } from '../errors.ts'
-import { observeApplication, observeDown, tableExists } from './alembic.ts'
+import { inPlace, observeApplication, observeDown, tableExists } from './alembic.ts'
+import { applicationSchema, LEDGER_SCHEMA, LEGACY_SCHEMA, quoteName } from './application.ts'
+import { codeNotice } from './application-code.ts'
 import type { Database } from './database.ts'
 
 /**
@@ -28,6 +32,7 @@ export const MIGRATIONS = [
   '0003_analyses',
   '0004_jobs',
   '0005_upload_headers',
+  '0006_application_code',
 ] as const
 
 type MigrationName = (typeof MIGRATIONS)[number]
@@ -38,9 +43,10 @@ const OURS = {
   '0003_analyses': analyses,
   '0004_jobs': jobs,
   '0005_upload_headers': uploadHeaders,
+  '0006_application_code': applicationCode,
 } as const
 
-const SCHEMA = 'autodj'
+const SCHEMA = LEDGER_SCHEMA
 const KNEX_TABLES = ['knex_migrations', 'knex_migrations_lock']
 
 /** The number of the advisory lock that a migration holds: "autodj" in ASCII. */
@@ -62,6 +68,8 @@ export interface MigrateOptions {
 export interface MigrateResult {
   /** Names of the migrations applied, or taken back, in the order in which that was done. */
   migrations: string[]
+  /** Whether the ledger of an earlier version was moved to its schema of today. */
+  moved: boolean
   /** The Alembic revision where a database was adopted by this run. */
   adopted: string | null
   /** What the operator should know, in sentences. */
@@ -177,26 +185,37 @@ async function throughKnex<T>(work: Promise<T>): Promise<T> {
 }
 
 /** When each migration was applied, by name; empty in a database that was never migrated. */
-async function appliedMigrations(knex: Knex): Promise<Map<string, Date>> {
-  if (!(await tableExists(knex, `${SCHEMA}.${KNEX_TABLES[0]}`))) return new Map()
-  const rows = await knex(`${SCHEMA}.${KNEX_TABLES[0]}`).orderBy('id')
+async function appliedMigrations(knex: Knex, schema: string = SCHEMA): Promise<Map<string, Date>> {
+  if (!(await tableExists(knex, `${schema}.${KNEX_TABLES[0]}`))) return new Map()
+  const rows = await knex(`${schema}.${KNEX_TABLES[0]}`).orderBy('id')
   return new Map(rows.map(row => [row.name as string, row.migration_time as Date]))
 }
 
 /* ── Up and baseline ──────────────────────────────────────────────────────────────────────────────────────────── */
 
 interface UpPlan {
+  /** moves what an earlier version made in the schema `autodj` */
+  move: string[]
   pending: MigrationName[]
+  /** the schema of the application's tables */
+  place: string
   application: Exclude<ApplicationPlan, { kind: 'refuse' }> | undefined
 }
 
 async function planUp(knex: Knex, { baseline }: { baseline: boolean }): Promise<UpPlan> {
-  const applied = await appliedMigrations(knex)
+  const legacy = await findLegacy(knex)
+  const applied = await appliedMigrations(knex, legacy === undefined ? SCHEMA : LEGACY_SCHEMA)
+  const place = await applicationSchema(knex)
+  const move = legacy?.move ?? []
   const pending = MIGRATIONS.filter(name => !applied.has(name)).filter(
     name => !baseline || name === MIGRATIONS[0],
   )
-  if (!pending.includes('0001_application')) return { pending, application: undefined }
-  const plan = planApplication(await observeApplication(knex), { guessRevision: baseline })
+  const live = await observeApplication(knex, place)
+  // Alembic may have taken back since what was added then.
+  if (!pending.includes('0001_application') && !lacksS3(live)) {
+    return { move, pending, place, application: undefined }
+  }
+  const plan = planApplication(live, { guessRevision: baseline })
   if (plan.kind === 'refuse') {
     const differences = plan.differences.length === 0 ? '' : `: ${plan.differences.join('; ')}`
     throw new FatalError(`${plan.cause}${differences}`, {
@@ -211,16 +230,102 @@ async function planUp(knex: Knex, { baseline }: { baseline: boolean }): Promise<
       cure: 'autodj migrate makes them',
     })
   }
-  return { pending, application: plan }
+  return { move, pending, place, application: plan }
 }
 
-const statementsUp = (name: MigrationName, plan: UpPlan): readonly string[] =>
-  name === '0001_application' ? application.up(plan.application!) : OURS[name].up
+const statementsUp = (name: MigrationName, { application: plan, place }: UpPlan): readonly string[] =>
+  name === '0001_application' ? inPlace(application.up(plan!), place) : OURS[name].up
+
+/** What brings back that which Alembic took, in a database that was adopted before. */
+const statementsAgain = ({ application: plan, pending, place }: UpPlan): readonly string[] =>
+  plan === undefined || pending.includes('0001_application') ? [] : inPlace(application.again(plan), place)
+
+interface Legacy {
+  /** SQL that brings it to where it is now */
+  move: string[]
+}
+
+/**
+ * The ledger of an earlier version, in a schema called like the application's database role: it had become the default
+ * schema of that role, and Alembic saw our tables as the application's, and made its own there. What is not ours stays.
+ *
+ * @throws LockedError while a run of that version is working
+ */
+async function findLegacy(knex: Knex): Promise<Legacy | undefined> {
+  const applied = await appliedMigrations(knex, LEGACY_SCHEMA)
+  if (!applied.has('0001_application')) return undefined
+  if (await tableExists(knex, `${SCHEMA}.${KNEX_TABLES[0]}`)) {
+    throw new FatalError(`the database has two ledgers, in the schemas ${LEGACY_SCHEMA} and ${SCHEMA}`, {
+      code: 'migrate.two-ledgers',
+      cure: `Drop the one that is not in use: an older autodj may have made ${LEGACY_SCHEMA} again.`,
+    })
+  }
+  if (applied.has('0002_ledger')) await refuseWhileRunning(knex, LEGACY_SCHEMA)
+  const ours = ['adoption', ...Object.values(OURS).flatMap(({ tables }) => tables), ...KNEX_TABLES]
+  const { rows } = await knex.raw<{ rows: { tables: string[]; others: number }[] }>(
+    `with ours as (
+       select c.oid, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+       where n.nspname = :schema and c.relkind = 'r' and c.relname = any(:ours::text[])
+     )
+     select (select array_agg(relname::text order by relname) from ours) as tables,
+       (select count(*)::int from pg_depend d join pg_namespace n on n.oid = d.refobjid
+        where d.refclassid = 'pg_namespace'::regclass and n.nspname = :schema
+          and not (d.classid = 'pg_class'::regclass and (d.objid in (select oid from ours) or exists (
+            select 1 from pg_depend s where s.classid = 'pg_class'::regclass and s.objid = d.objid
+              and s.deptype in ('a', 'i') and s.refobjid in (select oid from ours))))) as others`,
+    { schema: LEGACY_SCHEMA, ours },
+  )
+  const { tables, others } = rows[0]!
+  if (others === 0 && !(await schemaExists(knex, SCHEMA))) {
+    return { move: [`alter schema ${LEGACY_SCHEMA} rename to ${SCHEMA}`] }
+  }
+  return {
+    move: [
+      `create schema if not exists ${SCHEMA}`,
+      ...(tables ?? []).map(table => `alter table ${LEGACY_SCHEMA}.${table} set schema ${SCHEMA}`),
+      ...(others === 0 ? [`drop schema ${LEGACY_SCHEMA}`] : []),
+    ],
+  }
+}
+
+async function schemaExists(knex: Knex, schema: string): Promise<boolean> {
+  const { rows } = await knex.raw('select 1 from pg_namespace where nspname = ?', [schema])
+  return rows.length > 0
+}
+
+/** @throws LockedError naming a live run */
+async function refuseWhileRunning(knex: Knex, schema: string): Promise<void> {
+  const [run] = await knex(`${schema}.runs`)
+    .where({ state: 'running' })
+    .whereRaw('lease_until > now()')
+    .limit(1)
+  if (run === undefined) return
+  throw new LockedError(
+    `${run.command} is running (pid ${run.pid} on ${run.host}) since ${run.started_at.toISOString()}`,
+    { cure: 'wait for it to end, or stop it', details: { run: run.id, pid: run.pid, host: run.host } },
+  )
+}
+
+/** Whoever may change tracks may use the ledger: the role that migrates is often another than the one that works. */
+async function grantLedger(trx: Knex, place: string): Promise<void> {
+  const { rows } = await trx.raw<{ rows: { role: string }[] }>(
+    `select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as role
+     from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) a
+     where n.nspname = ? and c.relname = 'tracks' and a.privilege_type = 'UPDATE'
+       and a.grantee <> (select oid from pg_roles where rolname = current_user)`,
+    [place],
+  )
+  for (const { role } of rows) {
+    await trx.raw(`grant usage on schema ${SCHEMA} to ${role}`)
+    await trx.raw(`grant select, insert, update, delete on all tables in schema ${SCHEMA} to ${role}`)
+  }
+}
 
 async function applyUp(db: Database, baseline: boolean, options: MigrateOptions): Promise<MigrateResult> {
   return migrating(db, options, async trx => {
     const plan = await planUp(trx, { baseline })
-    await trx.raw(`create schema if not exists ${SCHEMA}`)
+    for (const sql of plan.move) await trx.raw(sql)
+    if (!(await schemaExists(trx, SCHEMA))) await trx.raw(`create schema ${SCHEMA}`)
     const config = knexConfig(name => statementsUp(name, plan))
     const [, migrations] = (await throughKnex(
       baseline && plan.pending.length > 0
@@ -229,10 +334,13 @@ async function applyUp(db: Database, baseline: boolean, options: MigrateOptions)
           ? Promise.resolve([0, []])
           : trx.migrate.latest(config),
     )) as [number, string[]]
+    for (const sql of statementsAgain(plan)) await trx.raw(sql.replaceAll('?', '\\?'))
+    if (plan.move.length + migrations.length > 0) await grantLedger(trx, plan.place)
     return {
       migrations,
+      moved: plan.move.length > 0,
       adopted: plan.application?.kind === 'adopt' ? plan.application.revision : null,
-      notices: plan.application?.notices ?? [],
+      notices: [...(plan.application?.notices ?? []), ...(await codeNotice(trx, plan.place))],
     }
   })
 }
@@ -261,32 +369,36 @@ export function migrateBaseline(db: Database, options: MigrateOptions = {}): Pro
 /** The SQL that `up` (or `baseline`) would run now. Reads only; Knex's own bookkeeping is left out. */
 export async function upStatements(db: Database, { baseline = false } = {}): Promise<string[]> {
   const plan = await planUp(db.knex, { baseline })
-  if (plan.pending.length === 0) return []
-  return [`create schema if not exists ${SCHEMA}`, ...plan.pending.flatMap(name => statementsUp(name, plan))]
+  const there = plan.move.length > 0 || (await schemaExists(db.knex, SCHEMA))
+  return [
+    ...plan.move,
+    ...(there || plan.pending.length === 0 ? [] : [`create schema ${SCHEMA}`]),
+    ...plan.pending.flatMap(name => statementsUp(name, plan)),
+    ...statementsAgain(plan),
+  ]
 }
 
 /* ── Down ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
 async function planTakeBack(
   knex: Knex,
-): Promise<{ applied: MigrationName[]; plan: Exclude<DownPlan, { kind: 'refuse' }> }> {
+): Promise<{ applied: MigrationName[]; plan: Exclude<DownPlan, { kind: 'refuse' }>; place: string }> {
+  if ((await findLegacy(knex)) !== undefined) {
+    throw new FatalError(
+      `the ledger is still where an earlier version made it, in the schema ${LEGACY_SCHEMA}`,
+      {
+        code: 'migrate.legacy',
+        cure: 'run `autodj migrate` first; then this',
+      },
+    )
+  }
+  const place = await applicationSchema(knex)
   const done = await appliedMigrations(knex)
   const applied = MIGRATIONS.filter(name => done.has(name)).reverse()
   if (!applied.includes('0001_application'))
-    return { applied, plan: { kind: 'down', statements: [], notices: [] } }
+    return { applied, place, plan: { kind: 'down', statements: [], notices: [] } }
 
-  if (applied.includes('0002_ledger')) {
-    const [run] = await knex(`${SCHEMA}.runs`)
-      .where({ state: 'running' })
-      .whereRaw('lease_until > now()')
-      .limit(1)
-    if (run !== undefined) {
-      throw new LockedError(
-        `${run.command} is running (pid ${run.pid} on ${run.host}) since ${run.started_at.toISOString()}`,
-        { cure: 'wait for it to end, or stop it', details: { run: run.id, pid: run.pid, host: run.host } },
-      )
-    }
-  }
+  if (applied.includes('0002_ledger')) await refuseWhileRunning(knex, SCHEMA)
   const row = await knex(`${SCHEMA}.adoption`).first()
   const record: AdoptionRecord = {
     kind: row.kind,
@@ -294,15 +406,16 @@ async function planTakeBack(
     columnsAdded: row.columns_added,
     enumValueAdded: row.enum_value_added,
   }
-  const plan = planDown(await observeDown(knex, record))
+  const plan = planDown(await observeDown(knex, place, record))
   if (plan.kind === 'refuse') throw new FatalError(plan.cause, { code: 'migrate.in-use', cure: plan.cure })
-  return { applied, plan }
+  return { applied, plan, place }
 }
 
 const statementsDown = (
   name: MigrationName,
-  plan: Exclude<DownPlan, { kind: 'refuse' }>,
-): readonly string[] => (name === '0001_application' ? application.down(plan) : OURS[name].down)
+  { plan, place }: { plan: Exclude<DownPlan, { kind: 'refuse' }>; place: string },
+): readonly string[] =>
+  name === '0001_application' ? inPlace(application.down(plan), place) : OURS[name].down
 
 /**
  * Takes back what is ours: the ledger, our bookkeeping, and what had been added to the application's schema as far as
@@ -312,18 +425,19 @@ const statementsDown = (
  */
 export async function migrateDown(db: Database, options: MigrateOptions = {}): Promise<MigrateResult> {
   return migrating(db, options, async trx => {
-    const { applied, plan } = await planTakeBack(trx)
+    const { applied, plan, place } = await planTakeBack(trx)
     if (!(await tableExists(trx, `${SCHEMA}.${KNEX_TABLES[0]}`))) {
-      return { migrations: [], adopted: null, notices: [] }
+      return { migrations: [], moved: false, adopted: null, notices: [] }
     }
     const notices = [...plan.notices]
     if (applied.length > 0) {
       // Nobody may put a track into S3 between the look and the deed.
-      if (plan.statements.length > 0) await trx.raw('lock table public.tracks in access exclusive mode')
+      if (plan.statements.length > 0)
+        await trx.raw(`lock table ${quoteName(place)}.tracks in access exclusive mode`)
       const recheck = await planTakeBack(trx)
       await throughKnex(
         trx.migrate.rollback(
-          knexConfig(name => statementsDown(name, recheck.plan)),
+          knexConfig(name => statementsDown(name, recheck)),
           true,
         ),
       )
@@ -334,16 +448,16 @@ export async function migrateDown(db: Database, options: MigrateOptions = {}): P
     )
     if (rows[0].others === 0) await trx.raw(`drop schema ${SCHEMA} cascade`)
     else notices.push(`the schema ${SCHEMA} holds tables of your own and stays`)
-    return { migrations: applied, adopted: null, notices }
+    return { migrations: applied, moved: false, adopted: null, notices }
   })
 }
 
 /** The SQL that `down` would run now. Reads only; Knex's own bookkeeping is left out. */
 export async function downStatements(db: Database): Promise<string[]> {
-  const { applied, plan } = await planTakeBack(db.knex)
-  if (applied.length === 0) return []
+  const taken = await planTakeBack(db.knex)
+  if (taken.applied.length === 0) return []
   return [
-    ...applied.flatMap(name => statementsDown(name, plan)),
+    ...taken.applied.flatMap(name => statementsDown(name, taken)),
     ...KNEX_TABLES.map(table => `drop table ${SCHEMA}.${table}`),
     `drop schema ${SCHEMA}`,
   ]
@@ -354,11 +468,20 @@ export async function downStatements(db: Database): Promise<string[]> {
 /** What is applied, what is pending, and where the schema differs from what it should be. Reads only. */
 export async function migrateStatus(db: Database): Promise<MigrateStatus> {
   const { knex } = db
-  const applied = await appliedMigrations(knex)
-  const live = await observeApplication(knex)
+  const legacy = await findLegacy(knex)
+  const schema = legacy === undefined ? SCHEMA : LEGACY_SCHEMA
+  const applied = await appliedMigrations(knex, schema)
+  const place = await applicationSchema(knex)
+  const live = await observeApplication(knex, place)
   const revisions = live.revisions ?? []
   const drift: string[] = []
-  const notices: string[] = []
+  const notices: string[] = await codeNotice(knex, place)
+  if (legacy !== undefined)
+    notices.push(`the ledger is in the schema ${LEGACY_SCHEMA}: \`autodj migrate\` moves it to ${SCHEMA}`)
+  if (applied.size > 0 && lacksS3(live))
+    notices.push(
+      `the application's schema was taken back to before ${HEAD}: \`autodj migrate\` brings it on again`,
+    )
   const [revision] = revisions
   if (revision !== undefined && isRevision(revision)) {
     const comparison = compareSchema(live.schema, revision)
@@ -372,16 +495,16 @@ export async function migrateStatus(db: Database): Promise<MigrateStatus> {
   for (const [name, { tables }] of Object.entries(OURS)) {
     if (!applied.has(name)) continue
     for (const table of tables) {
-      if (!(await tableExists(knex, `${SCHEMA}.${table}`))) drift.push(`table ${SCHEMA}.${table} is missing`)
+      if (!(await tableExists(knex, `${schema}.${table}`))) drift.push(`table ${schema}.${table} is missing`)
     }
   }
-  const hasLock = await tableExists(knex, `${SCHEMA}.${KNEX_TABLES[1]}`)
+  const hasLock = await tableExists(knex, `${schema}.${KNEX_TABLES[1]}`)
   return {
     migrations: MIGRATIONS.map(name => ({ name, appliedAt: applied.get(name) ?? null })),
     revisions,
     drift,
     notices,
-    locked: hasLock && (await knex(`${SCHEMA}.${KNEX_TABLES[1]}`).where({ is_locked: 1 })).length > 0,
+    locked: hasLock && (await knex(`${schema}.${KNEX_TABLES[1]}`).where({ is_locked: 1 })).length > 0,
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { type DatabaseUrl, parseDatabaseUrl } from '../core/database-url.ts'
 import { toError, UsageError } from '../errors.ts'
 import type { Database, OpenOptions } from './database.ts'
 import { makeKnex, PostgresDialect } from './dialects.ts'
@@ -10,18 +11,6 @@ const CONNECT_TIMEOUT_MS = 10_000
 const STATEMENT_TIMEOUT_MS = 300_000
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 120_000
 
-/** A database URL without its password. */
-function describeDatabase(url: string): string {
-  if (url.startsWith('pglite:')) return url
-  try {
-    const { hostname, port, pathname, username } = new URL(url)
-    const user = username === '' ? '' : `${decodeURIComponent(username)}@`
-    return `${user}${hostname || 'local socket'}${port === '' ? '' : `:${port}`}${pathname}`
-  } catch {
-    return 'DATABASE_URL'
-  }
-}
-
 /**
  * Opens the database: `postgresql://…` or `pglite:DIR` (made when missing; held by a lock file beside it,
  * `DIR.lock`, for as long as it is open). The connection is tried at once.
@@ -30,21 +19,25 @@ function describeDatabase(url: string): string {
  *   FatalError, with cause and cure, when it cannot be reached or does not let us in
  */
 export async function openDatabase(url: string, options: OpenOptions): Promise<Database> {
-  if (/^postgres(ql)?:\/\//.test(url)) return openPostgres(url, options)
-  if (url.startsWith('pglite:') && url.length > 'pglite:'.length) {
+  const parsed = parseDatabaseUrl(url)
+  if (parsed.kind === 'postgres') return openPostgres(parsed, options)
+  if (parsed.kind === 'pglite') {
     const { openPglite } = await import('./pglite.ts')
-    return openPglite(url.slice('pglite:'.length), options)
+    return openPglite(parsed.folder, options)
   }
-  throw new UsageError('DATABASE_URL is neither postgresql://… nor pglite:DIR', {
+  throw new UsageError(`DATABASE_URL ${parsed.problem}`, {
     cure: 'for example postgresql://user:password@host:5432/autodj, or pglite:.autodj/db',
   })
 }
 
-async function openPostgres(url: string, options: OpenOptions): Promise<Database> {
-  const where = describeDatabase(url)
+async function openPostgres(
+  { url, options: own, where }: Extract<DatabaseUrl, { kind: 'postgres' }>,
+  options: OpenOptions,
+): Promise<Database> {
   const settings = [
     `-c statement_timeout=${STATEMENT_TIMEOUT_MS}`,
     `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS}`,
+    ...(own === undefined ? [] : [own]),
     ...(options.readOnly ? ['-c default_transaction_read_only=on'] : []),
   ].join(' ')
   const open = (sessionSettings: string | undefined): Knex =>
@@ -71,7 +64,7 @@ async function openPostgres(url: string, options: OpenOptions): Promise<Database
     await instance.destroy()
     // PgBouncer refuses session settings at start-up, and to SET them would leak them to its other clients.
     if (!/unsupported startup parameter/i.test(toError(error).message)) throw error
-    instance = open(undefined)
+    instance = open(own)
     await probe(instance, where).catch(async (again: unknown) => {
       await instance.destroy()
       throw again

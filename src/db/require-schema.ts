@@ -1,5 +1,6 @@
 /** Whether a database is ready for autodj, asked before a run begins. */
 import { FatalError } from '../errors.ts'
+import { applicationSchema, LEDGER_SCHEMA, LEGACY_SCHEMA, quoteName } from './application.ts'
 import type { Database } from './database.ts'
 
 /**
@@ -7,25 +8,49 @@ import type { Database } from './database.ts'
  * @throws FatalError that says what is missing, and that `autodj migrate` makes it
  */
 export async function requireSchema({ knex, where }: Database, newest = 'files'): Promise<void> {
+  const place = await applicationSchema(knex)
   const { rows } = await knex.raw<{
-    rows: { tracks: boolean; ledger: boolean; newest: boolean; key: boolean }[]
+    rows: {
+      tracks: boolean
+      ledger: boolean
+      legacy: boolean
+      usable: boolean | null
+      newest: boolean
+      key: boolean
+      role: string
+    }[]
   }>(
-    `select to_regclass('public.tracks') is not null as tracks,
-            to_regclass('autodj.files') is not null as ledger,
-            exists (select 1 from information_schema.columns, (select string_to_array(?::text, '.') as name) wanted
-                    where table_schema = 'autodj' and table_name = name[1]
-                      and (name[2] is null or column_name = name[2])) as newest,
-            exists (select 1 from information_schema.columns
-                    where table_schema = 'public' and table_name = 'tracks' and column_name = 's3_object_key') as key`,
-    [newest],
+    `with columns as (
+       select n.nspname, c.relname, a.attname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+       join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+       where c.relkind in ('r', 'p') and n.nspname in (:place, :ledger, :legacy)
+     )
+     select exists (select 1 from columns where nspname = :place and relname = 'tracks') as tracks,
+            exists (select 1 from columns where nspname = :place and relname = 'tracks' and attname = 's3_object_key') as key,
+            exists (select 1 from columns where nspname = :ledger and relname = 'files') as ledger,
+            exists (select 1 from columns where nspname = :legacy and relname = 'adoption') as legacy,
+            exists (select 1 from columns where nspname = :ledger and relname = split_part(:newest, '.', 1)
+                    and split_part(:newest, '.', 2) in ('', attname)) as newest,
+            (select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = :ledger) as usable,
+            current_user::text as role`,
+    { place, ledger: LEDGER_SCHEMA, legacy: LEGACY_SCHEMA, newest },
   )
   const found = rows[0]
-  if (found?.tracks && found.ledger && found.newest && found.key) return
+  if (found?.tracks && found.ledger && found.newest && found.key) {
+    if (found.usable) return
+    throw new FatalError(
+      `the role ${found.role} may not use the schema ${LEDGER_SCHEMA} of the database ${where}`,
+      {
+        code: 'db.privilege',
+        cure: `As its owner: grant usage on schema ${LEDGER_SCHEMA} to ${quoteName(found.role)}; grant select, insert, update, delete on all tables in schema ${LEDGER_SCHEMA} to ${quoteName(found.role)}. \`autodj migrate\` does so for every role that may change tracks.`,
+      },
+    )
+  }
   const missing = !found?.tracks
     ? 'has no tracks table'
     : !found.key
       ? 'has no column for S3 yet'
-      : found.ledger
+      : found.ledger || found.legacy
         ? 'is at the schema of an older autodj'
         : 'has no ledger yet'
   throw new FatalError(`the database ${where} ${missing}`, {

@@ -62,7 +62,7 @@ export async function* rowFactPages(
   const pages = keysetPages<TrackRow>(
     (last, limit) => [
       `select ${TRACK}, case when t.s3_object_key is null then concat_ws(' – ', t.artist, t.title) end as label
-       from public.tracks t ${last === undefined ? '' : 'where t.id > ?'} order by t.id limit ${limit}`,
+       from tracks t ${last === undefined ? '' : 'where t.id > ?'} order by t.id limit ${limit}`,
       last === undefined ? [] : [last.id],
     ],
     { knex, signal },
@@ -78,7 +78,7 @@ export async function* proofPages(
 ): AsyncGenerator<{ key: string; proof: Proof | undefined }[]> {
   const pages = keysetPages<ProofRow & { key: string }>(
     (last, limit) => [
-      `select o.key, ${PROOF} from autodj.objects o where o.bucket = ? ${last === undefined ? '' : 'and o.key > ?'}
+      `select o.key, ${PROOF} from autodj_ledger.objects o where o.bucket = ? ${last === undefined ? '' : 'and o.key > ?'}
        order by o.key limit ${limit}`,
       last === undefined ? [bucket] : [bucket, last.key],
     ],
@@ -119,8 +119,8 @@ export async function rowFactsById(
   const found = new Map<string, RowFacts>()
   for (const slice of slices(ids)) {
     const { rows } = await knex.raw<{ rows: (TrackRow & ProofRow)[] }>(
-      `select ${TRACK}, ${PROOF} from public.tracks t
-       left join autodj.objects o on o.bucket = ? and o.key = t.s3_object_key collate "C"
+      `select ${TRACK}, ${PROOF} from tracks t
+       left join autodj_ledger.objects o on o.bucket = ? and o.key = t.s3_object_key collate "C"
        where t.id = any(?::uuid[])`,
       [bucket, [...slice]],
     )
@@ -137,7 +137,7 @@ export async function keysNamed(knex: Knex, keys: readonly string[]): Promise<Se
   const named = new Set<string>()
   for (const slice of slices(keys)) {
     const { rows } = await knex.raw<{ rows: { key: string }[] }>(
-      'select distinct s3_object_key as key from public.tracks where s3_object_key = any(?::text[])',
+      'select distinct s3_object_key as key from tracks where s3_object_key = any(?::text[])',
       [[...slice]],
     )
     for (const { key } of rows) named.add(key)
@@ -151,7 +151,7 @@ export async function keysByHash(knex: Knex, hashes: readonly string[]): Promise
   const { rows } = await knex.raw<{ rows: { hash: string; key: string }[] }>(
     `select hash, key from (
        select s3_object_key as key, encode(sha256(convert_to(s3_object_key, 'UTF8')), 'hex') as hash
-       from public.tracks where s3_object_key is not null
+       from tracks where s3_object_key is not null
      ) as keys where hash = any(?::text[])`,
     [[...hashes]],
   )
@@ -160,7 +160,7 @@ export async function keysByHash(knex: Knex, hashes: readonly string[]): Promise
 
 /** Keys with a multipart upload that the ledger knows as open. */
 export async function keysUploading(knex: Knex, bucket: string): Promise<Set<string>> {
-  const rows: { key: string }[] = await knex('autodj.uploads').distinct('key').where({ bucket })
+  const rows: { key: string }[] = await knex('autodj_ledger.uploads').distinct('key').where({ bucket })
   return new Set(rows.map(({ key }) => key))
 }
 
@@ -170,7 +170,7 @@ export async function countRows(knex: Knex): Promise<{ rows: number; withKey: nu
     `select count(*) as rows, count(s3_object_key) as with_key,
        count(*) filter (where file_path is not null and s3_object_key is null
                           and file_source in ('LOCAL', 'YOUTUBE')) as on_file
-     from public.tracks`,
+     from tracks`,
   )
   const [counts] = rows
   return { rows: Number(counts?.rows), withKey: Number(counts?.with_key), onFile: Number(counts?.on_file) }
@@ -193,7 +193,7 @@ export async function rowVersions(knex: Knex, ids: readonly string[]): Promise<M
     const { rows } = await knex.raw<{ rows: (RowVersion & { id: string })[] }>(
       `select id, s3_object_key as key, file_source as source, file_size as size, file_path as path,
          updated_at::text as "updatedAt"
-       from public.tracks where id = any(?::uuid[])`,
+       from tracks where id = any(?::uuid[])`,
       [[...slice]],
     )
     for (const { id, ...version } of rows) found.set(id, version)
@@ -230,8 +230,8 @@ export async function swapRows(knex: Knex, swaps: readonly RowSwap[]): Promise<S
   for (const slice of slices(swaps.toSorted((a, b) => (a.trackId < b.trackId ? -1 : 1)))) {
     const { sql, bindings } = unnest('u', SWAP, slice)
     const { rows } = await knex.raw<{ rows: { id: string }[] }>(
-      `update public.tracks t set
-         s3_object_key = u.to_key, file_source = u.to_source::public.filesource, file_size = u.to_size,
+      `update tracks t set
+         s3_object_key = u.to_key, file_source = u.to_source::filesource, file_size = u.to_size,
          file_path = u.to_path,
          updated_at = case when u.keeps_time then u.updated_at::timestamptz else now() end
        from ${sql}

@@ -22,7 +22,7 @@ export interface Track {
   updatedAt: Date | null
 }
 
-/** Columns of a `Track`, for a select from `public.tracks as tracks`. */
+/** Columns of a `Track`, for a select from `tracks`. */
 export const TRACK_COLUMNS = {
   id: 'tracks.id',
   spotifyId: 'tracks.spotify_id',
@@ -74,7 +74,7 @@ function applyFilter(query: Knex.QueryBuilder, knex: Knex, filter: TrackFilter):
   if (filter.sources !== undefined) {
     const named = filter.sources.filter(source => source !== null)
     query.where(either => {
-      either.whereRaw('tracks.file_source = any(?::public.filesource[])', [named])
+      either.whereRaw('tracks.file_source = any(?::filesource[])', [named])
       if (named.length < filter.sources!.length) either.orWhereNull('tracks.file_source')
     })
   }
@@ -97,7 +97,7 @@ function applyFilter(query: Knex.QueryBuilder, knex: Knex, filter: TrackFilter):
     query.whereRaw('starts_with(tracks.s3_object_key, ?)', [filter.keyPrefix])
   if (filter.ids !== undefined) query.whereRaw('tracks.id = any(?::uuid[])', [[...filter.ids]])
   const items = (command: string): Knex.QueryBuilder =>
-    knex('autodj.items as i')
+    knex('autodj_ledger.items as i')
       .select(knex.raw('1'))
       .where('i.command', command)
       .whereRaw('i.track_id = tracks.id')
@@ -116,7 +116,7 @@ function applyAnalysis(query: Knex.QueryBuilder, which: NonNullable<TrackFilter[
   else if (which === 'failed') {
     query.whereRaw(
       `(tracks.analysis_error is not null
-        or exists (select 1 from autodj.items i where i.command = 'analyze' and i.track_id = tracks.id))`,
+        or exists (select 1 from autodj_ledger.items i where i.command = 'analyze' and i.track_id = tracks.id))`,
     )
   } else {
     // By number, so that 2.10.0 comes after 2.9.0; what is no version is older than any.
@@ -135,7 +135,7 @@ export async function trackPage(
   knex: Knex,
   { afterId = FIRST_ID, limit, filter = {} }: { afterId?: string; limit: number; filter?: TrackFilter },
 ): Promise<Track[]> {
-  const query = knex('public.tracks as tracks').select(TRACK_COLUMNS).where('tracks.id', '>', afterId)
+  const query = knex('tracks').select(TRACK_COLUMNS).where('tracks.id', '>', afterId)
   applyFilter(query, knex, filter)
   return query.orderBy('tracks.id').limit(limit)
 }
@@ -163,7 +163,7 @@ export async function countTracks(
   knex: Knex,
   filter: TrackFilter = {},
 ): Promise<{ tracks: number; bytes: number; withoutSize: number }> {
-  const query = knex('public.tracks as tracks').first(
+  const query = knex('tracks').first(
     knex.raw('count(*) as tracks'),
     knex.raw('coalesce(sum(tracks.file_size), 0) as bytes'),
     knex.raw('count(*) filter (where tracks.file_size is null) as without_size'),
@@ -186,12 +186,12 @@ export async function claimTracks(
 ): Promise<{ tracks: Track[]; nextAfterId: string | null }> {
   const { kind, runId, afterId = FIRST_ID, limit, filter = {} } = claim
   return knex.transaction(async trx => {
-    const picked = trx('public.tracks as tracks')
+    const picked = trx('tracks')
       .select(TRACK_COLUMNS)
       .where('tracks.id', '>', afterId)
       .whereNotExists(
-        trx('autodj.claims as c')
-          .join('autodj.runs as r', 'r.id', 'c.run_id')
+        trx('autodj_ledger.claims as c')
+          .join('autodj_ledger.runs as r', 'r.id', 'c.run_id')
           .select(trx.raw('1'))
           .where('c.kind', kind)
           .whereRaw('c.track_id = tracks.id')
@@ -206,11 +206,11 @@ export async function claimTracks(
       .with(
         'claimed',
         trx.raw(
-          `insert into autodj.claims as c (kind, track_id, run_id)
+          `insert into autodj_ledger.claims as c (kind, track_id, run_id)
              select ?::text, id, ?::uuid from picked order by id
              on conflict (kind, track_id) do update set run_id = excluded.run_id, claimed_at = now()
                where c.run_id = excluded.run_id
-                  or not exists (select 1 from autodj.runs r where r.id = c.run_id and r.lease_until > now())
+                  or not exists (select 1 from autodj_ledger.runs r where r.id = c.run_id and r.lease_until > now())
              returning track_id`,
           [kind, runId],
         ),
@@ -251,7 +251,7 @@ const NEW_TRACK: readonly BulkColumn<NewTrack>[] = [
   ['duration', 'float8', track => track.duration],
   ['duration_ms', 'float8', track => (track.duration === null ? null : track.duration * 1000)],
   ['file_path', 'text', track => track.filePath],
-  ['file_source', 'public.filesource', track => track.fileSource],
+  ['file_source', 'filesource', track => track.fileSource],
   ['file_size', 'float8', track => track.fileSize],
 ]
 
@@ -262,7 +262,7 @@ export async function insertTracks(knex: Knex, tracks: readonly NewTrack[]): Pro
   for (const slice of slices(tracks)) {
     const { sql, bindings } = unnest('u', NEW_TRACK, slice)
     const { rows } = await knex.raw<{ rows: { id: string }[] }>(
-      `insert into public.tracks (${names}) select ${names} from ${sql}
+      `insert into tracks (${names}) select ${names} from ${sql}
        on conflict (spotify_id) do nothing returning id`,
       bindings,
     )
@@ -276,7 +276,7 @@ export async function tracksBySpotifyId(knex: Knex, spotifyIds: readonly string[
   const found: Track[] = []
   for (const slice of slices(spotifyIds)) {
     found.push(
-      ...(await knex('public.tracks as tracks')
+      ...(await knex('tracks')
         .select(TRACK_COLUMNS)
         .whereRaw('tracks.spotify_id = any(?::text[])', [[...slice]])),
     )
@@ -289,7 +289,7 @@ export async function tracksById(knex: Knex, ids: readonly string[]): Promise<Tr
   const found: Track[] = []
   for (const slice of slices([...new Set(ids)].sort())) {
     found.push(
-      ...(await knex('public.tracks as tracks')
+      ...(await knex('tracks')
         .select(TRACK_COLUMNS)
         .whereRaw('tracks.id = any(?::uuid[])', [[...slice]])
         .orderBy('tracks.id')),
@@ -306,7 +306,7 @@ export async function trackIdsByFilePath(
   const found = new Set<string>()
   const unknown = { count: 0, first: '' }
   for (const slice of slices(pathsOrIds)) {
-    const rows = (await knex('public.tracks')
+    const rows = (await knex('tracks')
       .select('id', 'file_path as path')
       .whereRaw('file_path = any(?::text[]) or id::text = any(?::text[])', [[...slice], [...slice]])) as {
       id: string
@@ -348,7 +348,7 @@ const CHANGE: readonly BulkColumn<TrackChange>[] = [
   ['set_path', 'bool', change => change.filePath !== undefined],
   ['file_path', 'text', change => change.filePath],
   ['set_source', 'bool', change => change.fileSource !== undefined],
-  ['file_source', 'public.filesource', change => change.fileSource],
+  ['file_source', 'filesource', change => change.fileSource],
   ['set_size', 'bool', change => change.fileSize !== undefined],
   ['file_size', 'float8', change => change.fileSize],
   ['set_key', 'bool', change => change.s3ObjectKey !== undefined],
@@ -371,7 +371,7 @@ export async function changeTracks(
   for (const slice of slices(sorted)) {
     await knex.transaction(async trx => {
       const current = new Map<string, PlannedTrack & Pick<Track, 'fileSize'>>()
-      const locked = (await trx('public.tracks as tracks')
+      const locked = (await trx('tracks')
         .select('id', 'file_path as filePath', 'file_source as fileSource', 'file_size as fileSize')
         .select('s3_object_key as s3ObjectKey')
         .whereRaw('id = any(?::uuid[])', [slice.map(change => change.planned.id)])
@@ -397,7 +397,7 @@ export async function changeTracks(
       if (due.length === 0) return
       const { sql, bindings } = unnest('u', CHANGE, due)
       await trx.raw(
-        `update public.tracks as t set
+        `update tracks as t set
            file_path = case when u.set_path then u.file_path else t.file_path end,
            file_source = case when u.set_source then u.file_source else t.file_source end,
            file_size = case when u.set_size then u.file_size else t.file_size end,
@@ -422,10 +422,6 @@ function isMade(row: PlannedTrack & Pick<Track, 'fileSize'>, change: TrackChange
 
 /** Paths that rows have, of at most so many rows: a sample, since ids are random. */
 export async function filePathSample(knex: Knex, limit = 2_000): Promise<string[]> {
-  const rows = await knex('public.tracks')
-    .whereNotNull('file_path')
-    .orderBy('id')
-    .limit(limit)
-    .select('file_path')
+  const rows = await knex('tracks').whereNotNull('file_path').orderBy('id').limit(limit).select('file_path')
   return rows.map(row => row.file_path as string)
 }

@@ -3,6 +3,7 @@ import pLimit from 'p-limit'
 import { folderExists } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
 import { formatBytes, plural } from '../core/units.ts'
+import { requireCodeForS3 } from '../db/application-code.ts'
 import type { Database } from '../db/database.ts'
 import { abandonDeadRuns, runsAlive } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
@@ -54,8 +55,9 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 export async function runFetch(context: Context, flags: FetchFlags): Promise<ExitCode> {
   const sources = readChoice(flags)
   const database = await context.database()
-  await requireSchema(database)
+  await requireSchema(database, 'adoption.code_updated_at')
   if (flags.dryRun) return planFetch(context, database, flags)
+  await requireCodeForS3(database)
   context.limitDuration(flags.maxDuration)
   const store = await context.store()
   await store.checkBucket(context.signal)
@@ -145,8 +147,7 @@ export async function openFetcher(
     throttle: new Throttle(undefined),
     signal: context.signal,
     stopping: AbortSignal.any([context.stopping, run.lost]),
-    trackExists: async id =>
-      uuid.test(id) && (await knex('public.tracks').where({ id }).first('id')) !== undefined,
+    trackExists: async id => uuid.test(id) && (await knex('tracks').where({ id }).first('id')) !== undefined,
     localIndex: createLocalIndex(knex, config.audioFolder, () => context.now().getTime()),
     sources,
     url: flags.url,

@@ -163,7 +163,7 @@ async function commitFailure(
 
 /** The track with what only fetching needs of it. */
 export async function withPreview(knex: Knex, tracks: readonly Track[]): Promise<FetchTrack[]> {
-  const rows = (await knex('public.tracks')
+  const rows = (await knex('tracks')
     .select('id', 'preview_url')
     .whereRaw('id = any(?::uuid[])', [tracks.map(({ id }) => id)])) as {
     id: string

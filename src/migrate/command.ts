@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { shared } from '../cli/flags.ts'
+import { flag, shared } from '../cli/flags.ts'
 import type { Context } from '../context.ts'
 import type { MigrateResult } from '../db/migrate.ts'
 import { ExitCode } from '../errors.ts'
@@ -14,7 +14,7 @@ export const migrate = defineCommand({
     'up makes the schema in an empty database, and adopts one that Alembic made: the live schema is compared with ' +
     'what its revision should hold, what is missing is added, no row is touched, and `alembic upgrade head` goes on ' +
     'from there. Where it does not match, nothing is changed and every difference is named.\n\n' +
-    'down takes back the ledger (schema autodj) and what was added, and is refused while a track is in S3; without ' +
+    'down takes back the ledger (schema autodj_ledger) and what was added, and is refused while a track is in S3; without ' +
     '--apply it shows what it would do. status tells what is applied, pending and different. baseline only adopts, ' +
     'also a database without a revision. unlock frees a migration lock whose holder is dead.',
   examples: [
@@ -24,7 +24,14 @@ export const migrate = defineCommand({
     ['autodj migrate down --apply', 'take it back'],
   ],
   args: [{ spec: '[action]', description: 'what to do', choices: ACTIONS, defaultValue: 'up' }],
-  flags: { dryRun: shared.dryRun, apply: { ...shared.apply, description: 'of down: do it' } },
+  flags: {
+    dryRun: shared.dryRun,
+    apply: { ...shared.apply, description: 'carry out `down` (without it: a dry run)' },
+    applicationUpdated: flag.boolean(
+      '--application-updated',
+      "say that the application's code reads tracks in S3 (its revision a312ec46df43 or later)",
+    ),
+  },
   async run(context, flags, [action]) {
     const work = await import('../db/migrate.ts')
     const db = await context.database()
@@ -41,6 +48,12 @@ export const migrate = defineCommand({
       default: {
         const baseline = action === 'baseline'
         if (flags.dryRun) return planned(context, await work.upStatements(db, { baseline }), action ?? 'up')
+        if (flags.applicationUpdated) {
+          const { confirmCode } = await import('../db/application-code.ts')
+          const result = await work.migrateUp(db, { signal })
+          await confirmCode(db)
+          return done(context, { ...result, notices: [] }, 'applied')
+        }
         const run = baseline ? work.migrateBaseline : work.migrateUp
         return done(context, await run(db, { signal }), 'applied')
       }
@@ -62,14 +75,19 @@ function planned({ report }: Context, statements: readonly string[], action: str
 }
 
 function done({ report }: Context, result: MigrateResult, verb: string): ExitCode {
-  const { migrations, adopted, notices } = result
+  const { migrations, moved, adopted, notices } = result
   for (const notice of notices) report.warn(notice)
   report.summary({
     lines: [
       ...(adopted === null ? [] : [`adopted the database that Alembic left at ${adopted}`]),
-      migrations.length === 0 ? 'nothing to do' : `${verb}: ${migrations.join(', ')}`,
+      ...(moved ? ['the ledger of an earlier version is in the schema autodj_ledger now'] : []),
+      ...(migrations.length > 0
+        ? [`${verb}: ${migrations.join(', ')}`]
+        : adopted === null && !moved
+          ? ['nothing to do']
+          : []),
     ],
-    fields: { migrations, adopted, notices },
+    fields: { migrations, moved, adopted, notices },
   })
   return ExitCode.ok
 }

@@ -7,6 +7,7 @@ import { type PlanHeader, type PlanItem, refuseIfExpired } from '../core/plan.ts
 import { formOf, twinKind } from '../core/reconcile/names.ts'
 import { defaultDeleteLimit, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatCount, plural, printable } from '../core/units.ts'
+import { requireCodeForS3 } from '../db/application-code.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -62,7 +63,9 @@ async function execute(
   const store = await context.store({ maxSockets: concurrency + 4 })
   refuseOtherBucket(header, store)
   const database = await context.database()
-  await requireSchema(database)
+  await requireSchema(database, 'adoption.code_updated_at')
+  // Its repairs make rows say S3.
+  if (verb === 'applied' && header.command === 'reconcile') await requireCodeForS3(database)
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)
     await holdRemovalLease(database.knex, run.id)

@@ -19,7 +19,7 @@ export interface NewBatch {
 
 /** Makes the row, unless the application did. */
 export async function createBatch(knex: Knex, { id, kind, options }: NewBatch): Promise<void> {
-  await knex('public.analysis_jobs')
+  await knex('analysis_jobs')
     .insert({
       id,
       // The application fills in a playlist; ours come from the command line.
@@ -43,7 +43,7 @@ export async function addToBatch(
   trackIds: readonly string[],
 ): Promise<void> {
   await knex.raw(
-    `insert into autodj.job_tracks (job_id, track_id, kind)
+    `insert into autodj_ledger.job_tracks (job_id, track_id, kind)
      select ?::uuid, track_id, ?::text from unnest(?::uuid[]) as t (track_id)
      on conflict (job_id, track_id, kind) do update set
        state = 'pending', error_code = null, error = null, updated_at = now()`,
@@ -62,7 +62,7 @@ export async function settleTrack(
   },
 ): Promise<void> {
   const { batch, trackId, kind, error } = settled
-  await knex('autodj.job_tracks')
+  await knex('autodj_ledger.job_tracks')
     .where({ job_id: batch, track_id: trackId, kind })
     .update({
       state: error === undefined ? 'done' : 'failed',
@@ -82,32 +82,32 @@ export async function settleTrack(
 export async function refreshBatch(knex: Knex, id: string): Promise<boolean> {
   return knex.transaction(async trx => {
     // The row first, and what it counts in a statement of its own: two workers never write an older count over a newer.
-    const row = await trx('public.analysis_jobs').where({ id }).forNoKeyUpdate().first('id')
+    const row = await trx('analysis_jobs').where({ id }).forNoKeyUpdate().first('id')
     if (row === undefined) return true
     const { rows } = await trx.raw<{ rows: { pending: boolean }[] }>(
       `with queued as (
          select track_id, bool_or(state = 'pending') as pending, bool_or(state = 'failed') as failed,
                 bool_or(kind = 'analyze' and state <> 'done') as unanalyzed
-         from autodj.job_tracks where job_id = :id group by track_id
+         from autodj_ledger.job_tracks where job_id = :id group by track_id
        ), counts as (
          select count(*)::int as total,
                 count(*) filter (where t.analyzed_at is not null and not q.unanalyzed)::int as analyzed,
                 count(*) filter (where t.file_source in ('S3', 'YOUTUBE'))::int as downloaded,
                 count(*) filter (where q.failed)::int as failed,
                 count(*) filter (where q.pending)::int as pending
-         from queued q left join public.tracks t on t.id = q.track_id
+         from queued q left join tracks t on t.id = q.track_id
        ), failures as (
          select json_agg(json_build_object('track_id', track_id, 'kind', kind, 'code', error_code, 'error', error)) as details,
                 min(error) filter (where number = 1) as first
          from (select *, row_number() over (order by updated_at, track_id) as number
-               from autodj.job_tracks where job_id = :id and state = 'failed' order by number limit :limit) f
+               from autodj_ledger.job_tracks where job_id = :id and state = 'failed' order by number limit :limit) f
        )
-       update public.analysis_jobs as a set
+       update analysis_jobs as a set
          total_tracks = c.total, analyzed_tracks = c.analyzed, downloaded_tracks = c.downloaded,
          failed_tracks = c.failed,
          status = (case when c.pending > 0
                         then case when a.started_at is null and c.pending = c.total then 'PENDING' else 'PROCESSING' end
-                        when c.failed = c.total then 'FAILED' else 'COMPLETED' end)::public.jobstatus,
+                        when c.failed = c.total then 'FAILED' else 'COMPLETED' end)::jobstatus,
          error_message = case when c.failed > 0 then c.failed || ' of ' || c.total || ' failed; the first: ' || f.first end,
          error_details = f.details,
          started_at = case when c.pending < c.total then coalesce(a.started_at, now()) else a.started_at end,
@@ -123,7 +123,7 @@ export async function refreshBatch(knex: Knex, id: string): Promise<boolean> {
 
 /** Notes that work on it has begun. */
 export async function startBatch(knex: Knex, id: string): Promise<void> {
-  await knex('public.analysis_jobs')
+  await knex('analysis_jobs')
     .where({ id, status: 'PENDING' })
     .update({ status: 'PROCESSING', started_at: knex.raw('now()'), updated_at: knex.raw('now()') })
 }
@@ -140,7 +140,7 @@ export async function lostTracks(knex: Knex, limit: number): Promise<LostTrack[]
   const { rows } = await knex.raw<{ rows: LostTrack[] }>(
     `select j.job_id as batch, j.track_id as "trackId", j.kind
      from ${jobSchema}.job d
-     join autodj.job_tracks j on j.job_id = (d.data->>'batch')::uuid and j.track_id = (d.data->>'track')::uuid
+     join autodj_ledger.job_tracks j on j.job_id = (d.data->>'batch')::uuid and j.track_id = (d.data->>'track')::uuid
       and j.kind = d.source_name
      where d.name = ? and d.state = 'created' and j.state = 'pending'
        and not exists (select 1 from ${jobSchema}.job q where q.name = j.kind and q.singleton_key = j.track_id::text
@@ -154,8 +154,8 @@ export async function lostTracks(knex: Knex, limit: number): Promise<LostTrack[]
 /** Rows of `analysis_jobs` that have not ended and whose tracks are known: ours to keep true. */
 export async function openBatches(knex: Knex): Promise<string[]> {
   const { rows } = await knex.raw<{ rows: { id: string }[] }>(
-    `select a.id from public.analysis_jobs a where a.status in ('PENDING', 'PROCESSING')
-     and exists (select 1 from autodj.job_tracks j where j.job_id = a.id) order by a.created_at, a.id`,
+    `select a.id from analysis_jobs a where a.status in ('PENDING', 'PROCESSING')
+     and exists (select 1 from autodj_ledger.job_tracks j where j.job_id = a.id) order by a.created_at, a.id`,
   )
   return rows.map(row => row.id)
 }
@@ -163,8 +163,8 @@ export async function openBatches(knex: Knex): Promise<string[]> {
 /** Forgets the tracks of rows that ended long ago. */
 export async function forgetOldBatches(knex: Knex): Promise<void> {
   await knex.raw(
-    `delete from autodj.job_tracks where job_id in (
-       select job_id from autodj.job_tracks group by job_id
+    `delete from autodj_ledger.job_tracks where job_id in (
+       select job_id from autodj_ledger.job_tracks group by job_id
        having bool_and(state <> 'pending') and max(updated_at) < now() - make_interval(days => ?))`,
     [keptDays],
   )

@@ -5,6 +5,7 @@ import type { Flags } from '../cli/flags.ts'
 import { longName } from '../cli/flags.ts'
 import type { Context } from '../context.ts'
 import { formatCount, plural } from '../core/units.ts'
+import { requireCodeForS3 } from '../db/application-code.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { type Track, type TrackFilter, trackPages } from '../db/tracks.ts'
 import { ExitCode, UsageError } from '../errors.ts'
@@ -37,10 +38,11 @@ export interface EnqueueRequest {
 export async function enqueueTracks(context: Context, request: EnqueueRequest): Promise<ExitCode> {
   const { kind, filters, wanted, options, limit, job } = request
   const database = await context.database()
-  await requireSchema(database, 'job_tracks')
+  await requireSchema(database, 'adoption.code_updated_at')
+  if (kind !== 'analyze') await requireCodeForS3(database)
   const { knex } = database
   if (job !== undefined) {
-    const row = uuid.test(job) ? await knex('public.analysis_jobs').where({ id: job }).first('id') : undefined
+    const row = uuid.test(job) ? await knex('analysis_jobs').where({ id: job }).first('id') : undefined
     if (row === undefined)
       throw new UsageError(`--job: "${job}" is no row of analysis_jobs`, { code: 'usage.flag' })
   }

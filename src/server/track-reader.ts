@@ -91,7 +91,7 @@ const hasFile = `coalesce(file_path is not null or (file_source = 'S3' and s3_ob
 const computed = [`lower(file_source::text) as file_source`, `${hasFile} as has_file`]
 
 export function createTrackReader(knex: Knex): TrackReader {
-  const table = () => knex('public.tracks')
+  const table = () => knex('tracks')
   const summaries = () => table().select(...summaryColumns, ...computed.map(one => knex.raw(one)))
   const details = () => summaries().select(...detailColumns)
 
@@ -101,7 +101,7 @@ export function createTrackReader(knex: Knex): TrackReader {
     async load(ids) {
       const { rows } = await knex.raw<{ rows: (LocatedTrack & { id: string })[] }>(
         `select id, title, artist, file_source as "fileSource", s3_object_key as "s3ObjectKey", file_path as "filePath"
-         from public.tracks where id = any(?::uuid[])`,
+         from tracks where id = any(?::uuid[])`,
         [[...ids]],
       )
       return new Map(rows.map(row => [row.id, row]))

@@ -87,12 +87,12 @@ export async function readTotals(
   const tracks = await rows<SourceCount>(
     `select file_source as source, count(*)::int as tracks, coalesce(sum(file_size), 0)::float8 as bytes,
             count(file_path)::int as "withFile", count(analyzed_at)::int as analysed
-     from public.tracks group by file_source order by file_source`,
+     from tracks group by file_source order by file_source`,
   )
   const [objects] = await rows<ObjectCounts>(
     `select count(*)::int as objects, coalesce(sum(size), 0)::float8 as bytes, count(uploaded_at)::int as uploaded,
             count(verified_at)::int as verified, count(served_at)::int as served, count(last_error)::int as failing
-     from autodj.objects ${bucket === undefined ? '' : 'where bucket = ?'}`,
+     from autodj_ledger.objects ${bucket === undefined ? '' : 'where bucket = ?'}`,
     bucket === undefined ? [] : [bucket],
   )
   return { tracks, objects: objects! }
@@ -112,22 +112,22 @@ export async function readStatus(knex: Knex, bucket: string | undefined): Promis
     `select distinct on (command) command, started_at as "startedAt", finished_at as "finishedAt", host, pid,
             exit_code as "exitCode",
             case when state = 'running' and lease_until < now() then 'lost' else state end as state
-     from autodj.runs order by command, started_at desc`,
+     from autodj_ledger.runs order by command, started_at desc`,
   )
   const failures = await rows<FailureCount>(
     `select command, state, error_code as code, count(*)::int as items, (array_agg(error order by updated_at desc))[1] as error,
             (array_agg(cure order by updated_at desc))[1] as cure, max(updated_at) as "lastAt"
-     from autodj.items group by command, state, error_code order by command, count(*) desc, error_code`,
+     from autodj_ledger.items group by command, state, error_code order by command, count(*) desc, error_code`,
   )
   const working = await rows<WorkingRun>(
     `select r.id, r.command, r.host, r.pid, r.started_at as "startedAt", r.heartbeat_at as "heartbeatAt",
             r.lease_until as "leaseUntil", count(c.track_id)::int as claims
-     from autodj.runs r left join autodj.claims c on c.run_id = r.id
+     from autodj_ledger.runs r left join autodj_ledger.claims c on c.run_id = r.id
      where r.state = 'running' and r.lease_until > now() group by r.id order by r.started_at`,
   )
   const locks = await rows<Lock>(
     `select l.name, r.command, l.host, l.pid, l.acquired_at as since, l.expires_at as until
-     from autodj.leases l join autodj.runs r on r.id = l.run_id where l.expires_at > now() order by l.name`,
+     from autodj_ledger.leases l join autodj_ledger.runs r on r.id = l.run_id where l.expires_at > now() order by l.name`,
   )
   return { ...totals, runs, failures, working, locks }
 }
@@ -157,7 +157,7 @@ export async function readQueues(knex: Knex): Promise<QueueStatus> {
     `select a.id, a.playlist_name as name, a.status, a.total_tracks as total, a.analyzed_tracks as analyzed,
             a.downloaded_tracks as downloaded, a.failed_tracks as failed, a.error_message as error,
             a.created_at as "createdAt"
-     from public.analysis_jobs a where exists (select 1 from autodj.job_tracks j where j.job_id = a.id)
+     from analysis_jobs a where exists (select 1 from autodj_ledger.job_tracks j where j.job_id = a.id)
      order by a.created_at desc limit 10`,
   )
   return { queues, batches: rows }

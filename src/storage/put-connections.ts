@@ -12,6 +12,7 @@ import {
   plainLength,
 } from '../core/storage/http-answer.ts'
 import { systemErrorCode, toError } from '../errors.ts'
+import { openTunnel } from '../network.ts'
 
 export interface ConnectionsOptions {
   secure: boolean
@@ -21,6 +22,8 @@ export interface ConnectionsOptions {
   maxSockets: number
   timeouts: { connectMs: number; idleMs: number }
   secureContext: () => SecureContext
+  /** URL of the proxy that leads to a secure host; a plain host's proxy is that host itself */
+  proxy?: string
 }
 
 export interface RawRequest {
@@ -64,7 +67,9 @@ export class Connections {
   /** most recently used last: few warm connections rather than many lukewarm ones */
   readonly #free: Connection[] = []
   readonly #all = new Set<Connection>()
-  readonly #waiting: ((connection: Connection | undefined) => void)[] = []
+  readonly #waiting: ((connection: Connection | Promise<Connection> | undefined) => void)[] = []
+  /** tunnels through a proxy that are being made */
+  #opening = 0
   #destroyed = false
   #session: Buffer | undefined
 
@@ -74,7 +79,12 @@ export class Connections {
 
   /** Sends one request. Never throws for what the network does. */
   async send(request: RawRequest): Promise<ConnectionAnswer | Unanswered> {
-    const connection = await this.#take()
+    let connection: Connection | undefined
+    try {
+      connection = await this.#take()
+    } catch (error) {
+      return unanswered(toError(error), false)
+    }
     if (!connection) return unanswered(hangUp(), false)
     const answer = await connection.exchange(request)
     this.#giveBack(connection)
@@ -94,7 +104,7 @@ export class Connections {
       if (free.usable) return free
       this.#all.delete(free)
     }
-    if (this.#all.size < this.#options.maxSockets) return this.#open()
+    if (this.#all.size + this.#opening < this.#options.maxSockets) return this.#open()
     return new Promise(resolve => this.#waiting.push(resolve))
   }
 
@@ -110,7 +120,25 @@ export class Connections {
     }
   }
 
-  #open(): Connection {
+  #open(): Connection | Promise<Connection> {
+    const { secure, host, port, timeouts, proxy } = this.#options
+    if (!secure || proxy === undefined) return this.#connect(undefined)
+    this.#opening++
+    return openTunnel(proxy, `${isIP(host) === 6 ? `[${host}]` : host}:${port}`, timeouts.connectMs)
+      .finally(() => {
+        this.#opening--
+      })
+      .then(
+        tunnel => this.#connect(tunnel),
+        (error: unknown) => {
+          // Whoever waits behind this one tries it for himself.
+          this.#waiting.shift()?.(this.#destroyed ? undefined : this.#open())
+          throw error
+        },
+      )
+  }
+
+  #connect(tunnel: Socket | undefined): Connection {
     const { secure, host, port, secureContext } = this.#options
     const onread = {
       buffer: Buffer.allocUnsafeSlow(readBytes),
@@ -119,18 +147,19 @@ export class Connections {
         return true
       },
     }
+    const way = tunnel === undefined ? { host, port, onread } : { host, socket: tunnel }
     const socket = secure
       ? connectSecure({
-          host,
-          port,
+          ...way,
           // SNI has no addresses; the certificate is then checked against `host`.
           servername: isIP(host) ? '' : host,
           secureContext: secureContext(),
           ALPNProtocols: ['http/1.1'],
           session: this.#session,
-          onread,
         } as ConnectionOptions)
       : connectPlain({ host, port, onread })
+    // Through a tunnel Node.js takes no notice of `onread`.
+    if (tunnel !== undefined) socket.on('data', (bytes: Buffer) => connection.receive(bytes))
     socket.setNoDelay(true)
     socket.setKeepAlive(true, 1000)
     if (secure) socket.on('session', session => (this.#session = session))

@@ -43,6 +43,10 @@ export interface PutPathOptions {
   credentials: (fresh: boolean) => Promise<SigningCredentials & { expiration?: Date }>
   /** Sign the SHA-256 of every body. Default: over plain HTTP only. */
   signPayload?: boolean
+  /** sent with every request; lower-case names */
+  extraHeaders: Readonly<Record<string, string>>
+  /** URL of the proxy that leads to a URL; undefined: none */
+  proxyFor: (url: string) => string | undefined
   timeouts: { connectMs: number; idleMs: number }
   /** Correction of this machine's clock, ms, shared with the SDK's client. */
   clock: { offset: number }
@@ -135,11 +139,16 @@ export function createPutPath(options: PutPathOptions): PutPath {
     const retried = { connection: false, token: false, clock: false }
     try {
       context.signal?.throwIfAborted()
-      target ??= await options.target()
-      signer ??= createSigner(target.signingRegion)
+      const found = await options.target()
+      if (found !== target) {
+        connections?.destroy()
+        connections = undefined
+        target = found
+        signer = createSigner(found.signingRegion)
+      }
       for (;;) {
         const used = await credentials()
-        const answer = await exchange(target, signer, used, request, retried.connection, context.signal)
+        const answer = await exchange(found, signer!, used, request, retried.connection, context.signal)
         if ('headers' in answer && isDone(request, answer)) return answer
         const failure: S3Failure = 'headers' in answer ? failureOfAnswer(answer) : answer
         const error = storeErrorOf(failure, context)
@@ -175,6 +184,7 @@ export function createPutPath(options: PutPathOptions): PutPath {
     const port = to.port ?? usualPort
     const headers: Record<string, string> = {
       ...request.headers,
+      ...options.extraHeaders,
       host: port === usualPort ? to.hostname : `${to.hostname}:${port}`,
     }
     sign(
@@ -191,7 +201,16 @@ export function createPutPath(options: PutPathOptions): PutPath {
     if (request.method === 'PUT') headers['content-length'] = String(request.body.byteLength)
     headers['user-agent'] = to.userAgent
     if (askFirst && request.method === 'PUT') headers['expect'] = '100-continue'
-    let head = `${request.method} ${request.query ? `${path}?${canonicalQuery(request.query)}` : path} HTTP/1.1\r\n`
+    const proxy = options.proxyFor(`${to.protocol}//${headers['host']}/`)
+    // A proxy is told the whole URL of what is plain, and gives a tunnel to what is secure.
+    const relayed = proxy !== undefined && !secure ? new URL(proxy) : undefined
+    const origin = relayed === undefined ? '' : `http://${headers['host']}`
+    if (relayed !== undefined && relayed.username !== '') {
+      const user = `${decodeURIComponent(relayed.username)}:${decodeURIComponent(relayed.password)}`
+      headers['proxy-authorization'] = `Basic ${Buffer.from(user).toString('base64')}`
+    }
+    const query = request.query ? `?${canonicalQuery(request.query)}` : ''
+    let head = `${request.method} ${origin}${path}${query} HTTP/1.1\r\n`
     for (const name in headers) {
       const value = headers[name] as string
       if (!headerValue.test(value)) {
@@ -201,8 +220,15 @@ export function createPutPath(options: PutPathOptions): PutPath {
       head += `${name}: ${value}\r\n`
     }
     const { maxSockets, timeouts, secureContext } = options
-    const host = to.hostname.replace(/^\[|\]$/g, '')
-    connections ??= new Connections({ secure, host, port, maxSockets, timeouts, secureContext })
+    connections ??= new Connections({
+      secure,
+      host: (relayed?.hostname ?? to.hostname).replace(/^\[|\]$/g, ''),
+      port: relayed === undefined ? port : Number(relayed.port || 80),
+      maxSockets,
+      timeouts,
+      secureContext,
+      proxy,
+    })
     return connections.send({
       head: `${head}connection: keep-alive\r\n\r\n`,
       body: request.body,

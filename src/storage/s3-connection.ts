@@ -5,17 +5,16 @@
  * whose second attempt would see the first one's effect; their retry is the caller's decision). Bodies go out through
  * the lean path in `put-path.ts`.
  */
-import { Agent as HttpsAgent } from 'node:https'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
+import { proxyFor } from '../core/proxy.ts'
+import { type Agents, type Network, openAgents, plainNetwork } from '../network.ts'
+import { Lacks } from './lacks.ts'
 import { createPutPath, type PutPath, type PutTarget } from './put-path.ts'
 import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
 import type { SigningCredentials } from './sigv4.ts'
 import { StoreError } from './store.ts'
-
-// Not by `import`: for an ES module Node.js evaluates every export of node:http, WebSocket and so all of undici included.
-const { Agent: HttpAgent } = process.getBuiltinModule('node:http')
 
 /** Credentials that may expire; `expiration` is when. */
 type StoreCredentials = SigningCredentials & { expiration?: Date }
@@ -24,7 +23,7 @@ export interface S3StoreOptions {
   bucket: string
   /** Default: what the SDK finds (AWS_REGION, profile); with an `endpoint`: `us-east-1`. */
   region?: string
-  /** An S3-compatible store, addressed in path style. */
+  /** An S3-compatible store; may have a path, which comes before the bucket. */
   endpoint?: string
   /** Fixed credentials, or a provider that is asked again when they expire. Default: the SDK's whole chain. */
   credentials?: StoreCredentials | (() => Promise<StoreCredentials>)
@@ -40,8 +39,17 @@ export interface S3StoreOptions {
   }
   /** Sign the SHA-256 of every body sent. Default: over plain HTTP only; TLS protects it otherwise. */
   signPayload?: boolean
-  /** Path style addressing. Default: when there is an `endpoint`. */
-  pathStyle?: boolean
+  /**
+   * Where the bucket's name goes: into the path, or before the host. `auto` (default): before the host at AWS, into the
+   * path at an `endpoint`, unless that says that it wants it the other way.
+   */
+  addressing?: 'path' | 'virtual' | 'auto'
+  /** Whoever asks pays, not the owner of the bucket: said with each request. */
+  requesterPays?: boolean
+  /** The way out of this machine. Default: no proxy. */
+  network?: Network
+  /** Called with a sentence, once, for each thing that the store turns out to lack. */
+  onLack?: (text: string) => void
   /** Named in the User-Agent header. */
   userAgent?: string
   /** Bytes above which a copy goes in parts, and their size. Default 5 GiB (S3's limit) and 512 MiB. */
@@ -54,6 +62,22 @@ export interface S3StoreOptions {
 
 const maximumKeyBytes = 1024
 
+const requesterPays = { 'x-amz-request-payer': 'requester' }
+
+/** How stores say that a bucket's name belongs before the host: Alibaba OSS, Tencent COS, Volcengine TOS. */
+const pathRefused: ReadonlySet<string> = new Set([
+  'SecondLevelDomainForbidden',
+  'PathStyleDomainForbidden',
+  'InvalidPathAccess',
+])
+
+/** Whether it is Amazon S3 itself that is asked, and not something compatible with it. */
+export function isAws(endpoint: string | undefined): boolean {
+  return (
+    endpoint === undefined || /^https:\/\/[^/]*\.(amazonaws\.com(\.cn)?|api\.aws)(:443)?(\/|$)/.test(endpoint)
+  )
+}
+
 /** A bucket that requests can be sent to. */
 export interface S3Connection {
   readonly bucket: string
@@ -61,6 +85,8 @@ export interface S3Connection {
   /** its requests are sent once, whatever comes back */
   readonly onceClient: S3Client
   readonly bodies: PutPath
+  /** what the store has turned out to lack */
+  readonly lacks: Lacks
   /** what errors of a request say about it; refuses keys that are too long */
   context(
     operation: string,
@@ -75,7 +101,7 @@ export interface S3Connection {
 
 /** Nothing is sent until a request is. */
 export function connectS3(options: S3StoreOptions): S3Connection {
-  const { bucket, endpoint, maxSockets = 64, userAgent = 'autodj' } = options
+  const { bucket, endpoint, maxSockets = 64, userAgent = 'autodj', addressing = 'auto' } = options
   const timeouts = {
     connectMs: options.timeouts?.connectMs ?? 10_000,
     idleMs: options.timeouts?.idleMs ?? 60_000,
@@ -90,33 +116,37 @@ export function connectS3(options: S3StoreOptions): S3Connection {
   // One secure context for all connections: by itself Node.js reads the trusted certificates anew for each.
   let secureContext: SecureContext | undefined
   const getSecureContext = () => (secureContext ??= createSecureContext())
-  const agents = {
-    http: new HttpAgent(agentOptions),
-    https: new HttpsAgent({
-      ...agentOptions,
-      get secureContext() {
-        return getSecureContext()
-      },
-    }),
+  const network = options.network ?? plainNetwork
+  const httpsOptions = {
+    ...agentOptions,
+    get secureContext() {
+      return getSecureContext()
+    },
   }
+  let agents: Promise<Agents> | undefined
   const shared = {
     region: options.region ?? (endpoint === undefined ? undefined : 'us-east-1'),
     endpoint,
-    forcePathStyle: options.pathStyle ?? endpoint !== undefined,
+    forcePathStyle: addressing === 'auto' ? endpoint !== undefined : addressing === 'path',
     expectContinueHeader: false,
     // We send and verify checksums ourselves: the SDK's wrapping of response streams hides a body cut short.
     requestChecksumCalculation: 'WHEN_REQUIRED' as const,
     responseChecksumValidation: 'WHEN_REQUIRED' as const,
     customUserAgent: userAgent,
-    requestHandler: new NodeHttpHandler({
-      httpAgent: agents.http,
-      httpsAgent: agents.https,
-      connectionTimeout: timeouts.connectMs,
-      socketTimeout: timeouts.idleMs,
-      // Requests waiting for a socket are how concurrency is bounded here, nothing to warn of.
-      socketAcquisitionWarningTimeout: 2 ** 31 - 1,
+    requestHandler: new NodeHttpHandler(async () => {
+      agents ??= openAgents(network, httpsOptions)
+      const { http, https } = await agents
+      return {
+        httpAgent: http,
+        httpsAgent: https,
+        connectionTimeout: timeouts.connectMs,
+        socketTimeout: timeouts.idleMs,
+        // Requests waiting for a socket are how concurrency is bounded here, nothing to warn of.
+        socketAcquisitionWarningTimeout: 2 ** 31 - 1,
+      }
     }),
   }
+  const lacks = new Lacks(isAws(endpoint), options.onLack ?? (() => {}))
   const client = new S3Client({
     ...shared,
     maxAttempts: options.readAttempts ?? 4,
@@ -139,6 +169,17 @@ export function connectS3(options: S3StoreOptions): S3Connection {
       // Nearest to the wire, so that it sees the answer as it came.
       { step: 'deserialize', priority: 'low', name: 'noteServerTime' },
     )
+  }
+  if (options.requesterPays === true) {
+    for (const one of [client, onceClient]) {
+      one.middlewareStack.add(
+        next => args => {
+          Object.assign((args.request as { headers: Record<string, string> }).headers, requesterPays)
+          return next(args)
+        },
+        { step: 'build', name: 'requesterPays' },
+      )
+    }
   }
 
   /** Asks the SDK where objects of this bucket are, endpoint rules, profiles and environment included. */
@@ -225,7 +266,26 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     return where
   }
 
+  /** Some stores serve no bucket by path, and say so. @returns whether the request may be sent again */
+  function addressAnotherWay({ details }: StoreError): boolean {
+    if (addressing !== 'auto' || !client.config.forcePathStyle) return false
+    if (!pathRefused.has(String(details?.['s3Code']))) return false
+    client.config.forcePathStyle = false
+    onceClient.config.forcePathStyle = false
+    place = undefined
+    return true
+  }
+
   async function run<T>(where: RequestContext, request: () => Promise<T>): Promise<T> {
+    try {
+      return await runWithFreshToken(where, request)
+    } catch (thrown) {
+      if (!(thrown instanceof StoreError) || !addressAnotherWay(thrown)) throw thrown
+      return await runWithFreshToken(where, request)
+    }
+  }
+
+  async function runWithFreshToken<T>(where: RequestContext, request: () => Promise<T>): Promise<T> {
     let used: StoreCredentials | undefined
     try {
       used = await client.config.credentials()
@@ -250,6 +310,8 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     secureContext: getSecureContext,
     credentials: fresh => client.config.credentials(fresh ? { forceRefresh: true } : undefined),
     signPayload: options.signPayload,
+    proxyFor: url => proxyFor(url, network.proxies),
+    extraHeaders: options.requesterPays === true ? requesterPays : {},
     timeouts,
     clock: {
       get offset() {
@@ -267,6 +329,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     client,
     onceClient,
     bodies,
+    lacks,
     context,
     run,
     serverTime: () => told && told.server + (performance.now() - told.since),
@@ -275,8 +338,10 @@ export function connectS3(options: S3StoreOptions): S3Connection {
       client.destroy()
       onceClient.destroy()
       bodies.destroy()
-      agents.http.destroy()
-      agents.https.destroy()
+      void agents?.then(({ http, https }) => {
+        http.destroy()
+        https.destroy()
+      })
     },
   }
 }

@@ -2,6 +2,7 @@
 import {
   CopyObjectCommand,
   type CopyObjectCommandInput,
+  type CopyObjectCommandOutput,
   GetObjectAclCommand,
   type Grant,
   type ServerSideEncryption,
@@ -11,13 +12,20 @@ import {
 import pLimit from 'p-limit'
 import { maxParts } from '../core/upload/multipart.ts'
 import type { S3Connection } from './s3-connection.ts'
-import { storeErrorOf, toStoreError } from './s3-errors.ts'
-import { checksumsOf, etagOf, headerFields, insistOn } from './s3-fields.ts'
+import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
+import { checksumsOf, etagOf, headerFields, insistOn, notS3 } from './s3-fields.ts'
 import type { WithUpload } from './s3-write.ts'
 import { encodeKey } from './sigv4.ts'
-import type { ObjectHead, ObjectHeaders, ObjectStore, PutResult, UploadedPart } from './store.ts'
+import {
+  type ObjectHead,
+  type ObjectHeaders,
+  type ObjectStore,
+  type PutResult,
+  StoreError,
+  type UploadedPart,
+} from './store.ts'
 
-interface CopyOptions extends Pick<ObjectStore, 'head' | 'completeUpload'> {
+interface CopyOptions extends Pick<ObjectStore, 'head' | 'get' | 'completeUpload' | 'putStream'> {
   withUpload: WithUpload
   /** bytes above which a copy goes in parts */
   singleMax: number
@@ -26,8 +34,8 @@ interface CopyOptions extends Pick<ObjectStore, 'head' | 'completeUpload'> {
 }
 
 export function copyObjects(
-  { bucket, client, onceClient, context, run }: S3Connection,
-  { head, completeUpload, withUpload, singleMax, partSize: wantedPartSize }: CopyOptions,
+  { bucket, client, onceClient, lacks, context, run }: S3Connection,
+  { head, get, completeUpload, putStream, withUpload, singleMax, partSize: wantedPartSize }: CopyOptions,
 ): Pick<ObjectStore, 'copy' | 'rewriteHeaders'> {
   /**
    * Who else may read an object: a copy has the bucket owner alone otherwise. Nothing where there are no access lists,
@@ -42,7 +50,7 @@ export function copyObjects(
       return grantFields(Grants ?? [], Owner?.ID)
     } catch (thrown) {
       const error = toStoreError(thrown, where)
-      if (error.kind === 'unsupported' || error.kind === 'invalid') return {}
+      if (['unsupported', 'invalid', 'missing'].includes(error.kind)) return {}
       throw error
     }
   }
@@ -88,13 +96,7 @@ export function copyObjects(
       )
     }
     const output = await run(where, () => onceClient.send(command, { abortSignal: signal }))
-    const result = {
-      etag: etagOf(output.CopyObjectResult?.ETag, where),
-      versionId: output.VersionId,
-      checksums: checksumsOf(output.CopyObjectResult ?? {}),
-    }
-    insistOn(source.checksums, result.checksums, where)
-    return result
+    return resultOf(output, source, key, where)
   }
 
   async function copy(
@@ -123,33 +125,95 @@ export function copyObjects(
       `${bucket}/${encodeKey(fromKey)}` +
       (fromVersionId === undefined ? '' : `?versionId=${encodeURIComponent(fromVersionId)}`)
     const pinned = { CopySource: from, CopySourceIfMatch: `"${source.etag}"` }
-    if (source.size > singleMax) return copyInParts(source, toKey, pinned, options)
-    const grants = headers === undefined ? await grantsOf(fromKey, signal) : {}
-    const output = await run(where, () =>
-      onceClient.send(
-        new CopyObjectCommand({
-          Bucket: bucket,
-          Key: toKey,
-          ...pinned,
-          IfNoneMatch: ifNoneMatch ? '*' : undefined,
-          ...(headers === undefined
-            ? { ...keptFields(source), ...grants }
-            : {
-                MetadataDirective: 'REPLACE',
-                ...headerFields(headers, where),
-                ...(headers.tags !== undefined && { TaggingDirective: 'REPLACE' }),
-              }),
-        }),
-        { abortSignal: signal },
-      ),
-    )
+    if (lacks.has('copy')) return copyThrough(source, toKey, options)
+    try {
+      if (source.size > singleMax) return await copyInPartsOnceMore(source, toKey, pinned, options)
+      return await copyWhole()
+    } catch (thrown) {
+      if (!(thrown instanceof StoreError) || thrown.kind !== 'unsupported') throw thrown
+      const result = await copyThrough(source, toKey, options)
+      lacks.found('copy')
+      return result
+    }
+
+    async function copyWhole(): Promise<PutResult> {
+      const grants = headers === undefined ? await grantsOf(fromKey, signal) : {}
+      const output = await run(where, () =>
+        onceClient.send(
+          new CopyObjectCommand({
+            Bucket: bucket,
+            Key: toKey,
+            ...pinned,
+            IfNoneMatch: ifNoneMatch && lacks.putCondition !== 'refused' ? '*' : undefined,
+            ...(headers === undefined
+              ? { ...keptFields(source!), ...grants }
+              : {
+                  MetadataDirective: 'REPLACE',
+                  ...headerFields(headers, where),
+                  ...(headers.tags !== undefined && { TaggingDirective: 'REPLACE' }),
+                }),
+          }),
+          { abortSignal: signal },
+        ),
+      )
+      return resultOf(output, source!, toKey, where)
+    }
+  }
+
+  /** rclone's server tells no ETag of a copy: what is there by now does. */
+  async function resultOf(
+    { CopyObjectResult, VersionId }: CopyObjectCommandOutput,
+    source: ObjectHead,
+    toKey: string,
+    where: RequestContext,
+  ): Promise<PutResult> {
+    const { ETag, ...checksums } = CopyObjectResult ?? {}
+    const found = ETag ? undefined : await head(toKey, { signal: where.signal })
+    if (found !== undefined && found.size !== source.size) throw notS3('no ETag', where)
     const result = {
-      etag: etagOf(output.CopyObjectResult?.ETag, where),
-      versionId: output.VersionId,
-      checksums: checksumsOf(output.CopyObjectResult ?? {}),
+      etag: found?.etag ?? etagOf(ETag, where),
+      versionId: VersionId ?? found?.versionId,
+      checksums: found?.checksums ?? checksumsOf(checksums),
     }
     insistOn(source.checksums, result.checksums, where)
     return result
+  }
+
+  /** Down and up again, for stores that cannot copy. The way down compares the store's checksum, where it has one. */
+  async function copyThrough(
+    source: ObjectHead,
+    toKey: string,
+    { fromVersionId, ifNoneMatch, headers, signal }: NonNullable<Parameters<ObjectStore['copy']>[2]>,
+  ): Promise<PutResult> {
+    const where = await context('copy', { key: source.key, signal, condition: 'if-match' })
+    const content = await get(source.key, { versionId: fromVersionId, signal })
+    if (content === undefined) throw storeErrorOf({ status: 404 }, where)
+    if (content.head.etag !== source.etag) {
+      content.body.destroy()
+      throw storeErrorOf({ status: 412 }, where)
+    }
+    const copied = await putStream(toKey, content.body, {
+      headers: headers ?? headersKept(source),
+      ifNoneMatch,
+      signal,
+    })
+    insistOn(source.checksums, copied.checksums, where)
+    return copied
+  }
+
+  /**
+   * Copied parts have no checksums that all stores agree on: MinIO refuses to copy a range into an upload that has
+   * them, versitygw gives each range the checksum of the whole source. So it is tried once more without.
+   */
+  async function copyInPartsOnceMore(
+    ...[source, ...rest]: Parameters<typeof copyInParts>
+  ): Promise<PutResult> {
+    try {
+      return await copyInParts(source, ...rest)
+    } catch (thrown) {
+      if (!(thrown instanceof StoreError) || !['invalid', 'bad-digest'].includes(thrown.kind)) throw thrown
+      return copyInParts({ ...source, checksums: {} }, ...rest)
+    }
   }
 
   /** CopyObject ends at 5 GiB. Tags do not come along here, as they need a request and a permission of their own. */
@@ -159,16 +223,8 @@ export function copyObjects(
     pinned: { CopySource: string; CopySourceIfMatch: string },
     { ifNoneMatch, headers, signal }: NonNullable<Parameters<ObjectStore['copy']>[2]>,
   ): Promise<PutResult> {
-    const kept: ObjectHeaders = {
-      contentType: source.contentType ?? 'application/octet-stream',
-      cacheControl: source.cacheControl,
-      contentDisposition: source.contentDisposition,
-      metadata: source.metadata,
-      storageClass: source.storageClass,
-      serverSideEncryption: source.encryption,
-      kmsKeyId: source.kmsKeyId,
-    }
-    return withUpload(toKey, headers ?? kept, signal, async (uploadId, track) => {
+    const { crc32 } = source.checksums
+    const copyParts = async (uploadId: string, track: <P>(part: Promise<P>) => Promise<P>) => {
       const partSize = Math.max(wantedPartSize, Math.ceil(source.size / maxParts))
       const limit = pLimit(8)
       const copyPart = async (partNumber: number): Promise<UploadedPart> => {
@@ -196,21 +252,34 @@ export function copyObjects(
           partNumber,
           size: end - start + 1,
           etag: etagOf(CopyPartResult?.ETag, where),
-          crc32: CopyPartResult?.ChecksumCRC32,
+          crc32: crc32 === undefined ? undefined : CopyPartResult?.ChecksumCRC32,
         }
       }
       const numbers = Array.from({ length: Math.ceil(source.size / partSize) }, (_, index) => index + 1)
       const parts = await Promise.all(numbers.map(number => track(limit(() => copyPart(number)))))
       return completeUpload(toKey, uploadId, parts, {
-        checksums: { crc32: source.checksums.crc32 },
+        checksums: { crc32 },
         size: source.size,
         ifNoneMatch,
         signal,
       })
-    })
+    }
+    return withUpload(toKey, headers ?? headersKept(source), signal, copyParts, crc32 === undefined)
   }
 
   return { copy, rewriteHeaders }
+}
+
+function headersKept(source: ObjectHead): ObjectHeaders {
+  return {
+    contentType: source.contentType ?? 'application/octet-stream',
+    cacheControl: source.cacheControl,
+    contentDisposition: source.contentDisposition,
+    metadata: source.metadata,
+    storageClass: source.storageClass,
+    serverSideEncryption: source.encryption,
+    kmsKeyId: source.kmsKeyId,
+  }
 }
 
 type GrantFields = Pick<

@@ -1,6 +1,7 @@
 /** Deleting objects: in batches, or one by one where a condition has to hold. */
 import { DeleteObjectCommand, DeleteObjectsCommand } from '@aws-sdk/client-s3'
 import pLimit from 'p-limit'
+import type { Conditions } from './s3-conditions.ts'
 import type { S3Connection } from './s3-connection.ts'
 import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
 import type { DeleteOutcome, DeleteRequest, ObjectStore } from './store.ts'
@@ -10,23 +11,32 @@ const deleteBatch = 1000
 /** Requests at a time. */
 const deleteConcurrency = 16
 
-export function deleteObjects({ bucket, client, context, run }: S3Connection): Pick<ObjectStore, 'delete'> {
+export function deleteObjects(
+  { bucket, client, lacks, context, run }: S3Connection,
+  { deleteOnly }: Pick<Conditions, 'deleteOnly'>,
+): Pick<ObjectStore, 'delete'> {
   async function deleteOne(request: DeleteRequest, signal?: AbortSignal): Promise<DeleteOutcome> {
     const { key, versionId, ifMatch } = request
     const outcome = identified(request)
     const where = await context('delete', { key, signal, condition: 'if-match' })
     try {
-      const output = await run(where, () =>
-        client.send(
-          new DeleteObjectCommand({
-            Bucket: bucket,
-            Key: key,
-            VersionId: versionId,
-            IfMatch: ifMatch === undefined ? undefined : `"${ifMatch}"`,
-          }),
-          { abortSignal: signal },
-        ),
-      )
+      const send = (etag: string | undefined) =>
+        run(where, () =>
+          client.send(
+            new DeleteObjectCommand({
+              Bucket: bucket,
+              Key: key,
+              VersionId: versionId,
+              IfMatch: etag === undefined ? undefined : `"${etag}"`,
+            }),
+            { abortSignal: signal },
+          ),
+        )
+      const output =
+        ifMatch === undefined
+          ? await send(undefined)
+          : await deleteOnly(where, { key, versionId, ifMatch }, send)
+      if (output === undefined) return outcome
       const marker = output.DeleteMarker && versionId === undefined ? output.VersionId : undefined
       return { ...outcome, ...(marker !== undefined && { deleteMarkerVersionId: marker }) }
     } catch (thrown) {
@@ -75,8 +85,22 @@ export function deleteObjects({ bucket, client, context, run }: S3Connection): P
       })
     } catch (thrown) {
       const error = toStoreError(thrown, where)
+      // What refuses the request itself, and not what it asks for, may know the plainer one.
+      if (error.kind === 'unsupported' || error.kind === 'invalid' || error.kind === 'missing') {
+        const outcomes = await deleteEach(requests, signal)
+        if (outcomes.some(({ error }) => error === undefined)) lacks.found('batch-delete')
+        return outcomes
+      }
       return requests.map(request => ({ ...identified(request), error }))
     }
+  }
+
+  function deleteEach(
+    requests: readonly DeleteRequest[],
+    signal: AbortSignal | undefined,
+  ): Promise<DeleteOutcome[]> {
+    const limit = pLimit(deleteConcurrency)
+    return Promise.all(requests.map(request => limit(() => deleteOne(request, signal))))
   }
 
   async function deleteAll(
@@ -89,7 +113,8 @@ export function deleteObjects({ bucket, client, context, run }: S3Connection): P
     requests.forEach(({ key, ifMatch }, index) => {
       // XML 1.0 has no way to write these, escaped or not.
       const unspeakable = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/.test(key)
-      ;(ifMatch !== undefined || unspeakable ? single : batched).push(index)
+      const alone = ifMatch !== undefined || unspeakable || lacks.has('batch-delete')
+      ;(alone ? single : batched).push(index)
     })
     const limit = pLimit(deleteConcurrency)
     const work = single.map(index =>

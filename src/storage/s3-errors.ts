@@ -95,6 +95,10 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
 const networkCode =
   /^(ECONN|EPIPE|ENOTFOUND|EAI_|EHOST|ENET|EADDR|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|HPE_)/
 
+/** What a store says of a checksum that is not that of the bytes. Ours are well-formed: they are never anything else. */
+const checksumRefused =
+  /x-amz-checksum-\w+ header is invalid|(checksum|digest|content-md5)\b.{0,80}\b(mismatch|(did|do|does) not match)/i
+
 /** S3 refuses a request signed more than this far from its own clock. ms */
 const maximumClockSkew = 15 * 60_000
 
@@ -114,6 +118,8 @@ function classify(failure: S3Failure, context: RequestContext): StoreErrorKind {
   if (status === undefined) return code?.startsWith('ERR_INVALID') ? 'invalid' : 'network'
   if (status === 301 || status === 307) return 'wrong-region'
   if (failure.bucketRegion !== undefined && failure.bucketRegion !== context.region) return 'wrong-region'
+  // Compatible stores have codes of their own for it: `BadRequest` (S3Mock), `InvalidRequest`.
+  if (status === 400 && checksumRefused.test(failure.message ?? '')) return 'bad-digest'
   if (status === 401) return 'credentials'
   if (status === 403) {
     const skewed = serverTime !== undefined && Math.abs(serverTime - Date.now()) > maximumClockSkew

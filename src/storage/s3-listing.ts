@@ -3,6 +3,7 @@
  * comes back. A listing cut short has made well-known tools delete data.
  */
 import {
+  type EncodingType,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
   ListObjectVersionsCommand,
@@ -25,12 +26,12 @@ export async function* listObjects(access: S3Connection, options: ListOptions): 
   const context = await access.context('list', { signal })
   let last = startAfter
   const pages = paginate(context, token =>
-    access.run(context, async () => {
+    askEncoded(access, context, 'objects', async EncodingType => {
       const page = await access.client.send(
         new ListObjectsV2Command({
           Bucket: access.bucket,
           Prefix: prefix,
-          EncodingType: 'url',
+          EncodingType,
           // Only the first request may carry it: with a token some stores apply it again.
           StartAfter: token === undefined ? startAfter : undefined,
           ContinuationToken: token,
@@ -70,13 +71,13 @@ export async function listPrefixes(
   const context = await access.context('list the prefixes of', { signal })
   const found: string[] = []
   const pages = paginate(context, token =>
-    access.run(context, async () => {
+    askEncoded(access, context, 'objects', async EncodingType => {
       const page = await access.client.send(
         new ListObjectsV2Command({
           Bucket: access.bucket,
           Prefix: prefix,
           Delimiter: '/',
-          EncodingType: 'url',
+          EncodingType,
           ContinuationToken: token,
         }),
         { abortSignal: signal },
@@ -100,7 +101,9 @@ export async function* listVersions(
   const pages = paginate<Awaited<ReturnType<typeof request>>, { key: string; version?: string }>(
     context,
     async marker => {
-      const page = await access.run(context, () => request(marker))
+      const { page } = await askEncoded(access, context, 'versions', async encoding => ({
+        page: await request(encoding, marker),
+      }))
       const key = page.NextKeyMarker
       return {
         page,
@@ -112,12 +115,15 @@ export async function* listVersions(
       }
     },
   )
-  function request(marker: { key: string; version?: string } | undefined) {
+  function request(
+    EncodingType: EncodingType | undefined,
+    marker: { key: string; version?: string } | undefined,
+  ) {
     return access.client.send(
       new ListObjectVersionsCommand({
         Bucket: access.bucket,
         Prefix: prefix,
-        EncodingType: 'url',
+        EncodingType,
         KeyMarker: marker?.key,
         VersionIdMarker: marker?.version,
       }),
@@ -167,11 +173,14 @@ export async function* listUploads(
   const pages = paginate<Awaited<ReturnType<typeof request>>, { key: string; upload?: string }>(
     context,
     async marker => {
-      const page = await access.run(context, () => request(marker))
+      const { page } = await askEncoded(access, context, 'uploads', async encoding => ({
+        page: await request(encoding, marker),
+      }))
       const key = page.NextKeyMarker
       return {
         page,
-        truncated: page.IsTruncated,
+        // rclone's server leaves it out where nothing follows; what says of which bucket it speaks is a listing.
+        truncated: page.IsTruncated ?? (page.Bucket === access.bucket ? false : undefined),
         next:
           key === undefined || key === ''
             ? undefined
@@ -179,19 +188,24 @@ export async function* listUploads(
       }
     },
   )
-  function request(marker: { key: string; upload?: string } | undefined) {
+  function request(
+    EncodingType: EncodingType | undefined,
+    marker: { key: string; upload?: string } | undefined,
+  ) {
     return access.client.send(
       new ListMultipartUploadsCommand({
         Bucket: access.bucket,
         Prefix: prefix,
-        EncodingType: 'url',
+        EncodingType,
         KeyMarker: marker?.key,
         UploadIdMarker: marker?.upload,
       }),
       { abortSignal: signal },
     )
   }
-  for await (const page of pages) {
+  // Of the bucket itself nothing is known to be wrong: it is the listing that there is none of.
+  const listed = withoutUnsupported(pages, () => access.lacks.found('upload-listing'))
+  for await (const page of listed) {
     const decode = decoder(page.EncodingType, context)
     const uploads = (page.Uploads ?? []).map(({ Key, UploadId, Initiated }) => ({
       key: decode(Key),
@@ -200,6 +214,45 @@ export async function* listUploads(
     }))
     if (uploads.length > 0) yield uploads
   }
+}
+
+/** The pages, or none where the store has no such listing: 405, 501, a 404 that is of no bucket (s3rver). */
+async function* withoutUnsupported<Page>(pages: AsyncIterable<Page>, tell: () => void): AsyncIterable<Page> {
+  try {
+    yield* pages
+  } catch (thrown) {
+    if (!(thrown instanceof StoreError) || (thrown.kind !== 'unsupported' && thrown.kind !== 'missing')) {
+      throw thrown
+    }
+    tell()
+  }
+}
+
+/**
+ * Asks for a listing in which keys are URL-encoded: only so can every key be written in XML. A store that does not
+ * confirm it in its answer may have encoded the keys all the same (Ceph RGW, of uploads) or not have (moto): nobody
+ * can tell, so it is asked for again as it is, and from then on at once.
+ */
+async function askEncoded<Answer extends { page: { EncodingType?: string } }>(
+  access: S3Connection,
+  context: RequestContext,
+  listing: string,
+  ask: (encoding: EncodingType | undefined) => Promise<Answer>,
+): Promise<Answer> {
+  const { plainListings } = access.lacks
+  if (!plainListings.has(listing)) {
+    const answer = await access.run(context, () => ask('url'))
+    if (answer.page.EncodingType === 'url' || isEmpty(answer.page)) return answer
+    plainListings.add(listing)
+  }
+  return access.run(context, () => ask(undefined))
+}
+
+/** Without names there is nothing that could have been encoded. */
+function isEmpty(page: object): boolean {
+  return ['Contents', 'CommonPrefixes', 'Versions', 'DeleteMarkers', 'Uploads'].every(
+    name => !(page as Record<string, readonly unknown[] | undefined>)[name]?.length,
+  )
 }
 
 /** The parts an upload has so far, in order. Throws kind `no-upload` where there is none. */

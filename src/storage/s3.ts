@@ -1,5 +1,6 @@
 /** The {@link ObjectStore} on Amazon S3 and what is compatible with it. */
 import { GetBucketVersioningCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
+import { conditionsOf } from './s3-conditions.ts'
 import { connectS3, type S3StoreOptions } from './s3-connection.ts'
 import { copyObjects } from './s3-copy.ts'
 import { deleteObjects } from './s3-delete.ts'
@@ -16,14 +17,33 @@ const MiB = 1024 * 1024
 export function createS3Store(options: S3StoreOptions): ObjectStore {
   const s3 = connectS3(options)
   const { bucket, client, context, run } = s3
-  const { head, get, getInto } = readObjects(s3)
+  const reading = readObjects(s3)
+  const { head } = reading
+  const conditions = conditionsOf(s3, { head })
+
+  const partsOf: ObjectStore['listParts'] = async (key, uploadId, signal) => {
+    try {
+      return await listParts(s3, key, uploadId, signal)
+    } catch (thrown) {
+      if (thrown instanceof StoreError && (thrown.kind === 'no-upload' || thrown.kind === 'missing')) {
+        return undefined
+      }
+      throw thrown
+    }
+  }
+
   const { withUpload, ...writing } = writeObjects(s3, {
     streamPartSize: options.streamPartSize ?? 8 * MiB,
+    head,
+    listParts: partsOf,
+    createOnly: conditions.createOnly,
   })
   const copying = copyObjects(s3, {
     head,
+    get: reading.get,
     withUpload,
     completeUpload: writing.completeUpload,
+    putStream: writing.putStream,
     singleMax: options.copy?.singleMax ?? 5 * 1024 * MiB,
     partSize: options.copy?.partSize ?? 512 * MiB,
   })
@@ -44,12 +64,11 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
   return {
     bucket,
     signsPayload: options.signPayload ?? options.endpoint?.startsWith('http:') === true,
-    head,
-    get,
-    getInto,
+    ...reading,
     ...writing,
     ...copying,
-    ...deleteObjects(s3),
+    ...deleteObjects(s3, conditions),
+    listParts: partsOf,
     list: (options = {}) => listObjects(s3, options),
     listPrefixes: (prefix, signal) => listPrefixes(s3, prefix, signal),
     listVersions: (options = {}) => listVersions(s3, options),
@@ -63,23 +82,18 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
       return new Date(s3.serverTime() ?? Date.now())
     },
 
-    async listParts(key, uploadId, signal) {
-      try {
-        return await listParts(s3, key, uploadId, signal)
-      } catch (thrown) {
-        if (thrown instanceof StoreError && (thrown.kind === 'no-upload' || thrown.kind === 'missing')) {
-          return undefined
-        }
-        throw thrown
-      }
-    },
-
     async versioning(signal) {
       const where = await context('read the versioning of', { signal })
-      const output = await run(where, () =>
-        client.send(new GetBucketVersioningCommand({ Bucket: bucket }), { abortSignal: signal }),
-      )
-      return output.Status ?? 'Off'
+      try {
+        const output = await run(where, () =>
+          client.send(new GetBucketVersioningCommand({ Bucket: bucket }), { abortSignal: signal }),
+        )
+        return output.Status ?? 'Off'
+      } catch (thrown) {
+        // A store that knows no versions keeps none.
+        if (thrown instanceof StoreError && thrown.kind === 'unsupported') return 'Off'
+        throw thrown
+      }
     },
 
     close: () => s3.close(),

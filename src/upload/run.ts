@@ -10,6 +10,7 @@ import type { Context } from '../context.ts'
 import type { BandwidthTable } from '../core/bandwidth.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import { partSizeFor } from '../core/upload/multipart.ts'
+import { requireCodeForS3 } from '../db/application-code.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { trackPages } from '../db/tracks.ts'
@@ -81,7 +82,8 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   for (const one of await Promise.allSettled([checked, opening]))
     if (one.status === 'rejected') throw one.reason
   const [store, database] = await Promise.all([storing, opening])
-  await requireSchema(database, 'uploads.headers')
+  await requireSchema(database, 'adoption.code_updated_at')
+  await requireCodeForS3(database)
   await requireAudioRoot(config.audioRoot)
   const checking = request.deleteLocal ? await openChecking(context) : undefined
   if (checking) context.onRelease(checking.close)

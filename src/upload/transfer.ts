@@ -5,6 +5,7 @@
  */
 
 import pLimit, { type LimitFunction } from 'p-limit'
+import { BufferPool, type Lease } from '../audio-files/buffer-pool.ts'
 import type { ContentHash, SourceFile } from '../audio-files/source.ts'
 import {
   type FileIdentity,
@@ -20,7 +21,6 @@ import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { cacheControl, objectKey } from '../core/keys.ts'
 import type { HashedFile } from '../db/ledger.ts'
 import { type ObjectHeaders, StoreError } from '../storage/store.ts'
-import { BufferPool, type Lease } from './memory.ts'
 import { Interrupted, type MultipartOptions, MultipartUploader } from './multipart-upload.ts'
 import { base64OfHex, KeyConflict, type ProvedObject, Prover, whenTaken } from './proof.ts'
 import { type RequestOptions, Requests } from './requests.ts'

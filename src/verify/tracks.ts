@@ -34,7 +34,7 @@ export function rollingShare(total: number, overdue: number, periodMs: number): 
 /** A row with `file_source` S3; rows without a source count when they have a key. */
 const inS3 = `(t.file_source = 'S3' or (t.file_source is null and t.s3_object_key is not null))`
 const columns = `t.id, t.s3_object_key as key, coalesce(o.size, t.file_size)::float8 as size, o.etag, o.sha256`
-const source = `public.tracks t left join autodj.objects o
+const source = `tracks t left join autodj_ledger.objects o
   on o.bucket = ? and o.key = t.s3_object_key collate "C"`
 /** Never served sorts first. */
 const servedAt = `coalesce(o.served_at, '-infinity')`
@@ -61,7 +61,7 @@ export async function selectTracks(
       return byId(
         knex,
         bucket,
-        `and exists (select 1 from autodj.items i where i.command = '${verifyCommand}' and i.subject = t.id::text)`,
+        `and exists (select 1 from autodj_ledger.items i where i.command = '${verifyCommand}' and i.subject = t.id::text)`,
         [],
         limit,
       )
@@ -114,7 +114,7 @@ async function sample(
   size: number,
 ): Promise<{ total: number; tracks: AsyncGenerator<VerifyTrack> }> {
   const { rows } = await knex.raw<{ rows: { id: string }[] }>(
-    `select t.id from public.tracks t where ${inS3} order by random() limit ?`,
+    `select t.id from tracks t where ${inS3} order by random() limit ?`,
     [size],
   )
   const ids = rows.map(({ id }) => id)

@@ -7,6 +7,7 @@ import { folderExists } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
 import type { BandwidthTable } from '../core/bandwidth.ts'
 import { formatCount, formatDuration, plural } from '../core/units.ts'
+import { requireCodeForS3 } from '../db/application-code.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { heartbeatRefreshSeconds, type JobData, openBoss } from '../queue/boss.ts'
@@ -45,8 +46,9 @@ const maintenanceInterval = 15_000
 export async function runWorker(context: Context, flags: WorkerFlags): Promise<ExitCode> {
   const { report } = context
   const database = await context.database()
-  await requireSchema(database, 'uploads.headers')
+  await requireSchema(database, 'adoption.code_updated_at')
   const concurrency = await chooseWork(context, flags)
+  if (concurrency.fetch + concurrency.upload > 0) await requireCodeForS3(database)
   context.limitDuration(flags.maxDuration)
   return recordRun(
     context,

@@ -100,7 +100,7 @@ export interface AnalysedRow {
 }
 
 export const rowOf = async (bed: TestBed, id: string): Promise<AnalysedRow> =>
-  bed.database.knex('public.tracks').where({ id }).first()
+  bed.database.knex('tracks').where({ id }).first()
 
 export function analyzeContract(name: string, openBed: () => Promise<TestBed>): void {
   describe(`analyze on ${name}`, { timeout: 240_000 }, () => {
@@ -127,7 +127,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const remote = await addObject(bed, 'audio/a.mp3', demo('01-first-light.mp3'))
       const local = await bed.addTrack({ path: 'b.flac', content: demo('02-harbour-lamps.flac') })
       const none = await bed.addTrack({ path: null, source: 'UNAVAILABLE' })
-      await bed.database.knex('public.tracks').where({ id: remote }).update({ valence: 0.25 })
+      await bed.database.knex('tracks').where({ id: remote }).update({ valence: 0.25 })
       const run = await analyzeTracksOf(bed)
       expect(run.exitCode).toBe(ExitCode.ok)
       expect(run.summary).toMatchObject({ analysed: 2, failed: 0, downloads: 1, unverified: 0, damaged: 0 })
@@ -146,7 +146,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       expect(b.bpm).toBeCloseTo(124, 0)
       expect(a.valence).toBe(0.25)
       expect((await rowOf(bed, none)).analyzed_at).toBeNull()
-      const ledger = await bed.database.knex('autodj.analyses').where({ track_id: remote }).first()
+      const ledger = await bed.database.knex('autodj_ledger.analyses').where({ track_id: remote }).first()
       expect(ledger).toMatchObject({ analysis_version: '3.0.0', problems: [], beats_per_bar: 4 })
       expect(ledger.analyzed_at).toEqual(a.analyzed_at)
       expect(ledger.waveform).toHaveLength(3_000)
@@ -166,7 +166,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       for (const version of ['2.0.0', '2.10.0', '3.0.0', '10.0.0', 'librosa']) {
         const id = await bed.addTrack({ path: `${version}.ogg`, content: fixture('music.ogg') })
         await bed.database
-          .knex('public.tracks')
+          .knex('tracks')
           .where({ id })
           .update({ analysis_version: version, analyzed_at: new Date(0), bpm: 60 })
         ids.push(id)
@@ -338,9 +338,9 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
           store: {
             get: async (key, options) => {
               const content = await bed.store.get(key, options)
-              if (key.includes('gone')) await knex('public.tracks').where({ id: gone }).del()
+              if (key.includes('gone')) await knex('tracks').where({ id: gone }).del()
               else {
-                await knex('public.tracks')
+                await knex('tracks')
                   .where({ id: changed })
                   .update({ bpm: 99, updated_at: knex.raw('now()') })
               }
@@ -353,7 +353,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       expect(run.items.map(item => item['code']).sort()).toEqual(['row.changed', 'row.deleted'])
       expect(run.summary).toMatchObject({ analysed: 0, rows_changed: 2 })
       expect(await rowOf(bed, changed)).toMatchObject({ bpm: 99, analyzed_at: null, analysis_error: null })
-      expect(await knex('autodj.analyses')).toEqual([])
+      expect(await knex('autodj_ledger.analyses')).toEqual([])
       expect((await analyzeTracksOf(bed)).summary).toMatchObject({ analysed: 1 })
       expect(await itemPage(knex, { command: 'analyze', limit: 10 })).toEqual([])
     })
@@ -367,7 +367,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       )
       try {
         await knex.raw(
-          `create trigger set_back before update on public.tracks
+          `create trigger set_back before update on tracks
            for each row execute function public.set_back()`,
         )
         const run = await analyzeTracksOf(bed)

@@ -56,8 +56,8 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
 
     beforeEach(async () => {
       await db.knex.raw(
-        'truncate public.tracks, autodj.runs, autodj.items, autodj.claims, autodj.leases, autodj.objects, ' +
-          'autodj.uploads, autodj.parts, autodj.files cascade',
+        'truncate tracks, autodj_ledger.runs, autodj_ledger.items, autodj_ledger.claims, autodj_ledger.leases, autodj_ledger.objects, ' +
+          'autodj_ledger.uploads, autodj_ledger.parts, autodj_ledger.files cascade',
       )
     })
 
@@ -142,9 +142,9 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
       })
 
       test('several statements in one raw', async () => {
-        await db.knex.raw(`insert into autodj.files (path, size, mtime_ns, sha256, crc32)
-          values ('p', 1, 1, repeat('0', 64), ''); update autodj.files set size = 2`)
-        expect((await db.knex('autodj.files').first()).size).toBe('2')
+        await db.knex.raw(`insert into autodj_ledger.files (path, size, mtime_ns, sha256, crc32)
+          values ('p', 1, 1, repeat('0', 64), ''); update autodj_ledger.files set size = 2`)
+        expect((await db.knex('autodj_ledger.files').first()).size).toBe('2')
       })
 
       test('a failed transaction leaves nothing, a savepoint can fail alone', async () => {
@@ -525,7 +525,7 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
           'k2',
         ])
         expect(await itemPage(db.knex, { command: 'upload-local', limit: 9 })).toHaveLength(2)
-        expect(await db.knex('autodj.claims')).toEqual([])
+        expect(await db.knex('autodj_ledger.claims')).toEqual([])
         // The run that never heard of its commit says it again.
         expect([...(await markUploaded(db.knex, batch)).values()]).toEqual(['done', 'changed', 'deleted'])
       })
@@ -565,7 +565,7 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
       expect(await openUploads(db.knex, { bucket: 'b', key: 'other' })).toEqual([])
       await forgetUpload(db.knex, 'u1')
       expect(await openUploads(db.knex, { bucket: 'b' })).toEqual([])
-      expect(await db.knex('autodj.parts')).toEqual([])
+      expect(await db.knex('autodj_ledger.parts')).toEqual([])
     })
 
     test('hashes of files', async () => {

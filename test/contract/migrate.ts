@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { HEAD, REVISIONS, schemaAt, type Table } from '../../src/core/migrate/application-schema.ts'
 import { compareSchema } from '../../src/core/migrate/schema-diff.ts'
 import { observeApplication } from '../../src/db/alembic.ts'
+import { confirmCode, requireCodeForS3 } from '../../src/db/application-code.ts'
 import type { Database } from '../../src/db/database.ts'
 import { startRun } from '../../src/db/ledger.ts'
 import {
@@ -14,6 +15,7 @@ import {
   migrateUp,
   upStatements,
 } from '../../src/db/migrate.ts'
+import { requireSchema } from '../../src/db/require-schema.ts'
 import { type AppError, FatalError, LockedError } from '../../src/errors.ts'
 import { columnsOf, fillTracks, loadDump, rowsAsText } from '../support/alembic.ts'
 import type { TestDatabase } from '../support/database.ts'
@@ -37,16 +39,21 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
     /** Empties the database; a new one for each test would take a second each. */
     const empty = async (): Promise<void> => {
       await db.knex.raw(
-        'drop schema if exists autodj cascade; drop schema if exists public cascade; create schema public',
+        'drop schema if exists autodj_ledger cascade; drop schema if exists autodj cascade; drop schema if exists public cascade; create schema public',
       )
     }
     beforeEach(empty)
 
-    const revisions = async (): Promise<string[]> => db.knex('public.alembic_version').pluck('version_num')
+    const revisions = async (): Promise<string[]> => db.knex('alembic_version').pluck('version_num')
 
     describe('an empty database', () => {
       test('gets the schema of the Alembic revision, names and order included, and the ledger', async () => {
-        expect(await migrateUp(db)).toEqual({ migrations: [...MIGRATIONS], adopted: null, notices: [] })
+        expect(await migrateUp(db)).toEqual({
+          migrations: [...MIGRATIONS],
+          moved: false,
+          adopted: null,
+          notices: [],
+        })
         expect(await migrateStatus(db)).toEqual({
           migrations: MIGRATIONS.map(each => ({ name: each, appliedAt: expect.any(Date) })),
           revisions: [HEAD],
@@ -54,15 +61,15 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
           notices: [],
           locked: false,
         })
-        const made = await observeApplication(db.knex)
+        const made = await observeApplication(db.knex, 'public')
         await empty()
         await loadDump(db.knex, HEAD)
-        expect(made).toEqual(await observeApplication(db.knex))
+        expect(made).toEqual(await observeApplication(db.knex, 'public'))
       })
 
       test('the second time nothing is done', async () => {
         await migrateUp(db)
-        expect(await migrateUp(db)).toEqual({ migrations: [], adopted: null, notices: [] })
+        expect(await migrateUp(db)).toEqual({ migrations: [], moved: false, adopted: null, notices: [] })
         expect(await upStatements(db)).toEqual([])
       })
 
@@ -73,9 +80,9 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
           revisions: [],
         })
         for (const statement of statements) await db.knex.raw(statement)
-        const { schema } = await observeApplication(db.knex)
+        const { schema } = await observeApplication(db.knex, 'public')
         expect(compareSchema(schema, HEAD)).toEqual({ differences: [], notices: [] })
-        await db.knex('autodj.runs')
+        await db.knex('autodj_ledger.runs')
       })
 
       test('every column of the ledger says what it is', async () => {
@@ -83,7 +90,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         const { rows } = await db.knex.raw(
           `select c.relname || '.' || a.attname as name from pg_class c
            join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-           where c.relnamespace = 'autodj'::regnamespace and c.relkind = 'r' and c.relname !~ '^knex_'
+           where c.relnamespace = 'autodj_ledger'::regnamespace and c.relkind = 'r' and c.relname !~ '^knex_'
              and a.attname <> 'only_one' and col_description(c.oid, a.attnum) is null`,
         )
         expect(rows).toEqual([])
@@ -93,14 +100,14 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         await migrateUp(db)
         const statements = await downStatements(db)
         expect((await migrateDown(db)).migrations).toEqual([...MIGRATIONS].reverse())
-        expect(await observeApplication(db.knex)).toEqual({
+        expect(await observeApplication(db.knex, 'public')).toEqual({
           schema: { enums: {}, tables: {} },
           revisions: undefined,
         })
-        const { rows } = await db.knex.raw(`select nspname from pg_namespace where nspname = 'autodj'`)
+        const { rows } = await db.knex.raw(`select nspname from pg_namespace where nspname = 'autodj_ledger'`)
         expect(rows).toEqual([])
         expect(statements).toContain('drop table public.tracks')
-        expect(await migrateDown(db)).toEqual({ migrations: [], adopted: null, notices: [] })
+        expect(await migrateDown(db)).toEqual({ migrations: [], moved: false, adopted: null, notices: [] })
         expect((await migrateUp(db)).migrations).toHaveLength(MIGRATIONS.length)
       })
 
@@ -132,12 +139,18 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         const before = await rowsAsText(db.knex, 'tracks', columns)
         expect(before).toHaveLength(1_000)
 
-        expect(await migrateUp(db)).toEqual({ migrations: [...MIGRATIONS], adopted: revision, notices: [] })
+        const isOlder = REVISIONS.indexOf(revision) < REVISIONS.indexOf(HEAD)
+        expect(await migrateUp(db)).toEqual({
+          migrations: [...MIGRATIONS],
+          moved: false,
+          adopted: revision,
+          notices: isOlder ? [expect.stringContaining(`at revision ${revision}`)] : [],
+        })
         expect(await rowsAsText(db.knex, 'tracks', columns)).toEqual(before)
         const expected = revision === REVISIONS.at(-1) ? revision : HEAD
         expect(await revisions()).toEqual([expected])
         expect((await migrateStatus(db)).drift).toEqual([])
-        const { schema } = await observeApplication(db.knex)
+        const { schema } = await observeApplication(db.knex, 'public')
         expect(schema.tables).toEqual(headTables())
         // The new value can be used now, and a key set.
         const id = (await db.knex('tracks').first('id')).id
@@ -283,6 +296,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         "column tracks.tag (text not null default 'x'::text) is your own and stays as it is",
         'column tracks.s3_object_key is there already',
         'index mine of tracks (CREATE INDEX ON public.tracks USING btree (rating)) is your own and stays as it is',
+        expect.stringContaining('at revision d586b7432ebd'),
       ])
       // It was there before, so it is not ours to take away.
       await migrateDown(db)
@@ -311,11 +325,141 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
 
     test('down keeps tables of the operator in our schema', async () => {
       await migrateUp(db)
-      await db.knex.raw('create table autodj.mine (id integer)')
+      await db.knex.raw('create table autodj_ledger.mine (id integer)')
       expect((await migrateDown(db)).notices).toContain(
-        'the schema autodj holds tables of your own and stays',
+        'the schema autodj_ledger holds tables of your own and stays',
       )
-      await db.knex('autodj.mine')
+      await db.knex('autodj_ledger.mine')
+    })
+
+    describe('the ledger of an earlier version, in the schema autodj', () => {
+      const asEarlier = () => db.knex.raw('alter schema autodj_ledger rename to autodj')
+
+      test('moves; what is not ours stays', async () => {
+        await loadDump(db.knex, 'c16dd5ffbdbd')
+        await migrateUp(db)
+        const run = { id: '00000000-0000-4000-8000-000000000001', command: 'import', args: {}, version: '0' }
+        await startRun(db.knex, { ...run, host: 'h', pid: 77 })
+        await db.knex('autodj_ledger.runs').update({ lease_until: db.knex.raw("now() - interval '1 hour'") })
+        await asEarlier()
+        await db.knex.raw('create table autodj.playlists (id serial primary key)')
+        await expect(requireSchema(db)).rejects.toThrow('is at the schema of an older autodj')
+        expect((await migrateStatus(db)).notices.join()).toMatch(/the ledger is in the schema autodj:/)
+        expect((await upStatements(db)).join()).toMatch(/alter table autodj.runs set schema autodj_ledger/)
+        expect(await migrateUp(db)).toMatchObject({ moved: true, migrations: [] })
+        await requireSchema(db)
+        expect(await db.knex('autodj_ledger.runs').pluck('id')).toEqual([run.id])
+        const { rows } = await db.knex.raw(
+          `select relname::text as name from pg_class where relnamespace = 'autodj'::regnamespace and relkind = 'r'`,
+        )
+        expect(rows).toEqual([{ name: 'playlists' }])
+        expect(await migrateUp(db)).toMatchObject({ moved: false, migrations: [] })
+      })
+
+      test('is renamed where nothing else is in it, and pending migrations follow', async () => {
+        await migrateUp(db)
+        await db
+          .knex('autodj_ledger.knex_migrations')
+          .where({ name: MIGRATIONS.at(-1) })
+          .del()
+        await db.knex.raw('alter table autodj_ledger.adoption drop column code_updated_at')
+        await asEarlier()
+        expect(await upStatements(db)).toContain('alter schema autodj rename to autodj_ledger')
+        expect(await migrateUp(db)).toMatchObject({ moved: true, migrations: [MIGRATIONS.at(-1)] })
+        await requireSchema(db, 'adoption.code_updated_at')
+      })
+
+      test('two of them are named', async () => {
+        await migrateUp(db)
+        await asEarlier()
+        await db.knex.raw('create schema autodj_ledger; create table autodj_ledger.knex_migrations (id int)')
+        await expect(migrateUp(db)).rejects.toThrow(/two ledgers/)
+      })
+    })
+
+    test('what Alembic took back after the adoption is brought on again', async () => {
+      await loadDump(db.knex, 'c16dd5ffbdbd')
+      await migrateUp(db)
+      await db.knex.raw('alter table tracks drop column s3_object_key')
+      await db.knex('alembic_version').update({ version_num: 'd586b7432ebd' })
+      await expect(requireSchema(db)).rejects.toThrow('has no column for S3 yet')
+      expect((await migrateStatus(db)).notices.join()).toMatch(/taken back to before a312ec46df43/)
+      expect((await upStatements(db)).join()).toMatch(/add column s3_object_key/)
+      const again = await migrateUp(db)
+      expect(again).toMatchObject({ adopted: 'd586b7432ebd', migrations: [] })
+      expect(again.notices.join()).toMatch(/at revision d586b7432ebd/)
+      await requireSchema(db)
+      expect(await revisions()).toEqual([HEAD])
+      expect(await migrateUp(db)).toMatchObject({ adopted: null, migrations: [] })
+      await expect(requireCodeForS3(db)).rejects.toMatchObject({ code: 'application.older' })
+    })
+
+    describe('code that cannot read S3', () => {
+      test.each(REVISIONS)('a database adopted at %s', async revision => {
+        await loadDump(db.knex, revision)
+        await migrateUp(db)
+        if (REVISIONS.indexOf(revision) >= REVISIONS.indexOf(HEAD)) return requireCodeForS3(db)
+        await expect(requireCodeForS3(db)).rejects.toThrow(`was at revision ${revision}`)
+        // The updated application runs its Alembic when it starts.
+        await db.knex('alembic_version').update({ version_num: 'c16dd5ffbdbd' })
+        await requireCodeForS3(db)
+        await db.knex('alembic_version').update({ version_num: HEAD })
+        await confirmCode(db)
+        return requireCodeForS3(db)
+      })
+
+      test('there is none where autodj made the tables', async () => {
+        await migrateUp(db)
+        await requireCodeForS3(db)
+      })
+    })
+
+    test('a newer revision that only added is adopted; one that took something is refused', async () => {
+      await loadDump(db.knex, 'c16dd5ffbdbd')
+      await db.knex('alembic_version').update({ version_num: '0123456789ab' })
+      await db.knex.raw('alter table tracks add column rating integer; create table users (id uuid)')
+      expect(await migrateUp(db)).toMatchObject({ adopted: '0123456789ab' })
+      await requireCodeForS3(db)
+      expect(await revisions()).toEqual(['0123456789ab'])
+      await migrateDown(db)
+      await db.knex.raw('alter table tracks drop column album')
+      await expect(migrateUp(db)).rejects.toThrow(/0123456789ab.*column tracks.album is missing/)
+    })
+
+    describe("where the application's tables are", () => {
+      const inSchema = async (schema: string): Promise<void> => {
+        await db.knex.raw(`create schema ${schema}`)
+        for (const table of ['alembic_version', 'analysis_jobs', 'tracks', 'mix_transitions']) {
+          await db.knex.raw(`alter table public.${table} set schema ${schema}`)
+        }
+        for (const type of ['filesource', 'jobstatus']) {
+          await db.knex.raw(`alter type public.${type} set schema ${schema}`)
+        }
+      }
+
+      test('off the search path they are named, and no second set is made', async () => {
+        await loadDump(db.knex, 'c16dd5ffbdbd')
+        await db.knex.raw('drop schema if exists music cascade')
+        await inSchema('music')
+        await expect(migrateUp(db)).rejects.toMatchObject({
+          code: 'db.search-path',
+          cure: expect.stringContaining('options=-csearch_path%3Dmusic'),
+        })
+        await expect(upStatements(db)).rejects.toThrow(/in the schema music/)
+        expect((await db.knex.raw(`select to_regclass('public.tracks') as t`)).rows).toEqual([{ t: null }])
+        await db.knex.raw('drop schema music cascade')
+      })
+
+      test('a second, empty set that an earlier version made does not pass for the library', async () => {
+        await loadDump(db.knex, 'c16dd5ffbdbd')
+        await fillTracks(db.knex, 2)
+        await db.knex.raw('drop schema if exists music cascade')
+        await inSchema('music')
+        await loadDump(db.knex, 'c16dd5ffbdbd')
+        await expect(migrateUp(db)).rejects.toMatchObject({ code: 'db.ambiguous' })
+        await expect(requireSchema(db)).rejects.toThrow(/public \(0 tracks\) and music \(2 tracks, not on/)
+        await db.knex.raw('drop schema music cascade')
+      })
     })
 
     test('down is refused while a run works', async () => {
@@ -335,6 +479,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         await loadDump(db.knex, HEAD)
         expect(await migrateBaseline(db)).toEqual({
           migrations: ['0001_application'],
+          moved: false,
           adopted: HEAD,
           notices: [],
         })
@@ -369,10 +514,10 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
 
     test('status names drift after the migration, and reads only', async () => {
       await migrateUp(db)
-      await db.knex.raw('alter table tracks drop column bpm; drop table autodj.files')
+      await db.knex.raw('alter table tracks drop column bpm; drop table autodj_ledger.files')
       expect((await migrateStatus(db)).drift).toEqual([
         'column tracks.bpm is missing',
-        'table autodj.files is missing',
+        'table autodj_ledger.files is missing',
       ])
     })
 
@@ -380,10 +525,10 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       await migrateUp(db)
       expect(await migrateUnlock(db)).toBe(false)
       await db
-        .knex('autodj.knex_migrations')
+        .knex('autodj_ledger.knex_migrations')
         .where({ name: MIGRATIONS.at(-1) })
         .del()
-      await db.knex('autodj.knex_migrations_lock').update({ is_locked: 1 })
+      await db.knex('autodj_ledger.knex_migrations_lock').update({ is_locked: 1 })
       expect((await migrateStatus(db)).locked).toBe(true)
       const refused = migrateUp(db)
       await expect(refused).rejects.toThrow(LockedError)
@@ -394,7 +539,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
 
     test('a database migrated by a newer version is left alone', async () => {
       await migrateUp(db)
-      await db.knex('autodj.knex_migrations').insert({ name: '0099_future', batch: 2 })
+      await db.knex('autodj_ledger.knex_migrations').insert({ name: '0099_future', batch: 2 })
       await expect(migrateUp(db)).rejects.toMatchObject({ code: 'migrate.newer' })
     })
   })

@@ -217,10 +217,10 @@ export function reconcileContract(name: string, servers: Servers): void {
       const key = 'audio/orphan/1.mp3'
       await withDatabase(async ({ knex }) => {
         const upload = { upload_id: 'u', path: 'x', mtime_ns: 0, size: 1, part_size: 1 }
-        await knex('autodj.uploads').insert({ bucket: bucket.store.bucket, key, ...upload })
+        await knex('autodj_ledger.uploads').insert({ bucket: bucket.store.bucket, key, ...upload })
       })
       const refused = await run('--min-age', '0s', '--plan', 'uploading.plan')
-      await withDatabase(({ knex }) => knex('autodj.uploads').delete())
+      await withDatabase(({ knex }) => knex('autodj_ledger.uploads').delete())
       expect(refused.exitCode).toBe(7)
       expect(refused.stdout).toMatch(/^held back audio\/orphan\/1\.mp3: an upload to this key is under way$/m)
       const plan = await readFile(path.join(folder, 'uploading.plan'), 'utf8')
@@ -231,11 +231,11 @@ export function reconcileContract(name: string, servers: Servers): void {
       const id = await withDatabase(async ({ knex }) => {
         const run = { id: randomUUID(), command: 'reconcile', host: 'h', pid: 1, version: '0', state: 'done' }
         const times = { started_at: new Date(Date.now() + 60_000), lease_until: new Date() }
-        await knex('autodj.runs').insert({ ...run, ...times, summary: { rows: 2 * library.rows + 1 } })
+        await knex('autodj_ledger.runs').insert({ ...run, ...times, summary: { rows: 2 * library.rows + 1 } })
         return run.id
       })
       const refused = await run()
-      await withDatabase(({ knex }) => knex('autodj.runs').where({ id }).delete())
+      await withDatabase(({ knex }) => knex('autodj_ledger.runs').where({ id }).delete())
       expect([refused.exitCode, refused.stdout]).toEqual([7, ''])
       expect(refused.stderr).toMatch(/the table has \d+ rows, the last run saw \d+/)
     })
@@ -273,7 +273,7 @@ export function reconcileContract(name: string, servers: Servers): void {
         })
         // Both kinds: rows that were never changed, and rows that were.
         await opened.knex.raw(
-          "update public.tracks set updated_at = '2021-02-03 04:05:06.789012+00' where title like '%7'",
+          "update tracks set updated_at = '2021-02-03 04:05:06.789012+00' where title like '%7'",
         )
         await opened.close()
       })
@@ -365,17 +365,14 @@ export function reconcileContract(name: string, servers: Servers): void {
         const opened = await db.open()
         // A row comes to name an orphan; another orphan is written anew; a row is corrected by hand.
         await opened
-          .knex('public.tracks')
+          .knex('tracks')
           .where({ title: 'Track 0' })
           .update({ s3_object_key: 'audio/orphan/1.mp3' })
         await mine.store.put('audio/orphan/2 +#.mp3', Buffer.from('new'), {
           headers: { contentType: 'audio/mpeg' },
           checksums: {},
         })
-        await opened
-          .knex('public.tracks')
-          .where({ s3_object_key: 'audio/size/1.mp3' })
-          .update({ file_size: 1 })
+        await opened.knex('tracks').where({ s3_object_key: 'audio/size/1.mp3' }).update({ file_size: 1 })
         await opened.close()
         const before = await see()
         const { exitCode, messages } = await command('apply', 'stale.plan', '--json')

@@ -17,7 +17,8 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-const declareDead = (): Promise<unknown> => bed.database.knex('autodj.runs').update({ state: 'abandoned' })
+const declareDead = (): Promise<unknown> =>
+  bed.database.knex('autodj_ledger.runs').update({ state: 'abandoned' })
 
 test('one that ends with an error is in the ledger with the exit code of that error', async () => {
   const failures = [

@@ -128,7 +128,7 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
       created_at: new Date(Date.UTC(2026, 0, 1, 0, minutes)),
       ...more,
     })
-    await database.knex('public.tracks').insert([
+    await database.knex('tracks').insert([
       row(
         's3',
         {
@@ -238,8 +238,7 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
 
     test('a row that changes is answered anew at once', async () => {
       const id = ids.s3
-      const move = (change: Record<string, unknown>) =>
-        database.knex('public.tracks').where({ id }).update(change)
+      const move = (change: Record<string, unknown>) => database.knex('tracks').where({ id }).update(change)
       await move({ file_source: 'LOCAL', file_path: 'lamps.flac' })
       expect((await call('GET', `${base}/${id}/audio`)).status).toBe(200)
       await move({ file_source: 'S3', file_path: null })
@@ -551,7 +550,7 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
     const file = path.join(folder, 'audio', 'long.wav')
     const head = (await readFile(path.join(folder, 'audio', 'relay.mp3'))).subarray(0, 4096)
     await writeFile(file, Buffer.concat([head, Buffer.alloc(20_000_000, 1)]))
-    await database.knex('public.tracks').where({ id: ids.missing }).update({ file_path: 'long.wav' })
+    await database.knex('tracks').where({ id: ids.missing }).update({ file_path: 'long.wav' })
     const other = await createApi(apiOptions())
     const at = await other.listen({ port: 0, host: '127.0.0.1' })
     const response = await fetch(`${at}${base}/${ids.missing}/audio`)

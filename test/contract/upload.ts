@@ -415,7 +415,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       const cdn = createServer((request, response) => {
         const [, start, end] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') as unknown as string[]
         bed.database
-          .knex('public.tracks')
+          .knex('tracks')
           .update({ file_source: 'UNAVAILABLE' })
           .then(() => {
             const range = `bytes ${start}-${end}/${content.length}`
@@ -503,8 +503,8 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
           ...bed.store,
           put: async (...args: Parameters<typeof put>) => {
             const result = await put(...args)
-            await knex('public.tracks').where({ id: changed }).update({ file_path: 'elsewhere.mp3' })
-            await knex('public.tracks').where({ id: gone }).del()
+            await knex('tracks').where({ id: changed }).update({ file_path: 'elsewhere.mp3' })
+            await knex('tracks').where({ id: gone }).del()
             return result
           },
         }
@@ -531,7 +531,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       )
       try {
         await knex.raw(
-          `create trigger set_back before update on public.tracks for each row
+          `create trigger set_back before update on tracks for each row
            when (old.id = '${back}') execute function public.set_back()`,
         )
         const run = await upload(bed, { deleteLocal: true })
@@ -605,7 +605,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
     test('an upload that a dead run left for a file that is gone is swept', async () => {
       const headers = { contentType: 'audio/mpeg' }
       const stray = await bed.store.createUpload('audio/stray.mp3', { headers })
-      await bed.database.knex('autodj.uploads').insert({
+      await bed.database.knex('autodj_ledger.uploads').insert({
         bucket: bed.access.bucket,
         key: 'audio/stray.mp3',
         upload_id: stray,

@@ -33,12 +33,12 @@ export function verifyLedgerContract(makeDatabase: () => Promise<TestDatabase>):
     await place?.drop()
   })
   beforeEach(async () => {
-    await knex.raw('truncate public.tracks, autodj.objects, autodj.items, autodj.runs cascade')
+    await knex.raw('truncate tracks, autodj_ledger.objects, autodj_ledger.items, autodj_ledger.runs cascade')
     await startRun(knex, { id: runId, command: 'verify', args: {}, host: 'h', pid: 1, version: '0' })
   })
 
   async function add(n: number, more: Record<string, unknown> = {}): Promise<void> {
-    await knex('public.tracks').insert({
+    await knex('tracks').insert({
       id: id(n),
       spotify_id: `s${n}`,
       title: 't',
@@ -88,7 +88,7 @@ export function verifyLedgerContract(makeDatabase: () => Promise<TestDatabase>):
 
   test('more than a page, once each; a limit cuts it', async () => {
     await knex.raw(
-      `insert into public.tracks (id, spotify_id, title, artist, file_source, s3_object_key)
+      `insert into tracks (id, spotify_id, title, artist, file_source, s3_object_key)
        select gen_random_uuid(), 's' || n, 't', 'a', 'S3', 'k' || n from generate_series(1, 2500) n`,
     )
     const { total, tracks } = await chosen({ kind: 'all' })
@@ -104,7 +104,7 @@ export function verifyLedgerContract(makeDatabase: () => Promise<TestDatabase>):
 
   test('since: uploaded, or changed, since then', async () => {
     for (const n of [1, 2, 3]) await add(n)
-    await knex('public.tracks')
+    await knex('tracks')
       .where({ id: id(2) })
       .update({ updated_at: daysAgo(1) })
     await upsertObjects(knex, [{ bucket, key: 'audio/é/3+#?.mp3', size: 1, uploadedAt: daysAgo(2) }])

@@ -94,7 +94,7 @@ interface JobRow {
 }
 
 const jobRows = async (bed: TestBed): Promise<JobRow[]> =>
-  bed.database.knex('public.analysis_jobs').orderBy('created_at')
+  bed.database.knex('analysis_jobs').orderBy('created_at')
 
 /** A run on another machine that is alive and has a track's upload in hand. */
 async function claimElsewhere({ database: { knex } }: TestBed, trackId: string): Promise<void> {
@@ -107,7 +107,7 @@ async function claimElsewhere({ database: { knex } }: TestBed, trackId: string):
     pid: 1,
     version: '0',
   })
-  await knex('autodj.claims').insert({ kind: 'upload', track_id: trackId, run_id: id })
+  await knex('autodj_ledger.claims').insert({ kind: 'upload', track_id: trackId, run_id: id })
 }
 
 const counts = async (bed: TestBed) =>
@@ -180,15 +180,13 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       expect([...(await bed.tracks()).values()].every(row => row.file_source === 'S3')).toBe(true)
       expect((await bed.objects()).size).toBe(12)
       expect(await counts(bed)).toEqual({ fetch: [0, 0, 0], upload: [0, 0, 0], analyze: [0, 0, 0] })
-      expect(await bed.database.knex('autodj.claims')).toEqual([])
+      expect(await bed.database.knex('autodj_ledger.claims')).toEqual([])
       await expectNoTemp()
     })
 
     test('fetch, then analyze, into one row that the application made', async () => {
       const job = randomUUID()
-      await bed.database
-        .knex('public.analysis_jobs')
-        .insert({ id: job, playlist_url: 'https://example.com/list' })
+      await bed.database.knex('analysis_jobs').insert({ id: job, playlist_url: 'https://example.com/list' })
       const files = ['01-first-light.mp3', '09-deja-vu.m4a'].map(file => path.resolve('assets/demo', file))
       const ids = [
         await bed.addTrack({ path: null, source: 'UNAVAILABLE', title: files[0] as string }),
@@ -244,7 +242,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       expect(await counts(bed)).toMatchObject({ upload: [1, 0, 0] })
       expect((await work(bed)).exitCode).toBe(ExitCode.ok)
       expect((await bed.tracks()).get(gone)?.file_source).toBe('S3')
-      expect(await bed.database.knex('autodj.items')).toEqual([])
+      expect(await bed.database.knex('autodj_ledger.items')).toEqual([])
     })
 
     test('a row whose every track fails has FAILED', async () => {
@@ -261,7 +259,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       await enqueueAnalyses(bed, { track: [analysed] })
       expect((await work(bed)).summary).toMatchObject({ done: 2 })
       const { analyzed_at } = await rowOf(bed, analysed)
-      const ledger = await bed.database.knex('autodj.objects').orderBy('key')
+      const ledger = await bed.database.knex('autodj_ledger.objects').orderBy('key')
 
       // As after a kill between the commit and the word to the queue.
       await bed.database.knex.raw(
@@ -271,7 +269,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       expect(again.summary).toMatchObject({ done: 2, given_up: 0 })
       expect(again.items).toEqual([])
       expect((await rowOf(bed, analysed)).analyzed_at).toEqual(analyzed_at)
-      expect(await bed.database.knex('autodj.objects').orderBy('key')).toEqual(ledger)
+      expect(await bed.database.knex('autodj_ledger.objects').orderBy('key')).toEqual(ledger)
       expect((await bed.tracks()).get(id as string)?.file_source).toBe('S3')
     })
 
@@ -287,7 +285,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       }
       await sleep(300)
       expect((await bed.tracks()).get(id as string)?.file_source).toBe('LOCAL')
-      await bed.database.knex('autodj.claims').del()
+      await bed.database.knex('autodj_ledger.claims').del()
       expect((await working).summary).toMatchObject({ done: 1, attempts_failed: 0 })
       expect((await bed.tracks()).get(id as string)?.file_source).toBe('S3')
     })
@@ -332,7 +330,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       expect(await counts(bed)).toMatchObject({ upload: [1, 0, 0] })
 
       // And it still has its one attempt: that one fails, and is the last.
-      await knex('autodj.claims').del()
+      await knex('autodj_ledger.claims').del()
       rmSync(path.join(bed.audioRoot, 'folder 0'), { recursive: true })
       const tried = await work(bed)
       expect(tried.summary).toMatchObject({ done: 0, given_up: 1, put_back: 0 })
@@ -377,7 +375,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       expect(await jobRows(bed)).toMatchObject([
         { status: 'FAILED', failed_tracks: 1, error_details: [{ track_id: id, code: 'job.lost' }] },
       ])
-      expect(await bed.database.knex('autodj.items')).toMatchObject([
+      expect(await bed.database.knex('autodj_ledger.items')).toMatchObject([
         { command: 'upload-local', subject: id, error_code: 'job.lost' },
       ])
     })

@@ -97,15 +97,13 @@ describe('cleanup and restore', () => {
   }
   async function save(): Promise<void> {
     await withDb(async ({ knex }) => {
-      for (const values of rows.splice(0)) await knex('public.tracks').insert(values)
+      for (const values of rows.splice(0)) await knex('tracks').insert(values)
     })
   }
   const see = () =>
     withDb(({ knex }) => snapshot({ knex, store: bucket.store, audioRoot: path.join(home, 'audio') }))
   const columns = async (id: string) =>
-    withDb(({ knex }) =>
-      knex('public.tracks').first('file_source', 's3_object_key', 'file_path').where({ id }),
-    )
+    withDb(({ knex }) => knex('tracks').first('file_source', 's3_object_key', 'file_path').where({ id }))
   const here = (name: string): boolean => existsSync(path.join(home, 'audio', name))
   const reasons = (messages: Record<string, unknown>[], state: string) =>
     messages
@@ -212,11 +210,16 @@ describe('cleanup and restore', () => {
     await withDb(async ({ knex }) => {
       const values = { command: 'upload-local', host: 'elsewhere', pid: 1, version: '0' }
       const far = new Date(Date.now() + 1000 * day)
-      await knex('autodj.runs').insert({ ...values, id: alive, lease_until: far })
-      await knex('autodj.runs').insert({ ...values, id: dead, lease_until: new Date(0), state: 'abandoned' })
+      await knex('autodj_ledger.runs').insert({ ...values, id: alive, lease_until: far })
+      await knex('autodj_ledger.runs').insert({
+        ...values,
+        id: dead,
+        lease_until: new Date(0),
+        state: 'abandoned',
+      })
       for (let index = 0; index < 5; index += 1) {
         const then = new Date(Date.now() - (200 + index) * day)
-        await knex('autodj.runs').insert({
+        await knex('autodj_ledger.runs').insert({
           ...values,
           id: randomUUID(),
           command: 'verify',
@@ -226,7 +229,7 @@ describe('cleanup and restore', () => {
           state: 'done',
         })
       }
-      await knex('autodj.uploads').insert({
+      await knex('autodj_ledger.uploads').insert({
         bucket: 'music',
         key: 'audio/b.mp3',
         upload_id: owned,
@@ -257,7 +260,7 @@ describe('cleanup and restore', () => {
     expect(await bucket.store.head('quarantine/plan/audio/gone.mp3')).toBeUndefined()
     expect(await bucket.store.head('quarantine/plan/audio/wanted.mp3')).toBeDefined()
     expect(await bucket.store.head(quarantineKey('plan', long))).toBeDefined()
-    const left = await withDb(({ knex }) => knex('autodj.runs').where({ command: 'verify' }))
+    const left = await withDb(({ knex }) => knex('autodj_ledger.runs').where({ command: 'verify' }))
     expect(left.length).toBe(3)
   })
 
@@ -269,7 +272,7 @@ describe('cleanup and restore', () => {
     await withDb(async ({ knex }) => {
       const id = randomUUID()
       const until = new Date(Date.now() + day)
-      await knex('autodj.runs').insert({
+      await knex('autodj_ledger.runs').insert({
         id,
         command: 'cleanup',
         host: machineName(),
@@ -277,7 +280,7 @@ describe('cleanup and restore', () => {
         version: '0',
         lease_until: until,
       })
-      await knex('autodj.leases').insert({
+      await knex('autodj_ledger.leases').insert({
         name: 'removal',
         run_id: id,
         host: 'cron-host',
@@ -291,7 +294,7 @@ describe('cleanup and restore', () => {
     // Between its download and its row, a file would look like a copy that may go.
     expect((await run(['restore'])).exitCode).toBe(11)
     // A lease that ran out is nobody's.
-    await withDb(({ knex }) => knex('autodj.leases').update({ expires_at: new Date(0) }))
+    await withDb(({ knex }) => knex('autodj_ledger.leases').update({ expires_at: new Date(0) }))
     expect((await run(['cleanup', '--apply', '--force'])).exitCode).toBe(0)
   })
 
@@ -335,7 +338,7 @@ describe('cleanup and restore', () => {
     await save()
     // What the ledger proved is not what is there any more.
     await withDb(({ knex }) =>
-      knex('autodj.objects').insert({
+      knex('autodj_ledger.objects').insert({
         bucket: 'music',
         key: 'audio/three.mp3',
         size: 5,
@@ -418,7 +421,7 @@ describe('cleanup and restore', () => {
     expect(second.exitCode).toBe(3)
     expect(await readFile(path.join(there, 'b.mp3'), 'utf8')).toBe('something else')
     const paths = await withDb(({ knex }) =>
-      knex('public.tracks').where({ file_source: 'LOCAL' }).pluck('file_path'),
+      knex('tracks').where({ file_source: 'LOCAL' }).pluck('file_path'),
     )
     expect(paths.length).toBe(2)
     for (const name of paths) expect(path.dirname(name)).toBe(there)

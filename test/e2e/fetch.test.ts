@@ -82,7 +82,7 @@ beforeAll(async () => {
     ...more,
   })
   await database
-    .knex('public.tracks')
+    .knex('tracks')
     .insert(
       [
         row('ownKey', { s3_object_key: 'old/place.mp3' }),
@@ -142,8 +142,8 @@ const fetchTracks = (args: string[], env: Record<string, string> = {}) =>
 
 async function rows() {
   const database = await testDatabase.open()
-  const tracks = await database.knex('public.tracks')
-  const items = await database.knex('autodj.items')
+  const tracks = await database.knex('tracks')
+  const items = await database.knex('autodj_ledger.items')
   await database.close()
   const of = (name: Name) => tracks.find(one => one.id === ids[name])
   return { of, items }
@@ -157,7 +157,7 @@ async function expectNothingLeft() {
   expect(keys).toEqual([])
   const runs = await readdir(tmpdir())
   const database = await testDatabase.open()
-  const known = (await database.knex('autodj.runs').select('id')).map(one => one.id as string)
+  const known = (await database.knex('autodj_ledger.runs').select('id')).map(one => one.id as string)
   await database.close()
   expect(runs.filter(name => known.some(id => name.includes(id)))).toEqual([])
 }
@@ -245,7 +245,7 @@ describe('fetch', () => {
 
   test('a source that is away for now leaves the row as it is', async () => {
     const database = await testDatabase.open()
-    await database.knex('public.tracks').where({ id: ids.nowhere }).update({ file_source: 'LOCAL' })
+    await database.knex('tracks').where({ id: ids.nowhere }).update({ file_source: 'LOCAL' })
     await database.close()
     const { exitCode } = await fetchTracks(['--url', 'http://127.0.0.1:1/{id}', '--track', ids.nowhere])
     expect(exitCode).toBe(ExitCode.someFailed)

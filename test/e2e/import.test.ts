@@ -46,8 +46,10 @@ afterAll(async () => {
 })
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'autodj-import-'))
-  await db.knex.raw('truncate public.tracks cascade')
-  await db.knex.raw('truncate autodj.files, autodj.items, autodj.objects, autodj.runs cascade')
+  await db.knex.raw('truncate tracks cascade')
+  await db.knex.raw(
+    'truncate autodj_ledger.files, autodj_ledger.items, autodj_ledger.objects, autodj_ledger.runs cascade',
+  )
 })
 afterEach(() => rm(root, { recursive: true, force: true }))
 
@@ -84,15 +86,14 @@ async function run(options: Partial<ImportOptions> = {}): Promise<Partial<Import
 }
 
 async function rows(): Promise<Record<string, unknown>[]> {
-  return db.knex('public.tracks').select('*').orderBy('title')
+  return db.knex('tracks').select('*').orderBy('title')
 }
 async function addRow(changes: Record<string, unknown>): Promise<string> {
   const id = randomUUID()
-  await db.knex('public.tracks').insert({ id, spotify_id: randomUUID(), title: 'T', artist: 'A', ...changes })
+  await db.knex('tracks').insert({ id, spotify_id: randomUUID(), title: 'T', artist: 'A', ...changes })
   return id
 }
-const rowOf = async (id: string) =>
-  (await db.knex('public.tracks').where({ id }).first()) as Record<string, unknown>
+const rowOf = async (id: string) => (await db.knex('tracks').where({ id }).first()) as Record<string, unknown>
 
 const fixture = new URL('../fixtures/formats/', import.meta.url)
 /** A small file of sound, different for each `salt`. */
@@ -199,7 +200,7 @@ describe('what finds its row', () => {
     expect(counts).toMatchObject({ found: 3, duplicates: 2 })
     expect((counts.new ?? 0) + (counts.relinked ?? 0)).toBe(1)
     await rm(join(root, 'a'), { recursive: true })
-    await db.knex('public.tracks').whereNot({ id }).del()
+    await db.knex('tracks').whereNot({ id }).del()
     expect((await run({ batch: 1 })).duplicates).toBe(1)
     expect(await rows()).toHaveLength(1)
   })
@@ -233,14 +234,14 @@ describe('what finds its row', () => {
     await put('A/T.mp3')
     await run()
     const { sha256 } = [...(await rememberedFiles(db.knex, ['A/T.mp3'])).values()][0]!
-    await db.knex('public.tracks').del()
-    await db.knex.raw('truncate autodj.files')
+    await db.knex('tracks').del()
+    await db.knex.raw('truncate autodj_ledger.files')
     await upsertObjects(db.knex, [{ bucket: 'b', key: 'k', size: 1, sha256 }])
     const id = await addRow({ title: 'Other', file_source: 'S3', s3_object_key: 'k' })
     expect(await run()).toEqual({ found: 1, hashed: 1, known: 1 })
     expect(await rowOf(id)).toMatchObject({ file_path: null, file_source: 'S3' })
     // but a row in S3 whose local copy moved is told where that is
-    await db.knex('public.tracks').where({ id }).update({ file_path: 'gone.mp3' })
+    await db.knex('tracks').where({ id }).update({ file_path: 'gone.mp3' })
     expect(await run()).toEqual({ found: 1, relinked: 1 })
     expect(await rowOf(id)).toMatchObject({ file_path: 'A/T.mp3', file_source: 'S3', s3_object_key: 'k' })
   })
@@ -305,7 +306,7 @@ describe('what is met in real folders', () => {
     await put('b.mp3')
     await chmod(join(root, 'a.mp3'), 0)
     const runId = randomUUID()
-    await db.knex('autodj.runs').insert({
+    await db.knex('autodj_ledger.runs').insert({
       id: runId,
       command: 'import',
       host: 'h',
@@ -362,7 +363,7 @@ describe('a dry run', () => {
     const dry = await run({ dryRun: true })
     const told = items.map(({ subject, state }) => `${state} ${subject}`)
     expect(await rows()).toEqual(before)
-    expect(await db.knex('autodj.files').select()).toEqual([])
+    expect(await db.knex('autodj_ledger.files').select()).toEqual([])
     expect(await run()).toEqual(dry)
     expect(items.map(({ subject, state }) => `${state} ${subject}`)).toEqual(told)
     expect(dry).toMatchObject({ new: 1, duplicates: 1, relinked: 1 })
@@ -458,7 +459,7 @@ describe('autodj import', () => {
 
       const again = await own.open()
       const runs = await again
-        .knex('autodj.runs')
+        .knex('autodj_ledger.runs')
         .select('command', 'state', 'exit_code', 'summary')
         .orderBy('started_at')
       await again.close()

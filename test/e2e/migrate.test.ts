@@ -34,7 +34,7 @@ describe('autodj migrate', () => {
     const plan = await migrate('--dry-run')
     expect(plan.exitCode).toBe(ExitCode.ok)
     expect(plan.stdout).toContain('add column s3_object_key character varying;')
-    expect(plan.stdout).toContain('create table autodj.runs')
+    expect(plan.stdout).toContain('create table autodj_ledger.runs')
     expect(plan.stderr).toContain('nothing was changed')
 
     const up = await migrate('--json')

@@ -193,7 +193,7 @@ test('the journey, every command of it', { timeout }, async () => {
   )
   const database = await place.open()
   for (const title of ['Large', 'Begun']) {
-    await database.knex('public.tracks').insert({
+    await database.knex('tracks').insert({
       id: randomUUID(),
       spotify_id: title,
       title,
@@ -354,7 +354,7 @@ test('tracks whose audio is analysed, found, or downloaded', { timeout }, async 
   await writeFile(path.join(env['AUDIO_STORAGE_PATH']!, 'New - in parts.wav'), wav(17))
   const database = await place.open()
   await migrateUp(database)
-  await database.knex('public.tracks').insert([there, gone, elsewhere, download, inParts])
+  await database.knex('tracks').insert([there, gone, elsewhere, download, inParts])
   const begun = { file: 'New - in parts.wav', artist: 'New', title: 'in parts', partSize: 8 * MiB }
   await leaveUpload(database, begun)
   await database.close()
@@ -395,9 +395,9 @@ test('the same from the queue', { timeout }, async () => {
   })
   const database = await place.open()
   const [local, absent] = [row('Queued', 'Queued.wav'), row('queued too', null)]
-  await database.knex('public.tracks').insert([local, absent])
+  await database.knex('tracks').insert([local, absent])
   await leaveUpload(database, { file: 'Queued.wav', artist: 'New', title: 'Queued', partSize: 8 * MiB })
-  const fetched = await database.knex('public.tracks').where({ title: 'download' }).first('id')
+  const fetched = await database.knex('tracks').where({ title: 'download' }).first('id')
   await database.close()
   await writeFile(path.join(folder, 'queued.txt'), 'Queued.wav\n')
   for (const [command, argv] of [

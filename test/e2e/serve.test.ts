@@ -18,7 +18,7 @@ beforeAll(async () => {
   root = await mkdtemp(path.join(tmpdir(), 'autodj-serve-'))
   const database = await testDatabase.open()
   await migrateUp(database)
-  await database.knex('public.tracks').insert({
+  await database.knex('tracks').insert({
     id,
     spotify_id: 's',
     title: 't',

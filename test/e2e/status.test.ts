@@ -50,7 +50,7 @@ test('rows by source, runs, failures with cause and next step, runs at work; tex
     return { id, spotify_id: id, title: 't', artist: 'a', file_source: source, file_size: 1_000_000, ...more }
   }
   const gone = row('LOCAL', { file_path: 'gone.mp3' })
-  await knex('public.tracks').insert([
+  await knex('tracks').insert([
     row('S3', { s3_object_key: 'audio/1.mp3', file_path: '1.mp3' }),
     row('S3', { s3_object_key: 'audio/2.mp3', analyzed_at: new Date() }),
     row('LOCAL', { file_path: '3.mp3' }),
@@ -73,17 +73,17 @@ test('rows by source, runs, failures with cause and next step, runs at work; tex
     await finishRun(knex, id, { state: 'failed', exitCode, summary: {} })
   }
   await startRun(knex, { ...run, id: killed, command: 'verify' })
-  await knex('autodj.runs')
+  await knex('autodj_ledger.runs')
     .where({ id: killed })
     .update({ lease_until: knex.raw(`now() - interval '1 minute'`) })
-  await knex('autodj.runs').insert({
+  await knex('autodj_ledger.runs').insert({
     ...run,
     id: alive,
     command: 'analyze',
     lease_until: knex.raw(`now() + interval '1 hour'`),
   })
-  await knex('autodj.claims').insert({ kind: 'analyze', track_id: gone.id, run_id: alive })
-  await knex('autodj.leases').insert({
+  await knex('autodj_ledger.claims').insert({ kind: 'analyze', track_id: gone.id, run_id: alive })
+  await knex('autodj_ledger.leases').insert({
     name: 'cleanup',
     run_id: alive,
     host: run.host,

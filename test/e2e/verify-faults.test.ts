@@ -98,8 +98,8 @@ const throughCdn = (key: string) => fetch(cdnUrl(parseCdnDomain(cdn.url), key), 
 /** Rows for these keys, and what the ledger knows of their objects. */
 async function addTracks(tracks: readonly { key: string | null; etag?: string }[]): Promise<void> {
   const db = await place.open()
-  await db.knex.raw('truncate public.tracks, autodj.objects, autodj.items cascade')
-  await db.knex('public.tracks').insert(
+  await db.knex.raw('truncate tracks, autodj_ledger.objects, autodj_ledger.items cascade')
+  await db.knex('tracks').insert(
     tracks.map(({ key }, n) => ({
       id: id(n),
       spotify_id: `s${n}`,

@@ -56,7 +56,7 @@ beforeAll(async () => {
   }
   const db = await place.open()
   await migrateUp(db)
-  await db.knex('public.tracks').insert(
+  await db.knex('tracks').insert(
     keys.map((key, n) => ({
       id: id(n),
       spotify_id: `s${n}`,

@@ -49,7 +49,7 @@ describe.skipIf(!postgres || !s3)('analyze as a process', () => {
       return { gate, ...start(['analyze', '--json', '-c', '1'], env) }
     }
     const analysed = async (): Promise<Map<string, number>> => {
-      const rows = await bed.database.knex('public.tracks').whereNotNull('analyzed_at')
+      const rows = await bed.database.knex('tracks').whereNotNull('analyzed_at')
       return new Map(rows.map(row => [row.id as string, (row.analyzed_at as Date).getTime()]))
     }
     const run = () => start(['analyze', '--json'], { ...bed.env, TMPDIR: temp }).finished
@@ -109,9 +109,9 @@ describe.skipIf(!postgres || !s3)('analyze as a process', () => {
     expect(end.size).toBe(24)
     for (const [id, at] of done) expect(end.get(id)).toBe(at)
     expect(await readdir(temp)).toEqual([])
-    expect(await bed.database.knex('autodj.claims')).toEqual([])
-    expect(await bed.database.knex('autodj.analyses')).toHaveLength(24)
-    const runs = await bed.database.knex('autodj.runs').where({ command: 'analyze' }).select('state')
+    expect(await bed.database.knex('autodj_ledger.claims')).toEqual([])
+    expect(await bed.database.knex('autodj_ledger.analyses')).toHaveLength(24)
+    const runs = await bed.database.knex('autodj_ledger.runs').where({ command: 'analyze' }).select('state')
     expect(runs.map(row => row.state).sort()).toEqual(['abandoned', 'abandoned', 'abandoned', 'done'])
   })
 
@@ -130,7 +130,7 @@ describe.skipIf(!postgres || !s3)('analyze as a process', () => {
       running.child.kill(signal)
       expect((await running.finished).code).toBe(code)
       expect(await readdir(temp)).toEqual([])
-      expect(await bed.database.knex('autodj.claims')).toEqual([])
+      expect(await bed.database.knex('autodj_ledger.claims')).toEqual([])
       const kept = await analysed()
       expect(kept.size).toBeGreaterThan(0)
       expect(kept.size).toBeLessThan(12)
@@ -152,7 +152,7 @@ describe.skipIf(!postgres || !s3)('analyze as a process', () => {
       return JSON.parse(summary).analysed as number
     })
     expect((counts[0] ?? 0) + (counts[1] ?? 0)).toBe(40)
-    expect(await bed.database.knex('public.tracks').whereNull('analyzed_at')).toEqual([])
+    expect(await bed.database.knex('tracks').whereNull('analyzed_at')).toEqual([])
     expect(await readdir(temp)).toEqual([])
   })
 })

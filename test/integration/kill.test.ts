@@ -72,7 +72,7 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
           await writeFile(path.join(audio, `${index}.mp3`), bytes)
           const id = randomUUID()
           const row = { id, spotify_id: id, title: `T${index}`, artist: 'A' }
-          await db.knex('public.tracks').insert({ ...row, file_source: 'LOCAL', file_path: `${index}.mp3` })
+          await db.knex('tracks').insert({ ...row, file_source: 'LOCAL', file_path: `${index}.mp3` })
         }
         for (let index = 0; index < 16; index += 1) await newTrack()
 
@@ -100,19 +100,19 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
         async function mischief(pick: number): Promise<void> {
           const objects = []
           for await (const page of store.list({ prefix: 'audio/' })) objects.push(...page)
-          const rows = await db.knex('public.tracks').orderBy('title')
+          const rows = await db.knex('tracks').orderBy('title')
           const row = rows[pick % rows.length]
           const object = objects[pick % Math.max(1, objects.length)]
-          if (pick % 8 === 0) await db.knex('public.tracks').where({ id: row.id }).update({ file_size: pick })
+          if (pick % 8 === 0) await db.knex('tracks').where({ id: row.id }).update({ file_size: pick })
           else if (pick % 8 === 1) {
             await db
-              .knex('public.tracks')
+              .knex('tracks')
               .where({ id: row.id })
               .whereNotNull('file_path')
               .update({ file_source: 'LOCAL' })
           } else if (pick % 8 >= 5) {
             // The track is deleted in the application: its object is an orphan now, and the last copy.
-            await db.knex('public.tracks').where({ id: row.id }).del()
+            await db.knex('tracks').where({ id: row.id }).del()
             await newTrack()
           } else if (object === undefined) return
           else if (pick % 8 === 2) {

@@ -56,7 +56,7 @@ beforeAll(async () => {
     maxObjectBytes: 32 << 20,
   })
   const row = { title: 'Tone', artist: 'Nobody' }
-  await database.knex('public.tracks').insert([
+  await database.knex('tracks').insert([
     { ...row, id: ids.local, spotify_id: 'l', file_source: 'LOCAL', file_path: 'tone.wav' },
     { ...row, id: ids.s3, spotify_id: 's', file_source: 'S3', s3_object_key: key },
   ])

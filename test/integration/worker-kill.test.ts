@@ -62,7 +62,7 @@ describe.skipIf(!postgres || !s3)('three workers, killed by turns', () => {
       byCommand.push(await bed.addTrack({ path: null, source: 'UNAVAILABLE' }))
       byPreview.push(await bed.addTrack({ path: null, source: 'UNAVAILABLE' }))
     }
-    await knex('public.tracks').whereIn('id', byPreview).update({ preview_url: preview })
+    await knex('tracks').whereIn('id', byPreview).update({ preview_url: preview })
     for (let number = 0; number < analyses; number++)
       analysed.push(await addObject(bed, `audio/clip ${number}.mp3`, readFileSync(clip)))
     await countCommits(bed)
@@ -122,7 +122,7 @@ describe.skipIf(!postgres || !s3)('three workers, killed by turns', () => {
       expect({ code, signal, stderr }).toMatchObject({ code: 0 })
 
     expect(
-      await knex('public.analysis_jobs')
+      await knex('analysis_jobs')
         .select('status', 'failed_tracks')
         .sum('total_tracks as total')
         .groupBy('status', 'failed_tracks'),
@@ -141,15 +141,15 @@ describe.skipIf(!postgres || !s3)('three workers, killed by turns', () => {
       { what: 'analysed', rows: String(analyses) },
       { what: 'stored', rows: String(uploads + 2 * fetches) },
     ])
-    expect(await knex('autodj.items')).toEqual([])
-    expect(await knex('autodj.claims')).toEqual([])
-    expect(await knex('autodj.analyses').count('* as rows')).toEqual([{ rows: String(analyses) }])
+    expect(await knex('autodj_ledger.items')).toEqual([])
+    expect(await knex('autodj_ledger.claims')).toEqual([])
+    expect(await knex('autodj_ledger.analyses').count('* as rows')).toEqual([{ rows: String(analyses) }])
 
     const objects = await bed.objects()
     const rows = [...(await bed.tracks()).values()]
     expect(new Set(rows.map(row => row.s3_object_key)).size).toBe(jobs)
     expect([...objects.keys()].sort()).toEqual(rows.map(row => row.s3_object_key).sort())
-    expect(await knex('autodj.objects').count('* as rows')).toEqual([{ rows: String(jobs) }])
+    expect(await knex('autodj_ledger.objects').count('* as rows')).toEqual([{ rows: String(jobs) }])
     for (const row of rows.filter(one => one.file_path !== null)) {
       const content = await bed.content(row.s3_object_key!)
       expect(content && sha256(content), row.file_path!).toBe(
@@ -171,16 +171,18 @@ async function countCommits({ database: { knex } }: TestBed): Promise<void> {
     if new.analyzed_at is distinct from old.analyzed_at then insert into test_commits values (new.id, 'analysed'); end if;
     return null; end $$`)
   await knex.raw(
-    'create trigger test_commit after update on public.tracks for each row execute function test_commit()',
+    'create trigger test_commit after update on tracks for each row execute function test_commit()',
   )
 }
 
 async function endedJobs({ database: { knex } }: TestBed): Promise<number> {
-  const [row] = await knex('autodj.job_tracks').whereNot({ state: 'pending' }).count('* as rows')
+  const [row] = await knex('autodj_ledger.job_tracks').whereNot({ state: 'pending' }).count('* as rows')
   return Number(row?.['rows'])
 }
 
 async function busyProcesses({ database: { knex } }: TestBed): Promise<Set<number>> {
-  const rows = await knex('autodj.claims as c').join('autodj.runs as r', 'r.id', 'c.run_id').distinct('r.pid')
+  const rows = await knex('autodj_ledger.claims as c')
+    .join('autodj_ledger.runs as r', 'r.id', 'c.run_id')
+    .distinct('r.pid')
   return new Set(rows.map(row => row.pid as number))
 }

@@ -112,10 +112,10 @@ export class TestBed {
   /** Empties database, bucket and audio folder. */
   async reset(): Promise<void> {
     const { knex } = this.database
-    await knex.raw('truncate public.tracks cascade')
+    await knex.raw('truncate tracks cascade')
     await knex.raw(
-      `truncate autodj.runs, autodj.items, autodj.claims, autodj.leases, autodj.objects, autodj.uploads,
-         autodj.parts, autodj.files, autodj.analyses, autodj.job_tracks, public.analysis_jobs cascade`,
+      `truncate autodj_ledger.runs, autodj_ledger.items, autodj_ledger.claims, autodj_ledger.leases, autodj_ledger.objects, autodj_ledger.uploads,
+         autodj_ledger.parts, autodj_ledger.files, autodj_ledger.analyses, autodj_ledger.job_tracks, analysis_jobs cascade`,
     )
     // The queue is there once something was queued; its rows do not depend on each other.
     const { rows } = await knex.raw(`select to_regclass('autodj_jobs.job') is not null as there`)
@@ -157,7 +157,7 @@ export class TestBed {
       await mkdir(path.dirname(absolute), { recursive: true })
       await writeFile(absolute, content)
     }
-    await this.database.knex('public.tracks').insert({
+    await this.database.knex('tracks').insert({
       id,
       spotify_id: `test:${id}`,
       title: title ?? `Title ${number}`,
@@ -184,7 +184,7 @@ export class TestBed {
 
   async tracks(): Promise<Map<string, TrackRow>> {
     const rows = (await this.database
-      .knex('public.tracks')
+      .knex('tracks')
       .select(
         'id',
         'title',

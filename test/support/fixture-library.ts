@@ -255,6 +255,6 @@ export async function makeFixtureLibrary(
   }
 
   await upsertObjects(knex, records)
-  for (const values of rows) await knex('public.tracks').insert(values)
+  for (const values of rows) await knex('tracks').insert(values)
   return { expected, agree, rows: rows.length }
 }

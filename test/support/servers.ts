@@ -29,3 +29,11 @@ export function testNginx(): string | undefined {
   if (!binary) console.warn('TEST_NGINX (path of nginx) is not set: tests behind a caching proxy are skipped')
   return binary || undefined
 }
+
+/** Python with Alembic (`scripts/alembic.sh`), or undefined, said aloud: then the tests beside Alembic are skipped. */
+export function testAlembic(): string | undefined {
+  const python = process.env['TEST_ALEMBIC']
+  if (!python)
+    console.warn('TEST_ALEMBIC (see scripts/alembic.sh) is not set: tests beside Alembic are skipped')
+  return python || undefined
+}

@@ -33,7 +33,7 @@ export async function snapshot({
     }
   }
   const { rows } = await knex.raw<{ rows: Record<string, unknown>[] }>(
-    'select t.*, updated_at::text as updated_text from public.tracks t order by id',
+    'select t.*, updated_at::text as updated_text from tracks t order by id',
   )
   const files: Record<string, unknown> = {}
   for (const name of await readdir(audioRoot, { recursive: true })) {

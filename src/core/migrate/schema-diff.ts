@@ -31,8 +31,8 @@ export type ApplicationPlan =
   | { kind: 'create'; statements: string[]; notices: string[] }
   | {
       kind: 'adopt'
-      /** The revision that the database was at. */
-      revision: Revision
+      /** The revision that the database was at; one that is not known here may be newer. */
+      revision: string
       statements: string[]
       notices: string[]
       /** Names of columns added to `tracks`, in order. */
@@ -211,10 +211,23 @@ export function planApplication(
     }
   }
   if (!isRevision(revision)) {
+    // A newer application that only added to what is known: nothing has to be made, and nothing is.
+    const newest = compareSchema(schema, REVISIONS.at(-1)!)
+    if (newest.differences.length === 0) {
+      const notice = `the Alembic revision ${revision} is not known to this version of autodj; the schema has all that it needs`
+      return {
+        kind: 'adopt',
+        revision,
+        statements: [],
+        notices: [notice, ...newest.notices],
+        columnsAdded: [],
+        enumValueAdded: false,
+      }
+    }
     return {
       kind: 'refuse',
       cause: `the database is at the Alembic revision ${revision}, which this version of autodj does not know`,
-      differences: [],
+      differences: newest.differences,
       cure: `it knows ${REVISIONS.join(', ')}; is there a newer autodj?`,
     }
   }
@@ -288,6 +301,30 @@ function planGuessed({ schema, revisions }: LiveDatabase): ApplicationPlan {
       ...match.plan.statements,
     ],
   }
+}
+
+/**
+ * Whether the application's schema lacks what tracks in S3 need. After an adoption that means that Alembic took it back
+ * since: `alembic downgrade`.
+ */
+export function lacksS3({ schema }: LiveDatabase): boolean {
+  const hasColumn = schema.tables['tracks']?.columns.some(({ name }) => name === 's3_object_key')
+  return !hasColumn || !schema.enums['filesource']?.includes('S3')
+}
+
+/**
+ * Whether code older than the revision {@link HEAD} may still serve this database: it answers 500 as soon as one row
+ * says S3. Its own Alembic moves a database on; ours stamps {@link HEAD} and no more, so that a database that was adopted
+ * at an older revision and has not moved on since belongs to code that nobody has updated.
+ *
+ * @param adoptedAt the revision at which it was adopted; null: autodj made the tables, there is no older code
+ * @param revisions what `alembic_version` says now
+ */
+export function mayBeOlderCode(adoptedAt: string | null, revisions: readonly string[]): boolean {
+  const isOlder = (revision: string): boolean =>
+    isRevision(revision) && REVISIONS.indexOf(revision) < REVISIONS.indexOf(HEAD)
+  if (adoptedAt === null) return false
+  return isOlder(adoptedAt) && revisions.every(revision => revision === HEAD || isOlder(revision))
 }
 
 /** What 0001 did, as it was recorded. */

@@ -40,7 +40,7 @@ export async function rememberFiles(knex: Knex, files: readonly HashedFile[]): P
   for (const slice of slices([...latest.values()])) {
     const { sql, bindings } = unnest('u', FILE, slice)
     await knex.raw(
-      `insert into autodj.files (${names}) select ${names} from ${sql} order by path collate "C"
+      `insert into autodj_ledger.files (${names}) select ${names} from ${sql} order by path collate "C"
        on conflict (path) do update set
          size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, device = excluded.device,
          sha256 = excluded.sha256, crc32 = excluded.crc32, hashed_at = now()`,
@@ -80,7 +80,7 @@ export async function rememberedFiles(
 ): Promise<Map<string, HashedFile>> {
   const found = new Map<string, HashedFile>()
   for (const slice of slices(paths)) {
-    const rows = await knex('autodj.files').whereRaw('path = any(?::text[])', [[...slice]])
+    const rows = await knex('autodj_ledger.files').whereRaw('path = any(?::text[])', [[...slice]])
     for (const row of rows) {
       found.set(row.path, {
         path: row.path,

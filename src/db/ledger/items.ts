@@ -41,7 +41,7 @@ export async function recordItems(knex: Knex, items: readonly FailedItem[]): Pro
   for (const slice of slices([...latest.values()])) {
     const { sql, bindings } = unnest('u', ITEM, slice)
     await knex.raw(
-      `insert into autodj.items as i (${names}) select ${names} from ${sql} order by command, subject
+      `insert into autodj_ledger.items as i (${names}) select ${names} from ${sql} order by command, subject
        on conflict (command, subject) do update set
          track_id = excluded.track_id, state = excluded.state, attempts = i.attempts + 1,
          error_code = excluded.error_code, error = excluded.error, cure = excluded.cure,
@@ -61,7 +61,7 @@ export async function clearItems(
   subjects: readonly string[],
 ): Promise<void> {
   for (const slice of slices(subjects)) {
-    await knex('autodj.items')
+    await knex('autodj_ledger.items')
       .whereIn('command', [commands].flat())
       .whereRaw('subject = any(?::text[])', [slice.map(subject => indexable(storable(subject)))])
       .del()
@@ -73,7 +73,7 @@ export async function failedWith(
   knex: Knex,
   { command, subject, errorCodes }: { command: string; subject: string; errorCodes: readonly string[] },
 ): Promise<boolean> {
-  const found = await knex('autodj.items')
+  const found = await knex('autodj_ledger.items')
     .where({ command, subject: indexable(storable(subject)) })
     .whereRaw('error_code = any(?::text[])', [[...errorCodes]])
     .first('subject')
@@ -85,7 +85,7 @@ export async function itemPage(
   knex: Knex,
   page: { command: string; afterSubject?: string; limit: number; state?: 'failed' | 'skipped' },
 ): Promise<ItemRow[]> {
-  const query = knex('autodj.items')
+  const query = knex('autodj_ledger.items')
     .select({
       command: 'command',
       subject: 'subject',

@@ -67,7 +67,7 @@ export async function upsertObjects(knex: Knex, objects: readonly ObjectRecord[]
   for (const slice of slices([...latest.values()])) {
     const { sql, bindings } = unnest('u', OBJECT, slice)
     await knex.raw(
-      `insert into autodj.objects as o (${names})
+      `insert into autodj_ledger.objects as o (${names})
        select ${names} from ${sql} order by bucket collate "C", key collate "C"
        on conflict (bucket, key) do update set ${OBJECT_UPDATES}`,
       bindings,
@@ -112,7 +112,7 @@ export async function objectsByKey(
 ): Promise<Map<string, ObjectRow>> {
   const found = new Map<string, ObjectRow>()
   for (const slice of slices(keys)) {
-    const rows = await knex('autodj.objects as o')
+    const rows = await knex('autodj_ledger.objects as o')
       .select(OBJECT_COLUMNS)
       .where('o.bucket', bucket)
       .whereRaw('o.key = any(?::text[])', [[...slice]])

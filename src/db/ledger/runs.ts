@@ -34,16 +34,16 @@ const seconds = (knex: Knex, count: number): Knex.Raw => knex.raw('now() + make_
 export async function startRun(knex: Knex, run: NewRun, leaseSeconds = LEASE_SECONDS): Promise<void> {
   await knex.transaction(async trx => {
     const { rows } = await trx.raw<{ rows: { id: string }[] }>(
-      `update autodj.runs set state = 'abandoned'
-       where id in (select id from autodj.runs where state = 'running' and lease_until < now()
+      `update autodj_ledger.runs set state = 'abandoned'
+       where id in (select id from autodj_ledger.runs where state = 'running' and lease_until < now()
                     order by id for update skip locked)
        returning id`,
     )
     if (rows.length > 0) {
       const dead = rows.map(({ id }) => id)
-      await trx.raw('delete from autodj.claims where run_id = any(?::uuid[])', [dead])
+      await trx.raw('delete from autodj_ledger.claims where run_id = any(?::uuid[])', [dead])
     }
-    await trx('autodj.runs').insert({
+    await trx('autodj_ledger.runs').insert({
       id: run.id,
       command: run.command,
       args: JSON.stringify(run.args),
@@ -62,10 +62,10 @@ export async function startRun(knex: Knex, run: NewRun, leaseSeconds = LEASE_SEC
  */
 export async function heartbeat(knex: Knex, runId: string, leaseSeconds = LEASE_SECONDS): Promise<boolean> {
   return knex.transaction(async trx => {
-    const alive = await trx('autodj.runs')
+    const alive = await trx('autodj_ledger.runs')
       .where({ id: runId, state: 'running' })
       .update({ heartbeat_at: trx.raw('now()'), lease_until: seconds(trx, leaseSeconds) })
-    await trx('autodj.leases')
+    await trx('autodj_ledger.leases')
       .where({ run_id: runId })
       .update({ heartbeat_at: trx.raw('now()'), expires_at: seconds(trx, leaseSeconds) })
     return alive === 1
@@ -83,7 +83,7 @@ export async function finishRun(
   },
 ): Promise<void> {
   await knex.transaction(async trx => {
-    await trx('autodj.runs')
+    await trx('autodj_ledger.runs')
       .where({ id: runId })
       .update({
         state: end.state,
@@ -92,8 +92,8 @@ export async function finishRun(
         finished_at: trx.raw('now()'),
         lease_until: trx.raw('now()'),
       })
-    await trx('autodj.claims').where({ run_id: runId }).del()
-    await trx('autodj.leases').where({ run_id: runId }).del()
+    await trx('autodj_ledger.claims').where({ run_id: runId }).del()
+    await trx('autodj_ledger.leases').where({ run_id: runId }).del()
   })
 }
 
@@ -102,7 +102,7 @@ export async function recentRuns(
   knex: Knex,
   { command, limit }: { command?: string; limit: number },
 ): Promise<Run[]> {
-  const query = knex('autodj.runs').select({
+  const query = knex('autodj_ledger.runs').select({
     id: 'id',
     command: 'command',
     args: 'args',
@@ -131,26 +131,26 @@ export async function abandonDeadRuns(
   knex: Knex,
   machine: { host: string; isAlive: (pid: number) => boolean },
 ): Promise<void> {
-  const running = (await knex('autodj.runs')
+  const running = (await knex('autodj_ledger.runs')
     .select('id', 'pid')
     .where({ state: 'running', host: machine.host })) as { id: string; pid: number }[]
   const dead = running.filter(run => !machine.isAlive(run.pid)).map(run => run.id)
   if (dead.length === 0) return
   await knex.transaction(async trx => {
     await trx.raw(
-      `update autodj.runs set state = 'abandoned', lease_until = now()
+      `update autodj_ledger.runs set state = 'abandoned', lease_until = now()
        where id = any(?::uuid[]) and state = 'running'`,
       [dead],
     )
-    await trx.raw('delete from autodj.claims where run_id = any(?::uuid[])', [dead])
-    await trx.raw('delete from autodj.leases where run_id = any(?::uuid[])', [dead])
+    await trx.raw('delete from autodj_ledger.claims where run_id = any(?::uuid[])', [dead])
+    await trx.raw('delete from autodj_ledger.leases where run_id = any(?::uuid[])', [dead])
   })
 }
 
 /** Those of these runs that are alive: running, their lease not run out. */
 export async function runsAlive(knex: Knex, runIds: readonly string[]): Promise<Set<string>> {
   if (runIds.length === 0) return new Set()
-  const rows = (await knex('autodj.runs')
+  const rows = (await knex('autodj_ledger.runs')
     .select('id')
     .whereRaw('id = any(?::uuid[])', [[...new Set(runIds)]])
     .where({ state: 'running' })
@@ -163,7 +163,7 @@ export async function releaseClaims(
   knex: Knex,
   claim: { kind: string; runId: string; trackIds?: readonly string[] },
 ): Promise<void> {
-  const query = knex('autodj.claims').where({ kind: claim.kind, run_id: claim.runId })
+  const query = knex('autodj_ledger.claims').where({ kind: claim.kind, run_id: claim.runId })
   if (claim.trackIds !== undefined) query.whereRaw('track_id = any(?::uuid[])', [[...claim.trackIds]])
   await query.del()
 }
@@ -181,7 +181,9 @@ export async function acquireRemovalLease(
   holder: { runId: string; host: string; pid: number },
 ): Promise<void> {
   await knex.transaction(async trx => {
-    await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`autodj.leases ${removalLease}`])
+    await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [
+      `autodj_ledger.leases ${removalLease}`,
+    ])
     await acquireLease(trx, { name: removalLease, ...holder })
   })
 }
@@ -192,10 +194,10 @@ export async function acquireRemovalLease(
  */
 export async function removalHolder(trx: Knex, runId: string): Promise<string | undefined> {
   await trx.raw('select pg_advisory_xact_lock_shared(hashtextextended(?, 0))', [
-    `autodj.leases ${removalLease}`,
+    `autodj_ledger.leases ${removalLease}`,
   ])
-  const holder = (await trx('autodj.leases as l')
-    .leftJoin('autodj.runs as r', 'r.id', 'l.run_id')
+  const holder = (await trx('autodj_ledger.leases as l')
+    .leftJoin('autodj_ledger.runs as r', 'r.id', 'l.run_id')
     .where('l.name', removalLease)
     .whereNot('l.run_id', runId)
     .whereRaw('l.expires_at > now()')
@@ -214,7 +216,7 @@ export async function acquireLease(
   leaseSeconds = LEASE_SECONDS,
 ): Promise<void> {
   const { rows } = await knex.raw<{ rows: { run_id: string }[] }>(
-    `insert into autodj.leases as l (name, run_id, host, pid, expires_at)
+    `insert into autodj_ledger.leases as l (name, run_id, host, pid, expires_at)
      values (?, ?, ?, ?, now() + make_interval(secs => ?))
      on conflict (name) do update set
        run_id = excluded.run_id, host = excluded.host, pid = excluded.pid, heartbeat_at = now(),
@@ -225,8 +227,8 @@ export async function acquireLease(
     [lease.name, lease.runId, lease.host, lease.pid, leaseSeconds],
   )
   if (rows.length > 0) return
-  const holder = (await knex('autodj.leases as l')
-    .join('autodj.runs as r', 'r.id', 'l.run_id')
+  const holder = (await knex('autodj_ledger.leases as l')
+    .join('autodj_ledger.runs as r', 'r.id', 'l.run_id')
     .where('l.name', lease.name)
     .first({
       command: 'r.command',

@@ -80,7 +80,7 @@ export interface PartRecord {
 
 /** Records a multipart upload that S3 has just begun. */
 export async function recordUpload(knex: Knex, upload: UploadRecord): Promise<void> {
-  await knex('autodj.uploads').insert({
+  await knex('autodj_ledger.uploads').insert({
     bucket: upload.bucket,
     key: upload.key,
     upload_id: upload.uploadId,
@@ -106,7 +106,7 @@ export async function recordParts(knex: Knex, uploadId: string, parts: readonly 
   for (const slice of slices(parts)) {
     const { sql, bindings } = unnest('u', columns, slice)
     await knex.raw(
-      `insert into autodj.parts (upload_id, part_number, size, crc32, etag)
+      `insert into autodj_ledger.parts (upload_id, part_number, size, crc32, etag)
        select ?::text, part_number, size, crc32, etag from ${sql}
        on conflict (upload_id, part_number) do update set
          size = excluded.size, crc32 = excluded.crc32, etag = excluded.etag`,
@@ -120,10 +120,10 @@ export async function openUploads(
   knex: Knex,
   { bucket, key }: { bucket: string; key?: string },
 ): Promise<(UploadRecord & { createdAt: Date; parts: PartRecord[] })[]> {
-  const query = knex('autodj.uploads').where({ bucket })
+  const query = knex('autodj_ledger.uploads').where({ bucket })
   if (key !== undefined) query.where({ key })
   const uploads = await query.orderBy('created_at').orderBy('upload_id')
-  const parts = await knex('autodj.parts')
+  const parts = await knex('autodj_ledger.parts')
     .whereRaw('upload_id = any(?::text[])', [uploads.map(upload => upload.upload_id)])
     .orderBy('part_number')
   const byUpload = Map.groupBy(parts, part => part.upload_id as string)
@@ -151,13 +151,13 @@ export async function openUploads(
 
 /** Makes a run the owner of a multipart upload that a dead one left. */
 export async function adoptUpload(knex: Knex, uploadId: string, runId: string): Promise<void> {
-  await knex('autodj.uploads').where({ upload_id: uploadId }).update({ run_id: runId })
+  await knex('autodj_ledger.uploads').where({ upload_id: uploadId }).update({ run_id: runId })
 }
 
 /** Forgets a multipart upload, completed or aborted. */
 export async function forgetUpload(knex: Knex, uploadId: string): Promise<void> {
   await knex.transaction(async trx => {
-    await trx('autodj.parts').where({ upload_id: uploadId }).del()
-    await trx('autodj.uploads').where({ upload_id: uploadId }).del()
+    await trx('autodj_ledger.parts').where({ upload_id: uploadId }).del()
+    await trx('autodj_ledger.uploads').where({ upload_id: uploadId }).del()
   })
 }

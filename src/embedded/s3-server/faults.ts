@@ -17,6 +17,11 @@ export type Fault =
   | { delay: number }
   /** Flips a bit of the body on its way: of the request body before it is verified, else of the response body. */
   | { corruptBody: true }
+  /**
+   * Is a store that knows less than S3: takes no notice of these request headers, and leaves these headers and XML
+   * elements out of what it answers.
+   */
+  | { ignore?: readonly string[]; withhold?: readonly string[] }
 
 interface FaultMatch {
   /** `PutObject`, `UploadPart`, ... */
@@ -25,6 +30,8 @@ interface FaultMatch {
   key?: string | RegExp
   method?: string
   bucket?: string
+  /** A request header that is there, in lower case. */
+  header?: string
 }
 
 export interface FaultRule {
@@ -45,6 +52,8 @@ export interface FaultSubject {
   method: string
   bucket?: string
   key?: string
+  /** names in lower case */
+  headers: Readonly<Record<string, unknown>>
 }
 
 interface Planted {
@@ -105,7 +114,8 @@ export class FaultRules {
 
 function matches(match: FaultMatch | undefined, subject: FaultSubject): boolean {
   if (!match) return true
-  const { operation, key, method, bucket } = match
+  const { operation, key, method, bucket, header } = match
+  if (header !== undefined && subject.headers[header] === undefined) return false
   if (operation !== undefined && ![operation].flat().includes(subject.operation)) return false
   if (method !== undefined && method !== subject.method) return false
   if (bucket !== undefined && bucket !== subject.bucket) return false

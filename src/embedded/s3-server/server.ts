@@ -159,6 +159,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
       fault = faults.next({
         operation: record.operation,
         method: record.method,
+        headers: request.headers,
         ...(record.bucket !== undefined && { bucket: record.bucket }),
         ...(record.key !== undefined && { key: record.key }),
       })
@@ -198,6 +199,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
         return
       }
       record.status = reply.status
+      if (fault && 'withhold' in fault) reply = without(reply, fault.withhold ?? [])
       await sendReply(response, reply, common, disk, fault, closing.signal)
     } finally {
       if (reply.content) disk.release(reply.content.segments)
@@ -223,6 +225,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
       options.credentials,
       now,
     )
+    if (fault && 'ignore' in fault) for (const name of fault.ignore ?? []) delete request.headers[name]
     const bucket = disk.buckets.get(target.bucket)
     const home = bucket?.region ?? region
     if (auth.region !== home) {
@@ -323,4 +326,14 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+/** The reply without these headers and XML elements. */
+function without(reply: Reply, names: readonly string[]): Reply {
+  const headers = Object.entries(reply.headers ?? {}).filter(([name]) => !names.includes(name))
+  const body = names.reduce(
+    (text, name) => text?.replaceAll(new RegExp(`<${name}>[^<]*</${name}>`, 'g'), ''),
+    reply.body?.toString(),
+  )
+  return { ...reply, headers: Object.fromEntries(headers), ...(body !== undefined && { body }) }
 }

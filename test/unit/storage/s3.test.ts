@@ -116,7 +116,8 @@ describe('a refused put and a refused listing are the same kind of error', () =>
     const store = open(endpoint, { readAttempts: 1 })
     const put = await refusal(store.put(key, body, options))
     expect(put).toMatchObject({ kind, status, retryable, requestId: 'REQ1' })
-    expect(received).toHaveLength(1)
+    // "A header you provided implies functionality that is not implemented": once more, without the checksum.
+    expect(received).toHaveLength(status === 501 ? 2 : 1)
     const listed = await refusal(drain(store.list()))
     expect(listed).toMatchObject({ kind, status, retryable })
     for (const error of [put, listed]) {
@@ -139,9 +140,11 @@ async function drain<T>(pages: AsyncIterable<T[]>): Promise<T[]> {
 
 describe('on the wire', () => {
   test('a put is one plain request: length, checksum and signature in headers, no Expect, no chunks', async () => {
-    const { endpoint, received } = await scripted((_, response) => accept(response))
+    const { endpoint, received } = await scripted(({ method }, response) =>
+      method === 'PUT' ? accept(response) : refuse(response, 404, 'NoSuchKey'),
+    )
     await open(endpoint).put(key, body, { ...options, ifNoneMatch: true })
-    const [request] = received
+    const request = received.find(({ method }) => method === 'PUT')
     expect(request).toMatchObject({
       method: 'PUT',
       url: '/music/audio/Bj%C3%B6rk/J%C3%B3ga_1a2b3c4d.flac',
@@ -345,7 +348,8 @@ describe('network', () => {
   test('a lost response to a conditional put ends as "exists", for the caller to compare', async () => {
     const stored = new Set<string>()
     const { endpoint } = await scripted((request, response) => {
-      if (stored.has(request.url)) refuse(response, 412, 'PreconditionFailed')
+      if (request.method === 'HEAD') refuse(response, 404, 'NoSuchKey')
+      else if (stored.has(request.url)) refuse(response, 412, 'PreconditionFailed')
       else {
         stored.add(request.url)
         response.socket?.resetAndDestroy()

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, describe, expect, test, vi } from 'vitest'
+import { BufferPool } from '../../../src/audio-files/buffer-pool.ts'
 import { Readers } from '../../../src/audio-files/readers.ts'
 import { LocalFileError, openSource } from '../../../src/audio-files/source.ts'
 import { plainFolder } from '../../../src/core/audio-path.ts'
@@ -15,7 +16,6 @@ import { TemporaryError } from '../../../src/errors.ts'
 import { Resilience, RunHalted } from '../../../src/storage/resilience.ts'
 import { StoreError, type StoreErrorKind } from '../../../src/storage/store.ts'
 import { Throttle } from '../../../src/storage/throttle.ts'
-import { BufferPool } from '../../../src/upload/memory.ts'
 
 const KiB = 1024
 

@@ -1,0 +1,54 @@
+/** Whether the application's code can read rows that say S3, as far as the database tells. */
+import type { Knex } from 'knex'
+import { HEAD } from '../core/migrate/application-schema.ts'
+import { mayBeOlderCode } from '../core/migrate/schema-diff.ts'
+import { FatalError } from '../errors.ts'
+import { applicationSchema, LEDGER_SCHEMA } from './application.ts'
+import type { Database } from './database.ts'
+
+/** The revision of code that may be too old for rows in S3, or undefined. */
+async function olderCode(knex: Knex, place: string): Promise<string | undefined> {
+  const { rows: there } = await knex.raw(
+    `select 1 from information_schema.columns
+     where table_schema = ? and table_name = 'adoption' and column_name = 'code_updated_at'`,
+    [LEDGER_SCHEMA],
+  )
+  if (there.length === 0) return undefined
+  const adoption = await knex(`${LEDGER_SCHEMA}.adoption`).first('kind', 'revision', 'code_updated_at')
+  if (adoption?.kind !== 'adopt' || adoption.code_updated_at !== null) return undefined
+  const revisions = (await knex(`${place}.alembic_version`).pluck('version_num')) as string[]
+  return mayBeOlderCode(adoption.revision, revisions) ? (adoption.revision as string) : undefined
+}
+
+/** What `migrate` says of it: nothing where the code is new enough. */
+export async function codeNotice(knex: Knex, place: string): Promise<string[]> {
+  const revision = await olderCode(knex, place)
+  if (revision === undefined) return []
+  return [
+    `the application was at revision ${revision}: code of that revision answers 500 as soon as one track is in S3. ` +
+      `Update it to ${HEAD} or later and start it before the first upload; upload-local and fetch wait for that, or for ` +
+      '`autodj migrate --application-updated`',
+  ]
+}
+
+/**
+ * Asked before rows are made to say S3.
+ *
+ * @throws FatalError while the application's code may be too old to read such rows
+ */
+export async function requireCodeForS3({ knex, where }: Database): Promise<void> {
+  const revision = await olderCode(knex, await applicationSchema(knex))
+  if (revision === undefined) return
+  throw new FatalError(
+    `the application that uses the database ${where} was at revision ${revision}, whose code fails on every list as soon as one track is in S3`,
+    {
+      code: 'application.older',
+      cure: `Update it to revision ${HEAD} or later and start it (its Alembic then moves the database on), or, if that is done, run \`autodj migrate --application-updated\`.`,
+    },
+  )
+}
+
+/** Somebody says that the code is new. */
+export async function confirmCode({ knex }: Database): Promise<void> {
+  await knex(`${LEDGER_SCHEMA}.adoption`).update({ code_updated_at: knex.fn.now() })
+}

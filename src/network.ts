@@ -1,0 +1,143 @@
+/** How connections leave this machine: through which proxy, and which certificates they trust beside the usual ones. */
+import { readFileSync } from 'node:fs'
+import type { AgentOptions, Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https'
+import type { Socket } from 'node:net'
+import tls from 'node:tls'
+import { describeProxy, type Proxies, proxyFor } from './core/proxy.ts'
+import { systemErrorCode, UsageError } from './errors.ts'
+
+/** What the settings say about the way out. */
+export interface Network {
+  readonly proxies: Proxies
+  /** files with certificates (PEM) to trust as well, by the variable that names them */
+  readonly certificates: readonly { readonly variable: string; readonly path: string }[]
+}
+
+export const plainNetwork: Network = { proxies: {}, certificates: [] }
+
+/** Node.js 22.19 and 24.5; in between and before, only NODE_EXTRA_CA_CERTS of the environment counts. */
+interface Trust {
+  setDefaultCACertificates?(certificates: readonly string[]): void
+  getCACertificates?(type: 'default'): string[]
+}
+
+/**
+ * Makes the whole process trust these certificates beside those that it trusts anyway: databases, stores, CDN, AWS.
+ * @throws UsageError where a file cannot be read or holds no certificate
+ */
+export function trustCertificates({ certificates }: Network): void {
+  if (certificates.length === 0) return
+  const extra = certificates.flatMap(({ variable, path }) => {
+    let text: string
+    try {
+      text = readFileSync(path, 'utf8')
+    } catch (error) {
+      throw new UsageError(
+        `${variable} names ${path}, which cannot be read: ${systemErrorCode(error) ?? error}`,
+        {
+          code: 'config.certificates',
+          cure: 'Give the path of a file with certificates in PEM form, or unset it.',
+        },
+      )
+    }
+    const found = text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g)
+    if (found !== null) return found
+    throw new UsageError(`${variable} names ${path}, which holds no certificate in PEM form`, {
+      code: 'config.certificates',
+      cure: 'Convert it (openssl x509 -inform der -in FILE -out FILE.pem), or unset it.',
+    })
+  })
+  const { setDefaultCACertificates, getCACertificates } = tls as Trust
+  if (setDefaultCACertificates === undefined || getCACertificates === undefined) {
+    throw new UsageError(
+      `this Node.js (${process.version}) cannot trust ${certificates[0]!.path} by itself`,
+      {
+        code: 'config.certificates',
+        cure: 'Set NODE_EXTRA_CA_CERTS in the environment instead of in a file, or use Node.js 22.19 or later.',
+      },
+    )
+  }
+  setDefaultCACertificates([...new Set([...getCACertificates('default'), ...extra])])
+}
+
+export interface Agents {
+  readonly http: HttpAgent
+  readonly https: HttpsAgent
+}
+
+/** Agents for `node:http` and `node:https` that go through the proxies; loads what that takes only where there are some. */
+export async function openAgents(
+  { proxies }: Network,
+  options: AgentOptions & HttpsAgentOptions,
+): Promise<Agents> {
+  const direct: Agents = {
+    http: new (process.getBuiltinModule('node:http').Agent)(options),
+    https: new HttpsAgent(options),
+  }
+  if (proxies.https === undefined && proxies.http === undefined) return direct
+  const { ProxyAgent } = await import('proxy-agent')
+  const agent = new ProxyAgent({
+    ...options,
+    httpAgent: direct.http,
+    httpsAgent: direct.https,
+    getProxyForUrl: url => proxyFor(url, proxies) ?? '',
+  })
+  return { http: agent, https: agent as unknown as HttpsAgent }
+}
+
+type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>
+
+/** `fetch` through the proxies; loads what that takes only where there are some. */
+export async function openFetch({ proxies }: Network): Promise<Fetch> {
+  if (proxies.https === undefined && proxies.http === undefined) return fetch
+  const { fetch: fetchBy, ProxyAgent } = await import('undici')
+  const dispatchers = new Map<string, InstanceType<typeof ProxyAgent>>()
+  return (url, init) => {
+    const proxy = proxyFor(String(url), proxies)
+    if (proxy === undefined) return fetch(url, init)
+    let dispatcher = dispatchers.get(proxy)
+    if (dispatcher === undefined) {
+      dispatcher = new ProxyAgent(proxy)
+      dispatchers.set(proxy, dispatcher)
+    }
+    return fetchBy(url, { ...(init as object), dispatcher }) as unknown as Promise<Response>
+  }
+}
+
+/**
+ * A tunnel through a proxy to `HOST:PORT`, by CONNECT (RFC 9110, section 9.3.6).
+ * @param limit ms
+ * @throws Error with a `code`: of the network to the proxy, `TimeoutError`, or `PROXY_REFUSED`
+ */
+export function openTunnel(proxy: string, authority: string, limit: number): Promise<Socket> {
+  const { protocol, hostname, port, username, password } = new URL(proxy)
+  const { request } = process.getBuiltinModule(protocol === 'https:' ? 'node:https' : 'node:http')
+  const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return new Promise((resolve, reject) => {
+    const asking = request({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? (protocol === 'https:' ? 443 : 80) : port,
+      method: 'CONNECT',
+      path: authority,
+      agent: false,
+      timeout: limit,
+      headers: {
+        host: authority,
+        ...(username !== '' && { 'proxy-authorization': `Basic ${Buffer.from(user).toString('base64')}` }),
+      },
+    })
+    asking.on('connect', ({ statusCode = 0 }, socket) => {
+      socket.setTimeout(0)
+      if (statusCode >= 200 && statusCode < 300) return resolve(socket as Socket)
+      socket.destroy()
+      const message = `the proxy ${describeProxy(proxy)} answers ${statusCode} to CONNECT ${authority}`
+      reject(Object.assign(new Error(message), { code: 'PROXY_REFUSED' }))
+    })
+    asking.on('timeout', () => {
+      asking.destroy(Object.assign(new Error('no answer from the proxy'), { code: 'TimeoutError' }))
+    })
+    asking.on('error', reject)
+    asking.end()
+  })
+}

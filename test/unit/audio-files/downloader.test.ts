@@ -1,0 +1,183 @@
+/** Downloads into files, from the embedded S3 server. */
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdtempSync } from 'node:fs'
+import { open, readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { crc32 } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Downloader } from '../../../src/audio-files/downloader.ts'
+import { Readers } from '../../../src/audio-files/readers.ts'
+import { encodeCrc32 } from '../../../src/core/crc32.ts'
+import type { ObjectStore } from '../../../src/storage/store.ts'
+import { embeddedBucket } from '../../support/embedded-s3.ts'
+
+const KiB = 1024
+const rangeSize = 64 * KiB
+const folder = mkdtempSync(path.join(tmpdir(), 'autodj-download-'))
+const threads = new Readers(2)
+let bucket: Awaited<ReturnType<typeof embeddedBucket>>
+beforeAll(async () => {
+  bucket = await embeddedBucket()
+})
+afterAll(async () => {
+  await threads.close()
+  await bucket.close()
+})
+
+async function put(key: string, size: number): Promise<Buffer> {
+  const body = randomBytes(size)
+  const checksums = { crc32: encodeCrc32(crc32(body)) }
+  await bucket.store.put(key, body, { headers: { contentType: 'audio/mpeg' }, checksums })
+  return body
+}
+
+let files = 0
+/** Fills a file with the object by way of `store`. @returns what `fill` gave, and the file's content */
+async function download(
+  key: string,
+  { store = bucket.store, ...options }: { store?: ObjectStore; size?: number; attempts?: number } = {},
+) {
+  const { attempts = 1 } = options
+  const signal = new AbortController().signal
+  let received = 0
+  const downloader = new Downloader({
+    store,
+    threads,
+    memory: 4 * rangeSize,
+    concurrency: 8,
+    rangeSize,
+    signal,
+    resilience: {
+      async run(work) {
+        for (let attempt = 1; ; attempt++) {
+          try {
+            return await work()
+          } catch (error) {
+            if (attempt >= attempts) throw error
+          }
+        }
+      },
+    },
+  })
+  const file = path.join(folder, `${files++}`)
+  const handle = await open(file, 'wx+')
+  try {
+    const onBytes = (bytes: number) => {
+      received += bytes
+    }
+    const got = await downloader.fill(key, handle.fd, { size: options.size, onBytes })
+    return { got, content: await readFile(file), received }
+  } finally {
+    await handle.close()
+  }
+}
+
+describe('what is in the file is the object', () => {
+  test.for([
+    ['nothing', 0],
+    ['one byte', 1],
+    ['a range less one', rangeSize - 1],
+    ['a range', rangeSize],
+    ['a range and one', rangeSize + 1],
+    ['many ranges', 9 * rangeSize + 123],
+  ] as const)('%s', async ([name, size]) => {
+    const body = await put(name, size)
+    for (const said of [undefined, size, 5, size + 10 * KiB]) {
+      const { got, content, received } = await download(name, { size: said })
+      expect(content.equals(body)).toBe(true)
+      expect(received).toBe(size)
+      expect(got?.head.size).toBe(size)
+      expect(got?.sha256).toBe(createHash('sha256').update(body).digest('hex'))
+      expect(got?.crc32).toBe(crc32(body))
+    }
+  })
+
+  test('what is not there is not made up', async () => {
+    expect((await download('not there')).got).toBeUndefined()
+    expect((await download('not there', { size: 3 })).got).toBeUndefined()
+  })
+})
+
+/** The bucket, with the bytes that come into memory in other hands first. */
+function tampered(change: (into: Uint8Array, call: number, start: number | undefined) => void): ObjectStore {
+  let calls = 0
+  return {
+    ...bucket.store,
+    async getInto(key, into, options) {
+      const got = await bucket.store.getInto(key, into, options)
+      change(into, ++calls, options?.start)
+      return got
+    },
+  }
+}
+
+describe('what came wrong is never taken for the object', () => {
+  test.for([
+    ['in one request', 1_000],
+    ['in ranges', 3 * rangeSize],
+  ] as const)('a byte that flipped on the way, %s', async ([name, size]) => {
+    await put(name, size)
+    const store = tampered(into => {
+      into[7]! ^= 1
+    })
+    await expect(download(name, { store, size })).rejects.toMatchObject({ kind: 'bad-digest' })
+  })
+
+  test('once only: the next attempt is right', async () => {
+    const body = await put('flipped once', 1_000)
+    const store = tampered((into, call) => {
+      if (call === 1) into[7]! ^= 1
+    })
+    const { content } = await download('flipped once', { store, size: 1_000, attempts: 2 })
+    expect(content.equals(body)).toBe(true)
+  })
+
+  test('replaced by a shorter one between two attempts: nothing of the longer one stays', async () => {
+    await put('shrunk', 50 * KiB)
+    let shorter: Buffer | undefined
+    const store: ObjectStore = {
+      ...bucket.store,
+      async getInto(key, into, options) {
+        const got = await bucket.store.getInto(key, into, options)
+        if (shorter === undefined) {
+          into[0]! ^= 1
+          shorter = await put('shrunk', 10 * KiB)
+        }
+        return got
+      },
+    }
+    const { content } = await download('shrunk', { store, size: 50 * KiB, attempts: 2 })
+    expect(content.equals(shorter!)).toBe(true)
+  })
+
+  test('replaced while its ranges come', async () => {
+    await put('replaced', 5 * rangeSize)
+    const store: ObjectStore = {
+      ...bucket.store,
+      async getInto(key, into, options) {
+        if (options?.start === 2 * rangeSize) await put('replaced', 5 * rangeSize)
+        return bucket.store.getInto(key, into, options)
+      },
+    }
+    await expect(download('replaced', { store })).rejects.toMatchObject({ kind: 'precondition' })
+  })
+
+  test('one range that fails ends the others, and nothing still writes afterwards', async () => {
+    await put('broken', 20 * rangeSize)
+    let asked = 0
+    const store: ObjectStore = {
+      ...bucket.store,
+      async getInto(key, into, options) {
+        asked++
+        if (options?.start === 0) throw new Error('broken')
+        return bucket.store.getInto(key, into, options)
+      },
+    }
+    await expect(download('broken', { store })).rejects.toThrow('broken')
+    const before = asked
+    await bucket.store.head('broken')
+    expect(asked).toBe(before)
+    expect(asked).toBeLessThan(20)
+  })
+})

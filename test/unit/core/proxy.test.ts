@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest'
+import { describeProxy, proxyFor, readProxies } from '../../../src/core/proxy.ts'
+
+const proxies = { https: 'http://proxy:3128', http: 'http://plain:3128' }
+
+test.for([
+  ['https://s3.eu-west-1.amazonaws.com/x', '', 'http://proxy:3128'],
+  ['http://minio:9000/x', '', 'http://plain:3128'],
+  ['https://minio.corp.example:9000', 'corp.example', undefined],
+  ['https://minio.corp.example:9000', '.corp.example', undefined],
+  ['https://minio.corp.example:9000', '*.corp.example', undefined],
+  ['https://corp.example', 'localhost, corp.example', undefined],
+  ['https://MINIO.Corp.Example', 'minio.corp.EXAMPLE', undefined],
+  ['https://notcorp.example', 'corp.example', 'http://proxy:3128'],
+  ['https://minio:9000', 'minio:9000', undefined],
+  ['https://minio:9001', 'minio:9000', 'http://proxy:3128'],
+  ['https://minio', 'minio:443', undefined],
+  ['https://anything.example', '*', undefined],
+  ['https://10.1.2.3', '10.0.0.0/8', undefined],
+  ['https://11.1.2.3', '10.0.0.0/8', 'http://proxy:3128'],
+  ['https://[::1]:9000', '::1', undefined],
+  ['https://127.0.0.1:9000', 'localhost 127.0.0.1', undefined],
+  ['http://169.254.169.254/latest', '', undefined],
+  ['http://169.254.170.2/v2', '', undefined],
+] as const)('%s, NO_PROXY=%s', ([url, except, expected]) => {
+  expect(proxyFor(url, { ...proxies, except })).toBe(expected)
+})
+
+test('without a proxy, none', () => {
+  expect(proxyFor('https://example.com', {})).toBeUndefined()
+  expect(proxyFor('https://example.com', { http: 'http://plain:3128' })).toBeUndefined()
+})
+
+test('variables in either case, ALL_PROXY for both, a proxy without a scheme', () => {
+  const read = (env: Record<string, string>) => readProxies(name => env[name])
+  expect(read({ HTTPS_PROXY: 'proxy:3128' })).toEqual({ https: 'http://proxy:3128' })
+  expect(read({ https_proxy: 'http://low', HTTPS_PROXY: 'http://up' })).toEqual({ https: 'http://low' })
+  expect(read({ all_proxy: 'http://all', no_proxy: 'x' })).toEqual({
+    https: 'http://all',
+    http: 'http://all',
+    except: 'x',
+  })
+  expect(read({})).toEqual({})
+})
+
+test('shown without its password', () => {
+  expect(describeProxy('http://user:secret@proxy:3128')).toBe('http://proxy:3128')
+})
