@@ -10,6 +10,7 @@ import { fetch } from './fetch/command.ts'
 import { importCommand } from './import/command.ts'
 import { init } from './init/command.ts'
 import { migrate } from './migrate/command.ts'
+import { nightlyRun } from './nightly/command.ts'
 import { apply, undo } from './plan/command.ts'
 import { policy } from './policy/command.ts'
 import { reconcile } from './reconcile/command.ts'
@@ -24,6 +25,7 @@ export const commands: readonly Command[] = [
   demo,
   init,
   doctor,
+  nightlyRun,
   migrate,
   importCommand,
   uploadLocal,

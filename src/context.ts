@@ -6,6 +6,7 @@
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import { ExitCode, type StopReason } from './errors.ts'
+import type { RunEnd } from './report/entry.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { ObjectStore } from './storage/store.ts'
 
@@ -25,6 +26,10 @@ export interface Context {
   readonly cwd: string
   /** Runs another command line of this program with an environment and a folder of its own. */
   runCommand(argv: readonly string[], env: Readonly<Record<string, string>>, cwd: string): Promise<ExitCode>
+  /** Asks a person, `question` and (y/n). @returns false if nobody is there to answer */
+  confirm(question: string): Promise<boolean>
+  /** A command that was run within this one has ended: for the records. */
+  recordStep(end: RunEnd): void
   /** starts the time budget, milliseconds */
   limitDuration(milliseconds: number | undefined): void
   /** the configured database, opened on first use; announces the embedded default */
@@ -47,6 +52,8 @@ export interface ContextOptions {
   now: () => Date
   cwd: string
   runCommand: Context['runCommand']
+  /** default: none is kept */
+  recordStep?: Context['recordStep']
 }
 
 const stopExitCodes: Readonly<Record<StopReason, ExitCode>> = {
@@ -78,6 +85,13 @@ export function openContext(options: ContextOptions): {
     cwd: options.cwd,
     runCommand: options.runCommand,
     onRelease,
+    recordStep: options.recordStep ?? (() => {}),
+
+    async confirm(question) {
+      if (!options.interactive) return false
+      const { confirm } = await import('./report/confirm.ts')
+      return confirm(question, stopping.signal)
+    },
 
     limitDuration(milliseconds) {
       if (milliseconds === undefined) return

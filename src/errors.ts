@@ -31,6 +31,40 @@ export const exitCodeMeaning: Readonly<Record<ExitCode, string>> = {
   143: 'stopped by SIGTERM, or in the middle as nobody read the output any more',
 }
 
+/** How a run ended, in a few words for a table. */
+export const exitCodeOutcome: Readonly<Record<ExitCode, string>> = {
+  0: 'done',
+  1: 'failed',
+  2: 'wrong setting',
+  3: 'some failed',
+  4: 'drift found',
+  5: 'failed for now',
+  7: 'safety limit',
+  10: 'time was up',
+  11: 'locked',
+  130: 'interrupted',
+  143: 'stopped',
+}
+
+const fromHarmless: readonly ExitCode[] = [
+  ExitCode.ok,
+  ExitCode.timeBudget,
+  ExitCode.drift,
+  ExitCode.someFailed,
+  ExitCode.locked,
+  ExitCode.temporary,
+  ExitCode.safetyLimit,
+  ExitCode.usage,
+  ExitCode.fatal,
+  ExitCode.sigterm,
+  ExitCode.sigint,
+]
+
+/** Of several runs' exit codes the one that matters most; 0 for none. */
+export function worstExitCode(codes: readonly ExitCode[]): ExitCode {
+  return fromHarmless[Math.max(0, ...codes.map(code => fromHarmless.indexOf(code)))] ?? ExitCode.ok
+}
+
 /** What an error tells its reader. `message` is the cause, one line; `cure` is what to do about it, one line. */
 export interface ErrorDetails {
   /** Stable, machine-readable: `config.invalid`, `store.denied`. Part of the `--json` contract. */

@@ -16,6 +16,7 @@ import { printable } from './core/units.ts'
 import { AppError, ExitCode, type StopReason, systemRefusal, toError, UsageError } from './errors.ts'
 import type { LibraryTotals } from './records/metrics.ts'
 import type { Records } from './records/records.ts'
+import type { RunEnd } from './report/entry.ts'
 import type { Output, Reporter } from './report/reporter.ts'
 import { RunReport } from './report/run-report.ts'
 
@@ -238,6 +239,7 @@ async function runCommand(
     }
   })
   const startedAt = surroundings.now()
+  const steps: RunEnd[] = []
   let exitCode: ExitCode
   let opened: ReturnType<typeof openContext> | undefined
   let records: Records | undefined
@@ -260,6 +262,7 @@ async function runCommand(
       now: surroundings.now,
       cwd: surroundings.cwd,
       runCommand: runOther,
+      recordStep: end => void steps.push(end),
     })
     stopCode = opened.context.stopExitCode
     exitCode = await command.run(opened.context, flags, args)
@@ -281,7 +284,7 @@ async function runCommand(
   if (records !== undefined) {
     const run = { command: command.name, startedAt, endedAt: surroundings.now(), exitCode, ...report.tally() }
     const library = await libraryTotals(opened).catch(() => undefined)
-    await records.end([run], library, { isForced: forcing.signal.aborted })
+    await records.end([run, ...steps], library, { isForced: forcing.signal.aborted })
   }
   await opened?.release()
   report.close()

@@ -118,7 +118,8 @@ export async function runBucketApply(
   }
   for (const change of plan.changes) tellChange(context, change)
   // A saved plan was looked at when it was made; one made just now has been seen by nobody.
-  if (options.plan === undefined && !options.yes) {
+  const isSeen = options.plan !== undefined || options.yes
+  if (!isSeen && !(await context.confirm(`Make ${plural(plan.changes.length, 'change')}?`))) {
     throw new UsageError(`${plural(plan.changes.length, 'change')}, not made`, {
       code: 'usage.confirm',
       cure: 'give --yes, or save it with `autodj bucket plan --output FILE` and apply the file',

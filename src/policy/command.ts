@@ -5,19 +5,21 @@ import { ExitCode } from '../errors.ts'
 
 export const policy = defineCommand({
   name: 'policy',
-  summary: 'the least-privilege IAM policy of a command',
+  summary: 'the least-privilege IAM policy of a command, or of several',
   settings: ['store', 'cdn'],
   description:
     'Prints the JSON for IAM: every action that the command calls, on the bucket, keys and distribution configured, ' +
     'and nothing more.',
   examples: [
     ['autodj policy upload-local', 'for the machine that uploads'],
+    ['autodj policy run', 'for the machine that runs it every night'],
+    ['autodj policy upload-local verify cleanup', 'for a machine that does these three'],
     [
       'autodj policy bucket apply --kms-key arn:aws:kms:…',
       'a command of two words; objects encrypted with KMS',
     ],
   ],
-  args: [{ spec: '<command...>', description: 'the command, without autodj' }],
+  args: [{ spec: '<command...>', description: 'the command, without autodj; several for one policy' }],
   flags: {
     kmsKey: flag.text('--kms-key <arn>', 'the objects are encrypted with this key'),
     tags: flag.boolean('--tags', 'upload-local is run with --tag'),
@@ -25,10 +27,11 @@ export const policy = defineCommand({
     partition: flag.choice('--partition <name>', 'of AWS', ['aws', 'aws-cn', 'aws-us-gov'], 'aws'),
   },
   async run(context, { kmsKey, tags, acl, partition }, words) {
-    const { iamPolicy } = await import('../core/policy/iam-policy.ts')
+    const { commandsNamed, iamPolicy } = await import('../core/policy/iam-policy.ts')
     const { config, report } = context
-    const command = words.join(' ')
-    const made = iamPolicy(command, {
+    const names = commandsNamed(words)
+    const command = names.join(', ')
+    const made = iamPolicy(names, {
       bucket: requireBucket(config),
       keyPrefix: config.s3.keyPrefix,
       distributionId: config.cdn?.distributionId,
@@ -45,6 +48,10 @@ export const policy = defineCommand({
       note: made.note,
     })
     if (made.note !== undefined) report.note(`${command}: ${made.note}`)
+    if (report.json) {
+      const { Statement } = made.policy
+      report.summary({ lines: [], fields: { commands: names, statements: Statement.length } })
+    }
     return ExitCode.ok
   },
 })

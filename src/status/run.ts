@@ -2,7 +2,7 @@
 import type { Context } from '../context.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { ExitCode } from '../errors.ts'
+import { ExitCode, exitCodeOutcome } from '../errors.ts'
 import { commandOf, type JobKind } from '../queue/names.ts'
 import {
   nextStep,
@@ -91,16 +91,9 @@ function runLines({ runs }: Status, now: Date, style: Style): string[] {
   ]
 }
 
-/** How a run ended, by its exit code where that is no failure of the run itself. */
-const ends: Readonly<Partial<Record<number, string>>> = {
-  [ExitCode.someFailed]: 'some failed',
-  [ExitCode.drift]: 'drift found',
-  [ExitCode.safetyLimit]: 'safety limit',
-  [ExitCode.timeBudget]: 'time was up',
-}
-
 const describeRun = (state: Status['runs'][number]['state'], exitCode: number | null): string =>
-  (state === 'failed' && exitCode !== null ? ends[exitCode] : undefined) ?? describeState[state]
+  (state === 'failed' && exitCode !== null ? exitCodeOutcome[exitCode as ExitCode] : undefined) ??
+  describeState[state]
 
 const describeState: Readonly<Record<Status['runs'][number]['state'], string>> = {
   running: 'running',

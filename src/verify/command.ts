@@ -27,6 +27,7 @@ export const verify = defineCommand({
       'a duration (24h, 7d) or a date (2026-01-31)',
       parseSince,
     ),
+    unproved: flag.boolean('--unproved', 'tracks not seen through the CDN since they were uploaded'),
     rolling: flag.custom(
       '--rolling <period>',
       "the day's share, so that a daily run proves everything in this period",

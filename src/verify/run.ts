@@ -22,6 +22,7 @@ export interface VerifyFlags {
   since: Date | { ago: number } | undefined
   /** ms */
   rolling: number | undefined
+  unproved: boolean
   retryFailed: boolean
   origin: string | undefined
   bytes: number | undefined
@@ -101,17 +102,18 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
   })
 }
 
-function selectionOf({ sample, since, rolling, retryFailed }: VerifyFlags, now: Date): Selection {
+function selectionOf({ sample, since, rolling, unproved, retryFailed }: VerifyFlags, now: Date): Selection {
   const chosen: Selection[] = []
   if (sample !== undefined) chosen.push({ kind: 'sample', count: sample })
   if (since !== undefined) {
     chosen.push({ kind: 'since', since: since instanceof Date ? since : new Date(now.getTime() - since.ago) })
   }
   if (rolling !== undefined) chosen.push({ kind: 'rolling', periodMs: rolling })
+  if (unproved) chosen.push({ kind: 'unproved' })
   if (retryFailed) chosen.push({ kind: 'failed' })
   if (chosen.length > 1) {
     throw new UsageError(
-      '--sample, --since, --rolling and --retry-failed each say which tracks: give one of them',
+      '--sample, --since, --rolling, --unproved and --retry-failed each say which tracks: give one of them',
     )
   }
   return chosen[0] ?? { kind: 'all' }
@@ -169,6 +171,7 @@ const nothing: Readonly<Record<Selection['kind'], string>> = {
   sample: 'no S3 tracks to verify',
   since: 'no S3 track was uploaded or changed since then',
   rolling: 'no S3 track is due today',
+  unproved: 'every S3 track has been seen through the CDN since it was uploaded',
   failed: 'no track failed the last time it was verified',
 }
 

@@ -15,6 +15,8 @@ export type Selection =
   | { kind: 'since'; since: Date }
   /** those due today, so that all are proved every `periodMs`; see {@link rollingShare} */
   | { kind: 'rolling'; periodMs: number }
+  /** those not seen through the CDN since they were uploaded */
+  | { kind: 'unproved' }
   /** those whose last verification failed */
   | { kind: 'failed' }
 
@@ -57,6 +59,8 @@ export async function selectTracks(
         [selection.since],
         limit,
       )
+    case 'unproved':
+      return byId(knex, bucket, 'and (o.served_at is null or o.served_at < o.uploaded_at)', [], limit)
     case 'failed':
       return byId(
         knex,

@@ -85,7 +85,7 @@ const readSettings: Grants = {
 const nothing: Grants = { note: 'makes no request to AWS that needs a permission' }
 
 /** By command; the order is that of the journey. */
-const grants: Readonly<Record<string, Grants>> = {
+const grantsOfSteps: Readonly<Record<string, Grants>> = {
   init: { bucket: ['s3:ListBucket'], distribution: ['cloudfront:GetDistribution'] },
   doctor: {
     bucket: ['s3:ListBucket'],
@@ -153,6 +153,72 @@ const grants: Readonly<Record<string, Grants>> = {
   },
 }
 
+const grants: Readonly<Record<string, Grants>> = {
+  ...grantsOfSteps,
+  get run() {
+    return merged(nightlySteps.map(name => grantsOfSteps[name] as Grants))
+  },
+}
+const nightlySteps = ['upload-local', 'fetch', 'analyze', 'verify', 'reconcile', 'cleanup']
+
+/** @throws UsageError for a command that is none */
+function grantOf(command: string, { tags, acl }: PolicyPlace): Grants {
+  const grant = grants[command]
+  if (grant === undefined) {
+    throw new UsageError(`there is no policy for "${command}"`, {
+      cure: `one of: ${policyCommands.join(', ')}`,
+    })
+  }
+  if (grant.new === undefined || command === 'fetch') return grant
+  const more = [...(tags ? ['s3:PutObjectTagging'] : []), ...(acl ? ['s3:PutObjectAcl'] : [])]
+  return { ...grant, new: [...grant.new, ...more] }
+}
+
+const kinds = [
+  'bucket',
+  'new',
+  'all',
+  'quarantine',
+  'staging',
+  'probe',
+  'distribution',
+  'anything',
+  'ownKeys',
+] as const
+
+/** What several commands need together: an action that is granted on all objects is not granted again on some. */
+function merged(several: readonly Grants[]): Grants {
+  const [only] = several
+  if (several.length === 1 && only !== undefined) return only
+  const of = (kind: (typeof kinds)[number]): string[] => several.flatMap(grant => grant[kind] ?? [])
+  const everywhere = new Set(of('all'))
+  const ofObjects: readonly string[] = ['new', 'quarantine', 'staging', 'probe']
+  const notes = [
+    ...new Set(several.flatMap(({ note, ...grant }) => (note && Object.keys(grant).length > 0 ? note : []))),
+  ]
+  const lists = kinds.map(kind => {
+    const actions = of(kind).filter(action => !ofObjects.includes(kind) || !everywhere.has(action))
+    return [kind, actions.length === 0 ? undefined : [...new Set(actions)]]
+  })
+  return {
+    ...Object.fromEntries(lists),
+    writes: several.some(grant => grant.writes),
+    ...(notes.length === 0 ? {} : { note: notes.join('; ') }),
+  }
+}
+
+/** The commands that words name: `bucket apply upload-local` are two. */
+export function commandsNamed(words: readonly string[]): string[] {
+  const names: string[] = []
+  for (let at = 0; at < words.length; at++) {
+    const two = `${words[at]} ${words[at + 1]}`
+    const isTwo = Object.hasOwn(grants, two)
+    names.push(isTwo ? two : (words[at] as string))
+    if (isTwo) at++
+  }
+  return names
+}
+
 /** Commands that a policy can be asked for. */
 export const policyCommands: readonly string[] = Object.keys(grants)
 
@@ -160,13 +226,11 @@ export const policyCommands: readonly string[] = Object.keys(grants)
  * @throws UsageError for a command that is none
  * @returns the policy (without statements where none is needed), and what should be known about it
  */
-export function iamPolicy(command: string, place: PolicyPlace): { policy: IamPolicy; note?: string } {
-  const grant = grants[command]
-  if (grant === undefined) {
-    throw new UsageError(`there is no policy for "${command}"`, {
-      cure: `one of: ${policyCommands.join(', ')}`,
-    })
-  }
+export function iamPolicy(
+  command: string | readonly string[],
+  place: PolicyPlace,
+): { policy: IamPolicy; note?: string } {
+  const grant = merged([command].flat().map(name => grantOf(name, place)))
   const { bucket, keyPrefix, distributionId, kmsKey, partition = 'aws' } = place
   const arn = `arn:${partition}:s3:::${bucket}`
   const statement = (
@@ -177,12 +241,6 @@ export function iamPolicy(command: string, place: PolicyPlace): { policy: IamPol
     actions === undefined || actions.length === 0
       ? []
       : [{ Sid, Effect: 'Allow', Action: [...actions].sort(), Resource }]
-  const uploads = grant.new !== undefined && command !== 'fetch'
-  const fresh = grant.new && [
-    ...grant.new,
-    ...(uploads && place.tags ? ['s3:PutObjectTagging'] : []),
-    ...(uploads && place.acl ? ['s3:PutObjectAcl'] : []),
-  ]
   const kms =
     kmsKey === undefined || !(grant.all ?? grant.new ?? grant.probe)
       ? []
@@ -192,7 +250,7 @@ export function iamPolicy(command: string, place: PolicyPlace): { policy: IamPol
       Version: '2012-10-17',
       Statement: [
         ...statement('Bucket', grant.bucket, arn),
-        ...statement('NewObjects', fresh, `${arn}/${keyPrefix}*`),
+        ...statement('NewObjects', grant.new, `${arn}/${keyPrefix}*`),
         ...statement('Objects', grant.all, `${arn}/*`),
         ...statement('Quarantine', grant.quarantine, `${arn}/quarantine/*`),
         ...statement('Staging', grant.staging, `${arn}/${keyPrefix}.incoming/*`),

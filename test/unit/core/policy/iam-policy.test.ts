@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { commands } from '../../../../src/commands.ts'
-import { iamPolicy, policyCommands } from '../../../../src/core/policy/iam-policy.ts'
+import { commandsNamed, iamPolicy, policyCommands } from '../../../../src/core/policy/iam-policy.ts'
 import { UsageError } from '../../../../src/errors.ts'
 
 const place = { bucket: 'music', keyPrefix: 'audio/', distributionId: 'E1' }
@@ -94,4 +94,36 @@ describe('more only where asked for', () => {
 
 test('a command that is none', () => {
   expect(() => iamPolicy('rm -rf', place)).toThrow(UsageError)
+})
+
+describe('several commands', () => {
+  test('are one policy that allows what each of them needs, and no action twice', () => {
+    const names = ['upload-local', 'verify', 'cleanup']
+    const { Statement } = iamPolicy(names, place).policy
+    const allows = (action: string, resource: string) =>
+      Statement.some(
+        one =>
+          one.Action.includes(action) &&
+          one.Resource.some(pattern => new RegExp(`^${pattern.replaceAll('*', '.*')}$`).test(resource)),
+      )
+    for (const name of names) {
+      for (const { Action, Resource } of iamPolicy(name, place).policy.Statement) {
+        for (const action of Action)
+          for (const resource of Resource)
+            expect(allows(action, resource.replaceAll('*', 'x')), `${name}: ${action}`).toBe(true)
+      }
+    }
+    const objects = Statement.filter(one => one.Sid !== 'Bucket').flatMap(one => one.Action)
+    expect(new Set(objects).size).toBe(objects.length)
+  })
+
+  test('run needs what its steps need; words are commands of one word or two', () => {
+    expect(iamPolicy('run', place).policy).toEqual(
+      iamPolicy(['upload-local', 'fetch', 'analyze', 'verify', 'reconcile', 'cleanup'], place).policy,
+    )
+    expect(commandsNamed(['bucket', 'apply', 'upload-local'])).toEqual(['bucket apply', 'upload-local'])
+    expect(() => iamPolicy(commandsNamed(['upload-local', 'nonsense']), place)).toThrow(
+      'there is no policy for "nonsense"',
+    )
+  })
 })

@@ -1,0 +1,68 @@
+import { defineCommand } from '../cli/command.ts'
+import { flag, shared } from '../cli/flags.ts'
+import { parseBandwidth } from '../core/bandwidth.ts'
+import { parseDuration } from '../core/units.ts'
+import { stepNames } from './steps.ts'
+
+const dayMs = 86_400_000
+
+export const nightlyRun = defineCommand({
+  name: 'run',
+  summary: 'the whole nightly life under one lock: import, upload, verify, reconcile, clean up',
+  description:
+    'Migrates if that is needed (asks on a terminal; --yes allows it elsewhere), then does one after another: import, ' +
+    'upload-local, fetch if FETCH_COMMAND is set, analyze if --steps names it, verify if there is a CDN (what is new, ' +
+    "and the day's share of the rest), reconcile, and cleanup, which removes only with --apply. One lock, one summary, " +
+    'and the exit code that matters most. A step in which single items fail does not keep the next from running; an ' +
+    'error that ends a step does. Kill it at any moment: the next run goes on.',
+  examples: [
+    ['autodj run --dry-run', 'everything it would do as one plan, with time and price'],
+    ['autodj run', 'do it, once'],
+    [
+      'autodj run --apply --yes -q --max-duration 6h --healthcheck https://hc-ping.com/UUID',
+      'from cron, every night: silent if all is well',
+    ],
+    ['autodj run --steps import,upload-local,analyze,verify', 'other steps, in this order of nature'],
+  ],
+  flags: {
+    dryRun: shared.dryRun,
+    yes: { ...shared.yes, description: 'migrate without asking' },
+    apply: { ...shared.apply, description: 'let cleanup remove what is proved; without this it only looks' },
+    steps: {
+      ...flag.custom(
+        '--steps <list>',
+        'only these, separated by commas',
+        `some of ${stepNames.join(', ')}`,
+        parseSteps,
+      ),
+      defaultText: 'all that are configured, without analyze',
+    },
+    disk: flag.boolean('--disk', 'reconcile the audio folder as well'),
+    rolling: flag.custom(
+      '--rolling <period>',
+      'verify proves everything in this period',
+      'a period of at least a day (30d)',
+      raw => {
+        const period = parseDuration(raw)
+        return period !== undefined && period >= dayMs ? period : undefined
+      },
+    ),
+    maxDuration: shared.maxDuration,
+    bwlimit: flag.custom(
+      '--bwlimit <rate>',
+      shared.bwlimit.description,
+      'a rate (10M) or a timetable (08:00,512K 19:00,off)',
+      parseBandwidth,
+    ),
+  },
+
+  async run(context, flags) {
+    const { runNightly } = await import('./run.ts')
+    return runNightly(context, flags)
+  },
+})
+
+function parseSteps(raw: string): ReadonlySet<string> | undefined {
+  const names = raw.split(',').map(name => name.trim())
+  return names.every(name => (stepNames as readonly string[]).includes(name)) ? new Set(names) : undefined
+}
