@@ -88,7 +88,7 @@ describe('more only where asked for', () => {
     const deleting = policyCommands.filter(command =>
       actionsOf(command).some(action => action.startsWith('s3:DeleteObject')),
     )
-    expect(deleting).toEqual(['doctor', 'fetch', 'apply', 'undo', 'cleanup', 'worker'])
+    expect(deleting).toEqual(['doctor', 'fetch', 'apply', 'undo', 'cleanup', 'worker', 'run'])
   })
 })
 
