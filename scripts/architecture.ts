@@ -14,7 +14,7 @@ const floors: readonly (readonly string[])[] = [
   ['errors.ts'],
   ['core'],
   ['network.ts'],
-  ['config.ts', 'heap.ts', 'report', 'external-sort', 'audio'],
+  ['config.ts', 'heap.ts', 'file-effects.ts', 'report', 'external-sort', 'audio'],
   ['db', 'storage', 'records'],
   ['cdn', 'embedded'],
   ['context.ts'],

@@ -287,6 +287,7 @@ export class Analyzer {
 const asIdentity = (file: HashedFile): FileIdentity => ({
   size: file.size,
   mtimeNs: file.mtimeNs,
+  ctimeNs: file.ctimeNs ?? -1n,
   inode: file.inode ?? -1n,
   device: file.device ?? -1n,
 })

@@ -4,7 +4,7 @@
  */
 
 import { hash, randomInt } from 'node:crypto'
-import { unlink } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import type { Knex } from 'knex'
 import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
@@ -15,12 +15,24 @@ import type { Database } from '../db/database.ts'
 import { failedWith, removalHolder, upsertObjects } from '../db/ledger.ts'
 import { changeTracks, type PlannedTrack, trackPage } from '../db/tracks.ts'
 import { AppError, systemErrorCode } from '../errors.ts'
-import { type FileIdentity, isSameFile, LocalFileError, openRoot, openSource } from './source.ts'
+import { takeAside } from '../file-effects.ts'
+import { itemProblem } from '../storage/item-problem.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import { holdsContent } from './content-proof.ts'
+import {
+  type FileIdentity,
+  identityOf,
+  isSameFile,
+  LocalFileError,
+  openRoot,
+  openSource,
+  type Source,
+} from './source.ts'
 
 export interface DeleteCandidate {
   track: PlannedTrack
   /** what the server confirmed of the object */
-  object: { readonly key: string; readonly size: number; readonly sha256: string }
+  object: { readonly key: string; readonly size: number; readonly sha256: string; readonly crc32?: string }
   /** the file as it was when its checksum was found to be the object's */
   source: FileIdentity & { readonly relative: string }
 }
@@ -32,69 +44,100 @@ export type DeleteLocalOutcome =
 /** What `verify` records of a track whose object the CDN has with other bytes. */
 const otherBytes = otherBytesCauses.map(cause => `verify.${cause}`)
 
+/** On whose behalf, and against what. */
+export interface DeletePlace {
+  readonly store: ObjectStore
+  /** it may hold the lock of removals itself */
+  readonly runId: string
+  /** undefined when no CDN is configured */
+  readonly served: ServedCheck | undefined
+}
+
+/** Why the file is kept after all: takes back what was changed in the database on the way to it. */
+class Kept extends Error {
+  readonly code: string
+
+  constructor(code: string, reason: string) {
+    super(reason)
+    this.code = code
+  }
+}
+
 /**
- * Deletes the local copy of one track, if everything that must hold does. The order matters: the file is gone before
- * the change of the row's `file_path` is committed, so that a run killed in between leaves a row that a later run puts
- * right, never a forgotten file. Both happen in one transaction that no run which holds the lock of removals overlaps: `restore` rests
- * on local files, and begins after this or before it.
+ * Deletes the local copy of one track, if everything that must hold does. All is looked at again just before the end,
+ * in one transaction that no run which holds the lock of removals overlaps: the object is there and is what was proved,
+ * no row wants the file, and the row is locked. Then the file is taken out of the way, so that what is compared and what
+ * is removed is one and the same: whoever has put another file in its place meanwhile keeps it.
  *
- * @param runId of the run on whose behalf; it may hold the lock of removals itself
- * @param served undefined when no CDN is configured
+ * The file is gone before the change of the row's `file_path` is committed, so that a run killed in between leaves a row
+ * that a later run puts right, never a forgotten file. One killed while the file is out of the way leaves it in a folder
+ * from which `cleanup` puts it back.
+ *
  * @param options `dryRun`: everything is looked at, and nothing is changed
  */
 export async function deleteProvedFile(
-  context: Pick<Context, 'config' | 'now'>,
+  context: Pick<Context, 'config' | 'now' | 'signal'>,
   { knex }: Database,
   { track, object, source: known }: DeleteCandidate,
-  { bucket, runId, served }: { bucket: string; runId: string; served: ServedCheck | undefined },
+  { store, runId, served }: DeletePlace,
   { dryRun = false }: { dryRun?: boolean } = {},
 ): Promise<DeleteLocalOutcome> {
-  const keep = (code: string, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
   const filePath = track.filePath as string
   const { audioFolder } = context.config
   const planned: PlannedTrack = { id: track.id, fileSource: 'S3', s3ObjectKey: object.key, filePath }
-  /** what the database says against it */
-  const objection = async (db: Knex): Promise<DeleteLocalOutcome | undefined> => {
+  /** @throws Kept with what the database says against it */
+  const refuseByRows = async (db: Knex): Promise<void> => {
     const [row] = await trackPage(db, { limit: 1, filter: { ids: [track.id] } })
     if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
-      return keep('row.changed', 'the database does not say that it is in S3')
+      throw new Kept('row.changed', 'the database does not say that it is in S3')
     }
     if (await isFileNeeded(db, known.relative, audioFolder, track.id)) {
-      return keep('file.needed', 'another track that is not in S3 yet has the same file')
+      throw new Kept('file.needed', 'another track that is not in S3 yet has the same file')
     }
     if (served && (await failedWith(db, { command: 'verify', subject: track.id, errorCodes: otherBytes }))) {
-      return keep(
+      throw new Kept(
         'cdn.differs',
         '`autodj verify` found other bytes at the CDN; after the cause is mended, `autodj verify --retry-failed` frees it',
       )
     }
-    return undefined
   }
-  const early = await objection(knex)
-  if (early !== undefined) return early
-  /** The file, where it is still there, and then its name in the row; or why not. */
-  const remove = (file: string | undefined): Promise<DeleteLocalOutcome | undefined> =>
+  /** @throws Kept where the object is not there, or is not what the file is */
+  const refuseByObject = async (): Promise<void> => {
+    const head = await store.head(object.key, { signal: context.signal })
+    if (head === undefined) throw new Kept('object.missing', 'the object is not in the bucket')
+    const content = { size: object.size, sha256: object.sha256, crc32: object.crc32 }
+    const sameness = await holdsContent(store, head, content, context.signal)
+    if (sameness === 'different') throw new Kept('object.differs', 'the object is not what the file is')
+    if (sameness === 'archived') {
+      throw new Kept(
+        'object.archived',
+        'the object is in an archive storage class: until it is restored, this file is all there is to play',
+      )
+    }
+  }
+  /** The file, where it is still there, and then its name in the row. @throws Kept */
+  const remove = (source: Source | undefined): Promise<void> =>
     knex.transaction(async trx => {
       const holder = await removalHolder(trx, runId)
       if (holder !== undefined) {
-        return keep(
+        throw new Kept(
           'removal.locked',
           `${holder} is at work on local files; \`autodj cleanup\` removes it later`,
         )
       }
       // Once more: minutes may have gone by at the CDN.
-      const late = await objection(trx)
-      if (late !== undefined) return late
+      await refuseByRows(trx)
+      await refuseByObject()
       const outcome = (await changeTracks(trx, [{ planned, filePath: null }])).get(track.id)
-      if (outcome !== 'done') return keep('row.changed', 'the row changed meanwhile')
-      if (file !== undefined) await unlink(file)
-      return undefined
+      if (outcome !== 'done') throw new Kept('row.changed', 'the row changed meanwhile')
+      if (source !== undefined) await removeSame(source)
     })
-  try {
+  const removeIfProved = async (): Promise<void> => {
+    await refuseByRows(knex)
     const source = await openSource(filePath, audioFolder, await openRoot(audioFolder.root))
     try {
       if (!isSameFile(source, known))
-        return keep('file.changed', 'it is not the file any more that was proved')
+        throw new Kept('file.changed', 'it is no longer the file that was verified')
       if (served) {
         const answers = await Promise.all(
           proofRanges(source.size, below => randomInt(below)).map(async range => {
@@ -105,31 +148,69 @@ export async function deleteProvedFile(
         )
         for (const answer of answers) {
           if (!answer.served)
-            return keep('cdn.not-served', `the CDN does not serve the same bytes: ${answer.reason}`)
+            throw new Kept('cdn.not-served', `the CDN does not serve the same bytes: ${answer.reason}`)
         }
       }
       await source.assertUnchanged()
-      if (dryRun) return { state: 'deleted', bytes: known.size }
-      const kept = await remove(source.absolute)
-      if (kept !== undefined) return kept
+      if (!dryRun) await remove(source)
     } finally {
       await source.close()
     }
-  } catch (error) {
-    if (error instanceof AppError) throw error
-    if (!(error instanceof LocalFileError)) {
-      const code = systemErrorCode(error)
-      if (code === undefined) throw error
-      return keep(`file.${code}`, `it cannot be deleted: ${code}`)
-    }
-    if (error.problem !== 'missing') return keep(`file.${error.problem}`, error.message)
-    if (dryRun) return { state: 'deleted', bytes: 0 }
-    const kept = await remove(undefined)
-    if (kept !== undefined) return kept
   }
+  let bytes = known.size
+  try {
+    await removeIfProved().catch(async error => {
+      if (!(error instanceof LocalFileError) || error.problem !== 'missing') throw error
+      bytes = 0
+      if (!dryRun) await remove(undefined)
+    })
+  } catch (error) {
+    return keptBecause(error)
+  }
+  if (dryRun) return { state: 'deleted', bytes }
   const now = context.now()
   await upsertObjects(knex, [
-    { bucket, key: object.key, size: object.size, localDeletedAt: now, ...(served ? { servedAt: now } : {}) },
+    {
+      ...{ bucket: store.bucket, key: object.key, size: object.size, localDeletedAt: now },
+      ...(served ? { servedAt: now } : {}),
+    },
   ])
-  return { state: 'deleted', bytes: known.size }
+  return { state: 'deleted', bytes }
+}
+
+/** @throws what concerns more than this one file */
+function keptBecause(error: unknown): DeleteLocalOutcome {
+  const keep = (code: string, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
+  if (error instanceof Kept) return keep(error.code, error.message)
+  if (error instanceof LocalFileError) return keep(`file.${error.problem}`, error.message)
+  const problem = itemProblem(error)
+  if (problem !== undefined) return keep('store', problem)
+  const code = error instanceof AppError ? undefined : systemErrorCode(error)
+  if (code === undefined) throw error
+  return keep(`file.${code}`, `it cannot be deleted: ${code}`)
+}
+
+/**
+ * Removes a file by its path, if that still leads to what is open.
+ *
+ * @throws Kept where another file has come in its place, or it was written to; LocalFileError where it is gone
+ */
+async function removeSame(source: Source): Promise<void> {
+  await source.assertUnchanged()
+  const aside = await takeAside(source.absolute)
+  try {
+    // The renaming is a change of its own, to a time that is not looked at here.
+    const { ctimeNs: _, ...now } = identityOf(await stat(aside.path, { bigint: true }))
+    if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) return await aside.remove()
+  } catch (error) {
+    await aside.putBack()
+    throw error
+  }
+  const where = await aside.putBack()
+  throw new Kept(
+    'file.changed',
+    where === source.absolute
+      ? 'another file has come in its place: it was left alone'
+      : `two other files have come in its place: one of them is now ${where}`,
+  )
 }

@@ -122,8 +122,8 @@ const bufferOf = ({ buffer, offset, length }: SharedMemory) => Buffer.from(buffe
 async function load({ filePath, audioFolder, root, memory, remembered }: ReaderTasks['load']['request']) {
   const source = await openSource(filePath, audioFolder, root, blockingDisk)
   try {
-    const { absolute, relative, size, mtimeNs, inode, device } = source
-    const file: SourceFile = { absolute, relative, size, mtimeNs, inode, device }
+    const { absolute, relative, size, mtimeNs, ctimeNs, inode, device } = source
+    const file: SourceFile = { absolute, relative, size, mtimeNs, ctimeNs, inode, device }
     if (memory === undefined || size > memory.length) return { source: file, content: undefined }
     const bytes = bufferOf(memory).subarray(0, size)
     const known = remembered !== undefined && isSameFile(remembered, source) ? remembered : undefined

@@ -42,6 +42,8 @@ export interface FileIdentity {
   readonly size: number
   /** nanoseconds since 1970 */
   readonly mtimeNs: bigint
+  /** of the last change, attributes included: unlike the other time, nobody sets it. Nanoseconds since 1970 */
+  readonly ctimeNs: bigint
   readonly inode: bigint
   readonly device: bigint
 }
@@ -253,12 +255,24 @@ export async function statSource(
 
 /** Whether two observations are of one unchanged file. */
 export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
-  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.inode === b.inode && a.device === b.device
+  return (
+    a.size === b.size &&
+    a.mtimeNs === b.mtimeNs &&
+    a.ctimeNs === b.ctimeNs &&
+    a.inode === b.inode &&
+    a.device === b.device
+  )
+}
+
+/** What tells this state of a file from another. */
+export function identityOf({ size, mtimeNs, ctimeNs, ino, dev }: BigIntStats): FileIdentity {
+  return { size: Number(size), mtimeNs, ctimeNs, inode: ino, device: dev }
 }
 
 class OpenSource implements Source {
   readonly size: number
   readonly mtimeNs: bigint
+  readonly ctimeNs: bigint
   readonly inode: bigint
   readonly device: bigint
   readonly absolute: string
@@ -271,6 +285,7 @@ class OpenSource implements Source {
     this.relative = relative
     this.size = Number(stats.size)
     this.mtimeNs = stats.mtimeNs
+    this.ctimeNs = stats.ctimeNs
     this.inode = stats.ino
     this.device = stats.dev
   }
@@ -293,8 +308,7 @@ class OpenSource implements Source {
   }
 
   async assertUnchanged(): Promise<void> {
-    const { size, mtimeNs, ino: inode, dev: device } = await this.#handle.stat({ bigint: true })
-    if (!isSameFile(this, { size: Number(size), mtimeNs, inode, device }))
+    if (!isSameFile(this, identityOf(await this.#handle.stat({ bigint: true }))))
       throw this.#changed('size or time differ')
   }
 

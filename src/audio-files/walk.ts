@@ -7,7 +7,7 @@ import { lstat, opendir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isOutside } from '../core/audio-path.ts'
 import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
-import type { FileIdentity } from './source.ts'
+import { type FileIdentity, identityOf } from './source.ts'
 
 /** A regular file as the walk saw it. */
 export interface FoundFile extends FileIdentity {
@@ -220,10 +220,7 @@ function found(shown: string, stats: BigIntStats): FoundFile {
   return {
     kind: 'file',
     path: shown,
-    size: Number(stats.size),
-    mtimeNs: stats.mtimeNs,
-    inode: stats.ino,
-    device: stats.dev,
+    ...identityOf(stats),
   }
 }
 

@@ -1,13 +1,24 @@
 /** What dead runs and the past have left behind: empty folders, temporary folders, uploads, quarantine, run records. */
-import { readdir, rm, rmdir, stat } from 'node:fs/promises'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Knex } from 'knex'
+import type { AudioFolder } from '../core/audio-path.ts'
 import { draftPrefix } from '../core/prefixes.ts'
 import { forgetUpload, openUploads, runsAlive } from '../db/ledger.ts'
 import { keysByHash, keysNamed } from '../db/row-facts.ts'
 import { systemErrorCode } from '../errors.ts'
+import {
+  asidePrefix,
+  isOneFile,
+  moveIfFree,
+  removeEmptyFolder,
+  removeFile,
+  removeIfThere,
+  syncFolder,
+} from '../file-effects.ts'
 import { walk } from '../reconcile/disk.ts'
+import { tracksWithoutAudio } from '../reconcile/without-audio.ts'
 import { runOfTempFolder, temporaryEntries } from '../runs/temp-folders.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
 
@@ -58,7 +69,7 @@ export async function* emptyFolders(
       subject: path.relative(root, folder),
       async remove() {
         try {
-          await rmdir(folder)
+          await removeEmptyFolder(folder)
           return undefined
         } catch (error) {
           // rmdir takes empty folders only, so whoever was faster has lost nothing.
@@ -73,6 +84,41 @@ export async function* emptyFolders(
 
 const readFolder = (folder: string) => readdir(folder, { withFileTypes: true })
 
+/** A file that a killed run had taken out of the way, to remove it, when it was killed. */
+export interface FileAside {
+  /** where it was, relative to the audio root */
+  readonly path: string
+  /** bytes */
+  readonly size: number
+  /** @returns why it stays where it is, where it does */
+  putBack(): Promise<string | undefined>
+}
+
+/** Files that are out of the way. No other run is at one: it holds the lock that `cleanup` holds. */
+export async function* filesAside(root: string, signal: AbortSignal): AsyncGenerator<FileAside> {
+  for await (const page of walk(root, signal)) {
+    for (const { path: found, size } of page) {
+      const folder = path.dirname(found)
+      if (!path.basename(folder).startsWith(asidePrefix)) continue
+      const original = path.join(path.dirname(folder), path.basename(found))
+      const [aside, place] = [path.join(root, found), path.join(root, original)]
+      yield {
+        path: original,
+        size,
+        async putBack() {
+          if (!(await moveIfFree(aside, place))) {
+            if (!(await isOneFile(aside, place))) return `another file is there; this one is ${found}`
+            await removeFile(aside)
+          }
+          await removeEmptyFolder(path.join(root, folder)).catch(() => {})
+          await syncFolder(path.dirname(place))
+          return undefined
+        },
+      }
+    }
+  }
+}
+
 /** Files that a killed `restore` has left half written. None is at work: it holds the lock that `cleanup` holds. */
 export async function* restoreDrafts(root: string, signal: AbortSignal): AsyncGenerator<Leftover> {
   for await (const page of walk(root, signal)) {
@@ -83,7 +129,7 @@ export async function* restoreDrafts(root: string, signal: AbortSignal): AsyncGe
         subject: file.path,
         bytes: file.size,
         async remove() {
-          await rm(path.join(root, file.path), { force: true })
+          await removeIfThere(path.join(root, file.path))
           return undefined
         },
       }
@@ -147,31 +193,42 @@ export async function* staleUploads(
   }
 }
 
+/** What a plan moves: `quarantine/PLAN-ID/OLD-KEY`. Anything else there is somebody else's. */
+const quarantined = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\/(.+)$/s
+
 /**
- * Objects that have waited in quarantine since before `before`, and that no row wants back: one whose old key is named
- * by a row, while nothing is there, is kept. It may be the last copy.
- *
- * @param quarantinePrefix keys are `PREFIX PLAN-ID / OLD-KEY`
+ * Objects that a plan moved to quarantine before `before`, by the store's clock, and that nothing wants back. One is
+ * kept that may be the last copy: a row names it, or its old key while nothing is there, or it was uploaded for a track
+ * that has no other audio. What no plan put there is none of ours, and is never met.
  */
 export async function* expiredQuarantine(
   knex: Knex,
   store: ObjectStore,
-  { quarantinePrefix, before, signal }: { quarantinePrefix: string; before: number; signal: AbortSignal },
+  {
+    quarantinePrefix,
+    before,
+    audioFolder,
+    signal,
+  }: { quarantinePrefix: string; before: number; audioFolder: AudioFolder; signal: AbortSignal },
 ): AsyncGenerator<Leftover> {
   for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
-    const expired = page.filter(entry => entry.lastModified.getTime() < before)
+    const expired = page.flatMap(entry => {
+      const [, oldKey] = quarantined.exec(entry.key.slice(quarantinePrefix.length)) ?? []
+      return oldKey !== undefined && entry.lastModified.getTime() < before ? [{ ...entry, oldKey }] : []
+    })
     if (expired.length === 0) continue
-    const wanted = await wantedBack(knex, store, quarantinePrefix, expired, signal)
+    const wanted = await wantedBack(knex, store, audioFolder, expired, signal)
     for (const entry of expired) {
-      const key = wanted.get(entry.key)
+      const why = wanted.get(entry.key)
       yield {
         kind: 'quarantine',
         subject: entry.key,
         bytes: entry.size,
-        ...(key === undefined
-          ? {}
-          : { kept: `a row names ${key}, and nothing is there: it may be the last copy` }),
+        ...(why === undefined ? {} : { kept: why }),
         async remove() {
+          // Once more: there may be thousands before it.
+          const late = (await wantedBack(knex, store, audioFolder, [entry], signal)).get(entry.key)
+          if (late !== undefined) return late
           const [outcome] = await store.delete([{ key: entry.key, ifMatch: entry.etag }], signal)
           return outcome?.error?.message
         },
@@ -180,24 +237,39 @@ export async function* expiredQuarantine(
   }
 }
 
-/** Of objects in quarantine those whose old key a row names while nothing is there: their keys, and the old ones. */
+/** Of objects in quarantine those that may be the last copy of something: their keys, and why. */
 async function wantedBack(
   knex: Knex,
   store: ObjectStore,
-  prefix: string,
-  entries: readonly ObjectEntry[],
+  audioFolder: AudioFolder,
+  entries: readonly (ObjectEntry & { oldKey: string })[],
   signal: AbortSignal,
 ): Promise<Map<string, string>> {
-  const oldKeys = new Map<string, string>()
-  for (const { key } of entries) oldKeys.set(key, key.slice(key.indexOf('/', prefix.length) + 1))
+  const oldKeys = new Map(entries.map(({ key, oldKey }) => [key, oldKey]))
   // A key too long for the quarantine is there by its hash (`quarantineKey`).
   const hashed = [...oldKeys.values()].filter(key => /^[0-9a-f]{64}$/.test(key))
   const byHash = await keysByHash(knex, hashed)
   for (const [key, old] of oldKeys) oldKeys.set(key, byHash.get(old) ?? old)
-  const named = await keysNamed(knex, [...oldKeys.values()])
+  const named = await keysNamed(knex, [...oldKeys.keys(), ...oldKeys.values()])
   const wanted = new Map<string, string>()
-  for (const [key, old] of oldKeys)
-    if (named.has(old) && (await store.head(old, { signal })) === undefined) wanted.set(key, old)
+  const owners = new Map<string, string>()
+  for (const [key, old] of oldKeys) {
+    if (named.has(key)) wanted.set(key, 'a row names it')
+    else if (named.has(old) && (await store.head(old, { signal })) === undefined) {
+      wanted.set(key, `a row names ${old}, and nothing is there: it may be the last copy`)
+    } else {
+      const trackId = (await store.head(key, { signal }))?.metadata['track-id']
+      if (trackId !== undefined) owners.set(key, trackId)
+    }
+  }
+  const lacking = await tracksWithoutAudio({ knex, store, audioFolder, signal }, [...owners.values()])
+  for (const [key, trackId] of owners) {
+    if (!lacking.has(trackId)) continue
+    wanted.set(
+      key,
+      `track ${trackId}, which it was uploaded for, has no other audio: it may be the last copy`,
+    )
+  }
   return wanted
 }
 

@@ -2,6 +2,7 @@
 
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { holdsContent } from '../audio-files/content-proof.ts'
 import { deleteProvedFile } from '../audio-files/delete-proved.ts'
 import type { Readers } from '../audio-files/readers.ts'
 import {
@@ -20,7 +21,6 @@ import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts
 import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
 import { walk } from '../reconcile/disk.ts'
-import { createLooks } from '../reconcile/looks.ts'
 import type { ObjectStore } from '../storage/store.ts'
 
 export interface LocalCopy {
@@ -140,8 +140,7 @@ export async function removeCopy(
   if (track?.s3ObjectKey == null || track.fileSource !== 'S3' || track.filePath !== copy.path) {
     return keep('row.changed', 'the row has changed meanwhile')
   }
-  const looks = createLooks(store, context.signal)
-  const head = await looks.head(track.s3ObjectKey)
+  const head = await store.head(track.s3ObjectKey, { signal: context.signal })
   if (head === undefined) return keep('object.missing', 'the object is not in the bucket')
 
   const root = await openRoot(audioFolder.root)
@@ -156,15 +155,15 @@ export async function removeCopy(
   }
   try {
     const file = await hashOf(database, source, readers)
-    const sums = head.head?.sums ?? {}
-    const proof =
-      sums.sha256 !== undefined
-        ? sums.sha256 === file.sha256
-        : sums.crc32 !== undefined
-          ? sums.crc32 === file.crc32
-          : (await looks.hash(head)) === file.sha256
-    if (head.size !== source.size || !proof)
-      return keep('object.differs', 'the object is not what the file is')
+    const content = { ...file, size: source.size }
+    const sameness = await holdsContent(store, head, content, context.signal)
+    if (sameness === 'different') return keep('object.differs', 'the object is not what the file is')
+    if (sameness === 'archived') {
+      return keep(
+        'object.archived',
+        'the object is in an archive storage class and cannot be played from there',
+      )
+    }
     await source.assertUnchanged()
     if (!dryRun) {
       await upsertObjects(database.knex, [
@@ -179,8 +178,8 @@ export async function removeCopy(
         },
       ])
     }
-    const object = { key: head.key, size: head.size, sha256: file.sha256 }
-    const place = { bucket: store.bucket, runId, served }
+    const object = { key: head.key, ...content }
+    const place = { store, runId, served }
     return await deleteProvedFile(context, database, { track, object, source }, place, { dryRun })
   } finally {
     await source.close()
@@ -194,8 +193,9 @@ async function hashOf(
   readers: Readers,
 ): Promise<Pick<HashedFile, 'sha256' | 'crc32'>> {
   const known = (await rememberedFiles(knex, [source.relative])).get(source.relative)
-  if (known?.inode != null && known.device != null) {
-    if (isSameFile(source, { ...known, inode: known.inode, device: known.device })) return known
+  if (known?.inode != null && known.device != null && known.ctimeNs != null) {
+    const { inode, device, ctimeNs } = known
+    if (isSameFile(source, { ...known, inode, device, ctimeNs })) return known
   }
   const { sha256, crc32 } = await readers.hash(source.descriptor)
   const sum = Buffer.alloc(4)

@@ -5,7 +5,7 @@ import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
-import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
+import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode } from '../errors.ts'
@@ -19,6 +19,8 @@ import type { ObjectStore } from '../storage/store.ts'
 import {
   emptyFolders,
   expiredQuarantine,
+  type FileAside,
+  filesAside,
   type Leftover,
   oldRuns,
   restoreDrafts,
@@ -51,20 +53,30 @@ export async function runCleanup(context: Context, flags: CleanupFlags): Promise
     const tempFolder = temp.path
     const signal = AbortSignal.any([context.signal, run.lost])
     const done = new Done(context, flags)
+    for await (const aside of filesAside(context.config.audioRoot, signal)) await done.aside(aside)
     await removeCopies(context, flags, { database, store, signal, tempFolder, runId: run.id }, done)
     const now = context.now().getTime()
+    // What waits in the bucket waits by the bucket's clock: ours may be set wrong.
+    const storeNow = (await store.time(signal)).getTime()
+    if (Math.abs(storeNow - now) > clocksApart) {
+      const { report } = context
+      report.warn(
+        `this machine's clock and that of ${store.bucket} are ${formatDuration(Math.abs(storeNow - now))} apart; what is in the bucket is judged by the bucket's`,
+      )
+    }
     const leftovers = [
       restoreDrafts(context.config.audioRoot, signal),
       emptyFolders(context.config.audioRoot, now, done.emptied),
       staleTempFolders(database.knex),
       staleUploads(database.knex, store, {
         prefix: context.config.s3.keyPrefix,
-        before: now - flags.uploadsOlderThan,
+        before: storeNow - flags.uploadsOlderThan,
         signal,
       }),
       expiredQuarantine(database.knex, store, {
         quarantinePrefix,
-        before: now - flags.quarantineFor,
+        before: storeNow - flags.quarantineFor,
+        audioFolder: context.config.audioFolder,
         signal,
       }),
       oldRuns(database.knex, now - flags.recordsFor),
@@ -140,6 +152,9 @@ async function looksMounted({ knex }: Database, audioRoot: string, force: boolea
   return false
 }
 
+/** Clocks further apart than this are worth a word, milliseconds. */
+const clocksApart = 3_600_000
+
 /** What the kinds of things that go are called by, and what they are. */
 const kindMeanings: Readonly<Record<string, string>> = {
   'local-copy': 'files whose object is proved',
@@ -184,6 +199,21 @@ class Done {
         folder = path.dirname(folder)
       }
       return undefined
+    })
+  }
+
+  /** Puts a file back that a killed run had taken out of the way. */
+  async aside({ path: where, size, putBack }: FileAside): Promise<void> {
+    const { report } = this.context
+    const kept = this.flags.apply ? await putBack() : undefined
+    const state = kept !== undefined ? 'kept' : this.flags.apply ? 'put-back' : 'would-put-back'
+    if (kept !== undefined) this.counts.kept += 1
+    report.item({
+      subject: where,
+      state,
+      fields: { kind: 'file-aside', bytes: size },
+      ...(kept === undefined ? {} : { reason: kept }),
+      text: `${state.replaceAll('-', ' ')} ${printable(where)}${kept === undefined ? ': a killed run had taken it out of the way' : `: ${kept}`}`,
     })
   }
 

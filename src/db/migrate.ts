@@ -6,6 +6,7 @@ import * as analyses from '../../migrations/0003_analyses.ts'
 import * as jobs from '../../migrations/0004_jobs.ts'
 import * as uploadHeaders from '../../migrations/0005_upload_headers.ts'
 import * as applicationCode from '../../migrations/0006_application_code.ts'
+import * as fileChangeTimes from '../../migrations/0007_file_change_times.ts'
 import { HEAD, isRevision, REVISIONS } from '../core/migrate/application-schema.ts'
 import {
   type AdoptionRecord,
@@ -33,6 +34,7 @@ export const MIGRATIONS = [
   '0004_jobs',
   '0005_upload_headers',
   '0006_application_code',
+  '0007_file_change_times',
 ] as const
 
 type MigrationName = (typeof MIGRATIONS)[number]
@@ -44,6 +46,7 @@ const OURS = {
   '0004_jobs': jobs,
   '0005_upload_headers': uploadHeaders,
   '0006_application_code': applicationCode,
+  '0007_file_change_times': fileChangeTimes,
 } as const
 
 const SCHEMA = LEDGER_SCHEMA

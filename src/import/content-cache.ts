@@ -58,6 +58,7 @@ function isUnchanged(file: FoundFile, hash: HashedFile): boolean {
   return (
     file.size === hash.size &&
     file.mtimeNs === hash.mtimeNs &&
+    file.ctimeNs === hash.ctimeNs &&
     (hash.inode === null || hash.inode === file.inode) &&
     (hash.device === null || hash.device === file.device)
   )

@@ -58,7 +58,7 @@ export class Inspector {
   async #read(path: string, signal: AbortSignal | undefined): Promise<Inspection> {
     const source = await openSource(path, plainFolder(this.#root), this.#realRoot)
     try {
-      const { size, mtimeNs, inode, device } = source
+      const { size, mtimeNs, ctimeNs, inode, device } = source
       const read = async (offset: number, length: number): Promise<Buffer> => {
         const bytes = this.#buffer.subarray(0, Math.max(0, Math.min(length, CHUNK, size - offset)))
         await source.read(bytes, offset)
@@ -78,7 +78,10 @@ export class Inspector {
       await source.assertUnchanged()
       return {
         kind: 'audio',
-        file: { size, mtimeNs, inode, device, sha256: sha256.digest('hex'), crc32: encodeCrc32(crc) },
+        file: {
+          ...{ size, mtimeNs, ctimeNs, inode, device },
+          ...{ sha256: sha256.digest('hex'), crc32: encodeCrc32(crc) },
+        },
       }
     } finally {
       await source.close()

@@ -3,8 +3,7 @@
  * of `upload-local`, which commits hundreds at a time, and for a job of the queue.
  */
 
-import { type DeleteCandidate, deleteProvedFile } from '../audio-files/delete-proved.ts'
-import type { ServedCheck } from '../cdn/served.ts'
+import { type DeleteCandidate, type DeletePlace, deleteProvedFile } from '../audio-files/delete-proved.ts'
 import type { Context } from '../context.ts'
 import type { Database } from '../db/database.ts'
 import { type HashedFile, markUploaded, recordItems, type UploadedTrack } from '../db/ledger.ts'
@@ -27,12 +26,8 @@ export interface Moved {
   readonly outcome: Extract<TransferOutcome, { object: unknown }>
 }
 
-export interface UploadPlace {
-  readonly bucket: string
-  readonly runId: string
+export interface UploadPlace extends DeletePlace {
   readonly deleteLocal: boolean
-  /** undefined when no CDN is configured */
-  readonly served: ServedCheck | undefined
 }
 
 /** What became of a row: `local` says what of its file, where that was to be deleted. */
@@ -55,7 +50,7 @@ export async function commitUploads(
   const now = context.now()
   const tracks: UploadedTrack[] = moved.map(({ track, outcome: { object } }) => ({
     planned: track,
-    object: { ...object, bucket: place.bucket, uploadedAt: now, verifiedAt: now },
+    object: { ...object, bucket: place.store.bucket, uploadedAt: now, verifiedAt: now },
   }))
   const outcomes = await markUploaded(database.knex, {
     kind: uploadClaim,

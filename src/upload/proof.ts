@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib'
 import type { ContentHash } from '../audio-files/source.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
+import { archiveCure } from '../storage/s3-errors.ts'
 import { type ObjectHead, type ObjectStore, type PutResult, StoreError } from '../storage/store.ts'
 import type { Requests } from './requests.ts'
 
@@ -82,6 +83,14 @@ export class Prover {
   async #assertSame(head: ObjectHead, content: ContentHash, size: number): Promise<void> {
     const differs = (what: string) => new KeyConflict(`${head.key} exists and its ${what} is another`)
     if (head.size !== size) throw differs(`size (${head.size} bytes, here ${size})`)
+    // Two recordings may share size and CRC-32; whoever uploaded the object said which of them it is.
+    const declared = head.metadata['sha256']
+    if (declared !== undefined && declared.toLowerCase() !== content.sha256) throw differs('SHA-256')
+    if (head.archive !== undefined) {
+      throw new StoreError('archived', `${head.key} exists, in an archive storage class`, {
+        cure: archiveCure,
+      })
+    }
     if (head.checksums.crc32 !== undefined) {
       if (decodeCrc32(head.checksums.crc32) !== content.crc32) throw differs('checksum')
       return

@@ -121,7 +121,8 @@ export class TransferEngine {
   async transfer(job: TransferJob): Promise<TransferOutcome> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#transferOnce(job)
+        // Whoever finds it changed believes no earlier hash of it any more.
+        return await this.#transferOnce(attempt === 1 ? job : { ...job, remembered: undefined })
       } catch (error) {
         if (error instanceof LocalFileError && error.problem === 'changed' && attempt === 1) continue
         return this.#toOutcome(error)
@@ -302,9 +303,10 @@ export class TransferEngine {
 }
 
 /** Only what is known down to the inode can be told to be the same file. */
-function identified({ inode, device, crc32, ...rest }: HashedFile): (ContentHash & FileIdentity) | undefined {
-  if (inode === null || device === null) return undefined
-  return { ...rest, inode, device, crc32: decodeCrc32(crc32) }
+function identified(file: HashedFile): (ContentHash & FileIdentity) | undefined {
+  const { ctimeNs, inode, device, crc32, ...rest } = file
+  if (ctimeNs === null || inode === null || device === null) return undefined
+  return { ...rest, ctimeNs, inode, device, crc32: decodeCrc32(crc32) }
 }
 
 async function readSome(source: Source, offset: number, length: number): Promise<Uint8Array> {

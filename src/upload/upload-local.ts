@@ -310,7 +310,7 @@ class UploadRun {
 
   async #commit(moved: readonly Moved[]): Promise<void> {
     const ends = await commitUploads(this.#context, this.#database, moved, {
-      bucket: this.#store.bucket,
+      store: this.#store,
       runId: this.#run.id,
       deleteLocal: this.#options.deleteLocal,
       served: this.#options.served,

@@ -146,7 +146,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
           return { ...outcome, state: 'failed', final, recorded: true }
         }
         const ends = await commitUploads(context, database, [{ track, outcome }], {
-          bucket: store.bucket,
+          store,
           runId: run.id,
           deleteLocal: options.deleteLocal,
           served: checking?.served,

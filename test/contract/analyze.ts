@@ -314,9 +314,9 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const { rememberFiles } = await import('../../src/db/ledger.ts')
       const sha256 = createHash('sha256').update(content).digest('hex')
       const stat = await statSource('x.ogg', plainFolder(bed.audioRoot), await openRoot(bed.audioRoot))
-      const { size, mtimeNs, inode, device } = stat
+      const { size, mtimeNs, ctimeNs, inode, device } = stat
       await rememberFiles(bed.database.knex, [
-        { path: 'x.ogg', size, mtimeNs, inode, device, sha256, crc32: crcOf(content) },
+        { path: 'x.ogg', size, mtimeNs, ctimeNs, inode, device, sha256, crc32: crcOf(content) },
       ])
       const track = [remote]
       expect((await analyzeTracksOf(bed, { track })).summary).toMatchObject({ analysed: 1, downloads: 0 })

@@ -573,6 +573,7 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         path: 'a/é.mp3',
         size: 3,
         mtimeNs: 1_700_000_000_123_456_789n,
+        ctimeNs: 1_700_000_001_123_456_789n,
         inode: 5n,
         device: null,
         sha256: '0'.repeat(64),

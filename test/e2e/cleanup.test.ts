@@ -24,11 +24,13 @@ describe('cleanup and restore', () => {
   let bucket: TestBucket
   let db: TestDatabase
   let env: Record<string, string>
+  let serverDaysLater: number
 
   beforeEach(async () => {
     home = await mkdtemp(path.join(tmpdir(), 'autodj-cleanup-'))
     await mkdir(path.join(home, 'audio'))
-    bucket = await embeddedBucket()
+    serverDaysLater = 0
+    bucket = await embeddedBucket({ clock: () => Date.now() + serverDaysLater * day })
     db = await pgliteTestDatabase()
     env = { ...bucket.env, DATABASE_URL: db.url, AUDIO_STORAGE_PATH: path.join(home, 'audio') }
     await withDb(opened => migrateUp(opened))
@@ -197,12 +199,13 @@ describe('cleanup and restore', () => {
   it('sweeps what dead runs and the past have left, and nothing of the living', async () => {
     row('LOCAL', null, await file('one.mp3', 'one', 1))
     row('S3', 'audio/wanted.mp3', null)
+    const planId = randomUUID()
     const long = `audio/${'x'.repeat(1_000)}.mp3`
     row('S3', long, null)
     await save()
-    await put(quarantineKey('plan', long), 'the last copy of another')
-    await put('quarantine/plan/audio/gone.mp3', 'gone')
-    await put('quarantine/plan/audio/wanted.mp3', 'the last copy')
+    await put(quarantineKey(planId, long), 'the last copy of another')
+    await put(`quarantine/${planId}/audio/gone.mp3`, 'gone')
+    await put(`quarantine/${planId}/audio/wanted.mp3`, 'the last copy')
     const headers = { contentType: 'audio/mpeg' }
     const abandoned = await bucket.store.createUpload('audio/a.mp3', { headers })
     const owned = await bucket.store.createUpload('audio/b.mp3', { headers })
@@ -242,10 +245,12 @@ describe('cleanup and restore', () => {
     })
     for (const id of [dead, alive]) await mkdir(path.join(tmpdir(), `autodj-run-${id}`))
     try {
+      serverDaysLater = 40
       const { exitCode, messages } = await run(['cleanup', '--apply', '--json'], { daysLater: 40 })
+      serverDaysLater = 0
       expect(exitCode).toBe(0)
       const kept = ['audio/wanted.mp3', long].map(key => [
-        quarantineKey('plan', key),
+        quarantineKey(planId, key),
         `a row names ${key}, and nothing is there: it may be the last copy`,
       ])
       expect(reasons(messages, 'kept').sort()).toEqual(kept.sort())
@@ -257,9 +262,9 @@ describe('cleanup and restore', () => {
     }
     expect(await bucket.store.listParts('audio/a.mp3', abandoned)).toBeUndefined()
     expect(await bucket.store.listParts('audio/b.mp3', owned)).toEqual([])
-    expect(await bucket.store.head('quarantine/plan/audio/gone.mp3')).toBeUndefined()
-    expect(await bucket.store.head('quarantine/plan/audio/wanted.mp3')).toBeDefined()
-    expect(await bucket.store.head(quarantineKey('plan', long))).toBeDefined()
+    expect(await bucket.store.head(`quarantine/${planId}/audio/gone.mp3`)).toBeUndefined()
+    expect(await bucket.store.head(`quarantine/${planId}/audio/wanted.mp3`)).toBeDefined()
+    expect(await bucket.store.head(quarantineKey(planId, long))).toBeDefined()
     const left = await withDb(({ knex }) => knex('autodj_ledger.runs').where({ command: 'verify' }))
     expect(left.length).toBe(3)
   })

@@ -16,6 +16,7 @@ import { createS3Store } from '../../src/storage/s3.ts'
 import type { S3StoreOptions } from '../../src/storage/s3-connection.ts'
 import type { ObjectEntry, ObjectStore } from '../../src/storage/store.ts'
 import type { TestDatabase } from './database.ts'
+import { hooked, type StoreHooks } from './hooked-store.ts'
 
 export interface S3Access {
   endpoint: string
@@ -225,6 +226,8 @@ export class TestBed {
     options: {
       env?: Record<string, string>
       store?: Partial<S3StoreOptions>
+      /** stands between the command and the store: see `hooked` */
+      hooks?: StoreHooks
       stopping?: AbortController
       forcing?: AbortController
       now?: () => Date
@@ -261,7 +264,7 @@ export class TestBed {
     const context: Context = {
       ...opened.context,
       database: async () => this.database,
-      store: async () => store,
+      store: async () => (options.hooks ? hooked(store, options.hooks) : store),
     }
     let exitCode: ExitCode
     let error: AppError | undefined

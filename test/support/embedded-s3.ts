@@ -3,9 +3,17 @@ import { createS3Store } from '../../src/storage/s3.ts'
 import type { TestBucket } from '../contract/reconcile.ts'
 import { KEY, testServer } from './s3-server.ts'
 
-export async function embeddedBucket({ versioned = false } = {}): Promise<TestBucket> {
+export async function embeddedBucket({
+  versioned = false,
+  clock = Date.now,
+}: {
+  versioned?: boolean
+  /** the server's, milliseconds since 1970 */
+  clock?: () => number
+} = {}): Promise<TestBucket> {
   const name = 'music'
   const server = await testServer({
+    clock,
     buckets: [versioned ? { name, versioning: 'Enabled' as const } : name],
   })
   const store = createS3Store({ bucket: name, endpoint: server.url, credentials: { ...KEY } })

@@ -4,7 +4,7 @@ import { type AudioFolder, portable, readStoredPath } from '../../core/audio-pat
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
 import { INDEXABLE_BYTES, int8 } from '../values.ts'
 
-/** A local file as it was when it was hashed. It holds while size, mtime, inode and device are the same. */
+/** A local file as it was when it was hashed. It holds while size, times, inode and device are the same. */
 export interface HashedFile {
   /** Relative to the audio root, `/` between its parts. */
   path: string
@@ -12,6 +12,8 @@ export interface HashedFile {
   size: number
   /** Nanoseconds since 1970. */
   mtimeNs: bigint
+  /** Of the last change, attributes included; null where an older autodj hashed it, which is then not trusted. */
+  ctimeNs: bigint | null
   /** Null where the number does not fit 63 bits. */
   inode: bigint | null
   device: bigint | null
@@ -25,6 +27,7 @@ const FILE: readonly BulkColumn<HashedFile>[] = [
   ['path', 'text', file => file.path],
   ['size', 'bigint', file => file.size],
   ['mtime_ns', 'bigint', file => int8(file.mtimeNs)],
+  ['ctime_ns', 'bigint', file => int8(file.ctimeNs)],
   ['inode', 'bigint', file => int8(file.inode)],
   ['device', 'bigint', file => int8(file.device)],
   ['sha256', 'text', file => file.sha256],
@@ -42,7 +45,7 @@ export async function rememberFiles(knex: Knex, files: readonly HashedFile[]): P
     await knex.raw(
       `insert into autodj_ledger.files (${names}) select ${names} from ${sql} order by path collate "C"
        on conflict (path) do update set
-         size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, device = excluded.device,
+         size = excluded.size, mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode, device = excluded.device,
          sha256 = excluded.sha256, crc32 = excluded.crc32, hashed_at = now()`,
       bindings,
     )
@@ -51,7 +54,7 @@ export async function rememberFiles(knex: Knex, files: readonly HashedFile[]): P
 
 /**
  * Hashes remembered of the files that rows name, by `file_path`: of the first reading of each that is known. Compare
- * size, mtime, inode and device before trusting one.
+ * size, times, inode and device before trusting one.
  */
 export async function rememberedByPath(
   knex: Knex,
@@ -73,7 +76,7 @@ export async function rememberedByPath(
   return found
 }
 
-/** Hashes remembered for these paths below the audio root. Compare size, mtime, inode and device before trusting one. */
+/** Hashes remembered for these paths below the audio root. Compare size, times, inode and device before trusting one. */
 export async function rememberedFiles(
   knex: Knex,
   paths: readonly string[],
@@ -86,6 +89,7 @@ export async function rememberedFiles(
         path: row.path,
         size: Number(row.size),
         mtimeNs: BigInt(row.mtime_ns),
+        ctimeNs: row.ctime_ns === null ? null : BigInt(row.ctime_ns),
         inode: row.inode === null ? null : BigInt(row.inode),
         device: row.device === null ? null : BigInt(row.device),
         sha256: row.sha256,

@@ -1,0 +1,215 @@
+/**
+ * Every change that autodj makes to files which must not be lost: whole writes, syncs, renames, links, unlinks. One
+ * place, so that each of them can be observed, and made to fail, by a test; and so that what is easily forgotten (a
+ * write that came short on a full disk, a rename that overwrites) is right once.
+ */
+import { randomBytes } from 'node:crypto'
+import { constants, type FileHandle, link, lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises'
+import path from 'node:path'
+import { systemErrorCode, TemporaryError } from './errors.ts'
+
+export interface FileEffect {
+  readonly kind: 'write' | 'sync' | 'rename' | 'link' | 'unlink' | 'mkdir' | 'rmdir'
+  /** absolute; of a rename or link: what it was before */
+  readonly path: string
+  /** of a rename or link: what it becomes */
+  readonly to?: string
+}
+
+type Observer = (effect: FileEffect) => void | Promise<void>
+
+const observers = new Set<Observer>()
+
+/**
+ * For tests: asked before each effect. It may change the world first, as another process would, or throw what the file
+ * system would.
+ *
+ * @returns how to end it
+ */
+export function observeFileEffects(observer: Observer): () => void {
+  observers.add(observer)
+  return () => observers.delete(observer)
+}
+
+async function announce(effect: FileEffect): Promise<void> {
+  for (const observer of observers) await observer(effect)
+}
+
+/** An open file together with the path that it was opened by. */
+export interface OpenFile {
+  readonly handle: FileHandle
+  readonly path: string
+}
+
+/**
+ * Writes all of it at the end of what was written, or throws: a single write may come short, without an error, on a
+ * full disk.
+ *
+ * @throws the file system's error, with its code
+ */
+export async function writeWhole(
+  { handle, path: file }: OpenFile,
+  content: string | Uint8Array,
+): Promise<void> {
+  const bytes = typeof content === 'string' ? Buffer.from(content) : content
+  await announce({ kind: 'write', path: file })
+  for (let written = 0; written < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, written, bytes.length - written)
+    // Never seen, and it would be a loop without end.
+    if (bytesWritten === 0) throw Object.assign(new Error(`nothing was written to ${file}`), { code: 'EIO' })
+    written += bytesWritten
+  }
+}
+
+/** Makes what was written to a file last through a power cut. */
+export async function syncFile({ handle, path: file }: OpenFile): Promise<void> {
+  await announce({ kind: 'sync', path: file })
+  await handle.sync()
+}
+
+/** Makes the names in a folder last through a power cut, where the file system can. */
+export async function syncFolder(folder: string): Promise<void> {
+  await announce({ kind: 'sync', path: folder })
+  const handle = await open(folder, 'r').catch(() => undefined)
+  try {
+    await handle?.sync()
+  } catch {
+    // Some file systems, and Windows, cannot.
+  } finally {
+    await handle?.close()
+  }
+}
+
+/** Renames, and overwrites what has the new name: only where that is meant. */
+export async function renameOver(from: string, to: string): Promise<void> {
+  await announce({ kind: 'rename', path: from, to })
+  await rename(from, to)
+}
+
+export async function removeFile(file: string): Promise<void> {
+  await announce({ kind: 'unlink', path: file })
+  await unlink(file)
+}
+
+/** The same for a file that may be gone. */
+export async function removeIfThere(file: string): Promise<void> {
+  try {
+    await removeFile(file)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+  }
+}
+
+/** Removes a folder, if it is empty. */
+export async function removeEmptyFolder(folder: string): Promise<void> {
+  await announce({ kind: 'rmdir', path: folder })
+  await rmdir(folder)
+}
+
+/** What says that a file system has no hard links. */
+const noLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EXDEV'])
+
+/**
+ * Gives a file the name that it is to have, unless there is something of that name: nothing is ever overwritten. Both
+ * in one folder, or at least in one file system.
+ *
+ * @returns false where the name is taken; the file is then where it was
+ */
+export async function moveIfFree(from: string, to: string): Promise<boolean> {
+  await announce({ kind: 'link', path: from, to })
+  try {
+    await link(from, to)
+  } catch (error) {
+    const code = systemErrorCode(error) ?? ''
+    if (code === 'EEXIST') return false
+    if (!noLinks.has(code)) throw error
+    return renameToPlaceholder(from, to)
+  }
+  await removeFile(from)
+  return true
+}
+
+/** Without hard links: an empty file takes the name, for itself alone, and is then replaced. */
+async function renameToPlaceholder(from: string, to: string): Promise<boolean> {
+  try {
+    const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY
+    await (await open(to, flags, 0o644)).close()
+  } catch (error) {
+    if (systemErrorCode(error) === 'EEXIST') return false
+    throw error
+  }
+  try {
+    await renameOver(from, to)
+  } catch (error) {
+    await removeFile(to)
+    throw error
+  }
+  return true
+}
+
+/** Begin of the names of folders, beside the file, in which one waits whose removal is being decided. */
+export const asidePrefix = '.autodj-removing-'
+
+/** A file that was taken out of the way: whoever asks for its name finds none. */
+export interface Aside {
+  /** where it is now */
+  readonly path: string
+  /** Removes it for good. */
+  remove(): Promise<void>
+  /**
+   * Gives it its name back.
+   *
+   * @returns where it is now: where it was, or, when another file has come there, aside
+   */
+  putBack(): Promise<string>
+}
+
+/**
+ * Takes a file out of the way, into a folder of ours beside it that keeps its name: from then on nobody meets it by its
+ * name, so what is looked at and what is removed is one and the same file. {@link asidesIn} finds what a killed run
+ * leaves.
+ *
+ * @throws the file system's error, with its code
+ */
+export async function takeAside(file: string): Promise<Aside> {
+  const folder = path.join(path.dirname(file), asidePrefix + randomBytes(8).toString('hex'))
+  const aside = path.join(folder, path.basename(file))
+  await announce({ kind: 'mkdir', path: folder })
+  await mkdir(folder, 0o700)
+  try {
+    await renameOver(file, aside)
+  } catch (error) {
+    await removeEmptyFolder(folder)
+    throw error
+  }
+  return {
+    path: aside,
+    async remove() {
+      await removeFile(aside)
+      await removeEmptyFolder(folder).catch(() => {})
+      await syncFolder(path.dirname(file))
+    },
+    async putBack() {
+      if (!(await moveIfFree(aside, file))) return aside
+      await removeEmptyFolder(folder).catch(() => {})
+      await syncFolder(path.dirname(file))
+      return file
+    },
+  }
+}
+
+/** Whether two names lead to one file. */
+export async function isOneFile(a: string, b: string): Promise<boolean> {
+  const [left, right] = await Promise.all(
+    [a, b].map(file => lstat(file, { bigint: true }).catch(() => undefined)),
+  )
+  return left !== undefined && right !== undefined && left.ino === right.ino && left.dev === right.dev
+}
+
+/** A full disk, as what concerns more than one item; undefined for any other error. */
+export function diskFull(error: unknown, cure: string): TemporaryError | undefined {
+  const code = systemErrorCode(error)
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return undefined
+  const message = code === 'EDQUOT' ? 'the disk quota is used up' : 'the disk is full'
+  return new TemporaryError(message, { code: 'disk.full', cure, cause: error })
+}

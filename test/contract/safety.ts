@@ -1,0 +1,309 @@
+/**
+ * Nothing lost, nothing untrue: what happens between a look and an act, on any database and any S3 server. Each test is
+ * a row of the table in docs/reliability.md, under the same name (`test/unit/reliability.test.ts` compares them).
+ */
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { crc32 } from 'node:zlib'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { type CleanupFlags, runCleanup } from '../../src/cleanup/run.ts'
+import { ExitCode } from '../../src/errors.ts'
+import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
+import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
+import { once } from '../support/hooked-store.ts'
+import { upload } from './upload.ts'
+
+const day = 86_400_000
+
+type RunOptions = Parameters<TestBed['run']>[2]
+
+const cleanupDefaults: CleanupFlags = {
+  apply: true,
+  olderThan: 0,
+  uploadsOlderThan: 7 * day,
+  quarantineFor: 30 * day,
+  recordsFor: 90 * day,
+  limit: undefined,
+  maxDuration: undefined,
+  force: false,
+}
+
+export function cleanup(
+  bed: TestBed,
+  flags: Partial<CleanupFlags> = {},
+  options: RunOptions = {},
+): Promise<BedRun> {
+  return bed.run('cleanup', context => runCleanup(context, { ...cleanupDefaults, ...flags }), options)
+}
+
+const sha256 = (content: Uint8Array) => createHash('sha256').update(content).digest('hex')
+
+/** Each item's state and why, by what it is about. */
+const said = (run: BedRun): Record<string, unknown> =>
+  Object.fromEntries(run.items.map(item => [item['subject'], item['reason'] ?? item['state']]))
+
+export function safetyContract(
+  name: string,
+  openBed: (options?: { versioned?: boolean }) => Promise<TestBed>,
+): void {
+  describe(`nothing lost on ${name}`, () => {
+    let bed: TestBed
+    beforeAll(async () => {
+      bed = await openBed()
+    })
+    afterAll(() => bed.close())
+    beforeEach(() => bed.reset())
+    const ends: (() => void)[] = []
+    afterEach(() => {
+      for (const end of ends.splice(0)) end()
+    })
+
+    const file = (name: string) => path.join(bed.audioRoot, name)
+    const rowOf = async (id: string) => (await bed.tracks()).get(id)
+    /** A track in S3 whose local file is still there. */
+    async function uploaded(name: string, content: Uint8Array): Promise<string> {
+      const id = await bed.addTrack({ path: name, content })
+      expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
+      return id
+    }
+    /** Before the first rename out of the way, once. */
+    const beforeDeletion = (work: () => unknown): void => {
+      const act = once(work)
+      ends.push(
+        observeFileEffects(async effect => {
+          if (effect.kind === 'rename' && effect.to?.includes(asidePrefix)) await act()
+        }),
+      )
+    }
+
+    describe('the deletion of local files', () => {
+      const proved = fakeAudio(4_000, 1)
+      const recordedAnew = fakeAudio(5_000, 2)
+
+      test('the file is replaced between the proof and its deletion', async () => {
+        for (const deleting of [
+          () => upload(bed, { deleteLocal: true }),
+          async () => {
+            expect((await upload(bed)).exitCode).toBe(0)
+            return cleanup(bed)
+          },
+        ]) {
+          await bed.reset()
+          await bed.addTrack({ path: 'a.mp3', content: proved })
+          beforeDeletion(() => {
+            writeFileSync(file('new'), recordedAnew)
+            renameSync(file('new'), file('a.mp3'))
+          })
+          const run = await deleting()
+          expect(said(run)['a.mp3']).toMatch(/another file has come in its place/)
+          expect(readFileSync(file('a.mp3')).equals(recordedAnew)).toBe(true)
+          const [row] = [...(await bed.tracks()).values()]
+          expect(row).toMatchObject({ file_source: 'S3', file_path: 'a.mp3' })
+        }
+      })
+
+      test('the file is replaced, and replaced again while the first is put back', async () => {
+        await bed.addTrack({ path: 'a.mp3', content: proved })
+        beforeDeletion(() => {
+          writeFileSync(file('new'), recordedAnew)
+          renameSync(file('new'), file('a.mp3'))
+        })
+        const third = fakeAudio(6_000, 3)
+        ends.push(
+          observeFileEffects(({ kind, path: from }) => {
+            if (kind === 'link' && from.includes(asidePrefix)) writeFileSync(file('a.mp3'), third)
+          }),
+        )
+        const run = await upload(bed, { deleteLocal: true })
+        const [, where] = /one of them is now (.*)$/.exec(said(run)['a.mp3'] as string) ?? []
+        expect(readFileSync(where as string).equals(recordedAnew)).toBe(true)
+        expect(readFileSync(file('a.mp3')).equals(third)).toBe(true)
+      })
+
+      test('the file is edited so that size and modification time stay as they were', async () => {
+        const id = await uploaded('a.mp3', proved)
+        const { atime, mtime } = statSync(file('a.mp3'))
+        const edited = Buffer.from(proved)
+        edited[2_000]! ^= 1
+        writeFileSync(file('a.mp3'), edited)
+        utimesSync(file('a.mp3'), atime, mtime)
+        const run = await cleanup(bed)
+        expect(said(run)['a.mp3']).toMatch(/the object is not what the file is/)
+        expect(readFileSync(file('a.mp3')).equals(edited)).toBe(true)
+        expect(await rowOf(id)).toMatchObject({ file_path: 'a.mp3' })
+      })
+
+      test('the object goes between the proof and the deletion of the file', async () => {
+        await uploaded('a.mp3', proved)
+        let looks = 0
+        const run = await cleanup(
+          bed,
+          {},
+          {
+            hooks: {
+              head: {
+                async before(key) {
+                  // The first look proves it; the second comes just before the end.
+                  if (++looks === 2) await bed.store.delete([{ key }])
+                },
+              },
+            },
+          },
+        )
+        expect(looks).toBe(2)
+        expect(said(run)['a.mp3']).toMatch(/the object is not in the bucket/)
+        expect(readFileSync(file('a.mp3')).equals(proved)).toBe(true)
+      })
+
+      test('the object is in an archive storage class', async () => {
+        await uploaded('a.mp3', proved)
+        const run = await cleanup(
+          bed,
+          {},
+          {
+            hooks: {
+              head: { after: head => head && { ...head, storageClass: 'GLACIER', archive: 'archived' } },
+            },
+          },
+        )
+        expect(said(run)['a.mp3']).toMatch(/archive storage class/)
+        expect(existsSync(file('a.mp3'))).toBe(true)
+      })
+
+      test('another recording of the same size and CRC-32 is at the key', async () => {
+        const [one, other] = sameSizeAndCrc()
+        const key = 'audio/same.mp3'
+        const sum = Buffer.alloc(4)
+        sum.writeUInt32BE(crc32(other))
+        await bed.store.put(key, other, {
+          headers: { contentType: 'audio/flac', metadata: { sha256: sha256(other) } },
+          checksums: { crc32: sum.toString('base64') },
+        })
+        const id = await bed.addTrack({ path: 'a.mp3', content: one, key })
+        const run = await upload(bed, { deleteLocal: true })
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(said(run)['a.mp3']).toMatch(/SHA-256 is another/)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
+        expect(readFileSync(file('a.mp3')).equals(one)).toBe(true)
+        expect((await bed.content(key))?.equals(other)).toBe(true)
+      })
+
+      test('a run is killed while a file is out of the way', async () => {
+        const id = await uploaded('a.mp3', proved)
+        ends.push(
+          observeFileEffects(({ kind, path: from }) => {
+            // As a kill would: nothing after it happens.
+            if (from.includes(asidePrefix) && kind !== 'mkdir') throw new Error('killed')
+          }),
+        )
+        await expect(cleanup(bed)).rejects.toThrow('killed')
+        for (const end of ends.splice(0)) end()
+        expect(existsSync(file('a.mp3'))).toBe(false)
+        expect(await rowOf(id)).toMatchObject({ file_path: 'a.mp3' })
+        const run = await cleanup(bed, { olderThan: 3_650 * day })
+        expect(said(run)['a.mp3']).toBe('put-back')
+        expect(readFileSync(file('a.mp3')).equals(proved)).toBe(true)
+      })
+    })
+
+    describe('what cleanup empties', () => {
+      const planId = '0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d'
+      const removedKey = `quarantine/${planId}/audio/removed.mp3`
+      const put = (key: string, content: Uint8Array, metadata: Record<string, string> = {}) =>
+        bed.store.put(key, content, {
+          headers: { contentType: 'audio/flac', metadata: { sha256: sha256(content), ...metadata } },
+          checksums: {},
+        })
+      const content = fakeAudio(3_000, 9)
+      const later = (days: number) => ({
+        hooks: { time: { after: (time: Date) => new Date(time.getTime() + days * day) } },
+        now: () => new Date(Date.now() + days * day),
+      })
+
+      test('the clock of this machine is 400 days ahead', async () => {
+        await put(removedKey, content)
+        const upload = await bed.store.createUpload('audio/a.mp3', { headers: { contentType: 'audio/flac' } })
+        const run = await cleanup(bed, { force: true }, { now: () => new Date(Date.now() + 400 * day) })
+        expect(run.exitCode).toBe(0)
+        expect(await bed.store.head(removedKey)).toBeDefined()
+        expect(await bed.store.listParts('audio/a.mp3', upload)).toEqual([])
+        expect(JSON.stringify(run.messages)).toMatch(/clock and that of .* apart/)
+      })
+
+      test("somebody else's objects lie in the quarantine", async () => {
+        const others = ['quarantine/notes.txt', 'quarantine/2024/old.mp3', 'quarantine/plan/audio/x.mp3']
+        for (const key of [removedKey, ...others]) await put(key, content)
+        const run = await cleanup(bed, { force: true }, later(40))
+        expect(run.items.filter(({ state }) => state === 'removed').map(({ subject }) => subject)).toEqual([
+          removedKey,
+        ])
+        expect([...(await bed.objects()).keys()].sort()).toEqual(others.toSorted())
+      })
+
+      test('a row names an object in the quarantine, or has lost the one that was moved there', async () => {
+        const named = `quarantine/${planId}/audio/named.mp3`
+        const wanted = `quarantine/${planId}/audio/wanted.mp3`
+        const only = `quarantine/${planId}/audio/only.mp3`
+        await put(named, content)
+        await bed.addTrack({ path: null, source: 'S3', key: named })
+        await put(wanted, content)
+        await bed.addTrack({ path: null, source: 'S3', key: 'audio/wanted.mp3' })
+        await put(only, content, { 'track-id': await bed.addTrack({ path: 'gone.mp3', source: 'LOCAL' }) })
+        await put(removedKey, content, {
+          'track-id': await bed.addTrack({ path: 'there.mp3', content: fakeAudio(1_000, 3) }),
+        })
+        const run = await cleanup(bed, {}, later(40))
+        expect(said(run)).toMatchObject({
+          [named]: 'a row names it',
+          [wanted]: expect.stringMatching(/a row names audio\/wanted.mp3, and nothing is there/),
+          [only]: expect.stringMatching(/has no other audio/),
+          [removedKey]: 'removed',
+        })
+        expect([...(await bed.objects()).keys()].sort()).toEqual([named, only, wanted].sort())
+      })
+    })
+  })
+}
+
+/** Two texts that pass for audio, of one size and one CRC-32: the last four bytes are made to fit. */
+function sameSizeAndCrc(): [Buffer, Buffer] {
+  const one = fakeAudio(4_096, 7)
+  const other = fakeAudio(4_096, 8)
+  forge(other, crc32(one))
+  expect([crc32(one), one.equals(other)]).toEqual([crc32(other), false])
+  return [one, other]
+}
+
+/** Sets the last four bytes so that the whole has this CRC-32: what CRC makes of them is linear in their bits. */
+function forge(bytes: Buffer, wanted: number): void {
+  const at = bytes.length - 4
+  const sumWith = (tail: number): number => {
+    bytes.writeUInt32LE(tail >>> 0, at)
+    return crc32(bytes)
+  }
+  const base = sumWith(0)
+  // Gaussian elimination over the 32 bits.
+  const rows: { sum: number; tail: number }[] = []
+  for (let bit = 0; bit < 32; bit += 1) {
+    let sum = (sumWith(2 ** bit) ^ base) >>> 0
+    let tail = 2 ** bit
+    for (const row of rows) {
+      if ((sum ^ row.sum) >>> 0 < sum) {
+        sum = (sum ^ row.sum) >>> 0
+        tail = (tail ^ row.tail) >>> 0
+      }
+    }
+    if (sum !== 0) rows.push({ sum, tail })
+    rows.sort((a, b) => b.sum - a.sum)
+  }
+  let rest = (wanted ^ base) >>> 0
+  let tail = 0
+  for (const row of rows) {
+    if ((rest ^ row.sum) >>> 0 < rest) {
+      rest = (rest ^ row.sum) >>> 0
+      tail = (tail ^ row.tail) >>> 0
+    }
+  }
+  bytes.writeUInt32LE(tail >>> 0, at)
+}
