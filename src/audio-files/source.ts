@@ -253,6 +253,45 @@ export async function statSource(
   return source
 }
 
+/**
+ * `file_path` as a path below the root with `/`; undefined where it leads out of it (such a row is refused wherever
+ * its file would be touched).
+ */
+export async function relativePath(filePath: string, folder: AudioFolder): Promise<string | undefined> {
+  const stored = readStoredPath(filePath, folder)
+  if (!stored.ok) return undefined
+  let [{ relative }] = stored.readings
+  if (stored.readings.length > 1 || stored.outside.length > 0) {
+    try {
+      relative = (await findSource(filePath, folder, await openRoot(folder.root))).reading.relative
+    } catch (error) {
+      if (!(error instanceof LocalFileError)) throw error
+      if (error.problem === 'refused') return undefined
+    }
+  }
+  return relative.split(path.sep).join('/')
+}
+
+/**
+ * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined where that cannot
+ * be told: no permission, a disk that fails, no audio root (not mounted?), a path that leads out of it.
+ */
+export async function isFileThere(filePath: string, folder: AudioFolder): Promise<boolean | undefined> {
+  let root: string
+  try {
+    root = await openRoot(folder.root)
+  } catch {
+    return undefined
+  }
+  try {
+    await statSource(filePath, folder, root)
+    return true
+  } catch (error) {
+    if (!(error instanceof LocalFileError)) throw error
+    return ['unreadable', 'changed', 'refused'].includes(error.problem) ? undefined : false
+  }
+}
+
 /** Whether two observations are of one unchanged file. */
 export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
   return (

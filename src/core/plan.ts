@@ -45,6 +45,15 @@ interface HeaderState {
   cacheControl?: string
 }
 
+/** A local file that a change rests on; path as in the row. */
+export interface NeededFile {
+  path: string
+  /** bytes */
+  size?: number
+  /** of its content, hex; absent: not known, or, for a removal, what the object's content says */
+  sha256?: string
+}
+
 /** One change, with what everything it rests on looked like. Applied only if it all looks the same still. */
 export type PlanAction =
   | {
@@ -54,8 +63,15 @@ export type PlanAction =
       becomes: RowState
       /** must be there for the change to be right */
       needsObject?: ObjectState
-      /** must be there for the change to be right; path as in the row */
-      needsFile?: { path: string; size?: number }
+      /** must be there for the change to be right */
+      needsFile?: NeededFile
+    }
+  | {
+      action: 'bring-back-object'
+      /** as it is to be again, at the key that a row names */
+      object: ObjectState
+      /** where it lies in quarantine; absent where delete markers hide it */
+      from?: string
     }
   | { action: 'set-headers'; object: ObjectState; was: HeaderState; becomes: HeaderState }
   | {
@@ -63,8 +79,8 @@ export type PlanAction =
       object: ObjectState
       /** where it is moved to; absent where a delete marker is made instead */
       to?: string
-      /** holds the content instead, and must be there; path as in the row */
-      needsFile?: { path: string; size?: number }
+      /** holds the content instead, and must be there: the object's, unless `sha256` says which */
+      needsFile?: NeededFile
     }
 
 /** What the safety limits count: an object that goes, or a row that is left without audio. */
@@ -85,10 +101,15 @@ interface PlanTrailer {
 }
 
 /**
- * Order of execution. Rows first: an object is only removed once no row rests on it; whatever is killed
+ * Order of execution. Objects that rows want back first, then rows: an object is only removed once no row rests on it; whatever is killed
  * in between leaves too much, never too little.
  */
-export const actionOrder: readonly PlanAction['action'][] = ['update-row', 'set-headers', 'remove-object']
+export const actionOrder: readonly PlanAction['action'][] = [
+  'bring-back-object',
+  'update-row',
+  'set-headers',
+  'remove-object',
+]
 
 /**
  * JSON with sorted keys and no white space, as RFC 8785 has it (for strings, booleans, null, finite numbers, arrays

@@ -6,7 +6,14 @@ import { actionOrder, type PlanItem } from '../core/plan.ts'
 import { type HeaderChange, resetHeaders, setHeaders } from './headers.ts'
 import type { Journal } from './journal.ts'
 import { planItems } from './plan-file.ts'
-import { bringBackObjects, type Removal, removeObjects } from './removals.ts'
+import {
+  type BringBack,
+  bringBackObjects,
+  bringBackWanted,
+  type Removal,
+  removeAgain,
+  removeObjects,
+} from './removals.ts'
 import { changeRows, type RowUpdate, resetRows } from './rows.ts'
 import { type ExecuteOptions, type ItemOutcome, Settler } from './settle.ts'
 
@@ -27,7 +34,7 @@ export async function* applyPlan(
 ): AsyncGenerator<ItemOutcome[]> {
   const settler = new Settler(journal, options)
   const isDue = (item: PlanItem): boolean =>
-    ['none', 'begun', 'failed', 'undone'].includes(journal.state(item.seq))
+    ['none', 'begun', 'failed', 'undoing', 'undone'].includes(journal.state(item.seq))
   for await (const batch of batches(file, isDue)) {
     if (options.stopping.aborted) return
     yield await apply(settler, batch)
@@ -70,6 +77,8 @@ function apply(settler: Settler, batch: readonly PlanItem[]): Promise<ItemOutcom
   switch (batch[0]?.action) {
     case 'update-row':
       return changeRows(settler, batch as RowUpdate[])
+    case 'bring-back-object':
+      return bringBackWanted(settler, batch as BringBack[])
     case 'set-headers':
       return setHeaders(settler, batch as HeaderChange[])
     default:
@@ -82,6 +91,8 @@ function undo(settler: Settler, batch: readonly PlanItem[]): Promise<ItemOutcome
   switch (batch[0]?.action) {
     case 'update-row':
       return resetRows(settler, batch as RowUpdate[])
+    case 'bring-back-object':
+      return removeAgain(settler, batch as BringBack[])
     case 'set-headers':
       return resetHeaders(settler, batch as HeaderChange[])
     default:

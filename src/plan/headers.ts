@@ -2,6 +2,7 @@
 import type { PlanItem } from '../core/plan.ts'
 import type { ObjectHead } from '../storage/store.ts'
 import type { Trace } from './journal.ts'
+import { sameSums } from './needs.ts'
 import { type ExecuteOptions, type ItemOutcome, type Settler, Skip } from './settle.ts'
 
 export type HeaderChange = PlanItem & { action: 'set-headers' }
@@ -14,19 +15,18 @@ export function setHeaders(settler: Settler, items: readonly HeaderChange[]): Pr
     look: async item => {
       const head = await options.store.head(item.object.key, { signal: options.signal })
       if (head === undefined) throw new Skip('the object is gone')
+      const { sums } = await journal.trace(item.seq)
+      const ours = journal.isOpen(item.seq) && isContent(head, item, sums)
+      if (ours && hasHeaders(head, item.becomes)) return { made: { etag: head.etag } }
       if (
-        journal.state(item.seq) === 'begun' &&
-        head.size === item.object.size &&
-        hasHeaders(head, item.becomes)
-      ) {
-        return { made: { etag: head.etag } }
-      }
-      if (head.etag !== item.object.etag || head.size !== item.object.size || !hasHeaders(head, item.was)) {
+        !(head.etag === item.object.etag || ours) ||
+        head.size !== item.object.size ||
+        !hasHeaders(head, item.was)
+      )
         throw new Skip('the object has changed since')
-      }
-      return {}
+      return { trace: { sums: head.checksums }, etag: head.etag }
     },
-    each: ({ object: { key, etag }, becomes }) => rewrite(options, key, etag, becomes),
+    each: ({ object: { key }, becomes }, { etag = '' }) => rewrite(options, key, etag, becomes),
   })
 }
 
@@ -39,13 +39,12 @@ export function resetHeaders(settler: Settler, items: readonly HeaderChange[]): 
     look: async item => {
       const head = await store.head(item.object.key, { signal })
       if (head === undefined) throw new Skip('the object is gone')
-      const { etag } = await journal.trace(item.seq)
+      const { etag, sums } = await journal.trace(item.seq)
       // Cut off before the ETag was journalled, as a copy of an object in parts has another one.
-      const unknown =
-        etag === undefined && journal.state(item.seq) !== 'done' && hasHeaders(head, item.becomes)
-      const ours = head.etag === etag || head.etag === item.object.etag || unknown
+      const known = head.etag === etag || head.etag === item.object.etag
+      const ours = known || (journal.isOpen(item.seq) && isContent(head, item, sums))
       if (!ours || head.size !== item.object.size) throw new Skip('the object has changed since')
-      if (hasHeaders(head, item.was)) return { made: {} }
+      if (hasHeaders(head, item.was)) return { made: {}, untouched: journal.state(item.seq) === 'begun' }
       if (!hasHeaders(head, item.becomes)) throw new Skip('the headers have changed since')
       return { etag: head.etag }
     },
@@ -61,6 +60,13 @@ async function rewrite(
   headers: { contentType?: string; cacheControl?: string },
 ): Promise<Trace> {
   return { etag: (await store.rewriteHeaders(key, { ifMatch, ...headers, signal })).etag }
+}
+
+/** Whether an object holds what it held when the change was begun, as far as the store knows its content. */
+function isContent(head: ObjectHead, { object }: HeaderChange, sums: Trace['sums']): boolean {
+  return (
+    head.size === object.size && (head.etag === object.etag || sameSums(head.checksums, sums ?? {}) !== false)
+  )
 }
 
 function hasHeaders(

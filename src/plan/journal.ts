@@ -1,5 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
+import { syncFile, writeWhole } from '../file-effects.ts'
+import type { Checksums } from '../storage/store.ts'
 import { journalOf } from './plan-file.ts'
 
 /**
@@ -14,10 +16,12 @@ const states: readonly ItemState[] = ['none', 'begun', 'done', 'skipped', 'faile
 export interface Trace {
   /** the row's time of last change before */
   updatedAt?: string | null
-  /** the delete marker made */
+  /** the delete marker made; where a lost answer led to several, the newest */
   markerVersionId?: string
   /** of the object as it was written */
   etag?: string
+  /** of the object as it was before, what the store knew of its content */
+  sums?: Checksums
 }
 
 export interface JournalEntry {
@@ -39,9 +43,13 @@ export class Journal {
   private readonly traceAt: Float64Array
   /** bytes in the file */
   private size = 0
+  /** the last line has no end: a kill, or a full disk, cut it short */
+  private torn = false
+  private readonly file: string
 
-  private constructor(handle: FileHandle, items: number) {
+  private constructor(handle: FileHandle, file: string, items: number) {
     this.handle = handle
+    this.file = file
     this.byItem = new Uint8Array(items + 1)
     this.traceAt = new Float64Array(items + 1)
   }
@@ -61,9 +69,8 @@ export class Journal {
       })
     })
     try {
-      const journal = new Journal(handle, items)
+      const journal = new Journal(handle, file, items)
       let first = true
-      let cut = false
       // A character a byte: a name cut in its middle must not move what follows, nor a rare line separator end a line.
       for await (const line of handle.readLines({ encoding: 'latin1', start: 0, autoClose: false })) {
         const start = journal.size
@@ -72,8 +79,7 @@ export class Journal {
         try {
           value = JSON.parse(Buffer.from(line, 'latin1').toString())
         } catch {
-          // The last line of a run that was killed while it wrote.
-          cut = true
+          // Cut short by a kill, or by a full disk.
           continue
         }
         if (first && value.plan !== planId) {
@@ -86,12 +92,8 @@ export class Journal {
         if (value.seq === undefined || value.state === undefined || value.seq > items) continue
         journal.note(value as JournalEntry, start)
       }
-      // The last line has no end where it was cut short.
-      journal.size = (await handle.stat()).size
-      // A line cut short is ended, so that the next one is whole.
-      await journal.append(
-        first ? [`${cut ? '\n' : ''}${JSON.stringify({ plan: planId })}`] : cut ? [''] : [],
-      )
+      await journal.measure()
+      if (first) await journal.append([JSON.stringify({ plan: planId })])
       return journal
     } catch (error) {
       await handle.close()
@@ -101,6 +103,11 @@ export class Journal {
 
   state(seq: number): ItemState {
     return states[this.byItem[seq] ?? 0] ?? 'none'
+  }
+
+  /** Whether an effect was begun of which nobody has seen the end. */
+  isOpen(seq: number): boolean {
+    return ['begun', 'undoing'].includes(this.state(seq))
   }
 
   async trace(seq: number): Promise<Trace> {
@@ -115,17 +122,19 @@ export class Journal {
   async write(entries: readonly JournalEntry[]): Promise<void> {
     if (entries.length === 0) return
     const lines = entries.map(entry => JSON.stringify(entry))
-    let start = this.size
-    await this.append(lines)
+    let start = await this.append(lines)
     for (const [index, entry] of entries.entries()) {
       this.note(entry, start)
       start += Buffer.byteLength(lines[index] as string) + 1
     }
   }
 
-  /** An empty trace says nothing new. */
+  /**
+   * An empty trace says nothing new. A failure does not end an intent: its effect may have happened, and the item stays
+   * open until someone has looked.
+   */
   private note({ seq, state, trace }: JournalEntry, start: number): void {
-    this.byItem[seq] = states.indexOf(state)
+    if (state !== 'failed' || !this.isOpen(seq)) this.byItem[seq] = states.indexOf(state)
     if (trace !== undefined && Object.keys(trace).length > 0) this.traceAt[seq] = start
   }
 
@@ -133,11 +142,30 @@ export class Journal {
     return this.handle.close()
   }
 
-  private async append(lines: readonly string[]): Promise<void> {
-    if (lines.length === 0) return
-    const text = `${lines.join('\n')}\n`
-    await this.handle.write(text)
+  /** Where the next line begins. */
+  private async measure(): Promise<void> {
+    this.size = (await this.handle.stat()).size
+    if (this.size === 0) return
+    const { buffer } = await this.handle.read(Buffer.alloc(1), 0, 1, this.size - 1)
+    this.torn = buffer.toString() !== '\n'
+  }
+
+  /** @returns where the first of the lines begins @throws the file system's error, a full disk's included */
+  private async append(lines: readonly string[]): Promise<number> {
+    const file = { handle: this.handle, path: this.file }
+    // A line cut short is ended, so that the next one is whole.
+    const end = this.torn ? '\n' : ''
+    const text = `${end}${lines.join('\n')}\n`
+    try {
+      await writeWhole(file, text)
+    } catch (error) {
+      await this.measure()
+      throw error
+    }
+    const start = this.size + end.length
+    this.torn = false
     this.size += Buffer.byteLength(text)
-    await this.handle.datasync()
+    await syncFile(file)
+    return start
   }
 }

@@ -1,8 +1,15 @@
 /** What a change rests on, looked at again. */
-
-import { LocalFileError, openRoot, statSource } from '../audio-files/source.ts'
-import type { ObjectState } from '../core/plan.ts'
-import type { ObjectHead } from '../storage/store.ts'
+import { contentOf, type FileContent } from '../audio-files/content-proof.ts'
+import {
+  type FileIdentity,
+  isSameFile,
+  LocalFileError,
+  openRoot,
+  openSource,
+  statSource,
+} from '../audio-files/source.ts'
+import type { NeededFile, ObjectState } from '../core/plan.ts'
+import type { Checksums, ObjectHead } from '../storage/store.ts'
 import { type ExecuteOptions, Skip } from './settle.ts'
 
 /** @throws Skip where the object is not as the plan saw it */
@@ -13,14 +20,54 @@ export async function needObject({ store, signal }: ExecuteOptions, state: Objec
   return head
 }
 
-/** @throws Skip where the file is not there, or has another size */
+/**
+ * Whether the two are the same bytes by a checksum that is known of both; undefined where none is.
+ */
+export function sameSums(a: Checksums, b: Checksums): boolean | undefined {
+  for (const name of ['sha256', 'crc64nvme', 'crc32'] as const) {
+    const [left, right] = [a[name], b[name]]
+    if (left !== undefined && right !== undefined) return left === right
+  }
+  return undefined
+}
+
+/**
+ * A file that holds what the plan says; its content is read where the plan, or whoever asks, goes by it.
+ *
+ * @throws Skip where it is not there, or is another one
+ */
 export async function needFile(
+  { audioFolder, signal }: ExecuteOptions,
+  { path, size, sha256 }: NeededFile,
+  { read = false }: { read?: boolean } = {},
+): Promise<{ identity: FileIdentity; content?: FileContent }> {
+  try {
+    const source = await openSource(path, audioFolder, await openRoot(audioFolder.root))
+    try {
+      if (size !== undefined && source.size !== size) throw new Skip('the local file has another size')
+      if (!read && sha256 === undefined) return { identity: source }
+      const content = await contentOf(source, signal)
+      if (sha256 !== undefined && content.sha256 !== sha256)
+        throw new Skip('the local file has another content')
+      return { identity: source, content }
+    } finally {
+      await source.close()
+    }
+  } catch (error) {
+    if (error instanceof LocalFileError) throw new Skip(error.message)
+    throw error
+  }
+}
+
+/** @throws Skip where the file is no longer the one that was looked at */
+export async function needSameFile(
   { audioFolder }: ExecuteOptions,
-  { path, size }: { path: string; size?: number },
+  path: string,
+  identity: FileIdentity,
 ): Promise<void> {
   try {
-    const found = await statSource(path, audioFolder, await openRoot(audioFolder.root))
-    if (size !== undefined && found.size !== size) throw new Skip('the local file has another size')
+    const now = await statSource(path, audioFolder, await openRoot(audioFolder.root))
+    if (!isSameFile(now, identity)) throw new Skip('the local file has changed since')
   } catch (error) {
     if (error instanceof LocalFileError) throw new Skip(error.message)
     throw error

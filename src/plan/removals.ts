@@ -1,50 +1,55 @@
-/** `remove-object`: objects to quarantine, and back. */
-import type { PlanItem } from '../core/plan.ts'
+/** `remove-object`: objects to quarantine, and back; `bring-back-object`: what rows want back from there. */
+
+import { holdsContent } from '../audio-files/content-proof.ts'
+import type { FileIdentity } from '../audio-files/source.ts'
+import type { ObjectState, PlanItem } from '../core/plan.ts'
 import { keysNamed, keysUploading } from '../db/row-facts.ts'
-import type { DeleteOutcome, ObjectHead } from '../storage/store.ts'
+import { FatalError } from '../errors.ts'
+import type { DeleteOutcome, ObjectHead, ObjectVersionEntry } from '../storage/store.ts'
 import type { Trace } from './journal.ts'
-import { needFile } from './needs.ts'
-import { type ExecuteOptions, type ItemOutcome, type Settler, Skip } from './settle.ts'
+import { needFile, needSameFile, sameSums } from './needs.ts'
+import { type ExecuteOptions, type ItemOutcome, type Looked, type Settler, Skip } from './settle.ts'
 
 export type Removal = PlanItem & { action: 'remove-object' }
+export type BringBack = PlanItem & { action: 'bring-back-object' }
+
+/** An object, and its place in quarantine; without one, a delete marker hides it. */
+interface Place {
+  object: ObjectState
+  quarantine: string | undefined
+}
+
+const placeOf = (item: Removal | BringBack): Place => ({
+  object: item.object,
+  quarantine: item.action === 'remove-object' ? item.to : item.from,
+})
 
 /** Moves objects to quarantine, or hides them behind delete markers, unless something has come to rest on them. */
 export async function removeObjects(settler: Settler, items: readonly Removal[]): Promise<ItemOutcome[]> {
   if (items.length === 0) return []
-  const { journal, options } = settler
-  const { knex, store, signal } = options
+  const { options } = settler
+  const { knex, store } = options
   const keys = items.map(item => item.object.key)
   const uploading = await keysUploading(knex, store.bucket)
   const named = await keysNamed(knex, keys)
+  const files = new Map<number, FileIdentity>()
   const outcomes = await settler.each(items, {
     begun: 'begun',
     done: 'done',
-    look: async item => {
-      const { key } = item.object
-      const head = await store.head(key, { signal })
-      if (head === undefined) {
-        if (journal.state(item.seq) !== 'begun') throw new Skip('the object is gone')
-        const trace = await removedBefore(options, item)
-        if (trace === undefined) throw new Skip('the object is gone')
-        return { made: trace }
-      }
-      if (head.etag !== item.object.etag || head.size !== item.object.size) {
-        throw new Skip('the object has changed since')
-      }
-      if (named.has(key)) throw new Skip('a row names the object')
-      if (uploading.has(key)) throw new Skip('an upload to this key is under way')
-      if (item.needsFile !== undefined) await needFile(options, item.needsFile)
-      return {}
-    },
-    each: async item => {
-      const { key, etag } = item.object
-      if (item.to !== undefined) await copyWhole(options, key, item.to, { ifMatch: etag })
-      const [outcome] = await store.delete([{ key, ifMatch: etag }], signal)
-      throwOutcome(outcome)
-      return outcome?.deleteMarkerVersionId === undefined
-        ? {}
-        : { markerVersionId: outcome.deleteMarkerVersionId }
-    },
+    look: item =>
+      lookBeforeRemoval(settler, item, async head => {
+        const { key } = item.object
+        if (named.has(key)) throw new Skip('a row names the object')
+        if (uploading.has(key)) throw new Skip('an upload to this key is under way')
+        if (item.needsFile !== undefined)
+          files.set(item.seq, await fileInstead(options, item.needsFile, head))
+      }),
+    each: (item, { etag = '' }) =>
+      remove(options, placeOf(item), etag, async () => {
+        const identity = files.get(item.seq)
+        if (item.needsFile !== undefined && identity !== undefined)
+          await needSameFile(options, item.needsFile.path, identity)
+      }),
   })
   // A row may have come to name an object between the look and the removal.
   const namedNow = await keysNamed(knex, keys)
@@ -66,99 +71,267 @@ export async function removeObjects(settler: Settler, items: readonly Removal[])
   ]
 }
 
-/** What a run that was killed between removal and journal would have written; undefined when it was not our doing. */
-async function removedBefore(options: ExecuteOptions, { object, to }: Removal): Promise<Trace | undefined> {
-  const { store, signal } = options
-  if (to !== undefined) {
-    const copy = await store.head(to, { signal })
-    return copy !== undefined && copy.size === object.size ? {} : undefined
-  }
-  const marker = await currentMarker(options, object.key)
-  return marker === undefined ? undefined : { markerVersionId: marker }
-}
-
-/** The delete marker that hides an object now. */
-async function currentMarker({ store, signal }: ExecuteOptions, key: string): Promise<string | undefined> {
-  for await (const page of store.listVersions({ prefix: key, signal })) {
-    for (const version of page) {
-      if (version.key === key && version.isLatest)
-        return version.isDeleteMarker ? version.versionId : undefined
-    }
-    if (page.some(version => version.key > key)) return undefined
-  }
-  return undefined
-}
-
 /** Brings removed objects back from where they were moved to. */
 export function bringBackObjects(settler: Settler, items: readonly Removal[]): Promise<ItemOutcome[]> {
-  const { journal, options } = settler
-  const { store, signal } = options
+  return settler.each(items, {
+    begun: 'undoing',
+    done: 'undone',
+    look: item => lookBeforeReturn(settler, item),
+    each: (item, looked) => bringBack(settler.options, placeOf(item), looked),
+  })
+}
+
+/** Gives rows back the objects that they name, which were removed. */
+export function bringBackWanted(settler: Settler, items: readonly BringBack[]): Promise<ItemOutcome[]> {
+  return settler.each(items, {
+    begun: 'begun',
+    done: 'done',
+    look: item => lookBeforeReturn(settler, item),
+    each: (item, looked) => bringBack(settler.options, placeOf(item), looked),
+  })
+}
+
+/** Takes that back: the objects are removed again. */
+export function removeAgain(settler: Settler, items: readonly BringBack[]): Promise<ItemOutcome[]> {
   return settler.each(items, {
     begun: 'undoing',
     done: 'undone',
     look: async item => {
-      const { object, to } = item
-      const head = await store.head(object.key, { signal })
-      if (head !== undefined) {
-        // Never removed, or brought back already; only what is the same for certain may cost the copy its place.
-        const copy = to === undefined ? undefined : await store.head(to, { signal })
-        const same = head.etag === object.etag || (copy !== undefined && isSame(head, copy))
-        if (head.size !== object.size || !same) throw new Skip('another object is in its place')
-        return { back: true }
-      }
-      if (to !== undefined) {
-        const copy = await store.head(to, { signal })
-        if (copy === undefined || copy.size !== object.size)
-          throw new Error(`it is not in quarantine any more: ${to}`)
-        return {}
-      }
-      const marker = await currentMarker(options, object.key)
-      const ours = (await journal.trace(item.seq)).markerVersionId ?? marker
-      if (marker === undefined || marker !== ours) throw new Skip('the object was deleted by someone else')
-      return { marker }
+      const untouched = settler.journal.state(item.seq) === 'begun'
+      return { ...(await lookBeforeRemoval(settler, item, async () => {})), untouched }
     },
-    each: async (item, looked) => {
-      const { object, to } = item
-      if (to === undefined) {
-        if (looked.marker === undefined) return {}
-        const [outcome] = await store.delete([{ key: object.key, versionId: looked.marker }], signal)
-        throwOutcome(outcome)
-        return {}
-      }
-      if (!looked.back) await copyWhole(options, to, object.key, { ifNoneMatch: true })
-      const copy = await store.head(to, { signal })
-      if (copy !== undefined) throwOutcome((await store.delete([{ key: to, ifMatch: copy.etag }], signal))[0])
-      return {}
-    },
+    each: (item, { etag = '' }) => remove(settler.options, placeOf(item), etag, async () => {}),
   })
 }
 
-/** Copies, and makes sure that the copy is whole before anything relies on it. */
-async function copyWhole(
-  { store, signal }: ExecuteOptions,
-  from: string,
+/* ── To quarantine ────────────────────────────────────────────────────────────────────────────────────────────── */
+
+/** @param check throws a Skip for an object that must stay */
+async function lookBeforeRemoval(
+  { journal, options }: Settler,
+  item: Removal | BringBack,
+  check: (head: ObjectHead) => Promise<void>,
+): Promise<Looked> {
+  const { key } = item.object
+  const head = await options.store.head(key, { signal: options.signal })
+  if (head === undefined) {
+    const trace = journal.isOpen(item.seq) ? await removedBefore(options, placeOf(item)) : undefined
+    if (trace === undefined) throw new Skip('the object is gone')
+    return { made: trace }
+  }
+  const { sums } = await journal.trace(item.seq)
+  if (!isObject(head, item.object, sums)) throw new Skip('the object has changed since')
+  await check(head)
+  return { trace: { sums: head.checksums }, etag: head.etag }
+}
+
+/** What a run that was cut off between removal and journal would have written; undefined when it was not our doing. */
+async function removedBefore(options: ExecuteOptions, place: Place): Promise<Trace | undefined> {
+  const { store, signal } = options
+  if (place.quarantine !== undefined) {
+    const copy = await store.head(place.quarantine, { signal })
+    return copy !== undefined && copy.size === place.object.size ? {} : undefined
+  }
+  const [latest] = await versionsOf(options, place.object.key)
+  return latest?.isDeleteMarker ? { markerVersionId: latest.versionId } : undefined
+}
+
+/**
+ * Removes one object: with its copy in quarantine first, or, where versions are kept, by a delete marker. Everything it
+ * rests on is looked at again just before the end, since not every store goes by `If-Match`.
+ *
+ * @param etag of the object as it was judged
+ * @param check throws a Skip for an object that must stay
+ */
+async function remove(
+  options: ExecuteOptions,
+  place: Place,
+  etag: string,
+  check: () => Promise<void>,
+): Promise<Trace> {
+  const { store, signal } = options
+  const { object, quarantine } = place
+  const { key } = object
+  const before = await store.head(key, { signal })
+  if (before === undefined) throw new Skip('the object is gone')
+  if (before.etag !== etag) throw new Skip('the object has changed since')
+  if (quarantine === undefined) {
+    if ((await store.versioning(signal)) !== 'Enabled')
+      throw new Skip('the bucket keeps no versions any more')
+  } else await copyTo(options, before, quarantine)
+  try {
+    await check()
+    const now = await store.head(key, { signal })
+    if (now === undefined) throw new Skip('the object is gone')
+    if (now.etag !== etag) throw new Skip('the object has changed since')
+    const [outcome] = await store.delete([{ key, ifMatch: etag }], signal)
+    throwOutcome(outcome)
+    if (quarantine !== undefined) return {}
+    return { markerVersionId: await markerOf(options, object, outcome?.deleteMarkerVersionId) }
+  } catch (error) {
+    // Nothing was removed: what lies in quarantine is a copy that nobody asked for.
+    if (error instanceof Skip && quarantine !== undefined) await dropCopy(options, key, quarantine)
+    throw error
+  }
+}
+
+/** The marker that hides an object now. @throws FatalError where nothing is hidden, but gone */
+async function markerOf(
+  options: ExecuteOptions,
+  object: ObjectState,
+  told: string | undefined,
+): Promise<string> {
+  if (told !== undefined && told !== 'null') return told
+  // A store need not tell, least of all when it is asked a second time, as the first answer was lost.
+  const versions = await versionsOf(options, object.key)
+  const kept = versions.some(version => !version.isDeleteMarker && isVersion(version, object))
+  if (kept && versions[0]?.isDeleteMarker) return versions[0].versionId
+  throw new FatalError(
+    `the bucket kept no version of ${object.key}: versioning was switched off in mid-run`,
+    {
+      code: 'plan.versioning',
+      cure: 'switch versioning on again, or make a new plan, which moves objects to quarantine',
+    },
+  )
+}
+
+/** The copy in quarantine, made once and seen to be whole. */
+async function copyTo({ store, signal }: ExecuteOptions, source: ObjectHead, to: string): Promise<void> {
+  const there = await store.head(to, { signal })
+  if (there !== undefined && isSame(source, there)) return
+  await store.copy(source.key, to, { ifMatch: source.etag, signal })
+  await insistOnCopy({ store, signal }, source, to)
+}
+
+async function insistOnCopy(
+  { store, signal }: Pick<ExecuteOptions, 'store' | 'signal'>,
+  source: ObjectHead,
   to: string,
-  conditions: { ifMatch?: string; ifNoneMatch?: boolean },
 ): Promise<void> {
-  const source = await store.head(from, { signal })
-  if (source === undefined) throw new Skip('the object is gone')
-  await store.copy(from, to, { ...conditions, signal })
   const copy = await store.head(to, { signal })
-  if (copy === undefined || copy.size !== source.size || compareHeads(source, copy) === false)
+  if (copy === undefined || copy.size !== source.size || sameSums(source.checksums, copy.checksums) === false)
     throw new Error(`the copy at ${to} is not the same`)
 }
 
-/** Whether two objects hold the same bytes by a checksum the server has of both; undefined when it has none. */
-function compareHeads(a: ObjectHead, b: ObjectHead): boolean | undefined {
-  for (const name of ['sha256', 'crc64nvme', 'crc32'] as const) {
-    const [left, right] = [a.checksums[name], b.checksums[name]]
-    if (left !== undefined && right !== undefined) return left === right
-  }
-  return undefined
+/** Lets go of a copy, if the object that it is of is still in its place. */
+async function dropCopy({ store, signal }: ExecuteOptions, key: string, to: string): Promise<void> {
+  const [object, copy] = [await store.head(key, { signal }), await store.head(to, { signal })]
+  if (object === undefined || copy === undefined || !isSame(object, copy)) return
+  await store.delete([{ key: to, ifMatch: copy.etag }], signal)
 }
 
+/** A local file that holds what a removal lets go of. */
+async function fileInstead(
+  options: ExecuteOptions,
+  needed: NonNullable<Removal['needsFile']>,
+  head: ObjectHead,
+): Promise<FileIdentity> {
+  const { identity, content } = await needFile(options, needed, { read: true })
+  // A plan that says which content the file has rests on that one: the object's is wrong.
+  if (needed.sha256 !== undefined || content === undefined) return identity
+  const sameness = await holdsContent(options.store, head, content, options.signal)
+  // Where the object cannot be read its checksums have been compared, as far as there are any.
+  if (sameness !== 'same') throw new Skip('the local file is not what the object is')
+  return identity
+}
+
+/* ── And back ─────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+async function lookBeforeReturn({ journal, options }: Settler, item: Removal | BringBack): Promise<Looked> {
+  const { store, signal } = options
+  const place = placeOf(item)
+  const { object, quarantine } = place
+  const trace = await journal.trace(item.seq)
+  const head = await store.head(object.key, { signal })
+  if (head !== undefined) {
+    // Never removed, or brought back already; only what is the same for certain may cost the copy its place.
+    const copy = quarantine === undefined ? undefined : await store.head(quarantine, { signal })
+    const same = isObject(head, object, trace.sums) || (copy !== undefined && isSame(head, copy))
+    if (head.size !== object.size || !same) throw new Skip('another object is in its place')
+    if (copy !== undefined) return { back: true }
+    return { made: {}, untouched: item.action === 'remove-object' && journal.state(item.seq) === 'begun' }
+  }
+  if (quarantine !== undefined) {
+    const copy = await store.head(quarantine, { signal })
+    if (copy === undefined || copy.size !== object.size)
+      throw new Error(`it is no longer in quarantine: ${quarantine}`)
+    return { trace: { sums: copy.checksums } }
+  }
+  const versions = await versionsOf(options, object.key)
+  if (!versions.some(version => !version.isDeleteMarker && isVersion(version, object)))
+    throw new Error('the bucket holds no version of it that could be brought back')
+  const [latest] = versions
+  const ours = item.action === 'bring-back-object' || journal.isOpen(item.seq)
+  if (!latest?.isDeleteMarker)
+    throw new Error('no delete marker hides it, and yet the store does not give it')
+  if (!ours && latest.versionId !== trace.markerVersionId)
+    throw new Skip('the object was deleted by someone else')
+  return { marker: latest.versionId }
+}
+
+/** @throws Error where the object is not back after all */
+async function bringBack(options: ExecuteOptions, place: Place, looked: Looked): Promise<Trace> {
+  const { store, signal } = options
+  const { object, quarantine } = place
+  const { key } = object
+  if (quarantine === undefined) {
+    // A delete whose answer was lost, sent again, has made two markers. Those below ours are ours, too: the object was
+    // there when we looked.
+    for (let marker = looked.marker; marker !== undefined; ) {
+      const [outcome] = await store.delete([{ key, versionId: marker }], signal)
+      throwOutcome(outcome)
+      if ((await store.head(key, { signal })) !== undefined) break
+      const [latest] = await versionsOf(options, key)
+      if (latest?.versionId === marker) throw new Error('its delete marker cannot be taken away')
+      marker = latest?.isDeleteMarker ? latest.versionId : undefined
+    }
+  } else if (!looked.back) {
+    const copy = await store.head(quarantine, { signal })
+    if (copy === undefined) throw new Error(`it is no longer in quarantine: ${quarantine}`)
+    await store.copy(quarantine, key, { ifMatch: copy.etag, ifNoneMatch: true, signal })
+    await insistOnCopy(options, copy, key)
+  }
+  const head = await store.head(key, { signal })
+  if (head === undefined) throw new Error('the object is not back')
+  if (head.size !== object.size || (quarantine === undefined && head.etag !== object.etag))
+    throw new Error('the object that is back is another one')
+  if (quarantine !== undefined) {
+    const copy = await store.head(quarantine, { signal })
+    if (copy !== undefined && !isSame(head, copy)) throw new Error('the object that is back is another one')
+    if (copy !== undefined)
+      throwOutcome((await store.delete([{ key: quarantine, ifMatch: copy.etag }], signal))[0])
+  }
+  return { etag: head.etag }
+}
+
+/* ── Comparing ────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+/** Versions and delete markers of one key, the newest first. */
+async function versionsOf({ store, signal }: ExecuteOptions, key: string): Promise<ObjectVersionEntry[]> {
+  const found: ObjectVersionEntry[] = []
+  for await (const page of store.listVersions({ prefix: key, signal })) {
+    found.push(...page.filter(version => version.key === key))
+    if (page.some(version => version.key > key)) break
+  }
+  return found
+}
+
+const isVersion = ({ size, etag }: ObjectVersionEntry, object: ObjectState): boolean =>
+  size === object.size && etag === object.etag
+
+/**
+ * Whether an object is the one that the plan saw; a copy of one that came in parts has another ETag.
+ *
+ * @param sums what the store knew of its content, where that counts
+ */
+function isObject(head: ObjectHead, object: ObjectState, sums?: Trace['sums']): boolean {
+  if (head.size !== object.size) return false
+  return head.etag === object.etag || (sums !== undefined && sameSums(head.checksums, sums) === true)
+}
+
+/** Whether two objects hold the same bytes by a checksum the server has of both; else by ETag. */
 function isSame(a: ObjectHead, b: ObjectHead): boolean {
-  return a.size === b.size && (compareHeads(a, b) ?? a.etag === b.etag)
+  return a.size === b.size && (sameSums(a.checksums, b.checksums) ?? a.etag === b.etag)
 }
 
 function throwOutcome(outcome: DeleteOutcome | undefined): void {

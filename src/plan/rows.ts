@@ -1,26 +1,29 @@
 /** `update-row`: rows changed, and put back, only if they are as they were seen. */
 import type { Knex } from 'knex'
-import type { PlanItem, RowState } from '../core/plan.ts'
+import { isFileThere } from '../audio-files/source.ts'
+import { type PlanItem, type RowState, stakeOf } from '../core/plan.ts'
 import { type RowVersion, rowVersions, swapRows } from '../db/row-facts.ts'
 import { needFile, needObject } from './needs.ts'
-import { type ItemOutcome, type Settler, Skip } from './settle.ts'
+import { type ExecuteOptions, type ItemOutcome, type Settler, Skip } from './settle.ts'
 
 export type RowUpdate = PlanItem & { action: 'update-row' }
 
 export async function changeRows(settler: Settler, items: readonly RowUpdate[]): Promise<ItemOutcome[]> {
   const { journal, options } = settler
   const { knex } = options
-  const current = await currentRows(knex, items)
-  return settler.all(items, {
+  const rowOf = await rowLooker(knex, items)
+  const outcomes = await settler.all(items, {
     begun: 'begun',
     done: 'done',
     look: async item => {
-      const row = current.get(item.trackId)
+      const row = await rowOf(item)
       if (row === undefined) throw new Skip('the row is gone')
-      if (journal.state(item.seq) === 'begun' && sameRow(row, item.becomes)) return { made: {} }
+      if (journal.isOpen(item.seq) && sameRow(row, item.becomes)) return { made: {} }
       if (!sameRow(row, item.was)) throw new Skip('the row has changed since')
       if (item.needsObject !== undefined) await needObject(options, item.needsObject)
       if (item.needsFile !== undefined) await needFile(options, item.needsFile)
+      const back = await audioIsBack(options, item)
+      if (back !== undefined) throw new Skip(back)
       return { trace: { updatedAt: row.updatedAt } }
     },
     act: async due => {
@@ -31,28 +34,72 @@ export async function changeRows(settler: Settler, items: readonly RowUpdate[]):
       return item => (changed.has(item.trackId) ? {} : new Skip('the row has changed since'))
     },
   })
+  // Audio may have come back between the look and the change of its row.
+  const done = outcomes.filter(({ state }) => state === 'done')
+  const backs = await Promise.all(
+    done.map(async outcome => ({ outcome, reason: await audioIsBack(options, outcome.item as RowUpdate) })),
+  )
+  const wrong = new Map(
+    backs.flatMap(({ outcome, reason }) => (reason === undefined ? [] : [[outcome, reason]])),
+  )
+  if (wrong.size === 0) return outcomes
+  const reset = await resetRows(
+    settler,
+    [...wrong.keys()].map(({ item }) => item as RowUpdate),
+  )
+  return [
+    ...outcomes.filter(outcome => !wrong.has(outcome)),
+    ...reset.map((outcome): ItemOutcome => {
+      const [, reason] = [...wrong].find(([{ item }]) => item.seq === outcome.item.seq) ?? []
+      return outcome.state === 'undone' && reason !== undefined
+        ? { ...outcome, state: 'skipped', reason: `${reason}: the row was put back` }
+        : outcome
+    }),
+  ]
 }
 
-function currentRows(knex: Knex, items: readonly RowUpdate[]) {
-  return rowVersions(
+/** Why a row is not to be left without audio after all: the object that it named, or its file, is there. */
+async function audioIsBack(
+  { store, audioFolder, signal }: ExecuteOptions,
+  item: RowUpdate,
+): Promise<string | undefined> {
+  if (stakeOf(item) !== 'loss') return undefined
+  const { key, path } = item.was
+  if (key !== null && (await store.head(key, { signal })) !== undefined) return 'its object is back'
+  if (path === null) return undefined
+  const there = await isFileThere(path, audioFolder)
+  if (there === undefined) return 'whether its local file is there cannot be seen'
+  return there ? 'its local file is back' : undefined
+}
+
+/** Looks at rows: all at once the first time, and at single ones whenever they are looked at again. */
+async function rowLooker(
+  knex: Knex,
+  items: readonly RowUpdate[],
+): Promise<(item: RowUpdate) => Promise<RowVersion | undefined>> {
+  const first = await rowVersions(
     knex,
     items.map(item => item.trackId),
   )
+  const unseen = new Set(items.map(item => item.seq))
+  return async ({ seq, trackId }) =>
+    (unseen.delete(seq) ? first : await rowVersions(knex, [trackId])).get(trackId)
 }
 
 /** Puts rows back as they were, the time of their last change included. */
 export async function resetRows(settler: Settler, items: readonly RowUpdate[]): Promise<ItemOutcome[]> {
   const { journal, options } = settler
   const { knex } = options
-  const current = await currentRows(knex, items)
+  const rowOf = await rowLooker(knex, items)
   return settler.all(items, {
     begun: 'undoing',
     done: 'undone',
     look: async item => {
-      const row = current.get(item.trackId)
+      const row = await rowOf(item)
       if (row === undefined) throw new Skip('the row is gone')
       // Never changed, or taken back already by a run that was cut off.
-      if (journal.state(item.seq) !== 'done' && sameRow(row, item.was)) return { made: {} }
+      if (journal.state(item.seq) !== 'done' && sameRow(row, item.was))
+        return { made: {}, untouched: journal.state(item.seq) === 'begun' }
       if (!sameRow(row, item.becomes)) throw new Skip('the row has changed since')
       return {}
     },

@@ -66,11 +66,12 @@ async function execute(
   await requireSchema(database, 'adoption.code_updated_at')
   // Its repairs make rows say S3.
   if (verb === 'applied' && header.command === 'reconcile') await requireCodeForS3(database)
+  if (verb === 'applied') await refuseWithoutVersions(header, store, context.signal)
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)
     await holdRemovalLease(database.knex, run.id)
     const journal = await Journal.open(file, header.id, items)
-    const counts = { done: 0, undone: 0, skipped: 0, failed: 0 }
+    const counts = { done: 0, undone: 0, untouched: 0, skipped: 0, failed: 0 }
     const progress = report.progress({ label: verb === 'applied' ? 'apply' : 'undo', unit: 'objects' })
     progress.total({ items })
     try {
@@ -94,11 +95,12 @@ async function execute(
       await journal.close()
     }
     const changed = counts.done + counts.undone
-    const touched = changed + counts.skipped + counts.failed
+    const touched = changed + counts.untouched + counts.skipped + counts.failed
     const exitCode = context.stopExitCode() ?? (counts.failed > 0 ? ExitCode.someFailed : ExitCode.ok)
     const fields = { plan: header.id, items, ...counts, exit_code: exitCode }
     const unfinished = exitCode === ExitCode.ok || exitCode === ExitCode.someFailed ? '' : ' Not finished.'
     const rest = [
+      counts.untouched > 0 ? `${formatCount(counts.untouched)} had not taken effect` : '',
       counts.skipped > 0 ? `${formatCount(counts.skipped)} skipped: the reasons are above` : '',
       counts.failed > 0 ? `${formatCount(counts.failed)} failed` : '',
     ].filter(text => text !== '')
@@ -128,6 +130,28 @@ function refuseOtherBucket(header: PlanHeader, store: ObjectStore): void {
     {
       code: 'plan.bucket',
       cure: 'set S3_BUCKET_NAME as it was when the plan was made, or make a new plan',
+    },
+  )
+}
+
+/**
+ * A plan that removes by delete markers makes removals final where the bucket keeps no versions.
+ *
+ * @throws UsageError
+ */
+async function refuseWithoutVersions(
+  header: PlanHeader,
+  store: ObjectStore,
+  signal: AbortSignal,
+): Promise<void> {
+  if (header.quarantine.by !== 'delete-marker') return
+  const versioning = await store.versioning(signal)
+  if (versioning === 'Enabled') return
+  throw new UsageError(
+    `the plan relies on ${header.bucket} keeping versions, and its versioning is ${versioning === 'Off' ? 'off' : 'suspended'}: removals would be final`,
+    {
+      code: 'plan.versioning',
+      cure: 'switch versioning on again, or make a new plan, which moves objects to quarantine',
     },
   )
 }
@@ -164,6 +188,7 @@ async function showPlan(
     })
   }
   const parts = [
+    ['bring-back-object', 'object', 'to bring back'],
     ['update-row', 'row', 'to change'],
     ['set-headers', 'object', 'to get other headers'],
     ['remove-object', 'object', 'to remove'],
@@ -184,6 +209,9 @@ async function showPlan(
 function describe(item: PlanItem): string {
   if (item.action === 'remove-object') {
     return `remove ${item.object.key} (${item.why})${item.to === undefined ? '' : `, to ${item.to}`}`
+  }
+  if (item.action === 'bring-back-object') {
+    return `bring back ${item.object.key} (${item.why}) ${item.from === undefined ? 'by taking its delete marker away' : `from ${item.from}`}`
   }
   const show = (value: unknown): string => (value === null || value === undefined ? '–' : String(value))
   const [was, becomes]: [object, object] = [item.was, item.becomes]

@@ -25,7 +25,8 @@ export interface ExecuteOptions {
 /** What became of one item just now. */
 export interface ItemOutcome {
   item: PlanItem
-  state: 'done' | 'skipped' | 'failed' | 'undone'
+  /** `untouched`: there was nothing to take back, since it had never taken effect */
+  state: 'done' | 'skipped' | 'failed' | 'undone' | 'untouched'
   reason?: string
 }
 
@@ -34,7 +35,10 @@ export class Skip extends Error {}
 
 /** What a look found that acting needs; `made` where a run that was cut off did it already. */
 export interface Looked {
+  /** it is done already, or undone; with what undoing it needs */
   made?: Trace
+  /** with `made`: an undo finds that it never took effect */
+  untouched?: boolean
   /** goes into the journal before the effect */
   trace?: Trace
   etag?: string
@@ -84,7 +88,12 @@ export class Settler {
     })
   }
 
-  /** The same, acting on all at once; `act` gives how to tell what became of each. */
+  /**
+   * The same, acting on all at once; `act` gives how to tell what became of each.
+   *
+   * An effect that failed may have happened nevertheless, its answer lost: it is looked for, and as long as nobody has
+   * seen either end the item stays open, for the next run to look.
+   */
   async all<I extends PlanItem>(
     items: readonly I[],
     steps: Steps<I> & {
@@ -93,25 +102,28 @@ export class Settler {
   ): Promise<ItemOutcome[]> {
     const outcomes: ItemOutcome[] = []
     const entries: JournalEntry[] = []
-    const settle = (item: I, result: Trace | Error): void => {
+    const settle = async (item: I, result: Looked | Error): Promise<void> => {
       if (!(result instanceof Error)) {
-        outcomes.push({ item, state: steps.done })
-        entries.push({ seq: item.seq, state: steps.done, trace: result })
+        const before = this.journal.isOpen(item.seq) ? await this.journal.trace(item.seq) : {}
+        outcomes.push({
+          item,
+          state: result.untouched ? 'untouched' : steps.done,
+          ...(result.untouched ? { reason: 'it had not taken effect' } : {}),
+        })
+        entries.push({ seq: item.seq, state: steps.done, trace: { ...before, ...result.made } })
         return
       }
       const state = result instanceof Skip ? 'skipped' : 'failed'
       outcomes.push({ item, state, reason: result.message })
       // An undo that was not possible leaves the item applied, to be tried again.
-      const recorded =
-        steps.done === 'done' ? state : this.journal.state(item.seq) === 'undoing' ? 'undoing' : undefined
-      if (recorded !== undefined) entries.push({ seq: item.seq, state: recorded, reason: result.message })
+      if (steps.done === 'done') entries.push({ seq: item.seq, state, reason: result.message })
     }
     const due: { item: I; looked: Looked }[] = []
-    const looks = await Promise.all(items.map(item => this.limit(() => attempt(() => steps.look(item)))))
+    const look = (item: I): Promise<Looked | Error> => this.limit(() => attempt(() => steps.look(item)))
+    const looks = await Promise.all(items.map(look))
     for (const [index, looked] of looks.entries()) {
       const item = items[index] as I
-      if (looked instanceof Error) settle(item, looked)
-      else if (looked.made !== undefined) settle(item, looked.made)
+      if (looked instanceof Error || looked.made !== undefined) await settle(item, looked)
       else due.push({ item, looked })
     }
     await this.journal.write(
@@ -123,7 +135,18 @@ export class Settler {
     )
     if (due.length > 0) {
       const tell = await steps.act(due)
-      for (const { item } of due) settle(item, tell(item))
+      for (const { item } of due) {
+        const result = tell(item)
+        if (!(result instanceof Error)) {
+          await settle(item, { made: result })
+          continue
+        }
+        const seen = await look(item)
+        // What a second look refuses is refused for good; what it would do again has not happened, as far as one sees.
+        const refused = seen instanceof Skip && (steps.done === 'done' || result instanceof Skip)
+        if (refused || (!(seen instanceof Error) && seen.made !== undefined)) await settle(item, seen)
+        else await settle(item, new Error(result.message))
+      }
     }
     await this.journal.write(entries)
     return outcomes

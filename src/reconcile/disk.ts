@@ -1,52 +1,11 @@
 import type { Dirent } from 'node:fs'
 import { opendir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { findSource, LocalFileError, openRoot, statSource } from '../audio-files/source.ts'
-import { type AudioFolder, readStoredPath } from '../core/audio-path.ts'
 import type { FileFacts } from '../core/reconcile/facts.ts'
 import { FatalError, systemErrorCode, toError } from '../errors.ts'
 
 /** Files to a page. */
 const PAGE = 1_000
-
-/**
- * `file_path` as a path below the root with `/`; undefined where it leads out of it (such a row is refused wherever
- * its file would be touched).
- */
-export async function relativePath(filePath: string, folder: AudioFolder): Promise<string | undefined> {
-  const stored = readStoredPath(filePath, folder)
-  if (!stored.ok) return undefined
-  let [{ relative }] = stored.readings
-  if (stored.readings.length > 1 || stored.outside.length > 0) {
-    try {
-      relative = (await findSource(filePath, folder, await openRoot(folder.root))).reading.relative
-    } catch (error) {
-      if (!(error instanceof LocalFileError)) throw error
-      if (error.problem === 'refused') return undefined
-    }
-  }
-  return relative.split(path.sep).join('/')
-}
-
-/**
- * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined where that cannot
- * be told: no permission, a disk that fails, no audio root (not mounted?), a path that leads out of it.
- */
-export async function isFileThere(filePath: string, folder: AudioFolder): Promise<boolean | undefined> {
-  let root: string
-  try {
-    root = await openRoot(folder.root)
-  } catch {
-    return undefined
-  }
-  try {
-    await statSource(filePath, folder, root)
-    return true
-  } catch (error) {
-    if (!(error instanceof LocalFileError)) throw error
-    return ['unreadable', 'changed', 'refused'].includes(error.problem) ? undefined : false
-  }
-}
 
 /**
  * All regular files below the root, in pages; links are not followed. Complete, or it throws: a folder that cannot be

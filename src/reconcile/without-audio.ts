@@ -1,11 +1,11 @@
 /** Which tracks have nothing to play: neither the object that their row names, nor their file. */
 import type { Knex } from 'knex'
 import pLimit from 'p-limit'
+import { isFileThere } from '../audio-files/source.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import type { RowFacts } from '../core/reconcile/facts.ts'
 import { rowFactsById } from '../db/row-facts.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { isFileThere } from './disk.ts'
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 

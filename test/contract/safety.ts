@@ -2,16 +2,21 @@
  * Nothing lost, nothing untrue: what happens between a look and an act, on any database and any S3 server. Each test is
  * a row of the table in docs/reliability.md, under the same name (`test/unit/reliability.test.ts` compares them).
  */
-import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { createHash, randomUUID } from 'node:crypto'
+import { existsSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type CleanupFlags, runCleanup } from '../../src/cleanup/run.ts'
+import type { DeleteLimit } from '../../src/core/limits.ts'
+import { type ObjectState, type PlanAction, PlanWriter } from '../../src/core/plan.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
+import { makePlanHeader, quarantineKey } from '../../src/plan/plan-file.ts'
+import { runApply, runUndo } from '../../src/plan/run.ts'
+import { type ReconcileFlags, runReconcile } from '../../src/reconcile/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
-import { once } from '../support/hooked-store.ts'
+import { broken, once } from '../support/hooked-store.ts'
 import { upload } from './upload.ts'
 
 const day = 86_400_000
@@ -35,6 +40,66 @@ export function cleanup(
   options: RunOptions = {},
 ): Promise<BedRun> {
   return bed.run('cleanup', context => runCleanup(context, { ...cleanupDefaults, ...flags }), options)
+}
+
+const reconcileDefaults: ReconcileFlags = {
+  disk: false,
+  inventory: undefined,
+  deep: false,
+  sample: undefined,
+  head: 'changed',
+  combined: undefined,
+  plan: undefined,
+  planExpires: 7 * day,
+  maxDelete: undefined,
+  minAge: 0,
+  concurrency: undefined,
+  force: false,
+}
+
+export const reconcile = (
+  bed: TestBed,
+  flags: Partial<ReconcileFlags> = {},
+  options: RunOptions = {},
+): Promise<BedRun> =>
+  bed.run('reconcile', context => runReconcile(context, { ...reconcileDefaults, ...flags }), options)
+
+const executeDefaults = { dryRun: false, concurrency: undefined, maxDuration: undefined }
+
+export const apply = (
+  bed: TestBed,
+  plan: string,
+  { maxDelete, force = false }: { maxDelete?: DeleteLimit; force?: boolean } = {
+    maxDelete: { percent: 100 },
+  },
+  options: RunOptions = {},
+): Promise<BedRun> =>
+  bed.run('apply', context => runApply(context, plan, { ...executeDefaults, maxDelete, force }), options)
+
+export const undo = (bed: TestBed, plan: string, options: RunOptions = {}): Promise<BedRun> =>
+  bed.run('undo', context => runUndo(context, plan, executeDefaults), options)
+
+/** A plan in a file of the bed's folder. @returns its path */
+function savePlan(
+  bed: TestBed,
+  name: string,
+  actions: readonly PlanAction[],
+  { versioned = false } = {},
+): string {
+  const writer = new PlanWriter()
+  const header = makePlanHeader({
+    id: randomUUID(),
+    command: 'reconcile',
+    now: Date.now(),
+    validFor: day,
+    bucket: bed.store.bucket,
+    versioned,
+    seen: { rows: 100, objects: 100 },
+  })
+  const lines = [writer.header(header), ...actions.map(action => writer.item(action, 'test'))]
+  const file = path.join(bed.dir, name)
+  writeFileSync(file, lines.join('') + writer.trailer())
+  return file
 }
 
 const sha256 = (content: Uint8Array) => createHash('sha256').update(content).digest('hex')
@@ -204,6 +269,259 @@ export function safetyContract(
         const run = await cleanup(bed, { olderThan: 3_650 * day })
         expect(said(run)['a.mp3']).toBe('put-back')
         expect(readFileSync(file('a.mp3')).equals(proved)).toBe(true)
+      })
+    })
+
+    describe.each([
+      ['by a quarantine prefix', false],
+      ['by delete markers', true],
+    ])('apply and undo %s', (_, versioned) => {
+      let mine: TestBed
+      beforeAll(async () => {
+        mine = await openBed({ versioned })
+      })
+      afterAll(() => mine.close())
+      beforeEach(async () => {
+        await mine.reset()
+        rmSync(path.join(mine.dir, 'p.plan.journal'), { force: true })
+      })
+      const content = fakeAudio(3_000, 5)
+      const put = (key: string) =>
+        mine.store.put(key, content, {
+          headers: { contentType: 'text/plain', metadata: { sha256: sha256(content) } },
+          checksums: {},
+        })
+      /** Objects that are seen, each with what is told of it. */
+      const see = async () => {
+        const seen: Record<string, unknown> = {}
+        for (const [key] of await mine.objects()) {
+          const head = await mine.store.head(key)
+          seen[key] = [head?.contentType, head?.size, head?.metadata]
+        }
+        return { objects: seen, rows: [...(await mine.tracks()).values()] }
+      }
+      /** A removal, headers, and a row. */
+      async function plan(): Promise<string> {
+        const [gone, typed] = ['audio/gone.flac', 'audio/typed.flac']
+        const states = []
+        for (const key of [gone, typed]) {
+          const { etag } = await put(key)
+          states.push({ key, size: content.length, etag })
+        }
+        const [removed, set] = states as [ObjectState, ObjectState]
+        const trackId = await mine.addTrack({ path: 'a.mp3', content, source: 'UNAVAILABLE' })
+        const row = { key: null, size: null, path: 'a.mp3' }
+        const id = randomUUID()
+        return savePlan(
+          mine,
+          'p.plan',
+          [
+            {
+              action: 'update-row',
+              trackId,
+              was: { ...row, source: 'UNAVAILABLE' },
+              becomes: { ...row, source: 'LOCAL' },
+              needsFile: { path: 'a.mp3', sha256: sha256(content) },
+            },
+            {
+              action: 'set-headers',
+              object: set,
+              was: { contentType: 'text/plain' },
+              becomes: { contentType: 'audio/flac' },
+            },
+            {
+              action: 'remove-object',
+              object: removed,
+              ...(versioned ? {} : { to: quarantineKey(id, gone) }),
+            },
+          ],
+          { versioned },
+        )
+      }
+      const methods = ['copy', 'delete', 'rewriteHeaders'] as const
+      type Spot = { method: (typeof methods)[number]; call: number; when: 'before' | 'after' }
+      /** The connection breaks at one call, before the store has done it or after. */
+      const breaking = ({ method, call, when }: Spot): RunOptions => {
+        let calls = 0
+        const strike = () => {
+          calls += 1
+          if (calls === call) throw broken()
+        }
+        return { hooks: { [method]: { [when]: strike } } }
+      }
+      const spots = (calls: Partial<Record<Spot['method'], number>>): Spot[] =>
+        Object.entries(calls).flatMap(([method, count]) =>
+          Array.from({ length: count }, (_, index) => index + 1).flatMap(call =>
+            (['before', 'after'] as const).map(when => ({ method: method as Spot['method'], call, when })),
+          ),
+        )
+
+      test('an answer to apply is lost', async () => {
+        for (const spot of spots(
+          versioned ? { delete: 1, rewriteHeaders: 1 } : { copy: 1, delete: 1, rewriteHeaders: 1 },
+        )) {
+          for (const next of ['apply', 'undo'] as const) {
+            await mine.reset()
+            rmSync(path.join(mine.dir, 'p.plan.journal'), { force: true })
+            const file = await plan()
+            const before = await see()
+            const first = await apply(mine, file, undefined, breaking(spot))
+            const told = JSON.stringify([spot, next, first.items])
+            if (next === 'undo') {
+              const undone = await undo(mine, file)
+              expect([told, undone.exitCode, await see()]).toEqual([told, 0, before])
+            } else {
+              const again = await apply(mine, file)
+              expect([told, again.exitCode]).toEqual([told, 0])
+              const { objects, rows } = await see()
+              expect([told, Object.keys(objects).includes('audio/gone.flac')]).toEqual([told, false])
+              expect([told, objects['audio/typed.flac'], rows[0]?.file_source]).toEqual([
+                told,
+                ['audio/flac', content.length, { sha256: sha256(content) }],
+                'LOCAL',
+              ])
+              expect((await undo(mine, file)).exitCode).toBe(0)
+              expect([told, await see()]).toEqual([told, before])
+            }
+          }
+        }
+      })
+
+      test('an answer to undo is lost', async () => {
+        for (const spot of spots(
+          versioned ? { delete: 1, rewriteHeaders: 1 } : { copy: 1, delete: 1, rewriteHeaders: 1 },
+        )) {
+          await mine.reset()
+          rmSync(path.join(mine.dir, 'p.plan.journal'), { force: true })
+          const file = await plan()
+          const before = await see()
+          expect((await apply(mine, file)).exitCode).toBe(0)
+          await undo(mine, file, breaking(spot))
+          const again = await undo(mine, file)
+          expect([spot, again.exitCode, await see()]).toEqual([spot, 0, before])
+        }
+      })
+
+      test('undo finds that the object is not back', async () => {
+        const file = await plan()
+        expect((await apply(mine, file)).exitCode).toBe(0)
+        const run = await undo(mine, file, {
+          hooks: { head: { after: (head, key) => (key === 'audio/gone.flac' ? null : head) } },
+        })
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(said(run)['audio/gone.flac']).toMatch(/not back|not the same/)
+        expect(run.summary).toMatchObject({ failed: 1 })
+      })
+
+      test('the object is replaced after it was looked at, in a store that does not go by If-Match', async () => {
+        const file = await plan()
+        const replaced = fakeAudio(3_500, 6)
+        const run = await apply(mine, file, undefined, {
+          hooks: {
+            delete: { before: ([request]) => delete (request as { ifMatch?: string }).ifMatch },
+            ...(versioned
+              ? { versioning: { after: once(() => replace()) } }
+              : { copy: { after: once(() => replace()) } }),
+          },
+        })
+        async function replace(): Promise<void> {
+          await mine.store.put('audio/gone.flac', replaced, {
+            headers: { contentType: 'audio/flac' },
+            checksums: {},
+          })
+        }
+        expect(said(run)['audio/gone.flac']).toMatch(/has changed since/)
+        expect((await mine.content('audio/gone.flac'))?.equals(replaced)).toBe(true)
+        // And no copy of what was not removed is left behind.
+        expect([...(await mine.objects()).keys()].filter(key => key.startsWith('quarantine/'))).toHaveLength(
+          versioned ? 0 : 1,
+        )
+      })
+    })
+
+    describe('apply', () => {
+      const content = fakeAudio(3_000, 5)
+      const put = (key: string, bytes: Uint8Array = content) =>
+        bed.store.put(key, bytes, {
+          headers: { contentType: 'audio/flac', metadata: { sha256: sha256(bytes) } },
+          checksums: {},
+        })
+      beforeEach(() => rmSync(path.join(bed.dir, 'p.plan.journal'), { force: true }))
+
+      test('a plan that relies on versions meets a bucket that keeps none', async () => {
+        const { etag } = await put('audio/a.flac')
+        const object = { key: 'audio/a.flac', size: content.length, etag }
+        const file = savePlan(bed, 'p.plan', [{ action: 'remove-object', object }], { versioned: true })
+        const run = await apply(bed, file)
+        expect([run.exitCode, run.error?.message]).toEqual([
+          2,
+          expect.stringMatching(/removals would be final/),
+        ])
+        expect(await bed.store.head('audio/a.flac')).toBeDefined()
+        // Or it stops keeping them in mid-run.
+        const late = await apply(bed, file, undefined, {
+          hooks: { versioning: { after: once(() => 'Enabled') } },
+        })
+        expect(said(late)['audio/a.flac']).toMatch(/keeps no versions/)
+        expect(await bed.store.head('audio/a.flac')).toBeDefined()
+      })
+
+      test('object or file are back before the row is left without audio', async () => {
+        const lost = (path: string | null, key: string | null) => {
+          const was = { key, source: 'S3' as const, size: null, path }
+          const becomes = { ...was, key: null, source: 'UNAVAILABLE' as const }
+          return { action: 'update-row' as const, was, becomes }
+        }
+        const byObject = await bed.addTrack({ path: null, source: 'S3', key: 'audio/a.flac' })
+        const byFile = await bed.addTrack({ path: 'b.flac', source: 'S3', key: 'audio/b.flac' })
+        const late = await bed.addTrack({ path: null, source: 'S3', key: 'audio/c.flac' })
+        const gone = await bed.addTrack({ path: 'gone.flac', source: 'S3', key: 'audio/d.flac' })
+        const file = savePlan(bed, 'p.plan', [
+          { ...lost(null, 'audio/a.flac'), trackId: byObject },
+          { ...lost('b.flac', 'audio/b.flac'), trackId: byFile },
+          { ...lost(null, 'audio/c.flac'), trackId: late },
+          { ...lost('gone.flac', 'audio/d.flac'), trackId: gone },
+        ])
+        await put('audio/a.flac')
+        writeFileSync(path.join(bed.audioRoot, 'b.flac'), content)
+        let looks = 0
+        const run = await apply(bed, file, undefined, {
+          hooks: {
+            head: {
+              // Between the look and the change of the row.
+              after: async (_, key) => {
+                if (key === 'audio/c.flac' && ++looks === 1) await put(key)
+              },
+            },
+          },
+        })
+        expect(said(run)).toMatchObject({
+          [byObject]: 'its object is back',
+          [byFile]: 'its local file is back',
+          [late]: 'its object is back: the row was put back',
+          [gone]: 'done',
+        })
+        const rows = await bed.tracks()
+        expect([byObject, byFile, late, gone].map(id => rows.get(id)?.file_source)).toEqual([
+          'S3',
+          'S3',
+          'S3',
+          'UNAVAILABLE',
+        ])
+      })
+
+      test('a removal rests on a local file of the same size that is another one', async () => {
+        const { etag } = await put('audio/a.flac')
+        const other = Buffer.from(content)
+        other[1_000]! ^= 1
+        await bed.addTrack({ path: 'a.flac', content: other })
+        const object = { key: 'audio/a.flac', size: content.length, etag }
+        const needsFile = { path: 'a.flac', size: content.length }
+        const to = quarantineKey(randomUUID(), object.key)
+        const file = savePlan(bed, 'p.plan', [{ action: 'remove-object', object, to, needsFile }])
+        const run = await apply(bed, file)
+        expect(said(run)['audio/a.flac']).toMatch(/is not what the object is/)
+        expect(await bed.store.head('audio/a.flac')).toBeDefined()
       })
     })
 

@@ -12,7 +12,7 @@ export type StoreHooks = {
   [K in Methods]?: {
     /** with the arguments of the call; what it throws is what the caller gets */
     before?: (...args: Parameters<ObjectStore[K]>) => unknown
-    /** the same, once the store has done it, with its answer; what it returns (other than undefined) is the answer */
+    /** the same, once the store has done it, with its answer; what it returns (other than undefined) is the answer; null: none */
     after?: (answer: Awaited<ReturnType<ObjectStore[K]>>, ...args: Parameters<ObjectStore[K]>) => unknown
   }
 }
@@ -31,7 +31,8 @@ export function hooked(store: ObjectStore, hooks: StoreHooks): ObjectStore {
       return async (...args: unknown[]) => {
         await hook.before?.(...args)
         const answer: unknown = await value.apply(target, args)
-        return (await hook.after?.(answer, ...args)) ?? answer
+        const other = await hook.after?.(answer, ...args)
+        return other === undefined ? answer : (other ?? undefined)
       }
     },
   })
@@ -43,11 +44,11 @@ export function broken(): StoreError {
 }
 
 /** A hook that works once. */
-export function once<A extends unknown[]>(work: (...args: A) => unknown): (...args: A) => Promise<void> {
+export function once<A extends unknown[]>(work: (...args: A) => unknown): (...args: A) => Promise<unknown> {
   let done = false
   return async (...args) => {
-    if (done) return
+    if (done) return undefined
     done = true
-    await work(...args)
+    return work(...args)
   }
 }

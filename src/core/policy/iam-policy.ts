@@ -100,7 +100,7 @@ const grantsOfSteps: Readonly<Record<string, Grants>> = {
   analyze,
   reconcile: { bucket: ['s3:ListBucket', 's3:GetBucketVersioning'], all: ['s3:GetObject'] },
   apply: {
-    bucket: ['s3:ListBucket'],
+    bucket: ['s3:ListBucket', 's3:GetBucketVersioning'],
     all: ['s3:GetObject', 's3:GetObjectAcl', 's3:PutObject', 's3:DeleteObject'],
     writes: true,
     note: 's3:PutObject copies to quarantine and sets headers; objects that others may read by an access list of their own need s3:PutObjectAcl, too',

@@ -30,7 +30,8 @@ test('what undoing needs is read back, the newest of each item, in this run and 
   for (const read of [first, undefined]) {
     const journal = read ?? (await Journal.open(plan, 'plan-1', 1_000))
     expect(journal.state(3)).toBe('done')
-    expect(journal.state(4)).toBe('failed')
+    // Begun: that it failed does not say that it had no effect.
+    expect(journal.state(4)).toBe('begun')
     expect(await journal.trace(3)).toEqual({ updatedAt: '2026-11-26T00:00:00.000003' })
     expect(await journal.trace(4)).toEqual({ updatedAt: '2026-11-26T00:00:00.000004' })
     expect(await journal.trace(5)).toEqual({ etag: 'new' })
@@ -39,6 +40,36 @@ test('what undoing needs is read back, the newest of each item, in this run and 
     await journal.close()
   }
 })
+
+test('a full disk cuts a line short: it is an error, and what comes after is whole', async () => {
+  const plan = path.join(folder, 'full.plan')
+  const journal = await Journal.open(plan, 'plan-full', 100)
+  const { write } = handleOf(journal)
+  handleOf(journal).write = async (...args: unknown[]) => {
+    const [bytes, at, length] = args as [Uint8Array, number, number]
+    // As Linux does it: what fits is written, and the next write says why no more is.
+    handleOf(journal).write = async () => {
+      throw Object.assign(new Error('no space left'), { code: 'ENOSPC' })
+    }
+    return write.call(handleOf(journal), bytes, at, Math.floor(length / 2))
+  }
+  const entries = Array.from({ length: 10 }, (_, index) => ({ seq: index + 1, state: 'begun' as const }))
+  await expect(journal.write(entries)).rejects.toMatchObject({ code: 'ENOSPC' })
+  handleOf(journal).write = write
+  await journal.write([{ seq: 50, state: 'done', trace: { etag: 'fifty' } }])
+  expect(await journal.trace(50)).toEqual({ etag: 'fifty' })
+  await journal.close()
+  const again = await Journal.open(plan, 'plan-full', 100)
+  expect([again.state(1), again.state(10), again.state(50)]).toEqual(['begun', 'none', 'done'])
+  expect(await again.trace(50)).toEqual({ etag: 'fifty' })
+  await again.close()
+})
+
+/** Its file, to make it fail. */
+const handleOf = (journal: Journal) =>
+  (journal as unknown as { handle: { write: (...args: never[]) => Promise<unknown> } }).handle as {
+    write: (...args: unknown[]) => Promise<unknown>
+  }
 
 test('a line that a kill has cut, in the middle of a character, spoils nothing after it', async () => {
   const plan = path.join(folder, 'b.plan')

@@ -28,6 +28,7 @@ function short(of: Finding, over: Partial<Parameters<typeof repairOf>[1]> = {}):
     if (action.action === 'update-row')
       return to(action.becomes.key, action.becomes.source ?? 'null', action.becomes.size)
     if (action.action === 'remove-object') return `remove ${action.object.key} to ${action.to ?? 'marker'}`
+    if (action.action === 'bring-back-object') return `bring back ${action.object.key}`
     return `headers ${action.becomes.contentType} ${action.becomes.cacheControl}`
   })
   return heldBack === undefined ? said : [...said, `held: ${heldBack}`]
