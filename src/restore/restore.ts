@@ -1,18 +1,23 @@
-/** One object back to a local file: downloaded beside its place, its checksum compared, and only then renamed. */
+/** One object back to a local file: downloaded beside its place, its checksum compared, and only then given its name. */
 
-import { createHash } from 'node:crypto'
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { createHash, randomBytes } from 'node:crypto'
+import { constants, lstat, mkdir, open, realpath } from 'node:fs/promises'
+import { userInfo } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
 import { draftPrefix } from '../core/prefixes.ts'
-import { systemErrorCode } from '../errors.ts'
+import { ExitCode, FatalError, systemErrorCode, systemRefusal, toError } from '../errors.ts'
+import { moveIfFree, removeIfThere, syncFile, syncFolder, writeWhole } from '../file-effects.ts'
+import { archiveCure } from '../storage/s3-errors.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
 
 export interface RestoreTarget {
   key: string
   /** where the file goes, absolute */
   file: string
+  /** what it must lie below, absolute: no link may lead out of it */
+  folder: string
   /** SHA-256 the ledger knows of the object, hex */
   sha256?: string
 }
@@ -27,20 +32,36 @@ interface Expected {
   value: string
 }
 
+/** Why a file does not go where it should. */
+class Misplaced extends Error {
+  readonly code: string
+  readonly cure: string
+
+  constructor(code: string, reason: string, cure: string) {
+    super(reason)
+    this.code = code
+    this.cure = cure
+  }
+}
+
 /**
- * Downloads an object. A file that is there already is kept: when it has the same content all is well, else the object
- * is not restored, since nothing is ever overwritten.
+ * Downloads an object beside its place, compares its checksum, and only then gives it its name, where nothing has that
+ * name: nothing is ever overwritten. A file that is there, with the same content, is as good.
  *
  * @throws StoreError, and system errors such as ENOSPC, which concern more than this one object
  */
 export async function restoreObject(
   store: ObjectStore,
-  { key, file, sha256 }: RestoreTarget,
+  { key, file, folder, sha256 }: RestoreTarget,
   signal: AbortSignal,
 ): Promise<RestoreOutcome> {
   const head = await store.head(key, { signal })
   if (head === undefined) {
     return fail('object.missing', 'the object is not in the bucket', '`autodj reconcile` finds where it went')
+  }
+  if (head.archive !== undefined) {
+    const restoring = head.archive === 'restoring' ? ', from which it is being restored' : ''
+    return fail('object.archived', `the object is in an archive storage class${restoring}`, archiveCure)
   }
   const expected = expectedOf(head, sha256)
   if (expected === undefined) {
@@ -50,32 +71,41 @@ export async function restoreObject(
       'download it by other means, and compare it yourself',
     )
   }
-  const existing = await sumOfFile(file, expected.algorithm)
-  if (existing !== undefined) {
-    if (existing === expected.value) return { state: 'there-already', head }
-    return fail(
-      'file.exists',
-      `another file is at ${file}`,
-      'move it away, or restore with --to into another folder',
-    )
-  }
-  const content = await store.get(key, { ifMatch: head.etag, signal })
-  if (content === undefined) return fail('object.missing', 'the object went meanwhile', 'run it again')
-
-  await mkdir(path.dirname(file), { recursive: true })
-  // Of a name that the next run gives it too: it takes the place of what a kill has left.
-  const id = createHash('sha256').update(`${key}\0${file}`).digest('hex').slice(0, 16)
-  const draft = path.join(path.dirname(file), draftPrefix + id)
-  const handle = await open(draft, 'w', 0o644)
   try {
+    const place = path.join(await makeFolder(path.dirname(file), folder), path.basename(file))
+    if (await isThere(place, folder, expected)) return { state: 'there-already', head }
+    return await download(store, { head, place, folder, expected }, signal)
+  } catch (error) {
+    if (error instanceof Misplaced) return fail(error.code, error.message, error.cure)
+    throw error
+  }
+}
+
+/** @throws Misplaced where another file is in its place by now */
+async function download(
+  store: ObjectStore,
+  { head, place, folder, expected }: { head: ObjectHead; place: string; folder: string; expected: Expected },
+  signal: AbortSignal,
+): Promise<RestoreOutcome> {
+  // Of a name that the next run gives it too: it takes the place of what a kill has left.
+  const id = createHash('sha256').update(`${head.key}\0${place}`).digest('hex').slice(0, 16)
+  const draft = path.join(path.dirname(place), draftPrefix + id)
+  await removeIfThere(draft)
+  // Before the object is asked for: a body that nobody reads would hold its socket.
+  const handle = await open(draft, 'wx', 0o644)
+  try {
+    const content = await store.get(head.key, { ifMatch: head.etag, signal })
+    if (content === undefined) return fail('object.missing', 'the object went meanwhile', 'run it again')
     const sum = new Sum(expected.algorithm)
     let size = 0
-    for await (const chunk of content.body) {
-      sum.update(chunk)
-      for (let offset = 0; offset < chunk.length; ) {
-        offset += (await handle.write(chunk, offset, chunk.length - offset)).bytesWritten
+    try {
+      for await (const chunk of content.body) {
+        sum.update(chunk)
+        await writeWhole({ handle, path: draft }, chunk)
+        size += chunk.length
       }
-      size += chunk.length
+    } finally {
+      content.body.destroy()
     }
     if (size !== head.size || sum.value() !== expected.value) {
       return fail(
@@ -84,26 +114,124 @@ export async function restoreObject(
         'run it again; `autodj reconcile --deep` tells whether the object itself is damaged',
       )
     }
-    await handle.sync()
+    await syncFile({ handle, path: draft })
     await handle.close()
-    await rename(draft, file)
-    await syncFolder(path.dirname(file))
+    if (!(await moveIfFree(draft, place))) {
+      // Someone was faster: the application, or another row that leads to the same file.
+      if (await isThere(place, folder, expected)) return { state: 'there-already', head }
+      throw taken(place)
+    }
+    // The row, and then the object's removal, rest on it.
+    await syncFolder(path.dirname(place))
     return { state: 'restored', head }
   } finally {
     await handle.close().catch(() => {})
-    await rm(draft, { force: true })
+    await removeIfThere(draft)
   }
 }
 
-/** Makes a rename last through a power cut: the row, and then the object's removal, rest on it. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r').catch(() => undefined)
+/**
+ * Makes a folder below `root`.
+ *
+ * @returns its real path
+ * @throws Misplaced where a link leads out of `root`, or something that is no folder is in the way
+ */
+async function makeFolder(wanted: string, root: string): Promise<string> {
+  await mkdir(root, { recursive: true })
+  const realRoot = await realpath(root)
+  // What is there already may be a link: looked at before anything is made behind it.
+  let there = wanted
+  for (; there !== root; there = path.dirname(there)) {
+    const real = await realIfThere(there)
+    if (real === undefined) continue
+    if (leadsOut(real, realRoot)) throw outside(there, root)
+    break
+  }
   try {
-    await handle?.sync()
-  } catch {
-    // Some file systems, and Windows, cannot.
-  } finally {
-    await handle?.close()
+    await mkdir(wanted, { recursive: true })
+  } catch (error) {
+    if (!['ENOTDIR', 'EEXIST', 'ELOOP'].includes(systemErrorCode(error) ?? '')) throw error
+    throw new Misplaced(
+      'file.exists',
+      `something that is no folder is in the way of ${wanted}`,
+      'move it away, or restore with --to into another folder',
+    )
+  }
+  const real = await realpath(wanted)
+  if (leadsOut(real, realRoot)) throw outside(wanted, root)
+  return real
+}
+
+/** Undefined where nothing is there; a link that leads nowhere is something. */
+async function realIfThere(target: string): Promise<string | undefined> {
+  try {
+    return await realpath(target)
+  } catch (error) {
+    if (!['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) throw error
+    const link = await lstat(target).catch(() => undefined)
+    // Where it leads cannot be told before something is there.
+    return link?.isSymbolicLink() ? path.resolve('/') : undefined
+  }
+}
+
+const leadsOut = (real: string, realRoot: string): boolean => {
+  const relative = path.relative(realRoot, real)
+  return relative !== '' && isOutside(relative)
+}
+
+function outside(where: string, root: string): Misplaced {
+  return new Misplaced(
+    'file.refused',
+    `${where} is a link that leads out of ${root}`,
+    'replace the link with a folder, or restore with --to into another folder',
+  )
+}
+
+function taken(file: string): Misplaced {
+  return new Misplaced(
+    'file.exists',
+    `another file is at ${file}`,
+    'move it away, or restore with --to into another folder',
+  )
+}
+
+/**
+ * Whether the file is there already, with the right content.
+ *
+ * @throws Misplaced where it is another one, or a link that leads out
+ */
+async function isThere(file: string, root: string, expected: Expected): Promise<boolean> {
+  const real = await realIfThere(file)
+  if (real === undefined) return false
+  if (leadsOut(real, await realpath(root))) throw outside(file, root)
+  if ((await sumOfFile(real, expected.algorithm)) !== expected.value) throw taken(file)
+  return true
+}
+
+/**
+ * A folder that cannot be written to is one error, not one for every track.
+ *
+ * @throws FatalError, and what a full disk throws
+ */
+export async function requireWritable(folder: string): Promise<void> {
+  const probe = path.join(folder, `${draftPrefix}${randomBytes(8).toString('hex')}`)
+  try {
+    await mkdir(folder, { recursive: true })
+    const handle = await open(probe, 'wx', 0o644)
+    try {
+      await writeWhole({ handle, path: probe }, 'x')
+    } finally {
+      await handle.close()
+      await removeIfThere(probe)
+    }
+  } catch (error) {
+    const refusal = systemRefusal(toError(error), folder)
+    if (refusal?.exitCode === ExitCode.temporary) throw refusal
+    throw new FatalError(`cannot write to ${folder}: ${systemErrorCode(error) ?? toError(error).message}`, {
+      code: 'restore.unwritable',
+      cure: `make the folder writable for ${userInfo().username}, or restore with --to into another folder`,
+      cause: error,
+    })
   }
 }
 
@@ -173,18 +301,14 @@ class Sum {
 }
 
 async function sumOfFile(file: string, algorithm: Expected['algorithm']): Promise<string | undefined> {
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
-    const handle = await open(file, 'r')
-    try {
-      const sum = new Sum(algorithm)
-      for await (const chunk of handle.createReadStream({ autoClose: false, highWaterMark: 1 << 20 }))
-        sum.update(chunk)
-      return sum.value()
-    } finally {
-      await handle.close()
-    }
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined
-    throw error
+    if (!(await handle.stat()).isFile()) return undefined
+    const sum = new Sum(algorithm)
+    for await (const chunk of handle.createReadStream({ autoClose: false, highWaterMark: 1 << 20 }))
+      sum.update(chunk)
+    return sum.value()
+  } finally {
+    await handle.close()
   }
 }

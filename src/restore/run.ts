@@ -17,7 +17,7 @@ import { clearItems, objectsByKey, recordItems } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { rowVersions, swapRows } from '../db/row-facts.ts'
 import { countTracks, filePathSample, type Track, trackPages } from '../db/tracks.ts'
-import { ExitCode, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
+import { AppError, ExitCode, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -25,7 +25,7 @@ import { holdRemovalLease } from '../runs/removal-lock.ts'
 import { makeTempFolder } from '../runs/temp-folders.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { type RestoreOutcome, restoreObject, restorePath } from './restore.ts'
+import { type RestoreOutcome, requireWritable, restoreObject, restorePath } from './restore.ts'
 
 const command = 'restore'
 
@@ -70,10 +70,15 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
     const temp = await makeTempFolder(run.id)
     context.onRelease(() => temp.remove())
     const tempFolder = temp.path
+    if (!flags.dryRun) await requireWritable(restoreFolder(context, flags))
     const restorer = new Restorer(context, flags, { database, store, runId: run.id, tempFolder, concurrency })
     return restorer.run(AbortSignal.any([context.signal, run.lost]))
   })
 }
+
+/** Where the files go, absolute. */
+const restoreFolder = ({ config, cwd }: Context, { to }: RestoreFlags): string =>
+  to === undefined ? config.audioRoot : path.resolve(cwd, to)
 
 class Restorer {
   private readonly counts = { restored: 0, there: 0, failed: 0, changed: 0, bytes: 0 }
@@ -96,7 +101,7 @@ class Restorer {
     this.flags = flags
     this.parts = parts
     this.style = applicationStyle(context.config.audioFolder)
-    this.folder = flags.to === undefined ? context.config.audioRoot : path.resolve(context.cwd, flags.to)
+    this.folder = restoreFolder(context, flags)
     this.plan =
       flags.plan === undefined ? undefined : new PlanBuilder(new ExternalSorter(parts.tempFolder, 'plan'))
   }
@@ -167,7 +172,7 @@ class Restorer {
     const limit = pLimit(concurrency)
     // Two rows may share an object, and so a file: one download, both rows.
     const downloads = new Map<string, Promise<RestoreOutcome>>()
-    const outcomes = await Promise.all(
+    const settled = await Promise.allSettled(
       tracks.map(async track => {
         const file = restorePath(track, {
           folder: this.folder,
@@ -184,20 +189,30 @@ class Restorer {
         }
         if (this.flags.dryRun) return { track, file, outcome: undefined }
         const sha256 = known.get(track.s3ObjectKey)?.sha256 ?? undefined
-        const target = { key: track.s3ObjectKey, file, ...(sha256 === undefined ? {} : { sha256 }) }
+        const target = {
+          key: track.s3ObjectKey,
+          file,
+          folder: this.folder,
+          ...(sha256 === undefined ? {} : { sha256 }),
+        }
         const id = `${target.key}\u0000${file}`
         const download =
           downloads.get(id) ??
           limit(async () =>
             this.context.stopping.aborted
               ? undefined
-              : await attempt(() => restoreObject(store, target, signal)),
+              : await this.attempt(() => restoreObject(store, target, signal)),
           )
         downloads.set(id, download as Promise<RestoreOutcome>)
         return { track, file, outcome: await download }
       }),
     )
     const ready: Restored[] = []
+    // Only when all have come to rest: what is under way is never abandoned by another one's failure.
+    const outcomes = settled.map(one => {
+      if (one.status === 'rejected') throw one.reason
+      return one.value
+    })
     for (const { track, file, outcome } of outcomes) {
       if (outcome === undefined) this.tell(track, file)
       else if (outcome.state === 'failed') await this.fail(track, outcome)
@@ -247,6 +262,27 @@ class Restorer {
       }
     }
     return done
+  }
+
+  /** One object's failure as a value; what ails the folder is everyone's, and ends the run. */
+  private async attempt(work: () => Promise<RestoreOutcome>): Promise<RestoreOutcome> {
+    try {
+      return await work()
+    } catch (error) {
+      const problem = itemProblem(error)
+      if (problem !== undefined) return failed('store', problem, 'run it again')
+      const code = systemErrorCode(error)
+      if (code === undefined || error instanceof AppError) throw error
+      if (code === 'ENOSPC' || code === 'EDQUOT') {
+        throw new TemporaryError(code === 'ENOSPC' ? 'the disk is full' : 'the disk quota is used up', {
+          code: 'disk.full',
+          cure: 'free some space, or restore with --to into another folder; what is restored stays so',
+          cause: error,
+        })
+      }
+      await requireWritable(this.folder)
+      return failed(`file.${code}`, `cannot be written: ${code}`, 'look at its folder')
+    }
   }
 
   /**
@@ -345,24 +381,4 @@ class Restorer {
 
 function failed(code: string, reason: string, cure: string): RestoreOutcome {
   return { state: 'failed', code, reason, cure }
-}
-
-/** One object's failure as a value; a full disk is everyone's. */
-async function attempt(work: () => Promise<RestoreOutcome>): Promise<RestoreOutcome> {
-  try {
-    return await work()
-  } catch (error) {
-    const problem = itemProblem(error)
-    if (problem !== undefined) return failed('store', problem, 'run it again')
-    const code = systemErrorCode(error)
-    if (code === 'ENOSPC' || code === 'EDQUOT') {
-      throw new TemporaryError('the disk is full', {
-        code: 'disk.full',
-        cure: 'free some space, or restore with --to into another folder; what is restored stays so',
-        cause: error,
-      })
-    }
-    if (code !== undefined) return failed(`file.${code}`, `cannot be written: ${code}`, 'look at the folder')
-    throw error
-  }
 }

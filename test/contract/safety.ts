@@ -3,7 +3,18 @@
  * a row of the table in docs/reliability.md, under the same name (`test/unit/reliability.test.ts` compares them).
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -15,6 +26,7 @@ import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
 import { makePlanHeader, quarantineKey } from '../../src/plan/plan-file.ts'
 import { runApply, runUndo } from '../../src/plan/run.ts'
 import { type ReconcileFlags, runReconcile } from '../../src/reconcile/run.ts'
+import { type RestoreFlags, runRestore } from '../../src/restore/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { broken, once } from '../support/hooked-store.ts'
 import { upload } from './upload.ts'
@@ -63,6 +75,29 @@ export const reconcile = (
   options: RunOptions = {},
 ): Promise<BedRun> =>
   bed.run('reconcile', context => runReconcile(context, { ...reconcileDefaults, ...flags }), options)
+
+/** Every object lies in an archive. */
+const archived: RunOptions = {
+  hooks: { head: { after: head => head && { ...head, storageClass: 'GLACIER', archive: 'archived' } } },
+}
+
+export const restore = (
+  bed: TestBed,
+  flags: Partial<RestoreFlags> = {},
+  options: RunOptions = {},
+): Promise<BedRun> =>
+  bed.run('restore', context => runRestore(context, { ...restoreDefaults, ...flags }), options)
+
+const restoreDefaults: RestoreFlags = {
+  to: undefined,
+  limit: undefined,
+  keepObjects: false,
+  plan: undefined,
+  concurrency: undefined,
+  retryFailed: false,
+  dryRun: false,
+  maxDuration: undefined,
+}
 
 const executeDefaults = { dryRun: false, concurrency: undefined, maxDuration: undefined }
 
@@ -223,15 +258,7 @@ export function safetyContract(
 
       test('the object is in an archive storage class', async () => {
         await uploaded('a.mp3', proved)
-        const run = await cleanup(
-          bed,
-          {},
-          {
-            hooks: {
-              head: { after: head => head && { ...head, storageClass: 'GLACIER', archive: 'archived' } },
-            },
-          },
-        )
+        const run = await cleanup(bed, {}, archived)
         expect(said(run)['a.mp3']).toMatch(/archive storage class/)
         expect(existsSync(file('a.mp3'))).toBe(true)
       })
@@ -522,6 +549,97 @@ export function safetyContract(
         const run = await apply(bed, file)
         expect(said(run)['audio/a.flac']).toMatch(/is not what the object is/)
         expect(await bed.store.head('audio/a.flac')).toBeDefined()
+      })
+    })
+
+    describe('restore', () => {
+      const [one, other] = [fakeAudio(3_000, 11), fakeAudio(3_000, 12)]
+      async function inS3(key: string, content: Uint8Array, path: string | null): Promise<string> {
+        const sum = Buffer.alloc(4)
+        sum.writeUInt32BE(crc32(content))
+        await bed.store.put(key, content, {
+          headers: { contentType: 'audio/flac', metadata: { sha256: sha256(content) } },
+          checksums: { crc32: sum.toString('base64') },
+        })
+        return bed.addTrack({ path, source: 'S3', key })
+      }
+
+      test('two rows come to one path', async () => {
+        const ids = [await inS3('audio/1.flac', one, 'a.flac'), await inS3('audio/2.flac', other, 'a.flac')]
+        const run = await restore(bed)
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        const rows = await bed.tracks()
+        const restored = ids.map(id => rows.get(id)?.file_source === 'LOCAL')
+        expect(restored.toSorted()).toEqual([false, true])
+        const winner = restored[0] ? one : other
+        expect(readFileSync(file('a.flac')).equals(winner)).toBe(true)
+        expect(run.items.map(item => item['code'] ?? item['state']).sort()).toEqual([
+          'file.exists',
+          'restored',
+        ])
+      })
+
+      test('a file is written to the path while its object is downloaded', async () => {
+        const id = await inS3('audio/1.flac', one, 'a.flac')
+        const run = await restore(
+          bed,
+          {},
+          { hooks: { get: { after: once(() => writeFileSync(file('a.flac'), other)) } } },
+        )
+        expect(run.items.map(item => item['code'])).toEqual(['file.exists'])
+        expect(readFileSync(file('a.flac')).equals(other)).toBe(true)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'S3', s3_object_key: 'audio/1.flac' })
+      })
+
+      test('a link on the way leads out of the folder', async () => {
+        const elsewhere = path.join(bed.dir, 'elsewhere')
+        mkdirSync(elsewhere, { recursive: true })
+        symlinkSync(elsewhere, file('out'))
+        symlinkSync(path.join(elsewhere, 'new.flac'), file('dangling.flac'))
+        await inS3('audio/1.flac', one, 'out/a.flac')
+        await inS3('audio/2.flac', one, 'out/deeper/a.flac')
+        await inS3('audio/3.flac', one, 'dangling.flac')
+        const run = await restore(bed)
+        expect(run.items.map(item => item['code'])).toEqual(['file.refused', 'file.refused', 'file.refused'])
+        expect(readdirSync(elsewhere)).toEqual([])
+      })
+
+      test('the folder cannot be written to', async () => {
+        for (let index = 0; index < 12; index += 1) await inS3(`audio/${index}.flac`, one, `${index}.flac`)
+        // A file where the folder should be: root, too, cannot write below it.
+        writeFileSync(path.join(bed.dir, 'no-folder'), 'x')
+        let gets = 0
+        const run = await restore(
+          bed,
+          { to: path.join(bed.dir, 'no-folder', 'below') },
+          { hooks: { get: { before: () => (gets += 1) } } },
+        )
+        expect([run.exitCode, run.error?.code, gets]).toEqual([ExitCode.fatal, 'restore.unwritable', 0])
+        expect(run.error?.message).toMatch(/cannot write to .*no-folder/)
+      })
+
+      test('the folder stops taking files in mid-run', async () => {
+        for (let index = 0; index < 12; index += 1) await inS3(`audio/${index}.flac`, one, `${index}.flac`)
+        let writes = 0
+        ends.push(
+          observeFileEffects(({ kind }) => {
+            // The probe, one chunk, and from then on nothing.
+            if (kind === 'write' && ++writes > 2)
+              throw Object.assign(new Error('read-only'), { code: 'EROFS' })
+          }),
+        )
+        const run = await restore(bed, { concurrency: 1 })
+        expect([run.exitCode, run.error?.code]).toEqual([ExitCode.fatal, 'restore.unwritable'])
+        expect(readdirSync(bed.audioRoot)).toHaveLength(1)
+      })
+
+      test('an archived object is asked for', async () => {
+        await inS3('audio/1.flac', one, 'a.flac')
+        const run = await restore(bed, {}, archived)
+        expect(run.items[0]).toMatchObject({
+          code: 'object.archived',
+          cure: expect.stringMatching(/restore-object/),
+        })
       })
     })
 
