@@ -26,7 +26,7 @@ export async function runImport(context: Context, request: ImportRequest): Promi
   const start = request.dir === undefined ? config.audioRoot : path.resolve(context.cwd, request.dir)
   await openAudioFolder(config.audioRoot, start)
   const database = await context.database()
-  await requireSchema(database)
+  await requireSchema(database, 'files.ctime_ns')
 
   const work = async (run: RecordedRun | undefined) => {
     const result = await importFolder({

@@ -89,7 +89,7 @@ export async function rememberedFiles(
         path: row.path,
         size: Number(row.size),
         mtimeNs: BigInt(row.mtime_ns),
-        ctimeNs: row.ctime_ns === null ? null : BigInt(row.ctime_ns),
+        ctimeNs: row.ctime_ns == null ? null : BigInt(row.ctime_ns),
         inode: row.inode === null ? null : BigInt(row.inode),
         device: row.device === null ? null : BigInt(row.device),
         sha256: row.sha256,
