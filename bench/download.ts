@@ -1,0 +1,274 @@
+/**
+ * `npm run bench:download`: `autodj restore` against the downloaders people use, the same objects from the same
+ * server, in turn.
+ *
+ *     npm run bench:download -- [--rounds 5] [--only typical,small,large] [--schemes http,https]
+ *
+ * The server is versitygw on files that autodj itself uploaded. What autodj does beyond its peers is measured with it:
+ * SHA-256 of every file compared, a sync before it gets its name, rows and ledger. `curl --parallel` is the floor: it
+ * signs with SigV4, and compares nothing. What each client wrote is compared with what was uploaded, once.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import type { Database } from '../src/db/database.ts'
+import { migrateUp } from '../src/db/migrate.ts'
+import { insertTracks } from '../src/db/tracks.ts'
+import { selfSigned } from '../test/support/certificate.ts'
+import { pgliteTestDatabase, postgresTestDatabase } from '../test/support/database.ts'
+import {
+  findPeerPrograms,
+  Judgements,
+  type Measured,
+  MiB,
+  makeFiles,
+  measureProgram,
+  middle,
+  namesOf,
+  printComparison,
+  type Scenario,
+  work,
+} from './peers.ts'
+
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    only: { type: 'string', default: 'typical,small,large' },
+    schemes: { type: 'string', default: 'http,https' },
+  },
+})
+const rounds = Number(options.rounds)
+const wanted = new Set(options.only.split(','))
+const root = fileURLToPath(new URL('..', import.meta.url))
+const bin = path.join(root, 'bin', 'autodj.js')
+const credentials = {
+  AWS_ACCESS_KEY_ID: 'BENCHBENCHBENCH',
+  AWS_SECRET_ACCESS_KEY: 'benchbenchbench',
+  AWS_REGION: 'us-east-1',
+}
+const certificate = path.join(work, 'cert.pem')
+{
+  const { key, cert } = selfSigned(['localhost'])
+  writeFileSync(certificate, cert)
+  writeFileSync(path.join(work, 'key.pem'), key)
+}
+const out = path.join(work, 'out')
+
+interface Client {
+  readonly name: string
+  readonly argv: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
+// --- server and database ------------------------------------------------------------------------------------------
+
+async function startServer(scheme: string): Promise<{ url: string; stop(): Promise<void> }> {
+  const folder = execFileSync('sh', [path.join(root, 'scripts', 'tools.sh')], { encoding: 'utf8' }).trim()
+  const data = path.join(work, 'data')
+  mkdirSync(path.join(data, 'bench'), { recursive: true })
+  const port = await freePort()
+  const tls = scheme === 'https' ? ['--cert', certificate, '--key', path.join(work, 'key.pem')] : []
+  const server = spawn(
+    path.join(folder, 'versitygw'),
+    [
+      ...['--access', credentials.AWS_ACCESS_KEY_ID, '--secret', credentials.AWS_SECRET_ACCESS_KEY],
+      ...['--port', `127.0.0.1:${port}`, '--keep-alive', '--quiet', ...tls, 'posix', data],
+    ],
+    { stdio: 'ignore' },
+  )
+  process.on('exit', () => server.kill())
+  for (let tries = 0; !(await answers(port)); tries++) {
+    if (tries > 100) throw new Error('versitygw did not start')
+    await sleep(100)
+  }
+  return {
+    url: `${scheme}://localhost:${port}`,
+    async stop() {
+      server.kill()
+      await once(server, 'exit')
+    },
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  return port
+}
+
+async function answers(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  const connected = await once(socket, 'connect').then(
+    () => true,
+    () => false,
+  )
+  socket.destroy()
+  return connected
+}
+
+const server = process.env['TEST_POSTGRES_URL']
+if (!server) console.log('TEST_POSTGRES_URL is not set: autodj runs on the embedded database')
+const place = server ? await postgresTestDatabase(server) : await pgliteTestDatabase()
+await sql(migrateUp)
+
+async function sql<T>(work: (database: Database) => Promise<T>): Promise<T> {
+  const database = await place.open()
+  try {
+    return await work(database)
+  } finally {
+    await database.close()
+  }
+}
+
+function settings(url: string, audioRoot: string): Record<string, string> {
+  return {
+    ...credentials,
+    DATABASE_URL: place.url,
+    S3_BUCKET_NAME: 'bench',
+    S3_ENDPOINT: url,
+    AUDIO_STORAGE_PATH: audioRoot,
+    NODE_EXTRA_CA_CERTS: certificate,
+  }
+}
+
+/** Into the bucket, by autodj itself; the rows as they are then are kept. @returns the keys */
+async function upload(scenario: Scenario, url: string): Promise<string[]> {
+  await sql(async ({ knex }) => {
+    await knex.raw('truncate public.tracks cascade')
+    const names = namesOf(scenario)
+    for (let start = 0; start < names.length; start += 10_000) {
+      const page = names.slice(start, start + 10_000).map(name => ({
+        id: randomUUID(),
+        spotifyId: `bench:${name}`,
+        title: name,
+        artist: 'Bench',
+        album: null,
+        duration: null,
+        filePath: name,
+        fileSource: 'LOCAL' as const,
+        fileSize: scenario.size,
+      }))
+      await insertTracks(knex, page)
+    }
+  })
+  measureProgram(
+    [process.execPath, bin, 'upload-local', '-q'],
+    settings(url, path.join(scenario.dir, 'audio')),
+  )
+  return sql(async ({ knex }) => {
+    await knex.raw('drop table if exists public.bench_rows')
+    await knex.raw('create table public.bench_rows as table public.tracks')
+    return knex('public.tracks').orderBy('s3_object_key').pluck('s3_object_key')
+  })
+}
+
+// --- clients --------------------------------------------------------------------------------------------------------
+
+function clients(url: string, keys: readonly string[]): Client[] {
+  const { curl, s5cmd, rclone } = findPeerPrograms()
+  const found: Client[] = [
+    { name: 'autodj', argv: [process.execPath, bin, 'restore', '-q'], env: settings(url, out) },
+  ]
+  if (s5cmd) {
+    const flags = ['--endpoint-url', url, '--no-verify-ssl', '--log', 'error']
+    found.push({ name: 's5cmd', argv: [s5cmd, ...flags, 'cp', 's3://bench/*', `${out}/`], env: credentials })
+  }
+  if (rclone) {
+    const flags = ['--s3-provider', 'Other', '--s3-endpoint', url, '--s3-env-auth', '--ca-cert', certificate]
+    const at = ['--transfers', '16', '--checkers', '16', '--config', '/dev/null', '-q']
+    found.push({
+      name: 'rclone',
+      argv: [rclone, 'copy', ':s3:bench', out, ...flags, ...at],
+      env: credentials,
+    })
+  }
+  if (curl) {
+    const config = path.join(work, 'curl.conf')
+    const lines = keys.map(key => `url = "${url}/bench/${key}"\noutput = "${out}/${path.basename(key)}"`)
+    writeFileSync(config, `${lines.join('\n')}\n`)
+    const user = `${credentials.AWS_ACCESS_KEY_ID}:${credentials.AWS_SECRET_ACCESS_KEY}`
+    const sign = ['--aws-sigv4', 'aws:amz:us-east-1:s3', '--user', user, '--cacert', certificate]
+    sign.push('-H', 'x-amz-content-sha256: UNSIGNED-PAYLOAD')
+    found.push({
+      name: 'curl --parallel',
+      argv: ['curl', '-sS', '--fail', '--parallel', '--parallel-max', '16', ...sign, '-K', config],
+    })
+  }
+  return found
+}
+
+async function measure({ name, argv, env = {} }: Client, { files, size }: Scenario): Promise<Measured> {
+  rmSync(out, { recursive: true, force: true })
+  mkdirSync(out)
+  if (name === 'autodj') {
+    await sql(async ({ knex }) => {
+      await knex.raw('truncate public.tracks cascade')
+      await knex.raw('insert into public.tracks select * from public.bench_rows')
+    })
+  }
+  const measured = measureProgram(argv, env)
+  const came = readdirSync(out, { recursive: true, withFileTypes: true }).filter(one => one.isFile())
+  if (came.length !== files) throw new Error(`${came.length} of ${files} files came`)
+  const sample = came[Math.floor(Math.random() * came.length)]!
+  if (readFileSync(path.join(sample.parentPath, sample.name)).length !== size)
+    throw new Error(`${sample.name} has another size`)
+  return measured
+}
+
+// --- the run ------------------------------------------------------------------------------------------------------
+
+const judgements = new Judgements('download')
+
+async function compare(scenario: Scenario): Promise<void> {
+  for (const scheme of options.schemes.split(',')) {
+    rmSync(path.join(work, 'data'), { recursive: true, force: true })
+    const { url, stop } = await startServer(scheme)
+    const keys = await upload(scenario, url)
+    const runs = new Map<string, Measured[]>()
+    const left = clients(url, keys)
+    for (let round = 0; round < rounds; round++) {
+      for (const client of [...left]) {
+        try {
+          const measured = await measure(client, scenario)
+          runs.set(client.name, [...(runs.get(client.name) ?? []), measured])
+        } catch (error) {
+          if (client.name === 'autodj') throw error
+          console.log(`${client.name} on ${scenario.name}: ${error}`)
+          left.splice(left.indexOf(client), 1)
+          runs.delete(client.name)
+        }
+      }
+    }
+    await stop()
+    const bytes = scenario.files * scenario.size
+    printComparison(
+      `${scenario.name} over ${scheme}: ${scenario.files} x ${scenario.size} bytes, medians of ${rounds}`,
+      bytes,
+      runs,
+    )
+    const mine = middle(runs.get('autodj')!)
+    for (const [name, measured] of runs) {
+      if (name === 'autodj' || name.startsWith('curl')) continue
+      const ratio = middle(measured).wall / mine.wall
+      judgements.add(`${scenario.name} ${scheme}: ${name} wall / autodj wall`, ratio, '>= 1', ratio >= 1)
+    }
+    const { peak } = mine
+    judgements.add(`${scenario.name} ${scheme}: peak memory of autodj, MiB`, peak, '< 300', peak < 300)
+  }
+  rmSync(scenario.dir, { recursive: true })
+}
+
+if (wanted.has('typical')) await compare(makeFiles('typical', 300, 5 * MiB))
+if (wanted.has('small')) await compare(makeFiles('small', 3_000, 64 * 1024))
+if (wanted.has('large')) await compare(makeFiles('large', 2, 500 * MiB))
+await place.drop()
+judgements.print()
+process.exit(0)
