@@ -6,11 +6,14 @@ import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
 import type { AudioFolder } from './core/audio-path.ts'
+import { type AwsProfile, profileNames, readProfile } from './core/aws-profile.ts'
 import { type CdnDomain, parseCdnDomain } from './core/cdn-url.ts'
 import { parseDatabaseUrl } from './core/database-url.ts'
 import { quarantinePrefix } from './core/prefixes.ts'
+import { readProxies } from './core/proxy.ts'
 import { parseBytes } from './core/units.ts'
 import { type ErrorDetails, systemErrorCode, toError, UsageError } from './errors.ts'
+import type { Network } from './network.ts'
 
 export interface Config {
   readonly database: {
@@ -23,7 +26,16 @@ export interface Config {
     /** undefined until {@link requireBucket} has been asked */
     readonly bucket: string | undefined
     readonly region: string | undefined
+    /** an S3-compatible store, maybe with a path, without a slash at the end; undefined: AWS */
     readonly endpoint: string | undefined
+    /** what named the endpoint: a variable, or a profile */
+    readonly endpointFrom: string | undefined
+    /** the same endpoint, where it answers for all of AWS (`AWS_ENDPOINT_URL`): STS, IAM, CloudFront too */
+    readonly servicesEndpoint: string | undefined
+    /** where the bucket's name goes: into the path, or before the host */
+    readonly addressing: 'path' | 'virtual' | 'auto'
+    /** whoever asks pays, not the owner of the bucket */
+    readonly requesterPays: boolean
     /** ends in `/` unless empty */
     readonly keyPrefix: string
     /** undefined: the SDK's credentials chain (profiles, SSO, roles) */
@@ -32,6 +44,8 @@ export interface Config {
       | undefined
     /** which profile the chain takes them from; undefined: the default one */
     readonly profile: string | undefined
+    /** the profiles there are, where one was asked for */
+    readonly profiles: readonly string[] | undefined
   }
   readonly cdn:
     | {
@@ -40,6 +54,7 @@ export interface Config {
         readonly signer: { readonly keyPairId: string; readonly privateKeyPath: string } | undefined
       }
     | undefined
+  readonly network: Network
   /** where the audio folder is on this machine, absolute: `audioFolder.root` */
   readonly audioRoot: string
   /** the audio folder as the application and this machine call it */
@@ -68,7 +83,7 @@ export interface RecordSettings {
 }
 
 /** What a setting is about: a command says which of them it uses. */
-export type SettingTopic = 'database' | 'store' | 'cdn' | 'audio' | 'fetch' | 'records'
+export type SettingTopic = 'database' | 'store' | 'cdn' | 'audio' | 'fetch' | 'records' | 'network'
 
 /** A setting: its variable, the flag that wins over it, and how it is told to people. Drives `.env.example` checks and `init`. */
 export interface Setting {
@@ -112,7 +127,7 @@ export const settings = [
   {
     variable: 'AWS_PROFILE',
     topic: 'store',
-    description: 'profile of the AWS CLI, instead of keys',
+    description: 'profile of the AWS CLI, instead of keys; its region and endpoint_url count too',
     example: 'autodj',
   },
   {
@@ -133,8 +148,20 @@ export const settings = [
     variable: 'S3_ENDPOINT',
     topic: 'store',
     flag: '--endpoint <url>',
-    description: 'an S3-compatible store (path style)',
+    description: 'an S3-compatible store',
     example: 'https://minio.example.net:9000',
+  },
+  {
+    variable: 'S3_ADDRESSING',
+    topic: 'store',
+    description: "where the bucket's name goes: path, virtual (before the host), auto",
+    example: 'virtual',
+  },
+  {
+    variable: 'S3_REQUEST_PAYER',
+    topic: 'store',
+    description: '"requester": whoever asks pays, as such buckets want it',
+    example: 'requester',
   },
   {
     variable: 'S3_KEY_PREFIX',
@@ -142,6 +169,25 @@ export const settings = [
     flag: '--prefix <prefix>',
     description: 'first part of every key',
     example: 'audio/',
+  },
+  {
+    variable: 'HTTPS_PROXY',
+    topic: 'network',
+    description: 'proxy for https:// addresses; HTTP_PROXY for http://',
+    example: 'http://proxy.example:3128',
+    secret: true,
+  },
+  {
+    variable: 'NO_PROXY',
+    topic: 'network',
+    description: 'hosts that are asked without it',
+    example: 'localhost,.corp.example',
+  },
+  {
+    variable: 'AWS_CA_BUNDLE',
+    topic: 'network',
+    description: 'certificates (PEM) to trust besides, of a private authority or a proxy',
+    example: '/etc/ssl/corp-ca.pem',
   },
   {
     variable: 'CLOUDFRONT_DOMAIN',
@@ -266,6 +312,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
       ? { path: path.resolve(cwd, '.env'), found: false, values: {} }
       : readEnvFile(path.resolve(cwd, envFile ?? '.env'), envFile !== undefined)
   const problems: string[] = []
+  let knownProfile: AwsProfile | undefined
 
   function read(variable: Variable): string | undefined {
     const value = overrides[variable] ?? env[variable] ?? file.values[variable]
@@ -284,11 +331,14 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     s3: {
       bucket: readBucket(),
       region: readRegion(),
-      endpoint: readEndpoint(),
+      ...readEndpoint(),
+      addressing: readAddressing(),
+      requesterPays: readRequestPayer(),
       keyPrefix: readKeyPrefix(),
       ...readAccess(),
     },
     cdn: readCdn(),
+    network: readNetwork(),
     audioRoot: audioFolder.root,
     audioFolder,
     maxAudioCacheBytes: readCacheSize(),
@@ -331,20 +381,96 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
   }
 
   function readRegion(): string | undefined {
-    const value = read('AWS_REGION') ?? env['AWS_DEFAULT_REGION'] ?? file.values['AWS_DEFAULT_REGION']
+    const value = read('AWS_REGION') ?? plain('AWS_DEFAULT_REGION') ?? profile().region
     if (value === undefined || /^[a-z0-9-]{2,40}$/.test(value)) return value
     return reject('AWS_REGION', `"${value}" is not a region`)
   }
 
-  function readEndpoint(): string | undefined {
-    const value = read('S3_ENDPOINT')
-    if (value === undefined) return undefined
+  /** A variable that is nobody's setting but counts: of the environment, else of the file. */
+  function plain(variable: string): string | undefined {
+    const value = env[variable] ?? file.values[variable]
+    return value === undefined || value.trim() === '' ? undefined : value.trim()
+  }
+
+  /** What AWS's own files say of the profile in force. They are read where something of it is asked for. */
+  function profile(): AwsProfile {
+    if (knownProfile !== undefined) return knownProfile
+    const { config: text } = awsFiles()
+    knownProfile = readProfile(text, read('AWS_PROFILE') ?? plain('AWS_DEFAULT_PROFILE') ?? 'default')
+    return knownProfile
+  }
+
+  function awsFiles(): { config: string; credentials: string } {
+    const home = env['HOME'] ?? env['USERPROFILE']
+    const text = (variable: string, name: string): string => {
+      const place = plain(variable) ?? (home && path.join(home, '.aws', name))
+      if (place === undefined || place === '') return ''
+      try {
+        return readFileSync(place, 'utf8')
+      } catch {
+        // Not there, or not ours to read: what needs it says so when it asks for credentials.
+        return ''
+      }
+    }
+    return {
+      config: text('AWS_CONFIG_FILE', 'config'),
+      credentials: text('AWS_SHARED_CREDENTIALS_FILE', 'credentials'),
+    }
+  }
+
+  /** The store's own setting, then what AWS's programs heed: variables, then the profile. */
+  function readEndpoint(): Pick<Config['s3'], 'endpoint' | 'endpointFrom' | 'servicesEndpoint'> {
+    const ignored = plain('AWS_IGNORE_CONFIGURED_ENDPOINT_URLS') === 'true'
+    const services = ignored ? undefined : plain('AWS_ENDPOINT_URL')
+    const candidates: [string, string | undefined][] = [
+      ['S3_ENDPOINT', read('S3_ENDPOINT')],
+      ['AWS_ENDPOINT_URL_S3', ignored ? undefined : plain('AWS_ENDPOINT_URL_S3')],
+      ['AWS_ENDPOINT_URL', services],
+    ]
+    let [from, value] = candidates.find(([, url]) => url !== undefined) ?? []
+    if (value === undefined && !ignored) {
+      value = profile().endpoint
+      from = value && `endpoint_url of profile ${read('AWS_PROFILE') ?? 'default'}`
+    }
+    return {
+      endpoint: value && checkEndpoint(from ?? '', value),
+      endpointFrom: from,
+      servicesEndpoint: services && checkEndpoint('AWS_ENDPOINT_URL', services),
+    }
+  }
+
+  function checkEndpoint(from: string, value: string): string | undefined {
+    const wrong = (problem: string): undefined => {
+      problems.push(`${from} ${problem} (example: https://minio.example.net:9000)`)
+    }
     const url = URL.canParse(value) ? new URL(value) : undefined
-    if (!url || !/^https?:$/.test(url.protocol))
-      return reject('S3_ENDPOINT', `"${value}" is not an http(s) URL`)
-    if (url.username || url.password) return reject('S3_ENDPOINT', 'must not hold credentials')
-    if (url.pathname !== '/' || url.search) return reject('S3_ENDPOINT', 'takes scheme, host and port only')
-    return url.origin
+    if (!url || !/^https?:$/.test(url.protocol)) return wrong(`"${value}" is not an http(s) URL`)
+    if (url.username || url.password) return wrong('must not hold credentials')
+    if (url.search || url.hash) return wrong('takes scheme, host, port and a path only')
+    return url.origin + url.pathname.replace(/\/+$/, '')
+  }
+
+  function readAddressing(): Config['s3']['addressing'] {
+    const value = read('S3_ADDRESSING') ?? 'auto'
+    if (value === 'path' || value === 'virtual' || value === 'auto') return value
+    return reject('S3_ADDRESSING', `"${value}" is none of path, virtual, auto`) ?? 'auto'
+  }
+
+  function readRequestPayer(): boolean {
+    const value = read('S3_REQUEST_PAYER')
+    if (value !== undefined && value !== 'requester')
+      reject('S3_REQUEST_PAYER', `"${value}" is not "requester"`)
+    return value !== undefined
+  }
+
+  function readNetwork(): Network {
+    const certificates = ['AWS_CA_BUNDLE', 'NODE_EXTRA_CA_CERTS'].flatMap(variable => {
+      const value = plain(variable)
+      // Node.js itself has read what the environment names.
+      const known = variable === 'NODE_EXTRA_CA_CERTS' && env[variable] !== undefined
+      return value === undefined || known ? [] : [{ variable, path: path.resolve(cwd, value) }]
+    })
+    return { proxies: readProxies(plain), certificates }
   }
 
   function readKeyPrefix(): string {
@@ -367,12 +493,17 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
   }
 
   /** Keys or a profile, whichever was given in the stronger place; where both were, the keys, as in the AWS CLI. */
-  function readAccess(): Pick<Config['s3'], 'credentials' | 'profile'> {
-    const profile = read('AWS_PROFILE')
+  function readAccess(): Pick<Config['s3'], 'credentials' | 'profile' | 'profiles'> {
+    const wanted = read('AWS_PROFILE')
     const keys = Math.max(rank('AWS_ACCESS_KEY_ID'), rank('AWS_SECRET_ACCESS_KEY'))
     return rank('AWS_PROFILE') > keys
-      ? { credentials: undefined, profile }
-      : { credentials: readCredentials(), profile: undefined }
+      ? { credentials: undefined, profile: wanted, profiles: readProfileNames() }
+      : { credentials: readCredentials(), profile: undefined, profiles: undefined }
+  }
+
+  function readProfileNames(): string[] {
+    const { config: text, credentials } = awsFiles()
+    return profileNames(text, credentials)
   }
 
   function readCredentials(): Config['s3']['credentials'] {

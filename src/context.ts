@@ -118,15 +118,13 @@ export function openContext(options: ContextOptions): {
 
     store(storeOptions) {
       store ??= (async () => {
-        const [{ createS3Store }, { awsAccess, requireBucket }] = await Promise.all([
+        const [{ createS3Store }, { s3Options }, { requireBucket }] = await Promise.all([
           import('./storage/s3.ts'),
+          import('./storage/aws-options.ts'),
           import('./config.ts'),
         ])
         const opened = createS3Store({
-          bucket: requireBucket(config),
-          region: config.s3.region,
-          endpoint: config.s3.endpoint,
-          ...awsAccess(config),
+          ...s3Options(config, requireBucket(config), text => report.warn(text)),
           ...storeOptions,
         })
         onRelease(() => opened.close())

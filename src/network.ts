@@ -4,6 +4,7 @@ import type { AgentOptions, Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https'
 import type { Socket } from 'node:net'
 import tls from 'node:tls'
+import type { Dispatcher } from 'undici'
 import { describeProxy, type Proxies, proxyFor } from './core/proxy.ts'
 import { systemErrorCode, UsageError } from './errors.ts'
 
@@ -26,7 +27,7 @@ interface Trust {
  * Makes the whole process trust these certificates beside those that it trusts anyway: databases, stores, CDN, AWS.
  * @throws UsageError where a file cannot be read or holds no certificate
  */
-export function trustCertificates({ certificates }: Network): void {
+function trustCertificates({ certificates }: Network): void {
   if (certificates.length === 0) return
   const extra = certificates.flatMap(({ variable, path }) => {
     let text: string
@@ -86,23 +87,42 @@ export async function openAgents(
   return { http: agent, https: agent as unknown as HttpsAgent }
 }
 
-type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>
+/** What `fetch` used before a proxy was put before it. */
+let usual: Dispatcher | undefined
 
-/** `fetch` through the proxies; loads what that takes only where there are some. */
-export async function openFetch({ proxies }: Network): Promise<Fetch> {
-  if (proxies.https === undefined && proxies.http === undefined) return fetch
-  const { fetch: fetchBy, ProxyAgent } = await import('undici')
-  const dispatchers = new Map<string, InstanceType<typeof ProxyAgent>>()
-  return (url, init) => {
-    const proxy = proxyFor(String(url), proxies)
-    if (proxy === undefined) return fetch(url, init)
-    let dispatcher = dispatchers.get(proxy)
-    if (dispatcher === undefined) {
-      dispatcher = new ProxyAgent(proxy)
-      dispatchers.set(proxy, dispatcher)
-    }
-    return fetchBy(url, { ...(init as object), dispatcher }) as unknown as Promise<Response>
-  }
+/**
+ * Makes the whole process go out as the settings say: `fetch` through the proxies, and every connection with the
+ * certificates. What has agents of its own takes them from {@link openAgents}.
+ * @throws UsageError where a file of certificates cannot be used
+ */
+export async function enterNetwork(network: Network): Promise<void> {
+  trustCertificates(network)
+  const { proxies } = network
+  const proxied = proxies.https !== undefined || proxies.http !== undefined
+  if (!proxied && usual === undefined) return
+  const { Agent, Dispatcher, ProxyAgent, getGlobalDispatcher, setGlobalDispatcher } = await import('undici')
+  usual ??= getGlobalDispatcher()
+  if (!proxied) return setGlobalDispatcher(usual)
+  const direct = new Agent()
+  const byProxy = new Map<string, Dispatcher>()
+  const ways = () => [direct, ...byProxy.values()]
+  setGlobalDispatcher(
+    new (class extends Dispatcher {
+      override dispatch(...[options, handler]: Parameters<Dispatcher['dispatch']>): boolean {
+        const proxy = proxyFor(String(options.origin), proxies)
+        if (proxy === undefined) return direct.dispatch(options, handler)
+        const known = byProxy.get(proxy) ?? new ProxyAgent(proxy)
+        byProxy.set(proxy, known)
+        return known.dispatch(options, handler)
+      }
+      override async close(): Promise<void> {
+        await Promise.all(ways().map(way => way.close()))
+      }
+      override async destroy(): Promise<void> {
+        await Promise.all(ways().map(way => way.destroy()))
+      }
+    })() as Dispatcher,
+  )
 }
 
 /**

@@ -251,6 +251,8 @@ async function runCommand(
       envFile: options['settings'] as string | undefined,
       overrides: readOverrides(options),
     })
+    const { enterNetwork } = await import('./network.ts')
+    await enterNetwork(config.network)
     records = await openRecords(config, { report, command: command.name, commandLine, surroundings })
     opened = openContext({
       config,

@@ -1,7 +1,8 @@
 /** What there is to know about the access key of this run. */
 import { readFile } from 'node:fs/promises'
-import { awsAccess, type Config, programEnvironment } from '../config.ts'
+import { type Config, programEnvironment } from '../config.ts'
 import { awsHost, type KeyFacts } from '../core/bucket/access-key.ts'
+import { awsClientOptions } from '../storage/aws-options.ts'
 import { resolveAws } from '../storage/identity.ts'
 
 /** @param endpoint of IAM, instead of AWS's (tests) */
@@ -15,7 +16,7 @@ export async function accessKeyFacts(
   const iam = new IAMClient({
     region,
     maxAttempts: 2,
-    ...awsAccess(config),
+    ...(await awsClientOptions(config)),
     ...(endpoint === undefined ? {} : { endpoint }),
   })
   const assetTag = await readFile('/sys/devices/virtual/dmi/id/board_asset_tag', 'utf8').catch(

@@ -5,7 +5,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { CloudFrontClient } from '@aws-sdk/client-cloudfront'
 import { S3Client } from '@aws-sdk/client-s3'
-import { awsAccess, requireBucket } from '../config.ts'
+import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
 import { assessAccessKey, type KeyFacts } from '../core/bucket/access-key.ts'
 import type { Assessment, SettingCheck, Wishes } from '../core/bucket/assessment.ts'
@@ -22,6 +22,7 @@ import {
 import { quarantinePrefix, stagingPrefix } from '../core/prefixes.ts'
 import { plural, printable } from '../core/units.ts'
 import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { asksAws, awsClientOptions } from '../storage/aws-options.ts'
 import { accessKeyFacts } from './access-key.ts'
 import { applyPlan } from './apply.ts'
 import { observeDistribution } from './cloudfront.ts'
@@ -297,18 +298,19 @@ async function save(file: string, plan: SettingsPlan): Promise<void> {
 
 async function openClients(context: Context): Promise<Clients> {
   const { config, signal } = context
-  const { region, endpoint } = config.s3
+  const { region, endpoint, addressing } = config.s3
   const shared = {
-    ...awsAccess(config),
+    ...(await awsClientOptions(config)),
     ...(region === undefined ? (endpoint === undefined ? {} : { region: 'us-east-1' }) : { region }),
   }
   const s3 = new S3Client({
     ...shared,
-    ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    forcePathStyle: addressing === 'auto' ? endpoint !== undefined : addressing === 'path',
     requestChecksumCalculation: 'WHEN_REQUIRED',
   })
   context.onRelease(() => s3.destroy())
-  if (endpoint !== undefined) return { s3, cloudFront: undefined, accessKey: undefined }
+  if (!asksAws(config)) return { s3, cloudFront: undefined, accessKey: undefined }
   const { CloudFrontClient } = await import('@aws-sdk/client-cloudfront')
   const cloudFront = new CloudFrontClient(shared)
   context.onRelease(() => cloudFront.destroy())

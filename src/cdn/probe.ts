@@ -7,6 +7,7 @@ import http from 'node:http'
 import https from 'node:https'
 import type { HttpAnswer } from '../core/diagnosis/observation.ts'
 import { systemErrorCode, toError } from '../errors.ts'
+import { type Network, openAgents, plainNetwork } from '../network.ts'
 
 /** Body kept as text, bytes: enough for every error page and XML error. */
 const keptBody = 1_024
@@ -47,6 +48,8 @@ export interface ProberOptions {
   leastRate?: number
   /** abandons what is in flight */
   signal?: AbortSignal
+  /** the way out of this machine; default: no proxy */
+  network?: Network
   /** more certificates to trust, PEM (tests) */
   ca?: string
 }
@@ -64,13 +67,11 @@ export function openProber({
   deadlineMs = 30_000,
   leastRate = 2_048,
   signal,
+  network = plainNetwork,
   ca,
 }: ProberOptions): Prober {
   const agentOptions = { keepAlive: true, maxSockets: concurrency, scheduling: 'lifo' as const }
-  const agents = {
-    http: new http.Agent(agentOptions),
-    https: new https.Agent({ ...agentOptions, ...(ca === undefined ? {} : { ca }) }),
-  }
+  const opening = openAgents(network, { ...agentOptions, ...(ca === undefined ? {} : { ca }) })
   // One listener a signal, not a request: that would cost more than the request.
   const inFlight = new Map<AbortSignal | undefined, Set<http.ClientRequest>>()
   const closing: (() => void)[] = []
@@ -91,7 +92,8 @@ export function openProber({
   }
   const ofSignal = requestsOf(signal)
 
-  function send(request: ProbeRequest): Promise<ProbeResult & { staleSocket?: boolean }> {
+  async function send(request: ProbeRequest): Promise<ProbeResult & { staleSocket?: boolean }> {
+    const agents = await opening
     const [, scheme, authority, path] = /^(https?):\/\/([^/?#]+)([/?].*)?$/s.exec(request.url) ?? []
     if (authority === undefined) throw new TypeError(`not an absolute URL: ${request.url}`)
     const secure = scheme === 'https'
@@ -209,8 +211,10 @@ export function openProber({
     },
     close() {
       for (const one of closing) one()
-      agents.http.destroy()
-      agents.https.destroy()
+      void opening.then(agents => {
+        agents.http.destroy()
+        agents.https.destroy()
+      })
     },
   }
 }

@@ -25,7 +25,11 @@ export async function openServedCheck(
   if (!config.cdn) return undefined
   const { domain } = config.cdn
   const signer = await openSigner(config)
-  const prober = openProber({ concurrency: options.concurrency, signal: options.signal })
+  const prober = openProber({
+    concurrency: options.concurrency,
+    signal: options.signal,
+    network: config.network,
+  })
   return {
     close: () => prober.close(),
     async served(key, range, sha256) {

@@ -99,15 +99,21 @@ export function s3Host(region = 'us-east-1'): string {
 export interface BucketPlace {
   bucket: string
   region?: string
-  /** of an S3-compatible store, which is addressed in path style */
+  /** of an S3-compatible store */
   endpoint?: string
+  /** where the bucket's name goes; `auto`: into the path at an endpoint, before the host at AWS */
+  addressing?: 'path' | 'virtual' | 'auto'
 }
 
 /** URL of a bucket, without a slash at the end. Buckets with dots have no certificate of their own: path style. */
-export function bucketUrl({ bucket, region, endpoint }: BucketPlace): string {
-  if (endpoint !== undefined) return `${endpoint}/${bucket}`
+export function bucketUrl({ bucket, region, endpoint, addressing = 'auto' }: BucketPlace): string {
+  if (endpoint !== undefined) {
+    return addressing === 'virtual' ? endpoint.replace('://', `://${bucket}.`) : `${endpoint}/${bucket}`
+  }
   const host = s3Host(region)
-  return bucket.includes('.') ? `https://${host}/${bucket}` : `https://${bucket}.${host}`
+  return bucket.includes('.') || addressing === 'path'
+    ? `https://${host}/${bucket}`
+    : `https://${bucket}.${host}`
 }
 
 /** URL of an object at S3 itself, past the CDN. */

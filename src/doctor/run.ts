@@ -2,11 +2,11 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { openProber } from '../cdn/probe.ts'
-import { awsAccess } from '../config.ts'
 import type { Context } from '../context.ts'
 import { formatDuration, plural, printable } from '../core/units.ts'
 import { openDatabase } from '../db/open.ts'
 import { ExitCode, FatalError } from '../errors.ts'
+import { asksAws, s3Options } from '../storage/aws-options.ts'
 import { identify, resolveAws } from '../storage/identity.ts'
 import { createS3Store } from '../storage/s3.ts'
 import { type CheckState, type Limits, runChecks } from './check.ts'
@@ -18,17 +18,20 @@ export async function runDoctor(
   { connectMs, idleMs, patience }: Limits,
 ): Promise<ExitCode> {
   const { config, report, signal } = context
-  const prober = openProber({ concurrency: 4, idleTimeoutMs: connectMs, deadlineMs: idleMs, signal })
+  const prober = openProber({
+    concurrency: 4,
+    idleTimeoutMs: connectMs,
+    deadlineMs: idleMs,
+    signal,
+    network: config.network,
+  })
   context.onRelease(() => prober.close())
   const { checks, cleanUp } = doctorChecks({
     config,
     prober,
     openStore() {
       const store = createS3Store({
-        bucket: config.s3.bucket ?? '',
-        region: config.s3.region,
-        endpoint: config.s3.endpoint,
-        ...awsAccess(config),
+        ...s3Options(config, config.s3.bucket ?? ''),
         timeouts: { connectMs, idleMs },
       })
       context.onRelease(() => store.close())
@@ -44,10 +47,7 @@ export async function runDoctor(
       return database
     },
     resolveAws: () => resolveAws(config),
-    identify:
-      config.s3.endpoint === undefined
-        ? abort => identify(config, config.s3.region ?? 'us-east-1', abort)
-        : undefined,
+    identify: asksAws(config) ? abort => identify(config, config.s3.region ?? 'us-east-1', abort) : undefined,
     decodeSample,
     now: context.now,
   })

@@ -4,13 +4,15 @@ import path from 'node:path'
 import { distributionNames } from '../bucket/cloudfront.ts'
 import { openProber, type ProbeResult } from '../cdn/probe.ts'
 import { openUrlSigner } from '../cdn/sign.ts'
-import { awsAccess, type Config, loadConfig, type Variable } from '../config.ts'
+import { type Config, loadConfig, type Variable } from '../config.ts'
 import { answersTo } from '../core/bucket/distribution.ts'
 import { networkFault } from '../core/diagnosis/network-fault.ts'
 import { edgeOf } from '../core/diagnosis/observation.ts'
 import { openDatabase } from '../db/open.ts'
 import { failure, type Limits, ok, type Verdict, warning } from '../doctor/check.ts'
 import { AppError, toError } from '../errors.ts'
+import type { Network } from '../network.ts'
+import { asksAws, awsClientOptions, s3Options } from '../storage/aws-options.ts'
 import { identify, resolveAws } from '../storage/identity.ts'
 import { createS3Store } from '../storage/s3.ts'
 import type { Answers, AnswerVerdict, Question } from './interview.ts'
@@ -64,8 +66,8 @@ export function questions(cwd: string, limits: Limits, signal: AbortSignal): Que
     {
       variable: 'S3_ENDPOINT',
       text: 'Endpoint of an S3-compatible store, ENTER for Amazon S3',
-      check: checked('S3_ENDPOINT', async ({ s3 }) => {
-        const result = await ask(`${s3.endpoint}/`, limits, signal)
+      check: checked('S3_ENDPOINT', async ({ s3, network }) => {
+        const result = await ask(`${s3.endpoint}/`, limits, signal, network)
         return 'answer' in result
           ? ok(s3.endpoint!)
           : failure(
@@ -165,10 +167,7 @@ async function checkBucket(
 ): Promise<Verdict> {
   const { s3 } = config
   const store = createS3Store({
-    bucket: s3.bucket!,
-    region: s3.region,
-    endpoint: s3.endpoint,
-    ...awsAccess(config),
+    ...s3Options(config, s3.bucket!),
     timeouts: { connectMs, idleMs },
   })
   try {
@@ -179,9 +178,9 @@ async function checkBucket(
   }
 }
 
-async function checkCdn({ cdn }: Config, limits: Limits, signal: AbortSignal): Promise<Verdict> {
+async function checkCdn({ cdn, network }: Config, limits: Limits, signal: AbortSignal): Promise<Verdict> {
   const { origin, hostname } = cdn!.domain
-  const result = await ask(`${origin}/`, limits, signal)
+  const result = await ask(`${origin}/`, limits, signal, network)
   if ('error' in result) {
     return failure(
       `${hostname} does not answer: ${networkFault(result.error)}`,
@@ -206,11 +205,11 @@ async function checkDistribution(config: Config, signal: AbortSignal): Promise<V
     )
   }
   // Beside a store that is not AWS nobody can be asked.
-  if (s3.endpoint !== undefined) return ok(id)
+  if (!asksAws(config)) return ok(id)
   const { CloudFrontClient } = await import('@aws-sdk/client-cloudfront')
   const client = new CloudFrontClient({
     region: s3.region,
-    ...awsAccess(config),
+    ...(await awsClientOptions(config)),
     maxAttempts: 2,
   })
   try {
@@ -233,8 +232,13 @@ async function checkDistribution(config: Config, signal: AbortSignal): Promise<V
   }
 }
 
-async function ask(url: string, { connectMs, idleMs }: Limits, signal: AbortSignal): Promise<ProbeResult> {
-  const prober = openProber({ concurrency: 1, idleTimeoutMs: connectMs, deadlineMs: idleMs, signal })
+async function ask(
+  url: string,
+  { connectMs, idleMs }: Limits,
+  signal: AbortSignal,
+  network: Network,
+): Promise<ProbeResult> {
+  const prober = openProber({ concurrency: 1, idleTimeoutMs: connectMs, deadlineMs: idleMs, signal, network })
   try {
     return await prober.request({ url, range: { start: 0, end: 0 } })
   } finally {

@@ -1,7 +1,6 @@
 /** What `autodj reconcile` does with its flags: observes, reports, and saves what would mend it as a plan. */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
-import { awsAccess } from '../config.ts'
 import type { Context } from '../context.ts'
 import { cacheControl } from '../core/keys.ts'
 import type { DeleteLimit } from '../core/limits.ts'
@@ -19,6 +18,7 @@ import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { makeTempFolder, sweepTempFolders } from '../runs/temp-folders.ts'
+import { s3Options } from '../storage/aws-options.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { parseInventoryUrl, readInventory } from './inventory.ts'
 import type { ReconcileOptions } from './library.ts'
@@ -284,10 +284,7 @@ async function openInventory(
   const { s3 } = context.config
   const { createS3Store } = await import('../storage/s3.ts')
   const store = createS3Store({
-    bucket,
-    region: s3.region,
-    endpoint: s3.endpoint,
-    ...awsAccess(context.config),
+    ...s3Options(context.config, bucket),
   })
   try {
     const sorter = new ExternalSorter(tempFolder, 'inventory')

@@ -1,6 +1,7 @@
 /** Whose credentials these are, by the SDK's chain and by STS. */
-import { awsAccess, type Config } from '../config.ts'
+import type { Config } from '../config.ts'
 import { FatalError, toError } from '../errors.ts'
+import { awsClientOptions } from './aws-options.ts'
 import { credentialsError } from './s3-errors.ts'
 
 export interface AwsIdentitySource {
@@ -14,12 +15,12 @@ export async function resolveAws(config: Config): Promise<AwsIdentitySource> {
   const { S3Client } = await import('@aws-sdk/client-s3')
   const { region, endpoint } = config.s3
   const client = new S3Client({
-    ...awsAccess(config),
+    ...(await awsClientOptions(config)),
     ...(region !== undefined ? { region } : endpoint !== undefined ? { region: 'us-east-1' } : {}),
   })
   try {
     const found = await client.config.credentials().catch((error: unknown) => {
-      throw credentialsError(error, undefined, config.s3.profile) ?? error
+      throw credentialsError(error, undefined, config.s3) ?? error
     })
     const resolved = await client.config.region().catch((error: unknown) => {
       throw new FatalError('AWS_REGION is not set, and no profile has one', {
@@ -49,7 +50,7 @@ export async function identify(
   const client = new STSClient({
     region,
     maxAttempts: 2,
-    ...awsAccess(config),
+    ...(await awsClientOptions(config)),
     ...(endpoint === undefined ? {} : { endpoint }),
   })
   try {

@@ -29,6 +29,8 @@ export interface S3StoreOptions {
   credentials?: StoreCredentials | (() => Promise<StoreCredentials>)
   /** Profile that the chain takes credentials and region from, where there are no `credentials`. */
   profile?: string
+  /** The profiles there are, for the message where that one is not among them. */
+  profiles?: readonly string[]
   /** Sockets kept open to the store: the caller's concurrency. Default 64. */
   maxSockets?: number
   timeouts?: {
@@ -236,7 +238,13 @@ export function connectS3(options: S3StoreOptions): S3Connection {
             details: { bucket },
           })
         }
-        throw toStoreError(thrown, { operation: 'reach', bucket, profile: options.profile, ...where })
+        throw toStoreError(thrown, {
+          operation: 'reach',
+          bucket,
+          profile: options.profile,
+          profiles: options.profiles,
+          ...where,
+        })
       })
     return place
   }
@@ -252,6 +260,8 @@ export function connectS3(options: S3StoreOptions): S3Connection {
       endpoint,
       region,
       profile: options.profile,
+      profiles: options.profiles,
+      proxy: proxyFor(endpoint, network.proxies),
       ...extra,
       get closed() {
         return state.closed

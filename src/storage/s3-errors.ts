@@ -5,6 +5,7 @@
  * The one place that knows S3's error codes; the lean put path and the SDK's exceptions both come through here.
  */
 import { networkFault } from '../core/diagnosis/network-fault.ts'
+import { describeProxy } from '../core/proxy.ts'
 import { systemErrorCode } from '../errors.ts'
 import { StoreError, type StoreErrorKind } from './store.ts'
 
@@ -18,6 +19,10 @@ export interface RequestContext {
   region: string
   /** the profile that credentials are taken from; undefined: keys, or the whole chain */
   profile?: string
+  /** the profiles there are, where one was asked for */
+  profiles?: readonly string[]
+  /** the proxy that requests go through */
+  proxy?: string
   /** Which condition a 412 answers. */
   condition?: 'if-none-match' | 'if-match'
   signal?: AbortSignal
@@ -120,6 +125,8 @@ function classify(failure: S3Failure, context: RequestContext): StoreErrorKind {
   if (failure.bucketRegion !== undefined && failure.bucketRegion !== context.region) return 'wrong-region'
   // Compatible stores have codes of their own for it: `BadRequest` (S3Mock), `InvalidRequest`.
   if (status === 400 && checksumRefused.test(failure.message ?? '')) return 'bad-digest'
+  // Proxy Authentication Required: the store was never asked.
+  if (status === 407) return 'network'
   if (status === 401) return 'credentials'
   if (status === 403) {
     const skewed = serverTime !== undefined && Math.abs(serverTime - Date.now()) > maximumClockSkew
@@ -168,7 +175,7 @@ const refusals: Readonly<Record<string, string>> = {
 }
 
 /** @returns the cause in words, and what the chain says beyond that it found nothing */
-function missingCredentials({ message }: S3Failure, profile: string | undefined): string {
+function missingCredentials({ message }: S3Failure, { profile }: RequestContext): string {
   const said = oneLine(message).replace(/^Could not load credentials from any providers\.?$/, '')
   const cause =
     profile === undefined ? causes['no-credentials'] : `the AWS profile "${profile}" gives no credentials`
@@ -180,8 +187,12 @@ function missingCredentials({ message }: S3Failure, profile: string | undefined)
  *
  * @returns undefined where that is not what is wrong
  */
-export function credentialsError(thrown: unknown, doing?: string, profile?: string): StoreError | undefined {
-  const context = { operation: '', bucket: '', endpoint: 'AWS', region: '', profile }
+export function credentialsError(
+  thrown: unknown,
+  doing?: string,
+  access: Pick<RequestContext, 'profile' | 'profiles'> = {},
+): StoreError | undefined {
+  const context = { operation: '', bucket: '', endpoint: 'AWS', region: '', ...access }
   const failure = failureOf(thrown)
   const kind = classify(failure, context)
   if (!['no-credentials', 'credentials', 'expired-token', 'clock-skew'].includes(kind)) return undefined
@@ -219,7 +230,9 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
     case 'no-credentials':
       return context.profile === undefined
         ? 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login`), or attach a role'
-        : 'check its name in ~/.aws/config and ~/.aws/credentials, or log in (`aws sso login`)'
+        : context.profiles?.includes(context.profile) === false
+          ? `there is no such profile in ~/.aws/config and ~/.aws/credentials: ${context.profiles.length === 0 ? 'there are none' : `they have ${context.profiles.join(', ')}`}`
+          : 'log in (`aws sso login`), or look at the profile in ~/.aws/config and ~/.aws/credentials'
     case 'expired-token':
       return 'renew the session (`aws sso login`, or fresh temporary credentials), then run it again'
     case 'clock-skew':
@@ -229,7 +242,16 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
         ? `set AWS_REGION to the bucket's region (now ${context.region})`
         : `set AWS_REGION=${failure.bucketRegion} (now ${context.region})`
     case 'network':
-      return `check that ${context.endpoint} can be reached from here (network, DNS, proxy, TLS), then run it again`
+      if (/^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(failure.code ?? '')) {
+        return 'if a private authority or a proxy of your company signs it: set AWS_CA_BUNDLE (or NODE_EXTRA_CA_CERTS) to its certificate, a PEM file'
+      }
+      if (context.proxy !== undefined) {
+        return `check the proxy ${describeProxy(context.proxy)} (HTTPS_PROXY, HTTP_PROXY), or name the host in NO_PROXY`
+      }
+      if (failure.code === 'ENOTFOUND' && context.endpoint.endsWith('.amazonaws.com')) {
+        return `check AWS_REGION (now ${context.region}): there may be no such region; otherwise network and DNS`
+      }
+      return `check that ${context.endpoint} can be reached from here (network, DNS, TLS; HTTPS_PROXY if it takes a proxy), then run it again`
     case 'throttled':
       return 'lower --concurrency, or run it again later'
     case 'timeout':
@@ -274,8 +296,8 @@ export function storeErrorOf(failure: S3Failure, context: RequestContext): Store
   })
 }
 
-function whyOf(kind: StoreErrorKind, failure: S3Failure, { profile }: RequestContext): string {
-  if (kind === 'no-credentials') return missingCredentials(failure, profile)
+function whyOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext): string {
+  if (kind === 'no-credentials') return missingCredentials(failure, context)
   if (kind === 'network' && failure.code !== undefined && failure.status === undefined) {
     return `${causes.network}: ${networkFault({ code: failure.code, message: oneLine(failure.message) })}`
   }

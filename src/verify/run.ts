@@ -45,7 +45,7 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
   preferSmallHeap()
   const signer = cdn.signer === undefined ? undefined : await openUrlSigner(cdn.signer)
   const concurrency = flags.concurrency ?? defaultConcurrency
-  const prober = openProber({ concurrency, signal: context.signal })
+  const prober = openProber({ concurrency, signal: context.signal, network: config.network })
   context.onRelease(() => prober.close())
   const database = await context.database()
   await requireSchema(database)

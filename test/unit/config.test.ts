@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parse } from 'dotenv'
@@ -19,11 +19,17 @@ test('nothing set: the embedded database, ./audio, the credentials chain, no CDN
       bucket: undefined,
       region: undefined,
       endpoint: undefined,
+      endpointFrom: undefined,
+      servicesEndpoint: undefined,
+      addressing: 'auto',
+      requesterPays: false,
       keyPrefix: 'audio/',
       credentials: undefined,
       profile: undefined,
+      profiles: undefined,
     },
     cdn: undefined,
+    network: { proxies: {}, certificates: [] },
     audioRoot: path.join(cwd, 'audio'),
     audioFolder: { root: path.join(cwd, 'audio'), storagePath: './audio', applicationDir: cwd },
     maxAudioCacheBytes: undefined,
@@ -149,4 +155,93 @@ test('.env.example explains every setting, and no other', () => {
   const named = [...text.matchAll(/^#?\s?([A-Z][A-Z0-9_]+)=/gm)].map(match => match[1])
   expect(named.sort()).toEqual(settings.map(one => one.variable).sort())
   expect(loadConfig({ env: parse(text), cwd }).s3.keyPrefix).toBe('audio/')
+})
+
+describe('the endpoint and the region in force', () => {
+  const home = mkdtempSync(path.join(tmpdir(), 'autodj-config-home-'))
+  mkdirSync(path.join(home, '.aws'))
+  writeFileSync(
+    path.join(home, '.aws', 'config'),
+    '[profile minio]\nregion = eu-south-1\nendpoint_url = https://minio.example:9000\n[default]\nregion = eu-west-1\n',
+  )
+  test.for([
+    [{}, undefined, undefined, 'eu-west-1'],
+    [{ AWS_PROFILE: 'minio' }, 'https://minio.example:9000', 'endpoint_url of profile minio', 'eu-south-1'],
+    [
+      { AWS_PROFILE: 'minio', AWS_REGION: 'us-east-2' },
+      'https://minio.example:9000',
+      'endpoint_url of profile minio',
+      'us-east-2',
+    ],
+    [
+      { AWS_PROFILE: 'minio', AWS_ENDPOINT_URL: 'http://all:1/' },
+      'http://all:1',
+      'AWS_ENDPOINT_URL',
+      'eu-south-1',
+    ],
+    [
+      { AWS_ENDPOINT_URL: 'http://all:1', AWS_ENDPOINT_URL_S3: 'http://s3:2/base/' },
+      'http://s3:2/base',
+      'AWS_ENDPOINT_URL_S3',
+      'eu-west-1',
+    ],
+    [
+      { AWS_ENDPOINT_URL_S3: 'http://s3:2', S3_ENDPOINT: 'http://own:3' },
+      'http://own:3',
+      'S3_ENDPOINT',
+      'eu-west-1',
+    ],
+    [
+      { AWS_PROFILE: 'minio', AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: 'true' },
+      undefined,
+      undefined,
+      'eu-south-1',
+    ],
+  ] as const)('%j: %s', ([set, endpoint, endpointFrom, region]) => {
+    expect(load({ HOME: home, ...set } as Record<string, string>).s3).toMatchObject({
+      endpoint,
+      endpointFrom,
+      region,
+    })
+    // The same from a file.
+    const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+    writeFileSync(
+      path.join(dir, '.env'),
+      Object.entries(set)
+        .map(([name, value]) => `${name}=${value}\n`)
+        .join(''),
+    )
+    expect(loadConfig({ env: { HOME: home }, cwd: dir }).s3).toMatchObject({ endpoint, endpointFrom, region })
+  })
+
+  test('what named a wrong one is said', () => {
+    expect(() => load({ AWS_ENDPOINT_URL_S3: 'minio:9000' })).toThrow(
+      'AWS_ENDPOINT_URL_S3 "minio:9000" is not an http(s) URL',
+    )
+    expect(() => load({ S3_ADDRESSING: 'host' })).toThrow(
+      'S3_ADDRESSING "host" is none of path, virtual, auto',
+    )
+    expect(() => load({ S3_REQUEST_PAYER: 'me' })).toThrow('S3_REQUEST_PAYER "me" is not "requester"')
+  })
+})
+
+test('proxies and certificates, from the environment and from .env', () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+  writeFileSync(
+    path.join(dir, '.env'),
+    'HTTPS_PROXY=http://file:1\nNO_PROXY=minio\nAWS_CA_BUNDLE=ca.pem\nNODE_EXTRA_CA_CERTS=/etc/extra.pem\n',
+  )
+  expect(loadConfig({ env: {}, cwd: dir }).network).toEqual({
+    proxies: { https: 'http://file:1', except: 'minio' },
+    certificates: [
+      { variable: 'AWS_CA_BUNDLE', path: path.join(dir, 'ca.pem') },
+      { variable: 'NODE_EXTRA_CA_CERTS', path: '/etc/extra.pem' },
+    ],
+  })
+  // Node.js itself has read those that the environment names.
+  const env = { NODE_EXTRA_CA_CERTS: '/etc/extra.pem', https_proxy: 'http://env:2' }
+  expect(loadConfig({ env, cwd, envFile: null }).network).toEqual({
+    proxies: { https: 'http://env:2' },
+    certificates: [],
+  })
 })

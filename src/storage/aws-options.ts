@@ -1,0 +1,47 @@
+/** What clients of AWS and of stores are opened with, from the settings: one answer for every command. */
+import type { NodeHttpHandler } from '@smithy/node-http-handler'
+import { awsAccess, type Config } from '../config.ts'
+import { openAgents } from '../network.ts'
+import type { S3StoreOptions } from './s3-connection.ts'
+
+/** For a store of this bucket. @param onLack told once of each thing that the store turns out to lack */
+export function s3Options(
+  config: Pick<Config, 's3' | 'network'>,
+  bucket: string,
+  onLack?: (text: string) => void,
+): S3StoreOptions {
+  const { region, endpoint, addressing, requesterPays, profiles } = config.s3
+  return {
+    bucket,
+    region,
+    endpoint,
+    addressing,
+    requesterPays,
+    profiles,
+    network: config.network,
+    onLack,
+    ...awsAccess(config),
+  }
+}
+
+/** Whether AWS's other services are there to be asked: beside a store of somebody else they are not. */
+export function asksAws({ s3: { endpoint, servicesEndpoint } }: Pick<Config, 's3'>): boolean {
+  return endpoint === undefined || endpoint === servicesEndpoint
+}
+
+interface AwsClientOptions extends ReturnType<typeof awsAccess> {
+  endpoint?: string
+  requestHandler: NodeHttpHandler
+}
+
+/** For a client of AWS itself: STS, IAM, CloudFront. The region is the caller's affair. */
+export async function awsClientOptions(config: Pick<Config, 's3' | 'network'>): Promise<AwsClientOptions> {
+  const { NodeHttpHandler } = await import('@smithy/node-http-handler')
+  const { servicesEndpoint } = config.s3
+  const { http, https } = await openAgents(config.network, { keepAlive: true })
+  return {
+    ...awsAccess(config),
+    ...(servicesEndpoint !== undefined && { endpoint: servicesEndpoint }),
+    requestHandler: new NodeHttpHandler({ httpAgent: http, httpsAgent: https, connectionTimeout: 10_000 }),
+  }
+}
