@@ -1,8 +1,7 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, refuseJobAlone, shared } from '../cli/flags.ts'
+import { refuseJobAlone } from '../cli/flags.ts'
 import { ExitCode } from '../errors.ts'
-
-const MiB = 1024 ** 2
+import { flags } from './flags.ts'
 
 export const analyze = defineCommand({
   name: 'analyze',
@@ -22,68 +21,28 @@ export const analyze = defineCommand({
     ['autodj analyze --enqueue', 'for `autodj worker`, on other machines'],
     ['autodj analyze --check', 'decode everything and report damaged files'],
   ],
-  flags: {
-    source: flag.choice(
-      '--source <source>',
-      'where the audio comes from; auto: as the row says, a local copy where it is proved to be the same bytes',
-      ['auto', 's3', 'cdn', 'local'],
-      'auto',
-    ),
-    missing: flag.boolean('--missing', 'tracks without an analysis (the default)'),
-    outdated: flag.boolean('--outdated', 'tracks that an older version analysed'),
-    failed: flag.boolean('--failed', 'tracks whose analysis failed, or found the file damaged'),
-    all: flag.boolean('--all', 'all tracks, again'),
-    track: flag.list('--track <id>', 'this track, again; may be repeated'),
-    check: flag.boolean('--check', 'decode only and report damage; all tracks unless told otherwise'),
-    dryRun: shared.dryRun,
-    limit: shared.limit,
-    concurrency: { ...shared.concurrency, description: 'threads that analyse (default: one a core)' },
-    tempLimit: flag.bytes(
-      '--temp-limit <size>',
-      'for downloads on disk; they wait for room',
-      { min: MiB },
-      2048 * MiB,
-      '2G',
-    ),
-    bpmRange: {
-      ...flag.custom(
-        '--bpm-range <low-high>',
-        'tempi outside are answered by their double or half inside',
-        'a range of tempi from 30 to 300 (88-176)',
-        parseRange,
-      ),
-    },
-    timeLimit: flag.duration(
-      '--time-limit <time>',
-      'a track may take this long, and 10 s more for each MiB',
-      '5m',
-    ),
-    maxDuration: shared.maxDuration,
-    maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '10m'),
-    enqueue: shared.enqueue,
-    job: shared.job,
-  },
+  flags,
 
-  async run(context, flags) {
-    refuseJobAlone(flags)
+  async run(context, values) {
+    refuseJobAlone(values)
     const { enqueueAnalyze, planAnalyze, runAnalyze } = await import('./run.ts')
-    if (flags.dryRun) {
-      await planAnalyze(context, flags)
+    if (values.dryRun) {
+      await planAnalyze(context, values)
       return ExitCode.ok
     }
-    if (flags.enqueue) {
+    if (values.enqueue) {
       const { refuseWithEnqueue } = await import('../queue/enqueue.ts')
-      refuseWithEnqueue(this.flags, flags, ['check', 'concurrency', 'tempLimit', 'maxDuration', 'maxOutage'])
-      return enqueueAnalyze(context, flags)
+      refuseWithEnqueue(flags, values, [
+        'check',
+        'concurrency',
+        'tempLimit',
+        'maxDuration',
+        'maxOutage',
+        'lockWait',
+      ])
+      return enqueueAnalyze(context, values)
     }
-    context.limitDuration(flags.maxDuration)
-    return runAnalyze(context, flags)
+    context.limitDuration(values.maxDuration)
+    return runAnalyze(context, values)
   },
 })
-
-/** `88-176` */
-function parseRange(raw: string): readonly [lowest: number, highest: number] | undefined {
-  const [, low, high] = /^(\d{2,3}(?:\.\d+)?)-(\d{2,3}(?:\.\d+)?)$/.exec(raw) ?? []
-  const [lowest, highest] = [Number(low), Number(high)]
-  return lowest >= 30 && highest <= 300 && lowest < highest ? [lowest, highest] : undefined
-}

@@ -12,34 +12,16 @@ import { formatBytes, formatCount, formatDuration, plural } from '../core/units.
 import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { countTracks, type TrackFilter, trackPage, trackPages } from '../db/tracks.ts'
+import { countTracks, type TrackFilter, trackPage } from '../db/tracks.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { makeTempFolder, sweepTempFolders } from '../runs/temp-folders.ts'
+import { lockedLine, plannedTracks, runTracks, type TrackRunEnd } from '../runs/track-run.ts'
 import { Resilience } from '../storage/resilience.ts'
-import { type AnalyzeTotals, analyze, analyzeCommand, checkCommand } from './analyze.ts'
 import { Analyzer, type SourceMode } from './analyzer.ts'
+import type { AnalyzeFlags } from './flags.ts'
 import { cdnOrigin, type Origin, s3Origin } from './origin.ts'
-
-export interface AnalyzeFlags {
-  readonly source: SourceMode
-  readonly missing: boolean
-  readonly outdated: boolean
-  readonly failed: boolean
-  readonly all: boolean
-  readonly track: readonly string[]
-  readonly check: boolean
-  readonly limit: number | undefined
-  /** threads; undefined: one a core */
-  readonly concurrency: number | undefined
-  /** bytes */
-  readonly tempLimit: number
-  /** milliseconds a track may take */
-  readonly timeLimit: number
-  readonly bpmRange: readonly [lowest: number, highest: number] | undefined
-  /** milliseconds */
-  readonly maxOutage: number
-}
+import { type AnalyzeTotals, AnalyzeWork, analyzeCommand, checkCommand } from './work.ts'
 
 /** How a queued track is to be analysed; what else the flags say chooses tracks, or is the worker's. */
 export type AnalyzeJobOptions = Pick<AnalyzeFlags, 'source' | 'bpmRange' | 'timeLimit'>
@@ -137,7 +119,7 @@ async function openOrigin(
 
 /**
  * An analyser with its threads, its origin and a temporary folder of its own, all released with the context. A queue
- * worker opens one and gives its jobs to `analyzeTracks`.
+ * worker opens one and gives its jobs to `AnalyzeWork`.
  *
  * @param settings.stopping aborted: downloads are given up, an analysis that runs is finished
  */
@@ -198,13 +180,12 @@ async function ownTempFolder({ report, onRelease }: Context, runId: string): Pro
 
 /** The run itself, recorded in the ledger. */
 export async function runAnalyze(context: Context, flags: AnalyzeFlags): Promise<ExitCode> {
-  const { report, config } = context
+  const { report } = context
   analyzeFilter(flags, context.now())
   const database = await context.database()
   await requireSchema(database)
   return recordRun(context, database, async run => {
-    const halt = new AbortController()
-    const stopping = AbortSignal.any([context.stopping, context.signal, run.lost, halt.signal])
+    const { stopping } = run
     const { analyzer, decoder, origin } = await openAnalyzer(context, { ...flags, runId: run.id, stopping })
     const filter = await filterHere(context, database, flags, origin !== undefined)
     if (origin !== undefined) {
@@ -217,11 +198,23 @@ export async function runAnalyze(context: Context, flags: AnalyzeFlags): Promise
       }
     }
     const absent = await tellAbsent(context, database, flags.track, filter)
-    const { exitCode, totals, seconds } = await analyze(context, database, analyzer, run, halt, {
-      filter,
-      check: flags.check,
+    const work = new AnalyzeWork(context, database, analyzer, run, flags.check)
+    const startedAt = performance.now()
+    const end = await runTracks(context, database, run, {
+      work,
+      choices: [{ filter, once: flags.check }],
       limit: flags.limit,
-      bucket: config.s3.bucket,
+      lockWait: flags.lockWait,
+      claims: { first: 32, largest: 32 },
+      // An analysis costs seconds: it is committed soon.
+      commits: { size: 50, interval: 1_000 },
+      // One that a thread works on, and downloads that wait for it.
+      slots: () => analyzer.workers * 4,
+      progress: report.progress({ label: flags.check ? 'checking' : 'analysing', unit: 'tracks' }),
+      note: () => {
+        const elapsed = (performance.now() - startedAt) / 1_000
+        return `${(work.totals.audioSeconds / elapsed).toFixed(0)}x realtime`
+      },
     })
     const left =
       filter.notSkippedIn === undefined
@@ -229,16 +222,16 @@ export async function runAnalyze(context: Context, flags: AnalyzeFlags): Promise
         : (await countTracks(database.knex, { ...filter, notSkippedIn: undefined })).tracks -
           (await countTracks(database.knex, filter)).tracks
     const summary = summariseAnalyze(
-      { ...totals, absent, left },
+      { ...work.totals, absent, left },
       analyzer,
       decoder,
-      seconds,
+      end,
       flags,
       stopping.aborted,
     )
     report.summary(summary)
     return {
-      exitCode: exitCode === ExitCode.ok && absent > 0 ? ExitCode.someFailed : exitCode,
+      exitCode: end.exitCode === ExitCode.ok && absent > 0 ? ExitCode.someFailed : end.exitCode,
       summary: summary.fields,
     }
   })
@@ -256,7 +249,13 @@ export async function enqueueAnalyze(
   const filter = analyzeFilter(flags, context.now(), { origin, folder: true })
   const { enqueueTracks } = await import('../queue/enqueue.ts')
   const options: AnalyzeJobOptions = { source, bpmRange, timeLimit }
-  return enqueueTracks(context, { kind: 'analyze', filters: [filter], options: { ...options }, limit, job })
+  return enqueueTracks(context, {
+    kind: 'analyze',
+    choices: [{ filter }],
+    options: { ...options },
+    limit,
+    job,
+  })
 }
 
 /** Tracks that were asked for by id and are not there, or have no audio. @returns how many */
@@ -295,21 +294,23 @@ export async function planAnalyze(context: Context, flags: AnalyzeFlags): Promis
   const origin = config.s3.bucket !== undefined || config.cdn !== undefined
   const filter = await filterHere(context, database, flags, origin)
   const plan = { tracks: 0, seconds: 0, bytes: 0, unknown: 0 }
-  for await (const page of trackPages(database.knex, { filter, signal: context.signal })) {
-    for (const track of page) {
-      if (plan.tracks === flags.limit) break
-      plan.tracks++
-      if (track.duration === null) plan.unknown++
-      plan.seconds += track.duration ?? 0
-      const remote = flags.source !== 'local' && track.fileSource === 'S3'
-      if (remote) plan.bytes += track.fileSize ?? 0
-      report.item({
-        subject: track.s3ObjectKey ?? track.filePath ?? track.id,
-        state: flags.check ? 'would-check' : 'would-analyse',
-        fields: { track_id: track.id, seconds: track.duration, download_bytes: remote ? track.fileSize : 0 },
-      })
-    }
-    if (plan.tracks === flags.limit) break
+  const choices = [{ filter }]
+  for await (const track of plannedTracks(
+    context,
+    database,
+    { choices, limit: flags.limit },
+    async page => page,
+  )) {
+    plan.tracks++
+    if (track.duration === null) plan.unknown++
+    plan.seconds += track.duration ?? 0
+    const remote = flags.source !== 'local' && track.fileSource === 'S3'
+    if (remote) plan.bytes += track.fileSize ?? 0
+    report.item({
+      subject: track.s3ObjectKey ?? track.filePath ?? track.id,
+      state: flags.check ? 'would-check' : 'would-analyse',
+      fields: { track_id: track.id, seconds: track.duration, download_bytes: remote ? track.fileSize : 0 },
+    })
   }
   const rate = await lastRate(database, flags.check ? checkCommand : analyzeCommand)
   const time =
@@ -350,8 +351,8 @@ function summariseAnalyze(
   },
   { statistics, workers }: Analyzer,
   decoder: 'ffmpeg' | 'npm',
-  seconds: number,
-  flags: AnalyzeFlags,
+  { seconds, locked, left: leftToOthers }: TrackRunEnd,
+  flags: Pick<AnalyzeFlags, 'check'>,
   stopped: boolean,
 ): { lines: string[]; next: string | undefined; fields: Record<string, unknown> } {
   const done = totals.analysed + totals.checked
@@ -364,7 +365,9 @@ function summariseAnalyze(
       ? [
           stopped
             ? `Stopped before anything was ${verb}.`
-            : `Nothing to ${flags.check ? 'check' : 'analyse'}${left > 0 ? ' anew' : ''}.`,
+            : locked + leftToOthers > 0
+              ? `Nothing was ${verb}.`
+              : `Nothing to ${flags.check ? 'check' : 'analyse'}${left > 0 ? ' anew' : ''}.`,
         ]
       : [
           `${plural(done, 'track')} ${verb}: ${formatDuration(totals.audioSeconds * 1_000)} of audio in ` +
@@ -384,13 +387,15 @@ function summariseAnalyze(
   }
   if (failed + changed > 0)
     lines.push(`${formatCount(failed + changed)} failed: the reasons are above and in the ledger.`)
+  if (locked > 0) lines.push(lockedLine(locked))
+  if (leftToOthers > 0) lines.push(`${plural(leftToOthers, 'track')} in the hands of other runs.`)
   if (absent > 0) lines.push(`${plural(absent, 'track')} asked for without audio from there: see above.`)
   if (done + failed + changed === 0 && left > 0 && !stopped)
     lines.push(`${plural(left, 'track')} could not be analysed earlier: only --failed tries such again.`)
   const next =
     failed + changed + damaged > 0
       ? `\`autodj analyze ${flags.check ? '--check ' : ''}--failed\` after the cause is gone`
-      : interrupted > 0
+      : interrupted + locked > 0
         ? '`autodj analyze` to go on'
         : undefined
   return {
@@ -404,6 +409,8 @@ function summariseAnalyze(
       failed: failed + absent,
       left_to_failed: left,
       rows_changed: changed,
+      rows_locked: locked,
+      left_to_others: leftToOthers,
       interrupted,
       audio_seconds: Math.round(totals.audioSeconds * 10) / 10,
       seconds: Math.round(seconds * 1_000) / 1_000,

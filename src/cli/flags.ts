@@ -200,6 +200,11 @@ export const shared = {
   maxDuration: flag.duration('--max-duration <time>', 'start nothing new after this long (exit code 10)'),
   bwlimit: flag.text('--bwlimit <rate>', 'bytes a second, or a timetable: 10M, "08:00,512K 19:00,off"'),
   retryFailed: flag.boolean('--retry-failed', 'take only what failed in earlier runs'),
+  lockWait: flag.duration(
+    '--lock-wait <time>',
+    'wait this long for rows that another transaction has locked',
+    '15s',
+  ),
   filesFrom: flag.text('--files-from <file>', 'take only what this file lists, one a line; - is stdin'),
   timeout: {
     ...flag.custom(

@@ -2,8 +2,7 @@
 import type { Knex } from 'knex'
 import type { TrackAnalysis } from '../core/audio/analysis.ts'
 import { type BulkColumn, unnest } from './bulk.ts'
-import { clearItems, releaseClaims } from './ledger.ts'
-import type { ChangeOutcome } from './tracks.ts'
+import { type ChangeOutcome, existingTracks } from './tracks.ts'
 
 /** What of a row an analysis begins with. */
 export interface AnalysisPlan {
@@ -99,38 +98,34 @@ const FAILURE: readonly BulkColumn<AnalysisRecord>[] = [
 ]
 
 /**
- * Writes analyses and failures, each only if its row still is what was planned; forgets earlier failures of the
- * tracks that have an analysis now, and gives up the claims on all of them. One transaction; rows are locked in the
- * order of their ids.
+ * Writes analyses and failures, each only if its row still is what was planned, in one transaction. Rows are locked in
+ * the order of their ids; one that another transaction has locked is left as it is.
  *
- * @param batch.claimed the kind of claim that the run holds on the tracks, where it does
  * @returns the outcome for each track id
  */
 export async function recordAnalyses(
   knex: Knex,
-  batch: {
-    command: string
-    claimed: string | undefined
-    runId: string
-    records: readonly AnalysisRecord[]
-  },
-): Promise<Map<string, ChangeOutcome>> {
-  const { command, claimed, runId, records } = batch
+  batch: { runId: string; records: readonly AnalysisRecord[] },
+): Promise<Map<string, ChangeOutcome | 'locked'>> {
+  const { runId, records } = batch
   const ids = records.map(({ planned }) => planned.trackId)
   return knex.transaction(async trx => {
     const { rows } = await trx.raw<{ rows: { id: string; fingerprint: string }[] }>(
       `select id, ${FINGERPRINT} as fingerprint from tracks where id = any(?::uuid[])
-       order by id for no key update`,
+       order by id for no key update skip locked`,
       [ids],
     )
     const current = new Map(rows.map(row => [row.id, row.fingerprint]))
-    const outcomes = new Map<string, ChangeOutcome>()
+    const locked = await existingTracks(
+      trx,
+      ids.filter(id => !current.has(id)),
+    )
+    const outcomes = new Map<string, ChangeOutcome | 'locked'>()
     for (const { planned } of records) {
-      const fingerprint = current.get(planned.trackId)
-      outcomes.set(
-        planned.trackId,
-        fingerprint === undefined ? 'deleted' : fingerprint === planned.fingerprint ? 'done' : 'changed',
-      )
+      const { trackId } = planned
+      const fingerprint = current.get(trackId)
+      if (fingerprint === undefined) outcomes.set(trackId, locked.has(trackId) ? 'locked' : 'deleted')
+      else outcomes.set(trackId, fingerprint === planned.fingerprint ? 'done' : 'changed')
     }
     const due = records.filter(({ planned }) => outcomes.get(planned.trackId) === 'done')
     const analysed = due.filter((record): record is Analysed => record.analysis !== undefined)
@@ -154,11 +149,6 @@ export async function recordAnalyses(
            ${LEDGER.map(([name]) => `${name} = excluded.${name}`).join(', ')}, run_id = excluded.run_id`,
         [runId, ...ledger.bindings],
       )
-      await clearItems(
-        trx,
-        command,
-        analysed.map(({ planned }) => planned.trackId),
-      )
     }
     if (failed.length > 0) {
       const { sql, bindings } = unnest('u', FAILURE, failed)
@@ -168,7 +158,6 @@ export async function recordAnalyses(
         bindings,
       )
     }
-    if (claimed !== undefined) await releaseClaims(trx, { kind: claimed, runId, trackIds: ids })
     return outcomes
   })
 }

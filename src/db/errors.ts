@@ -203,6 +203,69 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
   return undefined
 }
 
+/** SQLSTATE classes that say nothing of a row: every other one would meet them too. */
+const SYSTEMIC = new Set(['0A', '21', '25', '26', '42', '55', '58', 'F0', 'HV'])
+
+/** What the database has against one row. */
+export interface RowRefusal {
+  /** in its own words */
+  readonly reason: string
+  readonly cure: string
+}
+
+/**
+ * What the database has against a row that it will not take: a constraint, a trigger, a policy, a value that fits no
+ * column. Undefined for whatever another row would meet as well.
+ */
+export function rowRefusal(thrown: unknown): RowRefusal | undefined {
+  const error = toError(thrown instanceof AppError ? thrown.cause : thrown) as Error & {
+    severity?: string
+    detail?: string
+    constraint?: string
+    where?: string
+  }
+  const code = systemErrorCode(error)
+  if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || error.severity === undefined) return undefined
+  const byPolicy = code === '42501' && /row-level security/.test(error.message)
+  if (!byPolicy && (thrown instanceof AppError || SYSTEMIC.has(code.slice(0, 2)))) return undefined
+  // Of a violated CHECK the detail is the whole row.
+  const detail = error.detail?.startsWith('Failing row') === false ? ` (${error.detail})` : ''
+  const rule = error.constraint ? `the constraint ${error.constraint}` : error.where?.split('\n')[0]
+  return {
+    reason: `the database refuses the row: ${error.message}${detail}`,
+    cure: `Correct the row, or ${rule ?? 'the rule that refuses it'}, then run it again.`,
+  }
+}
+
+/**
+ * Writes a batch at once. One that the database refuses is split until the row is found that it will not take; all
+ * others are written.
+ *
+ * @param write in one transaction; the result of each, in their order
+ * @param refuse what becomes of a row that is refused
+ * @returns the result of each, in their order
+ * @throws what concerns more than a row
+ */
+export async function writeInParts<T, R>(
+  batch: readonly T[],
+  write: (part: readonly T[]) => Promise<readonly R[]>,
+  refuse: (one: T, refusal: RowRefusal) => Promise<R>,
+): Promise<readonly R[]> {
+  try {
+    return await write(batch)
+  } catch (error) {
+    const refusal = rowRefusal(error)
+    if (refusal === undefined) throw error
+    const [first] = batch
+    if (batch.length === 1) return [await refuse(first as T, refusal)]
+    const middle = batch.length >> 1
+    return [
+      ...(await writeInParts(batch.slice(0, middle), write, refuse)),
+      ...(await writeInParts(batch.slice(middle), write, refuse)),
+    ]
+  }
+}
+
 /** Not a failure we know: whatever it is, the database cannot be used. */
 export function unusable(error: unknown, where: string): AppError {
   const { message } = toError(error)

@@ -71,6 +71,24 @@ export interface TrackFilter {
 export const FIRST_ID = '00000000-0000-0000-0000-000000000000'
 
 function applyFilter(query: Knex.QueryBuilder, knex: Knex, filter: TrackFilter): void {
+  applyRowFilter(query, filter)
+  const items = (command: string): Knex.QueryBuilder =>
+    knex('autodj_ledger.items as i')
+      .select(knex.raw('1'))
+      .where('i.command', command)
+      .whereRaw('i.track_id = tracks.id')
+  if (filter.failedIn !== undefined) query.whereExists(items(filter.failedIn))
+  if (filter.notSkippedIn !== undefined) {
+    query.whereNotExists(items(filter.notSkippedIn).where('i.state', 'skipped'))
+  }
+  if (filter.notRecordedBy !== undefined) {
+    const { command, runId } = filter.notRecordedBy
+    query.whereNotExists(items(command).where('i.run_id', runId))
+  }
+}
+
+/** What a row says by itself, without the ledger. */
+function applyRowFilter(query: Knex.QueryBuilder, filter: TrackFilter): void {
   if (filter.sources !== undefined) {
     const named = filter.sources.filter(source => source !== null)
     query.where(either => {
@@ -96,19 +114,6 @@ function applyFilter(query: Knex.QueryBuilder, knex: Knex, filter: TrackFilter):
   if (filter.keyPrefix !== undefined)
     query.whereRaw('starts_with(tracks.s3_object_key, ?)', [filter.keyPrefix])
   if (filter.ids !== undefined) query.whereRaw('tracks.id = any(?::uuid[])', [[...filter.ids]])
-  const items = (command: string): Knex.QueryBuilder =>
-    knex('autodj_ledger.items as i')
-      .select(knex.raw('1'))
-      .where('i.command', command)
-      .whereRaw('i.track_id = tracks.id')
-  if (filter.failedIn !== undefined) query.whereExists(items(filter.failedIn))
-  if (filter.notSkippedIn !== undefined) {
-    query.whereNotExists(items(filter.notSkippedIn).where('i.state', 'skipped'))
-  }
-  if (filter.notRecordedBy !== undefined) {
-    const { command, runId } = filter.notRecordedBy
-    query.whereNotExists(items(command).where('i.run_id', runId))
-  }
 }
 
 function applyAnalysis(query: Knex.QueryBuilder, which: NonNullable<TrackFilter['analysis']>): void {
@@ -173,21 +178,30 @@ export async function countTracks(
   return { tracks: Number(row.tracks), bytes: row.bytes, withoutSize: Number(row.without_size) }
 }
 
+/** A page of claims. */
+export interface ClaimedPage {
+  /** those that this run has now, which may be none although more remain */
+  readonly tracks: Track[]
+  /** ids of rows that another transaction held locked: to be asked for again */
+  readonly locked: string[]
+  /** where to go on; null at the end */
+  readonly nextAfterId: string | null
+}
+
 /**
- * Claims the next tracks for a run, in one short transaction. Two runs never get the same track: rows that another
- * transaction is claiming are skipped, and the primary key of `claims` settles the rest. Claims of a run whose lease
- * ran out are taken over. What this run claimed before, it gets again.
- *
- * @returns the tracks claimed, which may be none although more remain; `nextAfterId` is where to go on, null at the end
+ * Claims the next tracks for a run, in one short transaction. Two runs never get the same track: the primary key of
+ * `claims` settles that. Nobody is waited for: a row that another transaction has locked (the application, or another
+ * run that is claiming it) is named, and left to a later page. Claims of a run whose lease ran out are taken over. What
+ * this run claimed before, it gets again.
  */
 export async function claimTracks(
   knex: Knex,
   claim: { kind: string; runId: string; afterId?: string; limit: number; filter?: TrackFilter },
-): Promise<{ tracks: Track[]; nextAfterId: string | null }> {
+): Promise<ClaimedPage> {
   const { kind, runId, afterId = FIRST_ID, limit, filter = {} } = claim
   return knex.transaction(async trx => {
-    const picked = trx('tracks')
-      .select(TRACK_COLUMNS)
+    const wanted = trx('tracks')
+      .select('tracks.id')
       .where('tracks.id', '>', afterId)
       .whereNotExists(
         trx('autodj_ledger.claims as c')
@@ -198,10 +212,15 @@ export async function claimTracks(
           .where('c.run_id', '<>', runId)
           .whereRaw('r.lease_until > now()'),
       )
-    applyFilter(picked, trx, filter)
-    picked.orderBy('tracks.id').limit(limit).forNoKeyUpdate('tracks').skipLocked()
+    applyFilter(wanted, trx, filter)
+    wanted.orderBy('tracks.id').limit(limit)
+    const picked = trx('tracks').select(TRACK_COLUMNS).whereRaw('tracks.id in (select id from wanted)')
+    // Once more: a row that changed since is looked at as it is now, when its lock is taken.
+    applyRowFilter(picked, filter)
+    picked.orderBy('tracks.id').forNoKeyUpdate('tracks').skipLocked()
 
     const rows = (await trx
+      .withMaterialized('wanted', wanted)
       .with('picked', picked)
       .with(
         'claimed',
@@ -215,16 +234,32 @@ export async function claimTracks(
           [kind, runId],
         ),
       )
-      .select('picked.*', trx.raw('claimed.track_id is not null as claimed'))
-      .from('picked')
+      .select('picked.*', 'wanted.id as wantedId', trx.raw('claimed.track_id is not null as claimed'))
+      .from('wanted')
+      .leftJoin('picked', 'picked.id', 'wanted.id')
       .leftJoin('claimed', 'claimed.track_id', 'picked.id')
-      .orderBy('picked.id')) as (Track & { claimed: boolean })[]
+      .orderBy('wanted.id')) as ((Track | { id: null }) & { wantedId: string; claimed: boolean })[]
 
     return {
-      tracks: rows.filter(row => row.claimed).map(({ claimed: _, ...track }) => track),
-      nextAfterId: rows.at(-1)?.id ?? null,
+      tracks: rows.flatMap(({ claimed, wantedId: _, ...row }) => (claimed ? [row as Track] : [])),
+      locked: rows.flatMap(row => (row.id === null ? [row.wantedId] : [])),
+      nextAfterId: rows.at(-1)?.wantedId ?? null,
     }
   })
+}
+
+/** Who has one of these rows locked, as far as the server tells: "psql (pid 17, since 09:30:00Z)". */
+export async function lockHolder(knex: Knex, ids: readonly string[]): Promise<string | undefined> {
+  const { rows } = await knex.raw<{ rows: { name: string; pid: number; since: Date }[] }>(
+    `select coalesce(nullif(a.application_name, ''), a.usename) as name, a.pid, a.xact_start as since
+     from tracks t
+     join pg_locks l on l.locktype = 'transactionid' and l.granted and l.transactionid = t.xmax
+     join pg_stat_activity a on a.pid = l.pid
+     where t.id = any(?::uuid[]) order by a.xact_start limit 1`,
+    [ids.slice(0, 1_000)],
+  )
+  const [holder] = rows
+  return holder && `${holder.name} (pid ${holder.pid}, since ${holder.since.toISOString().slice(11, 19)}Z)`
 }
 
 /** A row to be made for an audio file. */
@@ -366,24 +401,45 @@ export async function changeTracks(
   knex: Knex,
   changes: readonly TrackChange[],
 ): Promise<Map<string, ChangeOutcome>> {
-  const outcomes = new Map<string, ChangeOutcome>()
+  return (await change(knex, changes, false)) as Map<string, ChangeOutcome>
+}
+
+/** As {@link changeTracks}, and waits for nobody: a row that another transaction has locked is left as it is. */
+export async function changeUnlockedTracks(
+  knex: Knex,
+  changes: readonly TrackChange[],
+): Promise<Map<string, ChangeOutcome | 'locked'>> {
+  return change(knex, changes, true)
+}
+
+async function change(
+  knex: Knex,
+  changes: readonly TrackChange[],
+  skipLocked: boolean,
+): Promise<Map<string, ChangeOutcome | 'locked'>> {
+  const outcomes = new Map<string, ChangeOutcome | 'locked'>()
   const sorted = changes.toSorted((a, b) => (a.planned.id < b.planned.id ? -1 : 1))
   for (const slice of slices(sorted)) {
     await knex.transaction(async trx => {
       const current = new Map<string, PlannedTrack & Pick<Track, 'fileSize'>>()
-      const locked = (await trx('tracks')
+      const ids = slice.map(change => change.planned.id)
+      const locking = trx('tracks')
         .select('id', 'file_path as filePath', 'file_source as fileSource', 'file_size as fileSize')
         .select('s3_object_key as s3ObjectKey')
-        .whereRaw('id = any(?::uuid[])', [slice.map(change => change.planned.id)])
+        .whereRaw('id = any(?::uuid[])', [ids])
         .orderBy('id')
-        .forNoKeyUpdate()) as (PlannedTrack & Pick<Track, 'fileSize'>)[]
-      for (const row of locked) current.set(row.id, row)
+        .forNoKeyUpdate()
+      if (skipLocked) locking.skipLocked()
+      for (const row of (await locking) as (PlannedTrack & Pick<Track, 'fileSize'>)[])
+        current.set(row.id, row)
+      const missing = ids.filter(id => !current.has(id))
+      const locked = skipLocked ? await existingTracks(trx, missing) : new Set<string>()
 
       const due: TrackChange[] = []
       for (const change of slice) {
         const { planned } = change
         const row = current.get(planned.id)
-        if (row === undefined) outcomes.set(planned.id, 'deleted')
+        if (row === undefined) outcomes.set(planned.id, locked.has(planned.id) ? 'locked' : 'deleted')
         else if (isMade(row, change)) outcomes.set(planned.id, 'done')
         else if (
           row.filePath === planned.filePath &&
@@ -409,6 +465,16 @@ export async function changeTracks(
     })
   }
   return outcomes
+}
+
+/** Those of these ids that have a row, locked or not. */
+export async function existingTracks(knex: Knex, ids: readonly string[]): Promise<Set<string>> {
+  if (ids.length === 0) return new Set()
+  return new Set(
+    await knex('tracks')
+      .whereRaw('id = any(?::uuid[])', [[...ids]])
+      .pluck('id'),
+  )
 }
 
 function isMade(row: PlannedTrack & Pick<Track, 'fileSize'>, change: TrackChange): boolean {

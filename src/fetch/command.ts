@@ -1,7 +1,6 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, refuseJobAlone, shared } from '../cli/flags.ts'
-
-const MiB = 1024 ** 2
+import { refuseJobAlone } from '../cli/flags.ts'
+import { flags } from './flags.ts'
 
 export const fetch = defineCommand({
   name: 'fetch',
@@ -20,38 +19,16 @@ export const fetch = defineCommand({
     ['autodj fetch --enqueue', 'for `autodj worker`'],
     ['autodj fetch --normalize', 'downloads at -16 LUFS'],
   ],
-  flags: {
-    dryRun: shared.dryRun,
-    concurrency: { ...shared.concurrency, description: 'tracks at a time', defaultText: '4' },
-    limit: shared.limit,
-    maxDuration: shared.maxDuration,
-    retryFailed: shared.retryFailed,
-    track: flag.list('--track <id>', 'only this track; may be repeated'),
-    from: flag.list('--from <source>', 's3, local, url, command or preview; may be repeated (all)'),
-    url: flag.secretUrl(
-      '--url <template>',
-      'where to download; {spotify_id} {id} {artist} {title} {album} are filled in',
-    ),
-    privatePreviews: flag.boolean(
-      '--private-previews',
-      'let preview URLs of the database lead to addresses inside your network',
-    ),
-    maxSize: flag.bytes('--max-size <size>', 'refuse what is larger', { min: 1 }, 512 * MiB, '512M'),
-    timeout: flag.duration('--timeout <time>', 'for FETCH_COMMAND, and for each pass of ffmpeg', '10m'),
-    rate: flag.integer('--rate <n>', 'downloads begun a minute at most', { min: 1, max: 6_000 }),
-    normalize: flag.boolean('--normalize', 'bring downloads to -16 LUFS, -1.5 dBTP (needs ffmpeg)'),
-    enqueue: shared.enqueue,
-    job: shared.job,
-  },
+  flags,
 
-  async run(context, flags) {
-    refuseJobAlone(flags)
+  async run(context, values) {
+    refuseJobAlone(values)
     const { enqueueFetch, runFetch } = await import('./run.ts')
-    if (flags.enqueue && !flags.dryRun) {
+    if (values.enqueue && !values.dryRun) {
       const { refuseWithEnqueue } = await import('../queue/enqueue.ts')
-      refuseWithEnqueue(this.flags, flags, ['concurrency', 'maxDuration', 'rate'])
-      return enqueueFetch(context, flags)
+      refuseWithEnqueue(flags, values, ['concurrency', 'maxDuration', 'lockWait', 'rate'])
+      return enqueueFetch(context, values)
     }
-    return runFetch(context, flags)
+    return runFetch(context, values)
   },
 })

@@ -7,8 +7,9 @@ import type { Context } from '../context.ts'
 import { formatCount, plural } from '../core/units.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { type Track, type TrackFilter, trackPages } from '../db/tracks.ts'
+import { type Track, trackPages } from '../db/tracks.ts'
 import { ExitCode, UsageError } from '../errors.ts'
+import type { TrackChoice } from '../runs/track-run.ts'
 import { addToBatch, createBatch, refreshBatch } from './batches.ts'
 import { type JobData, openBoss } from './boss.ts'
 import { commandOf, deadLetters, type JobKind } from './names.ts'
@@ -19,9 +20,9 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 export interface EnqueueRequest {
   readonly kind: JobKind
   /** What the command takes; a track that passes several is queued once. */
-  readonly filters: readonly TrackFilter[]
-  /** Whether a track that passes is to be queued; undefined: it is. */
-  readonly wanted?: (track: Track) => Promise<boolean>
+  readonly choices: readonly TrackChoice[]
+  /** Those of these tracks that are to be queued; undefined: all. */
+  readonly wanted?: (tracks: readonly Track[]) => Promise<readonly Track[]>
   /** Of the command, as far as they say how a track is to be treated: plain data. */
   readonly options: Readonly<Record<string, unknown>>
   readonly limit: number | undefined
@@ -36,7 +37,7 @@ export interface EnqueueRequest {
  * @throws UsageError where `job` is no row of `analysis_jobs`
  */
 export async function enqueueTracks(context: Context, request: EnqueueRequest): Promise<ExitCode> {
-  const { kind, filters, wanted, options, limit, job } = request
+  const { kind, choices, wanted = async page => page, options, limit, job } = request
   const database = await context.database()
   await requireSchema(database, 'adoption.code_updated_at')
   if (kind !== 'analyze') await requireCodeForS3(database)
@@ -52,14 +53,11 @@ export async function enqueueTracks(context: Context, request: EnqueueRequest): 
   try {
     const givenUp = await deadLettersOf(boss, kind)
     const since = context.now().toISOString()
-    for (const filter of filters) {
+    for (const { filter } of choices) {
       for await (const page of trackPages(knex, { filter, pageSize, signal: context.signal })) {
         if (context.stopping.aborted) break
-        const tracks: string[] = []
-        for (const track of page) {
-          if (totals.queued + tracks.length === limit) break
-          if (wanted === undefined || (await wanted(track))) tracks.push(track.id)
-        }
+        const left = limit === undefined ? page.length : limit - totals.queued
+        const tracks = (await wanted(page)).slice(0, left).map(track => track.id)
         if (tracks.length === 0) continue
         const jobs = tracks.map(track => ({
           id: randomUUID(),

@@ -21,17 +21,18 @@ export class Committer<T> {
     if (this.#failure) throw this.#failure
   }
 
+  /** Commits what was added. What is added while it waits for an earlier commit goes with it. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const batch = this.#batch
-    this.#batch = []
-    if (batch.length > 0) {
-      this.#current = this.#current.then(() => this.#commit(batch))
-      this.#current.catch(error => {
-        this.#failure ??= error
-      })
-    }
+    this.#current = this.#current.then(() => {
+      const batch = this.#batch
+      this.#batch = []
+      return batch.length === 0 ? undefined : this.#commit(batch)
+    })
+    this.#current.catch(error => {
+      this.#failure ??= error
+    })
     await this.#current
   }
 }

@@ -1,6 +1,3 @@
-/** A track that a run did, whose row something else then made as if it had not, more than once. */
-export const setBackCode = 'row.set-back'
-
 /** For a run that ends while rows still come up. */
 export const rowsKeepComing = 'rows kept coming up while it ran: run it again for those that are left'
 

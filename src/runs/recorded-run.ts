@@ -14,6 +14,10 @@ export interface RecordedRun {
    * with which the run has to end: `lost.throwIfAborted()`
    */
   readonly lost: AbortSignal
+  /** aborted when nothing new is to be begun: a signal, the time budget, `lost`, or {@link halt} */
+  readonly stopping: AbortSignal
+  /** Ends the run from within: what is in flight is finished, nothing new is begun. */
+  halt(reason: Error): void
 }
 
 /** How long a run is believed alive after its last sign of life, and how often it gives one. */
@@ -58,6 +62,7 @@ export async function recordRun(
     seconds,
   )
   const lost = new AbortController()
+  const halted = new AbortController()
   const timer = setInterval(() => {
     heartbeat(knex, id, seconds).then(
       alive => {
@@ -70,7 +75,12 @@ export async function recordRun(
   let end: { exitCode: ExitCode; summary: Record<string, unknown> } | undefined
   let failure: Error | undefined
   try {
-    end = await work({ id, lost: lost.signal })
+    end = await work({
+      id,
+      lost: lost.signal,
+      stopping: AbortSignal.any([context.stopping, context.signal, lost.signal, halted.signal]),
+      halt: reason => halted.abort(reason),
+    })
     return end.exitCode
   } catch (thrown) {
     failure = toError(thrown)

@@ -1,10 +1,7 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, refuseJobAlone, shared } from '../cli/flags.ts'
-import { parseBandwidth } from '../core/bandwidth.ts'
-import { minPartSize } from '../core/upload/multipart.ts'
+import { refuseJobAlone } from '../cli/flags.ts'
 import { ExitCode } from '../errors.ts'
-
-const MiB = 1024 ** 2
+import { flags } from './flags.ts'
 
 export const uploadLocal = defineCommand({
   name: 'upload-local',
@@ -23,90 +20,31 @@ export const uploadLocal = defineCommand({
     ['autodj upload-local --enqueue', 'for `autodj worker`, on machines that share the audio folder'],
     ['autodj upload-local --retry-failed', 'only what failed before'],
   ],
-  flags: {
-    dryRun: shared.dryRun,
-    concurrency: {
-      ...shared.concurrency,
-      description: 'transfers at a time, fixed (default: found out while running, up to 64)',
-    },
-    limit: shared.limit,
-    filesFrom: {
-      ...shared.filesFrom,
-      description: 'take only these: file paths as in the database or track ids, one a line; - is stdin',
-    },
-    retryFailed: shared.retryFailed,
-    deleteLocal: flag.boolean(
-      '--delete-local',
-      'delete each local file once its object is proved, also through the CDN',
-    ),
-    maxDuration: shared.maxDuration,
-    maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '10m'),
-    bwlimit: {
-      ...flag.custom(
-        '--bwlimit <rate>',
-        shared.bwlimit.description,
-        'a rate (10M) or a timetable (08:00,512K 19:00,off)',
-        parseBandwidth,
-      ),
-    },
-    memory: flag.bytes('--memory <size>', 'what the process may take', { min: 64 * MiB }, 256 * MiB, '256M'),
-    multipartThreshold: flag.bytes(
-      '--multipart-threshold <size>',
-      'larger files go in parts',
-      { min: minPartSize, max: 5 * 1024 * MiB },
-      16 * MiB,
-      '16M',
-    ),
-    partSize: flag.bytes(
-      '--part-size <size>',
-      'of a part; grows where a file would need over 10,000',
-      { min: minPartSize, max: 1024 * MiB },
-      8 * MiB,
-      '8M',
-    ),
-    storageClass: flag.choice('--storage-class <class>', 'of the objects', [
-      'STANDARD',
-      'STANDARD_IA',
-      'INTELLIGENT_TIERING',
-      'ONEZONE_IA',
-      'GLACIER_IR',
-      'REDUCED_REDUNDANCY',
-    ]),
-    sse: flag.choice('--sse <mode>', 'server-side encryption', ['AES256', 'aws:kms']),
-    kmsKeyId: flag.text('--kms-key-id <id>', 'key for --sse aws:kms'),
-    tag: flag.list('--tag <key=value>', 'tag of every object; may be repeated'),
-    acl: flag.choice('--acl <acl>', 'canned ACL; off unless given, modern buckets refuse them', [
-      'private',
-      'bucket-owner-full-control',
-      'public-read',
-      'authenticated-read',
-    ]),
-    enqueue: shared.enqueue,
-    job: shared.job,
-  },
+  flags,
 
-  async run(context, flags) {
-    refuseJobAlone(flags)
+  async run(context, values) {
+    refuseJobAlone(values)
     const { enqueueUpload, readUploadRequest, planUpload, runUpload } = await import('./run.ts')
-    const request = await readUploadRequest(context, flags)
-    if (flags.dryRun) {
+    const request = await readUploadRequest(context, values)
+    if (values.dryRun) {
       await planUpload(context, request)
       return ExitCode.ok
     }
-    if (flags.enqueue) {
+    if (values.enqueue) {
       const { refuseWithEnqueue } = await import('../queue/enqueue.ts')
-      refuseWithEnqueue(this.flags, flags, [
+      refuseWithEnqueue(flags, values, [
         'concurrency',
         'maxDuration',
         'maxOutage',
+        'lockWait',
         'bwlimit',
         'memory',
         'multipartThreshold',
         'partSize',
       ])
-      return enqueueUpload(context, request, flags.job)
+      return enqueueUpload(context, request, values.job)
     }
-    context.limitDuration(flags.maxDuration)
+    context.limitDuration(values.maxDuration)
     return runUpload(context, request)
   },
 })

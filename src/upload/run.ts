@@ -7,44 +7,56 @@ import { Readers } from '../audio-files/readers.ts'
 import { LocalFileError, requireAudioRoot, statSource } from '../audio-files/source.ts'
 import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
-import type { BandwidthTable } from '../core/bandwidth.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import { partSizeFor } from '../core/upload/multipart.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
+import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { trackPages } from '../db/tracks.ts'
+import { type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { type ExitCode, systemErrorCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
+import { plannedTracks, runTracks, type TrackChoice } from '../runs/track-run.ts'
 import type { ObjectHeaders } from '../storage/store.ts'
 import { Throttle } from '../storage/throttle.ts'
-import { uploadCommand } from './commit.ts'
+import type { UploadFlags } from './flags.ts'
 import { summariseUpload } from './summary.ts'
-import { type UploadOptions, uploadFilters, uploadLocal } from './upload-local.ts'
+import { type UploadSettings, UploadWork, uploadCommand } from './work.ts'
 
 /** Where the engine starts before it has measured anything, and where it ends at the latest. */
 const initialConcurrency = 16
 const maxConcurrency = 64
 
-export interface UploadFlags {
-  readonly concurrency: number | undefined
+export interface UploadRequest extends Omit<UploadSettings, 'served' | 'readers' | 'onBytes'> {
   readonly limit: number | undefined
-  readonly filesFrom: string | undefined
+  /** milliseconds */
+  readonly lockWait: number
   readonly retryFailed: boolean
-  readonly deleteLocal: boolean
-  readonly maxOutage: number
-  readonly bwlimit: BandwidthTable | undefined
-  readonly memory: number
-  readonly multipartThreshold: number
-  readonly partSize: number
-  readonly storageClass: string | undefined
-  readonly sse: 'AES256' | 'aws:kms' | undefined
-  readonly kmsKeyId: string | undefined
-  readonly tag: readonly string[]
-  readonly acl: string | undefined
+  /** paths as in the rows, or track ids; undefined: all */
+  readonly only: readonly string[] | undefined
 }
 
-export type UploadRequest = Omit<UploadOptions, 'served' | 'readers'>
+/** Which rows `upload-local` takes: those with a local file and no proof in S3 yet. */
+async function uploadChoices(
+  { knex }: Database,
+  { retryFailed, only }: Pick<UploadRequest, 'retryFailed' | 'only'>,
+  report: Pick<Context['report'], 'warn'>,
+): Promise<TrackChoice[]> {
+  const base: TrackFilter = { sources: ['LOCAL', 'YOUTUBE', null], hasFile: true }
+  const filter = retryFailed ? { ...base, failedIn: uploadCommand } : base
+  if (only === undefined) return [{ filter }]
+  const { ids, unknown } = await trackIdsByFilePath(knex, only)
+  if (unknown.count > 0) {
+    report.warn(
+      `--files-from: ${plural(unknown.count, 'line')} of ${formatCount(only.length)} ` +
+        `${unknown.count === 1 ? 'is' : 'are'} neither a file path of a track nor the id of one, such as "${printable(unknown.first)}"`,
+    )
+  }
+  const choices: TrackChoice[] = []
+  for (let start = 0; start < ids.length; start += 10_000)
+    choices.push({ filter: { ...filter, ids: ids.slice(start, start + 10_000) } })
+  return choices
+}
 
 /** @throws UsageError for flags that contradict each other or name what cannot be read */
 export async function readUploadRequest(context: Context, flags: UploadFlags): Promise<UploadRequest> {
@@ -61,6 +73,7 @@ export async function readUploadRequest(context: Context, flags: UploadFlags): P
     maxOutage: flags.maxOutage,
     throttle: new Throttle(flags.bwlimit),
     limit: flags.limit,
+    lockWait: flags.lockWait,
     retryFailed: flags.retryFailed,
     only: flags.filesFrom === undefined ? undefined : await readList(flags.filesFrom, context.cwd),
     deleteLocal: flags.deleteLocal,
@@ -91,18 +104,36 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
     report.note('CLOUDFRONT_DOMAIN is not set: local files are deleted after the proof in S3 alone')
   }
   return recordRun(context, database, async run => {
-    const { exitCode, totals, engine, seconds } = await uploadLocal(context, database, store, run, {
+    const progress = report.progress({ label: 'uploading', unit: 'files', showBytes: true })
+    const work = new UploadWork(context, database, store, run, {
       ...request,
       readers,
       served: checking?.served,
+      onBytes: bytes => progress.advance({ bytes }),
     })
-    const summary = summariseUpload(totals, engine, seconds, {
-      retryFailed: request.retryFailed,
-      listed: request.only !== undefined,
-      stopped: context.stopExitCode() !== undefined,
-    })
-    report.summary(summary)
-    return { exitCode, summary: summary.fields }
+    try {
+      const end = await runTracks(context, database, run, {
+        work,
+        choices: await uploadChoices(database, request, report),
+        limit: request.limit,
+        lockWait: request.lockWait,
+        claims: { first: 50, largest: 400 },
+        commits: { size: 400, interval: 400 },
+        slots: () => work.engine.fileSlots,
+        progress,
+        note: () => `${work.engine.statistics.concurrency} at a time`,
+        finish: () => work.sweep(),
+      })
+      const summary = summariseUpload(work.totals, work.engine.statistics, end, {
+        retryFailed: request.retryFailed,
+        listed: request.only !== undefined,
+        stopped: context.stopExitCode() !== undefined,
+      })
+      report.summary(summary)
+      return { exitCode: end.exitCode, summary: summary.fields }
+    } finally {
+      await work.close()
+    }
   })
 }
 
@@ -128,9 +159,9 @@ export async function enqueueUpload(
 ): Promise<ExitCode> {
   const { headers, deleteLocal, limit } = request
   const { enqueueTracks } = await import('../queue/enqueue.ts')
-  const filters = await uploadFilters(await context.database(), request, context.report)
+  const choices = await uploadChoices(await context.database(), request, context.report)
   const options: UploadJobOptions = { headers, deleteLocal }
-  return enqueueTracks(context, { kind: 'upload', filters, options: { ...options }, limit, job })
+  return enqueueTracks(context, { kind: 'upload', choices, options: { ...options }, limit, job })
 }
 
 /** Amazon's list prices for us-east-1, US dollars; said as an estimate. */
@@ -143,34 +174,27 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
   await requireSchema(database, 'uploads.headers')
   const root = await requireAudioRoot(config.audioRoot)
   const plan = { files: 0, bytes: 0, requests: 0, problems: 0 }
-  for (const filter of await uploadFilters(database, request, report)) {
-    for await (const page of trackPages(database.knex, { filter, signal: context.signal })) {
-      for (const track of page) {
-        if (context.stopping.aborted || plan.files === request.limit) break
-        const filePath = track.filePath as string
-        try {
-          const { size } = await statSource(filePath, config.audioFolder, root)
-          plan.files++
-          plan.bytes += size
-          plan.requests +=
-            size <= request.multipartThreshold ? 1 : Math.ceil(size / partSizeFor(size, request.partSize)) + 3
-          report.item({
-            subject: filePath,
-            state: 'would-upload',
-            fields: { track_id: track.id, bytes: size },
-          })
-        } catch (error) {
-          if (!(error instanceof LocalFileError)) throw error
-          plan.problems++
-          report.item({
-            subject: filePath,
-            state: error.problem === 'refused' ? 'refused' : 'skipped',
-            fields: { track_id: track.id, code: `file.${error.problem}` },
-            reason: error.message,
-            cure: error.cure,
-          })
-        }
-      }
+  const choices = await uploadChoices(database, request, report)
+  const tracks = plannedTracks(context, database, { choices, limit: request.limit }, async page => page)
+  for await (const track of tracks) {
+    const filePath = track.filePath as string
+    try {
+      const { size } = await statSource(filePath, config.audioFolder, root)
+      plan.files++
+      plan.bytes += size
+      plan.requests +=
+        size <= request.multipartThreshold ? 1 : Math.ceil(size / partSizeFor(size, request.partSize)) + 3
+      report.item({ subject: filePath, state: 'would-upload', fields: { track_id: track.id, bytes: size } })
+    } catch (error) {
+      if (!(error instanceof LocalFileError)) throw error
+      plan.problems++
+      report.item({
+        subject: filePath,
+        state: error.problem === 'refused' ? 'refused' : 'skipped',
+        fields: { track_id: track.id, code: `file.${error.problem}` },
+        reason: error.message,
+        cure: error.cure,
+      })
     }
   }
   const rate = await lastRate(database)

@@ -1,21 +1,8 @@
 /** What a run of `upload-local` says at its end. */
 import { formatBytes, formatCount, formatDuration, plural } from '../core/units.ts'
+import { lockedLine, type TrackRunEnd } from '../runs/track-run.ts'
 import type { TransferEngine } from './transfer.ts'
-
-export interface UploadTotals {
-  uploaded: number
-  adopted: number
-  shared: number
-  skipped: number
-  failed: number
-  interrupted: number
-  /** rows that changed or went while their file was on its way */
-  changed: number
-  deletedLocal: number
-  keptLocal: number
-  bytesSent: number
-  bytesProved: number
-}
+import type { UploadTotals } from './work.ts'
 
 /** Which tracks a run looked at, where not all, and whether it came to look at all of those. */
 export interface UploadScope {
@@ -26,8 +13,10 @@ export interface UploadScope {
 }
 
 /** Why nothing was uploaded: only what was looked at can be said to be in S3. */
-function nothing({ retryFailed, listed, stopped }: UploadScope): string {
+function nothing({ retryFailed, listed, stopped }: UploadScope, { locked, left }: TrackRunEnd): string {
   if (stopped) return 'Stopped before anything was uploaded.'
+  if (locked > 0) return 'Nothing was uploaded.'
+  if (left > 0) return `Nothing to upload here: ${plural(left, 'track')} in the hands of other runs.`
   if (listed) return 'Nothing to upload: no track of the list has a local file that is not in S3.'
   if (retryFailed) return 'Nothing to upload: no track that failed earlier is left.'
   return 'Nothing to upload: every track with a local file is in S3.'
@@ -37,14 +26,15 @@ function nothing({ retryFailed, listed, stopped }: UploadScope): string {
 export function summariseUpload(
   totals: UploadTotals,
   engine: TransferEngine['statistics'],
-  seconds: number,
+  end: TrackRunEnd,
   scope: UploadScope,
 ): { lines: string[]; next: string | undefined; fields: Record<string, unknown> } {
+  const { seconds, locked, left } = end
   const done = totals.uploaded + totals.adopted + totals.shared
   const rate = seconds > 0 ? totals.bytesSent / seconds : 0
   const lines =
     done + totals.skipped + totals.failed + totals.interrupted + totals.changed === 0
-      ? [nothing(scope)]
+      ? [nothing(scope, end)]
       : [
           `${plural(done, 'track')} in S3: ${formatCount(totals.uploaded)} uploaded, ${formatCount(totals.adopted)} were there already` +
             `${totals.shared > 0 ? `, ${formatCount(totals.shared)} share a file` : ''}; every checksum confirmed by the server.`,
@@ -59,6 +49,7 @@ export function summariseUpload(
       `${formatCount(totals.failed + totals.changed)} failed, ${formatCount(totals.skipped)} skipped: the reasons are above and in the ledger.`,
     )
   }
+  if (locked > 0) lines.push(lockedLine(locked))
   if (totals.interrupted > 0)
     lines.push(
       `${plural(totals.interrupted, 'large file')} half sent: the next run goes on with the missing parts.`,
@@ -71,7 +62,7 @@ export function summariseUpload(
   const next =
     totals.failed + totals.skipped + totals.changed > 0
       ? '`autodj upload-local --retry-failed` after the cause is gone'
-      : totals.interrupted > 0
+      : totals.interrupted + locked > 0
         ? '`autodj upload-local` to go on'
         : done > 0
           ? '`autodj verify` to prove that the CDN serves them'
@@ -87,6 +78,8 @@ export function summariseUpload(
       failed: totals.failed,
       interrupted: totals.interrupted,
       rows_changed: totals.changed,
+      rows_locked: locked,
+      left_to_others: left,
       local_deleted: totals.deletedLocal,
       local_kept: totals.keptLocal,
       bytes_sent: totals.bytesSent,

@@ -1,9 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, shared } from '../cli/flags.ts'
-import { parseBandwidth } from '../core/bandwidth.ts'
-
-const MiB = 1024 ** 2
-const jobs = { max: 1_024 }
+import { flags } from './flags.ts'
 
 export const worker = defineCommand({
   name: 'worker',
@@ -22,40 +18,10 @@ export const worker = defineCommand({
     ],
     ['autodj worker --until-empty --max-duration 6h', 'from cron'],
   ],
-  flags: {
-    fetch: { ...flag.integer('--fetch <n>', 'tracks fetched at a time; 0: none', jobs), defaultText: '4' },
-    upload: { ...flag.integer('--upload <n>', 'files uploaded at a time; 0: none', jobs), defaultText: '8' },
-    analyze: {
-      ...flag.integer(
-        '--analyze <n>',
-        'tracks in analysis at a time, half of them on their way; 0: none',
-        jobs,
-      ),
-      defaultText: '2 a core',
-    },
-    untilEmpty: flag.boolean('--until-empty', 'end when nothing is queued or in work'),
-    maxDuration: shared.maxDuration,
-    bwlimit: {
-      ...flag.custom(
-        '--bwlimit <rate>',
-        'of uploads; bytes a second, or a timetable: 10M, "08:00,512K 19:00,off"',
-        'a rate (10M) or a timetable (08:00,512K 19:00,off)',
-        parseBandwidth,
-      ),
-    },
-    memory: flag.bytes('--memory <size>', 'what uploads may take', { min: 64 * MiB }, 256 * MiB, '256M'),
-    rate: flag.integer('--rate <n>', 'downloads that it begins a minute at most', { min: 1, max: 6_000 }),
-    tempLimit: flag.bytes('--temp-limit <size>', 'for downloads on disk', { min: MiB }, 2048 * MiB, '2G'),
-    maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '1h'),
-    drainTimeout: flag.duration(
-      '--drain-timeout <time>',
-      'to finish what is in hand when it is stopped',
-      '10m',
-    ),
-  },
+  flags,
 
-  async run(context, flags) {
+  async run(context, values) {
     const { runWorker } = await import('./run.ts')
-    return runWorker(context, flags)
+    return runWorker(context, values)
   },
 })

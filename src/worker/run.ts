@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobWithMetadata } from 'pg-boss'
 import { folderExists } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
-import type { BandwidthTable } from '../core/bandwidth.ts'
 import { formatCount, formatDuration, plural } from '../core/units.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
 import { requireSchema } from '../db/require-schema.ts'
@@ -15,24 +14,9 @@ import { countJobs, isEmpty } from '../queue/counts.ts'
 import { type JobKind, jobKinds } from '../queue/names.ts'
 import { type Lease, recordRun } from '../runs/recorded-run.ts'
 import { makeTempFolder, sweepTempFolders } from '../runs/temp-folders.ts'
-import type { Workplace } from './performer.ts'
+import type { WorkerFlags } from './flags.ts'
+import type { Workplace } from './handlers.ts'
 import { Worker, type WorkerTotals } from './worker.ts'
-
-export interface WorkerFlags {
-  /** jobs at a time; 0: none of that kind; undefined: as many as suit the machine */
-  readonly fetch: number | undefined
-  readonly upload: number | undefined
-  readonly analyze: number | undefined
-  readonly untilEmpty: boolean
-  readonly maxDuration: number | undefined
-  readonly bwlimit: BandwidthTable | undefined
-  readonly memory: number
-  readonly rate: number | undefined
-  readonly tempLimit: number
-  readonly maxOutage: number
-  /** milliseconds */
-  readonly drainTimeout: number
-}
 
 /** Shorter than that of a command: a killed worker's tracks are to be free again when its jobs come back. */
 const lease: Lease = { seconds: 45, heartbeat: 10_000 }
@@ -54,9 +38,8 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
     context,
     database,
     async run => {
-      const halt = new AbortController()
       const drainLimit = new AbortController()
-      const stopping = AbortSignal.any([context.stopping, context.signal, run.lost, halt.signal])
+      const { stopping } = run
       const forced = AbortSignal.any([context.signal, drainLimit.signal])
       await sweepTempFolders()
       const temp = await makeTempFolder(run.id)
@@ -65,11 +48,10 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
         database,
         run,
         settings: { ...flags, concurrency },
-        stopping,
         tempFolder: temp.path,
       }
       const boss = await openBoss(context, database, { supervise: true })
-      const worker = new Worker(place, halt, boss)
+      const worker = new Worker(place, boss)
       const maintenance = repeat(maintenanceInterval, () => worker.maintain(), report)
       const startedAt = performance.now()
       let drained = true

@@ -1,5 +1,5 @@
 /**
- * Jobs out of the queue and into the performers, and what comes of them back: to the queue, to the counts of
+ * Jobs out of the queue and into the handlers, and what comes of them back: to the queue, to the counts of
  * `analysis_jobs`, to the ledger.
  */
 import type { JobResult, JobWithMetadata, PgBoss } from 'pg-boss'
@@ -22,7 +22,7 @@ import { isProcessAlive, machineName } from '../runs/recorded-run.ts'
 import { sweepTempFolders } from '../runs/temp-folders.ts'
 import { isHalting, RunHalted } from '../storage/resilience.ts'
 import { StoreError } from '../storage/store.ts'
-import { type JobEnd, openPerformer, type Performer, type Workplace } from './performer.ts'
+import { type JobEnd, type JobHandler, openHandler, type Workplace } from './handlers.ts'
 
 /** What dead runs left in S3 is looked for this often, milliseconds. */
 const sweepInterval = 10 * 60_000
@@ -49,20 +49,17 @@ export class Worker {
   readonly #place: Workplace
   readonly #context: Context
   readonly #database: Database
-  readonly #halt: AbortController
   readonly #boss: PgBoss
   /** One for each kind and set of options; jobs of one command line share theirs. */
-  readonly #performers = new Map<string, Promise<Performer>>()
+  readonly #handlers = new Map<string, Promise<JobHandler>>()
   readonly #counts: BatchCounts
   #lastSweep = performance.now()
 
-  /** @param halt aborted when no job would fare any better: credentials that are gone, an outage too long */
-  constructor(place: Workplace, halt: AbortController, boss: PgBoss) {
+  constructor(place: Workplace, boss: PgBoss) {
     this.#place = place
     this.#boss = boss
     this.#context = place.context
     this.#database = place.database
-    this.#halt = halt
     this.#counts = new BatchCounts(place.database)
   }
 
@@ -99,16 +96,17 @@ export class Worker {
   }
 
   async #take(kind: JobKind, track: string, since: Date, options: JobData['options']): Promise<JobEnd> {
-    const { stopping } = this.#place
+    const { stopping } = this.#place.run
     if (stopping.aborted) return { state: 'interrupted' }
     try {
-      const performer = await this.#performer(kind, options)
-      return await performer.take(track, since)
+      const handler = await this.#handler(kind, options)
+      return await handler.take(track, since)
     } catch (thrown) {
       const error = toError(thrown)
       if (isHalting(error)) {
         this.failure ??= error instanceof RunHalted ? error.cause : error
-        this.#halt.abort(this.failure)
+        // No job would fare any better: credentials that are gone, an outage too long.
+        this.#place.run.halt(this.failure)
         return { state: 'interrupted' }
       }
       if (stopping.aborted) return { state: 'interrupted' }
@@ -122,14 +120,14 @@ export class Worker {
     }
   }
 
-  #performer(kind: JobKind, options: JobData['options']): Promise<Performer> {
+  #handler(kind: JobKind, options: JobData['options']): Promise<JobHandler> {
     const key = `${kind} ${JSON.stringify(options)}`
-    const open = this.#performers.get(key)
+    const open = this.#handlers.get(key)
     if (open !== undefined) return open
-    const opened = openPerformer[kind](this.#place, options)
-    this.#performers.set(key, opened)
+    const opened = openHandler[kind](this.#place, options)
+    this.#handlers.set(key, opened)
     // One that could not be opened is tried anew with the next job.
-    opened.catch(() => this.#performers.delete(key))
+    opened.catch(() => this.#handlers.delete(key))
     return opened
   }
 
@@ -181,20 +179,20 @@ export class Worker {
     if (performance.now() - this.#lastSweep > sweepInterval) await this.#sweepStore()
   }
 
-  /** Ends the performers; what is in hand must have ended. */
+  /** Ends the handlers; what is in hand must have ended. */
   async close(): Promise<void> {
     await this.#counts.close()
     await sweepTempFolders()
     await this.#sweepStore()
     await forgetOldBatches(this.#database.knex)
-    for (const performer of this.#performers.values()) await (await performer).close()
+    for (const handler of this.#handlers.values()) await (await handler).close()
   }
 
   async #sweepStore(): Promise<void> {
     this.#lastSweep = performance.now()
     // All of a kind sweep the same.
-    const kinds = new Map([...this.#performers].map(([key, performer]) => [key.split(' ')[0], performer]))
-    for (const performer of kinds.values()) await (await performer).sweep()
+    const kinds = new Map([...this.#handlers].map(([key, handler]) => [key.split(' ')[0], handler]))
+    for (const handler of kinds.values()) await (await handler).sweep()
   }
 }
 

@@ -1,5 +1,4 @@
 /** What `analyze` promises, on any database and any S3 server. */
-
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
@@ -8,11 +7,13 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { analyzeTracks } from '../../src/analyze/analyze.ts'
-import { type AnalyzeFlags, openAnalyzer, planAnalyze, runAnalyze } from '../../src/analyze/run.ts'
+import type { AnalyzeFlags } from '../../src/analyze/flags.ts'
+import { openAnalyzer, planAnalyze, runAnalyze } from '../../src/analyze/run.ts'
+import { AnalyzeWork } from '../../src/analyze/work.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { itemPage, recentRuns, upsertObjects } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
+import { NamedTracks } from '../../src/runs/named-tracks.ts'
 import { recordRun } from '../../src/runs/recorded-run.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import type { BedRun, TestBed } from '../support/bed.ts'
@@ -25,12 +26,17 @@ export const analyzeDefaults: AnalyzeFlags = {
   all: false,
   track: [],
   check: false,
+  dryRun: false,
+  enqueue: false,
+  job: undefined,
+  maxDuration: undefined,
   limit: undefined,
   concurrency: 2,
   tempLimit: 1024 ** 3,
   timeLimit: 120_000,
   bpmRange: undefined,
   maxOutage: 60_000,
+  lockWait: 15_000,
 }
 
 function analyzeTracksOf(
@@ -268,13 +274,12 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       await bed.run(
         'analyze',
         context =>
-          recordRun(context, bed.database, async ({ id: runId }) => {
-            const { stopping, now } = context
-            const settings = { ...analyzeDefaults, runId, stopping }
+          recordRun(context, bed.database, async run => {
+            const settings = { ...analyzeDefaults, runId: run.id, stopping: run.stopping }
             const { analyzer } = await openAnalyzer(context, settings)
-            const work = { ids: [local], runId, bucket: bed.access.bucket, now }
-            const ended = await analyzeTracks(bed.database, analyzer, work)
-            expect(ended.get(local)).toMatchObject({ state: 'failed', code: 'file.missing', about: 'access' })
+            const work = new AnalyzeWork(context, bed.database, analyzer, run, false)
+            const end = await new NamedTracks(bed.database, run, work, 1_000).take({ ids: [local] })
+            expect(end).toMatchObject({ outcome: { state: 'failed', code: 'file.missing', about: 'access' } })
             return { exitCode: ExitCode.ok, summary: {} }
           }),
         { env },

@@ -18,18 +18,24 @@ import {
   startRun,
 } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
-import { planUpload, readUploadRequest, runUpload, type UploadFlags } from '../../src/upload/run.ts'
+import type { UploadFlags } from '../../src/upload/flags.ts'
+import { planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 
 const MiB = 1024 ** 2
 
 export const uploadDefaults: UploadFlags = {
+  dryRun: false,
+  maxDuration: undefined,
+  enqueue: false,
+  job: undefined,
   concurrency: undefined,
   limit: undefined,
   filesFrom: undefined,
   retryFailed: false,
   deleteLocal: false,
   maxOutage: 60_000,
+  lockWait: 15_000,
   bwlimit: undefined,
   memory: 192 * MiB,
   multipartThreshold: 16 * MiB,

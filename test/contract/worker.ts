@@ -8,11 +8,13 @@ import { enqueueAnalyze } from '../../src/analyze/run.ts'
 import { commands } from '../../src/commands.ts'
 import { recentRuns, startRun } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
+import type { FetchFlags } from '../../src/fetch/flags.ts'
 import { enqueueFetch } from '../../src/fetch/run.ts'
 import { openBoss } from '../../src/queue/boss.ts'
 import { countJobs } from '../../src/queue/counts.ts'
 import { enqueueUpload, readUploadRequest } from '../../src/upload/run.ts'
-import { runWorker, type WorkerFlags } from '../../src/worker/run.ts'
+import type { WorkerFlags } from '../../src/worker/flags.ts'
+import { runWorker } from '../../src/worker/run.ts'
 import { Worker } from '../../src/worker/worker.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { addObject, analyzeDefaults, demo, rowOf, tempFolders } from './analyze.ts'
@@ -20,7 +22,7 @@ import { uploadDefaults } from './upload.ts'
 
 const MiB = 1024 ** 2
 
-const workerDefaults: WorkerFlags = {
+export const workerDefaults: WorkerFlags = {
   fetch: 2,
   upload: 4,
   analyze: 2,
@@ -31,7 +33,27 @@ const workerDefaults: WorkerFlags = {
   rate: undefined,
   tempLimit: 1024 ** 3,
   maxOutage: 60_000,
+  lockWait: 15_000,
   drainTimeout: 60_000,
+}
+
+export const fetchDefaults: FetchFlags = {
+  dryRun: false,
+  concurrency: undefined,
+  limit: undefined,
+  maxDuration: undefined,
+  lockWait: 15_000,
+  retryFailed: false,
+  track: [],
+  from: [],
+  url: undefined,
+  maxSize: 512 * MiB,
+  timeout: 60_000,
+  rate: undefined,
+  privatePreviews: false,
+  normalize: false,
+  enqueue: false,
+  job: undefined,
 }
 
 const work = (
@@ -58,26 +80,7 @@ const enqueueAnalyses = (
   bed.run('analyze', context => enqueueAnalyze(context, { ...analyzeDefaults, ...flags, job }))
 
 const enqueueFetches = (bed: TestBed, env: Record<string, string> = {}, job?: string): Promise<BedRun> =>
-  bed.run(
-    'fetch',
-    context =>
-      enqueueFetch(context, {
-        dryRun: false,
-        concurrency: undefined,
-        limit: undefined,
-        maxDuration: undefined,
-        retryFailed: false,
-        track: [],
-        from: [],
-        url: undefined,
-        maxSize: 512 * MiB,
-        timeout: 60_000,
-        rate: undefined,
-        normalize: false,
-        job,
-      }),
-    { env },
-  )
+  bed.run('fetch', context => enqueueFetch(context, { ...fetchDefaults, job }), { env })
 
 interface JobRow {
   id: string
@@ -361,12 +364,10 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
           {
             context,
             database: bed.database,
-            run: { id: runId, lost: signal },
+            run: { id: runId, lost: signal, stopping, halt() {} },
             settings: { ...workerDefaults, concurrency: { fetch: 1, upload: 1, analyze: 1 } },
-            stopping,
             tempFolder: bed.dir,
           },
-          new AbortController(),
           boss,
         )
         await worker.maintain()

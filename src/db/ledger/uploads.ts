@@ -1,11 +1,9 @@
 /** The commit of what was uploaded, and multipart uploads that are under way. */
 import type { Knex } from 'knex'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
-import { type ChangeOutcome, changeTracks, type PlannedTrack } from '../tracks.ts'
+import { type ChangeOutcome, changeUnlockedTracks, type PlannedTrack } from '../tracks.ts'
 import { int8, storable } from '../values.ts'
-import { audioCommands, clearItems } from './items.ts'
 import { type ObjectRecord, upsertObjects } from './objects.ts'
-import { releaseClaims } from './runs.ts'
 
 /** A track whose object is in the bucket, its checksum confirmed by the server. */
 export interface UploadedTrack {
@@ -14,20 +12,21 @@ export interface UploadedTrack {
 }
 
 /**
- * Commits a batch of uploads in one transaction: the tracks (`s3_object_key`, `file_source` S3, `file_size`;
- * `file_path` stays), the objects, the failures of these tracks forgotten, their claims released.
+ * Writes a batch of uploads in one transaction: the tracks (`s3_object_key`, `file_source` S3, `file_size`;
+ * `file_path` stays) and the objects.
  *
  * A track whose row changed since it was planned is left alone (`changed`), one whose row is gone (`deleted`) leaves
- * its object an orphan; both objects are in the ledger, where reconcile finds them.
+ * its object an orphan; both objects are in the ledger, where reconcile finds them. So does one that another
+ * transaction has locked (`locked`): it may be committed later.
  *
  * @returns the outcome for each track id
  */
 export async function markUploaded(
   knex: Knex,
-  batch: { kind: string; runId: string; tracks: readonly UploadedTrack[] },
-): Promise<Map<string, ChangeOutcome>> {
+  batch: { runId: string; tracks: readonly UploadedTrack[] },
+): Promise<Map<string, ChangeOutcome | 'locked'>> {
   return knex.transaction(async trx => {
-    const outcomes = await changeTracks(
+    const outcomes = await changeUnlockedTracks(
       trx,
       batch.tracks.map(({ planned, object }) => ({
         planned,
@@ -40,10 +39,6 @@ export async function markUploaded(
       trx,
       batch.tracks.map(({ object }) => ({ ...object, runId: batch.runId })),
     )
-    const ids = [...outcomes.keys()]
-    const done = ids.filter(id => outcomes.get(id) === 'done')
-    await clearItems(trx, audioCommands, done)
-    await releaseClaims(trx, { kind: batch.kind, runId: batch.runId, trackIds: ids })
     return outcomes
   })
 }

@@ -1,0 +1,120 @@
+/** Writes down what became of tracks: row, ledger and claim in one transaction, and what is wrong with a row as its own. */
+import { printable } from '../core/units.ts'
+import type { Database } from '../db/database.ts'
+import { writeInParts } from '../db/errors.ts'
+import { clearItems, type FailedItem, recordItems, releaseClaims } from '../db/ledger.ts'
+import type { Done, RowProblem, TrackProblem, TrackTask, TrackWork } from './track-work.ts'
+
+/** `locked`: another transaction holds the row; to be committed again. */
+export type TrackEnd =
+  | { readonly state: 'locked' }
+  | { readonly state: 'told'; readonly problem: TrackProblem | undefined }
+
+const locked: TrackEnd = { state: 'locked' }
+
+export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly state: string }> {
+  readonly #database: Database
+  readonly #runId: string
+  readonly #work: TrackWork<Task, Outcome>
+
+  constructor(database: Database, runId: string, work: TrackWork<Task, Outcome>) {
+    this.#database = database
+    this.#runId = runId
+    this.#work = work
+  }
+
+  /** Commits a batch and tells what became of each. @returns that, in their order */
+  async commit(batch: readonly Done<Task, Outcome>[]): Promise<TrackEnd[]> {
+    const work = this.#work
+    const rows = await writeInParts<Done<Task, Outcome>, RowProblem | 'locked' | undefined>(
+      batch,
+      part => this.#write(part),
+      async ({ task }, refusal) =>
+        this.#record<RowProblem>(task, { state: 'failed', code: 'row.refused', ...refusal }),
+    )
+    const ends: TrackEnd[] = []
+    for (const [index, { task, outcome }] of batch.entries()) {
+      const row = rows[index]
+      if (row === 'locked') {
+        ends.push(locked)
+        continue
+      }
+      work.tell(task, row ?? outcome)
+      ends.push({ state: 'told', problem: row ?? work.problemOf(outcome) })
+      if (row === undefined) await work.afterCommit?.(task, outcome)
+    }
+    return ends
+  }
+
+  /** A row that came up again after it was done, twice. */
+  async setBack(task: Task): Promise<void> {
+    const problem = { state: 'failed', code: 'row.set-back', ...this.#work.setBack } as const
+    this.#work.tell(task, await this.#record(task, problem))
+  }
+
+  /** Lets go of tracks that need nothing. */
+  async release(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return
+    const { command, claim } = this.#work
+    const { knex } = this.#database
+    await clearItems(knex, command, ids)
+    await releaseClaims(knex, { kind: claim, runId: this.#runId, trackIds: ids })
+  }
+
+  async #write(part: readonly Done<Task, Outcome>[]): Promise<(RowProblem | 'locked' | undefined)[]> {
+    const { claim, settles } = this.#work
+    return this.#database.knex.transaction(async trx => {
+      const outcomes = await this.#work.commit(trx, part)
+      const items: FailedItem[] = []
+      const done: string[] = []
+      const ended: string[] = []
+      const rows = part.map(({ task, outcome }) => {
+        const { id } = task.track
+        const row = outcomes.get(id) ?? 'deleted'
+        if (row === 'locked') return row
+        ended.push(id)
+        const problem = row === 'done' ? undefined : rowProblem(row, this.#work.leftBehind?.(outcome))
+        const kept = problem ?? this.#work.problemOf(outcome)
+        if (kept === undefined) done.push(id)
+        else if (row !== 'deleted') items.push(this.#item(task, kept))
+        return problem
+      })
+      if (items.length > 0) await recordItems(trx, items)
+      if (done.length > 0) await clearItems(trx, settles, done)
+      if (ended.length > 0) await releaseClaims(trx, { kind: claim, runId: this.#runId, trackIds: ended })
+      return rows
+    })
+  }
+
+  async #record<P extends TrackProblem>(task: Task, problem: P): Promise<P> {
+    await this.#database.knex.transaction(async trx => {
+      await recordItems(trx, [this.#item(task, problem)])
+      await releaseClaims(trx, { kind: this.#work.claim, runId: this.#runId, trackIds: [task.track.id] })
+    })
+    return problem
+  }
+
+  #item({ track: { id } }: Task, { state, code, reason, cure }: TrackProblem): FailedItem {
+    return {
+      command: this.#work.command,
+      subject: id,
+      trackId: id,
+      state,
+      errorCode: code,
+      error: printable(reason),
+      cure: cure ?? null,
+      runId: this.#runId,
+    }
+  }
+}
+
+function rowProblem(row: 'changed' | 'deleted', left: string | undefined): RowProblem {
+  return row === 'deleted'
+    ? { state: 'failed', code: 'row.deleted', reason: 'the row was deleted meanwhile', cure: left }
+    : {
+        state: 'failed',
+        code: 'row.changed',
+        reason: 'the row changed meanwhile and was left alone',
+        cure: ['Run it again.', left].filter(Boolean).join(' '),
+      }
+}
