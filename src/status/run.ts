@@ -1,9 +1,13 @@
 /** `autodj status`: what the database knows, for people and for programs. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Context } from '../context.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
+import type { Database } from '../db/database.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, exitCodeOutcome } from '../errors.ts'
 import { commandOf, type JobKind } from '../queue/names.ts'
+import { recordRun } from '../runs/recorded-run.ts'
+import { checkStatus, type Thresholds } from './check.ts'
 import {
   nextStep,
   type QueueStatus,
@@ -13,9 +17,21 @@ import {
   type Status,
   type WorkingRun,
 } from './status.ts'
+import {
+  cloudWatchStorage,
+  listStorage,
+  type StorageTotals,
+  storageFields,
+  storageFromSummary,
+} from './storage.ts'
 
-export interface StatusFlags {
+export interface StatusFlags extends Thresholds {
   readonly queues: boolean
+  readonly storage: 'listing' | 'cloudwatch' | undefined
+  readonly watch: boolean
+  /** ms */
+  readonly interval: number
+  readonly check: boolean
 }
 
 const meaning: Readonly<Record<string, string>> = {
@@ -32,26 +48,124 @@ const retry: Readonly<Record<string, string>> = {
   'analyze --check': 'autodj analyze --check --failed',
 }
 
-export async function runStatus(context: Context, { queues }: StatusFlags): Promise<ExitCode> {
-  const { report, config } = context
+/** @returns 4 with --check if a threshold is passed */
+export async function runStatus(context: Context, flags: StatusFlags): Promise<ExitCode> {
   const database = await context.database()
-  await requireSchema(database, queues ? 'job_tracks' : 'files')
+  await requireSchema(database, flags.queues ? 'job_tracks' : 'files')
+  if (flags.storage !== undefined) await countStorage(context, database, flags.storage)
+  if (!flags.watch) return tellStatus(context, database, flags)
+  const isTerminal = process.stdout.isTTY === true && !context.report.json
+  let exitCode: ExitCode = ExitCode.ok
+  while (!context.stopping.aborted) {
+    if (isTerminal) process.stdout.write('\u001b[H\u001b[2J')
+    exitCode = await tellStatus(context, database, flags)
+    await sleep(flags.interval, undefined, { signal: context.stopping }).catch(() => {})
+  }
+  // Watching is over when whoever watches says so.
+  return context.stopExitCode() === ExitCode.sigint ? exitCode : (context.stopExitCode() ?? exitCode)
+}
+
+async function tellStatus(context: Context, database: Database, flags: StatusFlags): Promise<ExitCode> {
+  const { report, config } = context
   const now = context.now()
   const status = await readStatus(database.knex, config.s3.bucket)
-  const queue = queues ? await readQueues(database.knex) : undefined
+  if (flags.check) {
+    const { problems, line } = checkStatus(status, flags, now)
+    report.summary({ isAnswer: true, lines: [line], fields: { ok: problems.length === 0, problems } })
+    return problems.length === 0 ? ExitCode.ok : ExitCode.drift
+  }
+  const queue = flags.queues ? await readQueues(database.knex) : undefined
+  const storage = storageFromSummary(status.runs.find(({ command }) => command === storageCommand)?.summary)
   report.summary({
     isAnswer: true,
     lines: [
       ...trackLines(status, report.style),
+      ...paceLines(status, now),
+      ...storageLines(storage, now, report.style),
       ...(queue ? queueLines(queue, status.working, now, report.style) : []),
       ...runLines(status, now, report.style),
       ...failureLines(status, report.style),
       ...leaseLines(status, now, report.style),
     ],
     next: nextStep(status, config.cdn !== undefined),
-    fields: { database: database.where, bucket: config.s3.bucket ?? null, ...asFields(status, queue) },
+    fields: {
+      database: database.where,
+      bucket: config.s3.bucket ?? null,
+      ...asFields(status, queue),
+      storage: storage === undefined ? null : storageFields(storage),
+    },
   })
   return ExitCode.ok
+}
+
+const storageCommand = 'status --storage'
+
+/** Counts what lies in the bucket and keeps it in the ledger, for a later status. */
+async function countStorage(
+  context: Context,
+  database: Database,
+  source: 'listing' | 'cloudwatch',
+): Promise<void> {
+  const { report, config, signal } = context
+  const store = source === 'listing' ? await context.store() : undefined
+  const named = { ...context, invocation: { ...context.invocation, command: storageCommand } }
+  await recordRun(named, database, async () => {
+    const now = context.now()
+    let totals: StorageTotals | undefined
+    if (store === undefined) totals = await cloudWatchStorage(config, { now, signal })
+    else {
+      const progress = report.progress({ label: 'listing', unit: 'objects', showBytes: true })
+      totals = await listStorage(store, {
+        keyPrefix: config.s3.keyPrefix,
+        now,
+        progress,
+        signal: AbortSignal.any([signal, context.stopping]),
+      }).finally(() => progress.done())
+    }
+    if (totals === undefined)
+      report.warn(
+        'CloudWatch has no figures of this bucket: they come once a day; --storage listing counts now',
+      )
+    return {
+      exitCode: ExitCode.ok,
+      summary: totals === undefined ? {} : { storage: storageFields(totals) },
+    }
+  })
+}
+
+/** How fast it went in the last day, and when it will be done at that pace. */
+function paceLines({ objects, tracks }: Status, now: Date): string[] {
+  const { lastDay = 0, lastDayBytes = 0 } = objects
+  const left = tracks
+    .filter(({ source }) => source === 'LOCAL' || source === 'YOUTUBE' || source === null)
+    .reduce((sum, { withFile }) => sum + withFile, 0)
+  const { copies, bytes } = reclaimable(tracks)
+  const lines: string[] = []
+  if (lastDay > 0) {
+    const end = new Date(now.getTime() + (left / lastDay) * 86_400_000)
+    const when = left === 0 ? '' : `; at that pace all are there on ${end.toISOString().slice(0, 10)}`
+    lines.push(
+      `  ${plural(lastDay, 'track')} (${formatBytes(lastDayBytes)}) uploaded in the last 24 h${when}`,
+    )
+  }
+  if (copies > 0) {
+    lines.push(
+      `  ${formatBytes(bytes)} in ${plural(copies, 'local copy', 'local copies')} of tracks in S3 could be freed (\`autodj cleanup\`)`,
+    )
+  }
+  return lines
+}
+
+function storageLines(storage: StorageTotals | undefined, now: Date, style: Style): string[] {
+  if (storage === undefined) return []
+  const from = storage.source === 'listing' ? 'by a listing' : 'by CloudWatch'
+  const row = ({ name, objects, bytes }: { name: string; objects: number | null; bytes: number }): string =>
+    `  ${column(printable(name === '' ? '(no prefix)' : name), 36)} ${column(objects === null ? '' : formatCount(objects), 10, true)} ${column(formatBytes(bytes), 10, true)}`
+  return [
+    style.bold(`In the bucket, ${from} ${ago(storage.takenAt, now)}:`),
+    ...storage.classes.map(row),
+    ...(storage.prefixes.length > 1 ? storage.prefixes.map(row) : []),
+  ]
 }
 
 type Style = Context['report']['style']
@@ -82,13 +196,25 @@ function runLines({ runs }: Status, now: Date, style: Style): string[] {
     style.bold('Last runs:'),
     ...runs
       .toSorted((a, b) => b.startedAt.getTime() - a.startedAt.getTime())
-      .map(({ command, state, startedAt, finishedAt, exitCode }) => {
+      .map(({ command, state, startedAt, finishedAt, exitCode, summary }) => {
         const took =
           finishedAt === null ? '' : `, took ${formatDuration(finishedAt.getTime() - startedAt.getTime())}`
         const code = exitCode === null || exitCode === 0 ? '' : `, exit code ${exitCode}`
-        return `  ${column(command, 20)} ${column(describeRun(state, exitCode), 12)} ${ago(startedAt, now)}${took}${code}`
+        return `  ${column(command, 20)} ${column(describeRun(state, exitCode), 12)} ${ago(startedAt, now)}${took}${counts(summary)}${code}`
       }),
   ]
+}
+
+/** The counts of a run that say most: its first few that are not 0. */
+function counts(summary: Readonly<Record<string, unknown>> | null | undefined): string {
+  const told = Object.entries(summary ?? {})
+    .filter((entry): entry is [string, number] => typeof entry[1] === 'number' && entry[1] > 0)
+    .filter(
+      ([name]) => !/second|rate|bytes|concurrency|latency|percent|ratio|realtime|dollars|_ms/.test(name),
+    )
+    .slice(0, 4)
+    .map(([name, count]) => `${formatCount(count)} ${name.replaceAll('_', ' ')}`)
+  return told.length === 0 ? '' : `: ${told.join(', ')}`
 }
 
 const describeRun = (state: Status['runs'][number]['state'], exitCode: number | null): string =>
@@ -176,6 +302,12 @@ function column(text: string, width: number, right = false): string {
   return right ? text.padStart(width) : text.padEnd(width)
 }
 
+/** Local copies of tracks that are in S3. */
+function reclaimable(tracks: Status['tracks']): { copies: number; bytes: number } {
+  const inS3 = tracks.find(({ source }) => source === 'S3')
+  return { copies: inS3?.withFile ?? 0, bytes: inS3?.fileBytes ?? 0 }
+}
+
 /** As `--json` gives it. */
 function asFields(
   { tracks, objects, runs, failures, working, locks }: Status,
@@ -189,16 +321,29 @@ function asFields(
       with_file: withFile,
       analysed,
     })),
-    objects,
-    runs: runs.map(({ command, state, startedAt, finishedAt, host, pid, exitCode }) => ({
-      command,
-      state: state === 'lost' ? 'abandoned' : state,
-      started_at: startedAt,
-      finished_at: finishedAt,
-      host,
-      pid,
-      exit_code: exitCode,
-    })),
+    objects: {
+      objects: objects.objects,
+      bytes: objects.bytes,
+      uploaded: objects.uploaded,
+      verified: objects.verified,
+      served: objects.served,
+      failing: objects.failing,
+    },
+    reclaimable: reclaimable(tracks),
+    last_day: { uploaded: objects.lastDay ?? null, bytes: objects.lastDayBytes ?? null },
+    runs: runs.map(
+      ({ command, state, startedAt, finishedAt, host, pid, exitCode, summary, lastSuccess }) => ({
+        command,
+        state: state === 'lost' ? 'abandoned' : state,
+        started_at: startedAt,
+        finished_at: finishedAt,
+        host,
+        pid,
+        exit_code: exitCode,
+        summary: summary ?? null,
+        last_success_at: lastSuccess ?? null,
+      }),
+    ),
     failures: failures.map(({ command, state, code, items, error, cure, lastAt }) => ({
       command,
       state,

@@ -20,6 +20,8 @@ export interface SourceCount {
   /** Those that name a local file; in S3: a local copy that has not been deleted. */
   readonly withFile: number
   readonly analysed: number
+  /** Bytes of those that name a local file. */
+  readonly fileBytes?: number
 }
 
 /** Objects that the ledger knows in the bucket, or in all buckets where none is configured. */
@@ -33,6 +35,9 @@ interface ObjectCounts {
   readonly served: number
   /** The last check of them failed. */
   readonly failing: number
+  /** Uploaded in the last 24 hours. */
+  readonly lastDay?: number
+  readonly lastDayBytes?: number
 }
 
 /** The newest run of a command. `state` is `lost` where it was killed and nobody has noticed yet. */
@@ -44,6 +49,10 @@ interface LastRun {
   readonly host: string
   readonly pid: number
   readonly exitCode: number | null
+  /** What it came to. */
+  readonly summary?: Readonly<Record<string, unknown>> | null
+  /** When a run of that command last ended with exit code 0. */
+  readonly lastSuccess?: Date | null
 }
 
 /** What failed or was skipped for one cause. */
@@ -86,12 +95,15 @@ export async function readTotals(
   const rows = rowsOf(knex)
   const tracks = await rows<SourceCount>(
     `select file_source as source, count(*)::int as tracks, coalesce(sum(file_size), 0)::float8 as bytes,
-            count(file_path)::int as "withFile", count(analyzed_at)::int as analysed
+            count(file_path)::int as "withFile", count(analyzed_at)::int as analysed,
+            coalesce(sum(file_size) filter (where file_path is not null), 0)::float8 as "fileBytes"
      from tracks group by file_source order by file_source`,
   )
   const [objects] = await rows<ObjectCounts>(
     `select count(*)::int as objects, coalesce(sum(size), 0)::float8 as bytes, count(uploaded_at)::int as uploaded,
-            count(verified_at)::int as verified, count(served_at)::int as served, count(last_error)::int as failing
+            count(verified_at)::int as verified, count(served_at)::int as served, count(last_error)::int as failing,
+            count(*) filter (where uploaded_at > now() - interval '24 hours')::int as "lastDay",
+            coalesce(sum(size) filter (where uploaded_at > now() - interval '24 hours'), 0)::float8 as "lastDayBytes"
      from autodj_ledger.objects ${bucket === undefined ? '' : 'where bucket = ?'}`,
     bucket === undefined ? [] : [bucket],
   )
@@ -110,9 +122,11 @@ export async function readStatus(knex: Knex, bucket: string | undefined): Promis
   const totals = await readTotals(knex, bucket)
   const runs = await rows<LastRun>(
     `select distinct on (command) command, started_at as "startedAt", finished_at as "finishedAt", host, pid,
-            exit_code as "exitCode",
+            exit_code as "exitCode", summary,
+            (select max(finished_at) from autodj_ledger.runs well
+             where well.command = runs.command and well.exit_code = 0) as "lastSuccess",
             case when state = 'running' and lease_until < now() then 'lost' else state end as state
-     from autodj_ledger.runs order by command, started_at desc`,
+     from autodj_ledger.runs as runs order by command, started_at desc`,
   )
   const failures = await rows<FailureCount>(
     `select command, state, error_code as code, count(*)::int as items, (array_agg(error order by updated_at desc))[1] as error,

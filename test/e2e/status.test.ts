@@ -6,16 +6,20 @@ import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { finishRun, recordItems, startRun, upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { cli } from '../support/cli.ts'
+import { startS3Server } from '../../src/embedded/s3-server/server.ts'
+import { createS3Store } from '../../src/storage/s3.ts'
+import { type CliOptions, cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 
 let place: TestDatabase
 let folder: string
-const status = (...argv: string[]) =>
+const statusWith = (argv: string[], { env = {}, ...options }: CliOptions = {}) =>
   cli(['status', ...argv], {
     cwd: folder,
-    env: { DATABASE_URL: place.url, S3_BUCKET_NAME: 'music', CLOUDFRONT_DOMAIN: 'cdn.example.com' },
+    env: { DATABASE_URL: place.url, S3_BUCKET_NAME: 'music', CLOUDFRONT_DOMAIN: 'cdn.example.com', ...env },
+    ...options,
   })
+const status = (...argv: string[]) => statusWith(argv)
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'autodj-status-'))
@@ -29,7 +33,7 @@ afterAll(async () => {
 test('without a schema it says what to do', async () => {
   const { exitCode, stderr } = await status()
   expect(exitCode).toBe(1)
-  expect(stderr).toMatch(/has no tracks table\n {2}Run `autodj migrate` first/)
+  expect(stderr).toMatch(/has no tracks table\n\S+ {3}Run `autodj migrate` first/)
 })
 
 test('an empty library', async () => {
@@ -127,6 +131,10 @@ test('rows by source, runs, failures with cause and next step, runs at work; tex
   )
   expect(text.stdout).toMatch(/analyze, pid 7 on studio, for .*: 1 track claimed, lease until/)
   expect(text.stdout).toMatch(/cleanup: analyze, pid 7 on studio/)
+  expect(text.stdout).toMatch(
+    /2 tracks \(12 B\) uploaded in the last 24 h; at that pace all are there on \d{4}-\d\d-\d\d$/m,
+  )
+  expect(text.stdout).toMatch(/977 KiB in 1 local copy of tracks in S3 could be freed/)
   expect(text.stdout).toMatch(/next: `autodj upload-local` moves/)
   expect(text.stdout).not.toContain('Queues')
 
@@ -155,4 +163,67 @@ test('rows by source, runs, failures with cause and next step, runs at work; tex
       jobs: [],
     }),
   ])
+})
+
+test('--check is one line, with exit code 4 for a threshold that is passed', async () => {
+  const failing = await status('--check')
+  expect(failing.exitCode).toBe(4)
+  expect(failing.stdout).toMatch(
+    /^AUTODJ WARNING: .*verify was killed.*1 item failed or skipped.* \| s3=2 .*\n$/,
+  )
+  const json = await status('--check', '--json')
+  expect(json.messages).toMatchObject([{ message_type: 'summary', ok: false }])
+})
+
+test('--watch tells it again and again, until it is stopped', async () => {
+  let stop = () => {}
+  let clock = 0
+  const { exitCode, stdout } = await statusWith(['--watch', '--interval', '1ms'], {
+    withSignals: send => {
+      stop = () => send('SIGINT')
+    },
+    // Asked for the time at least once each time round.
+    now: () => {
+      if (++clock === 20) stop()
+      return new Date()
+    },
+  })
+  expect(stdout.match(/^Tracks: 5$/gm)?.length).toBeGreaterThan(1)
+  expect(exitCode).toBe(0)
+})
+
+test('what lies in the bucket is counted by a listing, kept, and told later with its age', async () => {
+  const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
+  const s3 = await startS3Server({
+    dir: path.join(folder, 's3'),
+    credentials: [credentials],
+    buckets: ['music'],
+  })
+  const store = createS3Store({ bucket: 'music', region: 'us-east-1', endpoint: s3.url, credentials })
+  try {
+    const put = (key: string, size: number, storageClass?: string) =>
+      store.put(key, Buffer.alloc(size), {
+        headers: { contentType: 'audio/mpeg', ...(storageClass && { storageClass }) },
+        checksums: {},
+      })
+    await put('audio/1.mp3', 1024)
+    await put('audio/2.mp3', 2048, 'STANDARD_IA')
+    await put('quarantine/x/3.mp3', 7)
+    const env = {
+      S3_ENDPOINT: s3.url,
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    }
+    const counted = await statusWith(['--storage', 'listing'], { env })
+    expect(counted.exitCode, counted.stderr).toBe(0)
+  } finally {
+    store.close()
+    await s3.close()
+  }
+  const later = await status()
+  expect(later.stdout).toMatch(/^In the bucket, by a listing [\d.]+s ago:$/m)
+  expect(later.stdout).toMatch(/^ {2}STANDARD_IA +1 +2\.0 KiB$/m)
+  expect(later.stdout).toMatch(/^ {2}audio\/ +2 +3\.0 KiB$/m)
+  expect(later.stdout).toMatch(/^ {2}quarantine\/ +1 +7 B$/m)
 })

@@ -1,0 +1,144 @@
+/** What lies in the bucket, by storage class and prefix: counted by a listing, or as CloudWatch has it once a day. */
+import { awsAccess, type Config, requireBucket } from '../config.ts'
+import { toError } from '../errors.ts'
+import type { Progress } from '../report/reporter.ts'
+import type { ObjectStore } from '../storage/store.ts'
+
+export interface StorageTotals {
+  readonly source: 'listing' | 'cloudwatch'
+  /** when it was so */
+  readonly takenAt: Date
+  readonly classes: readonly {
+    readonly name: string
+    readonly objects: number | null
+    readonly bytes: number
+  }[]
+  /** largest first; empty if the source does not tell */
+  readonly prefixes: readonly { readonly name: string; readonly objects: number; readonly bytes: number }[]
+}
+
+/** Prefixes that are told one by one; the rest is added up. */
+const mostPrefixes = 30
+
+/** Lists the whole bucket: a request for every 1,000 objects. */
+export async function listStorage(
+  store: ObjectStore,
+  {
+    keyPrefix,
+    now,
+    progress,
+    signal,
+  }: { keyPrefix: string; now: Date; progress: Progress; signal: AbortSignal },
+): Promise<StorageTotals> {
+  const classes = new Map<string, { objects: number; bytes: number }>()
+  const prefixes = new Map<string, { objects: number; bytes: number }>()
+  const add = (sums: typeof classes, name: string, bytes: number): void => {
+    const sum = sums.get(name) ?? { objects: 0, bytes: 0 }
+    sum.objects += 1
+    sum.bytes += bytes
+    sums.set(name, sum)
+  }
+  for await (const page of store.list({ signal })) {
+    progress.advance({ items: page.length, bytes: page.reduce((sum, { size }) => sum + size, 0) })
+    for (const { key, size, storageClass } of page) {
+      add(classes, storageClass || 'STANDARD', size)
+      const prefix =
+        keyPrefix !== '' && key.startsWith(keyPrefix) ? keyPrefix : (/^[^/]*\//.exec(key)?.[0] ?? '')
+      add(prefixes, prefixes.size < mostPrefixes || prefixes.has(prefix) ? prefix : 'others', size)
+    }
+  }
+  const sorted = (sums: typeof classes) =>
+    [...sums].map(([name, sum]) => ({ name, ...sum })).toSorted((a, b) => b.bytes - a.bytes)
+  return { source: 'listing', takenAt: now, classes: sorted(classes), prefixes: sorted(prefixes) }
+}
+
+/** As S3 calls its classes in CloudWatch: https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html */
+const storageTypes: Readonly<Record<string, string>> = {
+  StandardStorage: 'STANDARD',
+  StandardIAStorage: 'STANDARD_IA',
+  OneZoneIAStorage: 'ONEZONE_IA',
+  IntelligentTieringFAStorage: 'INTELLIGENT_TIERING',
+  IntelligentTieringIAStorage: 'INTELLIGENT_TIERING (infrequent)',
+  IntelligentTieringAIAStorage: 'INTELLIGENT_TIERING (archive instant)',
+  GlacierInstantRetrievalStorage: 'GLACIER_IR',
+  GlacierStorage: 'GLACIER',
+  DeepArchiveStorage: 'DEEP_ARCHIVE',
+  ReducedRedundancyStorage: 'REDUCED_REDUNDANCY',
+}
+
+/** Yesterday's bytes by class from CloudWatch. @returns undefined if it has none (a new bucket, or not AWS) */
+export async function cloudWatchStorage(
+  config: Config,
+  { now, signal }: { now: Date; signal: AbortSignal },
+): Promise<StorageTotals | undefined> {
+  const { CloudWatchClient, GetMetricDataCommand } = await import('@aws-sdk/client-cloudwatch')
+  const bucket = requireBucket(config)
+  const client = new CloudWatchClient({
+    ...(config.s3.region === undefined ? {} : { region: config.s3.region }),
+    ...awsAccess(config),
+  })
+  const names = Object.keys(storageTypes)
+  const metric = (MetricName: string, StorageType: string) => ({
+    MetricStat: {
+      Metric: {
+        Namespace: 'AWS/S3',
+        MetricName,
+        Dimensions: [
+          { Name: 'BucketName', Value: bucket },
+          { Name: 'StorageType', Value: StorageType },
+        ],
+      },
+      Period: 86_400,
+      Stat: 'Average',
+    },
+  })
+  try {
+    const { MetricDataResults = [] } = await client.send(
+      new GetMetricDataCommand({
+        StartTime: new Date(now.getTime() - 3 * 86_400_000),
+        EndTime: now,
+        ScanBy: 'TimestampDescending',
+        MetricDataQueries: names.map((name, index) => ({
+          Id: `c${index}`,
+          ...metric('BucketSizeBytes', name),
+        })),
+      }),
+      { abortSignal: signal },
+    )
+    const found = MetricDataResults.flatMap(({ Id, Values, Timestamps }) => {
+      const name = storageTypes[names[Number(Id?.slice(1))] ?? '']
+      const [bytes] = Values ?? []
+      const [takenAt] = Timestamps ?? []
+      return name === undefined || bytes === undefined || takenAt === undefined
+        ? []
+        : [{ name, bytes, takenAt }]
+    })
+    const [newest] = found.map(one => one.takenAt).toSorted((a, b) => b.getTime() - a.getTime())
+    if (newest === undefined) return undefined
+    const classes = found.map(({ name, bytes }) => ({ name, objects: null, bytes }))
+    return { source: 'cloudwatch', takenAt: newest, classes, prefixes: [] }
+  } finally {
+    client.destroy()
+  }
+}
+
+/** What a run recorded, read back from the ledger; undefined if it is nothing of the kind. */
+export function storageFromSummary(
+  summary: Readonly<Record<string, unknown>> | null | undefined,
+): StorageTotals | undefined {
+  try {
+    const storage = summary?.['storage'] as
+      | (Omit<StorageTotals, 'takenAt'> & { taken_at: string })
+      | undefined
+    if (storage === undefined || !Array.isArray(storage.classes)) return undefined
+    return { ...storage, takenAt: new Date(storage.taken_at) }
+  } catch (error) {
+    toError(error)
+    return undefined
+  }
+}
+
+/** As `--json` and the ledger have it. */
+export function storageFields({ source, takenAt, classes, prefixes }: StorageTotals) {
+  return { source, taken_at: takenAt.toISOString(), classes, prefixes }
+}
