@@ -1,19 +1,20 @@
 /**
- * Where every setting comes from: flags, then the environment, then `.env`. The only reader of `process.env` is
+ * Where every setting comes from: flags, then the environment, then files. The only reader of `process.env` is
  * `main`, which hands it in; the result is frozen and says of each value where it came from.
  */
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { parse as parseDotenv } from 'dotenv'
 import type { AudioFolder } from './core/audio-path.ts'
 import { type AwsProfile, profileNames, readProfile } from './core/aws-profile.ts'
 import { type CdnDomain, parseCdnDomain } from './core/cdn-url.ts'
 import { parseDatabaseUrl } from './core/database-url.ts'
 import { quarantinePrefix } from './core/prefixes.ts'
 import { readProxies } from './core/proxy.ts'
+import { refusedByApplication } from './core/settings-files.ts'
 import { parseBytes } from './core/units.ts'
 import { type ErrorDetails, systemErrorCode, toError, UsageError } from './errors.ts'
 import type { Network } from './network.ts'
+import { expandHome, readSettingsFiles, type SettingsFile } from './settings-files.ts'
 
 export interface Config {
   readonly database: {
@@ -65,10 +66,25 @@ export interface Config {
   readonly fetchCommand: readonly string[] | undefined
   /** undefined: none are kept */
   readonly records: RecordSettings | undefined
-  /** the `.env` that was read, or would have been; `unknown`: variables in it that look like settings and are none */
-  readonly envFile: { readonly path: string; readonly found: boolean; readonly unknown: readonly string[] }
+  /** origins whose pages may call `serve`, as the application has them; undefined: not set */
+  readonly corsOrigins: readonly string[] | undefined
+  /** the files that were read, or looked for, the stronger first */
+  readonly files: readonly SettingsFileFacts[]
   /** every setting that has a value, as it was given, secrets among them; for `init` */
   readonly given: Readonly<Partial<Record<Variable, string>>>
+}
+
+/** A settings file, without its values. */
+export interface SettingsFileFacts {
+  /** absolute */
+  readonly path: string
+  readonly found: boolean
+  /** `application`: the application reads it too */
+  readonly kind: 'application' | 'own'
+  /** variables in it that look like settings and are none */
+  readonly unknown: readonly string[]
+  /** variables in an application's file that it refuses to start with */
+  readonly refused: readonly string[]
 }
 
 /** Where records of runs go. */
@@ -83,7 +99,7 @@ export interface RecordSettings {
 }
 
 /** What a setting is about: a command says which of them it uses. */
-export type SettingTopic = 'database' | 'store' | 'cdn' | 'audio' | 'fetch' | 'records' | 'network'
+export type SettingTopic = 'database' | 'store' | 'cdn' | 'audio' | 'serve' | 'fetch' | 'records' | 'network'
 
 /** A setting: its variable, the flag that wins over it, and how it is told to people. Drives `.env.example` checks and `init`. */
 export interface Setting {
@@ -234,6 +250,12 @@ export const settings = [
     example: '/srv/autodj',
   },
   {
+    variable: 'CORS_ORIGINS',
+    topic: 'serve',
+    description: 'origins whose pages may call `serve`, as in the application: a JSON array',
+    example: '["http://localhost:3000"]',
+  },
+  {
     variable: 'MAX_AUDIO_CACHE_GB',
     topic: 'audio',
     description: 'what cleanup keeps the audio folder under',
@@ -286,10 +308,31 @@ export interface ConfigSources {
   env: Readonly<Record<string, string | undefined>>
   /** what relative paths are relative to */
   cwd: string
-  /** `--settings`; must exist when given. null: none is read */
+  /** `--settings`; must exist when given. null: no file is read */
   envFile?: string | null
   overrides?: Overrides
 }
+
+interface Source {
+  readonly values: Readonly<Partial<Record<string, string>>>
+  /** what relative paths are relative to */
+  readonly folder: string
+  readonly file?: SettingsFile
+}
+
+interface Found {
+  readonly value: string
+  readonly folder: string
+  readonly file: SettingsFile | undefined
+  /** the larger the stronger */
+  readonly rank: number
+}
+
+/** Settings whose value may stand in a file of its own, named by `NAME_FILE`: secrets of containers and of systemd. */
+const fileSecrets: ReadonlySet<string> = new Set([
+  ...settings.filter((one: Setting) => one.secret).map(one => one.variable),
+  'AWS_ACCESS_KEY_ID',
+])
 
 /** Settings are wrong. Where records of the run go is known all the same: that it failed must be told there. */
 export class SettingsError extends UsageError {
@@ -307,22 +350,74 @@ export class SettingsError extends UsageError {
  * @throws UsageError naming every variable that is wrong, what is wrong with it, and an example
  */
 export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources): Config {
-  const file =
-    envFile === null
-      ? { path: path.resolve(cwd, '.env'), found: false, values: {} }
-      : readEnvFile(path.resolve(cwd, envFile ?? '.env'), envFile !== undefined)
+  const files = readSettingsFiles({ env, cwd, named: envFile })
+  // The stronger first; what a relative path is relative to goes with each.
+  const sources: readonly Source[] = [
+    { values: overrides, folder: cwd },
+    { values: env, folder: cwd },
+    ...files.map(file => ({ values: file.values, folder: path.dirname(file.path), file })),
+  ]
   const problems: string[] = []
   let knownProfile: AwsProfile | undefined
 
+  /** Where a setting comes from; an empty value is none. */
+  function find(variable: Variable): Found | undefined {
+    const canBeFile = fileSecrets.has(variable)
+    for (const [index, { values, folder, file }] of sources.entries()) {
+      const rank = sources.length - index
+      const value = values[variable]?.trim()
+      const named = canBeFile ? values[`${variable}_FILE` as Variable]?.trim() : undefined
+      if (value && named) {
+        reject(
+          variable,
+          `and ${variable}_FILE are both set${file === undefined ? '' : ` in ${file.path}`}: one of them`,
+        )
+      }
+      if (value) return { value, folder, file, rank }
+      if (named) {
+        const secret = readSecret(variable, path.resolve(folder, expandHome(named, env)))
+        return secret === undefined ? undefined : { value: secret, folder, file, rank }
+      }
+      // What is said to be empty somewhere stronger is not taken from somewhere weaker.
+      if (values[variable] !== undefined) return undefined
+    }
+    return undefined
+  }
+
   function read(variable: Variable): string | undefined {
-    const value = overrides[variable] ?? env[variable] ?? file.values[variable]
-    return value === undefined || value.trim() === '' ? undefined : value.trim()
+    return find(variable)?.value
+  }
+
+  /** A path as a setting says it: relative to the file that does, `~` the home of whoever runs this. */
+  function readPath(variable: Variable): string | undefined {
+    const found = find(variable)
+    if (found === undefined) return undefined
+    try {
+      return path.resolve(found.folder, expandHome(found.value, env))
+    } catch (error) {
+      return reject(variable, toError(error).message)
+    }
+  }
+
+  function readSecret(variable: Variable, file: string): string | undefined {
+    try {
+      const secret = readFileSync(file, 'utf8')
+        .replace(/\r?\n$/, '')
+        .trim()
+      return secret === '' ? reject(variable, `is empty in ${file} (${variable}_FILE)`) : secret
+    } catch (error) {
+      return reject(
+        variable,
+        `cannot be read from ${file} (${variable}_FILE): ${systemErrorCode(error) ?? error}`,
+      )
+    }
   }
 
   function reject(variable: Variable, problem: string): undefined {
     const setting: Setting | undefined = settings.find(one => one.variable === variable)
     const where = overrides[variable] !== undefined ? (setting?.flag?.split(' ')[0] ?? variable) : variable
-    problems.push(`${where} ${problem} (example: ${setting?.example})`)
+    const text = `${where} ${problem} (example: ${setting?.example})`
+    if (!problems.includes(text)) problems.push(text)
   }
 
   const audioFolder = readAudioFolder()
@@ -344,7 +439,14 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     maxAudioCacheBytes: readCacheSize(),
     fetchCommand: readFetchCommand(),
     records: readRecords(),
-    envFile: { path: file.path, found: file.found, unknown: Object.keys(file.values).filter(isMisspelt) },
+    corsOrigins: readOrigins(),
+    files: files.map(({ path: place, found, kind, values }) => ({
+      path: place,
+      found,
+      kind,
+      unknown: Object.keys(values).filter(isMisspelt),
+      refused: kind === 'application' ? refusedByApplication(Object.keys(values)) : [],
+    })),
     given: Object.fromEntries(
       settings.flatMap(({ variable }) => {
         const value = read(variable)
@@ -355,21 +457,24 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
   if (problems.length > 0) {
     throw new SettingsError(config, problems.join('; '), {
       code: 'config.invalid',
-      cure: file.found
-        ? `Correct it in ${file.path}, in the environment or by flag.`
-        : 'Run `autodj init` to write a .env.',
+      cure: files.some(file => file.found)
+        ? `Correct it in ${files.flatMap(file => (file.found ? [file.path] : [])).join(' or ')}, in the environment or by flag.`
+        : 'Run `autodj init` to write the settings.',
       details: { problems },
     })
   }
   return deepFreeze(config)
 
   function readDatabase(): Config['database'] {
-    const value = read('DATABASE_URL')
-    if (value === undefined) return { url: `pglite:${path.resolve(cwd, '.autodj/db')}`, isDefault: true }
-    const parsed = parseDatabaseUrl(value)
+    const found = find('DATABASE_URL')
+    if (found === undefined) return { url: `pglite:${path.resolve(cwd, '.autodj/db')}`, isDefault: true }
+    const parsed = parseDatabaseUrl(found.value)
     if (parsed.kind === 'bad') reject('DATABASE_URL', parsed.problem)
-    if (parsed.kind !== 'pglite') return { url: value, isDefault: false }
-    return { url: `pglite:${path.resolve(cwd, parsed.folder)}`, isDefault: false }
+    if (parsed.kind !== 'pglite') return { url: found.value, isDefault: false }
+    return {
+      url: `pglite:${path.resolve(found.folder, expandHome(parsed.folder, env))}`,
+      isDefault: false,
+    }
   }
 
   function readBucket(): string | undefined {
@@ -388,7 +493,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
 
   /** A variable that is nobody's setting but counts: of the environment, else of the file. */
   function plain(variable: string): string | undefined {
-    const value = env[variable] ?? file.values[variable]
+    const value = sources.map(({ values }) => values[variable]).find(one => one !== undefined)
     return value === undefined || value.trim() === '' ? undefined : value.trim()
   }
 
@@ -474,8 +579,15 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
   }
 
   function readKeyPrefix(): string {
-    const given = overrides.S3_KEY_PREFIX ?? env['S3_KEY_PREFIX'] ?? file.values['S3_KEY_PREFIX']
+    const given = sources.map(({ values }) => values.S3_KEY_PREFIX).find(one => one !== undefined)
     const value = given?.trim() ?? 'audio/'
+    const special = /[#?%+]/.exec(value)?.[0]
+    if (special !== undefined) {
+      reject(
+        'S3_KEY_PREFIX',
+        `must not hold ${special}: the application puts keys into URLs as they are, where ${special === '+' ? 'S3 reads a + as a space' : `a ${special} leads elsewhere`}`,
+      )
+    }
     if (value.startsWith('/')) reject('S3_KEY_PREFIX', 'must not start with /')
     if (/[\u0000-\u001f\u007f\\]/.test(value) || value.split('/').some(part => part === '..' || part === '.'))
       reject('S3_KEY_PREFIX', 'must not hold control characters, backslashes, . or ..')
@@ -488,8 +600,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
 
   /** Where a setting comes from, the larger the stronger; -1: it is not set. */
   function rank(variable: Variable): number {
-    if (read(variable) === undefined) return -1
-    return overrides[variable] !== undefined ? 2 : env[variable] !== undefined ? 1 : 0
+    return find(variable)?.rank ?? -1
   }
 
   /** Keys or a profile, whichever was given in the stronger place; where both were, the keys, as in the AWS CLI. */
@@ -523,7 +634,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
   function readCdn(): Config['cdn'] {
     const value = read('CLOUDFRONT_DOMAIN')
     const keyPairId = read('CLOUDFRONT_KEY_PAIR_ID')
-    const privateKeyPath = read('CLOUDFRONT_PRIVATE_KEY_PATH')
+    const privateKeyPath = readPath('CLOUDFRONT_PRIVATE_KEY_PATH')
     if (keyPairId !== undefined && privateKeyPath === undefined)
       reject('CLOUDFRONT_PRIVATE_KEY_PATH', 'is missing, CLOUDFRONT_KEY_PAIR_ID is set')
     if (keyPairId === undefined && privateKeyPath !== undefined)
@@ -539,21 +650,46 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
       domain,
       distributionId: read('CLOUDFRONT_DISTRIBUTION_ID'),
       signer:
-        keyPairId !== undefined && privateKeyPath !== undefined
-          ? { keyPairId, privateKeyPath: path.resolve(cwd, privateKeyPath) }
-          : undefined,
+        keyPairId !== undefined && privateKeyPath !== undefined ? { keyPairId, privateKeyPath } : undefined,
     }
   }
 
   function readAudioFolder(): AudioFolder {
-    const storagePath = read('AUDIO_STORAGE_PATH') ?? './audio'
-    const applicationDir = path.resolve(cwd, read('APPLICATION_DIR') ?? '.')
-    const root = read('AUDIO_ROOT')
+    const said = find('AUDIO_STORAGE_PATH')
+    const storagePath = said?.value ?? './audio'
+    if (storagePath.startsWith('~')) {
+      reject(
+        'AUDIO_STORAGE_PATH',
+        'must not begin with ~: the application takes it for a folder of that name',
+      )
+    }
+    // The application works where its .env is, or where it was told its folder.
+    const itsFile = files.find(({ kind, found }) => kind === 'application' && found)
+    const beside = itsFile === undefined ? undefined : path.dirname(itsFile.path)
+    const isSaidHere = said !== undefined && said.file === undefined && !path.isAbsolute(storagePath)
+    const applicationDir = readPath('APPLICATION_DIR') ?? (isSaidHere ? cwd : (beside ?? said?.folder ?? cwd))
     return {
-      root: root === undefined ? path.resolve(applicationDir, storagePath) : path.resolve(cwd, root),
+      root: readPath('AUDIO_ROOT') ?? path.resolve(applicationDir, storagePath),
       storagePath,
       applicationDir,
     }
+  }
+
+  /** As the application reads them: a JSON array, or a list with commas. */
+  function readOrigins(): readonly string[] | undefined {
+    const value = read('CORS_ORIGINS')
+    if (value === undefined) return undefined
+    let origins: unknown = value.split(',').map(one => one.trim())
+    if (value.startsWith('[')) {
+      try {
+        origins = JSON.parse(value)
+      } catch {
+        return reject('CORS_ORIGINS', 'begins as a JSON array and is none')
+      }
+    }
+    if (!Array.isArray(origins) || !origins.every(one => typeof one === 'string'))
+      return reject('CORS_ORIGINS', 'is not an array of texts')
+    return origins.filter(one => one !== '')
   }
 
   function readCacheSize(): number | undefined {
@@ -578,8 +714,8 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     if (healthcheck === undefined && metrics === undefined && logFile === undefined) return undefined
     return {
       healthcheck,
-      metrics: metrics === undefined || isGateway ? metrics : path.resolve(cwd, metrics),
-      logFile: logFile === undefined ? undefined : path.resolve(cwd, logFile),
+      metrics: isGateway ? metrics : readPath('AUTODJ_METRICS'),
+      logFile: readPath('AUTODJ_LOG_FILE'),
       logFormat: logFormat === 'json' ? 'json' : 'text',
     }
   }
@@ -612,12 +748,18 @@ function isMisspelt(variable: string): boolean {
   )
 }
 
+/** Where settings were looked for. */
+export function lookedAt({ files }: Pick<Config, 'files'>): string {
+  const places = files.map(({ path: place, found }) => `${place}${found ? '' : ' (not there)'}`)
+  return `Looked in the environment${places.length === 0 ? '' : ` and in ${places.join(', ')}`}.`
+}
+
 /** The bucket, or what to do about it. @throws UsageError */
 export function requireBucket(config: Config): string {
   if (config.s3.bucket !== undefined) return config.s3.bucket
   throw new UsageError('S3_BUCKET_NAME is not set: which bucket? (example: my-autodj-audio)', {
     code: 'config.missing',
-    cure: 'Set it in .env or by --bucket, or run `autodj init`.',
+    cure: `Set it in a settings file, in the environment or by --bucket, or run \`autodj init\`. ${lookedAt(config)}`,
   })
 }
 
@@ -626,7 +768,7 @@ export function requireCdn(config: Config): NonNullable<Config['cdn']> {
   if (config.cdn !== undefined) return config.cdn
   throw new UsageError('CLOUDFRONT_DOMAIN is not set: which CDN? (example: d111111abcdef8.cloudfront.net)', {
     code: 'config.missing',
-    cure: 'Set it in .env or by --cdn-domain, or run `autodj init`.',
+    cure: `Set it in a settings file, in the environment or by --cdn-domain, or run \`autodj init\`. ${lookedAt(config)}`,
   })
 }
 
@@ -677,25 +819,6 @@ export function splitCommand(line: string): string[] | undefined {
 
 function isHttpUrl(text: string): boolean {
   return /^https?:$/.test(URL.parse(text)?.protocol ?? '')
-}
-
-function readEnvFile(
-  file: string,
-  required: boolean,
-): { path: string; found: boolean; values: Record<string, string> } {
-  try {
-    if (!statSync(file).isFile()) throw new UsageError(`${file} is not a file`, { code: 'config.env-file' })
-    return { path: file, found: true, values: parseDotenv(readFileSync(file)) }
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT' && !required) return { path: file, found: false, values: {} }
-    if (error instanceof UsageError) throw error
-    throw new UsageError(`cannot read ${file}: ${systemErrorCode(error) ?? error}`, {
-      code: 'config.env-file',
-      cure: required
-        ? 'Give the path of a readable file to --settings.'
-        : 'Make it readable, or move it away.',
-    })
-  }
 }
 
 function deepFreeze<T>(value: T): T {

@@ -21,9 +21,9 @@ const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 const cure = 'set CLOUDFRONT_DOMAIN to the bare host name, such as d123.cloudfront.net or cdn.example.com'
 
 /**
- * The value of `CLOUDFRONT_DOMAIN`: a bare domain. Tolerates what gets pasted around one (`https://`, one slash at the
- * end, capitals, a dot at the end, an international name); refuses what would be dropped silently (a path, a
- * query, credentials, a wildcard). Plain HTTP and a port are for a stand-in on the loopback interface only.
+ * The value of `CLOUDFRONT_DOMAIN`: a bare domain. The application makes `https://{CLOUDFRONT_DOMAIN}/{key}` of it, so a
+ * scheme or a slash that is pasted around one is refused; capitals, a dot at the end and an international name are
+ * not. Scheme and port are for a stand-in on the loopback interface only.
  *
  * @throws UsageError `cdn.domain` when it is not a domain
  */
@@ -45,6 +45,11 @@ export function parseCdnDomain(text: string): CdnDomain {
   const local = loopback.test(hostname)
   if (!local) {
     if (protocol === 'http:') throw refuse('tracks are served over HTTPS only')
+    if (given !== authority) {
+      throw refuse(
+        `the application makes https://{CLOUDFRONT_DOMAIN}/{key} of it, so no ${rest === given ? 'slash' : 'scheme'} belongs to it`,
+      )
+    }
     if (url.port !== '') throw refuse('CloudFront answers on port 443 only')
     if (!/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/.test(hostname)) {
       throw refuse('it is not a fully qualified host name')

@@ -74,6 +74,8 @@ export async function runDemo(
     S3_ENDPOINT: server.url,
     CLOUDFRONT_DOMAIN: cdn.url,
     AUDIO_STORAGE_PATH: audioRoot,
+    // This file, and none of the user's or the machine's.
+    AUTODJ_SETTINGS: path.join(home, '.env'),
   }
   const lines = Object.entries(env).map(([name, value]) => `${name}=${value}\n`)
   await writeFile(path.join(home, '.env'), lines.join(''), { mode: 0o600 })

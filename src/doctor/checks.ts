@@ -18,7 +18,7 @@ import { LockedError } from '../errors.ts'
 import type { AwsIdentitySource } from '../storage/identity.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { type Check, failure, ok, skipped, warning } from './check.ts'
-import { checkAudioFolder, checkClock, checkEnvFile, checkTempSpace, openToOthers } from './machine.ts'
+import { checkAudioFolder, checkClock, checkSettingsFiles, checkTempSpace, openToOthers } from './machine.ts'
 
 export interface DoctorResources {
   config: Config
@@ -69,7 +69,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
   }
 
   const checks: Check[] = [
-    { name: 'env-file', run: () => checkEnvFile(config.envFile) },
+    { name: 'env-file', run: () => checkSettingsFiles(config) },
     {
       name: 'signing-key',
       async run() {

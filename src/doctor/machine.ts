@@ -2,7 +2,8 @@
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { type Config, settings } from '../config.ts'
+import { type Config, lookedAt, settings } from '../config.ts'
+import { ownFileName } from '../core/settings-files.ts'
 import { formatBytes, formatDuration } from '../core/units.ts'
 import { systemErrorCode } from '../errors.ts'
 import { failure, ok, skipped, type Verdict, warning } from './check.ts'
@@ -13,11 +14,25 @@ const clockSuspect = 30_000
 const freeWanted = 2 * 1024 ** 3
 const freeNeeded = 100 * 1024 ** 2
 
-export async function checkEnvFile({ path: file, found, unknown }: Config['envFile']): Promise<Verdict> {
-  if (!found) return skipped(`no ${path.basename(file)}: settings come from the environment`)
-  const open = await openToOthers(file)
-  if (open !== undefined) return open
-  if (unknown.length > 0) {
+/** The worst of what is to be said of the settings files. */
+export async function checkSettingsFiles(config: Config): Promise<Verdict> {
+  const found = config.files.filter(file => file.found)
+  if (found.length === 0)
+    return skipped(`no settings file: settings come from the environment. ${lookedAt(config)}`)
+  for (const { path: file, refused } of found) {
+    if (refused.length === 0) continue
+    const own = path.join(path.dirname(file), ownFileName)
+    return warning(
+      `${file} is the application's, and it refuses ${refused.join(', ')}: it does not start with ${refused.length === 1 ? 'it' : 'them'}`,
+      `move ${refused.length === 1 ? 'that line' : 'those lines'} to ${own}; \`autodj init --yes\` does so for settings of autodj`,
+    )
+  }
+  for (const { path: file } of found) {
+    const open = await openToOthers(file)
+    if (open !== undefined) return open
+  }
+  for (const { path: file, unknown } of found) {
+    if (unknown.length === 0) continue
     const begins = new Set(unknown.map(variable => variable.split('_')[0]))
     const alike = settings.map(({ variable }) => variable).filter(one => begins.has(one.split('_')[0]))
     return warning(
@@ -25,17 +40,21 @@ export async function checkEnvFile({ path: file, found, unknown }: Config['envFi
       `if it was meant for autodj: there are ${alike.join(', ')}`,
     )
   }
-  const folder = path.dirname(file)
-  if ((await stat(path.join(folder, '.git')).catch(() => undefined)) !== undefined) {
+  for (const { path: file } of found) {
+    const folder = path.dirname(file)
+    if ((await stat(path.join(folder, '.git')).catch(() => undefined)) === undefined) continue
+    const name = path.basename(file)
     const ignored = await readFile(path.join(folder, '.gitignore'), 'utf8').catch(() => '')
-    if (!ignored.split(/\r?\n/).some(line => /^\/?(\.env|\.env\*|\*\.env)\s*$/.test(line))) {
+    const patterns = ['.env', '.env*', '*.env', name].flatMap(one => [one, `/${one}`])
+    const matching = name === '.env' ? patterns : patterns.filter(one => !/^\/?\.env/.test(one))
+    if (!ignored.split(/\r?\n/).some(line => matching.includes(line.trim()))) {
       return warning(
         `${file} is not in .gitignore`,
-        'echo .env >> .gitignore, so that its secrets are never committed',
+        `echo ${name} >> .gitignore, so that its secrets are never committed`,
       )
     }
   }
-  return ok(file)
+  return ok(found.map(({ path: file }) => file).join(', '))
 }
 
 /** A warning when the file can be read by others than its owner; nothing to say on Windows. */

@@ -3,7 +3,7 @@ import { shared } from '../cli/flags.ts'
 
 export const init = defineCommand({
   name: 'init',
-  summary: 'write .env, each answer checked against the real thing',
+  summary: 'write the settings files, each answer checked against the real thing',
   description:
     'Asks for each setting, tries the answer at once (signs in, opens the bucket, asks the CDN, reads the key) and ' +
     'writes .env, readable by its owner only, at the end. Without a terminal, or with --yes, the flags, the ' +

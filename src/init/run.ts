@@ -1,11 +1,12 @@
 /** `autodj init`: asks, checks, writes `.env`. */
 import { randomUUID } from 'node:crypto'
-import { chmod, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
+import { chmod, chown, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
-import { type Setting, settings, type Variable } from '../config.ts'
+import { type Setting, type SettingsFileFacts, settings, type Variable } from '../config.ts'
 import type { Context } from '../context.ts'
 import { ignoring, updateEnv } from '../core/init/env-file.ts'
+import { applicationKeys, isApplicationFile, ownFileName } from '../core/settings-files.ts'
 import { printable } from '../core/units.ts'
 import { limitsOf } from '../doctor/check.ts'
 import { ExitCode, FatalError, systemErrorCode } from '../errors.ts'
@@ -25,16 +26,17 @@ export interface InitFlags {
 /** @param prompter instead of the terminal (tests) */
 export async function runInit(context: Context, flags: InitFlags, prompter?: Prompter): Promise<ExitCode> {
   const { report, signal, cwd } = context
-  const target = await realpath(context.config.envFile.path).catch(() => context.config.envFile.path)
-  const existing = await readExisting(target)
-  const inFile = parseDotenv(existing ?? '')
+  const [shared, own] = await Promise.all([
+    openTarget(context.config.files, 'application', path.join(cwd, '.env')),
+    openTarget(context.config.files, 'own', path.join(cwd, ownFileName)),
+  ])
   const terminal =
     prompter === undefined && context.interactive && !flags.yes ? terminalPrompter(signal) : undefined
   if (terminal !== undefined) context.onRelease(() => terminal.close())
   const asking = prompter ?? terminal
   if (asking !== undefined) {
     asking.say(
-      `Settings for ${target}. ENTER takes what is in brackets, - unsets it; nothing is written before the end.`,
+      `Settings for ${shared.path} and ${own.path}. ENTER takes what is in brackets, - unsets it; nothing is written before the end.`,
     )
   }
   const { answers, failures } = await interview(
@@ -58,19 +60,37 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
     })
   }
 
-  await writeEnv(target, updateEnv(existing ?? '', changes(answers, inFile)))
-  const ignored = await ignoreEnv(target)
+  const moved = Object.keys(shared.values).filter(name => isSetting(name) && !applicationKeys.has(name))
+  const written: string[] = []
+  const ignored: string[] = []
+  for (const target of [shared, own]) {
+    const changed = changes(answers, target)
+    if (Object.keys(changed).length === 0 && target.text !== undefined) continue
+    if (Object.keys(changed).length === 0 && target === own) continue
+    await writeEnv(target.path, updateEnv(target.text ?? '', changed))
+    written.push(target.path)
+    const into = await ignoreEnv(target.path)
+    if (into !== undefined && !ignored.includes(into)) ignored.push(into)
+  }
   report.summary({
     lines: [
-      `${target} is written (mode 600)${ignored === undefined ? '' : `, and in ${ignored}`}`,
+      written.length === 0
+        ? 'nothing has changed'
+        : `${written.join(' and ')} ${written.length === 1 ? 'is' : 'are'} written${ignored.length === 0 ? '' : `, and in ${ignored.join(', ')}`}`,
+      ...(moved.length === 0
+        ? []
+        : [`${moved.join(', ')} moved to ${own.path}: the application refuses keys that it does not know`]),
       ...failures.map(({ variable, verdict }) => `${variable} did not pass its check: ${verdict.cause}`),
     ],
     next: '`autodj doctor` checks all of it together',
     fields: {
-      path: target,
+      path: shared.path,
+      own_path: own.path,
+      written,
+      moved,
       variables: Object.keys(answers),
       failed: failures.map(({ variable }) => variable),
-      gitignore: ignored,
+      gitignore: ignored[0],
     },
   })
   return failures.length > 0 ? ExitCode.someFailed : ExitCode.ok
@@ -85,16 +105,38 @@ async function writeAnyway(asking: Prompter | undefined, failures: Interview['fa
   return /^y(es)?$/i.test(answer?.trim() ?? '')
 }
 
-/** What of the answers the file does not say already. */
-function changes(
-  answers: Answers,
-  inFile: Readonly<Record<string, string>>,
-): Record<string, string | undefined> {
+/** A file that is written, as it is now. */
+interface Target {
+  readonly kind: SettingsFileFacts['kind']
+  readonly path: string
+  /** undefined: there is none yet */
+  readonly text: string | undefined
+  readonly values: Readonly<Record<string, string>>
+}
+
+function isSetting(variable: string): boolean {
+  return settings.some(setting => setting.variable === variable)
+}
+
+async function openTarget(
+  files: readonly SettingsFileFacts[],
+  kind: Target['kind'],
+  fallback: string,
+): Promise<Target> {
+  const place = files.find(file => file.kind === kind)?.path ?? fallback
+  const target = await realpath(place).catch(() => place)
+  const text = await readExisting(target)
+  return { kind, path: target, text, values: parseDotenv(text ?? '') }
+}
+
+/** What of the answers the file does not say already: keys that the application knows in its file, ours in the other. */
+function changes(answers: Answers, { kind, values }: Target): Record<string, string | undefined> {
   const changed: Record<string, string | undefined> = {}
   for (const { variable } of settings as readonly (Setting & { variable: Variable })[]) {
-    const answer = answers[variable]
-    if (answer !== inFile[variable] && (answer !== undefined || variable in inFile))
-      changed[variable] = answer
+    const belongs = applicationKeys.has(variable) ? 'application' : 'own'
+    const wanted = belongs === kind ? answers[variable] : undefined
+    if (wanted !== values[variable] && (wanted !== undefined || variable in values))
+      changed[variable] = wanted
   }
   return changed
 }
@@ -108,10 +150,16 @@ async function readExisting(file: string): Promise<string | undefined> {
   }
 }
 
-/** The whole file or the old one, never readable by others, not even for a moment. */
+/**
+ * The whole file or the old one, never readable by others, not even for a moment. An application's keeps its mode and
+ * owner: the application may run as another user.
+ */
 async function writeEnv(target: string, text: string): Promise<void> {
   const draft = `${target}.${randomUUID()}`
   try {
+    const before = isApplicationFile(Object.keys(parseDotenv(text)))
+      ? await stat(target).catch(() => undefined)
+      : undefined
     const file = await open(draft, 'wx', 0o600)
     try {
       await file.writeFile(text)
@@ -119,7 +167,8 @@ async function writeEnv(target: string, text: string): Promise<void> {
     } finally {
       await file.close()
     }
-    await chmod(draft, 0o600)
+    await chmod(draft, before === undefined ? 0o600 : before.mode & 0o777)
+    if (before !== undefined) await chown(draft, before.uid, before.gid).catch(() => {})
     await rename(draft, target)
   } catch (error) {
     await rm(draft, { force: true })

@@ -50,6 +50,7 @@ beforeEach(async () => {
 /** A machine may be frozen for a minute: nothing here fails for that. */
 const init = ['init', '--timeout', '10m']
 
+const own = async () => parse(await readFile(path.join(cwd, 'autodj.env')))
 const dotenv = async () => parse(await readFile(path.join(cwd, '.env')))
 const modeOf = async (file: string) => ((await stat(path.join(cwd, file))).mode & 0o777).toString(8)
 
@@ -58,8 +59,12 @@ describe('by flag and environment', () => {
     const { exitCode, stdout, stderr } = await cli([...init, '--yes', '--prefix', 'music/'], { env, cwd })
     expect(stderr).toBe('')
     expect(exitCode).toBe(0)
-    expect(await dotenv()).toEqual({ ...env, S3_KEY_PREFIX: 'music/' })
+    const { S3_ENDPOINT, ...known } = env
+    expect(await dotenv()).toEqual(known)
+    // The application refuses keys that it does not know.
+    expect(await own()).toEqual({ S3_ENDPOINT, S3_KEY_PREFIX: 'music/' })
     expect(await modeOf('.env')).toBe('600')
+    expect(await modeOf('autodj.env')).toBe('600')
     expect(stdout).toContain('next: `autodj doctor`')
     expect(stdout + stderr).not.toContain('$ecret')
   })
@@ -75,7 +80,7 @@ describe('by flag and environment', () => {
     await writeFile(path.join(cwd, '.gitignore'), 'dist')
     await cli([...init, '--yes'], { env, cwd })
     await cli([...init, '--yes'], { env, cwd })
-    expect(await readFile(path.join(cwd, '.gitignore'), 'utf8')).toBe('dist\n.env\n')
+    expect(await readFile(path.join(cwd, '.gitignore'), 'utf8')).toBe('dist\n.env\nautodj.env\n')
   })
 
   test('a .env that is there keeps its comments and other settings, and loses its open mode', async () => {
@@ -84,8 +89,26 @@ describe('by flag and environment', () => {
     await chmod(file, 0o644)
     expect((await cli([...init, '--yes'], { env, cwd })).exitCode).toBe(0)
     const text = await readFile(file, 'utf8')
-    expect(text).toMatch(/^# mine\nOTHER=1\nS3_BUCKET_NAME=music\nFETCH_COMMAND=get \{output\}\n/)
+    expect(text).toMatch(/^# mine\nOTHER=1\nS3_BUCKET_NAME=music\n/)
+    expect(text).not.toContain('FETCH_COMMAND')
+    expect((await own())['FETCH_COMMAND']).toBe('get {output}')
     expect(await modeOf('.env')).toBe('600')
+  })
+
+  test("an application's .env keeps what the application knows; what it refuses moves, mode and owner stay", async () => {
+    const file = path.join(cwd, '.env')
+    const application = 'SECRET_KEY=x\nREDIS_URL=redis://x\nLOG_LEVEL=INFO\n'
+    await writeFile(file, `${application}S3_ENDPOINT=http://old\nFETCH_COMMAND=get {output}\n`)
+    await chmod(file, 0o640)
+    const doctor = await cli(['doctor', '--json'], { env: {}, cwd })
+    expect(doctor.stdout).toMatch(/refuses S3_ENDPOINT, FETCH_COMMAND: it does not start with them/)
+    const { exitCode, stdout } = await cli([...init, '--yes'], { env, cwd })
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(/S3_ENDPOINT, FETCH_COMMAND moved to .*autodj.env/)
+    const { S3_ENDPOINT, ...known } = env
+    expect(await dotenv()).toEqual({ SECRET_KEY: 'x', REDIS_URL: 'redis://x', LOG_LEVEL: 'INFO', ...known })
+    expect(await own()).toEqual({ S3_ENDPOINT, FETCH_COMMAND: 'get {output}' })
+    expect(await modeOf('.env')).toBe('640')
   })
 
   test('a .env that is a symlink stays one', async () => {
@@ -196,9 +219,9 @@ describe('by a person', () => {
     expect(await dotenv()).toMatchObject({
       S3_BUCKET_NAME: 'music',
       AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-      S3_KEY_PREFIX: 'audio/',
       CLOUDFRONT_DOMAIN: cdn.url,
     })
+    expect(await own()).toMatchObject({ S3_ENDPOINT: s3.url, S3_KEY_PREFIX: 'audio/' })
   })
 
   test('secrets are asked for without an echo, and never shown', async () => {
@@ -256,7 +279,7 @@ describe('by a person', () => {
   test('what is no distribution id is asked for again', async () => {
     const { said } = await answering({ ...good(), Distribution: ['d1.cloudfront.net', 'EDFDVBD6EXAMPLE'] })
     expect(said).toContain('failure CLOUDFRONT_DISTRIBUTION_ID: "d1.cloudfront.net" is not the id')
-    expect((await dotenv())['CLOUDFRONT_DISTRIBUTION_ID']).toBe('EDFDVBD6EXAMPLE')
+    expect((await own())['CLOUDFRONT_DISTRIBUTION_ID']).toBe('EDFDVBD6EXAMPLE')
   })
 
   test('a dozen answers are not lost for one that does not work yet: asked, it is written', async () => {

@@ -34,7 +34,14 @@ test('nothing set: the embedded database, ./audio, the credentials chain, no CDN
     audioFolder: { root: path.join(cwd, 'audio'), storagePath: './audio', applicationDir: cwd },
     maxAudioCacheBytes: undefined,
     fetchCommand: undefined,
-    envFile: { path: path.join(cwd, '.env'), found: false, unknown: [] },
+    corsOrigins: undefined,
+    files: ['autodj.env', '.env', '/etc/autodj/autodj.env'].map(file => ({
+      path: path.resolve(cwd, file),
+      found: false,
+      kind: path.basename(file) === '.env' ? 'application' : 'own',
+      unknown: [],
+      refused: [],
+    })),
     given: {},
   })
 })
@@ -51,7 +58,7 @@ test('flags win over the environment, the environment over .env', () => {
     overrides: { S3_KEY_PREFIX: 'flag' },
   })
   expect(config.s3).toMatchObject({ bucket: 'from-env', region: 'eu-west-1', keyPrefix: 'flag/' })
-  expect(config.envFile.found).toBe(true)
+  expect(config.files.filter(file => file.found)).toMatchObject([{ path: path.join(dir, '.env') }])
 })
 
 describe('keys or a profile: what was given in the stronger place; the keys where both were', () => {
