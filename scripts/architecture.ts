@@ -13,7 +13,7 @@ import { parseSync } from 'oxc-parser'
 const floors: readonly (readonly string[])[] = [
   ['errors.ts'],
   ['core'],
-  ['network.ts'],
+  ['network.ts', 'settings-files.ts'],
   ['config.ts', 'heap.ts', 'file-effects.ts', 'report', 'external-sort', 'audio'],
   ['db', 'storage', 'records'],
   ['cdn', 'embedded'],
