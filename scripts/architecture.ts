@@ -16,7 +16,7 @@ const floors: readonly (readonly string[])[] = [
   ['network.ts', 'settings-files.ts'],
   ['config.ts', 'heap.ts', 'file-effects.ts', 'report', 'external-sort', 'audio'],
   ['db', 'storage', 'records'],
-  ['cdn', 'embedded'],
+  ['cdn', 'cost', 'embedded'],
   ['context.ts'],
   ['audio-files', 'runs', 'cli'],
   ['queue'],

@@ -9,6 +9,7 @@ import { doctor } from './doctor/command.ts'
 import { fetch } from './fetch/command.ts'
 import { importCommand } from './import/command.ts'
 import { init } from './init/command.ts'
+import { report } from './library-report/command.ts'
 import { migrate } from './migrate/command.ts'
 import { nightlyRun } from './nightly/command.ts'
 import { apply, undo } from './plan/command.ts'
@@ -42,6 +43,7 @@ export const commands: readonly Command[] = [
   bucketApply,
   policy,
   status,
+  report,
   serve,
   worker,
 ]

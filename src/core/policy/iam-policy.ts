@@ -146,6 +146,7 @@ const grantsOfSteps: Readonly<Record<string, Grants>> = {
     ],
   },
   status: nothing,
+  report: nothing,
   serve: nothing,
   worker: {
     ...fetch,

@@ -1,0 +1,54 @@
+/** What `autodj report` does: reads, draws, writes the page in one step. */
+import { randomUUID } from 'node:crypto'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import packageJson from '../../package.json' with { type: 'json' }
+import type { Context } from '../context.ts'
+import { formatBytes } from '../core/units.ts'
+import { readPrices } from '../cost/read-prices.ts'
+import { requireSchema } from '../db/require-schema.ts'
+import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { readReportData } from './data.ts'
+import { renderPage } from './page.ts'
+
+export interface ReportFlags {
+  readonly output: string
+  readonly days: number
+  readonly prices: string | undefined
+}
+
+/** @throws UsageError if the file cannot be written */
+export async function runReport(context: Context, { output, days, prices }: ReportFlags): Promise<ExitCode> {
+  const { report, config, cwd } = context
+  const now = context.now()
+  const priced = await readPrices(prices, cwd)
+  const database = await context.database()
+  await requireSchema(database)
+  const { bucket } = config.s3
+  const since = new Date(now.getTime() - days * 86_400_000)
+  const data = await readReportData(database.knex, { bucket, since })
+  const page = renderPage(data, { now, version: packageJson.version, bucket, days, prices: priced })
+  const bytes = Buffer.byteLength(page)
+  if (output === '-') {
+    report.data(page, { message_type: 'item', subject: 'report', state: 'written', html: page })
+    return ExitCode.ok
+  }
+  const file = path.resolve(cwd, output)
+  const draft = path.join(path.dirname(file), `.${path.basename(file)}.${randomUUID()}`)
+  try {
+    await mkdir(path.dirname(file), { recursive: true })
+    await writeFile(draft, page)
+    await rename(draft, file)
+  } catch (error) {
+    await rm(draft, { force: true })
+    throw new UsageError(`--output: cannot write ${file}: ${systemErrorCode(error) ?? error}`, {
+      code: 'usage.flag',
+      cure: 'Name a file in a folder that this user may write.',
+    })
+  }
+  report.summary({
+    lines: [`${file} is written (${formatBytes(bytes)}); it needs no network.`],
+    fields: { output: file, bytes },
+  })
+  return ExitCode.ok
+}
