@@ -7,6 +7,7 @@ import * as jobs from '../../migrations/0004_jobs.ts'
 import * as uploadHeaders from '../../migrations/0005_upload_headers.ts'
 import * as applicationCode from '../../migrations/0006_application_code.ts'
 import * as fileChangeTimes from '../../migrations/0007_file_change_times.ts'
+import * as continuedJobs from '../../migrations/0008_continued_jobs.ts'
 import { HEAD, isRevision, REVISIONS } from '../core/migrate/application-schema.ts'
 import {
   type AdoptionRecord,
@@ -35,6 +36,7 @@ export const MIGRATIONS = [
   '0005_upload_headers',
   '0006_application_code',
   '0007_file_change_times',
+  '0008_continued_jobs',
 ] as const
 
 type MigrationName = (typeof MIGRATIONS)[number]
@@ -47,6 +49,7 @@ const OURS = {
   '0005_upload_headers': uploadHeaders,
   '0006_application_code': applicationCode,
   '0007_file_change_times': fileChangeTimes,
+  '0008_continued_jobs': continuedJobs,
 } as const
 
 const SCHEMA = LEDGER_SCHEMA

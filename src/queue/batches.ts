@@ -36,6 +36,58 @@ export async function createBatch(knex: Knex, { id, kind, options }: NewBatch): 
     .ignore()
 }
 
+/** What the application writes when its user cancels a job, or anything else that is not of {@link refreshBatch}. */
+const endedByOthers = `a.status = 'FAILED' and coalesce(a.error_message, '') !~ '^[0-9]+ of [0-9]+ failed; the first: '
+  and not exists (select 1 from autodj_ledger.continued_jobs b where b.job_id = a.id and b.finished)`
+
+/**
+ * Before a row that is there gets its first tracks: what it says then is kept, so that counts only grow and a job that
+ * has ended, its mix with it, is not one that the application takes for unfinished.
+ */
+export async function continueBatch(knex: Knex, id: string): Promise<void> {
+  await knex.raw(
+    `insert into autodj_ledger.continued_jobs
+       (job_id, finished, total_tracks, analyzed_tracks, downloaded_tracks, failed_tracks)
+     select id, coalesce(status in ('COMPLETED', 'FAILED'), false), coalesce(total_tracks, 0),
+            coalesce(analyzed_tracks, 0), coalesce(downloaded_tracks, 0), coalesce(failed_tracks, 0)
+     from analysis_jobs where id = :id
+       and not exists (select 1 from autodj_ledger.job_tracks where job_id = :id)
+     on conflict (job_id) do nothing`,
+    { id },
+  )
+}
+
+/** Those of these rows that their user has cancelled. */
+export async function cancelledBatches(knex: Knex, ids: readonly string[]): Promise<Set<string>> {
+  const { rows } = await knex.raw<{ rows: { id: string }[] }>(
+    `select a.id from analysis_jobs a where a.id = any(?::uuid[]) and ${endedByOthers}`,
+    [[...ids]],
+  )
+  return new Set(rows.map(({ id }) => id))
+}
+
+/** Rows that were cancelled with tracks still queued for them. */
+export async function cancelledWithWork(knex: Knex): Promise<string[]> {
+  const { rows } = await knex.raw<{ rows: { id: string }[] }>(
+    `select a.id from analysis_jobs a where ${endedByOthers}
+     and exists (select 1 from autodj_ledger.job_tracks j where j.job_id = a.id and j.state = 'pending')`,
+  )
+  return rows.map(({ id }) => id)
+}
+
+/** Takes the tracks of a cancelled row out of the queue; those in work end by themselves. */
+export async function dropCancelled(knex: Knex, id: string): Promise<void> {
+  await knex.raw(
+    `with dropped as (
+       delete from ${jobSchema}.job q using autodj_ledger.job_tracks j
+       where j.job_id = :id and j.state = 'pending' and q.name = j.kind and q.singleton_key = j.track_id::text
+         and q.data->>'batch' = :batch and q.state in ('created', 'retry')
+     )
+     delete from autodj_ledger.job_tracks where job_id = :id and state = 'pending'`,
+    { id, batch: id },
+  )
+}
+
 /** Notes that these tracks are queued for it. */
 export async function addToBatch(
   knex: Knex,
@@ -74,8 +126,9 @@ export async function settleTrack(
 
 /**
  * Brings the row up to date with its tracks: `total`; `analyzed` (with an analysis, and none still queued);
- * `downloaded` (in S3, or got from YouTube); `failed` (given up); status, times and errors. Nothing happens where the
- * row is gone.
+ * `downloaded` (in S3, or got from YouTube); `failed` (given up); status, times and errors. What a row had before it was
+ * continued stays, and of one that had ended also status, times and errors. Nothing happens where the row is gone, or
+ * was cancelled.
  *
  * @returns whether nothing of it is left to do
  */
@@ -83,7 +136,7 @@ export async function refreshBatch(knex: Knex, id: string): Promise<boolean> {
   return knex.transaction(async trx => {
     // The row first, and what it counts in a statement of its own: two workers never write an older count over a newer.
     const row = await trx('analysis_jobs').where({ id }).forNoKeyUpdate().first('id')
-    if (row === undefined) return true
+    if (row === undefined || (await cancelledBatches(trx, [id])).has(id)) return true
     const { rows } = await trx.raw<{ rows: { pending: boolean }[] }>(
       `with queued as (
          select track_id, bool_or(state = 'pending') as pending, bool_or(state = 'failed') as failed,
@@ -96,24 +149,38 @@ export async function refreshBatch(knex: Knex, id: string): Promise<boolean> {
                 count(*) filter (where q.failed)::int as failed,
                 count(*) filter (where q.pending)::int as pending
          from queued q left join tracks t on t.id = q.track_id
+       ), base as (
+         select coalesce(max(total_tracks), 0) as total, coalesce(max(analyzed_tracks), 0) as analyzed,
+                coalesce(max(downloaded_tracks), 0) as downloaded, coalesce(max(failed_tracks), 0) as failed,
+                coalesce(bool_or(finished), false) as finished
+         from autodj_ledger.continued_jobs where job_id = :id
        ), failures as (
-         select json_agg(json_build_object('track_id', track_id, 'kind', kind, 'code', error_code, 'error', error)) as details,
+         -- An object: the application's job list answers 500 for anything else.
+         select case when count(*) > 0 then json_build_object('failures', json_agg(
+                  json_build_object('track_id', track_id, 'kind', kind, 'code', error_code, 'error', error)
+                  order by number)) end as details,
                 min(error) filter (where number = 1) as first
          from (select *, row_number() over (order by updated_at, track_id) as number
                from autodj_ledger.job_tracks where job_id = :id and state = 'failed' order by number limit :limit) f
        )
        update analysis_jobs as a set
-         total_tracks = c.total, analyzed_tracks = c.analyzed, downloaded_tracks = c.downloaded,
-         failed_tracks = c.failed,
-         status = (case when c.pending > 0
+         total_tracks = greatest(b.total, c.total),
+         analyzed_tracks = least(greatest(b.total, c.total), b.analyzed + c.analyzed),
+         downloaded_tracks = least(greatest(b.total, c.total), b.downloaded + c.downloaded),
+         failed_tracks = least(greatest(b.total, c.total), b.failed + c.failed),
+         status = (case when b.finished then a.status::text
+                        when c.pending > 0
                         then case when a.started_at is null and c.pending = c.total then 'PENDING' else 'PROCESSING' end
                         when c.failed = c.total then 'FAILED' else 'COMPLETED' end)::jobstatus,
-         error_message = case when c.failed > 0 then c.failed || ' of ' || c.total || ' failed; the first: ' || f.first end,
-         error_details = f.details,
-         started_at = case when c.pending < c.total then coalesce(a.started_at, now()) else a.started_at end,
-         completed_at = case when c.pending = 0 then coalesce(a.completed_at, now()) end,
+         error_message = case when b.finished then a.error_message
+                              when c.failed > 0 then c.failed || ' of ' || c.total || ' failed; the first: ' || f.first end,
+         error_details = case when b.finished then coalesce(a.error_details, f.details) else f.details end,
+         started_at = case when c.pending < c.total and not b.finished then coalesce(a.started_at, now())
+                           else a.started_at end,
+         completed_at = case when b.finished then a.completed_at
+                             when c.pending = 0 then coalesce(a.completed_at, now()) end,
          updated_at = now()
-       from counts c, failures f where a.id = :id
+       from counts c, base b, failures f where a.id = :id
        returning c.pending > 0 as pending`,
       { id, limit: detailsLimit },
     )
@@ -154,8 +221,9 @@ export async function lostTracks(knex: Knex, limit: number): Promise<LostTrack[]
 /** Rows of `analysis_jobs` that have not ended and whose tracks are known: ours to keep true. */
 export async function openBatches(knex: Knex): Promise<string[]> {
   const { rows } = await knex.raw<{ rows: { id: string }[] }>(
-    `select a.id from analysis_jobs a where a.status in ('PENDING', 'PROCESSING')
-     and exists (select 1 from autodj_ledger.job_tracks j where j.job_id = a.id) order by a.created_at, a.id`,
+    `select a.id from analysis_jobs a
+     where exists (select 1 from autodj_ledger.job_tracks j where j.job_id = a.id
+                   and (a.status in ('PENDING', 'PROCESSING') or j.state = 'pending')) order by a.created_at, a.id`,
   )
   return rows.map(row => row.id)
 }
@@ -166,6 +234,12 @@ export async function forgetOldBatches(knex: Knex): Promise<void> {
     `delete from autodj_ledger.job_tracks where job_id in (
        select job_id from autodj_ledger.job_tracks group by job_id
        having bool_and(state <> 'pending') and max(updated_at) < now() - make_interval(days => ?))`,
+    [keptDays],
+  )
+  await knex.raw(
+    `delete from autodj_ledger.continued_jobs b
+     where not exists (select 1 from autodj_ledger.job_tracks j where j.job_id = b.job_id)
+       and at < now() - make_interval(days => ?)`,
     [keptDays],
   )
 }

@@ -10,7 +10,7 @@ import { requireSchema } from '../db/require-schema.ts'
 import { type Track, trackPages } from '../db/tracks.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import type { TrackChoice } from '../runs/track-run.ts'
-import { addToBatch, createBatch, refreshBatch } from './batches.ts'
+import { addToBatch, cancelledBatches, continueBatch, createBatch, refreshBatch } from './batches.ts'
 import { type JobData, openBoss } from './boss.ts'
 import { commandOf, deadLetters, type JobKind } from './names.ts'
 
@@ -46,6 +46,11 @@ export async function enqueueTracks(context: Context, request: EnqueueRequest): 
     const row = uuid.test(job) ? await knex('analysis_jobs').where({ id: job }).first('id') : undefined
     if (row === undefined)
       throw new UsageError(`--job: "${job}" is no row of analysis_jobs`, { code: 'usage.flag' })
+    if ((await cancelledBatches(knex, [job])).has(job.toLowerCase()))
+      throw new UsageError(`--job: ${job} was cancelled`, {
+        code: 'usage.flag',
+        cure: 'Leave --job out: the tracks get a row of their own.',
+      })
   }
   const boss = await openBoss(context, database, { supervise: false })
   const batch = job?.toLowerCase() ?? randomUUID()
@@ -69,7 +74,8 @@ export async function enqueueTracks(context: Context, request: EnqueueRequest): 
           const ids = new Set((await boss.insert(kind, jobs, { db, returnId: true })) ?? [])
           const taken = jobs.filter(one => ids.has(one.id)).map(one => one.singletonKey)
           if (taken.length > 0) {
-            await createBatch(trx, { id: batch, kind, options })
+            if (job === undefined) await createBatch(trx, { id: batch, kind, options })
+            else await continueBatch(trx, batch)
             await addToBatch(trx, { id: batch, kind }, taken)
           }
           const buried = taken.flatMap(track => givenUp.get(track) ?? [])

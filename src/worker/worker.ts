@@ -9,6 +9,9 @@ import type { Database } from '../db/database.ts'
 import { abandonDeadRuns, recordItems } from '../db/ledger.ts'
 import { AppError, toError } from '../errors.ts'
 import {
+  cancelledBatches,
+  cancelledWithWork,
+  dropCancelled,
   forgetOldBatches,
   lostTracks,
   openBatches,
@@ -26,6 +29,8 @@ import { type JobEnd, type JobHandler, openHandler, type Workplace } from './han
 
 /** What dead runs left in S3 is looked for this often, milliseconds. */
 const sweepInterval = 10 * 60_000
+/** How long a job that its user cancels may go on taking new tracks, milliseconds. */
+const cancelInterval = 1_000
 
 export interface WorkerTotals {
   done: Record<JobKind, number>
@@ -67,6 +72,10 @@ export class Worker {
   async perform(kind: JobKind, job: JobWithMetadata<JobData>): Promise<JobResult> {
     const { track, batch, since, options } = job.data
     const { knex } = this.#database
+    if (await this.#counts.cancelled(batch)) {
+      await dropCancelled(knex, batch)
+      return { id: job.id, status: 'completed', output: { result: 'cancelled' } }
+    }
     await this.#counts.started(batch)
     const end = await this.#take(kind, track, new Date(since), options)
     if (end.state === 'done') {
@@ -175,6 +184,7 @@ export class Worker {
       })
       await settleTrack(knex, { batch, trackId, kind, error: { code, reason } })
     }
+    for (const batch of await cancelledWithWork(knex)) await dropCancelled(knex, batch)
     for (const batch of await openBatches(knex)) await refreshBatch(knex, batch)
     if (performance.now() - this.#lastSweep > sweepInterval) await this.#sweepStore()
   }
@@ -200,6 +210,7 @@ export class Worker {
 class BatchCounts {
   readonly #database: Database
   readonly #started = new Set<string>()
+  readonly #looked = new Map<string, { at: number; cancelled: Promise<boolean> }>()
   readonly #due = new Set<string>()
   #timer: NodeJS.Timeout | undefined
   #current: Promise<void> = Promise.resolve()
@@ -208,6 +219,17 @@ class BatchCounts {
 
   constructor(database: Database) {
     this.#database = database
+  }
+
+  /** Whether the application's user has cancelled it, as of a second ago at most. */
+  cancelled(batch: string): Promise<boolean> {
+    const before = this.#looked.get(batch)
+    if (before !== undefined && performance.now() - before.at < cancelInterval) return before.cancelled
+    const cancelled = cancelledBatches(this.#database.knex, [batch]).then(found => found.has(batch))
+    this.#looked.set(batch, { at: performance.now(), cancelled })
+    // A question that failed is asked again.
+    cancelled.catch(() => this.#looked.delete(batch))
+    return cancelled
   }
 
   async started(batch: string): Promise<void> {

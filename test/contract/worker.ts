@@ -91,7 +91,7 @@ interface JobRow {
   downloaded_tracks: number
   failed_tracks: number
   error_message: string | null
-  error_details: { track_id: string; code: string }[] | null
+  error_details: { failures: { track_id: string; code: string }[] } | null
   started_at: Date | null
   completed_at: Date | null
 }
@@ -234,7 +234,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
           downloaded_tracks: 1,
           failed_tracks: 1,
           error_message: expect.stringMatching(/^1 of 2 failed; the first: .*gone\.mp3/),
-          error_details: [{ track_id: gone, kind: 'upload', code: 'file.missing' }],
+          error_details: { failures: [{ track_id: gone, kind: 'upload', code: 'file.missing' }] },
         },
       ])
       expect(await counts(bed)).toMatchObject({ upload: [0, 0, 1] })
@@ -246,6 +246,70 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       expect((await work(bed)).exitCode).toBe(ExitCode.ok)
       expect((await bed.tracks()).get(gone)?.file_source).toBe('S3')
       expect(await bed.database.knex('autodj_ledger.items')).toEqual([])
+    })
+
+    test('a job that had ended keeps status, times and mix, and its counts only grow', async () => {
+      const job = randomUUID()
+      const completed = new Date('2026-01-02T03:04:05Z')
+      await bed.database.knex('analysis_jobs').insert({
+        id: job,
+        playlist_url: 'https://example.com/list',
+        status: 'COMPLETED',
+        total_tracks: 25,
+        analyzed_tracks: 24,
+        downloaded_tracks: 20,
+        failed_tracks: 1,
+        result: JSON.stringify({ total_tracks: 25 }),
+        started_at: completed,
+        completed_at: completed,
+      })
+      const ids = await bed.addTracks(2, 20_000)
+      await bed.addTrack({ path: 'gone.mp3' })
+      const ended = { status: 'COMPLETED', total_tracks: 25, started_at: completed, completed_at: completed }
+      expect((await enqueueUploads(bed, {}, job)).summary).toMatchObject({ queued: 3, job_id: job })
+      expect(await jobRows(bed)).toMatchObject([{ ...ended, downloaded_tracks: 20, failed_tracks: 1 }])
+      await work(bed)
+      expect(await jobRows(bed)).toMatchObject([
+        {
+          ...ended,
+          analyzed_tracks: 24,
+          downloaded_tracks: 22,
+          failed_tracks: 2,
+          error_message: null,
+          result: { total_tracks: 25 },
+        },
+      ])
+      expect((await bed.tracks()).get(ids[0]!)?.file_source).toBe('S3')
+      // Nor when its tracks are forgotten and more are added.
+      await bed.database.knex('autodj_ledger.job_tracks').del()
+      await bed.database.knex('autodj_ledger.continued_jobs').del()
+      await bed.addTracks(1, 20_001)
+      await enqueueUploads(bed, {}, job)
+      await work(bed)
+      expect(await jobRows(bed)).toMatchObject([{ ...ended, downloaded_tracks: 23 }])
+    })
+
+    test('a job that its user cancels is worked on no more, and stays cancelled', async () => {
+      await bed.addTracks(6, 20_000)
+      const { summary } = await enqueueUploads(bed)
+      const id = summary['job_id'] as string
+      // As the application does it.
+      const cancelled = { status: 'FAILED', error_message: 'Job cancelled by user' }
+      await bed.database
+        .knex('analysis_jobs')
+        .where({ id })
+        .update({ ...cancelled, completed_at: new Date() })
+      const [before] = await jobRows(bed)
+      expect((await work(bed)).exitCode).toBe(ExitCode.ok)
+      expect(await jobRows(bed)).toEqual([before])
+      expect(await counts(bed)).toMatchObject({ upload: [0, 0, 0] })
+      expect([...(await bed.tracks()).values()].every(row => row.file_source === 'LOCAL')).toBe(true)
+      expect((await enqueueUploads(bed, {}, id)).error?.message).toBe(`--job: ${id} was cancelled`)
+      // The tracks themselves are free for the next one.
+      expect((await enqueueUploads(bed)).summary).toMatchObject({ queued: 6 })
+      expect((await work(bed)).exitCode).toBe(ExitCode.ok)
+      expect((await jobRows(bed))[0]).toEqual(before)
+      expect([...(await bed.tracks()).values()].every(row => row.file_source === 'S3')).toBe(true)
     })
 
     test('a row whose every track fails has FAILED', async () => {
@@ -374,7 +438,11 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
         return ExitCode.ok
       })
       expect(await jobRows(bed)).toMatchObject([
-        { status: 'FAILED', failed_tracks: 1, error_details: [{ track_id: id, code: 'job.lost' }] },
+        {
+          status: 'FAILED',
+          failed_tracks: 1,
+          error_details: { failures: [{ track_id: id, code: 'job.lost' }] },
+        },
       ])
       expect(await bed.database.knex('autodj_ledger.items')).toMatchObject([
         { command: 'upload-local', subject: id, error_code: 'job.lost' },
