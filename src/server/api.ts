@@ -8,11 +8,14 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import packageJson from '../../package.json' with { type: 'json' }
 import { AppError, toError } from '../errors.ts'
-import { type ApiOptions, Refusal } from './answers.ts'
+import { type ApiOptions, Refusal, tracksPath } from './answers.ts'
 import { audioRoutes } from './audio-routes.ts'
 import { operationRoutes } from './operation-routes.ts'
 import { schemas } from './schemas.ts'
 import { trackRoutes } from './track-routes.ts'
+
+/** A path of one track with a slash too many at its end. */
+const oneTrack = new RegExp(`^${tracksPath}/(?!search/|stats/)(?:spotify/)?[^/]+(?:/audio(?:/url)?)?/+$`)
 
 /** @returns the server, ready to listen; closing it waits for answers under way */
 export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
@@ -33,6 +36,13 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     http: { maxHeaderSize: 16_384, headersTimeout: 10_000 },
   }).withTypeProvider<TypeBoxTypeProvider>()
 
+  /** Methods of each route, by what its paths look like. */
+  const routes = new Map<RegExp, Set<string>>()
+  app.addHook('onRoute', ({ url, method }) => {
+    const source = url.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/:[a-z_]+/g, '[^/]+')
+    routes.set(new RegExp(`^${source.replace(/\/$/, '')}/?$`), new Set([method].flat()))
+  })
+
   let closing = false
   app.addHook('preClose', async () => {
     closing = true
@@ -43,11 +53,32 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     const route = request.routeOptions.url ?? 'unknown'
     metrics.request(route, request.method, reply.statusCode, reply.elapsedTime / 1_000)
   })
-  app.setNotFoundHandler((_request, reply) => reply.code(404).send({ detail: 'Not Found' }))
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0] ?? ''
+    const others = [...routes]
+      .filter(([pattern]) => pattern.test(path))
+      .flatMap(([, methods]) => [...methods])
+    if (others.length === 0) return reply.code(404).send({ detail: 'Not Found' })
+    return reply
+      .code(405)
+      .header('allow', [...new Set(others)].sort().join(', '))
+      .send({ detail: 'Method Not Allowed' })
+  })
+  // The list ends in a slash there, everything else of a track does not: FastAPI leads whoever has it wrong.
+  app.addHook('onRequest', async (request, reply) => {
+    const [path = '', query] = request.raw.url?.split('?', 2) ?? []
+    const right =
+      path === tracksPath ? `${tracksPath}/` : oneTrack.test(path) ? path.replace(/\/+$/, '') : path
+    if (right === path) return
+    const base = options.publicUrl ?? `${request.protocol}://${request.host}`
+    return reply.redirect(`${base}${right}${query === undefined ? '' : `?${query}`}`, 307)
+  })
   app.setErrorHandler((thrown, request, reply) => answerError(options, thrown, request, reply))
 
   await app.register(cors, {
-    origin: options.corsOrigins.includes('*') ? '*' : [...options.corsOrigins],
+    // Its pages send credentials along, so the answer has to name the origin.
+    origin: options.corsOrigins.includes('*') ? true : [...options.corsOrigins],
+    credentials: true,
     methods: ['GET', 'HEAD', 'OPTIONS'],
     allowedHeaders: [
       'Range',
@@ -79,7 +110,9 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   audioRoutes(app, options)
   trackRoutes(app, options)
   operationRoutes(app, options)
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+  for (const url of ['/openapi.json', '/api/v1/openapi.json']) {
+    app.get(url, { schema: { hide: true } }, () => app.swagger())
+  }
   return app as unknown as FastifyInstance
 }
 

@@ -80,7 +80,11 @@ export function audioRoutes(app: Api, options: ApiOptions): void {
     } catch (error) {
       if (!(error instanceof LocalFileError)) throw error
       options.onFailure({ route: `${tracksPath}/:id/audio`, trackId: id, error })
-      throw new Refusal(404, 'Audio file not available for this track', `file-${error.problem}`)
+      const detail =
+        error.problem === 'missing'
+          ? 'Audio file not found on disk'
+          : 'Audio file not available for this track'
+      throw new Refusal(404, detail, `file-${error.problem}`)
     }
   }
 
@@ -188,6 +192,8 @@ async function sendFile(
 ) {
   let streaming = false
   try {
+    // As the application's answer has it for whoever names no origin; for one that does, the origin is named.
+    if (request.headers.origin === undefined) reply.header('access-control-allow-origin', '*')
     const answer = answerFileRequest(method, request.headers, { ...file, now: now() })
     reply.headers({
       'accept-ranges': 'bytes',

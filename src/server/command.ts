@@ -5,7 +5,7 @@ import { ExitCode } from '../errors.ts'
 export const serve = defineCommand({
   name: 'serve',
   summary: 'the tracks API: redirects to CloudFront, ranges of local files',
-  settings: ['database', 'store', 'cdn', 'audio'],
+  settings: ['database', 'store', 'cdn', 'audio', 'serve'],
   description:
     'Answers what the application asks for under /api/v1/tracks, from the same database, before, during and after ' +
     'the migration. /health, /metrics and /openapi.json are beside it. It has no authentication: keep it on ' +
@@ -22,7 +22,7 @@ export const serve = defineCommand({
     port: flag.integer('--port <n>', 'port to listen on; 0 is any free one', { max: 65_535 }, 8_000),
     corsOrigin: flag.origins(
       '--cors-origin <origin>',
-      'origin that browsers may ask from; may be repeated (any)',
+      'origin that browsers may ask from; may be repeated (CORS_ORIGINS, else any)',
     ),
     publicUrl: flag.custom(
       '--public-url <url>',

@@ -47,7 +47,7 @@ export async function runServer(context: Context, flags: ServeFlags): Promise<vo
         : async () => (await context.store()).checkBucket(AbortSignal.timeout(5_000)),
     metrics: createMetrics({ process: true }),
     now: context.now,
-    corsOrigins: flags.corsOrigin.length === 0 ? ['*'] : flags.corsOrigin,
+    corsOrigins: flags.corsOrigin.length > 0 ? flags.corsOrigin : (config.corsOrigins ?? ['*']),
     publicUrl: flags.publicUrl,
     trustProxy: flags.trustProxy,
     onFailure({ route, trackId, error }) {

@@ -1,6 +1,6 @@
 /** Shapes of requests and answers: what Fastify checks, what it serialises, and what the OpenAPI document says. */
 import { type Static, Type } from 'typebox'
-import { detailColumns, summaryColumns } from './track-reader.ts'
+import { jsonColumns, plainColumns } from './track-reader.ts'
 
 const nullable = <T>(type: string, more: Record<string, unknown> = {}) =>
   Type.Unsafe<T | null>({ type: [type, 'null'], ...more })
@@ -25,9 +25,12 @@ function column(name: string) {
 }
 
 const summaryProperties = {
-  ...Object.fromEntries(summaryColumns.map(name => [name, column(name)])),
+  ...Object.fromEntries(plainColumns.map(name => [name, column(name)])),
+  ...Object.fromEntries(
+    jsonColumns.map(name => [name, Type.Unknown({ description: 'as the analysis wrote it' })]),
+  ),
   file_source: nullable<string>('string', {
-    enum: ['local', 'youtube', 's3', 'unavailable', null],
+    enum: ['LOCAL', 'YOUTUBE', 'S3', 'UNAVAILABLE', null],
     description: 'where the audio is',
   }),
   has_file: Type.Boolean({ description: 'there is audio, in S3 or in a local file' }),
@@ -35,15 +38,15 @@ const summaryProperties = {
 
 const TrackSummary = Type.Object(summaryProperties, {
   $id: 'TrackSummary',
-  description: 'A track, its beat grid and curves left out',
+  description: 'A track as it is in lists',
 })
 
 const Track = Type.Object(
   {
     ...summaryProperties,
-    ...Object.fromEntries(
-      detailColumns.map(name => [name, Type.Unknown({ description: 'as the analysis wrote it' })]),
-    ),
+    file_path: nullable<string>('string', {
+      description: "as the row says it, from the application's folder",
+    }),
   },
   { $id: 'Track' },
 )
@@ -116,15 +119,33 @@ const InvalidInput = Type.Object(
 export const schemas = { AudioUrl, Health, InvalidInput, Problem, Stats, Track, TrackSummary }
 export type SchemaName = keyof typeof schemas
 
+/** What FastAPI takes for a truth value: `1`, `yes`, `on`, in any case. */
+const trueWords = ['1', 'true', 't', 'yes', 'y', 'on']
+const falseWords = ['0', 'false', 'f', 'no', 'n', 'off']
+
+function truth(description: string) {
+  const anyCase = (word: string): string =>
+    word.replace(/[a-z]/g, letter => `[${letter}${letter.toUpperCase()}]`)
+  return Type.String({
+    pattern: `^(${[...trueWords, ...falseWords].map(anyCase).join('|')})$`,
+    description,
+  })
+}
+
+/** A value that passed {@link truth}. */
+export function isTrue(text: string | undefined): boolean | undefined {
+  return text === undefined ? undefined : trueWords.includes(text.toLowerCase())
+}
+
 export const TrackId = Type.Object({ id: Type.String({ format: 'uuid' }) })
 export const SpotifyId = Type.Object({ spotify_id: Type.String({ minLength: 1, maxLength: 200 }) })
 export const ListQuery = Type.Object({
-  skip: Type.Integer({ minimum: 0, maximum: 10_000_000, default: 0 }),
-  limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100 }),
-  has_analysis: Type.Optional(Type.Boolean()),
-  has_file: Type.Optional(Type.Boolean({ description: 'a track in S3 counts as having one' })),
+  skip: Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, default: 0 }),
+  limit: Type.Integer({ minimum: 0, maximum: 10_000, default: 100 }),
+  has_analysis: Type.Optional(truth('the track has been analysed')),
+  has_file: Type.Optional(truth('there is audio; a track in S3 counts as having it')),
 })
 export const SearchQuery = Type.Object({
   q: Type.String({ maxLength: 200, description: 'part of a title or an artist; at least 2 characters' }),
-  limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 20 }),
+  limit: Type.Integer({ minimum: 0, maximum: 10_000, default: 20 }),
 })

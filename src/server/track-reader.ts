@@ -3,8 +3,8 @@ import type { Knex } from 'knex'
 import type { AudioLocation } from '../core/audio-source.ts'
 import { batched } from './batch.ts'
 
-/** Columns of a track in a list: all that are one value. `file_path` stays on the server. */
-export const summaryColumns = [
+/** Columns of a track in a list: those that are one value. */
+export const plainColumns = [
   'id',
   'spotify_id',
   'title',
@@ -44,8 +44,8 @@ export const summaryColumns = [
   'updated_at',
 ] as const
 
-/** What a track alone has besides: JSON, up to some hundred kilobytes of it. */
-export const detailColumns = [
+/** JSON, up to some hundred kilobytes of it; in lists too, where the application's mix page reads it. */
+export const jsonColumns = [
   'beat_timestamps',
   'beat_intervals',
   'beat_confidence_scores',
@@ -87,13 +87,13 @@ export interface TrackReader {
 }
 
 const hasFile = `coalesce(file_path is not null or (file_source = 'S3' and s3_object_key is not null), false)`
-// The application's enum has these names in the database and their lower case in its answers.
-const computed = [`lower(file_source::text) as file_source`, `${hasFile} as has_file`]
+const computed = [`file_source::text as file_source`, `${hasFile} as has_file`]
 
 export function createTrackReader(knex: Knex): TrackReader {
   const table = () => knex('tracks')
-  const summaries = () => table().select(...summaryColumns, ...computed.map(one => knex.raw(one)))
-  const details = () => summaries().select(...detailColumns)
+  const summaries = () =>
+    table().select(...plainColumns, ...jsonColumns, ...computed.map(one => knex.raw(one)))
+  const details = () => summaries().select('file_path')
 
   const locate = batched<string, LocatedTrack>({
     maxInFlight: 3,
@@ -137,9 +137,7 @@ export function createTrackReader(knex: Knex): TrackReader {
           knex.raw('min(bpm) as min, max(bpm) as max, avg(bpm) as avg'),
         ),
         table()
-          .select(
-            knex.raw(`coalesce(lower(file_source::text), 'unknown') as name, count(*)::float8 as count`),
-          )
+          .select(knex.raw(`coalesce(file_source::text, 'unknown') as name, count(*)::float8 as count`))
           .groupByRaw('1')
           .orderByRaw('1'),
         table()

@@ -10,7 +10,7 @@ import {
   tracksPath,
   unavailable,
 } from './answers.ts'
-import { ListQuery, SearchQuery, SpotifyId, TrackId } from './schemas.ts'
+import { isTrue, ListQuery, SearchQuery, SpotifyId, TrackId } from './schemas.ts'
 
 export function trackRoutes(app: Api, { reader }: ApiOptions): void {
   app.get(
@@ -30,8 +30,8 @@ export function trackRoutes(app: Api, { reader }: ApiOptions): void {
       },
     },
     request => {
-      const { skip, limit, has_analysis: hasAnalysis, has_file: hasFile } = request.query
-      return reader.list({ skip, limit, hasAnalysis, hasFile })
+      const { skip, limit, has_analysis, has_file } = request.query
+      return reader.list({ skip, limit, hasAnalysis: isTrue(has_analysis), hasFile: isTrue(has_file) })
     },
   )
 
