@@ -73,3 +73,19 @@ function byteLength(text: string): number {
 }
 
 export const cacheControl = 'public, max-age=31536000, immutable'
+
+/**
+ * Whether two values of Cache-Control let caches keep an object alike: the application writes ours without `immutable`,
+ * and both are right.
+ */
+export function sameCaching(a: string | undefined, b: string): boolean {
+  const directives = (text: string): string =>
+    text
+      .toLowerCase()
+      .split(',')
+      .map(one => one.trim())
+      .filter(one => one !== '' && one !== 'immutable')
+      .sort()
+      .join()
+  return a !== undefined && directives(a) === directives(b)
+}

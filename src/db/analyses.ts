@@ -61,7 +61,12 @@ const ROW: readonly BulkColumn<Analysed>[] = [
   ['energy_profile', 'json', ({ analysis }) => json(analysis.energyProfile)],
   ['mix_in_point', 'float8', ({ analysis }) => analysis.mixInPoint],
   ['mix_out_point', 'float8', ({ analysis }) => analysis.mixOutPoint],
-  ['mixable_sections', 'json', ({ analysis }) => json(analysis.mixableSections)],
+  [
+    'mixable_sections',
+    'json',
+    // They begin and end on bar lines, which is what the application's page asks for.
+    ({ analysis }) => json(analysis.mixableSections.map(section => ({ ...section, beats_aligned: true }))),
+  ],
   ['analysis_version', 'text', ({ analysis }) => analysis.analysisVersion],
   ['analyzed_at', 'timestamptz', ({ analyzedAt }) => analyzedAt],
   ['analysis_error', 'text', ({ error }) => error],

@@ -1,3 +1,4 @@
+import { sameCaching } from '../keys.ts'
 import type { ContentSums, Difference, Finding, ObjectFacts, RowFacts, Sameness } from './facts.ts'
 
 /** What must be looked at before a row and its object can be judged. */
@@ -59,7 +60,7 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
     if (type !== undefined && type !== '' && bareType(contentType) !== bareType(type)) {
       drift('metadata-differs', `Content-Type ${contentType ?? 'none'}, should be ${type}`)
     }
-    if (expected.cacheControl !== undefined && cacheControl !== expected.cacheControl) {
+    if (expected.cacheControl !== undefined && !sameCaching(cacheControl, expected.cacheControl)) {
       drift('metadata-differs', `Cache-Control ${cacheControl ?? 'none'}, should be ${expected.cacheControl}`)
     }
   }
