@@ -147,6 +147,9 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
         expect(row.beat_timestamps?.length).toBeGreaterThan(15)
         expect(row.energy_profile?.[0]).toEqual({ time: expect.any(Number), energy: expect.any(Number) })
         expect(row.mixable_sections).toBeInstanceOf(Array)
+        // What the application's page reads of each.
+        for (const section of row.mixable_sections ?? [])
+          expect(section).toMatchObject({ beats_aligned: true })
       }
       expect(a.bpm).toBeCloseTo(120, 0)
       expect(b.bpm).toBeCloseTo(124, 0)

@@ -361,8 +361,10 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         // What the last version with that schema had not made yet.
         const since = MIGRATIONS.filter(name => name >= '0006')
         await db.knex('autodj_ledger.knex_migrations').whereIn('name', since).del()
-        await db.knex.raw('alter table autodj_ledger.adoption drop column code_updated_at')
-        await db.knex.raw('drop table autodj_ledger.continued_jobs')
+        for (const name of since.toReversed()) {
+          const { down } = (await import(`../../migrations/${name}.ts`)) as { down: readonly string[] }
+          for (const sql of down) await db.knex.raw(sql)
+        }
         await asEarlier()
         expect(await upStatements(db)).toContain('alter schema autodj rename to autodj_ledger')
         expect(await migrateUp(db)).toMatchObject({ moved: true, migrations: since })

@@ -102,6 +102,12 @@ describe('classifyMatched', () => {
       object({ head: head({ cacheControl: undefined }) }),
       ['metadata-differs'],
     ],
+    [
+      'as the application uploads',
+      row({ proof }),
+      object({ head: head({ cacheControl: 'public, max-age=31536000' }) }),
+      [],
+    ],
     ['LOCAL', row({ source: 'LOCAL' }), object(), ['wrong-source']],
     ['YOUTUBE', row({ source: 'YOUTUBE' }), object(), ['wrong-source']],
     ['UNAVAILABLE', row({ source: 'UNAVAILABLE' }), object(), ['wrong-source']],
