@@ -4,6 +4,8 @@
 export interface DeleteLimit {
   count?: number
   percent?: number
+  /** never more than this share of all, per cent, rounded up: what a count alone would make of a small library */
+  most?: number
 }
 
 /** `50`, `1%` or `1%,50` (whichever is more) → limit. @returns undefined when it is neither */
@@ -26,8 +28,9 @@ export function parseDeleteLimit(text: string): DeleteLimit | undefined {
 
 /** How many of `total` may be deleted: whichever of count and per cent allows more. No limit given: none. */
 export function allowedDeletes(limit: DeleteLimit, total: number): number {
-  return Math.max(
+  const allowed = Math.max(
     limit.count ?? 0,
     limit.percent === undefined ? 0 : Math.floor((total * limit.percent) / 100),
   )
+  return limit.most === undefined ? allowed : Math.min(allowed, Math.ceil((total * limit.most) / 100))
 }

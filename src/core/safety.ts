@@ -1,8 +1,11 @@
 import { SafetyLimitError } from '../errors.ts'
 import { allowedDeletes, type DeleteLimit } from './limits.ts'
 
-/** One in a hundred or fifty, whichever is more: a small library may lose a handful, a large one its daily churn. */
-export const defaultDeleteLimit: DeleteLimit = { count: 50, percent: 1 }
+/**
+ * One in a hundred or fifty, whichever is more, and never more than a quarter: a small library may lose a handful, a
+ * large one its daily churn.
+ */
+export const defaultDeleteLimit: DeleteLimit = { count: 50, percent: 1, most: 25 }
 
 /** What a run is about to do, in numbers. Undefined: not known, or does not apply. */
 export interface Stakes {
@@ -33,6 +36,7 @@ export interface Tripped {
  * | removals > max(count, per cent of all objects) | a wrong prefix, a wrong database          |
  * | rows without audio > the same of all rows      | a wrong bucket that is not quite empty    |
  * | no object at all, but rows that name some      | wrong bucket, wrong prefix, lost access   |
+ * | objects, but no row at all                     | a wrong or an empty database              |
  * | no file at all, but rows that live on files    | the audio folder is not mounted           |
  * | less than half the rows of the last run        | a restored or truncated table             |
  */
@@ -54,6 +58,12 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
     tripped.push({
       reason: `the bucket looks empty, but ${bucket.rowsWithObject} rows name an object in it`,
       cure: 'check S3_BUCKET_NAME and S3_KEY_PREFIX; if it is empty indeed, give --force',
+    })
+  }
+  if (bucket !== undefined && bucket.objects > 0 && rows?.now === 0) {
+    tripped.push({
+      reason: 'the table has no rows, but the bucket holds objects: all of them would look abandoned',
+      cure: 'check DATABASE_URL, and restore the table if it was emptied; if it is right, pass --force',
     })
   }
   if (disk !== undefined && disk.rowsWithFile > 0 && disk.files === 0) {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { access, constants, open, rename, rm } from 'node:fs/promises'
+import { access, constants, open } from 'node:fs/promises'
 import path from 'node:path'
 import { maxKeyBytes } from '../core/keys.ts'
 import {
@@ -15,56 +15,73 @@ import {
 import { quarantinePrefix } from '../core/prefixes.ts'
 import { AppError, systemErrorCode, UsageError } from '../errors.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
+import { removeIfThere, renameOver, syncFile, syncFolder, writeWhole } from '../file-effects.ts'
 
 /** Collects actions in any order, for a plan that has them in the order of execution, each object's removal once. */
 export class PlanBuilder {
   /** objects that would be removed; one that two rows share counts twice until the plan is written */
   removals = 0
-  /** rows that would be left without audio */
-  losses = 0
   private readonly sorter: ExternalSorter
 
   constructor(sorter: ExternalSorter) {
     this.sorter = sorter
   }
 
-  async add(action: PlanAction, why: string): Promise<void> {
+  /** @param worth of two changes of one row, or object, the one of the lower is made; losing audio comes last */
+  async add(action: PlanAction, why: string, worth = '0'): Promise<void> {
     const stake = stakeOf(action)
     if (stake === 'removal') this.removals += 1
-    if (stake === 'loss') this.losses += 1
     const subject = action.action === 'update-row' ? action.trackId : action.object.key
     const phase = actionOrder.indexOf(action.action)
-    await this.sorter.add(`${phase}\u0000${subject}`, JSON.stringify({ action, why }))
+    const rank = stake === 'loss' ? '9' : worth
+    await this.sorter.add(`${phase}\u0000${subject}\u0000${rank}`, JSON.stringify({ action, why }))
   }
 
-  /** Writes the plan, whole or not at all. @returns how many items it has */
-  async write(file: string, header: PlanHeader): Promise<number> {
+  /**
+   * Writes the plan, whole or not at all.
+   *
+   * @param allow asked what is at stake, before it counts; where it throws nothing is written
+   * @returns how many items it has
+   */
+  async write(
+    file: string,
+    header: PlanHeader,
+    allow: (stakes: { removals: number; losses: number }) => void = () => {},
+  ): Promise<{ items: number; removals: number; losses: number }> {
+    const stakes = { removals: 0, losses: 0 }
     const writer = new PlanWriter()
     const draft = `${file}.${header.id}.tmp`
     const handle = await openForWriting(draft, file)
+    const output = { handle, path: draft }
     try {
-      await handle.write(writer.header(header))
+      await writeWhole(output, writer.header(header))
       let last = ''
       for await (const batch of this.sorter.sorted()) {
         let lines = ''
         for (const [key, value] of batch) {
-          if (key === last) continue
-          last = key
+          const subject = key.slice(0, key.lastIndexOf('\u0000'))
+          if (subject === last) continue
+          last = subject
           const { action, why } = JSON.parse(value) as { action: PlanAction; why: string }
+          const stake = stakeOf(action)
+          if (stake === 'removal') stakes.removals += 1
+          if (stake === 'loss') stakes.losses += 1
           lines += writer.item(action, why)
         }
-        await handle.write(lines)
+        await writeWhole(output, lines)
       }
-      await handle.write(writer.trailer())
-      await handle.sync()
+      await writeWhole(output, writer.trailer())
+      allow(stakes)
+      await syncFile(output)
       await handle.close()
-      await rename(draft, file)
+      await renameOver(draft, file)
+      await syncFolder(path.dirname(file))
     } catch (error) {
       await handle.close().catch(() => {})
-      await rm(draft, { force: true })
+      await removeIfThere(draft)
       throw error
     }
-    return writer.items
+    return { items: writer.items, ...stakes }
   }
 }
 

@@ -6,6 +6,7 @@ import type { ObjectState, PlanItem } from '../core/plan.ts'
 import { keysNamed, keysUploading } from '../db/row-facts.ts'
 import { FatalError } from '../errors.ts'
 import type { DeleteOutcome, ObjectHead, ObjectVersionEntry } from '../storage/store.ts'
+import { versionsOfKey } from '../storage/versions.ts'
 import type { Trace } from './journal.ts'
 import { needFile, needSameFile, sameSums } from './needs.ts'
 import { type ExecuteOptions, type ItemOutcome, type Looked, type Settler, Skip } from './settle.ts'
@@ -132,7 +133,7 @@ async function removedBefore(options: ExecuteOptions, place: Place): Promise<Tra
     const copy = await store.head(place.quarantine, { signal })
     return copy !== undefined && copy.size === place.object.size ? {} : undefined
   }
-  const [latest] = await versionsOf(options, place.object.key)
+  const [latest] = await versionsOfKey(store, place.object.key, signal)
   return latest?.isDeleteMarker ? { markerVersionId: latest.versionId } : undefined
 }
 
@@ -183,7 +184,7 @@ async function markerOf(
 ): Promise<string> {
   if (told !== undefined && told !== 'null') return told
   // A store need not tell, least of all when it is asked a second time, as the first answer was lost.
-  const versions = await versionsOf(options, object.key)
+  const versions = await versionsOfKey(options.store, object.key, options.signal)
   const kept = versions.some(version => !version.isDeleteMarker && isVersion(version, object))
   if (kept && versions[0]?.isDeleteMarker) return versions[0].versionId
   throw new FatalError(
@@ -257,7 +258,7 @@ async function lookBeforeReturn({ journal, options }: Settler, item: Removal | B
       throw new Error(`it is no longer in quarantine: ${quarantine}`)
     return { trace: { sums: copy.checksums } }
   }
-  const versions = await versionsOf(options, object.key)
+  const versions = await versionsOfKey(store, object.key, signal)
   if (!versions.some(version => !version.isDeleteMarker && isVersion(version, object)))
     throw new Error('the bucket holds no version of it that could be brought back')
   const [latest] = versions
@@ -281,7 +282,7 @@ async function bringBack(options: ExecuteOptions, place: Place, looked: Looked):
       const [outcome] = await store.delete([{ key, versionId: marker }], signal)
       throwOutcome(outcome)
       if ((await store.head(key, { signal })) !== undefined) break
-      const [latest] = await versionsOf(options, key)
+      const [latest] = await versionsOfKey(store, key, signal)
       if (latest?.versionId === marker) throw new Error('its delete marker cannot be taken away')
       marker = latest?.isDeleteMarker ? latest.versionId : undefined
     }
@@ -305,16 +306,6 @@ async function bringBack(options: ExecuteOptions, place: Place, looked: Looked):
 }
 
 /* ── Comparing ────────────────────────────────────────────────────────────────────────────────────────────────── */
-
-/** Versions and delete markers of one key, the newest first. */
-async function versionsOf({ store, signal }: ExecuteOptions, key: string): Promise<ObjectVersionEntry[]> {
-  const found: ObjectVersionEntry[] = []
-  for await (const page of store.listVersions({ prefix: key, signal })) {
-    found.push(...page.filter(version => version.key === key))
-    if (page.some(version => version.key > key)) break
-  }
-  return found
-}
 
 const isVersion = ({ size, etag }: ObjectVersionEntry, object: ObjectState): boolean =>
   size === object.size && etag === object.etag

@@ -24,9 +24,10 @@ export const policy = defineCommand({
     kmsKey: flag.text('--kms-key <arn>', 'the objects are encrypted with this key'),
     tags: flag.boolean('--tags', 'upload-local is run with --tag'),
     acl: flag.boolean('--acl', 'upload-local is run with --acl'),
+    inventory: flag.text('--inventory <url>', 'reconcile is run with --inventory: s3://…/manifest.json'),
     partition: flag.choice('--partition <name>', 'of AWS', ['aws', 'aws-cn', 'aws-us-gov'], 'aws'),
   },
-  async run(context, { kmsKey, tags, acl, partition }, words) {
+  async run(context, { kmsKey, tags, acl, inventory, partition }, words) {
     const { commandsNamed, iamPolicy } = await import('../core/policy/iam-policy.ts')
     const { config, report } = context
     const names = commandsNamed(words)
@@ -38,6 +39,7 @@ export const policy = defineCommand({
       kmsKey,
       tags,
       acl,
+      inventory,
       partition,
     })
     report.data(`${JSON.stringify(made.policy, undefined, 2)}`, {

@@ -1,6 +1,7 @@
 import { defineCommand } from '../cli/command.ts'
 import { flag, shared } from '../cli/flags.ts'
 import { parseDeleteLimit } from '../core/limits.ts'
+import { differenceClasses } from '../core/reconcile/facts.ts'
 
 export const reconcile = defineCommand({
   name: 'reconcile',
@@ -44,6 +45,17 @@ export const reconcile = defineCommand({
     maxDelete: shared.maxDelete,
     minAge: shared.minAge,
     concurrency: { ...shared.concurrency, description: 'requests at a time (default: 32)' },
+    accept: flag.list(
+      '--accept <class>',
+      'a class of difference that is as it should be: a note, no drift (may be given several times)',
+      `one of ${Object.keys(differenceClasses).join(', ')}`,
+      raw => raw in differenceClasses,
+    ),
+    localChanges: flag.choice(
+      '--local-changes <which>',
+      'with --plan, for local files that changed after their upload: upload them as new objects, or keep the object',
+      ['upload', 'object'],
+    ),
     force: shared.force,
   },
 

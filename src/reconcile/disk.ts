@@ -34,9 +34,9 @@ export async function* walk(root: string, signal?: AbortSignal): AsyncGenerator<
       const relative = folder === '' ? entry.name : `${folder}/${entry.name}`
       if (entry.isDirectory()) folders.push(relative)
       else if (entry.isFile()) {
-        const size = await sizeOf(path.join(root, relative))
-        if (size === undefined) continue
-        page.push({ path: relative, size })
+        const facts = await factsOf(path.join(root, relative))
+        if (facts === undefined) continue
+        page.push({ path: relative, ...facts })
         if (page.length >= PAGE) {
           yield page
           page = []
@@ -48,9 +48,10 @@ export async function* walk(root: string, signal?: AbortSignal): AsyncGenerator<
 }
 
 /** Undefined for a file that went since its folder was read. */
-async function sizeOf(absolute: string): Promise<number | undefined> {
+async function factsOf(absolute: string): Promise<Omit<FileFacts, 'path'> | undefined> {
   try {
-    return (await stat(absolute)).size
+    const { size, ctimeMs } = await stat(absolute)
+    return { size, changed: ctimeMs }
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return undefined
     throw error

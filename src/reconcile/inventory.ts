@@ -5,14 +5,17 @@
  * Format: "Locating your inventory list" and "Amazon S3 Inventory list" in the S3 User Guide.
  */
 import { createHash } from 'node:crypto'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
+import path from 'node:path'
 import { Readable } from 'node:stream'
 import { brotliDecompressSync, createGunzip, gunzipSync, zstdDecompressSync } from 'node:zlib'
 import type { AsyncBuffer } from 'hyparquet'
 import type { ObjectFacts } from '../core/reconcile/facts.ts'
 import { FatalError, toError, UsageError } from '../errors.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
+import { writeWhole } from '../file-effects.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { isPartOfLibrary } from './listing.ts'
+import { isPartOfLibrary, mayBeArchived } from './listing.ts'
 
 export interface Inventory {
   /** entries that belong to the library */
@@ -27,7 +30,8 @@ interface Manifest {
   sourceBucket: string
   fileFormat: string
   fileSchema: string
-  creationTimestamp: string
+  /** milliseconds since 1970 */
+  creationTimestamp: number
   files: readonly { key: string; size: number; MD5checksum: string }[]
 }
 
@@ -36,6 +40,7 @@ interface Entry {
   size: number
   etag: string
   lastModified: number
+  storageClass: string | undefined
 }
 
 /** Rows decoded from Parquet at a time. */
@@ -64,7 +69,7 @@ export async function readInventory(
   store: ObjectStore,
   manifestKey: string,
   library: { bucket: string; prefix: string; except: string },
-  sorter: ExternalSorter,
+  { sorter, tempFolder }: { sorter: ExternalSorter; tempFolder: string },
   signal?: AbortSignal,
 ): Promise<Inventory> {
   const manifest = await readManifest(store, manifestKey, library.bucket, signal)
@@ -73,23 +78,26 @@ export async function readInventory(
     const entries =
       manifest.fileFormat === 'CSV'
         ? csvEntries(store, file, manifest, signal)
-        : parquetEntries(store, file, signal)
+        : parquetEntries(store, file, tempFolder, signal)
     for await (const page of entries) {
       for (const entry of page) {
         if (!entry.key.startsWith(library.prefix) || !isPartOfLibrary(entry, library.except)) continue
         objects += 1
-        await sorter.add(entry.key, `${entry.size} ${entry.lastModified} ${entry.etag}`)
+        const archived = mayBeArchived(entry.storageClass, entry.lastModified) ? 'a' : ''
+        await sorter.add(entry.key, `${entry.size} ${entry.lastModified} ${entry.etag} ${archived}`)
       }
     }
   }
-  return { objects, takenAt: new Date(Number(manifest.creationTimestamp)), pages: sortedPages(sorter) }
+  const takenAt = new Date(manifest.creationTimestamp)
+  return { objects, takenAt, pages: sortedPages(sorter) }
 }
 
 async function* sortedPages(sorter: ExternalSorter): AsyncGenerator<ObjectFacts[]> {
   for await (const batch of sorter.sorted()) {
     yield batch.map(([key, value]) => {
-      const [size, lastModified, etag = ''] = value.split(' ')
-      return { key, size: Number(size), etag, lastModified: Number(lastModified) }
+      const [size, lastModified, etag = '', archived] = value.split(' ')
+      const facts: ObjectFacts = { key, size: Number(size), etag, lastModified: Number(lastModified) }
+      return archived === 'a' ? { ...facts, mayBeArchived: true as const } : facts
     })
   }
 }
@@ -121,16 +129,47 @@ async function readManifest(
   return manifest
 }
 
+/** @throws UsageError naming what is missing, or is not as it should be */
 function parseManifest(text: string): Manifest {
+  const refuse = (how: string): UsageError =>
+    new UsageError(`what --inventory names is not the manifest of an S3 Inventory: ${how}`, {
+      code: 'inventory.format',
+      cure: 'name the manifest.json that S3 wrote, as it is',
+    })
+  let value: unknown
   try {
-    const manifest = JSON.parse(text) as Manifest
-    if (Array.isArray(manifest.files) && typeof manifest.fileSchema === 'string') return manifest
+    value = JSON.parse(text)
   } catch {
-    // falls through to the error below
+    throw refuse('it is not JSON')
   }
-  throw new UsageError('what --inventory names is not the manifest of an S3 Inventory', {
-    code: 'inventory.format',
-  })
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse('it is not an object')
+  const manifest = value as Record<string, unknown>
+  const textOf = (name: string): string => {
+    const found = manifest[name]
+    if (typeof found !== 'string' || found === '') throw refuse(`it has no ${name}`)
+    return found
+  }
+  const told = manifest['creationTimestamp']
+  const creationTimestamp = typeof told === 'number' ? told : Number(textOf('creationTimestamp'))
+  // A time that no clock shows: neither a number nor within what Date can hold.
+  if (!(creationTimestamp > 0) || Number.isNaN(new Date(creationTimestamp).getTime()))
+    throw refuse('its creationTimestamp is not a time')
+  const { files } = manifest
+  if (!Array.isArray(files)) throw refuse('it has no files')
+  return {
+    sourceBucket: textOf('sourceBucket'),
+    fileFormat: textOf('fileFormat'),
+    fileSchema: textOf('fileSchema'),
+    creationTimestamp,
+    files: files.map((file: unknown, index) => {
+      const { key, size, MD5checksum } = (file ?? {}) as Record<string, unknown>
+      const wrong = (what: string): UsageError => refuse(`its file ${index + 1} has no ${what}`)
+      if (typeof key !== 'string' || key === '') throw wrong('key')
+      if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw wrong('size')
+      if (typeof MD5checksum !== 'string' || !/^[0-9a-f]{32}$/i.test(MD5checksum)) throw wrong('MD5checksum')
+      return { key, size, MD5checksum }
+    }),
+  }
 }
 
 function missingColumns(missing: readonly string[]): UsageError {
@@ -184,6 +223,7 @@ async function* csvEntries(
           size: Number(field(line, 'Size')),
           etag: field(line, 'ETag'),
           lastModified: Date.parse(field(line, 'LastModifiedDate')),
+          storageClass: field(line, 'StorageClass') || undefined,
         })
       }
       yield page
@@ -223,12 +263,12 @@ const parquetColumns = ['key', 'size', 'last_modified_date', 'e_tag']
 async function* parquetEntries(
   store: ObjectStore,
   file: Manifest['files'][number],
+  tempFolder: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Entry[]> {
   const { parquetMetadataAsync, parquetReadObjects } = await import('hyparquet')
-  const head = await store.head(file.key, { signal })
-  if (head === undefined || head.size !== file.size) throw damaged(file.key, 'is missing, or not of its size')
-  const buffer = rangesOf(store, file.key, head.etag, head.size, signal)
+  const handle = await downloaded(store, file, path.join(tempFolder, 'inventory.parquet'), signal)
+  const buffer = rangesOf(handle, file.size)
   try {
     const metadata = await parquetMetadataAsync(buffer)
     const present = new Set(metadata.schema.map(element => element.name))
@@ -236,7 +276,7 @@ async function* parquetEntries(
     if (missing.length > 0) throw missingColumns(missing)
     const columns = [
       ...parquetColumns,
-      ...['is_latest', 'is_delete_marker'].filter(name => present.has(name)),
+      ...['is_latest', 'is_delete_marker', 'storage_class'].filter(name => present.has(name)),
     ]
     let rowStart = 0
     for (const group of metadata.row_groups) {
@@ -262,33 +302,54 @@ async function* parquetEntries(
             size: Number(row['size']),
             etag: String(row['e_tag']),
             lastModified: new Date(row['last_modified_date']).getTime(),
+            storageClass: row['storage_class'] == null ? undefined : String(row['storage_class']),
           }))
       }
     }
   } catch (error) {
     if (error instanceof UsageError || signal?.aborted) throw error
     throw damaged(file.key, `cannot be read: ${toError(error).message}`, error)
+  } finally {
+    await handle.close()
   }
 }
 
-/** A file in S3 by byte ranges, all of the same object. */
-function rangesOf(
+/** A data file on disk, whole and with its MD5: it is read in any order. Nameless, so that nothing of it is left. */
+async function downloaded(
   store: ObjectStore,
-  key: string,
-  etag: string,
-  size: number,
+  file: Manifest['files'][number],
+  target: string,
   signal: AbortSignal | undefined,
-): AsyncBuffer {
+): Promise<FileHandle> {
+  const content = await store.get(file.key, { signal })
+  if (content === undefined) throw damaged(file.key, 'is missing')
+  const handle = await open(target, 'w+', 0o600)
+  try {
+    await unlink(target)
+    const md5 = createHash('md5')
+    let size = 0
+    for await (const chunk of content.body) {
+      md5.update(chunk)
+      await writeWhole({ handle, path: target }, chunk)
+      size += chunk.length
+    }
+    if (size !== file.size) throw damaged(file.key, 'is missing, or not of its size')
+    if (md5.digest('hex') !== file.MD5checksum.toLowerCase()) throw damaged(file.key, 'does not have its MD5')
+    return handle
+  } catch (error) {
+    content.body.destroy()
+    await handle.close()
+    throw error
+  }
+}
+
+function rangesOf(handle: FileHandle, size: number): AsyncBuffer {
   return {
     byteLength: size,
     async slice(start, end = size) {
-      const range = { start, end: end - 1 }
-      const content = await store.get(key, { range, ifMatch: etag, signal })
-      if (content === undefined) throw new Error('it is gone')
-      const bytes = Buffer.concat(await Array.fromAsync(content.body))
-      if (bytes.length !== end - start) throw new Error('a range of it came short')
-      const whole = new ArrayBuffer(bytes.length)
-      new Uint8Array(whole).set(bytes)
+      const whole = new ArrayBuffer(end - start)
+      const { bytesRead } = await handle.read(new Uint8Array(whole), 0, end - start, start)
+      if (bytesRead !== end - start) throw new Error('a range of it came short')
       return whole
     },
   }

@@ -1,16 +1,24 @@
 import { createHash } from 'node:crypto'
 import pLimit from 'p-limit'
 import { isFileThere } from '../audio-files/source.ts'
-import { actualSha256, classifyMatched, compareSums, nextLook } from '../core/reconcile/classify.ts'
+import {
+  actualSha256,
+  classifyMatched,
+  compareSums,
+  nextLook,
+  sameContent,
+} from '../core/reconcile/classify.ts'
 import type { Finding, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
 import type { Resolver } from '../core/reconcile/resolve.ts'
-import { type ObjectRecord, upsertObjects } from '../db/ledger.ts'
+import { type ObjectRecord, objectsByKey, upsertObjects } from '../db/ledger.ts'
 import { keysNamed, rowFactsById } from '../db/row-facts.ts'
 import { itemProblem } from '../storage/item-problem.ts'
+import { versionsOfKey } from '../storage/versions.ts'
 import type { KeyedRow } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
 import { createLooks } from './looks.ts'
 import type { Tally } from './tally.ts'
+import { tracksWithoutAudio } from './without-audio.ts'
 
 /** Orphans that are checked against the table at once: it has no index by key, each check reads it all. */
 const ORPHANS_AT_ONCE = 5_000
@@ -23,10 +31,23 @@ export class Judge {
   private readonly options: ReconcileOptions
   private readonly tally: Tally
   private readonly resolver: Resolver
+  /** what objects are read from, where that is no listing of now */
+  private readonly asOf: { takenAt: Date } | undefined
   private orphans: ObjectFacts[] = []
+  /** rows whose object is nowhere that was looked */
+  missed = 0
+  /** keys that an inventory names and no row: not to be met twice */
+  private readonly inInventory = new Set<string>()
   private missing: KeyedRow[] = []
 
-  constructor(library: Library, options: ReconcileOptions, tally: Tally, resolver: Resolver) {
+  constructor(
+    library: Library,
+    options: ReconcileOptions,
+    tally: Tally,
+    resolver: Resolver,
+    asOf?: { takenAt: Date },
+  ) {
+    this.asOf = asOf
     this.library = library
     this.options = options
     this.tally = tally
@@ -45,8 +66,10 @@ export class Judge {
         this.tally.objects += 1
         this.tally.bytes += object.size
       }
-      if (row === undefined) this.orphans.push(object as ObjectFacts)
-      else if (object === undefined) this.missing.push(row)
+      if (row === undefined) {
+        this.orphans.push(object as ObjectFacts)
+        if (this.asOf !== undefined) this.inInventory.add((object as ObjectFacts).key)
+      } else if (object === undefined) this.missing.push(row)
       else {
         const finding = this.byListing(row, object)
         if (finding === undefined) closer.push({ row, object, again })
@@ -69,6 +92,16 @@ export class Judge {
     if (this.missing.length >= ORPHANS_AT_ONCE) yield* this.settleMissing()
   }
 
+  /** Objects of a listing, after an inventory that did not have them. Those with rows have been looked at. */
+  async late(objects: readonly ObjectFacts[]): Promise<void> {
+    const fresh = objects.filter(object => !this.inInventory.has(object.key))
+    const named = await keysNamed(
+      this.library.knex,
+      fresh.map(object => object.key),
+    )
+    this.orphans.push(...fresh.filter(object => !named.has(object.key)))
+  }
+
   async *finish(): AsyncGenerator<readonly Finding[]> {
     yield* this.settleOrphans()
     yield* this.settleMissing()
@@ -81,7 +114,9 @@ export class Judge {
     if (head !== 'none' && nextLook(row, object) !== undefined) return undefined
     const finding = classifyMatched(row, object, {})
     // What it makes different gets a second look; the source is the row's own affair.
-    return finding.differences.every(({ class: kind }) => kind === 'wrong-source') ? finding : undefined
+    if (!finding.differences.every(({ class: kind }) => kind === 'wrong-source')) return undefined
+    const { takenAt } = this.asOf ?? {}
+    return takenAt === undefined ? finding : { ...finding, asOf: takenAt.getTime() }
   }
 
   private async lookCloser(row: KeyedRow, listed: ObjectFacts, again: boolean): Promise<Finding | undefined> {
@@ -125,6 +160,7 @@ export class Judge {
     const rows = this.missing
     if (rows.length === 0) return
     this.missing = []
+    await this.lookInQuarantine()
     const ids = rows.map(row => row.trackId)
     const current = await rowFactsById(this.library.knex, this.library.store.bucket, ids)
     const settled = await Promise.all(
@@ -142,7 +178,9 @@ export class Judge {
               await this.resolver.held(object, actualSha256(object))
               return classifyMatched(row, object, { cacheControl: this.options.cacheControl })
             }
-            await this.resolver.missing({ ...row, key: before.key }, await this.fileThere(row))
+            this.missed += 1
+            const missing = { ...row, key: before.key }
+            await this.resolver.missing(missing, await this.fileThere(row), await this.hidden(missing))
             return undefined
           } catch (error) {
             return unread(error, { row })
@@ -162,6 +200,7 @@ export class Judge {
       this.library.knex,
       objects.map(object => object.key),
     )
+    const found: ObjectFacts[] = []
     const settled = await Promise.all(
       objects.map(listed =>
         this.limit(async (): Promise<Finding | undefined> => {
@@ -169,7 +208,7 @@ export class Judge {
             this.tally.heads += 1
             const object = named.has(listed.key) ? undefined : await this.looks.head(listed.key)
             if (object === undefined) this.tally.changed += 1
-            else await this.resolver.orphan(object)
+            else found.push(object)
             return undefined
           } catch (error) {
             return unread(error, { object: listed })
@@ -177,9 +216,74 @@ export class Judge {
         }),
       ),
     )
+    await this.markOwners(found)
+    for (const object of found) await this.resolver.orphan(object)
     const findings = settled.filter(finding => finding !== undefined)
     if (findings.length > 0) yield findings
   }
+
+  /**
+   * Of objects without a row: whose track has no audio, and which are none of ours. Ours is what has our mark, or what
+   * the ledger knew: everything else below an empty prefix (a dump of a database, a web page) is somebody's.
+   */
+  private async markOwners(objects: readonly ObjectFacts[]): Promise<void> {
+    const { knex, store } = this.library
+    const { audioFolder, signal } = this.options
+    const known = await objectsByKey(
+      knex,
+      store.bucket,
+      objects.map(object => object.key),
+    )
+    const place = { knex, store, audioFolder, ...(signal === undefined ? {} : { signal }) }
+    const ids = objects.flatMap(object => object.head?.trackId ?? [])
+    const lacking = await tracksWithoutAudio(place, ids)
+    for (const object of objects) {
+      const { trackId, declaredSha256 } = object.head ?? {}
+      const row = trackId === undefined ? undefined : lacking.get(trackId.toLowerCase())
+      if (row !== undefined) object.lacking = row
+      if (trackId === undefined && declaredSha256 === undefined && !known.has(object.key))
+        object.foreign = true
+    }
+  }
+
+  /** Objects that plans have moved to quarantine, as soon as one may be missed. */
+  private async lookInQuarantine(): Promise<void> {
+    if (this.quarantineSeen) return
+    this.quarantineSeen = true
+    const { quarantinePrefix: prefix, signal } = this.options
+    if (prefix === '') return
+    for await (const page of this.library.store.list({ prefix, signal })) {
+      for (const { key, size, etag, lastModified } of page) {
+        const oldKey = key.slice(key.indexOf('/', prefix.length) + 1)
+        await this.resolver.quarantined(oldKey, { key, size, etag, lastModified: lastModified.getTime() })
+      }
+    }
+  }
+
+  /** The version of an object that a delete marker hides, if it may be what the row had. */
+  private async hidden(row: KeyedRow): Promise<Finding['removed']> {
+    const { store } = this.library
+    this.versioned ??= store.versioning(this.options.signal).then(
+      state => state !== 'Off',
+      // Without the right to ask nothing is known to be hidden.
+      () => false,
+    )
+    if (!(await this.versioned)) return undefined
+    // Without the right to list versions nothing is known to be hidden.
+    const versions = await versionsOfKey(store, row.key, this.options.signal).catch(error => {
+      if (itemProblem(error) === undefined) throw error
+      return []
+    })
+    if (!versions[0]?.isDeleteMarker) return undefined
+    const newest = versions.find(version => !version.isDeleteMarker)
+    if (newest === undefined) return undefined
+    const { key, size, etag, lastModified } = newest
+    const object = { key, size, etag, lastModified: lastModified.getTime() }
+    return sameContent(row, object) === 'different' ? undefined : { object: { key, size, etag } }
+  }
+
+  private quarantineSeen = false
+  private versioned: Promise<boolean> | undefined
 
   private async fileThere(row: RowFacts): Promise<boolean | undefined> {
     return row.path === null ? false : isFileThere(row.path, this.options.audioFolder)

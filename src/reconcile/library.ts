@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import type { AudioFolder } from '../core/audio-path.ts'
+import type { DifferenceClass } from '../core/reconcile/facts.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import type { Inventory } from './inventory.ts'
 
@@ -20,7 +21,11 @@ export interface ReconcileOptions {
   /** what every object's Cache-Control should be; undefined: not judged */
   cacheControl?: string
   /** an inventory in place of a listing */
-  inventory?: Inventory
+  inventory?: Inventory | undefined
+  /** told why the bucket is listed after all */
+  inventoryInsufficient?: (why: string) => void
+  /** classes that are no drift */
+  accept?: ReadonlySet<DifferenceClass>
   /** goes on where the bucket or the audio root looks empty, or the rows have shrunk */
   force: boolean
   /** rows the last finished run saw */

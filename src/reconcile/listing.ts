@@ -68,8 +68,22 @@ export function isPartOfLibrary(entry: { key: string; size: number }, except: st
   return !(except !== '' && entry.key.startsWith(except)) && !(entry.size === 0 && entry.key.endsWith('/'))
 }
 
-function factsOf({ key, size, etag, lastModified }: ObjectEntry): ObjectFacts {
-  return { key, size, etag, lastModified: lastModified.getTime() }
+export function factsOf({ key, size, etag, lastModified, storageClass }: ObjectEntry): ObjectFacts {
+  const facts: ObjectFacts = { key, size, etag, lastModified: lastModified.getTime() }
+  if (mayBeArchived(storageClass, facts.lastModified)) facts.mayBeArchived = true
+  return facts
+}
+
+/** The first archive tier of Intelligent-Tiering takes what nobody read for so long, milliseconds. */
+const tieringAfter = 90 * 86_400_000
+
+/** Whether only a HEAD tells that an object can be read: a restored copy, and tiers, are not in listings. */
+export function mayBeArchived(storageClass: string | undefined, lastModified: number): boolean {
+  return (
+    storageClass === 'GLACIER' ||
+    storageClass === 'DEEP_ARCHIVE' ||
+    (storageClass === 'INTELLIGENT_TIERING' && lastModified < Date.now() - tieringAfter)
+  )
 }
 
 /**

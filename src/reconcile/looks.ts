@@ -48,7 +48,7 @@ function factsOfHead({ key, size, etag, lastModified }: ObjectHead): ObjectFacts
   return { key, size, etag, lastModified: lastModified.getTime() }
 }
 
-function headFacts({ contentType, cacheControl, checksums, metadata }: ObjectHead): HeadFacts {
+function headFacts({ contentType, cacheControl, checksums, metadata, archive }: ObjectHead): HeadFacts {
   const sums: ContentSums = {}
   if (checksums.sha256 !== undefined) sums.sha256 = Buffer.from(checksums.sha256, 'base64').toString('hex')
   if (checksums.crc64nvme !== undefined) sums.crc64nvme = checksums.crc64nvme
@@ -58,5 +58,8 @@ function headFacts({ contentType, cacheControl, checksums, metadata }: ObjectHea
   if (cacheControl !== undefined) facts.cacheControl = cacheControl
   const declared = metadata['sha256']
   if (declared !== undefined && /^[0-9a-f]{64}$/.test(declared)) facts.declaredSha256 = declared
+  const trackId = metadata['track-id']
+  if (trackId !== undefined) facts.trackId = trackId
+  if (archive !== undefined) facts.archive = archive
   return facts
 }

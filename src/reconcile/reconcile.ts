@@ -1,10 +1,11 @@
 import { isFileThere, relativePath, requireAudioRoot } from '../audio-files/source.ts'
 import { classifyWithoutKey } from '../core/reconcile/classify.ts'
 import { DiskJoin } from '../core/reconcile/disk-join.ts'
-import type { Finding } from '../core/reconcile/facts.ts'
+import type { DifferenceClass, Finding } from '../core/reconcile/facts.ts'
 import { mergeOrdered } from '../core/reconcile/merge.ts'
 import { Resolver } from '../core/reconcile/resolve.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
+import { plural } from '../core/units.ts'
 import { countRows, proofPages, rowFactPages } from '../db/row-facts.ts'
 import { FileSpool } from '../external-sort/file-spool.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
@@ -13,7 +14,8 @@ import { walk } from './disk.ts'
 import { Judge } from './judge.ts'
 import { boundaries, encodeRow, keyedRows, keyOf, withProofs } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
-import { isPartOfLibrary, listInRanges, tee } from './listing.ts'
+import { factsOf, isPartOfLibrary, listInRanges, tee } from './listing.ts'
+import { LocalFiles } from './local-files.ts'
 import type { Tally } from './tally.ts'
 
 /**
@@ -35,14 +37,30 @@ export async function* reconcile(
   keepHeapLevel()
   await refuseEmptySides(library, options)
   for await (const findings of observe(library, options, tally)) {
-    for (const { sigil, differences } of findings) {
+    const judged = findings.map(finding => accepting(finding, options.accept))
+    for (const { sigil, differences } of judged) {
       if (sigil === '=' && differences.length === 0) tally.agree += 1
       if (sigil === '!') tally.unread += 1
       if (differences.some(difference => difference.severity === 'drift')) tally.drift += 1
-      for (const kind of new Set(differences.map(difference => difference.class))) tally.found[kind] += 1
+      const drift = new Set<DifferenceClass>()
+      for (const { class: kind, severity } of differences) if (severity === 'drift') drift.add(kind)
+      tally.differences += drift.size
+      for (const kind of new Set(differences.map(difference => difference.class))) {
+        tally.found[kind] += 1
+        if (!drift.has(kind)) tally.notes[kind] += 1
+      }
     }
-    yield findings
+    yield judged
   }
+}
+
+/** A finding in which accepted classes are no drift. */
+function accepting(finding: Finding, accepted: ReadonlySet<DifferenceClass> | undefined): Finding {
+  if (accepted === undefined || !finding.differences.some(one => accepted.has(one.class))) return finding
+  const differences = finding.differences.map(one =>
+    accepted.has(one.class) ? { ...one, severity: 'note' as const } : one,
+  )
+  return { ...finding, differences }
 }
 
 /** The canaries, before anything is concluded: an empty side is far more often a mistake than a lost library. */
@@ -51,8 +69,9 @@ async function refuseEmptySides({ knex, store }: Library, options: ReconcileOpti
   const { rows, withKey, onFile } = await countRows(knex)
   const { prefix, quarantinePrefix, signal } = options
   const audioRoot = options.audioFolder.root
+  // An inventory that is empty is not an empty bucket.
   let objects = options.inventory?.objects ?? 0
-  if (options.inventory === undefined) {
+  if (objects === 0) {
     for await (const page of store.list({ prefix, signal })) {
       objects = page.filter(entry => isPartOfLibrary(entry, quarantinePrefix)).length
       if (objects > 0) break
@@ -96,7 +115,7 @@ async function* observe(
     for (const row of page) {
       tally.rows += 1
       const path = row.path === null ? undefined : await relativePath(row.path, audioFolder)
-      if (disk !== undefined && path !== undefined) await disk.row(row, path, row.key === null)
+      if (disk !== undefined && path !== undefined) await disk.row(row, path)
       if (row.key !== null) {
         tally.rowsWithKey += 1
         const written = rowsByKey.add(row.key, encodeRow(row))
@@ -111,11 +130,15 @@ async function* observe(
     if (findings.length > 0) yield findings
   }
 
-  const resolver = new Resolver(newSorter, new FileSpool(tempFolder, 'held'), tally.rowsWithKey)
-  const judge = new Judge({ knex, store }, options, tally, resolver)
+  // An inventory that is empty is not an empty bucket.
+  const inventory = options.inventory?.objects === 0 ? undefined : options.inventory
+  if (inventory !== options.inventory) options.inventoryInsufficient?.('it names no object of the library')
+  const place = { bucket: store.bucket, prefix: options.prefix }
+  const resolver = new Resolver(newSorter, new FileSpool(tempFolder, 'held'), tally.rowsWithKey, place)
+  const judge = new Judge({ knex, store }, options, tally, resolver, inventory)
   const [rows, ahead] = tee(withProofs(keyedRows(rowsByKey), proofPages(knex, store.bucket, { signal })))
   const objects =
-    options.inventory?.pages ??
+    inventory?.pages ??
     listInRanges(store, boundaries(ahead), {
       prefix: options.prefix,
       except: options.quarantinePrefix,
@@ -127,6 +150,15 @@ async function* observe(
     yield* judge.take(pairs)
   }
   yield* judge.finish()
+  if (inventory !== undefined && judge.missed > 0) {
+    // An inventory of a part of the bucket, or of before a move, makes rows look lost whose object is there under
+    // another name. What became of it only a listing tells.
+    options.inventoryInsufficient?.(`${plural(judge.missed, 'row')} would look lost by it`)
+    for await (const page of store.list({ prefix: options.prefix, signal })) {
+      await judge.late(page.filter(entry => isPartOfLibrary(entry, options.quarantinePrefix)).map(factsOf))
+    }
+    yield* judge.finish()
+  }
   yield* resolver.resolve()
 
   if (disk !== undefined) {
@@ -134,6 +166,11 @@ async function* observe(
       tally.files += page.length
       for (const file of page) await disk.file(file)
     }
-    yield* disk.resolve()
+    const local = new LocalFiles({ knex, store }, options)
+    for await (const { findings, copies } of disk.resolve()) {
+      const judged = await Promise.all(findings.map(finding => local.judgeStray(finding)))
+      judged.push(...(await local.judgeCopies(copies)))
+      if (judged.length > 0) yield judged
+    }
   }
 }

@@ -7,20 +7,23 @@ import { formatBytes, formatCount, formatDuration, plural, printable } from '../
 import { systemErrorCode, UsageError } from '../errors.ts'
 import type { Tally } from './tally.ts'
 
+/** Notes of which there may be as many as tracks, or as objects of somebody else's. */
+const quietNotes: ReadonlySet<DifferenceClass> = new Set(['no-audio', 'foreign-object'])
+
 /** One line of the result, where it is worth one. */
 export function reportFinding(context: Context, finding: Finding): void {
   const { report } = context
-  const { sigil, name, differences, row, object, other, problem } = finding
+  const { sigil, name, differences, row, object, other, problem, asOf } = finding
   const plain = sigil === '=' && differences.length === 0
   // A track that waits to be fetched is no news; there may be as many of them as tracks.
   const quiet =
-    plain || differences.every(({ class: kind, severity }) => kind === 'no-audio' && severity === 'note')
+    plain || differences.every(({ class: kind, severity }) => quietNotes.has(kind) && severity === 'note')
   if (quiet && sigil !== '!' && !report.verbose) return
   const details = problem ?? differences.map(one => `${one.class} (${one.detail})`).join('; ')
   report.item({
     subject: name,
     state: sigil === '!' ? 'unread' : (differences[0]?.class ?? 'agree'),
-    text: `${sigil} ${printable(name)}${details === '' ? '' : `  ${printable(details)}`}`,
+    text: `${sigil} ${printable(name)}${details === '' ? '' : `  ${printable(details)}`}${asOf === undefined || !plain ? '' : `  (as of ${new Date(asOf).toISOString()})`}`,
     fields: {
       sigil,
       differences,
@@ -28,6 +31,7 @@ export function reportFinding(context: Context, finding: Finding): void {
       ...(object === undefined ? {} : { bytes: object.size, etag: object.etag }),
       ...(other === undefined ? {} : { other: other.key }),
       ...(problem === undefined ? {} : { problem }),
+      ...(asOf === undefined ? {} : { as_of: new Date(asOf).toISOString() }),
     },
   })
 }
@@ -68,6 +72,25 @@ export class Lines {
   }
 }
 
+const entries = (counts: Record<DifferenceClass, number>) =>
+  Object.entries(counts) as [DifferenceClass, number][]
+
+/** Classes that summaries have named from the beginning, found or not: whoever reads them may count on it. */
+const always: ReadonlySet<DifferenceClass> = new Set([
+  'missing-object',
+  'orphan-object',
+  'size-differs',
+  'checksum-differs',
+  'metadata-differs',
+  'wrong-source',
+  'nfc-twin',
+  'case-twin',
+  'moved',
+  'duplicate-content',
+  'no-audio',
+  'local-file-without-row',
+])
+
 export function summaryFields(tally: Tally, seconds: number): Record<string, unknown> {
   return {
     rows: tally.rows,
@@ -81,7 +104,9 @@ export function summaryFields(tally: Tally, seconds: number): Record<string, unk
     changed: tally.changed,
     heads: tally.heads,
     hashed: tally.hashed,
-    found: tally.found,
+    differences: tally.differences,
+    found: Object.fromEntries(entries(tally.found).filter(([kind, count]) => count > 0 || always.has(kind))),
+    notes: Object.fromEntries(entries(tally.notes).filter(([, count]) => count > 0)),
     seconds: Math.round(seconds * 10) / 10,
   }
 }
@@ -91,6 +116,8 @@ export interface Planned {
   items: number
   removals: number
   losses: number
+  /** objects that are left for now: too young, or being uploaded */
+  heldBack: number
   /** drift that no plan can mend, by class */
   unmended: ReadonlyMap<DifferenceClass, number>
 }
@@ -101,33 +128,46 @@ const otherCures: Partial<Record<DifferenceClass, string>> = {
   'checksum-differs': 'there is no local copy to upload again; a backup may have the right content',
   'size-differs': 'nothing shows which of the two sizes is right; `--deep` may',
   'no-audio': 'file_path leads out of AUDIO_STORAGE_PATH: correct the one or the other',
-  'missing-object': 'whether the local file is there could not be seen',
+  'missing-object':
+    'whether the local file is there could not be seen, or what is in quarantine is another recording',
+  'archived-object':
+    'restore it (`aws s3api restore-object`), or copy it to a storage class that can be read at once',
+  'local-copy-differs':
+    '`--local-changes upload` uploads the file as a new object, `--local-changes object` keeps the object and lets go of the file',
 }
 
 export function summarise(
   tally: Tally,
   seconds: number,
   planned: Planned | 'refused' | undefined,
-  flags: { deep: boolean; disk: boolean; plan: string | undefined },
+  flags: { deep: boolean; disk: boolean; plan: string | undefined; takenAt: Date | undefined },
 ) {
-  const entries = Object.entries(tally.found) as [DifferenceClass, number][]
   const row = (count: number, text: string): string => `  ${formatCount(count).padStart(9)}  ${text}`
+  const places = tally.differences === tally.drift ? '' : ` in ${plural(tally.drift, 'place')}`
+  // An inventory knows nothing of what happened since.
+  const bucket = flags.takenAt === undefined ? 'bucket' : `the inventory of ${flags.takenAt.toISOString()}`
   const verdict =
     tally.drift > 0
-      ? `${plural(tally.drift, 'difference')} found.`
+      ? `${plural(tally.differences, 'difference')} found${places}.`
       : tally.unread > 0
         ? 'No difference found, but not everything could be read.'
         : flags.disk
-          ? 'Database, bucket and disk agree.'
-          : 'Database and bucket agree.'
+          ? `Database, ${bucket} and disk agree.`
+          : `Database and ${bucket} agree.`
   const lines = [
     `${verdict} ${plural(tally.rows, 'row')}, ${plural(tally.objects, 'object')} (${formatBytes(tally.bytes)})` +
       `${flags.disk ? `, ${plural(tally.files, 'file')}` : ''}` +
       `${flags.deep ? `, ${formatCount(tally.hashed)} hashed` : ''} in ${formatDuration(seconds * 1000)}.`,
-    ...entries
-      .filter(([, count]) => count > 0)
-      .map(([kind, count]) => row(count, `${kind.padEnd(22)} ${differenceClasses[kind]}`)),
+    ...entries(tally.found)
+      .filter(([kind, count]) => count > tally.notes[kind])
+      .map(([kind, count]) =>
+        row(count - tally.notes[kind], `${kind.padEnd(22)} ${differenceClasses[kind]}`),
+      ),
   ]
+  const noted = entries(tally.found).filter(([kind]) => tally.notes[kind] > 0)
+  if (noted.length > 0) lines.push('Notes, which contradict nothing:')
+  for (const [kind] of noted)
+    lines.push(row(tally.notes[kind], `${kind.padEnd(22)} ${differenceClasses[kind]}`))
   if (tally.unread > 0) lines.push(row(tally.unread, 'could not be read'))
   if (tally.changed > 0) lines.push(row(tally.changed, 'changed meanwhile and were not judged'))
   if (planned === undefined || planned === 'refused') {
@@ -138,14 +178,19 @@ export function summarise(
       fields: summaryFields(tally, seconds),
     }
   }
-  const { items, removals, losses, unmended } = planned
+  const { items, removals, losses, heldBack, unmended } = planned
   const parts = [
     plural(items, 'repair'),
     ...(removals > 0 ? [`${plural(removals, 'object')} to remove`] : []),
     ...(losses > 0 ? [`${plural(losses, 'row')} to UNAVAILABLE`] : []),
   ]
   lines.push(`Plan: ${parts.join(', ')}, in ${flags.plan}`)
-  if (unmended.size > 0) lines.push('Not in it, since no repair is known to be right:')
+  if (heldBack > 0) {
+    lines.push(
+      `${plural(heldBack, 'removal')} left out: the objects are too young, or being uploaded (--min-age); the reasons are above`,
+    )
+  }
+  if (unmended.size > 0) lines.push('No safe automatic repair:')
   for (const [kind, count] of unmended) {
     const cure = otherCures[kind]
     lines.push(row(count, cure === undefined ? kind : `${kind.padEnd(22)} ${cure}`))
@@ -160,6 +205,7 @@ export function summarise(
       repairs: items,
       removals,
       losses,
+      held_back: heldBack,
       unmended: Object.fromEntries(unmended),
     },
   }

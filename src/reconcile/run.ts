@@ -8,12 +8,12 @@ import { quarantinePrefix } from '../core/prefixes.ts'
 import type { DifferenceClass, Finding } from '../core/reconcile/facts.ts'
 import { repairOf } from '../core/reconcile/repair.ts'
 import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
-import { plural, printable } from '../core/units.ts'
+import { formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { countRows, keysUploading } from '../db/row-facts.ts'
-import { ExitCode, SafetyLimitError, UsageError } from '../errors.ts'
+import { ExitCode, UsageError } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -39,9 +39,14 @@ export interface ReconcileFlags {
   readonly minAge: number
   readonly concurrency: number | undefined
   readonly force: boolean
+  /** names of classes */
+  readonly accept: readonly string[]
+  readonly localChanges: 'upload' | 'object' | undefined
 }
 
 const defaultConcurrency = 32
+/** An inventory older than this is warned of, milliseconds: S3 makes them daily or weekly. */
+const inventoryFresh = 2 * 86_400_000
 /** Removals held back that are named; of more, their number says enough. */
 const heldShown = 20
 
@@ -110,6 +115,7 @@ async function observeAndReport(
     concurrency,
     cacheControl,
     force: flags.force,
+    accept: new Set(flags.accept as readonly DifferenceClass[]),
     tempFolder,
     signal,
   }
@@ -124,9 +130,15 @@ async function observeAndReport(
       tempFolder,
       signal,
     )
-    report.note(
-      `Inventory of ${options.inventory.takenAt.toISOString()}: ${plural(options.inventory.objects, 'object')}`,
-    )
+    const { takenAt, objects } = options.inventory
+    const age = (await store.time(signal)).getTime() - takenAt.getTime()
+    const told = `Inventory of ${takenAt.toISOString()}, ${formatDuration(Math.max(0, age))} old: ${plural(objects, 'object')}`
+    if (age > inventoryFresh) {
+      report.warn(`${told}. What was uploaded, moved, overwritten or removed since is not in it.`)
+    } else report.note(told)
+    options.inventoryInsufficient = why => {
+      report.warn(`The inventory is not enough: ${why}. The bucket itself is listed.`)
+    }
   }
 
   const planning =
@@ -156,6 +168,7 @@ async function observeAndReport(
 
   const seconds = (context.now().getTime() - startedAt) / 1000
   const fields = summaryFields(tally, seconds)
+  const shown = { ...flags, takenAt: options.inventory?.takenAt }
   for (const { name, reason } of held) {
     report.item({
       subject: name,
@@ -166,28 +179,19 @@ async function observeAndReport(
   }
   let planned: Planned | undefined
   if (planning !== undefined) {
-    const { removals, losses } = planning.builder
     const limit = flags.maxDelete ?? defaultDeleteLimit
-    const stakes = {
-      removals: { count: removals, of: tally.objects },
-      losses: { count: losses, of: tally.rows },
-    }
-    const tripped = flags.force ? [] : trippedBreakers({ limit, ...stakes })
-    if (tripped.length > 0) report.summary(summarise(tally, seconds, 'refused', flags))
-    refuseIfTripped(tripped, 'safety.max-delete')
-    planned = { items: await planning.write(tally), removals, losses, unmended: planning.unmended }
-  }
-  report.summary(summarise(tally, seconds, planned, flags))
-  if (heldCount > 0) {
-    const error = new SafetyLimitError(`${plural(heldCount, 'removal')} held back; the rest is in the plan`, {
-      code: 'safety.held-back',
-      cure: 'uploads may be under way: run it again later, or lower --min-age if you know that none is',
-      details: { held_back: heldCount },
+    const written = await planning.write(tally, ({ removals, losses }) => {
+      const stakes = {
+        removals: { count: removals, of: tally.objects },
+        losses: { count: losses, of: tally.rows },
+      }
+      const tripped = flags.force ? [] : trippedBreakers({ limit, ...stakes })
+      if (tripped.length > 0) report.summary(summarise(tally, seconds, 'refused', shown))
+      refuseIfTripped(tripped, 'safety.max-delete')
     })
-    // Not thrown: the run saw the whole library, and the next one goes by what it saw.
-    report.error(error)
-    return { exitCode: error.exitCode, summary: fields }
+    planned = { ...written, heldBack: heldCount, unmended: planning.unmended }
   }
+  report.summary(summarise(tally, seconds, planned, shown))
   const exitCode = tally.drift > 0 ? ExitCode.drift : tally.unread > 0 ? ExitCode.someFailed : ExitCode.ok
   return { exitCode, summary: fields }
 }
@@ -195,11 +199,13 @@ async function observeAndReport(
 /* ── Plan ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
 interface Planning {
-  builder: PlanBuilder
   unmended: Map<DifferenceClass, number>
   /** @returns why a removal was held back */
   take(finding: Finding): Promise<string | undefined>
-  write(tally: Tally): Promise<number>
+  write(
+    tally: Tally,
+    allow: (stakes: { removals: number; losses: number }) => void,
+  ): Promise<{ items: number; removals: number; losses: number }>
 }
 
 async function startPlan(
@@ -212,26 +218,28 @@ async function startPlan(
   const id = randomUUID()
   const now = context.now().getTime()
   const versioned = (await store.versioning(context.signal)) === 'Enabled'
+  // How old an object is says the clock that its time is by.
+  const storeNow = (await store.time(context.signal)).getTime()
   const uploading = await keysUploading(knex, store.bucket)
   const builder = new PlanBuilder(new ExternalSorter(tempFolder, 'plan'))
   const unmended = new Map<DifferenceClass, number>()
   return {
-    builder,
     unmended,
     async take(finding) {
       const repair = repairOf(finding, {
         cacheControl,
+        ...(flags.localChanges === undefined ? {} : { localChanges: flags.localChanges }),
         heldBack: object =>
-          heldBack(object, { now, minAge: flags.minAge, uploading: uploading.has(object.key) }),
+          heldBack(object, { now: storeNow, minAge: flags.minAge, uploading: uploading.has(object.key) }),
         quarantineKey: key => (versioned ? undefined : quarantineKey(id, key)),
       })
-      for (const { action, why } of repair.actions) await builder.add(action, why)
+      for (const { action, why, worth } of repair.actions) await builder.add(action, why, worth)
       const drift = finding.differences.find(({ severity }) => severity === 'drift')
       if (drift !== undefined && repair.actions.length === 0 && repair.heldBack === undefined)
         unmended.set(drift.class, (unmended.get(drift.class) ?? 0) + 1)
       return repair.heldBack
     },
-    write: tally =>
+    write: (tally, allow) =>
       builder.write(
         path.resolve(context.cwd, flags.plan as string),
         makePlanHeader({
@@ -243,6 +251,7 @@ async function startPlan(
           versioned,
           seen: { rows: tally.rows, objects: tally.objects },
         }),
+        allow,
       ),
   }
 }
@@ -287,12 +296,12 @@ async function openInventory(
     ...s3Options(context.config, bucket),
   })
   try {
-    const sorter = new ExternalSorter(tempFolder, 'inventory')
+    const place = { sorter: new ExternalSorter(tempFolder, 'inventory'), tempFolder }
     return await readInventory(
       store,
       key,
       { bucket: library.bucket, prefix: s3.keyPrefix, except },
-      sorter,
+      place,
       signal,
     )
   } finally {

@@ -1,4 +1,4 @@
-import type { DifferenceClass } from '../core/reconcile/facts.ts'
+import { type DifferenceClass, differenceClasses } from '../core/reconcile/facts.ts'
 
 /** What a run saw, counted while it goes. */
 export interface Tally {
@@ -15,12 +15,19 @@ export interface Tally {
   heads: number
   hashed: number
   found: Record<DifferenceClass, number>
+  /** of these what contradicts nothing */
+  notes: Record<DifferenceClass, number>
+  /** drift in all: a line may tell of several */
+  differences: number
   /** lines with at least one drift */
   drift: number
 }
 
 export function newTally(): Tally {
-  const none = {
+  const classes = Object.keys(differenceClasses) as DifferenceClass[]
+  const none = (): Record<DifferenceClass, number> =>
+    Object.fromEntries(classes.map(kind => [kind, 0])) as Record<DifferenceClass, number>
+  return {
     rows: 0,
     rowsWithKey: 0,
     objects: 0,
@@ -30,24 +37,10 @@ export function newTally(): Tally {
     changed: 0,
     unread: 0,
     heads: 0,
-  }
-  return {
-    ...none,
     hashed: 0,
     drift: 0,
-    found: {
-      'missing-object': 0,
-      'orphan-object': 0,
-      'size-differs': 0,
-      'checksum-differs': 0,
-      'metadata-differs': 0,
-      'wrong-source': 0,
-      'nfc-twin': 0,
-      'case-twin': 0,
-      moved: 0,
-      'duplicate-content': 0,
-      'no-audio': 0,
-      'local-file-without-row': 0,
-    },
+    differences: 0,
+    found: none(),
+    notes: none(),
   }
 }

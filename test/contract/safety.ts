@@ -19,6 +19,7 @@ import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type CleanupFlags, runCleanup } from '../../src/cleanup/run.ts'
+import { cacheControl } from '../../src/core/keys.ts'
 import type { DeleteLimit } from '../../src/core/limits.ts'
 import { type ObjectState, type PlanAction, PlanWriter } from '../../src/core/plan.ts'
 import { ExitCode } from '../../src/errors.ts'
@@ -29,6 +30,7 @@ import { type ReconcileFlags, runReconcile } from '../../src/reconcile/run.ts'
 import { type RestoreFlags, runRestore } from '../../src/restore/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { broken, once } from '../support/hooked-store.ts'
+import { putInventory } from '../support/inventory.ts'
 import { upload } from './upload.ts'
 
 const day = 86_400_000
@@ -67,6 +69,8 @@ const reconcileDefaults: ReconcileFlags = {
   minAge: 0,
   concurrency: undefined,
   force: false,
+  accept: [],
+  localChanges: undefined,
 }
 
 export const reconcile = (
@@ -640,6 +644,293 @@ export function safetyContract(
           code: 'object.archived',
           cure: expect.stringMatching(/restore-object/),
         })
+      })
+    })
+
+    describe('reconcile', () => {
+      const [one, two] = [fakeAudio(3_000, 21), fakeAudio(3_100, 22)]
+      const put = (key: string, content: Uint8Array, metadata: Record<string, string> = {}) =>
+        bed.store.put(key, content, {
+          headers: {
+            contentType: 'audio/flac',
+            cacheControl,
+            metadata: { sha256: sha256(content), ...metadata },
+          },
+          checksums: {},
+        })
+      const classesOf = (run: BedRun): Record<string, unknown> =>
+        Object.fromEntries(
+          run.items
+            .filter(item => item['differences'] !== undefined)
+            .map(item => [
+              item['subject'],
+              (item['differences'] as { class: string }[]).map(difference => difference.class).join(' '),
+            ]),
+        )
+      let plans = 0
+      const newPlan = (): string => {
+        plans += 1
+        return path.join(bed.dir, `mend-${plans}.plan`)
+      }
+      /** Reconciles into a plan, and applies it. */
+      async function mend(flags: Partial<ReconcileFlags> = {}): Promise<{ run: BedRun; applied: BedRun }> {
+        const plan = newPlan()
+        const run = await reconcile(bed, { plan, maxDelete: { percent: 100 }, ...flags })
+        return { run, applied: await apply(bed, plan) }
+      }
+      const told = (run: BedRun): string => JSON.stringify(run.messages)
+
+      test('the database is restored from a state before the upload', async () => {
+        const ids = await bed.addTracks(12, 3_000)
+        const { knex } = bed.database
+        const before = await knex('tracks')
+        expect((await upload(bed, { deleteLocal: true })).exitCode).toBe(0)
+        const after = await bed.tracks()
+        // As a restored backup has it, with the ledger of that time.
+        await knex('tracks').del()
+        await knex('tracks').insert(before)
+        await knex('autodj_ledger.objects').del()
+        for (const disk of [false, true]) {
+          const plan = path.join(bed.dir, `restored-${disk}.plan`)
+          const run = await reconcile(bed, { plan, disk, force: true })
+          expect(run.summary).toMatchObject({ removals: 0, losses: 0, repairs: 12 })
+          expect(run.summary['found']).toMatchObject({ 'unlinked-object': 12, 'orphan-object': 0 })
+        }
+        expect((await apply(bed, path.join(bed.dir, 'restored-true.plan'))).summary).toMatchObject({
+          done: 12,
+        })
+        const rows = await bed.tracks()
+        for (const id of ids) {
+          expect(rows.get(id)).toMatchObject({
+            file_source: 'S3',
+            s3_object_key: after.get(id)?.s3_object_key,
+            file_size: 3_000,
+          })
+        }
+      })
+
+      test('the table has no rows, and the bucket holds objects', async () => {
+        await put('audio/a.flac', one)
+        const run = await reconcile(bed)
+        expect([run.exitCode, run.error?.message]).toEqual([
+          7,
+          expect.stringMatching(/the table has no rows/),
+        ])
+      })
+
+      test('rows name their objects by URLs, or without the prefix', async () => {
+        const { bucket } = bed.store
+        const spellings = [
+          `s3://${bucket}/audio/Artist/s3.flac`,
+          'https://d111.cloudfront.net/audio/Artist/cdn%20%231.flac?Expires=1',
+          `https://s3.eu-west-1.amazonaws.com/${bucket}/audio/Artist/path.flac`,
+          'Artist/bare.flac',
+          '/audio/Artist/slash.flac',
+        ]
+        const keys = ['s3', 'cdn #1', 'path', 'bare', 'slash'].map(name => `audio/Artist/${name}.flac`)
+        for (const [index, key] of keys.entries()) await put(key, fakeAudio(2_000 + index, 30 + index))
+        const ids = []
+        for (const key of spellings) ids.push(await bed.addTrack({ path: null, source: 'S3', key }))
+        const { run, applied } = await mend()
+        expect(classesOf(run)).toEqual(Object.fromEntries(spellings.map(key => [key, 'misspelt-key'])))
+        expect(applied.summary).toMatchObject({ done: 5 })
+        const rows = await bed.tracks()
+        expect(ids.map(id => rows.get(id)?.s3_object_key)).toEqual(keys)
+      })
+
+      test('the object that a row names lies in quarantine', async () => {
+        const id = await bed.addTrack({ path: 'gone.flac', source: 'S3', key: 'audio/a.flac' })
+        await bed.addTrack({ path: null, source: 'S3', key: 'audio/b.flac' })
+        await put('audio/b.flac', two)
+        const { etag } = await put('audio/a.flac', one)
+        const object = { key: 'audio/a.flac', size: one.length, etag }
+        await bed.database.knex('tracks').where({ id }).update({ s3_object_key: null })
+        const removal = {
+          action: 'remove-object' as const,
+          object,
+          to: quarantineKey(randomUUID(), object.key),
+        }
+        rmSync(path.join(bed.dir, 'q.plan.journal'), { force: true })
+        expect((await apply(bed, savePlan(bed, 'q.plan', [removal]))).summary).toMatchObject({ done: 1 })
+        // The row was committed by a run that had seen the object before.
+        await bed.database.knex('tracks').where({ id }).update({ s3_object_key: 'audio/a.flac' })
+        const { run, applied } = await mend()
+        expect(classesOf(run)).toEqual({ 'audio/a.flac': 'missing-object' })
+        expect(applied.summary).toMatchObject({ done: 1 })
+        expect((await bed.content('audio/a.flac'))?.equals(one)).toBe(true)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'S3', s3_object_key: 'audio/a.flac' })
+        expect([...(await bed.objects()).keys()]).toEqual(['audio/a.flac', 'audio/b.flac'])
+        const undone = await undo(bed, path.join(bed.dir, `mend-${plans}.plan`))
+        expect(undone.summary).toMatchObject({ undone: 1 })
+        expect([...(await bed.objects()).keys()]).toEqual(['audio/b.flac', removal.to])
+      })
+
+      test("somebody else's objects lie in the bucket, below an empty prefix", async () => {
+        await put('audio/ours.flac', one)
+        await bed.addTrack({ path: null, source: 'S3', key: 'audio/other.flac' })
+        await put('audio/other.flac', two)
+        for (const key of ['backups/db.dump', 'index.html']) {
+          await bed.store.put(key, Buffer.from(key), {
+            headers: { contentType: 'text/plain' },
+            checksums: {},
+          })
+        }
+        const plan = newPlan()
+        const options = { env: { S3_KEY_PREFIX: '' } }
+        const run = await reconcile(bed, { plan, maxDelete: { percent: 100 } }, options)
+        expect(run.summary).toMatchObject({ removals: 1 })
+        expect(run.summary['found']).toMatchObject({ 'foreign-object': 2, 'orphan-object': 1 })
+        await apply(bed, plan, undefined, options)
+        const left = [...(await bed.objects()).keys()].filter(key => !key.startsWith('quarantine/'))
+        expect(left.sort()).toEqual(['audio/other.flac', 'backups/db.dump', 'index.html'])
+      })
+
+      test('most of a small library would go under the default limit', async () => {
+        for (let index = 0; index < 12; index += 1)
+          await put(`audio/${index}.flac`, fakeAudio(2_000 + index, index))
+        await bed.addTrack({ path: null, source: 'S3', key: 'audio/0.flac' })
+        const plan = newPlan()
+        const run = await reconcile(bed, { plan })
+        expect([run.exitCode, run.error?.message]).toEqual([
+          7,
+          expect.stringMatching(/11 of 12 objects .* allows 3/),
+        ])
+        expect(existsSync(plan)).toBe(false)
+      })
+
+      test('an object that a row names is in an archive storage class', async () => {
+        await put('audio/a.flac', one)
+        await bed.addTrack({ path: null, source: 'S3', key: 'audio/a.flac' })
+        const run = await reconcile(bed, { deep: true }, archived)
+        expect([run.exitCode, classesOf(run)]).toEqual([4, { 'audio/a.flac': 'archived-object' }])
+      })
+
+      test('a local file was changed after its upload', async () => {
+        const ids = [await uploaded('a.flac', one), await uploaded('b.flac', two)]
+        expect((await reconcile(bed, { disk: true })).exitCode).toBe(0)
+        const edited = Buffer.from(one)
+        edited[1_500]! ^= 1
+        const { atime, mtime } = statSync(file('a.flac'))
+        writeFileSync(file('a.flac'), edited)
+        utimesSync(file('a.flac'), atime, mtime)
+        const seen = await reconcile(bed, {
+          disk: true,
+          plan: newPlan(),
+        })
+        expect([seen.exitCode, classesOf(seen)]).toEqual([4, { 'a.flac': 'local-copy-differs' }])
+        expect(seen.summary).toMatchObject({ repairs: 0, unmended: { 'local-copy-differs': 1 } })
+        // One way out: the file is uploaded as a new object.
+        const old = (await rowOf(ids[0] as string))?.s3_object_key as string
+        const { applied } = await mend({ disk: true, localChanges: 'upload' })
+        expect(applied.summary).toMatchObject({ done: 1 })
+        expect((await upload(bed)).summary).toMatchObject({ uploaded: 1 })
+        const anew = (await rowOf(ids[0] as string))?.s3_object_key as string
+        expect(anew).not.toBe(old)
+        expect((await bed.content(anew))?.equals(edited)).toBe(true)
+        expect((await bed.content(old))?.equals(one)).toBe(true)
+        // The other: the row keeps the object, and lets go of the file.
+        writeFileSync(file('b.flac'), edited)
+        const other = await mend({ disk: true, localChanges: 'object' })
+        expect(other.applied.summary['done']).toBeGreaterThanOrEqual(1)
+        expect(await rowOf(ids[1] as string)).toMatchObject({ file_source: 'S3', file_path: null })
+        expect(readFileSync(file('b.flac')).equals(edited)).toBe(true)
+      })
+
+      test('files that import declines lie in the audio folder', async () => {
+        await uploaded('a.flac', one)
+        writeFileSync(file('copy of a.flac'), one)
+        writeFileSync(file('empty.mp3'), '')
+        writeFileSync(file('text.mp3'), 'no audio at all')
+        const run = await reconcile(bed, { disk: true })
+        expect([run.exitCode, classesOf(run)]).toEqual([
+          0,
+          { 'copy of a.flac': 'duplicate-file', 'empty.mp3': 'empty-file', 'text.mp3': 'not-audio' },
+        ])
+        writeFileSync(file('new.flac'), two)
+        expect((await reconcile(bed, { disk: true })).exitCode).toBe(4)
+        expect((await reconcile(bed, { disk: true, accept: ['local-file-without-row'] })).exitCode).toBe(0)
+      })
+
+      test('removals are held back, as something is young', async () => {
+        await bed.addTrack({ path: null, source: 'S3', key: 'audio/a.flac' })
+        await put('audio/a.flac', one)
+        await put('audio/orphan.flac', two)
+        const plan = newPlan()
+        const run = await reconcile(
+          bed,
+          { plan, minAge: day },
+          { now: () => new Date(Date.now() + 400 * day) },
+        )
+        expect(run.exitCode).toBe(4)
+        expect(run.summary).toMatchObject({ removals: 0, held_back: 1 })
+      })
+
+      test('an inventory was made before an object was moved', async () => {
+        const id = await uploaded('a.flac', one)
+        rmSync(file('a.flac'))
+        const key = (await rowOf(id))?.s3_object_key as string
+        for (const format of ['CSV', 'Parquet'] as const) {
+          const url = await putInventory(bed.store, format)
+          await bed.store.copy(key, 'audio/elsewhere.flac')
+          await bed.store.delete([{ key }])
+          const run = await reconcile(bed, { inventory: url, head: 'all' })
+          expect([format, run.error?.message, classesOf(run)]).toEqual([
+            format,
+            undefined,
+            { [key]: 'moved' },
+          ])
+          expect(told(run)).toMatch(/inventory is not enough/)
+          await bed.store.copy('audio/elsewhere.flac', key)
+          await bed.store.delete([{ key: 'audio/elsewhere.flac' }])
+        }
+      })
+
+      test('an inventory is old, or empty', async () => {
+        await uploaded('a.flac', one)
+        const url = await putInventory(bed.store, 'CSV')
+        const old = await reconcile(
+          bed,
+          { inventory: url },
+          { hooks: { time: { after: time => new Date(time.getTime() + 400 * day) } } },
+        )
+        expect(told(old)).toMatch(/Inventory of .* old: 1 object\. What was uploaded, moved/)
+        expect(told(old)).toMatch(/Database and the inventory of \d{4}-/)
+        await bed.store.delete(
+          [...(await bed.objects()).keys()].filter(key => key.startsWith('audio/')).map(key => ({ key })),
+        )
+        const empty = await putInventory(bed.store, 'CSV')
+        await put('audio/late.flac', two)
+        const run = await reconcile(bed, { inventory: empty })
+        expect(told(run)).toMatch(/inventory is not enough: it names no object of the library/)
+        expect(run.summary['objects']).toBe(1)
+      })
+
+      test('the manifest or a data file of an inventory is damaged', async () => {
+        await uploaded('a.flac', one)
+        const url = await putInventory(bed.store, 'Parquet')
+        const key = url.slice(url.indexOf('/', 5) + 1)
+        const manifest = JSON.parse(String(await bed.content(key))) as Record<string, unknown>
+        const [first] = manifest['files'] as Record<string, unknown>[]
+        const refused = async (changed: unknown): Promise<string> => {
+          await bed.store.put(key, Buffer.from(JSON.stringify(changed)), {
+            headers: { contentType: 'application/json' },
+            checksums: {},
+          })
+          const run = await reconcile(bed, { inventory: url })
+          expect(run.error).toBeDefined()
+          return run.error?.message ?? ''
+        }
+        expect(await refused({ ...manifest, creationTimestamp: undefined })).toMatch(/no creationTimestamp/)
+        expect(await refused({ ...manifest, creationTimestamp: 'soon' })).toMatch(/not a time/)
+        expect(await refused({ ...manifest, files: [{ ...first, MD5checksum: undefined }] })).toMatch(
+          /no MD5checksum/,
+        )
+        expect(await refused({ ...manifest, files: [{ ...first, key: undefined }] })).toMatch(/no key/)
+        expect(await refused({ ...manifest, files: [null] })).toMatch(/no key/)
+        expect(await refused([])).toMatch(/not an object/)
+        expect(await refused({ ...manifest, files: [{ ...first, MD5checksum: '0'.repeat(32) }] })).toMatch(
+          /does not have its MD5/,
+        )
       })
     })
 

@@ -16,6 +16,8 @@ export interface PolicyPlace {
   /** upload-local with `--tag`, `--acl` */
   tags?: boolean
   acl?: boolean
+  /** reconcile with `--inventory`: the manifest's URL */
+  inventory?: string
   /** `aws`, `aws-cn` or `aws-us-gov` */
   partition?: string
 }
@@ -242,6 +244,14 @@ export function iamPolicy(
     actions === undefined || actions.length === 0
       ? []
       : [{ Sid, Effect: 'Allow', Action: [...actions].sort(), Resource }]
+  /** The manifest lies three folders below the place of all reports, their data files beside it. */
+  const inventoryStatement = (url: string | undefined): IamStatement[] => {
+    const [, where, key = ''] = /^s3:\/\/([^/]+)\/(.+)$/.exec(url ?? '') ?? []
+    if (where === undefined) return []
+    const folder = key.split('/').slice(0, -2).join('/')
+    const below = folder === '' ? '*' : `${folder}/*`
+    return statement('Inventory', ['s3:GetObject'], `arn:${partition}:s3:::${where}/${below}`)
+  }
   const kms =
     kmsKey === undefined || !(grant.all ?? grant.new ?? grant.probe)
       ? []
@@ -253,6 +263,7 @@ export function iamPolicy(
         ...statement('Bucket', grant.bucket, arn),
         ...statement('NewObjects', grant.new, `${arn}/${keyPrefix}*`),
         ...statement('Objects', grant.all, `${arn}/*`),
+        ...([command].flat().includes('reconcile') ? inventoryStatement(place.inventory) : []),
         ...statement('Quarantine', grant.quarantine, `${arn}/quarantine/*`),
         ...statement('Staging', grant.staging, `${arn}/${keyPrefix}.incoming/*`),
         ...statement('ProbeObject', grant.probe, `${arn}/${keyPrefix}.autodj-doctor/*`),

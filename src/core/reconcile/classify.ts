@@ -18,8 +18,10 @@ export interface Expectations {
  */
 export function nextLook(row: RowFacts, object: ObjectFacts): NextLook | undefined {
   const { proof } = row
-  if (proof !== undefined && proof.etag === object.etag && object.lastModified <= proof.at) return undefined
+  const vouched = proof !== undefined && proof.etag === object.etag && object.lastModified <= proof.at
+  if (vouched && (object.mayBeArchived !== true || object.head !== undefined)) return undefined
   if (object.head === undefined) return 'head'
+  if (object.head.archive !== undefined) return undefined
   const rewritten = proof?.sha256 !== undefined && proof.etag !== object.etag && proof.size === object.size
   if (rewritten && compareSums(row, object) === undefined) return 'content'
   if (object.sniffedType === undefined && proof?.contentType === undefined && typeLooksWrong(object))
@@ -37,6 +39,7 @@ export function nextLook(row: RowFacts, object: ObjectFacts): NextLook | undefin
  * |   … none of the bytes: size proved, object size    | checksum-differs                 |
  * | Content-Type proved (else of the bytes), as stored | metadata-differs                 |
  * | Cache-Control wanted, as stored                    | metadata-differs                 |
+ * | bytes that can be read, an archive                 | archived-object                  |
  * | file_source, S3                                    | wrong-source                     |
  */
 export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Expectations): Finding {
@@ -63,6 +66,10 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
     if (expected.cacheControl !== undefined && !sameCaching(cacheControl, expected.cacheControl)) {
       drift('metadata-differs', `Cache-Control ${cacheControl ?? 'none'}, should be ${expected.cacheControl}`)
     }
+  }
+  if (object.head?.archive !== undefined) {
+    const restoring = object.head.archive === 'restoring' ? 'it is being restored' : 'nobody can play it'
+    drift('archived-object', `its bytes are in an archive, ${restoring}`)
   }
   if (row.source !== 'S3')
     drift('wrong-source', `file_source ${row.source ?? 'null'}, but the object is there`)

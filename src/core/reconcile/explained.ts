@@ -7,9 +7,24 @@ import { formOf, type TwinKind, twinKind } from './names.ts'
 export interface Unmatched {
   row: RowFacts & { key: string }
   fileThere?: boolean
+  /** where the object is that was removed */
+  removed?: NonNullable<Finding['removed']>
 }
 
-export function twinFinding({ row, fileThere }: Unmatched, other: ObjectFacts): Finding {
+export function twinFinding({ row, fileThere }: Unmatched, other: ObjectFacts, plain = row.key): Finding {
+  if (plain !== row.key) {
+    return {
+      sigil: '*',
+      name: row.key,
+      differences: [
+        { class: 'misspelt-key', severity: 'drift', detail: `the object is ${JSON.stringify(other.key)}` },
+      ],
+      row,
+      ...(fileThere === undefined ? {} : { fileThere }),
+      other,
+      otherContent: sameContent(row, other),
+    }
+  }
   const kind = twinKind(row.key, other.key) ?? 'case-twin'
   const form = kind === 'nfc-twin' ? `, in ${formOf(other.key)}; the row's is in ${formOf(row.key)}` : ''
   return {
@@ -50,15 +65,27 @@ export function movedFinding({ row, fileThere }: Unmatched, other: ObjectFacts):
   }
 }
 
-export function missingFinding({ row, fileThere }: Unmatched): Finding {
+export function missingFinding({ row, fileThere, removed }: Unmatched): Finding {
   const local =
     fileThere === undefined ? '' : fileThere ? ', the local file is there' : ', no local file either'
   return {
     sigil: '+',
     name: row.key,
-    differences: [{ class: 'missing-object', severity: 'drift', detail: `no object${local}` }],
+    differences: [
+      {
+        class: 'missing-object',
+        severity: 'drift',
+        detail:
+          removed === undefined
+            ? `no object${local}`
+            : removed.from === undefined
+              ? 'the object was deleted; the bucket still has it as an older version'
+              : `the object was removed; it is in quarantine: ${removed.from}`,
+      },
+    ],
     row,
     ...(fileThere === undefined ? {} : { fileThere }),
+    ...(removed === undefined ? {} : { removed }),
   }
 }
 
@@ -68,6 +95,33 @@ export function orphanFinding(
   duplicate: Difference | undefined,
   other: ObjectFacts | undefined,
 ): Finding {
+  const { lacking } = object
+  if (lacking !== undefined) {
+    const track = `track ${lacking.trackId}${lacking.label === undefined ? '' : `, ${lacking.label},`}`
+    return {
+      sigil: '-',
+      name: object.key,
+      differences: [
+        {
+          class: 'unlinked-object',
+          severity: 'drift',
+          detail: `${track} has no audio, and this was uploaded for it`,
+        },
+      ],
+      row: lacking,
+      other: object,
+      otherContent: 'same',
+    }
+  }
+  if (object.foreign === true) {
+    const detail = 'no row names it, it has no mark of ours, and the ledger never knew it'
+    return {
+      sigil: '-',
+      name: object.key,
+      differences: [{ class: 'foreign-object', severity: 'note', detail }],
+      object,
+    }
+  }
   const orphan: Difference = { class: 'orphan-object', severity: 'drift', detail: `no row names it` }
   return {
     sigil: '-',

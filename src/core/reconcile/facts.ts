@@ -40,6 +40,10 @@ export interface HeadFacts {
   sums?: ContentSums
   /** SHA-256 as declared by whoever uploaded it */
   declaredSha256?: string
+  /** the track that it was uploaded for, as its uploader declared */
+  trackId?: string
+  /** its bytes cannot be read before they are restored */
+  archive?: 'archived' | 'restoring'
 }
 
 /** One object of the bucket. */
@@ -53,12 +57,26 @@ export interface ObjectFacts {
   contentSha256?: string
   /** type of the bytes themselves, where their beginning was looked at; empty when they tell nothing */
   sniffedType?: string
+  /** of a storage class in which only a HEAD tells whether it can be read */
+  mayBeArchived?: true
+  /** nobody of ours uploaded it, and neither the ledger nor a row ever knew it: not ours to remove */
+  foreign?: true
+  /** the row of the track that it was uploaded for, which has no other audio */
+  lacking?: RowFacts
 }
 
 /** One file under the audio root; `path` is relative to it, with `/`. */
 export interface FileFacts {
   path: string
   size: number
+  /** when it was last changed, attributes included, milliseconds since 1970 */
+  changed?: number
+}
+
+/** The local copy of a row whose object is in the bucket. */
+export interface LocalCopy {
+  row: RowFacts & { key: string }
+  file: FileFacts
 }
 
 export type DifferenceClass =
@@ -74,6 +92,14 @@ export type DifferenceClass =
   | 'duplicate-content'
   | 'no-audio'
   | 'local-file-without-row'
+  | 'misspelt-key'
+  | 'unlinked-object'
+  | 'foreign-object'
+  | 'archived-object'
+  | 'local-copy-differs'
+  | 'duplicate-file'
+  | 'empty-file'
+  | 'not-audio'
 
 /** All classes in the order of reports, with what they mean. */
 export const differenceClasses: Readonly<Record<DifferenceClass, string>> = {
@@ -89,6 +115,14 @@ export const differenceClasses: Readonly<Record<DifferenceClass, string>> = {
   'duplicate-content': 'two objects hold the same bytes',
   'no-audio': 'the row has neither object nor file',
   'local-file-without-row': 'no row names the file',
+  'misspelt-key': 'the row names its object by a URL, or without the prefix',
+  'unlinked-object': 'no row names the object, and the track that it was uploaded for has no audio',
+  'foreign-object': 'no row names the object, and nothing shows that it is ours',
+  'archived-object': 'the object is in an archive storage class and cannot be played',
+  'local-copy-differs': 'the local file is no longer what was uploaded',
+  'duplicate-file': 'no row names the file; a track has the same content',
+  'empty-file': 'no row names the file, and it is empty',
+  'not-audio': 'no row names the file, and it is not a recognised audio format',
 }
 
 export interface Difference {
@@ -117,6 +151,12 @@ export interface Finding {
   other?: ObjectFacts
   /** whether `other` holds the same content, as far as that is known */
   otherContent?: Sameness
+  /** what was seen is as old as this, milliseconds since 1970: an inventory said so, and nobody looked since */
+  asOf?: number
+  /** content of the local file, hex, where it was read */
+  fileSha256?: string
+  /** the object that a row names, where it was removed: in quarantine (`from`), or hidden by a delete marker */
+  removed?: { object: { key: string; size: number; etag: string }; from?: string }
   /** what could not be read, on a `!` */
   problem?: string
   /** says more about a name that has its line already */

@@ -13,6 +13,45 @@ export function foldName(name: string): string {
   return toNfc(toNfc(name).toLowerCase().replaceAll('ς', 'σ'))
 }
 
+/** What a key may be written with in a row, beyond the key itself. */
+export interface KeyPlace {
+  bucket: string
+  /** every key of the library begins so */
+  prefix: string
+}
+
+/**
+ * A key as the bucket has it: rows hold it as `s3://…` or `https://…`, with a slash before it, or without the prefix.
+ *
+ * @returns the key itself where it is none of these
+ */
+export function plainKey(key: string, { bucket, prefix }: KeyPlace): string {
+  if (key.startsWith(prefix) && prefix !== '') return key
+  let plain = key
+  const url = /^(s3|https?):\/\/([^/]+)\/(.+)$/is.exec(key)
+  if (url !== null) {
+    const [, scheme = '', host = '', path = ''] = url
+    if (scheme.toLowerCase() === 's3') {
+      if (host !== bucket) return key
+      plain = path
+    } else {
+      // Virtual-host style and CDNs have the key alone, path style the bucket before it.
+      plain = decoded(path.replace(/[?#].*$/s, ''))
+      if (plain.startsWith(`${bucket}/`)) plain = plain.slice(bucket.length + 1)
+    }
+  }
+  plain = plain.replace(/^\/+/, '')
+  return plain.startsWith(prefix) ? plain : prefix + plain
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
 /** What makes twins of two different names with equal folds; undefined when they are no twins. */
 export function twinKind(a: string, b: string): TwinKind | undefined {
   if (a === b) return undefined

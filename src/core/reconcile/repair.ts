@@ -1,4 +1,4 @@
-import type { PlanAction, RowState } from '../plan.ts'
+import type { NeededFile, PlanAction, RowState } from '../plan.ts'
 import { compareSums, sameContent } from './classify.ts'
 import type { DifferenceClass, Finding, ObjectFacts, RowFacts } from './facts.ts'
 
@@ -8,10 +8,13 @@ export interface RepairOptions {
   /** where an object is moved to; undefined in a versioned bucket */
   quarantineKey: (key: string) => string | undefined
   cacheControl?: string
+  /** what becomes of a local file that was changed after its upload */
+  localChanges?: 'upload' | 'object'
 }
 
 export interface Repair {
-  actions: readonly { action: PlanAction; why: string }[]
+  /** `worth`: of two changes of one row the one of the lower is made */
+  actions: readonly { action: PlanAction; why: string; worth?: string }[]
   /** why a removal is not among them, though the finding calls for one */
   heldBack?: string
 }
@@ -22,6 +25,9 @@ export interface Repair {
  *
  * | finding                              | repair                                                       |
  * | ------------------------------------ | ------------------------------------------------------------ |
+ * | missing-object, removed by us        | the object brought back from quarantine                      |
+ * | misspelt-key                         | row to the key as the bucket has it                          |
+ * | unlinked-object                      | given to the row of its track, which has no audio            |
  * | missing-object, file there           | row back to the file, to be uploaded again                   |
  * | missing-object, no file              | row UNAVAILABLE, to be fetched again                         |
  * | nfc-twin, case-twin, moved (row)     | row to the other key; a twin's size must be the row's        |
@@ -32,6 +38,9 @@ export interface Repair {
  * | wrong-source, object there           | S3, if the content is not known to be wrong                  |
  * | wrong-source, no key, file there     | LOCAL                                                        |
  * | no-audio, seen not to be there       | UNAVAILABLE, to be fetched again                             |
+ * | archived-object                      | none: it must be restored                                    |
+ * | local-copy-differs                   | as asked for: the file uploaded anew, or the object kept     |
+ * | foreign-object                       | none: it is not ours                                         |
  * | duplicate-content, local-file-…      | none: nothing is wrong, `import` makes the row               |
  */
 export function repairOf(finding: Finding, options: RepairOptions): Repair {
@@ -62,13 +71,38 @@ export function repairOf(finding: Finding, options: RepairOptions): Repair {
       },
     ],
   })
-  const { other } = finding
+  const { other, removed } = finding
+  if (has('local-copy-differs')) {
+    const { file, fileSha256 } = finding
+    if (file === undefined || other === undefined || options.localChanges === undefined)
+      return { actions: [] }
+    if (options.localChanges === 'object') {
+      const needsObject = { key: other.key, size: other.size, etag: other.etag }
+      return update({ path: null }, { needsObject })
+    }
+    if (fileSha256 === undefined) return { actions: [] }
+    const needsFile = { path: row.path ?? '', size: file.size, sha256: fileSha256 }
+    return update({ key: null, source: 'LOCAL', size: file.size }, { needsFile })
+  }
   if (other !== undefined) {
     const sure =
-      finding.otherContent === 'same' || (finding.otherContent === 'unknown' && row.size === other.size)
+      finding.otherContent === 'same' ||
+      (finding.otherContent === 'unknown' && (row.size === other.size || has('misspelt-key')))
     if (!sure) return { actions: [] }
     const needsObject = { key: other.key, size: other.size, etag: other.etag }
-    return update({ key: other.key, source: 'S3', size: other.size }, { needsObject })
+    const repair = update({ key: other.key, source: 'S3', size: other.size }, { needsObject })
+    if (!has('unlinked-object')) return repair
+    // Several objects may have been uploaded for one track: the newest, unless something better is known.
+    const worth = `1 ${String(10 ** 15 - other.lastModified).padStart(16, '0')}`
+    return { actions: repair.actions.map(one => ({ ...one, worth })) }
+  }
+  if (removed !== undefined) {
+    const { object, from } = removed
+    return {
+      actions: [
+        { action: { action: 'bring-back-object', object, ...(from === undefined ? {} : { from }) }, why },
+      ],
+    }
   }
   if (has('missing-object') || (has('wrong-source') && finding.fileThere === true)) {
     if (finding.fileThere === undefined) return { actions: [] }
@@ -91,9 +125,10 @@ function matchedRepair(
   const has = (kind: DifferenceClass): boolean => finding.differences.some(d => d.class === kind)
   const was = stateOf(row)
   const objectState = { key: object.key, size: object.size, etag: object.etag }
+  if (has('archived-object')) return { actions: [] }
   if (has('checksum-differs')) {
     if (finding.fileThere !== true) return { actions: [] }
-    const [becomes, needs] = backToFile(row)
+    const [becomes, needs] = backToFile(row, object.head?.declaredSha256)
     const update = {
       action: 'update-row',
       trackId: row.trackId,
@@ -106,7 +141,10 @@ function matchedRepair(
     return {
       actions: [
         { action: update, why },
-        { action: removal(object, options), why },
+        // What nobody knows the right content of is left in its place.
+        ...(needs.needsFile.sha256 === undefined
+          ? []
+          : [{ action: { ...removal(object, options), ...needs }, why }]),
       ],
     }
   }
@@ -149,11 +187,17 @@ function removal(object: ObjectFacts, options: RepairOptions): PlanAction {
   }
 }
 
-function backToFile(row: RowFacts): [Partial<RowState>, { needsFile: { path: string; size?: number } }] {
-  const size = row.proof?.size
+function backToFile(row: RowFacts, declared?: string): [Partial<RowState>, { needsFile: NeededFile }] {
+  const { size, sha256 = declared } = row.proof ?? {}
   return [
     { key: null, source: row.source === 'YOUTUBE' ? 'YOUTUBE' : 'LOCAL' },
-    { needsFile: { path: row.path ?? '', ...(size === undefined ? {} : { size }) } },
+    {
+      needsFile: {
+        path: row.path ?? '',
+        ...(size === undefined ? {} : { size }),
+        ...(sha256 === undefined ? {} : { sha256 }),
+      },
+    },
   ]
 }
 

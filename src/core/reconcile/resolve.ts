@@ -9,14 +9,15 @@ import {
   type Unmatched,
 } from './explained.ts'
 import type { Difference, Finding, ObjectFacts, RowFacts } from './facts.ts'
-import { foldName, twinKind } from './names.ts'
+import { foldName, type KeyPlace, plainKey, twinKind } from './names.ts'
 import { grouped, type Member, memberOf, NUL, type Sorter, type Spool } from './records.ts'
 import { fingerprint, Sieve } from './sieve.ts'
 
-// Rank of a member within its group: objects with a row, objects without, rows without object.
+// Rank of a member within its group: objects with a row, objects without, rows without object, objects in quarantine.
 const HELD = 'a'
 const ORPHAN = 'b'
 const MISSING = 'c'
+const REMOVED = 'd'
 
 // Rank of what is known of one entity: itself, that a row claims it, what answers it.
 const BASE = 'a'
@@ -47,9 +48,11 @@ export class Resolver {
   private readonly byName: Sorter
   private readonly byContent: Sorter
   private readonly byEntity: Sorter
+  private readonly place: KeyPlace | undefined
 
   /** @param expected how many objects have rows, about: more take more time, and are explained as well */
-  constructor(newSorter: () => Sorter, heldObjects: Spool, expected: number) {
+  constructor(newSorter: () => Sorter, heldObjects: Spool, expected: number, place?: KeyPlace) {
+    this.place = place
     this.heldObjects = heldObjects
     this.sieve = new Sieve(3 * expected)
     this.byName = newSorter()
@@ -73,10 +76,26 @@ export class Resolver {
   }
 
   /** A row whose key has no object. */
-  async missing(row: RowFacts & { key: string }, fileThere: boolean | undefined): Promise<void> {
-    const name = foldName(row.key)
+  async missing(
+    row: RowFacts & { key: string },
+    fileThere: boolean | undefined,
+    removed?: Unmatched['removed'],
+  ): Promise<void> {
+    const name = foldName(this.plain(row.key))
     this.count(name)
-    await this.byName.add(name + NUL + MISSING + row.trackId, JSON.stringify({ row, fileThere }))
+    await this.byName.add(name + NUL + MISSING + row.trackId, JSON.stringify({ row, fileThere, removed }))
+  }
+
+  /** An object in quarantine, and the key that it had. */
+  async quarantined(oldKey: string, object: ObjectFacts): Promise<void> {
+    await this.byName.add(
+      foldName(oldKey) + NUL + REMOVED + oldKey + NUL + object.key,
+      pack(object, undefined),
+    )
+  }
+
+  private plain(key: string): string {
+    return this.place === undefined ? key : plainKey(key, this.place)
   }
 
   /** Findings of all that was given, once, in no particular order. */
@@ -99,17 +118,23 @@ export class Resolver {
       for (const { members } of groups) {
         const objects: { rank: string; object: ObjectFacts; claimed?: boolean }[] = []
         const rows: Unmatched[] = []
+        const removed = new Map<string, ObjectFacts[]>()
         for (const { rank, name, value } of members) {
-          if (rank === MISSING) rows.push(JSON.parse(value) as Unmatched)
+          if (rank === REMOVED) {
+            const [oldKey = '', key = ''] = name.split(NUL)
+            removed.set(oldKey, [...(removed.get(oldKey) ?? []), unpack(key, value)])
+          } else if (rank === MISSING) rows.push(JSON.parse(value) as Unmatched)
           else if (rank === ORPHAN) objects.push({ rank, object: JSON.parse(value) as ObjectFacts })
           else objects.push({ rank, object: unpack(name, value) })
         }
         for (const unmatched of rows) {
-          const twin = bestTwin(unmatched.row, objects)
-          if (twin === undefined) await this.addMissing(unmatched)
-          else {
+          const plain = this.plain(unmatched.row.key)
+          const twin = bestTwin(unmatched.row, plain, objects)
+          if (twin === undefined) {
+            await this.addMissing({ ...unmatched, ...removedOf(unmatched, removed.get(plain)) })
+          } else {
             twin.claimed = true
-            findings.push(twinFinding(unmatched, twin.object))
+            findings.push(twinFinding(unmatched, twin.object, plain))
           }
         }
         for (const [index, { rank, object, claimed }] of objects.entries()) {
@@ -276,19 +301,38 @@ function objectSha256(object: ObjectFacts): string | undefined {
   return actualSha256(object) ?? object.head?.declaredSha256
 }
 
+/** The newest object in quarantine that had the key of a row, and may be what the row had. */
+function removedOf(
+  { row, removed }: Unmatched,
+  candidates: readonly ObjectFacts[] = [],
+): Pick<Unmatched, 'removed'> {
+  if (removed !== undefined) return { removed }
+  const [best] = candidates
+    .filter(object => sameContent(row, object) !== 'different')
+    .toSorted((a, b) => b.lastModified - a.lastModified)
+  if (best === undefined) return {}
+  return { removed: { object: { key: row.key, size: best.size, etag: best.etag }, from: best.key } }
+}
+
 /** NFC before case, known to be equal before not known, orphan before held, then the first by name. */
 function bestTwin<T extends { rank: string; object: ObjectFacts }>(
   row: RowFacts & { key: string },
+  plain: string,
   objects: readonly T[],
 ): T | undefined {
   let best: T | undefined
   let bestScore = -1
   for (const candidate of objects) {
-    const kind = twinKind(row.key, candidate.object.key)
+    // Named by a URL, or without the prefix: it is spoken for, whatever it holds.
+    const exact = plain !== row.key && plain === candidate.object.key
+    const kind = twinKind(plain, candidate.object.key)
     const same = sameContent(row, candidate.object)
-    if (kind === undefined || same === 'different') continue
+    if (!exact && (kind === undefined || same === 'different')) continue
     const score =
-      (kind === 'nfc-twin' ? 4 : 0) + (same === 'same' ? 2 : 0) + (candidate.rank === ORPHAN ? 1 : 0)
+      (exact ? 8 : 0) +
+      (kind === 'nfc-twin' ? 4 : 0) +
+      (same === 'same' ? 2 : 0) +
+      (candidate.rank === ORPHAN ? 1 : 0)
     if (score > bestScore) {
       best = candidate
       bestScore = score

@@ -13,16 +13,20 @@ const removals = (count: number, of: number): Stakes => ({ limit, removals: { co
 describe('circuit breakers', () => {
   const table: [what: string, Stakes, tripped: RegExp | undefined][] = [
     ['nothing at stake', { limit }, undefined],
-    ['50 of 60', removals(50, 60), undefined],
-    ['51 of 60', removals(51, 60), /51 of 60 objects \(85.0 %\)/],
+    ['50 of 200', removals(50, 200), undefined],
+    ['51 of 200', removals(51, 200), /51 of 200 objects \(25.5 %\)/],
+    ['a quarter of 51', removals(13, 51), undefined],
+    ['50 of 51', removals(50, 51), /50 of 51 objects .* allows 13/],
+    ['all of 12', removals(12, 12), /allows 3/],
+    ['the only orphan of 3', removals(1, 3), undefined],
     ['1 % of 100,000', removals(1000, 100_000), undefined],
     ['more than 1 % of 100,000', removals(1001, 100_000), /--max-delete allows 1000/],
     ['one, none allowed', { limit: { count: 0 }, removals: { count: 1, of: 0 } }, /1 of 0 objects would go/],
-    ['50 of 60 rows lose their audio', { limit, losses: { count: 50, of: 60 } }, undefined],
+    ['50 of 200 rows lose their audio', { limit, losses: { count: 50, of: 200 } }, undefined],
     [
-      '51 of 60 rows lose their audio',
-      { limit, losses: { count: 51, of: 60 } },
-      /51 of 60 rows \(85.0 %\) would be left without audio, --max-delete allows 50/,
+      '51 of 200 rows lose their audio',
+      { limit, losses: { count: 51, of: 200 } },
+      /51 of 200 rows \(25.5 %\) would be left without audio, --max-delete allows 50/,
     ],
     ['empty bucket, rows without objects', { limit, bucket: { rowsWithObject: 0, objects: 0 } }, undefined],
     [
@@ -37,6 +41,11 @@ describe('circuit breakers', () => {
       /\/a looks empty or unmounted/,
     ],
     ['empty audio root nobody needs', { limit, disk: { root: '/a', rowsWithFile: 0, files: 0 } }, undefined],
+    [
+      'objects, and a table without rows',
+      { limit, bucket: { rowsWithObject: 0, objects: 1 }, rows: { now: 0 } },
+      /the table has no rows/,
+    ],
     ['half the rows', { limit, rows: { now: 50, before: 100 } }, undefined],
     ['less than half the rows', { limit, rows: { now: 49, before: 100 } }, /49 rows, the last run saw 100/],
     ['first run', { limit, rows: { now: 0 } }, undefined],

@@ -220,15 +220,15 @@ describe('DiskJoin', () => {
     for (const path of ['empty.mp3', 'stray-empty.mp3']) await join.file({ path, size: 0 })
     await join.file({ path: 'stray.mp3', size: 1 })
     const row: RowFacts = { trackId: 't', key: null, source: 'LOCAL', size: 1, path: 'empty.mp3' }
-    await join.row(row, 'empty.mp3', true)
+    await join.row(row, 'empty.mp3')
     const said: Record<string, string> = {}
-    for await (const batch of join.resolve())
-      for (const { name, differences } of batch)
+    for await (const { findings } of join.resolve())
+      for (const { name, differences } of findings)
         said[name] = `${differences[0]?.class}: ${differences[0]?.detail}`
     expect(said).toEqual({
       t: 'no-audio: file_source LOCAL, no key, the file is empty: empty.mp3',
-      'stray-empty.mp3': 'local-file-without-row: no row names it, and it is empty: delete it',
-      'stray.mp3': 'local-file-without-row: no row names it; `autodj import` makes one, if it is audio',
+      'stray-empty.mp3': 'empty-file: no row names it, and it is empty: delete it',
+      'stray.mp3': 'local-file-without-row: no row names it; `autodj import` makes one',
     })
   })
 
@@ -246,10 +246,10 @@ describe('DiskJoin', () => {
             size: 1,
             path: wanted,
           }
-          await join.row(keyless, wanted, true)
+          await join.row(keyless, wanted)
         }
         const findings: Finding[] = []
-        for await (const batch of join.resolve()) findings.push(...batch)
+        for await (const batch of join.resolve()) findings.push(...batch.findings)
         const nfc = (text: string): string => text.normalize('NFC')
         for (const [index, wanted] of paths.entries()) {
           const found = findings.filter(finding => finding.row?.trackId === `t${index}`)
