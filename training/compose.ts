@@ -35,6 +35,7 @@ export type Flow = 'constant' | 'drift' | 'step'
  * @param tonic pitch class, C is 0.
  * @param random decides everything else.
  * @param barsPerChord how long a chord lasts: 0.5, 1, 2 or 4.
+ * @param duration seconds.
  */
 export function compose(
   kit: Kit,
@@ -43,6 +44,7 @@ export function compose(
   flow: Flow,
   random: Random,
   barsPerChord = 1,
+  duration = DURATION,
 ): Song {
   const wanted = random.between(...kit.bpm)
   const bpm = kit.live
@@ -51,7 +53,7 @@ export function compose(
       ? Math.round(wanted)
       : Math.round(wanted * 10) / 10
   const quartersPerBeat = kit.compound ? 1.5 : 1
-  const bars = Math.ceil((DURATION * bpm) / 60 / kit.metre) + 2
+  const bars = Math.ceil((duration * bpm) / 60 / kit.metre) + 2
   const swing = kit.swing ? random.between(...kit.swing) : 0.5
   const jitter = kit.live ? 0.005 : 0
 
@@ -217,7 +219,7 @@ export function compose(
   const downbeats: number[] = []
   for (let beat = 0; beat < bars * kit.metre; beat++) {
     const at = maps.seconds(beat * quartersPerBeat)
-    if (at >= DURATION) break
+    if (at >= duration) break
     beats.push(at)
     if (beat % kit.metre === 0) downbeats.push(at)
   }

@@ -82,6 +82,36 @@ function sayMore(items: readonly Rendered[], analyses: ReadonlyMap<string, Track
   )
 }
 
+/**
+ * Whether beats lie where they should or half a beat off, of those whose tempo is right, and whether the confidence of
+ * the phase tells the one from the other.
+ */
+function sayPhase(items: readonly Rendered[], analyses: ReadonlyMap<string, TrackAnalysis>): void {
+  const judged = items.flatMap(({ wav, truth }) => {
+    const { bpm, beatTimestamps, phaseConfidence } = analyses.get(wav)!
+    if (truth.changes || !tempoA1(bpm ?? 0, truth.bpm)) return []
+    const right = beatF(beatTimestamps, truth.beats)
+    const between = truth.beats.slice(1).map((at, i) => (at + truth.beats[i]!) / 2)
+    const off = beatF(beatTimestamps, between)
+    return Math.max(right, off) < 0.5 ? [] : [{ right: right >= off, phaseConfidence }]
+  })
+  const right = judged.filter(({ right }) => right)
+  const wrong = judged.filter(({ right }) => !right)
+  const above = right.flatMap(a =>
+    wrong.map(b =>
+      a.phaseConfidence > b.phaseConfidence ? 1 : a.phaseConfidence === b.phaseConfidence ? 0.5 : 0,
+    ),
+  )
+  const of = (some: typeof judged): string =>
+    mean(some.map(({ phaseConfidence }) => phaseConfidence)).toFixed(3)
+  console.log(
+    `Of ${judged.length} with the right tempo the beats of ${right.length} lie on the beat, ${wrong.length} between; ` +
+      `confidence of phase ${of(right)} and ${of(wrong)}, right one above wrong one ${mean(above).toFixed(3)}` +
+      `\nwrong: ${wrong.map(({ phaseConfidence }) => phaseConfidence.toFixed(2)).join(' ')}\n`,
+  )
+  claim('beats on the beat, of those with the right tempo', right.length / judged.length, '>= 0.97')
+}
+
 /** Our own answers, without hints. */
 async function analyseAll(items: readonly Rendered[]): Promise<{
   ours: ReadonlyMap<string, Answer>
@@ -210,6 +240,7 @@ export async function accuracy(
   table(rows)
   table(loudness)
   sayMore(items, analyses)
+  sayPhase(items, analyses)
 }
 
 /** What hints do: the row's old value, as the application's librosa left it, and a right tempo tag. */

@@ -12,7 +12,7 @@ import { chooseProgression, PITCHES } from '../../training/harmony.ts'
 import { inventKit } from '../../training/invent.ts'
 import { readMidi } from '../../training/midi.ts'
 import { practiceKits } from '../../training/practice.ts'
-import { hashOf, type Random, randomFrom } from './random.ts'
+import { hashOf, type Random, randomFrom, sampleBy } from './random.ts'
 
 /** Where a clip's sound comes from; `start` in seconds, 0 where there is none. */
 export type Source =
@@ -60,16 +60,26 @@ interface Written {
   readonly flowOf: () => Flow
   /** Whether chords may be of other lengths than a bar. */
   readonly varied: boolean
+  /** Seconds. */
+  readonly duration?: number
 }
 
-function ownClip({ name, half, kit, deal, random, flowOf, varied }: Written): Clip {
+function ownClip({ name, half, kit, deal, random, flowOf, varied, duration = DURATION }: Written): Clip {
   const mode = random.next() < kit.minor ? 'minor' : 'major'
-  const { midi, truth } = compose(kit, (deal * 7) % 12, mode, flowOf(), random, chordLength(name, varied))
+  const { midi, truth } = compose(
+    kit,
+    (deal * 7) % 12,
+    mode,
+    flowOf(),
+    random,
+    chordLength(name, varied),
+    duration,
+  )
   return {
     name,
     group: 'own',
     half,
-    duration: DURATION,
+    duration,
     source: { kind: 'midi', midi },
     truth: () => truth,
   }
@@ -137,7 +147,7 @@ const mmaLibrary = '/usr/share/mma/lib'
 const notMusic = /metronome|none|68march|ballad68|^68ballad|intro|ending|count|mide|cresc|jazz-54x|quando/
 
 /** A clip of each groove file; further variants have other chords, keys, tempi and grooves of the same file. */
-function mmaClips(variant = 0, varied = false): Clip[] {
+function mmaClips(variant = 0, varied = false, duration = DURATION): Clip[] {
   const clips: Clip[] = []
   if (!existsSync(mmaLibrary)) return clips
   let deal = variant
@@ -168,7 +178,7 @@ function mmaClips(variant = 0, varied = false): Clip[] {
         mode,
         /blues|bog|boo/.test(style) ? 'blues' : jazzy ? 'jazz' : 'pop',
       )
-      const bars = Math.ceil((DURATION * beatTempo * perBeat) / 60 / bar) + 2
+      const bars = Math.ceil((duration * beatTempo * perBeat) / 60 / bar) + 2
       const flats = ['C', 'C#', 'D', 'Eb', 'E', 'F', 'F#', 'G', 'Ab', 'A', 'Bb', 'B']
       const lines = [`Tempo ${beatTempo * perBeat}`, `Groove ${folder}/${file.slice(0, -4)}:${groove}`]
       const length = chordLength(name, varied)
@@ -183,10 +193,10 @@ function mmaClips(variant = 0, varied = false): Clip[] {
         name,
         group: 'mma',
         half: halfOf(origin),
-        duration: DURATION,
+        duration,
         source: { kind: 'mma', chart: `${lines.join('\n')}\n` },
         truth: midi => ({
-          ...gridTruth(midi, perBeat, bar, 0),
+          ...gridTruth(midi, perBeat, bar, 0, duration),
           key: PITCHES[tonic] + (mode === 'minor' ? 'm' : ''),
         }),
       })
@@ -195,7 +205,13 @@ function mmaClips(variant = 0, varied = false): Clip[] {
 }
 
 /** Beats of a MIDI file's own tempo and metre maps, every `perBeat` quarters, from `start` seconds. */
-export function gridTruth(midi: Buffer, perBeat: number, bar: number | null, start: number): Truth {
+export function gridTruth(
+  midi: Buffer,
+  perBeat: number,
+  bar: number | null,
+  start: number,
+  duration = DURATION,
+): Truth {
   const maps = readMidi(midi)
   const beats: number[] = []
   const downbeats: number[] = []
@@ -203,7 +219,7 @@ export function gridTruth(midi: Buffer, perBeat: number, bar: number | null, sta
   let sinceMetre = 0
   for (let quarter = 0; ; quarter += perBeat) {
     const at = maps.seconds(quarter) - start
-    if (at >= DURATION || quarter > maps.end) break
+    if (at >= duration || quarter > maps.end) break
     while (metre + 1 < maps.metres.length && maps.metres[metre + 1]!.at <= quarter + 1e-6) {
       metre++
       sinceMetre = maps.metres[metre]!.at
@@ -311,4 +327,51 @@ export function freshClips(): Clip[] {
   const half = 'reporting'
   const grooves = mmaClips(40, true).filter(clip => clip.half === half)
   return [...ownClips(40, 47, { half, variedFrom: 0 }), ...grooves]
+}
+
+/** Seconds of a long clip. */
+const LONG = 150
+
+/**
+ * Longer clips of constant tempo, for what only whole songs show (changes.ts): of seeds that neither the bench nor
+ * tuning has, and whole songs of the groove files and of the two collections, by halves as everywhere.
+ */
+export function longClips(half: Clip['half']): Clip[] {
+  const seed = half === 'reporting' ? 60 : 70
+  const own = Object.entries(kits).map(([genre, kit], deal) => {
+    const name = `long-own-${genre}-${seed}`
+    const random = randomFrom(hashOf(name))
+    return ownClip({
+      name,
+      half,
+      kit,
+      deal,
+      random,
+      flowOf: () => 'constant',
+      varied: true,
+      duration: LONG,
+    })
+  })
+  const grooves = mmaClips(seed, true, LONG).map(clip => ({ ...clip, name: `long-${clip.name}` }))
+  const songs = [...msxClips(), ...fofClips()].filter(
+    ({ source }) => !('start' in source) || source.start === 20,
+  )
+  const whole = songs.map(clip => ({
+    ...clip,
+    name: `long-${clip.name}`,
+    duration: LONG,
+    truth: (midi: Buffer) =>
+      clip.source.kind === 'audio'
+        ? gridTruth(readFileSync(join(clip.source.files[0]!, '..', 'notes.mid')), 1, null, 20, LONG)
+        : gridTruth(midi, 1, null, 0, LONG),
+  }))
+  return [
+    ...own,
+    ...sampleBy(
+      grooves.filter(clip => clip.half === half),
+      ({ name }) => name,
+      30,
+    ),
+    ...whole.filter(clip => clip.half === half),
+  ]
 }

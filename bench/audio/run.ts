@@ -20,7 +20,8 @@ import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs, promisify } from 'node:util'
 import { accuracy, fresh, hints } from './accuracy.ts'
-import { allClips, type Clip, freshClips } from './clips.ts'
+import { changes } from './changes.ts'
+import { allClips, type Clip, freshClips, longClips } from './clips.ts'
 import { fromServer, longSet } from './end-to-end.ts'
 import { loudness } from './loudness.ts'
 import { sampleBy } from './random.ts'
@@ -36,6 +37,7 @@ const { values: flags } = parseArgs({
     clips: { type: 'string' },
     'no-peers': { type: 'boolean', default: false },
     'slow-peers': { type: 'boolean', default: false },
+    half: { type: 'string', default: 'reporting' },
     part: { type: 'string', default: 'accuracy,hints,loudness,speed,essentia,memory,end-to-end,long' },
   },
 })
@@ -76,6 +78,10 @@ async function clips(of: readonly Clip[]): Promise<Rendered[]> {
 
 if (await checkTools()) {
   if (parts.delete('fresh')) await fresh(await clips(freshClips()))
+  if (parts.delete('changes')) {
+    const half = flags.half === 'tuning' ? 'tuning' : 'reporting'
+    await changes(await clips(longClips(half)), flags['no-peers'])
+  }
   const items = parts.size > 0 ? await clips(allClips().filter(clip => clip.half === 'reporting')) : []
   const asked = { noPeers: flags['no-peers'], slowPeers: flags['slow-peers'] }
   if (parts.has('accuracy')) await accuracy(items, asked)

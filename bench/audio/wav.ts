@@ -30,24 +30,30 @@ export function readWav(path: string): Wav {
   throw new Error(`${path} has no data`)
 }
 
-/** Writes 32-bit float WAVE, with any number of channels. */
-export function writeWav(path: string, { sampleRate, channels }: Wav): void {
+/** Writes WAVE of 32-bit floats, or of 16-bit numbers as `readWav` wants them, with any number of channels. */
+export function writeWav(path: string, { sampleRate, channels }: Wav, bits: 16 | 32 = 32): void {
   const count = channels.length
   const length = channels[0]!.length
-  const file = Buffer.alloc(44 + 4 * count * length)
+  const bytes = bits / 8
+  const file = Buffer.alloc(44 + bytes * count * length)
   file.write('RIFF', 0)
-  file.writeUInt32LE(36 + 4 * count * length, 4)
+  file.writeUInt32LE(36 + bytes * count * length, 4)
   file.write('WAVEfmt ', 8)
   file.writeUInt32LE(16, 16)
-  file.writeUInt16LE(3, 20)
+  file.writeUInt16LE(bits === 32 ? 3 : 1, 20)
   file.writeUInt16LE(count, 22)
   file.writeUInt32LE(sampleRate, 24)
-  file.writeUInt32LE(4 * count * sampleRate, 28)
-  file.writeUInt16LE(4 * count, 32)
-  file.writeUInt16LE(32, 34)
+  file.writeUInt32LE(bytes * count * sampleRate, 28)
+  file.writeUInt16LE(bytes * count, 32)
+  file.writeUInt16LE(bits, 34)
   file.write('data', 36)
-  file.writeUInt32LE(4 * count * length, 40)
+  file.writeUInt32LE(bytes * count * length, 40)
   for (let i = 0; i < length; i++)
-    for (let c = 0; c < count; c++) file.writeFloatLE(channels[c]![i]!, 44 + 4 * (i * count + c))
+    for (let c = 0; c < count; c++) {
+      const at = 44 + bytes * (i * count + c)
+      const value = channels[c]![i]!
+      if (bits === 32) file.writeFloatLE(value, at)
+      else file.writeInt16LE(Math.round(32767 * Math.max(-1, Math.min(1, value))), at)
+    }
   writeFileSync(path, file)
 }

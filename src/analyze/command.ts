@@ -1,6 +1,6 @@
 import { defineCommand } from '../cli/command.ts'
 import { refuseJobAlone } from '../cli/flags.ts'
-import { ExitCode } from '../errors.ts'
+import { ExitCode, UsageError } from '../errors.ts'
 import { flags } from './flags.ts'
 
 export const analyze = defineCommand({
@@ -18,6 +18,7 @@ export const analyze = defineCommand({
       'autodj analyze --track 0d3f… --bpm-range 120-180',
       'one track again, its tempo known to be in that range',
     ],
+    ['autodj analyze --track 0d3f… --plot track.svg', 'and look at what was heard'],
     ['autodj analyze --enqueue', 'for `autodj worker`, on other machines'],
     ['autodj analyze --check', 'decode everything and report damaged files'],
   ],
@@ -25,6 +26,13 @@ export const analyze = defineCommand({
 
   async run(context, values) {
     refuseJobAlone(values)
+    if (values.plot !== undefined && (values.track.length !== 1 || values.check || values.dryRun))
+      throw new UsageError(
+        values.track.length === 1
+          ? '--plot draws an analysis: it goes with neither --check nor --dry-run'
+          : '--plot draws one track: name it with one --track',
+        { code: 'usage.flag' },
+      )
     const { enqueueAnalyze, planAnalyze, runAnalyze } = await import('./run.ts')
     if (values.dryRun) {
       await planAnalyze(context, values)
@@ -34,6 +42,7 @@ export const analyze = defineCommand({
       const { refuseWithEnqueue } = await import('../queue/enqueue.ts')
       refuseWithEnqueue(flags, values, [
         'check',
+        'plot',
         'concurrency',
         'tempLimit',
         'maxDuration',
@@ -43,6 +52,10 @@ export const analyze = defineCommand({
       return enqueueAnalyze(context, values)
     }
     context.limitDuration(values.maxDuration)
-    return runAnalyze(context, values)
+    const exitCode = await runAnalyze(context, values)
+    if (values.plot === undefined || exitCode !== ExitCode.ok) return exitCode
+    const { plotTrack } = await import('./plot.ts')
+    await plotTrack(context, values.track[0]!, values.plot)
+    return exitCode
   },
 })

@@ -16,6 +16,10 @@ export const flags = {
   all: flag.boolean('--all', 'all tracks, again'),
   track: flag.list('--track <id>', 'this track, again; may be repeated'),
   check: flag.boolean('--check', 'decode only and report damage; all tracks unless told otherwise'),
+  plot: flag.text(
+    '--plot <file.svg>',
+    'draw the analysis of one --track: waveform, beats, bars, sections, tempo and key over time',
+  ),
   dryRun: shared.dryRun,
   limit: shared.limit,
   concurrency: { ...shared.concurrency, description: 'threads that analyse (default: one a core)' },

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { AnalyzeFlags } from '../../src/analyze/flags.ts'
+import { drawAnalysis, readPicture } from '../../src/analyze/plot.ts'
 import { openAnalyzer, planAnalyze, runAnalyze } from '../../src/analyze/run.ts'
 import { AnalyzeWork } from '../../src/analyze/work.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
@@ -26,6 +27,7 @@ export const analyzeDefaults: AnalyzeFlags = {
   all: false,
   track: [],
   check: false,
+  plot: undefined,
   dryRun: false,
   enqueue: false,
   job: undefined,
@@ -140,7 +142,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       await expectNoTemp(run)
       const [a, b] = [await rowOf(bed, remote), await rowOf(bed, local)]
       for (const row of [a, b]) {
-        expect(row).toMatchObject({ analysis_version: '3.0.0', analysis_error: null })
+        expect(row).toMatchObject({ analysis_version: '3.1.0', analysis_error: null })
         expect(row.analyzed_at).toBeInstanceOf(Date)
         expect(row.loudness).toBeLessThan(-3)
         expect(row.energy).toBeGreaterThan(0)
@@ -156,10 +158,16 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       expect(a.valence).toBe(0.25)
       expect((await rowOf(bed, none)).analyzed_at).toBeNull()
       const ledger = await bed.database.knex('autodj_ledger.analyses').where({ track_id: remote }).first()
-      expect(ledger).toMatchObject({ analysis_version: '3.0.0', problems: [], beats_per_bar: 4 })
+      expect(ledger).toMatchObject({ analysis_version: '3.1.0', problems: [], beats_per_bar: 4 })
       expect(ledger.analyzed_at).toEqual(a.analyzed_at)
       expect(ledger.waveform).toHaveLength(3_000)
       expect(new Set(ledger.waveform).size).toBeGreaterThan(50)
+      const picture = await readPicture(bed.database.knex, remote)
+      expect(picture).toMatchObject({ duration: ledger.duration })
+      expect(picture?.downbeats.length).toBeGreaterThan(4)
+      expect(picture?.tempoParts).toEqual([{ start: 0, end: ledger.duration, bpm: a.bpm, constant: true }])
+      expect(drawAnalysis(picture!)).toContain(`${a.bpm} BPM`)
+      expect(await readPicture(bed.database.knex, none)).toBeUndefined()
 
       const again = await analyzeTracksOf(bed)
       expect(again).toMatchObject({ exitCode: ExitCode.ok, summary: { analysed: 0 }, items: [] })
@@ -172,7 +180,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
 
     test('--outdated, --all, --limit, a dry run, and ids that are no tracks', async () => {
       const ids: string[] = []
-      for (const version of ['2.0.0', '2.10.0', '3.0.0', '10.0.0', 'librosa']) {
+      for (const version of ['2.0.0', '2.10.0', '3.1.0', '10.0.0', 'librosa']) {
         const id = await bed.addTrack({ path: `${version}.ogg`, content: fixture('music.ogg') })
         await bed.database
           .knex('tracks')
@@ -239,7 +247,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       expect(told[garbled]).toMatchObject({ state: 'failed', code: expect.stringMatching(/^audio\./) })
       expect(told[truncated]).toMatchObject({ state: 'damaged', reason: expect.stringMatching(/^truncated/) })
       expect(await rowOf(bed, truncated)).toMatchObject({
-        analysis_version: '3.0.0',
+        analysis_version: '3.1.0',
         analysis_error: expect.stringMatching(/^truncated/),
         bpm: expect.any(Number),
       })

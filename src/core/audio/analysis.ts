@@ -7,12 +7,13 @@
  */
 import { tonality } from './chroma.ts'
 import { FRAME_RATE, frontEnd, type Spectra } from './frontend.ts'
-import { estimateKey } from './key.ts'
+import { estimateKey, type KeyStretch, keysOverTime } from './key.ts'
 import { KEY_TEMPLATES } from './key-weights.ts'
 import { loudnessMeter } from './loudness.ts'
 import { FEATURES } from './metre.ts'
 import { metreNetwork } from './network.ts'
 import { type Onsets, onsetStrength } from './onsets.ts'
+import type { TempoPart } from './pulse.ts'
 import type { TempoHints } from './readings.ts'
 import { analyseRhythm, fourPlaces, type Rhythm, type TempoChange } from './rhythm.ts'
 import { analyseForm, type MixableSection, type Section, soundOfTenths } from './sections.ts'
@@ -32,8 +33,10 @@ export interface TrackAnalysis {
   readonly bpmAlternatives: readonly { readonly bpm: number; readonly probability: number }[]
   /** Whether one tempo and an even grid hold from end to end. */
   readonly constantTempo: boolean
-  /** Where the tempo moves by more than 3 % and stays. */
+  /** Where the tempo moves and stays. */
   readonly tempoChanges: readonly TempoChange[]
+  /** The track from one change to the next: what holds for each part. */
+  readonly tempoParts: readonly TempoPart[]
   /** Seconds, ascending. Column `beat_timestamps`. */
   readonly beatTimestamps: readonly number[]
   /** Seconds from each beat to the next, one fewer than beats. Column `beat_intervals`. */
@@ -50,6 +53,10 @@ export interface TrackAnalysis {
   readonly beatsPerBar: number | undefined
   readonly firstDownbeat: number | undefined
   readonly downbeatConfidence: number
+  /** Every beat that begins a bar, seconds, ascending. */
+  readonly downbeats: readonly number[]
+  /** Probability, 0 to 1, that beats lie where `beatTimestamps` has them and not between, given the tempo. */
+  readonly phaseConfidence: number
 
   /** As in `C` or `F#m`, sharps only; undefined where nothing has a pitch. Column `key`. */
   readonly key: string | undefined
@@ -57,6 +64,8 @@ export interface TrackAnalysis {
   readonly keyConfidence: number
   /** Camelot wheel code of the key. */
   readonly camelot: string | undefined
+  /** The key of each quarter of a minute or so. */
+  readonly keyProfile: readonly KeyStretch[]
   /** Deviation from A = 440 Hz, cents, -50 to 50. */
   readonly tuning: number
 
@@ -142,6 +151,7 @@ export function trackAnalyser(sampleRate: number, channels: number, expected?: n
         key: key?.key,
         keyConfidence: key?.confidence ?? 0,
         camelot: key?.camelot,
+        keyProfile: keysOverTime(tones, KEY_TEMPLATES, duration),
         tuning: tones.tuning * 100,
         loudness: loudness.integrated,
         loudnessRange: loudness.range,
@@ -183,6 +193,7 @@ function describeRhythm(rhythm: Rhythm | undefined) {
     })),
     constantTempo: rhythm?.constant ?? false,
     tempoChanges: (rhythm?.changes ?? []).map(change => ({ ...change, bpm: fourPlaces(change.bpm) })),
+    tempoParts: (rhythm?.parts ?? []).map(part => ({ ...part, bpm: fourPlaces(part.bpm) })),
     beatTimestamps: beats,
     beatIntervals: intervals,
     beatConfidenceScores: scores,
@@ -190,8 +201,10 @@ function describeRhythm(rhythm: Rhythm | undefined) {
     beatRegularity: rhythm?.regularity,
     averageBeatInterval: beats.length > 1 ? (beats.at(-1)! - beats[0]!) / (beats.length - 1) : undefined,
     beatsPerBar: rhythm?.beatsPerBar,
-    firstDownbeat: rhythm ? beats[rhythm.firstDownbeat] : undefined,
+    firstDownbeat: rhythm ? beats[rhythm.downbeats[0] ?? 0] : undefined,
     downbeatConfidence: rhythm?.downbeatConfidence ?? 0,
+    downbeats: (rhythm?.downbeats ?? []).map(index => beats[index]!),
+    phaseConfidence: rhythm?.phaseConfidence ?? 0,
   }
 }
 

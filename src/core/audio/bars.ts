@@ -5,12 +5,18 @@
 import { FRAME_RATE } from './frontend.ts'
 import type { Onsets } from './onsets.ts'
 
-/** Where bars begin. @param harmony change of harmony at each beat, any positive scale. */
+/**
+ * Where bars begin.
+ * @param harmony change of harmony at each beat, any positive scale.
+ * @param first which of each pair of beats comes first, 0 or 1.
+ * @param metres beats in a bar that may be answered.
+ */
 export function findBars(
   onsets: Onsets,
   beats: Float64Array,
   harmony: Float32Array,
   first: number,
+  metres: readonly number[] = [3, 4],
 ): { beatsPerBar: number; firstDownbeat: number; confidence: number } {
   const count = beats.length
   const low = Float32Array.from(beats, time => peakNear(onsets.groups[0]!, time))
@@ -26,7 +32,7 @@ export function findBars(
     (_, i) => 1.6 * h[i]! + 0.7 * a[i]! + (i % 2 === first ? 0.3 : -0.3),
   )
   const candidates: { bar: number; offset: number; score: number }[] = []
-  for (const bar of [3, 4])
+  for (const bar of metres)
     for (let offset = 0; offset < bar; offset++) {
       let sum = 0
       let n = 0

@@ -6,25 +6,31 @@
  */
 import { LOWEST_PITCH, PITCH_BINS, PITCHES, type PitchRows, type Spectra } from './frontend.ts'
 
-export interface Tonality {
-  /** Deviation from A = 440 Hz in semitones, -0.5 to 0.5. */
-  readonly tuning: number
+/** What of all that sounds has which pitch, in the track or a part of it. */
+export interface PitchContent {
   /** Pitch classes C to B, each summing to 1: below G3 (MIDI note 55), and from there up. */
   readonly bass: Float32Array
   readonly treble: Float32Array
   /** Share of the sounding time of each major triad (0 to 11) and minor triad (12 to 23), summing to 1. */
   readonly triads: Float32Array
-  /** `triads` of the first OPENING seconds that sound: pieces tend to begin on their tonic. */
+  /** `triads` of the first OPENING seconds of the track that sound: pieces tend to begin on their tonic. */
   readonly opening: Float32Array
   /** How often each triad is followed by each other one (row by row, 24 x 24), summing to 1. */
   readonly moves: Float32Array
   /** False where there is nothing to hear a pitch in. */
   readonly tonal: boolean
+}
+
+export interface Tonality extends PitchContent {
+  /** Deviation from A = 440 Hz in semitones, -0.5 to 0.5. */
+  readonly tuning: number
   /**
    * How much the harmony changes over a moment, seconds: cosine distance of the chroma half a second before and
    * after it, 0 to 1; 0 where either is silent.
    */
   readonly changeAt: (time: number) => number
+  /** What sounds from one time to another alone, seconds. */
+  readonly between: (from: number, to: number) => PitchContent
 }
 
 const SPLIT = 55
@@ -103,26 +109,32 @@ function smoothTriads(likenesses: Float32Array): Uint8Array {
   return path
 }
 
+const NOTHING: PitchContent = {
+  bass: new Float32Array(12),
+  treble: new Float32Array(12),
+  triads: new Float32Array(24),
+  opening: new Float32Array(24),
+  moves: new Float32Array(24 * 24),
+  tonal: false,
+}
+
 export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitchRate'>): Tonality {
   const frames = pitches.count
   const { tuning, energies } = tuningAndEnergies(pitches)
   const shift = Math.round(tuning * PITCH_BINS)
-  const bass = new Float32Array(12)
-  const treble = new Float32Array(12)
-  const triads = new Float32Array(24)
-  const opening = new Float32Array(24)
-  const moves = new Float32Array(24 * 24)
   const chromagram = new Float32Array(12 * frames)
   const loudest = energies.reduce((most, energy) => Math.max(most, energy), 0)
-  if (loudest < 1e-5)
-    return { tuning: 0, bass, treble, triads, opening, moves, tonal: false, changeAt: () => 0 }
+  if (loudest < 1e-5) return { tuning: 0, ...NOTHING, changeAt: () => 0, between: () => NOTHING }
+  /** Of bass and treble, those frames that sound. */
+  const low = new Float32Array(12 * frames)
+  const high = new Float32Array(12 * frames)
+  const frameOf = new Int32Array(frames)
   /** Of the frames that sound: how much each triad is like them, and how much they count. */
   const likenesses = new Float32Array(24 * frames)
   const weights = new Float32Array(frames)
   let heard = 0
   const row = new Float32Array(SIZE)
   const frame = new Float32Array(PITCHES)
-  const low = new Float32Array(12)
   for (let t = 0; t < frames; t++) {
     if (energies[t]! < 0.02 * loudest) continue
     pitches.read(t, row)
@@ -137,35 +149,53 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
         if (p + up < PITCHES) frame[p + up] = Math.max(0, frame[p + up]! - share * frame[p]!)
     let total = 1e-9
     for (let p = 0; p < PITCHES; p++) total += frame[p]!
-    low.fill(0)
     const weight = Math.sqrt(energies[t]! / loudest)
     const chroma = chromagram.subarray(12 * t, 12 * t + 12)
     for (let p = 0; p < PITCHES; p++) {
       const pitchClass = (p + LOWEST_PITCH) % 12
       const value = frame[p]! / total
-      if (p + LOWEST_PITCH < SPLIT) {
-        bass[pitchClass]! += value * weight
-        low[pitchClass]! += value
-      } else treble[pitchClass]! += value * weight
+      const part = p + LOWEST_PITCH < SPLIT ? low : high
+      part[12 * heard + pitchClass]! += value
       chroma[pitchClass]! += value
     }
     for (let triad = 0; triad < 24; triad++) {
       const root = triad % 12
       const third = (root + (triad < 12 ? 4 : 3)) % 12
       likenesses[24 * heard + triad] =
-        chroma[root]! * 1.05 + chroma[third]! + chroma[(root + 7) % 12]! + 0.5 * low[root]!
+        chroma[root]! * 1.05 + chroma[third]! + chroma[(root + 7) % 12]! + 0.5 * low[12 * heard + root]!
     }
+    frameOf[heard] = t
     weights[heard++] = weight
   }
   const path = smoothTriads(likenesses.subarray(0, 24 * heard))
-  for (const [t, triad] of path.entries()) {
-    triads[triad]! += weights[t]!
-    if (t < OPENING * pitchRate) opening[triad]! += weights[t]!
-    if (t > 0 && path[t - 1] !== triad) moves[path[t - 1]! * 24 + triad]! += 1
+  /** Of sounding frames `from` to `to`. */
+  const content = (from: number, to: number): PitchContent => {
+    const bass = new Float32Array(12)
+    const treble = new Float32Array(12)
+    const triads = new Float32Array(24)
+    const opening = new Float32Array(24)
+    const moves = new Float32Array(24 * 24)
+    for (let t = from; t < to; t++) {
+      const weight = weights[t]!
+      for (let c = 0; c < 12; c++) {
+        bass[c]! += low[12 * t + c]! * weight
+        treble[c]! += high[12 * t + c]! * weight
+      }
+      const triad = path[t]!
+      triads[triad]! += weight
+      if (t < OPENING * pitchRate) opening[triad]! += weight
+      if (t > from && path[t - 1] !== triad) moves[path[t - 1]! * 24 + triad]! += 1
+    }
+    for (const part of [bass, treble, triads, opening, moves]) {
+      const sum = part.reduce((a, b) => a + b, 0)
+      if (sum > 0) for (let i = 0; i < part.length; i++) part[i]! /= sum
+    }
+    return { bass, treble, triads, opening, moves, tonal: to > from }
   }
-  for (const part of [bass, treble, triads, opening, moves]) {
-    const sum = part.reduce((a, b) => a + b, 0)
-    if (sum > 0) for (let i = 0; i < part.length; i++) part[i]! /= sum
+  const indexOf = (time: number): number => {
+    let index = 0
+    while (index < heard && frameOf[index]! < time * pitchRate) index++
+    return index
   }
   const changeAt = (time: number): number => {
     const centre = time * pitchRate
@@ -187,5 +217,10 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
     }
     return a > 0 && b > 0 ? Math.max(0, 1 - dot / Math.sqrt(a * b)) : 0
   }
-  return { tuning, bass, treble, triads, opening, moves, tonal: true, changeAt }
+  return {
+    tuning,
+    ...content(0, heard),
+    changeAt,
+    between: (from, to) => content(indexOf(from), indexOf(to)),
+  }
 }

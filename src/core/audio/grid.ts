@@ -107,6 +107,18 @@ function searchGrid(strength: Float32Array, bpm: number, reach: number): { perio
   return { period: best.period / FRAME_RATE, start: first / FRAME_RATE }
 }
 
+/** The even grid that the onsets between two frames fit best, its tempo within `reach` (a share) of a given one; seconds. */
+export function searchStretch(
+  novelty: Float32Array,
+  [from, to]: readonly [number, number],
+  bpm: number,
+  reach: number,
+): { period: number; start: number } {
+  const steps = Math.ceil(Math.max(50, to - from) * reach)
+  const { period, start } = searchPeriod(strongOnsets(novelty), [from, to], (60 * FRAME_RATE) / bpm, steps)
+  return { period: period / FRAME_RATE, start: start / FRAME_RATE }
+}
+
 /** The grid of one period that gathers most onset strength near a given one. */
 export function fitGrid(
   strength: Float32Array,

@@ -4,7 +4,7 @@
  * the templates also cover what triads sound, which come first and which lead home, and are learned by multinomial
  * logistic regression, one set of weights for all major keys and one for all minor ones: see training/tune.ts.
  */
-import type { Tonality } from './chroma.ts'
+import type { PitchContent, Tonality } from './chroma.ts'
 
 export const PITCH_CLASSES = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B'] as const
 
@@ -30,7 +30,7 @@ export interface Key {
 }
 
 /** Features of each of the 24 keys (C to B major, C to B minor), KEY_FEATURES long each. */
-export function keyFeatures({ bass, treble, triads, opening, moves }: Tonality): Float32Array {
+export function keyFeatures({ bass, treble, triads, opening, moves }: PitchContent): Float32Array {
   const features = new Float32Array(24 * KEY_FEATURES)
   for (let key = 0; key < 24; key++) {
     const tonic = key % 12
@@ -82,7 +82,7 @@ function worth(answer: number, right: number): number {
  * neighbours are likely too errs less. Worth as in the MIREX evaluation of audio key detection.
  * @returns undefined where nothing has a pitch.
  */
-export function estimateKey(tonality: Tonality, templates: KeyTemplates): Key | undefined {
+export function estimateKey(tonality: PitchContent, templates: KeyTemplates): Key | undefined {
   if (!tonality.tonal) return undefined
   const scores = keyScores(keyFeatures(tonality), templates)
   const top = Math.max(...scores)
@@ -97,4 +97,27 @@ export function estimateKey(tonality: Tonality, templates: KeyTemplates): Key | 
     camelot: camelotOf(best),
     confidence: likely[best]! / all,
   }
+}
+
+export interface KeyStretch {
+  /** Seconds. */
+  readonly start: number
+  readonly end: number
+  /** Undefined where nothing has a pitch. */
+  readonly key: string | undefined
+  /** Probability of the key, 0 to 1. */
+  readonly confidence: number
+}
+
+/** Seconds that a key is heard in: some progressions of chords. */
+const STRETCH = 16
+
+/** The key of each stretch of the track. @param duration seconds. */
+export function keysOverTime(tonality: Tonality, templates: KeyTemplates, duration: number): KeyStretch[] {
+  const count = Math.max(1, Math.round(duration / STRETCH))
+  return Array.from({ length: count }, (_, i) => {
+    const [start, end] = [(i * duration) / count, ((i + 1) * duration) / count]
+    const found = estimateKey(tonality.between(start, end), templates)
+    return { start, end, key: found?.key, confidence: found?.confidence ?? 0 }
+  })
 }

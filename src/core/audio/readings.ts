@@ -24,6 +24,27 @@ export interface Reading {
   readonly probability: number
   /** Which of each pair of beats comes first, 0 or 1. */
   readonly first: number
+  /** Probability, 0 to 1, that beats lie there and not between, given the tempo. */
+  readonly phaseConfidence: number
+}
+
+/** Where the beats of a pulse lie, as in `Reading`. */
+export type Phase = Pick<Reading, 'shift' | 'first' | 'phaseConfidence'>
+
+/** The likeliest phase. @param weights likelihood of each of SHIFTS, with the one and the other beat first. */
+function likeliestPhase(weights: readonly number[]): Phase {
+  const of = (s: number): number => weights[2 * s]! + weights[2 * s + 1]!
+  let best = 0
+  let all = 0
+  for (let s = 0; s < SHIFTS.length; s++) {
+    if (of(s) > of(best)) best = s
+    all += of(s)
+  }
+  return {
+    shift: SHIFTS[best]!,
+    first: weights[2 * best + 1]! > weights[2 * best]! ? 1 : 0,
+    phaseConfidence: all > 0 ? of(best) / all : 0,
+  }
 }
 
 /** Tightness of the pulse that hypotheses are folded along. */
@@ -88,14 +109,10 @@ export function readings(evidence: Evidence, network: Network, hints: TempoHints
   return scored
     .map(({ bpm, beats, scores }) => {
       const weights = scores.map(score => Math.exp(score - top) / all)
-      let best = 0
-      for (let s = 1; s < SHIFTS.length; s++)
-        if (weights[2 * s]! + weights[2 * s + 1]! > weights[2 * best]! + weights[2 * best + 1]!) best = s
       return {
         bpm,
         beats,
-        shift: SHIFTS[best]!,
-        first: weights[2 * best + 1]! > weights[2 * best]! ? 1 : 0,
+        ...likeliestPhase(weights),
         probability: weights.reduce((a, b) => a + b, 0),
       }
     })
@@ -103,24 +120,17 @@ export function readings(evidence: Evidence, network: Network, hints: TempoHints
 }
 
 /** The phase that the network likes best for an even grid, and which of two beats is first. */
-export function choosePhase(
-  evidence: Evidence,
-  network: Network,
-  beats: Float64Array,
-  bpm: number,
-): { shift: number; first: number } {
+export function choosePhase(evidence: Evidence, network: Network, beats: Float64Array, bpm: number): Phase {
   const folded = fold(evidence, beats)
   const features = new Float32Array(FEATURES)
-  let best = { shift: 0, first: 0, score: -Infinity }
-  for (const shift of SHIFTS) {
-    const scores = [0, 1].map(first => {
+  const scores = SHIFTS.flatMap(shift =>
+    [0, 1].map(first => {
       readingFeatures(evidence, folded, shift + first * STEPS, bpm, features, 0)
       return scoreReading(network, features, 0)
-    }) as [number, number]
-    const score = Math.log(Math.exp(scores[0]) + Math.exp(scores[1]))
-    if (score > best.score) best = { shift, first: scores[1] > scores[0] ? 1 : 0, score }
-  }
-  return best
+    }),
+  )
+  const top = Math.max(...scores)
+  return likeliestPhase(scores.map(score => Math.exp(score - top)))
 }
 
 /** Beats moved on by `shift` twelfths of the gap that follows each. */

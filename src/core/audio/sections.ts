@@ -60,8 +60,7 @@ interface Bar {
 function barLines(rhythm: Rhythm | undefined, duration: number): number[] {
   const lines: number[] = []
   if (rhythm && rhythm.beats.length > rhythm.beatsPerBar)
-    for (let i = rhythm.firstDownbeat; i < rhythm.beats.length; i += rhythm.beatsPerBar)
-      lines.push(rhythm.beats[i]!)
+    for (const index of rhythm.downbeats) lines.push(rhythm.beats[index]!)
   else for (let time = 0; time < duration; time += 2) lines.push(time)
   // A rest of a bar at the end belongs to the one before.
   const [last, before] = [lines.at(-1), lines.at(-2)]

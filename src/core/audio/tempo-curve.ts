@@ -6,19 +6,23 @@
 import { FRAME_RATE } from './frontend.ts'
 
 /** Frames of a stretch, and from one to the next. */
-const STRETCH = 8 * FRAME_RATE
-const HOP = 2 * FRAME_RATE
+export const STRETCH = 8 * FRAME_RATE
+export const HOP = FRAME_RATE
 
-/** Tempi are looked for half an octave either side of the given one, a hundredth apart. */
-const STEP = Math.log(1.01)
+/** Tempi are looked for half an octave either side of the given one, half a hundredth apart. */
+const STEP = Math.log(1.005)
 const REACH = Math.round(Math.log(2) / 2 / STEP)
 const CANDIDATES = 2 * REACH + 1
 
 /** Multiples of the period whose correlations are added up. */
 const MULTIPLES = [1, 2, 3, 4]
 
-/** What a jump to any other tempo costs, and a move to the next candidate; correlations are at most 1. */
-const JUMP = 0.6
+/**
+ * What a jump to any other tempo costs, the more the further (what sounds like 4 to 3 is a cross-rhythm more often than a
+ * change of tempo), and a move to the next candidate; correlations are at most 1.
+ */
+const JUMP = 1.2
+const FURTHER = 2
 const GLIDE = 0.05
 
 /** Correlation of each candidate period within frames `from` to `to`, the mean over MULTIPLES. */
@@ -55,12 +59,12 @@ function periodicity(novelty: Float32Array, from: number, to: number, periods: F
 }
 
 /**
- * Beats per minute at each frame, or undefined where the tempo stays within 3 % of one value, or the track is shorter
- * than two stretches.
+ * Beats per minute in each stretch of the track (STRETCH frames, HOP apart, the first from frame 0), or undefined where
+ * the track is shorter than two stretches.
  * @param novelty onset strength, frames at FRAME_RATE.
  * @param bpm the tempo to stay near.
  */
-export function tempoCurve(novelty: Float32Array, bpm: number): Float32Array | undefined {
+export function tempoPath(novelty: Float32Array, bpm: number): Float64Array | undefined {
   const count = Math.floor((novelty.length - STRETCH) / HOP) + 1
   if (count < 2) return undefined
   const tempi = Float64Array.from({ length: CANDIDATES }, (_, i) => bpm * Math.exp((i - REACH) * STEP))
@@ -70,34 +74,41 @@ export function tempoCurve(novelty: Float32Array, bpm: number): Float32Array | u
   for (let stretch = 0; stretch < count; stretch++) {
     const here = periodicity(novelty, stretch * HOP, stretch * HOP + STRETCH, periods)
     const next = new Float64Array(CANDIDATES)
-    const best = scores.indexOf(Math.max(...scores))
+    const best = highest(scores)
     for (let i = 0; i < CANDIDATES; i++) {
       let from = best
-      let score = scores[best]! - JUMP
-      for (const [near, cost] of [
-        [i, 0],
-        [i - 1, GLIDE],
-        [i + 1, GLIDE],
-      ] as const)
-        if (near >= 0 && near < CANDIDATES && scores[near]! - cost >= score) {
+      let score = scores[best]! - JUMP - FURTHER * STEP * Math.abs(i - best)
+      for (let near = Math.max(0, i - 1); near <= Math.min(CANDIDATES - 1, i + 1); near++) {
+        const reached = scores[near]! - (near === i ? 0 : GLIDE)
+        if (reached > score || (reached === score && near === i)) {
           from = near
-          score = scores[near]! - cost
+          score = reached
         }
+      }
       back[stretch * CANDIDATES + i] = from
       next[i] = score + here[i]!
     }
     scores = next
   }
   const path = new Float64Array(count)
-  let state = scores.indexOf(Math.max(...scores))
+  let state = highest(scores)
   for (let stretch = count - 1; stretch >= 0; stretch--) {
     path[stretch] = tempi[state]!
     state = back[stretch * CANDIDATES + state]!
   }
-  if (Math.max(...path) / Math.min(...path) < 1.03) return undefined
-  // A stretch speaks for its middle; before the first and after the last they go on.
-  const curve = new Float32Array(novelty.length)
-  for (let t = 0; t < curve.length; t++)
-    curve[t] = path[Math.max(0, Math.min(count - 1, Math.round((t - STRETCH / 2) / HOP)))]!
+  return path
+}
+
+function highest(values: Float64Array): number {
+  let best = 0
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i
+  return best
+}
+
+/** The tempo of each of `frames` frames: a stretch speaks for its middle; before the first and after the last they go on. */
+export function curveOf(path: Float64Array, frames: number): Float32Array {
+  const curve = new Float32Array(frames)
+  for (let t = 0; t < frames; t++)
+    curve[t] = path[Math.max(0, Math.min(path.length - 1, Math.round((t - STRETCH / 2) / HOP)))]!
   return curve
 }

@@ -80,6 +80,38 @@ describe('tempo and beats', () => {
     expect(near(2, first.length / RATE - 2, before)).toEqual([])
     expect(near(first.length / RATE + 2, both.length / RATE - 2, after)).toEqual([])
   })
+  it.each([
+    [6, 0.8],
+    [-10, 0.75],
+    [25, 0.8],
+  ])(
+    'an outro faster by %i in a hundred is mixed on its own bar lines (from %f of the track on)',
+    (per, share) => {
+      const [bpm, after] = [120, 120 * (1 + per / 100)]
+      const bars = Math.round((72 * share * bpm) / 240)
+      const first = music(song({ bpm, seconds: (bars * 240) / bpm }))
+      const second = music(song({ bpm: after, seconds: 72 * (1 - share) }))
+      const both = new Float32Array(first.length + second.length)
+      both.set(first)
+      both.set(second, first.length)
+      const found = analyse([both])
+      const change = first.length / RATE
+      expect(found.constantTempo).toBe(false)
+      expect(found.tempoParts).toHaveLength(2)
+      expect(found.tempoParts[0]).toMatchObject({ start: 0, constant: true })
+      expect(found.tempoParts[1]).toMatchObject({ end: found.duration, constant: true })
+      expect(found.tempoParts[1]!.start).toBe(found.tempoChanges[0]!.at)
+      expect(found.bpm).toBeCloseTo(bpm, 1)
+      const bar = 240 / after
+      const late = [found.mixOutPoint, ...found.downbeats].filter(time => time > change + 0.5)
+      expect(late.length).toBeGreaterThan(2)
+      for (const time of late) {
+        const passed = (time - change) / bar
+        expect(Math.abs(passed - Math.round(passed)) * bar).toBeLessThan(0.04)
+      }
+      expect(found.downbeats).toContain(found.mixOutPoint)
+    },
+  )
   it.each([117, 121.3])('writes %f beats per minute without digits that mean nothing', bpm => {
     const { bpm: found } = analyse([music(song({ bpm, seconds: 20 }))])
     expect(found).toBe(Number(found!.toFixed(4)))

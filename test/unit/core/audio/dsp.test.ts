@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Tonality } from '../../../../src/core/audio/chroma.ts'
+import type { PitchContent } from '../../../../src/core/audio/chroma.ts'
 import { realFft } from '../../../../src/core/audio/fft.ts'
 import { camelotOf, estimateKey, KEY_FEATURES, keyFeatures } from '../../../../src/core/audio/key.ts'
 import { KEY_TEMPLATES } from '../../../../src/core/audio/key-weights.ts'
@@ -211,25 +211,23 @@ describe('estimateKey', () => {
       opening: triads,
       moves: fc.array(share, { minLength: 576, maxLength: 576 }),
     })
-    .map(({ bass, treble, triads, opening, moves }): Tonality => {
+    .map(({ bass, treble, triads, opening, moves }): PitchContent => {
       const normal = (values: number[]): Float32Array => {
         const sum = values.reduce((a, b) => a + b, 0) || 1
         return Float32Array.from(values, value => value / sum)
       }
       return {
-        tuning: 0,
         bass: normal(bass),
         treble: normal(treble),
         triads: normal(triads),
         opening: normal(opening),
         moves: normal(moves),
         tonal: true,
-        changeAt: () => 0,
       }
     })
   const NAMES = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
   /** The same music so many semitones higher. */
-  const transposed = (music: Tonality, up: number): Tonality => {
+  const transposed = (music: PitchContent, up: number): PitchContent => {
     const move = (values: Float32Array): Float32Array =>
       values.map((_, i) => values[Math.floor(i / 12) * 12 + (((i % 12) - up + 12) % 12)]!)
     const from = (triad: number): number => Math.floor(triad / 12) * 12 + (((triad % 12) - up + 12) % 12)
@@ -271,21 +269,19 @@ describe('estimateKey', () => {
     ] as const)
       bass[pitchClass] = score ** 2
     const silent = new Float32Array(24)
-    const tonality: Tonality = {
-      tuning: 0,
+    const tonality: PitchContent = {
       bass,
       treble: new Float32Array(12),
       triads: silent,
       opening: silent,
       moves: new Float32Array(576),
       tonal: true,
-      changeAt: () => 0,
     }
     expect(keyFeatures(tonality)[6 * KEY_FEATURES]).toBeCloseTo(3.1, 5)
     expect(estimateKey(tonality, templates)!.key).toBe('C')
   })
   it('knows no key where nothing has a pitch', () => {
-    expect(estimateKey({ tonal: false } as Tonality, KEY_TEMPLATES)).toBeUndefined()
+    expect(estimateKey({ tonal: false } as PitchContent, KEY_TEMPLATES)).toBeUndefined()
   })
 })
 

@@ -107,7 +107,7 @@ describe('evenGrid', () => {
     const grid = evenGrid(
       novelty,
       strength,
-      { bpm: bpm * 1.008, beats, shift: 0, first: 0, probability: 1 },
+      { bpm: bpm * 1.008, beats, shift: 0, first: 0, probability: 1, phaseConfidence: 1 },
       seconds,
     )
     // Not half a frame off at either end.

@@ -42,6 +42,7 @@ function track(parts: readonly Part[], pickup = 0, beats = true) {
   const rhythm: Rhythm = {
     bpm: 60 / BEAT,
     confidence: 1,
+    phaseConfidence: 1,
     alternatives: [],
     constant: true,
     beats: times,
@@ -49,9 +50,10 @@ function track(parts: readonly Part[], pickup = 0, beats = true) {
     regularity: 1,
     clarity: 1,
     beatsPerBar: 4,
-    firstDownbeat: 0,
+    downbeats: Array.from(times, (_, i) => i).filter(i => i % 4 === 0),
     downbeatConfidence: 1,
     changes: [],
+    parts: [],
   }
   return {
     duration,
