@@ -8,6 +8,7 @@ import * as uploadHeaders from '../../migrations/0005_upload_headers.ts'
 import * as applicationCode from '../../migrations/0006_application_code.ts'
 import * as fileChangeTimes from '../../migrations/0007_file_change_times.ts'
 import * as continuedJobs from '../../migrations/0008_continued_jobs.ts'
+import * as tempoParts from '../../migrations/0009_tempo_parts.ts'
 import { HEAD, isRevision, REVISIONS } from '../core/migrate/application-schema.ts'
 import {
   type AdoptionRecord,
@@ -37,6 +38,7 @@ export const MIGRATIONS = [
   '0006_application_code',
   '0007_file_change_times',
   '0008_continued_jobs',
+  '0009_tempo_parts',
 ] as const
 
 type MigrationName = (typeof MIGRATIONS)[number]
@@ -50,6 +52,7 @@ const OURS = {
   '0006_application_code': applicationCode,
   '0007_file_change_times': fileChangeTimes,
   '0008_continued_jobs': continuedJobs,
+  '0009_tempo_parts': tempoParts,
 } as const
 
 const SCHEMA = LEDGER_SCHEMA
