@@ -1,0 +1,535 @@
+/**
+ * The world of the campaign: an application with its rows and files, a bucket, an operator who runs commands, and what
+ * befalls them. One promise is watched: no command of autodj ever takes the last copy of a content.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { PutBucketVersioningCommand } from '@aws-sdk/client-s3'
+import type { Command } from '../../src/cli/command.ts'
+import { commands } from '../../src/commands.ts'
+import { ExitCode } from '../../src/errors.ts'
+import { type ObjectStore, StoreError } from '../../src/storage/store.ts'
+import type { BedRun, TestBed } from '../support/bed.ts'
+import { embeddedBed } from '../support/beds.ts'
+import { pgliteTestDatabase, postgresTestDatabase } from '../support/database.ts'
+import type { StoreHooks } from '../support/hooked-store.ts'
+import { sdk, type TestServer } from '../support/s3-server.ts'
+import { testPostgres } from '../support/servers.ts'
+
+/** What the operator does. Every one is run as a command of the program, with its flags as they are given there. */
+export type Verb =
+  | 'import'
+  | 'upload-local'
+  | 'upload-local --delete-local'
+  | 'cleanup'
+  | 'reconcile'
+  | 'apply'
+  | 'undo'
+  | 'restore'
+  | 'restore --plan'
+  | 'fetch'
+  | 'analyze --check'
+  | 'worker'
+
+/** What befalls a command while it runs, at the `at`-th call to the store. */
+export type Fault =
+  | { kind: 'lost answer'; at: number }
+  | { kind: 'crash'; at: number }
+  | { kind: 'stop'; at: number }
+  | { kind: 'application'; at: number; does: Deed }
+
+/** What the application, or whoever else has the keys, does. */
+export type Deed =
+  | 'adds a track'
+  | 'adds a file'
+  | 'edits a file in place'
+  | 'replaces a file'
+  | 'renames a file'
+  | 'deletes a row'
+  | 'says LOCAL'
+  | 'forgets a key'
+  | 'writes a key as URL'
+  | 'renames an object'
+  | 'doubles an object'
+  | 'gives an object other headers'
+  | 'puts a foreign object'
+  | 'backs the database up'
+  | 'restores the backup'
+  | 'empties the table'
+  | 'unmounts the folder'
+  | 'mounts the folder'
+  | 'suspends versioning'
+  | 'enables versioning'
+  | 'moves the clock on'
+  | 'moves the clock back'
+
+export type Step =
+  | { run: Verb; pick: number; fault?: Fault | undefined }
+  | { both: readonly [Verb, Verb]; pick: number }
+  | { deed: Deed; pick: number }
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+const dayMs = 86_400_000
+const ledger = [
+  'runs',
+  'items',
+  'claims',
+  'leases',
+  'objects',
+  'uploads',
+  'parts',
+  'files',
+  'analyses',
+  'job_tracks',
+]
+
+/** The process is gone as far as store and database are concerned: nothing it does reaches them any more. */
+class Crashed extends StoreError {
+  constructor() {
+    super('network', 'the process is gone', { cure: '' })
+  }
+}
+
+export class World {
+  readonly bed: TestBed
+  readonly #server: TestServer
+  readonly #versioned: boolean
+  /** every content that ever was, by its checksum */
+  readonly #contents = new Map<string, string>()
+  #next = 0
+  #clock = 0
+  #plans: string[] = []
+  #backup: { tracks: unknown[]; ledger: Record<string, unknown[]> } | undefined
+
+  private constructor(bed: TestBed, server: TestServer, versioned: boolean) {
+    this.bed = bed
+    this.#server = server
+    this.#versioned = versioned
+  }
+
+  /** @param versioned whether the bucket began with versioning */
+  static async open(versioned: boolean): Promise<World> {
+    const postgres = testPostgres()
+    const database = await (postgres === undefined ? pgliteTestDatabase() : postgresTestDatabase(postgres))
+    const { bed, server } = await embeddedBed(database, {
+      buckets: [versioned ? { name: 'music', versioning: 'Enabled' } : 'music'],
+    })
+    return new World(bed, server, versioned)
+  }
+
+  close(): Promise<void> {
+    return this.bed.close()
+  }
+
+  /** As it was made: nothing anywhere, then a few tracks on disk. */
+  async reset(): Promise<void> {
+    await this.#mount()
+    if (this.#versioned) {
+      await this.#setVersioning('Enabled')
+      for await (const page of this.bed.store.listVersions())
+        await this.bed.store.delete(page.map(({ key, versionId }) => ({ key, versionId })))
+    }
+    this.#server.faults.clear()
+    await this.bed.reset()
+    for (const name of await readdir(this.bed.dir))
+      if (name !== 'audio') await rm(path.join(this.bed.dir, name), { recursive: true })
+    this.#contents.clear()
+    this.#next = 0
+    this.#clock = 0
+    this.#plans = []
+    this.#backup = undefined
+    for (let track = 0; track < 4; track++) await this.#deed('adds a track', track)
+  }
+
+  /** @returns what happened, for a script to be read */
+  async step(step: Step): Promise<string> {
+    if ('deed' in step) {
+      await this.#deed(step.deed, step.pick)
+      return `application ${step.deed}`
+    }
+    const before = await this.existing()
+    const excused = new Set<string>()
+    let told: string
+    if ('both' in step) {
+      const [a, b] = await Promise.all(
+        step.both.map((verb, index) => this.#run(verb, step.pick + index, undefined, excused)),
+      )
+      told = `${step.both[0]} (${a}) beside ${step.both[1]} (${b})`
+    } else {
+      told = `${step.run} (${await this.#run(step.run, step.pick, step.fault, excused)})${describe(step.fault)}`
+    }
+    const after = await this.existing()
+    const lost = [...before].filter(content => !after.has(content) && !excused.has(content))
+    if (lost.length > 0) {
+      throw new Error(`lost by ${told}: ${lost.map(content => this.#contents.get(content)).join(', ')}`)
+    }
+    return told
+  }
+
+  /** One more run of everything: then every row tells the truth. */
+  async heal(): Promise<void> {
+    this.#server.faults.clear()
+    await this.#mount()
+    this.#clock = 0
+    const before = await this.existing()
+    for (let round = 0; round < 2; round++) {
+      for (const verb of ['import', 'upload-local', 'reconcile', 'apply'] as const)
+        await this.#run(verb, 0, undefined, new Set())
+    }
+    const after = await this.existing()
+    const lost = [...before].filter(content => !after.has(content))
+    if (lost.length > 0)
+      throw new Error(`lost by healing: ${lost.map(one => this.#contents.get(one)).join(', ')}`)
+    const untrue = await this.#untruths()
+    if (untrue.length > 0) throw new Error(`rows that do not tell the truth: ${untrue.join('; ')}`)
+  }
+
+  /** Checksums of the contents of which there is a copy: a file, an object, a version of one. */
+  async existing(): Promise<Set<string>> {
+    const found = new Set<string>()
+    const take = (bytes: Uint8Array) => {
+      const sum = sha256(bytes)
+      if (this.#contents.has(sum)) found.add(sum)
+    }
+    for (const name of await readdir(this.bed.dir, { recursive: true })) {
+      const file = path.join(this.bed.dir, name)
+      if ((await stat(file)).isFile()) take(await readFile(file))
+    }
+    const { store } = this.bed
+    const read = async (key: string, versionId?: string) => {
+      const content = await store.get(key, versionId === undefined ? {} : { versionId })
+      if (content !== undefined) take(Buffer.concat(await Array.fromAsync(content.body)))
+    }
+    if (this.#versioned) {
+      for await (const page of store.listVersions())
+        for (const { key, versionId, isDeleteMarker } of page) if (!isDeleteMarker) await read(key, versionId)
+    } else for await (const page of store.list()) for (const { key } of page) await read(key)
+    return found
+  }
+
+  async #untruths(): Promise<string[]> {
+    const wrong: string[] = []
+    for (const row of (await this.bed.tracks()).values()) {
+      if (row.file_source === 'S3') {
+        const head = row.s3_object_key === null ? undefined : await this.bed.store.head(row.s3_object_key)
+        if (head === undefined) wrong.push(`"${row.title}" says S3, ${row.s3_object_key} is not there`)
+        else if (head.size !== Number(row.file_size)) {
+          wrong.push(`"${row.title}" says ${row.file_size} bytes, the object has ${head.size}`)
+        }
+      } else if (row.file_source === 'LOCAL') {
+        const file = row.file_path === null ? undefined : path.resolve(this.bed.audioRoot, row.file_path)
+        if (file === undefined || !(await isFile(file)))
+          wrong.push(`"${row.title}" says LOCAL, there is no file`)
+      }
+    }
+    return wrong
+  }
+
+  async #run(verb: Verb, pick: number, fault: Fault | undefined, excused: Set<string>): Promise<string> {
+    const [name, flags, args] = this.#commandLine(verb, pick) ?? []
+    if (name === undefined) return 'nothing to run it on'
+    const command = commands.find(one => one.name === name) as Command
+    const values = Object.fromEntries(
+      Object.entries(command.flags).map(([key, one]) => [key, flags?.[key] ?? one.defaultValue]),
+    )
+    const stopping = new AbortController()
+    const forcing = new AbortController()
+    const now = () => new Date(Date.now() + this.#clock)
+    let run: BedRun
+    try {
+      run = await this.bed.run(name, context => command.run(context, values, args ?? []), {
+        stopping,
+        forcing,
+        now,
+        ...(fault === undefined ? {} : { hooks: this.#hooks(fault, { stopping, forcing, excused }) }),
+      })
+    } catch (error) {
+      // What a command throws once it was told to leave everything at once is nobody's business.
+      if (forcing.signal.aborted) return 'gone'
+      throw error
+    }
+    if (run.exitCode === ExitCode.fatal && run.error?.code === 'bug') throw run.error
+    return outcome(run)
+  }
+
+  #commandLine(verb: Verb, pick: number): [string, Record<string, unknown>, string[]] | undefined {
+    const everything = { percent: 100 }
+    const plan = this.#plans[this.#plans.length - 1 - (pick % Math.min(2, this.#plans.length))]
+    const newPlan = () => {
+      const file = path.join(this.bed.dir, `${this.#plans.length}.plan`)
+      this.#plans.push(file)
+      return file
+    }
+    switch (verb) {
+      case 'import':
+        return ['import', {}, []]
+      case 'upload-local':
+        return ['upload-local', { maxOutage: 0 }, []]
+      case 'upload-local --delete-local':
+        return ['upload-local', { maxOutage: 0, deleteLocal: true }, []]
+      case 'cleanup':
+        return ['cleanup', { apply: true, olderThan: 0, force: pick % 2 === 0 }, []]
+      case 'reconcile':
+        return [
+          'reconcile',
+          { disk: pick % 3 !== 2, minAge: 0, force: pick % 2 === 0, plan: newPlan(), maxDelete: everything },
+          [],
+        ]
+      case 'apply':
+        return plan === undefined ? undefined : ['apply', { maxDelete: everything }, [plan]]
+      case 'undo':
+        return plan === undefined ? undefined : ['undo', {}, [plan]]
+      case 'restore':
+        return ['restore', { limit: 1 + (pick % 4) }, []]
+      case 'restore --plan':
+        return ['restore', { plan: newPlan() }, []]
+      case 'fetch':
+        return ['fetch', { from: ['s3', 'local'] }, []]
+      case 'analyze --check':
+        return ['analyze', { check: true, limit: 1, maxOutage: 0 }, []]
+      case 'worker':
+        return ['worker', { untilEmpty: true }, []]
+    }
+  }
+
+  /** The fault, struck at a call to the store: of any method, whichever comes. */
+  #hooks(
+    fault: Fault,
+    {
+      stopping,
+      forcing,
+      excused,
+    }: { stopping: AbortController; forcing: AbortController; excused: Set<string> },
+  ): StoreHooks {
+    let calls = 0
+    let isStruck = false
+    const before = async () => {
+      if (isStruck && fault.kind === 'crash') throw new Crashed()
+      if (calls++ < fault.at || isStruck) return
+      isStruck = true
+      if (fault.kind === 'crash') {
+        forcing.abort(new Crashed())
+        throw new Crashed()
+      }
+      if (fault.kind === 'stop') stopping.abort('sigterm')
+      if (fault.kind === 'application') {
+        const there = await this.existing()
+        await this.#deed(fault.does, calls)
+        const left = await this.existing()
+        for (const content of there) if (!left.has(content)) excused.add(content)
+      }
+    }
+    const after = async () => {
+      if (fault.kind !== 'lost answer' || !isStruck) return undefined
+      isStruck = false
+      calls = Number.NEGATIVE_INFINITY
+      throw new StoreError('network', 'the answer was lost', { cure: '' })
+    }
+    const methods = ['head', 'get', 'put', 'copy', 'delete', 'completeUpload', 'setHeaders'] as const
+    return Object.fromEntries(
+      methods
+        .filter(name => typeof (this.bed.store as unknown as Record<string, unknown>)[name] === 'function')
+        .map(name => [name, { before, after }]),
+    ) as StoreHooks
+  }
+
+  async #deed(deed: Deed, pick: number): Promise<void> {
+    const { knex } = this.bed.database
+    const { store, audioRoot } = this.bed
+    const rows = [...(await this.bed.tracks()).values()].sort((a, b) => (a.title < b.title ? -1 : 1))
+    const row = rows[pick % Math.max(1, rows.length)]
+    const files = await filesOf(audioRoot)
+    const file = files[pick % Math.max(1, files.length)]
+    const objects = (await objectsOf(store)).filter(key => key.startsWith('audio/'))
+    const object = objects[pick % Math.max(1, objects.length)]
+    const isMounted = await isFolder(audioRoot)
+    switch (deed) {
+      case 'adds a track': {
+        const { bytes, name } = this.#content()
+        if (!isMounted) return
+        const id = randomUUID()
+        await writeFile(path.join(audioRoot, `${name}.mp3`), bytes)
+        await knex('tracks').insert({
+          id,
+          spotify_id: id,
+          title: name,
+          artist: 'A',
+          file_source: 'LOCAL',
+          file_path: `${name}.mp3`,
+        })
+        return
+      }
+      case 'adds a file': {
+        const { bytes, name } = this.#content()
+        if (isMounted) await writeFile(path.join(audioRoot, `${name}.mp3`), bytes)
+        return
+      }
+      case 'edits a file in place': {
+        if (file === undefined) return
+        const { mtime, atime, size } = await stat(file)
+        const { bytes } = this.#content(size)
+        await writeFile(file, bytes)
+        await utimes(file, atime, mtime)
+        return
+      }
+      case 'replaces a file': {
+        if (file === undefined) return
+        const { bytes } = this.#content()
+        await writeFile(`${file}.new`, bytes)
+        await rename(`${file}.new`, file)
+        return
+      }
+      case 'renames a file':
+        if (file !== undefined)
+          await rename(file, path.join(audioRoot, `renamed ${pick % 7} ${path.basename(file)}`))
+        return
+      case 'deletes a row':
+        if (row !== undefined) await knex('tracks').where({ id: row.id }).del()
+        return
+      case 'says LOCAL':
+        if (row?.file_path != null)
+          await knex('tracks').where({ id: row.id }).update({ file_source: 'LOCAL' })
+        return
+      case 'forgets a key':
+        if (row !== undefined) await knex('tracks').where({ id: row.id }).update({ s3_object_key: null })
+        return
+      case 'writes a key as URL':
+        if (row?.s3_object_key != null)
+          await knex('tracks')
+            .where({ id: row.id })
+            .update({ s3_object_key: `s3://music/${row.s3_object_key.replace(/^s3:\/\/music\//, '')}` })
+        return
+      case 'renames an object':
+      case 'doubles an object': {
+        if (object === undefined) return
+        const to = `audio/other ${pick % 5}.mp3`
+        if ((await store.head(to)) !== undefined) return
+        await store.copy(object, to)
+        if (deed === 'renames an object') await store.delete([{ key: object }])
+        return
+      }
+      case 'gives an object other headers':
+        if (object !== undefined) await store.copy(object, object, { headers: { contentType: 'text/plain' } })
+        return
+      case 'puts a foreign object': {
+        const { bytes, name } = this.#content()
+        await store.put(`${['', 'audio/', 'quarantine/'][pick % 3]}foreign ${name}.bin`, bytes, {
+          headers: { contentType: 'application/octet-stream' },
+          checksums: {},
+        })
+        return
+      }
+      case 'backs the database up':
+        this.#backup = { tracks: await knex('tracks').select(), ledger: {} }
+        for (const table of ledger) this.#backup.ledger[table] = await knex(`autodj_ledger.${table}`).select()
+        return
+      case 'restores the backup':
+        if (this.#backup === undefined) return
+        await knex.raw(`truncate tracks, ${ledger.map(table => `autodj_ledger.${table}`).join(', ')} cascade`)
+        await this.#fill('tracks', this.#backup.tracks)
+        for (const table of ledger)
+          await this.#fill(`autodj_ledger.${table}`, this.#backup.ledger[table] ?? [])
+        return
+      case 'empties the table':
+        await knex('tracks').del()
+        return
+      case 'unmounts the folder':
+        if (!isMounted || (await isFolder(this.#away))) return
+        await rename(audioRoot, this.#away)
+        if (pick % 2 === 0) await mkdir(audioRoot)
+        return
+      case 'mounts the folder':
+        return this.#mount()
+      case 'suspends versioning':
+        if (this.#versioned) await this.#setVersioning('Suspended')
+        return
+      case 'enables versioning':
+        if (this.#versioned) await this.#setVersioning('Enabled')
+        return
+      case 'moves the clock on':
+        this.#clock += 400 * dayMs
+        return
+      case 'moves the clock back':
+        this.#clock = -3 * dayMs
+        return
+    }
+  }
+
+  get #away(): string {
+    return path.join(this.bed.dir, 'away')
+  }
+
+  /** The disk is back; what was written to the empty mount point meanwhile lies below it, kept here. */
+  async #mount(): Promise<void> {
+    if (!(await isFolder(this.#away))) return
+    if (await isFolder(this.bed.audioRoot)) {
+      await rename(this.bed.audioRoot, path.join(this.bed.dir, `below ${this.#next++}`))
+    }
+    await rename(this.#away, this.bed.audioRoot)
+  }
+
+  async #setVersioning(Status: 'Enabled' | 'Suspended'): Promise<void> {
+    const client = sdk(this.#server)
+    await client.send(
+      new PutBucketVersioningCommand({ Bucket: 'music', VersioningConfiguration: { Status } }),
+    )
+    client.destroy()
+  }
+
+  async #fill(table: string, rows: unknown[]): Promise<void> {
+    if (rows.length === 0) return
+    await this.bed.database.knex.raw(
+      `insert into ${table} select * from json_populate_recordset(null::${table}, ?::json)`,
+      [JSON.stringify(rows)],
+    )
+  }
+
+  /** Bytes that were never before, taken for audio. */
+  #content(size = 600 + (this.#next % 5)): { bytes: Buffer; name: string } {
+    const name = `content ${this.#next++}`
+    const bytes = Buffer.alloc(Math.max(size, 40), `${name} `)
+    bytes.write('fLaC')
+    this.#contents.set(sha256(bytes), name)
+    return { bytes, name }
+  }
+}
+
+function outcome({ exitCode, error }: BedRun): string {
+  return error === undefined ? `exit ${exitCode}` : `exit ${exitCode}, ${error.code}`
+}
+
+function describe(fault: Fault | undefined): string {
+  if (fault === undefined) return ''
+  return fault.kind === 'application'
+    ? `, at call ${fault.at} application ${fault.does}`
+    : `, ${fault.kind} at call ${fault.at}`
+}
+
+async function filesOf(folder: string): Promise<string[]> {
+  if (!(await isFolder(folder))) return []
+  const names = (await readdir(folder, { recursive: true })).sort()
+  const files: string[] = []
+  for (const name of names) {
+    const file = path.join(folder, name)
+    if (!path.basename(name).startsWith('.') && (await isFile(file))) files.push(file)
+  }
+  return files
+}
+
+async function objectsOf(store: ObjectStore): Promise<string[]> {
+  const keys: string[] = []
+  for await (const page of store.list()) keys.push(...page.map(({ key }) => key))
+  return keys.sort()
+}
+
+const isFile = (file: string): Promise<boolean> =>
+  stat(file).then(
+    found => found.isFile(),
+    () => false,
+  )
+const isFolder = (folder: string): Promise<boolean> =>
+  stat(folder).then(
+    found => found.isDirectory(),
+    () => false,
+  )
