@@ -381,6 +381,26 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       expect(await jobRows(bed)).toMatchObject([{ status: 'COMPLETED', downloaded_tracks: 60 }])
     })
 
+    test('stopped while it waits for what is queued to be done, it ends too', async () => {
+      const [id] = await bed.addTracks(1, 30_000)
+      await enqueueUploads(bed)
+      await claimElsewhere(bed, id as string)
+      const stopping = new AbortController()
+      const working = work(bed, { untilEmpty: true }, { stopping })
+      await expect.poll(() => counts(bed).then(({ upload }) => upload)).not.toEqual([0, 0, 0])
+      stopping.abort('sigterm')
+      expect((await working).exitCode).toBe(ExitCode.ok)
+      expect((await bed.tracks()).get(id as string)?.file_source).toBe('LOCAL')
+    })
+
+    test('large files go in parts of 8 MiB', async () => {
+      const [id] = await bed.addTracks(1, 17 * 1024 ** 2)
+      await enqueueUploads(bed)
+      expect((await work(bed)).exitCode).toBe(ExitCode.ok)
+      const key = (await bed.tracks()).get(id as string)?.s3_object_key as string
+      expect((await bed.store.head(key))?.etag).toMatch(/-3"?$/)
+    })
+
     test('a job that a stop puts back loses no retry, not even its last', async () => {
       const [id] = await bed.addTracks(1, 30_000)
       await enqueueUploads(bed)

@@ -7,8 +7,8 @@ import type { ObjectEntry, ObjectStore } from '../../src/storage/store.ts'
 const fileSchema = {
   CSV: 'Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass',
   Parquet:
-    'message s3.inventory { required binary bucket (UTF8); required binary key (UTF8); optional int64 size; ' +
-    'optional int64 last_modified_date (TIMESTAMP_MILLIS); optional binary e_tag (UTF8); }',
+    'message s3.inventory { required binary bucket (UTF8); required binary key (UTF8); optional boolean is_latest; ' +
+    'optional boolean is_delete_marker; optional int64 size; optional int64 last_modified_date (TIMESTAMP_MILLIS); optional binary e_tag (UTF8); }',
 }
 
 /**
@@ -73,18 +73,23 @@ function csv(bucket: string, entries: readonly ObjectEntry[]): Uint8Array {
 }
 
 function parquet(bucket: string, entries: readonly ObjectEntry[]): Uint8Array {
+  const long = new Date('2020-01-01T00:00:00Z')
+  const rows = [
+    ...entries.map(entry => ({ ...entry, isLatest: true, isMarker: false })),
+    // What a versioned bucket adds: an older version and a delete marker, neither of which is there.
+    { key: 'audio/old.mp3', size: 5, lastModified: long, etag: 'e', isLatest: false, isMarker: false },
+    { key: 'audio/deleted.mp3', size: 0, lastModified: long, etag: '', isLatest: true, isMarker: true },
+  ]
   return new Uint8Array(
     parquetWriteBuffer({
       columnData: [
-        { name: 'bucket', data: entries.map(() => bucket), type: 'STRING' },
-        { name: 'key', data: entries.map(({ key }) => key), type: 'STRING' },
-        { name: 'size', data: entries.map(({ size }) => BigInt(size)), type: 'INT64' },
-        {
-          name: 'last_modified_date',
-          data: entries.map(({ lastModified }) => lastModified),
-          type: 'TIMESTAMP',
-        },
-        { name: 'e_tag', data: entries.map(({ etag }) => etag), type: 'STRING' },
+        { name: 'bucket', data: rows.map(() => bucket), type: 'STRING' },
+        { name: 'key', data: rows.map(({ key }) => key), type: 'STRING' },
+        { name: 'is_latest', data: rows.map(({ isLatest }) => isLatest), type: 'BOOLEAN' },
+        { name: 'is_delete_marker', data: rows.map(({ isMarker }) => isMarker), type: 'BOOLEAN' },
+        { name: 'size', data: rows.map(({ size }) => BigInt(size)), type: 'INT64' },
+        { name: 'last_modified_date', data: rows.map(({ lastModified }) => lastModified), type: 'TIMESTAMP' },
+        { name: 'e_tag', data: rows.map(({ etag }) => etag), type: 'STRING' },
       ],
       rowGroupSize: 20,
     }),
