@@ -9,12 +9,14 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { commands } from '../../src/commands.ts'
+import { parseBandwidth } from '../../src/core/bandwidth.ts'
 import {
   acquireRemovalLease,
   itemPage,
   objectsByKey,
   recentRuns,
   recordItems,
+  recordUpload,
   startRun,
 } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
@@ -574,6 +576,51 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       const key = (await bed.tracks()).get(id)?.s3_object_key as string
       expect((await bed.content(key))?.equals(content)).toBe(true)
       expect(await bed.openUploads()).toEqual([])
+    })
+
+    test('what another run sends in parts right now is left to it; what a dead one left is aborted', async () => {
+      const { knex } = bed.database
+      const half = async (state: 'running' | 'abandoned') => {
+        const runId = randomUUID()
+        const run = { command: 'upload-local', args: {}, host: 'another machine', pid: 1, version: '0' }
+        await startRun(knex, { id: runId, ...run })
+        if (state === 'abandoned') await knex('autodj_ledger.runs').where({ id: runId }).update({ state })
+        const key = `audio/${state}.mp3`
+        const uploadId = await bed.store.createUpload(key, { headers: { contentType: 'audio/mpeg' } })
+        const file = { path: `${state}.mp3`, inode: 1n, mtimeNs: 1n, size: 1, sha256: null, headers: null }
+        await recordUpload(knex, {
+          bucket: bed.store.bucket,
+          key,
+          uploadId,
+          partSize: 5 * MiB,
+          runId,
+          ...file,
+        })
+        return key
+      }
+      const live = await half('running')
+      await half('abandoned')
+      await bed.addTrack({ path: 'a.mp3', content: fakeAudio(100, 1) })
+      expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
+      expect(await bed.openUploads()).toEqual([live])
+    })
+
+    test('--bwlimit reaches the transfers: files still wait when an unlimited run is done', async () => {
+      // The first body passes at once and is paid for by those after it.
+      for (const seed of [1, 2, 3])
+        await bed.addTrack({ path: `slow ${seed}.mp3`, content: fakeAudio(400_000, seed) })
+      const forcing = new AbortController()
+      const limited = upload(bed, { bwlimit: parseBandwidth('1K') }, { forcing }).then(
+        () => 'limited',
+        () => 'limited',
+      )
+      await expect.poll(() => bed.database.knex('autodj_ledger.claims'), { timeout: 30_000 }).toHaveLength(3)
+      await bed.addTrack({ path: 'fast.mp3', content: fakeAudio(400_000, 4) })
+      const unlimited = upload(bed).then(() => 'unlimited')
+      expect(await Promise.race([limited, unlimited])).toBe('unlimited')
+      forcing.abort(new Error('enough'))
+      await limited
+      expect((await bed.objects()).size).toBe(2)
     })
 
     test('what was begun with another storage class is sent anew with the one asked for now, and that is said', async () => {

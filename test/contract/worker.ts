@@ -387,7 +387,9 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       await claimElsewhere(bed, id as string)
       const stopping = new AbortController()
       const working = work(bed, { untilEmpty: true }, { stopping })
-      await expect.poll(() => counts(bed).then(({ upload }) => upload)).not.toEqual([0, 0, 0])
+      await expect
+        .poll(() => counts(bed).then(({ upload }) => upload), { timeout: 30_000 })
+        .not.toEqual([0, 0, 0])
       stopping.abort('sigterm')
       expect((await working).exitCode).toBe(ExitCode.ok)
       expect((await bed.tracks()).get(id as string)?.file_source).toBe('LOCAL')
@@ -421,6 +423,20 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       rmSync(path.join(bed.audioRoot, 'folder 0'), { recursive: true })
       const tried = await work(bed)
       expect(tried.summary).toMatchObject({ done: 0, given_up: 1, put_back: 0 })
+    })
+
+    test('what may pass by itself is tried again, up to the limit and no further', async () => {
+      const { knex } = bed.database
+      const id = await bed.addTrack({ path: null, source: 'UNAVAILABLE' })
+      const url = 'http://127.0.0.1:9/{id}'
+      await bed.run('fetch', context =>
+        enqueueFetch(context, { ...fetchDefaults, from: ['url'], url, enqueue: true }),
+      )
+      await knex.raw('update autodj_jobs.job set retry_limit = 1, retry_delay = 0, retry_backoff = false')
+      const tried = await work(bed)
+      expect(tried.summary).toMatchObject({ attempts_failed: 1, given_up: 1, done: 0 })
+      expect(await counts(bed)).toMatchObject({ fetch: [0, 0, 1] })
+      expect((await bed.tracks()).get(id)?.file_source).toBe('UNAVAILABLE')
     })
 
     test('a job that killed its worker each time is written down by another', async () => {

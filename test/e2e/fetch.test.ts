@@ -330,6 +330,25 @@ describe('fetch', () => {
     expect((await fetchTracks(['--from', 'tape'])).exitCode).toBe(ExitCode.usage)
     expect((await fetchTracks(['--track', 'x'])).exitCode).toBe(ExitCode.usage)
   })
+
+  test('--limit takes no more than so many', async () => {
+    const db = await testDatabase.open()
+    for (let number = 0; number < 3; number++) {
+      const id = randomUUID()
+      const row = {
+        id,
+        spotify_id: id,
+        title: `Limit ${number}`,
+        artist: 'Nobody',
+        file_source: 'UNAVAILABLE',
+      }
+      await db.knex('tracks').insert(row)
+    }
+    await db.close()
+    const { messages } = await fetchTracks(['--limit', '2', '--from', 's3'])
+    const summary = messages.find(one => one['message_type'] === 'summary') as { s3: number; failed: number }
+    expect(summary.s3 + summary.failed).toBe(2)
+  })
 })
 
 function hasFfmpeg(): boolean {

@@ -1,0 +1,102 @@
+/** Looks that are taken again just before an act: what came between the plan and its application. */
+import { createHash, randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import path from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { recordUpload, startRun } from '../../src/db/ledger.ts'
+import { fakeAudio, type TestBed } from '../support/bed.ts'
+import { embeddedBed } from '../support/beds.ts'
+import { pgliteTestDatabase } from '../support/database.ts'
+import { apply as applyPlan, reconcile } from './safety.ts'
+
+describe('between the plan and its application', () => {
+  let bed: TestBed
+  beforeAll(async () => {
+    ;({ bed } = await embeddedBed(await pgliteTestDatabase()))
+  })
+  afterAll(() => bed.close())
+  const file = () => path.join(bed.dir, 'p.plan')
+  beforeEach(async () => {
+    await bed.reset()
+    for (const name of [file(), `${file()}.journal`]) await rm(name, { force: true })
+  })
+
+  const key = 'audio/A/T_0a1b2c3d.flac'
+  const content = fakeAudio(3_000, 5)
+  const apply = (options: Parameters<TestBed['run']>[2] = {}) =>
+    applyPlan(bed, file(), { maxDelete: { percent: 100 } }, options)
+  const put = (contentType = 'audio/flac', bytes: Uint8Array = content) =>
+    bed.store.put(key, bytes, {
+      headers: {
+        contentType,
+        cacheControl: 'public, max-age=31536000, immutable',
+        metadata: { sha256: createHash('sha256').update(bytes).digest('hex'), 'track-id': randomUUID() },
+      },
+      checksums: {},
+    })
+
+  /** An orphan of ours, and the plan that removes it. */
+  async function planRemoval(): Promise<void> {
+    await put()
+    const { exitCode } = await reconcile(bed, { plan: file(), maxDelete: { percent: 100 }, force: true })
+    expect(exitCode).toBe(4)
+  }
+
+  test('an upload to the key has begun: the object is left to it', async () => {
+    await planRemoval()
+    const runId = randomUUID()
+    const { knex } = bed.database
+    const run = { command: 'upload-local', args: {}, host: 'another machine', pid: 1, version: '0' }
+    await startRun(knex, { id: runId, ...run })
+    await recordUpload(knex, {
+      bucket: bed.store.bucket,
+      key,
+      uploadId: await bed.store.createUpload(key, { headers: { contentType: 'audio/flac' } }),
+      path: 'a.flac',
+      inode: 1n,
+      mtimeNs: 1n,
+      size: 3_000,
+      sha256: null,
+      partSize: 8 * 1024 ** 2,
+      headers: null,
+      runId,
+    })
+    const { messages } = await apply()
+    expect(JSON.stringify(messages)).toContain('an upload to this key is under way')
+    expect([...(await bed.objects()).keys()]).toEqual([key])
+  })
+
+  test('the copy in quarantine is not the same bytes: the object stays', async () => {
+    await planRemoval()
+    const other = fakeAudio(3_000, 6)
+    const { exitCode } = await apply({
+      hooks: {
+        copy: {
+          after: async (_answer, _from, to) => {
+            await bed.store.put(to, other, { headers: { contentType: 'audio/flac' }, checksums: {} })
+          },
+        },
+      },
+    })
+    expect(exitCode).not.toBe(0)
+    expect((await bed.content(key))?.equals(content)).toBe(true)
+  })
+
+  test('the object was replaced after the last look: the new one stays', async () => {
+    await planRemoval()
+    const other = fakeAudio(3_000, 7)
+    await apply({ hooks: { delete: { before: async () => void (await put('audio/flac', other)) } } })
+    expect((await bed.content(key))?.equals(other)).toBe(true)
+  })
+
+  test('headers were corrected by hand: they are left as they are', async () => {
+    const id = await bed.addTrack({ path: null, source: 'S3', key })
+    await bed.database.knex('tracks').where({ id }).update({ file_size: content.length })
+    await put('text/plain')
+    await reconcile(bed, { plan: file(), head: 'all' })
+    await put('audio/x-flac')
+    const { messages } = await apply()
+    expect((await bed.store.head(key))?.contentType).toBe('audio/x-flac')
+    expect(messages.filter(one => one['state'] === 'skipped')).toHaveLength(1)
+  })
+})
