@@ -58,6 +58,7 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
   fc.record({ kind: fc.constant('lost answer' as const), at }),
   fc.record({ kind: fc.constant('crash' as const), at }),
   fc.record({ kind: fc.constant('stop' as const), at }),
+  fc.record({ kind: fc.constant('locked rows' as const), at }),
   fc.record({ kind: fc.constant('application' as const), at, does: deed }),
 )
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -75,10 +76,10 @@ async function live(world: World, steps: readonly Step[]): Promise<void> {
     for (const one of steps) told.push(await world.step(one))
     await world.heal()
   } catch (error) {
-    throw new Error(
-      [(error as Error).message, ...told.map((line, index) => `${index + 1}. ${line}`)].join('\n  '),
-      { cause: error },
-    )
+    const lines = [(error as Error).message, ...told.map((line, index) => `${index + 1}. ${line}`)]
+    // At once: to shrink it takes a while.
+    console.info(lines.join('\n  '))
+    throw new Error(lines.join('\n  '), { cause: error })
   }
 }
 

@@ -37,6 +37,8 @@ export type Fault =
   | { kind: 'lost answer'; at: number }
   | { kind: 'crash'; at: number }
   | { kind: 'stop'; at: number }
+  /** every other row is locked from the begin, by a transaction of the application that ends at that call */
+  | { kind: 'locked rows'; at: number }
   | { kind: 'application'; at: number; does: Deed }
 
 /** What the application, or whoever else has the keys, does. */
@@ -99,6 +101,7 @@ export class World {
   readonly #contents = new Map<string, string>()
   #next = 0
   #clock = 0
+  #unlock: (() => Promise<void>) | undefined
   #plans: string[] = []
   #backup: { tracks: unknown[]; ledger: Record<string, unknown[]> } | undefined
 
@@ -237,6 +240,8 @@ export class World {
     const forcing = new AbortController()
     const now = () => new Date(Date.now() + this.#clock)
     let run: BedRun
+    const unlock = fault?.kind === 'locked rows' ? await this.#lockRows() : undefined
+    this.#unlock = unlock
     try {
       run = await this.bed.run(name, context => command.run(context, values, args ?? []), {
         stopping,
@@ -248,6 +253,8 @@ export class World {
       // What a command throws once it was told to leave everything at once is nobody's business.
       if (forcing.signal.aborted) return 'gone'
       throw error
+    } finally {
+      await unlock?.()
     }
     if (run.exitCode === ExitCode.fatal && run.error?.code === 'bug') throw run.error
     return outcome(run)
@@ -265,9 +272,9 @@ export class World {
       case 'import':
         return ['import', {}, []]
       case 'upload-local':
-        return ['upload-local', { maxOutage: 0 }, []]
+        return ['upload-local', { maxOutage: 0, lockWait: 600 }, []]
       case 'upload-local --delete-local':
-        return ['upload-local', { maxOutage: 0, deleteLocal: true }, []]
+        return ['upload-local', { maxOutage: 0, lockWait: 600, deleteLocal: true }, []]
       case 'cleanup':
         return ['cleanup', { apply: true, olderThan: 0, force: pick % 2 === 0 }, []]
       case 'reconcile':
@@ -285,7 +292,7 @@ export class World {
       case 'restore --plan':
         return ['restore', { plan: newPlan() }, []]
       case 'fetch':
-        return ['fetch', { from: ['s3', 'local'] }, []]
+        return ['fetch', { from: ['s3', 'local'], lockWait: 600 }, []]
       case 'analyze --check':
         return ['analyze', { check: true, limit: 1, maxOutage: 0 }, []]
       case 'worker':
@@ -312,6 +319,7 @@ export class World {
         forcing.abort(new Crashed())
         throw new Crashed()
       }
+      if (fault.kind === 'locked rows') await this.#unlock?.()
       if (fault.kind === 'stop') stopping.abort('sigterm')
       if (fault.kind === 'application') {
         const there = await this.existing()
@@ -332,6 +340,21 @@ export class World {
         .filter(name => typeof (this.bed.store as unknown as Record<string, unknown>)[name] === 'function')
         .map(name => [name, { before, after }]),
     ) as StoreHooks
+  }
+
+  /** Locks of an application in the middle of its own changes: on a server, which has more connections than one. */
+  async #lockRows(): Promise<(() => Promise<void>) | undefined> {
+    const { knex, dialect } = this.bed.database
+    if (dialect === 'pglite') return undefined
+    const trx = await knex.transaction()
+    await trx.raw('select id from tracks where mod(hashtext(id::text), 2) = 0 for update')
+    // Nor does an application hold them for ever, where the command makes no call to the store.
+    const timer = setTimeout(() => void end(), 400)
+    const end = async () => {
+      clearTimeout(timer)
+      if (!trx.isCompleted()) await trx.rollback()
+    }
+    return end
   }
 
   async #deed(deed: Deed, pick: number): Promise<void> {
