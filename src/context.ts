@@ -4,6 +4,7 @@
  */
 
 import type { Config } from './config.ts'
+import { everything, type SelectionRules } from './core/selection.ts'
 import type { Database } from './db/database.ts'
 import { ExitCode, type StopReason } from './errors.ts'
 import type { RunEnd } from './report/entry.ts'
@@ -13,6 +14,8 @@ import type { ObjectStore } from './storage/store.ts'
 export interface Context {
   readonly config: Config
   readonly report: Reporter
+  /** which tracks were asked for: --include, --artist and the like */
+  readonly selection: SelectionRules
   /** what the command was called with, for the ledger; secrets left out */
   readonly invocation: { readonly command: string; readonly args: readonly string[] }
   /** a person is there to answer */
@@ -46,6 +49,8 @@ export interface ContextOptions {
   config: Config
   report: Reporter
   invocation: Context['invocation']
+  /** default: everything */
+  selection?: SelectionRules
   interactive: boolean
   stopping: AbortController
   forcing: AbortController
@@ -78,6 +83,7 @@ export function openContext(options: ContextOptions): {
     config,
     report,
     invocation: options.invocation,
+    selection: options.selection ?? everything,
     interactive: options.interactive,
     stopping: stopping.signal,
     signal: forcing.signal,

@@ -1,7 +1,8 @@
 /** The command line: builds the commander tree from the commands, and runs one of them in a context. */
 import { Argument, Command as Commander, CommanderError, Option } from 'commander'
 import type { Command } from './cli/command.ts'
-import { type Flag, flag, longName } from './cli/flags.ts'
+import { type Flag, type Flags, flag, longName } from './cli/flags.ts'
+import { pathFlags, trackFlags } from './cli/selection-flags.ts'
 import {
   type Config,
   loadConfig,
@@ -12,6 +13,7 @@ import {
   type Variable,
 } from './config.ts'
 import { type Context, openContext } from './context.ts'
+import type { SelectionRules } from './core/selection.ts'
 import { printable } from './core/units.ts'
 import { AppError, ExitCode, type StopReason, systemRefusal, toError, UsageError } from './errors.ts'
 import type { LibraryTotals } from './records/metrics.ts'
@@ -163,6 +165,8 @@ function addCommand(
     commander.addArgument(argument)
   }
   for (const one of Object.values(command.flags)) commander.addOption(toOption(one))
+  for (const one of Object.values(selectionFlagsOf(command)))
+    commander.addOption(toOption(one).helpGroup('Which tracks:'))
   for (const one of Object.values(outputFlags)) commander.addOption(toOption(one).helpGroup('Output:'))
   const settingOptions = settings.filter((one: Setting) => one.flag !== undefined)
   for (const one of settingOptions as readonly Setting[]) {
@@ -186,6 +190,13 @@ function addCommand(
       .flatMap(one => (one === undefined ? [] : (one as string | string[])))
     await action(commander.opts(), args)
   })
+}
+
+/** The flags that choose tracks, without those that the command has in its own way. */
+function selectionFlagsOf(command: Command): Flags {
+  if (command.selects === undefined) return {}
+  const flags: Flags = command.selects === 'tracks' ? trackFlags : pathFlags
+  return Object.fromEntries(Object.entries(flags).filter(([key]) => !(key in command.flags)))
 }
 
 function describe({ summary, description }: Command): string {
@@ -257,7 +268,11 @@ async function runCommand(
     opened = openContext({
       config,
       report,
-      invocation: { command: command.name, args: describeInvocation(command, options, args) },
+      invocation: {
+        command: command.name,
+        args: describeInvocation({ ...command.flags, ...selectionFlagsOf(command) }, options, args),
+      },
+      selection: await selectionOf(command, options, surroundings.cwd),
       interactive: surroundings.stdinIsTTY && surroundings.stderr.isTTY === true && options['json'] !== true,
       stopping,
       forcing,
@@ -375,14 +390,29 @@ function readOverrides(options: Record<string, unknown>): Overrides {
   return overrides
 }
 
+/** What the flags that choose tracks say; undefined if none was given. */
+async function selectionOf(
+  command: Command,
+  options: Record<string, unknown>,
+  cwd: string,
+): Promise<SelectionRules | undefined> {
+  const given = Object.entries(selectionFlagsOf(command)).flatMap(([key, { spec }]) => {
+    const value = options[optionKey(spec)]
+    return value === undefined ? [] : [[key, value] as const]
+  })
+  if (given.length === 0) return undefined
+  const { readSelection } = await import('./cli/selection-flags.ts')
+  return readSelection(Object.fromEntries(given), cwd)
+}
+
 /** The invocation as the ledger keeps it: flags that differ from their defaults, no settings (they may hold secrets). */
 function describeInvocation(
-  command: Command,
+  flags: Flags,
   options: Record<string, unknown>,
   args: readonly string[],
 ): string[] {
   const words = [...args]
-  for (const { spec, defaultValue, shown } of Object.values(command.flags)) {
+  for (const { spec, defaultValue, shown } of Object.values(flags)) {
     const given = options[optionKey(spec)]
     if (given === undefined || given === defaultValue || (Array.isArray(given) && given.length === 0))
       continue

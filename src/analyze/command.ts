@@ -6,6 +6,7 @@ import { flags } from './flags.ts'
 export const analyze = defineCommand({
   name: 'analyze',
   summary: 'tempo, beats, key, loudness, energy and mix points of every track',
+  selects: 'tracks',
   settings: ['database', 'store', 'cdn', 'audio'],
   description:
     'Analyses the audio of tracks, objects in S3 through temporary files and local files where they are, and writes ' +

@@ -4,6 +4,7 @@ import { flag, shared } from '../cli/flags.ts'
 export const cleanup = defineCommand({
   name: 'cleanup',
   summary: 'for cron: remove proved local copies and whatever dead runs have left',
+  selects: 'tracks',
   settings: ['database', 'store', 'cdn', 'audio'],
   description:
     'Removes local copies unused for --older-than whose object is proved now (checksum in S3, and a byte range through ' +

@@ -46,6 +46,8 @@ export interface CacheOptions {
   /** the audio root is kept below so many bytes, by least recent use; undefined: however large it is */
   maxBytes: number | undefined
   signal: AbortSignal
+  /** what --include and the like select; undefined: all */
+  selected?: readonly string[]
 }
 
 /**
@@ -57,7 +59,7 @@ export interface CacheOptions {
 export async function* dispensableCopies(
   { knex }: Database,
   audioFolder: AudioFolder,
-  { olderThan, maxBytes, signal }: CacheOptions,
+  { olderThan, maxBytes, signal, selected }: CacheOptions,
   now: number,
   sorter: ExternalSorter,
 ): AsyncGenerator<DispensableCopy> {
@@ -66,7 +68,12 @@ export async function* dispensableCopies(
     for await (const page of walk(audioFolder.root, signal)) for (const { size } of page) total += size
   const root = await openRoot(audioFolder.root)
   for await (const page of trackPages(knex, {
-    filter: { sources: ['S3'], hasKey: true, hasFile: true },
+    filter: {
+      sources: ['S3'],
+      hasKey: true,
+      hasFile: true,
+      ...(selected === undefined ? {} : { selected }),
+    },
     signal,
   })) {
     for (const track of page) {

@@ -5,6 +5,7 @@ import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
+import { isSelecting } from '../core/selection.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { requireSchema } from '../db/require-schema.ts'
@@ -13,6 +14,7 @@ import { ExternalSorter } from '../external-sort/sorter.ts'
 import { walk } from '../reconcile/disk.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
+import { selectedTracks } from '../runs/selected-tracks.ts'
 import { makeTempFolder } from '../runs/temp-folders.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -81,7 +83,8 @@ export async function runCleanup(context: Context, flags: CleanupFlags): Promise
       }),
       oldRuns(database.knex, now - flags.recordsFor),
     ]
-    for (const kind of leftovers) {
+    // Leftovers belong to no track: whoever names tracks means those alone.
+    for (const kind of isSelecting(context.selection) ? [] : leftovers) {
       for await (const leftover of kind) {
         if (context.stopping.aborted || done.full) break
         await done.leftover(leftover)
@@ -116,7 +119,12 @@ async function removeCopies(
     const copies = dispensableCopies(
       database,
       audioFolder,
-      { olderThan: flags.olderThan, maxBytes: maxAudioCacheBytes, signal },
+      {
+        olderThan: flags.olderThan,
+        maxBytes: maxAudioCacheBytes,
+        signal,
+        ...(await selectedTracks(context, database)),
+      },
       context.now().getTime(),
       new ExternalSorter(tempFolder, 'copies'),
     )

@@ -23,6 +23,8 @@ export interface Command {
   readonly examples?: readonly (readonly [line: string, does: string])[]
   readonly args: readonly Argument[]
   readonly flags: Flags
+  /** it takes the flags that choose tracks, or those of paths alone; its own flag of a name goes before theirs */
+  readonly selects?: 'tracks' | 'paths'
   /** the settings that it heeds, besides the records of runs: `--help` lists those (default: all) */
   readonly settings?: readonly SettingTopic[]
   /** Arguments are strings in the order of `args`; a variadic one is the rest. */

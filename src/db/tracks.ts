@@ -59,6 +59,8 @@ export interface TrackFilter {
   /** `s3_object_key` begins so. */
   keyPrefix?: string
   ids?: readonly string[]
+  /** Nor any other than these: what --include and the like select. */
+  selected?: readonly string[]
   /** Only tracks with an item of that command in the ledger, by track id: `--retry-failed`. */
   failedIn?: string
   /** No track with an item of that command and state `skipped`. */
@@ -113,6 +115,7 @@ function applyRowFilter(query: Knex.QueryBuilder, filter: TrackFilter): void {
   if (filter.pathPrefix !== undefined) query.whereRaw('starts_with(tracks.file_path, ?)', [filter.pathPrefix])
   if (filter.keyPrefix !== undefined)
     query.whereRaw('starts_with(tracks.s3_object_key, ?)', [filter.keyPrefix])
+  if (filter.selected !== undefined) query.whereRaw('tracks.id = any(?::uuid[])', [[...filter.selected]])
   if (filter.ids !== undefined) query.whereRaw('tracks.id = any(?::uuid[])', [[...filter.ids]])
 }
 

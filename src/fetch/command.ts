@@ -5,6 +5,7 @@ import { flags } from './flags.ts'
 export const fetch = defineCommand({
   name: 'fetch',
   summary: 'get audio for tracks that have none, into S3',
+  selects: 'tracks',
   description:
     'Takes the tracks that are UNAVAILABLE, or whose local file is gone, and looks for their audio in this order: ' +
     'an object that is in S3 already, a file of that artist and title in the audio folder, --url, FETCH_COMMAND, and ' +

@@ -4,6 +4,7 @@ import { shared } from '../cli/flags.ts'
 export const importCommand = defineCommand({
   name: 'import',
   summary: 'make rows for audio files that have none, relink rows whose file moved',
+  selects: 'paths',
   settings: ['database', 'audio'],
   description:
     'Walks the audio folder, or one folder in it. What is audio is told by the bytes, titles and artists come from ' +

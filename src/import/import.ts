@@ -40,6 +40,8 @@ export interface ImportOptions {
   folder: AudioFolder
   /** the folder to import, absolute: the root or a folder in it */
   start: string
+  /** whether a file, by its path below the root, is one that was asked for; undefined: all are */
+  isSelected?: (path: string) => boolean
   /** decide and report, write nothing */
   dryRun: boolean
   /** files read at a time */
@@ -140,7 +142,7 @@ class Import {
 
   /** First pass: the hash of every audio file is in the cache afterwards. */
   async hash(): Promise<void> {
-    const { start, signal, stopping, report, concurrency } = this.#options
+    const { start, signal, stopping, report, concurrency, isSelected = () => true } = this.#options
     const { root } = this.#options.folder
     const { realRoot } = await openAudioFolder(root, start)
     const inspectors = Array.from({ length: concurrency }, () => new Inspector(root, realRoot))
@@ -149,8 +151,9 @@ class Import {
       let files: FoundFile[] = []
       for await (const entry of walkAudioFolder(root, start, { signal })) {
         if (stopping.aborted) return
-        if (entry.kind === 'file') files.push(entry)
-        else if (entry.kind !== 'obstacle') this.summary[entry.kind === 'hidden' ? 'hidden' : 'links']++
+        if (entry.kind === 'file') {
+          if (isSelected(entry.path)) files.push(entry)
+        } else if (entry.kind !== 'obstacle') this.summary[entry.kind === 'hidden' ? 'hidden' : 'links']++
         else if (entry.outcome === 'failed') await this.#fail([entry])
         else {
           this.summary.skipped++
@@ -212,7 +215,16 @@ class Import {
 
   /** Second pass: every audio file finds its row, or gets one. */
   async decide(): Promise<void> {
-    const { knex, folder, start, signal, stopping, report, batch = DECISION_BATCH } = this.#options
+    const {
+      knex,
+      folder,
+      start,
+      signal,
+      stopping,
+      report,
+      batch = DECISION_BATCH,
+      isSelected = () => true,
+    } = this.#options
     const { root } = folder
     this.#style = libraryStyle(await filePathSample(knex), folder)
     const progress = report.progress({ label: 'importing', unit: 'files' })
@@ -221,7 +233,7 @@ class Import {
       let files: FoundFile[] = []
       for await (const entry of walkAudioFolder(root, start, { signal })) {
         if (stopping.aborted) break
-        if (entry.kind === 'file') files.push(entry)
+        if (entry.kind === 'file' && isSelected(entry.path)) files.push(entry)
         if (files.length >= batch) {
           await this.#decideBatch(files, progress)
           files = []

@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto'
 import path from 'node:path'
 import { openAudioFolder } from '../audio-files/walk.ts'
 import type { Context } from '../context.ts'
+import { pathSelector } from '../core/path-selector.ts'
+import { isSelecting } from '../core/selection.ts'
 import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode } from '../errors.ts'
@@ -34,6 +36,7 @@ export async function runImport(context: Context, request: ImportRequest): Promi
       folder: config.audioFolder,
       start,
       dryRun: request.dryRun,
+      ...(isSelecting(context.selection) ? { isSelected: pathSelector(context.selection) } : {}),
       concurrency: request.concurrency ?? defaultConcurrency,
       runId: run?.id,
       stopping: run ? AbortSignal.any([context.stopping, run.lost]) : context.stopping,

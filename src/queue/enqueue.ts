@@ -9,7 +9,7 @@ import { requireCodeForS3 } from '../db/application-code.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { type Track, trackPages } from '../db/tracks.ts'
 import { ExitCode, UsageError } from '../errors.ts'
-import type { TrackChoice } from '../runs/track-run.ts'
+import { selectedChoices, type TrackChoice } from '../runs/track-run.ts'
 import { addToBatch, cancelledBatches, continueBatch, createBatch, refreshBatch } from './batches.ts'
 import { type JobData, openBoss } from './boss.ts'
 import { commandOf, deadLetters, type JobKind } from './names.ts'
@@ -58,7 +58,7 @@ export async function enqueueTracks(context: Context, request: EnqueueRequest): 
   try {
     const givenUp = await deadLettersOf(boss, kind)
     const since = context.now().toISOString()
-    for (const { filter } of choices) {
+    for (const { filter } of await selectedChoices(context, database, choices)) {
       for await (const page of trackPages(knex, { filter, pageSize, signal: context.signal })) {
         if (context.stopping.aborted) break
         const left = limit === undefined ? page.length : limit - totals.queued

@@ -6,6 +6,7 @@ import { differenceClasses } from '../core/reconcile/facts.ts'
 export const reconcile = defineCommand({
   name: 'reconcile',
   summary: 'compare database, bucket and disk; classify every difference and offer its repair',
+  selects: 'tracks',
   settings: ['database', 'store', 'audio'],
   description:
     'Changes nothing. One line for each difference: `+` the object is missing, `-` no row names it, `*` row and ' +

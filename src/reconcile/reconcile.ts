@@ -36,7 +36,8 @@ export async function* reconcile(
 ): AsyncGenerator<readonly Finding[]> {
   keepHeapLevel()
   await refuseEmptySides(library, options)
-  for await (const findings of observe(library, options, tally)) {
+  for await (const seen of observe(library, options, tally)) {
+    const findings = options.isSelected === undefined ? seen : seen.filter(options.isSelected)
     const judged = findings.map(finding => accepting(finding, options.accept))
     for (const { sigil, differences } of judged) {
       if (sigil === '=' && differences.length === 0) tally.agree += 1

@@ -17,6 +17,7 @@ import { ExitCode, UsageError } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
+import { keyPath, selectedTracks, strangerSelector } from '../runs/selected-tracks.ts'
 import { makeTempFolder, sweepTempFolders } from '../runs/temp-folders.ts'
 import { s3Options } from '../storage/aws-options.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -141,6 +142,12 @@ async function observeAndReport(
     }
   }
 
+  const { selected } = await selectedTracks(context, database)
+  if (selected !== undefined) {
+    const [ids, isStranger] = [new Set(selected), strangerSelector(context.selection)]
+    options.isSelected = ({ row, name }) =>
+      row === undefined ? isStranger(keyPath(name, config.s3.keyPrefix)) : ids.has(row.trackId)
+  }
   const planning =
     flags.plan === undefined ? undefined : await startPlan(context, flags, store, database, tempFolder)
   const combined =

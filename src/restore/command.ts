@@ -4,6 +4,7 @@ import { flag, shared } from '../cli/flags.ts'
 export const restore = defineCommand({
   name: 'restore',
   summary: 'the way back: objects to local files, rows switched to LOCAL',
+  selects: 'tracks',
   settings: ['database', 'store', 'audio'],
   description:
     'Downloads each object beside its place, compares the checksum, renames it, and then switches the row. Nothing is ' +

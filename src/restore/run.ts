@@ -22,6 +22,7 @@ import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
+import { selectedTracks } from '../runs/selected-tracks.ts'
 import { makeTempFolder } from '../runs/temp-folders.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -114,6 +115,7 @@ class Restorer {
       sources: ['S3' as const],
       hasKey: true,
       ...(flags.retryFailed ? { failedIn: command } : {}),
+      ...(await selectedTracks(context, this.parts.database)),
     }
     const progress = context.report.progress({ label: 'restore', unit: 'tracks', showBytes: true })
     let left = flags.limit ?? Number.POSITIVE_INFINITY

@@ -23,6 +23,7 @@ import { RunHalted } from '../storage/resilience.ts'
 import { Committer } from './committer.ts'
 import { Passes, rowsKeepComing } from './passes.ts'
 import { isProcessAlive, machineName, type RecordedRun } from './recorded-run.ts'
+import { selectedTracks } from './selected-tracks.ts'
 import { TrackCommitter } from './track-committer.ts'
 import type { Done, TrackTask, TrackWork } from './track-work.ts'
 
@@ -82,18 +83,21 @@ export async function runTracks<Task extends TrackTask, Outcome extends { readon
   run: RecordedRun,
   plan: TrackRunPlan<Task, Outcome>,
 ): Promise<TrackRunEnd> {
-  return new TrackRun(context, database, run, plan).run()
+  const choices = await selectedChoices(context, database, plan.choices)
+  return new TrackRun(context, database, run, { ...plan, choices }).run()
 }
 
 /** The tracks that a run would take, for a dry run: no more of the table is read than the limit asks for. */
 export async function* plannedTracks<Task>(
-  { signal, stopping }: Pick<Context, 'signal' | 'stopping'>,
-  { knex }: Database,
+  context: Pick<Context, 'signal' | 'stopping' | 'selection' | 'config' | 'report'>,
+  database: Database,
   { choices, limit }: Pick<TrackRunPlan<never, never>, 'choices' | 'limit'>,
   prepare: (tracks: readonly Track[]) => Promise<readonly Task[]>,
 ): AsyncGenerator<Task> {
+  const { signal, stopping } = context
+  const { knex } = database
   let planned = 0
-  for (const { filter } of choices) {
+  for (const { filter } of await selectedChoices(context, database, choices)) {
     const pageSize = Math.min(1_000, Math.max(50, limit ?? 1_000))
     for await (const page of trackPages(knex, { filter, pageSize, signal })) {
       for (const task of await prepare(page)) {
@@ -104,6 +108,16 @@ export async function* plannedTracks<Task>(
       if (planned === limit) return
     }
   }
+}
+
+/** The choices, narrowed to what --include, --artist and the like select. */
+export async function selectedChoices(
+  context: Parameters<typeof selectedTracks>[0],
+  database: Database,
+  choices: readonly TrackChoice[],
+): Promise<readonly TrackChoice[]> {
+  const selected = await selectedTracks(context, database)
+  return choices.map(choice => ({ ...choice, filter: { ...choice.filter, ...selected } }))
 }
 
 /** For the summary of a run. */

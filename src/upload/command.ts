@@ -6,6 +6,7 @@ import { flags } from './flags.ts'
 export const uploadLocal = defineCommand({
   name: 'upload-local',
   summary: 'upload local audio to S3, every checksum confirmed',
+  selects: 'tracks',
   settings: ['database', 'store', 'cdn', 'audio'],
   description:
     'Takes the tracks whose audio is a local file, uploads it and, once the server has confirmed the checksum, ' +

@@ -7,6 +7,7 @@ import { Readers } from '../audio-files/readers.ts'
 import { LocalFileError, requireAudioRoot, statSource } from '../audio-files/source.ts'
 import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
+import { isSelecting } from '../core/selection.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import { partSizeFor } from '../core/upload/multipart.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
@@ -126,7 +127,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
       })
       const summary = summariseUpload(work.totals, work.engine.statistics, end, {
         retryFailed: request.retryFailed,
-        listed: request.only !== undefined,
+        listed: request.only !== undefined || isSelecting(context.selection),
         stopped: context.stopExitCode() !== undefined,
       })
       report.summary(summary)

@@ -7,6 +7,7 @@ const dayMs = 86_400_000
 export const verify = defineCommand({
   name: 'verify',
   summary: 'ask for every track through the CDN, and say why where it is not served',
+  selects: 'tracks',
   settings: ['database', 'store', 'cdn'],
   description:
     'Sends a one-byte range request for each S3 track through CloudFront and checks status, size, ETag, type, ' +

@@ -12,6 +12,7 @@ import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { preferSmallHeap } from '../heap.ts'
 import { recordRun } from '../runs/recorded-run.ts'
+import { selectedTracks } from '../runs/selected-tracks.ts'
 import type { CauseCount, VerifySummary } from './tally.ts'
 import type { TrackResult, VerifyTrack } from './track-result.ts'
 import { recordResults, type Selection, selectTracks, verifyCommand } from './tracks.ts'
@@ -55,6 +56,7 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
     const { total, tracks } = await selectTracks(database.knex, bucket, selection, {
       now: now(),
       limit: flags.limit,
+      ...(await selectedTracks(context, database)),
     })
     const progress = report.progress({ label: 'verifying', unit: 'tracks' })
     progress.total({ items: total })

@@ -2,6 +2,7 @@
 import type { Knex } from 'knex'
 import { clearItems, type ObjectRecord, recordItems, upsertObjects } from '../db/ledger.ts'
 import { FIRST_ID } from '../db/tracks.ts'
+import { UsageError } from '../errors.ts'
 import type { TrackResult, VerifyTrack } from './track-result.ts'
 
 export const verifyCommand = 'verify'
@@ -46,33 +47,55 @@ export async function selectTracks(
   knex: Knex,
   bucket: string,
   selection: Selection,
-  { now, limit = Number.MAX_SAFE_INTEGER }: { now: Date; limit?: number },
+  {
+    now,
+    limit = Number.MAX_SAFE_INTEGER,
+    selected,
+  }: { now: Date; limit?: number; selected?: readonly string[] },
 ): Promise<{ total: number; tracks: AsyncGenerator<VerifyTrack> }> {
+  if (selected !== undefined) {
+    const { condition, bindings } = conditionOf(selection)
+    return byId(knex, bucket, `${condition} and t.id = any(?::uuid[])`, [...bindings, [...selected]], limit)
+  }
   switch (selection.kind) {
     case 'all':
-      return byId(knex, bucket, '', [], limit)
     case 'since':
-      return byId(
-        knex,
-        bucket,
-        'and greatest(o.uploaded_at, t.updated_at, t.created_at) >= ?',
-        [selection.since],
-        limit,
-      )
     case 'unproved':
-      return byId(knex, bucket, 'and (o.served_at is null or o.served_at < o.uploaded_at)', [], limit)
-    case 'failed':
-      return byId(
-        knex,
-        bucket,
-        `and exists (select 1 from autodj_ledger.items i where i.command = '${verifyCommand}' and i.subject = t.id::text)`,
-        [],
-        limit,
-      )
+    case 'failed': {
+      const { condition, bindings } = conditionOf(selection)
+      return byId(knex, bucket, condition, bindings, limit)
+    }
     case 'sample':
       return sample(knex, bucket, Math.min(selection.count, limit))
     case 'rolling':
       return rolling(knex, bucket, selection.periodMs, now, limit)
+  }
+}
+
+/** @throws UsageError for a choice that is one of numbers, of which no names can be taken */
+function conditionOf(selection: Selection): { condition: string; bindings: readonly unknown[] } {
+  switch (selection.kind) {
+    case 'all':
+      return { condition: '', bindings: [] }
+    case 'since':
+      return {
+        condition: 'and greatest(o.uploaded_at, t.updated_at, t.created_at) >= ?',
+        bindings: [selection.since],
+      }
+    case 'unproved':
+      return { condition: 'and (o.served_at is null or o.served_at < o.uploaded_at)', bindings: [] }
+    case 'failed':
+      return {
+        condition: `and exists (select 1 from autodj_ledger.items i where i.command = '${verifyCommand}' and i.subject = t.id::text)`,
+        bindings: [],
+      }
+    default:
+      throw new UsageError(
+        `--${selection.kind} takes its share of all tracks: give no --include, --artist or the like with it`,
+        {
+          code: 'usage.flag',
+        },
+      )
   }
 }
 

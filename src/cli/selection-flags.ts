@@ -1,0 +1,72 @@
+/** The flags that choose tracks, the same for every command that takes them, and what they mean together. */
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { text as readAll } from 'node:stream/consumers'
+import { parseFilterFile, type SelectionRules } from '../core/selection.ts'
+import { printable } from '../core/units.ts'
+import { systemErrorCode, UsageError } from '../errors.ts'
+import { type Flags, flag } from './flags.ts'
+
+/** By paths alone: for what has no row yet. */
+export const pathFlags = {
+  include: flag.list(
+    '--include <pattern>',
+    'only paths like this, as in .gitignore: Artist/, *.flac, /Artist/**; may be repeated',
+  ),
+  exclude: flag.list('--exclude <pattern>', 'no paths like this; may be repeated'),
+  filterFrom: flag.list('--filter-from <file>', 'rules of a file, as rclone or .gitignore write them'),
+} satisfies Flags
+
+export const trackFlags = {
+  ...pathFlags,
+  artist: flag.list('--artist <name>', 'only tracks of this artist; may be repeated'),
+  album: flag.list('--album <name>', 'only tracks of this album; may be repeated'),
+  track: flag.list('--track <id>', 'only this track; may be repeated'),
+  filesFrom: flag.text(
+    '--files-from <file>',
+    'only what this file lists, one a line: paths, keys or track ids; - is stdin',
+  ),
+} satisfies Flags
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/** What the flags say. @throws UsageError for a file that cannot be read, or what is no rule or id */
+export async function readSelection(
+  values: Readonly<Record<string, unknown>>,
+  cwd: string,
+): Promise<SelectionRules> {
+  const list = (name: string): readonly string[] => (values[name] as readonly string[] | undefined) ?? []
+  const refuse = (problem: string): UsageError => new UsageError(problem, { code: 'usage.flag' })
+  const read = async (name: string, file: string): Promise<string> => {
+    try {
+      return file === '-' ? await readAll(process.stdin) : await readFile(path.resolve(cwd, file), 'utf8')
+    } catch (error) {
+      throw refuse(`${name}: cannot read ${printable(file)}: ${systemErrorCode(error)}`)
+    }
+  }
+  for (const id of list('track')) if (!uuid.test(id)) throw refuse(`--track: "${id}" is not a track id`)
+  const filters = []
+  for (const file of list('filterFrom')) {
+    const rules = parseFilterFile(await read('--filter-from', file))
+    if (!Array.isArray(rules))
+      throw refuse(
+        `--filter-from: ${printable(file)}, line ${rules.line}: "${printable(rules.text)}" is not a rule (example: - *.tmp)`,
+      )
+    filters.push(...rules)
+  }
+  const listed = values['filesFrom']
+  return {
+    include: list('include'),
+    exclude: list('exclude'),
+    filters,
+    artists: list('artist'),
+    albums: list('album'),
+    trackIds: list('track'),
+    listed:
+      typeof listed === 'string'
+        ? (await read('--files-from', listed))
+            .split(/\r?\n/)
+            .filter(line => line !== '' && !line.startsWith('#'))
+        : undefined,
+  }
+}
