@@ -18,6 +18,7 @@ import { reconcile } from './reconcile/command.ts'
 import { restore } from './restore/command.ts'
 import { serve } from './server/command.ts'
 import { status } from './status/command.ts'
+import { cost } from './status/cost/command.ts'
 import { uploadLocal } from './upload/command.ts'
 import { verify } from './verify/command.ts'
 import { worker } from './worker/command.ts'
@@ -44,6 +45,7 @@ export const commands: readonly Command[] = [
   policy,
   status,
   report,
+  cost,
   serve,
   worker,
 ]

@@ -141,6 +141,19 @@ export const settings = [
     secret: true,
   },
   {
+    variable: 'AUTODJ_NEW_ACCESS_KEY_ID',
+    topic: 'store',
+    description: 'the next access key, for `autodj doctor --rotate-check`',
+    example: 'AKIAI44QH8DHBEXAMPLE',
+  },
+  {
+    variable: 'AUTODJ_NEW_SECRET_ACCESS_KEY',
+    topic: 'store',
+    description: 'its secret',
+    example: 'je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY',
+    secret: true,
+  },
+  {
     variable: 'AWS_PROFILE',
     topic: 'store',
     description: 'profile of the AWS CLI, instead of keys; its region and endpoint_url count too',

@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { shared } from '../cli/flags.ts'
+import { flag, shared } from '../cli/flags.ts'
 
 export const doctor = defineCommand({
   name: 'doctor',
@@ -12,9 +12,23 @@ export const doctor = defineCommand({
   examples: [
     ['autodj doctor', 'check the settings in .env'],
     ['autodj doctor --json', 'for a monitoring system'],
+    [
+      'autodj doctor --rotate-check',
+      'how to change the access key; with the new one in the environment, whether it will do',
+    ],
   ],
-  flags: { timeout: shared.timeout },
+  flags: {
+    timeout: shared.timeout,
+    rotateCheck: flag.boolean(
+      '--rotate-check',
+      'only the access key: try it, and the one in AUTODJ_NEW_ACCESS_KEY_ID, before the old one goes',
+    ),
+  },
   async run(context, flags) {
+    if (flags.rotateCheck) {
+      const { runRotateCheck } = await import('./rotate.ts')
+      return runRotateCheck(context)
+    }
     const { limitsOf } = await import('./check.ts')
     const { runDoctor } = await import('./run.ts')
     return runDoctor(context, limitsOf(flags.timeout))

@@ -1,7 +1,8 @@
 /** What lies in the bucket, by storage class and prefix: counted by a listing, or as CloudWatch has it once a day. */
-import { awsAccess, type Config, requireBucket } from '../config.ts'
+import { type Config, requireBucket } from '../config.ts'
 import { toError } from '../errors.ts'
 import type { Progress } from '../report/reporter.ts'
+import { awsClientOptions } from '../storage/aws-options.ts'
 import type { ObjectStore } from '../storage/store.ts'
 
 export interface StorageTotals {
@@ -75,7 +76,7 @@ export async function cloudWatchStorage(
   const bucket = requireBucket(config)
   const client = new CloudWatchClient({
     ...(config.s3.region === undefined ? {} : { region: config.s3.region }),
-    ...awsAccess(config),
+    ...(await awsClientOptions(config)),
   })
   const names = Object.keys(storageTypes)
   const metric = (MetricName: string, StorageType: string) => ({

@@ -491,3 +491,72 @@ describe('.env', () => {
     expect((await doctor({}, { cwd })).checks['env-file']).toMatchObject({ state: 'ok' })
   })
 })
+
+describe('--rotate-check', () => {
+  const next = { accessKeyId: 'AKIANEXTNEXTNEXT', secretAccessKey: 'the next secret that nobody may see' }
+  let own: S3Server
+  let base: Record<string, string>
+  beforeAll(async () => {
+    own = await startS3Server({
+      dir: path.join(folder, 'rotate'),
+      region,
+      credentials: [credentials, next],
+      buckets: ['music'],
+    })
+    base = {
+      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      AWS_REGION: region,
+      S3_ENDPOINT: own.url,
+      S3_BUCKET_NAME: 'music',
+    }
+  })
+  afterAll(() => own?.close())
+  const rotate = (env: Record<string, string>) =>
+    cli(['doctor', '--rotate-check'], { cwd: folder, env: { ...base, ...env } })
+
+  test('one key: it is tried, and how to change it is told', async () => {
+    const { exitCode, stdout } = await rotate({})
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(/^ok old key AKIA…MPLE: signs in/m)
+    expect(stdout).toMatch(/1\. Make a second key/)
+  })
+
+  test('two keys that work: what to do next; nothing is left, no secret is shown', async () => {
+    const { exitCode, stdout, stderr } = await rotate({
+      AUTODJ_NEW_ACCESS_KEY_ID: next.accessKeyId,
+      AUTODJ_NEW_SECRET_ACCESS_KEY: next.secretAccessKey,
+    })
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(/Both keys work/)
+    expect(stdout).toMatch(/--status Inactive/)
+    expect(stdout + stderr).not.toContain('that nobody may see')
+    const deleted = own.requests.filter(one => /DeleteObject/.test(one.operation))
+    expect(deleted.length).toBeGreaterThan(1)
+  })
+
+  test('a new key that will not do: keep the old one', async () => {
+    const { exitCode, stdout, stderr } = await rotate({
+      AUTODJ_NEW_ACCESS_KEY_ID: next.accessKeyId,
+      AUTODJ_NEW_SECRET_ACCESS_KEY: 'another secret',
+    })
+    expect(exitCode).toBe(1)
+    expect(stdout).toMatch(/The new key will not do: keep the old one/)
+    expect(stderr).toMatch(/failed new: /)
+  })
+
+  test.each([
+    [{ AUTODJ_NEW_ACCESS_KEY_ID: 'AKIANEXTNEXTNEXT' }, /belong together/],
+    [
+      {
+        AUTODJ_NEW_ACCESS_KEY_ID: credentials.accessKeyId,
+        AUTODJ_NEW_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      },
+      /is the one that is configured/,
+    ],
+  ])('%j is refused', async (env, message) => {
+    const { exitCode, stderr } = await rotate(env as Record<string, string>)
+    expect(exitCode).toBe(2)
+    expect(stderr).toMatch(message)
+  })
+})

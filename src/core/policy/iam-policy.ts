@@ -149,6 +149,10 @@ const grantsOfSteps: Readonly<Record<string, Grants>> = {
   },
   status: nothing,
   report: nothing,
+  cost: {
+    anything: ['cloudwatch:GetMetricData'],
+    note: '--logs needs s3:ListBucket and s3:GetObject on the bucket of the logs',
+  },
   serve: nothing,
   worker: {
     ...fetch,

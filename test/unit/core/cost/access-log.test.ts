@@ -1,0 +1,66 @@
+import { expect, test } from 'vitest'
+import { AccessLogCounter } from '../../../../src/core/cost/access-log.ts'
+import { listPrices } from '../../../../src/core/cost/prices.ts'
+import { estimateTransfer } from '../../../../src/core/cost/transfer-cost.ts'
+
+// Fields as CloudFront's documentation shows them, shortened.
+const head = [
+  '#Version: 1.0',
+  '#Fields: date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) x-edge-result-type',
+]
+const line = (status: number, result: string, bytes = 1_000, date = '2026-01-31') =>
+  [
+    date,
+    '01:02:03',
+    'FRA56-P4',
+    bytes,
+    '192.0.2.1',
+    'GET',
+    'd1.cloudfront.net',
+    '/audio/1.mp3',
+    status,
+    '-',
+    result,
+  ].join('\t')
+
+function count(lines: readonly string[]) {
+  const counter = new AccessLogCounter(new Date('2026-01-30T00:00:00Z'))
+  counter.begin()
+  for (const one of lines) counter.line(one)
+  return counter
+}
+
+test('requests, bytes, hits and errors; earlier lines do not count', () => {
+  const { traffic, unread } = count([
+    ...head,
+    line(206, 'Hit'),
+    line(200, 'RefreshHit'),
+    line(200, 'Miss', 5_000),
+    line(403, 'Error', 500),
+    line(502, 'Error', 500),
+    line(0, 'Error', 0),
+    line(200, 'Hit', 9_999, '2026-01-29'),
+    'rubbish',
+  ])
+  expect(traffic).toEqual({ requests: 6, bytes: 8_000, hits: 2, clientErrors: 1, serverErrors: 1 })
+  expect(unread).toBe(1)
+})
+
+test('the fields are those that the file names, in its order', () => {
+  const { traffic } = count([
+    '#Fields: sc-status date x-edge-result-type sc-bytes',
+    '200\t2026-01-31\tHit\t7',
+  ])
+  expect(traffic).toMatchObject({ requests: 1, bytes: 7, hits: 1 })
+})
+
+test('through the CDN and straight from S3, for thirty days', () => {
+  const GiB = 1024 ** 3
+  const traffic = { requests: 100_000, bytes: 100 * GiB, hits: 90_000, clientErrors: 0, serverErrors: 0 }
+  const { cdn, direct } = estimateTransfer(traffic, 15, listPrices)
+  expect(cdn).toBeCloseTo(200 * 0.085 + 20 * 0.01 + 20 * 0.0004)
+  expect(direct).toBeCloseTo(200 * 0.09 + 200 * 0.0004)
+  expect(estimateTransfer({ ...traffic, hits: undefined }, 15, listPrices).assumption).toContain(
+    '80 % answered by the edge',
+  )
+})
