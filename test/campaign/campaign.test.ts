@@ -69,7 +69,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 )
 const life = fc.array(step, { minLength: 3, maxLength: 14 })
 
+let lives = 0
+
 async function live(world: World, steps: readonly Step[]): Promise<void> {
+  if (++lives % 25 === 0) console.info(`${lives} lives`)
   await world.reset()
   const told: string[] = []
   try {
