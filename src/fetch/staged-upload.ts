@@ -28,7 +28,7 @@ export interface StagedUpload {
 /**
  * @throws FetchProblem when it is no audio, or the key holds other bytes; what `body` throws; StoreError
  */
-export async function uploadStream(upload: StagedUpload): Promise<ProvedObject> {
+export async function uploadStream(upload: StagedUpload): Promise<Omit<ProvedObject, 'proof'>> {
   const { store, stagingKey, trackId, signal } = upload
   const hash = createHash('sha256')
   let crc = 0

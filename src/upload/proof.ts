@@ -5,11 +5,12 @@
 import { crc32 } from 'node:zlib'
 import type { ContentHash } from '../audio-files/source.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
+import { quarantinePrefix } from '../core/prefixes.ts'
 import { archiveCure } from '../storage/s3-errors.ts'
 import { type ObjectHead, type ObjectStore, type PutResult, StoreError } from '../storage/store.ts'
 import type { Requests } from './requests.ts'
 
-/** An object whose checksum the server confirmed. */
+/** An object that is proved to be the file. */
 export interface ProvedObject {
   key: string
   /** bytes */
@@ -21,6 +22,17 @@ export interface ProvedObject {
   etag: string
   versionId?: string
   contentType: string
+  /** by the checksum that the store computed, or by reading the object back */
+  proof: 'store' | 'read-back'
+}
+
+/** What was sent is not what was stored, and what was stored is gone again: it can be sent once more. */
+export class DamagedOnArrival extends StoreError {
+  constructor(key: string) {
+    super('bad-digest', `${key} arrived damaged and was removed again`, {
+      cure: 'Run again; if it happens again, look for a proxy that changes what it passes on.',
+    })
+  }
 }
 
 /** The key holds other bytes: they are left alone. */
@@ -30,6 +42,8 @@ export class Prover {
   readonly #store: ObjectStore
   readonly #requests: Requests
   readonly #signal: AbortSignal
+  /** objects proved, by how; bytes that came back for it */
+  readonly statistics = { confirmed: 0, readBack: 0, bytesReadBack: 0 }
 
   constructor(store: ObjectStore, requests: Requests, signal: AbortSignal) {
     this.#store = store
@@ -40,7 +54,7 @@ export class Prover {
   /**
    * The server's own checksum of what it stored. Servers that give none are made to read it back.
    * @param result of the request that stored it
-   * @throws KeyConflict · StoreError
+   * @throws DamagedOnArrival · StoreError
    */
   async confirm(
     key: string,
@@ -51,16 +65,33 @@ export class Prover {
   ): Promise<ProvedObject> {
     const stored = { key, size, etag: result.etag, versionId: result.versionId }
     if (result.checksums.crc32 !== undefined) {
-      if (decodeCrc32(result.checksums.crc32) === content.crc32) return proved(stored, content, contentType)
-      throw new StoreError('bad-digest', `${key} was stored with another checksum than was sent`, {
-        cure: 'Run again.',
-      })
+      if (decodeCrc32(result.checksums.crc32) === content.crc32)
+        return this.#proved(stored, content, contentType, 'store')
+      return this.#removeDamaged(key, result)
     }
     const head = await this.#head(key)
     if (!head)
       throw new StoreError('unavailable', `${key} was stored and cannot be found`, { cure: 'Run again.' })
-    await this.#assertSame(head, content, size)
-    return proved(stored, content, contentType)
+    try {
+      return this.#proved(stored, content, contentType, await this.#assertSame(head, content, size))
+    } catch (error) {
+      if (!(error instanceof KeyConflict)) throw error
+      return this.#removeDamaged(key, { etag: head.etag, versionId: result.versionId })
+    }
+  }
+
+  /** What has just been stored is not what was sent. */
+  async #removeDamaged(
+    key: string,
+    { etag, versionId }: Pick<PutResult, 'etag' | 'versionId'>,
+  ): Promise<never> {
+    const [outcome] = await this.#store.delete([{ key, versionId, ifMatch: etag }], this.#signal)
+    if (outcome?.error === undefined) throw new DamagedOnArrival(key)
+    throw new StoreError(
+      'bad-digest',
+      `${key} arrived damaged, and could not be removed again: ${outcome.error.message}`,
+      { cure: `Delete it by hand, then run again.` },
+    )
   }
 
   /**
@@ -72,15 +103,40 @@ export class Prover {
     const head = await this.#head(key)
     if (!head)
       throw new StoreError('unavailable', `${key} was there and is gone again`, { cure: 'Run again.' })
-    await this.#assertSame(head, content, size)
-    return proved(head, content, head.contentType ?? contentType)
+    try {
+      const proof = await this.#assertSame(head, content, size)
+      return this.#proved(head, content, head.contentType ?? contentType, proof)
+    } catch (error) {
+      // It says that it is this very file, and is not: an upload of ours that was damaged on its way.
+      if (!(error instanceof KeyConflict) || head.metadata['sha256'] !== content.sha256) throw error
+      return this.#setAside(head)
+    }
+  }
+
+  /** Nothing is lost by it: a copy waits in quarantine as long as all that is removed. */
+  async #setAside({ key, etag }: ObjectHead): Promise<never> {
+    const aside = `${quarantinePrefix}damaged/${key}`
+    const signal = this.#signal
+    try {
+      await this.#store.copy(key, aside, { ifMatch: etag, ifNoneMatch: true, signal }).catch(whenTaken)
+      const [outcome] = await this.#store.delete([{ key, ifMatch: etag }], signal)
+      if (outcome?.error !== undefined) throw outcome.error
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.kind === 'aborted') throw error
+      throw new StoreError(
+        'bad-digest',
+        `${key} is an upload of this file that was damaged on its way, and could not be moved aside: ${error.message}`,
+        { cure: 'Delete it by hand, then run again.' },
+      )
+    }
+    throw new DamagedOnArrival(key)
   }
 
   #head(key: string): Promise<ObjectHead | undefined> {
     return this.#requests.ask(() => this.#store.head(key, { signal: this.#signal }))
   }
 
-  async #assertSame(head: ObjectHead, content: ContentHash, size: number): Promise<void> {
+  async #assertSame(head: ObjectHead, content: ContentHash, size: number): Promise<ProvedObject['proof']> {
     const differs = (what: string) => new KeyConflict(`${head.key} exists and its ${what} is another`)
     if (head.size !== size) throw differs(`size (${head.size} bytes, here ${size})`)
     // Two recordings may share size and CRC-32; whoever uploaded the object said which of them it is.
@@ -93,16 +149,29 @@ export class Prover {
     }
     if (head.checksums.crc32 !== undefined) {
       if (decodeCrc32(head.checksums.crc32) !== content.crc32) throw differs('checksum')
-      return
+      return 'store'
     }
     if (head.checksums.sha256 !== undefined) {
       if (Buffer.from(head.checksums.sha256, 'base64').toString('hex') !== content.sha256)
         throw differs('checksum')
-      return
+      return 'store'
     }
     // No checksum of the server's own: only the bytes themselves prove anything.
     const read = await this.#requests.ask(() => this.#readBack(head.key))
+    this.statistics.bytesReadBack += size
     if (read !== content.crc32) throw differs('content')
+    return 'read-back'
+  }
+
+  #proved(
+    { key, size, etag, versionId }: Pick<ObjectHead, 'key' | 'size' | 'etag' | 'versionId'>,
+    { sha256, crc32: sum }: ContentHash,
+    contentType: string,
+    proof: ProvedObject['proof'],
+  ): ProvedObject {
+    if (proof === 'store') this.statistics.confirmed++
+    else this.statistics.readBack++
+    return { key, size, etag, versionId, contentType, sha256, crc32: encodeCrc32(sum), proof }
   }
 
   async #readBack(key: string): Promise<number | undefined> {
@@ -127,20 +196,4 @@ export function whenTaken(error: unknown): 'exists' {
 /** A SHA-256 as S3 spells it. */
 export function base64OfHex(hex: string): string {
   return Buffer.from(hex, 'hex').toString('base64')
-}
-
-function proved(
-  { key, size, etag, versionId }: Pick<ObjectHead, 'key' | 'size' | 'etag' | 'versionId'>,
-  content: ContentHash,
-  contentType: string,
-): ProvedObject {
-  return {
-    key,
-    size,
-    etag,
-    versionId,
-    contentType,
-    sha256: content.sha256,
-    crc32: encodeCrc32(content.crc32),
-  }
 }

@@ -198,6 +198,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
       })
     }
   }
+  const confirms = plan.files === 0 ? undefined : await givesChecksums(context)
   const rate = await lastRate(database)
   const seconds = plan.bytes / (rate ?? assumedRate)
   const dollars = (plan.requests / 1_000) * prices.putPer1000
@@ -207,6 +208,11 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
       `Dry run: ${plural(plan.files, 'file')}, ${formatBytes(plan.bytes)}, in ${plural(plan.requests, 'request')}; nothing was sent.`,
       `About ${formatDuration(seconds * 1_000)} at ${rate === undefined ? '100 Mbit/s (no run measured yet)' : `${formatBytes(rate)}/s, as in the last run`}; ` +
         `about $${dollars.toFixed(2)} for requests and $${monthly.toFixed(2)} a month to keep (S3 Standard list price, us-east-1).`,
+      ...(confirms === false
+        ? [
+            `This store gives no checksums: each file is read back after its upload, ${formatBytes(plan.bytes)} more.`,
+          ]
+        : []),
       ...(plan.problems > 0
         ? [`${formatCount(plan.problems)} cannot be uploaded: the reasons are above.`]
         : []),
@@ -217,12 +223,34 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
       files: plan.files,
       bytes: plan.bytes,
       requests: plan.requests,
+      ...(confirms === undefined ? {} : { store_gives_checksums: confirms }),
       problems: plan.problems,
       estimated_seconds: Math.round(seconds),
       estimated_request_dollars: dollars,
       estimated_dollars_a_month: monthly,
     },
   })
+}
+
+/**
+ * Whether the store will confirm what is uploaded, or has to be read back: AWS does; of another an object that is
+ * there already tells. `undefined`: it is not known, as there is none, or the store is not to be asked.
+ */
+async function givesChecksums(context: Context): Promise<boolean | undefined> {
+  const { s3 } = context.config
+  if (s3.bucket === undefined) return undefined
+  const { isAws } = await import('../storage/s3-connection.ts')
+  if (isAws(s3.endpoint)) return true
+  try {
+    const store = await context.store()
+    for await (const [first] of store.list({ prefix: s3.keyPrefix, signal: context.signal })) {
+      const head = first && (await store.head(first.key, { signal: context.signal }))
+      return head && Object.keys(head.checksums).length > 0
+    }
+  } catch (error) {
+    context.report.detail(`whether the store gives checksums is not known: ${error}`)
+  }
+  return undefined
 }
 
 /** 100 Mbit/s, bytes a second. */

@@ -22,6 +22,15 @@ function nothing({ retryFailed, listed, stopped }: UploadScope, { locked, left }
   return 'Nothing to upload: every track with a local file is in S3.'
 }
 
+/** How what was uploaded was proved: a store that gives no checksums is read back, at the price of a second transfer. */
+function proofs({ confirmed, readBack, bytesReadBack }: TransferEngine['statistics']): string {
+  if (readBack === 0) return 'every checksum confirmed by the server'
+  const again = `${formatCount(readBack)} read back and compared (${formatBytes(bytesReadBack)})`
+  return confirmed === 0
+    ? `none confirmed by the store, which gives no checksums: ${again}`
+    : `${formatCount(confirmed)} confirmed by the store, ${again}`
+}
+
 /** What people read at the end. */
 export function summariseUpload(
   totals: UploadTotals,
@@ -37,7 +46,7 @@ export function summariseUpload(
       ? [nothing(scope, end)]
       : [
           `${plural(done, 'track')} in S3: ${formatCount(totals.uploaded)} uploaded, ${formatCount(totals.adopted)} were there already` +
-            `${totals.shared > 0 ? `, ${formatCount(totals.shared)} share a file` : ''}; every checksum confirmed by the server.`,
+            `${totals.shared > 0 ? `, ${formatCount(totals.shared)} share a file` : ''}; ${proofs(engine)}.`,
           `${formatBytes(totals.bytesSent)} sent in ${formatDuration(seconds * 1_000)} (${formatBytes(rate)}/s), ` +
             `up to ${engine.peakConcurrency} at a time` +
             `${engine.halvings > 0 ? `, slowed down ${plural(engine.halvings, 'time')}` : ''}` +
@@ -84,6 +93,9 @@ export function summariseUpload(
       local_kept: totals.keptLocal,
       bytes_sent: totals.bytesSent,
       bytes_proved: totals.bytesProved,
+      confirmed: engine.confirmed,
+      read_back: engine.readBack,
+      bytes_read_back: engine.bytesReadBack,
       seconds: Math.round(seconds * 1_000) / 1_000,
       bytes_per_second: Math.round(rate),
       concurrency: engine.concurrency,

@@ -22,7 +22,7 @@ import { cacheControl, objectKey } from '../core/keys.ts'
 import type { HashedFile } from '../db/ledger.ts'
 import { type ObjectHeaders, StoreError } from '../storage/store.ts'
 import { Interrupted, type MultipartOptions, MultipartUploader } from './multipart-upload.ts'
-import { base64OfHex, KeyConflict, type ProvedObject, Prover, whenTaken } from './proof.ts'
+import { base64OfHex, DamagedOnArrival, KeyConflict, type ProvedObject, Prover, whenTaken } from './proof.ts'
 import { type RequestOptions, Requests } from './requests.ts'
 
 export interface TransferOptions extends RequestOptions, MultipartOptions {
@@ -77,6 +77,9 @@ const unknownType: AudioType = {
 /** What Node.js, its libraries and their sockets take beside file content, bytes (measured: 110 to 130 MiB resident). */
 const programMemory = 136 * 1024 ** 2
 
+/** Times a file is sent that arrives damaged. */
+const mostDamaged = 3
+
 /** Files up to this size are read many at a time, bytes. */
 const smallFile = 512 * 1024
 
@@ -111,7 +114,7 @@ export class TransferEngine {
   }
 
   get statistics() {
-    return this.#requests.statistics
+    return { ...this.#requests.statistics, ...this.#prover.statistics }
   }
 
   /**
@@ -125,6 +128,7 @@ export class TransferEngine {
         return await this.#transferOnce(attempt === 1 ? job : { ...job, remembered: undefined })
       } catch (error) {
         if (error instanceof LocalFileError && error.problem === 'changed' && attempt === 1) continue
+        if (error instanceof DamagedOnArrival && attempt < mostDamaged) continue
         return this.#toOutcome(error)
       }
     }

@@ -21,7 +21,7 @@ export type Fault =
    * Is a store that knows less than S3: takes no notice of these request headers, and leaves these headers and XML
    * elements out of what it answers.
    */
-  | { ignore?: readonly string[]; withhold?: readonly string[] }
+  | { ignore?: readonly string[]; withhold?: readonly string[]; corruptBody?: true }
 
 interface FaultMatch {
   /** `PutObject`, `UploadPart`, ... */
