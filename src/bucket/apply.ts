@@ -1,6 +1,7 @@
 /** Applies a plan of settings: looks again first, changes only what the plan names, keeps what takes it back. */
 import type { CloudFrontClient } from '@aws-sdk/client-cloudfront'
 import type { S3Client } from '@aws-sdk/client-s3'
+import { sameSetting } from '../core/bucket/meaning.ts'
 import {
   type ConfigEdit,
   newOac,
@@ -20,7 +21,8 @@ export interface ApplyOptions {
   now: () => Date
   /** Keeps the plan that takes back what is changed so far; called before and after each change. */
   keepUndo(undo: SettingsPlan): Promise<void>
-  onChange(change: SettingChange, outcome: 'changed' | 'already'): void
+  /** @param reason why a setting was left as it is */
+  onChange(change: SettingChange, outcome: 'changed' | 'already' | 'unsupported', reason?: string): void
   /** no further change */
   stopping?: AbortSignal
 }
@@ -36,11 +38,12 @@ export async function applyPlan(plan: SettingsPlan, options: ApplyOptions): Prom
   for (const change of plan.changes) {
     const state = await compare(plan, change, options)
     if (state === 'already') onChange(change, 'already')
+    else if (typeof state === 'object') onChange(change, 'unsupported', state.unsupported)
     else if (state === 'due') due.push(change)
     else {
       throw new FatalError(`${change.setting} was changed since the plan was made; nothing is changed`, {
         code: 'plan.stale',
-        cure: 'make a new plan with `autodj bucket plan`',
+        cure: `make a new plan with \`autodj bucket plan\`, or leave it out (--skip ${change.setting})`,
       })
     }
   }
@@ -54,7 +57,12 @@ export async function applyPlan(plan: SettingsPlan, options: ApplyOptions): Prom
     // Kept first: killed between the change and its record, it can still be taken back.
     await keep(change)
     if (change.target === 'bucket') {
-      await writeSetting(s3, plan.bucket, change.setting, change.becomes)
+      const unsupported = await writeSetting(s3, plan.bucket, change.setting, change.becomes)
+      if (unsupported !== undefined) {
+        await keep()
+        onChange(change, 'unsupported', unsupported)
+        continue
+      }
       made.push(change)
     } else {
       const { client, id } = distributionOf(plan, cloudFront)
@@ -72,9 +80,10 @@ async function compare(
   plan: SettingsPlan,
   change: SettingChange,
   { s3, cloudFront }: ApplyOptions,
-): Promise<'due' | 'already' | 'stale'> {
+): Promise<'due' | 'already' | 'stale' | { unsupported: string }> {
   if (change.target === 'bucket') {
     const observed = await readSetting(s3, plan.bucket, change.setting)
+    if (observed.state === 'unknown' && observed.unsupported) return { unsupported: observed.reason }
     if (observed.state === 'unknown') {
       throw new FatalError(`${change.setting} could not be read: ${observed.reason}`, {
         code: 'bucket.denied',
@@ -82,8 +91,8 @@ async function compare(
       })
     }
     const now = observed.state === 'set' ? observed.value : null
-    if (sameDocument(now, change.becomes)) return 'already'
-    return sameDocument(now, change.was) ? 'due' : 'stale'
+    if (sameSetting(change.setting, now, change.becomes)) return 'already'
+    return sameSetting(change.setting, now, change.was) ? 'due' : 'stale'
   }
   const { client, id } = distributionOf(plan, cloudFront)
   const { config } = await observeDistribution(client, id)

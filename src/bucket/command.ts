@@ -73,9 +73,20 @@ export const bucketApply = defineCommand({
     ...wishes,
     yes: shared.yes,
     undoFile: flag.text('--undo-file <file>', 'where to write what takes it back'),
+    skip: flag.list(
+      '--skip <setting>',
+      'leave this setting as it is; may be repeated',
+      'the name of a setting, as `autodj bucket plan` prints it',
+      raw => /^[a-z-]+$/.test(raw),
+    ),
   },
   async run(context, flags, [plan]) {
     const { runBucketApply } = await import('./run.ts')
-    return runBucketApply(context, flags, { plan, yes: flags.yes, undoFile: flags.undoFile })
+    return runBucketApply(context, flags, {
+      plan,
+      yes: flags.yes,
+      undoFile: flags.undoFile,
+      skip: flags.skip,
+    })
   },
 })

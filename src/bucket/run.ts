@@ -100,7 +100,7 @@ export async function runBucketPlan(
 export async function runBucketApply(
   context: Context,
   flags: BucketFlags,
-  options: { plan: string | undefined; yes: boolean; undoFile: string | undefined },
+  options: { plan: string | undefined; yes: boolean; undoFile: string | undefined; skip: readonly string[] },
   clients?: Clients,
 ): Promise<ExitCode> {
   const { report, cwd, now } = context
@@ -117,7 +117,8 @@ export async function runBucketApply(
     report.summary({ lines: ['nothing to change'], fields: { changed: 0 } })
     return ExitCode.ok
   }
-  for (const change of plan.changes) tellChange(context, change)
+  const wanted = plan.changes.filter(({ setting }) => !options.skip.includes(setting))
+  for (const change of wanted) tellChange(context, change)
   // A saved plan was looked at when it was made; one made just now has been seen by nobody.
   const isSeen = options.plan !== undefined || options.yes
   if (!isSeen && !(await context.confirm(`Make ${plural(plan.changes.length, 'change')}?`))) {
@@ -130,27 +131,45 @@ export async function runBucketApply(
     cwd,
     options.undoFile ?? `autodj-bucket-undo-${now().toISOString().replace(/[:.]/g, '-')}.json`,
   )
-  const changed = await applyPlan(plan, {
-    s3,
-    cloudFront,
-    now,
-    keepUndo: undo => save(undoFile, undo),
-    onChange: (change, outcome) =>
-      report.item({
-        subject: change.setting,
-        state: outcome,
-        text: `${report.style.green(outcome)} ${change.setting}`,
-        fields: { target: change.target },
-      }),
-    stopping: context.stopping,
-  })
+  const left: string[] = []
+  const changed = await applyPlan(
+    { ...plan, changes: wanted },
+    {
+      s3,
+      cloudFront,
+      now,
+      keepUndo: undo => save(undoFile, undo),
+      onChange(change, outcome, reason) {
+        const { style } = report
+        const paint = outcome === 'unsupported' ? style.yellow : style.green
+        if (outcome === 'unsupported') left.push(change.setting)
+        report.item({
+          subject: change.setting,
+          state: outcome,
+          reason,
+          text: `${paint(outcome)} ${change.setting}${reason === undefined ? '' : `: ${reason}`}`,
+          fields: { target: change.target },
+        })
+      },
+      stopping: context.stopping,
+    },
+  )
   report.summary({
-    lines: [changed === 0 ? 'everything was as the plan wants it' : `${plural(changed, 'setting')} changed`],
+    lines: [
+      changed === 0 && left.length === 0
+        ? 'everything was as the plan wants it'
+        : `${plural(changed, 'setting')} changed${left.length > 0 ? `; the store does not have ${left.join(', ')}` : ''}`,
+    ],
     next:
       changed === 0 ? undefined : `to take it back: \`autodj bucket apply ${path.relative(cwd, undoFile)}\``,
-    fields: { changed, planned: plan.changes.length, undo: changed === 0 ? undefined : undoFile },
+    fields: {
+      changed,
+      planned: wanted.length,
+      unsupported: left,
+      undo: changed === 0 ? undefined : undoFile,
+    },
   })
-  return context.stopExitCode() ?? ExitCode.ok
+  return context.stopExitCode() ?? (left.length > 0 ? ExitCode.someFailed : ExitCode.ok)
 }
 
 async function assess(

@@ -177,10 +177,29 @@ export async function readSetting(
     const status = (thrown as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
     if (error.name === 'AccessDenied')
       return { state: 'unknown', reason: 'access denied (`autodj policy "bucket check"`)' }
-    // S3-compatible stores have some of these settings only.
-    if (status === 405 || status === 501) return { state: 'unknown', reason: 'this store does not have it' }
+    const reason = unsupported(error, status)
+    if (reason !== undefined) return { state: 'unknown', reason, unsupported: true }
     throw settingError(error, `read ${setting} of ${bucket}`, status)
   }
+}
+
+/** Codes by which stores say that they have no such setting; another 404 says so too, unless the bucket is missing. */
+const unknownSetting =
+  /^(NotImplemented|XNotImplemented|MethodNotAllowed|NotSupported|UnsupportedOperation|InvalidArgument|InvalidRequest|MalformedXML|UnsupportedArgument)$/
+
+/**
+ * Why a store that is compatible with S3 has not the setting that it was asked for; undefined where something else is
+ * wrong. Some answer a page that is no XML, or no XML of that setting.
+ */
+function unsupported(error: Error, status: number | undefined): string | undefined {
+  if (status === 405 || status === 501) return 'this store does not have it'
+  if (status === 404 && error.name !== 'NoSuchBucket') return 'this store does not have it'
+  if (status === 400 && unknownSetting.test(error.name)) return `this store does not have it (${error.name})`
+  const garbled =
+    /deserialization|not well-?formed|invalid xml|unexpected (token|character|end)|unclosed|closing tag/i
+  if (error instanceof SyntaxError || (status !== undefined && status < 300) || garbled.test(error.message))
+    return 'this store answers something else than this setting'
+  return undefined
 }
 
 /** All settings. @throws as {@link readSetting} */
@@ -197,13 +216,16 @@ export async function observeBucket(
   return Object.fromEntries(observed) as ObservedBucket
 }
 
-/** Writes one setting; null takes it away. Not cut off by a signal: half a change is worse than a late stop. */
+/**
+ * Writes one setting; null takes it away. Not cut off by a signal: half a change is worse than a late stop.
+ * @returns why not, where the store has no such setting
+ */
 export async function writeSetting(
   client: S3Client,
   bucket: string,
   setting: BucketSetting,
   document: Json,
-): Promise<void> {
+): Promise<string | undefined> {
   const { write, remove } = access[setting]
   try {
     if (document !== null) await write(client, bucket, document as never)
@@ -214,9 +236,14 @@ export async function writeSetting(
         cure: 'change it instead',
       })
     }
+    return undefined
   } catch (thrown) {
     if (thrown instanceof AppError) throw thrown
     const status = (thrown as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
+    const { name, message } = toError(thrown)
+    const reason = unsupported(toError(thrown), status)
+    // What is refused is told in the store's words: it may lack a part of the setting only.
+    if (reason !== undefined) return status === 400 ? `refused: ${name}: ${message}` : reason
     throw settingError(toError(thrown), `change ${setting} of ${bucket}`, status)
   }
 }

@@ -165,31 +165,50 @@ export async function* staleTempFolders(knex: Knex): AsyncGenerator<Leftover> {
   }
 }
 
-/** Multipart uploads begun before `before` that no live run owns. */
+/**
+ * Multipart uploads begun before `before` that no live run owns: those that the store lists, and those in the ledger
+ * that it has and does not list (MinIO lists by whole key only, rclone not at all).
+ */
 export async function* staleUploads(
   knex: Knex,
   store: ObjectStore,
   { prefix, before, signal }: { prefix: string; before: number; signal: AbortSignal },
 ): AsyncGenerator<Leftover> {
-  const owners = new Map<string, string | null>()
-  for (const { uploadId, runId } of await openUploads(knex, { bucket: store.bucket }))
-    owners.set(uploadId, runId)
+  const known = await openUploads(knex, { bucket: store.bucket })
+  const owners = new Map(known.map(({ uploadId, runId }) => [uploadId, runId]))
+  const listed = new Set<string>()
+  const stale = ({ key, uploadId }: { key: string; uploadId: string }): Leftover => ({
+    kind: 'upload',
+    subject: key,
+    async remove() {
+      await store.abortUpload(key, uploadId, signal)
+      // Some stores answer that all is well, or that they know no such upload, and keep it.
+      if ((await store.listParts(key, uploadId, signal)) !== undefined)
+        return 'aborted, and the store still has it'
+      await forgetUpload(knex, uploadId)
+      return undefined
+    },
+  })
   for await (const page of store.listUploads({ prefix, signal })) {
+    for (const { uploadId } of page) listed.add(uploadId)
     const old = page.filter(upload => upload.initiated.getTime() < before)
-    const runs = old.flatMap(upload => owners.get(upload.uploadId) ?? [])
-    const alive = await runsAlive(knex, runs)
-    for (const { key, uploadId } of old) {
-      if (alive.has(owners.get(uploadId) ?? '')) continue
-      yield {
-        kind: 'upload',
-        subject: key,
-        async remove() {
-          await store.abortUpload(key, uploadId, signal)
-          await forgetUpload(knex, uploadId)
-          return undefined
-        },
-      }
-    }
+    const alive = await runsAlive(
+      knex,
+      old.flatMap(upload => owners.get(upload.uploadId) ?? []),
+    )
+    for (const upload of old) if (!alive.has(owners.get(upload.uploadId) ?? '')) yield stale(upload)
+  }
+  const unlisted = known.filter(
+    ({ key, uploadId, createdAt }) =>
+      key.startsWith(prefix) && createdAt.getTime() < before && !listed.has(uploadId),
+  )
+  const alive = await runsAlive(
+    knex,
+    unlisted.flatMap(({ runId }) => runId ?? []),
+  )
+  for (const upload of unlisted) {
+    if (alive.has(upload.runId ?? '')) continue
+    if ((await store.listParts(upload.key, upload.uploadId, signal)) !== undefined) yield stale(upload)
   }
 }
 

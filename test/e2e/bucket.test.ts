@@ -2,7 +2,10 @@
  * `bucket` against the settings documents of the embedded S3 server. CloudFront is the in-memory one of
  * test/support/cloudfront.ts, whose answers follow the documentation; STS and IAM are not asked.
  */
+
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { PutBucketCorsCommand, PutBucketLifecycleConfigurationCommand, S3Client } from '@aws-sdk/client-s3'
@@ -100,10 +103,11 @@ test('plan, apply, content, take it back: the bucket is as it was, and rules of 
   expect(after.lifecycle).toMatchObject({
     value: {
       Rules: [
-        { ID: 'theirs', Expiration: { Days: 3 } },
+        // S3 sorts them.
         { ID: 'autodj-abort-incomplete-uploads' },
         { ID: 'autodj-expire-quarantine' },
         { ID: 'autodj-tiering', Transitions: [{ Days: 0, StorageClass: 'INTELLIGENT_TIERING' }] },
+        { ID: 'theirs', Expiration: { Days: 3 } },
       ],
     },
   })
@@ -227,6 +231,36 @@ test('every setting can be written and taken away again', async () => {
   await expect(writeSetting(client, 'music', 'versioning', null)).rejects.toThrow('cannot be taken away')
 })
 
+test('a setting that the store lacks does not block the others, and one can be left out', async () => {
+  s3.faults.add({
+    match: { operation: ['PutBucketLifecycleConfiguration', 'PutBucketLifecycle'] },
+    fault: { status: 501, code: 'NotImplemented' },
+  })
+  s3.faults.add({ match: { operation: 'GetBucketLogging' }, fault: { status: 400, code: 'InvalidArgument' } })
+  expect((await bucket('check')).exitCode).toBe(0)
+  const all = ['--yes', '--origin', 'https://autodj.example', '--versioning']
+  const applied = await bucket('apply', ...all, '--skip', 'versioning')
+  expect(applied.exitCode).toBe(3)
+  expect(applied.stdout).toMatch(/unsupported lifecycle: this store does not have it/)
+  const now = await observeBucket(client, 'music')
+  expect([now.cors.state, now.lifecycle.state, now.versioning.state]).toEqual(['set', 'unset', 'unset'])
+  // What was changed can be taken back, and names nothing that was not.
+  const [undo] = (await readdir(cwd)).filter(name => name.startsWith('autodj-bucket-undo-'))
+  expect((await bucket('apply', undo!)).exitCode).toBe(0)
+  expect((await observeBucket(client, 'music')).cors.state).toBe('unset')
+})
+
+test('check survives answers that are no XML', async () => {
+  const server = http.createServer((_, response) => response.end('Hello, this is <not XML'))
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+  env['S3_ENDPOINT'] = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { exitCode, stdout, stderr } = await bucket('check')
+  server.closeAllConnections()
+  server.close()
+  expect(stderr).not.toContain('bug in autodj')
+  expect([exitCode, stdout]).toEqual([expect.any(Number), expect.stringContaining('lifecycle')])
+})
+
 describe('with a distribution', () => {
   let fake: FakeCloudFront
   const flags: BucketFlags = {
@@ -251,7 +285,12 @@ describe('with a distribution', () => {
       run: context => {
         if (what === 'check') return runBucketCheck(context, flags, clients)
         if (what === 'plan') return runBucketPlan(context, flags, file, clients)
-        return runBucketApply(context, flags, { plan: file, yes: true, undoFile: 'undo.json' }, clients)
+        return runBucketApply(
+          context,
+          flags,
+          { plan: file, yes: true, undoFile: 'undo.json', skip: [] },
+          clients,
+        )
       },
     })
     return cli(['x'], { env, cwd, commands: [command] })

@@ -269,6 +269,50 @@ describe('cleanup and restore', () => {
     expect(left.length).toBe(3)
   })
 
+  it('finds uploads that the store does not list by those it began itself, and reports none as gone that is not', async () => {
+    row('LOCAL', null, await file('one.mp3', 'one', 1))
+    await save()
+    const headers = { contentType: 'audio/mpeg' }
+    const [gone, stays] = [
+      await bucket.store.createUpload('audio/a b é.mp3', { headers }),
+      await bucket.store.createUpload('audio/c.mp3', { headers }),
+    ]
+    await withDb(({ knex }) =>
+      knex('autodj_ledger.uploads').insert(
+        [
+          ['audio/a b é.mp3', gone],
+          ['audio/c.mp3', stays],
+        ].map(([key, upload_id]) => ({
+          bucket: 'music',
+          key,
+          upload_id,
+          path: key,
+          mtime_ns: 0,
+          size: 1,
+          part_size: 1,
+          run_id: null,
+          created_at: new Date(Date.now() - 60 * day),
+        })),
+      ),
+    )
+    bucket.faults!.add({
+      match: { operation: 'ListMultipartUploads' },
+      fault: { status: 501, code: 'NotImplemented' },
+    })
+    bucket.faults!.add({
+      match: { operation: 'AbortMultipartUpload', key: 'audio/c.mp3' },
+      fault: { status: 404, code: 'NoSuchUpload' },
+    })
+    try {
+      const { messages } = await run(['cleanup', '--apply', '--json'])
+      expect(JSON.stringify(messages)).toContain('aborted, and the store still has it')
+    } finally {
+      bucket.faults!.clear()
+    }
+    expect(await bucket.store.listParts('audio/a b é.mp3', gone)).toBeUndefined()
+    expect(await bucket.store.listParts('audio/c.mp3', stays)).toEqual([])
+  })
+
   it('refuses an empty audio root (exit 7), and while another one runs (exit 11), naming it', async () => {
     row('LOCAL', null, 'somewhere.mp3')
     await save()

@@ -5,7 +5,8 @@ import type { BucketSetting, Json, JsonObject, SettingChange } from './plan.ts'
 export type Observed<T extends Json = JsonObject> =
   | { state: 'set'; value: T }
   | { state: 'unset' }
-  | { state: 'unknown'; reason: string }
+  /** `unsupported`: the store has no such setting; else it may not be read */
+  | { state: 'unknown'; reason: string; unsupported?: boolean }
 
 export type ObservedBucket = { readonly [S in BucketSetting]: Observed }
 

@@ -120,7 +120,7 @@ const grantsOfSteps: Readonly<Record<string, Grants>> = {
   },
   cleanup: {
     bucket: ['s3:ListBucket', 's3:ListBucketMultipartUploads'],
-    all: ['s3:GetObject', 's3:AbortMultipartUpload'],
+    all: ['s3:GetObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts'],
     quarantine: ['s3:DeleteObject'],
   },
   restore: { bucket: ['s3:ListBucket', 's3:GetBucketVersioning'], all: ['s3:GetObject'] },

@@ -214,12 +214,32 @@ export async function getDocument(call: Call, kind: DocumentKind): Promise<Reply
   if (body !== undefined) {
     return {
       status: 200,
-      headers: { 'content-type': kind.root === 'json' ? 'application/json' : 'application/xml' },
-      body,
+      headers: {
+        'content-type': kind.root === 'json' ? 'application/json' : 'application/xml',
+        ...(kind.param === 'lifecycle' && {
+          'x-amz-transition-default-minimum-object-size': 'all_storage_classes_128K',
+        }),
+      },
+      body: asAnswered(kind.param, body),
     }
   }
   if ('document' in kind.absent) return { status: 200, body: kind.absent.document }
   throw new S3Error(404, kind.absent.code, kind.absent.message, { BucketName: call.bucketName })
+}
+
+/** S3 answers another document than it was given: rules sorted by their id, what is the default written out. */
+function asAnswered(param: string, body: string): string {
+  const rules = body.match(/<Rule>[\s\S]*?<\/Rule>/g)
+  if (rules === null) return body
+  if (param === 'lifecycle') {
+    const id = (rule: string) => /<ID>([^<]*)<\/ID>/.exec(rule)?.[1] ?? ''
+    const sorted = rules.toSorted((a, b) => (id(a) < id(b) ? -1 : 1))
+    let next = 0
+    return body.replace(/<Rule>[\s\S]*?<\/Rule>/g, () => sorted[next++] as string)
+  }
+  if (param === 'encryption' && !body.includes('<BucketKeyEnabled>'))
+    return body.replaceAll('</Rule>', '<BucketKeyEnabled>false</BucketKeyEnabled></Rule>')
+  return body
 }
 
 export async function putDocument(call: Call, kind: DocumentKind): Promise<Reply> {
