@@ -61,6 +61,11 @@ export async function writeWhole(
   }
 }
 
+/** For bytes that a thread is about to write, out of sight of what observes. */
+export async function announceWrite(file: string): Promise<void> {
+  await announce({ kind: 'write', path: file })
+}
+
 /** Makes what was written to a file last through a power cut. */
 export async function syncFile({ handle, path: file }: OpenFile): Promise<void> {
   await announce({ kind: 'sync', path: file })

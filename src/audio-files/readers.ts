@@ -3,6 +3,7 @@
  * again. Their file calls block, which costs a tenth of what handing each call to libuv's pool does, and the main
  * thread has sockets and TLS to serve meanwhile.
  */
+import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { ReaderReply, ReaderRequest, ReaderTasks, Wanted } from './reader-thread.ts'
 import { LocalFileError } from './source.ts'
@@ -17,6 +18,11 @@ interface Thread {
   readonly pending: Map<number, Pending>
   /** asked for in this turn of the event loop; sent at its end in one message, as waking a thread is what costs */
   readonly outbox: ReaderRequest[]
+}
+
+/** As many as cores: they are most of the work, and the system shares the cores out between them and the main thread. */
+export function readerThreads(): number {
+  return Math.min(4, availableParallelism())
 }
 
 export class Readers {

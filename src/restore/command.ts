@@ -20,7 +20,7 @@ export const restore = defineCommand({
     limit: shared.limit,
     keepObjects: flag.boolean('--keep-objects', 'leave the objects in the bucket (the default)'),
     plan: flag.text('--plan <file>', 'do not keep them: save their removal as a plan'),
-    concurrency: { ...shared.concurrency, description: 'downloads at a time (default: 8)' },
+    concurrency: { ...shared.concurrency, description: 'downloads at a time (default: 16)' },
     retryFailed: shared.retryFailed,
     dryRun: shared.dryRun,
     maxDuration: shared.maxDuration,

@@ -5,21 +5,30 @@ import { constants, lstat, mkdir, open, realpath } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
+import type { Downloader } from '../audio-files/downloader.ts'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
+import { encodeCrc32 } from '../core/crc32.ts'
 import { draftPrefix } from '../core/prefixes.ts'
 import { ExitCode, FatalError, systemErrorCode, systemRefusal, toError } from '../errors.ts'
-import { moveIfFree, removeIfThere, syncFile, syncFolder, writeWhole } from '../file-effects.ts'
+import {
+  announceWrite,
+  moveIfFree,
+  removeIfThere,
+  syncFile,
+  syncFolder,
+  writeWhole,
+} from '../file-effects.ts'
 import { archiveCure } from '../storage/s3-errors.ts'
-import type { ObjectHead, ObjectStore } from '../storage/store.ts'
+import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 
 export interface RestoreTarget {
   key: string
   /** where the file goes, absolute */
   file: string
-  /** what it must lie below, absolute: no link may lead out of it */
-  folder: string
   /** SHA-256 the ledger knows of the object, hex */
-  sha256?: string
+  sha256?: string | undefined
+  /** bytes it is thought to have */
+  size?: number | undefined
 }
 
 export type RestoreOutcome =
@@ -44,90 +53,121 @@ class Misplaced extends Error {
   }
 }
 
-/**
- * Downloads an object beside its place, compares its checksum, and only then gives it its name, where nothing has that
- * name: nothing is ever overwritten. A file that is there, with the same content, is as good.
- *
- * @throws StoreError, and system errors such as ENOSPC, which concern more than this one object
- */
-export async function restoreObject(
-  store: ObjectStore,
-  { key, file, folder, sha256 }: RestoreTarget,
-  signal: AbortSignal,
-): Promise<RestoreOutcome> {
-  const head = await store.head(key, { signal })
-  if (head === undefined) {
-    return fail('object.missing', 'the object is not in the bucket', '`autodj reconcile` finds where it went')
+/** What restoring objects takes, and what it has in hand: one for a batch of them. */
+export class RestoreBatch {
+  readonly #store: ObjectStore
+  readonly #downloader: Downloader
+  /** what all files must lie below, absolute: no link may lead out of it */
+  readonly #root: string
+  readonly #signal: AbortSignal
+  /** real paths of folders, made and looked at once */
+  readonly #folders = new Map<string, Promise<string>>()
+  readonly #touched = new Set<string>()
+
+  constructor(store: ObjectStore, downloader: Downloader, root: string, signal: AbortSignal) {
+    this.#store = store
+    this.#downloader = downloader
+    this.#root = root
+    this.#signal = signal
   }
-  if (head.archive !== undefined) {
-    const restoring = head.archive === 'restoring' ? ', from which it is being restored' : ''
-    return fail('object.archived', `the object is in an archive storage class${restoring}`, archiveCure)
+
+  /**
+   * Downloads an object beside its place, compares its checksum, and only then gives it its name, where nothing has that
+   * name: nothing is ever overwritten. A file that is there, with the same content, is as good. Its content is on the
+   * disk then; its name, once {@link sync} is through.
+   *
+   * @throws StoreError, and system errors such as ENOSPC, which concern more than this one object
+   */
+  async restore(target: RestoreTarget): Promise<RestoreOutcome> {
+    try {
+      const folder = await this.#folder(path.dirname(target.file))
+      const place = path.join(folder, path.basename(target.file))
+      if ((await realIfThere(place)) === undefined) return await this.#download(target, place)
+      const head = await this.#store.head(target.key, { signal: this.#signal })
+      return head === undefined ? missing() : await this.#compare(head, target, place)
+    } catch (error) {
+      if (error instanceof Misplaced) return fail(error.code, error.message, error.cure)
+      if (error instanceof StoreError && error.kind === 'archived') return archived(undefined)
+      throw error
+    }
   }
-  const expected = expectedOf(head, sha256)
-  if (expected === undefined) {
-    return fail(
-      'restore.no-checksum',
-      'neither the ledger nor the store knows a checksum of it',
-      'download it by other means, and compare it yourself',
-    )
+
+  /** Makes the names of all files so far last through a power cut: rows, and then removals of objects, rest on them. */
+  async sync(): Promise<void> {
+    const folders = [...this.#touched]
+    this.#touched.clear()
+    await Promise.all(folders.map(syncFolder))
   }
-  try {
-    const place = path.join(await makeFolder(path.dirname(file), folder), path.basename(file))
-    if (await isThere(place, folder, expected)) return { state: 'there-already', head }
-    return await download(store, { head, place, folder, expected }, signal)
-  } catch (error) {
-    if (error instanceof Misplaced) return fail(error.code, error.message, error.cure)
-    throw error
+
+  #folder(wanted: string): Promise<string> {
+    const known = this.#folders.get(wanted)
+    if (known !== undefined) return known
+    const made = makeFolder(wanted, this.#root)
+    this.#folders.set(wanted, made)
+    made.catch(() => this.#folders.delete(wanted))
+    return made
+  }
+
+  /** What became of an object in whose place there is something. @throws Misplaced where it is another file */
+  async #compare(head: ObjectHead, { sha256 }: RestoreTarget, place: string): Promise<RestoreOutcome> {
+    if (head.archive !== undefined) return archived(head.archive)
+    const expected = expectedOf(head, sha256)
+    if (expected === undefined) return unproved()
+    if (await isThere(place, this.#root, expected)) return { state: 'there-already', head }
+    throw taken(place)
+  }
+
+  async #download({ key, sha256, size }: RestoreTarget, place: string): Promise<RestoreOutcome> {
+    // Of a name that the next run gives it too: it takes the place of what a kill has left.
+    const id = createHash('sha256').update(`${key}\0${place}`).digest('hex').slice(0, 16)
+    const draft = path.join(path.dirname(place), draftPrefix + id)
+    await removeIfThere(draft)
+    const handle = await open(draft, 'wx+', 0o644)
+    try {
+      await announceWrite(draft)
+      const got = await this.#downloader.fill(key, handle.fd, { size })
+      if (got === undefined) return missing()
+      const { head } = got
+      const expected = expectedOf(head, sha256)
+      if (expected === undefined) return unproved()
+      const actual = { sha256: got.sha256, crc32: encodeCrc32(got.crc32) }
+      const sum = expected.algorithm === 'md5' ? await sumOfFile(draft, 'md5') : actual[expected.algorithm]
+      if (sum !== expected.value) {
+        return fail(
+          'restore.corrupt',
+          'what arrived does not have the checksum',
+          'run it again; `autodj reconcile --deep` tells whether the object itself is damaged',
+        )
+      }
+      await syncFile({ handle, path: draft })
+      await handle.close()
+      // Someone may have been faster: the application, or another row that leads to the same file.
+      if (!(await moveIfFree(draft, place)))
+        return await this.#compare(head, { key, file: place, sha256 }, place)
+      this.#touched.add(path.dirname(place))
+      return { state: 'restored', head }
+    } finally {
+      await handle.close().catch(() => {})
+      await removeIfThere(draft)
+    }
   }
 }
 
-/** @throws Misplaced where another file is in its place by now */
-async function download(
-  store: ObjectStore,
-  { head, place, folder, expected }: { head: ObjectHead; place: string; folder: string; expected: Expected },
-  signal: AbortSignal,
-): Promise<RestoreOutcome> {
-  // Of a name that the next run gives it too: it takes the place of what a kill has left.
-  const id = createHash('sha256').update(`${head.key}\0${place}`).digest('hex').slice(0, 16)
-  const draft = path.join(path.dirname(place), draftPrefix + id)
-  await removeIfThere(draft)
-  // Before the object is asked for: a body that nobody reads would hold its socket.
-  const handle = await open(draft, 'wx', 0o644)
-  try {
-    const content = await store.get(head.key, { ifMatch: head.etag, signal })
-    if (content === undefined) return fail('object.missing', 'the object went meanwhile', 'run it again')
-    const sum = new Sum(expected.algorithm)
-    let size = 0
-    try {
-      for await (const chunk of content.body) {
-        sum.update(chunk)
-        await writeWhole({ handle, path: draft }, chunk)
-        size += chunk.length
-      }
-    } finally {
-      content.body.destroy()
-    }
-    if (size !== head.size || sum.value() !== expected.value) {
-      return fail(
-        'restore.corrupt',
-        'what arrived does not have the checksum',
-        'run it again; `autodj reconcile --deep` tells whether the object itself is damaged',
-      )
-    }
-    await syncFile({ handle, path: draft })
-    await handle.close()
-    if (!(await moveIfFree(draft, place))) {
-      // Someone was faster: the application, or another row that leads to the same file.
-      if (await isThere(place, folder, expected)) return { state: 'there-already', head }
-      throw taken(place)
-    }
-    // The row, and then the object's removal, rest on it.
-    await syncFolder(path.dirname(place))
-    return { state: 'restored', head }
-  } finally {
-    await handle.close().catch(() => {})
-    await removeIfThere(draft)
-  }
+function missing(): RestoreOutcome {
+  return fail('object.missing', 'the object is not in the bucket', '`autodj reconcile` finds where it went')
+}
+
+function unproved(): RestoreOutcome {
+  return fail(
+    'restore.no-checksum',
+    'neither the ledger nor the store knows a checksum of it',
+    'download it by other means, and compare it yourself',
+  )
+}
+
+function archived(state: ObjectHead['archive']): RestoreOutcome {
+  const restoring = state === 'restoring' ? ', from which it is being restored' : ''
+  return fail('object.archived', `the object is in an archive storage class${restoring}`, archiveCure)
 }
 
 /**

@@ -1,6 +1,8 @@
 /** What `autodj restore` does with its flags: the way back, track by track, until the rows are LOCAL again. */
 import path from 'node:path'
 import pLimit from 'p-limit'
+import { Downloader } from '../audio-files/downloader.ts'
+import { Readers, readerThreads } from '../audio-files/readers.ts'
 import type { Context } from '../context.ts'
 import {
   applicationStyle,
@@ -25,8 +27,9 @@ import { holdRemovalLease } from '../runs/removal-lock.ts'
 import { selectedTracks } from '../runs/selected-tracks.ts'
 import { makeTempFolder } from '../runs/temp-folders.ts'
 import { itemProblem } from '../storage/item-problem.ts'
+import { Resilience, RunHalted } from '../storage/resilience.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { type RestoreOutcome, requireWritable, restoreObject, restorePath } from './restore.ts'
+import { RestoreBatch, type RestoreOutcome, requireWritable, restorePath } from './restore.ts'
 
 const command = 'restore'
 
@@ -50,7 +53,11 @@ interface Restored {
   head: { key: string; size: number; etag: string }
 }
 
-const defaultConcurrency = 8
+const defaultConcurrency = 16
+/** Bytes of downloads in memory. */
+const memory = 96 * 1024 ** 2
+/** How long S3 may be away, ms. */
+const maxOutage = 600_000
 /** Tracks committed together. */
 const pageSize = 200
 
@@ -72,8 +79,25 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
     context.onRelease(() => temp.remove())
     const tempFolder = temp.path
     if (!flags.dryRun) await requireWritable(restoreFolder(context, flags))
-    const restorer = new Restorer(context, flags, { database, store, runId: run.id, tempFolder, concurrency })
-    return restorer.run(AbortSignal.any([context.signal, run.lost]))
+    const signal = AbortSignal.any([context.signal, run.lost])
+    const threads = new Readers(readerThreads())
+    context.onRelease(() => threads.close())
+    const downloader = new Downloader({
+      store,
+      threads,
+      memory,
+      concurrency,
+      signal,
+      resilience: new Resilience({
+        probe: probing => store.checkBucket(probing),
+        control: { throttled() {} },
+        report: context.report,
+        maxOutage,
+        signal,
+      }),
+    })
+    const parts = { database, store, downloader, runId: run.id, tempFolder, concurrency }
+    return new Restorer(context, flags, parts).run(signal)
   })
 }
 
@@ -93,6 +117,7 @@ class Restorer {
     database: Database
     store: ObjectStore
     runId: string
+    downloader: Downloader
     tempFolder: string
     concurrency: number
   }
@@ -164,13 +189,14 @@ class Restorer {
 
   /** Restores a page of tracks and switches their rows. @returns those that are LOCAL now */
   private async restore(tracks: readonly S3Track[], signal: AbortSignal): Promise<Restored[]> {
-    const { database, store, concurrency } = this.parts
+    const { database, store, downloader, concurrency } = this.parts
     const { knex } = database
     const known = await objectsByKey(
       knex,
       store.bucket,
       tracks.map(track => track.s3ObjectKey),
     )
+    const batch = new RestoreBatch(store, downloader, this.folder, signal)
     const limit = pLimit(concurrency)
     // Two rows may share an object, and so a file: one download, both rows.
     const downloads = new Map<string, Promise<RestoreOutcome>>()
@@ -191,19 +217,12 @@ class Restorer {
         }
         if (this.flags.dryRun) return { track, file, outcome: undefined }
         const sha256 = known.get(track.s3ObjectKey)?.sha256 ?? undefined
-        const target = {
-          key: track.s3ObjectKey,
-          file,
-          folder: this.folder,
-          ...(sha256 === undefined ? {} : { sha256 }),
-        }
+        const target = { key: track.s3ObjectKey, file, sha256, size: track.fileSize ?? undefined }
         const id = `${target.key}\u0000${file}`
         const download =
           downloads.get(id) ??
           limit(async () =>
-            this.context.stopping.aborted
-              ? undefined
-              : await this.attempt(() => restoreObject(store, target, signal)),
+            this.context.stopping.aborted ? undefined : await this.attempt(() => batch.restore(target)),
           )
         downloads.set(id, download as Promise<RestoreOutcome>)
         return { track, file, outcome: await download }
@@ -224,6 +243,7 @@ class Restorer {
         ready.push({ track, file, head: outcome.head })
       }
     }
+    await batch.sync()
     return this.switchRows(ready)
   }
 
@@ -271,6 +291,7 @@ class Restorer {
     try {
       return await work()
     } catch (error) {
+      if (error instanceof RunHalted) throw error.cause
       const problem = itemProblem(error)
       if (problem !== undefined) return failed('store', problem, 'run it again')
       const code = systemErrorCode(error)

@@ -1,9 +1,8 @@
 /** What `autodj upload-local` does with its flags: checks them, looks before it leaps, plans or runs. */
 import { readFile } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { text as readAll } from 'node:stream/consumers'
-import { Readers } from '../audio-files/readers.ts'
+import { Readers, readerThreads } from '../audio-files/readers.ts'
 import { LocalFileError, requireAudioRoot, statSource } from '../audio-files/source.ts'
 import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
@@ -142,11 +141,6 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
 async function openChecking(context: Context) {
   const { openServedCheck } = await import('../cdn/served.ts')
   return openServedCheck(context.config, { concurrency: 8, signal: context.signal, now: context.now })
-}
-
-/** As many as cores: they are most of the work, and the system shares the cores out between them and the main thread. */
-export function readerThreads(): number {
-  return Math.min(4, availableParallelism())
 }
 
 /** How a queued track is to be uploaded; what else the flags say chooses tracks, or is the worker's. */

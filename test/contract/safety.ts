@@ -28,6 +28,7 @@ import { makePlanHeader, quarantineKey } from '../../src/plan/plan-file.ts'
 import { runApply, runUndo } from '../../src/plan/run.ts'
 import { type ReconcileFlags, runReconcile } from '../../src/reconcile/run.ts'
 import { type RestoreFlags, runRestore } from '../../src/restore/run.ts'
+import { StoreError } from '../../src/storage/store.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { broken, once } from '../support/hooked-store.ts'
 import { putInventory } from '../support/inventory.ts'
@@ -82,7 +83,14 @@ export const reconcile = (
 
 /** Every object lies in an archive. */
 const archived: RunOptions = {
-  hooks: { head: { after: head => head && { ...head, storageClass: 'GLACIER', archive: 'archived' } } },
+  hooks: {
+    head: { after: head => head && { ...head, storageClass: 'GLACIER', archive: 'archived' } },
+    getInto: {
+      before: () => {
+        throw new StoreError('archived', 'InvalidObjectState', { status: 403 })
+      },
+    },
+  },
 }
 
 export const restore = (
@@ -588,7 +596,7 @@ export function safetyContract(
         const run = await restore(
           bed,
           {},
-          { hooks: { get: { after: once(() => writeFileSync(file('a.flac'), other)) } } },
+          { hooks: { getInto: { after: once(() => writeFileSync(file('a.flac'), other)) } } },
         )
         expect(run.items.map(item => item['code'])).toEqual(['file.exists'])
         expect(readFileSync(file('a.flac')).equals(other)).toBe(true)
@@ -616,7 +624,7 @@ export function safetyContract(
         const run = await restore(
           bed,
           { to: path.join(bed.dir, 'no-folder', 'below') },
-          { hooks: { get: { before: () => (gets += 1) } } },
+          { hooks: { getInto: { before: () => (gets += 1) } } },
         )
         expect([run.exitCode, run.error?.code, gets]).toEqual([ExitCode.fatal, 'restore.unwritable', 0])
         expect(run.error?.message).toMatch(/cannot write to .*no-folder/)
@@ -627,7 +635,7 @@ export function safetyContract(
         let writes = 0
         ends.push(
           observeFileEffects(({ kind }) => {
-            // The probe, one chunk, and from then on nothing.
+            // The probe, one file, and from then on nothing.
             if (kind === 'write' && ++writes > 2)
               throw Object.assign(new Error('read-only'), { code: 'EROFS' })
           }),
