@@ -375,3 +375,30 @@ export function longClips(half: Clip['half']): Clip[] {
     ...whole.filter(clip => clip.half === half),
   ]
 }
+
+/** Music of free games, as its composers rendered it: nothing is known of it, and nothing was learned from it. */
+const SONGS = [
+  '/usr/share/games/singularity/music', // singularity-music
+  '/usr/share/games/warzone2100/music', // warzone2100-music
+  '/usr/share/games/xmoto/Textures/Musics', // xmoto-data
+  '/usr/share/hyperrogue/music', // hyperrogue-music
+]
+
+/** A minute of each song from the packages in SONGS that are installed. */
+export function songClips(): Clip[] {
+  return SONGS.flatMap(folder =>
+    existsSync(folder)
+      ? readdirSync(folder, { recursive: true, encoding: 'utf8' })
+          .filter(file => /\.(ogg|opus|mp3)$/.test(file))
+          .sort()
+          .map(file => join(folder, file))
+      : [],
+  ).map(file => ({
+    name: `song-${file.split('/').slice(-2).join('-').replaceAll(/\W+/g, '_')}`,
+    group: 'songs',
+    half: 'reporting',
+    duration: 60,
+    source: { kind: 'audio', files: [file], start: 5 },
+    truth: (): Truth => ({ bpm: 0, constant: false, changes: false, beats: [], downbeats: [], key: null }),
+  }))
+}

@@ -9,7 +9,10 @@
  * --no-peers    ours alone
  * --slow-peers  all clips for the slow extractors of essentia.js too; they get 60 otherwise
  *
- * `--part fresh` scores our tempi and beats on other clips that nothing was tuned on either; it runs only where named.
+ * These run only where named: `fresh` scores our tempi and beats on other clips that nothing was tuned on either;
+ * `changes` splices songs whose tempo is constant, part of which is faster or slower (`--half tuning`: of the other half);
+ * `stability` asks whether answers follow what is done to a song, on music of Debian packages
+ * that has no labels (singularity-music, warzone2100-music, xmoto-data, hyperrogue-music).
  * end-to-end wants TEST_POSTGRES_URL, and Go for versitygw; long is a set of three hours, by either decoder.
  *
  * Wants fluidsynth, fluid-soundfont-gm and ffmpeg; says what else would make it fuller. Keeps what it renders and what
@@ -21,13 +24,14 @@ import { availableParallelism } from 'node:os'
 import { parseArgs, promisify } from 'node:util'
 import { accuracy, fresh, hints } from './accuracy.ts'
 import { changes } from './changes.ts'
-import { allClips, type Clip, freshClips, longClips } from './clips.ts'
+import { allClips, type Clip, freshClips, longClips, songClips } from './clips.ts'
 import { fromServer, longSet } from './end-to-end.ts'
 import { loudness } from './loudness.ts'
 import { sampleBy } from './random.ts'
 import { type Rendered, render } from './render.ts'
 import { results } from './report.ts'
 import { againstEssentia, memory, speed } from './speed.ts'
+import { stability } from './stability.ts'
 
 const run = promisify(execFile)
 
@@ -82,6 +86,7 @@ if (await checkTools()) {
     const half = flags.half === 'tuning' ? 'tuning' : 'reporting'
     await changes(await clips(longClips(half)), flags['no-peers'])
   }
+  if (parts.delete('stability')) await stability(await clips(songClips()), flags['no-peers'])
   const items = parts.size > 0 ? await clips(allClips().filter(clip => clip.half === 'reporting')) : []
   const asked = { noPeers: flags['no-peers'], slowPeers: flags['slow-peers'] }
   if (parts.has('accuracy')) await accuracy(items, asked)

@@ -157,6 +157,7 @@ export function drawAnalysis(picture: AnalysisPicture): string {
   caption.setAttribute('x', '80')
   caption.setAttribute('y', '14')
   caption.setAttribute('fill', 'black')
+  caption.setAttribute('text-anchor', 'start')
   caption.textContent = `${title} · ${formatDuration(1_000 * duration)}`
   svg.append(caption as never)
   return `${svg.outerHTML}\n`

@@ -8,7 +8,7 @@ import { LOWEST_PITCH, PITCH_BINS, PITCHES, type PitchRows, type Spectra } from 
 
 /** What of all that sounds has which pitch, in the track or a part of it. */
 export interface PitchContent {
-  /** Pitch classes C to B, each summing to 1: below G3 (MIDI note 55), and from there up. */
+  /** Pitch classes C to B, each summing to 1: below about G3 (MIDI note 55), and from there up. */
   readonly bass: Float32Array
   readonly treble: Float32Array
   /** Share of the sounding time of each major triad (0 to 11) and minor triad (12 to 23), summing to 1. */
@@ -33,7 +33,19 @@ export interface Tonality extends PitchContent {
   readonly between: (from: number, to: number) => PitchContent
 }
 
+/** Where bass goes over into treble, a MIDI note, and over how many: gently, so that a song raised by a tone sounds alike. */
 const SPLIT = 55
+const CROSSOVER = 24
+
+/** Pitches over which both ends of the range fade out, for the same reason. */
+const FADE = 24
+
+const BASS = Float32Array.from({ length: PITCHES }, (_, p) =>
+  Math.max(0, Math.min(1, 0.5 - (p + LOWEST_PITCH - SPLIT + 0.5) / CROSSOVER)),
+)
+const AUDIBLE = Float32Array.from({ length: PITCHES }, (_, p) =>
+  Math.min(1, (p + 0.5) / FADE, (PITCHES - p - 0.5) / FADE),
+)
 const OPENING = 1
 
 const SIZE = PITCHES * PITCH_BINS
@@ -74,6 +86,17 @@ const PARTIALS = [
   [24, 0.2],
   [28, 0.12],
 ] as const
+
+/** Takes them off. @returns the sum of what is left, above 0. */
+function takeOffPartials(frame: Float32Array): number {
+  let total = 1e-9
+  for (let p = 0; p < PITCHES; p++) {
+    for (const [up, share] of PARTIALS)
+      if (p + up < PITCHES) frame[p + up] = Math.max(0, frame[p + up]! - share * frame[p]!)
+    total += frame[p]!
+  }
+  return total
+}
 
 /** What a change of triad costs; likenesses are at most about 1. */
 const CHANGE = 0.1
@@ -135,6 +158,8 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
   let heard = 0
   const row = new Float32Array(SIZE)
   const frame = new Float32Array(PITCHES)
+  const chroma = new Float32Array(12)
+  const whole = new Float32Array(PITCHES)
   for (let t = 0; t < frames; t++) {
     if (energies[t]! < 0.02 * loudest) continue
     pitches.read(t, row)
@@ -142,20 +167,20 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
       let sum = 0
       for (let b = 0; b < PITCH_BINS; b++)
         sum += row[Math.min(SIZE - 1, Math.max(0, p * PITCH_BINS + b + shift))]!
-      frame[p] = Math.sqrt(sum)
+      whole[p] = Math.sqrt(sum)
+      frame[p] = whole[p]! * AUDIBLE[p]!
     }
-    for (let p = 0; p < PITCHES; p++)
-      for (const [up, share] of PARTIALS)
-        if (p + up < PITCHES) frame[p + up] = Math.max(0, frame[p + up]! - share * frame[p]!)
-    let total = 1e-9
-    for (let p = 0; p < PITCHES; p++) total += frame[p]!
+    // A change of harmony is heard wherever it sounds: nothing fades out for that.
+    const sounding = takeOffPartials(whole)
+    for (let p = 0; p < PITCHES; p++) chromagram[12 * t + ((p + LOWEST_PITCH) % 12)]! += whole[p]! / sounding
+    const total = takeOffPartials(frame)
+    chroma.fill(0)
     const weight = Math.sqrt(energies[t]! / loudest)
-    const chroma = chromagram.subarray(12 * t, 12 * t + 12)
     for (let p = 0; p < PITCHES; p++) {
       const pitchClass = (p + LOWEST_PITCH) % 12
       const value = frame[p]! / total
-      const part = p + LOWEST_PITCH < SPLIT ? low : high
-      part[12 * heard + pitchClass]! += value
+      low[12 * heard + pitchClass]! += value * BASS[p]!
+      high[12 * heard + pitchClass]! += value * (1 - BASS[p]!)
       chroma[pitchClass]! += value
     }
     for (let triad = 0; triad < 24; triad++) {

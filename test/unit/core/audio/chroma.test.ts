@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest'
+import { tonality } from '../../../../src/core/audio/chroma.ts'
+import { LOWEST_PITCH, PITCH_BINS, PITCHES, type PitchRows } from '../../../../src/core/audio/frontend.ts'
+import { estimateKey, keysOverTime } from '../../../../src/core/audio/key.ts'
+import { KEY_TEMPLATES } from '../../../../src/core/audio/key-weights.ts'
+
+const RATE = 5
+
+/** Rows of a pitch spectrogram in which chords (MIDI notes) sound, so many rows each. */
+function rowsOf(chords: readonly (readonly number[])[], each: number): PitchRows {
+  return {
+    count: chords.length * each,
+    read: (index, row) => {
+      row.fill(0)
+      for (const note of chords[Math.floor(index / each)]!) {
+        const pitch = note - LOWEST_PITCH
+        if (pitch >= 0 && pitch < PITCHES) row[pitch * PITCH_BINS + Math.floor(PITCH_BINS / 2)] = 0.1
+      }
+    },
+  }
+}
+
+/** I vi IV V in A, the bass about the place where it goes over into treble, and as low as it gets. */
+const SONG = [
+  [33, 45, 57, 61, 64],
+  [42, 54, 57, 61, 66],
+  [38, 50, 57, 62, 66],
+  [40, 52, 56, 59, 64],
+]
+
+const raised = (by: number) => SONG.map(chord => chord.map(note => note + by))
+
+describe('tonality', () => {
+  it.each([-5, -3, -2, -1, 1, 2, 3, 5])(
+    'of a song raised by %i semitones is the same, as many further',
+    by => {
+      const before = tonality({ pitches: rowsOf(SONG, 10), pitchRate: RATE })
+      const after = tonality({ pitches: rowsOf(raised(by), 10), pitchRate: RATE })
+      for (const part of ['bass', 'treble'] as const) {
+        let apart = 0
+        for (let c = 0; c < 12; c++) apart += Math.abs(before[part][c]! - after[part][(c + by + 12) % 12]!)
+        // Where a note falls out of one part into the other, or out of hearing, it takes all that it has along: 0.4 and more.
+        expect(apart / Math.abs(by)).toBeLessThan(0.12)
+      }
+      expect(estimateKey(before, KEY_TEMPLATES)?.key).toBe('A')
+      const names = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
+      expect(estimateKey(after, KEY_TEMPLATES)?.key).toBe(names[(9 + by + 12) % 12])
+    },
+  )
+  it('between two times is that of what sounds there', () => {
+    const both = tonality({
+      pitches: rowsOf([...SONG, ...SONG, ...raised(3), ...raised(3)], 40),
+      pitchRate: RATE,
+    })
+    const seconds = (4 * 2 * 40) / RATE
+    expect(estimateKey(both.between(0, seconds), KEY_TEMPLATES)?.key).toBe('A')
+    expect(estimateKey(both.between(seconds, 2 * seconds), KEY_TEMPLATES)?.key).toBe('C')
+    const keys = keysOverTime(both, KEY_TEMPLATES, 2 * seconds)
+    expect(keys.map(({ key }) => key)).toEqual(keys.map(({ end }) => (end <= seconds + 1 ? 'A' : 'C')))
+    expect(keys.at(-1)!.end).toBe(2 * seconds)
+    expect(
+      keysOverTime(tonality({ pitches: rowsOf([[], []], 40), pitchRate: RATE }), KEY_TEMPLATES, 16),
+    ).toEqual([{ start: 0, end: 16, key: undefined, confidence: 0 }])
+  })
+})
