@@ -67,7 +67,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ both: fc.tuple(verb, verb), pick }) },
   { weight: 5, arbitrary: fc.record({ deed, pick }) },
 )
-const life = fc.array(step, { minLength: 3, maxLength: 14 })
+const life = fc.array(step, { minLength: 8, maxLength: 16, size: 'max' })
 
 let lives = 0
 

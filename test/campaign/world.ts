@@ -125,7 +125,7 @@ export class World {
     return this.bed.close()
   }
 
-  /** As it was made: nothing anywhere, then a few tracks on disk. */
+  /** As it was made: nothing anywhere, then a few tracks in S3 with their files, and one that is on disk only. */
   async reset(): Promise<void> {
     await this.#mount()
     if (this.#versioned) {
@@ -142,7 +142,9 @@ export class World {
     this.#clock = 0
     this.#plans = []
     this.#backup = undefined
-    for (let track = 0; track < 4; track++) await this.#deed('adds a track', track)
+    for (let track = 0; track < 3; track++) await this.#deed('adds a track', track)
+    await this.#run('upload-local', 0, undefined, new Set())
+    await this.#deed('adds a track', 3)
   }
 
   /** @returns what happened, for a script to be read */
@@ -230,11 +232,12 @@ export class World {
   }
 
   async #run(verb: Verb, pick: number, fault: Fault | undefined, excused: Set<string>): Promise<string> {
-    const [name, flags, args] = this.#commandLine(verb, pick) ?? []
-    if (name === undefined) return 'nothing to run it on'
+    if ((verb === 'apply' || verb === 'undo') && this.#plans.length === 0)
+      await this.#run('reconcile', pick, undefined, excused)
+    const [name, flags, args] = this.#commandLine(verb, pick)
     const command = commands.find(one => one.name === name) as Command
     const values = Object.fromEntries(
-      Object.entries(command.flags).map(([key, one]) => [key, flags?.[key] ?? one.defaultValue]),
+      Object.entries(command.flags).map(([key, one]) => [key, flags[key] ?? one.defaultValue]),
     )
     const stopping = new AbortController()
     const forcing = new AbortController()
@@ -243,7 +246,7 @@ export class World {
     const unlock = fault?.kind === 'locked rows' ? await this.#lockRows() : undefined
     this.#unlock = unlock
     try {
-      run = await this.bed.run(name, context => command.run(context, values, args ?? []), {
+      run = await this.bed.run(name, context => command.run(context, values, args), {
         stopping,
         forcing,
         now,
@@ -260,9 +263,9 @@ export class World {
     return outcome(run)
   }
 
-  #commandLine(verb: Verb, pick: number): [string, Record<string, unknown>, string[]] | undefined {
+  #commandLine(verb: Verb, pick: number): [string, Record<string, unknown>, string[]] {
     const everything = { percent: 100 }
-    const plan = this.#plans[this.#plans.length - 1 - (pick % Math.min(2, this.#plans.length))]
+    const plan = this.#plans[this.#plans.length - 1 - (pick % Math.min(2, this.#plans.length))] ?? ''
     const newPlan = () => {
       const file = path.join(this.bed.dir, `${this.#plans.length}.plan`)
       this.#plans.push(file)
@@ -284,9 +287,9 @@ export class World {
           [],
         ]
       case 'apply':
-        return plan === undefined ? undefined : ['apply', { maxDelete: everything }, [plan]]
+        return ['apply', { maxDelete: everything }, [plan]]
       case 'undo':
-        return plan === undefined ? undefined : ['undo', {}, [plan]]
+        return ['undo', {}, [plan]]
       case 'restore':
         return ['restore', { limit: 1 + (pick % 4) }, []]
       case 'restore --plan':
