@@ -165,7 +165,7 @@ function compareNames(
 async function decoded(decoder: Decoder, absolute: string): Promise<Verdict> {
   let meter: ReturnType<typeof loudnessMeter> | undefined
   try {
-    const { decodedDuration, problems } = await decoder.decode(
+    const { decodedDuration, problems, damage } = await decoder.decode(
       absolute,
       {
         start: ({ sampleRate, channels }) => {
@@ -180,7 +180,7 @@ async function decoded(decoder: Decoder, absolute: string): Promise<Verdict> {
       text: `${decodedDuration.toFixed(2)} s, ${loudness?.toFixed(2) ?? 'silent'} LUFS${problems.length > 0 ? `, ${problems.join('; ')}` : ''}`,
       loudness,
       duration: decodedDuration,
-      damaged: problems.length > 0,
+      damaged: damage !== undefined,
     }
   } catch (error) {
     if (!(error instanceof AppError)) return { text: `BUG ${String(error)}` }

@@ -5,7 +5,6 @@
 
 import { rm, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { damageOf } from '../audio/decode.ts'
 import type { AnalyserPool, AnalysisFailure, TaskOptions } from '../audio/pool.ts'
 import { type FileIdentity, isSameFile, LocalFileError, openSource } from '../audio-files/source.ts'
 import type { TrackAnalysis } from '../core/audio/analysis.ts'
@@ -51,6 +50,8 @@ interface CheckedTrack {
   /** Seconds decoded. */
   readonly duration: number
   readonly problems: readonly string[]
+  /** What is missing from the sound or wrong in it, where something is. */
+  readonly damage: string | undefined
   readonly cpuSeconds: number
 }
 
@@ -184,14 +185,14 @@ export class Analyzer {
     const reply = await (job === 'analyse' ? pool.analyse(file, options) : pool.check(file, options))
     if (reply.status === 'failed') return failed(reply)
     const { cpuSeconds, decoded } = reply
-    const { problems } = decoded
+    const { problems, damage } = decoded
     if (reply.status === 'checked')
-      return { state: 'checked', duration: decoded.decodedDuration, problems, cpuSeconds }
+      return { state: 'checked', duration: decoded.decodedDuration, problems, damage, cpuSeconds }
     return {
       state: 'analysed',
       analysis: reply.analysis,
       problems,
-      damage: damageOf(decoded),
+      damage,
       cpuSeconds,
     }
   }

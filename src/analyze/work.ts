@@ -21,7 +21,7 @@ export const analyzeCommand = 'analyze'
 export const checkCommand = 'analyze --check'
 
 const damageCode = 'audio.damaged'
-const damageCure = 'Replace the file by a sound copy, then `autodj analyze --failed`.'
+const damageCure = 'Replace the file with an intact copy, then `autodj analyze --failed`.'
 
 export interface AnalyzeTotals {
   analysed: number
@@ -180,6 +180,5 @@ export class AnalyzeWork implements TrackWork<AnalysisTask, AnalysisOutcome> {
 
 /** What is missing or broken of a file that could be decoded. */
 function damageOf(outcome: AnalysisOutcome): string | undefined {
-  if (outcome.state === 'analysed') return outcome.damage
-  return outcome.state === 'checked' ? outcome.problems[0] : undefined
+  return outcome.state === 'analysed' || outcome.state === 'checked' ? outcome.damage : undefined
 }

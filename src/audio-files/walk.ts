@@ -3,9 +3,10 @@
  * the depth of the tree, not on the number of files.
  */
 import type { BigIntStats, Dirent } from 'node:fs'
-import { lstat, opendir, realpath, stat } from 'node:fs/promises'
+import { lstat, opendir, readFile, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isOutside } from '../core/audio-path.ts'
+import { type AudioSelection, audioSelection, ignoreFileName } from '../core/audio-selection.ts'
 import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
 import { type FileIdentity, identityOf } from './source.ts'
 
@@ -31,9 +32,12 @@ interface Obstacle {
   readonly cure?: string
 }
 
-/** `hidden`: its name begins with a full stop. `link`: what it leads to is met where it lies. */
+/**
+ * `hidden`: its name begins with a full stop. `ignored`: the selection leaves it out (see `core/audio-selection`).
+ * `link`: what it leads to is met where it lies.
+ */
 interface PassedOver {
-  readonly kind: 'hidden' | 'link'
+  readonly kind: 'hidden' | 'ignored' | 'link'
   readonly path: string
 }
 
@@ -57,7 +61,24 @@ export async function* walkAudioFolder(
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<WalkEntry, void> {
   const { realRoot, realStart } = await openAudioFolder(root, start)
-  yield* walkFolder({ realRoot, realStart, signal }, path.relative(realRoot, realStart), true)
+  const selection = audioSelection({ ignoreFile: await ignoreFileOf(realRoot) })
+  yield* walkFolder({ realRoot, realStart, signal, selection }, path.relative(realRoot, realStart), true)
+}
+
+/** @throws FatalError where there is one that cannot be read: what it would have left out must not be taken */
+async function ignoreFileOf(realRoot: string): Promise<string | undefined> {
+  try {
+    return await readFile(path.join(realRoot, ignoreFileName), 'utf8')
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === undefined) throw error
+    if (code === 'ENOENT') return undefined
+    throw new FatalError(`${path.join(realRoot, ignoreFileName)} cannot be read: ${code}`, {
+      code: 'ignore-file.unreadable',
+      cure: 'Give this user the right to read it, or remove it.',
+      cause: error,
+    })
+  }
 }
 
 /**
@@ -85,6 +106,7 @@ interface Walk {
   readonly realRoot: string
   readonly realStart: string
   readonly signal: AbortSignal | undefined
+  readonly selection: AudioSelection
 }
 
 async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncGenerator<WalkEntry, void> {
@@ -103,10 +125,13 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
           chunk.push(entry.name)
         }
         chunk.sort()
+        const siblings = new Set(chunk)
         for (let at = 0; at < chunk.length; at += PARALLEL) {
           signal?.throwIfAborted()
           const names = chunk.slice(at, at + PARALLEL)
-          const looks = await Promise.all(names.map(name => look(walk, path.join(folder, name), name)))
+          const looks = await Promise.all(
+            names.map(name => look(walk, path.join(folder, name), name, siblings)),
+          )
           for (const entry of looks) {
             if (typeof entry !== 'string') yield entry
             else yield* walkFolder(walk, entry, false)
@@ -138,12 +163,19 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
 }
 
 /** One entry; the path of a folder to go into as a string. */
-async function look(walk: Walk, relative: string, name: string): Promise<WalkEntry | string> {
+async function look(
+  walk: Walk,
+  relative: string,
+  name: string,
+  siblings: ReadonlySet<string>,
+): Promise<WalkEntry | string> {
   const shown = portable(relative)
   if (name.startsWith('.')) return { kind: 'hidden', path: shown }
   try {
     const stats = await lstat(path.join(walk.realRoot, relative), { bigint: true })
-    if (stats.isDirectory()) return relative
+    const { selection } = walk
+    if (stats.isDirectory()) return selection.takesFolder(shown) ? relative : { kind: 'ignored', path: shown }
+    if (!selection.takesFile(shown, siblings)) return { kind: 'ignored', path: shown }
     if (stats.isFile()) return found(shown, stats)
     if (stats.isSymbolicLink()) return await lookThroughLink(walk, relative)
     return {

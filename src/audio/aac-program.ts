@@ -2,7 +2,9 @@
 /**
  * A program of its own: decodes AAC (MP4 or ADTS) and Apple Lossless (MP4) to a WAVE stream of 32-bit floats.
  *
- *     node aac-program.js FILE > out.wav
+ *     node aac-program.js FILE [START END] > out.wav
+ *
+ * START and END, bytes, are where a bare stream lies in the file, without tags before and behind it.
  *
  * autodj starts it as it starts ffmpeg, and speaks to it by arguments and pipes alone. That is what the licence of
  * @audio/decode-aac asks for (docs/decisions/0060-audio-decoders.md), and why this file imports nothing of autodj
@@ -145,9 +147,16 @@ function moveOffsets(box: Buffer, from: number, to: number, shift: number, limit
  * The file as the decoder wants it, in pieces: the index of an MP4 file ahead of the samples, as in a file made for
  * streaming. With the index last, as most encoders write it, the decoder would keep all that comes before.
  *
+ * @param start of a bare stream
+ * @param size where the file, or the stream, ends
  * @param stream is filled in before the first piece comes
  */
-async function* pieces(file: FileHandle, size: number, stream: Stream): AsyncGenerator<Buffer> {
+async function* pieces(
+  file: FileHandle,
+  start: number,
+  size: number,
+  stream: Stream,
+): AsyncGenerator<Buffer> {
   const rest = async function* (from: number, to: number): AsyncGenerator<Buffer> {
     for (let at = from; at < to; at += CHUNK) {
       const piece = await read(file, at, Math.min(CHUNK, to - at))
@@ -161,8 +170,8 @@ async function* pieces(file: FileHandle, size: number, stream: Stream): AsyncGen
     await findBox(file, size, 'mdat'),
   ]
   if (type?.start !== 0 || moov === undefined || mdat === undefined) {
-    Object.assign(stream, { coreRate: adtsRate(await read(file, 0, CHUNK)) })
-    return yield* rest(0, size)
+    Object.assign(stream, { coreRate: adtsRate(await read(file, start, CHUNK)) })
+    return yield* rest(start, size)
   }
   if (moov.length > LARGEST_INDEX) throw new Error(`the index has ${moov.length} bytes`)
   const index = await read(file, moov.start, moov.length)
@@ -193,13 +202,13 @@ function waveHeader(channels: number, sampleRate: number): Buffer {
   return header
 }
 
-async function main(path: string): Promise<void> {
+async function main(path: string, start = 0, end?: number): Promise<void> {
   await using file = await open(path)
-  const { size } = await file.stat()
+  const size = end ?? (await file.stat()).size
   const decoding = await decoder()
   let format: { channels: number; sampleRate: number } | undefined
   const stream: Stream = {}
-  for await (const piece of pieces(file, size, stream)) {
+  for await (const piece of pieces(file, start, size, stream)) {
     const { channelData, sampleRate, errors } = decoding.decode(piece) as ReturnType<
       typeof decoding.decode
     > & {
@@ -236,7 +245,8 @@ async function main(path: string): Promise<void> {
 
 // Whoever reads may stop reading.
 process.stdout.on('error', () => process.exit(1))
-main(process.argv[2]!).catch((error: unknown) => {
+const [path, start, end] = process.argv.slice(2)
+main(path!, Number(start ?? 0), end === undefined ? undefined : Number(end)).catch((error: unknown) => {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = 1
 })

@@ -4,11 +4,16 @@
  * jingle. The licences of the decoders are in docs/decisions/0060-audio-decoders.md.
  */
 import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { LARGEST_SAMPLE } from '../core/audio/soundness.ts'
+import type { AudioContainer } from '../core/content-type.ts'
 import { FatalError, toError } from '../errors.ts'
 import { type Container, inspect } from './container.ts'
+import { byteSource } from './description.ts'
+import { FlacDecoder, type FlacFrame, flacStream } from './flac.ts'
 import { gated, type PcmFormat, type PcmSink, WINDOW } from './pcm.ts'
+import { decodePcm } from './pcm-file.ts'
 import { canRun, waveFrom } from './wave-child.ts'
 
 export interface DamageReport {
@@ -16,7 +21,9 @@ export interface DamageReport {
   readonly decodedDuration: number
   /** Seconds the container promises, where it does. */
   readonly containerDuration: number | undefined
-  /** One sentence for each thing that is wrong; empty for a sound file. */
+  /** What of the sound is missing or garbled, a sentence; undefined for a file all of whose sound is there. */
+  readonly damage: string | undefined
+  /** The damage, and whatever else is untidy in the file; a sentence each. */
   readonly problems: readonly string[]
 }
 
@@ -39,7 +46,7 @@ export interface Decoder {
 const undecodable = (path: string, why: string): FatalError =>
   new FatalError(`no audio could be decoded: ${why}`, {
     code: 'audio.undecodable',
-    cure: 'replace the file by a sound copy',
+    cure: 'replace the file with an intact copy',
     details: { path },
   })
 
@@ -52,33 +59,71 @@ const unsupported = (path: string, what: string): FatalError =>
 
 /** Encoders pad a frame or two at either end; more than this missing is damage, seconds. */
 const SLACK = 0.25
+/** Of codings that count every sample. */
+const EXACT_SLACK = 0.001
+/** Less sound than this in what is left, as a part of the whole, is no track. */
+const LEAST_SOUND = 0.1
 
-/** What begins a problem that makes an analysis one of less than the track. */
-const DAMAGE = /^(truncated|garbled)/
+/** What a decoder complained of while it decoded. */
+interface Complaints {
+  readonly count: number
+  readonly first: string
+  /** Of the sound itself, not of what stands around it. */
+  readonly garbled: { readonly count: number; readonly first: string }
+}
 
-/** The sentence about what is missing from the sound or wrong in it; undefined for a file that is merely untidy. */
-export const damageOf = ({ problems }: DamageReport): string | undefined =>
-  problems.find(problem => DAMAGE.test(problem))
+const NO_COMPLAINTS: Complaints = { count: 0, first: '', garbled: { count: 0, first: '' } }
 
+/**
+ * The one judgement of damage, of `analyze` and of `--check`: sound that is missing, or garbled. Complaints about other
+ * things, covers, tags, bytes between two frames, are problems at most.
+ *
+ * @throws FatalError `audio.undecodable` if next to nothing of what was decoded is sound
+ */
 function damageReport(
-  { cut, duration: promised }: Container,
+  path: string,
+  { cut, kind, codec, duration: promised }: Container,
   decodedDuration: number,
   silenced: number,
-  complaints: readonly string[],
+  { count, first, garbled }: Complaints,
+  remarks: readonly string[] = [],
 ): DamageReport {
-  const short = promised !== undefined && decodedDuration < promised - Math.max(SLACK, promised * 0.002)
+  if (silenced > 0 && decodedDuration - silenced <= LEAST_SOUND * decodedDuration)
+    throw undecodable(path, `it decodes to noise over ${LARGEST_SAMPLE} times full scale`)
+  const slack = codec === 'flac' ? EXACT_SLACK : Math.max(SLACK, (promised ?? 0) * 0.002)
+  const short = promised !== undefined && decodedDuration < promised - slack
   const share =
     promised === undefined
       ? `${decodedDuration.toFixed(1)} s could be decoded`
       : `${decodedDuration.toFixed(1)} s of ${promised.toFixed(1)} s could be decoded`
-  const problems = [...complaints]
+  const found: string[] = []
+  // An MP4 file says how long its sound is; what is cut off behind it is none.
+  const isCut = cut !== undefined && (short || promised === undefined || kind !== 'mp4')
+  if (isCut) found.push(`truncated: ${cut}; ${share}`)
+  else if (short) found.push(`truncated or damaged: ${share}`)
   if (silenced > 0)
-    problems.unshift(
+    found.push(
       `garbled: it decodes to noise over ${LARGEST_SAMPLE} times full scale; ${silenced.toFixed(2)} s there were taken for silence`,
     )
-  if (cut !== undefined) problems.unshift(`truncated: ${cut}; ${share}`)
-  else if (short) problems.unshift(`truncated or damaged: ${share}`)
-  return { decodedDuration, containerDuration: promised, problems }
+  if (garbled.count > 0)
+    found.push(
+      `garbled: ${garbled.count} decoding error${garbled.count > 1 ? 's' : ''}, the first: ${garbled.first}`,
+    )
+  const harmless = count - garbled.count
+  return {
+    decodedDuration,
+    containerDuration: promised,
+    damage: found[0],
+    problems: [
+      ...found,
+      ...(harmless > 0 && found.length === 0
+        ? [
+            `${harmless} complaint${harmless > 1 ? 's' : ''} that the sound is none the worse for, the first: ${first}`,
+          ]
+        : []),
+      ...remarks,
+    ],
+  }
 }
 
 /** Collects samples into windows of at most WINDOW. */
@@ -94,37 +139,39 @@ function windows(sink: PcmSink, channels: number): (planes: readonly Float32Arra
   }
 }
 
-/**
- * Demuxers ffmpeg may use. What it must not do is take a text file for a playlist and fetch what that names.
- */
-const DEMUXERS = [
-  'aac',
-  'ac3',
-  'aiff',
-  'alac',
-  'amr',
-  'ape',
-  'asf',
-  'au',
-  'caf',
-  'dsf',
-  'dts',
-  'eac3',
-  'flac',
-  'matroska',
-  'matroska,webm',
-  'mov',
-  'mov,mp4,m4a,3gp,3g2,mj2',
-  'mp3',
-  'mpc',
-  'mpc8',
-  'ogg',
-  'tak',
-  'tta',
-  'w64',
-  'wav',
-  'wv',
-]
+/** The demuxer of each container. What ffmpeg must not do is take a text for a playlist and fetch what that names. */
+const DEMUXERS: Readonly<Record<AudioContainer, string>> = {
+  mpeg: 'mp3',
+  adts: 'aac',
+  flac: 'flac',
+  mp4: 'mov',
+  ogg: 'ogg',
+  wav: 'wav',
+  aiff: 'aiff',
+  asf: 'asf',
+  matroska: 'matroska',
+  webm: 'matroska',
+  ape: 'ape',
+  wavpack: 'wv',
+  musepack: 'mpc',
+  dsf: 'dsf',
+  dff: 'iff',
+  caf: 'caf',
+  au: 'au',
+  amr: 'amr',
+  w64: 'w64',
+  tta: 'tta',
+  tak: 'tak',
+  ac3: 'ac3',
+  eac3: 'eac3',
+  dts: 'dts',
+}
+
+/** Those whose checksums ffmpeg looks at only when told to. MPEG audio has some, too, which encoders often get wrong. */
+const WITH_CHECKSUMS = new Set<AudioContainer>(['flac', 'wavpack', 'tta', 'tak', 'ape'])
+
+/** Both of its versions have demuxers. */
+const demuxerOf = ({ kind, codec }: Container): string => (codec === 'musepack8' ? 'mpc8' : DEMUXERS[kind])
 
 /** The decoder that runs `command` (a path, or a name on the PATH) as a child process. */
 export function ffmpegDecoder(command = 'ffmpeg'): Decoder {
@@ -133,18 +180,22 @@ export function ffmpegDecoder(command = 'ffmpeg'): Decoder {
     decode: async (path, sink, { signal }) => {
       signal?.throwIfAborted()
       const container = await inspect(path)
+      if (container.sound.pcm) return { ...(await fromPcm(path, container, sink, signal)), decoder: 'ffmpeg' }
       const decoded = await fromProgram(
-        { command, args: ffmpegArguments(path), path, expected: container.duration },
+        { command, args: ffmpegArguments(path, container), path, expected: container.duration },
         container,
         sink,
         signal,
       )
       if (!('nothing' in decoded)) return { ...decoded, decoder: 'ffmpeg' }
+      // Of every depth of FLAC there is, ffmpeg learned the last in version 6.
+      if (container.kind === 'flac')
+        return { ...(await fromFlac(path, container, sink, signal)), decoder: 'ffmpeg' }
       // It says so of xHE-AAC, for one, which it knows since 7.1; and of some garbled headers.
-      if (/not implemented|Decoder .*not found/.test(decoded.nothing))
-        throw new FatalError(`this ffmpeg does not know ${container.codec || 'what is in it'}`, {
+      if (/not implemented|Decoder .*not found|Unknown input format/.test(decoded.nothing))
+        throw new FatalError(`this ffmpeg does not know ${codecName(container) || 'what is in it'}`, {
           code: 'audio.unsupported',
-          cure: 'install a newer ffmpeg; where that fails too, replace the file by a sound copy',
+          cure: 'install a newer ffmpeg; if that fails too, replace the file with an intact copy',
           details: { path },
         })
       throw undecodable(path, decoded.nothing)
@@ -152,13 +203,44 @@ export function ffmpegDecoder(command = 'ffmpeg'): Decoder {
   }
 }
 
-const ffmpegArguments = (path: string): string[] => [
-  ...['-nostdin', '-hide_banner', '-v', 'error', '-threads', '1'],
-  ...['-protocol_whitelist', 'file,pipe', '-format_whitelist', DEMUXERS.join(',')],
-  ...['-i', `file:${path}`, '-map', '0:a:0', '-vn', '-sn', '-dn'],
-  // Not flushed packet by packet: a third of the writes.
-  ...['-c:a', 'pcm_f32le', '-threads', '1', '-flush_packets', '0', '-f', 'wav', 'pipe:1'],
-]
+/**
+ * The sound alone is shown to ffmpeg, and as what it is: it goes by a file's name as well, and takes tags behind the
+ * sound for frames. Its header is bare: metadata in it would have to be read past.
+ */
+const ffmpegArguments = (path: string, container: Container): string[] => {
+  const { sound, size } = container
+  const input =
+    sound.start > 0 || sound.end < size
+      ? `subfile,,start,${sound.start},end,${sound.end},,:file:${path}`
+      : `file:${path}`
+  return [
+    ...['-nostdin', '-hide_banner', '-v', 'error', '-threads', '1'],
+    ...(WITH_CHECKSUMS.has(container.kind) ? ['-err_detect', 'crccheck'] : []),
+    ...['-protocol_whitelist', 'file,pipe,subfile', '-f', demuxerOf(container)],
+    ...['-i', input, '-map', '0:a:0', '-vn', '-sn', '-dn', '-map_metadata', '-1', '-map_chapters', '-1'],
+    // Not flushed packet by packet: a third of the writes.
+    ...[
+      '-c:a',
+      'pcm_f32le',
+      '-threads',
+      '1',
+      '-flush_packets',
+      '0',
+      '-fflags',
+      '+bitexact',
+      '-f',
+      'wav',
+      'pipe:1',
+    ],
+  ]
+}
+
+/** Decoders of sound that tell of what they could not decode, and Ogg, whose pages have checksums. */
+const OF_SOUND =
+  /^\[(mp[123](float)?|aac|alac|flac|vorbis|opus|ac3|eac3|dca|wma\w+|ape|wavpack|tta|tak|mpc[78]|amr\w+|speex|truehd|ogg|a frame)/
+/** What they say of bytes between two frames, which are no sound. */
+const OF_RUBBLE =
+  /Header missing|Invalid data found|attached picture|\[vorbis\] Overread|Failed to (read|parse)|invalid new backstep|could not (seek|find)|Could not|Estimating|Application provided|timestamps|non monotonically/i
 
 async function fromProgram(
   source: Parameters<typeof waveFrom>[0],
@@ -167,11 +249,91 @@ async function fromProgram(
   signal: AbortSignal | undefined,
 ): Promise<Omit<Decoded, 'decoder'> | { readonly nothing: string }> {
   const gate = gated(sink)
-  const { format, samples, errors } = await waveFrom(source, gate, signal)
+  const isGarbled = (line: string): boolean => OF_SOUND.test(line) && !OF_RUBBLE.test(line)
+  const { format, samples, errors } = await waveFrom({ ...source, isGarbled }, gate, signal)
   if (!format || samples === 0) return { nothing: errors.first || 'it holds no samples' }
-  const { count, first } = errors
-  const found = count > 0 ? [`${count} decoding error${count > 1 ? 's' : ''}, the first: ${first}`] : []
-  const report = damageReport(container, samples / format.sampleRate, gate.silenced(), found)
+  const report = damageReport(source.path, container, samples / format.sampleRate, gate.silenced(), errors)
+  return { ...report, format, container }
+}
+
+/** Samples that are not compressed need no decoder, whichever there is. */
+async function fromPcm(
+  path: string,
+  container: Container,
+  sink: PcmSink,
+  signal: AbortSignal | undefined,
+): Promise<Omit<Decoded, 'decoder'>> {
+  const pcm = container.sound.pcm!
+  const gate = gated(sink)
+  await using file = await open(path)
+  const samples = await decodePcm(file, pcm, gate, container.duration, signal)
+  if (samples === 0) throw undecodable(path, 'it holds no samples')
+  const { sampleRate, channels } = pcm.layout
+  const report = damageReport(path, container, samples / sampleRate, gate.silenced(), NO_COMPLAINTS)
+  return { ...report, format: { sampleRate, channels }, container }
+}
+
+/** FLAC, native or in Ogg. */
+async function fromFlac(
+  path: string,
+  container: Container,
+  sink: PcmSink,
+  signal: AbortSignal | undefined,
+): Promise<Omit<Decoded, 'decoder'>> {
+  await using file = await open(path)
+  const source = await byteSource(file)
+  const stream = await flacStream(source, container.sound, container.kind === 'ogg')
+  if (!stream) throw undecodable(path, 'it has no description of its stream (STREAMINFO)')
+  const decoder = new FlacDecoder(stream.info)
+  const gate = gated(sink)
+  let format: PcmFormat | undefined
+  let planes: Float32Array[] = []
+  let filled = 0
+  let samples = 0
+  const remarks: string[] = []
+  const deliver = (): void => {
+    if (filled === 0) return
+    gate.push(filled === WINDOW ? planes : planes.map(plane => plane.subarray(0, filled)), filled)
+    samples += filled
+    filled = 0
+  }
+  const take = ({ sampleRate, channels, length, depth }: FlacFrame): void => {
+    if (!format) {
+      format = { sampleRate, channels: channels.length }
+      planes = channels.map(() => new Float32Array(WINDOW))
+      gate.start(format, container.duration)
+    }
+    if (sampleRate !== format.sampleRate || channels.length !== format.channels) {
+      if (remarks.length === 0) remarks.push('the format changes within the stream; the rest was left out')
+      return
+    }
+    const scale = 2 ** (1 - depth)
+    for (let from = 0; from < length; ) {
+      const count = Math.min(WINDOW - filled, length - from)
+      for (const [c, plane] of planes.entries()) {
+        const channel = channels[c]!
+        for (let i = 0; i < count; i++) plane[filled + i] = channel[from + i]! * scale
+      }
+      filled += count
+      from += count
+      if (filled === WINDOW) deliver()
+    }
+  }
+  for await (const { bytes, isLast } of stream.pieces) {
+    signal?.throwIfAborted()
+    for (const frame of decoder.push(bytes, isLast)) take(frame)
+  }
+  deliver()
+  if (!format || samples === 0) throw undecodable(path, 'it holds no samples')
+  const garbled = { count: decoder.errors, first: 'frames whose checksum is wrong, or rubble between them' }
+  const report = damageReport(
+    path,
+    container,
+    samples / format.sampleRate,
+    gate.silenced(),
+    { count: decoder.errors, first: garbled.first, garbled },
+    remarks,
+  )
   return { ...report, format, container }
 }
 
@@ -190,15 +352,18 @@ function loaderFor({ kind, codec }: Container): { load: Loader; vorbisOrder: boo
     load: async () => (await (await load()).decoder()) as PackageDecoder,
     vorbisOrder,
   })
-  if (kind === 'flac' || (kind === 'ogg' && /flac/i.test(codec)))
-    return as(() => import('@audio/decode-flac'))
   if (kind === 'mpeg') return as(() => import('@audio/decode-mp3'))
-  if (kind === 'ogg' && /opus/i.test(codec)) return as(() => import('@audio/decode-opus'), true)
-  if (kind === 'ogg' && /vorbis/i.test(codec)) return as(() => import('@audio/decode-vorbis'), true)
+  if (kind === 'ogg' && codec === 'opus') return as(() => import('@audio/decode-opus'), true)
+  if (kind === 'ogg' && codec === 'vorbis') return as(() => import('@audio/decode-vorbis'), true)
+  // ADPCM: plain samples are read here.
   if (kind === 'wav') return as(() => import('@audio/decode-wav'))
-  if (kind === 'aiff') return as(() => import('@audio/decode-aiff'))
   return undefined
 }
+
+/** A container's coding, as people know it. */
+const codecName = ({ codec }: Container): string =>
+  ({ aac: 'AAC', alac: 'Apple Lossless', mp3: 'MP3', ac3: 'AC-3', eac3: 'E-AC-3', dsd: 'DSD' })[codec] ??
+  codec
 
 /** A program of its own, because of its licence (docs/decisions/0060-audio-decoders.md). */
 const aacProgram = fileURLToPath(
@@ -211,12 +376,19 @@ async function decodeAac(
   sink: PcmSink,
   signal: AbortSignal | undefined,
 ): Promise<Decoded> {
-  const source = { command: process.execPath, args: [aacProgram, path], path, expected: container.duration }
+  const { start, end } = container.sound
+  const source = {
+    command: process.execPath,
+    args: [aacProgram, path, `${start}`, `${end}`],
+    path,
+    expected: container.duration,
+  }
   const decoded = await fromProgram(source, container, sink, signal)
   if (!('nothing' in decoded)) return { ...decoded, decoder: 'npm' }
   // Of AAC it knows the main, low complexity and long term prediction profiles, with and without SBR.
   if (/AAC init failed/.test(decoded.nothing)) throw unsupported(path, 'this form of AAC')
-  if (/No AAC/.test(decoded.nothing)) throw unsupported(path, `${container.codec || 'this codec'} in MP4`)
+  if (/No AAC/.test(decoded.nothing))
+    throw unsupported(path, `${codecName(container) || 'this codec'} in MP4`)
   throw undecodable(path, decoded.nothing)
 }
 
@@ -231,47 +403,32 @@ const VORBIS_TO_WAVE: Record<number, readonly number[]> = {
 
 const CHUNK = 64 * 1024
 
-/** More than the longest header of a FLAC frame (RFC 9639, 9.1). */
-const FLAC_HEADER = 20
-
-/**
- * Cuts a FLAC stream so that no frame header is split: what looks like the beginning of one near the end of a piece
- * goes to the next. @audio/decode-flac 1.3.5 overlooks a header that is split, and keeps one frame more to itself from
- * there on, which nothing gets out of it at the end.
- */
-async function* betweenFlacHeaders(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let kept: Buffer = Buffer.alloc(0)
-  for await (const piece of pieces) {
-    const bytes = kept.length > 0 ? Buffer.concat([kept, piece]) : piece
-    let cut = bytes.length
-    for (let at = Math.max(0, bytes.length - FLAC_HEADER); at < bytes.length; at++)
-      if (bytes[at] === 0xff && (at + 1 === bytes.length || (bytes[at + 1]! & 0xfe) === 0xf8)) {
-        cut = at
-        break
-      }
-    kept = bytes.subarray(cut)
-    if (cut > 0) yield bytes.subarray(0, cut)
-  }
-  if (kept.length > 0) yield kept
+/** What a decoder threw, fit for a user: its own words are of pointers and tables. */
+function clauseOf(error: Error): string {
+  const isOwn = error.name === 'Error' && error.message.length <= 120 && /^[\w ,.:'()-]+$/.test(error.message)
+  return isOwn ? error.message : 'its data makes no sense to the decoder'
 }
 
-/** The decoders from npm: MP3, FLAC, AAC, Apple Lossless, Ogg Vorbis, Ogg Opus, WAVE and AIFF. */
+/** The decoders from npm: MP3, AAC, Apple Lossless, Ogg Vorbis, Ogg Opus; FLAC and plain samples are decoded here. */
 export function npmDecoder(): Decoder {
   return {
     name: 'npm',
     decode: async (path, sink, { signal }) => {
       signal?.throwIfAborted()
       const container = await inspect(path)
-      if (container.kind === 'mp4' || container.kind === 'adts')
-        return decodeAac(path, container, sink, signal)
+      const { kind, codec, sound } = container
+      if (sound.pcm) return { ...(await fromPcm(path, container, sink, signal)), decoder: 'npm' }
+      if (kind === 'flac' || (kind === 'ogg' && codec === 'flac'))
+        return { ...(await fromFlac(path, container, sink, signal)), decoder: 'npm' }
+      if (kind === 'mp4' || kind === 'adts') return decodeAac(path, container, sink, signal)
       const loader = loaderFor(container)
-      if (!loader) throw unsupported(path, `${container.codec || 'sound'} in ${container.kind}`)
+      if (!loader) throw unsupported(path, `${codecName(container) || 'sound'} in ${kind}`)
       const decoder = await loader.load()
       const gate = gated(sink)
       let format: PcmFormat | undefined
       let deliver: ReturnType<typeof windows> = () => {}
       let samples = 0
-      const problems: string[] = []
+      const remarks: string[] = []
       const take = ({ channelData, sampleRate }: ReturnType<PackageDecoder['decode']>): void => {
         const length = channelData[0]?.length ?? 0
         if (length === 0) return
@@ -283,8 +440,8 @@ export function npmDecoder(): Decoder {
           gate.start(format, container.duration)
         }
         if (channelData.length < format.channels || sampleRate !== format.sampleRate) {
-          if (problems.length === 0)
-            problems.push('the format changes within the stream; the rest was left out')
+          if (remarks.length === 0)
+            remarks.push('the format changes within the stream; the rest was left out')
           return
         }
         const order = loader.vorbisOrder ? VORBIS_TO_WAVE[format.channels] : undefined
@@ -293,8 +450,9 @@ export function npmDecoder(): Decoder {
       }
       let broken: Error | undefined
       try {
-        const stream = createReadStream(path, { highWaterMark: CHUNK, signal }) as AsyncIterable<Buffer>
-        for await (const chunk of container.kind === 'flac' ? betweenFlacHeaders(stream) : stream) {
+        const range = { highWaterMark: CHUNK, signal, start: sound.start, end: sound.end - 1 }
+        const stream = createReadStream(path, range) as AsyncIterable<Buffer>
+        for await (const chunk of stream) {
           // Only what the decoder throws is damage; what the sink throws is not.
           let output: ReturnType<PackageDecoder['decode']>
           try {
@@ -321,10 +479,20 @@ export function npmDecoder(): Decoder {
         decoder.free?.()
       }
       signal?.throwIfAborted()
-      if (broken?.message === 'Not a WAV file') throw unsupported(path, 'this form of WAVE (RF64)')
-      if (!format || samples === 0) throw undecodable(path, broken?.message ?? 'it holds no samples')
-      if (broken) problems.push(`decoding stopped: ${broken.message}`)
-      const report = damageReport(container, samples / format.sampleRate, gate.silenced(), problems)
+      if (broken && /^Unsupported/.test(broken.message))
+        throw unsupported(path, `${codecName(container)} in ${kind}`)
+      if (!format || samples === 0) throw undecodable(path, broken ? clauseOf(broken) : 'it holds no samples')
+      const garbled = broken
+        ? { count: 1, first: `decoding stopped: ${clauseOf(broken)}` }
+        : NO_COMPLAINTS.garbled
+      const report = damageReport(
+        path,
+        container,
+        samples / format.sampleRate,
+        gate.silenced(),
+        { ...garbled, garbled },
+        remarks,
+      )
       return { ...report, format, container, decoder: 'npm' }
     },
   }

@@ -160,8 +160,13 @@ export function createPool(options: PoolOptions): AnalyserPool {
   const hire = (seat: Seat): Worker => {
     const worker = new Worker(options.script ?? ownScript, {
       workerData: settings,
+      // Decoders from npm write what they think of a file to the console: it is no output of autodj's.
+      stdout: true,
+      stderr: true,
       resourceLimits: { maxOldGenerationSizeMb: heapLimit, maxYoungGenerationSizeMb: YOUNG_LIMIT },
     })
+    worker.stdout.resume()
+    worker.stderr.resume()
     worker.unref()
     worker.on('message', (reply: Reply) => {
       settle(seat, reply)

@@ -10,6 +10,13 @@ export interface Source {
   readonly path: string
   /** Seconds that the container promises. */
   readonly expected: number | undefined
+  /** Whether a line of its complaints says that sound is garbled; all do by default. */
+  readonly isGarbled?: (line: string) => boolean
+}
+
+interface ErrorLines {
+  readonly count: number
+  readonly first: string
 }
 
 export interface WaveResult {
@@ -17,8 +24,8 @@ export interface WaveResult {
   readonly format: PcmFormat | undefined
   /** Samples a channel. */
   readonly samples: number
-  /** What the child complained of. */
-  readonly errors: { readonly count: number; readonly first: string }
+  /** What the child complained of, and what of that is about the sound itself. */
+  readonly errors: ErrorLines & { readonly garbled: ErrorLines }
 }
 
 /**
@@ -28,13 +35,13 @@ export interface WaveResult {
  * @throws FatalError `audio.decoder-missing`; what the sink throws; the signal's reason. The child is gone then.
  */
 export function waveFrom(
-  { command, args, path, expected }: Source,
+  { command, args, path, expected, isGarbled = () => true }: Source,
   sink: PcmSink,
   signal: AbortSignal | undefined,
 ): Promise<WaveResult> {
   return new Promise<WaveResult>((resolve, reject) => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], windowsHide: true })
-    const errors = { count: 0, first: '' }
+    const errors = { count: 0, first: '', garbled: { count: 0, first: '' } }
     let failure: Error | undefined
     const fail = (error: unknown): void => {
       failure ??= toError(error)
@@ -51,11 +58,14 @@ export function waveFrom(
         // "[mp3float @ 0x55d0c8] Header missing": the address says nothing.
         const message = line
           .replace(/ @ 0x[0-9a-f]+/, '')
+          .replace(/subfile,,start,\d+,end,\d+,,:/, '')
           .replace(`file:${path}`, 'file')
           .trim()
         if (message === '') continue
-        errors.count++
-        errors.first ||= message
+        for (const lines of isGarbled(message) ? [errors, errors.garbled] : [errors]) {
+          lines.count++
+          lines.first ||= message
+        }
       }
     })
 
@@ -101,7 +111,14 @@ export function waveFrom(
         }
         header = Buffer.concat([header, chunk])
         const parsed = waveHeader(header)
-        if (!parsed) return
+        if (!parsed) {
+          if (header.length <= LONGEST_HEADER) return
+          throw new FatalError(`what ${command} sends is no WAVE stream`, {
+            code: 'audio.undecodable',
+            cure: 'install another version of ffmpeg, or leave it out of the PATH',
+            details: { path },
+          })
+        }
         format = parsed.format
         planes = Array.from({ length: format.channels }, () => new Float32Array(WINDOW))
         interleaved = new Float32Array(WINDOW * format.channels)
@@ -141,6 +158,9 @@ export function waveFrom(
 function discard({ buffer, byteLength }: Buffer): void {
   if (buffer.byteLength === byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0)
 }
+
+/** Bytes in which the samples must have begun. ffmpeg is told to write no metadata before them. */
+const LONGEST_HEADER = 2 ** 20
 
 /** Format of a WAVE stream of float samples and where its data begins; undefined until enough has arrived. */
 function waveHeader(head: Buffer): { format: PcmFormat; data: number } | undefined {

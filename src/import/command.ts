@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { shared } from '../cli/flags.ts'
+import { flag, shared } from '../cli/flags.ts'
 
 export const importCommand = defineCommand({
   name: 'import',
@@ -9,7 +9,9 @@ export const importCommand = defineCommand({
   description:
     'Walks the audio folder, or one folder in it. What is audio is told by the bytes, titles and artists come from ' +
     'the tags, else from artist/title.ext. A file whose content has a row gets no second one; a row whose file is ' +
-    'gone is given it back, found by content or by artist and title. Files that did not change are not read again.',
+    'gone is given it back, found by content or by artist and title. Files that did not change are not read again. ' +
+    'Partial downloads, waste bins and folders of NAS systems are left out, and what .autodjignore in the audio folder ' +
+    'says (gitignore syntax; !PATTERN takes back), and files that are still growing.',
   examples: [
     ['autodj import --dry-run', 'what would be made and relinked; writes nothing'],
     ['autodj import ./audio/new', 'only this folder of the audio folder'],
@@ -18,12 +20,14 @@ export const importCommand = defineCommand({
   flags: {
     dryRun: shared.dryRun,
     concurrency: { ...shared.concurrency, description: 'files read at a time (default: 4)' },
+    minAge: flag.duration('--min-age <time>', 'leave alone files that changed within this time'),
     maxDuration: shared.maxDuration,
   },
 
   async run(context, flags, [dir]) {
     const { runImport } = await import('./run.ts')
     context.limitDuration(flags.maxDuration)
-    return runImport(context, { dir, dryRun: flags.dryRun, concurrency: flags.concurrency })
+    const { dryRun, concurrency, minAge } = flags
+    return runImport(context, { dir, dryRun, concurrency, minAge })
   },
 })

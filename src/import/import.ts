@@ -15,6 +15,7 @@ import {
   type PathStyle,
   writeStoredPath,
 } from '../core/audio-path.ts'
+import { ignoreFileName } from '../core/audio-selection.ts'
 import { localTrackId } from '../core/import/content-id.ts'
 import { type Candidate, decideFile, relinkedColumns } from '../core/import/plan.ts'
 import { cleanName, trackName } from '../core/names.ts'
@@ -48,6 +49,10 @@ export interface ImportOptions {
   concurrency: number
   /** id of the run in the ledger */
   runId: string | undefined
+  /** milliseconds; files that changed within them are left alone */
+  minAge?: number
+  /** milliseconds since 1970 */
+  now?: () => number
   /** no new work */
   stopping: AbortSignal
   /** abandon what is in flight */
@@ -75,6 +80,10 @@ export interface ImportSummary {
   duplicates: number
   notAudio: number
   hidden: number
+  /** what the default patterns and the ignore file leave out */
+  ignored: number
+  /** files that are still growing, or younger than `--min-age` */
+  young: number
   /** links to what is met where it lies */
   links: number
   /** links out of the folder, broken links, FIFOs and devices */
@@ -86,7 +95,9 @@ export interface ImportSummary {
   stopped: boolean
 }
 
-const CLAIMS_SOUND = /\.(mp3|flac|m4a|aac|og[ga]|opus|wav|aiff?|wma)$/i
+/** Names of sound, so that what is called so and is none is told of. */
+const CLAIMS_SOUND =
+  /\.(mp[123+]|mpga|m2a|flac?|m4[abpr]|aac|adts|alac|og[gax]|opus|spx|wave?|bwf|rf64|w64|rmi|aif[fc]?|aiffc|snd|au|caf|wma|asf|wv|ape|mac|mpc|mpp|tta|tak|ofr|ofs|shn|dsf|dff|dst|ac3|eac3|ec3|dts|dtshd|thd|mlp|amr|awb|mka|weba|ra|ram|rm|gsm|vox|oma|aa3|at3|voc|sf2|xm|it|s3m|mod|midi?|kar)$/i
 
 /** Files whose hashes are looked up, and remembered, together. */
 const HASH_BATCH = 512
@@ -118,6 +129,8 @@ class Import {
     duplicates: 0,
     notAudio: 0,
     hidden: 0,
+    ignored: 0,
+    young: 0,
     links: 0,
     skipped: 0,
     failed: 0,
@@ -127,6 +140,7 @@ class Import {
   readonly #options: ImportOptions
   readonly #cache: ContentCache
   readonly #finder: RowFinder
+  readonly #now: () => number
   /** how new paths are written */
   #style: PathStyle
   /** What a dry run would have written: the path that took each content, and the rows that got a file. */
@@ -135,6 +149,7 @@ class Import {
   constructor(options: ImportOptions) {
     const { knex, folder, dryRun, signal } = options
     this.#options = options
+    this.#now = options.now ?? Date.now
     this.#cache = new ContentCache(knex, dryRun)
     this.#finder = new RowFinder(knex, folder, this.#cache, signal)
     this.#style = applicationStyle(folder)
@@ -142,18 +157,20 @@ class Import {
 
   /** First pass: the hash of every audio file is in the cache afterwards. */
   async hash(): Promise<void> {
-    const { start, signal, stopping, report, concurrency, isSelected = () => true } = this.#options
+    const { start, stopping, report, concurrency, isSelected = () => true } = this.#options
     const { root } = this.#options.folder
     const { realRoot } = await openAudioFolder(root, start)
-    const inspectors = Array.from({ length: concurrency }, () => new Inspector(root, realRoot))
+    const inspectors = Array.from({ length: concurrency }, () => new Inspector(root, realRoot, this.#now))
     const progress = report.progress({ label: 'reading', unit: 'files', showBytes: true })
     try {
       let files: FoundFile[] = []
-      for await (const entry of walkAudioFolder(root, start, { signal })) {
+      for await (const entry of this.#walk()) {
         if (stopping.aborted) return
         if (entry.kind === 'file') {
-          if (isSelected(entry.path)) files.push(entry)
-        } else if (entry.kind !== 'obstacle') this.summary[entry.kind === 'hidden' ? 'hidden' : 'links']++
+          if (!isSelected(entry.path)) continue
+          if (this.#isYoung(entry)) this.#leave(entry.path, 'it changed within --min-age')
+          else files.push(entry)
+        } else if (entry.kind !== 'obstacle') this.summary[entry.kind === 'link' ? 'links' : entry.kind]++
         else if (entry.outcome === 'failed') await this.#fail([entry])
         else {
           this.summary.skipped++
@@ -168,6 +185,27 @@ class Import {
     } finally {
       progress.done()
     }
+  }
+
+  #walk(): ReturnType<typeof walkAudioFolder> {
+    const { folder, start, signal } = this.#options
+    return walkAudioFolder(folder.root, start, { signal })
+  }
+
+  #isYoung({ mtimeNs }: FoundFile): boolean {
+    const { minAge = 0 } = this.#options
+    return minAge > 0 && this.#now() - Number(mtimeNs / 1_000_000n) < minAge
+  }
+
+  /** A file that is not taken yet. */
+  #leave(subject: string, reason: string): void {
+    this.summary.young++
+    this.#options.report.item({
+      subject,
+      state: 'skipped',
+      reason,
+      cure: 'Run again once nothing writes to it any more.',
+    })
   }
 
   async #hashBatch(files: FoundFile[], inspectors: Inspector[], progress: Progress): Promise<void> {
@@ -202,6 +240,8 @@ class Import {
                 ? { text: `not audio ${printable(file.path)}: ${seen.reason}` }
                 : {}),
             })
+          } else if (seen.kind === 'growing') {
+            this.#leave(file.path, seen.reason)
           } else {
             failures.push({ path: file.path, ...seen })
           }
@@ -218,22 +258,19 @@ class Import {
     const {
       knex,
       folder,
-      start,
-      signal,
       stopping,
       report,
       batch = DECISION_BATCH,
       isSelected = () => true,
     } = this.#options
-    const { root } = folder
     this.#style = libraryStyle(await filePathSample(knex), folder)
     const progress = report.progress({ label: 'importing', unit: 'files' })
     progress.total({ items: this.summary.found })
     try {
       let files: FoundFile[] = []
-      for await (const entry of walkAudioFolder(root, start, { signal })) {
+      for await (const entry of this.#walk()) {
         if (stopping.aborted) break
-        if (entry.kind === 'file' && isSelected(entry.path)) files.push(entry)
+        if (entry.kind === 'file' && isSelected(entry.path) && !this.#isYoung(entry)) files.push(entry)
         if (files.length >= batch) {
           await this.#decideBatch(files, progress)
           files = []
@@ -286,6 +323,7 @@ class Import {
     for (const { file, tracks } of byName.matches) for (const track of tracks) relink(track, file, 'name')
 
     await this.#relink(relinks)
+    await this.#fail(byName.undecided.map(({ track, files }) => undecided(track, files)))
     await this.#makeRows(byName.rest)
     progress.advance({ items: files.length - unclaimed.length })
   }
@@ -431,6 +469,17 @@ class Import {
         }),
       ),
     )
+  }
+}
+
+/** A row whose file is gone, and several that bear its name: nothing here tells which is the one. */
+function undecided(track: Track, files: readonly AudioFile[]): Failure {
+  const paths = files.map(file => printable(file.path))
+  return {
+    path: files[0]!.path,
+    code: 'row.ambiguous',
+    reason: `${paths.length} files fit the row of ${printable(`${track.artist} – ${track.title}`)} (${track.id}), whose own is gone: ${paths.join(', ')}`,
+    cure: `Leave one: --exclude the others, list them in ${ignoreFileName}, or remove them; then run again.`,
   }
 }
 

@@ -4,11 +4,15 @@ import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { type FileIdentity, LocalFileError, openSource } from '../audio-files/source.ts'
 import { plainFolder } from '../core/audio-path.ts'
-import { detectAudio } from '../core/content-type.ts'
+import { readSound } from '../core/containers/read.ts'
+import { locateAudio } from '../core/content-type.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 
 /** Bytes read at a time. */
 const CHUNK = 1024 * 1024
+
+/** Milliseconds for which a file that ends before its sound does may still be growing: longer, and it is damaged. */
+const STILL_WRITTEN = 10 * 60_000
 
 /** What a file holds, and what it was like while it was read. */
 interface InspectedFile extends FileIdentity {
@@ -21,6 +25,7 @@ interface InspectedFile extends FileIdentity {
 export type Inspection =
   | { readonly kind: 'audio'; readonly file: InspectedFile }
   | { readonly kind: 'not-audio'; readonly reason: string }
+  | { readonly kind: 'growing'; readonly reason: string }
   | { readonly kind: 'failed'; readonly code: string; readonly reason: string; readonly cure: string }
 
 /** Reads files one after the other through one buffer of its own; as many inspectors, as many files at a time. */
@@ -29,10 +34,16 @@ export class Inspector {
   readonly #realRoot: string
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
 
-  /** @param realRoot the audio root with its own links resolved */
-  constructor(root: string, realRoot: string) {
+  readonly #now: () => number
+
+  /**
+   * @param realRoot the audio root with its own links resolved
+   * @param now milliseconds since 1970
+   */
+  constructor(root: string, realRoot: string, now: () => number = Date.now) {
     this.#root = root
     this.#realRoot = realRoot
+    this.#now = now
   }
 
   /**
@@ -64,8 +75,17 @@ export class Inspector {
         await source.read(bytes, offset)
         return bytes
       }
-      if (!(await detectAudio({ size, read }))) {
-        return { kind: 'not-audio', reason: 'its bytes are no sound that is known here' }
+      const location = await locateAudio({ size, read })
+      if (!location) return { kind: 'not-audio', reason: 'not a recognised audio format' }
+      const age = this.#now() - Number(mtimeNs / 1_000_000n)
+      if (age >= 0 && age < STILL_WRITTEN) {
+        const { cut, unusable } = await readSound({ size, read }, location)
+        const missing = cut ?? unusable
+        if (missing !== undefined)
+          return {
+            kind: 'growing',
+            reason: `still being written? It changed ${Math.round(age / 1000)} s ago, and ${missing}`,
+          }
       }
       const sha256 = createHash('sha256')
       let crc = 0

@@ -12,7 +12,14 @@ import {
   readStoredPath,
 } from '../core/audio-path.ts'
 import { localTrackId } from '../core/import/content-id.ts'
-import { type Candidate, mayMatchByName, NameIndex, type PathState } from '../core/import/plan.ts'
+import {
+  type Candidate,
+  chooseByName,
+  mayMatchByName,
+  type NamedFile,
+  NameIndex,
+  type PathState,
+} from '../core/import/plan.ts'
 import { matchKeysOfFile } from '../core/names.ts'
 import { objectKeysByContent } from '../db/content.ts'
 import { type Track, tracksBySpotifyId } from '../db/tracks.ts'
@@ -37,6 +44,8 @@ export interface NameMatches {
   matches: { file: AudioFile; tracks: Track[] }[]
   /** files that a row points at by another way */
   known: number
+  /** rows that several files would fit: a person has to decide; none of the files gets a row */
+  undecided: { track: Track; files: readonly AudioFile[] }[]
   /** files without a row */
   rest: NewFile[]
 }
@@ -123,11 +132,19 @@ export class RowFinder {
 
   /** Rows without a file that bear the name of a file without a row. */
   async matchByName(newFiles: readonly NewFile[], takenTracks: ReadonlySet<string>): Promise<NameMatches> {
-    if (newFiles.length === 0) return { matches: [], known: 0, rest: [] }
+    if (newFiles.length === 0) return { matches: [], known: 0, undecided: [], rest: [] }
     const rows = await this.#rows()
-    const index = new NameIndex<AudioFile>()
+    const index = new NameIndex<NewFile & NamedFile>()
     const names = newFiles.map(({ file, tags }) => matchKeysOfFile(file.path, tags))
-    for (const [at, { file }] of newFiles.entries()) index.add(file, names[at]!)
+    const named = newFiles.map(one => ({
+      ...one,
+      path: one.file.path,
+      size: one.file.size,
+      duration: one.tags.duration,
+      isCut: one.tags.isCut === true,
+    }))
+    for (const [at, file] of named.entries()) index.add(file, names[at]!)
+    const open: { track: Track; files: readonly (NewFile & NamedFile)[] }[] = []
     const matches: NameMatches['matches'] = []
     const matched = new Set<string>(takenTracks)
     let known = 0
@@ -135,18 +152,30 @@ export class RowFinder {
     const sharing = await rows.byPath(candidates.flatMap(track => rows.pathsOf(track)))
     for (const track of candidates.sort((a, b) => (a.id < b.id ? -1 : 1))) {
       if (matched.has(track.id)) continue
-      const file = index.find(track)
-      if (!file) continue
+      const files = index.all(track)
+      if (files.length === 0) continue
       const tracks = [track]
       if (track.filePath) {
         const { there } = await this.#lookFor(track.filePath)
         // The same file by another way: a folder that is a link, a path with dots.
-        const isItself = typeof there !== 'string' && there.ino === file.inode && there.dev === file.device
-        if (isItself) {
-          index.take(file)
+        const itself =
+          typeof there === 'string'
+            ? undefined
+            : files.find(({ file }) => there.ino === file.inode && there.dev === file.device)
+        if (itself) {
+          index.take(itself)
           known++
         }
         if (there !== 'gone') continue
+      }
+      const choice = chooseByName(track, files)
+      if (!choice) continue
+      if (choice.kind === 'several') {
+        open.push({ track, files: choice.files })
+        continue
+      }
+      const { file } = choice
+      if (track.filePath) {
         // More rows may have shared the file that is gone.
         const others = new Map(
           rows.pathsOf(track).flatMap(old => (sharing.get(old) ?? []).map(one => [one.id, one] as const)),
@@ -158,9 +187,25 @@ export class RowFinder {
       }
       index.take(file)
       for (const { id } of tracks) matched.add(id)
-      matches.push({ file, tracks })
+      matches.push({ file: file.file, tracks })
     }
-    return { matches, known, rest: newFiles.filter(({ file }) => !index.has(file)) }
+    // What another row got since is no longer in question.
+    const undecided: NameMatches['undecided'] = []
+    for (const { track, files } of open) {
+      const choice = chooseByName(
+        track,
+        files.filter(file => !index.has(file)),
+      )
+      if (choice?.kind === 'one') {
+        index.take(choice.file)
+        matches.push({ file: choice.file.file, tracks: [track] })
+      } else if (choice) undecided.push({ track, files: choice.files.map(({ file }) => file) })
+    }
+    const gone = new Set([
+      ...named.filter(one => index.has(one)).map(({ file }) => file),
+      ...undecided.flatMap(({ files }) => files),
+    ])
+    return { matches, known, undecided, rest: newFiles.filter(({ file }) => !gone.has(file)) }
   }
 
   /** @param file the path of the file that asks; undefined where no row can point at it */

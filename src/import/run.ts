@@ -20,6 +20,8 @@ export interface ImportRequest {
   dir: string | undefined
   dryRun: boolean
   concurrency: number | undefined
+  /** milliseconds */
+  minAge: number | undefined
 }
 
 /** Imports, reports, and records the run in the ledger; a dry run leaves no trace there. */
@@ -38,6 +40,7 @@ export async function runImport(context: Context, request: ImportRequest): Promi
       dryRun: request.dryRun,
       ...(isSelecting(context.selection) ? { isSelected: pathSelector(context.selection) } : {}),
       concurrency: request.concurrency ?? defaultConcurrency,
+      ...(request.minAge !== undefined && { minAge: request.minAge }),
       runId: run?.id,
       stopping: run ? AbortSignal.any([context.stopping, run.lost]) : context.stopping,
       signal: context.signal,
@@ -66,6 +69,8 @@ function summariseImport(result: ImportSummary, start: string, dryRun: boolean):
     [
       [result.notAudio, 'not audio'],
       [result.hidden, 'hidden'],
+      [result.ignored, 'ignored'],
+      [result.young, 'still growing or too young'],
       [result.links, 'links to files met elsewhere'],
       [result.skipped, 'links and special files not followed'],
     ] as const
@@ -101,6 +106,8 @@ function summariseImport(result: ImportSummary, start: string, dryRun: boolean):
       duplicates: result.duplicates,
       not_audio: result.notAudio,
       hidden: result.hidden,
+      ignored: result.ignored,
+      young: result.young,
       links: result.links,
       skipped: result.skipped,
       failed,

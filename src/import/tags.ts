@@ -9,6 +9,8 @@ export interface FileTags {
   album?: string
   /** seconds */
   duration?: number
+  /** the file ends before its sound does */
+  isCut?: boolean
   /** why there are none, or only some, or others than the tags say; one line */
   warning?: string
 }
@@ -24,10 +26,16 @@ export async function readTags(absolute: string, path: string): Promise<FileTags
   try {
     const description = await readDescription(absolute)
     if (!description) return { warning: 'no tags could be read: it is no longer an audio file' }
-    const { fields, duration, problems } = description
+    const { fields, duration, problems, sound } = description
+    const isCut = sound.cut !== undefined || sound.unusable !== undefined
     const { doubts, ...names } = tagNames(path, fields)
     const warning = [...problems, ...doubts].join('; ')
-    return { ...names, ...(duration !== undefined && { duration }), ...(warning && { warning }) }
+    return {
+      ...names,
+      ...(duration !== undefined && { duration }),
+      ...(isCut && { isCut }),
+      ...(warning && { warning }),
+    }
   } catch (thrown) {
     return { warning: `no tags could be read: ${toError(thrown).message.slice(0, 160)}` }
   }

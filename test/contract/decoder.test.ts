@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { analyseFile } from '../../src/audio/analyse.ts'
-import { checkFile, type Decoder, damageOf, ffmpegDecoder, npmDecoder } from '../../src/audio/decode.ts'
+import { checkFile, type Decoder, ffmpegDecoder, npmDecoder } from '../../src/audio/decode.ts'
 import { type PcmFormat, WINDOW } from '../../src/audio/pcm.ts'
 import { hann, realFft } from '../../src/core/audio/fft.ts'
 import { AppError } from '../../src/errors.ts'
@@ -153,8 +153,8 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
       await writeFile(temp('whole'), bytes)
       await writeFile(temp('half'), bytes.subarray(0, bytes.length / 2))
       const [whole, half] = [await checkFile(decoder, temp('whole')), await checkFile(decoder, temp('half'))]
-      expect(damageOf(whole)).toBeUndefined()
-      expect(damageOf(half)).toMatch(/^truncated.* s could be decoded$/)
+      expect(whole.damage).toBeUndefined()
+      expect(half.damage).toMatch(/^truncated.* s could be decoded$/)
       expect(half.decodedDuration / whole.decodedDuration).toBeGreaterThan(0.25)
       expect(half.decodedDuration / whole.decodedDuration).toBeLessThan(0.75)
     },
@@ -227,7 +227,7 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
       sound[44_100 + i * 20_000] = value
     await writeFile(temp('absurd.wav'), wavFile([sound], 44_100, 32))
     const { analysis, decoded } = await analyseFile(decoder, temp('absurd.wav'))
-    expect(damageOf(decoded)).toMatch(/^garbled: .* 0\.\d+ s there were taken for silence/)
+    expect(decoded.damage).toMatch(/^garbled: .* 0\.\d+ s there were taken for silence/)
     expect(analysis.loudness).toBeCloseTo(-23.9, 0)
     expect(analysis.truePeak).toBeLessThan(-15)
   })
@@ -348,8 +348,16 @@ function surround(): Float32Array[] {
 }
 
 describe('without ffmpeg', () => {
-  it.each(['caf.caf', 'wma.wma', 'matroska.mka', 'rf64.wav'])('%s needs it, and that is said', async name => {
-    expect(await codeOf(checkFile(npmDecoder(), format(name)))).toBe('audio.unsupported')
+  it.each(['wavpack.wv', 'wma.wma', 'matroska.mka', 'speex.spx'])(
+    '%s needs it, and that is said',
+    async name => {
+      expect(await codeOf(checkFile(npmDecoder(), format(name)))).toBe('audio.unsupported')
+    },
+  )
+  it.each(['caf.caf', 'rf64.wav', 'au.au', 'aifc.aifc'])('%s does not', async name => {
+    const { decodedDuration, damage } = await checkFile(npmDecoder(), format(name))
+    expect(decodedDuration).toBeCloseTo(0.15, 3)
+    expect(damage).toBeUndefined()
   })
   it('a form of AAC that no decoder from npm knows needs it, and is not called damaged', async () => {
     const bytes = await readFile(fixture('he-aac.m4a'))
@@ -368,7 +376,7 @@ describe('without ffmpeg', () => {
     await writeFile(temp('old-ffmpeg'), `#!/bin/sh\necho "${message}" >&2\nexit 1\n`, { mode: 0o755 })
     await expect(checkFile(ffmpegDecoder(temp('old-ffmpeg')), fixture('he-aac.m4a'))).rejects.toMatchObject({
       code: 'audio.unsupported',
-      message: 'this ffmpeg does not know MPEG-4/AAC',
+      message: 'this ffmpeg does not know AAC',
       cure: expect.stringContaining('a newer ffmpeg'),
     })
   })

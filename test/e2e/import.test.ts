@@ -353,6 +353,69 @@ describe('what is met in real folders', () => {
   })
 })
 
+describe('what is no track yet', () => {
+  test('partial downloads, waste bins and what the ignore file leaves out are not taken', async () => {
+    await put('Artist/Song.mp3')
+    await put('Artist/Song.mp3.part')
+    await put('Artist/Other.mp3')
+    await put('Artist/Other.mp3.aria2')
+    await put('@eaDir/Artist/Song.mp3')
+    await put('$RECYCLE.BIN/Song.mp3')
+    await put('Samples/Kick.wav')
+    await writeFile(join(root, '.autodjignore'), 'Samples/\n')
+    expect(await run()).toEqual({ found: 1, hashed: 1, new: 1, untagged: 1, ignored: 6, hidden: 1 })
+    expect(await rows()).toMatchObject([{ file_path: 'Artist/Song.mp3' }])
+  })
+
+  test('files younger than --min-age', async () => {
+    await put('A/One.mp3')
+    await put('B/Two.mp3')
+    await put('B/Three.flac')
+    expect(await run({ minAge: 3_600_000 })).toEqual({ young: 3 })
+  })
+
+  test('a file whose end is missing is left alone while it may still be written, and taken later', async () => {
+    const mp3 = await readFile(new URL('bare.mp3', fixture))
+    await writeFile(join(root, 'Half.mp3'), mp3.subarray(0, mp3.length - 100))
+    expect(await run()).toEqual({ young: 1 })
+    expect(items).toMatchObject([
+      { subject: 'Half.mp3', state: 'skipped', reason: expect.stringMatching(/^still being written\?/) },
+    ])
+    expect(await rows()).toEqual([])
+    expect(await run({ now: () => Date.now() + 3_600_000 })).toMatchObject({ new: 1 })
+  })
+
+  test('a row is given the whole file, not the half one beside it, nor one of another length', async () => {
+    const mp3 = await readFile(new URL('bare.mp3', fixture))
+    const lost = { artist: 'Artist', title: 'Song', file_path: 'gone/Song.mp3', duration: 0.18 }
+    const id = await addRow(lost)
+    await mkdir(join(root, 'new/Artist'), { recursive: true })
+    await writeFile(join(root, 'new/Artist/Song.mp3'), Buffer.concat([mp3, mp3, mp3, mp3]))
+    expect(await run()).toMatchObject({ new: 1 })
+    expect(await rowOf(id)).toMatchObject({ file_path: 'gone/Song.mp3' })
+    await mkdir(join(root, 'second/Artist'), { recursive: true })
+    await writeFile(join(root, 'second/Artist/Song.mp3'), mp3)
+    expect(await run()).toMatchObject({ relinked: 1 })
+    expect(await rowOf(id)).toMatchObject({ file_path: 'second/Artist/Song.mp3' })
+  })
+
+  test('two files that fit one row are a question, not a guess', async () => {
+    const id = await addRow({ artist: 'Artist', title: 'Song', file_path: 'gone/x.mp3' })
+    await put('a/Artist/Song.mp3', 'one')
+    await put('b/Artist/Song.mp3', 'two')
+    expect(await run()).toEqual({ found: 2, hashed: 2, failed: 1 })
+    expect(items.at(-1)).toMatchObject({
+      state: 'failed',
+      reason: expect.stringContaining('2 files fit the row of Artist – Song'),
+      cure: expect.stringContaining('--exclude'),
+    })
+    expect(await rowOf(id)).toMatchObject({ file_path: 'gone/x.mp3' })
+    expect(await rows()).toHaveLength(1)
+    expect(await run({ isSelected: one => !one.startsWith('b/') })).toMatchObject({ relinked: 1 })
+    expect(await rowOf(id)).toMatchObject({ file_path: 'a/Artist/Song.mp3' })
+  })
+})
+
 describe('a dry run', () => {
   test('says what the real one then does, and writes nothing', async () => {
     await put('A/one.mp3', 'same')

@@ -5,7 +5,7 @@ import type { Sound } from './sound.ts'
 /** The longest page: 27 bytes, 255 segments of 255 bytes. */
 const LONGEST_PAGE = 27 + 255 + 255 * 255
 
-interface Page {
+export interface Page {
   readonly at: number
   /** exclusive */
   readonly end: number
@@ -40,7 +40,7 @@ async function pageAt(file: ByteSource, at: number): Promise<Page | undefined> {
 }
 
 /** Pages one behind another; rubble between them is stepped over. */
-async function* pages(file: ByteSource, start: number, end: number): AsyncGenerator<Page> {
+export async function* oggPages(file: ByteSource, start: number, end: number): AsyncGenerator<Page> {
   for (let at = start; at + 27 <= end; ) {
     const page = await pageAt(file, at)
     if (page) {
@@ -131,7 +131,7 @@ async function beginnings(
   const streams: Stream[] = []
   const serials = new Set<number>()
   let body = start
-  for await (const page of pages(file, start, end)) {
+  for await (const page of oggPages(file, start, end)) {
     if (!page.isFirst) break
     serials.add(page.serial)
     const packet = (await file.read(page.body, Math.min(page.end - page.body, 128))).slice()
@@ -144,10 +144,12 @@ async function beginnings(
 
 /** Where the granules of a stream begin: 0, but for what was cut out of a longer one or taken from a broadcast. */
 async function origin(file: ByteSource, stream: Stream, body: number, end: number): Promise<number> {
-  for await (const page of pages(file, body, Math.min(end, body + 16 * 2 ** 20))) {
-    if (page.serial !== stream.serial || !page.granule) continue
-    const packets = page.segments.reduce((count, length) => count + (length < 255 ? 1 : 0), 0)
-    // A first page holds no more than its packets can; what its granule is beyond that was before.
+  let packets = 0
+  for await (const page of oggPages(file, body, Math.min(end, body + 16 * 2 ** 20))) {
+    if (page.serial !== stream.serial) continue
+    packets += page.segments.reduce((count, length) => count + (length < 255 ? 1 : 0), 0)
+    if (!page.granule) continue
+    // So many packets hold no more than this; what the first granule is beyond that was before.
     const most = Math.max(1, packets) * Math.max(1, stream.longest)
     return page.granule > most + stream.clock ? page.granule - most : 0
   }
@@ -165,7 +167,7 @@ async function lastGranule(
     const from = Math.max(start, end - window)
     let granule: number | undefined
     let last: Page | undefined
-    for await (const page of pages(file, from, end)) {
+    for await (const page of oggPages(file, from, end)) {
       last = page
       if (page.serial === serial && page.granule !== undefined && page.end <= end) granule = page.granule
     }
@@ -199,7 +201,7 @@ export async function readOgg(file: ByteSource, start: number, end: number): Pro
   let from = 0
   /** Other streams of the same link begin before any has gone on. */
   let beginning = false
-  for await (const page of pages(file, start, end)) {
+  for await (const page of oggPages(file, start, end)) {
     if (page.isFirst && !beginning) {
       const packet = (await file.read(page.body, Math.min(page.end - page.body, 128))).slice()
       const next = identify(packet, page.serial)
@@ -238,7 +240,7 @@ export async function oggComments(
   if (!stream) return undefined
   const parts: Uint8Array[] = []
   let length = 0
-  for await (const page of pages(file, body, end)) {
+  for await (const page of oggPages(file, body, end)) {
     if (page.serial !== stream.serial) continue
     let size = 0
     let ends = false

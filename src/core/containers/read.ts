@@ -3,6 +3,7 @@ import type { AudioLocation } from '../content-type.ts'
 import { surroundings } from './around.ts'
 import { ascii, type ByteSource, inWindows, uint } from './bytes.ts'
 import { readAiff, readAu, readCaf, readDsdiff, readDsf, readWave, readWave64 } from './chunks.ts'
+import { readFlac } from './flac.ts'
 import { countFrames, frameAt, frameTotals } from './frames.ts'
 import { readMp4 } from './mp4.ts'
 import { readOgg } from './ogg.ts'
@@ -29,7 +30,7 @@ export async function readSound(file: ByteSource, { container, start }: AudioLoc
     case 'dts':
       return readFrames(file, start, end, container)
     case 'flac':
-      return readFlac(file, start, end)
+      return readFlac(windowed, start, end)
     case 'ogg':
       return readOgg(windowed, start, end)
     case 'mp4':
@@ -67,6 +68,8 @@ export async function readSound(file: ByteSource, { container, start }: AudioLoc
 
 /** Bytes by which a stream may exceed what its first frame says before it counts as several, one behind another. */
 const MARGIN = 65_536
+/** Bytes by which what a first frame says may be wrong: some writers count a tag behind the stream. */
+const TOTAL_SLACK = 4096
 /** Bytes a second below which what a first frame says is chance, or of a file of which little is left: 4 kbit/s. */
 const LOWEST_RATE = 500
 
@@ -79,7 +82,15 @@ async function readFrames(file: ByteSource, start: number, end: number, containe
   const totals = container === 'mpeg' ? frameTotals(head) : undefined
   const plausible = totals !== undefined && (end - start) / (totals.samples / sampleRate) >= LOWEST_RATE
   if (plausible && (totals.bytes === undefined || start + totals.bytes + MARGIN > end))
-    return { ...about, end, duration: totals.samples / sampleRate }
+    return {
+      ...about,
+      end,
+      duration: totals.samples / sampleRate,
+      cut:
+        start + (totals.bytes ?? 0) > end + TOTAL_SLACK
+          ? `the file ends ${start + (totals.bytes ?? 0) - end} bytes before its frames do`
+          : undefined,
+    }
   const counted = await countFrames(file, start, end)
   const { duration, missing } = counted
   return {
@@ -87,21 +98,6 @@ async function readFrames(file: ByteSource, start: number, end: number, containe
     end: missing > 0 ? end : counted.end,
     duration: duration > 0 ? duration : undefined,
     cut: missing > 0 ? `the file ends ${missing} bytes before its last frame does` : undefined,
-  }
-}
-
-/** STREAMINFO (RFC 9639, 8.2). */
-async function readFlac(file: ByteSource, start: number, end: number): Promise<Sound> {
-  const bytes = (await file.read(start, 42)).slice()
-  const sampleRate = uint(bytes, 18, 3) >> 4
-  const samples = (bytes[21]! & 15) * 2 ** 32 + uint(bytes, 22, 4)
-  return {
-    start,
-    end,
-    coding: 'flac',
-    sampleRate: sampleRate || undefined,
-    channels: 1 + (((bytes[20] ?? 0) >> 1) & 7),
-    duration: samples > 0 && sampleRate > 0 ? samples / sampleRate : undefined,
   }
 }
 
@@ -290,12 +286,18 @@ async function readMusepack(file: ByteSource, start: number, end: number): Promi
     }
     return value
   }
-  if (ascii(bytes, at, 2) !== 'SH') return about
+  if (ascii(bytes, at, 2) !== 'SH') return { ...about, coding: 'musepack8' }
   at += 2
   varying()
   at += 5
   const samples = varying() - varying()
   const sampleRate = MUSEPACK_RATES[(bytes[at] ?? 0) >> 5] ?? 44_100
   const channels = ((bytes[at + 1] ?? 0) >> 4) + 1
-  return { ...about, channels, sampleRate, duration: samples > 0 ? samples / sampleRate : undefined }
+  return {
+    ...about,
+    coding: 'musepack8',
+    channels,
+    sampleRate,
+    duration: samples > 0 ? samples / sampleRate : undefined,
+  }
 }

@@ -82,6 +82,63 @@ export function mayMatchByName(track: TrackRow): boolean {
   return track.s3ObjectKey === null && track.fileSource !== 'S3'
 }
 
+/** What is known of a file beside its name, when a row may be given it. */
+export interface NamedFile {
+  readonly path: string
+  /** bytes */
+  readonly size: number
+  /** seconds, of the sound that is there; undefined where nothing tells */
+  readonly duration: number | undefined
+  /** the file ends before its sound does */
+  readonly isCut: boolean
+}
+
+/** What the row says of the file that it lost. */
+export interface LostFile {
+  readonly filePath: string | null
+  /** bytes */
+  readonly fileSize: number | null
+  /** seconds */
+  readonly duration: number | null
+}
+
+/** Another release of a track differs by some seconds; half a file by half of its length. */
+const MOST_SECONDS = 15
+const MOST_SHARE = 0.15
+
+/**
+ * Which of the files that bear a row's name it gets. A file of another length is none of them, nor is half a
+ * file beside a whole one. Of several, the one of the
+ * very size decides, then the one that is called as the lost file was; where neither does, nobody can tell but a person.
+ */
+export function chooseByName<File extends NamedFile>(
+  row: LostFile,
+  files: readonly File[],
+):
+  | { readonly kind: 'one'; readonly file: File }
+  | { readonly kind: 'several'; readonly files: readonly File[] }
+  | undefined {
+  const ofLength = files.filter(file => hasLengthOf(row, file))
+  const intact = ofLength.filter(({ isCut }) => !isCut)
+  const fitting = intact.length > 0 ? intact : ofLength
+  const [first] = fitting
+  if (first === undefined) return undefined
+  if (fitting.length === 1) return { kind: 'one', file: first }
+  const sameSize = fitting.filter(({ size }) => row.fileSize !== null && size === row.fileSize)
+  if (sameSize.length === 1) return { kind: 'one', file: sameSize[0]! }
+  const name = baseName(row.filePath ?? '')
+  const sameName = fitting.filter(({ path }) => name !== '' && baseName(path) === name)
+  if (sameName.length === 1) return { kind: 'one', file: sameName[0]! }
+  return { kind: 'several', files: fitting }
+}
+
+function hasLengthOf({ duration: wanted }: LostFile, { duration }: NamedFile): boolean {
+  if (wanted === null || wanted <= 0 || duration === undefined) return true
+  return Math.abs(duration - wanted) <= Math.max(MOST_SECONDS * Math.min(1, wanted / 60), MOST_SHARE * wanted)
+}
+
+const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1).normalize('NFC')
+
 /** Files of one batch that no row has claimed, by the names under which a row may look for them. */
 export class NameIndex<File> {
   readonly #byKey = new Map<string, File[]>()
@@ -95,9 +152,9 @@ export class NameIndex<File> {
     }
   }
 
-  /** The first file of the row's name that is still free. */
-  find(row: { artist: string; title: string }): File | undefined {
-    return this.#byKey.get(matchKey(row))?.find(file => !this.#taken.has(file))
+  /** The files of the row's name that are still free, in the order in which they came. */
+  all(row: { artist: string; title: string }): File[] {
+    return (this.#byKey.get(matchKey(row)) ?? []).filter(file => !this.#taken.has(file))
   }
 
   take(file: File): void {

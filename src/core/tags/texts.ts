@@ -1,7 +1,8 @@
 /** Tags that are lists of texts: Vorbis comments, APEv2, RIFF INFO, AIFF, CAF, AU, DSDIFF. */
 import { ascii, type ByteSource, uint } from '../containers/bytes.ts'
+import { flacBlocks } from '../containers/flac.ts'
 import type { Chunk } from '../containers/sound.ts'
-import { addField, type FieldName, fieldNamed, type TagFields, type TagReading } from './fields.ts'
+import { addField, type FieldName, fieldNamed, mergeTags, type TagFields, type TagReading } from './fields.ts'
 import { decodeUnstated, decodeUtf8 } from './text.ts'
 
 /** A longer text is no name. */
@@ -37,29 +38,15 @@ function addPair(fields: TagFields, bytes: Uint8Array): void {
   if (name) addField(fields, name, [decodeUtf8(bytes.subarray(equals + 1))])
 }
 
-/** The metadata blocks of a FLAC file; covers are stepped over. */
+/** The comments of a FLAC file; covers are stepped over. */
 export async function readFlacTags(file: ByteSource, start: number, end: number): Promise<TagReading> {
-  let reading: TagReading = { fields: {}, problems: [] }
-  const problems: string[] = []
-  for (let at = start + 4, block = 0; block < 1024; block++) {
-    const head = (await file.read(at, 4)).slice()
-    const type = head[0]! & 0x7f
-    const length = uint(head, 1, 3)
-    if (head.length < 4 || type === 127 || at + 4 + length > end) {
-      problems.push('a metadata block of it is broken')
-      break
-    }
-    if (type === 4) {
-      const more = readVorbisComments((await file.read(at + 4, length)).slice())
-      reading = {
-        fields: { ...more.fields, ...reading.fields },
-        problems: [...reading.problems, ...more.problems],
-      }
-    }
-    at += 4 + length
-    if (head[0]! & 0x80) break
-  }
-  return { fields: reading.fields, problems: [...reading.problems, ...problems] }
+  const { blocks, isBroken } = await flacBlocks(file, start, end)
+  const readings: TagReading[] = []
+  for (const block of blocks)
+    if (block.type === 4 && readings.length < 16)
+      readings.push(readVorbisComments((await file.read(block.start, block.end - block.start)).slice()))
+  const { fields, problems } = mergeTags(readings)
+  return { fields, problems: isBroken ? [...problems, 'a metadata block of it is broken'] : problems }
 }
 
 /** Comments as each coding in Ogg packs them. */

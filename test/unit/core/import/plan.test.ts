@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import {
   type Candidate,
+  chooseByName,
   decideFile,
   mayMatchByName,
+  type NamedFile,
   NameIndex,
   type PathState,
   relinkedColumns,
@@ -106,11 +108,53 @@ test('a file is found by tags or path, and given away once', () => {
   index.add('first', matchKeysOfFile('Mira-Kessel/Glass_Stairs.mp3'))
   index.add('second', matchKeysOfFile('x/y.flac', { artist: 'mira kessel', title: 'Glass Stairs!' }))
   const wanted = { artist: 'Mira Kessel', title: 'Glass Stairs' }
-  expect(index.find({ artist: 'Mira Kessel', title: 'Glass Floor' })).toBeUndefined()
-  expect(index.find(wanted)).toBe('first')
+  expect(index.all({ artist: 'Mira Kessel', title: 'Glass Floor' })).toEqual([])
+  expect(index.all(wanted)).toEqual(['first', 'second'])
   index.take('first')
-  expect(index.find(wanted)).toBe('second')
+  expect(index.all(wanted)).toEqual(['second'])
   index.take('second')
-  expect(index.find(wanted)).toBeUndefined()
-  expect(index.find({ artist: 'x', title: 'y' })).toBeUndefined()
+  expect(index.all(wanted)).toEqual([])
+  expect(index.all({ artist: 'x', title: 'y' })).toEqual([])
+})
+
+describe('chooseByName', () => {
+  const lost = { filePath: 'old/Song.mp3', fileSize: 4_000_000, duration: 240 }
+  const file = (path: string, changes: Partial<NamedFile> = {}): NamedFile => ({
+    path,
+    size: 4_100_000,
+    duration: 238,
+    isCut: false,
+    ...changes,
+  })
+  const half = file('new/Song.mp3', { duration: 120 })
+  const cut = file('new/Song.mp3', { isCut: true })
+  const whole = file('new/Whole.mp3')
+  test.each<[string, NamedFile[], string]>([
+    ['nothing', [], 'none'],
+    ['the only one', [whole], 'new/Whole.mp3'],
+    ['one of 3 s', [file('new/Song.mp3', { duration: 3 })], 'none'],
+    ['half a file', [half], 'none'],
+    ['half a file beside the whole one', [half, whole], 'new/Whole.mp3'],
+    ['a cut one beside the whole one', [cut, whole], 'new/Whole.mp3'],
+    ['a cut one, and no other', [cut], 'new/Song.mp3'],
+    ['one of unknown length', [file('new/Song.mp3', { duration: undefined })], 'new/Song.mp3'],
+    ['another release, some seconds longer', [file('new/Song.mp3', { duration: 262 })], 'new/Song.mp3'],
+    ['two that fit', [whole, file('new/Other.mp3')], 'new/Whole.mp3 or new/Other.mp3'],
+    ['two, one of the same size', [whole, file('new/Other.mp3', { size: 4_000_000 })], 'new/Other.mp3'],
+    ['two, one called as before', [whole, file('new/Song.mp3')], 'new/Song.mp3'],
+    ['two called as before', [file('a/Song.mp3'), file('b/Song.mp3')], 'a/Song.mp3 or b/Song.mp3'],
+  ])('%s', (_, files, expected) => {
+    const choice = chooseByName(lost, files)
+    const told =
+      choice?.kind === 'one'
+        ? choice.file.path
+        : (choice?.files.map(({ path }) => path).join(' or ') ?? 'none')
+    expect(told).toBe(expected)
+  })
+  test('a row that says nothing of its file takes what bears its name', () => {
+    expect(chooseByName({ filePath: null, fileSize: null, duration: null }, [half])).toEqual({
+      kind: 'one',
+      file: half,
+    })
+  })
 })
