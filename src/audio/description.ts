@@ -1,6 +1,7 @@
 /**
  * What a file says of itself: its container, how long it is and where the sound lies, its tags. Bytes are read here and
- * by `core/containers` and `core/tags`; the tags of MP4, ASF and Matroska are music-metadata's.
+ * by `core/containers` and `core/tags`; the tags of ASF and Matroska are music-metadata's, and
+ * those of MP4 that are not iTunes'.
  */
 import { openAsBlob } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
@@ -53,7 +54,9 @@ export async function readDescription(path: string): Promise<Description | undef
   if (!location) return undefined
   const sound = await readSound(source, location)
   const own = await readTagFields(source, location, sound)
-  const type = FOREIGN[location.container]
+  const isTold =
+    location.container === 'mp4' && Object.keys(own.fields).length > 0 && sound.duration !== undefined
+  const type = isTold ? undefined : FOREIGN[location.container]
   const foreign = type ? await readForeign(path, source, sound, type) : undefined
   const { fields, problems } = mergeTags(foreign ? [foreign, own] : [own])
   return {

@@ -494,3 +494,33 @@ export async function filePathSample(knex: Knex, limit = 2_000): Promise<string[
   const rows = await knex('tracks').whereNotNull('file_path').orderBy('id').limit(limit).select('file_path')
   return rows.map(row => row.file_path as string)
 }
+
+/** A new name of a row. */
+export interface TrackRename {
+  readonly planned: Pick<Track, 'id' | 'title' | 'artist'>
+  readonly title: string
+  readonly artist: string
+}
+
+const RENAME: readonly BulkColumn<TrackRename>[] = [
+  ['id', 'uuid', ({ planned }) => planned.id],
+  ['old_title', 'text', ({ planned }) => planned.title],
+  ['old_artist', 'text', ({ planned }) => planned.artist],
+  ['title', 'text', ({ title }) => title],
+  ['artist', 'text', ({ artist }) => artist],
+]
+
+/** Changes title and artist of rows that still have the ones that were planned. Gives the ids of those changed. */
+export async function renameTracks(knex: Knex, renames: readonly TrackRename[]): Promise<Set<string>> {
+  const done = new Set<string>()
+  for (const slice of slices(renames)) {
+    const { sql, bindings } = unnest('u', RENAME, slice)
+    const { rows } = await knex.raw<{ rows: { id: string }[] }>(
+      `update tracks as t set title = u.title, artist = u.artist, updated_at = now()
+       from ${sql} where t.id = u.id and t.title = u.old_title and t.artist = u.old_artist returning t.id`,
+      bindings,
+    )
+    for (const { id } of rows) done.add(id)
+  }
+  return done
+}

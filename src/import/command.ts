@@ -15,18 +15,24 @@ export const importCommand = defineCommand({
   examples: [
     ['autodj import --dry-run', 'what would be made and relinked; writes nothing'],
     ['autodj import ./audio/new', 'only this folder of the audio folder'],
+    ['autodj import --retag --dry-run', 'names that an earlier version read wrongly, old and new'],
   ],
   args: [{ spec: '[dir]', description: 'the audio folder, or a folder in it (default: AUDIO_STORAGE_PATH)' }],
   flags: {
     dryRun: shared.dryRun,
     concurrency: { ...shared.concurrency, description: 'files read at a time (default: 4)' },
     minAge: flag.duration('--min-age <time>', 'leave alone files that changed within this time'),
+    retag: flag.boolean(
+      '--retag',
+      'instead: read the tags of rows that import made anew, and correct title and artist where an earlier version wrote them; no key changes',
+    ),
     maxDuration: shared.maxDuration,
   },
 
   async run(context, flags, [dir]) {
-    const { runImport } = await import('./run.ts')
+    const { runImport, runRetag } = await import('./run.ts')
     context.limitDuration(flags.maxDuration)
+    if (flags.retag) return runRetag(context, { dryRun: flags.dryRun })
     const { dryRun, concurrency, minAge } = flags
     return runImport(context, { dir, dryRun, concurrency, minAge })
   },

@@ -11,6 +11,7 @@ import { ExitCode } from '../errors.ts'
 import type { Summary } from '../report/reporter.ts'
 import { type RecordedRun, recordRun } from '../runs/recorded-run.ts'
 import { type ImportSummary, importFolder } from './import.ts'
+import { retagRows } from './retag.ts'
 
 /** A disk reads a few files at a time well, and many badly. */
 const defaultConcurrency = 4
@@ -54,6 +55,40 @@ export async function runImport(context: Context, request: ImportRequest): Promi
     return { exitCode, summary: summary.fields }
   }
   if (request.dryRun) return (await work(undefined)).exitCode
+  return recordRun(context, database, work)
+}
+
+/** Reads names anew, reports, and records the run in the ledger; a dry run leaves no trace there. */
+export async function runRetag(context: Context, { dryRun }: { dryRun: boolean }): Promise<ExitCode> {
+  const { config, report } = context
+  await openAudioFolder(config.audioRoot, config.audioRoot)
+  const database = await context.database()
+  await requireSchema(database)
+  const work = async (run: RecordedRun | undefined) => {
+    const result = await retagRows({
+      knex: database.knex,
+      folder: config.audioFolder,
+      dryRun,
+      stopping: run ? AbortSignal.any([context.stopping, run.lost]) : context.stopping,
+      signal: context.signal,
+      report,
+    })
+    const { looked, retagged, absent, changed, stopped } = result
+    const summary: Summary = {
+      lines: [
+        `${stopped ? 'Stopped early: ' : ''}${dryRun ? 'would correct' : 'corrected'} ${plural(retagged, 'name')} of ${plural(looked, 'row')} that import made`,
+        ...(absent > 0 ? [`${plural(absent, 'row')} not looked at: the file is not here`] : []),
+        ...(changed > 0 ? [`${plural(changed, 'row')} left alone, changed meanwhile`] : []),
+      ],
+      ...(dryRun && retagged > 0 ? { next: 'autodj import --retag' } : {}),
+      fields: { looked, retagged, absent, changed, dry_run: dryRun, stopped },
+    }
+    report.summary(summary)
+    if (context.stopExitCode() === undefined) run?.lost.throwIfAborted()
+    const exitCode = context.stopExitCode() ?? (changed > 0 ? ExitCode.someFailed : ExitCode.ok)
+    return { exitCode, summary: summary.fields }
+  }
+  if (dryRun) return (await work(undefined)).exitCode
   return recordRun(context, database, work)
 }
 

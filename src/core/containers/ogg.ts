@@ -226,34 +226,37 @@ function secondsOf(stream: Stream, granule: number | undefined, from: number): n
   return Math.max(0, granule - from - (from > 0 ? 0 : stream.skip)) / stream.clock
 }
 
-/** Bytes of a packet that are read at most: comments with a cover in them are long. */
-const LONGEST_PACKET = 16 * 2 ** 20
-
-/** The second packet of the first stream of sound: its comments. undefined where it cannot be had. */
+/**
+ * The second packet of the first stream of sound: its comments.
+ *
+ * @param most bytes of it that are read, or a page more
+ * @returns undefined where it cannot be had
+ */
 export async function oggComments(
   file: ByteSource,
   start: number,
   end: number,
-): Promise<{ coding: Stream['coding']; packet: Uint8Array } | undefined> {
+  most: number,
+): Promise<{ coding: Stream['coding']; packet: Uint8Array; isWhole: boolean } | undefined> {
   const { streams, body } = await beginnings(file, start, end)
   const stream = streams[0]
   if (!stream) return undefined
   const parts: Uint8Array[] = []
   let length = 0
+  let isWhole = false
   for await (const page of oggPages(file, body, end)) {
     if (page.serial !== stream.serial) continue
     let size = 0
-    let ends = false
     for (const segment of page.segments) {
       size += segment
       if (segment < 255) {
-        ends = true
+        isWhole = true
         break
       }
     }
     parts.push((await file.read(page.body, size)).slice())
     length += size
-    if (ends || length > LONGEST_PACKET) break
+    if (isWhole || length > most) break
   }
   const packet = new Uint8Array(length)
   let at = 0
@@ -261,5 +264,5 @@ export async function oggComments(
     packet.set(part, at)
     at += part.length
   }
-  return { coding: stream.coding, packet: packet.subarray(0, at) }
+  return { coding: stream.coding, packet: packet.subarray(0, at), isWhole }
 }

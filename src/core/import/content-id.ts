@@ -21,3 +21,6 @@ export function base62(sha256: string): string {
 export function localTrackId(sha256: string): string {
   return `local:${base62(sha256).slice(0, ID_DIGITS)}`
 }
+
+/** Whether a row was made from a local file, by `import`. */
+export const isLocalTrackId = (spotifyId: string): boolean => /^local:[0-9A-Za-z]{22}$/.test(spotifyId)

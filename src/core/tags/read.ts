@@ -7,13 +7,11 @@ import type { Sound } from '../containers/sound.ts'
 import type { AudioLocation } from '../content-type.ts'
 import { mergeTags, type TagReading } from './fields.ts'
 import { readId3v1, readId3v2 } from './id3.ts'
-import { readApe, readFlacTags, readOggComments, readTextChunks } from './texts.ts'
-
-/** An APE tag with a cover is long; its texts stand in it anywhere. */
-const LONGEST_APE = 16 * 2 ** 20
+import { readMp4Tags } from './mp4.ts'
+import { LONGEST_COMMENTS, readApe, readFlacTags, readOggComments, readTextChunks } from './texts.ts'
 
 /**
- * Reads tags around the sound (ID3, APEv2) and those of FLAC, Ogg, and containers of chunks; of MP4, ASF and Matroska
+ * Reads tags around the sound (ID3, APEv2) and those of FLAC, Ogg, and containers of chunks; of ASF and Matroska
  * nothing. Never throws but for `file.read`: what is broken is told as a problem, beside what was read.
  */
 export async function readTagFields(
@@ -31,17 +29,20 @@ export async function readTagFields(
   if (own.length > 0) inside.push(await readTextChunks(windowed, own))
   if (location.container === 'flac') inside.push(await readFlacTags(windowed, sound.start, sound.end))
   if (location.container === 'ogg') {
-    const comments = await oggComments(windowed, sound.start, sound.end)
+    const comments = await oggComments(windowed, sound.start, sound.end, LONGEST_COMMENTS)
     inside.push(comments ? readOggComments(comments) : { fields: {}, problems: ['its comments are missing'] })
+  }
+  if (location.container === 'mp4') {
+    const list = await readMp4Tags(windowed, sound.start, sound.end)
+    if (list) inside.push(list)
   }
   const { tags } = await surroundings(file)
   for (const { kind, start, end } of tags) {
     if (kind === 'id3v2') id3v2.push(await readId3v2(windowed, start, end))
-    else if (kind === 'ape' && end - start <= LONGEST_APE)
-      rest.unshift(readApe((await file.read(start, end - start)).slice()))
+    else if (kind === 'ape') rest.unshift(await readApe(windowed, start, end))
     else if (kind === 'id3v1') rest.push(readId3v1((await file.read(end - 128, 128)).slice()))
   }
-  // Comments of FLAC and Ogg are the format's own; what stands around them is a guest.
-  const isOwn = location.container === 'flac' || location.container === 'ogg'
+  // Tags of FLAC, Ogg and MP4 are the format's own; what stands around them is a guest.
+  const isOwn = ['flac', 'ogg', 'mp4'].includes(location.container)
   return mergeTags(isOwn ? [...inside, ...id3v2, ...rest] : [...id3v2, ...inside, ...rest])
 }

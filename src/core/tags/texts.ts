@@ -7,6 +7,8 @@ import { decodeUnstated, decodeUtf8 } from './text.ts'
 
 /** A longer text is no name. */
 const LONGEST_TEXT = 65_536
+/** Bytes of comments that are read: names stand before covers, or near them. */
+export const LONGEST_COMMENTS = 4 * 2 ** 20
 /** Entries of one tag that are looked at. */
 const MOST_ENTRIES = 10_000
 
@@ -15,15 +17,20 @@ function indexOfZero(bytes: Uint8Array, from: number): number {
   return at === -1 ? bytes.length : at
 }
 
-/** `NAME=text` in UTF-8 (Vorbis I specification, 5), from the length of the vendor's name on. */
-export function readVorbisComments(bytes: Uint8Array): TagReading {
+/**
+ * `NAME=text` in UTF-8 (Vorbis I specification, 5), from the length of the vendor's name on.
+ *
+ * @param isWhole false if the bytes are only the beginning: a cover in them may be long
+ */
+export function readVorbisComments(bytes: Uint8Array, isWhole = true): TagReading {
   const fields: TagFields = {}
   let at = 4 + uint(bytes, 0, 4, true)
   const count = uint(bytes, at, 4, true)
   at += 4
   for (let i = 0; i < Math.min(count, MOST_ENTRIES); i++) {
     const length = uint(bytes, at, 4, true)
-    if (at + 4 + length > bytes.length) return { fields, problems: ['its comments are cut short'] }
+    if (at + 4 + length > bytes.length)
+      return { fields, problems: isWhole ? ['its comments are cut short'] : [] }
     addPair(fields, bytes.subarray(at + 4, at + 4 + length))
     at += 4 + length
   }
@@ -44,33 +51,48 @@ export async function readFlacTags(file: ByteSource, start: number, end: number)
   const readings: TagReading[] = []
   for (const block of blocks)
     if (block.type === 4 && readings.length < 16)
-      readings.push(readVorbisComments((await file.read(block.start, block.end - block.start)).slice()))
+      readings.push(
+        readVorbisComments(
+          (await file.read(block.start, Math.min(block.end - block.start, LONGEST_COMMENTS))).slice(),
+          block.end - block.start <= LONGEST_COMMENTS,
+        ),
+      )
   const { fields, problems } = mergeTags(readings)
   return { fields, problems: isBroken ? [...problems, 'a metadata block of it is broken'] : problems }
 }
 
 /** Comments as each coding in Ogg packs them. */
-export function readOggComments({ coding, packet }: { coding: string; packet: Uint8Array }): TagReading {
+export function readOggComments({
+  coding,
+  packet,
+  isWhole,
+}: {
+  coding: string
+  packet: Uint8Array
+  isWhole: boolean
+}): TagReading {
   const at = { vorbis: 7, opus: 8, flac: 4, speex: 0 }[coding] ?? 0
   return packet.length > at + 8
-    ? readVorbisComments(packet.subarray(at))
+    ? readVorbisComments(packet.subarray(at), isWhole)
     : { fields: {}, problems: ['its comments are missing'] }
 }
 
-/** @param bytes the tag, with or without its header, its footer included */
-export function readApe(bytes: Uint8Array): TagReading {
+/** Items of an APE tag, one by one: covers are stepped over. Its header may be missing, its footer is counted. */
+export async function readApe(file: ByteSource, start: number, limit: number): Promise<TagReading> {
   const fields: TagFields = {}
-  let at = ascii(bytes, 0, 8) === 'APETAGEX' ? 32 : 0
-  const end = bytes.length - 32
+  const end = limit - 32
+  let at = start + (ascii(await file.read(start, 8), 0, 8) === 'APETAGEX' ? 32 : 0)
   for (let i = 0; i < MOST_ENTRIES && at + 9 <= end; i++) {
-    const size = uint(bytes, at, 4, true)
-    const flags = uint(bytes, at + 4, 4, true)
-    const zero = indexOfZero(bytes, at + 8)
-    const value = zero + 1
-    if (value + size > end) return { fields, problems: ['its APE tag is broken'] }
-    const name = fieldNamed(ascii(bytes, at + 8, zero - at - 8))
+    // A key has 255 characters at most.
+    const head = (await file.read(at, Math.min(8 + 256, end - at))).slice()
+    const size = uint(head, 0, 4, true)
+    const flags = uint(head, 4, 4, true)
+    const zero = indexOfZero(head, 8)
+    const value = at + zero + 1
+    if (zero === head.length || value + size > end) return { fields, problems: ['its APE tag is broken'] }
+    const name = fieldNamed(ascii(head, 8, zero - 8))
     if (name && (flags & 6) === 0 && size <= LONGEST_TEXT)
-      addValues(fields, name, bytes.subarray(value, value + size))
+      addValues(fields, name, (await file.read(value, size)).slice())
     at = value + size
   }
   return { fields, problems: [] }
