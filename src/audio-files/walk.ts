@@ -61,11 +61,19 @@ export async function* walkAudioFolder(
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<WalkEntry, void> {
   const { realRoot, realStart } = await openAudioFolder(root, start)
-  const selection = audioSelection({ ignoreFile: await ignoreFileOf(realRoot) })
+  const selection = await selectionOf(realRoot)
   yield* walkFolder({ realRoot, realStart, signal, selection }, path.relative(realRoot, realStart), true)
 }
 
-/** @throws FatalError where there is one that cannot be read: what it would have left out must not be taken */
+/**
+ * What is taken of an audio folder, by its ignore file.
+ *
+ * @throws FatalError where there is an ignore file that cannot be read: what it leaves out must not be taken
+ */
+export async function selectionOf(root: string): Promise<AudioSelection> {
+  return audioSelection({ ignoreFile: await ignoreFileOf(root) })
+}
+
 async function ignoreFileOf(realRoot: string): Promise<string | undefined> {
   try {
     return await readFile(path.join(realRoot, ignoreFileName), 'utf8')

@@ -1,4 +1,5 @@
 import { isFileThere, relativePath, requireAudioRoot } from '../audio-files/source.ts'
+import { selectionOf } from '../audio-files/walk.ts'
 import { classifyWithoutKey } from '../core/reconcile/classify.ts'
 import { DiskJoin } from '../core/reconcile/disk-join.ts'
 import type { DifferenceClass, Finding } from '../core/reconcile/facts.ts'
@@ -109,7 +110,7 @@ async function* observe(
     return new ExternalSorter(tempFolder, `${sorters}`)
   }
   const rowsByKey = newSorter()
-  const disk = options.disk ? new DiskJoin(newSorter) : undefined
+  const disk = options.disk ? new DiskJoin(newSorter, await selectionOf(audioFolder.root)) : undefined
 
   for await (const page of rowFactPages(knex, { signal })) {
     const findings: Finding[] = []

@@ -1,3 +1,4 @@
+import { type AudioSelection, audioSelection } from '../audio-selection.ts'
 import { classifyWithoutKey } from './classify.ts'
 import type { FileFacts, Finding, LocalCopy, RowFacts } from './facts.ts'
 import { isStrayAudio } from './names.ts'
@@ -13,9 +14,12 @@ const ROW = 'b'
  */
 export class DiskJoin {
   private readonly byPath: Sorter
+  private readonly selection: AudioSelection
 
-  constructor(newSorter: () => Sorter) {
+  /** @param selection what `import` would take: a file that it leaves alone needs no row */
+  constructor(newSorter: () => Sorter, selection: AudioSelection = audioSelection()) {
     this.byPath = newSorter()
+    this.selection = selection
   }
 
   async file(file: FileFacts): Promise<void> {
@@ -49,7 +53,8 @@ export class DiskJoin {
           else if (file !== undefined) copies.push({ row: { ...row, key: row.key }, file: factsOf(file) })
         }
         for (const { name, value } of files) {
-          if (!named.has(name) && isStrayAudio(name)) findings.push(strayFile(factsOf({ name, value })))
+          if (!named.has(name) && isStrayAudio(name) && this.selection.takesFile(name, new Set()))
+            findings.push(strayFile(factsOf({ name, value })))
         }
       }
       if (findings.length > 0 || copies.length > 0) yield { findings, copies }

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { audioSelection } from '../../../../src/core/audio-selection.ts'
 import { sameContent } from '../../../../src/core/reconcile/classify.ts'
 import { DiskJoin } from '../../../../src/core/reconcile/disk-join.ts'
 import type { Finding, ObjectFacts, RowFacts } from '../../../../src/core/reconcile/facts.ts'
@@ -215,6 +216,15 @@ describe('Resolver', () => {
 })
 
 describe('DiskJoin', () => {
+  it('misses no row for what import leaves alone', async () => {
+    const join = new DiskJoin(memorySorter, audioSelection({ ignoreFile: 'Samples/' }))
+    for (const path of ['a.mp3', '@eaDir/a.mp3', '$RECYCLE.BIN/b.mp3', 'Samples/kick.wav'])
+      await join.file({ path, size: 1 })
+    const found: string[] = []
+    for await (const { findings } of join.resolve()) found.push(...findings.map(({ name }) => name))
+    expect(found).toEqual(['a.mp3'])
+  })
+
   it('takes an empty file for none, and offers no import of it', async () => {
     const join = new DiskJoin(memorySorter)
     for (const path of ['empty.mp3', 'stray-empty.mp3']) await join.file({ path, size: 0 })
