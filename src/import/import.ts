@@ -255,14 +255,7 @@ class Import {
 
   /** Second pass: every audio file finds its row, or gets one. */
   async decide(): Promise<void> {
-    const {
-      knex,
-      folder,
-      stopping,
-      report,
-      batch = DECISION_BATCH,
-      isSelected = () => true,
-    } = this.#options
+    const { knex, folder, stopping, report, batch = DECISION_BATCH, isSelected = () => true } = this.#options
     this.#style = libraryStyle(await filePathSample(knex), folder)
     const progress = report.progress({ label: 'importing', unit: 'files' })
     progress.total({ items: this.summary.found })
