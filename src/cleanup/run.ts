@@ -1,17 +1,16 @@
 /** What `autodj cleanup` does with its flags: looks, and with --apply removes, under a lock and a time budget. */
 import path from 'node:path'
+import { requireFiles } from '../audio-files/mounted.ts'
 import { Readers } from '../audio-files/readers.ts'
 import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
-import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { isSelecting } from '../core/selection.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
-import { walk } from '../reconcile/disk.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
 import { selectedTracks } from '../runs/selected-tracks.ts'
@@ -109,7 +108,7 @@ async function removeCopies(
   done: Done,
 ): Promise<void> {
   const { audioRoot, audioFolder, maxAudioCacheBytes } = context.config
-  if (!(await looksMounted(database, audioRoot, flags.force))) return
+  if (!(await requireFiles(database, audioRoot, { force: flags.force }))) return
   const checking = await openServedCheck(context.config, { concurrency: 4, signal, now: context.now })
   if (checking === undefined) {
     context.report.note('CLOUDFRONT_DOMAIN is not set: local files are deleted after the proof in S3 alone')
@@ -142,22 +141,6 @@ async function removeCopies(
     await readers.close()
     checking?.close()
   }
-}
-
-/** Whether there is an audio root to clean. @throws SafetyLimitError when rows name files and it holds none */
-async function looksMounted({ knex }: Database, audioRoot: string, force: boolean): Promise<boolean> {
-  let files = 0
-  for await (const page of walk(audioRoot)) {
-    files = page.length
-    break
-  }
-  if (files > 0) return true
-  const [{ count }] = (await knex('tracks').whereNotNull('file_path').count()) as [{ count: string }]
-  if (!force)
-    refuseIfTripped(
-      trippedBreakers({ limit: {}, disk: { root: audioRoot, rowsWithFile: Number(count), files } }),
-    )
-  return false
 }
 
 /** Clocks further apart than this are worth a word, milliseconds. */

@@ -10,6 +10,7 @@ export const flags = {
   maxDuration: shared.maxDuration,
   lockWait: shared.lockWait,
   retryFailed: shared.retryFailed,
+  force: shared.force,
   track: flag.list('--track <id>', 'only this track; may be repeated'),
   from: flag.list('--from <source>', 's3, local, url, command or preview; may be repeated (all)'),
   url: flag.secretUrl(

@@ -1,4 +1,5 @@
 /** `autodj fetch`: claims tracks without audio, gets it, and writes down what became of each. */
+import { requireFiles } from '../audio-files/mounted.ts'
 import { folderExists } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
 import { formatBytes, plural } from '../core/units.ts'
@@ -43,6 +44,7 @@ export async function runFetch(context: Context, flags: FetchFlags): Promise<Exi
     const rootExists = await folderExists(context.config.audioRoot)
     if (!rootExists)
       context.report.warn(`no audio folder at ${context.config.audioRoot}: local tracks are left alone`)
+    else await requireFiles(database, context.config.audioRoot, { force: flags.force, living: true })
     const { work, close } = await openFetchWork(context, database, store, run, { ...flags, sources })
     try {
       const end = await runTracks(context, database, run, {

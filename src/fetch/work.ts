@@ -1,6 +1,7 @@
 /** What `fetch` does with each of its tracks, for a run and for a job of the queue. */
 import type { Knex } from 'knex'
 import pLimit from 'p-limit'
+import { WatchedFolder } from '../audio-files/mounted.ts'
 import { LocalFileError, openRoot, openSource } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
@@ -56,6 +57,7 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
   readonly #store: ObjectStore
   readonly #runId: string
   readonly #fetcher: Fetcher
+  readonly #folder: WatchedFolder
   readonly #resilience: Resilience
 
   /** @param maxOutage how long it waits for S3 to come back, milliseconds */
@@ -71,6 +73,7 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
     this.#store = store
     this.#runId = run.id
     this.#fetcher = fetcher
+    this.#folder = new WatchedFolder(context.config.audioRoot)
     this.#resilience = new Resilience({
       probe: signal => store.checkBucket(signal),
       control: { throttled() {} },
@@ -93,6 +96,9 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
   async commit(trx: Knex, batch: readonly Done<FetchTask, FetchOutcome>[]) {
     const now = this.#context.now()
     const { bucket } = this.#store
+    // What is marked UNAVAILABLE had a file that is gone, as far as the folder it was in is there.
+    if (batch.some(({ task, outcome }) => outcome.state === 'failed' && task.track.filePath !== null))
+      await this.#folder.assertThere()
     const changes: TrackChange[] = []
     const objects: ObjectRecord[] = []
     for (const { task, outcome } of batch) {

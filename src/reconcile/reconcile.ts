@@ -1,3 +1,4 @@
+import { holdsAnyFile } from '../audio-files/mounted.ts'
 import { isFileThere, relativePath, requireAudioRoot } from '../audio-files/source.ts'
 import { selectionOf } from '../audio-files/walk.ts'
 import { classifyWithoutKey } from '../core/reconcile/classify.ts'
@@ -79,13 +80,7 @@ async function refuseEmptySides({ knex, store }: Library, options: ReconcileOpti
       if (objects > 0) break
     }
   }
-  let files = 0
-  if (options.disk && onFile > 0) {
-    for await (const page of walk(audioRoot, signal)) {
-      files = page.length
-      break
-    }
-  }
+  const files = options.disk && onFile > 0 && (await holdsAnyFile(audioRoot)) ? 1 : 0
   refuseIfTripped(
     trippedBreakers({
       limit: {},

@@ -17,6 +17,7 @@ export const flags = {
     description: 'take only these: file paths as in the database or track ids, one a line; - is stdin',
   },
   retryFailed: shared.retryFailed,
+  force: shared.force,
   deleteLocal: flag.boolean(
     '--delete-local',
     'delete each local file once its object is proved, also through the CDN',

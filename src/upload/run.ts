@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { text as readAll } from 'node:stream/consumers'
+import { requireFiles } from '../audio-files/mounted.ts'
 import { Readers, readerThreads } from '../audio-files/readers.ts'
 import { LocalFileError, requireAudioRoot, statSource } from '../audio-files/source.ts'
 import { requireBucket } from '../config.ts'
@@ -32,6 +33,8 @@ export interface UploadRequest extends Omit<UploadSettings, 'served' | 'readers'
   /** milliseconds */
   readonly lockWait: number
   readonly retryFailed: boolean
+  /** goes on where the audio folder looks empty */
+  readonly force: boolean
   /** paths as in the rows, or track ids; undefined: all */
   readonly only: readonly string[] | undefined
 }
@@ -73,6 +76,7 @@ export async function readUploadRequest(context: Context, flags: UploadFlags): P
     maxOutage: flags.maxOutage,
     throttle: new Throttle(flags.bwlimit),
     limit: flags.limit,
+    force: flags.force,
     lockWait: flags.lockWait,
     retryFailed: flags.retryFailed,
     only: flags.filesFrom === undefined ? undefined : await readList(flags.filesFrom, context.cwd),
@@ -98,6 +102,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   await requireSchema(database, 'adoption.code_updated_at')
   await requireCodeForS3(database)
   await requireAudioRoot(config.audioRoot)
+  await requireFiles(database, config.audioRoot, { force: request.force, living: true })
   const checking = request.deleteLocal ? await openChecking(context) : undefined
   if (checking) context.onRelease(checking.close)
   if (request.deleteLocal && !checking) {

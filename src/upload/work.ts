@@ -1,5 +1,6 @@
 /** What `upload-local` does with each of its tracks, for a run and for a job of the queue. */
 import { type DeleteCandidate, deleteProvedFile } from '../audio-files/delete-proved.ts'
+import { WatchedFolder } from '../audio-files/mounted.ts'
 import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import type { Database } from '../db/database.ts'
@@ -80,6 +81,7 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
   readonly #runId: string
   readonly #settings: UploadSettings
   readonly #journal: Journal
+  readonly #folder: WatchedFolder
 
   constructor(
     context: Context,
@@ -93,6 +95,7 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
     this.#store = store
     this.#runId = run.id
     this.#settings = settings
+    this.#folder = new WatchedFolder(context.config.audioRoot)
     this.#journal = new Journal(database, store, run.id)
     this.engine = new TransferEngine({
       ...settings,
@@ -119,6 +122,8 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
 
   async take({ job }: UploadTask): Promise<TransferOutcome> {
     const outcome = await this.engine.transfer(job)
+    // Every file looks gone where the folder is not mounted any more.
+    if ('code' in outcome && outcome.code === 'file.missing') await this.#folder.assertThere()
     if ('object' in outcome) {
       this.totals.bytesSent += outcome.bytesSent
       this.totals.bytesProved += outcome.object.size

@@ -27,12 +27,14 @@ import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
 import { makePlanHeader, quarantineKey } from '../../src/plan/plan-file.ts'
 import { runApply, runUndo } from '../../src/plan/run.ts'
 import { type ReconcileFlags, runReconcile } from '../../src/reconcile/run.ts'
+import { runFetch } from '../../src/fetch/run.ts'
 import { type RestoreFlags, runRestore } from '../../src/restore/run.ts'
 import { StoreError } from '../../src/storage/store.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { broken, once } from '../support/hooked-store.ts'
 import { putInventory } from '../support/inventory.ts'
 import { upload } from './upload.ts'
+import { fetchDefaults } from './worker.ts'
 
 const day = 86_400_000
 
@@ -99,6 +101,9 @@ export const restore = (
   options: RunOptions = {},
 ): Promise<BedRun> =>
   bed.run('restore', context => runRestore(context, { ...restoreDefaults, ...flags }), options)
+
+const fetchTracks = (bed: TestBed): Promise<BedRun> =>
+  bed.run('fetch', context => runFetch(context, fetchDefaults))
 
 const restoreDefaults: RestoreFlags = {
   to: undefined,
@@ -939,6 +944,30 @@ export function safetyContract(
         expect(await refused({ ...manifest, files: [{ ...first, MD5checksum: '0'.repeat(32) }] })).toMatch(
           /does not have its MD5/,
         )
+      })
+    })
+
+    describe('the audio folder', () => {
+      test('it is an empty mount point', async () => {
+        const id = await bed.addTrack({ path: 'a.flac', source: 'LOCAL' })
+        for (const run of [await fetchTracks(bed), await upload(bed), await cleanup(bed)]) {
+          expect([run.exitCode, run.error?.message]).toEqual([7, expect.stringMatching(/empty or unmounted/)])
+        }
+        expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL', file_path: 'a.flac' })
+      })
+
+      test('it goes away in mid-run', async () => {
+        const ids = await bed.addTracks(30, 3_000)
+        const unmount = once(() => {
+          renameSync(bed.audioRoot, `${bed.audioRoot}.unmounted`)
+          mkdirSync(bed.audioRoot)
+        })
+        // The first file is on its way when the folder goes: later ones are looked for in an empty mount point.
+        const sent = await upload(bed, { concurrency: 1 }, { hooks: { put: { before: unmount } } })
+        expect([sent.exitCode, sent.error?.code]).toEqual([ExitCode.temporary, 'audio-root.gone'])
+        const rows = await bed.tracks()
+        expect(ids.filter(id => rows.get(id)?.file_source === 'LOCAL').length).toBeGreaterThan(0)
+        expect(await bed.database.knex('autodj_ledger.items')).toEqual([])
       })
     })
 

@@ -35,6 +35,7 @@ export const uploadDefaults: UploadFlags = {
   limit: undefined,
   filesFrom: undefined,
   retryFailed: false,
+  force: false,
   deleteLocal: false,
   maxOutage: 60_000,
   lockWait: 15_000,

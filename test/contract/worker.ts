@@ -44,6 +44,7 @@ export const fetchDefaults: FetchFlags = {
   maxDuration: undefined,
   lockWait: 15_000,
   retryFailed: false,
+  force: false,
   track: [],
   from: [],
   url: undefined,

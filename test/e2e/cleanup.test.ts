@@ -410,7 +410,8 @@ describe('cleanup and restore', () => {
     expect(await columns(one)).toEqual({
       file_source: 'LOCAL',
       s3_object_key: null,
-      file_path: 'Artist/one.mp3',
+      // As the application would open it.
+      file_path: path.join(home, 'audio/Artist/one.mp3'),
     })
     for (const id of [two, twin])
       expect(await columns(id)).toMatchObject({ file_source: 'LOCAL', file_path: 'kept/two.mp3' })

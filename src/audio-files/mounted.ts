@@ -1,0 +1,81 @@
+/**
+ * Whether the audio folder is there: one breaker for whoever takes a file that is missing for a file that is gone. A
+ * folder that is not mounted looks empty, and every track in it lost.
+ */
+import { opendir, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
+import type { Database } from '../db/database.ts'
+import { systemErrorCode, TemporaryError } from '../errors.ts'
+
+/** Whether any file lies in a folder, or below it. Unreadable folders hold some, as far as anyone can tell. */
+export async function holdsAnyFile(folder: string): Promise<boolean> {
+  const folders = [folder]
+  for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
+    try {
+      for await (const entry of await opendir(next)) {
+        if (!entry.isDirectory()) return true
+        folders.push(path.join(next, entry.name))
+      }
+    } catch (error) {
+      const code = systemErrorCode(error)
+      if (code === undefined) throw error
+      if (code !== 'ENOENT' && code !== 'ENOTDIR') return true
+    }
+  }
+  return false
+}
+
+/**
+ * @param options `force`: goes on nevertheless; `living`: only rows whose audio is nowhere but in their file count
+ * @throws SafetyLimitError when rows name files and the audio folder holds none
+ * @returns whether it holds any
+ */
+export async function requireFiles(
+  { knex }: Database,
+  root: string,
+  { force, living = false }: { force: boolean; living?: boolean },
+): Promise<boolean> {
+  if (await holdsAnyFile(root)) return true
+  if (force) return false
+  const rows = knex('tracks').whereNotNull('file_path')
+  if (living) rows.whereRaw("(file_source is null or file_source in ('LOCAL', 'YOUTUBE'))")
+  const [{ count }] = (await rows.count()) as [{ count: string }]
+  refuseIfTripped(trippedBreakers({ limit: {}, disk: { root, rowsWithFile: Number(count), files: 0 } }))
+  return false
+}
+
+/** The audio folder as it was when work on it began. */
+export class WatchedFolder {
+  readonly #root: string
+  readonly #before: Promise<string | undefined>
+
+  constructor(root: string) {
+    this.#root = root
+    this.#before = identity(root)
+  }
+
+  /**
+   * To be asked before a missing file is taken for a fact.
+   *
+   * @throws TemporaryError when the folder is no longer the one that it was: unmounted, or replaced
+   */
+  async assertThere(): Promise<void> {
+    const before = await this.#before
+    if (before === undefined || before === (await identity(this.#root))) return
+    throw new TemporaryError(`the audio folder ${this.#root} went away in mid-run: it is no longer mounted`, {
+      code: 'audio-root.gone',
+      cure: 'mount it again, then run the same command: nothing was concluded from the files that are missing',
+    })
+  }
+}
+
+/** A folder by its place on its disk: what is mounted over, or was mounted over it, has another one. */
+async function identity(folder: string): Promise<string | undefined> {
+  try {
+    const { dev, ino } = await stat(folder, { bigint: true })
+    return `${dev}:${ino}`
+  } catch {
+    return undefined
+  }
+}
