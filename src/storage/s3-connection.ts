@@ -165,7 +165,8 @@ export function connectS3(options: S3StoreOptions): S3Connection {
         const result = await next(args)
         const { headers = {} } = result.response as { headers?: Record<string, string> }
         const server = Date.parse(headers['date'] ?? '')
-        if (!Number.isNaN(server)) told = { server, since: performance.now() }
+        // `Date` has whole seconds: the second is taken at its end, so that what was stored before is not of the future.
+        if (!Number.isNaN(server)) told = { server: server + 999, since: performance.now() }
         return result
       },
       // Nearest to the wire, so that it sees the answer as it came.

@@ -219,7 +219,9 @@ test('the journey, every command of it', { timeout }, async () => {
   expect(objects.length).toBeGreaterThan(10)
   await store.delete([{ key: objects[0]! }])
   for (const key of ['audio/orphan.mp3', 'audio/gone before apply.mp3']) {
-    await store.put(key, randomBytes(100), { headers: { contentType: 'audio/mpeg' }, checksums: {} })
+    // With our mark: what has none is not ours to remove.
+    const metadata = { 'track-id': randomUUID() }
+    await store.put(key, randomBytes(100), { headers: { contentType: 'audio/mpeg', metadata }, checksums: {} })
   }
   cdn.invalidate()
   await run('verify')
@@ -230,7 +232,7 @@ test('the journey, every command of it', { timeout }, async () => {
   await run('undo', ['repair.plan'])
 
   await store.createUpload('audio/abandoned.mp3', { headers: { contentType: 'audio/mpeg' } })
-  await store.put('quarantine/2020/x.mp3', randomBytes(10), {
+  await store.put(`quarantine/${randomUUID()}/x.mp3`, randomBytes(10), {
     headers: { contentType: 'audio/mpeg' },
     checksums: {},
   })
@@ -249,7 +251,7 @@ test('the journey, every command of it', { timeout }, async () => {
   // A versioned bucket, where removing makes delete markers and taking it back takes them away.
   const versioned = createS3Store({ bucket: 'versioned', region, endpoint: s3.url, credentials })
   await versioned.put('audio/orphan.mp3', randomBytes(100), {
-    headers: { contentType: 'audio/mpeg' },
+    headers: { contentType: 'audio/mpeg', metadata: { 'track-id': randomUUID() } },
     checksums: {},
   })
   versioned.close()

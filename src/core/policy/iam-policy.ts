@@ -100,7 +100,11 @@ const grantsOfSteps: Readonly<Record<string, Grants>> = {
   'upload-local': upload,
   fetch,
   analyze,
-  reconcile: { bucket: ['s3:ListBucket', 's3:GetBucketVersioning'], all: ['s3:GetObject'] },
+  reconcile: {
+    bucket: ['s3:ListBucket', 's3:ListBucketVersions', 's3:GetBucketVersioning'],
+    all: ['s3:GetObject'],
+    note: 's3:ListBucketVersions finds, in a versioned bucket, the objects that a delete marker hides from their rows',
+  },
   apply: {
     bucket: ['s3:ListBucket', 's3:GetBucketVersioning'],
     all: ['s3:GetObject', 's3:GetObjectAcl', 's3:PutObject', 's3:DeleteObject'],

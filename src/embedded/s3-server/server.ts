@@ -142,6 +142,8 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     const common: Record<string, string> = {
       'x-amz-request-id': id,
       'x-amz-id-2': hostId,
+      // Its own clock's, not this machine's.
+      date: new Date(clock()).toUTCString(),
       server: 'AmazonS3',
     }
     let reply: Reply
