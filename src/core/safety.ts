@@ -98,7 +98,8 @@ export function heldBack(
   { now, minAge, uploading }: { now: number; minAge: number; uploading: boolean },
 ): string | undefined {
   if (uploading) return 'an upload to this key is under way'
-  const age = now - object.lastModified
+  // Clocks of servers tick by the second, and lag: nothing is of the future.
+  const age = Math.max(0, now - object.lastModified)
   return age < minAge ? `younger than --min-age (${hours(age)} of ${hours(minAge)} h)` : undefined
 }
 

@@ -9,6 +9,7 @@ import {
   sameContent,
 } from '../core/reconcile/classify.ts'
 import type { Finding, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
+import { plainKey } from '../core/reconcile/names.ts'
 import type { Resolver } from '../core/reconcile/resolve.ts'
 import { type ObjectRecord, objectsByKey, upsertObjects } from '../db/ledger.ts'
 import { keysNamed, rowFactsById } from '../db/row-facts.ts'
@@ -173,7 +174,7 @@ export class Judge {
           }
           try {
             const object = await this.look(row, before.key)
-            if (object !== undefined) {
+            if (object !== undefined && !(await this.isMisspelt(object))) {
               // Outside the prefix listed, put there since, or an inventory of yesterday.
               await this.resolver.held(object, actualSha256(object))
               return classifyMatched(row, object, { cacheControl: this.options.cacheControl })
@@ -284,6 +285,17 @@ export class Judge {
 
   private quarantineSeen = false
   private versioned: Promise<boolean> | undefined
+
+  /**
+   * Whether an object answers to a key that is no key: some stores take `/audio/…` for `audio/…`. Listings know the one
+   * key only, and by the other its object would look abandoned.
+   */
+  private async isMisspelt({ key, etag, size }: ObjectFacts): Promise<boolean> {
+    const plain = plainKey(key, { bucket: this.library.store.bucket, prefix: this.options.prefix })
+    if (plain === key) return false
+    const same = await this.looks.head(plain)
+    return same !== undefined && same.etag === etag && same.size === size
+  }
 
   private async fileThere(row: RowFacts): Promise<boolean | undefined> {
     return row.path === null ? false : isFileThere(row.path, this.options.audioFolder)

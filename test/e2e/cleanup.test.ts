@@ -414,7 +414,10 @@ describe('cleanup and restore', () => {
       file_path: path.join(home, 'audio/Artist/one.mp3'),
     })
     for (const id of [two, twin])
-      expect(await columns(id)).toMatchObject({ file_source: 'LOCAL', file_path: 'kept/two.mp3' })
+      expect(await columns(id)).toMatchObject({
+        file_source: 'LOCAL',
+        file_path: path.join(home, 'audio/kept/two.mp3'),
+      })
     for (const id of [three, gone, evil]) expect(await columns(id)).toMatchObject({ file_source: 'S3' })
     const after = await see()
     expect(Object.keys(after.files).sort()).toEqual(['Artist', 'Artist/one.mp3', 'kept', 'kept/two.mp3'])

@@ -221,7 +221,10 @@ test('the journey, every command of it', { timeout }, async () => {
   for (const key of ['audio/orphan.mp3', 'audio/gone before apply.mp3']) {
     // With our mark: what has none is not ours to remove.
     const metadata = { 'track-id': randomUUID() }
-    await store.put(key, randomBytes(100), { headers: { contentType: 'audio/mpeg', metadata }, checksums: {} })
+    await store.put(key, randomBytes(100), {
+      headers: { contentType: 'audio/mpeg', metadata },
+      checksums: {},
+    })
   }
   cdn.invalidate()
   await run('verify')

@@ -1,4 +1,4 @@
-import { S3Client, PutBucketVersioningCommand } from '@aws-sdk/client-s3'
+import { PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3'
 import { describe, test } from 'vitest'
 import { safetyContract } from '../contract/safety.ts'
 import { realBed } from '../support/beds.ts'
