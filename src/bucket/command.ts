@@ -16,9 +16,9 @@ const wishes = {
   }),
   quarantineDays: flag.integer(
     '--quarantine-days <n>',
-    'days that objects moved aside by reconcile are kept',
+    'days until the bucket itself deletes what reconcile moved aside; `cleanup` does so earlier, after a look at the rows',
     { min: 1, max: 3_650 },
-    30,
+    365,
   ),
   logBucket: flag.text('--log-bucket <name>', 'bucket for access logs'),
 }

@@ -55,7 +55,7 @@ export async function uploadStream(upload: StagedUpload): Promise<Omit<ProvedObj
     } catch (error) {
       if (!(error instanceof StoreError) || error.kind !== 'exists') throw error
     }
-    const { etag, versionId } = await compare(store, key, { size, crc, signal })
+    const { etag, versionId } = await compare(store, key, { size, crc, sha256, signal })
     return { key, size, sha256, crc32: encodeCrc32(crc), etag, versionId, contentType }
   } finally {
     await store.delete([{ key: stagingKey }]).catch(() => {})
@@ -66,7 +66,7 @@ export async function uploadStream(upload: StagedUpload): Promise<Omit<ProvedObj
 async function compare(
   store: ObjectStore,
   key: string,
-  { size, crc, signal }: { size: number; crc: number; signal: AbortSignal },
+  { size, crc, sha256, signal }: { size: number; crc: number; sha256: string; signal: AbortSignal },
 ) {
   const head = await store.head(key, { signal })
   if (!head) throw new StoreError('unavailable', `${key} was stored and is not there`)
@@ -77,7 +77,9 @@ async function compare(
     if (object) for await (const chunk of object.body) read = crc32(chunk, read)
     stored = encodeCrc32(read)
   }
-  if (head.size !== size || stored !== encodeCrc32(crc)) {
+  // Two recordings may share size and CRC-32; whoever uploaded the object said which of them it is.
+  const declared = head.metadata['sha256'] ?? sha256
+  if (head.size !== size || stored !== encodeCrc32(crc) || declared.toLowerCase() !== sha256) {
     throw new FetchProblem('fetch.conflict', `${key} exists and is another file`, {
       cure: 'Nothing was overwritten. Look at both with `autodj reconcile --deep`.',
     })
