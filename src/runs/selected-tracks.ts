@@ -19,11 +19,26 @@ const pageSize = 5_000
  * What to add to a filter of tracks, so that it passes the selected ones alone; nothing if all are. Lines of
  * --files-from that name no track are told.
  */
-export async function selectedTracks(
-  { selection, config, report, signal }: Pick<Context, 'selection' | 'config' | 'report' | 'signal'>,
+export function selectedTracks(
+  context: SelectingContext,
+  database: Database,
+): Promise<Pick<TrackFilter, 'selected'>> {
+  const { selection } = context
+  const found = isSelecting(selection) ? (known.get(selection) ?? findSelected(context, database)) : nothing
+  known.set(selection, found)
+  return found
+}
+
+type SelectingContext = Pick<Context, 'selection' | 'config' | 'report' | 'signal'>
+
+const nothing = Promise.resolve({})
+/** Of this run: its commands ask several times, and the table is read once. */
+const known = new WeakMap<SelectionRules, Promise<Pick<TrackFilter, 'selected'>>>()
+
+async function findSelected(
+  { selection, config, report, signal }: SelectingContext,
   { knex }: Database,
 ): Promise<Pick<TrackFilter, 'selected'>> {
-  if (!isSelecting(selection)) return {}
   const { artists, albums, trackIds, listed } = selection
   const isSelected = hasPatterns(selection) ? pathSelector(selection) : undefined
   const wanted = listed === undefined ? undefined : new Set(listed.map(line => line.normalize('NFC')))
