@@ -173,7 +173,8 @@ export class RunReport implements Reporter {
   #withWhatIsLeft(summary: Summary): Summary {
     const reason = this.#options.stopReason()
     const { items = 0, itemsTotal, unit = '' } = this.#progress ?? {}
-    if (reason === undefined || itemsTotal === undefined || items >= itemsTotal) return summary
+    // Before the first item is done the command's own words say all there is to say.
+    if (reason === undefined || itemsTotal === undefined || items === 0 || items >= itemsTotal) return summary
     const left = itemsTotal - items
     const why = reason === 'time-budget' ? 'Time budget used up' : 'Interrupted'
     const does = summary.startsOver ? 'starts over' : `does the ${left === 1 ? 'last one' : 'rest'}`
