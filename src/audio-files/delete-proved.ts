@@ -10,7 +10,6 @@ import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import { otherBytesCauses } from '../core/diagnosis/causes.ts'
 import { proofRanges } from '../core/proof-ranges.ts'
-import { isFileNeeded } from '../db/content.ts'
 import type { Database } from '../db/database.ts'
 import { failedWith, removalHolder, upsertObjects } from '../db/ledger.ts'
 import { changeTracks, type PlannedTrack, trackPage } from '../db/tracks.ts'
@@ -19,13 +18,14 @@ import { takeAside } from '../file-effects.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { holdsContent } from './content-proof.ts'
+import { fileNeeds } from './needs.ts'
 import {
   type FileIdentity,
   identityOf,
   isSameFile,
   LocalFileError,
-  openRoot,
   openSource,
+  requireAudioRoot,
   type Source,
 } from './source.ts'
 
@@ -84,6 +84,7 @@ export async function deleteProvedFile(
 ): Promise<DeleteLocalOutcome> {
   const filePath = track.filePath as string
   const { audioFolder } = context.config
+  const needs = fileNeeds({ knex }, audioFolder)
   const planned: PlannedTrack = { id: track.id, fileSource: 'S3', s3ObjectKey: object.key, filePath }
   /** @throws Kept with what the database says against it */
   const refuseByRows = async (db: Knex): Promise<void> => {
@@ -91,7 +92,7 @@ export async function deleteProvedFile(
     if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
       throw new Kept('row.changed', 'the database does not say that it is in S3')
     }
-    if (await isFileNeeded(db, known.relative, audioFolder, track.id)) {
+    if (await needs.isNeeded(db, known, track.id)) {
       throw new Kept('file.needed', 'another track that is not in S3 yet has the same file')
     }
     if (served && (await failedWith(db, { command: 'verify', subject: track.id, errorCodes: otherBytes }))) {
@@ -133,11 +134,17 @@ export async function deleteProvedFile(
       if (source !== undefined) await removeSame(source)
     })
   const removeIfProved = async (): Promise<void> => {
+    await needs.prepare()
     await refuseByRows(knex)
-    const source = await openSource(filePath, audioFolder, await openRoot(audioFolder.root))
+    const source = await openSource(filePath, audioFolder, await requireAudioRoot(audioFolder.root))
     try {
       if (!isSameFile(source, known))
         throw new Kept('file.changed', 'it is no longer the file that was verified')
+      if (source.isLinked)
+        throw new Kept(
+          'file.linked',
+          'the row reaches it through a link: the file has another name, and may be there for others',
+        )
       if (served) {
         const answers = await Promise.all(
           proofRanges(source.size, below => randomInt(below)).map(async range => {

@@ -52,6 +52,8 @@ export interface Source extends FileIdentity {
   readonly absolute: string
   /** below the audio root, as the disk spells it */
   readonly relative: string
+  /** a symbolic link below the audio root led to it: the file has another name, and may be there for others */
+  readonly isLinked: boolean
   readonly descriptor: number
   /** Fills `target` from `offset`. @throws LocalFileError `changed` when the file ends before */
   read(target: Buffer, offset: number): Promise<void>
@@ -128,6 +130,8 @@ export interface FoundSource {
   readonly reading: PathReading
   /** with its links resolved, absolute */
   readonly real: string
+  /** whether there was a link to resolve below the root */
+  readonly isLinked: boolean
 }
 
 /**
@@ -144,44 +148,53 @@ export async function findSource(
   disk: Pick<Disk, 'realpath' | 'readdir'> = asynchronousDisk,
 ): Promise<FoundSource> {
   const stored = readStoredPath(filePath, folder)
+  for (const file of stored.outside) {
+    const found = await findBeside(file, filePath, root, disk)
+    if (found !== undefined) return found
+  }
   if (!stored.ok) throw new LocalFileError('refused', stored.reason, stored.cure)
-  for (const file of stored.outside) await refuseIfThere(file, filePath, root, disk)
   let missing: unknown
   for (const reading of stored.readings) {
-    let real: string
+    let found: Pick<FoundSource, 'real' | 'isLinked'>
     try {
-      real = await findOnDisk(reading.relative, root, disk)
+      found = await findOnDisk(reading.relative, root, disk)
     } catch (error) {
       if (!(error instanceof LocalFileError) || error.problem !== 'missing') throw error
       missing ??= error
       continue
     }
-    if (isOutside(path.relative(root, real))) {
+    if (isOutside(path.relative(root, found.real))) {
       throw new LocalFileError(
         'refused',
         `${reading.relative} is a link that leads outside the audio folder`,
         'Replace the link by the file, or set AUDIO_STORAGE_PATH to a folder that holds both.',
       )
     }
-    return { reading, real }
+    return { reading, ...found }
   }
   throw missing
 }
 
-/** What the application opens for this row lies beside the audio folder: then no other reading of it is the file. */
-async function refuseIfThere(
+/**
+ * What the application opens for this row by a path that is not below the audio root as we know it. Where a link made
+ * that so (the root is one), it is the file; where it lies beside the root, no other reading of the row is.
+ */
+async function findBeside(
   file: string,
   filePath: string,
   root: string,
   disk: Pick<Disk, 'realpath'>,
-): Promise<void> {
+): Promise<FoundSource | undefined> {
   let real: string
   try {
     real = await disk.realpath(file)
   } catch {
-    return
+    return undefined
   }
-  if (!isOutside(path.relative(root, real))) return
+  const relative = path.relative(root, real)
+  if (!isOutside(relative) && relative !== '') {
+    return { reading: { form: 'absolute', relative, prefix: '' }, real, isLinked: real !== file }
+  }
   throw new LocalFileError(
     'refused',
     `file_path is outside the audio folder: ${filePath}`,
@@ -201,7 +214,7 @@ export async function openSource(
   root: string,
   disk: Disk = asynchronousDisk,
 ): Promise<Source> {
-  const { reading: resolved, real } = await findSource(filePath, folder, root, disk)
+  const { reading: resolved, real, isLinked } = await findSource(filePath, folder, root, disk)
   const relative = path.relative(root, real)
   let handle: OpenFile
   try {
@@ -221,7 +234,7 @@ export async function openSource(
     if (stats.size === 0n) {
       throw new LocalFileError('empty', `${resolved.relative} is empty (0 bytes)`, 'Fetch the track again.')
     }
-    return new OpenSource(handle, real, relative, stats)
+    return new OpenSource(handle, { absolute: real, relative, isLinked }, stats)
   } catch (error) {
     await handle.close()
     throw error instanceof LocalFileError ? error : localFileError(error, resolved.relative)
@@ -247,7 +260,7 @@ export async function statSource(
   filePath: string,
   folder: AudioFolder,
   root: string,
-): Promise<FileIdentity & { readonly absolute: string; readonly relative: string }> {
+): Promise<FileIdentity & Pick<Source, 'absolute' | 'relative' | 'isLinked'>> {
   const source = await openSource(filePath, folder, root)
   await source.close()
   return source
@@ -316,12 +329,18 @@ class OpenSource implements Source {
   readonly device: bigint
   readonly absolute: string
   readonly relative: string
+  readonly isLinked: boolean
   readonly #handle: OpenFile
 
-  constructor(handle: OpenFile, absolute: string, relative: string, stats: BigIntStats) {
+  constructor(
+    handle: OpenFile,
+    { absolute, relative, isLinked }: Pick<Source, 'absolute' | 'relative' | 'isLinked'>,
+    stats: BigIntStats,
+  ) {
     this.#handle = handle
     this.absolute = absolute
     this.relative = relative
+    this.isLinked = isLinked
     this.size = Number(stats.size)
     this.mtimeNs = stats.mtimeNs
     this.ctimeNs = stats.ctimeNs
@@ -369,19 +388,28 @@ async function findOnDisk(
   relative: string,
   root: string,
   disk: Pick<Disk, 'realpath' | 'readdir'>,
-): Promise<string> {
+): Promise<Pick<FoundSource, 'real' | 'isLinked'>> {
+  const resolve = async (spelled: string) => {
+    const wanted = path.join(root, spelled)
+    const real = await disk.realpath(wanted)
+    // Some file systems know a name in any letter case, and tell it in its own.
+    return { real, isLinked: real !== wanted && sameName(real) !== sameName(wanted) }
+  }
   try {
-    return await disk.realpath(path.join(root, relative))
+    return await resolve(relative)
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw localFileError(error, relative)
     const spelled = await respell(relative, root, disk)
     if (spelled === undefined) throw localFileError(error, relative)
-    try {
-      return await disk.realpath(path.join(root, spelled))
-    } catch (again) {
+    return resolve(spelled).catch(again => {
       throw localFileError(again, relative)
-    }
+    })
   }
+}
+
+/** A name in the form in which file systems that are not exact about names compare them. */
+export function sameName(name: string): string {
+  return name.normalize('NFC').toLowerCase()
 }
 
 /** Each segment as the folder spells it, where only the Unicode form differs; undefined when one is not there. */

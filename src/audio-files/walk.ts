@@ -39,6 +39,8 @@ interface Obstacle {
 interface PassedOver {
   readonly kind: 'hidden' | 'ignored' | 'link'
   readonly path: string
+  /** what a link leads to, relative to the audio root */
+  readonly target?: string
 }
 
 export type WalkEntry = FoundFile | Obstacle | PassedOver
@@ -110,11 +112,55 @@ export async function openAudioFolder(
   return { realRoot, realStart }
 }
 
+/** Files to a page. */
+const PAGE = 1_000
+
+/**
+ * All files below the root that can be opened from there, in pages: the same that a walk sees for `import`, and, where
+ * that is asked for, hidden ones. Complete, or it throws: a folder that cannot be read would make all its files look
+ * gone. A root that is not there looks empty, which the canary knows how to judge.
+ *
+ * @param root the audio root, absolute
+ * @throws FatalError naming what could not be looked at
+ */
+export async function* filePages(
+  root: string,
+  { signal, hidden = false }: { signal?: AbortSignal | undefined; hidden?: boolean } = {},
+): AsyncGenerator<FoundFile[], void> {
+  const realRoot = await realpath(root).catch(error => {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  })
+  if (realRoot === undefined) return
+  let page: FoundFile[] = []
+  const walk = { realRoot, realStart: realRoot, signal, hidden, selection: everything }
+  for await (const entry of walkFolder(walk, '', true)) {
+    // A name that is not UTF-8 no row can hold.
+    if (entry.kind === 'obstacle' && entry.code.endsWith('.unreadable')) {
+      throw new FatalError(`cannot read ${path.join(root, entry.path)}: ${entry.reason}`, {
+        code: 'disk.unreadable',
+        cure: 'Give autodj permission to read it; without it every file in it would look lost.',
+      })
+    }
+    if (entry.kind !== 'file') continue
+    page.push(entry)
+    if (page.length < PAGE) continue
+    yield page
+    page = []
+  }
+  if (page.length > 0) yield page
+}
+
+/** What `import` leaves alone is still a row's file where a row names it. */
+const everything: AudioSelection = { takesFile: () => true, takesFolder: () => true }
+
 interface Walk {
   readonly realRoot: string
   readonly realStart: string
   readonly signal: AbortSignal | undefined
   readonly selection: AudioSelection
+  /** go into what is hidden, too */
+  readonly hidden?: boolean
 }
 
 async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncGenerator<WalkEntry, void> {
@@ -178,7 +224,7 @@ async function look(
   siblings: ReadonlySet<string>,
 ): Promise<WalkEntry | string> {
   const shown = portable(relative)
-  if (name.startsWith('.')) return { kind: 'hidden', path: shown }
+  if (name.startsWith('.') && !walk.hidden) return { kind: 'hidden', path: shown }
   try {
     const stats = await lstat(path.join(walk.realRoot, relative), { bigint: true })
     const { selection } = walk
@@ -220,7 +266,7 @@ async function look(
  * Where a link leads. Inside the walked folder there is nothing to do: the target is met where it lies. Only a file
  * that the walk would not meet, in a hidden folder (git-annex) or beside the start, is taken under the link's name.
  */
-async function lookThroughLink({ realRoot, realStart }: Walk, relative: string): Promise<WalkEntry> {
+async function lookThroughLink({ realRoot, realStart, hidden }: Walk, relative: string): Promise<WalkEntry> {
   const shown = portable(relative)
   let target: string
   try {
@@ -248,12 +294,15 @@ async function lookThroughLink({ realRoot, realStart }: Walk, relative: string):
   }
   const isMet =
     !leaves(realStart, target) &&
-    !path
-      .relative(realRoot, target)
-      .split(path.sep)
-      .some(part => part.startsWith('.'))
+    (hidden === true ||
+      !path
+        .relative(realRoot, target)
+        .split(path.sep)
+        .some(part => part.startsWith('.')))
   const stats = isMet ? undefined : await stat(target, { bigint: true })
-  return stats?.isFile() ? found(shown, stats) : { kind: 'link', path: shown }
+  return stats?.isFile()
+    ? found(shown, stats)
+    : { kind: 'link', path: shown, target: portable(path.relative(realRoot, target)) }
 }
 
 function found(shown: string, stats: BigIntStats): FoundFile {

@@ -3,6 +3,7 @@ import { readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Knex } from 'knex'
+import { filePages } from '../audio-files/walk.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { draftPrefix } from '../core/prefixes.ts'
 import { forgetUpload, openUploads, runsAlive } from '../db/ledger.ts'
@@ -17,7 +18,6 @@ import {
   removeIfThere,
   syncFolder,
 } from '../file-effects.ts'
-import { walk } from '../reconcile/disk.ts'
 import { tracksWithoutAudio } from '../reconcile/without-audio.ts'
 import { runOfTempFolder, temporaryEntries } from '../runs/temp-folders.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
@@ -96,7 +96,7 @@ export interface FileAside {
 
 /** Files that are out of the way. No other run is at one: it holds the lock that `cleanup` holds. */
 export async function* filesAside(root: string, signal: AbortSignal): AsyncGenerator<FileAside> {
-  for await (const page of walk(root, signal)) {
+  for await (const page of filePages(root, { signal, hidden: true })) {
     for (const { path: found, size } of page) {
       const folder = path.dirname(found)
       if (!path.basename(folder).startsWith(asidePrefix)) continue
@@ -121,7 +121,7 @@ export async function* filesAside(root: string, signal: AbortSignal): AsyncGener
 
 /** Files that a killed `restore` has left half written. None is at work: it holds the lock that `cleanup` holds. */
 export async function* restoreDrafts(root: string, signal: AbortSignal): AsyncGenerator<Leftover> {
-  for await (const page of walk(root, signal)) {
+  for await (const page of filePages(root, { signal, hidden: true })) {
     for (const file of page) {
       if (!path.basename(file.path).startsWith(draftPrefix)) continue
       yield {

@@ -10,9 +10,11 @@ import {
   LocalFileError,
   openRoot,
   openSource,
+  requireAudioRoot,
   type Source,
   statSource,
 } from '../audio-files/source.ts'
+import { filePages } from '../audio-files/walk.ts'
 import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
@@ -20,7 +22,6 @@ import type { Database } from '../db/database.ts'
 import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
 import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
-import { walk } from '../reconcile/disk.ts'
 import type { ObjectStore } from '../storage/store.ts'
 
 export interface LocalCopy {
@@ -65,7 +66,8 @@ export async function* dispensableCopies(
 ): AsyncGenerator<DispensableCopy> {
   let total = 0
   if (maxBytes !== undefined)
-    for await (const page of walk(audioFolder.root, signal)) for (const { size } of page) total += size
+    for await (const page of filePages(audioFolder.root, { signal }))
+      for (const { size } of page) total += size
   const root = await openRoot(audioFolder.root)
   for await (const page of trackPages(knex, {
     filter: {
@@ -150,7 +152,7 @@ export async function removeCopy(
   const head = await store.head(track.s3ObjectKey, { signal: context.signal })
   if (head === undefined) return keep('object.missing', 'the object is not in the bucket')
 
-  const root = await openRoot(audioFolder.root)
+  const root = await requireAudioRoot(audioFolder.root)
   let source: Source
   try {
     source = await openSource(copy.path, audioFolder, root)

@@ -180,7 +180,7 @@ class Done {
     const { audioRoot } = this.context.config
     await this.one(copy.missing ? 'stale-path' : 'local-copy', copy.path, copy.size, async () => {
       const outcome = await remove()
-      if (outcome.state === 'kept') return outcome.reason
+      if (outcome.state === 'kept') return outcome
       copy.removed()
       if (copy.file === undefined) return undefined
       let folder = path.dirname(copy.file)
@@ -210,26 +210,32 @@ class Done {
 
   leftover({ kind, subject, bytes = 0, kept, remove }: Leftover): Promise<void> {
     const act = kept === undefined && this.flags.apply ? remove : async () => kept
-    return this.one(kind, subject, bytes, act)
+    return this.one(kind, subject, bytes, async () => {
+      const reason = await act()
+      return reason === undefined ? undefined : { reason }
+    })
   }
 
   private async one(
     kind: string,
     subject: string,
     bytes: number,
-    remove: () => Promise<string | undefined>,
+    remove: () => Promise<{ reason: string; code?: string } | undefined>,
   ): Promise<void> {
     const { report } = this.context
     const what = `${kind} ${printable(subject)}`
-    const say = (state: string, { reason, text }: { reason?: string; text?: string } = {}): void =>
+    const say = (
+      state: string,
+      { reason, code, text }: { reason?: string; code?: string; text?: string } = {},
+    ): void =>
       report.item({
         subject,
         state,
-        fields: { kind, bytes },
+        fields: { kind, bytes, ...(code === undefined ? {} : { code }) },
         ...(reason === undefined ? {} : { reason }),
         ...(text === undefined ? {} : { text }),
       })
-    let kept: string | undefined
+    let kept: { reason: string; code?: string } | undefined
     try {
       kept = await remove()
     } catch (error) {
@@ -241,7 +247,7 @@ class Done {
     }
     if (kept !== undefined) {
       this.counts.kept += 1
-      say('kept', { reason: kept, text: `kept ${what}: ${printable(kept)}` })
+      say('kept', { ...kept, text: `kept ${what}: ${printable(kept.reason)}` })
       return
     }
     this.counts.removed += 1

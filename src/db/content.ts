@@ -29,15 +29,32 @@ export async function tracksOfFile(knex: Knex, relative: string, folder: AudioFo
   })
 }
 
-/** Whether any other track needs a local file, whatever it calls it: one that is not in S3 yet. */
-export async function isFileNeeded(
+/**
+ * Rows that are not in S3 and whose `file_path` ends in one of these names, in whatever letter case and Unicode form, or
+ * may do so; and those of these ids. The application has no index on `file_path`: this reads the whole table once,
+ * however many names there are.
+ *
+ * @param names of files, as the disk spells them
+ */
+export async function tracksNeedingFiles(
   knex: Knex,
-  relative: string,
-  folder: AudioFolder,
-  exceptId: string,
-): Promise<boolean> {
-  const tracks = await tracksOfFile(knex, relative, folder)
-  return tracks.some(({ id, fileSource }) => id !== exceptId && fileSource !== 'S3')
+  names: readonly string[],
+  ids: readonly string[],
+): Promise<{ id: string; filePath: string }[]> {
+  const forms = names.flatMap(name => [name, name.normalize('NFC'), name.normalize('NFD')])
+  const { rows } = await knex.raw<{ rows: { id: string; filePath: string }[] }>(
+    `with named as (
+       select id, file_path, reverse(split_part(reverse(translate(file_path, '\\', '/')), '/', 1)) as name
+       from tracks where file_path is not null and file_source is distinct from 'S3'
+     )
+     select id, file_path as "filePath" from named
+     where id = any(:ids::uuid[]) or name = any(:forms::text[]) or lower(name) = any(:forms::text[])
+       or name in ('', '.', '..') or file_path ilike 'file:%'
+       or (octet_length(name) > length(name) and lower(normalize(name)) = any(:forms::text[]))
+     order by id`,
+    { ids: [...ids], forms: [...new Set([...forms, ...forms.map(name => name.toLowerCase())])] },
+  )
+  return rows
 }
 
 /** Keys of the objects that have, by the ledger, one of these contents, in whatever bucket. */

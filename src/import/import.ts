@@ -170,8 +170,10 @@ class Import {
           if (!isSelected(entry.path)) continue
           if (this.#isYoung(entry)) this.#leave(entry.path, 'it changed within --min-age')
           else files.push(entry)
-        } else if (entry.kind !== 'obstacle') this.summary[entry.kind === 'link' ? 'links' : entry.kind]++
-        else if (entry.outcome === 'failed') await this.#fail([entry])
+        } else if (entry.kind !== 'obstacle') {
+          this.summary[entry.kind === 'link' ? 'links' : entry.kind]++
+          if (entry.target !== undefined) this.#finder.link(entry.path, entry.target)
+        } else if (entry.outcome === 'failed') await this.#fail([entry])
         else {
           this.summary.skipped++
           report.item({ subject: entry.path, state: 'skipped', reason: entry.reason, cure: entry.cure })

@@ -8,7 +8,6 @@ import {
   type AudioFolder,
   isOpenedByApplication,
   type PathReading,
-  portable,
   readStoredPath,
 } from '../core/audio-path.ts'
 import { localTrackId } from '../core/import/content-id.ts'
@@ -55,6 +54,7 @@ export class RowFinder {
   readonly #folder: AudioFolder
   readonly #cache: ContentCache
   readonly #signal: AbortSignal
+  readonly #links = new Map<string, string>()
   #index: Promise<RowIndex> | undefined
 
   constructor(knex: Knex, folder: AudioFolder, cache: ContentCache, signal: AbortSignal) {
@@ -64,6 +64,11 @@ export class RowFinder {
     this.#signal = signal
   }
 
+  /** A link that was met, before the first question. Both below the audio root. */
+  link(from: string, to: string): void {
+    this.#links.set(canonical(from), canonical(to))
+  }
+
   /** A row has got this file since. @param file below the audio root */
   async moved(id: string, file: string): Promise<void> {
     ;(await this.#rows()).moved(id, file)
@@ -71,7 +76,7 @@ export class RowFinder {
 
   /** Read when the first question comes. */
   #rows(): Promise<RowIndex> {
-    this.#index ??= RowIndex.read(this.#knex, this.#folder, this.#signal)
+    this.#index ??= RowIndex.read(this.#knex, this.#folder, this.#signal, this.#links)
     return this.#index
   }
 
@@ -88,7 +93,7 @@ export class RowFinder {
     const pointing = await index.byPath([...pathsOf.values()])
     for (const file of files) {
       for (const track of pointing.get(pathsOf.get(file.path)!) ?? []) {
-        append(byPath, file.path, { track, path: await this.#pathState(track, file.path) })
+        append(byPath, file.path, { track, path: await this.#pathState(track, file) })
       }
     }
 
@@ -208,12 +213,14 @@ export class RowFinder {
     return { matches, known, undecided, rest: newFiles.filter(({ file }) => !gone.has(file)) }
   }
 
-  /** @param file the path of the file that asks; undefined where no row can point at it */
-  async #pathState({ filePath }: Track, file: string | undefined): Promise<PathState> {
+  /** @param file the one that asks; undefined where no row can point at it */
+  async #pathState({ filePath }: Track, file: AudioFile | undefined): Promise<PathState> {
     if (filePath === null || filePath === '') return 'none'
     const { there, reading } = await this.#lookFor(filePath)
     if (there === 'gone') return 'gone'
-    if (reading === undefined || file === undefined || portable(reading.relative) !== file) return 'present'
+    if (reading === undefined || file === undefined || typeof there === 'string') return 'present'
+    // By whatever way: dots, a link, another Unicode form.
+    if (there.ino !== file.inode || there.dev !== file.device) return 'present'
     return isOpenedByApplication(reading.form) ? 'same' : 'misnamed'
   }
 

@@ -58,6 +58,21 @@ class HashIndex {
   }
 }
 
+/** Links below the audio root, and what each leads to; paths as from `canonical`. */
+export type Links = ReadonlyMap<string, string>
+
+/** Where a path leads once the links on its way were followed. */
+function throughLinks(file: string, links: Links): string {
+  let found = file
+  for (let hops = 0; hops < 40; hops++) {
+    const parts = found.split('/')
+    const length = parts.findIndex((_, index) => links.has(parts.slice(0, index + 1).join('/'))) + 1
+    if (length === 0) return found
+    found = path.posix.join(links.get(parts.slice(0, length).join('/'))!, ...parts.slice(length))
+  }
+  return found
+}
+
 /**
  * The rows as they were when they were read. Each question reads those that it finds anew, so that no answer is older
  * than the question; a row that came since is not found. Takes some 40 bytes a row, however long its texts are.
@@ -65,6 +80,7 @@ class HashIndex {
 export class RowIndex {
   readonly #knex: Knex
   readonly #folder: AudioFolder
+  readonly #links: Links
   /** 16 bytes each */
   #ids = Buffer.alloc(16 * 1_024)
   #rows = 0
@@ -72,14 +88,20 @@ export class RowIndex {
   readonly #byKey = new HashIndex()
   readonly #byName = new HashIndex()
 
-  private constructor(knex: Knex, folder: AudioFolder) {
+  private constructor(knex: Knex, folder: AudioFolder, links: Links) {
     this.#knex = knex
     this.#folder = folder
+    this.#links = links
   }
 
   /** Reads the table, page by page. */
-  static async read(knex: Knex, folder: AudioFolder, signal: AbortSignal): Promise<RowIndex> {
-    const index = new RowIndex(knex, folder)
+  static async read(
+    knex: Knex,
+    folder: AudioFolder,
+    signal: AbortSignal,
+    links: Links = new Map(),
+  ): Promise<RowIndex> {
+    const index = new RowIndex(knex, folder, links)
     for await (const page of trackPages(knex, { pageSize: 5_000, signal })) {
       for (const track of page) index.#add(track)
     }
@@ -109,7 +131,9 @@ export class RowIndex {
   /** The files that a row may mean, as from `canonical`: one for each way to read its path. */
   pathsOf({ filePath }: Track): string[] {
     const stored = readStoredPath(filePath ?? '', this.#folder)
-    return stored.ok ? stored.readings.map(({ relative }) => canonical(relative)) : []
+    if (!stored.ok) return []
+    const said = stored.readings.map(({ relative }) => canonical(relative))
+    return [...new Set([...said, ...said.map(file => throughLinks(file, this.#links))])]
   }
 
   #add(track: Track): void {

@@ -1,9 +1,17 @@
 import { holdsAnyFile } from '../audio-files/mounted.ts'
-import { isFileThere, relativePath, requireAudioRoot } from '../audio-files/source.ts'
-import { selectionOf } from '../audio-files/walk.ts'
+import {
+  isFileThere,
+  LocalFileError,
+  openRoot,
+  relativePath,
+  requireAudioRoot,
+  statSource,
+} from '../audio-files/source.ts'
+import { type FoundFile, filePages, selectionOf } from '../audio-files/walk.ts'
+import { plainFolder, portable } from '../core/audio-path.ts'
 import { classifyWithoutKey } from '../core/reconcile/classify.ts'
-import { DiskJoin } from '../core/reconcile/disk-join.ts'
-import type { DifferenceClass, Finding } from '../core/reconcile/facts.ts'
+import { DiskJoin, type OpenedFile } from '../core/reconcile/disk-join.ts'
+import type { DifferenceClass, FileFacts, Finding } from '../core/reconcile/facts.ts'
 import { mergeOrdered } from '../core/reconcile/merge.ts'
 import { Resolver } from '../core/reconcile/resolve.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
@@ -12,7 +20,6 @@ import { countRows, proofPages, rowFactPages } from '../db/row-facts.ts'
 import { FileSpool } from '../external-sort/file-spool.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { keepHeapLevel } from '../heap.ts'
-import { walk } from './disk.ts'
 import { Judge } from './judge.ts'
 import { boundaries, encodeRow, keyedRows, keyOf, withProofs } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
@@ -93,6 +100,22 @@ async function refuseEmptySides({ knex, store }: Library, options: ReconcileOpti
   if (options.disk) await requireAudioRoot(audioRoot)
 }
 
+function fileFacts({ path, size, ctimeNs }: Pick<FoundFile, 'path' | 'size' | 'ctimeNs'>): FileFacts {
+  return { path, size, changed: Number(ctimeNs) / 1e6 }
+}
+
+/** What autodj opens where a row leads to no file's own path. */
+async function openedFile(relative: string, root: string): Promise<OpenedFile> {
+  try {
+    const file = await statSource(relative, plainFolder(root), await openRoot(root))
+    return { there: true, file: fileFacts({ ...file, path: portable(file.relative) }) }
+  } catch (error) {
+    if (!(error instanceof LocalFileError)) throw error
+    if (error.problem === 'empty') return { there: 'empty' }
+    return { there: ['unreadable', 'changed', 'refused'].includes(error.problem) ? undefined : false }
+  }
+}
+
 async function* observe(
   { knex, store }: Library,
   options: ReconcileOptions,
@@ -105,7 +128,10 @@ async function* observe(
     return new ExternalSorter(tempFolder, `${sorters}`)
   }
   const rowsByKey = newSorter()
-  const disk = options.disk ? new DiskJoin(newSorter, await selectionOf(audioFolder.root)) : undefined
+  const { root } = audioFolder
+  const disk = options.disk
+    ? new DiskJoin(newSorter, await selectionOf(root), path => openedFile(path, root))
+    : undefined
 
   for await (const page of rowFactPages(knex, { signal })) {
     const findings: Finding[] = []
@@ -159,9 +185,9 @@ async function* observe(
   yield* resolver.resolve()
 
   if (disk !== undefined) {
-    for await (const page of walk(audioFolder.root, signal)) {
+    for await (const page of filePages(audioFolder.root, { signal })) {
       tally.files += page.length
-      for (const file of page) await disk.file(file)
+      for (const file of page) await disk.file(fileFacts(file))
     }
     const local = new LocalFiles({ knex, store }, options)
     for await (const { findings, copies } of disk.resolve()) {

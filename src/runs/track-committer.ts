@@ -1,4 +1,5 @@
 /** Writes down what became of tracks: row, ledger and claim in one transaction, and what is wrong with a row as its own. */
+import pLimit from 'p-limit'
 import { printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { writeInParts } from '../db/errors.ts'
@@ -9,6 +10,9 @@ import type { Done, RowProblem, TrackProblem, TrackTask, TrackWork } from './tra
 export type TrackEnd =
   | { readonly state: 'locked' }
   | { readonly state: 'told'; readonly problem: TrackProblem | undefined }
+
+/** Tracks with whom something is done at a time after their commit: each may hold a connection to the database. */
+const afterCommits = 4
 
 const locked: TrackEnd = { state: 'locked' }
 
@@ -33,6 +37,8 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
         this.#record<RowProblem>(task, { state: 'failed', code: 'row.refused', ...refusal }),
     )
     const ends: TrackEnd[] = []
+    const limit = pLimit(afterCommits)
+    const after: Promise<void>[] = []
     for (const [index, { task, outcome }] of batch.entries()) {
       const row = rows[index]
       if (row === 'locked') {
@@ -41,8 +47,11 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
       }
       work.tell(task, row ?? outcome)
       ends.push({ state: 'told', problem: row ?? work.problemOf(outcome) })
-      if (row === undefined) await work.afterCommit?.(task, outcome)
+      if (row === undefined && work.afterCommit)
+        after.push(limit(async () => work.afterCommit?.(task, outcome)))
     }
+    await Promise.allSettled(after)
+    await Promise.all(after)
     return ends
   }
 

@@ -14,12 +14,24 @@ const ROW = 'b'
  */
 export class DiskJoin {
   private readonly byPath: Sorter
+  /** files that no row names by their path */
+  private readonly unnamed: Sorter
   private readonly selection: AudioSelection
+  private readonly open: (path: string) => Promise<OpenedFile>
 
-  /** @param selection what `import` would take: a file that it leaves alone needs no row */
-  constructor(newSorter: () => Sorter, selection: AudioSelection = audioSelection()) {
+  /**
+   * @param selection what `import` would take: a file that it leaves alone needs no row
+   * @param open what a path leads to that is no file's own: a row may name a file through a link, or a hidden one
+   */
+  constructor(
+    newSorter: () => Sorter,
+    selection: AudioSelection = audioSelection(),
+    open: (path: string) => Promise<OpenedFile> = async () => gone,
+  ) {
     this.byPath = newSorter()
+    this.unnamed = newSorter()
     this.selection = selection
+    this.open = open
   }
 
   async file(file: FileFacts): Promise<void> {
@@ -37,6 +49,8 @@ export class DiskJoin {
 
   /** Findings, and the copies that are worth a look. */
   async *resolve(): AsyncGenerator<{ findings: Finding[]; copies: LocalCopy[] }> {
+    /** files that rows name through links: few, or the library is made of them */
+    const linked = new Set<string>()
     for await (const groups of grouped(this.byPath)) {
       const findings: Finding[] = []
       const copies: LocalCopy[] = []
@@ -48,16 +62,26 @@ export class DiskJoin {
           const path = name.slice(name.indexOf(NUL) + 1)
           const file = files.find(candidate => candidate.name === path) ?? files[0]
           if (file !== undefined) named.add(file.name)
+          const opened = file === undefined ? await this.open(path) : openedAs(file)
+          if (file === undefined && opened.file !== undefined) linked.add(opened.file.path)
           const row = JSON.parse(value) as RowFacts
-          if (row.key === null) findings.push(classifyWithoutKey(row, lookOf(file)))
-          else if (file !== undefined) copies.push({ row: { ...row, key: row.key }, file: factsOf(file) })
+          if (row.key === null) findings.push(classifyWithoutKey(row, opened.there))
+          else if (opened.file !== undefined)
+            copies.push({ row: { ...row, key: row.key }, file: opened.file })
         }
         for (const { name, value } of files) {
           if (!named.has(name) && isStrayAudio(name) && this.selection.takesFile(name, new Set()))
-            findings.push(strayFile(factsOf({ name, value })))
+            await this.unnamed.add(name + NUL + FILE + name, value)
         }
       }
       if (findings.length > 0 || copies.length > 0) yield { findings, copies }
+    }
+    for await (const groups of grouped(this.unnamed)) {
+      const strays = groups
+        .flatMap(({ members }) => members)
+        .filter(({ name }) => !linked.has(name))
+        .map(member => strayFile(factsOf(member)))
+      if (strays.length > 0) yield { findings: strays, copies: [] }
     }
   }
 }
@@ -67,9 +91,19 @@ function factsOf({ name, value }: { name: string; value: string }): FileFacts {
   return { path: name, size: Number(size), ...(changed === '' ? {} : { changed: Number(changed) }) }
 }
 
+/** What a path leads to: whether it can be opened, and the file by its own path below the root. */
+export interface OpenedFile {
+  readonly there: boolean | 'empty' | undefined
+  readonly file?: FileFacts
+}
+
+const gone: OpenedFile = { there: false }
+
 /** An empty file is no audio: nothing would be applied that takes it for some. */
-const lookOf = (file: { value: string } | undefined) =>
-  file === undefined ? false : Number(file.value.split(' ', 1)[0]) === 0 ? ('empty' as const) : true
+function openedAs(member: { name: string; value: string }): OpenedFile {
+  const file = factsOf(member)
+  return { there: file.size === 0 ? 'empty' : true, file }
+}
 
 function strayFile(file: FileFacts): Finding {
   return {
