@@ -14,7 +14,7 @@ import { networkFault } from '../core/diagnosis/network-fault.ts'
 import { edgeOf } from '../core/diagnosis/observation.ts'
 import { formatCount } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
-import { LockedError } from '../errors.ts'
+import { AppError, LockedError } from '../errors.ts'
 import type { AwsIdentitySource } from '../storage/identity.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { type Check, failure, ok, skipped, warning } from './check.ts'
@@ -345,11 +345,43 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         if (drift.length > 0) {
           return warning(`the schema differs: ${drift[0]}`, 'see all of it with `autodj migrate status`')
         }
+        const { requireCodeForS3 } = await import('../db/application-code.ts')
+        try {
+          await requireCodeForS3(database)
+        } catch (error) {
+          if (!(error instanceof AppError) || error.code !== 'application.older') throw error
+          return warning(error.message, error.cure ?? '')
+        }
         const revision = revisions.length === 0 ? '' : `, Alembic ${revisions.join(', ')}`
         return ok(`${migrations.at(-1)?.name}${revision}`)
       },
     },
     { name: 'audio-folder', run: () => checkAudioFolder(config.audioRoot) },
+    {
+      name: 'paths',
+      needs: ['schema', 'audio-folder'],
+      timeoutMs: 15_000,
+      async run(signal) {
+        if (database === undefined) return skipped('needs "database"')
+        const { describeSurvey, notOpenedByApplication, surveyPaths } = await import(
+          '../audio-files/path-survey.ts'
+        )
+        const survey = await surveyPaths(database.knex, config.audioFolder, signal)
+        const told = describeSurvey(survey)
+        if (survey.rows > 0 && survey.found === 0) {
+          return failure(
+            told,
+            `AUDIO_STORAGE_PATH must say what the application's does (${config.audioFolder.storagePath} now), --audio-root where that folder is on this machine (${config.audioRoot} now)`,
+          )
+        }
+        if (notOpenedByApplication(survey) > 0) {
+          return warning(told, '`autodj import` writes those as the application opens them')
+        }
+        return survey.found === survey.rows
+          ? ok(told)
+          : warning(told, '`autodj import` finds files that moved, `autodj fetch` gets those that are gone')
+      },
+    },
     { name: 'temp-space', run: checkTempSpace },
     {
       name: 'decoder',

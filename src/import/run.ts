@@ -1,6 +1,8 @@
 /** What `autodj import` does with its arguments, and how it tells what came of it. */
+
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
+import { describeSurvey, type PathSurvey, surveyPaths } from '../audio-files/path-survey.ts'
 import { openAudioFolder } from '../audio-files/walk.ts'
 import type { Context } from '../context.ts'
 import { pathSelector } from '../core/path-selector.ts'
@@ -48,7 +50,10 @@ export async function runImport(context: Context, request: ImportRequest): Promi
       report,
       newId: randomUUID,
     })
-    const summary = summariseImport(result, start, request.dryRun)
+    const survey = request.dryRun
+      ? await surveyPaths(database.knex, config.audioFolder, context.signal)
+      : undefined
+    const summary = summariseImport(result, start, request.dryRun, survey)
     report.summary(summary)
     if (context.stopExitCode() === undefined) run?.lost.throwIfAborted()
     const exitCode = context.stopExitCode() ?? (result.failed > 0 ? ExitCode.someFailed : ExitCode.ok)
@@ -92,7 +97,12 @@ export async function runRetag(context: Context, { dryRun }: { dryRun: boolean }
   return recordRun(context, database, work)
 }
 
-function summariseImport(result: ImportSummary, start: string, dryRun: boolean): Summary {
+function summariseImport(
+  result: ImportSummary,
+  start: string,
+  dryRun: boolean,
+  survey: PathSurvey | undefined,
+): Summary {
   const { found, bytes, hashed, failed, untagged, stopped } = result
   const counts = [
     `${dryRun ? 'would make' : 'made'} ${plural(result.new, 'new row')}`,
@@ -116,6 +126,7 @@ function summariseImport(result: ImportSummary, start: string, dryRun: boolean):
     `${stopped ? 'Stopped early: ' : ''}${counts.join(', ')}`,
     `${plural(found, 'audio file')} (${formatBytes(bytes)}) in ${printable(start)}, ${formatCount(hashed)} of them read`,
     ...(passedOver.length > 0 ? [`passed over: ${passedOver.join(', ')}`] : []),
+    ...(survey === undefined ? [] : [`Rows now: ${describeSurvey(survey)}`]),
     ...(untagged > 0 ? [`${plural(untagged, 'file')} without tags, named after the path`] : []),
     ...(failed > 0 ? [`${plural(failed, 'failure')}, named above`] : []),
   ]
@@ -149,6 +160,7 @@ function summariseImport(result: ImportSummary, start: string, dryRun: boolean):
       untagged,
       stopped,
       dry_run: dryRun,
+      ...(survey === undefined ? {} : { paths: survey }),
     },
   }
 }

@@ -9,6 +9,7 @@ import { commandOf, type JobKind } from '../queue/names.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { checkStatus, type Thresholds } from './check.ts'
 import {
+  type AnalysisCount,
   nextStep,
   type QueueStatus,
   readQueues,
@@ -170,7 +171,7 @@ function storageLines(storage: StorageTotals | undefined, now: Date, style: Styl
 
 type Style = Context['report']['style']
 
-function trackLines({ tracks, objects }: Status, style: Style): string[] {
+function trackLines({ tracks, objects, analyses = [] }: Status, style: Style): string[] {
   const total = tracks.reduce((sum, one) => sum + one.tracks, 0)
   if (total === 0) return ['No tracks yet.']
   const row = ({ source, tracks: count, bytes, withFile, analysed }: SourceCount) => {
@@ -185,8 +186,27 @@ function trackLines({ tracks, objects }: Status, style: Style): string[] {
   return [
     style.bold(`Tracks: ${formatCount(total)}`),
     ...tracks.map(one => `  ${row(one)}`),
+    ...analysisLines(analyses),
     `  ${plural(objects.objects, 'object')} in the ledger, ${formatBytes(objects.bytes)}: ${formatCount(objects.uploaded)} uploaded and confirmed, ` +
       `${formatCount(objects.served)} seen through the CDN${objects.failing > 0 ? `, ${formatCount(objects.failing)} failed their last check` : ''}`,
+  ]
+}
+
+/** What the application's mix makes of several versions: it weighs energy, which each has on a scale of its own. */
+function analysisLines(analyses: readonly AnalysisCount[]): string[] {
+  if (analyses.length === 0) return []
+  const versions = analyses.map(
+    ({ version, tracks }) =>
+      `${formatCount(tracks)} by ${version === null ? 'no version' : printable(version)}`,
+  )
+  return [
+    `  analysed: ${versions.join(', ')}`,
+    ...(analyses.length > 1
+      ? [
+          '  each version has energy on a scale of its own, and 30 % of the score of a mix compares it: ' +
+            '`autodj analyze --outdated`',
+        ]
+      : []),
   ]
 }
 
@@ -310,7 +330,7 @@ function reclaimable(tracks: Status['tracks']): { copies: number; bytes: number 
 
 /** As `--json` gives it. */
 function asFields(
-  { tracks, objects, runs, failures, working, locks }: Status,
+  { tracks, objects, runs, failures, working, locks, analyses = [] }: Status,
   queue: QueueStatus | undefined,
 ) {
   return {
@@ -329,6 +349,7 @@ function asFields(
       served: objects.served,
       failing: objects.failing,
     },
+    analyses,
     reclaimable: reclaimable(tracks),
     last_day: { uploaded: objects.lastDay ?? null, bytes: objects.lastDayBytes ?? null },
     runs: runs.map(

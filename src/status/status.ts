@@ -10,6 +10,14 @@ export interface Status {
   readonly failures: readonly FailureCount[]
   readonly working: readonly WorkingRun[]
   readonly locks: readonly Lock[]
+  /** most first */
+  readonly analyses?: readonly AnalysisCount[]
+}
+
+/** Tracks that one version of an analysis has analysed: autodj's, or the application's own. */
+export interface AnalysisCount {
+  readonly version: string | null
+  readonly tracks: number
 }
 
 /** Rows with one `file_source`. Bytes as far as the rows know them. */
@@ -91,7 +99,7 @@ interface Lock {
 export async function readTotals(
   knex: Knex,
   bucket: string | undefined,
-): Promise<Pick<Status, 'tracks' | 'objects'>> {
+): Promise<Pick<Status, 'tracks' | 'objects' | 'analyses'>> {
   const rows = rowsOf(knex)
   const tracks = await rows<SourceCount>(
     `select file_source as source, count(*)::int as tracks, coalesce(sum(file_size), 0)::float8 as bytes,
@@ -107,7 +115,11 @@ export async function readTotals(
      from autodj_ledger.objects ${bucket === undefined ? '' : 'where bucket = ?'}`,
     bucket === undefined ? [] : [bucket],
   )
-  return { tracks, objects: objects! }
+  const analyses = await rows<AnalysisCount>(
+    `select analysis_version as version, count(*)::int as tracks from tracks where analyzed_at is not null
+     group by 1 order by 2 desc, 1`,
+  )
+  return { tracks, objects: objects!, analyses }
 }
 
 const rowsOf =
@@ -178,7 +190,10 @@ export async function readQueues(knex: Knex): Promise<QueueStatus> {
 }
 
 /** What an operator does next, most important first; undefined where all is done. Pure. */
-export function nextStep({ tracks, objects, failures }: Status, hasCdn: boolean): string | undefined {
+export function nextStep(
+  { tracks, objects, failures, analyses = [] }: Status,
+  hasCdn: boolean,
+): string | undefined {
   const of = (source: FileSource | null) => tracks.find(one => one.source === source)
   const local = [of('LOCAL'), of('YOUTUBE'), of(null)].reduce((sum, one) => sum + (one?.withFile ?? 0), 0)
   const skipped = failures
@@ -194,6 +209,8 @@ export function nextStep({ tracks, objects, failures }: Status, hasCdn: boolean)
     return '`autodj verify` asks for every track through the CDN'
   if (tracks.some(one => one.analysed < one.tracks && one.source !== 'UNAVAILABLE'))
     return '`autodj analyze` analyses what has no analysis'
+  if (analyses.length > 1)
+    return '`autodj analyze --outdated` brings all tracks to one version of the analysis'
   if ((inS3?.withFile ?? 0) > 0) return '`autodj cleanup` shows which local copies are proved and can go'
   return undefined
 }

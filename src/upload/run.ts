@@ -1,8 +1,10 @@
 /** What `autodj upload-local` does with its flags: checks them, looks before it leaps, plans or runs. */
+
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { text as readAll } from 'node:stream/consumers'
 import { requireFiles } from '../audio-files/mounted.ts'
+import { describeSurvey, surveyPaths } from '../audio-files/path-survey.ts'
 import { Readers, readerThreads } from '../audio-files/readers.ts'
 import { LocalFileError, requireAudioRoot, statSource } from '../audio-files/source.ts'
 import { requireBucket } from '../config.ts'
@@ -173,6 +175,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
   const database = await context.database()
   await requireSchema(database, 'uploads.headers')
   const root = await requireAudioRoot(config.audioRoot)
+  const survey = await surveyPaths(database.knex, config.audioFolder, context.signal)
   const plan = { files: 0, bytes: 0, requests: 0, problems: 0 }
   const choices = await uploadChoices(database, request, report)
   const tracks = plannedTracks(context, database, { choices, limit: request.limit }, async page => page)
@@ -205,6 +208,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
   report.summary({
     lines: [
       `Dry run: ${plural(plan.files, 'file')}, ${formatBytes(plan.bytes)}, in ${plural(plan.requests, 'request')}; nothing was sent.`,
+      `Paths: ${describeSurvey(survey)}.`,
       `About ${formatDuration(seconds * 1_000)} at ${rate === undefined ? '100 Mbit/s (no run measured yet)' : `${formatBytes(rate)}/s, as in the last run`}; ` +
         `about $${dollars.toFixed(2)} for requests and $${monthly.toFixed(2)} a month to keep (S3 Standard list price, us-east-1).`,
       ...(confirms === false
@@ -224,6 +228,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
       requests: plan.requests,
       ...(confirms === undefined ? {} : { store_gives_checksums: confirms }),
       problems: plan.problems,
+      paths: survey,
       estimated_seconds: Math.round(seconds),
       estimated_request_dollars: dollars,
       estimated_dollars_a_month: monthly,

@@ -143,6 +143,7 @@ test('a set-up that works: every check passes, nothing is left, no secret is sho
     'database',
     'schema',
     'audio-folder',
+    'paths',
     'temp-space',
     'decoder',
   ])
