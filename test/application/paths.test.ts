@@ -3,18 +3,16 @@
  * role). What the application can open or redirect to before a command it can after it, at every step, with kill -9 at
  * random steps of the work in between.
  */
-import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { loadDump } from '../support/alembic.ts'
 import { fakeAudio } from '../support/bed.ts'
-import type { Job, JobResult } from '../support/cli-child.ts'
+import { runInChild } from '../support/cli-run.ts'
 import { postgresTestDatabase } from '../support/database.ts'
 import { embeddedBucket } from '../support/embedded-s3.ts'
 import { testPostgres } from '../support/servers.ts'
@@ -104,7 +102,7 @@ describe.skipIf(postgres === undefined)('paths of every form', () => {
         for (let kill = 0; kill <= killsPerStep; kill++) {
           const isLast = kill === killsPerStep
           const killAt = isLast ? undefined : 20 + Math.floor(Math.random() * needed)
-          const result = await run({
+          const result = await runInChild({
             argv: [...argv, '-q'],
             env: { PATH: '/usr/bin:/bin', HOME: home },
             cwd: home,
@@ -136,22 +134,3 @@ describe.skipIf(postgres === undefined)('paths of every form', () => {
     }
   })
 })
-
-/** @returns undefined where it was killed */
-async function run(job: Job): Promise<JobResult | undefined> {
-  const child: ChildProcess = fork(fileURLToPath(new URL('../support/cli-child.ts', import.meta.url)), {
-    execArgv: [],
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  })
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.on('message', message => {
-      if (message === 'ready') child.send(job)
-      else resolve(message as JobResult)
-    })
-    child.once('exit', (_code, signal) => {
-      if (signal === 'SIGKILL') resolve(undefined)
-      else setTimeout(() => reject(new Error('ended without an answer')), 1_000).unref()
-    })
-  })
-}

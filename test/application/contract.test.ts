@@ -1,0 +1,194 @@
+/**
+ * What the application's schemas want of its rows, in our own words, after every step of the journey; and of the answers
+ * of `serve`. A value of another kind and its lists answer 500.
+ */
+import { randomUUID } from 'node:crypto'
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { Ajv } from 'ajv'
+import addFormats from 'ajv-formats'
+import { describe, expect, test } from 'vitest'
+import { plainFolder } from '../../src/core/audio-path.ts'
+import { applicationKeys } from '../../src/core/settings-files.ts'
+import { createApi } from '../../src/server/api.ts'
+import { createFileOpener } from '../../src/server/audio-file.ts'
+import { createMetrics } from '../../src/server/metrics.ts'
+import { createTrackReader } from '../../src/server/track-reader.ts'
+import { loadDump } from '../support/alembic.ts'
+import { runInChild } from '../support/cli-run.ts'
+import { postgresTestDatabase } from '../support/database.ts'
+import { embeddedBucket } from '../support/embedded-s3.ts'
+import { testPostgres } from '../support/servers.ts'
+
+const postgres = testPostgres()
+
+const orNull = (schema: object) => ({ anyOf: [schema, { type: 'null' }] })
+const number = orNull({ type: 'number' })
+const text = orNull({ type: 'string' })
+const numbers = orNull({ type: 'array', items: { type: 'number' } })
+const spans = (...names: string[]) =>
+  orNull({
+    type: 'array',
+    items: {
+      type: 'object',
+      required: names,
+      properties: Object.fromEntries(
+        names.map(name => [name, { type: name === 'beats_aligned' ? 'boolean' : 'number' }]),
+      ),
+    },
+  })
+
+const summary = {
+  id: { type: 'string', format: 'uuid' },
+  spotify_id: { type: 'string' },
+  title: { type: 'string' },
+  artist: { type: 'string' },
+  duration: number,
+  file_source: { enum: ['LOCAL', 'YOUTUBE', 'S3', 'UNAVAILABLE'] },
+  bpm: number,
+  key: text,
+  energy: number,
+  beat_timestamps: numbers,
+  beat_intervals: numbers,
+  beat_confidence: number,
+  beat_confidence_scores: numbers,
+  beat_regularity: number,
+  average_beat_interval: number,
+  dominant_style: text,
+  style_scores: orNull({ type: 'object' }),
+  style_confidence: number,
+  mix_in_point: number,
+  mix_out_point: number,
+  mixable_sections: spans('start', 'end', 'energy', 'beats_aligned'),
+  intro_end: number,
+  outro_start: number,
+  intro_energy: number,
+  outro_energy: number,
+  energy_profile: spans('time', 'energy'),
+  vocal_sections: spans('start', 'end', 'confidence'),
+  instrumental_sections: spans('start', 'end', 'confidence'),
+}
+const whole = {
+  ...summary,
+  album: text,
+  duration_ms: number,
+  popularity: number,
+  preview_url: text,
+  file_path: text,
+  file_size: number,
+  danceability: number,
+  valence: number,
+  acousticness: number,
+  instrumentalness: number,
+  liveness: number,
+  speechiness: number,
+  loudness: number,
+  analysis_version: text,
+  analysis_error: text,
+  created_at: { type: 'string', format: 'date-time' },
+}
+const job = {
+  playlist_url: { type: 'string' },
+  status: { enum: ['PENDING', 'PROCESSING', 'COMPLETED', 'FAILED'] },
+  total_tracks: { type: 'integer' },
+  analyzed_tracks: { type: 'integer' },
+  downloaded_tracks: { type: 'integer' },
+  failed_tracks: { type: 'integer' },
+  error_details: orNull({ type: 'object' }),
+  result: orNull({ type: 'object' }),
+  options: orNull({ type: 'object' }),
+}
+const ajv = new Ajv({ allErrors: true })
+addFormats.default(ajv)
+const listOf = (properties: object) =>
+  ajv.compile({ type: 'array', items: { type: 'object', properties, required: Object.keys(properties) } })
+const trackRows = listOf(whole)
+const jobRows = listOf(job)
+const summaries = listOf(summary)
+
+const steps: readonly string[][] = [
+  ['migrate'],
+  ['import'],
+  ['upload-local'],
+  ['analyze'],
+  ['upload-local', '--enqueue', '--retry-failed'],
+  ['worker', '--until-empty'],
+  ['cleanup', '--apply', '--older-than', '0s'],
+  ['restore', '--limit', '1'],
+]
+
+describe.skipIf(postgres === undefined)("the application's schemas", () => {
+  test('hold for every row and every answer, after every step', { timeout: 300_000 }, async () => {
+    const home = await mkdtemp(path.join(tmpdir(), 'autodj-contract-'))
+    const database = await postgresTestDatabase(postgres!)
+    const bucket = await embeddedBucket()
+    const db = await database.open()
+    try {
+      await loadDump(db.knex, 'c16dd5ffbdbd')
+      const { S3_ENDPOINT, ...known } = bucket.env as Record<string, string>
+      const settings = { ...known, DATABASE_URL: database.url, SECRET_KEY: 'x', REDIS_URL: 'redis://x' }
+      // Its validator refuses any other key.
+      expect(Object.keys(settings).filter(key => !applicationKeys.has(key))).toEqual([])
+      const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`)
+      await writeFile(path.join(home, '.env'), lines.join(''), { mode: 0o600 })
+      await writeFile(path.join(home, 'autodj.env'), `S3_ENDPOINT=${S3_ENDPOINT}\n`, { mode: 0o600 })
+      await mkdir(path.join(home, 'audio/Artist'), { recursive: true })
+      for (const name of ['01-first-light.mp3', '05-relay.wav']) {
+        await copyFile(path.resolve('assets/demo', name), path.join(home, 'audio/Artist', name))
+      }
+      const gone = { id: randomUUID(), spotify_id: 'gone', title: 'Gone', artist: 'A' }
+      await db.knex('tracks').insert({ ...gone, file_source: 'LOCAL', file_path: 'audio/A/Gone.mp3' })
+
+      for (const argv of steps) {
+        const result = await runInChild({
+          argv: [...argv, '-q'],
+          env: { PATH: process.env['PATH'] ?? '', HOME: home },
+          cwd: home,
+          killAt: undefined,
+        })
+        expect([0, 3], `${argv.join(' ')}: ${result?.output}`).toContain(result?.exitCode)
+        for (const [table, validate] of [
+          ['tracks', trackRows],
+          ['analysis_jobs', jobRows],
+        ] as const) {
+          const rows = JSON.parse(JSON.stringify(await db.knex(table)))
+          validate(rows)
+          expect(validate.errors, `${table} after ${argv.join(' ')}`).toBeNull()
+        }
+      }
+      expect((await db.knex('analysis_jobs')).length).toBeGreaterThan(0)
+      expect(await db.knex('tracks').whereNotNull('mixable_sections')).toHaveLength(2)
+
+      const app = await createApi({
+        reader: createTrackReader(db.knex),
+        objectUrls: undefined,
+        openFile: createFileOpener(plainFolder(path.join(home, 'audio'))),
+        checkBucket: undefined,
+        metrics: createMetrics({ process: false }),
+        now: () => new Date(),
+        corsOrigins: ['http://localhost:3000'],
+        publicUrl: undefined,
+        trustProxy: false,
+        onFailure: () => {},
+      })
+      try {
+        const ask = async (url: string) =>
+          (await app.inject({ url, headers: { origin: 'http://localhost:3000' } })).json()
+        for (const url of ['', 'search/?q=ar']) {
+          summaries(await ask(`/api/v1/tracks/${url}`))
+          expect(summaries.errors, url).toBeNull()
+        }
+        trackRows([await ask(`/api/v1/tracks/${gone.id}`)])
+        expect(trackRows.errors).toBeNull()
+      } finally {
+        await app.close()
+      }
+    } finally {
+      await db.close()
+      await database.drop()
+      await bucket.close()
+      await rm(home, { recursive: true, force: true })
+    }
+  })
+})
