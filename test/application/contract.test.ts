@@ -191,4 +191,45 @@ describe.skipIf(postgres === undefined)("the application's schemas", () => {
       await rm(home, { recursive: true, force: true })
     }
   })
+
+  test('rows do not say S3 while the code may be too old to read that', { timeout: 120_000 }, async () => {
+    const home = await mkdtemp(path.join(tmpdir(), 'autodj-older-'))
+    const database = await postgresTestDatabase(postgres!)
+    const bucket = await embeddedBucket()
+    const db = await database.open()
+    try {
+      await loadDump(db.knex, 'd586b7432ebd')
+      await mkdir(path.join(home, 'audio/A'), { recursive: true })
+      await copyFile(path.resolve('assets/demo/01-first-light.mp3'), path.join(home, 'audio/A/T.mp3'))
+      const env = {
+        ...(bucket.env as Record<string, string>),
+        PATH: process.env['PATH'] ?? '',
+        HOME: home,
+        DATABASE_URL: database.url,
+      }
+      const run = async (...argv: string[]) => runInChild({ argv, env, cwd: home, killAt: undefined })
+      expect((await run('migrate'))?.output).toMatch(/at revision d586b7432ebd.* answers 500/)
+      await run('import')
+      for (const argv of [
+        ['upload-local'],
+        ['fetch'],
+        ['upload-local', '--enqueue'],
+        ['worker', '--until-empty'],
+      ]) {
+        const refused = await run(...argv)
+        expect([argv, refused?.exitCode]).toEqual([argv, 1])
+        expect(refused?.output).toMatch(/--application-updated/)
+      }
+      expect(await db.knex('tracks').pluck('file_source')).toEqual(['LOCAL'])
+      expect((await run('upload-local', '--dry-run'))?.exitCode).toBe(0)
+      expect((await run('migrate', '--application-updated'))?.exitCode).toBe(0)
+      expect((await run('upload-local'))?.exitCode).toBe(0)
+      expect(await db.knex('tracks').pluck('file_source')).toEqual(['S3'])
+    } finally {
+      await db.close()
+      await database.drop()
+      await bucket.close()
+      await rm(home, { recursive: true, force: true })
+    }
+  })
 })
