@@ -6,7 +6,7 @@
 import type { Config } from './config.ts'
 import { everything, type SelectionRules } from './core/selection.ts'
 import type { Database } from './db/database.ts'
-import { ExitCode, type StopReason } from './errors.ts'
+import { ExitCode, FatalError, type StopReason } from './errors.ts'
 import type { RunEnd } from './report/entry.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { ObjectStore } from './storage/store.ts'
@@ -108,6 +108,7 @@ export function openContext(options: ContextOptions): {
 
     database() {
       database ??= (async () => {
+        await refuseToMake(config, options.invocation.command)
         const { openDatabase } = await import('./db/open.ts')
         if (config.database.isDefault)
           report.note(
@@ -157,4 +158,18 @@ export function openContext(options: ContextOptions): {
   }
 
   return { context, release, openedDatabase: () => database }
+}
+
+/** An embedded database that is not there yet is made by `migrate` alone (and `run`, which migrates): any other command was meant for another one. */
+async function refuseToMake(config: Config, command: string): Promise<void> {
+  const { url, isDefault } = config.database
+  if (/^(migrate|run)\b/.test(command) || !url.startsWith('pglite:')) return
+  const [{ stat }, { lookedAt }] = await Promise.all([import('node:fs/promises'), import('./config.ts')])
+  if ((await stat(url.slice('pglite:'.length)).catch(() => undefined)) !== undefined) return
+  throw new FatalError(`the database ${url} has no tracks table: it does not exist`, {
+    code: 'db.schema',
+    cure: isDefault
+      ? `Run \`autodj migrate\` first, which makes it, or set DATABASE_URL to the application's database. ${lookedAt(config)}`
+      : 'Run `autodj migrate` first, which makes it.',
+  })
 }
