@@ -210,7 +210,10 @@ describe('fetch', () => {
       file_size: mp3.length,
     })
     expect(of('ownObject').s3_object_key).toBe('audio/Artist/ownObject_0a1b2c3d.mp3')
-    expect(of('localMatch')).toMatchObject({ file_source: 'S3', file_path: path.join(root, 'Björk/Jóga.flac') })
+    expect(of('localMatch')).toMatchObject({
+      file_source: 'S3',
+      file_path: path.join(root, 'Björk/Jóga.flac'),
+    })
     expect(await bytesOf(of('localMatch').s3_object_key)).toEqual(flac)
 
     const sha256 = createHash('sha256').update(mp3).digest('hex')
