@@ -137,6 +137,12 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
       error.message,
     )
   }
+  if (/no encryption|SSL (connection|off|required)/i.test(error.message) && code === '28000') {
+    return make(
+      [FatalError, 'db.tls', 'the database insists on TLS', 'add sslmode=require to DATABASE_URL'],
+      error.message,
+    )
+  }
   if (/^SASL/.test(error.message)) {
     return make(
       [FatalError, 'db.auth', 'the database wants a password', 'put one into DATABASE_URL'],

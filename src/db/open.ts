@@ -4,6 +4,7 @@ import { toError, UsageError } from '../errors.ts'
 import type { Database, OpenOptions } from './database.ts'
 import { makeKnex, PostgresDialect } from './dialects.ts'
 import { classifyDbError, unusable } from './errors.ts'
+import { readLibpq } from './libpq.ts'
 
 /** How long a connection may take to come up, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000
@@ -40,13 +41,16 @@ async function openPostgres(
     ...(own === undefined ? [] : [own]),
     ...(options.readOnly ? ['-c default_transaction_read_only=on'] : []),
   ].join(' ')
+  const libpq = readLibpq(url)
+  let { ssl } = libpq
   const open = (sessionSettings: string | undefined): Knex =>
     makeKnex({
       client: PostgresDialect,
       where,
       pool: { min: 0, max: options.poolSize ?? 8, idleTimeoutMillis: 30_000 },
       connection: {
-        connectionString: url,
+        connectionString: libpq.url,
+        ...(ssl === undefined ? {} : { ssl }),
         application_name: options.applicationName,
         options: sessionSettings,
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -59,7 +63,15 @@ async function openPostgres(
 
   let instance = open(settings)
   try {
-    await probe(instance, where)
+    try {
+      await probe(instance, where)
+    } catch (error) {
+      if (!libpq.mayBePlain || !/does not support SSL/i.test(toError(error).message)) throw error
+      await instance.destroy()
+      ssl = false
+      instance = open(settings)
+      await probe(instance, where)
+    }
   } catch (error) {
     await instance.destroy()
     // PgBouncer refuses session settings at start-up, and to SET them would leak them to its other clients.
