@@ -16,7 +16,7 @@ import { formatCount } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { AppError, LockedError } from '../errors.ts'
 import type { AwsIdentitySource } from '../storage/identity.ts'
-import type { ObjectStore } from '../storage/store.ts'
+import { type ObjectStore, StoreError } from '../storage/store.ts'
 import { type Check, failure, ok, skipped, warning } from './check.ts'
 import { checkAudioFolder, checkClock, checkSettingsFiles, checkTempSpace, openToOthers } from './machine.ts'
 
@@ -24,7 +24,8 @@ export interface DoctorResources {
   config: Config
   prober: Prober
   /** opens the store; nothing is sent before its first method */
-  openStore(): ObjectStore
+  /** @param onLack told once of each thing that the store turns out to lack */
+  openStore(onLack: (text: string) => void): ObjectStore
   /** the database, read-only */
   openDatabase(): Promise<Database>
   /** resolves what the SDK would use; throws when it finds none */
@@ -37,6 +38,8 @@ export interface DoctorResources {
 }
 
 const probeSize = 4_096
+/** The smallest part that S3 takes, bytes; more than proxies take of a body unless told to (nginx: 1 MiB). */
+const leastPart = 5 * 1024 ** 2
 /**
  * The checks, and what removes the probe object if they end before it is deleted. Checks share what they learn, so
  * they are run in order, once.
@@ -54,12 +57,35 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
     body: randomBytes(probeSize),
     put: undefined as { versionId?: string; etag: string } | undefined,
   }
+  const lacks: string[] = []
+  /** the store told the checksum of what was put */
+  let confirmed = false
   const opened = () => {
-    store ??= resources.openStore()
+    store ??= resources.openStore(text => lacks.push(text))
     return store
   }
   const whole = { start: 0, end: probeSize - 1 }
   const direct = (key: string) => directUrl({ bucket, region, endpoint: s3.endpoint }, key)
+
+  /** Every version of them: nothing of the checks stays. */
+  async function deleteAll(keys: readonly string[], signal: AbortSignal): Promise<void> {
+    const versioned = (await opened().versioning(signal)) !== 'Off'
+    for (const key of versioned ? keys : []) {
+      for await (const page of opened().listVersions({ prefix: key, signal }))
+        await opened().delete(
+          page.map(({ key: found, versionId }) => ({ key: found, versionId })),
+          signal,
+        )
+    }
+    const outcomes = versioned
+      ? []
+      : await opened().delete(
+          keys.map(key => ({ key })),
+          signal,
+        )
+    const failed = outcomes.find(({ error }) => error !== undefined)
+    if (failed?.error !== undefined) throw failed.error
+  }
 
   async function deleteProbe(signal?: AbortSignal): Promise<void> {
     if (probe.put === undefined) return
@@ -145,12 +171,13 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
       name: 'put',
       needs: ['bucket'],
       async run(signal) {
-        const { etag, versionId } = await opened().put(probe.key, probe.body, {
+        const { etag, versionId, checksums } = await opened().put(probe.key, probe.body, {
           headers: { contentType: 'audio/mpeg', cacheControl: 'public, max-age=60' },
           checksums: { crc32: encodeCrc32(crc32(probe.body)) },
           signal,
         })
         probe.put = { etag, versionId }
+        confirmed = checksums.crc32 !== undefined
         return ok(probe.key)
       },
     },
@@ -299,6 +326,134 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           )
         }
         return ok('the probe object is gone')
+      },
+    },
+    {
+      name: 'checksums',
+      needs: ['delete'],
+      async run(signal) {
+        const key = `${probe.key}-checksum`
+        const other = randomBytes(probeSize)
+        const refused = await opened()
+          .put(key, probe.body, {
+            headers: { contentType: 'audio/mpeg' },
+            checksums: { crc32: encodeCrc32(crc32(other)) },
+            signal,
+          })
+          .then(() => false)
+          .catch((error: unknown) => {
+            if (error instanceof StoreError && error.kind === 'bad-digest') return true
+            throw error
+          })
+        if (!refused) await deleteAll([key], signal)
+        if (refused && confirmed) return ok('compared by the store, and told')
+        return warning(
+          refused
+            ? 'the store compares checksums, and does not tell them: what is uploaded is read back'
+            : 'the store takes a body whose checksum is wrong: what is uploaded is read back and compared',
+          'nothing is wrong with that but a second transfer of every file',
+        )
+      },
+    },
+    {
+      name: 'conditions',
+      needs: ['delete'],
+      async run(signal) {
+        const key = `${probe.key}-condition`
+        const { etag } = await opened().put(key, probe.body, {
+          headers: { contentType: 'audio/mpeg' },
+          checksums: { crc32: encodeCrc32(crc32(probe.body)) },
+          ifNoneMatch: true,
+          signal,
+        })
+        const [outcome] = await opened().delete([{ key, ifMatch: etag }], signal)
+        if (outcome?.error !== undefined) throw outcome.error
+        // In a versioned bucket a delete marker is left.
+        await deleteAll([key], signal)
+        const lacking = lacks.filter(text => /If-(None-)?Match/.test(text))
+        if (lacking.length === 0) return ok('If-None-Match and If-Match are kept')
+        return warning(lacking.join('; '), 'run one autodj at a time on this bucket')
+      },
+    },
+    {
+      name: 'multipart',
+      needs: ['delete'],
+      timeoutMs: 30_000,
+      async run(signal) {
+        const key = `${probe.key}-parts`
+        const store = opened()
+        const bodies = [randomBytes(leastPart), probe.body]
+        const headers = { contentType: 'audio/mpeg' }
+        const uploadId = await store.createUpload(key, { headers, signal })
+        try {
+          const parts = []
+          for (const [index, body] of bodies.entries()) {
+            const sum = encodeCrc32(crc32(body))
+            parts.push({
+              ...(await store.uploadPart(key, uploadId, index + 1, body, { crc32: sum, signal })),
+              crc32: sum,
+            })
+          }
+          const held = await store.listParts(key, uploadId, signal)
+          if (held?.length !== bodies.length) {
+            return failure(
+              `${bodies.length} parts were sent, ${held?.length ?? 0} are listed`,
+              'files over 16 MiB cannot be resumed on this store',
+            )
+          }
+          const whole = Buffer.concat(bodies)
+          const checksums = { crc32: encodeCrc32(crc32(whole)) }
+          await store.completeUpload(key, uploadId, parts, { checksums, size: whole.length, signal })
+          const head = await store.head(key, { signal })
+          if (head?.size !== whole.length) {
+            return failure(
+              `${whole.length} bytes in parts became ${head?.size ?? 'no object'}`,
+              'use another store',
+            )
+          }
+        } finally {
+          await store.abortUpload(key, uploadId, signal).catch(() => undefined)
+          await deleteAll([key], signal).catch(() => undefined)
+        }
+        const second = await store.createUpload(key, { headers, signal })
+        let listed = false
+        for await (const page of store.listUploads({ prefix: key, signal }))
+          listed ||= page.some(({ uploadId: id }) => id === second)
+        await store.abortUpload(key, second, signal)
+        if ((await store.listParts(key, second, signal)) !== undefined) {
+          return failure(
+            'an upload that was aborted is still there',
+            'its parts are paid for until somebody removes them',
+          )
+        }
+        if (!listed) {
+          return warning(
+            'uploads in progress are not listed by this store',
+            'nothing to do: autodj looks for its own by their ids',
+          )
+        }
+        return ok('parts sent, listed, put together, and an upload aborted')
+      },
+    },
+    {
+      name: 'copy',
+      needs: ['delete'],
+      timeoutMs: 8_000,
+      async run(signal) {
+        const keys = [`${probe.key}-copy-1`, `${probe.key}-copy-2`, `${probe.key}-copy-3`] as const
+        try {
+          await opened().put(keys[0], probe.body, {
+            headers: { contentType: 'audio/mpeg' },
+            checksums: { crc32: encodeCrc32(crc32(probe.body)) },
+            signal,
+          })
+          for (const key of keys.slice(1)) await opened().copy(keys[0], key, { signal })
+        } finally {
+          await deleteAll(keys, signal)
+        }
+        const lacking = lacks.filter(text => /cannot (copy|delete many)/.test(text))
+        if (lacking.length > 0) return warning(lacking.join('; '), 'nothing to do: it takes longer')
+        return ok('an object copied within the bucket, copies deleted in one request')
       },
     },
     {

@@ -29,9 +29,9 @@ export async function runDoctor(
   const { checks, cleanUp } = doctorChecks({
     config,
     prober,
-    openStore() {
+    openStore(onLack) {
       const store = createS3Store({
-        ...s3Options(config, config.s3.bucket ?? ''),
+        ...s3Options(config, config.s3.bucket ?? '', onLack),
         timeouts: { connectMs, idleMs },
       })
       context.onRelease(() => store.close())

@@ -262,6 +262,8 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
     case 'unsupported':
       return 'use a store with this feature, or do without it'
     case 'invalid':
+      if (failure.status === 413)
+        return 'a proxy before the store takes no body of that size: raise its limit (nginx: client_max_body_size 0)'
       return 'the message above is what the store objects to'
     case 'aborted':
       return undefined

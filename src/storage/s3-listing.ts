@@ -221,9 +221,10 @@ async function* withoutUnsupported<Page>(pages: AsyncIterable<Page>, tell: () =>
   try {
     yield* pages
   } catch (thrown) {
-    if (!(thrown instanceof StoreError) || (thrown.kind !== 'unsupported' && thrown.kind !== 'missing')) {
-      throw thrown
-    }
+    if (!(thrown instanceof StoreError)) throw thrown
+    // rclone says so of a bucket in which none is in progress.
+    if (thrown.kind === 'no-upload') return
+    if (thrown.kind !== 'unsupported' && thrown.kind !== 'missing') throw thrown
     tell()
   }
 }

@@ -90,8 +90,20 @@ const nothing: Grants = { note: 'makes no request to AWS that needs a permission
 const grantsOfSteps: Readonly<Record<string, Grants>> = {
   init: { bucket: ['s3:ListBucket'], distribution: ['cloudfront:GetDistribution'] },
   doctor: {
-    bucket: ['s3:ListBucket'],
-    probe: ['s3:PutObject', 's3:GetObject', 's3:DeleteObject', 's3:DeleteObjectVersion'],
+    bucket: [
+      's3:ListBucket',
+      's3:GetBucketVersioning',
+      's3:ListBucketVersions',
+      's3:ListBucketMultipartUploads',
+    ],
+    probe: [
+      's3:PutObject',
+      's3:GetObject',
+      's3:GetObjectAcl',
+      's3:DeleteObject',
+      's3:DeleteObjectVersion',
+      ...multipart,
+    ],
     writes: true,
     note: 's3:DeleteObjectVersion is for a versioned bucket, where the probe would leave a version behind',
   },
