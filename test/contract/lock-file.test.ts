@@ -3,7 +3,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { acquireLockFile, type LockHolder } from '../../src/db/lock-file.ts'
 import { LockedError } from '../../src/errors.ts'
 import { startChild, startVia } from '../support/child.ts'
@@ -123,7 +123,8 @@ describe('lock file', () => {
         } finally {
           await inside.kill()
         }
-        if (hasFlock) await acquireLockFile(path, 'me')
+        // The one inside is killed by the kernel once its parent is gone, which may take a moment.
+        if (hasFlock) await vi.waitFor(() => acquireLockFile(path, 'me'), 20_000)
         else await expect(acquireLockFile(path, 'me')).rejects.toThrow('locked')
       },
     )

@@ -79,7 +79,7 @@ describe('autodj migrate', () => {
       expect(refused.exitCode).toBe(ExitCode.locked)
       expect(refused.stderr).toMatch(
         new RegExp(
-          `^error: the embedded database .* is locked by autodj upload-local \\(pid ${process.pid}\\) since 20`,
+          `^\\S+Z error: the embedded database .* is locked by autodj upload-local \\(pid ${process.pid}\\) since 20`,
         ),
       )
       expect(refused.stderr).toContain('PostgreSQL takes any number of commands at a time')
