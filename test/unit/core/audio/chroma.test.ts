@@ -48,11 +48,13 @@ describe('tonality', () => {
     },
   )
   it('between two times is that of what sounds there', () => {
+    // Eight seconds each time: every key of a quarter of a minute has heard the whole progression.
+    const eightTimes = (chords: typeof SONG) => Array.from({ length: 8 }, () => chords).flat()
     const both = tonality({
-      pitches: rowsOf([...SONG, ...SONG, ...raised(3), ...raised(3)], 40),
+      pitches: rowsOf([...eightTimes(SONG), ...eightTimes(raised(3))], 10),
       pitchRate: RATE,
     })
-    const seconds = (4 * 2 * 40) / RATE
+    const seconds = (8 * 4 * 10) / RATE
     expect(estimateKey(both.between(0, seconds), KEY_TEMPLATES)?.key).toBe('A')
     expect(estimateKey(both.between(seconds, 2 * seconds), KEY_TEMPLATES)?.key).toBe('C')
     const keys = keysOverTime(both, KEY_TEMPLATES, 2 * seconds)
