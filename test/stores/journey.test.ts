@@ -203,8 +203,13 @@ async function travel(journey: Journey): Promise<void> {
     await writeFile(path.join(dir, 'audio', 'killed.wav'), wave(33 * MiB, 2))
     for (const hash of await journey.files()) library.add(hash)
     await ok('import')
-    const { child, finished } = start(['upload-local', '--bwlimit', '8M'], journey.env)
-    await sleep(4_000)
+    // At this rate it takes half a minute: long enough to be met in the middle of it, on any machine.
+    const { child, finished } = start(['upload-local', '--bwlimit', '1M'], journey.env)
+    for (let tries = 0; tries < 50; tries++) {
+      const uploads = await Array.fromAsync(store.listUploads()).catch(() => [])
+      if (uploads.flat().length > 0) break
+      await sleep(200)
+    }
     child.kill('SIGKILL')
     // Not done, and not refused: it was in the middle of it.
     expect((await finished).signal).toBe('SIGKILL')
