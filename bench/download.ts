@@ -16,13 +16,13 @@ import { connect, createServer } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import type { Database } from '../src/db/database.ts'
 import { migrateUp } from '../src/db/migrate.ts'
 import { insertTracks } from '../src/db/tracks.ts'
 import { selfSigned } from '../test/support/certificate.ts'
 import { pgliteTestDatabase, postgresTestDatabase } from '../test/support/database.ts'
 import {
+  credentials,
   findPeerPrograms,
   Judgements,
   type Measured,
@@ -32,26 +32,14 @@ import {
   middle,
   namesOf,
   printComparison,
+  readBenchOptions,
   type Scenario,
   work,
 } from './peers.ts'
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '5' },
-    only: { type: 'string', default: 'typical,small,large' },
-    schemes: { type: 'string', default: 'http,https' },
-  },
-})
-const rounds = Number(options.rounds)
-const wanted = new Set(options.only.split(','))
+const { rounds, wanted, schemes } = readBenchOptions(['typical', 'small', 'large'])
 const root = fileURLToPath(new URL('..', import.meta.url))
 const bin = path.join(root, 'bin', 'autodj.js')
-const credentials = {
-  AWS_ACCESS_KEY_ID: 'BENCHBENCHBENCH',
-  AWS_SECRET_ACCESS_KEY: 'benchbenchbench',
-  AWS_REGION: 'us-east-1',
-}
 const certificate = path.join(work, 'cert.pem')
 {
   const { key, cert } = selfSigned(['localhost'])
@@ -228,7 +216,7 @@ async function measure({ name, argv, env = {} }: Client, { files, size }: Scenar
 const judgements = new Judgements('download')
 
 async function compare(scenario: Scenario): Promise<void> {
-  for (const scheme of options.schemes.split(',')) {
+  for (const scheme of schemes) {
     rmSync(path.join(work, 'data'), { recursive: true, force: true })
     const { url, stop } = await startServer(scheme)
     const keys = await upload(scenario, url)

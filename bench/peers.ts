@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
+import { parseArgs } from 'node:util'
 
 export const MiB = 1024 ** 2
 
@@ -149,4 +150,31 @@ export function printComparison(
       `${name.padEnd(16)} ${wall.toFixed(2).padStart(7)} ${(wall / first).toFixed(2).padStart(7)} ${(cpu / (bytes / 1e9)).toFixed(2).padStart(10)} ${peak.toFixed(0).padStart(10)}`,
     )
   }
+}
+
+/** `--rounds`, `--only` and `--schemes` of a bench of transfers; `parts` are what it can measure. */
+export function readBenchOptions(parts: readonly string[]): {
+  rounds: number
+  wanted: ReadonlySet<string>
+  schemes: readonly ('http' | 'https')[]
+} {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string', default: '5' },
+      only: { type: 'string', default: parts.join(',') },
+      schemes: { type: 'string', default: 'http,https' },
+    },
+  })
+  return {
+    rounds: Number(values.rounds),
+    wanted: new Set(values.only.split(',')),
+    schemes: values.schemes.split(',') as ('http' | 'https')[],
+  }
+}
+
+/** What every client signs with. */
+export const credentials = {
+  AWS_ACCESS_KEY_ID: 'BENCHBENCHBENCH',
+  AWS_SECRET_ACCESS_KEY: 'benchbenchbench',
+  AWS_REGION: 'us-east-1',
 }

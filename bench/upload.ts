@@ -15,12 +15,12 @@ import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { migrateUp } from '../src/db/migrate.ts'
 import { openDatabase } from '../src/db/open.ts'
 import { insertTracks } from '../src/db/tracks.ts'
 import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from '../test/support/database.ts'
 import {
+  credentials,
   findPeerPrograms,
   Judgements,
   type Measured,
@@ -30,30 +30,15 @@ import {
   median,
   middle,
   printComparison,
+  readBenchOptions,
   type Scenario,
   tools,
   tryRun,
   work,
 } from './peers.ts'
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '5' },
-    only: { type: 'string', default: 'typical,small,large,scale,sparse' },
-    schemes: { type: 'string', default: 'http,https' },
-  },
-})
-const rounds = Number(options.rounds)
-const wanted = new Set(options.only.split(','))
-const schemes = options.schemes.split(',') as ('http' | 'https')[]
-
+const { rounds, wanted, schemes } = readBenchOptions(['typical', 'small', 'large', 'scale', 'sparse'])
 const root = fileURLToPath(new URL('..', import.meta.url))
-
-const credentials = {
-  AWS_ACCESS_KEY_ID: 'BENCHBENCHBENCH',
-  AWS_SECRET_ACCESS_KEY: 'benchbenchbench',
-  AWS_REGION: 'us-east-1',
-}
 
 interface Target {
   scheme: 'http' | 'https'
