@@ -2,6 +2,7 @@
  * Where every setting comes from: flags, then the environment, then files. The only reader of `process.env` is
  * `main`, which hands it in; the result is frozen and says of each value where it came from.
  */
+
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { AudioFolder } from './core/audio-path.ts'
@@ -12,6 +13,7 @@ import { quarantinePrefix } from './core/prefixes.ts'
 import { readProxies } from './core/proxy.ts'
 import { refusedByApplication } from './core/settings-files.ts'
 import { parseBytes } from './core/units.ts'
+import type { CodeWith } from './error-codes.ts'
 import { type ErrorDetails, systemErrorCode, toError, UsageError } from './errors.ts'
 import type { Network } from './network.ts'
 import { expandHome, readSettingsFiles, type SettingsFile } from './settings-files.ts'
@@ -352,7 +354,11 @@ export class SettingsError extends UsageError {
   /** what could be read of them */
   readonly config: Pick<Config, 'records' | 'given'>
 
-  constructor({ records, given }: Config, message: string, details: Partial<ErrorDetails>) {
+  constructor(
+    { records, given }: Config,
+    message: string,
+    details: Partial<ErrorDetails<CodeWith<'usage'>>>,
+  ) {
     super(message, details)
     this.config = { records, given }
   }

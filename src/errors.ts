@@ -1,3 +1,5 @@
+import type { CodeWith, ErrorCode, ExitName } from './error-codes.ts'
+
 /**
  * Exit codes of the program. The README's table is generated from the descriptions and locked to them by a test.
  */
@@ -13,7 +15,7 @@ export const ExitCode = {
   locked: 11,
   sigint: 130,
   sigterm: 143,
-} as const
+} as const satisfies Readonly<Record<ExitName, number>>
 
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
 
@@ -66,9 +68,9 @@ export function worstExitCode(codes: readonly ExitCode[]): ExitCode {
 }
 
 /** What an error tells its reader. `message` is the cause, one line; `cure` is what to do about it, one line. */
-export interface ErrorDetails {
-  /** Stable, machine-readable: `config.invalid`, `store.denied`. Part of the `--json` contract. */
-  code: string
+export interface ErrorDetails<Code extends ErrorCode = ErrorCode> {
+  /** Stable, machine-readable: `config.invalid`, `store.denied`; told of in error-codes.ts. */
+  code: Code
   cure?: string
   /** Plain data that says where: a variable, a key, a path. */
   details?: Readonly<Record<string, unknown>>
@@ -81,7 +83,7 @@ export interface ErrorDetails {
  */
 export class AppError extends Error {
   readonly exitCode: ExitCode
-  readonly code: string
+  readonly code: ErrorCode
   readonly cure: string | undefined
   readonly details: Readonly<Record<string, unknown>>
 
@@ -97,35 +99,35 @@ export class AppError extends Error {
 
 /** A flag, an argument or a setting is wrong; nothing was started. Exit code 2. */
 export class UsageError extends AppError {
-  constructor(message: string, details: Partial<ErrorDetails> = {}) {
+  constructor(message: string, details: Partial<ErrorDetails<CodeWith<'usage'>>> = {}) {
     super(ExitCode.usage, message, { code: 'usage', ...details })
   }
 }
 
 /** Nothing more can be done, and trying again will not help. Exit code 1. */
 export class FatalError extends AppError {
-  constructor(message: string, details: ErrorDetails) {
+  constructor(message: string, details: ErrorDetails<CodeWith<'fatal'>>) {
     super(ExitCode.fatal, message, details)
   }
 }
 
 /** The same command may succeed later: network, service, disk space or database was away. Exit code 5. */
 export class TemporaryError extends AppError {
-  constructor(message: string, details: ErrorDetails) {
+  constructor(message: string, details: ErrorDetails<CodeWith<'temporary'>>) {
     super(ExitCode.temporary, message, details)
   }
 }
 
 /** Another run holds the lock or lease; the message names the holder and since when. Exit code 11. */
 export class LockedError extends AppError {
-  constructor(message: string, details: Partial<ErrorDetails> = {}) {
+  constructor(message: string, details: Partial<ErrorDetails<CodeWith<'locked'>>> = {}) {
     super(ExitCode.locked, message, { code: 'locked', ...details })
   }
 }
 
 /** A safety limit was hit before anything was deleted. Exit code 7. */
 export class SafetyLimitError extends AppError {
-  constructor(message: string, details: ErrorDetails) {
+  constructor(message: string, details: ErrorDetails<CodeWith<'safetyLimit'>>) {
     super(ExitCode.safetyLimit, message, details)
   }
 }
@@ -173,15 +175,15 @@ export function systemRefusal(error: Error, where?: string): AppError | undefine
   }
 }
 
-/** Any thrown value as an `Error`. essentia.js, for one, throws bare numbers. */
+/** Any thrown value as an `Error`. Libraries throw bare numbers, too. */
 export function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown))
 }
 
 /** The `code` of a Node.js system error (`ENOENT`, `ECONNRESET`), or undefined. */
-export function systemErrorCode(thrown: unknown): string | undefined {
+export function systemErrorCode(thrown: unknown): Uppercase<string> | undefined {
   if (!(thrown instanceof Error) || !('code' in thrown)) return undefined
-  return typeof thrown.code === 'string' ? thrown.code : undefined
+  return typeof thrown.code === 'string' ? (thrown.code as Uppercase<string>) : undefined
 }
 
 /** Why a run stops taking new work: a signal, or its time budget. */

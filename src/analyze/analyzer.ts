@@ -13,6 +13,7 @@ import { audioSource } from '../core/audio-source.ts'
 import type { AnalysisPlan } from '../db/analyses.ts'
 import type { HashedFile } from '../db/ledger.ts'
 import type { Track } from '../db/tracks.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { FatalError } from '../errors.ts'
 import type { Resilience } from '../storage/resilience.ts'
 import { StoreError } from '../storage/store.ts'
@@ -57,7 +58,7 @@ interface CheckedTrack {
 
 export interface FailedTrack {
   readonly state: 'failed'
-  readonly code: string
+  readonly code: ErrorCode
   readonly reason: string
   readonly cure: string | undefined
   /** `content`: trying again changes nothing before the file does; `source`: it could not be had; `access`: nor told why */

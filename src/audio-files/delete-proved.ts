@@ -13,6 +13,7 @@ import { proofRanges } from '../core/proof-ranges.ts'
 import type { Database } from '../db/database.ts'
 import { failedWith, removalHolder, upsertObjects } from '../db/ledger.ts'
 import { changeTracks, type PlannedTrack, trackPage } from '../db/tracks.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { AppError, systemErrorCode } from '../errors.ts'
 import { takeAside } from '../file-effects.ts'
 import { itemProblem } from '../storage/item-problem.ts'
@@ -39,10 +40,10 @@ export interface DeleteCandidate {
 
 export type DeleteLocalOutcome =
   | { readonly state: 'deleted'; readonly bytes: number }
-  | { readonly state: 'kept'; readonly code: string; readonly reason: string }
+  | { readonly state: 'kept'; readonly code: ErrorCode; readonly reason: string }
 
 /** What `verify` records of a track whose object the CDN has with other bytes. */
-const otherBytes = otherBytesCauses.map(cause => `verify.${cause}`)
+const otherBytes = otherBytesCauses.map(cause => `verify.${cause}` as const)
 
 /** On whose behalf, and against what. */
 export interface DeletePlace {
@@ -55,9 +56,9 @@ export interface DeletePlace {
 
 /** Why the file is kept after all: takes back what was changed in the database on the way to it. */
 class Kept extends Error {
-  readonly code: string
+  readonly code: ErrorCode
 
-  constructor(code: string, reason: string) {
+  constructor(code: ErrorCode, reason: string) {
     super(reason)
     this.code = code
   }
@@ -187,7 +188,7 @@ export async function deleteProvedFile(
 
 /** @throws what concerns more than this one file */
 function keptBecause(error: unknown): DeleteLocalOutcome {
-  const keep = (code: string, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
+  const keep = (code: ErrorCode, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
   if (error instanceof Kept) return keep(error.code, error.message)
   if (error instanceof LocalFileError) return keep(`file.${error.problem}`, error.message)
   const problem = itemProblem(error)

@@ -2,11 +2,13 @@
  * Walks an audio folder. Symbolic links are never followed into folders, so no loop can catch it; memory depends on
  * the depth of the tree, not on the number of files.
  */
+
 import type { BigIntStats, Dirent } from 'node:fs'
 import { lstat, opendir, readFile, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isOutside } from '../core/audio-path.ts'
 import { type AudioSelection, audioSelection, ignoreFileName } from '../core/audio-selection.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
 import { type FileIdentity, identityOf } from './source.ts'
 
@@ -26,7 +28,7 @@ interface Obstacle {
   readonly outcome: 'skipped' | 'failed'
   readonly path: string
   /** stable: `file.unreadable`, `link.outside` */
-  readonly code: string
+  readonly code: ErrorCode
   /** one line */
   readonly reason: string
   readonly cure?: string

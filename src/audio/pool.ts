@@ -2,10 +2,12 @@
  * Worker threads that analyse files. A thread that crashes, hangs or bloats costs its track, which is reported as
  * failed, and is replaced; the others never notice.
  */
+
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { TrackAnalysis } from '../core/audio/analysis.ts'
 import type { TempoHints } from '../core/audio/readings.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { toError } from '../errors.ts'
 import type { Decoded } from './decode.ts'
 
@@ -31,7 +33,7 @@ export interface AnalysisFailure {
    * `audio.*`: of the decoder (see decode.ts), or `audio.timeout`, `audio.memory`, `audio.crash` from here, or
    * `audio.bug` for an error that nobody foresaw.
    */
-  readonly code: string
+  readonly code: ErrorCode
   readonly message: string
   readonly cure: string | undefined
 }
@@ -111,7 +113,7 @@ const YOUNG_LIMIT = 24
 
 const ownScript = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 
-const failure = (code: string, message: string, cure?: string): AnalysisFailure => ({
+const failure = (code: ErrorCode, message: string, cure?: string): AnalysisFailure => ({
   status: 'failed',
   code,
   message,

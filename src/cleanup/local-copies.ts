@@ -21,6 +21,7 @@ import type { AudioFolder } from '../core/audio-path.ts'
 import type { Database } from '../db/database.ts'
 import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
 import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
 import type { ObjectStore } from '../storage/store.ts'
 
@@ -128,7 +129,7 @@ async function copyOf(track: Track, folder: AudioFolder, root: string): Promise<
 
 export type CopyOutcome =
   | { state: 'deleted'; bytes: number }
-  | { state: 'kept'; code: string; reason: string }
+  | { state: 'kept'; code: ErrorCode; reason: string }
 
 /**
  * Proves that the object is what the file is, by a checksum of the file's bytes against the server's of the object
@@ -143,7 +144,7 @@ export async function removeCopy(
   copy: LocalCopy,
   { runId, served, dryRun }: { runId: string; served: ServedCheck | undefined; dryRun: boolean },
 ): Promise<CopyOutcome> {
-  const keep = (code: string, reason: string): CopyOutcome => ({ state: 'kept', code, reason })
+  const keep = (code: ErrorCode, reason: string): CopyOutcome => ({ state: 'kept', code, reason })
   const { audioFolder } = context.config
   const [track] = await trackPage(database.knex, { limit: 1, filter: { ids: [copy.trackId] } })
   if (track?.s3ObjectKey == null || track.fileSource !== 'S3' || track.filePath !== copy.path) {

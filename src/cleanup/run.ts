@@ -1,4 +1,5 @@
 /** What `autodj cleanup` does with its flags: looks, and with --apply removes, under a lock and a time budget. */
+
 import path from 'node:path'
 import { requireFiles } from '../audio-files/mounted.ts'
 import { Readers } from '../audio-files/readers.ts'
@@ -9,6 +10,7 @@ import { isSelecting } from '../core/selection.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { requireSchema } from '../db/require-schema.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { ExitCode } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -220,13 +222,13 @@ class Done {
     kind: string,
     subject: string,
     bytes: number,
-    remove: () => Promise<{ reason: string; code?: string } | undefined>,
+    remove: () => Promise<{ reason: string; code?: ErrorCode } | undefined>,
   ): Promise<void> {
     const { report } = this.context
     const what = `${kind} ${printable(subject)}`
     const say = (
       state: string,
-      { reason, code, text }: { reason?: string; code?: string; text?: string } = {},
+      { reason, code, text }: { reason?: string; code?: ErrorCode; text?: string } = {},
     ): void =>
       report.item({
         subject,
@@ -235,7 +237,7 @@ class Done {
         ...(reason === undefined ? {} : { reason }),
         ...(text === undefined ? {} : { text }),
       })
-    let kept: { reason: string; code?: string } | undefined
+    let kept: { reason: string; code?: ErrorCode } | undefined
     try {
       kept = await remove()
     } catch (error) {

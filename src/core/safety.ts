@@ -1,3 +1,4 @@
+import type { CodeWith } from '../error-codes.ts'
 import { SafetyLimitError } from '../errors.ts'
 import { allowedDeletes, type DeleteLimit } from './limits.ts'
 
@@ -82,7 +83,10 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
 }
 
 /** @throws SafetyLimitError (exit code 7) naming every reason, when there is one */
-export function refuseIfTripped(tripped: readonly Tripped[], code = 'safety.breaker'): void {
+export function refuseIfTripped(
+  tripped: readonly Tripped[],
+  code: CodeWith<'safetyLimit'> = 'safety.breaker',
+): void {
   if (tripped.length === 0) return
   const reasons = tripped.map(({ reason }) => reason)
   throw new SafetyLimitError(reasons.join('; '), {

@@ -1,4 +1,12 @@
-import { AppError, FatalError, systemErrorCode, TemporaryError, toError } from '../errors.ts'
+import type { CodeWith } from '../error-codes.ts'
+import {
+  AppError,
+  type ErrorDetails,
+  FatalError,
+  systemErrorCode,
+  TemporaryError,
+  toError,
+} from '../errors.ts'
 
 const TLS_CODES = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
@@ -27,12 +35,9 @@ const NETWORK_CODES = new Set([
 const LOST_CONNECTION =
   /connection terminated|connection ended|timeout expired|client has encountered a connection error|not queryable|Query read timeout|connection timeout|server closed the connection/i
 
-type Entry = readonly [
-  kind: typeof TemporaryError | typeof FatalError,
-  code: string,
-  cause: string,
-  cure: string,
-]
+type Entry =
+  | readonly [kind: typeof TemporaryError, code: CodeWith<'temporary'>, cause: string, cure: string]
+  | readonly [kind: typeof FatalError, code: CodeWith<'fatal'>, cause: string, cure: string]
 
 /** SQLSTATE (or its two-letter class) to what the operator is told. Codes: PostgreSQL manual, appendix A. */
 const BY_SQLSTATE: Readonly<Record<string, Entry>> = {
@@ -113,7 +118,11 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
   const error = toError(thrown)
   const code = systemErrorCode(error)
   const make = ([kind, errorCode, cause, cure]: Entry, detail: string): AppError =>
-    new kind(`${cause} (${where}): ${detail}`, { code: errorCode, cure, cause: error })
+    new (kind as new (message: string, details: ErrorDetails) => AppError)(`${cause} (${where}): ${detail}`, {
+      code: errorCode,
+      cure,
+      cause: error,
+    })
 
   if (code !== undefined && TLS_CODES.has(code)) {
     return make(

@@ -11,6 +11,7 @@ import { fillCommand, fillUrl } from '../core/fetch/template.ts'
 import { keySegment, objectKey } from '../core/keys.ts'
 import { stagingPrefix } from '../core/prefixes.ts'
 import type { Track } from '../db/tracks.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
 import type { ProvedObject } from '../upload/proof.ts'
 import {
@@ -48,7 +49,7 @@ export type FetchOutcome =
     }
   | {
       readonly state: 'failed'
-      readonly code: string
+      readonly code: ErrorCode
       readonly reason: string
       readonly cure?: string
       /** it may be there another time: the row is left as it is */

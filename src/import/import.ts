@@ -5,6 +5,7 @@
  * can one tell a copy from a new track, whichever comes first. The second decides, batch by batch, and writes each
  * batch before it looks at the next. Memory depends on the size of a batch.
  */
+
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { type FoundFile, openAudioFolder, walkAudioFolder } from '../audio-files/walk.ts'
@@ -29,6 +30,7 @@ import {
   type Track,
   type TrackChange,
 } from '../db/tracks.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { keepHeapLevel } from '../heap.ts'
 import type { Progress, Reporter } from '../report/reporter.ts'
 import { ContentCache } from './content-cache.ts'
@@ -486,7 +488,7 @@ interface Relink {
 
 interface Failure {
   readonly path: string
-  readonly code: string
+  readonly code: ErrorCode
   readonly reason: string
   readonly cure?: string
 }

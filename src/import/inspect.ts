@@ -7,6 +7,7 @@ import { plainFolder } from '../core/audio-path.ts'
 import { readSound } from '../core/containers/read.ts'
 import { locateAudio } from '../core/content-type.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
+import type { ErrorCode } from '../error-codes.ts'
 
 /** Bytes read at a time. */
 const CHUNK = 1024 * 1024
@@ -26,7 +27,7 @@ export type Inspection =
   | { readonly kind: 'audio'; readonly file: InspectedFile }
   | { readonly kind: 'not-audio'; readonly reason: string }
   | { readonly kind: 'growing'; readonly reason: string }
-  | { readonly kind: 'failed'; readonly code: string; readonly reason: string; readonly cure: string }
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly reason: string; readonly cure: string }
 
 /** Reads files one after the other through one buffer of its own; as many inspectors, as many files at a time. */
 export class Inspector {

@@ -2,8 +2,10 @@
  * The application's `analysis_jobs`: one row counts the tracks that were queued together. Its numbers are made anew from
  * the rows of its tracks whenever one of them ends, never counted up, so that no kill can falsify them.
  */
+
 import type { Knex } from 'knex'
 import { printable } from '../core/units.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { commandOf, deadLetters, type JobKind, jobSchema } from './names.ts'
 
 /** Failures that `error_details` lists at most. */
@@ -110,7 +112,7 @@ export async function settleTrack(
     batch: string
     trackId: string
     kind: JobKind
-    error: { code: string; reason: string } | undefined
+    error: { code: ErrorCode; reason: string } | undefined
   },
 ): Promise<void> {
   const { batch, trackId, kind, error } = settled

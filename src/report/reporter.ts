@@ -5,11 +5,15 @@
  * Text: data on stdout, everything else on stderr. JSON lines: `status`, `item` and `summary` on stdout, `error`
  * and `exit_error` on stderr. JSON fields are only ever added.
  */
+import type { ErrorCode } from '../error-codes.ts'
 import type { AppError, ExitCode } from '../errors.ts'
 
 export const jsonSchemaVersion = 1
 
-export type Fields = Readonly<Record<string, unknown>>
+export interface Fields {
+  readonly code?: ErrorCode
+  readonly [field: string]: unknown
+}
 
 export interface Item {
   /** what it is about: an object key, a path, a track id */

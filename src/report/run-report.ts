@@ -2,8 +2,10 @@
  * What a whole run says, whichever command it is: what is left where it was interrupted, and under --quiet nothing
  * unless something is wrong. Counts what it hears and hands it on to the records of the run.
  */
+
 import { stripVTControlCharacters } from 'node:util'
 import { formatCount, printable } from '../core/units.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import type { StopReason } from '../errors.ts'
 import { type AppError, ExitCode } from '../errors.ts'
 import type { Entry, Level, RunEnd } from './entry.ts'
@@ -164,7 +166,7 @@ export class RunReport implements Reporter {
 
   #keepError(
     message_type: 'error' | 'exit_error',
-    error: Error & { code?: string; cure?: string | undefined },
+    error: Error & { code?: ErrorCode; cure?: string | undefined },
   ): void {
     const { message, cure, code } = error
     this.#keep('error', message_type, printable(cure ? `${message} (${cure})` : message), { code, cure })

@@ -9,6 +9,7 @@ import type { Downloader } from '../audio-files/downloader.ts'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { draftPrefix } from '../core/prefixes.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { ExitCode, FatalError, systemErrorCode, systemRefusal, toError } from '../errors.ts'
 import {
   announceWrite,
@@ -33,7 +34,7 @@ export interface RestoreTarget {
 
 export type RestoreOutcome =
   | { state: 'restored' | 'there-already'; head: ObjectHead }
-  | { state: 'failed'; code: string; reason: string; cure: string }
+  | { state: 'failed'; code: ErrorCode; reason: string; cure: string }
 
 /** What the bytes of an object must come to; undefined where nothing is known. */
 interface Expected {
@@ -43,10 +44,10 @@ interface Expected {
 
 /** Why a file does not go where it should. */
 class Misplaced extends Error {
-  readonly code: string
+  readonly code: ErrorCode
   readonly cure: string
 
-  constructor(code: string, reason: string, cure: string) {
+  constructor(code: ErrorCode, reason: string, cure: string) {
     super(reason)
     this.code = code
     this.cure = cure
@@ -306,7 +307,7 @@ function pathOfKey(key: string, keyPrefix: string): string {
     .join('/')
 }
 
-function fail(code: string, reason: string, cure: string): RestoreOutcome {
+function fail(code: ErrorCode, reason: string, cure: string): RestoreOutcome {
   return { state: 'failed', code, reason, cure }
 }
 

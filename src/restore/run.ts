@@ -1,4 +1,5 @@
 /** What `autodj restore` does with its flags: the way back, track by track, until the rows are LOCAL again. */
+
 import path from 'node:path'
 import pLimit from 'p-limit'
 import { Downloader } from '../audio-files/downloader.ts'
@@ -19,6 +20,7 @@ import { clearItems, objectsByKey, recordItems } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { rowVersions, swapRows } from '../db/row-facts.ts'
 import { countTracks, filePathSample, type Track, trackPages } from '../db/tracks.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { AppError, ExitCode, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
@@ -337,7 +339,7 @@ class Restorer {
 
   private async fail(
     track: S3Track,
-    { code, reason, cure }: { code: string; reason: string; cure: string },
+    { code, reason, cure }: { code: ErrorCode; reason: string; cure: string },
   ): Promise<void> {
     this.counts.failed += 1
     this.context.report.item({
@@ -402,6 +404,6 @@ class Restorer {
   }
 }
 
-function failed(code: string, reason: string, cure: string): RestoreOutcome {
+function failed(code: ErrorCode, reason: string, cure: string): RestoreOutcome {
   return { state: 'failed', code, reason, cure }
 }

@@ -2,8 +2,10 @@
  * What a command does with each of its tracks, told once: a run over all of them and a job of the queue, which names
  * one, go about it in the same way.
  */
+
 import type { Knex } from 'knex'
 import type { ChangeOutcome, Track } from '../db/tracks.ts'
+import type { ErrorCode } from '../error-codes.ts'
 
 export interface TrackTask {
   readonly track: Track
@@ -13,7 +15,7 @@ export interface TrackTask {
 export interface TrackProblem {
   /** `skipped`: no later run need try it before something changes, or someone asks for what failed */
   readonly state: 'failed' | 'skipped'
-  readonly code: string
+  readonly code: ErrorCode
   readonly reason: string
   readonly cure?: string | undefined
 }

@@ -20,6 +20,7 @@ import { type AudioType, detectAudio } from '../core/content-type.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { cacheControl, objectKey } from '../core/keys.ts'
 import type { HashedFile } from '../db/ledger.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { type ObjectHeaders, StoreError } from '../storage/store.ts'
 import { Interrupted, type MultipartOptions, MultipartUploader } from './multipart-upload.ts'
 import { base64OfHex, DamagedOnArrival, KeyConflict, type ProvedObject, Prover, whenTaken } from './proof.ts'
@@ -62,7 +63,7 @@ export type TransferOutcome =
   | {
       /** `interrupted`: told to stop in the middle of a large file; the next run goes on with it */
       readonly state: 'skipped' | 'failed' | 'interrupted'
-      readonly code: string
+      readonly code: ErrorCode
       readonly reason: string
       readonly cure?: string
     }

@@ -2,6 +2,7 @@
  * What a job of each kind does with its track: the same code as the command, with the same claims in the ledger. A job
  * that is delivered twice finds its work done and does nothing.
  */
+
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { type AnalyzeJobOptions, analyzeFilter, openAnalyzer } from '../analyze/run.ts'
@@ -14,6 +15,7 @@ import type { BandwidthTable } from '../core/bandwidth.ts'
 import type { Database } from '../db/database.ts'
 import { runsAlive } from '../db/ledger.ts'
 import { type Track, type TrackFilter, trackPage } from '../db/tracks.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { sweepStaging } from '../fetch/fetcher.ts'
 import { type FetchJobOptions, openFetchWork } from '../fetch/run.ts'
 import { countJobs, isEmpty } from '../queue/counts.ts'
@@ -30,7 +32,7 @@ export type JobEnd =
   | { readonly state: 'done'; readonly what: string }
   | {
       readonly state: 'failed'
-      readonly code: string
+      readonly code: ErrorCode
       readonly reason: string
       readonly cure?: string | undefined
       readonly final: boolean
@@ -190,7 +192,7 @@ interface KindOfJob<Outcome> {
   /** whether trying again does not change it */
   isFinal(outcome: Outcome): Promise<boolean>
   /** what a row lacks that is there and not taken; undefined: it is done */
-  lacking(track: Track): MaybePromise<{ code: string; reason: string } | undefined>
+  lacking(track: Track): MaybePromise<{ code: ErrorCode; reason: string } | undefined>
 }
 
 function handle<Task extends TrackTask, Outcome extends { readonly state: string }>(
@@ -214,7 +216,7 @@ function handle<Task extends TrackTask, Outcome extends { readonly state: string
       }
       case 'absent': {
         const [track] = await trackPage(knex, { limit: 1, filter: { ids: [id] } })
-        const found =
+        const found: Awaited<ReturnType<typeof lacking>> =
           track === undefined
             ? { code: 'row.missing', reason: 'there is no such track' }
             : await lacking(track)

@@ -2,11 +2,13 @@
  * Jobs out of the queue and into the handlers, and what comes of them back: to the queue, to the counts of
  * `analysis_jobs`, to the ledger.
  */
+
 import type { JobResult, JobWithMetadata, PgBoss } from 'pg-boss'
 import type { Context } from '../context.ts'
 import { printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { abandonDeadRuns, recordItems } from '../db/ledger.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import { AppError, toError } from '../errors.ts'
 import {
   cancelledBatches,
@@ -124,7 +126,7 @@ export class Worker {
         this.#context.report.warn(`${kind} ${track}: unexpected: ${printable(error.message)}`)
         this.#context.report.detail(error.stack ?? '')
       }
-      const { code, cure } = known ? error : { code: 'bug', cure: undefined }
+      const { code, cure } = known ? error : { code: 'bug' as const, cure: undefined }
       return { state: 'failed', code, reason: error.message, cure, final: false, recorded: false }
     }
   }
@@ -143,7 +145,7 @@ export class Worker {
   async #record(
     kind: JobKind,
     trackId: string,
-    { code, reason, cure }: { code: string; reason: string; cure?: string | undefined },
+    { code, reason, cure }: { code: ErrorCode; reason: string; cure?: string | undefined },
   ): Promise<void> {
     await recordItems(this.#database.knex, [
       {

@@ -231,7 +231,7 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
           .knex('tracks')
           .where({ id: newTrack(3).id })
           .update({ s3_object_key: 'audio/k' })
-        const failed = { errorCode: 'x', error: 'x', cure: null, runId: run, command: 'analyze' }
+        const failed = { errorCode: 'bug', error: 'x', cure: null, runId: run, command: 'analyze' } as const
         await recordItems(db.knex, [
           { ...failed, subject: newTrack(1).id, trackId: newTrack(1).id, state: 'failed' },
           { ...failed, subject: newTrack(2).id, trackId: newTrack(2).id, state: 'skipped' },
@@ -426,17 +426,23 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         const item = { command: 'upload-local', trackId: null, state: 'failed', cure: null, runId } as const
         const long = `${'x'.repeat(5000)}`
         await recordItems(db.knex, [
-          { ...item, subject: 'a', errorCode: 'e1', error: 'first' },
-          { ...item, subject: 'a', errorCode: 'e2', error: 'NUL \0' },
-          { ...item, subject: long, errorCode: 'e1', error: 'long' },
-          { ...item, subject: `${long}y`, errorCode: 'e1', error: 'longer' },
+          { ...item, subject: 'a', errorCode: 'file.changed', error: 'first' },
+          { ...item, subject: 'a', errorCode: 'file.missing', error: 'NUL \0' },
+          { ...item, subject: long, errorCode: 'file.changed', error: 'long' },
+          { ...item, subject: `${long}y`, errorCode: 'file.changed', error: 'longer' },
         ])
         await recordItems(db.knex, [
-          { ...item, subject: 'a', errorCode: 'e3', error: 'again', state: 'skipped' },
+          { ...item, subject: 'a', errorCode: 'file.empty', error: 'again', state: 'skipped' },
         ])
         const page = await itemPage(db.knex, { command: 'upload-local', limit: 10 })
         expect(page).toHaveLength(3)
-        expect(page[0]).toMatchObject({ subject: 'a', attempts: 2, errorCode: 'e3', state: 'skipped', runId })
+        expect(page[0]).toMatchObject({
+          subject: 'a',
+          attempts: 2,
+          errorCode: 'file.empty',
+          state: 'skipped',
+          runId,
+        })
         expect(await itemPage(db.knex, { command: 'upload-local', limit: 10, state: 'failed' })).toHaveLength(
           2,
         )

@@ -22,7 +22,7 @@ const declareDead = (): Promise<unknown> =>
 
 test('one that ends with an error is in the ledger with the exit code of that error', async () => {
   const failures = [
-    new TemporaryError('away', { code: 'x' }),
+    new TemporaryError('away', { code: 'db.unreachable' }),
     Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }),
     new TypeError('it broke'),
   ]

@@ -18,7 +18,7 @@ import { plainFolder } from '../../src/core/audio-path.ts'
 import { parseCdnDomain } from '../../src/core/cdn-url.ts'
 import type { Database } from '../../src/db/database.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { FatalError } from '../../src/errors.ts'
+import { FatalError, TemporaryError } from '../../src/errors.ts'
 import type { ApiOptions } from '../../src/server/answers.ts'
 import { createApi } from '../../src/server/api.ts'
 import { createFileOpener } from '../../src/server/audio-file.ts'
@@ -558,7 +558,7 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
   })
 
   test('the bucket away is a degraded server, the database away one that is down', async () => {
-    const away = new FatalError('gone: postgres://user:secret@host', { code: 'db.unreachable' })
+    const away = new TemporaryError('gone: postgres://user:secret@host', { code: 'db.unreachable' })
     const broken = new Proxy(createTrackReader(database.knex), { get: () => () => Promise.reject(away) })
     const other = await createApi({
       ...apiOptions(),

@@ -19,6 +19,7 @@ import {
   recordUpload,
   startRun,
 } from '../../src/db/ledger.ts'
+import type { ErrorCode } from '../../src/error-codes.ts'
 import { ExitCode } from '../../src/errors.ts'
 import type { UploadFlags } from '../../src/upload/flags.ts'
 import { planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
@@ -154,7 +155,14 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       const { knex } = bed.database
       const runId = randomUUID()
       await startRun(knex, { id: runId, command: 'fetch', args: {}, host: 'h', pid: 1, version: '0' })
-      const item = { subject: id, trackId: id, errorCode: 'fetch.nowhere', error: 'x', cure: null, runId }
+      const item = {
+        subject: id,
+        trackId: id,
+        errorCode: 'fetch.nowhere',
+        error: 'x',
+        cure: null,
+        runId,
+      } as const
       await recordItems(knex, [{ ...item, command: 'fetch', state: 'failed' }])
       expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
       expect(await itemPage(knex, { command: 'fetch', limit: 9 })).toEqual([])
@@ -383,7 +391,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
 
       test('other bytes where nobody looks now, but `verify` did: the file is kept until it finds them right', async () => {
         const { knex } = bed.database
-        const fail = (code: string) => async (trackId: string) => {
+        const fail = (code: ErrorCode) => async (trackId: string) => {
           const failed = { trackId, subject: trackId, state: 'failed' as const, error: 'x', cure: null }
           const runId = randomUUID()
           await startRun(knex, { id: runId, command: 'verify', args: {}, host: 'h', pid: 1, version: '0' })

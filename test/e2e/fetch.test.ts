@@ -108,7 +108,7 @@ beforeAll(async () => {
       subject: ids[name],
       trackId: ids[name],
       state: 'failed' as const,
-      errorCode: 'earlier',
+      errorCode: 'bug' as const,
       error: 'x',
       cure: null,
       runId,
@@ -233,7 +233,7 @@ describe('fetch', () => {
     expect(of('preview').file_size).toBe(60_000)
     expect(of('playable')).toMatchObject({ file_source: 'LOCAL', file_path: 'here.wav' })
 
-    expect(items.filter(one => one.error_code === 'earlier')).toEqual([])
+    expect(items.filter(one => one.error_code === 'bug')).toEqual([])
     const reason = (name: Name) => items.find(one => one.track_id === ids[name])?.error_code
     expect([reason('page'), reason('nowhere'), reason('foreignObject')]).toEqual([
       'fetch.not-audio',

@@ -20,8 +20,9 @@ const probe = defineCommand({
     const { report, config } = context
     report.note('working')
     report.warn(`the database is ${config.database.url}`, { url: config.database.url })
-    report.item({ subject: 'a.mp3', state: 'failed', reason: 'gone', fields: { code: 'file.gone' } })
-    if (how === 'away') throw new TemporaryError('the store is away', { code: 'store.away', cure: 'Wait.' })
+    report.item({ subject: 'a.mp3', state: 'failed', reason: 'gone', fields: { code: 'file.missing' } })
+    if (how === 'away')
+      throw new TemporaryError('the store is away', { code: 'store.unavailable', cure: 'Wait.' })
     report.summary({ lines: ['2 done'], fields: { uploaded: 2, bytes_sent: 10 } })
     return how === 'well' ? ExitCode.ok : ExitCode.someFailed
   },
@@ -163,7 +164,7 @@ describe('--metrics', () => {
     await run(['probe', '--metrics', 'out/autodj.prom'])
     const text = await readFile(path.join(folder, 'out/autodj.prom'), 'utf8')
     expect(text).toContain('autodj_run_items{command="probe",outcome="uploaded"} 2\n')
-    expect(text).toContain('autodj_run_failures{command="probe",cause="file.gone"} 1\n')
+    expect(text).toContain('autodj_run_failures{command="probe",cause="file.missing"} 1\n')
   })
 
   test('to a Pushgateway', async () => {
@@ -213,7 +214,12 @@ describe('--log-file', () => {
       expect(line).toMatchObject({ time: expect.any(String), level: expect.any(String), schema: 1 })
     }
     expect(lines).toContainEqual(
-      expect.objectContaining({ message_type: 'item', level: 'error', subject: 'a.mp3', code: 'file.gone' }),
+      expect.objectContaining({
+        message_type: 'item',
+        level: 'error',
+        subject: 'a.mp3',
+        code: 'file.missing',
+      }),
     )
     expect(lines).toContainEqual(expect.objectContaining({ message_type: 'summary', uploaded: 2 }))
     expect(lines.at(-1)).toMatchObject({ event: 'end', exit_code: 3 })

@@ -99,7 +99,7 @@ beforeAll(async () => {
       subject: `s${number}`,
       trackId: null,
       state: 'failed' as const,
-      errorCode: number === 0 ? 'file.unreadable' : 'file.vanished',
+      errorCode: number === 0 ? 'file.unreadable' : 'file.missing',
       error,
       cure: 'Make it readable.',
       runId: null as never,

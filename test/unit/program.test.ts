@@ -26,7 +26,7 @@ const probe = defineCommand({
     if (args[0]?.startsWith('E'))
       throw Object.assign(new Error(`${args[0]}: open '/tmp/x'`), { code: args[0], path: '/tmp/x' })
     if (args[0] === 'away')
-      throw new TemporaryError('the database is away', { code: 'db.away', cure: 'Wait.' })
+      throw new TemporaryError('the database is away', { code: 'db.unreachable', cure: 'Wait.' })
     if (args[0] === 'wait') {
       await new Promise(resolve => context.stopping.addEventListener('abort', resolve))
       return context.stopExitCode() ?? ExitCode.ok

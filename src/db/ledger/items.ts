@@ -1,5 +1,7 @@
 /** What failed or was passed over, one row for each command and subject. */
+
 import type { Knex } from 'knex'
+import type { ErrorCode } from '../../error-codes.ts'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
 import { indexable, storable } from '../values.ts'
 
@@ -9,7 +11,7 @@ export interface FailedItem {
   subject: string
   trackId: string | null
   state: 'failed' | 'skipped'
-  errorCode: string
+  errorCode: ErrorCode
   error: string
   cure: string | null
   runId: string
@@ -71,7 +73,7 @@ export async function clearItems(
 /** Whether what failed for this subject last, and has not succeeded since, has one of these codes. */
 export async function failedWith(
   knex: Knex,
-  { command, subject, errorCodes }: { command: string; subject: string; errorCodes: readonly string[] },
+  { command, subject, errorCodes }: { command: string; subject: string; errorCodes: readonly ErrorCode[] },
 ): Promise<boolean> {
   const found = await knex('autodj_ledger.items')
     .where({ command, subject: indexable(storable(subject)) })

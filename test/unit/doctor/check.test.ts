@@ -41,7 +41,7 @@ test('what a check throws is its failure, with the cure of a typed error', async
   const results = await run([
     {
       name: 'typed',
-      run: () => Promise.reject(new FatalError('no bucket', { code: 'x', cure: 'make one' })),
+      run: () => Promise.reject(new FatalError('no bucket', { code: 'bucket.missing', cure: 'make one' })),
     },
     { name: 'plain', run: () => Promise.reject(new Error('oops')) },
   ])

@@ -179,7 +179,9 @@ describe('faults that do not pass: one clear line, the right exit code, nothing 
             property === 'transaction' && server.requests.some(one => one.operation === 'PutObject')
           if (!isGone) return Reflect.get(target, property, receiver)
           return () =>
-            Promise.reject(new TemporaryError('the connection to the database broke', { code: 'db.gone' }))
+            Promise.reject(
+              new TemporaryError('the connection to the database broke', { code: 'db.unreachable' }),
+            )
         },
       })
       const request = await readUploadRequest(context, uploadDefaults)
