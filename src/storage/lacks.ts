@@ -76,3 +76,20 @@ export function refusesHeader(thrown: unknown, names: readonly string[]): boolea
     /unsupported|not supported|not implemented|unknown|unrecogni[sz]ed|not allowed|unexpected/.test(said)
   return refused && names.some(name => said.includes(name))
 }
+
+/** Sends with a checksum header, or without where the store has refused it: it is proved by reading it back then. */
+export async function withoutRefusedChecksum<T>(
+  lacks: Lacks,
+  header: Record<string, string>,
+  send: (header: Record<string, string>) => Promise<T>,
+): Promise<T> {
+  if (lacks.has('checksum-headers')) return send({})
+  try {
+    return await send(header)
+  } catch (thrown) {
+    if (!refusesHeader(thrown, ['checksum'])) throw thrown
+    const result = await send({})
+    lacks.found('checksum-headers')
+    return result
+  }
+}

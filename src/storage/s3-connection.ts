@@ -101,6 +101,13 @@ export interface S3Connection {
   close(): void
 }
 
+/** Where objects of the bucket are, for requests and as errors tell it. */
+interface Place {
+  target: PutTarget
+  region: string
+  endpoint: string
+}
+
 /** Nothing is sent until a request is. */
 export function connectS3(options: S3StoreOptions): S3Connection {
   const { bucket, endpoint, maxSockets = 64, userAgent = 'autodj', addressing = 'auto' } = options
@@ -108,123 +115,29 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     connectMs: options.timeouts?.connectMs ?? 10_000,
     idleMs: options.timeouts?.idleMs ?? 60_000,
   }
-  // lifo keeps few sockets warm rather than many lukewarm
-  const agentOptions = {
-    keepAlive: true,
-    maxSockets,
-    maxFreeSockets: maxSockets,
-    scheduling: 'lifo' as const,
-  }
   // One secure context for all connections: by itself Node.js reads the trusted certificates anew for each.
   let secureContext: SecureContext | undefined
   const getSecureContext = () => (secureContext ??= createSecureContext())
   const network = options.network ?? plainNetwork
-  const httpsOptions = {
-    ...agentOptions,
-    get secureContext() {
-      return getSecureContext()
-    },
-  }
-  let agents: Promise<Agents> | undefined
-  const shared = {
-    region: options.region ?? (endpoint === undefined ? undefined : 'us-east-1'),
-    endpoint,
-    forcePathStyle: addressing === 'auto' ? endpoint !== undefined : addressing === 'path',
-    expectContinueHeader: false,
-    // We send and verify checksums ourselves: the SDK's wrapping of response streams hides a body cut short.
-    requestChecksumCalculation: 'WHEN_REQUIRED' as const,
-    responseChecksumValidation: 'WHEN_REQUIRED' as const,
-    customUserAgent: userAgent,
-    requestHandler: new NodeHttpHandler(async () => {
-      agents ??= openAgents(network, httpsOptions)
-      const { http, https } = await agents
-      return {
-        httpAgent: http,
-        httpsAgent: https,
-        connectionTimeout: timeouts.connectMs,
-        socketTimeout: timeouts.idleMs,
-        // Requests waiting for a socket are how concurrency is bounded here, nothing to warn of.
-        socketAcquisitionWarningTimeout: 2 ** 31 - 1,
-      }
-    }),
-  }
   const lacks = new Lacks(isAws(endpoint), options.onLack ?? (() => {}))
-  const client = new S3Client({
-    ...shared,
-    maxAttempts: options.readAttempts ?? 4,
-    ...(options.credentials !== undefined && { credentials: options.credentials }),
-    ...(options.profile !== undefined && { profile: options.profile }),
+  const { client, onceClient, destroy } = openClients({
+    ...options,
+    maxSockets,
+    userAgent,
+    addressing,
+    network,
+    timeouts,
+    getSecureContext,
   })
-  const onceClient = new S3Client({ ...shared, maxAttempts: 1, credentials: client.config.credentials })
   const state = { closed: false }
-  /** what the newest answer's `Date` said, and when that was by a clock that nobody sets */
-  let told: { server: number; since: number } | undefined
-  for (const one of [client, onceClient]) {
-    one.middlewareStack.add(
-      next => async args => {
-        const result = await next(args)
-        const { headers = {} } = result.response as { headers?: Record<string, string> }
-        const server = Date.parse(headers['date'] ?? '')
-        // `Date` has whole seconds: the second is taken at its end, so that what was stored before is not of the future.
-        if (!Number.isNaN(server)) told = { server: server + 999, since: performance.now() }
-        return result
-      },
-      // Nearest to the wire, so that it sees the answer as it came.
-      { step: 'deserialize', priority: 'low', name: 'noteServerTime' },
-    )
-  }
-  if (options.requesterPays === true) {
-    for (const one of [client, onceClient]) {
-      one.middlewareStack.add(
-        next => args => {
-          Object.assign((args.request as { headers: Record<string, string> }).headers, requesterPays)
-          return next(args)
-        },
-        { step: 'build', name: 'requesterPays' },
-      )
-    }
-  }
+  const clients = [client, onceClient]
+  const serverTime = notingServerTime(clients)
+  const extraHeaders = options.requesterPays === true ? requesterPays : {}
+  addHeaders(clients, extraHeaders)
 
-  /** Asks the SDK where objects of this bucket are, endpoint rules, profiles and environment included. */
-  async function findTarget(): Promise<PutTarget> {
-    let found: PutTarget | undefined
-    const probe = new PutObjectCommand({ Bucket: bucket, Key: 'x' })
-    const region = await client.config.region()
-    probe.middlewareStack.add(
-      (_next, context) => async args => {
-        const { protocol, hostname, port, path, headers } = args.request as {
-          protocol: string
-          hostname: string
-          port?: number
-          path: string
-          headers: Record<string, string>
-        }
-        const scheme = context.endpointV2?.properties?.['authSchemes']?.[0]
-        found = {
-          protocol: protocol === 'http:' ? 'http:' : 'https:',
-          hostname,
-          port,
-          basePath: path.slice(0, -1),
-          signingRegion: typeof scheme?.['signingRegion'] === 'string' ? scheme['signingRegion'] : region,
-          userAgent: headers['user-agent'] ?? userAgent,
-        }
-        // Answered here: nothing goes out.
-        return { response: {}, output: { $metadata: {} } }
-      },
-      { step: 'build', priority: 'low' },
-    )
-    await onceClient.send(probe)
-    return found!
-  }
-
-  interface Place {
-    target: PutTarget
-    region: string
-    endpoint: string
-  }
   let place: Promise<Place> | undefined
   function findPlace(): Promise<Place> {
-    place ??= findTarget()
+    place ??= findTarget(client, onceClient, { bucket, userAgent })
       .then(target => ({
         target,
         region: target.signingRegion,
@@ -289,29 +202,10 @@ export function connectS3(options: S3StoreOptions): S3Connection {
 
   async function run<T>(where: RequestContext, request: () => Promise<T>): Promise<T> {
     try {
-      return await runWithFreshToken(where, request)
+      return await withFreshToken(client, where, request)
     } catch (thrown) {
       if (!(thrown instanceof StoreError) || !addressAnotherWay(thrown)) throw thrown
-      return await runWithFreshToken(where, request)
-    }
-  }
-
-  async function runWithFreshToken<T>(where: RequestContext, request: () => Promise<T>): Promise<T> {
-    let used: StoreCredentials | undefined
-    try {
-      used = await client.config.credentials()
-      return await request()
-    } catch (thrown) {
-      const error = toStoreError(thrown, where)
-      if (error.kind !== 'expired-token' || used === undefined) throw error
-    }
-    try {
-      const fresh = await client.config.credentials({ forceRefresh: true })
-      const renewed = fresh.accessKeyId !== used.accessKeyId || fresh.sessionToken !== used.sessionToken
-      if (!renewed) throw storeErrorOf({ code: 'ExpiredToken', status: 400 }, where)
-      return await request()
-    } catch (thrown) {
-      throw toStoreError(thrown, where)
+      return await withFreshToken(client, where, request)
     }
   }
 
@@ -322,7 +216,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     credentials: fresh => client.config.credentials(fresh ? { forceRefresh: true } : undefined),
     signPayload: options.signPayload,
     proxyFor: url => proxyFor(url, network.proxies),
-    extraHeaders: options.requesterPays === true ? requesterPays : {},
+    extraHeaders,
     timeouts,
     clock: {
       get offset() {
@@ -343,16 +237,172 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     lacks,
     context,
     run,
-    serverTime: () => told && told.server + (performance.now() - told.since),
+    serverTime,
     close() {
       state.closed = true
+      destroy()
+      bodies.destroy()
+    },
+  }
+}
+
+type ClientOptions = Omit<S3StoreOptions, 'timeouts'> &
+  Required<Pick<S3StoreOptions, 'maxSockets' | 'userAgent' | 'addressing' | 'network'>> & {
+    timeouts: { connectMs: number; idleMs: number }
+    getSecureContext(): SecureContext
+  }
+
+/** One that retries and one that does not, on the same sockets and credentials. */
+function openClients(options: ClientOptions): {
+  client: S3Client
+  onceClient: S3Client
+  destroy(): void
+} {
+  const { endpoint, maxSockets, addressing, timeouts } = options
+  let agents: Promise<Agents> | undefined
+  const agentOptions = {
+    keepAlive: true,
+    maxSockets,
+    maxFreeSockets: maxSockets,
+    // lifo keeps few sockets warm rather than many lukewarm
+    scheduling: 'lifo' as const,
+    get secureContext() {
+      return options.getSecureContext()
+    },
+  }
+  const shared = {
+    region: options.region ?? (endpoint === undefined ? undefined : 'us-east-1'),
+    endpoint,
+    forcePathStyle: addressing === 'auto' ? endpoint !== undefined : addressing === 'path',
+    expectContinueHeader: false,
+    // We send and verify checksums ourselves: the SDK's wrapping of response streams hides a body cut short.
+    requestChecksumCalculation: 'WHEN_REQUIRED' as const,
+    responseChecksumValidation: 'WHEN_REQUIRED' as const,
+    customUserAgent: options.userAgent,
+    requestHandler: new NodeHttpHandler(async () => {
+      agents ??= openAgents(options.network, agentOptions)
+      const { http, https } = await agents
+      return {
+        httpAgent: http,
+        httpsAgent: https,
+        connectionTimeout: timeouts.connectMs,
+        socketTimeout: timeouts.idleMs,
+        // Requests waiting for a socket are how concurrency is bounded here, nothing to warn of.
+        socketAcquisitionWarningTimeout: 2 ** 31 - 1,
+      }
+    }),
+  }
+  const client = new S3Client({
+    ...shared,
+    maxAttempts: options.readAttempts ?? 4,
+    ...(options.credentials !== undefined && { credentials: options.credentials }),
+    ...(options.profile !== undefined && { profile: options.profile }),
+  })
+  const onceClient = new S3Client({ ...shared, maxAttempts: 1, credentials: client.config.credentials })
+  return {
+    client,
+    onceClient,
+    destroy() {
       client.destroy()
       onceClient.destroy()
-      bodies.destroy()
       void agents?.then(({ http, https }) => {
         http.destroy()
         https.destroy()
       })
     },
+  }
+}
+
+/** @returns ms since 1970 by the store's clock, from the newest answer to any of these that told it */
+function notingServerTime(clients: readonly S3Client[]): () => number | undefined {
+  /** what the newest answer's `Date` said, and when that was by a clock that nobody sets */
+  let told: { server: number; since: number } | undefined
+  for (const one of clients) {
+    one.middlewareStack.add(
+      next => async args => {
+        const result = await next(args)
+        const { headers = {} } = result.response as { headers?: Record<string, string> }
+        const server = Date.parse(headers['date'] ?? '')
+        // `Date` has whole seconds: the second is taken at its end, so that what was stored before is not of the future.
+        if (!Number.isNaN(server)) told = { server: server + 999, since: performance.now() }
+        return result
+      },
+      // Nearest to the wire, so that it sees the answer as it came.
+      { step: 'deserialize', priority: 'low', name: 'noteServerTime' },
+    )
+  }
+  return () => told && told.server + (performance.now() - told.since)
+}
+
+/** Sent, and signed, with each request of these. */
+function addHeaders(clients: readonly S3Client[], headers: Readonly<Record<string, string>>): void {
+  for (const one of clients) {
+    one.middlewareStack.add(
+      next => args => {
+        Object.assign((args.request as { headers: Record<string, string> }).headers, headers)
+        return next(args)
+      },
+      { step: 'build', name: 'addHeaders' },
+    )
+  }
+}
+
+/** Asks the SDK where objects of this bucket are, endpoint rules, profiles and environment included. */
+async function findTarget(
+  client: S3Client,
+  onceClient: S3Client,
+  { bucket, userAgent }: { bucket: string; userAgent: string },
+): Promise<PutTarget> {
+  let found: PutTarget | undefined
+  const probe = new PutObjectCommand({ Bucket: bucket, Key: 'x' })
+  const region = await client.config.region()
+  probe.middlewareStack.add(
+    (_next, context) => async args => {
+      const { protocol, hostname, port, path, headers } = args.request as {
+        protocol: string
+        hostname: string
+        port?: number
+        path: string
+        headers: Record<string, string>
+      }
+      const scheme = context.endpointV2?.properties?.['authSchemes']?.[0]
+      found = {
+        protocol: protocol === 'http:' ? 'http:' : 'https:',
+        hostname,
+        port,
+        basePath: path.slice(0, -1),
+        signingRegion: typeof scheme?.['signingRegion'] === 'string' ? scheme['signingRegion'] : region,
+        userAgent: headers['user-agent'] ?? userAgent,
+      }
+      // Answered here: nothing goes out.
+      return { response: {}, output: { $metadata: {} } }
+    },
+    { step: 'build', priority: 'low' },
+  )
+  await onceClient.send(probe)
+  return found!
+}
+
+/** Sends again with fresh credentials where those in use have expired. */
+async function withFreshToken<T>(
+  client: S3Client,
+  where: RequestContext,
+  request: () => Promise<T>,
+): Promise<T> {
+  let used: StoreCredentials | undefined
+  try {
+    used = await client.config.credentials()
+    return await request()
+  } catch (thrown) {
+    const error = toStoreError(thrown, where)
+    if (error.kind !== 'expired-token' || used === undefined) throw error
+  }
+  try {
+    const fresh = await client.config.credentials({ forceRefresh: true })
+    const renewed = fresh.accessKeyId !== used.accessKeyId || fresh.sessionToken !== used.sessionToken
+    if (!renewed) throw storeErrorOf({ code: 'ExpiredToken', status: 400 }, where)
+    return await request()
+  } catch (thrown) {
+    throw toStoreError(thrown, where)
   }
 }

@@ -14,7 +14,7 @@ import { maxParts } from '../core/upload/multipart.ts'
 import type { S3Connection } from './s3-connection.ts'
 import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
 import { checksumsOf, etagOf, headerFields, insistOn, notS3 } from './s3-fields.ts'
-import type { WithUpload } from './s3-write.ts'
+import type { WithUpload } from './s3-multipart.ts'
 import { encodeKey } from './sigv4.ts'
 import {
   type ObjectHead,
@@ -25,7 +25,7 @@ import {
   type UploadedPart,
 } from './store.ts'
 
-interface CopyOptions extends Pick<ObjectStore, 'head' | 'get' | 'completeUpload' | 'putStream'> {
+interface CopyRequests extends Pick<ObjectStore, 'head' | 'get' | 'completeUpload' | 'putStream'> {
   withUpload: WithUpload
   /** bytes above which a copy goes in parts */
   singleMax: number
@@ -34,26 +34,11 @@ interface CopyOptions extends Pick<ObjectStore, 'head' | 'get' | 'completeUpload
 }
 
 export function copyObjects(
-  { bucket, client, onceClient, lacks, context, run }: S3Connection,
-  { head, get, completeUpload, putStream, withUpload, singleMax, partSize: wantedPartSize }: CopyOptions,
+  connection: S3Connection,
+  requests: CopyRequests,
 ): Pick<ObjectStore, 'copy' | 'rewriteHeaders'> {
-  /**
-   * Who else may read an object: a copy has the bucket owner alone otherwise. Nothing where there are no access lists,
-   * as in buckets since 2023, or where they say nothing beyond that.
-   */
-  async function grantsOf(key: string, signal: AbortSignal | undefined): Promise<GrantFields> {
-    const where = await context('read the access list of', { key, signal })
-    try {
-      const { Grants, Owner } = await run(where, () =>
-        client.send(new GetObjectAclCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
-      )
-      return grantFields(Grants ?? [], Owner?.ID)
-    } catch (thrown) {
-      const error = toStoreError(thrown, where)
-      if (['unsupported', 'invalid', 'missing'].includes(error.kind)) return {}
-      throw error
-    }
-  }
+  const { bucket, onceClient, lacks, context, run } = connection
+  const { head, singleMax } = requests
 
   async function rewriteHeaders(
     key: string,
@@ -68,7 +53,7 @@ export function copyObjects(
         'an object of more than 5 GiB is copied in parts, which would lose its tags and access list'
       throw storeErrorOf({ code: 'NotImplemented', message }, where)
     }
-    const grants = await grantsOf(key, signal)
+    const grants = await grantsOf(connection, key, signal)
     const command = new CopyObjectCommand({
       Bucket: bucket,
       Key: key,
@@ -125,19 +110,19 @@ export function copyObjects(
       `${bucket}/${encodeKey(fromKey)}` +
       (fromVersionId === undefined ? '' : `?versionId=${encodeURIComponent(fromVersionId)}`)
     const pinned = { CopySource: from, CopySourceIfMatch: `"${source.etag}"` }
-    if (lacks.has('copy')) return copyThrough(source, toKey, options)
+    if (lacks.has('copy')) return copyThrough(connection, requests, source, toKey, options)
     try {
       if (source.size > singleMax) return await copyInPartsOnceMore(source, toKey, pinned, options)
       return await copyWhole()
     } catch (thrown) {
       if (!(thrown instanceof StoreError) || thrown.kind !== 'unsupported') throw thrown
-      const result = await copyThrough(source, toKey, options)
+      const result = await copyThrough(connection, requests, source, toKey, options)
       lacks.found('copy')
       return result
     }
 
     async function copyWhole(): Promise<PutResult> {
-      const grants = headers === undefined ? await grantsOf(fromKey, signal) : {}
+      const grants = headers === undefined ? await grantsOf(connection, fromKey, signal) : {}
       const output = await run(where, () =>
         onceClient.send(
           new CopyObjectCommand({
@@ -179,95 +164,123 @@ export function copyObjects(
     return result
   }
 
-  /** Down and up again, for stores that cannot copy. The way down compares the store's checksum, where it has one. */
-  async function copyThrough(
-    source: ObjectHead,
-    toKey: string,
-    { fromVersionId, ifNoneMatch, headers, signal }: NonNullable<Parameters<ObjectStore['copy']>[2]>,
-  ): Promise<PutResult> {
-    const where = await context('copy', { key: source.key, signal, condition: 'if-match' })
-    const content = await get(source.key, { versionId: fromVersionId, signal })
-    if (content === undefined) throw storeErrorOf({ status: 404 }, where)
-    if (content.head.etag !== source.etag) {
-      content.body.destroy()
-      throw storeErrorOf({ status: 412 }, where)
-    }
-    const copied = await putStream(toKey, content.body, {
-      headers: headers ?? headersKept(source),
-      ifNoneMatch,
-      signal,
-    })
-    insistOn(source.checksums, copied.checksums, where)
-    return copied
-  }
-
   /**
    * Copied parts have no checksums that all stores agree on: MinIO refuses to copy a range into an upload that has
    * them, versitygw gives each range the checksum of the whole source. So it is tried once more without.
    */
-  async function copyInPartsOnceMore(
-    ...[source, ...rest]: Parameters<typeof copyInParts>
-  ): Promise<PutResult> {
+  async function copyInPartsOnceMore(...[source, ...rest]: OneCopy): Promise<PutResult> {
     try {
-      return await copyInParts(source, ...rest)
+      return await copyInParts(connection, requests, source, ...rest)
     } catch (thrown) {
       if (!(thrown instanceof StoreError) || !['invalid', 'bad-digest'].includes(thrown.kind)) throw thrown
-      return copyInParts({ ...source, checksums: {} }, ...rest)
+      return copyInParts(connection, requests, { ...source, checksums: {} }, ...rest)
     }
-  }
-
-  /** CopyObject ends at 5 GiB. Tags do not come along here, as they need a request and a permission of their own. */
-  function copyInParts(
-    source: ObjectHead,
-    toKey: string,
-    pinned: { CopySource: string; CopySourceIfMatch: string },
-    { ifNoneMatch, headers, signal }: NonNullable<Parameters<ObjectStore['copy']>[2]>,
-  ): Promise<PutResult> {
-    const { crc32 } = source.checksums
-    const copyParts = async (uploadId: string, track: <P>(part: Promise<P>) => Promise<P>) => {
-      const partSize = Math.max(wantedPartSize, Math.ceil(source.size / maxParts))
-      const limit = pLimit(8)
-      const copyPart = async (partNumber: number): Promise<UploadedPart> => {
-        const where = await context(`copy part ${partNumber} to`, {
-          key: toKey,
-          signal,
-          condition: 'if-match',
-        })
-        const start = (partNumber - 1) * partSize
-        const end = Math.min(start + partSize, source.size) - 1
-        const { CopyPartResult } = await run(where, () =>
-          client.send(
-            new UploadPartCopyCommand({
-              Bucket: bucket,
-              Key: toKey,
-              UploadId: uploadId,
-              PartNumber: partNumber,
-              CopySourceRange: `bytes=${start}-${end}`,
-              ...pinned,
-            }),
-            { abortSignal: signal },
-          ),
-        )
-        return {
-          partNumber,
-          size: end - start + 1,
-          etag: etagOf(CopyPartResult?.ETag, where),
-          crc32: crc32 === undefined ? undefined : CopyPartResult?.ChecksumCRC32,
-        }
-      }
-      const numbers = Array.from({ length: Math.ceil(source.size / partSize) }, (_, index) => index + 1)
-      const parts = await Promise.all(numbers.map(number => track(limit(() => copyPart(number)))))
-      return completeUpload(toKey, uploadId, parts, {
-        checksums: { crc32 },
-        size: source.size,
-        ifNoneMatch,
-        signal,
-      })
-    }
-    return withUpload(toKey, headers ?? headersKept(source), signal, copyParts, crc32 === undefined)
   }
 
   return { copy, rewriteHeaders }
+}
+
+type OneCopy = [
+  source: ObjectHead,
+  toKey: string,
+  pinned: { CopySource: string; CopySourceIfMatch: string },
+  options: NonNullable<Parameters<ObjectStore['copy']>[2]>,
+]
+
+/** Down and up again, for stores that cannot copy. The way down compares the store's checksum, where it has one. */
+async function copyThrough(
+  { context }: S3Connection,
+  { get, putStream }: CopyRequests,
+  source: ObjectHead,
+  toKey: string,
+  { fromVersionId, ifNoneMatch, headers, signal }: NonNullable<Parameters<ObjectStore['copy']>[2]>,
+): Promise<PutResult> {
+  const where = await context('copy', { key: source.key, signal, condition: 'if-match' })
+  const content = await get(source.key, { versionId: fromVersionId, signal })
+  if (content === undefined) throw storeErrorOf({ status: 404 }, where)
+  if (content.head.etag !== source.etag) {
+    content.body.destroy()
+    throw storeErrorOf({ status: 412 }, where)
+  }
+  const copied = await putStream(toKey, content.body, {
+    headers: headers ?? headersKept(source),
+    ifNoneMatch,
+    signal,
+  })
+  insistOn(source.checksums, copied.checksums, where)
+  return copied
+}
+
+/** CopyObject ends at 5 GiB. Tags do not come along here, as they need a request and a permission of their own. */
+function copyInParts(
+  { bucket, client, context, run }: S3Connection,
+  { withUpload, completeUpload, partSize: wantedPartSize }: CopyRequests,
+  ...[source, toKey, pinned, { ifNoneMatch, headers, signal }]: OneCopy
+): Promise<PutResult> {
+  const { crc32 } = source.checksums
+  const copyParts = async (uploadId: string, track: <P>(part: Promise<P>) => Promise<P>) => {
+    const partSize = Math.max(wantedPartSize, Math.ceil(source.size / maxParts))
+    const limit = pLimit(8)
+    const copyPart = async (partNumber: number): Promise<UploadedPart> => {
+      const where = await context(`copy part ${partNumber} to`, {
+        key: toKey,
+        signal,
+        condition: 'if-match',
+      })
+      const start = (partNumber - 1) * partSize
+      const end = Math.min(start + partSize, source.size) - 1
+      const { CopyPartResult } = await run(where, () =>
+        client.send(
+          new UploadPartCopyCommand({
+            Bucket: bucket,
+            Key: toKey,
+            UploadId: uploadId,
+            PartNumber: partNumber,
+            CopySourceRange: `bytes=${start}-${end}`,
+            ...pinned,
+          }),
+          { abortSignal: signal },
+        ),
+      )
+      return {
+        partNumber,
+        size: end - start + 1,
+        etag: etagOf(CopyPartResult?.ETag, where),
+        crc32: crc32 === undefined ? undefined : CopyPartResult?.ChecksumCRC32,
+      }
+    }
+    const numbers = Array.from({ length: Math.ceil(source.size / partSize) }, (_, index) => index + 1)
+    const parts = await Promise.all(numbers.map(number => track(limit(() => copyPart(number)))))
+    return completeUpload(toKey, uploadId, parts, {
+      checksums: { crc32 },
+      size: source.size,
+      ifNoneMatch,
+      signal,
+    })
+  }
+  return withUpload(toKey, headers ?? headersKept(source), signal, copyParts, crc32 === undefined)
+}
+
+/**
+ * Who else may read an object: a copy has the bucket owner alone otherwise. Nothing where there are no access lists,
+ * as in buckets since 2023, or where they say nothing beyond that.
+ */
+async function grantsOf(
+  { bucket, client, context, run }: S3Connection,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<GrantFields> {
+  const where = await context('read the access list of', { key, signal })
+  try {
+    const { Grants, Owner } = await run(where, () =>
+      client.send(new GetObjectAclCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
+    )
+    return grantFields(Grants ?? [], Owner?.ID)
+  } catch (thrown) {
+    const error = toStoreError(thrown, where)
+    if (['unsupported', 'invalid', 'missing'].includes(error.kind)) return {}
+    throw error
+  }
 }
 
 function headersKept(source: ObjectHead): ObjectHeaders {
