@@ -12,13 +12,15 @@
  */
 import { once } from 'node:events'
 import { type FileHandle, open } from 'node:fs/promises'
-import { decoder } from '@audio/decode-aac'
+import { decoder, type GaplessBoxes, gapless, type RawOptions } from '@audio/decode-aac'
 
 const CHUNK = 64 * 1024
 /** Samples of a frame, before spectral band replication. */
 const FRAME = 1024
 /** An index takes about 8 bytes a frame: 64 MiB are days. */
 const LARGEST_INDEX = 64 * 2 ** 20
+/** Frames after which a stream has shown whether it replicates its spectrum. */
+const FRAMES_TO_TELL = 8
 
 async function read(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafe(length)
@@ -31,14 +33,12 @@ async function read(file: FileHandle, position: number, length: number): Promise
   return buffer.subarray(0, done)
 }
 
-/** What the stream says of itself. */
+/** Frames without what a container puts around them, and what the decoder must know to take them. */
 interface Stream {
-  /** Hz, of the core: spectral band replication doubles it */
-  coreRate?: number
+  readonly options: RawOptions
   /** that the container declares; a bare stream of HE-AAC does not tell mono from parametric stereo */
-  channels?: number
-  /** whether the container says how much of the beginning a player leaves out */
-  trimmed?: boolean
+  readonly channels: number | undefined
+  readonly frames: () => AsyncGenerator<Uint8Array[]>
 }
 
 const RATES = [
@@ -49,63 +49,214 @@ const RATES = [
 const SBR = 5
 const PARAMETRIC_STEREO = 29
 
-/** Whether an edit list (ISO/IEC 14496-12, 8.6.6) or iTunes' tag leaves out what the encoder put first. */
-function isTrimmed(index: Buffer): boolean {
-  const list = index.indexOf('elst', 0, 'latin1')
-  if (list === -1) return index.includes('iTunSMPB', 0, 'latin1')
-  const wide = index[list + 4] === 1
-  const starts: number[] = []
-  for (let i = 0, at = list + 12; i < index.readUInt32BE(list + 8) && at + 20 <= index.length; i++) {
-    starts.push(wide ? Number(index.readBigInt64BE(at + 8)) : index.readInt32BE(at + 4))
-    at += wide ? 20 : 12
-  }
-  // Empty edits begin before the sound. Of several others the decoder plays the whole.
-  const media = starts.filter(start => start >= 0)
-  return media.length === 1 && media[0]! > 0
+/** What AAC's configuration (14496-3, 1.6.2.1) begins with. */
+function readConfig(config: Uint8Array) {
+  const word = (config[0]! << 8) | config[1]!
+  return { type: word >> 11, rate: RATES[(word >> 7) & 15], channels: (word >> 3) & 15 }
 }
 
 /**
- * Reads the configuration of an index (ISO/IEC 14496-1, 7.2.6; 14496-3, 1.6.2.1), and makes that of parametric stereo,
- * which the decoder refuses, one of the mono stream below it.
+ * The configuration with a word on replication: whether there is some. Where nothing is said of it the decoder takes
+ * any stream of a low rate for half of one, and parametric stereo, which it refuses, is one of the mono stream below.
  */
-function readConfig(index: Buffer): Stream {
-  const esds = index.indexOf('esds', 0, 'latin1')
-  if (esds === -1) return {}
-  let at = esds + 8
-  /** Enters a descriptor. @returns false where there is another */
-  const enter = (tag: number): boolean => {
-    if (index[at] !== tag) return false
-    do at++
-    while ((index[at] ?? 0) & 0x80)
-    at++
-    return true
+function explicitConfig(config: Uint8Array, isReplicated: boolean): Uint8Array {
+  const { type, rate, channels } = readConfig(config)
+  if (type === PARAMETRIC_STEREO) {
+    const mono = config.slice()
+    mono[0] = (SBR << 3) | (mono[0]! & 7)
+    return mono
   }
-  if (!enter(3)) return {}
-  const flags = index[at + 2] ?? 0
-  at += 3 + (flags & 0x80 ? 2 : 0) + (flags & 0x40 ? 1 + (index[at + 3] ?? 0) : 0) + (flags & 0x20 ? 2 : 0)
-  if (!enter(4)) return {}
-  at += 13
-  if (!enter(5) || at + 2 > index.length) return {}
-  const word = index.readUInt16BE(at)
-  const type = word >> 11
-  if (type === PARAMETRIC_STEREO) index[at] = (SBR << 3) | (index[at]! & 7)
-  const entry = index.lastIndexOf('mp4a', esds, 'latin1')
-  return {
-    coreRate: RATES[(word >> 7) & 15],
-    trimmed: isTrimmed(index),
-    ...(type === PARAMETRIC_STEREO
-      ? { channels: 2 }
-      : entry > 0
-        ? { channels: index.readUInt16BE(entry + 20) }
-        : {}),
+  // An extension behind its first two bytes (1.6.5.1) says so already; of long rates and layouts of its own none is made.
+  const said = config.length >= 4 && ((config[2]! << 8) | config[3]!) >> 5 === SYNC_EXTENSION
+  if (said || type > 4 || rate === undefined || channels === 0) return config
+  const doubled = RATES.indexOf(2 * rate)
+  const extension = isReplicated && doubled !== -1 ? 0x80 | (doubled << 3) : 0
+  return Uint8Array.of(
+    config[0]!,
+    config[1]!,
+    SYNC_EXTENSION >> 3,
+    ((SYNC_EXTENSION & 7) << 5) | SBR,
+    extension,
+  )
+}
+const SYNC_EXTENSION = 0x2b7
+
+/** Boxes of MP4 that are read, wherever they lie in a track; a box of several kinds may hold others behind `skip` bytes. */
+const WITHIN: Readonly<Record<string, number>> = {
+  moov: 0,
+  trak: 0,
+  mdia: 0,
+  minf: 0,
+  stbl: 0,
+  edts: 0,
+  udta: 0,
+  meta: 4,
+  wave: 0,
+  stsd: 8,
+}
+
+/** Calls `visit` with the name and content of every box. */
+function visitBoxes(
+  bytes: Buffer,
+  from: number,
+  to: number,
+  visit: (type: string, content: Buffer) => void,
+): void {
+  for (let at = from; at + 8 <= to; ) {
+    let length = bytes.readUInt32BE(at)
+    if (length === 0) length = to - at
+    if (length < 8 || at + length > to) return
+    const type = bytes.toString('latin1', at + 4, at + 8)
+    visit(type, bytes.subarray(at + 8, at + length))
+    // Descriptions of sound: QuickTime has longer ones.
+    const version = type === 'mp4a' || type === 'alac' ? (bytes[at + 17] ?? 0) : 0
+    const skip =
+      type === 'mp4a' || (type === 'alac' && length > 36) ? 28 + (version === 1 ? 16 : 0) : WITHIN[type]
+    if (skip !== undefined) visitBoxes(bytes, at + 8 + skip, at + length, visit)
+    at += length
   }
 }
 
-/** The rate in the first header of a bare stream. */
-function adtsRate(bytes: Buffer): number | undefined {
-  for (let at = 0; at + 3 <= bytes.length; at++)
-    if (bytes[at] === 0xff && (bytes[at + 1]! & 0xf6) === 0xf0) return RATES[(bytes[at + 2]! >> 2) & 15]
-  return undefined
+type Track = { [Name in keyof GaplessBoxes | 'stsz' | 'stco' | 'co64' | 'stsc']?: Buffer } & {
+  channels?: number
+}
+
+/** The configuration in an `esds` box (14496-1, 7.2.6); undefined where it is no AAC. */
+function configOf(esds: Buffer): Buffer | undefined {
+  let at = 4
+  let length = 0
+  /** Enters a descriptor. @returns false where there is another */
+  const enter = (tag: number): boolean => {
+    if (esds[at] !== tag) return false
+    length = 0
+    do length = length * 128 + ((esds[++at] ?? 0) & 0x7f)
+    while ((esds[at] ?? 0) & 0x80)
+    at++
+    return true
+  }
+  if (!enter(3)) return undefined
+  const flags = esds[at + 2] ?? 0
+  at += 3 + (flags & 0x80 ? 2 : 0) + (flags & 0x40 ? 1 + (esds[at + 3] ?? 0) : 0) + (flags & 0x20 ? 2 : 0)
+  if (!enter(4)) return undefined
+  at += 13
+  if (!enter(5)) return undefined
+  const config = esds.subarray(at, at + length)
+  return config.length >= 2 ? config : undefined
+}
+
+/** The first track of AAC or Apple Lossless. */
+function readIndex(index: Buffer): { track: Track; movie: GaplessBoxes } | undefined {
+  const tracks: Track[] = []
+  const movie: GaplessBoxes = {}
+  visitBoxes(index, 0, index.length, (type, content) => {
+    const track = tracks.at(-1)
+    if (type === 'trak') tracks.push({})
+    else if (type === 'mvhd') movie.mvhd = content
+    else if (type === 'ilst') movie.ilst = content
+    else if (!track) return
+    else if (type === 'mp4a') track.channels ??= content.readUInt16BE(16)
+    else if (type === 'esds') track.asc ??= configOf(content)!
+    // The description and the configuration in it have one name.
+    else if (type === 'alac' && content.length <= 28 + 8) track.alac ??= content
+    else if (['mdhd', 'elst', 'stts', 'stsz', 'stco', 'co64', 'stsc'].includes(type))
+      track[type as 'stts'] ??= content
+  })
+  const track = tracks.find(one => (one.asc ?? one.alac) && one.stsz && (one.stco ?? one.co64))
+  return track && { track, movie }
+}
+
+/** Frames of a track (14496-12, 8.6 and 8.7), as many together as make a chunk. */
+async function* framesOfTrack(file: FileHandle, size: number, track: Track): AsyncGenerator<Uint8Array[]> {
+  const sizes = track.stsz!
+  const offsets = track.stco ?? track.co64!
+  const wide = track.stco === undefined
+  const runs = track.stsc ?? Buffer.alloc(8)
+  const each = sizes.readUInt32BE(4)
+  const count = each > 0 ? sizes.readUInt32BE(8) : Math.min(sizes.readUInt32BE(8), (sizes.length - 12) >> 2)
+  const chunks = Math.min(offsets.readUInt32BE(4), Math.floor((offsets.length - 8) / (wide ? 8 : 4)))
+  const runCount = Math.min(runs.readUInt32BE(4), Math.floor((runs.length - 8) / 12))
+  let run = 0
+  for (let chunk = 0, frame = 0; chunk < chunks && frame < count; chunk++) {
+    while (run + 1 < runCount && runs.readUInt32BE(8 + 12 * (run + 1)) <= chunk + 1) run++
+    const end = Math.min(count, frame + (runCount > 0 ? runs.readUInt32BE(12 + 12 * run) : 1))
+    let at = wide ? Number(offsets.readBigUInt64BE(8 + 8 * chunk)) : offsets.readUInt32BE(8 + 4 * chunk)
+    while (frame < end) {
+      const lengths: number[] = []
+      let total = 0
+      while (frame < end && total < CHUNK) {
+        const length = each > 0 ? each : sizes.readUInt32BE(12 + 4 * frame)
+        if (at + total + length > size) break
+        lengths.push(length)
+        total += length
+        frame++
+      }
+      if (lengths.length === 0) return
+      const bytes = await read(file, at, total)
+      at += total
+      let place = 0
+      yield lengths.map(length => {
+        place += length
+        return bytes.subarray(place - length, place)
+      })
+    }
+  }
+}
+
+/** Bytes of the frame whose ADTS header (14496-3, 1.A.2.2) is here; 0 where there is none. */
+function adtsLength(bytes: Buffer, at: number): number {
+  if (bytes[at] !== 0xff || (bytes[at + 1]! & 0xf6) !== 0xf0) return 0
+  const length = ((bytes[at + 3]! & 3) << 11) | (bytes[at + 4]! << 3) | (bytes[at + 5]! >> 5)
+  if (length < 9) return 0
+  // Where the next one should be.
+  const next = at + length
+  return next + 2 > bytes.length || (bytes[next] === 0xff && (bytes[next + 1]! & 0xf6) === 0xf0) ? length : 0
+}
+
+/** What all headers of a bare stream have in common: object type, rate, channels. */
+const fixedPart = (bytes: Buffer, at: number): number =>
+  ((bytes[at + 2]! & 0xfd) << 8) | (bytes[at + 3]! & 0xc0)
+
+async function* framesOfStream(file: FileHandle, start: number, end: number): AsyncGenerator<Uint8Array[]> {
+  let left = Buffer.alloc(0)
+  let fixed: number | undefined
+  for (let from = start; from < end; from += CHUNK) {
+    const bytes = Buffer.concat([left, await read(file, from, Math.min(CHUNK, end - from))])
+    const frames: Uint8Array[] = []
+    let at = 0
+    while (at + 7 <= bytes.length) {
+      const length = adtsLength(bytes, at)
+      if (length === 0) {
+        at++
+        continue
+      }
+      if (at + length > bytes.length) break
+      fixed ??= fixedPart(bytes, at)
+      if (fixedPart(bytes, at) !== fixed) {
+        if (frames.length > 0) yield frames
+        process.stderr.write(FORMAT_CHANGES)
+        return
+      }
+      frames.push(bytes.subarray(at + (bytes[at + 1]! & 1 ? 7 : 9), at + length))
+      at += length
+    }
+    left = bytes.subarray(at)
+    if (frames.length > 0) yield frames
+  }
+}
+const FORMAT_CHANGES = 'the format changes within the stream; the rest was left out\n'
+
+/** The configuration of a bare stream, by its first header. */
+async function configOfStream(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
+  const bytes = await read(file, start, Math.min(16 * CHUNK, end - start))
+  for (let at = 0; at + 7 <= bytes.length; at++) {
+    if (adtsLength(bytes, at) === 0) continue
+    const word = bytes.readUInt16BE(at + 2)
+    return Uint8Array.of(
+      (((word >> 14) + 1) << 3) | ((word >> 11) & 7),
+      ((word >> 3) & 0x80) | ((word >> 3) & 0x38),
+    )
+  }
+  throw new Error('it holds no frame of AAC')
 }
 
 /** Where a top-level box is, bytes; undefined where there is none. */
@@ -123,70 +274,51 @@ async function findBox(file: FileHandle, size: number, wanted: string) {
   return undefined
 }
 
-/** Adds `shift` to every chunk offset of an index that points before `limit`. */
-function moveOffsets(box: Buffer, from: number, to: number, shift: number, limit: number): void {
-  for (let at = from; at + 8 <= to; ) {
-    const length = box.readUInt32BE(at)
-    const type = box.toString('latin1', at + 4, at + 8)
-    if (length < 8 || at + length > to) return
-    if (['trak', 'mdia', 'minf', 'stbl'].includes(type)) moveOffsets(box, at + 8, at + length, shift, limit)
-    else if (type === 'stco' || type === 'co64') {
-      const width = type === 'stco' ? 4 : 8
-      const count = Math.min(box.readUInt32BE(at + 12), Math.floor((length - 16) / width))
-      // The decoder reads the lower half of a 64-bit offset only.
-      for (let entry = at + 16 + width - 4, i = 0; i < count; i++, entry += width) {
-        const offset = box.readUInt32BE(entry)
-        if (offset < limit) box.writeUInt32BE(offset + shift, entry)
-      }
-    }
-    at += length
+async function openStream(file: FileHandle, start: number, end: number): Promise<Stream> {
+  const moov = await findBox(file, end, 'moov')
+  if (!moov) {
+    const asc = await configOfStream(file, start, end)
+    return { options: { asc }, channels: undefined, frames: () => framesOfStream(file, start, end) }
+  }
+  if (moov.length > LARGEST_INDEX) throw new Error(`the index has ${moov.length} bytes`)
+  const found = readIndex(await read(file, moov.start, moov.length))
+  if (!found) throw new Error('No AAC or Apple Lossless in it')
+  const { track, movie } = found
+  const { asc, alac, channels } = track
+  const window = gapless({ ...track, ...movie })
+  return {
+    options: { ...(asc ? { asc } : { alac: alac! }), ...(window ? { gapless: window } : {}) },
+    channels: asc && readConfig(asc).type === PARAMETRIC_STEREO ? 2 : channels,
+    frames: () => framesOfTrack(file, end, track),
   }
 }
 
-/**
- * The file as the decoder wants it, in pieces: the index of an MP4 file ahead of the samples, as in a file made for
- * streaming. With the index last, as most encoders write it, the decoder would keep all that comes before.
- *
- * @param start of a bare stream
- * @param size where the file, or the stream, ends
- * @param stream is filled in before the first piece comes
- */
-async function* pieces(
-  file: FileHandle,
-  start: number,
-  size: number,
-  stream: Stream,
-): AsyncGenerator<Buffer> {
-  const rest = async function* (from: number, to: number): AsyncGenerator<Buffer> {
-    for (let at = from; at < to; at += CHUNK) {
-      const piece = await read(file, at, Math.min(CHUNK, to - at))
-      if (piece.length === 0) return
-      yield piece
-    }
+/** Whether AAC replicates its spectrum: that makes its rate twice that of its configuration, said or not. */
+async function isReplicated({ options: { asc }, frames }: Stream): Promise<boolean> {
+  const { rate } = readConfig(asc!)
+  const probing = await decoder({ asc: explicitConfig(asc!, false) })
+  let left = FRAMES_TO_TELL
+  for await (const batch of frames()) {
+    const some = batch.slice(0, left)
+    left -= some.length
+    const { sampleRate } = probing.decode(some)
+    if (sampleRate === 2 * rate!) return true
+    if (left === 0) break
   }
-  const [type, moov, mdat] = [
-    await findBox(file, size, 'ftyp'),
-    await findBox(file, size, 'moov'),
-    await findBox(file, size, 'mdat'),
-  ]
-  if (type?.start !== 0 || moov === undefined || mdat === undefined) {
-    Object.assign(stream, { coreRate: adtsRate(await read(file, start, CHUNK)) })
-    return yield* rest(start, size)
-  }
-  if (moov.length > LARGEST_INDEX) throw new Error(`the index has ${moov.length} bytes`)
-  const index = await read(file, moov.start, moov.length)
-  Object.assign(stream, readConfig(index))
-  const head = type.length
-  if (moov.start > mdat.start) moveOffsets(index, 8, index.length, moov.length, moov.start)
-  // In one piece: the decoder looks at the samples once it has the whole index.
-  yield Buffer.concat([
-    await read(file, 0, head),
-    ...(moov.start > mdat.start ? [] : [await read(file, head, moov.start - head)]),
-    index,
-  ])
-  if (moov.start > mdat.start) yield* rest(head, moov.start)
-  yield* rest(moov.start + moov.length, size)
+  return false
 }
+
+/** Channels of WAVE, by their place in AAC and Apple Lossless, of layouts that the package leaves as they are. */
+const ALAC_TO_WAVE: Readonly<Record<number, readonly number[]>> = {
+  3: [1, 2, 0],
+  4: [1, 2, 0, 3],
+  5: [1, 2, 0, 3, 4],
+  6: [1, 2, 0, 5, 3, 4],
+  7: [1, 2, 0, 6, 3, 4, 5],
+  8: [3, 4, 0, 7, 5, 6, 1, 2],
+}
+/** Configuration 7 has a second pair in front, by the standard; encoders mean sides by it, and FFmpeg takes it so. */
+const AAC_7_1 = [1, 2, 0, 7, 5, 6, 3, 4]
 
 function waveHeader(channels: number, sampleRate: number): Buffer {
   const header = Buffer.alloc(44)
@@ -204,12 +336,16 @@ function waveHeader(channels: number, sampleRate: number): Buffer {
 
 async function main(path: string, start = 0, end?: number): Promise<void> {
   await using file = await open(path)
-  const size = end ?? (await file.stat()).size
-  const decoding = await decoder()
+  const stream = await openStream(file, start, end ?? (await file.stat()).size)
+  const { asc } = stream.options
+  const replicated = asc !== undefined && (await isReplicated(stream))
+  const decoding = await decoder({
+    ...stream.options,
+    ...(asc ? { asc: explicitConfig(asc, replicated) } : {}),
+  })
   let format: { channels: number; sampleRate: number } | undefined
-  const stream: Stream = {}
-  for await (const piece of pieces(file, start, size, stream)) {
-    const { channelData, sampleRate, errors } = decoding.decode(piece) as ReturnType<
+  for await (const frames of stream.frames()) {
+    const { channelData, sampleRate, errors } = decoding.decode(frames) as ReturnType<
       typeof decoding.decode
     > & {
       errors?: number
@@ -219,23 +355,28 @@ async function main(path: string, start = 0, end?: number): Promise<void> {
       process.stderr.write('a frame could not be decoded\n')
     const length = channelData[0]?.length ?? 0
     if (length === 0) continue
-    const replicated = stream.coreRate !== undefined && sampleRate === 2 * stream.coreRate
+    const count = channelData.length
+    const layout = asc ? readConfig(asc).channels : 0
+    // Where the file itself says which channel is which, nobody here can tell.
+    if (asc && count > 2 && layout === 0) throw new Error('AAC init failed (a layout of its own)')
+    const order = !asc ? ALAC_TO_WAVE[count] : layout === 7 && count === 8 ? AAC_7_1 : undefined
+    const channels = order ? order.map(place => channelData[place]!) : channelData
     // The decoder leaves parametric stereo mono. It is as loud as two channels, and so FFmpeg takes any HE-AAC of one.
-    if (replicated && channelData.length === 1 && stream.channels !== 1) channelData.push(channelData[0]!)
+    if (replicated && count === 1 && stream.channels !== 1) channels.push(channels[0]!)
     if (!format) {
-      format = { channels: channelData.length, sampleRate }
+      format = { channels: channels.length, sampleRate }
       process.stdout.write(waveHeader(format.channels, sampleRate))
       // What it withholds of AAC is a player's first frame, unless the container says how much to leave out.
-      if (stream.coreRate !== undefined && !stream.trimmed)
+      if (asc && !((stream.options.gapless?.start ?? 0) > 0))
         process.stdout.write(new Uint8Array(4 * format.channels * FRAME * (replicated ? 2 : 1)))
     }
-    if (channelData.length < format.channels || sampleRate !== format.sampleRate) {
-      process.stderr.write('the format changes within the stream; the rest was left out\n')
+    if (channels.length < format.channels || sampleRate !== format.sampleRate) {
+      process.stderr.write(FORMAT_CHANGES)
       break
     }
     const samples = new Float32Array(length * format.channels)
     for (let c = 0; c < format.channels; c++) {
-      const channel = channelData[c]!
+      const channel = channels[c]!
       for (let i = 0, k = c; i < length; i++, k += format.channels) samples[k] = channel[i]!
     }
     if (!process.stdout.write(new Uint8Array(samples.buffer))) await once(process.stdout, 'drain')

@@ -3,10 +3,11 @@
  * Either hands out planar float PCM in windows as it comes, so a set of three hours needs no more memory than a
  * jingle. The licences of the decoders are in docs/decisions/0060-audio-decoders.md.
  */
-import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { LARGEST_SAMPLE } from '../core/audio/soundness.ts'
+import { type ByteSource, inWindows } from '../core/containers/bytes.ts'
+import { oggWithoutComments } from '../core/containers/ogg.ts'
 import type { AudioContainer } from '../core/content-type.ts'
 import { FatalError, toError } from '../errors.ts'
 import { type Container, inspect } from './container.ts'
@@ -386,7 +387,7 @@ async function decodeAac(
   const decoded = await fromProgram(source, container, sink, signal)
   if (!('nothing' in decoded)) return { ...decoded, decoder: 'npm' }
   // Of AAC it knows the main, low complexity and long term prediction profiles, with and without SBR.
-  if (/AAC init failed/.test(decoded.nothing)) throw unsupported(path, 'this form of AAC')
+  if (/AAC init/.test(decoded.nothing)) throw unsupported(path, 'this form of AAC')
   if (/No AAC/.test(decoded.nothing))
     throw unsupported(path, `${codecName(container) || 'this codec'} in MP4`)
   throw undecodable(path, decoded.nothing)
@@ -402,6 +403,28 @@ const VORBIS_TO_WAVE: Record<number, readonly number[]> = {
 }
 
 const CHUNK = 64 * 1024
+
+/** What a package is given of a file, some 64 KiB at a time. */
+async function* pieces(
+  file: ByteSource,
+  { kind, sound: { start, end } }: Container,
+): AsyncGenerator<Uint8Array> {
+  if (kind !== 'ogg') {
+    for (let at = start; at < end; at += CHUNK) yield await file.read(at, Math.min(CHUNK, end - at))
+    return
+  }
+  let pages: Uint8Array[] = []
+  let length = 0
+  for await (const page of oggWithoutComments(inWindows(file), start, end)) {
+    pages.push(page)
+    length += page.length
+    if (length < CHUNK) continue
+    yield Buffer.concat(pages)
+    pages = []
+    length = 0
+  }
+  yield Buffer.concat(pages)
+}
 
 /** What a decoder threw, fit for a user: its own words are of pointers and tables. */
 function clauseOf(error: Error): string {
@@ -450,9 +473,9 @@ export function npmDecoder(): Decoder {
       }
       let broken: Error | undefined
       try {
-        const range = { highWaterMark: CHUNK, signal, start: sound.start, end: sound.end - 1 }
-        const stream = createReadStream(path, range) as AsyncIterable<Buffer>
-        for await (const chunk of stream) {
+        await using file = await open(path)
+        for await (const chunk of pieces(await byteSource(file), container)) {
+          signal?.throwIfAborted()
           // Only what the decoder throws is damage; what the sink throws is not.
           let output: ReturnType<PackageDecoder['decode']>
           try {

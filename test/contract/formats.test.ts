@@ -268,6 +268,50 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
     expect(tagged.damage).toBeUndefined()
   })
 
+  /** Level of each channel, full scale is 1; the first frame of AAC is half silence. */
+  const levels = async (file: string): Promise<{ rate: number; levels: number[] }> => {
+    let sums: number[] = []
+    let rate = 0
+    let length = 0
+    await decoder.decode(
+      file,
+      {
+        start: ({ sampleRate, channels }) => {
+          rate = sampleRate
+          sums = Array<number>(channels).fill(0)
+        },
+        push: (channels, count) => {
+          length += count
+          for (const [c, channel] of channels.entries())
+            for (let i = 0; i < count; i++) sums[c]! += channel[i]! ** 2
+        },
+      },
+      {},
+    )
+    return { rate, levels: sums.map(sum => Math.sqrt((2 * sum) / length)) }
+  }
+  const surround = [0.05, 0.08, 0.11, 0.14, 0.17, 0.2, 0.23, 0.26]
+  it.each<[string, Buffer, number, number[]]>([
+    ['AAC of a low rate, bare: no half of a replicated one', fixture('lc-mono-16k.aac'), 16_000, [0.5]],
+    ['AAC of a low rate, in QuickTime', fixture('quicktime-aac.mov'), 16_000, [0.5]],
+    ['AAC of 7.1', fixture('aac-7.1.m4a'), 48_000, surround],
+    ['Apple Lossless of 5.1', fixture('alac-5.1.m4a'), 8000, surround.slice(0, 6)],
+    [
+      'AAC replicated without a word',
+      // Object type 2, and what stood behind it to be passed over.
+      replaced(fixture('he-aac.m4a'), [0x2b, 0x92, 0x08, 0x00], [0x13, 0x90, 0x00, 0x00]),
+      44_100,
+      [0.29, 0.29],
+    ],
+  ])('%s: its rate, its channels, each where it belongs', async (_name, bytes, rate, wanted) => {
+    const found = await levels(put(bytes, 'file.m4a'))
+    expect(found.rate).toBe(rate)
+    expect(found.levels).toHaveLength(wanted.length)
+    for (const [c, level] of found.levels.entries())
+      expect(Math.abs(level / wanted[c]! - 1)).toBeLessThan(0.2)
+    if (wanted.length > 2) expect(found.levels).toEqual(found.levels.toSorted((a, b) => a - b))
+  })
+
   it('a mono MP3 is as loud under any name', async () => {
     const mono = fixture('../formats/bare.mp3')
     const [a, b] = [await measure(decoder, put(mono, 'a.mp3')), await measure(decoder, put(mono, 'a.m4a'))]
@@ -386,6 +430,14 @@ function withoutLastFlag(bytes: Buffer): Buffer {
     for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000_0000 ? (crc << 1) ^ 0x04c1_1db7 : crc << 1) >>> 0
   }
   page.writeUInt32LE(crc, 22)
+  return copy
+}
+
+function replaced(bytes: Buffer, from: number[], to: number[]): Buffer {
+  const copy = Buffer.from(bytes)
+  const at = copy.indexOf(Buffer.from(from))
+  expect(at).toBeGreaterThan(0)
+  copy.set(to, at)
   return copy
 }
 

@@ -266,3 +266,56 @@ export async function oggComments(
   }
   return { coding: stream.coding, packet: packet.subarray(0, at), isWhole }
 }
+
+/** Packets of comments that say nothing, by the beginning of such a packet. */
+const NO_COMMENTS: Readonly<Record<string, readonly number[]>> = {
+  OpusTags: [...Buffer.from('OpusTags'), 0, 0, 0, 0, 0, 0, 0, 0],
+  '\x03vorbis': [...Buffer.from('\x03vorbis'), 0, 0, 0, 0, 0, 0, 0, 0, 1],
+}
+
+/**
+ * The pages as they lie in the file, but for comments, which are left empty: covers of any size lie in them, and decoders
+ * gather whole packets before they look at one. Checksums of the pages that are made anew are zero.
+ */
+export async function* oggWithoutComments(
+  file: ByteSource,
+  start: number,
+  end: number,
+): AsyncGenerator<Uint8Array> {
+  /** Streams whose second packet has not ended; what stands for it. */
+  const pending = new Map<number, readonly number[] | undefined>()
+  for await (const page of oggPages(file, start, end)) {
+    if (page.isFirst) pending.set(page.serial, undefined)
+    else if (pending.has(page.serial)) {
+      const opening = ascii(await file.read(page.body, 8), 0, 8)
+      const known = Object.entries(NO_COMMENTS).find(([name]) => opening.startsWith(name))?.[1]
+      const empty = pending.get(page.serial) ?? known
+      pending.set(page.serial, empty)
+      const last = page.segments.findIndex(length => length < 255)
+      if (last !== -1) pending.delete(page.serial)
+      if (empty) {
+        if (last === -1) continue
+        yield await pageWith(file, page, end, empty, last + 1)
+        continue
+      }
+    }
+    yield (await file.read(page.at, Math.min(page.end, end) - page.at)).slice()
+  }
+}
+
+/** A page whose first segments make way for a short packet. */
+async function pageWith(
+  file: ByteSource,
+  page: Page,
+  end: number,
+  packet: readonly number[],
+  dropped: number,
+): Promise<Uint8Array> {
+  const rest = page.segments.subarray(dropped)
+  const from = page.segments.subarray(0, dropped).reduce((sum, length) => sum + length, page.body)
+  const head = (await file.read(page.at, 26)).slice()
+  head[5]! &= ~1
+  head.fill(0, 22)
+  const body = (await file.read(from, Math.max(0, Math.min(page.end, end) - from))).slice()
+  return Uint8Array.from([...head, rest.length + 1, packet.length, ...rest, ...packet, ...body])
+}
