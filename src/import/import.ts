@@ -3,10 +3,12 @@
  *
  * Two passes over the folder. The first hashes what the cache does not know: only when every file's content is known
  * can one tell a copy from a new track, whichever comes first. The second decides, batch by batch, and writes each
- * batch before it looks at the next. Memory depends on the size of a batch.
+ * batch before it looks at the next. Files that bear the name of a row without a file wait until all have been seen:
+ * another may fit better, or as well. Memory depends on the size of a batch, and on how many wait.
  */
 
 import path from 'node:path'
+import { crc32 } from 'node:zlib'
 import type { Knex } from 'knex'
 import { type FoundFile, openAudioFolder, walkAudioFolder } from '../audio-files/walk.ts'
 import {
@@ -18,7 +20,7 @@ import {
 } from '../core/audio-path.ts'
 import { ignoreFileName } from '../core/audio-selection.ts'
 import { localTrackId } from '../core/import/content-id.ts'
-import { type Candidate, decideFile, relinkedColumns } from '../core/import/plan.ts'
+import { type Candidate, decideFile, groupsByKey, relinkedColumns } from '../core/import/plan.ts'
 import { cleanName, trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
 import { type FailedItem, type HashedFile, recordItems } from '../db/ledger.ts'
@@ -259,6 +261,7 @@ class Import {
 
   /** Second pass: every audio file finds its row, or gets one. */
   async decide(): Promise<void> {
+    const waiting = new Waiting()
     const { knex, folder, stopping, report, batch = DECISION_BATCH, isSelected = () => true } = this.#options
     this.#style = libraryStyle(await filePathSample(knex), folder)
     const progress = report.progress({ label: 'importing', unit: 'files' })
@@ -269,17 +272,22 @@ class Import {
         if (stopping.aborted) break
         if (entry.kind === 'file' && isSelected(entry.path) && !this.#isYoung(entry)) files.push(entry)
         if (files.length >= batch) {
-          await this.#decideBatch(files, progress)
+          await this.#decideBatch(files, progress, waiting)
           files = []
         }
       }
-      if (!stopping.aborted) await this.#decideBatch(files, progress)
+      if (!stopping.aborted) await this.#decideBatch(files, progress, waiting)
+      for (const group of waiting.groups(batch)) {
+        if (stopping.aborted) break
+        await this.#decideBatch(group)
+      }
     } finally {
       progress.done()
     }
   }
 
-  async #decideBatch(found: readonly FoundFile[], progress: Progress): Promise<void> {
+  /** @param progress, waiting of the pass over all files; without them, of the files that have waited */
+  async #decideBatch(found: readonly FoundFile[], progress?: Progress, waiting?: Waiting): Promise<void> {
     const { dryRun } = this.#options
     const hashes = await this.#cache.of(found)
     const files = found.flatMap((file): AudioFile[] => {
@@ -298,7 +306,7 @@ class Import {
     const unclaimed: AudioFile[] = []
     for (const file of files) {
       const free = ({ track }: Candidate<Track>): boolean => !taken.tracks.has(track.id)
-      const copyOf = taken.contents.get(file.sha256)
+      const copyOf = taken.contents.get(file.sha256) ?? waiting?.pathOf(file.sha256)
       const decision = decideFile(
         (rows.byPath.get(file.path) ?? []).filter(free),
         copyOf === undefined ? (rows.byContent.get(file.sha256) ?? []).filter(free) : [],
@@ -314,7 +322,15 @@ class Import {
       }
     }
 
-    const newFiles = await this.#readTags(unclaimed, progress)
+    let newFiles = await this.#readTags(unclaimed, progress)
+    if (waiting) {
+      const named = await this.#finder.ofLostRows(newFiles, taken.tracks)
+      for (const [{ file }, keys] of named) {
+        waiting.add(file, keys)
+        taken.contents.delete(file.sha256)
+      }
+      newFiles = newFiles.filter(one => !named.has(one))
+    }
     const byName = await this.#finder.matchByName(newFiles, taken.tracks)
     this.summary.known += byName.known
     for (const { file, tracks } of byName.matches) for (const track of tracks) relink(track, file, 'name')
@@ -322,11 +338,11 @@ class Import {
     await this.#relink(relinks)
     await this.#fail(byName.undecided.map(({ track, files }) => undecided(track, files)))
     await this.#makeRows(byName.rest)
-    progress.advance({ items: files.length - unclaimed.length })
+    progress?.advance({ items: files.length - unclaimed.length })
   }
 
   /** The files that were read before the run was told to stop, in their order. */
-  async #readTags(files: readonly AudioFile[], progress: Progress): Promise<NewFile[]> {
+  async #readTags(files: readonly AudioFile[], progress: Progress | undefined): Promise<NewFile[]> {
     const { folder, concurrency, stopping } = this.#options
     const tags: FileTags[] = []
     let next = 0
@@ -335,7 +351,7 @@ class Import {
         while (next < files.length && !stopping.aborted) {
           const at = next++
           tags[at] = await readTags(path.join(folder.root, files[at]!.path), files[at]!.path)
-          progress.advance({ items: 1 })
+          progress?.advance({ items: 1 })
         }
       }),
     )
@@ -477,6 +493,30 @@ function undecided(track: Track, files: readonly AudioFile[]): Failure {
     code: 'row.ambiguous',
     reason: `${paths.length} files fit the row of ${printable(`${track.artist} – ${track.title}`)} (${track.id}), whose own is gone: ${paths.join(', ')}`,
     cure: `Leave one: --exclude the others, list them in ${ignoreFileName}, or remove them; then run again.`,
+  }
+}
+
+/** Files that may belong to a row by their name. */
+class Waiting {
+  readonly #files: AudioFile[] = []
+  /** of the names of each, 32 bits: of equal ones the files are decided together */
+  readonly #keys: number[][] = []
+  readonly #contents = new Map<string, string>()
+
+  add(file: AudioFile, keys: readonly string[]): void {
+    this.#files.push(file)
+    this.#keys.push(keys.map(key => crc32(key)))
+    this.#contents.set(file.sha256, file.path)
+  }
+
+  /** The file of this content that waits. */
+  pathOf(sha256: string): string | undefined {
+    return this.#contents.get(sha256)
+  }
+
+  /** All of them, those of one name together; about so many at a time. */
+  *groups(size: number): Generator<AudioFile[]> {
+    for (const group of groupsByKey(this.#keys, size)) yield group.map(at => this.#files[at]!)
   }
 }
 

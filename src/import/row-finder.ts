@@ -135,6 +135,27 @@ export class RowFinder {
     }
   }
 
+  /** Files without a row that bear the name of one that lost its file or never had one, by all their names. */
+  async ofLostRows(
+    newFiles: readonly NewFile[],
+    takenTracks: ReadonlySet<string>,
+  ): Promise<Map<NewFile, readonly string[]>> {
+    const names = new Map(newFiles.map(one => [one, matchKeysOfFile(one.file.path, one.tags)] as const))
+    const inodes = new Set(newFiles.map(({ file }) => `${file.device} ${file.inode}`))
+    const lost = new Set<string>()
+    if (newFiles.length > 0)
+      for (const [name, tracks] of await (await this.#rows()).byName([...names.values()].flat()))
+        for (const { id, filePath } of tracks) {
+          if (takenTracks.has(id)) continue
+          // What a row points at by another way is told from the others later.
+          const { there } = filePath ? await this.#lookFor(filePath) : { there: 'gone' as const }
+          const isFree =
+            typeof there === 'string' ? there === 'gone' : inodes.has(`${there.dev} ${there.ino}`)
+          if (isFree) lost.add(name)
+        }
+    return new Map([...names].filter(([, keys]) => keys.some(key => lost.has(key))))
+  }
+
   /** Rows without a file that bear the name of a file without a row. */
   async matchByName(newFiles: readonly NewFile[], takenTracks: ReadonlySet<string>): Promise<NameMatches> {
     if (newFiles.length === 0) return { matches: [], known: 0, undecided: [], rest: [] }

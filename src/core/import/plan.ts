@@ -166,6 +166,46 @@ export class NameIndex<File> {
   }
 }
 
+/**
+ * Things in groups, by what they have in common: two that share a key, be it by way of others, are in one group.
+ *
+ * @param keys of each thing
+ * @param size groups with nothing in common are put together to about so many things
+ * @returns places in `keys`
+ */
+export function groupsByKey(keys: readonly (readonly number[])[], size: number): number[][] {
+  const parents = Int32Array.from(keys, (_, at) => at)
+  const root = (at: number): number => {
+    let top = at
+    while (parents[top] !== top) top = parents[top]!
+    for (let next = at; parents[next] !== top; [next, parents[next]] = [parents[next]!, top]);
+    return top
+  }
+  const first = new Map<number, number>()
+  for (const [at, own] of keys.entries())
+    for (const key of own) {
+      const other = first.get(key)
+      if (other === undefined) first.set(key, at)
+      else parents[root(at)] = root(other)
+    }
+  const members = new Map<number, number[]>()
+  for (const at of keys.keys()) {
+    const group = members.get(root(at))
+    if (group) group.push(at)
+    else members.set(root(at), [at])
+  }
+  const groups: number[][] = []
+  let current: number[] = []
+  for (const group of members.values()) {
+    if (current.length > 0 && current.length + group.length > size) {
+      groups.push(current)
+      current = []
+    }
+    current.push(...group)
+  }
+  return current.length > 0 ? [...groups, current] : groups
+}
+
 /** What a relinked row gets. A row in S3 keeps its source; one that had no file becomes a local one. */
 export function relinkedColumns(
   track: TrackRow,

@@ -3,6 +3,7 @@ import {
   type Candidate,
   chooseByName,
   decideFile,
+  groupsByKey,
   mayMatchByName,
   type NamedFile,
   NameIndex,
@@ -32,6 +33,18 @@ const verdict = (byPath: Candidate[], byContent: Candidate[]): string => {
   if (decision.kind === 'duplicate') return `duplicate of ${decision.of}`
   return `relink ${decision.tracks.map(track => track.id).join('+')} by ${decision.by}`
 }
+
+describe('groupsByKey', () => {
+  test.each<[number[][], number, number[][]]>([
+    [[], 3, []],
+    [[[1], [2], [3]], 2, [[0, 1], [2]]],
+    [[[1], [2], [1]], 1, [[0, 2], [1]]],
+    [[[1], [2, 3], [4, 1], [3, 4], [9]], 2, [[0, 1, 2, 3], [4]]],
+    [[[], []], 5, [[0, 1]]],
+  ])('%j in groups of about %i', (keys, size, groups) => {
+    expect(groupsByKey(keys, size).map(group => group.toSorted((a, b) => a - b))).toEqual(groups)
+  })
+})
 
 describe('decideFile', () => {
   test.each<[string, Candidate[], Candidate[], string]>([
