@@ -239,9 +239,12 @@ const ffmpegArguments = (path: string, container: Container): string[] => {
 /** Decoders of sound that tell of what they could not decode, and Ogg, whose pages have checksums. */
 const OF_SOUND =
   /^\[(mp[123](float)?|aac|alac|flac|vorbis|opus|ac3|eac3|dca|wma\w+|ape|wavpack|tta|tak|mpc[78]|amr\w+|speex|truehd|ogg|a frame)/
+/** Decoders of covers, and of films. */
+const OF_PICTURES =
+  /^\[(mjpeg|png|apng|gif|bmp|tiff|webp|h26[345]|hevc|mpeg\w*video|mpeg4|vp[89]|av1|libdav1d|theora)\b/
 /** What they say of bytes between two frames, which are no sound. */
 const OF_RUBBLE =
-  /Header missing|Invalid data found|attached picture|\[vorbis\] Overread|Failed to (read|parse)|invalid new backstep|could not (seek|find)|Could not|Estimating|Application provided|timestamps|non monotonically/i
+  /Header missing|Invalid data found|picture|mimetype|\[vorbis\] Overread|Failed to (read|parse)|invalid new backstep|could not (seek|find)|Could not|Estimating|Application provided|timestamps|non monotonically/i
 
 async function fromProgram(
   source: Parameters<typeof waveFrom>[0],
@@ -252,7 +255,10 @@ async function fromProgram(
   const gate = gated(sink)
   const isGarbled = (line: string): boolean => OF_SOUND.test(line) && !OF_RUBBLE.test(line)
   const { format, samples, errors } = await waveFrom({ ...source, isGarbled }, gate, signal)
-  if (!format || samples === 0) return { nothing: errors.first || 'it holds no samples' }
+  if (!format || samples === 0) {
+    const { first } = errors.garbled.count > 0 || OF_PICTURES.test(errors.first) ? errors.garbled : errors
+    return { nothing: first || 'it holds no samples' }
+  }
   const report = damageReport(source.path, container, samples / format.sampleRate, gate.silenced(), errors)
   return { ...report, format, container }
 }

@@ -185,15 +185,41 @@ export function oggPage(
     ...new Array<number>(Math.floor(packet.length / 255)).fill(255),
     packet.length % 255,
   ])
+  return pageOf(serial, sequence, granule, segments, Buffer.concat(packets), flags)
+}
+
+/** The pages, as many as it takes, of one packet without sound. */
+export function oggPacket(serial: number, sequence: number, packet: Buffer): Buffer {
+  const most = 255 * 255
+  const pages: Buffer[] = []
+  for (let at = 0; at <= packet.length; at += most) {
+    const part = packet.subarray(at, at + most)
+    const segments = new Array<number>(Math.floor(part.length / 255)).fill(255)
+    const isLast = part.length < most
+    if (isLast) segments.push(part.length % 255)
+    const granule = isLast ? 0 : -1
+    pages.push(pageOf(serial, sequence + at / most, granule, segments, part, at > 0 ? 1 : 0))
+  }
+  return Buffer.concat(pages)
+}
+
+function pageOf(
+  serial: number,
+  sequence: number,
+  granule: number,
+  segments: readonly number[],
+  body: Buffer,
+  flags: number,
+): Buffer {
   const page = Buffer.concat([
     latin('OggS'),
     Buffer.from([0, flags]),
-    le(granule, 8),
+    granule < 0 ? Buffer.alloc(8, 255) : le(granule, 8),
     le(serial, 4),
     le(sequence, 4),
     le(0, 4),
     Buffer.from([segments.length, ...segments]),
-    ...packets,
+    body,
   ])
   let crc = 0
   for (const byte of page) crc = ((crc << 8) ^ oggCrc[((crc >>> 24) ^ byte) & 255]!) >>> 0
