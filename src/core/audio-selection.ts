@@ -15,6 +15,7 @@ export const defaultIgnores: readonly string[] = [
   '*.partial',
   '*.download',
   '*.opdownload',
+  '*.crswap',
   // Download managers, torrents, file sharing
   '*.aria2',
   '*.aria2__temp',
@@ -37,6 +38,16 @@ export const defaultIgnores: readonly string[] = [
   '*.dtapart',
   '*.fdmdownload',
   '*.filepart',
+  '*.downloading',
+  '*.uploading',
+  '*.inprogress',
+  '*.partfile',
+  '*.getright',
+  '*.ob!',
+  '*.dctmp',
+  'getxfer.*',
+  '_UNPACK_*/',
+  '_FAILED_*/',
   '*.lftp-pget-status',
   '*.part.met',
   '*.incomplete',
@@ -51,6 +62,7 @@ export const defaultIgnores: readonly string[] = [
   '*.tmp.drivedownload',
   '*.tmp.driveupload',
   '*.gstmp',
+  '*.ffs_tmp',
   '*.ocTransferId*',
   '_gsdata_/',
   'Dropbox/.dropbox.cache/',
@@ -73,22 +85,27 @@ export const defaultIgnores: readonly string[] = [
   '\\#recycle/',
   '\\#snapshot/',
   '~snapshot/',
+  'trashbox/',
+  '_NAS_Recycle_*/',
   // Operating systems
   '$RECYCLE.BIN/',
   'RECYCLER/',
   'RECYCLED/',
   'System Volume Information/',
+  'FOUND.[0-9][0-9][0-9]/',
+  '$WINDOWS.~*/',
   'lost+found/',
   'Network Trash Folder/',
   'Temporary Items/',
   'TheVolumeSettingsFolder/',
+  'TheFindByContentFolder/',
   '__MACOSX/',
   'Thumbs.db',
   'desktop.ini',
 ]
 
 /** What a program writes beside a file of which it has not got all: `NAME` and these. */
-const companions = ['.aria2', '.lftp-pget-status', '.td.cfg', '.part.met', '.ytdl']
+const companions = ['.aria2', '.lftp-pget-status', '.td.cfg', '.part.met', '.ytdl', '.st']
 
 export interface AudioSelection {
   /**

@@ -6,7 +6,7 @@ import { inflateSync } from 'node:zlib'
 import { id3Length } from '../containers/around.ts'
 import { ascii, type ByteSource, uint } from '../containers/bytes.ts'
 import { addField, type FieldName, type TagFields, type TagReading } from './fields.ts'
-import { decodeUnstated, decodeUtf8, decodeUtf16, type TagText } from './text.ts'
+import { decodeUnstated, decodeUtf8, decodeUtf16, type TagText, undeclaredUtf16, upToZero } from './text.ts'
 
 const FRAMES: Readonly<Record<string, FieldName>> = {
   TIT2: 'title',
@@ -213,6 +213,7 @@ function values(bytes: Uint8Array): TagText[] {
     const isBig = encoding === 2 || (content[0] === 0xfe && content[1] === 0xff)
     return parts.map(part => ({ text: decodeUtf16(part, isBig), encoding: 'known' }))
   }
+  if (undeclaredUtf16(content)) return [decodeUnstated(content)]
   return split(content, 1).map(encoding === 3 ? decodeUtf8 : decodeUnstated)
 }
 
@@ -233,8 +234,7 @@ export function readId3v1(bytes: Uint8Array): TagReading {
   const fields: TagFields = {}
   const text = (at: number, length: number): TagText[] => {
     const field = bytes.subarray(at, at + length)
-    const zero = field.indexOf(0)
-    return [decodeUnstated(zero === -1 ? field : field.subarray(0, zero))]
+    return [decodeUnstated(upToZero(field))]
   }
   addField(fields, 'title', text(3, 30))
   addField(fields, 'artists', text(33, 30))

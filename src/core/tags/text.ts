@@ -17,12 +17,41 @@ const windows1252 = new TextDecoder('windows-1252')
 const utf16 = { little: new TextDecoder('utf-16le'), big: new TextDecoder('utf-16be') }
 
 /**
+ * The order of UTF-16 that nobody declared, where bytes are that: in alphabets, every second byte is of a block, below
+ * 32, which in no other encoding is part of a text. undefined where they are not.
+ */
+export function undeclaredUtf16(bytes: Uint8Array): 'little' | 'big' | undefined {
+  let end = bytes.length & ~1
+  while (end > 0 && bytes[end - 1] === 0 && bytes[end - 2] === 0) end -= 2
+  if (end < 4) return undefined
+  const isText = (high: 0 | 1): boolean => {
+    /** Dashes and quotation marks are of block 32, which is a blank as well. */
+    let punctuation = 0
+    for (let at = 0; at < end; at += 2) {
+      const block = bytes[at + high]!
+      if (block > 0x20 || (block === 0 && bytes[at + 1 - high]! < 0x20)) return false
+      if (block === 0x20) punctuation++
+    }
+    return punctuation < end / 4
+  }
+  return isText(1) ? 'little' : isText(0) ? 'big' : undefined
+}
+
+/** A text that a zero ends, if there is one. */
+export function upToZero(bytes: Uint8Array): Uint8Array {
+  const zero = bytes.indexOf(0)
+  return zero === -1 || undeclaredUtf16(bytes) ? bytes : bytes.subarray(0, zero)
+}
+
+/**
  * Bytes that nobody said the encoding of. Valid UTF-8 is UTF-8: text of another encoding with a byte over 127 almost
  * never is (W3C, "Character Model: Specials"). What is not is read as Windows-1252, doubtfully unless it looks like it.
  */
 export function decodeUnstated(bytes: Uint8Array): TagText {
   if (bytes.length >= 2 && bytes[0]! >= 0xfe && bytes[0]! + bytes[1]! === 0x1fd)
     return { text: decodeUtf16(bytes), encoding: 'known' }
+  const order = undeclaredUtf16(bytes)
+  if (order) return { text: decodeUtf16(bytes, order === 'big').replace(/\0+$/, ''), encoding: 'likely' }
   const content = withoutTail(bytes)
   const text = utf8(content) ?? utf8(withoutSplitEnd(content))
   if (text !== undefined) return { text, encoding: 'known' }
@@ -74,7 +103,7 @@ function withoutTail(bytes: Uint8Array): Uint8Array {
  */
 function looksWestern(text: string): boolean {
   if (/[\x7f-\x9f¤¦¬¯¸ƒ†‡‰¨¶]|[²³¹´·£¥¢§©ª«®°±µº»¼-¿×÷ÞþÐð¡]{2}/u.test(text)) return false
-  if (/\p{L}[¼-¾±×÷¥¢§µ]|[¼-¾±×÷¥¢§]\p{L}/u.test(text)) return false
+  if (/\p{L}[¼-¾±×÷¥¢§µ¿¡]|\p{L}[¹²³]\p{L}|[¼-¾±×÷¥¢§]\p{L}/u.test(text)) return false
   if (/[À-ÖØ-öø-ÿŠšŽžŒœŸ]{3}/u.test(text)) return false
   // A capital within a word: "cafÉ" is of another code page, in which that byte is a small letter.
   if (/[a-z][À-ÖØ-Þ]/u.test(text)) return false

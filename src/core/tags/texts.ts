@@ -3,7 +3,7 @@ import { ascii, type ByteSource, uint } from '../containers/bytes.ts'
 import { flacBlocks } from '../containers/flac.ts'
 import type { Chunk } from '../containers/sound.ts'
 import { addField, type FieldName, fieldNamed, mergeTags, type TagFields, type TagReading } from './fields.ts'
-import { decodeUnstated, decodeUtf8 } from './text.ts'
+import { decodeUnstated, decodeUtf8, upToZero } from './text.ts'
 
 /** A longer text is no name. */
 const LONGEST_TEXT = 65_536
@@ -127,12 +127,11 @@ export async function readTextChunks(file: ByteSource, chunks: readonly Chunk[])
       for (let at = 4; at + 8 <= bytes.length; ) {
         const name = INFO[ascii(bytes, at, 4)]
         const size = uint(bytes, at + 4, 4, true)
-        const text = bytes.subarray(at + 8, Math.min(at + 8 + size, indexOfZero(bytes, at + 8)))
-        if (name) addField(fields, name, [decodeUnstated(text)])
+        if (name) addField(fields, name, [decodeUnstated(upToZero(bytes.subarray(at + 8, at + 8 + size)))])
         at += 8 + size + (size & 1)
       }
     } else if (AIFF[id]) {
-      addField(fields, AIFF[id], [decodeUnstated(bytes.subarray(0, indexOfZero(bytes, 0)))])
+      addField(fields, AIFF[id], [decodeUnstated(upToZero(bytes))])
     } else if (DIIN[id]) {
       addField(fields, DIIN[id], [decodeUnstated(bytes.subarray(4, 4 + uint(bytes, 0, 4)))])
     } else if (id === 'info') {

@@ -29,6 +29,11 @@ describe('by default', () => {
     'Song.mp3.ocTransferId123.part',
     'Song.mp3.tmp',
     'Song.mp3~',
+    'Song.flac.baiduyun.p.downloading',
+    'Song.mp3.dctmp',
+    'Song.mp3.ffs_tmp',
+    'Song.mp3.crswap',
+    'getxfer.2305.12.mega',
   ])('%s is no track yet', path => {
     expect(selection.takesFile(path, none)).toBe(false)
   })
@@ -46,6 +51,10 @@ describe('by default', () => {
     'Artist/__MACOSX',
     '_gsdata_',
     'Song.mp3.download',
+    '_UNPACK_Artist - Album',
+    'trashbox',
+    'FOUND.000',
+    '_NAS_Recycle_RAID',
     'incomplete',
   ])('nobody goes into %s', path => {
     expect(selection.takesFolder(path)).toBe(false)
@@ -61,6 +70,10 @@ describe('by default', () => {
     '!!!.mp3',
     '100%.mp3',
     'Song.download.mp3',
+    'Found.mp3',
+    'Lost/Found.000.mp3',
+    'Trash/Box.mp3',
+    'The Failed.mp3',
   ])('%s is taken', path => {
     expect(selection.takesFile(path, none)).toBe(true)
     const folders = path.split('/').slice(0, -1)
