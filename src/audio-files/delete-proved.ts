@@ -4,65 +4,29 @@
  */
 
 import { hash, randomInt } from 'node:crypto'
-import { stat } from 'node:fs/promises'
-import type { Knex } from 'knex'
-import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
-import { otherBytesCauses } from '../core/diagnosis/causes.ts'
 import { proofRanges } from '../core/proof-ranges.ts'
 import type { Database } from '../db/database.ts'
-import { failedWith, removalHolder, upsertObjects } from '../db/ledger.ts'
-import { changeTracks, type PlannedTrack, trackPage } from '../db/tracks.ts'
+import { upsertObjects } from '../db/ledger.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { AppError, systemErrorCode } from '../errors.ts'
-import { takeAside } from '../file-effects.ts'
 import { itemProblem } from '../storage/item-problem.ts'
-import type { ObjectStore } from '../storage/store.ts'
-import { holdsContent } from './content-proof.ts'
 import { fileNeeds } from './needs.ts'
 import {
-  type FileIdentity,
-  identityOf,
-  isSameFile,
-  LocalFileError,
-  openSource,
-  requireAudioRoot,
-  type Source,
-} from './source.ts'
-
-export interface DeleteCandidate {
-  track: PlannedTrack
-  /** what the server confirmed of the object */
-  object: { readonly key: string; readonly size: number; readonly sha256: string; readonly crc32?: string }
-  /** the file as it was when its checksum was found to be the object's */
-  source: FileIdentity & { readonly relative: string }
-}
+  type DeleteCandidate,
+  type DeletePlace,
+  Kept,
+  refusedByRows,
+  removalGroups,
+} from './remove-together.ts'
+import { isSameFile, LocalFileError, openSource, requireAudioRoot, type Source } from './source.ts'
 
 export type DeleteLocalOutcome =
   | { readonly state: 'deleted'; readonly bytes: number }
   | { readonly state: 'kept'; readonly code: ErrorCode; readonly reason: string }
 
-/** What `verify` records of a track whose object the CDN has with other bytes. */
-const otherBytes = otherBytesCauses.map(cause => `verify.${cause}` as const)
-
-/** On whose behalf, and against what. */
-export interface DeletePlace {
-  readonly store: ObjectStore
-  /** it may hold the lock of removals itself */
-  readonly runId: string
-  /** undefined when no CDN is configured */
-  readonly served: ServedCheck | undefined
-}
-
-/** Why the file is kept after all: takes back what was changed in the database on the way to it. */
-class Kept extends Error {
-  readonly code: ErrorCode
-
-  constructor(code: ErrorCode, reason: string) {
-    super(reason)
-    this.code = code
-  }
-}
+/** What other rows say is asked again when the file goes: until then it may be so old, milliseconds. */
+const rowsForNow = { maxAge: 1_000 }
 
 /**
  * Deletes the local copy of one track, if everything that must hold does. All is looked at again just before the end,
@@ -79,64 +43,21 @@ class Kept extends Error {
 export async function deleteProvedFile(
   context: Pick<Context, 'config' | 'now' | 'signal'>,
   { knex }: Database,
-  { track, object, source: known }: DeleteCandidate,
-  { store, runId, served }: DeletePlace,
+  candidate: DeleteCandidate,
+  place: DeletePlace,
   { dryRun = false }: { dryRun?: boolean } = {},
 ): Promise<DeleteLocalOutcome> {
+  const { track, object, source: known } = candidate
+  const { store, served } = place
   const filePath = track.filePath as string
   const { audioFolder } = context.config
   const needs = fileNeeds({ knex }, audioFolder)
-  const planned: PlannedTrack = { id: track.id, fileSource: 'S3', s3ObjectKey: object.key, filePath }
-  /** @throws Kept with what the database says against it */
-  const refuseByRows = async (db: Knex): Promise<void> => {
-    const [row] = await trackPage(db, { limit: 1, filter: { ids: [track.id] } })
-    if (row?.fileSource !== 'S3' || row.s3ObjectKey !== object.key || row.filePath !== filePath) {
-      throw new Kept('row.changed', 'the database does not say that it is in S3')
-    }
-    if (await needs.isNeeded(db, known, track.id)) {
-      throw new Kept('file.needed', 'another track that is not in S3 yet has the same file')
-    }
-    if (served && (await failedWith(db, { command: 'verify', subject: track.id, errorCodes: otherBytes }))) {
-      throw new Kept(
-        'cdn.differs',
-        '`autodj verify` found other bytes at the CDN; after the cause is mended, `autodj verify --retry-failed` frees it',
-      )
-    }
-  }
-  /** @throws Kept where the object is not there, or is not what the file is */
-  const refuseByObject = async (): Promise<void> => {
-    const head = await store.head(object.key, { signal: context.signal })
-    if (head === undefined) throw new Kept('object.missing', 'the object is not in the bucket')
-    const content = { size: object.size, sha256: object.sha256, crc32: object.crc32 }
-    const sameness = await holdsContent(store, head, content, context.signal)
-    if (sameness === 'different') throw new Kept('object.differs', 'the object is not what the file is')
-    if (sameness === 'archived') {
-      throw new Kept(
-        'object.archived',
-        'the object is in an archive storage class: until it is restored, this file is all there is to play',
-      )
-    }
-  }
-  /** The file, where it is still there, and then its name in the row. @throws Kept */
   const remove = (source: Source | undefined): Promise<void> =>
-    knex.transaction(async trx => {
-      const holder = await removalHolder(trx, runId)
-      if (holder !== undefined) {
-        throw new Kept(
-          'removal.locked',
-          `${holder} is at work on local files; \`autodj cleanup\` removes it later`,
-        )
-      }
-      // Once more: minutes may have gone by at the CDN.
-      await refuseByRows(trx)
-      await refuseByObject()
-      const outcome = (await changeTracks(trx, [{ planned, filePath: null }])).get(track.id)
-      if (outcome !== 'done') throw new Kept('row.changed', 'the row changed meanwhile')
-      if (source !== undefined) await removeSame(source)
-    })
+    removalGroups(knex, needs).remove({ candidate, place, signal: context.signal, source })
   const removeIfProved = async (): Promise<void> => {
     await needs.prepare()
-    await refuseByRows(knex)
+    for (const kept of (await refusedByRows(knex, needs, [{ candidate, place }], rowsForNow)).values())
+      throw kept
     const source = await openSource(filePath, audioFolder, await requireAudioRoot(audioFolder.root))
     try {
       if (!isSameFile(source, known))
@@ -166,12 +87,20 @@ export async function deleteProvedFile(
     }
   }
   let bytes = known.size
+  const isProblem = (error: unknown, problem: LocalFileError['problem']): boolean =>
+    error instanceof LocalFileError && error.problem === problem
   try {
-    await removeIfProved().catch(async error => {
-      if (!(error instanceof LocalFileError) || error.problem !== 'missing') throw error
-      bytes = 0
-      if (!dryRun) await remove(undefined)
-    })
+    await removeIfProved()
+      // Another row may have had the same file, which is gone now: the second look tells.
+      .catch(error => {
+        if (!isProblem(error, 'changed')) throw error
+        return removeIfProved()
+      })
+      .catch(async error => {
+        if (!isProblem(error, 'missing')) throw error
+        bytes = 0
+        if (!dryRun) await remove(undefined)
+      })
   } catch (error) {
     return keptBecause(error)
   }
@@ -196,29 +125,4 @@ function keptBecause(error: unknown): DeleteLocalOutcome {
   const code = error instanceof AppError ? undefined : systemErrorCode(error)
   if (code === undefined) throw error
   return keep(`file.${code}`, `it cannot be deleted: ${code}`)
-}
-
-/**
- * Removes a file by its path, if that still leads to what is open.
- *
- * @throws Kept where another file has come in its place, or it was written to; LocalFileError where it is gone
- */
-async function removeSame(source: Source): Promise<void> {
-  await source.assertUnchanged()
-  const aside = await takeAside(source.absolute)
-  try {
-    // The renaming is a change of its own, to a time that is not looked at here.
-    const { ctimeNs: _, ...now } = identityOf(await stat(aside.path, { bigint: true }))
-    if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) return await aside.remove()
-  } catch (error) {
-    await aside.putBack()
-    throw error
-  }
-  const where = await aside.putBack()
-  throw new Kept(
-    'file.changed',
-    where === source.absolute
-      ? 'another file has come in its place: it was left alone'
-      : `two other files have come in its place: one of them is now ${where}`,
-  )
 }

@@ -7,25 +7,46 @@ import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import pLimit from 'p-limit'
-import type { AudioFolder } from '../core/audio-path.ts'
-import { tracksNeedingFiles } from '../db/content.ts'
+import { type AudioFolder, readStoredPath } from '../core/audio-path.ts'
+import {
+  changeMark,
+  type RowOnFile,
+  type RowOnFileVersion,
+  rowsOnFiles,
+  rowsOnFilesSince,
+} from '../db/content.ts'
 import type { Database } from '../db/database.ts'
 import { trackPages } from '../db/tracks.ts'
 import { systemErrorCode } from '../errors.ts'
+import { RowHandles } from './row-handles.ts'
 import { type FileIdentity, findSource, LocalFileError, requireAudioRoot, sameName } from './source.ts'
 
-/** How long it is believed which rows have a file under another name, milliseconds: to find that out reads all rows. */
-const aliasesHold = 600_000
+/**
+ * How long it is believed where the paths of rows lead that nobody has changed, milliseconds, or ten times what it takes to
+ * find that out: all rows that are not in S3 are read, and each of their files is looked at.
+ */
+const surveyHolds = 600_000
 
 /** A file that is to go. */
 export type WantedFile = Pick<FileIdentity, 'device' | 'inode'> & { readonly relative: string }
 
-interface Question {
-  readonly knex: Knex
+/** A file, and the row that is to lose it. */
+export interface NeedQuestion {
   readonly file: WantedFile
   readonly exceptId: string
-  readonly resolve: (needed: boolean) => void
-  readonly reject: (error: unknown) => void
+}
+
+/** Which rows may open which file. */
+interface Survey {
+  readonly handles: RowHandles
+  /** rows changed since are not in it yet */
+  mark: string
+  /** of the mark, by `performance.now()` */
+  markedAt: number
+  /** rows as they are in it that a transaction of before the mark may change yet: id and version */
+  recent: ReadonlySet<string>
+  /** by `performance.now()` */
+  readonly until: number
 }
 
 const keyOf = ({ device, inode }: Pick<FileIdentity, 'device' | 'inode'>): string => `${device}:${inode}`
@@ -44,72 +65,56 @@ export function fileNeeds({ knex }: Pick<Database, 'knex'>, folder: AudioFolder)
 export class FileNeeds {
   readonly folder: AudioFolder
   readonly #knex: Knex
-  /** what waits for the question under way: all of it is asked at once then */
-  #waiting: Question[] = []
-  #isAsking = false
-  /** rows whose file has another name than they say, or more than one: their ids, by file */
-  #aliases: Promise<ReadonlyMap<string, readonly string[]>> | undefined
-  #aliasesSince = 0
+  /** under way, for all that do not ask in a transaction */
+  #catchingUp: Promise<void> | undefined
+  #survey: Promise<Survey> | undefined
 
   constructor(knex: Knex, folder: AudioFolder) {
     this.#knex = knex
     this.folder = folder
   }
 
-  /** Makes sure that it is known which rows call a file by another name. Not within a transaction. */
+  /** Makes sure that it is known where the paths of all rows lead. Not within a transaction. */
   async prepare(): Promise<void> {
-    const now = performance.now()
-    if (this.#aliases === undefined || now - this.#aliasesSince > aliasesHold) {
-      this.#aliasesSince = now
-      this.#aliases = this.#findAliases()
-      this.#aliases.catch(() => {
-        this.#aliases = undefined
+    const known = this.#survey
+    if (known !== undefined && performance.now() < (await known).until) return
+    // Whoever else waited for the old one has begun a new one by now.
+    if (this.#survey === known) {
+      this.#survey = this.#look()
+      this.#survey.catch(() => {
+        this.#survey = undefined
       })
     }
-    await this.#aliases
+    await this.#survey
   }
 
   /**
-   * Whether any other row that is not in S3 yet opens this file.
+   * Whether any other row that is not in S3 yet opens these files.
    *
-   * @param knex the transaction in which it is to be deleted, or none
-   * @param exceptId the row that is to lose it
+   * @param knex the transaction in which they are to be deleted, or none
+   * @param options `maxAge`: rows as they were so long ago will do, milliseconds; by default as they are
    */
-  isNeeded(knex: Knex, file: WantedFile, exceptId: string): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ knex, file, exceptId, resolve, reject })
-      this.#ask()
-    })
-  }
-
-  #ask(): void {
-    const [first] = this.#waiting
-    if (this.#isAsking || first === undefined) return
-    const questions = this.#waiting.splice(0)
-    this.#isAsking = true
-    // On the connection of one of those who wait: there may be no other.
-    this.#answer(first.knex, questions)
-      .then(
-        answers => {
-          for (const [index, { resolve }] of questions.entries()) resolve(answers[index] as boolean)
-        },
-        error => {
-          for (const { reject } of questions) reject(error)
-        },
-      )
-      .finally(() => {
-        this.#isAsking = false
-        this.#ask()
+  async areNeeded(
+    knex: Knex,
+    questions: readonly NeedQuestion[],
+    { maxAge = 0 }: { maxAge?: number } = {},
+  ): Promise<boolean[]> {
+    const survey = await this.#survey
+    if (survey === undefined) throw new Error('it is not known yet where the paths of rows lead')
+    // What the application has written meanwhile counts.
+    if (maxAge === 0) await this.#catchUp(knex, survey)
+    else if (performance.now() - survey.markedAt > maxAge) {
+      this.#catchingUp ??= this.#catchUp(knex, survey).finally(() => {
+        this.#catchingUp = undefined
       })
-  }
-
-  async #answer(knex: Knex, questions: readonly Question[]): Promise<boolean[]> {
-    const aliases = (await this.#aliases) ?? new Map<string, readonly string[]>()
-    const rows = await tracksNeedingFiles(
-      knex,
-      questions.map(({ file }) => path.basename(file.relative)),
-      questions.flatMap(({ file }) => aliases.get(keyOf(file)) ?? []),
+      await this.#catchingUp
+    }
+    const suspects = questions.flatMap(({ file }) =>
+      [sameName(path.basename(file.relative)), keyOf(file)].flatMap(handle =>
+        survey.handles.find(handle, keyOf(file)),
+      ),
     )
+    const rows = await rowsOnFiles(knex, [...new Set(suspects)])
     const needing = new Map<string, Set<string>>()
     for (const { id, file } of await this.#locate(rows)) {
       const ids = needing.get(keyOf(file)) ?? new Set()
@@ -121,19 +126,17 @@ export class FileNeeds {
   }
 
   /** The files that these rows open; those that open none are left out. */
-  async #locate(
-    rows: readonly { id: string; filePath: string }[],
-  ): Promise<{ id: string; file: WantedFile; name: string; links: bigint }[]> {
+  async #locate(rows: readonly RowOnFile[]): Promise<{ id: string; file: WantedFile; links: bigint }[]> {
     const root = await requireAudioRoot(this.folder.root)
     const limit = pLimit(32)
     const located = await Promise.all(
       rows.map(({ id, filePath }) =>
         limit(async () => {
           try {
-            const { reading, real } = await findSource(filePath, this.folder, root)
+            const { real } = await findSource(filePath, this.folder, root)
             const { dev: device, ino: inode, nlink } = await stat(real, { bigint: true })
             const relative = path.relative(root, real)
-            return [{ id, file: { device, inode, relative }, name: reading.relative, links: nlink }]
+            return [{ id, file: { device, inode, relative }, links: nlink }]
           } catch (error) {
             if (error instanceof LocalFileError || systemErrorCode(error) !== undefined) return []
             throw error
@@ -144,17 +147,50 @@ export class FileNeeds {
     return located.flat()
   }
 
-  async #findAliases(): Promise<ReadonlyMap<string, readonly string[]>> {
-    const found = new Map<string, string[]>()
+  async #look(): Promise<Survey> {
+    const startedAt = performance.now()
+    const handles = new RowHandles()
+    const mark = await changeMark(this.#knex)
     const filter = { sources: ['LOCAL', 'YOUTUBE', 'UNAVAILABLE', null], hasFile: true } as const
     for await (const page of trackPages(this.#knex, { filter })) {
-      const rows = page.map(({ id, filePath }) => ({ id, filePath: filePath as string }))
-      for (const { id, file, name, links } of await this.#locate(rows)) {
-        const isNamed = sameName(path.basename(name)) === sameName(path.basename(file.relative))
-        if (isNamed && links === 1n) continue
-        found.set(keyOf(file), [...(found.get(keyOf(file)) ?? []), id])
-      }
+      await this.#enter(
+        handles,
+        page.map(({ id, filePath }) => ({ id, filePath: filePath as string })),
+      )
     }
-    return found
+    const now = performance.now()
+    const until = now + Math.max(surveyHolds, 10 * (now - startedAt))
+    return { handles, mark, markedAt: startedAt, recent: new Set(), until }
+  }
+
+  /** Adds what was written since the survey. Two at a time do no harm: each adds all since the mark that it began with. */
+  async #catchUp(knex: Knex, survey: Survey): Promise<void> {
+    const markedAt = performance.now()
+    const mark = await changeMark(knex)
+    const rows = await rowsOnFilesSince(knex, survey.mark)
+    const versionOf = ({ id, version }: RowOnFileVersion): string => `${id} ${version}`
+    await this.#enter(
+      survey.handles,
+      rows.filter(row => !survey.recent.has(versionOf(row))),
+    )
+    survey.recent = new Set(rows.map(versionOf))
+    survey.mark = mark
+    survey.markedAt = markedAt
+  }
+
+  /** Each row by the names that it may say, and by its file where that has another name, or more than one. */
+  async #enter(handles: RowHandles, rows: readonly RowOnFile[]): Promise<void> {
+    const located = new Map((await this.#locate(rows)).map(one => [one.id, one]))
+    for (const { id, filePath } of rows) {
+      const stored = readStoredPath(filePath, this.folder)
+      const said = [...stored.outside, ...(stored.ok ? stored.readings.map(({ relative }) => relative) : [])]
+      const names = new Set(said.map(one => sameName(path.basename(one))))
+      const found = located.get(id)
+      const file = found && keyOf(found.file)
+      for (const name of names) handles.add(name, id, file)
+      if (found === undefined || file === undefined) continue
+      if (found.links > 1n || !names.has(sameName(path.basename(found.file.relative))))
+        handles.add(file, id, file)
+    }
   }
 }

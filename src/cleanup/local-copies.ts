@@ -39,8 +39,8 @@ export interface LocalCopy {
   missing?: true
 }
 
-/** A copy that may go; whoever removes it says so, as one that has to be kept makes no room. */
-export type DispensableCopy = LocalCopy & { removed(): void }
+/** A copy that may go; whoever has tried to remove it says how that ended, as one that has to be kept makes no room. */
+export type DispensableCopy = LocalCopy & { settle(isRemoved: boolean): void }
 
 export interface CacheOptions {
   /** copies unused for so long go, milliseconds */
@@ -54,7 +54,8 @@ export interface CacheOptions {
 
 /**
  * Copies of tracks in S3 that may go, oldest first: all unused for `olderThan`, then as many more as it takes to come
- * below `maxBytes`. Memory is flat: what may have to be evicted is sorted outside.
+ * below `maxBytes`. More may be asked for before the first are settled: that one more has to go is said only when it is
+ * so, however they end. Memory is flat: what may have to be evicted is sorted outside.
  *
  * @param sorter for the order of last use
  */
@@ -88,18 +89,30 @@ export async function* dispensableCopies(
       )
     }
   }
+  let [underWay, bytesUnderWay] = [0, 0]
+  let wake = (): void => {}
   for await (const batch of sorter.sorted()) {
     for (const [, value] of batch) {
       const copy = JSON.parse(value) as LocalCopy
-      const due =
-        copy.missing === true ||
-        copy.lastUsed <= now - olderThan ||
-        (maxBytes !== undefined && total > maxBytes)
-      if (!due) return
+      const isUnused = copy.missing === true || copy.lastUsed <= now - olderThan
+      if (!isUnused && maxBytes === undefined) return
+      if (!isUnused && maxBytes !== undefined) {
+        while (total - bytesUnderWay <= maxBytes && underWay > 0) {
+          await new Promise<void>(resolve => {
+            wake = resolve
+          })
+        }
+        if (total <= maxBytes) return
+      }
+      underWay += 1
+      bytesUnderWay += copy.size
       yield {
         ...copy,
-        removed() {
-          total -= copy.size
+        settle(isRemoved) {
+          underWay -= 1
+          bytesUnderWay -= copy.size
+          if (isRemoved) total -= copy.size
+          wake()
         },
       }
     }

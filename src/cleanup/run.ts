@@ -87,7 +87,7 @@ export async function runCleanup(context: Context, flags: CleanupFlags): Promise
     // Leftovers belong to no track: whoever names tracks means those alone.
     for (const kind of isSelecting(context.selection) ? [] : leftovers) {
       for await (const leftover of kind) {
-        if (context.stopping.aborted || done.full) break
+        if (context.stopping.aborted || done.room === 0) break
         await done.leftover(leftover)
       }
     }
@@ -129,21 +129,46 @@ async function removeCopies(
       context.now().getTime(),
       new ExternalSorter(tempFolder, 'copies'),
     )
-    for await (const copy of copies) {
-      if (context.stopping.aborted || done.full) return
-      await done.copy(copy, () =>
-        removeCopy({ ...context, signal }, database, store, readers, copy, {
+    // Many at a time: what is asked of the whole table is asked once for all that are ready to go.
+    const underWay: { copy: DispensableCopy; outcome: Promise<CopyOutcome> }[] = []
+    const endFirst = async (): Promise<void> => {
+      const { copy, outcome } = underWay.shift() as (typeof underWay)[number]
+      await done.copy(copy, () => outcome)
+    }
+    const remove = async (copy: DispensableCopy): Promise<CopyOutcome> => {
+      let isRemoved = false
+      try {
+        const outcome = await removeCopy({ ...context, signal }, database, store, readers, copy, {
           runId,
           served: checking?.served,
           dryRun: !flags.apply,
-        }),
-      )
+        })
+        isRemoved = outcome.state === 'deleted'
+        return outcome
+      } finally {
+        copy.settle(isRemoved)
+      }
+    }
+    try {
+      for await (const copy of copies) {
+        while (underWay.length >= Math.min(copiesAtOnce, done.room) && underWay.length > 0) await endFirst()
+        if (context.stopping.aborted || done.room === 0) break
+        const outcome = remove(copy)
+        outcome.catch(() => {})
+        underWay.push({ copy, outcome })
+      }
+      while (underWay.length > 0) await endFirst()
+    } finally {
+      await Promise.allSettled(underWay.map(({ outcome }) => outcome))
     }
   } finally {
     await readers.close()
     checking?.close()
   }
 }
+
+/** Copies proved, and removed, at a time: each holds a file open. */
+const copiesAtOnce = 128
 
 /** Clocks further apart than this are worth a word, milliseconds. */
 const clocksApart = 3_600_000
@@ -174,8 +199,9 @@ class Done {
     this.flags = flags
   }
 
-  get full(): boolean {
-    return this.counts.removed >= (this.flags.limit ?? Number.POSITIVE_INFINITY)
+  /** How many more may go, by --limit. */
+  get room(): number {
+    return Math.max(0, (this.flags.limit ?? Number.POSITIVE_INFINITY) - this.counts.removed)
   }
 
   async copy(copy: DispensableCopy, remove: () => Promise<CopyOutcome>): Promise<void> {
@@ -183,7 +209,6 @@ class Done {
     await this.one(copy.missing ? 'stale-path' : 'local-copy', copy.path, copy.size, async () => {
       const outcome = await remove()
       if (outcome.state === 'kept') return outcome
-      copy.removed()
       if (copy.file === undefined) return undefined
       let folder = path.dirname(copy.file)
       // Folders above may have become empty with it.

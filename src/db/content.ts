@@ -29,30 +29,52 @@ export async function tracksOfFile(knex: Knex, relative: string, folder: AudioFo
   })
 }
 
+/** A row that is not in S3 and names a file. */
+export interface RowOnFile {
+  readonly id: string
+  readonly filePath: string
+}
+
+const ON_FILE = `file_path is not null and file_source is distinct from 'S3'`
+
+/** Those of these ids whose rows name a file and are not in S3, in the order of their ids. */
+export async function rowsOnFiles(knex: Knex, ids: readonly string[]): Promise<RowOnFile[]> {
+  const found: RowOnFile[] = []
+  for (const slice of slices(ids)) {
+    const { rows } = await knex.raw<{ rows: RowOnFile[] }>(
+      `select id, file_path as "filePath" from tracks where id = any(?::uuid[]) and ${ON_FILE} order by id`,
+      [[...slice]],
+    )
+    found.push(...rows)
+  }
+  return found
+}
+
+/** The oldest transaction under way, or the next: what {@link rowsOnFilesSince} goes on from. */
+export async function changeMark(knex: Knex): Promise<string> {
+  const { rows } = await knex.raw<{ rows: { mark: string }[] }>(
+    'select pg_snapshot_xmin(pg_current_snapshot())::text as mark',
+  )
+  return rows[0]!.mark
+}
+
+/** A row as one transaction left it. */
+export type RowOnFileVersion = RowOnFile & {
+  /** tells this state of the row from others */
+  readonly version: string
+}
+
 /**
- * Rows that are not in S3 and whose `file_path` ends in one of these names, in whatever letter case and Unicode form, or
- * may do so; and those of these ids. The application has no index on `file_path`: this reads the whole table once,
- * however many names there are.
+ * Rows that name a file and are not in S3, of those that anybody has made or changed since the mark, and perhaps a few
+ * others. No index tells: this reads the whole table once, without a look at its texts.
  *
- * @param names of files, as the disk spells them
+ * @param mark as {@link changeMark} gave it, at most 2^31 transactions ago
  */
-export async function tracksNeedingFiles(
-  knex: Knex,
-  names: readonly string[],
-  ids: readonly string[],
-): Promise<{ id: string; filePath: string }[]> {
-  const forms = names.flatMap(name => [name, name.normalize('NFC'), name.normalize('NFD')])
-  const { rows } = await knex.raw<{ rows: { id: string; filePath: string }[] }>(
-    `with named as (
-       select id, file_path, reverse(split_part(reverse(translate(file_path, '\\', '/')), '/', 1)) as name
-       from tracks where file_path is not null and file_source is distinct from 'S3'
-     )
-     select id, file_path as "filePath" from named
-     where id = any(:ids::uuid[]) or name = any(:forms::text[]) or lower(name) = any(:forms::text[])
-       or name in ('', '.', '..') or file_path ilike 'file:%'
-       or (octet_length(name) > length(name) and lower(normalize(name)) = any(:forms::text[]))
-     order by id`,
-    { ids: [...ids], forms: [...new Set([...forms, ...forms.map(name => name.toLowerCase())])] },
+export async function rowsOnFilesSince(knex: Knex, mark: string): Promise<RowOnFileVersion[]> {
+  const { rows } = await knex.raw<{ rows: RowOnFileVersion[] }>(
+    `select id, file_path as "filePath", xmin || ' ' || ctid as version from tracks
+     where ${ON_FILE} and age(xmin) <= (select age((?::xid8)::xid)) order by id`,
+    [mark],
   )
   return rows
 }

@@ -1,5 +1,5 @@
 /** What `upload-local` does with each of its tracks, for a run and for a job of the queue. */
-import { type DeleteCandidate, deleteProvedFile } from '../audio-files/delete-proved.ts'
+import { deleteProvedFile } from '../audio-files/delete-proved.ts'
 import { WatchedFolder } from '../audio-files/mounted.ts'
 import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
@@ -183,7 +183,7 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
 
   async afterCommit({ track }: UploadTask, outcome: TransferOutcome): Promise<void> {
     if (!this.#settings.deleteLocal || !('object' in outcome)) return
-    const candidate: DeleteCandidate = { track, ...outcome }
+    const candidate = { track, ...outcome }
     const place = { store: this.#store, runId: this.#runId, served: this.#settings.served }
     const end = await deleteProvedFile(this.#context, this.#database, candidate, place)
     if (end.state === 'deleted') {

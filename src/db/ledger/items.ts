@@ -70,16 +70,25 @@ export async function clearItems(
   }
 }
 
-/** Whether what failed for this subject last, and has not succeeded since, has one of these codes. */
-export async function failedWith(
+/** Those of these subjects for which what failed last, and has not succeeded since, has one of these codes. */
+export async function subjectsFailedWith(
   knex: Knex,
-  { command, subject, errorCodes }: { command: string; subject: string; errorCodes: readonly ErrorCode[] },
-): Promise<boolean> {
-  const found = await knex('autodj_ledger.items')
-    .where({ command, subject: indexable(storable(subject)) })
-    .whereRaw('error_code = any(?::text[])', [[...errorCodes]])
-    .first('subject')
-  return found !== undefined
+  {
+    command,
+    subjects,
+    errorCodes,
+  }: { command: string; subjects: readonly string[]; errorCodes: readonly ErrorCode[] },
+): Promise<Set<string>> {
+  const byStored = new Map(subjects.map(subject => [indexable(storable(subject)), subject]))
+  const found = new Set<string>()
+  for (const slice of slices([...byStored.keys()])) {
+    const stored: string[] = await knex('autodj_ledger.items')
+      .where({ command })
+      .whereRaw('subject = any(?::text[]) and error_code = any(?::text[])', [[...slice], [...errorCodes]])
+      .pluck('subject')
+    for (const one of stored) found.add(byStored.get(one) as string)
+  }
+  return found
 }
 
 /** A page of failed and skipped items of a command, after `afterSubject`, in the order of their subjects. */

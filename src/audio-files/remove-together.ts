@@ -1,0 +1,269 @@
+/**
+ * The last step of deleting local files whose objects are proved: those that are ready at one moment share a transaction,
+ * and with it what is asked of the database, so that the one scan of the application's rows that it takes serves many.
+ */
+import { stat } from 'node:fs/promises'
+import type { Knex } from 'knex'
+import pLimit from 'p-limit'
+import type { ServedCheck } from '../cdn/served.ts'
+import { otherBytesCauses } from '../core/diagnosis/causes.ts'
+import { removalHolder, subjectsFailedWith } from '../db/ledger.ts'
+import { changeTracks, type PlannedTrack, tracksById } from '../db/tracks.ts'
+import type { ErrorCode } from '../error-codes.ts'
+import { takeAside } from '../file-effects.ts'
+import type { ObjectStore } from '../storage/store.ts'
+import { holdsContent } from './content-proof.ts'
+import type { FileNeeds } from './needs.ts'
+import { type FileIdentity, identityOf, isSameFile, type Source } from './source.ts'
+
+export interface DeleteCandidate {
+  readonly track: PlannedTrack
+  /** what the server confirmed of the object */
+  readonly object: {
+    readonly key: string
+    readonly size: number
+    readonly sha256: string
+    readonly crc32?: string
+  }
+  /** the file as it was when its checksum was found to be the object's */
+  readonly source: FileIdentity & { readonly relative: string }
+}
+
+/** On whose behalf, and against what. */
+export interface DeletePlace {
+  readonly store: ObjectStore
+  /** it may hold the lock of removals itself */
+  readonly runId: string
+  /** undefined when no CDN is configured */
+  readonly served: ServedCheck | undefined
+}
+
+/** Why a file is kept after all. */
+export class Kept extends Error {
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, reason: string) {
+    super(reason)
+    this.code = code
+  }
+}
+
+/** One that is ready: proved, and open. */
+export interface Removal {
+  readonly candidate: DeleteCandidate
+  readonly place: DeletePlace
+  readonly signal: AbortSignal
+  /** undefined where the file is gone, and only its name in the row is left */
+  readonly source: Source | undefined
+}
+
+interface Waiting extends Removal {
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Files removed in one transaction: their rows stay locked until the last is gone. */
+const groupSize = 128
+/** Objects looked at, and files removed, at a time. */
+const atOnce = 16
+
+/** What `verify` records of a track whose object the CDN has with other bytes. */
+const otherBytes = otherBytesCauses.map(cause => `verify.${cause}` as const)
+
+const instances = new WeakMap<FileNeeds, RemovalGroups>()
+
+/** The groups of all that delete files in one process. */
+export function removalGroups(knex: Knex, needs: FileNeeds): RemovalGroups {
+  const known = instances.get(needs) ?? new RemovalGroups(knex, needs)
+  instances.set(needs, known)
+  return known
+}
+
+export class RemovalGroups {
+  readonly #knex: Knex
+  readonly #needs: FileNeeds
+  #waiting: Waiting[] = []
+  #isAtWork = false
+
+  constructor(knex: Knex, needs: FileNeeds) {
+    this.#knex = knex
+    this.#needs = needs
+  }
+
+  /**
+   * Removes a file, where it is still there, and then its name in the row. All is looked at again just before: in one
+   * transaction that no run which holds the lock of removals overlaps.
+   *
+   * @throws Kept, or what the file system or the store says, where it stays
+   */
+  remove(removal: Removal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ ...removal, resolve, reject })
+      if (!this.#isAtWork) void this.#work()
+    })
+  }
+
+  async #work(): Promise<void> {
+    this.#isAtWork = true
+    for (let [first] = this.#waiting; first !== undefined; [first] = this.#waiting) {
+      const { runId, store } = first.place
+      const files = new Set<string>()
+      const group: Waiting[] = []
+      for (const one of this.#waiting) {
+        const file = one.source && `${one.source.device}:${one.source.inode}`
+        const isOne = one.place.runId === runId && one.place.store === store
+        if (!isOne || group.length === groupSize || (file !== undefined && files.has(file))) continue
+        group.push(one)
+        if (file !== undefined) files.add(file)
+      }
+      this.#waiting = this.#waiting.filter(one => !group.includes(one))
+      try {
+        const refused = await this.#removeAll(group)
+        for (const one of group) {
+          const error = refused.get(one)
+          if (error === undefined) one.resolve()
+          else one.reject(error)
+        }
+      } catch (error) {
+        // It concerns the transaction: what is gone is found by the next run, by the names that the rows have still.
+        for (const { reject } of group) reject(error)
+      }
+    }
+    this.#isAtWork = false
+  }
+
+  /** @returns why those that stay do */
+  async #removeAll(group: readonly Waiting[]): Promise<Map<Waiting, unknown>> {
+    const refused = new Map<Waiting, unknown>()
+    const left = (): Waiting[] => group.filter(one => !refused.has(one))
+    const limit = pLimit(atOnce)
+    /** What must hold of each, looked at a few at a time. */
+    const each = (act: (one: Waiting) => Promise<void>): Promise<unknown> =>
+      Promise.all(left().map(one => limit(() => act(one).catch((error: unknown) => refused.set(one, error)))))
+    await this.#knex.transaction(async trx => {
+      const holder = await removalHolder(trx, (group[0] as Waiting).place.runId)
+      if (holder !== undefined) {
+        const reason = `${holder} is at work on local files; \`autodj cleanup\` removes it later`
+        for (const one of group) refused.set(one, new Kept('removal.locked', reason))
+        return
+      }
+      // Once more: minutes may have gone by at the CDN.
+      await each(refuseByObject)
+      for (const [one, kept] of await refusedByRows(trx, this.#needs, left())) refused.set(one, kept)
+      const outcomes = await changeTracks(
+        trx,
+        left().map(({ candidate }) => ({ planned: plannedOf(candidate), filePath: null })),
+      )
+      for (const one of left()) {
+        if (outcomes.get(one.candidate.track.id) !== 'done')
+          refused.set(one, new Kept('row.changed', 'the row changed meanwhile'))
+      }
+      const changed = left()
+      await each(async ({ source }) => {
+        if (source !== undefined) await removeSame(source)
+      })
+      await changeTracks(
+        trx,
+        changed
+          .filter(one => refused.has(one))
+          .map(({ candidate }) => {
+            const planned = plannedOf(candidate)
+            return { planned: { ...planned, filePath: null }, filePath: planned.filePath }
+          }),
+      )
+    })
+    return refused
+  }
+}
+
+const plannedOf = ({ track, object }: DeleteCandidate): PlannedTrack => ({
+  id: track.id,
+  fileSource: 'S3',
+  s3ObjectKey: object.key,
+  filePath: track.filePath,
+})
+
+/**
+ * What the database says against the removal of each of these.
+ *
+ * @param options `maxAge`: of what other rows say, milliseconds; by default as they are
+ */
+export async function refusedByRows<One extends Pick<Removal, 'candidate' | 'place'>>(
+  db: Knex,
+  needs: FileNeeds,
+  removals: readonly One[],
+  options: { maxAge?: number } = {},
+): Promise<Map<One, Kept>> {
+  const refused = new Map<One, Kept>()
+  if (removals.length === 0) return refused
+  const ids = removals.map(({ candidate }) => candidate.track.id)
+  const rows = new Map((await tracksById(db, ids)).map(row => [row.id, row]))
+  const failed = await subjectsFailedWith(db, { command: 'verify', subjects: ids, errorCodes: otherBytes })
+  const needed = await needs.areNeeded(
+    db,
+    removals.map(({ candidate }) => ({ file: candidate.source, exceptId: candidate.track.id })),
+    options,
+  )
+  for (const [index, one] of removals.entries()) {
+    const planned = plannedOf(one.candidate)
+    const row = rows.get(planned.id)
+    if (
+      row?.fileSource !== 'S3' ||
+      row.s3ObjectKey !== planned.s3ObjectKey ||
+      row.filePath !== planned.filePath
+    ) {
+      refused.set(one, new Kept('row.changed', 'the database does not say that it is in S3'))
+    } else if (needed[index] === true) {
+      refused.set(one, new Kept('file.needed', 'another track that is not in S3 yet has the same file'))
+    } else if (one.place.served && failed.has(planned.id)) {
+      refused.set(
+        one,
+        new Kept(
+          'cdn.differs',
+          '`autodj verify` found other bytes at the CDN; after the cause is mended, `autodj verify --retry-failed` frees it',
+        ),
+      )
+    }
+  }
+  return refused
+}
+
+/** @throws Kept where the object is not there, or is not what the file is */
+async function refuseByObject({ candidate: { object }, place: { store }, signal }: Removal): Promise<void> {
+  const head = await store.head(object.key, { signal })
+  if (head === undefined) throw new Kept('object.missing', 'the object is not in the bucket')
+  const content = { size: object.size, sha256: object.sha256, crc32: object.crc32 }
+  const sameness = await holdsContent(store, head, content, signal)
+  if (sameness === 'different') throw new Kept('object.differs', 'the object is not what the file is')
+  if (sameness === 'archived') {
+    throw new Kept(
+      'object.archived',
+      'the object is in an archive storage class: until it is restored, this file is all there is to play',
+    )
+  }
+}
+
+/**
+ * Removes a file by its path, if that still leads to what is open.
+ *
+ * @throws Kept where another file has come in its place, or it was written to; LocalFileError where it is gone
+ */
+async function removeSame(source: Source): Promise<void> {
+  await source.assertUnchanged()
+  const aside = await takeAside(source.absolute)
+  try {
+    // The renaming is a change of its own, to a time that is not looked at here.
+    const { ctimeNs: _, ...now } = identityOf(await stat(aside.path, { bigint: true }))
+    if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) return await aside.remove()
+  } catch (error) {
+    await aside.putBack()
+    throw error
+  }
+  const where = await aside.putBack()
+  throw new Kept(
+    'file.changed',
+    where === source.absolute
+      ? 'another file has come in its place: it was left alone'
+      : `two other files have come in its place: one of them is now ${where}`,
+  )
+}
