@@ -26,7 +26,7 @@ export type DeleteLocalOutcome =
   | { readonly state: 'kept'; readonly code: ErrorCode; readonly reason: string }
 
 /** What other rows say is asked again when the file goes: until then it may be so old, milliseconds. */
-const rowsForNow = { maxAge: 1_000 }
+const rowsForNow = { maxAge: 10_000 }
 
 /**
  * Deletes the local copy of one track, if everything that must hold does. All is looked at again just before the end,

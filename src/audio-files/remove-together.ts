@@ -63,7 +63,7 @@ interface Waiting extends Removal {
 }
 
 /** Files removed in one transaction: their rows stay locked until the last is gone. */
-const groupSize = 128
+const groupSize = 256
 /** Objects looked at, and files removed, at a time. */
 const atOnce = 16
 

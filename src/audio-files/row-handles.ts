@@ -1,5 +1,7 @@
 /** An index in memory from what a row may call its file to the row's id: some 24 bytes an entry, however long the names. */
 
+import { formatId } from '../db/id-list.ts'
+
 /** Entries sorted together. */
 const chunkEntries = 65_536
 const idBytes = 16
@@ -97,8 +99,7 @@ class Chunk {
   }
 
   id(at: number): string {
-    const hex = this.#ids.toString('hex', at * idBytes, (at + 1) * idBytes)
-    return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+    return formatId(this.#ids.toString('hex', at * idBytes, (at + 1) * idBytes))
   }
 }
 

@@ -168,7 +168,7 @@ async function removeCopies(
 }
 
 /** Copies proved, and removed, at a time: each holds a file open. */
-const copiesAtOnce = 128
+const copiesAtOnce = 256
 
 /** Clocks further apart than this are worth a word, milliseconds. */
 const clocksApart = 3_600_000

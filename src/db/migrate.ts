@@ -9,6 +9,7 @@ import * as applicationCode from '../../migrations/0006_application_code.ts'
 import * as fileChangeTimes from '../../migrations/0007_file_change_times.ts'
 import * as continuedJobs from '../../migrations/0008_continued_jobs.ts'
 import * as tempoParts from '../../migrations/0009_tempo_parts.ts'
+import * as runReferences from '../../migrations/0010_run_references.ts'
 import { HEAD, isRevision, REVISIONS } from '../core/migrate/application-schema.ts'
 import {
   type AdoptionRecord,
@@ -39,6 +40,7 @@ export const MIGRATIONS = [
   '0007_file_change_times',
   '0008_continued_jobs',
   '0009_tempo_parts',
+  '0010_run_references',
 ] as const
 
 type MigrationName = (typeof MIGRATIONS)[number]
@@ -53,6 +55,7 @@ const OURS = {
   '0007_file_change_times': fileChangeTimes,
   '0008_continued_jobs': continuedJobs,
   '0009_tempo_parts': tempoParts,
+  '0010_run_references': runReferences,
 } as const
 
 const SCHEMA = LEDGER_SCHEMA

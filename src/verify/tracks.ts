@@ -1,5 +1,6 @@
 /** Which tracks are verified, read in keyset pages, and what became of them, written to the ledger. */
 import type { Knex } from 'knex'
+import { selectIds } from '../db/id-list.ts'
 import { clearItems, type ObjectRecord, recordItems, upsertObjects } from '../db/ledger.ts'
 import { FIRST_ID } from '../db/tracks.ts'
 import { UsageError } from '../errors.ts'
@@ -37,7 +38,10 @@ export function rollingShare(total: number, overdue: number, periodMs: number): 
 /** A row with `file_source` S3; rows without a source count when they have a key. */
 const inS3 = `(t.file_source = 'S3' or (t.file_source is null and t.s3_object_key is not null))`
 const columns = `t.id, t.s3_object_key as key, coalesce(o.size, t.file_size)::float8 as size, o.etag, o.sha256`
-const source = `tracks t left join autodj_ledger.objects o
+/** Rows with what the ledger knows of their objects. @param on what joins the rows to what stands before them */
+const source = (
+  on?: string,
+): string => `tracks t ${on === undefined ? '' : `on ${on}`} left join autodj_ledger.objects o
   on o.bucket = ? and o.key = t.s3_object_key collate "C"`
 /** Never served sorts first. */
 const servedAt = `coalesce(o.served_at, '-infinity')`
@@ -53,23 +57,63 @@ export async function selectTracks(
     selected,
   }: { now: Date; limit?: number; selected?: readonly string[] },
 ): Promise<{ total: number; tracks: AsyncGenerator<VerifyTrack> }> {
-  if (selected !== undefined) {
-    const { condition, bindings } = conditionOf(selection)
-    return byId(knex, bucket, `${condition} and t.id = any(?::uuid[])`, [...bindings, [...selected]], limit)
-  }
-  switch (selection.kind) {
-    case 'all':
-    case 'since':
-    case 'unproved':
-    case 'failed': {
-      const { condition, bindings } = conditionOf(selection)
-      return byId(knex, bucket, condition, bindings, limit)
+  if (selected === undefined && selection.kind === 'all') return everyTrack(knex, bucket, limit)
+  const { sql, bindings } = await idsOf(knex, bucket, selection, { now, limit, selected })
+  const ids = await selectIds(knex, sql, bindings)
+  async function* tracks(): AsyncGenerator<VerifyTrack> {
+    for (const page of ids.pages(pageSize)) {
+      const { rows } = await knex.raw<{ rows: VerifyTrack[] }>(
+        `select ${columns} from unnest(?::uuid[]) with ordinality as wanted(id, place) join ${source('wanted.id = t.id')}
+         where ${inS3} order by wanted.place`,
+        [page, bucket],
+      )
+      yield* rows
     }
-    case 'sample':
-      return sample(knex, bucket, Math.min(selection.count, limit))
-    case 'rolling':
-      return rolling(knex, bucket, selection.periodMs, now, limit)
   }
+  return { total: ids.length, tracks: tracks() }
+}
+
+/** The ids of the tracks that are to be verified, in the order in which they are. */
+async function idsOf(
+  knex: Knex,
+  bucket: string,
+  selection: Selection,
+  { now, limit, selected }: { now: Date; limit: number; selected: readonly string[] | undefined },
+): Promise<{ sql: string; bindings: readonly unknown[] }> {
+  if (selected === undefined && selection.kind === 'sample') {
+    return {
+      sql: `select t.id from tracks t where ${inS3} order by random() limit ?`,
+      bindings: [Math.min(selection.count, limit)],
+    }
+  }
+  if (selected === undefined && selection.kind === 'rolling') {
+    // What this run proves meanwhile does not come up a second time: the list is made before.
+    const { periodMs } = selection
+    const total = Math.min(limit, await dueToday(knex, bucket, periodMs, now))
+    return {
+      sql: `select t.id from ${source()} where ${inS3} and ${servedAt} < ? order by ${servedAt}, t.id limit ?`,
+      bindings: [bucket, now, total],
+    }
+  }
+  const { condition, bindings } = conditionOf(selection)
+  const among = selected === undefined ? '' : 'and t.id = any(?::uuid[])'
+  return {
+    sql: `select t.id from ${source()} where ${inS3} ${condition} ${among} order by t.id limit ?`,
+    bindings: [bucket, ...bindings, ...(selected === undefined ? [] : [[...selected]]), limit],
+  }
+}
+
+/** How many tracks a rolling verification takes today. */
+async function dueToday(knex: Knex, bucket: string, periodMs: number, now: Date): Promise<number> {
+  const due = new Date(now.getTime() - periodMs + dayMs)
+  const { rows } = await knex.raw<{ rows: { total: number; overdue: number }[] }>(
+    `select count(*)::float8 as total,
+       (count(*) filter (where coalesce(o.served_at, o.uploaded_at, ?) < ?))::float8 as overdue
+     from ${source()} where ${inS3}`,
+    [now, due, bucket],
+  )
+  const { total, overdue } = rows[0]!
+  return rollingShare(total, overdue, periodMs)
 }
 
 /** @throws UsageError for a choice that is one of numbers, of which no names can be taken */
@@ -99,93 +143,29 @@ function conditionOf(selection: Selection): { condition: string; bindings: reado
   }
 }
 
-async function count(
+/** All of them by id, in keyset pages: nothing is held of those that are still to come. */
+async function everyTrack(
   knex: Knex,
   bucket: string,
-  condition: string,
-  bindings: readonly unknown[],
-): Promise<number> {
-  const { rows } = await knex.raw<{ rows: { count: number }[] }>(
-    `select count(*)::float8 as count from ${source} where ${inS3} ${condition}`,
-    [bucket, ...bindings] as Knex.RawBinding[],
-  )
-  return rows[0]!.count
-}
-
-async function byId(
-  knex: Knex,
-  bucket: string,
-  condition: string,
-  bindings: readonly unknown[],
   limit: number,
 ): Promise<{ total: number; tracks: AsyncGenerator<VerifyTrack> }> {
+  const { rows } = await knex.raw<{ rows: { count: number }[] }>(
+    `select count(*)::float8 as count from tracks t where ${inS3}`,
+  )
   async function* tracks(): AsyncGenerator<VerifyTrack> {
     let afterId = FIRST_ID
     for (let left = limit; left > 0; ) {
-      const { rows } = await knex.raw<{ rows: VerifyTrack[] }>(
-        `select ${columns} from ${source} where ${inS3} ${condition} and t.id > ? order by t.id limit ?`,
-        [bucket, ...bindings, afterId, Math.min(pageSize, left)] as Knex.RawBinding[],
-      )
-      yield* rows
-      if (rows.length < pageSize) return
-      left -= rows.length
-      afterId = rows.at(-1)!.id
-    }
-  }
-  return { total: Math.min(limit, await count(knex, bucket, condition, bindings)), tracks: tracks() }
-}
-
-async function sample(
-  knex: Knex,
-  bucket: string,
-  size: number,
-): Promise<{ total: number; tracks: AsyncGenerator<VerifyTrack> }> {
-  const { rows } = await knex.raw<{ rows: { id: string }[] }>(
-    `select t.id from tracks t where ${inS3} order by random() limit ?`,
-    [size],
-  )
-  const ids = rows.map(({ id }) => id)
-  async function* tracks(): AsyncGenerator<VerifyTrack> {
-    for (let from = 0; from < ids.length; from += pageSize) {
       const page = await knex.raw<{ rows: VerifyTrack[] }>(
-        `select ${columns} from ${source} where t.id = any(?::uuid[])`,
-        [bucket, ids.slice(from, from + pageSize)],
+        `select ${columns} from ${source()} where ${inS3} and t.id > ? order by t.id limit ?`,
+        [bucket, afterId, Math.min(pageSize, left)],
       )
       yield* page.rows
+      if (page.rows.length < pageSize) return
+      left -= page.rows.length
+      afterId = page.rows.at(-1)!.id
     }
   }
-  return { total: ids.length, tracks: tracks() }
-}
-
-async function rolling(
-  knex: Knex,
-  bucket: string,
-  periodMs: number,
-  now: Date,
-  limit: number,
-): Promise<{ total: number; tracks: AsyncGenerator<VerifyTrack> }> {
-  const due = new Date(now.getTime() - periodMs + dayMs)
-  const overdue = await count(knex, bucket, 'and coalesce(o.served_at, o.uploaded_at, ?) < ?', [now, due])
-  const total = Math.min(limit, rollingShare(await count(knex, bucket, '', []), overdue, periodMs))
-  async function* tracks(): AsyncGenerator<VerifyTrack> {
-    let after: { at: string; id: string } = { at: '-infinity', id: FIRST_ID }
-    for (let left = total; left > 0; ) {
-      // What this run proves meanwhile is younger than `now`: it never comes up a second time.
-      const { rows } = await knex.raw<{ rows: (VerifyTrack & { at: string })[] }>(
-        `select ${columns}, ${servedAt}::text as at from ${source}
-         where ${inS3} and ${servedAt} < ? and (${servedAt}, t.id) > (?::timestamptz, ?::uuid)
-         order by ${servedAt}, t.id limit ?`,
-        [bucket, now, after.at, after.id, Math.min(pageSize, left)] as Knex.RawBinding[],
-      )
-      for (const { at, ...track } of rows) {
-        after = { at, id: track.id }
-        yield track
-      }
-      if (rows.length < Math.min(pageSize, left)) return
-      left -= rows.length
-    }
-  }
-  return { total, tracks: tracks() }
+  return { total: Math.min(limit, rows[0]!.count), tracks: tracks() }
 }
 
 /** Writes a batch: the objects' proof or fault, and the tracks that failed or no longer do. */
