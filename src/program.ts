@@ -45,6 +45,15 @@ const outputFlags = {
   verbose: flag.boolean('-v, --verbose', 'every item, and stack traces of errors'),
 }
 
+const completionHelp = `
+Examples:
+  $ autodj completion bash > ~/.local/share/bash-completion/completions/autodj
+      for bash; make the folder first if it is not there
+  $ autodj completion zsh > "\${fpath[1]}/_autodj"
+      for zsh, with compinit in ~/.zshrc
+  $ autodj completion fish > ~/.config/fish/completions/autodj.fish
+      for fish`
+
 const groupSummaries: Readonly<Record<string, string>> = {
   bucket: 'bucket and distribution settings against good practice',
 }
@@ -59,34 +68,16 @@ export async function runProgram(
   surroundings: Surroundings,
 ): Promise<ExitCode> {
   let exitCode: ExitCode = ExitCode.ok
-  const program = new Commander('autodj')
-    .description('Moves an Auto-DJ library to S3 behind CloudFront, proves it, and keeps it right.')
-    .version(surroundings.version, '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'help for a command')
-    .helpCommand('help [command]', 'help for a command')
-    .showSuggestionAfterError()
-    .configureOutput({
-      writeOut: text => void surroundings.stdout.write(text),
-      writeErr: text => void surroundings.stderr.write(text),
-      // Said by the reporter, as every other error: under --json it is JSON.
-      outputError: () => {},
-      getOutHelpWidth: () => surroundings.stdout.columns ?? 100,
-    })
-    .exitOverride()
-    .addHelpText('after', '\nNew here? `autodj demo` shows the whole journey without an account or a server.')
-
-  for (const command of commands) {
-    addCommand(program, command, async (flags, args) => {
-      exitCode = await runCommand(
-        command,
-        flags,
-        args,
-        commandLine(argv, command.flags),
-        surroundings,
-        (otherArgv, env, cwd) => runProgram(otherArgv, commands, { ...surroundings, env, cwd }),
-      )
-    })
-  }
+  const program = createProgram(commands, surroundings, async (command, flags, args) => {
+    exitCode = await runCommand(
+      command,
+      flags,
+      args,
+      commandLine(argv, command.flags),
+      surroundings,
+      (otherArgv, env, cwd) => runProgram(otherArgv, commands, { ...surroundings, env, cwd }),
+    )
+  })
   if (argv.length === 0) {
     program.outputHelp({ error: true })
     return ExitCode.usage
@@ -112,6 +103,50 @@ export async function runProgram(
     return error.exitCode
   }
   return exitCode
+}
+
+/**
+ * The commander tree of these commands: what `--help`, shell completion, man pages and the command reference are made of.
+ *
+ * @param act does what a command line asks for
+ */
+export function createProgram(
+  commands: readonly Command[],
+  { version, stdout, stderr }: Pick<Surroundings, 'version' | 'stdout' | 'stderr'>,
+  act: (command: Command, flags: Record<string, unknown>, args: string[]) => Promise<void>,
+): Commander {
+  const program = new Commander('autodj')
+    .description('Moves an Auto-DJ library to S3 behind CloudFront, proves it, and keeps it right.')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'help for a command')
+    .helpCommand('help [command]', 'help for a command')
+    .showSuggestionAfterError()
+    .configureOutput({
+      writeOut: text => void stdout.write(text),
+      writeErr: text => void stderr.write(text),
+      // Said by the reporter, as every other error: under --json it is JSON.
+      outputError: () => {},
+      getOutHelpWidth: () => stdout.columns ?? 100,
+    })
+    .exitOverride()
+    .addHelpText('after', '\nNew here? `autodj demo` shows the whole journey without an account or a server.')
+  for (const command of commands) {
+    addCommand(program, command, (flags, args) => act(command, flags, args))
+  }
+  // No run of the program, but a question to it: settings are not read, so a broken file does not break a shell's start.
+  program
+    .command('completion')
+    .summary('print the completion script of a shell')
+    .description(
+      'Prints a script that completes commands, flags and their values when it is loaded by the shell.',
+    )
+    .addArgument(new Argument('<shell>', 'which one').choices(['bash', 'zsh', 'fish']))
+    .addHelpText('after', completionHelp)
+    .action(async (shell: string) => {
+      const { completionScript } = await import('./completion/completion.ts')
+      stdout.write(completionScript(program, shell as 'bash' | 'zsh' | 'fish'))
+    })
+  return program
 }
 
 /** What commander says of a command line, as ours: the cause, and below it what to do. */

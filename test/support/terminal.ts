@@ -22,10 +22,11 @@ export function atTerminal(
     rows = 24,
     cwd,
     env = {},
-  }: { columns?: number; rows?: number; cwd: string; env?: Record<string, string> },
+    program = process.execPath,
+  }: { columns?: number; rows?: number; cwd: string; env?: Record<string, string>; program?: string },
 ): AtTerminal {
   const terminal = new headless.Terminal({ cols: columns, rows, scrollback: 5_000, allowProposedApi: true })
-  const pty = spawn(process.execPath, [...argv], {
+  const pty = spawn(program, [...argv], {
     cols: columns,
     rows,
     cwd,
