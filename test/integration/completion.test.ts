@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { cli } from '../support/cli.ts'
-import { type AtTerminal, atTerminal } from '../support/terminal.ts'
+import { atTerminal } from '../support/terminal.ts'
 
 /** What is typed, and what is offered. */
 const questions: [typed: string, offered: string[]][] = [
