@@ -10,6 +10,7 @@ import { ExitCode, FatalError, type StopReason } from './errors.ts'
 import type { RunEnd } from './report/entry.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { ObjectStore } from './storage/store.ts'
+import { Throttle } from './storage/throttle.ts'
 
 export interface Context {
   readonly config: Config
@@ -37,7 +38,9 @@ export interface Context {
   limitDuration(milliseconds: number | undefined): void
   /** the configured database, opened on first use; announces the embedded default */
   database(): Promise<Database>
-  /** the configured bucket, opened on first use. @throws UsageError when none is configured */
+  /** what --bwlimit leaves of the line: everything that is sent or received passes it */
+  readonly throttle: Throttle
+  /** the configured bucket, opened on first use; its downloads pass `throttle`. @throws UsageError when none is configured */
   store(options?: { maxSockets?: number }): Promise<ObjectStore>
   /** registers the release of something the caller opened */
   onRelease(release: () => unknown): void
@@ -51,6 +54,10 @@ export interface ContextOptions {
   invocation: Context['invocation']
   /** default: everything */
   selection?: SelectionRules
+  /** what the transfers of the run pass; default: no limit */
+  throttle?: Throttle
+  /** default: the configured bucket */
+  openStore?: (options?: { maxSockets?: number }) => Promise<ObjectStore>
   interactive: boolean
   stopping: AbortController
   forcing: AbortController
@@ -75,6 +82,8 @@ export function openContext(options: ContextOptions): {
 } {
   const { config, report, stopping, forcing } = options
   const releases: (() => unknown)[] = []
+  const throttle = options.throttle ?? new Throttle(undefined)
+  const openStore = options.openStore ?? openConfiguredStore
   let database: Promise<Database> | undefined
   let store: Promise<ObjectStore> | undefined
   const onRelease = (release: () => unknown) => void releases.push(release)
@@ -84,6 +93,7 @@ export function openContext(options: ContextOptions): {
     report,
     invocation: options.invocation,
     selection: options.selection ?? everything,
+    throttle,
     interactive: options.interactive,
     stopping: stopping.signal,
     signal: forcing.signal,
@@ -124,19 +134,7 @@ export function openContext(options: ContextOptions): {
     },
 
     store(storeOptions) {
-      store ??= (async () => {
-        const [{ createS3Store }, { s3Options }, { requireBucket }] = await Promise.all([
-          import('./storage/s3.ts'),
-          import('./storage/aws-options.ts'),
-          import('./config.ts'),
-        ])
-        const opened = createS3Store({
-          ...s3Options(config, requireBucket(config), text => report.warn(text)),
-          ...storeOptions,
-        })
-        onRelease(() => opened.close())
-        return opened
-      })()
+      store ??= openStore(storeOptions).then(opened => throttle.downloadsOf(opened))
       return store
     },
 
@@ -144,6 +142,20 @@ export function openContext(options: ContextOptions): {
       if (!stopping.signal.aborted) return undefined
       return stopExitCodes[stopping.signal.reason as StopReason] ?? ExitCode.sigterm
     },
+  }
+
+  async function openConfiguredStore(storeOptions?: { maxSockets?: number }): Promise<ObjectStore> {
+    const [{ createS3Store }, { s3Options }, { requireBucket }] = await Promise.all([
+      import('./storage/s3.ts'),
+      import('./storage/aws-options.ts'),
+      import('./config.ts'),
+    ])
+    const opened = createS3Store({
+      ...s3Options(config, requireBucket(config), text => report.warn(text)),
+      ...storeOptions,
+    })
+    onRelease(() => opened.close())
+    return opened
   }
 
   async function release(): Promise<void> {

@@ -1,7 +1,7 @@
 /** The command line: builds the commander tree from the commands, and runs one of them in a context. */
 import { Argument, Command as Commander, CommanderError, Option } from 'commander'
 import type { Command } from './cli/command.ts'
-import { type Flag, type Flags, flag, longName } from './cli/flags.ts'
+import { type Flag, type Flags, flag, longName, type shared, type ValuesOf } from './cli/flags.ts'
 import { pathFlags, trackFlags } from './cli/selection-flags.ts'
 import {
   type Config,
@@ -21,6 +21,7 @@ import type { Records } from './records/records.ts'
 import type { RunEnd } from './report/entry.ts'
 import type { Output, Reporter } from './report/reporter.ts'
 import { RunReport } from './report/run-report.ts'
+import { Throttle } from './storage/throttle.ts'
 
 /** What surrounds a run; tests bring their own. */
 export interface Surroundings {
@@ -307,6 +308,7 @@ async function runCommand(
         command: command.name,
         args: describeInvocation({ ...command.flags, ...selectionFlagsOf(command) }, options, args),
       },
+      throttle: new Throttle((flags as Partial<ValuesOf<Pick<typeof shared, 'bwlimit'>>>).bwlimit),
       selection: await selectionOf(command, options, surroundings.cwd),
       interactive: surroundings.stdinIsTTY && surroundings.stderr.isTTY === true && options['json'] !== true,
       stopping,

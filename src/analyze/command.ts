@@ -47,6 +47,7 @@ export const analyze = defineCommand({
         'concurrency',
         'tempLimit',
         'maxDuration',
+        'bwlimit',
         'maxOutage',
         'lockWait',
       ])

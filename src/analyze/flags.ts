@@ -44,6 +44,7 @@ export const flags = {
     '5m',
   ),
   maxDuration: shared.maxDuration,
+  bwlimit: shared.bwlimit,
   lockWait: shared.lockWait,
   maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '10m'),
   enqueue: shared.enqueue,

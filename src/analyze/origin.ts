@@ -5,6 +5,7 @@ import type { UrlSigner } from '../cdn/sign.ts'
 import { type CdnDomain, cdnUrl } from '../core/cdn-url.ts'
 import { systemErrorCode, toError } from '../errors.ts'
 import { type ObjectStore, StoreError, type StoreErrorKind } from '../storage/store.ts'
+import type { Throttle } from '../storage/throttle.ts'
 
 export interface OriginContent {
   /** Bytes of the whole object, also where the content begins further on. */
@@ -70,9 +71,10 @@ export function cdnOrigin(options: {
   domain: CdnDomain
   signer: UrlSigner | undefined
   sockets: number
+  throttle: Throttle
   now: () => Date
 }): Origin {
-  const { domain, signer, now } = options
+  const { domain, signer, throttle, now } = options
   const { request, Agent } = domain.tls ? https : http
   const agent = new Agent({ keepAlive: true, maxSockets: options.sockets })
 
@@ -141,7 +143,7 @@ export function cdnOrigin(options: {
           destroy: error => void answer.destroy(error),
           async *[Symbol.asyncIterator]() {
             try {
-              yield* answer
+              yield* throttle.through(answer, signal)
             } catch (error) {
               throw broken(error, signal)
             }

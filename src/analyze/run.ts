@@ -112,7 +112,13 @@ async function openOrigin(
     return s3Origin(await context.store({ maxSockets: sockets }))
   if (source === 'auto' && config.cdn === undefined) return undefined
   const { domain } = requireCdn(config)
-  const origin = cdnOrigin({ domain, signer: await openSigner(config), sockets, now: context.now })
+  const origin = cdnOrigin({
+    domain,
+    signer: await openSigner(config),
+    sockets,
+    throttle: context.throttle,
+    now: context.now,
+  })
   context.onRelease(() => origin.close())
   return origin
 }

@@ -28,7 +28,6 @@ export interface DownloaderOptions {
   readonly concurrency: number
   /** sends a request again where that helps; without it each is sent once */
   readonly resilience?: Pick<Resilience, 'run'>
-  readonly throttle?: { pass(bytes: number, signal: AbortSignal): Promise<void> }
   readonly signal: AbortSignal
   /** bytes of a range (tests); default 8 MiB */
   readonly rangeSize?: number
@@ -148,12 +147,11 @@ export class Downloader {
     { onBytes, failed, ...where }: RangeRequest,
     use: (bytes: Buffer, head: ObjectHead) => Promise<T>,
   ): Promise<T | undefined> {
-    const { store, signal, throttle } = this.#options
+    const { store, signal } = this.#options
     return this.#limit(async () => {
       const lease = await this.#pool.lease(Math.max(1, length), signal)
       try {
         failed?.throwIfAborted()
-        await throttle?.pass(length, signal)
         const got = await store.getInto(key, lease.bytes, { ...where, signal, onReceived: onBytes })
         return got && (await use(lease.bytes.subarray(0, got.bytes), got.head))
       } finally {

@@ -1,4 +1,5 @@
 /** Flags as data: one value says how a flag is written, what it takes, and how it is checked. */
+import { parseBandwidth } from '../core/bandwidth.ts'
 import { parseDeleteLimit } from '../core/limits.ts'
 import { redactUrl } from '../core/redact.ts'
 import { formatBytes, parseBytes, parseDuration } from '../core/units.ts'
@@ -198,7 +199,13 @@ export const shared = {
   concurrency: flag.integer('-c, --concurrency <n>', 'transfers at a time', { min: 1, max: 1_024 }),
   limit: flag.integer('--limit <n>', 'stop after this many items', { min: 1 }),
   maxDuration: flag.duration('--max-duration <time>', 'start nothing new after this long (exit code 10)'),
-  bwlimit: flag.text('--bwlimit <rate>', 'bytes a second, or a timetable: 10M, "08:00,512K 19:00,off"'),
+  /** The context's `throttle` is made of it. */
+  bwlimit: flag.custom(
+    '--bwlimit <rate>',
+    'limit for all transfers together, bytes per second or a timetable: 10M, "08:00,512K 19:00,off"',
+    'a rate (10M) or a timetable (08:00,512K 19:00,off)',
+    parseBandwidth,
+  ),
   retryFailed: flag.boolean('--retry-failed', 'take only what failed in earlier runs'),
   lockWait: flag.duration(
     '--lock-wait <time>',

@@ -27,7 +27,7 @@ export const fetch = defineCommand({
     const { enqueueFetch, runFetch } = await import('./run.ts')
     if (values.enqueue && !values.dryRun) {
       const { refuseWithEnqueue } = await import('../queue/enqueue.ts')
-      refuseWithEnqueue(flags, values, ['concurrency', 'maxDuration', 'lockWait', 'rate'])
+      refuseWithEnqueue(flags, values, ['concurrency', 'maxDuration', 'bwlimit', 'lockWait', 'rate'])
       return enqueueFetch(context, values)
     }
     return runFetch(context, values)

@@ -213,9 +213,9 @@ export class Fetcher {
     url: string,
     isAllowed?: (address: string) => boolean,
   ): Promise<{ object: FetchedObject }> {
-    const { store, keyPrefix, runId, signal, maxBytes } = this.#options
+    const { store, keyPrefix, runId, signal, maxBytes, throttle } = this.#options
     await this.#wait()
-    const body = download(url, { maxBytes, signal, isAllowed })
+    const body = throttle.through(download(url, { maxBytes, signal, isAllowed }), signal)
     if (this.#options.normalize) {
       return this.#throughFile(track, async folder => {
         const file = path.join(folder, 'audio')

@@ -8,6 +8,7 @@ export const flags = {
   concurrency: { ...shared.concurrency, description: 'tracks at a time', defaultText: '4' },
   limit: shared.limit,
   maxDuration: shared.maxDuration,
+  bwlimit: shared.bwlimit,
   lockWait: shared.lockWait,
   retryFailed: shared.retryFailed,
   force: shared.force,

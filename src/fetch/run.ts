@@ -19,7 +19,6 @@ import {
   type TrackRunEnd,
 } from '../runs/track-run.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { Throttle } from '../storage/throttle.ts'
 import { Journal } from '../upload/journal.ts'
 import { Fetcher, type FetchSource, fetchSources, sweepStaging } from './fetcher.ts'
 import type { FetchFlags } from './flags.ts'
@@ -136,7 +135,7 @@ export async function openFetchWork(
     report,
     audioFolder: config.audioFolder,
     keyPrefix: config.s3.keyPrefix,
-    throttle: new Throttle(undefined),
+    throttle: context.throttle,
     signal: context.signal,
     stopping: run.stopping,
     trackExists: async id => uuid.test(id) && (await knex('tracks').where({ id }).first('id')) !== undefined,

@@ -1,6 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
 import { flag, shared } from '../cli/flags.ts'
-import { parseBandwidth } from '../core/bandwidth.ts'
 import { parseDuration } from '../core/units.ts'
 import { stepNames } from './steps.ts'
 
@@ -48,12 +47,7 @@ export const nightlyRun = defineCommand({
       },
     ),
     maxDuration: shared.maxDuration,
-    bwlimit: flag.custom(
-      '--bwlimit <rate>',
-      shared.bwlimit.description,
-      'a rate (10M) or a timetable (08:00,512K 19:00,off)',
-      parseBandwidth,
-    ),
+    bwlimit: shared.bwlimit,
   },
 
   async run(context, flags) {

@@ -4,7 +4,6 @@ import { cleanup } from '../cleanup/command.ts'
 import type { Command } from '../cli/command.ts'
 import { type Config, requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
-import type { BandwidthTable } from '../core/bandwidth.ts'
 import { formatDuration, plural } from '../core/units.ts'
 import { acquireLease } from '../db/ledger.ts'
 import { migrateStatus } from '../db/migrate.ts'
@@ -29,7 +28,6 @@ export interface NightlyFlags {
   /** ms */
   readonly rolling: number | undefined
   readonly maxDuration: number | undefined
-  readonly bwlimit: BandwidthTable | undefined
 }
 
 const dayMs = 86_400_000
@@ -60,7 +58,6 @@ export function stepsOf(config: Config, flags: NightlyFlags): Step[] {
     cleanup: true,
   }
   const flagsOf: Readonly<Partial<Record<StepName, Record<string, unknown>>>> = {
-    'upload-local': { bwlimit: flags.bwlimit },
     verify: { rolling: flags.rolling ?? defaultRolling },
     reconcile: { disk: flags.disk },
     cleanup: { apply: flags.apply },

@@ -45,6 +45,7 @@ export const reconcile = defineCommand({
     planExpires: flag.duration('--plan-expires <time>', 'how long the plan may be applied', '7d'),
     maxDelete: shared.maxDelete,
     minAge: shared.minAge,
+    bwlimit: shared.bwlimit,
     concurrency: { ...shared.concurrency, description: 'requests at a time (default: 32)' },
     accept: flag.list(
       '--accept <class>',

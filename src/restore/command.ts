@@ -24,6 +24,7 @@ export const restore = defineCommand({
     retryFailed: shared.retryFailed,
     dryRun: shared.dryRun,
     maxDuration: shared.maxDuration,
+    bwlimit: shared.bwlimit,
   },
   async run(context, flags) {
     const { runRestore } = await import('./run.ts')

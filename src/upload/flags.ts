@@ -1,6 +1,5 @@
 /** Flags of `autodj upload-local`. */
 import { flag, shared, type ValuesOf } from '../cli/flags.ts'
-import { parseBandwidth } from '../core/bandwidth.ts'
 import { minPartSize } from '../core/upload/multipart.ts'
 
 const MiB = 1024 ** 2
@@ -25,14 +24,7 @@ export const flags = {
   maxDuration: shared.maxDuration,
   lockWait: shared.lockWait,
   maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '10m'),
-  bwlimit: {
-    ...flag.custom(
-      '--bwlimit <rate>',
-      shared.bwlimit.description,
-      'a rate (10M) or a timetable (08:00,512K 19:00,off)',
-      parseBandwidth,
-    ),
-  },
+  bwlimit: shared.bwlimit,
   memory: flag.bytes('--memory <size>', 'what the process may take', { min: 64 * MiB }, 256 * MiB, '256M'),
   multipartThreshold: flag.bytes(
     '--multipart-threshold <size>',

@@ -21,7 +21,6 @@ import { type ExitCode, systemErrorCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { plannedTracks, runTracks, type TrackChoice } from '../runs/track-run.ts'
 import type { ObjectHeaders } from '../storage/store.ts'
-import { Throttle } from '../storage/throttle.ts'
 import type { UploadFlags } from './flags.ts'
 import { summariseUpload } from './summary.ts'
 import { type UploadSettings, UploadWork, uploadCommand } from './work.ts'
@@ -76,7 +75,7 @@ export async function readUploadRequest(context: Context, flags: UploadFlags): P
     multipartThreshold: Math.min(flags.multipartThreshold, flags.memory),
     partSize: flags.partSize,
     maxOutage: flags.maxOutage,
-    throttle: new Throttle(flags.bwlimit),
+    throttle: context.throttle,
     limit: flags.limit,
     force: flags.force,
     lockWait: flags.lockWait,

@@ -57,6 +57,7 @@ export const verify = defineCommand({
     },
     limit: shared.limit,
     maxDuration: shared.maxDuration,
+    bwlimit: shared.bwlimit,
   },
 
   async run(context, flags) {

@@ -68,6 +68,7 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
       domain: cdn.domain,
       signer,
       store,
+      throttle: context.throttle,
       origin: flags.origin,
       bytes: flags.bytes,
       full: flags.full,

@@ -3,6 +3,7 @@ import type { UrlSigner } from '../cdn/sign.ts'
 import type { CdnDomain } from '../core/cdn-url.ts'
 import type { Finding } from '../core/diagnosis/causes.ts'
 import type { ObjectStore } from '../storage/store.ts'
+import type { Throttle } from '../storage/throttle.ts'
 /** A track that should be served, and what is known of its object. */
 export interface VerifyTrack {
   id: string
@@ -43,6 +44,8 @@ export interface VerifyOptions {
   signedForMs?: number
   /** asked what it has where a probe failed; without it some failures have a vaguer name */
   store?: ObjectStore
+  /** passed by what is downloaded to be compared */
+  throttle?: Pick<Throttle, 'pass'>
   /** sent as `Origin`; CORS is checked */
   origin?: string
   /** compare this many bytes at a random offset with S3 */

@@ -102,6 +102,12 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
     return { track, served: false, findings: [finding('key-unaddressable', [toError(error).message])] }
   }
   const ask = async (range: Range | undefined, { hash, size }: { hash?: boolean; size?: number } = {}) => {
+    // Before the URL is signed: it is not good for ever.
+    if (hash)
+      await options.throttle?.pass(
+        range === undefined ? (size ?? 0) : range.end - range.start + 1,
+        options.signal,
+      )
     const requested = signedUrl(url, options)
     const result = await prober.request({
       url: requested,

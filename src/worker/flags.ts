@@ -1,6 +1,5 @@
 /** Flags of `autodj worker`. */
 import { flag, shared, type ValuesOf } from '../cli/flags.ts'
-import { parseBandwidth } from '../core/bandwidth.ts'
 
 const MiB = 1024 ** 2
 const jobs = { max: 1_024 }
@@ -18,14 +17,7 @@ export const flags = {
   },
   untilEmpty: flag.boolean('--until-empty', 'end when nothing is queued or in work'),
   maxDuration: shared.maxDuration,
-  bwlimit: {
-    ...flag.custom(
-      '--bwlimit <rate>',
-      'of uploads; bytes a second, or a timetable: 10M, "08:00,512K 19:00,off"',
-      'a rate (10M) or a timetable (08:00,512K 19:00,off)',
-      parseBandwidth,
-    ),
-  },
+  bwlimit: shared.bwlimit,
   memory: flag.bytes('--memory <size>', 'what uploads may take', { min: 64 * MiB }, 256 * MiB, '256M'),
   rate: flag.integer('--rate <n>', 'downloads that it begins a minute at most', { min: 1, max: 6_000 }),
   tempLimit: flag.bytes('--temp-limit <size>', 'for downloads on disk', { min: MiB }, 2048 * MiB, '2G'),

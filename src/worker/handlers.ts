@@ -11,7 +11,6 @@ import { Readers, readerThreads } from '../audio-files/readers.ts'
 import { folderExists } from '../audio-files/source.ts'
 import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
-import type { BandwidthTable } from '../core/bandwidth.ts'
 import type { Database } from '../db/database.ts'
 import { runsAlive } from '../db/ledger.ts'
 import { type Track, type TrackFilter, trackPage } from '../db/tracks.ts'
@@ -23,7 +22,6 @@ import type { JobKind } from '../queue/names.ts'
 import { NamedTracks } from '../runs/named-tracks.ts'
 import type { RecordedRun } from '../runs/recorded-run.ts'
 import { isRowProblem, type TrackTask, type TrackWork } from '../runs/track-work.ts'
-import { Throttle } from '../storage/throttle.ts'
 import type { UploadJobOptions } from '../upload/run.ts'
 import { UploadWork } from '../upload/work.ts'
 
@@ -54,7 +52,6 @@ export interface JobHandler {
 interface WorkerSettings {
   /** Jobs in hand at a time, by kind; 0: none of it. */
   readonly concurrency: Readonly<Record<JobKind, number>>
-  readonly bwlimit: BandwidthTable | undefined
   /** bytes that uploads may take */
   readonly memory: number
   /** downloads begun a minute */
@@ -104,7 +101,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
     multipartThreshold: Math.min(16 * MiB, settings.memory),
     partSize: 8 * MiB,
     maxOutage: settings.maxOutage,
-    throttle: new Throttle(settings.bwlimit),
+    throttle: context.throttle,
     readers,
     deleteLocal: options.deleteLocal,
     served: checking?.served,

@@ -32,6 +32,7 @@ export const analyzeDefaults: AnalyzeFlags = {
   enqueue: false,
   job: undefined,
   maxDuration: undefined,
+  bwlimit: undefined,
   limit: undefined,
   concurrency: 2,
   tempLimit: 1024 ** 3,

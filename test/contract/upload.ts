@@ -21,6 +21,7 @@ import {
 } from '../../src/db/ledger.ts'
 import type { ErrorCode } from '../../src/error-codes.ts'
 import { ExitCode } from '../../src/errors.ts'
+import { Throttle } from '../../src/storage/throttle.ts'
 import type { UploadFlags } from '../../src/upload/flags.ts'
 import { planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
@@ -615,11 +616,11 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
     })
 
     test('--bwlimit reaches the transfers: files still wait when an unlimited run is done', async () => {
-      // The first body passes at once and is paid for by those after it.
       for (const seed of [1, 2, 3])
         await bed.addTrack({ path: `slow ${seed}.mp3`, content: fakeAudio(400_000, seed) })
       const forcing = new AbortController()
-      const limited = upload(bed, { bwlimit: parseBandwidth('1K') }, { forcing }).then(
+      const throttle = new Throttle(parseBandwidth('1K'))
+      const limited = upload(bed, {}, { forcing, throttle }).then(
         () => 'limited',
         () => 'limited',
       )
@@ -629,7 +630,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       expect(await Promise.race([limited, unlimited])).toBe('unlimited')
       forcing.abort(new Error('enough'))
       await limited
-      expect((await bed.objects()).size).toBe(2)
+      expect((await bed.objects()).size).toBe(1)
     })
 
     test('what was begun with another storage class is sent anew with the one asked for now, and that is said', async () => {

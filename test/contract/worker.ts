@@ -42,6 +42,7 @@ export const fetchDefaults: FetchFlags = {
   concurrency: undefined,
   limit: undefined,
   maxDuration: undefined,
+  bwlimit: undefined,
   lockWait: 15_000,
   retryFailed: false,
   force: false,

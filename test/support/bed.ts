@@ -15,6 +15,7 @@ import { JsonReporter } from '../../src/report/json.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import type { S3StoreOptions } from '../../src/storage/s3-connection.ts'
 import type { ObjectEntry, ObjectStore } from '../../src/storage/store.ts'
+import type { Throttle } from '../../src/storage/throttle.ts'
 import type { TestDatabase } from './database.ts'
 import { hooked, type StoreHooks } from './hooked-store.ts'
 
@@ -231,6 +232,7 @@ export class TestBed {
       stopping?: AbortController
       forcing?: AbortController
       now?: () => Date
+      throttle?: Throttle
     } = {},
   ): Promise<BedRun> {
     const messages: Record<string, unknown>[] = []
@@ -249,6 +251,7 @@ export class TestBed {
         ...options.env,
       },
     })
+    const store = options.store ? this.openStore(options.store) : this.store
     const opened = openContext({
       config,
       report,
@@ -258,13 +261,13 @@ export class TestBed {
       forcing: options.forcing ?? new AbortController(),
       now: options.now ?? (() => new Date()),
       cwd: this.dir,
+      ...(options.throttle ? { throttle: options.throttle } : {}),
+      openStore: async () => (options.hooks ? hooked(store, options.hooks) : store),
       runCommand: () => Promise.reject(new Error('no other command in a test bed')),
     })
-    const store = options.store ? this.openStore(options.store) : this.store
     const context: Context = {
       ...opened.context,
       database: async () => this.database,
-      store: async () => (options.hooks ? hooked(store, options.hooks) : store),
     }
     let exitCode: ExitCode
     let error: AppError | undefined

@@ -380,6 +380,6 @@ test('a bandwidth limit: what is sent is paid for before more is', async () => {
     await throttle.pass(1024 ** 2, new AbortController().signal)
     passed.push(Math.round((now - startedAt) / 1_000))
   }
-  expect(passed.slice(0, 5)).toEqual([0, 1, 2, 3, 4])
+  expect(passed.slice(0, 5)).toEqual([1, 2, 3, 4, 5])
   expect(passed.at(-1)).toBe(60)
 })
