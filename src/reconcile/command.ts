@@ -1,5 +1,6 @@
 import { defineCommand } from '../cli/command.ts'
 import { flag, shared } from '../cli/flags.ts'
+import { parseInventoryUrl } from '../core/inventory-url.ts'
 import { parseDeleteLimit } from '../core/limits.ts'
 import { differenceClasses } from '../core/reconcile/facts.ts'
 
@@ -23,9 +24,11 @@ export const reconcile = defineCommand({
   ],
   flags: {
     disk: flag.boolean('--disk', 'walk the audio folder as well'),
-    inventory: flag.text(
+    inventory: flag.custom(
       '--inventory <url>',
-      's3://…/manifest.json of an S3 Inventory (CSV or Parquet), not a listing',
+      'an S3 Inventory (CSV or Parquet) in place of a listing: its manifest.json, or the folder of the dated ones',
+      'the URL of a manifest (s3://inventories/music/daily/2026-01-31T01-00Z/manifest.json) or of their folder',
+      parseInventoryUrl,
     ),
     deep: flag.boolean('--deep', 'download objects and hash them'),
     sample: flag.custom(

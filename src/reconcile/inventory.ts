@@ -1,19 +1,10 @@
 /**
  * S3 Inventory in place of a listing: for buckets where listing takes hours. Files of an inventory are in no promised
  * order, so its entries are sorted. An inventory is hours old; whatever it makes different is looked at again.
- *
- * Format: "Locating your inventory list" and "Amazon S3 Inventory list" in the S3 User Guide.
  */
-import { createHash } from 'node:crypto'
-import { type FileHandle, open, unlink } from 'node:fs/promises'
-import path from 'node:path'
-import { Readable } from 'node:stream'
-import { brotliDecompressSync, createGunzip, gunzipSync, zstdDecompressSync } from 'node:zlib'
-import type { AsyncBuffer } from 'hyparquet'
 import type { ObjectFacts } from '../core/reconcile/facts.ts'
-import { FatalError, toError, UsageError } from '../errors.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
-import { writeWhole } from '../file-effects.ts'
+import { openInventory } from '../storage/inventory.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { isPartOfLibrary, mayBeArchived } from './listing.ts'
 
@@ -26,38 +17,6 @@ export interface Inventory {
   pages: AsyncIterable<ObjectFacts[]>
 }
 
-interface Manifest {
-  sourceBucket: string
-  fileFormat: string
-  fileSchema: string
-  /** milliseconds since 1970 */
-  creationTimestamp: number
-  files: readonly { key: string; size: number; MD5checksum: string }[]
-}
-
-interface Entry {
-  key: string
-  size: number
-  etag: string
-  lastModified: number
-  storageClass: string | undefined
-}
-
-/** Rows decoded from Parquet at a time. */
-const ROWS_AT_ONCE = 100_000
-
-/** `s3://bucket/path/manifest.json` → bucket and key. @throws UsageError */
-export function parseInventoryUrl(url: string): { bucket: string; key: string } {
-  const match = /^s3:\/\/([^/]+)\/(.+\.json)$/.exec(url)
-  if (match === null) {
-    throw new UsageError(`--inventory: ${JSON.stringify(url)} is not the URL of a manifest`, {
-      code: 'usage.flag',
-      cure: 'for example s3://my-inventories/my-bucket/daily/2026-01-31T01-00Z/manifest.json',
-    })
-  }
-  return { bucket: match[1] as string, key: match[2] as string }
-}
-
 /**
  * Reads an inventory into `sorter`, which must sort by UTF-8 bytes.
  *
@@ -67,28 +26,26 @@ export function parseInventoryUrl(url: string): { bucket: string; key: string } 
  */
 export async function readInventory(
   store: ObjectStore,
-  manifestKey: string,
+  key: string,
   library: { bucket: string; prefix: string; except: string },
   { sorter, tempFolder }: { sorter: ExternalSorter; tempFolder: string },
   signal?: AbortSignal,
 ): Promise<Inventory> {
-  const manifest = await readManifest(store, manifestKey, library.bucket, signal)
+  const { takenAt, pages } = await openInventory(
+    store,
+    key,
+    { sourceBucket: library.bucket, tempFolder },
+    signal,
+  )
   let objects = 0
-  for (const file of manifest.files) {
-    const entries =
-      manifest.fileFormat === 'CSV'
-        ? csvEntries(store, file, manifest, signal)
-        : parquetEntries(store, file, tempFolder, signal)
-    for await (const page of entries) {
-      for (const entry of page) {
-        if (!entry.key.startsWith(library.prefix) || !isPartOfLibrary(entry, library.except)) continue
-        objects += 1
-        const archived = mayBeArchived(entry.storageClass, entry.lastModified) ? 'a' : ''
-        await sorter.add(entry.key, `${entry.size} ${entry.lastModified} ${entry.etag} ${archived}`)
-      }
+  for await (const page of pages) {
+    for (const entry of page) {
+      if (!entry.key.startsWith(library.prefix) || !isPartOfLibrary(entry, library.except)) continue
+      objects += 1
+      const archived = mayBeArchived(entry.storageClass, entry.lastModified) ? 'a' : ''
+      await sorter.add(entry.key, `${entry.size} ${entry.lastModified} ${entry.etag} ${archived}`)
     }
   }
-  const takenAt = new Date(manifest.creationTimestamp)
   return { objects, takenAt, pages: sortedPages(sorter) }
 }
 
@@ -99,258 +56,5 @@ async function* sortedPages(sorter: ExternalSorter): AsyncGenerator<ObjectFacts[
       const facts: ObjectFacts = { key, size: Number(size), etag, lastModified: Number(lastModified) }
       return archived === 'a' ? { ...facts, mayBeArchived: true as const } : facts
     })
-  }
-}
-
-async function readManifest(
-  store: ObjectStore,
-  key: string,
-  bucket: string,
-  signal: AbortSignal | undefined,
-): Promise<Manifest> {
-  const content = await store.get(key, { signal })
-  if (content === undefined) {
-    throw new UsageError(`there is no inventory at s3://${store.bucket}/${key}`, {
-      code: 'inventory.missing',
-    })
-  }
-  const manifest = parseManifest(Buffer.concat(await Array.fromAsync(content.body)).toString('utf8'))
-  if (manifest.sourceBucket !== bucket) {
-    throw new UsageError(`the inventory is of the bucket ${manifest.sourceBucket}, not of ${bucket}`, {
-      code: 'inventory.bucket',
-    })
-  }
-  if (manifest.fileFormat !== 'CSV' && manifest.fileFormat !== 'Parquet') {
-    throw new UsageError(`the inventory is in ${manifest.fileFormat}; autodj reads CSV and Parquet`, {
-      code: 'inventory.format',
-      cure: 'change the output format of the inventory configuration',
-    })
-  }
-  return manifest
-}
-
-/** @throws UsageError naming what is missing, or is not as it should be */
-function parseManifest(text: string): Manifest {
-  const refuse = (how: string): UsageError =>
-    new UsageError(`what --inventory names is not the manifest of an S3 Inventory: ${how}`, {
-      code: 'inventory.format',
-      cure: 'name the manifest.json that S3 wrote, as it is',
-    })
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    throw refuse('it is not JSON')
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse('it is not an object')
-  const manifest = value as Record<string, unknown>
-  const textOf = (name: string): string => {
-    const found = manifest[name]
-    if (typeof found !== 'string' || found === '') throw refuse(`it has no ${name}`)
-    return found
-  }
-  const told = manifest['creationTimestamp']
-  const creationTimestamp = typeof told === 'number' ? told : Number(textOf('creationTimestamp'))
-  // A time that no clock shows: neither a number nor within what Date can hold.
-  if (!(creationTimestamp > 0) || Number.isNaN(new Date(creationTimestamp).getTime()))
-    throw refuse('its creationTimestamp is not a time')
-  const { files } = manifest
-  if (!Array.isArray(files)) throw refuse('it has no files')
-  return {
-    sourceBucket: textOf('sourceBucket'),
-    fileFormat: textOf('fileFormat'),
-    fileSchema: textOf('fileSchema'),
-    creationTimestamp,
-    files: files.map((file: unknown, index) => {
-      const { key, size, MD5checksum } = (file ?? {}) as Record<string, unknown>
-      const wrong = (what: string): UsageError => refuse(`its file ${index + 1} has no ${what}`)
-      if (typeof key !== 'string' || key === '') throw wrong('key')
-      if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw wrong('size')
-      if (typeof MD5checksum !== 'string' || !/^[0-9a-f]{32}$/i.test(MD5checksum)) throw wrong('MD5checksum')
-      return { key, size, MD5checksum }
-    }),
-  }
-}
-
-function missingColumns(missing: readonly string[]): UsageError {
-  return new UsageError(`the inventory has no ${missing.join(', ')}`, {
-    code: 'inventory.columns',
-    cure: 'add these optional fields to the inventory configuration and wait for the next one',
-  })
-}
-
-function damaged(key: string, how: string, cause?: unknown): FatalError {
-  return new FatalError(`the inventory file ${key} ${how}`, {
-    code: 'inventory.damaged',
-    cure: 'use another inventory, or list the bucket (without --inventory)',
-    cause,
-  })
-}
-
-/* ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────── */
-
-async function* csvEntries(
-  store: ObjectStore,
-  file: Manifest['files'][number],
-  manifest: Manifest,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Entry[]> {
-  const columns = manifest.fileSchema.split(',').map(name => name.trim())
-  const at = Object.fromEntries(columns.map((name, index) => [name, index]))
-  const missing = ['Key', 'Size', 'LastModifiedDate', 'ETag'].filter(name => at[name] === undefined)
-  if (missing.length > 0) throw missingColumns(missing)
-
-  const content = await store.get(file.key, { signal })
-  if (content === undefined) throw damaged(file.key, 'is missing')
-  const md5 = createHash('md5')
-  async function* hashed(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of content!.body) {
-      md5.update(chunk)
-      yield chunk
-    }
-  }
-  const field = (line: string[], name: string): string => line[at[name] ?? -1] ?? ''
-  try {
-    for await (const lines of csvLines(Readable.from(hashed()).pipe(createGunzip()))) {
-      const page: Entry[] = []
-      for (const line of lines) {
-        if (line.length !== columns.length) throw new Error(`has a line of ${line.length} fields`)
-        if (at['IsLatest'] !== undefined && field(line, 'IsLatest') === 'false') continue
-        if (field(line, 'IsDeleteMarker') === 'true') continue
-        page.push({
-          // As in listings: form encoding, a space may be a plus sign.
-          key: decodeURIComponent(field(line, 'Key').replaceAll('+', ' ')),
-          size: Number(field(line, 'Size')),
-          etag: field(line, 'ETag'),
-          lastModified: Date.parse(field(line, 'LastModifiedDate')),
-          storageClass: field(line, 'StorageClass') || undefined,
-        })
-      }
-      yield page
-    }
-  } catch (error) {
-    throw damaged(file.key, `cannot be read: ${toError(error).message}`, error)
-  }
-  if (md5.digest('hex') !== file.MD5checksum.toLowerCase()) throw damaged(file.key, 'does not have its MD5')
-}
-
-/** Lines of quoted or plain fields, as S3 writes them: keys are URL-encoded, so a line is a line. */
-async function* csvLines(text: AsyncIterable<Uint8Array>): AsyncGenerator<string[][]> {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  let rest = ''
-  for await (const chunk of text) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
-    rest = lines.pop() as string
-    yield lines.filter(line => line.trim() !== '').map(csvFields)
-  }
-  rest += decoder.decode()
-  if (rest.trim() !== '') yield [csvFields(rest)]
-}
-
-function csvFields(line: string): string[] {
-  const fields: string[] = []
-  const trimmed = line.endsWith('\r') ? line.slice(0, -1) : line
-  for (const match of trimmed.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)) {
-    fields.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '')
-  }
-  return fields
-}
-
-/* ── Parquet ──────────────────────────────────────────────────────────────────────────────────────────────────── */
-
-const parquetColumns = ['key', 'size', 'last_modified_date', 'e_tag']
-
-async function* parquetEntries(
-  store: ObjectStore,
-  file: Manifest['files'][number],
-  tempFolder: string,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Entry[]> {
-  const { parquetMetadataAsync, parquetReadObjects } = await import('hyparquet')
-  const handle = await downloaded(store, file, path.join(tempFolder, 'inventory.parquet'), signal)
-  const buffer = rangesOf(handle, file.size)
-  try {
-    const metadata = await parquetMetadataAsync(buffer)
-    const present = new Set(metadata.schema.map(element => element.name))
-    const missing = parquetColumns.filter(name => !present.has(name))
-    if (missing.length > 0) throw missingColumns(missing)
-    const columns = [
-      ...parquetColumns,
-      ...['is_latest', 'is_delete_marker', 'storage_class'].filter(name => present.has(name)),
-    ]
-    let rowStart = 0
-    for (const group of metadata.row_groups) {
-      const end = rowStart + Number(group.num_rows)
-      for (; rowStart < end; rowStart = Math.min(end, rowStart + ROWS_AT_ONCE)) {
-        signal?.throwIfAborted()
-        const rows = await parquetReadObjects({
-          file: buffer,
-          metadata,
-          columns,
-          rowStart,
-          rowEnd: Math.min(end, rowStart + ROWS_AT_ONCE),
-          compressors: {
-            GZIP: input => gunzipSync(input),
-            ZSTD: input => zstdDecompressSync(input),
-            BROTLI: input => brotliDecompressSync(input),
-          },
-        })
-        yield rows
-          .filter(row => row['is_latest'] !== false && row['is_delete_marker'] !== true)
-          .map(row => ({
-            key: String(row['key']),
-            size: Number(row['size']),
-            etag: String(row['e_tag']),
-            lastModified: new Date(row['last_modified_date']).getTime(),
-            storageClass: row['storage_class'] == null ? undefined : String(row['storage_class']),
-          }))
-      }
-    }
-  } catch (error) {
-    if (error instanceof UsageError || signal?.aborted) throw error
-    throw damaged(file.key, `cannot be read: ${toError(error).message}`, error)
-  } finally {
-    await handle.close()
-  }
-}
-
-/** A data file on disk, whole and with its MD5: it is read in any order. Nameless, so that nothing of it is left. */
-async function downloaded(
-  store: ObjectStore,
-  file: Manifest['files'][number],
-  target: string,
-  signal: AbortSignal | undefined,
-): Promise<FileHandle> {
-  const content = await store.get(file.key, { signal })
-  if (content === undefined) throw damaged(file.key, 'is missing')
-  const handle = await open(target, 'w+', 0o600)
-  try {
-    await unlink(target)
-    const md5 = createHash('md5')
-    let size = 0
-    for await (const chunk of content.body) {
-      md5.update(chunk)
-      await writeWhole({ handle, path: target }, chunk)
-      size += chunk.length
-    }
-    if (size !== file.size) throw damaged(file.key, 'is missing, or not of its size')
-    if (md5.digest('hex') !== file.MD5checksum.toLowerCase()) throw damaged(file.key, 'does not have its MD5')
-    return handle
-  } catch (error) {
-    content.body.destroy()
-    await handle.close()
-    throw error
-  }
-}
-
-function rangesOf(handle: FileHandle, size: number): AsyncBuffer {
-  return {
-    byteLength: size,
-    async slice(start, end = size) {
-      const whole = new ArrayBuffer(end - start)
-      const { bytesRead } = await handle.read(new Uint8Array(whole), 0, end - start, start)
-      if (bytesRead !== end - start) throw new Error('a range of it came short')
-      return whole
-    },
   }
 }

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
 import type { Context } from '../context.ts'
+import type { InventoryPlace } from '../core/inventory-url.ts'
 import { cacheControl } from '../core/keys.ts'
 import type { DeleteLimit } from '../core/limits.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
@@ -21,7 +22,7 @@ import { keyPath, selectedTracks, strangerSelector } from '../runs/selected-trac
 import { makeTempFolder, sweepTempFolders } from '../runs/temp-folders.ts'
 import { s3Options } from '../storage/aws-options.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { parseInventoryUrl, readInventory } from './inventory.ts'
+import { readInventory } from './inventory.ts'
 import type { ReconcileOptions } from './library.ts'
 import { reconcile } from './reconcile.ts'
 import { Lines, type Planned, reportFinding, summarise, summaryFields } from './report.ts'
@@ -29,7 +30,7 @@ import { newTally, type Tally } from './tally.ts'
 
 export interface ReconcileFlags {
   readonly disk: boolean
-  readonly inventory: string | undefined
+  readonly inventory: InventoryPlace | undefined
   readonly deep: boolean
   readonly sample: { count?: number; percent?: number } | undefined
   readonly head: 'changed' | 'none' | 'all'
@@ -123,7 +124,7 @@ async function observeAndReport(
   const before = await rowsBefore(database)
   if (before !== undefined) options.rowsBefore = before
   if (flags.inventory !== undefined) {
-    options.inventory = await openInventory(
+    options.inventory = await sortedInventory(
       context,
       flags.inventory,
       store,
@@ -288,15 +289,14 @@ async function rowsBefore({ knex }: Database): Promise<number | undefined> {
   return undefined
 }
 
-async function openInventory(
+async function sortedInventory(
   context: Context,
-  url: string,
+  { bucket, key }: InventoryPlace,
   library: ObjectStore,
   except: string,
   tempFolder: string,
   signal: AbortSignal,
 ) {
-  const { bucket, key } = parseInventoryUrl(url)
   const { s3 } = context.config
   const { createS3Store } = await import('../storage/s3.ts')
   const store = createS3Store({

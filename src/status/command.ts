@@ -1,5 +1,6 @@
 import { defineCommand } from '../cli/command.ts'
 import { flag } from '../cli/flags.ts'
+import { type InventoryPlace, parseInventoryUrl } from '../core/inventory-url.ts'
 
 export const status = defineCommand({
   name: 'status',
@@ -13,14 +14,19 @@ export const status = defineCommand({
     ['autodj status --queues', 'also the background jobs'],
     ['autodj status --watch', 'while something runs elsewhere'],
     ['autodj status --check --max-age 26h', 'for Nagios and its kin: one line, exit code 0 or 4'],
-    ['autodj status --storage listing', 'also what lies in the bucket, and what it is kept as'],
+    ['autodj status --storage listing', 'also what is in the bucket, and in which storage class'],
+    [
+      'autodj status --storage s3://inventories/music/daily/',
+      'the same from the newest S3 Inventory, without listing',
+    ],
     ['autodj status --json', 'for programs'],
   ],
   flags: {
-    storage: flag.choice(
+    storage: flag.custom(
       '--storage <source>',
-      'count what lies in the bucket, by storage class and prefix: by a listing, or as CloudWatch has it; kept for later',
-      ['listing', 'cloudwatch'],
+      'count what is in the bucket, by storage class and prefix, and keep the counts for later: by a listing, from cloudwatch, or from an S3 Inventory (s3://…/manifest.json, or the folder of the dated ones)',
+      'listing, cloudwatch, or the URL of an S3 Inventory (s3://inventories/music/daily/)',
+      parseStorageSource,
     ),
     watch: flag.boolean('--watch', 'again and again, until it is stopped'),
     interval: flag.duration('--interval <time>', 'of --watch', '5s'),
@@ -41,3 +47,7 @@ export const status = defineCommand({
     return runStatus(context, flags)
   },
 })
+
+function parseStorageSource(raw: string): 'listing' | 'cloudwatch' | InventoryPlace | undefined {
+  return raw === 'listing' || raw === 'cloudwatch' ? raw : parseInventoryUrl(raw)
+}

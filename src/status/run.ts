@@ -3,10 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Context } from '../context.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
+import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, exitCodeOutcome } from '../errors.ts'
 import { commandOf, type JobKind } from '../queue/names.ts'
 import { recordRun } from '../runs/recorded-run.ts'
+import { makeTempFolder } from '../runs/temp-folders.ts'
 import { checkStatus, type Thresholds } from './check.ts'
 import {
   type AnalysisCount,
@@ -20,7 +22,9 @@ import {
 } from './status.ts'
 import {
   cloudWatchStorage,
+  inventoryStorage,
   listStorage,
+  type StorageSource,
   type StorageTotals,
   storageFields,
   storageFromSummary,
@@ -28,7 +32,7 @@ import {
 
 export interface StatusFlags extends Thresholds {
   readonly queues: boolean
-  readonly storage: 'listing' | 'cloudwatch' | undefined
+  readonly storage: StorageSource | undefined
   readonly watch: boolean
   /** ms */
   readonly interval: number
@@ -76,7 +80,7 @@ async function tellStatus(context: Context, database: Database, flags: StatusFla
     return problems.length === 0 ? ExitCode.ok : ExitCode.drift
   }
   const queue = flags.queues ? await readQueues(database.knex) : undefined
-  const storage = storageFromSummary(status.runs.find(({ command }) => command === storageCommand)?.summary)
+  const storage = await lastStorage(database)
   report.summary({
     isAnswer: true,
     lines: [
@@ -101,31 +105,38 @@ async function tellStatus(context: Context, database: Database, flags: StatusFla
 
 const storageCommand = 'status --storage'
 
-/** Counts what lies in the bucket and keeps it in the ledger, for a later status. */
-async function countStorage(
-  context: Context,
-  database: Database,
-  source: 'listing' | 'cloudwatch',
-): Promise<void> {
-  const { report, config, signal } = context
-  const store = source === 'listing' ? await context.store() : undefined
+/** What was counted last; a count that came to nothing, or was interrupted, takes nothing away. */
+async function lastStorage({ knex }: Database): Promise<StorageTotals | undefined> {
+  const runs = await recentRuns(knex, { command: storageCommand, limit: 20 })
+  return runs.map(({ summary }) => storageFromSummary(summary)).find(totals => totals !== undefined)
+}
+
+/** Counts what is in the bucket and keeps it in the ledger, for a later status. */
+async function countStorage(context: Context, database: Database, source: StorageSource): Promise<void> {
+  const { report, config, signal, stopping } = context
   const named = { ...context, invocation: { ...context.invocation, command: storageCommand } }
-  await recordRun(named, database, async () => {
+  await recordRun(named, database, async run => {
     const now = context.now()
+    const ending = AbortSignal.any([signal, stopping])
     let totals: StorageTotals | undefined
-    if (store === undefined) totals = await cloudWatchStorage(config, { now, signal })
+    if (source === 'cloudwatch') totals = await cloudWatchStorage(config, { now, signal })
     else {
-      const progress = report.progress({ label: 'listing', unit: 'objects', showBytes: true })
-      totals = await listStorage(store, {
-        keyPrefix: config.s3.keyPrefix,
-        now,
-        progress,
-        signal: AbortSignal.any([signal, context.stopping]),
-      }).finally(() => progress.done())
+      const label = source === 'listing' ? 'listing' : 'reading the inventory'
+      const progress = report.progress({ label, unit: 'objects', showBytes: true })
+      const options = { keyPrefix: config.s3.keyPrefix, progress, signal: ending }
+      await using temp = new AsyncDisposableStack()
+      const counting =
+        source === 'listing'
+          ? context.store().then(store => listStorage(store, { ...options, now }))
+          : makeTempFolder(run.id).then(({ path, remove }) => {
+              temp.defer(remove)
+              return inventoryStorage(config, source, { ...options, tempFolder: path })
+            })
+      totals = await counting.finally(() => progress.done())
     }
     if (totals === undefined)
       report.warn(
-        'CloudWatch has no figures of this bucket: they come once a day; --storage listing counts now',
+        'CloudWatch has no figures for this bucket: they come once a day; --storage listing counts now',
       )
     return {
       exitCode: ExitCode.ok,
@@ -159,7 +170,9 @@ function paceLines({ objects, tracks }: Status, now: Date): string[] {
 
 function storageLines(storage: StorageTotals | undefined, now: Date, style: Style): string[] {
   if (storage === undefined) return []
-  const from = storage.source === 'listing' ? 'by a listing' : 'by CloudWatch'
+  const from = { listing: 'by a listing', inventory: 'by an S3 Inventory', cloudwatch: 'by CloudWatch' }[
+    storage.source
+  ]
   const row = ({ name, objects, bytes }: { name: string; objects: number | null; bytes: number }): string =>
     `  ${column(printable(name === '' ? '(no prefix)' : name), 36)} ${column(objects === null ? '' : formatCount(objects), 10, true)} ${column(formatBytes(bytes), 10, true)}`
   return [

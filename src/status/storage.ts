@@ -1,12 +1,16 @@
-/** What lies in the bucket, by storage class and prefix: counted by a listing, or as CloudWatch has it once a day. */
+/** What lies in the bucket, by storage class and prefix: counted by a listing or from an S3 Inventory, or as CloudWatch has it once a day. */
 import { type Config, requireBucket } from '../config.ts'
-import { toError } from '../errors.ts'
+import type { InventoryPlace } from '../core/inventory-url.ts'
+import { toError, UsageError } from '../errors.ts'
 import type { Progress } from '../report/reporter.ts'
-import { awsClientOptions } from '../storage/aws-options.ts'
+import { asksAws, awsClientOptions, s3Options } from '../storage/aws-options.ts'
 import type { ObjectStore } from '../storage/store.ts'
 
+/** Where the counts of a bucket come from. */
+export type StorageSource = 'listing' | 'cloudwatch' | InventoryPlace
+
 export interface StorageTotals {
-  readonly source: 'listing' | 'cloudwatch'
+  readonly source: 'listing' | 'inventory' | 'cloudwatch'
   /** when it was so */
   readonly takenAt: Date
   readonly classes: readonly {
@@ -21,16 +25,44 @@ export interface StorageTotals {
 /** Prefixes that are told one by one; the rest is added up. */
 const mostPrefixes = 30
 
+interface CountOptions {
+  /** told as one prefix, however many folders it has */
+  readonly keyPrefix: string
+  readonly progress: Progress
+}
+
 /** Lists the whole bucket: a request for every 1,000 objects. */
 export async function listStorage(
   store: ObjectStore,
-  {
-    keyPrefix,
-    now,
-    progress,
-    signal,
-  }: { keyPrefix: string; now: Date; progress: Progress; signal: AbortSignal },
+  { now, signal, ...options }: CountOptions & { now: Date; signal: AbortSignal },
 ): Promise<StorageTotals> {
+  return { source: 'listing', takenAt: now, ...(await count(store.list({ signal }), options)) }
+}
+
+/** Counts what an S3 Inventory lists: current versions. @throws what `openInventory` throws */
+export async function inventoryStorage(
+  config: Config,
+  { bucket, key }: InventoryPlace,
+  { tempFolder, signal, ...options }: CountOptions & { tempFolder: string; signal: AbortSignal },
+): Promise<StorageTotals> {
+  const [{ createS3Store }, { openInventory }] = await Promise.all([
+    import('../storage/s3.ts'),
+    import('../storage/inventory.ts'),
+  ])
+  const store = createS3Store(s3Options(config, bucket))
+  try {
+    const place = { sourceBucket: requireBucket(config), tempFolder }
+    const { takenAt, pages } = await openInventory(store, key, place, signal)
+    return { source: 'inventory', takenAt, ...(await count(pages, options)) }
+  } finally {
+    store.close()
+  }
+}
+
+async function count(
+  pages: AsyncIterable<readonly { key: string; size: number; storageClass?: string | undefined }[]>,
+  { keyPrefix, progress }: CountOptions,
+): Promise<Pick<StorageTotals, 'classes' | 'prefixes'>> {
   const classes = new Map<string, { objects: number; bytes: number }>()
   const prefixes = new Map<string, { objects: number; bytes: number }>()
   const add = (sums: typeof classes, name: string, bytes: number): void => {
@@ -39,7 +71,7 @@ export async function listStorage(
     sum.bytes += bytes
     sums.set(name, sum)
   }
-  for await (const page of store.list({ signal })) {
+  for await (const page of pages) {
     progress.advance({ items: page.length, bytes: page.reduce((sum, { size }) => sum + size, 0) })
     for (const { key, size, storageClass } of page) {
       add(classes, storageClass || 'STANDARD', size)
@@ -50,8 +82,10 @@ export async function listStorage(
   }
   const sorted = (sums: typeof classes) =>
     [...sums].map(([name, sum]) => ({ name, ...sum })).toSorted((a, b) => b.bytes - a.bytes)
-  return { source: 'listing', takenAt: now, classes: sorted(classes), prefixes: sorted(prefixes) }
+  return { classes: sorted(classes), prefixes: sorted(prefixes) }
 }
+
+const dayMs = 86_400_000
 
 /** As S3 calls its classes in CloudWatch: https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html */
 const storageTypes: Readonly<Record<string, string>> = {
@@ -67,13 +101,23 @@ const storageTypes: Readonly<Record<string, string>> = {
   ReducedRedundancyStorage: 'REDUCED_REDUNDANCY',
 }
 
-/** Yesterday's bytes by class from CloudWatch. @returns undefined if it has none (a new bucket, or not AWS) */
+/**
+ * Yesterday's bytes by class from CloudWatch.
+ * @returns undefined if it has none yet, as of a new bucket
+ * @throws UsageError for a bucket that is not Amazon's
+ */
 export async function cloudWatchStorage(
   config: Config,
   { now, signal }: { now: Date; signal: AbortSignal },
 ): Promise<StorageTotals | undefined> {
   const { CloudWatchClient, GetMetricDataCommand } = await import('@aws-sdk/client-cloudwatch')
   const bucket = requireBucket(config)
+  if (!asksAws(config)) {
+    throw new UsageError(`CloudWatch has no figures for buckets at ${config.s3.endpoint}`, {
+      code: 'usage.flag',
+      cure: 'Use --storage listing.',
+    })
+  }
   const client = new CloudWatchClient({
     ...(config.s3.region === undefined ? {} : { region: config.s3.region }),
     ...(await awsClientOptions(config)),
@@ -89,14 +133,15 @@ export async function cloudWatchStorage(
           { Name: 'StorageType', Value: StorageType },
         ],
       },
-      Period: 86_400,
+      Period: dayMs / 1_000,
       Stat: 'Average',
     },
   })
   try {
     const { MetricDataResults = [] } = await client.send(
       new GetMetricDataCommand({
-        StartTime: new Date(now.getTime() - 3 * 86_400_000),
+        // S3 reports once a day, for days that begin at midnight UTC.
+        StartTime: new Date(Math.floor(now.getTime() / dayMs - 3) * dayMs),
         EndTime: now,
         ScanBy: 'TimestampDescending',
         MetricDataQueries: names.map((name, index) => ({
@@ -112,7 +157,7 @@ export async function cloudWatchStorage(
       const [takenAt] = Timestamps ?? []
       return name === undefined || bytes === undefined || takenAt === undefined
         ? []
-        : [{ name, bytes, takenAt }]
+        : [{ name, bytes: Math.round(bytes), takenAt }]
     })
     const [newest] = found.map(one => one.takenAt).toSorted((a, b) => b.getTime() - a.getTime())
     if (newest === undefined) return undefined

@@ -21,6 +21,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { openRoot, statSource } from '../../src/audio-files/source.ts'
 import { type CleanupFlags, runCleanup } from '../../src/cleanup/run.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
+import { parseInventoryUrl } from '../../src/core/inventory-url.ts'
 import { cacheControl } from '../../src/core/keys.ts'
 import type { DeleteLimit } from '../../src/core/limits.ts'
 import { type ObjectState, type PlanAction, PlanWriter } from '../../src/core/plan.ts'
@@ -907,7 +908,7 @@ export function safetyContract(
           const url = await putInventory(bed.store, format)
           await bed.store.copy(key, 'audio/elsewhere.flac')
           await bed.store.delete([{ key }])
-          const run = await reconcile(bed, { inventory: url, head: 'all' })
+          const run = await reconcile(bed, { inventory: parseInventoryUrl(url), head: 'all' })
           expect([format, run.error?.message, classesOf(run)]).toEqual([
             format,
             undefined,
@@ -924,7 +925,7 @@ export function safetyContract(
         const url = await putInventory(bed.store, 'CSV')
         const old = await reconcile(
           bed,
-          { inventory: url },
+          { inventory: parseInventoryUrl(url) },
           { hooks: { time: { after: time => new Date(time.getTime() + 400 * day) } } },
         )
         expect(told(old)).toMatch(/Inventory of .* old: 1 object\. What was uploaded, moved/)
@@ -934,7 +935,7 @@ export function safetyContract(
         )
         const empty = await putInventory(bed.store, 'CSV')
         await put('audio/late.flac', two)
-        const run = await reconcile(bed, { inventory: empty })
+        const run = await reconcile(bed, { inventory: parseInventoryUrl(empty) })
         expect(told(run)).toMatch(/inventory is not enough: it names no object of the library/)
         expect(run.summary['objects']).toBe(1)
       })
@@ -950,7 +951,7 @@ export function safetyContract(
             headers: { contentType: 'application/json' },
             checksums: {},
           })
-          const run = await reconcile(bed, { inventory: url })
+          const run = await reconcile(bed, { inventory: parseInventoryUrl(url) })
           expect(run.error).toBeDefined()
           return run.error?.message ?? ''
         }

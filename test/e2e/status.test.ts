@@ -1,6 +1,8 @@
 /** `autodj status` from the command line, on PGlite: a library in the middle of its migration. */
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -10,6 +12,7 @@ import { startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import { type CliOptions, cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { putInventory } from '../support/inventory.ts'
 
 let place: TestDatabase
 let folder: string
@@ -192,38 +195,137 @@ test('--watch tells it again and again, until it is stopped', async () => {
   expect(exitCode).toBe(0)
 })
 
-test('what lies in the bucket is counted by a listing, kept, and told later with its age', async () => {
+/** A bucket with three objects; what the program needs to reach it. */
+async function bucketOfThree() {
   const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
   const s3 = await startS3Server({
-    dir: path.join(folder, 's3'),
+    dir: await mkdtemp(path.join(folder, 's3-')),
     credentials: [credentials],
     buckets: ['music'],
   })
   const store = createS3Store({ bucket: 'music', region: 'us-east-1', endpoint: s3.url, credentials })
-  try {
-    const put = (key: string, size: number, storageClass?: string) =>
-      store.put(key, Buffer.alloc(size), {
-        headers: { contentType: 'audio/mpeg', ...(storageClass && { storageClass }) },
-        checksums: {},
-      })
-    await put('audio/1.mp3', 1024)
-    await put('audio/2.mp3', 2048, 'STANDARD_IA')
-    await put('quarantine/x/3.mp3', 7)
-    const env = {
+  const put = (key: string, size: number, storageClass?: string) =>
+    store.put(key, Buffer.alloc(size), {
+      headers: { contentType: 'audio/mpeg', ...(storageClass && { storageClass }) },
+      checksums: {},
+    })
+  await put('audio/1.mp3', 1024)
+  await put('audio/2.mp3', 2048, 'STANDARD_IA')
+  await put('quarantine/x/3.mp3', 7)
+  return {
+    store,
+    env: {
       S3_ENDPOINT: s3.url,
       AWS_REGION: 'us-east-1',
       AWS_ACCESS_KEY_ID: credentials.accessKeyId,
       AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    }
-    const counted = await statusWith(['--storage', 'listing'], { env })
+    },
+    async [Symbol.asyncDispose]() {
+      store.close()
+      await s3.close()
+    },
+  }
+}
+
+test('what is in the bucket is counted by a listing, kept, and told later with its age', async () => {
+  {
+    await using bucket = await bucketOfThree()
+    const counted = await statusWith(['--storage', 'listing'], { env: bucket.env })
     expect(counted.exitCode, counted.stderr).toBe(0)
-  } finally {
-    store.close()
-    await s3.close()
   }
   const later = await status()
   expect(later.stdout).toMatch(/^In the bucket, by a listing [\d.]+s ago:$/m)
   expect(later.stdout).toMatch(/^ {2}STANDARD_IA +1 +2\.0 KiB$/m)
   expect(later.stdout).toMatch(/^ {2}audio\/ +2 +3\.0 KiB$/m)
   expect(later.stdout).toMatch(/^ {2}quarantine\/ +1 +7 B$/m)
+})
+
+test.each(['CSV', 'Parquet'] as const)('by an S3 Inventory in %s', async format => {
+  await using bucket = await bucketOfThree()
+  const { store, env } = bucket
+  const manifest = await putInventory(store, format)
+  const key = manifest.slice('s3://music/'.length)
+  for (const night of ['2026-11-26T01-00Z', '2026-11-27T01-00Z'])
+    await store.copy(key, `dated/${night}/manifest.json`)
+  // The newest is not finished.
+  await store.copy(key, 'dated/2026-11-28T01-00Z/manifest.checksum')
+  await store.copy(key, 'dated/hive/dt=2026-11-29-01-00/symlink.txt')
+  for (const url of format === 'CSV' ? [manifest, 's3://music/dated/'] : [manifest]) {
+    const { exitCode, stdout, stderr } = await statusWith(['--storage', url], { env })
+    expect([url, exitCode, stderr]).toEqual([url, 0, ''])
+    expect(stdout).toMatch(/^In the bucket, by an S3 Inventory [\d.]+s ago:$/m)
+    // Parquet here has no column of classes.
+    if (format === 'CSV') expect(stdout).toMatch(/^ {2}STANDARD_IA +1 +2\.0 KiB$/m)
+    const { messages } = await statusWith(['--json'], { env })
+    expect(messages.at(-1)).toMatchObject({
+      storage: { source: 'inventory', prefixes: [{ name: 'audio/', objects: 2, bytes: 3072 }] },
+    })
+  }
+})
+
+test('a source of counts that cannot be is refused, and the counts from before stay', async () => {
+  await using bucket = await bucketOfThree()
+  await statusWith(['--storage', 'listing'], { env: bucket.env })
+  for (const [source, message] of [
+    ['s3://music/none/', /there is no inventory in s3:\/\/music\/none\//],
+    ['s3://music/none/manifest.json', /there is no inventory at s3:\/\/music\/none\/manifest\.json/],
+    ['yesterday', /--storage: "yesterday" is not listing, cloudwatch, or the URL of an S3 Inventory/],
+    ['cloudwatch', /CloudWatch has no figures for buckets at http:/],
+  ] as const) {
+    const { exitCode, stderr } = await statusWith(['--storage', source], { env: bucket.env })
+    expect([source, exitCode]).toEqual([source, 2])
+    expect(stderr).toMatch(message)
+  }
+  expect((await status()).stdout).toMatch(/^In the bucket, by a listing/m)
+})
+
+/** As Amazon's server answers GetMetricData; the SDK takes JSON. */
+async function cloudWatch(results: object[]) {
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => {
+      response.setHeader('content-type', 'application/x-amz-json-1.0')
+      response.end(JSON.stringify({ MetricDataResults: results, Messages: [] }))
+    })
+  })
+  await new Promise<void>(resolve => void server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return {
+    env: {
+      AWS_ENDPOINT_URL: `http://127.0.0.1:${port}`,
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: 'AKIATESTTESTTEST',
+      AWS_SECRET_ACCESS_KEY: 'hush-hush-hush-hush',
+    },
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+test('by CloudWatch: the newest day of each class, and how old that is', async () => {
+  const midnight = Math.floor(Date.now() / 86_400_000) * 86_400
+  // Newest first, as they were asked for; of the other classes there is nothing.
+  await using aws = await cloudWatch([
+    {
+      Id: 'c0',
+      Timestamps: [midnight - 86_400, midnight - 172_800],
+      Values: [10_035.2, 7_000],
+      StatusCode: 'Complete',
+    },
+    { Id: 'c1', Timestamps: [midnight - 86_400], Values: [5 * 1024 ** 3], StatusCode: 'Complete' },
+    { Id: 'c2', Timestamps: [], Values: [], StatusCode: 'Complete' },
+  ])
+  const { exitCode, stdout, stderr } = await statusWith(['--storage', 'cloudwatch'], { env: aws.env })
+  expect([exitCode, stderr]).toEqual([0, ''])
+  expect(stdout).toMatch(/^In the bucket, by CloudWatch 1d \d+h ago:$/m)
+  expect(stdout).toMatch(/^ {2}STANDARD +9\.8 KiB$/m)
+  expect(stdout).toMatch(/^ {2}STANDARD_IA +5\.0 GiB$/m)
+
+  await using empty = await cloudWatch([{ Id: 'c0', Timestamps: [], Values: [], StatusCode: 'Complete' }])
+  const none = await statusWith(['--storage', 'cloudwatch'], { env: empty.env })
+  expect(none.exitCode).toBe(0)
+  expect(none.stderr).toMatch(/CloudWatch has no figures for this bucket/)
+  // What was known before stays.
+  expect(none.stdout).toMatch(/^ {2}STANDARD_IA +5\.0 GiB$/m)
 })

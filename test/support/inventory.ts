@@ -49,7 +49,7 @@ export async function putInventory(
 }
 
 function csv(bucket: string, entries: readonly ObjectEntry[]): Uint8Array {
-  const lines = entries.map(({ key, size, etag, lastModified }) =>
+  const lines = entries.map(({ key, size, etag, lastModified, storageClass }) =>
     [
       bucket,
       encodeURIComponent(key).replaceAll('%20', '+'),
@@ -59,7 +59,7 @@ function csv(bucket: string, entries: readonly ObjectEntry[]): Uint8Array {
       size,
       lastModified.toISOString(),
       etag,
-      'STANDARD',
+      storageClass ?? 'STANDARD',
     ]
       .map(field => `"${field}"`)
       .join(','),
