@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { AudioFolder } from './core/audio-path.ts'
 import { type AwsProfile, profileNames, readProfile } from './core/aws-profile.ts'
+import { type CdnProvider, cdnProviders, providerOfHost } from './core/cdn-provider.ts'
 import { type CdnDomain, parseCdnDomain } from './core/cdn-url.ts'
 import { parseDatabaseUrl } from './core/database-url.ts'
 import { quarantinePrefix } from './core/prefixes.ts'
@@ -53,6 +54,13 @@ export interface Config {
   readonly cdn:
     | {
         readonly domain: CdnDomain
+        /** which CDN it is, as the settings or the domain say; undefined: whichever answers */
+        readonly provider: CdnProvider | undefined
+        /**
+         * a page that plays the audio: requests through the CDN say that they come from there, as a browser's do, so
+         * that no cache is filled with answers that such a page may not read
+         */
+        readonly pageOrigin: { readonly origin: string; readonly isDefault: boolean }
         readonly distributionId: string | undefined
         readonly signer: { readonly keyPairId: string; readonly privateKeyPath: string } | undefined
       }
@@ -224,8 +232,14 @@ export const settings = [
     variable: 'CLOUDFRONT_DOMAIN',
     topic: 'cdn',
     flag: '--cdn-domain <domain>',
-    description: 'CloudFront domain or alias; unset: CDN steps are skipped',
+    description: 'domain of CloudFront or another CDN; unset: CDN steps are skipped',
     example: 'd111111abcdef8.cloudfront.net',
+  },
+  {
+    variable: 'CDN_PROVIDER',
+    topic: 'cdn',
+    description: 'cloudfront, cloudflare, fastly, bunny, nginx or other; unset: found out from its answers',
+    example: 'nginx',
   },
   {
     variable: 'CLOUDFRONT_DISTRIBUTION_ID',
@@ -327,6 +341,9 @@ export interface ConfigSources {
   envFile?: string | null
   overrides?: Overrides
 }
+
+/** The application's own default for the origin of its pages. */
+const defaultPageOrigin = 'http://localhost:3000'
 
 interface Source {
   readonly values: Readonly<Partial<Record<string, string>>>
@@ -658,15 +675,23 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
       reject('CLOUDFRONT_PRIVATE_KEY_PATH', 'is missing, CLOUDFRONT_KEY_PAIR_ID is set')
     if (keyPairId === undefined && privateKeyPath !== undefined)
       reject('CLOUDFRONT_KEY_PAIR_ID', 'is missing, CLOUDFRONT_PRIVATE_KEY_PATH is set')
+    const named = read('CDN_PROVIDER')?.toLowerCase()
+    const provider = cdnProviders.find(one => one === named)
+    if (named !== undefined && provider === undefined)
+      reject('CDN_PROVIDER', `"${named}" is none of ${cdnProviders.join(', ')}`)
     if (value === undefined) return undefined
+    const isCloudFront = (keyPairId ?? read('CLOUDFRONT_DISTRIBUTION_ID')) !== undefined
     let domain: CdnDomain
     try {
-      domain = parseCdnDomain(value)
+      domain = parseCdnDomain(value, { anyPort: provider !== undefined && provider !== 'cloudfront' })
     } catch (error) {
       return reject('CLOUDFRONT_DOMAIN', toError(error).message)
     }
+    const page = readOrigins()?.find(one => URL.parse(one)?.origin === one)
     return {
       domain,
+      provider: provider ?? (isCloudFront ? 'cloudfront' : providerOfHost(domain.hostname)),
+      pageOrigin: { origin: page ?? defaultPageOrigin, isDefault: page === undefined },
       distributionId: read('CLOUDFRONT_DISTRIBUTION_ID'),
       signer:
         keyPairId !== undefined && privateKeyPath !== undefined ? { keyPairId, privateKeyPath } : undefined,
@@ -762,7 +787,7 @@ export function awsAccess({ s3: { credentials, profile } }: Pick<Config, 's3'>):
 /** Whether a variable begins as settings do and is none: `S3_BUCKET`, `CLOUDFRONT_URL`. */
 function isMisspelt(variable: string): boolean {
   return (
-    /^(S3|CLOUDFRONT|AUDIO|MAX_AUDIO|FETCH)_/.test(variable) &&
+    /^(S3|CDN|CLOUDFRONT|AUDIO|MAX_AUDIO|FETCH)_/.test(variable) &&
     !settings.some(setting => setting.variable === variable)
   )
 }

@@ -48,6 +48,8 @@ export interface ProberOptions {
   leastRate?: number
   /** abandons what is in flight */
   signal?: AbortSignal
+  /** sent as `Origin` where a request names none */
+  origin?: string
   /** the way out of this machine; default: no proxy */
   network?: Network
   /** more certificates to trust, PEM (tests) */
@@ -67,6 +69,7 @@ export function openProber({
   deadlineMs = 30_000,
   leastRate = 2_048,
   signal,
+  origin: usualOrigin,
   network = plainNetwork,
   ca,
 }: ProberOptions): Prober {
@@ -105,7 +108,8 @@ export function openProber({
       'accept-encoding': 'gzip, deflate, br',
     }
     if (request.range) headers['range'] = `bytes=${request.range.start}-${request.range.end}`
-    if (request.origin) headers['origin'] = request.origin
+    const origin = request.origin ?? usualOrigin
+    if (origin) headers['origin'] = origin
 
     return new Promise(resolve => {
       const startedAt = performance.now()

@@ -29,6 +29,7 @@ export async function openServedCheck(
     concurrency: options.concurrency,
     signal: options.signal,
     network: config.network,
+    origin: config.cdn.pageOrigin.origin,
   })
   return {
     close: () => prober.close(),

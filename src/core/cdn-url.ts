@@ -25,9 +25,10 @@ const cure = 'set CLOUDFRONT_DOMAIN to the bare host name, such as d123.cloudfro
  * scheme or a slash that is pasted around one is refused; capitals, a dot at the end and an international name are
  * not. Scheme and port are for a stand-in on the loopback interface only.
  *
+ * @param anyPort takes `host:port`, as the application does; CloudFront has no other port than 443
  * @throws UsageError `cdn.domain` when it is not a domain
  */
-export function parseCdnDomain(text: string): CdnDomain {
+export function parseCdnDomain(text: string, { anyPort = false } = {}): CdnDomain {
   const refuse = (why: string) =>
     new UsageError(`"${shown(text)}" is not a CDN domain: ${why}`, { code: 'cdn.domain', cure })
   const given = text.trim()
@@ -50,7 +51,8 @@ export function parseCdnDomain(text: string): CdnDomain {
         `the application makes https://{CLOUDFRONT_DOMAIN}/{key} of it, so no ${rest === given ? 'slash' : 'scheme'} belongs to it`,
       )
     }
-    if (url.port !== '') throw refuse('CloudFront answers on port 443 only')
+    if (url.port !== '' && !anyPort)
+      throw refuse('CloudFront answers on port 443 only; of another CDN say which in CDN_PROVIDER')
     if (!/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/.test(hostname)) {
       throw refuse('it is not a fully qualified host name')
     }

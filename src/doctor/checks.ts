@@ -6,12 +6,12 @@ import { observeDomain } from '../cdn/domain.ts'
 import type { Prober } from '../cdn/probe.ts'
 import { openUrlSigner, type UrlSigner } from '../cdn/sign.ts'
 import type { Config } from '../config.ts'
+import { cdnNames, edgeOf, providerOf } from '../core/cdn-provider.ts'
 import { bucketUrl, cdnUrl, directUrl, encodeKeyPath, s3Host } from '../core/cdn-url.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { diagnose, diagnoseContent, refusesAnyone } from '../core/diagnosis/diagnose.ts'
-import { describeDomain, diagnoseDomain } from '../core/diagnosis/domain.ts'
+import { describeDomain, diagnoseDomain, diagnoseProvider } from '../core/diagnosis/domain.ts'
 import { networkFault } from '../core/diagnosis/network-fault.ts'
-import { edgeOf } from '../core/diagnosis/observation.ts'
 import { formatCount } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { AppError, LockedError } from '../errors.ts'
@@ -243,7 +243,10 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
       name: 'cdn-domain',
       async run() {
         if (cdn === undefined) return skipped('CLOUDFRONT_DOMAIN is not set: CDN steps are skipped')
-        const seen = await observeDomain(cdn.domain, encodeKeyPath(probe.key), prober)
+        const seen = {
+          ...(await observeDomain(cdn.domain, encodeKeyPath(probe.key), prober)),
+          provider: cdn.provider,
+        }
         const findings = diagnoseDomain(seen, now())
         if (findings.length > 0) {
           return warning(
@@ -270,6 +273,9 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           url,
           range: whole,
           signed: signer !== undefined,
+          provider: cdn.provider,
+          origin: cdn.pageOrigin.origin,
+          cors: cdn.pageOrigin.isDefault ? 'ignored' : 'warning',
           expectedSize: probeSize,
           expectedEtag: probe.put?.etag,
           s3: { state: 'present', size: probeSize, etag: probe.put?.etag, lastModified: now() },
@@ -279,11 +285,18 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           const stored = createHash('sha256').update(probe.body).digest('hex')
           findings.push(...diagnoseContent('SHA-256', result.sha256 ?? '', stored))
         }
+        if (!findings.some(({ severity }) => severity === 'failure') && 'answer' in result) {
+          const seen = providerOf(result.answer.headers, cdn.provider) ?? 'none'
+          findings.unshift(...diagnoseProvider(cdn.provider, { [seen]: 1 }))
+        }
         const [first] = findings
         if (first === undefined && 'answer' in result) {
           const { answer, latencyMs } = result
+          const seen = providerOf(answer.headers, cdn.provider)
+          const edge = edgeOf(answer.headers)
+          const through = seen === undefined ? 'the CDN' : cdnNames[seen]
           return ok(
-            `the object just put, through ${edgeOf(answer.headers) ?? 'the CDN'}: first byte after ` +
+            `the object just put, through ${through}${edge === undefined || edge === through || seen === 'other' ? '' : ` (${edge})`}: first byte after ` +
               `${Math.round(latencyMs)} ms, every byte as it was put`,
           )
         }
@@ -305,7 +318,14 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
             'turn on "Restrict viewer access" for the cache behaviour, with the key group of this key',
           )
         }
-        const [found] = diagnose({ key: probe.key, url, range, signed: false, ...result })
+        const [found] = diagnose({
+          key: probe.key,
+          url,
+          range,
+          signed: false,
+          provider: cdn.provider,
+          ...result,
+        })
         if (found?.cause === 'signature-missing') return ok('served with a signature, refused without')
         return warning(
           `served with a signature; what comes without one is no refusal of CloudFront: ${found?.title} ` +

@@ -24,6 +24,7 @@ export async function runDoctor(
     deadlineMs: idleMs,
     signal,
     network: config.network,
+    origin: config.cdn?.pageOrigin.origin,
   })
   context.onRelease(() => prober.close())
   const { checks, cleanUp } = doctorChecks({

@@ -6,8 +6,9 @@ import { openProber, type ProbeResult } from '../cdn/probe.ts'
 import { openUrlSigner } from '../cdn/sign.ts'
 import { type Config, loadConfig, type Variable } from '../config.ts'
 import { answersTo } from '../core/bucket/distribution.ts'
+import { cdnNames, providerOf } from '../core/cdn-provider.ts'
+import { diagnoseProvider } from '../core/diagnosis/domain.ts'
 import { networkFault } from '../core/diagnosis/network-fault.ts'
-import { edgeOf } from '../core/diagnosis/observation.ts'
 import { openDatabase } from '../db/open.ts'
 import { failure, type Limits, ok, type Verdict, warning } from '../doctor/check.ts'
 import { AppError, toError } from '../errors.ts'
@@ -179,7 +180,8 @@ async function checkBucket(
 }
 
 async function checkCdn({ cdn, network }: Config, limits: Limits, signal: AbortSignal): Promise<Verdict> {
-  const { origin, hostname } = cdn!.domain
+  const { domain, provider } = cdn!
+  const { origin, hostname } = domain
   const result = await ask(`${origin}/`, limits, signal, network)
   if ('error' in result) {
     return failure(
@@ -188,10 +190,10 @@ async function checkCdn({ cdn, network }: Config, limits: Limits, signal: AbortS
     )
   }
   // What it says to a path that is no object does not matter, only who says it.
-  if (edgeOf(result.answer.headers) === undefined) {
-    return warning(`${hostname} answers, but it is not CloudFront`, 'check its DNS record')
-  }
-  return ok(hostname)
+  const seen = providerOf(result.answer.headers, provider)
+  const [strange] = diagnoseProvider(provider, { [seen ?? 'none']: 1 })
+  if (strange !== undefined) return warning(`${hostname} answers, but ${strange.title}`, strange.cure)
+  return ok(seen === undefined || seen === 'other' ? hostname : `${hostname} (${cdnNames[seen]})`)
 }
 
 /** Whether the distribution is there, and answers for the domain. */

@@ -4,9 +4,16 @@ import { openProber } from '../cdn/probe.ts'
 import { openUrlSigner } from '../cdn/sign.ts'
 import { requireBucket, requireCdn } from '../config.ts'
 import type { Context } from '../context.ts'
+import { type CdnProvider, cdnNames } from '../core/cdn-provider.ts'
 import { directUrl, encodeKeyPath } from '../core/cdn-url.ts'
 import type { Finding } from '../core/diagnosis/causes.ts'
-import { type DomainObservation, describeDomain, diagnoseDomain } from '../core/diagnosis/domain.ts'
+import {
+  type DomainObservation,
+  describeDomain,
+  diagnoseDomain,
+  diagnoseProvider,
+  type ProviderCounts,
+} from '../core/diagnosis/domain.ts'
 import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
@@ -46,7 +53,8 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
   preferSmallHeap()
   const signer = cdn.signer === undefined ? undefined : await openUrlSigner(cdn.signer)
   const concurrency = flags.concurrency ?? defaultConcurrency
-  const prober = openProber({ concurrency, signal: context.signal, network: config.network })
+  const page = flags.origin ?? cdn.pageOrigin.origin
+  const prober = openProber({ concurrency, signal: context.signal, network: config.network, origin: page })
   context.onRelease(() => prober.close())
   const database = await context.database()
   await requireSchema(database)
@@ -69,7 +77,9 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
       signer,
       store,
       throttle: context.throttle,
-      origin: flags.origin,
+      provider: cdn.provider,
+      origin: page,
+      cors: flags.origin !== undefined ? 'failure' : cdn.pageOrigin.isDefault ? 'ignored' : 'warning',
       bytes: flags.bytes,
       full: flags.full,
       directUrl: flags.direct ? key => directUrl({ ...config.s3, bucket }, key) : undefined,
@@ -86,12 +96,15 @@ export async function runVerify(context: Context, flags: VerifyFlags): Promise<E
     }).finally(() => progress.done())
 
     const seen = await domain.observation()
-    const findings = diagnoseDomain(seen, now())
+    const findings = [
+      ...diagnoseDomain({ ...seen, provider: cdn.provider ?? mostSeen(summary.providers) }, now()),
+      ...diagnoseProvider(cdn.provider, summary.providers),
+    ]
     const fields = summaryFields(summary, seen, findings)
     report.summary({
       lines: [
         ...summaryLines(summary, cdn.domain.hostname, selection, total),
-        ...proofLines(summary, flags, total),
+        ...proofLines(summary, flags, total, flags.origin ?? (cdn.pageOrigin.isDefault ? undefined : page)),
         ...summary.failures.flatMap(causeLines),
         ...summary.warnings.flatMap(causeLines),
         ...domainLines(seen, findings, now()),
@@ -168,6 +181,11 @@ function tell({ report }: Context, result: TrackResult): void {
   })
 }
 
+function cdnOf(providers: ProviderCounts): string {
+  const most = mostSeen(providers)
+  return most === undefined || most === 'other' ? '' : ` (${cdnNames[most]})`
+}
+
 /** Why there was no track to verify. */
 const nothing: Readonly<Record<Selection['kind'], string>> = {
   all: 'no S3 tracks to verify',
@@ -188,7 +206,7 @@ function summaryLines(
   if (tracks === 0) return [total > 0 ? 'no track was verified' : nothing[kind]]
   const lines = [
     failed === 0
-      ? `${plural(served, 'track')} ${served === 1 ? 'is' : 'are'} served through ${hostname}`
+      ? `${plural(served, 'track')} ${served === 1 ? 'is' : 'are'} served through ${hostname}${cdnOf(summary.providers)}`
       : `${formatCount(failed)} of ${plural(tracks, 'track')} ${failed === 1 ? 'is' : 'are'} not served through ${hostname}`,
   ]
   if (served > 0) {
@@ -199,13 +217,25 @@ function summaryLines(
   return lines
 }
 
-/** What of the tracks that are served was compared, and of how many. */
-function proofLines({ served, tracks, checked }: VerifySummary, flags: VerifyFlags, total: number): string[] {
+/** The CDN that most answers came from; undefined: none is known. */
+function mostSeen(providers: ProviderCounts): CdnProvider | undefined {
+  const [most] = Object.entries(providers).sort(([, a], [, b]) => b - a)
+  return most === undefined || most[0] === 'none' ? undefined : (most[0] as CdnProvider)
+}
+
+/** What was compared, and of how many of the tracks that were asked for: a proof of some is none of the others. */
+function proofLines(
+  { served, tracks, checked, warnings }: VerifySummary,
+  flags: VerifyFlags,
+  total: number,
+  /** of whose pages CORS was looked at */
+  page: string | undefined,
+): string[] {
   const rest =
     tracks < total ? [`not reached before the run was stopped: ${formatCount(total - tracks)}`] : []
   if (served === 0) return rest
   const of = (count: number) =>
-    count === served ? 'each' : `${formatCount(count)} of the ${formatCount(served)}`
+    count === tracks ? 'each' : `${formatCount(count)} of the ${formatCount(tracks)}`
   const wanted = [
     ...(flags.bytes === undefined
       ? []
@@ -213,7 +243,7 @@ function proofLines({ served, tracks, checked }: VerifySummary, flags: VerifyFla
     ...(flags.full ? [`every byte of ${of(checked.full)}: its checksum is that of the object in S3`] : []),
     ...(flags.direct && checked.direct > 0
       ? [
-          checked.direct === served
+          checked.direct === tracks
             ? 'the bucket serves none of them past the CDN'
             : `the bucket refuses to serve ${of(checked.direct)} past the CDN`,
         ]
@@ -224,7 +254,9 @@ function proofLines({ served, tracks, checked }: VerifySummary, flags: VerifyFla
       ? []
       : ['checked: status, size, type and caching headers of each; --bytes and --full compare content']),
     ...wanted.map(line => `checked: ${line}`),
-    ...(flags.origin === undefined ? [] : [`checked: pages of ${flags.origin} may read them (CORS)`]),
+    ...(page === undefined || warnings.some(({ cause }) => cause.startsWith('cors-'))
+      ? []
+      : [`checked: pages of ${page} may read ${served === tracks ? 'them' : of(served)} (CORS)`]),
     ...rest,
   ]
 }
@@ -275,6 +307,7 @@ function summaryFields(
     served: summary.served,
     failed: summary.failed,
     checked: summary.checked,
+    cdn_provider: mostSeen(summary.providers),
     hit_ratio: summary.hitRatio,
     latency_p50_ms: summary.p50 && tenths(summary.p50),
     latency_p95_ms: summary.p95 && tenths(summary.p95),

@@ -1,5 +1,7 @@
 /** What a run found, counted as it comes: never lists, so memory does not grow with the number of tracks. */
+import type { CdnProvider } from '../core/cdn-provider.ts'
 import type { Cause, Finding } from '../core/diagnosis/causes.ts'
+import type { ProviderCounts } from '../core/diagnosis/domain.ts'
 import { LatencyHistogram } from '../core/verify/latency.ts'
 import type { Check, TrackResult } from './track-result.ts'
 
@@ -19,6 +21,8 @@ export interface VerifySummary {
   failed: number
   /** of the tracks that are served: those of which this was compared, too */
   checked: Readonly<Record<Check, number>>
+  /** of the tracks that are served: through which CDN */
+  providers: ProviderCounts
   /** share of served tracks that the edge had already, 0 to 1; undefined when none was served */
   hitRatio: number | undefined
   /** ms to the first byte */
@@ -36,6 +40,7 @@ export class Tally {
   #tracks = 0
   #served = 0
   #hits = 0
+  readonly #providers: Partial<Record<CdnProvider | 'none', number>> = {}
   readonly #checked = { bytes: 0, full: 0, direct: 0 }
   readonly #latency = new LatencyHistogram()
   readonly #causes = new Map<
@@ -43,12 +48,13 @@ export class Tally {
     { severity: Finding['severity']; found: Finding; count: number; examples: string[] }
   >()
 
-  add({ track, served, checked = [], findings, cacheHit, latencyMs }: TrackResult): void {
+  add({ track, served, checked = [], findings, provider, cacheHit, latencyMs }: TrackResult): void {
     this.#tracks++
     if (served) {
       this.#served++
       for (const one of checked) this.#checked[one]++
       if (cacheHit) this.#hits++
+      if (provider !== undefined) this.#providers[provider] = (this.#providers[provider] ?? 0) + 1
       if (latencyMs !== undefined) this.#latency.add(latencyMs)
     }
     for (const found of findings) {
@@ -81,6 +87,7 @@ export class Tally {
       served: this.#served,
       failed: this.#tracks - this.#served,
       checked: { ...this.#checked },
+      providers: { ...this.#providers },
       hitRatio: this.#served === 0 ? undefined : this.#hits / this.#served,
       p50: this.#latency.quantile(0.5),
       p95: this.#latency.quantile(0.95),

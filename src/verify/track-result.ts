@@ -1,5 +1,6 @@
 import type { Prober } from '../cdn/probe.ts'
 import type { UrlSigner } from '../cdn/sign.ts'
+import type { CdnProvider } from '../core/cdn-provider.ts'
 import type { CdnDomain } from '../core/cdn-url.ts'
 import type { Finding } from '../core/diagnosis/causes.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -26,8 +27,10 @@ export interface TrackResult {
   checked?: readonly Check[]
   /** at most one failure, first; then warnings */
   findings: readonly Finding[]
-  /** CloudFront location, such as `FRA56-P2` */
+  /** where its CDN answered, such as `FRA56-P2` */
   edge?: string
+  /** who answered, where something did; `none`: nothing says that it was a CDN */
+  provider?: CdnProvider | 'none'
   cacheHit?: boolean
   /** to the first byte, ms */
   latencyMs?: number
@@ -46,8 +49,12 @@ export interface VerifyOptions {
   store?: ObjectStore
   /** passed by what is downloaded to be compared */
   throttle?: Pick<Throttle, 'pass'>
-  /** sent as `Origin`; CORS is checked */
+  /** which CDN is expected to answer; undefined: any */
+  provider?: CdnProvider
+  /** sent as `Origin`, so that no cache is filled with answers that pages may not read */
   origin?: string
+  /** what an answer that pages of `origin` may not read is; default: a failure */
+  cors?: 'failure' | 'warning' | 'ignored'
   /** compare this many bytes at a random offset with S3 */
   bytes?: number
   /** compare the checksum of the whole object */

@@ -3,11 +3,14 @@
  * batches, keeps nothing of what is done: memory does not grow with the number of tracks.
  */
 
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { edgeOf, isCacheHit, providerOf } from '../core/cdn-provider.ts'
 import { cdnUrl, mistakenKeys } from '../core/cdn-url.ts'
 import { type Finding, finding, isTransient } from '../core/diagnosis/causes.ts'
-import { diagnose, needsS3 } from '../core/diagnosis/diagnose.ts'
-import { edgeOf, isCacheHit, type ProbeObservation, type S3Answer } from '../core/diagnosis/observation.ts'
+import { diagnose, needsPastCache, needsS3 } from '../core/diagnosis/diagnose.ts'
+import type { HttpAnswer, ProbeObservation, S3Answer } from '../core/diagnosis/observation.ts'
+import { worded } from '../core/diagnosis/other-cdns.ts'
 import { toError } from '../errors.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { checkContent } from './content.ts'
@@ -38,6 +41,7 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
   const iterator = options.tracks[Symbol.asyncIterator]()
   const tally = new Tally()
   const gate = new Gate(inFlight)
+  const pastCache = new PastCache()
   let batch: TrackResult[] = []
   let recording: Promise<void> = Promise.resolve()
   let failure: { error: unknown } | undefined
@@ -46,7 +50,7 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
     while (failure === undefined && !stopping?.aborted && !signal?.aborted) {
       const next = await iterator.next()
       if (next.done) return
-      const result = await verifyTrack(next.value, { ...options, signal: inFlight }, gate).catch(
+      const result = await verifyTrack(next.value, { ...options, signal: inFlight }, gate, pastCache).catch(
         (error: unknown) => {
           if (leaving.signal.aborted && !signal?.aborted) return undefined
           throw error
@@ -89,7 +93,12 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
   return tally.summary()
 }
 
-async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gate): Promise<TrackResult> {
+async function verifyTrack(
+  track: VerifyTrack,
+  options: VerifyOptions,
+  gate: Gate,
+  pastCache: PastCache,
+): Promise<TrackResult> {
   const { key } = track
   if (key === null) {
     return { track, served: false, findings: [finding('row-without-key', [`track ${track.id}`])] }
@@ -121,7 +130,9 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
       key,
       url: requested,
       range: range ?? { start: 0, end: Math.max(0, (size ?? 1) - 1) },
+      provider: options.provider,
       origin: options.origin,
+      cors: options.cors,
       signed: options.signer !== undefined,
       expectedSize: track.size ?? undefined,
       expectedEtag: track.etag ?? undefined,
@@ -154,7 +165,7 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
   }
 
   const seen = await askUntilSure({ start: 0, end: 0 })
-  let findings = await explain(seen, options)
+  let findings = await explain(seen, options, pastCache)
   let checked: readonly Check[] = []
   const answered = 'answer' in seen.result ? seen.result : undefined
   const size = answered === undefined ? undefined : sizeServed(answered.answer.headers['content-range'])
@@ -167,13 +178,15 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
         size,
         async ask(range, known) {
           const again = await askUntilSure(range, { hash: true, size: known })
-          return { result: again.result, findings: await explain(again, options) }
+          return { result: again.result, findings: await explain(again, options, pastCache) }
         },
         persist,
       },
       options,
     )
-    findings = [...more.findings, ...findings]
+    const seenProvider = answered && providerOf(answered.answer.headers, options.provider)
+    const provider = seenProvider ?? options.provider ?? 'other'
+    findings = [...more.findings.map(found => worded(found, provider)), ...findings]
     checked = more.checked
   }
   return {
@@ -185,6 +198,7 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
       ? {}
       : {
           edge: edgeOf(answered.answer.headers),
+          provider: providerOf(answered.answer.headers, options.provider) ?? 'none',
           cacheHit: isCacheHit(answered.answer.headers),
           latencyMs: answered.latencyMs,
         }),
@@ -192,11 +206,20 @@ async function verifyTrack(track: VerifyTrack, options: VerifyOptions, gate: Gat
   }
 }
 
-/** Asks S3 where its word could give the failure a better name. */
+/** Asks S3, or past the cache, where their word could give the finding a better name. */
 async function explain(
   { observation, findings }: { observation: ProbeObservation; findings: Finding[] },
-  { store, signal }: VerifyOptions,
+  options: VerifyOptions,
+  pastCache: PastCache,
 ): Promise<Finding[]> {
+  const { store, signal } = options
+  if (findings.some(needsPastCache) && observation.answer !== undefined && isHit(observation.answer)) {
+    const fresh = await pastCache.ask(observation, options)
+    if (fresh !== undefined) {
+      const allowedOrigin = fresh.headers['access-control-allow-origin']
+      return diagnose({ ...observation, pastCache: { allowedOrigin } })
+    }
+  }
   const failure = failureOf(findings)
   if (store === undefined || failure === undefined || !needsS3(failure)) return findings
   return diagnose({ ...observation, s3: await askS3(store, observation.key, signal) })
@@ -232,6 +255,31 @@ function failureOf(findings: readonly Finding[]): Finding | undefined {
 function sizeServed(contentRange: string | undefined): number | undefined {
   const total = /\/(\d+)$/.exec(contentRange ?? '')?.[1]
   return total === undefined ? undefined : Number(total)
+}
+
+const isHit = ({ headers }: HttpAnswer) => isCacheHit(headers)
+
+/**
+ * An answer that did not come out of the CDN's cache, had once a run: the query makes another entry of it wherever
+ * queries count (Cloudflare, Fastly, nginx as they come). CloudFront with a signed URL is not asked: what is added to it
+ * after it is signed would be refused.
+ */
+class PastCache {
+  #asked: Promise<HttpAnswer | undefined> | undefined
+
+  ask(
+    { url, range, signed }: ProbeObservation,
+    { prober, origin, signal }: VerifyOptions,
+  ): Promise<HttpAnswer | undefined> {
+    if (signed) return Promise.resolve(undefined)
+    this.#asked ??= prober
+      .request({ url: `${url}?autodj-verify=${randomUUID()}`, range, origin, signal })
+      .then(result => {
+        if ('error' in result || isHit(result.answer)) return undefined
+        return result.answer.status === 200 || result.answer.status === 206 ? result.answer : undefined
+      })
+    return this.#asked
+  }
 }
 
 /** Holds everyone back for a while when the CDN asks to slow down. */

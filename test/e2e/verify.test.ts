@@ -122,7 +122,7 @@ test('what is compared is said, and the next step has the same flags', async () 
   const { stdout } = await verify('--origin', 'https://autodj.example', '--direct')
   expect(stdout).toContain('checked: status, size, type and caching headers of each')
   expect(stdout).toContain('could not be asked (direct-unknown)')
-  expect(stdout).toContain('checked: pages of https://autodj.example may read them (CORS)')
+  expect(stdout).toContain('checked: pages of https://autodj.example may read 2 of the 3 (CORS)')
   expect(stdout).toContain('`autodj verify --retry-failed --origin https://autodj.example --direct`')
 })
 

@@ -15,9 +15,14 @@ export interface Nginx {
 
 /**
  * Starts nginx in the foreground with a cache in front of `upstream`, which is asked with the path as the viewer
- * sent it. It says who it is by the headers that CloudFront sets, so that verify knows an edge when it sees one.
+ * sent it. It is set up as its manual says and says of itself what nginx says: `Server` and the usual `X-Cache-Status`.
+ * @param bucket put before the path
  */
-export async function startNginx(binary: string, upstream: string): Promise<Nginx> {
+export async function startNginx(
+  binary: string,
+  upstream: string,
+  { bucket }: { bucket?: string } = {},
+): Promise<Nginx> {
   const folder = await mkdtemp(path.join(tmpdir(), 'autodj-nginx-'))
   for (const name of ['cache', 'body', 'proxy']) await mkdir(path.join(folder, name))
   const port = await freePort()
@@ -32,15 +37,14 @@ http {
   client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
   fastcgi_temp_path ${folder}/body; uwsgi_temp_path ${folder}/body; scgi_temp_path ${folder}/body;
   proxy_cache_path ${folder}/cache keys_zone=audio:10m max_size=1g;
-  map $upstream_cache_status $word { HIT Hit; default Miss; }
   upstream origin { server ${new URL(upstream).host}; keepalive 32; }
   server {
     listen 127.0.0.1:${port};
     location / {
-      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_pass http://origin${bucket === undefined ? '' : `/${bucket}$request_uri`}; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_cache audio; proxy_cache_valid 200 1h; proxy_ignore_headers X-Accel-Expires; proxy_force_ranges on;
       proxy_hide_header X-Cache; proxy_hide_header Via; proxy_hide_header X-Amz-Cf-Pop; proxy_hide_header X-Amz-Cf-Id;
-      add_header X-Cache "$word from nginx" always; add_header X-Amz-Cf-Pop "NGINX-1" always;
+      add_header X-Cache-Status $upstream_cache_status always;
     }
   }
 }

@@ -107,6 +107,18 @@ export const causes = {
     cure: 'run it again with a lower --concurrency',
     transient: true,
   },
+  'bot-challenge': {
+    title: 'the CDN asks for proof that a browser is there: players cannot give it',
+    cure: 'let requests for audio past the bot protection of the CDN',
+  },
+  'viewer-refused': {
+    title: 'the CDN refuses the request by a rule of its own',
+    cure: 'look at the access rules of the distribution (web ACL, edge functions, restrictions)',
+  },
+  'object-too-large': {
+    title: 'the object is larger than the CDN delivers',
+    cure: "raise the CDN's limit on the size of an object, or have it cut into segments",
+  },
   // CloudFront did not reach its origin
   'origin-tls': {
     title: 'CloudFront has no TLS connection to its origin',
@@ -251,6 +263,15 @@ export const causes = {
   },
   'empty-object': { title: 'the object has no bytes', cure: upload },
   // the object is served, but wrongly
+  'not-cached': {
+    title: 'the CDN does not cache it: every play is fetched from the store',
+    cure: 'look at the caching rules of the CDN for this path and extension',
+    severity: 'warning',
+  },
+  'cors-stale': {
+    title: 'a cached answer lacks the CORS header that the CDN would send now',
+    cure: "purge the CDN's cache: cached answers keep the headers they came with",
+  },
   compressed: {
     title: 'the CDN compresses audio, which breaks byte ranges',
     cure: 'turn off "Compress objects automatically" for the cache behaviour, or store no Content-Encoding',
@@ -302,6 +323,16 @@ export const causes = {
   'not-cloudfront': {
     title: 'the answer did not come through CloudFront',
     cure: 'CLOUDFRONT_DOMAIN points past the CDN: correct its DNS record',
+    severity: 'warning',
+  },
+  'other-cdn': {
+    title: 'the answer came through another CDN than CDN_PROVIDER says',
+    cure: 'correct CDN_PROVIDER, or the DNS record of CLOUDFRONT_DOMAIN',
+    severity: 'warning',
+  },
+  'no-cdn': {
+    title: 'nothing in the answer says that a CDN sent it',
+    cure: 'see where CLOUDFRONT_DOMAIN leads; if it is a CDN that leaves no trace, set CDN_PROVIDER=other',
     severity: 'warning',
   },
   redirected: {

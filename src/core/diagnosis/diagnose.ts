@@ -7,17 +7,20 @@
  * The rules are tried in order and the first that fits names the failure; what no rule knows is called
  * `unexplained`, with the evidence, and never something it might be.
  */
+import { type CdnProvider, providerOfHost } from '../cdn-provider.ts'
 import { unaddressable } from '../cdn-url.ts'
 import { type Cause, type Finding, finding } from './causes.ts'
 import { networkFault } from './network-fault.ts'
 import {
   bodyEvidence,
   element,
+  type Facts,
   factsOf,
   type HttpAnswer,
   type ProbeObservation,
   withoutQuery,
 } from './observation.ts'
+import { worded } from './other-cdns.ts'
 import { refusedRules } from './refused.ts'
 import { servedRules, warnings } from './served.ts'
 
@@ -28,9 +31,16 @@ import { servedRules, warnings } from './served.ts'
  */
 export function diagnose(observation: ProbeObservation): Finding[] {
   const { answer, error } = observation
-  if (answer === undefined) return [transportFinding(observation, error)]
-  const facts = factsOf(observation, answer)
-  const why = unaddressable(observation.key)
+  const expected = observation.provider ?? providerOfHost(URL.parse(observation.url)?.hostname ?? '')
+  if (answer === undefined)
+    return [worded(transportFinding(observation, error, expected), expected ?? 'other')]
+  const facts = factsOf({ ...observation, provider: expected }, answer)
+  return findings(facts).map(found => worded(found, facts.seenProvider ?? expected ?? 'other'))
+}
+
+function findings(facts: Facts): Finding[] {
+  const { answer } = facts
+  const why = unaddressable(facts.key)
   if (why !== undefined) return [finding('key-unaddressable', [why, ...facts.evidence])]
   const served = answer.status === 200 || answer.status === 206
   for (const rule of served ? servedRules : refusedRules) {
@@ -53,6 +63,11 @@ const s3Decides: ReadonlySet<Cause> = new Set<Cause>([
   'unexplained',
 ])
 
+/** Whether asking once past the cache could say more of it: a cached answer lacks a CORS header. */
+export function needsPastCache(found: Finding): boolean {
+  return found.cause === 'cors-missing'
+}
+
 /** Whether asking S3 about the key could change the name of this failure. */
 export function needsS3(found: Finding): boolean {
   return s3Decides.has(found.cause)
@@ -67,10 +82,15 @@ const transportCauses: readonly (readonly [RegExp, Cause])[] = [
   [/^(ECONNRESET|EPIPE|ECONNABORTED|UND_ERR_SOCKET|HPE_|ERR_STREAM_PREMATURE_CLOSE)/, 'reset'],
 ]
 
-function transportFinding({ url }: ProbeObservation, error: ProbeObservation['error']): Finding {
+function transportFinding(
+  { url }: ProbeObservation,
+  error: ProbeObservation['error'],
+  provider: CdnProvider | undefined,
+): Finding {
   const { code = 'no answer', message = '' } = error ?? {}
   const cause = transportCauses.find(([pattern]) => pattern.test(code))?.[1] ?? 'unexplained'
-  const cure = certificateCures.find(([pattern]) => pattern.test(code))?.[1]
+  const cures = provider === 'cloudfront' ? certificateCures : otherCertificateCures
+  const cure = cures.find(([pattern]) => pattern.test(code))?.[1]
   // The other titles say already what the code means.
   const said = /^tls-/.test(cause)
     ? networkFault({ code, message })
@@ -91,6 +111,16 @@ const certificateCures: readonly (readonly [RegExp, string])[] = [
     /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/,
     'nobody known here issued it: attach an ACM certificate; where a proxy of yours intercepts TLS, name its ' +
       'certificate in NODE_EXTRA_CA_CERTS',
+  ],
+]
+
+/** Where the CDN is another one; what is missing here has the cure of its cause. */
+const otherCertificateCures: readonly (readonly [RegExp, string])[] = [
+  [/^CERT_HAS_EXPIRED/, 'renew it, and see why the CDN has not done so by itself'],
+  [
+    /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/,
+    'nobody known here issued it: give the CDN one of a public authority, with its whole chain; where the authority ' +
+      'is yours, or a proxy of yours intercepts TLS, name its certificate in NODE_EXTRA_CA_CERTS',
   ],
 ]
 

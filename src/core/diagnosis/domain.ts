@@ -1,9 +1,14 @@
 /** What the CDN's domain does, whatever the object. */
+import { type CdnProvider, cdnNames } from '../cdn-provider.ts'
+import { formatCount } from '../units.ts'
 import { type Finding, finding } from './causes.ts'
+import { worded } from './other-cdns.ts'
 
 /** What was seen of the domain itself, once per run. */
 export interface DomainObservation {
   hostname: string
+  /** which CDN serves it, as far as is known */
+  provider?: CdnProvider
   /** answer to plain HTTP, where there was one */
   http?: { status: number; location?: string }
   /** protocol versions that a handshake succeeded with, such as `TLSv1.3`, `TLSv1.1` */
@@ -19,7 +24,7 @@ const certificateWarningDays = 21
 /** Redirect from HTTP, TLS version and certificate of the domain. */
 export function diagnoseDomain(seen: DomainObservation, now: Date): Finding[] {
   const found: Finding[] = []
-  const { http } = seen
+  const { http, provider = 'other' } = seen
   if (http !== undefined && http.status >= 200 && http.status < 300) {
     found.push(finding('http-open', [`http://${seen.hostname} answered ${http.status}`]))
   }
@@ -35,7 +40,32 @@ export function diagnoseDomain(seen: DomainObservation, now: Date): Finding[] {
       )
     }
   }
-  return found
+  return found.map(one => worded(one, provider))
+}
+
+/** How many answers came from which CDN; `none`: nothing in them says that there is one. */
+export type ProviderCounts = Readonly<Partial<Record<CdnProvider | 'none', number>>>
+
+/**
+ * Whether answers came through the CDN that is expected: said once, not of each track.
+ * @param expected what the settings or the domain say; undefined: any will do
+ */
+export function diagnoseProvider(expected: CdnProvider | undefined, seen: ProviderCounts): Finding[] {
+  const counts = Object.entries(seen) as [CdnProvider | 'none', number][]
+  const strange = counts.filter(([provider]) =>
+    expected === undefined ? provider === 'none' : expected !== 'other' && provider !== expected,
+  )
+  if (strange.length === 0) return []
+  const total = counts.reduce((sum, [, count]) => sum + count, 0)
+  const evidence = strange.map(
+    ([provider, count]) =>
+      `${formatCount(count)} of ${formatCount(total)} answers: ` +
+      (provider === 'none'
+        ? 'no header of any CDN'
+        : `headers of ${provider === 'other' ? 'a cache of unknown kind' : cdnNames[provider]}`),
+  )
+  if (expected === undefined) return [finding('no-cdn', evidence)]
+  return [finding(expected === 'cloudfront' ? 'not-cloudfront' : 'other-cdn', evidence)]
 }
 
 /** What was seen of the domain, in one line; undefined for a stand-in without TLS, of which nothing is asked. */

@@ -1,4 +1,5 @@
 /** What was observed of one request, and what the rules read from it. */
+import { type CdnProvider, isCacheHit, providerOf } from '../cdn-provider.ts'
 import type { Finding } from './causes.ts'
 
 /** One HTTP answer. */
@@ -33,8 +34,14 @@ export interface ProbeObservation {
   url: string
   /** inclusive range that was asked for */
   range: { start: number; end: number }
-  /** the `Origin` header sent, where CORS is to be checked */
+  /** which CDN is expected to answer; undefined: whichever does */
+  provider?: CdnProvider
+  /** the `Origin` header sent */
   origin?: string
+  /** what an answer without the right CORS header is; default: a failure where an origin was sent */
+  cors?: 'failure' | 'warning' | 'ignored'
+  /** an answer to the same that did not come out of the cache, where one was had */
+  pastCache?: { allowedOrigin: string | undefined }
   signed: boolean
   /** no whole answer came: a Node.js error code */
   error?: { code: string; message: string }
@@ -55,10 +62,27 @@ export interface Facts extends ProbeObservation {
   xml: { code?: string; message?: string; key?: string; bucket?: string; endpoint?: string }
   /** who made the error: S3's have a request id of S3, CloudFront's have none */
   from: 's3' | 's3-website' | 'cloudfront' | 'other'
+  /** which CDN answered, as its headers say; undefined: none is recognised */
+  seenProvider?: CdnProvider
+  isHit: boolean
   /** the edge fetched this answer before then; only where it was served from its cache */
   fetchedBefore?: Date
   evidence: string[]
 }
+
+/** Headers that say who answered, and from where. */
+const told = [
+  'server',
+  'x-cache',
+  'x-cache-status',
+  'cf-cache-status',
+  'cf-ray',
+  'cdn-cache',
+  'cdn-requestpullcode',
+  'x-served-by',
+  'age',
+  'location',
+] as const
 
 export type Rule = (facts: Facts) => Finding | undefined
 
@@ -74,12 +98,15 @@ export function factsOf(observation: ProbeObservation, answer: HttpAnswer): Fact
       }
     : {}
   const server = header('server') ?? ''
+  const seenProvider = providerOf(answer.headers, observation.provider)
   const html = /<html|<!doctype html/i.test(answer.body)
   const from =
     xml.code !== undefined
       ? /<RequestId>/.test(answer.body) ||
         /AmazonS3/i.test(server) ||
-        header('x-amz-request-id') !== undefined
+        header('x-amz-request-id') !== undefined ||
+        // No other CDN has errors in XML.
+        (seenProvider !== undefined && seenProvider !== 'cloudfront')
         ? 's3'
         : 'cloudfront'
       : html && /<li>Code: \w+<\/li>/.test(answer.body)
@@ -89,7 +116,7 @@ export function factsOf(observation: ProbeObservation, answer: HttpAnswer): Fact
           : 'other'
   const age = Number(header('age'))
   const evidence = [`status ${answer.status}`]
-  for (const name of ['server', 'x-cache', 'age', 'location'] as const) {
+  for (const name of told) {
     const value = header(name)
     if (value !== undefined) evidence.push(`${name}: ${withoutQuery(value)}`)
   }
@@ -99,24 +126,13 @@ export function factsOf(observation: ProbeObservation, answer: HttpAnswer): Fact
     header,
     xml,
     from,
+    seenProvider,
+    isHit: isCacheHit(answer.headers),
     ...(header('age') !== undefined && age >= 0
       ? { fetchedBefore: new Date(answer.at.getTime() - age * 1000) }
       : {}),
     evidence,
   }
-}
-
-/** Which edge answered (`FRA56-P2`), from the headers; `undefined` when it was not CloudFront. */
-export function edgeOf(headers: HttpAnswer['headers']): string | undefined {
-  const pop = headers['x-amz-cf-pop']
-  if (pop) return pop
-  if (headers['x-amz-cf-id'] || /\(CloudFront\)/i.test(headers['via'] ?? '')) return 'CloudFront'
-  return undefined
-}
-
-/** Whether the edge had it: `X-Cache: Hit from cloudfront` or `RefreshHit from cloudfront`. */
-export function isCacheHit(headers: HttpAnswer['headers']): boolean {
-  return /^(Refresh)?Hit\b/i.test(headers['x-cache'] ?? '')
 }
 
 /** `Content-Range`, parsed; `undefined` when it is none, or no valid one. `*` as total gives none. */

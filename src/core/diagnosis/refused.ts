@@ -1,4 +1,5 @@
 /** An answer that is not the audio. */
+import type { CdnProvider } from '../cdn-provider.ts'
 import { type KeyMistake, keyMistake } from '../cdn-url.ts'
 import { type Cause, clean, finding } from './causes.ts'
 import { bodyEvidence, contentRange, element, type Rule, s3Evidence, withoutQuery } from './observation.ts'
@@ -71,13 +72,70 @@ const errorPage: Rule = facts => {
   )
 }
 
+/** Pages of the other CDNs: the statuses and words that each documents, or was seen to send. */
+const otherPages: Readonly<
+  Partial<Record<CdnProvider, readonly (readonly [status: RegExp, text: RegExp, cause: Cause])[]>>
+> = {
+  // https://developers.cloudflare.com/support/troubleshooting/http-status-codes/
+  cloudflare: [
+    [/403|429|503/, /Just a moment|challenge-platform|cf-mitigated/i, 'bot-challenge'],
+    [/./, /error (code: ?)?(1015)\b/i, 'cdn-throttled'],
+    [/./, /error (code: ?)?(1009)\b/i, 'geo-blocked'],
+    [/./, /error (code: ?)?(1006|1007|1008|1010|1012|1020|1106)\b|you have been blocked/i, 'waf-blocked'],
+    [/./, /error (code: ?)?(1000|1001|1002|1003|1014|1018|1023|1034)\b/i, 'alias-unknown'],
+    [/./, /error (code: ?)?(1016)\b/i, 'origin-dns'],
+    [/./, /error (code: ?)?(1101|1102)\b/i, 'edge-function'],
+    [/52[56]/, /^/, 'origin-tls'],
+    [/52[0-4]|530|502|504/, /^/, 'origin-unreachable'],
+  ],
+  // https://www.fastly.com/documentation/guides/vcl/errors/
+  fastly: [
+    [/./, /unknown domain/i, 'alias-unknown'],
+    [/5../, /object too large/i, 'object-too-large'],
+    [/5../, /max_conn/i, 'cdn-throttled'],
+    [/5../, /certificate|SSL|doesn't match/i, 'origin-tls'],
+    [/5../, /Varnish cache server|Error 54113/i, 'origin-unreachable'],
+    [/40[13]/, /Varnish cache server|Error 54113/i, 'viewer-refused'],
+  ],
+  // https://docs.bunny.net/cdn/logging/origin-errors
+  bunny: [
+    [/./, /suspended or not configured/i, 'alias-unknown'],
+    [/502|504|508/, /^/, 'origin-unreachable'],
+    [/40[13]/, /^/, 'viewer-refused'],
+  ],
+  nginx: [
+    [/502|504/, /^/, 'origin-unreachable'],
+    [/503/, /<center>(nginx|openresty)/i, 'cdn-throttled'],
+    [/40[13]/, /<center>(nginx|openresty)/i, 'viewer-refused'],
+  ],
+  other: [[/502|504/, /^/, 'origin-unreachable']],
+}
+
+const otherPage: Rule = facts => {
+  const { seenProvider, answer } = facts
+  if (seenProvider === undefined || facts.from !== 'other') return undefined
+  // What the origin answered is no word of the CDN's.
+  if (seenProvider === 'bunny' && facts.header('cdn-requestpullcode') === String(answer.status))
+    return undefined
+  const text = facts.header('cf-mitigated') === 'challenge' ? 'cf-mitigated' : answer.body
+  const row = otherPages[seenProvider]?.find(
+    ([statuses, texts]) => statuses.test(String(answer.status)) && texts.test(text),
+  )
+  return row && finding(row[2], [...facts.evidence, ...bodyEvidence(facts)])
+}
+
 /** The error is older than the object. */
 const staleError: Rule = facts => {
   const { s3, fetchedBefore } = facts
-  if (s3?.state !== 'present' || s3.lastModified === undefined || fetchedBefore === undefined)
-    return undefined
+  if (s3?.state !== 'present') return undefined
   if (facts.answer.status !== 403 && facts.answer.status !== 404) return undefined
-  if (fetchedBefore >= s3.lastModified) return undefined
+  if (fetchedBefore === undefined) {
+    // nginx does not tell the age of what it has.
+    return facts.isHit
+      ? finding('stale-error', [...facts.evidence, ...s3Evidence(facts), 'the error came out of the cache'])
+      : undefined
+  }
+  if (s3.lastModified === undefined || fetchedBefore >= s3.lastModified) return undefined
   return finding('stale-error', [
     ...facts.evidence,
     `the error was fetched ${fetchedBefore.toISOString()}, the object stored ${s3.lastModified.toISOString()}`,
@@ -102,7 +160,7 @@ const originRefused: Rule = facts => {
     return finding(
       'wrong-region-endpoint',
       evidence,
-      endpoint === undefined ? undefined : `set the origin domain of the distribution to ${clean(endpoint)}`,
+      endpoint === undefined ? undefined : `set the origin's address to ${clean(endpoint)}`,
     )
   }
   if (code === 'NoSuchBucket') {
@@ -202,6 +260,7 @@ function actualSize(body: string): number | undefined {
 export const refusedRules: readonly Rule[] = [
   viewerRefused,
   errorPage,
+  otherPage,
   staleError,
   websiteEndpoint,
   originRefused,

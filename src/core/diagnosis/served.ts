@@ -1,6 +1,8 @@
 /** An answer that looks like the audio, and may not be. */
+import { cacheOutcome } from '../cdn-provider.ts'
 import { type Finding, finding } from './causes.ts'
-import { contentRange, edgeOf, type Facts, type Rule, s3Evidence } from './observation.ts'
+import { contentRange, type Facts, type Rule, s3Evidence } from './observation.ts'
+import { policyThenPurge, purgeOnly } from './other-cdns.ts'
 
 /** A page that stands in for the object. */
 const page: Rule = facts => {
@@ -70,18 +72,25 @@ const notAudio: Rule = facts => {
 }
 
 /** Pages may not read it. */
-const cors: Rule = facts => {
-  if (facts.origin === undefined) return undefined
+function corsFinding(facts: Facts): Finding | undefined {
+  const { origin, pastCache } = facts
+  if (origin === undefined) return undefined
+  const allows = (allowed: string | undefined) => allowed === '*' || allowed === origin
   const allowed = facts.header('access-control-allow-origin')
-  if (allowed === '*' || allowed === facts.origin) return undefined
-  return allowed === undefined
-    ? finding('cors-missing', [...facts.evidence, `asked with origin: ${facts.origin}`])
-    : finding('cors-other-origin', [
-        ...facts.evidence,
-        `asked with origin: ${facts.origin}`,
-        `access-control-allow-origin: ${allowed}`,
-      ])
+  if (allows(allowed)) return undefined
+  const evidence = [...facts.evidence, `asked with origin: ${origin}`]
+  if (allowed !== undefined)
+    return finding('cors-other-origin', [...evidence, `access-control-allow-origin: ${allowed}`])
+  if (!facts.isHit) return finding('cors-missing', evidence)
+  const provider = facts.seenProvider ?? facts.provider ?? 'other'
+  if (pastCache !== undefined) {
+    evidence.push(`past the cache: access-control-allow-origin: ${pastCache.allowedOrigin ?? 'none'}`)
+    if (allows(pastCache.allowedOrigin)) return finding('cors-stale', evidence, purgeOnly(provider))
+  }
+  return finding('cors-missing', evidence, policyThenPurge(provider))
 }
+
+const cors: Rule = facts => ((facts.cors ?? 'failure') === 'failure' ? corsFinding(facts) : undefined)
 
 /** In the order in which they are tried. */
 export const servedRules: readonly Rule[] = [page, compressed, rangeIgnored, otherObject, notAudio, cors]
@@ -103,14 +112,9 @@ export function warnings(facts: Facts): Finding[] {
       ? facts.header('expires') !== undefined
       : !/\b(no-store|no-cache|private)\b/i.test(caching) && !/\bmax-age=0\b/i.test(caching)
   if (!keeps) found.push(finding('caching-headers', [`cache-control: ${caching ?? 'none'}`]))
-  if (edgeOf(facts.answer.headers) === undefined) {
-    found.push(
-      finding('not-cloudfront', [
-        'no Via: … (CloudFront), X-Amz-Cf-Pop or X-Amz-Cf-Id header',
-        ...facts.evidence,
-      ]),
-    )
-  }
+  if (cacheOutcome(facts.answer.headers) === 'uncached') found.push(finding('not-cached', facts.evidence))
+  const unread = facts.cors === 'warning' ? corsFinding(facts) : undefined
+  if (unread !== undefined) found.push({ ...unread, severity: 'warning' })
   return found
 }
 

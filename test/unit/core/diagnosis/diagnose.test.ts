@@ -18,9 +18,7 @@ import {
 import { describeDomain, diagnoseDomain } from '../../../../src/core/diagnosis/domain.ts'
 import {
   contentRange,
-  edgeOf,
   type HttpAnswer,
-  isCacheHit,
   type ProbeObservation,
 } from '../../../../src/core/diagnosis/observation.ts'
 
@@ -644,12 +642,6 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
   ['ranges denied', 'accept-ranges-none', served({ 'accept-ranges': 'none' })],
   ['no caching headers', 'caching-headers', served({ 'cache-control': undefined })],
   ['caching forbidden', 'caching-headers', served({ 'cache-control': 'private, max-age=0' })],
-  [
-    'past the CDN',
-    'not-cloudfront',
-    served({ via: undefined, 'x-amz-cf-pop': undefined, 'x-amz-cf-id': undefined, 'x-cache': undefined }),
-  ],
-
   ['an error of nobody known', 'unexplained', refused(418, edge, 'short and stout')],
   [
     'a 403 of somebody else',
@@ -677,6 +669,15 @@ describe('signatures', () => {
       'http-open',
       'tls-old',
       'certificate-expiring',
+      // other-cdns.test.ts
+      'bot-challenge',
+      'viewer-refused',
+      'object-too-large',
+      'not-cached',
+      'cors-stale',
+      'not-cloudfront',
+      'other-cdn',
+      'no-cdn',
     ]
     const tested = new Set<string>([...signatures.map(([, cause]) => cause), ...asked])
     expect(Object.keys(causes).filter(cause => !tested.has(cause))).toEqual([])
@@ -896,14 +897,5 @@ describe('questions of their own', () => {
     ['', undefined],
   ])('Content-Range %j', (value, expected) => {
     expect(contentRange(value)).toEqual(expected)
-  })
-
-  test('edge and cache', () => {
-    expect(edgeOf(edge)).toBe('FRA56-P2')
-    expect(edgeOf({ via: '1.1 x (CloudFront)' })).toBe('CloudFront')
-    expect(edgeOf({ via: '1.1 varnish' })).toBeUndefined()
-    expect(isCacheHit({ 'x-cache': 'RefreshHit from cloudfront' })).toBe(true)
-    expect(isCacheHit({ 'x-cache': 'Miss from cloudfront' })).toBe(false)
-    expect(isCacheHit({})).toBe(false)
   })
 })
