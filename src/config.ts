@@ -369,15 +369,15 @@ const fileSecrets: ReadonlySet<string> = new Set([
 /** Settings are wrong. Where records of the run go is known all the same: that it failed must be told there. */
 export class SettingsError extends UsageError {
   /** what could be read of them */
-  readonly config: Pick<Config, 'records' | 'given'>
+  readonly config: Pick<Config, 'records' | 'given' | 'network'>
 
   constructor(
-    { records, given }: Config,
+    { records, given, network }: Config,
     message: string,
     details: Partial<ErrorDetails<CodeWith<'usage'>>>,
   ) {
     super(message, details)
-    this.config = { records, given }
+    this.config = { records, given, network }
   }
 }
 

@@ -447,6 +447,11 @@ export const errorCodes = {
     cure: 'If that is right, pass --private-previews.',
     exits: ['someFailed'],
   },
+  'fetch.proxy': {
+    meaning: 'The proxy that downloads go through wants a login.',
+    cure: 'Put user and password into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT.',
+    exits: ['someFailed'],
+  },
   'fetch.too-large': {
     meaning: 'The source has more bytes than --max-size allows.',
     cure: 'Raise --max-size if the size is right.',

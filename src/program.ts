@@ -323,13 +323,16 @@ async function runCommand(
   } catch (thrown) {
     const stopped = forcing.signal.aborted ? stopCode() : undefined
     const error = toError(thrown)
-    if (error instanceof SettingsError)
+    if (error instanceof SettingsError) {
+      const { enterNetwork } = await import('./network.ts')
+      await enterNetwork(error.config.network).catch(() => undefined)
       records = await openRecords(error.config, {
         report,
         command: command.name,
         commandLine,
         surroundings,
       }).catch(() => undefined)
+    }
     const told = error instanceof AppError ? error : (systemRefusal(error) ?? bug(error))
     exitCode = stopped ?? told.exitCode
     if (stopped === undefined) report.exitError(told, exitCode)

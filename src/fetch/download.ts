@@ -1,8 +1,10 @@
 /** A download over HTTP as one stream of bytes, however many connections it takes. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { describeProxy, proxyFor } from '../core/proxy.ts'
 import { redactUrl } from '../core/redact.ts'
 import { fullJitter } from '../core/retry.ts'
 import { systemErrorCode, toError } from '../errors.ts'
+import type { Network } from '../network.ts'
 import { httpGet } from './http-get.ts'
 import { FetchProblem } from './problem.ts'
 import { PrivateAddress } from './public-address.ts'
@@ -18,6 +20,8 @@ export interface DownloadOptions {
   readonly random?: () => number
   /** which addresses may be connected to; default: any */
   readonly isAllowed?: ((address: string) => boolean) | undefined
+  /** the way out of this machine; default: no proxy */
+  readonly network?: Network | undefined
 }
 
 /** Statuses after which another try may succeed: RFC 9110 and 6585. */
@@ -32,7 +36,15 @@ const passingStatus = new Set([408, 425, 429, 500, 502, 503, 504])
  */
 export async function* download(
   url: string,
-  { maxBytes, stallMs = 30_000, maxAttempts = 4, signal, random = Math.random, isAllowed }: DownloadOptions,
+  {
+    maxBytes,
+    stallMs = 30_000,
+    maxAttempts = 4,
+    signal,
+    random = Math.random,
+    isAllowed,
+    network,
+  }: DownloadOptions,
 ): AsyncGenerator<Uint8Array, void> {
   const address = URL.parse(url)
   if (!address || !/^https?:$/.test(address.protocol))
@@ -57,10 +69,17 @@ export async function* download(
           ...(received > 0 ? { range: `bytes=${received}-`, 'if-range': validator as string } : {}),
         },
         isAllowed,
+        network,
       })
       const { status, headers } = response
       if (status < 200 || status > 299) {
         response.body.destroy()
+        const proxy = network && proxyFor(response.url.href, network.proxies)
+        if (status === 407 && proxy !== undefined) {
+          throw new FetchProblem('fetch.proxy', `the proxy ${describeProxy(proxy)} wants a login`, {
+            cure: 'Put user and password into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT.',
+          })
+        }
         throw new FetchProblem(`fetch.http-${status}`, `${address.host} answered ${status}`, {
           passing: passingStatus.has(status),
         })

@@ -12,6 +12,7 @@ import { keySegment, objectKey } from '../core/keys.ts'
 import { stagingPrefix } from '../core/prefixes.ts'
 import type { Track } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
+import type { Network } from '../network.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
 import type { ProvedObject } from '../upload/proof.ts'
 import {
@@ -68,6 +69,8 @@ export interface FetcherOptions
   /** template with placeholders; see `fillUrl` */
   readonly url: string | undefined
   readonly command: readonly string[] | undefined
+  /** the way out of this machine, of downloads */
+  readonly network: Network
   /** addresses that a `preview_url` may lead to: rows are written by others; undefined: any */
   readonly mayPreviewFrom: ((address: string) => boolean) | undefined
   /** files on their way, and staging keys in S3, are named after it */
@@ -213,9 +216,9 @@ export class Fetcher {
     url: string,
     isAllowed?: (address: string) => boolean,
   ): Promise<{ object: FetchedObject }> {
-    const { store, keyPrefix, runId, signal, maxBytes, throttle } = this.#options
+    const { store, keyPrefix, runId, signal, maxBytes, network, throttle } = this.#options
     await this.#wait()
-    const body = throttle.through(download(url, { maxBytes, signal, isAllowed }), signal)
+    const body = throttle.through(download(url, { maxBytes, signal, isAllowed, network }), signal)
     if (this.#options.normalize) {
       return this.#throughFile(track, async folder => {
         const file = path.join(folder, 'audio')

@@ -3,7 +3,9 @@ import http from 'node:http'
 import https from 'node:https'
 import type { Readable } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
-import { guardedLookup, refuseLiteral } from './public-address.ts'
+import { proxyFor } from '../core/proxy.ts'
+import { type Network, openAgents, plainNetwork } from '../network.ts'
+import { guardedLookup, refuseInside, refuseLiteral } from './public-address.ts'
 
 export interface HttpAnswer {
   readonly status: number
@@ -21,18 +23,17 @@ export interface HttpGetOptions {
   readonly signal: AbortSignal
   /** which addresses may be connected to, also after a redirect; default: any */
   readonly isAllowed?: ((address: string) => boolean) | undefined
+  /** the way out of this machine; default: no proxy */
+  readonly network?: Network | undefined
 }
 
 const mostRedirects = 10
 
 /** @throws PrivateAddress, or what the network does; the reason of the signal */
-export async function httpGet(
-  from: URL,
-  { headers, signal, isAllowed }: HttpGetOptions,
-): Promise<HttpAnswer> {
+export async function httpGet(from: URL, options: HttpGetOptions): Promise<HttpAnswer> {
   let url = from
   for (let redirects = 0; ; redirects++) {
-    const incoming = await send(url, headers, signal, isAllowed)
+    const incoming = await send(url, options)
     const { statusCode: status = 0 } = incoming
     const next = location(incoming, url)
     if (next === undefined) return { status, headers: incoming.headers, url, ...decoded(incoming) }
@@ -56,21 +57,24 @@ function location({ statusCode = 0, headers }: http.IncomingMessage, base: URL):
   return next
 }
 
-function send(
+async function send(
   url: URL,
-  headers: Readonly<Record<string, string>>,
-  signal: AbortSignal,
-  isAllowed: HttpGetOptions['isAllowed'],
+  { headers, signal, isAllowed, network = plainNetwork }: HttpGetOptions,
 ): Promise<http.IncomingMessage> {
+  if (isAllowed !== undefined) refuseLiteral(url.hostname, isAllowed)
+  const secure = url.protocol === 'https:'
+  const options = { headers: { 'user-agent': 'autodj', accept: '*/*', ...headers }, signal }
+  let way: https.RequestOptions = { agent: false }
+  if (proxyFor(url.href, network.proxies) !== undefined) {
+    // The proxy looks the name up and connects: what is known of the name here is looked at before it is asked.
+    if (isAllowed !== undefined) await refuseInside(url.hostname, isAllowed)
+    const agents = await openAgents(network, { keepAlive: false })
+    way = { agent: secure ? agents.https : agents.http }
+  } else if (isAllowed !== undefined) {
+    way = { agent: false, lookup: guardedLookup(isAllowed) }
+  }
   return new Promise((resolve, reject) => {
-    if (isAllowed !== undefined) refuseLiteral(url.hostname, isAllowed)
-    const options = {
-      headers: { 'user-agent': 'autodj', accept: '*/*', ...headers },
-      signal,
-      agent: false,
-      ...(isAllowed === undefined ? {} : { lookup: guardedLookup(isAllowed) }),
-    } as const
-    const request = (url.protocol === 'https:' ? https : http).get(url, options)
+    const request = (secure ? https : http).get(url, { ...options, ...way })
     request.once('response', resolve)
     request.on('error', reject)
   })

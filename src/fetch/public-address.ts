@@ -60,7 +60,9 @@ export class PrivateAddress extends Error {
   readonly address: string
 
   constructor(address: string) {
-    super(`${address} is an address inside a network, not one of the internet`)
+    super(
+      `${address} is ${isIP(address) === 0 ? 'a name' : 'an address'} inside a network, not one of the internet`,
+    )
     this.address = address
   }
 }
@@ -69,6 +71,22 @@ export class PrivateAddress extends Error {
 export function refuseLiteral(hostname: string, isAllowed: (address: string) => boolean): void {
   const address = hostname.replace(/^\[(.*)\]$/, '$1')
   if (isIP(address) !== 0 && !isAllowed(address)) throw new PrivateAddress(address)
+}
+
+/** Suffixes of names that are nobody's on the internet (RFC 6761, RFC 8375, and what ICANN keeps free for it). */
+const insideName =
+  /^[^.]+$|\.(local|localhost|internal|intranet|private|corp|home|lan|localdomain|home\.arpa)\.?$/i
+
+/**
+ * Throws where a name leads inside, as far as this machine knows: for requests that a proxy sends, of which only the
+ * name can be looked at. A name that is not known here is the proxy's affair, unless it is one of networks' own.
+ */
+export async function refuseInside(hostname: string, isAllowed: (address: string) => boolean): Promise<void> {
+  const name = hostname.replace(/^\[(.*)\]$/, '$1')
+  const found = await dns.promises.lookup(name, { all: true }).catch(() => [])
+  const refused = found.find(({ address }) => !isAllowed(address))
+  if (refused !== undefined) throw new PrivateAddress(refused.address)
+  if (found.length === 0 && insideName.test(name)) throw new PrivateAddress(name)
 }
 
 /** `dns.lookup` that fails where a name leads to an address that is not allowed: the very one that is connected to. */

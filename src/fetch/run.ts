@@ -142,6 +142,7 @@ export async function openFetchWork(
     localIndex: createLocalIndex(knex, config.audioFolder, () => context.now().getTime()),
     sources,
     url: flags.url,
+    network: config.network,
     mayPreviewFrom: flags.privatePreviews ? undefined : previewGuard(config.s3.endpoint),
     command: config.fetchCommand,
     runId: run.id,

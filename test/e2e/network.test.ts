@@ -1,10 +1,14 @@
 /** Behind a company's proxy, to a store whose name only the proxy knows and whose certificate a private authority signed. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { Proxies } from '../../src/core/proxy.ts'
+import { download } from '../../src/fetch/download.ts'
+import { previewGuard } from '../../src/fetch/public-address.ts'
 import { enterNetwork, plainNetwork } from '../../src/network.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import { fakeAudio } from '../support/bed.ts'
@@ -139,6 +143,104 @@ test('http:// addresses are relayed, puts too', async () => {
   expect((await store.head('a b.mp3'))?.size).toBe(body.length)
   store.close()
   expect(proxy.asked).toContain('PUT http://plain.corp.example/music/a%20b.mp3')
+})
+
+describe('downloads of fetch', () => {
+  const music = createServer({ key, cert }, (request, response) => {
+    if (request.url === '/moved')
+      return void response.writeHead(302, { location: 'https://inside.lan/x' }).end()
+    response.end('music')
+  })
+  const names = async (login?: string) => {
+    const { port } = music.address() as AddressInfo
+    return proxyTo({ 'store.corp.example': port, 'inside.lan': port, localhost: port }, login)
+  }
+  const get = async (url: string, proxies: Proxies, isAllowed?: (address: string) => boolean) => {
+    const body = download(url, {
+      maxBytes: 1e6,
+      maxAttempts: 1,
+      signal: new AbortController().signal,
+      network: { proxies, certificates: [] },
+      isAllowed,
+    })
+    return Buffer.concat(await Array.fromAsync(body)).toString()
+  }
+  beforeAll(async () => {
+    await enterNetwork({
+      ...plainNetwork,
+      certificates: [{ variable: 'AWS_CA_BUNDLE', path: path.join(dir, 'ca.pem') }],
+    })
+    await new Promise<void>(done => music.listen(0, '127.0.0.1', done))
+  })
+  afterAll(() => {
+    music.closeAllConnections()
+    music.close()
+  })
+
+  test('go through the proxy, by the name that only it knows', async () => {
+    const proxy = await names()
+    expect(await get(`https://${host}/a.mp3`, { https: proxy.url }, previewGuard(undefined))).toBe('music')
+    expect(proxy.asked).toEqual([`CONNECT ${host}:443`])
+  })
+  test('http:// too', async () => {
+    const plain = createHttpServer((_, response) => response.end('plain'))
+    await new Promise<void>(done => plain.listen(0, '127.0.0.1', done))
+    const proxy = await proxyTo({ [host]: (plain.address() as AddressInfo).port })
+    expect(await get(`http://${host}/a.mp3`, { http: proxy.url }, previewGuard(undefined))).toBe('plain')
+    expect(proxy.asked).toEqual([`GET http://${host}/a.mp3`])
+    plain.close()
+  })
+  test('not where NO_PROXY names the host', async () => {
+    const proxy = await names()
+    const { port } = music.address() as AddressInfo
+    expect(await get(`https://127.0.0.1:${port}/a.mp3`, { https: proxy.url, except: '127.0.0.1' })).toBe(
+      'music',
+    )
+    expect(proxy.asked).toEqual([])
+  })
+  test.each([
+    ['an address', 'https://10.0.0.1/a.mp3'],
+    ['a name that leads inside', 'https://localhost/a.mp3'],
+    ['a name of networks only', 'https://inside.lan/a.mp3'],
+    ['a name without a dot', 'https://intranet/a.mp3'],
+    ['a redirect', `https://${host}/moved`],
+  ])('what leads inside is not asked of the proxy: %s', async (_, url) => {
+    const proxy = await names()
+    await expect(get(url, { https: proxy.url }, previewGuard(undefined))).rejects.toMatchObject({
+      code: 'fetch.private-address',
+    })
+    expect(proxy.asked.filter(line => !line.includes(host))).toEqual([])
+  })
+  test('a proxy that wants a login is named', async () => {
+    const proxy = await names('dj:hush')
+    const bare = proxy.url.replace('dj:hush@', '')
+    await expect(get(`https://${host}/a.mp3`, { https: bare })).rejects.toMatchObject({
+      code: 'fetch.proxy',
+      message: expect.stringMatching(/the proxy http:\/\/127\.0\.0\.1:\d+ wants a login/),
+    })
+    expect(await get(`https://${host}/a.mp3`, { https: proxy.url })).toBe('music')
+  })
+})
+
+test('a health check goes through, also where a setting is wrong', async () => {
+  const seen: string[] = []
+  const service = createHttpServer((request, response) => {
+    seen.push(request.url ?? '')
+    response.end('OK')
+  })
+  await new Promise<void>(done => service.listen(0, '127.0.0.1', done))
+  const proxy = await proxyTo({ 'health.corp.example': (service.address() as AddressInfo).port })
+  const more = { HTTP_PROXY: proxy.url, AUTODJ_HEALTHCHECK: 'http://health.corp.example/ping' }
+  await file(settings(more))
+  await cli(['import'], { cwd: dir })
+  expect(seen).toEqual(['/ping/start', '/ping/0'])
+  await enterNetwork(plainNetwork)
+  await file(settings({ ...more, S3_ADDRESSING: 'sideways' }))
+  await cli(['import'], { cwd: dir })
+  expect(seen.at(-1)).toBe('/ping/2')
+  expect(proxy.asked.every(line => line.includes('health.corp.example'))).toBe(true)
+  service.closeAllConnections()
+  service.close()
 })
 
 test('fetch goes through, and no more once there is no proxy', async () => {
