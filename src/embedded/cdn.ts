@@ -11,60 +11,14 @@ import { createPublicKey, randomBytes } from 'node:crypto'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import { parseRange } from '../core/http-range.ts'
-import { createSigner, type SigningCredentials } from '../storage/sigv4.ts'
-import type { CdnAnswer } from './cdn-answer.ts'
+import { type CdnAnswer, decodePath } from './cdn-answer.ts'
+import { type CdnOrigin, OriginClient } from './cdn-origin.ts'
+import { type CdnMisbehaviour, type CdnRule, CdnRules, type ViewerRequest } from './cdn-rules.ts'
 import { signatureFault, withoutSignature } from './cdn-signature.ts'
+import { EdgeCache, type EdgeCacheOptions } from './edge-cache.ts'
 import { listen } from './listen.ts'
 
-interface CdnOrigin {
-  /** of the S3 server, without a slash at the end */
-  url: string
-  region: string
-  bucket: string
-  credentials: SigningCredentials
-  /** PEM of a certificate to trust, for an origin with TLS of its own */
-  ca?: string
-}
-
-/** What a viewer asked for, as the rules see it. */
-interface ViewerRequest {
-  method: string
-  /** as on the wire, without the query */
-  path: string
-  /** percent-decoded, without the leading slash */
-  key: string
-  range: string | undefined
-  origin: string | undefined
-}
-
-type CdnMisbehaviour =
-  /** Answers this instead of asking anybody. `code`-less bodies are CloudFront's HTML page. */
-  | { answer: { status: number; headers?: Record<string, string>; body?: string | Buffer } }
-  /** Changes the answer on its way out. Bodies over `maxObjectBytes` are passed through and cannot be changed. */
-  | { mangle: (answer: CdnAnswer, request: ViewerRequest) => CdnAnswer | undefined }
-  /** Asks the origin for another key: a wrong origin path, a `+` read twice. */
-  | { rewriteKey: (key: string) => string }
-  /** Signs to the origin with a wrong secret: the origin access control is broken. */
-  | { originDenied: true }
-  /** The origin's addressing is wrong: signs for another region. */
-  | { originRegion: string }
-  /** Drops the connection: at once, or after so many bytes of the body. */
-  | { reset: true; afterBytes?: number }
-  /** Says nothing, for ms or for ever. */
-  | { stall: number | 'forever' }
-  /** Ignores `Range`. */
-  | { ignoreRange: true }
-  /** Never answers from the cache, never fills it. */
-  | { bypassCache: true }
-
-export interface CdnRule {
-  match?: { key?: string | RegExp; method?: string }
-  /** How often it strikes; unlimited when left out. */
-  times?: number
-  misbehave: CdnMisbehaviour
-}
-
-export interface CdnOptions {
+export interface CdnOptions extends EdgeCacheOptions {
   origin: CdnOrigin
   /** 0 (default) for a free one */
   port?: number
@@ -74,14 +28,6 @@ export interface CdnOptions {
   viewerProtocol?: 'allow-all' | 'https-only' | 'redirect-to-https'
   /** Viewers must sign: public keys (PEM) by key pair id. */
   trustedKeys?: Record<string, string>
-  /** bytes of bodies kept; 64 MiB */
-  cacheBytes?: number
-  /** bytes; larger objects are passed through uncached. 8 MiB */
-  maxObjectBytes?: number
-  /** seconds a fresh answer is kept when the object has no Cache-Control; 86,400 as CloudFront's default TTL */
-  defaultTtl?: number
-  /** s; 10 as CloudFront's default error caching minimum TTL */
-  errorTtl?: number
   /** ms since the epoch */
   clock?: () => number
   rules?: CdnRule[]
@@ -116,32 +62,35 @@ export interface Cdn {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-interface Cached {
-  status: number
-  headers: Record<string, string>
-  body: Buffer
-  storedAt: number
-  /** ms since the epoch */
-  freshUntil: number
-}
-
-interface OriginAnswer {
-  status: number
-  headers: http.IncomingHttpHeaders
-  stream: IncomingMessage
-}
-
 const LOG_LIMIT = 20_000
+/** Headers of viewers that the origin sees. */
+const FORWARDED = new Set(['origin', 'access-control-request-method', 'access-control-request-headers'])
 /** Headers of the origin that viewers never see. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date'])
 
-function errorPage(title: string, text: string, id: string): Buffer {
-  return Buffer.from(
-    `<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN" "http://www.w3.org/TR/html4/loose.dtd">
+/** The headers that go on to the other side. */
+function headersFor(
+  headers: http.IncomingHttpHeaders,
+  isPassed: (name: string) => boolean,
+): Record<string, string> {
+  const passed = Object.entries(headers).filter(
+    (one): one is [string, string] => typeof one[1] === 'string' && isPassed(one[0]),
+  )
+  return Object.fromEntries(passed)
+}
+
+/** An error in CloudFront's words. */
+function errorAnswer(
+  status: number,
+  text: string,
+  id: string,
+  headers: Record<string, string> = {},
+): CdnAnswer {
+  const body = `<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN" "http://www.w3.org/TR/html4/loose.dtd">
 <HTML><HEAD><META HTTP-EQUIV="Content-Type" CONTENT="text/html; charset=iso-8859-1">
 <TITLE>ERROR: The request could not be satisfied</TITLE>
 </HEAD><BODY>
-<H1>${title}</H1>
+<H1>${status} ERROR</H1>
 <H2>The request could not be satisfied.</H2>
 <HR noshade size="1px">
 ${text}
@@ -149,113 +98,73 @@ ${text}
 Generated by cloudfront (CloudFront)
 Request ID: ${id}
 </PRE>
-</BODY></HTML>`,
-  )
+</BODY></HTML>`
+  return {
+    status,
+    headers: { 'content-type': 'text/html', 'x-cache': 'Error from cloudfront', ...headers },
+    body: Buffer.from(body),
+  }
+}
+
+interface EdgeCheck {
+  path: string
+  rawQuery: string
+  /** of the request, for the error page */
+  id: string
+  viewerProtocol: NonNullable<CdnOptions['viewerProtocol']>
+  keys: Parameters<typeof signatureFault>[2]
+  /** ms since the epoch */
+  now: number
+}
+
+/** What the edge answers by itself: another protocol or method than it takes, or no valid signature. */
+function refusedAtEdge(
+  request: IncomingMessage,
+  { path, rawQuery, id, viewerProtocol, keys, now }: EdgeCheck,
+): CdnAnswer | undefined {
+  const secure = 'encrypted' in request.socket
+  const host = request.headers.host ?? ''
+  if (!secure && viewerProtocol === 'https-only') {
+    const text = "Bad request.\nWe can't connect to the server for this app or website at this time."
+    return errorAnswer(403, text, id)
+  }
+  if (!secure && viewerProtocol === 'redirect-to-https') {
+    return {
+      status: 301,
+      headers: {
+        location: `https://${host}${request.url}`,
+        'content-type': 'text/html',
+        'x-cache': 'Redirect from cloudfront',
+      },
+      body: Buffer.from('<html><head><title>301 Moved Permanently</title></head></html>'),
+    }
+  }
+  if (!['GET', 'HEAD', 'OPTIONS'].includes(request.method ?? 'GET')) {
+    const text =
+      'This distribution is not configured to allow the HTTP request method that was used for this request. The distribution supports only cachable requests.'
+    return errorAnswer(403, text, id)
+  }
+  if (keys.size === 0 || request.method === 'OPTIONS') return undefined
+  const rest = withoutSignature(rawQuery)
+  const resource = `${secure ? 'https' : 'http'}://${host}${path}${rest === '' ? '' : `?${rest}`}`
+  return signatureFault(new URLSearchParams(rawQuery), resource, keys, now)
 }
 
 /** Starts the CDN. @throws Error EADDRINUSE and the like */
 export async function startCdn(options: CdnOptions): Promise<Cdn> {
-  const { origin, host = '127.0.0.1', clock = Date.now } = options
+  const { host = '127.0.0.1', clock = Date.now } = options
   const viewerProtocol = options.viewerProtocol ?? 'allow-all'
-  const cacheLimit = options.cacheBytes ?? 64 << 20
-  const maxObject = Math.min(options.maxObjectBytes ?? 8 << 20, cacheLimit)
-  const defaultTtl = options.defaultTtl ?? 86_400
-  const errorTtl = options.errorTtl ?? 10
   const keys = new Map(
     Object.entries(options.trustedKeys ?? {}).map(([id, pem]) => [id, createPublicKey(pem)]),
   )
   const node = `${randomBytes(16).toString('hex')}.cloudfront.net`
-  const originUrl = new URL(origin.url)
-  const transport = originUrl.protocol === 'https:' ? https : http
-  const agent = new transport.Agent({ keepAlive: true, maxSockets: 64, ...(origin.ca && { ca: origin.ca }) })
   const requests: CdnRecord[] = []
-  /** Insertion order is the order of use: the first is the one longest unused. */
-  const cache = new Map<string, Cached>()
-  let cachedBytes = 0
-  let planted: { rule: CdnRule; struck: number }[] = (options.rules ?? []).map(rule => ({ rule, struck: 0 }))
-  const signers = new Map<string, ReturnType<typeof createSigner>>()
-
-  function forget(id: string): void {
-    const entry = cache.get(id)
-    if (!entry) return
-    cache.delete(id)
-    cachedBytes -= entry.body.length
-  }
-
-  function remember(id: string, entry: Cached): void {
-    forget(id)
-    cache.set(id, entry)
-    cachedBytes += entry.body.length
-    for (const oldest of cache.keys()) {
-      if (cachedBytes <= cacheLimit && cache.size <= 100_000) break
-      forget(oldest)
-    }
-  }
-
-  function strike(request: ViewerRequest): CdnMisbehaviour | undefined {
-    for (const one of planted) {
-      const { match, times } = one.rule
-      if (times !== undefined && one.struck >= times) continue
-      if (match?.method !== undefined && match.method !== request.method) continue
-      const { key } = match ?? {}
-      if (typeof key === 'string' ? key !== request.key : key && request.key.search(key) === -1) continue
-      one.struck++
-      return one.rule.misbehave
-    }
-    return undefined
-  }
-
-  /** Asks the origin, signed; what the viewer sent goes along only as far as CloudFront would pass it on. */
-  function fetchOrigin(
-    method: string,
-    rawPath: string,
-    headers: Record<string, string>,
-    misbehaviour: CdnMisbehaviour | undefined,
-  ): Promise<OriginAnswer> {
-    let path = rawPath
-    if (misbehaviour && 'rewriteKey' in misbehaviour) {
-      const key = decodePath(rawPath).slice(1)
-      path = `/${misbehaviour.rewriteKey(key).split('/').map(encodeURIComponent).join('/')}`
-    }
-    const region = misbehaviour && 'originRegion' in misbehaviour ? misbehaviour.originRegion : origin.region
-    let credentials = origin.credentials
-    if (misbehaviour && 'originDenied' in misbehaviour) {
-      credentials = { ...credentials, secretAccessKey: `not ${credentials.secretAccessKey}` }
-    }
-    let signer = signers.get(region)
-    if (!signer) {
-      signer = createSigner(region)
-      signers.set(region, signer)
-    }
-    const signed: Record<string, string> = { host: originUrl.host, ...headers }
-    const wire = `/${origin.bucket}${path}`
-    // The origin reads the path percent-decoded, `+` as a space, and checks the signature of that.
-    const canonical = decodePath(wire)
-      .split('/')
-      .map(part =>
-        encodeURIComponent(part).replace(/[!'()*]/g, c => `%${c.charCodeAt(0).toString(16).toUpperCase()}`),
-      )
-      .join('/')
-    signer(
-      { method, path: canonical, headers: signed, payloadHash: 'UNSIGNED-PAYLOAD' },
-      credentials,
-      new Date(clock()),
-    )
-    return new Promise((resolve, reject) => {
-      const outgoing = transport.request(
-        { host: originUrl.hostname, port: originUrl.port, method, path: wire, headers: signed, agent },
-        stream => resolve({ status: stream.statusCode ?? 502, headers: stream.headers, stream }),
-      )
-      outgoing.on('error', reject)
-      outgoing.end()
-    })
-  }
+  const cache = new EdgeCache(options, clock)
+  const origin = new OriginClient(options.origin, clock)
+  const rules = new CdnRules(options.rules)
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = request.url ?? '/'
-    const at = url.indexOf('?')
-    const path = at === -1 ? url : url.slice(0, at)
-    const rawQuery = at === -1 ? '' : url.slice(at + 1)
+    const [, path = '/', rawQuery = ''] = /^([^?]*)\??(.*)$/s.exec(request.url ?? '/') ?? []
     const id = randomBytes(42).toString('base64').replace(/[+/]/g, '_')
     const method = request.method ?? 'GET'
     const viewer: ViewerRequest = {
@@ -268,7 +177,7 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     const record: CdnRecord = { method, path, key: viewer.key, range: viewer.range, status: 0, cache: '' }
     requests.push(record)
     if (requests.length > LOG_LIMIT * 1.1) requests.splice(0, requests.length - LOG_LIMIT)
-    const misbehaviour = strike(viewer)
+    const misbehaviour = rules.strike(viewer)
     if (misbehaviour) record.misbehaviour = misbehaviour
 
     const stamp = (headers: Record<string, string>): Record<string, string> => ({
@@ -289,12 +198,8 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
       } else if (method === 'HEAD' || out.status === 304) response.end()
       else response.end(out.body)
     }
-    const refuse = (status: number, title: string, text: string, headers: Record<string, string> = {}) =>
-      finish({
-        status,
-        headers: { 'content-type': 'text/html', 'x-cache': 'Error from cloudfront', ...headers },
-        body: errorPage(title, text, id),
-      })
+    const refuse = (status: number, text: string, headers?: Record<string, string>) =>
+      finish(errorAnswer(status, text, id, headers))
 
     if (misbehaviour && 'reset' in misbehaviour && misbehaviour.afterBytes === undefined) {
       request.socket.resetAndDestroy()
@@ -306,57 +211,20 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     }
     if (misbehaviour && 'answer' in misbehaviour) {
       const { status, headers = {}, body } = misbehaviour.answer
-      if (body === undefined)
-        refuse(status, `${status} ERROR`, 'The request could not be satisfied.', headers)
+      if (body === undefined) refuse(status, 'The request could not be satisfied.', headers)
       else finish({ status, headers, body: Buffer.from(body) })
       return
     }
-    const secure = 'encrypted' in request.socket
-    if (!secure && viewerProtocol === 'https-only') {
-      refuse(
-        403,
-        '403 ERROR',
-        "Bad request.\nWe can't connect to the server for this app or website at this time.",
-      )
+    const refused = refusedAtEdge(request, { path, rawQuery, id, viewerProtocol, keys, now: clock() })
+    if (refused) {
+      finish(refused)
       return
-    }
-    if (!secure && viewerProtocol === 'redirect-to-https') {
-      finish({
-        status: 301,
-        headers: {
-          location: `https://${request.headers.host ?? ''}${url}`,
-          'content-type': 'text/html',
-          'x-cache': 'Redirect from cloudfront',
-        },
-        body: Buffer.from('<html><head><title>301 Moved Permanently</title></head></html>'),
-      })
-      return
-    }
-    if (!['GET', 'HEAD', 'OPTIONS'].includes(method)) {
-      refuse(
-        403,
-        '403 ERROR',
-        'This distribution is not configured to allow the HTTP request method that was used for this request. The distribution supports only cachable requests.',
-      )
-      return
-    }
-    if (keys.size > 0 && method !== 'OPTIONS') {
-      const rest = withoutSignature(rawQuery)
-      const scheme = secure ? 'https' : 'http'
-      const resource = `${scheme}://${request.headers.host ?? ''}${path}${rest === '' ? '' : `?${rest}`}`
-      const fault = signatureFault(new URLSearchParams(rawQuery), resource, keys, clock())
-      if (fault) {
-        finish(fault)
-        return
-      }
     }
 
     const cacheId = `${viewer.origin ?? ''} ${path}`
     const bypass = method === 'OPTIONS' || (misbehaviour !== undefined && !('mangle' in misbehaviour))
-    const hit = bypass ? undefined : cache.get(cacheId)
-    if (hit && clock() < hit.freshUntil) {
-      cache.delete(cacheId)
-      cache.set(cacheId, hit)
+    const hit = bypass ? undefined : cache.find(cacheId)
+    if (hit) {
       const age = String(Math.floor((clock() - hit.storedAt) / 1000))
       const cacheWord = hit.status < 400 ? 'Hit from cloudfront' : 'Error from cloudfront'
       finish(
@@ -365,95 +233,39 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
       return
     }
 
-    const forwarded: Record<string, string> = {}
-    for (const name of ['origin', 'access-control-request-method', 'access-control-request-headers']) {
-      const value = request.headers[name]
-      if (typeof value === 'string') forwarded[name] = value
-    }
-    let fromOrigin: OriginAnswer
+    let fromOrigin: Awaited<ReturnType<OriginClient['request']>>
     try {
-      fromOrigin = await fetchOrigin(method === 'HEAD' ? 'GET' : method, path, forwarded, misbehaviour)
+      fromOrigin = await origin.request(
+        method === 'HEAD' ? 'GET' : method,
+        path,
+        headersFor(request.headers, name => FORWARDED.has(name)),
+        misbehaviour,
+      )
     } catch {
-      refuse(502, '502 ERROR', "CloudFront wasn't able to connect to the origin.")
+      refuse(502, "CloudFront wasn't able to connect to the origin.")
       return
     }
     const { stream } = fromOrigin
-    const headers: Record<string, string> = {}
-    for (const [name, value] of Object.entries(fromOrigin.headers)) {
-      if (typeof value === 'string' && !HOP_BY_HOP.has(name)) headers[name] = value
-    }
+    const headers = headersFor(fromOrigin.headers, name => !HOP_BY_HOP.has(name))
     headers['x-cache'] = fromOrigin.status < 400 ? 'Miss from cloudfront' : 'Error from cloudfront'
     const size = Number(fromOrigin.headers['content-length'] ?? 0)
     try {
-      if (size > maxObject && fromOrigin.status === 200) {
-        await passThrough(request, response, stream, headers, size, stamp, record, misbehaviour)
+      if (size > cache.maxObject && fromOrigin.status === 200) {
+        const ignoreRange = misbehaviour !== undefined && 'ignoreRange' in misbehaviour
+        const range = parseRange(ignoreRange ? undefined : request.headers.range, size)
+        await passThrough(request, response, stream, { headers: stamp(headers), size, range, record })
         return
       }
       const pieces: Buffer[] = []
       for await (const piece of stream) pieces.push(piece)
       const body = Buffer.concat(pieces)
       const whole: CdnAnswer = { status: fromOrigin.status, headers, body }
-      if (!bypass) store(cacheId, whole)
+      if (!bypass) cache.store(cacheId, whole)
       finish(select(whole, request, misbehaviour))
     } catch {
       if (response.headersSent) request.socket.destroy()
-      else refuse(502, '502 ERROR', 'The origin closed the connection.')
+      else refuse(502, 'The origin closed the connection.')
     }
-  }
-
-  function store(cacheId: string, { status, headers, body }: CdnAnswer): void {
-    const now = clock()
-    let ttl = errorTtl
-    if (status < 400) {
-      const control = headers['cache-control'] ?? ''
-      const age =
-        /(?:^|[,\s])s-maxage=(\d+)/.exec(control)?.[1] ?? /(?:^|[,\s])max-age=(\d+)/.exec(control)?.[1]
-      ttl = /no-store|no-cache|private/.test(control) ? 0 : age === undefined ? defaultTtl : Number(age)
-    }
-    if (ttl > 0) remember(cacheId, { status, headers, body, storedAt: now, freshUntil: now + ttl * 1000 })
-  }
-
-  /** A body too large to keep: fetched again with the viewer's range would be another request; it is cut here. */
-  async function passThrough(
-    request: IncomingMessage,
-    response: ServerResponse,
-    stream: IncomingMessage,
-    headers: Record<string, string>,
-    size: number,
-    stamp: (headers: Record<string, string>) => Record<string, string>,
-    record: CdnRecord,
-    misbehaviour: CdnMisbehaviour | undefined,
-  ): Promise<void> {
-    const ignore = misbehaviour !== undefined && 'ignoreRange' in misbehaviour
-    const range = parseRange(ignore ? undefined : request.headers.range, size)
-    const [start, end] = range.kind === 'part' ? [range.start, range.end + 1] : [0, size]
-    record.status = { whole: 200, part: 206, unsatisfiable: 416 }[range.kind]
-    record.cache = headers['x-cache'] ?? ''
-    const out = stamp({ ...headers, 'accept-ranges': 'bytes' })
-    if (range.kind === 'unsatisfiable' || request.method === 'HEAD') {
-      stream.destroy()
-      out['content-length'] = range.kind === 'unsatisfiable' ? '0' : String(end - start)
-      if (range.kind === 'unsatisfiable') out['content-range'] = `bytes */${size}`
-      response.writeHead(record.status, out).end()
-      return
-    }
-    out['content-length'] = String(end - start)
-    if (range.kind === 'part') out['content-range'] = `bytes ${start}-${end - 1}/${size}`
-    response.writeHead(record.status, out)
-    let position = 0
-    for await (const piece of stream as AsyncIterable<Buffer>) {
-      const from = Math.max(0, start - position)
-      const to = Math.min(piece.length, end - position)
-      position += piece.length
-      if (from < to && !response.write(piece.subarray(from, to))) {
-        await new Promise<void>(resolve => {
-          response.once('drain', resolve)
-          response.once('close', resolve)
-        })
-      }
-      if (position >= end || response.destroyed) break
-    }
-    response.end()
   }
 
   const serverOptions = { noDelay: true, requestTimeout: 0, keepAliveTimeout: 60_000 }
@@ -470,7 +282,7 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     closed ??= new Promise<void>(resolve => {
       server.close(() => resolve())
       server.closeAllConnections()
-      agent.destroy()
+      origin.close()
     })
     return closed
   }
@@ -479,37 +291,58 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     port,
     domain: `${host}:${port}`,
     requests,
-    addRule(rule) {
-      const one = { rule, struck: 0 }
-      planted.push(one)
-      return () => {
-        planted = planted.filter(p => p !== one)
-      }
-    },
-    clearRules() {
-      planted = []
-    },
-    invalidate(key) {
-      for (const id of [...cache.keys()]) {
-        const path = id.slice(id.indexOf(' ') + 1)
-        if (key === undefined || decodePath(path).slice(1) === key) forget(id)
-      }
-    },
+    addRule: rule => rules.add(rule),
+    clearRules: () => rules.clear(),
+    invalidate: key => cache.invalidate(key),
     get cachedBytes() {
-      return cachedBytes
+      return cache.bytes
     },
     close,
     [Symbol.asyncDispose]: close,
   }
 }
 
-/** As S3 reads it: percent-decoded, `+` a space; what does not decode stays as it is. */
-function decodePath(path: string): string {
-  try {
-    return decodeURIComponent(path.replace(/\+/g, ' '))
-  } catch {
-    return path
+/** A body too large to keep: fetched again with the viewer's range would be another request; it is cut here. */
+async function passThrough(
+  request: IncomingMessage,
+  response: ServerResponse,
+  stream: IncomingMessage,
+  answer: {
+    headers: Record<string, string>
+    size: number
+    range: ReturnType<typeof parseRange>
+    record: CdnRecord
+  },
+): Promise<void> {
+  const { headers, size, range, record } = answer
+  const [start, end] = range.kind === 'part' ? [range.start, range.end + 1] : [0, size]
+  record.status = { whole: 200, part: 206, unsatisfiable: 416 }[range.kind]
+  record.cache = headers['x-cache'] ?? ''
+  const out: Record<string, string> = { ...headers, 'accept-ranges': 'bytes' }
+  if (range.kind === 'unsatisfiable' || request.method === 'HEAD') {
+    stream.destroy()
+    out['content-length'] = range.kind === 'unsatisfiable' ? '0' : String(end - start)
+    if (range.kind === 'unsatisfiable') out['content-range'] = `bytes */${size}`
+    response.writeHead(record.status, out).end()
+    return
   }
+  out['content-length'] = String(end - start)
+  if (range.kind === 'part') out['content-range'] = `bytes ${start}-${end - 1}/${size}`
+  response.writeHead(record.status, out)
+  let position = 0
+  for await (const piece of stream as AsyncIterable<Buffer>) {
+    const from = Math.max(0, start - position)
+    const to = Math.min(piece.length, end - position)
+    position += piece.length
+    if (from < to && !response.write(piece.subarray(from, to))) {
+      await new Promise<void>(resolve => {
+        response.once('drain', resolve)
+        response.once('close', resolve)
+      })
+    }
+    if (position >= end || response.destroyed) break
+  }
+  response.end()
 }
 
 /** The part of a whole answer that the viewer asked for: conditions and ranges are answered at the edge. */

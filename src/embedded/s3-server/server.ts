@@ -102,16 +102,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     idleTimeout: options.idleTimeout ?? 20_000,
   }
   const disk = new Disk(options.dir)
-  for (const item of options.buckets ?? []) {
-    const bucket: BucketOptions = typeof item === 'string' ? { name: item } : item
-    if (!disk.buckets.has(bucket.name)) makeBucket(disk, bucket.name, bucket.region ?? region, clock())
-    if (bucket.versioning && disk.buckets.get(bucket.name)?.versioning !== bucket.versioning) {
-      disk.commit({ do: 'versioning', bucket: bucket.name, status: bucket.versioning })
-    }
-    if (bucket.cors !== undefined) {
-      disk.commit({ do: 'document', bucket: bucket.name, name: 'cors', body: bucket.cors })
-    }
-  }
+  makeBuckets(disk, options.buckets ?? [], region, clock())
   const faults = new FaultRules()
   for (const rule of options.faults ?? []) faults.add(rule)
   const requests: RequestRecord[] = []
@@ -125,18 +116,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     const count = ++requestCount
     const id = count.toString(16).toUpperCase().padStart(16, '0')
     const hostId = Buffer.from(`autodj${id}`).toString('base64')
-    const record: RequestRecord = {
-      id,
-      time: clock(),
-      method: request.method ?? '',
-      operation: 'Unknown',
-      bucket: undefined,
-      key: undefined,
-      query: {},
-      headers: request.headers,
-      status: 0,
-      connection: connections.get(request.socket) ?? 0,
-    }
+    const record = recordOf(request, id, clock(), connections.get(request.socket) ?? 0)
     requests.push(record)
     if (requests.length > logLimit * 1.1) requests.splice(0, requests.length - logLimit)
     const common: Record<string, string> = {
@@ -175,18 +155,20 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
           const bucket = disk.buckets.get(target.bucket)
           Object.assign(common, bucket && corsHeaders(bucket, origin, request.method ?? '', []))
         }
-        reply = await dispatch(request, response, target, chosen, fault, expectsContinue)
+        reply = await dispatch(request, response, {
+          target,
+          chosen,
+          fault,
+          expectsContinue,
+          disk,
+          settings,
+          credentials: options.credentials,
+          now: clock(),
+        })
       }
     } catch (error) {
       if (error instanceof ClientGone || error instanceof Dropped) return
-      const refusal =
-        error instanceof S3Error
-          ? error
-          : new S3Error(
-              500,
-              'InternalError',
-              `We encountered an internal error. Please try again. (${error instanceof Error ? error.stack : error})`,
-            )
+      const refusal = error instanceof S3Error ? error : internalError(error)
       record.code = refusal.code
       if (!request.complete && expectsContinue) common['connection'] = 'close'
       reply = {
@@ -206,77 +188,6 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     } finally {
       if (reply.content) disk.release(reply.content.segments)
     }
-  }
-
-  async function dispatch(
-    request: IncomingMessage,
-    response: ServerResponse,
-    target: Target,
-    chosen: Operation | undefined,
-    fault: Fault | undefined,
-    expectsContinue: boolean,
-  ): Promise<Reply> {
-    const now = clock()
-    const auth = authenticate(
-      {
-        method: request.method ?? '',
-        path: target.path,
-        query: target.pairs,
-        headers: request.headersDistinct,
-      },
-      options.credentials,
-      now,
-    )
-    if (fault && 'ignore' in fault) for (const name of fault.ignore ?? []) delete request.headers[name]
-    const bucket = disk.buckets.get(target.bucket)
-    const home = bucket?.region ?? region
-    if (auth.region !== home) {
-      if (bucket && auth.region === region) {
-        throw new S3Error(
-          301,
-          'PermanentRedirect',
-          'The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.',
-          { Endpoint: `s3.${home}.amazonaws.com`, Bucket: bucket.name },
-          { 'x-amz-bucket-region': home },
-        )
-      }
-      throw new S3Error(
-        400,
-        'AuthorizationHeaderMalformed',
-        `The authorization header is malformed; the region '${auth.region}' is wrong; expecting '${home}'`,
-        { Region: home },
-        { 'x-amz-bucket-region': home },
-      )
-    }
-    if (!chosen) {
-      throw new S3Error(
-        501,
-        'NotImplemented',
-        'A header or query you provided implies functionality that is not implemented',
-      )
-    }
-    if (!bucket && target.bucket !== '' && chosen.name !== 'CreateBucket') throw noSuchBucket(target.bucket)
-    let continued = !expectsContinue
-    return chosen.run(
-      new Call({
-        request,
-        disk,
-        settings,
-        auth,
-        bucketName: target.bucket,
-        key: target.key,
-        query: target.query,
-        now,
-        bodyFaults: {
-          ...(fault && 'corruptBody' in fault && { corrupt: true }),
-          ...(fault && 'reset' in fault && { resetAfter: fault.afterBytes }),
-        },
-        beforeBody: () => {
-          if (!continued) response.writeContinue()
-          continued = true
-        },
-      }),
-    )
   }
 
   const onRequest = (expectsContinue: boolean) => (request: IncomingMessage, response: ServerResponse) => {
@@ -328,6 +239,124 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+function internalError(error: unknown): S3Error {
+  const why = error instanceof Error ? error.stack : error
+  return new S3Error(500, 'InternalError', `We encountered an internal error. Please try again. (${why})`)
+}
+
+function makeBuckets(
+  disk: Disk,
+  buckets: readonly (string | BucketOptions)[],
+  region: string,
+  now: number,
+): void {
+  for (const item of buckets) {
+    const bucket: BucketOptions = typeof item === 'string' ? { name: item } : item
+    if (!disk.buckets.has(bucket.name)) makeBucket(disk, bucket.name, bucket.region ?? region, now)
+    if (bucket.versioning && disk.buckets.get(bucket.name)?.versioning !== bucket.versioning) {
+      disk.commit({ do: 'versioning', bucket: bucket.name, status: bucket.versioning })
+    }
+    if (bucket.cors !== undefined) {
+      disk.commit({ do: 'document', bucket: bucket.name, name: 'cors', body: bucket.cors })
+    }
+  }
+}
+
+function recordOf(request: IncomingMessage, id: string, time: number, connection: number): RequestRecord {
+  return {
+    id,
+    time,
+    method: request.method ?? '',
+    operation: 'Unknown',
+    bucket: undefined,
+    key: undefined,
+    query: {},
+    headers: request.headers,
+    status: 0,
+    connection,
+  }
+}
+
+interface Dispatch {
+  target: Target
+  chosen: Operation | undefined
+  fault: Fault | undefined
+  expectsContinue: boolean
+  disk: Disk
+  settings: Settings
+  credentials: Credential[]
+  /** ms since the epoch */
+  now: number
+}
+
+/** Lets the operation answer, once signature and region are right. @throws S3Error */
+async function dispatch(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { target, chosen, fault, expectsContinue, disk, settings, credentials, now }: Dispatch,
+): Promise<Reply> {
+  const auth = authenticate(
+    {
+      method: request.method ?? '',
+      path: target.path,
+      query: target.pairs,
+      headers: request.headersDistinct,
+    },
+    credentials,
+    now,
+  )
+  if (fault && 'ignore' in fault) for (const name of fault.ignore ?? []) delete request.headers[name]
+  const bucket = disk.buckets.get(target.bucket)
+  const home = bucket?.region ?? settings.region
+  if (auth.region !== home) {
+    if (bucket && auth.region === settings.region) {
+      throw new S3Error(
+        301,
+        'PermanentRedirect',
+        'The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.',
+        { Endpoint: `s3.${home}.amazonaws.com`, Bucket: bucket.name },
+        { 'x-amz-bucket-region': home },
+      )
+    }
+    throw new S3Error(
+      400,
+      'AuthorizationHeaderMalformed',
+      `The authorization header is malformed; the region '${auth.region}' is wrong; expecting '${home}'`,
+      { Region: home },
+      { 'x-amz-bucket-region': home },
+    )
+  }
+  if (!chosen) {
+    throw new S3Error(
+      501,
+      'NotImplemented',
+      'A header or query you provided implies functionality that is not implemented',
+    )
+  }
+  if (!bucket && target.bucket !== '' && chosen.name !== 'CreateBucket') throw noSuchBucket(target.bucket)
+  let continued = !expectsContinue
+  return chosen.run(
+    new Call({
+      request,
+      disk,
+      settings,
+      auth,
+      bucketName: target.bucket,
+      key: target.key,
+      query: target.query,
+      now,
+      bodyFaults: {
+        ...(fault && 'corruptBody' in fault && { corrupt: true }),
+        ...(fault && 'reset' in fault && { resetAfter: fault.afterBytes }),
+      },
+      beforeBody: () => {
+        if (!continued) response.writeContinue()
+        continued = true
+      },
+    }),
+  )
 }
 
 /** The reply without these headers and XML elements. */
