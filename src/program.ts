@@ -24,7 +24,7 @@ import { RunReport } from './report/run-report.ts'
 import { Throttle } from './storage/throttle.ts'
 
 /** What surrounds a run; tests bring their own. */
-export interface Surroundings {
+export interface ProgramHost {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
   readonly stdout: Output
@@ -66,7 +66,7 @@ const groupSummaries: Readonly<Record<string, string>> = {
 export async function runProgram(
   argv: readonly string[],
   commands: readonly Command[],
-  surroundings: Surroundings,
+  surroundings: ProgramHost,
 ): Promise<ExitCode> {
   let exitCode: ExitCode = ExitCode.ok
   const program = createProgram(commands, surroundings, async (command, flags, args) => {
@@ -113,7 +113,7 @@ export async function runProgram(
  */
 export function createProgram(
   commands: readonly Command[],
-  { version, stdout, stderr }: Pick<Surroundings, 'version' | 'stdout' | 'stderr'>,
+  { version, stdout, stderr }: Pick<ProgramHost, 'version' | 'stdout' | 'stderr'>,
   act: (command: Command, flags: Record<string, unknown>, args: string[]) => Promise<void>,
 ): Commander {
   const program = new Commander('autodj')
@@ -255,7 +255,7 @@ async function runCommand(
   options: Record<string, unknown>,
   args: readonly string[],
   commandLine: string,
-  surroundings: Surroundings,
+  surroundings: ProgramHost,
   runOther: Context['runCommand'],
 ): Promise<ExitCode> {
   const flags = Object.fromEntries(
@@ -357,7 +357,7 @@ async function openRecords(
     command,
     commandLine,
     surroundings: { version, now },
-  }: { report: RunReport; command: string; commandLine: string; surroundings: Surroundings },
+  }: { report: RunReport; command: string; commandLine: string; surroundings: ProgramHost },
 ): Promise<Records | undefined> {
   if (config.records === undefined) return undefined
   const { Records } = await import('./records/records.ts')
@@ -470,7 +470,7 @@ async function createReporter(
   json: boolean,
   quiet: boolean,
   verbose: boolean,
-  { stdout, stderr, env, now }: Surroundings,
+  { stdout, stderr, env, now }: ProgramHost,
 ): Promise<Reporter> {
   const options = { stdout, stderr, quiet, verbose, now: () => now().getTime() }
   if (json) {

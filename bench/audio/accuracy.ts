@@ -1,5 +1,5 @@
 /** How right our answers and those of the peers are, on the same clips. */
-import { analyseFile } from '../../src/audio/analyse.ts'
+import { analyzeFile } from '../../src/audio/analyze.ts'
 import { ffmpegDecoder } from '../../src/audio/decode.ts'
 import type { TrackAnalysis } from '../../src/core/audio/analysis.ts'
 import type { TempoHints } from '../../src/core/audio/readings.ts'
@@ -113,7 +113,7 @@ function sayPhase(items: readonly Rendered[], analyses: ReadonlyMap<string, Trac
 }
 
 /** Our own answers, without hints. */
-async function analyseAll(items: readonly Rendered[]): Promise<{
+async function analyzeAll(items: readonly Rendered[]): Promise<{
   ours: ReadonlyMap<string, Answer>
   analyses: ReadonlyMap<string, TrackAnalysis>
 }> {
@@ -122,7 +122,7 @@ async function analyseAll(items: readonly Rendered[]): Promise<{
   const analyses = new Map<string, TrackAnalysis>()
   for (const { wav } of items) {
     const started = process.cpuUsage()
-    const { analysis } = await analyseFile(decoder, wav)
+    const { analysis } = await analyzeFile(decoder, wav)
     const { user, system } = process.cpuUsage(started)
     analyses.set(wav, analysis)
     const { bpm, key, beatTimestamps, loudness, loudnessRange, truePeak } = analysis
@@ -141,7 +141,7 @@ async function analyseAll(items: readonly Rendered[]): Promise<{
 
 /** Ours alone on the fresh clips (clips.ts): what the tempo figures are where nothing was tuned or looked at. */
 export async function fresh(items: readonly Rendered[]): Promise<void> {
-  const { ours } = await analyseAll(items)
+  const { ours } = await analyzeAll(items)
   const total = score(items, ours)
   table([HEAD, row('fresh', items.length, total, Number.NaN), ...groupRows(items, ours)])
   claimTempo('fresh: ', total)
@@ -165,7 +165,7 @@ export async function accuracy(
   items: readonly Rendered[],
   { noPeers, slowPeers }: AccuracyFlags,
 ): Promise<void> {
-  const { ours, analyses } = await analyseAll(items)
+  const { ours, analyses } = await analyzeAll(items)
   const seconds = items.reduce((sum, { clip }) => sum + clip.duration, 0)
   const rateOf = (answers: ReadonlyMap<string, Answer>): number => {
     const spent = items.map(({ wav }) => answers.get(wav)?.cpuSeconds)
@@ -257,7 +257,7 @@ export async function hints(items: readonly Rendered[], { noPeers }: AccuracyFla
   for (const { wav, truth } of tempo) {
     const rowBpm = old.get(wav)?.bpm
     const bpmWith = async (given: TempoHints): Promise<number> =>
-      (await analyseFile(decoder, wav, { hints: given })).analysis.bpm ?? 0
+      (await analyzeFile(decoder, wav, { hints: given })).analysis.bpm ?? 0
     right.old += Number(tempoA1(rowBpm ?? 0, truth.bpm))
     right.none += Number(tempoA1(await bpmWith({}), truth.bpm))
     right.row += Number(tempoA1(await bpmWith({ rowBpm }), truth.bpm))

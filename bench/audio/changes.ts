@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type TrackAnalysis, trackAnalyser } from '../../src/core/audio/analysis.ts'
+import { type TrackAnalysis, trackAnalyzer } from '../../src/core/audio/analysis.ts'
 import { type Answer, answersOf, peers } from './peers.ts'
 import { hashOf, randomFrom, sampleBy } from './random.ts'
 import { cacheFolder, type Rendered } from './render.ts'
@@ -93,14 +93,14 @@ function write(splice: Splice): string {
   return path
 }
 
-function analyse({ sampleRate, channels }: Wav): TrackAnalysis {
-  const analyser = trackAnalyser(sampleRate, channels.length)
+function analyze({ sampleRate, channels }: Wav): TrackAnalysis {
+  const analyzer = trackAnalyzer(sampleRate, channels.length)
   const step = 65_536
   for (let from = 0; from < channels[0]!.length; from += step) {
     const parts = channels.map(channel => channel.subarray(from, from + step))
-    analyser.push(parts, parts[0]!.length)
+    analyzer.push(parts, parts[0]!.length)
   }
-  return analyser.finish()
+  return analyzer.finish()
 }
 
 /** What is judged of an analysis. */
@@ -159,12 +159,12 @@ export function judge(splice: Splice, analysis: Heard): Score {
 
 export async function changes(songs: readonly Rendered[], noPeers: boolean): Promise<void> {
   const constant = songs.filter(({ truth }) => truth.constant)
-  const untouched = constant.map(({ clip, wav }) => ({ name: clip.name, analysis: analyse(readWav(wav)) }))
+  const untouched = constant.map(({ clip, wav }) => ({ name: clip.name, analysis: analyze(readWav(wav)) }))
   const denied = untouched.filter(({ analysis }) => !analysis.constantTempo)
   for (const { name, analysis } of denied)
     console.log(`denied: ${name} ${analysis.bpm} ${JSON.stringify(analysis.tempoChanges)}`)
 
-  const scores = constant.flatMap(splicesOf).map(splice => judge(splice, analyse(soundOf(splice))))
+  const scores = constant.flatMap(splicesOf).map(splice => judge(splice, analyze(soundOf(splice))))
   const size = ({ splice: { before, after } }: Score): number =>
     Math.round(Math.abs(after / before - 1) * 100)
   /** Shorter of the two parts, bars. */

@@ -4,7 +4,7 @@
  *   node load.ts pool WORKERS WARM FILE... in a pool, after each thread has analysed WARM files that do not count
  *   node load.ts file DECODER FILE       one file in a pool of one, by `ffmpeg` or `npm`; the most memory it took
  */
-import { analyseFile } from '../../src/audio/analyse.ts'
+import { analyzeFile } from '../../src/audio/analyze.ts'
 import { ffmpegDecoder } from '../../src/audio/decode.ts'
 import { createPool } from '../../src/audio/pool.ts'
 
@@ -16,11 +16,11 @@ let failed = 0
 if (mode === 'one') {
   const [file, times] = args
   for (let i = 0; i < Number(times); i++)
-    audioSeconds += (await analyseFile(ffmpegDecoder(), file!)).analysis.duration
+    audioSeconds += (await analyzeFile(ffmpegDecoder(), file!)).analysis.duration
 } else if (mode === 'file') {
   const [decoder, file] = args as ['ffmpeg' | 'npm', string]
   await using pool = createPool({ decoder, workers: 1, timeLimit: 3_600_000 })
-  const reply = await pool.analyse(file)
+  const reply = await pool.analyze(file)
   if (reply.status !== 'analysed') throw new Error(`${reply.code}: ${reply.message}`)
   const seconds = (performance.now() - started) / 1000
   const most = process.resourceUsage().maxRSS / 1024
@@ -28,12 +28,12 @@ if (mode === 'one') {
 } else {
   const [workers, warm, ...files] = args
   await using pool = createPool({ decoder: 'ffmpeg', workers: Number(workers) })
-  await Promise.all(Array.from({ length: Number(workers) * Number(warm) }, () => pool.analyse(files[0]!)))
+  await Promise.all(Array.from({ length: Number(workers) * Number(warm) }, () => pool.analyze(files[0]!)))
   const from = performance.now()
   const cpu = process.cpuUsage()
   await Promise.all(
     files.map(async file => {
-      const reply = await pool.analyse(file)
+      const reply = await pool.analyze(file)
       if (reply.status === 'analysed') audioSeconds += reply.analysis.duration
       else failed++
       megabytes.push(process.memoryUsage.rss() / 2 ** 20)

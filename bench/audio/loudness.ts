@@ -1,7 +1,7 @@
 /** Loudness of the EBU test signals against their known answers. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { analyseFile } from '../../src/audio/analyse.ts'
+import { analyzeFile } from '../../src/audio/analyze.ts'
 import { npmDecoder } from '../../src/audio/decode.ts'
 import { ebuSignals } from './ebu.ts'
 import { cacheFolder } from './render.ts'
@@ -17,7 +17,7 @@ export async function loudness(): Promise<void> {
   for (const { name, wav, measure, expected, below, above } of ebuSignals) {
     const path = join(folder, `${name.replaceAll(/\W+/g, '-')}.wav`)
     writeWav(path, wav())
-    const { analysis } = await analyseFile(npmDecoder(), path)
+    const { analysis } = await analyzeFile(npmDecoder(), path)
     const value =
       measure === 'integrated'
         ? analysis.loudness!

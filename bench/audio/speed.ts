@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { analyseFile } from '../../src/audio/analyse.ts'
+import { analyzeFile } from '../../src/audio/analyze.ts'
 import { ffmpegDecoder } from '../../src/audio/decode.ts'
 import { peers } from './peers.ts'
 import { sampleBy } from './random.ts'
@@ -57,9 +57,9 @@ export async function againstEssentia(items: readonly Rendered[], quick: boolean
   const seconds = some.reduce((sum, { clip }) => sum + clip.duration, 0)
   const decoder = ffmpegDecoder()
   // Compiled first, as essentia.js is when its answers begin.
-  await analyseFile(decoder, some[0]!.wav)
+  await analyzeFile(decoder, some[0]!.wav)
   const started = process.cpuUsage()
-  for (const { wav } of some) await analyseFile(decoder, wav)
+  for (const { wav } of some) await analyzeFile(decoder, wav)
   const { user, system } = process.cpuUsage(started)
   const ours = (user + system) / 1e6
   const parts: string[] = []

@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { analyseFile } from '../../src/audio/analyse.ts'
+import { analyzeFile } from '../../src/audio/analyze.ts'
 import { ffmpegDecoder } from '../../src/audio/decode.ts'
 import { PITCH_CLASSES } from '../../src/core/audio/key.ts'
 import { type Answer, answersOf, peers } from './peers.ts'
@@ -111,7 +111,7 @@ export async function stability(songs: readonly Rendered[], noPeers: boolean): P
   const decoder = ffmpegDecoder()
   const ours = new Map<string, Answer>()
   for (const file of files.keys()) {
-    const { bpm, key } = (await analyseFile(decoder, file)).analysis
+    const { bpm, key } = (await analyzeFile(decoder, file)).analysis
     ours.set(file, { ...(bpm !== undefined && { bpm }), ...(key !== undefined && { key }) })
   }
   const groups = ['pitch', 'speed', 'encoding', 'gain and start'] as const

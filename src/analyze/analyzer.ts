@@ -5,7 +5,7 @@
 
 import { rm, stat } from 'node:fs/promises'
 import path from 'node:path'
-import type { AnalyserPool, AnalysisFailure, TaskOptions } from '../audio/pool.ts'
+import type { AnalysisFailure, AnalyzerPool, TaskOptions } from '../audio/pool.ts'
 import { type FileIdentity, isSameFile, LocalFileError, openSource } from '../audio-files/source.ts'
 import type { TrackAnalysis } from '../core/audio/analysis.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
@@ -18,7 +18,7 @@ import { FatalError } from '../errors.ts'
 import type { Resilience } from '../storage/resilience.ts'
 import { StoreError } from '../storage/store.ts'
 import { Budget } from './budget.ts'
-import { DownloadError, download, type KnownObject, LargerThanReserved } from './download.ts'
+import { DownloadError, download, type KnownObject, LargerThanReserved } from './object-download.ts'
 import type { Origin } from './origin.ts'
 
 /**
@@ -37,7 +37,7 @@ export interface AnalysisTask {
   readonly remembered: HashedFile | undefined
 }
 
-export interface AnalysedTrack {
+export interface AnalyzedTrack {
   readonly state: 'analysed'
   readonly analysis: TrackAnalysis
   readonly problems: readonly string[]
@@ -65,12 +65,12 @@ export interface FailedTrack {
   readonly about: 'content' | 'source' | 'access'
 }
 
-export type AnalysisOutcome = AnalysedTrack | CheckedTrack | FailedTrack | { readonly state: 'interrupted' }
+export type AnalysisOutcome = AnalyzedTrack | CheckedTrack | FailedTrack | { readonly state: 'interrupted' }
 
 export type SourceMode = 'auto' | 's3' | 'cdn' | 'local'
 
 export interface AnalyzerOptions {
-  readonly pool: AnalyserPool
+  readonly pool: AnalyzerPool
   readonly source: SourceMode
   /** Undefined with source `local`. */
   readonly origin: Origin | undefined
@@ -183,7 +183,7 @@ export class Analyzer {
       extraTime: (size / 2 ** 20) * extraTimePerMiB,
       hints: { rowBpm: planned.bpm ?? undefined, ...(bpmRange && { bpmRange }) },
     }
-    const reply = await (job === 'analyse' ? pool.analyse(file, options) : pool.check(file, options))
+    const reply = await (job === 'analyse' ? pool.analyze(file, options) : pool.check(file, options))
     if (reply.status === 'failed') return failed(reply)
     const { cpuSeconds, decoded } = reply
     const { problems, damage } = decoded

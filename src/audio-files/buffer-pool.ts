@@ -6,7 +6,7 @@
 /** Buffers come in powers of two from this size on, so that a free one usually fits. */
 const smallestClass = 64 * 1024
 
-export interface Lease {
+export interface LentBuffer {
   /** `size` bytes; the content is whatever was there before */
   readonly bytes: Buffer
   /** Gives it back; calling it twice is harmless. */
@@ -38,7 +38,7 @@ export class BufferPool {
   }
 
   /** Waits, first come first served, until `size` bytes fit the budget. @throws the signal's reason */
-  async lease(size: number, signal?: AbortSignal): Promise<Lease> {
+  async lease(size: number, signal?: AbortSignal): Promise<LentBuffer> {
     signal?.throwIfAborted()
     const classSize = sizeClass(size)
     if (this.#waiting.length > 0 || !this.#fits(classSize)) await this.#wait(classSize, signal)

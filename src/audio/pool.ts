@@ -76,10 +76,10 @@ export interface TaskOptions {
   readonly signal?: AbortSignal
 }
 
-export interface AnalyserPool extends AsyncDisposable {
+export interface AnalyzerPool extends AsyncDisposable {
   readonly workers: number
   /** Analyses a file. Never rejects but with the signal's reason: a failure is a value. */
-  readonly analyse: (path: string, options?: TaskOptions) => Promise<AnalysisDone | AnalysisFailure>
+  readonly analyze: (path: string, options?: TaskOptions) => Promise<AnalysisDone | AnalysisFailure>
   /** Decodes a file only and reports damage. Rejects as `analyse`. */
   readonly check: (path: string, options?: TaskOptions) => Promise<CheckDone | AnalysisFailure>
   /** Ends all threads; what is still running is reported as failed with `audio.stopped`. */
@@ -120,7 +120,7 @@ const failure = (code: ErrorCode, message: string, cure?: string): AnalysisFailu
   cure,
 })
 
-export function createPool(options: PoolOptions): AnalyserPool {
+export function createPool(options: PoolOptions): AnalyzerPool {
   const count = Math.max(1, options.workers ?? availableParallelism())
   const timeLimit = options.timeLimit ?? 5 * 60_000
   const heapLimit = options.heapLimit ?? 256
@@ -263,7 +263,7 @@ export function createPool(options: PoolOptions): AnalyserPool {
 
   return {
     workers: count,
-    analyse: (path, task = {}) => submit('analyse', path, task) as Promise<AnalysisDone | AnalysisFailure>,
+    analyze: (path, task = {}) => submit('analyse', path, task) as Promise<AnalysisDone | AnalysisFailure>,
     check: (path, task = {}) => submit('check', path, task) as Promise<CheckDone | AnalysisFailure>,
     close,
     [Symbol.asyncDispose]: close,

@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { AppError, FatalError, toError } from '../errors.ts'
-import { analyseFile } from './analyse.ts'
+import { analyzeFile } from './analyze.ts'
 import { checkFile, ffmpegDecoder, npmDecoder } from './decode.ts'
 import type { Reply, Request, WorkerSettings } from './pool.ts'
 
@@ -42,7 +42,7 @@ async function answer(request: Request, signal: AbortSignal): Promise<Reply> {
         cpuSeconds: cpu(),
       }
     const onWindow = watchBuffers()
-    const { analysis, decoded } = await analyseFile(decoder, request.path, {
+    const { analysis, decoded } = await analyzeFile(decoder, request.path, {
       signal,
       hints: request.hints,
       onWindow,

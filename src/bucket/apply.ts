@@ -32,7 +32,7 @@ export interface ApplyOptions {
  * @throws FatalError `plan.stale`, before anything is changed, when a setting is neither what the plan was made from
  *   nor what it makes
  */
-export async function applyPlan(plan: SettingsPlan, options: ApplyOptions): Promise<number> {
+export async function applySettings(plan: SettingsPlan, options: ApplyOptions): Promise<number> {
   const { s3, cloudFront, stopping, onChange } = options
   const due: SettingChange[] = []
   for (const change of plan.changes) {

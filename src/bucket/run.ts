@@ -25,7 +25,7 @@ import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
 import { removeIfThere, renameOver, syncFile, syncFolder, writeWhole } from '../file-effects.ts'
 import { asksAws, awsClientOptions } from '../storage/aws-options.ts'
 import { accessKeyFacts } from './access-key.ts'
-import { applyPlan } from './apply.ts'
+import { applySettings } from './apply.ts'
 import { observeDistribution } from './cloudfront.ts'
 import { observeBucket, readSetting } from './s3-settings.ts'
 
@@ -133,7 +133,7 @@ export async function runBucketApply(
     options.undoFile ?? `autodj-bucket-undo-${now().toISOString().replace(/[:.]/g, '-')}.json`,
   )
   const left: string[] = []
-  const changed = await applyPlan(
+  const changed = await applySettings(
     { ...plan, changes: wanted },
     {
       s3,

@@ -1,7 +1,7 @@
 /** Where a track's audio is, told from its row: the rule the application itself follows. Pure. */
 
-/** `tracks.file_source`, as SQLAlchemy stores it. */
-type FileSource = 'LOCAL' | 'YOUTUBE' | 'S3' | 'UNAVAILABLE'
+/** `tracks.file_source`, as SQLAlchemy stores it; null in some deployments. */
+export type FileSource = 'LOCAL' | 'YOUTUBE' | 'S3' | 'UNAVAILABLE'
 
 export interface AudioLocation {
   readonly fileSource: FileSource | null

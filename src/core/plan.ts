@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto'
 import { FatalError, SafetyLimitError } from '../errors.ts'
-import type { FileSource } from './reconcile/facts.ts'
+import type { FileSource } from './audio-source.ts'
 
 /**
  * A saved plan: JSON Lines, a header, any number of items, a trailer with the digest over all lines before it.

@@ -37,12 +37,12 @@ export interface AnalysisRecord {
   readonly problems: readonly string[]
 }
 
-type Analysed = AnalysisRecord & { readonly analysis: TrackAnalysis }
+type Analyzed = AnalysisRecord & { readonly analysis: TrackAnalysis }
 
 const json = (value: unknown): string => JSON.stringify(value)
 
 /** The application's columns that the analyser measures; the others keep what they have. */
-const ROW: readonly BulkColumn<Analysed>[] = [
+const ROW: readonly BulkColumn<Analyzed>[] = [
   ['bpm', 'float8', ({ analysis }) => analysis.bpm],
   ['key', 'text', ({ analysis }) => analysis.key],
   ['energy', 'float8', ({ analysis }) => analysis.energy],
@@ -72,7 +72,7 @@ const ROW: readonly BulkColumn<Analysed>[] = [
   ['analysis_error', 'text', ({ error }) => error],
 ]
 
-const LEDGER: readonly BulkColumn<Analysed>[] = [
+const LEDGER: readonly BulkColumn<Analyzed>[] = [
   ['track_id', 'uuid', ({ planned }) => planned.trackId],
   ['analysis_version', 'text', ({ analysis }) => analysis.analysisVersion],
   ['analyzed_at', 'timestamptz', ({ analyzedAt }) => analyzedAt],
@@ -137,7 +137,7 @@ export async function recordAnalyses(
       else outcomes.set(trackId, fingerprint === planned.fingerprint ? 'done' : 'changed')
     }
     const due = records.filter(({ planned }) => outcomes.get(planned.trackId) === 'done')
-    const analysed = due.filter((record): record is Analysed => record.analysis !== undefined)
+    const analysed = due.filter((record): record is Analyzed => record.analysis !== undefined)
     const failed = due.filter(record => record.analysis === undefined)
     if (analysed.length > 0) {
       const { sql, bindings } = unnest(

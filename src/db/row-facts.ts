@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
+import type { FileSource } from '../core/audio-source.ts'
 import type { Proof, RowFacts } from '../core/reconcile/facts.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
-import type { FileSource } from './tracks.ts'
 
 interface TrackRow {
   id: string

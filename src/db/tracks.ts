@@ -1,8 +1,6 @@
 import type { Knex } from 'knex'
+import type { FileSource } from '../core/audio-source.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
-
-/** `tracks.file_source` as SQLAlchemy stores it. Null in some deployments. */
-export type FileSource = 'LOCAL' | 'YOUTUBE' | 'S3' | 'UNAVAILABLE'
 
 /** What autodj reads of a track. */
 export interface Track {

@@ -1,5 +1,5 @@
 import type { SortedRecord, Spool, Tags } from '../core/reconcile/records.ts'
-import { NamelessFile } from './unlinked-file.ts'
+import { UnlinkedFile } from './unlinked-file.ts'
 
 /** Bytes written, and read, at a time; a record that is longer has a chunk of its own. */
 const CHUNK_BYTES = 256 * 1024
@@ -8,7 +8,7 @@ const HEADER = 20
 
 /** Records in chunks, one after the other in a temporary file; of few enough, all stay in memory. */
 export class FileSpool implements Spool {
-  private readonly file: NamelessFile
+  private readonly file: UnlinkedFile
   private readonly chunks: { start: number; length: number }[] = []
   private chunk: Buffer = Buffer.alloc(0)
   private used = 0
@@ -17,7 +17,7 @@ export class FileSpool implements Spool {
 
   /** @param folder where the temporary file goes; must exist */
   constructor(folder: string, name: string) {
-    this.file = new NamelessFile(folder, `${name}.spool`)
+    this.file = new UnlinkedFile(folder, `${name}.spool`)
   }
 
   add(tags: Tags, key: string, value: string): Promise<void> | undefined {

@@ -1,5 +1,5 @@
 import type { SortedRecord as Entry, Sorter } from '../core/reconcile/records.ts'
-import { NamelessFile } from './unlinked-file.ts'
+import { UnlinkedFile } from './unlinked-file.ts'
 
 /** Bytes held in memory before a run is written. */
 const RUN_BYTES = 4 * 1024 * 1024
@@ -26,7 +26,7 @@ export class ExternalSorter implements Sorter {
   private run: MemoryRun
   private spare: MemoryRun | undefined
   private readonly runs: Extent[] = []
-  private readonly file: NamelessFile
+  private readonly file: UnlinkedFile
   private writing: Promise<void> = Promise.resolve()
   private readonly runBytes: number
 
@@ -34,7 +34,7 @@ export class ExternalSorter implements Sorter {
    * @param folder where the temporary file goes; must exist
    */
   constructor(folder: string, name: string, { runBytes = RUN_BYTES }: { runBytes?: number } = {}) {
-    this.file = new NamelessFile(folder, `${name}.sort`)
+    this.file = new UnlinkedFile(folder, `${name}.sort`)
     this.runBytes = runBytes
     this.run = new MemoryRun(runBytes)
   }
@@ -219,11 +219,11 @@ interface Extent {
 
 class RunWriter {
   private readonly start: number
-  private readonly file: NamelessFile
+  private readonly file: UnlinkedFile
   private chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   private used = 0
 
-  constructor(file: NamelessFile) {
+  constructor(file: UnlinkedFile) {
     this.file = file
     this.start = file.end
   }
@@ -261,9 +261,9 @@ class RunReader {
   private filled = 0
   private position: number
   private readonly last: number
-  private readonly file: NamelessFile
+  private readonly file: UnlinkedFile
 
-  constructor(file: NamelessFile, run: Extent) {
+  constructor(file: UnlinkedFile, run: Extent) {
     this.file = file
     this.position = run.start
     this.last = run.end

@@ -6,7 +6,7 @@ import { systemErrorCode, TemporaryError } from '../errors.ts'
  * A temporary file that is made by the first write and unlinked as soon as it is open: not even kill -9 leaves it
  * behind. One writer at a time.
  */
-export class NamelessFile {
+export class UnlinkedFile {
   /** bytes written */
   end = 0
   private handle: FileHandle | undefined

@@ -14,19 +14,19 @@ import type { Track } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import type { Network } from '../network.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
-import type { ProvedObject } from '../upload/proof.ts'
 import {
   TransferEngine,
   type TransferJob,
   type TransferOptions,
   type TransferOutcome,
 } from '../upload/transfer.ts'
-import { download } from './download.ts'
+import type { ProvedObject } from '../upload/verifier.ts'
 import type { LocalIndex } from './local-index.ts'
 import { normalize } from './normalize.ts'
 import { FetchProblem } from './problem.ts'
 import { runProgram } from './process.ts'
 import { notAudio, uploadStream } from './staged-upload.ts'
+import { download } from './url-download.ts'
 
 /** Where audio may come from, in the order in which it is looked for. */
 export const fetchSources = ['s3', 'local', 'url', 'command', 'preview'] as const
@@ -60,7 +60,7 @@ export type FetchOutcome =
 export interface FetcherOptions
   extends Pick<
     TransferOptions,
-    'store' | 'journal' | 'report' | 'audioFolder' | 'keyPrefix' | 'throttle' | 'signal' | 'stopping'
+    'store' | 'ledger' | 'report' | 'audioFolder' | 'keyPrefix' | 'throttle' | 'signal' | 'stopping'
   > {
   /** whether there is a row with that id: whose object this is */
   readonly trackExists: (id: string) => Promise<boolean>

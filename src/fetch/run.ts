@@ -19,7 +19,7 @@ import {
   type TrackRunEnd,
 } from '../runs/track-run.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { Journal } from '../upload/journal.ts'
+import { UploadLedger } from '../upload/upload-ledger.ts'
 import { Fetcher, type FetchSource, fetchSources, sweepStaging } from './fetcher.ts'
 import type { FetchFlags } from './flags.ts'
 import { createLocalIndex } from './local-index.ts'
@@ -124,14 +124,14 @@ export async function openFetchWork(
   const tempFolder = flags.tempFolder ?? (temp as TempFolder).path
   const normalize = flags.normalize && (await hasFfmpeg(tempFolder, context.signal))
   if (flags.normalize && !normalize) report.warn('ffmpeg is not installed: loudness stays as it is')
-  const journal = new Journal(database, store, run.id)
+  const ledger = new UploadLedger(database, store, run.id)
   const sources = new Set(flags.sources)
   if (!(await folderExists(config.audioRoot))) {
     if (sources.delete('local')) report.detail(`no audio folder at ${config.audioRoot}`)
   }
   const fetcher = new Fetcher({
     store,
-    journal,
+    ledger,
     report,
     audioFolder: config.audioFolder,
     keyPrefix: config.s3.keyPrefix,
@@ -157,7 +157,7 @@ export async function openFetchWork(
     work: new FetchWork(context, database, store, run, { fetcher, maxOutage }),
     async close() {
       await fetcher.close()
-      await journal.close()
+      await ledger.close()
       await temp?.remove()
     },
   }

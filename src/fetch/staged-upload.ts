@@ -9,7 +9,7 @@ import { encodeCrc32 } from '../core/crc32.ts'
 import { cacheControl } from '../core/keys.ts'
 import type { ObjectHeaders, ObjectStore } from '../storage/store.ts'
 import { StoreError } from '../storage/store.ts'
-import type { ProvedObject } from '../upload/proof.ts'
+import type { ProvedObject } from '../upload/verifier.ts'
 import { FetchProblem } from './problem.ts'
 
 /** Enough to tell the type of most files; one that hides it further in is looked at once it is stored. */

@@ -94,7 +94,7 @@ export async function runNightly(context: Context, flags: NightlyFlags): Promise
   const { migrations } = await migrateStatus(database)
   const pending = migrations.filter(one => one.appliedAt === null).length
   if (flags.dryRun) {
-    const { planNight } = await import('./plan.ts')
+    const { planNight } = await import('./dry-run.ts')
     return planNight(context, steps, { pending, rolling: flags.rolling ?? defaultRolling })
   }
   const ends: StepEnd[] = []

@@ -4,7 +4,8 @@
  */
 import { actionOrder, type PlanItem } from '../core/plan.ts'
 import { type HeaderChange, resetHeaders, setHeaders } from './headers.ts'
-import type { Journal } from './journal.ts'
+import { type ExecuteOptions, ItemExecutor, type ItemOutcome } from './item-executor.ts'
+import type { PlanJournal } from './journal.ts'
 import { planItems } from './plan-file.ts'
 import {
   type BringBack,
@@ -15,7 +16,6 @@ import {
   removeObjects,
 } from './removals.ts'
 import { changeRows, type RowUpdate, resetRows } from './rows.ts'
-import { type ExecuteOptions, type ItemOutcome, Settler } from './settle.ts'
 
 export type { ExecuteOptions, ItemOutcome }
 
@@ -29,31 +29,31 @@ const BATCH = 500
  */
 export async function* applyPlan(
   file: string,
-  journal: Journal,
+  journal: PlanJournal,
   options: ExecuteOptions,
 ): AsyncGenerator<ItemOutcome[]> {
-  const settler = new Settler(journal, options)
+  const executor = new ItemExecutor(journal, options)
   const isDue = (item: PlanItem): boolean =>
     ['none', 'begun', 'failed', 'undoing', 'undone'].includes(journal.state(item.seq))
   for await (const batch of batches(file, isDue)) {
     if (options.stopping.aborted) return
-    yield await apply(settler, batch)
+    yield await apply(executor, batch)
   }
 }
 
 /** Takes back what was applied: objects first, then headers, then rows, each as it was before. */
 export async function* undoPlan(
   file: string,
-  journal: Journal,
+  journal: PlanJournal,
   options: ExecuteOptions,
 ): AsyncGenerator<ItemOutcome[]> {
-  const settler = new Settler(journal, options)
+  const executor = new ItemExecutor(journal, options)
   for (const action of actionOrder.toReversed()) {
     const isDue = (item: PlanItem): boolean =>
       item.action === action && ['begun', 'done', 'undoing'].includes(journal.state(item.seq))
     for await (const batch of batches(file, isDue)) {
       if (options.stopping.aborted) return
-      yield await undo(settler, batch)
+      yield await undo(executor, batch)
     }
   }
 }
@@ -73,29 +73,29 @@ async function* batches(file: string, isDue: (item: PlanItem) => boolean): Async
 }
 
 /** @param batch of one kind of action */
-function apply(settler: Settler, batch: readonly PlanItem[]): Promise<ItemOutcome[]> {
+function apply(executor: ItemExecutor, batch: readonly PlanItem[]): Promise<ItemOutcome[]> {
   switch (batch[0]?.action) {
     case 'update-row':
-      return changeRows(settler, batch as RowUpdate[])
+      return changeRows(executor, batch as RowUpdate[])
     case 'bring-back-object':
-      return bringBackWanted(settler, batch as BringBack[])
+      return bringBackWanted(executor, batch as BringBack[])
     case 'set-headers':
-      return setHeaders(settler, batch as HeaderChange[])
+      return setHeaders(executor, batch as HeaderChange[])
     default:
-      return removeObjects(settler, batch as Removal[])
+      return removeObjects(executor, batch as Removal[])
   }
 }
 
 /** @param batch of one kind of action */
-function undo(settler: Settler, batch: readonly PlanItem[]): Promise<ItemOutcome[]> {
+function undo(executor: ItemExecutor, batch: readonly PlanItem[]): Promise<ItemOutcome[]> {
   switch (batch[0]?.action) {
     case 'update-row':
-      return resetRows(settler, batch as RowUpdate[])
+      return resetRows(executor, batch as RowUpdate[])
     case 'bring-back-object':
-      return removeAgain(settler, batch as BringBack[])
+      return removeAgain(executor, batch as BringBack[])
     case 'set-headers':
-      return resetHeaders(settler, batch as HeaderChange[])
+      return resetHeaders(executor, batch as HeaderChange[])
     default:
-      return bringBackObjects(settler, batch as Removal[])
+      return bringBackObjects(executor, batch as Removal[])
   }
 }

@@ -1,15 +1,15 @@
 /** `set-headers`: objects copied onto themselves with other headers, and back. */
 import type { PlanItem } from '../core/plan.ts'
 import type { ObjectHead } from '../storage/store.ts'
+import { type ExecuteOptions, type ItemExecutor, type ItemOutcome, Skip } from './item-executor.ts'
 import type { Trace } from './journal.ts'
 import { sameSums } from './needs.ts'
-import { type ExecuteOptions, type ItemOutcome, type Settler, Skip } from './settle.ts'
 
 export type HeaderChange = PlanItem & { action: 'set-headers' }
 
-export function setHeaders(settler: Settler, items: readonly HeaderChange[]): Promise<ItemOutcome[]> {
-  const { journal, options } = settler
-  return settler.each(items, {
+export function setHeaders(executor: ItemExecutor, items: readonly HeaderChange[]): Promise<ItemOutcome[]> {
+  const { journal, options } = executor
+  return executor.each(items, {
     begun: 'begun',
     done: 'done',
     look: async item => {
@@ -30,10 +30,10 @@ export function setHeaders(settler: Settler, items: readonly HeaderChange[]): Pr
   })
 }
 
-export function resetHeaders(settler: Settler, items: readonly HeaderChange[]): Promise<ItemOutcome[]> {
-  const { journal, options } = settler
+export function resetHeaders(executor: ItemExecutor, items: readonly HeaderChange[]): Promise<ItemOutcome[]> {
+  const { journal, options } = executor
   const { store, signal } = options
-  return settler.each(items, {
+  return executor.each(items, {
     begun: 'undoing',
     done: 'undone',
     look: async item => {

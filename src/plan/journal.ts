@@ -36,7 +36,7 @@ export interface JournalEntry {
 const traceLine = 8_192
 
 /** The journal of one plan, `FILE.journal`. Memory: nine bytes an item; traces are read back where undoing needs them. */
-export class Journal {
+export class PlanJournal {
   private readonly handle: FileHandle
   private readonly byItem: Uint8Array
   /** where the newest line with a trace of each item begins; 0, where the header is: it has none */
@@ -60,7 +60,7 @@ export class Journal {
    * @param items how many the plan has
    * @throws FatalError when it belongs to another plan
    */
-  static async open(planFile: string, planId: string, items: number): Promise<Journal> {
+  static async open(planFile: string, planId: string, items: number): Promise<PlanJournal> {
     const file = journalOf(planFile)
     const handle = await open(file, 'a+', 0o600).catch(error => {
       throw new UsageError(`cannot write ${file}: ${systemErrorCode(error)}`, {
@@ -69,7 +69,7 @@ export class Journal {
       })
     })
     try {
-      const journal = new Journal(handle, file, items)
+      const journal = new PlanJournal(handle, file, items)
       let first = true
       // A character a byte: a name cut in its middle must not move what follows, nor a rare line separator end a line.
       for await (const line of handle.readLines({ encoding: 'latin1', start: 0, autoClose: false })) {

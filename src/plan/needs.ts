@@ -10,7 +10,7 @@ import {
 } from '../audio-files/source.ts'
 import type { NeededFile, ObjectState } from '../core/plan.ts'
 import type { Checksums, ObjectHead } from '../storage/store.ts'
-import { type ExecuteOptions, Skip } from './settle.ts'
+import { type ExecuteOptions, Skip } from './item-executor.ts'
 
 /** @throws Skip where the object is not as the plan saw it */
 export async function needObject({ store, signal }: ExecuteOptions, state: ObjectState): Promise<ObjectHead> {

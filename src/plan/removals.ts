@@ -7,9 +7,15 @@ import { keysNamed, keysUploading } from '../db/row-facts.ts'
 import { FatalError } from '../errors.ts'
 import type { DeleteOutcome, ObjectHead, ObjectVersionEntry } from '../storage/store.ts'
 import { versionsOfKey } from '../storage/versions.ts'
+import {
+  type ExecuteOptions,
+  type ItemExecutor,
+  type ItemOutcome,
+  type Looked,
+  Skip,
+} from './item-executor.ts'
 import type { Trace } from './journal.ts'
 import { needFile, needSameFile, sameSums } from './needs.ts'
-import { type ExecuteOptions, type ItemOutcome, type Looked, type Settler, Skip } from './settle.ts'
 
 export type Removal = PlanItem & { action: 'remove-object' }
 export type BringBack = PlanItem & { action: 'bring-back-object' }
@@ -26,19 +32,22 @@ const placeOf = (item: Removal | BringBack): Place => ({
 })
 
 /** Moves objects to quarantine, or hides them behind delete markers, unless something has come to rest on them. */
-export async function removeObjects(settler: Settler, items: readonly Removal[]): Promise<ItemOutcome[]> {
+export async function removeObjects(
+  executor: ItemExecutor,
+  items: readonly Removal[],
+): Promise<ItemOutcome[]> {
   if (items.length === 0) return []
-  const { options } = settler
+  const { options } = executor
   const { knex, store } = options
   const keys = items.map(item => item.object.key)
   const uploading = await keysUploading(knex, store.bucket)
   const named = await keysNamed(knex, keys)
   const files = new Map<number, FileIdentity>()
-  const outcomes = await settler.each(items, {
+  const outcomes = await executor.each(items, {
     begun: 'begun',
     done: 'done',
     look: item =>
-      lookBeforeRemoval(settler, item, async head => {
+      lookBeforeRemoval(executor, item, async head => {
         const { key } = item.object
         if (named.has(key)) throw new Skip('a row names the object')
         if (uploading.has(key)) throw new Skip('an upload to this key is under way')
@@ -59,7 +68,7 @@ export async function removeObjects(settler: Settler, items: readonly Removal[])
   )
   if (wanted.length === 0) return outcomes
   const back = await bringBackObjects(
-    settler,
+    executor,
     wanted.map(({ item }) => item as Removal),
   )
   const reason = 'a row has come to name the object: brought back'
@@ -73,35 +82,35 @@ export async function removeObjects(settler: Settler, items: readonly Removal[])
 }
 
 /** Brings removed objects back from where they were moved to. */
-export function bringBackObjects(settler: Settler, items: readonly Removal[]): Promise<ItemOutcome[]> {
-  return settler.each(items, {
+export function bringBackObjects(executor: ItemExecutor, items: readonly Removal[]): Promise<ItemOutcome[]> {
+  return executor.each(items, {
     begun: 'undoing',
     done: 'undone',
-    look: item => lookBeforeReturn(settler, item),
-    each: (item, looked) => bringBack(settler.options, placeOf(item), looked),
+    look: item => lookBeforeReturn(executor, item),
+    each: (item, looked) => bringBack(executor.options, placeOf(item), looked),
   })
 }
 
 /** Gives rows back the objects that they name, which were removed. */
-export function bringBackWanted(settler: Settler, items: readonly BringBack[]): Promise<ItemOutcome[]> {
-  return settler.each(items, {
+export function bringBackWanted(executor: ItemExecutor, items: readonly BringBack[]): Promise<ItemOutcome[]> {
+  return executor.each(items, {
     begun: 'begun',
     done: 'done',
-    look: item => lookBeforeReturn(settler, item),
-    each: (item, looked) => bringBack(settler.options, placeOf(item), looked),
+    look: item => lookBeforeReturn(executor, item),
+    each: (item, looked) => bringBack(executor.options, placeOf(item), looked),
   })
 }
 
 /** Takes that back: the objects are removed again. */
-export function removeAgain(settler: Settler, items: readonly BringBack[]): Promise<ItemOutcome[]> {
-  return settler.each(items, {
+export function removeAgain(executor: ItemExecutor, items: readonly BringBack[]): Promise<ItemOutcome[]> {
+  return executor.each(items, {
     begun: 'undoing',
     done: 'undone',
     look: async item => {
-      const untouched = settler.journal.state(item.seq) === 'begun'
-      return { ...(await lookBeforeRemoval(settler, item, async () => {})), untouched }
+      const untouched = executor.journal.state(item.seq) === 'begun'
+      return { ...(await lookBeforeRemoval(executor, item, async () => {})), untouched }
     },
-    each: (item, { etag = '' }) => remove(settler.options, placeOf(item), etag, async () => {}),
+    each: (item, { etag = '' }) => remove(executor.options, placeOf(item), etag, async () => {}),
   })
 }
 
@@ -109,7 +118,7 @@ export function removeAgain(settler: Settler, items: readonly BringBack[]): Prom
 
 /** @param check throws a Skip for an object that must stay */
 async function lookBeforeRemoval(
-  { journal, options }: Settler,
+  { journal, options }: ItemExecutor,
   item: Removal | BringBack,
   check: (head: ObjectHead) => Promise<void>,
 ): Promise<Looked> {
@@ -238,7 +247,10 @@ async function fileInstead(
 
 /* ── And back ─────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-async function lookBeforeReturn({ journal, options }: Settler, item: Removal | BringBack): Promise<Looked> {
+async function lookBeforeReturn(
+  { journal, options }: ItemExecutor,
+  item: Removal | BringBack,
+): Promise<Looked> {
   const { store, signal } = options
   const place = placeOf(item)
   const { object, quarantine } = place

@@ -3,16 +3,19 @@ import type { Knex } from 'knex'
 import { isFileThere } from '../audio-files/source.ts'
 import { type PlanItem, type RowState, stakeOf } from '../core/plan.ts'
 import { type RowVersion, rowVersions, swapRows } from '../db/row-facts.ts'
+import { type ExecuteOptions, type ItemExecutor, type ItemOutcome, Skip } from './item-executor.ts'
 import { needFile, needObject } from './needs.ts'
-import { type ExecuteOptions, type ItemOutcome, type Settler, Skip } from './settle.ts'
 
 export type RowUpdate = PlanItem & { action: 'update-row' }
 
-export async function changeRows(settler: Settler, items: readonly RowUpdate[]): Promise<ItemOutcome[]> {
-  const { journal, options } = settler
+export async function changeRows(
+  executor: ItemExecutor,
+  items: readonly RowUpdate[],
+): Promise<ItemOutcome[]> {
+  const { journal, options } = executor
   const { knex } = options
   const rowOf = await rowLooker(knex, items)
-  const outcomes = await settler.all(items, {
+  const outcomes = await executor.all(items, {
     begun: 'begun',
     done: 'done',
     look: async item => {
@@ -44,7 +47,7 @@ export async function changeRows(settler: Settler, items: readonly RowUpdate[]):
   )
   if (wrong.size === 0) return outcomes
   const reset = await resetRows(
-    settler,
+    executor,
     [...wrong.keys()].map(({ item }) => item as RowUpdate),
   )
   return [
@@ -87,11 +90,11 @@ async function rowLooker(
 }
 
 /** Puts rows back as they were, the time of their last change included. */
-export async function resetRows(settler: Settler, items: readonly RowUpdate[]): Promise<ItemOutcome[]> {
-  const { journal, options } = settler
+export async function resetRows(executor: ItemExecutor, items: readonly RowUpdate[]): Promise<ItemOutcome[]> {
+  const { journal, options } = executor
   const { knex } = options
   const rowOf = await rowLooker(knex, items)
-  return settler.all(items, {
+  return executor.all(items, {
     begun: 'undoing',
     done: 'undone',
     look: async item => {

@@ -14,7 +14,7 @@ import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { applyPlan, type ExecuteOptions, type ItemOutcome, undoPlan } from './execute.ts'
-import { Journal } from './journal.ts'
+import { PlanJournal } from './journal.ts'
 import { checkPlan, planItems } from './plan-file.ts'
 
 const defaultConcurrency = 16
@@ -55,7 +55,7 @@ async function execute(
   file: string,
   { header, items }: { header: PlanHeader; items: number },
   flags: ExecuteFlags,
-  work: (file: string, journal: Journal, options: ExecuteOptions) => AsyncGenerator<ItemOutcome[]>,
+  work: (file: string, journal: PlanJournal, options: ExecuteOptions) => AsyncGenerator<ItemOutcome[]>,
   verb: 'applied' | 'taken back',
 ): Promise<ExitCode> {
   const { report, config } = context
@@ -70,7 +70,7 @@ async function execute(
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)
     await holdRemovalLease(database.knex, run.id)
-    const journal = await Journal.open(file, header.id, items)
+    const journal = await PlanJournal.open(file, header.id, items)
     const counts = { done: 0, undone: 0, untouched: 0, skipped: 0, failed: 0 }
     const progress = report.progress({ label: verb === 'applied' ? 'apply' : 'undo', unit: 'objects' })
     progress.total({ items })

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import type { AudioFolder } from '../core/audio-path.ts'
-import type { DifferenceClass, Finding } from '../core/reconcile/facts.ts'
+import type { Comparison, DifferenceClass } from '../core/reconcile/facts.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import type { Inventory } from './inventory.ts'
 
@@ -31,7 +31,7 @@ export interface ReconcileOptions {
   /** rows the last finished run saw */
   rowsBefore?: number
   /** what was asked for: the rest is compared, too, and not told or counted; undefined: everything */
-  isSelected?: (finding: Finding) => boolean
+  isSelected?: (comparison: Comparison) => boolean
   /** exists, and is this run's own */
   tempFolder: string
   signal?: AbortSignal

@@ -3,7 +3,7 @@ import { contentOf } from '../audio-files/content-proof.ts'
 import { isSameFile, LocalFileError, openRoot, openSource } from '../audio-files/source.ts'
 import { plainFolder } from '../core/audio-path.ts'
 import { detectAudio } from '../core/content-type.ts'
-import type { Difference, Finding, LocalCopy } from '../core/reconcile/facts.ts'
+import type { Comparison, Difference, LocalCopy } from '../core/reconcile/facts.ts'
 import { objectKeysByContent, rememberedPaths, tracksOfFile } from '../db/content.ts'
 import { objectsByKey, rememberedFiles, rememberFiles } from '../db/ledger.ts'
 import { keysNamed } from '../db/row-facts.ts'
@@ -20,30 +20,30 @@ export class LocalFiles {
   }
 
   /** What a file without row is: audio to be imported, or something that `import` declines, which is as it should be. */
-  async judgeStray(finding: Finding): Promise<Finding> {
-    const { file } = finding
-    if (file === undefined || finding.differences[0]?.class !== 'local-file-without-row') return finding
-    const note = (one: Omit<Difference, 'severity'>): Finding => ({
-      ...finding,
+  async compareStray(comparison: Comparison): Promise<Comparison> {
+    const { file } = comparison
+    if (file === undefined || comparison.differences[0]?.class !== 'local-file-without-row') return comparison
+    const note = (one: Omit<Difference, 'severity'>): Comparison => ({
+      ...comparison,
       differences: [{ ...one, severity: 'note' }],
     })
     const content = await this.content(file.path)
     if (content === 'not-audio') {
       return note({ class: 'not-audio', detail: 'no row names it; it is not a recognised audio format' })
     }
-    if (content === undefined) return finding
+    if (content === undefined) return comparison
     const same = await this.sameContent(content, file.path)
     return same === undefined
-      ? finding
+      ? comparison
       : note({ class: 'duplicate-file', detail: `no row names it; the same content as ${same}` })
   }
 
   /** Copies that are no longer what was uploaded. */
-  async judgeCopies(copies: readonly LocalCopy[]): Promise<Finding[]> {
+  async compareCopies(copies: readonly LocalCopy[]): Promise<Comparison[]> {
     const { knex, store } = this.library
     const keys = copies.map(({ row }) => row.key)
     const known = await objectsByKey(knex, store.bucket, keys)
-    const findings: Finding[] = []
+    const comparisons: Comparison[] = []
     for (const { row, file } of copies) {
       const object = known.get(row.key)
       if (object?.sha256 == null || object.etag === null || row.source !== 'S3') continue
@@ -54,7 +54,7 @@ export class LocalFiles {
       const sha256 = await this.content(file.path)
       if (sha256 === undefined || sha256 === object.sha256) continue
       const { key, size, etag } = object
-      findings.push({
+      comparisons.push({
         sigil: '*',
         name: file.path,
         differences: [
@@ -70,7 +70,7 @@ export class LocalFiles {
         other: { key, size, etag, lastModified: uploaded ?? 0 },
       })
     }
-    return findings
+    return comparisons
   }
 
   /** SHA-256 of a file, remembered or read; undefined where it cannot be read, or is written to. */

@@ -11,7 +11,7 @@ import { type FoundFile, filePages, selectionOf } from '../audio-files/walk.ts'
 import { plainFolder, portable } from '../core/audio-path.ts'
 import { classifyWithoutKey } from '../core/reconcile/classify.ts'
 import { DiskJoin, type OpenedFile } from '../core/reconcile/disk-join.ts'
-import type { DifferenceClass, FileFacts, Finding } from '../core/reconcile/facts.ts'
+import type { Comparison, DifferenceClass, FileFacts } from '../core/reconcile/facts.ts'
 import { mergeOrdered } from '../core/reconcile/merge.ts'
 import { Resolver } from '../core/reconcile/resolve.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
@@ -20,7 +20,7 @@ import { countRows, proofPages, rowFactPages } from '../db/row-facts.ts'
 import { FileSpool } from '../external-sort/file-spool.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { keepHeapLevel } from '../heap.ts'
-import { Judge } from './judge.ts'
+import { Comparator } from './comparator.ts'
 import { boundaries, encodeRow, keyedRows, keyOf, withProofs } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
 import { factsOf, isPartOfLibrary, listInRanges, tee } from './listing.ts'
@@ -42,12 +42,12 @@ export async function* reconcile(
   library: Library,
   options: ReconcileOptions,
   tally: Tally,
-): AsyncGenerator<readonly Finding[]> {
+): AsyncGenerator<readonly Comparison[]> {
   keepHeapLevel()
   await refuseEmptySides(library, options)
   for await (const seen of observe(library, options, tally)) {
-    const findings = options.isSelected === undefined ? seen : seen.filter(options.isSelected)
-    const judged = findings.map(finding => accepting(finding, options.accept))
+    const comparisons = options.isSelected === undefined ? seen : seen.filter(options.isSelected)
+    const judged = comparisons.map(comparison => accepting(comparison, options.accept))
     for (const { sigil, differences } of judged) {
       if (sigil === '=' && differences.length === 0) tally.agree += 1
       if (sigil === '!') tally.unread += 1
@@ -65,12 +65,13 @@ export async function* reconcile(
 }
 
 /** A finding in which accepted classes are no drift. */
-function accepting(finding: Finding, accepted: ReadonlySet<DifferenceClass> | undefined): Finding {
-  if (accepted === undefined || !finding.differences.some(one => accepted.has(one.class))) return finding
-  const differences = finding.differences.map(one =>
+function accepting(comparison: Comparison, accepted: ReadonlySet<DifferenceClass> | undefined): Comparison {
+  if (accepted === undefined || !comparison.differences.some(one => accepted.has(one.class)))
+    return comparison
+  const differences = comparison.differences.map(one =>
     accepted.has(one.class) ? { ...one, severity: 'note' as const } : one,
   )
-  return { ...finding, differences }
+  return { ...comparison, differences }
 }
 
 /** The canaries, before anything is concluded: an empty side is far more often a mistake than a lost library. */
@@ -120,7 +121,7 @@ async function* observe(
   { knex, store }: Library,
   options: ReconcileOptions,
   tally: Tally,
-): AsyncGenerator<readonly Finding[]> {
+): AsyncGenerator<readonly Comparison[]> {
   const { audioFolder, signal, tempFolder } = options
   let sorters = 0
   const newSorter = (): ExternalSorter => {
@@ -134,7 +135,7 @@ async function* observe(
     : undefined
 
   for await (const page of rowFactPages(knex, { signal })) {
-    const findings: Finding[] = []
+    const comparisons: Comparison[] = []
     for (const row of page) {
       tally.rows += 1
       const path = row.path === null ? undefined : await relativePath(row.path, audioFolder)
@@ -147,10 +148,10 @@ async function* observe(
         // Only where the row contradicts itself is its file worth a look without --disk.
         const look = row.source === 'S3' && row.path !== null
         const there = look ? await isFileThere(row.path ?? '', audioFolder) : undefined
-        findings.push(classifyWithoutKey(row, path === undefined ? 'outside' : there))
+        comparisons.push(classifyWithoutKey(row, path === undefined ? 'outside' : there))
       }
     }
-    if (findings.length > 0) yield findings
+    if (comparisons.length > 0) yield comparisons
   }
 
   // An inventory that is empty is not an empty bucket.
@@ -158,7 +159,7 @@ async function* observe(
   if (inventory !== options.inventory) options.inventoryInsufficient?.('it names no object of the library')
   const place = { bucket: store.bucket, prefix: options.prefix }
   const resolver = new Resolver(newSorter, new FileSpool(tempFolder, 'held'), tally.rowsWithKey, place)
-  const judge = new Judge({ knex, store }, options, tally, resolver, inventory)
+  const judge = new Comparator({ knex, store }, options, tally, resolver, inventory)
   const [rows, ahead] = tee(withProofs(keyedRows(rowsByKey), proofPages(knex, store.bucket, { signal })))
   const objects =
     inventory?.pages ??
@@ -190,9 +191,9 @@ async function* observe(
       for (const file of page) await disk.file(fileFacts(file))
     }
     const local = new LocalFiles({ knex, store }, options)
-    for await (const { findings, copies } of disk.resolve()) {
-      const judged = await Promise.all(findings.map(finding => local.judgeStray(finding)))
-      judged.push(...(await local.judgeCopies(copies)))
+    for await (const { comparisons, copies } of disk.resolve()) {
+      const judged = await Promise.all(comparisons.map(comparison => local.compareStray(comparison)))
+      judged.push(...(await local.compareCopies(copies)))
       if (judged.length > 0) yield judged
     }
   }

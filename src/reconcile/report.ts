@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
 import type { Context } from '../context.ts'
-import { type DifferenceClass, differenceClasses, type Finding } from '../core/reconcile/facts.ts'
+import { type Comparison, type DifferenceClass, differenceClasses } from '../core/reconcile/facts.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import { systemErrorCode, UsageError } from '../errors.ts'
 import type { Tally } from './tally.ts'
@@ -11,9 +11,9 @@ import type { Tally } from './tally.ts'
 const quietNotes: ReadonlySet<DifferenceClass> = new Set(['no-audio', 'foreign-object'])
 
 /** One line of the result, where it is worth one. */
-export function reportFinding(context: Context, finding: Finding): void {
+export function reportComparison(context: Context, comparison: Comparison): void {
   const { report } = context
-  const { sigil, name, differences, row, object, other, problem, asOf } = finding
+  const { sigil, name, differences, row, object, other, problem, asOf } = comparison
   const plain = sigil === '=' && differences.length === 0
   // A track that waits to be fetched is no news; there may be as many of them as tracks.
   const quiet =

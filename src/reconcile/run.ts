@@ -6,7 +6,7 @@ import type { InventoryPlace } from '../core/inventory-url.ts'
 import { cacheControl } from '../core/keys.ts'
 import type { DeleteLimit } from '../core/limits.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
-import type { DifferenceClass, Finding } from '../core/reconcile/facts.ts'
+import type { Comparison, DifferenceClass } from '../core/reconcile/facts.ts'
 import { repairOf } from '../core/reconcile/repair.ts'
 import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatDuration, plural, printable } from '../core/units.ts'
@@ -25,7 +25,7 @@ import type { ObjectStore } from '../storage/store.ts'
 import { readInventory } from './inventory.ts'
 import type { ReconcileOptions } from './library.ts'
 import { reconcile } from './reconcile.ts'
-import { Lines, type Planned, reportFinding, summarise, summaryFields } from './report.ts'
+import { Lines, type Planned, reportComparison, summarise, summaryFields } from './report.ts'
 import { newTally, type Tally } from './tally.ts'
 
 export interface ReconcileFlags {
@@ -85,7 +85,7 @@ export async function runReconcile(context: Context, flags: ReconcileFlags): Pro
   })
 }
 
-interface Surroundings {
+interface ReconcileRun {
   database: Database
   store: ObjectStore
   runId: string
@@ -97,7 +97,7 @@ interface Surroundings {
 async function observeAndReport(
   context: Context,
   flags: ReconcileFlags,
-  { database, store, runId, signal, concurrency, tally }: Surroundings,
+  { database, store, runId, signal, concurrency, tally }: ReconcileRun,
 ): Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }> {
   const { config, report } = context
   const { knex } = database
@@ -154,19 +154,19 @@ async function observeAndReport(
   const combined =
     flags.combined === undefined ? undefined : await Lines.open(path.resolve(context.cwd, flags.combined))
   const progress = report.progress({ label: 'reconcile', unit: 'objects' })
-  progress.total({ items: await expectedFindings(database) })
+  progress.total({ items: await expectedComparisons(database) })
   const held: { name: string; reason: string }[] = []
   let heldCount = 0
   try {
-    for await (const findings of reconcile({ knex, store }, options, tally)) {
-      progress.advance({ items: findings.length })
-      for (const finding of findings) {
-        reportFinding(context, finding)
-        if (!finding.addendum) await combined?.write(`${finding.sigil} ${printable(finding.name)}\n`)
-        const reason = await planning?.take(finding)
+    for await (const comparisons of reconcile({ knex, store }, options, tally)) {
+      progress.advance({ items: comparisons.length })
+      for (const comparison of comparisons) {
+        reportComparison(context, comparison)
+        if (!comparison.addendum) await combined?.write(`${comparison.sigil} ${printable(comparison.name)}\n`)
+        const reason = await planning?.take(comparison)
         if (reason === undefined) continue
         heldCount += 1
-        if (held.length < heldShown) held.push({ name: finding.name, reason })
+        if (held.length < heldShown) held.push({ name: comparison.name, reason })
       }
     }
   } finally {
@@ -209,7 +209,7 @@ async function observeAndReport(
 interface Planning {
   unmended: Map<DifferenceClass, number>
   /** @returns why a removal was held back */
-  take(finding: Finding): Promise<string | undefined>
+  take(comparison: Comparison): Promise<string | undefined>
   write(
     tally: Tally,
     allow: (stakes: { removals: number; losses: number }) => void,
@@ -233,8 +233,8 @@ async function startPlan(
   const unmended = new Map<DifferenceClass, number>()
   return {
     unmended,
-    async take(finding) {
-      const repair = repairOf(finding, {
+    async take(comparison) {
+      const repair = repairOf(comparison, {
         cacheControl,
         ...(flags.localChanges === undefined ? {} : { localChanges: flags.localChanges }),
         heldBack: object =>
@@ -242,7 +242,7 @@ async function startPlan(
         quarantineKey: key => (versioned ? undefined : quarantineKey(id, key)),
       })
       for (const { action, why, worth } of repair.actions) await builder.add(action, why, worth)
-      const drift = finding.differences.find(({ severity }) => severity === 'drift')
+      const drift = comparison.differences.find(({ severity }) => severity === 'drift')
       if (drift !== undefined && repair.actions.length === 0 && repair.heldBack === undefined)
         unmended.set(drift.class, (unmended.get(drift.class) ?? 0) + 1)
       return repair.heldBack
@@ -274,7 +274,7 @@ async function sampledShare(sample: ReconcileFlags['sample'], { knex }: Database
 }
 
 /** How many findings there will be, about: rows with a key, or as many objects as the last run saw. */
-async function expectedFindings(database: Database): Promise<number> {
+async function expectedComparisons(database: Database): Promise<number> {
   const { withKey } = await countRows(database.knex)
   const [last] = await recentRuns(database.knex, { command: 'reconcile', limit: 1 })
   return Math.max(withKey, Number(last?.summary?.['objects'] ?? 0))

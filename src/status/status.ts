@@ -1,6 +1,6 @@
 /** Where the migration stands, as the database knows it. Reads only, and asks neither S3 nor the disk. */
 import type { Knex } from 'knex'
-import type { FileSource } from '../db/tracks.ts'
+import type { FileSource } from '../core/audio-source.ts'
 import { countJobs, type QueueCount } from '../queue/counts.ts'
 
 export interface Status {

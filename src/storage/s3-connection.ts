@@ -3,15 +3,15 @@
  *
  * Two SDK clients share sockets and credentials: one retries (reads and idempotent changes), one does not (requests
  * whose second attempt would see the first one's effect; their retry is the caller's decision). Bodies go out through
- * the lean path in `put-path.ts`.
+ * the lean path in `http-client.ts`.
  */
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 import { proxyFor } from '../core/proxy.ts'
 import { type Agents, type Network, openAgents, plainNetwork } from '../network.ts'
+import { createHttpClient, type HttpClient, type HttpTarget } from './http-client.ts'
 import { Lacks } from './lacks.ts'
-import { createPutPath, type PutPath, type PutTarget } from './put-path.ts'
 import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
 import type { SigningCredentials } from './sigv4.ts'
 import { StoreError } from './store.ts'
@@ -86,7 +86,7 @@ export interface S3Connection {
   readonly client: S3Client
   /** its requests are sent once, whatever comes back */
   readonly onceClient: S3Client
-  readonly bodies: PutPath
+  readonly bodies: HttpClient
   /** what the store has turned out to lack */
   readonly lacks: Lacks
   /** what errors of a request say about it; refuses keys that are too long */
@@ -103,7 +103,7 @@ export interface S3Connection {
 
 /** Where objects of the bucket are, for requests and as errors tell it. */
 interface Place {
-  target: PutTarget
+  target: HttpTarget
   region: string
   endpoint: string
 }
@@ -209,7 +209,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     }
   }
 
-  const bodies = createPutPath({
+  const bodies = createHttpClient({
     target: async () => (await findPlace()).target,
     maxSockets,
     secureContext: getSecureContext,
@@ -352,8 +352,8 @@ async function findTarget(
   client: S3Client,
   onceClient: S3Client,
   { bucket, userAgent }: { bucket: string; userAgent: string },
-): Promise<PutTarget> {
-  let found: PutTarget | undefined
+): Promise<HttpTarget> {
+  let found: HttpTarget | undefined
   const probe = new PutObjectCommand({ Bucket: bucket, Key: 'x' })
   const region = await client.config.region()
   probe.middlewareStack.add(

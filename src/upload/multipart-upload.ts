@@ -11,29 +11,18 @@ import { LocalFileError, localFileError, type Source } from '../audio-files/sour
 import { combineCrc32, decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { printable } from '../core/units.ts'
 import { type Part, partSizeFor, partsOf } from '../core/upload/multipart.ts'
-import type { PartRecord, UploadRecord } from '../db/ledger.ts'
 import type { Reporter } from '../report/reporter.ts'
 import { RunHalted } from '../storage/resilience.ts'
 import { type ObjectHeaders, type ObjectStore, StoreError, type UploadedPart } from '../storage/store.ts'
 import type { Throttle } from '../storage/throttle.ts'
-import { base64OfHex, type ProvedObject, type Prover, whenTaken } from './proof.ts'
 import type { Requests } from './requests.ts'
 import { differingHeaders, headersAsText, partsHeld } from './resume.ts'
-
-/** What is kept of multipart uploads, so that another run can go on with them. */
-export interface UploadJournal {
-  /** uploads of that key that no other live run owns, with their confirmed parts */
-  resumable(key: string): Promise<(UploadRecord & { parts: PartRecord[] })[]>
-  /** this run goes on with an upload that another began */
-  resumed(uploadId: string): Promise<void>
-  begun(upload: Omit<UploadRecord, 'bucket' | 'runId'>): Promise<void>
-  confirmed(uploadId: string, part: PartRecord): void
-  ended(uploadId: string): Promise<void>
-}
+import type { UploadLedger } from './upload-ledger.ts'
+import { base64OfHex, type ProvedObject, type UploadVerifier, whenTaken } from './verifier.ts'
 
 export interface MultipartOptions {
   store: ObjectStore
-  journal: UploadJournal
+  ledger: UploadLedger
   report: Pick<Reporter, 'warn' | 'note' | 'detail'>
   /** parts at a time at most */
   maxConcurrency: number
@@ -61,13 +50,13 @@ export class MultipartUploader {
   readonly #options: MultipartOptions
   readonly #pool: BufferPool
   readonly #requests: Requests
-  readonly #prover: Prover
+  readonly #prover: UploadVerifier
 
-  constructor(options: MultipartOptions, pool: BufferPool, requests: Requests, prover: Prover) {
+  constructor(options: MultipartOptions, pool: BufferPool, requests: Requests, verifier: UploadVerifier) {
     this.#options = options
     this.#pool = pool
     this.#requests = requests
-    this.#prover = prover
+    this.#prover = verifier
   }
 
   /** Hashes a file, and the parts in which it would be sent. @throws LocalFileError */
@@ -94,7 +83,7 @@ export class MultipartUploader {
     content: PartedContent,
     headers: ObjectHeaders,
   ): Promise<{ object: ProvedObject; bytesSent: number }> {
-    const { store, journal, signal, onBytes } = this.#options
+    const { store, ledger, signal, onBytes } = this.#options
     const { uploadId, parts, partSize } = await this.#beginOrResume(key, source, content, headers)
     const all = [...partsOf(source.size, partSize)]
     const expected = content.parts?.size === partSize ? content.parts.crc32s : undefined
@@ -111,7 +100,7 @@ export class MultipartUploader {
         parts.set(part.partNumber, sent)
         bytesSent += part.size
         onBytes?.(part.size)
-        journal.confirmed(uploadId, { ...sent, crc32: sent.crc32 as string })
+        ledger.confirmed(uploadId, { ...sent, crc32: sent.crc32 as string })
       })
       await source.assertUnchanged()
       const ordered = all.map(part => parts.get(part.partNumber) as UploadedPart)
@@ -140,7 +129,7 @@ export class MultipartUploader {
         return { bytesSent, object }
       }
       const object = await this.#prover.confirm(key, content, headers.contentType, source.size, completed)
-      await journal.ended(uploadId)
+      await ledger.ended(uploadId)
       return { bytesSent, object }
     } catch (error) {
       const resumable =
@@ -196,11 +185,11 @@ export class MultipartUploader {
    * nobody owns are aborted.
    */
   async #beginOrResume(key: string, source: Source, content: ContentHash, headers: ObjectHeaders) {
-    const { store, journal, signal } = this.#options
+    const { store, ledger, signal } = this.#options
     let parts = new Map<number, UploadedPart>()
     let chosen: { uploadId: string; partSize: number } | undefined
     const wanted = headersAsText(headers)
-    for (const upload of await journal.resumable(key)) {
+    for (const upload of await ledger.resumable(key)) {
       const sameContent = upload.sha256 === content.sha256 && upload.size === source.size
       // S3 fixes headers when an upload begins: parts kept would mean a storage class that nobody asks for any more.
       const others = sameContent ? differingHeaders(upload.headers, wanted) : []
@@ -219,13 +208,13 @@ export class MultipartUploader {
         continue
       }
       chosen = upload
-      await journal.resumed(upload.uploadId)
+      await ledger.resumed(upload.uploadId)
       parts = partsHeld(source.size, upload.partSize, held, upload.parts)
     }
     if (chosen !== undefined) return { uploadId: chosen.uploadId, partSize: chosen.partSize, parts }
     const partSize = partSizeFor(source.size, this.#options.partSize)
     const uploadId = await this.#requests.ask(() => store.createUpload(key, { headers, signal }))
-    await journal.begun({
+    await ledger.begun({
       key,
       uploadId,
       path: source.relative,
@@ -267,7 +256,7 @@ export class MultipartUploader {
   async #discard(key: string, uploadId: string): Promise<void> {
     try {
       await this.#options.store.abortUpload(key, uploadId)
-      await this.#options.journal.ended(uploadId)
+      await this.#options.ledger.ended(uploadId)
     } catch (error) {
       this.#options.report.detail(`an upload of ${key} could not be aborted: ${error}`)
     }

@@ -5,7 +5,7 @@
  */
 
 import pLimit, { type LimitFunction } from 'p-limit'
-import { BufferPool, type Lease } from '../audio-files/buffer-pool.ts'
+import { BufferPool, type LentBuffer } from '../audio-files/buffer-pool.ts'
 import type { ContentHash, SourceFile } from '../audio-files/source.ts'
 import {
   type FileIdentity,
@@ -23,8 +23,15 @@ import type { HashedFile } from '../db/ledger.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { type ObjectHeaders, StoreError } from '../storage/store.ts'
 import { Interrupted, type MultipartOptions, MultipartUploader } from './multipart-upload.ts'
-import { base64OfHex, DamagedOnArrival, KeyConflict, type ProvedObject, Prover, whenTaken } from './proof.ts'
 import { type RequestOptions, Requests } from './requests.ts'
+import {
+  base64OfHex,
+  DamagedOnArrival,
+  KeyConflict,
+  type ProvedObject,
+  UploadVerifier,
+  whenTaken,
+} from './verifier.ts'
 
 export interface TransferOptions extends RequestOptions, MultipartOptions {
   audioFolder: AudioFolder
@@ -92,7 +99,7 @@ export class TransferEngine {
   /** small files being read: many, so that threads are woken for several at once */
   readonly #smallLoads: LimitFunction
   readonly #requests: Requests
-  readonly #prover: Prover
+  readonly #prover: UploadVerifier
   readonly #multipart: MultipartUploader
   /** objects being written, by key: two rows with one file make one object */
   readonly #inFlight = new Map<string, Promise<ProvedObject>>()
@@ -104,7 +111,7 @@ export class TransferEngine {
     this.#loads = pLimit(options.readers.threads * 2)
     this.#smallLoads = pLimit(32)
     this.#requests = new Requests(options)
-    this.#prover = new Prover(options.store, this.#requests, options.signal)
+    this.#prover = new UploadVerifier(options.store, this.#requests, options.signal)
     this.#multipart = new MultipartUploader(options, this.#pool, this.#requests, this.#prover)
   }
 
@@ -195,7 +202,7 @@ export class TransferEngine {
   ) {
     const loads = expected <= smallFile ? this.#smallLoads : this.#loads
     return loads(async () => {
-      const lease: Lease | undefined =
+      const lease: LentBuffer | undefined =
         expected > 0 ? await this.#pool.lease(expected, this.#options.signal) : undefined
       try {
         const { audioFolder } = this.#options

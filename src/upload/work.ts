@@ -8,8 +8,8 @@ import { audioCommands, markUploaded, rememberedByPath, type UploadedTrack } fro
 import type { RecordedRun } from '../runs/recorded-run.ts'
 import { isRowProblem, type RowProblem, type TrackTask, type TrackWork } from '../runs/track-work.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { Journal } from './journal.ts'
 import { TransferEngine, type TransferJob, type TransferOptions, type TransferOutcome } from './transfer.ts'
+import { UploadLedger } from './upload-ledger.ts'
 
 export const uploadCommand = 'upload-local'
 /** Kind of the claims on tracks whose file is on its way. */
@@ -80,7 +80,7 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
   readonly #store: ObjectStore
   readonly #runId: string
   readonly #settings: UploadSettings
-  readonly #journal: Journal
+  readonly #ledger: UploadLedger
   readonly #folder: WatchedFolder
 
   constructor(
@@ -96,11 +96,11 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
     this.#runId = run.id
     this.#settings = settings
     this.#folder = new WatchedFolder(context.config.audioRoot)
-    this.#journal = new Journal(database, store, run.id)
+    this.#ledger = new UploadLedger(database, store, run.id)
     this.engine = new TransferEngine({
       ...settings,
       store,
-      journal: this.#journal,
+      ledger: this.#ledger,
       report: context.report,
       audioFolder: context.config.audioFolder,
       keyPrefix: context.config.s3.keyPrefix,
@@ -201,10 +201,10 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
 
   /** Aborts what dead runs left half sent. */
   async sweep(): Promise<void> {
-    await this.#journal.sweep()
+    await this.#ledger.sweep()
   }
 
   async close(): Promise<void> {
-    await this.#journal.close()
+    await this.#ledger.close()
   }
 }

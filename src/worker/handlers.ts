@@ -81,7 +81,7 @@ export const openHandler: Readonly<
 > = {
   fetch: (place, options) => openFetching(place, options as unknown as FetchJobOptions),
   upload: (place, options) => openUploading(place, options as unknown as UploadJobOptions),
-  analyze: (place, options) => openAnalysing(place, options as unknown as AnalyzeJobOptions),
+  analyze: (place, options) => openAnalyzing(place, options as unknown as AnalyzeJobOptions),
 }
 
 async function openUploading(place: Workplace, options: UploadJobOptions): Promise<JobHandler> {
@@ -150,7 +150,7 @@ async function openFetching(place: Workplace, options: FetchJobOptions): Promise
   }
 }
 
-async function openAnalysing(place: Workplace, options: AnalyzeJobOptions): Promise<JobHandler> {
+async function openAnalyzing(place: Workplace, options: AnalyzeJobOptions): Promise<JobHandler> {
   const { context, database, run, settings } = place
   const { analyzer, origin } = await openAnalyzer(context, {
     ...options,

@@ -93,7 +93,7 @@ export async function addObject(
   return bed.addTrack({ path: file ?? null, source: 'S3', key })
 }
 
-export interface AnalysedRow {
+export interface AnalyzedRow {
   id: string
   bpm: number | null
   key: string | null
@@ -108,7 +108,7 @@ export interface AnalysedRow {
   analysis_error: string | null
 }
 
-export const rowOf = async (bed: TestBed, id: string): Promise<AnalysedRow> =>
+export const rowOf = async (bed: TestBed, id: string): Promise<AnalyzedRow> =>
   bed.database.knex('tracks').where({ id }).first()
 
 export function analyzeContract(name: string, openBed: () => Promise<TestBed>): void {

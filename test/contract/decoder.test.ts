@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { analyseFile } from '../../src/audio/analyse.ts'
+import { analyzeFile } from '../../src/audio/analyze.ts'
 import { checkFile, type Decoder, ffmpegDecoder, npmDecoder } from '../../src/audio/decode.ts'
 import { type PcmFormat, WINDOW } from '../../src/audio/pcm.ts'
 import { hann, realFft } from '../../src/core/audio/fft.ts'
@@ -111,7 +111,7 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
     ['he-aac-v2.m4a', 8.17],
     ['he-aac-v2.aac', 8.17],
   ])('takes %s for what is heard of it: both halves of the spectrum, stereo', async (name, duration) => {
-    const { analysis, decoded } = await analyseFile(decoder, fixture(name))
+    const { analysis, decoded } = await analyzeFile(decoder, fixture(name))
     expect(decoded).toMatchObject({ format: { sampleRate: 44_100, channels: 2 }, problems: [] })
     expect(decoded.decodedDuration).toBeCloseTo(duration, 2)
     expect(Math.abs(analysis.bpm! - 120)).toBeLessThan(0.5)
@@ -174,7 +174,7 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
     'makes of a garbled %s a plausible result or an error',
     async name => {
       const whole = await readFile(fixture(name))
-      const reference = (await analyseFile(decoder, fixture(name))).analysis
+      const reference = (await analyzeFile(decoder, fixture(name))).analysis
       let state = 1
       const random = (): number => {
         state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
@@ -189,7 +189,7 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
         }
         await writeFile(temp('garbled'), bytes)
         try {
-          const { analysis, decoded } = await analyseFile(decoder, temp('garbled'))
+          const { analysis, decoded } = await analyzeFile(decoder, temp('garbled'))
           expect(decoded.decodedDuration).toBeLessThan(12.5)
           expect(Number.isFinite(analysis.energy)).toBe(true)
           if (analysis.loudness === undefined) continue
@@ -213,9 +213,9 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
       }
       for (let i = 2000; i < bytes.length; i++) if (random() < 1 / 300) bytes[i] = Math.floor(random() * 256)
       await writeFile(temp('garbled.mp3'), bytes)
-      const { analysis, decoded } = await analyseFile(decoder, temp('garbled.mp3'))
+      const { analysis, decoded } = await analyzeFile(decoder, temp('garbled.mp3'))
       // Ungated these files are 20 to 84 LUFS loud, and up to 217,000 times full scale.
-      const { analysis: whole } = await analyseFile(decoder, fixture('music.mp3'))
+      const { analysis: whole } = await analyzeFile(decoder, fixture('music.mp3'))
       expect(Math.abs(analysis.loudness! - whole.loudness!)).toBeLessThan(3)
       expect(analysis.truePeak).toBeLessThan(12.1)
       expect(decoded.problems.join()).toMatch(/garbled: .*taken for silence/)
@@ -226,7 +226,7 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
     for (const [i, value] of [Number.NaN, 3e30, Number.POSITIVE_INFINITY, -3e30].entries())
       sound[44_100 + i * 20_000] = value
     await writeFile(temp('absurd.wav'), wavFile([sound], 44_100, 32))
-    const { analysis, decoded } = await analyseFile(decoder, temp('absurd.wav'))
+    const { analysis, decoded } = await analyzeFile(decoder, temp('absurd.wav'))
     expect(decoded.damage).toMatch(/^garbled: .* 0\.\d+ s there were taken for silence/)
     expect(analysis.loudness).toBeCloseTo(-23.9, 0)
     expect(analysis.truePeak).toBeLessThan(-15)
@@ -241,7 +241,7 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
     ['5.1', surround(), 48_000],
   ] as const)('gives an analysis of %s', async (_name, channels, sampleRate) => {
     await writeFile(temp('edge.wav'), wavFile(channels, sampleRate))
-    const { analysis, decoded } = await analyseFile(decoder, temp('edge.wav'))
+    const { analysis, decoded } = await analyzeFile(decoder, temp('edge.wav'))
     expect(decoded.format).toEqual({ sampleRate, channels: channels.length })
     expect(decoded.problems).toEqual([])
     expect(analysis.duration).toBeCloseTo(channels[0]!.length / sampleRate, 3)
@@ -410,7 +410,7 @@ describe.runIf(hasFfmpeg)('both decoders', () => {
           ? asset('demo/13-second-signal.aiff')
           : fixture(name)
     const [a, b] = await Promise.all(
-      [ffmpegDecoder(), npmDecoder()].map(decoder => analyseFile(decoder, path)),
+      [ffmpegDecoder(), npmDecoder()].map(decoder => analyzeFile(decoder, path)),
     )
     const [one, two] = [a!.analysis, b!.analysis]
     // ffmpeg leaves the padding at the end of AAC in, a quarter of a frame of it here.

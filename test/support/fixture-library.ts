@@ -4,10 +4,11 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Knex } from 'knex'
+import type { FileSource } from '../../src/core/audio-source.ts'
 import { cacheControl } from '../../src/core/keys.ts'
 import type { DifferenceClass } from '../../src/core/reconcile/facts.ts'
 import { type ObjectRecord, upsertObjects } from '../../src/db/ledger.ts'
-import type { FileSource } from '../../src/db/tracks.ts'
+import type {} from '../../src/db/tracks.ts'
 import type { ObjectHeaders, ObjectStore } from '../../src/storage/store.ts'
 
 export interface FixtureLibrary {

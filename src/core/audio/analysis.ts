@@ -15,8 +15,8 @@ import { metreNetwork } from './network.ts'
 import { type Onsets, onsetStrength } from './onsets.ts'
 import type { TempoPart } from './pulse.ts'
 import type { TempoHints } from './readings.ts'
-import { analyseRhythm, fourPlaces, type Rhythm, type TempoChange } from './rhythm.ts'
-import { analyseForm, type MixableSection, type Section, soundOfTenths } from './sections.ts'
+import { analyzeRhythm, fourPlaces, type Rhythm, type TempoChange } from './rhythm.ts'
+import { analyzeForm, type MixableSection, type Section, soundOfTenths } from './sections.ts'
 import { ANALYSIS_VERSION } from './version.ts'
 import { type Waveform, waveformBuilder } from './waveform.ts'
 
@@ -104,7 +104,7 @@ export interface TrackAnalysis {
 
 const network = metreNetwork(FEATURES)
 
-export interface TrackAnalyser {
+export interface TrackAnalyzer {
   /** Takes the next samples, one array a channel in WAVE order (L R C LFE Ls Rs); arrays may be reused after. */
   readonly push: (channels: readonly Float32Array[], length: number) => void
   readonly finish: (hints?: TempoHints) => TrackAnalysis
@@ -114,7 +114,7 @@ export interface TrackAnalyser {
  * @param expected seconds of sound that are to come, as far as is known; only memory depends on it.
  * @throws RangeError for a sample rate outside 4,000 to 768,000 Hz or less than one channel.
  */
-export function trackAnalyser(sampleRate: number, channels: number, expected?: number): TrackAnalyser {
+export function trackAnalyzer(sampleRate: number, channels: number, expected?: number): TrackAnalyzer {
   const meter = loudnessMeter(sampleRate, channels)
   const front = frontEnd(sampleRate, expected)
   const overview = waveformBuilder(sampleRate)
@@ -141,9 +141,9 @@ export function trackAnalyser(sampleRate: number, channels: number, expected?: n
       const loudness = meter.finish()
       const { onsets, tones, sound, centroid, duration } = listen(front.finish())
       const rhythm =
-        loudness.integrated === undefined ? undefined : analyseRhythm(onsets, network, tones.changeAt, hints)
+        loudness.integrated === undefined ? undefined : analyzeRhythm(onsets, network, tones.changeAt, hints)
       const key = estimateKey(tones, KEY_TEMPLATES)
-      const { sections, ...form } = analyseForm(sound, loudness.tenths, duration, rhythm)
+      const { sections, ...form } = analyzeForm(sound, loudness.tenths, duration, rhythm)
       return {
         analysisVersion: ANALYSIS_VERSION,
         duration,

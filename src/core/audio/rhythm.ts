@@ -80,7 +80,7 @@ const EVEN = 0.75
  * @param harmonyAt change of harmony over a moment, seconds (0 where nothing is known).
  * @returns undefined where there is no pulse: silence, or less than about four beats.
  */
-export function analyseRhythm(
+export function analyzeRhythm(
   onsets: Onsets,
   network: Network,
   harmonyAt: (time: number) => number,

@@ -154,7 +154,7 @@ const share = (value: number): number => Math.round(1000 * Math.max(0, Math.min(
  * @param tenths loudness of each tenth of a second, LUFS.
  * @param duration seconds.
  */
-export function analyseForm(
+export function analyzeForm(
   sounds: Int16Array,
   tenths: Float32Array,
   duration: number,

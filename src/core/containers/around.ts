@@ -8,7 +8,7 @@ export interface TagSpan {
   readonly end: number
 }
 
-export interface Surroundings {
+export interface OuterTags {
   readonly tags: readonly TagSpan[]
   /** Where the sound begins, as far as the tags before it tell. */
   readonly start: number
@@ -47,7 +47,7 @@ export async function tagsBefore(file: ByteSource): Promise<{ tags: TagSpan[]; s
  *
  * Lyrics3: id3.org/Lyrics3v2; APEv2: its specification of 2004; ID3v2 at the end: id3v2.4.0-structure, 3.4.
  */
-export async function surroundings(file: ByteSource): Promise<Surroundings> {
+export async function surroundings(file: ByteSource): Promise<OuterTags> {
   const { tags, start } = await tagsBefore(file)
   let end = file.size
   for (let found = 0; found < MOST_TAGS; found++) {

@@ -1,5 +1,5 @@
 import { sameCaching } from '../keys.ts'
-import type { ContentSums, Difference, Finding, ObjectFacts, RowFacts, Sameness } from './facts.ts'
+import type { Comparison, ContentSums, Difference, ObjectFacts, RowFacts, Sameness } from './facts.ts'
 
 /** What must be looked at before a row and its object can be judged. */
 export type NextLook = 'head' | 'content' | 'type'
@@ -42,7 +42,7 @@ export function nextLook(row: RowFacts, object: ObjectFacts): NextLook | undefin
  * | bytes that can be read, an archive                 | archived-object                  |
  * | file_source, S3                                    | wrong-source                     |
  */
-export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Expectations): Finding {
+export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Expectations): Comparison {
   const differences: Difference[] = []
   const drift = (kind: Difference['class'], detail: string): void => {
     differences.push({ class: kind, severity: 'drift', detail })
@@ -94,12 +94,15 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
  *
  * Without `file_path` the file is not there, looked or not.
  */
-export function classifyWithoutKey(row: RowFacts, look: boolean | 'outside' | 'empty' | undefined): Finding {
+export function classifyWithoutKey(
+  row: RowFacts,
+  look: boolean | 'outside' | 'empty' | undefined,
+): Comparison {
   const outside = row.path !== null && look === 'outside'
   const there = row.path === null || look === 'outside' || look === 'empty' ? false : look
   const claims = row.source !== null && row.source !== 'UNAVAILABLE'
   const source = `${row.label === undefined ? '' : `${row.label}: `}file_source ${row.source ?? 'null'}`
-  const finding = (sigil: Finding['sigil'], difference?: Difference): Finding => ({
+  const comparison = (sigil: Comparison['sigil'], difference?: Difference): Comparison => ({
     sigil,
     name: row.trackId,
     differences: difference === undefined ? [] : [difference],
@@ -115,15 +118,15 @@ export function classifyWithoutKey(row: RowFacts, look: boolean | 'outside' | 'e
           : look === 'empty'
             ? `the file is empty: ${row.path}`
             : `no file at ${row.path}`
-    return finding(claims ? '+' : '=', {
+    return comparison(claims ? '+' : '=', {
       class: 'no-audio',
       severity: claims ? 'drift' : 'note',
       detail: `${source}, no key, ${file}`,
     })
   }
   if (there === true ? row.source === 'LOCAL' || row.source === 'YOUTUBE' : row.source !== 'S3')
-    return finding('=')
-  return finding('*', {
+    return comparison('=')
+  return comparison('*', {
     class: 'wrong-source',
     severity: 'drift',
     detail: `${source}, but ${there === true ? 'the file is there' : 'there is no key'}`,

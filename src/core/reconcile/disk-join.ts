@@ -1,6 +1,6 @@
 import { type AudioSelection, audioSelection } from '../audio-selection.ts'
 import { classifyWithoutKey } from './classify.ts'
-import type { FileFacts, Finding, LocalCopy, RowFacts } from './facts.ts'
+import type { Comparison, FileFacts, LocalCopy, RowFacts } from './facts.ts'
 import { isStrayAudio } from './names.ts'
 import { grouped, NUL, type Sorter } from './records.ts'
 
@@ -48,11 +48,11 @@ export class DiskJoin {
   }
 
   /** Findings, and the copies that are worth a look. */
-  async *resolve(): AsyncGenerator<{ findings: Finding[]; copies: LocalCopy[] }> {
+  async *resolve(): AsyncGenerator<{ comparisons: Comparison[]; copies: LocalCopy[] }> {
     /** files that rows name through links: few, or the library is made of them */
     const linked = new Set<string>()
     for await (const groups of grouped(this.byPath)) {
-      const findings: Finding[] = []
+      const comparisons: Comparison[] = []
       const copies: LocalCopy[] = []
       for (const { members } of groups) {
         const files = members.filter(member => member.rank === FILE)
@@ -65,7 +65,7 @@ export class DiskJoin {
           const opened = file === undefined ? await this.open(path) : openedAs(file)
           if (file === undefined && opened.file !== undefined) linked.add(opened.file.path)
           const row = JSON.parse(value) as RowFacts
-          if (row.key === null) findings.push(classifyWithoutKey(row, opened.there))
+          if (row.key === null) comparisons.push(classifyWithoutKey(row, opened.there))
           else if (opened.file !== undefined)
             copies.push({ row: { ...row, key: row.key }, file: opened.file })
         }
@@ -74,14 +74,14 @@ export class DiskJoin {
             await this.unnamed.add(name + NUL + FILE + name, value)
         }
       }
-      if (findings.length > 0 || copies.length > 0) yield { findings, copies }
+      if (comparisons.length > 0 || copies.length > 0) yield { comparisons, copies }
     }
     for await (const groups of grouped(this.unnamed)) {
       const strays = groups
         .flatMap(({ members }) => members)
         .filter(({ name }) => !linked.has(name))
         .map(member => strayFile(factsOf(member)))
-      if (strays.length > 0) yield { findings: strays, copies: [] }
+      if (strays.length > 0) yield { comparisons: strays, copies: [] }
     }
   }
 }
@@ -105,7 +105,7 @@ function openedAs(member: { name: string; value: string }): OpenedFile {
   return { there: file.size === 0 ? 'empty' : true, file }
 }
 
-function strayFile(file: FileFacts): Finding {
+function strayFile(file: FileFacts): Comparison {
   return {
     sigil: '-',
     name: file.path,

@@ -1,6 +1,6 @@
 /** The lines of what the ordered merge could not pair, once it is explained. */
 import { sameContent } from './classify.ts'
-import type { Difference, Finding, ObjectFacts, RowFacts } from './facts.ts'
+import type { Comparison, Difference, ObjectFacts, RowFacts } from './facts.ts'
 import { formOf, type TwinKind, twinKind } from './names.ts'
 
 /** A row whose key has no object. */
@@ -8,10 +8,14 @@ export interface Unmatched {
   row: RowFacts & { key: string }
   fileThere?: boolean
   /** where the object is that was removed */
-  removed?: NonNullable<Finding['removed']>
+  removed?: NonNullable<Comparison['removed']>
 }
 
-export function twinFinding({ row, fileThere }: Unmatched, other: ObjectFacts, plain = row.key): Finding {
+export function twinComparison(
+  { row, fileThere }: Unmatched,
+  other: ObjectFacts,
+  plain = row.key,
+): Comparison {
   if (plain !== row.key) {
     return {
       sigil: '*',
@@ -51,7 +55,7 @@ export function twinOf(
   return { class: kind, severity, detail: `also there as ${JSON.stringify(twin.key)}${form}` }
 }
 
-export function movedFinding({ row, fileThere }: Unmatched, other: ObjectFacts): Finding {
+export function movedComparison({ row, fileThere }: Unmatched, other: ObjectFacts): Comparison {
   return {
     sigil: '*',
     name: row.key,
@@ -65,7 +69,7 @@ export function movedFinding({ row, fileThere }: Unmatched, other: ObjectFacts):
   }
 }
 
-export function missingFinding({ row, fileThere, removed }: Unmatched): Finding {
+export function missingComparison({ row, fileThere, removed }: Unmatched): Comparison {
   const local =
     fileThere === undefined ? '' : fileThere ? ', the local file is there' : ', no local file either'
   return {
@@ -89,12 +93,12 @@ export function missingFinding({ row, fileThere, removed }: Unmatched): Finding 
   }
 }
 
-export function orphanFinding(
+export function orphanComparison(
   object: ObjectFacts,
   twin: Difference | undefined,
   duplicate: Difference | undefined,
   other: ObjectFacts | undefined,
-): Finding {
+): Comparison {
   const { lacking } = object
   if (lacking !== undefined) {
     const track = `track ${lacking.trackId}${lacking.label === undefined ? '' : `, ${lacking.label},`}`
@@ -136,7 +140,7 @@ export function orphanFinding(
   }
 }
 
-export function noteOn(object: ObjectFacts, note: Difference, other?: ObjectFacts): Finding {
+export function noteOn(object: ObjectFacts, note: Difference, other?: ObjectFacts): Comparison {
   return {
     sigil: '=',
     name: object.key,

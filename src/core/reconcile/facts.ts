@@ -1,6 +1,6 @@
 /** What was observed, as plain data. Sizes are bytes, times milliseconds since 1970, SHA-256 lower-case hex. */
 
-export type FileSource = 'LOCAL' | 'YOUTUBE' | 'S3' | 'UNAVAILABLE'
+import type { FileSource } from '../audio-source.ts'
 
 /** Checksums of a whole object. CRCs as S3 spells them: base64 of the big-endian bytes. */
 export interface ContentSums {
@@ -137,7 +137,7 @@ export interface Difference {
  * One line of the result. The sigils are rclone's (`rclone check --combined`), rows being the source and the
  * bucket the destination: `=` agree, `+` only in the source, `-` only in the destination, `*` differ, `!` not read.
  */
-export interface Finding {
+export interface Comparison {
   sigil: '=' | '+' | '-' | '*' | '!'
   /** object key; of a local file its path, of a row without key its track id */
   name: string

@@ -7,7 +7,7 @@ export type TwinKind = 'nfc-twin' | 'case-twin'
  * The form under which names that only differ in Unicode normalisation or letter case are equal: NFC, lower case
  * by the simple mappings (as NTFS and APFS fold, so `ß` stays apart from `ss`), final sigma as any sigma.
  */
-export function foldName(name: string): string {
+export function foldCase(name: string): string {
   // The quick way: nearly every key is ASCII, and `normalize` costs more than all the rest.
   if (/^[\u0000-\u007f]*$/.test(name)) return name.toLowerCase()
   return toNfc(toNfc(name).toLowerCase().replaceAll('ς', 'σ'))
@@ -56,7 +56,7 @@ function decoded(text: string): string {
 export function twinKind(a: string, b: string): TwinKind | undefined {
   if (a === b) return undefined
   if (toNfc(a) === toNfc(b)) return 'nfc-twin'
-  return foldName(a) === foldName(b) ? 'case-twin' : undefined
+  return foldCase(a) === foldCase(b) ? 'case-twin' : undefined
 }
 
 /** How a name is written: what tells names apart that look the same. */

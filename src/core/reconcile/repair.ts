@@ -1,6 +1,6 @@
 import type { NeededFile, PlanAction, RowState } from '../plan.ts'
 import { compareSums, sameContent } from './classify.ts'
-import type { DifferenceClass, Finding, ObjectFacts, RowFacts } from './facts.ts'
+import type { Comparison, DifferenceClass, ObjectFacts, RowFacts } from './facts.ts'
 
 export interface RepairOptions {
   /** why an object must be left alone for now, or undefined (see `heldBack`) */
@@ -43,19 +43,19 @@ export interface Repair {
  * | foreign-object                       | none: it is not ours                                         |
  * | duplicate-content, local-file-…      | none: nothing is wrong, `import` makes the row               |
  */
-export function repairOf(finding: Finding, options: RepairOptions): Repair {
-  const { row, object } = finding
-  const has = (kind: DifferenceClass): boolean => finding.differences.some(d => d.class === kind)
+export function repairOf(comparison: Comparison, options: RepairOptions): Repair {
+  const { row, object } = comparison
+  const has = (kind: DifferenceClass): boolean => comparison.differences.some(d => d.class === kind)
   const label = row?.label === undefined ? '' : `: ${row.label}`
-  const why = finding.differences.map(d => d.class).join(', ') + label
-  if (finding.sigil === '!') return { actions: [] }
+  const why = comparison.differences.map(d => d.class).join(', ') + label
+  if (comparison.sigil === '!') return { actions: [] }
   if (row === undefined) {
     if (!has('orphan-object') || object === undefined) return { actions: [] }
     const held = options.heldBack(object)
     if (held !== undefined) return { actions: [], heldBack: held }
     return { actions: [{ action: removal(object, options), why }] }
   }
-  if (object !== undefined) return matchedRepair(row, object, finding, why, options)
+  if (object !== undefined) return matchedRepair(row, object, comparison, why, options)
   const was = stateOf(row)
   const update = (becomes: Partial<RowState>, needs: Partial<PlanAction> = {}): Repair => ({
     actions: [
@@ -71,9 +71,9 @@ export function repairOf(finding: Finding, options: RepairOptions): Repair {
       },
     ],
   })
-  const { other, removed } = finding
+  const { other, removed } = comparison
   if (has('local-copy-differs')) {
-    const { file, fileSha256 } = finding
+    const { file, fileSha256 } = comparison
     if (file === undefined || other === undefined || options.localChanges === undefined)
       return { actions: [] }
     if (options.localChanges === 'object') {
@@ -86,8 +86,8 @@ export function repairOf(finding: Finding, options: RepairOptions): Repair {
   }
   if (other !== undefined) {
     const sure =
-      finding.otherContent === 'same' ||
-      (finding.otherContent === 'unknown' && (row.size === other.size || has('misspelt-key')))
+      comparison.otherContent === 'same' ||
+      (comparison.otherContent === 'unknown' && (row.size === other.size || has('misspelt-key')))
     if (!sure) return { actions: [] }
     const needsObject = { key: other.key, size: other.size, etag: other.etag }
     const repair = update({ key: other.key, source: 'S3', size: other.size }, { needsObject })
@@ -104,12 +104,12 @@ export function repairOf(finding: Finding, options: RepairOptions): Repair {
       ],
     }
   }
-  if (has('missing-object') || (has('wrong-source') && finding.fileThere === true)) {
-    if (finding.fileThere === undefined) return { actions: [] }
-    return finding.fileThere ? update(...backToFile(row)) : update({ key: null, source: 'UNAVAILABLE' })
+  if (has('missing-object') || (has('wrong-source') && comparison.fileThere === true)) {
+    if (comparison.fileThere === undefined) return { actions: [] }
+    return comparison.fileThere ? update(...backToFile(row)) : update({ key: null, source: 'UNAVAILABLE' })
   }
-  const lost = finding.differences.some(d => d.class === 'no-audio' && d.severity === 'drift')
-  if (lost && finding.fileThere === false) {
+  const lost = comparison.differences.some(d => d.class === 'no-audio' && d.severity === 'drift')
+  if (lost && comparison.fileThere === false) {
     return update({ source: 'UNAVAILABLE' })
   }
   return { actions: [] }
@@ -118,16 +118,16 @@ export function repairOf(finding: Finding, options: RepairOptions): Repair {
 function matchedRepair(
   row: RowFacts,
   object: ObjectFacts,
-  finding: Finding,
+  comparison: Comparison,
   why: string,
   options: RepairOptions,
 ): Repair {
-  const has = (kind: DifferenceClass): boolean => finding.differences.some(d => d.class === kind)
+  const has = (kind: DifferenceClass): boolean => comparison.differences.some(d => d.class === kind)
   const was = stateOf(row)
   const objectState = { key: object.key, size: object.size, etag: object.etag }
   if (has('archived-object')) return { actions: [] }
   if (has('checksum-differs')) {
-    if (finding.fileThere !== true) return { actions: [] }
+    if (comparison.fileThere !== true) return { actions: [] }
     const [becomes, needs] = backToFile(row, object.head?.declaredSha256)
     const update = {
       action: 'update-row',

@@ -1,17 +1,17 @@
 import { actualSha256, sameContent } from './classify.ts'
+import { CountingBloomFilter, fingerprint } from './counting-bloom-filter.ts'
 import {
-  missingFinding,
-  movedFinding,
+  missingComparison,
+  movedComparison,
   noteOn,
-  orphanFinding,
-  twinFinding,
+  orphanComparison,
+  twinComparison,
   twinOf,
   type Unmatched,
 } from './explained.ts'
-import type { Difference, Finding, ObjectFacts, RowFacts } from './facts.ts'
-import { foldName, type KeyPlace, plainKey, twinKind } from './names.ts'
+import type { Comparison, Difference, ObjectFacts, RowFacts } from './facts.ts'
+import { foldCase, type KeyPlace, plainKey, twinKind } from './names.ts'
 import { grouped, type Member, memberOf, NUL, type Sorter, type Spool } from './records.ts'
-import { fingerprint, Sieve } from './sieve.ts'
 
 // Rank of a member within its group: objects with a row, objects without, rows without object, objects in quarantine.
 const HELD = 'a'
@@ -36,7 +36,7 @@ const RECORDS_OF_ENTITY = 16
  * not heap: by folded name, by content, and by entity to bring the answers together.
  *
  * Nearly every object has a row, a name and a content of its own, and nothing to explain. Such objects are only written
- * down, and a sieve counts fingerprints of what they are joined by; those that may share one are sorted then.
+ * down, and a counting Bloom filter holds fingerprints of what they are joined by; those that may share one are sorted then.
  *
  * A missing row's twin wins over moved content (same name says more than same bytes), unless the contents are known
  * to differ. An object that is a row's answer is not an orphan. Content ids are the SHA-256 the server computed or
@@ -44,7 +44,7 @@ const RECORDS_OF_ENTITY = 16
  */
 export class Resolver {
   private readonly heldObjects: Spool
-  private readonly sieve: Sieve
+  private readonly filter: CountingBloomFilter
   private readonly byName: Sorter
   private readonly byContent: Sorter
   private readonly byEntity: Sorter
@@ -54,7 +54,7 @@ export class Resolver {
   constructor(newSorter: () => Sorter, heldObjects: Spool, expected: number, place?: KeyPlace) {
     this.place = place
     this.heldObjects = heldObjects
-    this.sieve = new Sieve(3 * expected)
+    this.filter = new CountingBloomFilter(3 * expected)
     this.byName = newSorter()
     this.byContent = newSorter()
     this.byEntity = newSorter()
@@ -62,7 +62,7 @@ export class Resolver {
 
   /** An object that at least one row names; once per object. */
   held(object: ObjectFacts, sha256: string | undefined): Promise<void> | undefined {
-    const name = this.count(foldName(object.key))
+    const name = this.count(foldCase(object.key))
     // Nothing is the same as nothing else: empty objects are a fault of their own.
     const byEtag = object.size === 0 ? NONE : this.count(etagId(object))
     const bySha256 = object.size === 0 || sha256 === undefined ? NONE : this.count(sha256Id(sha256))
@@ -70,7 +70,7 @@ export class Resolver {
   }
 
   async orphan(object: ObjectFacts): Promise<void> {
-    const name = foldName(object.key)
+    const name = foldCase(object.key)
     this.count(name)
     await this.byName.add(name + NUL + ORPHAN + object.key, JSON.stringify(object))
   }
@@ -81,7 +81,7 @@ export class Resolver {
     fileThere: boolean | undefined,
     removed?: Unmatched['removed'],
   ): Promise<void> {
-    const name = foldName(this.plain(row.key))
+    const name = foldCase(this.plain(row.key))
     this.count(name)
     await this.byName.add(name + NUL + MISSING + row.trackId, JSON.stringify({ row, fileThere, removed }))
   }
@@ -89,7 +89,7 @@ export class Resolver {
   /** An object in quarantine, and the key that it had. */
   async quarantined(oldKey: string, object: ObjectFacts): Promise<void> {
     await this.byName.add(
-      foldName(oldKey) + NUL + REMOVED + oldKey + NUL + object.key,
+      foldCase(oldKey) + NUL + REMOVED + oldKey + NUL + object.key,
       pack(object, undefined),
     )
   }
@@ -99,7 +99,7 @@ export class Resolver {
   }
 
   /** Findings of all that was given, once, in no particular order. */
-  async *resolve(): AsyncGenerator<Finding[]> {
+  async *resolve(): AsyncGenerator<Comparison[]> {
     try {
       yield* this.resolveNames()
       await this.resolveContents()
@@ -109,12 +109,12 @@ export class Resolver {
     }
   }
 
-  private async *resolveNames(): AsyncGenerator<Finding[]> {
-    for await (const batch of this.heldObjects.replay(name => this.sieve.mayRepeat(name))) {
-      for (const [key, packed] of batch) await this.byName.add(foldName(key) + NUL + HELD + key, packed)
+  private async *resolveNames(): AsyncGenerator<Comparison[]> {
+    for await (const batch of this.heldObjects.replay(name => this.filter.mayRepeat(name))) {
+      for (const [key, packed] of batch) await this.byName.add(foldCase(key) + NUL + HELD + key, packed)
     }
     for await (const groups of grouped(this.byName)) {
-      const findings: Finding[] = []
+      const comparisons: Comparison[] = []
       for (const { members } of groups) {
         const objects: { rank: string; object: ObjectFacts; claimed?: boolean }[] = []
         const rows: Unmatched[] = []
@@ -134,7 +134,7 @@ export class Resolver {
             await this.addMissing({ ...unmatched, ...removedOf(unmatched, removed.get(plain)) })
           } else {
             twin.claimed = true
-            findings.push(twinFinding(unmatched, twin.object, plain))
+            comparisons.push(twinComparison(unmatched, twin.object, plain))
           }
         }
         for (const [index, { rank, object, claimed }] of objects.entries()) {
@@ -145,7 +145,7 @@ export class Resolver {
               ? undefined
               : twinOf(object, first, kind, rank === HELD ? 'note' : 'drift')
           if (rank === HELD) {
-            if (twin !== undefined) findings.push(noteOn(object, twin))
+            if (twin !== undefined) comparisons.push(noteOn(object, twin))
           } else if (claimed) {
             await this.addContent(HELD, object, objectSha256(object))
           } else {
@@ -154,7 +154,7 @@ export class Resolver {
           }
         }
       }
-      if (findings.length > 0) yield findings
+      if (comparisons.length > 0) yield comparisons
     }
   }
 
@@ -163,7 +163,7 @@ export class Resolver {
    * Within a group members come ranked and sorted, so the first of each rank is all that has to be kept.
    */
   private async resolveContents(): Promise<void> {
-    const mayRepeat = (tag: number): boolean => tag !== NONE && this.sieve.mayRepeat(tag)
+    const mayRepeat = (tag: number): boolean => tag !== NONE && this.filter.mayRepeat(tag)
     const shared = this.heldObjects.replay((_, etag, sha256) => mayRepeat(etag) || mayRepeat(sha256))
     for await (const batch of shared) {
       for (const [key, packed] of batch) {
@@ -206,19 +206,19 @@ export class Resolver {
     }
   }
 
-  private async *resolveEntities(): AsyncGenerator<Finding[]> {
+  private async *resolveEntities(): AsyncGenerator<Comparison[]> {
     for await (const groups of grouped(this.byEntity, RECORDS_OF_ENTITY)) {
-      const findings: Finding[] = []
+      const comparisons: Comparison[] = []
       for (const { group, members } of groups) {
         const base = members.find(member => member.rank === BASE)
         const answer = members.find(member => member.rank === ANSWER)
         if (group.startsWith('r')) {
           const unmatched = JSON.parse(base?.value ?? '') as Unmatched
           const [otherKey, otherPacked] = answer?.value.split(NUL) ?? []
-          findings.push(
+          comparisons.push(
             otherKey === undefined || otherPacked === undefined
-              ? missingFinding(unmatched)
-              : movedFinding(unmatched, unpack(otherKey, otherPacked)),
+              ? missingComparison(unmatched)
+              : movedComparison(unmatched, unpack(otherKey, otherPacked)),
           )
           continue
         }
@@ -234,14 +234,14 @@ export class Resolver {
         }
         if (base === undefined) {
           if (duplicate !== undefined && ownPacked !== undefined) {
-            findings.push(noteOn(unpack(key, ownPacked), duplicate, other))
+            comparisons.push(noteOn(unpack(key, ownPacked), duplicate, other))
           }
           continue
         }
         const { object, twin } = JSON.parse(base.value) as { object: ObjectFacts; twin?: Difference }
-        findings.push(orphanFinding(object, twin, duplicate, other))
+        comparisons.push(orphanComparison(object, twin, duplicate, other))
       }
-      if (findings.length > 0) yield findings
+      if (comparisons.length > 0) yield comparisons
     }
   }
 
@@ -268,7 +268,7 @@ export class Resolver {
 
   private count(id: string): number {
     const print = fingerprint(id)
-    this.sieve.count(print)
+    this.filter.count(print)
     return print
   }
 }

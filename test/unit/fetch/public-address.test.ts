@@ -1,8 +1,8 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { download } from '../../../src/fetch/download.ts'
 import { isPublicAddress, previewGuard } from '../../../src/fetch/public-address.ts'
+import { download } from '../../../src/fetch/url-download.ts'
 
 describe('addresses of the internet, and those inside', () => {
   test.each(['1.1.1.1', '93.184.216.34', '172.15.255.255', '172.32.0.0', '192.167.1.1', '2606:4700::1111'])(

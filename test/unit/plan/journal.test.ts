@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ExitCode } from '../../../src/errors.ts'
-import { Journal } from '../../../src/plan/journal.ts'
+import { PlanJournal } from '../../../src/plan/journal.ts'
 import { checkPlan } from '../../../src/plan/plan-file.ts'
 
 let folder: string
@@ -15,7 +15,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 
 test('what undoing needs is read back, the newest of each item, in this run and in the next', async () => {
   const plan = path.join(folder, 'a.plan')
-  const first = await Journal.open(plan, 'plan-1', 1_000)
+  const first = await PlanJournal.open(plan, 'plan-1', 1_000)
   for (let seq = 1; seq <= 1_000; seq++) {
     await first.write([
       { seq, state: 'begun', trace: { updatedAt: `2026-11-26T00:00:00.${String(seq).padStart(6, '0')}` } },
@@ -28,7 +28,7 @@ test('what undoing needs is read back, the newest of each item, in this run and 
     { seq: 6, state: 'done', trace: { updatedAt: null } },
   ])
   for (const read of [first, undefined]) {
-    const journal = read ?? (await Journal.open(plan, 'plan-1', 1_000))
+    const journal = read ?? (await PlanJournal.open(plan, 'plan-1', 1_000))
     expect(journal.state(3)).toBe('done')
     // Begun: that it failed does not say that it had no effect.
     expect(journal.state(4)).toBe('begun')
@@ -43,7 +43,7 @@ test('what undoing needs is read back, the newest of each item, in this run and 
 
 test('a full disk cuts a line short: it is an error, and what comes after is whole', async () => {
   const plan = path.join(folder, 'full.plan')
-  const journal = await Journal.open(plan, 'plan-full', 100)
+  const journal = await PlanJournal.open(plan, 'plan-full', 100)
   const { write } = handleOf(journal)
   handleOf(journal).write = async (...args: unknown[]) => {
     const [bytes, at, length] = args as [Uint8Array, number, number]
@@ -59,30 +59,30 @@ test('a full disk cuts a line short: it is an error, and what comes after is who
   await journal.write([{ seq: 50, state: 'done', trace: { etag: 'fifty' } }])
   expect(await journal.trace(50)).toEqual({ etag: 'fifty' })
   await journal.close()
-  const again = await Journal.open(plan, 'plan-full', 100)
+  const again = await PlanJournal.open(plan, 'plan-full', 100)
   expect([again.state(1), again.state(10), again.state(50)]).toEqual(['begun', 'none', 'done'])
   expect(await again.trace(50)).toEqual({ etag: 'fifty' })
   await again.close()
 })
 
 /** Its file, to make it fail. */
-const handleOf = (journal: Journal) =>
+const handleOf = (journal: PlanJournal) =>
   (journal as unknown as { handle: { write: (...args: never[]) => Promise<unknown> } }).handle as {
     write: (...args: unknown[]) => Promise<unknown>
   }
 
 test('a line that a kill has cut, in the middle of a character, spoils nothing after it', async () => {
   const plan = path.join(folder, 'b.plan')
-  const first = await Journal.open(plan, 'plan-2', 9)
+  const first = await PlanJournal.open(plan, 'plan-2', 9)
   await first.write([{ seq: 1, state: 'done', trace: { etag: 'one' } }])
   await first.close()
   await appendFile(`${plan}.journal`, Buffer.from('{"seq":2,"state":"failed","reason":"schö').subarray(0, -1))
-  const second = await Journal.open(plan, 'plan-2', 9)
+  const second = await PlanJournal.open(plan, 'plan-2', 9)
   expect(second.state(2)).toBe('none')
   await second.write([{ seq: 2, state: 'done', trace: { etag: 'two' } }])
   expect(await second.trace(2)).toEqual({ etag: 'two' })
   await second.close()
-  const third = await Journal.open(plan, 'plan-2', 9)
+  const third = await PlanJournal.open(plan, 'plan-2', 9)
   expect([await third.trace(1), await third.trace(2), await third.trace(3)]).toEqual([
     { etag: 'one' },
     { etag: 'two' },

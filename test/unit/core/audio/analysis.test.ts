@@ -1,22 +1,22 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type TrackAnalysis, trackAnalyser } from '../../../../src/core/audio/analysis.ts'
+import { type TrackAnalysis, trackAnalyzer } from '../../../../src/core/audio/analysis.ts'
 import { tempoHypotheses } from '../../../../src/core/audio/tempo.ts'
 import { type MusicOptions, music, tones } from '../../../support/music.ts'
 
 const RATE = 16_000
 
-function analyse(
+function analyze(
   channels: readonly Float32Array[],
   sampleRate = RATE,
-  hints?: Parameters<ReturnType<typeof trackAnalyser>['finish']>[0],
+  hints?: Parameters<ReturnType<typeof trackAnalyzer>['finish']>[0],
 ): TrackAnalysis {
-  const analyser = trackAnalyser(sampleRate, channels.length)
+  const analyzer = trackAnalyzer(sampleRate, channels.length)
   for (let from = 0; from < channels[0]!.length; from += 7000) {
     const parts = channels.map(channel => channel.subarray(from, from + 7000))
-    analyser.push(parts, parts[0]!.length)
+    analyzer.push(parts, parts[0]!.length)
   }
-  return analyser.finish(hints)
+  return analyzer.finish(hints)
 }
 
 const song = (options: Partial<MusicOptions>): MusicOptions => ({
@@ -29,7 +29,7 @@ const song = (options: Partial<MusicOptions>): MusicOptions => ({
 
 describe('tempo and beats', () => {
   it.each([82, 100, 120, 127.3, 140, 155])('finds %f beats per minute and an even grid', bpm => {
-    const found = analyse([music(song({ bpm, start: 0.3, seconds: 20 }))])
+    const found = analyze([music(song({ bpm, start: 0.3, seconds: 20 }))])
     expect(Math.abs(found.bpm! - bpm)).toBeLessThan(0.1)
     expect(found.constantTempo).toBe(true)
     expect(found.tempoChanges).toEqual([])
@@ -45,7 +45,7 @@ describe('tempo and beats', () => {
     expect(found.averageBeatInterval).toBeCloseTo(period, 3)
   })
   it('says where a bar begins', () => {
-    const { firstDownbeat, beatsPerBar } = analyse([music(song({ start: 0.4, seconds: 20 }))])
+    const { firstDownbeat, beatsPerBar } = analyze([music(song({ start: 0.4, seconds: 20 }))])
     expect(beatsPerBar).toBe(4)
     const bars = (firstDownbeat! - 0.4) / 2
     expect(Math.abs(bars - Math.round(bars))).toBeLessThan(0.02)
@@ -63,7 +63,7 @@ describe('tempo and beats', () => {
     const both = new Float32Array(first.length + second.length)
     both.set(first)
     both.set(second, first.length)
-    const found = analyse([both])
+    const found = analyze([both])
     expect(found.constantTempo).toBe(false)
     expect(found.tempoChanges).toHaveLength(1)
     const [change] = found.tempoChanges
@@ -94,7 +94,7 @@ describe('tempo and beats', () => {
       const both = new Float32Array(first.length + second.length)
       both.set(first)
       both.set(second, first.length)
-      const found = analyse([both])
+      const found = analyze([both])
       const change = first.length / RATE
       expect(found.constantTempo).toBe(false)
       expect(found.tempoParts).toHaveLength(2)
@@ -113,17 +113,17 @@ describe('tempo and beats', () => {
     },
   )
   it.each([117, 121.3])('writes %f beats per minute without digits that mean nothing', bpm => {
-    const { bpm: found } = analyse([music(song({ bpm, seconds: 20 }))])
+    const { bpm: found } = analyze([music(song({ bpm, seconds: 20 }))])
     expect(found).toBe(Number(found!.toFixed(4)))
     expect(Math.abs(found! - bpm)).toBeLessThan(0.1)
   })
   it('lets a tempo tag and a range decide the octave', () => {
     const sound = [music(song({ bpm: 87, seconds: 20 }))]
-    expect(analyse(sound, RATE, { bpmRange: [140, 200] }).bpm).toBeCloseTo(174, 0)
-    expect(analyse(sound, RATE, { tagBpm: 87 }).bpm).toBeCloseTo(87, 0)
+    expect(analyze(sound, RATE, { bpmRange: [140, 200] }).bpm).toBeCloseTo(174, 0)
+    expect(analyze(sound, RATE, { tagBpm: 87 }).bpm).toBeCloseTo(87, 0)
   })
   it('is not led astray by a tag that fits no pulse', () => {
-    expect(analyse([music(song({ bpm: 120, seconds: 20 }))], RATE, { tagBpm: 133 }).bpm).toBeCloseTo(120, 0)
+    expect(analyze([music(song({ bpm: 120, seconds: 20 }))], RATE, { tagBpm: 133 }).bpm).toBeCloseTo(120, 0)
   })
   it('only offers tempi between 45 and 225, 2.5 % apart', () => {
     fc.assert(
@@ -147,14 +147,14 @@ describe('key', () => {
     ['Am', ['Am', 'Dm', 'Em', 'Am']],
     ['F#m', ['F#m', 'Bm', 'C#m', 'F#m']],
   ])('hears %s', (key, chords) => {
-    const found = analyse([music(song({ chords, bpm: 132 }))])
+    const found = analyze([music(song({ chords, bpm: 132 }))])
     expect(found.key).toBe(key)
     expect(found.keyConfidence).toBeGreaterThan(0.3)
   })
   it('is the same a few cents off', () => {
     const inTune = music(song({ sampleRate: 16_000, chords: ['C', 'F', 'G', 'C'] }))
     // Played at another rate: 30 cents sharp.
-    const found = analyse([inTune], 16_280)
+    const found = analyze([inTune], 16_280)
     expect(found.key).toBe('C')
     expect(found.tuning).toBeGreaterThan(20)
     expect(found.tuning).toBeLessThan(40)
@@ -166,7 +166,7 @@ describe('form', () => {
     const whole = music(song({ bpm: 120, seconds: 48 }))
     // 8 bars of 2 s at a tenth of the level, 12 in full, 4 quiet ones.
     for (let i = 0; i < whole.length; i++) if (i < 16 * RATE || i >= 40 * RATE) whole[i]! *= 0.1
-    const found = analyse([whole])
+    const found = analyze([whole])
     expect(found.introEnd).toBeCloseTo(16, 0)
     expect(found.outroStart).toBeCloseTo(40, 0)
     expect(found.introEnergy).toBeLessThan(0.5)
@@ -186,7 +186,7 @@ describe('what is hardly music', () => {
     ['one second of a tone', tones(RATE, [{ hz: 440, seconds: 1, level: -10 }])],
     ['ten seconds of a tone', tones(RATE, [{ hz: 440, seconds: 10, level: -10 }])],
   ])('%s gets an analysis all of whose numbers are numbers', (_, samples) => {
-    const found = analyse([samples])
+    const found = analyze([samples])
     expect(found.duration).toBeCloseTo(samples.length / RATE, 6)
     JSON.stringify(found, (name, value) => {
       if (typeof value === 'number') expect(Number.isFinite(value), name).toBe(true)
@@ -204,7 +204,7 @@ describe('what is hardly music', () => {
     }
   })
   it('silence has no tempo, key or loudness', () => {
-    const { bpm, key, loudness, truePeak, beatTimestamps } = analyse([new Float32Array(5 * RATE)])
+    const { bpm, key, loudness, truePeak, beatTimestamps } = analyze([new Float32Array(5 * RATE)])
     expect([bpm, key, loudness, truePeak, beatTimestamps]).toEqual([
       undefined,
       undefined,
@@ -214,16 +214,16 @@ describe('what is hardly music', () => {
     ])
   })
   it.each([8000, 11_025, 32_000, 48_000, 96_000, 192_000])('takes %i Hz', rate => {
-    const found = analyse([music(song({ sampleRate: rate, seconds: 8, bpm: 125 }))], rate)
+    const found = analyze([music(song({ sampleRate: rate, seconds: 8, bpm: 125 }))], rate)
     expect(Math.abs(found.bpm! - 125)).toBeLessThan(1)
   })
   it('does not depend on how long the file said it was', () => {
     const sound = music(song({}))
     const of = (expected: number | undefined) => {
-      const analyser = trackAnalyser(RATE, 1, expected)
+      const analyzer = trackAnalyzer(RATE, 1, expected)
       for (let from = 0; from < sound.length; from += 7000)
-        analyser.push([sound.subarray(from, from + 7000)], Math.min(7000, sound.length - from))
-      return analyser.finish()
+        analyzer.push([sound.subarray(from, from + 7000)], Math.min(7000, sound.length - from))
+      return analyzer.finish()
     }
     const known = of(undefined)
     for (const expected of [0, 0.1, 3, 16, 4000]) expect(of(expected)).toEqual(known)
@@ -231,9 +231,9 @@ describe('what is hardly music', () => {
   it('takes six channels and one alike, but for loudness', () => {
     const one = music(song({ seconds: 8 }))
     const silent = new Float32Array(one.length)
-    const six = analyse([one, one, one, silent, one, one])
-    expect(six.bpm).toBe(analyse([one]).bpm)
-    expect(() => trackAnalyser(1000, 2)).toThrow(RangeError)
-    expect(() => trackAnalyser(44_100, 0)).toThrow(RangeError)
+    const six = analyze([one, one, one, silent, one, one])
+    expect(six.bpm).toBe(analyze([one]).bpm)
+    expect(() => trackAnalyzer(1000, 2)).toThrow(RangeError)
+    expect(() => trackAnalyzer(44_100, 0)).toThrow(RangeError)
   })
 })

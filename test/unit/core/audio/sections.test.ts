@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { BANDS, FRAME_RATE } from '../../../../src/core/audio/frontend.ts'
 import type { Rhythm } from '../../../../src/core/audio/rhythm.ts'
-import { analyseForm, soundOfTenths } from '../../../../src/core/audio/sections.ts'
+import { analyzeForm, soundOfTenths } from '../../../../src/core/audio/sections.ts'
 
 interface Part {
   readonly bars: number
@@ -57,7 +57,7 @@ function track(parts: readonly Part[], pickup = 0, beats = true) {
   }
   return {
     duration,
-    form: analyseForm(soundOfTenths({ bands, frames }), tenths, duration, beats ? rhythm : undefined),
+    form: analyzeForm(soundOfTenths({ bands, frames }), tenths, duration, beats ? rhythm : undefined),
     lines: times.filter((_, i) => i % 4 === 0),
   }
 }

@@ -1,17 +1,12 @@
 import { describe, expect, it } from 'vitest'
+import type { FileSource } from '../../../../src/core/audio-source.ts'
 import {
   classifyMatched,
   classifyWithoutKey,
   nextLook,
   sameContent,
 } from '../../../../src/core/reconcile/classify.ts'
-import type {
-  FileSource,
-  HeadFacts,
-  ObjectFacts,
-  Proof,
-  RowFacts,
-} from '../../../../src/core/reconcile/facts.ts'
+import type { HeadFacts, ObjectFacts, Proof, RowFacts } from '../../../../src/core/reconcile/facts.ts'
 
 const A = 'a'.repeat(64)
 const B = 'b'.repeat(64)
@@ -120,10 +115,10 @@ describe('classifyMatched', () => {
     ],
   ]
   it.each(table)('%s', (_, r, o, expected) => {
-    const finding = classifyMatched(r, o, { cacheControl })
-    expect(finding.differences.map(d => d.class)).toEqual(expected)
-    expect(finding.differences.every(d => d.severity === 'drift' && d.detail !== '')).toBe(true)
-    expect(finding.sigil).toBe(expected.length === 0 ? '=' : '*')
+    const comparison = classifyMatched(r, o, { cacheControl })
+    expect(comparison.differences.map(d => d.class)).toEqual(expected)
+    expect(comparison.differences.every(d => d.severity === 'drift' && d.detail !== '')).toBe(true)
+    expect(comparison.sigil).toBe(expected.length === 0 ? '=' : '*')
   })
 })
 
@@ -150,11 +145,11 @@ describe('classifyWithoutKey', () => {
       `file ${look}, file_source %s`,
       (source, cell) => {
         const path = look === 'no path' ? null : 'x.mp3'
-        const finding = classifyWithoutKey(row({ key: null, source, path }), there)
-        const { sigil, differences } = finding
+        const comparison = classifyWithoutKey(row({ key: null, source, path }), there)
+        const { sigil, differences } = comparison
         // Whether it is there is only said where it was seen, or cannot be.
         const seen = { yes: true, no: false, empty: false, 'no path': false }[look]
-        expect(finding.fileThere).toBe(seen)
+        expect(comparison.fileThere).toBe(seen)
         const said = differences.map(d => (d.severity === 'note' ? ` (${d.class})` : ` ${d.class}`)).join('')
         expect(sigil + said).toBe(cell)
       },

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import type { Difference, DifferenceClass, Finding, RowFacts } from '../../../../src/core/reconcile/facts.ts'
+import type {
+  Comparison,
+  Difference,
+  DifferenceClass,
+  RowFacts,
+} from '../../../../src/core/reconcile/facts.ts'
 import { repairOf } from '../../../../src/core/reconcile/repair.ts'
 
 const A = 'a'.repeat(64)
@@ -12,7 +17,7 @@ const proof = { size: 10, etag: 'e1', sha256: A, contentType: 'audio/mpeg', at: 
 const row: RowFacts = { trackId: 't', key: 'k', source: 'S3', size: 10, path: 'x.mp3', proof }
 const object = { key: 'k', size: 10, etag: 'e1', lastModified: 0, head: { contentType: 'x/y' } }
 const other = { key: 'K', size: 10, etag: 'e1', lastModified: 0 }
-const finding = (kinds: DifferenceClass[], rest: Partial<Finding>): Finding => ({
+const comparison = (kinds: DifferenceClass[], rest: Partial<Comparison>): Comparison => ({
   sigil: '*',
   name: 'k',
   differences: kinds.map((kind): Difference => ({ class: kind, severity: 'drift', detail: '' })),
@@ -22,7 +27,7 @@ const to = (key: string | null, source: string, size: number | null = 10) =>
   `row ${key ?? 'null'} ${source} ${size ?? 'null'}`
 
 /** The repair in short: what a row becomes, what is removed, which headers are written. */
-function short(of: Finding, over: Partial<Parameters<typeof repairOf>[1]> = {}): string[] {
+function short(of: Comparison, over: Partial<Parameters<typeof repairOf>[1]> = {}): string[] {
   const { actions, heldBack } = repairOf(of, { ...options, ...over })
   const said = actions.map(({ action }) => {
     if (action.action === 'update-row')
@@ -35,48 +40,56 @@ function short(of: Finding, over: Partial<Parameters<typeof repairOf>[1]> = {}):
 }
 
 describe('repairOf', () => {
-  const table: [what: string, Finding, expected: string[]][] = [
-    ['missing, file there', finding(['missing-object'], { row, fileThere: true }), [to(null, 'LOCAL')]],
-    ['missing, no file', finding(['missing-object'], { row, fileThere: false }), [to(null, 'UNAVAILABLE')]],
-    ['missing, nobody looked', finding(['missing-object'], { row }), []],
-    ['twin, same content', finding(['nfc-twin'], { row, other, otherContent: 'same' }), [to('K', 'S3')]],
-    ['twin, size agrees', finding(['case-twin'], { row, other, otherContent: 'unknown' }), [to('K', 'S3')]],
+  const table: [what: string, Comparison, expected: string[]][] = [
+    ['missing, file there', comparison(['missing-object'], { row, fileThere: true }), [to(null, 'LOCAL')]],
+    [
+      'missing, no file',
+      comparison(['missing-object'], { row, fileThere: false }),
+      [to(null, 'UNAVAILABLE')],
+    ],
+    ['missing, nobody looked', comparison(['missing-object'], { row }), []],
+    ['twin, same content', comparison(['nfc-twin'], { row, other, otherContent: 'same' }), [to('K', 'S3')]],
+    [
+      'twin, size agrees',
+      comparison(['case-twin'], { row, other, otherContent: 'unknown' }),
+      [to('K', 'S3')],
+    ],
     [
       'twin, size unknown',
-      finding(['case-twin'], { row: { ...row, size: null }, other, otherContent: 'unknown' }),
+      comparison(['case-twin'], { row: { ...row, size: null }, other, otherContent: 'unknown' }),
       [],
     ],
-    ['moved', finding(['moved'], { row, other, otherContent: 'same' }), [to('K', 'S3')]],
-    ['orphan', finding(['orphan-object', 'case-twin'], { object }), ['remove k to quarantine/p/k']],
+    ['moved', comparison(['moved'], { row, other, otherContent: 'same' }), [to('K', 'S3')]],
+    ['orphan', comparison(['orphan-object', 'case-twin'], { object }), ['remove k to quarantine/p/k']],
     [
       'size, content as proved',
-      finding(['size-differs'], { row: { ...row, size: 9 }, object }),
+      comparison(['size-differs'], { row: { ...row, size: 9 }, object }),
       [to('k', 'S3')],
     ],
     [
       'size, nothing proved',
-      finding(['size-differs'], { row: { ...row, size: 9, proof: undefined }, object }),
+      comparison(['size-differs'], { row: { ...row, size: 9, proof: undefined }, object }),
       [],
     ],
     [
       'checksum, file there',
-      finding(['checksum-differs'], { row, object, fileThere: true }),
+      comparison(['checksum-differs'], { row, object, fileThere: true }),
       [to(null, 'LOCAL'), 'remove k to quarantine/p/k'],
     ],
     [
       'checksum, no file',
-      finding(['checksum-differs', 'wrong-source'], { row, object, fileThere: false }),
+      comparison(['checksum-differs', 'wrong-source'], { row, object, fileThere: false }),
       [],
     ],
-    ['metadata', finding(['metadata-differs'], { row, object }), ['headers audio/mpeg immutable']],
+    ['metadata', comparison(['metadata-differs'], { row, object }), ['headers audio/mpeg immutable']],
     [
       'source, object there',
-      finding(['wrong-source'], { row: { ...row, source: null }, object }),
+      comparison(['wrong-source'], { row: { ...row, source: null }, object }),
       [to('k', 'S3')],
     ],
     [
       'source and unproved size',
-      finding(['wrong-source', 'size-differs'], {
+      comparison(['wrong-source', 'size-differs'], {
         row: { ...row, source: null, size: 9, proof: undefined },
         object,
       }),
@@ -84,19 +97,19 @@ describe('repairOf', () => {
     ],
     [
       'source, file there',
-      finding(['wrong-source'], { row: { ...row, key: null }, fileThere: true }),
+      comparison(['wrong-source'], { row: { ...row, key: null }, fileThere: true }),
       [to(null, 'LOCAL')],
     ],
-    ['source, nobody looked', finding(['wrong-source'], { row: { ...row, key: null } }), []],
+    ['source, nobody looked', comparison(['wrong-source'], { row: { ...row, key: null } }), []],
     [
       'no audio',
-      finding(['no-audio'], { row: { ...row, key: null }, fileThere: false }),
+      comparison(['no-audio'], { row: { ...row, key: null }, fileThere: false }),
       [to(null, 'UNAVAILABLE')],
     ],
-    ['no audio, outside the root', finding(['no-audio'], { row: { ...row, key: null } }), []],
-    ['duplicate', finding(['duplicate-content'], { object, other }), []],
-    ['stray file', finding(['local-file-without-row'], { file: { path: 'x', size: 1 } }), []],
-    ['not read', { ...finding(['orphan-object'], { object }), sigil: '!' }, []],
+    ['no audio, outside the root', comparison(['no-audio'], { row: { ...row, key: null } }), []],
+    ['duplicate', comparison(['duplicate-content'], { object, other }), []],
+    ['stray file', comparison(['local-file-without-row'], { file: { path: 'x', size: 1 } }), []],
+    ['not read', { ...comparison(['orphan-object'], { object }), sigil: '!' }, []],
   ]
   it.each(table)('%s', (_, of, expected) => {
     expect(short(of)).toEqual(expected)
@@ -104,24 +117,24 @@ describe('repairOf', () => {
 
   it('removes nothing that is held back, and then leaves its row alone too', () => {
     const held = { heldBack: () => 'young' }
-    expect(short(finding(['orphan-object'], { object }), held)).toEqual(['held: young'])
-    expect(short(finding(['checksum-differs'], { row, object, fileThere: true }), held)).toEqual([
+    expect(short(comparison(['orphan-object'], { object }), held)).toEqual(['held: young'])
+    expect(short(comparison(['checksum-differs'], { row, object, fileThere: true }), held)).toEqual([
       'held: young',
     ])
   })
 
   it('rests every change of a row on what it saw', () => {
-    const [relink] = repairOf(finding(['moved'], { row, other, otherContent: 'same' }), options).actions
+    const [relink] = repairOf(comparison(['moved'], { row, other, otherContent: 'same' }), options).actions
     expect(relink?.action).toMatchObject({
       needsObject: { key: 'K', size: 10, etag: 'e1' },
       was: { key: 'k' },
     })
-    const [back] = repairOf(finding(['missing-object'], { row, fileThere: true }), options).actions
+    const [back] = repairOf(comparison(['missing-object'], { row, fileThere: true }), options).actions
     expect(back?.action).toMatchObject({ needsFile: { path: 'x.mp3', size: 10 } })
   })
 
   it('leaves a delete marker in a versioned bucket', () => {
-    expect(short(finding(['orphan-object'], { object }), { quarantineKey: () => undefined })).toEqual([
+    expect(short(comparison(['orphan-object'], { object }), { quarantineKey: () => undefined })).toEqual([
       'remove k to marker',
     ])
   })

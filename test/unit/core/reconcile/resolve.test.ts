@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { audioSelection } from '../../../../src/core/audio-selection.ts'
 import { sameContent } from '../../../../src/core/reconcile/classify.ts'
 import { DiskJoin } from '../../../../src/core/reconcile/disk-join.ts'
-import type { Finding, ObjectFacts, RowFacts } from '../../../../src/core/reconcile/facts.ts'
+import type { Comparison, ObjectFacts, RowFacts } from '../../../../src/core/reconcile/facts.ts'
 import { mergeOrdered } from '../../../../src/core/reconcile/merge.ts'
-import { foldName, twinKind } from '../../../../src/core/reconcile/names.ts'
+import { foldCase, twinKind } from '../../../../src/core/reconcile/names.ts'
 import { Resolver } from '../../../../src/core/reconcile/resolve.ts'
 import { compareUtf8 } from '../../../../src/core/utf8-order.ts'
 import { memorySorter, memorySpool } from '../../../support/memory-records.ts'
@@ -61,7 +61,7 @@ function build({ objects, rows }: typeof library extends fc.Arbitrary<infer T> ?
   }
 }
 
-async function resolve(rows: (RowFacts & { key: string })[], objects: ObjectFacts[]): Promise<Finding[]> {
+async function resolve(rows: (RowFacts & { key: string })[], objects: ObjectFacts[]): Promise<Comparison[]> {
   const resolver = new Resolver(memorySorter, memorySpool(), objects.length)
   async function* once<T>(entries: T[]): AsyncGenerator<T[]> {
     yield entries
@@ -80,19 +80,20 @@ async function resolve(rows: (RowFacts & { key: string })[], objects: ObjectFact
       else if (again !== true) await resolver.held(right, right.contentSha256)
     }
   }
-  const findings: Finding[] = []
-  for await (const batch of resolver.resolve()) findings.push(...batch)
-  return findings
+  const comparisons: Comparison[] = []
+  for await (const batch of resolver.resolve()) comparisons.push(...batch)
+  return comparisons
 }
 
-const classes = (finding: Finding | undefined): string[] => (finding?.differences ?? []).map(d => d.class)
+const classes = (comparison: Comparison | undefined): string[] =>
+  (comparison?.differences ?? []).map(d => d.class)
 
 describe('Resolver', () => {
   it('explains every unmatched row and object exactly as looking at all pairs would', async () => {
     await fc.assert(
       fc.asyncProperty(library, async drawn => {
         const { rows, objects } = build(drawn)
-        const findings = await resolve(rows, objects)
+        const comparisons = await resolve(rows, objects)
         const keys = new Set(objects.map(object => object.key))
         const named = new Set(rows.map(row => row.key))
         const equalBytes = (a: ObjectFacts, b: ObjectFacts): boolean =>
@@ -101,14 +102,16 @@ describe('Resolver', () => {
             ? a.contentSha256 === b.contentSha256
             : a.etag === b.etag)
 
-        const ofRows = findings.filter(finding => finding.row !== undefined)
+        const ofRows = comparisons.filter(comparison => comparison.row !== undefined)
         const missing = rows.filter(row => !keys.has(row.key))
-        expect(ofRows.map(finding => finding.row!.trackId).sort()).toEqual(
+        expect(ofRows.map(comparison => comparison.row!.trackId).sort()).toEqual(
           missing.map(row => row.trackId).sort(),
         )
         // What a twin has claimed is spoken for before contents are compared.
         const twinAnswers = new Set(
-          ofRows.filter(finding => classes(finding)[0]?.endsWith('twin')).map(finding => finding.other?.key),
+          ofRows
+            .filter(comparison => classes(comparison)[0]?.endsWith('twin'))
+            .map(comparison => comparison.other?.key),
         )
         for (const { row, other, differences } of ofRows) {
           const twins = objects.filter(
@@ -135,17 +138,17 @@ describe('Resolver', () => {
           }
         }
 
-        const answers = new Set(ofRows.map(finding => finding.other?.key))
+        const answers = new Set(ofRows.map(comparison => comparison.other?.key))
         for (const object of objects) {
-          const own = findings.filter(finding => finding.object?.key === object.key)
-          const orphan = own.filter(finding => classes(finding).includes('orphan-object'))
+          const own = comparisons.filter(comparison => comparison.object?.key === object.key)
+          const orphan = own.filter(comparison => classes(comparison).includes('orphan-object'))
           if (named.has(object.key) || answers.has(object.key)) expect(orphan).toEqual([])
           // What a row claims stays, even where the row found a better answer in the end.
           else if (!missing.some(row => sameContent(row, object) === 'same')) expect(orphan.length).toBe(1)
-          for (const finding of own) {
-            expect(finding.sigil).toBe(classes(finding).includes('orphan-object') ? '-' : '=')
-            if (classes(finding).includes('duplicate-content')) {
-              const other = objects.find(candidate => candidate.key === finding.other?.key)
+          for (const comparison of own) {
+            expect(comparison.sigil).toBe(classes(comparison).includes('orphan-object') ? '-' : '=')
+            if (classes(comparison).includes('duplicate-content')) {
+              const other = objects.find(candidate => candidate.key === comparison.other?.key)
               expect(other !== undefined && equalBytes(object, other) && other !== object).toBe(true)
             }
           }
@@ -156,7 +159,7 @@ describe('Resolver', () => {
             if (a === b || !equalBytes(a, b)) continue
             const told = [a, b].some(
               object =>
-                findings.some(
+                comparisons.some(
                   f => f.object?.key === object.key && classes(f).includes('duplicate-content'),
                 ) ||
                 (!named.has(object.key) && missing.some(row => sameContent(row, object) === 'same')),
@@ -178,8 +181,8 @@ describe('Resolver', () => {
     ...over,
   })
   const object = (key: string, etag: string, size = 5): ObjectFacts => ({ key, etag, size, lastModified: 0 })
-  const said = (findings: Finding[]): string[] =>
-    findings
+  const said = (comparisons: Comparison[]): string[] =>
+    comparisons
       .map(f => `${f.sigil} ${f.name}: ${classes(f).join(' ')}${f.other ? ` > ${f.other.key}` : ''}`)
       .sort()
 
@@ -221,7 +224,7 @@ describe('DiskJoin', () => {
     for (const path of ['a.mp3', '@eaDir/a.mp3', '$RECYCLE.BIN/b.mp3', 'Samples/kick.wav'])
       await join.file({ path, size: 1 })
     const found: string[] = []
-    for await (const { findings } of join.resolve()) found.push(...findings.map(({ name }) => name))
+    for await (const { comparisons } of join.resolve()) found.push(...comparisons.map(({ name }) => name))
     expect(found).toEqual(['a.mp3'])
   })
 
@@ -232,8 +235,8 @@ describe('DiskJoin', () => {
     const row: RowFacts = { trackId: 't', key: null, source: 'LOCAL', size: 1, path: 'empty.mp3' }
     await join.row(row, 'empty.mp3')
     const said: Record<string, string> = {}
-    for await (const { findings } of join.resolve())
-      for (const { name, differences } of findings)
+    for await (const { comparisons } of join.resolve())
+      for (const { name, differences } of comparisons)
         said[name] = `${differences[0]?.class}: ${differences[0]?.detail}`
     expect(said).toEqual({
       t: 'no-audio: file_source LOCAL, no key, the file is empty: empty.mp3',
@@ -258,17 +261,17 @@ describe('DiskJoin', () => {
           }
           await join.row(keyless, wanted)
         }
-        const findings: Finding[] = []
-        for await (const batch of join.resolve()) findings.push(...batch.findings)
+        const comparisons: Comparison[] = []
+        for await (const batch of join.resolve()) comparisons.push(...batch.comparisons)
         const nfc = (text: string): string => text.normalize('NFC')
         for (const [index, wanted] of paths.entries()) {
-          const found = findings.filter(finding => finding.row?.trackId === `t${index}`)
+          const found = comparisons.filter(comparison => comparison.row?.trackId === `t${index}`)
           expect(found.length).toBe(1)
           expect(found[0]!.fileThere).toBe(files.some(file => nfc(file) === nfc(wanted)))
         }
-        const stray = findings
-          .filter(finding => finding.file !== undefined)
-          .map(finding => finding.file!.path)
+        const stray = comparisons
+          .filter(comparison => comparison.file !== undefined)
+          .map(comparison => comparison.file!.path)
         const expected = files.filter(
           file =>
             !paths.includes(file) &&
@@ -284,9 +287,9 @@ describe('DiskJoin', () => {
 
 describe('names', () => {
   it('folds normalisation and case together, and nothing else', () => {
-    expect(foldName('É')).toBe(foldName('e\u0301'))
-    expect(foldName('ΟΔΟΣ')).toBe(foldName('οδος'))
-    expect(foldName('Straße')).not.toBe(foldName('STRASSE'))
+    expect(foldCase('É')).toBe(foldCase('e\u0301'))
+    expect(foldCase('ΟΔΟΣ')).toBe(foldCase('οδος'))
+    expect(foldCase('Straße')).not.toBe(foldCase('STRASSE'))
     expect(twinKind('a', 'a')).toBeUndefined()
     expect(twinKind('é', 'e\u0301')).toBe('nfc-twin')
     expect(twinKind('É', 'e\u0301')).toBe('case-twin')
@@ -301,10 +304,10 @@ describe('names', () => {
         fc.string({ unit: fc.constantFrom('a', 'Z', 'é', 'Å', 'ñ', 'ж', 'Σ', 'ﬁ', '가', '1'), maxLength: 6 }),
         text => {
           for (const form of ['NFC', 'NFD'] as const) {
-            expect(foldName(text.normalize(form))).toBe(foldName(text))
-            expect(foldName(text.toLowerCase().normalize(form))).toBe(foldName(text))
+            expect(foldCase(text.normalize(form))).toBe(foldCase(text))
+            expect(foldCase(text.toLowerCase().normalize(form))).toBe(foldCase(text))
           }
-          expect(foldName(foldName(text))).toBe(foldName(text))
+          expect(foldCase(foldCase(text))).toBe(foldCase(text))
         },
       ),
     )

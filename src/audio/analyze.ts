@@ -1,15 +1,15 @@
-import { type TrackAnalysis, trackAnalyser } from '../core/audio/analysis.ts'
+import { type TrackAnalysis, trackAnalyzer } from '../core/audio/analysis.ts'
 import type { TempoHints } from '../core/audio/readings.ts'
 import { FatalError } from '../errors.ts'
 import type { Decoded, Decoder } from './decode.ts'
 
-export interface AnalysedFile {
+export interface AnalyzedFile {
   readonly analysis: TrackAnalysis
   /** What was decoded, and what is wrong with the file. */
   readonly decoded: Decoded
 }
 
-export interface AnalyseOptions {
+export interface AnalysisOptions {
   readonly signal?: AbortSignal
   /** The tempo tag is read from the file; what is given here wins over it. */
   readonly hints?: TempoHints
@@ -24,13 +24,13 @@ const LONGEST_LAID_OUT = 6 * 3600
  * Decodes a file and analyses it as it comes, in bounded memory.
  * @throws what `Decoder.decode` throws, and FatalError `audio.format` for a sample rate no analysis is defined for.
  */
-export async function analyseFile(
+export async function analyzeFile(
   decoder: Decoder,
   path: string,
-  options: AnalyseOptions = {},
-): Promise<AnalysedFile> {
+  options: AnalysisOptions = {},
+): Promise<AnalyzedFile> {
   const { signal, hints, onWindow } = options
-  let analyser: ReturnType<typeof trackAnalyser> | undefined
+  let analyzer: ReturnType<typeof trackAnalyzer> | undefined
   const decoded = await decoder.decode(
     path,
     {
@@ -41,7 +41,7 @@ export async function analyseFile(
             cure: 'replace the file by one between 8 and 192 kHz',
             details: { path },
           })
-        analyser = trackAnalyser(
+        analyzer = trackAnalyzer(
           sampleRate,
           channels,
           // What a damaged file promises is not to be believed without limit.
@@ -50,12 +50,12 @@ export async function analyseFile(
       },
       push: (channels, length) => {
         onWindow?.()
-        analyser!.push(channels, length)
+        analyzer!.push(channels, length)
       },
     },
     { ...(signal && { signal }) },
   )
   signal?.throwIfAborted()
-  const analysis = analyser!.finish({ tagBpm: decoded.container.tagBpm, ...hints })
+  const analysis = analyzer!.finish({ tagBpm: decoded.container.tagBpm, ...hints })
   return { analysis, decoded }
 }

@@ -9,14 +9,15 @@ import {
   recordParts,
   recordUpload,
   runsAlive,
+  type UploadRecord,
 } from '../db/ledger.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import type { UploadJournal } from './multipart-upload.ts'
 
 /** Parts confirmed by the server are written so often, milliseconds. */
 const partsInterval = 500
 
-export class Journal implements UploadJournal {
+/** What is kept of multipart uploads, so that another run can go on with them. */
+export class UploadLedger {
   readonly #database: Database
   readonly #store: ObjectStore
   readonly #runId: string
@@ -30,7 +31,8 @@ export class Journal implements UploadJournal {
     this.#runId = runId
   }
 
-  async resumable(key: string) {
+  /** Uploads of that key that no other live run owns, with their confirmed parts. */
+  async resumable(key: string): Promise<(UploadRecord & { parts: PartRecord[] })[]> {
     const { knex } = this.#database
     const uploads = await openUploads(knex, { bucket: this.#store.bucket, key })
     const known = new Set(uploads.map(one => one.uploadId))
@@ -52,11 +54,12 @@ export class Journal implements UploadJournal {
     return free
   }
 
+  /** This run goes on with an upload that another began. */
   async resumed(uploadId: string): Promise<void> {
     await adoptUpload(this.#database.knex, uploadId, this.#runId)
   }
 
-  async begun(upload: Parameters<UploadJournal['begun']>[0]): Promise<void> {
+  async begun(upload: Omit<UploadRecord, 'bucket' | 'runId'>): Promise<void> {
     await recordUpload(this.#database.knex, { ...upload, bucket: this.#store.bucket, runId: this.#runId })
   }
 

@@ -20,7 +20,7 @@ describe('the pool of analysers', () => {
     const names = ['music.mp3', 'music.flac', 'music.ogg']
     const [check, ...done] = await Promise.all([
       pool.check(fixture('music.opus')),
-      ...names.map(name => pool.analyse(fixture(name), { hints: { tagBpm: 120 } })),
+      ...names.map(name => pool.analyze(fixture(name), { hints: { tagBpm: 120 } })),
     ])
     expect(check).toMatchObject({ status: 'checked', decoded: { problems: [] } })
     for (const reply of done) {
@@ -33,7 +33,7 @@ describe('the pool of analysers', () => {
   })
   it('gives a file that cannot be analysed back as a failure with its cure', async () => {
     await using pool = createPool({ decoder: 'npm', workers: 1 })
-    expect(await pool.analyse(fixture('nowhere.mp3'))).toMatchObject({
+    expect(await pool.analyze(fixture('nowhere.mp3'))).toMatchObject({
       status: 'failed',
       code: 'audio.unreadable',
       cure: expect.any(String),
@@ -41,14 +41,14 @@ describe('the pool of analysers', () => {
   })
   it.runIf(spawnSync('ffmpeg', ['-version']).status === 0)('works with ffmpeg', async () => {
     await using pool = createPool({ decoder: 'ffmpeg', workers: 1 })
-    expect(await pool.analyse(fixture('music.m4a'))).toMatchObject({
+    expect(await pool.analyze(fixture('music.m4a'))).toMatchObject({
       status: 'analysed',
       analysis: { bpm: 120 },
     })
   })
   it('reports a missing ffmpeg as such', async () => {
     await using pool = createPool({ decoder: 'ffmpeg', ffmpeg: 'no-such-ffmpeg', workers: 1 })
-    expect(await pool.analyse(fixture('music.mp3'))).toMatchObject({ code: 'audio.decoder-missing' })
+    expect(await pool.analyze(fixture('music.mp3'))).toMatchObject({ code: 'audio.decoder-missing' })
   })
 
   it.each([

@@ -9,7 +9,7 @@ import type { PlanItem } from '../core/plan.ts'
 import { toError } from '../errors.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import type { Journal, JournalEntry, Trace } from './journal.ts'
+import type { JournalEntry, PlanJournal, Trace } from './journal.ts'
 
 export interface ExecuteOptions {
   knex: Knex
@@ -55,12 +55,12 @@ export interface Steps<I> {
 }
 
 /** Settles items of one kind at a time. */
-export class Settler {
-  readonly journal: Journal
+export class ItemExecutor {
+  readonly journal: PlanJournal
   readonly options: ExecuteOptions
   private readonly limit: LimitFunction
 
-  constructor(journal: Journal, options: ExecuteOptions) {
+  constructor(journal: PlanJournal, options: ExecuteOptions) {
     this.journal = journal
     this.options = options
     this.limit = pLimit(options.concurrency)

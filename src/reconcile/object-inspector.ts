@@ -4,7 +4,7 @@ import type { ContentSums, HeadFacts, ObjectFacts } from '../core/reconcile/fact
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
 
 /** Looks at single objects, beyond what a listing tells. Each gives undefined when the object is gone. */
-export interface Looks {
+export interface ObjectInspector {
   head(key: string): Promise<ObjectFacts | undefined>
   /** downloads the whole object; SHA-256 in hex */
   hash(object: ObjectFacts): Promise<string | undefined>
@@ -12,7 +12,7 @@ export interface Looks {
   type(object: ObjectFacts): Promise<string | undefined>
 }
 
-export function createLooks(store: ObjectStore, signal?: AbortSignal): Looks {
+export function createObjectInspector(store: ObjectStore, signal?: AbortSignal): ObjectInspector {
   return {
     async head(key) {
       const head = await store.head(key, { signal })

@@ -6,7 +6,7 @@
 import { hash } from 'node:crypto'
 import type { SecureContext } from 'node:tls'
 import type { HttpAnswer } from '../core/storage/http-answer.ts'
-import { type ConnectionAnswer, Connections } from './put-connections.ts'
+import { type ConnectionAnswer, Connections } from './http-connections.ts'
 import {
   parseErrorXml,
   type RequestContext,
@@ -24,7 +24,7 @@ import {
 } from './sigv4.ts'
 
 /** Where a bucket's objects are, as the SDK resolved it. */
-export interface PutTarget {
+export interface HttpTarget {
   protocol: 'http:' | 'https:'
   hostname: string
   port?: number
@@ -34,8 +34,8 @@ export interface PutTarget {
   userAgent: string
 }
 
-export interface PutPathOptions {
-  target: () => Promise<PutTarget>
+export interface HttpClientOptions {
+  target: () => Promise<HttpTarget>
   /** connections at most */
   maxSockets: number
   secureContext: () => SecureContext
@@ -89,7 +89,7 @@ interface PutResponse {
   headers: HttpAnswer['headers']
 }
 
-export interface PutPath {
+export interface HttpClient {
   put(request: PutRequest, context: RequestContext): Promise<PutResponse>
   /** One GET into memory, with the status 200 or 206. Retries what `put` retries. */
   get(request: GetRequest, context: RequestContext): Promise<GetResponse>
@@ -109,11 +109,11 @@ const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
  * and its answer was lost with the connection: so the second time asks first (`Expect: 100-continue`) and hears why.
  * (The first may have been stored; then If-None-Match says `exists`.) Other retries are the caller's.
  */
-export function createPutPath(options: PutPathOptions): PutPath {
+export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { clock } = options
   let connections: Connections | undefined
   let signer: Signer | undefined
-  let target: PutTarget | undefined
+  let target: HttpTarget | undefined
   let known: (SigningCredentials & { expiration?: Date }) | undefined
 
   async function credentials(): Promise<SigningCredentials> {
@@ -171,7 +171,7 @@ export function createPutPath(options: PutPathOptions): PutPath {
   }
 
   async function exchange(
-    to: PutTarget,
+    to: HttpTarget,
     sign: Signer,
     used: SigningCredentials,
     request: LeanRequest,

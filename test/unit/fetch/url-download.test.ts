@@ -1,6 +1,6 @@
 import http from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type DownloadOptions, download } from '../../../src/fetch/download.ts'
+import { type DownloadOptions, download } from '../../../src/fetch/url-download.ts'
 
 const content = Buffer.from(Array.from({ length: 300_000 }, (_, index) => (index * 7) % 251))
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void

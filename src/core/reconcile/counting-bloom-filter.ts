@@ -9,7 +9,7 @@ const MOST_CELLS = 2 ** 28
  * filter with one hash function (Fan et al., "Summary Cache", 2000). What came twice is never taken for once; what
  * came once may be taken for more, where another one shares its cell.
  */
-export class Sieve {
+export class CountingBloomFilter {
   private readonly cells: Uint8Array
   private readonly mask: number
 

@@ -8,7 +8,7 @@ import {
   nextLook,
   sameContent,
 } from '../core/reconcile/classify.ts'
-import type { Finding, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
+import type { Comparison, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
 import { plainKey } from '../core/reconcile/names.ts'
 import type { Resolver } from '../core/reconcile/resolve.ts'
 import { type ObjectRecord, objectsByKey, upsertObjects } from '../db/ledger.ts'
@@ -17,7 +17,7 @@ import { itemProblem } from '../storage/item-problem.ts'
 import { versionsOfKey } from '../storage/versions.ts'
 import type { KeyedRow } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
-import { createLooks } from './looks.ts'
+import { createObjectInspector } from './object-inspector.ts'
 import type { Tally } from './tally.ts'
 import { tracksWithoutAudio } from './without-audio.ts'
 
@@ -25,7 +25,7 @@ import { tracksWithoutAudio } from './without-audio.ts'
 const ORPHANS_AT_ONCE = 5_000
 
 /** Judges what the merge brings, with as many dearer looks as that takes, bounded. */
-export class Judge {
+export class Comparator {
   private readonly looks
   private readonly limit
   private readonly library: Library
@@ -53,14 +53,14 @@ export class Judge {
     this.options = options
     this.tally = tally
     this.resolver = resolver
-    this.looks = createLooks(library.store, options.signal)
+    this.looks = createObjectInspector(library.store, options.signal)
     this.limit = pLimit(options.concurrency)
   }
 
   async *take(
     pairs: readonly { left?: KeyedRow; right?: ObjectFacts; again?: true }[],
-  ): AsyncGenerator<readonly Finding[]> {
-    const findings: Finding[] = []
+  ): AsyncGenerator<readonly Comparison[]> {
+    const comparisons: Comparison[] = []
     const closer: { row: KeyedRow; object: ObjectFacts; again: boolean }[] = []
     for (const { left: row, right: object, again = false } of pairs) {
       if (object !== undefined && !again) {
@@ -72,10 +72,10 @@ export class Judge {
         if (this.asOf !== undefined) this.inInventory.add((object as ObjectFacts).key)
       } else if (object === undefined) this.missing.push(row)
       else {
-        const finding = this.byListing(row, object)
-        if (finding === undefined) closer.push({ row, object, again })
+        const comparison = this.byListing(row, object)
+        if (comparison === undefined) closer.push({ row, object, again })
         else {
-          findings.push(finding)
+          comparisons.push(comparison)
           const known = row.proof?.etag === object.etag ? row.proof.sha256 : undefined
           // Most of the time there is nothing to wait for, and a promise for each object would be dear.
           const written = again ? undefined : this.resolver.held(object, known)
@@ -86,9 +86,9 @@ export class Judge {
     const looked = await Promise.all(
       closer.map(({ row, object, again }) => this.limit(() => this.lookCloser(row, object, again))),
     )
-    for (const finding of looked) if (finding !== undefined) findings.push(finding)
+    for (const comparison of looked) if (comparison !== undefined) comparisons.push(comparison)
     await this.remember()
-    if (findings.length > 0) yield findings
+    if (comparisons.length > 0) yield comparisons
     if (this.orphans.length >= ORPHANS_AT_ONCE) yield* this.settleOrphans()
     if (this.missing.length >= ORPHANS_AT_ONCE) yield* this.settleMissing()
   }
@@ -103,24 +103,28 @@ export class Judge {
     this.orphans.push(...fresh.filter(object => !named.has(object.key)))
   }
 
-  async *finish(): AsyncGenerator<readonly Finding[]> {
+  async *finish(): AsyncGenerator<readonly Comparison[]> {
     yield* this.settleOrphans()
     yield* this.settleMissing()
   }
 
   /** What the listing alone says; undefined where that is not enough. */
-  private byListing(row: RowFacts, object: ObjectFacts): Finding | undefined {
+  private byListing(row: RowFacts, object: ObjectFacts): Comparison | undefined {
     const { head, deep } = this.options
     if (head === 'all' || (deep > 0 && isSampled(object.key, deep))) return undefined
     if (head !== 'none' && nextLook(row, object) !== undefined) return undefined
-    const finding = classifyMatched(row, object, {})
+    const comparison = classifyMatched(row, object, {})
     // What it makes different gets a second look; the source is the row's own affair.
-    if (!finding.differences.every(({ class: kind }) => kind === 'wrong-source')) return undefined
+    if (!comparison.differences.every(({ class: kind }) => kind === 'wrong-source')) return undefined
     const { takenAt } = this.asOf ?? {}
-    return takenAt === undefined ? finding : { ...finding, asOf: takenAt.getTime() }
+    return takenAt === undefined ? comparison : { ...comparison, asOf: takenAt.getTime() }
   }
 
-  private async lookCloser(row: KeyedRow, listed: ObjectFacts, again: boolean): Promise<Finding | undefined> {
+  private async lookCloser(
+    row: KeyedRow,
+    listed: ObjectFacts,
+    again: boolean,
+  ): Promise<Comparison | undefined> {
     try {
       const object = await this.look(row, listed.key)
       if (object === undefined) {
@@ -128,11 +132,11 @@ export class Judge {
         return undefined
       }
       if (!again) await this.resolver.held(object, actualSha256(object) ?? row.proof?.sha256)
-      const finding = classifyMatched(row, object, { cacheControl: this.options.cacheControl })
-      const wrong = finding.differences.some(({ class: kind }) => kind === 'checksum-differs')
+      const comparison = classifyMatched(row, object, { cacheControl: this.options.cacheControl })
+      const wrong = comparison.differences.some(({ class: kind }) => kind === 'checksum-differs')
       const there = wrong ? await this.fileThere(row) : undefined
-      if (finding.sigil === '=') this.note(row, object)
-      return there === undefined ? finding : { ...finding, fileThere: there }
+      if (comparison.sigil === '=') this.note(row, object)
+      return there === undefined ? comparison : { ...comparison, fileThere: there }
     } catch (error) {
       return unread(error, { row, object: listed })
     }
@@ -157,7 +161,7 @@ export class Judge {
     return object
   }
 
-  private async *settleMissing(): AsyncGenerator<readonly Finding[]> {
+  private async *settleMissing(): AsyncGenerator<readonly Comparison[]> {
     const rows = this.missing
     if (rows.length === 0) return
     this.missing = []
@@ -166,7 +170,7 @@ export class Judge {
     const current = await rowFactsById(this.library.knex, this.library.store.bucket, ids)
     const settled = await Promise.all(
       rows.map(before =>
-        this.limit(async (): Promise<Finding | undefined> => {
+        this.limit(async (): Promise<Comparison | undefined> => {
           const row = current.get(before.trackId)
           if (row?.key !== before.key) {
             this.tally.changed += 1
@@ -189,11 +193,11 @@ export class Judge {
         }),
       ),
     )
-    const findings = settled.filter(finding => finding !== undefined)
-    if (findings.length > 0) yield findings
+    const comparisons = settled.filter(comparison => comparison !== undefined)
+    if (comparisons.length > 0) yield comparisons
   }
 
-  private async *settleOrphans(): AsyncGenerator<readonly Finding[]> {
+  private async *settleOrphans(): AsyncGenerator<readonly Comparison[]> {
     const objects = this.orphans
     if (objects.length === 0) return
     this.orphans = []
@@ -204,7 +208,7 @@ export class Judge {
     const found: ObjectFacts[] = []
     const settled = await Promise.all(
       objects.map(listed =>
-        this.limit(async (): Promise<Finding | undefined> => {
+        this.limit(async (): Promise<Comparison | undefined> => {
           try {
             this.tally.heads += 1
             const object = named.has(listed.key) ? undefined : await this.looks.head(listed.key)
@@ -219,8 +223,8 @@ export class Judge {
     )
     await this.markOwners(found)
     for (const object of found) await this.resolver.orphan(object)
-    const findings = settled.filter(finding => finding !== undefined)
-    if (findings.length > 0) yield findings
+    const comparisons = settled.filter(comparison => comparison !== undefined)
+    if (comparisons.length > 0) yield comparisons
   }
 
   /**
@@ -262,7 +266,7 @@ export class Judge {
   }
 
   /** The version of an object that a delete marker hides, if it may be what the row had. */
-  private async hidden(row: KeyedRow): Promise<Finding['removed']> {
+  private async hidden(row: KeyedRow): Promise<Comparison['removed']> {
     const { store } = this.library
     this.versioned ??= store.versioning(this.options.signal).then(
       state => state !== 'Off',
@@ -332,7 +336,7 @@ export class Judge {
   }
 }
 
-function unread(error: unknown, { row, object }: { row?: RowFacts; object?: ObjectFacts }): Finding {
+function unread(error: unknown, { row, object }: { row?: RowFacts; object?: ObjectFacts }): Comparison {
   const problem = itemProblem(error)
   if (problem === undefined) throw error
   return {

@@ -38,7 +38,7 @@ export class DamagedOnArrival extends StoreError {
 /** The key holds other bytes: they are left alone. */
 export class KeyConflict extends Error {}
 
-export class Prover {
+export class UploadVerifier {
   readonly #store: ObjectStore
   readonly #requests: Requests
   readonly #signal: AbortSignal

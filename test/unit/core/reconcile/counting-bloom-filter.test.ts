@@ -1,15 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fingerprint, Sieve } from '../../../../src/core/reconcile/sieve.ts'
+import { CountingBloomFilter, fingerprint } from '../../../../src/core/reconcile/counting-bloom-filter.ts'
 
 describe('Sieve', () => {
   it('never takes for single what came twice', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 0xffff_ffff })), fc.nat(20), (prints, expected) => {
-        const sieve = new Sieve(expected)
-        for (const print of prints) sieve.count(print)
+        const filter = new CountingBloomFilter(expected)
+        for (const print of prints) filter.count(print)
         for (const print of prints) {
-          if (prints.filter(one => one === print).length > 1) expect(sieve.mayRepeat(print)).toBe(true)
+          if (prints.filter(one => one === print).length > 1) expect(filter.mayRepeat(print)).toBe(true)
         }
       }),
     )
@@ -20,9 +20,9 @@ describe('Sieve', () => {
       { length: 20_000 },
       (_, index) => `audio/Artist ${index >> 4}/Title ${index}.mp3`,
     )
-    const sieve = new Sieve(texts.length)
-    for (const text of texts) sieve.count(fingerprint(text))
-    const passed = texts.filter(text => sieve.mayRepeat(fingerprint(text))).length
+    const filter = new CountingBloomFilter(texts.length)
+    for (const text of texts) filter.count(fingerprint(text))
+    const passed = texts.filter(text => filter.mayRepeat(fingerprint(text))).length
     expect(passed).toBeLessThan(texts.length / 12)
   })
 
