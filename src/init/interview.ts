@@ -16,12 +16,18 @@ export interface Question {
   when?(answers: Answers): boolean
   /** what an empty answer means, unless the variable has a value already */
   readonly defaultAnswer?: string
+  /** an answer as it may stand on the screen; default: as it is, or, of a secret, that it is set */
+  shown?(answer: string): string
   /** Tries the answer, together with those before it, against the real thing. A failure asks again. */
   check?(answers: Answers): Promise<AnswerVerdict>
 }
 
-/** A failure may lie with an earlier answer: a bucket that cannot be opened, with the secret. That one is asked again. */
-export type AnswerVerdict = Verdict & { liesWith?: Variable }
+export type AnswerVerdict = Verdict & {
+  /** The earlier answer that a failure lies with: a bucket that cannot be opened, with the secret. That one is asked again. */
+  liesWith?: Variable
+  /** The part of the answer that it lies with, where the rest is right: that alone is asked for, as a secret. */
+  part?: { readonly text: string; complete(part: string): string }
+}
 
 /** A person at a terminal. */
 export interface Prompter {
@@ -38,13 +44,15 @@ export interface Interview {
 
 /** An answer that unsets what is set. */
 const none = '-'
+/** An answer that goes to the question before. */
+const back = '<'
 /** Wrong answers to one question before it is given up. */
 const attempts = 3
 
 /**
  * Asks the questions in order; without a prompter takes what is there. An answer that fails its check is asked for
  * again, from the question on that the failure lies with; after three times, and where nobody is there to ask, it
- * stands among the failures.
+ * stands among the failures. Whoever answers `<` is asked the question before once more.
  */
 export async function interview(
   questions: readonly Question[],
@@ -55,34 +63,73 @@ export async function interview(
   let answers: Answers = { ...known }
   const failures = new Map<Variable, Verdict>()
   const attempted = new Map<Variable, number>()
-  for (let at = 0; at < questions.length; at++) {
-    const { variable, when, check, required } = questions[at]!
+  /** indexes of the questions before this one that were asked */
+  let asked: number[] = []
+  let part: AnswerVerdict['part']
+  for (let at = 0; at < questions.length; ) {
+    const question = questions[at]!
+    const { variable, when, check, required } = question
     failures.delete(variable)
-    if (when !== undefined && !when(answers)) continue
-    if (prompter !== undefined) answers = await askFor(questions[at]!, answers, prompter)
-    let verdict: AnswerVerdict | undefined
-    if (answers[variable] === undefined) {
-      if (required) verdict = { state: 'failure', cause: 'not set', cure: 'it is needed' }
-    } else verdict = await check?.(answers)
-    if (verdict !== undefined) onVerdict(variable, verdict)
-    if (verdict?.state !== 'failure') continue
-    const attempt = (attempted.get(variable) ?? 0) + 1
-    attempted.set(variable, attempt)
-    if (prompter === undefined || attempt === attempts) {
-      failures.set(variable, verdict)
+    if (when !== undefined && !when(answers)) {
+      at++
       continue
     }
-    const again = questions.findIndex(question => question.variable === (verdict.liesWith ?? variable))
-    at = (again === -1 ? at : again) - 1
+    if (prompter !== undefined) {
+      const next = await askFor(question, part, answers, prompter)
+      part = undefined
+      if (next === back) {
+        const before = asked.pop()
+        if (before === undefined) prompter.say('  This is the first question.')
+        at = before ?? at
+        continue
+      }
+      answers = next
+      asked.push(at)
+    }
+    let verdict: AnswerVerdict | undefined
+    if (answers[variable] === undefined) {
+      if (required) verdict = { state: 'failure', cause: 'not set', cure: 'It is needed.' }
+    } else verdict = await check?.(answers)
+    if (verdict !== undefined) onVerdict(variable, verdict)
+    if (verdict?.state !== 'failure') {
+      at++
+      continue
+    }
+    const attempt = (attempted.get(variable) ?? 0) + 1
+    attempted.set(variable, attempt)
+    if (prompter === undefined || attempt >= attempts) {
+      failures.set(variable, verdict)
+      at++
+      continue
+    }
+    part = verdict.part
+    const blamed = questions.findIndex(one => one.variable === verdict.liesWith)
+    if (blamed !== -1) at = blamed
+    asked = asked.filter(index => index < at)
   }
   return { answers, failures: [...failures].map(([variable, verdict]) => ({ variable, verdict })) }
 }
 
-async function askFor(question: Question, answers: Answers, prompter: Prompter): Promise<Answers> {
-  const { variable, text, secret = false, defaultAnswer } = question
+/** The answers with this one, or the wish to go back. */
+async function askFor(
+  { variable, text, secret = false, defaultAnswer, shown }: Question,
+  part: AnswerVerdict['part'],
+  answers: Answers,
+  prompter: Prompter,
+): Promise<Answers | typeof back> {
+  if (part !== undefined) {
+    const given = (await prompter.ask(`${part.text}: `, { secret: true })).trim()
+    if (given === back) return back
+    // Of no answer nothing is made: the whole is asked for then.
+    if (given !== '') return { ...answers, [variable]: part.complete(given) }
+  }
   const current = answers[variable] ?? defaultAnswer
-  const shown = current === undefined ? '' : secret ? ' [set; ENTER keeps it]' : ` [${current}]`
-  const given = (await prompter.ask(`${text}${shown}: `, { secret })).trim()
+  const inBrackets =
+    current === undefined
+      ? ''
+      : ` [${shown?.(current) ?? (secret ? 'set' : current)}${secret ? '; Enter keeps it' : ''}]`
+  const given = (await prompter.ask(`${text}${inBrackets}: `, { secret })).trim()
+  if (given === back) return back
   const answer = given === '' ? current : given === none ? undefined : given
   const { [variable]: _, ...others } = answers
   return answer === undefined ? others : { ...others, [variable]: answer }

@@ -1,5 +1,6 @@
 /** What `autodj init` asks, in the order in which later answers rest on earlier ones. */
 import { stat } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import path from 'node:path'
 import { distributionNames } from '../bucket/cloudfront.ts'
 import { openProber, type ProbeResult } from '../cdn/probe.ts'
@@ -7,24 +8,62 @@ import { openUrlSigner } from '../cdn/sign.ts'
 import { type Config, loadConfig, type Variable } from '../config.ts'
 import { answersTo } from '../core/bucket/distribution.ts'
 import { cdnNames, providerOf } from '../core/cdn-provider.ts'
+import { parseDatabaseUrl } from '../core/database-url.ts'
 import { diagnoseProvider } from '../core/diagnosis/domain.ts'
 import { networkFault } from '../core/diagnosis/network-fault.ts'
 import { openDatabase } from '../db/open.ts'
 import { failure, type Limits, ok, type Verdict, warning } from '../doctor/check.ts'
-import { AppError, toError } from '../errors.ts'
+import { AppError, systemErrorCode, toError } from '../errors.ts'
 import type { Network } from '../network.ts'
 import { asksAws, awsClientOptions, s3Options } from '../storage/aws-options.ts'
 import { identify, resolveAws } from '../storage/identity.ts'
 import { createS3Store } from '../storage/s3.ts'
 import type { Answers, AnswerVerdict, Question } from './interview.ts'
 
-/** Errors that an earlier answer is to blame for, by their code. */
-const blamed: Readonly<Record<string, Variable>> = {
-  'credentials.refused': 'AWS_ACCESS_KEY_ID',
-  'store.no-credentials': 'AWS_ACCESS_KEY_ID',
-  'store.credentials': 'AWS_ACCESS_KEY_ID',
-  'store.expired-token': 'AWS_ACCESS_KEY_ID',
-  'store.wrong-region': 'AWS_REGION',
+/** What AWS says of one of the two, by its code. */
+const blamedByAws: Readonly<Record<string, Variable>> = {
+  InvalidAccessKeyId: 'AWS_ACCESS_KEY_ID',
+  InvalidClientTokenId: 'AWS_ACCESS_KEY_ID',
+  SignatureDoesNotMatch: 'AWS_SECRET_ACCESS_KEY',
+}
+
+/** The earlier answer that an error is to blame on; undefined: the one that was tried, or none. */
+function blamedFor({ code, details, cause }: AppError, { S3_ENDPOINT, AWS_ACCESS_KEY_ID }: Answers) {
+  switch (code) {
+    case 'credentials.refused':
+    case 'store.credentials':
+    case 'store.no-credentials':
+    case 'store.expired-token': {
+      const variable = blamedByAws[String(details['s3Code'])] ?? 'AWS_ACCESS_KEY_ID'
+      // A profile or a role has its secret elsewhere.
+      return AWS_ACCESS_KEY_ID === undefined ? 'AWS_ACCESS_KEY_ID' : variable
+    }
+    case 'store.wrong-region':
+      return 'AWS_REGION'
+    case 'store.network':
+      // Of Amazon's hosts the region is a part; that nobody listens at an endpoint was seen before.
+      if (S3_ENDPOINT !== undefined) return 'S3_ENDPOINT'
+      return systemErrorCode(toError(cause)) === 'ENOTFOUND' || details['nodeCode'] === 'ENOTFOUND'
+        ? 'AWS_REGION'
+        : undefined
+    default:
+      return undefined
+  }
+}
+
+/** Where the database refuses the password, that alone is wrong. */
+function passwordOf(url: string, error: AppError): AnswerVerdict['part'] {
+  const cause = toError(error.cause)
+  const isPassword = systemErrorCode(cause) === '28P01' || /^SASL/.test(cause.message)
+  const parsed = URL.parse(url)
+  if (error.code !== 'db.auth' || !isPassword || parsed === null || parsed.username === '') return undefined
+  return {
+    text: `Password of ${decodeURIComponent(parsed.username)} at ${parsed.host}`,
+    complete(password) {
+      parsed.password = encodeURIComponent(password)
+      return parsed.href
+    },
+  }
 }
 
 /**
@@ -33,7 +72,8 @@ const blamed: Readonly<Record<string, Variable>> = {
  */
 export function questions(cwd: string, limits: Limits, signal: AbortSignal): Question[] {
   /** The answers as settings, or what is wrong with this one. */
-  const read = (answers: Answers): Config => loadConfig({ env: answers, cwd, envFile: null })
+  const read = (answers: Answers): Config =>
+    loadConfig({ env: { HOME: homedir(), ...answers }, cwd, envFile: null })
 
   function checked(variable: Variable, check: (config: Config, answers: Answers) => Promise<Verdict>) {
     return async (answers: Answers): Promise<AnswerVerdict> => {
@@ -42,12 +82,15 @@ export function questions(cwd: string, limits: Limits, signal: AbortSignal): Que
       } catch (thrown) {
         signal.throwIfAborted()
         const error = toError(thrown)
+        if (!(error instanceof AppError)) return failure(error.message, `Correct ${variable}.`)
         // What is wrong with settings as such comes with the advice to run `init`.
-        const { code = '', cure } = error instanceof AppError && error.code !== 'config.invalid' ? error : {}
-        const liesWith = blamed[code]
+        const cure = error.code === 'config.invalid' ? undefined : error.cure
+        const liesWith = blamedFor(error, answers)
+        const part = variable === 'DATABASE_URL' ? passwordOf(answers.DATABASE_URL!, error) : undefined
         return {
-          ...failure(error.message, cure ?? `correct ${variable}`),
+          ...failure(error.message, cure ?? `Correct ${variable}.`),
           ...(liesWith === undefined ? {} : { liesWith }),
+          ...(part === undefined ? {} : { part }),
         }
       }
     }
@@ -60,26 +103,30 @@ export function questions(cwd: string, limits: Limits, signal: AbortSignal): Que
   return [
     {
       variable: 'DATABASE_URL',
-      text: "The application's database (postgresql://user:password@host/name), ENTER for an embedded one",
+      text: "The application's database (postgresql://user:password@host/name; Enter: an embedded one)",
       secret: true,
+      shown(url) {
+        const parsed = parseDatabaseUrl(url)
+        return parsed.kind === 'bad' ? 'set' : parsed.where
+      },
       check: checked('DATABASE_URL', checkDatabase),
     },
     {
       variable: 'S3_ENDPOINT',
-      text: 'Endpoint of an S3-compatible store, ENTER for Amazon S3',
+      text: 'Endpoint of an S3-compatible store (Enter: Amazon S3)',
       check: checked('S3_ENDPOINT', async ({ s3, network }) => {
         const result = await ask(`${s3.endpoint}/`, limits, signal, network)
         return 'answer' in result
           ? ok(s3.endpoint!)
           : failure(
               `${s3.endpoint} cannot be reached: ${networkFault(result.error)}`,
-              'check address and port',
+              'Check address and port.',
             )
       }),
     },
     {
       variable: 'AWS_ACCESS_KEY_ID',
-      text: 'Access key id, ENTER to use the profile, SSO session or role of this machine',
+      text: "Access key ID (Enter: this machine's AWS profile, SSO session or role)",
     },
     {
       variable: 'AWS_SECRET_ACCESS_KEY',
@@ -111,18 +158,18 @@ export function questions(cwd: string, limits: Limits, signal: AbortSignal): Que
     },
     {
       variable: 'CLOUDFRONT_DOMAIN',
-      text: 'CloudFront domain or alias, ENTER for none',
+      text: 'CloudFront domain or alias (Enter: none)',
       check: checked('CLOUDFRONT_DOMAIN', config => checkCdn(config, limits, signal)),
     },
     {
       variable: 'CLOUDFRONT_DISTRIBUTION_ID',
-      text: 'Distribution id (E…), ENTER for none',
+      text: 'Distribution ID (E…; Enter: none)',
       when: hasCdn,
       check: checked('CLOUDFRONT_DISTRIBUTION_ID', config => checkDistribution(config, signal)),
     },
     {
       variable: 'CLOUDFRONT_KEY_PAIR_ID',
-      text: 'Public key id for signed URLs (K…), ENTER for none',
+      text: 'Public key ID for signed URLs (K…; Enter: none)',
       when: hasCdn,
     },
     {
@@ -186,7 +233,7 @@ async function checkCdn({ cdn, network }: Config, limits: Limits, signal: AbortS
   if ('error' in result) {
     return failure(
       `${hostname} does not answer: ${networkFault(result.error)}`,
-      'check the name, and its DNS record',
+      'Check the name, and its DNS record.',
     )
   }
   // What it says to a path that is no object does not matter, only who says it.

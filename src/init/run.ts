@@ -36,7 +36,7 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
   const asking = prompter ?? terminal
   if (asking !== undefined) {
     asking.say(
-      `Settings for ${shared.path} and ${own.path}. ENTER takes what is in brackets, - unsets it; nothing is written before the end.`,
+      `Settings for ${shared.path} and ${own.path}. Press Enter to keep the value in [brackets]; type - to clear it, < to go back to the question before. Nothing is saved until the end.`,
     )
   }
   const { answers, failures } = await interview(

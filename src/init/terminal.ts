@@ -2,6 +2,7 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { AppError, ExitCode } from '../errors.ts'
+import { wrapWords } from '../report/cells.ts'
 import type { Prompter } from './interview.ts'
 
 const stopped = () =>
@@ -16,13 +17,25 @@ const stopped = () =>
  */
 export function terminalPrompter(signal: AbortSignal): Prompter & { close(): void } {
   let muted = false
-  const output = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      if (!muted) process.stderr.write(chunk)
-      done()
-    },
-  })
-  const readline = createInterface({ input: process.stdin, output, terminal: true })
+  // As a terminal's stream: readline counts the columns of what it draws.
+  const output = Object.assign(
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        if (!muted) process.stderr.write(chunk)
+        done()
+      },
+    }),
+    { isTTY: true, columns: process.stderr.columns, rows: process.stderr.rows },
+  )
+  const resize = () => {
+    output.columns = process.stderr.columns
+    output.rows = process.stderr.rows
+    output.emit('resize')
+  }
+  process.stderr.on('resize', resize)
+  const wrapped = (text: string) => wrapWords(text, process.stderr.columns || 80)
+  // No history: the key that brings an answer back would bring a secret back.
+  const readline = createInterface({ input: process.stdin, output, terminal: true, historySize: 0 })
   const typedAhead: string[] = []
   let waiting: { resolve(line: string): void; reject(error: Error): void } | undefined
   let ended = false
@@ -40,7 +53,11 @@ export function terminalPrompter(signal: AbortSignal): Prompter & { close(): voi
   return {
     async ask(prompt, { secret }) {
       if (ended) throw stopped()
-      readline.setPrompt(prompt)
+      // The last line alone is the prompt: readline draws it anew with each key.
+      const lines = wrapped(prompt.trimEnd()).split('\n')
+      const last = lines.pop() as string
+      for (const line of lines) process.stderr.write(`${line}\n`)
+      readline.setPrompt(`${last} `)
       readline.prompt()
       muted = secret
       try {
@@ -56,9 +73,10 @@ export function terminalPrompter(signal: AbortSignal): Prompter & { close(): voi
         if (secret) process.stderr.write('\n')
       }
     },
-    say: text => void process.stderr.write(`${text}\n`),
+    say: text => void process.stderr.write(`${wrapped(text)}\n`),
     close() {
       signal.removeEventListener('abort', abort)
+      process.stderr.off('resize', resize)
       readline.close()
     },
   }

@@ -1,6 +1,7 @@
 /** Whose credentials these are, by the SDK's chain and by STS. */
 import type { Config } from '../config.ts'
-import { FatalError, toError } from '../errors.ts'
+import { networkFault } from '../core/diagnosis/network-fault.ts'
+import { FatalError, systemErrorCode, TemporaryError, toError } from '../errors.ts'
 import { awsClientOptions } from './aws-options.ts'
 import { credentialsError } from './s3-errors.ts'
 
@@ -59,15 +60,39 @@ export async function identify(
     })
     return { arn: Arn, account: Account }
   } catch (thrown) {
+    signal.throwIfAborted()
     const error = toError(thrown)
+    const code = systemErrorCode(error)
+    // Nobody answered: that says nothing of the credentials.
+    if (code !== undefined && /^E[A-Z_]+$/.test(code)) throw unreachable(error, code, region)
     const [cause, cure] = refusals[error.name] ?? [
       error.message,
       'check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
     ]
-    throw new FatalError(cause, { code: 'credentials.refused', cure, cause: thrown })
+    throw new FatalError(cause, {
+      code: 'credentials.refused',
+      cure,
+      cause: thrown,
+      details: { s3Code: error.name },
+    })
   } finally {
     client.destroy()
   }
+}
+
+/** @param code Node.js's error code */
+function unreachable(error: Error, code: string, region: string): TemporaryError {
+  const { hostname } = error as Error & { hostname?: string }
+  const host = hostname ?? `sts.${region}.amazonaws.com`
+  return new TemporaryError(`${host} cannot be reached: ${networkFault({ code, message: error.message })}`, {
+    code: 'store.network',
+    cure:
+      code === 'ENOTFOUND'
+        ? `Check AWS_REGION (now ${region}): there may be no such region; otherwise check network and DNS.`
+        : 'Check network, firewall and proxy (HTTPS_PROXY).',
+    cause: error,
+    details: { host, nodeCode: code },
+  })
 }
 
 const refusals: Readonly<Record<string, readonly [cause: string, cure: string]>> = {

@@ -1,5 +1,6 @@
 /** Answers by flag and environment, and by a scripted person, checked against the embedded S3 server and CDN. */
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parse } from 'dotenv'
@@ -199,7 +200,7 @@ describe('by a person', () => {
   }
   const good = () => ({
     Endpoint: [s3.url],
-    'Access key id': [credentials.accessKeyId],
+    'Access key ID': [credentials.accessKeyId],
     'Its secret': [credentials.secretAccessKey],
     Region: [region],
     Bucket: ['music'],
@@ -236,23 +237,26 @@ describe('by a person', () => {
   test('only what makes sense is asked: no secret without a key, no signing without a CDN', async () => {
     const { asked } = await answering({ Endpoint: [s3.url], Region: [region] })
     expect(asked.some(({ prompt }) => prompt.startsWith('Its secret'))).toBe(false)
-    expect(asked.some(({ prompt }) => prompt.startsWith('Public key id'))).toBe(false)
+    expect(asked.some(({ prompt }) => prompt.startsWith('Public key ID'))).toBe(false)
   })
 
-  test('ENTER keeps what is set, - unsets it; a secret that is set is not shown', async () => {
+  test('Enter keeps what is set, - unsets it; a secret that is set is not shown', async () => {
     await answering(good())
     const again = await answering({ CloudFront: ['-'] })
     expect(again.exitCode).toBe(0)
     expect(again.asked.find(({ prompt }) => prompt.startsWith('Bucket'))!.prompt).toContain('[music]')
     expect(again.asked.find(({ prompt }) => prompt.startsWith('Its secret'))!.prompt).toContain(
-      '[set; ENTER keeps it]',
+      '[set; Enter keeps it]',
     )
     const written = await dotenv()
     expect(written['CLOUDFRONT_DOMAIN']).toBeUndefined()
     expect(written['AWS_SECRET_ACCESS_KEY']).toBe(credentials.secretAccessKey)
   })
 
-  test('a wrong secret shows at the bucket: key and secret are asked again, not the bucket over and over', async () => {
+  const asking = (asked: readonly { prompt: string }[], from: number) =>
+    asked.slice(from).map(({ prompt }) => prompt.split(/[ :[]/)[0])
+
+  test('a wrong secret shows at the bucket: the secret is asked again, not the bucket over and over', async () => {
     const { exitCode, asked, said } = await answering({
       ...good(),
       'Its secret': ['wrong', credentials.secretAccessKey],
@@ -261,13 +265,86 @@ describe('by a person', () => {
     expect(said).toMatch(/failure S3_BUCKET_NAME: .*secret does not belong/)
     expect(said).toContain('ok S3_BUCKET_NAME: music')
     const bucketAt = asked.findIndex(({ prompt }) => prompt.startsWith('Bucket'))
-    expect(asked.slice(bucketAt + 1, bucketAt + 5).map(({ prompt }) => prompt.split(/[ :[]/)[0])).toEqual([
-      'Access',
-      'Its',
-      'Region',
-      'Bucket',
-    ])
+    expect(asking(asked, bucketAt + 1).slice(0, 3)).toEqual(['Its', 'Region', 'Bucket'])
     expect((await dotenv())['AWS_SECRET_ACCESS_KEY']).toBe(credentials.secretAccessKey)
+  })
+
+  test('a wrong key shows at the bucket: the key is asked again', async () => {
+    const { exitCode, asked } = await answering({
+      ...good(),
+      'Access key ID': ['AKIAWRONGWRONGWRONG0', credentials.accessKeyId],
+      'Its secret': [credentials.secretAccessKey, credentials.secretAccessKey],
+    })
+    expect(exitCode).toBe(0)
+    const bucketAt = asked.findIndex(({ prompt }) => prompt.startsWith('Bucket'))
+    expect(asking(asked, bucketAt + 1).slice(0, 4)).toEqual(['Access', 'Its', 'Region', 'Bucket'])
+  })
+
+  test('a wrong region shows at the bucket: the region is asked again', async () => {
+    const { exitCode, asked } = await answering({ ...good(), Region: ['us-west-2', region] })
+    expect(exitCode).toBe(0)
+    const bucketAt = asked.findIndex(({ prompt }) => prompt.startsWith('Bucket'))
+    expect(asking(asked, bucketAt + 1).slice(0, 2)).toEqual(['Region', 'Bucket'])
+  })
+
+  test('a region that no host answers for is not a bad key: the region is asked again', async () => {
+    // There is no such region, so no such host; without DNS there is no host either.
+    const { asked, said } = await answering({
+      ...good(),
+      Endpoint: [''],
+      Region: Array(9).fill('eu-central-9'),
+    })
+    expect(said).toMatch(
+      /failure AWS_REGION: sts\.eu-central-9\.amazonaws\.com cannot be reached: the host name has no address/,
+    )
+    expect(said).not.toMatch(/check AWS_ACCESS_KEY_ID/)
+    expect(asked.filter(({ prompt }) => prompt.startsWith('Access')).length).toBe(1)
+    expect(asked.filter(({ prompt }) => prompt.startsWith('Region')).length).toBeGreaterThanOrEqual(3)
+  })
+
+  test('a password that the database refuses is asked for alone, not the host again', async () => {
+    // PostgreSQL's answer to a wrong password: ErrorResponse with SQLSTATE 28P01.
+    const server = createServer(socket => {
+      socket.on('error', () => {})
+      socket.once('data', startup => {
+        const refuse = () => {
+          const fields = Buffer.from(
+            'SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user "dj"\0\0',
+          )
+          const head = Buffer.from([0x45, 0, 0, 0, 0])
+          head.writeInt32BE(fields.length + 4, 1)
+          socket.end(Buffer.concat([head, fields]))
+        }
+        // SSLRequest: "N", no TLS here; the startup message comes then.
+        if (startup.readInt32BE(4) !== 80877103) return refuse()
+        socket.once('data', refuse)
+        socket.write('N')
+        return undefined
+      })
+    })
+    await new Promise<void>(resolve => void server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    try {
+      const { asked, said } = await answering({
+        'The application': [`postgresql://dj:first-hush@127.0.0.1:${port}/autodj`],
+        'Password of': ['second-hush', '<'],
+      })
+      expect(asked.slice(0, 4).map(({ prompt, secret }) => [prompt, secret])).toEqual([
+        [expect.stringMatching(/^The application's database .*: $/), true],
+        [`Password of dj at 127.0.0.1:${port}: `, true],
+        [`Password of dj at 127.0.0.1:${port}: `, true],
+        [
+          expect.stringMatching(
+            /^The application's database .* \[dj@127\.0\.0\.1:\d+\/autodj; Enter keeps it\]: $/,
+          ),
+          true,
+        ],
+      ])
+      expect(said).toMatch(/failure DATABASE_URL: the database refused the password/)
+      expect(said).not.toContain('hush')
+    } finally {
+      server.close()
+    }
   })
 
   test('an endpoint where nothing listens is asked for again', async () => {
