@@ -956,6 +956,11 @@ export const errorCodes = {
   },
 
   // The system
+  'install.incomplete': {
+    meaning: 'A package that is optional and was left out of this installation is needed.',
+    cure: 'Install autodj again without --omit=optional.',
+    exits: ['fatal'],
+  },
   'system.denied': {
     meaning: 'The system refuses access to a file or folder.',
     cure: 'Give this user permission, or use another folder (TMPDIR for temporary files).',

@@ -170,6 +170,17 @@ export function systemRefusal(error: Error, where?: string): AppError | undefine
         cure: 'raise the limit (`ulimit -n`), or lower --concurrency',
         cause: error,
       })
+    // An optional package that was left out: whoever needs one loads it when it does.
+    case 'ERR_MODULE_NOT_FOUND': {
+      const missing = /Cannot find package '([^']+)'/.exec(error.message)?.[1]
+      if (missing === undefined) return undefined
+      return new FatalError(`the package ${missing} is not installed, and this needs it`, {
+        code: 'install.incomplete',
+        cure: 'Install autodj again without --omit=optional (`npm install -g autodj`).',
+        details: { package: missing },
+        cause: error,
+      })
+    }
     default:
       return undefined
   }

@@ -92,7 +92,7 @@ describe.skipIf(!has('zsh'))('zsh', () => {
   ] as [string, string[]][])('%s', async (typed, shown) => {
     const screen = atTerminal(['-f', '-i'], { program: 'zsh', cwd: folder, columns: 120, rows: 60 })
     screen.type("PS1='> '; autoload -Uz compinit; compinit -u -D; source ./autodj.zsh; print rea''dy\r")
-    await screen.until(lines => lines.includes('ready') && lines.at(-1) === '>')
+    await screen.until(lines => lines.includes('ready') && lines.at(-1)?.trim() === '>')
     screen.type(`${typed}\t`)
     await screen.until(lines => shown.every(one => lines.some(line => line.startsWith(one))))
     screen.type('\u0015exit\r')

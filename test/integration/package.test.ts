@@ -3,7 +3,7 @@
  * aloud where no registry answers.
  */
 import { spawnSync } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -92,6 +92,27 @@ describe('the packed program', () => {
     )
     const files = await readdir(path.join(home, 'node_modules/autodj'), { recursive: true })
     expect(files.filter(name => /\.tsx?$|\.test\.|\.map$/.test(name))).toEqual([])
+    const manifest = JSON.parse(await readFile(path.join(home, 'node_modules/autodj/package.json'), 'utf8'))
+    // npm warns whoever installs it of a script that it would have run.
+    expect(manifest.scripts).toBeUndefined()
+    expect(manifest.man).toContain('dist/man/autodj-upload-local.1')
+    expect(files).toEqual(expect.arrayContaining(manifest.man))
+  })
+
+  test('what an optional package is missing for says so', async context => {
+    if (why) context.skip(why)
+    const away = path.join(home, 'node_modules/away')
+    for (const [name, argv] of [
+      ['@electric-sql/pglite', ['demo']],
+      ['fastify', ['serve', '--database-url', 'postgresql://127.0.0.1:9/none', '--bucket', 'some-bucket']],
+    ] as const) {
+      await rename(path.join(home, 'node_modules', name), away)
+      const { status, stderr } = autodj(...argv)
+      await rename(away, path.join(home, 'node_modules', name))
+      expect(stderr).toContain(`the package ${name} is not installed, and this needs it`)
+      expect(stderr).toContain('without --omit=optional')
+      expect(status).toBe(1)
+    }
   })
 
   test('--version and --help', context => {
