@@ -4,7 +4,6 @@
  */
 import { ftruncate } from 'node:fs'
 import { promisify } from 'node:util'
-import pLimit from 'p-limit'
 import { encodeCrc32 } from '../core/crc32.ts'
 import type { Resilience } from '../storage/resilience.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
@@ -22,10 +21,8 @@ export interface DownloaderOptions {
   readonly store: ObjectStore
   /** threads that write and hash; whoever opened them closes them */
   readonly threads: Readers
-  /** bytes that are held at once, at least two ranges */
+  /** bytes that are held at once, at least two ranges; they and the store's sockets bound the requests at once */
   readonly memory: number
-  /** requests at once */
-  readonly concurrency: number
   /** sends a request again where that helps; without it each is sent once */
   readonly resilience?: Pick<Resilience, 'run'>
   readonly signal: AbortSignal
@@ -50,13 +47,11 @@ export class Downloader {
   readonly #options: DownloaderOptions
   readonly #rangeSize: number
   readonly #pool: BufferPool
-  readonly #limit
 
   constructor(options: DownloaderOptions) {
     this.#options = options
     this.#rangeSize = options.rangeSize ?? defaultRangeSize
     this.#pool = new BufferPool(options.memory)
-    this.#limit = pLimit(options.concurrency)
   }
 
   /**
@@ -148,16 +143,14 @@ export class Downloader {
     use: (bytes: Buffer, head: ObjectHead) => Promise<T>,
   ): Promise<T | undefined> {
     const { store, signal } = this.#options
-    return this.#limit(async () => {
-      const lease = await this.#pool.lease(Math.max(1, length), signal)
-      try {
-        failed?.throwIfAborted()
-        const got = await store.getInto(key, lease.bytes, { ...where, signal, onReceived: onBytes })
-        return got && (await use(lease.bytes.subarray(0, got.bytes), got.head))
-      } finally {
-        lease.release()
-      }
-    })
+    const lease = await this.#pool.lease(Math.max(1, length), signal)
+    try {
+      failed?.throwIfAborted()
+      const got = await store.getInto(key, lease.bytes, { ...where, signal, onReceived: onBytes })
+      return got && (await use(lease.bytes.subarray(0, got.bytes), got.head))
+    } finally {
+      lease.release()
+    }
   }
 
   #ask<T>(request: () => Promise<T>): Promise<T> {

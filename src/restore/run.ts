@@ -88,7 +88,6 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
       store,
       threads,
       memory,
-      concurrency,
       signal,
       resilience: new Resilience({
         probe: probing => store.checkBucket(probing),

@@ -45,7 +45,6 @@ async function download(
     store,
     threads,
     memory: 4 * rangeSize,
-    concurrency: 8,
     rangeSize,
     signal,
     resilience: {
