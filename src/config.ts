@@ -571,7 +571,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     let [from, value] = candidates.find(([, url]) => url !== undefined) ?? []
     if (value === undefined && !ignored) {
       value = profile().endpoint
-      from = value && `endpoint_url of profile ${read('AWS_PROFILE') ?? 'default'}`
+      from = value && `endpoint_url of the AWS profile ${read('AWS_PROFILE') ?? 'default'}`
     }
     return {
       endpoint: value && checkEndpoint(from ?? '', value),
@@ -796,6 +796,12 @@ function isMisspelt(variable: string): boolean {
 export function lookedAt({ files }: Pick<Config, 'files'>): string {
   const places = files.map(({ path: place, found }) => `${place}${found ? '' : ' (not there)'}`)
   return `Looked in the environment${places.length === 0 ? '' : ` and in ${places.join(', ')}`}.`
+}
+
+/** The store that is really asked, and what said so: `https://minio.example (profile "music")`. */
+export function describeEndpoint({ endpoint, endpointFrom, region }: Config['s3']): string {
+  if (endpoint === undefined) return `Amazon S3${region === undefined ? '' : ` in ${region}`}`
+  return `${endpoint} (${endpointFrom})`
 }
 
 /** The bucket, or what to do about it. @throws UsageError */

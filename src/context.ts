@@ -145,11 +145,16 @@ export function openContext(options: ContextOptions): {
   }
 
   async function openConfiguredStore(storeOptions?: { maxSockets?: number }): Promise<ObjectStore> {
-    const [{ createS3Store }, { s3Options }, { requireBucket }] = await Promise.all([
+    const [{ createS3Store }, { s3Options }, { describeEndpoint, requireBucket }] = await Promise.all([
       import('./storage/s3.ts'),
       import('./storage/aws-options.ts'),
       import('./config.ts'),
     ])
+    const { endpointFrom } = config.s3
+    // What AWS's own variables and files say of the store is easily forgotten.
+    if (endpointFrom !== undefined && endpointFrom !== 'S3_ENDPOINT')
+      report.note(`store: ${describeEndpoint(config.s3)}`)
+    else report.detail(`store: ${describeEndpoint(config.s3)}`)
     const opened = createS3Store({
       ...s3Options(config, requireBucket(config), text => report.warn(text)),
       ...storeOptions,

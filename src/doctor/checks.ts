@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib'
 import { observeDomain } from '../cdn/domain.ts'
 import type { Prober } from '../cdn/probe.ts'
 import { openUrlSigner, type UrlSigner } from '../cdn/sign.ts'
-import type { Config } from '../config.ts'
+import { type Config, describeEndpoint } from '../config.ts'
 import { cdnNames, edgeOf, providerOf } from '../core/cdn-provider.ts'
 import { bucketUrl, cdnUrl, directUrl, encodeKeyPath, s3Host } from '../core/cdn-url.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
@@ -18,6 +18,7 @@ import { AppError, LockedError } from '../errors.ts'
 import type { AwsIdentitySource } from '../storage/identity.ts'
 import { type ObjectStore, StoreError } from '../storage/store.ts'
 import { type Check, failure, ok, skipped, warning } from './check.ts'
+import { checkDatabaseWrite, checkLibrary } from './library.ts'
 import { checkAudioFolder, checkClock, checkSettingsFiles, checkTempSpace, openToOthers } from './machine.ts'
 
 export interface DoctorResources {
@@ -26,8 +27,8 @@ export interface DoctorResources {
   /** opens the store; nothing is sent before its first method */
   /** @param onLack told once of each thing that the store turns out to lack */
   openStore(onLack: (text: string) => void): ObjectStore
-  /** the database, read-only */
-  openDatabase(): Promise<Database>
+  /** the database, for reading only unless said otherwise */
+  openDatabase(how?: { readOnly: boolean }): Promise<Database>
   /** resolves what the SDK would use; throws when it finds none */
   resolveAws(): Promise<AwsIdentitySource>
   /** who the credentials belong to; `undefined` where the store is not AWS */
@@ -65,7 +66,8 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
     return store
   }
   const whole = { start: 0, end: probeSize - 1 }
-  const direct = (key: string) => directUrl({ bucket, region, endpoint: s3.endpoint }, key)
+  const place = () => ({ bucket, region, endpoint: s3.endpoint, addressing: s3.addressing })
+  const direct = (key: string) => directUrl(place(), key)
 
   /** Every version of them: nothing of the checks stays. */
   async function deleteAll(keys: readonly string[], signal: AbortSignal): Promise<void> {
@@ -129,16 +131,18 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
       name: 'endpoint',
       async run() {
         const url = s3.endpoint ?? `https://${s3Host(region)}`
+        const shown = s3.endpoint === undefined ? `Amazon S3 in ${region}` : describeEndpoint(s3)
         const result = await prober.request({ url: `${url}/` })
         if ('error' in result) {
           return failure(
-            `${url} cannot be reached: ${networkFault(result.error)}`,
+            `${shown} cannot be reached: ${networkFault(result.error)}`,
             s3.endpoint === undefined
-              ? 'check AWS_REGION, network, DNS and proxy'
-              : 'check S3_ENDPOINT, and that the store is running',
+              ? `check AWS_REGION (now ${region}): there may be no such region; otherwise network, DNS and proxy`
+              : `check how ${s3.endpointFrom} spells it, and that the store is running`,
           )
         }
-        return checkClock(result.answer.headers['date'], now())
+        const clock = checkClock(result.answer.headers['date'], now())
+        return { ...clock, cause: `${shown}: ${clock.cause}` }
       },
     },
     {
@@ -149,7 +153,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           return failure('S3_BUCKET_NAME is not set', 'set it in .env, or run `autodj init`')
         }
         const result = await prober.request({
-          url: `${bucketUrl({ bucket, region, endpoint: s3.endpoint })}/`,
+          url: `${bucketUrl(place())}/`,
         })
         const actual = 'answer' in result ? result.answer.headers['x-amz-bucket-region'] : undefined
         if (actual === undefined) return ok(`${region} (the store does not tell)`)
@@ -529,6 +533,26 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         }
         const revision = revisions.length === 0 ? '' : `, Alembic ${revisions.join(', ')}`
         return ok(`${migrations.at(-1)?.name}${revision}`)
+      },
+    },
+    {
+      name: 'database-write',
+      needs: ['schema'],
+      timeoutMs: 8_000,
+      async run() {
+        if (database === undefined) return skipped('needs "database"')
+        // The embedded one cannot be opened twice.
+        const isEmbedded = database.dialect === 'pglite'
+        return checkDatabaseWrite(isEmbedded ? database : await resources.openDatabase({ readOnly: false }))
+      },
+    },
+    {
+      name: 'library',
+      needs: ['schema', 'bucket'],
+      timeoutMs: 8_000,
+      async run(signal) {
+        if (database === undefined) return skipped('needs "database"')
+        return checkLibrary(database, opened(), { prefix: s3.keyPrefix, bucket, signal })
       },
     },
     { name: 'audio-folder', run: () => checkAudioFolder(config.audioRoot) },

@@ -38,10 +38,10 @@ export async function runDoctor(
       context.onRelease(() => store.close())
       return store
     },
-    async openDatabase() {
+    async openDatabase({ readOnly } = { readOnly: true }) {
       const database = await openDatabase(config.database.url, {
         applicationName: 'autodj doctor',
-        readOnly: true,
+        readOnly,
         poolSize: 1,
       })
       context.onRelease(() => database.close())

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { distributionNames } from '../bucket/cloudfront.ts'
 import { openProber, type ProbeResult } from '../cdn/probe.ts'
 import { openUrlSigner } from '../cdn/sign.ts'
-import { type Config, loadConfig, type Variable } from '../config.ts'
+import { type Config, describeEndpoint, loadConfig, type Variable } from '../config.ts'
 import { answersTo } from '../core/bucket/distribution.ts'
 import { cdnNames, providerOf } from '../core/cdn-provider.ts'
 import { parseDatabaseUrl } from '../core/database-url.ts'
@@ -220,7 +220,7 @@ async function checkBucket(
   })
   try {
     await store.checkBucket(signal)
-    return ok(s3.bucket!)
+    return ok(`${s3.bucket} at ${describeEndpoint(s3)}`)
   } finally {
     store.close()
   }

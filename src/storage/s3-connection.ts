@@ -25,6 +25,8 @@ export interface S3StoreOptions {
   region?: string
   /** An S3-compatible store; may have a path, which comes before the bucket. */
   endpoint?: string
+  /** What named the endpoint, for messages: a variable, or a profile. */
+  endpointFrom?: string
   /** Fixed credentials, or a provider that is asked again when they expire. Default: the SDK's whole chain. */
   credentials?: StoreCredentials | (() => Promise<StoreCredentials>)
   /** Profile that the chain takes credentials and region from, where there are no `credentials`. */
@@ -172,6 +174,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
       operation,
       bucket,
       endpoint,
+      endpointFrom: options.endpointFrom,
       region,
       profile: options.profile,
       profiles: options.profiles,

@@ -16,6 +16,8 @@ export interface RequestContext {
   bucket: string
   key?: string
   endpoint: string
+  /** what named the endpoint: a variable, or a profile */
+  endpointFrom?: string
   region: string
   /** the profile that credentials are taken from; undefined: keys, or the whole chain */
   profile?: string
@@ -248,10 +250,13 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
       if (context.proxy !== undefined) {
         return `check the proxy ${describeProxy(context.proxy)} (HTTPS_PROXY, HTTP_PROXY), or name the host in NO_PROXY`
       }
-      if (failure.code === 'ENOTFOUND' && context.endpoint.endsWith('.amazonaws.com')) {
+      if (/^(ENOTFOUND|EAI_)/.test(failure.code ?? '') && context.endpointFrom !== undefined) {
+        return `check how ${context.endpointFrom} spells the host, then network and DNS`
+      }
+      if (/^(ENOTFOUND|EAI_)/.test(failure.code ?? '') && context.endpoint.endsWith('.amazonaws.com')) {
         return `check AWS_REGION (now ${context.region}): there may be no such region; otherwise network and DNS`
       }
-      return `check that ${context.endpoint} can be reached from here (network, DNS, TLS; HTTPS_PROXY if it takes a proxy), then run it again`
+      return `check that ${context.endpoint}${context.endpointFrom === undefined ? '' : ` (${context.endpointFrom})`} can be reached from here (network, DNS, TLS; HTTPS_PROXY if it takes a proxy), then run it again`
     case 'throttled':
       return 'lower --concurrency, or run it again later'
     case 'timeout':

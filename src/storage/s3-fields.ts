@@ -110,6 +110,11 @@ function archiveOf({
   return Restore.includes('ongoing-request="true"') ? 'restoring' : undefined
 }
 
+/** By its storage class alone, which is all that a listing tells. */
+export function isArchived(storageClass: string | undefined): boolean {
+  return archiveClasses.has(storageClass ?? '')
+}
+
 /** The same of an answer's headers as they came; `size` is that of the whole object, also for a range. */
 export function wireHead(
   key: string,

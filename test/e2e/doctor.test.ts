@@ -151,6 +151,8 @@ test('a set-up that works: every check passes, nothing is left, no secret is sho
     'copy',
     'database',
     'schema',
+    'database-write',
+    'library',
     'audio-folder',
     'paths',
     'temp-space',

@@ -17,11 +17,12 @@ export interface Nginx {
  * Starts nginx in the foreground with a cache in front of `upstream`, which is asked with the path as the viewer
  * sent it. It is set up as its manual says and says of itself what nginx says: `Server` and the usual `X-Cache-Status`.
  * @param bucket put before the path
+ * @param forStore before the store itself, without a cache: bodies of 1 MiB at most, as it comes
  */
 export async function startNginx(
   binary: string,
   upstream: string,
-  { bucket }: { bucket?: string } = {},
+  { bucket, forStore = false }: { bucket?: string; forStore?: boolean } = {},
 ): Promise<Nginx> {
   const folder = await mkdtemp(path.join(tmpdir(), 'autodj-nginx-'))
   for (const name of ['cache', 'body', 'proxy']) await mkdir(path.join(folder, name))
@@ -42,7 +43,7 @@ http {
     listen 127.0.0.1:${port};
     location / {
       proxy_pass http://origin${bucket === undefined ? '' : `/${bucket}$request_uri`}; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_cache audio; proxy_cache_valid 200 1h; proxy_ignore_headers X-Accel-Expires; proxy_force_ranges on;
+${forStore ? 'proxy_set_header Host $http_host; proxy_cache off;' : 'proxy_cache audio;'} proxy_cache_valid 200 1h; proxy_ignore_headers X-Accel-Expires; proxy_force_ranges on;
       proxy_hide_header X-Cache; proxy_hide_header Via; proxy_hide_header X-Amz-Cf-Pop; proxy_hide_header X-Amz-Cf-Id;
       add_header X-Cache-Status $upstream_cache_status always;
     }
