@@ -21,11 +21,20 @@ export function programTree(): CommandTree {
   return commandTree(createProgram(commands, surroundings, async () => {}))
 }
 
-const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;')
+const cell = (text: string): string => prose(text).replaceAll('|', '\\|')
 const inCode = (text: string): string => `\`${text.replaceAll('|', '\\|')}\``
 const fileOf = ({ path: words }: CommandTree): string => `${words.slice(1).join('-')}.md`
-/** Blank lines keep Markdown's paragraphs apart; angle brackets would be HTML. */
-const prose = (text: string): string => text.replaceAll('<', '&lt;')
+/** Angle brackets would be HTML, and flags read better as code, if they are not that already. */
+function prose(text: string): string {
+  return text
+    .split(/(`[^`]+`)/)
+    .map(part =>
+      part.startsWith('`')
+        ? part
+        : part.replaceAll('<', '&lt;').replaceAll(/(?<![\w-])--[a-z][a-z-]*[a-z]/g, '`$&`'),
+    )
+    .join('')
+}
 
 function commandPage(tree: CommandTree): string {
   const name = tree.path.join(' ')
