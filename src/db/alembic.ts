@@ -44,7 +44,8 @@ select
   (select json_agg(json_build_object('table', w.name, 'name', i.relname, 'unique', x.indisunique, 'valid', x.indisvalid,
        'definition', pg_get_indexdef(x.indexrelid)) order by i.relname)
      from wanted w join pg_index x on x.indrelid = w.oid join pg_class i on i.oid = x.indexrelid
-     where not exists (select 1 from pg_constraint c where c.conindid = x.indexrelid and c.conrelid = w.oid)) as indexes`
+     -- Ours, which are offered: offered-indexes.ts.
+     where not starts_with(i.relname::text, 'autodj_') and not exists (select 1 from pg_constraint c where c.conindid = x.indexrelid and c.conrelid = w.oid)) as indexes`
 
 /**
  * What the database holds of the application: its tables and enums, and the Alembic revision.

@@ -25,6 +25,7 @@ import { inPlace, observeApplication, observeDown, tableExists } from './alembic
 import { applicationSchema, LEDGER_SCHEMA, LEGACY_SCHEMA, quoteName } from './application.ts'
 import { codeNotice } from './application-code.ts'
 import type { Database } from './database.ts'
+import { indexesToDrop } from './offered-indexes.ts'
 
 /**
  * Names of the migrations, in order. Listed by hand and without extension: Knex stores them, and a scan of the folder
@@ -454,6 +455,7 @@ export async function migrateDown(db: Database, options: MigrateOptions = {}): P
         ),
       )
     }
+    for (const sql of (await indexesToDrop(trx)).statements) await trx.raw(sql.replace(' concurrently', ''))
     for (const table of KNEX_TABLES) await trx.raw(`drop table ${SCHEMA}.${table}`)
     const { rows } = await trx.raw(
       `select count(*)::int as others from pg_class where relnamespace = '${SCHEMA}'::regnamespace and relkind in ('r', 'v', 'm', 'p')`,
@@ -470,6 +472,7 @@ export async function downStatements(db: Database): Promise<string[]> {
   if (taken.applied.length === 0) return []
   return [
     ...taken.applied.flatMap(name => statementsDown(name, taken)),
+    ...(await indexesToDrop(db.knex)).statements,
     ...KNEX_TABLES.map(table => `drop table ${SCHEMA}.${table}`),
     `drop schema ${SCHEMA}`,
   ]

@@ -1,8 +1,9 @@
 import { defineCommand } from '../cli/command.ts'
 import { flag, shared } from '../cli/flags.ts'
 import type { Context } from '../context.ts'
+import { plural } from '../core/units.ts'
 import type { MigrateResult } from '../db/migrate.ts'
-import { ExitCode } from '../errors.ts'
+import { ExitCode, UsageError } from '../errors.ts'
 
 const ACTIONS = ['up', 'down', 'status', 'baseline', 'unlock'] as const
 
@@ -22,17 +23,23 @@ export const migrate = defineCommand({
     ['autodj migrate', 'run it'],
     ['autodj migrate status', 'applied, pending, and drift (exit code 4)'],
     ['autodj migrate down --apply', 'take it back'],
+    ['autodj migrate --indexes', 'also for a library of a million tracks: optional indexes on tracks'],
   ],
   args: [{ spec: '[action]', description: 'what to do', choices: ACTIONS, defaultValue: 'up' }],
   flags: {
     dryRun: shared.dryRun,
     apply: { ...shared.apply, description: 'carry out `down` (without it: a dry run)' },
+    indexes: flag.boolean(
+      '--indexes',
+      'only make (up) or drop (down) the optional indexes on tracks, without blocking the application',
+    ),
     applicationUpdated: flag.boolean(
       '--application-updated',
       "say that the application's code reads tracks in S3 (its revision a312ec46df43 or later)",
     ),
   },
   async run(context, flags, [action]) {
+    if (flags.indexes) return optionalIndexes(context, flags, action ?? 'up')
     const work = await import('../db/migrate.ts')
     const db = await context.database()
     const { signal } = context
@@ -61,11 +68,42 @@ export const migrate = defineCommand({
   },
 })
 
+/** `--indexes`: the indexes that large libraries are served faster with. */
+async function optionalIndexes(
+  context: Context,
+  { dryRun, apply }: { dryRun: boolean; apply: boolean },
+  action: string,
+): Promise<ExitCode> {
+  if (action !== 'up' && action !== 'down')
+    throw new UsageError('--indexes goes with up and down', { code: 'usage.flag' })
+  const { changeIndexes, indexesToDrop, indexesToMake } = await import('../db/offered-indexes.ts')
+  const { knex } = await context.database()
+  const plan = action === 'up' ? await indexesToMake(knex) : await indexesToDrop(knex)
+  for (const notice of plan.notices) context.report.warn(notice)
+  if (dryRun || (action === 'down' && !apply)) return planned(context, plan.statements, `${action} --indexes`)
+  await changeIndexes(knex, plan, sql =>
+    context.report.item({ subject: 'statement', state: 'done', fields: { sql }, text: sql }),
+  )
+  const { length: count } = plan.statements.filter(sql => sql.includes(' index '))
+  context.report.summary({
+    lines: [
+      count === 0
+        ? 'nothing to do'
+        : `${plural(count, 'index', 'indexes')} ${action === 'up' ? 'made' : 'dropped'}`,
+    ],
+    ...(action === 'up' && count > 0
+      ? { next: 'before `alembic revision --autogenerate`: autodj migrate down --indexes --apply' }
+      : {}),
+    fields: { statements: plan.statements },
+  })
+  return ExitCode.ok
+}
+
 function planned({ report }: Context, statements: readonly string[], action: string): ExitCode {
   for (const sql of statements) {
     report.data(`${sql};\n`, { message_type: 'item', subject: 'statement', state: 'planned', sql })
   }
-  const flag = action === 'down' ? ' --apply' : ''
+  const flag = action.startsWith('down') ? ' --apply' : ''
   report.note(
     statements.length === 0
       ? 'nothing to do'

@@ -160,15 +160,19 @@ async function* observe(
   const place = { bucket: store.bucket, prefix: options.prefix }
   const resolver = new Resolver(newSorter, new FileSpool(tempFolder, 'held'), tally.rowsWithKey, place)
   const judge = new Comparator({ knex, store }, options, tally, resolver, inventory)
-  const [rows, ahead] = tee(withProofs(keyedRows(rowsByKey), proofPages(knex, store.bucket, { signal })))
-  const objects =
-    inventory?.pages ??
-    listInRanges(store, boundaries(ahead), {
+  const known = withProofs(keyedRows(rowsByKey), proofPages(knex, store.bucket, { signal }))
+  /** The rows, and a listing that is cut by their keys: an inventory has no use for these, and all would be held. */
+  const beside = (all: typeof known) => {
+    const [merged, ahead] = tee(all)
+    const listing = listInRanges(store, boundaries(ahead), {
       prefix: options.prefix,
       except: options.quarantinePrefix,
       width: Math.max(2, Math.ceil(options.concurrency / 8)),
       signal,
     })
+    return [merged, listing] as const
+  }
+  const [rows, objects] = inventory === undefined ? beside(known) : ([known, inventory.pages] as const)
   for await (const pairs of mergeOrdered(rows, objects, keyOf, keyOf)) {
     signal?.throwIfAborted()
     yield* judge.take(pairs)

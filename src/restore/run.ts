@@ -60,8 +60,8 @@ const defaultConcurrency = 16
 const memory = 96 * 1024 ** 2
 /** How long S3 may be away, ms. */
 const maxOutage = 600_000
-/** Tracks committed together. */
-const pageSize = 200
+/** Tracks committed together, or told of at a time. */
+const pageSize = { work: 200, dryRun: 5_000 }
 
 export async function runRestore(context: Context, flags: RestoreFlags): Promise<ExitCode> {
   if (flags.keepObjects && flags.plan !== undefined) {
@@ -151,7 +151,11 @@ class Restorer {
     const versioned = (await this.parts.store.versioning(signal)) === 'Enabled'
     const planId = this.parts.runId
     try {
-      for await (const page of trackPages(knex, { filter, pageSize, signal })) {
+      for await (const page of trackPages(knex, {
+        filter,
+        pageSize: flags.dryRun ? pageSize.dryRun : pageSize.work,
+        signal,
+      })) {
         for (let at = 0; at < page.length; ) {
           if (context.stopping.aborted || left <= 0) break
           const tracks = page.slice(at, at + left) as S3Track[]
@@ -195,7 +199,7 @@ class Restorer {
     const known = await objectsByKey(
       knex,
       store.bucket,
-      tracks.map(track => track.s3ObjectKey),
+      this.flags.dryRun ? [] : tracks.map(track => track.s3ObjectKey),
     )
     const batch = new RestoreBatch(store, downloader, this.folder, signal)
     const limit = pLimit(concurrency)

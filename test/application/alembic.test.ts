@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { HEAD, REVISIONS, type Revision, schemaAt } from '../../src/core/migrate/application-schema.ts'
 import type { Database } from '../../src/db/database.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
+import { changeIndexes, indexesToDrop, indexesToMake } from '../../src/db/offered-indexes.ts'
 import { requireSchema } from '../../src/db/require-schema.ts'
 import { loadDump } from '../support/alembic.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
@@ -66,6 +67,16 @@ describe.skipIf(server === undefined || python === undefined)('beside Alembic', 
     if (out === '') throw new Error(err)
     return JSON.parse(out) as unknown[]
   }
+
+  test('the optional indexes are what docs/application.md says: named by a check, and gone when taken back', async () => {
+    await loadDump(db.knex, newest)
+    await migrateUp(db)
+    await changeIndexes(db.knex, await indexesToMake(db.knex), () => {})
+    const [, found] = (await alembic(['upgrade', 'head'], ['autogenerate'])) as [string, string[]]
+    expect(found.filter(one => !/remove_index.*autodj_tracks_/.test(one))).toEqual([])
+    await changeIndexes(db.knex, await indexesToDrop(db.knex), () => {})
+    expect(await alembic(['check'])).toEqual(['clean'])
+  })
 
   test.each(REVISIONS)('adopted at %s: nothing to drop, nothing to make, both ways', async revision => {
     const role = await db.knex.raw(

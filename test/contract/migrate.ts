@@ -15,6 +15,7 @@ import {
   migrateUp,
   upStatements,
 } from '../../src/db/migrate.ts'
+import { changeIndexes, indexesToDrop, indexesToMake, offeredIndexes } from '../../src/db/offered-indexes.ts'
 import { requireSchema } from '../../src/db/require-schema.ts'
 import { type AppError, FatalError, LockedError } from '../../src/errors.ts'
 import { columnsOf, fillTracks, loadDump, rowsAsText } from '../support/alembic.ts'
@@ -279,6 +280,49 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         ])
         expect((await migrateStatus(db)).drift).toHaveLength(2)
       })
+    })
+
+    test('the optional indexes come, are no drift, are made again where one is not whole, and go', async () => {
+      await migrateUp(db)
+      const made = async (): Promise<string[]> =>
+        (await db.knex('pg_indexes').whereLike('indexname', 'autodj_tracks_%').pluck('indexname')).sort()
+      const make = async () => {
+        const plan = await indexesToMake(db.knex)
+        await changeIndexes(db.knex, plan, () => {})
+        return plan
+      }
+      const { notices } = await make()
+      const possible = offeredIndexes
+        .filter(({ extension }) => extension === undefined || notices.length === 0)
+        .map(one => one.name)
+        .sort()
+      expect(await made()).toEqual(possible)
+      expect((await migrateStatus(db)).drift).toEqual([])
+      expect((await make()).statements).toEqual([])
+      await db.knex.raw(
+        `update pg_index set indisvalid = false where indexrelid = 'autodj_tracks_newest'::regclass`,
+      )
+      expect((await make()).statements).toEqual([
+        expect.stringContaining('drop index concurrently'),
+        expect.stringContaining('create index concurrently autodj_tracks_newest'),
+      ])
+      await changeIndexes(db.knex, await indexesToDrop(db.knex), () => {})
+      expect(await made()).toEqual([])
+      await make()
+      await migrateDown(db)
+      expect(await made()).toEqual([])
+    })
+
+    test('the record of a run goes without a change of what the run wrote', async () => {
+      await migrateUp(db)
+      const run = '0a0a0a0a-0000-4000-8000-000000000001'
+      await startRun(db.knex, { id: run, command: 'verify', args: {}, host: 'h', pid: 1, version: '0' })
+      await db.knex('autodj_ledger.objects').insert({ bucket: 'b', key: 'k', size: 1, run_id: run })
+      const state = () => db.knex('autodj_ledger.objects').first(db.knex.raw('xmin::text, run_id'))
+      const before = await state()
+      await db.knex('autodj_ledger.runs').where({ id: run }).del()
+      expect(await state()).toEqual(before)
+      await migrateDown(db)
     })
 
     test("the operator's own columns, indexes and tables are tolerated and told", async () => {
