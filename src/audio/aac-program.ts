@@ -161,7 +161,10 @@ function readIndex(index: Buffer): { track: Track; movie: GaplessBoxes } | undef
     else if (['mdhd', 'elst', 'stts', 'stsz', 'stco', 'co64', 'stsc'].includes(type))
       track[type as 'stts'] ??= content
   })
-  const track = tracks.find(one => (one.asc ?? one.alac) && one.stsz && (one.stco ?? one.co64))
+  // Of a fragmented file the tables are there, and empty.
+  const track = tracks.find(
+    one => (one.asc ?? one.alac) && (one.stsz?.readUInt32BE(8) ?? 0) > 0 && (one.stco ?? one.co64),
+  )
   return track && { track, movie }
 }
 

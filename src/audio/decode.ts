@@ -363,14 +363,22 @@ function loaderFor({ kind, codec }: Container): { load: Loader; vorbisOrder: boo
   if (kind === 'ogg' && codec === 'opus') return as(() => import('@audio/decode-opus'), true)
   if (kind === 'ogg' && codec === 'vorbis') return as(() => import('@audio/decode-vorbis'), true)
   // ADPCM: plain samples are read here.
-  if (kind === 'wav') return as(() => import('@audio/decode-wav'))
+  if (kind === 'wav' && codec.startsWith('wave 0x')) return as(() => import('@audio/decode-wav'))
   return undefined
 }
 
 /** A container's coding, as people know it. */
 const codecName = ({ codec }: Container): string =>
-  ({ aac: 'AAC', alac: 'Apple Lossless', mp3: 'MP3', ac3: 'AC-3', eac3: 'E-AC-3', dsd: 'DSD' })[codec] ??
-  codec
+  ({
+    aac: 'AAC',
+    alac: 'Apple Lossless',
+    mp3: 'MP3',
+    ac3: 'AC-3',
+    eac3: 'E-AC-3',
+    dts: 'DTS',
+    dsd: 'DSD',
+    iec61937: 'a stream for a digital output (IEC 61937)',
+  })[codec] ?? codec
 
 /** A program of its own, because of its licence (docs/decisions/0060-audio-decoders.md). */
 const aacProgram = fileURLToPath(

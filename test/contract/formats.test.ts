@@ -335,6 +335,19 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
     expect((await checkFile(decoder, put(bytes))).damage).toMatch(damage)
   })
 
+  it.each<[string, number[], string]>([
+    ['AC-3 or DTS for a digital output', [0x72, 0xf8, 0x1f, 0x4e], 'audio.unsupported'],
+    ['DTS of a CD', [0xff, 0x1f, 0x00, 0xe8], 'audio.unsupported'],
+    ['WavPack before version 4', [...latin('wvpk')], 'audio.undecodable'],
+  ])('%s in WAVE is no plain sound', async (_name, word, code) => {
+    const data = Buffer.alloc(40_000)
+    for (let at = 0; at < data.length; at += 4096) data.set(word, at)
+    const file = put(wave(data), 'file.wav')
+    // These words alone are no frames that ffmpeg knows; of frames see below.
+    if (decoder.name === 'npm' || code === 'audio.undecodable')
+      await expect(checkFile(decoder, file)).rejects.toMatchObject({ code })
+  })
+
   it('what decodes to noise alone is no analysis', async () => {
     const noise = Buffer.alloc(4 * 16_000)
     for (let i = 0; i < 16_000; i++) noise.writeFloatLE(i % 2 ? 1e9 : -1e9, 4 * i)
@@ -371,6 +384,16 @@ it('a decoder that writes to the console is not heard', async () => {
 })
 
 describe.runIf(hasFfmpeg)('with ffmpeg', () => {
+  it.each(['ac3', 'dca'])('%s for a digital output in WAVE is what was encoded', async codec => {
+    const { stdout } = spawnSync('ffmpeg', [
+      ...['-v', 'error', '-f', 'lavfi', '-i', 'sine=f=440:d=2:r=48000', '-ac', '2', '-c:a', codec],
+      ...['-strict', '-2', '-b:a', codec === 'ac3' ? '192k' : '768k', '-f', 'spdif', '-'],
+    ])
+    const plain = wave(stdout, { channels: 2, sampleRate: 48_000 })
+    const { peak, decodedDuration } = await measure(ffmpegDecoder(), put(plain, 'file.wav'))
+    expect(decodedDuration).toBeCloseTo(2, 1)
+    expect(peak).toBeLessThan(0.2)
+  })
   it('its own header may be as long as it likes: metadata of 200 KB make no crawl', async () => {
     const script = path.join(folder, 'chatty-ffmpeg')
     const source = put(wave(integers(16, true)))

@@ -168,7 +168,37 @@ export async function readWave(file: ByteSource, start: number, end: number): Pr
       }
     } else addText(texts, chunk)
   }
-  return { ...described(format, data, { start, end }, samples), texts }
+  const sound = { ...described(format, data, { start, end }, samples), texts }
+  if (!sound.pcm) return sound
+  const coding = await disguised(file, sound.pcm.start, sound.pcm.end)
+  if (coding === undefined) return sound
+  const unusable = coding === 'wavpack3' ? 'it is packed by a WavPack before version 4' : undefined
+  return { ...sound, coding, pcm: undefined, unusable }
+}
+
+/** Enough for three bursts of the longest kind. */
+const BURSTS = 65_536
+/** What begins a burst of another coding, as samples of 16 bits: IEC 61937-1, 6.1; ETSI TS 102 114, of 16 and 14 bits. */
+const SYNC_WORDS = [
+  [[0x72, 0xf8, 0x1f, 0x4e], 'iec61937'],
+  [[0xfe, 0x7f, 0x01, 0x80], 'dts'],
+  [[0x7f, 0xfe, 0x80, 0x01], 'dts'],
+  [[0xff, 0x1f, 0x00, 0xe8], 'dts'],
+] as const
+
+/** Another coding that is called plain samples, so that players of CDs and old programs pass it on: it would be noise. */
+async function disguised(file: ByteSource, start: number, end: number): Promise<string | undefined> {
+  const bytes = Buffer.from(await file.read(start, Math.min(BURSTS, end - start)))
+  if (ascii(bytes, 0, 4) === 'wvpk') return 'wavpack3'
+  for (const [word, coding] of SYNC_WORDS) {
+    const sync = Buffer.from(word)
+    const places: number[] = []
+    for (let at = bytes.indexOf(sync); at !== -1 && places.length < 3; at = bytes.indexOf(sync, at + 1))
+      places.push(at)
+    const [first, second, third] = places
+    if (third !== undefined && third - second! === second! - first!) return coding
+  }
+  return undefined
 }
 
 const TEXTS = new Set(['LIST', 'id3 ', 'ID3 ', 'NAME', 'AUTH', 'ANNO', '(c) ', 'info', 'DIIN', 'COMT'])
