@@ -27,6 +27,11 @@ const verb = fc.oneof(
   { weight: 2, arbitrary: fc.constant<Verb>('restore --plan') },
   { weight: 3, arbitrary: fc.constant<Verb>('fetch') },
   { weight: 1, arbitrary: fc.constant<Verb>('analyze --check') },
+  { weight: 2, arbitrary: fc.constant<Verb>('upload-local --enqueue') },
+  { weight: 2, arbitrary: fc.constant<Verb>('upload-local --delete-local --enqueue') },
+  { weight: 1, arbitrary: fc.constant<Verb>('fetch --enqueue') },
+  { weight: 1, arbitrary: fc.constant<Verb>('analyze --enqueue') },
+  { weight: 3, arbitrary: fc.constant<Verb>('worker') },
 )
 const deed = fc.constantFrom<Deed>(
   'adds a track',
@@ -57,6 +62,7 @@ const at = fc.nat(12)
 const fault: fc.Arbitrary<Fault> = fc.oneof(
   fc.record({ kind: fc.constant('lost answer' as const), at }),
   fc.record({ kind: fc.constant('crash' as const), at }),
+  fc.record({ kind: fc.constant('kill' as const), at }),
   fc.record({ kind: fc.constant('stop' as const), at }),
   fc.record({ kind: fc.constant('locked rows' as const), at }),
   fc.record({ kind: fc.constant('application' as const), at, does: deed }),
@@ -96,7 +102,7 @@ describe.each([
       if (script !== undefined) return await live(world, JSON.parse(script) as Step[])
       const result = await fc.check(
         fc.asyncProperty(life, steps => live(world, steps)),
-        { numRuns: Math.ceil(runs / 2), seed, endOnFailure: false },
+        { numRuns: Math.ceil(runs / 2), seed: seed + Number(versioned), endOnFailure: false },
       )
       if (result.failed) {
         const [steps] = result.counterexample ?? []

@@ -7,6 +7,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'n
 import path from 'node:path'
 import { PutBucketVersioningCommand } from '@aws-sdk/client-s3'
 import type { Command } from '../../src/cli/command.ts'
+import { longName } from '../../src/cli/flags.ts'
 import { commands } from '../../src/commands.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { type ObjectStore, StoreError } from '../../src/storage/store.ts'
@@ -14,6 +15,7 @@ import type { BedRun, TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase, postgresTestDatabase } from '../support/database.ts'
 import type { StoreHooks } from '../support/hooked-store.ts'
+import { WaitingClis } from '../support/killed-cli.ts'
 import { sdk, type TestServer } from '../support/s3-server.ts'
 import { testPostgres } from '../support/servers.ts'
 
@@ -30,12 +32,18 @@ export type Verb =
   | 'restore --plan'
   | 'fetch'
   | 'analyze --check'
+  | 'upload-local --enqueue'
+  | 'upload-local --delete-local --enqueue'
+  | 'fetch --enqueue'
+  | 'analyze --enqueue'
   | 'worker'
 
 /** What befalls a command while it runs, at the `at`-th call to the store. */
 export type Fault =
   | { kind: 'lost answer'; at: number }
   | { kind: 'crash'; at: number }
+  /** kill -9, of a process of its own, that many thirteenths of the way through what the command does at most */
+  | { kind: 'kill'; at: number }
   | { kind: 'stop'; at: number }
   /** every other row is locked from the begin, by a transaction of the application that ends at that call */
   | { kind: 'locked rows'; at: number }
@@ -68,6 +76,7 @@ export type Deed =
 
 export type Step =
   | { run: Verb; pick: number; fault?: Fault | undefined }
+  /** at a time; where `pick` is even, the second in a process of its own */
   | { both: readonly [Verb, Verb]; pick: number }
   | { deed: Deed; pick: number }
 
@@ -84,7 +93,23 @@ const ledger = [
   'files',
   'analyses',
   'job_tracks',
+  'continued_jobs',
 ]
+const queue = 'autodj_jobs.job'
+
+/** Steps (see `cli-child.ts`) that a command takes on a library of this size, more or less. */
+const usualSteps: Readonly<Record<string, number>> = {
+  import: 300,
+  'upload-local': 330,
+  cleanup: 220,
+  reconcile: 400,
+  apply: 160,
+  undo: 160,
+  restore: 300,
+  fetch: 300,
+  analyze: 300,
+  worker: 900,
+}
 
 /** The process is gone as far as store and database are concerned: nothing it does reaches them any more. */
 class Crashed extends StoreError {
@@ -103,12 +128,18 @@ export class World {
   #clock = 0
   #unlock: (() => Promise<void>) | undefined
   #plans: string[] = []
-  #backup: { tracks: unknown[]; ledger: Record<string, unknown[]> } | undefined
+  /** those at work */
+  #workers = 0
+  /** rows by the table's name */
+  #backup: ReadonlyMap<string, unknown[]> | undefined
+  /** where there can be other processes: an embedded database has one */
+  readonly #clis: WaitingClis | undefined
 
-  private constructor(bed: TestBed, server: TestServer, versioned: boolean) {
+  private constructor(bed: TestBed, server: TestServer, versioned: boolean, clis: WaitingClis | undefined) {
     this.bed = bed
     this.#server = server
     this.#versioned = versioned
+    this.#clis = clis
   }
 
   /** @param versioned whether the bucket began with versioning */
@@ -118,11 +149,14 @@ export class World {
     const { bed, server } = await embeddedBed(database, {
       buckets: [versioned ? { name: 'music', versioning: 'Enabled' } : 'music'],
     })
-    return new World(bed, server, versioned)
+    const compiled = path.join(server.dir, '..', 'campaign-compiled')
+    const clis = database.url.startsWith('pglite:') ? undefined : new WaitingClis(compiled, 1)
+    return new World(bed, server, versioned, clis)
   }
 
-  close(): Promise<void> {
-    return this.bed.close()
+  async close(): Promise<void> {
+    await this.#clis?.close()
+    await this.bed.close()
   }
 
   /** As it was made: nothing anywhere, then a few tracks in S3 with their files, and one that is on disk only. */
@@ -158,7 +192,11 @@ export class World {
     let told: string
     if ('both' in step) {
       const [a, b] = await Promise.all(
-        step.both.map((verb, index) => this.#run(verb, step.pick + index, undefined, excused)),
+        step.both.map((verb, index) =>
+          index === 1 && step.pick % 2 === 0 && this.#clis !== undefined
+            ? this.#run(verb, step.pick + index, 'apart', excused)
+            : this.#run(verb, step.pick + index, undefined, excused),
+        ),
       )
       told = `${step.both[0]} (${a}) beside ${step.both[1]} (${b})`
     } else {
@@ -178,6 +216,7 @@ export class World {
     await this.#mount()
     this.#clock = 0
     const before = await this.existing()
+    if (await this.#queued()) await this.#run('worker', 0, undefined, new Set())
     for (let round = 0; round < 2; round++) {
       for (const verb of ['import', 'upload-local', 'reconcile', 'apply'] as const)
         await this.#run(verb, 0, undefined, new Set())
@@ -231,14 +270,34 @@ export class World {
     return wrong
   }
 
-  async #run(verb: Verb, pick: number, fault: Fault | undefined, excused: Set<string>): Promise<string> {
+  async #run(
+    verb: Verb,
+    pick: number,
+    fault: Fault | 'apart' | undefined,
+    excused: Set<string>,
+  ): Promise<string> {
+    if (verb !== 'worker') return this.#runOne(verb, pick, fault, excused)
+    await this.#timePasses()
+    this.#workers++
+    return this.#runOne(verb, pick, fault, excused).finally(() => this.#workers--)
+  }
+
+  async #runOne(
+    verb: Verb,
+    pick: number,
+    fault: Fault | 'apart' | undefined,
+    excused: Set<string>,
+  ): Promise<string> {
     if ((verb === 'apply' || verb === 'undo') && this.#plans.length === 0)
       await this.#run('reconcile', pick, undefined, excused)
-    const [name, flags, args] = this.#commandLine(verb, pick)
+    if (fault === 'apart') return this.#runApart(verb, pick, undefined)
+    if (fault?.kind === 'kill') {
+      if (this.#clis !== undefined) return this.#runApart(verb, pick, fault.at)
+      return this.#run(verb, pick, { kind: 'crash', at: fault.at }, excused)
+    }
+    const [name, ...argv] = this.#commandLine(verb, pick) as [string, ...string[]]
     const command = commands.find(one => one.name === name) as Command
-    const values = Object.fromEntries(
-      Object.entries(command.flags).map(([key, one]) => [key, flags[key] ?? one.defaultValue]),
-    )
+    const { values, args } = parse(command, argv)
     const stopping = new AbortController()
     const forcing = new AbortController()
     const now = () => new Date(Date.now() + this.#clock)
@@ -263,44 +322,107 @@ export class World {
     return outcome(run)
   }
 
-  #commandLine(verb: Verb, pick: number): [string, Record<string, unknown>, string[]] {
-    const everything = { percent: 100 }
+  /** In a process of its own. @param killAt as `kill` has it; undefined: it is left to end */
+  async #runApart(verb: Verb, pick: number, killAt: number | undefined): Promise<string> {
+    const argv = this.#commandLine(verb, pick)
+    const steps = usualSteps[argv[0] as string] ?? 400
+    const {
+      exitCode,
+      output,
+      steps: steps_,
+    } = await (this.#clis as WaitingClis).run({
+      argv,
+      env: this.bed.env,
+      cwd: this.bed.dir,
+      killAt: killAt === undefined ? undefined : Math.ceil((steps * (killAt + 1)) / 13),
+    })
+    if (process.env['CAMPAIGN_STEPS'] && exitCode !== undefined) console.info(argv[0], killAt, steps_)
+    if (exitCode === ExitCode.fatal && output?.includes('bug in autodj'))
+      throw new Error(`${argv.join(' ')}: ${output}`)
+    return exitCode === undefined ? 'killed' : `exit ${exitCode}, a process of its own`
+  }
+
+  #commandLine(verb: Verb, pick: number): string[] {
     const plan = this.#plans[this.#plans.length - 1 - (pick % Math.min(2, this.#plans.length))] ?? ''
     const newPlan = () => {
       const file = path.join(this.bed.dir, `${this.#plans.length}.plan`)
       this.#plans.push(file)
       return file
     }
+    const when = (isSo: boolean, ...argv: string[]) => (isSo ? argv : [])
+    const impatient = ['--max-outage', '0s', '--lock-wait', '1s']
     switch (verb) {
       case 'import':
-        return ['import', {}, []]
+        return ['import']
       case 'upload-local':
-        return ['upload-local', { maxOutage: 0, lockWait: 600 }, []]
+        return ['upload-local', ...impatient]
       case 'upload-local --delete-local':
-        return ['upload-local', { maxOutage: 0, lockWait: 600, deleteLocal: true }, []]
+        return ['upload-local', '--delete-local', ...impatient]
       case 'cleanup':
-        return ['cleanup', { apply: true, olderThan: 0, force: pick % 2 === 0 }, []]
+        return ['cleanup', '--apply', '--older-than', '0s', ...when(pick % 2 === 0, '--force')]
       case 'reconcile':
         return [
-          'reconcile',
-          { disk: pick % 3 !== 2, minAge: 0, force: pick % 2 === 0, plan: newPlan(), maxDelete: everything },
-          [],
+          ...['reconcile', '--min-age', '0s', '--plan', newPlan(), '--max-delete', '100%'],
+          ...when(pick % 3 !== 2, '--disk'),
+          ...when(pick % 2 === 0, '--force'),
         ]
       case 'apply':
-        return ['apply', { maxDelete: everything }, [plan]]
+        return ['apply', plan, '--max-delete', '100%']
       case 'undo':
-        return ['undo', {}, [plan]]
+        return ['undo', plan]
       case 'restore':
-        return ['restore', { limit: 1 + (pick % 4) }, []]
+        return ['restore', '--limit', String(1 + (pick % 4))]
       case 'restore --plan':
-        return ['restore', { plan: newPlan() }, []]
+        return ['restore', '--plan', newPlan()]
       case 'fetch':
-        return ['fetch', { from: ['s3', 'local'], lockWait: 600 }, []]
+        return ['fetch', '--from', 's3', '--from', 'local', '--lock-wait', '1s']
       case 'analyze --check':
-        return ['analyze', { check: true, limit: 1, maxOutage: 0 }, []]
+        return ['analyze', '--check', '--limit', '1', '--max-outage', '0s']
+      case 'upload-local --enqueue':
+        return ['upload-local', '--enqueue']
+      case 'upload-local --delete-local --enqueue':
+        return ['upload-local', '--delete-local', '--enqueue']
+      case 'fetch --enqueue':
+        return ['fetch', '--from', 's3', '--from', 'local', '--enqueue']
+      case 'analyze --enqueue':
+        return ['analyze', '--limit', '1', '--enqueue']
       case 'worker':
-        return ['worker', { untilEmpty: true }, []]
+        return ['worker', '--until-empty', '--max-duration', '20s', ...impatient]
     }
+  }
+
+  async #hasQueue(): Promise<boolean> {
+    const { rows } = await this.bed.database.knex.raw(`select to_regclass('${queue}') is not null as there`)
+    return rows[0].there
+  }
+
+  async #queued(): Promise<boolean> {
+    if (!(await this.#hasQueue())) return false
+    return (
+      (await this.bed.database.knex(queue).whereIn('state', ['created', 'retry', 'active']).first('id')) !==
+      undefined
+    )
+  }
+
+  /**
+   * What a while does to the queue when no worker is there: jobs of dead ones are taken back, as pg-boss does it for a
+   * heartbeat that stays out, and what failed is due again; at most once more, lest a life last twenty minutes.
+   */
+  async #timePasses(): Promise<void> {
+    if (!(await this.#hasQueue())) return
+    const { knex } = this.bed.database
+    if (this.#workers === 0)
+      await knex(queue)
+        .where({ state: 'active' })
+        .update({ state: 'retry', retry_count: knex.raw('retry_count + 1') })
+    await knex(queue)
+      .whereIn('state', ['created', 'retry'])
+      .update({
+        start_after: knex.fn.now(),
+        retry_delay: 0,
+        retry_backoff: false,
+        retry_limit: knex.raw('retry_count + 1'),
+      })
   }
 
   /** The fault, struck at a call to the store: of any method, whichever comes. */
@@ -319,6 +441,7 @@ export class World {
       if (calls++ < fault.at || isStruck) return
       isStruck = true
       if (fault.kind === 'crash') {
+        stopping.abort('sigterm')
         forcing.abort(new Crashed())
         throw new Crashed()
       }
@@ -446,16 +569,27 @@ export class World {
         })
         return
       }
-      case 'backs the database up':
-        this.#backup = { tracks: await knex('tracks').select(), ledger: {} }
-        for (const table of ledger) this.#backup.ledger[table] = await knex(`autodj_ledger.${table}`).select()
+      case 'backs the database up': {
+        const tables = ['tracks', 'analysis_jobs', ...ledger.map(table => `autodj_ledger.${table}`)]
+        if (await this.#hasQueue()) tables.push(queue)
+        const backup = new Map<string, unknown[]>()
+        for (const table of tables) {
+          const { rows: all } = await knex.raw(`select to_json(one) as row from ${table} as one`)
+          backup.set(
+            table,
+            all.map(({ row }: { row: unknown }) => row),
+          )
+        }
+        this.#backup = backup
         return
+      }
       case 'restores the backup':
         if (this.#backup === undefined) return
-        await knex.raw(`truncate tracks, ${ledger.map(table => `autodj_ledger.${table}`).join(', ')} cascade`)
-        await this.#fill('tracks', this.#backup.tracks)
-        for (const table of ledger)
-          await this.#fill(`autodj_ledger.${table}`, this.#backup.ledger[table] ?? [])
+        await knex.raw(
+          `truncate tracks, analysis_jobs, ${ledger.map(table => `autodj_ledger.${table}`).join(', ')} cascade`,
+        )
+        if (await this.#hasQueue()) await knex.raw(`delete from ${queue}`)
+        for (const [table, all] of this.#backup) await this.#fill(table, all)
         return
       case 'empties the table':
         await knex('tracks').del()
@@ -523,6 +657,26 @@ export class World {
 
 function outcome({ exitCode, error }: BedRun): string {
   return error === undefined ? `exit ${exitCode}` : `exit ${exitCode}, ${error.code}`
+}
+
+/** Flags and arguments of a command line, as the program reads them. */
+function parse(
+  { flags }: Command,
+  argv: readonly string[],
+): { values: Record<string, unknown>; args: string[] } {
+  const values = Object.fromEntries(Object.entries(flags).map(([key, one]) => [key, one.defaultValue]))
+  const args: string[] = []
+  const words = argv[Symbol.iterator]()
+  for (const word of words) {
+    const found = Object.entries(flags).find(([, { spec }]) => longName(spec) === word)
+    if (found === undefined) args.push(word)
+    else {
+      const [key, { spec, parse: read }] = found
+      const raw = /[<[]/.test(spec) ? (words.next().value as string) : undefined
+      values[key] = raw === undefined ? true : (read?.(raw, values[key]) ?? raw)
+    }
+  }
+  return { values, args }
 }
 
 function describe(fault: Fault | undefined): string {

@@ -4,17 +4,15 @@
  *
  * TEST_KILL_ROUNDS is for fewer or more of them, TEST_SEED for others.
  */
-import { type ChildProcess, fork } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { migrateUp } from '../../src/db/migrate.ts'
-import type { Job, JobResult } from '../support/cli-child.ts'
 import { postgresTestDatabase } from '../support/database.ts'
+import { WaitingClis } from '../support/killed-cli.ts'
 import { realBucket } from '../support/real-s3.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
 
@@ -53,12 +51,7 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
       const { store } = bucket
       const db = await database.open()
       const env = { ...bucket.env, DATABASE_URL: database.url, AUDIO_STORAGE_PATH: audio }
-      // A start takes as long as a round: two wait, so that a round does not.
-      const waiting = [startChild(home), startChild(home)]
-      const nextChild = async (): Promise<ChildProcess> => {
-        waiting.push(startChild(home))
-        return (await waiting.shift()) as ChildProcess
-      }
+      const clis = new WaitingClis(home, 2)
       try {
         await migrateUp(db)
         const mp3 = await readFile(new URL('../../assets/demo/01-first-light.mp3', import.meta.url))
@@ -169,13 +162,12 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
           if (verb === 'mischief') await mischief(pick)
           const argv = argvOf(verb, pick)
           if (argv !== undefined) {
-            const child = await nextChild()
             const usual = usualSteps.get(verb)
             // A plan that was never written is no test of what applies it: every other reconcile is left to end.
             const spared =
               kill === undefined || usual === undefined || (verb === 'reconcile' && pick % 2 === 0)
             const killAt = spared ? undefined : Math.ceil((usual * kill) / 100)
-            const result = await runIn(child, { argv, env, cwd: home, killAt })
+            const result = await clis.run({ argv, env, cwd: home, killAt })
             if (result.steps !== undefined && [0, 4].includes(result.exitCode ?? -1))
               usualSteps.set(verb, result.steps)
             history.push(
@@ -214,14 +206,11 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
           ['apply', 'last.plan', '--max-delete', '100%'],
           ['upload-local'],
         ]) {
-          const child = await nextChild()
-          expect([0, 3, 4]).toContain(
-            (await runIn(child, { argv, env, cwd: home, killAt: undefined })).exitCode,
-          )
+          expect([0, 3, 4]).toContain((await clis.run({ argv, env, cwd: home, killAt: undefined })).exitCode)
         }
         expect(await lost()).toEqual([])
       } finally {
-        for (const child of waiting) (await child).kill('SIGKILL')
+        await clis.close()
         await db.close()
         await bucket.close()
         await database.drop()
@@ -231,28 +220,3 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
     1_800_000,
   )
 })
-
-/** @param home where what is compiled once is kept for the next ones */
-function startChild(home: string): Promise<ChildProcess> {
-  const child = fork(fileURLToPath(new URL('../support/cli-child.ts', import.meta.url)), {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    env: { ...process.env, NODE_COMPILE_CACHE: path.join(home, 'compiled') },
-  })
-  return new Promise((resolve, reject) => {
-    child.once('message', () => resolve(child))
-    child.once('exit', code => reject(new Error(`the child ended with ${code} before it was ready`)))
-  })
-}
-
-/** @returns an empty result where the kill came first */
-function runIn(child: ChildProcess, job: Job): Promise<Partial<JobResult>> {
-  return new Promise(resolve => {
-    let result: Partial<JobResult> = {}
-    child.removeAllListeners('exit')
-    child.once('message', message => {
-      result = message as JobResult
-    })
-    child.once('exit', () => resolve(result))
-    child.send(job)
-  })
-}

@@ -6,12 +6,16 @@
  */
 import { createHook } from 'node:async_hooks'
 import { commands } from '../../src/commands.ts'
+import '../../src/analyze/run.ts'
 import '../../src/cleanup/run.ts'
+import '../../src/fetch/run.ts'
+import '../../src/import/run.ts'
 import '../../src/plan/run.ts'
 import '../../src/reconcile/run.ts'
 import '../../src/restore/run.ts'
 import '../../src/storage/s3.ts'
 import '../../src/upload/run.ts'
+import '../../src/worker/run.ts'
 import { runProgram } from '../../src/program.ts'
 
 export interface Job {
