@@ -326,17 +326,12 @@ export class World {
   async #runApart(verb: Verb, pick: number, killAt: number | undefined): Promise<string> {
     const argv = this.#commandLine(verb, pick)
     const steps = usualSteps[argv[0] as string] ?? 400
-    const {
-      exitCode,
-      output,
-      steps: steps_,
-    } = await (this.#clis as WaitingClis).run({
+    const { exitCode, output } = await (this.#clis as WaitingClis).run({
       argv,
       env: this.bed.env,
       cwd: this.bed.dir,
       killAt: killAt === undefined ? undefined : Math.ceil((steps * (killAt + 1)) / 13),
     })
-    if (process.env['CAMPAIGN_STEPS'] && exitCode !== undefined) console.info(argv[0], killAt, steps_)
     if (exitCode === ExitCode.fatal && output?.includes('bug in autodj'))
       throw new Error(`${argv.join(' ')}: ${output}`)
     return exitCode === undefined ? 'killed' : `exit ${exitCode}, a process of its own`
