@@ -1,34 +1,56 @@
 /**
- * Stryker's runner for Vitest, running whole files of tests where it would run some of their tests by a pattern of
- * names: Vitest 5 matches such a pattern against other names than Stryker makes it of, and runs none.
+ * Stryker's runner for Vitest, taught how Vitest 5 names a test: it matches a pattern against names joined by " > ",
+ * Stryker makes one of names joined by a blank, and would run none.
  */
 import { declareFactoryPlugin, PluginKind } from '@stryker-mutator/api/plugin'
 import { strykerPlugins as plugins } from '@stryker-mutator/vitest-runner'
 
 interface Run {
   testIds?: readonly string[]
-  testFiles?: readonly string[]
-  relatedFiles?: readonly string[]
+}
+interface Task {
+  readonly type: string
+  readonly name: string
+  readonly fullTestName: string
+  readonly suite?: Task
+  readonly tasks?: readonly Task[]
 }
 interface Runner {
+  readonly ctx: { readonly state: { getFiles(): readonly Task[] } }
   run(options?: Run): Promise<unknown>
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the plugin's factory is typed for Stryker's own container
 const { factory } = plugins[0] as any
 
-function wholeFiles(injector: unknown): Runner {
+function byFullName(injector: unknown): Runner {
   const runner: Runner = factory(injector)
   const run = runner.run.bind(runner)
-  runner.run = ({ testIds = [], testFiles, ...rest } = {}) =>
-    run({
-      ...rest,
-      testFiles: testIds.length > 0 ? [...new Set(testIds.map(id => id.split('#')[0] as string))] : testFiles,
+  /** Vitest's name of a test by Stryker's, as the first run has met them */
+  const fullNames = new Map<string, string>()
+  runner.run = async ({ testIds = [], ...rest } = {}) => {
+    const ids = testIds.map(id => {
+      const [file, ...name] = id.split('#')
+      return `${file}#${fullNames.get(name.join('#')) ?? name.join('#')}`
     })
+    const result = await run({ ...rest, ...(ids.length > 0 && { testIds: ids }) })
+    if (testIds.length === 0)
+      for (const test of runner.ctx.state.getFiles().flatMap(testsOf))
+        fullNames.set(strykersName(test), test.fullTestName)
+    return result
+  }
   return runner
 }
-wholeFiles.inject = factory.inject
+byFullName.inject = factory.inject
+
+function testsOf(task: Task): readonly Task[] {
+  return task.type === 'test' ? [task] : (task.tasks ?? []).flatMap(testsOf)
+}
+
+function strykersName({ name, suite }: Task): string {
+  return (suite === undefined ? name : `${strykersName(suite)} ${name}`).trim()
+}
 
 export const strykerPlugins = [
-  declareFactoryPlugin(PluginKind.TestRunner, 'vitest-files', wholeFiles as never),
+  declareFactoryPlugin(PluginKind.TestRunner, 'vitest-by-full-name', byFullName as never),
 ]

@@ -103,7 +103,7 @@ function mutate(name: string, { mutate, tests, floor }: Room): boolean {
   writeFileSync(
     config,
     JSON.stringify({
-      testRunner: 'vitest-files',
+      testRunner: 'vitest-by-full-name',
       plugins: [path.resolve('scripts/mutation-runner.ts')],
       vitest: { configFile: 'vitest.mutation.config.ts', related: false },
       mutate,
@@ -111,7 +111,7 @@ function mutate(name: string, { mutate, tests, floor }: Room): boolean {
       // TypeScript 7 has no API that Stryker could rewrite a tsconfig with; there is nothing to rewrite.
       tsconfigFile: 'none.json',
       tempDirName: path.join(workFolder, name),
-      reporters: ['json'],
+      reporters: ['json', 'progress-append-only'],
       jsonReporter: { fileName: report },
       concurrency: Number(process.env['MUTATION_CONCURRENCY'] ?? 2),
       // Words and styles are for readers to judge.
