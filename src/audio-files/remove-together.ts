@@ -7,6 +7,7 @@ import type { Knex } from 'knex'
 import pLimit from 'p-limit'
 import type { ServedCheck } from '../cdn/served.ts'
 import { otherBytesCauses } from '../core/diagnosis/causes.ts'
+import { writeInParts } from '../db/errors.ts'
 import { removalHolder, subjectsFailedWith } from '../db/ledger.ts'
 import { changeTracks, type PlannedTrack, tracksById } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
@@ -118,11 +119,17 @@ export class RemovalGroups {
       }
       this.#waiting = this.#waiting.filter(one => !group.includes(one))
       try {
-        const refused = await this.#removeAll(group)
-        for (const one of group) {
-          const error = refused.get(one)
-          if (error === undefined) one.resolve()
-          else one.reject(error)
+        const ends = await writeInParts<Waiting, unknown>(
+          group,
+          async part => {
+            const refused = await this.#removeAll(part)
+            return part.map(one => refused.get(one))
+          },
+          async (_, { reason }) => new Kept('row.refused', reason),
+        )
+        for (const [at, one] of group.entries()) {
+          if (ends[at] === undefined) one.resolve()
+          else one.reject(ends[at])
         }
       } catch (error) {
         // It concerns the transaction: what is gone is found by the next run, by the names that the rows have still.

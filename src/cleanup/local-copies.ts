@@ -19,6 +19,7 @@ import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import type { Database } from '../db/database.ts'
+import { rowRefusal } from '../db/errors.ts'
 import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
 import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
@@ -173,7 +174,13 @@ export async function removeCopy(
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
     if (error.problem !== 'missing') return keep(`file.${error.problem}`, error.message)
-    if (!dryRun) await changeTracks(database.knex, [{ planned: track, filePath: null }])
+    try {
+      if (!dryRun) await changeTracks(database.knex, [{ planned: track, filePath: null }])
+    } catch (thrown) {
+      const refusal = rowRefusal(thrown)
+      if (refusal === undefined) throw thrown
+      return keep('row.refused', refusal.reason)
+    }
     return { state: 'deleted', bytes: 0 }
   }
   try {

@@ -25,7 +25,7 @@ import type { LocalIndex } from './local-index.ts'
 import { normalize } from './normalize.ts'
 import { FetchProblem } from './problem.ts'
 import { runProgram } from './process.ts'
-import { notAudio, uploadStream } from './staged-upload.ts'
+import { archivedProblem, notAudio, uploadStream } from './staged-upload.ts'
 import { download } from './url-download.ts'
 
 /** Where audio may come from, in the order in which it is looked for. */
@@ -180,9 +180,17 @@ export class Fetcher {
   /** The object of the row's key; else one that was uploaded for this very track, or for none that there still is. */
   async #fromS3(track: FetchTrack): Promise<{ object: FetchedObject } | undefined> {
     const { store, keyPrefix, signal } = this.#options
+    let archived: ObjectHead | undefined
+    /** What can be played is audio; an archived object is none until it is restored. */
+    const ifPlayable = (head: ObjectHead): { object: FetchedObject } | undefined => {
+      if (head.archive === undefined) return { object: asFetched(head) }
+      archived ??= head
+      return undefined
+    }
     if (track.s3ObjectKey !== null) {
       const head = await store.head(track.s3ObjectKey, { signal })
-      if (head && head.size > 0) return { object: asFetched(head) }
+      const found = head && head.size > 0 ? ifPlayable(head) : undefined
+      if (found !== undefined) return found
     }
     const prefix = `${keyPrefix}${keySegment(track.artist)}/${keySegment(track.title)}_`
     const heads: ObjectHead[] = []
@@ -195,14 +203,19 @@ export class Fetcher {
       }
       if (heads.length > 100) break
     }
-    const own = heads.find(head => head.metadata['track-id'] === track.id)
-    if (own) return { object: asFetched(own) }
+    for (const own of heads.filter(head => head.metadata['track-id'] === track.id)) {
+      const found = ifPlayable(own)
+      if (found !== undefined) return found
+    }
     const [sole] = heads
-    if (heads.length !== 1 || !sole) return undefined
-    const owner = sole.metadata['track-id']
-    return owner === undefined || !(await this.#options.trackExists(owner))
-      ? { object: asFetched(sole) }
-      : undefined
+    if (heads.length === 1 && sole) {
+      const owner = sole.metadata['track-id']
+      const isFree = owner === undefined || !(await this.#options.trackExists(owner))
+      const found = isFree ? ifPlayable(sole) : undefined
+      if (found !== undefined) return found
+    }
+    if (archived !== undefined) throw archivedProblem(archived.key)
+    return undefined
   }
 
   async #fromFolder(track: FetchTrack): Promise<{ object: FetchedObject; filePath: string } | undefined> {

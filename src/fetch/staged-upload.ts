@@ -7,6 +7,7 @@ import { crc32 } from 'node:zlib'
 import { type AudioType, detectAudio } from '../core/content-type.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { cacheControl } from '../core/keys.ts'
+import { archiveCure } from '../storage/s3-errors.ts'
 import type { ObjectHeaders, ObjectStore } from '../storage/store.ts'
 import { StoreError } from '../storage/store.ts'
 import type { ProvedObject } from '../upload/verifier.ts'
@@ -70,6 +71,7 @@ async function compare(
 ) {
   const head = await store.head(key, { signal })
   if (!head) throw new StoreError('unavailable', `${key} was stored and is not there`)
+  if (head.archive !== undefined) throw archivedProblem(key)
   let stored = head.checksums.crc32
   if (stored === undefined && head.size === size) {
     const object = await store.get(key, { signal })
@@ -120,6 +122,14 @@ async function rejectBody(rest: AsyncGenerator<Uint8Array, void>): Promise<never
   await rest.next()
   await rest.return(undefined)
   throw notAudio()
+}
+
+/** The object is there, and nobody can play it now: the row stays as it is. */
+export function archivedProblem(key: string): FetchProblem {
+  return new FetchProblem('object.archived', `${key} is in an archive storage class`, {
+    cure: archiveCure,
+    passing: true,
+  })
 }
 
 /** What came is a page, an error message, a picture: anything but sound. */

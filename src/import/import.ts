@@ -23,8 +23,10 @@ import { localTrackId } from '../core/import/content-id.ts'
 import { type Candidate, decideFile, groupsByKey, relinkedColumns } from '../core/import/plan.ts'
 import { cleanName, trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
+import { type RowRefusal, writeInParts } from '../db/errors.ts'
 import { type FailedItem, type HashedFile, recordItems } from '../db/ledger.ts'
 import {
+  type ChangeOutcome,
   changeTracks,
   filePathSample,
   insertTracks,
@@ -367,10 +369,23 @@ class Import {
         ...relinkedColumns(track, { path: this.#stored(file), size: file.size }),
       }),
     )
-    const outcomes = dryRun ? undefined : await changeTracks(knex, changes)
+    const ends = dryRun
+      ? undefined
+      : await writeInParts<TrackChange, ChangeOutcome | RowRefusal>(
+          changes,
+          async part => {
+            const outcomes = await changeTracks(knex, part)
+            return part.map(({ planned }) => outcomes.get(planned.id) ?? 'deleted')
+          },
+          async (_, refusal) => refusal,
+        )
     const failures: Failure[] = []
-    for (const { track, file, by } of relinks) {
-      const outcome = outcomes?.get(track.id) ?? 'done'
+    for (const [at, { track, file, by }] of relinks.entries()) {
+      const outcome = ends?.[at] ?? 'done'
+      if (typeof outcome !== 'string') {
+        failures.push({ path: file.path, code: 'row.refused', ...outcome })
+        continue
+      }
       if (outcome !== 'done') {
         failures.push({
           path: file.path,
@@ -408,14 +423,24 @@ class Import {
         fileSize: file.size,
       },
     }))
-    const made = dryRun
+    const ends = dryRun
       ? undefined
-      : await insertTracks(
-          knex,
+      : await writeInParts<NewTrack, 'made' | 'known' | RowRefusal>(
           rows.map(({ row }) => row),
+          async part => {
+            const made = await knex.transaction(trx => insertTracks(trx, part))
+            return part.map(({ id }) => (made.has(id) ? 'made' : 'known'))
+          },
+          async (_, refusal) => refusal,
         )
-    for (const { file, row, tags } of rows) {
-      if (made && !made.has(row.id)) {
+    const failures: Failure[] = []
+    for (const [at, { file, row, tags }] of rows.entries()) {
+      const end = ends?.[at] ?? 'made'
+      if (typeof end !== 'string') {
+        failures.push({ path: file.path, code: 'row.refused', ...end })
+        continue
+      }
+      if (end === 'known') {
         // Another run made a row for this content between our question and our insert.
         this.summary.known++
         continue
@@ -437,6 +462,7 @@ class Import {
         },
       })
     }
+    await this.#fail(failures)
   }
 
   /** A file's path as rows of this library say it. */

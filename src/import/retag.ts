@@ -7,6 +7,7 @@ import { isLocalTrackId } from '../core/import/content-id.ts'
 import { type Retag, retagged } from '../core/import/retag.ts'
 import { trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
+import { type RowRefusal, writeInParts } from '../db/errors.ts'
 import { renameTracks, type Track, trackPages } from '../db/tracks.ts'
 import type { Reporter } from '../report/reporter.ts'
 import { formerNames } from './former-tags.ts'
@@ -31,18 +32,20 @@ export interface RetagSummary {
   absent: number
   /** rows that someone else changed meanwhile */
   changed: number
+  /** rows that the database refused to change */
+  refused: number
   stopped: boolean
 }
 
 /** Goes through the rows that `import` made. Keys, paths, and names that someone else gave stay what they are. */
 export async function retagRows(options: RetagOptions): Promise<RetagSummary> {
   const { knex, folder, stopping, signal, report } = options
-  const summary: RetagSummary = { looked: 0, retagged: 0, absent: 0, changed: 0, stopped: false }
+  const summary: RetagSummary = { looked: 0, retagged: 0, absent: 0, changed: 0, refused: 0, stopped: false }
   const root = await openRoot(folder.root)
   const progress = report.progress({ label: 'reading tags', unit: 'files' })
   try {
     for await (const page of trackPages(knex, { pageSize: 500, signal })) {
-      const due: { track: Track; names: Retag; file: string }[] = []
+      const due: Due[] = []
       for (const track of page) {
         if (stopping.aborted) break
         if (!isLocalTrackId(track.spotifyId)) continue
@@ -86,20 +89,37 @@ async function namesOf(
   }
 }
 
+interface Due {
+  readonly track: Track
+  readonly names: Retag
+  readonly file: string
+}
+
 async function change(
-  due: readonly { track: Track; names: Retag; file: string }[],
+  due: readonly Due[],
   { knex, dryRun, report }: RetagOptions,
   summary: RetagSummary,
 ): Promise<void> {
   if (due.length === 0) return
-  const done = dryRun
+  const ends = dryRun
     ? undefined
-    : await renameTracks(
-        knex,
-        due.map(({ track, names }) => ({ planned: track, ...names })),
+    : await writeInParts<Due, 'done' | 'changed' | RowRefusal>(
+        due,
+        async part => {
+          const renames = part.map(({ track, names }) => ({ planned: track, ...names }))
+          const renamed = await knex.transaction(trx => renameTracks(trx, renames))
+          return part.map(({ track }) => (renamed.has(track.id) ? 'done' : 'changed'))
+        },
+        async (_, refusal) => refusal,
       )
-  for (const { track, names, file } of due) {
-    if (done && !done.has(track.id)) {
+  for (const [at, { track, names, file }] of due.entries()) {
+    const end = ends?.[at] ?? 'done'
+    if (typeof end !== 'string') {
+      summary.refused++
+      report.item({ subject: file, state: 'failed', fields: { track_id: track.id }, ...end })
+      continue
+    }
+    if (end === 'changed') {
       summary.changed++
       report.item({
         subject: file,

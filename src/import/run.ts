@@ -78,19 +78,20 @@ export async function runRetag(context: Context, { dryRun }: { dryRun: boolean }
       signal: context.signal,
       report,
     })
-    const { looked, retagged, absent, changed, stopped } = result
+    const { looked, retagged, absent, changed, refused, stopped } = result
     const summary: Summary = {
       lines: [
         `${stopped ? 'Stopped early: ' : ''}${dryRun ? 'would correct' : 'corrected'} ${plural(retagged, 'name')} of ${plural(looked, 'row')} that import made`,
         ...(absent > 0 ? [`${plural(absent, 'row')} not looked at: the file is not here`] : []),
         ...(changed > 0 ? [`${plural(changed, 'row')} left alone, changed meanwhile`] : []),
+        ...(refused > 0 ? [`${plural(refused, 'row')} refused by the database, named above`] : []),
       ],
       ...(dryRun && retagged > 0 ? { next: 'autodj import --retag' } : {}),
-      fields: { looked, retagged, absent, changed, dry_run: dryRun, stopped },
+      fields: { looked, retagged, absent, changed, refused, dry_run: dryRun, stopped },
     }
     report.summary(summary)
     if (context.stopExitCode() === undefined) run?.lost.throwIfAborted()
-    const exitCode = context.stopExitCode() ?? (changed > 0 ? ExitCode.someFailed : ExitCode.ok)
+    const exitCode = context.stopExitCode() ?? (changed + refused > 0 ? ExitCode.someFailed : ExitCode.ok)
     return { exitCode, summary: summary.fields }
   }
   if (dryRun) return (await work(undefined)).exitCode

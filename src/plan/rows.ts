@@ -2,8 +2,10 @@
 import type { Knex } from 'knex'
 import { isFileThere } from '../audio-files/source.ts'
 import { type PlanItem, type RowState, stakeOf } from '../core/plan.ts'
-import { type RowVersion, rowVersions, swapRows } from '../db/row-facts.ts'
+import { writeInParts } from '../db/errors.ts'
+import { type RowSwap, type RowVersion, rowVersions, swapRows } from '../db/row-facts.ts'
 import { type ExecuteOptions, type ItemExecutor, type ItemOutcome, Skip } from './item-executor.ts'
+import type { Trace } from './journal.ts'
 import { needFile, needObject } from './needs.ts'
 
 export type RowUpdate = PlanItem & { action: 'update-row' }
@@ -30,11 +32,11 @@ export async function changeRows(
       return { trace: { updatedAt: row.updatedAt } }
     },
     act: async due => {
-      const changed = await swapRows(
+      const ends = await swapEach(
         knex,
         due.map(({ item: { trackId, was, becomes } }) => ({ trackId, from: was, to: becomes })),
       )
-      return item => (changed.has(item.trackId) ? {} : new Skip('the row has changed since'))
+      return item => ends.get(item.trackId) ?? {}
     },
   })
   // Audio may have come back between the look and the change of its row.
@@ -113,10 +115,26 @@ export async function resetRows(executor: ItemExecutor, items: readonly RowUpdat
           return { trackId, from: becomes, to: was, updatedAt }
         }),
       )
-      const changed = await swapRows(knex, swaps)
-      return item => (changed.has(item.trackId) ? {} : new Skip('the row has changed since'))
+      const ends = await swapEach(knex, swaps)
+      return item => ends.get(item.trackId) ?? {}
     },
   })
+}
+
+/** Swaps rows; one that the database refuses fails alone. @returns what became of each, by its track */
+async function swapEach(knex: Knex, swaps: readonly RowSwap[]): Promise<Map<string, Trace | Error>> {
+  const ends = await writeInParts<RowSwap, [string, Trace | Error]>(
+    swaps,
+    async part => {
+      const changed = await knex.transaction(trx => swapRows(trx, part))
+      return part.map(({ trackId }) => [
+        trackId,
+        changed.has(trackId) ? {} : new Skip('the row has changed since'),
+      ])
+    },
+    async ({ trackId }, { reason, cure }) => [trackId, new Error(`${reason}. ${cure}`)],
+  )
+  return new Map(ends)
 }
 
 function sameRow(row: RowVersion, { key, source, size, path }: RowState): boolean {

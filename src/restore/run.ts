@@ -16,6 +16,7 @@ import {
 } from '../core/audio-path.ts'
 import { formatBytes, formatCount, plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
+import { type RowRefusal, writeInParts } from '../db/errors.ts'
 import { clearItems, objectsByKey, recordItems } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { rowVersions, swapRows } from '../db/row-facts.ts'
@@ -267,11 +268,27 @@ class Restorer {
       }
       return [{ trackId: track.id, from, to }]
     })
-    const changed = await swapRows(knex, swaps)
+    const refused = new Map<string, RowRefusal>()
+    const changed = new Set<string>()
+    await writeInParts(
+      swaps,
+      async part => {
+        for (const id of await knex.transaction(trx => swapRows(trx, part))) changed.add(id)
+        return part
+      },
+      async (swap, refusal) => {
+        refused.set(swap.trackId, refusal)
+        return swap
+      },
+    )
     await clearItems(knex, command, [...changed])
     const done: Restored[] = []
     for (const { track, file, head } of ready) {
-      if (changed.has(track.id)) {
+      const refusal = refused.get(track.id)
+      if (refusal !== undefined) {
+        const reason = `${refusal.reason}; the file is there`
+        await this.fail(track, { code: 'row.refused', reason, cure: refusal.cure })
+      } else if (changed.has(track.id)) {
         done.push({ track, file, head })
         this.context.report.item({
           subject: file,

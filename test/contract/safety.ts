@@ -3,6 +3,7 @@
  * a row of the table in docs/reliability.md, under the same name (`test/unit/reliability.test.ts` compares them).
  */
 import { createHash, randomUUID } from 'node:crypto'
+import { once as event } from 'node:events'
 import {
   existsSync,
   mkdirSync,
@@ -15,6 +16,8 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -29,6 +32,7 @@ import { rememberFiles } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { runFetch } from '../../src/fetch/run.ts'
 import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
+import { runImport } from '../../src/import/run.ts'
 import { makePlanHeader, quarantineKey } from '../../src/plan/plan-file.ts'
 import { runApply, runUndo } from '../../src/plan/run.ts'
 import { type ReconcileFlags, runReconcile } from '../../src/reconcile/run.ts'
@@ -106,8 +110,13 @@ export const restore = (
 ): Promise<BedRun> =>
   bed.run('restore', context => runRestore(context, { ...restoreDefaults, ...flags }), options)
 
-const fetchTracks = (bed: TestBed): Promise<BedRun> =>
-  bed.run('fetch', context => runFetch(context, fetchDefaults))
+const importFiles = (bed: TestBed): Promise<BedRun> =>
+  bed.run('import', context =>
+    runImport(context, { dir: undefined, dryRun: false, concurrency: undefined, minAge: undefined }),
+  )
+
+const fetchTracks = (bed: TestBed, options: RunOptions = {}): Promise<BedRun> =>
+  bed.run('fetch', context => runFetch(context, fetchDefaults), options)
 
 const restoreDefaults: RestoreFlags = {
   to: undefined,
@@ -588,6 +597,206 @@ export function safetyContract(
         const run = await apply(bed, file)
         expect(said(run)['audio/a.flac']).toMatch(/is not what the object is/)
         expect(await bed.store.head('audio/a.flac')).toBeDefined()
+      })
+    })
+
+    describe('fetch', () => {
+      test('the only object of a track without audio is in an archive storage class', async () => {
+        const content = fakeAudio(3_000, 61)
+        const keyed = 'audio/elsewhere/keyed.flac'
+        const own = 'audio/A/own_0a1b2c3d.flac'
+        const sole = 'audio/A/sole_0a1b2c3d.flac'
+        const ids = {
+          keyed: await bed.addTrack({
+            path: null,
+            source: 'UNAVAILABLE',
+            title: 'keyed',
+            artist: 'A',
+            key: keyed,
+          }),
+          own: await bed.addTrack({ path: null, source: 'UNAVAILABLE', title: 'own', artist: 'A' }),
+          sole: await bed.addTrack({ path: null, source: null, title: 'sole', artist: 'A' }),
+        }
+        for (const [key, metadata] of [
+          [keyed, {}],
+          [own, { 'track-id': ids.own }],
+          [sole, {}],
+        ] as const)
+          await bed.store.put(key, content, {
+            headers: { contentType: 'audio/flac', metadata },
+            checksums: {},
+          })
+        const before = await bed.tracks()
+        const run = await fetchTracks(bed, archived)
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(new Map(run.items.map(({ track_id, code, reason }) => [track_id, [code, reason]]))).toEqual(
+          new Map([
+            [ids.keyed, ['object.archived', `${keyed} is in an archive storage class`]],
+            [ids.own, ['object.archived', `${own} is in an archive storage class`]],
+            [ids.sole, ['object.archived', `${sole} is in an archive storage class`]],
+          ]),
+        )
+        expect(await bed.tracks()).toEqual(before)
+        // Restored from the archive, they are audio.
+        expect((await fetchTracks(bed)).exitCode).toBe(ExitCode.ok)
+        expect([...(await bed.tracks()).values()].map(row => row.file_source)).toEqual(['S3', 'S3', 'S3'])
+      })
+
+      test('what is downloaded is, byte for byte, an archived object', async () => {
+        const content = fakeAudio(3_000, 62)
+        const server = createServer((_, response) => response.end(content)).listen(0, '127.0.0.1')
+        ends.push(() => server.close())
+        await event(server, 'listening')
+        const key = 'audio/A/T.flac'
+        const id = await bed.addTrack({ path: null, source: 'UNAVAILABLE', key })
+        const { port } = server.address() as AddressInfo
+        await bed.store.put(key, content, { headers: { contentType: 'audio/flac' }, checksums: {} })
+        const run = await bed.run(
+          'fetch',
+          context =>
+            runFetch(context, { ...fetchDefaults, from: ['url'], url: `http://127.0.0.1:${port}/{id}` }),
+          {
+            hooks: {
+              head: { after: head => head && { ...head, storageClass: 'GLACIER', archive: 'archived' } },
+            },
+          },
+        )
+        expect(run.items).toMatchObject([{ track_id: id, code: 'object.archived' }])
+        expect(await rowOf(id)).toMatchObject({ file_source: 'UNAVAILABLE' })
+      })
+    })
+
+    describe('rows that the database refuses', () => {
+      const content = fakeAudio(3_000, 21)
+      /** While `work` runs no row of that title can be made or changed. */
+      async function refusing<T>(title: string, work: () => Promise<T>): Promise<T> {
+        const { knex } = bed.database
+        await knex.raw(
+          `create function public.refuse() returns trigger language plpgsql as
+             $$ begin raise exception 'not on my watch'; end $$`,
+        )
+        try {
+          await knex.raw(
+            `create trigger refuse before insert or update on public.tracks for each row
+             when (new.title = '${title}') execute function public.refuse()`,
+          )
+          return await work()
+        } finally {
+          await knex.raw('drop function public.refuse() cascade')
+        }
+      }
+      const refused = expect.stringMatching(/^the database refuses the row: not on my watch/)
+      const inS3 = async (title: string): Promise<string> => {
+        const key = `audio/${title}.flac`
+        const sum = crc32Text(content)
+        await bed.store.put(key, content, {
+          headers: { contentType: 'audio/flac', metadata: { sha256: sha256(content) } },
+          checksums: { crc32: sum },
+        })
+        return bed.addTrack({ path: `${title}.flac`, source: 'S3', key, title })
+      }
+
+      test('a row that a plan changes is refused by the database', async () => {
+        const ids: string[] = []
+        for (const title of ['one', 'two', 'three', 'four'])
+          ids.push(await bed.addTrack({ path: null, source: 'LOCAL', title }))
+        const state = { key: null, size: null, path: null }
+        const file = savePlan(
+          bed,
+          'refused.plan',
+          ids.map((trackId, at) => ({
+            action: 'update-row',
+            trackId,
+            title: `${at}`,
+            artist: 'A',
+            was: { ...state, source: 'LOCAL' },
+            becomes: { ...state, source: 'UNAVAILABLE' },
+          })),
+        )
+        const sources = async () => Promise.all(ids.map(async id => (await rowOf(id))?.file_source))
+        const run = await refusing('two', () => apply(bed, file))
+        expect([run.exitCode, run.error]).toEqual([ExitCode.someFailed, undefined])
+        expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([{ reason: refused }])
+        expect(await sources()).toEqual(['UNAVAILABLE', 'LOCAL', 'UNAVAILABLE', 'UNAVAILABLE'])
+        // Once it takes it, the rest of the plan is done; and the same on the way back.
+        expect((await apply(bed, file)).exitCode).toBe(ExitCode.ok)
+        const back = await refusing('three', () => undo(bed, file))
+        expect(back.items.filter(item => item['state'] === 'failed')).toMatchObject([{ reason: refused }])
+        expect(await sources()).toEqual(['LOCAL', 'LOCAL', 'UNAVAILABLE', 'LOCAL'])
+        expect((await undo(bed, file)).exitCode).toBe(ExitCode.ok)
+        expect(await sources()).toEqual(['LOCAL', 'LOCAL', 'LOCAL', 'LOCAL'])
+      })
+
+      test('a row of a new file is refused by the database', async () => {
+        for (const [at, name] of ['one', 'two', 'three'].entries())
+          writeFileSync(file(`${name}.flac`), fakeAudio(3_000, 30 + at))
+        const run = await refusing('two', () => importFiles(bed))
+        expect([run.exitCode, run.error]).toEqual([ExitCode.someFailed, undefined])
+        expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
+          { subject: 'two.flac', reason: refused },
+        ])
+        const titles = async () => [...(await bed.tracks()).values()].map(row => row.title).sort()
+        expect(await titles()).toEqual(['one', 'three'])
+        expect(await bed.database.knex('autodj_ledger.items')).toMatchObject([
+          { command: 'import', subject: 'two.flac', error_code: 'row.refused' },
+        ])
+        expect((await importFiles(bed)).exitCode).toBe(ExitCode.ok)
+        expect(await titles()).toEqual(['one', 'three', 'two'])
+      })
+
+      test('a row of a moved file is refused by the database', async () => {
+        for (const [at, name] of ['one', 'two', 'three'].entries())
+          writeFileSync(file(`${name}.flac`), fakeAudio(3_000, 40 + at))
+        await importFiles(bed)
+        for (const name of ['one', 'two', 'three'])
+          renameSync(file(`${name}.flac`), file(`moved ${name}.flac`))
+        const paths = async () =>
+          [...(await bed.tracks()).values()].map(row => path.basename(row.file_path ?? '')).sort()
+        const run = await refusing('two', () => importFiles(bed))
+        expect([run.exitCode, run.error]).toEqual([ExitCode.someFailed, undefined])
+        expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
+          { subject: 'moved two.flac', reason: refused },
+        ])
+        expect(await paths()).toEqual(['moved one.flac', 'moved three.flac', 'two.flac'])
+        expect((await importFiles(bed)).exitCode).toBe(ExitCode.ok)
+        expect(await paths()).toEqual(['moved one.flac', 'moved three.flac', 'moved two.flac'])
+      })
+
+      test('a row of a restored file is refused by the database', async () => {
+        const ids = [await inS3('one'), await inS3('two'), await inS3('three')]
+        const run = await refusing('two', () => restore(bed))
+        expect([run.exitCode, run.error]).toEqual([ExitCode.someFailed, undefined])
+        expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
+          { track_id: ids[1], code: 'row.refused', reason: refused },
+        ])
+        const sources = async () => Promise.all(ids.map(async id => (await rowOf(id))?.file_source))
+        expect(await sources()).toEqual(['LOCAL', 'S3', 'LOCAL'])
+        expect(readFileSync(file('two.flac')).equals(content)).toBe(true)
+        expect((await restore(bed)).exitCode).toBe(ExitCode.ok)
+        expect(await sources()).toEqual(['LOCAL', 'LOCAL', 'LOCAL'])
+      })
+
+      test('a row whose local copy is to go is refused by the database', async () => {
+        const ids = [
+          await uploaded('one.flac', fakeAudio(3_000, 51)),
+          await uploaded('two.flac', fakeAudio(3_000, 52)),
+        ]
+        const gone = await uploaded('three.flac', fakeAudio(3_000, 53))
+        rmSync(file('three.flac'))
+        await bed.database
+          .knex('tracks')
+          .whereIn('id', [ids[0] as string, gone])
+          .update({ title: 'kept' })
+        const run = await refusing('kept', () => cleanup(bed))
+        expect(run.error).toBeUndefined()
+        const kept = run.items.filter(item => item['state'] === 'kept')
+        expect(kept).toMatchObject([
+          { code: 'row.refused', reason: refused },
+          { code: 'row.refused', reason: refused },
+        ])
+        expect(readdirSync(bed.audioRoot)).toEqual(['one.flac'])
+        expect(await rowOf(ids[0] as string)).toMatchObject({ file_path: 'one.flac', file_source: 'S3' })
+        expect(await rowOf(ids[1] as string)).toMatchObject({ file_path: null, file_source: 'S3' })
       })
     })
 

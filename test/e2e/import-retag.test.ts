@@ -96,7 +96,14 @@ test('corrects what an earlier version read wrongly, and nothing else', async ()
   const all = [wrong, cut, byHand, spotify, absent]
   const before = await Promise.all(all.map(rowOf))
 
-  expect(await retag(true)).toEqual({ looked: 3, retagged: 3, absent: 1, changed: 0, stopped: false })
+  expect(await retag(true)).toEqual({
+    looked: 3,
+    retagged: 3,
+    absent: 1,
+    changed: 0,
+    refused: 0,
+    stopped: false,
+  })
   expect(await Promise.all(all.map(rowOf))).toEqual(before)
   expect(items).toHaveLength(3)
   expect(items.find(item => item.subject === 'a/1.wav')).toMatchObject({
@@ -121,4 +128,20 @@ test('corrects what an earlier version read wrongly, and nothing else', async ()
   expect(await rowOf(absent)).toEqual(before[4])
 
   expect(await retag()).toMatchObject({ looked: 3, retagged: 0 })
+})
+
+test('a row that the database refuses fails alone, in its words', async () => {
+  const names = { title: 'JÃ³ga', artist: 'BjÃ¶rk' }
+  const ids = await Promise.all(['a.wav', 'b.wav'].map(file => row(`refused/${file}`, bjork, names)))
+  await db.knex.raw(`alter table tracks add constraint closed check (id <> '${ids[0]}' or title <> 'Jóga')`)
+  try {
+    const summary = await retag()
+    expect(summary).toMatchObject({ retagged: 1, refused: 1, changed: 0 })
+    expect(items.filter(item => item.state === 'failed')).toMatchObject([
+      { fields: { track_id: ids[0] }, reason: expect.stringMatching(/check constraint "closed"$/) },
+    ])
+    expect([(await rowOf(ids[0]!))['title'], (await rowOf(ids[1]!))['title']]).toEqual(['JÃ³ga', 'Jóga'])
+  } finally {
+    await db.knex.raw('alter table tracks drop constraint closed')
+  }
 })
