@@ -6,7 +6,7 @@ import type { Knex } from 'knex'
 import { filePages } from '../audio-files/walk.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { draftPrefix } from '../core/prefixes.ts'
-import { forgetUpload, openUploads, runsAlive } from '../db/ledger.ts'
+import { forgetUpload, objectsByKey, openUploads, runsAlive } from '../db/ledger.ts'
 import { keysByHash, keysNamed } from '../db/row-facts.ts'
 import { systemErrorCode } from '../errors.ts'
 import {
@@ -18,7 +18,7 @@ import {
   removeIfThere,
   syncFolder,
 } from '../file-effects.ts'
-import { tracksWithoutAudio } from '../reconcile/without-audio.ts'
+import { ownersWithoutAudio, type Unowned } from '../reconcile/without-audio.ts'
 import { runOfTempFolder, temporaryEntries } from '../runs/temp-folders.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
 
@@ -270,24 +270,25 @@ async function wantedBack(
   const byHash = await keysByHash(knex, hashed)
   for (const [key, old] of oldKeys) oldKeys.set(key, byHash.get(old) ?? old)
   const named = await keysNamed(knex, [...oldKeys.keys(), ...oldKeys.values()])
+  const known = await objectsByKey(knex, store.bucket, [...oldKeys.values()])
   const wanted = new Map<string, string>()
-  const owners = new Map<string, string>()
+  const unowned = new Map<string, Unowned>()
   for (const [key, old] of oldKeys) {
     if (named.has(key)) wanted.set(key, 'a row names it')
     else if (named.has(old) && (await store.head(old, { signal })) === undefined) {
       wanted.set(key, `a row names ${old}, and nothing is there: it may be the last copy`)
     } else {
-      const trackId = (await store.head(key, { signal }))?.metadata['track-id']
-      if (trackId !== undefined) owners.set(key, trackId)
+      const { metadata = {}, checksums = {} } = (await store.head(key, { signal })) ?? {}
+      const computed = checksums.sha256 && Buffer.from(checksums.sha256, 'base64').toString('hex')
+      const sha256 = computed ?? metadata['sha256']?.toLowerCase() ?? known.get(old)?.sha256 ?? undefined
+      unowned.set(key, { trackId: metadata['track-id'], sha256 })
     }
   }
-  const lacking = await tracksWithoutAudio({ knex, store, audioFolder, signal }, [...owners.values()])
-  for (const [key, trackId] of owners) {
-    if (!lacking.has(trackId)) continue
-    wanted.set(
-      key,
-      `track ${trackId}, which it was uploaded for, has no other audio: it may be the last copy`,
-    )
+  const owners = await ownersWithoutAudio({ knex, store, audioFolder, signal }, [...unowned.values()])
+  for (const [at, key] of [...unowned.keys()].entries()) {
+    const owner = owners[at]
+    if (owner !== undefined)
+      wanted.set(key, `track ${owner.trackId}, whose it is, has no other audio: it may be the last copy`)
   }
   return wanted
 }

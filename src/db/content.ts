@@ -1,32 +1,48 @@
 import path from 'node:path'
 import type { Knex } from 'knex'
-import { type AudioFolder, readStoredPath } from '../core/audio-path.ts'
+import { type AudioFolder, portable, readStoredPath } from '../core/audio-path.ts'
 import { slices } from './bulk.ts'
 import { TRACK_COLUMNS, type Track } from './tracks.ts'
 
 /**
- * Tracks whose `file_path` may mean this file, in whatever form. The application has no index on `file_path`: this reads
- * the whole table.
+ * Tracks whose `file_path` may mean one of these files, in whatever form, by the file. The application has no index on
+ * `file_path`: this reads the whole table once, however many files there are.
  *
- * @param relative the file below the audio root
+ * @param relatives the files below the audio root
  */
-export async function tracksOfFile(knex: Knex, relative: string, folder: AudioFolder): Promise<Track[]> {
-  const wanted = relative.normalize('NFC')
-  const name = path.basename(relative)
-  const ends = [...new Set([name, name.normalize('NFC'), name.normalize('NFD')])]
-  const named = await knex('tracks')
+export async function tracksOfFiles(
+  knex: Knex,
+  relatives: readonly string[],
+  folder: AudioFolder,
+): Promise<Map<string, Track[]>> {
+  const found = new Map<string, Track[]>()
+  if (relatives.length === 0) return found
+  const wanted = new Map(relatives.map(relative => [portable(relative).normalize('NFC'), relative]))
+  const forms = relatives.flatMap(relative => {
+    const name = path.basename(relative)
+    return [name, name.normalize('NFC'), name.normalize('NFD')]
+  })
+  const named: Track[] = await knex('tracks')
     .select(TRACK_COLUMNS)
     .whereRaw(
       // A URL spells the name in its own way.
-      `(exists (select 1 from unnest(?::text[]) as ends(name) where right(tracks.file_path, length(name)) = name)
+      `(reverse(split_part(reverse(translate(tracks.file_path, '\\', '/')), '/', 1)) = any(?::text[])
         or tracks.file_path ilike 'file:%')`,
-      [ends],
+      [[...new Set(forms)]],
     )
     .orderBy('tracks.id')
-  return named.filter(({ filePath }: Track) => {
-    const stored = readStoredPath(filePath ?? '', folder)
-    return stored.ok && stored.readings.some(reading => reading.relative.normalize('NFC') === wanted)
-  })
+  for (const track of named) {
+    const stored = readStoredPath(track.filePath ?? '', folder)
+    const readings = stored.ok ? stored.readings : []
+    const files = readings.flatMap(reading => wanted.get(portable(reading.relative).normalize('NFC')) ?? [])
+    for (const file of new Set(files)) found.set(file, [...(found.get(file) ?? []), track])
+  }
+  return found
+}
+
+/** As {@link tracksOfFiles}, of one. */
+export async function tracksOfFile(knex: Knex, relative: string, folder: AudioFolder): Promise<Track[]> {
+  return (await tracksOfFiles(knex, [relative], folder)).get(relative) ?? []
 }
 
 /** A row that is not in S3 and names a file. */

@@ -19,7 +19,7 @@ import type { KeyedRow } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
 import { createObjectInspector } from './object-inspector.ts'
 import type { Tally } from './tally.ts'
-import { tracksWithoutAudio } from './without-audio.ts'
+import { ownersWithoutAudio } from './without-audio.ts'
 
 /** Orphans that are checked against the table at once: it has no index by key, each check reads it all. */
 const ORPHANS_AT_ONCE = 5_000
@@ -240,11 +240,18 @@ export class Comparator {
       objects.map(object => object.key),
     )
     const place = { knex, store, audioFolder, ...(signal === undefined ? {} : { signal }) }
-    const ids = objects.flatMap(object => object.head?.trackId ?? [])
-    const lacking = await tracksWithoutAudio(place, ids)
-    for (const object of objects) {
+    const owners = await ownersWithoutAudio(
+      place,
+      objects.map(object => {
+        const { trackId, declaredSha256 } = object.head ?? {}
+        const recorded = known.get(object.key)
+        const ofLedger = recorded?.etag === object.etag ? (recorded.sha256 ?? undefined) : undefined
+        return { trackId, sha256: actualSha256(object) ?? ofLedger ?? declaredSha256 }
+      }),
+    )
+    for (const [at, object] of objects.entries()) {
       const { trackId, declaredSha256 } = object.head ?? {}
-      const row = trackId === undefined ? undefined : lacking.get(trackId.toLowerCase())
+      const row = owners[at]
       if (row !== undefined) object.lacking = row
       if (trackId === undefined && declaredSha256 === undefined && !known.has(object.key))
         object.foreign = true

@@ -3,11 +3,66 @@ import type { Knex } from 'knex'
 import pLimit from 'p-limit'
 import { isFileThere } from '../audio-files/source.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
+import { localTrackId } from '../core/import/content-id.ts'
 import type { RowFacts } from '../core/reconcile/facts.ts'
+import { rememberedPaths, tracksOfFiles } from '../db/content.ts'
 import { rowFactsById } from '../db/row-facts.ts'
+import { tracksBySpotifyId } from '../db/tracks.ts'
 import type { ObjectStore } from '../storage/store.ts'
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+interface Place {
+  readonly knex: Knex
+  readonly store: ObjectStore
+  readonly audioFolder: AudioFolder
+  readonly signal?: AbortSignal
+}
+
+/** What an object that no row names tells of whose it is. */
+export interface Unowned {
+  /** as its uploader declared, or as the ledger or the store knows it, hex */
+  readonly sha256?: string | undefined
+  /** the track that it was uploaded for, as its uploader declared */
+  readonly trackId?: string | undefined
+}
+
+/**
+ * Whose audio an object is, that has no other: the track that it was uploaded for; else one whose content it is, by the
+ * id that `import` gave it, or by what its file was when it was last hashed.
+ *
+ * @returns the row of each, in their order; undefined where there is none that lacks audio
+ */
+export async function ownersWithoutAudio(
+  place: Place,
+  objects: readonly Unowned[],
+): Promise<(RowFacts | undefined)[]> {
+  const { knex, audioFolder } = place
+  const declared = await tracksWithoutAudio(
+    place,
+    objects.flatMap(({ trackId }) => trackId ?? []),
+  )
+  const owners = objects.map(({ trackId }) => trackId && declared.get(trackId.toLowerCase()))
+  const hashes = [...new Set(objects.flatMap(({ sha256 }, at) => (owners[at] ? [] : (sha256 ?? []))))]
+  if (hashes.length === 0) return owners.map(owner => owner || undefined)
+  const byContent = new Map<string, string[]>(hashes.map(sha256 => [sha256, []]))
+  const contents = new Map(hashes.map(sha256 => [localTrackId(sha256), sha256]))
+  for (const { id, spotifyId } of await tracksBySpotifyId(knex, [...contents.keys()]))
+    byContent.get(contents.get(spotifyId) as string)?.push(id)
+  const remembered = await rememberedPaths(knex, hashes)
+  const ofFiles = await tracksOfFiles(
+    knex,
+    remembered.map(({ path }) => path),
+    audioFolder,
+  )
+  for (const { path, sha256 } of remembered)
+    byContent.get(sha256)?.push(...(ofFiles.get(path) ?? []).map(({ id }) => id))
+  const lacking = await tracksWithoutAudio(place, [...byContent.values()].flat())
+  return objects.map(({ sha256 = '' }, at) => {
+    const id = owners[at] ? undefined : byContent.get(sha256)?.find(one => lacking.has(one))
+    return owners[at] || (id === undefined ? undefined : lacking.get(id))
+  })
+}
 
 /** Looks at a time. */
 const looksAtOnce = 16
@@ -18,13 +73,8 @@ const looksAtOnce = 16
  *
  * @param ids as objects declare them: what is no id of a row is left out
  */
-export async function tracksWithoutAudio(
-  {
-    knex,
-    store,
-    audioFolder,
-    signal,
-  }: { knex: Knex; store: ObjectStore; audioFolder: AudioFolder; signal?: AbortSignal },
+async function tracksWithoutAudio(
+  { knex, store, audioFolder, signal }: Place,
   ids: readonly string[],
 ): Promise<Map<string, RowFacts>> {
   const valid = [...new Set(ids)].filter(id => uuid.test(id)).map(id => id.toLowerCase())

@@ -25,10 +25,11 @@ import { openRoot, statSource } from '../../src/audio-files/source.ts'
 import { type CleanupFlags, runCleanup } from '../../src/cleanup/run.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { parseInventoryUrl } from '../../src/core/inventory-url.ts'
+import { localTrackId } from '../../src/core/import/content-id.ts'
 import { cacheControl } from '../../src/core/keys.ts'
 import type { DeleteLimit } from '../../src/core/limits.ts'
 import { type ObjectState, type PlanAction, PlanWriter } from '../../src/core/plan.ts'
-import { rememberFiles } from '../../src/db/ledger.ts'
+import { rememberFiles, upsertObjects } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { runFetch } from '../../src/fetch/run.ts'
 import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
@@ -953,6 +954,52 @@ export function safetyContract(
         }
       })
 
+      test('an object without our mark is the recording of a track that has lost its audio', async () => {
+        const { knex } = bed.database
+        const contents = [71, 72, 73, 74].map(seed => fakeAudio(3_000, seed)) as [
+          Buffer,
+          Buffer,
+          Buffer,
+          Buffer,
+        ]
+        const [imported, hashed, recorded, there] = contents
+        const keys = ['imported', 'hashed', 'recorded', 'there'].map(name => `audio/by hand/${name}.flac`)
+        const headers = { contentType: 'audio/flac' }
+        const declaring = (content: Buffer) => ({
+          headers: { ...headers, metadata: { sha256: sha256(content) } },
+        })
+        await bed.store.put(keys[0] as string, imported, { ...declaring(imported), checksums: {} })
+        await bed.store.put(keys[1] as string, hashed, { ...declaring(hashed), checksums: {} })
+        const { etag } = await bed.store.put(keys[2] as string, recorded, { headers, checksums: {} })
+        await bed.store.put(keys[3] as string, there, { ...declaring(there), checksums: {} })
+        const object = { bucket: bed.store.bucket, key: keys[2] as string, size: 3_000, etag }
+        await upsertObjects(knex, [{ ...object, sha256: sha256(recorded) }])
+        const ids = [
+          await bed.addTrack({ path: 'imported.flac' }),
+          await bed.addTrack({ path: 'folder/hashed.flac' }),
+          await bed.addTrack({ path: 'recorded.flac' }),
+          await bed.addTrack({ path: 'there.flac', content: there }),
+        ]
+        await knex('tracks')
+          .where({ id: ids[0] })
+          .update({ spotify_id: localTrackId(sha256(imported)), file_path: null })
+        const remembered = { size: 3_000, mtimeNs: 1n, ctimeNs: 1n, inode: 1n, device: 1n, crc32: '' }
+        await rememberFiles(knex, [
+          { ...remembered, path: 'folder/hashed.flac', sha256: sha256(hashed) },
+          { ...remembered, path: 'recorded.flac', sha256: sha256(recorded) },
+          { ...remembered, path: 'there.flac', sha256: sha256(there) },
+        ])
+        const plan = path.join(bed.dir, 'unmarked.plan')
+        const run = await reconcile(bed, { plan, force: true, maxDelete: { percent: 100 } })
+        expect(run.summary['found']).toMatchObject({ 'unlinked-object': 3, 'orphan-object': 1 })
+        await apply(bed, plan)
+        const rows = await bed.tracks()
+        expect(ids.map(id => [rows.get(id)?.file_source, rows.get(id)?.s3_object_key])).toEqual([
+          ...keys.slice(0, 3).map(key => ['S3', key]),
+          ['LOCAL', null],
+        ])
+      })
+
       test('the table has no rows, and the bucket holds objects', async () => {
         await put('audio/a.flac', one)
         const run = await reconcile(bed)
@@ -1240,6 +1287,16 @@ export function safetyContract(
         const named = `quarantine/${planId}/audio/named.mp3`
         const wanted = `quarantine/${planId}/audio/wanted.mp3`
         const only = `quarantine/${planId}/audio/only.mp3`
+        const unmarked = `quarantine/${planId}/audio/unmarked.mp3`
+        const other = fakeAudio(1_000, 4)
+        await put(unmarked, other)
+        await upsertObjects(bed.database.knex, [
+          { bucket: bed.store.bucket, key: 'audio/unmarked.mp3', size: 1_000, sha256: sha256(other) },
+        ])
+        await bed.database
+          .knex('tracks')
+          .where({ id: await bed.addTrack({ path: null, source: 'UNAVAILABLE' }) })
+          .update({ spotify_id: localTrackId(sha256(other)) })
         await put(named, content)
         await bed.addTrack({ path: null, source: 'S3', key: named })
         await put(wanted, content)
@@ -1253,9 +1310,10 @@ export function safetyContract(
           [named]: 'a row names it',
           [wanted]: expect.stringMatching(/a row names audio\/wanted.mp3, and nothing is there/),
           [only]: expect.stringMatching(/has no other audio/),
+          [unmarked]: expect.stringMatching(/has no other audio/),
           [removedKey]: 'removed',
         })
-        expect([...(await bed.objects()).keys()].sort()).toEqual([named, only, wanted].sort())
+        expect([...(await bed.objects()).keys()].sort()).toEqual([named, only, unmarked, wanted].sort())
       })
     })
   })

@@ -109,7 +109,10 @@ export function orphanComparison(
         {
           class: 'unlinked-object',
           severity: 'drift',
-          detail: `${track} has no audio, and this was uploaded for it`,
+          detail:
+            object.head?.trackId?.toLowerCase() === lacking.trackId
+              ? `${track} has no audio, and this was uploaded for it`
+              : `${track} has no audio, and this is its recording, by the checksum of its file`,
         },
       ],
       row: lacking,
