@@ -16,9 +16,8 @@ const wishes = {
   }),
   quarantineDays: flag.integer(
     '--quarantine-days <n>',
-    'days until the bucket itself deletes what reconcile moved aside; `cleanup` does so earlier, after a look at the rows',
+    'let the bucket itself delete what reconcile moved aside after this many days, whether a row needs it or not; without it only `cleanup` does, after a look at the rows',
     { min: 1, max: 3_650 },
-    365,
   ),
   logBucket: flag.text('--log-bucket <name>', 'bucket for access logs'),
 }

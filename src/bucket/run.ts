@@ -34,7 +34,7 @@ export interface BucketFlags {
   versioning: boolean
   tiering: 'INTELLIGENT_TIERING' | 'STANDARD_IA' | undefined
   tieringDays: number | undefined
-  quarantineDays: number
+  quarantineDays: number | undefined
   logBucket: string | undefined
 }
 

@@ -105,7 +105,6 @@ test('plan, apply, content, take it back: the bucket is as it was, and rules of 
       Rules: [
         // S3 sorts them.
         { ID: 'autodj-abort-incomplete-uploads' },
-        { ID: 'autodj-expire-quarantine' },
         { ID: 'autodj-tiering', Transitions: [{ Days: 0, StorageClass: 'INTELLIGENT_TIERING' }] },
         { ID: 'theirs', Expiration: { Days: 3 } },
       ],

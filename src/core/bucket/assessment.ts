@@ -19,7 +19,8 @@ export interface Wishes {
   origins: readonly string[]
   versioning: boolean
   /** objects moved aside by reconcile are deleted after so many days */
-  quarantine: { prefix: string; days: number }
+  /** `days`: until the bucket deletes what is there, without a look; undefined: it is not to */
+  quarantine: { prefix: string; days: number | undefined }
   /** what `fetch` has on its way */
   stagingPrefix: string
   /** storage class for audio, after so many days */

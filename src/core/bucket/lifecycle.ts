@@ -102,6 +102,29 @@ function abandonedUploads({ enabledFor, make }: Rules): Purpose {
 function quarantine({ enabledFor, make }: Rules, { quarantine: { prefix, days } }: Wishes): Purpose {
   const setting = 'lifecycle-quarantine'
   const expires = (rule: JsonObject) => Number((rule['Expiration'] as JsonObject | undefined)?.['Days'])
+  if (days === undefined) {
+    // A rule cannot look whether a row has come to need an object, as `cleanup` does.
+    const blind = enabledFor(ourRules.quarantine).find(rule => {
+      const covered = prefixOf(rule)
+      return covered !== undefined && prefix.startsWith(covered) && expires(rule) > 0
+    })
+    if (blind === undefined)
+      return {
+        check: {
+          setting,
+          state: 'ok',
+          found: `${prefix} is emptied by \`autodj cleanup\` alone, which looks at the rows first`,
+        },
+      }
+    return {
+      check: {
+        setting,
+        state: 'warning',
+        found: `a lifecycle rule deletes what is in ${prefix} after ${expires(blind)} days, even if a row has lost its object`,
+        cure: 'Remove the rule: `autodj cleanup` empties it and looks at the rows first. Or accept it with --quarantine-days.',
+      },
+    }
+  }
   if (enabledFor(ourRules.quarantine).some(rule => prefixOf(rule) === prefix && expires(rule) <= days)) {
     return { check: { setting, state: 'ok', found: `${prefix} expires` } }
   }

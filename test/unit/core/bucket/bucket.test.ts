@@ -229,6 +229,47 @@ describe('bucket', () => {
       },
     ],
     [
+      'without days for the quarantine no rule is asked for, and one that deletes without a look is warned of',
+      {
+        versioning: untold,
+        lifecycle: set({
+          Rules: [
+            {
+              ID: 'a',
+              Status: 'Enabled',
+              Filter: {},
+              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 3 },
+            },
+            { ID: 'b', Status: 'Enabled', Filter: { Prefix: 'quarantine/' }, Expiration: { Days: 14 } },
+          ],
+        }),
+      },
+      { quarantine: { prefix: 'quarantine/', days: undefined } },
+      { 'lifecycle-quarantine': 'warning' },
+      {},
+    ],
+    [
+      'nor where there is none',
+      {
+        versioning: untold,
+        lifecycle: set({
+          Rules: [
+            {
+              ID: 'a',
+              Status: 'Enabled',
+              Filter: {},
+              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 3 },
+            },
+            { ID: 'b', Status: 'Disabled', Filter: { Prefix: 'quarantine/' }, Expiration: { Days: 14 } },
+            { ID: 'c', Status: 'Enabled', Filter: { Prefix: 'quarantine/b/' }, Expiration: { Days: 14 } },
+          ],
+        }),
+      },
+      { quarantine: { prefix: 'quarantine/', days: undefined } },
+      {},
+      {},
+    ],
+    [
       'rules of the old kind are added to in kind, and disabled ones do not count',
       {
         versioning: untold,
