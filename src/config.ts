@@ -74,6 +74,8 @@ export interface Config {
   readonly maxAudioCacheBytes: number | undefined
   /** argv template with `{query}` and the like; run without a shell */
   readonly fetchCommand: readonly string[] | undefined
+  /** template of URLs to fetch from, unless --url says another */
+  readonly fetchUrl: string | undefined
   /** undefined: none are kept */
   readonly records: RecordSettings | undefined
   /** origins whose pages may call `serve`, as the application has them; undefined: not set */
@@ -297,6 +299,13 @@ export const settings = [
     example: 'my-downloader --output {output} {query}',
   },
   {
+    variable: 'FETCH_URL',
+    topic: 'fetch',
+    description: 'the --url of fetch, for it and for workers: a secret in it is then in no job of the queue',
+    example: 'https://audio.example/{id}?token=SECRET',
+    secret: true,
+  },
+  {
     variable: 'AUTODJ_HEALTHCHECK',
     topic: 'records',
     flag: '--healthcheck <url>',
@@ -474,6 +483,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     audioFolder,
     maxAudioCacheBytes: readCacheSize(),
     fetchCommand: readFetchCommand(),
+    fetchUrl: read('FETCH_URL'),
     records: readRecords(),
     corsOrigins: readOrigins(),
     files: files.map(({ path: place, found, kind, values }) => ({

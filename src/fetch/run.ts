@@ -91,6 +91,11 @@ export async function enqueueFetch(
     normalize,
     privatePreviews,
   }
+  if (url !== undefined && holdsSecrets(url)) {
+    context.report.warn(
+      '--url is kept with each job (schema autodj_jobs) until a day after it is done, query and all; set FETCH_URL where the workers run instead',
+    )
+  }
   const { enqueueTracks } = await import('../queue/enqueue.ts')
   return enqueueTracks(context, {
     kind: 'fetch',
@@ -141,7 +146,7 @@ export async function openFetchWork(
     trackExists: async id => uuid.test(id) && (await knex('tracks').where({ id }).first('id')) !== undefined,
     localIndex: createLocalIndex(knex, config.audioFolder, () => context.now().getTime()),
     sources,
-    url: flags.url,
+    url: flags.url ?? config.fetchUrl,
     network: config.network,
     mayPreviewFrom: flags.privatePreviews ? undefined : previewGuard(config.s3.endpoint),
     command: config.fetchCommand,
@@ -161,6 +166,11 @@ export async function openFetchWork(
       await temp?.remove()
     },
   }
+}
+
+/** Whether a template of URLs says more than where the tracks are: a password, or a query, which may be a signature. */
+function holdsSecrets(template: string): boolean {
+  return /^[a-z]+:\/\/[^/?#]*@/i.test(template) || template.includes('?')
 }
 
 /** What `--from` names, or everything. */

@@ -49,9 +49,11 @@ export function copyObjects(
     if (source === undefined) throw storeErrorOf({ status: 404 }, where)
     if (source.etag !== ifMatch) throw storeErrorOf({ status: 412 }, where)
     if (source.size > singleMax) {
-      const message =
-        'an object of more than 5 GiB is copied in parts, which would lose its tags and access list'
-      throw storeErrorOf({ code: 'NotImplemented', message }, where)
+      throw new StoreError(
+        'invalid',
+        `the headers of ${key} cannot be set: S3 copies no object of more than 5 GiB at once, and in parts its tags and access list would be lost`,
+        { cure: 'Set them by hand, for example with `aws s3 cp` onto itself, or upload the file anew.' },
+      )
     }
     const grants = await grantsOf(connection, key, signal)
     const command = new CopyObjectCommand({

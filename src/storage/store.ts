@@ -207,7 +207,7 @@ export interface ObjectStore {
   /**
    * Gives an object another Content-Type and Cache-Control in place; everything else of it stays as it is, encryption
    * with a key of one's own and the access list included. `precondition` where it is another object by now,
-   * `unsupported` where it is too large for that (5 GiB).
+   * `invalid` where it is too large for that (5 GiB).
    */
   rewriteHeaders(
     key: string,

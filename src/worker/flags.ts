@@ -22,6 +22,7 @@ export const flags = {
   rate: flag.integer('--rate <n>', 'downloads that it begins a minute at most', { min: 1, max: 6_000 }),
   tempLimit: flag.bytes('--temp-limit <size>', 'for downloads on disk', { min: MiB }, 2048 * MiB, '2G'),
   lockWait: shared.lockWait,
+  force: shared.force,
   maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '1h'),
   drainTimeout: flag.duration(
     '--drain-timeout <time>',

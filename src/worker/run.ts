@@ -3,12 +3,14 @@ import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobWithMetadata } from 'pg-boss'
+import { requireFiles } from '../audio-files/mounted.ts'
 import { folderExists } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
 import { formatCount, formatDuration, plural } from '../core/units.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
+import type { Database } from '../db/database.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { ExitCode, UsageError } from '../errors.ts'
+import { ExitCode, SafetyLimitError, UsageError } from '../errors.ts'
 import { heartbeatRefreshSeconds, type JobData, openBoss } from '../queue/boss.ts'
 import { countJobs, isEmpty } from '../queue/counts.ts'
 import { type JobKind, jobKinds } from '../queue/names.ts'
@@ -31,7 +33,7 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
   const { report } = context
   const database = await context.database()
   await requireSchema(database, 'adoption.code_updated_at')
-  const concurrency = await chooseWork(context, flags)
+  const concurrency = await chooseWork(context, database, flags)
   if (concurrency.fetch + concurrency.upload > 0) await requireCodeForS3(database)
   context.limitDuration(flags.maxDuration)
   return recordRun(
@@ -106,8 +108,17 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
   )
 }
 
-/** How many jobs of each kind, after a look at what they need. @throws UsageError where that is not there */
-async function chooseWork(context: Context, flags: WorkerFlags): Promise<Record<JobKind, number>> {
+/**
+ * How many jobs of each kind, after a look at what they need.
+ *
+ * @throws UsageError where that is not there; SafetyLimitError where the audio folder looks unmounted, and what needs it
+ *   was asked for, or nothing else is left to do
+ */
+async function chooseWork(
+  context: Context,
+  database: Database,
+  flags: WorkerFlags,
+): Promise<Record<JobKind, number>> {
   const { config, report, signal } = context
   const concurrency: Record<JobKind, number> = {
     fetch: flags.fetch ?? 4,
@@ -129,6 +140,18 @@ async function chooseWork(context: Context, flags: WorkerFlags): Promise<Record<
     }
     report.warn(`${problem}: uploads are left to other machines`)
     concurrency.upload = 0
+  }
+  if (concurrency.fetch + concurrency.upload > 0 && (await folderExists(config.audioRoot))) {
+    try {
+      await requireFiles(database, config.audioRoot, { force: flags.force, living: true })
+    } catch (error) {
+      if (!(error instanceof SafetyLimitError)) throw error
+      // Every job would find its file gone, and fetch set its row UNAVAILABLE.
+      if ((flags.fetch ?? 0) + (flags.upload ?? 0) > 0 || concurrency.analyze === 0) throw error
+      report.warn(`${error.message}: fetching and uploads are left to other machines`)
+      concurrency.fetch = 0
+      concurrency.upload = 0
+    }
   }
   if (concurrency.fetch + concurrency.upload > 0 || config.s3.bucket !== undefined) {
     const { fetch, upload, analyze } = concurrency

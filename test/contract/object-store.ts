@@ -563,6 +563,20 @@ export function objectStoreContract(
         },
       )
 
+      test('headers of an object too large to be copied at once are not set, and it stays as it is', async () => {
+        const prefix = fresh()
+        const { etag } = await store.put(`${prefix}large`, Buffer.alloc(smallCopies.singleMax + 1, 7), {
+          headers,
+          checksums: {},
+        })
+        const error = await refusedWith(
+          'invalid',
+          store.rewriteHeaders(`${prefix}large`, { ifMatch: etag, contentType: 'audio/mpeg' }),
+        )
+        expect(error.message).toContain('more than 5 GiB')
+        expect(await store.head(`${prefix}large`)).toMatchObject({ etag, contentType: headers.contentType })
+      })
+
       test('a missing source, a stale source', async () => {
         const prefix = fresh()
         await refusedWith('missing', store.copy(`${prefix}nothing`, `${prefix}to`))

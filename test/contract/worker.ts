@@ -1,6 +1,9 @@
 /** What `--enqueue` and `worker` promise, on any database and any S3 server. */
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -34,6 +37,7 @@ export const workerDefaults: WorkerFlags = {
   tempLimit: 1024 ** 3,
   maxOutage: 60_000,
   lockWait: 15_000,
+  force: true,
   drainTimeout: 60_000,
 }
 
@@ -484,6 +488,59 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       ])
       expect(await bed.database.knex('autodj_ledger.items')).toMatchObject([
         { command: 'upload-local', subject: id, error_code: 'job.lost' },
+      ])
+    })
+
+    test('a URL with a secret: --url warns that it is kept with the jobs, FETCH_URL is in none', async () => {
+      const content = fakeAudio(20_000, 8)
+      const asked: string[] = []
+      const server = createServer((request, response) => {
+        asked.push(request.url ?? '')
+        response.end(content)
+      }).listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      try {
+        const id = await bed.addTrack({ path: null, source: 'UNAVAILABLE' })
+        const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/{id}?token=hush`
+        const queue = (flags: Partial<FetchFlags>) =>
+          bed.run('fetch', context => enqueueFetch(context, { ...fetchDefaults, from: ['url'], ...flags }))
+        const warned = expect.objectContaining({ message: expect.stringMatching(/set FETCH_URL where/) })
+        const jobs = async () => JSON.stringify(await bed.database.knex('autodj_jobs.job').select('data'))
+        expect((await queue({ url })).messages).toContainEqual(warned)
+        expect(await jobs()).toContain('hush')
+        await bed.database.knex('autodj_jobs.job').del()
+        expect((await queue({})).messages).not.toContainEqual(warned)
+        expect(await jobs()).not.toContain('hush')
+        expect((await work(bed, {}, { env: { FETCH_URL: url } })).exitCode).toBe(ExitCode.ok)
+        expect(asked).toEqual([`/${id}?token=hush`])
+        expect((await bed.tracks()).get(id)?.file_source).toBe('S3')
+      } finally {
+        server.close()
+      }
+    })
+
+    test('an audio folder that looks unmounted: nothing that needs it is done', async () => {
+      const ids = [await bed.addTrack({ path: 'a.mp3' }), await bed.addTrack({ path: 'b.mp3' })]
+      await enqueueUploads(bed, { force: true })
+      await bed.run('fetch', context =>
+        enqueueFetch(context, { ...fetchDefaults, force: true, from: ['s3'] }),
+      )
+      const before = await bed.tracks()
+      const refused = await work(bed, { force: false })
+      expect(refused.error).toMatchObject({ exitCode: ExitCode.safetyLimit })
+      const left = await work(bed, { force: false, fetch: undefined, upload: undefined })
+      expect(left.exitCode).toBe(ExitCode.ok)
+      expect(left.messages).toContainEqual(
+        expect.objectContaining({ message: expect.stringMatching(/left to other machines/) }),
+      )
+      expect(await bed.tracks()).toEqual(before)
+      expect(await counts(bed)).toMatchObject({ upload: [2, 0, 0], fetch: [2, 0, 0] })
+      // --force says that it is right: the files are gone.
+      await work(bed, { force: true, upload: 0 })
+      expect(ids.map(id => before.get(id)?.file_source)).toEqual(['LOCAL', 'LOCAL'])
+      expect([...(await bed.tracks()).values()].map(row => row.file_source)).toEqual([
+        'UNAVAILABLE',
+        'UNAVAILABLE',
       ])
     })
 

@@ -34,6 +34,7 @@ test('nothing set: the embedded database, ./audio, the credentials chain, no CDN
     audioFolder: { root: path.join(cwd, 'audio'), storagePath: './audio', applicationDir: cwd },
     maxAudioCacheBytes: undefined,
     fetchCommand: undefined,
+    fetchUrl: undefined,
     corsOrigins: undefined,
     files: ['autodj.env', '.env', '/etc/autodj/autodj.env'].map(file => ({
       path: path.resolve(cwd, file),
