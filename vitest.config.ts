@@ -7,7 +7,8 @@ export default defineConfig({
     include: ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/e2e/**/*.test.ts'],
     // By default one core is left to a watcher and its editor: on two cores that is half of the machine.
     maxWorkers: '100%',
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // A limit is for what hangs: under load a test may take ten times as long as on a quiet machine.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 })

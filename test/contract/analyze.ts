@@ -112,7 +112,7 @@ export const rowOf = async (bed: TestBed, id: string): Promise<AnalyzedRow> =>
   bed.database.knex('tracks').where({ id }).first()
 
 export function analyzeContract(name: string, openBed: () => Promise<TestBed>): void {
-  describe(`analyze on ${name}`, { timeout: 240_000 }, () => {
+  describe(`analyze on ${name}`, () => {
     let bed: TestBed
     let before: string[]
     beforeAll(async () => {

@@ -254,7 +254,7 @@ export function trackRunsContract(
   openBed: () => Promise<TestBed>,
   { locking }: { locking: boolean },
 ): void {
-  describe.each(subjects)(`$name as a run over tracks, on ${name}`, { timeout: 120_000 }, subject => {
+  describe.each(subjects)(`$name as a run over tracks, on ${name}`, subject => {
     let bed: TestBed
     beforeAll(async () => {
       bed = await openBed()

@@ -624,7 +624,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
         () => 'limited',
         () => 'limited',
       )
-      await expect.poll(() => bed.database.knex('autodj_ledger.claims'), { timeout: 30_000 }).toHaveLength(3)
+      await expect.poll(() => bed.database.knex('autodj_ledger.claims'), { timeout: 240_000 }).toHaveLength(3)
       await bed.addTrack({ path: 'fast.mp3', content: fakeAudio(400_000, 4) })
       const unlimited = upload(bed).then(() => 'unlimited')
       expect(await Promise.race([limited, unlimited])).toBe('unlimited')
