@@ -177,6 +177,7 @@ export async function pushMetrics(
       contentType: 'text/plain; version=0.0.4; charset=utf-8',
       deadline,
       tries: 3,
+      quotes: true,
     })
     if (problem !== undefined) return problem
   }

@@ -1,5 +1,6 @@
 /** One POST that never becomes the job's failure: tried again if that may help, then told in a few words. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { printable } from '../core/units.ts'
 import { systemErrorCode, toError } from '../errors.ts'
 
 /** Milliseconds that one try may take, and that pass before the next. */
@@ -10,7 +11,18 @@ const pauses = [500, 2_000]
 export async function post(
   url: URL,
   body: string,
-  { contentType, deadline, tries }: { contentType: string; deadline: AbortSignal; tries: 1 | 3 },
+  {
+    contentType,
+    deadline,
+    tries,
+    quotes = false,
+  }: {
+    contentType: string
+    deadline: AbortSignal
+    tries: 1 | 3
+    /** why it was refused in the server's own words; not where the URL is a secret: they may repeat it */
+    quotes?: boolean
+  },
 ): Promise<string | undefined> {
   let why = ''
   for (let tried = 1; ; tried++) {
@@ -32,9 +44,9 @@ export async function post(
         },
         signal: AbortSignal.any([AbortSignal.timeout(timeout), deadline]),
       })
+      why = `HTTP ${answer.status}${quotes && !answer.ok ? await wordsOf(answer) : ''}`
       await answer.body?.cancel()
       if (answer.ok) return undefined
-      why = `HTTP ${answer.status}`
       // Anything else will be refused again.
       if (answer.status < 500 && answer.status !== 429) return why
     } catch (error) {
@@ -44,6 +56,16 @@ export async function post(
     await sleep(pauses[tried - 1], undefined, { signal: deadline }).catch(() => {})
     if (deadline.aborted) return why
   }
+}
+
+/** The first line of an answer in plain text. */
+async function wordsOf(answer: Response): Promise<string> {
+  if (/html/i.test(answer.headers.get('content-type') ?? '') || answer.body === null) return ''
+  const reader = answer.body.getReader()
+  const { value } = await reader.read()
+  reader.releaseLock()
+  const [line = ''] = new TextDecoder().decode(value?.subarray(0, 1_000)).trim().split('\n')
+  return line === '' || line.startsWith('<') ? '' : `: ${printable(line.slice(0, 200))}`
 }
 
 /** fetch says only that it failed; why is in its cause. */

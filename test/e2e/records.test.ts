@@ -60,7 +60,7 @@ beforeAll(async () => {
     received.push({ method, path, body: await bodyOf(request), type: request.headers['content-type'] })
     if (answer === undefined) return
     response.statusCode = answer
-    response.end('OK')
+    response.end(answer === 200 ? 'OK' : `will not take ${path}`)
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -176,6 +176,13 @@ describe('--metrics', () => {
     // Labels of the group are the URL's.
     expect(received[0]?.body).toMatch(/^autodj_run_exit_code 0$/m)
     expect(received[0]?.body).toMatch(/\n$/)
+  })
+
+  test('what a Pushgateway has against them is told, and is no failure', async () => {
+    answer = 400
+    const { exitCode, stderr } = await run(['probe', 'well', '--metrics', `${url}/gateway`])
+    expect(exitCode).toBe(0)
+    expect(stderr).toMatch(/warning: --metrics: HTTP 400: will not take \/gateway\/metrics\/job\/autodj/)
   })
 
   test('a folder that is not writable is a warning', async () => {
