@@ -16,7 +16,24 @@ export function pathSelector(rules: SelectionRules): (path: string) => boolean {
   }
 }
 
+/** Paths that one matcher is asked for: the library remembers each, and a library of music has a million. */
+const remembered = 10_000
+
 function matcher(pattern: string): (path: string) => boolean {
-  const one = ignore({ ignorecase: false, allowRelativePaths: true }).add(pattern.normalize('NFC'))
-  return path => one.ignores(path)
+  const wanted = pattern.normalize('NFC')
+  const literal = literalOf(wanted)
+  const fresh = () => ignore({ ignorecase: false, allowRelativePaths: true }).add(wanted)
+  let one = fresh()
+  let asked = 0
+  return path => {
+    if (!path.includes(literal)) return false
+    if (++asked % remembered === 0) one = fresh()
+    return one.ignores(path)
+  }
+}
+
+/** What every path holds that the pattern matches: spares the library most of them. Empty where that is not plain to see. */
+function literalOf(pattern: string): string {
+  if (/[[\]\\!#]|^\s|\s$/.test(pattern)) return ''
+  return pattern.split(/[*?/]+/).toSorted((a, b) => b.length - a.length)[0] ?? ''
 }

@@ -1,3 +1,5 @@
+import { printable } from './units.ts'
+
 /**
  * Which tracks a command is asked to look at: by patterns of their paths, by artist, album or id. Pure.
  *
@@ -73,4 +75,20 @@ export function hasPatterns({ include, exclude, filters }: SelectionRules): bool
 
 function hasNames({ artists, albums, trackIds }: SelectionRules): boolean {
   return artists.length + albums.length + trackIds.length > 0
+}
+
+/** The flags that select, as they are told to people: `--artist "Björk", --exclude "*.wav"`. */
+export function describeSelection(rules: SelectionRules): string {
+  const { include, exclude, filters, artists, albums, trackIds, listed } = rules
+  const each = (flag: string, values: readonly string[]) =>
+    values.map(value => `${flag} "${printable(value)}"`)
+  return [
+    ...each('--include', include),
+    ...each('--exclude', exclude),
+    ...(filters.length > 0 ? ['--filter-from'] : []),
+    ...each('--artist', artists),
+    ...each('--album', albums),
+    ...each('--track', trackIds),
+    ...(listed === undefined ? [] : ['--files-from']),
+  ].join(', ')
 }

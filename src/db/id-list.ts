@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { cursorPages } from './cursor.ts'
 
 const idBytes = 16
 /** Ids asked for at a time. */
@@ -40,22 +41,13 @@ export function formatId(hex: string): string {
 }
 
 /**
- * The ids that a statement selects, in its order. The statement runs once, however many there are, where keyset pages would
- * join or sort everything again for each; what comes of it is as old as this call.
+ * The ids that a statement selects, in its order; what comes of it is as old as this call.
  *
  * @param sql gives one column, `id`
  */
 export async function selectIds(knex: Knex, sql: string, bindings: readonly unknown[]): Promise<IdList> {
   const ids = new IdList()
-  await knex.transaction(async trx => {
-    // All of it is read: planned for the first tenth, as cursors are, it would look every row up by an index.
-    await trx.raw('set local cursor_tuple_fraction = 1')
-    await trx.raw(`declare ids no scroll cursor for ${sql}`, bindings as Knex.RawBinding[])
-    for (;;) {
-      const { rows } = await trx.raw<{ rows: { id: string }[] }>(`fetch ${fetchRows} from ids`)
-      ids.add(rows.map(({ id }) => id))
-      if (rows.length < fetchRows) return
-    }
-  })
+  for await (const rows of cursorPages<{ id: string }>(knex, sql, bindings, fetchRows))
+    ids.add(rows.map(({ id }) => id))
   return ids
 }

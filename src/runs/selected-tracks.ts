@@ -2,10 +2,11 @@
 import type { Context } from '../context.ts'
 import { type AudioFolder, readStoredPath } from '../core/audio-path.ts'
 import { pathSelector } from '../core/path-selector.ts'
-import { hasPatterns, isSelecting, type SelectionRules } from '../core/selection.ts'
+import { describeSelection, hasPatterns, isSelecting, type SelectionRules } from '../core/selection.ts'
 import { formatCount, plural, printable } from '../core/units.ts'
+import { cursorPages } from '../db/cursor.ts'
 import type { Database } from '../db/database.ts'
-import { FIRST_ID, type TrackFilter } from '../db/tracks.ts'
+import type { TrackFilter } from '../db/tracks.ts'
 
 interface Row {
   id: string
@@ -44,15 +45,13 @@ async function findSelected(
   const wanted = listed === undefined ? undefined : new Set(listed.map(line => line.normalize('NFC')))
   const found = new Set<string>()
   const selected: string[] = []
-  for (let afterId = FIRST_ID; ; ) {
+  const query = knex('tracks').select('id', 'file_path as path', 's3_object_key as key')
+  if (artists.length > 0) query.whereRaw(isOneOf('artist'), [[...artists], artists.map(lower)])
+  if (albums.length > 0) query.whereRaw(isOneOf('album'), [[...albums], albums.map(lower)])
+  if (trackIds.length > 0) query.whereRaw('id = any(?::uuid[])', [[...trackIds]])
+  const { sql, bindings } = query.toSQL()
+  for await (const rows of cursorPages<Row>(knex, sql, bindings, pageSize)) {
     signal.throwIfAborted()
-    const query = knex('tracks')
-      .select('id', 'file_path as path', 's3_object_key as key')
-      .where('id', '>', afterId)
-    if (artists.length > 0) query.whereRaw(isOneOf('artist'), [[...artists], artists.map(lower)])
-    if (albums.length > 0) query.whereRaw(isOneOf('album'), [[...albums], albums.map(lower)])
-    if (trackIds.length > 0) query.whereRaw('id = any(?::uuid[])', [[...trackIds]])
-    const rows = (await query.orderBy('id').limit(pageSize)) as Row[]
     for (const row of rows) {
       const names = namesOf(row, config)
       if (isSelected !== undefined && !names.paths.slice(0, 1).some(isSelected)) continue
@@ -65,10 +64,9 @@ async function findSelected(
       }
       selected.push(row.id)
     }
-    if (rows.length < pageSize) break
-    afterId = rows.at(-1)!.id
   }
   tellUnknown(report, wanted, found)
+  if (selected.length === 0) report.warn(`no track matches ${describeSelection(selection)}`)
   return { selected }
 }
 

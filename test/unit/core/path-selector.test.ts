@@ -1,3 +1,5 @@
+import fc from 'fast-check'
+import ignore from 'ignore'
 import { expect, test } from 'vitest'
 import { pathSelector } from '../../../src/core/path-selector.ts'
 import { everything, isSelecting, parseFilterFile, type SelectionRules } from '../../../src/core/selection.ts'
@@ -53,4 +55,44 @@ test('a line that is no rule is named', () => {
 test('nothing given selects everything, and says so', () => {
   expect(isSelecting(everything)).toBe(false)
   expect(isSelecting({ ...everything, listed: [] })).toBe(true)
+})
+
+test('as the library itself would, however many paths are asked for', () => {
+  const piece = fc.constantFrom(
+    'a',
+    'b',
+    'ab',
+    '*',
+    '**',
+    '?',
+    '/',
+    '[ab]',
+    '\\a',
+    '!',
+    '#',
+    ' ',
+    '{a,b}',
+    '.',
+    'é',
+    'é',
+  )
+  const pattern = fc.array(piece, { minLength: 1, maxLength: 6 }).map(parts => parts.join(''))
+  const name = fc.array(fc.constantFrom('a', 'b', 'ab', ' ', '/', '{a,b}', '.', 'é', '!', '#'), {
+    minLength: 1,
+    maxLength: 8,
+  })
+  fc.assert(
+    fc.property(pattern, name, (glob, parts) => {
+      const path = parts
+        .join('')
+        .replaceAll(/\/{2,}/g, '/')
+        .replace(/^(\.?\/)+/, '')
+        .replace(/\/$/, '')
+      fc.pre(path !== '' && !/(^|\/)\.{1,2}(\/|$)/.test(path))
+      const bare = ignore({ ignorecase: false, allowRelativePaths: true }).add(glob.normalize('NFC'))
+      const isSelected = pathSelector({ ...everything, include: [glob] })
+      expect(isSelected(path)).toBe(bare.ignores(path.normalize('NFC')))
+    }),
+    { numRuns: 3_000 },
+  )
 })
