@@ -1,11 +1,10 @@
 /** The flags that choose tracks, the same for every command that takes them, and what they mean together. */
-import { readFile } from 'node:fs/promises'
-import path from 'node:path'
-import { text as readAll } from 'node:stream/consumers'
+import { listedNames } from '../core/listed-names.ts'
 import { parseFilterFile, type SelectionRules } from '../core/selection.ts'
 import { printable } from '../core/units.ts'
-import { systemErrorCode, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { type Flags, flag } from './flags.ts'
+import { readText } from './read-text.ts'
 
 /** By paths alone: for what has no row yet. */
 export const pathFlags = {
@@ -37,17 +36,10 @@ export async function readSelection(
 ): Promise<SelectionRules> {
   const list = (name: string): readonly string[] => (values[name] as readonly string[] | undefined) ?? []
   const refuse = (problem: string): UsageError => new UsageError(problem, { code: 'usage.flag' })
-  const read = async (name: string, file: string): Promise<string> => {
-    try {
-      return file === '-' ? await readAll(process.stdin) : await readFile(path.resolve(cwd, file), 'utf8')
-    } catch (error) {
-      throw refuse(`${name}: cannot read ${printable(file)}: ${systemErrorCode(error)}`)
-    }
-  }
   for (const id of list('track')) if (!uuid.test(id)) throw refuse(`--track: "${id}" is not a track id`)
   const filters = []
   for (const file of list('filterFrom')) {
-    const rules = parseFilterFile(await read('--filter-from', file))
+    const rules = parseFilterFile(await readText('--filter-from', file, cwd))
     if (!Array.isArray(rules))
       throw refuse(
         `--filter-from: ${printable(file)}, line ${rules.line}: "${printable(rules.text)}" is not a rule (example: - *.tmp)`,
@@ -62,11 +54,6 @@ export async function readSelection(
     artists: list('artist'),
     albums: list('album'),
     trackIds: list('track'),
-    listed:
-      typeof listed === 'string'
-        ? (await read('--files-from', listed))
-            .split(/\r?\n/)
-            .filter(line => line !== '' && !line.startsWith('#'))
-        : undefined,
+    listed: typeof listed === 'string' ? listedNames(await readText('--files-from', listed, cwd)) : undefined,
   }
 }

@@ -1,14 +1,13 @@
 /** What `autodj upload-local` does with its flags: checks them, looks before it leaps, plans or runs. */
 
-import { readFile } from 'node:fs/promises'
-import path from 'node:path'
-import { text as readAll } from 'node:stream/consumers'
 import { requireFiles } from '../audio-files/mounted.ts'
 import { describeSurvey, surveyPaths } from '../audio-files/path-survey.ts'
 import { Readers, readerThreads } from '../audio-files/readers.ts'
 import { LocalFileError, requireAudioRoot, statSource } from '../audio-files/source.ts'
+import { readText } from '../cli/read-text.ts'
 import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
+import { listedNames } from '../core/listed-names.ts'
 import { isSelecting } from '../core/selection.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import { partSizeFor } from '../core/upload/multipart.ts'
@@ -17,7 +16,7 @@ import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
-import { type ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { type ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { plannedTracks, runTracks, type TrackChoice } from '../runs/track-run.ts'
 import type { ObjectHeaders } from '../storage/store.ts'
@@ -80,7 +79,10 @@ export async function readUploadRequest(context: Context, flags: UploadFlags): P
     force: flags.force,
     lockWait: flags.lockWait,
     retryFailed: flags.retryFailed,
-    only: flags.filesFrom === undefined ? undefined : await readList(flags.filesFrom, context.cwd),
+    only:
+      flags.filesFrom === undefined
+        ? undefined
+        : listedNames(await readText('--files-from', flags.filesFrom, context.cwd)),
     deleteLocal: flags.deleteLocal,
   }
 }
@@ -283,17 +285,4 @@ function readHeaders({ storageClass, sse, kmsKeyId, tag, acl }: UploadFlags): Pa
     ...(tag.length === 0 ? {} : { tags }),
     ...(acl === undefined ? {} : { acl }),
   }
-}
-
-/** Lines of `--files-from`; comments and empty lines left out. */
-async function readList(file: string, cwd: string): Promise<string[]> {
-  let content: string
-  try {
-    content = file === '-' ? await readAll(process.stdin) : await readFile(path.resolve(cwd, file), 'utf8')
-  } catch (error) {
-    throw new UsageError(`--files-from: cannot read ${printable(file)}: ${systemErrorCode(error)}`, {
-      code: 'usage.flag',
-    })
-  }
-  return content.split(/\r?\n/).filter(line => line !== '' && !line.startsWith('#'))
 }
