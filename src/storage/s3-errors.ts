@@ -117,8 +117,12 @@ function classify(failure: S3Failure, context: RequestContext): StoreErrorKind {
   }
   if (code !== undefined) {
     const known = kindByCode[code]
-    // The chain's own word for a session of `aws sso login` that is over.
-    if (known === 'no-credentials' && /expired/i.test(failure.message ?? '')) return 'expired-token'
+    // The chain's own word for a session of `aws sso login` that is over, and the portal's for one that ended early.
+    if (
+      known === 'no-credentials' &&
+      /expired|session token not found or invalid/i.test(failure.message ?? '')
+    )
+      return 'expired-token'
     if (known !== undefined) return known
     if (networkCode.test(code)) return 'network'
   }

@@ -146,7 +146,7 @@ export const undo = (bed: TestBed, plan: string, options: RunOptions = {}): Prom
   bed.run('undo', context => runUndo(context, plan, executeDefaults), options)
 
 /** A plan in a file of the bed's folder. @returns its path */
-function savePlan(
+export function savePlan(
   bed: TestBed,
   name: string,
   actions: readonly PlanAction[],
