@@ -61,10 +61,11 @@ export interface Config {
          * that no cache is filled with answers that such a page may not read
          */
         readonly pageOrigin: { readonly origin: string; readonly isDefault: boolean }
-        readonly distributionId: string | undefined
         readonly signer: { readonly keyPairId: string; readonly privateKeyPath: string } | undefined
       }
     | undefined
+  /** of CloudFront, with or without a domain */
+  readonly distributionId: string | undefined
   readonly network: Network
   /** where the audio folder is on this machine, absolute: `audioFolder.root` */
   readonly audioRoot: string
@@ -478,6 +479,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
       ...readAccess(),
     },
     cdn: readCdn(),
+    distributionId: read('CLOUDFRONT_DISTRIBUTION_ID'),
     network: readNetwork(),
     audioRoot: audioFolder.root,
     audioFolder,
@@ -702,7 +704,6 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
       domain,
       provider: provider ?? (isCloudFront ? 'cloudfront' : providerOfHost(domain.hostname)),
       pageOrigin: { origin: page ?? defaultPageOrigin, isDefault: page === undefined },
-      distributionId: read('CLOUDFRONT_DISTRIBUTION_ID'),
       signer:
         keyPairId !== undefined && privateKeyPath !== undefined ? { keyPairId, privateKeyPath } : undefined,
     }

@@ -200,7 +200,7 @@ async function assess(
   }
   const observed = await observeBucket(s3, bucket, signal)
   const ofBucket = assessBucket(observed, wishes)
-  const id = config.cdn?.distributionId
+  const id = config.distributionId
   const ofDistribution: Assessment =
     id === undefined || cloudFront === undefined
       ? {
@@ -232,7 +232,7 @@ async function makePlan(context: Context, flags: BucketFlags, clients: Clients):
     type: 'autodj-settings-plan',
     schema: 1,
     bucket: requireBucket(context.config),
-    distribution: context.config.cdn?.distributionId ?? null,
+    distribution: context.config.distributionId ?? null,
     createdAt: context.now().toISOString(),
     changes,
   }

@@ -246,7 +246,7 @@ async function checkCdn({ cdn, network }: Config, limits: Limits, signal: AbortS
 /** Whether the distribution is there, and answers for the domain. */
 async function checkDistribution(config: Config, signal: AbortSignal): Promise<Verdict> {
   const { cdn, s3 } = config
-  const id = cdn!.distributionId!
+  const id = config.distributionId!
   if (!/^E[A-Z0-9]+$/.test(id)) {
     return failure(
       `"${id}" is not the id of a distribution`,

@@ -35,20 +35,23 @@ export const policy = defineCommand({
     const made = iamPolicy(names, {
       bucket: requireBucket(config),
       keyPrefix: config.s3.keyPrefix,
-      distributionId: config.cdn?.distributionId,
+      distributionId: config.distributionId,
       kmsKey,
       tags,
       acl,
       inventory,
       partition,
     })
-    report.data(`${JSON.stringify(made.policy, undefined, 2)}`, {
-      message_type: 'item',
-      subject: command,
-      state: 'policy',
-      policy: made.policy,
-      note: made.note,
-    })
+    // IAM takes no policy without a statement: what needs none prints none.
+    const text = made.policy.Statement.length === 0 ? '' : JSON.stringify(made.policy, undefined, 2)
+    if (text !== '' || report.json)
+      report.data(text, {
+        message_type: 'item',
+        subject: command,
+        state: 'policy',
+        policy: made.policy,
+        note: made.note,
+      })
     if (made.note !== undefined) report.note(`${command}: ${made.note}`)
     if (report.json) {
       const { Statement } = made.policy

@@ -163,7 +163,9 @@ const grantsOfSteps: Readonly<Record<string, Grants>> = {
       'cloudfront:CreateOriginAccessControl',
     ],
   },
-  status: nothing,
+  status: {
+    note: 'status reads the database only; with --storage listing it needs s3:ListBucket on the bucket, with --storage cloudwatch cloudwatch:GetMetricData',
+  },
   report: nothing,
   cost: {
     anything: ['cloudwatch:GetMetricData'],

@@ -107,7 +107,7 @@ async function observeTraffic(
     if (counter.unread > 0) report.warn(`${plural(counter.unread, 'line')} of the logs could not be read`)
     return counter.traffic
   }
-  const id = config.cdn?.distributionId
+  const id = config.distributionId
   if (id === undefined) {
     report.note('CLOUDFRONT_DISTRIBUTION_ID is not set: no traffic (--logs reads access logs instead)')
     return undefined
