@@ -4,8 +4,10 @@
  * write that came short on a full disk, a rename that overwrites) is right once.
  */
 import { randomBytes } from 'node:crypto'
+import { fsync } from 'node:fs'
 import { constants, type FileHandle, link, lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises'
 import path from 'node:path'
+import { promisify } from 'node:util'
 import { systemErrorCode, TemporaryError } from './errors.ts'
 
 export interface FileEffect {
@@ -85,6 +87,48 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** {@link syncFile} for a file that is open as a number. */
+export async function syncDescriptor(descriptor: number, file: string): Promise<void> {
+  await announce({ kind: 'sync', path: file })
+  await promisify(fsync)(descriptor)
+}
+
+/**
+ * Makes a file, or replaces it: whoever reads it meets the whole new one or what was there before, after a power cut
+ * too.
+ *
+ * @param options `prepare`: what the file needs before it has its name, such as another owner
+ * @throws the file system's error, with its code; what was there is there still
+ */
+export async function replaceFile(
+  file: string,
+  content: string | Uint8Array,
+  { mode, prepare }: { mode: number; prepare?: (draft: string) => Promise<void> },
+): Promise<void> {
+  const draft = `${file}.${randomBytes(8).toString('hex')}`
+  try {
+    const handle = await open(draft, 'wx', mode)
+    try {
+      await writeWhole({ handle, path: draft }, content)
+      await syncFile({ handle, path: draft })
+    } finally {
+      await handle.close()
+    }
+    await prepare?.(draft)
+    await renameOver(draft, file)
+    await syncFolder(path.dirname(file))
+  } catch (error) {
+    await removeIfThere(draft)
+    throw error
+  }
+}
+
+/** Gives a file one more name. @throws the file system's error: `EEXIST` where there is something of that name */
+export async function linkNew(from: string, to: string): Promise<void> {
+  await announce({ kind: 'link', path: from, to })
+  await link(from, to)
+}
+
 /** Renames, and overwrites what has the new name: only where that is meant. */
 export async function renameOver(from: string, to: string): Promise<void> {
   await announce({ kind: 'rename', path: from, to })
@@ -121,9 +165,8 @@ const noLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 
  * @returns false where the name is taken; the file is then where it was
  */
 export async function moveIfFree(from: string, to: string): Promise<boolean> {
-  await announce({ kind: 'link', path: from, to })
   try {
-    await link(from, to)
+    await linkNew(from, to)
   } catch (error) {
     const code = systemErrorCode(error) ?? ''
     if (code === 'EEXIST') return false

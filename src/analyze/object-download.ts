@@ -1,8 +1,9 @@
 /** One object into a temporary file: resumed where it broke off, and named only once its checksum is right. */
 import { createHash, type Hash } from 'node:crypto'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, rm } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { systemErrorCode, TemporaryError } from '../errors.ts'
+import { renameOver } from '../file-effects.ts'
 import type { Resilience } from '../storage/resilience.ts'
 import { StoreError } from '../storage/store.ts'
 import type { Origin, OriginContent } from './origin.ts'
@@ -70,7 +71,7 @@ export async function download(options: DownloadOptions): Promise<{ bytes: numbe
     while (!transfer.complete) await options.resilience.run(() => transfer.goOn())
     const { bytes, verified } = transfer
     await file.close()
-    await rename(draft, options.target)
+    await renameOver(draft, options.target)
     return { bytes, verified }
   } catch (error) {
     await rm(draft, { force: true })

@@ -1,7 +1,6 @@
 /** `autodj bucket check | plan | apply`: settings in, checks, differences and changes out. */
-import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { open, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { CloudFrontClient } from '@aws-sdk/client-cloudfront'
 import { S3Client } from '@aws-sdk/client-s3'
@@ -22,7 +21,7 @@ import {
 import { quarantinePrefix, stagingPrefix } from '../core/prefixes.ts'
 import { plural, printable } from '../core/units.ts'
 import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
-import { removeIfThere, renameOver, syncFile, syncFolder, writeWhole } from '../file-effects.ts'
+import { replaceFile } from '../file-effects.ts'
 import { asksAws, awsClientOptions } from '../storage/aws-options.ts'
 import { accessKeyFacts } from './access-key.ts'
 import { applySettings } from './apply.ts'
@@ -306,21 +305,7 @@ async function read(file: string): Promise<string> {
 }
 
 async function save(file: string, plan: SettingsPlan): Promise<void> {
-  const draft = `${file}.${randomUUID()}`
-  try {
-    const handle = await open(draft, 'wx', 0o600)
-    try {
-      await writeWhole({ handle, path: draft }, `${JSON.stringify(plan, undefined, 2)}\n`)
-      await syncFile({ handle, path: draft })
-    } finally {
-      await handle.close()
-    }
-    await renameOver(draft, file)
-    await syncFolder(path.dirname(file))
-  } catch (error) {
-    await removeIfThere(draft)
-    throw error
-  }
+  await replaceFile(file, `${JSON.stringify(plan, undefined, 2)}\n`, { mode: 0o600 })
 }
 
 async function openClients(context: Context): Promise<Clients> {

@@ -3,19 +3,19 @@ import { randomUUID } from 'node:crypto'
 import {
   close as closeFile,
   constants,
-  fsync,
   open as openFile,
   readFileSync,
   readlinkSync,
   writeFile,
 } from 'node:fs'
-import { type FileHandle, link, lstat, mkdir, open, rename, rm, statfs, unlink } from 'node:fs/promises'
+import { type FileHandle, lstat, mkdir, open, rm, statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { printable } from '../core/units.ts'
 import { FatalError, LockedError, systemErrorCode, TemporaryError } from '../errors.ts'
+import { linkNew, removeFile, renameOver, syncDescriptor } from '../file-effects.ts'
 
 /** Who holds a lock file. */
 export interface LockHolder {
@@ -184,10 +184,10 @@ const close = promisify(closeFile)
 const openNew = (path: string): Promise<number> => promisify(openFile)(path, 'wx')
 
 /** Writes the holder into its new file and takes the kernel's lock on that, as far as there is one. */
-async function fill(fd: number, holder: LockHolder): Promise<void> {
+async function fill(fd: number, path: string, holder: LockHolder): Promise<void> {
   holder.kernelLock = (await flock(fd, 'exclusive')) === true
   await promisify(writeFile)(fd, `${JSON.stringify(holder)}\n`)
-  await promisify(fsync)(fd)
+  await syncDescriptor(fd, path)
 }
 
 /** The file at `path` appears whole or not at all, and only if there was none: its open file if it is ours now. */
@@ -198,7 +198,7 @@ async function createExclusively(
   holder: LockHolder,
 ): Promise<number | undefined> {
   try {
-    await link(draft, path)
+    await linkNew(draft, path)
     return draftFd
   } catch (error) {
     const code = systemErrorCode(error)
@@ -208,7 +208,7 @@ async function createExclusively(
   // A file system without hard links (exFAT).
   try {
     const fd = await openNew(path)
-    await fill(fd, holder)
+    await fill(fd, path, holder)
     return fd
   } catch (error) {
     if (systemErrorCode(error) === 'EEXIST') return undefined
@@ -222,7 +222,7 @@ async function hold(path: string, holder: LockHolder, depth: number): Promise<nu
   const draftFd = await openNew(draft)
   let held: number | undefined
   try {
-    await fill(draftFd, holder)
+    await fill(draftFd, draft, holder)
     for (let attempt = 0; ; attempt++) {
       held = await createExclusively(path, draft, draftFd, holder)
       if (held !== undefined) return held
@@ -244,11 +244,11 @@ async function hold(path: string, holder: LockHolder, depth: number): Promise<nu
       const guardFd = await hold(guard, holder, depth + 1)
       try {
         if ((await readHolder(path))?.token !== other.token) continue
-        await rename(draft, path)
+        await renameOver(draft, path)
         held = draftFd
         return held
       } finally {
-        await unlink(guard)
+        await removeFile(guard)
         await close(guardFd)
       }
     }
@@ -317,7 +317,7 @@ export async function acquireLockFile(path: string, command: string): Promise<Lo
       if (released) return
       released = true
       try {
-        if ((await readHolder(path))?.token === holder.token) await unlink(path)
+        if ((await readHolder(path))?.token === holder.token) await removeFile(path)
       } finally {
         await close(fd)
       }

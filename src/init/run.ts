@@ -1,6 +1,5 @@
 /** `autodj init`: asks, checks, writes `.env`. */
-import { randomUUID } from 'node:crypto'
-import { chmod, chown, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
+import { chmod, chown, open, readFile, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
 import { type Setting, type SettingsFileFacts, settings, type Variable } from '../config.ts'
@@ -10,6 +9,7 @@ import { applicationKeys, isApplicationFile, ownFileName } from '../core/setting
 import { printable } from '../core/units.ts'
 import { limitsOf } from '../doctor/check.ts'
 import { ExitCode, FatalError, systemErrorCode } from '../errors.ts'
+import { replaceFile } from '../file-effects.ts'
 import { type Answers, type Interview, interview, type Prompter } from './interview.ts'
 import { questions } from './questions.ts'
 import { terminalPrompter } from './terminal.ts'
@@ -155,23 +155,18 @@ async function readExisting(file: string): Promise<string | undefined> {
  * owner: the application may run as another user.
  */
 async function writeEnv(target: string, text: string): Promise<void> {
-  const draft = `${target}.${randomUUID()}`
   try {
     const before = isApplicationFile(Object.keys(parseDotenv(text)))
       ? await stat(target).catch(() => undefined)
       : undefined
-    const file = await open(draft, 'wx', 0o600)
-    try {
-      await file.writeFile(text)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await chmod(draft, before === undefined ? 0o600 : before.mode & 0o777)
-    if (before !== undefined) await chown(draft, before.uid, before.gid).catch(() => {})
-    await rename(draft, target)
+    await replaceFile(target, text, {
+      mode: 0o600,
+      async prepare(draft) {
+        await chmod(draft, before === undefined ? 0o600 : before.mode & 0o777)
+        if (before !== undefined) await chown(draft, before.uid, before.gid).catch(() => {})
+      },
+    })
   } catch (error) {
-    await rm(draft, { force: true })
     throw new FatalError(`${target} cannot be written: ${systemErrorCode(error) ?? error}`, {
       code: 'init.write',
       cure: 'check the folder and its permissions',

@@ -1,13 +1,19 @@
 /** Looks that are taken again just before an act: what came between the plan and its application. */
 import { createHash, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { recordUpload, startRun } from '../../src/db/ledger.ts'
-import { fakeAudio, type TestBed } from '../support/bed.ts'
+import { runFetch } from '../../src/fetch/run.ts'
+import { observeFileEffects } from '../../src/file-effects.ts'
+import { fakeAudio, type TestBed, type TrackRow } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
-import { apply as applyPlan, reconcile } from './safety.ts'
+import { apply as applyPlan, reconcile, restore } from './safety.ts'
+import { fetchDefaults } from './worker.ts'
 
 describe('between the plan and its application', () => {
   let bed: TestBed
@@ -98,5 +104,63 @@ describe('between the plan and its application', () => {
     const { messages } = await apply()
     expect((await bed.store.head(key))?.contentType).toBe('audio/x-flac')
     expect(messages.filter(one => one['state'] === 'skipped')).toHaveLength(1)
+  })
+
+  test('what is restored is on the disk, its name too, before its row says so', async () => {
+    await put()
+    const id = await bed.addTrack({ path: 'a.flac', source: 'S3', key })
+    const effects: string[] = []
+    const end = observeFileEffects(async ({ kind, path: where, to }) => {
+      if (!where.startsWith(bed.audioRoot)) return
+      const { file_source: source } = (await bed.tracks()).get(id) as TrackRow
+      effects.push([kind, path.basename(to ?? where).replace(/[0-9a-f]{16}/, 'ID'), source].join(' '))
+    })
+    try {
+      expect((await restore(bed)).exitCode).toBe(0)
+    } finally {
+      end()
+    }
+    const draft = '.autodj-restore-ID'
+    const first = effects.indexOf(`sync ${draft} S3`)
+    expect(effects.slice(0, first)).toContain(`write ${draft} S3`)
+    expect(effects.slice(first)).toEqual([
+      `sync ${draft} S3`,
+      'link a.flac S3',
+      `unlink ${draft} S3`,
+      `unlink ${draft} S3`,
+      'sync audio S3',
+    ])
+    expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'LOCAL' })
+  })
+
+  test('a download whose key came to be taken meanwhile by another file overwrites nothing', async () => {
+    const other = fakeAudio(3_000, 6)
+    const server = createServer((_, response) => response.end(content)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    try {
+      const id = await bed.addTrack({ path: null, source: 'UNAVAILABLE', title: 'T', artist: 'A' })
+      const { port } = server.address() as AddressInfo
+      let taken = ''
+      const run = await bed.run(
+        'fetch',
+        context =>
+          runFetch(context, { ...fetchDefaults, from: ['url'], url: `http://127.0.0.1:${port}/{id}` }),
+        {
+          hooks: {
+            // After the look that the store itself takes, as close as one can come.
+            copy: {
+              before: async (_, to) => {
+                taken = to
+                await bed.store.put(to, other, { headers: { contentType: 'audio/flac' }, checksums: {} })
+              },
+            },
+          },
+        },
+      )
+      expect(run.items).toMatchObject([{ track_id: id, code: 'fetch.conflict' }])
+      expect((await bed.content(taken))?.equals(other)).toBe(true)
+    } finally {
+      server.close()
+    }
   })
 })

@@ -1,0 +1,122 @@
+/** What is written lasts before anything rests on it: each sync, and what it comes before. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { acquireLockFile } from '../../src/db/lock-file.ts'
+import { ExternalSorter } from '../../src/external-sort/sorter.ts'
+import { moveIfFree, observeFileEffects, replaceFile, takeAside } from '../../src/file-effects.ts'
+import { PlanJournal } from '../../src/plan/journal.ts'
+import { makePlanHeader, PlanBuilder } from '../../src/plan/plan-file.ts'
+
+let folder: string
+let effects: string[]
+let end: () => void
+/** What names of drafts hold that no two runs share. */
+const plain = (file: string): string => path.relative(folder, file).replaceAll(/[0-9a-f]{8}[0-9a-f-]*/g, 'ID')
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'autodj-effects-'))
+  effects = []
+  end = observeFileEffects(({ kind, path: file, to }) => {
+    effects.push(`${kind} ${plain(file)}${to === undefined ? '' : ` → ${plain(to)}`}`)
+  })
+})
+afterEach(() => {
+  end()
+  rmSync(folder, { recursive: true, force: true })
+})
+const at = (name: string): string => path.join(folder, name)
+
+test('a file that is replaced: content, then name, then the folder', async () => {
+  writeFileSync(at('a'), 'old')
+  await replaceFile(at('a'), 'new', { mode: 0o600 })
+  expect(effects).toEqual(['write a.ID', 'sync a.ID', 'rename a.ID → a', 'sync '])
+  expect(readFileSync(at('a'), 'utf8')).toBe('new')
+  expect(statSync(at('a')).mode & 0o777).toBe(0o600)
+})
+
+test('a file that cannot be replaced stays as it was, and no draft is left', async () => {
+  writeFileSync(at('a'), 'old')
+  for (const kind of ['write', 'sync', 'rename']) {
+    const fails = observeFileEffects(effect => {
+      if (effect.kind === kind) throw Object.assign(new Error('no room'), { code: 'ENOSPC' })
+    })
+    await expect(replaceFile(at('a'), 'new', { mode: 0o600 })).rejects.toMatchObject({ code: 'ENOSPC' })
+    fails()
+    expect([kind, readdirSync(folder), readFileSync(at('a'), 'utf8')]).toEqual([kind, ['a'], 'old'])
+  }
+})
+
+test('a file that goes, and one that is put back: the folder knows it', async () => {
+  for (const name of ['gone', 'back']) writeFileSync(at(name), name)
+  await (await takeAside(at('gone'))).remove()
+  expect(effects).toEqual([
+    'mkdir .autodj-removing-ID',
+    'rename gone → .autodj-removing-ID/gone',
+    'unlink .autodj-removing-ID/gone',
+    'rmdir .autodj-removing-ID',
+    'sync ',
+  ])
+  effects = []
+  expect(await (await takeAside(at('back'))).putBack()).toBe(at('back'))
+  expect(effects).toEqual([
+    'mkdir .autodj-removing-ID',
+    'rename back → .autodj-removing-ID/back',
+    'link .autodj-removing-ID/back → back',
+    'unlink .autodj-removing-ID/back',
+    'rmdir .autodj-removing-ID',
+    'sync ',
+  ])
+  expect(readdirSync(folder)).toEqual(['back'])
+})
+
+test('without hard links a name that is taken is refused as well, and one that is free is given', async () => {
+  const without = observeFileEffects(effect => {
+    if (effect.kind === 'link') throw Object.assign(new Error('no links here'), { code: 'EPERM' })
+  })
+  for (const name of ['from', 'taken']) writeFileSync(at(name), name)
+  expect(await moveIfFree(at('from'), at('taken'))).toBe(false)
+  expect(readFileSync(at('taken'), 'utf8')).toBe('taken')
+  expect(await moveIfFree(at('from'), at('free'))).toBe(true)
+  without()
+  expect(readdirSync(folder).sort()).toEqual(['free', 'taken'])
+  expect(readFileSync(at('free'), 'utf8')).toBe('from')
+})
+
+test('what a plan is about to do is in its journal, on the disk', async () => {
+  writeFileSync(at('a.plan'), '')
+  const journal = await PlanJournal.open(at('a.plan'), 'plan-1', 3)
+  effects = []
+  await journal.write([{ seq: 1, state: 'begun' }])
+  expect(effects).toEqual(['write a.plan.journal', 'sync a.plan.journal'])
+  await journal.close()
+})
+
+test('a plan is on the disk before it has its name', async () => {
+  const sorter = new ExternalSorter(folder, 'plan')
+  const builder = new PlanBuilder(sorter)
+  await builder.add(
+    { action: 'remove-object', object: { key: 'a', size: 1, etag: 'e' }, to: 'quarantine/a' },
+    'orphan-object',
+  )
+  const header = makePlanHeader({
+    id: '0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d',
+    command: 'reconcile',
+    now: Date.now(),
+    validFor: 1_000,
+    bucket: 'music',
+    versioned: false,
+    seen: { rows: 1, objects: 1 },
+  })
+  await builder.write(at('a.plan'), header)
+  expect(effects.slice(-3)).toEqual(['sync a.plan.ID.tmp', 'rename a.plan.ID.tmp → a.plan', 'sync '])
+})
+
+test('a lock is on the disk before it has its name', async () => {
+  const lock = await acquireLockFile(at('lock'), 'test')
+  expect(effects).toEqual(['sync lock.ID.draft', 'link lock.ID.draft → lock'])
+  effects = []
+  await lock.release()
+  expect(effects).toEqual(['unlink lock'])
+})
