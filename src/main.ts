@@ -11,8 +11,9 @@ for (const [name, stream] of [
   ['stderr', process.stderr],
 ] as const) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    // `autodj … | head`: nobody reads any more. What changes things finishes what it has in hand.
-    if (error.code === 'EPIPE') return void closing.emit('closed')
+    // `autodj … | head`, or a terminal that was closed: nobody reads any more. What changes things finishes what it has
+    // in hand.
+    if (error.code === 'EPIPE' || error.code === 'EIO') return void closing.emit('closed')
     if (stream !== process.stderr)
       process.stderr.write(`error: ${name} cannot be written to: ${error.code}\n`)
     process.exit(ExitCode.temporary)
@@ -35,7 +36,13 @@ const exitCode = await runProgram(process.argv.slice(2), commands, {
     })
     const closed = () => listener('SIGPIPE')
     closing.once('closed', closed)
+    // The terminal is gone. Under nohup, which Node.js undoes, and without one, that is no reason to stop.
+    const hungUp = () => {
+      if (process.stdout.isTTY || process.stderr.isTTY) closing.emit('closed')
+    }
+    process.on('SIGHUP', hungUp)
     return () => {
+      process.off('SIGHUP', hungUp)
       closing.off('closed', closed)
       for (const off of listeners) off()
     }

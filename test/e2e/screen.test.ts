@@ -1,4 +1,6 @@
 /** What a person sees: the program at a real pseudo terminal, its screen read by a terminal emulator. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -146,7 +148,7 @@ test('a second Ctrl-C stops at once, and takes the bar along', async () => {
   expect(lines.join(' ')).toContain('failed one.mp3')
 })
 
-test('upload-local, Ctrl-C in the middle: what is left, and how to go on', async () => {
+test('upload-local, Ctrl-C in the middle: what is left, and how to go on; a terminal that is closed, and none', async () => {
   const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
   const s3 = await startS3Server({
     dir: path.join(folder, 's3'),
@@ -171,13 +173,37 @@ test('upload-local, Ctrl-C in the middle: what is left, and how to go on', async
     expect((await cli(['import'], { env, cwd: folder })).exitCode).toBe(0)
     // Slow enough to be in the middle for long.
     const argv = [main, 'upload-local', '--bwlimit', '256K', '-c', '1']
-    const once = atTerminal(argv, { cwd: folder, env })
-    await once.until(lines => /uploading .* [1-9]\d*\/60/.test(lines.at(-1) ?? ''))
-    once.type('\u0003')
-    expect(await once.exited).toBe(130)
-    const text = once.lines().join('\n')
+    const interrupted = atTerminal(argv, { cwd: folder, env })
+    await interrupted.until(lines => /uploading .* [1-9]\d*\/60/.test(lines.at(-1) ?? ''))
+    interrupted.type('\u0003')
+    expect(await interrupted.exited).toBe(130)
+    const text = interrupted.lines().join('\n')
     expect(text).toMatch(/^Interrupted: \d+ of 60 files done, \d+ left\.$/m)
     expect(text.replaceAll(/\s+/g, ' ')).toContain('`autodj upload-local --bwlimit 256K -c 1` does the rest')
+
+    // The window is closed: what is in flight is finished, and the ledger knows how it ended.
+    const closed = atTerminal(argv, { cwd: folder, env })
+    await closed.until(lines => /uploading .* [1-9]\d*\/\d+/.test(lines.at(-1) ?? ''))
+    closed.hangUp()
+    expect(await closed.exited).toBe(143)
+    const { messages } = await cli(['status', '--json'], { env, cwd: folder })
+    expect(messages.at(-1)).toMatchObject({
+      runs: expect.arrayContaining([
+        expect.objectContaining({ command: 'upload-local', state: 'interrupted' }),
+      ]),
+    })
+
+    // Without a terminal, as under nohup, it is no reason to stop.
+    const background = spawn(process.execPath, [main, 'upload-local', '-v', '--bwlimit', '1M', '-c', '1'], {
+      cwd: folder,
+      env: { PATH: process.env['PATH'], ...env },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    await new Promise(resolve => background.stderr.once('data', resolve))
+    background.kill('SIGHUP')
+    background.stderr.resume()
+    const [exitCode, signal] = await once(background, 'exit')
+    expect([exitCode, signal]).toEqual([0, null])
   } finally {
     await s3.close()
   }

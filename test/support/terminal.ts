@@ -12,6 +12,8 @@ export interface AtTerminal {
   /** keys: `\u0003` is Ctrl-C */
   type(keys: string): void
   resize(columns: number, rows?: number): void
+  /** The terminal is closed, as by the window's button. */
+  hangUp(): void
   readonly exited: Promise<number>
 }
 
@@ -87,6 +89,8 @@ export function atTerminal(
         look()
       }),
     type: keys => pty.write(keys),
+    // Kernels send SIGHUP when the other side closes; node-pty's own way closes it a while later.
+    hangUp: () => pty.kill('SIGHUP'),
     resize(newColumns, newRows = rows) {
       terminal.resize(newColumns, newRows)
       pty.resize(newColumns, newRows)
