@@ -478,8 +478,16 @@ async function createReporter(
     return new JsonReporter(options)
   }
   const { TextReporter } = await import('./report/text.ts')
-  const color = !env['NO_COLOR'] && env['TERM'] !== 'dumb' && (stderr.isTTY === true || !!env['FORCE_COLOR'])
+  const isDumb = env['TERM'] === 'dumb'
+  const wanted = env['NO_COLOR']
+    ? false
+    : env['FORCE_COLOR']
+      ? !/^(0|false)$/i.test(env['FORCE_COLOR'])
+      : undefined
+  // Each for itself: what a terminal shows in colours is plain in a file or a pipe.
+  const colorOf = ({ isTTY }: Output): boolean => wanted ?? (isTTY === true && !isDumb)
+  const color = { stdout: colorOf(stdout), stderr: colorOf(stderr) }
   // xterm itself and the console of Linux cut lines that no longer fit; all others break them anew.
   const reflows = env['XTERM_VERSION'] === undefined && env['TERM'] !== 'linux'
-  return new TextReporter({ ...options, color, reflows })
+  return new TextReporter({ ...options, color, reflows, draws: !isDumb })
 }

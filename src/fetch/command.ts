@@ -6,6 +6,7 @@ export const fetch = defineCommand({
   name: 'fetch',
   summary: 'get audio for tracks that have none, into S3',
   selects: 'tracks',
+  settings: ['database', 'store', 'audio', 'fetch'],
   description:
     'Takes the tracks that are UNAVAILABLE, or whose local file is gone, and looks for their audio in this order: ' +
     'an object that is in S3 already, a file of that artist and title in the audio folder, --url, FETCH_COMMAND, and ' +

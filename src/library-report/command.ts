@@ -4,7 +4,7 @@ import { flag } from '../cli/flags.ts'
 export const report = defineCommand({
   name: 'report',
   summary: 'one self-contained HTML page: progress, failures, latency, library, storage and cost',
-  settings: ['database', 'store', 'cdn'],
+  settings: ['database', 'store'],
   description:
     'Reads the database and nothing else, and writes a page that needs no network: light and dark, on a phone, on paper ' +
     'and with a screen reader. Every chart has its figures as a table below it. What lies in the bucket is there once ' +

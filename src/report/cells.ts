@@ -9,7 +9,8 @@ export function displayWidth(text: string): number {
 }
 
 /**
- * Wraps words so that no line is longer than `columns`; what follows a break is indented as its line began. A word
+ * Wraps words so that no line is longer than `columns`; what follows a break is indented as its line began, in rows of a
+ * table by four more. A word
  * that is longer than a line (a path, a URL) stays whole, for the terminal to break: so it can be copied.
  */
 export function wrapWords(text: string, columns: number): string {
@@ -22,10 +23,16 @@ export function wrapWords(text: string, columns: number): string {
       // Too narrow for its own indentation: rather flush left than one letter a line.
       const room = columns - indent.length
       if (room < 20) return wrap(line.trimStart(), Math.max(1, columns))
-      return wrap(line.slice(indent.length), room)
-        .split('\n')
-        .map(part => indent + part)
-        .join('\n')
+      const [first = '', ...rest] = wrap(line.slice(indent.length), room).split('\n')
+      if (rest.length === 0) return line
+      // A row of a table: what does not fit stands further in, so that rows can be told apart.
+      const hanging = /\S {2,}\S/.test(line.slice(indent.length)) && room >= 28 ? '    ' : ''
+      return [
+        indent + first,
+        ...wrap(rest.join(' '), room - hanging.length)
+          .split('\n')
+          .map(part => indent + hanging + part),
+      ].join('\n')
     })
     .join('\n')
 }

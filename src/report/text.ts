@@ -1,5 +1,6 @@
 /** Reports for people: lines, colours where they are wanted, a line of progress where there is a terminal. */
 
+import { stripVTControlCharacters } from 'node:util'
 import { Chalk } from 'chalk'
 import { formatCount, printable, printableLines } from '../core/units.ts'
 import { type AppError, ExitCode } from '../errors.ts'
@@ -21,7 +22,10 @@ export interface TextReporterOptions {
   stderr: Output
   quiet: boolean
   verbose: boolean
-  color: boolean
+  /** whether a stream takes colours */
+  color: Readonly<Record<'stdout' | 'stderr', boolean>>
+  /** the terminal on stderr can draw a line anew (default: yes, if it is one) */
+  draws?: boolean
   /** the terminal breaks its lines anew when it is resized (default: yes) */
   reflows?: boolean
   now: () => number
@@ -52,11 +56,11 @@ export class TextReporter implements Reporter {
   constructor(options: TextReporterOptions) {
     this.#options = options
     this.verbose = options.verbose
-    this.style = new Chalk({ level: options.color ? 1 : 0 })
+    this.style = new Chalk({ level: options.color.stdout || options.color.stderr ? 1 : 0 })
   }
 
   data(text: string): void {
-    this.#above(() => this.#options.stdout.write(`${this.#safe(text)}\n`))
+    this.#above(() => this.#options.stdout.write(`${this.#safe(text, 'stdout')}\n`))
   }
 
   note(text: string): void {
@@ -140,13 +144,13 @@ export class TextReporter implements Reporter {
 
   progress(options: { label: string; unit: string; showBytes?: boolean }): Progress {
     this.#progress?.done()
-    const { stderr, quiet, now, reflows = true } = this.#options
+    const { stderr, quiet, now, reflows = true, draws = true } = this.#options
     this.#progress = new TextProgress({
       ...options,
       now,
       show: view => {
         if (quiet) return undefined
-        if (stderr.isTTY)
+        if (stderr.isTTY && draws)
           return new LiveLine(stderr, columns => progressLine(view(), columns, displayWidth), reflows)
         const timer = setInterval(() => this.#say(plainProgressLine(view())), plainProgressInterval)
         timer.unref()
@@ -163,7 +167,7 @@ export class TextReporter implements Reporter {
   /** A line of the result, to stdout: words wrapped at a terminal. */
   #result(text: string): void {
     const { stdout } = this.#options
-    const safe = this.#safe(text)
+    const safe = this.#safe(text, 'stdout')
     const line = stdout.isTTY ? wrapWords(safe, stdout.columns || 80) : safe
     this.#above(() => stdout.write(`${line}\n`))
   }
@@ -171,7 +175,7 @@ export class TextReporter implements Reporter {
   /** A line to stderr: words wrapped at a terminal, else with the time before each line. */
   #say(text: string, timed = true): void {
     const { stderr, now } = this.#options
-    const safe = this.#safe(text)
+    const safe = this.#safe(text, 'stderr')
     const stamp = `${new Date(now()).toISOString().slice(0, 19)}Z `
     const line = stderr.isTTY
       ? wrapWords(safe, stderr.columns || 80)
@@ -182,8 +186,11 @@ export class TextReporter implements Reporter {
   }
 
   /** Whoever wrote a name, a key or an answer: no more of it than letters reaches the terminal. */
-  #safe(text: string): string {
-    return printableLines(text, { styled: this.#options.color })
+  #safe(text: string, stream: 'stdout' | 'stderr'): string {
+    const { color } = this.#options
+    if (color[stream]) return printableLines(text, { styled: true })
+    // Painted for the other stream.
+    return printableLines(color.stdout || color.stderr ? stripVTControlCharacters(text) : text)
   }
 
   #above(write: () => void): void {

@@ -232,8 +232,9 @@ function runLines({ runs }: Status, now: Date, style: Style): string[] {
       .map(({ command, state, startedAt, finishedAt, exitCode, summary }) => {
         const took =
           finishedAt === null ? '' : `, took ${formatDuration(finishedAt.getTime() - startedAt.getTime())}`
+        const dry = summary?.['dry_run'] === true ? ', a dry run' : ''
         const code = exitCode === null || exitCode === 0 ? '' : `, exit code ${exitCode}`
-        return `  ${column(command, 20)} ${column(describeRun(state, exitCode), 12)} ${ago(startedAt, now)}${took}${counts(summary)}${code}`
+        return `  ${column(command, 20)} ${column(describeRun(state, exitCode), 12)} ${ago(startedAt, now)}${took}${dry}${counts(summary)}${code}`
       }),
   ]
 }

@@ -29,7 +29,9 @@ test.each([
   ['a file', false],
 ])('nothing that somebody wrote into a name reaches %s as it is', (_, isTTY) => {
   const stream = collect(isTTY)
-  sayAll(new TextReporter({ ...options, stdout: stream, stderr: stream, color: false }))
+  sayAll(
+    new TextReporter({ ...options, stdout: stream, stderr: stream, color: { stdout: false, stderr: false } }),
+  )
   const text = stream.written.join('')
   expect(text.match(/z/g)!.length).toBeGreaterThanOrEqual(8)
   expect(text).not.toMatch(raw)
