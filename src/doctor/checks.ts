@@ -16,6 +16,7 @@ import { formatCount } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { AppError, LockedError } from '../errors.ts'
 import type { AwsIdentitySource } from '../storage/identity.ts'
+import { isObjectLocked } from '../storage/s3-errors.ts'
 import { type ObjectStore, StoreError } from '../storage/store.ts'
 import { type Check, failure, ok, skipped, warning } from './check.ts'
 import { checkDatabaseWrite, checkLibrary } from './library.ts'
@@ -61,6 +62,8 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
   const lacks: string[] = []
   /** the store told the checksum of what was put */
   let confirmed = false
+  /** Object Lock holds what was put */
+  let held = false
   const opened = () => {
     store ??= resources.openStore(text => lacks.push(text))
     return store
@@ -69,30 +72,40 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
   const place = () => ({ bucket, region, endpoint: s3.endpoint, addressing: s3.addressing })
   const direct = (key: string) => directUrl(place(), key)
 
-  /** Every version of them: nothing of the checks stays. */
+  /** Every version of them: nothing of the checks stays but what Object Lock holds, and that is hidden. */
   async function deleteAll(keys: readonly string[], signal: AbortSignal): Promise<void> {
     const versioned = (await opened().versioning(signal)) !== 'Off'
+    const targets: { key: string; versionId?: string }[] = versioned ? [] : keys.map(key => ({ key }))
     for (const key of versioned ? keys : []) {
       for await (const page of opened().listVersions({ prefix: key, signal }))
-        await opened().delete(
-          page.map(({ key: found, versionId }) => ({ key: found, versionId })),
-          signal,
-        )
+        targets.push(...page.map(({ key: found, versionId }) => ({ key: found, versionId })))
     }
-    const outcomes = versioned
-      ? []
-      : await opened().delete(
-          keys.map(key => ({ key })),
-          signal,
-        )
-    const failed = outcomes.find(({ error }) => error !== undefined)
+    await deleteOrHide(targets, signal)
+  }
+
+  /** A version that Object Lock holds gets a delete marker instead, as an object has that autodj removes. */
+  async function deleteOrHide(
+    targets: readonly { key: string; versionId?: string }[],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const outcomes = await opened().delete(targets, signal)
+    const locked = targets.filter((_, index) => isObjectLocked(outcomes[index]?.error))
+    const failed = outcomes.find(({ error }) => error !== undefined && !isObjectLocked(error))
     if (failed?.error !== undefined) throw failed.error
+    if (locked.length === 0) return
+    held = true
+    const keys = [...new Set(locked.map(({ key }) => key))]
+    const hidden = await opened().delete(
+      keys.map(key => ({ key })),
+      signal,
+    )
+    const visible = hidden.find(({ error }) => error !== undefined)
+    if (visible?.error !== undefined) throw visible.error
   }
 
   async function deleteProbe(signal?: AbortSignal): Promise<void> {
     if (probe.put === undefined) return
-    const [outcome] = await opened().delete([{ key: probe.key, versionId: probe.put.versionId }], signal)
-    if (outcome?.error !== undefined) throw outcome.error
+    await deleteOrHide([{ key: probe.key, versionId: probe.put.versionId }], signal)
     probe.put = undefined
   }
 
@@ -349,7 +362,12 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
             `delete ${probe.key} by hand; an object lock or a replication rule may hold it`,
           )
         }
-        return ok('the probe object is gone')
+        return held
+          ? warning(
+              'Object Lock holds every version that is written: the probe is hidden by a delete marker, its 4 KiB stay until the retention ends',
+              'nothing to do: autodj removes by delete markers here; what is deleted is paid for until the retention ends',
+            )
+          : ok('the probe object is gone')
       },
     },
     {

@@ -209,6 +209,14 @@ export function credentialsError(
   })
 }
 
+/** How stores say that a version may not go yet: S3 and versitygw, Ceph RGW, MinIO. */
+const saysLocked = /object[ -]?lock|\bWORM\b/i
+
+/** Whether a version was not deleted since its retention, or a legal hold, is in force. */
+export function isObjectLocked(error: unknown): boolean {
+  return error instanceof StoreError && error.kind === 'denied' && saysLocked.test(error.message)
+}
+
 /** What makes an archived object readable again. */
 export const archiveCure =
   'restore it (`aws s3api restore-object`, minutes to 48 hours), or copy it to a storage class that can be read at once, then run it again'
@@ -228,6 +236,8 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
     case 'no-upload':
       return 'start the upload of this object afresh'
     case 'denied':
+      if (saysLocked.test(failure.message ?? ''))
+        return "the bucket's Object Lock holds this version: wait until its retention ends; nothing that autodj could be granted ends it sooner"
       return 'grant what `autodj policy` prints for this command, or use other credentials'
     case 'credentials':
       return failure.code === 'InvalidToken'

@@ -2,9 +2,11 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { CreateBucketCommand, PutObjectLockConfigurationCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
+import { createS3Store } from '../../src/storage/s3.ts'
 import type { TestBucket } from '../contract/reconcile.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from '../support/database.ts'
@@ -168,6 +170,44 @@ test('the library and the bucket: an empty table beside a full bucket, rows besi
     await place.drop()
   }
 })
+
+test.skipIf(s3 === undefined || process.env['TEST_S3_SERVER'] !== 'versitygw')(
+  'a bucket with Object Lock: the probe is hidden and held, all else is tried',
+  async () => {
+    const admin = new S3Client({ ...s3!, forcePathStyle: true })
+    const name = `autodj-lock-${process.pid}`
+    await admin.send(new CreateBucketCommand({ Bucket: name, ObjectLockEnabledForBucket: true }))
+    await admin.send(
+      new PutObjectLockConfigurationCommand({
+        Bucket: name,
+        ObjectLockConfiguration: {
+          ObjectLockEnabled: 'Enabled',
+          Rule: { DefaultRetention: { Mode: 'GOVERNANCE', Days: 1 } },
+        },
+      }),
+    )
+    const store = createS3Store({ ...s3!, credentials: { ...s3!.credentials }, bucket: name })
+    try {
+      const checks = await checksOf({
+        S3_BUCKET_NAME: name,
+        S3_ENDPOINT: s3!.endpoint,
+        AWS_ACCESS_KEY_ID: s3!.credentials.accessKeyId,
+        AWS_SECRET_ACCESS_KEY: s3!.credentials.secretAccessKey,
+        DATABASE_URL: `pglite:${folder}/none`,
+      })
+      expect(checks['delete']).toMatchObject({
+        state: 'warning',
+        reason: expect.stringContaining('Object Lock'),
+      })
+      for (const check of ['checksums', 'conditions', 'multipart', 'copy'])
+        expect([check, checks[check]?.state]).toEqual([check, 'ok'])
+      expect((await Array.fromAsync(store.list())).flat()).toEqual([])
+    } finally {
+      store.close()
+      admin.destroy()
+    }
+  },
+)
 
 test.skipIf(nginx === undefined || s3 === undefined)(
   'a store behind a proxy that takes small bodies only',
