@@ -10,6 +10,7 @@ import { type Setting, type SettingTopic, settings } from '../src/config.ts'
 import { errorCodeFamilies, errorCodes } from '../src/error-codes.ts'
 import { ExitCode, exitCodeMeaning } from '../src/errors.ts'
 import { createProgram } from '../src/program.ts'
+import { readSchemas, type Shape } from './json-schemas.ts'
 
 const root = path.join(import.meta.dirname, '..')
 const made = '<!-- Made from the code by `npm run docs`: change it there. -->'
@@ -183,6 +184,57 @@ ${sections.join('\n\n')}
 `
 }
 
+function jsonPage(): string {
+  const typeOf = ({ type, const: constant }: Shape): string =>
+    constant === undefined ? [type ?? 'any'].flat().join(' or ') : `\`${constant}\``
+  const common = new Set(['message_type', 'schema', 'time'])
+  const rows = (shape: Shape, prefix = ''): string[] =>
+    Object.entries(shape.properties ?? {}).flatMap(([name, one]) => {
+      if (prefix === '' && common.has(name)) return []
+      const states =
+        name === 'state' && prefix === '' ? `: ${(one.examples ?? []).map(inCode).join(', ')}` : ''
+      const inner = one.type === 'array' ? `${prefix}${name}[].` : `${prefix}${name}.`
+      return [
+        `| \`${prefix}${name}\` | ${typeOf(one)} | ${cell(one.description ?? '')}${states} |`,
+        ...rows(one.type === 'array' ? (one.items ?? {}) : one, inner),
+      ]
+    })
+  const sections = [...readSchemas()].map(([command, { anyOf }]) => {
+    const kinds = anyOf
+      .filter(({ properties }) => ['item', 'summary'].includes(String(properties?.['message_type']?.const)))
+      .map(
+        shape =>
+          `\`${shape.properties?.['message_type']?.const}\`\n\n| field | type | meaning |\n| --- | --- | --- |\n${rows(shape).join('\n')}`,
+      )
+    const file = `schemas/${command.replace(' ', '-')}.json`
+    return [`## ${command}`, `[Schema of its lines](${file})`, ...kinds].join('\n\n')
+  })
+  return `${made}
+
+# JSON
+
+With \`--json\` every command prints JSON lines: one object on each line, UTF-8, each with
+
+- \`message_type\`: \`status\` (progress, what happens now), \`item\` (one file, object, row or check) and \`summary\` (once, at
+  the end) on stdout; \`error\` (with \`level\`: \`error\` or \`warning\`) and \`exit_error\` (the last line of a run that did not
+  succeed) on stderr,
+- \`schema\`: the version of this contract,
+- \`time\`: UTC, ISO 8601.
+
+Fields, kinds of lines and states are only ever added, so ignore those that you do not know; what is named here stays. An
+error has a [code](error-codes.md), a \`message\` and a \`cure\`, and what else tells where it happened. Secrets never appear.
+
+Each command has a JSON Schema (2020-12) of its lines. The schemas are learned from lines that the tests have seen, and
+a test holds the lines of a whole journey to them; the tables below are made from them.
+
+\`\`\`sh
+autodj upload-local --json | jq 'select(.message_type == "item" and .state == "failed") | .subject'
+\`\`\`
+
+${sections.join('\n\n')}
+`
+}
+
 /** Every page, by its path from the top of the repository. */
 export function pages(): Map<string, string> {
   const tree = programTree()
@@ -194,6 +246,7 @@ export function pages(): Map<string, string> {
     ['docs/settings.md', settingsPage()],
     ['docs/exit-codes.md', exitCodesPage()],
     ['docs/error-codes.md', errorCodesPage()],
+    ['docs/json.md', jsonPage()],
   ])
 }
 

@@ -18,6 +18,7 @@ import type { ObjectEntry, ObjectStore } from '../../src/storage/store.ts'
 import type { Throttle } from '../../src/storage/throttle.ts'
 import type { TestDatabase } from './database.ts'
 import { hooked, type StoreHooks } from './hooked-store.ts'
+import { recordLines } from './json-lines.ts'
 
 export interface S3Access {
   endpoint: string
@@ -281,6 +282,7 @@ export class TestBed {
       await opened.release()
       if (options.store) store.close()
     }
+    recordLines([command], messages)
     return {
       exitCode,
       messages,

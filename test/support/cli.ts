@@ -6,6 +6,7 @@ import type { Command } from '../../src/cli/command.ts'
 import { commands as allCommands } from '../../src/commands.ts'
 import type { ExitCode } from '../../src/errors.ts'
 import { runProgram } from '../../src/program.ts'
+import { recordLines } from './json-lines.ts'
 
 export interface CliResult {
   exitCode: ExitCode
@@ -55,5 +56,6 @@ export async function cli(argv: readonly string[], options: CliOptions = {}): Pr
         .filter(line => line.startsWith('{'))
         .map(line => JSON.parse(line) as Record<string, unknown>)
     : []
+  if (commands === allCommands) recordLines(argv, messages)
   return { exitCode, ...written, messages }
 }
