@@ -106,6 +106,7 @@ export const fieldMeanings: Readonly<Record<string, string>> = {
   retries: 'requests that were sent again',
   outages: 'how often the store was away and was waited for',
   requests: 'number of requests',
+  store_gives_checksums: 'the store confirms checksums; otherwise objects are read back',
   stopped: 'it was interrupted, or its time was up',
   more: 'there are more than were looked at',
 
@@ -181,7 +182,17 @@ export const fieldMeanings: Readonly<Record<string, string>> = {
   restored: 'tracks that were brought back',
   there_already: 'tracks whose local file was there already',
 
+  // fetch
+  fetched: 'tracks whose audio was fetched',
+  present: 'tracks whose object was there already',
+  s3: 'fetched from S3',
+  local: 'fetched from the audio folder',
+  url: 'downloaded from a URL or by the downloader',
+  preview: 'downloads that are only a preview of the track',
+  passing: 'the failure is likely to pass: another run may succeed',
+
   // analyze, worker
+  download_bytes: 'bytes to fetch; null: not known',
   analysed: 'tracks that were analysed',
   analyses: 'what the analyses were made with',
   unverified: 'tracks whose audio could not be compared with a checksum',
