@@ -129,27 +129,27 @@ export const settings = [
     variable: 'DATABASE_URL',
     topic: 'database',
     flag: '--database-url <url>',
-    description: 'PostgreSQL, or pglite:DIR for the embedded database',
+    description: 'PostgreSQL database, or pglite:DIR for the embedded one',
     example: 'postgresql://autodj:secret@localhost:5432/autodj',
     secret: true,
   },
   {
     variable: 'AWS_ACCESS_KEY_ID',
     topic: 'store',
-    description: 'access key; unset: the credentials chain',
+    description: 'AWS access key ID; if unset, the SDK looks for credentials itself (profile, SSO, role)',
     example: 'AKIAIOSFODNN7EXAMPLE',
   },
   {
     variable: 'AWS_SECRET_ACCESS_KEY',
     topic: 'store',
-    description: 'its secret',
+    description: 'its secret access key',
     example: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
     secret: true,
   },
   {
     variable: 'AWS_SESSION_TOKEN',
     topic: 'store',
-    description: 'for temporary credentials',
+    description: 'session token of temporary credentials',
     example: 'FwoGZXIvYXdzE…',
     secret: true,
   },
@@ -162,47 +162,47 @@ export const settings = [
   {
     variable: 'AUTODJ_NEW_SECRET_ACCESS_KEY',
     topic: 'store',
-    description: 'its secret',
+    description: 'its secret access key',
     example: 'je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY',
     secret: true,
   },
   {
     variable: 'AWS_PROFILE',
     topic: 'store',
-    description: 'profile of the AWS CLI, instead of keys; its region and endpoint_url count too',
+    description: 'AWS CLI profile to use instead of keys; its region and endpoint_url apply too',
     example: 'autodj',
   },
   {
     variable: 'AWS_REGION',
     topic: 'store',
     flag: '--region <name>',
-    description: 'region of the bucket',
+    description: 'AWS region of the bucket',
     example: 'eu-central-1',
   },
   {
     variable: 'S3_BUCKET_NAME',
     topic: 'store',
     flag: '--bucket <name>',
-    description: 'bucket',
+    description: 'name of the bucket',
     example: 'my-autodj-audio',
   },
   {
     variable: 'S3_ENDPOINT',
     topic: 'store',
     flag: '--endpoint <url>',
-    description: 'an S3-compatible store',
+    description: 'URL of an S3-compatible store, if not Amazon S3',
     example: 'https://minio.example.net:9000',
   },
   {
     variable: 'S3_ADDRESSING',
     topic: 'store',
-    description: "where the bucket's name goes: path, virtual (before the host), auto",
+    description: "where the bucket's name goes in URLs: path, virtual (before the host) or auto",
     example: 'virtual',
   },
   {
     variable: 'S3_REQUEST_PAYER',
     topic: 'store',
-    description: '"requester": whoever asks pays, as such buckets want it',
+    description: '"requester" for buckets whose requesters pay',
     example: 'requester',
   },
   {
@@ -222,57 +222,58 @@ export const settings = [
   {
     variable: 'NO_PROXY',
     topic: 'network',
-    description: 'hosts that are asked without it',
+    description: 'hosts to reach without the proxy',
     example: 'localhost,.corp.example',
   },
   {
     variable: 'AWS_CA_BUNDLE',
     topic: 'network',
-    description: 'certificates (PEM) to trust besides, of a private authority or a proxy',
+    description: 'further certificates (PEM) to trust, of a private authority or a proxy',
     example: '/etc/ssl/corp-ca.pem',
   },
   {
     variable: 'CLOUDFRONT_DOMAIN',
     topic: 'cdn',
     flag: '--cdn-domain <domain>',
-    description: 'domain of CloudFront or another CDN; unset: CDN steps are skipped',
+    description: 'domain of CloudFront or another CDN; if unset, CDN steps are skipped',
     example: 'd111111abcdef8.cloudfront.net',
   },
   {
     variable: 'CDN_PROVIDER',
     topic: 'cdn',
-    description: 'cloudfront, cloudflare, fastly, bunny, nginx or other; unset: found out from its answers',
+    description: 'cloudfront, cloudflare, fastly, bunny, nginx or other; if unset, detected from its answers',
     example: 'nginx',
   },
   {
     variable: 'CLOUDFRONT_DISTRIBUTION_ID',
     topic: 'cdn',
-    description: 'for settings and metrics',
+    description: 'id of the distribution, for its settings and metrics',
     example: 'EDFDVBD6EXAMPLE',
   },
   {
     variable: 'CLOUDFRONT_KEY_PAIR_ID',
     topic: 'cdn',
-    description: 'public key id for signed URLs',
+    description: 'id of the public key for signed URLs',
     example: 'K2JCJMDEHXQW5F',
   },
   {
     variable: 'CLOUDFRONT_PRIVATE_KEY_PATH',
     topic: 'cdn',
-    description: 'private key (PEM) for signed URLs',
+    description: 'file with the private key (PEM) for signed URLs',
     example: './cloudfront-private-key.pem',
   },
   {
     variable: 'AUDIO_STORAGE_PATH',
     topic: 'audio',
-    description: 'audio folder as the application says it: the first part of every file_path that it writes',
+    description:
+      'the audio folder as the application names it: the first part of every file_path that it writes',
     example: './audio',
   },
   {
     variable: 'AUDIO_ROOT',
     topic: 'audio',
     flag: '--audio-root <dir>',
-    description: 'where that folder is on this machine, if elsewhere (mounted, or out of a container)',
+    description: 'where that folder is on this machine, if different (mounted, or outside a container)',
     example: '/mnt/autodj/audio',
   },
   {
@@ -290,13 +291,14 @@ export const settings = [
   {
     variable: 'MAX_AUDIO_CACHE_GB',
     topic: 'audio',
-    description: 'what cleanup keeps the audio folder under',
+    description: 'size in GB that cleanup keeps the audio folder under',
     example: '50',
   },
   {
     variable: 'FETCH_COMMAND',
     topic: 'fetch',
-    description: 'downloader, run without a shell; {query} {artist} {title} {output} are filled in',
+    description:
+      'command that downloads audio, run without a shell; {query} {artist} {title} {output} are filled in',
     example: 'my-downloader --output {output} {query}',
   },
   {
@@ -332,7 +334,7 @@ export const settings = [
     variable: 'AUTODJ_LOG_FORMAT',
     topic: 'records',
     flag: '--log-format <format>',
-    description: 'of the log file: text or json',
+    description: 'format of the log file: text or json',
     example: 'json',
   },
 ] as const satisfies readonly Setting[]
@@ -506,7 +508,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     throw new SettingsError(config, problems.join('; '), {
       code: 'config.invalid',
       cure: files.some(file => file.found)
-        ? `Correct it in ${files.flatMap(file => (file.found ? [file.path] : [])).join(' or ')}, in the environment or by flag.`
+        ? `Correct it in ${files.flatMap(file => (file.found ? [file.path] : [])).join(' or ')}, in the environment or with a flag.`
         : 'Run `autodj init` to write the settings.',
       details: { problems },
     })
@@ -529,7 +531,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     const value = read('S3_BUCKET_NAME')
     if (value === undefined || /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(value)) return value
     if (value.startsWith('s3://'))
-      return reject('S3_BUCKET_NAME', 'takes the bare name of the bucket, without s3://')
+      return reject('S3_BUCKET_NAME', 'must be the bare name of the bucket, without s3://')
     return reject('S3_BUCKET_NAME', `"${value}" is not a bucket name: 3 to 63 of a-z, 0-9, - and .`)
   }
 
@@ -598,15 +600,15 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     }
     const url = URL.canParse(value) ? new URL(value) : undefined
     if (!url || !/^https?:$/.test(url.protocol)) return wrong(`"${value}" is not an http(s) URL`)
-    if (url.username || url.password) return wrong('must not hold credentials')
-    if (url.search || url.hash) return wrong('takes scheme, host, port and a path only')
+    if (url.username || url.password) return wrong('must not contain credentials')
+    if (url.search || url.hash) return wrong('must consist of scheme, host, port and path only')
     return url.origin + url.pathname.replace(/\/+$/, '')
   }
 
   function readAddressing(): Config['s3']['addressing'] {
     const value = read('S3_ADDRESSING') ?? 'auto'
     if (value === 'path' || value === 'virtual' || value === 'auto') return value
-    return reject('S3_ADDRESSING', `"${value}" is none of path, virtual, auto`) ?? 'auto'
+    return reject('S3_ADDRESSING', `"${value}" is not path, virtual or auto`) ?? 'auto'
   }
 
   function readRequestPayer(): boolean {
@@ -633,12 +635,12 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     if (special !== undefined) {
       reject(
         'S3_KEY_PREFIX',
-        `must not hold ${special}: the application puts keys into URLs as they are, where ${special === '+' ? 'S3 reads a + as a space' : `a ${special} leads elsewhere`}`,
+        `must not contain ${special}: the application puts keys into URLs as they are, where ${special === '+' ? 'S3 reads a + as a space' : `a ${special} leads elsewhere`}`,
       )
     }
     if (value.startsWith('/')) reject('S3_KEY_PREFIX', 'must not start with /')
     if (/[\u0000-\u001f\u007f\\]/.test(value) || value.split('/').some(part => part === '..' || part === '.'))
-      reject('S3_KEY_PREFIX', 'must not hold control characters, backslashes, . or ..')
+      reject('S3_KEY_PREFIX', 'must not contain control characters, backslashes, . or ..')
     if (Buffer.byteLength(value) > 512) reject('S3_KEY_PREFIX', 'is longer than 512 bytes')
     const prefix = value === '' || value.endsWith('/') ? value : `${value}/`
     if (prefix.startsWith(quarantinePrefix))
@@ -690,7 +692,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     const named = read('CDN_PROVIDER')?.toLowerCase()
     const provider = cdnProviders.find(one => one === named)
     if (named !== undefined && provider === undefined)
-      reject('CDN_PROVIDER', `"${named}" is none of ${cdnProviders.join(', ')}`)
+      reject('CDN_PROVIDER', `"${named}" is not one of ${cdnProviders.join(', ')}`)
     if (value === undefined) return undefined
     const isCloudFront = (keyPairId ?? read('CLOUDFRONT_DISTRIBUTION_ID')) !== undefined
     let domain: CdnDomain
@@ -739,11 +741,11 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
       try {
         origins = JSON.parse(value)
       } catch {
-        return reject('CORS_ORIGINS', 'begins as a JSON array and is none')
+        return reject('CORS_ORIGINS', 'begins like a JSON array but is not one')
       }
     }
     if (!Array.isArray(origins) || !origins.every(one => typeof one === 'string'))
-      return reject('CORS_ORIGINS', 'is not an array of texts')
+      return reject('CORS_ORIGINS', 'is not an array of strings')
     return origins.filter(one => one !== '')
   }
 
@@ -765,7 +767,7 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     if (metrics !== undefined && isGateway && !isHttpUrl(metrics))
       metrics = reject('AUTODJ_METRICS', 'is neither a file nor an http(s) URL')
     if (logFormat !== 'text' && logFormat !== 'json')
-      reject('AUTODJ_LOG_FORMAT', `"${logFormat}" is neither text nor json`)
+      reject('AUTODJ_LOG_FORMAT', `"${logFormat}" is not text or json`)
     if (healthcheck === undefined && metrics === undefined && logFile === undefined) return undefined
     return {
       healthcheck,
@@ -779,9 +781,9 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     const value = read('FETCH_COMMAND')
     if (value === undefined) return undefined
     const argv = splitCommand(value)
-    if (!argv || argv.length === 0) return reject('FETCH_COMMAND', 'has a quote that is not closed')
+    if (!argv || argv.length === 0) return reject('FETCH_COMMAND', 'has an unclosed quote')
     if (!argv.some(word => word.includes('{output}')))
-      return reject('FETCH_COMMAND', 'does not say {output}, the file to write')
+      return reject('FETCH_COMMAND', 'lacks {output}, the file to write')
     return argv
   }
 }
@@ -818,18 +820,18 @@ export function describeEndpoint({ endpoint, endpointFrom, region }: Config['s3'
 /** The bucket, or what to do about it. @throws UsageError */
 export function requireBucket(config: Config): string {
   if (config.s3.bucket !== undefined) return config.s3.bucket
-  throw new UsageError('S3_BUCKET_NAME is not set: which bucket? (example: my-autodj-audio)', {
+  throw new UsageError('S3_BUCKET_NAME is not set (example: my-autodj-audio)', {
     code: 'config.missing',
-    cure: `Set it in a settings file, in the environment or by --bucket, or run \`autodj init\`. ${lookedAt(config)}`,
+    cure: `Set it in a settings file, in the environment or with --bucket, or run \`autodj init\`. ${lookedAt(config)}`,
   })
 }
 
 /** The CDN, or what to do about it. @throws UsageError */
 export function requireCdn(config: Config): NonNullable<Config['cdn']> {
   if (config.cdn !== undefined) return config.cdn
-  throw new UsageError('CLOUDFRONT_DOMAIN is not set: which CDN? (example: d111111abcdef8.cloudfront.net)', {
+  throw new UsageError('CLOUDFRONT_DOMAIN is not set (example: d111111abcdef8.cloudfront.net)', {
     code: 'config.missing',
-    cure: `Set it in a settings file, in the environment or by --cdn-domain, or run \`autodj init\`. ${lookedAt(config)}`,
+    cure: `Set it in a settings file, in the environment or with --cdn-domain, or run \`autodj init\`. ${lookedAt(config)}`,
   })
 }
 

@@ -183,10 +183,10 @@ async function refuseToMake(config: Config, command: string): Promise<void> {
   if (/^(migrate|run)\b/.test(command) || !url.startsWith('pglite:')) return
   const [{ stat }, { lookedAt }] = await Promise.all([import('node:fs/promises'), import('./config.ts')])
   if ((await stat(url.slice('pglite:'.length)).catch(() => undefined)) !== undefined) return
-  throw new FatalError(`the database ${url} has no tracks table: it does not exist`, {
+  throw new FatalError(`the database ${url} does not exist yet, so it has no tracks table`, {
     code: 'db.schema',
     cure: isDefault
-      ? `Run \`autodj migrate\` first, which makes it, or set DATABASE_URL to the application's database. ${lookedAt(config)}`
-      : 'Run `autodj migrate` first, which makes it.',
+      ? `Run \`autodj migrate\` first, which creates it, or set DATABASE_URL to the application's database. ${lookedAt(config)}`
+      : 'Run `autodj migrate` first, which creates it.',
   })
 }

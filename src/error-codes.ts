@@ -38,7 +38,7 @@ export const errorCodes = {
   },
   'assets.missing': {
     meaning: 'The bundled audio is not part of this installation.',
-    cure: 'Install autodj again.',
+    cure: 'Reinstall autodj.',
     exits: ['fatal'],
   },
 
@@ -206,7 +206,7 @@ export const errorCodes = {
   },
   'config.invalid': {
     meaning: 'A setting has a value that it cannot have.',
-    cure: 'Correct it in the settings file, in the environment or by flag.',
+    cure: 'Correct it in the settings file, in the environment or with a flag.',
     exits: ['usage'],
   },
   'config.missing': {
@@ -238,7 +238,7 @@ export const errorCodes = {
   },
   'db.busy': {
     meaning: 'Another transaction holds a lock on the same rows or table.',
-    cure: 'Run it again; pg_stat_activity and pg_locks tell who holds it.',
+    cure: 'Run it again; pg_stat_activity and pg_locks show who holds it.',
     exits: ['temporary'],
   },
   'db.conflict': {
@@ -262,7 +262,7 @@ export const errorCodes = {
     exits: ['usage'],
   },
   'db.host': {
-    meaning: 'The host of the database has no address.',
+    meaning: 'The host name of the database does not resolve.',
     cure: 'Check the host in DATABASE_URL.',
     exits: ['fatal'],
   },
@@ -272,7 +272,7 @@ export const errorCodes = {
     exits: ['temporary'],
   },
   'db.lock-file': {
-    meaning: 'The lock file beside the embedded database cannot be made.',
+    meaning: 'The lock file of the embedded database cannot be created.',
     cure: 'Choose a folder that this user can write to and that has space.',
     exits: ['fatal', 'temporary'],
   },
@@ -345,12 +345,12 @@ export const errorCodes = {
   },
   'demo.dir': {
     meaning: 'What was given to the demo is not a folder.',
-    cure: 'Name a folder that holds audio.',
+    cure: 'Name a folder with audio in it.',
     exits: ['usage'],
   },
   'demo.empty': {
     meaning: 'The folder given to the demo holds no audio file.',
-    cure: 'Name a folder that holds audio, or none for the bundled library.',
+    cure: 'Name a folder with audio in it, or none for the bundled library.',
     exits: ['usage'],
   },
   'demo.failed': {
@@ -434,12 +434,12 @@ export const errorCodes = {
   },
   'fetch.not-audio': {
     meaning: 'What the source sent is not audio.',
-    cure: 'Look at what the source answers for this track.',
+    cure: 'Check what the source returns for this track.',
     exits: ['someFailed'],
   },
   'fetch.nowhere': {
     meaning: 'No source has the track.',
-    cure: 'Give --url or FETCH_COMMAND, or put the file into the audio folder and run `autodj import`.',
+    cure: 'Pass --url or set FETCH_COMMAND, or put the file into the audio folder and run `autodj import`.',
     exits: ['someFailed'],
   },
   'fetch.private-address': {
@@ -475,7 +475,7 @@ export const errorCodes = {
     exits: ['someFailed'],
   },
   'file.exists': {
-    meaning: 'Another file, or something that is not a folder, is where the file would go.',
+    meaning: 'Another file, or something that is not a folder, is in the place of the file.',
     cure: 'Move it away, or restore with --to into another folder.',
     exits: ['someFailed'],
   },
@@ -485,7 +485,7 @@ export const errorCodes = {
     exits: ['someFailed'],
   },
   'file.loop': {
-    meaning: 'The path is a link that leads in a circle.',
+    meaning: 'The path is a link that points back to itself.',
     cure: 'Remove the link.',
     exits: ['someFailed'],
   },
@@ -595,7 +595,7 @@ export const errorCodes = {
   },
   'link.outside': {
     meaning: 'A link leads out of the audio folder, and was not followed.',
-    cure: 'Move what it leads to into the audio folder.',
+    cure: 'Move what it points to into the audio folder.',
     exits: ['someFailed'],
   },
   locked: {
@@ -612,7 +612,7 @@ export const errorCodes = {
   // migrate
   'migrate.empty': {
     meaning: 'The database holds no table of the application that could be adopted.',
-    cure: 'Run `autodj migrate`, which makes them.',
+    cure: 'Run `autodj migrate`, which creates them.',
     exits: ['fatal'],
   },
   'migrate.in-use': {
@@ -626,7 +626,7 @@ export const errorCodes = {
     exits: ['locked'],
   },
   'migrate.legacy': {
-    meaning: 'The ledger is still where an earlier version made it.',
+    meaning: 'The ledger is still where an earlier version put it.',
     cure: 'Run `autodj migrate` first.',
     exits: ['fatal'],
   },
@@ -654,12 +654,12 @@ export const errorCodes = {
   },
   'object.changing': {
     meaning: 'The object was replaced again and again while it was downloaded.',
-    cure: 'Run it again when nothing writes to the object any more.',
+    cure: 'Run it again when nothing is writing to the object.',
     exits: ['someFailed'],
   },
   'object.differs': {
-    meaning: 'The object is not what the local file is, so the file is kept.',
-    cure: 'Run `autodj reconcile --deep`, which tells which of them is damaged.',
+    meaning: 'The content of the object differs from that of the local file, so the file is kept.',
+    cure: 'Run `autodj reconcile --deep`, which shows which of them is damaged.',
     exits: ['someFailed'],
   },
   'object.missing': {
@@ -727,7 +727,7 @@ export const errorCodes = {
   },
   'reconcile.order': {
     meaning: 'Keys came in another order than that of their UTF-8 bytes.',
-    cure: 'Use a store and a database that sort by bytes; with an inventory, use a complete one.',
+    cure: 'Use a store and a database that sort by bytes; if it is an inventory, use a complete one.',
     exits: ['fatal'],
   },
   'records.log-file': {
@@ -747,7 +747,7 @@ export const errorCodes = {
   },
   'restore.corrupt': {
     meaning: 'What arrived does not have the checksum of the object.',
-    cure: 'Run it again; `autodj reconcile --deep` tells whether the object itself is damaged.',
+    cure: 'Run it again; `autodj reconcile --deep` shows whether the object itself is damaged.',
     exits: ['someFailed'],
   },
   'restore.no-checksum': {
@@ -774,12 +774,12 @@ export const errorCodes = {
   },
   'row.deleted': {
     meaning: 'The row was deleted while its track was at work.',
-    cure: 'Nothing need be done; `autodj reconcile` finds what was left behind.',
+    cure: 'Nothing needs to be done; `autodj reconcile` finds what was left behind.',
     exits: ['someFailed'],
   },
   'row.locked': {
     meaning: 'Another transaction keeps the row locked.',
-    cure: 'Run it again when that transaction has ended; pg_stat_activity and pg_locks tell who it is.',
+    cure: 'Run it again when that transaction has ended; pg_stat_activity and pg_locks show which one it is.',
     exits: ['temporary', 'someFailed'],
   },
   'row.missing': {
@@ -829,7 +829,7 @@ export const errorCodes = {
   },
   'serve.listen': {
     meaning: 'The server cannot listen at this address.',
-    cure: 'Choose another --host or --port, or stop what listens there.',
+    cure: 'Choose another --host or --port, or stop what is listening there.',
     exits: ['fatal'],
   },
   stopped: {
@@ -915,7 +915,7 @@ export const errorCodes = {
     exits: ['fatal'],
   },
   'store.no-upload': {
-    meaning: 'The multipart upload does not exist any more.',
+    meaning: 'The multipart upload no longer exists.',
     cure: 'Run it again, which starts the upload afresh.',
     exits: ['fatal', 'someFailed'],
   },
@@ -973,7 +973,7 @@ export const errorCodes = {
   },
   'system.full': {
     meaning: 'No space is left on a disk.',
-    cure: 'Free some, or use another disk (TMPDIR for temporary files), then run it again.',
+    cure: 'Free some space, or use another disk (TMPDIR for temporary files), then run it again.',
     exits: ['temporary'],
   },
   'temp.full': {

@@ -20,17 +20,17 @@ export const ExitCode = {
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
 
 export const exitCodeMeaning: Readonly<Record<ExitCode, string>> = {
-  0: 'done; also when there was nothing to do',
-  1: 'fatal: nothing more could be done, the message says why',
+  0: 'done, or nothing to do',
+  1: 'fatal: the run could not continue; the message says why',
   2: 'usage: a flag, an argument or a setting is wrong; nothing was started',
-  3: 'the run finished, but some items failed; they are in the ledger (`--retry-failed`)',
+  3: 'the run finished, but some items failed; they are in the ledger (retry with `--retry-failed`)',
   4: 'drift found: database, bucket, disk or CDN do not agree',
-  5: 'temporary: network, service, disk or database was away; run it again',
-  7: 'a safety limit was hit, nothing was deleted',
-  10: 'the time budget (`--max-duration`) was used up; the next run goes on',
+  5: 'temporary: network, service, disk or database was unavailable; run it again',
+  7: 'stopped by a safety limit; nothing was deleted',
+  10: 'the time budget (`--max-duration`) is used up; the next run resumes',
   11: 'another run holds the lock',
   130: 'stopped by Ctrl-C (SIGINT)',
-  143: 'stopped by SIGTERM, or in the middle as nobody read the output any more',
+  143: 'stopped by SIGTERM, or because nobody was reading the output',
 }
 
 /** How a run ended, in a few words for a table. */
@@ -40,9 +40,9 @@ export const exitCodeOutcome: Readonly<Record<ExitCode, string>> = {
   2: 'wrong setting',
   3: 'some failed',
   4: 'drift found',
-  5: 'failed for now',
-  7: 'safety limit',
-  10: 'time was up',
+  5: 'temporary failure',
+  7: 'stopped by a safety limit',
+  10: 'time budget used up',
   11: 'locked',
   130: 'interrupted',
   143: 'stopped',
@@ -151,7 +151,7 @@ export function systemRefusal(error: Error, where?: string): AppError | undefine
         `no space is left ${named === undefined ? 'on the disk' : `for ${named}`} (${code})`,
         {
           code: 'system.full',
-          cure: 'free some, or use another disk (TMPDIR for temporary files), then run it again',
+          cure: 'Free some space, or use another disk (TMPDIR for temporary files), then run it again.',
           cause: error,
         },
       )
@@ -160,14 +160,14 @@ export function systemRefusal(error: Error, where?: string): AppError | undefine
     case 'EPERM':
       return new FatalError(`the system refuses access to ${named ?? error.message} (${code})`, {
         code: 'system.denied',
-        cure: 'give this user the right to it, or use another folder (TMPDIR for temporary files)',
+        cure: 'Give this user permission, or use another folder (TMPDIR for temporary files).',
         cause: error,
       })
     case 'EMFILE':
     case 'ENFILE':
       return new TemporaryError(`too many files are open (${code})`, {
         code: 'system.files',
-        cure: 'raise the limit (`ulimit -n`), or lower --concurrency',
+        cure: 'Raise the limit (`ulimit -n`), or lower --concurrency.',
         cause: error,
       })
     // An optional package that was left out: whoever needs one loads it when it does.

@@ -44,20 +44,17 @@ function trustCertificates({ certificates }: Network): void {
     }
     const found = text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g)
     if (found !== null) return found
-    throw new UsageError(`${variable} names ${path}, which holds no certificate in PEM form`, {
+    throw new UsageError(`${variable} names ${path}, which contains no certificate in PEM form`, {
       code: 'config.certificates',
       cure: 'Convert it (openssl x509 -inform der -in FILE -out FILE.pem), or unset it.',
     })
   })
   const { setDefaultCACertificates, getCACertificates } = tls as Trust
   if (setDefaultCACertificates === undefined || getCACertificates === undefined) {
-    throw new UsageError(
-      `this Node.js (${process.version}) cannot trust ${certificates[0]!.path} by itself`,
-      {
-        code: 'config.certificates',
-        cure: 'Set NODE_EXTRA_CA_CERTS in the environment instead of in a file, or use Node.js 22.19 or later.',
-      },
-    )
+    throw new UsageError(`this Node.js (${process.version}) cannot load ${certificates[0]!.path} by itself`, {
+      code: 'config.certificates',
+      cure: 'Set NODE_EXTRA_CA_CERTS in the environment instead of in a file, or use Node.js 22.19 or later.',
+    })
   }
   setDefaultCACertificates([...new Set([...getCACertificates('default'), ...extra])])
 }

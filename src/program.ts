@@ -38,12 +38,12 @@ export interface ProgramHost {
 
 /** Flags that every command takes. */
 const outputFlags = {
-  json: flag.boolean('--json', 'JSON lines instead of text'),
+  json: flag.boolean('--json', 'print JSON lines instead of text'),
   quiet: flag.boolean(
     '-q, --quiet',
-    'nothing unless something is wrong; then warnings, errors and the summary',
+    'print nothing unless something is wrong; then warnings, errors and the summary',
   ),
-  verbose: flag.boolean('-v, --verbose', 'every item, and stack traces of errors'),
+  verbose: flag.boolean('-v, --verbose', 'print every item, and stack traces of errors'),
 }
 
 const completionHelp = `
@@ -119,8 +119,8 @@ export function createProgram(
   const program = new Commander('autodj')
     .description('Moves an Auto-DJ library to S3 behind CloudFront, proves it, and keeps it right.')
     .version(version, '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'help for a command')
-    .helpCommand('help [command]', 'help for a command')
+    .helpOption('-h, --help', 'show help for a command')
+    .helpCommand('help [command]', 'show help for a command')
     .showSuggestionAfterError()
     .configureOutput({
       writeOut: text => void stdout.write(text),
@@ -170,7 +170,7 @@ function misusage(
   const cure =
     nearest ||
     (command
-      ? `\`autodj ${command.name} --help\` says what it takes.`
+      ? `\`autodj ${command.name} --help\` lists its arguments.`
       : isOfCommands
         ? 'Flags come after the command.'
         : `\`autodj ${group}--help\` lists the commands.`)
@@ -214,7 +214,7 @@ function addCommand(
   }
   // Not `--env-file`: Node.js takes that one for itself wherever it stands on the command line.
   commander.addOption(
-    new Option('--settings <file>', 'read settings from here (./.env)').helpGroup('Settings:'),
+    new Option('--settings <file>', 'read settings from this file (default: ./.env)').helpGroup('Settings:'),
   )
   if (command.examples) {
     const lines = command.examples.map(([line, does]) => `  $ ${line}\n      ${does}`)
@@ -275,13 +275,13 @@ async function runCommand(
   })
   const stopListening = surroundings.onSignal(signal => {
     if (signal === 'SIGPIPE') {
-      report.detail('nobody reads the output any more: finishing what is in flight')
+      report.detail('nobody is reading the output: finishing what is in flight')
       stopping.abort('sigterm' satisfies StopReason)
     } else if (stopping.signal.aborted && stopping.signal.reason !== 'time-budget') {
       report.warn('stopping at once')
       forcing.abort(new AppError(ExitCode.sigint, 'stopped by a second signal', { code: 'stopped' }))
     } else {
-      report.warn(`${signal}: finishing what is in flight; once more to stop at once`)
+      report.warn(`${signal}: finishing what is in flight; again to stop at once`)
       stopping.abort((signal === 'SIGINT' ? 'sigint' : 'sigterm') satisfies StopReason)
     }
   })

@@ -244,7 +244,7 @@ export class Analyzer {
       throw new LocalFileError(
         'changed',
         `${now.relative} changed while it was analysed`,
-        'Run it again when nothing writes to it any more.',
+        'Run it again when nothing is writing to it.',
       )
     }
   }

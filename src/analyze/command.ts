@@ -9,15 +9,15 @@ export const analyze = defineCommand({
   selects: 'tracks',
   settings: ['database', 'store', 'cdn', 'audio'],
   description:
-    'Analyses the audio of tracks, objects in S3 through temporary files and local files where they are, and writes ' +
+    'Analyses the audio of tracks (objects in S3 through temporary files, local files in place) and writes ' +
     'the results to the database. Downloads run ahead of the analysis. Interrupt it, kill it, run it on several ' +
-    'machines: each track is committed when it is done. A row that someone changed meanwhile is left alone.',
+    'machines: each track is committed when it is done. A row that someone else changed in the meantime is left alone.',
   examples: [
-    ['autodj analyze', 'what has no analysis yet'],
+    ['autodj analyze', 'tracks that have no analysis yet'],
     ['autodj analyze --outdated --max-duration 6h', 'from cron: what an older version analysed'],
     [
       'autodj analyze --track 0d3f… --bpm-range 120-180',
-      'one track again, its tempo known to be in that range',
+      'one track again, knowing that its tempo is in that range',
     ],
     ['autodj analyze --track 0d3f… --plot track.svg', 'and look at what was heard'],
     ['autodj analyze --enqueue', 'for `autodj worker`, on other machines'],
@@ -30,8 +30,8 @@ export const analyze = defineCommand({
     if (values.plot !== undefined && (values.track.length !== 1 || values.check || values.dryRun))
       throw new UsageError(
         values.track.length === 1
-          ? '--plot draws an analysis: it goes with neither --check nor --dry-run'
-          : '--plot draws one track: name it with one --track',
+          ? '--plot draws an analysis: it cannot be combined with --check or --dry-run'
+          : '--plot draws one track: name it with a single --track',
         { code: 'usage.flag' },
       )
     const { enqueueAnalyze, planAnalyze, runAnalyze } = await import('./run.ts')

@@ -114,7 +114,7 @@ class Transfer {
           new DownloadError(
             'object.changing',
             'the object was replaced while it was downloaded, again and again',
-            'Run it again when nothing writes to it any more.',
+            'Run it again when nothing is writing to it.',
           ),
         )
       }
@@ -137,7 +137,7 @@ class Transfer {
       throw new DownloadError(
         'object.missing',
         'the object is not there',
-        '`autodj reconcile` finds what became of it.',
+        '`autodj reconcile` finds out what became of it.',
       )
     }
     const { body, ...described } = content
@@ -146,7 +146,7 @@ class Transfer {
       if (described.size > room) throw new LargerThanReserved(described.size)
       for await (const chunk of body) {
         if (this.bytes + chunk.length > this.#object.size) {
-          throw new StoreError('bad-digest', 'more bytes came than the object has')
+          throw new StoreError('bad-digest', 'more bytes arrived than the object has')
         }
         await this.#write(chunk)
         onBytes(chunk.length)
@@ -190,7 +190,7 @@ class Transfer {
     for (const [name, want, have] of wanted) {
       if (want === null || want === undefined) continue
       if (want !== have) {
-        throw new StoreError('bad-digest', `its ${name} is not the one it was uploaded with`)
+        throw new StoreError('bad-digest', `its ${name} differs from the one it was uploaded with`)
       }
       this.verified = true
     }
@@ -211,6 +211,6 @@ class Transfer {
 const corrupt = (how: string): DownloadError =>
   new DownloadError(
     'download.corrupt',
-    `the object does not arrive as it was uploaded: ${how}`,
+    `the object did not arrive as it was uploaded: ${how}`,
     '`autodj verify --full` compares it; upload it again if the copy in S3 is damaged.',
   )

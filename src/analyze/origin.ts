@@ -92,7 +92,7 @@ export function cdnOrigin(options: {
         signal,
       })
       outgoing.on('timeout', () =>
-        outgoing.destroy(Object.assign(new Error('no byte in time'), { code: 'ETIMEDOUT' })),
+        outgoing.destroy(Object.assign(new Error('no data in time'), { code: 'ETIMEDOUT' })),
       )
       outgoing.on('error', reject)
       outgoing.on('response', resolve)
@@ -173,7 +173,7 @@ function refusal(status: number, domain: CdnDomain, key: string): StoreError {
             : 'invalid'
   return new StoreError(kind, `${domain.hostname} answered ${status} for ${key}`, {
     status,
-    cure: '`autodj verify` names the cause',
+    cure: '`autodj verify` names the cause.',
     details: { key, status },
   })
 }

@@ -228,7 +228,7 @@ export async function plotTrack(
   if (picture === undefined)
     throw new FatalError(`track ${trackId} has no analysis to draw`, {
       code: 'analysis.missing',
-      cure: `Run \`autodj analyze --track ${trackId}\` and look at what it says.`,
+      cure: `Run \`autodj analyze --track ${trackId}\` and see what it reports.`,
     })
   const file = path.resolve(cwd, output)
   const draft = path.join(path.dirname(file), `.${path.basename(file)}.${randomUUID()}`)
@@ -239,8 +239,8 @@ export async function plotTrack(
     await rm(draft, { force: true })
     throw new UsageError(`--plot: cannot write ${file}: ${systemErrorCode(error) ?? error}`, {
       code: 'usage.flag',
-      cure: 'Name a file in a folder that this user may write.',
+      cure: 'Name a file in a folder that this user can write to.',
     })
   }
-  report.note(`${file} shows what was heard`, { plot: file })
+  report.note(`drew ${file}`, { plot: file })
 }

@@ -47,10 +47,10 @@ export function analyzeFilter(
   const chosen = (['missing', 'outdated', 'failed', 'all'] as const).filter(name => flags[name])
   if (chosen.length > 1 || (chosen.length === 1 && flags.track.length > 0)) {
     const given = [...chosen, ...(flags.track.length > 0 ? ['track'] : [])].map(name => `--${name}`)
-    throw new UsageError(`${given.join(' and ')} exclude each other`, { code: 'usage.flag' })
+    throw new UsageError(`${given.join(' and ')} cannot be combined`, { code: 'usage.flag' })
   }
   for (const id of flags.track) {
-    if (!uuid.test(id)) throw new UsageError(`--track: "${id}" is no track id`, { code: 'usage.flag' })
+    if (!uuid.test(id)) throw new UsageError(`--track: "${id}" is not a track id`, { code: 'usage.flag' })
   }
   const audio: TrackFilter =
     flags.source === 'local'
@@ -94,7 +94,7 @@ async function filterHere(
   if (flags.source === 'local' || !origin) await requireAudioRoot(config.audioRoot)
   const { tracks } = await countTracks(knex, analyzeFilter(flags, now(), { origin: false, folder: true }))
   if (tracks > 0) {
-    report.warn(`no audio folder at ${config.audioRoot}: ${plural(tracks, 'local track')} left alone`)
+    report.warn(`no audio folder at ${config.audioRoot}: ${plural(tracks, 'local track')} skipped`)
   }
   return analyzeFilter(flags, now(), { origin, folder: false })
 }
@@ -284,7 +284,7 @@ async function tellAbsent(
       subject: id,
       state: 'failed',
       fields: { track_id: id, code: there ? 'row.no-audio' : 'row.missing' },
-      reason: there ? 'the track has no audio from this source' : 'there is no such track',
+      reason: there ? 'the track has no audio from this source' : 'no such track',
       ...(there && { cure: 'Run `autodj fetch`, or choose another --source.' }),
     })
   }
@@ -321,7 +321,7 @@ export async function planAnalyze(context: Context, flags: AnalyzeFlags): Promis
   const rate = await lastRate(database, flags.check ? checkCommand : analyzeCommand)
   const time =
     rate === undefined
-      ? 'how long it takes is not known before a first run'
+      ? 'no estimate until a first run has been measured'
       : `about ${formatDuration((plan.seconds / rate) * 1_000)} at ${rate.toFixed(0)}x realtime, as in the last run`
   report.summary({
     lines: [
@@ -329,7 +329,7 @@ export async function planAnalyze(context: Context, flags: AnalyzeFlags): Promis
         `${plan.unknown > 0 ? ` and ${formatCount(plan.unknown)} of unknown length` : ''}; nothing was changed.`,
       `At most ${formatBytes(plan.bytes)} to download; ${time}.`,
     ],
-    next: plan.tracks > 0 ? 'the same without --dry-run to do it' : undefined,
+    next: plan.tracks > 0 ? 'run it again without --dry-run' : undefined,
     fields: {
       dry_run: true,
       tracks: plan.tracks,
@@ -389,20 +389,21 @@ function summariseAnalyze(
     lines.push(`${plural(downloads, 'object')} downloaded, ${formatBytes(bytes)}; ${proved}.`)
   }
   if (damaged > 0) {
-    lines.push(`${plural(damaged, 'file')} damaged: what is wrong is above and in the ledger.`)
+    lines.push(`${plural(damaged, 'file')} damaged; see above, or the ledger, for what is wrong.`)
   }
   if (failed + changed > 0)
-    lines.push(`${formatCount(failed + changed)} failed: the reasons are above and in the ledger.`)
+    lines.push(`${formatCount(failed + changed)} failed; see above, or the ledger, for the reasons.`)
   if (locked > 0) lines.push(lockedLine(locked))
-  if (leftToOthers > 0) lines.push(`${plural(leftToOthers, 'track')} in the hands of other runs.`)
-  if (absent > 0) lines.push(`${plural(absent, 'track')} asked for without audio from there: see above.`)
+  if (leftToOthers > 0) lines.push(`${plural(leftToOthers, 'track')} being handled by other runs.`)
+  if (absent > 0)
+    lines.push(`${plural(absent, 'track')} of those asked for had no audio from there; see above.`)
   if (done + failed + changed === 0 && left > 0 && !stopped)
-    lines.push(`${plural(left, 'track')} could not be analysed earlier: only --failed tries such again.`)
+    lines.push(`${plural(left, 'track')} could not be analysed earlier: retry with --failed.`)
   const next =
     failed + changed + damaged > 0
-      ? `\`autodj analyze ${flags.check ? '--check ' : ''}--failed\` after the cause is gone`
+      ? `\`autodj analyze ${flags.check ? '--check ' : ''}--failed\`, once the causes are fixed`
       : interrupted + locked > 0
-        ? '`autodj analyze` to go on'
+        ? '`autodj analyze` to continue'
         : undefined
   return {
     lines,

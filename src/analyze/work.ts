@@ -43,8 +43,8 @@ export class AnalyzeWork implements TrackWork<AnalysisTask, AnalysisOutcome> {
   readonly claim: string
   readonly settles: readonly string[]
   readonly setBack = {
-    reason: 'its row lost the analysis after it was written, again and again',
-    cure: 'Find what writes to the columns of the analysis (a trigger, an older application), then run it again.',
+    reason: 'its row lost the analysis each time it was written',
+    cure: 'Find out what overwrites the analysis columns (a trigger, an older application), then run it again.',
   }
   readonly totals: AnalyzeTotals = {
     analysed: 0,

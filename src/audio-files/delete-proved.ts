@@ -65,7 +65,7 @@ export async function deleteProvedFile(
       if (source.isLinked)
         throw new Kept(
           'file.linked',
-          'the row reaches it through a link: the file has another name, and may be there for others',
+          'the row reaches it through a link: the file has another name, and others may rely on it',
         )
       if (served) {
         const answers = await Promise.all(

@@ -165,14 +165,14 @@ function proved(head: ObjectHead, sums: ContentHash): Download {
   if (expected !== undefined && expected !== crc32) {
     throw new StoreError(
       'bad-digest',
-      `what came of ${head.key} has the CRC-32 ${crc32}, the store has ${expected}`,
+      `the download of ${head.key} has CRC-32 ${crc32}, the store has ${expected}`,
     )
   }
   return { head, ...sums }
 }
 
 function cutShort(key: string, came: number, expected: number): StoreError {
-  return new StoreError('network', `${came} of ${expected} bytes of ${key} came`)
+  return new StoreError('network', `only ${came} of ${expected} bytes of ${key} arrived`)
 }
 
 function replaced(key: string): StoreError {

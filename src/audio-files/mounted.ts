@@ -63,10 +63,13 @@ export class WatchedFolder {
   async assertThere(): Promise<void> {
     const before = await this.#before
     if (before === undefined || before === (await identity(this.#root))) return
-    throw new TemporaryError(`the audio folder ${this.#root} went away in mid-run: it is no longer mounted`, {
-      code: 'audio-root.gone',
-      cure: 'mount it again, then run the same command: nothing was concluded from the files that are missing',
-    })
+    throw new TemporaryError(
+      `the audio folder ${this.#root} disappeared during the run: it is no longer mounted`,
+      {
+        code: 'audio-root.gone',
+        cure: 'Mount it again and rerun the command; nothing was concluded from the missing files.',
+      },
+    )
   }
 }
 

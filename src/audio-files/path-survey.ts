@@ -65,8 +65,8 @@ async function look(
 
 const meanings: Readonly<Record<SurveyedForm, string>> = {
   application: 'as the application writes them',
-  absolute: 'by their whole path',
-  elsewhere: 'by their whole path on another machine or in a container',
+  absolute: 'by their absolute path',
+  elsewhere: 'by their absolute path on another machine or in a container',
   windows: 'as Windows writes them',
   url: 'as file:// URLs, which the application does not open',
   bare: "without the folder's name, which the application does not open",

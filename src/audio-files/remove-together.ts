@@ -163,7 +163,7 @@ export class RemovalGroups {
       )
       for (const one of left()) {
         if (outcomes.get(one.candidate.track.id) !== 'done')
-          refused.set(one, new Kept('row.changed', 'the row changed meanwhile'))
+          refused.set(one, new Kept('row.changed', 'the row changed in the meantime'))
       }
       const changed = left()
       await each(async ({ source }) => {
@@ -219,7 +219,7 @@ export async function refusedByRows<One extends Pick<Removal, 'candidate' | 'pla
       row.s3ObjectKey !== planned.s3ObjectKey ||
       row.filePath !== planned.filePath
     ) {
-      refused.set(one, new Kept('row.changed', 'the database does not say that it is in S3'))
+      refused.set(one, new Kept('row.changed', 'the database does not say that the track is in S3'))
     } else if (needed[index] === true) {
       refused.set(one, new Kept('file.needed', 'another track that is not in S3 yet has the same file'))
     } else if (one.place.served && failed.has(planned.id)) {
@@ -227,7 +227,7 @@ export async function refusedByRows<One extends Pick<Removal, 'candidate' | 'pla
         one,
         new Kept(
           'cdn.differs',
-          '`autodj verify` found other bytes at the CDN; after the cause is mended, `autodj verify --retry-failed` frees it',
+          '`autodj verify` got different bytes from the CDN; once the cause is fixed, `autodj verify --retry-failed` frees it',
         ),
       )
     }
@@ -241,11 +241,12 @@ async function refuseByObject({ candidate: { object }, place: { store }, signal 
   if (head === undefined) throw new Kept('object.missing', 'the object is not in the bucket')
   const content = { size: object.size, sha256: object.sha256, crc32: object.crc32 }
   const sameness = await holdsContent(store, head, content, signal)
-  if (sameness === 'different') throw new Kept('object.differs', 'the object is not what the file is')
+  if (sameness === 'different')
+    throw new Kept('object.differs', "the object's content differs from the file's")
   if (sameness === 'archived') {
     throw new Kept(
       'object.archived',
-      'the object is in an archive storage class: until it is restored, this file is all there is to play',
+      'the object is in an archive storage class: until it is restored, this file is the only playable copy',
     )
   }
 }
@@ -270,7 +271,7 @@ async function removeSame(source: Source): Promise<void> {
   throw new Kept(
     'file.changed',
     where === source.absolute
-      ? 'another file has come in its place: it was left alone'
-      : `two other files have come in its place: one of them is now ${where}`,
+      ? 'another file has taken its place and was left alone'
+      : `two other files have taken its place; one of them is now ${where}`,
   )
 }

@@ -166,8 +166,8 @@ export async function findSource(
     if (isOutside(path.relative(root, found.real))) {
       throw new LocalFileError(
         'refused',
-        `${reading.relative} is a link that leads outside the audio folder`,
-        'Replace the link by the file, or set AUDIO_STORAGE_PATH to a folder that holds both.',
+        `${reading.relative} is a link that points outside the audio folder`,
+        'Replace the link with the file, or set AUDIO_STORAGE_PATH to a folder that holds both.',
       )
     }
     return { reading, ...found }
@@ -378,7 +378,7 @@ class OpenSource implements Source {
     return new LocalFileError(
       'changed',
       `${this.relative} changed while it was read (${how})`,
-      'Run again when nothing writes to it any more.',
+      'Run it again when nothing is writing to it.',
     )
   }
 }
@@ -451,7 +451,7 @@ export function localFileError(error: unknown, subject: string): LocalFileError 
     case 'ELOOP':
       return new LocalFileError(
         'loop',
-        `${subject} is a link that leads in a circle`,
+        `${subject} is a link that points back to itself`,
         'Remove the link.',
         error,
       )
@@ -462,8 +462,8 @@ export function localFileError(error: unknown, subject: string): LocalFileError 
     case 'EPERM':
       return new LocalFileError(
         'unreadable',
-        `${subject}: no permission to read it`,
-        'Give autodj read permission.',
+        `no permission to read ${subject}`,
+        'Give this user permission to read it.',
         error,
       )
     case 'ENAMETOOLONG':
@@ -477,7 +477,9 @@ export function localFileError(error: unknown, subject: string): LocalFileError 
       return new LocalFileError(
         'unreadable',
         `${subject} cannot be read: ${code ?? toError(error).message}`,
-        code === 'EIO' ? 'The disk reports an error: check it before anything else.' : 'Look at the file.',
+        code === 'EIO'
+          ? 'The disk reports an error: check the disk before anything else.'
+          : 'Look at the file.',
         error,
       )
   }

@@ -87,7 +87,7 @@ async function ignoreFileOf(realRoot: string): Promise<string | undefined> {
     if (code === 'ENOENT') return undefined
     throw new FatalError(`${path.join(realRoot, ignoreFileName)} cannot be read: ${code}`, {
       code: 'ignore-file.unreadable',
-      cure: 'Give this user the right to read it, or remove it.',
+      cure: 'Give this user permission to read it, or remove it.',
       cause: error,
     })
   }
@@ -108,7 +108,7 @@ export async function openAudioFolder(
   if (leaves(realRoot, realStart)) {
     throw new UsageError(`${start} is not inside the audio folder ${root}`, {
       code: 'usage.outside-root',
-      cure: `Paths in the database are relative to the audio folder: give it by --audio-root, or set AUDIO_STORAGE_PATH (example: ${start})`,
+      cure: `Paths in the database are relative to the audio folder: name it with --audio-root, or set AUDIO_STORAGE_PATH (example: ${start}).`,
     })
   }
   return { realRoot, realStart }
@@ -141,7 +141,7 @@ export async function* filePages(
     if (entry.kind === 'obstacle' && entry.code.endsWith('.unreadable')) {
       throw new FatalError(`cannot read ${path.join(root, entry.path)}: ${entry.reason}`, {
         code: 'disk.unreadable',
-        cure: 'Give autodj permission to read it; without it every file in it would look lost.',
+        cure: 'Give this user permission to read it; otherwise every file in it would look lost.',
       })
     }
     if (entry.kind !== 'file') continue
@@ -203,7 +203,7 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
     if (isStart) {
       throw new FatalError(`the audio folder ${realRoot} cannot be read: ${code}`, {
         code: 'audio-root.unreadable',
-        cure: 'Give this user the right to read it, or name the right folder by --audio-root.',
+        cure: 'Give this user permission to read it, or name the right folder with --audio-root.',
         cause: error,
       })
     }
@@ -213,7 +213,7 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
       path: portable(folder),
       code: 'folder.unreadable',
       reason: `the folder cannot be read: ${code}`,
-      cure: 'Give this user the right to read and enter it, then run again.',
+      cure: 'Give this user permission to read and enter it, then run it again.',
     }
   }
 }
@@ -250,8 +250,8 @@ async function look(
         outcome: 'failed',
         path: shown,
         code: 'file.name',
-        reason: 'its name is not UTF-8, and so fits no text column',
-        cure: 'Rename it (convmv does whole folders), then run again.',
+        reason: 'its name is not valid UTF-8, so no text column can hold it',
+        cure: 'Rename it (convmv does whole folders), then run it again.',
       }
     }
     return {
@@ -259,7 +259,7 @@ async function look(
       outcome: 'failed',
       path: shown,
       code: 'file.unreadable',
-      reason: `cannot be looked at: ${code}`,
+      reason: `cannot be examined: ${code}`,
     }
   }
 }
@@ -278,9 +278,9 @@ async function lookThroughLink({ realRoot, realStart, hidden }: Walk, relative: 
     if (code === undefined) throw error
     const reason =
       code === 'ELOOP'
-        ? 'a link that leads to itself'
+        ? 'a link that points to itself'
         : code === 'ENOENT'
-          ? 'a link that leads nowhere'
+          ? 'a broken link: nothing is where it points'
           : `a link that cannot be followed: ${code}`
     return { kind: 'obstacle', outcome: 'skipped', path: shown, code: 'link.broken', reason }
   }
@@ -290,8 +290,8 @@ async function lookThroughLink({ realRoot, realStart, hidden }: Walk, relative: 
       outcome: 'skipped',
       path: shown,
       code: 'link.outside',
-      reason: `a link out of the audio folder, to ${target}; refused`,
-      cure: 'Move what it leads to into the audio folder.',
+      reason: `a link that points out of the audio folder, to ${target}; not followed`,
+      cure: 'Move what it points to into the audio folder.',
     }
   }
   const isMet =
@@ -325,13 +325,13 @@ async function realFolder(folder: string): Promise<string> {
     if (code !== 'ENOENT' && code !== 'ENOTDIR') {
       throw new FatalError(`the audio folder ${folder} cannot be read: ${code}`, {
         code: 'audio-root.unreadable',
-        cure: 'Give this user the right to read it, or name the right folder by --audio-root.',
+        cure: 'Give this user permission to read it, or name the right folder with --audio-root.',
         cause: error,
       })
     }
-    throw new UsageError(`there is no folder ${folder}`, {
+    throw new UsageError(`the folder ${folder} does not exist`, {
       code: 'usage.no-folder',
-      cure: 'Name the audio folder by --audio-root or AUDIO_STORAGE_PATH, a folder in it by its path from here.',
+      cure: 'Name the audio folder with --audio-root or AUDIO_STORAGE_PATH, or a folder in it by its path from here.',
     })
   }
   throw new UsageError(`${folder} is not a folder`, { code: 'usage.no-folder' })

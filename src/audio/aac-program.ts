@@ -246,7 +246,7 @@ async function* framesOfStream(file: FileHandle, start: number, end: number): As
     if (frames.length > 0) yield frames
   }
 }
-const FORMAT_CHANGES = 'the format changes within the stream; the rest was left out\n'
+const FORMAT_CHANGES = 'the format changes in mid-stream; the rest was skipped\n'
 
 /** The configuration of a bare stream, by its first header. */
 async function configOfStream(file: FileHandle, start: number, end: number): Promise<Uint8Array> {

@@ -45,7 +45,7 @@ export async function inspect(path: string): Promise<Container> {
       `the file cannot be read (${systemErrorCode(error) ?? toError(error).message})`,
       {
         code: 'audio.unreadable',
-        cure: 'check the path and its permissions',
+        cure: 'Check the path and its permissions.',
         details: { path },
         cause: error,
       },
@@ -56,21 +56,21 @@ export async function inspect(path: string): Promise<Container> {
   if (size === 0)
     throw new FatalError('the file is empty', {
       code: 'audio.empty',
-      cure: 'replace the file with an intact copy',
+      cure: 'Replace the file with an intact copy.',
       details: { path },
     })
   const description = await readDescription(path)
   if (!description)
     throw new FatalError('not a recognised audio format', {
       code: 'audio.unknown',
-      cure: 'replace the file; its content is not what its name says',
+      cure: 'Replace the file; its content is not what its name says.',
       details: { path },
     })
   const { location, sound, duration, fields } = description
   if (sound.unusable !== undefined)
     throw new FatalError(`no audio could be decoded: ${sound.unusable}`, {
       code: 'audio.undecodable',
-      cure: 'replace the file with an intact copy',
+      cure: 'Replace the file with an intact copy.',
       details: { path },
     })
   // Of a film in these, the length may well be the picture's.

@@ -47,14 +47,14 @@ export interface Decoder {
 const undecodable = (path: string, why: string): FatalError =>
   new FatalError(`no audio could be decoded: ${why}`, {
     code: 'audio.undecodable',
-    cure: 'replace the file with an intact copy',
+    cure: 'Replace the file with an intact copy.',
     details: { path },
   })
 
 const unsupported = (path: string, what: string): FatalError =>
   new FatalError(`${what} needs ffmpeg`, {
     code: 'audio.unsupported',
-    cure: 'install ffmpeg and see that it is on the PATH',
+    cure: 'Install ffmpeg and see that it is on the PATH.',
     details: { path },
   })
 
@@ -119,7 +119,7 @@ function damageReport(
       ...found,
       ...(harmless > 0 && found.length === 0
         ? [
-            `${harmless} complaint${harmless > 1 ? 's' : ''} that the sound is none the worse for, the first: ${first}`,
+            `${harmless} decoder warning${harmless > 1 ? 's' : ''} without an effect on the sound, the first: ${first}`,
           ]
         : []),
       ...remarks,
@@ -196,7 +196,7 @@ export function ffmpegDecoder(command = 'ffmpeg'): Decoder {
       if (/not implemented|Decoder .*not found|Unknown input format/.test(decoded.nothing))
         throw new FatalError(`this ffmpeg does not know ${codecName(container) || 'what is in it'}`, {
           code: 'audio.unsupported',
-          cure: 'install a newer ffmpeg; if that fails too, replace the file with an intact copy',
+          cure: 'Install a newer ffmpeg; if that fails too, replace the file with an intact copy.',
           details: { path },
         })
       throw undecodable(path, decoded.nothing)
@@ -311,7 +311,7 @@ async function fromFlac(
       gate.start(format, container.duration)
     }
     if (sampleRate !== format.sampleRate || channels.length !== format.channels) {
-      if (remarks.length === 0) remarks.push('the format changes within the stream; the rest was left out')
+      if (remarks.length === 0) remarks.push('the format changes in mid-stream; the rest was skipped')
       return
     }
     const scale = 2 ** (1 - depth)
@@ -332,7 +332,7 @@ async function fromFlac(
   }
   deliver()
   if (!format || samples === 0) throw undecodable(path, 'it holds no samples')
-  const garbled = { count: decoder.errors, first: 'frames whose checksum is wrong, or rubble between them' }
+  const garbled = { count: decoder.errors, first: 'frames with a wrong checksum, or garbage between them' }
   const report = damageReport(
     path,
     container,
@@ -443,7 +443,7 @@ async function* pieces(
 /** What a decoder threw, fit for a user: its own words are of pointers and tables. */
 function clauseOf(error: Error): string {
   const isOwn = error.name === 'Error' && error.message.length <= 120 && /^[\w ,.:'()-]+$/.test(error.message)
-  return isOwn ? error.message : 'its data makes no sense to the decoder'
+  return isOwn ? error.message : 'the decoder cannot make sense of its data'
 }
 
 /** The decoders from npm: MP3, AAC, Apple Lossless, Ogg Vorbis, Ogg Opus; FLAC and plain samples are decoded here. */
@@ -477,8 +477,7 @@ export function npmDecoder(): Decoder {
           gate.start(format, container.duration)
         }
         if (channelData.length < format.channels || sampleRate !== format.sampleRate) {
-          if (remarks.length === 0)
-            remarks.push('the format changes within the stream; the rest was left out')
+          if (remarks.length === 0) remarks.push('the format changes in mid-stream; the rest was skipped')
           return
         }
         const order = loader.vorbisOrder ? VORBIS_TO_WAVE[format.channels] : undefined

@@ -190,13 +190,13 @@ export function createPool(options: PoolOptions): AnalyzerPool {
           ? failure(
               'audio.memory',
               `the analysis needs more than ${heapLimit} MB of heap`,
-              'analyse a shorter file',
+              'Analyse a shorter file.',
             )
-          : failure('audio.crash', `the analysis crashed: ${error.message}`, 'report this file as a bug'),
+          : failure('audio.crash', `the analysis crashed: ${error.message}`, 'Report this file as a bug.'),
       )
     })
     worker.on('exit', code =>
-      lost(failure('audio.crash', `the analysis ended with code ${code}`, 'report this file as a bug')),
+      lost(failure('audio.crash', `the analysis ended with code ${code}`, 'Report this file as a bug.')),
     )
     return worker
   }
@@ -209,7 +209,7 @@ export function createPool(options: PoolOptions): AnalyzerPool {
       const seconds = Math.round(task.timeLimit / 1000)
       settle(
         seat,
-        failure('audio.timeout', `the analysis took more than ${seconds} s`, 'raise the time limit'),
+        failure('audio.timeout', `the analysis took more than ${seconds} s`, 'Raise the time limit.'),
       )
       next()
     }, task.timeLimit)

@@ -113,9 +113,9 @@ export function waveFrom(
         const parsed = waveHeader(header)
         if (!parsed) {
           if (header.length <= LONGEST_HEADER) return
-          throw new FatalError(`what ${command} sends is no WAVE stream`, {
+          throw new FatalError(`the output of ${command} is not a WAVE stream`, {
             code: 'audio.undecodable',
-            cure: 'install another version of ffmpeg, or leave it out of the PATH',
+            cure: 'Install another version of ffmpeg, or leave it out of the PATH.',
             details: { path },
           })
         }
@@ -134,7 +134,7 @@ export function waveFrom(
         systemErrorCode(error) === 'ENOENT'
           ? new FatalError(`${command} was not found`, {
               code: 'audio.decoder-missing',
-              cure: 'install ffmpeg, or leave it out and let the decoders from npm do the work',
+              cure: 'Install ffmpeg, or do without it: the decoders from npm do the work.',
             })
           : error
     })

@@ -41,9 +41,9 @@ export async function applySettings(plan: SettingsPlan, options: ApplyOptions): 
     else if (typeof state === 'object') onChange(change, 'unsupported', state.unsupported)
     else if (state === 'due') due.push(change)
     else {
-      throw new FatalError(`${change.setting} was changed since the plan was made; nothing is changed`, {
+      throw new FatalError(`${change.setting} has changed since the plan was made; nothing was changed`, {
         code: 'plan.stale',
-        cure: `make a new plan with \`autodj bucket plan\`, or leave it out (--skip ${change.setting})`,
+        cure: `Make a new plan with \`autodj bucket plan\`, or leave it out (--skip ${change.setting}).`,
       })
     }
   }
@@ -87,7 +87,7 @@ async function compare(
     if (observed.state === 'unknown') {
       throw new FatalError(`${change.setting} could not be read: ${observed.reason}`, {
         code: 'bucket.denied',
-        cure: 'grant what `autodj policy "bucket apply"` prints',
+        cure: 'Grant what `autodj policy "bucket apply"` prints.',
       })
     }
     const now = observed.state === 'set' ? observed.value : null
@@ -109,8 +109,8 @@ function distributionOf(
   client: CloudFrontClient | undefined,
 ): { client: CloudFrontClient; id: string } {
   if (client !== undefined && distribution !== null) return { client, id: distribution }
-  throw new FatalError('the plan changes a distribution, and none is configured', {
+  throw new FatalError('the plan changes a distribution, but none is configured', {
     code: 'config.missing',
-    cure: 'set CLOUDFRONT_DISTRIBUTION_ID',
+    cure: 'Set CLOUDFRONT_DISTRIBUTION_ID.',
   })
 }

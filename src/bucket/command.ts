@@ -3,34 +3,38 @@ import { flag, shared } from '../cli/flags.ts'
 
 const wishes = {
   origin: {
-    ...flag.origins('--origin <origin>', 'a page that plays the audio (CORS); may be repeated'),
+    ...flag.origins('--origin <origin>', 'allow this page to read the audio (CORS); may be repeated'),
   },
   versioning: flag.boolean('--versioning', 'keep old versions of objects'),
-  tiering: flag.choice('--tiering <class>', 'storage class for audio', [
+  tiering: flag.choice('--tiering <class>', 'move audio to this storage class', [
     'INTELLIGENT_TIERING',
     'STANDARD_IA',
   ]),
-  tieringDays: flag.integer('--tiering-days <n>', 'days before that (default: 0, and 30 for STANDARD_IA)', {
-    min: 0,
-    max: 3_650,
-  }),
+  tieringDays: flag.integer(
+    '--tiering-days <n>',
+    'days before it is moved (default: 0, and 30 for STANDARD_IA)',
+    {
+      min: 0,
+      max: 3_650,
+    },
+  ),
   quarantineDays: flag.integer(
     '--quarantine-days <n>',
     'let the bucket itself delete what reconcile moved aside after this many days, whether a row needs it or not; without it only `cleanup` does, after a look at the rows',
     { min: 1, max: 3_650 },
   ),
-  logBucket: flag.text('--log-bucket <name>', 'bucket for access logs'),
+  logBucket: flag.text('--log-bucket <name>', 'write access logs to this bucket'),
 }
 
 export const bucketCheck = defineCommand({
   name: 'bucket check',
-  summary: 'settings of bucket and distribution against good practice',
+  summary: 'check the settings of bucket and distribution against good practice',
   settings: ['database', 'store', 'cdn'],
   description:
     'Public access, ownership, encryption, versioning, CORS, lifecycle and logging of the bucket; origin access ' +
     'control, bucket policy, HTTPS, TLS version, cache policy, compression and logging of the distribution; age of ' +
     'the access key. Reads only. Exit code 4 when something fails.',
-  examples: [['autodj bucket check --origin https://autodj.example', 'CORS for that page too']],
+  examples: [['autodj bucket check --origin https://autodj.example', 'check CORS for that page as well']],
   flags: wishes,
   async run(context, flags) {
     const { runBucketCheck } = await import('./run.ts')
@@ -40,12 +44,12 @@ export const bucketCheck = defineCommand({
 
 export const bucketPlan = defineCommand({
   name: 'bucket plan',
-  summary: 'the changes that would make them so',
+  summary: 'show the changes that would bring them in line',
   settings: ['database', 'store', 'cdn'],
   description:
-    'Prints the difference of each setting, why, and what it costs. Rules that are not ours are kept.',
+    'Prints each setting before and after, the reason for the change and what it costs. Rules that are not ours are kept.',
   examples: [
-    ['autodj bucket plan --output plan.json', 'look at it, then `autodj bucket apply plan.json`'],
+    ['autodj bucket plan --output plan.json', 'review it, then `autodj bucket apply plan.json`'],
     ['autodj bucket plan --tiering INTELLIGENT_TIERING', 'with what it costs for this library'],
   ],
   flags: { ...wishes, output: flag.text('--output <file>', 'save the plan') },
@@ -57,21 +61,21 @@ export const bucketPlan = defineCommand({
 
 export const bucketApply = defineCommand({
   name: 'bucket apply',
-  summary: 'make the changes of a plan; a file takes them back',
+  summary: 'make the changes of a plan; an undo file can take them back',
   settings: ['database', 'store', 'cdn'],
   description:
-    'Changes what the plan names and nothing else, and only while every setting still is what the plan was made ' +
-    'from. Writes a plan that takes it all back before the first change.',
+    'Changes what the plan names and nothing else, and only if every setting is still as it was when the plan was made ' +
+    'from. Before the first change it writes a plan that undoes everything.',
   examples: [
-    ['autodj bucket apply plan.json', 'a plan that was looked at'],
-    ['autodj bucket apply --yes --origin https://autodj.example', 'without looking'],
-    ['autodj bucket apply autodj-bucket-undo-….json', 'take it back'],
+    ['autodj bucket apply plan.json', 'a plan that was reviewed'],
+    ['autodj bucket apply --yes --origin https://autodj.example', 'without a review'],
+    ['autodj bucket apply autodj-bucket-undo-….json', 'undo it'],
   ],
-  args: [{ spec: '[plan]', description: 'file of `autodj bucket plan --output`, or one that takes it back' }],
+  args: [{ spec: '[plan]', description: 'a file written by `autodj bucket plan --output`, or an undo file' }],
   flags: {
     ...wishes,
     yes: shared.yes,
-    undoFile: flag.text('--undo-file <file>', 'where to write what takes it back'),
+    undoFile: flag.text('--undo-file <file>', 'where to write the plan that undoes it'),
     skip: flag.list(
       '--skip <setting>',
       'leave this setting as it is; may be repeated',

@@ -111,7 +111,7 @@ export async function runBucketApply(
       : parseSettingsPlan(await read(path.resolve(cwd, options.plan)))
   const bucket = requireBucket(context.config)
   if (plan.bucket !== bucket) {
-    throw new UsageError(`the plan is for the bucket ${plan.bucket}, configured is ${bucket}`)
+    throw new UsageError(`the plan is for the bucket ${plan.bucket}, but the configured one is ${bucket}`)
   }
   if (plan.changes.length === 0) {
     report.summary({ lines: ['nothing to change'], fields: { changed: 0 } })
@@ -122,9 +122,9 @@ export async function runBucketApply(
   // A saved plan was looked at when it was made; one made just now has been seen by nobody.
   const isSeen = options.plan !== undefined || options.yes
   if (!isSeen && !(await context.confirm(`Make ${plural(plan.changes.length, 'change')}?`))) {
-    throw new UsageError(`${plural(plan.changes.length, 'change')}, not made`, {
+    throw new UsageError(`${plural(plan.changes.length, 'change')}, none made`, {
       code: 'usage.confirm',
-      cure: 'give --yes, or save it with `autodj bucket plan --output FILE` and apply the file',
+      cure: 'Pass --yes, or save it with `autodj bucket plan --output FILE` and apply the file.',
     })
   }
   const undoFile = path.resolve(
@@ -157,11 +157,10 @@ export async function runBucketApply(
   report.summary({
     lines: [
       changed === 0 && left.length === 0
-        ? 'everything was as the plan wants it'
+        ? 'everything was already as planned'
         : `${plural(changed, 'setting')} changed${left.length > 0 ? `; the store does not have ${left.join(', ')}` : ''}`,
     ],
-    next:
-      changed === 0 ? undefined : `to take it back: \`autodj bucket apply ${path.relative(cwd, undoFile)}\``,
+    next: changed === 0 ? undefined : `to undo it: \`autodj bucket apply ${path.relative(cwd, undoFile)}\``,
     fields: {
       changed,
       planned: wanted.length,
@@ -207,7 +206,7 @@ async function assess(
             {
               setting: 'distribution',
               state: 'skipped',
-              found: 'CLOUDFRONT_DISTRIBUTION_ID is not set: its settings are not checked',
+              found: 'CLOUDFRONT_DISTRIBUTION_ID is not set: its settings were not checked',
             },
           ],
           changes: [],

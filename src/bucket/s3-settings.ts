@@ -198,7 +198,7 @@ function unsupported(error: Error, status: number | undefined): string | undefin
   const garbled =
     /deserialization|not well-?formed|invalid xml|unexpected (token|character|end)|unclosed|closing tag/i
   if (error instanceof SyntaxError || (status !== undefined && status < 300) || garbled.test(error.message))
-    return 'this store answers something else than this setting'
+    return 'this store answers with something other than this setting'
   return undefined
 }
 
@@ -231,9 +231,9 @@ export async function writeSetting(
     if (document !== null) await write(client, bucket, document as never)
     else if (remove !== undefined) await remove(client, bucket)
     else {
-      throw new FatalError(`${setting} cannot be taken away`, {
+      throw new FatalError(`${setting} cannot be removed`, {
         code: 'bucket.setting',
-        cure: 'change it instead',
+        cure: 'Change it instead.',
       })
     }
     return undefined
@@ -256,15 +256,19 @@ export function settingError(error: Error, doing: string, status: number | undef
   if (error.name === 'AccessDenied' || status === 403) {
     return new FatalError(message, {
       code: 'bucket.denied',
-      cure: 'grant what `autodj policy "bucket apply"` prints, or use other credentials',
+      cure: 'Grant what `autodj policy "bucket apply"` prints, or use other credentials.',
       cause: error,
     })
   }
   if (error.name === 'NoSuchBucket') {
-    return new FatalError(message, { code: 'bucket.missing', cure: 'correct S3_BUCKET_NAME', cause: error })
+    return new FatalError(message, { code: 'bucket.missing', cure: 'Correct S3_BUCKET_NAME.', cause: error })
   }
   if (status !== undefined && status < 500) {
-    return new FatalError(message, { code: 'bucket.setting', cure: 'see what AWS says above', cause: error })
+    return new FatalError(message, {
+      code: 'bucket.setting',
+      cure: 'See above for what AWS says.',
+      cause: error,
+    })
   }
-  return new TemporaryError(message, { code: 'bucket.away', cure: 'run it again', cause: error })
+  return new TemporaryError(message, { code: 'bucket.away', cure: 'Run it again.', cause: error })
 }

@@ -141,7 +141,7 @@ export function openProber({
       const checkRate = () => {
         const left = startedAt + deadlineMs + (length / leastRate) * 1_000 - performance.now()
         if (left > 0) deadline = setTimeout(checkRate, Math.ceil(left))
-        else timedOut(length === 0 ? 'no answer in time' : `only ${length} bytes came in time`)
+        else timedOut(length === 0 ? 'no answer in time' : `only ${length} bytes arrived in time`)
       }
       let deadline = setTimeout(checkRate, deadlineMs)
       const fail = (thrown: unknown) => {

@@ -37,7 +37,7 @@ export function createUrlSigner({
   if (!/^[A-Z0-9]+$/.test(keyPairId)) {
     throw new UsageError(`CLOUDFRONT_KEY_PAIR_ID "${keyPairId}" is not the id of a CloudFront public key`, {
       code: 'cdn.key-pair-id',
-      cure: 'take the ID (such as K2JCJMDEHXQW5F) from CloudFront → Key management → Public keys',
+      cure: 'Take the ID (such as K2JCJMDEHXQW5F) from CloudFront → Key management → Public keys.',
     })
   }
   return {
@@ -50,7 +50,7 @@ export function createUrlSigner({
       if (!signed.startsWith(`${url}?Expires=`)) {
         throw new FatalError(`the URL signer changed ${url}`, {
           code: 'cdn.signer-rewrote',
-          cure: 'sign only URLs made by cdnUrl; if this one was, report a bug',
+          cure: 'Sign only URLs made by cdnUrl; if this one was, report a bug.',
         })
       }
       return signed
@@ -75,7 +75,7 @@ export async function openUrlSigner({
   } catch (error) {
     throw new UsageError(`${privateKeyPath} cannot be read: ${systemErrorCode(error) ?? error}`, {
       code: 'cdn.signing-key',
-      cure: 'CLOUDFRONT_PRIVATE_KEY_PATH must name a private key (PEM) that this user may read',
+      cure: 'CLOUDFRONT_PRIVATE_KEY_PATH must name a private key (PEM) that this user may read.',
     })
   }
   return createUrlSigner({ keyPairId, privateKey })
@@ -87,7 +87,7 @@ function checkKey(pem: string): 'RSA' | 'ECDSA' {
       code: 'cdn.signing-key',
       cure:
         'CLOUDFRONT_PRIVATE_KEY_PATH must name an unencrypted PEM private key: RSA of 2048 bits or ECDSA P-256 ' +
-        '(`openssl ecparam -name prime256v1 -genkey -noout`)',
+        '(`openssl ecparam -name prime256v1 -genkey -noout`).',
       cause,
     })
   if (/ENCRYPTED/.test(pem)) throw refuse('it is protected by a passphrase')

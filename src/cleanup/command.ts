@@ -3,32 +3,32 @@ import { flag, shared } from '../cli/flags.ts'
 
 export const cleanup = defineCommand({
   name: 'cleanup',
-  summary: 'for cron: remove proved local copies and whatever dead runs have left',
+  summary: 'for cron: remove proved local copies and what dead runs left behind',
   selects: 'tracks',
   settings: ['database', 'store', 'cdn', 'audio'],
   description:
-    'Removes local copies unused for --older-than whose object is proved now (checksum in S3, and a byte range through ' +
-    'the CDN where one is configured), and more of them, least recently used first, while the audio folder is over ' +
+    'Removes local copies unused for --older-than whose object has just been proved (checksum in S3, and a byte range through ' +
+    'the CDN if one is configured), and more of them, least recently used first, while the audio folder is over ' +
     'MAX_AUDIO_CACHE_GB; empty folders; temporary folders of dead runs; abandoned multipart uploads; expired ' +
     'quarantine; old run records. A dry run until --apply. Two of them never overlap (exit code 11).',
   examples: [
-    ['autodj cleanup', 'what would go'],
+    ['autodj cleanup', 'show what would be removed'],
     ['autodj cleanup --apply --max-duration 1h --healthcheck https://hc-ping.com/UUID', 'from cron'],
   ],
   flags: {
     apply: shared.apply,
-    olderThan: flag.duration('--older-than <time>', 'local copies unused for so long go', '30d'),
+    olderThan: flag.duration('--older-than <time>', 'delete local copies unused for this long', '30d'),
     uploadsOlderThan: flag.duration(
       '--uploads-older-than <time>',
-      'unfinished multipart uploads of that age go',
+      'abort unfinished multipart uploads older than this',
       '24h',
     ),
     quarantineFor: flag.duration(
       '--quarantine-for <time>',
-      'removed objects are kept in quarantine for so long',
+      'keep removed objects in quarantine this long',
       '30d',
     ),
-    recordsFor: flag.duration('--records-for <time>', 'records of runs are kept for so long', '90d'),
+    recordsFor: flag.duration('--records-for <time>', 'keep run records this long', '90d'),
     limit: shared.limit,
     maxDuration: shared.maxDuration,
     force: shared.force,

@@ -184,7 +184,7 @@ export async function* staleUploads(
       await store.abortUpload(key, uploadId, signal)
       // Some stores answer that all is well, or that they know no such upload, and keep it.
       if ((await store.listParts(key, uploadId, signal)) !== undefined)
-        return 'aborted, and the store still has it'
+        return 'aborted, but the store still has it'
       await forgetUpload(knex, uploadId)
       return undefined
     },
@@ -276,7 +276,7 @@ async function wantedBack(
   for (const [key, old] of oldKeys) {
     if (named.has(key)) wanted.set(key, 'a row names it')
     else if (named.has(old) && (await store.head(old, { signal })) === undefined) {
-      wanted.set(key, `a row names ${old}, and nothing is there: it may be the last copy`)
+      wanted.set(key, `a row names ${old}, but nothing is there: this may be the last copy`)
     } else {
       const { metadata = {}, checksums = {} } = (await store.head(key, { signal })) ?? {}
       const computed = checksums.sha256 && Buffer.from(checksums.sha256, 'base64').toString('hex')
@@ -288,7 +288,10 @@ async function wantedBack(
   for (const [at, key] of [...unowned.keys()].entries()) {
     const owner = owners[at]
     if (owner !== undefined)
-      wanted.set(key, `track ${owner.trackId}, whose it is, has no other audio: it may be the last copy`)
+      wanted.set(
+        key,
+        `track ${owner.trackId}, to which it belongs, has no other audio: this may be the last copy`,
+      )
   }
   return wanted
 }
@@ -311,7 +314,7 @@ export async function* oldRuns(knex: Knex, before: number): AsyncGenerator<Lefto
   if (Number(count) === 0) return
   yield {
     kind: 'run-record',
-    subject: `${count} records of runs`,
+    subject: `${count} run records`,
     async remove() {
       const ids: { id: string }[] = await old.clone().select('id')
       await knex.raw('delete from autodj_ledger.runs where id = any(?::uuid[])', [ids.map(({ id }) => id)])

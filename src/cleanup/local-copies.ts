@@ -44,13 +44,15 @@ export interface LocalCopy {
 export type DispensableCopy = LocalCopy & { settle(isRemoved: boolean): void }
 
 export interface CacheOptions {
-  /** copies unused for so long go, milliseconds */
+  /** copies unused for this long go, milliseconds */
   olderThan: number
-  /** the audio root is kept below so many bytes, by least recent use; undefined: however large it is */
+  /** the audio root is kept below this many bytes, by least recent use; undefined: however large it is */
   maxBytes: number | undefined
   signal: AbortSignal
   /** what --include and the like select; undefined: all */
   selected?: readonly string[]
+  /** told how many copies stay because they were used recently */
+  recent?(copies: number): void
 }
 
 /**
@@ -63,11 +65,12 @@ export interface CacheOptions {
 export async function* dispensableCopies(
   { knex }: Database,
   audioFolder: AudioFolder,
-  { olderThan, maxBytes, signal, selected }: CacheOptions,
+  { olderThan, maxBytes, signal, selected, recent }: CacheOptions,
   now: number,
   sorter: ExternalSorter,
 ): AsyncGenerator<DispensableCopy> {
   let total = 0
+  let left = 0
   if (maxBytes !== undefined)
     for await (const page of filePages(audioFolder.root, { signal }))
       for (const { size } of page) total += size
@@ -84,6 +87,7 @@ export async function* dispensableCopies(
     for (const track of page) {
       const copy = await copyOf(track, audioFolder, root)
       if (copy === undefined) continue
+      left += 1
       await sorter.add(
         String(copy.missing ? 0 : Math.floor(copy.lastUsed)).padStart(16, '0'),
         JSON.stringify(copy),
@@ -96,15 +100,16 @@ export async function* dispensableCopies(
     for (const [, value] of batch) {
       const copy = JSON.parse(value) as LocalCopy
       const isUnused = copy.missing === true || copy.lastUsed <= now - olderThan
-      if (!isUnused && maxBytes === undefined) return
+      if (!isUnused && maxBytes === undefined) return recent?.(left)
       if (!isUnused && maxBytes !== undefined) {
         while (total - bytesUnderWay <= maxBytes && underWay > 0) {
           await new Promise<void>(resolve => {
             wake = resolve
           })
         }
-        if (total <= maxBytes) return
+        if (total <= maxBytes) return recent?.(left)
       }
+      left -= 1
       underWay += 1
       bytesUnderWay += copy.size
       yield {
@@ -162,7 +167,7 @@ export async function removeCopy(
   const { audioFolder } = context.config
   const [track] = await trackPage(database.knex, { limit: 1, filter: { ids: [copy.trackId] } })
   if (track?.s3ObjectKey == null || track.fileSource !== 'S3' || track.filePath !== copy.path) {
-    return keep('row.changed', 'the row has changed meanwhile')
+    return keep('row.changed', 'the row has changed in the meantime')
   }
   const head = await store.head(track.s3ObjectKey, { signal: context.signal })
   if (head === undefined) return keep('object.missing', 'the object is not in the bucket')
@@ -187,7 +192,8 @@ export async function removeCopy(
     const file = await hashOf(database, source, readers)
     const content = { ...file, size: source.size }
     const sameness = await holdsContent(store, head, content, context.signal)
-    if (sameness === 'different') return keep('object.differs', 'the object is not what the file is')
+    if (sameness === 'different')
+      return keep('object.differs', "the object's content differs from the file's")
     if (sameness === 'archived') {
       return keep(
         'object.archived',

@@ -64,7 +64,7 @@ export async function runCleanup(context: Context, flags: CleanupFlags): Promise
     if (Math.abs(storeNow - now) > clocksApart) {
       const { report } = context
       report.warn(
-        `this machine's clock and that of ${store.bucket} are ${formatDuration(Math.abs(storeNow - now))} apart; what is in the bucket is judged by the bucket's`,
+        `this machine's clock and that of ${store.bucket} are ${formatDuration(Math.abs(storeNow - now))} apart; ages of what is in the bucket are judged by the bucket's`,
       )
     }
     const leftovers = [
@@ -125,6 +125,7 @@ async function removeCopies(
         maxBytes: maxAudioCacheBytes,
         signal,
         ...(await selectedTracks(context, database)),
+        recent: done.recent,
       },
       context.now().getTime(),
       new ExternalSorter(tempFolder, 'copies'),
@@ -176,12 +177,12 @@ const clocksApart = 3_600_000
 /** What the kinds of things that go are called by, and what they are. */
 const kindMeanings: Readonly<Record<string, string>> = {
   'local-copy': 'files whose object is proved',
-  'stale-path': 'paths in rows of files that are gone',
-  'empty-folder': 'folders with nothing in them',
-  'temp-file': 'files that a dead `restore` has not finished',
+  'stale-path': 'row paths of files that are gone',
+  'empty-folder': 'empty folders',
+  'temp-file': 'files left unfinished by a dead `restore`',
   'temp-folder': 'temporary folders of dead runs',
-  upload: 'unfinished multipart uploads that no live run owns',
-  quarantine: 'removed objects whose time in quarantine is over',
+  upload: 'unfinished multipart uploads that no running command owns',
+  quarantine: 'removed objects whose quarantine has expired',
   'run-record': 'records of old runs',
 }
 
@@ -189,7 +190,7 @@ const kindMeanings: Readonly<Record<string, string>> = {
 class Done {
   /** folders that lost a file in this run, absolute */
   readonly emptied = new Set<string>()
-  private readonly counts = { removed: 0, bytes: 0, kept: 0, failed: 0 }
+  private readonly counts = { removed: 0, bytes: 0, kept: 0, failed: 0, recent: 0 }
   private readonly byKind: Record<string, number> = {}
   private readonly context: Context
   private readonly flags: CleanupFlags
@@ -197,6 +198,11 @@ class Done {
   constructor(context: Context, flags: CleanupFlags) {
     this.context = context
     this.flags = flags
+  }
+
+  /** Copies that are too recent to go. */
+  readonly recent = (copies: number): void => {
+    this.counts.recent += copies
   }
 
   /** How many more may go, by --limit. */
@@ -231,7 +237,7 @@ class Done {
       state,
       fields: { kind: 'file-aside', bytes: size },
       ...(kept === undefined ? {} : { reason: kept }),
-      text: `${state.replaceAll('-', ' ')} ${printable(where)}${kept === undefined ? ': a killed run had taken it out of the way' : `: ${kept}`}`,
+      text: `${state.replaceAll('-', ' ')} ${printable(where)}${kept === undefined ? ': a killed run had moved it aside' : `: ${kept}`}`,
     })
   }
 
@@ -285,25 +291,32 @@ class Done {
   }
 
   finish(): { exitCode: ExitCode; summary: Record<string, unknown> } {
-    const { removed, bytes, kept, failed } = this.counts
-    const { apply } = this.flags
+    const { removed, bytes, kept, failed, recent } = this.counts
+    const { apply, olderThan } = this.flags
     const exitCode = this.context.stopExitCode() ?? (failed > 0 ? ExitCode.someFailed : ExitCode.ok)
-    const fields = { dry_run: !apply, removed, bytes, kept, failed, by_kind: this.byKind }
+    const fields = { dry_run: !apply, removed, bytes, kept, failed, recent, by_kind: this.byKind }
     const kinds = Object.entries(this.byKind).map(
       ([kind, count]) => `  ${formatCount(count).padStart(9)}  ${kind.padEnd(12)} ${kindMeanings[kind]}`,
     )
-    const rest = kept > 0 ? ` ${plural(kept, 'thing')} kept, the reasons are above.` : ''
+    const rest = kept > 0 ? ` ${plural(kept, 'item')} kept; see above for the reasons.` : ''
     this.context.report.summary({
       lines: [
         apply
-          ? `${plural(removed, 'thing')} removed, ${formatBytes(bytes)} freed.${rest}`
-          : `Dry run: ${plural(removed, 'thing')} would be removed, ${formatBytes(bytes)}; nothing was.${rest}`,
+          ? `${plural(removed, 'item')} removed, ${formatBytes(bytes)} freed.${rest}`
+          : removed > 0
+            ? `Dry run: ${plural(removed, 'item')} (${formatBytes(bytes)}) would be removed; nothing was deleted.${rest}`
+            : `Dry run: nothing to remove.${rest}`,
+        ...(recent > 0
+          ? [
+              `${plural(recent, 'local copy', 'local copies')} used within ${formatDuration(olderThan)} (--older-than) ${recent === 1 ? 'is' : 'are'} left alone.`,
+            ]
+          : []),
         ...kinds,
       ],
       ...(exitCode === ExitCode.timeBudget
-        ? { next: 'the time was up; the next run goes on' }
+        ? { next: 'time budget used up; the next run resumes' }
         : !apply && removed > 0
-          ? { next: 'the same with --apply to do it' }
+          ? { next: 'run it again with --apply' }
           : {}),
       fields,
     })

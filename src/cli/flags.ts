@@ -188,35 +188,35 @@ export const flag = { boolean, text, secretUrl, integer, bytes, duration, choice
 /** @throws UsageError for `--job` without `--enqueue`, which would do the work here and count it nowhere */
 export function refuseJobAlone({ job, enqueue }: { job: string | undefined; enqueue: boolean }): void {
   if (job !== undefined && !enqueue) {
-    throw new UsageError('--job goes with --enqueue', { code: 'usage.flag', details: { flag: '--job' } })
+    throw new UsageError('--job needs --enqueue', { code: 'usage.flag', details: { flag: '--job' } })
   }
 }
 
 /** Flags that mean the same wherever they appear. A command takes the ones it honours, and no others. */
 export const shared = {
   dryRun: flag.boolean('-n, --dry-run', 'show what would be done and change nothing'),
-  yes: flag.boolean('-y, --yes', 'do not ask'),
-  concurrency: flag.integer('-c, --concurrency <n>', 'transfers at a time', { min: 1, max: 1_024 }),
+  yes: flag.boolean('-y, --yes', 'answer yes to every question'),
+  concurrency: flag.integer('-c, --concurrency <n>', 'number of transfers at a time', { min: 1, max: 1_024 }),
   limit: flag.integer('--limit <n>', 'stop after this many items', { min: 1 }),
   maxDuration: flag.duration('--max-duration <time>', 'start nothing new after this long (exit code 10)'),
   /** The context's `throttle` is made of it. */
   bwlimit: flag.custom(
     '--bwlimit <rate>',
-    'limit for all transfers together, bytes per second or a timetable: 10M, "08:00,512K 19:00,off"',
+    'limit all transfers together to bytes per second, or by a timetable: 10M, "08:00,512K 19:00,off"',
     'a rate (10M) or a timetable (08:00,512K 19:00,off)',
     parseBandwidth,
   ),
   retryFailed: flag.boolean('--retry-failed', 'take only what failed in earlier runs'),
   lockWait: flag.duration(
     '--lock-wait <time>',
-    'wait this long for rows that another transaction has locked',
+    'wait up to this long for rows locked by another transaction',
     '15s',
   ),
-  filesFrom: flag.text('--files-from <file>', 'take only what this file lists, one a line; - is stdin'),
+  filesFrom: flag.text('--files-from <file>', 'take only what this file lists, one per line; - is stdin'),
   timeout: {
     ...flag.custom(
       '--timeout <time>',
-      'wait this long for an answer; more on a slow link',
+      'wait up to this long for an answer; raise it on a slow link',
       'a duration from 1s to 1h (example: 30s)',
       raw => {
         const ms = parseDuration(raw)
@@ -225,18 +225,21 @@ export const shared = {
     ),
     defaultText: '5s',
   },
-  force: flag.boolean('--force', 'go on where a check would stop'),
-  apply: flag.boolean('--apply', 'do it; without this it is a dry run'),
+  force: flag.boolean('--force', 'continue even if a safety check would stop'),
+  apply: flag.boolean('--apply', 'carry it out (without it: a dry run)'),
   maxDelete: {
     ...flag.custom(
       '--max-delete <n|n%>',
-      'refuse when more than this would be deleted (exit code 7)',
+      'refuse if more than this would be deleted (exit code 7)',
       'a count or a per cent (example: 50, 1%, or "1%,50" for whichever is more)',
       parseDeleteLimit,
     ),
     defaultText: '1%,50',
   },
-  enqueue: flag.boolean('--enqueue', 'put the tracks into the queue for `autodj worker` instead'),
-  job: flag.text('--job <id>', 'with --enqueue: count them in this row of analysis_jobs (a new one)'),
-  minAge: flag.duration('--min-age <time>', 'leave alone what is younger', '48h'),
+  enqueue: flag.boolean('--enqueue', 'queue the tracks for `autodj worker` instead'),
+  job: flag.text(
+    '--job <id>',
+    'with --enqueue: count them in this row of analysis_jobs (default: a new one)',
+  ),
+  minAge: flag.duration('--min-age <time>', 'leave alone whatever is younger than this', '48h'),
 } satisfies Flags

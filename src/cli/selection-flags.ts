@@ -10,10 +10,13 @@ import { readText } from './read-text.ts'
 export const pathFlags = {
   include: flag.list(
     '--include <pattern>',
-    'only paths like this, as in .gitignore: Artist/, *.flac, /Artist/**; may be repeated',
+    'only paths that match, as in .gitignore: Artist/, *.flac, /Artist/**; may be repeated',
   ),
-  exclude: flag.list('--exclude <pattern>', 'no paths like this; may be repeated'),
-  filterFrom: flag.list('--filter-from <file>', 'rules of a file, as rclone or .gitignore write them'),
+  exclude: flag.list('--exclude <pattern>', 'no paths that match; may be repeated'),
+  filterFrom: flag.list(
+    '--filter-from <file>',
+    'read rules from a file, written as for rclone or .gitignore',
+  ),
 } satisfies Flags
 
 export const trackFlags = {
@@ -23,7 +26,7 @@ export const trackFlags = {
   track: flag.list('--track <id>', 'only this track; may be repeated'),
   filesFrom: flag.text(
     '--files-from <file>',
-    'only what this file lists, one a line: paths, keys or track ids; - is stdin',
+    'only what this file lists, one per line: paths, keys or track ids; - is stdin',
   ),
 } satisfies Flags
 

@@ -70,7 +70,7 @@ export function readStoredPath(filePath: string, folder: AudioFolder): StoredPat
   const outside: string[] = []
   const refuse = (reason: string, cure: string): StoredPath => ({ ok: false, reason, cure, outside })
   if (filePath === '') return refuse('file_path is empty', 'Run `autodj import` to find the file again.')
-  if (filePath.includes('\0')) return refuse('file_path holds a NUL byte', 'Correct the row.')
+  if (filePath.includes('\0')) return refuse('file_path contains a NUL byte', 'Correct the row.')
 
   const readings: PathReading[] = []
   let isRoot = false
@@ -99,7 +99,7 @@ export function readStoredPath(filePath: string, folder: AudioFolder): StoredPat
   if (isRoot) return refuse('file_path is the audio folder itself', 'Correct the row.')
   return refuse(
     `file_path is outside the audio folder: ${filePath}`,
-    'Move the file under AUDIO_STORAGE_PATH, or set AUDIO_STORAGE_PATH to the folder that holds it; if the folder is mounted elsewhere on this machine, say where by --audio-root.',
+    'Move the file under AUDIO_STORAGE_PATH, or set AUDIO_STORAGE_PATH to the folder that holds it; if the folder is mounted elsewhere on this machine, say where with --audio-root.',
   )
 }
 

@@ -18,7 +18,7 @@ export interface CdnDomain {
 }
 
 const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
-const cure = 'set CLOUDFRONT_DOMAIN to the bare host name, such as d123.cloudfront.net or cdn.example.com'
+const cure = 'Set CLOUDFRONT_DOMAIN to the bare host name, such as d123.cloudfront.net or cdn.example.com.'
 
 /**
  * The value of `CLOUDFRONT_DOMAIN`: a bare domain. The application makes `https://{CLOUDFRONT_DOMAIN}/{key}` of it, so a
@@ -37,18 +37,18 @@ export function parseCdnDomain(text: string, { anyPort = false } = {}): CdnDomai
   const authority = rest.endsWith('/') ? rest.slice(0, -1) : rest
   if (/[/\\?#]/.test(authority)) throw refuse('it has a path; objects are addressed by their whole key')
   if (authority.includes('@')) throw refuse('it has a user name in it')
-  if (/[\s%*]/.test(authority)) throw refuse('it has a character that no host name has')
+  if (/[\s%*]/.test(authority)) throw refuse('it contains a character not allowed in a host name')
   const protocol = `${scheme.toLowerCase()}:`
   if (protocol !== 'https:' && protocol !== 'http:') throw refuse(`${scheme} is not https`)
   const url = URL.parse(`${protocol}//${authority}`)
-  if (url === null || url.hostname === '') throw refuse('it does not parse as a host name')
+  if (url === null || url.hostname === '') throw refuse('it is not a valid host name')
   const hostname = url.hostname.replace(/\.$/, '')
   const local = loopback.test(hostname)
   if (!local) {
     if (protocol === 'http:') throw refuse('tracks are served over HTTPS only')
     if (given !== authority) {
       throw refuse(
-        `the application makes https://{CLOUDFRONT_DOMAIN}/{key} of it, so no ${rest === given ? 'slash' : 'scheme'} belongs to it`,
+        `the application makes https://{CLOUDFRONT_DOMAIN}/{key} of it, so it must not have a ${rest === given ? 'slash' : 'scheme'}`,
       )
     }
     if (url.port !== '' && !anyPort)
@@ -74,7 +74,7 @@ export function encodeKeyPath(key: string): string {
   if (key === '' || !key.isWellFormed()) {
     throw new UsageError(`"${shown(key)}" cannot be an object's key`, {
       code: 'cdn.key',
-      cure: 'see `autodj reconcile` for rows with unusable keys',
+      cure: 'See `autodj reconcile` for rows with unusable keys.',
     })
   }
   return `/${key.split('/').map(encodeURIComponent).join('/')}`

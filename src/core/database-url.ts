@@ -34,7 +34,7 @@ export function parseDatabaseUrl(text: string): DatabaseUrl | BadDatabaseUrl {
   if (text.startsWith('pglite:')) {
     const folder = text.slice('pglite:'.length)
     if (folder === '')
-      return { kind: 'bad', problem: 'names no folder after pglite: (as in pglite:.autodj/db)' }
+      return { kind: 'bad', problem: 'lacks a folder after pglite: (as in pglite:.autodj/db)' }
     return { kind: 'pglite', folder, where: text }
   }
   const [, user, password, rest] = spelling.exec(text) ?? []

@@ -182,16 +182,16 @@ export async function* readPlan(
   let trailer: PlanTrailer | undefined
   for await (const line of lines) {
     if (line.trim() === '') continue
-    if (trailer !== undefined) throw damaged('there is something after its end')
+    if (trailer !== undefined) throw damaged('something follows its end')
     const value = parseLine(line)
     if (!started) {
-      if (value['type'] !== 'autodj-plan') throw damaged('it does not begin like a plan')
+      if (value['type'] !== 'autodj-plan') throw damaged('it does not start like a plan')
       if (value['schema'] !== PLAN_SCHEMA) {
         throw new FatalError(
-          `the plan has schema ${String(value['schema'])}, this autodj reads ${PLAN_SCHEMA}`,
+          `the plan has schema ${String(value['schema'])}, this version of autodj reads schema ${PLAN_SCHEMA}`,
           {
             code: 'plan.schema',
-            cure: 'apply it with the version that wrote it, or make a new plan',
+            cure: 'Apply it with the version that wrote it, or make a new plan.',
           },
         )
       }
@@ -202,8 +202,7 @@ export async function* readPlan(
       trailer = value as unknown as PlanTrailer
     } else {
       items += 1
-      if (value['type'] !== 'item' || value['seq'] !== items)
-        throw damaged(`item ${items} is not where it belongs`)
+      if (value['type'] !== 'item' || value['seq'] !== items) throw damaged(`item ${items} is out of place`)
       if (!(actionOrder as readonly unknown[]).includes(value['action'])) {
         throw damaged(`item ${items} asks for ${JSON.stringify(value['action'])}, which is unknown`)
       }
@@ -220,7 +219,7 @@ export function refuseIfExpired(header: PlanHeader, now: number): void {
   if (now <= Date.parse(header.expiresAt)) return
   throw new SafetyLimitError(`the plan expired at ${header.expiresAt}`, {
     code: 'plan.expired',
-    cure: 'make a new one: the library has changed since',
+    cure: 'Make a new one: the library has changed since.',
   })
 }
 
@@ -232,12 +231,12 @@ function parseLine(line: string): Record<string, unknown> {
   } catch {
     // falls through to the error below
   }
-  throw damaged('a line of it is not a JSON object')
+  throw damaged('one of its lines is not a JSON object')
 }
 
 function damaged(how: string): FatalError {
   return new FatalError(`the plan is damaged: ${how}`, {
     code: 'plan.damaged',
-    cure: 'make a new plan; do not edit plans by hand',
+    cure: 'Make a new plan; do not edit plans by hand.',
   })
 }

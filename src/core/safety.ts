@@ -49,34 +49,34 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
     if (count <= allowed) return
     const share = of === 0 ? '' : ` (${((100 * count) / of).toFixed(1)} %)`
     tripped.push({
-      reason: `${count} of ${of} ${whose}${share} would ${what}, --max-delete allows ${allowed}`,
-      cure: `look at what would go (\`autodj reconcile\`); if it is right, give --max-delete ${count}`,
+      reason: `${count} of ${of} ${whose}${share} would ${what}; --max-delete allows ${allowed}`,
+      cure: `Check what would be removed (\`autodj reconcile\`); if it is right, pass --max-delete ${count}.`,
     })
   }
-  if (removals !== undefined) tooMany(removals, 'objects', 'go')
+  if (removals !== undefined) tooMany(removals, 'objects', 'be removed')
   if (losses !== undefined) tooMany(losses, 'rows', 'be left without audio')
   if (bucket !== undefined && bucket.rowsWithObject > 0 && bucket.objects === 0) {
     tripped.push({
       reason: `the bucket looks empty, but ${bucket.rowsWithObject} rows name an object in it`,
-      cure: 'check S3_BUCKET_NAME and S3_KEY_PREFIX; if it is empty indeed, give --force',
+      cure: 'Check S3_BUCKET_NAME and S3_KEY_PREFIX; if it really is empty, pass --force.',
     })
   }
   if (bucket !== undefined && bucket.objects > 0 && rows?.now === 0) {
     tripped.push({
-      reason: 'the table has no rows, but the bucket holds objects: all of them would look abandoned',
-      cure: 'check DATABASE_URL, and restore the table if it was emptied; if it is right, pass --force',
+      reason: 'the table has no rows, but the bucket holds objects: all of them would look orphaned',
+      cure: 'Check DATABASE_URL, and restore the table if it was emptied; if it is right, pass --force.',
     })
   }
   if (disk !== undefined && disk.rowsWithFile > 0 && disk.files === 0) {
     tripped.push({
       reason: `the audio root ${disk.root} looks empty or unmounted, but ${disk.rowsWithFile} rows name a file`,
-      cure: 'mount it, or correct AUDIO_STORAGE_PATH; if it is empty indeed, give --force',
+      cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if it really is empty, pass --force.',
     })
   }
   if (rows?.before !== undefined && rows.now * 2 < rows.before) {
     tripped.push({
-      reason: `the table has ${rows.now} rows, the last run saw ${rows.before}`,
-      cure: 'check DATABASE_URL, and whether the table is whole; if it is, give --force',
+      reason: `the table has ${rows.now} rows, but the last run saw ${rows.before}`,
+      cure: 'Check DATABASE_URL, and that the table is complete; if it is, pass --force.',
     })
   }
   return tripped
@@ -91,7 +91,7 @@ export function refuseIfTripped(
   const reasons = tripped.map(({ reason }) => reason)
   throw new SafetyLimitError(reasons.join('; '), {
     code,
-    cure: [...new Set(tripped.map(({ cure }) => cure))].join('; '),
+    cure: [...new Set(tripped.map(({ cure }) => cure))].join(' '),
     details: { reasons },
   })
 }

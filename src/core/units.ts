@@ -55,14 +55,20 @@ export function formatBytes(bytes: number): string {
   return `${(value / 1024).toFixed(1)} PiB`
 }
 
-/** Milliseconds → `0.4s`, `12s`, `3m 5s`, `2h 0m`, `3d 4h` */
+/** Milliseconds → `0.4s`, `12s`, `3m 5s`, `2h`, `3d 4h` */
 export function formatDuration(milliseconds: number): string {
   if (milliseconds < 9_950) return `${(Math.max(0, milliseconds) / 1_000).toFixed(1)}s`
   const seconds = Math.round(milliseconds / 1_000)
   if (seconds < 60) return `${seconds}s`
-  if (seconds < 3_600) return `${Math.floor(seconds / 60)}m ${seconds % 60}s`
-  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)}h ${Math.floor((seconds % 3_600) / 60)}m`
-  return `${Math.floor(seconds / 86_400)}d ${Math.floor((seconds % 86_400) / 3_600)}h`
+  if (seconds < 3_600) return two(seconds, 60, 'm', 1, 's')
+  if (seconds < 86_400) return two(seconds, 3_600, 'h', 60, 'm')
+  return two(seconds, 86_400, 'd', 3_600, 'h')
+}
+
+/** The two largest units of a time; a second one of zero is left out. */
+function two(seconds: number, large: number, largeName: string, small: number, smallName: string): string {
+  const rest = Math.floor((seconds % large) / small)
+  return `${Math.floor(seconds / large)}${largeName}${rest === 0 ? '' : ` ${rest}${smallName}`}`
 }
 
 /** 1234567 → `1,234,567` */

@@ -10,7 +10,7 @@ export async function readPrices(file: string | undefined, cwd: string): Promise
   const refuse = (why: string): UsageError =>
     new UsageError(`--prices: ${file}: ${why}`, {
       code: 'usage.flag',
-      cure: `JSON with any of: ${Object.keys(listPrices).join(', ')}`,
+      cure: `Write a JSON object with any of: ${Object.keys(listPrices).join(', ')}.`,
     })
   let given: Record<string, unknown>
   try {
@@ -30,7 +30,7 @@ export async function readPrices(file: string | undefined, cwd: string): Promise
         : typeof model === 'string'
           ? typeof value === 'string'
           : typeof value === 'object' && value !== null && Object.values(value).every(isPrice)
-    if (!isRight) throw refuse(`${name} is not what it should be (${JSON.stringify(model)})`)
+    if (!isRight) throw refuse(`${name} is wrong (${JSON.stringify(model)})`)
   }
   const { storagePerGBMonth, ...rest } = given as Partial<Prices>
   return {

@@ -25,7 +25,7 @@ export async function codeNotice(knex: Knex, place: string): Promise<string[]> {
   const revision = await olderCode(knex, place)
   if (revision === undefined) return []
   return [
-    `the application was at revision ${revision}: code of that revision answers 500 as soon as one track is in S3. ` +
+    `the application was at revision ${revision}: code of that revision answers with error 500 as soon as one track is in S3. ` +
       `Update it to ${HEAD} or later and start it before the first upload; upload-local and fetch wait for that, or for ` +
       '`autodj migrate --application-updated`',
   ]

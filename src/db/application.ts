@@ -43,12 +43,12 @@ function notOnPath(holders: readonly Holder[]): FatalError {
   const [{ schema, usable }] = holders as [Holder]
   const names = holders.map(holder => quoteName(holder.schema)).join(', ')
   return new FatalError(
-    `the application's tables are in the schema ${names}, which this session does not see (it is not on its search_path)`,
+    `the application's tables are in the schema ${names}, which this session cannot see (it is not on its search_path)`,
     {
       code: 'db.search-path',
       cure: usable
-        ? `Say the schema as the application does: add ?options=-csearch_path%3D${encodeURIComponent(schema)} to DATABASE_URL, or alter role … set search_path. Nothing was made.`
-        : `Connect with the application's role, or grant usage on schema ${quoteName(schema)}. Nothing was made.`,
+        ? `Name the schema as the application does: add ?options=-csearch_path%3D${encodeURIComponent(schema)} to DATABASE_URL, or alter role … set search_path. Nothing was created.`
+        : `Connect with the application's role, or grant usage on schema ${quoteName(schema)}. Nothing was created.`,
       details: { schemas: holders.map(holder => holder.schema) },
     },
   )
@@ -69,7 +69,7 @@ async function refuseAmbiguous(knex: Knex, holders: readonly Holder[]): Promise<
       `${holder.position === null ? ', not on the search_path' : ''})`,
   )
   throw new FatalError(
-    `the application's tables are in more than one schema: ${told.join(' and ')}; this session would take ${quoteName(first.holder.schema)}`,
+    `the application's tables are in more than one schema: ${told.join(' and ')}; this session would use ${quoteName(first.holder.schema)}`,
     {
       code: 'db.ambiguous',
       cure: `Name the right one in DATABASE_URL, as ?options=-csearch_path%3D${encodeURIComponent((filled[0] ?? first).holder.schema)}, and rename or drop the other.`,

@@ -45,65 +45,65 @@ const BY_SQLSTATE: Readonly<Record<string, Entry>> = {
     FatalError,
     'db.auth',
     'the database refused the password',
-    'check user and password in DATABASE_URL',
+    'Check user and password in DATABASE_URL.',
   ],
   '28': [
     FatalError,
     'db.auth',
     'the database refused the login',
-    'check user and password in DATABASE_URL, and pg_hba.conf for this host',
+    'Check user and password in DATABASE_URL, and pg_hba.conf for this host.',
   ],
   '3D000': [
     FatalError,
     'db.missing',
     'the database does not exist',
-    'create it (createdb NAME), or correct the name in DATABASE_URL',
+    'Create it (createdb NAME), or correct the name in DATABASE_URL.',
   ],
   '53300': [
     TemporaryError,
     'db.connections',
-    'the database has no connection left',
-    'try again later, or raise max_connections, or lower --concurrency',
+    'the database has no connections left',
+    'Try again later, or raise max_connections, or lower --concurrency.',
   ],
   '53': [
     TemporaryError,
     'db.resources',
     'the database server is out of disk or memory',
-    'free some and run again',
+    'Free some, then run it again.',
   ],
   '57014': [
     TemporaryError,
     'db.timeout',
     'a statement took too long and was cancelled',
-    'run again; if it stays, look for long transactions in pg_stat_activity',
+    'Run it again; if it persists, look for long transactions in pg_stat_activity.',
   ],
-  '57': [TemporaryError, 'db.unreachable', 'the database is shutting down or starting up', 'run again'],
-  '08': [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'run again'],
-  '40': [TemporaryError, 'db.conflict', 'another transaction got in the way', 'run again'],
+  '57': [TemporaryError, 'db.unreachable', 'the database is shutting down or starting up', 'Run it again.'],
+  '08': [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'Run it again.'],
+  '40': [TemporaryError, 'db.conflict', 'another transaction got in the way', 'Run it again.'],
   '55P03': [
     TemporaryError,
     'db.busy',
     'another transaction holds a lock on the same rows or table',
-    'run again; pg_stat_activity and pg_locks tell who holds it',
+    'Run it again; pg_stat_activity and pg_locks show who holds it.',
   ],
-  '25P03': [TemporaryError, 'db.timeout', 'a transaction was idle for too long', 'run again'],
+  '25P03': [TemporaryError, 'db.timeout', 'a transaction was idle for too long', 'Run it again.'],
   '25006': [
     FatalError,
     'db.read-only',
     'the database (or this run) is read-only',
-    'point DATABASE_URL at the primary server, not at a standby',
+    'Point DATABASE_URL at the primary server, not at a standby.',
   ],
   '42501': [
     FatalError,
     'db.denied',
     'the database user lacks a privilege',
-    'grant it, or use the owner of the tables in DATABASE_URL',
+    'Grant it, or use the owner of the tables in DATABASE_URL.',
   ],
-  '42P01': [FatalError, 'db.schema', 'a table is missing in the database', 'run `autodj migrate`'],
-  '42703': [FatalError, 'db.schema', 'a column is missing in the database', 'run `autodj migrate`'],
-  '42704': [FatalError, 'db.schema', 'a type is missing in the database', 'run `autodj migrate`'],
-  '3F000': [FatalError, 'db.schema', 'a schema is missing in the database', 'run `autodj migrate`'],
-  XX: [TemporaryError, 'db.internal', 'the database reported an internal error', 'see the log of the server'],
+  '42P01': [FatalError, 'db.schema', 'a table is missing in the database', 'Run `autodj migrate`.'],
+  '42703': [FatalError, 'db.schema', 'a column is missing in the database', 'Run `autodj migrate`.'],
+  '42704': [FatalError, 'db.schema', 'a type is missing in the database', 'Run `autodj migrate`.'],
+  '3F000': [FatalError, 'db.schema', 'a schema is missing in the database', 'Run `autodj migrate`.'],
+  XX: [TemporaryError, 'db.internal', 'the database reported an internal error', "See the server's log."],
 }
 
 /**
@@ -130,7 +130,7 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
         FatalError,
         'db.tls',
         'no trusted TLS connection to the database',
-        'give its CA (sslrootcert=FILE in DATABASE_URL, or NODE_EXTRA_CA_CERTS), or sslmode=no-verify on a network you trust',
+        'Name its CA (sslrootcert=FILE in DATABASE_URL, or NODE_EXTRA_CA_CERTS), or sslmode=no-verify on a network you trust.',
       ],
       error.message,
     )
@@ -140,27 +140,32 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
       [
         FatalError,
         'db.tls',
-        'the database speaks no TLS',
-        'set sslmode=disable in DATABASE_URL if that is right',
+        'the database does not use TLS',
+        'Set sslmode=disable in DATABASE_URL if that is right.',
       ],
       error.message,
     )
   }
   if (/no encryption|SSL (connection|off|required)/i.test(error.message) && code === '28000') {
     return make(
-      [FatalError, 'db.tls', 'the database insists on TLS', 'add sslmode=require to DATABASE_URL'],
+      [FatalError, 'db.tls', 'the database insists on TLS', 'Add sslmode=require to DATABASE_URL.'],
       error.message,
     )
   }
   if (/^SASL/.test(error.message)) {
     return make(
-      [FatalError, 'db.auth', 'the database wants a password', 'put one into DATABASE_URL'],
+      [FatalError, 'db.auth', 'the database requires a password', 'Put one into DATABASE_URL.'],
       error.message,
     )
   }
   if (code === 'ENOTFOUND') {
     return make(
-      [FatalError, 'db.host', 'no host has that name', 'check the host in DATABASE_URL'],
+      [
+        FatalError,
+        'db.host',
+        'the host name of the database does not resolve',
+        'Check the host in DATABASE_URL.',
+      ],
       error.message,
     )
   }
@@ -170,7 +175,7 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
         TemporaryError,
         'db.unreachable',
         'the database cannot be reached',
-        'is it running, and are host and port in DATABASE_URL right?',
+        'Check that it is running, and that host and port in DATABASE_URL are right.',
       ],
       // An AggregateError (IPv4 and IPv6 tried) has an empty message.
       error.message === '' ? code : error.message,
@@ -182,7 +187,7 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
         TemporaryError,
         'db.pool',
         'no database connection became free in time',
-        'lower --concurrency, or run again when the database is less busy',
+        'Lower --concurrency, or run again when the database is less busy.',
       ],
       error.message,
     )
@@ -194,20 +199,20 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
         TemporaryError,
         'db.unreachable',
         'the database does not answer',
-        'is it PostgreSQL that listens there, is it running, and does a firewall let this machine through?',
+        'Check that PostgreSQL is running and listening there, and that no firewall blocks this machine.',
       ],
       error.message,
     )
   }
   if (LOST_CONNECTION.test(error.message)) {
     return make(
-      [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'run again'],
+      [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'Run it again.'],
       error.message,
     )
   }
   if (code === '22P02' && /input value for enum/.test(error.message)) {
     return make(
-      [FatalError, 'db.schema', 'an enum value is missing in the database', 'run `autodj migrate`'],
+      [FatalError, 'db.schema', 'an enum value is missing in the database', 'Run `autodj migrate`.'],
       error.message,
     )
   }
@@ -247,8 +252,8 @@ export function rowRefusal(thrown: unknown): RowRefusal | undefined {
   const detail = error.detail?.startsWith('Failing row') === false ? ` (${error.detail})` : ''
   const rule = error.constraint ? `the constraint ${error.constraint}` : error.where?.split('\n')[0]
   return {
-    reason: `the database refuses the row: ${error.message}${detail}`,
-    cure: `Correct the row, or ${rule ?? 'the rule that refuses it'}, then run it again.`,
+    reason: `the database rejected the row: ${error.message}${detail}`,
+    cure: `Correct the row, or ${rule ?? 'the rule that rejects it'}, then run it again.`,
   }
 }
 
@@ -286,7 +291,7 @@ export function unusable(error: unknown, where: string): AppError {
   const { message } = toError(error)
   return new FatalError(`the database cannot be opened (${where}): ${message}`, {
     code: 'db.open',
-    cure: 'check DATABASE_URL',
+    cure: 'Check DATABASE_URL.',
     cause: error,
   })
 }

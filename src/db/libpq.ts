@@ -38,7 +38,7 @@ export function readLibpq(
   if (mode === undefined && root === undefined && cert === undefined && key === undefined)
     return { url: url.href, ssl: undefined, mayBePlain: false }
   if (mode !== undefined && !(modes as readonly string[]).includes(mode)) {
-    throw new UsageError(`DATABASE_URL has sslmode=${mode}, which is none of ${modes.join(', ')}`, {
+    throw new UsageError(`DATABASE_URL has sslmode=${mode}, which is not one of ${modes.join(', ')}`, {
       code: 'config.invalid',
     })
   }
@@ -66,7 +66,7 @@ function certificate(name: string, file: string): string {
       `DATABASE_URL has ${name}=${file}, which cannot be read: ${systemErrorCode(error) ?? error}`,
       {
         code: 'config.certificates',
-        cure: 'Correct the path; it is relative to the folder that autodj is started in.',
+        cure: 'Correct the path; it is relative to the folder in which autodj is started.',
       },
     )
   }

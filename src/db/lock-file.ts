@@ -134,9 +134,9 @@ async function isAlive(holder: LockHolder, path: string): Promise<boolean> {
 }
 
 function unreadable(path: string): LockedError {
-  return new LockedError(`the lock file ${path} cannot be read as one`, {
+  return new LockedError(`the lock file ${path} is not readable as one`, {
     code: 'locked.unreadable',
-    cure: 'delete it if no autodj is running on this folder',
+    cure: 'Delete it if no autodj is running on this folder.',
     details: { path },
   })
 }
@@ -266,10 +266,10 @@ function locked(path: string, other: LockHolder): LockedError {
     `locked by ${printable(String(other.command))} (pid ${other.pid}${printable(where)}) since ${printable(String(other.since))}`,
     {
       cure: elsewhere
-        ? `wait for it; if that machine is gone for good, delete ${path}`
+        ? `Wait for it; if that machine is gone for good, delete ${path}.`
         : contained
-          ? `wait for it to end, or stop it; if that container is gone for good, delete ${path}`
-          : 'wait for it to end, or stop it',
+          ? `Wait for it to end, or stop it; if that container is gone for good, delete ${path}.`
+          : 'Wait for it to end, or stop it.',
       details: { path, pid: other.pid, host: other.host, command: other.command, since: other.since },
     },
   )
@@ -301,11 +301,11 @@ export async function acquireLockFile(path: string, command: string): Promise<Lo
     const code = systemErrorCode(error)
     if (code === undefined || error instanceof LockedError) throw error
     const isFull = code === 'ENOSPC' || code === 'EDQUOT'
-    throw new (isFull ? TemporaryError : FatalError)(`the lock file ${path} cannot be made: ${code}`, {
+    throw new (isFull ? TemporaryError : FatalError)(`the lock file ${path} cannot be created: ${code}`, {
       code: 'db.lock-file',
       cure: isFull
-        ? 'free some space there, or choose another folder, then run it again'
-        : 'choose a folder that this user can write to',
+        ? 'Free some space there, or choose another folder, then run it again.'
+        : 'Choose a folder that this user can write to.',
       details: { path },
       cause: error,
     })

@@ -142,8 +142,8 @@ async function lockedBy(trx: Knex.Transaction): Promise<LockedError> {
     : 'another session'
   return new LockedError(`another migration of this database is running: ${who}`, {
     cure: holder
-      ? `wait for it to end; where it is stuck: select pg_terminate_backend(${holder.pid})`
-      : 'run again',
+      ? `Wait for it to end. If it is stuck: select pg_terminate_backend(${holder.pid});.`
+      : 'Run it again.',
     details: holder ?? {},
   })
 }
@@ -180,16 +180,16 @@ async function throughKnex<T>(work: Promise<T>): Promise<T> {
   } catch (thrown) {
     const error = toError(thrown)
     if (error.name === 'MigrationLocked') {
-      throw new LockedError('the migration lock of Knex is taken', {
+      throw new LockedError("Knex's migration lock is held", {
         code: 'migrate.knex-locked',
-        cure: 'autodj migrate unlock frees it if its holder is dead',
+        cure: 'If its holder is dead, free it with `autodj migrate unlock`.',
         cause: error,
       })
     }
     if (/migration directory is corrupt/.test(error.message)) {
-      throw new FatalError(`the database has migrations that this version does not know: ${error.message}`, {
+      throw new FatalError(`the database has migrations unknown to this version: ${error.message}`, {
         code: 'migrate.newer',
-        cure: 'use the version of autodj that migrated it, or a newer one',
+        cure: 'Use the version of autodj that migrated it, or a newer one.',
         cause: error,
       })
     }
@@ -238,10 +238,13 @@ async function planUp(knex: Knex, { baseline }: { baseline: boolean }): Promise<
     })
   }
   if (baseline && plan.kind === 'create') {
-    throw new FatalError('there is nothing to adopt: the database holds no table of the application', {
-      code: 'migrate.empty',
-      cure: 'autodj migrate makes them',
-    })
+    throw new FatalError(
+      'there is nothing to adopt: the database has none of the tables of the application',
+      {
+        code: 'migrate.empty',
+        cure: 'Run `autodj migrate`, which creates them.',
+      },
+    )
   }
   return { move, pending, place, application: plan }
 }
@@ -270,7 +273,7 @@ async function findLegacy(knex: Knex): Promise<Legacy | undefined> {
   if (await tableExists(knex, `${SCHEMA}.${KNEX_TABLES[0]}`)) {
     throw new FatalError(`the database has two ledgers, in the schemas ${LEGACY_SCHEMA} and ${SCHEMA}`, {
       code: 'migrate.two-ledgers',
-      cure: `Drop the one that is not in use: an older autodj may have made ${LEGACY_SCHEMA} again.`,
+      cure: `Drop the one that is not in use: an older autodj may have created ${LEGACY_SCHEMA} again.`,
     })
   }
   if (applied.has('0002_ledger')) await refuseWhileRunning(knex, LEGACY_SCHEMA)
@@ -315,7 +318,7 @@ async function refuseWhileRunning(knex: Knex, schema: string): Promise<void> {
   if (run === undefined) return
   throw new LockedError(
     `${run.command} is running (pid ${run.pid} on ${run.host}) since ${run.started_at.toISOString()}`,
-    { cure: 'wait for it to end, or stop it', details: { run: run.id, pid: run.pid, host: run.host } },
+    { cure: 'Wait for it to end, or stop it.', details: { run: run.id, pid: run.pid, host: run.host } },
   )
 }
 
@@ -398,10 +401,10 @@ async function planTakeBack(
 ): Promise<{ applied: MigrationName[]; plan: Exclude<DownPlan, { kind: 'refuse' }>; place: string }> {
   if ((await findLegacy(knex)) !== undefined) {
     throw new FatalError(
-      `the ledger is still where an earlier version made it, in the schema ${LEGACY_SCHEMA}`,
+      `the ledger is still where an earlier version put it, in the schema ${LEGACY_SCHEMA}`,
       {
         code: 'migrate.legacy',
-        cure: 'run `autodj migrate` first; then this',
+        cure: 'Run `autodj migrate` first, then this.',
       },
     )
   }
@@ -461,7 +464,7 @@ export async function migrateDown(db: Database, options: MigrateOptions = {}): P
       `select count(*)::int as others from pg_class where relnamespace = '${SCHEMA}'::regnamespace and relkind in ('r', 'v', 'm', 'p')`,
     )
     if (rows[0].others === 0) await trx.raw(`drop schema ${SCHEMA} cascade`)
-    else notices.push(`the schema ${SCHEMA} holds tables of your own and stays`)
+    else notices.push(`the schema ${SCHEMA} contains tables of your own and is kept`)
     return { migrations: applied, moved: false, adopted: null, notices }
   })
 }
@@ -495,7 +498,7 @@ export async function migrateStatus(db: Database): Promise<MigrateStatus> {
     notices.push(`the ledger is in the schema ${LEGACY_SCHEMA}: \`autodj migrate\` moves it to ${SCHEMA}`)
   if (applied.size > 0 && lacksS3(live))
     notices.push(
-      `the application's schema was taken back to before ${HEAD}: \`autodj migrate\` brings it on again`,
+      `the application's schema was downgraded to before ${HEAD}: \`autodj migrate\` upgrades it again`,
     )
   const [revision] = revisions
   if (revision !== undefined && isRevision(revision)) {
@@ -542,7 +545,7 @@ export async function migrateUnlock(db: Database): Promise<boolean> {
       throw new LockedError(
         `a session is migrating: ${rows[0].name || 'unnamed'} (database process ${rows[0].pid})`,
         {
-          cure: 'wait for it to end',
+          cure: 'Wait for it to end.',
           details: rows[0],
         },
       )

@@ -27,7 +27,7 @@ export async function openDatabase(url: string, options: OpenOptions): Promise<D
     return openPglite(parsed.folder, options)
   }
   throw new UsageError(`DATABASE_URL ${parsed.problem}`, {
-    cure: 'for example postgresql://user:password@host:5432/autodj, or pglite:.autodj/db',
+    cure: 'Write it like postgresql://user:password@host:5432/autodj or pglite:.autodj/db.',
   })
 }
 

@@ -56,7 +56,7 @@ export async function openPglite(folder: string, options: OpenOptions): Promise<
   const lock = await acquireLockFile(`${dataDir}.lock`, options.applicationName).catch((error: unknown) => {
     if (!(error instanceof LockedError) || error.code !== 'locked') throw error
     throw new LockedError(`the embedded database ${folder} is ${error.message}`, {
-      cure: `${error.cure}; PostgreSQL takes any number of commands at a time`,
+      cure: `${error.cure} PostgreSQL takes any number of commands at a time.`,
       details: error.details,
       cause: error,
     })

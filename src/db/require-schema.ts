@@ -51,7 +51,7 @@ export async function requireSchema({ knex, where }: Database, newest = 'files')
     : !found.key
       ? 'has no column for S3 yet'
       : found.ledger || found.legacy
-        ? 'is at the schema of an older autodj'
+        ? 'has the schema of an older autodj'
         : 'has no ledger yet'
   throw new FatalError(`the database ${where} ${missing}`, {
     code: 'db.schema',

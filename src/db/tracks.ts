@@ -164,7 +164,7 @@ export async function* trackPages(
   }
 }
 
-/** How many tracks pass the filter, and their bytes as far as the rows know them. */
+/** How many tracks pass the filter, and their bytes as far as the rows say. */
 export async function countTracks(
   knex: Knex,
   filter: TrackFilter = {},
@@ -291,7 +291,7 @@ const NEW_TRACK: readonly BulkColumn<NewTrack>[] = [
   ['file_size', 'float8', track => track.fileSize],
 ]
 
-/** Makes rows; one whose `spotify_id` is there already is left out. Gives the ids of those made. */
+/** Makes rows; one whose `spotify_id` already exists is left out. Gives the ids of those made. */
 export async function insertTracks(knex: Knex, tracks: readonly NewTrack[]): Promise<Set<string>> {
   const made = new Set<string>()
   const names = NEW_TRACK.map(([name]) => name).join(', ')

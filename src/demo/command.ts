@@ -7,15 +7,15 @@ export const demo = defineCommand({
   settings: [],
   description:
     'Starts a database, an S3 server and a CDN stand-in inside this process, moves real audio through them with the ' +
-    'very commands you would use, and compares every byte at the end. Without a folder it takes bundled audio; with ' +
-    'one it takes yours, which is only read.',
-  args: [{ spec: '[dir]', description: 'a folder with audio of your own' }],
+    'same commands you would use, and compares every byte at the end. Without a folder it uses bundled audio; with ' +
+    'one it uses yours, which is only read.',
+  args: [{ spec: '[dir]', description: 'a folder with your own audio' }],
   flags: {
     keep: flag.boolean('--keep', 'keep the folder with database, bucket and .env'),
   },
   examples: [
     ['autodj demo', 'the bundled library'],
-    ['autodj demo ~/Music/Sets --keep', 'your own files, and look at the result afterwards'],
+    ['autodj demo ~/Music/Sets --keep', 'your own files, keeping the result for a look'],
   ],
   async run(context, { keep }, [dir]) {
     const { runDemo } = await import('./run.ts')

@@ -59,6 +59,6 @@ async function readManifest(): Promise<{ assets: string; files: DemoFile[] }> {
   }
   throw new FatalError('the demo audio is not part of this installation', {
     code: 'demo.assets-missing',
-    cure: 'reinstall autodj, or give the demo a folder of your own: autodj demo DIR',
+    cure: 'Reinstall autodj, or give the demo a folder of your own (`autodj demo DIR`).',
   })
 }

@@ -30,14 +30,14 @@ interface Stage {
 
 const stages: readonly Stage[] = [
   { argv: ['migrate'], why: "the application's tables, and autodj's ledger beside them" },
-  { argv: ['import'], why: 'a row for every audio file, told by its bytes and not by its name' },
+  { argv: ['import'], why: 'a row for every audio file, recognised by its bytes, not by its name' },
   { argv: ['upload-local', '--dry-run'], why: 'what would be uploaded, before anything is' },
   {
     argv: ['upload-local'],
-    why: 'every file to S3; a row changes only when the server has confirmed the checksum',
+    why: 'every file to S3; a row changes only once the server has confirmed the checksum',
   },
   { argv: ['verify', '--full'], why: 'every track fetched through the CDN and compared to the last byte' },
-  { argv: ['upload-local'], why: 'a second run, which finds nothing to do: so it is for cron' },
+  { argv: ['upload-local'], why: 'run again: nothing to do, so it is safe in cron' },
 ]
 
 /**
@@ -97,7 +97,7 @@ export async function runDemo(
       report.error(
         new AppError(exitCode, `autodj ${argv.join(' ')} ended with exit code ${exitCode}`, {
           code: 'demo.failed',
-          cure: keep ? `Look into ${home}.` : 'Run again with --keep to look at what is there.',
+          cure: keep ? `Look into ${home}.` : 'Run it again with --keep to look at what is there.',
         }),
       )
       return exitCode
@@ -108,9 +108,9 @@ export async function runDemo(
   context.onRelease(() => store.close())
   const proof = await compareAll(context, env['DATABASE_URL'] as string, store, audioRoot, outcome)
   if (proof.tracks === 0) {
-    throw new UsageError(`there is no audio file in ${audioRoot} that could be moved`, {
+    throw new UsageError(`there is no audio file in ${audioRoot} to move`, {
       code: 'demo.empty',
-      cure: 'Name a folder that holds audio, or none for the bundled library.',
+      cure: 'Name a folder with audio in it, or none for the bundled library.',
     })
   }
   const seconds = (performance.now() - startedAt) / 1_000
@@ -118,7 +118,7 @@ export async function runDemo(
   report.summary({
     lines: [
       `${plural(proof.tracks, 'track')} (${formatBytes(proof.bytes)}) went from ${dir === undefined ? 'a folder' : audioRoot} into S3 and came back through the CDN, ` +
-        `every object byte for byte its file, in ${formatDuration(seconds * 1_000)}.`,
+        `every object byte for byte the same as its file, in ${formatDuration(seconds * 1_000)}.`,
       ...(outcome === ExitCode.ok
         ? []
         : ['Some files failed, as named above; they were left where they are.']),
@@ -126,7 +126,7 @@ export async function runDemo(
         ? `Database, objects and .env are in ${home}; the S3 server and the CDN ended with the demo.`
         : 'Database, bucket and CDN were embedded and are gone again.',
       'Your own library takes the same commands: `autodj init` asks for database, bucket and CDN and checks each;',
-      '`autodj migrate` adopts the database, `autodj upload-local --dry-run` says what would happen, and then it does.',
+      '`autodj migrate` adopts the database, `autodj upload-local --dry-run` says what would happen, `autodj upload-local` does it.',
     ],
     next: '`autodj init`',
     fields: {
@@ -154,7 +154,7 @@ async function openLibrary(context: Context, dir: string | undefined, home: stri
   if (!found?.isDirectory()) {
     throw new UsageError(`${dir} is not a folder`, {
       code: 'demo.dir',
-      cure: 'Name a folder that holds audio.',
+      cure: 'Name a folder with audio in it.',
     })
   }
   context.report.note(`Your files in ${audioRoot} are only read.`)

@@ -95,13 +95,13 @@ async function runCheck(check: Check, signal: AbortSignal, patience: number): Pr
     if (timeout.aborted) {
       return failure(
         `no answer within ${timeoutMs / 1_000} s`,
-        'check host name, network and firewall between here and there; on a slow link, give it longer (--timeout 30s)',
+        'Check host name, network and firewall between here and there; on a slow link, give it longer (--timeout 30s).',
       )
     }
     const error = toError(thrown)
     return failure(
       error.message,
-      (error instanceof AppError ? error.cure : undefined) ?? 'see the message; `--verbose` tells more',
+      (error instanceof AppError ? error.cure : undefined) ?? 'See the message; --verbose shows more.',
     )
   }
 }

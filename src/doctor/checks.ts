@@ -134,7 +134,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         if (arn.endsWith(':root')) {
           return warning(
             `${key} is a key of the root user`,
-            'make a user or role with what `autodj policy` prints, and delete the root key',
+            'Make a user or role with what `autodj policy` prints, and delete the root key.',
           )
         }
         return ok(`${arn}, ${kind} ${key}`)
@@ -150,8 +150,8 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           return failure(
             `${shown} cannot be reached: ${networkFault(result.error)}`,
             s3.endpoint === undefined
-              ? `check AWS_REGION (now ${region}): there may be no such region; otherwise network, DNS and proxy`
-              : `check how ${s3.endpointFrom} spells it, and that the store is running`,
+              ? `Check AWS_REGION (now ${region}): there may be no such region. Otherwise check network, DNS and proxy.`
+              : `Check how ${s3.endpointFrom} spells it, and that the store is running.`,
           )
         }
         const clock = checkClock(result.answer.headers['date'], now())
@@ -163,15 +163,15 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
       needs: ['endpoint'],
       async run() {
         if (s3.bucket === undefined) {
-          return failure('S3_BUCKET_NAME is not set', 'set it in .env, or run `autodj init`')
+          return failure('S3_BUCKET_NAME is not set', 'Set it in .env, or run `autodj init`.')
         }
         const result = await prober.request({
           url: `${bucketUrl(place())}/`,
         })
         const actual = 'answer' in result ? result.answer.headers['x-amz-bucket-region'] : undefined
-        if (actual === undefined) return ok(`${region} (the store does not tell)`)
+        if (actual === undefined) return ok(`${region} (the store does not report it)`)
         if (actual !== region) {
-          return failure(`the bucket is in ${actual}, AWS_REGION is ${region}`, `set AWS_REGION=${actual}`)
+          return failure(`the bucket is in ${actual}, AWS_REGION is ${region}`, `Set AWS_REGION=${actual}.`)
         }
         return ok(actual)
       },
@@ -205,14 +205,14 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         const head = await opened().head(probe.key, { signal })
         if (head === undefined) {
           return failure(
-            'the object just put is not there',
-            'the store is not consistent, or something deletes objects as they come',
+            'the object just uploaded is not there',
+            'The store is not consistent, or something deletes objects as they arrive.',
           )
         }
         if (head.size !== probeSize) {
           return failure(
-            `${probeSize} bytes were put, ${head.size} are there`,
-            'the store, or a proxy before it, changes bodies',
+            `${probeSize} bytes were uploaded, but ${head.size} are there`,
+            'The store, or a proxy in front of it, changes bodies.',
           )
         }
         return ok(
@@ -226,16 +226,17 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
       async run(signal) {
         const range = { start: 1_000, end: 1_999 }
         const content = await opened().get(probe.key, { range, signal })
-        if (content === undefined) return failure('the object just put cannot be read', 'grant s3:GetObject')
+        if (content === undefined)
+          return failure('the object just uploaded cannot be read', 'Grant s3:GetObject.')
         const parts: Uint8Array[] = []
         for await (const part of content.body) parts.push(part)
         if (!Buffer.concat(parts).equals(probe.body.subarray(1_000, 2_000))) {
           return failure(
-            'a byte range came back as other bytes than were put',
-            'the store, or a proxy before it, changes bodies or ignores Range',
+            'a byte range came back with other bytes than were uploaded',
+            'The store, or a proxy in front of it, changes bodies or ignores Range.',
           )
         }
-        return ok('1,000 bytes from the middle, as they were put')
+        return ok('1,000 bytes from the middle, as they were uploaded')
       },
     },
     {
@@ -246,14 +247,14 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         if ('error' in result) return skipped(`no answer: ${result.error.code}`)
         if (result.answer.status === 200 || result.answer.status === 206) {
           return failure(
-            'the bucket serves the object to anyone, past the CDN',
-            'turn on Block Public Access: `autodj bucket plan` prints it',
+            'the bucket serves the object to anyone, bypassing the CDN',
+            'Turn on Block Public Access: `autodj bucket plan` prints it.',
           )
         }
         const { status } = result.answer
         return refusesAnyone(result.answer)
           ? ok(`refused without credentials (${status})`)
-          : skipped(`no word of S3 on requests without credentials: HTTP ${status}`)
+          : skipped(`S3 gave no clear answer to a request without credentials: HTTP ${status}`)
       },
     },
     {
@@ -268,7 +269,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         if (findings.length > 0) {
           return warning(
             findings.map(({ title, evidence }) => `${title} (${evidence.join('; ')})`).join('; '),
-            findings.map(({ cure }) => cure).join('; '),
+            findings.map(({ cure }) => cure).join(' '),
           )
         }
         const described = describeDomain(seen, now())
@@ -313,8 +314,8 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           const edge = edgeOf(answer.headers)
           const through = seen === undefined ? 'the CDN' : cdnNames[seen]
           return ok(
-            `the object just put, through ${through}${edge === undefined || edge === through || seen === 'other' ? '' : ` (${edge})`}: first byte after ` +
-              `${Math.round(latencyMs)} ms, every byte as it was put`,
+            `the object just uploaded, through ${through}${edge === undefined || edge === through || seen === 'other' ? '' : ` (${edge})`}: first byte after ` +
+              `${Math.round(latencyMs)} ms, every byte as uploaded`,
           )
         }
         const cause = `${first!.title} (${first!.evidence.join('; ')})`
@@ -332,7 +333,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         if ('answer' in result && (result.answer.status === 200 || result.answer.status === 206)) {
           return warning(
             'the CDN serves the object without a signature too',
-            'turn on "Restrict viewer access" for the cache behaviour, with the key group of this key',
+            'Turn on "Restrict viewer access" for the cache behaviour, with the key group of this key.',
           )
         }
         const [found] = diagnose({
@@ -345,7 +346,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         })
         if (found?.cause === 'signature-missing') return ok('served with a signature, refused without')
         return warning(
-          `served with a signature; what comes without one is no refusal of CloudFront: ${found?.title} ` +
+          `served with a signature; without one the answer is not a refusal by CloudFront: ${found?.title} ` +
             `(${found?.evidence.join('; ')})`,
           found?.cure ?? '',
         )
@@ -359,13 +360,13 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         if ((await opened().head(probe.key, { signal })) !== undefined) {
           return failure(
             'the probe object is still there after it was deleted',
-            `delete ${probe.key} by hand; an object lock or a replication rule may hold it`,
+            `Delete ${probe.key} by hand; an object lock or a replication rule may hold it.`,
           )
         }
         return held
           ? warning(
               'Object Lock holds every version that is written: the probe is hidden by a delete marker, its 4 KiB stay until the retention ends',
-              'nothing to do: autodj removes by delete markers here; what is deleted is paid for until the retention ends',
+              'Nothing to do: autodj removes by delete markers here; what is deleted is paid for until the retention ends.',
             )
           : ok('the probe object is gone')
       },
@@ -388,12 +389,12 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
             throw error
           })
         if (!refused) await deleteAll([key], signal)
-        if (refused && confirmed) return ok('compared by the store, and told')
+        if (refused && confirmed) return ok('compared by the store, and reported')
         return warning(
           refused
-            ? 'the store compares checksums, and does not tell them: what is uploaded is read back'
-            : 'the store takes a body whose checksum is wrong: what is uploaded is read back and compared',
-          'nothing is wrong with that but a second transfer of every file',
+            ? 'the store compares checksums but does not report them: uploads are read back'
+            : 'the store accepts a body whose checksum is wrong: uploads are read back and compared',
+          'It does no harm, but every file is transferred a second time.',
         )
       },
     },
@@ -413,8 +414,8 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         // In a versioned bucket a delete marker is left.
         await deleteAll([key], signal)
         const lacking = lacks.filter(text => /If-(None-)?Match/.test(text))
-        if (lacking.length === 0) return ok('If-None-Match and If-Match are kept')
-        return warning(lacking.join('; '), 'run one autodj at a time on this bucket')
+        if (lacking.length === 0) return ok('If-None-Match and If-Match are honoured')
+        return warning(lacking.join('; '), 'Run one autodj at a time on this bucket.')
       },
     },
     {
@@ -439,8 +440,8 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           const held = await store.listParts(key, uploadId, signal)
           if (held?.length !== bodies.length) {
             return failure(
-              `${bodies.length} parts were sent, ${held?.length ?? 0} are listed`,
-              'files over 16 MiB cannot be resumed on this store',
+              `${bodies.length} parts were sent, but ${held?.length ?? 0} are listed`,
+              'Files over 16 MiB cannot be resumed on this store.',
             )
           }
           const whole = Buffer.concat(bodies)
@@ -450,7 +451,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           if (head?.size !== whole.length) {
             return failure(
               `${whole.length} bytes in parts became ${head?.size ?? 'no object'}`,
-              'use another store',
+              'Use another store.',
             )
           }
         } finally {
@@ -464,17 +465,17 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         await store.abortUpload(key, second, signal)
         if ((await store.listParts(key, second, signal)) !== undefined) {
           return failure(
-            'an upload that was aborted is still there',
-            'its parts are paid for until somebody removes them',
+            'an aborted upload is still there',
+            'Its parts cost money until somebody removes them.',
           )
         }
         if (!listed) {
           return warning(
             'uploads in progress are not listed by this store',
-            'nothing to do: autodj looks for its own by their ids',
+            'Nothing to do: autodj looks for its own by their ids.',
           )
         }
-        return ok('parts sent, listed, put together, and an upload aborted')
+        return ok('parts sent, listed and put together, and an upload aborted')
       },
     },
     {
@@ -494,7 +495,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
           await deleteAll(keys, signal)
         }
         const lacking = lacks.filter(text => /cannot (copy|delete many)/.test(text))
-        if (lacking.length > 0) return warning(lacking.join('; '), 'nothing to do: it takes longer')
+        if (lacking.length > 0) return warning(lacking.join('; '), 'Nothing to do; it only takes longer.')
         return ok('an object copied within the bucket, copies deleted in one request')
       },
     },
@@ -509,15 +510,15 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
             return warning(
               `the embedded database ${folder} does not exist yet${which}`,
               config.database.isDefault
-                ? "set DATABASE_URL to the application's PostgreSQL, or let `autodj migrate` make it"
-                : '`autodj migrate` makes it',
+                ? "Set DATABASE_URL to the application's PostgreSQL, or let `autodj migrate` create it."
+                : '`autodj migrate` creates it.',
             )
           }
         }
         try {
           database = await resources.openDatabase()
         } catch (error) {
-          if (error instanceof LockedError) return warning(error.message, error.cure ?? 'wait for it')
+          if (error instanceof LockedError) return warning(error.message, error.cure ?? 'Wait for it.')
           throw error
         }
         return ok(`${database.where} (${database.dialect})`)
@@ -536,11 +537,11 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         if (pending.length > 0) {
           return failure(
             `${pending.length} migrations are pending (${pending[0]!.name})`,
-            'run `autodj migrate`',
+            'Run `autodj migrate`.',
           )
         }
         if (drift.length > 0) {
-          return warning(`the schema differs: ${drift[0]}`, 'see all of it with `autodj migrate status`')
+          return warning(`the schema differs: ${drift[0]}`, 'See all of it with `autodj migrate status`.')
         }
         const { requireCodeForS3 } = await import('../db/application-code.ts')
         try {
@@ -588,15 +589,15 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         if (survey.rows > 0 && survey.found === 0) {
           return failure(
             told,
-            `AUDIO_STORAGE_PATH must say what the application's does (${config.audioFolder.storagePath} now), --audio-root where that folder is on this machine (${config.audioRoot} now)`,
+            `AUDIO_STORAGE_PATH must be what the application has (now ${config.audioFolder.storagePath}), and --audio-root where that folder is on this machine (now ${config.audioRoot}).`,
           )
         }
         if (notOpenedByApplication(survey) > 0) {
-          return warning(told, '`autodj import` writes those as the application opens them')
+          return warning(told, '`autodj import` writes those as the application opens them.')
         }
         return survey.found === survey.rows
           ? ok(told)
-          : warning(told, '`autodj import` finds files that moved, `autodj fetch` gets those that are gone')
+          : warning(told, '`autodj import` finds files that moved, `autodj fetch` gets those that are gone.')
       },
     },
     { name: 'temp-space', run: checkTempSpace },

@@ -35,7 +35,7 @@ export async function checkDatabaseWrite({ knex, where, dialect }: Database): Pr
   if (facts.standby) {
     return failure(
       `${where} is a standby: it takes no writes`,
-      'set DATABASE_URL to the primary server (target_session_attrs=read-write finds it among several hosts)',
+      'Set DATABASE_URL to the primary server (target_session_attrs=read-write finds it among several hosts).',
     )
   }
   if (facts.readOnly && !isEmbedded) {
@@ -47,26 +47,26 @@ export async function checkDatabaseWrite({ knex, where, dialect }: Database): Pr
     }
     return failure(
       `sessions of ${facts.role} are read-only (default_transaction_read_only, set by: ${facts.readOnlyBy})`,
-      cures[facts.readOnlyBy] ?? 'set default_transaction_read_only to off where the server is configured',
+      cures[facts.readOnlyBy] ?? 'Set default_transaction_read_only to off where the server is configured.',
     )
   }
   const lacking = (['select', 'insert', 'update', 'delete'] as const).filter(right => !facts[right])
   if (lacking.length > 0) {
     return failure(
       `the role ${facts.role} may not ${lacking.join(', ')} on ${tracks}`,
-      `as its owner: grant ${lacking.join(', ')} on ${tracks} to ${role}`,
+      `As its owner: grant ${lacking.join(', ')} on ${tracks} to ${role}.`,
     )
   }
   if (facts.ledger.length > 0) {
     return failure(
       `the role ${facts.role} may not write ${plural(facts.ledger.length, 'table')} of the ledger (${facts.ledger[0]})`,
-      `as its owner: grant select, insert, update, delete on all tables in schema ${LEDGER_SCHEMA} to ${role}`,
+      `As its owner: grant select, insert, update, delete on all tables in schema ${LEDGER_SCHEMA} to ${role}.`,
     )
   }
   if (facts.policed) {
     return warning(
       `row level security is in force on ${tracks} for ${facts.role}: rows may be hidden from autodj, and look missing`,
-      `give it all rows: alter role ${role} bypassrls, or create policy autodj on ${tracks} to ${role} using (true) with check (true)`,
+      `Give it all rows: alter role ${role} bypassrls, or create policy autodj on ${tracks} to ${role} using (true) with check (true).`,
     )
   }
   const refused = await tryWrite(knex, tracks, isEmbedded)
@@ -74,7 +74,8 @@ export async function checkDatabaseWrite({ knex, where, dialect }: Database): Pr
   const known = classifyDbError(refused, where)
   return failure(
     `no row of tracks can be written: ${known?.message ?? toError(refused).message}`,
-    (known instanceof AppError ? known.cure : undefined) ?? 'see the message: a trigger or a rule refuses it',
+    (known instanceof AppError ? known.cure : undefined) ??
+      'See the message: a trigger or a rule refuses it.',
   )
 }
 
@@ -135,13 +136,13 @@ export async function checkLibrary(
   if (found.tracks === 0 && first.length > 0) {
     return failure(
       `tracks is empty in ${where}, and ${bucket} holds ${objects}: one of them is probably another library's`,
-      'check DATABASE_URL, S3_BUCKET_NAME and S3_KEY_PREFIX; if the rows were lost, restore the database before anything else',
+      'Check DATABASE_URL, S3_BUCKET_NAME and S3_KEY_PREFIX; if the rows were lost, restore the database before anything else.',
     )
   }
   if (found.s3 > 0 && first.length === 0) {
     return failure(
       `${plural(found.s3, 'row')} of tracks ${found.s3 === 1 ? 'says' : 'say'} S3, and ${bucket} holds nothing under ${prefix}`,
-      'check S3_BUCKET_NAME, S3_KEY_PREFIX and the endpoint in force',
+      'Check S3_BUCKET_NAME, S3_KEY_PREFIX and the endpoint in force.',
     )
   }
   const archived = first.filter(({ storageClass }) => isArchived(storageClass))

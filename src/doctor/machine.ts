@@ -23,8 +23,8 @@ export async function checkSettingsFiles(config: Config): Promise<Verdict> {
     if (refused.length === 0) continue
     const own = path.join(path.dirname(file), ownFileName)
     return warning(
-      `${file} is the application's, and it refuses ${refused.join(', ')}: it does not start with ${refused.length === 1 ? 'it' : 'them'}`,
-      `move ${refused.length === 1 ? 'that line' : 'those lines'} to ${own}; \`autodj init --yes\` does so for settings of autodj`,
+      `${file} is the application's, and it refuses ${refused.join(', ')}: it will not start with ${refused.length === 1 ? 'it' : 'them'}`,
+      `Move ${refused.length === 1 ? 'that line' : 'those lines'} to ${own}; \`autodj init --yes\` does so for settings of autodj.`,
     )
   }
   for (const { path: file } of found) {
@@ -36,8 +36,8 @@ export async function checkSettingsFiles(config: Config): Promise<Verdict> {
     const begins = new Set(unknown.map(variable => variable.split('_')[0]))
     const alike = settings.map(({ variable }) => variable).filter(one => begins.has(one.split('_')[0]))
     return warning(
-      `${unknown.join(', ')} in ${file} ${unknown.length === 1 ? 'is no setting' : 'are no settings'} of autodj`,
-      `if it was meant for autodj: there are ${alike.join(', ')}`,
+      `${unknown.join(', ')} in ${file} ${unknown.length === 1 ? 'is not a setting' : 'are not settings'} of autodj`,
+      `If it was meant for autodj: did you mean ${alike.join(', ')}?`,
     )
   }
   for (const { path: file } of found) {
@@ -50,7 +50,7 @@ export async function checkSettingsFiles(config: Config): Promise<Verdict> {
     if (!ignored.split(/\r?\n/).some(line => matching.includes(line.trim()))) {
       return warning(
         `${file} is not in .gitignore`,
-        `echo ${name} >> .gitignore, so that its secrets are never committed`,
+        `Run \`echo ${name} >> .gitignore\`, so that its secrets are never committed.`,
       )
     }
   }
@@ -63,20 +63,20 @@ export async function openToOthers(file: string): Promise<Verdict | undefined> {
   if (process.platform === 'win32' || (mode & 0o077) === 0) return undefined
   return warning(
     `${file} holds secrets and others may read it (mode ${(mode & 0o777).toString(8)})`,
-    `chmod 600 ${file}`,
+    `Run \`chmod 600 ${file}\`.`,
   )
 }
 
 /** @param date the server's `Date` header */
 export function checkClock(date: string | undefined, now: Date): Verdict {
   const server = Date.parse(date ?? '')
-  if (Number.isNaN(server)) return ok('reachable; it does not tell the time')
+  if (Number.isNaN(server)) return ok('reachable; it does not report the time')
   const skew = now.getTime() - server
   const words = `this clock is ${formatDuration(Math.abs(skew))} ${skew > 0 ? 'fast' : 'slow'}`
   // A Date header has whole seconds.
   if (Math.abs(skew) > clockRefused)
-    return failure(`${words}: S3 refuses requests`, 'set the clock (enable NTP)')
-  if (Math.abs(skew) > clockSuspect) return warning(words, 'set the clock (enable NTP)')
+    return failure(`${words}: S3 will refuse requests`, 'Set the clock (enable NTP).')
+  if (Math.abs(skew) > clockSuspect) return warning(words, 'Set the clock (enable NTP).')
   return ok('reachable, clocks agree')
 }
 
@@ -85,16 +85,16 @@ export async function checkAudioFolder(folder: string): Promise<Verdict> {
   if (typeof found === 'string') {
     return warning(
       `${folder}: ${found}`,
-      'set AUDIO_STORAGE_PATH to the folder with the local audio, if there is one',
+      'Set AUDIO_STORAGE_PATH to the folder with the local audio, if there is one.',
     )
   }
-  if (!found.isDirectory()) return failure(`${folder} is not a folder`, 'correct AUDIO_STORAGE_PATH')
+  if (!found.isDirectory()) return failure(`${folder} is not a folder`, 'Correct AUDIO_STORAGE_PATH.')
   try {
     await access(folder, constants.R_OK | constants.X_OK)
   } catch {
     return failure(
       `${folder} cannot be read by this user`,
-      'grant read access, or run as the user who owns it',
+      'Grant read access, or run as the user who owns it.',
     )
   }
   return ok(folder)
@@ -107,14 +107,14 @@ export async function checkTempSpace(): Promise<Verdict> {
   } catch (error) {
     return failure(
       `${folder} ${systemErrorCode(error) === 'ENOENT' ? 'does not exist' : 'cannot be written to'}`,
-      'set TMPDIR to a folder that can be written to',
+      'Set TMPDIR to a folder that can be written to.',
     )
   }
   const { bavail, bsize } = await statfs(folder)
   const free = bavail * bsize
   const words = `${formatBytes(free)} free in ${folder}`
   if (free < freeNeeded)
-    return failure(words, 'free some, or set TMPDIR to a larger disk: fetch and analyze need it')
-  if (free < freeWanted) return warning(words, 'large files need more: set TMPDIR to a larger disk')
+    return failure(words, 'Free some space, or set TMPDIR to a larger disk: fetch and analyze need it.')
+  if (free < freeWanted) return warning(words, 'Large files need more: set TMPDIR to a larger disk.')
   return ok(words)
 }

@@ -32,7 +32,7 @@ export async function runRotateCheck(context: Context): Promise<ExitCode> {
   if (old === undefined) {
     throw new UsageError('no long-term access key is configured: there is nothing to rotate', {
       code: 'doctor.rotate',
-      cure: "A profile, SSO session or role of AWS changes its keys by itself; AWS_ACCESS_KEY_ID is for keys of one's own.",
+      cure: 'A profile, SSO session or role of AWS changes its keys by itself; AWS_ACCESS_KEY_ID is for long-term keys.',
     })
   }
   const { AUTODJ_NEW_ACCESS_KEY_ID: accessKeyId, AUTODJ_NEW_SECRET_ACCESS_KEY: secretAccessKey } =
@@ -47,7 +47,7 @@ export async function runRotateCheck(context: Context): Promise<ExitCode> {
   if (fresh?.accessKeyId === old.accessKeyId) {
     throw new UsageError('the new access key is the one that is configured', {
       code: 'doctor.rotate',
-      cure: 'Give the other one in AUTODJ_NEW_ACCESS_KEY_ID.',
+      cure: 'Put the other one in AUTODJ_NEW_ACCESS_KEY_ID.',
     })
   }
   const keys: Key[] = [
@@ -80,7 +80,7 @@ export async function runRotateCheck(context: Context): Promise<ExitCode> {
     isAnswer: true,
     lines: [
       failed.length > 0
-        ? `The ${failed.includes('new') ? 'new' : 'old'} key will not do: keep the ${failed.includes('new') ? 'old' : 'new'} one.`
+        ? `The ${failed.includes('new') ? 'new' : 'old'} key does not work: keep the ${failed.includes('new') ? 'old' : 'new'} one.`
         : fresh === undefined
           ? 'The key works. To rotate it:'
           : 'Both keys work. Now:',

@@ -83,7 +83,7 @@ export async function runDoctor(
         ? `${plural(counts.ok, 'check')} passed${counts.warning > 0 ? `, ${plural(counts.warning, 'warning')}` : ''}`
         : `${plural(counts.failure, 'check')} failed: ${failed.join(', ')}`,
     ],
-    next: counts.failure > 0 ? 'mend the first failure, then run `autodj doctor` again' : undefined,
+    next: counts.failure > 0 ? 'fix the first failure, then run `autodj doctor` again' : undefined,
     fields: { ...counts, failed },
   })
   return counts.failure === 0 ? ExitCode.ok : ExitCode.fatal
@@ -111,6 +111,6 @@ async function samplePath(): Promise<string> {
   }
   throw new FatalError('the bundled audio is not part of this installation', {
     code: 'assets.missing',
-    cure: 'install autodj again',
+    cure: 'Reinstall autodj.',
   })
 }

@@ -34,7 +34,7 @@ export class UnlinkedFile {
       if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
       throw new TemporaryError(`the temporary folder ${path.dirname(path.dirname(this.path))} is full`, {
         code: 'temp.full',
-        cure: 'free some space in it, or name a larger one in TMPDIR; nothing was changed',
+        cure: 'Free some space in it, or name a larger one in TMPDIR; nothing was changed.',
         cause: error,
       })
     }

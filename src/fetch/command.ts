@@ -8,18 +8,18 @@ export const fetch = defineCommand({
   selects: 'tracks',
   settings: ['database', 'store', 'audio', 'fetch'],
   description:
-    'Takes the tracks that are UNAVAILABLE, or whose local file is gone, and looks for their audio in this order: ' +
+    'Takes tracks that are UNAVAILABLE or whose local file is gone, and looks for their audio in this order: ' +
     'an object that is in S3 already, a file of that artist and title in the audio folder, --url, FETCH_COMMAND, and ' +
-    'the preview that the row names. What cannot be had is marked UNAVAILABLE with the reason in the ledger.',
+    'the preview that the row names. A track that cannot be found is marked UNAVAILABLE, with the reason in the ledger.',
   examples: [
-    ['autodj fetch --dry-run', 'which tracks have no audio'],
-    ['autodj fetch --from s3 --from local', 'nothing from outside'],
+    ['autodj fetch --dry-run', 'show which tracks have no audio'],
+    ['autodj fetch --from s3 --from local', 'download nothing'],
     [
       'autodj fetch --url "https://music.example.com/{spotify_id}.mp3" --rate 30',
       'from a server of yours, politely',
     ],
     ['autodj fetch --enqueue', 'for `autodj worker`'],
-    ['autodj fetch --normalize', 'downloads at -16 LUFS'],
+    ['autodj fetch --normalize', 'bring downloads to -16 LUFS'],
   ],
   flags,
 

@@ -135,7 +135,7 @@ export class Fetcher {
         state: 'failed',
         code: 'fetch.nowhere',
         reason: 'no source has it',
-        cure: 'Give --url or FETCH_COMMAND, or put the file into the audio folder and run `autodj import`.',
+        cure: 'Pass --url or set FETCH_COMMAND, or put the file into the audio folder and run `autodj import`.',
         passing: false,
       }
     }
@@ -264,8 +264,8 @@ export class Fetcher {
       })
       const file = await largestFile(folder)
       if (!file) {
-        throw new FetchProblem('fetch.command-nothing', 'the downloader wrote no file', {
-          cure: 'It must write to {output}; an extension may follow.',
+        throw new FetchProblem('fetch.command-nothing', 'the downloader did not write a file', {
+          cure: 'It must write to {output}, to which it may add an extension.',
         })
       }
       checkSize(file.size, maxBytes)
@@ -330,7 +330,7 @@ function asFetched(head: ObjectHead): FetchedObject {
 function checkSize(size: number, maxBytes: number): void {
   if (size <= maxBytes) return
   throw new FetchProblem('fetch.too-large', `the downloader wrote more than ${maxBytes} bytes`, {
-    cure: 'Raise --max-size if it is right.',
+    cure: 'If that is right, raise --max-size.',
   })
 }
 

@@ -51,7 +51,8 @@ export async function httpGet(from: URL, options: HttpGetOptions): Promise<HttpA
 function location({ statusCode = 0, headers }: http.IncomingMessage, base: URL): URL | undefined {
   if (![301, 302, 303, 307, 308].includes(statusCode) || headers.location === undefined) return undefined
   const next = URL.parse(headers.location, base.href)
-  if (next === null || !/^https?:$/.test(next.protocol)) throw new Error('a redirect to no http(s) URL')
+  if (next === null || !/^https?:$/.test(next.protocol))
+    throw new Error('a redirect to something other than an http(s) URL')
   if (base.protocol === 'https:' && next.protocol === 'http:')
     throw new Error('a redirect from HTTPS to HTTP')
   return next

@@ -63,8 +63,8 @@ export async function normalize(
   const said = await ffmpeg('-map', '0:a:0', '-af', `${target(7)}:print_format=json`, '-f', 'null', '-')
   const measured = parseMeasurement(said)
   if (!measured) {
-    throw new FetchProblem('fetch.normalize', 'ffmpeg did not say how loud it is', {
-      cure: 'Run without --normalize, or look whether ffmpeg has the loudnorm filter.',
+    throw new FetchProblem('fetch.normalize', 'ffmpeg did not report the loudness', {
+      cure: 'Run without --normalize, or check that ffmpeg has the loudnorm filter.',
     })
   }
   // Silence has no loudness to bring anywhere.

@@ -42,7 +42,7 @@ export async function runFetch(context: Context, flags: FetchFlags): Promise<Exi
   return recordRun(context, database, async run => {
     const rootExists = await folderExists(context.config.audioRoot)
     if (!rootExists)
-      context.report.warn(`no audio folder at ${context.config.audioRoot}: local tracks are left alone`)
+      context.report.warn(`no audio folder at ${context.config.audioRoot}: local tracks are skipped`)
     else await requireFiles(database, context.config.audioRoot, { force: flags.force, living: true })
     const { work, close } = await openFetchWork(context, database, store, run, { ...flags, sources })
     try {
@@ -128,7 +128,7 @@ export async function openFetchWork(
   const temp = flags.tempFolder === undefined ? await makeTempFolder(run.id) : undefined
   const tempFolder = flags.tempFolder ?? (temp as TempFolder).path
   const normalize = flags.normalize && (await hasFfmpeg(tempFolder, context.signal))
-  if (flags.normalize && !normalize) report.warn('ffmpeg is not installed: loudness stays as it is')
+  if (flags.normalize && !normalize) report.warn('ffmpeg is not installed: the loudness is left unchanged')
   const ledger = new UploadLedger(database, store, run.id)
   const sources = new Set(flags.sources)
   if (!(await folderExists(config.audioRoot))) {
@@ -178,7 +178,9 @@ function readSources(from: readonly string[]): ReadonlySet<FetchSource> {
   if (from.length === 0) return new Set(fetchSources)
   for (const one of from) {
     if (!fetchSources.some(source => source === one))
-      throw new UsageError(`--from: "${one}" is none of ${fetchSources.join(', ')}`, { code: 'usage.flag' })
+      throw new UsageError(`--from: "${one}" is not one of ${fetchSources.join(', ')}`, {
+        code: 'usage.flag',
+      })
   }
   return new Set(from as FetchSource[])
 }
@@ -246,15 +248,15 @@ function summarise(
           : 'Nothing was fetched.'
         : `${plural(fetched, 'track')} fetched, ${formatBytes(totals.bytes)}${from.length > 0 ? ` (${from.join(', ')})` : ''}.`,
       ...(totals.failed > 0
-        ? [`${plural(totals.failed, 'track')} could not be fetched: the reasons are above.`]
+        ? [`${plural(totals.failed, 'track')} could not be fetched; see above for the reasons.`]
         : []),
       ...(totals.changed > 0
-        ? [`${plural(totals.changed, 'row')} changed meanwhile and were left alone.`]
+        ? [`${plural(totals.changed, 'row')} changed in the meantime and were left alone.`]
         : []),
       ...(locked > 0 ? [lockedLine(locked)] : []),
-      ...(left > 0 ? [`${plural(left, 'track')} in the hands of other runs.`] : []),
+      ...(left > 0 ? [`${plural(left, 'track')} being handled by other runs.`] : []),
     ],
-    next: totals.failed > 0 ? '`autodj fetch --retry-failed` when the cause is gone' : undefined,
+    next: totals.failed > 0 ? '`autodj fetch --retry-failed`, once the causes are fixed' : undefined,
     fields,
   })
   return fields

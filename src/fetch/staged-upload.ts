@@ -70,7 +70,7 @@ async function compare(
   { size, crc, sha256, signal }: { size: number; crc: number; sha256: string; signal: AbortSignal },
 ) {
   const head = await store.head(key, { signal })
-  if (!head) throw new StoreError('unavailable', `${key} was stored and is not there`)
+  if (!head) throw new StoreError('unavailable', `${key} was stored but is not there`)
   if (head.archive !== undefined) throw archivedProblem(key)
   let stored = head.checksums.crc32
   if (stored === undefined && head.size === size) {
@@ -82,8 +82,8 @@ async function compare(
   // Two recordings may share size and CRC-32; whoever uploaded the object said which of them it is.
   const declared = head.metadata['sha256'] ?? sha256
   if (head.size !== size || stored !== encodeCrc32(crc) || declared.toLowerCase() !== sha256) {
-    throw new FetchProblem('fetch.conflict', `${key} exists and is another file`, {
-      cure: 'Nothing was overwritten. Look at both with `autodj reconcile --deep`.',
+    throw new FetchProblem('fetch.conflict', `${key} already exists with other content`, {
+      cure: 'Nothing was overwritten. Compare both with `autodj reconcile --deep`.',
     })
   }
   return head
@@ -134,7 +134,7 @@ export function archivedProblem(key: string): FetchProblem {
 
 /** What came is a page, an error message, a picture: anything but sound. */
 export function notAudio(): FetchProblem {
-  return new FetchProblem('fetch.not-audio', 'what came is not audio', {
-    cure: 'Look at what the source answers for this track.',
+  return new FetchProblem('fetch.not-audio', 'the download is not audio', {
+    cure: 'Check what the source returns for this track.',
   })
 }

@@ -51,7 +51,7 @@ export async function* download(
     throw new FetchProblem('fetch.url', `"${redactUrl(url)}" is not an http(s) URL`)
   const tooLarge = () =>
     new FetchProblem('fetch.too-large', `${address.host} has more than ${maxBytes} bytes`, {
-      cure: 'Raise --max-size if it is right.',
+      cure: 'If that is right, raise --max-size.',
     })
   let received = 0
   let validator: string | undefined
@@ -86,9 +86,13 @@ export async function* download(
       }
       if (received > 0 && status !== 206) {
         response.body.destroy()
-        throw new FetchProblem('fetch.changed', `${address.host} has another file by now, or cannot resume`, {
-          passing: true,
-        })
+        throw new FetchProblem(
+          'fetch.changed',
+          `${address.host} now has a different file, or cannot resume`,
+          {
+            passing: true,
+          },
+        )
       }
       if (received === 0) {
         const { etag } = headers
@@ -130,7 +134,7 @@ export async function* download(
         if (thrown instanceof FetchProblem) throw thrown
         const error = toError(thrown)
         const why = stall.signal.aborted
-          ? `nothing came for ${stallMs / 1_000} s`
+          ? `no data for ${stallMs / 1_000} s`
           : (systemErrorCode(error.cause) ?? systemErrorCode(error) ?? error.message)
         throw new FetchProblem('fetch.network', `download from ${address.host} failed: ${why}`, {
           passing: true,

@@ -39,8 +39,8 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
   readonly claim = 'fetch'
   readonly settles = audioCommands
   readonly setBack = {
-    reason: 'its row was set back after its audio was fetched, again and again',
-    cure: 'Find what writes file_source (a trigger, an older application), then run it again.',
+    reason: 'its row was set back each time its audio was fetched',
+    cure: 'Find out what overwrites file_source (a trigger, an older application), then run it again.',
   }
   readonly totals: FetchTotals = {
     s3: 0,

@@ -212,7 +212,7 @@ class Import {
       subject,
       state: 'skipped',
       reason,
-      cure: 'Run again once nothing writes to it any more.',
+      cure: 'Run it again when nothing is writing to it.',
     })
   }
 
@@ -390,8 +390,8 @@ class Import {
         failures.push({
           path: file.path,
           code: 'row.changed',
-          reason: `its row ${track.id} was ${outcome} by someone else meanwhile`,
-          cure: 'Run again.',
+          reason: `its row ${track.id} was ${outcome} by someone else in the meantime`,
+          cure: 'Run it again.',
         })
         continue
       }
@@ -517,8 +517,8 @@ function undecided(track: Track, files: readonly AudioFile[]): Failure {
   return {
     path: files[0]!.path,
     code: 'row.ambiguous',
-    reason: `${paths.length} files fit the row of ${printable(`${track.artist} – ${track.title}`)} (${track.id}), whose own is gone: ${paths.join(', ')}`,
-    cure: `Leave one: --exclude the others, list them in ${ignoreFileName}, or remove them; then run again.`,
+    reason: `${paths.length} files match the row of ${printable(`${track.artist} – ${track.title}`)} (${track.id}), whose own file is gone: ${paths.join(', ')}`,
+    cure: `Keep one: --exclude the others, list them in ${ignoreFileName}, or remove them, then run it again.`,
   }
 }
 

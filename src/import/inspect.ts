@@ -85,7 +85,7 @@ export class Inspector {
         if (missing !== undefined)
           return {
             kind: 'growing',
-            reason: `still being written? It changed ${Math.round(age / 1000)} s ago, and ${missing}`,
+            reason: `possibly still being written: it changed ${Math.round(age / 1000)} s ago, and ${missing}`,
           }
       }
       const sha256 = createHash('sha256')

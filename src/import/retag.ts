@@ -124,8 +124,8 @@ async function change(
       report.item({
         subject: file,
         state: 'skipped',
-        reason: `its row ${track.id} was changed by someone else meanwhile`,
-        cure: 'Run again.',
+        reason: `its row ${track.id} was changed by someone else in the meantime`,
+        cure: 'Run it again.',
       })
       continue
     }

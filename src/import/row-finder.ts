@@ -262,7 +262,7 @@ export class RowFinder {
   }
 }
 
-/** What is at a path; `unknown` where it cannot be told, which must never count as gone. */
+/** What is at a path; `unknown` if that cannot be told, which must never count as gone. */
 async function lookAt(absolute: string): Promise<BigIntStats | 'gone' | 'unknown'> {
   try {
     return await stat(absolute, { bigint: true })

@@ -83,7 +83,7 @@ export async function runRetag(context: Context, { dryRun }: { dryRun: boolean }
       lines: [
         `${stopped ? 'Stopped early: ' : ''}${dryRun ? 'would correct' : 'corrected'} ${plural(retagged, 'name')} of ${plural(looked, 'row')} that import made`,
         ...(absent > 0 ? [`${plural(absent, 'row')} not looked at: the file is not here`] : []),
-        ...(changed > 0 ? [`${plural(changed, 'row')} left alone, changed meanwhile`] : []),
+        ...(changed > 0 ? [`${plural(changed, 'row')} left alone because they changed in the meantime`] : []),
         ...(refused > 0 ? [`${plural(refused, 'row')} refused by the database, named above`] : []),
       ],
       ...(dryRun && retagged > 0 ? { next: 'autodj import --retag' } : {}),
@@ -106,7 +106,7 @@ function summariseImport(
 ): Summary {
   const { found, bytes, hashed, failed, untagged, stopped } = result
   const counts = [
-    `${dryRun ? 'would make' : 'made'} ${plural(result.new, 'new row')}`,
+    `${dryRun ? 'would create' : 'created'} ${plural(result.new, 'new row')}`,
     `${formatCount(result.relinked)} relinked`,
     `${formatCount(result.known)} already known`,
     plural(result.duplicates, 'duplicate'),
@@ -116,8 +116,8 @@ function summariseImport(
       [result.notAudio, 'not audio'],
       [result.hidden, 'hidden'],
       [result.ignored, 'ignored'],
-      [result.young, 'still growing or too young'],
-      [result.links, 'links to files met elsewhere'],
+      [result.young, 'still growing or too recent'],
+      [result.links, 'links to files already counted'],
       [result.skipped, 'links and special files not followed'],
     ] as const
   )
@@ -126,9 +126,9 @@ function summariseImport(
   const lines = [
     `${stopped ? 'Stopped early: ' : ''}${counts.join(', ')}`,
     `${plural(found, 'audio file')} (${formatBytes(bytes)}) in ${printable(start)}, ${formatCount(hashed)} of them read`,
-    ...(passedOver.length > 0 ? [`passed over: ${passedOver.join(', ')}`] : []),
+    ...(passedOver.length > 0 ? [`skipped: ${passedOver.join(', ')}`] : []),
     ...(survey === undefined ? [] : [`Rows now: ${describeSurvey(survey)}`]),
-    ...(untagged > 0 ? [`${plural(untagged, 'file')} without tags, named after the path`] : []),
+    ...(untagged > 0 ? [`${plural(untagged, 'file')} without tags, named after their path`] : []),
     ...(failed > 0 ? [`${plural(failed, 'failure')}, named above`] : []),
   ]
   const toUpload = result.new + result.relinked > 0
@@ -139,7 +139,7 @@ function summariseImport(
         ? { next: 'autodj import' }
         : {}
       : stopped
-        ? { next: 'autodj import goes on where this run stopped' }
+        ? { next: 'autodj import resumes where this run stopped' }
         : toUpload
           ? { next: 'autodj upload-local --dry-run' }
           : {}),

@@ -130,7 +130,7 @@ export function questions(cwd: string, limits: Limits, signal: AbortSignal): Que
     },
     {
       variable: 'AWS_SECRET_ACCESS_KEY',
-      text: 'Its secret access key',
+      text: 'Secret access key',
       secret: true,
       required: true,
       when: usesKey,
@@ -152,7 +152,7 @@ export function questions(cwd: string, limits: Limits, signal: AbortSignal): Que
     },
     {
       variable: 'S3_KEY_PREFIX',
-      text: 'First part of every key',
+      text: 'Prefix of every key',
       defaultAnswer: 'audio/',
       check: checked('S3_KEY_PREFIX', async ({ s3 }) => ok(s3.keyPrefix)),
     },
@@ -189,8 +189,8 @@ export function questions(cwd: string, limits: Limits, signal: AbortSignal): Que
       check: checked('AUDIO_STORAGE_PATH', async ({ audioRoot }) => {
         const found = await stat(audioRoot).catch(() => undefined)
         if (found === undefined)
-          return warning(`${audioRoot} does not exist`, 'fine where all audio is in S3 already')
-        if (!found.isDirectory()) return failure(`${audioRoot} is not a folder`, 'name a folder')
+          return warning(`${audioRoot} does not exist`, 'That is fine if all audio is in S3 already.')
+        if (!found.isDirectory()) return failure(`${audioRoot} is not a folder`, 'Name a folder.')
         return ok(path.resolve(audioRoot))
       }),
     },
@@ -250,7 +250,7 @@ async function checkDistribution(config: Config, signal: AbortSignal): Promise<V
   if (!/^E[A-Z0-9]+$/.test(id)) {
     return failure(
       `"${id}" is not the id of a distribution`,
-      'take the ID (E…) from CloudFront → Distributions',
+      'Take the ID (E…) from CloudFront → Distributions.',
     )
   }
   // Beside a store that is not AWS nobody can be asked.
@@ -268,13 +268,13 @@ async function checkDistribution(config: Config, signal: AbortSignal): Promise<V
       ? ok(`${id} answers to ${hostname}`)
       : failure(
           `${id} answers to ${names.join(', ')}, not to ${hostname}`,
-          'correct the id, or add the alias',
+          'Correct the id, or add the alias.',
         )
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code !== 'bucket.denied') throw thrown
     return warning(
-      `${id} could not be read: these credentials may not`,
-      'grant cloudfront:GetDistribution to have `autodj bucket check` look at it',
+      `${id} could not be read: these credentials are not allowed to`,
+      'Grant cloudfront:GetDistribution to have `autodj bucket check` look at it.',
     )
   } finally {
     client.destroy()

@@ -55,7 +55,7 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
     const [first] = failures
     throw new FatalError(`${first!.variable}: ${first!.verdict.cause}; nothing was written`, {
       code: 'init.check',
-      cure: `${first!.verdict.cure}; or write it all the same with --force`,
+      cure: `${first!.verdict.cure} Or write the file anyway with --force.`,
       details: { variables: failures.map(({ variable }) => variable) },
     })
   }
@@ -99,7 +99,7 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
 /** A dozen answers are not thrown away for one that does not work yet: whoever gave them decides. */
 async function writeAnyway(asking: Prompter | undefined, failures: Interview['failures']): Promise<boolean> {
   const names = failures.map(({ variable }) => variable).join(', ')
-  const answer = await asking?.ask(`Not working yet: ${names}. Write the file all the same? [y/N]: `, {
+  const answer = await asking?.ask(`Not working yet: ${names}. Write the file anyway? [y/N]: `, {
     secret: false,
   })
   return /^y(es)?$/i.test(answer?.trim() ?? '')
@@ -169,7 +169,7 @@ async function writeEnv(target: string, text: string): Promise<void> {
   } catch (error) {
     throw new FatalError(`${target} cannot be written: ${systemErrorCode(error) ?? error}`, {
       code: 'init.write',
-      cure: 'check the folder and its permissions',
+      cure: 'Check the folder and its permissions.',
       cause: error,
     })
   }

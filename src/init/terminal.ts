@@ -8,7 +8,7 @@ import type { Prompter } from './interview.ts'
 const stopped = () =>
   new AppError(ExitCode.sigint, 'stopped; nothing was written', {
     code: 'init.stopped',
-    cure: 'run it again',
+    cure: 'Run it again.',
   })
 
 /**

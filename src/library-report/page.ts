@@ -51,7 +51,7 @@ export function renderPage(data: ReportData, options: PageOptions): string {
 <a class="skip" href="#main">Skip to the report</a>
 <header>
 <h1>${escaped(bucket === undefined ? 'Auto-DJ library' : `Auto-DJ library in ${bucket}`)}</h1>
-<p>As the database knew it on <time datetime="${now.toISOString()}">${now.toISOString().slice(0, 16).replace('T', ' ')} UTC</time>; charts go back ${plural(days, 'day')}.</p>
+<p>As recorded in the database on <time datetime="${now.toISOString()}">${now.toISOString().slice(0, 16).replace('T', ' ')} UTC</time>; charts go back ${plural(days, 'day')}.</p>
 <nav aria-label="Sections"><ul>${sections.map(({ id, title: name }) => `<li><a href="#${id}">${escaped(name)}</a></li>`).join('')}</ul></nav>
 </header>
 <main id="main" tabindex="-1">
@@ -259,7 +259,7 @@ function storage({ storage: totals, status }: ReportData, { prices, now }: PageO
       : [])
   const from =
     totals === undefined
-      ? 'As the ledger knows it, all taken for S3 Standard; <code>autodj status --storage listing</code> counts what is really there.'
+      ? 'As recorded in the ledger, all counted as S3 Standard; <code>autodj status --storage listing</code> counts what is actually there.'
       : `Counted by ${totals.source === 'listing' ? 'a listing' : 'CloudWatch'} ${formatDuration(Math.max(0, now.getTime() - totals.takenAt.getTime()))} ago.`
   const cost: LibraryCost = estimateCost(classes, prices)
   return {

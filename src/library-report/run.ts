@@ -43,11 +43,11 @@ export async function runReport(context: Context, { output, days, prices }: Repo
     await rm(draft, { force: true })
     throw new UsageError(`--output: cannot write ${file}: ${systemErrorCode(error) ?? error}`, {
       code: 'usage.flag',
-      cure: 'Name a file in a folder that this user may write.',
+      cure: 'Name a file in a folder that this user can write to.',
     })
   }
   report.summary({
-    lines: [`${file} is written (${formatBytes(bytes)}); it needs no network.`],
+    lines: [`Wrote ${file} (${formatBytes(bytes)}); it needs no network.`],
     fields: { output: file, bytes },
   })
   return ExitCode.ok

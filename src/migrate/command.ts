@@ -9,20 +9,20 @@ const ACTIONS = ['up', 'down', 'status', 'baseline', 'unlock'] as const
 
 export const migrate = defineCommand({
   name: 'migrate',
-  summary: 'bring the database to the schema that autodj needs, or take that back',
+  summary: 'bring the database to the schema that autodj needs, or undo that',
   settings: ['database'],
   description:
-    'up makes the schema in an empty database, and adopts one that Alembic made: the live schema is compared with ' +
-    'what its revision should hold, what is missing is added, no row is touched, and `alembic upgrade head` goes on ' +
+    'up creates the schema in an empty database, and adopts one created by Alembic: the live schema is compared with ' +
+    'what its revision should contain, what is missing is added, no row is touched, and `alembic upgrade head` keeps ' +
     'from there. Where it does not match, nothing is changed and every difference is named.\n\n' +
-    'down takes back the ledger (schema autodj_ledger) and what was added, and is refused while a track is in S3; without ' +
-    '--apply it shows what it would do. status tells what is applied, pending and different. baseline only adopts, ' +
+    'down removes the ledger (schema autodj_ledger) and what was added, and is refused while a track is in S3; without ' +
+    '--apply it shows what it would do. status shows what is applied, pending and different. baseline only adopts, ' +
     'also a database without a revision. unlock frees a migration lock whose holder is dead.',
   examples: [
-    ['autodj migrate --dry-run', 'the SQL that would run'],
+    ['autodj migrate --dry-run', 'show the SQL that would run'],
     ['autodj migrate', 'run it'],
     ['autodj migrate status', 'applied, pending, and drift (exit code 4)'],
-    ['autodj migrate down --apply', 'take it back'],
+    ['autodj migrate down --apply', 'undo it'],
     ['autodj migrate --indexes', 'also for a library of a million tracks: optional indexes on tracks'],
   ],
   args: [{ spec: '[action]', description: 'what to do', choices: ACTIONS, defaultValue: 'up' }],
@@ -35,7 +35,7 @@ export const migrate = defineCommand({
     ),
     applicationUpdated: flag.boolean(
       '--application-updated',
-      "say that the application's code reads tracks in S3 (its revision a312ec46df43 or later)",
+      "confirm that the application's code can read tracks in S3 (its revision a312ec46df43 or later)",
     ),
   },
   async run(context, flags, [action]) {
@@ -50,7 +50,7 @@ export const migrate = defineCommand({
         return unlocked(context, await work.migrateUnlock(db))
       case 'down': {
         if (flags.dryRun || !flags.apply) return planned(context, await work.downStatements(db), 'down')
-        return done(context, await work.migrateDown(db, { signal }), 'taken back')
+        return done(context, await work.migrateDown(db, { signal }), 'undone')
       }
       default: {
         const baseline = action === 'baseline'
@@ -118,7 +118,7 @@ function done({ report }: Context, result: MigrateResult, verb: string): ExitCod
   report.summary({
     lines: [
       ...(adopted === null ? [] : [`adopted the database that Alembic left at ${adopted}`]),
-      ...(moved ? ['the ledger of an earlier version is in the schema autodj_ledger now'] : []),
+      ...(moved ? ['moved the ledger of an earlier version to the schema autodj_ledger'] : []),
       ...(migrations.length > 0
         ? [`${verb}: ${migrations.join(', ')}`]
         : adopted === null && !moved
@@ -147,7 +147,7 @@ function status(
     lines: [
       ...migrations.map(({ name, appliedAt }) => `${name}  ${appliedAt?.toISOString() ?? 'pending'}`),
       `Alembic revision: ${revisions.join(', ') || 'none'}`,
-      ...(locked ? ['the migration lock of Knex is taken'] : []),
+      ...(locked ? ["Knex's migration lock is held"] : []),
       ...drift.map(difference => report.style.red(`differs: ${difference}`)),
     ],
     next: locked ? 'autodj migrate unlock' : pending.length > 0 ? 'autodj migrate' : undefined,

@@ -33,7 +33,7 @@ export async function planNight(
   if (pending > 0) {
     lines.push({
       step: 'migrate',
-      does: `${plural(pending, 'migration')}; what comes after can be told once they are applied`,
+      does: `${plural(pending, 'migration')}; the rest can be planned once they are applied`,
       exitCode: ExitCode.ok,
       fields: { migrations: pending },
     })
@@ -58,7 +58,7 @@ export async function planNight(
   const stopped = context.stopExitCode()
   report.summary({
     lines: [
-      'Dry run: nothing was changed. The night would',
+      'Dry run: nothing was changed. A night would',
       ...lines.map(({ step, does, seconds: time, dollars: price }) => {
         const needs = [
           ...(time !== undefined && time >= 1 ? [`about ${formatDuration(Math.ceil(time) * 1_000)}`] : []),
@@ -67,7 +67,7 @@ export async function planNight(
         return `  ${step.padEnd(width)}  ${does}${needs.length > 0 ? ` (${needs.join(', ')})` : ''}`
       }),
       `Together about ${formatDuration(Math.ceil(Math.max(1, seconds)) * 1_000)} and ${formatDollars(dollars)}` +
-        `${monthly > 0 ? `, then ${formatDollars(monthly)} a month more to keep` : ''} ` +
+        `${monthly > 0 ? `, then ${formatDollars(monthly)} more a month for storage` : ''} ` +
         `(list prices of ${listPrices.region}, ${listPrices.asOf}).`,
     ],
     next: 'run it again without --dry-run',
@@ -104,7 +104,7 @@ async function planStep(
     )
     return {
       step: step.label,
-      does: `ask the CDN for ${plural(total, 'track')}${step.flags['unproved'] === true ? ', and for those that were uploaded' : ''}`,
+      does: `ask the CDN for ${plural(total, 'track')}${step.flags['unproved'] === true ? ', and for those uploaded before it' : ''}`,
       seconds: total / (await rateOf(context, 'verify', 'tracks', assumedVerifyRate)),
       dollars: (total / 10_000) * listPrices.cdnPer10000,
       exitCode: ExitCode.ok,
@@ -158,7 +158,7 @@ function describe(
   const of = (field: string): number => Number(fields[field] ?? 0)
   switch (name) {
     case 'import':
-      return `make ${plural(of('new'), 'row')}, relink ${formatCount(of('relinked'))}; ${formatCount(of('known'))} files are known`
+      return `create ${plural(of('new'), 'row')}, relink ${formatCount(of('relinked'))}; ${formatCount(of('known'))} files are known`
     case 'upload-local': {
       const more = newFiles > 0 ? `, and the ${formatCount(newFiles)} that import finds` : ''
       const problems = of('problems') > 0 ? `; ${formatCount(of('problems'))} cannot be uploaded` : ''
@@ -169,7 +169,7 @@ function describe(
     case 'analyze':
       return `analyse ${plural(of('tracks'), 'track')}`
     case 'cleanup':
-      return `${flags['apply'] === true ? 'remove' : 'find, not remove (--apply),'} ${plural(of('removed'), 'thing')}, ${formatBytes(of('bytes'))}`
+      return `${flags['apply'] === true ? 'remove' : 'find (but not remove, without --apply)'} ${plural(of('removed'), 'item')}, ${formatBytes(of('bytes'))}`
     default:
       return otherwise
   }

@@ -169,7 +169,7 @@ function summarise(
       ? `All ${ends.length} steps are done, in ${took}.`
       : `${plural(ends.length - bad.length, 'step')} of ${ends.length + notBegun.length} done, in ${took}` +
         `${bad.length > 0 ? `; ${bad.map(({ step, exitCode }) => `${step.label}: ${exitCodeOutcome[exitCode]}`).join(', ')}` : ''}` +
-        `${notBegun.length > 0 ? `; not begun: ${notBegun.join(', ')}` : ''}.`
+        `${notBegun.length > 0 ? `; not started: ${notBegun.join(', ')}` : ''}.`
   const width = Math.max(...ends.map(({ step }) => step.label.length))
   const next = bad.find(({ summary }) => summary?.next !== undefined)?.summary?.next
   return {

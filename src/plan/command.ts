@@ -1,23 +1,23 @@
 import { defineCommand } from '../cli/command.ts'
 import { shared } from '../cli/flags.ts'
 
-const args = [{ spec: '<plan>', description: 'file that --plan wrote' }]
+const args = [{ spec: '<plan>', description: 'a file written by --plan' }]
 const flags = {
   dryRun: shared.dryRun,
-  concurrency: { ...shared.concurrency, description: 'items at a time (default: 16)' },
+  concurrency: { ...shared.concurrency, description: 'number of items at a time (default: 16)' },
   maxDuration: shared.maxDuration,
 }
 
 export const apply = defineCommand({
   name: 'apply',
-  summary: 'do what a saved plan says, after another look at every row and object',
+  summary: 'carry out a saved plan, after checking every row and object again',
   settings: ['database', 'store', 'audio'],
   description:
-    'Whatever is not as the plan saw it is skipped, and said. Objects are removed only as they were judged (ETag), ' +
-    'and go to quarantine first. Killed in the middle, the same command goes on where it was: the journal beside ' +
-    'the plan knows.',
+    'Items that have changed since the plan was made are skipped and reported. Objects are removed only as they were judged (ETag), ' +
+    'and go to quarantine first. If it is killed, the same command resumes where it was: a journal ' +
+    'next to the plan records what has been done.',
   examples: [
-    ['autodj apply repair.plan --dry-run', 'what it would do, line by line'],
+    ['autodj apply repair.plan --dry-run', 'show what it would do, line by line'],
     ['autodj apply repair.plan', 'do it'],
   ],
   args,
@@ -30,11 +30,11 @@ export const apply = defineCommand({
 
 export const undo = defineCommand({
   name: 'undo',
-  summary: 'take back what `autodj apply` did of a plan',
+  summary: 'undo what `autodj apply` did with a plan',
   settings: ['database', 'store', 'audio'],
   description:
-    'Objects come back from quarantine, headers and rows become what they were. What has changed since is left alone, ' +
-    'and said. It can be killed and started again, and it works after the plan has expired, for as long as the ' +
+    'Objects come back from quarantine, headers and rows become what they were. Whatever has changed since is left alone ' +
+    'and reported. It can be killed and started again, and it works after the plan has expired, for as long as the ' +
     'quarantine is kept.',
   examples: [['autodj undo repair.plan', 'as if it had never been applied']],
   args,

@@ -85,7 +85,7 @@ export class PlanJournal {
         if (first && value.plan !== planId) {
           throw new FatalError(`${file} belongs to another plan`, {
             code: 'plan.journal',
-            cure: 'give every plan a file name of its own; move this journal away if you are done with its plan',
+            cure: 'Give every plan a file name of its own; move this journal away if you are done with its plan.',
           })
         }
         first = false

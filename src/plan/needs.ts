@@ -44,11 +44,11 @@ export async function needFile(
   try {
     const source = await openSource(path, audioFolder, await openRoot(audioFolder.root))
     try {
-      if (size !== undefined && source.size !== size) throw new Skip('the local file has another size')
+      if (size !== undefined && source.size !== size) throw new Skip('the local file has a different size')
       if (!read && sha256 === undefined) return { identity: source }
       const content = await contentOf(source, signal)
       if (sha256 !== undefined && content.sha256 !== sha256)
-        throw new Skip('the local file has another content')
+        throw new Skip('the local file has different content')
       return { identity: source, content }
     } finally {
       await source.close()

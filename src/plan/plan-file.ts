@@ -107,9 +107,9 @@ export async function refuseUnwritable(file: string): Promise<void> {
     () => false,
   )
   if (!applied) return
-  throw new UsageError(`${file} is a plan that was applied, and is needed to take it back`, {
+  throw new UsageError(`${file} is a plan that has been applied, and is needed to undo it`, {
     code: 'plan.applied',
-    cure: `give the new plan another name, or move ${path.basename(file)} and its journal away`,
+    cure: `Give the new plan another name, or move ${path.basename(file)} and its journal away.`,
   })
 }
 

@@ -71,7 +71,7 @@ export async function removeObjects(
     executor,
     wanted.map(({ item }) => item as Removal),
   )
-  const reason = 'a row has come to name the object: brought back'
+  const reason = 'a row now names the object: brought back'
   return [
     ...outcomes.filter(outcome => !wanted.includes(outcome)),
     ...back.map(
@@ -166,8 +166,7 @@ async function remove(
   if (before === undefined) throw new Skip('the object is gone')
   if (before.etag !== etag) throw new Skip('the object has changed since')
   if (quarantine === undefined) {
-    if ((await store.versioning(signal)) !== 'Enabled')
-      throw new Skip('the bucket keeps no versions any more')
+    if ((await store.versioning(signal)) !== 'Enabled') throw new Skip('the bucket no longer keeps versions')
   } else await copyTo(options, before, quarantine)
   try {
     await check()
@@ -197,10 +196,10 @@ async function markerOf(
   const kept = versions.some(version => !version.isDeleteMarker && isVersion(version, object))
   if (kept && versions[0]?.isDeleteMarker) return versions[0].versionId
   throw new FatalError(
-    `the bucket kept no version of ${object.key}: versioning was switched off in mid-run`,
+    `the bucket kept no version of ${object.key}: versioning was switched off during the run`,
     {
       code: 'plan.versioning',
-      cure: 'switch versioning on again, or make a new plan, which moves objects to quarantine',
+      cure: 'Switch versioning on again, or make a new plan, which moves objects to quarantine.',
     },
   )
 }
@@ -220,7 +219,7 @@ async function insistOnCopy(
 ): Promise<void> {
   const copy = await store.head(to, { signal })
   if (copy === undefined || copy.size !== source.size || sameSums(source.checksums, copy.checksums) === false)
-    throw new Error(`the copy at ${to} is not the same`)
+    throw new Error(`the copy at ${to} differs`)
 }
 
 /** Lets go of a copy, if the object that it is of is still in its place. */
@@ -241,7 +240,7 @@ async function fileInstead(
   if (needed.sha256 !== undefined || content === undefined) return identity
   const sameness = await holdsContent(options.store, head, content, options.signal)
   // Where the object cannot be read its checksums have been compared, as far as there are any.
-  if (sameness !== 'same') throw new Skip('the local file is not what the object is')
+  if (sameness !== 'same') throw new Skip('the local file differs from the object')
   return identity
 }
 
@@ -272,11 +271,10 @@ async function lookBeforeReturn(
   }
   const versions = await versionsOfKey(store, object.key, signal)
   if (!versions.some(version => !version.isDeleteMarker && isVersion(version, object)))
-    throw new Error('the bucket holds no version of it that could be brought back')
+    throw new Error('the bucket has no version of it that could be brought back')
   const [latest] = versions
   const ours = item.action === 'bring-back-object' || journal.isOpen(item.seq)
-  if (!latest?.isDeleteMarker)
-    throw new Error('no delete marker hides it, and yet the store does not give it')
+  if (!latest?.isDeleteMarker) throw new Error('no delete marker hides it, yet the store does not return it')
   if (!ours && latest.versionId !== trace.markerVersionId)
     throw new Skip('the object was deleted by someone else')
   return { marker: latest.versionId }
@@ -295,7 +293,7 @@ async function bringBack(options: ExecuteOptions, place: Place, looked: Looked):
       throwOutcome(outcome)
       if ((await store.head(key, { signal })) !== undefined) break
       const [latest] = await versionsOfKey(store, key, signal)
-      if (latest?.versionId === marker) throw new Error('its delete marker cannot be taken away')
+      if (latest?.versionId === marker) throw new Error('its delete marker cannot be removed')
       marker = latest?.isDeleteMarker ? latest.versionId : undefined
     }
   } else if (!looked.back) {
@@ -307,10 +305,11 @@ async function bringBack(options: ExecuteOptions, place: Place, looked: Looked):
   const head = await store.head(key, { signal })
   if (head === undefined) throw new Error('the object is not back')
   if (head.size !== object.size || (quarantine === undefined && head.etag !== object.etag))
-    throw new Error('the object that is back is another one')
+    throw new Error('the object that came back is a different one')
   if (quarantine !== undefined) {
     const copy = await store.head(quarantine, { signal })
-    if (copy !== undefined && !isSame(head, copy)) throw new Error('the object that is back is another one')
+    if (copy !== undefined && !isSame(head, copy))
+      throw new Error('the object that came back is a different one')
     if (copy !== undefined)
       throwOutcome((await store.delete([{ key: quarantine, ifMatch: copy.etag }], signal))[0])
   }

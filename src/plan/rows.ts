@@ -57,7 +57,7 @@ export async function changeRows(
     ...reset.map((outcome): ItemOutcome => {
       const [, reason] = [...wrong].find(([{ item }]) => item.seq === outcome.item.seq) ?? []
       return outcome.state === 'undone' && reason !== undefined
-        ? { ...outcome, state: 'skipped', reason: `${reason}: the row was put back` }
+        ? { ...outcome, state: 'skipped', reason: `${reason}: the row was restored` }
         : outcome
     }),
   ]
@@ -73,7 +73,7 @@ async function audioIsBack(
   if (key !== null && (await store.head(key, { signal })) !== undefined) return 'its object is back'
   if (path === null) return undefined
   const there = await isFileThere(path, audioFolder)
-  if (there === undefined) return 'whether its local file is there cannot be seen'
+  if (there === undefined) return 'it cannot be seen whether its local file is there'
   return there ? 'its local file is back' : undefined
 }
 

@@ -47,7 +47,7 @@ export async function runUndo(context: Context, plan: string, flags: ExecuteFlag
   const file = path.resolve(context.cwd, plan)
   const { header, items } = await checkPlan(file)
   if (flags.dryRun) return showPlan(context, file, header, items)
-  return execute(context, file, { header, items }, flags, undoPlan, 'taken back')
+  return execute(context, file, { header, items }, flags, undoPlan, 'undone')
 }
 
 async function execute(
@@ -56,7 +56,7 @@ async function execute(
   { header, items }: { header: PlanHeader; items: number },
   flags: ExecuteFlags,
   work: (file: string, journal: PlanJournal, options: ExecuteOptions) => AsyncGenerator<ItemOutcome[]>,
-  verb: 'applied' | 'taken back',
+  verb: 'applied' | 'undone',
 ): Promise<ExitCode> {
   const { report, config } = context
   const concurrency = flags.concurrency ?? defaultConcurrency
@@ -101,20 +101,20 @@ async function execute(
     const unfinished = exitCode === ExitCode.ok || exitCode === ExitCode.someFailed ? '' : ' Not finished.'
     const rest = [
       counts.untouched > 0 ? `${formatCount(counts.untouched)} had not taken effect` : '',
-      counts.skipped > 0 ? `${formatCount(counts.skipped)} skipped: the reasons are above` : '',
+      counts.skipped > 0 ? `${formatCount(counts.skipped)} skipped; see above for the reasons` : '',
       counts.failed > 0 ? `${formatCount(counts.failed)} failed` : '',
     ].filter(text => text !== '')
     report.summary({
       lines: [
         touched === 0 && unfinished === ''
-          ? `Nothing is left to be ${verb}: every item of the plan has been settled before.`
+          ? `Nothing is left to be ${verb}: every item of the plan was settled earlier.`
           : `${[`${plural(changed, 'item')} ${verb}`, ...rest].join(', ')}.${unfinished}`,
       ],
       ...(unfinished !== '' || counts.failed > 0
-        ? { next: 'run the same command again: it goes on where it stopped' }
+        ? { next: 'run the same command again: it resumes where it stopped' }
         : verb === 'applied' && changed > 0
           ? {
-              next: `\`autodj undo ${path.basename(file)}\` takes it back; \`autodj reconcile\` shows what is left`,
+              next: `\`autodj undo ${path.basename(file)}\` undoes it; \`autodj reconcile\` shows what is left`,
             }
           : {}),
       fields,
@@ -126,10 +126,10 @@ async function execute(
 function refuseOtherBucket(header: PlanHeader, store: ObjectStore): void {
   if (header.bucket === store.bucket) return
   throw new UsageError(
-    `the plan is for the bucket ${header.bucket}, the configuration says ${store.bucket}`,
+    `the plan is for the bucket ${header.bucket}, but the configuration says ${store.bucket}`,
     {
       code: 'plan.bucket',
-      cure: 'set S3_BUCKET_NAME as it was when the plan was made, or make a new plan',
+      cure: 'Set S3_BUCKET_NAME as it was when the plan was made, or make a new plan.',
     },
   )
 }
@@ -148,10 +148,10 @@ async function refuseWithoutVersions(
   const versioning = await store.versioning(signal)
   if (versioning === 'Enabled') return
   throw new UsageError(
-    `the plan relies on ${header.bucket} keeping versions, and its versioning is ${versioning === 'Off' ? 'off' : 'suspended'}: removals would be final`,
+    `the plan relies on ${header.bucket} keeping versions, but its versioning is ${versioning === 'Off' ? 'off' : 'suspended'}: removals would be final`,
     {
       code: 'plan.versioning',
-      cure: 'switch versioning on again, or make a new plan, which moves objects to quarantine',
+      cure: 'Switch versioning on again, or make a new plan, which moves objects to quarantine.',
     },
   )
 }
@@ -190,7 +190,7 @@ async function showPlan(
   const parts = [
     ['bring-back-object', 'object', 'to bring back'],
     ['update-row', 'row', 'to change'],
-    ['set-headers', 'object', 'to get other headers'],
+    ['set-headers', 'object', 'to get new headers'],
     ['remove-object', 'object', 'to remove'],
   ] as const
   const planned = parts.flatMap(([action, noun, what]) =>
@@ -199,7 +199,7 @@ async function showPlan(
   report.summary({
     isAnswer: true,
     lines: [
-      `Plan of ${header.createdAt}, good until ${header.expiresAt}: ${planned.join(', ') || 'nothing to do'}. Nothing was changed.`,
+      `Plan of ${header.createdAt}, valid until ${header.expiresAt}: ${planned.join(', ') || 'nothing to do'}. Nothing was changed.`,
     ],
     fields: { dry_run: true, plan: header.id, items, counts },
   })
@@ -211,7 +211,7 @@ function describe(item: PlanItem): string {
     return `remove ${item.object.key} (${item.why})${item.to === undefined ? '' : `, to ${item.to}`}`
   }
   if (item.action === 'bring-back-object') {
-    return `bring back ${item.object.key} (${item.why}) ${item.from === undefined ? 'by taking its delete marker away' : `from ${item.from}`}`
+    return `bring back ${item.object.key} (${item.why}) ${item.from === undefined ? 'by removing its delete marker' : `from ${item.from}`}`
   }
   const show = (value: unknown): string => (value === null || value === undefined ? '–' : String(value))
   const [was, becomes]: [object, object] = [item.was, item.becomes]

@@ -5,7 +5,7 @@ import { ExitCode } from '../errors.ts'
 
 export const policy = defineCommand({
   name: 'policy',
-  summary: 'the least-privilege IAM policy of a command, or of several',
+  summary: 'print the least-privilege IAM policy of one or several commands',
   settings: ['store', 'cdn'],
   description:
     'Prints the JSON for IAM: every action that the command calls, on the bucket, keys and distribution configured, ' +
@@ -14,18 +14,15 @@ export const policy = defineCommand({
     ['autodj policy upload-local', 'for the machine that uploads'],
     ['autodj policy run', 'for the machine that runs it every night'],
     ['autodj policy upload-local verify cleanup', 'for a machine that does these three'],
-    [
-      'autodj policy bucket apply --kms-key arn:aws:kms:…',
-      'a command of two words; objects encrypted with KMS',
-    ],
+    ['autodj policy bucket apply --kms-key arn:aws:kms:…', 'a two-word command; objects encrypted with KMS'],
   ],
-  args: [{ spec: '<command...>', description: 'the command, without autodj; several for one policy' }],
+  args: [{ spec: '<command...>', description: 'the commands that the policy is for, without autodj' }],
   flags: {
-    kmsKey: flag.text('--kms-key <arn>', 'the objects are encrypted with this key'),
-    tags: flag.boolean('--tags', 'upload-local is run with --tag'),
-    acl: flag.boolean('--acl', 'upload-local is run with --acl'),
-    inventory: flag.text('--inventory <url>', 'reconcile is run with --inventory: s3://…/manifest.json'),
-    partition: flag.choice('--partition <name>', 'of AWS', ['aws', 'aws-cn', 'aws-us-gov'], 'aws'),
+    kmsKey: flag.text('--kms-key <arn>', 'KMS key that the objects are encrypted with'),
+    tags: flag.boolean('--tags', 'upload-local will be run with --tag'),
+    acl: flag.boolean('--acl', 'upload-local will be run with --acl'),
+    inventory: flag.text('--inventory <url>', 'reconcile will be run with --inventory: s3://…/manifest.json'),
+    partition: flag.choice('--partition <name>', 'AWS partition', ['aws', 'aws-cn', 'aws-us-gov'], 'aws'),
   },
   async run(context, { kmsKey, tags, acl, inventory, partition }, words) {
     const { commandsNamed, iamPolicy } = await import('../core/policy/iam-policy.ts')

@@ -76,7 +76,7 @@ export async function openBoss(
       : { connectionString: config.database.url, max: 4, application_name: 'autodj queue' }),
   })
   const complaint = onceAWhile(message => report.warn(message))
-  boss.on('error', error => complaint(`queue: ${printable(error.message)}; it tries again`))
+  boss.on('error', error => complaint(`queue: ${printable(error.message)}; trying again`))
   boss.on('warning', ({ message }) => report.detail(`queue: ${message}`))
   try {
     await boss.start()
@@ -87,7 +87,7 @@ export async function openBoss(
     if (thrown instanceof AppError) throw thrown
     throw new FatalError(`the queue cannot be opened: ${printable(toError(thrown).message)}`, {
       code: 'queue.open',
-      cure: `The user of DATABASE_URL must own the schema ${jobSchema}, or may make it (grant create on the database).`,
+      cure: `The user of DATABASE_URL must own the schema ${jobSchema}, or be allowed to create it (grant create on the database).`,
       cause: thrown,
     })
   }

@@ -45,11 +45,11 @@ export async function enqueueTracks(context: Context, request: EnqueueRequest): 
   if (job !== undefined) {
     const row = uuid.test(job) ? await knex('analysis_jobs').where({ id: job }).first('id') : undefined
     if (row === undefined)
-      throw new UsageError(`--job: "${job}" is no row of analysis_jobs`, { code: 'usage.flag' })
+      throw new UsageError(`--job: "${job}" is not a row of analysis_jobs`, { code: 'usage.flag' })
     if ((await cancelledBatches(knex, [job])).has(job.toLowerCase()))
       throw new UsageError(`--job: ${job} was cancelled`, {
         code: 'usage.flag',
-        cure: 'Leave --job out: the tracks get a row of their own.',
+        cure: 'Leave out --job: the tracks then get a row of their own.',
       })
   }
   const boss = await openBoss(context, database, { supervise: false })
@@ -95,13 +95,13 @@ export async function enqueueTracks(context: Context, request: EnqueueRequest): 
   context.report.summary({
     lines: [
       queued === 0
-        ? `Nothing to queue${already > 0 ? `: ${plural(already, 'track')} queued already` : ''}.`
-        : `${plural(queued, 'track')} queued for \`${commandOf[kind]}\`${already > 0 ? `; ${formatCount(already)} were queued already` : ''}.`,
+        ? `Nothing to queue${already > 0 ? `: ${plural(already, 'track')} already queued` : ''}.`
+        : `${plural(queued, 'track')} queued for \`${commandOf[kind]}\`${already > 0 ? `; ${formatCount(already)} were already queued` : ''}.`,
       ...(queued > 0 ? [`Counted by the row ${batch} of analysis_jobs.`] : []),
     ],
     next:
       queued > 0
-        ? '`autodj worker` does it, on any machine; `autodj status --queues` shows how far'
+        ? '`autodj worker` does the work, on any machine; `autodj status --queues` shows the progress'
         : undefined,
     fields: { kind, queued, already_queued: already, job_id: queued > 0 ? batch : null },
   })
@@ -141,7 +141,7 @@ export function refuseWithEnqueue<F extends Flags>(
   })
   if (given.length === 0) return
   throw new UsageError(
-    `${given.map(name => longName(flags[name]!.spec)).join(', ')}: not with --enqueue, where the worker does the work`,
-    { code: 'usage.flag', cure: 'Give it to `autodj worker`, as far as it has it.' },
+    `${given.map(name => longName(flags[name]!.spec)).join(', ')}: cannot be used with --enqueue, since the worker does the work`,
+    { code: 'usage.flag', cure: 'Pass it to `autodj worker`, if it has it.' },
   )
 }

@@ -6,53 +6,56 @@ import { differenceClasses } from '../core/reconcile/facts.ts'
 
 export const reconcile = defineCommand({
   name: 'reconcile',
-  summary: 'compare database, bucket and disk; classify every difference and offer its repair',
+  summary: 'compare database, bucket and disk, and offer a repair for every difference',
   selects: 'tracks',
   settings: ['database', 'store', 'audio'],
   description:
     'Changes nothing. One line for each difference: `+` the object is missing, `-` no row names it, `*` row and ' +
-    'object differ, `!` it could not be read, `=` they agree (with --verbose). Exit code 4 when there is drift. ' +
-    'With --plan what would mend it is saved; `autodj apply` does it, and `autodj undo` takes it back.',
+    'object differ, `!` it could not be read, `=` they agree (with --verbose). Exit code 4 if there is drift. ' +
+    'With --plan the repairs are saved; `autodj apply` carries them out, and `autodj undo` undoes them.',
   examples: [
     ['autodj reconcile', 'rows against the bucket'],
     ['autodj reconcile --disk --plan repair.plan', 'and local files; save the repairs'],
-    ['autodj reconcile --deep --sample 1%', 'download and hash every hundredth object'],
+    ['autodj reconcile --deep --sample 1%', 'also download and hash 1% of the objects'],
     [
       'autodj reconcile --inventory s3://inventories/music/daily/2026-01-31T01-00Z/manifest.json',
       'without listing',
     ],
   ],
   flags: {
-    disk: flag.boolean('--disk', 'walk the audio folder as well'),
+    disk: flag.boolean('--disk', 'also compare the audio folder'),
     inventory: flag.custom(
       '--inventory <url>',
-      'an S3 Inventory (CSV or Parquet) in place of a listing: its manifest.json, or the folder of the dated ones',
+      'use an S3 Inventory (CSV or Parquet) instead of a listing: its manifest.json, or the folder of the dated ones',
       'the URL of a manifest (s3://inventories/music/daily/2026-01-31T01-00Z/manifest.json) or of their folder',
       parseInventoryUrl,
     ),
-    deep: flag.boolean('--deep', 'download objects and hash them'),
+    deep: flag.boolean('--deep', 'download objects and compare their hashes'),
     sample: flag.custom(
       '--sample <n|n%>',
-      'with --deep: about so many of them',
+      'with --deep: only about this many of them',
       'a count or a per cent',
       raw => (raw.includes(',') ? undefined : parseDeleteLimit(raw)),
     ),
     head: flag.choice(
       '--head <which>',
-      'ask for the headers of objects the ledger does not vouch for, of none, or of all',
+      'check the headers of objects the ledger cannot vouch for, of none, or of all',
       ['changed', 'none', 'all'],
       'changed',
     ),
-    combined: flag.text('--combined <file>', 'write every line, agreeing ones too, as rclone check does'),
-    plan: flag.text('--plan <file>', 'save the repairs as a plan'),
-    planExpires: flag.duration('--plan-expires <time>', 'how long the plan may be applied', '7d'),
+    combined: flag.text(
+      '--combined <file>',
+      'write every result to this file, including agreements, as rclone check does',
+    ),
+    plan: flag.text('--plan <file>', 'save the repairs as a plan in this file'),
+    planExpires: flag.duration('--plan-expires <time>', 'how long the plan stays valid', '7d'),
     maxDelete: shared.maxDelete,
     minAge: shared.minAge,
     bwlimit: shared.bwlimit,
-    concurrency: { ...shared.concurrency, description: 'requests at a time (default: 32)' },
+    concurrency: { ...shared.concurrency, description: 'number of requests at a time (default: 32)' },
     accept: flag.list(
       '--accept <class>',
-      'a class of difference that is as it should be: a note, no drift (may be given several times)',
+      'accept this class of difference: list it as a note, not as drift; may be repeated',
       `one of ${Object.keys(differenceClasses).join(', ')}`,
       raw => raw in differenceClasses,
     ),

@@ -156,7 +156,7 @@ async function* observe(
 
   // An inventory that is empty is not an empty bucket.
   const inventory = options.inventory?.objects === 0 ? undefined : options.inventory
-  if (inventory !== options.inventory) options.inventoryInsufficient?.('it names no object of the library')
+  if (inventory !== options.inventory) options.inventoryInsufficient?.('it lists no object of the library')
   const place = { bucket: store.bucket, prefix: options.prefix }
   const resolver = new Resolver(newSorter, new FileSpool(tempFolder, 'held'), tally.rowsWithKey, place)
   const judge = new Comparator({ knex, store }, options, tally, resolver, inventory)

@@ -124,16 +124,16 @@ export interface Planned {
 
 /** What mends the differences that a plan cannot. */
 const otherCures: Partial<Record<DifferenceClass, string>> = {
-  'local-file-without-row': '`autodj import` makes the rows',
-  'checksum-differs': 'there is no local copy to upload again; a backup may have the right content',
-  'size-differs': 'nothing shows which of the two sizes is right; `--deep` may',
-  'no-audio': 'file_path leads out of AUDIO_STORAGE_PATH: correct the one or the other',
+  'local-file-without-row': '`autodj import` creates the rows.',
+  'checksum-differs': 'There is no local copy to upload again; a backup may have the right content.',
+  'size-differs': 'Nothing shows which of the two sizes is right; `--deep` may.',
+  'no-audio': 'Correct the row or AUDIO_STORAGE_PATH: file_path leads out of it.',
   'missing-object':
-    'whether the local file is there could not be seen, or what is in quarantine is another recording',
+    'Whether the local file is there could not be seen, or what is in quarantine is another recording.',
   'archived-object':
-    'restore it (`aws s3api restore-object`), or copy it to a storage class that can be read at once',
+    'Restore it (`aws s3api restore-object`), or copy it to a storage class that can be read at once.',
   'local-copy-differs':
-    '`--local-changes upload` uploads the file as a new object, `--local-changes object` keeps the object and lets go of the file',
+    '`--local-changes upload` uploads the file as a new object, `--local-changes object` keeps the object and forgets the file.',
 }
 
 export function summarise(
@@ -165,13 +165,13 @@ export function summarise(
       ),
   ]
   const noted = entries(tally.found).filter(([kind]) => tally.notes[kind] > 0)
-  if (noted.length > 0) lines.push('Notes, which contradict nothing:')
+  if (noted.length > 0) lines.push('Notes (not counted as drift):')
   for (const [kind] of noted)
     lines.push(row(tally.notes[kind], `${kind.padEnd(22)} ${differenceClasses[kind]}`))
   if (tally.unread > 0) lines.push(row(tally.unread, 'could not be read'))
-  if (tally.changed > 0) lines.push(row(tally.changed, 'changed meanwhile and were not judged'))
+  if (tally.changed > 0) lines.push(row(tally.changed, 'changed in the meantime and were not judged'))
   if (planned === undefined || planned === 'refused') {
-    const next = '`autodj reconcile --plan FILE` to see what would mend it'
+    const next = '`autodj reconcile --plan FILE` to see what would fix it'
     return {
       lines,
       ...(tally.drift > 0 && planned === undefined ? { next } : {}),
@@ -195,7 +195,7 @@ export function summarise(
     const cure = otherCures[kind]
     lines.push(row(count, cure === undefined ? kind : `${kind.padEnd(22)} ${cure}`))
   }
-  const next = `\`autodj apply ${flags.plan}\` to do it, \`autodj undo ${flags.plan}\` to take it back`
+  const next = `\`autodj apply ${flags.plan}\` to do it, \`autodj undo ${flags.plan}\` to undo it`
   return {
     lines,
     ...(items > 0 ? { next } : {}),

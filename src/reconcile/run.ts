@@ -75,8 +75,8 @@ export async function runReconcile(context: Context, flags: ReconcileFlags): Pro
       const seen = `${plural(tally.rows, 'row')} and ${plural(tally.objects, 'object')} seen`
       const rest = flags.plan === undefined ? '' : ', no plan was written'
       context.report.summary({
-        lines: [`Stopped before the end: ${seen}, ${plural(tally.drift, 'difference')} found so far${rest}.`],
-        next: 'run it again: it begins anew',
+        lines: [`Stopped early: ${seen}, ${plural(tally.drift, 'difference')} found so far${rest}.`],
+        next: 'run it again; it starts over',
         startsOver: true,
         fields: summary,
       })
@@ -136,7 +136,7 @@ async function observeAndReport(
     const age = (await store.time(signal)).getTime() - takenAt.getTime()
     const told = `Inventory of ${takenAt.toISOString()}, ${formatDuration(Math.max(0, age))} old: ${plural(objects, 'object')}`
     if (age > inventoryFresh) {
-      report.warn(`${told}. What was uploaded, moved, overwritten or removed since is not in it.`)
+      report.warn(`${told}. It does not show what was uploaded, moved, overwritten or removed since.`)
     } else report.note(told)
     options.inventoryInsufficient = why => {
       report.warn(`The inventory is not enough: ${why}. The bucket itself is listed.`)
@@ -182,7 +182,7 @@ async function observeAndReport(
       subject: name,
       state: 'held-back',
       reason,
-      text: `held back ${printable(name)}: ${reason}`,
+      text: `left out ${printable(name)}: ${reason}`,
     })
   }
   let planned: Planned | undefined

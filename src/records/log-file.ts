@@ -21,7 +21,7 @@ export class LogFile {
     } catch (error) {
       throw new UsageError(`cannot write the log file ${file}: ${systemErrorCode(error) ?? toError(error)}`, {
         code: 'records.log-file',
-        cure: 'Name a file that this user may write with --log-file or AUTODJ_LOG_FILE.',
+        cure: 'Name a file that this user can write to with --log-file or AUTODJ_LOG_FILE.',
       })
     }
   }

@@ -51,7 +51,7 @@ export class Records {
     this.record({
       level: 'info',
       message_type: 'status',
-      text: `${command} began: ${commandLine} (autodj ${version}, pid ${process.pid} on ${hostname()})`,
+      text: `${command} started: ${commandLine} (autodj ${version}, pid ${process.pid} on ${hostname()})`,
       fields: { event: 'begin', command, version, pid: process.pid, host: hostname() },
     })
   }

@@ -131,7 +131,7 @@ export class TextReporter implements Reporter {
     this.#alike.set(key, alike)
     alike.count++
     if (alike.count === listedAlike + 1)
-      this.#say(this.style.dim('  more of these are counted at the end; --verbose lists each'))
+      this.#say(this.style.dim('  further ones are only counted; --verbose lists them all'))
     return alike.count <= listedAlike
   }
 

@@ -7,20 +7,23 @@ export const restore = defineCommand({
   selects: 'tracks',
   settings: ['database', 'store', 'audio'],
   description:
-    'Downloads each object beside its place, compares the checksum, renames it, and then switches the row. Nothing is ' +
-    'overwritten. Interrupt it, kill it, run it again: it goes on. The objects stay in the bucket, unless --plan saves ' +
+    'Downloads each object next to its final place, compares the checksum, renames it, and then switches the row. Nothing is ' +
+    'overwritten. Interrupt it, kill it, run it again: it resumes. The objects stay in the bucket, unless --plan saves ' +
     'their removal for `autodj apply`.',
   examples: [
-    ['autodj restore --dry-run', 'how many tracks, how many bytes'],
+    ['autodj restore --dry-run', 'show how many tracks and bytes'],
     ['autodj restore', 'everything back to AUDIO_STORAGE_PATH'],
-    ['autodj restore --to /mnt/disk --plan remove.plan', 'to another disk, and the objects go afterwards'],
+    [
+      'autodj restore --to /mnt/disk --plan remove.plan',
+      'to another disk, and plan the removal of the objects',
+    ],
   ],
   flags: {
     to: flag.text('--to <dir>', 'restore into this folder (default: AUDIO_STORAGE_PATH)'),
     limit: shared.limit,
-    keepObjects: flag.boolean('--keep-objects', 'leave the objects in the bucket (the default)'),
-    plan: flag.text('--plan <file>', 'do not keep them: save their removal as a plan'),
-    concurrency: { ...shared.concurrency, description: 'downloads at a time (default: 16)' },
+    keepObjects: flag.boolean('--keep-objects', 'keep the objects in the bucket (the default)'),
+    plan: flag.text('--plan <file>', 'save the removal of the objects as a plan in this file'),
+    concurrency: { ...shared.concurrency, description: 'number of downloads at a time (default: 16)' },
     retryFailed: shared.retryFailed,
     dryRun: shared.dryRun,
     maxDuration: shared.maxDuration,

@@ -136,8 +136,8 @@ export class RestoreBatch {
       if (sum !== expected.value) {
         return fail(
           'restore.corrupt',
-          'what arrived does not have the checksum',
-          'run it again; `autodj reconcile --deep` tells whether the object itself is damaged',
+          'the download does not match the checksum',
+          'Run it again; `autodj reconcile --deep` shows whether the object itself is damaged.',
         )
       }
       await syncFile({ handle, path: draft })
@@ -155,19 +155,19 @@ export class RestoreBatch {
 }
 
 function missing(): RestoreOutcome {
-  return fail('object.missing', 'the object is not in the bucket', '`autodj reconcile` finds where it went')
+  return fail('object.missing', 'the object is not in the bucket', '`autodj reconcile` finds where it went.')
 }
 
 function unproved(): RestoreOutcome {
   return fail(
     'restore.no-checksum',
-    'neither the ledger nor the store knows a checksum of it',
-    'download it by other means, and compare it yourself',
+    'neither the ledger nor the store has a checksum for it',
+    'Download it by other means, and compare it yourself.',
   )
 }
 
 function archived(state: ObjectHead['archive']): RestoreOutcome {
-  const restoring = state === 'restoring' ? ', from which it is being restored' : ''
+  const restoring = state === 'restoring' ? ', from which being restored' : ''
   return fail('object.archived', `the object is in an archive storage class${restoring}`, archiveCure)
 }
 
@@ -180,7 +180,7 @@ function archived(state: ObjectHead['archive']): RestoreOutcome {
 async function makeFolder(wanted: string, root: string): Promise<string> {
   await mkdir(root, { recursive: true })
   const realRoot = await realpath(root)
-  // What is there already may be a link: looked at before anything is made behind it.
+  // What already exists may be a link: looked at before anything is made behind it.
   let there = wanted
   for (; there !== root; there = path.dirname(there)) {
     const real = await realIfThere(there)
@@ -194,8 +194,8 @@ async function makeFolder(wanted: string, root: string): Promise<string> {
     if (!['ENOTDIR', 'EEXIST', 'ELOOP'].includes(systemErrorCode(error) ?? '')) throw error
     throw new Misplaced(
       'file.exists',
-      `something that is no folder is in the way of ${wanted}`,
-      'move it away, or restore with --to into another folder',
+      `something that is not a folder is in the way of ${wanted}`,
+      'Move it away, or restore with --to into another folder.',
     )
   }
   const real = await realpath(wanted)
@@ -210,7 +210,7 @@ async function realIfThere(target: string): Promise<string | undefined> {
   } catch (error) {
     if (!['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) throw error
     const link = await lstat(target).catch(() => undefined)
-    // Where it leads cannot be told before something is there.
+    // Where it leads is unknown before something is there.
     return link?.isSymbolicLink() ? path.resolve('/') : undefined
   }
 }
@@ -223,8 +223,8 @@ const leadsOut = (real: string, realRoot: string): boolean => {
 function outside(where: string, root: string): Misplaced {
   return new Misplaced(
     'file.refused',
-    `${where} is a link that leads out of ${root}`,
-    'replace the link with a folder, or restore with --to into another folder',
+    `${where} is a link that points out of ${root}`,
+    'Replace the link with a folder, or restore with --to into another folder.',
   )
 }
 
@@ -232,12 +232,12 @@ function taken(file: string): Misplaced {
   return new Misplaced(
     'file.exists',
     `another file is at ${file}`,
-    'move it away, or restore with --to into another folder',
+    'Move it away, or restore with --to into another folder.',
   )
 }
 
 /**
- * Whether the file is there already, with the right content.
+ * Whether the file already exists, with the right content.
  *
  * @throws Misplaced where it is another one, or a link that leads out
  */
@@ -270,7 +270,7 @@ export async function requireWritable(folder: string): Promise<void> {
     if (refusal?.exitCode === ExitCode.temporary) throw refusal
     throw new FatalError(`cannot write to ${folder}: ${systemErrorCode(error) ?? toError(error).message}`, {
       code: 'restore.unwritable',
-      cure: `make the folder writable for ${userInfo().username}, or restore with --to into another folder`,
+      cure: `Make the folder writable for ${userInfo().username}, or restore with --to into another folder.`,
       cause: error,
     })
   }

@@ -216,9 +216,9 @@ class Restorer {
         if (file === undefined) {
           const reason =
             track.filePath === null
-              ? `its key ${track.s3ObjectKey} leads out of ${this.folder}`
-              : `file_path leads out of ${this.folder}`
-          const cure = track.filePath === null ? 'restore it by other means' : 'correct the row'
+              ? `its key ${track.s3ObjectKey} is outside ${this.folder}`
+              : `file_path is outside ${this.folder}`
+          const cure = track.filePath === null ? 'Restore it by other means.' : 'Correct the row.'
           return { track, file: '', outcome: failed('file.refused', reason, cure) }
         }
         if (this.flags.dryRun) return { track, file, outcome: undefined }
@@ -301,7 +301,7 @@ class Restorer {
           subject: track.s3ObjectKey,
           state: 'skipped',
           fields: { track_id: track.id },
-          reason: 'the row changed meanwhile and was left alone; the file is there',
+          reason: 'the row changed in the meantime and was left alone; the file has been restored',
         })
       }
     }
@@ -315,18 +315,18 @@ class Restorer {
     } catch (error) {
       if (error instanceof RunHalted) throw error.cause
       const problem = itemProblem(error)
-      if (problem !== undefined) return failed('store', problem, 'run it again')
+      if (problem !== undefined) return failed('store', problem, 'Run it again.')
       const code = systemErrorCode(error)
       if (code === undefined || error instanceof AppError) throw error
       if (code === 'ENOSPC' || code === 'EDQUOT') {
         throw new TemporaryError(code === 'ENOSPC' ? 'the disk is full' : 'the disk quota is used up', {
           code: 'disk.full',
-          cure: 'free some space, or restore with --to into another folder; what is restored stays so',
+          cure: 'Free some space, or restore with --to into another folder; what has been restored stays restored.',
           cause: error,
         })
       }
       await requireWritable(this.folder)
-      return failed(`file.${code}`, `cannot be written: ${code}`, 'look at its folder')
+      return failed(`file.${code}`, `cannot be written: ${code}`, 'Check the folder that it is in.')
     }
   }
 
@@ -402,23 +402,23 @@ class Restorer {
     const exitCode = context.stopExitCode() ?? (failures > 0 ? ExitCode.someFailed : ExitCode.ok)
     const lines = [
       flags.dryRun
-        ? `Dry run: ${plural(restored, 'track')} would be restored, ${formatBytes(bytes)}; nothing was.`
-        : `${plural(restored + there, 'track')} back on local files, ${formatBytes(bytes)} downloaded.`,
+        ? `Dry run: ${plural(restored, 'track')} (${formatBytes(bytes)}) would be restored; nothing was changed.`
+        : `${plural(restored + there, 'track')} back in local files, ${formatBytes(bytes)} downloaded.`,
     ]
-    if (failures > 0) lines.push(`${formatCount(failures)} failed: the reasons are above.`)
+    if (failures > 0) lines.push(`${formatCount(failures)} failed; see above for the reasons.`)
     if (isOutside(path.relative(context.config.audioRoot, this.folder))) {
       lines.push(
-        `The rows name absolute paths now: set AUDIO_STORAGE_PATH=${this.folder} before you go on with autodj.`,
+        `The rows now name absolute paths: set AUDIO_STORAGE_PATH=${this.folder} before you continue with autodj.`,
       )
     }
     const unfinished = exitCode !== ExitCode.ok && exitCode !== ExitCode.someFailed
     const next = unfinished
-      ? 'run the same command again: it goes on where it stopped'
+      ? 'run the same command again: it resumes where it stopped'
       : flags.plan !== undefined && !flags.dryRun
         ? `\`autodj apply ${flags.plan} --max-delete 100%\` removes the objects`
         : flags.dryRun || restored + there === 0
           ? undefined
-          : 'the objects are kept: `autodj upload-local` finds them again, `autodj reconcile` calls them orphans'
+          : 'the objects are kept: `autodj upload-local` would find them again, `autodj reconcile` calls them orphans'
     context.report.summary({ lines, ...(next === undefined ? {} : { next }), fields })
     return { exitCode, summary: fields }
   }

@@ -1,5 +1,5 @@
 /** For a run that ends while rows still come up. */
-export const rowsKeepComing = 'rows kept coming up while it ran: run it again for those that are left'
+export const rowsKeepComing = 'rows kept being added while it ran: run it again for the rest'
 
 /** Ids that are kept at most: some 10 MB. */
 const most = 100_000

@@ -99,9 +99,9 @@ export async function recordRun(
 }
 
 function declaredDead(): TemporaryError {
-  return new TemporaryError('another run declared this one dead: its heartbeat was late', {
+  return new TemporaryError('another run declared this one dead because its heartbeat was late', {
     code: 'run.lost',
-    cure: 'The machine was asleep or the database away for long. Run it again.',
+    cure: 'The machine was asleep, or the database was unavailable for long. Run it again.',
   })
 }
 

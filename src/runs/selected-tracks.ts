@@ -80,7 +80,7 @@ function tellUnknown(
   if (wanted === undefined || first === undefined) return
   report.warn(
     `--files-from: ${plural(unknown.length, 'line')} of ${formatCount(wanted.size)} ` +
-      `${unknown.length === 1 ? 'is' : 'are'} neither a file path or key of a track nor the id of one, such as "${printable(first)}"`,
+      `${unknown.length === 1 ? 'is' : 'are'} not the file path, key or id of a track, such as "${printable(first)}"`,
   )
 }
 

@@ -29,9 +29,9 @@ export async function makeTempFolder(runId: string): Promise<TempFolder> {
   } catch (error) {
     await lock.release()
     if (systemErrorCode(error) !== 'EEXIST') throw error
-    throw new FatalError(`${folder} is there already, and this run did not make it`, {
+    throw new FatalError(`${folder} already exists, and this run did not create it`, {
       code: 'config.temp-folder',
-      cure: 'Look at who made it and delete it, or set TMPDIR to a folder that only this user can write to.',
+      cure: 'Check who created it and delete it, or set TMPDIR to a folder that only this user can write to.',
       cause: error,
     })
   }
@@ -59,7 +59,7 @@ export async function temporaryEntries(): Promise<string[]> {
     const what = code === 'ENOENT' ? 'does not exist' : 'is not a folder'
     throw new FatalError(`the folder for temporary files, ${tmpdir()}, ${what}`, {
       code: 'config.temp-folder',
-      cure: 'Mount or make it, or set TMPDIR to a folder that is there.',
+      cure: 'Mount or create it, or set TMPDIR to a folder that exists.',
       cause: error,
     })
   }

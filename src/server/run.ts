@@ -33,7 +33,10 @@ export async function runServer(context: Context, flags: ServeFlags): Promise<vo
   const database = await context.database()
   await requireSchema(database)
   const { bucket } = config.s3
-  if (!config.cdn) report.warn('CLOUDFRONT_DOMAIN is not set: tracks in S3 are answered 404, local ones play')
+  if (!config.cdn)
+    report.warn(
+      'CLOUDFRONT_DOMAIN is not set: requests for tracks in S3 are answered with 404; local ones play',
+    )
 
   const app = await createApi({
     reader: createTrackReader(database.knex),
@@ -66,7 +69,7 @@ export async function runServer(context: Context, flags: ServeFlags): Promise<vo
       `cannot listen on ${flags.host}:${flags.port}: ${systemErrorCode(error) ?? toError(error).message}`,
       {
         code: 'serve.listen',
-        cure: 'Choose another --host or --port, or stop what listens there.',
+        cure: 'Choose another --host or --port, or stop what is listening there.',
         cause: error,
       },
     )

@@ -90,7 +90,7 @@ const Check = Type.Object({
 const Health = Type.Object(
   {
     status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')], {
-      description: 'degraded: redirects go on, the bucket cannot be reached from here',
+      description: 'degraded: redirects still work, but the bucket cannot be reached from here',
     }),
     database: Check,
     bucket: Check,

@@ -48,10 +48,10 @@ export function checkStatus(status: Status, thresholds: Thresholds, now: Date): 
     .filter(({ source }) => source === 'LOCAL' || source === 'YOUTUBE')
     .reduce((sum, { tracks }) => sum + tracks, 0)
   const problems: string[] = []
-  if (age === undefined) problems.push('no run has ended well yet')
+  if (age === undefined) problems.push('no run has succeeded yet')
   else if (age > thresholds.maxAge) {
     problems.push(
-      `the last run that ended well was ${formatDuration(age)} ago (at most ${formatDuration(thresholds.maxAge)})`,
+      `the last successful run was ${formatDuration(age)} ago (at most ${formatDuration(thresholds.maxAge)})`,
     )
   }
   for (const { command, state, exitCode } of runs) {
@@ -79,7 +79,7 @@ export function checkStatus(status: Status, thresholds: Thresholds, now: Date): 
   ].join(' ')
   const said =
     problems.length === 0
-      ? `AUTODJ OK: ${plural(inS3, 'track')} in S3, last run that ended well ${formatDuration(age ?? 0)} ago`
+      ? `AUTODJ OK: ${plural(inS3, 'track')} in S3, last successful run ${formatDuration(age ?? 0)} ago`
       : `AUTODJ WARNING: ${problems.join('; ')}`
   return { problems, line: `${said} | ${data}` }
 }

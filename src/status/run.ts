@@ -155,7 +155,8 @@ function paceLines({ objects, tracks }: Status, now: Date): string[] {
   const lines: string[] = []
   if (lastDay > 0) {
     const end = new Date(now.getTime() + (left / lastDay) * 86_400_000)
-    const when = left === 0 ? '' : `; at that pace all are there on ${end.toISOString().slice(0, 10)}`
+    const when =
+      left === 0 ? '' : `; at that pace the last one is uploaded on ${end.toISOString().slice(0, 10)}`
     lines.push(
       `  ${plural(lastDay, 'track')} (${formatBytes(lastDayBytes)}) uploaded in the last 24 h${when}`,
     )
@@ -216,7 +217,7 @@ function analysisLines(analyses: readonly AnalysisCount[]): string[] {
     `  analysed: ${versions.join(', ')}`,
     ...(analyses.length > 1
       ? [
-          '  each version has energy on a scale of its own, and 30 % of the score of a mix compares it: ' +
+          '  each version measures energy on its own scale, and 30 % of the score of a mix compares it: ' +
             '`autodj analyze --outdated`',
         ]
       : []),
@@ -282,7 +283,7 @@ function leaseLines({ working, locks }: Status, now: Date, style: Style): string
     ...(locks.length === 0 ? [] : [style.bold('Locks:')]),
     ...locks.map(
       ({ name, command, host, pid, since, until }) =>
-        `  ${name}: ${command}, pid ${pid} on ${machine(host)}, for ${formatDuration(now.getTime() - since.getTime())}; free by itself at ${until.toISOString()}`,
+        `  ${name}: ${command}, pid ${pid} on ${machine(host)}, for ${formatDuration(now.getTime() - since.getTime())}; expires at ${until.toISOString()}`,
     ),
   ]
 }
@@ -304,9 +305,9 @@ function queueLines(
     const waiting = oldest === null ? '' : `, the oldest ${ago(oldest, now)}`
     lines.push(
       `  ${column(kind, 10)} ${formatCount(queued)} queued${retrying > 0 ? ` (${formatCount(retrying)} tried before)` : ''}${waiting}, ` +
-        `${formatCount(active)} in work, ${formatCount(completed)} done in a day, ${formatCount(givenUp)} given up`,
+        `${formatCount(active)} in progress, ${formatCount(completed)} done in a day, ${formatCount(givenUp)} given up`,
     )
-    if (givenUp > 0) lines.push(`    ${style.dim(`when the cause is gone: \`${requeue[kind]}\``)}`)
+    if (givenUp > 0) lines.push(`    ${style.dim(`once the causes are fixed: \`${requeue[kind]}\``)}`)
     if (queued > 0 && workers === 0) lines.push(`    ${style.dim('`autodj worker` does them')}`)
   }
   for (const { id, name, status, total, analyzed, downloaded, failed, error } of batches) {

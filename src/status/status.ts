@@ -20,7 +20,7 @@ export interface AnalysisCount {
   readonly tracks: number
 }
 
-/** Rows with one `file_source`. Bytes as far as the rows know them. */
+/** Rows with one `file_source`. Bytes as far as the rows say. */
 export interface SourceCount {
   readonly source: FileSource | null
   readonly tracks: number
@@ -221,17 +221,18 @@ export function nextStep(
     .filter(({ command }) => command === 'upload-local')
     .reduce((sum, { items }) => sum + items, 0)
   const inS3 = of('S3')
-  if (tracks.length === 0) return '`autodj import` makes rows for the files in the audio folder'
-  if (local > skipped) return '`autodj upload-local` moves the local files'
-  if (skipped > 0) return '`autodj upload-local --retry-failed`, after the causes above are gone'
+  if (tracks.length === 0) return '`autodj import` creates rows for the files in the audio folder'
+  if (local > skipped) return '`autodj upload-local` uploads the local files'
+  if (skipped > 0) return '`autodj upload-local --retry-failed`, once the causes above are fixed'
   if ((of('UNAVAILABLE')?.tracks ?? 0) > 0 && !failures.some(({ command }) => command === 'fetch'))
     return '`autodj fetch` looks for the audio of tracks that have none'
   if (hasCdn && objects.served < (inS3?.tracks ?? 0))
     return '`autodj verify` asks for every track through the CDN'
   if (tracks.some(one => one.analysed < one.tracks && one.source !== 'UNAVAILABLE'))
-    return '`autodj analyze` analyses what has no analysis'
+    return '`autodj analyze` analyses the tracks that have no analysis'
   if (analyses.length > 1)
     return '`autodj analyze --outdated` brings all tracks to one version of the analysis'
-  if ((inS3?.withFile ?? 0) > 0) return '`autodj cleanup` shows which local copies are proved and can go'
+  if ((inS3?.withFile ?? 0) > 0)
+    return '`autodj cleanup` shows which local copies are proved and can be deleted'
   return undefined
 }

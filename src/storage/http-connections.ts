@@ -32,7 +32,7 @@ export interface RawRequest {
   body: Uint8Array
   /**
    * where the body of a 200 or 206 goes; undefined: answers are small and kept whole. The answer then says how many
-   * bytes came in `received`. What does not fit, or has no length, breaks the exchange off with `ERR_BODY_SIZE`.
+   * bytes arrived in `received`. What does not fit, or has no length, breaks the exchange off with `ERR_BODY_SIZE`.
    */
   into?: Uint8Array | undefined
   /** bytes of `into` that have come so far */
@@ -217,7 +217,7 @@ class Connection {
       clearTimeout(connecting)
     })
     socket.setTimeout(timeouts.idleMs, () => {
-      if (this.#current) this.#stop('TimeoutError', `nothing moved for ${timeouts.idleMs} ms`)
+      if (this.#current) this.#stop('TimeoutError', `no data moved for ${timeouts.idleMs} ms`)
       else this.destroy()
     })
     socket.on('drain', () => this.#write())

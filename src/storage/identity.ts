@@ -24,9 +24,9 @@ export async function resolveAws(config: Config): Promise<AwsIdentitySource> {
       throw credentialsError(error, undefined, config.s3) ?? error
     })
     const resolved = await client.config.region().catch((error: unknown) => {
-      throw new FatalError('AWS_REGION is not set, and no profile has one', {
+      throw new FatalError('AWS_REGION is not set, and no profile sets a region', {
         code: 'region.none',
-        cure: 'set AWS_REGION to the region of the bucket (such as eu-central-1)',
+        cure: 'Set AWS_REGION to the region of the bucket (such as eu-central-1).',
         cause: error,
       })
     })
@@ -98,16 +98,16 @@ function unreachable(error: Error, code: string, region: string): TemporaryError
 const refusals: Readonly<Record<string, readonly [cause: string, cure: string]>> = {
   InvalidClientTokenId: [
     'AWS does not know this access key',
-    'check AWS_ACCESS_KEY_ID: the key may be deleted or of another partition',
+    'Check AWS_ACCESS_KEY_ID: the key may be deleted or of another partition.',
   ],
   SignatureDoesNotMatch: [
     'the secret does not belong to the access key',
-    'check AWS_SECRET_ACCESS_KEY: nothing cut off, nothing quoted twice',
+    'Check AWS_SECRET_ACCESS_KEY: it must be complete, and not quoted twice.',
   ],
-  ExpiredToken: ['the session token has expired', 'renew it (`aws sso login`), or unset AWS_SESSION_TOKEN'],
+  ExpiredToken: ['the session token has expired', 'Renew it (`aws sso login`), or unset AWS_SESSION_TOKEN.'],
   ExpiredTokenException: [
     'the session token has expired',
-    'renew it (`aws sso login`), or unset AWS_SESSION_TOKEN',
+    'Renew it (`aws sso login`), or unset AWS_SESSION_TOKEN.',
   ],
-  RequestExpired: ["this machine's clock is off", 'set the clock (enable NTP)'],
+  RequestExpired: ["this machine's clock is wrong", 'Set the clock (enable NTP).'],
 }

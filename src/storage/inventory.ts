@@ -111,7 +111,7 @@ async function readManifest(
   if (manifest.fileFormat !== 'CSV' && manifest.fileFormat !== 'Parquet') {
     throw new UsageError(`the inventory is in ${manifest.fileFormat}; autodj reads CSV and Parquet`, {
       code: 'inventory.format',
-      cure: 'change the output format of the inventory configuration',
+      cure: 'Change the output format of the inventory configuration.',
     })
   }
   return manifest
@@ -122,7 +122,7 @@ function parseManifest(text: string): Manifest {
   const refuse = (how: string): UsageError =>
     new UsageError(`this is not the manifest of an S3 Inventory: ${how}`, {
       code: 'inventory.format',
-      cure: 'name the manifest.json that S3 wrote, as it is',
+      cure: 'Name the manifest.json that S3 wrote, as it is.',
     })
   let value: unknown
   try {
@@ -163,14 +163,14 @@ function parseManifest(text: string): Manifest {
 function missingColumns(missing: readonly string[]): UsageError {
   return new UsageError(`the inventory has no ${missing.join(', ')}`, {
     code: 'inventory.columns',
-    cure: 'add these optional fields to the inventory configuration and wait for the next one',
+    cure: 'Add these optional fields to the inventory configuration and wait for the next one.',
   })
 }
 
 function damaged(key: string, how: string, cause?: unknown): FatalError {
   return new FatalError(`the inventory file ${key} ${how}`, {
     code: 'inventory.damaged',
-    cure: 'use another inventory, or list the bucket (without --inventory)',
+    cure: 'Use another inventory, or list the bucket (without --inventory).',
     cause,
   })
 }
@@ -219,7 +219,7 @@ async function* csvEntries(
   } catch (error) {
     throw damaged(file.key, `cannot be read: ${toError(error).message}`, error)
   }
-  if (md5.digest('hex') !== file.MD5checksum.toLowerCase()) throw damaged(file.key, 'does not have its MD5')
+  if (md5.digest('hex') !== file.MD5checksum.toLowerCase()) throw damaged(file.key, 'does not match its MD5')
 }
 
 /** Lines of quoted or plain fields, as S3 writes them: keys are URL-encoded, so a line is a line. */
@@ -321,8 +321,9 @@ async function downloaded(
       await writeWhole({ handle, path: target }, chunk)
       size += chunk.length
     }
-    if (size !== file.size) throw damaged(file.key, 'is missing, or not of its size')
-    if (md5.digest('hex') !== file.MD5checksum.toLowerCase()) throw damaged(file.key, 'does not have its MD5')
+    if (size !== file.size) throw damaged(file.key, 'is missing or has the wrong size')
+    if (md5.digest('hex') !== file.MD5checksum.toLowerCase())
+      throw damaged(file.key, 'does not match its MD5')
     return handle
   } catch (error) {
     content.body.destroy()
@@ -337,7 +338,7 @@ function rangesOf(handle: FileHandle, size: number): AsyncBuffer {
     async slice(start, end = size) {
       const whole = new ArrayBuffer(end - start)
       const { bytesRead } = await handle.read(new Uint8Array(whole), 0, end - start, start)
-      if (bytesRead !== end - start) throw new Error('a range of it came short')
+      if (bytesRead !== end - start) throw new Error('a range of it was cut short')
       return whole
     },
   }

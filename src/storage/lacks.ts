@@ -12,20 +12,20 @@ export type Condition = 'kept' | 'ignored' | 'refused' | 'unknown'
 /** Told in these words, once a run. */
 const words = {
   'put-condition-ignored':
-    'this store ignores If-None-Match: autodj looks before each upload, but two uploads at the same moment could overwrite each other',
+    'this store ignores If-None-Match: autodj looks before each upload, but two simultaneous uploads could overwrite each other',
   'put-condition-refused':
-    'this store does not know If-None-Match: autodj looks before each upload, but two uploads at the same moment could overwrite each other',
+    'this store does not support If-None-Match: autodj looks before each upload, but two simultaneous uploads could overwrite each other',
   'delete-condition-ignored':
     'this store ignores If-Match when deleting: autodj looks right before each delete instead',
   'delete-condition-refused':
-    'this store does not know If-Match when deleting: autodj looks right before each delete instead',
+    'this store does not support If-Match when deleting: autodj looks right before each delete instead',
   'checksum-headers': 'this store refuses checksum headers: what is uploaded is read back and compared',
   'whole-checksum':
     'this store refuses the checksum of an object uploaded in parts: such objects are read back and compared',
   'batch-delete': 'this store cannot delete many objects in one request: they are deleted one by one',
   copy: 'this store cannot copy objects: they are copied through this machine',
   'upload-listing':
-    'this store cannot list uploads in progress: abandoned ones are found only where autodj began them',
+    'this store cannot list uploads in progress: abandoned ones are found only if autodj started them',
 } as const
 
 export type Lack = keyof typeof words

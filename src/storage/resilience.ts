@@ -113,7 +113,7 @@ export class Resilience {
   #noteOutage(error: StoreError): boolean {
     if (this.#breaker.failed(this.#options.now())) {
       this.#options.report.warn(
-        `S3 cannot be reached (${error.message}): everything waits, up to ${formatDuration(this.#options.maxOutage)}`,
+        `S3 cannot be reached (${error.message}): waiting for it, up to ${formatDuration(this.#options.maxOutage)}`,
         { code: 'store.outage' },
       )
       this.#recovery = this.#recover()
@@ -136,7 +136,7 @@ export class Resilience {
       if (left <= 0) {
         this.#recovery = undefined
         throw this.#halt(
-          new TemporaryError(`S3 has been away for ${formatDuration(maxOutage)}`, {
+          new TemporaryError(`S3 has been unreachable for ${formatDuration(maxOutage)}`, {
             code: 'store.outage',
             cure: 'Nothing is half done. Run the same command again; --max-outage makes it wait longer.',
           }),
@@ -156,7 +156,7 @@ export class Resilience {
         if (error instanceof StoreError && !error.retryable) break
       }
     }
-    report.note(`S3 is back after ${formatDuration(this.#breaker.openFor(now()))}: going on`)
+    report.note(`S3 is back after ${formatDuration(this.#breaker.openFor(now()))}: continuing`)
     this.#breaker.succeeded()
     this.#recovery = undefined
   }

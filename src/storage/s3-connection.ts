@@ -150,7 +150,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
         const where = { endpoint: endpoint ?? 'AWS', region: options.region ?? 'unknown' }
         if (thrown instanceof Error && thrown.message.includes('Region is missing')) {
           throw new StoreError('invalid', `no region is set for bucket ${bucket}`, {
-            cure: 'set AWS_REGION to the region of the bucket, for example AWS_REGION=eu-west-1',
+            cure: 'Set AWS_REGION to the region of the bucket, for example AWS_REGION=eu-west-1.',
             details: { bucket },
           })
         }

@@ -148,9 +148,9 @@ function classify(failure: S3Failure, context: RequestContext): StoreErrorKind {
 
 /** Cause in words; S3's own message is added where it says more. */
 const causes: Readonly<Record<StoreErrorKind, string>> = {
-  exists: 'there is an object at this key already',
-  precondition: 'the object is another one by now',
-  conflict: 'another request on the same key was in the way',
+  exists: 'there is already an object at this key',
+  precondition: 'the object has been replaced',
+  conflict: 'another request for the same key got in the way',
   missing: 'there is no such object',
   archived: 'the object is in an archive storage class and must be restored before it can be read',
   'no-bucket': 'there is no such bucket',
@@ -158,15 +158,15 @@ const causes: Readonly<Record<StoreErrorKind, string>> = {
   denied: 'access denied',
   credentials: 'the credentials were refused',
   'no-credentials':
-    'no AWS credentials were found, neither in the environment or .env, nor in a profile, nor from a role',
+    'no AWS credentials were found: not in the environment or .env, not in a profile, not from a role',
   'expired-token': 'the credentials have expired, and no newer ones were found',
-  'clock-skew': "this machine's clock is off",
+  'clock-skew': "this machine's clock is wrong",
   'wrong-region': 'the bucket is in another region',
   'bad-digest': 'the bytes did not arrive as they were sent',
-  throttled: 'the store asks to slow down',
+  throttled: 'the store asked to slow down',
   unavailable: 'the store had an internal failure',
   network: 'the connection failed',
-  timeout: 'no byte moved within the time limit',
+  timeout: 'no data moved within the time limit',
   aborted: 'stopped on request',
   unsupported: 'this store cannot do that',
   invalid: 'the request was refused',
@@ -176,7 +176,7 @@ const causes: Readonly<Record<StoreErrorKind, string>> = {
 const refusals: Readonly<Record<string, string>> = {
   InvalidAccessKeyId: 'the store does not know the access key',
   InvalidClientTokenId: 'the store does not know the access key',
-  InvalidToken: 'the session token is not one of these keys',
+  InvalidToken: 'the session token does not belong to these keys',
   SignatureDoesNotMatch: 'the secret does not belong to the access key',
 }
 
@@ -184,7 +184,7 @@ const refusals: Readonly<Record<string, string>> = {
 function missingCredentials({ message }: S3Failure, { profile }: RequestContext): string {
   const said = oneLine(message).replace(/^Could not load credentials from any providers\.?$/, '')
   const cause =
-    profile === undefined ? causes['no-credentials'] : `the AWS profile "${profile}" gives no credentials`
+    profile === undefined ? causes['no-credentials'] : `the AWS profile "${profile}" has no credentials`
   return said === '' ? cause : `${cause}: ${said}`
 }
 
@@ -219,71 +219,71 @@ export function isObjectLocked(error: unknown): boolean {
 
 /** What makes an archived object readable again. */
 export const archiveCure =
-  'restore it (`aws s3api restore-object`, minutes to 48 hours), or copy it to a storage class that can be read at once, then run it again'
+  'Restore it (`aws s3api restore-object`, minutes to 48 hours), or copy it to a storage class that can be read at once, then run it again.'
 
 function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext): string | undefined {
   switch (kind) {
     case 'exists':
-      return 'compare its checksum: the same bytes can be adopted, others are a conflict'
+      return 'Compare its checksum: the same bytes can be adopted, others are a conflict.'
     case 'precondition':
-      return 'look at the object again before deciding'
+      return 'Look at the object again before deciding.'
     case 'missing':
-      return 'run `autodj reconcile` to see what the bucket holds'
+      return 'Run `autodj reconcile` to see what the bucket holds.'
     case 'archived':
       return archiveCure
     case 'no-bucket':
-      return `create the bucket, or correct S3_BUCKET_NAME (now ${context.bucket})`
+      return `Create the bucket, or correct S3_BUCKET_NAME (now ${context.bucket}).`
     case 'no-upload':
-      return 'start the upload of this object afresh'
+      return 'Start the upload of this object again.'
     case 'denied':
       if (saysLocked.test(failure.message ?? ''))
-        return "the bucket's Object Lock holds this version: wait until its retention ends; nothing that autodj could be granted ends it sooner"
-      return 'grant what `autodj policy` prints for this command, or use other credentials'
+        return "The bucket's Object Lock holds this version: wait until its retention ends; nothing that autodj could be granted ends it sooner."
+      return 'Grant what `autodj policy` prints for this command, or use other credentials.'
     case 'credentials':
       return failure.code === 'InvalidToken'
-        ? 'check AWS_SESSION_TOKEN: it comes with its keys, and permanent keys have none'
-        : 'check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use'
+        ? 'Check AWS_SESSION_TOKEN: it comes with its keys, and permanent keys have none.'
+        : 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use.'
     case 'no-credentials':
       return context.profile === undefined
-        ? 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login`), or attach a role'
+        ? 'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login`), or attach a role.'
         : context.profiles?.includes(context.profile) === false
-          ? `there is no such profile in ~/.aws/config and ~/.aws/credentials: ${context.profiles.length === 0 ? 'there are none' : `they have ${context.profiles.join(', ')}`}`
-          : 'log in (`aws sso login`), or look at the profile in ~/.aws/config and ~/.aws/credentials'
+          ? `Correct AWS_PROFILE: ~/.aws/config and ~/.aws/credentials have ${context.profiles.length === 0 ? 'no profiles' : `only ${context.profiles.join(', ')}`}.`
+          : 'Log in (`aws sso login`), or look at the profile in ~/.aws/config and ~/.aws/credentials.'
     case 'expired-token':
-      return 'renew the session (`aws sso login`, or fresh temporary credentials), then run it again'
+      return 'Renew the session (`aws sso login`, or fresh temporary credentials), then run it again.'
     case 'clock-skew':
-      return 'set the clock (enable NTP), then run it again'
+      return 'Set the clock (enable NTP), then run it again.'
     case 'wrong-region':
       return failure.bucketRegion === undefined
-        ? `set AWS_REGION to the bucket's region (now ${context.region})`
-        : `set AWS_REGION=${failure.bucketRegion} (now ${context.region})`
+        ? `Set AWS_REGION to the bucket's region (now ${context.region}).`
+        : `Set AWS_REGION=${failure.bucketRegion} (now ${context.region}).`
     case 'network':
       if (/^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(failure.code ?? '')) {
-        return 'if a private authority or a proxy of your company signs it: set AWS_CA_BUNDLE (or NODE_EXTRA_CA_CERTS) to its certificate, a PEM file'
+        return 'If a private authority or a company proxy signed it, set AWS_CA_BUNDLE (or NODE_EXTRA_CA_CERTS) to its certificate, a PEM file.'
       }
       if (context.proxy !== undefined) {
-        return `check the proxy ${describeProxy(context.proxy)} (HTTPS_PROXY, HTTP_PROXY), or name the host in NO_PROXY`
+        return `Check the proxy ${describeProxy(context.proxy)} (HTTPS_PROXY, HTTP_PROXY), or name the host in NO_PROXY.`
       }
       if (/^(ENOTFOUND|EAI_)/.test(failure.code ?? '') && context.endpointFrom !== undefined) {
-        return `check how ${context.endpointFrom} spells the host, then network and DNS`
+        return `Check how ${context.endpointFrom} spells the host, then network and DNS.`
       }
       if (/^(ENOTFOUND|EAI_)/.test(failure.code ?? '') && context.endpoint.endsWith('.amazonaws.com')) {
-        return `check AWS_REGION (now ${context.region}): there may be no such region; otherwise network and DNS`
+        return `Check AWS_REGION (now ${context.region}): there may be no such region. Otherwise check network and DNS.`
       }
-      return `check that ${context.endpoint}${context.endpointFrom === undefined ? '' : ` (${context.endpointFrom})`} can be reached from here (network, DNS, TLS; HTTPS_PROXY if it takes a proxy), then run it again`
+      return `Check that ${context.endpoint}${context.endpointFrom === undefined ? '' : ` (${context.endpointFrom})`} can be reached from here (network, DNS, TLS; HTTPS_PROXY if it takes a proxy), then run it again.`
     case 'throttled':
-      return 'lower --concurrency, or run it again later'
+      return 'Lower --concurrency, or run it again later.'
     case 'timeout':
     case 'unavailable':
     case 'conflict':
     case 'bad-digest':
-      return 'run it again; it goes on where it stopped'
+      return 'Run it again; it resumes where it stopped.'
     case 'unsupported':
-      return 'use a store with this feature, or do without it'
+      return 'Use a store with this feature, or do without it.'
     case 'invalid':
       if (failure.status === 413)
-        return 'a proxy before the store takes no body of that size: raise its limit (nginx: client_max_body_size 0)'
-      return 'the message above is what the store objects to'
+        return 'Raise the limit of the proxy in front of the store, which refuses a body of that size (nginx: client_max_body_size 0).'
+      return 'See the message above: it says what the store objects to.'
     case 'aborted':
       return undefined
   }

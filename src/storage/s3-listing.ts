@@ -300,7 +300,7 @@ async function* paginate<Page, Marker = string>(
     if (truncated === undefined) throw broken(context, 'the answer is not a listing')
     yield page
     if (!truncated) return
-    if (next === undefined) throw broken(context, 'a page says that more follows, but not how to go on')
+    if (next === undefined) throw broken(context, 'a page says that more follows, but not how to continue')
     const here = JSON.stringify(next)
     if (here === seen) throw broken(context, 'the same continuation came twice')
     seen = here
@@ -329,7 +329,7 @@ function broken(context: RequestContext, what: string): StoreError {
     'invalid',
     `cannot ${context.operation} bucket ${context.bucket} at ${context.endpoint}: the listing is broken: ${what}`,
     {
-      cure: 'trust no listing of this store until its operator has explained this',
+      cure: 'Do not trust any listing of this store until its operator has explained this.',
       details: { bucket: context.bucket, endpoint: context.endpoint },
     },
   )

@@ -72,7 +72,7 @@ export function readObjects({
       const output = await run(where, () => client.send(command, { abortSignal: signal }))
       if (range !== undefined && range.start > 0 && output.ContentRange === undefined) {
         ;(output.Body as Readable).destroy()
-        throw notS3('the whole object for a part of it', where)
+        throw notS3('the whole object instead of a part of it', where)
       }
       return contentOf(key, output, range !== undefined, where)
     } catch (thrown) {
@@ -100,7 +100,7 @@ export function readObjects({
         where,
       )
       // A store that knows no ranges sends the whole object, which fitted.
-      if (status === 200 && start) throw notS3('the whole object for a part of it', where)
+      if (status === 200 && start) throw notS3('the whole object instead of a part of it', where)
       return { head: wireHead(key, headers, where), bytes: received }
     } catch (thrown) {
       const error = toStoreError(thrown, where)
@@ -115,7 +115,7 @@ export function readObjects({
     if (content === undefined) return undefined
     if (range === undefined && content.head.size > into.byteLength) {
       content.body.destroy()
-      const message = `it has ${content.head.size} bytes, ${into.byteLength} were expected`
+      const message = `it has ${content.head.size} bytes, but ${into.byteLength} were expected`
       throw storeErrorOf({ code: 'InvalidRange', message, status: 416 }, where)
     }
     let bytes = 0
@@ -159,7 +159,7 @@ function contentOf(
           throw toStoreError(thrown, where)
         }
         if (output.ContentLength !== undefined && bytes !== output.ContentLength) {
-          const message = `${bytes} of ${output.ContentLength} bytes came`
+          const message = `${bytes} of ${output.ContentLength} bytes arrived`
           throw storeErrorOf({ code: 'ECONNRESET', message }, where)
         }
         if (expected !== undefined && encodeCrc32(sum) !== expected) {

@@ -5,17 +5,16 @@ import { flags } from './flags.ts'
 
 export const uploadLocal = defineCommand({
   name: 'upload-local',
-  summary: 'upload local audio to S3, every checksum confirmed',
+  summary: 'upload local audio to S3, with every checksum confirmed',
   selects: 'tracks',
   settings: ['database', 'store', 'cdn', 'audio'],
   description:
     'Takes the tracks whose audio is a local file, uploads it and, once the server has confirmed the checksum, ' +
     'writes key and source to the database. Interrupt it, kill it, run it on several machines: what is done stays ' +
-    'done, a large file goes on at the part where it stopped, and running it again uploads nothing twice. Where ' +
-    'other headers are asked for than a half sent file was begun with (--storage-class, --sse, --tag, --acl), it ' +
-    'is sent anew.',
+    'done, a large file resumes at the part where it stopped, and running it again uploads nothing twice. A partly ' +
+    'uploaded file is restarted if --storage-class, --sse, --tag or --acl have changed.',
   examples: [
-    ['autodj upload-local --dry-run', 'what would be uploaded, what it takes and what it costs'],
+    ['autodj upload-local --dry-run', 'show what would be uploaded, how long it takes and what it costs'],
     ['autodj upload-local', 'do it'],
     ['autodj upload-local --bwlimit "08:00,1M 19:00,off" --max-duration 6h', 'from cron, politely'],
     ['autodj upload-local --enqueue', 'for `autodj worker`, on machines that share the audio folder'],

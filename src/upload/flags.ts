@@ -8,12 +8,13 @@ export const flags = {
   dryRun: shared.dryRun,
   concurrency: {
     ...shared.concurrency,
-    description: 'transfers at a time, fixed (default: found out while running, up to 64)',
+    description: 'number of transfers at a time (default: adapts, up to 64)',
   },
   limit: shared.limit,
   filesFrom: {
     ...shared.filesFrom,
-    description: 'take only these: file paths as in the database or track ids, one a line; - is stdin',
+    description:
+      'take only the tracks this file lists, one per line: paths as in the database, or track ids; - is stdin',
   },
   retryFailed: shared.retryFailed,
   force: shared.force,
@@ -23,24 +24,30 @@ export const flags = {
   ),
   maxDuration: shared.maxDuration,
   lockWait: shared.lockWait,
-  maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '10m'),
+  maxOutage: flag.duration('--max-outage <time>', 'wait up to this long for S3 to come back', '10m'),
   bwlimit: shared.bwlimit,
-  memory: flag.bytes('--memory <size>', 'what the process may take', { min: 64 * MiB }, 256 * MiB, '256M'),
+  memory: flag.bytes(
+    '--memory <size>',
+    'memory that the process may use',
+    { min: 64 * MiB },
+    256 * MiB,
+    '256M',
+  ),
   multipartThreshold: flag.bytes(
     '--multipart-threshold <size>',
-    'larger files go in parts',
+    'upload files larger than this in parts',
     { min: minPartSize, max: 5 * 1024 * MiB },
     16 * MiB,
     '16M',
   ),
   partSize: flag.bytes(
     '--part-size <size>',
-    'of a part; grows where a file would need over 10,000',
+    'size of a part; grows for files that would need more than 10,000',
     { min: minPartSize, max: 1024 * MiB },
     8 * MiB,
     '8M',
   ),
-  storageClass: flag.choice('--storage-class <class>', 'of the objects', [
+  storageClass: flag.choice('--storage-class <class>', 'storage class of the uploaded objects', [
     'STANDARD',
     'STANDARD_IA',
     'INTELLIGENT_TIERING',
@@ -49,9 +56,9 @@ export const flags = {
     'REDUCED_REDUNDANCY',
   ]),
   sse: flag.choice('--sse <mode>', 'server-side encryption', ['AES256', 'aws:kms']),
-  kmsKeyId: flag.text('--kms-key-id <id>', 'key for --sse aws:kms'),
-  tag: flag.list('--tag <key=value>', 'tag of every object; may be repeated'),
-  acl: flag.choice('--acl <acl>', 'canned ACL; off unless given, modern buckets refuse them', [
+  kmsKeyId: flag.text('--kms-key-id <id>', 'KMS key for --sse aws:kms'),
+  tag: flag.list('--tag <key=value>', 'tag every object with this; may be repeated'),
+  acl: flag.choice('--acl <acl>', 'canned ACL for every object (default: none; modern buckets refuse them)', [
     'private',
     'bucket-owner-full-control',
     'public-read',

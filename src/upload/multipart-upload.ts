@@ -67,7 +67,7 @@ export class MultipartUploader {
     })
     await source.assertUnchanged()
     if (hashed.size !== source.size) {
-      throw new LocalFileError('changed', `${source.relative} changed while it was hashed`, 'Run again.')
+      throw new LocalFileError('changed', `${source.relative} changed while it was hashed`, 'Run it again.')
     }
     return { ...hashed, parts: { size: partSize, crc32s: hashed.parts } }
   }
@@ -161,7 +161,7 @@ export class MultipartUploader {
           throw localFileError(error, source.relative)
         })
       if (read.size < part.size)
-        throw new LocalFileError('changed', `${source.relative} became shorter`, 'Run again.')
+        throw new LocalFileError('changed', `${source.relative} became shorter`, 'Run it again.')
       const checksum = encodeCrc32(known ?? (read.crc32 as number))
       const sha256 = read.sha256 && base64OfHex(read.sha256)
       await throttle.pass(part.size, signal)
@@ -196,7 +196,7 @@ export class MultipartUploader {
       const fits = sameContent && others.length === 0
       if (others.length > 0) {
         this.#options.report.warn(
-          `${printable(source.relative)}: an earlier run began it with another ${others.join(', ')}; it is sent anew`,
+          `${printable(source.relative)}: an earlier run started it with another ${others.join(', ')}; it is sent again from the start`,
         )
       }
       const held =
@@ -238,7 +238,7 @@ export class MultipartUploader {
         atATime(async () => {
           if (failure !== undefined) return
           if (stopping.aborted) {
-            failure = new Interrupted('told to stop; the next run goes on with the parts that are missing')
+            failure = new Interrupted('told to stop; the next run resumes with the missing parts')
             return
           }
           try {
@@ -266,7 +266,7 @@ export class MultipartUploader {
 function changedSince(source: Source): LocalFileError {
   return new LocalFileError(
     'changed',
-    `${source.relative} is not what it was when it was hashed`,
-    'Run again.',
+    `${source.relative} is no longer what it was when it was hashed`,
+    'Run it again.',
   )
 }

@@ -52,7 +52,7 @@ async function uploadChoices(
   if (unknown.count > 0) {
     report.warn(
       `--files-from: ${plural(unknown.count, 'line')} of ${formatCount(only.length)} ` +
-        `${unknown.count === 1 ? 'is' : 'are'} neither a file path of a track nor the id of one, such as "${printable(unknown.first)}"`,
+        `${unknown.count === 1 ? 'is' : 'are'} not the file path or id of a track, such as "${printable(unknown.first)}"`,
     )
   }
   const choices: TrackChoice[] = []
@@ -208,20 +208,20 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
   const monthly = (plan.bytes / 1e9) * prices.storagePerGBMonth
   report.summary({
     lines: [
-      `Dry run: ${plural(plan.files, 'file')}, ${formatBytes(plan.bytes)}, in ${plural(plan.requests, 'request')}; nothing was sent.`,
+      `Dry run: ${plural(plan.files, 'file')}, ${formatBytes(plan.bytes)}, in ${plural(plan.requests, 'request')}; nothing was uploaded.`,
       `Paths: ${describeSurvey(survey)}.`,
       `About ${formatDuration(seconds * 1_000)} at ${rate === undefined ? '100 Mbit/s (no run measured yet)' : `${formatBytes(rate)}/s, as in the last run`}; ` +
-        `about $${dollars.toFixed(2)} for requests and $${monthly.toFixed(2)} a month to keep (S3 Standard list price, us-east-1).`,
+        `requests: ${formatDollars(dollars)}, once; storage: ${formatDollars(monthly)} a month (S3 Standard list price, us-east-1).`,
       ...(confirms === false
         ? [
-            `This store gives no checksums: each file is read back after its upload, ${formatBytes(plan.bytes)} more.`,
+            `This store does not report checksums: each file is read back after its upload, ${formatBytes(plan.bytes)} more.`,
           ]
         : []),
       ...(plan.problems > 0
-        ? [`${formatCount(plan.problems)} cannot be uploaded: the reasons are above.`]
+        ? [`${formatCount(plan.problems)} cannot be uploaded; see above for the reasons.`]
         : []),
     ],
-    next: plan.files > 0 ? 'the same without --dry-run to do it' : undefined,
+    next: plan.files > 0 ? 'run it again without --dry-run' : undefined,
     fields: {
       dry_run: true,
       files: plan.files,
@@ -253,7 +253,7 @@ async function givesChecksums(context: Context): Promise<boolean | undefined> {
       return head && Object.keys(head.checksums).length > 0
     }
   } catch (error) {
-    context.report.detail(`whether the store gives checksums is not known: ${error}`)
+    context.report.detail(`it is unknown whether the store reports checksums: ${error}`)
   }
   return undefined
 }

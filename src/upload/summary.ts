@@ -16,9 +16,9 @@ export interface UploadScope {
 function nothing({ retryFailed, listed, stopped }: UploadScope, { locked, left }: TrackRunEnd): string {
   if (stopped) return 'Stopped before anything was uploaded.'
   if (locked > 0) return 'Nothing was uploaded.'
-  if (left > 0) return `Nothing to upload here: ${plural(left, 'track')} in the hands of other runs.`
-  if (listed) return 'Nothing to upload: no track of the list has a local file that is not in S3.'
-  if (retryFailed) return 'Nothing to upload: no track that failed earlier is left.'
+  if (left > 0) return `Nothing to upload here: ${plural(left, 'track')} being handled by other runs.`
+  if (listed) return 'Nothing to upload: no track on the list has a local file that is not yet in S3.'
+  if (retryFailed) return 'Nothing to upload: no earlier failures are left.'
   return 'Nothing to upload: every track with a local file is in S3.'
 }
 
@@ -27,8 +27,38 @@ function proofs({ confirmed, readBack, bytesReadBack }: TransferEngine['statisti
   if (readBack === 0) return 'every checksum confirmed by the server'
   const again = `${formatCount(readBack)} read back and compared (${formatBytes(bytesReadBack)})`
   return confirmed === 0
-    ? `none confirmed by the store, which gives no checksums: ${again}`
+    ? `none confirmed by the store, which does not report checksums: ${again}`
     : `${formatCount(confirmed)} confirmed by the store, ${again}`
+}
+
+/** How many tracks are in S3, and how they came there. */
+function arrivals({
+  uploaded,
+  adopted,
+  shared,
+}: Pick<UploadTotals, 'uploaded' | 'adopted' | 'shared'>): string {
+  const done = uploaded + adopted + shared
+  if (uploaded === done) return `${plural(done, 'track')} uploaded`
+  const are = `${plural(done, 'track')} ${done === 1 ? 'is' : 'are'} in S3`
+  if (adopted === done) return `${are} (already there)`
+  const ways = [
+    [uploaded, 'uploaded'],
+    [adopted, 'already there'],
+    [shared, 'sharing a file'],
+  ] as const
+  const told = ways.filter(([count]) => count > 0).map(([count, way]) => `${formatCount(count)} ${way}`)
+  return `${are}: ${told.join(', ')}`
+}
+
+/** How fast it went, and what slowed it down. */
+function transfer(bytes: number, seconds: number, engine: TransferEngine['statistics']): string {
+  return (
+    `${formatBytes(bytes)} sent in ${formatDuration(seconds * 1_000)} (${formatBytes(seconds > 0 ? bytes / seconds : 0)}/s), ` +
+    `up to ${engine.peakConcurrency} at a time` +
+    `${engine.halvings > 0 ? `, slowed down ${plural(engine.halvings, 'time')}` : ''}` +
+    `${engine.retries > 0 ? `, ${plural(engine.retries, 'request')} sent again` : ''}` +
+    `${engine.outages > 0 ? `, ${plural(engine.outages, 'outage')} waited out` : ''}.`
+  )
 }
 
 /** What people read at the end. */
@@ -39,29 +69,27 @@ export function summariseUpload(
   scope: UploadScope,
 ): { lines: string[]; next: string | undefined; fields: Record<string, unknown> } {
   const { seconds, locked, left } = end
-  const done = totals.uploaded + totals.adopted + totals.shared
+  const { uploaded, adopted, shared } = totals
+  const done = uploaded + adopted + shared
   const rate = seconds > 0 ? totals.bytesSent / seconds : 0
   const lines =
     done + totals.skipped + totals.failed + totals.interrupted + totals.changed === 0
       ? [nothing(scope, end)]
       : [
-          `${plural(done, 'track')} in S3: ${formatCount(totals.uploaded)} uploaded, ${formatCount(totals.adopted)} were there already` +
-            `${totals.shared > 0 ? `, ${formatCount(totals.shared)} share a file` : ''}; ${proofs(engine)}.`,
-          `${formatBytes(totals.bytesSent)} sent in ${formatDuration(seconds * 1_000)} (${formatBytes(rate)}/s), ` +
-            `up to ${engine.peakConcurrency} at a time` +
-            `${engine.halvings > 0 ? `, slowed down ${plural(engine.halvings, 'time')}` : ''}` +
-            `${engine.retries > 0 ? `, ${plural(engine.retries, 'request')} sent again` : ''}` +
-            `${engine.outages > 0 ? `, ${plural(engine.outages, 'outage')} waited out` : ''}.`,
+          done === 0
+            ? 'Nothing was uploaded.'
+            : `${arrivals({ uploaded, adopted, shared })}; ${proofs(engine)}.`,
+          ...(totals.bytesSent > 0 ? [transfer(totals.bytesSent, end.seconds, engine)] : []),
         ]
   if (totals.failed + totals.skipped + totals.changed > 0) {
     lines.push(
-      `${formatCount(totals.failed + totals.changed)} failed, ${formatCount(totals.skipped)} skipped: the reasons are above and in the ledger.`,
+      `${formatCount(totals.failed + totals.changed)} failed, ${formatCount(totals.skipped)} skipped; see above, or the ledger, for the reasons.`,
     )
   }
   if (locked > 0) lines.push(lockedLine(locked))
   if (totals.interrupted > 0)
     lines.push(
-      `${plural(totals.interrupted, 'large file')} half sent: the next run goes on with the missing parts.`,
+      `${plural(totals.interrupted, 'large file')} partly sent: the next run resumes with the missing parts.`,
     )
   if (totals.deletedLocal + totals.keptLocal > 0) {
     lines.push(
@@ -70,9 +98,9 @@ export function summariseUpload(
   }
   const next =
     totals.failed + totals.skipped + totals.changed > 0
-      ? '`autodj upload-local --retry-failed` after the cause is gone'
+      ? '`autodj upload-local --retry-failed`, once the causes are fixed'
       : totals.interrupted + locked > 0
-        ? '`autodj upload-local` to go on'
+        ? '`autodj upload-local` to continue'
         : done > 0
           ? '`autodj verify` to prove that the CDN serves them'
           : undefined

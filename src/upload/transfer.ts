@@ -155,7 +155,7 @@ export class TransferEngine {
         state: 'failed',
         code: 'upload.conflict',
         reason: error.message,
-        cure: 'Nothing was overwritten. Look at both with `autodj reconcile --deep`.',
+        cure: 'Nothing was overwritten. Compare both with `autodj reconcile --deep`.',
       }
     }
     if (error instanceof StoreError && error.kind !== 'aborted') {
@@ -190,7 +190,7 @@ export class TransferEngine {
         }
       }
     }
-    throw new LocalFileError('changed', `${job.filePath} keeps changing its size`, 'Run again later.')
+    throw new LocalFileError('changed', `${job.filePath} keeps changing size`, 'Run again later.')
   }
 
   /** Opens a file and reads it, if it has no more than `expected` bytes, into memory that is then the caller's. */
@@ -282,7 +282,7 @@ export class TransferEngine {
       const shared = await other.catch(() => undefined)
       if (!shared) continue
       if (shared.sha256 !== content.sha256)
-        throw new KeyConflict(`another track of this run has other content at ${key}`)
+        throw new KeyConflict(`another track of this run has different content at ${key}`)
       return { state: 'shared', object: shared, source, bytesSent: 0 }
     }
     const written = write()

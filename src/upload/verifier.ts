@@ -30,7 +30,7 @@ export interface ProvedObject {
 export class DamagedOnArrival extends StoreError {
   constructor(key: string) {
     super('bad-digest', `${key} arrived damaged and was removed again`, {
-      cure: 'Run again; if it happens again, look for a proxy that changes what it passes on.',
+      cure: 'Run it again; if it happens again, look for a proxy that alters what it forwards.',
     })
   }
 }
@@ -71,7 +71,7 @@ export class UploadVerifier {
     }
     const head = await this.#head(key)
     if (!head)
-      throw new StoreError('unavailable', `${key} was stored and cannot be found`, { cure: 'Run again.' })
+      throw new StoreError('unavailable', `${key} was stored but cannot be found`, { cure: 'Run it again.' })
     try {
       return this.#proved(stored, content, contentType, await this.#assertSame(head, content, size))
     } catch (error) {
@@ -90,7 +90,7 @@ export class UploadVerifier {
     throw new StoreError(
       'bad-digest',
       `${key} arrived damaged, and could not be removed again: ${outcome.error.message}`,
-      { cure: `Delete it by hand, then run again.` },
+      { cure: `Delete it by hand, then run it again.` },
     )
   }
 
@@ -102,7 +102,7 @@ export class UploadVerifier {
   async adopt(key: string, content: ContentHash, contentType: string, size: number): Promise<ProvedObject> {
     const head = await this.#head(key)
     if (!head)
-      throw new StoreError('unavailable', `${key} was there and is gone again`, { cure: 'Run again.' })
+      throw new StoreError('unavailable', `${key} was there but is gone again`, { cure: 'Run it again.' })
     try {
       const proof = await this.#assertSame(head, content, size)
       return this.#proved(head, content, head.contentType ?? contentType, proof)
@@ -125,8 +125,8 @@ export class UploadVerifier {
       if (!(error instanceof StoreError) || error.kind === 'aborted') throw error
       throw new StoreError(
         'bad-digest',
-        `${key} is an upload of this file that was damaged on its way, and could not be moved aside: ${error.message}`,
-        { cure: 'Delete it by hand, then run again.' },
+        `${key} is an upload of this file that was damaged in transit, and it could not be moved aside: ${error.message}`,
+        { cure: 'Delete it by hand, then run it again.' },
       )
     }
     throw new DamagedOnArrival(key)
@@ -137,13 +137,13 @@ export class UploadVerifier {
   }
 
   async #assertSame(head: ObjectHead, content: ContentHash, size: number): Promise<ProvedObject['proof']> {
-    const differs = (what: string) => new KeyConflict(`${head.key} exists and its ${what} is another`)
+    const differs = (what: string) => new KeyConflict(`${head.key} already exists with a different ${what}`)
     if (head.size !== size) throw differs(`size (${head.size} bytes, here ${size})`)
     // Two recordings may share size and CRC-32; whoever uploaded the object said which of them it is.
     const declared = head.metadata['sha256']
     if (declared !== undefined && declared.toLowerCase() !== content.sha256) throw differs('SHA-256')
     if (head.archive !== undefined) {
-      throw new StoreError('archived', `${head.key} exists, in an archive storage class`, {
+      throw new StoreError('archived', `${head.key} already exists, in an archive storage class`, {
         cure: archiveCure,
       })
     }

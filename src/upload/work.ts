@@ -58,8 +58,8 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
   readonly claim = uploadClaim
   readonly settles = audioCommands
   readonly setBack = {
-    reason: 'its row was set back after it was uploaded, again and again',
-    cure: 'Find what writes file_source (a trigger, an older application, `autodj restore`), then run it again.',
+    reason: 'its row was set back each time it was uploaded',
+    cure: 'Find out what overwrites file_source (a trigger, an older application, `autodj restore`), then run it again.',
   }
   readonly totals: UploadTotals = {
     uploaded: 0,

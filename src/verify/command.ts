@@ -6,32 +6,32 @@ const dayMs = 86_400_000
 
 export const verify = defineCommand({
   name: 'verify',
-  summary: 'ask for every track through the CDN, and say why where it is not served',
+  summary: 'request every track through the CDN, and explain why if one is not served',
   selects: 'tracks',
   settings: ['database', 'store', 'cdn'],
   description:
     'Sends a one-byte range request for each S3 track through CloudFront and checks status, size, ETag, type, ' +
-    'ranges, caching and CORS. Every failure is named with its cause, the evidence and what to change. Results go ' +
-    'to the ledger; exit code 4 when something is not served.',
+    'ranges, caching and CORS. Every failure is reported with its cause, the evidence and what to change. Results go ' +
+    'to the ledger; exit code 4 if something is not served.',
   examples: [
     ['autodj verify', 'every track'],
     ['autodj verify --rolling 30d --max-duration 1h', 'from cron, daily: the whole library every 30 days'],
-    ['autodj verify --since 24h --bytes 64K', 'what changed today, its bytes compared with S3'],
+    ['autodj verify --since 24h --bytes 64K', 'tracks that changed today, with their bytes compared with S3'],
     ['autodj verify --sample 200 --full --direct', 'thoroughly, on a sample'],
-    ['autodj verify --retry-failed', 'only what was not served last time'],
+    ['autodj verify --retry-failed', 'only tracks that were not served last time'],
   ],
   flags: {
-    sample: flag.integer('--sample <n>', 'so many tracks, chosen at random', { min: 1 }),
+    sample: flag.integer('--sample <n>', 'verify this many tracks, chosen at random', { min: 1 }),
     since: flag.custom(
       '--since <when>',
-      'tracks uploaded or changed since then',
+      'only tracks uploaded or changed since then',
       'a duration (24h, 7d) or a date (2026-01-31)',
       parseSince,
     ),
-    unproved: flag.boolean('--unproved', 'tracks not seen through the CDN since they were uploaded'),
+    unproved: flag.boolean('--unproved', 'only tracks not yet seen through the CDN since they were uploaded'),
     rolling: flag.custom(
       '--rolling <period>',
-      "the day's share, so that a daily run proves everything in this period",
+      "only today's share, so that a daily run proves everything within this period",
       'a period of at least a day (30d)',
       raw => {
         const period = parseDuration(raw)
@@ -45,15 +45,18 @@ export const verify = defineCommand({
       'an origin (https://autodj.example)',
       raw => (URL.parse(raw)?.origin === raw ? raw : undefined),
     ),
-    bytes: flag.bytes('--bytes <size>', 'also compare so many bytes at a random offset with S3', {
+    bytes: flag.bytes('--bytes <size>', 'also compare this many bytes, at a random offset, with S3', {
       min: 1,
       max: 64 * 1024 ** 2,
     }),
     full: flag.boolean('--full', 'also compare the checksum of the whole object'),
-    direct: flag.boolean('--direct', 'also check that the bucket does not serve the object past the CDN'),
+    direct: flag.boolean(
+      '--direct',
+      'also check that the bucket does not serve the object directly, bypassing the CDN',
+    ),
     concurrency: {
       ...shared.concurrency,
-      description: 'requests at a time (default: 32)',
+      description: 'number of requests at a time (default: 32)',
     },
     limit: shared.limit,
     maxDuration: shared.maxDuration,

@@ -93,7 +93,7 @@ async function sizeOf(
     async () => {
       try {
         const head = await store?.head(key, { signal })
-        return head?.size ?? finding('not-compared', ['neither the CDN, the database nor S3 tells its size'])
+        return head?.size ?? finding('not-compared', ['neither the CDN, the database nor S3 gives its size'])
       } catch (error) {
         signal?.throwIfAborted()
         return finding('not-compared', [`S3: ${toError(error).message}`])
@@ -119,10 +119,10 @@ async function hashThroughCdn(
   if (failure !== undefined) return failure
   if ('answer' in result && result.answer.status === expected && result.sha256 !== undefined) {
     if (range === undefined || result.answer.length === range.end - range.start + 1) return result.sha256
-    return finding('range-wrong', [`asked for bytes=${range.start}-${range.end}`, describe(result)])
+    return finding('range-wrong', [`requested bytes=${range.start}-${range.end}`, describe(result)])
   }
   return finding('unexplained', [
-    range === undefined ? 'the whole object was asked for' : `asked for bytes=${range.start}-${range.end}`,
+    range === undefined ? 'requested the whole object' : `requested bytes=${range.start}-${range.end}`,
     describe(result),
   ])
 }
@@ -139,7 +139,7 @@ async function checkDirect(
   if ('error' in result) return [finding('direct-unknown', [describe(result)])]
   const open = diagnoseDirect(url, result.answer)
   if (open.length > 0 || refusesAnyone(result.answer)) return open
-  return [finding('direct-unknown', [`${describe(result)}: not S3's word that it refuses`])]
+  return [finding('direct-unknown', [`${describe(result)}: not a refusal by S3`])]
 }
 
 function mayPass({ status }: HttpAnswer): boolean {

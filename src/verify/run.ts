@@ -129,7 +129,7 @@ function selectionOf({ sample, since, rolling, unproved, retryFailed }: VerifyFl
   if (retryFailed) chosen.push({ kind: 'failed' })
   if (chosen.length > 1) {
     throw new UsageError(
-      '--sample, --since, --rolling, --unproved and --retry-failed each say which tracks: give one of them',
+      '--sample, --since, --rolling, --unproved and --retry-failed each select tracks: use only one of them',
     )
   }
   return chosen[0] ?? { kind: 'all' }
@@ -244,8 +244,8 @@ function proofLines(
     ...(flags.direct && checked.direct > 0
       ? [
           checked.direct === tracks
-            ? 'the bucket serves none of them past the CDN'
-            : `the bucket refuses to serve ${of(checked.direct)} past the CDN`,
+            ? 'the bucket serves none of them directly'
+            : `the bucket refuses to serve ${of(checked.direct)} directly, bypassing the CDN`,
         ]
       : []),
   ]
@@ -292,7 +292,7 @@ function nextStep(
     ...(flags.direct ? ['--direct'] : []),
   ]
   const again = ['autodj', verifyCommand, '--retry-failed', ...same].join(' ')
-  return `mend ${failures.length === 1 ? 'that' : 'those, the most frequent first'}, then \`${again}\``
+  return `fix ${failures.length === 1 ? 'that' : 'those, the most frequent first'}, then \`${again}\``
 }
 
 function summaryFields(

@@ -32,7 +32,7 @@ export async function* steadily(
       signal?.throwIfAborted()
       const left = startedAt + deadlineMs + (length / leastRate) * 1_000 - performance.now()
       const timer = setTimeout(
-        () => give(new Error(`only ${length} bytes came in time`)),
+        () => give(new Error(`only ${length} bytes arrived in time`)),
         Math.max(0, Math.ceil(left)),
       )
       const next = await Promise.race([iterator.next(), givenUp]).finally(() => clearTimeout(timer))

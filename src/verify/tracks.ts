@@ -135,7 +135,7 @@ function conditionOf(selection: Selection): { condition: string; bindings: reado
       }
     default:
       throw new UsageError(
-        `--${selection.kind} takes its share of all tracks: give no --include, --artist or the like with it`,
+        `--${selection.kind} takes its share of all tracks: do not combine it with --include, --artist or the like`,
         {
           code: 'usage.flag',
         },

@@ -5,28 +5,34 @@ const MiB = 1024 ** 2
 const jobs = { max: 1_024 }
 
 export const flags = {
-  fetch: { ...flag.integer('--fetch <n>', 'tracks fetched at a time; 0: none', jobs), defaultText: '4' },
-  upload: { ...flag.integer('--upload <n>', 'files uploaded at a time; 0: none', jobs), defaultText: '8' },
+  fetch: {
+    ...flag.integer('--fetch <n>', 'number of tracks to fetch at a time; 0 for none', jobs),
+    defaultText: '4',
+  },
+  upload: {
+    ...flag.integer('--upload <n>', 'number of files to upload at a time; 0 for none', jobs),
+    defaultText: '8',
+  },
   analyze: {
     ...flag.integer(
       '--analyze <n>',
-      'tracks in analysis at a time, half of them on their way; 0: none',
+      'number of tracks in analysis at a time, half of them still downloading; 0 for none',
       jobs,
     ),
     defaultText: '2 a core',
   },
-  untilEmpty: flag.boolean('--until-empty', 'end when nothing is queued or in work'),
+  untilEmpty: flag.boolean('--until-empty', 'end when nothing is queued or in progress'),
   maxDuration: shared.maxDuration,
   bwlimit: shared.bwlimit,
-  memory: flag.bytes('--memory <size>', 'what uploads may take', { min: 64 * MiB }, 256 * MiB, '256M'),
-  rate: flag.integer('--rate <n>', 'downloads that it begins a minute at most', { min: 1, max: 6_000 }),
-  tempLimit: flag.bytes('--temp-limit <size>', 'for downloads on disk', { min: MiB }, 2048 * MiB, '2G'),
+  memory: flag.bytes('--memory <size>', 'memory that uploads may use', { min: 64 * MiB }, 256 * MiB, '256M'),
+  rate: flag.integer('--rate <n>', 'start at most this many downloads a minute', { min: 1, max: 6_000 }),
+  tempLimit: flag.bytes('--temp-limit <size>', 'disk space for downloads', { min: MiB }, 2048 * MiB, '2G'),
   lockWait: shared.lockWait,
   force: shared.force,
-  maxOutage: flag.duration('--max-outage <time>', 'wait this long for S3 to come back', '1h'),
+  maxOutage: flag.duration('--max-outage <time>', 'wait up to this long for S3 to come back', '1h'),
   drainTimeout: flag.duration(
     '--drain-timeout <time>',
-    'to finish what is in hand when it is stopped',
+    'how long to finish work in progress when it is stopped',
     '10m',
   ),
 }

@@ -208,15 +208,13 @@ function handle<Task extends TrackTask, Outcome extends { readonly state: string
         return { state: 'done', what: 'done already' }
       case 'locked': {
         const reason = 'another transaction keeps its row locked'
-        const cure = 'pg_stat_activity and pg_locks tell who; then queue it again.'
+        const cure = 'See in pg_stat_activity and pg_locks who holds it, then queue it again.'
         return { state: 'failed', code: 'row.locked', reason, cure, final: false, recorded: false }
       }
       case 'absent': {
         const [track] = await trackPage(knex, { limit: 1, filter: { ids: [id] } })
         const found: Awaited<ReturnType<typeof lacking>> =
-          track === undefined
-            ? { code: 'row.missing', reason: 'there is no such track' }
-            : await lacking(track)
+          track === undefined ? { code: 'row.missing', reason: 'no such track' } : await lacking(track)
         return found === undefined
           ? { state: 'done', what: 'done already' }
           : { state: 'failed', ...found, final: true, recorded: false }

@@ -88,7 +88,7 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
       } finally {
         const limit = setTimeout(() => {
           report.warn(`still at work after ${formatDuration(flags.drainTimeout)}: stopping at once`)
-          drainLimit.abort(new Error('the time to finish was used up'))
+          drainLimit.abort(new Error('the time to finish is used up'))
         }, flags.drainTimeout)
         // Its own timeout would fail jobs whose work goes on; ours makes the work end.
         await boss.stop({ graceful: true, timeout: flags.drainTimeout + 60_000 })
@@ -135,7 +135,7 @@ async function chooseWork(
     if (flags.upload !== undefined) {
       throw new UsageError(`${problem}: this machine cannot upload`, {
         code: 'config.audio-root',
-        cure: 'Mount it, set AUDIO_STORAGE_PATH to where the audio is, or give --upload 0.',
+        cure: 'Mount it, set AUDIO_STORAGE_PATH to where the audio is, or pass --upload 0.',
       })
     }
     report.warn(`${problem}: uploads are left to other machines`)
@@ -175,10 +175,10 @@ function summarise({ done, retried, givenUp, interrupted }: WorkerTotals, second
   return {
     lines: [
       `${plural(all, 'job')} done in ${formatDuration(seconds * 1_000)}${kinds.length > 0 ? ` (${kinds.join(', ')})` : ''}.`,
-      ...(retried > 0 ? [`${plural(retried, 'attempt')} failed and came back into the queue.`] : []),
-      ...(interrupted > 0 ? [`${plural(interrupted, 'job')} put back, for the next worker.`] : []),
+      ...(retried > 0 ? [`${plural(retried, 'attempt')} failed and went back into the queue.`] : []),
+      ...(interrupted > 0 ? [`${plural(interrupted, 'job')} put back for the next worker.`] : []),
       ...(givenUp > 0
-        ? [`${plural(givenUp, 'job')} given up: the reasons are above and in the ledger.`]
+        ? [`${plural(givenUp, 'job')} given up; see above, or the ledger, for the reasons.`]
         : []),
     ],
     next: givenUp > 0 ? '`autodj status --queues`' : undefined,

@@ -96,7 +96,7 @@ export class Worker {
     const output = { code, message: printable(reason), ...(cure !== undefined && { cure }) }
     if (!end.final && job.retryCount < job.retryLimit) {
       this.totals.retried++
-      this.#context.report.detail(`${kind} ${track}: ${printable(reason)}; to be tried again`)
+      this.#context.report.detail(`${kind} ${track}: ${printable(reason)}; will be retried`)
       return { id: job.id, status: 'failed', output }
     }
     if (!end.recorded) await this.#record(kind, track, end)
@@ -178,11 +178,11 @@ export class Worker {
     await sweepTempFolders()
     for (const { batch, trackId, kind } of await lostTracks(knex, 1_000)) {
       const code = 'job.lost'
-      const reason = 'the worker died at this track each time it was tried'
+      const reason = 'the worker died on this track each time'
       await this.#record(kind, trackId, {
         code,
         reason,
-        cure: 'Look at the file, and at the memory of the machine.',
+        cure: 'Check the file, and the memory of the machine.',
       })
       await settleTrack(knex, { batch, trackId, kind, error: { code, reason } })
     }

@@ -197,7 +197,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
         dry_run: true,
         tracks: 3,
         estimated_seconds: null,
-        next: 'the same without --dry-run to do it',
+        next: 'run it again without --dry-run',
       })
       expect((await analyzeTracksOf(bed)).summary).toMatchObject({ analysed: 0 })
       expect((await analyzeTracksOf(bed, { outdated: true, limit: 1 })).summary).toMatchObject({
@@ -277,7 +277,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const run = await analyzeTracksOf(bed, {}, { env })
       expect(run).toMatchObject({ exitCode: ExitCode.ok, summary: { analysed: 1, failed: 0 } })
       expect(run.messages.map(one => one['message'])).toContain(
-        `no audio folder at ${unmounted}: 1 local track left alone`,
+        `no audio folder at ${unmounted}: 1 local track skipped`,
       )
       const alone = await analyzeTracksOf(bed, { source: 'local' }, { env })
       expect(alone.exitCode).toBe(ExitCode.fatal)

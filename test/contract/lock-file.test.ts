@@ -186,7 +186,7 @@ describe('lock file', () => {
 
   test('that is none is left alone', async () => {
     await writeFile(path, 'something else')
-    await expect(acquireLockFile(path, 'me')).rejects.toThrow('cannot be read as one')
+    await expect(acquireLockFile(path, 'me')).rejects.toThrow('is not readable as one')
     expect(await readFile(path, 'utf8')).toBe('something else')
   })
 })

@@ -118,7 +118,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         await db.knex('tracks').update({ s3_object_key: null, file_source: 'LOCAL' })
         const before = await rowsAsText(db.knex, 'tracks', await columnsOf(db.knex, 'tracks'))
         expect((await migrateDown(db)).notices).toEqual([
-          "the application's tables hold 3 rows and stay as they are",
+          "the application's tables contain 3 rows and are kept",
         ])
         expect(await rowsAsText(db.knex, 'tracks', await columnsOf(db.knex, 'tracks'))).toEqual(before)
         expect(await migrateUp(db)).toMatchObject({ adopted: HEAD, migrations: [...MIGRATIONS] })
@@ -165,7 +165,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         expect(await revisions()).toEqual([revision])
         expect(await columnsOf(db.knex, 'tracks')).toEqual(columns)
         expect(notices.join()).toMatch(
-          REVISIONS.indexOf(revision) < 3 ? /enum value S3 stays/ : /nothing had been added/,
+          REVISIONS.indexOf(revision) < 3 ? /enum value S3 is kept/ : /nothing had been added/,
         )
 
         expect((await migrateUp(db)).adopted).toBe(revision)
@@ -241,7 +241,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         [
           's3_object_key of another type',
           'alter table tracks add column s3_object_key integer',
-          /tracks\.s3_object_key is integer, would have to become/,
+          /tracks\.s3_object_key is integer, would have to be/,
         ],
         [
           'an unknown revision',
@@ -336,10 +336,10 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       expect(adopted).toBe('d586b7432ebd')
       expect(notices).toEqual([
         'enum filesource has the value S3 already',
-        'column tracks.rating (integer) is your own and stays as it is',
-        "column tracks.tag (text not null default 'x'::text) is your own and stays as it is",
-        'column tracks.s3_object_key is there already',
-        'index mine of tracks (CREATE INDEX ON public.tracks USING btree (rating)) is your own and stays as it is',
+        'column tracks.rating (integer) is your own and is kept',
+        "column tracks.tag (text not null default 'x'::text) is your own and is kept",
+        'column tracks.s3_object_key already exists',
+        'index mine of tracks (CREATE INDEX ON public.tracks USING btree (rating)) is your own and is kept',
         expect.stringContaining('at revision d586b7432ebd'),
       ])
       // It was there before, so it is not ours to take away.
@@ -352,9 +352,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       await migrateUp(db)
       await fillTracks(db.knex, 2)
       await db.knex('tracks').update({ s3_object_key: null })
-      expect((await migrateDown(db)).notices.join()).toMatch(
-        /columns that hold values stay \(beat_timestamps/,
-      )
+      expect((await migrateDown(db)).notices.join()).toMatch(/columns with values are kept \(beat_timestamps/)
       expect(await revisions()).toEqual([HEAD])
       expect(await columnsOf(db.knex, 'tracks')).toContain('beat_timestamps')
     })
@@ -371,7 +369,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       await migrateUp(db)
       await db.knex.raw('create table autodj_ledger.mine (id integer)')
       expect((await migrateDown(db)).notices).toContain(
-        'the schema autodj_ledger holds tables of your own and stays',
+        'the schema autodj_ledger contains tables of your own and is kept',
       )
       await db.knex('autodj_ledger.mine')
     })
@@ -387,7 +385,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         await db.knex('autodj_ledger.runs').update({ lease_until: db.knex.raw("now() - interval '1 hour'") })
         await asEarlier()
         await db.knex.raw('create table autodj.playlists (id serial primary key)')
-        await expect(requireSchema(db)).rejects.toThrow('is at the schema of an older autodj')
+        await expect(requireSchema(db)).rejects.toThrow('has the schema of an older autodj')
         expect((await migrateStatus(db)).notices.join()).toMatch(/the ledger is in the schema autodj:/)
         expect((await upStatements(db)).join()).toMatch(/alter table autodj.runs set schema autodj_ledger/)
         expect(await migrateUp(db)).toMatchObject({ moved: true, migrations: [] })
@@ -429,7 +427,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       await db.knex.raw('alter table tracks drop column s3_object_key')
       await db.knex('alembic_version').update({ version_num: 'd586b7432ebd' })
       await expect(requireSchema(db)).rejects.toThrow('has no column for S3 yet')
-      expect((await migrateStatus(db)).notices.join()).toMatch(/taken back to before a312ec46df43/)
+      expect((await migrateStatus(db)).notices.join()).toMatch(/downgraded to before a312ec46df43/)
       expect((await upStatements(db)).join()).toMatch(/add column s3_object_key/)
       const again = await migrateUp(db)
       expect(again).toMatchObject({ adopted: 'd586b7432ebd', migrations: [] })

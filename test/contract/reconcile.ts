@@ -155,7 +155,7 @@ export function reconcileContract(name: string, servers: Servers): void {
         const { exitCode, stderr } = await run('--inventory', url)
         expect(exitCode).toBe(1)
         expect(stderr).toMatch(
-          /inventory file .* (cannot be read|does not have its MD5|is missing, or not of its size)/,
+          /inventory file .* (cannot be read|does not match its MD5|is missing or has the wrong size)/,
         )
       })
     }
@@ -222,7 +222,7 @@ export function reconcileContract(name: string, servers: Servers): void {
       const refused = await run('--min-age', '0s', '--plan', 'uploading.plan')
       await withDatabase(({ knex }) => knex('autodj_ledger.uploads').delete())
       expect(refused.exitCode).toBe(4)
-      expect(refused.stdout).toMatch(/^held back audio\/orphan\/1\.mp3: an upload to this key is under way$/m)
+      expect(refused.stdout).toMatch(/^left out audio\/orphan\/1\.mp3: an upload to this key is under way$/m)
       const plan = await readFile(path.join(folder, 'uploading.plan'), 'utf8')
       expect(plan.match(/"remove-object"/g)?.length).toBe(6)
     })
@@ -237,13 +237,13 @@ export function reconcileContract(name: string, servers: Servers): void {
       const refused = await run()
       await withDatabase(({ knex }) => knex('autodj_ledger.runs').where({ id }).delete())
       expect([refused.exitCode, refused.stdout]).toEqual([7, ''])
-      expect(refused.stderr).toMatch(/the table has \d+ rows, the last run saw \d+/)
+      expect(refused.stderr).toMatch(/the table has \d+ rows, but the last run saw \d+/)
     })
 
     it('writes no plan at all when more would go than --max-delete allows', async () => {
       const refused = await run('--min-age', '0s', '--max-delete', '2', '--plan', 'many.plan')
       expect(refused.exitCode).toBe(7)
-      expect(refused.stderr).toMatch(/\d+ of \d+ objects .* would go, --max-delete allows 2/)
+      expect(refused.stderr).toMatch(/\d+ of \d+ objects .* would be removed; --max-delete allows 2/)
       expect(refused.stderr).toMatch(/\d+ of \d+ rows .* would be left without audio, --max-delete allows 2/)
       await expect(readFile(path.join(folder, 'many.plan'))).rejects.toMatchObject({ code: 'ENOENT' })
     })
@@ -335,7 +335,7 @@ export function reconcileContract(name: string, servers: Servers): void {
 
         // A plan that was applied is what takes it back: no other may be written over it.
         const over = await command('reconcile', '--plan', 'repair.plan')
-        expect([over.exitCode, over.stderr]).toEqual([2, expect.stringMatching(/needed to take it back/)])
+        expect([over.exitCode, over.stderr]).toEqual([2, expect.stringMatching(/needed to undo it/)])
 
         const again = await command('apply', 'repair.plan', '--json')
         expect(again.messages.find(message => message['message_type'] === 'summary')).toMatchObject({

@@ -233,7 +233,7 @@ export function safetyContract(
             renameSync(file('new'), file('a.mp3'))
           })
           const run = await deleting()
-          expect(said(run)['a.mp3']).toMatch(/another file has come in its place/)
+          expect(said(run)['a.mp3']).toMatch(/another file has taken its place/)
           expect(readFileSync(file('a.mp3')).equals(recordedAnew)).toBe(true)
           const [row] = [...(await bed.tracks()).values()]
           expect(row).toMatchObject({ file_source: 'S3', file_path: 'a.mp3' })
@@ -278,7 +278,7 @@ export function safetyContract(
         writeFileSync(file('a.mp3'), edited)
         utimesSync(file('a.mp3'), then, then)
         const run = await cleanup(bed)
-        expect(said(run)['a.mp3']).toMatch(/the object is not what the file is/)
+        expect(said(run)['a.mp3']).toMatch(/the object's content differs from the file's/)
         expect(readFileSync(file('a.mp3')).equals(edited)).toBe(true)
         expect(await rowOf(id)).toMatchObject({ file_path: 'a.mp3' })
       })
@@ -485,7 +485,7 @@ export function safetyContract(
           hooks: { head: { after: (head, key) => (key === 'audio/gone.flac' ? null : head) } },
         })
         expect(run.exitCode).toBe(ExitCode.someFailed)
-        expect(said(run)['audio/gone.flac']).toMatch(/not back|not the same/)
+        expect(said(run)['audio/gone.flac']).toMatch(/not back|differs/)
         expect(run.summary).toMatchObject({ failed: 1 })
       })
 
@@ -538,7 +538,7 @@ export function safetyContract(
         const late = await apply(bed, file, undefined, {
           hooks: { versioning: { after: once(() => 'Enabled') } },
         })
-        expect(said(late)['audio/a.flac']).toMatch(/keeps no versions/)
+        expect(said(late)['audio/a.flac']).toMatch(/no longer keeps versions/)
         expect(await bed.store.head('audio/a.flac')).toBeDefined()
       })
 
@@ -574,7 +574,7 @@ export function safetyContract(
         expect(said(run)).toMatchObject({
           [byObject]: 'its object is back',
           [byFile]: 'its local file is back',
-          [late]: 'its object is back: the row was put back',
+          [late]: 'its object is back: the row was restored',
           [gone]: 'done',
         })
         const rows = await bed.tracks()
@@ -596,7 +596,7 @@ export function safetyContract(
         const to = quarantineKey(randomUUID(), object.key)
         const file = savePlan(bed, 'p.plan', [{ action: 'remove-object', object, to, needsFile }])
         const run = await apply(bed, file)
-        expect(said(run)['audio/a.flac']).toMatch(/is not what the object is/)
+        expect(said(run)['audio/a.flac']).toMatch(/differs from the object/)
         expect(await bed.store.head('audio/a.flac')).toBeDefined()
       })
     })
@@ -1192,7 +1192,7 @@ export function safetyContract(
         const empty = await putInventory(bed.store, 'CSV')
         await put('audio/late.flac', two)
         const run = await reconcile(bed, { inventory: parseInventoryUrl(empty) })
-        expect(told(run)).toMatch(/inventory is not enough: it names no object of the library/)
+        expect(told(run)).toMatch(/inventory is not enough: it lists no object of the library/)
         expect(run.summary['objects']).toBe(1)
       })
 
@@ -1220,7 +1220,7 @@ export function safetyContract(
         expect(await refused({ ...manifest, files: [null] })).toMatch(/no key/)
         expect(await refused([])).toMatch(/not an object/)
         expect(await refused({ ...manifest, files: [{ ...first, MD5checksum: '0'.repeat(32) }] })).toMatch(
-          /does not have its MD5/,
+          /does not match its MD5/,
         )
       })
     })
@@ -1308,7 +1308,7 @@ export function safetyContract(
         const run = await cleanup(bed, {}, later(40))
         expect(said(run)).toMatchObject({
           [named]: 'a row names it',
-          [wanted]: expect.stringMatching(/a row names audio\/wanted.mp3, and nothing is there/),
+          [wanted]: expect.stringMatching(/a row names audio\/wanted.mp3, but nothing is there/),
           [only]: expect.stringMatching(/has no other audio/),
           [unmarked]: expect.stringMatching(/has no other audio/),
           [removedKey]: 'removed',

@@ -505,8 +505,8 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       const list = path.join(bed.dir, 'none.txt')
       writeFileSync(list, 'not/there.mp3\n')
       expect(await said({}, { stopping })).toMatch(/^Stopped before/)
-      expect(await said({ retryFailed: true })).toMatch(/no track that failed earlier is left/)
-      expect(await said({ filesFrom: list })).toMatch(/no track of the list/)
+      expect(await said({ retryFailed: true })).toMatch(/no earlier failures are left/)
+      expect(await said({ filesFrom: list })).toMatch(/no track on the list/)
       expect(await said({})).toMatch(/^1 track in S3/)
       expect(await said({})).toMatch(/every track with a local file is in S3/)
     })
@@ -644,7 +644,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       expect(second.summary).toMatchObject({ uploaded: 1, bytes_sent: content.length })
       expect(second.messages.map(one => one['message'])).toContainEqual(
         expect.stringMatching(
-          /^long\.mp3: an earlier run began it with another storage class; it is sent anew$/,
+          /^long\.mp3: an earlier run started it with another storage class; it is sent again from the start$/,
         ),
       )
       expect(await bed.openUploads()).toEqual([])

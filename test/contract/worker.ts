@@ -584,7 +584,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       }
       for (const job of ['nonsense', randomUUID()]) {
         expect((await enqueueAnalyses(bed, {}, job)).error?.message).toBe(
-          `--job: "${job}" is no row of analysis_jobs`,
+          `--job: "${job}" is not a row of analysis_jobs`,
         )
       }
     })

@@ -131,16 +131,18 @@ describe('cleanup and restore', () => {
     const dry = await run(['cleanup'])
     expect(dry.exitCode).toBe(0)
     expect(dry.stdout).toMatch(/^would remove local-copy artist\/old\.mp3 \(3 B\)$/m)
-    expect(dry.stdout).toMatch(/^Dry run: 2 things would be removed, 3 B; nothing was. 3 things kept/m)
+    expect(dry.stdout).toMatch(
+      /^Dry run: 2 items \(3 B\) would be removed; nothing was deleted\. 3 items kept/m,
+    )
     // A dry run proves as much as the run itself would.
-    expect(dry.stdout).toMatch(/^kept local-copy other\.mp3: the object is not what the file is$/m)
+    expect(dry.stdout).toMatch(/^kept local-copy other\.mp3: the object's content differs from the file's$/m)
     expect(await see()).toEqual(before)
 
     const { exitCode, messages, stderr } = await run(['cleanup', '--apply', '--json'])
     expect([exitCode, stderr]).toEqual([0, ''])
     expect(reasons(messages, 'kept').sort()).toEqual([
       ['lost.mp3', 'the object is not in the bucket'],
-      ['other.mp3', 'the object is not what the file is'],
+      ['other.mp3', "the object's content differs from the file's"],
       ['shared.mp3', 'another track that is not in S3 yet has the same file'],
     ])
     expect(here('artist/old.mp3')).toBe(false)
@@ -251,7 +253,7 @@ describe('cleanup and restore', () => {
       expect(exitCode).toBe(0)
       const kept = ['audio/wanted.mp3', long].map(key => [
         quarantineKey(planId, key),
-        `a row names ${key}, and nothing is there: it may be the last copy`,
+        `a row names ${key}, but nothing is there: this may be the last copy`,
       ])
       expect(reasons(messages, 'kept').sort()).toEqual(kept.sort())
       expect(existsSync(path.join(tmpdir(), `autodj-run-${dead}`))).toBe(false)
@@ -305,7 +307,7 @@ describe('cleanup and restore', () => {
     })
     try {
       const { messages } = await run(['cleanup', '--apply', '--json'])
-      expect(JSON.stringify(messages)).toContain('aborted, and the store still has it')
+      expect(JSON.stringify(messages)).toContain('aborted, but the store still has it')
     } finally {
       bucket.faults!.clear()
     }

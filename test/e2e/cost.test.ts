@@ -70,7 +70,7 @@ test('logs are counted, damaged ones told, and both ways priced', async () => {
     { env, cwd: folder },
   )
   expect(exitCode, stderr).toBe(0)
-  expect(stdout).toMatch(/^Storage: 100(\.0)? GiB, as the ledger knows it/m)
+  expect(stdout).toMatch(/^Storage: 100(\.0)? GiB, as recorded in the ledger/m)
   expect(stdout).toMatch(/as it is now +\$2\.45 a month/)
   expect(stdout).toMatch(/^Delivered in 30 days: 40 requests, 40\.0 MiB$/m)
   expect(stdout).toMatch(/75\.0 % answered from the edge cache, 1 4xx \(2\.5 %\), 0 5xx/)
@@ -80,7 +80,7 @@ test('logs are counted, damaged ones told, and both ways priced', async () => {
 })
 
 test.each([
-  ['{"putPer1000": "free"}', /putPer1000 is not what it should be/],
+  ['{"putPer1000": "free"}', /putPer1000 is wrong/],
   ['{"nonsense": 1}', /"nonsense" is not a price/],
   ['not json', /is not JSON/],
 ])('prices that are none: %s', async (text, message) => {

@@ -61,16 +61,16 @@ const cases: [
     {},
     '',
     1,
-    /no AWS credentials were found, neither in the environment or \.env, nor in a profile, nor from a role$/,
-    /set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE/,
+    /no AWS credentials were found: not in the environment or \.env, not in a profile, not from a role$/,
+    /Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE/,
   ],
   [
     'a profile that is not there',
     { AWS_PROFILE: 'elsewhere' },
     '',
     1,
-    /the AWS profile "elsewhere" gives no credentials$/,
-    /there is no such profile in ~\/\.aws\/config .*: they have sso$/,
+    /the AWS profile "elsewhere" has no credentials$/,
+    /Correct AWS_PROFILE: ~\/.aws\/config .* have only sso\.$/,
   ],
   ['an SSO session that is over', { AWS_PROFILE: 'sso' }, '', 5, /credentials have expired/, /aws sso login/],
   [
@@ -79,7 +79,7 @@ const cases: [
     'InvalidAccessKeyId',
     1,
     /the store does not know the access key/,
-    /check AWS_ACCESS_KEY_ID/,
+    /Check AWS_ACCESS_KEY_ID/,
   ],
   [
     'a wrong secret',
@@ -89,7 +89,14 @@ const cases: [
     /the secret does not belong to the access key/,
     /AWS_SECRET_ACCESS_KEY/,
   ],
-  ['a token of other keys', keys, 'InvalidToken', 1, /the session token is not one/, /AWS_SESSION_TOKEN/],
+  [
+    'a token of other keys',
+    keys,
+    'InvalidToken',
+    1,
+    /the session token does not belong/,
+    /AWS_SESSION_TOKEN/,
+  ],
   ['an expired token', keys, 'ExpiredToken', 5, /credentials have expired/, /aws sso login/],
 ]
 

@@ -209,7 +209,7 @@ test('for people: a line for each check, and the cure below what failed', async 
   expect(exitCode).toBe(1)
   expect(stdout).toMatch(/^ok {7}credentials /m)
   expect(stdout).toMatch(/^failure {2}bucket .*there is no such bucket/m)
-  expect(stdout).toMatch(/→ create the bucket, or correct S3_BUCKET_NAME \(now nowhere\)/)
+  expect(stdout).toMatch(/→ create the bucket, or Correct S3_BUCKET_NAME. \(now nowhere\)/)
   expect(stdout).toMatch(/^skipped {2}put {12}needs "bucket"/m)
   expect(stdout).toContain('1 check failed: bucket')
 })
@@ -260,7 +260,7 @@ describe('broken', () => {
       reason: /S3_BUCKET_NAME is not set/,
       cure: /autodj init/,
     },
-    'region of the bucket': {
+    'AWS region of the bucket': {
       set: () => ({ S3_BUCKET_NAME: 'far-away' }),
       check: 'bucket',
       reason: /the bucket is in another region/,
@@ -269,7 +269,7 @@ describe('broken', () => {
     'store away': {
       set: async () => ({ S3_ENDPOINT: `http://127.0.0.1:${await closedPort()}` }),
       check: 'endpoint',
-      reason: /cannot be reached: nothing listens there .ECONNREFUSED/,
+      reason: /cannot be reached: nothing is listening there .ECONNREFUSED/,
       cure: /S3_ENDPOINT/,
     },
     'store silent': {
@@ -372,7 +372,7 @@ describe('broken', () => {
     'signing not configured': {
       set: () => ({ CLOUDFRONT_KEY_PAIR_ID: undefined, CLOUDFRONT_PRIVATE_KEY_PATH: undefined }),
       check: 'cdn-fetch',
-      reason: /wants signed URLs/,
+      reason: /requires signed URLs/,
     },
     'signing key unreadable': {
       set: () => ({ CLOUDFRONT_PRIVATE_KEY_PATH: path.join(folder, 'missing.pem') }),
@@ -394,7 +394,7 @@ describe('broken', () => {
     'CDN away': {
       set: async () => ({ CLOUDFRONT_DOMAIN: `http://127.0.0.1:${await closedPort()}` }),
       check: 'cdn-fetch',
-      reason: /nothing listens/,
+      reason: /nothing is listening/,
     },
     'CDN open without signature': {
       set: () => ({ CLOUDFRONT_DOMAIN: cdn.url }),
@@ -407,7 +407,7 @@ describe('broken', () => {
       set: async () => ({ CLOUDFRONT_DOMAIN: `http://127.0.0.1:${await dropsUnsigned(signedCdn.url)}` }),
       check: 'signed-url',
       state: 'warning',
-      reason: /no refusal of CloudFront/,
+      reason: /not a refusal by CloudFront/,
     },
     'database away': {
       set: async () => ({ DATABASE_URL: `postgresql://autodj:hush@127.0.0.1:${await closedPort()}/autodj` }),
@@ -481,7 +481,7 @@ describe('.env', () => {
     expect((await doctor({}, { cwd })).checks['env-file']).toMatchObject({
       state: 'warning',
       reason: expect.stringContaining('mode 644'),
-      cure: `chmod 600 ${file}`,
+      cure: `Run \`chmod 600 ${file}\`.`,
     })
     await chmod(file, 0o600)
     await writeFile(
@@ -490,7 +490,7 @@ describe('.env', () => {
     )
     expect((await doctor({}, { cwd })).checks['env-file']).toMatchObject({
       state: 'warning',
-      reason: `S3_BUCKET, S3_OTHER in ${file} are no settings of autodj`,
+      reason: `S3_BUCKET, S3_OTHER in ${file} are not settings of autodj`,
       cure: expect.stringMatching(/S3_BUCKET_NAME, S3_ENDPOINT,.* S3_KEY_PREFIX$/),
     })
     await writeFile(file, 'S3_KEY_PREFIX=music/\n')
@@ -553,7 +553,7 @@ describe('--rotate-check', () => {
       AUTODJ_NEW_SECRET_ACCESS_KEY: 'another secret',
     })
     expect(exitCode).toBe(1)
-    expect(stdout).toMatch(/The new key will not do: keep the old one/)
+    expect(stdout).toMatch(/The new key does not work: keep the old one/)
     expect(stderr).toMatch(/failed new: /)
   })
 

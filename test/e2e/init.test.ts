@@ -295,7 +295,7 @@ describe('by a person', () => {
       Region: Array(9).fill('eu-central-9'),
     })
     expect(said).toMatch(
-      /failure AWS_REGION: sts\.eu-central-9\.amazonaws\.com cannot be reached: the host name has no address/,
+      /failure AWS_REGION: sts\.eu-central-9\.amazonaws\.com cannot be reached: the host name does not resolve/,
     )
     expect(said).not.toMatch(/check AWS_ACCESS_KEY_ID/)
     expect(asked.filter(({ prompt }) => prompt.startsWith('Access')).length).toBe(1)
@@ -350,7 +350,7 @@ describe('by a person', () => {
   test('an endpoint where nothing listens is asked for again', async () => {
     const { exitCode, said } = await answering({ ...good(), Endpoint: ['http://127.0.0.1:9', s3.url] })
     expect(exitCode).toBe(0)
-    expect(said).toContain('http://127.0.0.1:9 cannot be reached: nothing listens there (ECONNREFUSED)')
+    expect(said).toContain('http://127.0.0.1:9 cannot be reached: nothing is listening there (ECONNREFUSED)')
   })
 
   test('what is no distribution id is asked for again', async () => {

@@ -55,7 +55,7 @@ describe('autodj migrate', () => {
     expect((await migrate('down')).stdout).toContain('drop column s3_object_key;')
     expect((await migrate('up')).stdout).toContain('nothing to do')
     const down = await migrate('down', '--apply')
-    expect(down.stdout).toContain(`taken back: ${MIGRATIONS.toReversed().join(', ')}`)
+    expect(down.stdout).toContain(`undone: ${MIGRATIONS.toReversed().join(', ')}`)
     expect(down.stderr).toContain('the enum value S3 stays')
     const before = await migrate('status')
     expect(before.exitCode).toBe(ExitCode.drift)

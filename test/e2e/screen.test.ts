@@ -138,7 +138,7 @@ test('a second Ctrl-C stops at once, and takes the bar along', async () => {
   one.tell('fail one.mp3')
   await one.screen.until(lines => lines.some(line => line.includes('one.mp3')))
   one.screen.type('\u0003')
-  await one.screen.until(lines => lines.join(' ').includes('once more to stop at once'))
+  await one.screen.until(lines => lines.join(' ').includes('again to stop at once'))
   await one.screen.until(lines => isBar(lines.at(-1) ?? ''))
   one.screen.type('\u0003')
   expect(await one.screen.exited).toBe(130)

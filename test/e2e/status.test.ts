@@ -126,7 +126,7 @@ test('rows by source, runs, failures with cause and next step, runs at work; tex
   expect(text.stdout).toMatch(/verify +killed/)
   expect(text.stdout).toMatch(/reconcile +drift found +.*exit code 4$/m)
   expect(text.stdout).toMatch(/cleanup +safety limit .*exit code 7$/m)
-  expect(text.stdout).toMatch(/fetch +time was up +.*exit code 10$/m)
+  expect(text.stdout).toMatch(/fetch +time budget used up +.*exit code 10$/m)
   expect(text.stdout).toMatch(/import +failed +.*exit code 1$/m)
   expect(text.stdout).toMatch(/upload-local +some failed +.*exit code 3$/m)
   expect(text.stdout).toMatch(
@@ -135,7 +135,7 @@ test('rows by source, runs, failures with cause and next step, runs at work; tex
   expect(text.stdout).toMatch(/analyze, pid 7 on studio, for .*: 1 track claimed, lease until/)
   expect(text.stdout).toMatch(/cleanup: analyze, pid 7 on studio/)
   expect(text.stdout).toMatch(
-    /2 tracks \(12 B\) uploaded in the last 24 h; at that pace all are there on \d{4}-\d\d-\d\d$/m,
+    /2 tracks \(12 B\) uploaded in the last 24 h; at that pace the last one is uploaded on \d{4}-\d\d-\d\d$/m,
   )
   expect(text.stdout).toMatch(/977 KiB in 1 local copy of tracks in S3 could be freed/)
   expect(text.stdout).toMatch(/next: `autodj upload-local` moves/)

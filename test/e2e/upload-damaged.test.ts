@@ -68,7 +68,9 @@ test('each is read back and compared, and the summary says so', async () => {
   await writeFile(path.join(dir, 'audio', 'more.flac'), fakeAudio(1000, 3))
   await cli(['import'], { cwd: dir, env })
   const planned = await cli(['upload-local', '--dry-run'], { cwd: dir, env })
-  expect(planned.stdout + planned.stderr).toContain('This store gives no checksums: each file is read back')
+  expect(planned.stdout + planned.stderr).toContain(
+    'This store does not report checksums: each file is read back',
+  )
 })
 
 test('damaged on its way: sent again, small and in parts; nothing damaged stays', async () => {

@@ -121,7 +121,7 @@ test('what is compared is said, and the next step has the same flags', async () 
   served.delete(keys[1]!)
   const { stdout } = await verify('--origin', 'https://autodj.example', '--direct')
   expect(stdout).toContain('checked: status, size, type and caching headers of each')
-  expect(stdout).toContain('could not be asked (direct-unknown)')
+  expect(stdout).toContain('serves the object, bypassing the CDN (direct-unknown)')
   expect(stdout).toContain('checked: pages of https://autodj.example may read 2 of the 3 (CORS)')
   expect(stdout).toContain('`autodj verify --retry-failed --origin https://autodj.example --direct`')
 })
@@ -132,7 +132,7 @@ test('that the bucket serves nobody past the CDN is said only if the bucket said
   const asked = await cli(['verify', '--direct'], { env: { ...env, S3_ENDPOINT: endpoint } })
   bucket.closeAllConnections()
   bucket.close()
-  expect(asked.stdout).toContain('checked: the bucket serves none of them past the CDN')
+  expect(asked.stdout).toContain('checked: the bucket serves none of them directly')
   const unasked = await verify('--direct', '--json')
   expect(unasked.exitCode).toBe(0)
   const summary = unasked.messages.find(message => message['message_type'] === 'summary')
@@ -198,7 +198,7 @@ describe('selections', () => {
   test('two at once are refused', async () => {
     const { exitCode, stderr } = await verify('--sample', '2', '--rolling', '30d')
     expect(exitCode).toBe(2)
-    expect(stderr).toContain('give one of them')
+    expect(stderr).toContain('use only one of them')
   })
 
   test.each([

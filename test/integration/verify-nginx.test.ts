@@ -239,7 +239,7 @@ describe.skipIf(binary === undefined || s3 === undefined)(
     test('a bucket that is open past it: what refuses is not said to be all', async () => {
       const { stdout, exitCode } = await verifyThere('--direct')
       expect(exitCode).toBe(4)
-      expect(stdout).toContain('3 × the bucket serves the object to anyone, past the CDN')
+      expect(stdout).toContain('3 × the bucket serves the object to anyone, bypassing the CDN')
       expect(stdout).not.toContain('serves none of them')
       expect(stdout).toContain('close the bucket to anonymous reads')
     })
@@ -281,7 +281,7 @@ describe.skipIf(binary === undefined || s3 === undefined)(
           S3_KEY_PREFIX: 'audio/',
         },
       })
-      expect(stdout).toMatch(/ok +cdn-fetch +the object just put, through nginx: first byte/)
+      expect(stdout).toMatch(/ok +cdn-fetch +the object just uploaded, through nginx: first byte/)
     })
   },
 )

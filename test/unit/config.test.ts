@@ -106,13 +106,13 @@ test('the configuration is frozen to the bottom', () => {
 describe('a wrong setting is named, with what is wrong and an example', () => {
   test.each([
     [{ DATABASE_URL: 'mysql://x' }, 'DATABASE_URL is neither a postgresql:// URL nor pglite:DIR'],
-    [{ DATABASE_URL: 'pglite:' }, 'DATABASE_URL names no folder'],
+    [{ DATABASE_URL: 'pglite:' }, 'DATABASE_URL lacks a folder'],
     [{ S3_BUCKET_NAME: 's3://bucket' }, 'without s3://'],
     [{ S3_BUCKET_NAME: 'No' }, '"No" is not a bucket name'],
     [{ S3_ENDPOINT: 'localhost:9000' }, 'S3_ENDPOINT "localhost:9000" is not an http(s) URL'],
-    [{ S3_ENDPOINT: 'http://u:p@h' }, 'S3_ENDPOINT must not hold credentials'],
+    [{ S3_ENDPOINT: 'http://u:p@h' }, 'S3_ENDPOINT must not contain credentials'],
     [{ S3_KEY_PREFIX: '/audio' }, 'S3_KEY_PREFIX must not start with /'],
-    [{ S3_KEY_PREFIX: 'a/../b' }, 'S3_KEY_PREFIX must not hold'],
+    [{ S3_KEY_PREFIX: 'a/../b' }, 'S3_KEY_PREFIX must not contain'],
     [{ S3_KEY_PREFIX: 'quarantine' }, 'S3_KEY_PREFIX lies in quarantine/'],
     [{ AWS_ACCESS_KEY_ID: 'AKIA' }, 'AWS_SECRET_ACCESS_KEY is missing'],
     [{ AWS_SECRET_ACCESS_KEY: 'hush' }, 'AWS_ACCESS_KEY_ID is missing'],
@@ -123,8 +123,8 @@ describe('a wrong setting is named, with what is wrong and an example', () => {
       'CLOUDFRONT_PRIVATE_KEY_PATH is missing',
     ],
     [{ MAX_AUDIO_CACHE_GB: '50GB' }, 'MAX_AUDIO_CACHE_GB "50GB" is not a number of gigabytes'],
-    [{ FETCH_COMMAND: 'get "{output}' }, 'FETCH_COMMAND has a quote that is not closed'],
-    [{ FETCH_COMMAND: 'get {query}' }, 'FETCH_COMMAND does not say {output}'],
+    [{ FETCH_COMMAND: 'get "{output}' }, 'FETCH_COMMAND has an unclosed quote'],
+    [{ FETCH_COMMAND: 'get {query}' }, 'FETCH_COMMAND lacks {output}'],
   ] as [Record<string, string>, string][])('%j', (env, message) => {
     expect(() => load(env)).toThrow(UsageError)
     expect(() => load(env)).toThrow(message)
@@ -226,9 +226,7 @@ describe('the endpoint and the region in force', () => {
     expect(() => load({ AWS_ENDPOINT_URL_S3: 'minio:9000' })).toThrow(
       'AWS_ENDPOINT_URL_S3 "minio:9000" is not an http(s) URL',
     )
-    expect(() => load({ S3_ADDRESSING: 'host' })).toThrow(
-      'S3_ADDRESSING "host" is none of path, virtual, auto',
-    )
+    expect(() => load({ S3_ADDRESSING: 'host' })).toThrow('S3_ADDRESSING "host" is not path, virtual or auto')
     expect(() => load({ S3_REQUEST_PAYER: 'me' })).toThrow('S3_REQUEST_PAYER "me" is not "requester"')
   })
 })

@@ -88,8 +88,8 @@ describe('flags', () => {
       "error: unknown command 'nothing-like-it'\n  `autodj --help` lists the commands.\n",
     ],
     [['--json', 'probe'], 'Flags come after the command.'],
-    [['probe', '--nothing-like-it'], '`autodj probe --help` says what it takes.'],
-    [['group', 'one', '--nothing-like-it'], '`autodj group one --help` says what it takes.'],
+    [['probe', '--nothing-like-it'], '`autodj probe --help` lists its arguments.'],
+    [['group', 'one', '--nothing-like-it'], '`autodj group one --help` lists its arguments.'],
     [['probe', 'a', 'b'], 'too many arguments'],
     [['probe', '--bucket', 'No'], '--bucket "No" is not a bucket name'],
     [['probe', '--settings', '/nowhere/.env'], 'cannot read /nowhere/.env: ENOENT'],
@@ -178,7 +178,7 @@ test.each(['analyze', 'fetch', 'upload-local'])(
   async name => {
     const { exitCode, stderr } = await cli([name, '--job', 'x'])
     expect(exitCode).toBe(2)
-    expect(stderr).toBe('error: --job goes with --enqueue\n')
+    expect(stderr).toBe('error: --job needs --enqueue\n')
   },
 )
 

@@ -131,8 +131,8 @@ describe('secrets in files of their own', () => {
 
 describe('what the application could not use is refused', () => {
   test.each([
-    ['https://d111111abcdef8.cloudfront.net', /no scheme belongs to it/],
-    ['d111111abcdef8.cloudfront.net/', /no slash belongs to it/],
+    ['https://d111111abcdef8.cloudfront.net', /must not have a scheme/],
+    ['d111111abcdef8.cloudfront.net/', /must not have a slash/],
     ['d111111abcdef8.cloudfront.net/audio', /it has a path/],
   ])('CLOUDFRONT_DOMAIN=%s', (value, message) =>
     expect(() => load({ CLOUDFRONT_DOMAIN: value })).toThrow(message),

@@ -17,19 +17,19 @@ export type AwsHost = 'ec2' | 'ecs' | 'kubernetes' | 'github-actions'
 const keyMaximumDays = 90
 
 const roles: Readonly<Record<AwsHost, readonly [where: string, cure: string]>> = {
-  ec2: ['this EC2 instance', 'attach an instance profile to it, and take the key out of .env'],
-  ecs: ['this ECS task', 'give its task definition a task role, and take the key out of its environment'],
+  ec2: ['this EC2 instance', 'Attach an instance profile to it, and take the key out of .env.'],
+  ecs: ['this ECS task', 'Give its task definition a task role, and take the key out of its environment.'],
   kubernetes: [
     'this pod',
-    "give its service account a role (EKS Pod Identity, or IRSA), and delete the key's secret",
+    "Give its service account a role (EKS Pod Identity or IRSA), and delete the key's secret.",
   ],
   'github-actions': [
     'this GitHub Actions job',
-    'let it assume a role by OIDC, and delete the secret with the key',
+    'Let it assume a role through OIDC, and delete the secret with the key.',
   ],
 }
 const anywhere =
-  'where people run it, `aws sso login`; on a machine of your own, IAM Roles Anywhere: neither leaves a secret on disk'
+  'If people run it, use `aws sso login`; on a machine of your own, IAM Roles Anywhere. Neither leaves a secret on disk.'
 
 /**
  * Where the program runs, from what such places set.
@@ -72,7 +72,7 @@ export function assessAccessKey(
         setting,
         state: 'failure',
         found: `${shown} is ${days} days old, ${keyMaximumDays} at most are good practice${instead}`,
-        cure: where === undefined ? `make a new key and delete this one; better, ${role}` : role,
+        cure: where === undefined ? `${role} Until then, make a new key and delete this one.` : role,
       }
     : {
         setting,

@@ -47,7 +47,7 @@ export interface Assessment {
   changes: readonly SettingChange[]
 }
 
-export const planCure = '`autodj bucket plan` shows the change, `autodj bucket apply` makes it'
+export const planCure = '`autodj bucket plan` shows the change, `autodj bucket apply` makes it.'
 
 /** Ids of rules that are ours, and may be replaced. */
 export const ourRules = {

@@ -27,12 +27,12 @@ export function policyOfBucket(
     checks.push({
       setting: 'bucket-policy-public',
       state: 'failure',
-      found: `statement ${String(open['Sid'] ?? '(no Sid)')} lets anyone read`,
-      cure: 'remove that statement; it is not ours, so it is left to you (Block Public Access makes it void)',
+      found: `statement ${String(open['Sid'] ?? '(no Sid)')} allows anyone to read`,
+      cure: 'Remove that statement: it is not one of ours, so it is left to you (Block Public Access overrides it).',
     })
   }
   if (statements.some(statement => allowsDistribution(statement, seen.arn))) {
-    return { checks: [{ setting, state: 'ok', found: `lets ${seen.id} read` }, ...checks], changes: [] }
+    return { checks: [{ setting, state: 'ok', found: `allows ${seen.id} to read` }, ...checks], changes: [] }
   }
   const partition = seen.arn.split(':')[1] ?? 'aws'
   const ours: JsonObject = {
@@ -49,7 +49,9 @@ export function policyOfBucket(
       {
         setting,
         state: 'failure',
-        found: sameService ? 'lets another distribution read, not this one' : `does not let ${seen.id} read`,
+        found: sameService
+          ? 'allows another distribution to read, not this one'
+          : `does not allow ${seen.id} to read`,
         cure: planCure,
       },
       ...checks,

@@ -110,7 +110,7 @@ const encryption: Assess = ({ encryption: observed }) => {
           setting,
           was: value,
           becomes: { Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }] },
-          why: 'objects are encrypted at rest with keys of S3, at no cost',
+          why: 'objects are encrypted at rest with keys managed by S3, at no cost',
         },
       ],
     }
@@ -131,7 +131,7 @@ const encryption: Assess = ({ encryption: observed }) => {
           setting,
           was: value,
           becomes: { ...value, Rules: [{ ...rule, BucketKeyEnabled: true }] },
-          why: 'a bucket key stands for up to 99 % of the requests to KMS',
+          why: 'a bucket key replaces up to 99 % of the requests to KMS',
           cost: 'saves up to $0.03 for 10,000 reads by the CDN; new objects only',
         },
       ],
@@ -145,12 +145,12 @@ const versioning: Assess = ({ versioning: observed }, wishes) => {
   if (observed.state === 'unknown') return untold(setting, observed.reason)
   const value = documentOf(observed)
   if (value?.['Status'] === 'Enabled')
-    return fine(setting, 'on: what is deleted or overwritten can be brought back')
-  const found = `${value?.['Status'] === 'Suspended' ? 'suspended' : 'off'}: what is deleted or overwritten is gone`
+    return fine(setting, 'on: whatever is deleted or overwritten can be brought back')
+  const found = `${value?.['Status'] === 'Suspended' ? 'suspended' : 'off'}: whatever is deleted or overwritten is gone`
   if (!wishes.versioning) {
     return {
       checks: [
-        { setting, state: 'warning', found, cure: 'turn it on with `autodj bucket apply --versioning`' },
+        { setting, state: 'warning', found, cure: 'Turn it on with `autodj bucket apply --versioning`.' },
       ],
       changes: [],
     }
@@ -163,7 +163,7 @@ const versioning: Assess = ({ versioning: observed }, wishes) => {
         setting,
         was: value,
         becomes: { Status: 'Enabled' },
-        why: 'what is deleted or overwritten can be brought back; it can be suspended later, never turned off',
+        why: 'whatever is deleted or overwritten can be brought back; it can be suspended later, never turned off',
         cost: 'old versions are stored, and paid for, until a lifecycle rule expires them',
       },
     ],
@@ -188,7 +188,7 @@ const cors: Assess = ({ cors: observed }, { origins }) => {
         {
           setting,
           state: 'skipped',
-          found: `${rules.length} rules; give --origin to check them for the pages that play the audio`,
+          found: `${rules.length} rules; pass --origin to check them for the pages that play the audio`,
         },
       ],
       changes: [],
@@ -201,7 +201,7 @@ const cors: Assess = ({ cors: observed }, { origins }) => {
   if (missing.length === 0) return fine(setting, `GET and HEAD allowed for ${origins.join(', ')}`)
   const ours = rules.find(rule => rule['ID'] === ourRules.cors)
   const others = rules.filter(rule => rule !== ours)
-  const cure = others.length < maximumCorsRules ? planCure : `S3 takes ${maximumCorsRules} rules: remove one`
+  const cure = others.length < maximumCorsRules ? planCure : `S3 takes ${maximumCorsRules} rules: remove one.`
   return {
     checks: [{ setting, state: 'failure', found: `no rule allows ${missing.join(', ')}`, cure }],
     changes:
@@ -246,8 +246,8 @@ const logging: Assess = ({ 'access-logging': observed }, { logBucket, bucket }) 
         {
           setting,
           state: 'warning',
-          found: 'off: who read or deleted what is not recorded',
-          cure: 'give --log-bucket',
+          found: 'off: reads and deletions are not recorded',
+          cure: 'Pass --log-bucket to turn it on.',
         },
       ],
       changes: [],
@@ -262,7 +262,7 @@ const logging: Assess = ({ 'access-logging': observed }, { logBucket, bucket }) 
         setting,
         was: value,
         becomes,
-        why: 'who read or deleted what is recorded; the log bucket must let logging.s3.amazonaws.com write',
+        why: 'reads and deletions are recorded; the log bucket must let logging.s3.amazonaws.com write',
         cost: 'storage of the logs',
       },
     ],

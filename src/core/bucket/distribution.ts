@@ -55,7 +55,7 @@ export function assessDistribution(
           setting: 'origin',
           state: 'failure',
           found: `no origin of ${seen.id} is the bucket ${wishes.bucket}`,
-          cure: 'correct CLOUDFRONT_DISTRIBUTION_ID, or make an origin BUCKET.s3.REGION.amazonaws.com in it',
+          cure: 'Correct CLOUDFRONT_DISTRIBUTION_ID, or make an origin BUCKET.s3.REGION.amazonaws.com in it.',
         },
       ],
       changes: [],
@@ -81,7 +81,7 @@ export function assessDistribution(
           setting: 'distribution',
           state: 'failure',
           found: `${seen.id} is disabled`,
-          cure: 'enable it in CloudFront',
+          cure: 'Enable it in CloudFront.',
         },
       ],
       changes: [],
@@ -159,7 +159,7 @@ function originEndpoint(_: ObservedDistribution, { value, website }: Origin): As
           setting,
           state: 'failure',
           found: `${domain} is the website endpoint: no TLS, no access control, public objects`,
-          cure: 'make the origin the REST endpoint BUCKET.s3.REGION.amazonaws.com',
+          cure: 'Make the origin the REST endpoint BUCKET.s3.REGION.amazonaws.com.',
         },
       ],
       changes: [],
@@ -173,7 +173,7 @@ function originEndpoint(_: ObservedDistribution, { value, website }: Origin): As
           setting,
           state: 'failure',
           found: `the origin path ${path} is put before every key`,
-          cure: 'empty the origin path: keys are whole, prefix included',
+          cure: 'Empty the origin path: keys are whole, prefix included.',
         },
       ],
       changes: [],
@@ -301,7 +301,7 @@ function caching({ config, cachePolicies }: ObservedDistribution, behaviour: Pat
     if (faults.length === 0) return fine(setting, `policy ${id}: neither query strings nor cookies`)
     const names = faults.map(([name]) => name).join(' and ')
     return wrong(
-      { setting, state: 'warning', found: `policy ${id} keeps a copy for each of the ${names}` },
+      { setting, state: 'warning', found: `policy ${id} caches a copy for each of the ${names}` },
       change,
     )
   }
@@ -314,7 +314,7 @@ function caching({ config, cachePolicies }: ObservedDistribution, behaviour: Pat
     return fine(setting, 'legacy settings: neither query strings nor cookies')
   }
   return wrong(
-    { setting, state: 'warning', found: 'legacy settings keep a copy for each query string or cookie' },
+    { setting, state: 'warning', found: 'legacy settings cache a copy for each query string or cookie' },
     change,
   )
 }
@@ -342,11 +342,11 @@ function corsHeaders({ config }: ObservedDistribution, behaviour: Path, { origin
     {
       setting,
       state: 'failure',
-      found: 'no response headers policy: the CORS answer to the first asker is cached for all',
+      found: 'no response headers policy: the CORS answer to the first client is cached for all',
     },
     {
       edits: [edit(config, path, managed.simpleCors)],
-      why: 'the CDN adds the CORS header itself (managed SimpleCORS), whoever asked first',
+      why: 'the CDN adds the CORS header itself (managed SimpleCORS), whoever asks first',
     },
   )
 }
@@ -358,7 +358,10 @@ function logs({ config }: ObservedDistribution, { logBucket }: Wishes): Assessme
     return fine(setting, `to ${logging['Bucket']}/${logging['Prefix'] ?? ''}`)
   const found = 'off here (standard logging v2, which is set up elsewhere, is not seen)'
   if (logBucket === undefined) {
-    return { checks: [{ setting, state: 'warning', found, cure: 'give --log-bucket' }], changes: [] }
+    return {
+      checks: [{ setting, state: 'warning', found, cure: 'Pass --log-bucket to turn it on.' }],
+      changes: [],
+    }
   }
   return wrong(
     { setting, state: 'failure', found },

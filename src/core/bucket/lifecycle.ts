@@ -91,7 +91,7 @@ function abandonedUploads({ enabledFor, make }: Rules): Purpose {
     check: {
       setting,
       state: 'warning',
-      found: 'parts of abandoned multipart uploads stay, unseen, and are paid for',
+      found: 'parts of abandoned multipart uploads stay, unseen, and cost money',
       cure: planCure,
     },
     rule: make(ourRules.abort, '', { AbortIncompleteMultipartUpload: { DaysAfterInitiation: abortDays } }),
@@ -132,7 +132,7 @@ function quarantine({ enabledFor, make }: Rules, { quarantine: { prefix, days } 
     check: {
       setting,
       state: 'warning',
-      found: `what reconcile moves to ${prefix} stays there`,
+      found: `what reconcile moves to ${prefix} stays there for good`,
       cure: planCure,
     },
     rule: make(ourRules.quarantine, prefix, { Expiration: { Days: days } }),
@@ -151,7 +151,7 @@ function oldVersions(
 ): Purpose[] {
   if (observed?.['Status'] === undefined && !versioning) return []
   const own = [
-    ['lifecycle-staging-versions', ourRules.stagingVersions, stagingPrefix, 'what fetch had on its way at'],
+    ['lifecycle-staging-versions', ourRules.stagingVersions, stagingPrefix, 'what fetch was downloading to'],
     [
       'lifecycle-quarantine-versions',
       ourRules.quarantineVersions,
@@ -177,7 +177,7 @@ function oldVersions(
       check: {
         setting,
         state: 'warning',
-        found: `${what} ${prefix} stays as old versions, unseen, and is paid for`,
+        found: `${what} ${prefix} stays as old versions, unseen, and costs money`,
         cure: planCure,
       },
       rule: make(id, prefix, {
@@ -205,7 +205,7 @@ function archive(enabled: readonly JsonObject[], { keyPrefix }: Wishes): Purpose
         setting: 'lifecycle-archive',
         state: 'failure',
         found: `rule ${String(found['ID'] ?? '(no id)')} moves audio to an archive, where the CDN cannot read it`,
-        cure: 'limit that rule to other prefixes, or use GLACIER_IR; it is not ours, so it is left to you',
+        cure: 'Limit that rule to other prefixes, or use GLACIER_IR; it is not one of ours, so it is left to you.',
       },
     },
   ]
@@ -270,7 +270,7 @@ export function tieringCost(
   const saved = standard - infrequent
   /** of this library, in brackets */
   const here = (text: string) => (library === undefined ? '' : ` (${text})`)
-  const transition = `$${transitionPer1000} once for 1,000 objects${here(dollars(transitionPer1000 * thousands))}`
+  const transition = `$${transitionPer1000} once per 1,000 objects${here(dollars(transitionPer1000 * thousands))}`
   const common =
     'prices of us-east-1' +
     (library === undefined
@@ -278,20 +278,20 @@ export function tieringCost(
       : `, for ${formatCount(library.objects)} objects of ${formatBytes(library.bytes)}`)
   if (storageClass === 'INTELLIGENT_TIERING') {
     return (
-      `what nobody read for 30 days costs $${infrequent} instead of $${standard} a GB and month` +
+      `what nobody has read for 30 days costs $${infrequent} instead of $${standard} a GB-month` +
       `${here(`saves up to ${dollars(saved * gigabytes)} a month`)}, reading is free; ` +
-      `watching costs $${monitoringPer1000} a month for 1,000 objects` +
+      `monitoring fee $${monitoringPer1000} a month per 1,000 objects` +
       `${here(`${dollars(monitoringPer1000 * thousands)} a month`)}, moving ${transition}; ` +
-      'pays for what rests and is larger than 0.25 MB; objects under 128 KB are left alone; ' +
+      'worth it for rarely played files over 0.25 MB; objects under 128 KB are left alone; ' +
       common
     )
   }
   return (
-    `storing costs $${infrequent} instead of $${standard} a GB and month` +
+    `storing costs $${infrequent} instead of $${standard} a GB-month` +
     `${here(`saves ${dollars(saved * gigabytes)} a month`)}, but each GB that the CDN fetches $${infrequentRetrieval}` +
     `${here(`${dollars(infrequentRetrieval * gigabytes)} each time all of it is fetched`)}, moving ${transition}; ` +
-    'each object is charged for 30 days and 128 KB at least; ' +
-    'pays while the CDN fetches less than all of it once a month; ' +
+    'each object is charged for at least 30 days and 128 KB; ' +
+    'worth it while the CDN fetches less than all of it once a month; ' +
     common
   )
 }

@@ -100,9 +100,9 @@ export function undoPlan(plan: SettingsPlan, createdAt: Date): SettingsPlan {
 /** @throws FatalError `plan.damaged` when it is not such a plan */
 export function parseSettingsPlan(text: string): SettingsPlan {
   const damaged = (how: string) =>
-    new FatalError(`this is no plan of \`autodj bucket plan\`: ${how}`, {
+    new FatalError(`this is not a plan made by \`autodj bucket plan\`: ${how}`, {
       code: 'plan.damaged',
-      cure: 'make a new one with `autodj bucket plan --output FILE`',
+      cure: 'Make a new one with `autodj bucket plan --output FILE`.',
     })
   let plan: Partial<SettingsPlan>
   try {
@@ -110,8 +110,8 @@ export function parseSettingsPlan(text: string): SettingsPlan {
   } catch {
     throw damaged('it is not JSON')
   }
-  if (plan?.type !== 'autodj-settings-plan') throw damaged('its type is another')
-  if (plan.schema !== 1) throw damaged(`it has schema ${plan.schema}, this autodj reads 1`)
+  if (plan?.type !== 'autodj-settings-plan') throw damaged('it has another type')
+  if (plan.schema !== 1) throw damaged(`it has schema ${plan.schema}, this version of autodj reads schema 1`)
   if (typeof plan.bucket !== 'string' || !Array.isArray(plan.changes))
     throw damaged('parts of it are missing')
   for (const change of plan.changes as SettingChange[]) {
@@ -119,7 +119,7 @@ export function parseSettingsPlan(text: string): SettingsPlan {
       change.target === 'bucket'
         ? bucketSettings.includes(change.setting) && change.was !== undefined && change.becomes !== undefined
         : change.target === 'distribution' && Array.isArray(change.edits)
-    if (!known) throw damaged(`it has a change that is unknown: ${JSON.stringify(change).slice(0, 100)}`)
+    if (!known) throw damaged(`it has an unknown change: ${JSON.stringify(change).slice(0, 100)}`)
   }
   return plan as SettingsPlan
 }

@@ -113,8 +113,8 @@ function described(
   samples?: number,
 ): Sound {
   const whole = { start: container.start, end: container.end }
-  if (!data) return { ...whole, ...(format && head(format)), unusable: 'it has no chunk of samples' }
-  if (!format) return { ...whole, unusable: 'it does not say what its samples are' }
+  if (!data) return { ...whole, ...(format && head(format)), unusable: 'it has no samples' }
+  if (!format) return { ...whole, unusable: 'it does not say what format its samples have' }
   const { block, blockSamples, sampleRate, layout } = format
   const bytes = data.promised ?? data.end - data.start
   const counted =

@@ -206,7 +206,7 @@ export async function readMp4(file: ByteSource, start: number, end: number): Pro
         : 'its index (moov) is missing',
     }
   const { sound, timescale, fragmented, fragments } = movie
-  if (!sound) return { ...whole, cut, unusable: 'its index (moov) is cut, or has no sound track' }
+  if (!sound) return { ...whole, cut, unusable: 'its index (moov) is cut short, or has no audio track' }
   const media = sound.timescale > 0 ? (sound.duration + ticks) / sound.timescale : 0
   const edited = sound.edited !== undefined && timescale > 0 ? sound.edited / timescale : undefined
   const stated = fragments > 0 && timescale > 0 ? fragments / timescale : undefined

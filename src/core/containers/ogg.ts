@@ -179,7 +179,7 @@ export async function readOgg(file: ByteSource, start: number, end: number): Pro
   const whole = { start, end }
   const first = await beginnings(file, start, end)
   const stream = first.streams[0]
-  if (!stream) return { ...whole, unusable: 'it has no stream of sound' }
+  if (!stream) return { ...whole, unusable: 'it has no audio stream' }
   const tail = await lastGranule(file, start, end, stream.serial)
   const about = {
     ...whole,

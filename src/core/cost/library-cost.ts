@@ -66,13 +66,13 @@ export function estimateCost(
         name: 'under Intelligent-Tiering',
         dollarsAMonth: mixed + watched,
         assumption: isSmall
-          ? 'the objects are under 128 KB on average: none is moved or watched'
-          : `${share} rest for 30 days and cost $${infrequent} a GB; $${prices.monitoringPer1000} for 1,000 objects watched`,
+          ? 'the objects are under 128 KB on average: none is moved or monitored'
+          : `${share} are idle for 30 days and cost $${infrequent} a GB; $${prices.monitoringPer1000} per 1,000 objects monitored`,
       },
       {
         name: 'under a lifecycle to Standard-IA after 30 days',
         dollarsAMonth: gigabytes * infrequent + gigabytes * (1 - moved) * prices.infrequentRetrievalPerGB,
-        assumption: `all is moved; the other ${Math.round((1 - resting) * 100)} % are read once a month at $${prices.infrequentRetrievalPerGB} a GB; moving costs $${prices.transitionPer1000} for 1,000 objects once`,
+        assumption: `everything is moved; the other ${Math.round((1 - resting) * 100)} % are read once a month at $${prices.infrequentRetrievalPerGB} a GB; moving costs $${prices.transitionPer1000} per 1,000 objects, once`,
       },
     ],
   }

@@ -29,7 +29,7 @@ export function estimateTransfer(
       (missing / 1_000) * prices.getPer1000,
     direct: gigabytes * prices.directPerGB + (requests / 1_000) * prices.getPer1000,
     assumption:
-      `${days} days taken for a month, no free allowance; S3 sends to CloudFront free of charge` +
+      `${days} days counted as a month, no free allowance; S3 sends to CloudFront free of charge` +
       (traffic.hits === undefined ? `; ${assumedHitRatio * 100} % answered by the edge` : ''),
   }
 }

@@ -102,25 +102,25 @@ function transportFinding(
 
 /** Of `tls-certificate`: what to do about it differs by what is wrong with it. */
 const certificateCures: readonly (readonly [RegExp, string])[] = [
-  [/^CERT_HAS_EXPIRED/, 'renew it: ACM does so by itself while the validation record is in DNS'],
+  [/^CERT_HAS_EXPIRED/, 'Renew it: ACM does so by itself while the validation record is in DNS.'],
   [
     /^ERR_TLS_CERT_ALTNAME_INVALID/,
-    'attach an ACM certificate (us-east-1) that covers the alias to the distribution',
+    'Attach an ACM certificate (us-east-1) that covers the alias to the distribution.',
   ],
   [
     /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/,
-    'nobody known here issued it: attach an ACM certificate; where a proxy of yours intercepts TLS, name its ' +
-      'certificate in NODE_EXTRA_CA_CERTS',
+    'No authority known here issued it: attach an ACM certificate; if a proxy of yours intercepts TLS, name its ' +
+      'certificate in NODE_EXTRA_CA_CERTS.',
   ],
 ]
 
 /** Where the CDN is another one; what is missing here has the cure of its cause. */
 const otherCertificateCures: readonly (readonly [RegExp, string])[] = [
-  [/^CERT_HAS_EXPIRED/, 'renew it, and see why the CDN has not done so by itself'],
+  [/^CERT_HAS_EXPIRED/, 'Renew it, and see why the CDN has not done so by itself.'],
   [
     /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/,
-    'nobody known here issued it: give the CDN one of a public authority, with its whole chain; where the authority ' +
-      'is yours, or a proxy of yours intercepts TLS, name its certificate in NODE_EXTRA_CA_CERTS',
+    'No authority known here issued it: give the CDN one of a public authority, with its whole chain; if the authority ' +
+      'is yours, or a proxy of yours intercepts TLS, name its certificate in NODE_EXTRA_CA_CERTS.',
   ],
 ]
 

@@ -1,16 +1,12 @@
 /** Why no answer came, in words: Node.js's error codes and OpenSSL's reasons say little to who reads them once a year. */
 
 const words: readonly (readonly [code: RegExp, message: RegExp, words: string])[] = [
-  [/^(ENOTFOUND|EAI_)/, /./, 'the host name has no address'],
-  [/^ECONNREFUSED$/, /./, 'nothing listens there'],
+  [/^(ENOTFOUND|EAI_)/, /./, 'the host name does not resolve'],
+  [/^ECONNREFUSED$/, /./, 'nothing is listening there'],
   [/^(EHOSTUNREACH|ENETUNREACH)$/, /./, 'there is no route to it'],
   [/TIMEOUT|ETIMEDOUT/, /./, 'no answer in time'],
   [/^(ECONNRESET|EPIPE)$/, /./, 'the connection was closed'],
-  [
-    /^(EPROTO|ERR_SSL_)/,
-    /wrong version number|packet length too long|http request/i,
-    'it does not speak TLS',
-  ],
+  [/^(EPROTO|ERR_SSL_)/, /wrong version number|packet length too long|http request/i, 'it does not use TLS'],
 ]
 
 /** @param code Node.js's error code, such as `ECONNREFUSED` */

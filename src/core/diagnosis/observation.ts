@@ -177,7 +177,7 @@ export function bodyEvidence(facts: Facts): string[] {
 
 export function s3Evidence({ s3 }: Facts): string[] {
   if (s3 === undefined) return []
-  if (s3.state === 'unknown') return [`S3 could not be asked: ${s3.reason}`]
+  if (s3.state === 'unknown') return [`S3 could not be checked: ${s3.reason}`]
   if (s3.state === 'present') {
     return [`in S3: ${s3.size} bytes${s3.encryption === 'aws:kms' ? ', encrypted with KMS' : ''}`]
   }

@@ -14,8 +14,8 @@ const viewerRefused: Rule = facts => {
     return facts.signed
       ? finding(
           'signature-missing',
-          [...evidence, 'the URL was signed: its query was lost on the way'],
-          'let nothing in front of CloudFront drop the query string',
+          [...evidence, 'the URL was signed, but its query was lost on the way'],
+          'Let nothing in front of CloudFront drop the query string.',
         )
       : finding('signature-missing', evidence)
   }
@@ -160,7 +160,7 @@ const originRefused: Rule = facts => {
     return finding(
       'wrong-region-endpoint',
       evidence,
-      endpoint === undefined ? undefined : `set the origin's address to ${clean(endpoint)}`,
+      endpoint === undefined ? undefined : `Set the origin's address to ${clean(endpoint)}.`,
     )
   }
   if (code === 'NoSuchBucket') {
@@ -198,7 +198,7 @@ const objectElsewhere: Rule = facts => {
       return finding(
         mistakeCause[mistake],
         evidence,
-        'the path is rewritten between the viewer and S3: look at edge functions and proxies',
+        'The path is rewritten between the viewer and S3: look at edge functions and proxies.',
       )
     }
     if (asked.endsWith(`/${facts.key}`) || facts.key.endsWith(`/${asked}`))

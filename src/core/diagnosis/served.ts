@@ -25,7 +25,7 @@ const compressed: Rule = facts => {
     ],
     stored === undefined
       ? undefined
-      : 'the object is stored with a Content-Encoding: copy it over itself without one (`autodj reconcile`)',
+      : 'The object is stored with a Content-Encoding: copy it onto itself without one (`autodj reconcile`).',
   )
 }
 
@@ -34,7 +34,7 @@ const rangeIgnored: Rule = facts =>
   facts.answer.status === 200
     ? finding('range-ignored', [
         ...facts.evidence,
-        `range asked for: bytes=${facts.range.start}-${facts.range.end}`,
+        `requested: bytes=${facts.range.start}-${facts.range.end}`,
       ])
     : undefined
 
@@ -58,8 +58,8 @@ const otherObject: Rule = facts => {
   if (!wrong) return undefined
   return finding('range-wrong', [
     ...facts.evidence,
-    `asked for bytes=${facts.range.start}-${facts.range.end}`,
-    `content-range: ${value ?? 'none'}, ${facts.answer.length} bytes came`,
+    `requested bytes=${facts.range.start}-${facts.range.end}`,
+    `content-range: ${value ?? 'none'}, ${facts.answer.length} bytes arrived`,
   ])
 }
 

@@ -17,7 +17,7 @@ export function envLine(variable: string, value: string): string {
   if (!/[#'"`\r\n\0]/.test(value) && value.trim() === value) return `${variable}=${value}`
   throw new UsageError(`the value of ${variable} cannot be written to a .env`, {
     code: 'env.value',
-    cure: 'set it in the environment instead',
+    cure: 'Set it in the environment instead.',
   })
 }
 

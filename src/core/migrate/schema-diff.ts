@@ -65,7 +65,7 @@ export function compareSchema(live: Schema, revision: Revision): Comparison {
       if (!found.includes(value)) differences.push(`enum ${name} lacks the value ${value}`)
     for (const value of found) {
       if (values.includes(value)) continue
-      if (later.enums[name]?.includes(value)) notices.push(`enum ${name} has the value ${value} already`)
+      if (later.enums[name]?.includes(value)) notices.push(`enum ${name} already has the value ${value}`)
       else differences.push(`enum ${name} has the value ${value}, which revision ${revision} does not have`)
     }
   }
@@ -95,17 +95,17 @@ function compareTable(name: string, live: Table, expected: Table, later: Table, 
     const planned = later.columns.find(each => each.name === column.name)
     if (planned !== undefined) {
       if (describeColumn(column) === describeColumn(planned)) {
-        notices.push(`column ${name}.${column.name} is there already`)
+        notices.push(`column ${name}.${column.name} already exists`)
       } else {
         differences.push(
-          `column ${name}.${column.name} is ${describeColumn(column)}, would have to become ${describeColumn(planned)}`,
+          `column ${name}.${column.name} is ${describeColumn(column)}, would have to be ${describeColumn(planned)}`,
         )
       }
     } else if (column.nullable || column.default !== null) {
-      notices.push(`column ${name}.${column.name} (${describeColumn(column)}) is your own and stays as it is`)
+      notices.push(`column ${name}.${column.name} (${describeColumn(column)}) is your own and is kept`)
     } else {
       differences.push(
-        `column ${name}.${column.name} is not known, and rows without a value for it would be refused`,
+        `column ${name}.${column.name} is unknown, and rows without a value for it would be refused`,
       )
     }
   }
@@ -144,8 +144,8 @@ function compareNamed(
     const known = expected.some(each => each.definition === found.definition || each.name === found.name)
     if (known) continue
     const text = `${what} ${found.name} of ${table} (${found.definition})`
-    if (isHarmless(found.definition)) notices.push(`${text} is your own and stays as it is`)
-    else differences.push(`${text} is not known, and might refuse rows that autodj writes`)
+    if (isHarmless(found.definition)) notices.push(`${text} is your own and is kept`)
+    else differences.push(`${text} is unknown, and might refuse rows that autodj writes`)
   }
 }
 
@@ -187,9 +187,9 @@ export function planApplication(
   if (revisions.length > 1) {
     return {
       kind: 'refuse',
-      cause: `alembic_version holds ${revisions.length} revisions: ${revisions.join(', ')}`,
+      cause: `alembic_version contains ${revisions.length} revisions: ${revisions.join(', ')}`,
       differences: [],
-      cure: 'bring the database to one revision with the application first: alembic upgrade head',
+      cure: 'Bring the database to one revision with the application first: `alembic upgrade head`.',
     }
   }
   const [revision] = revisions
@@ -205,9 +205,9 @@ export function planApplication(
     if (guessRevision) return planGuessed(live)
     return {
       kind: 'refuse',
-      cause: `the database holds ${known.join(', ')}, but no revision in alembic_version`,
+      cause: `the database has ${known.join(', ')}, but no revision in alembic_version`,
       differences: [],
-      cure: 'autodj migrate baseline finds the revision that the schema matches, and marks it',
+      cure: 'Run `autodj migrate baseline`, which finds the revision that the schema matches and marks it.',
     }
   }
   if (!isRevision(revision)) {
@@ -228,7 +228,7 @@ export function planApplication(
       kind: 'refuse',
       cause: `the database is at the Alembic revision ${revision}, which this version of autodj does not know`,
       differences: newest.differences,
-      cure: `it knows ${REVISIONS.join(', ')}; is there a newer autodj?`,
+      cure: `It knows ${REVISIONS.join(', ')}. Is there a newer autodj?`,
     }
   }
   return planAdoption(schema, revision)
@@ -239,9 +239,9 @@ function planAdoption(schema: Schema, revision: Revision): ApplicationPlan {
   if (differences.length > 0) {
     return {
       kind: 'refuse',
-      cause: `the database says it is at the Alembic revision ${revision}, but its schema is another`,
+      cause: `the database says it is at the Alembic revision ${revision}, but its schema differs`,
       differences,
-      cure: 'mend the differences, or restore the schema from a backup; nothing was changed',
+      cure: 'Fix the differences, or restore the schema from a backup; nothing was changed.',
     }
   }
   const statements: string[] = []
@@ -284,9 +284,9 @@ function planGuessed({ schema, revisions }: LiveDatabase): ApplicationPlan {
       .reduce((a, b) => (b.differences.length < a.differences.length ? b : a))
     return {
       kind: 'refuse',
-      cause: `the schema matches no known revision; nearest is ${nearest.revision}`,
+      cause: `the schema matches no known revision; the nearest is ${nearest.revision}`,
       differences: nearest.differences,
-      cure: 'mend the differences; nothing was changed',
+      cure: 'Fix the differences; nothing was changed.',
     }
   }
   const create = createStatements({
@@ -357,17 +357,16 @@ export function planDown({ record, revisions, tracksInS3, rows, columnsInUse }: 
   if (tracksInS3 > 0) {
     return {
       kind: 'refuse',
-      cause: `${tracksInS3} ${tracksInS3 === 1 ? 'track is' : 'tracks are'} in S3 and would lose the way to the audio`,
-      cure: 'autodj restore brings the objects back to local files; then run this again',
+      cause: `${tracksInS3} ${tracksInS3 === 1 ? 'track exists' : 'tracks exist'} only in S3; going down would lose the link to the audio`,
+      cure: 'Run `autodj restore` to bring the objects back to local files, then run this again.',
     }
   }
   const keep = (why: string): DownPlan => ({ kind: 'down', statements: [], notices: [why] })
   const movedOn = revisions.length !== 1 || revisions[0] !== HEAD
 
   if (record.kind === 'create') {
-    if (rows > 0) return keep(`the application's tables hold ${rows} rows and stay as they are`)
-    if (movedOn)
-      return keep(`the application's schema has moved on to ${revisions.join(', ')} and stays as it is`)
+    if (rows > 0) return keep(`the application's tables contain ${rows} rows and are kept`)
+    if (movedOn) return keep(`the application's schema has moved on to ${revisions.join(', ')} and is kept`)
     const { tables, enums } = schemaAt(HEAD)
     return {
       kind: 'down',
@@ -377,22 +376,20 @@ export function planDown({ record, revisions, tracksInS3, rows, columnsInUse }: 
           .map(name => `drop table public.${name}`),
         ...Object.keys(enums).map(name => `drop type public.${name}`),
       ],
-      notices: ["the application's tables were empty and are gone"],
+      notices: ["the application's tables were empty and have been removed"],
     }
   }
 
   if (record.columnsAdded.length === 0 && !record.enumValueAdded) {
-    return keep("nothing had been added to the application's schema, which stays as it is")
+    return keep("nothing had been added to the application's schema, which is kept")
   }
   if (movedOn) {
     return keep(
-      `the application has moved on to ${revisions.join(', ')}: the columns are its own now and stay`,
+      `the application has moved on to ${revisions.join(', ')}: the columns are now its own and are kept`,
     )
   }
   if (columnsInUse.length > 0) {
-    return keep(
-      `columns that hold values stay (${columnsInUse.join(', ')}), and so do the others and ${HEAD}`,
-    )
+    return keep(`columns with values are kept (${columnsInUse.join(', ')}), and so do the others and ${HEAD}`)
   }
   const statements: string[] = []
   if (record.columnsAdded.length > 0) {
@@ -409,7 +406,7 @@ export function planDown({ record, revisions, tracksInS3, rows, columnsInUse }: 
     statements,
     notices: record.enumValueAdded
       ? [
-          'the enum value S3 stays, since PostgreSQL cannot drop one; no row uses it, and migrating again expects it',
+          'the enum value S3 is kept, since PostgreSQL cannot drop one; no row uses it, and a later migration expects it',
         ]
       : [],
   }

@@ -84,7 +84,7 @@ const readSettings: Grants = {
   ownKeys: ['iam:ListAccessKeys'],
 }
 
-const nothing: Grants = { note: 'makes no request to AWS that needs a permission' }
+const nothing: Grants = { note: 'makes no AWS request that needs a permission' }
 
 /** By command; the order is that of the journey. */
 const grantsOfSteps: Readonly<Record<string, Grants>> = {
@@ -190,8 +190,8 @@ const nightlySteps = ['upload-local', 'fetch', 'analyze', 'verify', 'reconcile',
 function grantOf(command: string, { tags, acl }: PolicyPlace): Grants {
   const grant = grants[command]
   if (grant === undefined) {
-    throw new UsageError(`there is no policy for "${command}"`, {
-      cure: `one of: ${policyCommands.join(', ')}`,
+    throw new UsageError(`no policy exists for "${command}"`, {
+      cure: `Name one of: ${policyCommands.join(', ')}.`,
     })
   }
   if (grant.new === undefined || command === 'fetch') return grant

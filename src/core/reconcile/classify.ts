@@ -68,7 +68,7 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
     }
   }
   if (object.head?.archive !== undefined) {
-    const restoring = object.head.archive === 'restoring' ? 'it is being restored' : 'nobody can play it'
+    const restoring = object.head.archive === 'restoring' ? 'being restored' : 'nobody can play it'
     drift('archived-object', `its bytes are in an archive, ${restoring}`)
   }
   if (row.source !== 'S3')
@@ -114,7 +114,7 @@ export function classifyWithoutKey(
       row.path === null
         ? 'no file_path'
         : outside
-          ? `file_path leads out of the audio root: ${row.path}`
+          ? `file_path is outside the audio folder: ${row.path}`
           : look === 'empty'
             ? `the file is empty: ${row.path}`
             : `no file at ${row.path}`

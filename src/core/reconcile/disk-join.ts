@@ -111,11 +111,15 @@ function strayFile(file: FileFacts): Comparison {
     name: file.path,
     differences: [
       file.size === 0
-        ? { class: 'empty-file', severity: 'note', detail: 'no row names it, and it is empty: delete it' }
+        ? {
+            class: 'empty-file',
+            severity: 'note',
+            detail: 'no row names it, and it is empty: it can be deleted',
+          }
         : {
             class: 'local-file-without-row',
             severity: 'drift',
-            detail: 'no row names it; `autodj import` makes one',
+            detail: 'no row names it; `autodj import` creates one',
           },
     ],
     file,

@@ -121,7 +121,7 @@ export function orphanComparison(
     }
   }
   if (object.foreign === true) {
-    const detail = 'no row names it, it has no mark of ours, and the ledger never knew it'
+    const detail = 'no row names it, it bears no mark of ours, and the ledger has no record of it'
     return {
       sigil: '-',
       name: object.key,

@@ -128,7 +128,7 @@ class Cursor<T> {
           `the ${this.what} came out of order: ${JSON.stringify(key)} after ${JSON.stringify(this.key)}`,
           {
             code: 'reconcile.order',
-            cure: 'the store or the database does not sort by UTF-8 bytes; with an inventory, use a complete one',
+            cure: 'The store or the database does not sort by UTF-8 bytes; if it is an inventory, use a complete one.',
             details: { previous: this.key, key },
           },
         )

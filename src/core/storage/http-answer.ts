@@ -57,13 +57,13 @@ export function parseHttpHead(bytes: Buffer): HttpHead | undefined {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd < 0) {
     const start = bytes.toString('latin1', 0, Math.min(bytes.length, 5))
-    if (!'HTTP/'.startsWith(start)) throw new HttpAnswerError('what came is not HTTP')
-    if (bytes.length > maximumHeadBytes) throw new HttpAnswerError('the headers of the answer never end')
+    if (!'HTTP/'.startsWith(start)) throw new HttpAnswerError('the answer is not HTTP')
+    if (bytes.length > maximumHeadBytes) throw new HttpAnswerError('the headers of the answer are too long')
     return undefined
   }
   const lines = bytes.toString('latin1', 0, headEnd).split('\r\n')
   const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: |$)/.exec(lines[0] as string)
-  if (!statusLine) throw new HttpAnswerError('what came is not HTTP/1.1')
+  if (!statusLine) throw new HttpAnswerError('the answer is not HTTP/1.1')
   const headers = parseHeaders(lines)
   const connection = headers['connection']?.toLowerCase()
   return {
@@ -129,11 +129,11 @@ function chunkedBody(bytes: Buffer, start: number): Body | undefined {
   for (let at = start; ; ) {
     const lineEnd = bytes.indexOf('\r\n', at)
     if (lineEnd < 0) {
-      if (bytes.length - at > maximumHeadBytes) throw new HttpAnswerError('a chunk has no size')
+      if (bytes.length - at > maximumHeadBytes) throw new HttpAnswerError('a chunk lacks its size')
       return undefined
     }
     const digits = /^[0-9a-f]{1,8}(?=$|[;\s])/i.exec(bytes.toString('latin1', at, lineEnd))
-    if (!digits) throw new HttpAnswerError('a chunk of the answer has no size')
+    if (!digits) throw new HttpAnswerError('a chunk of the answer lacks its size')
     const length = Number.parseInt(digits[0], 16)
     at = lineEnd + 2
     if (length === 0) {

@@ -32,7 +32,7 @@ interface Content {
   /** bytes at the place; fewer at the end of the tag */
   peek(length: number): Promise<Uint8Array>
   skip(length: number): Promise<void>
-  /** whether this many bytes on a frame begins, or padding, or the tag ends; undefined where it cannot be told */
+  /** whether this many bytes on a frame begins, or padding, or the tag ends; undefined if that cannot be told */
   framesAfter(length: number): Promise<boolean | undefined>
 }
 

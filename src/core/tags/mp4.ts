@@ -44,7 +44,7 @@ export async function readMp4Tags(
       addField(fields, name, [textOf(bytes, name)])
     }
   }
-  return { fields, problems: list.claimedEnd > end ? ['its tags are cut short'] : [] }
+  return { fields, problems: list.claimedEnd > end ? ['its tags are truncated'] : [] }
 }
 
 /** `meta` is a full box, with four bytes before its content; in QuickTime it is a plain one. */

@@ -28,9 +28,9 @@ export function tagNames(path: string, fields: TagFields): TagNames {
     if (told === undefined || told.encoding === 'known') return told?.text
     if (otherwise !== '' && confirmedBy(told.text, otherwise)) return undefined
     if (told.encoding === 'likely') return told.text
-    if (what === 'album') doubts.push('the encoding of its album cannot be told; left out')
-    else if (otherwise === '') doubts.push(`the encoding of its ${what} cannot be told`)
-    else doubts.push(`the encoding of its ${what} cannot be told; taken from the path`)
+    if (what === 'album') doubts.push('the encoding of its album is unknown; left out')
+    else if (otherwise === '') doubts.push(`the encoding of its ${what} is unknown`)
+    else doubts.push(`the encoding of its ${what} is unknown; taken from the path`)
     return otherwise === '' && what !== 'album' ? told.text : undefined
   }
   const own = fields.artists ?? []

@@ -247,7 +247,7 @@ export async function acquireLease(
     `${lease.name} is locked by ${holder.command} (pid ${holder.pid} on ${holder.host}) since ${holder.since.toISOString()}, ` +
       `${Math.round(holder.age)} s; last seen ${holder.seen.toISOString()}`,
     {
-      cure: `wait for it; if it is dead, the lock runs out by itself at ${holder.expires.toISOString()}`,
+      cure: `Wait for it; if it is dead, the lock expires at ${holder.expires.toISOString()}.`,
       details: {
         name: lease.name,
         command: holder.command,

@@ -40,7 +40,7 @@ export async function runCost(context: Context, flags: CostFlags): Promise<ExitC
   const width = Math.max(...cost.options.map(one => one.name.length))
   const counted =
     storage === undefined
-      ? 'as the ledger knows it, all taken for S3 Standard (`autodj status --storage listing` counts it)'
+      ? 'as recorded in the ledger, all counted as S3 Standard (`autodj status --storage listing` counts what is there)'
       : `counted by ${storage.source === 'listing' ? 'a listing' : 'CloudWatch'} on ${storage.takenAt.toISOString().slice(0, 10)}`
   report.summary({
     isAnswer: true,
@@ -103,17 +103,19 @@ async function observeTraffic(
       signal: AbortSignal.any([signal, context.stopping]),
       warn: text => report.warn(text),
     }).finally(() => progress.done())
-    if (files === 0) report.warn(`there is no log of the last days below s3://${logs.bucket}/${logs.prefix}`)
+    if (files === 0) report.warn(`there is no log of these days below s3://${logs.bucket}/${logs.prefix}`)
     if (counter.unread > 0) report.warn(`${plural(counter.unread, 'line')} of the logs could not be read`)
     return counter.traffic
   }
   const id = config.distributionId
   if (id === undefined) {
-    report.note('CLOUDFRONT_DISTRIBUTION_ID is not set: no traffic (--logs reads access logs instead)')
+    report.note(
+      'CLOUDFRONT_DISTRIBUTION_ID is not set: traffic is not shown (--logs reads access logs instead)',
+    )
     return undefined
   }
   const seen = await cloudWatchTraffic(config, id, { since, now: now(), signal })
-  if (seen === undefined) report.warn(`CloudWatch (us-east-1) knows of no request to the distribution ${id}`)
+  if (seen === undefined) report.warn(`CloudWatch (us-east-1) has no requests for the distribution ${id}`)
   else if (seen.hits === undefined) {
     report.note(
       "the hit ratio is one of CloudFront's additional metrics, which cost extra and are off; access logs have it too (--logs)",

@@ -21,12 +21,16 @@ describe('circuit breakers', () => {
     ['the only orphan of 3', removals(1, 3), undefined],
     ['1 % of 100,000', removals(1000, 100_000), undefined],
     ['more than 1 % of 100,000', removals(1001, 100_000), /--max-delete allows 1000/],
-    ['one, none allowed', { limit: { count: 0 }, removals: { count: 1, of: 0 } }, /1 of 0 objects would go/],
+    [
+      'one, none allowed',
+      { limit: { count: 0 }, removals: { count: 1, of: 0 } },
+      /1 of 0 objects would be removed/,
+    ],
     ['50 of 200 rows lose their audio', { limit, losses: { count: 50, of: 200 } }, undefined],
     [
       '51 of 200 rows lose their audio',
       { limit, losses: { count: 51, of: 200 } },
-      /51 of 200 rows \(25.5 %\) would be left without audio, --max-delete allows 50/,
+      /51 of 200 rows \(25.5 %\) would be left without audio; --max-delete allows 50/,
     ],
     ['empty bucket, rows without objects', { limit, bucket: { rowsWithObject: 0, objects: 0 } }, undefined],
     [
@@ -47,7 +51,11 @@ describe('circuit breakers', () => {
       /the table has no rows/,
     ],
     ['half the rows', { limit, rows: { now: 50, before: 100 } }, undefined],
-    ['less than half the rows', { limit, rows: { now: 49, before: 100 } }, /49 rows, the last run saw 100/],
+    [
+      'less than half the rows',
+      { limit, rows: { now: 49, before: 100 } },
+      /49 rows, but the last run saw 100/,
+    ],
     ['first run', { limit, rows: { now: 0 } }, undefined],
   ]
   it.each(table)('%s', (_, stakes, tripped) => {
@@ -60,7 +68,7 @@ describe('circuit breakers', () => {
     const found = trippedBreakers({ ...removals(99, 99), rows: { now: 1, before: 99 } })
     expect(found.length).toBe(2)
     const message = found.map(({ reason }) => reason).join('; ')
-    const cure = expect.stringMatching(/give --max-delete 99; check DATABASE_URL/)
+    const cure = expect.stringMatching(/pass --max-delete 99. Check DATABASE_URL./)
     expect(() => refuseIfTripped(found)).toThrow(expect.objectContaining({ exitCode: 7, message, cure }))
     expect(() => refuseIfTripped([])).not.toThrow()
   })

@@ -55,7 +55,7 @@ describe('durations', () => {
     [400, '0.4s'],
     [9_960, '10s'],
     [185_000, '3m 5s'],
-    [7_200_000, '2h 0m'],
+    [7_200_000, '2h'],
     [273_600_000, '3d 4h'],
   ])('%i ms read %s', (milliseconds, text) => expect(formatDuration(milliseconds)).toBe(text))
 })

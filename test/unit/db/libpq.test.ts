@@ -51,7 +51,7 @@ test('a service, which the URL itself is stronger than', () => {
 })
 
 test.for([
-  ['postgresql://h/d?sslmode=maybe', 'sslmode=maybe, which is none of'],
+  ['postgresql://h/d?sslmode=maybe', 'sslmode=maybe, which is not one of'],
   [
     'postgresql://h/d?sslrootcert=/nowhere/ca.pem',
     'sslrootcert=/nowhere/ca.pem, which cannot be read: ENOENT',

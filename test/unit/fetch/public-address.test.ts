@@ -108,7 +108,7 @@ describe('a download', () => {
       { path: '/x', authorization: undefined },
     ])
     await expect(get(`http://localhost:${port}/loop`)).rejects.toThrow('more than 10 redirects')
-    await expect(get(`http://localhost:${port}/file`)).rejects.toThrow('no http(s) URL')
+    await expect(get(`http://localhost:${port}/file`)).rejects.toThrow('something other than an http(s) URL')
   })
 
   test('does not repeat what may be a secret', async () => {

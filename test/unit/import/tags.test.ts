@@ -124,7 +124,7 @@ describe('text without a stated encoding', () => {
   ])('%s in doubt: the path is believed, and it is said', async (_, bytes) => {
     expect(await row(bytes, 'Кино/Другая.mp3')).toEqual({
       warning:
-        'the encoding of its title cannot be told; taken from the path; the encoding of its artist cannot be told; taken from the path',
+        'the encoding of its title is unknown; taken from the path; the encoding of its artist is unknown; taken from the path',
     })
   })
   test('a path that tells the very text is no reason for a warning', async () => {

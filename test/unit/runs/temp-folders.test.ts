@@ -51,7 +51,7 @@ test('what dead runs left is swept, the folder of a live one stays', async () =>
   expect(readdirSync(dir)).toEqual([])
 })
 
-test('a folder of that name which is there already is not worked in, whoever made it', async () => {
+test('a folder of that name which already exists is not worked in, whoever made it', async () => {
   const id = randomUUID()
   mkdirSync(path.join(dir, `autodj-run-${id}`), { mode: 0o777 })
   await expect(makeTempFolder(id)).rejects.toMatchObject({

@@ -38,17 +38,17 @@ const thresholds = { maxFailed: 0, maxAge: 36 * 3_600_000, maxDrift: 0 }
 test.each<[string, Status, RegExp | undefined]>([
   ['all is well', status([run('run'), run('reconcile', { summary: { drift: 0 } })]), undefined],
   ['a run without the nightly verb', status([run('upload-local')]), undefined],
-  ['no run at all', status([]), /no run has ended well yet/],
-  ['a status that ended well is no run', status([run('status --storage')]), /no run has ended well yet/],
+  ['no run at all', status([]), /no run has succeeded yet/],
+  ['a status that ended well is no run', status([run('status --storage')]), /no run has succeeded yet/],
   [
     'an old one',
     status([run('run', { lastSuccess: hours(40) })]),
-    /ended well was 1d 16h ago \(at most 1d 12h\)/,
+    /successful run was 1d 16h ago \(at most 1d 12h\)/,
   ],
   [
     'the night is old, whatever was run by hand',
     status([run('run', { lastSuccess: hours(40) }), run('verify')]),
-    /ended well was 1d 16h ago/,
+    /successful run was 1d 16h ago/,
   ],
   ['killed', status([run('run'), run('cleanup', { state: 'lost', exitCode: null })]), /cleanup was killed/],
   [
@@ -67,7 +67,7 @@ test.each<[string, Status, RegExp | undefined]>([
   if (problem === undefined) {
     expect(problems).toEqual([])
     expect(line).toBe(
-      'AUTODJ OK: 302 tracks in S3, last run that ended well 5h 0m ago | s3=302 local=0 failed=0;0 drift=0;0 age=18000s;129600',
+      'AUTODJ OK: 302 tracks in S3, last successful run 5h ago | s3=302 local=0 failed=0;0 drift=0;0 age=18000s;129600',
     )
   } else {
     expect(problems.join('; ')).toMatch(problem)

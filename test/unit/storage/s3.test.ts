@@ -310,7 +310,7 @@ describe('network', () => {
     for (const attempt of [() => store.put(key, body, options), () => store.head(key)]) {
       const error = await refusal(attempt())
       expect(error).toMatchObject({ kind: 'network', retryable: true, exitCode: 5 })
-      expect(error.message).toMatch(/the connection failed: nothing listens there \(ECONNREFUSED\)$/)
+      expect(error.message).toMatch(/the connection failed: nothing is listening there \(ECONNREFUSED\)$/)
     }
   })
 

@@ -111,7 +111,7 @@ describe('faults that do not pass: one clear line, the right exit code, nothing 
     const away = server.faults.add({ after: 6, fault: { reset: true } })
     const run = await upload(bed, { concurrency: 4, maxOutage: 600 })
     expect(run.exitCode).toBe(ExitCode.temporary)
-    expect(run.error?.message).toMatch(/S3 has been away for/)
+    expect(run.error?.message).toMatch(/S3 has been unreachable for/)
     away.remove()
     expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
     await expectAllUploaded()

@@ -265,7 +265,7 @@ describe('for ever', () => {
     }
     const { body } = await slow.get()
     await expect(Array.fromAsync(steadily(body, { deadlineMs: 50, leastRate: 1e9 }))).rejects.toThrow(
-      /only \d+ bytes came in time/,
+      /only \d+ bytes arrived in time/,
     )
     const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) }
     await expect(Array.fromAsync(steadily(never, { deadlineMs: 20 }))).rejects.toThrow('only 0 bytes')

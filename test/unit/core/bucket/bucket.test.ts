@@ -451,15 +451,15 @@ describe('bucket', () => {
   test('the cost of a storage class is spelt out, for this library where its size is known', () => {
     const library = { objects: 50_000, bytes: 400 * 1024 ** 3 }
     expect(tieringCost('INTELLIGENT_TIERING', library)).toBe(
-      'what nobody read for 30 days costs $0.0125 instead of $0.023 a GB and month (saves up to $4.20 a month), ' +
-        'reading is free; watching costs $0.0025 a month for 1,000 objects ($0.13 a month), moving $0.01 once for ' +
-        '1,000 objects ($0.50); pays for what rests and is larger than 0.25 MB; objects under 128 KB are left alone; ' +
+      'what nobody has read for 30 days costs $0.0125 instead of $0.023 a GB-month (saves up to $4.20 a month), ' +
+        'reading is free; monitoring fee $0.0025 a month per 1,000 objects ($0.13 a month), moving $0.01 once per ' +
+        '1,000 objects ($0.50); worth it for rarely played files over 0.25 MB; objects under 128 KB are left alone; ' +
         'prices of us-east-1, for 50,000 objects of 400 GiB',
     )
     expect(tieringCost('STANDARD_IA', library)).toBe(
-      'storing costs $0.0125 instead of $0.023 a GB and month (saves $4.20 a month), but each GB that the CDN ' +
-        'fetches $0.01 ($4.00 each time all of it is fetched), moving $0.01 once for 1,000 objects ($0.50); each ' +
-        'object is charged for 30 days and 128 KB at least; pays while the CDN fetches less than all of it once a ' +
+      'storing costs $0.0125 instead of $0.023 a GB-month (saves $4.20 a month), but each GB that the CDN ' +
+        'fetches $0.01 ($4.00 each time all of it is fetched), moving $0.01 once per 1,000 objects ($0.50); each ' +
+        'object is charged for at least 30 days and 128 KB; worth it while the CDN fetches less than all of it once a ' +
         'month; prices of us-east-1, for 50,000 objects of 400 GiB',
     )
     expect(tieringCost('STANDARD_IA', { objects: 1, bytes: 1024 })).toContain('(saves under $0.01 a month)')
@@ -664,7 +664,7 @@ describe('distribution', () => {
       })
     })
 
-    test('a statement that lets anyone read is named, and left to its owner', () => {
+    test('a statement that allows anyone to read is named, and left to its owner', () => {
       const open = {
         Sid: 'PublicRead',
         Effect: 'Allow',

@@ -875,7 +875,7 @@ describe('questions of their own', () => {
   })
 
   test.each([
-    ['CERT_HAS_EXPIRED', /^renew it/],
+    ['CERT_HAS_EXPIRED', /^Renew it/],
     ['ERR_TLS_CERT_ALTNAME_INVALID', /covers the alias/],
     ['SELF_SIGNED_CERT_IN_CHAIN', /NODE_EXTRA_CA_CERTS/],
   ])('a certificate with %s has a cure of its own', (code, cure) => {

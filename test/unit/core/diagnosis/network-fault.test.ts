@@ -2,15 +2,15 @@ import { expect, test } from 'vitest'
 import { networkFault } from '../../../../src/core/diagnosis/network-fault.ts'
 
 test.each([
-  ['ENOTFOUND', 'getaddrinfo ENOTFOUND cdn.example', 'the host name has no address (ENOTFOUND)'],
-  ['EAI_AGAIN', 'getaddrinfo EAI_AGAIN cdn.example', 'the host name has no address (EAI_AGAIN)'],
-  ['ECONNREFUSED', 'connect ECONNREFUSED 127.0.0.1:9', 'nothing listens there (ECONNREFUSED)'],
+  ['ENOTFOUND', 'getaddrinfo ENOTFOUND cdn.example', 'the host name does not resolve (ENOTFOUND)'],
+  ['EAI_AGAIN', 'getaddrinfo EAI_AGAIN cdn.example', 'the host name does not resolve (EAI_AGAIN)'],
+  ['ECONNREFUSED', 'connect ECONNREFUSED 127.0.0.1:9', 'nothing is listening there (ECONNREFUSED)'],
   ['ETIMEDOUT', 'no answer in time', 'no answer in time (ETIMEDOUT)'],
   ['ECONNRESET', 'socket hang up', 'the connection was closed (ECONNRESET)'],
   [
     'EPROTO',
     'write EPROTO 40ED:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:../deps/openssl/openssl/ssl/record/methods/tlsany_meth.c:77:\n',
-    'it does not speak TLS (EPROTO)',
+    'it does not use TLS (EPROTO)',
   ],
   [
     'EPROTO',

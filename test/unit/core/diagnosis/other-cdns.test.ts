@@ -98,10 +98,10 @@ test.each(pages)('%s %i %j: %s', (provider, status, body, cause, cure, headers =
 
 describe("the store's own errors, through another CDN", () => {
   test.each([
-    ['nginx', 'AccessDenied', 403, 'oac-missing', /nginx does not sign/],
+    ['nginx', 'AccessDenied', 403, 'oac-missing', /nginx, which does not sign/],
     ['cloudflare', 'AccessDenied', 403, 'oac-missing', /Worker/],
     ['bunny', 'AccessDenied', 403, 'oac-missing', /S3 authentication/],
-    ['fastly', 'AccessDenied', 403, 'oac-missing', /let Fastly sign/],
+    ['fastly', 'AccessDenied', 403, 'oac-missing', /Let Fastly sign/],
     ['nginx', 'NoSuchKey', 404, 'wrong-bucket', /rule rewrites/],
     ['nginx', 'SignatureDoesNotMatch', 403, 'origin-signature', /forward fewer/],
   ] as [OtherCdn, string, number, Cause, RegExp][])('%s, %s', (provider, code, status, cause, cure) => {

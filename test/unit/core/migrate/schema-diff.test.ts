@@ -146,10 +146,10 @@ describe('planning the way back', () => {
         'alter table public.tracks\n  drop column s3_object_key',
         `update public.alembic_version set version_num = 'd586b7432ebd' where version_num = 'a312ec46df43'`,
       ],
-      /enum value S3 stays/,
+      /enum value S3 is kept/,
     ],
-    ['tracks in S3', { tracksInS3: 2 }, 'refuse', /2 tracks are in S3/],
-    ['a column in use', { columnsInUse: ['bpm'] }, [], /hold values stay \(bpm\)/],
+    ['tracks in S3', { tracksInS3: 2 }, 'refuse', /2 tracks exist only in S3/],
+    ['a column in use', { columnsInUse: ['bpm'] }, [], /with values are kept \(bpm\)/],
     ['the application moved on', { revisions: ['c16dd5ffbdbd'] }, [], /moved on to c16dd5ffbdbd/],
     [
       'nothing had been added',
@@ -157,12 +157,12 @@ describe('planning the way back', () => {
       [],
       /nothing had been added/,
     ],
-    ['made by us, rows in it', { record: { ...record, kind: 'create' } }, [], /9 rows and stay/],
+    ['made by us, rows in it', { record: { ...record, kind: 'create' } }, [], /9 rows and are kept/],
     [
       'made by us, one track in S3',
       { record: { ...record, kind: 'create' }, tracksInS3: 1 },
       'refuse',
-      /1 track is in S3/,
+      /1 track exists only in S3/,
     ],
   ])('%s', (_, change, statements, words) => {
     const plan = planDown({ ...facts, ...change })

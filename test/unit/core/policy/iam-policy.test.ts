@@ -123,7 +123,7 @@ describe('several commands', () => {
     )
     expect(commandsNamed(['bucket', 'apply', 'upload-local'])).toEqual(['bucket apply', 'upload-local'])
     expect(() => iamPolicy(commandsNamed(['upload-local', 'nonsense']), place)).toThrow(
-      'there is no policy for "nonsense"',
+      'no policy exists for "nonsense"',
     )
   })
 })

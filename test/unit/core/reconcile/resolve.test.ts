@@ -240,8 +240,8 @@ describe('DiskJoin', () => {
         said[name] = `${differences[0]?.class}: ${differences[0]?.detail}`
     expect(said).toEqual({
       t: 'no-audio: file_source LOCAL, no key, the file is empty: empty.mp3',
-      'stray-empty.mp3': 'empty-file: no row names it, and it is empty: delete it',
-      'stray.mp3': 'local-file-without-row: no row names it; `autodj import` makes one',
+      'stray-empty.mp3': 'empty-file: no row names it, and it is empty: it can be deleted',
+      'stray.mp3': 'local-file-without-row: no row names it; `autodj import` creates one',
     })
   })
 
