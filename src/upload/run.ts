@@ -7,6 +7,7 @@ import { LocalFileError, requireAudioRoot, statSource } from '../audio-files/sou
 import { readText } from '../cli/read-text.ts'
 import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
+import { formatDollars } from '../core/cost/prices.ts'
 import { listedNames } from '../core/listed-names.ts'
 import { isSelecting } from '../core/selection.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
