@@ -174,7 +174,12 @@ describe('the endpoint and the region in force', () => {
   )
   test.for([
     [{}, undefined, undefined, 'eu-west-1'],
-    [{ AWS_PROFILE: 'minio' }, 'https://minio.example:9000', 'endpoint_url of the AWS profile minio', 'eu-south-1'],
+    [
+      { AWS_PROFILE: 'minio' },
+      'https://minio.example:9000',
+      'endpoint_url of the AWS profile minio',
+      'eu-south-1',
+    ],
     [
       { AWS_PROFILE: 'minio', AWS_REGION: 'us-east-2' },
       'https://minio.example:9000',
