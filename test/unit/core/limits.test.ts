@@ -24,3 +24,11 @@ test('a share of a whole is rounded down, and the larger of two allowances count
   expect(allowedDeletes({ percent: 50, count: 7 }, 10)).toBe(7)
   expect(allowedDeletes({}, 10)).toBe(0)
 })
+
+test('of a small whole never more than a share goes, rounded up', () => {
+  const byDefault = { percent: 1, count: 50, most: 25 }
+  expect(allowedDeletes(byDefault, 50)).toBe(13)
+  expect(allowedDeletes(byDefault, 1)).toBe(1)
+  expect(allowedDeletes(byDefault, 1_000)).toBe(50)
+  expect(allowedDeletes(byDefault, 100_000)).toBe(1_000)
+})
