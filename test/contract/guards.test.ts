@@ -1,6 +1,7 @@
 /** Looks that are taken again just before an act: what came between the plan and its application. */
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -12,7 +13,8 @@ import { observeFileEffects } from '../../src/file-effects.ts'
 import { fakeAudio, type TestBed, type TrackRow } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
-import { apply as applyPlan, reconcile, restore } from './safety.ts'
+import { apply as applyPlan, cleanup, reconcile, restore } from './safety.ts'
+import { upload } from './upload.ts'
 import { fetchDefaults } from './worker.ts'
 
 describe('between the plan and its application', () => {
@@ -162,5 +164,50 @@ describe('between the plan and its application', () => {
     } finally {
       server.close()
     }
+  })
+
+  test('a file is edited, its times set back, while its object is looked at for the last time: it stays', async () => {
+    await bed.addTrack({ path: 'a.flac', content })
+    const file = path.join(bed.audioRoot, 'a.flac')
+    // To the nanosecond.
+    const then = new Date(1_700_000_000_000)
+    utimesSync(file, then, then)
+    expect((await upload(bed)).exitCode).toBe(0)
+    const edited = fakeAudio(3_000, 7)
+    let heads = 0
+    const { items } = await cleanup(
+      bed,
+      {},
+      {
+        hooks: {
+          head: {
+            after: () => {
+              if (++heads !== 2) return
+              writeFileSync(file, edited)
+              utimesSync(file, then, then)
+            },
+          },
+        },
+      },
+    )
+    expect(items).toMatchObject([{ state: 'kept', code: 'file.changed' }])
+    expect(readFileSync(file).equals(edited)).toBe(true)
+  })
+
+  test('a file is replaced once its row says S3, before anybody looks whether it may go: the new one stays', async () => {
+    const id = await bed.addTrack({ path: 'a.flac', content })
+    const file = path.join(bed.audioRoot, 'a.flac')
+    const recordedAnew = fakeAudio(4_000, 8)
+    const replace = ({ sql }: { sql: string }) => {
+      if (!/^update tracks/.test(sql)) return
+      bed.database.knex.off('query', replace)
+      rmSync(file)
+      writeFileSync(file, recordedAnew)
+    }
+    bed.database.knex.on('query', replace)
+    const run = await upload(bed, { deleteLocal: true })
+    expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'S3', file_path: 'a.flac' })
+    expect(readFileSync(file).equals(recordedAnew)).toBe(true)
+    expect(JSON.stringify(run.messages)).toContain('it is no longer the file that was verified')
   })
 })
