@@ -82,7 +82,9 @@ export class TextReporter implements Reporter {
       this.#say(`${this.style.red(item.state)} ${printable(item.subject)}: ${printable(reason)}`)
       this.#cure(item.cure)
     } else if (item.text !== undefined) {
-      this.data(item.text)
+      // Words of a table's row are wrapped at a terminal; other text may be there to be copied.
+      if (/\S {2,}\S/.test(item.text)) this.#result(item.text)
+      else this.data(item.text)
     } else if (this.verbose || (item.state === 'skipped' && !this.#options.quiet)) {
       if (item.state === 'skipped' && !this.#isListed(item)) return
       const reason = reasonOf(item)
