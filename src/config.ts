@@ -619,12 +619,13 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
   }
 
   function readNetwork(): Network {
-    const certificates = ['AWS_CA_BUNDLE', 'NODE_EXTRA_CA_CERTS'].flatMap(variable => {
-      const value = plain(variable)
-      // Node.js itself has read what the environment names.
-      const known = variable === 'NODE_EXTRA_CA_CERTS' && env[variable] !== undefined
-      return value === undefined || known ? [] : [{ variable, path: path.resolve(cwd, value) }]
-    })
+    const bundle = readPath('AWS_CA_BUNDLE')
+    // Node.js itself has read what the environment names.
+    const extra = env['NODE_EXTRA_CA_CERTS'] === undefined ? plain('NODE_EXTRA_CA_CERTS') : undefined
+    const certificates = [
+      ...(bundle === undefined ? [] : [{ variable: 'AWS_CA_BUNDLE', path: bundle }]),
+      ...(extra === undefined ? [] : [{ variable: 'NODE_EXTRA_CA_CERTS', path: path.resolve(cwd, extra) }]),
+    ]
     return { proxies: readProxies(plain), certificates }
   }
 
@@ -784,7 +785,12 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     if (!argv || argv.length === 0) return reject('FETCH_COMMAND', 'has an unclosed quote')
     if (!argv.some(word => word.includes('{output}')))
       return reject('FETCH_COMMAND', 'lacks {output}, the file to write')
-    return argv
+    const [program = '', ...words] = argv
+    try {
+      return [expandHome(program, env), ...words]
+    } catch (error) {
+      return reject('FETCH_COMMAND', toError(error).message)
+    }
   }
 }
 

@@ -91,6 +91,28 @@ describe('paths', () => {
     expect(deployed.records?.logFile).toBe(`${dir}/deploy/logs/autodj.log`)
   })
 
+  test('every setting that is a path: ~ is understood, and what is relative is so to the file that says it', () => {
+    put('deep/autodj.env', 'AWS_CA_BUNDLE=ca.pem\nAUTODJ_LOG_FILE=~/autodj.log\nAUTODJ_METRICS=m.prom\n')
+    const near = load({ AUTODJ_SETTINGS: 'deep/autodj.env' })
+    expect(near.network.certificates).toEqual([
+      { variable: 'AWS_CA_BUNDLE', path: path.join(dir, 'deep/ca.pem') },
+    ])
+    expect(near.records).toMatchObject({
+      logFile: path.join(home, 'autodj.log'),
+      metrics: path.join(dir, 'deep/m.prom'),
+    })
+    expect(load({ AWS_CA_BUNDLE: '~/ca.pem' }).network.certificates).toEqual([
+      { variable: 'AWS_CA_BUNDLE', path: path.join(home, 'ca.pem') },
+    ])
+    expect(load({ FETCH_COMMAND: '~/bin/get {output} ~/x' }).fetchCommand).toEqual([
+      path.join(home, 'bin/get'),
+      '{output}',
+      '~/x',
+    ])
+    for (const variable of ['AWS_CA_BUNDLE', 'FETCH_COMMAND', 'APPLICATION_DIR', 'AUTODJ_LOG_FILE'])
+      expect(() => load({ [variable]: '~other/x {output}' })).toThrow(/home of another user/)
+  })
+
   test('~ is the home of whoever runs it, where the application does not take it literally', () => {
     put('autodj.env', 'AUDIO_ROOT=~/music\n')
     expect(load().audioRoot).toBe(path.join(home, 'music'))
