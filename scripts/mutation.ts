@@ -32,8 +32,8 @@ const rooms: Readonly<Record<string, Room>> = {
     floor: 0.9,
   },
   'audio-files': {
-    mutate: ['src/audio-files/{source,delete-proved}.ts'],
-    tests: ['test/unit/audio-files/*.ts', 'test/contract/{safety,upload}.test.ts'],
+    mutate: ['src/audio-files/{source,content-proof,delete-proved,remove-together}.ts'],
+    tests: ['test/unit/audio-files/*.ts', 'test/contract/{file-identity,guards,safety,upload}.test.ts'],
     floor: 0.9,
   },
   cleanup: {
@@ -47,22 +47,26 @@ const rooms: Readonly<Record<string, Room>> = {
     floor: 0.9,
   },
   plan: {
-    mutate: ['src/plan/{execute,headers,journal,needs,plan-file,removals,rows,settle}.ts'],
+    mutate: ['src/plan/{execute,headers,journal,needs,plan-file,removals,rows,item-executor}.ts'],
     tests: ['test/unit/plan/*.ts', 'test/contract/{guards,safety,reconcile}.test.ts'],
     floor: 0.9,
   },
   reconcile: {
-    mutate: ['src/reconcile/{inventory,judge,keyed-rows,listing,looks,tally}.ts'],
+    mutate: [
+      'src/reconcile/{inventory,comparator,keyed-rows,listing,object-inspector,tally,without-audio}.ts',
+    ],
     tests: ['test/contract/{guards,safety,reconcile}.test.ts'],
     floor: 0.9,
   },
   upload: {
-    mutate: ['src/upload/{journal,multipart-upload,proof,resume,transfer,work}.ts'],
+    mutate: ['src/upload/{upload-ledger,multipart-upload,verifier,resume,transfer,work}.ts'],
     tests: ['test/unit/upload/*.ts', 'test/contract/upload.test.ts'],
     floor: 0.9,
   },
   storage: {
-    mutate: ['src/storage/{s3-copy,s3-delete,s3-read,s3-write,s3-errors,throttle,resilience}.ts'],
+    mutate: [
+      'src/storage/{s3-copy,s3-delete,s3-multipart,s3-read,s3-stream,s3-write,s3-errors,throttle,resilience}.ts',
+    ],
     tests: ['test/unit/storage/*.ts', 'test/contract/object-store.test.ts'],
     floor: 0.9,
   },
@@ -72,7 +76,7 @@ const rooms: Readonly<Record<string, Room>> = {
     floor: 0.9,
   },
   fetch: {
-    mutate: ['src/fetch/{download,http-get,public-address,staged-upload,fetcher}.ts'],
+    mutate: ['src/fetch/{url-download,http-get,public-address,staged-upload,fetcher}.ts'],
     tests: ['test/unit/fetch/*.ts', 'test/e2e/fetch.test.ts'],
     floor: 0.9,
   },
@@ -179,6 +183,18 @@ function roomOf(asked: string): Room {
   if (room === undefined) throw new Error(`no room "${name}"; there are ${Object.keys(rooms).join(', ')}`)
   return file === undefined ? room : { ...room, mutate: [file] }
 }
+
+/** `a/{b,c}.ts` as `a/b.ts` and `a/c.ts`. */
+function alternatives(pattern: string): string[] {
+  const [, before, inside, after] = /^(.*?)\{(.*?)\}(.*)$/.exec(pattern) ?? []
+  if (inside === undefined) return [pattern]
+  return inside.split(',').flatMap(one => alternatives(`${before}${one}${after}`))
+}
+
+// A file that was renamed would be left out without a word.
+for (const [name, { mutate }] of Object.entries(rooms))
+  for (const file of mutate.flatMap(alternatives))
+    if (globSync(file).length === 0) throw new Error(`room "${name}": there is no ${file}`)
 
 const asked = process.argv.slice(2)
 const names = asked.length > 0 ? asked : Object.keys(rooms)

@@ -1,7 +1,7 @@
 /** Looks that are taken again just before an act: what came between the plan and its application. */
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -209,5 +209,38 @@ describe('between the plan and its application', () => {
     expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'S3', file_path: 'a.flac' })
     expect(readFileSync(file).equals(recordedAnew)).toBe(true)
     expect(JSON.stringify(run.messages)).toContain('it is no longer the file that was verified')
+  })
+
+  test('a row comes to need a file after other rows were last asked: the file stays', async () => {
+    const ids = [
+      await bed.addTrack({ path: 'a.flac', content }),
+      await bed.addTrack({ path: 'b.flac', content: fakeAudio(3_000, 9) }),
+    ]
+    const file = (name: string) => path.join(bed.audioRoot, name)
+    expect((await upload(bed)).exitCode).toBe(0)
+    utimesSync(file('a.flac'), new Date(0), new Date(0))
+    let isAsked = false
+    const second = (await bed.tracks()).get(ids[1] as string)?.s3_object_key
+    const { items } = await cleanup(
+      bed,
+      {},
+      {
+        hooks: {
+          head: {
+            before: async looked => {
+              if (looked !== second || isAsked) return
+              isAsked = true
+              await expect.poll(() => existsSync(file('a.flac')), { timeout: 60_000 }).toBe(false)
+              await bed.addTrack({ path: 'b.flac', source: 'LOCAL' })
+            },
+          },
+        },
+      },
+    )
+    expect(items.find(item => item['subject'] === 'b.flac')).toMatchObject({
+      state: 'kept',
+      code: 'file.needed',
+    })
+    expect(existsSync(file('b.flac'))).toBe(true)
   })
 })
