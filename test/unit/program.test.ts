@@ -1,10 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { defineCommand } from '../../src/cli/command.ts'
 import { flag, shared } from '../../src/cli/flags.ts'
 import { commands } from '../../src/commands.ts'
-import { type Setting, settings } from '../../src/config.ts'
-import { ExitCode, exitCodeMeaning, TemporaryError } from '../../src/errors.ts'
+import { ExitCode, TemporaryError } from '../../src/errors.ts'
 import { cli } from '../support/cli.ts'
 
 const seen: unknown[] = []
@@ -276,28 +274,6 @@ describe('errors', () => {
     expect(stderr).toBe('')
     expect(exitCode).toBe(ExitCode.sigterm)
   })
-})
-
-test("the README's table of exit codes is the code's", () => {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
-  const rows = [...readme.matchAll(/^\| (\d+) \| (.+) \|$/gm)].map(match => [Number(match[1]), match[2]])
-  expect(rows).toEqual(Object.values(ExitCode).map(code => [code, exitCodeMeaning[code]]))
-})
-
-test("the README's tables of commands and settings are the code's", () => {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
-  const cell = (text: string) => text.replaceAll('|', '\\|')
-  const commandRows = readme
-    .match(/^\| `autodj [^`]+` \| .*[a-z].* \|$/gm)
-    ?.filter(row => !/\| \d+ \|$/.test(row))
-  expect(commandRows).toEqual(commands.map(one => `| \`autodj ${one.name}\` | ${cell(one.summary)} |`))
-  const settingRows = readme.match(/^\| `[A-Z][A-Z0-9_]+` \| .*$/gm)
-  expect(settingRows).toEqual(
-    settings.map((one: Setting) => {
-      const flagCell = one.flag === undefined ? '' : `\`${one.flag}\``
-      return `| \`${one.variable}\` | ${flagCell} | ${cell(one.description)} |`
-    }),
-  )
 })
 
 test('every command has a summary in the house style, and names are unique', () => {
