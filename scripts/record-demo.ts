@@ -40,6 +40,10 @@ const steady = (text: string) => text.replaceAll(/autodj-demo-\w{6}/g, 'autodj-d
 const { active } = terminal.buffer
 const last = appeared.findLastIndex(Boolean)
 const lines: string[] = []
+/** how long it plays, whatever it took */
+const seconds = 7
+const end = Math.max(...appeared.filter(Boolean).map(({ at }) => at))
+let y = margin + 12
 for (let row = 0; row <= last; row++) {
   const line = active.getLine(row)
   const shown = appeared[row]
@@ -59,15 +63,16 @@ for (let row = 0; row <= last; row++) {
     .map(({ style, text }) => `<tspan${style}>${escaped(steady(text))}</tspan>`)
     .join('')
     .replaceAll(/ +<\/tspan>$/g, '</tspan>')
-  const y = margin + 30 + lines.length * rowHeight
-  // Four times as fast as it was.
-  const begin = (shown.at / 4_000).toFixed(2)
+  // A row without text before it is half a row.
+  if (lines.length > 0 && appeared[row - 1] === undefined) y += rowHeight / 2
+  y += rowHeight
+  const begin = ((seconds * shown.at) / end).toFixed(2)
   lines.push(
     `<text x="${margin}" y="${y}" xml:space="preserve" style="animation-delay:${begin}s">${spans}</text>`,
   )
 }
 const width = Math.round(columns * cellWidth + 2 * margin)
-const height = margin + 30 + lines.length * rowHeight + margin
+const height = Math.ceil(y + margin)
 writeFileSync(
   path.join(root, 'docs/demo.svg'),
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="A recording of autodj demo: migrate, import, upload, verify, and a second run that finds nothing to do">
