@@ -25,14 +25,19 @@ export function programTree(): CommandTree {
 const cell = (text: string): string => prose(text).replaceAll('|', '\\|')
 const inCode = (text: string): string => `\`${text.replaceAll('|', '\\|')}\``
 const fileOf = ({ path: words }: CommandTree): string => `${words.slice(1).join('-')}.md`
-/** Angle brackets would be HTML, and flags read better as code, if they are not that already. */
+/** Angle brackets would be HTML; flags and example addresses are code, if they are not that already. */
 function prose(text: string): string {
   return text
     .split(/(`[^`]+`)/)
     .map(part =>
       part.startsWith('`')
         ? part
-        : part.replaceAll('<', '&lt;').replaceAll(/(?<![\w-])--[a-z][a-z-]*[a-z]/g, '`$&`'),
+        : part
+            .replaceAll('<', '&lt;')
+            .replaceAll(
+              /(?<![\w-])--[a-z][a-z-]*[a-z]|\b(?:https?|postgresql|s3):\/\/[^\s,;()"]+[\w/]/g,
+              '`$&`',
+            ),
     )
     .join('')
 }
