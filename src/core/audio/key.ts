@@ -29,6 +29,12 @@ export interface Key {
   readonly confidence: number
 }
 
+/**
+ * Of how triads follow each other, what is taken as said: a song has few changes, and one more or less after a gap or an
+ * encoder is no sign of another key. The rest counts as spread evenly.
+ */
+const HEARD_MOVES = 0.5
+
 /** Features of each of the 24 keys (C to B major, C to B minor), KEY_FEATURES long each. */
 export function keyFeatures({ bass, treble, triads, opening, moves }: PitchContent): Float32Array {
   const features = new Float32Array(24 * KEY_FEATURES)
@@ -45,8 +51,10 @@ export function keyFeatures({ bass, treble, triads, opening, moves }: PitchConte
       degrees(root => part[root]!)
       degrees(root => part[12 + root]!)
     }
-    degrees(root => moves[root * 24 + key]!)
-    degrees(root => moves[(12 + root) * 24 + key]!)
+    const share = (triad: number): number =>
+      HEARD_MOVES * moves[triad * 24 + key]! + (1 - HEARD_MOVES) / 24 ** 2
+    degrees(root => share(root))
+    degrees(root => share(12 + root))
   }
   return features
 }
