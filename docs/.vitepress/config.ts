@@ -41,7 +41,7 @@ export default defineConfig({
   cleanUrls: true,
   // Pages of the repository that are not in docs/.
   ignoreDeadLinks: [
-    /^(\.\/)?(\.\.\/)+(CONTRIBUTING|CHANGELOG|README|LICENSE|bench|training|src|scripts|\.env)/,
+    /^(\.\/)?(\.\.\/)+(CONTRIBUTING|CHANGELOG|README|LICENSE|bench|training|src|scripts|packaging|Dockerfile|compose|\.env)/,
   ],
   themeConfig: {
     outline: [2, 3],
