@@ -54,7 +54,7 @@ test.each([40, 80, 120])(
       ['embedded one):', '\r'],
       ['Amazon S3):', `${s3.url}\r`],
       ['session or role):', `${credentials.accessKeyId}\r`],
-      ['secret access key:', `${credentials.secretAccessKey}\r`],
+      ['Secret access key:', `${credentials.secretAccessKey}\r`],
       // The key that brings back what was typed before brings back nothing.
       ['eu-central-1):', `${up}${up}us-east-1\r`],
       ['Bucket:', 'nowhere\r'],
