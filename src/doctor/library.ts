@@ -35,7 +35,7 @@ export async function checkDatabaseWrite({ knex, where, dialect }: Database): Pr
   if (facts.standby) {
     return failure(
       `${where} is a standby: it takes no writes`,
-      'Set DATABASE_URL to the primary server (target_session_attrs=read-write finds it among several hosts).',
+      'Set DATABASE_URL to the primary server.',
     )
   }
   if (facts.readOnly && !isEmbedded) {

@@ -297,7 +297,7 @@ async function* paginate<Page, Marker = string>(
   for (;;) {
     const { page, truncated, next } = await fetch(marker)
     // S3 always says which. What does not is no listing, though the SDK reads anything as an empty one.
-    if (truncated === undefined) throw broken(context, 'the answer is not a listing')
+    if (truncated === undefined) throw broken(context, notAListing)
     yield page
     if (!truncated) return
     if (next === undefined) throw broken(context, 'a page says that more follows, but not how to continue')
@@ -322,6 +322,13 @@ function decoder(
       throw broken(context, `${JSON.stringify(text)} is not a URL-encoded key`)
     }
   }
+}
+
+const notAListing = 'the answer is not a listing'
+
+/** Whether what was asked for is not known to the store: it says so, or answers something else (rclone). */
+export function isNoListing(error: unknown): boolean {
+  return error instanceof StoreError && (error.kind === 'unsupported' || error.message.endsWith(notAListing))
 }
 
 function broken(context: RequestContext, what: string): StoreError {

@@ -6,7 +6,7 @@ import { copyObjects } from './s3-copy.ts'
 import { deleteObjects } from './s3-delete.ts'
 import { storeErrorOf, toStoreError } from './s3-errors.ts'
 import { notS3 } from './s3-fields.ts'
-import { listObjects, listParts, listPrefixes, listUploads, listVersions } from './s3-listing.ts'
+import { isNoListing, listObjects, listParts, listPrefixes, listUploads, listVersions } from './s3-listing.ts'
 import { readObjects } from './s3-read.ts'
 import { writeObjects } from './s3-write.ts'
 import { type ObjectStore, StoreError } from './store.ts'
@@ -22,13 +22,16 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
   const conditions = conditionsOf(s3, { head })
 
   const partsOf: ObjectStore['listParts'] = async (key, uploadId, signal) => {
+    if (s3.lacks.has('part-listing')) return undefined
     try {
       return await listParts(s3, key, uploadId, signal)
     } catch (thrown) {
       if (thrown instanceof StoreError && (thrown.kind === 'no-upload' || thrown.kind === 'missing')) {
         return undefined
       }
-      throw thrown
+      if (!isNoListing(thrown)) throw thrown
+      s3.lacks.found('part-listing')
+      return undefined
     }
   }
 

@@ -52,6 +52,28 @@ const refusal = (promise: Promise<unknown>): Promise<StoreError> =>
 
 const asked = (operation: string) => server.requests.filter(request => request.operation === operation)
 
+describe('the parts of an upload', () => {
+  test.each([
+    ['501', { status: 501, code: 'NotImplemented' }],
+    // rclone serve: something else than a listing, with 200.
+    ['an answer that is no listing', { withhold: ['IsTruncated'] }],
+  ] as const)(
+    '%s: none are known, an upload is sent anew and aborted on the word of the store',
+    async (_, fault) => {
+      server.faults.add({ match: { operation: 'ListParts' }, fault })
+      const uploadId = await store.createUpload('a', { headers })
+      const part = randomBytes(5 * MiB)
+      await store.uploadPart('a', uploadId, 1, part, { crc32: crcOf(part) })
+      expect(await store.listParts('a', uploadId)).toBeUndefined()
+      expect(await store.listParts('a', uploadId)).toBeUndefined()
+      expect(asked('ListParts').length).toBeLessThanOrEqual(4)
+      expect(told).toEqual([expect.stringContaining('cannot list the parts of an upload')])
+      await store.abortUpload('a', uploadId)
+      expect((await Array.fromAsync(store.listUploads())).flat()).toEqual([])
+    },
+  )
+})
+
 describe('If-None-Match', () => {
   test('is found to be kept with one put more, once; from then on nothing is looked at', async () => {
     await put('a', 'first')
