@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs S3 servers that others wrote, once, outside the repository, for `npm run test:stores`. Those that take minutes
-# to build (MinIO, rclone) only with --all. What cannot be installed here is left out, and the test skips it aloud.
-# Ceph RGW: Debian's radosgw, ceph-mon and ceph-osd make a cluster in a folder; name it by TEST_STORE_ENDPOINT,
-# TEST_STORE_KEY (access:secret) and TEST_STORE_NAME.
+# to build (MinIO, rclone) or to unpack (Ceph RGW, Debian's: scripts/ceph.sh makes a cluster of it in a folder) only with
+# --all. What cannot be installed here is left out, and the test skips it aloud. One that runs already is named by
+# TEST_STORE_ENDPOINT, TEST_STORE_KEY (access:secret), TEST_STORE_NAME and TEST_STORE_VERSION.
 set -u
 moto=5.2.5
 s3mock=4.12.4
@@ -27,5 +27,9 @@ fi
 if [ "${1:-}" = --all ]; then
   [ -x "$tools/minio/minio" ] || GOBIN=$tools/minio go install "github.com/minio/minio@$minio" >&2
   [ -x "$tools/rclone/rclone" ] || GOBIN=$tools/rclone go install "github.com/rclone/rclone@$rclone" >&2
+  if ! command -v radosgw >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends ceph-mon ceph-osd ceph-common radosgw >&2 ||
+      echo 'stores.sh: no Ceph RGW' >&2
+  fi
 fi
 echo "$tools"

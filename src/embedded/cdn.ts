@@ -336,8 +336,11 @@ async function passThrough(
     position += piece.length
     if (from < to && !response.write(piece.subarray(from, to))) {
       await new Promise<void>(resolve => {
-        response.once('drain', resolve)
-        response.once('close', resolve)
+        const done = () => {
+          response.off('drain', done).off('close', done)
+          resolve()
+        }
+        response.on('drain', done).on('close', done)
       })
     }
     if (position >= end || response.destroyed) break

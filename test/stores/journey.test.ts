@@ -99,7 +99,11 @@ class Journey {
       return true
     } catch (wrong) {
       // An error, and what to do about it; never a bug of ours, and never success with something wrong.
-      const [, note] = /(?:error|failed|failure)\b:? ([^\n]+)/.exec(last?.stderr ?? '') ?? []
+      // doctor's checks and items that failed are data, on stdout.
+      const [, note] =
+        /(?:error|failed|failure)\b:? ([^\n]+)/.exec(last?.stderr ?? '') ??
+        /^(?:failure|failed) +([^\n]+)/m.exec(last?.stdout ?? '') ??
+        []
       const plain = last !== undefined && last.exitCode !== 0 && !last.stderr.includes('bug in autodj')
       if (!plain) throw wrong
       seen.push({
@@ -286,6 +290,7 @@ afterAll(async () => {
   const steps = [...new Set(seen.map(({ step }) => step))]
   const cell = (store: string, step: string) =>
     seen.find(one => one.store === store && one.step === step)?.outcome ?? 'not reached'
+  const versions = stores.filter(one => columns.some(column => column.startsWith(one.name)))
   const notes = seen.filter(({ outcome }) => outcome !== 'right')
   const text = [
     '# Stores',
@@ -296,6 +301,8 @@ afterAll(async () => {
     `| step | ${columns.join(' | ')} |`,
     `| --- | ${columns.map(() => '---').join(' | ')} |`,
     ...steps.map(step => `| ${step} | ${columns.map(store => cell(store, step)).join(' | ')} |`),
+    '',
+    `Versions: ${versions.map(one => `${one.name} ${one.version()}`).join(', ')}.`,
     '',
     ...(notes.length === 0 ? [] : ['## Refused', '']),
     ...notes.map(

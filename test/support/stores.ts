@@ -2,13 +2,14 @@
  * S3 servers that others wrote, started for a test where their programs are installed (`scripts/stores.sh` installs
  * them outside the repository). Each has a port and a folder of its own, and ends with the test.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 
 export interface Store {
   endpoint: string
@@ -18,6 +19,8 @@ export interface Store {
 
 export interface StoreProgram {
   name: string
+  /** what of it is run, as its installation or it itself says */
+  version(): string
   /** whether its buckets can keep versions */
   versions: boolean
   /** `scripts/stores.sh` installs it within a minute */
@@ -28,6 +31,14 @@ export interface StoreProgram {
 
 const tools = process.env['AUTODJ_TOOLS'] ?? path.join(homedir(), '.cache/autodj-tools')
 const credentials = { accessKeyId: 'autodj', secretAccessKey: 'autodj-secret' }
+
+/** The version that a script of ours installs: `moto=5.2.5`. */
+function pinned(name: string, script = 'stores.sh'): () => string {
+  return () =>
+    new RegExp(`^${name}=(.+)$`, 'm').exec(
+      readFileSync(new URL(`../../scripts/${script}`, import.meta.url), 'utf8'),
+    )?.[1] ?? 'unknown'
+}
 
 /** A program that is asked over HTTP at a free port once it answers. */
 function server(
@@ -67,9 +78,10 @@ function server(
   }
 }
 
-async function answers(endpoint: string, child: ChildProcess): Promise<void> {
+async function answers(endpoint: string, child?: ChildProcess): Promise<void> {
   for (let tries = 0; tries < 600; tries++) {
-    if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with ${child.exitCode}`)
+    if (child !== undefined && child.exitCode !== null)
+      throw new Error(`${child.spawnfile} ended with ${child.exitCode}`)
     if (
       await fetch(endpoint).then(
         () => true,
@@ -79,7 +91,7 @@ async function answers(endpoint: string, child: ChildProcess): Promise<void> {
       return
     await sleep(100)
   }
-  throw new Error(`${child.spawnfile} does not answer`)
+  throw new Error(`${child?.spawnfile ?? endpoint} does not answer`)
 }
 
 function freePort(): Promise<number> {
@@ -92,6 +104,36 @@ function freePort(): Promise<number> {
   })
 }
 
+/** A cluster in a folder, where Debian's programs for it are installed. */
+function ceph(): (() => Promise<Store>) | undefined {
+  const script = fileURLToPath(new URL('../../scripts/ceph.sh', import.meta.url))
+  const there = ['ceph-mon', 'ceph-osd', 'radosgw'].every(one => existsSync(`/usr/bin/${one}`))
+  if (!there || process.getuid?.() !== 0) return undefined
+  return async () => {
+    const port = await freePort()
+    const monitor = await freePort()
+    const dir = await mkdtemp(path.join(tmpdir(), 'autodj-ceph-'))
+    const run = async (...argv: string[]) => {
+      const child = spawn('bash', [script, ...argv], { stdio: 'ignore' })
+      const code = await new Promise(resolve => child.once('exit', resolve))
+      if (code !== 0) throw new Error(`scripts/ceph.sh ${argv[0]} ended with ${code}`)
+    }
+    const close = async () => {
+      await run('stop', dir)
+      await rm(dir, { recursive: true, force: true })
+    }
+    try {
+      await run('start', dir, String(port), String(monitor))
+      const endpoint = `http://127.0.0.1:${port}`
+      await answers(endpoint)
+      return { endpoint, credentials, close }
+    } catch (error) {
+      await close()
+      throw error
+    }
+  }
+}
+
 /** One that somebody else started, named by `TEST_S3_ENDPOINT` and its fellows. */
 function given(): StoreProgram[] {
   const endpoint = process.env['TEST_STORE_ENDPOINT']
@@ -100,6 +142,7 @@ function given(): StoreProgram[] {
   return [
     {
       name: process.env['TEST_STORE_NAME'] ?? endpoint,
+      version: () => process.env['TEST_STORE_VERSION'] ?? '(version not told)',
       versions: true,
       start: async () => ({
         endpoint,
@@ -113,6 +156,7 @@ function given(): StoreProgram[] {
 export const stores: readonly StoreProgram[] = [
   {
     name: 'versitygw',
+    version: pinned('versitygw', 'tools.sh'),
     versions: true,
     quickly: true,
     start: server(path.join(tools, 'versitygw-v1.8.0/versitygw'), (port, dir) => ({
@@ -126,6 +170,7 @@ export const stores: readonly StoreProgram[] = [
   },
   {
     name: 'moto',
+    version: pinned('moto'),
     versions: true,
     quickly: true,
     start: server(path.join(tools, 'moto/bin/moto_server'), port => ({
@@ -134,6 +179,7 @@ export const stores: readonly StoreProgram[] = [
   },
   {
     name: 'Adobe S3Mock',
+    version: pinned('s3mock'),
     // Its listing of versions answers 500 in a bucket with delete markers (4.12.4).
     versions: false,
     quickly: true,
@@ -151,6 +197,7 @@ export const stores: readonly StoreProgram[] = [
   },
   {
     name: 'MinIO',
+    version: pinned('minio'),
     versions: true,
     start: server(path.join(tools, 'minio/minio'), (port, dir) => ({
       argv: [
@@ -169,6 +216,7 @@ export const stores: readonly StoreProgram[] = [
   },
   {
     name: 'rclone serve s3',
+    version: pinned('rclone'),
     versions: false,
     start: server(path.join(tools, 'rclone/rclone'), (port, dir) => ({
       argv: [
@@ -177,6 +225,13 @@ export const stores: readonly StoreProgram[] = [
         ...['--addr', `127.0.0.1:${port}`, path.join(dir, 'data')],
       ],
     })),
+  },
+  {
+    name: 'Ceph RGW',
+    version: () =>
+      /version (\S+)/.exec(execFileSync('radosgw', ['--version'], { encoding: 'utf8' }))?.[1] ?? '',
+    versions: true,
+    start: ceph(),
   },
   ...given(),
 ]
