@@ -40,6 +40,12 @@ function pinned(name: string, script = 'stores.sh'): () => string {
     )?.[1] ?? 'unknown'
 }
 
+/** versitygw's program, for what wants to start it in another way; undefined where it is not installed. */
+export function versitygw(): string | undefined {
+  const file = path.join(tools, `versitygw-${pinned('versitygw', 'tools.sh')()}/versitygw`)
+  return existsSync(file) ? file : undefined
+}
+
 /** A program that is asked over HTTP at a free port once it answers. */
 function server(
   file: string,
@@ -94,7 +100,7 @@ async function answers(endpoint: string, child?: ChildProcess): Promise<void> {
   throw new Error(`${child?.spawnfile ?? endpoint} does not answer`)
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer().listen(0, '127.0.0.1', () => {
       const { port } = probe.address() as AddressInfo
