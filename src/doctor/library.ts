@@ -33,10 +33,7 @@ export async function checkDatabaseWrite({ knex, where, dialect }: Database): Pr
   const facts = await writeFacts(knex, tracks)
   const role = quoteName(facts.role)
   if (facts.standby) {
-    return failure(
-      `${where} is a standby: it takes no writes`,
-      'Set DATABASE_URL to the primary server.',
-    )
+    return failure(`${where} is a standby: it takes no writes`, 'Set DATABASE_URL to the primary server.')
   }
   if (facts.readOnly && !isEmbedded) {
     const cures: Record<string, string> = {
