@@ -10,6 +10,10 @@ export const bucket = 'bench'
 /** Bytes of every file and object. */
 export const fileSize = 4_096
 
+/** The object of row `i`, as the SQL below says it: in byte order they are in the order of their numbers. */
+export const keyOf = (index: number): string =>
+  `audio/Artist ${String(Math.floor(index / 20)).padStart(7, '0')}/Title ${String(index).padStart(9, '0')}.mp3`
+
 /** Rows made by one statement. */
 const chunk = 100_000
 
