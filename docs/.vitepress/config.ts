@@ -2,11 +2,12 @@
  * The site of docs/: the pages as they read on GitHub, with a menu and a search that needs no service. What is linked
  * above docs/ (CONTRIBUTING, LICENSE) is read on the forge.
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { defineConfig } from 'vitepress'
 
 const docs = path.join(import.meta.dirname, '..')
+const guide = ['guide', 'aws', 'operations', 'troubleshooting', 'security', 'cost', 'upgrading']
 const reference = ['commands/README', 'settings', 'exit-codes', 'error-codes', 'json']
 const background = [
   'architecture',
@@ -30,7 +31,11 @@ const pagesIn = (folder: string): string[] =>
     .map(name => path.posix.join(folder, name.slice(0, -3)))
     .sort()
 const item = (page: string) => ({ text: titleOf(page), link: `/${page.replace(/README$/, '')}` })
+const aboveDocs = (link: string): string =>
+  path.join(docs, '..', link.replace(/^(\.\.?\/)+/, '').replace(/\/index$/, '/README'))
 const all = pagesIn('.')
+/** A page that no list names comes after those of the guide. */
+const isElsewhere = (page: string) => ![...guide, ...reference, ...background].includes(page)
 const there = (page: string) => all.includes(page) || page.endsWith('README')
 
 export default defineConfig({
@@ -39,10 +44,8 @@ export default defineConfig({
   rewrites: { 'README.md': 'index.md', ':folder/README.md': ':folder/index.md' },
   srcExclude: ['node_modules'],
   cleanUrls: true,
-  // Pages of the repository that are not in docs/.
-  ignoreDeadLinks: [
-    /^(\.\/)?(\.\.\/)+(CONTRIBUTING|CHANGELOG|README|LICENSE|bench|training|src|scripts|packaging|Dockerfile|compose|\.env)/,
-  ],
+  // What is linked above docs/ is in the repository; the test with lychee looks whether it is.
+  ignoreDeadLinks: [link => ['', '.md'].some(end => existsSync(aboveDocs(link) + end))],
   themeConfig: {
     outline: [2, 3],
     search: { provider: 'local' },
@@ -54,7 +57,7 @@ export default defineConfig({
     sidebar: [
       {
         text: 'Guide',
-        items: all.filter(page => !reference.includes(page) && !background.includes(page)).map(item),
+        items: [...guide.filter(there), ...all.filter(isElsewhere)].map(item),
       },
       { text: 'Reference', items: reference.filter(there).map(item) },
       { text: 'Commands', collapsed: true, items: pagesIn('commands').map(item) },
