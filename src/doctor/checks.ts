@@ -472,7 +472,7 @@ export function doctorChecks(resources: DoctorResources): { checks: Check[]; cle
         }
         const lacking = noParts()
         if (lacking !== undefined)
-          return warning(lacking, 'nothing to do: it takes longer after an interruption')
+          return warning(lacking, 'Nothing to do: it takes longer after an interruption.')
         if (!listed) {
           return warning(
             'uploads in progress are not listed by this store',
