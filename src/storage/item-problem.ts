@@ -5,6 +5,7 @@ export const itemKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
   'denied',
   'missing',
   'archived',
+  'exists',
   'precondition',
   'bad-digest',
   'throttled',

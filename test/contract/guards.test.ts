@@ -13,7 +13,7 @@ import { observeFileEffects } from '../../src/file-effects.ts'
 import { fakeAudio, type TestBed, type TrackRow } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
-import { apply as applyPlan, cleanup, reconcile, restore } from './safety.ts'
+import { apply as applyPlan, cleanup, reconcile, restore, undo } from './safety.ts'
 import { upload } from './upload.ts'
 import { fetchDefaults } from './worker.ts'
 
@@ -242,5 +242,51 @@ describe('between the plan and its application', () => {
       code: 'file.needed',
     })
     expect(existsSync(file('b.flac'))).toBe(true)
+  })
+
+  test('undo meets another object that came to the key after it had looked: the new one stays', async () => {
+    await planRemoval()
+    expect((await apply()).exitCode).toBe(0)
+    const other = fakeAudio(3_000, 10)
+    const run = await undo(bed, file(), { hooks: { copy: { before: () => put('audio/flac', other) } } })
+    expect(run.exitCode).toBe(3)
+    expect((await bed.content(key))?.equals(other)).toBe(true)
+  })
+
+  const quarantined = 'quarantine/0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d/audio/old.flac'
+  /** The store's clock, and ours, far behind the removal. */
+  const later = (hooks: NonNullable<Parameters<TestBed['run']>[2]>['hooks']) => ({
+    hooks: { ...hooks, time: { after: (time: Date) => new Date(time.getTime() + 40 * 86_400_000) } },
+    now: () => new Date(Date.now() + 40 * 86_400_000),
+  })
+
+  test('a row comes to name an object in quarantine after it was found to be wanted by none: it stays', async () => {
+    await bed.store.put(quarantined, content, { headers: { contentType: 'audio/flac' }, checksums: {} })
+    let heads = 0
+    const { items } = await cleanup(
+      bed,
+      {},
+      later({
+        head: {
+          after: async () => {
+            if (++heads === 1) await bed.addTrack({ path: null, source: 'S3', key: quarantined })
+          },
+        },
+      }),
+    )
+    expect(items).toMatchObject([{ subject: quarantined, reason: 'a row names it' }])
+    expect([...(await bed.objects()).keys()]).toEqual([quarantined])
+  })
+
+  test('an object in quarantine is replaced after the last look: the new one stays', async () => {
+    const other = fakeAudio(2_000, 11)
+    const headers = { contentType: 'audio/flac' }
+    await bed.store.put(quarantined, content, { headers, checksums: {} })
+    await cleanup(
+      bed,
+      {},
+      later({ delete: { before: () => bed.store.put(quarantined, other, { headers, checksums: {} }) } }),
+    )
+    expect((await bed.content(quarantined))?.equals(other)).toBe(true)
   })
 })
