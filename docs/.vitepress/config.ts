@@ -13,6 +13,7 @@ const background = [
   'architecture',
   'reliability',
   'application',
+  'scale',
   'stores',
   'analysis',
   'releasing',
