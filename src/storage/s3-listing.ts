@@ -267,7 +267,9 @@ export async function listParts(
   const parts: UploadedPart[] = []
   const pages = paginate<Awaited<ReturnType<typeof request>>, string>(context, async marker => {
     const page = await access.run(context, () => request(marker))
-    return { page, truncated: page.IsTruncated, next: page.NextPartNumberMarker }
+    // What names the upload is its listing; some leave out that it is whole.
+    const isWhole = page.UploadId === uploadId ? false : undefined
+    return { page, truncated: page.IsTruncated ?? isWhole, next: page.NextPartNumberMarker }
   })
   function request(marker: string | undefined) {
     return access.client.send(
@@ -297,7 +299,7 @@ async function* paginate<Page, Marker = string>(
   for (;;) {
     const { page, truncated, next } = await fetch(marker)
     // S3 always says which. What does not is no listing, though the SDK reads anything as an empty one.
-    if (truncated === undefined) throw broken(context, notAListing)
+    if (truncated === undefined) throw broken(context, 'the answer is not a listing')
     yield page
     if (!truncated) return
     if (next === undefined) throw broken(context, 'a page says that more follows, but not how to continue')
@@ -324,11 +326,9 @@ function decoder(
   }
 }
 
-const notAListing = 'the answer is not a listing'
-
-/** Whether what was asked for is not known to the store: it says so, or answers something else (rclone). */
+/** Whether what was asked for is not known to the store, by its own word. */
 export function isNoListing(error: unknown): boolean {
-  return error instanceof StoreError && (error.kind === 'unsupported' || error.message.endsWith(notAListing))
+  return error instanceof StoreError && error.kind === 'unsupported'
 }
 
 function broken(context: RequestContext, what: string): StoreError {

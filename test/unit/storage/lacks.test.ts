@@ -52,26 +52,36 @@ const refusal = (promise: Promise<unknown>): Promise<StoreError> =>
 
 const asked = (operation: string) => server.requests.filter(request => request.operation === operation)
 
+test('a listing of parts that does not say that it is whole is one', async () => {
+  server.faults.add({ match: { operation: 'ListParts' }, fault: { withhold: ['IsTruncated'] } })
+  const uploadId = await store.createUpload('a', { headers })
+  const part = randomBytes(5 * MiB)
+  await store.uploadPart('a', uploadId, 1, part, { crc32: crcOf(part) })
+  expect(await store.listParts('a', uploadId)).toMatchObject([{ partNumber: 1, size: part.length }])
+  expect(told).toEqual([])
+})
+
+test('byte ranges that are ignored are said, and not asked for again and again', async () => {
+  await put('a', 'first and more', false)
+  server.faults.add({ match: { operation: 'GetObject' }, fault: { ignore: ['range'] } })
+  expect((await refusal(store.getInto('a', Buffer.alloc(4), { start: 6 }))).kind).toBe('unsupported')
+  expect((await refusal(store.get('a', { range: { start: 6, end: 9 } }))).kind).toBe('unsupported')
+})
+
 describe('the parts of an upload', () => {
-  test.each([
-    ['501', { status: 501, code: 'NotImplemented' }],
-    // rclone serve: something else than a listing, with 200.
-    ['an answer that is no listing', { withhold: ['IsTruncated'] }],
-  ] as const)(
-    '%s: none are known, an upload is sent anew and aborted on the word of the store',
-    async (_, fault) => {
-      server.faults.add({ match: { operation: 'ListParts' }, fault })
-      const uploadId = await store.createUpload('a', { headers })
-      const part = randomBytes(5 * MiB)
-      await store.uploadPart('a', uploadId, 1, part, { crc32: crcOf(part) })
-      expect(await store.listParts('a', uploadId)).toBeUndefined()
-      expect(await store.listParts('a', uploadId)).toBeUndefined()
-      expect(asked('ListParts').length).toBeLessThanOrEqual(4)
-      expect(told).toEqual([expect.stringContaining('cannot list the parts of an upload')])
-      await store.abortUpload('a', uploadId)
-      expect((await Array.fromAsync(store.listUploads())).flat()).toEqual([])
-    },
-  )
+  test('501: none are known, an upload is sent anew and aborted on the word of the store', async () => {
+    const fault = { status: 501, code: 'NotImplemented' }
+    server.faults.add({ match: { operation: 'ListParts' }, fault })
+    const uploadId = await store.createUpload('a', { headers })
+    const part = randomBytes(5 * MiB)
+    await store.uploadPart('a', uploadId, 1, part, { crc32: crcOf(part) })
+    expect(await store.listParts('a', uploadId)).toBeUndefined()
+    expect(await store.listParts('a', uploadId)).toBeUndefined()
+    expect(asked('ListParts').length).toBeLessThanOrEqual(4)
+    expect(told).toEqual([expect.stringContaining('cannot list the parts of an upload')])
+    await store.abortUpload('a', uploadId)
+    expect((await Array.fromAsync(store.listUploads())).flat()).toEqual([])
+  })
 })
 
 describe('If-None-Match', () => {

@@ -450,7 +450,7 @@ describe('a body that is not what was stored', () => {
       head: { size: body.length },
     })
     expect(start.equals(body.subarray(0, 4))).toBe(true)
-    await expect(store.getInto(key, start, { start: 4 })).rejects.toThrow(/something other than S3/)
+    await expect(store.getInto(key, start, { start: 4 })).rejects.toThrow(/byte ranges are ignored/)
   })
 
   test('a composite checksum is not taken for one of the whole', async () => {
