@@ -209,7 +209,7 @@ test('for people: a line for each check, and the cure below what failed', async 
   expect(exitCode).toBe(1)
   expect(stdout).toMatch(/^ok {7}credentials /m)
   expect(stdout).toMatch(/^failure {2}bucket .*there is no such bucket/m)
-  expect(stdout).toMatch(/→ Create the bucket, or correct S3_BUCKET_NAME. \(now nowhere\)/)
+  expect(stdout).toMatch(/→ Create the bucket, or correct S3_BUCKET_NAME \(now nowhere\)/)
   expect(stdout).toMatch(/^skipped {2}put {12}needs "bucket"/m)
   expect(stdout).toContain('1 check failed: bucket')
 })
