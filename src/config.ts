@@ -397,33 +397,97 @@ export class SettingsError extends UsageError {
  * Reads and validates all settings at once.
  * @throws UsageError naming every variable that is wrong, what is wrong with it, and an example
  */
-export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources): Config {
-  const files = readSettingsFiles({ env, cwd, named: envFile })
-  // The stronger first; what a relative path is relative to goes with each.
-  const sources: readonly Source[] = [
-    { values: overrides, folder: cwd },
-    { values: env, folder: cwd },
-    ...files.map(file => ({ values: file.values, folder: path.dirname(file.path), file })),
-  ]
-  const problems: string[] = []
-  let knownProfile: AwsProfile | undefined
+export function loadConfig(sources: ConfigSources): Config {
+  return new SettingsReader(sources).read()
+}
+
+class SettingsReader {
+  readonly #env: ConfigSources['env']
+  readonly #cwd: string
+  readonly #overrides: NonNullable<ConfigSources['overrides']>
+  readonly #files: ReturnType<typeof readSettingsFiles>
+  /** the stronger first; what a relative path is relative to goes with each */
+  readonly #sources: readonly Source[]
+  readonly #problems: string[] = []
+  #knownProfile: AwsProfile | undefined
+
+  constructor({ env, cwd, envFile, overrides = {} }: ConfigSources) {
+    this.#env = env
+    this.#cwd = cwd
+    this.#overrides = overrides
+    this.#files = readSettingsFiles({ env, cwd, named: envFile })
+    this.#sources = [
+      { values: overrides, folder: cwd },
+      { values: env, folder: cwd },
+      ...this.#files.map(file => ({ values: file.values, folder: path.dirname(file.path), file })),
+    ]
+  }
+
+  read(): Config {
+    const audioFolder = this.#readAudioFolder()
+    const config: Config = {
+      database: this.#readDatabase(),
+      s3: {
+        bucket: this.#readBucket(),
+        region: this.#readRegion(),
+        ...this.#readEndpoint(),
+        addressing: this.#readAddressing(),
+        requesterPays: this.#readRequestPayer(),
+        keyPrefix: this.#readKeyPrefix(),
+        ...this.#readAccess(),
+      },
+      cdn: this.#readCdn(),
+      distributionId: this.#read('CLOUDFRONT_DISTRIBUTION_ID'),
+      network: this.#readNetwork(),
+      audioRoot: audioFolder.root,
+      audioFolder,
+      maxAudioCacheBytes: this.#readCacheSize(),
+      fetchCommand: this.#readFetchCommand(),
+      fetchUrl: this.#read('FETCH_URL'),
+      records: this.#readRecords(),
+      corsOrigins: this.#readOrigins(),
+      files: this.#files.map(({ path: place, found, kind, values }) => ({
+        path: place,
+        found,
+        kind,
+        unknown: Object.keys(values).filter(isMisspelt),
+        refused: kind === 'application' ? refusedByApplication(Object.keys(values)) : [],
+      })),
+      given: Object.fromEntries(
+        settings.flatMap(({ variable }) => {
+          const value = this.#read(variable)
+          return value === undefined ? [] : [[variable, value]]
+        }),
+      ),
+    }
+    if (this.#problems.length > 0) {
+      throw new SettingsError(config, this.#problems.join('; '), {
+        code: 'config.invalid',
+        cure: this.#files.some(file => file.found)
+          ? `Correct it in ${this.#files.flatMap(file => (file.found ? [file.path] : [])).join(' or ')}, in the environment or with a flag.`
+          : 'Run `autodj init` to write the settings.',
+        details: { problems: this.#problems },
+      })
+    }
+    return deepFreeze(config)
+  }
 
   /** Where a setting comes from; an empty value is none. */
-  function find(variable: Variable): Found | undefined {
+  #find(variable: Variable): Found | undefined {
     const canBeFile = fileSecrets.has(variable)
-    for (const [index, { values, folder, file }] of sources.entries()) {
-      const rank = sources.length - index
+    for (const [index, { values, folder, file }] of this.#sources.entries()) {
+      const rank = this.#sources.length - index
       const value = values[variable]?.trim()
       const named = canBeFile ? values[`${variable}_FILE` as Variable]?.trim() : undefined
       if (value && named) {
-        reject(
+        this.#reject(
           variable,
           `and ${variable}_FILE are both set${file === undefined ? '' : ` in ${file.path}`}: one of them`,
         )
       }
       if (value) return { value, folder, file, rank }
       if (named) {
-        const secret = readSecret(variable, path.resolve(folder, expandHome(named, env)))
+        const secret = this.#readSecret(variable, path.resolve(folder, expandHome(named, this.#env)))
         return secret === undefined ? undefined : { value: secret, folder, file, rank }
       }
       // What is said to be empty somewhere stronger is not taken from somewhere weaker.
@@ -432,133 +496,91 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     return undefined
   }
 
-  function read(variable: Variable): string | undefined {
-    return find(variable)?.value
+  #read(variable: Variable): string | undefined {
+    return this.#find(variable)?.value
   }
 
   /** A path as a setting says it: relative to the file that does, `~` the home of whoever runs this. */
-  function readPath(variable: Variable): string | undefined {
-    const found = find(variable)
+  #readPath(variable: Variable): string | undefined {
+    const found = this.#find(variable)
     if (found === undefined) return undefined
     try {
-      return path.resolve(found.folder, expandHome(found.value, env))
+      return path.resolve(found.folder, expandHome(found.value, this.#env))
     } catch (error) {
-      return reject(variable, toError(error).message)
+      return this.#reject(variable, toError(error).message)
     }
   }
 
-  function readSecret(variable: Variable, file: string): string | undefined {
+  #readSecret(variable: Variable, file: string): string | undefined {
     try {
       const secret = readFileSync(file, 'utf8')
         .replace(/\r?\n$/, '')
         .trim()
-      return secret === '' ? reject(variable, `is empty in ${file} (${variable}_FILE)`) : secret
+      return secret === '' ? this.#reject(variable, `is empty in ${file} (${variable}_FILE)`) : secret
     } catch (error) {
-      return reject(
+      return this.#reject(
         variable,
         `cannot be read from ${file} (${variable}_FILE): ${systemErrorCode(error) ?? error}`,
       )
     }
   }
 
-  function reject(variable: Variable, problem: string): undefined {
+  #reject(variable: Variable, problem: string): undefined {
     const setting: Setting | undefined = settings.find(one => one.variable === variable)
-    const where = overrides[variable] !== undefined ? (setting?.flag?.split(' ')[0] ?? variable) : variable
+    const where =
+      this.#overrides[variable] !== undefined ? (setting?.flag?.split(' ')[0] ?? variable) : variable
     const text = `${where} ${problem} (example: ${setting?.example})`
-    if (!problems.includes(text)) problems.push(text)
+    if (!this.#problems.includes(text)) this.#problems.push(text)
   }
 
-  const audioFolder = readAudioFolder()
-  const config: Config = {
-    database: readDatabase(),
-    s3: {
-      bucket: readBucket(),
-      region: readRegion(),
-      ...readEndpoint(),
-      addressing: readAddressing(),
-      requesterPays: readRequestPayer(),
-      keyPrefix: readKeyPrefix(),
-      ...readAccess(),
-    },
-    cdn: readCdn(),
-    distributionId: read('CLOUDFRONT_DISTRIBUTION_ID'),
-    network: readNetwork(),
-    audioRoot: audioFolder.root,
-    audioFolder,
-    maxAudioCacheBytes: readCacheSize(),
-    fetchCommand: readFetchCommand(),
-    fetchUrl: read('FETCH_URL'),
-    records: readRecords(),
-    corsOrigins: readOrigins(),
-    files: files.map(({ path: place, found, kind, values }) => ({
-      path: place,
-      found,
-      kind,
-      unknown: Object.keys(values).filter(isMisspelt),
-      refused: kind === 'application' ? refusedByApplication(Object.keys(values)) : [],
-    })),
-    given: Object.fromEntries(
-      settings.flatMap(({ variable }) => {
-        const value = read(variable)
-        return value === undefined ? [] : [[variable, value]]
-      }),
-    ),
-  }
-  if (problems.length > 0) {
-    throw new SettingsError(config, problems.join('; '), {
-      code: 'config.invalid',
-      cure: files.some(file => file.found)
-        ? `Correct it in ${files.flatMap(file => (file.found ? [file.path] : [])).join(' or ')}, in the environment or with a flag.`
-        : 'Run `autodj init` to write the settings.',
-      details: { problems },
-    })
-  }
-  return deepFreeze(config)
-
-  function readDatabase(): Config['database'] {
-    const found = find('DATABASE_URL')
-    if (found === undefined) return { url: `pglite:${path.resolve(cwd, '.autodj/db')}`, isDefault: true }
+  #readDatabase(): Config['database'] {
+    const found = this.#find('DATABASE_URL')
+    if (found === undefined)
+      return { url: `pglite:${path.resolve(this.#cwd, '.autodj/db')}`, isDefault: true }
     const parsed = parseDatabaseUrl(found.value)
-    if (parsed.kind === 'bad') reject('DATABASE_URL', parsed.problem)
+    if (parsed.kind === 'bad') this.#reject('DATABASE_URL', parsed.problem)
     if (parsed.kind !== 'pglite') return { url: found.value, isDefault: false }
     return {
-      url: `pglite:${path.resolve(found.folder, expandHome(parsed.folder, env))}`,
+      url: `pglite:${path.resolve(found.folder, expandHome(parsed.folder, this.#env))}`,
       isDefault: false,
     }
   }
 
-  function readBucket(): string | undefined {
-    const value = read('S3_BUCKET_NAME')
+  #readBucket(): string | undefined {
+    const value = this.#read('S3_BUCKET_NAME')
     if (value === undefined || /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(value)) return value
     if (value.startsWith('s3://'))
-      return reject('S3_BUCKET_NAME', 'must be the bare name of the bucket, without s3://')
-    return reject('S3_BUCKET_NAME', `"${value}" is not a bucket name: 3 to 63 of a-z, 0-9, - and .`)
+      return this.#reject('S3_BUCKET_NAME', 'must be the bare name of the bucket, without s3://')
+    return this.#reject('S3_BUCKET_NAME', `"${value}" is not a bucket name: 3 to 63 of a-z, 0-9, - and .`)
   }
 
-  function readRegion(): string | undefined {
-    const value = read('AWS_REGION') ?? plain('AWS_DEFAULT_REGION') ?? profile().region
+  #readRegion(): string | undefined {
+    const value = this.#read('AWS_REGION') ?? this.#plain('AWS_DEFAULT_REGION') ?? this.#profile().region
     if (value === undefined || /^[a-z0-9-]{2,40}$/.test(value)) return value
-    return reject('AWS_REGION', `"${value}" is not a region`)
+    return this.#reject('AWS_REGION', `"${value}" is not a region`)
   }
 
   /** A variable that is nobody's setting but counts: of the environment, else of the file. */
-  function plain(variable: string): string | undefined {
-    const value = sources.map(({ values }) => values[variable]).find(one => one !== undefined)
+  #plain(variable: string): string | undefined {
+    const value = this.#sources.map(({ values }) => values[variable]).find(one => one !== undefined)
     return value === undefined || value.trim() === '' ? undefined : value.trim()
   }
 
   /** What AWS's own files say of the profile in force. They are read where something of it is asked for. */
-  function profile(): AwsProfile {
-    if (knownProfile !== undefined) return knownProfile
-    const { config: text } = awsFiles()
-    knownProfile = readProfile(text, read('AWS_PROFILE') ?? plain('AWS_DEFAULT_PROFILE') ?? 'default')
-    return knownProfile
+  #profile(): AwsProfile {
+    if (this.#knownProfile !== undefined) return this.#knownProfile
+    const { config: text } = this.#awsFiles()
+    this.#knownProfile = readProfile(
+      text,
+      this.#read('AWS_PROFILE') ?? this.#plain('AWS_DEFAULT_PROFILE') ?? 'default',
+    )
+    return this.#knownProfile
   }
 
-  function awsFiles(): { config: string; credentials: string } {
-    const home = env['HOME'] ?? env['USERPROFILE']
+  #awsFiles(): { config: string; credentials: string } {
+    const home = this.#env['HOME'] ?? this.#env['USERPROFILE']
     const text = (variable: string, name: string): string => {
-      const place = plain(variable) ?? (home && path.join(home, '.aws', name))
+      const place = this.#plain(variable) ?? (home && path.join(home, '.aws', name))
       if (place === undefined || place === '') return ''
       try {
         return readFileSync(place, 'utf8')
@@ -574,29 +596,29 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
   }
 
   /** The store's own setting, then what AWS's programs heed: variables, then the profile. */
-  function readEndpoint(): Pick<Config['s3'], 'endpoint' | 'endpointFrom' | 'servicesEndpoint'> {
-    const ignored = plain('AWS_IGNORE_CONFIGURED_ENDPOINT_URLS') === 'true'
-    const services = ignored ? undefined : plain('AWS_ENDPOINT_URL')
+  #readEndpoint(): Pick<Config['s3'], 'endpoint' | 'endpointFrom' | 'servicesEndpoint'> {
+    const ignored = this.#plain('AWS_IGNORE_CONFIGURED_ENDPOINT_URLS') === 'true'
+    const services = ignored ? undefined : this.#plain('AWS_ENDPOINT_URL')
     const candidates: [string, string | undefined][] = [
-      ['S3_ENDPOINT', read('S3_ENDPOINT')],
-      ['AWS_ENDPOINT_URL_S3', ignored ? undefined : plain('AWS_ENDPOINT_URL_S3')],
+      ['S3_ENDPOINT', this.#read('S3_ENDPOINT')],
+      ['AWS_ENDPOINT_URL_S3', ignored ? undefined : this.#plain('AWS_ENDPOINT_URL_S3')],
       ['AWS_ENDPOINT_URL', services],
     ]
     let [from, value] = candidates.find(([, url]) => url !== undefined) ?? []
     if (value === undefined && !ignored) {
-      value = profile().endpoint
-      from = value && `endpoint_url of the AWS profile ${read('AWS_PROFILE') ?? 'default'}`
+      value = this.#profile().endpoint
+      from = value && `endpoint_url of the AWS profile ${this.#read('AWS_PROFILE') ?? 'default'}`
     }
     return {
-      endpoint: value && checkEndpoint(from ?? '', value),
+      endpoint: value && this.#checkEndpoint(from ?? '', value),
       endpointFrom: from,
-      servicesEndpoint: services && checkEndpoint('AWS_ENDPOINT_URL', services),
+      servicesEndpoint: services && this.#checkEndpoint('AWS_ENDPOINT_URL', services),
     }
   }
 
-  function checkEndpoint(from: string, value: string): string | undefined {
+  #checkEndpoint(from: string, value: string): string | undefined {
     const wrong = (problem: string): undefined => {
-      problems.push(`${from} ${problem} (example: https://minio.example.net:9000)`)
+      this.#problems.push(`${from} ${problem} (example: https://minio.example.net:9000)`)
     }
     const url = URL.canParse(value) ? new URL(value) : undefined
     if (!url || !/^https?:$/.test(url.protocol)) return wrong(`"${value}" is not an http(s) URL`)
@@ -605,104 +627,109 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     return url.origin + url.pathname.replace(/\/+$/, '')
   }
 
-  function readAddressing(): Config['s3']['addressing'] {
-    const value = read('S3_ADDRESSING') ?? 'auto'
+  #readAddressing(): Config['s3']['addressing'] {
+    const value = this.#read('S3_ADDRESSING') ?? 'auto'
     if (value === 'path' || value === 'virtual' || value === 'auto') return value
-    return reject('S3_ADDRESSING', `"${value}" is not path, virtual or auto`) ?? 'auto'
+    return this.#reject('S3_ADDRESSING', `"${value}" is not path, virtual or auto`) ?? 'auto'
   }
 
-  function readRequestPayer(): boolean {
-    const value = read('S3_REQUEST_PAYER')
+  #readRequestPayer(): boolean {
+    const value = this.#read('S3_REQUEST_PAYER')
     if (value !== undefined && value !== 'requester')
-      reject('S3_REQUEST_PAYER', `"${value}" is not "requester"`)
+      this.#reject('S3_REQUEST_PAYER', `"${value}" is not "requester"`)
     return value !== undefined
   }
 
-  function readNetwork(): Network {
-    const bundle = readPath('AWS_CA_BUNDLE')
+  #readNetwork(): Network {
+    const bundle = this.#readPath('AWS_CA_BUNDLE')
     // Node.js itself has read what the environment names.
-    const extra = env['NODE_EXTRA_CA_CERTS'] === undefined ? plain('NODE_EXTRA_CA_CERTS') : undefined
+    const extra =
+      this.#env['NODE_EXTRA_CA_CERTS'] === undefined ? this.#plain('NODE_EXTRA_CA_CERTS') : undefined
     const certificates = [
       ...(bundle === undefined ? [] : [{ variable: 'AWS_CA_BUNDLE', path: bundle }]),
-      ...(extra === undefined ? [] : [{ variable: 'NODE_EXTRA_CA_CERTS', path: path.resolve(cwd, extra) }]),
+      ...(extra === undefined
+        ? []
+        : [{ variable: 'NODE_EXTRA_CA_CERTS', path: path.resolve(this.#cwd, extra) }]),
     ]
-    return { proxies: readProxies(plain), certificates }
+    return { proxies: readProxies(this.#plain), certificates }
   }
 
-  function readKeyPrefix(): string {
-    const given = sources.map(({ values }) => values.S3_KEY_PREFIX).find(one => one !== undefined)
+  #readKeyPrefix(): string {
+    const given = this.#sources.map(({ values }) => values.S3_KEY_PREFIX).find(one => one !== undefined)
     const value = given?.trim() ?? 'audio/'
     const special = /[#?%+]/.exec(value)?.[0]
     if (special !== undefined) {
-      reject(
+      this.#reject(
         'S3_KEY_PREFIX',
         `must not contain ${special}: the application puts keys into URLs as they are, where ${special === '+' ? 'S3 reads a + as a space' : `a ${special} leads elsewhere`}`,
       )
     }
-    if (value.startsWith('/')) reject('S3_KEY_PREFIX', 'must not start with /')
+    if (value.startsWith('/')) this.#reject('S3_KEY_PREFIX', 'must not start with /')
     if (/[\u0000-\u001f\u007f\\]/.test(value) || value.split('/').some(part => part === '..' || part === '.'))
-      reject('S3_KEY_PREFIX', 'must not contain control characters, backslashes, . or ..')
-    if (Buffer.byteLength(value) > 512) reject('S3_KEY_PREFIX', 'is longer than 512 bytes')
+      this.#reject('S3_KEY_PREFIX', 'must not contain control characters, backslashes, . or ..')
+    if (Buffer.byteLength(value) > 512) this.#reject('S3_KEY_PREFIX', 'is longer than 512 bytes')
     const prefix = value === '' || value.endsWith('/') ? value : `${value}/`
     if (prefix.startsWith(quarantinePrefix))
-      reject('S3_KEY_PREFIX', `lies in ${quarantinePrefix}, where what is removed waits to expire`)
+      this.#reject('S3_KEY_PREFIX', `lies in ${quarantinePrefix}, where what is removed waits to expire`)
     return prefix
   }
 
   /** Where a setting comes from, the larger the stronger; -1: it is not set. */
-  function rank(variable: Variable): number {
-    return find(variable)?.rank ?? -1
+  #rank(variable: Variable): number {
+    return this.#find(variable)?.rank ?? -1
   }
 
   /** Keys or a profile, whichever was given in the stronger place; where both were, the keys, as in the AWS CLI. */
-  function readAccess(): Pick<Config['s3'], 'credentials' | 'profile' | 'profiles'> {
-    const wanted = read('AWS_PROFILE')
-    const keys = Math.max(rank('AWS_ACCESS_KEY_ID'), rank('AWS_SECRET_ACCESS_KEY'))
-    return rank('AWS_PROFILE') > keys
-      ? { credentials: undefined, profile: wanted, profiles: readProfileNames() }
-      : { credentials: readCredentials(), profile: undefined, profiles: undefined }
+  #readAccess(): Pick<Config['s3'], 'credentials' | 'profile' | 'profiles'> {
+    const wanted = this.#read('AWS_PROFILE')
+    const keys = Math.max(this.#rank('AWS_ACCESS_KEY_ID'), this.#rank('AWS_SECRET_ACCESS_KEY'))
+    return this.#rank('AWS_PROFILE') > keys
+      ? { credentials: undefined, profile: wanted, profiles: this.#readProfileNames() }
+      : { credentials: this.#readCredentials(), profile: undefined, profiles: undefined }
   }
 
-  function readProfileNames(): string[] {
-    const { config: text, credentials } = awsFiles()
+  #readProfileNames(): string[] {
+    const { config: text, credentials } = this.#awsFiles()
     return profileNames(text, credentials)
   }
 
-  function readCredentials(): Config['s3']['credentials'] {
-    const accessKeyId = read('AWS_ACCESS_KEY_ID')
-    const secretAccessKey = read('AWS_SECRET_ACCESS_KEY')
+  #readCredentials(): Config['s3']['credentials'] {
+    const accessKeyId = this.#read('AWS_ACCESS_KEY_ID')
+    const secretAccessKey = this.#read('AWS_SECRET_ACCESS_KEY')
     // A token in .env does not belong to keys of the environment.
     const sessionToken =
-      rank('AWS_SESSION_TOKEN') < rank('AWS_ACCESS_KEY_ID') ? undefined : read('AWS_SESSION_TOKEN')
+      this.#rank('AWS_SESSION_TOKEN') < this.#rank('AWS_ACCESS_KEY_ID')
+        ? undefined
+        : this.#read('AWS_SESSION_TOKEN')
     if (accessKeyId === undefined && secretAccessKey === undefined) return undefined
     if (accessKeyId === undefined)
-      return reject('AWS_ACCESS_KEY_ID', 'is missing, AWS_SECRET_ACCESS_KEY is set')
+      return this.#reject('AWS_ACCESS_KEY_ID', 'is missing, AWS_SECRET_ACCESS_KEY is set')
     if (secretAccessKey === undefined)
-      return reject('AWS_SECRET_ACCESS_KEY', 'is missing, AWS_ACCESS_KEY_ID is set')
+      return this.#reject('AWS_SECRET_ACCESS_KEY', 'is missing, AWS_ACCESS_KEY_ID is set')
     return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) }
   }
 
-  function readCdn(): Config['cdn'] {
-    const value = read('CLOUDFRONT_DOMAIN')
-    const keyPairId = read('CLOUDFRONT_KEY_PAIR_ID')
-    const privateKeyPath = readPath('CLOUDFRONT_PRIVATE_KEY_PATH')
+  #readCdn(): Config['cdn'] {
+    const value = this.#read('CLOUDFRONT_DOMAIN')
+    const keyPairId = this.#read('CLOUDFRONT_KEY_PAIR_ID')
+    const privateKeyPath = this.#readPath('CLOUDFRONT_PRIVATE_KEY_PATH')
     if (keyPairId !== undefined && privateKeyPath === undefined)
-      reject('CLOUDFRONT_PRIVATE_KEY_PATH', 'is missing, CLOUDFRONT_KEY_PAIR_ID is set')
+      this.#reject('CLOUDFRONT_PRIVATE_KEY_PATH', 'is missing, CLOUDFRONT_KEY_PAIR_ID is set')
     if (keyPairId === undefined && privateKeyPath !== undefined)
-      reject('CLOUDFRONT_KEY_PAIR_ID', 'is missing, CLOUDFRONT_PRIVATE_KEY_PATH is set')
-    const named = read('CDN_PROVIDER')?.toLowerCase()
+      this.#reject('CLOUDFRONT_KEY_PAIR_ID', 'is missing, CLOUDFRONT_PRIVATE_KEY_PATH is set')
+    const named = this.#read('CDN_PROVIDER')?.toLowerCase()
     const provider = cdnProviders.find(one => one === named)
     if (named !== undefined && provider === undefined)
-      reject('CDN_PROVIDER', `"${named}" is not one of ${cdnProviders.join(', ')}`)
+      this.#reject('CDN_PROVIDER', `"${named}" is not one of ${cdnProviders.join(', ')}`)
     if (value === undefined) return undefined
-    const isCloudFront = (keyPairId ?? read('CLOUDFRONT_DISTRIBUTION_ID')) !== undefined
+    const isCloudFront = (keyPairId ?? this.#read('CLOUDFRONT_DISTRIBUTION_ID')) !== undefined
     let domain: CdnDomain
     try {
       domain = parseCdnDomain(value, { anyPort: provider !== undefined && provider !== 'cloudfront' })
     } catch (error) {
-      return reject('CLOUDFRONT_DOMAIN', toError(error).message)
+      return this.#reject('CLOUDFRONT_DOMAIN', toError(error).message)
     }
-    const page = readOrigins()?.find(one => URL.parse(one)?.origin === one)
+    const page = this.#readOrigins()?.find(one => URL.parse(one)?.origin === one)
     return {
       domain,
       provider: provider ?? (isCloudFront ? 'cloudfront' : providerOfHost(domain.hostname)),
@@ -712,84 +739,85 @@ export function loadConfig({ env, cwd, envFile, overrides = {} }: ConfigSources)
     }
   }
 
-  function readAudioFolder(): AudioFolder {
-    const said = find('AUDIO_STORAGE_PATH')
+  #readAudioFolder(): AudioFolder {
+    const said = this.#find('AUDIO_STORAGE_PATH')
     const storagePath = said?.value ?? './audio'
     if (storagePath.startsWith('~')) {
-      reject(
+      this.#reject(
         'AUDIO_STORAGE_PATH',
         'must not begin with ~: the application takes it for a folder of that name',
       )
     }
     // The application works where its .env is, or where it was told its folder.
-    const itsFile = files.find(({ kind, found }) => kind === 'application' && found)
+    const itsFile = this.#files.find(({ kind, found }) => kind === 'application' && found)
     const beside = itsFile === undefined ? undefined : path.dirname(itsFile.path)
     const isSaidHere = said !== undefined && said.file === undefined && !path.isAbsolute(storagePath)
-    const applicationDir = readPath('APPLICATION_DIR') ?? (isSaidHere ? cwd : (beside ?? said?.folder ?? cwd))
+    const applicationDir =
+      this.#readPath('APPLICATION_DIR') ?? (isSaidHere ? this.#cwd : (beside ?? said?.folder ?? this.#cwd))
     return {
-      root: readPath('AUDIO_ROOT') ?? path.resolve(applicationDir, storagePath),
+      root: this.#readPath('AUDIO_ROOT') ?? path.resolve(applicationDir, storagePath),
       storagePath,
       applicationDir,
     }
   }
 
   /** As the application reads them: a JSON array, or a list with commas. */
-  function readOrigins(): readonly string[] | undefined {
-    const value = read('CORS_ORIGINS')
+  #readOrigins(): readonly string[] | undefined {
+    const value = this.#read('CORS_ORIGINS')
     if (value === undefined) return undefined
     let origins: unknown = value.split(',').map(one => one.trim())
     if (value.startsWith('[')) {
       try {
         origins = JSON.parse(value)
       } catch {
-        return reject('CORS_ORIGINS', 'begins like a JSON array but is not one')
+        return this.#reject('CORS_ORIGINS', 'begins like a JSON array but is not one')
       }
     }
     if (!Array.isArray(origins) || !origins.every(one => typeof one === 'string'))
-      return reject('CORS_ORIGINS', 'is not an array of strings')
+      return this.#reject('CORS_ORIGINS', 'is not an array of strings')
     return origins.filter(one => one !== '')
   }
 
-  function readCacheSize(): number | undefined {
-    const value = read('MAX_AUDIO_CACHE_GB')
+  #readCacheSize(): number | undefined {
+    const value = this.#read('MAX_AUDIO_CACHE_GB')
     if (value === undefined) return undefined
     const bytes = /^\d+(\.\d+)?$/.test(value) ? parseBytes(`${value}G`) : undefined
-    return bytes ?? reject('MAX_AUDIO_CACHE_GB', `"${value}" is not a number of gigabytes`)
+    return bytes ?? this.#reject('MAX_AUDIO_CACHE_GB', `"${value}" is not a number of gigabytes`)
   }
 
-  function readRecords(): RecordSettings | undefined {
-    let healthcheck = read('AUTODJ_HEALTHCHECK')
-    let metrics = read('AUTODJ_METRICS')
-    const logFile = read('AUTODJ_LOG_FILE')
-    const logFormat = read('AUTODJ_LOG_FORMAT') ?? 'text'
+  #readRecords(): RecordSettings | undefined {
+    let healthcheck = this.#read('AUTODJ_HEALTHCHECK')
+    let metrics = this.#read('AUTODJ_METRICS')
+    const logFile = this.#read('AUTODJ_LOG_FILE')
+    const logFormat = this.#read('AUTODJ_LOG_FORMAT') ?? 'text'
     if (healthcheck !== undefined && !isHttpUrl(healthcheck))
-      healthcheck = reject('AUTODJ_HEALTHCHECK', 'is not an http(s) URL')
+      healthcheck = this.#reject('AUTODJ_HEALTHCHECK', 'is not an http(s) URL')
     const isGateway = metrics !== undefined && /^https?:/.test(metrics)
     if (metrics !== undefined && isGateway && !isHttpUrl(metrics))
-      metrics = reject('AUTODJ_METRICS', 'is neither a file nor an http(s) URL')
+      metrics = this.#reject('AUTODJ_METRICS', 'is neither a file nor an http(s) URL')
     if (logFormat !== 'text' && logFormat !== 'json')
-      reject('AUTODJ_LOG_FORMAT', `"${logFormat}" is not text or json`)
+      this.#reject('AUTODJ_LOG_FORMAT', `"${logFormat}" is not text or json`)
     if (healthcheck === undefined && metrics === undefined && logFile === undefined) return undefined
     return {
       healthcheck,
-      metrics: isGateway ? metrics : readPath('AUTODJ_METRICS'),
-      logFile: readPath('AUTODJ_LOG_FILE'),
+      metrics: isGateway ? metrics : this.#readPath('AUTODJ_METRICS'),
+      logFile: this.#readPath('AUTODJ_LOG_FILE'),
       logFormat: logFormat === 'json' ? 'json' : 'text',
     }
   }
 
-  function readFetchCommand(): readonly string[] | undefined {
-    const value = read('FETCH_COMMAND')
+  #readFetchCommand(): readonly string[] | undefined {
+    const value = this.#read('FETCH_COMMAND')
     if (value === undefined) return undefined
     const argv = splitCommand(value)
-    if (!argv || argv.length === 0) return reject('FETCH_COMMAND', 'has an unclosed quote')
+    if (!argv || argv.length === 0) return this.#reject('FETCH_COMMAND', 'has an unclosed quote')
     if (!argv.some(word => word.includes('{output}')))
-      return reject('FETCH_COMMAND', 'lacks {output}, the file to write')
+      return this.#reject('FETCH_COMMAND', 'lacks {output}, the file to write')
     const [program = '', ...words] = argv
     try {
-      return [expandHome(program, env), ...words]
+      return [expandHome(program, this.#env), ...words]
     } catch (error) {
-      return reject('FETCH_COMMAND', toError(error).message)
+      return this.#reject('FETCH_COMMAND', toError(error).message)
     }
   }
 }
