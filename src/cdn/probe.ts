@@ -97,28 +97,13 @@ export function openProber({
 
   async function send(request: ProbeRequest): Promise<ProbeResult & { staleSocket?: boolean }> {
     const agents = await opening
-    const [, scheme, authority, path] = /^(https?):\/\/([^/?#]+)([/?].*)?$/s.exec(request.url) ?? []
-    if (authority === undefined) throw new TypeError(`not an absolute URL: ${request.url}`)
-    const secure = scheme === 'https'
-    const [, host = authority, port] = /^(.*?)(?::(\d+))?$/.exec(authority) ?? []
-    const headers: Record<string, string> = {
-      'user-agent': 'autodj-verify',
-      accept: '*/*',
-      // As a browser's fetch() sends it: a CDN that compresses audio must show it.
-      'accept-encoding': 'gzip, deflate, br',
-    }
-    if (request.range) headers['range'] = `bytes=${request.range.start}-${request.range.end}`
-    const origin = request.origin ?? usualOrigin
-    if (origin) headers['origin'] = origin
+    const { secure, ...target } = targetOf({ ...request, origin: request.origin ?? usualOrigin })
 
     return new Promise(resolve => {
       const startedAt = performance.now()
       const outgoing = (secure ? https : http).request({
         agent: secure ? agents.https : agents.http,
-        host: host.replace(/^\[(.*)\]$/, '$1'),
-        port: port ?? (secure ? 443 : 80),
-        path: path ?? '/',
-        headers,
+        ...target,
         timeout: idleTimeoutMs,
       })
       const group = request.signal === undefined ? [ofSignal] : [ofSignal, requestsOf(request.signal)]
@@ -220,5 +205,27 @@ export function openProber({
         agents.https.destroy()
       })
     },
+  }
+}
+
+function targetOf({ url, range, origin }: ProbeRequest) {
+  const [, scheme, authority, path] = /^(https?):\/\/([^/?#]+)([/?].*)?$/s.exec(url) ?? []
+  if (authority === undefined) throw new TypeError(`not an absolute URL: ${url}`)
+  const secure = scheme === 'https'
+  const [, host = authority, port] = /^(.*?)(?::(\d+))?$/.exec(authority) ?? []
+  const headers: Record<string, string> = {
+    'user-agent': 'autodj-verify',
+    accept: '*/*',
+    // As a browser's fetch() sends it: a CDN that compresses audio must show it.
+    'accept-encoding': 'gzip, deflate, br',
+  }
+  if (range) headers['range'] = `bytes=${range.start}-${range.end}`
+  if (origin) headers['origin'] = origin
+  return {
+    secure,
+    host: host.replace(/^\[(.*)\]$/, '$1'),
+    port: port ?? (secure ? 443 : 80),
+    path: path ?? '/',
+    headers,
   }
 }
