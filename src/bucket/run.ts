@@ -1,4 +1,5 @@
 /** `autodj bucket check | plan | apply`: settings in, checks, differences and changes out. */
+
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
@@ -26,16 +27,8 @@ import { asksAws, awsClientOptions } from '../storage/aws-options.ts'
 import { accessKeyFacts } from './access-key.ts'
 import { applySettings } from './apply.ts'
 import { observeDistribution } from './cloudfront.ts'
+import type { BucketFlags } from './flags.ts'
 import { observeBucket, readSetting } from './s3-settings.ts'
-
-export interface BucketFlags {
-  origin: readonly string[]
-  versioning: boolean
-  tiering: 'INTELLIGENT_TIERING' | 'STANDARD_IA' | undefined
-  tieringDays: number | undefined
-  quarantineDays: number | undefined
-  logBucket: string | undefined
-}
 
 /** Where AWS's APIs are, instead of where they are (tests). */
 export interface Clients {

@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, shared } from '../cli/flags.ts'
+import { flags } from './flags.ts'
 
 export const cleanup = defineCommand({
   name: 'cleanup',
@@ -15,24 +15,7 @@ export const cleanup = defineCommand({
     ['autodj cleanup', 'show what would be removed'],
     ['autodj cleanup --apply --max-duration 1h --healthcheck https://hc-ping.com/UUID', 'from cron'],
   ],
-  flags: {
-    apply: shared.apply,
-    olderThan: flag.duration('--older-than <time>', 'delete local copies unused for this long', '30d'),
-    uploadsOlderThan: flag.duration(
-      '--uploads-older-than <time>',
-      'abort unfinished multipart uploads older than this',
-      '24h',
-    ),
-    quarantineFor: flag.duration(
-      '--quarantine-for <time>',
-      'keep removed objects in quarantine this long',
-      '30d',
-    ),
-    recordsFor: flag.duration('--records-for <time>', 'keep run records this long', '90d'),
-    limit: shared.limit,
-    maxDuration: shared.maxDuration,
-    force: shared.force,
-  },
+  flags,
   async run(context, flags) {
     const { runCleanup } = await import('./run.ts')
     return runCleanup(context, flags)

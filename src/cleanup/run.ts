@@ -19,6 +19,7 @@ import { selectedTracks } from '../runs/selected-tracks.ts'
 import { makeTempFolder } from '../runs/temp-folders.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import type { ObjectStore } from '../storage/store.ts'
+import type { CleanupFlags } from './flags.ts'
 import {
   emptyFolders,
   expiredQuarantine,
@@ -31,17 +32,6 @@ import {
   staleUploads,
 } from './leftovers.ts'
 import { type CopyOutcome, type DispensableCopy, dispensableCopies, removeCopy } from './local-copies.ts'
-
-export interface CleanupFlags {
-  readonly apply: boolean
-  readonly olderThan: number
-  readonly uploadsOlderThan: number
-  readonly quarantineFor: number
-  readonly recordsFor: number
-  readonly limit: number | undefined
-  readonly maxDuration: number | undefined
-  readonly force: boolean
-}
 
 export async function runCleanup(context: Context, flags: CleanupFlags): Promise<ExitCode> {
   const store = await context.store()

@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { shared } from '../cli/flags.ts'
+import { flags } from './flags.ts'
 
 export const init = defineCommand({
   name: 'init',
@@ -16,11 +16,7 @@ export const init = defineCommand({
       'use what is given; secrets come from the environment',
     ],
   ],
-  flags: {
-    yes: shared.yes,
-    timeout: shared.timeout,
-    force: { ...shared.force, description: 'write .env even if a check failed (exit code 3)' },
-  },
+  flags,
   async run(context, flags) {
     const { runInit } = await import('./run.ts')
     return runInit(context, flags)

@@ -1,4 +1,5 @@
 /** `autodj init`: asks, checks, writes `.env`. */
+
 import { chmod, chown, open, readFile, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
@@ -10,18 +11,10 @@ import { printable } from '../core/units.ts'
 import { limitsOf } from '../doctor/check.ts'
 import { ExitCode, FatalError, systemErrorCode } from '../errors.ts'
 import { replaceFile } from '../file-effects.ts'
+import type { InitFlags } from './flags.ts'
 import { type Answers, type Interview, interview, type Prompter } from './interview.ts'
 import { questions } from './questions.ts'
 import { terminalPrompter } from './terminal.ts'
-
-export interface InitFlags {
-  /** write although a check failed */
-  force: boolean
-  /** do not ask, take flags, environment and the file as it is */
-  yes: boolean
-  /** ms that an answer is waited for; default 5,000 */
-  timeout?: number
-}
 
 /** @param prompter instead of the terminal (tests) */
 export async function runInit(context: Context, flags: InitFlags, prompter?: Prompter): Promise<ExitCode> {

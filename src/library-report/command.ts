@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag } from '../cli/flags.ts'
+import { flags } from './flags.ts'
 
 export const report = defineCommand({
   name: 'report',
@@ -14,11 +14,7 @@ export const report = defineCommand({
     ['autodj report --output /srv/www/autodj.html', 'from cron: replaced in one step'],
     ['autodj report --output - | mail -a "Content-Type: text/html" me', 'to stdout'],
   ],
-  flags: {
-    output: flag.text('--output <file>', 'where to write it; - is stdout', 'autodj-report.html'),
-    days: flag.integer('--days <n>', 'how far back the charts go', { min: 1, max: 3_660 }, 90),
-    prices: flag.text('--prices <file>', 'JSON file with prices that replace the list prices of us-east-1'),
-  },
+  flags,
   async run(context, flags) {
     const { runReport } = await import('./run.ts')
     return runReport(context, flags)

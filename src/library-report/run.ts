@@ -1,4 +1,5 @@
 /** What `autodj report` does: reads, draws, writes the page in one step. */
+
 import { randomUUID } from 'node:crypto'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
@@ -9,13 +10,8 @@ import { readPrices } from '../cost/read-prices.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
 import { readReportData } from './data.ts'
+import type { ReportFlags } from './flags.ts'
 import { renderPage } from './page.ts'
-
-export interface ReportFlags {
-  readonly output: string
-  readonly days: number
-  readonly prices: string | undefined
-}
 
 /** @throws UsageError if the file cannot be written */
 export async function runReport(context: Context, { output, days, prices }: ReportFlags): Promise<ExitCode> {

@@ -1,9 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, shared } from '../cli/flags.ts'
-import { parseDuration } from '../core/units.ts'
-import { stepNames } from './steps.ts'
-
-const dayMs = 86_400_000
+import { flags } from './flags.ts'
 
 export const nightlyRun = defineCommand({
   name: 'run',
@@ -23,40 +19,10 @@ export const nightlyRun = defineCommand({
     ],
     ['autodj run --steps import,upload-local,analyze,verify', 'other steps, always in their natural order'],
   ],
-  flags: {
-    dryRun: shared.dryRun,
-    yes: { ...shared.yes, description: 'migrate the database without asking' },
-    apply: { ...shared.apply, description: 'let cleanup remove what is proved (without it: a dry run)' },
-    steps: {
-      ...flag.custom(
-        '--steps <list>',
-        'run only these steps, separated by commas',
-        `some of ${stepNames.join(', ')}`,
-        parseSteps,
-      ),
-      defaultText: 'all that are configured, without analyze',
-    },
-    disk: flag.boolean('--disk', 'reconcile the audio folder as well'),
-    rolling: flag.custom(
-      '--rolling <period>',
-      'spread verify so that everything is proved within this period',
-      'a period of at least a day (30d)',
-      raw => {
-        const period = parseDuration(raw)
-        return period !== undefined && period >= dayMs ? period : undefined
-      },
-    ),
-    maxDuration: shared.maxDuration,
-    bwlimit: shared.bwlimit,
-  },
+  flags,
 
   async run(context, flags) {
     const { runNightly } = await import('./run.ts')
     return runNightly(context, flags)
   },
 })
-
-function parseSteps(raw: string): ReadonlySet<string> | undefined {
-  const names = raw.split(',').map(name => name.trim())
-  return names.every(name => (stepNames as readonly string[]).includes(name)) ? new Set(names) : undefined
-}

@@ -1,4 +1,5 @@
 /** What `autodj run` does: one step after another, under one lock, with one summary. */
+
 import { analyze } from '../analyze/command.ts'
 import { cleanup } from '../cleanup/command.ts'
 import type { Command } from '../cli/command.ts'
@@ -16,19 +17,9 @@ import type { Reporter } from '../report/reporter.ts'
 import { machineName, recordRun } from '../runs/recorded-run.ts'
 import { uploadLocal } from '../upload/command.ts'
 import { verify } from '../verify/command.ts'
+import type { NightlyFlags } from './flags.ts'
 import { runStep, type Step, type StepEnd } from './step.ts'
 import { type StepName, stepNames } from './steps.ts'
-
-export interface NightlyFlags {
-  readonly dryRun: boolean
-  readonly yes: boolean
-  readonly apply: boolean
-  readonly steps: ReadonlySet<string> | undefined
-  readonly disk: boolean
-  /** ms */
-  readonly rolling: number | undefined
-  readonly maxDuration: number | undefined
-}
 
 const dayMs = 86_400_000
 export const defaultRolling = 30 * dayMs

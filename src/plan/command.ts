@@ -1,12 +1,8 @@
 import { defineCommand } from '../cli/command.ts'
 import { shared } from '../cli/flags.ts'
+import { flags } from './flags.ts'
 
 const args = [{ spec: '<plan>', description: 'a file written by --plan' }]
-const flags = {
-  dryRun: shared.dryRun,
-  concurrency: { ...shared.concurrency, description: 'number of items at a time (default: 16)' },
-  maxDuration: shared.maxDuration,
-}
 
 export const apply = defineCommand({
   name: 'apply',

@@ -14,16 +14,11 @@ import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { applyPlan, type ExecuteOptions, type ItemOutcome, undoPlan } from './execute.ts'
+import type { ExecuteFlags } from './flags.ts'
 import { PlanJournal } from './journal.ts'
 import { checkPlan, planItems } from './plan-file.ts'
 
 const defaultConcurrency = 16
-
-export interface ExecuteFlags {
-  readonly dryRun: boolean
-  readonly concurrency: number | undefined
-  readonly maxDuration: number | undefined
-}
 
 export async function runApply(
   context: Context,

@@ -1,10 +1,10 @@
 /** What `autodj reconcile` does with its flags: observes, reports, and saves what would mend it as a plan. */
+
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
 import type { Context } from '../context.ts'
 import type { InventoryPlace } from '../core/inventory-url.ts'
 import { cacheControl } from '../core/keys.ts'
-import type { DeleteLimit } from '../core/limits.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
 import type { Comparison, DifferenceClass } from '../core/reconcile/facts.ts'
 import { repairOf } from '../core/reconcile/repair.ts'
@@ -22,29 +22,12 @@ import { keyPath, selectedTracks, strangerSelector } from '../runs/selected-trac
 import { makeTempFolder, sweepTempFolders } from '../runs/temp-folders.ts'
 import { s3Options } from '../storage/aws-options.ts'
 import type { ObjectStore } from '../storage/store.ts'
+import type { ReconcileFlags } from './flags.ts'
 import { readInventory } from './inventory.ts'
 import type { ReconcileOptions } from './library.ts'
 import { reconcile } from './reconcile.ts'
 import { Lines, type Planned, reportComparison, summarise, summaryFields } from './report.ts'
 import { newTally, type Tally } from './tally.ts'
-
-export interface ReconcileFlags {
-  readonly disk: boolean
-  readonly inventory: InventoryPlace | undefined
-  readonly deep: boolean
-  readonly sample: { count?: number; percent?: number } | undefined
-  readonly head: 'changed' | 'none' | 'all'
-  readonly combined: string | undefined
-  readonly plan: string | undefined
-  readonly planExpires: number
-  readonly maxDelete: DeleteLimit | undefined
-  readonly minAge: number
-  readonly concurrency: number | undefined
-  readonly force: boolean
-  /** names of classes */
-  readonly accept: readonly string[]
-  readonly localChanges: 'upload' | 'object' | undefined
-}
 
 const defaultConcurrency = 32
 /** An inventory older than this is warned of, milliseconds: S3 makes them daily or weekly. */

@@ -1,5 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
-import { flag, shared } from '../cli/flags.ts'
+import { flags } from './flags.ts'
 
 export const restore = defineCommand({
   name: 'restore',
@@ -18,17 +18,7 @@ export const restore = defineCommand({
       'to another disk, and plan the removal of the objects',
     ],
   ],
-  flags: {
-    to: flag.text('--to <dir>', 'restore into this folder (default: AUDIO_STORAGE_PATH)'),
-    limit: shared.limit,
-    keepObjects: flag.boolean('--keep-objects', 'keep the objects in the bucket (the default)'),
-    plan: flag.text('--plan <file>', 'save the removal of the objects as a plan in this file'),
-    concurrency: { ...shared.concurrency, description: 'number of downloads at a time (default: 16)' },
-    retryFailed: shared.retryFailed,
-    dryRun: shared.dryRun,
-    maxDuration: shared.maxDuration,
-    bwlimit: shared.bwlimit,
-  },
+  flags,
   async run(context, flags) {
     const { runRestore } = await import('./run.ts')
     return runRestore(context, flags)

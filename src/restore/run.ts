@@ -32,20 +32,10 @@ import { makeTempFolder } from '../runs/temp-folders.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import { Resilience, RunHalted } from '../storage/resilience.ts'
 import type { ObjectStore } from '../storage/store.ts'
+import type { RestoreFlags } from './flags.ts'
 import { RestoreBatch, type RestoreOutcome, requireWritable, restorePath } from './restore.ts'
 
 const command = 'restore'
-
-export interface RestoreFlags {
-  readonly to: string | undefined
-  readonly limit: number | undefined
-  readonly keepObjects: boolean
-  readonly plan: string | undefined
-  readonly concurrency: number | undefined
-  readonly retryFailed: boolean
-  readonly dryRun: boolean
-  readonly maxDuration: number | undefined
-}
 
 type S3Track = Track & { s3ObjectKey: string }
 

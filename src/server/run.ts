@@ -1,4 +1,5 @@
 /** `autodj serve`: opens what the API needs, listens, and drains when it is told to stop. */
+
 import { once } from 'node:events'
 import { openSigner } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
@@ -8,20 +9,9 @@ import { FatalError, systemErrorCode, toError } from '../errors.ts'
 import { createApi } from './api.ts'
 import { createFileOpener } from './audio-file.ts'
 import { createObjectUrls } from './audio-url.ts'
+import type { ServeFlags } from './flags.ts'
 import { createMetrics } from './metrics.ts'
 import { createTrackReader } from './track-reader.ts'
-
-export interface ServeFlags {
-  readonly host: string
-  readonly port: number
-  readonly corsOrigin: readonly string[]
-  readonly publicUrl: string | undefined
-  readonly trustProxy: boolean
-  /** milliseconds */
-  readonly urlLifetime: number
-  /** milliseconds */
-  readonly drainTimeout: number
-}
 
 /**
  * Serves until the context is told to stop, then lets answers under way finish for `drainTimeout`.

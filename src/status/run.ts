@@ -1,4 +1,5 @@
 /** `autodj status`: what the database knows, for people and for programs. */
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Context } from '../context.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
@@ -9,7 +10,8 @@ import { ExitCode, exitCodeOutcome } from '../errors.ts'
 import { commandOf, type JobKind } from '../queue/names.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { makeTempFolder } from '../runs/temp-folders.ts'
-import { checkStatus, type Thresholds } from './check.ts'
+import { checkStatus } from './check.ts'
+import type { StatusFlags } from './flags.ts'
 import {
   type AnalysisCount,
   nextStep,
@@ -29,15 +31,6 @@ import {
   storageFields,
   storageFromSummary,
 } from './storage.ts'
-
-export interface StatusFlags extends Thresholds {
-  readonly queues: boolean
-  readonly storage: StorageSource | undefined
-  readonly watch: boolean
-  /** ms */
-  readonly interval: number
-  readonly check: boolean
-}
 
 const meaning: Readonly<Record<string, string>> = {
   S3: 'in S3',

@@ -1,4 +1,5 @@
 /** `autodj verify`: settings into options, results into reports. */
+
 import { observeDomain } from '../cdn/domain.ts'
 import { openProber } from '../cdn/probe.ts'
 import { openUrlSigner } from '../cdn/sign.ts'
@@ -20,25 +21,11 @@ import { ExitCode, UsageError } from '../errors.ts'
 import { preferSmallHeap } from '../heap.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { selectedTracks } from '../runs/selected-tracks.ts'
+import type { VerifyFlags } from './flags.ts'
 import type { CauseCount, VerifySummary } from './tally.ts'
 import type { TrackResult, VerifyTrack } from './track-result.ts'
 import { recordResults, type Selection, selectTracks, verifyCommand } from './tracks.ts'
 import { verify } from './verify.ts'
-
-export interface VerifyFlags {
-  sample: number | undefined
-  since: Date | { ago: number } | undefined
-  /** ms */
-  rolling: number | undefined
-  unproved: boolean
-  retryFailed: boolean
-  origin: string | undefined
-  bytes: number | undefined
-  full: boolean
-  direct: boolean
-  concurrency: number | undefined
-  limit: number | undefined
-}
 
 const defaultConcurrency = 32
 /** Failures told one by one; the summary groups them all. */

@@ -22,7 +22,8 @@ import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openRoot, statSource } from '../../src/audio-files/source.ts'
-import { type CleanupFlags, runCleanup } from '../../src/cleanup/run.ts'
+import type { CleanupFlags } from '../../src/cleanup/flags.ts'
+import { runCleanup } from '../../src/cleanup/run.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { localTrackId } from '../../src/core/import/content-id.ts'
 import { parseInventoryUrl } from '../../src/core/inventory-url.ts'
@@ -36,8 +37,10 @@ import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
 import { runImport } from '../../src/import/run.ts'
 import { makePlanHeader, quarantineKey } from '../../src/plan/plan-file.ts'
 import { runApply, runUndo } from '../../src/plan/run.ts'
-import { type ReconcileFlags, runReconcile } from '../../src/reconcile/run.ts'
-import { type RestoreFlags, runRestore } from '../../src/restore/run.ts'
+import type { ReconcileFlags } from '../../src/reconcile/flags.ts'
+import { runReconcile } from '../../src/reconcile/run.ts'
+import type { RestoreFlags } from '../../src/restore/flags.ts'
+import { runRestore } from '../../src/restore/run.ts'
 import { StoreError } from '../../src/storage/store.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { broken, once } from '../support/hooked-store.ts'
@@ -83,6 +86,7 @@ const reconcileDefaults: ReconcileFlags = {
   force: false,
   accept: [],
   localChanges: undefined,
+  bwlimit: undefined,
 }
 
 export const reconcile = (
@@ -128,6 +132,7 @@ const restoreDefaults: RestoreFlags = {
   retryFailed: false,
   dryRun: false,
   maxDuration: undefined,
+  bwlimit: undefined,
 }
 
 const executeDefaults = { dryRun: false, concurrency: undefined, maxDuration: undefined }

@@ -1,5 +1,5 @@
 import { defineCommand } from '../../cli/command.ts'
-import { flag } from '../../cli/flags.ts'
+import { flags } from './flags.ts'
 
 export const cost = defineCommand({
   name: 'cost',
@@ -14,11 +14,7 @@ export const cost = defineCommand({
     ['autodj cost --logs s3://my-logs/cdn/ --days 7', 'traffic from the access logs of the last week'],
     ['autodj cost --prices eu.json', 'with prices of your own'],
   ],
-  flags: {
-    logs: flag.text('--logs <url>', 'read standard access logs at s3://bucket/prefix instead of CloudWatch'),
-    days: flag.integer('--days <n>', 'how many days of traffic to count', { min: 1, max: 90 }, 30),
-    prices: flag.text('--prices <file>', 'JSON file with prices that replace the list prices of us-east-1'),
-  },
+  flags,
   async run(context, flags) {
     const { runCost } = await import('./run.ts')
     return runCost(context, flags)

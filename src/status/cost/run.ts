@@ -1,4 +1,5 @@
 /** What `autodj cost` tells: storage, traffic, and both in dollars. */
+
 import type { Context } from '../../context.ts'
 import type { Traffic } from '../../core/cost/access-log.ts'
 import { estimateCost } from '../../core/cost/library-cost.ts'
@@ -14,12 +15,7 @@ import { readStatus } from '../status.ts'
 import { storageFromSummary } from '../storage.ts'
 import { countLogs, parseLogsUrl } from './access-logs.ts'
 import { cloudWatchTraffic } from './cloudwatch.ts'
-
-export interface CostFlags {
-  readonly logs: string | undefined
-  readonly days: number
-  readonly prices: string | undefined
-}
+import type { CostFlags } from './flags.ts'
 
 type Seen = Omit<Traffic, 'hits'> & { readonly hits: number | undefined }
 

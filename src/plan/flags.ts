@@ -1,0 +1,12 @@
+/** Flags of `autodj apply` and `autodj undo`. */
+
+import type { ValuesOf } from '../cli/flags.ts'
+import { shared } from '../cli/flags.ts'
+
+export const flags = {
+  dryRun: shared.dryRun,
+  concurrency: { ...shared.concurrency, description: 'number of items at a time (default: 16)' },
+  maxDuration: shared.maxDuration,
+}
+
+export type ExecuteFlags = ValuesOf<typeof flags>
