@@ -651,7 +651,7 @@ class SettingsReader {
         ? []
         : [{ variable: 'NODE_EXTRA_CA_CERTS', path: path.resolve(this.#cwd, extra) }]),
     ]
-    return { proxies: readProxies(this.#plain), certificates }
+    return { proxies: readProxies(variable => this.#plain(variable)), certificates }
   }
 
   #readKeyPrefix(): string {
