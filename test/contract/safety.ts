@@ -329,7 +329,7 @@ export function safetyContract(
         const id = await bed.addTrack({ path: 'a.mp3', content: one, key })
         const run = await upload(bed, { deleteLocal: true })
         expect(run.exitCode).toBe(ExitCode.someFailed)
-        expect(said(run)['a.mp3']).toMatch(/SHA-256 is another/)
+        expect(said(run)['a.mp3']).toMatch(/already exists with a different SHA-256/)
         expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
         expect(readFileSync(file('a.mp3')).equals(one)).toBe(true)
         expect((await bed.content(key))?.equals(other)).toBe(true)
@@ -691,7 +691,7 @@ export function safetyContract(
           await knex.raw('drop function public.refuse() cascade')
         }
       }
-      const refused = expect.stringMatching(/^the database refuses the row: not on my watch/)
+      const refused = expect.stringMatching(/^the database rejected the row: not on my watch/)
       const inS3 = async (title: string): Promise<string> => {
         const key = `audio/${title}.flac`
         const sum = crc32Text(content)
@@ -1189,7 +1189,7 @@ export function safetyContract(
           { inventory: parseInventoryUrl(url) },
           { hooks: { time: { after: time => new Date(time.getTime() + 400 * day) } } },
         )
-        expect(told(old)).toMatch(/Inventory of .* old: 1 object\. What was uploaded, moved/)
+        expect(told(old)).toMatch(/Inventory of .* old: 1 object\. It does not show what was uploaded, moved/)
         expect(told(old)).toMatch(/Database and the inventory of \d{4}-/)
         await bed.store.delete(
           [...(await bed.objects()).keys()].filter(key => key.startsWith('audio/')).map(key => ({ key })),
