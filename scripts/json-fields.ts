@@ -179,6 +179,7 @@ export const fieldMeanings: Readonly<Record<string, string>> = {
 
   // cleanup, restore
   by_kind: 'the same, by kind',
+  recent: 'local copies that were used too recently to be deleted',
   restored: 'tracks that were brought back',
   there_already: 'tracks whose local file was there already',
 
