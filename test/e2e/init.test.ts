@@ -102,7 +102,7 @@ describe('by flag and environment', () => {
     await writeFile(file, `${application}S3_ENDPOINT=http://old\nFETCH_COMMAND=get {output}\n`)
     await chmod(file, 0o640)
     const doctor = await cli(['doctor', '--json'], { env: {}, cwd })
-    expect(doctor.stdout).toMatch(/refuses S3_ENDPOINT, FETCH_COMMAND: it does not start with them/)
+    expect(doctor.stdout).toMatch(/refuses S3_ENDPOINT, FETCH_COMMAND: it will not start with them/)
     const { exitCode, stdout } = await cli([...init, '--yes'], { env, cwd })
     expect(exitCode).toBe(0)
     expect(stdout).toMatch(/S3_ENDPOINT, FETCH_COMMAND moved to .*autodj.env/)
@@ -201,7 +201,7 @@ describe('by a person', () => {
   const good = () => ({
     Endpoint: [s3.url],
     'Access key ID': [credentials.accessKeyId],
-    'Its secret': [credentials.secretAccessKey],
+    'Secret access': [credentials.secretAccessKey],
     Region: [region],
     Bucket: ['music'],
     CloudFront: [cdn.url],
@@ -229,14 +229,14 @@ describe('by a person', () => {
     const { asked, said, stdout, stderr } = await answering(good())
     expect(asked.filter(({ secret }) => secret).map(({ prompt }) => prompt.split(' ')[0])).toEqual([
       'The',
-      'Its',
+      'Secret',
     ])
     expect(said + stdout + stderr + asked.map(({ prompt }) => prompt).join()).not.toContain('$ecret')
   })
 
   test('only what makes sense is asked: no secret without a key, no signing without a CDN', async () => {
     const { asked } = await answering({ Endpoint: [s3.url], Region: [region] })
-    expect(asked.some(({ prompt }) => prompt.startsWith('Its secret'))).toBe(false)
+    expect(asked.some(({ prompt }) => prompt.startsWith('Secret access'))).toBe(false)
     expect(asked.some(({ prompt }) => prompt.startsWith('Public key ID'))).toBe(false)
   })
 
@@ -245,7 +245,7 @@ describe('by a person', () => {
     const again = await answering({ CloudFront: ['-'] })
     expect(again.exitCode).toBe(0)
     expect(again.asked.find(({ prompt }) => prompt.startsWith('Bucket'))!.prompt).toContain('[music]')
-    expect(again.asked.find(({ prompt }) => prompt.startsWith('Its secret'))!.prompt).toContain(
+    expect(again.asked.find(({ prompt }) => prompt.startsWith('Secret access'))!.prompt).toContain(
       '[set; Enter keeps it]',
     )
     const written = await dotenv()
@@ -259,13 +259,13 @@ describe('by a person', () => {
   test('a wrong secret shows at the bucket: the secret is asked again, not the bucket over and over', async () => {
     const { exitCode, asked, said } = await answering({
       ...good(),
-      'Its secret': ['wrong', credentials.secretAccessKey],
+      'Secret access': ['wrong', credentials.secretAccessKey],
     })
     expect(exitCode).toBe(0)
     expect(said).toMatch(/failure S3_BUCKET_NAME: .*secret does not belong/)
     expect(said).toContain('ok S3_BUCKET_NAME: music')
     const bucketAt = asked.findIndex(({ prompt }) => prompt.startsWith('Bucket'))
-    expect(asking(asked, bucketAt + 1).slice(0, 3)).toEqual(['Its', 'Region', 'Bucket'])
+    expect(asking(asked, bucketAt + 1).slice(0, 3)).toEqual(['Secret', 'Region', 'Bucket'])
     expect((await dotenv())['AWS_SECRET_ACCESS_KEY']).toBe(credentials.secretAccessKey)
   })
 
@@ -273,11 +273,11 @@ describe('by a person', () => {
     const { exitCode, asked } = await answering({
       ...good(),
       'Access key ID': ['AKIAWRONGWRONGWRONG0', credentials.accessKeyId],
-      'Its secret': [credentials.secretAccessKey, credentials.secretAccessKey],
+      'Secret access': [credentials.secretAccessKey, credentials.secretAccessKey],
     })
     expect(exitCode).toBe(0)
     const bucketAt = asked.findIndex(({ prompt }) => prompt.startsWith('Bucket'))
-    expect(asking(asked, bucketAt + 1).slice(0, 4)).toEqual(['Access', 'Its', 'Region', 'Bucket'])
+    expect(asking(asked, bucketAt + 1).slice(0, 4)).toEqual(['Access', 'Secret', 'Region', 'Bucket'])
   })
 
   test('a wrong region shows at the bucket: the region is asked again', async () => {
