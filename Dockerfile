@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # autodj with ffmpeg, as a user without rights; runs with a read-only root: only /tmp (and what is mounted) is written.
 #   docker build -t autodj .
-#   docker build -t autodj --build-arg OMIT="--omit=dev --omit=optional" .   without the embedded database, serve, worker and report
+#   docker build -t autodj --build-arg OMIT="--omit=dev --omit=optional" .   without the embedded database and the report
 
 FROM node:24-alpine AS build
 ARG OMIT="--omit=dev"

@@ -17,7 +17,7 @@ const floors: readonly (readonly string[])[] = [
   ['network.ts', 'settings-files.ts'],
   ['config.ts', 'heap.ts', 'file-effects.ts', 'report', 'external-sort', 'audio'],
   ['db', 'storage', 'records'],
-  ['cdn', 'cost', 'embedded'],
+  ['cdn', 'cost', 'embedded', 'throttle.ts'],
   ['context.ts'],
   ['audio-files', 'runs', 'cli'],
   ['queue'],

@@ -10,7 +10,7 @@ import { ExitCode, FatalError, type StopReason } from './errors.ts'
 import type { RunEnd } from './report/entry.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { ObjectStore } from './storage/store.ts'
-import { Throttle } from './storage/throttle.ts'
+import { Throttle } from './throttle.ts'
 
 export interface Context {
   readonly config: Config

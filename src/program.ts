@@ -21,7 +21,7 @@ import type { Records } from './records/records.ts'
 import type { RunEnd } from './report/entry.ts'
 import type { Output, Reporter } from './report/reporter.ts'
 import { RunReport } from './report/run-report.ts'
-import { Throttle } from './storage/throttle.ts'
+import { Throttle } from './throttle.ts'
 
 /** What surrounds a run; tests bring their own. */
 export interface ProgramHost {

@@ -5,7 +5,7 @@ import type { UrlSigner } from '../cdn/sign.ts'
 import { type CdnDomain, cdnUrl } from '../core/cdn-url.ts'
 import { systemErrorCode, toError } from '../errors.ts'
 import { type ObjectStore, StoreError, type StoreErrorKind } from '../storage/store.ts'
-import type { Throttle } from '../storage/throttle.ts'
+import type { Throttle } from '../throttle.ts'
 
 export interface OriginContent {
   /** Bytes of the whole object, also where the content begins further on. */

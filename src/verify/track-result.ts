@@ -4,7 +4,7 @@ import type { CdnProvider } from '../core/cdn-provider.ts'
 import type { CdnDomain } from '../core/cdn-url.ts'
 import type { Finding } from '../core/diagnosis/causes.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import type { Throttle } from '../storage/throttle.ts'
+import type { Throttle } from '../throttle.ts'
 /** A track that should be served, and what is known of its object. */
 export interface VerifyTrack {
   id: string

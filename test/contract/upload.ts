@@ -21,7 +21,7 @@ import {
 } from '../../src/db/ledger.ts'
 import type { ErrorCode } from '../../src/error-codes.ts'
 import { ExitCode } from '../../src/errors.ts'
-import { Throttle } from '../../src/storage/throttle.ts'
+import { Throttle } from '../../src/throttle.ts'
 import type { UploadFlags } from '../../src/upload/flags.ts'
 import { planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'

@@ -104,7 +104,7 @@ describe('the packed program', () => {
     const away = path.join(home, 'node_modules/away')
     for (const [name, argv] of [
       ['@electric-sql/pglite', ['demo']],
-      ['fastify', ['serve', '--database-url', 'postgresql://127.0.0.1:9/none', '--bucket', 'some-bucket']],
+      ['knex-pglite', ['demo']],
     ] as const) {
       await rename(path.join(home, 'node_modules', name), away)
       const { status, stderr } = autodj(...argv)

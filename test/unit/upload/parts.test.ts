@@ -15,7 +15,7 @@ import { CongestionControl } from '../../../src/core/upload/congestion.ts'
 import { TemporaryError } from '../../../src/errors.ts'
 import { Resilience, RunHalted } from '../../../src/storage/resilience.ts'
 import { StoreError, type StoreErrorKind } from '../../../src/storage/store.ts'
-import { Throttle } from '../../../src/storage/throttle.ts'
+import { Throttle } from '../../../src/throttle.ts'
 
 const KiB = 1024
 

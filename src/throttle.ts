@@ -1,7 +1,7 @@
 /** Keeps what goes over the line under a bandwidth limit that may change with the time of day. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { type BandwidthTable, bandwidthAt } from '../core/bandwidth.ts'
-import type { ObjectStore } from './store.ts'
+import { type BandwidthTable, bandwidthAt } from './core/bandwidth.ts'
+import type { ObjectStore } from './storage/store.ts'
 
 /** Someone who waits for a slice to pass. */
 interface Waiting {
