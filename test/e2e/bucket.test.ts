@@ -166,13 +166,13 @@ test('a change that fails half way leaves a plan that takes back what was done',
 test('without a saved plan it wants --yes', async () => {
   const refused = await bucket('apply', '--origin', 'https://autodj.example')
   expect(refused.exitCode).toBe(2)
-  expect(refused.stderr).toContain('2 changes, not made')
+  expect(refused.stderr).toContain('2 changes, none made')
   expect(writes()).toEqual([])
   expect((await bucket('apply', '--origin', 'https://autodj.example', '--yes')).exitCode).toBe(0)
 })
 
 test.each([
-  ['no plan', 'hello', /no plan/],
+  ['no plan', 'hello', /not a plan/],
   [
     'a plan for another bucket',
     '{"type":"autodj-settings-plan","schema":1,"bucket":"other","changes":[]}',
@@ -352,7 +352,7 @@ describe('with a distribution', () => {
     fake.config.CacheBehaviors!.Items![1]!.ViewerProtocolPolicy = 'https-only'
     const { exitCode, stderr } = await withFake('apply', 'plan.json')
     expect(exitCode).toBe(1)
-    expect(stderr).toContain('viewer-protocol was changed since')
+    expect(stderr).toContain('viewer-protocol has changed since')
     expect(fake.calls).not.toContain('UpdateDistribution')
   })
 

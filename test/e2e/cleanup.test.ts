@@ -401,7 +401,7 @@ describe('cleanup and restore', () => {
     const dry = await run(['restore', '--dry-run'])
     expect([dry.exitCode, dry.stdout]).toEqual([
       3,
-      expect.stringMatching(/^Dry run: 5 tracks would be restored/m),
+      expect.stringMatching(/^Dry run: 5 tracks \(0 B\) would be restored/m),
     ])
     expect((await see()).files).toEqual({})
 

@@ -259,7 +259,7 @@ describe('fetch', () => {
     const { stderr, messages } = await fetchTracks(['--track', ids.playable], {
       AUDIO_STORAGE_PATH: path.join(root, 'not-mounted'),
     })
-    expect(stderr).toContain('local tracks are left alone')
+    expect(stderr).toContain('local tracks are skipped')
     expect(messages.find(one => one['message_type'] === 'summary')).toMatchObject({ fetched: 0, failed: 0 })
     expect((await rows()).of('playable').file_source).toBe('LOCAL')
   })

@@ -56,7 +56,7 @@ describe('autodj migrate', () => {
     expect((await migrate('up')).stdout).toContain('nothing to do')
     const down = await migrate('down', '--apply')
     expect(down.stdout).toContain(`undone: ${MIGRATIONS.toReversed().join(', ')}`)
-    expect(down.stderr).toContain('the enum value S3 stays')
+    expect(down.stderr).toContain('the enum value S3 is kept')
     const before = await migrate('status')
     expect(before.exitCode).toBe(ExitCode.drift)
     expect(before.stdout).toMatch(

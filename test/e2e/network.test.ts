@@ -78,7 +78,7 @@ test('a file of certificates that is none', async () => {
   const none = await cli(['reconcile'], { cwd: dir })
   expect([none.exitCode, none.stderr]).toEqual([
     2,
-    expect.stringContaining('holds no certificate in PEM form'),
+    expect.stringContaining('contains no certificate in PEM form'),
   ])
   await file(settings({ AWS_CA_BUNDLE: 'gone.pem' }))
   const gone = await cli(['reconcile'], { cwd: dir })
@@ -121,7 +121,7 @@ test('a proxy that refuses is named, a login is not', async () => {
   const { exitCode, stderr } = await cli(['reconcile'], { cwd: dir })
   expect(exitCode).toBe(5)
   expect(stderr).toContain('407')
-  expect(stderr).toMatch(/check the proxy http:\/\/127\.0\.0\.1:\d+ \(HTTPS_PROXY/)
+  expect(stderr).toMatch(/Check the proxy http:\/\/127\.0\.0\.1:\d+ \(HTTPS_PROXY/)
   expect(stderr).not.toContain('-word')
 })
 

@@ -82,7 +82,7 @@ describe('--healthcheck', () => {
     expect(exitCode).toBe(3)
     expect(received.map(one => one.path)).toEqual(['/ping/uuid/start', '/ping/uuid/3'])
     expect(received[1]?.method).toBe('POST')
-    expect(received[1]?.body).toMatch(/^2 done\n\nprobe began: .*\nworking\n/)
+    expect(received[1]?.body).toMatch(/^2 done\n\nprobe started: .*\nworking\n/)
     expect(received[1]?.body).toContain('failed a.mp3: gone')
     expect(JSON.stringify(received)).not.toContain(password)
     expect(stderr).not.toContain('--healthcheck')
@@ -201,7 +201,7 @@ describe('--log-file', () => {
     for (const line of lines) {
       expect(line).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) +\S/)
     }
-    expect(lines.filter(line => / probe began: autodj probe/.test(line))).toHaveLength(2)
+    expect(lines.filter(line => / probe started: autodj probe/.test(line))).toHaveLength(2)
     expect(lines.some(line => / ERROR +failed a\.mp3: gone$/.test(line))).toBe(true)
     expect(
       lines.some(line => / WARNING +the database is postgresql:/.test(line) || /\*\*\*/.test(line)),
