@@ -158,7 +158,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         await db.knex('tracks').where({ id }).update({ file_source: 'S3', s3_object_key: 'k' })
 
         const refused = migrateDown(db)
-        await expect(refused).rejects.toThrow('1 track is in S3')
+        await expect(refused).rejects.toThrow('1 track exists only in S3')
         await expect(refused).rejects.toMatchObject({ cure: expect.stringContaining('autodj restore') })
         await db.knex('tracks').where({ id }).update({ file_source: null, s3_object_key: null })
         const { notices } = await migrateDown(db)
@@ -231,7 +231,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         [
           'a column that must be filled',
           'alter table tracks add column owner text not null',
-          /tracks\.owner is not known/,
+          /tracks\.owner is unknown/,
         ],
         [
           'a check of its own',
@@ -248,7 +248,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
           `update alembic_version set version_num = 'feedfacecafe'`,
           /feedfacecafe, which this version/,
         ],
-        ['two revisions', `insert into alembic_version values ('feedfacecafe')`, /holds 2 revisions/],
+        ['two revisions', `insert into alembic_version values ('feedfacecafe')`, /contains 2 revisions/],
         ['no revision', 'delete from alembic_version', /but no revision/],
       ]
 
@@ -335,7 +335,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       const { adopted, notices } = await migrateUp(db)
       expect(adopted).toBe('d586b7432ebd')
       expect(notices).toEqual([
-        'enum filesource has the value S3 already',
+        'enum filesource already has the value S3',
         'column tracks.rating (integer) is your own and is kept',
         "column tracks.tag (text not null default 'x'::text) is your own and is kept",
         'column tracks.s3_object_key already exists',

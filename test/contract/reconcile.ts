@@ -244,7 +244,7 @@ export function reconcileContract(name: string, servers: Servers): void {
       const refused = await run('--min-age', '0s', '--max-delete', '2', '--plan', 'many.plan')
       expect(refused.exitCode).toBe(7)
       expect(refused.stderr).toMatch(/\d+ of \d+ objects .* would be removed; --max-delete allows 2/)
-      expect(refused.stderr).toMatch(/\d+ of \d+ rows .* would be left without audio, --max-delete allows 2/)
+      expect(refused.stderr).toMatch(/\d+ of \d+ rows .* would be left without audio; --max-delete allows 2/)
       await expect(readFile(path.join(folder, 'many.plan'))).rejects.toMatchObject({ code: 'ENOENT' })
     })
 
