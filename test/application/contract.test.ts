@@ -208,7 +208,7 @@ describe.skipIf(postgres === undefined)("the application's schemas", () => {
         DATABASE_URL: database.url,
       }
       const run = async (...argv: string[]) => runInChild({ argv, env, cwd: home, killAt: undefined })
-      expect((await run('migrate'))?.output).toMatch(/at revision d586b7432ebd.* answers 500/)
+      expect((await run('migrate'))?.output).toMatch(/at revision d586b7432ebd.* answers with error 500/)
       await run('import')
       for (const argv of [
         ['upload-local'],
