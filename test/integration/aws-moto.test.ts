@@ -209,8 +209,7 @@ describe.skipIf(startMoto === undefined)('moto as AWS', () => {
     async command => {
       const { stdout, code, stderr } = await run(['policy', ...command.split(' ')])
       expect(code).toBe(0)
-      if (stdout === '')
-        return expect(stderr).toMatch(/no AWS request|reads the database only|--logs needs/)
+      if (stdout === '') return expect(stderr).toMatch(/no AWS request|reads the database only|--logs needs/)
       const iam = new IAMClient(client())
       const made = await iam.send(
         new CreatePolicyCommand({
