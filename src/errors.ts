@@ -191,6 +191,10 @@ export function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown))
 }
 
+/** Whether a wait was ended by a signal. */
+export const isAbortError = (thrown: unknown): boolean =>
+  thrown instanceof Error && thrown.name === 'AbortError'
+
 /** The `code` of a Node.js system error (`ENOENT`, `ECONNRESET`), or undefined. */
 export function systemErrorCode(thrown: unknown): Uppercase<string> | undefined {
   if (!(thrown instanceof Error) || !('code' in thrown)) return undefined

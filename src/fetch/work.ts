@@ -18,7 +18,7 @@ import {
   type TrackWork,
 } from '../runs/track-work.ts'
 import { Resilience } from '../storage/resilience.ts'
-import type { ObjectStore } from '../storage/store.ts'
+import { type ObjectStore, StoreError } from '../storage/store.ts'
 import { uploadCommand } from '../upload/work.ts'
 import type { Fetcher, FetchOutcome, FetchSource, FetchTrack } from './fetcher.ts'
 
@@ -89,7 +89,14 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
   }
 
   async take({ track }: FetchTask): Promise<FetchOutcome> {
-    return this.#resilience.run(() => this.#fetcher.fetch(track))
+    try {
+      return await this.#resilience.run(() => this.#fetcher.fetch(track))
+    } catch (error) {
+      // It was asked for again and again: what ails all tracks is a halt, or no passing failure.
+      if (!(error instanceof StoreError) || !error.retryable) throw error
+      const { code, message: reason, cure } = error
+      return { state: 'failed', code, reason, ...(cure !== undefined && { cure }), passing: true }
+    }
   }
 
   /** A passing failure leaves the row alone. */

@@ -22,7 +22,7 @@ import { requireSchema } from '../db/require-schema.ts'
 import { rowVersions, swapRows } from '../db/row-facts.ts'
 import { countTracks, filePathSample, type Track, trackPages } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
-import { AppError, ExitCode, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
+import { AppError, ExitCode, isAbortError, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -86,6 +86,7 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
         report: context.report,
         maxOutage,
         signal,
+        stopping: run.stopping,
       }),
     })
     const parts = { database, store, downloader, runId: run.id, tempFolder, concurrency }
@@ -218,7 +219,9 @@ class Restorer {
         const download =
           downloads.get(id) ??
           limit(async () =>
-            this.context.stopping.aborted ? undefined : await this.attempt(() => batch.restore(target)),
+            this.context.stopping.aborted
+              ? undefined
+              : await this.attempt(() => batch.restore(target), signal),
           )
         downloads.set(id, download as Promise<RestoreOutcome>)
         return { track, file, outcome: await download }
@@ -298,14 +301,23 @@ class Restorer {
     return done
   }
 
-  /** One object's failure as a value; what ails the folder is everyone's, and ends the run. */
-  private async attempt(work: () => Promise<RestoreOutcome>): Promise<RestoreOutcome> {
+  /**
+   * One object's failure as a value, undefined where it was left for the next run; what ails the folder is everyone's,
+   * and ends the run.
+   */
+  private async attempt(
+    work: () => Promise<RestoreOutcome>,
+    signal: AbortSignal,
+  ): Promise<RestoreOutcome | undefined> {
     try {
       return await work()
     } catch (error) {
+      signal.throwIfAborted()
+      if (this.context.stopping.aborted && isAbortError(error)) return undefined
       if (error instanceof RunHalted) throw error.cause
       const problem = itemProblem(error)
-      if (problem !== undefined) return failed('store', problem, 'Run it again.')
+      if (problem !== undefined)
+        return failed('store', problem, (error instanceof AppError && error.cure) || 'Run it again.')
       const code = systemErrorCode(error)
       if (code === undefined || error instanceof AppError) throw error
       if (code === 'ENOSPC' || code === 'EDQUOT') {

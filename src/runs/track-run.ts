@@ -17,7 +17,7 @@ import {
   type TrackFilter,
   trackPages,
 } from '../db/tracks.ts'
-import { ExitCode, toError } from '../errors.ts'
+import { ExitCode, isAbortError, toError } from '../errors.ts'
 import type { Progress } from '../report/reporter.ts'
 import { RunHalted } from '../storage/resilience.ts'
 import { Committer } from './committer.ts'
@@ -311,7 +311,7 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
       else await this.#batches.add({ task, outcome })
     } catch (thrown) {
       const error = toError(thrown)
-      const isAbort = error.name === 'AbortError' || thrown === stopping.reason
+      const isAbort = isAbortError(error) || thrown === stopping.reason
       if (this.#context.signal.aborted || (stopping.aborted && isAbort)) return
       // Nothing that follows would fare better: let what is in flight finish, and end.
       this.#failure ??= error instanceof RunHalted ? error.cause : error

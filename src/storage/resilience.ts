@@ -32,6 +32,12 @@ export function isHalting(error: unknown): boolean {
 /** Attempts that a transfer gets while the store answers; those of an outage are not counted. */
 const maxAttempts = 8
 
+/**
+ * How often a request may fail again after the store was found to be back: from then on it is not the store that is
+ * away, and what the request is for has failed.
+ */
+const maxReturns = 3
+
 export interface ResilienceOptions {
   /** asks the store one cheap question; throws while it is away */
   probe(signal: AbortSignal): Promise<void>
@@ -40,6 +46,8 @@ export interface ResilienceOptions {
   /** milliseconds */
   maxOutage: number
   signal: AbortSignal
+  /** nothing is waited for any more, what is being asked may be finished; default: `signal` */
+  stopping?: AbortSignal
   now?: () => number
   random?: () => number
   /** milliseconds between probes, at most */
@@ -59,13 +67,17 @@ export class RunHalted extends Error {
 
 export class Resilience {
   readonly #options: Required<ResilienceOptions>
+  /** aborted when nothing is waited for any more */
+  readonly #waiting: AbortSignal
   readonly #breaker = new CircuitBreaker()
   #recovery: Promise<void> | undefined
   #halted: RunHalted | undefined
   #retries = 0
 
   constructor(options: ResilienceOptions) {
-    this.#options = { now: Date.now, random: Math.random, probeCap: 15_000, ...options }
+    const { signal } = options
+    this.#options = { now: Date.now, random: Math.random, probeCap: 15_000, stopping: signal, ...options }
+    this.#waiting = AbortSignal.any([signal, this.#options.stopping])
   }
 
   /** requests that were sent again */
@@ -79,9 +91,12 @@ export class Resilience {
 
   /**
    * Runs one request until it succeeds, fails for good, or the run is halted.
-   * @throws RunHalted · StoreError when it is not to be retried, or was often enough
+   * @throws RunHalted · StoreError when it is not to be retried, or was often enough · AbortError, or the signal's
+   *   reason, when it would have to wait and nothing is waited for any more
    */
   async run<T>(request: () => Promise<T>): Promise<T> {
+    let returns = 0
+    let hasWaited = false
     for (let attempt = 1; ; attempt++) {
       await this.#gate()
       try {
@@ -100,7 +115,13 @@ export class Resilience {
           this.#options.control.throttled(this.#options.now())
           this.#breaker.succeeded()
         }
-        if (outageKinds.has(error.kind) && this.#noteOutage(error)) attempt = 0
+        let isAway = false
+        if (outageKinds.has(error.kind)) {
+          if (hasWaited && !this.#breaker.isOpen && ++returns >= maxReturns) throw failsAlone(error)
+          isAway = this.#noteOutage(error)
+          hasWaited = isAway
+        }
+        if (isAway) attempt = 0
         else if (attempt >= maxAttempts) throw error
         this.#retries++
         this.#options.report.detail(`trying again (${attempt}): ${error.message}`)
@@ -130,7 +151,7 @@ export class Resilience {
   }
 
   async #recover(): Promise<void> {
-    const { now, maxOutage, probe, signal, random, probeCap, report } = this.#options
+    const { now, maxOutage, probe, random, probeCap, report } = this.#options
     for (let attempt = 1; ; attempt++) {
       const left = maxOutage - this.#breaker.openFor(now())
       if (left <= 0) {
@@ -144,10 +165,10 @@ export class Resilience {
       }
       await this.#pause(Math.min(left, 250 + fullJitter(attempt, random(), { base: 500, cap: probeCap })))
       try {
-        await probe(signal)
+        await probe(this.#waiting)
         break
       } catch (error) {
-        signal.throwIfAborted()
+        if (this.#waiting.aborted) throw new DOMException('told to stop', 'AbortError')
         if (error instanceof StoreError && haltingKinds.has(error.kind)) {
           this.#recovery = undefined
           throw this.#halt(error)
@@ -167,6 +188,17 @@ export class Resilience {
   }
 
   async #pause(milliseconds: number): Promise<void> {
-    await sleep(milliseconds, undefined, { signal: this.#options.signal })
+    await sleep(milliseconds, undefined, { signal: this.#waiting })
   }
+}
+
+/** The same failure, as that of what the request was for. */
+function failsAlone(error: StoreError): StoreError {
+  return new StoreError(error.kind, `${error.message}, again and again, although S3 answers other requests`, {
+    cure: 'Run it again. If it fails again, the store, or a proxy in front of it, has trouble with this one object: look for its key in their logs, and try it with another S3 program.',
+    ...(error.status !== undefined && { status: error.status }),
+    ...(error.requestId !== undefined && { requestId: error.requestId }),
+    ...(error.details !== undefined && { details: error.details }),
+    cause: error,
+  })
 }

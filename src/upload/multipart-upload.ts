@@ -11,6 +11,7 @@ import { LocalFileError, localFileError, type Source } from '../audio-files/sour
 import { combineCrc32, decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { printable } from '../core/units.ts'
 import { type Part, partSizeFor, partsOf } from '../core/upload/multipart.ts'
+import { isAbortError } from '../errors.ts'
 import type { Reporter } from '../report/reporter.ts'
 import { RunHalted } from '../storage/resilience.ts'
 import { type ObjectHeaders, type ObjectStore, StoreError, type UploadedPart } from '../storage/store.ts'
@@ -135,6 +136,7 @@ export class MultipartUploader {
       const resumable =
         error instanceof Interrupted ||
         error instanceof RunHalted ||
+        isAbortError(error) ||
         (error instanceof StoreError && error.retryable)
       if (!resumable) await this.#discard(key, uploadId)
       throw error

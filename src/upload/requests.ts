@@ -17,6 +17,8 @@ export interface RequestOptions {
   initialConcurrency: number
   /** milliseconds */
   maxOutage: number
+  /** nothing is waited for any more */
+  stopping: AbortSignal
   /** abandon what is in flight */
   signal: AbortSignal
   now?: () => number
@@ -43,6 +45,7 @@ export class Requests {
       control: this.#control,
       report: options.report,
       maxOutage: options.maxOutage,
+      stopping: options.stopping,
       signal: options.signal,
       now: this.#now,
     })
@@ -65,7 +68,8 @@ export class Requests {
 
   /**
    * A request without content; it takes nobody's place.
-   * @throws RunHalted · StoreError when it is not to be retried, or was often enough · the signal's reason
+   * @throws RunHalted · StoreError when it is not to be retried, or was often enough · the signal's reason,
+   *   or AbortError when it would have to wait for the store after being told to stop
    */
   ask<T>(request: () => Promise<T>): Promise<T> {
     return this.#resilience.run(request)

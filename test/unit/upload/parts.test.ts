@@ -5,16 +5,12 @@ import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
-import { afterAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { BufferPool } from '../../../src/audio-files/buffer-pool.ts'
 import { Readers } from '../../../src/audio-files/readers.ts'
 import { LocalFileError, openSource } from '../../../src/audio-files/source.ts'
 import { plainFolder } from '../../../src/core/audio-path.ts'
 import { parseBandwidth } from '../../../src/core/bandwidth.ts'
-import { CongestionControl } from '../../../src/core/upload/congestion.ts'
-import { TemporaryError } from '../../../src/errors.ts'
-import { Resilience, RunHalted } from '../../../src/storage/resilience.ts'
-import { StoreError, type StoreErrorKind } from '../../../src/storage/store.ts'
 import { Throttle } from '../../../src/throttle.ts'
 
 const KiB = 1024
@@ -257,112 +253,6 @@ describe('a file as a source', () => {
     expect(bytes.toString()).toBe('short')
     await replaced.close()
   })
-})
-
-describe('retries', () => {
-  const control = () => new CongestionControl({ initial: 8, min: 1, max: 64, window: 1_000 }, 0)
-  const silent = { warn: vi.fn(), note: vi.fn(), detail: vi.fn() }
-
-  /** Fails with these kinds, one after the other, then succeeds. */
-  function failing(...kinds: StoreErrorKind[]) {
-    const calls = { count: 0 }
-    return {
-      calls,
-      request: async () => {
-        const kind = kinds[calls.count++]
-        if (kind) throw new StoreError(kind, kind)
-        return 'done'
-      },
-    }
-  }
-
-  function resilience(options: Partial<ConstructorParameters<typeof Resilience>[0]> = {}) {
-    return new Resilience({
-      probe: async () => {},
-      control: control(),
-      report: silent,
-      maxOutage: 60_000,
-      signal: new AbortController().signal,
-      random: () => 0,
-      ...options,
-    })
-  }
-
-  test('what may pass is tried again', async () => {
-    const { request, calls } = failing('bad-digest', 'conflict', 'network')
-    expect(await resilience().run(request)).toBe('done')
-    expect(calls.count).toBe(4)
-  })
-
-  test.each(['denied', 'exists', 'invalid'] as const)('%s is not', async kind => {
-    const { request, calls } = failing(kind)
-    await expect(resilience().run(request)).rejects.toMatchObject({ kind })
-    expect(calls.count).toBe(1)
-  })
-
-  test('SlowDown halves the concurrency', async () => {
-    const slowed = control()
-    await resilience({ control: slowed, now: () => 1 }).run(failing('throttled').request)
-    expect([slowed.limit, slowed.halvings]).toEqual([4, 1])
-  })
-
-  test('one request that keeps failing while others succeed is given up', async () => {
-    const one = resilience()
-    const outcome = one.run(async () => {
-      await one.run(async () => 'others succeed')
-      throw new StoreError('timeout', 'stalled')
-    })
-    await expect(outcome).rejects.toMatchObject({ kind: 'timeout' })
-    expect(one.outages).toBe(0)
-  })
-
-  test('an outage: everything waits, one probe asks, all go on', async () => {
-    let away = true
-    let probes = 0
-    const one = resilience({
-      probe: async () => {
-        if (++probes === 3) away = false
-        if (away) throw new StoreError('network', 'refused')
-      },
-    })
-    let sent = 0
-    const requests = Array.from({ length: 20 }, () =>
-      one.run(async () => {
-        sent++
-        if (away) throw new StoreError('network', 'refused')
-        return 'done'
-      }),
-    )
-    expect(new Set(await Promise.all(requests))).toEqual(new Set(['done']))
-    expect(one.outages).toBe(1)
-    expect(probes).toBe(3)
-    expect(sent).toBeLessThanOrEqual(60)
-  })
-
-  test('an outage longer than allowed halts the run for all, as temporary', async () => {
-    const one = resilience({
-      probe: async () => {
-        throw new StoreError('unavailable', 'still away')
-      },
-      maxOutage: 300,
-    })
-    const outcomes = await Promise.allSettled(
-      Array.from({ length: 8 }, () => one.run(failing(...Array(50).fill('unavailable')).request)),
-    )
-    for (const outcome of outcomes) {
-      expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(RunHalted) })
-    }
-    await expect(one.run(async () => 'late')).rejects.toMatchObject({ cause: expect.any(TemporaryError) })
-  })
-
-  test.each(['credentials', 'no-bucket', 'expired-token', 'wrong-region', 'clock-skew'] as const)(
-    '%s halts the run at once',
-    async kind => {
-      const one = resilience()
-      await expect(one.run(failing(kind).request)).rejects.toBeInstanceOf(RunHalted)
-      await expect(one.run(async () => 'next')).rejects.toBeInstanceOf(RunHalted)
-    },
-  )
 })
 
 test('a bandwidth limit: what is sent is paid for before more is', async () => {

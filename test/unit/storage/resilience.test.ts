@@ -1,0 +1,230 @@
+import { describe, expect, test, vi } from 'vitest'
+import { CongestionControl } from '../../../src/core/upload/congestion.ts'
+import { TemporaryError } from '../../../src/errors.ts'
+import { Resilience, RunHalted } from '../../../src/storage/resilience.ts'
+import { StoreError, type StoreErrorKind } from '../../../src/storage/store.ts'
+
+describe('retries', () => {
+  const control = () => new CongestionControl({ initial: 8, min: 1, max: 64, window: 1_000 }, 0)
+  const silent = { warn: vi.fn(), note: vi.fn(), detail: vi.fn() }
+
+  /** Fails with these kinds, one after the other, then succeeds. */
+  function failing(...kinds: StoreErrorKind[]) {
+    const calls = { count: 0 }
+    return {
+      calls,
+      request: async () => {
+        const kind = kinds[calls.count++]
+        if (kind) throw new StoreError(kind, kind)
+        return 'done'
+      },
+    }
+  }
+
+  function resilience(options: Partial<ConstructorParameters<typeof Resilience>[0]> = {}) {
+    return new Resilience({
+      probe: async () => {},
+      control: control(),
+      report: silent,
+      maxOutage: 60_000,
+      signal: new AbortController().signal,
+      random: () => 0,
+      ...options,
+    })
+  }
+
+  test('what may pass is tried again', async () => {
+    const { request, calls } = failing('bad-digest', 'conflict', 'network')
+    expect(await resilience().run(request)).toBe('done')
+    expect(calls.count).toBe(4)
+  })
+
+  test.each(['denied', 'exists', 'invalid'] as const)('%s is not', async kind => {
+    const { request, calls } = failing(kind)
+    await expect(resilience().run(request)).rejects.toMatchObject({ kind })
+    expect(calls.count).toBe(1)
+  })
+
+  test('SlowDown halves the concurrency', async () => {
+    const slowed = control()
+    await resilience({ control: slowed, now: () => 1 }).run(failing('throttled').request)
+    expect([slowed.limit, slowed.halvings]).toEqual([4, 1])
+  })
+
+  test('one request that keeps failing while others succeed is given up', async () => {
+    const one = resilience()
+    const outcome = one.run(async () => {
+      await one.run(async () => 'others succeed')
+      throw new StoreError('timeout', 'stalled')
+    })
+    await expect(outcome).rejects.toMatchObject({ kind: 'timeout' })
+    expect(one.outages).toBe(0)
+  })
+
+  test('an outage: everything waits, one probe asks, all go on', async () => {
+    let away = true
+    let probes = 0
+    const one = resilience({
+      probe: async () => {
+        if (++probes === 3) away = false
+        if (away) throw new StoreError('network', 'refused')
+      },
+    })
+    let sent = 0
+    const requests = Array.from({ length: 20 }, () =>
+      one.run(async () => {
+        sent++
+        if (away) throw new StoreError('network', 'refused')
+        return 'done'
+      }),
+    )
+    expect(new Set(await Promise.all(requests))).toEqual(new Set(['done']))
+    expect(one.outages).toBe(1)
+    expect(probes).toBe(3)
+    expect(sent).toBeLessThanOrEqual(60)
+  })
+
+  test('an outage longer than allowed halts the run for all, as temporary', async () => {
+    const one = resilience({
+      probe: async () => {
+        throw new StoreError('unavailable', 'still away')
+      },
+      maxOutage: 300,
+    })
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 8 }, () => one.run(failing(...Array(50).fill('unavailable')).request)),
+    )
+    for (const outcome of outcomes) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(RunHalted) })
+    }
+    await expect(one.run(async () => 'late')).rejects.toMatchObject({ cause: expect.any(TemporaryError) })
+  })
+
+  test.each(['credentials', 'no-bucket', 'expired-token', 'wrong-region', 'clock-skew'] as const)(
+    '%s halts the run at once',
+    async kind => {
+      const one = resilience()
+      await expect(one.run(failing(kind).request)).rejects.toBeInstanceOf(RunHalted)
+      await expect(one.run(async () => 'next')).rejects.toBeInstanceOf(RunHalted)
+    },
+  )
+
+  const always = async (kind: StoreErrorKind): Promise<never> => {
+    throw new StoreError(kind, kind)
+  }
+
+  test.each(['network', 'timeout', 'unavailable'] as const)(
+    '%s of one request alone, while the store answers the probe: its own failure, and no outage for ever',
+    async kind => {
+      const one = resilience()
+      let sent = 0
+      const alone = one.run(() => {
+        sent++
+        return always(kind)
+      })
+      await expect(alone).rejects.toMatchObject({
+        kind,
+        code: `store.${kind}`,
+        message: expect.stringMatching(/although S3 answers/),
+        cure: expect.stringMatching(/Run it again/),
+      })
+      // Three outages, after each of which it fails again.
+      expect([sent, one.outages]).toEqual([16, 3])
+      expect(await one.run(async () => 'the run goes on')).toBe('the run goes on')
+    },
+  )
+
+  test('what succeeds at last, after the store was found to be back three times, succeeds', async () => {
+    expect(await resilience().run(failing(...Array(15).fill('network')).request)).toBe('done')
+  })
+
+  test('what fails otherwise after an outage is given up as ever', async () => {
+    const kinds = [...Array(5).fill('network'), ...Array(100).fill('throttled')] as StoreErrorKind[]
+    const { request, calls } = failing(...kinds)
+    await expect(resilience().run(request)).rejects.toMatchObject({ kind: 'throttled' })
+    expect(calls.count).toBe(5 + 8)
+  })
+
+  test('one of many that fails for ever fails alone', async () => {
+    const one = resilience()
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, index) =>
+        one.run(index === 7 ? () => always('network') : async () => index),
+      ),
+    )
+    expect(outcomes.flatMap(({ status }, index) => (status === 'rejected' ? [index] : []))).toEqual([7])
+  })
+
+  test('those that wait out outages that others find are not counted as failing alone', async () => {
+    const one = resilience()
+    let waits = 0
+    // Each outage is found by five others, while this one is on its way.
+    const outage = async () => {
+      await Promise.all(
+        Array.from({ length: 5 }, () => one.run(failing('network').request)).map(other =>
+          other.catch(() => {}),
+        ),
+      )
+    }
+    const patient = one.run(async () => {
+      if (++waits > 4) return 'done'
+      void outage()
+      while (one.outages < waits) await new Promise(setImmediate)
+      return always('network')
+    })
+    expect(await patient).toBe('done')
+  })
+
+  describe('told to stop', () => {
+    const awayForEver = () => always('unavailable')
+
+    test('what waits for the store ends at once, and nothing waits from then on', async () => {
+      const stopping = new AbortController()
+      const probed = Promise.withResolvers<void>()
+      const one = resilience({
+        stopping: stopping.signal,
+        maxOutage: 3_600_000,
+        probe: () => {
+          probed.resolve()
+          return awayForEver()
+        },
+      })
+      const waiting = Array.from({ length: 8 }, () => one.run(awayForEver))
+      const settled = Promise.allSettled(waiting)
+      await probed.promise
+      stopping.abort('sigterm')
+      for (const outcome of await settled)
+        expect(outcome).toMatchObject({ status: 'rejected', reason: { name: 'AbortError' } })
+      await expect(one.run(async () => 'next')).rejects.toMatchObject({ name: 'AbortError' })
+    })
+
+    test('a probe that hangs is given up', async () => {
+      const stopping = new AbortController()
+      const probed = Promise.withResolvers<void>()
+      const one = resilience({
+        stopping: stopping.signal,
+        probe: signal => {
+          probed.resolve()
+          return new Promise((_, reject) =>
+            signal.addEventListener('abort', () => reject(new StoreError('aborted', 'aborted'))),
+          )
+        },
+      })
+      const waiting = Promise.allSettled(Array.from({ length: 5 }, () => one.run(awayForEver)))
+      await probed.promise
+      stopping.abort('sigterm')
+      expect((await waiting).map(({ status }) => status)).toEqual(Array(5).fill('rejected'))
+    })
+
+    test('what is being asked is finished, and what belongs to it is asked for', async () => {
+      const stopping = new AbortController()
+      const one = resilience({ stopping: stopping.signal })
+      const answer = Promise.withResolvers<string>()
+      const asked = one.run(() => answer.promise)
+      stopping.abort('sigterm')
+      answer.resolve('done')
+      expect(await asked).toBe('done')
+      expect(await one.run(async () => 'its proof')).toBe('its proof')
+    })
+  })
+})
