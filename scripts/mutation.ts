@@ -65,7 +65,8 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   storage: {
     mutate: [
-      'src/storage/{s3-copy,s3-delete,s3-multipart,s3-read,s3-stream,s3-write,s3-errors,throttle,resilience}.ts',
+      'src/storage/{s3-copy,s3-delete,s3-multipart,s3-read,s3-stream,s3-write,s3-errors,resilience}.ts',
+      'src/throttle.ts',
     ],
     tests: ['test/unit/storage/*.ts', 'test/contract/object-store.test.ts'],
     floor: 0.9,

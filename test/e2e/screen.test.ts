@@ -94,7 +94,9 @@ test('a terminal that is made narrower, and wider again, loses no failure and ke
     expect(text).toContain(`after ${number}.mp3`)
   }
   expect(lines.filter(isBar)).toEqual([])
-  expect(lines.slice(-3)).toEqual(['The summary, first line.', 'Its second line.', 'next: nothing'])
+  // The screen model breaks the last row anew as well, and may leave an empty one behind.
+  const said = lines.filter(line => line.trim() !== '')
+  expect(said.slice(-3)).toEqual(['The summary, first line.', 'Its second line.', 'next: nothing'])
 })
 
 test('wide characters take two cells', async () => {

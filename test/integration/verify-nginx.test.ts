@@ -187,7 +187,7 @@ describe.skipIf(binary === undefined || s3 === undefined)(
       const { exitCode, stdout } = await verifyThere()
       expect(exitCode).toBe(4)
       expect(stdout).toContain('3 × the object is there, but S3 does not let nginx read it (oac-missing)')
-      expect(stdout).toContain('nginx does not sign its requests')
+      expect(stdout).toContain('address of nginx, which does not sign its requests')
       expect(stdout).not.toMatch(/CloudFront|distribution/)
     })
 
@@ -241,7 +241,7 @@ describe.skipIf(binary === undefined || s3 === undefined)(
       expect(exitCode).toBe(4)
       expect(stdout).toContain('3 × the bucket serves the object to anyone, bypassing the CDN')
       expect(stdout).not.toContain('serves none of them')
-      expect(stdout).toContain('close the bucket to anonymous reads')
+      expect(stdout).toContain('Close the bucket to anonymous reads')
     })
 
     test('an origin that is gone', async () => {
@@ -252,7 +252,7 @@ describe.skipIf(binary === undefined || s3 === undefined)(
         })
         expect(exitCode).toBe(4)
         expect(stdout).toContain('3 × nginx cannot connect to its origin (origin-unreachable)')
-        expect(stdout).toContain('see error.log')
+        expect(stdout).toContain('See error.log')
       } finally {
         await lost.close()
       }
