@@ -221,6 +221,10 @@ export function isObjectLocked(error: unknown): boolean {
 export const archiveCure =
   'Restore it (`aws s3api restore-object`, minutes to 48 hours), or copy it to a storage class that can be read at once, then run it again.'
 
+function hasPath(endpoint: string): boolean {
+  return URL.canParse(endpoint) && new URL(endpoint).pathname !== '/'
+}
+
 function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext): string | undefined {
   switch (kind) {
     case 'exists':
@@ -240,9 +244,12 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
         return "The bucket's Object Lock holds this version: wait until its retention ends; nothing that autodj could be granted ends it sooner."
       return 'Grant what `autodj policy` prints for this command, or use other credentials.'
     case 'credentials':
-      return failure.code === 'InvalidToken'
-        ? 'Check AWS_SESSION_TOKEN: it comes with its keys, and permanent keys have none.'
-        : 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use.'
+      if (failure.code === 'InvalidToken')
+        return 'Check AWS_SESSION_TOKEN: it comes with its keys, and permanent keys have none.'
+      // Seen with `rclone serve s3 --baseurl`, and with proxies that rewrite the path.
+      if (failure.code === 'SignatureDoesNotMatch' && hasPath(context.endpoint))
+        return `Check the keys; if they are right, something takes the path off ${context.endpoint} before the store checks the signature, which covers it: use an endpoint without a path.`
+      return 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use.'
     case 'no-credentials':
       return context.profile === undefined
         ? 'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login`), or attach a role.'

@@ -112,3 +112,11 @@ describe.each(cases)('%s', (_, set, said, code, cause, cure) => {
     expect(exitCode).toBe(code)
   })
 })
+
+test('a wrong signature at an endpoint with a path may be the path', async () => {
+  answer = 'SignatureDoesNotMatch'
+  const endpoint = `${env['S3_ENDPOINT']}/storage/v1/s3`
+  const { code, stderr } = await start(['upload-local'], { ...env, ...keys, S3_ENDPOINT: endpoint }).finished
+  expect(stderr).toContain(`something takes the path off ${endpoint} before the store checks the signature`)
+  expect(code).toBe(1)
+})
