@@ -107,7 +107,40 @@ export function storeChecks(state: DoctorState): Check[] {
         return ok('an object copied within the bucket, copies deleted in one request')
       },
     },
+    {
+      name: 'listing',
+      needs: ['delete'],
+      timeoutMs: 8_000,
+      run: signal => checkListing(state, signal),
+    },
   ]
+}
+
+/** In the order of UTF-8, where other orders differ: by folders, by letters without case, by UTF-16. */
+const listedNames = ['A b/x', 'A-b', 'A/x/y', 'Zoe/x', 'a/x', 'Éa/x', 'Мир/x', '東京/x', '\u{ff5e}/x', '🎧/x']
+
+/** Whether the store lists what was put, in the order of S3: by the bytes of the keys. */
+async function checkListing(state: DoctorState, signal: AbortSignal): Promise<Verdict> {
+  const prefix = `${state.probe.key}-list/`
+  const keys = listedNames.map(name => `${prefix}${name}`)
+  const headers = { contentType: 'audio/mpeg' }
+  const checksums = { crc32: encodeCrc32(crc32(state.probe.body)) }
+  const store = state.opened()
+  const listed: string[] = []
+  try {
+    await Promise.all(keys.map(key => store.put(key, state.probe.body, { headers, checksums, signal })))
+    for await (const page of store.list({ prefix, signal })) listed.push(...page.map(({ key }) => key))
+  } finally {
+    await state.deleteAll(keys, signal).catch(() => undefined)
+  }
+  const missing = keys.filter(key => !listed.includes(key))
+  if (missing.length > 0) {
+    return failure(
+      `of ${keys.length} objects just put, ${missing.length} are not listed, such as ${missing[0]}`,
+      'Use a store whose listings are consistent: `reconcile` would take what is not listed for lost.',
+    )
+  }
+  return ok('what was put is listed, in the order of its keys')
 }
 
 /** Sends parts, puts them together, and aborts an upload. */
