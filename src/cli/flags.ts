@@ -149,8 +149,7 @@ function choice<const C extends string>(
   }
 }
 
-/** A flag that may be given several times. */
-/** @param isOne whether a value is `expected` */
+/** A flag that may be given several times. @param isOne whether a value is `expected` */
 function list(
   spec: string,
   description: string,
@@ -205,6 +204,15 @@ export const shared = {
     'limit all transfers together to bytes per second, or by a timetable: 10M, "08:00,512K 19:00,off"',
     'a rate (10M) or a timetable (08:00,512K 19:00,off)',
     parseBandwidth,
+  ),
+  rolling: flag.custom(
+    '--rolling <period>',
+    "only today's share, so that a daily run proves everything within this period",
+    'a period of at least a day (30d)',
+    raw => {
+      const period = parseDuration(raw)
+      return period !== undefined && period >= 86_400_000 ? period : undefined
+    },
   ),
   retryFailed: flag.boolean('--retry-failed', 'take only what failed in earlier runs'),
   lockWait: flag.duration(

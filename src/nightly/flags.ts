@@ -2,10 +2,7 @@
 
 import type { ValuesOf } from '../cli/flags.ts'
 import { flag, shared } from '../cli/flags.ts'
-import { parseDuration } from '../core/units.ts'
 import { stepNames } from './steps.ts'
-
-const dayMs = 86_400_000
 
 export const flags = {
   dryRun: shared.dryRun,
@@ -21,15 +18,10 @@ export const flags = {
     defaultText: 'all that are configured, without analyze',
   },
   disk: flag.boolean('--disk', 'reconcile the audio folder as well'),
-  rolling: flag.custom(
-    '--rolling <period>',
-    'spread verify so that everything is proved within this period',
-    'a period of at least a day (30d)',
-    raw => {
-      const period = parseDuration(raw)
-      return period !== undefined && period >= dayMs ? period : undefined
-    },
-  ),
+  rolling: {
+    ...shared.rolling,
+    description: 'spread verify so that everything is proved within this period',
+  },
   maxDuration: shared.maxDuration,
   bwlimit: shared.bwlimit,
 }

@@ -4,8 +4,6 @@ import type { ValuesOf } from '../cli/flags.ts'
 import { flag, shared } from '../cli/flags.ts'
 import { parseDuration } from '../core/units.ts'
 
-const dayMs = 86_400_000
-
 export const flags = {
   sample: flag.integer('--sample <n>', 'verify this many tracks, chosen at random', { min: 1 }),
   since: flag.custom(
@@ -15,15 +13,7 @@ export const flags = {
     parseSince,
   ),
   unproved: flag.boolean('--unproved', 'only tracks not yet seen through the CDN since they were uploaded'),
-  rolling: flag.custom(
-    '--rolling <period>',
-    "only today's share, so that a daily run proves everything within this period",
-    'a period of at least a day (30d)',
-    raw => {
-      const period = parseDuration(raw)
-      return period !== undefined && period >= dayMs ? period : undefined
-    },
-  ),
+  rolling: shared.rolling,
   retryFailed: shared.retryFailed,
   origin: flag.custom(
     '--origin <origin>',
