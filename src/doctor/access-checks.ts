@@ -9,9 +9,9 @@ import type { DoctorState } from './state.ts'
 
 export function accessChecks(state: DoctorState): Check[] {
   const { resources } = state
-  const { config, prober, now } = state.resources
-  const { cdn, s3 } = state.resources.config
-  const { bucket = '' } = state.resources.config.s3
+  const { config, prober, now } = resources
+  const { cdn, s3 } = config
+  const { bucket = '' } = s3
   return [
     { name: 'env-file', run: () => checkSettingsFiles(config) },
     {

@@ -8,9 +8,9 @@ import type { DoctorState } from './state.ts'
 
 export function libraryChecks(state: DoctorState): Check[] {
   const { resources } = state
-  const { config } = state.resources
-  const { s3 } = state.resources.config
-  const { bucket = '' } = state.resources.config.s3
+  const { config } = resources
+  const { s3 } = config
+  const { bucket = '' } = s3
   return [
     {
       name: 'database',

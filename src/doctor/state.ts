@@ -1,9 +1,11 @@
 /** What the checks of `autodj doctor` share and learn from each other. */
 import { randomBytes, randomUUID } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import type { Prober } from '../cdn/probe.ts'
 import type { UrlSigner } from '../cdn/sign.ts'
 import type { Config } from '../config.ts'
 import { directUrl } from '../core/cdn-url.ts'
+import { encodeCrc32 } from '../core/crc32.ts'
 import type { Database } from '../db/database.ts'
 import type { AwsIdentitySource } from '../storage/identity.ts'
 import { isObjectLocked } from '../storage/s3-errors.ts'
@@ -25,6 +27,8 @@ export interface DoctorResources {
   decodeSample(signal: AbortSignal): Promise<{ decoder: string; seconds: number }>
   now: () => Date
 }
+
+type PutBodyOptions = Pick<Parameters<ObjectStore['put']>[2], 'ifNoneMatch' | 'signal'>
 
 /** Bytes of the object that is put and removed again. */
 export const probeSize = 4_096
@@ -68,6 +72,18 @@ export class DoctorState {
   /** The URL of an object past the CDN. */
   direct(key: string): string {
     return directUrl(this.place(), key)
+  }
+
+  /** Puts the probe's bytes at a key, with their checksum. */
+  putBody(
+    key: string,
+    { cacheControl, ...options }: PutBodyOptions & { cacheControl?: string },
+  ): ReturnType<ObjectStore['put']> {
+    return this.opened().put(key, this.probe.body, {
+      headers: { contentType: 'audio/mpeg', ...(cacheControl !== undefined && { cacheControl }) },
+      checksums: { crc32: encodeCrc32(crc32(this.probe.body)) },
+      ...options,
+    })
   }
 
   /** Every version of them: nothing of the checks stays but what Object Lock holds, and that is hidden. */

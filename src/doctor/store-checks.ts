@@ -65,12 +65,7 @@ export function storeChecks(state: DoctorState): Check[] {
       needs: ['delete'],
       async run(signal) {
         const key = `${probe.key}-condition`
-        const { etag } = await state.opened().put(key, probe.body, {
-          headers: { contentType: 'audio/mpeg' },
-          checksums: { crc32: encodeCrc32(crc32(probe.body)) },
-          ifNoneMatch: true,
-          signal,
-        })
+        const { etag } = await state.putBody(key, { ifNoneMatch: true, signal })
         const [outcome] = await state.opened().delete([{ key, ifMatch: etag }], signal)
         if (outcome?.error !== undefined) throw outcome.error
         // In a versioned bucket a delete marker is left.
@@ -93,11 +88,7 @@ export function storeChecks(state: DoctorState): Check[] {
       async run(signal) {
         const keys = [`${probe.key}-copy-1`, `${probe.key}-copy-2`, `${probe.key}-copy-3`] as const
         try {
-          await state.opened().put(keys[0], probe.body, {
-            headers: { contentType: 'audio/mpeg' },
-            checksums: { crc32: encodeCrc32(crc32(probe.body)) },
-            signal,
-          })
+          await state.putBody(keys[0], { signal })
           for (const key of keys.slice(1)) await state.opened().copy(keys[0], key, { signal })
         } finally {
           await state.deleteAll(keys, signal)
@@ -123,13 +114,11 @@ const listedNames = ['A b/x', 'A-b', 'A/x/y', 'Zoe/x', 'a/x', 'Éa/x', 'Мир/x
 async function checkListing(state: DoctorState, signal: AbortSignal): Promise<Verdict> {
   const prefix = `${state.probe.key}-list/`
   const keys = listedNames.map(name => `${prefix}${name}`)
-  const headers = { contentType: 'audio/mpeg' }
-  const checksums = { crc32: encodeCrc32(crc32(state.probe.body)) }
-  const store = state.opened()
   const listed: string[] = []
   try {
-    await Promise.all(keys.map(key => store.put(key, state.probe.body, { headers, checksums, signal })))
-    for await (const page of store.list({ prefix, signal })) listed.push(...page.map(({ key }) => key))
+    await Promise.all(keys.map(key => state.putBody(key, { signal })))
+    for await (const page of state.opened().list({ prefix, signal }))
+      listed.push(...page.map(({ key }) => key))
   } finally {
     await state.deleteAll(keys, signal).catch(() => undefined)
   }
