@@ -125,7 +125,7 @@ async function checkListing(state: DoctorState, signal: AbortSignal): Promise<Ve
   const missing = keys.filter(key => !listed.includes(key))
   if (missing.length > 0) {
     return failure(
-      `of ${keys.length} objects just put, ${missing.length} are not listed, such as ${missing[0]}`,
+      `missing from the listing: ${missing.length} of ${keys.length} objects just put, such as ${missing[0]}`,
       'Use a store whose listings are consistent: `reconcile` would take what is not listed for lost.',
     )
   }
