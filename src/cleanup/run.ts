@@ -180,29 +180,29 @@ const kindMeanings: Readonly<Record<string, string>> = {
 class Done {
   /** folders that lost a file in this run, absolute */
   readonly emptied = new Set<string>()
-  private readonly counts = { removed: 0, bytes: 0, kept: 0, failed: 0, recent: 0 }
-  private readonly byKind: Record<string, number> = {}
-  private readonly context: Context
-  private readonly flags: CleanupFlags
+  readonly #counts = { removed: 0, bytes: 0, kept: 0, failed: 0, recent: 0 }
+  readonly #byKind: Record<string, number> = {}
+  readonly #context: Context
+  readonly #flags: CleanupFlags
 
   constructor(context: Context, flags: CleanupFlags) {
-    this.context = context
-    this.flags = flags
+    this.#context = context
+    this.#flags = flags
   }
 
   /** Copies that are too recent to go. */
   readonly recent = (copies: number): void => {
-    this.counts.recent += copies
+    this.#counts.recent += copies
   }
 
   /** How many more may go, by --limit. */
   get room(): number {
-    return Math.max(0, (this.flags.limit ?? Number.POSITIVE_INFINITY) - this.counts.removed)
+    return Math.max(0, (this.#flags.limit ?? Number.POSITIVE_INFINITY) - this.#counts.removed)
   }
 
   async copy(copy: DispensableCopy, remove: () => Promise<CopyOutcome>): Promise<void> {
-    const { audioRoot } = this.context.config
-    await this.one(copy.missing ? 'stale-path' : 'local-copy', copy.path, copy.size, async () => {
+    const { audioRoot } = this.#context.config
+    await this.#one(copy.missing ? 'stale-path' : 'local-copy', copy.path, copy.size, async () => {
       const outcome = await remove()
       if (outcome.state === 'kept') return outcome
       if (copy.file === undefined) return undefined
@@ -218,10 +218,10 @@ class Done {
 
   /** Puts a file back that a killed run had taken out of the way. */
   async aside({ path: where, size, putBack }: FileAside): Promise<void> {
-    const { report } = this.context
-    const kept = this.flags.apply ? await putBack() : undefined
-    const state = kept !== undefined ? 'kept' : this.flags.apply ? 'put-back' : 'would-put-back'
-    if (kept !== undefined) this.counts.kept += 1
+    const { report } = this.#context
+    const kept = this.#flags.apply ? await putBack() : undefined
+    const state = kept !== undefined ? 'kept' : this.#flags.apply ? 'put-back' : 'would-put-back'
+    if (kept !== undefined) this.#counts.kept += 1
     report.item({
       subject: where,
       state,
@@ -232,20 +232,20 @@ class Done {
   }
 
   leftover({ kind, subject, bytes = 0, kept, remove }: Leftover): Promise<void> {
-    const act = kept === undefined && this.flags.apply ? remove : async () => kept
-    return this.one(kind, subject, bytes, async () => {
+    const act = kept === undefined && this.#flags.apply ? remove : async () => kept
+    return this.#one(kind, subject, bytes, async () => {
       const reason = await act()
       return reason === undefined ? undefined : { reason }
     })
   }
 
-  private async one(
+  async #one(
     kind: string,
     subject: string,
     bytes: number,
     remove: () => Promise<{ reason: string; code?: ErrorCode } | undefined>,
   ): Promise<void> {
-    const { report } = this.context
+    const { report } = this.#context
     const what = `${kind} ${printable(subject)}`
     const say = (
       state: string,
@@ -264,32 +264,32 @@ class Done {
     } catch (error) {
       const problem = itemProblem(error)
       if (problem === undefined) throw error
-      this.counts.failed += 1
+      this.#counts.failed += 1
       say('failed', { reason: problem })
       return
     }
     if (kept !== undefined) {
-      this.counts.kept += 1
+      this.#counts.kept += 1
       say('kept', { ...kept, text: `kept ${what}: ${printable(kept.reason)}` })
       return
     }
-    this.counts.removed += 1
-    this.counts.bytes += bytes
-    this.byKind[kind] = (this.byKind[kind] ?? 0) + 1
-    if (this.flags.apply) say('removed')
+    this.#counts.removed += 1
+    this.#counts.bytes += bytes
+    this.#byKind[kind] = (this.#byKind[kind] ?? 0) + 1
+    if (this.#flags.apply) say('removed')
     else say('would-remove', { text: `would remove ${what} (${formatBytes(bytes)})` })
   }
 
   finish(): { exitCode: ExitCode; summary: Record<string, unknown> } {
-    const { removed, bytes, kept, failed, recent } = this.counts
-    const { apply, olderThan } = this.flags
-    const exitCode = this.context.stopExitCode() ?? (failed > 0 ? ExitCode.someFailed : ExitCode.ok)
-    const fields = { dry_run: !apply, removed, bytes, kept, failed, recent, by_kind: this.byKind }
-    const kinds = Object.entries(this.byKind).map(
+    const { removed, bytes, kept, failed, recent } = this.#counts
+    const { apply, olderThan } = this.#flags
+    const exitCode = this.#context.stopExitCode() ?? (failed > 0 ? ExitCode.someFailed : ExitCode.ok)
+    const fields = { dry_run: !apply, removed, bytes, kept, failed, recent, by_kind: this.#byKind }
+    const kinds = Object.entries(this.#byKind).map(
       ([kind, count]) => `  ${formatCount(count).padStart(9)}  ${kind.padEnd(12)} ${kindMeanings[kind]}`,
     )
     const rest = kept > 0 ? ` ${plural(kept, 'item')} kept; see above for the reasons.` : ''
-    this.context.report.summary({
+    this.#context.report.summary({
       lines: [
         apply
           ? `${plural(removed, 'item')} removed, ${formatBytes(bytes)} freed.${rest}`

@@ -129,39 +129,39 @@ export function canonicalJson(value: unknown): string {
 
 /** Digest over lines in their canonical form: re-indenting or another line ending is no change, all else is. */
 class Digest {
-  private readonly hash: Hash = createHash('sha256')
+  readonly #hash: Hash = createHash('sha256')
 
   add(canonicalLine: string): void {
-    this.hash.update(canonicalLine).update('\n')
+    this.#hash.update(canonicalLine).update('\n')
   }
 
   hex(): string {
-    return this.hash.digest('hex')
+    return this.#hash.digest('hex')
   }
 }
 
 /** Turns header and actions into the lines of a plan, in the order given; numbers the items from 1. */
 export class PlanWriter {
   items = 0
-  private readonly digest = new Digest()
+  readonly #digest = new Digest()
 
   header(header: PlanHeader): string {
-    return this.line(header)
+    return this.#line(header)
   }
 
   item(action: PlanAction, why: string): string {
     this.items += 1
-    return this.line({ ...action, type: 'item', seq: this.items, why })
+    return this.#line({ ...action, type: 'item', seq: this.items, why })
   }
 
   trailer(): string {
-    const trailer: PlanTrailer = { type: 'digest', items: this.items, sha256: this.digest.hex() }
+    const trailer: PlanTrailer = { type: 'digest', items: this.items, sha256: this.#digest.hex() }
     return `${canonicalJson(trailer)}\n`
   }
 
-  private line(value: unknown): string {
+  #line(value: unknown): string {
     const text = canonicalJson(value)
-    this.digest.add(text)
+    this.#digest.add(text)
     return `${text}\n`
   }
 }

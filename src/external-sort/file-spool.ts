@@ -8,68 +8,69 @@ const HEADER = 20
 
 /** Records in chunks, one after the other in a temporary file; of few enough, all stay in memory. */
 export class FileSpool implements Spool {
-  private readonly file: UnlinkedFile
-  private readonly chunks: { start: number; length: number }[] = []
-  private chunk: Buffer = Buffer.alloc(0)
-  private used = 0
-  private spare: Buffer | undefined
-  private writing: Promise<void> = Promise.resolve()
+  readonly #file: UnlinkedFile
+  readonly #chunks: { start: number; length: number }[] = []
+  #chunk: Buffer = Buffer.alloc(0)
+  #used = 0
+  #spare: Buffer | undefined
+  #writing: Promise<void> = Promise.resolve()
 
   /** @param folder where the temporary file goes; must exist */
   constructor(folder: string, name: string) {
-    this.file = new UnlinkedFile(folder, `${name}.spool`)
+    this.#file = new UnlinkedFile(folder, `${name}.spool`)
   }
 
   add(tags: Tags, key: string, value: string): Promise<void> | undefined {
     // A UTF-16 unit is at most three bytes of UTF-8.
     const atMost = HEADER + 3 * (key.length + value.length)
     let written: Promise<void> | undefined
-    if (this.used + atMost > this.chunk.length) {
-      if (this.used > 0) written = this.flush()
-      if (atMost > this.chunk.length) this.chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, atMost))
+    if (this.#used + atMost > this.#chunk.length) {
+      if (this.#used > 0) written = this.#flush()
+      if (atMost > this.#chunk.length) this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, atMost))
     }
-    const { chunk, used } = this
+    const chunk = this.#chunk
+    const used = this.#used
     const keyLength = chunk.write(key, used + HEADER, 'utf8')
     const valueLength = chunk.write(value, used + HEADER + keyLength, 'utf8')
     for (const [index, word] of [...tags, keyLength, valueLength].entries())
       chunk.writeUInt32LE(word, used + 4 * index)
-    this.used = used + HEADER + keyLength + valueLength
+    this.#used = used + HEADER + keyLength + valueLength
     return written
   }
 
   async *replay(wanted: (...tags: Tags) => boolean): AsyncGenerator<SortedRecord[]> {
-    await this.writing
+    await this.#writing
     let buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES)
-    for (const { start, length } of this.chunks) {
+    for (const { start, length } of this.#chunks) {
       if (length > buffer.length) buffer = Buffer.allocUnsafeSlow(length)
       for (let offset = 0; offset < length; ) {
-        const read = await this.file.read(buffer, offset, length - offset, start + offset)
+        const read = await this.#file.read(buffer, offset, length - offset, start + offset)
         if (read === 0) throw new Error('the temporary file is shorter than what was written to it')
         offset += read
       }
       const records = recordsOf(buffer, length, wanted)
       if (records.length > 0) yield records
     }
-    const records = recordsOf(this.chunk, this.used, wanted)
+    const records = recordsOf(this.#chunk, this.#used, wanted)
     if (records.length > 0) yield records
   }
 
   async close(): Promise<void> {
-    await this.writing.catch(() => {})
-    await this.file.close()
+    await this.#writing.catch(() => {})
+    await this.#file.close()
   }
 
-  private flush(): Promise<void> {
-    const [full, length] = [this.chunk, this.used]
-    this.chunk = this.spare ?? Buffer.alloc(0)
-    this.spare = undefined
-    this.used = 0
-    this.writing = this.writing.then(async () => {
-      this.chunks.push({ start: this.file.end, length })
-      await this.file.append(full.subarray(0, length))
-      this.spare = full
+  #flush(): Promise<void> {
+    const [full, length] = [this.#chunk, this.#used]
+    this.#chunk = this.#spare ?? Buffer.alloc(0)
+    this.#spare = undefined
+    this.#used = 0
+    this.#writing = this.#writing.then(async () => {
+      this.#chunks.push({ start: this.#file.end, length })
+      await this.#file.append(full.subarray(0, length))
+      this.#spare = full
     })
-    return this.writing
+    return this.#writing
   }
 }
 

@@ -23,80 +23,80 @@ const HEADER = 8
  * Texts must be well-formed: a lone surrogate has no bytes.
  */
 export class ExternalSorter implements Sorter {
-  private run: MemoryRun
-  private spare: MemoryRun | undefined
-  private readonly runs: Extent[] = []
-  private readonly file: UnlinkedFile
-  private writing: Promise<void> = Promise.resolve()
-  private readonly runBytes: number
+  #run: MemoryRun
+  #spare: MemoryRun | undefined
+  readonly #runs: Extent[] = []
+  readonly #file: UnlinkedFile
+  #writing: Promise<void> = Promise.resolve()
+  readonly #runBytes: number
 
   /**
    * @param folder where the temporary file goes; must exist
    */
   constructor(folder: string, name: string, { runBytes = RUN_BYTES }: { runBytes?: number } = {}) {
-    this.file = new UnlinkedFile(folder, `${name}.sort`)
-    this.runBytes = runBytes
-    this.run = new MemoryRun(runBytes)
+    this.#file = new UnlinkedFile(folder, `${name}.sort`)
+    this.#runBytes = runBytes
+    this.#run = new MemoryRun(runBytes)
   }
 
   /** Adds an entry. The promise, where there is one, is back-pressure; entries may be added while it is open. */
   add(key: string, value: string): Promise<void> | undefined {
-    if (this.run.add(key, value)) return undefined
-    const full = this.run
-    this.run = this.spare ?? new MemoryRun(this.runBytes)
-    this.spare = undefined
-    this.run.add(key, value)
-    return this.spill(full)
+    if (this.#run.add(key, value)) return undefined
+    const full = this.#run
+    this.#run = this.#spare ?? new MemoryRun(this.#runBytes)
+    this.#spare = undefined
+    this.#run.add(key, value)
+    return this.#spill(full)
   }
 
   async *sorted(): AsyncGenerator<readonly Entry[]> {
     try {
-      await this.writing
-      if (this.runs.length === 0) {
-        yield* this.run.batches()
+      await this.#writing
+      if (this.#runs.length === 0) {
+        yield* this.#run.batches()
         return
       }
-      await this.spill(this.run)
-      this.spare = undefined
-      while (this.runs.length > FAN_IN) {
-        const merging = this.runs.splice(0, FAN_IN)
-        const writer = new RunWriter(this.file)
+      await this.#spill(this.#run)
+      this.#spare = undefined
+      while (this.#runs.length > FAN_IN) {
+        const merging = this.#runs.splice(0, FAN_IN)
+        const writer = new RunWriter(this.#file)
         const write = (entry: RunReader): boolean => writer.add(entry.block, entry.start, entry.end)
-        for await (const _ of this.merge(merging, write)) await writer.flush()
-        this.runs.push(await writer.finish())
+        for await (const _ of this.#merge(merging, write)) await writer.flush()
+        this.#runs.push(await writer.finish())
       }
       let batch: Entry[] = []
       const take = (entry: RunReader): boolean => batch.push(decode(entry.block, entry.start)) >= BATCH
-      for await (const _ of this.merge(this.runs, take)) {
+      for await (const _ of this.#merge(this.#runs, take)) {
         yield batch
         batch = []
       }
       if (batch.length > 0) yield batch
     } finally {
-      await this.writing.catch(() => {})
-      await this.file.close()
+      await this.#writing.catch(() => {})
+      await this.#file.close()
     }
   }
 
-  private spill(run: MemoryRun): Promise<void> {
-    this.writing = this.writing.then(async () => {
-      const writer = new RunWriter(this.file)
+  #spill(run: MemoryRun): Promise<void> {
+    this.#writing = this.#writing.then(async () => {
+      const writer = new RunWriter(this.#file)
       for (const offset of run.inOrder()) {
         if (writer.add(run.bytes, offset, run.endOf(offset))) await writer.flush()
       }
-      this.runs.push(await writer.finish())
+      this.#runs.push(await writer.finish())
       // Its memory is used again: buffers wait long for the garbage collector, which does not see their size.
       run.clear()
-      this.spare = run
+      this.#spare = run
     })
-    return this.writing
+    return this.#writing
   }
 
   /** Calls `take` with every entry in order, and yields where that says so: a promise for each would be dear. */
-  private async *merge(runs: readonly Extent[], take: (entry: RunReader) => boolean): AsyncGenerator<void> {
+  async *#merge(runs: readonly Extent[], take: (entry: RunReader) => boolean): AsyncGenerator<void> {
     const heap: RunReader[] = []
     for (const run of runs) {
-      const reader = new RunReader(this.file, run)
+      const reader = new RunReader(this.#file, run)
       if (reader.next() || (await reader.advance())) push(heap, reader)
     }
     while (heap.length > 0) {
@@ -116,46 +116,47 @@ export class ExternalSorter implements Sorter {
 /** Entries in memory, one after the other as bytes. */
 class MemoryRun {
   bytes: Buffer = Buffer.alloc(0)
-  private used = 0
-  private offsets = new Uint32Array(0)
-  private count = 0
-  private readonly most: number
+  #used = 0
+  #offsets = new Uint32Array(0)
+  #count = 0
+  readonly #most: number
 
   constructor(most: number) {
-    this.most = most
+    this.#most = most
   }
 
   /** @returns false when it is full; the first entry always fits */
   add(key: string, value: string): boolean {
     // A UTF-16 unit is at most three bytes of UTF-8.
     const atMost = HEADER + 3 * (key.length + value.length)
-    if (this.used + atMost > this.bytes.length && !this.grow(atMost)) return false
-    if (this.count === this.offsets.length) {
-      const offsets = new Uint32Array(Math.max(1_024, 2 * this.offsets.length))
-      offsets.set(this.offsets)
-      this.offsets = offsets
+    if (this.#used + atMost > this.bytes.length && !this.#grow(atMost)) return false
+    if (this.#count === this.#offsets.length) {
+      const offsets = new Uint32Array(Math.max(1_024, 2 * this.#offsets.length))
+      offsets.set(this.#offsets)
+      this.#offsets = offsets
     }
-    const { bytes, used } = this
+    const { bytes } = this
+    const used = this.#used
     const keyLength = bytes.write(key, used + HEADER, 'utf8')
     const valueLength = bytes.write(value, used + HEADER + keyLength, 'utf8')
     bytes.writeUInt32LE(keyLength, used)
     bytes.writeUInt32LE(valueLength, used + 4)
-    this.offsets[this.count] = used
-    this.count += 1
-    this.used = used + HEADER + keyLength + valueLength
+    this.#offsets[this.#count] = used
+    this.#count += 1
+    this.#used = used + HEADER + keyLength + valueLength
     return true
   }
 
   clear(): void {
-    this.used = 0
-    this.count = 0
+    this.#used = 0
+    this.#count = 0
   }
 
-  private grow(by: number): boolean {
-    if (this.count > 0 && this.used + by > this.most) return false
-    const size = Math.max(this.used + by, Math.min(this.most, Math.max(16_384, 2 * this.bytes.length)))
+  #grow(by: number): boolean {
+    if (this.#count > 0 && this.#used + by > this.#most) return false
+    const size = Math.max(this.#used + by, Math.min(this.#most, Math.max(16_384, 2 * this.bytes.length)))
     const bytes = Buffer.allocUnsafeSlow(size)
-    this.bytes.copy(bytes, 0, 0, this.used)
+    this.bytes.copy(bytes, 0, 0, this.#used)
     this.bytes = bytes
     return true
   }
@@ -163,7 +164,7 @@ class MemoryRun {
   /** Where the entries begin, in the order of their keys. */
   inOrder(): Uint32Array {
     const { bytes } = this
-    return this.offsets.subarray(0, this.count).sort((a, b) => {
+    return this.#offsets.subarray(0, this.#count).sort((a, b) => {
       const endOfA = a + HEADER + lengthAt(bytes, a)
       const endOfB = b + HEADER + lengthAt(bytes, b)
       let [i, j] = [a + HEADER, b + HEADER]
@@ -218,38 +219,38 @@ interface Extent {
 }
 
 class RunWriter {
-  private readonly start: number
-  private readonly file: UnlinkedFile
-  private chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
-  private used = 0
+  readonly #start: number
+  readonly #file: UnlinkedFile
+  #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  #used = 0
 
   constructor(file: UnlinkedFile) {
-    this.file = file
-    this.start = file.end
+    this.#file = file
+    this.#start = file.end
   }
 
   /** @returns whether it is time to `flush` */
   add(bytes: Buffer, start: number, end: number): boolean {
-    const needed = this.used + end - start
-    if (needed > this.chunk.length) {
+    const needed = this.#used + end - start
+    if (needed > this.#chunk.length) {
       const larger = Buffer.allocUnsafeSlow(2 * needed)
-      this.chunk.copy(larger, 0, 0, this.used)
-      this.chunk = larger
+      this.#chunk.copy(larger, 0, 0, this.#used)
+      this.#chunk = larger
     }
-    bytes.copy(this.chunk, this.used, start, end)
-    this.used = needed
+    bytes.copy(this.#chunk, this.#used, start, end)
+    this.#used = needed
     return needed >= CHUNK_BYTES / 2
   }
 
   async finish(): Promise<Extent> {
     await this.flush()
-    return { start: this.start, end: this.file.end }
+    return { start: this.#start, end: this.#file.end }
   }
 
   async flush(): Promise<void> {
-    const { used } = this
-    this.used = 0
-    await this.file.append(this.chunk.subarray(0, used))
+    const used = this.#used
+    this.#used = 0
+    await this.#file.append(this.#chunk.subarray(0, used))
   }
 }
 
@@ -258,23 +259,23 @@ class RunReader {
   block: Buffer = Buffer.alloc(0)
   start = 0
   end = 0
-  private filled = 0
-  private position: number
-  private readonly last: number
-  private readonly file: UnlinkedFile
+  #filled = 0
+  #position: number
+  readonly #last: number
+  readonly #file: UnlinkedFile
 
   constructor(file: UnlinkedFile, run: Extent) {
-    this.file = file
-    this.position = run.start
-    this.last = run.end
+    this.#file = file
+    this.#position = run.start
+    this.#last = run.end
   }
 
   /** The next entry of the block at hand; false when it is not wholly there. */
   next(): boolean {
-    const left = this.filled - this.end
+    const left = this.#filled - this.end
     if (left < HEADER) return false
     const end = endOfEntry(this.block, this.end)
-    if (end > this.filled) return false
+    if (end > this.#filled) return false
     this.start = this.end
     this.end = end
     return true
@@ -283,21 +284,21 @@ class RunReader {
   /** The next entry, from the disk; false at the end of the run. */
   async advance(): Promise<boolean> {
     do {
-      const left = this.filled - this.end
-      if (this.position >= this.last) {
+      const left = this.#filled - this.end
+      if (this.#position >= this.#last) {
         if (left > 0) throw new Error('the temporary file ends within an entry')
         return false
       }
       const need = left >= HEADER ? endOfEntry(this.block, this.end) - this.end : HEADER
       const fits = need <= this.block.length
       const block = fits ? this.block : Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, need))
-      this.block.copy(block, 0, this.end, this.filled)
-      const wanted = Math.min(block.length - left, this.last - this.position)
-      const bytesRead = await this.file.read(block, left, wanted, this.position)
+      this.block.copy(block, 0, this.end, this.#filled)
+      const wanted = Math.min(block.length - left, this.#last - this.#position)
+      const bytesRead = await this.#file.read(block, left, wanted, this.#position)
       if (bytesRead === 0) throw new Error('the temporary file is shorter than what was written to it')
-      this.position += bytesRead
+      this.#position += bytesRead
       this.block = block
-      this.filled = left + bytesRead
+      this.#filled = left + bytesRead
       this.end = 0
     } while (!this.next())
     return true

@@ -9,30 +9,30 @@ import { systemErrorCode, TemporaryError } from '../errors.ts'
 export class UnlinkedFile {
   /** bytes written */
   end = 0
-  private handle: FileHandle | undefined
-  private readonly path: string
+  #handle: FileHandle | undefined
+  readonly #path: string
 
   /** @param folder must exist; @param name one that nobody else opens at the same moment */
   constructor(folder: string, name: string) {
-    this.path = path.join(folder, name)
+    this.#path = path.join(folder, name)
   }
 
   /** @throws TemporaryError `temp.full` */
   async append(bytes: Uint8Array): Promise<void> {
     try {
-      if (this.handle === undefined) {
-        this.handle = await open(this.path, 'wx+', 0o600)
-        await unlink(this.path)
+      if (this.#handle === undefined) {
+        this.#handle = await open(this.#path, 'wx+', 0o600)
+        await unlink(this.#path)
       }
       for (let offset = 0; offset < bytes.length; ) {
-        const { bytesWritten } = await this.handle.write(bytes, offset, bytes.length - offset, this.end)
+        const { bytesWritten } = await this.#handle.write(bytes, offset, bytes.length - offset, this.end)
         offset += bytesWritten
         this.end += bytesWritten
       }
     } catch (error) {
       const code = systemErrorCode(error)
       if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
-      throw new TemporaryError(`the temporary folder ${path.dirname(path.dirname(this.path))} is full`, {
+      throw new TemporaryError(`the temporary folder ${path.dirname(path.dirname(this.#path))} is full`, {
         code: 'temp.full',
         cure: 'Free some space in it, or name a larger one in TMPDIR; nothing was changed.',
         cause: error,
@@ -42,12 +42,12 @@ export class UnlinkedFile {
 
   /** Reads into `target`. @returns how many bytes; 0 beyond the end */
   async read(target: Buffer, offset: number, length: number, position: number): Promise<number> {
-    if (this.handle === undefined) return 0
-    return (await this.handle.read(target, offset, length, position)).bytesRead
+    if (this.#handle === undefined) return 0
+    return (await this.#handle.read(target, offset, length, position)).bytesRead
   }
 
   async close(): Promise<void> {
-    await this.handle?.close()
-    this.handle = undefined
+    await this.#handle?.close()
+    this.#handle = undefined
   }
 }

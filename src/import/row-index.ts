@@ -88,7 +88,7 @@ export class RowIndex {
   readonly #byKey = new HashIndex()
   readonly #byName = new HashIndex()
 
-  private constructor(knex: Knex, folder: AudioFolder, links: Links) {
+  constructor(knex: Knex, folder: AudioFolder, links: Links) {
     this.#knex = knex
     this.#folder = folder
     this.#links = links

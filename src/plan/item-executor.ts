@@ -58,12 +58,12 @@ export interface Steps<I> {
 export class ItemExecutor {
   readonly journal: PlanJournal
   readonly options: ExecuteOptions
-  private readonly limit: LimitFunction
+  readonly #limit: LimitFunction
 
   constructor(journal: PlanJournal, options: ExecuteOptions) {
     this.journal = journal
     this.options = options
-    this.limit = pLimit(options.concurrency)
+    this.#limit = pLimit(options.concurrency)
   }
 
   /** Looks at each item, journals the intents, acts on one at a time, and journals what came of it. */
@@ -75,7 +75,7 @@ export class ItemExecutor {
       ...steps,
       act: async due => {
         const results = await Promise.allSettled(
-          due.map(({ item, looked }) => this.limit(() => attempt(() => steps.each(item, looked)))),
+          due.map(({ item, looked }) => this.#limit(() => attempt(() => steps.each(item, looked)))),
         )
         // Only when all have come to rest: what is in flight is never abandoned by another one's failure.
         const byItem = new Map<number, Trace | Error>()
@@ -119,7 +119,7 @@ export class ItemExecutor {
       if (steps.done === 'done') entries.push({ seq: item.seq, state, reason: result.message })
     }
     const due: { item: I; looked: Looked }[] = []
-    const look = (item: I): Promise<Looked | Error> => this.limit(() => attempt(() => steps.look(item)))
+    const look = (item: I): Promise<Looked | Error> => this.#limit(() => attempt(() => steps.look(item)))
     const looks = await Promise.all(items.map(look))
     for (const [index, looked] of looks.entries()) {
       const item = items[index] as I

@@ -37,21 +37,21 @@ const traceLine = 8_192
 
 /** The journal of one plan, `FILE.journal`. Memory: nine bytes an item; traces are read back where undoing needs them. */
 export class PlanJournal {
-  private readonly handle: FileHandle
-  private readonly byItem: Uint8Array
+  readonly #handle: FileHandle
+  readonly #byItem: Uint8Array
   /** where the newest line with a trace of each item begins; 0, where the header is: it has none */
-  private readonly traceAt: Float64Array
+  readonly #traceAt: Float64Array
   /** bytes in the file */
-  private size = 0
+  #size = 0
   /** the last line has no end: a kill, or a full disk, cut it short */
-  private torn = false
-  private readonly file: string
+  #torn = false
+  readonly #file: string
 
-  private constructor(handle: FileHandle, file: string, items: number) {
-    this.handle = handle
-    this.file = file
-    this.byItem = new Uint8Array(items + 1)
-    this.traceAt = new Float64Array(items + 1)
+  constructor(handle: FileHandle, file: string, items: number) {
+    this.#handle = handle
+    this.#file = file
+    this.#byItem = new Uint8Array(items + 1)
+    this.#traceAt = new Float64Array(items + 1)
   }
 
   /**
@@ -73,8 +73,8 @@ export class PlanJournal {
       let first = true
       // A character a byte: a name cut in its middle must not move what follows, nor a rare line separator end a line.
       for await (const line of handle.readLines({ encoding: 'latin1', start: 0, autoClose: false })) {
-        const start = journal.size
-        journal.size += line.length + 1
+        const start = journal.#size
+        journal.#size += line.length + 1
         let value: { plan?: string } & Partial<JournalEntry>
         try {
           value = JSON.parse(Buffer.from(line, 'latin1').toString())
@@ -90,10 +90,10 @@ export class PlanJournal {
         }
         first = false
         if (value.seq === undefined || value.state === undefined || value.seq > items) continue
-        journal.note(value as JournalEntry, start)
+        journal.#note(value as JournalEntry, start)
       }
-      await journal.measure()
-      if (first) await journal.append([JSON.stringify({ plan: planId })])
+      await journal.#measure()
+      if (first) await journal.#append([JSON.stringify({ plan: planId })])
       return journal
     } catch (error) {
       await handle.close()
@@ -102,7 +102,7 @@ export class PlanJournal {
   }
 
   state(seq: number): ItemState {
-    return states[this.byItem[seq] ?? 0] ?? 'none'
+    return states[this.#byItem[seq] ?? 0] ?? 'none'
   }
 
   /** Whether an effect was begun of which nobody has seen the end. */
@@ -111,9 +111,9 @@ export class PlanJournal {
   }
 
   async trace(seq: number): Promise<Trace> {
-    const start = this.traceAt[seq] ?? 0
+    const start = this.#traceAt[seq] ?? 0
     if (start === 0) return {}
-    const { buffer, bytesRead } = await this.handle.read(Buffer.alloc(traceLine), 0, traceLine, start)
+    const { buffer, bytesRead } = await this.#handle.read(Buffer.alloc(traceLine), 0, traceLine, start)
     const [line = ''] = buffer.toString('utf8', 0, bytesRead).split('\n', 1)
     return (JSON.parse(line) as JournalEntry).trace ?? {}
   }
@@ -122,9 +122,9 @@ export class PlanJournal {
   async write(entries: readonly JournalEntry[]): Promise<void> {
     if (entries.length === 0) return
     const lines = entries.map(entry => JSON.stringify(entry))
-    let start = await this.append(lines)
+    let start = await this.#append(lines)
     for (const [index, entry] of entries.entries()) {
-      this.note(entry, start)
+      this.#note(entry, start)
       start += Buffer.byteLength(lines[index] as string) + 1
     }
   }
@@ -133,38 +133,38 @@ export class PlanJournal {
    * An empty trace says nothing new. A failure does not end an intent: its effect may have happened, and the item stays
    * open until someone has looked.
    */
-  private note({ seq, state, trace }: JournalEntry, start: number): void {
-    if (state !== 'failed' || !this.isOpen(seq)) this.byItem[seq] = states.indexOf(state)
-    if (trace !== undefined && Object.keys(trace).length > 0) this.traceAt[seq] = start
+  #note({ seq, state, trace }: JournalEntry, start: number): void {
+    if (state !== 'failed' || !this.isOpen(seq)) this.#byItem[seq] = states.indexOf(state)
+    if (trace !== undefined && Object.keys(trace).length > 0) this.#traceAt[seq] = start
   }
 
   close(): Promise<void> {
-    return this.handle.close()
+    return this.#handle.close()
   }
 
   /** Where the next line begins. */
-  private async measure(): Promise<void> {
-    this.size = (await this.handle.stat()).size
-    if (this.size === 0) return
-    const { buffer } = await this.handle.read(Buffer.alloc(1), 0, 1, this.size - 1)
-    this.torn = buffer.toString() !== '\n'
+  async #measure(): Promise<void> {
+    this.#size = (await this.#handle.stat()).size
+    if (this.#size === 0) return
+    const { buffer } = await this.#handle.read(Buffer.alloc(1), 0, 1, this.#size - 1)
+    this.#torn = buffer.toString() !== '\n'
   }
 
   /** @returns where the first of the lines begins @throws the file system's error, a full disk's included */
-  private async append(lines: readonly string[]): Promise<number> {
-    const file = { handle: this.handle, path: this.file }
+  async #append(lines: readonly string[]): Promise<number> {
+    const file = { handle: this.#handle, path: this.#file }
     // A line cut short is ended, so that the next one is whole.
-    const end = this.torn ? '\n' : ''
+    const end = this.#torn ? '\n' : ''
     const text = `${end}${lines.join('\n')}\n`
     try {
       await writeWhole(file, text)
     } catch (error) {
-      await this.measure()
+      await this.#measure()
       throw error
     }
-    const start = this.size + end.length
-    this.torn = false
-    this.size += Buffer.byteLength(text)
+    const start = this.#size + end.length
+    this.#torn = false
+    this.#size += Buffer.byteLength(text)
     await syncFile(file)
     return start
   }

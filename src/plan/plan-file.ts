@@ -21,10 +21,10 @@ import { removeIfThere, renameOver, syncFile, syncFolder, writeWhole } from '../
 export class PlanBuilder {
   /** objects that would be removed; one that two rows share counts twice until the plan is written */
   removals = 0
-  private readonly sorter: ExternalSorter
+  readonly #sorter: ExternalSorter
 
   constructor(sorter: ExternalSorter) {
-    this.sorter = sorter
+    this.#sorter = sorter
   }
 
   /** @param worth of two changes of one row, or object, the one of the lower is made; losing audio comes last */
@@ -34,7 +34,7 @@ export class PlanBuilder {
     const subject = action.action === 'update-row' ? action.trackId : action.object.key
     const phase = actionOrder.indexOf(action.action)
     const rank = stake === 'loss' ? '9' : worth
-    await this.sorter.add(`${phase}\u0000${subject}\u0000${rank}`, JSON.stringify({ action, why }))
+    await this.#sorter.add(`${phase}\u0000${subject}\u0000${rank}`, JSON.stringify({ action, why }))
   }
 
   /**
@@ -56,7 +56,7 @@ export class PlanBuilder {
     try {
       await writeWhole(output, writer.header(header))
       let last = ''
-      for await (const batch of this.sorter.sorted()) {
+      for await (const batch of this.#sorter.sorted()) {
         let lines = ''
         for (const [key, value] of batch) {
           const subject = key.slice(0, key.lastIndexOf('\u0000'))

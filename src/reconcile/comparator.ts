@@ -26,20 +26,20 @@ const ORPHANS_AT_ONCE = 5_000
 
 /** Judges what the merge brings, with as many dearer looks as that takes, bounded. */
 export class Comparator {
-  private readonly looks
-  private readonly limit
-  private readonly library: Library
-  private readonly options: ReconcileOptions
-  private readonly tally: Tally
-  private readonly resolver: Resolver
+  readonly #looks
+  readonly #limit
+  readonly #library: Library
+  readonly #options: ReconcileOptions
+  readonly #tally: Tally
+  readonly #resolver: Resolver
   /** what objects are read from, where that is no listing of now */
-  private readonly asOf: { takenAt: Date } | undefined
-  private orphans: ObjectFacts[] = []
+  readonly #asOf: { takenAt: Date } | undefined
+  #orphans: ObjectFacts[] = []
   /** rows whose object is nowhere that was looked */
   missed = 0
   /** keys that an inventory names and no row: not to be met twice */
-  private readonly inInventory = new Set<string>()
-  private missing: KeyedRow[] = []
+  readonly #inInventory = new Set<string>()
+  #missing: KeyedRow[] = []
 
   constructor(
     library: Library,
@@ -48,13 +48,13 @@ export class Comparator {
     resolver: Resolver,
     asOf?: { takenAt: Date },
   ) {
-    this.asOf = asOf
-    this.library = library
-    this.options = options
-    this.tally = tally
-    this.resolver = resolver
-    this.looks = createObjectInspector(library.store, options.signal)
-    this.limit = pLimit(options.concurrency)
+    this.#asOf = asOf
+    this.#library = library
+    this.#options = options
+    this.#tally = tally
+    this.#resolver = resolver
+    this.#looks = createObjectInspector(library.store, options.signal)
+    this.#limit = pLimit(options.concurrency)
   }
 
   async *take(
@@ -64,78 +64,74 @@ export class Comparator {
     const closer: { row: KeyedRow; object: ObjectFacts; again: boolean }[] = []
     for (const { left: row, right: object, again = false } of pairs) {
       if (object !== undefined && !again) {
-        this.tally.objects += 1
-        this.tally.bytes += object.size
+        this.#tally.objects += 1
+        this.#tally.bytes += object.size
       }
       if (row === undefined) {
-        this.orphans.push(object as ObjectFacts)
-        if (this.asOf !== undefined) this.inInventory.add((object as ObjectFacts).key)
-      } else if (object === undefined) this.missing.push(row)
+        this.#orphans.push(object as ObjectFacts)
+        if (this.#asOf !== undefined) this.#inInventory.add((object as ObjectFacts).key)
+      } else if (object === undefined) this.#missing.push(row)
       else {
-        const comparison = this.byListing(row, object)
+        const comparison = this.#byListing(row, object)
         if (comparison === undefined) closer.push({ row, object, again })
         else {
           comparisons.push(comparison)
           const known = row.proof?.etag === object.etag ? row.proof.sha256 : undefined
           // Most of the time there is nothing to wait for, and a promise for each object would be dear.
-          const written = again ? undefined : this.resolver.held(object, known)
+          const written = again ? undefined : this.#resolver.held(object, known)
           if (written !== undefined) await written
         }
       }
     }
     const looked = await Promise.all(
-      closer.map(({ row, object, again }) => this.limit(() => this.lookCloser(row, object, again))),
+      closer.map(({ row, object, again }) => this.#limit(() => this.#lookCloser(row, object, again))),
     )
     for (const comparison of looked) if (comparison !== undefined) comparisons.push(comparison)
-    await this.remember()
+    await this.#remember()
     if (comparisons.length > 0) yield comparisons
-    if (this.orphans.length >= ORPHANS_AT_ONCE) yield* this.settleOrphans()
-    if (this.missing.length >= ORPHANS_AT_ONCE) yield* this.settleMissing()
+    if (this.#orphans.length >= ORPHANS_AT_ONCE) yield* this.#settleOrphans()
+    if (this.#missing.length >= ORPHANS_AT_ONCE) yield* this.#settleMissing()
   }
 
   /** Objects of a listing, after an inventory that did not have them. Those with rows have been looked at. */
   async late(objects: readonly ObjectFacts[]): Promise<void> {
-    const fresh = objects.filter(object => !this.inInventory.has(object.key))
+    const fresh = objects.filter(object => !this.#inInventory.has(object.key))
     const named = await keysNamed(
-      this.library.knex,
+      this.#library.knex,
       fresh.map(object => object.key),
     )
-    this.orphans.push(...fresh.filter(object => !named.has(object.key)))
+    this.#orphans.push(...fresh.filter(object => !named.has(object.key)))
   }
 
   async *finish(): AsyncGenerator<readonly Comparison[]> {
-    yield* this.settleOrphans()
-    yield* this.settleMissing()
+    yield* this.#settleOrphans()
+    yield* this.#settleMissing()
   }
 
   /** What the listing alone says; undefined where that is not enough. */
-  private byListing(row: RowFacts, object: ObjectFacts): Comparison | undefined {
-    const { head, deep } = this.options
+  #byListing(row: RowFacts, object: ObjectFacts): Comparison | undefined {
+    const { head, deep } = this.#options
     if (head === 'all' || (deep > 0 && isSampled(object.key, deep))) return undefined
     if (head !== 'none' && nextLook(row, object) !== undefined) return undefined
     const comparison = classifyMatched(row, object, {})
     // What it makes different gets a second look; the source is the row's own affair.
     if (!comparison.differences.every(({ class: kind }) => kind === 'wrong-source')) return undefined
-    const { takenAt } = this.asOf ?? {}
+    const { takenAt } = this.#asOf ?? {}
     return takenAt === undefined ? comparison : { ...comparison, asOf: takenAt.getTime() }
   }
 
-  private async lookCloser(
-    row: KeyedRow,
-    listed: ObjectFacts,
-    again: boolean,
-  ): Promise<Comparison | undefined> {
+  async #lookCloser(row: KeyedRow, listed: ObjectFacts, again: boolean): Promise<Comparison | undefined> {
     try {
-      const object = await this.look(row, listed.key)
+      const object = await this.#look(row, listed.key)
       if (object === undefined) {
-        this.missing.push(row)
+        this.#missing.push(row)
         return undefined
       }
-      if (!again) await this.resolver.held(object, actualSha256(object) ?? row.proof?.sha256)
-      const comparison = classifyMatched(row, object, { cacheControl: this.options.cacheControl })
+      if (!again) await this.#resolver.held(object, actualSha256(object) ?? row.proof?.sha256)
+      const comparison = classifyMatched(row, object, { cacheControl: this.#options.cacheControl })
       const wrong = comparison.differences.some(({ class: kind }) => kind === 'checksum-differs')
-      const there = wrong ? await this.fileThere(row) : undefined
-      if (comparison.sigil === '=') this.note(row, object)
+      const there = wrong ? await this.#fileThere(row) : undefined
+      if (comparison.sigil === '=') this.#note(row, object)
       return there === undefined ? comparison : { ...comparison, fileThere: there }
     } catch (error) {
       return unread(error, { row, object: listed })
@@ -143,49 +139,49 @@ export class Comparator {
   }
 
   /** HEAD first, then whatever the core still asks for. Undefined: gone. */
-  private async look(row: RowFacts, key: string): Promise<ObjectFacts | undefined> {
-    this.tally.heads += 1
-    const object = await this.looks.head(key)
+  async #look(row: RowFacts, key: string): Promise<ObjectFacts | undefined> {
+    this.#tally.heads += 1
+    const object = await this.#looks.head(key)
     if (object === undefined) return undefined
     const hash = async (): Promise<void> => {
-      this.tally.hashed += 1
-      const sha256 = await this.looks.hash(object)
+      this.#tally.hashed += 1
+      const sha256 = await this.#looks.hash(object)
       if (sha256 !== undefined) object.contentSha256 = sha256
     }
-    if (this.options.deep > 0 && isSampled(key, this.options.deep)) await hash()
+    if (this.#options.deep > 0 && isSampled(key, this.#options.deep)) await hash()
     for (let next = nextLook(row, object); next !== undefined; next = nextLook(row, object)) {
       if (next === 'content') await hash()
-      else if (next === 'type') object.sniffedType = (await this.looks.type(object)) ?? ''
+      else if (next === 'type') object.sniffedType = (await this.#looks.type(object)) ?? ''
       if (next === 'head' || (next === 'content' && object.contentSha256 === undefined)) break
     }
     return object
   }
 
-  private async *settleMissing(): AsyncGenerator<readonly Comparison[]> {
-    const rows = this.missing
+  async *#settleMissing(): AsyncGenerator<readonly Comparison[]> {
+    const rows = this.#missing
     if (rows.length === 0) return
-    this.missing = []
-    await this.lookInQuarantine()
+    this.#missing = []
+    await this.#lookInQuarantine()
     const ids = rows.map(row => row.trackId)
-    const current = await rowFactsById(this.library.knex, this.library.store.bucket, ids)
+    const current = await rowFactsById(this.#library.knex, this.#library.store.bucket, ids)
     const settled = await Promise.all(
       rows.map(before =>
-        this.limit(async (): Promise<Comparison | undefined> => {
+        this.#limit(async (): Promise<Comparison | undefined> => {
           const row = current.get(before.trackId)
           if (row?.key !== before.key) {
-            this.tally.changed += 1
+            this.#tally.changed += 1
             return undefined
           }
           try {
-            const object = await this.look(row, before.key)
-            if (object !== undefined && !(await this.isMisspelt(object))) {
+            const object = await this.#look(row, before.key)
+            if (object !== undefined && !(await this.#isMisspelt(object))) {
               // Outside the prefix listed, put there since, or an inventory of yesterday.
-              await this.resolver.held(object, actualSha256(object))
-              return classifyMatched(row, object, { cacheControl: this.options.cacheControl })
+              await this.#resolver.held(object, actualSha256(object))
+              return classifyMatched(row, object, { cacheControl: this.#options.cacheControl })
             }
             this.missed += 1
             const missing = { ...row, key: before.key }
-            await this.resolver.missing(missing, await this.fileThere(row), await this.hidden(missing))
+            await this.#resolver.missing(missing, await this.#fileThere(row), await this.#hidden(missing))
             return undefined
           } catch (error) {
             return unread(error, { row })
@@ -197,22 +193,22 @@ export class Comparator {
     if (comparisons.length > 0) yield comparisons
   }
 
-  private async *settleOrphans(): AsyncGenerator<readonly Comparison[]> {
-    const objects = this.orphans
+  async *#settleOrphans(): AsyncGenerator<readonly Comparison[]> {
+    const objects = this.#orphans
     if (objects.length === 0) return
-    this.orphans = []
+    this.#orphans = []
     const named = await keysNamed(
-      this.library.knex,
+      this.#library.knex,
       objects.map(object => object.key),
     )
     const found: ObjectFacts[] = []
     const settled = await Promise.all(
       objects.map(listed =>
-        this.limit(async (): Promise<Comparison | undefined> => {
+        this.#limit(async (): Promise<Comparison | undefined> => {
           try {
-            this.tally.heads += 1
-            const object = named.has(listed.key) ? undefined : await this.looks.head(listed.key)
-            if (object === undefined) this.tally.changed += 1
+            this.#tally.heads += 1
+            const object = named.has(listed.key) ? undefined : await this.#looks.head(listed.key)
+            if (object === undefined) this.#tally.changed += 1
             else found.push(object)
             return undefined
           } catch (error) {
@@ -221,8 +217,8 @@ export class Comparator {
         }),
       ),
     )
-    await this.markOwners(found)
-    for (const object of found) await this.resolver.orphan(object)
+    await this.#markOwners(found)
+    for (const object of found) await this.#resolver.orphan(object)
     const comparisons = settled.filter(comparison => comparison !== undefined)
     if (comparisons.length > 0) yield comparisons
   }
@@ -231,9 +227,9 @@ export class Comparator {
    * Of objects without a row: whose track has no audio, and which are none of ours. Ours is what has our mark, or what
    * the ledger knew: everything else below an empty prefix (a dump of a database, a web page) is somebody's.
    */
-  private async markOwners(objects: readonly ObjectFacts[]): Promise<void> {
-    const { knex, store } = this.library
-    const { audioFolder, signal } = this.options
+  async #markOwners(objects: readonly ObjectFacts[]): Promise<void> {
+    const { knex, store } = this.#library
+    const { audioFolder, signal } = this.#options
     const known = await objectsByKey(
       knex,
       store.bucket,
@@ -259,30 +255,30 @@ export class Comparator {
   }
 
   /** Objects that plans have moved to quarantine, as soon as one may be missed. */
-  private async lookInQuarantine(): Promise<void> {
-    if (this.quarantineSeen) return
-    this.quarantineSeen = true
-    const { quarantinePrefix: prefix, signal } = this.options
+  async #lookInQuarantine(): Promise<void> {
+    if (this.#quarantineSeen) return
+    this.#quarantineSeen = true
+    const { quarantinePrefix: prefix, signal } = this.#options
     if (prefix === '') return
-    for await (const page of this.library.store.list({ prefix, signal })) {
+    for await (const page of this.#library.store.list({ prefix, signal })) {
       for (const { key, size, etag, lastModified } of page) {
         const oldKey = key.slice(key.indexOf('/', prefix.length) + 1)
-        await this.resolver.quarantined(oldKey, { key, size, etag, lastModified: lastModified.getTime() })
+        await this.#resolver.quarantined(oldKey, { key, size, etag, lastModified: lastModified.getTime() })
       }
     }
   }
 
   /** The version of an object that a delete marker hides, if it may be what the row had. */
-  private async hidden(row: KeyedRow): Promise<Comparison['removed']> {
-    const { store } = this.library
-    this.versioned ??= store.versioning(this.options.signal).then(
+  async #hidden(row: KeyedRow): Promise<Comparison['removed']> {
+    const { store } = this.#library
+    this.#versioned ??= store.versioning(this.#options.signal).then(
       state => state !== 'Off',
       // Without the right to ask nothing is known to be hidden.
       () => false,
     )
-    if (!(await this.versioned)) return undefined
+    if (!(await this.#versioned)) return undefined
     // Without the right to list versions nothing is known to be hidden.
-    const versions = await versionsOfKey(store, row.key, this.options.signal).catch(error => {
+    const versions = await versionsOfKey(store, row.key, this.#options.signal).catch(error => {
       if (itemProblem(error) === undefined) throw error
       return []
     })
@@ -294,36 +290,36 @@ export class Comparator {
     return sameContent(row, object) === 'different' ? undefined : { object: { key, size, etag } }
   }
 
-  private quarantineSeen = false
-  private versioned: Promise<boolean> | undefined
+  #quarantineSeen = false
+  #versioned: Promise<boolean> | undefined
 
   /**
    * Whether an object answers to a key that is no key: some stores take `/audio/…` for `audio/…`. Listings know the one
    * key only, and by the other its object would look abandoned.
    */
-  private async isMisspelt({ key, etag, size }: ObjectFacts): Promise<boolean> {
-    const plain = plainKey(key, { bucket: this.library.store.bucket, prefix: this.options.prefix })
+  async #isMisspelt({ key, etag, size }: ObjectFacts): Promise<boolean> {
+    const plain = plainKey(key, { bucket: this.#library.store.bucket, prefix: this.#options.prefix })
     if (plain === key) return false
-    const same = await this.looks.head(plain)
+    const same = await this.#looks.head(plain)
     return same !== undefined && same.etag === etag && same.size === size
   }
 
-  private async fileThere(row: RowFacts): Promise<boolean | undefined> {
-    return row.path === null ? false : isFileThere(row.path, this.options.audioFolder)
+  async #fileThere(row: RowFacts): Promise<boolean | undefined> {
+    return row.path === null ? false : isFileThere(row.path, this.#options.audioFolder)
   }
 
-  private proved: ObjectRecord[] = []
+  #proved: ObjectRecord[] = []
 
   /**
    * What was proved just now, headers included, is remembered, so that the next run need not look again. An object
    * with the least difference is not: it would be vouched for from then on.
    */
-  private note(row: RowFacts, object: ObjectFacts): void {
+  #note(row: RowFacts, object: ObjectFacts): void {
     if (compareSums(row, object)?.same !== true) return
-    const { bucket } = this.library.store
+    const { bucket } = this.#library.store
     const { size, etag, key, head, contentSha256, lastModified } = object
     const sha256 = contentSha256 ?? row.proof?.sha256 ?? head?.sums?.sha256
-    this.proved.push({
+    this.#proved.push({
       bucket,
       key,
       size,
@@ -335,11 +331,11 @@ export class Comparator {
     })
   }
 
-  private async remember(): Promise<void> {
-    if (this.proved.length === 0) return
-    const records = this.proved
-    this.proved = []
-    await upsertObjects(this.library.knex, records)
+  async #remember(): Promise<void> {
+    if (this.#proved.length === 0) return
+    const records = this.#proved
+    this.#proved = []
+    await upsertObjects(this.#library.knex, records)
   }
 }
 

@@ -11,12 +11,12 @@ import type { Library, ReconcileOptions } from './library.ts'
 
 /** Looks at files: reads one only where the ledger does not know its content. */
 export class LocalFiles {
-  private readonly library: Library
-  private readonly options: ReconcileOptions
+  readonly #library: Library
+  readonly #options: ReconcileOptions
 
   constructor(library: Library, options: ReconcileOptions) {
-    this.library = library
-    this.options = options
+    this.#library = library
+    this.#options = options
   }
 
   /** What a file without row is: audio to be imported, or something that `import` declines, which is as it should be. */
@@ -27,12 +27,12 @@ export class LocalFiles {
       ...comparison,
       differences: [{ ...one, severity: 'note' }],
     })
-    const content = await this.content(file.path)
+    const content = await this.#content(file.path)
     if (content === 'not-audio') {
       return note({ class: 'not-audio', detail: 'no row names it; it is not a recognised audio format' })
     }
     if (content === undefined) return comparison
-    const same = await this.sameContent(content, file.path)
+    const same = await this.#sameContent(content, file.path)
     return same === undefined
       ? comparison
       : note({ class: 'duplicate-file', detail: `no row names it; the same content as ${same}` })
@@ -40,7 +40,7 @@ export class LocalFiles {
 
   /** Copies that are no longer what was uploaded. */
   async compareCopies(copies: readonly LocalCopy[]): Promise<Comparison[]> {
-    const { knex, store } = this.library
+    const { knex, store } = this.#library
     const keys = copies.map(({ row }) => row.key)
     const known = await objectsByKey(knex, store.bucket, keys)
     const comparisons: Comparison[] = []
@@ -51,7 +51,7 @@ export class LocalFiles {
       const uploaded = object.uploadedAt?.getTime()
       const untouched = file.changed !== undefined && uploaded !== undefined && file.changed < uploaded
       if (untouched && file.size === object.size) continue
-      const sha256 = await this.content(file.path)
+      const sha256 = await this.#content(file.path)
       if (sha256 === undefined || sha256 === object.sha256) continue
       const { key, size, etag } = object
       comparisons.push({
@@ -74,9 +74,9 @@ export class LocalFiles {
   }
 
   /** SHA-256 of a file, remembered or read; undefined where it cannot be read, or is written to. */
-  private async content(path: string): Promise<string | 'not-audio' | undefined> {
-    const { knex } = this.library
-    const { audioFolder, signal } = this.options
+  async #content(path: string): Promise<string | 'not-audio' | undefined> {
+    const { knex } = this.#library
+    const { audioFolder, signal } = this.#options
     try {
       const root = await openRoot(audioFolder.root)
       const source = await openSource(path, plainFolder(audioFolder.root), root)
@@ -110,15 +110,15 @@ export class LocalFiles {
   }
 
   /** A track that has this content already: its object's key, or its file. */
-  private async sameContent(sha256: string, path: string): Promise<string | undefined> {
-    const { knex } = this.library
+  async #sameContent(sha256: string, path: string): Promise<string | undefined> {
+    const { knex } = this.#library
     const keys = (await objectKeysByContent(knex, [sha256])).map(({ key }) => key)
     const [named] = await keysNamed(knex, keys)
     if (named !== undefined) return named
     for (const { path: other } of await rememberedPaths(knex, [sha256])) {
       if (other === path) continue
-      const tracks = await tracksOfFile(knex, other, this.options.audioFolder)
-      if (tracks.length > 0 && (await this.content(other)) === sha256) return other
+      const tracks = await tracksOfFile(knex, other, this.#options.audioFolder)
+      if (tracks.length > 0 && (await this.#content(other)) === sha256) return other
     }
     return undefined
   }

@@ -38,13 +38,13 @@ export function reportComparison(context: Context, comparison: Comparison): void
 
 /** A file that lines are appended to, without waiting for each. */
 export class Lines {
-  private readonly stream: WriteStream
-  private failure: Error | undefined
+  readonly #stream: WriteStream
+  #failure: Error | undefined
 
-  private constructor(stream: WriteStream) {
-    this.stream = stream
-    this.stream.on('error', error => {
-      this.failure = error
+  constructor(stream: WriteStream) {
+    this.#stream = stream
+    this.#stream.on('error', error => {
+      this.#failure = error
     })
   }
 
@@ -61,14 +61,14 @@ export class Lines {
   }
 
   write(line: string): Promise<unknown> | undefined {
-    if (this.failure !== undefined) throw this.failure
-    return this.stream.write(line) ? undefined : once(this.stream, 'drain')
+    if (this.#failure !== undefined) throw this.#failure
+    return this.#stream.write(line) ? undefined : once(this.#stream, 'drain')
   }
 
   async close(): Promise<void> {
-    if (this.failure !== undefined) throw this.failure
-    this.stream.end()
-    await once(this.stream, 'close')
+    if (this.#failure !== undefined) throw this.#failure
+    this.#stream.end()
+    await once(this.#stream, 'close')
   }
 }
 

@@ -321,22 +321,22 @@ function expectedOf(head: ObjectHead, proved: string | undefined): Expected | un
 }
 
 class Sum {
-  private readonly hash: ReturnType<typeof createHash> | undefined
-  private crc = 0
+  readonly #hash: ReturnType<typeof createHash> | undefined
+  #crc = 0
 
   constructor(algorithm: Expected['algorithm']) {
-    this.hash = algorithm === 'crc32' ? undefined : createHash(algorithm)
+    this.#hash = algorithm === 'crc32' ? undefined : createHash(algorithm)
   }
 
   update(bytes: Uint8Array): void {
-    if (this.hash === undefined) this.crc = crc32(bytes, this.crc)
-    else this.hash.update(bytes)
+    if (this.#hash === undefined) this.#crc = crc32(bytes, this.#crc)
+    else this.#hash.update(bytes)
   }
 
   value(): string {
-    if (this.hash !== undefined) return this.hash.digest('hex')
+    if (this.#hash !== undefined) return this.#hash.digest('hex')
     const bytes = Buffer.alloc(4)
-    bytes.writeUInt32BE(this.crc)
+    bytes.writeUInt32BE(this.#crc)
     return bytes.toString('base64')
   }
 }

@@ -98,50 +98,53 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
 const restoreFolder = ({ config, cwd }: Context, { to }: RestoreFlags): string =>
   to === undefined ? config.audioRoot : path.resolve(cwd, to)
 
-class Restorer {
-  private readonly counts = { restored: 0, there: 0, failed: 0, changed: 0, bytes: 0 }
-  private readonly folder: string
-  /** how new paths are written */
-  private style: PathStyle
-  private readonly plan: PlanBuilder | undefined
-  private readonly context: Context
-  private readonly flags: RestoreFlags
-  private readonly parts: {
-    database: Database
-    store: ObjectStore
-    runId: string
-    downloader: Downloader
-    tempFolder: string
-    concurrency: number
-  }
+interface RestorerParts {
+  database: Database
+  store: ObjectStore
+  runId: string
+  downloader: Downloader
+  tempFolder: string
+  concurrency: number
+}
 
-  constructor(context: Context, flags: RestoreFlags, parts: Restorer['parts']) {
-    this.context = context
-    this.flags = flags
-    this.parts = parts
-    this.style = applicationStyle(context.config.audioFolder)
-    this.folder = restoreFolder(context, flags)
-    this.plan =
+class Restorer {
+  readonly #counts = { restored: 0, there: 0, failed: 0, changed: 0, bytes: 0 }
+  readonly #folder: string
+  /** how new paths are written */
+  #style: PathStyle
+  readonly #plan: PlanBuilder | undefined
+  readonly #context: Context
+  readonly #flags: RestoreFlags
+  readonly #parts: RestorerParts
+
+  constructor(context: Context, flags: RestoreFlags, parts: RestorerParts) {
+    this.#context = context
+    this.#flags = flags
+    this.#parts = parts
+    this.#style = applicationStyle(context.config.audioFolder)
+    this.#folder = restoreFolder(context, flags)
+    this.#plan =
       flags.plan === undefined ? undefined : new PlanBuilder(new ExternalSorter(parts.tempFolder, 'plan'))
   }
 
   async run(signal: AbortSignal): Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }> {
-    const { context, flags } = this
-    const { knex } = this.parts.database
-    this.style = libraryStyle(await filePathSample(knex), context.config.audioFolder)
+    const context = this.#context
+    const flags = this.#flags
+    const { knex } = this.#parts.database
+    this.#style = libraryStyle(await filePathSample(knex), context.config.audioFolder)
     const filter = {
       sources: ['S3' as const],
       hasKey: true,
       ...(flags.retryFailed ? { failedIn: command } : {}),
-      ...(await selectedTracks(context, this.parts.database)),
+      ...(await selectedTracks(context, this.#parts.database)),
     }
     const progress = context.report.progress({ label: 'restore', unit: 'tracks', showBytes: true })
     let left = flags.limit ?? Number.POSITIVE_INFINITY
     const { tracks: whole, bytes: wholeBytes, withoutSize } = await countTracks(knex, filter)
     const items = Math.min(whole, left)
     progress.total({ items, ...(items === whole && withoutSize === 0 ? { bytes: wholeBytes } : {}) })
-    const versioned = (await this.parts.store.versioning(signal)) === 'Enabled'
-    const planId = this.parts.runId
+    const versioned = (await this.#parts.store.versioning(signal)) === 'Enabled'
+    const planId = this.#parts.runId
     try {
       for await (const page of trackPages(knex, {
         filter,
@@ -152,32 +155,32 @@ class Restorer {
           if (context.stopping.aborted || left <= 0) break
           const tracks = page.slice(at, at + left) as S3Track[]
           at += tracks.length
-          const failedBefore = this.counts.failed
-          const done = await this.restore(tracks, signal)
+          const failedBefore = this.#counts.failed
+          const done = await this.#restore(tracks, signal)
           // What fails is met again by every run: it must not use up the limit of each.
-          left -= tracks.length - (this.counts.failed - failedBefore)
+          left -= tracks.length - (this.#counts.failed - failedBefore)
           progress.advance({
             items: tracks.length,
             bytes: done.reduce((sum, { head }) => sum + head.size, 0),
           })
-          await this.planRemovals(done, versioned, planId)
+          await this.#planRemovals(done, versioned, planId)
         }
         if (context.stopping.aborted || left <= 0) break
       }
     } finally {
       progress.done()
     }
-    return this.finish(versioned, planId)
+    return this.#finish(versioned, planId)
   }
 
-  private async planRemovals(done: readonly Restored[], versioned: boolean, planId: string): Promise<void> {
-    if (this.plan === undefined) return
+  async #planRemovals(done: readonly Restored[], versioned: boolean, planId: string): Promise<void> {
+    if (this.#plan === undefined) return
     for (const { track, file, head } of done) {
       const { key, size, etag } = head
       const to = versioned ? undefined : quarantineKey(planId, key)
       const object = { key, size, etag }
-      const needsFile = { path: this.pathInRow(file, track.filePath), size }
-      await this.plan.add(
+      const needsFile = { path: this.#pathInRow(file, track.filePath), size }
+      await this.#plan.add(
         { action: 'remove-object', object, needsFile, ...(to === undefined ? {} : { to }) },
         'restored',
       )
@@ -185,43 +188,43 @@ class Restorer {
   }
 
   /** Restores a page of tracks and switches their rows. @returns those that are LOCAL now */
-  private async restore(tracks: readonly S3Track[], signal: AbortSignal): Promise<Restored[]> {
-    const { database, store, downloader, concurrency } = this.parts
+  async #restore(tracks: readonly S3Track[], signal: AbortSignal): Promise<Restored[]> {
+    const { database, store, downloader, concurrency } = this.#parts
     const { knex } = database
     const known = await objectsByKey(
       knex,
       store.bucket,
-      this.flags.dryRun ? [] : tracks.map(track => track.s3ObjectKey),
+      this.#flags.dryRun ? [] : tracks.map(track => track.s3ObjectKey),
     )
-    const batch = new RestoreBatch(store, downloader, this.folder, signal)
+    const batch = new RestoreBatch(store, downloader, this.#folder, signal)
     const limit = pLimit(concurrency)
     // Two rows may share an object, and so a file: one download, both rows.
     const downloads = new Map<string, Promise<RestoreOutcome>>()
     const settled = await Promise.allSettled(
       tracks.map(async track => {
         const file = restorePath(track, {
-          folder: this.folder,
-          audioFolder: this.context.config.audioFolder,
-          keyPrefix: this.context.config.s3.keyPrefix,
+          folder: this.#folder,
+          audioFolder: this.#context.config.audioFolder,
+          keyPrefix: this.#context.config.s3.keyPrefix,
         })
         if (file === undefined) {
           const reason =
             track.filePath === null
-              ? `its key ${track.s3ObjectKey} is outside ${this.folder}`
-              : `file_path is outside ${this.folder}`
+              ? `its key ${track.s3ObjectKey} is outside ${this.#folder}`
+              : `file_path is outside ${this.#folder}`
           const cure = track.filePath === null ? 'Restore it by other means.' : 'Correct the row.'
           return { track, file: '', outcome: failed('file.refused', reason, cure) }
         }
-        if (this.flags.dryRun) return { track, file, outcome: undefined }
+        if (this.#flags.dryRun) return { track, file, outcome: undefined }
         const sha256 = known.get(track.s3ObjectKey)?.sha256 ?? undefined
         const target = { key: track.s3ObjectKey, file, sha256, size: track.fileSize ?? undefined }
         const id = `${target.key}\u0000${file}`
         const download =
           downloads.get(id) ??
           limit(async () =>
-            this.context.stopping.aborted
+            this.#context.stopping.aborted
               ? undefined
-              : await this.attempt(() => batch.restore(target), signal),
+              : await this.#attempt(() => batch.restore(target), signal),
           )
         downloads.set(id, download as Promise<RestoreOutcome>)
         return { track, file, outcome: await download }
@@ -234,20 +237,20 @@ class Restorer {
       return one.value
     })
     for (const { track, file, outcome } of outcomes) {
-      if (outcome === undefined) this.tell(track, file)
-      else if (outcome.state === 'failed') await this.fail(track, outcome)
+      if (outcome === undefined) this.#tell(track, file)
+      else if (outcome.state === 'failed') await this.#fail(track, outcome)
       else {
-        this.counts[outcome.state === 'restored' ? 'restored' : 'there'] += 1
-        this.counts.bytes += outcome.state === 'restored' ? outcome.head.size : 0
+        this.#counts[outcome.state === 'restored' ? 'restored' : 'there'] += 1
+        this.#counts.bytes += outcome.state === 'restored' ? outcome.head.size : 0
         ready.push({ track, file, head: outcome.head })
       }
     }
     await batch.sync()
-    return this.switchRows(ready)
+    return this.#switchRows(ready)
   }
 
-  private async switchRows(ready: readonly Restored[]): Promise<Restored[]> {
-    const { knex } = this.parts.database
+  async #switchRows(ready: readonly Restored[]): Promise<Restored[]> {
+    const { knex } = this.#parts.database
     const ids = ready.map(({ track }) => track.id)
     const current = await rowVersions(knex, ids)
     const swaps = ready.flatMap(({ track, file, head }) => {
@@ -257,7 +260,7 @@ class Restorer {
         key: null,
         source: 'LOCAL' as const,
         size: head.size,
-        path: this.pathInRow(file, track.filePath),
+        path: this.#pathInRow(file, track.filePath),
       }
       return [{ trackId: track.id, from, to }]
     })
@@ -280,17 +283,17 @@ class Restorer {
       const refusal = refused.get(track.id)
       if (refusal !== undefined) {
         const reason = `${refusal.reason}; the file is there`
-        await this.fail(track, { code: 'row.refused', reason, cure: refusal.cure })
+        await this.#fail(track, { code: 'row.refused', reason, cure: refusal.cure })
       } else if (changed.has(track.id)) {
         done.push({ track, file, head })
-        this.context.report.item({
+        this.#context.report.item({
           subject: file,
           state: 'restored',
           fields: { track_id: track.id, key: head.key, bytes: head.size },
         })
       } else {
-        this.counts.changed += 1
-        this.context.report.item({
+        this.#counts.changed += 1
+        this.#context.report.item({
           subject: track.s3ObjectKey,
           state: 'skipped',
           fields: { track_id: track.id },
@@ -305,7 +308,7 @@ class Restorer {
    * One object's failure as a value, undefined where it was left for the next run; what ails the folder is everyone's,
    * and ends the run.
    */
-  private async attempt(
+  async #attempt(
     work: () => Promise<RestoreOutcome>,
     signal: AbortSignal,
   ): Promise<RestoreOutcome | undefined> {
@@ -313,7 +316,7 @@ class Restorer {
       return await work()
     } catch (error) {
       signal.throwIfAborted()
-      if (this.context.stopping.aborted && isAbortError(error)) return undefined
+      if (this.#context.stopping.aborted && isAbortError(error)) return undefined
       if (error instanceof RunHalted) throw error.cause
       const problem = itemProblem(error)
       if (problem !== undefined)
@@ -327,7 +330,7 @@ class Restorer {
           cause: error,
         })
       }
-      await requireWritable(this.folder)
+      await requireWritable(this.#folder)
       return failed(`file.${code}`, `cannot be written: ${code}`, 'Check the folder that it is in.')
     }
   }
@@ -336,8 +339,8 @@ class Restorer {
    * What the row says of its file: what it says already where the application opens that, else as the library's rows
    * say it below the audio folder, else absolute.
    */
-  private pathInRow(file: string, said: string | null): string {
-    const { audioFolder } = this.context.config
+  #pathInRow(file: string, said: string | null): string {
+    const { audioFolder } = this.#context.config
     const relative = path.relative(audioFolder.root, file)
     if (relative === '' || isOutside(relative)) return file
     const stored = said === null ? undefined : readStoredPath(said, audioFolder)
@@ -345,57 +348,59 @@ class Restorer {
       const [reading] = stored.readings
       if (reading.relative === relative && isOpenedByApplication(reading.form)) return said
     }
-    return writeStoredPath(relative, this.style)
+    return writeStoredPath(relative, this.#style)
   }
 
-  private tell(track: S3Track, file: string): void {
-    if (!this.flags.dryRun) return
-    this.counts.restored += 1
-    this.counts.bytes += track.fileSize ?? 0
-    this.context.report.item({
+  #tell(track: S3Track, file: string): void {
+    if (!this.#flags.dryRun) return
+    this.#counts.restored += 1
+    this.#counts.bytes += track.fileSize ?? 0
+    this.#context.report.item({
       subject: file,
       state: 'would-restore',
       fields: { track_id: track.id, key: track.s3ObjectKey },
     })
   }
 
-  private async fail(
+  async #fail(
     track: S3Track,
     { code, reason, cure }: { code: ErrorCode; reason: string; cure: string },
   ): Promise<void> {
-    this.counts.failed += 1
-    this.context.report.item({
+    this.#counts.failed += 1
+    this.#context.report.item({
       subject: track.s3ObjectKey,
       state: 'failed',
       fields: { track_id: track.id, code },
       reason,
       cure,
     })
-    if (this.flags.dryRun) return
+    if (this.#flags.dryRun) return
     const item = { command, subject: track.id, trackId: track.id, state: 'failed' as const }
-    await recordItems(this.parts.database.knex, [
-      { ...item, errorCode: code, error: reason, cure, runId: this.parts.runId },
+    await recordItems(this.#parts.database.knex, [
+      { ...item, errorCode: code, error: reason, cure, runId: this.#parts.runId },
     ])
   }
 
-  private async finish(
+  async #finish(
     versioned: boolean,
     planId: string,
   ): Promise<{ exitCode: ExitCode; summary: Record<string, unknown> }> {
-    const { context, flags, counts } = this
+    const context = this.#context
+    const flags = this.#flags
+    const counts = this.#counts
     const now = context.now().getTime()
-    if (this.plan !== undefined && flags.plan !== undefined && !flags.dryRun) {
-      await this.plan.write(
+    if (this.#plan !== undefined && flags.plan !== undefined && !flags.dryRun) {
+      await this.#plan.write(
         path.resolve(context.cwd, flags.plan),
         makePlanHeader({
           id: planId,
           command,
           now,
           validFor: 7 * 86_400_000,
-          bucket: this.parts.store.bucket,
+          bucket: this.#parts.store.bucket,
           versioned,
           // Out of these all would go: apply asks for --max-delete, as it should.
-          seen: { rows: this.plan.removals, objects: this.plan.removals },
+          seen: { rows: this.#plan.removals, objects: this.#plan.removals },
         }),
       )
     }
@@ -408,9 +413,9 @@ class Restorer {
         : `${plural(restored + there, 'track')} back in local files, ${formatBytes(bytes)} downloaded.`,
     ]
     if (failures > 0) lines.push(`${formatCount(failures)} failed; see above for the reasons.`)
-    if (isOutside(path.relative(context.config.audioRoot, this.folder))) {
+    if (isOutside(path.relative(context.config.audioRoot, this.#folder))) {
       lines.push(
-        `The rows now name absolute paths: set AUDIO_STORAGE_PATH=${this.folder} before you continue with autodj.`,
+        `The rows now name absolute paths: set AUDIO_STORAGE_PATH=${this.#folder} before you continue with autodj.`,
       )
     }
     const unfinished = exitCode !== ExitCode.ok && exitCode !== ExitCode.someFailed

@@ -135,7 +135,7 @@ export class World {
   /** where there can be other processes: an embedded database has one */
   readonly #clis: WaitingClis | undefined
 
-  private constructor(bed: TestBed, server: TestServer, versioned: boolean, clis: WaitingClis | undefined) {
+  constructor(bed: TestBed, server: TestServer, versioned: boolean, clis: WaitingClis | undefined) {
     this.bed = bed
     this.#server = server
     this.#versioned = versioned

@@ -77,7 +77,7 @@ export class TestBed {
   readonly #closing: (() => Promise<unknown>)[] = []
   #nextTrack = 1
 
-  private constructor(dir: string, testDatabase: TestDatabase, database: Database, access: S3Access) {
+  constructor(dir: string, testDatabase: TestDatabase, database: Database, access: S3Access) {
     this.dir = dir
     this.audioRoot = path.join(dir, 'audio')
     this.#testDatabase = testDatabase

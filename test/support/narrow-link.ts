@@ -28,7 +28,7 @@ export class NarrowLink {
   #brokenOff = Promise.withResolvers<void>()
   #wider = Promise.withResolvers<void>()
 
-  private constructor(target: string) {
+  constructor(target: string) {
     this.#target = new URL(target)
     this.#server = http.createServer((request, response) => this.#relay(request, response))
   }

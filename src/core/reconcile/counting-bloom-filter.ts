@@ -10,29 +10,29 @@ const MOST_CELLS = 2 ** 28
  * came once may be taken for more, where another one shares its cell.
  */
 export class CountingBloomFilter {
-  private readonly cells: Uint8Array
-  private readonly mask: number
+  readonly #cells: Uint8Array
+  readonly #mask: number
 
   /** @param expected how many fingerprints will come, about */
   constructor(expected: number) {
     let cells = LEAST_CELLS
     while (cells < MOST_CELLS && cells < CELLS_EACH * expected) cells *= 2
-    this.cells = new Uint8Array(cells / 4)
-    this.mask = cells - 1
+    this.#cells = new Uint8Array(cells / 4)
+    this.#mask = cells - 1
   }
 
   count(fingerprint: number): void {
-    const cell = (fingerprint & this.mask) >>> 0
+    const cell = (fingerprint & this.#mask) >>> 0
     const at = cell >>> 2
     const shift = (cell & 3) * 2
-    const byte = this.cells[at] as number
+    const byte = this.#cells[at] as number
     const seen = (byte >>> shift) & 3
-    if (seen < 2) this.cells[at] = byte + (1 << shift)
+    if (seen < 2) this.#cells[at] = byte + (1 << shift)
   }
 
   mayRepeat(fingerprint: number): boolean {
-    const cell = (fingerprint & this.mask) >>> 0
-    return (((this.cells[cell >>> 2] as number) >>> ((cell & 3) * 2)) & 3) >= 2
+    const cell = (fingerprint & this.#mask) >>> 0
+    return (((this.#cells[cell >>> 2] as number) >>> ((cell & 3) * 2)) & 3) >= 2
   }
 }
 

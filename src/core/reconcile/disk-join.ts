@@ -13,11 +13,11 @@ const ROW = 'b'
  * normalisation of a name than the one it was given; an exact name wins, letter case alone is never enough.
  */
 export class DiskJoin {
-  private readonly byPath: Sorter
+  readonly #byPath: Sorter
   /** files that no row names by their path */
-  private readonly unnamed: Sorter
-  private readonly selection: AudioSelection
-  private readonly open: (path: string) => Promise<OpenedFile>
+  readonly #unnamed: Sorter
+  readonly #selection: AudioSelection
+  readonly #open: (path: string) => Promise<OpenedFile>
 
   /**
    * @param selection what `import` would take: a file that it leaves alone needs no row
@@ -28,15 +28,15 @@ export class DiskJoin {
     selection: AudioSelection = audioSelection(),
     open: (path: string) => Promise<OpenedFile> = async () => gone,
   ) {
-    this.byPath = newSorter()
-    this.unnamed = newSorter()
-    this.selection = selection
-    this.open = open
+    this.#byPath = newSorter()
+    this.#unnamed = newSorter()
+    this.#selection = selection
+    this.#open = open
   }
 
   async file(file: FileFacts): Promise<void> {
     const value = `${file.size} ${file.changed ?? ''}`
-    await this.byPath.add(file.path.normalize('NFC') + NUL + FILE + file.path, value)
+    await this.#byPath.add(file.path.normalize('NFC') + NUL + FILE + file.path, value)
   }
 
   /**
@@ -44,14 +44,14 @@ export class DiskJoin {
    * A row without key stands or falls with its file; one with a key has a copy there.
    */
   async row(row: RowFacts, path: string): Promise<void> {
-    await this.byPath.add(path.normalize('NFC') + NUL + ROW + row.trackId + NUL + path, JSON.stringify(row))
+    await this.#byPath.add(path.normalize('NFC') + NUL + ROW + row.trackId + NUL + path, JSON.stringify(row))
   }
 
   /** Findings, and the copies that are worth a look. */
   async *resolve(): AsyncGenerator<{ comparisons: Comparison[]; copies: LocalCopy[] }> {
     /** files that rows name through links: few, or the library is made of them */
     const linked = new Set<string>()
-    for await (const groups of grouped(this.byPath)) {
+    for await (const groups of grouped(this.#byPath)) {
       const comparisons: Comparison[] = []
       const copies: LocalCopy[] = []
       for (const { members } of groups) {
@@ -62,7 +62,7 @@ export class DiskJoin {
           const path = name.slice(name.indexOf(NUL) + 1)
           const file = files.find(candidate => candidate.name === path) ?? files[0]
           if (file !== undefined) named.add(file.name)
-          const opened = file === undefined ? await this.open(path) : openedAs(file)
+          const opened = file === undefined ? await this.#open(path) : openedAs(file)
           if (file === undefined && opened.file !== undefined) linked.add(opened.file.path)
           const row = JSON.parse(value) as RowFacts
           if (row.key === null) comparisons.push(classifyWithoutKey(row, opened.there))
@@ -70,13 +70,13 @@ export class DiskJoin {
             copies.push({ row: { ...row, key: row.key }, file: opened.file })
         }
         for (const { name, value } of files) {
-          if (!named.has(name) && isStrayAudio(name) && this.selection.takesFile(name, new Set()))
-            await this.unnamed.add(name + NUL + FILE + name, value)
+          if (!named.has(name) && isStrayAudio(name) && this.#selection.takesFile(name, new Set()))
+            await this.#unnamed.add(name + NUL + FILE + name, value)
         }
       }
       if (comparisons.length > 0 || copies.length > 0) yield { comparisons, copies }
     }
-    for await (const groups of grouped(this.unnamed)) {
+    for await (const groups of grouped(this.#unnamed)) {
       const strays = groups
         .flatMap(({ members }) => members)
         .filter(({ name }) => !linked.has(name))

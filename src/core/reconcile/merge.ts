@@ -63,14 +63,14 @@ class Cursor<T> {
   done = false
   entry!: T
   key = ''
-  private page: readonly T[] = []
-  private index = -1
-  private started = false
-  private readonly iterator: AsyncIterator<readonly T[]>
-  private next: Promise<IteratorResult<readonly T[]>> | undefined
-  private readonly keyOf: (entry: T) => string
-  private readonly what: string
-  private readonly repeats: boolean
+  #page: readonly T[] = []
+  #index = -1
+  #started = false
+  readonly #iterator: AsyncIterator<readonly T[]>
+  #next: Promise<IteratorResult<readonly T[]>> | undefined
+  readonly #keyOf: (entry: T) => string
+  readonly #what: string
+  readonly #repeats: boolean
 
   constructor(
     pages: AsyncIterable<readonly T[]>,
@@ -78,54 +78,54 @@ class Cursor<T> {
     what: string,
     repeats: boolean,
   ) {
-    this.iterator = pages[Symbol.asyncIterator]()
-    this.keyOf = keyOf
-    this.what = what
-    this.repeats = repeats
+    this.#iterator = pages[Symbol.asyncIterator]()
+    this.#keyOf = keyOf
+    this.#what = what
+    this.#repeats = repeats
   }
 
   /** Whether the page at hand is used up; `fill` gets the next one. */
   get empty(): boolean {
-    return !this.done && this.index >= this.page.length
+    return !this.done && this.#index >= this.#page.length
   }
 
   advance(): void {
-    this.index += 1
-    if (this.index < this.page.length) this.take()
+    this.#index += 1
+    if (this.#index < this.#page.length) this.#take()
   }
 
   async fill(): Promise<void> {
-    if (this.started && !this.empty) return
+    if (this.#started && !this.empty) return
     do {
-      const result = await (this.next ?? this.iterator.next())
+      const result = await (this.#next ?? this.#iterator.next())
       if (result.done === true) {
         this.done = true
-        this.next = undefined
-        this.started = true
+        this.#next = undefined
+        this.#started = true
         return
       }
-      this.page = result.value
-      this.index = 0
-      this.next = this.iterator.next()
+      this.#page = result.value
+      this.#index = 0
+      this.#next = this.#iterator.next()
       // It is awaited by the next fill; until then a failure must not count as unhandled.
-      this.next.catch(() => {})
-    } while (this.page.length === 0)
-    this.take()
-    this.started = true
+      this.#next.catch(() => {})
+    } while (this.#page.length === 0)
+    this.#take()
+    this.#started = true
   }
 
   async close(): Promise<void> {
-    if (!this.done) await this.iterator.return?.()
+    if (!this.done) await this.#iterator.return?.()
   }
 
-  private take(): void {
-    this.entry = this.page[this.index] as T
-    const key = this.keyOf(this.entry)
-    if (this.started) {
+  #take(): void {
+    this.entry = this.#page[this.#index] as T
+    const key = this.#keyOf(this.entry)
+    if (this.#started) {
       const order = compareUtf8(this.key, key)
-      if (order > 0 || (order === 0 && !this.repeats)) {
+      if (order > 0 || (order === 0 && !this.#repeats)) {
         throw new FatalError(
-          `the ${this.what} came out of order: ${JSON.stringify(key)} after ${JSON.stringify(this.key)}`,
+          `the ${this.#what} came out of order: ${JSON.stringify(key)} after ${JSON.stringify(this.key)}`,
           {
             code: 'reconcile.order',
             cure: 'The store or the database does not sort by UTF-8 bytes; if it is an inventory, use a complete one.',
@@ -170,60 +170,60 @@ export async function* inSequence<T>(
 
 /** Reads a stream ahead of its consumer, up to `depth` items. */
 class Prefetch<T> {
-  private readonly iterator: AsyncIterator<T>
-  private readonly depth: number
-  private readonly ready: IteratorResult<T>[] = []
-  private failure: { error: unknown } | undefined
-  private waiting: (() => void) | undefined
-  private reading = false
-  private ended = false
+  readonly #iterator: AsyncIterator<T>
+  readonly #depth: number
+  readonly #ready: IteratorResult<T>[] = []
+  #failure: { error: unknown } | undefined
+  #waiting: (() => void) | undefined
+  #reading = false
+  #ended = false
 
   constructor(stream: AsyncIterable<T>, depth: number) {
-    this.iterator = stream[Symbol.asyncIterator]()
-    this.depth = depth
-    void this.read()
+    this.#iterator = stream[Symbol.asyncIterator]()
+    this.#depth = depth
+    void this.#read()
   }
 
   async take(): Promise<IteratorResult<T>> {
-    while (this.ready.length === 0) {
-      if (this.failure !== undefined) throw this.failure.error
+    while (this.#ready.length === 0) {
+      if (this.#failure !== undefined) throw this.#failure.error
       const wake = new Promise<void>(resolve => {
-        this.waiting = resolve
+        this.#waiting = resolve
       })
-      void this.read()
+      void this.#read()
       await wake
     }
-    const item = this.ready.shift() as IteratorResult<T>
-    void this.read()
+    const item = this.#ready.shift() as IteratorResult<T>
+    void this.#read()
     return item
   }
 
   async close(): Promise<void> {
-    this.ended = true
-    await this.iterator.return?.()
+    this.#ended = true
+    await this.#iterator.return?.()
   }
 
-  private async read(): Promise<void> {
-    if (this.reading) return
-    this.reading = true
+  async #read(): Promise<void> {
+    if (this.#reading) return
+    this.#reading = true
     try {
-      while (!this.ended && this.ready.length < this.depth) {
-        const item = await this.iterator.next()
-        if (item.done === true) this.ended = true
-        this.ready.push(item)
-        this.wake()
+      while (!this.#ended && this.#ready.length < this.#depth) {
+        const item = await this.#iterator.next()
+        if (item.done === true) this.#ended = true
+        this.#ready.push(item)
+        this.#wake()
       }
     } catch (error) {
-      this.failure = { error }
-      this.ended = true
-      this.wake()
+      this.#failure = { error }
+      this.#ended = true
+      this.#wake()
     } finally {
-      this.reading = false
+      this.#reading = false
     }
   }
 
-  private wake(): void {
-    this.waiting?.()
-    this.waiting = undefined
+  #wake(): void {
+    this.#waiting?.()
+    this.#waiting = undefined
   }
 }

@@ -43,36 +43,36 @@ const RECORDS_OF_ENTITY = 16
  * the ledger proved, and ETag with size; an ETag is equal for equal bytes except under SSE-KMS, where it never is.
  */
 export class Resolver {
-  private readonly heldObjects: Spool
-  private readonly filter: CountingBloomFilter
-  private readonly byName: Sorter
-  private readonly byContent: Sorter
-  private readonly byEntity: Sorter
-  private readonly place: KeyPlace | undefined
+  readonly #heldObjects: Spool
+  readonly #filter: CountingBloomFilter
+  readonly #byName: Sorter
+  readonly #byContent: Sorter
+  readonly #byEntity: Sorter
+  readonly #place: KeyPlace | undefined
 
   /** @param expected how many objects have rows, about: more take more time, and are explained as well */
   constructor(newSorter: () => Sorter, heldObjects: Spool, expected: number, place?: KeyPlace) {
-    this.place = place
-    this.heldObjects = heldObjects
-    this.filter = new CountingBloomFilter(3 * expected)
-    this.byName = newSorter()
-    this.byContent = newSorter()
-    this.byEntity = newSorter()
+    this.#place = place
+    this.#heldObjects = heldObjects
+    this.#filter = new CountingBloomFilter(3 * expected)
+    this.#byName = newSorter()
+    this.#byContent = newSorter()
+    this.#byEntity = newSorter()
   }
 
   /** An object that at least one row names; once per object. */
   held(object: ObjectFacts, sha256: string | undefined): Promise<void> | undefined {
-    const name = this.count(foldCase(object.key))
+    const name = this.#count(foldCase(object.key))
     // Nothing is the same as nothing else: empty objects are a fault of their own.
-    const byEtag = object.size === 0 ? NONE : this.count(etagId(object))
-    const bySha256 = object.size === 0 || sha256 === undefined ? NONE : this.count(sha256Id(sha256))
-    return this.heldObjects.add([name, byEtag, bySha256], object.key, pack(object, sha256))
+    const byEtag = object.size === 0 ? NONE : this.#count(etagId(object))
+    const bySha256 = object.size === 0 || sha256 === undefined ? NONE : this.#count(sha256Id(sha256))
+    return this.#heldObjects.add([name, byEtag, bySha256], object.key, pack(object, sha256))
   }
 
   async orphan(object: ObjectFacts): Promise<void> {
     const name = foldCase(object.key)
-    this.count(name)
-    await this.byName.add(name + NUL + ORPHAN + object.key, JSON.stringify(object))
+    this.#count(name)
+    await this.#byName.add(name + NUL + ORPHAN + object.key, JSON.stringify(object))
   }
 
   /** A row whose key has no object. */
@@ -81,39 +81,39 @@ export class Resolver {
     fileThere: boolean | undefined,
     removed?: Unmatched['removed'],
   ): Promise<void> {
-    const name = foldCase(this.plain(row.key))
-    this.count(name)
-    await this.byName.add(name + NUL + MISSING + row.trackId, JSON.stringify({ row, fileThere, removed }))
+    const name = foldCase(this.#plain(row.key))
+    this.#count(name)
+    await this.#byName.add(name + NUL + MISSING + row.trackId, JSON.stringify({ row, fileThere, removed }))
   }
 
   /** An object in quarantine, and the key that it had. */
   async quarantined(oldKey: string, object: ObjectFacts): Promise<void> {
-    await this.byName.add(
+    await this.#byName.add(
       foldCase(oldKey) + NUL + REMOVED + oldKey + NUL + object.key,
       pack(object, undefined),
     )
   }
 
-  private plain(key: string): string {
-    return this.place === undefined ? key : plainKey(key, this.place)
+  #plain(key: string): string {
+    return this.#place === undefined ? key : plainKey(key, this.#place)
   }
 
   /** Findings of all that was given, once, in no particular order. */
   async *resolve(): AsyncGenerator<Comparison[]> {
     try {
-      yield* this.resolveNames()
-      await this.resolveContents()
-      yield* this.resolveEntities()
+      yield* this.#resolveNames()
+      await this.#resolveContents()
+      yield* this.#resolveEntities()
     } finally {
-      await this.heldObjects.close()
+      await this.#heldObjects.close()
     }
   }
 
-  private async *resolveNames(): AsyncGenerator<Comparison[]> {
-    for await (const batch of this.heldObjects.replay(name => this.filter.mayRepeat(name))) {
-      for (const [key, packed] of batch) await this.byName.add(foldCase(key) + NUL + HELD + key, packed)
+  async *#resolveNames(): AsyncGenerator<Comparison[]> {
+    for await (const batch of this.#heldObjects.replay(name => this.#filter.mayRepeat(name))) {
+      for (const [key, packed] of batch) await this.#byName.add(foldCase(key) + NUL + HELD + key, packed)
     }
-    for await (const groups of grouped(this.byName)) {
+    for await (const groups of grouped(this.#byName)) {
       const comparisons: Comparison[] = []
       for (const { members } of groups) {
         const objects: { rank: string; object: ObjectFacts; claimed?: boolean }[] = []
@@ -128,10 +128,10 @@ export class Resolver {
           else objects.push({ rank, object: unpack(name, value) })
         }
         for (const unmatched of rows) {
-          const plain = this.plain(unmatched.row.key)
+          const plain = this.#plain(unmatched.row.key)
           const twin = bestTwin(unmatched.row, plain, objects)
           if (twin === undefined) {
-            await this.addMissing({ ...unmatched, ...removedOf(unmatched, removed.get(plain)) })
+            await this.#addMissing({ ...unmatched, ...removedOf(unmatched, removed.get(plain)) })
           } else {
             twin.claimed = true
             comparisons.push(twinComparison(unmatched, twin.object, plain))
@@ -147,10 +147,10 @@ export class Resolver {
           if (rank === HELD) {
             if (twin !== undefined) comparisons.push(noteOn(object, twin))
           } else if (claimed) {
-            await this.addContent(HELD, object, objectSha256(object))
+            await this.#addContent(HELD, object, objectSha256(object))
           } else {
-            await this.addContent(ORPHAN, object, objectSha256(object))
-            await this.byEntity.add(entity('o', object.key, BASE), JSON.stringify({ object, twin }))
+            await this.#addContent(ORPHAN, object, objectSha256(object))
+            await this.#byEntity.add(entity('o', object.key, BASE), JSON.stringify({ object, twin }))
           }
         }
       }
@@ -162,19 +162,19 @@ export class Resolver {
    * Orphans and missing rows are in the sort already, and counted, so that the objects they share a content with pass.
    * Within a group members come ranked and sorted, so the first of each rank is all that has to be kept.
    */
-  private async resolveContents(): Promise<void> {
-    const mayRepeat = (tag: number): boolean => tag !== NONE && this.filter.mayRepeat(tag)
-    const shared = this.heldObjects.replay((_, etag, sha256) => mayRepeat(etag) || mayRepeat(sha256))
+  async #resolveContents(): Promise<void> {
+    const mayRepeat = (tag: number): boolean => tag !== NONE && this.#filter.mayRepeat(tag)
+    const shared = this.#heldObjects.replay((_, etag, sha256) => mayRepeat(etag) || mayRepeat(sha256))
     for await (const batch of shared) {
       for (const [key, packed] of batch) {
         const object = unpack(key, packed)
-        await this.addContent(HELD, object, object.contentSha256)
+        await this.#addContent(HELD, object, object.contentSha256)
       }
     }
     let group = ''
     let first: Member | undefined
     let firstOrphan: Member | undefined
-    for await (const batch of this.byContent.sorted()) {
+    for await (const batch of this.#byContent.sorted()) {
       for (const [key, value] of batch) {
         const member = memberOf(key, value)
         if (member.group !== group) {
@@ -187,8 +187,8 @@ export class Resolver {
           if (target === undefined) continue
           // An orphan before an object that has rows already, SHA-256 before ETag.
           const rank = ANSWER + (target.rank === ORPHAN ? '1' : '2') + (group.startsWith('s') ? '1' : '2')
-          await this.byEntity.add(entity('r', member.name, rank), `${target.name}${NUL}${target.value}`)
-          if (target.rank === ORPHAN) await this.byEntity.add(entity('o', target.name, CLAIMED), '')
+          await this.#byEntity.add(entity('r', member.name, rank), `${target.name}${NUL}${target.value}`)
+          if (target.rank === ORPHAN) await this.#byEntity.add(entity('o', target.name, CLAIMED), '')
         } else if (first === undefined) {
           first = member
           if (member.rank === ORPHAN) firstOrphan = member
@@ -197,7 +197,7 @@ export class Resolver {
           // Two SHA-256 that are known are compared in a group of their own, the ETag says nothing more.
           const byEtag = group.startsWith('e')
           if (byEtag && first.value.split(' ')[2] !== '' && member.value.split(' ')[2] !== '') continue
-          await this.byEntity.add(
+          await this.#byEntity.add(
             entity('o', member.name, ANSWER),
             `${first.name}${NUL}${first.value}${NUL}${member.value}`,
           )
@@ -206,8 +206,8 @@ export class Resolver {
     }
   }
 
-  private async *resolveEntities(): AsyncGenerator<Comparison[]> {
-    for await (const groups of grouped(this.byEntity, RECORDS_OF_ENTITY)) {
+  async *#resolveEntities(): AsyncGenerator<Comparison[]> {
+    for await (const groups of grouped(this.#byEntity, RECORDS_OF_ENTITY)) {
       const comparisons: Comparison[] = []
       for (const { group, members } of groups) {
         const base = members.find(member => member.rank === BASE)
@@ -245,30 +245,30 @@ export class Resolver {
     }
   }
 
-  private async addMissing(unmatched: Unmatched): Promise<void> {
+  async #addMissing(unmatched: Unmatched): Promise<void> {
     const { trackId, proof } = unmatched.row
-    await this.byEntity.add(entity('r', trackId, BASE), JSON.stringify(unmatched))
+    await this.#byEntity.add(entity('r', trackId, BASE), JSON.stringify(unmatched))
     if (proof === undefined || proof.size === 0) return
     const ids = [etagId(proof), ...(proof.sha256 === undefined ? [] : [sha256Id(proof.sha256)])]
     for (const id of ids) {
-      this.count(id)
-      await this.byContent.add(id + NUL + MISSING + trackId, '')
+      this.#count(id)
+      await this.#byContent.add(id + NUL + MISSING + trackId, '')
     }
   }
 
-  private async addContent(rank: string, object: ObjectFacts, sha256: string | undefined): Promise<void> {
+  async #addContent(rank: string, object: ObjectFacts, sha256: string | undefined): Promise<void> {
     if (object.size === 0) return
     const value = pack(object, sha256)
     const ids = [etagId(object), ...(sha256 === undefined ? [] : [sha256Id(sha256)])]
     for (const id of ids) {
-      this.count(id)
-      await this.byContent.add(id + NUL + rank + object.key, value)
+      this.#count(id)
+      await this.#byContent.add(id + NUL + rank + object.key, value)
     }
   }
 
-  private count(id: string): number {
+  #count(id: string): number {
     const print = fingerprint(id)
-    this.filter.count(print)
+    this.#filter.count(print)
     return print
   }
 }

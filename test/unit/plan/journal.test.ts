@@ -1,5 +1,5 @@
 /** A plan's journal, across runs and kills; a plan that is none. */
-import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { appendFile, mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -44,18 +44,19 @@ test('what undoing needs is read back, the newest of each item, in this run and 
 test('a full disk cuts a line short: it is an error, and what comes after is whole', async () => {
   const plan = path.join(folder, 'full.plan')
   const journal = await PlanJournal.open(plan, 'plan-full', 100)
-  const { write } = handleOf(journal)
-  handleOf(journal).write = async (...args: unknown[]) => {
+  const files = await fileHandles()
+  const { write } = files
+  files.write = async function (...args) {
     const [bytes, at, length] = args as [Uint8Array, number, number]
     // As Linux does it: what fits is written, and the next write says why no more is.
-    handleOf(journal).write = async () => {
+    files.write = async () => {
       throw Object.assign(new Error('no space left'), { code: 'ENOSPC' })
     }
-    return write.call(handleOf(journal), bytes, at, Math.floor(length / 2))
+    return write.call(this, bytes, at, Math.floor(length / 2))
   }
   const entries = Array.from({ length: 10 }, (_, index) => ({ seq: index + 1, state: 'begun' as const }))
   await expect(journal.write(entries)).rejects.toMatchObject({ code: 'ENOSPC' })
-  handleOf(journal).write = write
+  files.write = write
   await journal.write([{ seq: 50, state: 'done', trace: { etag: 'fifty' } }])
   expect(await journal.trace(50)).toEqual({ etag: 'fifty' })
   await journal.close()
@@ -65,11 +66,11 @@ test('a full disk cuts a line short: it is an error, and what comes after is who
   await again.close()
 })
 
-/** Its file, to make it fail. */
-const handleOf = (journal: PlanJournal) =>
-  (journal as unknown as { handle: { write: (...args: never[]) => Promise<unknown> } }).handle as {
-    write: (...args: unknown[]) => Promise<unknown>
-  }
+/** What all open files have in common, to make them fail. */
+async function fileHandles(): Promise<{ write: (this: unknown, ...args: unknown[]) => Promise<unknown> }> {
+  await using one = await open(import.meta.filename)
+  return Object.getPrototypeOf(one)
+}
 
 test('a line that a kill has cut, in the middle of a character, spoils nothing after it', async () => {
   const plan = path.join(folder, 'b.plan')
