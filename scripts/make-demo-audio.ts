@@ -13,8 +13,8 @@ import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const RATE = 44_100
-const TARGET = new URL('../assets/demo/', import.meta.url).pathname
+const rate = 44_100
+const demoFolder = new URL('../assets/demo/', import.meta.url).pathname
 
 type Mode = 'major' | 'minor'
 type Groove = 'four' | 'broken' | 'half'
@@ -274,7 +274,7 @@ const pieces: Piece[] = [
 /** Further names for a file above: the same content twice, as in real libraries. */
 const copies = [{ file: '01-first-light.mp3', as: 'Unsorted/First Light.mp3' }]
 
-const SEMITONE: Record<string, number> = {
+const semitone: Record<string, number> = {
   C: 0,
   'C#': 1,
   D: 2,
@@ -288,7 +288,7 @@ const SEMITONE: Record<string, number> = {
   Bb: 10,
   B: 11,
 }
-const SCALE: Record<Mode, number[]> = { major: [0, 2, 4, 5, 7, 9, 11], minor: [0, 2, 3, 5, 7, 8, 10] }
+const scaleSteps: Record<Mode, number[]> = { major: [0, 2, 4, 5, 7, 9, 11], minor: [0, 2, 3, 5, 7, 8, 10] }
 
 /** mulberry32: 32 bits of state are plenty for hats. */
 function generator(seed: string): () => number {
@@ -313,18 +313,18 @@ function partials(phase: number, count: number, oddOnly: boolean): number {
 function render(piece: Piece): { left: Float64Array; right: Float64Array } {
   const random = generator(piece.file)
   const beat = 60 / piece.bpm
-  const length = Math.round((piece.bars * 4 * beat + 0.6) * RATE)
+  const length = Math.round((piece.bars * 4 * beat + 0.6) * rate)
   const left = new Float64Array(length)
   const right = new Float64Array(length)
 
   /** Adds a voice: `wave(t)` for `seconds` from `start`, `pan` -1 to 1. */
   const play = (start: number, seconds: number, pan: number, wave: (t: number) => number) => {
-    const first = Math.round(start * RATE)
-    const count = Math.min(length - first, Math.round(seconds * RATE))
+    const first = Math.round(start * rate)
+    const count = Math.min(length - first, Math.round(seconds * rate))
     const toLeft = Math.cos(((pan + 1) * Math.PI) / 4)
     const toRight = Math.sin(((pan + 1) * Math.PI) / 4)
     for (let i = 0; i < count; i++) {
-      const value = wave(i / RATE)
+      const value = wave(i / rate)
       left[first + i]! += value * toLeft
       right[first + i]! += value * toRight
     }
@@ -367,8 +367,8 @@ function render(piece: Piece): { left: Float64Array; right: Float64Array } {
     play(at, 0.35, pan, t => level * partials(f * t, 7, true) * Math.exp(-11 * t) * Math.min(1, t * 400))
   }
 
-  const tonic = SEMITONE[piece.tonic]!
-  const scale = SCALE[piece.mode]
+  const tonic = semitone[piece.tonic]!
+  const scale = scaleSteps[piece.mode]
   const degree = (step: number) => scale[((step % 7) + 7) % 7]! + 12 * Math.floor(step / 7)
   const order = Array.from({ length: 8 }, () => Math.floor(random() * 4))
 
@@ -412,7 +412,7 @@ function render(piece: Piece): { left: Float64Array; right: Float64Array } {
     }
   }
   const gain = 10 ** (-piece.peakDb / 20) / peak
-  const fade = Math.round(0.5 * RATE)
+  const fade = Math.round(0.5 * rate)
   for (const channel of [left, right]) {
     for (let i = 0; i < length; i++) channel[i]! *= gain * Math.min(1, (length - i) / fade)
   }
@@ -443,14 +443,14 @@ function tags(piece: Piece): string[] {
   return Object.entries(fields).flatMap(([name, value]) => ['-metadata', `${name}=${value}`])
 }
 
-mkdirSync(TARGET, { recursive: true })
+mkdirSync(demoFolder, { recursive: true })
 const work = mkdtempSync(join(tmpdir(), 'autodj-demo-audio-'))
 let total = 0
 try {
   for (const piece of pieces) {
     const raw = join(work, 'samples.raw')
     writeFileSync(raw, samples(render(piece)))
-    const target = join(TARGET, piece.file)
+    const target = join(demoFolder, piece.file)
     execFileSync('ffmpeg', [
       '-v',
       'error',
@@ -458,7 +458,7 @@ try {
       '-f',
       's16le',
       '-ar',
-      String(RATE),
+      String(rate),
       '-ac',
       '2',
       '-i',
@@ -472,7 +472,7 @@ try {
       '-ac',
       String(piece.channels ?? 2),
       '-ar',
-      String(piece.rate ?? (piece.encode === opus ? 48_000 : RATE)),
+      String(piece.rate ?? (piece.encode === opus ? 48_000 : rate)),
       ...tags(piece),
       ...piece.encode,
       target,
@@ -499,4 +499,4 @@ const manifest = [
   })),
   ...copies,
 ]
-writeFileSync(join(TARGET, 'manifest.json'), `${JSON.stringify({ files: manifest }, undefined, 2)}\n`)
+writeFileSync(join(demoFolder, 'manifest.json'), `${JSON.stringify({ files: manifest }, undefined, 2)}\n`)

@@ -1,12 +1,12 @@
 /** Composes a clip of a genre as MIDI, and says what is true of it. */
 
 import type { Random } from '../bench/audio/random.ts'
-import { type Kit, SNARE } from './genres.ts'
-import { type Chord, chooseProgression, PITCHES, SCALES } from './harmony.ts'
+import { type Kit, snareNote } from './genres.ts'
+import { type Chord, chooseProgression, pitches, scales } from './harmony.ts'
 import { type Note, readMidi, type TempoChange, writeMidi } from './midi.ts'
 
 /** Seconds of a clip. */
-export const DURATION = 45
+export const clipSeconds = 45
 
 export interface Truth {
   /** Median tempo in beats per minute. */
@@ -44,7 +44,7 @@ export function compose(
   flow: Flow,
   random: Random,
   barsPerChord = 1,
-  duration = DURATION,
+  duration = clipSeconds,
 ): Song {
   const wanted = random.between(...kit.bpm)
   const bpm = kit.live
@@ -116,11 +116,11 @@ export function compose(
       const half = step >= kit.steps * Math.ceil(kit.metre / 2) ? 0.5 : 0
       return chords[Math.floor((bar + half) / barsPerChord) % chords.length]!
     }
-    const fill = bar % 8 === 7 && drums[SNARE] !== undefined && random.next() < 0.6
+    const fill = bar % 8 === 7 && drums[snareNote] !== undefined && random.next() < 0.6
     for (const [drum, pattern] of Object.entries(drums)) {
       if (pause || (intro && withoutDrums)) continue
       for (let step = 0; step < stepsInBar; step++) {
-        if (fill && Number(drum) === SNARE && step >= stepsInBar - kit.steps) continue
+        if (fill && Number(drum) === snareNote && step >= stepsInBar - kit.steps) continue
         const hit = loud[symbol(pattern, bar, step)]
         if (hit !== undefined)
           notes.push({
@@ -138,7 +138,7 @@ export function compose(
           at: time(bar, step),
           length: 0.1,
           channel: 9,
-          pitch: random.pick([SNARE, 45, 48]),
+          pitch: random.pick([snareNote, 45, 48]),
           velocity: velocity(100),
         })
     for (let step = 0; step < stepsInBar; step++) {
@@ -187,7 +187,7 @@ export function compose(
         const strong = i % leadRate === 0
         if (random.next() > (strong ? 0.65 : 0.4)) continue
         leadDegree = Math.max(-2, Math.min(10, leadDegree + random.pick([-2, -1, -1, 0, 1, 1, 2])))
-        const scale = SCALES[mode]
+        const scale = scales[mode]
         let pitch = 67 + tonic + scale[((leadDegree % 7) + 7) % 7]! + 12 * Math.floor(leadDegree / 7)
         if (strong) {
           const chord = chordAt(Math.floor(i / leadRate) * kit.steps)
@@ -231,7 +231,7 @@ export function compose(
       changes: flow === 'step',
       beats,
       downbeats,
-      key: PITCHES[tonic] + (mode === 'minor' ? 'm' : ''),
+      key: pitches[tonic] + (mode === 'minor' ? 'm' : ''),
     },
   }
 }

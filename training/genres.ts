@@ -28,15 +28,15 @@ export interface Kit {
 }
 
 const K = 36
-export const SNARE = 38
-const S = SNARE
-const CLAP = 39
+export const snareNote = 38
+const S = snareNote
+const clap = 39
 const H = 42
 const O = 46
-const RIDE = 51
-const RIM = 37
-const SYNTH = { bassPrograms: [38, 39, 87], chordPrograms: [88, 89, 90, 81, 4], leadPrograms: [80, 81, 84] }
-const BAND = {
+const ride = 51
+const rim = 37
+const synth = { bassPrograms: [38, 39, 87], chordPrograms: [88, 89, 90, 81, 4], leadPrograms: [80, 81, 84] }
+const band = {
   bassPrograms: [33, 34],
   chordPrograms: [25, 27, 29, 0, 18],
   leadPrograms: [26, 30, 65, 73, 22],
@@ -50,16 +50,16 @@ export const kits: Record<string, Kit> = {
     style: 'dance',
     minor: 0.6,
     kits: [24, 25],
-    ...SYNTH,
+    ...synth,
     drums: [
       {
         [K]: 'X...X...X...X...',
-        [CLAP]: '....X.......X...',
+        [clap]: '....X.......X...',
         [O]: '..x...x...x...x.',
         [H]: 'o.x.o.x.o.x.o.x.',
       },
       { [K]: 'X...X...X...X...', [S]: '....x.......x..o', [O]: '..X...X...X...X.' },
-      { [K]: 'X...X...X...X.x.', [CLAP]: '....X.......X...', [H]: 'xoxoxoxoxoxoxoxo' },
+      { [K]: 'X...X...X...X.x.', [clap]: '....X.......X...', [H]: 'xoxoxoxoxoxoxoxo' },
     ],
     bass: ['..1...1...1...1.', '1..1..1.1..1..8.', '.11..11..11..18.'],
     chords: ['1-----1-----1---', '..1...1...1...1.', '1--1--1-1--1--1-'],
@@ -71,14 +71,14 @@ export const kits: Record<string, Kit> = {
     style: 'dance',
     minor: 0.9,
     kits: [24, 25],
-    ...SYNTH,
+    ...synth,
     drums: [
       { [K]: 'X...X...X...X...', [O]: '..x...x...x...x.', [H]: 'x.xxx.xxx.xxx.xx' },
       {
         [K]: 'X...X...X...X...',
-        [CLAP]: '....x.......x...',
-        [RIDE]: 'x.x.x.x.x.x.x.x.',
-        [RIM]: '...x..x....x..x.',
+        [clap]: '....x.......x...',
+        [ride]: 'x.x.x.x.x.x.x.x.',
+        [rim]: '...x..x....x..x.',
       },
     ],
     bass: ['.111.111.111.111', '1.1.1.1.1.1.1.1.', '..1...1...1...1.'],
@@ -91,11 +91,11 @@ export const kits: Record<string, Kit> = {
     style: 'pop',
     minor: 0.8,
     kits: [24],
-    ...SYNTH,
+    ...synth,
     drums: [
       {
         [K]: 'X...X...X...X...',
-        [CLAP]: '....X.......X...',
+        [clap]: '....X.......X...',
         [O]: '..X...X...X...X.',
         [H]: 'xxxxxxxxxxxxxxxx',
       },
@@ -110,8 +110,8 @@ export const kits: Record<string, Kit> = {
     style: 'pop',
     minor: 0.6,
     kits: [24, 25],
-    ...SYNTH,
-    drums: [{ [K]: 'X...X...X...X...', [O]: '..x...x...x...x.', [CLAP]: '....x.......x...' }],
+    ...synth,
+    drums: [{ [K]: 'X...X...X...X...', [O]: '..x...x...x...x.', [clap]: '....x.......x...' }],
     bass: ['..1...1...1...1.', '.1.1.1.1.1.1.1.1'],
     chords: ['1.....1.....1...', '..1...1...1...1.'],
   },
@@ -122,7 +122,7 @@ export const kits: Record<string, Kit> = {
     style: 'pop',
     minor: 0.8,
     kits: [0, 24],
-    ...SYNTH,
+    ...synth,
     drums: [
       { [K]: 'X.........X.....', [S]: '....X.......X...', [H]: 'x.x.x.x.x.x.x.x.' },
       { [K]: 'X.x.......X.....', [S]: '....X..o.o..X..o', [H]: 'x.x.x.xxx.x.x.x.' },
@@ -138,13 +138,13 @@ export const kits: Record<string, Kit> = {
     style: 'jazz',
     minor: 0.6,
     kits: [24, 25],
-    ...SYNTH,
+    ...synth,
     drums: [
       {
         [K]: 'X.....x...x.....',
         [S]: '....X.......X...',
         [H]: 'x.xox.xox.xox.xo',
-        [RIM]: '...x.....x....x.',
+        [rim]: '...x.....x....x.',
       },
     ],
     bass: ['1..1....1.5...8.', '1.....1..1......'],
@@ -157,7 +157,7 @@ export const kits: Record<string, Kit> = {
     style: 'dance',
     minor: 0.7,
     kits: [0, 24],
-    ...SYNTH,
+    ...synth,
     drums: [
       { [K]: 'X.X.......XX....', [S]: '....X..o.o..X..o', [H]: 'x.x.x.x.x.x.x.x.' },
       { [K]: 'X.....X..X......', [S]: '....X.......X...', [O]: '..x...x...x...x.' },
@@ -191,7 +191,7 @@ export const kits: Record<string, Kit> = {
     style: 'pop',
     minor: 0.8,
     kits: [25, 24],
-    ...SYNTH,
+    ...synth,
     drums: [{ [K]: 'X...X...X...X...', [S]: '...x..x....x..x.', [H]: 'x.x.x.x.x.x.x.x.' }],
     bass: ['1..1..1.1..1..1.', '1-------1---5---'],
     chords: ['..1...1...1...1.', '1---------------'],
@@ -203,7 +203,7 @@ export const kits: Record<string, Kit> = {
     style: 'jazz',
     minor: 0.5,
     live: true,
-    ...BAND,
+    ...band,
     drums: [
       { [K]: 'X...X...X...X...', [S]: '....X.......X...', [H]: 'x.x.x.x.x.x.x.x.', [O]: '..x...x...x...x.' },
     ],
@@ -218,7 +218,7 @@ export const kits: Record<string, Kit> = {
     style: 'blues',
     minor: 0.5,
     live: true,
-    ...BAND,
+    ...band,
     drums: [
       { [K]: 'X.x.......x..x..', [S]: '....X..o.o..X..o', [H]: 'x.x.x.x.x.x.x.x.' },
       { [K]: 'X..x..x...x.....', [S]: '....X..o....X.o.', [H]: 'xxxxxxxxxxxxxxxx' },
@@ -233,10 +233,10 @@ export const kits: Record<string, Kit> = {
     style: 'pop',
     minor: 0.4,
     live: true,
-    ...BAND,
+    ...band,
     drums: [
       { [K]: 'X.......X.x.....', [S]: '....X.......X...', [H]: 'x.x.x.x.x.x.x.x.' },
-      { [K]: 'X.....x.X.......', [S]: '....X.......X...', [RIDE]: 'x...x...x...x...' },
+      { [K]: 'X.....x.X.......', [S]: '....X.......X...', [ride]: 'x...x...x...x...' },
       { [K]: 'X..x..x...x.....', [S]: '....X.......X...', [O]: 'x...x...x...x...' },
     ],
     bass: ['1.1.1.1.1.1.1.1.', '1-----1-1---5---'],
@@ -249,7 +249,7 @@ export const kits: Record<string, Kit> = {
     style: 'pop',
     minor: 0.2,
     live: true,
-    ...BAND,
+    ...band,
     drums: [
       { [K]: 'X.......X.x.....', [S]: '....X.......X...', [H]: 'x.x.x.x.x.x.x.x.' },
       { [K]: 'X...x...X...x...', [S]: '....X.......X...', [O]: 'x...x...x...x...' },
@@ -269,7 +269,7 @@ export const kits: Record<string, Kit> = {
     leadPrograms: [73, 40, 65, 52],
     drums: [
       { [K]: 'X.......X.x.....', [S]: '....X.......X...', [H]: 'x.x.x.x.x.x.x.x.' },
-      { [K]: 'X.....x.X.......', [RIM]: '....X.......X...', [RIDE]: 'x.x.x.x.x.x.x.x.' },
+      { [K]: 'X.....x.X.......', [rim]: '....X.......X...', [ride]: 'x.x.x.x.x.x.x.x.' },
     ],
     bass: ['1-------1-----5-', '1-----1-5-------'],
     chords: ['1.3.5.3.1.3.5.3.', '1---1---1---1---', '1-------1-------'],
@@ -314,8 +314,8 @@ export const kits: Record<string, Kit> = {
     chordPrograms: [0, 26],
     leadPrograms: [65, 56, 66],
     drums: [
-      { [RIDE]: 'X.xxX.xx', [44]: '..x...x.', [K]: 'o...o...' },
-      { [RIDE]: 'x.Xxx.Xx', [44]: '..x...x.', [S]: '.......o' },
+      { [ride]: 'X.xxX.xx', [44]: '..x...x.', [K]: 'o...o...' },
+      { [ride]: 'x.Xxx.Xx', [44]: '..x...x.', [S]: '.......o' },
     ],
     bass: ['1.3.5.3.', '1.5.8.5.'],
     chords: ['1..1....', '...1...1', '1--1--..'],
@@ -328,10 +328,10 @@ export const kits: Record<string, Kit> = {
     style: 'blues',
     minor: 0.2,
     live: true,
-    ...BAND,
+    ...band,
     drums: [
       { [K]: 'X...X...', [S]: '..X...X.', [H]: 'xxxxxxxx' },
-      { [K]: 'X..xX..x', [S]: '..X...X.', [RIDE]: 'x.xxx.xx' },
+      { [K]: 'X..xX..x', [S]: '..X...X.', [ride]: 'x.xxx.xx' },
     ],
     bass: ['1.3.5.3.', '11335533'],
     chords: ['11111111', '.1.1.1.1'],
@@ -343,9 +343,9 @@ export const kits: Record<string, Kit> = {
     style: 'pop',
     minor: 0.5,
     live: true,
-    ...BAND,
+    ...band,
     drums: [
-      { [K]: '........X.......', [RIM]: '........X.......', [H]: 'x.x.x.x.x.x.x.x.' },
+      { [K]: '........X.......', [rim]: '........X.......', [H]: 'x.x.x.x.x.x.x.x.' },
       { [K]: 'X...X...X...X...', [S]: '........X.......', [H]: 'x.xxx.x.x.xxx.x.' },
     ],
     bass: ['1---1-5-....8-5-', '1-....1-5-3-....'],
@@ -361,7 +361,7 @@ export const kits: Record<string, Kit> = {
     bassPrograms: [32],
     chordPrograms: [24, 4],
     leadPrograms: [73, 65],
-    drums: [{ [K]: 'X..xX..x', [RIM]: 'x..x..x...x..x..', [H]: 'xxxxxxxx' }],
+    drums: [{ [K]: 'X..xX..x', [rim]: 'x..x..x...x..x..', [H]: 'xxxxxxxx' }],
     bass: ['1--55--1', '1--15--5'],
     chords: ['1..1..1...1..1..', '1.1..1.1.1..1.1.'],
   },
@@ -389,7 +389,7 @@ export const kits: Record<string, Kit> = {
     bassPrograms: [32, 43],
     chordPrograms: [0, 48, 24],
     leadPrograms: [40, 73, 21],
-    drums: [{}, { [K]: 'X.....', [S]: '..x.x.' }, { [K]: 'X.....', [RIDE]: 'x.x.x.', [RIM]: '..x.x.' }],
+    drums: [{}, { [K]: 'X.....', [S]: '..x.x.' }, { [K]: 'X.....', [ride]: 'x.x.x.', [rim]: '..x.x.' }],
     bass: ['1-....', '1-----'],
     chords: ['..1.1.', '1.3.5.'],
   },
@@ -401,10 +401,10 @@ export const kits: Record<string, Kit> = {
     style: 'pop',
     minor: 0.5,
     live: true,
-    ...BAND,
+    ...band,
     drums: [
       { [K]: 'X.....X....x', [S]: '...X.....X..', [H]: 'xxxxxxxxxxxx' },
-      { [K]: 'X.....', [S]: '...X..', [RIDE]: 'x.xx.x' },
+      { [K]: 'X.....', [S]: '...X..', [ride]: 'x.xx.x' },
     ],
     bass: ['1-----', '1--5--'],
     chords: ['135353', '1--1-1'],
@@ -416,8 +416,8 @@ export const kits: Record<string, Kit> = {
     style: 'jazz',
     minor: 0.7,
     live: true,
-    ...BAND,
-    drums: [{ [K]: 'X.....X...', [S]: '...x....X.', [RIDE]: 'x.xxx.x.x.' }],
+    ...band,
+    drums: [{ [K]: 'X.....X...', [S]: '...x....X.', [ride]: 'x.xxx.x.x.' }],
     bass: ['1..1..5.8.', '1-----5---'],
     chords: ['1..1..1.1.', '1-----1---'],
   },
@@ -428,7 +428,7 @@ export const kits: Record<string, Kit> = {
     style: 'pop',
     minor: 0.6,
     live: true,
-    ...BAND,
+    ...band,
     drums: [{ [K]: 'X...X...X.....', [S]: '..X...X...X.X.', [H]: 'xxxxxxxxxxxxxx' }],
     bass: ['1...1...1.5.8.'],
     chords: ['1-------1-----', '1.1.1.1.1.1.1.'],
@@ -444,7 +444,7 @@ export const kits: Record<string, Kit> = {
     chordPrograms: [30],
     leadPrograms: [30, 29],
     drums: [
-      { [K]: 'XxXxXxXxXxXxXxXx', [S]: '....X.......X...', [RIDE]: 'x...x...x...x...' },
+      { [K]: 'XxXxXxXxXxXxXxXx', [S]: '....X.......X...', [ride]: 'x...x...x...x...' },
       { [K]: 'X.xxX.xxX.xxX.xx', [S]: '....X.......X...', [O]: 'x...x...x...x...' },
     ],
     bass: ['1.111.111.111.11', '1.1.1.1.1.1.1.1.'],

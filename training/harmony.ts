@@ -1,6 +1,6 @@
 import type { Random } from '../bench/audio/random.ts'
 
-export const PITCHES = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B'] as const
+export const pitches = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B'] as const
 
 export interface Chord {
   /** Semitones above the tonic. */
@@ -91,7 +91,7 @@ export function chooseProgression(random: Random, mode: 'major' | 'minor', style
   return random.pick(progressions[mode][style]!).split(' ').map(parse)
 }
 
-export const SCALES = {
+export const scales = {
   major: [0, 2, 4, 5, 7, 9, 11],
   minor: [0, 2, 3, 5, 7, 8, 10],
 } as const

@@ -7,14 +7,54 @@
  */
 
 import type { Random } from '../bench/audio/random.ts'
-import { type Kit, SNARE } from './genres.ts'
+import { type Kit, snareNote } from './genres.ts'
 
-const [KICK, RIM, CLAP, CLOSED, PEDAL, OPEN, RIDE, BELL, TAMBOURINE, COWBELL] = [
-  36, 37, 39, 42, 44, 46, 51, 53, 54, 56,
+const [
+  kickNote,
+  rimNote,
+  clapNote,
+  closedNote,
+  pedalNote,
+  openNote,
+  rideNote,
+  bellNote,
+  tambourineNote,
+  cowbellNote,
+] = [36, 37, 39, 42, 44, 46, 51, 53, 54, 56]
+const hats = [
+  closedNote,
+  closedNote,
+  closedNote,
+  pedalNote,
+  openNote,
+  rideNote,
+  rideNote,
+  bellNote,
+  tambourineNote,
+  70,
+  82,
 ]
-const HATS = [CLOSED, CLOSED, CLOSED, PEDAL, OPEN, RIDE, RIDE, BELL, TAMBOURINE, 70, 82]
-const HANDS = [RIM, COWBELL, TAMBOURINE, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 75, 76, 77, 80]
-const BEATS = 4
+const hands = [
+  rimNote,
+  cowbellNote,
+  tambourineNote,
+  60,
+  61,
+  62,
+  63,
+  64,
+  65,
+  66,
+  67,
+  68,
+  69,
+  70,
+  75,
+  76,
+  77,
+  80,
+]
+const beats = 4
 
 /** The steps of a bar. */
 interface Grid {
@@ -25,7 +65,7 @@ interface Grid {
 }
 
 function gridOf(perBeat: number): Grid {
-  const steps = BEATS * perBeat
+  const steps = beats * perBeat
   const depth = Array.from({ length: steps }, (_, step) => {
     if (step % (steps / 2) === 0) return step === 0 ? 0 : 1
     if (step % perBeat === 0) return 2
@@ -83,7 +123,7 @@ function drums(random: Random, grid: Grid): Record<number, string> {
   // Below 0.35 hands alone.
   if (players > 0.35) {
     const kick = random.next()
-    kit[KICK] = line(
+    kit[kickNote] = line(
       kick < 0.22
         ? onBeats(() => true)
         : kick < 0.4
@@ -105,14 +145,14 @@ function drums(random: Random, grid: Grid): Record<number, string> {
               ? rhythm(random, grid)
               : []
     const ghosts = random.next() < 0.3
-    kit[random.pick([SNARE, SNARE, SNARE, 40, RIM, CLAP])] = snare
+    kit[random.pick([snareNote, snareNote, snareNote, 40, rimNote, clapNote])] = snare
       .map((hit, step) =>
         hit ? accent(step) : ghosts && depth[step % steps] === 4 && random.next() < 0.2 ? 'o' : '.',
       )
       .join('')
   }
-  if (random.next() < 0.85) kit[random.pick(HATS)] = line(rhythm(random, grid), accent)
-  while (random.next() < 0.4) kit[random.pick(HANDS)] = line(rhythm(random, grid), accent)
+  if (random.next() < 0.85) kit[random.pick(hats)] = line(rhythm(random, grid), accent)
+  while (random.next() < 0.4) kit[random.pick(hands)] = line(rhythm(random, grid), accent)
   return kit
 }
 
@@ -146,7 +186,7 @@ export function inventKit(random: Random): Kit {
   const programs = (): number[] => [Math.floor(random.next() * 96)]
   return {
     bpm: [bpm, bpm],
-    metre: BEATS,
+    metre: beats,
     steps: perBeat,
     ...(random.next() < 0.2 ? { swing: [0.55, 0.68] as const } : {}),
     live: random.next() < 0.5,

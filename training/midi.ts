@@ -26,7 +26,7 @@ export interface Song {
   readonly programs: ReadonlyMap<number, number>
 }
 
-const TICKS = 960
+const ticks = 960
 
 const varLength = (value: number): number[] => {
   const bytes = [value & 0x7f]
@@ -39,7 +39,7 @@ export function writeMidi({ notes, tempi, programs }: Song): Buffer {
   for (const { at, bpm } of tempi) {
     const us = Math.round(60e6 / bpm)
     events.push({
-      tick: Math.round(at * TICKS),
+      tick: Math.round(at * ticks),
       order: 0,
       bytes: [0xff, 0x51, 3, (us >> 16) & 255, (us >> 8) & 255, us & 255],
     })
@@ -47,8 +47,8 @@ export function writeMidi({ notes, tempi, programs }: Song): Buffer {
   for (const [channel, program] of programs)
     events.push({ tick: 0, order: 1, bytes: [0xc0 | channel, program] })
   for (const { at, length, channel, pitch, velocity } of notes) {
-    const on = Math.max(0, Math.round(at * TICKS))
-    const off = Math.max(on + 1, Math.round((at + length) * TICKS))
+    const on = Math.max(0, Math.round(at * ticks))
+    const off = Math.max(on + 1, Math.round((at + length) * ticks))
     const loudness = Math.max(1, Math.min(127, Math.round(velocity)))
     events.push({ tick: on, order: 3, bytes: [0x90 | channel, pitch, loudness] })
     events.push({ tick: off, order: 2, bytes: [0x80 | channel, pitch, 0] })
@@ -66,7 +66,7 @@ export function writeMidi({ notes, tempi, programs }: Song): Buffer {
   header.writeUInt32BE(6, 4)
   header.writeUInt16BE(0, 8)
   header.writeUInt16BE(1, 10)
-  header.writeUInt16BE(TICKS, 12)
+  header.writeUInt16BE(ticks, 12)
   header.write('MTrk', 14)
   header.writeUInt32BE(track.length, 18)
   return Buffer.concat([header, Buffer.from(track)])

@@ -7,18 +7,18 @@ import { readWav } from '../bench/audio/wav.ts'
 import { trackBeats } from '../src/core/audio/beats.ts'
 import { tonality } from '../src/core/audio/chroma.ts'
 import { frontEnd } from '../src/core/audio/frontend.ts'
-import { keyFeatures, PITCH_CLASSES } from '../src/core/audio/key.ts'
+import { keyFeatures, pitchClasses } from '../src/core/audio/key.ts'
 import {
   type Evidence,
-  FEATURES,
+  featureCount,
   fold,
   gatherEvidence,
   readingFeatures,
-  SHIFTS,
-  STEPS,
+  shifts,
+  steps,
 } from '../src/core/audio/metre.ts'
 import { onsetStrength } from '../src/core/audio/onsets.ts'
-import { PULSE_TIGHTNESS } from '../src/core/audio/readings.ts'
+import { pulseTightness } from '../src/core/audio/readings.ts'
 import { tempoHypotheses } from '../src/core/audio/tempo.ts'
 import type { Truth } from './compose.ts'
 import { otherSongs } from './songs.ts'
@@ -67,7 +67,7 @@ function isRight(truth: Truth, pulse: Float64Array, shift: number, first: number
   let all = 0
   for (let i = 0; i + 1 < pulse.length; i++) {
     const period = pulse[i + 1]! - pulse[i]!
-    const time = pulse[i]! + (period * shift) / STEPS
+    const time = pulse[i]! + (period * shift) / steps
     if (time > beats.at(-1)! + 0.1) break
     all++
     const j = nearest(beats, time)
@@ -81,17 +81,17 @@ function isRight(truth: Truth, pulse: Float64Array, shift: number, first: number
 
 function metreSample(sample: Sample, truth: Truth, evidence: Evidence): MetreSample {
   const hypotheses = tempoHypotheses(evidence.correlations[0])
-  const count = hypotheses.length * SHIFTS.length * 2
-  const features = new Float32Array(count * FEATURES)
+  const count = hypotheses.length * shifts.length * 2
+  const features = new Float32Array(count * featureCount)
   const tempi = new Float64Array(count)
   const right = new Uint8Array(count)
   let row = 0
   for (const bpm of hypotheses) {
-    const beats = trackBeats(evidence.onsets.novelty, bpm, PULSE_TIGHTNESS)
+    const beats = trackBeats(evidence.onsets.novelty, bpm, pulseTightness)
     const folded = fold(evidence, beats)
-    for (const shift of SHIFTS)
+    for (const shift of shifts)
       for (let first = 0; first < 2; first++, row++) {
-        readingFeatures(evidence, folded, shift + first * STEPS, bpm, features, row * FEATURES)
+        readingFeatures(evidence, folded, shift + first * steps, bpm, features, row * featureCount)
         tempi[row] = bpm
         if (tempoA1(bpm, truth.bpm) && isRight(truth, beats, shift, first)) right[row] = 1
       }
@@ -142,7 +142,7 @@ export async function collect(): Promise<{ metre: MetreSample[]; key: KeySample[
         metre.push(metreSample(sample, truth, gatherEvidence(onsetStrength(spectra), tones.changeAt)))
       if (truth.key !== null) {
         const minor = truth.key.endsWith('m')
-        const tonic = PITCH_CLASSES.indexOf(truth.key.replace('m', '') as (typeof PITCH_CLASSES)[number])
+        const tonic = pitchClasses.indexOf(truth.key.replace('m', '') as (typeof pitchClasses)[number])
         key.push({ ...sample, features: keyFeatures(tones), key: tonic + (minor ? 12 : 0) })
       }
     }

@@ -7,11 +7,11 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { inflateSync } from 'node:zlib'
 import { type Clip, gridTruth } from '../bench/audio/clips.ts'
-import { DURATION, type Truth } from './compose.ts'
+import { clipSeconds, type Truth } from './compose.ts'
 import { readMidi } from './midi.ts'
 
 /** Where passages begin, seconds. */
-const STARTS = [8, 64, 120]
+const starts = [8, 64, 120]
 
 /** Lumps of a WAD file, by name (Fennell, "The Unofficial DOOM Specs" 1.666, 1994, chapter 2). */
 function lumps(wad: Buffer): { name: string; data: Buffer }[] {
@@ -62,8 +62,8 @@ function midiSongs(): Clip[] {
     const { seconds, onsets, metres, end } = readMidi(midi)
     const length = seconds(end)
     if (length > 420) continue
-    for (const start of STARTS.filter(start => start + DURATION <= length)) {
-      const within = (at: number): boolean => seconds(at) >= start && seconds(at) < start + DURATION
+    for (const start of starts.filter(start => start + clipSeconds <= length)) {
+      const within = (at: number): boolean => seconds(at) >= start && seconds(at) < start + clipSeconds
       const notes = onsets.filter(within)
       const grids = [2, 3, 4, 6].map(perQuarter => onGrid(notes, perQuarter))
       if (notes.length < 60 || Math.max(...grids) < 0.6) continue
@@ -76,7 +76,7 @@ function midiSongs(): Clip[] {
         name: `${name}@${start}`,
         group: 'songs',
         half: 'tuning',
-        duration: DURATION,
+        duration: clipSeconds,
         source: { kind: 'midi', midi, start },
         truth: file => gridTruth(file, 1, null, start),
       })
@@ -98,12 +98,12 @@ function lmmsSongs(): Clip[] {
     const xml = (project.endsWith('z') ? inflateSync(file.subarray(4)) : file).toString('utf8')
     const bpm = Number(/<head[^>]*\bbpm="(\d+)"/.exec(xml)?.[1])
     if (!bpm) continue
-    for (const start of STARTS) {
+    for (const start of starts) {
       const beats: number[] = []
       const downbeats: number[] = []
       for (let beat = Math.ceil((start * bpm) / 60); ; beat++) {
         const at = (beat * 60) / bpm - start
-        if (at >= DURATION) break
+        if (at >= clipSeconds) break
         beats.push(at)
         if (beat % 4 === 0) downbeats.push(at)
       }
@@ -112,7 +112,7 @@ function lmmsSongs(): Clip[] {
         name: `lmms-${name}@${start}`,
         group: 'songs',
         half: 'tuning',
-        duration: DURATION,
+        duration: clipSeconds,
         source: { kind: 'lmms', project, start },
         truth: () => truth,
       })

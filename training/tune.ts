@@ -16,18 +16,18 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import pLimit from 'p-limit'
 import { hashOf } from '../bench/audio/random.ts'
 import { mirexScore } from '../bench/audio/score.ts'
-import { KEY_FEATURES, PITCH_CLASSES } from '../src/core/audio/key.ts'
-import { FEATURES } from '../src/core/audio/metre.ts'
+import { keyFeatureCount, pitchClasses } from '../src/core/audio/key.ts'
+import { featureCount } from '../src/core/audio/metre.ts'
 import { unpack } from '../src/core/audio/network.ts'
 import type { PackedNetwork } from '../src/core/audio/packed-network.ts'
 import { scoresOf, trainKey } from './learn-key.ts'
 import { type MetreScores, pack, testMetre, trainMetre } from './learn-metre.ts'
 import { collect, type KeySample, type MetreSample } from './samples.ts'
 
-const FOLDS = 4
+const foldCount = 4
 
 /** Networks whose mean is taken. */
-const MEMBERS = 8
+const members = 8
 
 const originOf = (name: string): string =>
   name
@@ -39,8 +39,8 @@ async function folds<T extends { name: string }>(
   samples: readonly T[],
   test: (train: T[], held: T[]) => Promise<void> | void,
 ): Promise<void> {
-  for (let fold = 0; fold < FOLDS; fold++) {
-    const held = (sample: T): boolean => hashOf(`fold:${originOf(sample.name)}`) % FOLDS === fold
+  for (let fold = 0; fold < foldCount; fold++) {
+    const held = (sample: T): boolean => hashOf(`fold:${originOf(sample.name)}`) % foldCount === fold
     await test(
       samples.filter(sample => !held(sample)),
       samples.filter(held),
@@ -65,7 +65,7 @@ const thread = pLimit(availableParallelism())
 
 const learn = (samples: readonly MetreSample[]): Promise<PackedNetwork[]> =>
   Promise.all(
-    Array.from({ length: MEMBERS }, (_, member) => thread(() => learnOne({ samples, seed: 7 + member }))),
+    Array.from({ length: members }, (_, member) => thread(() => learnOne({ samples, seed: 7 + member }))),
   )
 
 function say(what: string, parts: readonly MetreScores[]): void {
@@ -99,7 +99,7 @@ async function tuneMetre(samples: readonly MetreSample[]): Promise<void> {
     const ofBench: MetreScores[] = []
     const all: MetreScores[] = []
     await folds(samples, async (train, held) => {
-      const network = unpack(await learn(train), FEATURES)
+      const network = unpack(await learn(train), featureCount)
       all.push(testMetre(network, held))
       ofBench.push(
         testMetre(
@@ -112,13 +112,13 @@ async function tuneMetre(samples: readonly MetreSample[]): Promise<void> {
     say('held out, all', all)
   }
   const networks = await learn(samples)
-  say('learned', [testMetre(unpack(networks, FEATURES), samples)])
+  say('learned', [testMetre(unpack(networks, featureCount), samples)])
   writeFileSync(target('metre-weights.ts'), metreWeights(networks))
 }
 
 async function tuneKey(samples: readonly KeySample[]): Promise<void> {
   const total = { exact: 0, mirex: 0, clips: 0 }
-  const nameOf = (k: number): string => PITCH_CLASSES[k % 12]! + (k < 12 ? '' : 'm')
+  const nameOf = (k: number): string => pitchClasses[k % 12]! + (k < 12 ? '' : 'm')
   await folds(samples, (train, held) => {
     const weights = trainKey(train)
     for (const { features, key } of held.filter(sample => sample.ofBench)) {
@@ -134,18 +134,18 @@ async function tuneKey(samples: readonly KeySample[]): Promise<void> {
   )
   const weights = trainKey(samples)
   const line = (from: number): string =>
-    `[${[...weights.subarray(from, from + KEY_FEATURES)].map(value => Number(value.toFixed(2))).join(', ')}]`
+    `[${[...weights.subarray(from, from + keyFeatureCount)].map(value => Number(value.toFixed(2))).join(', ')}]`
   writeFileSync(
     target('key-weights.ts'),
     `import type { KeyTemplates } from './key.ts'
 
-/** Written by training/tune.ts: learned, not to be edited. In the order of KEY_FEATURES in key.ts. */
+/** Written by training/tune.ts: learned, not to be edited. In the order of keyFeatureCount in key.ts. */
 export const KEY_TEMPLATES: KeyTemplates = {
   weights: [
     ${line(0)},
-    ${line(KEY_FEATURES)},
+    ${line(keyFeatureCount)},
   ],
-  bias: [${weights[2 * KEY_FEATURES]!.toFixed(3)}, ${weights[2 * KEY_FEATURES + 1]!.toFixed(3)}],
+  bias: [${weights[2 * keyFeatureCount]!.toFixed(3)}, ${weights[2 * keyFeatureCount + 1]!.toFixed(3)}],
 }
 `,
   )

@@ -51,7 +51,7 @@ function score(items: readonly Rendered[], answers: ReadonlyMap<string, Answer>)
   }
 }
 
-const HEAD = ['', 'clips', 'A1', 'A2', '0.1 BPM', 'beat F', 'key', 'MIREX', 'x rt']
+const head = ['', 'clips', 'A1', 'A2', '0.1 BPM', 'beat F', 'key', 'MIREX', 'x rt']
 
 const row = (name: string, count: number, scores: Scores, rate: number): string[] => [
   name,
@@ -143,7 +143,7 @@ async function analyzeAll(items: readonly Rendered[]): Promise<{
 export async function fresh(items: readonly Rendered[]): Promise<void> {
   const { ours } = await analyzeAll(items)
   const total = score(items, ours)
-  table([HEAD, row('fresh', items.length, total, Number.NaN), ...groupRows(items, ours)])
+  table([head, row('fresh', items.length, total, Number.NaN), ...groupRows(items, ours)])
   claimTempo('fresh: ', total)
 }
 
@@ -174,7 +174,7 @@ export async function accuracy(
       : seconds / spent.reduce<number>((sum, cpu) => sum + cpu!, 0)
   }
   const total = score(items, ours)
-  const rows = [HEAD, row('autodj', items.length, total, rateOf(ours)), ...groupRows(items, ours)]
+  const rows = [head, row('autodj', items.length, total, rateOf(ours)), ...groupRows(items, ours)]
   console.log(
     `\nAccuracy on the reporting half (${items.length} clips, ${(seconds / 60).toFixed(0)} minutes)\n`,
   )

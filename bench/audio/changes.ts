@@ -13,12 +13,12 @@ import { beatF } from './score.ts'
 import { readWav, type Wav, writeWav } from './wav.ts'
 
 /** Tempo against the song's own, in per cent. */
-const FACTORS = [2, -2, 3, -3, 4, -4, 6, -6, 8, -8, 10, -10, 15, -15, 25, -25]
+const factors = [2, -2, 3, -3, 4, -4, 6, -6, 8, -8, 10, -10, 15, -15, 25, -25]
 /** Share of the song that is changed, from its end; where negative, from its beginning. */
-const SHARES = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, -0.3, -0.5]
+const shares = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, -0.3, -0.5]
 /** Seconds over which a gradual change goes. */
-const RAMP = 12
-const SPLICES = 4
+const rampSeconds = 12
+const splices = 4
 
 export interface Splice {
   readonly name: string
@@ -35,9 +35,9 @@ export function splicesOf(song: Rendered): Splice[] {
   const { clip, truth } = song
   const random = randomFrom(hashOf(`splices:${clip.name}`))
   const length = Math.min(clip.duration, truth.beats.at(-1)!)
-  return Array.from({ length: SPLICES }, (_, i) => {
-    const per = random.pick(FACTORS)
-    const part = random.pick(SHARES)
+  return Array.from({ length: splices }, (_, i) => {
+    const per = random.pick(factors)
+    const part = random.pick(shares)
     // On a bar line, as musicians do, or anywhere, as people who cut do.
     const wanted = part > 0 ? length * (1 - part) : -part * length
     const near = truth.downbeats.reduce((a, b) => (Math.abs(b - wanted) < Math.abs(a - wanted) ? b : a))
@@ -45,7 +45,14 @@ export function splicesOf(song: Rendered): Splice[] {
     const gradual = Math.abs(part) >= 0.2 && random.next() < 0.35
     const [before, after] = part > 0 ? [1, 1 + per / 100] : [1 + per / 100, 1]
     const way = `${per}-${100 * part}${gradual ? '-gradual' : ''}`
-    return { name: `${clip.name}-${i}-${way}`, song, from, to: gradual ? from + RAMP : from, before, after }
+    return {
+      name: `${clip.name}-${i}-${way}`,
+      song,
+      from,
+      to: gradual ? from + rampSeconds : from,
+      before,
+      after,
+    }
   })
 }
 
@@ -107,7 +114,7 @@ function analyze({ sampleRate, channels }: Wav): TrackAnalysis {
 export type Heard = Pick<TrackAnalysis, 'constantTempo' | 'tempoChanges' | 'beatTimestamps' | 'mixOutPoint'>
 
 /** Factors that a tempo may be counted at. */
-const OCTAVES = [1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3]
+const octaves = [1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3]
 
 interface Score {
   readonly splice: Splice
@@ -142,7 +149,7 @@ export function judge(splice: Splice, analysis: Heard): Score {
   const ratio = splice.after / splice.before
   const tempoAfter = splice.song.truth.bpm * splice.after
   const right = inside.some(({ bpm }) =>
-    OCTAVES.some(
+    octaves.some(
       octave => Math.abs(bpm / (tempoAfter * octave) - 1) < Math.min(0.015, Math.abs(ratio - 1) / 2),
     ),
   )

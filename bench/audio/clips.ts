@@ -6,9 +6,9 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { compose, DURATION, type Flow, medianTempo, type Truth } from '../../training/compose.ts'
+import { clipSeconds, compose, type Flow, medianTempo, type Truth } from '../../training/compose.ts'
 import { type Kit, kits } from '../../training/genres.ts'
-import { chooseProgression, PITCHES } from '../../training/harmony.ts'
+import { chooseProgression, pitches } from '../../training/harmony.ts'
 import { inventKit } from '../../training/invent.ts'
 import { readMidi } from '../../training/midi.ts'
 import { practiceKits } from '../../training/practice.ts'
@@ -64,7 +64,7 @@ interface Written {
   readonly duration?: number
 }
 
-function ownClip({ name, half, kit, deal, random, flowOf, varied, duration = DURATION }: Written): Clip {
+function ownClip({ name, half, kit, deal, random, flowOf, varied, duration = clipSeconds }: Written): Clip {
   const mode = random.next() < kit.minor ? 'minor' : 'major'
   const { midi, truth } = compose(
     kit,
@@ -147,7 +147,7 @@ const mmaLibrary = '/usr/share/mma/lib'
 const notMusic = /metronome|none|68march|ballad68|^68ballad|intro|ending|count|mide|cresc|jazz-54x|quando/
 
 /** A clip of each groove file; further variants have other chords, keys, tempi and grooves of the same file. */
-function mmaClips(variant = 0, varied = false, duration = DURATION): Clip[] {
+function mmaClips(variant = 0, varied = false, duration = clipSeconds): Clip[] {
   const clips: Clip[] = []
   if (!existsSync(mmaLibrary)) return clips
   let deal = variant
@@ -197,7 +197,7 @@ function mmaClips(variant = 0, varied = false, duration = DURATION): Clip[] {
         source: { kind: 'mma', chart: `${lines.join('\n')}\n` },
         truth: midi => ({
           ...gridTruth(midi, perBeat, bar, 0, duration),
-          key: PITCHES[tonic] + (mode === 'minor' ? 'm' : ''),
+          key: pitches[tonic] + (mode === 'minor' ? 'm' : ''),
         }),
       })
     }
@@ -210,7 +210,7 @@ export function gridTruth(
   perBeat: number,
   bar: number | null,
   start: number,
-  duration = DURATION,
+  duration = clipSeconds,
 ): Truth {
   const maps = readMidi(midi)
   const beats: number[] = []
@@ -253,7 +253,7 @@ function msxClips(): Clip[] {
       name,
       group: 'msx',
       half: halfOf(name),
-      duration: DURATION,
+      duration: clipSeconds,
       source: { kind: 'midi', midi },
       truth: m => gridTruth(m, 1, null, 0),
     })
@@ -279,7 +279,7 @@ function fofClips(): Clip[] {
           name: `${origin}-${start}`,
           group: 'fof',
           half: halfOf(origin),
-          duration: DURATION,
+          duration: clipSeconds,
           source: { kind: 'audio', files: [join(path, 'song.ogg'), join(path, 'guitar.ogg')], start },
           truth: () => gridTruth(readFileSync(join(path, 'notes.mid')), 1, null, start),
         })
@@ -330,7 +330,7 @@ export function freshClips(): Clip[] {
 }
 
 /** Seconds of a long clip. */
-const LONG = 150
+const long = 150
 
 /**
  * Longer clips of constant tempo, for what only whole songs show (changes.ts): of seeds that neither the bench nor
@@ -349,21 +349,21 @@ export function longClips(half: Clip['half']): Clip[] {
       random,
       flowOf: () => 'constant',
       varied: true,
-      duration: LONG,
+      duration: long,
     })
   })
-  const grooves = mmaClips(seed, true, LONG).map(clip => ({ ...clip, name: `long-${clip.name}` }))
+  const grooves = mmaClips(seed, true, long).map(clip => ({ ...clip, name: `long-${clip.name}` }))
   const songs = [...msxClips(), ...fofClips()].filter(
     ({ source }) => !('start' in source) || source.start === 20,
   )
   const whole = songs.map(clip => ({
     ...clip,
     name: `long-${clip.name}`,
-    duration: LONG,
+    duration: long,
     truth: (midi: Buffer) =>
       clip.source.kind === 'audio'
-        ? gridTruth(readFileSync(join(clip.source.files[0]!, '..', 'notes.mid')), 1, null, 20, LONG)
-        : gridTruth(midi, 1, null, 0, LONG),
+        ? gridTruth(readFileSync(join(clip.source.files[0]!, '..', 'notes.mid')), 1, null, 20, long)
+        : gridTruth(midi, 1, null, 0, long),
   }))
   return [
     ...own,
@@ -377,7 +377,7 @@ export function longClips(half: Clip['half']): Clip[] {
 }
 
 /** Music of free games, as its composers rendered it: nothing is known of it, and nothing was learned from it. */
-const SONGS = [
+const gameSongs = [
   '/usr/share/games/singularity/music', // singularity-music
   '/usr/share/games/warzone2100/music', // warzone2100-music
   '/usr/share/games/xmoto/Textures/Musics', // xmoto-data
@@ -386,19 +386,21 @@ const SONGS = [
 
 /** A minute of each song from the packages in SONGS that are installed. */
 export function songClips(): Clip[] {
-  return SONGS.flatMap(folder =>
-    existsSync(folder)
-      ? readdirSync(folder, { recursive: true, encoding: 'utf8' })
-          .filter(file => /\.(ogg|opus|mp3)$/.test(file))
-          .sort()
-          .map(file => join(folder, file))
-      : [],
-  ).map(file => ({
-    name: `song-${file.split('/').slice(-2).join('-').replaceAll(/\W+/g, '_')}`,
-    group: 'songs',
-    half: 'reporting',
-    duration: 60,
-    source: { kind: 'audio', files: [file], start: 5 },
-    truth: (): Truth => ({ bpm: 0, constant: false, changes: false, beats: [], downbeats: [], key: null }),
-  }))
+  return gameSongs
+    .flatMap(folder =>
+      existsSync(folder)
+        ? readdirSync(folder, { recursive: true, encoding: 'utf8' })
+            .filter(file => /\.(ogg|opus|mp3)$/.test(file))
+            .sort()
+            .map(file => join(folder, file))
+        : [],
+    )
+    .map(file => ({
+      name: `song-${file.split('/').slice(-2).join('-').replaceAll(/\W+/g, '_')}`,
+      group: 'songs',
+      half: 'reporting',
+      duration: 60,
+      source: { kind: 'audio', files: [file], start: 5 },
+      truth: (): Truth => ({ bpm: 0, constant: false, changes: false, beats: [], downbeats: [], key: null }),
+    }))
 }

@@ -15,17 +15,17 @@ export interface EbuSignal {
   readonly above: number
 }
 
-const RATE = 48_000
+const rate = 48_000
 
 type Part = readonly [level: number, seconds: number]
 
 const sines = (parts: readonly Part[]): Float32Array => {
-  const out = new Float32Array(parts.reduce((sum, [, seconds]) => sum + Math.round(seconds * RATE), 0))
+  const out = new Float32Array(parts.reduce((sum, [, seconds]) => sum + Math.round(seconds * rate), 0))
   let at = 0
   for (const [level, seconds] of parts) {
     const gain = 10 ** (level / 20)
-    const count = Math.round(seconds * RATE)
-    for (let i = 0; i < count; i++) out[at + i] = gain * Math.sin((2 * Math.PI * 1000 * (at + i)) / RATE)
+    const count = Math.round(seconds * rate)
+    for (let i = 0; i < count; i++) out[at + i] = gain * Math.sin((2 * Math.PI * 1000 * (at + i)) / rate)
     at += count
   }
   return out
@@ -33,7 +33,7 @@ const sines = (parts: readonly Part[]): Float32Array => {
 
 const stereo = (parts: readonly Part[]) => (): Wav => {
   const channel = sines(parts)
-  return { sampleRate: RATE, channels: [channel, channel] }
+  return { sampleRate: rate, channels: [channel, channel] }
 }
 
 const loudness = (name: string, parts: readonly Part[]): EbuSignal => ({
@@ -59,11 +59,11 @@ const peak = (name: string, divisor: number, degrees: number, level: number): Eb
   name: `Tech 3341 signal ${name}`,
   wav: () => {
     const gain = 10 ** (level / 20)
-    const channel = Float32Array.from({ length: RATE }, (_, i) => {
-      const fade = Math.min(1, i / (RATE / 10), (RATE - 1 - i) / (RATE / 10))
+    const channel = Float32Array.from({ length: rate }, (_, i) => {
+      const fade = Math.min(1, i / (rate / 10), (rate - 1 - i) / (rate / 10))
       return gain * fade * Math.sin((2 * Math.PI * i) / divisor + (degrees * Math.PI) / 180)
     })
-    return { sampleRate: RATE, channels: [channel, channel] }
+    return { sampleRate: rate, channels: [channel, channel] }
   },
   measure: 'truePeak',
   expected: level,
@@ -94,7 +94,7 @@ export const ebuSignals: readonly EbuSignal[] = [
   {
     ...loudness('6', []),
     wav: () => ({
-      sampleRate: RATE,
+      sampleRate: rate,
       channels: [-28, -28, -24, -200, -30, -30].map(level => sines([[level, 20]])),
     }),
   },

@@ -86,13 +86,13 @@ const stream = (
     }
   }
 
-const MONO = `ffmpeg -nostdin -v error -i "$1" -af 'pan=mono|c0=.5*c0+.5*c1' -ar 44100 -f f32le -`
+const mono = `ffmpeg -nostdin -v error -i "$1" -af 'pan=mono|c0=.5*c0+.5*c1' -ar 44100 -f f32le -`
 const number = (pattern: RegExp, text: string): number => Number(pattern.exec(text)?.[1] ?? Number.NaN)
 
 const python = (): string =>
   process.env['AUTODJ_BENCH_PYTHON'] ?? join(cacheFolder(), 'librosa', 'bin', 'python')
 const qm = (): string => join(cacheFolder(), 'qm')
-const QM_KEYS = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
+const qmKeys = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
 
 const essentia = (what: string, title: string): Peer => ({
   name: `essentia.js ${title}`,
@@ -143,7 +143,7 @@ export const peers: readonly Peer[] = [
     name: 'bpm-tools',
     install: 'apt-get install bpm-tools',
     available: () => onPath('bpm'),
-    ask: each(`${MONO} | bpm`, text => ({ bpm: Number(text) })),
+    ask: each(`${mono} | bpm`, text => ({ bpm: Number(text) })),
   },
   {
     name: 'Queen Mary (as in Mixxx)',
@@ -157,11 +157,11 @@ export const peers: readonly Peer[] = [
       )
     },
     ask: async function* (files) {
-      yield* each(`${MONO} | "${qm()}"`, text => {
+      yield* each(`${mono} | "${qm()}"`, text => {
         const { key, beats } = JSON.parse(text) as { key: number; beats: number[] }
         return {
           beats,
-          key: key === 0 ? 'C' : QM_KEYS[(key - 1) % 12]! + (key > 12 ? 'm' : ''),
+          key: key === 0 ? 'C' : qmKeys[(key - 1) % 12]! + (key > 12 ? 'm' : ''),
         }
       })(files)
     },

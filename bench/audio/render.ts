@@ -14,7 +14,7 @@ export const cacheFolder = (): string =>
   process.env['AUTODJ_BENCH_CACHE'] ??
   join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'autodj-bench', 'audio')
 
-const SOUNDFONT = '/usr/share/sounds/sf2/FluidR3_GM.sf2'
+const soundfont = '/usr/share/sounds/sf2/FluidR3_GM.sf2'
 
 export interface Rendered {
   readonly clip: Clip
@@ -79,7 +79,7 @@ export async function render(
               timeout: 300_000,
               env: { ...process.env, QT_QPA_PLATFORM: 'offscreen' },
             })
-          : run('fluidsynth', ['-niq', '-r', '44100', '-g', '0.4', '-F', to, SOUNDFONT, mid], {
+          : run('fluidsynth', ['-niq', '-r', '44100', '-g', '0.4', '-F', to, soundfont, mid], {
               timeout: 300_000,
             }),
       )

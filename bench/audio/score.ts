@@ -1,5 +1,5 @@
 /** The measures of the field. */
-import { PITCH_CLASSES } from '../../src/core/audio/key.ts'
+import { pitchClasses } from '../../src/core/audio/key.ts'
 
 /** Gouyon et al., "An experimental comparison of audio tempo induction algorithms", IEEE TASLP 14(5), 2006: 4 %. */
 export const tempoA1 = (estimate: number, truth: number): boolean => Math.abs(estimate / truth - 1) <= 0.04
@@ -35,7 +35,7 @@ export function beatF(estimated: readonly number[], truth: readonly number[], to
 
 const parse = (key: string): [tonic: number, minor: boolean] => {
   const minor = key.endsWith('m')
-  return [PITCH_CLASSES.indexOf((minor ? key.slice(0, -1) : key) as (typeof PITCH_CLASSES)[number]), minor]
+  return [pitchClasses.indexOf((minor ? key.slice(0, -1) : key) as (typeof pitchClasses)[number]), minor]
 }
 
 /** MIREX audio key detection: 1 exact, 0.5 a fifth apart, 0.3 relative, 0.2 parallel. */

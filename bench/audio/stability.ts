@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { analyzeFile } from '../../src/audio/analyze.ts'
 import { ffmpegDecoder } from '../../src/audio/decode.ts'
-import { PITCH_CLASSES } from '../../src/core/audio/key.ts'
+import { pitchClasses } from '../../src/core/audio/key.ts'
 import { type Answer, answersOf, peers } from './peers.ts'
 import { cacheFolder, type Rendered } from './render.ts'
 import { claim, percent, share, table } from './report.ts'
@@ -26,7 +26,7 @@ interface Change {
   readonly speed?: number
 }
 
-const CHANGES: readonly Change[] = [
+const changes: readonly Change[] = [
   ...[-3, -2, -1, 1, 2, 3].map(
     (semitones): Change => ({
       name: `pitch ${semitones}`,
@@ -98,15 +98,15 @@ async function changed({ clip, wav }: Rendered, { name, filter, codec }: Change)
 
 function raised(key: string, semitones: number): string {
   const minor = key.endsWith('m')
-  const tonic = PITCH_CLASSES.indexOf((minor ? key.slice(0, -1) : key) as (typeof PITCH_CLASSES)[number])
-  return PITCH_CLASSES[(tonic + semitones + 12) % 12]! + (minor ? 'm' : '')
+  const tonic = pitchClasses.indexOf((minor ? key.slice(0, -1) : key) as (typeof pitchClasses)[number])
+  return pitchClasses[(tonic + semitones + 12) % 12]! + (minor ? 'm' : '')
 }
 
 export async function stability(songs: readonly Rendered[], noPeers: boolean): Promise<void> {
   const files = new Map<string, { song: Rendered; change: Change | undefined }>()
   for (const song of songs) {
     files.set(song.wav, { song, change: undefined })
-    for (const change of CHANGES) files.set(await changed(song, change), { song, change })
+    for (const change of changes) files.set(await changed(song, change), { song, change })
   }
   const decoder = ffmpegDecoder()
   const ours = new Map<string, Answer>()
@@ -169,6 +169,6 @@ export async function stability(songs: readonly Rendered[], noPeers: boolean): P
       if (!Number.isNaN(theirs.key))
         claim(`keys that follow, above ${peer.name}`, own.key, `>  ${theirs.key.toFixed(4)}`)
     }
-  console.log(`\nStability: ${songs.length} songs, ${CHANGES.length} changes of each\n`)
+  console.log(`\nStability: ${songs.length} songs, ${changes.length} changes of each\n`)
   table(rows)
 }

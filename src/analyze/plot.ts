@@ -25,7 +25,7 @@ export interface AnalysisPicture {
 }
 
 /** Rows of the picture, from the top, as spans of y. */
-const ROWS = {
+const rows = {
   waveform: [46, 100],
   beats: [40, 45],
   sections: [31, 38],
@@ -33,7 +33,7 @@ const ROWS = {
   keys: [4, 12],
 } as const
 
-const COLORS: Readonly<Record<string, string>> = {
+const colors: Readonly<Record<string, string>> = {
   intro: '#8ecae6',
   body: '#219ebc',
   break: '#bde0fe',
@@ -51,7 +51,7 @@ export function drawAnalysis(picture: AnalysisPicture): string {
   const { title, duration, waveform, beats, downbeats, sections, tempoParts, keys, mixIn, mixOut } = picture
   const bytes = new Int8Array(waveform.buffer, waveform.byteOffset, waveform.length)
   const count = Math.floor(waveform.length / 3)
-  const [bottom, top] = ROWS.waveform
+  const [bottom, top] = rows.waveform
   const middle = (bottom + top) / 2
   const level = (value: number): number => middle + (value / 128) * ((top - bottom) / 2)
   const points = Array.from({ length: count }, (_, i) => ({
@@ -63,7 +63,7 @@ export function drawAnalysis(picture: AnalysisPicture): string {
   const told = tempoParts.length > 0 ? tempoParts.map(({ bpm }) => bpm) : tempi.map(({ bpm }) => bpm)
   const slowest = Math.min(...told, 300) / 1.05
   const fastest = Math.max(...told, slowest) * 1.05
-  const [tempoLow, tempoHigh] = ROWS.tempo
+  const [tempoLow, tempoHigh] = rows.tempo
   const atTempo = (bpm: number): number =>
     tempoLow +
     ((Math.min(fastest, Math.max(slowest, bpm)) - slowest) / (fastest - slowest)) * (tempoHigh - tempoLow)
@@ -71,13 +71,13 @@ export function drawAnalysis(picture: AnalysisPicture): string {
     `${Number(bpm.toFixed(2))} BPM${constant ? '' : ', drifting'}`
   const step = duration > 1_800 ? 300 : duration > 600 ? 60 : 15
   const ticks = Array.from({ length: Math.floor(duration / step) + 1 }, (_, i) => i * step)
-  const names = Object.entries(ROWS).map(([name, [low, high]]) => ({ name, y: (low + high) / 2 }))
+  const names = Object.entries(rows).map(([name, [low, high]]) => ({ name, y: (low + high) / 2 }))
   const marks = [
     Plot.areaY(points, { x: 'time', y1: 'low', y2: 'high', fill: '#457b9d', curve: 'step' }),
-    Plot.ruleX(beats, { y1: ROWS.beats[0], y2: ROWS.beats[1], stroke: '#555', strokeWidth: 0.6 }),
+    Plot.ruleX(beats, { y1: rows.beats[0], y2: rows.beats[1], stroke: '#555', strokeWidth: 0.6 }),
     Plot.ruleX(downbeats, {
-      y1: ROWS.beats[0],
-      y2: ROWS.waveform[1],
+      y1: rows.beats[0],
+      y2: rows.waveform[1],
       stroke: '#c1121f',
       strokeWidth: 0.7,
       strokeOpacity: 0.55,
@@ -85,14 +85,14 @@ export function drawAnalysis(picture: AnalysisPicture): string {
     Plot.rect(sections, {
       x1: 'start',
       x2: 'end',
-      y1: ROWS.sections[0],
-      y2: ROWS.sections[1],
-      fill: (section: { kind: string }) => COLORS[section.kind] ?? '#ccc',
+      y1: rows.sections[0],
+      y2: rows.sections[1],
+      fill: (section: { kind: string }) => colors[section.kind] ?? '#ccc',
       stroke: 'white',
     }),
     Plot.text(sections, {
       x: ({ start, end }: { start: number; end: number }) => (start + end) / 2,
-      y: (ROWS.sections[0] + ROWS.sections[1]) / 2,
+      y: (rows.sections[0] + rows.sections[1]) / 2,
       text: 'kind',
     }),
     Plot.line(tempi, {
@@ -116,15 +116,15 @@ export function drawAnalysis(picture: AnalysisPicture): string {
     Plot.rect(keys, {
       x1: 'start',
       x2: 'end',
-      y1: ROWS.keys[0],
-      y2: ROWS.keys[1],
+      y1: rows.keys[0],
+      y2: rows.keys[1],
       fill: '#2a9d8f',
       fillOpacity: (stretch: { confidence: number }) => 0.1 + 0.6 * stretch.confidence,
       stroke: 'white',
     }),
     Plot.text(keys, {
       x: ({ start, end }: { start: number; end: number }) => (start + end) / 2,
-      y: (ROWS.keys[0] + ROWS.keys[1]) / 2,
+      y: (rows.keys[0] + rows.keys[1]) / 2,
       text: ({ key }: { key?: string }) => key ?? '',
     }),
     Plot.ruleX([mixIn, mixOut], { y1: 0, y2: 100, stroke: '#2b9348', strokeWidth: 1.5 }),

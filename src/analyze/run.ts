@@ -7,7 +7,7 @@ import { folderExists, openRoot, requireAudioRoot } from '../audio-files/source.
 import { openSigner } from '../cdn/served.ts'
 import { requireBucket, requireCdn } from '../config.ts'
 import type { Context } from '../context.ts'
-import { ANALYSIS_VERSION } from '../core/audio/version.ts'
+import { analysisVersion } from '../core/audio/version.ts'
 import { formatBytes, formatCount, formatDuration, plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
@@ -65,13 +65,13 @@ export function analyzeFilter(
   if (flags.check) {
     if (flags.failed) return { ...audio, failedIn: checkCommand }
     if (flags.missing) return { ...audio, analysis: 'missing' }
-    return flags.outdated ? { ...audio, analysis: { olderThan: ANALYSIS_VERSION } } : audio
+    return flags.outdated ? { ...audio, analysis: { olderThan: analysisVersion } } : audio
   }
   if (flags.all) return { ...audio, notAnalyzedSince: now }
   if (flags.failed) return { ...audio, analysis: 'failed' }
   return {
     ...audio,
-    analysis: flags.outdated ? { olderThan: ANALYSIS_VERSION } : 'missing',
+    analysis: flags.outdated ? { olderThan: analysisVersion } : 'missing',
     notSkippedIn: analyzeCommand,
   }
 }

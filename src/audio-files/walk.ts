@@ -48,9 +48,9 @@ interface PassedOver {
 export type WalkEntry = FoundFile | Obstacle | PassedOver
 
 /** Entries of one folder that are sorted and looked at together: order for people, without bounding folders. */
-const CHUNK = 4096
+const chunkEntries = 4096
 /** `lstat`s under way at once. */
-const PARALLEL = 32
+const parallel = 32
 
 /**
  * Everything below `start`, folders in the order of their names.
@@ -115,7 +115,7 @@ export async function openAudioFolder(
 }
 
 /** Files to a page. */
-const PAGE = 1_000
+const pageFiles = 1_000
 
 /**
  * All files below the root that can be opened from there, in pages: the same that a walk sees for `import`, and, where
@@ -146,7 +146,7 @@ export async function* filePages(
     }
     if (entry.kind !== 'file') continue
     page.push(entry)
-    if (page.length < PAGE) continue
+    if (page.length < pageFiles) continue
     yield page
     page = []
   }
@@ -172,7 +172,7 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
     try {
       for (let done = false; !done; ) {
         const chunk: string[] = []
-        while (chunk.length < CHUNK) {
+        while (chunk.length < chunkEntries) {
           const entry: Dirent | null = await handle.read()
           if (entry === null) {
             done = true
@@ -182,9 +182,9 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
         }
         chunk.sort()
         const siblings = new Set(chunk)
-        for (let at = 0; at < chunk.length; at += PARALLEL) {
+        for (let at = 0; at < chunk.length; at += parallel) {
           signal?.throwIfAborted()
-          const names = chunk.slice(at, at + PARALLEL)
+          const names = chunk.slice(at, at + parallel)
           const looks = await Promise.all(
             names.map(name => look(walk, path.join(folder, name), name, siblings)),
           )

@@ -14,13 +14,13 @@ import { once } from 'node:events'
 import { type FileHandle, open } from 'node:fs/promises'
 import { decoder, type GaplessBoxes, gapless, type RawOptions } from '@audio/decode-aac'
 
-const CHUNK = 64 * 1024
+const chunkBytes = 64 * 1024
 /** Samples of a frame, before spectral band replication. */
-const FRAME = 1024
+const frameSamples = 1024
 /** An index takes about 8 bytes a frame: 64 MiB are days. */
-const LARGEST_INDEX = 64 * 2 ** 20
+const largestIndex = 64 * 2 ** 20
 /** Frames after which a stream has shown whether it replicates its spectrum. */
-const FRAMES_TO_TELL = 8
+const framesToTell = 8
 
 async function read(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafe(length)
@@ -41,18 +41,18 @@ interface Stream {
   readonly frames: () => AsyncGenerator<Uint8Array[]>
 }
 
-const RATES = [
+const rates = [
   96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350,
 ]
 
 /** Object types of ISO/IEC 14496-3: AAC with spectral band replication, and that with parametric stereo. */
-const SBR = 5
-const PARAMETRIC_STEREO = 29
+const sbr = 5
+const parametricStereo = 29
 
 /** What AAC's configuration (14496-3, 1.6.2.1) begins with. */
 function readConfig(config: Uint8Array) {
   const word = (config[0]! << 8) | config[1]!
-  return { type: word >> 11, rate: RATES[(word >> 7) & 15], channels: (word >> 3) & 15 }
+  return { type: word >> 11, rate: rates[(word >> 7) & 15], channels: (word >> 3) & 15 }
 }
 
 /**
@@ -61,28 +61,28 @@ function readConfig(config: Uint8Array) {
  */
 function explicitConfig(config: Uint8Array, isReplicated: boolean): Uint8Array {
   const { type, rate, channels } = readConfig(config)
-  if (type === PARAMETRIC_STEREO) {
+  if (type === parametricStereo) {
     const mono = config.slice()
-    mono[0] = (SBR << 3) | (mono[0]! & 7)
+    mono[0] = (sbr << 3) | (mono[0]! & 7)
     return mono
   }
   // An extension behind its first two bytes (1.6.5.1) says so already; of long rates and layouts of its own none is made.
-  const said = config.length >= 4 && ((config[2]! << 8) | config[3]!) >> 5 === SYNC_EXTENSION
+  const said = config.length >= 4 && ((config[2]! << 8) | config[3]!) >> 5 === syncExtension
   if (said || type > 4 || rate === undefined || channels === 0) return config
-  const doubled = RATES.indexOf(2 * rate)
+  const doubled = rates.indexOf(2 * rate)
   const extension = isReplicated && doubled !== -1 ? 0x80 | (doubled << 3) : 0
   return Uint8Array.of(
     config[0]!,
     config[1]!,
-    SYNC_EXTENSION >> 3,
-    ((SYNC_EXTENSION & 7) << 5) | SBR,
+    syncExtension >> 3,
+    ((syncExtension & 7) << 5) | sbr,
     extension,
   )
 }
-const SYNC_EXTENSION = 0x2b7
+const syncExtension = 0x2b7
 
 /** Boxes of MP4 that are read, wherever they lie in a track; a box of several kinds may hold others behind `skip` bytes. */
-const WITHIN: Readonly<Record<string, number>> = {
+const within: Readonly<Record<string, number>> = {
   moov: 0,
   trak: 0,
   mdia: 0,
@@ -111,7 +111,7 @@ function visitBoxes(
     // Descriptions of sound: QuickTime has longer ones.
     const version = type === 'mp4a' || type === 'alac' ? (bytes[at + 17] ?? 0) : 0
     const skip =
-      type === 'mp4a' || (type === 'alac' && length > 36) ? 28 + (version === 1 ? 16 : 0) : WITHIN[type]
+      type === 'mp4a' || (type === 'alac' && length > 36) ? 28 + (version === 1 ? 16 : 0) : within[type]
     if (skip !== undefined) visitBoxes(bytes, at + 8 + skip, at + length, visit)
     at += length
   }
@@ -186,7 +186,7 @@ async function* framesOfTrack(file: FileHandle, size: number, track: Track): Asy
     while (frame < end) {
       const lengths: number[] = []
       let total = 0
-      while (frame < end && total < CHUNK) {
+      while (frame < end && total < chunkBytes) {
         const length = each > 0 ? each : sizes.readUInt32BE(12 + 4 * frame)
         if (at + total + length > size) break
         lengths.push(length)
@@ -222,8 +222,8 @@ const fixedPart = (bytes: Buffer, at: number): number =>
 async function* framesOfStream(file: FileHandle, start: number, end: number): AsyncGenerator<Uint8Array[]> {
   let left = Buffer.alloc(0)
   let fixed: number | undefined
-  for (let from = start; from < end; from += CHUNK) {
-    const bytes = Buffer.concat([left, await read(file, from, Math.min(CHUNK, end - from))])
+  for (let from = start; from < end; from += chunkBytes) {
+    const bytes = Buffer.concat([left, await read(file, from, Math.min(chunkBytes, end - from))])
     const frames: Uint8Array[] = []
     let at = 0
     while (at + 7 <= bytes.length) {
@@ -236,7 +236,7 @@ async function* framesOfStream(file: FileHandle, start: number, end: number): As
       fixed ??= fixedPart(bytes, at)
       if (fixedPart(bytes, at) !== fixed) {
         if (frames.length > 0) yield frames
-        process.stderr.write(FORMAT_CHANGES)
+        process.stderr.write(formatChanges)
         return
       }
       frames.push(bytes.subarray(at + (bytes[at + 1]! & 1 ? 7 : 9), at + length))
@@ -246,11 +246,11 @@ async function* framesOfStream(file: FileHandle, start: number, end: number): As
     if (frames.length > 0) yield frames
   }
 }
-const FORMAT_CHANGES = 'the format changes in mid-stream; the rest was skipped\n'
+const formatChanges = 'the format changes in mid-stream; the rest was skipped\n'
 
 /** The configuration of a bare stream, by its first header. */
 async function configOfStream(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
-  const bytes = await read(file, start, Math.min(16 * CHUNK, end - start))
+  const bytes = await read(file, start, Math.min(16 * chunkBytes, end - start))
   for (let at = 0; at + 7 <= bytes.length; at++) {
     if (adtsLength(bytes, at) === 0) continue
     const word = bytes.readUInt16BE(at + 2)
@@ -283,7 +283,7 @@ async function openStream(file: FileHandle, start: number, end: number): Promise
     const asc = await configOfStream(file, start, end)
     return { options: { asc }, channels: undefined, frames: () => framesOfStream(file, start, end) }
   }
-  if (moov.length > LARGEST_INDEX) throw new Error(`the index has ${moov.length} bytes`)
+  if (moov.length > largestIndex) throw new Error(`the index has ${moov.length} bytes`)
   const found = readIndex(await read(file, moov.start, moov.length))
   if (!found) throw new Error('No AAC or Apple Lossless in it')
   const { track, movie } = found
@@ -291,7 +291,7 @@ async function openStream(file: FileHandle, start: number, end: number): Promise
   const window = gapless({ ...track, ...movie })
   return {
     options: { ...(asc ? { asc } : { alac: alac! }), ...(window ? { gapless: window } : {}) },
-    channels: asc && readConfig(asc).type === PARAMETRIC_STEREO ? 2 : channels,
+    channels: asc && readConfig(asc).type === parametricStereo ? 2 : channels,
     frames: () => framesOfTrack(file, end, track),
   }
 }
@@ -300,7 +300,7 @@ async function openStream(file: FileHandle, start: number, end: number): Promise
 async function isReplicated({ options: { asc }, frames }: Stream): Promise<boolean> {
   const { rate } = readConfig(asc!)
   const probing = await decoder({ asc: explicitConfig(asc!, false) })
-  let left = FRAMES_TO_TELL
+  let left = framesToTell
   for await (const batch of frames()) {
     const some = batch.slice(0, left)
     left -= some.length
@@ -312,7 +312,7 @@ async function isReplicated({ options: { asc }, frames }: Stream): Promise<boole
 }
 
 /** Channels of WAVE, by their place in AAC and Apple Lossless, of layouts that the package leaves as they are. */
-const ALAC_TO_WAVE: Readonly<Record<number, readonly number[]>> = {
+const alacToWave: Readonly<Record<number, readonly number[]>> = {
   3: [1, 2, 0],
   4: [1, 2, 0, 3],
   5: [1, 2, 0, 3, 4],
@@ -321,7 +321,7 @@ const ALAC_TO_WAVE: Readonly<Record<number, readonly number[]>> = {
   8: [3, 4, 0, 7, 5, 6, 1, 2],
 }
 /** Configuration 7 has a second pair in front, by the standard; encoders mean sides by it, and FFmpeg takes it so. */
-const AAC_7_1 = [1, 2, 0, 7, 5, 6, 3, 4]
+const aac71 = [1, 2, 0, 7, 5, 6, 3, 4]
 
 function waveHeader(channels: number, sampleRate: number): Buffer {
   const header = Buffer.alloc(44)
@@ -362,7 +362,7 @@ async function main(path: string, start = 0, end?: number): Promise<void> {
     const layout = asc ? readConfig(asc).channels : 0
     // Where the file itself says which channel is which, nobody here can tell.
     if (asc && count > 2 && layout === 0) throw new Error('AAC init failed (a layout of its own)')
-    const order = !asc ? ALAC_TO_WAVE[count] : layout === 7 && count === 8 ? AAC_7_1 : undefined
+    const order = !asc ? alacToWave[count] : layout === 7 && count === 8 ? aac71 : undefined
     const channels = order ? order.map(place => channelData[place]!) : channelData
     // The decoder leaves parametric stereo mono. It is as loud as two channels, and so FFmpeg takes any HE-AAC of one.
     if (replicated && count === 1 && stream.channels !== 1) channels.push(channels[0]!)
@@ -371,10 +371,10 @@ async function main(path: string, start = 0, end?: number): Promise<void> {
       process.stdout.write(waveHeader(format.channels, sampleRate))
       // What it withholds of AAC is a player's first frame, unless the container says how much to leave out.
       if (asc && !((stream.options.gapless?.start ?? 0) > 0))
-        process.stdout.write(new Uint8Array(4 * format.channels * FRAME * (replicated ? 2 : 1)))
+        process.stdout.write(new Uint8Array(4 * format.channels * frameSamples * (replicated ? 2 : 1)))
     }
     if (channels.length < format.channels || sampleRate !== format.sampleRate) {
-      process.stderr.write(FORMAT_CHANGES)
+      process.stderr.write(formatChanges)
       break
     }
     const samples = new Float32Array(length * format.channels)

@@ -18,7 +18,7 @@ export interface AnalysisOptions {
 }
 
 /** Seconds of sound that memory is laid out for ahead: 185 MB, touched as it fills; a longer set gets more as it comes. */
-const LONGEST_LAID_OUT = 6 * 3600
+const longestLaidOut = 6 * 3600
 
 /**
  * Decodes a file and analyses it as it comes, in bounded memory.
@@ -45,7 +45,7 @@ export async function analyzeFile(
           sampleRate,
           channels,
           // What a damaged file promises is not to be believed without limit.
-          expected === undefined ? undefined : Math.min(expected, LONGEST_LAID_OUT),
+          expected === undefined ? undefined : Math.min(expected, longestLaidOut),
         )
       },
       push: (channels, length) => {

@@ -24,7 +24,7 @@ export interface Container {
 }
 
 /** Containers that state one length for all that is in them. */
-const LENGTH_OF_ALL = new Set<AudioContainer>(['asf', 'matroska', 'webm'])
+const lengthOfAll = new Set<AudioContainer>(['asf', 'matroska', 'webm'])
 
 /**
  * Reads headers and tags only, and of streams that do not say how long they are the heads of all frames.
@@ -74,7 +74,7 @@ export async function inspect(path: string): Promise<Container> {
       details: { path },
     })
   // Of a film in these, the length may well be the picture's.
-  const isFilm = location.contentType.startsWith('video/') && LENGTH_OF_ALL.has(location.container)
+  const isFilm = location.contentType.startsWith('video/') && lengthOfAll.has(location.container)
   return {
     kind: location.container,
     codec: sound.coding ?? '',

@@ -5,7 +5,7 @@
  */
 import { open } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { LARGEST_SAMPLE } from '../core/audio/soundness.ts'
+import { largestSample } from '../core/audio/soundness.ts'
 import { type ByteSource, inWindows } from '../core/containers/bytes.ts'
 import { oggWithoutComments } from '../core/containers/ogg.ts'
 import type { AudioContainer } from '../core/content-type.ts'
@@ -13,7 +13,7 @@ import { FatalError, toError } from '../errors.ts'
 import { type Container, inspect } from './container.ts'
 import { byteSource } from './description.ts'
 import { FlacDecoder, type FlacFrame, flacStream } from './flac.ts'
-import { gated, type PcmFormat, type PcmSink, WINDOW } from './pcm.ts'
+import { gated, type PcmFormat, type PcmSink, windowSamples } from './pcm.ts'
 import { decodePcm } from './pcm-file.ts'
 import { canRun, waveFrom } from './wave-child.ts'
 
@@ -59,11 +59,11 @@ const unsupported = (path: string, what: string): FatalError =>
   })
 
 /** Encoders pad a frame or two at either end; more than this missing is damage, seconds. */
-const SLACK = 0.25
+const slackSeconds = 0.25
 /** Of codings that count every sample. */
-const EXACT_SLACK = 0.001
+const exactSlack = 0.001
 /** Less sound than this in what is left, as a part of the whole, is no track. */
-const LEAST_SOUND = 0.1
+const leastSound = 0.1
 
 /** What a decoder complained of while it decoded. */
 interface Complaints {
@@ -73,7 +73,7 @@ interface Complaints {
   readonly garbled: { readonly count: number; readonly first: string }
 }
 
-const NO_COMPLAINTS: Complaints = { count: 0, first: '', garbled: { count: 0, first: '' } }
+const noComplaints: Complaints = { count: 0, first: '', garbled: { count: 0, first: '' } }
 
 /**
  * The one judgement of damage, of `analyze` and of `--check`: sound that is missing, or garbled. Complaints about other
@@ -89,9 +89,9 @@ function damageReport(
   { count, first, garbled }: Complaints,
   remarks: readonly string[] = [],
 ): DamageReport {
-  if (silenced > 0 && decodedDuration - silenced <= LEAST_SOUND * decodedDuration)
-    throw undecodable(path, `it decodes to noise over ${LARGEST_SAMPLE} times full scale`)
-  const slack = codec === 'flac' ? EXACT_SLACK : Math.max(SLACK, (promised ?? 0) * 0.002)
+  if (silenced > 0 && decodedDuration - silenced <= leastSound * decodedDuration)
+    throw undecodable(path, `it decodes to noise over ${largestSample} times full scale`)
+  const slack = codec === 'flac' ? exactSlack : Math.max(slackSeconds, (promised ?? 0) * 0.002)
   const short = promised !== undefined && decodedDuration < promised - slack
   const share =
     promised === undefined
@@ -104,7 +104,7 @@ function damageReport(
   else if (short) found.push(`truncated or damaged: ${share}`)
   if (silenced > 0)
     found.push(
-      `garbled: it decodes to noise over ${LARGEST_SAMPLE} times full scale; ${silenced.toFixed(2)} s there were taken for silence`,
+      `garbled: it decodes to noise over ${largestSample} times full scale; ${silenced.toFixed(2)} s there were taken for silence`,
     )
   if (garbled.count > 0)
     found.push(
@@ -130,8 +130,8 @@ function damageReport(
 /** Collects samples into windows of at most WINDOW. */
 function windows(sink: PcmSink, channels: number): (planes: readonly Float32Array[], length: number) => void {
   return (planes, length) => {
-    for (let from = 0; from < length; from += WINDOW) {
-      const to = Math.min(length, from + WINDOW)
+    for (let from = 0; from < length; from += windowSamples) {
+      const to = Math.min(length, from + windowSamples)
       sink.push(
         planes.slice(0, channels).map(plane => plane.subarray(from, to)),
         to - from,
@@ -141,7 +141,7 @@ function windows(sink: PcmSink, channels: number): (planes: readonly Float32Arra
 }
 
 /** The demuxer of each container. What ffmpeg must not do is take a text for a playlist and fetch what that names. */
-const DEMUXERS: Readonly<Record<AudioContainer, string>> = {
+const demuxers: Readonly<Record<AudioContainer, string>> = {
   mpeg: 'mp3',
   adts: 'aac',
   flac: 'flac',
@@ -169,10 +169,10 @@ const DEMUXERS: Readonly<Record<AudioContainer, string>> = {
 }
 
 /** Those whose checksums ffmpeg looks at only when told to. MPEG audio has some, too, which encoders often get wrong. */
-const WITH_CHECKSUMS = new Set<AudioContainer>(['flac', 'wavpack', 'tta', 'tak', 'ape'])
+const withChecksums = new Set<AudioContainer>(['flac', 'wavpack', 'tta', 'tak', 'ape'])
 
 /** Both of its versions have demuxers. */
-const demuxerOf = ({ kind, codec }: Container): string => (codec === 'musepack8' ? 'mpc8' : DEMUXERS[kind])
+const demuxerOf = ({ kind, codec }: Container): string => (codec === 'musepack8' ? 'mpc8' : demuxers[kind])
 
 /** The decoder that runs `command` (a path, or a name on the PATH) as a child process. */
 export function ffmpegDecoder(command = 'ffmpeg'): Decoder {
@@ -216,7 +216,7 @@ const ffmpegArguments = (path: string, container: Container): string[] => {
       : `file:${path}`
   return [
     ...['-nostdin', '-hide_banner', '-v', 'error', '-threads', '1'],
-    ...(WITH_CHECKSUMS.has(container.kind) ? ['-err_detect', 'crccheck'] : []),
+    ...(withChecksums.has(container.kind) ? ['-err_detect', 'crccheck'] : []),
     ...['-protocol_whitelist', 'file,pipe,subfile', '-f', demuxerOf(container)],
     ...['-i', input, '-map', '0:a:0', '-vn', '-sn', '-dn', '-map_metadata', '-1', '-map_chapters', '-1'],
     // Not flushed packet by packet: a third of the writes.
@@ -237,13 +237,13 @@ const ffmpegArguments = (path: string, container: Container): string[] => {
 }
 
 /** Decoders of sound that tell of what they could not decode, and Ogg, whose pages have checksums. */
-const OF_SOUND =
+const ofSound =
   /^\[(mp[123](float)?|aac|alac|flac|vorbis|opus|ac3|eac3|dca|wma\w+|ape|wavpack|tta|tak|mpc[78]|amr\w+|speex|truehd|ogg|a frame)/
 /** Decoders of covers, and of films. */
-const OF_PICTURES =
+const ofPictures =
   /^\[(mjpeg|png|apng|gif|bmp|tiff|webp|h26[345]|hevc|mpeg\w*video|mpeg4|vp[89]|av1|libdav1d|theora)\b/
 /** What they say of bytes between two frames, which are no sound. */
-const OF_RUBBLE =
+const ofRubble =
   /Header missing|Invalid data found|picture|mimetype|\[vorbis\] Overread|Failed to (read|parse)|invalid new backstep|could not (seek|find)|Could not|Estimating|Application provided|timestamps|non monotonically/i
 
 async function fromProgram(
@@ -253,10 +253,10 @@ async function fromProgram(
   signal: AbortSignal | undefined,
 ): Promise<Omit<Decoded, 'decoder'> | { readonly nothing: string }> {
   const gate = gated(sink)
-  const isGarbled = (line: string): boolean => OF_SOUND.test(line) && !OF_RUBBLE.test(line)
+  const isGarbled = (line: string): boolean => ofSound.test(line) && !ofRubble.test(line)
   const { format, samples, errors } = await waveFrom({ ...source, isGarbled }, gate, signal)
   if (!format || samples === 0) {
-    const { first } = errors.garbled.count > 0 || OF_PICTURES.test(errors.first) ? errors.garbled : errors
+    const { first } = errors.garbled.count > 0 || ofPictures.test(errors.first) ? errors.garbled : errors
     return { nothing: first || 'it holds no samples' }
   }
   const report = damageReport(source.path, container, samples / format.sampleRate, gate.silenced(), errors)
@@ -276,7 +276,7 @@ async function fromPcm(
   const samples = await decodePcm(file, pcm, gate, container.duration, signal)
   if (samples === 0) throw undecodable(path, 'it holds no samples')
   const { sampleRate, channels } = pcm.layout
-  const report = damageReport(path, container, samples / sampleRate, gate.silenced(), NO_COMPLAINTS)
+  const report = damageReport(path, container, samples / sampleRate, gate.silenced(), noComplaints)
   return { ...report, format: { sampleRate, channels }, container }
 }
 
@@ -300,14 +300,14 @@ async function fromFlac(
   const remarks: string[] = []
   const deliver = (): void => {
     if (filled === 0) return
-    gate.push(filled === WINDOW ? planes : planes.map(plane => plane.subarray(0, filled)), filled)
+    gate.push(filled === windowSamples ? planes : planes.map(plane => plane.subarray(0, filled)), filled)
     samples += filled
     filled = 0
   }
   const take = ({ sampleRate, channels, length, depth }: FlacFrame): void => {
     if (!format) {
       format = { sampleRate, channels: channels.length }
-      planes = channels.map(() => new Float32Array(WINDOW))
+      planes = channels.map(() => new Float32Array(windowSamples))
       gate.start(format, container.duration)
     }
     if (sampleRate !== format.sampleRate || channels.length !== format.channels) {
@@ -316,14 +316,14 @@ async function fromFlac(
     }
     const scale = 2 ** (1 - depth)
     for (let from = 0; from < length; ) {
-      const count = Math.min(WINDOW - filled, length - from)
+      const count = Math.min(windowSamples - filled, length - from)
       for (const [c, plane] of planes.entries()) {
         const channel = channels[c]!
         for (let i = 0; i < count; i++) plane[filled + i] = channel[from + i]! * scale
       }
       filled += count
       from += count
-      if (filled === WINDOW) deliver()
+      if (filled === windowSamples) deliver()
     }
   }
   for await (const { bytes, isLast } of stream.pieces) {
@@ -408,7 +408,7 @@ async function decodeAac(
 }
 
 /** Vorbis and Opus order 3 to 8 channels otherwise than WAVE (Vorbis I specification, 4.3.9). */
-const VORBIS_TO_WAVE: Record<number, readonly number[]> = {
+const vorbisToWave: Record<number, readonly number[]> = {
   3: [0, 2, 1],
   5: [0, 2, 1, 3, 4],
   6: [0, 2, 1, 5, 3, 4],
@@ -416,7 +416,7 @@ const VORBIS_TO_WAVE: Record<number, readonly number[]> = {
   8: [0, 2, 1, 7, 5, 6, 3, 4],
 }
 
-const CHUNK = 64 * 1024
+const chunkBytes = 64 * 1024
 
 /** What a package is given of a file, some 64 KiB at a time. */
 async function* pieces(
@@ -424,7 +424,7 @@ async function* pieces(
   { kind, sound: { start, end } }: Container,
 ): AsyncGenerator<Uint8Array> {
   if (kind !== 'ogg') {
-    for (let at = start; at < end; at += CHUNK) yield await file.read(at, Math.min(CHUNK, end - at))
+    for (let at = start; at < end; at += chunkBytes) yield await file.read(at, Math.min(chunkBytes, end - at))
     return
   }
   let pages: Uint8Array[] = []
@@ -432,7 +432,7 @@ async function* pieces(
   for await (const page of oggWithoutComments(inWindows(file), start, end)) {
     pages.push(page)
     length += page.length
-    if (length < CHUNK) continue
+    if (length < chunkBytes) continue
     yield Buffer.concat(pages)
     pages = []
     length = 0
@@ -480,7 +480,7 @@ export function npmDecoder(): Decoder {
           if (remarks.length === 0) remarks.push('the format changes in mid-stream; the rest was skipped')
           return
         }
-        const order = loader.vorbisOrder ? VORBIS_TO_WAVE[format.channels] : undefined
+        const order = loader.vorbisOrder ? vorbisToWave[format.channels] : undefined
         deliver(order ? order.map(channel => channelData[channel]!) : channelData, length)
         samples += length
       }
@@ -520,7 +520,7 @@ export function npmDecoder(): Decoder {
       if (!format || samples === 0) throw undecodable(path, broken ? clauseOf(broken) : 'it holds no samples')
       const garbled = broken
         ? { count: 1, first: `decoding stopped: ${clauseOf(broken)}` }
-        : NO_COMPLAINTS.garbled
+        : noComplaints.garbled
       const report = damageReport(
         path,
         container,

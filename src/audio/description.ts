@@ -56,7 +56,7 @@ export async function readDescription(path: string): Promise<Description | undef
   const own = await readTagFields(source, location, sound)
   const isTold =
     location.container === 'mp4' && Object.keys(own.fields).length > 0 && sound.duration !== undefined
-  const type = isTold ? undefined : FOREIGN[location.container]
+  const type = isTold ? undefined : mediaTypes[location.container]
   const foreign = type ? await readForeign(path, source, sound, type) : undefined
   const { fields, problems } = mergeTags(foreign ? [foreign, own] : [own])
   return {
@@ -69,7 +69,7 @@ export async function readDescription(path: string): Promise<Description | undef
 }
 
 /** Containers that music-metadata reads, by the media type under which it knows them. */
-const FOREIGN: Partial<Record<AudioContainer, string>> = {
+const mediaTypes: Partial<Record<AudioContainer, string>> = {
   mp4: 'audio/mp4',
   asf: 'audio/x-ms-asf',
   matroska: 'audio/matroska',
@@ -80,7 +80,7 @@ const withoutUndefined = <T extends object>(value: T): T =>
   Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T
 
 /** Longest part of a message of the parser that is worth a line. */
-const MESSAGE = 120
+const message = 120
 
 interface Foreign extends TagReading {
   readonly sound: Partial<Sound>
@@ -100,7 +100,7 @@ async function readForeign(path: string, source: ByteSource, sound: Sound, type:
       },
     })
   } catch (thrown) {
-    problems.push(`not all of its tags could be read: ${toError(thrown).message.slice(0, MESSAGE)}`)
+    problems.push(`not all of its tags could be read: ${toError(thrown).message.slice(0, message)}`)
   }
   const fields: TagFields = {}
   const add = (
@@ -135,17 +135,17 @@ async function readForeign(path: string, source: ByteSource, sound: Sound, type:
 }
 
 /** Names under which the artist of a track stands that is to be shown; a list of each for machines may stand beside. */
-const ARTIST_TAGS = new Set(['©ART', 'Author'])
+const artistTags = new Set(['©ART', 'Author'])
 
 function namesOfArtists(native: IAudioMetadata['native'] | undefined): string[] {
   return Object.values(native ?? {})
     .flat()
-    .filter(({ id, value }) => ARTIST_TAGS.has(id) && typeof value === 'string')
+    .filter(({ id, value }) => artistTags.has(id) && typeof value === 'string')
     .map(({ value }) => value as string)
 }
 
 /** Bytes of a last box that are made up for, so that a parser reads what there is of it. */
-const MOST_PADDING = 2 ** 20
+const mostPadding = 2 ** 20
 
 /**
  * What a parser is given: of MP4 the type and the index alone, with zeros for what a cut index lacks. It refuses a file
@@ -162,7 +162,7 @@ async function wholeParts(path: string, source: ByteSource, sound: Sound, type: 
   )) {
     if (name !== 'ftyp' && name !== 'moov') continue
     parts.push(file.slice(head, end))
-    if (claimedEnd > end) parts.push(new Uint8Array(Math.min(claimedEnd - end, MOST_PADDING)))
+    if (claimedEnd > end) parts.push(new Uint8Array(Math.min(claimedEnd - end, mostPadding)))
   }
   return new Blob(parts, { type })
 }

@@ -174,7 +174,7 @@ function decodeFrame(reader: BitReader, header: FlacHeader, out: Float64Array[])
   return reader.at + 2
 }
 
-const FIXED = [[], [1], [2, -1], [3, -3, 1], [4, -6, 4, -1]] as const
+const fixed = [[], [1], [2, -1], [3, -3, 1], [4, -6, 4, -1]] as const
 
 function decodeSubframe(reader: BitReader, out: Float64Array, length: number, fullDepth: number): void {
   if (reader.bits(1) !== 0) throw new Invalid()
@@ -188,7 +188,7 @@ function decodeSubframe(reader: BitReader, out: Float64Array, length: number, fu
     const order = type - 8
     for (let i = 0; i < Math.min(order, length); i++) out[i] = reader.signed(depth)
     residual(reader, out, length, order)
-    predict(out, length, FIXED[order]!, 0)
+    predict(out, length, fixed[order]!, 0)
   } else if (type >= 32) {
     const order = type - 31
     for (let i = 0; i < Math.min(order, length); i++) out[i] = reader.signed(depth)
@@ -236,7 +236,7 @@ function predict(out: Float64Array, length: number, coefficients: readonly numbe
 }
 
 /** Bytes that a frame may take before it is taken for damage: a verbatim one of 65,535 samples in 8 channels of 33 bits. */
-const LONGEST_FRAME = 2_200_000
+const longestFrame = 2_200_000
 
 /** Takes a stream in pieces, gives its frames as they become whole. */
 export class FlacDecoder {
@@ -293,7 +293,7 @@ export class FlacDecoder {
         const { sampleRate, depth, length, channels } = header
         yield { sampleRate, depth, length, channels: this.#planes.slice(0, channels) }
       } catch (error) {
-        if (error instanceof OutOfBytes && !isLast && end - at < LONGEST_FRAME) break
+        if (error instanceof OutOfBytes && !isLast && end - at < longestFrame) break
         if (!(error instanceof Invalid || error instanceof OutOfBytes)) throw error
         this.#isLost = true
         const next = bytes.indexOf(0xff, at + 1)
@@ -304,7 +304,7 @@ export class FlacDecoder {
   }
 }
 
-const PIECE = 64 * 1024
+const pieceBytes = 64 * 1024
 
 export interface FlacStream {
   readonly info: StreamInfo
@@ -331,8 +331,8 @@ export async function flacStream(
 }
 
 async function* plainPieces(file: ByteSource, start: number, end: number) {
-  for (let at = start; at < end; at += PIECE)
-    yield { bytes: await file.read(at, Math.min(PIECE, end - at)), isLast: at + PIECE >= end }
+  for (let at = start; at < end; at += pieceBytes)
+    yield { bytes: await file.read(at, Math.min(pieceBytes, end - at)), isLast: at + pieceBytes >= end }
 }
 
 /** Bodies of pages, without those of headers, which have no granule. */

@@ -1,17 +1,17 @@
 /** Samples that lie in a file as they are: WAVE, AIFF, AU, CAF, Wave64 without compression. */
 import type { FileHandle } from 'node:fs/promises'
 import type { PcmLayout } from '../core/containers/sound.ts'
-import { type PcmSink, WINDOW } from './pcm.ts'
+import { type PcmSink, windowSamples } from './pcm.ts'
 
 /** Expansions of ITU-T G.711, full scale 1. */
-const ALAW = Float32Array.from({ length: 256 }, (_, byte) => {
+const alaw = Float32Array.from({ length: 256 }, (_, byte) => {
   const code = byte ^ 0x55
   const exponent = (code >> 4) & 7
   const mantissa = ((code & 15) << 4) + 8
   const value = exponent === 0 ? mantissa : (mantissa + 256) << (exponent - 1)
   return (code & 0x80 ? value : -value) / 32_768
 })
-const ULAW = Float32Array.from({ length: 256 }, (_, byte) => {
+const ulaw = Float32Array.from({ length: 256 }, (_, byte) => {
   const code = ~byte & 0xff
   const value = ((((code & 15) << 3) + 132) << ((code >> 4) & 7)) - 132
   return (code & 0x80 ? -value : value) / 32_768
@@ -21,7 +21,7 @@ type ReadSample = (view: DataView, at: number) => number
 
 function sampleReader({ encoding, bytes, little }: PcmLayout): ReadSample {
   if (encoding === 'alaw' || encoding === 'ulaw') {
-    const table = encoding === 'alaw' ? ALAW : ULAW
+    const table = encoding === 'alaw' ? alaw : ulaw
     return (view, at) => table[view.getUint8(at)]!
   }
   if (encoding === 'float')
@@ -66,9 +66,9 @@ export async function decodePcm(
 ): Promise<number> {
   const { channels, bytes, sampleRate } = layout
   const read = sampleReader(layout)
-  const planes = Array.from({ length: channels }, () => new Float32Array(WINDOW))
+  const planes = Array.from({ length: channels }, () => new Float32Array(windowSamples))
   const frame = bytes * channels
-  const perWindow = Math.max(1, Math.min(WINDOW, Math.floor(2 ** 20 / frame)))
+  const perWindow = Math.max(1, Math.min(windowSamples, Math.floor(2 ** 20 / frame)))
   const buffer = Buffer.allocUnsafe(perWindow * frame)
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
   sink.start({ sampleRate, channels }, expected)
@@ -83,7 +83,7 @@ export async function decodePcm(
       const plane = planes[c]!
       for (let i = 0, p = c * bytes; i < length; i++, p += frame) plane[i] = read(view, p)
     }
-    sink.push(length === WINDOW ? planes : planes.map(plane => plane.subarray(0, length)), length)
+    sink.push(length === windowSamples ? planes : planes.map(plane => plane.subarray(0, length)), length)
     samples += length
     at += length * frame
   }

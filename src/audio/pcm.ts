@@ -2,7 +2,7 @@
 import { soundGate } from '../core/audio/soundness.ts'
 
 /** Samples a channel in a window, at most. */
-export const WINDOW = 16_384
+export const windowSamples = 16_384
 
 export interface PcmFormat {
   /** Hz, as in the file. */

@@ -103,13 +103,13 @@ interface Seat {
 }
 
 /** How long a thread that was told to stop may take to end its child process before it is killed. */
-const GRACE = 1000
+const grace = 1000
 
 /**
  * Megabytes of JavaScript heap for what has just been made. V8 would double it with all that ever survived, to 128 MB a
  * thread; larger than this it saves no time (`npm run bench:audio -- --part memory`).
  */
-const YOUNG_LIMIT = 24
+const youngLimit = 24
 
 const ownScript = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 
@@ -156,7 +156,7 @@ export function createPool(options: PoolOptions): AnalyzerPool {
     worker.on('error', () => {})
     if (!gently) return worker.terminate()
     worker.postMessage('abort')
-    return new Promise(resolve => setTimeout(() => resolve(worker.terminate()), GRACE))
+    return new Promise(resolve => setTimeout(() => resolve(worker.terminate()), grace))
   }
 
   const hire = (seat: Seat): Worker => {
@@ -165,7 +165,7 @@ export function createPool(options: PoolOptions): AnalyzerPool {
       // Decoders from npm write what they think of a file to the console: it is no output of autodj's.
       stdout: true,
       stderr: true,
-      resourceLimits: { maxOldGenerationSizeMb: heapLimit, maxYoungGenerationSizeMb: YOUNG_LIMIT },
+      resourceLimits: { maxOldGenerationSizeMb: heapLimit, maxYoungGenerationSizeMb: youngLimit },
     })
     worker.stdout.resume()
     worker.stderr.resume()

@@ -1,7 +1,7 @@
 /** Decoders that are programs of their own: children that write a WAVE stream of 32-bit floats to their stdout. */
 import { spawn } from 'node:child_process'
 import { FatalError, systemErrorCode, toError } from '../errors.ts'
-import { type PcmFormat, type PcmSink, WINDOW } from './pcm.ts'
+import { type PcmFormat, type PcmSink, windowSamples } from './pcm.ts'
 
 export interface Source {
   readonly command: string
@@ -87,7 +87,7 @@ export function waveFrom(
         const plane = planes[c]!
         for (let i = 0, k = c; i < length; i++, k += channels) plane[i] = from[k]!
       }
-      sink.push(length === WINDOW ? planes : planes.map(plane => plane.subarray(0, length)), length)
+      sink.push(length === windowSamples ? planes : planes.map(plane => plane.subarray(0, length)), length)
       samples += length
       filled = 0
     }
@@ -112,7 +112,7 @@ export function waveFrom(
         header = Buffer.concat([header, chunk])
         const parsed = waveHeader(header)
         if (!parsed) {
-          if (header.length <= LONGEST_HEADER) return
+          if (header.length <= longestHeader) return
           throw new FatalError(`the output of ${command} is not a WAVE stream`, {
             code: 'audio.undecodable',
             cure: 'Install another version of ffmpeg, or leave it out of the PATH.',
@@ -120,8 +120,8 @@ export function waveFrom(
           })
         }
         format = parsed.format
-        planes = Array.from({ length: format.channels }, () => new Float32Array(WINDOW))
-        interleaved = new Float32Array(WINDOW * format.channels)
+        planes = Array.from({ length: format.channels }, () => new Float32Array(windowSamples))
+        interleaved = new Float32Array(windowSamples * format.channels)
         bytes = new Uint8Array(interleaved.buffer)
         sink.start(format, expected)
         take(header.subarray(parsed.data))
@@ -160,7 +160,7 @@ function discard({ buffer, byteLength }: Buffer): void {
 }
 
 /** Bytes in which the samples must have begun. ffmpeg is told to write no metadata before them. */
-const LONGEST_HEADER = 2 ** 20
+const longestHeader = 2 ** 20
 
 /** Format of a WAVE stream of float samples and where its data begins; undefined until enough has arrived. */
 function waveHeader(head: Buffer): { format: PcmFormat; data: number } | undefined {

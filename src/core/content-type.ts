@@ -43,14 +43,14 @@ export interface AudioType {
 }
 
 /** Enough for every signature, and for two frames of the longest kind (ADTS, 8,191 bytes). */
-const HEAD_SIZE = 16_384
+const headSize = 16_384
 /** How far behind rubble the first frame of a bare stream is looked for. */
-const SCAN_SIZE = 65_536
+const scanSize = 65_536
 /** How far behind a tag whose length is wrong, or zeros: more than the largest cover that was ever embedded. */
-const LONG_SCAN = 64 * 2 ** 20
-const SCAN_STEP = 2 ** 20
+const longScan = 64 * 2 ** 20
+const scanStep = 2 ** 20
 /** Reads before a file counts as nonsense: a hostile one could nest a million boxes. */
-const MAX_READS = 4096
+const maxReads = 4096
 
 /** What a file is, and where in it that begins: behind ID3 tags and rubble. */
 export interface AudioLocation extends AudioType {
@@ -82,7 +82,7 @@ export async function locateAudio(source: Uint8Array | ByteSource): Promise<Audi
   // A file cut off inside its tag was MPEG audio in practice: it is a track, though a damaged one.
   if (tags.length > 0 && start >= file.size) return at(mpegAudio('mp3'))
 
-  const head = (await file.read(start, HEAD_SIZE)).slice()
+  const head = (await file.read(start, headSize)).slice()
   if (head.length === 0) return undefined
   const container = await lookInside(file, head, start)
   if (container !== 'unknown') return at(container)
@@ -92,7 +92,7 @@ export async function locateAudio(source: Uint8Array | ByteSource): Promise<Audi
   // What stands behind a tag that is too short is the rest of it, a picture for one.
   if (known !== 'unknown' && (known || tags.length === 0)) return at(known)
   const far = tags.length > 0 || head.every(byte => byte === 0)
-  return lookBehindRubble(file, start, far ? LONG_SCAN : SCAN_SIZE)
+  return lookBehindRubble(file, start, far ? longScan : scanSize)
 }
 
 /** Zeros, rubble, or the rest of a tag before the first frame: a longer chain is asked for, as chance has more tries. */
@@ -103,15 +103,15 @@ async function lookBehindRubble(
 ): Promise<AudioLocation | undefined> {
   const end = Math.min(file.size, start + most)
   // Windows overlap by what a chain of frames needs.
-  for (let from = start; from < end; from += SCAN_STEP) {
-    const bytes = (await file.read(from, Math.min(SCAN_STEP + HEAD_SIZE, end - from))).slice()
+  for (let from = start; from < end; from += scanStep) {
+    const bytes = (await file.read(from, Math.min(scanStep + headSize, end - from))).slice()
     const flac = indexOfFlac(bytes)
-    for (let at = bytes.indexOf(0xff); at !== -1 && at < SCAN_STEP; at = bytes.indexOf(0xff, at + 1)) {
+    for (let at = bytes.indexOf(0xff); at !== -1 && at < scanStep; at = bytes.indexOf(0xff, at + 1)) {
       if (flac !== -1 && flac < at) break
       const found = bareStream(bytes.subarray(at), false, 4)
       if (found) return { ...found, start: from + at }
     }
-    if (flac !== -1) return { ...(SIGNATURES['flac'] as AudioType), start: from + flac }
+    if (flac !== -1) return { ...(signatures['flac'] as AudioType), start: from + flac }
   }
   return undefined
 }
@@ -128,7 +128,7 @@ function mpegAudio(coding: 'mp1' | 'mp2' | 'mp3'): AudioType {
 }
 
 /** Types of bare streams, by what their frames are. */
-const SYNC_TYPES = {
+const syncTypes = {
   ac3: { contentType: 'audio/ac3', extension: 'ac3', container: 'ac3' },
   eac3: { contentType: 'audio/eac3', extension: 'eac3', container: 'eac3' },
   dts: { contentType: 'audio/vnd.dts', extension: 'dts', container: 'dts' },
@@ -144,23 +144,23 @@ function bareStream(bytes: Uint8Array, whole: boolean, frames: number): AudioTyp
     case 'ac3':
     case 'eac3':
     case 'dts':
-      return SYNC_TYPES[frame.coding]
+      return syncTypes[frame.coding]
     default:
       return mpegAudio(frame.coding)
   }
 }
 
-/** The same file, at its end after `MAX_READS`. */
+/** The same file, at its end after `maxReads`. */
 function limited(file: ByteSource): ByteSource {
   let reads = 0
   return {
     size: file.size,
-    read: async (offset, length) => (reads++ < MAX_READS ? file.read(offset, length) : new Uint8Array()),
+    read: async (offset, length) => (reads++ < maxReads ? file.read(offset, length) : new Uint8Array()),
   }
 }
 
 /** What the names of Wave64's chunks go on with (Sonic Foundry, 2003). */
-const W64_RIFF = '\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0'
+const w64Riff = '\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0'
 
 /** `unknown`: none of the containers this function knows. undefined: one of them, but without sound. */
 async function lookInside(
@@ -173,7 +173,7 @@ async function lookInside(
   switch (tag) {
     case 'fLaC':
       // Half of what a library holds: not worth loading and asking `file-type` for.
-      return SIGNATURES['flac']
+      return signatures['flac']
     case 'RIFF':
     case 'RIFX':
     case 'RF64':
@@ -195,7 +195,7 @@ async function lookInside(
     case 'tBaK':
       return { contentType: 'audio/x-tak', extension: 'tak', container: 'tak' }
     case 'riff':
-      return ascii(head, 4, 12) === W64_RIFF && ascii(head, 24, 4) === 'wave'
+      return ascii(head, 4, 12) === w64Riff && ascii(head, 24, 4) === 'wave'
         ? { contentType: 'audio/x-w64', extension: 'w64', container: 'w64' }
         : undefined
     case 'OggS':
@@ -209,7 +209,7 @@ async function lookInside(
 }
 
 /** Extensions of `file-type` that mean sound, and what is made of them. */
-const SIGNATURES: Readonly<Record<string, AudioType>> = {
+const signatures: Readonly<Record<string, AudioType>> = {
   flac: { contentType: 'audio/flac', extension: 'flac', container: 'flac' },
   ape: { contentType: 'audio/x-ape', extension: 'ape', container: 'ape' },
   wv: { contentType: 'audio/x-wavpack', extension: 'wv', container: 'wavpack' },
@@ -220,10 +220,10 @@ const SIGNATURES: Readonly<Record<string, AudioType>> = {
   amr: { contentType: 'audio/amr', extension: 'amr', container: 'amr' },
 }
 /** Verdicts of `file-type` that rest on a single frame header: judged by a chain of frames instead. */
-const WEAK = new Set(['mp1', 'mp2', 'mp3', 'aac'])
+const weak = new Set(['mp1', 'mp2', 'mp3', 'aac'])
 
 /** A text may begin "MAC address", "MP+" or "DSD": what must follow these signatures is looked at, too. */
-const LOOK_AGAIN: Readonly<Record<string, (head: Uint8Array) => boolean>> = {
+const lookAgain: Readonly<Record<string, (head: Uint8Array) => boolean>> = {
   ape: head => head[5] !== undefined && head[5] >= 0x0c && head[5] <= 0x10, // version, 3,xxx to 4,xxx
   mpc: head => ascii(head, 0, 4) === 'MPCK' || ((head[3] ?? 0) & 0x0f) === 7,
   dsf: head => head[4] === 28 && head[5] === 0,
@@ -233,8 +233,8 @@ async function bySignature(head: Uint8Array): Promise<AudioType | undefined | 'u
   // Loaded when first needed: most commands never look into a file.
   const { fileTypeFromBuffer } = await import('file-type')
   const result = await fileTypeFromBuffer(head).catch(() => undefined)
-  if (!result || WEAK.has(result.ext)) return 'unknown'
-  return LOOK_AGAIN[result.ext]?.(head) === false ? undefined : SIGNATURES[result.ext]
+  if (!result || weak.has(result.ext)) return 'unknown'
+  return lookAgain[result.ext]?.(head) === false ? undefined : signatures[result.ext]
 }
 
 // Ogg (RFC 3533): every stream begins with a page of its own, all of them before any other page.
@@ -267,7 +267,7 @@ function ogg(head: Uint8Array): AudioType | undefined {
 // MP4 and its kin (ISO/IEC 14496-12)
 
 /** Codecs of still pictures: covers and chapter images, not films. */
-const STILLS = new Set(['jpeg', 'mjpa', 'mjpb', 'png ', 'gif ', 'tiff'])
+const stills = new Set(['jpeg', 'mjpa', 'mjpb', 'png ', 'gif ', 'tiff'])
 
 async function mp4(file: ByteSource, start: number): Promise<AudioType | undefined> {
   const brand = ascii(await file.read(start + 8, 4), 0, 4)
@@ -282,7 +282,7 @@ async function mp4(file: ByteSource, start: number): Promise<AudioType | undefin
       if (track.type !== 'trak') continue
       const { handler, codec } = await mp4Track(file, track)
       if (handler === 'soun') sound = true
-      if (handler === 'vide' && !STILLS.has(codec)) video = true
+      if (handler === 'vide' && !stills.has(codec)) video = true
     }
     break
   }
@@ -303,7 +303,7 @@ async function mp4(file: ByteSource, start: number): Promise<AudioType | undefin
 
 // Matroska and WebM: EBML (RFC 8794, RFC 9559)
 
-const EBML = {
+const ebml = {
   head: 0x1a45dfa3,
   docType: 0x4282,
   segment: 0x18538067,
@@ -354,22 +354,22 @@ async function matroska(file: ByteSource, start: number): Promise<AudioType | un
   let video = false
   for await (const top of elements(file, start, file.size)) {
     const end = Math.min(top.end, file.size)
-    if (top.id === EBML.head) {
+    if (top.id === ebml.head) {
       for await (const element of elements(file, top.start, end)) {
-        if (element.id === EBML.docType) {
+        if (element.id === ebml.docType) {
           const length = Math.min(element.end - element.start, 16)
           docType = ascii(await file.read(element.start, length), 0, length).replace(/\0+$/, '')
         }
       }
-    } else if (top.id === EBML.segment) {
+    } else if (top.id === ebml.segment) {
       for await (const element of elements(file, top.start, end)) {
         // Tracks come before the clusters they describe, and a cluster of unknown size cannot be stepped over.
-        if (element.id === EBML.cluster && element.end === Number.POSITIVE_INFINITY) break
-        if (element.id !== EBML.tracks) continue
+        if (element.id === ebml.cluster && element.end === Number.POSITIVE_INFINITY) break
+        if (element.id !== ebml.tracks) continue
         for await (const entry of elements(file, element.start, Math.min(element.end, file.size))) {
-          if (entry.id !== EBML.entry) continue
+          if (entry.id !== ebml.entry) continue
           for await (const field of elements(file, entry.start, Math.min(entry.end, file.size))) {
-            if (field.id !== EBML.trackType) continue
+            if (field.id !== ebml.trackType) continue
             const type = (await file.read(field.start, 1))[0]
             if (type === 1) video = true
             if (type === 2) sound = true
@@ -391,10 +391,10 @@ async function matroska(file: ByteSource, start: number): Promise<AudioType | un
 
 // ASF (Windows Media): the stream types are in the header object
 
-const ASF_STREAM_PROPERTIES = '\x91\x07\xdc\xb7\xb7\xa9\xcf\x11\x8e\xe6\x00\xc0\x0c\x20\x53\x65'
-const ASF_HEADER_EXTENSION = '\xb5\x03\xbf\x5f\x2e\xa9\xcf\x11\x8e\xe3\x00\xc0\x0c\x20\x53\x65'
-const ASF_AUDIO = '\x40\x9e\x69\xf8\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b'
-const ASF_VIDEO = '\xc0\xef\x19\xbc\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b'
+const asfStreamProperties = '\x91\x07\xdc\xb7\xb7\xa9\xcf\x11\x8e\xe6\x00\xc0\x0c\x20\x53\x65'
+const asfHeaderExtension = '\xb5\x03\xbf\x5f\x2e\xa9\xcf\x11\x8e\xe3\x00\xc0\x0c\x20\x53\x65'
+const asfAudio = '\x40\x9e\x69\xf8\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b'
+const asfVideo = '\xc0\xef\x19\xbc\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b'
 
 async function asf(file: ByteSource, start: number): Promise<AudioType | undefined> {
   const head = (await file.read(start, 30)).slice()
@@ -408,10 +408,10 @@ async function asf(file: ByteSource, start: number): Promise<AudioType | undefin
       const id = ascii(object, 0, 16)
       const size = object.length < 24 ? 0 : uint(object, 16, 8, true)
       if (size < 24) return
-      if (id === ASF_STREAM_PROPERTIES) {
-        sound ||= ascii(object, 24, 16) === ASF_AUDIO
-        video ||= ascii(object, 24, 16) === ASF_VIDEO
-      } else if (id === ASF_HEADER_EXTENSION && !inner) {
+      if (id === asfStreamProperties) {
+        sound ||= ascii(object, 24, 16) === asfAudio
+        video ||= ascii(object, 24, 16) === asfVideo
+      } else if (id === asfHeaderExtension && !inner) {
         await walk(at + 46, Math.min(at + size, to), true)
       }
       at += size

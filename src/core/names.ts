@@ -14,8 +14,8 @@ export interface NameTags {
   artist?: string | undefined
 }
 
-export const UNKNOWN_ARTIST = 'Unknown Artist'
-export const UNKNOWN_TITLE = 'Untitled'
+export const unknownArtist = 'Unknown Artist'
+export const unknownTitle = 'Untitled'
 
 /** Characters of a title, artist or album that are kept of a tag: more is no name. */
 export const maxNameLength = 1_000
@@ -57,8 +57,8 @@ export function cleanName(name: string): string {
 export function trackName(path: string, tags: NameTags = {}): TrackName {
   const fromPath = nameFromPath(path)
   return {
-    artist: cleanName(tags.artist ?? '') || fromPath.artist || UNKNOWN_ARTIST,
-    title: cleanName(tags.title ?? '') || fromPath.title || UNKNOWN_TITLE,
+    artist: cleanName(tags.artist ?? '') || fromPath.artist || unknownArtist,
+    title: cleanName(tags.title ?? '') || fromPath.title || unknownTitle,
   }
 }
 
@@ -111,6 +111,6 @@ export function matchKey({ artist, title }: TrackName): string {
  */
 export function matchKeysOfFile(path: string, tags: NameTags = {}): string[] {
   const names = [trackName(path, tags), trackName(path)]
-  const told = names.filter(({ artist, title }) => artist !== UNKNOWN_ARTIST && title !== UNKNOWN_TITLE)
+  const told = names.filter(({ artist, title }) => artist !== unknownArtist && title !== unknownTitle)
   return [...new Set(told.map(matchKey))]
 }

@@ -6,11 +6,11 @@ import type { FileSource } from './audio-source.ts'
  * A saved plan: JSON Lines, a header, any number of items, a trailer with the digest over all lines before it.
  * Lines instead of one document, so that a plan over ten million rows is written and read in flat memory.
  */
-export const PLAN_SCHEMA = 1
+export const planSchema = 1
 
 export interface PlanHeader {
   type: 'autodj-plan'
-  schema: typeof PLAN_SCHEMA
+  schema: typeof planSchema
   /** identifies the plan: quarantine folder and journal are named after it */
   id: string
   /** the command that made it */
@@ -186,9 +186,9 @@ export async function* readPlan(
     const value = parseLine(line)
     if (!started) {
       if (value['type'] !== 'autodj-plan') throw damaged('it does not start like a plan')
-      if (value['schema'] !== PLAN_SCHEMA) {
+      if (value['schema'] !== planSchema) {
         throw new FatalError(
-          `the plan has schema ${String(value['schema'])}, this version of autodj reads schema ${PLAN_SCHEMA}`,
+          `the plan has schema ${String(value['schema'])}, this version of autodj reads schema ${planSchema}`,
           {
             code: 'plan.schema',
             cure: 'Apply it with the version that wrote it, or make a new plan.',

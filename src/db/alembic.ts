@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { HEAD, type Schema, schemaAt, type Table } from '../core/migrate/application-schema.ts'
+import { head, type Schema, schemaAt, type Table } from '../core/migrate/application-schema.ts'
 import type { AdoptionRecord, DownFacts, LiveDatabase } from '../core/migrate/schema-diff.ts'
 import { quoteName } from './application.ts'
 
@@ -15,7 +15,7 @@ interface Observed {
  * One statement, so one snapshot. Names are qualified whatever the session's search_path is: `set_config` in the
  * first CTE would come too late for that, so the caller sets it.
  */
-const OBSERVE = `
+const observe = `
 with wanted as (
   select c.oid, c.relname::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = ? and c.relkind in ('r', 'p') and c.relname = any(?::text[])
@@ -53,11 +53,11 @@ select
  * @param place the schema that holds them; in what is observed it is called `public`, as in the dumps
  */
 export async function observeApplication(knex: Knex, place: string): Promise<LiveDatabase> {
-  const { tables: known, enums } = schemaAt(HEAD)
+  const { tables: known, enums } = schemaAt(head)
   return knex.transaction(async trx => {
     const before = await trx.raw(`select current_setting('search_path') as path`)
     await trx.raw(`select set_config('search_path', 'pg_catalog', true)`)
-    const { rows } = await trx.raw<{ rows: Observed[] }>(OBSERVE, [
+    const { rows } = await trx.raw<{ rows: Observed[] }>(observe, [
       place,
       Object.keys(known),
       place,

@@ -14,12 +14,12 @@ export interface AnalysisPlan {
 }
 
 /** Text, because a JavaScript Date has no microseconds. */
-const FINGERPRINT = `row(analysis_version, analyzed_at, updated_at, file_source, s3_object_key, file_path)::text`
+const rowFingerprint = `row(analysis_version, analyzed_at, updated_at, file_source, s3_object_key, file_path)::text`
 
 /** What is to be known of these rows before their audio is looked at, by track id. */
 export async function planAnalyses(knex: Knex, ids: readonly string[]): Promise<Map<string, AnalysisPlan>> {
   const { rows } = await knex.raw<{ rows: AnalysisPlan[] }>(
-    `select id as "trackId", ${FINGERPRINT} as fingerprint, bpm from tracks where id = any(?::uuid[])`,
+    `select id as "trackId", ${rowFingerprint} as fingerprint, bpm from tracks where id = any(?::uuid[])`,
     [[...ids]],
   )
   return new Map(rows.map(row => [row.trackId, row]))
@@ -42,7 +42,7 @@ type Analyzed = AnalysisRecord & { readonly analysis: TrackAnalysis }
 const json = (value: unknown): string => JSON.stringify(value)
 
 /** The application's columns that the analyser measures; the others keep what they have. */
-const ROW: readonly BulkColumn<Analyzed>[] = [
+const rowColumns: readonly BulkColumn<Analyzed>[] = [
   ['bpm', 'float8', ({ analysis }) => analysis.bpm],
   ['key', 'text', ({ analysis }) => analysis.key],
   ['energy', 'float8', ({ analysis }) => analysis.energy],
@@ -72,7 +72,7 @@ const ROW: readonly BulkColumn<Analyzed>[] = [
   ['analysis_error', 'text', ({ error }) => error],
 ]
 
-const LEDGER: readonly BulkColumn<Analyzed>[] = [
+const ledgerColumns: readonly BulkColumn<Analyzed>[] = [
   ['track_id', 'uuid', ({ planned }) => planned.trackId],
   ['analysis_version', 'text', ({ analysis }) => analysis.analysisVersion],
   ['analyzed_at', 'timestamptz', ({ analyzedAt }) => analyzedAt],
@@ -99,9 +99,9 @@ const LEDGER: readonly BulkColumn<Analyzed>[] = [
   ['problems', 'jsonb', ({ problems }) => json(problems)],
 ]
 
-const LEDGER_NAMES = LEDGER.map(([name]) => name).join(', ')
+const ledgerNames = ledgerColumns.map(([name]) => name).join(', ')
 
-const FAILURE: readonly BulkColumn<AnalysisRecord>[] = [
+const failure: readonly BulkColumn<AnalysisRecord>[] = [
   ['id', 'uuid', ({ planned }) => planned.trackId],
   ['analysis_error', 'text', ({ error }) => error],
 ]
@@ -120,7 +120,7 @@ export async function recordAnalyses(
   const ids = records.map(({ planned }) => planned.trackId)
   return knex.transaction(async trx => {
     const { rows } = await trx.raw<{ rows: { id: string; fingerprint: string }[] }>(
-      `select id, ${FINGERPRINT} as fingerprint from tracks where id = any(?::uuid[])
+      `select id, ${rowFingerprint} as fingerprint from tracks where id = any(?::uuid[])
        order by id for no key update skip locked`,
       [ids],
     )
@@ -142,25 +142,25 @@ export async function recordAnalyses(
     if (analysed.length > 0) {
       const { sql, bindings } = unnest(
         'u',
-        [['id', 'uuid', ({ planned }) => planned.trackId], ...ROW],
+        [['id', 'uuid', ({ planned }) => planned.trackId], ...rowColumns],
         analysed,
       )
       await trx.raw(
-        `update tracks as t set ${ROW.map(([name]) => `${name} = u.${name}`).join(', ')}, updated_at = now()
+        `update tracks as t set ${rowColumns.map(([name]) => `${name} = u.${name}`).join(', ')}, updated_at = now()
          from ${sql} where t.id = u.id`,
         bindings,
       )
-      const ledger = unnest('u', LEDGER, analysed)
+      const ledger = unnest('u', ledgerColumns, analysed)
       await trx.raw(
-        `insert into autodj_ledger.analyses as a (${LEDGER_NAMES}, run_id)
-         select ${LEDGER_NAMES}, ?::uuid from ${ledger.sql} order by track_id
+        `insert into autodj_ledger.analyses as a (${ledgerNames}, run_id)
+         select ${ledgerNames}, ?::uuid from ${ledger.sql} order by track_id
          on conflict (track_id) do update set
-           ${LEDGER.map(([name]) => `${name} = excluded.${name}`).join(', ')}, run_id = excluded.run_id`,
+           ${ledgerColumns.map(([name]) => `${name} = excluded.${name}`).join(', ')}, run_id = excluded.run_id`,
         [runId, ...ledger.bindings],
       )
     }
     if (failed.length > 0) {
-      const { sql, bindings } = unnest('u', FAILURE, failed)
+      const { sql, bindings } = unnest('u', failure, failed)
       await trx.raw(
         `update tracks as t set analysis_error = u.analysis_error, updated_at = now() from ${sql}
          where t.id = u.id`,

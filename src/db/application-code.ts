@@ -1,9 +1,9 @@
 /** Whether the application's code can read rows that say S3, as far as the database tells. */
 import type { Knex } from 'knex'
-import { HEAD } from '../core/migrate/application-schema.ts'
+import { head } from '../core/migrate/application-schema.ts'
 import { mayBeOlderCode } from '../core/migrate/schema-diff.ts'
 import { FatalError } from '../errors.ts'
-import { applicationSchema, LEDGER_SCHEMA } from './application.ts'
+import { applicationSchema, ledgerSchema } from './application.ts'
 import type { Database } from './database.ts'
 
 /** The revision of code that may be too old for rows in S3, or undefined. */
@@ -11,10 +11,10 @@ async function olderCode(knex: Knex, place: string): Promise<string | undefined>
   const { rows: there } = await knex.raw(
     `select 1 from information_schema.columns
      where table_schema = ? and table_name = 'adoption' and column_name = 'code_updated_at'`,
-    [LEDGER_SCHEMA],
+    [ledgerSchema],
   )
   if (there.length === 0) return undefined
-  const adoption = await knex(`${LEDGER_SCHEMA}.adoption`).first('kind', 'revision', 'code_updated_at')
+  const adoption = await knex(`${ledgerSchema}.adoption`).first('kind', 'revision', 'code_updated_at')
   if (adoption?.kind !== 'adopt' || adoption.code_updated_at !== null) return undefined
   const revisions = (await knex(`${place}.alembic_version`).pluck('version_num')) as string[]
   return mayBeOlderCode(adoption.revision, revisions) ? (adoption.revision as string) : undefined
@@ -26,7 +26,7 @@ export async function codeNotice(knex: Knex, place: string): Promise<string[]> {
   if (revision === undefined) return []
   return [
     `the application was at revision ${revision}: code of that revision answers with error 500 as soon as one track is in S3. ` +
-      `Update it to ${HEAD} or later and start it before the first upload; upload-local and fetch wait for that, or for ` +
+      `Update it to ${head} or later and start it before the first upload; upload-local and fetch wait for that, or for ` +
       '`autodj migrate --application-updated`',
   ]
 }
@@ -43,12 +43,12 @@ export async function requireCodeForS3({ knex, where }: Database): Promise<void>
     `the application that uses the database ${where} was at revision ${revision}, whose code fails on every list as soon as one track is in S3`,
     {
       code: 'application.older',
-      cure: `Update it to revision ${HEAD} or later and start it (its Alembic then moves the database on), or, if that is done, run \`autodj migrate --application-updated\`.`,
+      cure: `Update it to revision ${head} or later and start it (its Alembic then moves the database on), or, if that is done, run \`autodj migrate --application-updated\`.`,
     },
   )
 }
 
 /** Somebody says that the code is new. */
 export async function confirmCode({ knex }: Database): Promise<void> {
-  await knex(`${LEDGER_SCHEMA}.adoption`).update({ code_updated_at: knex.fn.now() })
+  await knex(`${ledgerSchema}.adoption`).update({ code_updated_at: knex.fn.now() })
 }

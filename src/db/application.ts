@@ -3,8 +3,8 @@ import type { Knex } from 'knex'
 import { FatalError } from '../errors.ts'
 
 /** What autodj made before its schemas had names that are no role's. */
-export const LEGACY_SCHEMA = 'autodj'
-export const LEDGER_SCHEMA = 'autodj_ledger'
+export const legacySchema = 'autodj'
+export const ledgerSchema = 'autodj_ledger'
 
 interface Holder {
   schema: string
@@ -94,7 +94,7 @@ async function emptySchema(knex: Knex): Promise<string> {
   const { rows } = await knex.raw<{ rows: { schema: string }[] }>(
     `select s::text as schema from unnest(current_schemas(false)) with ordinality as t(s, position)
      where not (s = ? and to_regclass(?) is not null) order by position limit 1`,
-    [LEGACY_SCHEMA, `${LEGACY_SCHEMA}.knex_migrations`],
+    [legacySchema, `${legacySchema}.knex_migrations`],
   )
   const [found] = rows
   if (found !== undefined) return found.schema

@@ -4,7 +4,7 @@ import type { Knex } from 'knex'
 export type BulkColumn<Row> = readonly [name: string, type: string, value: (row: Row) => unknown]
 
 /** Rows for one statement: enough to make round trips cheap, few enough to keep a statement to some megabytes. */
-const BULK_ROWS = 5_000
+const bulkRows = 5_000
 
 /**
  * `unnest(?::uuid[], …) as alias(id, …)` and its bindings, one array for each column. However many rows, the binds
@@ -23,6 +23,6 @@ export function unnest<Row>(
 }
 
 /** The rows in slices of `size`. */
-export function* slices<Row>(rows: readonly Row[], size = BULK_ROWS): Generator<readonly Row[]> {
+export function* slices<Row>(rows: readonly Row[], size = bulkRows): Generator<readonly Row[]> {
   for (let start = 0; start < rows.length; start += size) yield rows.slice(start, start + size)
 }

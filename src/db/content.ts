@@ -2,7 +2,7 @@ import path from 'node:path'
 import type { Knex } from 'knex'
 import { type AudioFolder, portable, readStoredPath } from '../core/audio-path.ts'
 import { slices } from './bulk.ts'
-import { TRACK_COLUMNS, type Track } from './tracks.ts'
+import { type Track, trackColumns } from './tracks.ts'
 
 /**
  * Tracks whose `file_path` may mean one of these files, in whatever form, by the file. The application has no index on
@@ -23,7 +23,7 @@ export async function tracksOfFiles(
     return [name, name.normalize('NFC'), name.normalize('NFD')]
   })
   const named: Track[] = await knex('tracks')
-    .select(TRACK_COLUMNS)
+    .select(trackColumns)
     .whereRaw(
       // A URL spells the name in its own way.
       `(reverse(split_part(reverse(translate(tracks.file_path, '\\', '/')), '/', 1)) = any(?::text[])
@@ -51,14 +51,14 @@ export interface RowOnFile {
   readonly filePath: string
 }
 
-const ON_FILE = `file_path is not null and file_source is distinct from 'S3'`
+const onFile = `file_path is not null and file_source is distinct from 'S3'`
 
 /** Those of these ids whose rows name a file and are not in S3, in the order of their ids. */
 export async function rowsOnFiles(knex: Knex, ids: readonly string[]): Promise<RowOnFile[]> {
   const found: RowOnFile[] = []
   for (const slice of slices(ids)) {
     const { rows } = await knex.raw<{ rows: RowOnFile[] }>(
-      `select id, file_path as "filePath" from tracks where id = any(?::uuid[]) and ${ON_FILE} order by id`,
+      `select id, file_path as "filePath" from tracks where id = any(?::uuid[]) and ${onFile} order by id`,
       [[...slice]],
     )
     found.push(...rows)
@@ -89,7 +89,7 @@ export type RowOnFileVersion = RowOnFile & {
 export async function rowsOnFilesSince(knex: Knex, mark: string): Promise<RowOnFileVersion[]> {
   const { rows } = await knex.raw<{ rows: RowOnFileVersion[] }>(
     `select id, file_path as "filePath", xmin || ' ' || ctid as version from tracks
-     where ${ON_FILE} and age(xmin) <= (select age((?::xid8)::xid)) order by id`,
+     where ${onFile} and age(xmin) <= (select age((?::xid8)::xid)) order by id`,
     [mark],
   )
   return rows

@@ -17,10 +17,10 @@ export interface QueryObject {
 }
 
 /** Knex's own logger would write to the console. Whatever matters is thrown. */
-const SILENT = { warn() {}, error() {}, deprecate() {}, debug() {} }
+const silent = { warn() {}, error() {}, deprecate() {}, debug() {} }
 
 /** How long a task waits for a free connection, in ms. */
-const ACQUIRE_TIMEOUT_MS = 60_000
+const acquireTimeoutMs = 60_000
 
 interface DialectConfig extends Omit<Knex.Config, 'client'> {
   client: ClientClass
@@ -31,9 +31,9 @@ interface DialectConfig extends Omit<Knex.Config, 'client'> {
 /** Knex with the settings that both dialects share. Bound values never get into a message. */
 export function makeKnex(config: DialectConfig): Knex {
   return knex({
-    log: SILENT,
+    log: silent,
     compileSqlOnError: false,
-    acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
+    acquireConnectionTimeout: acquireTimeoutMs,
     ...config,
   } as unknown as Knex.Config)
 }

@@ -8,7 +8,7 @@ import {
   toError,
 } from '../errors.ts'
 
-const TLS_CODES = new Set([
+const tlsCodes = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'SELF_SIGNED_CERT_IN_CHAIN',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
@@ -20,7 +20,7 @@ const TLS_CODES = new Set([
   'EPROTO',
 ])
 
-const NETWORK_CODES = new Set([
+const networkCodes = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
@@ -32,7 +32,7 @@ const NETWORK_CODES = new Set([
 ])
 
 /** Messages of node-postgres and Knex that carry no code. */
-const LOST_CONNECTION =
+const lostConnection =
   /connection terminated|connection ended|timeout expired|client has encountered a connection error|not queryable|Query read timeout|connection timeout|server closed the connection/i
 
 type Entry =
@@ -40,7 +40,7 @@ type Entry =
   | readonly [kind: typeof FatalError, code: CodeWith<'fatal'>, cause: string, cure: string]
 
 /** SQLSTATE (or its two-letter class) to what the operator is told. Codes: PostgreSQL manual, appendix A. */
-const BY_SQLSTATE: Readonly<Record<string, Entry>> = {
+const bySqlstate: Readonly<Record<string, Entry>> = {
   '28P01': [
     FatalError,
     'db.auth',
@@ -124,7 +124,7 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
       cause: error,
     })
 
-  if (code !== undefined && TLS_CODES.has(code)) {
+  if (code !== undefined && tlsCodes.has(code)) {
     return make(
       [
         FatalError,
@@ -169,7 +169,7 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
       error.message,
     )
   }
-  if (code !== undefined && NETWORK_CODES.has(code)) {
+  if (code !== undefined && networkCodes.has(code)) {
     return make(
       [
         TemporaryError,
@@ -204,7 +204,7 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
       error.message,
     )
   }
-  if (LOST_CONNECTION.test(error.message)) {
+  if (lostConnection.test(error.message)) {
     return make(
       [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'Run it again.'],
       error.message,
@@ -217,14 +217,14 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
     )
   }
   if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) {
-    const entry = BY_SQLSTATE[code] ?? BY_SQLSTATE[code.slice(0, 2)]
+    const entry = bySqlstate[code] ?? bySqlstate[code.slice(0, 2)]
     if (entry !== undefined) return make(entry, error.message)
   }
   return undefined
 }
 
 /** SQLSTATE classes that say nothing of a row: every other one would meet them too. */
-const SYSTEMIC = new Set(['0A', '21', '25', '26', '42', '55', '58', 'F0', 'HV'])
+const systemic = new Set(['0A', '21', '25', '26', '42', '55', '58', 'F0', 'HV'])
 
 /** What the database has against one row. */
 export interface RowRefusal {
@@ -247,7 +247,7 @@ export function rowRefusal(thrown: unknown): RowRefusal | undefined {
   const code = systemErrorCode(error)
   if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || error.severity === undefined) return undefined
   const byPolicy = code === '42501' && /row-level security/.test(error.message)
-  if (!byPolicy && (thrown instanceof AppError || SYSTEMIC.has(code.slice(0, 2)))) return undefined
+  if (!byPolicy && (thrown instanceof AppError || systemic.has(code.slice(0, 2)))) return undefined
   // Of a violated CHECK the detail is the whole row.
   const detail = error.detail?.startsWith('Failing row') === false ? ` (${error.detail})` : ''
   const rule = error.constraint ? `the constraint ${error.constraint}` : error.where?.split('\n')[0]

@@ -10,7 +10,7 @@ import * as fileChangeTimes from '../../migrations/0007_file_change_times.ts'
 import * as continuedJobs from '../../migrations/0008_continued_jobs.ts'
 import * as tempoParts from '../../migrations/0009_tempo_parts.ts'
 import * as runReferences from '../../migrations/0010_run_references.ts'
-import { HEAD, isRevision, REVISIONS } from '../core/migrate/application-schema.ts'
+import { head, isRevision, knownRevisions } from '../core/migrate/application-schema.ts'
 import {
   type AdoptionRecord,
   type ApplicationPlan,
@@ -22,7 +22,7 @@ import {
 } from '../core/migrate/schema-diff.ts'
 import { FatalError, LockedError, toError } from '../errors.ts'
 import { inPlace, observeApplication, observeDown, tableExists } from './alembic.ts'
-import { applicationSchema, LEDGER_SCHEMA, LEGACY_SCHEMA, quoteName } from './application.ts'
+import { applicationSchema, ledgerSchema, legacySchema, quoteName } from './application.ts'
 import { codeNotice } from './application-code.ts'
 import type { Database } from './database.ts'
 import { indexesToDrop } from './offered-indexes.ts'
@@ -31,7 +31,7 @@ import { indexesToDrop } from './offered-indexes.ts'
  * Names of the migrations, in order. Listed by hand and without extension: Knex stores them, and a scan of the folder
  * would find .ts in one place and .js in another, which it calls a corrupt directory.
  */
-export const MIGRATIONS = [
+export const allMigrations = [
   '0001_application',
   '0002_ledger',
   '0003_analyses',
@@ -44,10 +44,10 @@ export const MIGRATIONS = [
   '0010_run_references',
 ] as const
 
-type MigrationName = (typeof MIGRATIONS)[number]
+type MigrationName = (typeof allMigrations)[number]
 
 /** Those in our own schema, which are the same statements for everyone. */
-const OURS = {
+const ledgerMigrations = {
   '0002_ledger': ledger,
   '0003_analyses': analyses,
   '0004_jobs': jobs,
@@ -59,17 +59,17 @@ const OURS = {
   '0010_run_references': runReferences,
 } as const
 
-const SCHEMA = LEDGER_SCHEMA
-const KNEX_TABLES = ['knex_migrations', 'knex_migrations_lock']
+const migrationSchema = ledgerSchema
+const knexTables = ['knex_migrations', 'knex_migrations_lock']
 
 /** The number of the advisory lock that a migration holds: "autodj" in ASCII. */
-const LOCK_ID = 0x6175746f646a
+const lockId = 0x6175746f646a
 
 /** How long a migration waits for another one to end, in ms. */
-const WAIT_MS = 60_000
+const maxWaitMs = 60_000
 
 /** How long it waits for a lock on the application's tables before it gives way to the application. */
-const TABLE_LOCK_TIMEOUT = '15s'
+const tableLockTimeout = '15s'
 
 export interface MigrateOptions {
   /** Aborts the wait for another migration. */
@@ -110,19 +110,19 @@ export interface MigrateStatus {
  */
 async function migrating<T>(
   db: Database,
-  { signal, waitMs = WAIT_MS }: MigrateOptions,
+  { signal, waitMs = maxWaitMs }: MigrateOptions,
   work: (trx: Knex.Transaction) => Promise<T>,
 ): Promise<T> {
   return db.knex.transaction(async trx => {
     const deadline = performance.now() + waitMs
     for (;;) {
       signal?.throwIfAborted()
-      const { rows } = await trx.raw(`select pg_try_advisory_xact_lock(${LOCK_ID}) as ours`)
+      const { rows } = await trx.raw(`select pg_try_advisory_xact_lock(${lockId}) as ours`)
       if (rows[0].ours) break
       if (performance.now() >= deadline) throw await lockedBy(trx)
       await sleep(200)
     }
-    await trx.raw(`set local lock_timeout = '${TABLE_LOCK_TIMEOUT}'`)
+    await trx.raw(`set local lock_timeout = '${tableLockTimeout}'`)
     return work(trx)
   })
 }
@@ -133,7 +133,7 @@ async function lockedBy(trx: Knex.Transaction): Promise<LockedError> {
     `select a.pid, a.application_name as name, coalesce(host(a.client_addr), 'this machine') as host, a.xact_start as since
      from pg_locks l join pg_stat_activity a on a.pid = l.pid
      where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-       and (l.classid::bigint << 32) + l.objid::bigint = ${LOCK_ID}
+       and (l.classid::bigint << 32) + l.objid::bigint = ${lockId}
        and l.database = (select oid from pg_database where datname = current_database())`,
   )
   const [holder] = rows
@@ -160,10 +160,10 @@ function knexConfig(
       await knex.raw(statements(name, direction).join(';\n').replaceAll('?', '\\?'))
     }
   return {
-    tableName: KNEX_TABLES[0],
-    schemaName: SCHEMA,
+    tableName: knexTables[0],
+    schemaName: migrationSchema,
     migrationSource: {
-      getMigrations: async () => [...MIGRATIONS],
+      getMigrations: async () => [...allMigrations],
       getMigrationName: (name: MigrationName) => name,
       getMigration: async (name: MigrationName): Promise<Knex.Migration> => ({
         up: run(name, 'up'),
@@ -198,9 +198,9 @@ async function throughKnex<T>(work: Promise<T>): Promise<T> {
 }
 
 /** When each migration was applied, by name; empty in a database that was never migrated. */
-async function appliedMigrations(knex: Knex, schema: string = SCHEMA): Promise<Map<string, Date>> {
-  if (!(await tableExists(knex, `${schema}.${KNEX_TABLES[0]}`))) return new Map()
-  const rows = await knex(`${schema}.${KNEX_TABLES[0]}`).orderBy('id')
+async function appliedMigrations(knex: Knex, schema: string = migrationSchema): Promise<Map<string, Date>> {
+  if (!(await tableExists(knex, `${schema}.${knexTables[0]}`))) return new Map()
+  const rows = await knex(`${schema}.${knexTables[0]}`).orderBy('id')
   return new Map(rows.map(row => [row.name as string, row.migration_time as Date]))
 }
 
@@ -217,12 +217,12 @@ interface UpPlan {
 
 async function planUp(knex: Knex, { baseline }: { baseline: boolean }): Promise<UpPlan> {
   const legacy = await findLegacy(knex)
-  const applied = await appliedMigrations(knex, legacy === undefined ? SCHEMA : LEGACY_SCHEMA)
+  const applied = await appliedMigrations(knex, legacy === undefined ? migrationSchema : legacySchema)
   const place = await applicationSchema(knex)
   const move = legacy?.move ?? []
-  const pending = MIGRATIONS.filter(name => !applied.has(name)).filter(
-    name => !baseline || name === MIGRATIONS[0],
-  )
+  const pending = allMigrations
+    .filter(name => !applied.has(name))
+    .filter(name => !baseline || name === allMigrations[0])
   const live = await observeApplication(knex, place)
   // Alembic may have taken back since what was added then.
   if (!pending.includes('0001_application') && !lacksS3(live)) {
@@ -250,7 +250,7 @@ async function planUp(knex: Knex, { baseline }: { baseline: boolean }): Promise<
 }
 
 const statementsUp = (name: MigrationName, { application: plan, place }: UpPlan): readonly string[] =>
-  name === '0001_application' ? inPlace(application.up(plan!), place) : OURS[name].up
+  name === '0001_application' ? inPlace(application.up(plan!), place) : ledgerMigrations[name].up
 
 /** What brings back that which Alembic took, in a database that was adopted before. */
 const statementsAgain = ({ application: plan, pending, place }: UpPlan): readonly string[] =>
@@ -268,16 +268,19 @@ interface Legacy {
  * @throws LockedError while a run of that version is working
  */
 async function findLegacy(knex: Knex): Promise<Legacy | undefined> {
-  const applied = await appliedMigrations(knex, LEGACY_SCHEMA)
+  const applied = await appliedMigrations(knex, legacySchema)
   if (!applied.has('0001_application')) return undefined
-  if (await tableExists(knex, `${SCHEMA}.${KNEX_TABLES[0]}`)) {
-    throw new FatalError(`the database has two ledgers, in the schemas ${LEGACY_SCHEMA} and ${SCHEMA}`, {
-      code: 'migrate.two-ledgers',
-      cure: `Drop the one that is not in use: an older autodj may have created ${LEGACY_SCHEMA} again.`,
-    })
+  if (await tableExists(knex, `${migrationSchema}.${knexTables[0]}`)) {
+    throw new FatalError(
+      `the database has two ledgers, in the schemas ${legacySchema} and ${migrationSchema}`,
+      {
+        code: 'migrate.two-ledgers',
+        cure: `Drop the one that is not in use: an older autodj may have created ${legacySchema} again.`,
+      },
+    )
   }
-  if (applied.has('0002_ledger')) await refuseWhileRunning(knex, LEGACY_SCHEMA)
-  const ours = ['adoption', ...Object.values(OURS).flatMap(({ tables }) => tables), ...KNEX_TABLES]
+  if (applied.has('0002_ledger')) await refuseWhileRunning(knex, legacySchema)
+  const ours = ['adoption', ...Object.values(ledgerMigrations).flatMap(({ tables }) => tables), ...knexTables]
   const { rows } = await knex.raw<{ rows: { tables: string[]; others: number }[] }>(
     `with ours as (
        select c.oid, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -289,17 +292,17 @@ async function findLegacy(knex: Knex): Promise<Legacy | undefined> {
           and not (d.classid = 'pg_class'::regclass and (d.objid in (select oid from ours) or exists (
             select 1 from pg_depend s where s.classid = 'pg_class'::regclass and s.objid = d.objid
               and s.deptype in ('a', 'i') and s.refobjid in (select oid from ours))))) as others`,
-    { schema: LEGACY_SCHEMA, ours },
+    { schema: legacySchema, ours },
   )
   const { tables, others } = rows[0]!
-  if (others === 0 && !(await schemaExists(knex, SCHEMA))) {
-    return { move: [`alter schema ${LEGACY_SCHEMA} rename to ${SCHEMA}`] }
+  if (others === 0 && !(await schemaExists(knex, migrationSchema))) {
+    return { move: [`alter schema ${legacySchema} rename to ${migrationSchema}`] }
   }
   return {
     move: [
-      `create schema if not exists ${SCHEMA}`,
-      ...(tables ?? []).map(table => `alter table ${LEGACY_SCHEMA}.${table} set schema ${SCHEMA}`),
-      ...(others === 0 ? [`drop schema ${LEGACY_SCHEMA}`] : []),
+      `create schema if not exists ${migrationSchema}`,
+      ...(tables ?? []).map(table => `alter table ${legacySchema}.${table} set schema ${migrationSchema}`),
+      ...(others === 0 ? [`drop schema ${legacySchema}`] : []),
     ],
   }
 }
@@ -332,8 +335,10 @@ async function grantLedger(trx: Knex, place: string): Promise<void> {
     [place],
   )
   for (const { role } of rows) {
-    await trx.raw(`grant usage on schema ${SCHEMA} to ${role}`)
-    await trx.raw(`grant select, insert, update, delete on all tables in schema ${SCHEMA} to ${role}`)
+    await trx.raw(`grant usage on schema ${migrationSchema} to ${role}`)
+    await trx.raw(
+      `grant select, insert, update, delete on all tables in schema ${migrationSchema} to ${role}`,
+    )
   }
 }
 
@@ -341,11 +346,11 @@ async function applyUp(db: Database, baseline: boolean, options: MigrateOptions)
   return migrating(db, options, async trx => {
     const plan = await planUp(trx, { baseline })
     for (const sql of plan.move) await trx.raw(sql)
-    if (!(await schemaExists(trx, SCHEMA))) await trx.raw(`create schema ${SCHEMA}`)
+    if (!(await schemaExists(trx, migrationSchema))) await trx.raw(`create schema ${migrationSchema}`)
     const config = knexConfig(name => statementsUp(name, plan))
     const [, migrations] = (await throughKnex(
       baseline && plan.pending.length > 0
-        ? trx.migrate.up({ ...config, name: MIGRATIONS[0] } as Knex.MigratorConfig)
+        ? trx.migrate.up({ ...config, name: allMigrations[0] } as Knex.MigratorConfig)
         : baseline
           ? Promise.resolve([0, []])
           : trx.migrate.latest(config),
@@ -385,10 +390,10 @@ export function migrateBaseline(db: Database, options: MigrateOptions = {}): Pro
 /** The SQL that `up` (or `baseline`) would run now. Reads only; Knex's own bookkeeping is left out. */
 export async function upStatements(db: Database, { baseline = false } = {}): Promise<string[]> {
   const plan = await planUp(db.knex, { baseline })
-  const there = plan.move.length > 0 || (await schemaExists(db.knex, SCHEMA))
+  const there = plan.move.length > 0 || (await schemaExists(db.knex, migrationSchema))
   return [
     ...plan.move,
-    ...(there || plan.pending.length === 0 ? [] : [`create schema ${SCHEMA}`]),
+    ...(there || plan.pending.length === 0 ? [] : [`create schema ${migrationSchema}`]),
     ...plan.pending.flatMap(name => statementsUp(name, plan)),
     ...statementsAgain(plan),
   ]
@@ -401,7 +406,7 @@ async function planTakeBack(
 ): Promise<{ applied: MigrationName[]; plan: Exclude<DownPlan, { kind: 'refuse' }>; place: string }> {
   if ((await findLegacy(knex)) !== undefined) {
     throw new FatalError(
-      `the ledger is still where an earlier version put it, in the schema ${LEGACY_SCHEMA}`,
+      `the ledger is still where an earlier version put it, in the schema ${legacySchema}`,
       {
         code: 'migrate.legacy',
         cure: 'Run `autodj migrate` first, then this.',
@@ -410,12 +415,12 @@ async function planTakeBack(
   }
   const place = await applicationSchema(knex)
   const done = await appliedMigrations(knex)
-  const applied = MIGRATIONS.filter(name => done.has(name)).reverse()
+  const applied = allMigrations.filter(name => done.has(name)).reverse()
   if (!applied.includes('0001_application'))
     return { applied, place, plan: { kind: 'down', statements: [], notices: [] } }
 
-  if (applied.includes('0002_ledger')) await refuseWhileRunning(knex, SCHEMA)
-  const row = await knex(`${SCHEMA}.adoption`).first()
+  if (applied.includes('0002_ledger')) await refuseWhileRunning(knex, migrationSchema)
+  const row = await knex(`${migrationSchema}.adoption`).first()
   const record: AdoptionRecord = {
     kind: row.kind,
     revision: row.revision,
@@ -431,7 +436,7 @@ const statementsDown = (
   name: MigrationName,
   { plan, place }: { plan: Exclude<DownPlan, { kind: 'refuse' }>; place: string },
 ): readonly string[] =>
-  name === '0001_application' ? inPlace(application.down(plan), place) : OURS[name].down
+  name === '0001_application' ? inPlace(application.down(plan), place) : ledgerMigrations[name].down
 
 /**
  * Takes back what is ours: the ledger, our bookkeeping, and what had been added to the application's schema as far as
@@ -442,7 +447,7 @@ const statementsDown = (
 export async function migrateDown(db: Database, options: MigrateOptions = {}): Promise<MigrateResult> {
   return migrating(db, options, async trx => {
     const { applied, plan, place } = await planTakeBack(trx)
-    if (!(await tableExists(trx, `${SCHEMA}.${KNEX_TABLES[0]}`))) {
+    if (!(await tableExists(trx, `${migrationSchema}.${knexTables[0]}`))) {
       return { migrations: [], moved: false, adopted: null, notices: [] }
     }
     const notices = [...plan.notices]
@@ -459,12 +464,12 @@ export async function migrateDown(db: Database, options: MigrateOptions = {}): P
       )
     }
     for (const sql of (await indexesToDrop(trx)).statements) await trx.raw(sql.replace(' concurrently', ''))
-    for (const table of KNEX_TABLES) await trx.raw(`drop table ${SCHEMA}.${table}`)
+    for (const table of knexTables) await trx.raw(`drop table ${migrationSchema}.${table}`)
     const { rows } = await trx.raw(
-      `select count(*)::int as others from pg_class where relnamespace = '${SCHEMA}'::regnamespace and relkind in ('r', 'v', 'm', 'p')`,
+      `select count(*)::int as others from pg_class where relnamespace = '${migrationSchema}'::regnamespace and relkind in ('r', 'v', 'm', 'p')`,
     )
-    if (rows[0].others === 0) await trx.raw(`drop schema ${SCHEMA} cascade`)
-    else notices.push(`the schema ${SCHEMA} contains tables of your own and is kept`)
+    if (rows[0].others === 0) await trx.raw(`drop schema ${migrationSchema} cascade`)
+    else notices.push(`the schema ${migrationSchema} contains tables of your own and is kept`)
     return { migrations: applied, moved: false, adopted: null, notices }
   })
 }
@@ -476,8 +481,8 @@ export async function downStatements(db: Database): Promise<string[]> {
   return [
     ...taken.applied.flatMap(name => statementsDown(name, taken)),
     ...(await indexesToDrop(db.knex)).statements,
-    ...KNEX_TABLES.map(table => `drop table ${SCHEMA}.${table}`),
-    `drop schema ${SCHEMA}`,
+    ...knexTables.map(table => `drop table ${migrationSchema}.${table}`),
+    `drop schema ${migrationSchema}`,
   ]
 }
 
@@ -487,7 +492,7 @@ export async function downStatements(db: Database): Promise<string[]> {
 export async function migrateStatus(db: Database): Promise<MigrateStatus> {
   const { knex } = db
   const legacy = await findLegacy(knex)
-  const schema = legacy === undefined ? SCHEMA : LEGACY_SCHEMA
+  const schema = legacy === undefined ? migrationSchema : legacySchema
   const applied = await appliedMigrations(knex, schema)
   const place = await applicationSchema(knex)
   const live = await observeApplication(knex, place)
@@ -495,10 +500,12 @@ export async function migrateStatus(db: Database): Promise<MigrateStatus> {
   const drift: string[] = []
   const notices: string[] = await codeNotice(knex, place)
   if (legacy !== undefined)
-    notices.push(`the ledger is in the schema ${LEGACY_SCHEMA}: \`autodj migrate\` moves it to ${SCHEMA}`)
+    notices.push(
+      `the ledger is in the schema ${legacySchema}: \`autodj migrate\` moves it to ${migrationSchema}`,
+    )
   if (applied.size > 0 && lacksS3(live))
     notices.push(
-      `the application's schema was downgraded to before ${HEAD}: \`autodj migrate\` upgrades it again`,
+      `the application's schema was downgraded to before ${head}: \`autodj migrate\` upgrades it again`,
     )
   const [revision] = revisions
   if (revision !== undefined && isRevision(revision)) {
@@ -506,23 +513,23 @@ export async function migrateStatus(db: Database): Promise<MigrateStatus> {
     drift.push(...comparison.differences)
     notices.push(...comparison.notices)
   } else if (revision !== undefined) {
-    const newest = REVISIONS.at(-1)!
+    const newest = knownRevisions.at(-1)!
     notices.push(`the Alembic revision ${revision} is not known; compared with ${newest}`)
     drift.push(...compareSchema(live.schema, newest).differences)
   }
-  for (const [name, { tables }] of Object.entries(OURS)) {
+  for (const [name, { tables }] of Object.entries(ledgerMigrations)) {
     if (!applied.has(name)) continue
     for (const table of tables) {
       if (!(await tableExists(knex, `${schema}.${table}`))) drift.push(`table ${schema}.${table} is missing`)
     }
   }
-  const hasLock = await tableExists(knex, `${schema}.${KNEX_TABLES[1]}`)
+  const hasLock = await tableExists(knex, `${schema}.${knexTables[1]}`)
   return {
-    migrations: MIGRATIONS.map(name => ({ name, appliedAt: applied.get(name) ?? null })),
+    migrations: allMigrations.map(name => ({ name, appliedAt: applied.get(name) ?? null })),
     revisions,
     drift,
     notices,
-    locked: hasLock && (await knex(`${schema}.${KNEX_TABLES[1]}`).where({ is_locked: 1 })).length > 0,
+    locked: hasLock && (await knex(`${schema}.${knexTables[1]}`).where({ is_locked: 1 })).length > 0,
   }
 }
 
@@ -535,7 +542,7 @@ export async function migrateStatus(db: Database): Promise<MigrateStatus> {
  */
 export async function migrateUnlock(db: Database): Promise<boolean> {
   return migrating(db, { waitMs: 0 }, async trx => {
-    const table = `${SCHEMA}.${KNEX_TABLES[1]}`
+    const table = `${migrationSchema}.${knexTables[1]}`
     if (!(await tableExists(trx, table))) return false
     const { rows } = await trx.raw(
       `select a.pid, a.application_name as name from pg_locks l join pg_stat_activity a on a.pid = l.pid

@@ -7,10 +7,10 @@ import { classifyDbError, unusable } from './errors.ts'
 import { readLibpq } from './libpq.ts'
 
 /** How long a connection may take to come up, in ms. */
-const CONNECT_TIMEOUT_MS = 10_000
+const connectTimeoutMs = 10_000
 /** How long a statement may run, and a transaction lie idle, before the server ends it, in ms. */
-const STATEMENT_TIMEOUT_MS = 300_000
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 120_000
+const statementTimeoutMs = 300_000
+const idleInTransactionTimeoutMs = 120_000
 
 /**
  * Opens the database: `postgresql://…` or `pglite:DIR` (made when missing; held by a lock file beside it,
@@ -36,8 +36,8 @@ async function openPostgres(
   options: OpenOptions,
 ): Promise<Database> {
   const settings = [
-    `-c statement_timeout=${STATEMENT_TIMEOUT_MS}`,
-    `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS}`,
+    `-c statement_timeout=${statementTimeoutMs}`,
+    `-c idle_in_transaction_session_timeout=${idleInTransactionTimeoutMs}`,
     ...(own === undefined ? [] : [own]),
     ...(options.readOnly ? ['-c default_transaction_read_only=on'] : []),
   ].join(' ')
@@ -53,9 +53,9 @@ async function openPostgres(
         ...(ssl === undefined ? {} : { ssl }),
         application_name: options.applicationName,
         options: sessionSettings,
-        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        connectionTimeoutMillis: connectTimeoutMs,
         // The server's own timeout comes first; this one is for a server that does not answer any more.
-        query_timeout: STATEMENT_TIMEOUT_MS + 30_000,
+        query_timeout: statementTimeoutMs + 30_000,
         keepAlive: true,
         keepAliveInitialDelayMillis: 10_000,
       } as Knex.PgConnectionConfig,

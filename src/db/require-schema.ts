@@ -1,6 +1,6 @@
 /** Whether a database is ready for autodj, asked before a run begins. */
 import { FatalError } from '../errors.ts'
-import { applicationSchema, LEDGER_SCHEMA, LEGACY_SCHEMA, quoteName } from './application.ts'
+import { applicationSchema, ledgerSchema, legacySchema, quoteName } from './application.ts'
 import type { Database } from './database.ts'
 
 /**
@@ -33,16 +33,16 @@ export async function requireSchema({ knex, where }: Database, newest = 'files')
                     and split_part(:newest, '.', 2) in ('', attname)) as newest,
             (select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = :ledger) as usable,
             current_user::text as role`,
-    { place, ledger: LEDGER_SCHEMA, legacy: LEGACY_SCHEMA, newest },
+    { place, ledger: ledgerSchema, legacy: legacySchema, newest },
   )
   const found = rows[0]
   if (found?.tracks && found.ledger && found.newest && found.key) {
     if (found.usable) return
     throw new FatalError(
-      `the role ${found.role} may not use the schema ${LEDGER_SCHEMA} of the database ${where}`,
+      `the role ${found.role} may not use the schema ${ledgerSchema} of the database ${where}`,
       {
         code: 'db.privilege',
-        cure: `As its owner: grant usage on schema ${LEDGER_SCHEMA} to ${quoteName(found.role)}; grant select, insert, update, delete on all tables in schema ${LEDGER_SCHEMA} to ${quoteName(found.role)}. \`autodj migrate\` does so for every role that may change tracks.`,
+        cure: `As its owner: grant usage on schema ${ledgerSchema} to ${quoteName(found.role)}; grant select, insert, update, delete on all tables in schema ${ledgerSchema} to ${quoteName(found.role)}. \`autodj migrate\` does so for every role that may change tracks.`,
       },
     )
   }

@@ -22,8 +22,8 @@ interface ProofRow {
   proved_at: number | null
 }
 
-const TRACK = 't.id, t.s3_object_key, t.file_source, t.file_size, t.file_path'
-const PROOF = `o.size as proved_size, o.etag, o.sha256, o.crc32, o.crc64nvme, o.content_type,
+const track = 't.id, t.s3_object_key, t.file_source, t.file_size, t.file_path'
+const proofColumns = `o.size as proved_size, o.etag, o.sha256, o.crc32, o.crc64nvme, o.content_type,
     extract(epoch from greatest(o.verified_at, o.uploaded_at))::float8 * 1000 as proved_at`
 
 function toFacts(row: TrackRow): RowFacts {
@@ -49,7 +49,7 @@ function toProof(row: ProofRow): Proof | undefined {
 }
 
 /** Rows to a page. */
-const PAGE_ROWS = 5_000
+const pageRows = 5_000
 
 /**
  * All tracks in keyset pages by id: the one order that the application's schema has an index for. Who needs them by
@@ -61,7 +61,7 @@ export async function* rowFactPages(
 ): AsyncGenerator<RowFacts[]> {
   const pages = keysetPages<TrackRow>(
     (last, limit) => [
-      `select ${TRACK}, case when t.s3_object_key is null then concat_ws(' – ', t.artist, t.title) end as label
+      `select ${track}, case when t.s3_object_key is null then concat_ws(' – ', t.artist, t.title) end as label
        from tracks t ${last === undefined ? '' : 'where t.id > ?'} order by t.id limit ${limit}`,
       last === undefined ? [] : [last.id],
     ],
@@ -78,7 +78,7 @@ export async function* proofPages(
 ): AsyncGenerator<{ key: string; proof: Proof | undefined }[]> {
   const pages = keysetPages<ProofRow & { key: string }>(
     (last, limit) => [
-      `select o.key, ${PROOF} from autodj_ledger.objects o where o.bucket = ? ${last === undefined ? '' : 'and o.key > ?'}
+      `select o.key, ${proofColumns} from autodj_ledger.objects o where o.bucket = ? ${last === undefined ? '' : 'and o.key > ?'}
        order by o.key limit ${limit}`,
       last === undefined ? [bucket] : [bucket, last.key],
     ],
@@ -93,13 +93,13 @@ async function* keysetPages<Row>(
   { knex, signal }: { knex: Knex; signal?: AbortSignal | undefined },
 ): AsyncGenerator<Row[]> {
   const read = async (last?: Row): Promise<Row[]> =>
-    (await knex.raw<{ rows: Row[] }>(...page(last, PAGE_ROWS))).rows
+    (await knex.raw<{ rows: Row[] }>(...page(last, pageRows))).rows
   let next = read()
   try {
     for (;;) {
       const rows = await next
       signal?.throwIfAborted()
-      const last = rows.length === PAGE_ROWS ? rows.at(-1) : undefined
+      const last = rows.length === pageRows ? rows.at(-1) : undefined
       if (last !== undefined) next = read(last)
       if (rows.length > 0) yield rows
       if (last === undefined) return
@@ -119,7 +119,7 @@ export async function rowFactsById(
   const found = new Map<string, RowFacts>()
   for (const slice of slices(ids)) {
     const { rows } = await knex.raw<{ rows: (TrackRow & ProofRow)[] }>(
-      `select ${TRACK}, ${PROOF} from tracks t
+      `select ${track}, ${proofColumns} from tracks t
        left join autodj_ledger.objects o on o.bucket = ? and o.key = t.s3_object_key collate "C"
        where t.id = any(?::uuid[])`,
       [bucket, [...slice]],
@@ -210,7 +210,7 @@ export interface RowSwap {
   updatedAt?: string | null
 }
 
-const SWAP: readonly BulkColumn<RowSwap>[] = [
+const swapColumns: readonly BulkColumn<RowSwap>[] = [
   ['id', 'uuid', swap => swap.trackId],
   ['from_key', 'text', swap => swap.from.key],
   ['from_source', 'text', swap => swap.from.source],
@@ -228,7 +228,7 @@ const SWAP: readonly BulkColumn<RowSwap>[] = [
 export async function swapRows(knex: Knex, swaps: readonly RowSwap[]): Promise<Set<string>> {
   const changed = new Set<string>()
   for (const slice of slices(swaps.toSorted((a, b) => (a.trackId < b.trackId ? -1 : 1)))) {
-    const { sql, bindings } = unnest('u', SWAP, slice)
+    const { sql, bindings } = unnest('u', swapColumns, slice)
     const { rows } = await knex.raw<{ rows: { id: string }[] }>(
       `update tracks t set
          s3_object_key = u.to_key, file_source = u.to_source::filesource, file_size = u.to_size,

@@ -21,7 +21,7 @@ export interface Track {
 }
 
 /** Columns of a `Track`, for a select from `tracks`. */
-export const TRACK_COLUMNS = {
+export const trackColumns = {
   id: 'tracks.id',
   spotifyId: 'tracks.spotify_id',
   title: 'tracks.title',
@@ -68,7 +68,7 @@ export interface TrackFilter {
 }
 
 /** Sorts before every UUID that a row could have: where keyset paging begins. */
-export const FIRST_ID = '00000000-0000-0000-0000-000000000000'
+export const firstId = '00000000-0000-0000-0000-000000000000'
 
 function applyFilter(query: Knex.QueryBuilder, knex: Knex, filter: TrackFilter): void {
   applyRowFilter(query, filter)
@@ -139,9 +139,9 @@ function applyAnalysis(query: Knex.QueryBuilder, which: NonNullable<TrackFilter[
 /** A page of tracks after `afterId`, in the order of their ids. Shorter than `limit` only at the end. */
 export async function trackPage(
   knex: Knex,
-  { afterId = FIRST_ID, limit, filter = {} }: { afterId?: string; limit: number; filter?: TrackFilter },
+  { afterId = firstId, limit, filter = {} }: { afterId?: string; limit: number; filter?: TrackFilter },
 ): Promise<Track[]> {
-  const query = knex('tracks').select(TRACK_COLUMNS).where('tracks.id', '>', afterId)
+  const query = knex('tracks').select(trackColumns).where('tracks.id', '>', afterId)
   applyFilter(query, knex, filter)
   return query.orderBy('tracks.id').limit(limit)
 }
@@ -155,7 +155,7 @@ export async function* trackPages(
     signal,
   }: { filter?: TrackFilter; pageSize?: number; signal?: AbortSignal } = {},
 ): AsyncGenerator<Track[], void> {
-  for (let afterId = FIRST_ID; ; ) {
+  for (let afterId = firstId; ; ) {
     signal?.throwIfAborted()
     const page = await trackPage(knex, { afterId, limit: pageSize, filter })
     if (page.length > 0) yield page
@@ -199,7 +199,7 @@ export async function claimTracks(
   knex: Knex,
   claim: { kind: string; runId: string; afterId?: string; limit: number; filter?: TrackFilter },
 ): Promise<ClaimedPage> {
-  const { kind, runId, afterId = FIRST_ID, limit, filter = {} } = claim
+  const { kind, runId, afterId = firstId, limit, filter = {} } = claim
   return knex.transaction(async trx => {
     const wanted = trx('tracks')
       .select('tracks.id')
@@ -215,7 +215,7 @@ export async function claimTracks(
       )
     applyFilter(wanted, trx, filter)
     wanted.orderBy('tracks.id').limit(limit)
-    const picked = trx('tracks').select(TRACK_COLUMNS).whereRaw('tracks.id in (select id from wanted)')
+    const picked = trx('tracks').select(trackColumns).whereRaw('tracks.id in (select id from wanted)')
     // Once more: a row that changed since is looked at as it is now, when its lock is taken.
     applyRowFilter(picked, filter)
     picked.orderBy('tracks.id').forNoKeyUpdate('tracks').skipLocked()
@@ -278,7 +278,7 @@ export interface NewTrack {
   fileSize: number
 }
 
-const NEW_TRACK: readonly BulkColumn<NewTrack>[] = [
+const newTrack: readonly BulkColumn<NewTrack>[] = [
   ['id', 'uuid', track => track.id],
   ['spotify_id', 'text', track => track.spotifyId],
   ['title', 'text', track => track.title],
@@ -294,9 +294,9 @@ const NEW_TRACK: readonly BulkColumn<NewTrack>[] = [
 /** Makes rows; one whose `spotify_id` already exists is left out. Gives the ids of those made. */
 export async function insertTracks(knex: Knex, tracks: readonly NewTrack[]): Promise<Set<string>> {
   const made = new Set<string>()
-  const names = NEW_TRACK.map(([name]) => name).join(', ')
+  const names = newTrack.map(([name]) => name).join(', ')
   for (const slice of slices(tracks)) {
-    const { sql, bindings } = unnest('u', NEW_TRACK, slice)
+    const { sql, bindings } = unnest('u', newTrack, slice)
     const { rows } = await knex.raw<{ rows: { id: string }[] }>(
       `insert into tracks (${names}) select ${names} from ${sql}
        on conflict (spotify_id) do nothing returning id`,
@@ -313,7 +313,7 @@ export async function tracksBySpotifyId(knex: Knex, spotifyIds: readonly string[
   for (const slice of slices(spotifyIds)) {
     found.push(
       ...(await knex('tracks')
-        .select(TRACK_COLUMNS)
+        .select(trackColumns)
         .whereRaw('tracks.spotify_id = any(?::text[])', [[...slice]])),
     )
   }
@@ -326,7 +326,7 @@ export async function tracksById(knex: Knex, ids: readonly string[]): Promise<Tr
   for (const slice of slices([...new Set(ids)].sort())) {
     found.push(
       ...(await knex('tracks')
-        .select(TRACK_COLUMNS)
+        .select(trackColumns)
         .whereRaw('tracks.id = any(?::uuid[])', [[...slice]])
         .orderBy('tracks.id')),
     )
@@ -379,7 +379,7 @@ export interface TrackChange {
  */
 export type ChangeOutcome = 'done' | 'changed' | 'deleted'
 
-const CHANGE: readonly BulkColumn<TrackChange>[] = [
+const changeColumns: readonly BulkColumn<TrackChange>[] = [
   ['id', 'uuid', change => change.planned.id],
   ['set_path', 'bool', change => change.filePath !== undefined],
   ['file_path', 'text', change => change.filePath],
@@ -452,7 +452,7 @@ async function change(
         } else outcomes.set(planned.id, 'changed')
       }
       if (due.length === 0) return
-      const { sql, bindings } = unnest('u', CHANGE, due)
+      const { sql, bindings } = unnest('u', changeColumns, due)
       await trx.raw(
         `update tracks as t set
            file_path = case when u.set_path then u.file_path else t.file_path end,
@@ -500,7 +500,7 @@ export interface TrackRename {
   readonly artist: string
 }
 
-const RENAME: readonly BulkColumn<TrackRename>[] = [
+const rename: readonly BulkColumn<TrackRename>[] = [
   ['id', 'uuid', ({ planned }) => planned.id],
   ['old_title', 'text', ({ planned }) => planned.title],
   ['old_artist', 'text', ({ planned }) => planned.artist],
@@ -512,7 +512,7 @@ const RENAME: readonly BulkColumn<TrackRename>[] = [
 export async function renameTracks(knex: Knex, renames: readonly TrackRename[]): Promise<Set<string>> {
   const done = new Set<string>()
   for (const slice of slices(renames)) {
-    const { sql, bindings } = unnest('u', RENAME, slice)
+    const { sql, bindings } = unnest('u', rename, slice)
     const { rows } = await knex.raw<{ rows: { id: string }[] }>(
       `update tracks as t set title = u.title, artist = u.artist, updated_at = now()
        from ${sql} where t.id = u.id and t.title = u.old_title and t.artist = u.old_artist returning t.id`,

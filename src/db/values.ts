@@ -2,14 +2,14 @@
 import { createHash } from 'node:crypto'
 
 /** B-tree entries end at 2,704 bytes; a longer text is cut and made unique by its hash. */
-export const INDEXABLE_BYTES = 2_600
+export const indexableBytes = 2_600
 
 /** A text as it fits an index. */
 export function indexable(text: string): string {
   const bytes = Buffer.from(text)
-  if (bytes.length <= INDEXABLE_BYTES) return text
+  if (bytes.length <= indexableBytes) return text
   const hash = createHash('sha256').update(bytes).digest('hex')
-  return `${bytes.subarray(0, INDEXABLE_BYTES - 70).toString('utf8')}…${hash}`
+  return `${bytes.subarray(0, indexableBytes - 70).toString('utf8')}…${hash}`
 }
 
 /** PostgreSQL's text knows no NUL, and an error message may quote anything. */

@@ -1,7 +1,7 @@
 /** Checks of what commands need of the database and the bucket together: that rows can be written, and are the right ones. */
 import type { Knex } from 'knex'
 import { formatCount, plural } from '../core/units.ts'
-import { applicationSchema, LEDGER_SCHEMA, quoteName } from '../db/application.ts'
+import { applicationSchema, ledgerSchema, quoteName } from '../db/application.ts'
 import type { Database } from '../db/database.ts'
 import { classifyDbError } from '../db/errors.ts'
 import { AppError, toError } from '../errors.ts'
@@ -57,7 +57,7 @@ export async function checkDatabaseWrite({ knex, where, dialect }: Database): Pr
   if (facts.ledger.length > 0) {
     return failure(
       `the role ${facts.role} may not write ${plural(facts.ledger.length, 'table')} of the ledger (${facts.ledger[0]})`,
-      `As its owner: grant select, insert, update, delete on all tables in schema ${LEDGER_SCHEMA} to ${role}.`,
+      `As its owner: grant select, insert, update, delete on all tables in schema ${ledgerSchema} to ${role}.`,
     )
   }
   if (facts.policed) {
@@ -89,7 +89,7 @@ async function writeFacts(knex: Knex, tracks: string): Promise<WriteFacts> {
                     and not (has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
                              and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'))
                   order by 1) as ledger`,
-    { tracks, ledger: LEDGER_SCHEMA },
+    { tracks, ledger: ledgerSchema },
   )
   return rows[0]!
 }

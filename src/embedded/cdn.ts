@@ -62,11 +62,11 @@ export interface Cdn {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-const LOG_LIMIT = 20_000
+const logLimit = 20_000
 /** Headers of viewers that the origin sees. */
-const FORWARDED = new Set(['origin', 'access-control-request-method', 'access-control-request-headers'])
+const forwarded = new Set(['origin', 'access-control-request-method', 'access-control-request-headers'])
 /** Headers of the origin that viewers never see. */
-const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date'])
+const hopByHop = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date'])
 
 /** The headers that go on to the other side. */
 function headersFor(
@@ -176,7 +176,7 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     }
     const record: CdnRecord = { method, path, key: viewer.key, range: viewer.range, status: 0, cache: '' }
     requests.push(record)
-    if (requests.length > LOG_LIMIT * 1.1) requests.splice(0, requests.length - LOG_LIMIT)
+    if (requests.length > logLimit * 1.1) requests.splice(0, requests.length - logLimit)
     const misbehaviour = rules.strike(viewer)
     if (misbehaviour) record.misbehaviour = misbehaviour
 
@@ -238,7 +238,7 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
       fromOrigin = await origin.request(
         method === 'HEAD' ? 'GET' : method,
         path,
-        headersFor(request.headers, name => FORWARDED.has(name)),
+        headersFor(request.headers, name => forwarded.has(name)),
         misbehaviour,
       )
     } catch {
@@ -246,7 +246,7 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
       return
     }
     const { stream } = fromOrigin
-    const headers = headersFor(fromOrigin.headers, name => !HOP_BY_HOP.has(name))
+    const headers = headersFor(fromOrigin.headers, name => !hopByHop.has(name))
     headers['x-cache'] = fromOrigin.status < 400 ? 'Miss from cloudfront' : 'Error from cloudfront'
     const size = Number(fromOrigin.headers['content-length'] ?? 0)
     try {

@@ -2,9 +2,9 @@ import type { SortedRecord, Spool, Tags } from '../core/reconcile/records.ts'
 import { UnlinkedFile } from './unlinked-file.ts'
 
 /** Bytes written, and read, at a time; a record that is longer has a chunk of its own. */
-const CHUNK_BYTES = 256 * 1024
+const chunkBytes = 256 * 1024
 /** Three tags, and the lengths of key and value: 32 bits each. */
-const HEADER = 20
+const header = 20
 
 /** Records in chunks, one after the other in a temporary file; of few enough, all stay in memory. */
 export class FileSpool implements Spool {
@@ -22,25 +22,25 @@ export class FileSpool implements Spool {
 
   add(tags: Tags, key: string, value: string): Promise<void> | undefined {
     // A UTF-16 unit is at most three bytes of UTF-8.
-    const atMost = HEADER + 3 * (key.length + value.length)
+    const atMost = header + 3 * (key.length + value.length)
     let written: Promise<void> | undefined
     if (this.#used + atMost > this.#chunk.length) {
       if (this.#used > 0) written = this.#flush()
-      if (atMost > this.#chunk.length) this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, atMost))
+      if (atMost > this.#chunk.length) this.#chunk = Buffer.allocUnsafeSlow(Math.max(chunkBytes, atMost))
     }
     const chunk = this.#chunk
     const used = this.#used
-    const keyLength = chunk.write(key, used + HEADER, 'utf8')
-    const valueLength = chunk.write(value, used + HEADER + keyLength, 'utf8')
+    const keyLength = chunk.write(key, used + header, 'utf8')
+    const valueLength = chunk.write(value, used + header + keyLength, 'utf8')
     for (const [index, word] of [...tags, keyLength, valueLength].entries())
       chunk.writeUInt32LE(word, used + 4 * index)
-    this.#used = used + HEADER + keyLength + valueLength
+    this.#used = used + header + keyLength + valueLength
     return written
   }
 
   async *replay(wanted: (...tags: Tags) => boolean): AsyncGenerator<SortedRecord[]> {
     await this.#writing
-    let buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+    let buffer = Buffer.allocUnsafeSlow(chunkBytes)
     for (const { start, length } of this.#chunks) {
       if (length > buffer.length) buffer = Buffer.allocUnsafeSlow(length)
       for (let offset = 0; offset < length; ) {
@@ -78,10 +78,10 @@ function recordsOf(chunk: Buffer, length: number, wanted: (...tags: Tags) => boo
   const records: SortedRecord[] = []
   for (let at = 0; at < length; ) {
     const word = (index: number): number => chunk.readUInt32LE(at + 4 * index)
-    const keyEnd = at + HEADER + word(3)
+    const keyEnd = at + header + word(3)
     const end = keyEnd + word(4)
     if (wanted(word(0), word(1), word(2)))
-      records.push([chunk.toString('utf8', at + HEADER, keyEnd), chunk.toString('utf8', keyEnd, end)])
+      records.push([chunk.toString('utf8', at + header, keyEnd), chunk.toString('utf8', keyEnd, end)])
     at = end
   }
   return records

@@ -2,17 +2,17 @@ import type { SortedRecord as Entry, Sorter } from '../core/reconcile/records.ts
 import { UnlinkedFile } from './unlinked-file.ts'
 
 /** Bytes held in memory before a run is written. */
-const RUN_BYTES = 4 * 1024 * 1024
+const runCapacity = 4 * 1024 * 1024
 /** Bytes read at a time from each run while merging. */
-const BLOCK_BYTES = 32 * 1024
+const blockBytes = 32 * 1024
 /** Bytes written at a time. */
-const CHUNK_BYTES = 256 * 1024
+const chunkBytes = 256 * 1024
 /** Entries to a batch. */
-const BATCH = 1_024
+const batchEntries = 1_024
 /** Runs merged at once; more are merged in several rounds, so that buffers stay bounded. */
-const FAN_IN = 128
+const fanIn = 128
 /** Length of key and of value, 32 bits each, before their bytes. */
-const HEADER = 8
+const header = 8
 
 /**
  * External merge sort (Knuth, TAOCP vol. 3, 5.4) by the UTF-8 bytes of the keys: sorted runs go to one nameless
@@ -33,7 +33,7 @@ export class ExternalSorter implements Sorter {
   /**
    * @param folder where the temporary file goes; must exist
    */
-  constructor(folder: string, name: string, { runBytes = RUN_BYTES }: { runBytes?: number } = {}) {
+  constructor(folder: string, name: string, { runBytes = runCapacity }: { runBytes?: number } = {}) {
     this.#file = new UnlinkedFile(folder, `${name}.sort`)
     this.#runBytes = runBytes
     this.#run = new MemoryRun(runBytes)
@@ -58,15 +58,15 @@ export class ExternalSorter implements Sorter {
       }
       await this.#spill(this.#run)
       this.#spare = undefined
-      while (this.#runs.length > FAN_IN) {
-        const merging = this.#runs.splice(0, FAN_IN)
+      while (this.#runs.length > fanIn) {
+        const merging = this.#runs.splice(0, fanIn)
         const writer = new RunWriter(this.#file)
         const write = (entry: RunReader): boolean => writer.add(entry.block, entry.start, entry.end)
         for await (const _ of this.#merge(merging, write)) await writer.flush()
         this.#runs.push(await writer.finish())
       }
       let batch: Entry[] = []
-      const take = (entry: RunReader): boolean => batch.push(decode(entry.block, entry.start)) >= BATCH
+      const take = (entry: RunReader): boolean => batch.push(decode(entry.block, entry.start)) >= batchEntries
       for await (const _ of this.#merge(this.#runs, take)) {
         yield batch
         batch = []
@@ -128,7 +128,7 @@ class MemoryRun {
   /** @returns false when it is full; the first entry always fits */
   add(key: string, value: string): boolean {
     // A UTF-16 unit is at most three bytes of UTF-8.
-    const atMost = HEADER + 3 * (key.length + value.length)
+    const atMost = header + 3 * (key.length + value.length)
     if (this.#used + atMost > this.bytes.length && !this.#grow(atMost)) return false
     if (this.#count === this.#offsets.length) {
       const offsets = new Uint32Array(Math.max(1_024, 2 * this.#offsets.length))
@@ -137,13 +137,13 @@ class MemoryRun {
     }
     const { bytes } = this
     const used = this.#used
-    const keyLength = bytes.write(key, used + HEADER, 'utf8')
-    const valueLength = bytes.write(value, used + HEADER + keyLength, 'utf8')
+    const keyLength = bytes.write(key, used + header, 'utf8')
+    const valueLength = bytes.write(value, used + header + keyLength, 'utf8')
     bytes.writeUInt32LE(keyLength, used)
     bytes.writeUInt32LE(valueLength, used + 4)
     this.#offsets[this.#count] = used
     this.#count += 1
-    this.#used = used + HEADER + keyLength + valueLength
+    this.#used = used + header + keyLength + valueLength
     return true
   }
 
@@ -165,9 +165,9 @@ class MemoryRun {
   inOrder(): Uint32Array {
     const { bytes } = this
     return this.#offsets.subarray(0, this.#count).sort((a, b) => {
-      const endOfA = a + HEADER + lengthAt(bytes, a)
-      const endOfB = b + HEADER + lengthAt(bytes, b)
-      let [i, j] = [a + HEADER, b + HEADER]
+      const endOfA = a + header + lengthAt(bytes, a)
+      const endOfB = b + header + lengthAt(bytes, b)
+      let [i, j] = [a + header, b + header]
       for (; i < endOfA && j < endOfB; i += 1, j += 1) {
         const difference = (bytes[i] as number) - (bytes[j] as number)
         if (difference !== 0) return difference
@@ -182,9 +182,9 @@ class MemoryRun {
 
   *batches(): Generator<readonly Entry[]> {
     const order = this.inOrder()
-    for (let start = 0; start < order.length; start += BATCH) {
+    for (let start = 0; start < order.length; start += batchEntries) {
       const batch: Entry[] = []
-      for (const offset of order.subarray(start, start + BATCH)) batch.push(decode(this.bytes, offset))
+      for (const offset of order.subarray(start, start + batchEntries)) batch.push(decode(this.bytes, offset))
       yield batch
     }
   }
@@ -201,13 +201,13 @@ function lengthAt(bytes: Uint8Array, at: number): number {
 }
 
 function endOfEntry(bytes: Uint8Array, at: number): number {
-  return at + HEADER + lengthAt(bytes, at) + lengthAt(bytes, at + 4)
+  return at + header + lengthAt(bytes, at) + lengthAt(bytes, at + 4)
 }
 
 function decode(bytes: Buffer, at: number): Entry {
-  const keyEnd = at + HEADER + lengthAt(bytes, at)
+  const keyEnd = at + header + lengthAt(bytes, at)
   return [
-    bytes.toString('utf8', at + HEADER, keyEnd),
+    bytes.toString('utf8', at + header, keyEnd),
     bytes.toString('utf8', keyEnd, keyEnd + lengthAt(bytes, at + 4)),
   ]
 }
@@ -221,7 +221,7 @@ interface Extent {
 class RunWriter {
   readonly #start: number
   readonly #file: UnlinkedFile
-  #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  #chunk = Buffer.allocUnsafeSlow(chunkBytes)
   #used = 0
 
   constructor(file: UnlinkedFile) {
@@ -239,7 +239,7 @@ class RunWriter {
     }
     bytes.copy(this.#chunk, this.#used, start, end)
     this.#used = needed
-    return needed >= CHUNK_BYTES / 2
+    return needed >= chunkBytes / 2
   }
 
   async finish(): Promise<Extent> {
@@ -273,7 +273,7 @@ class RunReader {
   /** The next entry of the block at hand; false when it is not wholly there. */
   next(): boolean {
     const left = this.#filled - this.end
-    if (left < HEADER) return false
+    if (left < header) return false
     const end = endOfEntry(this.block, this.end)
     if (end > this.#filled) return false
     this.start = this.end
@@ -289,9 +289,9 @@ class RunReader {
         if (left > 0) throw new Error('the temporary file ends within an entry')
         return false
       }
-      const need = left >= HEADER ? endOfEntry(this.block, this.end) - this.end : HEADER
+      const need = left >= header ? endOfEntry(this.block, this.end) - this.end : header
       const fits = need <= this.block.length
-      const block = fits ? this.block : Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, need))
+      const block = fits ? this.block : Buffer.allocUnsafeSlow(Math.max(blockBytes, need))
       this.block.copy(block, 0, this.end, this.#filled)
       const wanted = Math.min(block.length - left, this.#last - this.#position)
       const bytesRead = await this.#file.read(block, left, wanted, this.#position)
@@ -306,9 +306,9 @@ class RunReader {
 }
 
 function compareEntries(a: RunReader, b: RunReader): number {
-  const endOfA = a.start + HEADER + lengthAt(a.block, a.start)
-  const endOfB = b.start + HEADER + lengthAt(b.block, b.start)
-  return a.block.compare(b.block, b.start + HEADER, endOfB, a.start + HEADER, endOfA)
+  const endOfA = a.start + header + lengthAt(a.block, a.start)
+  const endOfB = b.start + header + lengthAt(b.block, b.start)
+  return a.block.compare(b.block, b.start + header, endOfB, a.start + header, endOfA)
 }
 
 function push(heap: RunReader[], reader: RunReader): void {

@@ -102,13 +102,13 @@ export interface ImportSummary {
 }
 
 /** Names of sound, so that what is called so and is none is told of. */
-const CLAIMS_SOUND =
+const claimsSound =
   /\.(mp[123+]|mpga|m2a|flac?|m4[abpr]|aac|adts|alac|og[gax]|opus|spx|wave?|bwf|rf64|w64|rmi|aif[fc]?|aiffc|snd|au|caf|wma|asf|wv|ape|mac|mpc|mpp|tta|tak|ofr|ofs|shn|dsf|dff|dst|ac3|eac3|ec3|dts|dtshd|thd|mlp|amr|awb|mka|weba|ra|ram|rm|gsm|vox|oma|aa3|at3|voc|sf2|xm|it|s3m|mod|midi?|kar)$/i
 
 /** Files whose hashes are looked up, and remembered, together. */
-const HASH_BATCH = 512
+const hashBatch = 512
 /** Files that are decided together, and whose rows are written together. */
-const DECISION_BATCH = 2_000
+const decisionBatch = 2_000
 
 /**
  * Imports a folder. What goes wrong with one file is reported, recorded and counted; the rest goes on.
@@ -184,7 +184,7 @@ class Import {
           this.summary.skipped++
           report.item({ subject: entry.path, state: 'skipped', reason: entry.reason, cure: entry.cure })
         }
-        if (files.length >= HASH_BATCH) {
+        if (files.length >= hashBatch) {
           await this.#hashBatch(files, inspectors, progress)
           files = []
         }
@@ -244,7 +244,7 @@ class Import {
               subject: file.path,
               state: 'not-audio',
               reason: seen.reason,
-              ...(CLAIMS_SOUND.test(file.path)
+              ...(claimsSound.test(file.path)
                 ? { text: `not audio ${printable(file.path)}: ${seen.reason}` }
                 : {}),
             })
@@ -264,7 +264,7 @@ class Import {
   /** Second pass: every audio file finds its row, or gets one. */
   async decide(): Promise<void> {
     const waiting = new Waiting()
-    const { knex, folder, stopping, report, batch = DECISION_BATCH, isSelected = () => true } = this.#options
+    const { knex, folder, stopping, report, batch = decisionBatch, isSelected = () => true } = this.#options
     this.#style = libraryStyle(await filePathSample(knex), folder)
     const progress = report.progress({ label: 'importing', unit: 'files' })
     progress.total({ items: this.summary.found })

@@ -10,10 +10,10 @@ import { encodeCrc32 } from '../core/crc32.ts'
 import type { ErrorCode } from '../error-codes.ts'
 
 /** Bytes read at a time. */
-const CHUNK = 1024 * 1024
+const chunk = 1024 * 1024
 
 /** Milliseconds for which a file that ends before its sound does may still be growing: longer, and it is damaged. */
-const STILL_WRITTEN = 10 * 60_000
+const stillWritten = 10 * 60_000
 
 /** What a file holds, and what it was like while it was read. */
 interface InspectedFile extends FileIdentity {
@@ -33,7 +33,7 @@ export type Inspection =
 export class Inspector {
   readonly #root: string
   readonly #realRoot: string
-  readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
+  readonly #buffer = Buffer.allocUnsafeSlow(chunk)
 
   readonly #now: () => number
 
@@ -72,14 +72,14 @@ export class Inspector {
     try {
       const { size, mtimeNs, ctimeNs, inode, device } = source
       const read = async (offset: number, length: number): Promise<Buffer> => {
-        const bytes = this.#buffer.subarray(0, Math.max(0, Math.min(length, CHUNK, size - offset)))
+        const bytes = this.#buffer.subarray(0, Math.max(0, Math.min(length, chunk, size - offset)))
         await source.read(bytes, offset)
         return bytes
       }
       const location = await locateAudio({ size, read })
       if (!location) return { kind: 'not-audio', reason: 'not a recognised audio format' }
       const age = this.#now() - Number(mtimeNs / 1_000_000n)
-      if (age >= 0 && age < STILL_WRITTEN) {
+      if (age >= 0 && age < stillWritten) {
         const { cut, unusable } = await readSound({ size, read }, location)
         const missing = cut ?? unusable
         if (missing !== undefined)
@@ -90,9 +90,9 @@ export class Inspector {
       }
       const sha256 = createHash('sha256')
       let crc = 0
-      for (let position = 0; position < size; position += CHUNK) {
+      for (let position = 0; position < size; position += chunk) {
         signal?.throwIfAborted()
-        const bytes = await read(position, CHUNK)
+        const bytes = await read(position, chunk)
         sha256.update(bytes)
         crc = crc32(bytes, crc)
       }

@@ -5,7 +5,7 @@ import { plural } from '../core/units.ts'
 import type { MigrateResult } from '../db/migrate.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 
-const ACTIONS = ['up', 'down', 'status', 'baseline', 'unlock'] as const
+const actions = ['up', 'down', 'status', 'baseline', 'unlock'] as const
 
 export const migrate = defineCommand({
   name: 'migrate',
@@ -25,7 +25,7 @@ export const migrate = defineCommand({
     ['autodj migrate down --apply', 'undo it'],
     ['autodj migrate --indexes', 'also for a library of a million tracks: optional indexes on tracks'],
   ],
-  args: [{ spec: '[action]', description: 'what to do', choices: ACTIONS, defaultValue: 'up' }],
+  args: [{ spec: '[action]', description: 'what to do', choices: actions, defaultValue: 'up' }],
   flags: {
     dryRun: shared.dryRun,
     apply: { ...shared.apply, description: 'carry out `down` (without it: a dry run)' },

@@ -20,7 +20,7 @@ import { changeRows, type RowUpdate, resetRows } from './rows.ts'
 export type { ExecuteOptions, ItemOutcome }
 
 /** Items looked at, journalled and executed together. */
-const BATCH = 500
+const batchItems = 500
 
 /**
  * Applies what is not applied yet.
@@ -63,7 +63,7 @@ async function* batches(file: string, isDue: (item: PlanItem) => boolean): Async
   let batch: PlanItem[] = []
   for await (const item of planItems(file)) {
     if (!isDue(item)) continue
-    if (batch.length >= BATCH || (batch.length > 0 && batch[0]?.action !== item.action)) {
+    if (batch.length >= batchItems || (batch.length > 0 && batch[0]?.action !== item.action)) {
       yield batch
       batch = []
     }

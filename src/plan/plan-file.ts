@@ -4,11 +4,11 @@ import path from 'node:path'
 import { maxKeyBytes } from '../core/keys.ts'
 import {
   actionOrder,
-  PLAN_SCHEMA,
   type PlanAction,
   type PlanHeader,
   type PlanItem,
   PlanWriter,
+  planSchema,
   readPlan,
   stakeOf,
 } from '../core/plan.ts'
@@ -133,7 +133,7 @@ export function makePlanHeader(options: {
   const { id, command, now, validFor, bucket, versioned, seen } = options
   return {
     type: 'autodj-plan',
-    schema: PLAN_SCHEMA,
+    schema: planSchema,
     id,
     command,
     createdAt: new Date(now).toISOString(),

@@ -22,7 +22,7 @@ import type { Tally } from './tally.ts'
 import { ownersWithoutAudio } from './without-audio.ts'
 
 /** Orphans that are checked against the table at once: it has no index by key, each check reads it all. */
-const ORPHANS_AT_ONCE = 5_000
+const orphansAtOnce = 5_000
 
 /** Judges what the merge brings, with as many dearer looks as that takes, bounded. */
 export class Comparator {
@@ -89,8 +89,8 @@ export class Comparator {
     for (const comparison of looked) if (comparison !== undefined) comparisons.push(comparison)
     await this.#remember()
     if (comparisons.length > 0) yield comparisons
-    if (this.#orphans.length >= ORPHANS_AT_ONCE) yield* this.#settleOrphans()
-    if (this.#missing.length >= ORPHANS_AT_ONCE) yield* this.#settleMissing()
+    if (this.#orphans.length >= orphansAtOnce) yield* this.#settleOrphans()
+    if (this.#missing.length >= orphansAtOnce) yield* this.#settleMissing()
   }
 
   /** Objects of a listing, after an inventory that did not have them. Those with rows have been looked at. */

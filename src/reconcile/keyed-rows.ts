@@ -6,14 +6,14 @@ import type { Sorter } from '../core/reconcile/records.ts'
 export type KeyedRow = RowFacts & { key: string }
 
 /** Keys of rows to a range of the listing: so many that few requests reach beyond their range. */
-const KEYS_TO_A_RANGE = 4_000
+const keysToARange = 4_000
 
 /** Where one range of the listing ends and the next begins: the last keys of pages, but not of the last one. */
 export async function* boundaries(pages: AsyncIterable<readonly KeyedRow[]>): AsyncGenerator<string> {
   let last: string | undefined
   let keys = 0
   for await (const page of pages) {
-    if (last !== undefined && keys >= KEYS_TO_A_RANGE) {
+    if (last !== undefined && keys >= keysToARange) {
       yield last
       keys = 0
     }

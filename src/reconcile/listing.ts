@@ -13,7 +13,7 @@ export interface ListingOptions {
 }
 
 /** Pages of a listing that one range may be ahead of its reader. */
-const PAGES_AHEAD = 2
+const pagesAhead = 2
 
 /**
  * The bucket's objects in byte order, listed in many ranges at once. The ranges follow the rows: where the rows have
@@ -39,7 +39,7 @@ export function listInRanges(
     const from = after
     yield () => listRange(store, from, undefined, options)
   }
-  return inSequence(ranges(), { width: options.width, depth: PAGES_AHEAD })
+  return inSequence(ranges(), { width: options.width, depth: pagesAhead })
 }
 
 async function* listRange(

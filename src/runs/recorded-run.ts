@@ -43,8 +43,8 @@ export async function recordRun(
   const ledger = await import('../db/ledger.ts')
   const { abandonDeadRuns, finishRun, heartbeat, startRun } = ledger
   const { seconds, heartbeat: interval } = lease ?? {
-    seconds: ledger.LEASE_SECONDS,
-    heartbeat: ledger.HEARTBEAT_MS,
+    seconds: ledger.defaultLeaseSeconds,
+    heartbeat: ledger.heartbeatMs,
   }
   const id = randomUUID()
   const host = machineName()

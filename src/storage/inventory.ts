@@ -32,7 +32,7 @@ export interface InventoryEntry {
 }
 
 /** Rows decoded from Parquet at a time. */
-const ROWS_AT_ONCE = 100_000
+const rowsAtOnce = 100_000
 
 /** A manifest of an inventory, and what its files list. */
 export interface InventoryFiles {
@@ -269,14 +269,14 @@ async function* parquetEntries(
     let rowStart = 0
     for (const group of metadata.row_groups) {
       const end = rowStart + Number(group.num_rows)
-      for (; rowStart < end; rowStart = Math.min(end, rowStart + ROWS_AT_ONCE)) {
+      for (; rowStart < end; rowStart = Math.min(end, rowStart + rowsAtOnce)) {
         signal?.throwIfAborted()
         const rows = await parquetReadObjects({
           file: buffer,
           metadata,
           columns,
           rowStart,
-          rowEnd: Math.min(end, rowStart + ROWS_AT_ONCE),
+          rowEnd: Math.min(end, rowStart + rowsAtOnce),
           compressors: {
             GZIP: input => gunzipSync(input),
             ZSTD: input => zstdDecompressSync(input),

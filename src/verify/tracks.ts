@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { selectIds } from '../db/id-list.ts'
 import { clearItems, type ObjectRecord, recordItems, upsertObjects } from '../db/ledger.ts'
-import { FIRST_ID } from '../db/tracks.ts'
+import { firstId } from '../db/tracks.ts'
 import { UsageError } from '../errors.ts'
 import type { TrackResult, VerifyTrack } from './track-result.ts'
 
@@ -153,7 +153,7 @@ async function everyTrack(
     `select count(*)::float8 as count from tracks t where ${inS3}`,
   )
   async function* tracks(): AsyncGenerator<VerifyTrack> {
-    let afterId = FIRST_ID
+    let afterId = firstId
     for (let left = limit; left > 0; ) {
       const page = await knex.raw<{ rows: VerifyTrack[] }>(
         `select ${columns} from ${source()} where ${inS3} and t.id > ? order by t.id limit ?`,

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { analyzeFile } from '../../src/audio/analyze.ts'
 import { checkFile, type Decoder, ffmpegDecoder, npmDecoder } from '../../src/audio/decode.ts'
-import { type PcmFormat, WINDOW } from '../../src/audio/pcm.ts'
+import { type PcmFormat, windowSamples } from '../../src/audio/pcm.ts'
 import { hann, realFft } from '../../src/core/audio/fft.ts'
 import { AppError } from '../../src/errors.ts'
 import { music, tones, wavFile } from '../support/music.ts'
@@ -43,7 +43,7 @@ async function pcm(decoder: Decoder, path: string): Promise<{ format: PcmFormat;
       },
       push: (channels, length) => {
         expect(length).toBeGreaterThan(0)
-        expect(length).toBeLessThanOrEqual(WINDOW)
+        expect(length).toBeLessThanOrEqual(windowSamples)
         for (const channel of channels) expect(channel.length).toBe(length)
         parts.push(channels.map(channel => channel.slice()))
       },

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { HEAD, REVISIONS, schemaAt, type Table } from '../../src/core/migrate/application-schema.ts'
+import { head, knownRevisions, schemaAt, type Table } from '../../src/core/migrate/application-schema.ts'
 import { compareSchema } from '../../src/core/migrate/schema-diff.ts'
 import { observeApplication } from '../../src/db/alembic.ts'
 import { confirmCode, requireCodeForS3 } from '../../src/db/application-code.ts'
 import type { Database } from '../../src/db/database.ts'
 import { startRun } from '../../src/db/ledger.ts'
 import {
+  allMigrations,
   downStatements,
-  MIGRATIONS,
   migrateBaseline,
   migrateDown,
   migrateStatus,
@@ -50,21 +50,21 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
     describe('an empty database', () => {
       test('gets the schema of the Alembic revision, names and order included, and the ledger', async () => {
         expect(await migrateUp(db)).toEqual({
-          migrations: [...MIGRATIONS],
+          migrations: [...allMigrations],
           moved: false,
           adopted: null,
           notices: [],
         })
         expect(await migrateStatus(db)).toEqual({
-          migrations: MIGRATIONS.map(each => ({ name: each, appliedAt: expect.any(Date) })),
-          revisions: [HEAD],
+          migrations: allMigrations.map(each => ({ name: each, appliedAt: expect.any(Date) })),
+          revisions: [head],
           drift: [],
           notices: [],
           locked: false,
         })
         const made = await observeApplication(db.knex, 'public')
         await empty()
-        await loadDump(db.knex, HEAD)
+        await loadDump(db.knex, head)
         expect(made).toEqual(await observeApplication(db.knex, 'public'))
       })
 
@@ -77,12 +77,12 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       test('dry run changes nothing, and its SQL makes the same schema', async () => {
         const statements = await upStatements(db)
         expect(await migrateStatus(db)).toMatchObject({
-          migrations: MIGRATIONS.map(() => ({ appliedAt: null })),
+          migrations: allMigrations.map(() => ({ appliedAt: null })),
           revisions: [],
         })
         for (const statement of statements) await db.knex.raw(statement)
         const { schema } = await observeApplication(db.knex, 'public')
-        expect(compareSchema(schema, HEAD)).toEqual({ differences: [], notices: [] })
+        expect(compareSchema(schema, head)).toEqual({ differences: [], notices: [] })
         await db.knex('autodj_ledger.runs')
       })
 
@@ -100,7 +100,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       test('down leaves nothing; up again works', async () => {
         await migrateUp(db)
         const statements = await downStatements(db)
-        expect((await migrateDown(db)).migrations).toEqual([...MIGRATIONS].reverse())
+        expect((await migrateDown(db)).migrations).toEqual([...allMigrations].reverse())
         expect(await observeApplication(db.knex, 'public')).toEqual({
           schema: { enums: {}, tables: {} },
           revisions: undefined,
@@ -109,7 +109,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         expect(rows).toEqual([])
         expect(statements).toContain('drop table public.tracks')
         expect(await migrateDown(db)).toEqual({ migrations: [], moved: false, adopted: null, notices: [] })
-        expect((await migrateUp(db)).migrations).toHaveLength(MIGRATIONS.length)
+        expect((await migrateUp(db)).migrations).toHaveLength(allMigrations.length)
       })
 
       test('down keeps rows', async () => {
@@ -121,11 +121,11 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
           "the application's tables contain 3 rows and are kept",
         ])
         expect(await rowsAsText(db.knex, 'tracks', await columnsOf(db.knex, 'tracks'))).toEqual(before)
-        expect(await migrateUp(db)).toMatchObject({ adopted: HEAD, migrations: [...MIGRATIONS] })
+        expect(await migrateUp(db)).toMatchObject({ adopted: head, migrations: [...allMigrations] })
       })
     })
 
-    describe.each(REVISIONS)('a database that Alembic left at %s', revision => {
+    describe.each(knownRevisions)('a database that Alembic left at %s', revision => {
       test('is adopted, its rows byte-identical and not even rewritten; down and up again', async () => {
         await loadDump(db.knex, revision)
         await fillTracks(db.knex, 1_000)
@@ -133,22 +133,22 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
           .knex('tracks')
           .where(knex => knex.whereRaw('false'))
           .del()
-        if (revision === HEAD || revision === REVISIONS.at(-1)) {
+        if (revision === head || revision === knownRevisions.at(-1)) {
           await db.knex('tracks').update({ s3_object_key: null })
         }
         const columns = await columnsOf(db.knex, 'tracks')
         const before = await rowsAsText(db.knex, 'tracks', columns)
         expect(before).toHaveLength(1_000)
 
-        const isOlder = REVISIONS.indexOf(revision) < REVISIONS.indexOf(HEAD)
+        const isOlder = knownRevisions.indexOf(revision) < knownRevisions.indexOf(head)
         expect(await migrateUp(db)).toEqual({
-          migrations: [...MIGRATIONS],
+          migrations: [...allMigrations],
           moved: false,
           adopted: revision,
           notices: isOlder ? [expect.stringContaining(`at revision ${revision}`)] : [],
         })
         expect(await rowsAsText(db.knex, 'tracks', columns)).toEqual(before)
-        const expected = revision === REVISIONS.at(-1) ? revision : HEAD
+        const expected = revision === knownRevisions.at(-1) ? revision : head
         expect(await revisions()).toEqual([expected])
         expect((await migrateStatus(db)).drift).toEqual([])
         const { schema } = await observeApplication(db.knex, 'public')
@@ -165,7 +165,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
         expect(await revisions()).toEqual([revision])
         expect(await columnsOf(db.knex, 'tracks')).toEqual(columns)
         expect(notices.join()).toMatch(
-          REVISIONS.indexOf(revision) < 3 ? /enum value S3 is kept/ : /nothing had been added/,
+          knownRevisions.indexOf(revision) < 3 ? /enum value S3 is kept/ : /nothing had been added/,
         )
 
         expect((await migrateUp(db)).adopted).toBe(revision)
@@ -178,7 +178,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
     /** Observed constraints come in the order of their names. */
     const headTables = (): Record<string, Table> =>
       Object.fromEntries(
-        Object.entries(schemaAt(HEAD).tables).map(([table, { columns, constraints, indexes }]) => [
+        Object.entries(schemaAt(head).tables).map(([table, { columns, constraints, indexes }]) => [
           table,
           { columns, indexes, constraints: constraints.toSorted((a, b) => (a.name < b.name ? -1 : 1)) },
         ]),
@@ -271,11 +271,11 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       })
 
       test('two damages are both named', async () => {
-        await loadDump(db.knex, HEAD)
+        await loadDump(db.knex, head)
         await db.knex.raw(`alter table tracks drop column bpm; alter type filesource add value 'TAPE'`)
         const error = (await migrateUp(db).catch((thrown: unknown) => thrown)) as AppError
         expect(error.details['differences']).toEqual([
-          `enum filesource has the value TAPE, which revision ${HEAD} does not have`,
+          `enum filesource has the value TAPE, which revision ${head} does not have`,
           'column tracks.bpm is missing',
         ])
         expect((await migrateStatus(db)).drift).toHaveLength(2)
@@ -353,7 +353,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       await fillTracks(db.knex, 2)
       await db.knex('tracks').update({ s3_object_key: null })
       expect((await migrateDown(db)).notices.join()).toMatch(/columns with values are kept \(beat_timestamps/)
-      expect(await revisions()).toEqual([HEAD])
+      expect(await revisions()).toEqual([head])
       expect(await columnsOf(db.knex, 'tracks')).toContain('beat_timestamps')
     })
 
@@ -401,7 +401,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       test('is renamed where nothing else is in it, and pending migrations follow', async () => {
         await migrateUp(db)
         // What the last version with that schema had not made yet.
-        const since = MIGRATIONS.filter(name => name >= '0006')
+        const since = allMigrations.filter(name => name >= '0006')
         await db.knex('autodj_ledger.knex_migrations').whereIn('name', since).del()
         for (const name of since.toReversed()) {
           const { down } = (await import(`../../migrations/${name}.ts`)) as { down: readonly string[] }
@@ -433,21 +433,21 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       expect(again).toMatchObject({ adopted: 'd586b7432ebd', migrations: [] })
       expect(again.notices.join()).toMatch(/at revision d586b7432ebd/)
       await requireSchema(db)
-      expect(await revisions()).toEqual([HEAD])
+      expect(await revisions()).toEqual([head])
       expect(await migrateUp(db)).toMatchObject({ adopted: null, migrations: [] })
       await expect(requireCodeForS3(db)).rejects.toMatchObject({ code: 'application.older' })
     })
 
     describe('code that cannot read S3', () => {
-      test.each(REVISIONS)('a database adopted at %s', async revision => {
+      test.each(knownRevisions)('a database adopted at %s', async revision => {
         await loadDump(db.knex, revision)
         await migrateUp(db)
-        if (REVISIONS.indexOf(revision) >= REVISIONS.indexOf(HEAD)) return requireCodeForS3(db)
+        if (knownRevisions.indexOf(revision) >= knownRevisions.indexOf(head)) return requireCodeForS3(db)
         await expect(requireCodeForS3(db)).rejects.toThrow(`was at revision ${revision}`)
         // The updated application runs its Alembic when it starts.
         await db.knex('alembic_version').update({ version_num: 'c16dd5ffbdbd' })
         await requireCodeForS3(db)
-        await db.knex('alembic_version').update({ version_num: HEAD })
+        await db.knex('alembic_version').update({ version_num: head })
         await confirmCode(db)
         return requireCodeForS3(db)
       })
@@ -520,15 +520,15 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
 
     describe('baseline', () => {
       test('marks 0001 as applied, and no more', async () => {
-        await loadDump(db.knex, HEAD)
+        await loadDump(db.knex, head)
         expect(await migrateBaseline(db)).toEqual({
           migrations: ['0001_application'],
           moved: false,
-          adopted: HEAD,
+          adopted: head,
           notices: [],
         })
         expect((await migrateBaseline(db)).migrations).toEqual([])
-        expect((await migrateUp(db)).migrations).toEqual(MIGRATIONS.slice(1))
+        expect((await migrateUp(db)).migrations).toEqual(allMigrations.slice(1))
       })
 
       test.each([
@@ -541,14 +541,14 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
           cure: expect.stringContaining('migrate baseline'),
         })
         expect((await migrateBaseline(db)).adopted).toBe('f2ff23da73e9')
-        expect(await revisions()).toEqual([HEAD])
-        expect((await migrateUp(db)).migrations).toEqual(MIGRATIONS.slice(1))
+        expect(await revisions()).toEqual([head])
+        expect((await migrateUp(db)).migrations).toEqual(allMigrations.slice(1))
         expect((await migrateStatus(db)).drift).toEqual([])
       })
 
       test('refuses an empty database, and one that matches nothing', async () => {
         await expect(migrateBaseline(db)).rejects.toThrow('nothing to adopt')
-        await loadDump(db.knex, HEAD)
+        await loadDump(db.knex, head)
         await db.knex.raw('delete from alembic_version; alter table tracks drop column title')
         await expect(migrateBaseline(db)).rejects.toThrow(
           /nearest is a312ec46df43: column tracks\.title is missing/,
@@ -570,7 +570,7 @@ export function migrateContract(name: string, make: () => Promise<TestDatabase>)
       expect(await migrateUnlock(db)).toBe(false)
       await db
         .knex('autodj_ledger.knex_migrations')
-        .where({ name: MIGRATIONS.at(-1) })
+        .where({ name: allMigrations.at(-1) })
         .del()
       await db.knex('autodj_ledger.knex_migrations_lock').update({ is_locked: 1 })
       expect((await migrateStatus(db)).locked).toBe(true)

@@ -1,6 +1,6 @@
 /** A run that another one has declared dead, because this machine slept: it must not end as if all were done. */
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
-import { HEARTBEAT_MS, recentRuns } from '../../src/db/ledger.ts'
+import { heartbeatMs, recentRuns } from '../../src/db/ledger.ts'
 import { ExitCode, TemporaryError } from '../../src/errors.ts'
 import { recordRun } from '../../src/runs/recorded-run.ts'
 import { TestBed } from '../support/bed.ts'
@@ -41,10 +41,10 @@ test('its next heartbeat tells it, and it ends as temporary', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   const run = await bed.run('probe', context =>
     recordRun(context, bed.database, async ({ lost }) => {
-      vi.advanceTimersByTime(HEARTBEAT_MS)
+      vi.advanceTimersByTime(heartbeatMs)
       await declareDead()
       const told = new Promise(resolve => lost.addEventListener('abort', resolve, { once: true }))
-      vi.advanceTimersByTime(HEARTBEAT_MS)
+      vi.advanceTimersByTime(heartbeatMs)
       await told
       lost.throwIfAborted()
       return { exitCode: ExitCode.ok, summary: {} }

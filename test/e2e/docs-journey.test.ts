@@ -13,7 +13,7 @@ import { copyDemoLibrary } from '../../src/demo/library.ts'
 import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { fencedBlocks } from '../support/markdown.ts'
-import { KEY, sdk, type TestServer, testServer } from '../support/s3-server.ts'
+import { accessKey, sdk, type TestServer, testServer } from '../support/s3-server.ts'
 
 let folder: string
 let server: TestServer
@@ -30,7 +30,7 @@ beforeAll(async () => {
   server = await testServer()
   await sdk(server).send(new CreateBucketCommand({ Bucket: 'music' }))
   cdn = await startCdn({
-    origin: { url: server.url, region: 'us-east-1', bucket: 'music', credentials: KEY },
+    origin: { url: server.url, region: 'us-east-1', bucket: 'music', credentials: accessKey },
   })
   await new Promise<void>(done => health.listen(0, '127.0.0.1', done))
   await mkdir(path.join(folder, 'audio'))
@@ -40,8 +40,8 @@ beforeAll(async () => {
     S3_BUCKET_NAME: 'music',
     S3_ENDPOINT: server.url,
     AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: KEY.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: KEY.secretAccessKey,
+    AWS_ACCESS_KEY_ID: accessKey.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: accessKey.secretAccessKey,
     CLOUDFRONT_DOMAIN: cdn.url,
     AUDIO_STORAGE_PATH: path.join(folder, 'audio'),
   }

@@ -12,7 +12,7 @@ import { createS3Store } from '../../src/storage/s3.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
-import { KEY, type TestServer, testServer } from '../support/s3-server.ts'
+import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
 
 const assets = new URL('../../assets/demo/', import.meta.url)
 const asset = (name: string) => readFile(new URL(name, assets))
@@ -46,7 +46,7 @@ beforeAll(async () => {
   root = await mkdtemp(path.join(tmpdir(), 'autodj-fetch-root-'))
   temp = await mkdtemp(path.join(tmpdir(), 'autodj-fetch-temp-'))
   s3 = await testServer()
-  store = createS3Store({ bucket: 'music', region: 'us-east-1', endpoint: s3.url, credentials: KEY })
+  store = createS3Store({ bucket: 'music', region: 'us-east-1', endpoint: s3.url, credentials: accessKey })
   flac = await asset('02-harbour-lamps.flac')
   mp3 = await asset('01-first-light.mp3')
   await mkdir(path.join(root, 'Björk'))
@@ -134,8 +134,8 @@ const fetchTracks = (args: string[], env: Record<string, string> = {}) =>
       S3_BUCKET_NAME: 'music',
       S3_ENDPOINT: s3.url,
       AWS_REGION: 'us-east-1',
-      AWS_ACCESS_KEY_ID: KEY.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: KEY.secretAccessKey,
+      AWS_ACCESS_KEY_ID: accessKey.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: accessKey.secretAccessKey,
       ...env,
     },
   })

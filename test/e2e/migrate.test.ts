@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { HEAD } from '../../src/core/migrate/application-schema.ts'
-import { MIGRATIONS } from '../../src/db/migrate.ts'
+import { head } from '../../src/core/migrate/application-schema.ts'
+import { allMigrations } from '../../src/db/migrate.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { loadDump } from '../support/alembic.ts'
 import { cli } from '../support/cli.ts'
@@ -43,24 +43,26 @@ describe('autodj migrate', () => {
       expect.objectContaining({
         message_type: 'summary',
         adopted: 'd586b7432ebd',
-        migrations: [...MIGRATIONS],
+        migrations: [...allMigrations],
       }),
     )
 
     await raw(knex => knex.raw('alter table tracks drop column energy'))
     const drifted = await migrate('status')
     expect(drifted.exitCode).toBe(ExitCode.drift)
-    expect(drifted.stdout).toContain(`Alembic revision: ${HEAD}\ndiffers: column tracks.energy is missing`)
+    expect(drifted.stdout).toContain(`Alembic revision: ${head}\ndiffers: column tracks.energy is missing`)
 
     expect((await migrate('down')).stdout).toContain('drop column s3_object_key;')
     expect((await migrate('up')).stdout).toContain('nothing to do')
     const down = await migrate('down', '--apply')
-    expect(down.stdout).toContain(`undone: ${MIGRATIONS.toReversed().join(', ')}`)
+    expect(down.stdout).toContain(`undone: ${allMigrations.toReversed().join(', ')}`)
     expect(down.stderr).toContain('the enum value S3 is kept')
     const before = await migrate('status')
     expect(before.exitCode).toBe(ExitCode.drift)
     expect(before.stdout).toMatch(
-      new RegExp(`${MIGRATIONS.map(name => `${name} {2}pending\\n`).join('')}Alembic revision: d586b7432ebd`),
+      new RegExp(
+        `${allMigrations.map(name => `${name} {2}pending\\n`).join('')}Alembic revision: d586b7432ebd`,
+      ),
     )
   })
 

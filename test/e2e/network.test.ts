@@ -15,7 +15,7 @@ import { fakeAudio } from '../support/bed.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { cli } from '../support/cli.ts'
 import { startProxy, type TestProxy } from '../support/proxy.ts'
-import { KEY, type TestServer, testServer } from '../support/s3-server.ts'
+import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
 
 const host = 'store.corp.example'
 const { key, cert } = selfSigned([host, 'music.corp.example'])
@@ -50,8 +50,8 @@ const settings = (more: Record<string, string>) => ({
   S3_BUCKET_NAME: 'music',
   S3_ENDPOINT: `https://${host}`,
   AWS_REGION: 'us-east-1',
-  AWS_ACCESS_KEY_ID: KEY.accessKeyId,
-  AWS_SECRET_ACCESS_KEY: KEY.secretAccessKey,
+  AWS_ACCESS_KEY_ID: accessKey.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: accessKey.secretAccessKey,
   ...more,
 })
 
@@ -105,7 +105,7 @@ test('NO_PROXY: asked without', async () => {
   const store = createS3Store({
     bucket: 'music',
     endpoint: `https://127.0.0.1:${s3.port}`,
-    credentials: { ...KEY },
+    credentials: { ...accessKey },
     network: { proxies: { https: proxy.url, except: '127.0.0.0/8' }, certificates: [] },
   })
   await store.checkBucket()
@@ -131,7 +131,7 @@ test('http:// addresses are relayed, puts too', async () => {
   const store = createS3Store({
     bucket: 'music',
     endpoint: 'http://plain.corp.example',
-    credentials: { ...KEY },
+    credentials: { ...accessKey },
     network: { proxies: { http: proxy.url }, certificates: [] },
   })
   const body = Buffer.from('through a relay')

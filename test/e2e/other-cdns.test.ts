@@ -8,7 +8,7 @@ import { verify } from '../../src/verify/verify.ts'
 import type { TestBucket } from '../contract/reconcile.ts'
 import { embeddedBucket } from '../support/embedded-s3.ts'
 import { dressedAs, type OtherCdn, otherCdnHeaders } from '../support/other-cdns.ts'
-import { KEY } from '../support/s3-server.ts'
+import { accessKey } from '../support/s3-server.ts'
 
 const key = 'audio/AC+DC/T.N.T_1.mp3'
 const size = 1_000
@@ -26,7 +26,7 @@ beforeAll(async () => {
     url: bucket.env['S3_ENDPOINT']!,
     region: 'us-east-1',
     bucket: 'music',
-    credentials: { ...KEY },
+    credentials: { ...accessKey },
   }
   cdn = await startCdn({ origin })
 })

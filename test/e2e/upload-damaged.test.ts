@@ -7,7 +7,7 @@ import { createS3Store } from '../../src/storage/s3.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { fakeAudio } from '../support/bed.ts'
 import { cli } from '../support/cli.ts'
-import { KEY, type TestServer, testServer } from '../support/s3-server.ts'
+import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
 
 /** A store that takes no notice of checksums and tells none (moto, Ceph RGW 16, rclone). */
 const careless = {
@@ -31,13 +31,13 @@ beforeEach(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'autodj-damaged-'))
   await mkdir(path.join(dir, 'audio'))
   s3 = await testServer({ defaultChecksum: 'none' })
-  store = createS3Store({ bucket: 'music', endpoint: s3.url, credentials: { ...KEY } })
+  store = createS3Store({ bucket: 'music', endpoint: s3.url, credentials: { ...accessKey } })
   env = {
     S3_BUCKET_NAME: 'music',
     S3_ENDPOINT: s3.url,
     AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: KEY.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: KEY.secretAccessKey,
+    AWS_ACCESS_KEY_ID: accessKey.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: accessKey.secretAccessKey,
     DATABASE_URL: 'pglite:db',
   }
   await writeFile(path.join(dir, 'audio', 'small.flac'), small)

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { HEAD } from '../../src/core/migrate/application-schema.ts'
+import { head } from '../../src/core/migrate/application-schema.ts'
 import type { Database } from '../../src/db/database.ts'
-import { MIGRATIONS, migrateDown, migrateStatus, migrateUnlock, migrateUp } from '../../src/db/migrate.ts'
+import { allMigrations, migrateDown, migrateStatus, migrateUnlock, migrateUp } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { FatalError, LockedError, TemporaryError } from '../../src/errors.ts'
 import { columnsOf, fillTracks, loadDump, rowsAsText } from '../support/alembic.ts'
@@ -62,15 +62,15 @@ describe.skipIf(server === undefined)('PostgreSQL', () => {
     await child.kill()
     await reader.rollback()
 
-    expect((await migrateUp(db)).migrations).toEqual([...MIGRATIONS])
-    expect(await migrateStatus(db)).toMatchObject({ revisions: [HEAD], drift: [], locked: false })
+    expect((await migrateUp(db)).migrations).toEqual([...allMigrations])
+    expect(await migrateStatus(db)).toMatchObject({ revisions: [head], drift: [], locked: false })
     expect(await rowsAsText(db.knex, 'tracks', columns)).toEqual(before)
   })
 
   test('three runs at once, in processes of their own, on an empty database: one migrates, none crashes', async () => {
     const children = [1, 2, 3].map(() => startChild('migrate-child.ts', database.url))
     const said = await Promise.all(children.map(child => child.line()))
-    expect(said.toSorted()).toEqual([JSON.stringify(MIGRATIONS), '[]', '[]'])
+    expect(said.toSorted()).toEqual([JSON.stringify(allMigrations), '[]', '[]'])
     expect((await migrateStatus(db)).drift).toEqual([])
   })
 
@@ -88,7 +88,7 @@ describe.skipIf(server === undefined)('PostgreSQL', () => {
       )
     }
     await reader.rollback()
-    expect(await child.line()).toBe(JSON.stringify(MIGRATIONS))
+    expect(await child.line()).toBe(JSON.stringify(allMigrations))
   })
 
   test('an application that keeps its table is not blocked for long: the migration gives way', async () => {
@@ -126,7 +126,7 @@ describe.skipIf(server === undefined)('PostgreSQL', () => {
                 line,
               ) && line !== '',
           )
-      const fixture = readFileSync(join(import.meta.dirname, `../fixtures/alembic/${HEAD}.sql`), 'utf8')
+      const fixture = readFileSync(join(import.meta.dirname, `../fixtures/alembic/${head}.sql`), 'utf8')
       expect(essence(await dump())).toEqual(essence(fixture))
     },
   )

@@ -31,7 +31,7 @@ const postgres = testPostgres()
 const source = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 const fixture = (name: string): Promise<Buffer> => readFile(source(`../fixtures/audio/${name}`))
 
-const SIZE = 40_000_000
+const fileSize = 40_000_000
 const seconds = 3
 const files: Record<string, () => Promise<Buffer>> = {
   'cover.mp3': async () => Buffer.concat([id3(4), await fixture('music.mp3')]),
@@ -53,7 +53,7 @@ const id3 = (version: 3 | 4, flags = 0): Buffer =>
   id3v2(
     version,
     [
-      { id: 'APIC', content: Buffer.concat([latin('\0image/png\0\x03\0'), Buffer.alloc(SIZE, 0x41)]) },
+      { id: 'APIC', content: Buffer.concat([latin('\0image/png\0\x03\0'), Buffer.alloc(fileSize, 0x41)]) },
       { id: 'TIT2', content: text(version) },
     ],
     { flags },
@@ -64,7 +64,12 @@ const picture = (size: number): Buffer =>
   Buffer.concat([be(3, 4), be(9, 4), latin('image/png'), be(0, 20), be(size, 4), Buffer.alloc(size, 0x41)])
 
 function ape(): Buffer {
-  const item = Buffer.concat([le(SIZE, 4), le(2, 4), latin('Cover Art (Front)\0'), Buffer.alloc(SIZE, 0x41)])
+  const item = Buffer.concat([
+    le(fileSize, 4),
+    le(2, 4),
+    latin('Cover Art (Front)\0'),
+    Buffer.alloc(fileSize, 0x41),
+  ])
   const footer = (flags: number): Buffer =>
     Buffer.concat([
       latin('APETAGEX'),
@@ -76,7 +81,7 @@ function ape(): Buffer {
 
 /** The index comes last in it, and the list of tags last in that. */
 function withCover(file: Buffer): Buffer {
-  const cover = box('covr', box('data', be(13, 4), be(0, 4), Buffer.alloc(SIZE, 0x41)))
+  const cover = box('covr', box('data', be(13, 4), be(0, 4), Buffer.alloc(fileSize, 0x41)))
   const grown = Buffer.from(file)
   for (const name of ['moov', 'udta', 'meta', 'ilst']) {
     const at = grown.indexOf(name) - 4
@@ -99,7 +104,7 @@ function withComments(file: Buffer, start: string, end: string): Buffer {
     packet = at
   }
   const serial = file.readUInt32LE(14)
-  const tags = Buffer.concat([latin(start), comments('METADATA_BLOCK_PICTURE', SIZE), latin(end)])
+  const tags = Buffer.concat([latin(start), comments('METADATA_BLOCK_PICTURE', fileSize), latin(end)])
   return Buffer.concat([
     file.subarray(0, second),
     oggPacket(serial, 1, tags),

@@ -22,7 +22,7 @@ import { createMetrics } from '../../src/server/metrics.ts'
 import { createTrackReader } from '../../src/server/track-reader.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
-import { KEY, type TestServer, testServer } from '../support/s3-server.ts'
+import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
 
 const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 if (!chromium) console.warn('no chromium here: the browser tests are skipped (Debian: apt install chromium)')
@@ -48,11 +48,16 @@ beforeAll(async () => {
   root = await mkdtemp(path.join(tmpdir(), 'autodj-player-'))
   await writeFile(path.join(root, 'tone.wav'), wav)
   s3 = await testServer()
-  const store = createS3Store({ bucket: 'music', region: 'us-east-1', endpoint: s3.url, credentials: KEY })
+  const store = createS3Store({
+    bucket: 'music',
+    region: 'us-east-1',
+    endpoint: s3.url,
+    credentials: accessKey,
+  })
   await store.put(key, wav, { headers: { contentType: 'audio/wav' }, checksums: {} })
   store.close()
   cdn = await startCdn({
-    origin: { url: s3.url, region: 'us-east-1', bucket: 'music', credentials: KEY },
+    origin: { url: s3.url, region: 'us-east-1', bucket: 'music', credentials: accessKey },
     maxObjectBytes: 32 << 20,
   })
   const row = { title: 'Tone', artist: 'Nobody' }

@@ -3,11 +3,11 @@ import { join } from 'node:path'
 import type { Knex } from 'knex'
 import type { Revision } from '../../src/core/migrate/application-schema.ts'
 
-const FIXTURES = join(import.meta.dirname, '../fixtures/alembic')
+const fixtures = join(import.meta.dirname, '../fixtures/alembic')
 
 /** The statements of a plain `pg_dump`, without what concerns psql and the session only. */
 function dumpStatements(revision: Revision): string {
-  return readFileSync(join(FIXTURES, `${revision}.sql`), 'utf8')
+  return readFileSync(join(fixtures, `${revision}.sql`), 'utf8')
     .replaceAll(/^SET .*;$|^SELECT pg_catalog\.set_config.*;$/gm, '')
     .replaceAll(
       /^COPY public\.(\w+) \((.*)\) FROM stdin;\n((?:.*\n)*?)\\\.$/gm,

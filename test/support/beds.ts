@@ -3,7 +3,7 @@ import type { S3ServerOptions } from '../../src/embedded/s3-server/server.ts'
 import { TestBed } from './bed.ts'
 import type { TestDatabase } from './database.ts'
 import { createBucket } from './real-s3.ts'
-import { KEY, type TestServer, testServer } from './s3-server.ts'
+import { accessKey, type TestServer, testServer } from './s3-server.ts'
 import type { TestS3 } from './servers.ts'
 
 /** A server of the bed's own: closing the bed closes it too. */
@@ -13,7 +13,7 @@ export async function embeddedBed(
 ): Promise<{ bed: TestBed; server: TestServer }> {
   const server = await testServer(options)
   const { url: endpoint, region } = server
-  const bed = await TestBed.open(database, { endpoint, region, bucket: 'music', credentials: KEY })
+  const bed = await TestBed.open(database, { endpoint, region, bucket: 'music', credentials: accessKey })
   bed.onClose(() => server.close())
   return { bed, server }
 }

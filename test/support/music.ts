@@ -1,6 +1,6 @@
 /** Sounds made up for the tests: nothing recorded, nothing licensed. */
 
-const NAMES = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
+const names = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
 
 export interface MusicOptions {
   readonly sampleRate?: number
@@ -38,7 +38,7 @@ export function music({ sampleRate = 44_100, seconds, bpm, chords, start = 0 }: 
     if (n % 4 !== 0) continue
     const chord = chords[(n / 4) % chords.length]!
     const minor = chord.endsWith('m')
-    const root = NAMES.indexOf(chord.replace('m', ''))
+    const root = names.indexOf(chord.replace('m', ''))
     for (const [semitones, gain] of [
       [root - 24, 0.12],
       [root, 0.06],

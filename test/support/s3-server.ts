@@ -8,7 +8,7 @@ import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { type S3Server, type S3ServerOptions, startS3Server } from '../../src/embedded/s3-server/server.ts'
 
-export const KEY = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+signs' }
+export const accessKey = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+signs' }
 
 export interface TestServer extends S3Server {
   dir: string
@@ -18,7 +18,7 @@ export interface TestServer extends S3Server {
 
 export async function testServer(options: Partial<S3ServerOptions> = {}): Promise<TestServer> {
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'autodj-s3-'))
-  const all = { credentials: [KEY], buckets: ['music'], ...options, dir }
+  const all = { credentials: [accessKey], buckets: ['music'], ...options, dir }
   const server = await startS3Server(all)
   let kept = false
   const close = async () => {
@@ -42,7 +42,7 @@ export function sdk(server: S3Server, config: S3ClientConfig = {}): S3Client {
     endpoint: server.url,
     region: 'us-east-1',
     forcePathStyle: true,
-    credentials: KEY,
+    credentials: accessKey,
     maxAttempts: 1,
     ...config,
   })
@@ -91,7 +91,7 @@ class Sha256 {
 
 /** A request signed by the SDK's own signer, so that the server is not checked against itself. */
 export async function raw(server: S3Server, request: RawRequest): Promise<RawResponse> {
-  const { method = 'GET', path, query = {}, region = 'us-east-1', key = KEY } = request
+  const { method = 'GET', path, query = {}, region = 'us-east-1', key = accessKey } = request
   const body = Buffer.from(request.body ?? '')
   let headers: Record<string, string> = { host: `127.0.0.1:${server.port}`, ...request.headers }
   if (method !== 'GET' && method !== 'HEAD' && !headers['transfer-encoding'])

@@ -13,7 +13,7 @@ process.removeAllListeners('unhandledRejection')
 const { Essentia, EssentiaWASM } = createRequire(import.meta.url)('essentia.js')
 const es = new Essentia(EssentiaWASM)
 const what = process.argv[2]
-const SHARPS: Record<string, string> = { Ab: 'G#', Bb: 'A#', Eb: 'D#', Db: 'C#', Gb: 'F#' }
+const sharps: Record<string, string> = { Ab: 'G#', Bb: 'A#', Eb: 'D#', Db: 'C#', Gb: 'F#' }
 
 for (const path of readFileSync(0, 'utf8').split('\n').filter(Boolean)) {
   const { channels } = readWav(path)
@@ -50,7 +50,7 @@ for (const path of readFileSync(0, 'utf8').split('\n').filter(Boolean)) {
       'cosine',
       'hann',
     )
-    answer = { key: (SHARPS[key] ?? key) + (scale === 'minor' ? 'm' : '') }
+    answer = { key: (sharps[key] ?? key) + (scale === 'minor' ? 'm' : '') }
   } else if (what === 'loudness') {
     const found = es.LoudnessEBUR128(vector(left), vector(right))
     vectors.push(found.momentaryLoudness, found.shortTermLoudness)

@@ -6,18 +6,18 @@
  * judgements by people, and there is none here whose errors could be stated).
  */
 import { tonality } from './chroma.ts'
-import { FRAME_RATE, frontEnd, type Spectra } from './frontend.ts'
+import { frameRate, frontEnd, type Spectra } from './frontend.ts'
 import { estimateKey, type KeyStretch, keysOverTime } from './key.ts'
-import { KEY_TEMPLATES } from './key-weights.ts'
+import { keyTemplates } from './key-weights.ts'
 import { loudnessMeter } from './loudness.ts'
-import { FEATURES } from './metre.ts'
+import { featureCount } from './metre.ts'
 import { metreNetwork } from './network.ts'
 import { type Onsets, onsetStrength } from './onsets.ts'
 import type { TempoPart } from './pulse.ts'
 import type { TempoHints } from './readings.ts'
 import { analyzeRhythm, fourPlaces, type Rhythm, type TempoChange } from './rhythm.ts'
 import { analyzeForm, type MixableSection, type Section, soundOfTenths } from './sections.ts'
-import { ANALYSIS_VERSION } from './version.ts'
+import { analysisVersion } from './version.ts'
 import { type Waveform, waveformBuilder } from './waveform.ts'
 
 export interface TrackAnalysis {
@@ -102,7 +102,7 @@ export interface TrackAnalysis {
   readonly waveform: Waveform
 }
 
-const network = metreNetwork(FEATURES)
+const network = metreNetwork(featureCount)
 
 export interface TrackAnalyzer {
   /** Takes the next samples, one array a channel in WAVE order (L R C LFE Ls Rs); arrays may be reused after. */
@@ -142,16 +142,16 @@ export function trackAnalyzer(sampleRate: number, channels: number, expected?: n
       const { onsets, tones, sound, centroid, duration } = listen(front.finish())
       const rhythm =
         loudness.integrated === undefined ? undefined : analyzeRhythm(onsets, network, tones.changeAt, hints)
-      const key = estimateKey(tones, KEY_TEMPLATES)
+      const key = estimateKey(tones, keyTemplates)
       const { sections, ...form } = analyzeForm(sound, loudness.tenths, duration, rhythm)
       return {
-        analysisVersion: ANALYSIS_VERSION,
+        analysisVersion: analysisVersion,
         duration,
         ...describeRhythm(rhythm),
         key: key?.key,
         keyConfidence: key?.confidence ?? 0,
         camelot: key?.camelot,
-        keyProfile: keysOverTime(tones, KEY_TEMPLATES, duration),
+        keyProfile: keysOverTime(tones, keyTemplates, duration),
         tuning: tones.tuning * 100,
         loudness: loudness.integrated,
         loudnessRange: loudness.range,
@@ -227,7 +227,7 @@ function energy(
       peaks++
   }
   const brightness = centroid === undefined ? 0 : Math.log2(centroid / 500) / 3
-  const rate = (peaks * FRAME_RATE) / Math.max(1, frames)
+  const rate = (peaks * frameRate) / Math.max(1, frames)
   return 0.5 * clamp((loudness + 30) / 24) + 0.25 * clamp(rate / 8) + 0.25 * clamp(brightness)
 }
 

@@ -2,7 +2,7 @@
  * Bars of three or four beats: harmony changes and the bass drum sounds where they begin (Goto, "An audio-based
  * real-time beat tracking system for music with or without drum-sounds", J. New Music Research 30(2), 2001).
  */
-import { FRAME_RATE } from './frontend.ts'
+import { frameRate } from './frontend.ts'
 import type { Onsets } from './onsets.ts'
 
 /**
@@ -60,7 +60,7 @@ export function findBars(
 
 /** Highest value within 40 ms of a time in seconds. */
 export function peakNear(envelope: Float32Array, time: number): number {
-  const t = Math.round(time * FRAME_RATE)
+  const t = Math.round(time * frameRate)
   let peak = 0
   for (let k = -4; k <= 4; k++) peak = Math.max(peak, envelope[t + k] ?? 0)
   return peak

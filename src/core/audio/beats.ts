@@ -2,14 +2,14 @@
  * Beat tracking by dynamic programming (Ellis, "Beat tracking by dynamic programming", J. New Music Research 36(1),
  * 2007): the path of beats that gathers the most onset strength while its periods stay near a tempo.
  */
-import { FRAME_RATE } from './frontend.ts'
+import { frameRate } from './frontend.ts'
 
 /** Frames whose scores are kept, at least half of them behind the present one: enough for tempi from 4 a minute up. */
-const SCORES = 4096
+const scores = 4096
 
 /**
  * Beat times in seconds for a tempo in beats per minute, one number or one for each frame.
- * @param strength onset envelope, frames at FRAME_RATE, mean 1.
+ * @param strength onset envelope, frames at frameRate, mean 1.
  * @param tightness how strongly periods other than the tempo's are punished; 100 holds a steady tempo, 30 follows
  * a drift of some per cent.
  */
@@ -19,7 +19,7 @@ export function trackBeats(
   tightness: number,
 ): Float64Array {
   const frames = strength.length
-  const periodAt = (t: number): number => (60 * FRAME_RATE) / (typeof tempo === 'number' ? tempo : tempo[t]!)
+  const periodAt = (t: number): number => (60 * frameRate) / (typeof tempo === 'number' ? tempo : tempo[t]!)
   const reach = (period: number): number => Math.round(period * 1.34)
   if (frames === 0 || frames < reach(periodAt(0)) + 2) return new Float64Array(0)
   let period = 0
@@ -27,7 +27,7 @@ export function trackBeats(
   let longest = 0
   let penalty = new Float64Array(0)
   // Of the last frames, `origin` being the first of them.
-  const score = new Float64Array(SCORES)
+  const score = new Float64Array(scores)
   let origin = 0
   /** Frames back to the beat before, 0 where a path begins. */
   const steps = new Uint16Array(frames)
@@ -41,9 +41,9 @@ export function trackBeats(
         (_, lag) => tightness * Math.log(lag / period) ** 2,
       )
     }
-    if (t - origin === SCORES) {
-      score.copyWithin(0, SCORES / 2)
-      origin += SCORES / 2
+    if (t - origin === scores) {
+      score.copyWithin(0, scores / 2)
+      origin += scores / 2
     }
     const now = t - origin
     let best = -Infinity
@@ -70,7 +70,7 @@ export function trackBeats(
   let count = 1
   for (let t = last; steps[t]! > 0; t -= steps[t]!) count++
   const beats = new Float64Array(count)
-  for (let t = last; count > 0; t -= steps[t]!) beats[--count] = refine(strength, t) / FRAME_RATE
+  for (let t = last; count > 0; t -= steps[t]!) beats[--count] = refine(strength, t) / frameRate
   return beats
 }
 

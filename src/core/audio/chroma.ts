@@ -4,7 +4,7 @@
  * rather than bins, local normalisation), and Fujishima, "Realtime chord recognition of musical sound", ICMC 1999
  * (triads by template).
  */
-import { LOWEST_PITCH, PITCH_BINS, PITCHES, type PitchRows, type Spectra } from './frontend.ts'
+import { lowestPitch, type PitchRows, pitchBins, pitchCount, type Spectra } from './frontend.ts'
 
 /** What of all that sounds has which pitch, in the track or a part of it. */
 export interface PitchContent {
@@ -34,45 +34,45 @@ export interface Tonality extends PitchContent {
 }
 
 /** Where bass goes over into treble, a MIDI note, and over how many: gently, so that a song raised by a tone sounds alike. */
-const SPLIT = 55
-const CROSSOVER = 24
+const split = 55
+const crossover = 24
 
 /** Pitches over which both ends of the range fade out, for the same reason. */
-const FADE = 24
+const fade = 24
 
-const BASS = Float32Array.from({ length: PITCHES }, (_, p) =>
-  Math.max(0, Math.min(1, 0.5 - (p + LOWEST_PITCH - SPLIT + 0.5) / CROSSOVER)),
+const bassWeights = Float32Array.from({ length: pitchCount }, (_, p) =>
+  Math.max(0, Math.min(1, 0.5 - (p + lowestPitch - split + 0.5) / crossover)),
 )
-const AUDIBLE = Float32Array.from({ length: PITCHES }, (_, p) =>
-  Math.min(1, (p + 0.5) / FADE, (PITCHES - p - 0.5) / FADE),
+const audible = Float32Array.from({ length: pitchCount }, (_, p) =>
+  Math.min(1, (p + 0.5) / fade, (pitchCount - p - 0.5) / fade),
 )
-const OPENING = 1
+const openingWeight = 1
 
-const SIZE = PITCHES * PITCH_BINS
+const size = pitchCount * pitchBins
 
 /**
  * Where in the semitone the peaks lie, semitones, by the circular mean weighted with their magnitude; and the sum of
  * the magnitudes of each row.
  */
 function tuningAndEnergies({ count, read }: PitchRows): { tuning: number; energies: Float32Array } {
-  const row = new Float32Array(SIZE)
+  const row = new Float32Array(size)
   const energies = new Float32Array(count)
-  const byBin = new Float64Array(PITCH_BINS)
+  const byBin = new Float64Array(pitchBins)
   for (let t = 0; t < count; t++) {
     read(t, row)
     let sum = 0
-    for (let i = 0, bin = 0; i < SIZE; i++) {
+    for (let i = 0, bin = 0; i < size; i++) {
       const value = row[i]!
       sum += value
       byBin[bin]! += value
-      if (++bin === PITCH_BINS) bin = 0
+      if (++bin === pitchBins) bin = 0
     }
     energies[t] = sum
   }
   let re = 0
   let im = 0
   for (const [bin, sum] of byBin.entries()) {
-    const angle = (2 * Math.PI * (bin - (PITCH_BINS - 1) / 2)) / PITCH_BINS
+    const angle = (2 * Math.PI * (bin - (pitchBins - 1) / 2)) / pitchBins
     re += sum * Math.cos(angle)
     im += sum * Math.sin(angle)
   }
@@ -80,7 +80,7 @@ function tuningAndEnergies({ count, read }: PitchRows): { tuning: number; energi
 }
 
 /** Share of a note that its partials put on other pitches (octave, twelfth, ...), taken off from the bottom up. */
-const PARTIALS = [
+const partials = [
   [12, 0.45],
   [19, 0.3],
   [24, 0.2],
@@ -90,16 +90,16 @@ const PARTIALS = [
 /** Takes them off. @returns the sum of what is left, above 0. */
 function takeOffPartials(frame: Float32Array): number {
   let total = 1e-9
-  for (let p = 0; p < PITCHES; p++) {
-    for (const [up, share] of PARTIALS)
-      if (p + up < PITCHES) frame[p + up] = Math.max(0, frame[p + up]! - share * frame[p]!)
+  for (let p = 0; p < pitchCount; p++) {
+    for (const [up, share] of partials)
+      if (p + up < pitchCount) frame[p + up] = Math.max(0, frame[p + up]! - share * frame[p]!)
     total += frame[p]!
   }
   return total
 }
 
 /** What a change of triad costs; likenesses are at most about 1. */
-const CHANGE = 0.1
+const change = 0.1
 
 /**
  * The likeliest triad of each frame when changes are dear (Viterbi; Sheh and Ellis, ISMIR 2003).
@@ -116,7 +116,7 @@ function smoothTriads(likenesses: Float32Array): Uint8Array {
   }
   for (let t = 0; t < count; t++) {
     const best = likeliest()
-    const moved = scores[best]! - CHANGE
+    const moved = scores[best]! - change
     for (let triad = 0; triad < 24; triad++) {
       const stay = scores[triad]! >= moved
       back[24 * t + triad] = stay ? triad : best
@@ -132,7 +132,7 @@ function smoothTriads(likenesses: Float32Array): Uint8Array {
   return path
 }
 
-const NOTHING: PitchContent = {
+const nothing: PitchContent = {
   bass: new Float32Array(12),
   treble: new Float32Array(12),
   triads: new Float32Array(24),
@@ -144,10 +144,10 @@ const NOTHING: PitchContent = {
 export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitchRate'>): Tonality {
   const frames = pitches.count
   const { tuning, energies } = tuningAndEnergies(pitches)
-  const shift = Math.round(tuning * PITCH_BINS)
+  const shift = Math.round(tuning * pitchBins)
   const chromagram = new Float32Array(12 * frames)
   const loudest = energies.reduce((most, energy) => Math.max(most, energy), 0)
-  if (loudest < 1e-5) return { tuning: 0, ...NOTHING, changeAt: () => 0, between: () => NOTHING }
+  if (loudest < 1e-5) return { tuning: 0, ...nothing, changeAt: () => 0, between: () => nothing }
   /** Of bass and treble, those frames that sound. */
   const low = new Float32Array(12 * frames)
   const high = new Float32Array(12 * frames)
@@ -156,31 +156,32 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
   const likenesses = new Float32Array(24 * frames)
   const weights = new Float32Array(frames)
   let heard = 0
-  const row = new Float32Array(SIZE)
-  const frame = new Float32Array(PITCHES)
+  const row = new Float32Array(size)
+  const frame = new Float32Array(pitchCount)
   const chroma = new Float32Array(12)
-  const whole = new Float32Array(PITCHES)
+  const whole = new Float32Array(pitchCount)
   for (let t = 0; t < frames; t++) {
     if (energies[t]! < 0.02 * loudest) continue
     pitches.read(t, row)
-    for (let p = 0; p < PITCHES; p++) {
+    for (let p = 0; p < pitchCount; p++) {
       let sum = 0
-      for (let b = 0; b < PITCH_BINS; b++)
-        sum += row[Math.min(SIZE - 1, Math.max(0, p * PITCH_BINS + b + shift))]!
+      for (let b = 0; b < pitchBins; b++)
+        sum += row[Math.min(size - 1, Math.max(0, p * pitchBins + b + shift))]!
       whole[p] = Math.sqrt(sum)
-      frame[p] = whole[p]! * AUDIBLE[p]!
+      frame[p] = whole[p]! * audible[p]!
     }
     // A change of harmony is heard wherever it sounds: nothing fades out for that.
     const sounding = takeOffPartials(whole)
-    for (let p = 0; p < PITCHES; p++) chromagram[12 * t + ((p + LOWEST_PITCH) % 12)]! += whole[p]! / sounding
+    for (let p = 0; p < pitchCount; p++)
+      chromagram[12 * t + ((p + lowestPitch) % 12)]! += whole[p]! / sounding
     const total = takeOffPartials(frame)
     chroma.fill(0)
     const weight = Math.sqrt(energies[t]! / loudest)
-    for (let p = 0; p < PITCHES; p++) {
-      const pitchClass = (p + LOWEST_PITCH) % 12
+    for (let p = 0; p < pitchCount; p++) {
+      const pitchClass = (p + lowestPitch) % 12
       const value = frame[p]! / total
-      low[12 * heard + pitchClass]! += value * BASS[p]!
-      high[12 * heard + pitchClass]! += value * (1 - BASS[p]!)
+      low[12 * heard + pitchClass]! += value * bassWeights[p]!
+      high[12 * heard + pitchClass]! += value * (1 - bassWeights[p]!)
       chroma[pitchClass]! += value
     }
     for (let triad = 0; triad < 24; triad++) {
@@ -208,7 +209,7 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
       }
       const triad = path[t]!
       triads[triad]! += weight
-      if (t < OPENING * pitchRate) opening[triad]! += weight
+      if (t < openingWeight * pitchRate) opening[triad]! += weight
       if (t > from && path[t - 1] !== triad) moves[path[t - 1]! * 24 + triad]! += 1
     }
     for (const part of [bass, treble, triads, opening, moves]) {

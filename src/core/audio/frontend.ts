@@ -8,29 +8,29 @@ import { append } from './append.ts'
 import { hann, realFft } from './fft.ts'
 
 /** Frames a second of the band spectrogram. */
-export const FRAME_RATE = 100
+export const frameRate = 100
 
 /**
  * Upper edges of the bands in Hz; the first begins at 20 Hz. Single bins where bins are wide, then three an
  * octave: enough to tell kick, bass, snare and hats apart.
  */
-const EDGES = [
+const edges = [
   54, 97, 140, 183, 226, 291, 355, 463, 570, 721, 915, 1152, 1453, 1830, 2304, 2906, 3660, 4607, 5813, 7320,
   9215, 11025,
 ]
 
-export const BANDS = EDGES.length
+export const bandCount = edges.length
 
 /** Band levels are stored as 1/128 dB, 0 dB being a full-scale sine in one bin; the floor is -120 dB. */
-export const DB_UNIT = 1 / 128
-const FLOOR_DB = -120
+export const dbUnit = 1 / 128
+const floorDb = -120
 
 /** Pitch resolution of the pitch spectrogram: bins in a semitone. */
-export const PITCH_BINS = 5
+export const pitchBins = 5
 /** Lowest pitch, as a MIDI note: A1, 55 Hz; a third of a semitone is 3 bins of the transform higher up only. */
-export const LOWEST_PITCH = 33
-export const PITCHES = 75
-const PITCH_SIZE = PITCHES * PITCH_BINS
+export const lowestPitch = 33
+export const pitchCount = 75
+const pitchTableSize = pitchCount * pitchBins
 
 /**
  * Rows of magnitudes, each number as the upper half of a single-precision float (bfloat16): within 0.4 %, in half of
@@ -38,13 +38,13 @@ const PITCH_SIZE = PITCHES * PITCH_BINS
  */
 export interface PitchRows {
   readonly count: number
-  /** Row `index`, PITCHES x PITCH_BINS magnitudes, into `row`. */
+  /** Row `index`, pitchCount x pitchBins magnitudes, into `row`. */
   readonly read: (index: number, row: Float32Array) => void
 }
 
 export interface Spectra {
   readonly frames: number
-  /** `frames` rows of BANDS levels in DB_UNIT. */
+  /** `frames` rows of bandCount levels in dbUnit. */
   readonly bands: Int16Array
   /** Frames a second of `pitches`. */
   readonly pitchRate: number
@@ -171,8 +171,8 @@ function pitchRows(stored: Uint16Array, count: number): PitchRows {
   return {
     count,
     read: (index, row) => {
-      const bits = new Uint32Array(row.buffer, row.byteOffset, PITCH_SIZE)
-      for (let i = 0, at = index * PITCH_SIZE; i < PITCH_SIZE; i++, at++) bits[i] = stored[at]! << 16
+      const bits = new Uint32Array(row.buffer, row.byteOffset, pitchTableSize)
+      for (let i = 0, at = index * pitchTableSize; i < pitchTableSize; i++, at++) bits[i] = stored[at]! << 16
     },
   }
 }
@@ -196,25 +196,25 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
   const bandFft = realFft(bandSize)
   const bandPower = new Float32Array(bandSize / 2 + 1)
   const binHz = bandRate / bandSize
-  const bandStart = new Int32Array(BANDS + 1)
+  const bandStart = new Int32Array(bandCount + 1)
   bandStart[0] = 1
-  for (let b = 0; b < BANDS; b++)
-    bandStart[b + 1] = Math.max(bandStart[b]!, Math.min(bandSize / 2 + 1, Math.round(EDGES[b]! / binHz)))
+  for (let b = 0; b < bandCount; b++)
+    bandStart[b + 1] = Math.max(bandStart[b]!, Math.min(bandSize / 2 + 1, Math.round(edges[b]! / binHz)))
   const scale = 1 / (bandSize / 4) ** 2
-  let bands = new Int16Array(BANDS * Math.ceil((expected + 1) * FRAME_RATE))
+  let bands = new Int16Array(bandCount * Math.ceil((expected + 1) * frameRate))
   let frames = 0
   let sumOfCentroids = 0
   let soundingFrames = 0
-  const floor = 10 ** (FLOOR_DB / 10)
-  const toUnits = 10 / DB_UNIT / Math.LN10
+  const floor = 10 ** (floorDb / 10)
+  const toUnits = 10 / dbUnit / Math.LN10
 
-  const pushBands = framer(bandRate, FRAME_RATE, bandSize, frame => {
+  const pushBands = framer(bandRate, frameRate, bandSize, frame => {
     bandFft.power(frame, bandPower)
-    if ((frames + 1) * BANDS > bands.length) bands = longer(bands)
-    const row = frames * BANDS
+    if ((frames + 1) * bandCount > bands.length) bands = longer(bands)
+    const row = frames * bandCount
     let total = 0
     let moment = 0
-    for (let b = 0; b < BANDS; b++) {
+    for (let b = 0; b < bandCount; b++) {
       let sum = 0
       let first = 0
       const from = bandStart[b]!
@@ -241,15 +241,15 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
   const pitchRate = 5.4
   const firstBin = Math.max(2, Math.floor(52 / pitchBinHz))
   const lastBin = Math.min(pitchSize / 2 - 1, Math.ceil(4200 / pitchBinHz))
-  let pitches = new Uint16Array(PITCH_SIZE * Math.ceil((expected + 1) * pitchRate))
+  let pitches = new Uint16Array(pitchTableSize * Math.ceil((expected + 1) * pitchRate))
   let pitchFrames = 0
-  const row = new Float32Array(PITCH_SIZE)
+  const row = new Float32Array(pitchTableSize)
   const rowBits = new Uint32Array(row.buffer)
   const magnitudeScale = 4 / pitchSize
 
   const pushPitches = framer(pitchSampleRate, pitchRate, pitchSize, frame => {
     pitchFft.power(frame, pitchPower)
-    if ((pitchFrames + 1) * PITCH_SIZE > pitches.length) pitches = longer(pitches)
+    if ((pitchFrames + 1) * pitchTableSize > pitches.length) pitches = longer(pitches)
     row.fill(0)
     for (let k = firstBin; k <= lastBin; k++) {
       const power = pitchPower[k]!
@@ -260,15 +260,15 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
       const c = Math.log(pitchPower[k + 1]! + 1e-20)
       const offset = (0.5 * (a - c)) / (a - 2 * b + c)
       const hz = (k + offset) * pitchBinHz
-      const position = (69 + 12 * Math.log2(hz / 440) - LOWEST_PITCH + 0.5) * PITCH_BINS - 0.5
+      const position = (69 + 12 * Math.log2(hz / 440) - lowestPitch + 0.5) * pitchBins - 0.5
       const lower = Math.floor(position)
-      if (lower < 0 || lower + 1 >= PITCH_SIZE) continue
+      if (lower < 0 || lower + 1 >= pitchTableSize) continue
       const magnitude = Math.sqrt(Math.exp(b - 0.25 * (a - c) * offset)) * magnitudeScale
       row[lower]! += magnitude * (1 - position + lower)
       row[lower + 1]! += magnitude * (position - lower)
     }
-    const at = pitchFrames * PITCH_SIZE
-    for (let i = 0; i < PITCH_SIZE; i++) pitches[at + i] = (rowBits[i]! + 0x8000) >>> 16
+    const at = pitchFrames * pitchTableSize
+    for (let i = 0; i < pitchTableSize; i++) pitches[at + i] = (rowBits[i]! + 0x8000) >>> 16
     pitchFrames++
   })
 
@@ -302,11 +302,11 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
       for (let left = Math.ceil(sampleRate * 0.5); left > 0; left -= silence.length)
         feed(silence, Math.min(left, silence.length))
       const duration = samples / sampleRate
-      frames = Math.min(frames, Math.floor(duration * FRAME_RATE))
+      frames = Math.min(frames, Math.floor(duration * frameRate))
       pitchFrames = Math.min(pitchFrames, Math.ceil(duration * pitchRate))
       const spectra = {
         frames,
-        bands: bands.subarray(0, frames * BANDS),
+        bands: bands.subarray(0, frames * bandCount),
         pitchRate,
         pitches: pitchRows(pitches, pitchFrames),
         centroid: soundingFrames > 0 ? 2 ** (sumOfCentroids / soundingFrames) : undefined,

@@ -1,7 +1,7 @@
 /** The even grid of beats of a track whose tempo is constant. */
-import { FRAME_RATE } from './frontend.ts'
+import { frameRate } from './frontend.ts'
 import type { Reading } from './readings.ts'
-import { at, FASTEST, SLOWEST } from './tempo.ts'
+import { at, fastest, slowest } from './tempo.ts'
 
 /** Frames of strong onsets and how strong they are, 8 at most. */
 interface Strong {
@@ -67,10 +67,10 @@ function firstFrom(ascending: Int32Array, limit: number): number {
 }
 
 /** Frames up to which every period is tried on the whole track: the work grows with the square. */
-const WHOLE = 300 * FRAME_RATE
+const wholeFrames = 300 * frameRate
 
 /** Steps either side in which the period of a stretch is looked for in one twice as long. */
-const REFINING = 12
+const refining = 12
 
 /** The stretch of `length` frames, of `all`, that has most onsets. */
 function densestStretch({ frames, weights }: Strong, length: number, all: number): [number, number] {
@@ -95,16 +95,16 @@ function densestStretch({ frames, weights }: Strong, length: number, all: number
 function searchGrid(strength: Float32Array, bpm: number, reach: number): { period: number; start: number } {
   const { length } = strength
   const onsets = strongOnsets(strength)
-  let [from, to] = length <= WHOLE ? [0, length] : densestStretch(onsets, WHOLE, length)
-  let best = searchPeriod(onsets, [from, to], (60 * FRAME_RATE) / bpm, Math.ceil((to - from) * reach))
+  let [from, to] = length <= wholeFrames ? [0, length] : densestStretch(onsets, wholeFrames, length)
+  let best = searchPeriod(onsets, [from, to], (60 * frameRate) / bpm, Math.ceil((to - from) * reach))
   while (to - from < length) {
     const more = (to - from) / 2
     from = Math.max(0, Math.min(from - more, length - 4 * more))
     to = Math.min(length, from + 4 * more)
-    best = searchPeriod(onsets, [from, to], best.period, REFINING)
+    best = searchPeriod(onsets, [from, to], best.period, refining)
   }
   const first = best.start - Math.floor(best.start / best.period) * best.period
-  return { period: best.period / FRAME_RATE, start: first / FRAME_RATE }
+  return { period: best.period / frameRate, start: first / frameRate }
 }
 
 /** The even grid that the onsets between two frames fit best, its tempo within `reach` (a share) of a given one; seconds. */
@@ -115,8 +115,8 @@ export function searchStretch(
   reach: number,
 ): { period: number; start: number } {
   const steps = Math.ceil(Math.max(50, to - from) * reach)
-  const { period, start } = searchPeriod(strongOnsets(novelty), [from, to], (60 * FRAME_RATE) / bpm, steps)
-  return { period: period / FRAME_RATE, start: start / FRAME_RATE }
+  const { period, start } = searchPeriod(strongOnsets(novelty), [from, to], (60 * frameRate) / bpm, steps)
+  return { period: period / frameRate, start: start / frameRate }
 }
 
 /** The grid of one period that gathers most onset strength near a given one. */
@@ -144,7 +144,7 @@ export function fitGrid(
       for (let m = -steps; m <= steps; m++) {
         const from = middleAt + m * step - (candidate * (count - 1)) / 2
         let score = 0
-        for (let i = 0; i < count; i++) score += at(strength, (from + i * candidate) * FRAME_RATE)
+        for (let i = 0; i < count; i++) score += at(strength, (from + i * candidate) * frameRate)
         if (score > found.score) found = { period: candidate, start: from, score }
       }
     }
@@ -167,7 +167,7 @@ export function snapTempo(
   const bpm = 60 / grid.period
   const whole = Math.round(bpm)
   const uncertainty = Math.max(0.01, (bpm * 0.008) / (count * grid.period))
-  if (whole < SLOWEST || whole > FASTEST || Math.abs(bpm - whole) > uncertainty) return grid
+  if (whole < slowest || whole > fastest || Math.abs(bpm - whole) > uncertainty) return grid
   const period = 60 / whole
   return { period, start: grid.start + ((grid.period - period) * (count - 1)) / 2 }
 }
@@ -176,7 +176,7 @@ export function snapTempo(
 export function meanPeak(strength: Float32Array, beats: Float64Array): number {
   let sum = 0
   for (const time of beats) {
-    const t = Math.round(time * FRAME_RATE)
+    const t = Math.round(time * frameRate)
     let peak = 0
     for (let k = t - 3; k <= t + 3; k++) peak = Math.max(peak, strength[k] ?? 0)
     sum += Math.min(8, peak)

@@ -7,17 +7,17 @@
 import { at, autocorrelation } from './tempo.ts'
 
 /** Moments a second that changes are looked for at. */
-const RATE = 20
+const rate = 20
 
 /** Multiples of the beat after which the harmony may change again. */
-const LAGS = [0.5, 2 / 3, 1, 4 / 3, 1.5, 2, 3, 4, 6, 8]
+const lags = [0.5, 2 / 3, 1, 4 / 3, 1.5, 2, 3, 4, 6, 8]
 
 /** Steps of a beat: chords change on coarser ones than drums. */
-const STEPS = 4
-const PATTERN = 2 * STEPS
+const stepsPerBeat = 4
+const patternSteps = 2 * stepsPerBeat
 
 /** Values that `harmonyFeatures` writes. */
-export const HARMONY_FEATURES = LAGS.length + PATTERN
+export const harmonyFeatureCount = lags.length + patternSteps
 
 export interface HarmonicRhythm {
   /** Change of harmony, 0 to 1, RATE a second. */
@@ -38,22 +38,22 @@ const rhythmOf = (changes: Float32Array): HarmonicRhythm => ({
  * @param duration seconds.
  */
 export function harmonicRhythm(changeAt: (time: number) => number, duration: number): HarmonicRhythm {
-  return rhythmOf(Float32Array.from({ length: Math.ceil(duration * RATE) }, (_, i) => changeAt(i / RATE)))
+  return rhythmOf(Float32Array.from({ length: Math.ceil(duration * rate) }, (_, i) => changeAt(i / rate)))
 }
 
 /** Of a part of the track, seconds. */
 export function sliceHarmony({ changes }: HarmonicRhythm, from: number, to: number): HarmonicRhythm {
-  return rhythmOf(changes.subarray(Math.round(from * RATE), Math.round(to * RATE)))
+  return rhythmOf(changes.subarray(Math.round(from * rate), Math.round(to * rate)))
 }
 
 /** The changes folded over pairs of beats, as logarithms of their ratio to the mean: PATTERN values. */
 export function foldHarmony({ changes, mean }: HarmonicRhythm, beats: Float64Array): Float32Array {
-  const pattern = new Float32Array(PATTERN)
-  const counts = new Float32Array(PATTERN)
+  const pattern = new Float32Array(patternSteps)
+  const counts = new Float32Array(patternSteps)
   for (let i = 0; i + 1 < beats.length; i++)
-    for (let s = 0; s < STEPS; s++) {
-      const slot = (i & 1) * STEPS + s
-      pattern[slot]! += at(changes, (beats[i]! + ((beats[i + 1]! - beats[i]!) * s) / STEPS) * RATE)
+    for (let s = 0; s < stepsPerBeat; s++) {
+      const slot = (i & 1) * stepsPerBeat + s
+      pattern[slot]! += at(changes, (beats[i]! + ((beats[i + 1]! - beats[i]!) * s) / stepsPerBeat) * rate)
       counts[slot]!++
     }
   return pattern.map((sum, slot) =>
@@ -74,12 +74,12 @@ export function harmonyFeatures(
   out: Float32Array,
   offset: number,
 ): void {
-  const lag = (60 * RATE) / bpm
+  const lag = (60 * rate) / bpm
   let o = offset
-  for (const factor of LAGS) {
+  for (const factor of lags) {
     const l = factor * lag
     out[o++] = 2 * Math.max(at(correlation, l * 0.99), at(correlation, l), at(correlation, l * 1.01))
   }
-  const steps = Math.round(shift * STEPS)
-  for (let s = 0; s < PATTERN; s++) out[o++] = pattern[(s + steps) % PATTERN]!
+  const steps = Math.round(shift * stepsPerBeat)
+  for (let s = 0; s < patternSteps; s++) out[o++] = pattern[(s + steps) % patternSteps]!
 }

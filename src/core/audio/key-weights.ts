@@ -1,7 +1,7 @@
 import type { KeyTemplates } from './key.ts'
 
-/** Written by training/tune.ts: learned, not to be edited. In the order of KEY_FEATURES in key.ts. */
-export const KEY_TEMPLATES: KeyTemplates = {
+/** Written by training/tune.ts: learned, not to be edited. In the order of keyFeatureCount in key.ts. */
+export const keyTemplates: KeyTemplates = {
   weights: [
     [
       2.59, -1.29, -0.25, -1.38, 0.06, 1.35, -1.69, 1.83, -0.57, 0.83, -0.46, -1.41, 1.7, -0.74, -0.24, -0.85,

@@ -6,16 +6,16 @@
  */
 import type { PitchContent, Tonality } from './chroma.ts'
 
-export const PITCH_CLASSES = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B'] as const
+export const pitchClasses = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B'] as const
 
 /**
  * Features of a key: its degrees in bass and treble (12 each), and triads on its degrees, major then minor, by time,
  * in the opening and going straight to the tonic triad (24 each).
  */
-export const KEY_FEATURES = 96
+export const keyFeatureCount = 96
 
 export interface KeyTemplates {
-  /** Two rows (major, minor) of KEY_FEATURES: weight of each degree above the tonic. */
+  /** Two rows (major, minor) of keyFeatureCount: weight of each degree above the tonic. */
   readonly weights: readonly (readonly number[])[]
   readonly bias: readonly [major: number, minor: number]
 }
@@ -33,14 +33,14 @@ export interface Key {
  * Of how triads follow each other, what is taken as said: a song has few changes, and one more or less after a gap or an
  * encoder is no sign of another key. The rest counts as spread evenly.
  */
-const HEARD_MOVES = 0.5
+const heardMoves = 0.5
 
-/** Features of each of the 24 keys (C to B major, C to B minor), KEY_FEATURES long each. */
+/** Features of each of the 24 keys (C to B major, C to B minor), keyFeatureCount long each. */
 export function keyFeatures({ bass, treble, triads, opening, moves }: PitchContent): Float32Array {
-  const features = new Float32Array(24 * KEY_FEATURES)
+  const features = new Float32Array(24 * keyFeatureCount)
   for (let key = 0; key < 24; key++) {
     const tonic = key % 12
-    let at = key * KEY_FEATURES
+    let at = key * keyFeatureCount
     // Square roots, so that what sounds seldom still counts.
     const degrees = (value: (pitchClass: number) => number): void => {
       for (let degree = 0; degree < 12; degree++) features[at++] = Math.sqrt(value((degree + tonic) % 12))
@@ -52,7 +52,7 @@ export function keyFeatures({ bass, treble, triads, opening, moves }: PitchConte
       degrees(root => part[12 + root]!)
     }
     const share = (triad: number): number =>
-      HEARD_MOVES * moves[triad * 24 + key]! + (1 - HEARD_MOVES) / 24 ** 2
+      heardMoves * moves[triad * 24 + key]! + (1 - heardMoves) / 24 ** 2
     degrees(root => share(root))
     degrees(root => share(12 + root))
   }
@@ -65,7 +65,7 @@ export function keyScores(features: Float32Array, { weights, bias }: KeyTemplate
     const mode = key < 12 ? 0 : 1
     const row = weights[mode]!
     let score = bias[mode]
-    for (let f = 0; f < KEY_FEATURES; f++) score += row[f]! * features[key * KEY_FEATURES + f]!
+    for (let f = 0; f < keyFeatureCount; f++) score += row[f]! * features[key * keyFeatureCount + f]!
     return score
   })
 }
@@ -74,23 +74,23 @@ export function keyScores(features: Float32Array, { weights, bias }: KeyTemplate
  * How much each degree sounds in a major and in a minor key, whatever the chords (Sha'ath, "Estimation of key in digital
  * music recordings", MSc thesis, Birkbeck 2011).
  */
-const PROFILES = [
+const profiles = [
   [6.6, 2.0, 3.5, 2.3, 4.6, 4.0, 2.5, 5.2, 2.4, 3.7, 2.3, 3.4],
   [6.5, 2.7, 3.5, 5.4, 2.6, 3.5, 2.5, 5.2, 4.0, 2.7, 4.3, 3.2],
 ] as const
 
 /** What likeness to a profile counts beside the scores: chosen so that keys follow songs that are played higher or lower. */
-const PROFILE_WEIGHT = 80
+const profileWeight = 80
 
 /** By which all is divided to make probabilities that are borne out. */
-const TEMPERATURE = 1
+const temperature = 1
 
 /** Cosine of the pitch classes, bass and treble together, with the profile of each of the 24 keys. */
 function profileLikenesses({ bass, treble }: PitchContent): Float64Array {
   let power = 0
   for (let c = 0; c < 12; c++) power += (bass[c]! + treble[c]!) ** 2
   return Float64Array.from({ length: 24 }, (_, key) => {
-    const profile = PROFILES[key < 12 ? 0 : 1]
+    const profile = profiles[key < 12 ? 0 : 1]
     let dot = 0
     let norm = 0
     for (let degree = 0; degree < 12; degree++) {
@@ -126,7 +126,7 @@ export function estimateKey(tonality: PitchContent, templates: KeyTemplates): Ke
   if (!tonality.tonal) return undefined
   const likenesses = profileLikenesses(tonality)
   const scores = keyScores(keyFeatures(tonality), templates).map(
-    (score, key) => (score + PROFILE_WEIGHT * likenesses[key]!) / TEMPERATURE,
+    (score, key) => (score + profileWeight * likenesses[key]!) / temperature,
   )
   const top = Math.max(...scores)
   const likely = scores.map(score => Math.exp(score - top))
@@ -136,7 +136,7 @@ export function estimateKey(tonality: PitchContent, templates: KeyTemplates): Ke
   )
   const best = expected.indexOf(Math.max(...expected))
   return {
-    key: PITCH_CLASSES[best % 12]! + (best < 12 ? '' : 'm'),
+    key: pitchClasses[best % 12]! + (best < 12 ? '' : 'm'),
     camelot: camelotOf(best),
     confidence: likely[best]! / all,
   }
@@ -153,11 +153,11 @@ export interface KeyStretch {
 }
 
 /** Seconds that a key is heard in: some progressions of chords. */
-const STRETCH = 16
+const stretch = 16
 
 /** The key of each stretch of the track. @param duration seconds. */
 export function keysOverTime(tonality: Tonality, templates: KeyTemplates, duration: number): KeyStretch[] {
-  const count = Math.max(1, Math.round(duration / STRETCH))
+  const count = Math.max(1, Math.round(duration / stretch))
   return Array.from({ length: count }, (_, i) => {
     const [start, end] = [(i * duration) / count, ((i + 1) * duration) / count]
     const found = estimateKey(tonality.between(start, end), templates)

@@ -63,15 +63,15 @@ export function channelWeights(channels: number): number[] {
 }
 
 /** Samples either side that the true-peak interpolator looks at. */
-const REACH = 12
+const reach = 12
 
 /** Rows of a windowed-sinc interpolator, one for each position between two samples. */
 function interpolator(factor: number): Float64Array[] {
   return Array.from({ length: factor - 1 }, (_, phase) => {
     const shift = (phase + 1) / factor
-    const row = Float64Array.from({ length: 2 * REACH }, (__, i) => {
-      const x = i - (REACH - 1) - shift
-      const window = 0.5 + 0.5 * Math.cos((Math.PI * x) / (REACH + 0.5))
+    const row = Float64Array.from({ length: 2 * reach }, (__, i) => {
+      const x = i - (reach - 1) - shift
+      const window = 0.5 + 0.5 * Math.cos((Math.PI * x) / (reach + 0.5))
       return (Math.sin(Math.PI * x) / (Math.PI * x)) * window
     })
     const gain = row.reduce((a, b) => a + b, 0)
@@ -90,21 +90,21 @@ function peakMeter(sampleRate: number): {
 } {
   const rows = interpolator(sampleRate < 96_000 ? 4 : sampleRate < 192_000 ? 2 : 1)
   let buffer = new Float32Array(8192)
-  let filled = REACH - 1
+  let filled = reach - 1
   let peak = 0
   const scan = (to: number): void => {
     const b = buffer
     let limit = peak * 0.5
-    let last = Math.abs(b[REACH - 1]!)
-    for (let i = REACH - 1; i < to; i++) {
+    let last = Math.abs(b[reach - 1]!)
+    for (let i = reach - 1; i < to; i++) {
       const value = last
       last = Math.abs(b[i + 1]!)
       if (value <= limit && last <= limit) continue
       if (value > peak) peak = value
       for (const row of rows) {
         let sum = 0
-        const from = i - REACH + 1
-        for (let k = 0; k < 2 * REACH; k++) sum += row[k]! * b[from + k]!
+        const from = i - reach + 1
+        for (let k = 0; k < 2 * reach; k++) sum += row[k]! * b[from + k]!
         if (sum > peak) peak = sum
         else if (-sum > peak) peak = -sum
       }
@@ -115,14 +115,14 @@ function peakMeter(sampleRate: number): {
     push: (samples, length) => {
       buffer = append(buffer, filled, samples, length)
       filled += length
-      const to = filled - REACH
-      if (to <= REACH - 1) return
+      const to = filled - reach
+      if (to <= reach - 1) return
       scan(to)
-      buffer.copyWithin(0, to - REACH + 1, filled)
-      filled -= to - REACH + 1
+      buffer.copyWithin(0, to - reach + 1, filled)
+      filled -= to - reach + 1
     },
     peak: () => {
-      const padded = new Float32Array(filled + 2 * REACH)
+      const padded = new Float32Array(filled + 2 * reach)
       padded.set(buffer.subarray(0, filled))
       buffer = padded
       scan(filled)
@@ -170,9 +170,9 @@ function weigher(sampleRate: number): (samples: Float32Array, from: number, to: 
   }
 }
 
-const OFFSET = -0.691
-const toLufs = (power: number): number => OFFSET + 10 * Math.log10(power)
-const toPower = (lufs: number): number => 10 ** ((lufs - OFFSET) / 10)
+const offset = -0.691
+const toLufs = (power: number): number => offset + 10 * Math.log10(power)
+const toPower = (lufs: number): number => 10 ** ((lufs - offset) / 10)
 
 /** @throws RangeError for less than one channel. */
 export function loudnessMeter(sampleRate: number, channels: number): LoudnessMeter {

@@ -2,7 +2,7 @@ import type { PackedNetwork } from './packed-network.ts'
 
 /** Written by training/tune.ts: learned, not to be edited. */
 // biome-ignore format: a row a line
-export const METRE_NETWORKS: readonly PackedNetwork[] = [
+export const metreNetworks: readonly PackedNetwork[] = [
 {rows: [[0.0053236, 'VA337A/w4OgJ9Qv6Dw7dERz60OPU1+/iFC3r0tYG9gvrAuwLIPoIFBYN4Q/QzfwNDfIi3u0gAv4b6wTxOR8sKwsq8fUF9gn1AP8Q6/cD4AsF5yDrKAolKxga5uze5QD3MAIB+gsE7/EM9vXxLwz2DOkF5Ov/FPYFgfUT6SQ8MicRA+z28Qox4RzpLbdCDPrsyxAQzALNRYxTLeDy1D0Y4BrmK+c1ncb/3N4/wAMsANz84dUD5CA5QOwdD/SlGA=='],
 [0.0057905, 'Fygb4NDuKwsC++ze7d8kEdj2NQ0r6soGBSFF9/LQQPIbAhYI/SI8BPv7HvE4A+sBBC4V2AHOQ+EQ1fEG5/0R5OfVDQcN8gjuFhEFBALvPvETAgMK/Pj44wffHfcsCPgEDgod9fzsMP797Cf78tL76wj6IAgd9fwAgfoNKP7Q2QMm3wkc0wgaLRcXABH9zs/pv/0SLyMzEzYL3zIqEgwGERT8AQ4F2cS+u5UB4QUFAA7mIC8bN/YzItv1FvL4Kw=='],
 [0.0050115, 'BiPe/LMv0wnWBNIW+Pzz6czsByQQKiUC9g/4RwYpzO/2Dej0BBYIIu/97CcUJATg/fMEKdXj7in/JQPs/gr9JerM9RcP79vh+PHzO9YF+ELk/gPY3N33Hufx/A/uEuXe9xYYIeQS9SsOBf/n8yEYIeUU5Ub9CPz/gSQjA+n/E/G6ROYV7Pg4DSkgKf8/NLT5tuk17Uj+RvliGfsUAPo89j4mFRYr0d/Y2aDm0Pj8993lJOQO7EgYCOwK+hTpMQ=='],

@@ -4,29 +4,30 @@
  * beat and downbeat tracking in musical audio", ISMIR 2013), and a small network says how much that pattern looks
  * like music counted rightly. Its weights are in metre-weights.ts, learned by training/tune.ts.
  */
-import { FRAME_RATE } from './frontend.ts'
+import { frameRate } from './frontend.ts'
 import {
   foldHarmony,
-  HARMONY_FEATURES,
   type HarmonicRhythm,
   harmonicRhythm,
+  harmonyFeatureCount,
   harmonyFeatures,
   sliceHarmony,
 } from './harmonic-rhythm.ts'
-import { GROUPS, type Onsets, sliceOnsets } from './onsets.ts'
+import { groupCount, type Onsets, sliceOnsets } from './onsets.ts'
 import { at, autocorrelation } from './tempo.ts'
 
 /** Steps of a beat that patterns are sampled at: divides into twos, threes and fours. */
-export const STEPS = 12
-const PATTERN = 2 * STEPS * GROUPS
-const TEMPO_CENTRES = [50, 65, 80, 95, 112, 130, 150, 175, 205]
-const LAGS = [0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1, 1.5, 2, 3, 4, 6, 8]
+export const steps = 12
+const patternSize = 2 * steps * groupCount
+const tempoCentres = [50, 65, 80, 95, 112, 130, 150, 175, 205]
+const lags = [0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1, 1.5, 2, 3, 4, 6, 8]
 
-/** Length of a feature vector; the last HARMONY_FEATURES are of the harmony. */
-export const FEATURES = PATTERN + TEMPO_CENTRES.length + 3 * LAGS.length + GROUPS + 2 + HARMONY_FEATURES
+/** Length of a feature vector; the last harmonyFeatureCount are of the harmony. */
+export const featureCount =
+  patternSize + tempoCentres.length + 3 * lags.length + groupCount + 2 + harmonyFeatureCount
 
 /** Phases tried for each tempo, in twelfths of a beat after the tracked pulse. */
-export const SHIFTS = [0, 3, 4, 6, 8, 9]
+export const shifts = [0, 3, 4, 6, 8, 9]
 
 /** What there is to judge a reading by. */
 export interface Evidence {
@@ -51,12 +52,12 @@ function evidenceOf(onsets: Onsets, harmony: HarmonicRhythm): Evidence {
 
 /** @param changeAt change of harmony over a moment, seconds (0 where nothing is known). */
 export function gatherEvidence(onsets: Onsets, changeAt: (time: number) => number): Evidence {
-  return evidenceOf(onsets, harmonicRhythm(changeAt, onsets.frames / FRAME_RATE))
+  return evidenceOf(onsets, harmonicRhythm(changeAt, onsets.frames / frameRate))
 }
 
 /** Of frames `from` to `to` alone. */
 export function sliceEvidence({ onsets, harmony }: Evidence, from: number, to: number): Evidence {
-  return evidenceOf(sliceOnsets(onsets, from, to), sliceHarmony(harmony, from / FRAME_RATE, to / FRAME_RATE))
+  return evidenceOf(sliceOnsets(onsets, from, to), sliceHarmony(harmony, from / frameRate, to / frameRate))
 }
 
 /** A track folded over pairs of beats. */
@@ -74,18 +75,18 @@ export const fold = ({ onsets, harmony }: Evidence, beats: Float64Array): Folded
  * The onset envelopes folded over pairs of tracked beats, as rows of 2 x STEPS for each group, about 0 in the mean.
  */
 function foldPattern({ groups }: Onsets, beats: Float64Array): Float32Array {
-  const pattern = new Float32Array(PATTERN)
-  const period = 2 * STEPS
+  const pattern = new Float32Array(patternSize)
+  const period = 2 * steps
   for (const [g, envelope] of groups.entries()) {
     const counts = new Float32Array(period)
     const row = g * period
     for (let i = 0; i + 1 < beats.length; i++) {
-      const from = beats[i]! * FRAME_RATE
-      const step = ((beats[i + 1]! - beats[i]!) * FRAME_RATE) / STEPS
-      for (let s = 0; s < STEPS; s++) {
+      const from = beats[i]! * frameRate
+      const step = ((beats[i + 1]! - beats[i]!) * frameRate) / steps
+      for (let s = 0; s < steps; s++) {
         const centre = from + s * step
         const value = at(envelope, centre - step / 3) + at(envelope, centre) + at(envelope, centre + step / 3)
-        const slot = (i & 1) * STEPS + s
+        const slot = (i & 1) * steps + s
         pattern[row + slot]! += value
         counts[slot]! += 3
       }
@@ -112,19 +113,19 @@ export function readingFeatures(
   out: Float32Array,
   offset: number,
 ): void {
-  const period = 2 * STEPS
+  const period = 2 * steps
   let o = offset
-  for (let g = 0; g < GROUPS; g++)
+  for (let g = 0; g < groupCount; g++)
     for (let s = 0; s < period; s++) out[o++] = folded.rhythm[g * period + ((s + shift) % period)]!
-  for (const centre of TEMPO_CENTRES) out[o++] = Math.exp(-0.5 * (Math.log2(bpm / centre) / 0.16) ** 2)
-  const lag = (60 * FRAME_RATE) / bpm
+  for (const centre of tempoCentres) out[o++] = Math.exp(-0.5 * (Math.log2(bpm / centre) / 0.16) ** 2)
+  const lag = (60 * frameRate) / bpm
   for (const correlation of correlations)
-    for (const factor of LAGS) {
+    for (const factor of lags) {
       const l = factor * lag
       out[o++] = 2 * Math.max(at(correlation, l * 0.99), at(correlation, l), at(correlation, l * 1.01))
     }
-  for (let g = 0; g < GROUPS; g++) out[o++] = 2 * (onsets.shares[g] ?? 0)
+  for (let g = 0; g < groupCount; g++) out[o++] = 2 * (onsets.shares[g] ?? 0)
   out[o++] = Math.log2(bpm / 110)
   out[o++] = Math.log2(bpm / 110) ** 2
-  harmonyFeatures(harmony, folded.harmony, shift / STEPS, bpm, out, o)
+  harmonyFeatures(harmony, folded.harmony, shift / steps, bpm, out, o)
 }

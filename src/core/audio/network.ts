@@ -5,7 +5,7 @@
  * 1990).
  */
 
-import { METRE_NETWORKS } from './metre-weights.ts'
+import { metreNetworks } from './metre-weights.ts'
 import type { PackedNetwork } from './packed-network.ts'
 
 export interface Network {
@@ -35,7 +35,7 @@ export function unpack(networks: readonly PackedNetwork[], features: number): Ne
 }
 
 /** The network of metre-weights.ts. */
-export const metreNetwork = (features: number): Network => unpack(METRE_NETWORKS, features)
+export const metreNetwork = (features: number): Network => unpack(metreNetworks, features)
 
 /** Score of the feature vector at `offset`. */
 export function scoreReading(

@@ -3,11 +3,11 @@
  * acoustic musical signals", IEEE TASLP 14(1), 2006; Böck, Krebs and Schedl, "Evaluating the online capabilities of
  * onset detection methods", ISMIR 2012, for the two-frame difference).
  */
-import { BANDS, DB_UNIT, FRAME_RATE, type Spectra } from './frontend.ts'
+import { bandCount, dbUnit, frameRate, type Spectra } from './frontend.ts'
 
 /** Which group each band belongs to: below 140 Hz, 570 Hz, 2.3 kHz, 5.8 kHz, and above. */
-const GROUP_OF_BAND = [0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4]
-export const GROUPS = 5
+const groupOfBand = [0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4]
+export const groupCount = 5
 
 export interface Onsets {
   readonly frames: number
@@ -20,37 +20,37 @@ export interface Onsets {
 }
 
 /** Magnitudes are compressed as log(1 + GAIN m), m relative to the track's mean loud level. */
-const GAIN = 8
+const gain = 8
 
 export function onsetStrength({ bands, frames }: Spectra): Onsets {
   // The level that compression is relative to: the mean of all bands in frames that are not quiet.
   let sum = 0
   let count = 0
-  const perUnit = (Math.LN10 / 20) * DB_UNIT
+  const perUnit = (Math.LN10 / 20) * dbUnit
   for (let i = 0; i < bands.length; i += 7) {
-    if (bands[i]! > -80 / DB_UNIT) {
+    if (bands[i]! > -80 / dbUnit) {
       sum += Math.exp(bands[i]! * perUnit)
       count++
     }
   }
   const reference = count > 0 ? sum / count : 1
-  const groups = Array.from({ length: GROUPS }, () => new Float32Array(frames))
-  const size = new Array<number>(GROUPS).fill(0)
-  for (const group of GROUP_OF_BAND) size[group]!++
+  const groups = Array.from({ length: groupCount }, () => new Float32Array(frames))
+  const size = new Array<number>(groupCount).fill(0)
+  for (const group of groupOfBand) size[group]!++
   // Levels are whole numbers, far fewer than there are frames and bands.
   const highest = bands.reduce((most, level) => Math.max(most, level), -32768)
-  const lowest = -120 / DB_UNIT
+  const lowest = -120 / dbUnit
   const compressed = Float32Array.from({ length: Math.max(0, highest - lowest + 1) }, (_, i) =>
-    Math.log(1 + (GAIN / reference) * Math.exp((i + lowest) * perUnit)),
+    Math.log(1 + (gain / reference) * Math.exp((i + lowest) * perUnit)),
   )
-  const history = [new Float32Array(BANDS), new Float32Array(BANDS)]
+  const history = [new Float32Array(bandCount), new Float32Array(bandCount)]
   for (let t = 0; t < frames; t++) {
     const before = history[t & 1]!
-    for (let b = 0; b < BANDS; b++) {
-      const level = compressed[bands[t * BANDS + b]! - lowest]!
+    for (let b = 0; b < bandCount; b++) {
+      const level = compressed[bands[t * bandCount + b]! - lowest]!
       const rise = level - before[b]!
       before[b] = level
-      if (rise > 0 && t >= 2) groups[GROUP_OF_BAND[b]!]![t]! += rise
+      if (rise > 0 && t >= 2) groups[groupOfBand[b]!]![t]! += rise
     }
   }
   const novelty = new Float32Array(frames)
@@ -72,7 +72,7 @@ export function onsetStrength({ bands, frames }: Spectra): Onsets {
   return {
     frames,
     groups,
-    novelty: aboveLocalMean(novelty, Math.round(FRAME_RATE * 0.4)),
+    novelty: aboveLocalMean(novelty, Math.round(frameRate * 0.4)),
     shares: means.map(mean => (all > 0 ? mean / all : 0)),
   }
 }

@@ -3,14 +3,14 @@
  * or as they were tracked, where the tempo goes its own way.
  */
 import { trackBeats } from './beats.ts'
-import { FRAME_RATE } from './frontend.ts'
+import { frameRate } from './frontend.ts'
 import { fitGrid, meanPeak, smooth, snapTempo } from './grid.ts'
-import { type Evidence, STEPS, sliceEvidence } from './metre.ts'
+import { type Evidence, sliceEvidence, steps } from './metre.ts'
 import type { Network } from './network.ts'
 import {
   choosePhase,
   type Phase,
-  PULSE_TIGHTNESS,
+  pulseTightness,
   type Reading,
   readings,
   shifted,
@@ -53,7 +53,7 @@ const meanInterval = (beats: Float64Array, from: number, to: number): number =>
   (beats[to]! - beats[from]!) / (to - from)
 
 /** Beats that a tempo is measured over: each is known to a few milliseconds only. */
-const SPAN = 8
+const spanBeats = 8
 
 /** Index of a beat, and beats per minute from there on. */
 interface Change {
@@ -69,7 +69,7 @@ function prevailingTempo(beats: Float64Array, changes: readonly Change[]): numbe
     const end = starts[i + 1]!
     if (beats[end]! - beats[start]! > beats[to]! - beats[from]!) [from, to] = [start, end]
   }
-  const span = Math.min(SPAN, to - from)
+  const span = Math.min(spanBeats, to - from)
   const count = to - from - span + 1
   return (
     60 / medianOf(Array.from({ length: count }, (_, i) => meanInterval(beats, from + i, from + i + span)))
@@ -79,15 +79,15 @@ function prevailingTempo(beats: Float64Array, changes: readonly Change[]): numbe
 /** Where tracked beats move by more than 3 % and stay. */
 function findChanges(beats: Float64Array): Change[] {
   const changes: Change[] = []
-  let current = beats.length > SPAN ? meanInterval(beats, 0, SPAN) : 0
-  for (let i = SPAN; i + SPAN < beats.length; i++) {
-    const ahead = meanInterval(beats, i, i + SPAN)
+  let current = beats.length > spanBeats ? meanInterval(beats, 0, spanBeats) : 0
+  for (let i = spanBeats; i + spanBeats < beats.length; i++) {
+    const ahead = meanInterval(beats, i, i + spanBeats)
     if (Math.abs(Math.log(ahead / current)) < 0.03) continue
     // Only from where the beats already keep the new tempo.
     if (Math.abs(Math.log(meanInterval(beats, i, i + 2) / ahead)) > 0.015) continue
     changes.push({ index: i, bpm: 60 / ahead })
     current = ahead
-    i += SPAN - 1
+    i += spanBeats - 1
   }
   return changes
 }
@@ -100,9 +100,9 @@ export function onOneGrid(
   bpm: number,
   delay: number,
 ): Pulse {
-  const duration = evidence.onsets.frames / FRAME_RATE
+  const duration = evidence.onsets.frames / frameRate
   const phase = choosePhase(evidence, network, even.beats, bpm)
-  const shift = (even.period * phase.shift) / STEPS
+  const shift = (even.period * phase.shift) / steps
   const strength = smooth(evidence.onsets.novelty)
   const grid = fitGrid(strength, even.period, even.beats[0]! + shift, even.beats.length - 1, 0.01)
   const { period, start } = snapTempo(grid, even.beats.length)
@@ -126,7 +126,7 @@ export function asTracked(
   { shift, first, phaseConfidence }: Phase,
   moving: boolean,
 ): Pulse {
-  const duration = evidence.onsets.frames / FRAME_RATE
+  const duration = evidence.onsets.frames / frameRate
   const beats = shifted(tracked, shift).filter(time => time < duration)
   // Without a curve the track has one tempo, however unevenly its beats could be tracked.
   const changes = moving ? findChanges(beats) : []
@@ -158,10 +158,10 @@ function longestSteady(curve: Float32Array): [from: number, to: number] {
 }
 
 /** Readings of one pulse may differ by these. */
-const RATIOS = [1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3]
+const ratios = [1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3]
 
 /** How much more strength the beats along a curve must gather than those of a constant tempo. */
-const MOVING_SHARE = 0.95
+const movingShare = 0.95
 
 /**
  * The readings of a track whose tempo moves: counted as its longest steady part is, tracked along the path. Undefined
@@ -181,13 +181,13 @@ export function movingReadings(
   const all = readings(sliceEvidence(evidence, from, to), network, hints)
   const [best] = all
   if (!best) return undefined
-  const ratio = RATIOS.find(other => Math.abs(Math.log((other * curve[from]!) / best.bpm)) < 0.04)
+  const ratio = ratios.find(other => Math.abs(Math.log((other * curve[from]!) / best.bpm)) < 0.04)
   if (ratio === undefined) return undefined
   const strength = smooth(onsets.novelty)
   const track = (tempo: number | Float32Array): Float64Array =>
-    trackBeats(onsets.novelty, tempo, PULSE_TIGHTNESS)
+    trackBeats(onsets.novelty, tempo, pulseTightness)
   const beats = track(curve.map(tempo => tempo * ratio))
-  if (meanPeak(strength, beats) < MOVING_SHARE * meanPeak(strength, track(bpm * ratio))) return undefined
+  if (meanPeak(strength, beats) < movingShare * meanPeak(strength, track(bpm * ratio))) return undefined
   return [{ ...best, beats }, ...all.slice(1)]
 }
 
@@ -199,10 +199,10 @@ export interface Parted {
 }
 
 /** Share of the track that must lie in parts for it to be told by parts. */
-const COVERED = 0.6
+const minCovered = 0.6
 
 /** Share of the strength of tracked beats that those on grids must gather. */
-const AS_GOOD = 0.93
+const asGood = 0.93
 
 const gridBeats = (parts: readonly Part[]): Float64Array =>
   Float64Array.from(
@@ -231,19 +231,19 @@ export function partsOf(
   const along = (path: Float64Array | undefined): readonly Part[] => {
     const found = path ? tempoParts(novelty, strength, path) : []
     const covered = found.reduce((sum, { from, to }) => sum + to - from, 0)
-    return covered >= COVERED * (frames / FRAME_RATE) ? found : []
+    return covered >= minCovered * (frames / frameRate) ? found : []
   }
   const parts = along(path)
   if (!path || parts.length < 2) return undefined
   const { from, to, period } = longestOf(parts)
-  const slice = sliceEvidence(evidence, Math.round(from * FRAME_RATE), Math.round(to * FRAME_RATE))
+  const slice = sliceEvidence(evidence, Math.round(from * frameRate), Math.round(to * frameRate))
   const heard = readings(slice, network, hints)
   const [best] = heard
   if (!best) return undefined
   const counted = (parts: readonly Part[], path: Float64Array): Parted | undefined => {
-    const beats = trackBeats(novelty, curveOf(path, frames), PULSE_TIGHTNESS)
+    const beats = trackBeats(novelty, curveOf(path, frames), pulseTightness)
     // Where the tempo drifts, beats as tracked are nearer to what is played than any grids.
-    if (meanPeak(strength, gridBeats(parts)) < AS_GOOD * meanPeak(strength, beats)) return undefined
+    if (meanPeak(strength, gridBeats(parts)) < asGood * meanPeak(strength, beats)) return undefined
     return { all: [{ ...best, beats }, ...heard.slice(1)], parts, path }
   }
   if (Math.abs(Math.log((best.bpm * period) / 60)) < 0.02) return counted(parts, path)
@@ -254,20 +254,20 @@ export function partsOf(
 }
 
 /** Gap between two beats from which one is missing, in beats. */
-const TOO_FAR = 1.5
+const tooFar = 1.5
 
 /** Each part on its grid, and in between the beats as tracked. */
 export function inParts(evidence: Evidence, network: Network, { parts, all }: Parted): Pulse {
-  const duration = evidence.onsets.frames / FRAME_RATE
+  const duration = evidence.onsets.frames / frameRate
   /** Beats that a part's grid lies off the beat, an odd one where the pair begins with the other. */
   const phaseIn = ({ period, start, from, to }: Part): { turned: number; confidence: number } => {
-    const [low, high] = [Math.round(from * FRAME_RATE), Math.round(to * FRAME_RATE)]
-    const offset = low / FRAME_RATE
+    const [low, high] = [Math.round(from * frameRate), Math.round(to * frameRate)]
+    const offset = low / frameRate
     const first = start + Math.ceil((offset - start) / (2 * period)) * 2 * period
     const count = Math.max(2, Math.floor((to - first) / period))
     const beats = Float64Array.from({ length: count }, (_, i) => first - offset + i * period)
     const phase = choosePhase(sliceEvidence(evidence, low, high), network, beats, 60 / period)
-    return { turned: phase.shift / STEPS + phase.first, confidence: phase.phaseConfidence }
+    return { turned: phase.shift / steps + phase.first, confidence: phase.phaseConfidence }
   }
   const main = longestOf(parts)
   const phase = phaseIn(main)
@@ -297,7 +297,7 @@ export function inParts(evidence: Evidence, network: Network, { parts, all }: Pa
     const last = previous?.beats.at(-1)
     const before = grids[i - 1]
     if (previous && last !== undefined && before) {
-      if (beats[0]! - last > TOO_FAR * Math.max(period, before.period))
+      if (beats[0]! - last > tooFar * Math.max(period, before.period))
         for (const time of tracked)
           if (time > last + 0.6 * before.period && time < beats[0]! - 0.6 * period) previous.beats.push(time)
       told[told.length - 1] = { ...told.at(-1)!, end: beats[0]! }

@@ -3,7 +3,7 @@
  * how much that looks like music counted rightly (metre.ts).
  */
 import { trackBeats } from './beats.ts'
-import { type Evidence, FEATURES, fold, readingFeatures, SHIFTS, STEPS } from './metre.ts'
+import { type Evidence, featureCount, fold, readingFeatures, shifts, steps } from './metre.ts'
 import { type Network, scoreReading } from './network.ts'
 import { tempoHypotheses } from './tempo.ts'
 
@@ -36,19 +36,19 @@ function likeliestPhase(weights: readonly number[]): Phase {
   const of = (s: number): number => weights[2 * s]! + weights[2 * s + 1]!
   let best = 0
   let all = 0
-  for (let s = 0; s < SHIFTS.length; s++) {
+  for (let s = 0; s < shifts.length; s++) {
     if (of(s) > of(best)) best = s
     all += of(s)
   }
   return {
-    shift: SHIFTS[best]!,
+    shift: shifts[best]!,
     first: weights[2 * best + 1]! > weights[2 * best]! ? 1 : 0,
     phaseConfidence: all > 0 ? of(best) / all : 0,
   }
 }
 
 /** Tightness of the pulse that hypotheses are folded along. */
-export const PULSE_TIGHTNESS = 100
+export const pulseTightness = 100
 
 /** The tempi to consider: what the onsets suggest, and what the hints add or forbid. */
 function hypothesesWith(found: readonly number[], { tagBpm, rowBpm, bpmRange }: TempoHints): number[] {
@@ -87,17 +87,17 @@ function hintBonus(bpm: number, { tagBpm, rowBpm }: TempoHints): number {
 export function readings(evidence: Evidence, network: Network, hints: TempoHints): Reading[] {
   const { onsets, correlations } = evidence
   const tempi = hypothesesWith(tempoHypotheses(correlations[0]), hints)
-  const features = new Float32Array(FEATURES)
+  const features = new Float32Array(featureCount)
   const scored: { bpm: number; beats: Float64Array; scores: number[] }[] = []
   let top = -Infinity
   for (const bpm of tempi) {
-    const beats = trackBeats(onsets.novelty, bpm, PULSE_TIGHTNESS)
+    const beats = trackBeats(onsets.novelty, bpm, pulseTightness)
     if (beats.length < 4) continue
     const folded = fold(evidence, beats)
     const scores: number[] = []
-    for (const shift of SHIFTS)
+    for (const shift of shifts)
       for (let first = 0; first < 2; first++) {
-        readingFeatures(evidence, folded, shift + first * STEPS, bpm, features, 0)
+        readingFeatures(evidence, folded, shift + first * steps, bpm, features, 0)
         const score = scoreReading(network, features, 0) + hintBonus(bpm, hints)
         scores.push(score)
         top = Math.max(top, score)
@@ -125,7 +125,7 @@ export function readings(evidence: Evidence, network: Network, hints: TempoHints
  * What the network does not know of: it learned from music that was rendered. Of 173 real songs some were counted at twice or
  * half the speed although it was surest (above 0.99) of them; the share is set after them, not fitted.
  */
-const OCTAVE_DOUBT = 0.03
+const octaveDoubt = 0.03
 
 /** Probabilities of which each gives its share of doubt to the double and the half, where they are considered. */
 function doubted(tempi: readonly { bpm: number; probability: number }[]): number[] {
@@ -134,7 +134,7 @@ function doubted(tempi: readonly { bpm: number; probability: number }[]): number
     const octaves = tempi.flatMap((other, i) =>
       Math.abs(Math.abs(Math.log2(other.bpm / bpm)) - 1) < 0.04 ? [i] : [],
     )
-    const doubt = octaves.length > 0 ? OCTAVE_DOUBT : 0
+    const doubt = octaves.length > 0 ? octaveDoubt : 0
     out[at]! += (1 - doubt) * probability
     for (const i of octaves) out[i]! += (doubt * probability) / octaves.length
   }
@@ -144,10 +144,10 @@ function doubted(tempi: readonly { bpm: number; probability: number }[]): number
 /** The phase that the network likes best for an even grid, and which of two beats is first. */
 export function choosePhase(evidence: Evidence, network: Network, beats: Float64Array, bpm: number): Phase {
   const folded = fold(evidence, beats)
-  const features = new Float32Array(FEATURES)
-  const scores = SHIFTS.flatMap(shift =>
+  const features = new Float32Array(featureCount)
+  const scores = shifts.flatMap(shift =>
     [0, 1].map(first => {
-      readingFeatures(evidence, folded, shift + first * STEPS, bpm, features, 0)
+      readingFeatures(evidence, folded, shift + first * steps, bpm, features, 0)
       return scoreReading(network, features, 0)
     }),
   )
@@ -161,7 +161,7 @@ export function shifted(beats: Float64Array, shift: number): Float64Array {
   const out = new Float64Array(beats.length)
   for (let i = 0; i < beats.length; i++) {
     const gap = i + 1 < beats.length ? beats[i + 1]! - beats[i]! : beats[i]! - beats[i - 1]!
-    out[i] = beats[i]! + (gap * shift) / STEPS
+    out[i] = beats[i]! + (gap * shift) / steps
   }
   return out
 }

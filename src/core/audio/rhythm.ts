@@ -4,7 +4,7 @@
  * bars (bars.ts).
  */
 import { findBars, peakNear } from './bars.ts'
-import { FRAME_RATE } from './frontend.ts'
+import { frameRate } from './frontend.ts'
 import { evenGrid, smooth } from './grid.ts'
 import { gatherEvidence } from './metre.ts'
 import type { Network } from './network.ts'
@@ -53,7 +53,7 @@ export interface Rhythm {
 }
 
 /** Frames are centred on their time, but a rise is seen when it enters the window: measured on clicks. */
-const ONSET_DELAY = 0.006
+const onsetDelay = 0.006
 
 /**
  * No beat is known to less than a tenth of a millisecond, and no tempo to less than a ten-thousandth a minute; and so
@@ -74,7 +74,7 @@ function regularityOf(beats: Float64Array): number {
  * The share (see `evenGrid`) from which a tempo is called constant: breaks in which other things sound cost a grid some
  * of it.
  */
-const EVEN = 0.75
+const minEvenness = 0.75
 
 /**
  * @param harmonyAt change of harmony over a moment, seconds (0 where nothing is known).
@@ -86,15 +86,15 @@ export function analyzeRhythm(
   harmonyAt: (time: number) => number,
   hints: TempoHints = {},
 ): Rhythm | undefined {
-  if (onsets.frames < 2 * FRAME_RATE || !onsets.novelty.some(value => value > 0)) return undefined
+  if (onsets.frames < 2 * frameRate || !onsets.novelty.some(value => value > 0)) return undefined
   const evidence = gatherEvidence(onsets, harmonyAt)
   const steady = readings(evidence, network, hints)
   if (!steady[0]) return undefined
-  const duration = onsets.frames / FRAME_RATE
+  const duration = onsets.frames / frameRate
   const path = tempoPath(onsets.novelty, steady[0].bpm)
   const parted = partsOf(evidence, network, hints, path)
   const even = evenGrid(onsets.novelty, smooth(onsets.novelty), steady[0], duration)
-  const constant = !parted && even.share >= EVEN
+  const constant = !parted && even.share >= minEvenness
   const moving = parted || constant ? undefined : movingReadings(evidence, network, hints, steady[0], path)
   const all = parted?.all ?? moving ?? steady
   const best = all[0]!
@@ -102,10 +102,10 @@ export function analyzeRhythm(
   const pulse = parted
     ? inParts(evidence, network, parted)
     : constant
-      ? onOneGrid(evidence, network, even, best.bpm, ONSET_DELAY)
+      ? onOneGrid(evidence, network, even, best.bpm, onsetDelay)
       : asTracked(evidence, best, phase, moving !== undefined)
 
-  const heard = (time: number): number => fourPlaces(Math.max(0, time - ONSET_DELAY))
+  const heard = (time: number): number => fourPlaces(Math.max(0, time - onsetDelay))
   const counts = pulse.counts.map(({ beats, first }) => ({ beats: beats.map(heard), first }))
   const beats = Float64Array.from(counts.flatMap(({ beats }) => [...beats]))
   const raw = Float32Array.from(beats, time => peakNear(onsets.novelty, time))
@@ -138,7 +138,7 @@ export function analyzeRhythm(
     beats,
     beatStrengths: raw.map(value => Math.min(1, value / ceiling)),
     regularity: regularityOf(best.beats),
-    clarity: Math.max(0, Math.min(1, at(evidence.correlations[0], (60 * FRAME_RATE) / pulse.bpm))),
+    clarity: Math.max(0, Math.min(1, at(evidence.correlations[0], (60 * frameRate) / pulse.bpm))),
     beatsPerBar: bars.beatsPerBar,
     downbeats,
     downbeatConfidence: bars.confidence,

@@ -3,7 +3,7 @@
  * before differs from that of the bars after (Foote, "Automatic audio segmentation using a measure of audio
  * novelty", ICME 2000: a checkerboard along the diagonal of the self-similarity).
  */
-import { BANDS, DB_UNIT, FRAME_RATE, type Spectra } from './frontend.ts'
+import { bandCount, dbUnit, frameRate, type Spectra } from './frontend.ts'
 import type { Rhythm } from './rhythm.ts'
 
 export interface Section {
@@ -47,7 +47,7 @@ export interface Form {
 }
 
 /** Below this a bar is taken for silence: 45 LU under the loudest. */
-const SILENCE = 45
+const silence = 45
 
 interface Bar {
   readonly start: number
@@ -68,18 +68,18 @@ function barLines(rhythm: Rhythm | undefined, duration: number): number[] {
   return lines
 }
 
-/** What the bands sound like in each tenth of a second: rows of BANDS mean levels in DB_UNIT, no lower than -80 dB. */
+/** What the bands sound like in each tenth of a second: rows of bandCount mean levels in dbUnit, no lower than -80 dB. */
 export function soundOfTenths({ bands, frames }: Pick<Spectra, 'bands' | 'frames'>): Int16Array {
-  const each = FRAME_RATE / 10
+  const each = frameRate / 10
   const count = Math.ceil(frames / each)
-  const sound = new Int16Array(BANDS * count)
+  const sound = new Int16Array(bandCount * count)
   for (let tenth = 0; tenth < count; tenth++) {
     const from = tenth * each
     const to = Math.min(frames, from + each)
-    for (let b = 0; b < BANDS; b++) {
+    for (let b = 0; b < bandCount; b++) {
       let sum = 0
-      for (let t = from; t < to; t++) sum += Math.max(-80 / DB_UNIT, bands[t * BANDS + b]!)
-      sound[tenth * BANDS + b] = Math.round(sum / (to - from))
+      for (let t = from; t < to; t++) sum += Math.max(-80 / dbUnit, bands[t * bandCount + b]!)
+      sound[tenth * bandCount + b] = Math.round(sum / (to - from))
     }
   }
   return sound
@@ -92,18 +92,18 @@ function describeBars(
   rhythm: Rhythm | undefined,
 ): Bar[] {
   const lines = barLines(rhythm, duration)
-  const last = sounds.length / BANDS - 1
+  const last = sounds.length / bandCount - 1
   let k = 0
   return lines.map((start, i) => {
     const end = lines[i + 1] ?? duration
     const from = Math.round(start * 10)
     const to = Math.max(Math.round(end * 10), from + 1)
     let power = 0
-    const sound = new Float32Array(BANDS)
+    const sound = new Float32Array(bandCount)
     for (let t = from; t < to; t++) {
       power += 10 ** ((tenths[t] ?? -120) / 10)
-      const row = Math.min(t, last) * BANDS
-      if (row >= 0) for (let b = 0; b < BANDS; b++) sound[b]! += (sounds[row + b]! * DB_UNIT) / (to - from)
+      const row = Math.min(t, last) * bandCount
+      if (row >= 0) for (let b = 0; b < bandCount; b++) sound[b]! += (sounds[row + b]! * dbUnit) / (to - from)
     }
     let beat = 0
     let beats = 0
@@ -124,14 +124,14 @@ function boundaries(bars: readonly Bar[]): number[] {
   const novelty = bars.map((_, i) => {
     if (i < 2 || i > bars.length - 2) return 0
     const mean = (from: number, to: number): Float32Array => {
-      const sum = new Float32Array(BANDS)
+      const sum = new Float32Array(bandCount)
       for (let k = from; k < to; k++)
-        for (let b = 0; b < BANDS; b++) sum[b]! += bars[k]!.sound[b]! / (to - from)
+        for (let b = 0; b < bandCount; b++) sum[b]! += bars[k]!.sound[b]! / (to - from)
       return sum
     }
     const before = mean(Math.max(0, i - reach), i)
     const after = mean(i, Math.min(bars.length, i + reach))
-    return Math.sqrt(before.reduce((sum, value, b) => sum + (value - after[b]!) ** 2, 0) / BANDS)
+    return Math.sqrt(before.reduce((sum, value, b) => sum + (value - after[b]!) ** 2, 0) / bandCount)
   })
   const found = [0]
   for (let i = 1; i < bars.length; i++) {
@@ -164,7 +164,7 @@ export function analyzeForm(
   const loudest = bars.reduce((most, bar) => Math.max(most, bar.loudness), -120)
   const energyOf = ({ loudness }: { loudness: number }): number => share((loudness - loudest + 30) / 30)
   const energyProfile = bars.map(bar => ({ time: bar.start, energy: energyOf(bar) }))
-  const sounding = (bar: Bar): boolean => bar.loudness > loudest - SILENCE && bar.loudness > -70
+  const sounding = (bar: Bar): boolean => bar.loudness > loudest - silence && bar.loudness > -70
   const first = bars.findIndex(sounding)
   if (first < 0 || loudest <= -70)
     return {

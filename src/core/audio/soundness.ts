@@ -9,10 +9,10 @@
  * annex 2, gives a true-peak meter. Decoded lossy audio overshoots by a few dB (Nielsen and Lund, "Overload in signal
  * conversion", AES 23rd Conference, 2003).
  */
-export const LARGEST_SAMPLE = 4
+export const largestSample = 4
 
 /** Samples silenced either side of a bad one: a frame of MPEG-1 Layer III, of which the decoder lost its place. */
-const REACH = 1152
+const reach = 1152
 
 export interface SoundGate {
   /** Silences, in place and in all channels, what is not sound and a frame's length either side of it. */
@@ -22,7 +22,7 @@ export interface SoundGate {
 }
 
 // The comparison is false for NaN as well.
-const isSound = (value: number): boolean => Math.abs(value) <= LARGEST_SAMPLE
+const isSound = (value: number): boolean => Math.abs(value) <= largestSample
 
 function allSound(channel: Float32Array, length: number): boolean {
   for (let i = 0; i < length; i++) if (!isSound(channel[i]!)) return false
@@ -50,11 +50,11 @@ export function soundGate(): SoundGate {
       }
       for (let i = 0; i < length; i++) {
         if (channels.every(channel => isSound(channel[i]!))) continue
-        if (i - REACH > to) {
+        if (i - reach > to) {
           silence()
-          from = i - REACH
+          from = i - reach
         }
-        to = i + REACH
+        to = i + reach
       }
       silence()
       ahead = Math.max(0, to - length)

@@ -4,9 +4,9 @@
  * on the grid of the track's longest part: so breaks, cross-rhythms and passages without drums, whose strongest period
  * is another or none, change nothing.
  */
-import { FRAME_RATE } from './frontend.ts'
+import { frameRate } from './frontend.ts'
 import { fitGrid, searchStretch } from './grid.ts'
-import { HOP, STRETCH } from './tempo-curve.ts'
+import { hop, stretchFrames } from './tempo-curve.ts'
 
 interface Grid {
   readonly period: number
@@ -25,37 +25,37 @@ export interface Part {
 }
 
 /** Tempi nearer to each other than this (a logarithm) are one. */
-const SAME = 0.012
+const same = 0.012
 
 /** Shortest part: less is no tempo yet. */
-const LEAST_SECONDS = 5
-const LEAST_BEATS = 8
+const leastSeconds = 5
+const leastBeats = 8
 
 /** What a stretch begins and ends with may be its neighbour's, seconds. */
-const EDGE = 2
+const edgeSeconds = 2
 
 /** Phases that a groove is folded into, over two beats. */
-const PHASES = 48
+const phases = 48
 
 /**
  * How much of what is played must come round: correlations, 1 for a machine, about 0 where there is no such period. A few
  * bars, as an echo that dies away, have to be clearer.
  */
-const COMES_ROUND = 0.4
-const COMES_ROUND_SOON = 0.85
-const SOON_BEATS = 32
+const minPeriodicity = 0.4
+const minPeriodicitySoon = 0.85
+const soonBeats = 32
 
 /** Likeness from which two grooves are one. */
-const ALIKE = 0.75
+const minLikeness = 0.75
 
 /**
  * Share of that from which the grid of the longest part still explains a stretch: some of every groove falls on any grid.
  * Less will do where the stretch's own tempo stands to it as three to four or to two: that is how musicians play against
  * a beat that goes on.
  */
-const EXPLAINED = 0.65
-const EXPLAINED_ACROSS = 0.25
-const ACROSS = [3 / 4, 4 / 3, 2 / 3, 3 / 2]
+const minExplained = 0.65
+const minExplainedAcross = 0.25
+const crossRatios = [3 / 4, 4 / 3, 2 / 3, 3 / 2]
 
 interface Run {
   readonly bpm: number
@@ -69,14 +69,14 @@ function runsOf(path: Float64Array, frames: number): Run[] {
   const runs: Run[] = []
   let first = 0
   for (let i = 1; i <= path.length; i++) {
-    if (i < path.length && Math.abs(Math.log(path[i]! / path[first]!)) < SAME) continue
+    if (i < path.length && Math.abs(Math.log(path[i]! / path[first]!)) < same) continue
     // Each value of the path speaks for the middle of its stretch.
-    const from = first === 0 ? 0 : first * HOP + STRETCH / 2
-    const to = i === path.length ? frames : (i - 1) * HOP + STRETCH / 2
+    const from = first === 0 ? 0 : first * hop + stretchFrames / 2
+    const to = i === path.length ? frames : (i - 1) * hop + stretchFrames / 2
     const tempi = path.slice(first, i).sort()
     const bpm = tempi[tempi.length >> 1]!
-    const seconds = (to - from) / FRAME_RATE
-    if (seconds >= LEAST_SECONDS && (seconds * bpm) / 60 >= LEAST_BEATS) runs.push({ bpm, from, to })
+    const seconds = (to - from) / frameRate
+    if (seconds >= leastSeconds && (seconds * bpm) / 60 >= leastBeats) runs.push({ bpm, from, to })
     first = i
   }
   return runs
@@ -84,19 +84,19 @@ function runsOf(path: Float64Array, frames: number): Run[] {
 
 /** Onsets from one frame to another, folded over two beats of a grid, less their mean. */
 function groove(novelty: Float32Array, { period, start }: Grid, from: number, to: number): Float64Array {
-  const sums = new Float64Array(PHASES)
-  const counts = new Float64Array(PHASES)
-  const turn = 2 * period * FRAME_RATE
+  const sums = new Float64Array(phases)
+  const counts = new Float64Array(phases)
+  const turn = 2 * period * frameRate
   for (let t = Math.max(0, from); t < Math.min(to, novelty.length); t++) {
-    const turns = (t - start * FRAME_RATE) / turn
-    const phase = Math.floor((turns - Math.floor(turns)) * PHASES) % PHASES
+    const turns = (t - start * frameRate) / turn
+    const phase = Math.floor((turns - Math.floor(turns)) * phases) % phases
     sums[phase]! += Math.min(8, novelty[t]!)
     counts[phase]!++
   }
   let mean = 0
-  for (let p = 0; p < PHASES; p++) {
+  for (let p = 0; p < phases; p++) {
     sums[p]! /= Math.max(1, counts[p]!)
-    mean += sums[p]! / PHASES
+    mean += sums[p]! / phases
   }
   return sums.map(value => value - mean)
 }
@@ -106,8 +106,8 @@ function alike(a: Float64Array, b: Float64Array, turn = 0): number {
   let dot = 0
   let aa = 0
   let bb = 0
-  for (let p = 0; p < PHASES; p++) {
-    const other = b[(p + turn) % PHASES]!
+  for (let p = 0; p < phases; p++) {
+    const other = b[(p + turn) % phases]!
     dot += a[p]! * other
     aa += a[p]! ** 2
     bb += other ** 2
@@ -118,14 +118,14 @@ function alike(a: Float64Array, b: Float64Array, turn = 0): number {
 /** The phases that a groove is best turned by to be like another, and how like it is then. */
 function bestTurn(a: Float64Array, b: Float64Array): { turn: number; likeness: number } {
   let best = { turn: 0, likeness: -1 }
-  for (let turn = 0; turn < PHASES; turn++) {
+  for (let turn = 0; turn < phases; turn++) {
     const likeness = alike(a, b, turn)
     if (likeness > best.likeness) best = { turn, likeness }
   }
   return best
 }
 
-const frame = (seconds: number): number => Math.round(seconds * FRAME_RATE)
+const frame = (seconds: number): number => Math.round(seconds * frameRate)
 
 /** The groove in each piece of some 8 to 16 beats of a stretch. */
 function pieces(novelty: Float32Array, grid: Part, { from, to }: Part): Float64Array[] {
@@ -143,8 +143,8 @@ const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a 
 function comesRound(novelty: Float32Array, part: Part): number {
   const grooves = pieces(novelty, part, part)
   if (grooves.length < 2) return 0
-  const all = new Float64Array(PHASES)
-  for (const each of grooves) for (let p = 0; p < PHASES; p++) all[p]! += each[p]!
+  const all = new Float64Array(phases)
+  for (const each of grooves) for (let p = 0; p < phases; p++) all[p]! += each[p]!
   return meanOf(
     grooves.map(each =>
       alike(
@@ -156,19 +156,19 @@ function comesRound(novelty: Float32Array, part: Part): number {
 }
 
 function partOf(novelty: Float32Array, strength: Float32Array, { bpm, from, to }: Run): Part {
-  const edge = EDGE * FRAME_RATE
+  const edge = edgeSeconds * frameRate
   const inner = [from > 0 ? from + edge : 0, to < novelty.length ? to - edge : to] as const
-  const stretch = inner[1] - inner[0] >= 4 * FRAME_RATE ? inner : ([from, to] as const)
-  const rough = searchStretch(novelty, stretch, bpm, SAME)
-  const first = stretch[0] / FRAME_RATE
+  const stretch = inner[1] - inner[0] >= 4 * frameRate ? inner : ([from, to] as const)
+  const rough = searchStretch(novelty, stretch, bpm, same)
+  const first = stretch[0] / frameRate
   const start = rough.start - Math.floor((rough.start - first) / rough.period) * rough.period
-  const count = Math.max(2, Math.floor((stretch[1] / FRAME_RATE - start) / rough.period))
+  const count = Math.max(2, Math.floor((stretch[1] / frameRate - start) / rough.period))
   const grid = fitGrid(strength, rough.period, start, count, 0.2)
   return {
     period: grid.period,
     start: grid.start,
-    from: stretch[0] / FRAME_RATE,
-    to: stretch[1] / FRAME_RATE,
+    from: stretch[0] / frameRate,
+    to: stretch[1] / frameRate,
     alike: true,
   }
 }
@@ -176,7 +176,7 @@ function partOf(novelty: Float32Array, strength: Float32Array, { bpm, from, to }
 /**
  * The parts of a track, in their order, where there are two or more; otherwise none. Where a part and the next do not
  * meet the tempo goes over little by little (or nothing is heard).
- * @param novelty onset strength, frames at FRAME_RATE.
+ * @param novelty onset strength, frames at frameRate.
  * @param strength the same, smoothed.
  * @param path as of `tempoPath`.
  */
@@ -188,7 +188,7 @@ export function tempoParts(novelty: Float32Array, strength: Float32Array, path: 
     return { part, round: comesRound(novelty, part) }
   })
   const weight = ({ part, round }: { part: Part; round: number }): number =>
-    round >= COMES_ROUND ? (part.to - part.from) * round : 0
+    round >= minPeriodicity ? (part.to - part.from) * round : 0
   const longest = fitted.reduce((a, b) => (weight(b) > weight(a) ? b : a))
   if (weight(longest) === 0) return []
   const { part: main } = longest
@@ -198,15 +198,15 @@ export function tempoParts(novelty: Float32Array, strength: Float32Array, path: 
     const followed = meanOf(pieces(novelty, main, part).map(each => alike(theme, each)))
     const again = bestTurn(theme, groove(novelty, part, frame(part.from), frame(part.to)))
     // The same music at another tempo need not be heard twice.
-    const evidence = Math.max(round, again.likeness >= ALIKE ? again.likeness : 0)
-    const across = ACROSS.some(ratio => Math.abs(Math.log((part.period * ratio) / main.period)) < SAME)
-    const explained = across ? EXPLAINED_ACROSS : EXPLAINED
-    if (followed > explained * Math.max(evidence, COMES_ROUND))
+    const evidence = Math.max(round, again.likeness >= minLikeness ? again.likeness : 0)
+    const across = crossRatios.some(ratio => Math.abs(Math.log((part.period * ratio) / main.period)) < same)
+    const explained = across ? minExplainedAcross : minExplained
+    if (followed > explained * Math.max(evidence, minPeriodicity))
       return [{ ...main, from: part.from, to: part.to }]
-    const asked = (part.to - part.from) / part.period < SOON_BEATS ? COMES_ROUND_SOON : COMES_ROUND
+    const asked = (part.to - part.from) / part.period < soonBeats ? minPeriodicitySoon : minPeriodicity
     if (evidence < asked) return []
-    const alikeToMain = again.likeness >= ALIKE
-    const turned = alikeToMain ? (again.turn / PHASES) * 2 * part.period : 0
+    const alikeToMain = again.likeness >= minLikeness
+    const turned = alikeToMain ? (again.turn / phases) * 2 * part.period : 0
     return [{ ...part, start: part.start + turned, alike: alikeToMain }]
   })
   return joined(novelty, parts)
@@ -225,8 +225,8 @@ interface Vote {
 /** What each beat of a part's grid from one time to another says of the part's holding there. */
 function votes(novelty: Float32Array, part: Part, from: number, to: number): Vote[] {
   const own = groove(novelty, part, frame(part.from), frame(part.to))
-  const turn = 2 * part.period * FRAME_RATE
-  const firstFrame = part.start * FRAME_RATE
+  const turn = 2 * part.period * frameRate
+  const firstFrame = part.start * frameRate
   const cells = (low: number, high: number): { time: number; dot: number }[] => {
     const first = Math.ceil((low - part.start) / part.period)
     const count = Math.max(0, Math.ceil((high - part.start) / part.period) - first)
@@ -235,7 +235,7 @@ function votes(novelty: Float32Array, part: Part, from: number, to: number): Vot
       let dot = 0
       for (let t = frame(time); t < frame(time + part.period); t++) {
         const turns = (t - firstFrame) / turn
-        dot += (novelty[t] ?? 0) * own[Math.floor((turns - Math.floor(turns)) * PHASES) % PHASES]!
+        dot += (novelty[t] ?? 0) * own[Math.floor((turns - Math.floor(turns)) * phases) % phases]!
       }
       return { time, dot }
     })
@@ -248,15 +248,15 @@ function votes(novelty: Float32Array, part: Part, from: number, to: number): Vot
 }
 
 /** Seconds either side of two parts' edges in which they are looked for. */
-const OVERLAP = 8
+const overlap = 8
 
 /** Beats that must be lost by going over at once, for a change to be one little by little. */
-const LOST = 1.5
+const lost = 1.5
 
 /** Where one part ends and the next begins: at one moment, or with something between. */
 function border(novelty: Float32Array, a: Part, b: Part): { end: number; begin: number } {
-  const low = Math.max((a.from + a.to) / 2, a.to - OVERLAP)
-  const high = Math.min((b.from + b.to) / 2, b.from + OVERLAP)
+  const low = Math.max((a.from + a.to) / 2, a.to - overlap)
+  const high = Math.min((b.from + b.to) / 2, b.from + overlap)
   const before = votes(novelty, a, low, high)
   const after = votes(novelty, b, low, high).reverse()
   /** Sums of votes up to each beat, and the beat up to which they are most. */
@@ -280,14 +280,14 @@ function border(novelty: Float32Array, a: Part, b: Part): { end: number; begin: 
     if (left + right > at.sum) at = { time, sum: left + right }
     right -= vote
   }
-  if (begin.at > end.at && end.sum + begin.sum > at.sum + LOST)
+  if (begin.at > end.at && end.sum + begin.sum > at.sum + lost)
     return { end: end.at + a.period / 2, begin: begin.at }
   return { end: at.time - 0.5 * b.period, begin: at.time }
 }
 
 /** Onsets against their mean over 1.5 s either side: in a break without drums what is left counts as much. */
 function evened(novelty: Float32Array): Float32Array {
-  const reach = 1.5 * FRAME_RATE
+  const reach = 1.5 * frameRate
   const sums = new Float64Array(novelty.length + 1)
   for (let t = 0; t < novelty.length; t++) sums[t + 1] = sums[t]! + Math.min(8, novelty[t]!)
   return novelty.map((value, t) => {
@@ -310,6 +310,6 @@ function joined(novelty: Float32Array, parts: readonly Part[]): Part[] {
   return whole.map((part, i) => ({
     ...part,
     from: i === 0 ? 0 : borders[i - 1]!.begin,
-    to: borders[i]?.end ?? novelty.length / FRAME_RATE,
+    to: borders[i]?.end ?? novelty.length / frameRate,
   }))
 }

@@ -1,7 +1,7 @@
 /** An overview of the waveform for players, built while samples stream by. */
 
 /** Points of an overview. */
-export const WAVEFORM_POINTS = 1000
+export const waveformPoints = 1000
 
 export interface Waveform {
   readonly points: number
@@ -73,7 +73,7 @@ export function waveformBuilder(sampleRate: number): WaveformBuilder {
     },
     finish: () => {
       close()
-      const points = Math.min(WAVEFORM_POINTS, count)
+      const points = Math.min(waveformPoints, count)
       const bytes = new Uint8Array(3 * points)
       for (let p = 0; p < points; p++) {
         const from = Math.floor((p * count) / points)

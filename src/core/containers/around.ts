@@ -17,7 +17,7 @@ export interface OuterTags {
 }
 
 /** Tags of a file that are looked at, before and behind. */
-const MOST_TAGS = 16
+const mostTags = 16
 
 /** Length of the ID3v2 tag these bytes begin with, in bytes, its header and footer included; 0 for none. */
 export function id3Length(bytes: Uint8Array): number {
@@ -33,7 +33,7 @@ export function id3Length(bytes: Uint8Array): number {
 export async function tagsBefore(file: ByteSource): Promise<{ tags: TagSpan[]; start: number }> {
   const tags: TagSpan[] = []
   let start = 0
-  while (tags.length < MOST_TAGS) {
+  while (tags.length < mostTags) {
     const length = id3Length(await file.read(start, 10))
     if (length === 0) break
     tags.push({ kind: 'id3v2', start, end: Math.min(start + length, file.size) })
@@ -50,7 +50,7 @@ export async function tagsBefore(file: ByteSource): Promise<{ tags: TagSpan[]; s
 export async function surroundings(file: ByteSource): Promise<OuterTags> {
   const { tags, start } = await tagsBefore(file)
   let end = file.size
-  for (let found = 0; found < MOST_TAGS; found++) {
+  for (let found = 0; found < mostTags; found++) {
     const from = Math.max(start, end - 160)
     const tail = (await file.read(from, end - from)).slice()
     const span = (length: number): number | undefined => (length <= end - start ? end - length : undefined)

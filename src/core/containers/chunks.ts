@@ -1,6 +1,6 @@
 /** Containers of chunks: RIFF/WAVE, RF64, Wave64, AIFF, AIFF-C, AU, CAF, DSF, DSDIFF. */
 import { ascii, type ByteSource, uint } from './bytes.ts'
-import { type Chunk, MOST_PARTS, type PcmLayout, type Sound } from './sound.ts'
+import { type Chunk, mostParts, type PcmLayout, type Sound } from './sound.ts'
 
 /** The sizes that writers of streams leave in a header: none, or the largest, less what they count of the header. */
 const isUnknown = (size: number): boolean =>
@@ -17,11 +17,11 @@ interface Walk {
   readonly inclusive: boolean
 }
 
-const RIFF: Walk = { name: 4, width: 4, little: true, align: 2, inclusive: false }
-const IFF: Walk = { ...RIFF, little: false }
-const WIDE_IFF: Walk = { ...IFF, width: 8 }
-const CAF: Walk = { ...WIDE_IFF, align: 1 }
-const W64: Walk = { name: 16, width: 8, little: true, align: 8, inclusive: true }
+const riff: Walk = { name: 4, width: 4, little: true, align: 2, inclusive: false }
+const iff: Walk = { ...riff, little: false }
+const wideIff: Walk = { ...iff, width: 8 }
+const caf: Walk = { ...wideIff, align: 1 }
+const w64: Walk = { name: 16, width: 8, little: true, align: 8, inclusive: true }
 
 /** As a chunk stands in the file: `size` is what it claims. */
 interface Found extends Chunk {
@@ -30,7 +30,7 @@ interface Found extends Chunk {
 
 async function* walk(file: ByteSource, from: number, to: number, how: Walk): AsyncGenerator<Found> {
   const head = how.name + how.width
-  for (let at = from, part = 0; at + head <= to && part < MOST_PARTS; part++) {
+  for (let at = from, part = 0; at + head <= to && part < mostParts; part++) {
     const bytes = (await file.read(at, head)).slice()
     if (bytes.length < head) return
     const claimed = uint(bytes, how.name, how.width, how.little)
@@ -63,7 +63,7 @@ interface Format {
   readonly layout: PcmLayout | undefined
 }
 
-const BYTES = new Set([1, 2, 3, 4, 8])
+const sampleSizes = new Set([1, 2, 3, 4, 8])
 
 function layoutOf(
   encoding: PcmLayout['encoding'],
@@ -72,7 +72,7 @@ function layoutOf(
   channels: number,
   sampleRate: number,
 ): PcmLayout | undefined {
-  if (!BYTES.has(bytes) || channels < 1 || sampleRate <= 0) return undefined
+  if (!sampleSizes.has(bytes) || channels < 1 || sampleRate <= 0) return undefined
   if (encoding === 'float' ? bytes < 4 : bytes === 8) return undefined
   return { encoding, bytes: bytes as PcmLayout['bytes'], little, channels, sampleRate }
 }
@@ -141,7 +141,7 @@ const head = ({
 /** WAVE, RIFX, RF64, BW64 (EBU Tech 3306; ITU-R BS.2088). Chunks behind the samples are read as well. */
 export async function readWave(file: ByteSource, start: number, end: number): Promise<Sound> {
   const form = ascii(await file.read(start, 4), 0, 4)
-  const how = form === 'RIFX' ? IFF : RIFF
+  const how = form === 'RIFX' ? iff : riff
   const wide = form === 'RF64' || form === 'BW64'
   let format: Format | undefined
   let data: (ReturnType<typeof extent> & { start: number }) | undefined
@@ -177,9 +177,9 @@ export async function readWave(file: ByteSource, start: number, end: number): Pr
 }
 
 /** Enough for three bursts of the longest kind. */
-const BURSTS = 65_536
+const bursts = 65_536
 /** What begins a burst of another coding, as samples of 16 bits: IEC 61937-1, 6.1; ETSI TS 102 114, of 16 and 14 bits. */
-const SYNC_WORDS = [
+const syncWords = [
   [[0x72, 0xf8, 0x1f, 0x4e], 'iec61937'],
   [[0xfe, 0x7f, 0x01, 0x80], 'dts'],
   [[0x7f, 0xfe, 0x80, 0x01], 'dts'],
@@ -188,9 +188,9 @@ const SYNC_WORDS = [
 
 /** Another coding that is called plain samples, so that players of CDs and old programs pass it on: it would be noise. */
 async function disguised(file: ByteSource, start: number, end: number): Promise<string | undefined> {
-  const bytes = Buffer.from(await file.read(start, Math.min(BURSTS, end - start)))
+  const bytes = Buffer.from(await file.read(start, Math.min(bursts, end - start)))
   if (ascii(bytes, 0, 4) === 'wvpk') return 'wavpack3'
-  for (const [word, coding] of SYNC_WORDS) {
+  for (const [word, coding] of syncWords) {
     const sync = Buffer.from(word)
     const places: number[] = []
     for (let at = bytes.indexOf(sync); at !== -1 && places.length < 3; at = bytes.indexOf(sync, at + 1))
@@ -201,16 +201,16 @@ async function disguised(file: ByteSource, start: number, end: number): Promise<
   return undefined
 }
 
-const TEXTS = new Set(['LIST', 'id3 ', 'ID3 ', 'NAME', 'AUTH', 'ANNO', '(c) ', 'info', 'DIIN', 'COMT'])
+const textChunks = new Set(['LIST', 'id3 ', 'ID3 ', 'NAME', 'AUTH', 'ANNO', '(c) ', 'info', 'DIIN', 'COMT'])
 function addText(texts: Chunk[], { id, start, end }: Chunk): void {
-  if (TEXTS.has(id) && texts.length < 64) texts.push({ id, start, end })
+  if (textChunks.has(id) && texts.length < 64) texts.push({ id, start, end })
 }
 
 /** Sony's Wave64. */
 export async function readWave64(file: ByteSource, start: number, end: number): Promise<Sound> {
   let format: Format | undefined
   let data: (ReturnType<typeof extent> & { start: number }) | undefined
-  for await (const chunk of walk(file, start + 40, end, W64)) {
+  for await (const chunk of walk(file, start + 40, end, w64)) {
     if (chunk.id === 'fmt ')
       format = waveFormat((await file.read(chunk.start, Math.min(chunk.size, 40))).slice(), true)
     else if (chunk.id === 'data') {
@@ -233,7 +233,7 @@ export async function readAiff(file: ByteSource, start: number, end: number): Pr
   let samples: number | undefined
   let data: (ReturnType<typeof extent> & { start: number }) | undefined
   const texts: Chunk[] = []
-  for await (const chunk of walk(file, start + 12, end, IFF)) {
+  for await (const chunk of walk(file, start + 12, end, iff)) {
     if (chunk.id === 'COMM') {
       const bytes = (await file.read(chunk.start, Math.min(chunk.size, 22))).slice()
       if (bytes.length < 18) continue
@@ -329,7 +329,7 @@ export async function readCaf(file: ByteSource, start: number, end: number): Pro
   let samples: number | undefined
   let data: (ReturnType<typeof extent> & { start: number }) | undefined
   const texts: Chunk[] = []
-  for await (const chunk of walk(file, start + 8, end, CAF)) {
+  for await (const chunk of walk(file, start + 8, end, caf)) {
     const bytes = (await file.read(chunk.start, Math.min(chunk.size, 32))).slice()
     if (chunk.id === 'desc' && bytes.length === 32) {
       const view = new DataView(bytes.buffer, bytes.byteOffset)
@@ -397,9 +397,9 @@ export async function readDsdiff(file: ByteSource, start: number, end: number): 
   let duration: number | undefined
   let cut: string | undefined
   const texts: Chunk[] = []
-  for await (const chunk of walk(file, start + 16, end, WIDE_IFF)) {
+  for await (const chunk of walk(file, start + 16, end, wideIff)) {
     if (chunk.id === 'PROP') {
-      for await (const property of walk(file, chunk.start + 4, chunk.end, WIDE_IFF)) {
+      for await (const property of walk(file, chunk.start + 4, chunk.end, wideIff)) {
         const bytes = (await file.read(property.start, 4)).slice()
         if (property.id === 'FS  ') sampleRate = uint(bytes, 0, 4)
         else if (property.id === 'CHNL') channels = uint(bytes, 0, 2)
@@ -409,7 +409,7 @@ export async function readDsdiff(file: ByteSource, start: number, end: number): 
       if (chunk.id === 'DSD ' && sampleRate > 0 && channels > 0)
         duration = (chunk.size * 8) / channels / sampleRate
       else if (chunk.id === 'DST ') {
-        for await (const frame of walk(file, chunk.start, chunk.end, WIDE_IFF)) {
+        for await (const frame of walk(file, chunk.start, chunk.end, wideIff)) {
           const bytes = (await file.read(frame.start, 6)).slice()
           if (frame.id === 'FRTE') duration = uint(bytes, 0, 4) / (uint(bytes, 4, 2) || 75)
           break
@@ -418,7 +418,7 @@ export async function readDsdiff(file: ByteSource, start: number, end: number): 
       if (chunk.start + chunk.size > end)
         cut = `the file ends ${chunk.start + chunk.size - end} bytes before its samples do`
     } else if (chunk.id === 'DIIN') {
-      for await (const info of walk(file, chunk.start, chunk.end, WIDE_IFF))
+      for await (const info of walk(file, chunk.start, chunk.end, wideIff))
         texts.push({ id: info.id, start: info.start, end: info.end })
     } else addText(texts, chunk)
   }

@@ -22,8 +22,8 @@ export interface StreamInfo {
   readonly depth: number
 }
 
-const RATES = [0, 88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000]
-const DEPTHS = [0, 8, 12, 0, 16, 20, 24, 32]
+const rates = [0, 88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000]
+const depths = [0, 8, 12, 0, 16, 20, 24, 32]
 
 const crc8 = Uint8Array.from({ length: 256 }, (_, i) => {
   let crc = i
@@ -65,7 +65,7 @@ export function flacHeaderAt(
     length = 1 + ((bytes[p]! << 8) | bytes[p + 1]!)
     p += 2
   } else length = 256 << (sizeCode - 8)
-  let sampleRate = rateCode === 0 ? info.sampleRate : (RATES[rateCode] ?? 0)
+  let sampleRate = rateCode === 0 ? info.sampleRate : (rates[rateCode] ?? 0)
   if (rateCode === 12) sampleRate = 1000 * bytes[p++]!
   else if (rateCode === 13 || rateCode === 14) {
     sampleRate = ((bytes[p]! << 8) | bytes[p + 1]!) * (rateCode === 14 ? 10 : 1)
@@ -75,7 +75,7 @@ export function flacHeaderAt(
   let crc = 0
   for (let i = at; i < p; i++) crc = crc8[crc ^ bytes[i]!]!
   if (crc !== bytes[p]) return undefined
-  const depth = depthCode === 0 ? info.depth : DEPTHS[depthCode]!
+  const depth = depthCode === 0 ? info.depth : depths[depthCode]!
   return {
     size: p + 1 - at,
     length,
@@ -126,7 +126,7 @@ export const streamInfo = (bytes: Uint8Array, at: number): StreamInfo => ({
 })
 
 /** Bytes at the end in which the last frame begins. */
-const TAIL = 2 ** 20
+const tail = 2 ** 20
 
 export async function readFlac(file: ByteSource, start: number, end: number): Promise<Sound> {
   const { blocks } = await flacBlocks(file, start, end)
@@ -155,7 +155,7 @@ async function countedSamples(
   info: StreamInfo,
   blockSize: number,
 ): Promise<number> {
-  const from = Math.max(start, end - TAIL)
+  const from = Math.max(start, end - tail)
   const bytes = (await file.read(from, end - from)).slice()
   for (let at = bytes.lastIndexOf(0xff); at > 0; at = bytes.lastIndexOf(0xff, at - 1)) {
     const header = flacHeaderAt(bytes, at, bytes.length, info)

@@ -18,7 +18,7 @@ export interface Frame {
 }
 
 /** kbit/s by MPEG version (1, or 2 and 2.5) and layer; index 0 is "free format", which nothing plays reliably. */
-const BITRATES: Readonly<Record<string, readonly number[]>> = {
+const bitrates: Readonly<Record<string, readonly number[]>> = {
   '1/1': [0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
   '1/2': [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
   '1/3': [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
@@ -26,8 +26,8 @@ const BITRATES: Readonly<Record<string, readonly number[]>> = {
   '2/2': [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
   '2/3': [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
 }
-const SAMPLE_RATES = [44_100, 48_000, 32_000]
-const ADTS_RATES = [
+const sampleRates = [44_100, 48_000, 32_000]
+const adtsRates = [
   96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350,
 ]
 
@@ -63,7 +63,7 @@ function mpegFrame(bytes: Uint8Array, at: number): Frame | undefined {
       length,
       kind: `adts ${b} ${c & 0xfd}`,
       coding: 'adts',
-      sampleRate: ADTS_RATES[rate]!,
+      sampleRate: adtsRates[rate]!,
       channels: layout === 7 ? 8 : layout,
       samples: 1024 * (1 + (bytes[at + 6]! & 3)),
     }
@@ -75,8 +75,8 @@ function mpegFrame(bytes: Uint8Array, at: number): Frame | undefined {
   if (version === 1 || layer === 4 || rateIndex === 3 || bitrateIndex === 15 || bitrateIndex === 0)
     return undefined
   if ((d & 3) === 2) return undefined // reserved emphasis
-  const sampleRate = SAMPLE_RATES[rateIndex]! / (version === 3 ? 1 : version === 2 ? 2 : 4)
-  const bitrate = BITRATES[`${version === 3 ? 1 : 2}/${layer}`]![bitrateIndex]! * 1000
+  const sampleRate = sampleRates[rateIndex]! / (version === 3 ? 1 : version === 2 ? 2 : 4)
+  const bitrate = bitrates[`${version === 3 ? 1 : 2}/${layer}`]![bitrateIndex]! * 1000
   const padding = (c >> 1) & 1
   const half = layer === 3 && version !== 3
   return {
@@ -92,26 +92,26 @@ function mpegFrame(bytes: Uint8Array, at: number): Frame | undefined {
   }
 }
 
-const DOLBY_RATES = [48_000, 44_100, 32_000]
-const AC3_BITRATES = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640]
-const DOLBY_CHANNELS = [2, 1, 2, 3, 3, 4, 4, 5]
+const dolbyRates = [48_000, 44_100, 32_000]
+const ac3Bitrates = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640]
+const dolbyChannels = [2, 1, 2, 3, 3, 4, 4, 5]
 
 function dolbyFrame(bytes: Uint8Array, at: number): Frame | undefined {
   if (at + 7 > bytes.length) return undefined
   const version = bytes[at + 5]! >> 3
   const code = bytes[at + 4]!
   if (version <= 10) {
-    const sampleRate = DOLBY_RATES[code >> 6]
-    const bitrate = AC3_BITRATES[(code & 0x3f) >> 1]
+    const sampleRate = dolbyRates[code >> 6]
+    const bitrate = ac3Bitrates[(code & 0x3f) >> 1]
     if (sampleRate === undefined || bitrate === undefined) return undefined
     const words = Math.floor((bitrate * 96_000) / sampleRate) + (sampleRate === 44_100 ? code & 1 : 0)
-    const channels = DOLBY_CHANNELS[bytes[at + 6]! >> 5]!
+    const channels = dolbyChannels[bytes[at + 6]! >> 5]!
     return { length: 2 * words, kind: `ac3 ${code >> 6}`, coding: 'ac3', sampleRate, channels, samples: 1536 }
   }
   if (version > 16) return undefined
   const length = 2 * (1 + (((bytes[at + 2]! & 7) << 8) | bytes[at + 3]!))
   const half = code >> 6 === 3
-  const sampleRate = half ? (DOLBY_RATES[(code >> 4) & 3] ?? 0) / 2 : DOLBY_RATES[code >> 6]!
+  const sampleRate = half ? (dolbyRates[(code >> 4) & 3] ?? 0) / 2 : dolbyRates[code >> 6]!
   if (sampleRate === 0 || length < 8) return undefined
   const isFirst = bytes[at + 2]! >> 6 !== 1 && ((bytes[at + 2]! >> 3) & 7) === 0
   const blocks = half ? 6 : [1, 2, 3, 6][(code >> 4) & 3]!
@@ -120,13 +120,13 @@ function dolbyFrame(bytes: Uint8Array, at: number): Frame | undefined {
     kind: `eac3 ${sampleRate}`,
     coding: 'eac3',
     sampleRate,
-    channels: DOLBY_CHANNELS[(code >> 1) & 7]! + (code & 1),
+    channels: dolbyChannels[(code >> 1) & 7]! + (code & 1),
     samples: isFirst ? 256 * blocks : 0,
   }
 }
 
-const DTS_RATES = [0, 8000, 16_000, 32_000, 0, 0, 11_025, 22_050, 44_100, 0, 0, 12_000, 24_000, 48_000, 0, 0]
-const DTS_CHANNELS = [1, 2, 2, 2, 2, 3, 3, 4, 4, 5, 6, 6, 6, 7, 8, 8]
+const dtsRates = [0, 8000, 16_000, 32_000, 0, 0, 11_025, 22_050, 44_100, 0, 0, 12_000, 24_000, 48_000, 0, 0]
+const dtsChannels = [1, 2, 2, 2, 2, 3, 3, 4, 4, 5, 6, 6, 6, 7, 8, 8]
 
 function dtsFrame(bytes: Uint8Array, at: number): Frame | undefined {
   if (at + 12 > bytes.length) return undefined
@@ -145,9 +145,9 @@ function dtsFrame(bytes: Uint8Array, at: number): Frame | undefined {
   const samples = ((((byte(4) & 1) << 6) | (byte(5) >> 2)) + 1) * 32
   const length = (((byte(5) & 3) << 12) | (byte(6) << 4) | (byte(7) >> 4)) + 1
   const layout = ((byte(7) & 15) << 2) | (byte(8) >> 6)
-  const sampleRate = DTS_RATES[(byte(8) >> 2) & 15]!
+  const sampleRate = dtsRates[(byte(8) >> 2) & 15]!
   if (length < 96 || samples < 192 || sampleRate === 0) return undefined
-  return { length, kind: 'dts', coding: 'dts', sampleRate, channels: DTS_CHANNELS[layout] ?? 8, samples }
+  return { length, kind: 'dts', coding: 'dts', sampleRate, channels: dtsChannels[layout] ?? 8, samples }
 }
 
 /**
@@ -179,7 +179,7 @@ export interface FrameCount {
 }
 
 /** Bytes of the stream that are looked at together. */
-const CHUNK = 256 * 1024
+const chunk = 256 * 1024
 
 /**
  * Goes through a stream frame by frame. What lies between two frames is stepped over; frames of another kind than the
@@ -195,7 +195,7 @@ export async function countFrames(file: ByteSource, start: number, end: number):
   let missing = 0
   let kind: string | undefined
   while (at < end) {
-    const bytes = await file.read(at, Math.min(CHUNK, end - at))
+    const bytes = await file.read(at, Math.min(chunk, end - at))
     if (bytes.length === 0) break
     const isLast = at + bytes.length >= end
     let position = 0

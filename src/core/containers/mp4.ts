@@ -1,6 +1,6 @@
 /** MP4 and its kin (ISO/IEC 14496-12; QuickTime File Format). */
 import { ascii, type ByteSource, uint } from './bytes.ts'
-import { MOST_PARTS, type Sound } from './sound.ts'
+import { mostParts, type Sound } from './sound.ts'
 
 export interface Box {
   readonly type: string
@@ -15,7 +15,7 @@ export interface Box {
 }
 
 export async function* boxes(file: ByteSource, start: number, end: number): AsyncGenerator<Box> {
-  for (let at = start, part = 0; at + 8 <= end && part < 16 * MOST_PARTS; part++) {
+  for (let at = start, part = 0; at + 8 <= end && part < 16 * mostParts; part++) {
     const header = (await file.read(at, 16)).slice()
     if (header.length < 8) return
     let size = uint(header, 0, 4)
@@ -53,7 +53,7 @@ export interface Mp4Track {
   sampleRate: number
 }
 
-const INSIDE = new Set(['mdia', 'minf', 'stbl', 'edts'])
+const inside = new Set(['mdia', 'minf', 'stbl', 'edts'])
 
 export async function mp4Track(file: ByteSource, track: Box): Promise<Mp4Track> {
   const found: Mp4Track = {
@@ -69,7 +69,7 @@ export async function mp4Track(file: ByteSource, track: Box): Promise<Mp4Track> 
   const pending = [track]
   for (let box = pending.pop(); box; box = pending.pop()) {
     for await (const inner of boxes(file, box.start, box.end)) {
-      if (INSIDE.has(inner.type)) pending.push(inner)
+      if (inside.has(inner.type)) pending.push(inner)
       // QuickTime has a second hdlr in minf, of the data handler
       else if (inner.type === 'hdlr' && box.type === 'mdia') {
         found.handler = ascii(await file.read(inner.start + 8, 4), 0, 4)
@@ -175,7 +175,7 @@ async function fragmentTicks(file: ByteSource, moof: Box, track: number, otherwi
 }
 
 /** Names of sample descriptions (mp4ra.org) that differ from those of codings. */
-const CODINGS: Readonly<Record<string, string>> = {
+const codings: Readonly<Record<string, string>> = {
   mp4a: 'aac',
   '.mp3': 'mp3',
   'ac-3': 'ac3',
@@ -214,7 +214,7 @@ export async function readMp4(file: ByteSource, start: number, end: number): Pro
     stated ?? (fragmented ? media : Math.min(edited ?? media, media || Number.POSITIVE_INFINITY))
   return {
     ...whole,
-    coding: CODINGS[sound.codec] ?? sound.codec.trim().toLowerCase(),
+    coding: codings[sound.codec] ?? sound.codec.trim().toLowerCase(),
     channels: sound.channels || undefined,
     sampleRate: sound.sampleRate || undefined,
     duration: Number.isFinite(duration) && duration > 0 ? duration : undefined,

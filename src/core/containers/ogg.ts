@@ -3,7 +3,7 @@ import { ascii, type ByteSource, uint } from './bytes.ts'
 import type { Sound } from './sound.ts'
 
 /** The longest page: 27 bytes, 255 segments of 255 bytes. */
-const LONGEST_PAGE = 27 + 255 + 255 * 255
+const longestPage = 27 + 255 + 255 * 255
 
 export interface Page {
   readonly at: number
@@ -163,7 +163,7 @@ async function lastGranule(
   end: number,
   serial: number,
 ): Promise<{ granule: number | undefined; page: Page | undefined }> {
-  for (let window = 2 * LONGEST_PAGE; ; window *= 8) {
+  for (let window = 2 * longestPage; ; window *= 8) {
     const from = Math.max(start, end - window)
     let granule: number | undefined
     let last: Page | undefined
@@ -268,7 +268,7 @@ export async function oggComments(
 }
 
 /** Packets of comments that say nothing, by the beginning of such a packet. */
-const NO_COMMENTS: Readonly<Record<string, readonly number[]>> = {
+const noComments: Readonly<Record<string, readonly number[]>> = {
   OpusTags: [...Buffer.from('OpusTags'), 0, 0, 0, 0, 0, 0, 0, 0],
   '\x03vorbis': [...Buffer.from('\x03vorbis'), 0, 0, 0, 0, 0, 0, 0, 0, 1],
 }
@@ -288,7 +288,7 @@ export async function* oggWithoutComments(
     if (page.isFirst) pending.set(page.serial, undefined)
     else if (pending.has(page.serial)) {
       const opening = ascii(await file.read(page.body, 8), 0, 8)
-      const known = Object.entries(NO_COMMENTS).find(([name]) => opening.startsWith(name))?.[1]
+      const known = Object.entries(noComments).find(([name]) => opening.startsWith(name))?.[1]
       const empty = pending.get(page.serial) ?? known
       pending.set(page.serial, empty)
       const last = page.segments.findIndex(length => length < 255)

@@ -67,11 +67,11 @@ export async function readSound(file: ByteSource, { container, start }: AudioLoc
 }
 
 /** Bytes by which a stream may exceed what its first frame says before it counts as several, one behind another. */
-const MARGIN = 65_536
+const margin = 65_536
 /** Bytes by which what a first frame says may be wrong: some writers count a tag behind the stream. */
-const TOTAL_SLACK = 4096
+const totalSlack = 4096
 /** Bytes a second below which what a first frame says is chance, or of a file of which little is left: 4 kbit/s. */
-const LOWEST_RATE = 500
+const lowestRate = 500
 
 async function readFrames(file: ByteSource, start: number, end: number, container: string): Promise<Sound> {
   const head = (await file.read(start, 256)).slice()
@@ -80,14 +80,14 @@ async function readFrames(file: ByteSource, start: number, end: number, containe
   const { sampleRate, channels, coding } = frame
   const about = { start, sampleRate, channels: channels || undefined, coding }
   const totals = container === 'mpeg' ? frameTotals(head) : undefined
-  const plausible = totals !== undefined && (end - start) / (totals.samples / sampleRate) >= LOWEST_RATE
-  if (plausible && (totals.bytes === undefined || start + totals.bytes + MARGIN > end))
+  const plausible = totals !== undefined && (end - start) / (totals.samples / sampleRate) >= lowestRate
+  if (plausible && (totals.bytes === undefined || start + totals.bytes + margin > end))
     return {
       ...about,
       end,
       duration: totals.samples / sampleRate,
       cut:
-        start + (totals.bytes ?? 0) > end + TOTAL_SLACK
+        start + (totals.bytes ?? 0) > end + totalSlack
           ? `the file ends ${start + (totals.bytes ?? 0) - end} bytes before its frames do`
           : undefined,
     }
@@ -101,7 +101,7 @@ async function readFrames(file: ByteSource, start: number, end: number, containe
   }
 }
 
-const WAVPACK_RATES = [
+const wavpackRates = [
   6000, 8000, 9600, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000,
   192_000,
 ]
@@ -110,7 +110,7 @@ const WAVPACK_RATES = [
 async function readWavPack(file: ByteSource, start: number, end: number): Promise<Sound> {
   const head = (await file.read(start, 32)).slice()
   const flags = uint(head, 24, 4, true)
-  const usual = WAVPACK_RATES[(flags >>> 23) & 15]
+  const usual = wavpackRates[(flags >>> 23) & 15]
   const isDsd = flags >>> 31 === 1
   const own = usual === undefined || isDsd ? await wavPackRate(file, start, end) : { shift: 0 }
   const sampleRate = (usual ?? own.rate ?? 0) * 2 ** (own.shift & 15)
@@ -198,12 +198,12 @@ async function readTak(file: ByteSource, start: number, end: number): Promise<So
 }
 
 /** Bytes of a frame of 20 ms, its head included, by mode (RFC 4867, 5.3). */
-const AMR = [13, 14, 16, 18, 20, 21, 27, 32, 6, 1, 1, 1, 1, 1, 1, 1]
-const AMR_WIDE = [18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1]
+const amr = [13, 14, 16, 18, 20, 21, 27, 32, 6, 1, 1, 1, 1, 1, 1, 1]
+const amrWide = [18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1]
 
 async function readAmr(file: ByteSource, start: number, end: number): Promise<Sound> {
   const isWide = ascii(await file.read(start, 9), 0, 9) === '#!AMR-WB\n'
-  const sizes = isWide ? AMR_WIDE : AMR
+  const sizes = isWide ? amrWide : amr
   let at = start + (isWide ? 9 : 6)
   let frames = 0
   let cut: string | undefined
@@ -265,14 +265,14 @@ async function readMonkeys(file: ByteSource, start: number, end: number): Promis
   }
 }
 
-const MUSEPACK_RATES = [44_100, 48_000, 37_800, 32_000]
+const musepackRates = [44_100, 48_000, 37_800, 32_000]
 
 /** Musepack: stream version 7 (frames of 1,152 samples) and 8 (packets; `SH` is the stream's header). */
 async function readMusepack(file: ByteSource, start: number, end: number): Promise<Sound> {
   const bytes = (await file.read(start, 64)).slice()
   const about = { start, end, coding: 'musepack', channels: 2 }
   if (ascii(bytes, 0, 3) === 'MP+') {
-    const sampleRate = MUSEPACK_RATES[(uint(bytes, 8, 4, true) >>> 16) & 3]!
+    const sampleRate = musepackRates[(uint(bytes, 8, 4, true) >>> 16) & 3]!
     const last = (uint(bytes, 20, 4, true) >>> 20) & 0x7ff
     const samples = uint(bytes, 4, 4, true) * 1152 - (last > 0 ? 1152 - Math.min(last, 1152) : 576)
     return { ...about, sampleRate, duration: samples > 0 ? samples / sampleRate : undefined }
@@ -291,7 +291,7 @@ async function readMusepack(file: ByteSource, start: number, end: number): Promi
   varying()
   at += 5
   const samples = varying() - varying()
-  const sampleRate = MUSEPACK_RATES[(bytes[at] ?? 0) >> 5] ?? 44_100
+  const sampleRate = musepackRates[(bytes[at] ?? 0) >> 5] ?? 44_100
   const channels = ((bytes[at + 1] ?? 0) >> 4) + 1
   return {
     ...about,

@@ -43,4 +43,4 @@ export interface Chunk {
 }
 
 /** Parts of one file that are looked at: a hostile one could hold millions. */
-export const MOST_PARTS = 4096
+export const mostParts = 4096

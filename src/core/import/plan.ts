@@ -103,8 +103,8 @@ export interface LostFile {
 }
 
 /** Another release of a track differs by some seconds; half a file by half of its length. */
-const MOST_SECONDS = 15
-const MOST_SHARE = 0.15
+const mostSeconds = 15
+const mostShare = 0.15
 
 /**
  * Which of the files that bear a row's name it gets. A file of another length is none of them, nor is half a
@@ -134,7 +134,7 @@ export function chooseByName<File extends NamedFile>(
 
 function hasLengthOf({ duration: wanted }: LostFile, { duration }: NamedFile): boolean {
   if (wanted === null || wanted <= 0 || duration === undefined) return true
-  return Math.abs(duration - wanted) <= Math.max(MOST_SECONDS * Math.min(1, wanted / 60), MOST_SHARE * wanted)
+  return Math.abs(duration - wanted) <= Math.max(mostSeconds * Math.min(1, wanted / 60), mostShare * wanted)
 }
 
 const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1).normalize('NFC')

@@ -39,15 +39,15 @@ export interface Schema {
 }
 
 /** The revision that autodj brings a database to: `s3_object_key` and the enum value S3. */
-export const HEAD = 'a312ec46df43'
+export const head = 'a312ec46df43'
 
 /** Oldest first. The last one repeats the enum value of the one before and changes nothing. */
-export const REVISIONS = ['d787594d0323', 'f2ff23da73e9', 'd586b7432ebd', HEAD, 'c16dd5ffbdbd'] as const
+export const knownRevisions = ['d787594d0323', 'f2ff23da73e9', 'd586b7432ebd', head, 'c16dd5ffbdbd'] as const
 
-export type Revision = (typeof REVISIONS)[number]
+export type Revision = (typeof knownRevisions)[number]
 
 export function isRevision(text: string): text is Revision {
-  return (REVISIONS as readonly string[]).includes(text)
+  return (knownRevisions as readonly string[]).includes(text)
 }
 
 const required = (type: string, ...names: string[]): Column[] =>
@@ -55,59 +55,59 @@ const required = (type: string, ...names: string[]): Column[] =>
 const optional = (type: string, ...names: string[]): Column[] =>
   names.map(name => ({ name, type, nullable: true, default: null }))
 
-const TEXT = 'character varying'
-const NUMBER = 'double precision'
-const TIME = 'timestamp with time zone'
-const CREATED_AT: Column = { name: 'created_at', type: TIME, nullable: true, default: 'now()' }
+const textType = 'character varying'
+const number = 'double precision'
+const time = 'timestamp with time zone'
+const createdAt: Column = { name: 'created_at', type: time, nullable: true, default: 'now()' }
 
 /** Columns that each revision brought to `tracks`. */
-const TRACK_COLUMNS: Readonly<Record<Revision, readonly Column[]>> = {
+const trackColumns: Readonly<Record<Revision, readonly Column[]>> = {
   d787594d0323: [
     ...required('uuid', 'id'),
-    ...required(TEXT, 'spotify_id', 'title', 'artist'),
-    ...optional(TEXT, 'album'),
-    ...optional(NUMBER, 'duration', 'duration_ms', 'popularity'),
-    ...optional(TEXT, 'preview_url', 'file_path'),
+    ...required(textType, 'spotify_id', 'title', 'artist'),
+    ...optional(textType, 'album'),
+    ...optional(number, 'duration', 'duration_ms', 'popularity'),
+    ...optional(textType, 'preview_url', 'file_path'),
     ...optional('public.filesource', 'file_source'),
-    ...optional(NUMBER, 'file_size', 'bpm'),
-    ...optional(TEXT, 'key'),
-    ...optional(NUMBER, 'energy', 'danceability', 'valence', 'acousticness', 'instrumentalness', 'liveness'),
-    ...optional(NUMBER, 'speechiness', 'loudness'),
-    ...optional(TEXT, 'analysis_version'),
-    ...optional(TIME, 'analyzed_at'),
+    ...optional(number, 'file_size', 'bpm'),
+    ...optional(textType, 'key'),
+    ...optional(number, 'energy', 'danceability', 'valence', 'acousticness', 'instrumentalness', 'liveness'),
+    ...optional(number, 'speechiness', 'loudness'),
+    ...optional(textType, 'analysis_version'),
+    ...optional(time, 'analyzed_at'),
     ...optional('text', 'analysis_error'),
-    CREATED_AT,
-    ...optional(TIME, 'updated_at'),
+    createdAt,
+    ...optional(time, 'updated_at'),
   ],
   f2ff23da73e9: [
     ...optional('json', 'beat_timestamps', 'beat_intervals'),
-    ...optional(NUMBER, 'beat_confidence'),
+    ...optional(number, 'beat_confidence'),
     ...optional('json', 'beat_confidence_scores'),
-    ...optional(NUMBER, 'beat_regularity', 'average_beat_interval'),
+    ...optional(number, 'beat_regularity', 'average_beat_interval'),
   ],
   d586b7432ebd: [
-    ...optional(TEXT, 'dominant_style'),
+    ...optional(textType, 'dominant_style'),
     ...optional('json', 'style_scores'),
-    ...optional(NUMBER, 'style_confidence', 'mix_in_point', 'mix_out_point'),
+    ...optional(number, 'style_confidence', 'mix_in_point', 'mix_out_point'),
     ...optional('json', 'mixable_sections'),
-    ...optional(NUMBER, 'intro_end', 'outro_start', 'intro_energy', 'outro_energy'),
+    ...optional(number, 'intro_end', 'outro_start', 'intro_energy', 'outro_energy'),
     ...optional('json', 'energy_profile', 'vocal_sections', 'instrumental_sections'),
   ],
-  a312ec46df43: optional(TEXT, 's3_object_key'),
+  a312ec46df43: optional(textType, 's3_object_key'),
   c16dd5ffbdbd: [],
 }
 
-const ANALYSIS_JOBS: Table = {
+const analysisJobs: Table = {
   columns: [
     ...required('uuid', 'id'),
-    ...required(TEXT, 'playlist_url'),
-    ...optional(TEXT, 'playlist_id', 'playlist_name'),
+    ...required(textType, 'playlist_url'),
+    ...optional(textType, 'playlist_id', 'playlist_name'),
     ...optional('public.jobstatus', 'status'),
     ...optional('integer', 'total_tracks', 'analyzed_tracks', 'downloaded_tracks', 'failed_tracks'),
     ...optional('text', 'error_message'),
     ...optional('json', 'error_details', 'result', 'options'),
-    CREATED_AT,
-    ...optional(TIME, 'updated_at', 'started_at', 'completed_at'),
+    createdAt,
+    ...optional(time, 'updated_at', 'started_at', 'completed_at'),
   ],
   constraints: [{ name: 'analysis_jobs_pkey', definition: 'PRIMARY KEY (id)' }],
   indexes: [
@@ -119,17 +119,17 @@ const ANALYSIS_JOBS: Table = {
   ],
 }
 
-const MIX_TRANSITIONS: Table = {
+const mixTransitions: Table = {
   columns: [
     ...required('uuid', 'id', 'job_id'),
     ...required('integer', 'position'),
     ...required('uuid', 'track_a_id', 'track_b_id'),
-    ...required(NUMBER, 'transition_start', 'transition_duration'),
-    ...optional(TEXT, 'technique'),
-    ...optional(NUMBER, 'bpm_adjustment', 'bpm_compatibility', 'key_compatibility', 'energy_compatibility'),
-    ...optional(NUMBER, 'overall_score'),
+    ...required(number, 'transition_start', 'transition_duration'),
+    ...optional(textType, 'technique'),
+    ...optional(number, 'bpm_adjustment', 'bpm_compatibility', 'key_compatibility', 'energy_compatibility'),
+    ...optional(number, 'overall_score'),
     ...optional('json', 'mix_metadata'),
-    CREATED_AT,
+    createdAt,
   ],
   constraints: [
     { name: 'mix_transitions_pkey', definition: 'PRIMARY KEY (id)' },
@@ -149,7 +149,7 @@ const MIX_TRANSITIONS: Table = {
   indexes: [],
 }
 
-const ALEMBIC_VERSION: Table = {
+const alembicVersion: Table = {
   columns: required('character varying(32)', 'version_num'),
   constraints: [{ name: 'alembic_version_pkc', definition: 'PRIMARY KEY (version_num)' }],
   indexes: [],
@@ -157,17 +157,17 @@ const ALEMBIC_VERSION: Table = {
 
 /** What a database at that revision holds. Tables in an order in which they can be made. */
 export function schemaAt(revision: Revision): Schema {
-  const past = REVISIONS.slice(0, REVISIONS.indexOf(revision) + 1)
+  const past = knownRevisions.slice(0, knownRevisions.indexOf(revision) + 1)
   return {
     enums: {
-      filesource: ['LOCAL', 'YOUTUBE', 'UNAVAILABLE', ...(past.includes(HEAD) ? ['S3'] : [])],
+      filesource: ['LOCAL', 'YOUTUBE', 'UNAVAILABLE', ...(past.includes(head) ? ['S3'] : [])],
       jobstatus: ['PENDING', 'PROCESSING', 'COMPLETED', 'FAILED'],
     },
     tables: {
-      alembic_version: ALEMBIC_VERSION,
-      analysis_jobs: ANALYSIS_JOBS,
+      alembic_version: alembicVersion,
+      analysis_jobs: analysisJobs,
       tracks: {
-        columns: past.flatMap(each => TRACK_COLUMNS[each]),
+        columns: past.flatMap(each => trackColumns[each]),
         constraints: [{ name: 'tracks_pkey', definition: 'PRIMARY KEY (id)' }],
         indexes: [
           {
@@ -177,7 +177,7 @@ export function schemaAt(revision: Revision): Schema {
           },
         ],
       },
-      mix_transitions: MIX_TRANSITIONS,
+      mix_transitions: mixTransitions,
     },
   }
 }

@@ -1,9 +1,9 @@
 import {
   type Column,
   type Constraint,
-  HEAD,
+  head,
   isRevision,
-  REVISIONS,
+  knownRevisions,
   type Revision,
   type Schema,
   schemaAt,
@@ -51,7 +51,7 @@ const describeColumn = (column: Column): string =>
  */
 export function compareSchema(live: Schema, revision: Revision): Comparison {
   const expected = schemaAt(revision)
-  const later = schemaAt(REVISIONS.at(-1)!)
+  const later = schemaAt(knownRevisions.at(-1)!)
   const differences: string[] = []
   const notices: string[] = []
 
@@ -194,11 +194,11 @@ export function planApplication(
   }
   const [revision] = revisions
   if (revision === undefined && known.length === 0) {
-    const statements = createStatements(schemaAt(HEAD)).filter(
+    const statements = createStatements(schemaAt(head)).filter(
       statement =>
         live.revisions === undefined || !statement.startsWith('create table public.alembic_version'),
     )
-    statements.push(`insert into public.alembic_version (version_num) values ('${HEAD}')`)
+    statements.push(`insert into public.alembic_version (version_num) values ('${head}')`)
     return { kind: 'create', statements, notices: [] }
   }
   if (revision === undefined) {
@@ -212,7 +212,7 @@ export function planApplication(
   }
   if (!isRevision(revision)) {
     // A newer application that only added to what is known: nothing has to be made, and nothing is.
-    const newest = compareSchema(schema, REVISIONS.at(-1)!)
+    const newest = compareSchema(schema, knownRevisions.at(-1)!)
     if (newest.differences.length === 0) {
       const notice = `the Alembic revision ${revision} is not known to this version of autodj; the schema has all that it needs`
       return {
@@ -228,7 +228,7 @@ export function planApplication(
       kind: 'refuse',
       cause: `the database is at the Alembic revision ${revision}, which this version of autodj does not know`,
       differences: newest.differences,
-      cure: `It knows ${REVISIONS.join(', ')}. Is there a newer autodj?`,
+      cure: `It knows ${knownRevisions.join(', ')}. Is there a newer autodj?`,
     }
   }
   return planAdoption(schema, revision)
@@ -248,16 +248,16 @@ function planAdoption(schema: Schema, revision: Revision): ApplicationPlan {
   const enumValueAdded = !schema.enums['filesource']!.includes('S3')
   // The value cannot be used before this is committed (SQLSTATE 55P04); nothing here does.
   if (enumValueAdded) statements.push(`alter type public.filesource add value if not exists 'S3'`)
-  const missing = schemaAt(HEAD).tables['tracks']!.columns.filter(
+  const missing = schemaAt(head).tables['tracks']!.columns.filter(
     column => !schema.tables['tracks']!.columns.some(each => each.name === column.name),
   )
   if (missing.length > 0) {
     const additions = missing.map(column => `add column ${column.name} ${describeColumn(column)}`)
     statements.push(`alter table public.tracks\n  ${additions.join(',\n  ')}`)
   }
-  if (REVISIONS.indexOf(revision) < REVISIONS.indexOf(HEAD)) {
+  if (knownRevisions.indexOf(revision) < knownRevisions.indexOf(head)) {
     statements.push(
-      `update public.alembic_version set version_num = '${HEAD}' where version_num = '${revision}'`,
+      `update public.alembic_version set version_num = '${head}' where version_num = '${revision}'`,
     )
   }
   return {
@@ -273,9 +273,9 @@ function planAdoption(schema: Schema, revision: Revision): ApplicationPlan {
 function planGuessed({ schema, revisions }: LiveDatabase): ApplicationPlan {
   const stamped: Schema = {
     ...schema,
-    tables: { ...schema.tables, alembic_version: schemaAt(HEAD).tables['alembic_version']! },
+    tables: { ...schema.tables, alembic_version: schemaAt(head).tables['alembic_version']! },
   }
-  const candidates = [...REVISIONS.slice(0, REVISIONS.indexOf(HEAD) + 1)].reverse()
+  const candidates = [...knownRevisions.slice(0, knownRevisions.indexOf(head) + 1)].reverse()
   const plans = candidates.map(revision => ({ revision, plan: planAdoption(stamped, revision) }))
   const match = plans.find(({ plan }) => plan.kind === 'adopt')
   if (match?.plan.kind !== 'adopt') {
@@ -291,7 +291,7 @@ function planGuessed({ schema, revisions }: LiveDatabase): ApplicationPlan {
   }
   const create = createStatements({
     enums: {},
-    tables: { alembic_version: schemaAt(HEAD).tables['alembic_version']! },
+    tables: { alembic_version: schemaAt(head).tables['alembic_version']! },
   })
   return {
     ...match.plan,
@@ -322,9 +322,9 @@ export function lacksS3({ schema }: LiveDatabase): boolean {
  */
 export function mayBeOlderCode(adoptedAt: string | null, revisions: readonly string[]): boolean {
   const isOlder = (revision: string): boolean =>
-    isRevision(revision) && REVISIONS.indexOf(revision) < REVISIONS.indexOf(HEAD)
+    isRevision(revision) && knownRevisions.indexOf(revision) < knownRevisions.indexOf(head)
   if (adoptedAt === null) return false
-  return isOlder(adoptedAt) && revisions.every(revision => revision === HEAD || isOlder(revision))
+  return isOlder(adoptedAt) && revisions.every(revision => revision === head || isOlder(revision))
 }
 
 /** What 0001 did, as it was recorded. */
@@ -362,12 +362,12 @@ export function planDown({ record, revisions, tracksInS3, rows, columnsInUse }: 
     }
   }
   const keep = (why: string): DownPlan => ({ kind: 'down', statements: [], notices: [why] })
-  const movedOn = revisions.length !== 1 || revisions[0] !== HEAD
+  const movedOn = revisions.length !== 1 || revisions[0] !== head
 
   if (record.kind === 'create') {
     if (rows > 0) return keep(`the application's tables contain ${rows} rows and are kept`)
     if (movedOn) return keep(`the application's schema has moved on to ${revisions.join(', ')} and is kept`)
-    const { tables, enums } = schemaAt(HEAD)
+    const { tables, enums } = schemaAt(head)
     return {
       kind: 'down',
       statements: [
@@ -389,16 +389,16 @@ export function planDown({ record, revisions, tracksInS3, rows, columnsInUse }: 
     )
   }
   if (columnsInUse.length > 0) {
-    return keep(`columns with values are kept (${columnsInUse.join(', ')}), and so do the others and ${HEAD}`)
+    return keep(`columns with values are kept (${columnsInUse.join(', ')}), and so do the others and ${head}`)
   }
   const statements: string[] = []
   if (record.columnsAdded.length > 0) {
     const drops = record.columnsAdded.map(name => `drop column ${name}`)
     statements.push(`alter table public.tracks\n  ${drops.join(',\n  ')}`)
   }
-  if (record.revision !== null && record.revision !== HEAD) {
+  if (record.revision !== null && record.revision !== head) {
     statements.push(
-      `update public.alembic_version set version_num = '${record.revision}' where version_num = '${HEAD}'`,
+      `update public.alembic_version set version_num = '${record.revision}' where version_num = '${head}'`,
     )
   }
   return {

@@ -1,8 +1,8 @@
 /** Cells for every fingerprint expected: one in sixteen of those that came once is taken for more. */
-const CELLS_EACH = 16
-const LEAST_CELLS = 2 ** 12
+const cellsEach = 16
+const leastCells = 2 ** 12
 /** 64 MB. Beyond 16 million fingerprints more pass that came once, and nothing is wrong for it. */
-const MOST_CELLS = 2 ** 28
+const mostCells = 2 ** 28
 
 /**
  * Tells fingerprints that came once from those that may have come more often, in two bits each: a counting Bloom
@@ -15,8 +15,8 @@ export class CountingBloomFilter {
 
   /** @param expected how many fingerprints will come, about */
   constructor(expected: number) {
-    let cells = LEAST_CELLS
-    while (cells < MOST_CELLS && cells < CELLS_EACH * expected) cells *= 2
+    let cells = leastCells
+    while (cells < mostCells && cells < cellsEach * expected) cells *= 2
     this.#cells = new Uint8Array(cells / 4)
     this.#mask = cells - 1
   }

@@ -2,11 +2,11 @@ import { type AudioSelection, audioSelection } from '../audio-selection.ts'
 import { classifyWithoutKey } from './classify.ts'
 import type { Comparison, FileFacts, LocalCopy, RowFacts } from './facts.ts'
 import { isStrayAudio } from './names.ts'
-import { grouped, NUL, type Sorter } from './records.ts'
+import { grouped, nul, type Sorter } from './records.ts'
 
 // Rank of a member within its group.
-const FILE = 'a'
-const ROW = 'b'
+const fileRank = 'a'
+const rowRank = 'b'
 
 /**
  * Rows' paths against the files found. Joined by folded path, since a file system may give back another
@@ -36,7 +36,7 @@ export class DiskJoin {
 
   async file(file: FileFacts): Promise<void> {
     const value = `${file.size} ${file.changed ?? ''}`
-    await this.#byPath.add(file.path.normalize('NFC') + NUL + FILE + file.path, value)
+    await this.#byPath.add(file.path.normalize('NFC') + nul + fileRank + file.path, value)
   }
 
   /**
@@ -44,7 +44,10 @@ export class DiskJoin {
    * A row without key stands or falls with its file; one with a key has a copy there.
    */
   async row(row: RowFacts, path: string): Promise<void> {
-    await this.#byPath.add(path.normalize('NFC') + NUL + ROW + row.trackId + NUL + path, JSON.stringify(row))
+    await this.#byPath.add(
+      path.normalize('NFC') + nul + rowRank + row.trackId + nul + path,
+      JSON.stringify(row),
+    )
   }
 
   /** Findings, and the copies that are worth a look. */
@@ -55,11 +58,11 @@ export class DiskJoin {
       const comparisons: Comparison[] = []
       const copies: LocalCopy[] = []
       for (const { members } of groups) {
-        const files = members.filter(member => member.rank === FILE)
-        const rows = members.filter(member => member.rank === ROW)
+        const files = members.filter(member => member.rank === fileRank)
+        const rows = members.filter(member => member.rank === rowRank)
         const named = new Set<string>()
         for (const { name, value } of rows) {
-          const path = name.slice(name.indexOf(NUL) + 1)
+          const path = name.slice(name.indexOf(nul) + 1)
           const file = files.find(candidate => candidate.name === path) ?? files[0]
           if (file !== undefined) named.add(file.name)
           const opened = file === undefined ? await this.#open(path) : openedAs(file)
@@ -71,7 +74,7 @@ export class DiskJoin {
         }
         for (const { name, value } of files) {
           if (!named.has(name) && isStrayAudio(name) && this.#selection.takesFile(name, new Set()))
-            await this.#unnamed.add(name + NUL + FILE + name, value)
+            await this.#unnamed.add(name + nul + fileRank + name, value)
         }
       }
       if (comparisons.length > 0 || copies.length > 0) yield { comparisons, copies }

@@ -25,7 +25,7 @@ export interface Spool {
 }
 
 /** Parts of a sort key are joined with NUL, which neither S3 nor PostgreSQL allows in a key. */
-export const NUL = '\u0000'
+export const nul = '\u0000'
 
 /** One record of a group: its sort key is `group NUL rank name`, the rank one character. */
 export interface Member {
@@ -36,7 +36,7 @@ export interface Member {
 }
 
 export function memberOf(key: string, value: string): Member {
-  const end = key.indexOf(NUL)
+  const end = key.indexOf(nul)
   return { group: key.slice(0, end), rank: key.charAt(end + 1), name: key.slice(end + 2), value }
 }
 

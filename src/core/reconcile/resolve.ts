@@ -11,24 +11,24 @@ import {
 } from './explained.ts'
 import type { Comparison, Difference, ObjectFacts, RowFacts } from './facts.ts'
 import { foldCase, type KeyPlace, plainKey, twinKind } from './names.ts'
-import { grouped, type Member, memberOf, NUL, type Sorter, type Spool } from './records.ts'
+import { grouped, type Member, memberOf, nul, type Sorter, type Spool } from './records.ts'
 
 // Rank of a member within its group: objects with a row, objects without, rows without object, objects in quarantine.
-const HELD = 'a'
-const ORPHAN = 'b'
-const MISSING = 'c'
-const REMOVED = 'd'
+const heldRank = 'a'
+const orphanRank = 'b'
+const missingRank = 'c'
+const removedRank = 'd'
 
 // Rank of what is known of one entity: itself, that a row claims it, what answers it.
-const BASE = 'a'
-const CLAIMED = 'b'
-const ANSWER = 'c'
+const baseRank = 'a'
+const claimedRank = 'b'
+const answerRank = 'c'
 
 /** The tag of what an object has no content by. */
-const NONE = 0
+const none = 0
 
 /** An entity is settled by its base, one claim and one answer; more of the same need not be kept. */
-const RECORDS_OF_ENTITY = 16
+const recordsOfEntity = 16
 
 /**
  * Explains what the ordered merge could not pair: twins by name, then moved and duplicate content, and what is left
@@ -64,15 +64,15 @@ export class Resolver {
   held(object: ObjectFacts, sha256: string | undefined): Promise<void> | undefined {
     const name = this.#count(foldCase(object.key))
     // Nothing is the same as nothing else: empty objects are a fault of their own.
-    const byEtag = object.size === 0 ? NONE : this.#count(etagId(object))
-    const bySha256 = object.size === 0 || sha256 === undefined ? NONE : this.#count(sha256Id(sha256))
+    const byEtag = object.size === 0 ? none : this.#count(etagId(object))
+    const bySha256 = object.size === 0 || sha256 === undefined ? none : this.#count(sha256Id(sha256))
     return this.#heldObjects.add([name, byEtag, bySha256], object.key, pack(object, sha256))
   }
 
   async orphan(object: ObjectFacts): Promise<void> {
     const name = foldCase(object.key)
     this.#count(name)
-    await this.#byName.add(name + NUL + ORPHAN + object.key, JSON.stringify(object))
+    await this.#byName.add(name + nul + orphanRank + object.key, JSON.stringify(object))
   }
 
   /** A row whose key has no object. */
@@ -83,13 +83,16 @@ export class Resolver {
   ): Promise<void> {
     const name = foldCase(this.#plain(row.key))
     this.#count(name)
-    await this.#byName.add(name + NUL + MISSING + row.trackId, JSON.stringify({ row, fileThere, removed }))
+    await this.#byName.add(
+      name + nul + missingRank + row.trackId,
+      JSON.stringify({ row, fileThere, removed }),
+    )
   }
 
   /** An object in quarantine, and the key that it had. */
   async quarantined(oldKey: string, object: ObjectFacts): Promise<void> {
     await this.#byName.add(
-      foldCase(oldKey) + NUL + REMOVED + oldKey + NUL + object.key,
+      foldCase(oldKey) + nul + removedRank + oldKey + nul + object.key,
       pack(object, undefined),
     )
   }
@@ -111,7 +114,7 @@ export class Resolver {
 
   async *#resolveNames(): AsyncGenerator<Comparison[]> {
     for await (const batch of this.#heldObjects.replay(name => this.#filter.mayRepeat(name))) {
-      for (const [key, packed] of batch) await this.#byName.add(foldCase(key) + NUL + HELD + key, packed)
+      for (const [key, packed] of batch) await this.#byName.add(foldCase(key) + nul + heldRank + key, packed)
     }
     for await (const groups of grouped(this.#byName)) {
       const comparisons: Comparison[] = []
@@ -120,11 +123,11 @@ export class Resolver {
         const rows: Unmatched[] = []
         const removed = new Map<string, ObjectFacts[]>()
         for (const { rank, name, value } of members) {
-          if (rank === REMOVED) {
-            const [oldKey = '', key = ''] = name.split(NUL)
+          if (rank === removedRank) {
+            const [oldKey = '', key = ''] = name.split(nul)
             removed.set(oldKey, [...(removed.get(oldKey) ?? []), unpack(key, value)])
-          } else if (rank === MISSING) rows.push(JSON.parse(value) as Unmatched)
-          else if (rank === ORPHAN) objects.push({ rank, object: JSON.parse(value) as ObjectFacts })
+          } else if (rank === missingRank) rows.push(JSON.parse(value) as Unmatched)
+          else if (rank === orphanRank) objects.push({ rank, object: JSON.parse(value) as ObjectFacts })
           else objects.push({ rank, object: unpack(name, value) })
         }
         for (const unmatched of rows) {
@@ -143,14 +146,14 @@ export class Resolver {
           const twin: Difference | undefined =
             kind === undefined || first === undefined
               ? undefined
-              : twinOf(object, first, kind, rank === HELD ? 'note' : 'drift')
-          if (rank === HELD) {
+              : twinOf(object, first, kind, rank === heldRank ? 'note' : 'drift')
+          if (rank === heldRank) {
             if (twin !== undefined) comparisons.push(noteOn(object, twin))
           } else if (claimed) {
-            await this.#addContent(HELD, object, objectSha256(object))
+            await this.#addContent(heldRank, object, objectSha256(object))
           } else {
-            await this.#addContent(ORPHAN, object, objectSha256(object))
-            await this.#byEntity.add(entity('o', object.key, BASE), JSON.stringify({ object, twin }))
+            await this.#addContent(orphanRank, object, objectSha256(object))
+            await this.#byEntity.add(entity('o', object.key, baseRank), JSON.stringify({ object, twin }))
           }
         }
       }
@@ -163,12 +166,12 @@ export class Resolver {
    * Within a group members come ranked and sorted, so the first of each rank is all that has to be kept.
    */
   async #resolveContents(): Promise<void> {
-    const mayRepeat = (tag: number): boolean => tag !== NONE && this.#filter.mayRepeat(tag)
+    const mayRepeat = (tag: number): boolean => tag !== none && this.#filter.mayRepeat(tag)
     const shared = this.#heldObjects.replay((_, etag, sha256) => mayRepeat(etag) || mayRepeat(sha256))
     for await (const batch of shared) {
       for (const [key, packed] of batch) {
         const object = unpack(key, packed)
-        await this.#addContent(HELD, object, object.contentSha256)
+        await this.#addContent(heldRank, object, object.contentSha256)
       }
     }
     let group = ''
@@ -182,24 +185,25 @@ export class Resolver {
           first = undefined
           firstOrphan = undefined
         }
-        if (member.rank === MISSING) {
+        if (member.rank === missingRank) {
           const target = firstOrphan ?? first
           if (target === undefined) continue
           // An orphan before an object that has rows already, SHA-256 before ETag.
-          const rank = ANSWER + (target.rank === ORPHAN ? '1' : '2') + (group.startsWith('s') ? '1' : '2')
-          await this.#byEntity.add(entity('r', member.name, rank), `${target.name}${NUL}${target.value}`)
-          if (target.rank === ORPHAN) await this.#byEntity.add(entity('o', target.name, CLAIMED), '')
+          const rank =
+            answerRank + (target.rank === orphanRank ? '1' : '2') + (group.startsWith('s') ? '1' : '2')
+          await this.#byEntity.add(entity('r', member.name, rank), `${target.name}${nul}${target.value}`)
+          if (target.rank === orphanRank) await this.#byEntity.add(entity('o', target.name, claimedRank), '')
         } else if (first === undefined) {
           first = member
-          if (member.rank === ORPHAN) firstOrphan = member
+          if (member.rank === orphanRank) firstOrphan = member
         } else {
-          if (member.rank === ORPHAN) firstOrphan ??= member
+          if (member.rank === orphanRank) firstOrphan ??= member
           // Two SHA-256 that are known are compared in a group of their own, the ETag says nothing more.
           const byEtag = group.startsWith('e')
           if (byEtag && first.value.split(' ')[2] !== '' && member.value.split(' ')[2] !== '') continue
           await this.#byEntity.add(
-            entity('o', member.name, ANSWER),
-            `${first.name}${NUL}${first.value}${NUL}${member.value}`,
+            entity('o', member.name, answerRank),
+            `${first.name}${nul}${first.value}${nul}${member.value}`,
           )
         }
       }
@@ -207,14 +211,14 @@ export class Resolver {
   }
 
   async *#resolveEntities(): AsyncGenerator<Comparison[]> {
-    for await (const groups of grouped(this.#byEntity, RECORDS_OF_ENTITY)) {
+    for await (const groups of grouped(this.#byEntity, recordsOfEntity)) {
       const comparisons: Comparison[] = []
       for (const { group, members } of groups) {
-        const base = members.find(member => member.rank === BASE)
-        const answer = members.find(member => member.rank === ANSWER)
+        const base = members.find(member => member.rank === baseRank)
+        const answer = members.find(member => member.rank === answerRank)
         if (group.startsWith('r')) {
           const unmatched = JSON.parse(base?.value ?? '') as Unmatched
-          const [otherKey, otherPacked] = answer?.value.split(NUL) ?? []
+          const [otherKey, otherPacked] = answer?.value.split(nul) ?? []
           comparisons.push(
             otherKey === undefined || otherPacked === undefined
               ? missingComparison(unmatched)
@@ -222,9 +226,9 @@ export class Resolver {
           )
           continue
         }
-        if (members.some(member => member.rank === CLAIMED)) continue
+        if (members.some(member => member.rank === claimedRank)) continue
         const key = group.slice(1)
-        const [otherKey, otherPacked, ownPacked] = answer?.value.split(NUL) ?? []
+        const [otherKey, otherPacked, ownPacked] = answer?.value.split(nul) ?? []
         const other =
           otherKey === undefined || otherPacked === undefined ? undefined : unpack(otherKey, otherPacked)
         const duplicate: Difference | undefined = other && {
@@ -247,12 +251,12 @@ export class Resolver {
 
   async #addMissing(unmatched: Unmatched): Promise<void> {
     const { trackId, proof } = unmatched.row
-    await this.#byEntity.add(entity('r', trackId, BASE), JSON.stringify(unmatched))
+    await this.#byEntity.add(entity('r', trackId, baseRank), JSON.stringify(unmatched))
     if (proof === undefined || proof.size === 0) return
     const ids = [etagId(proof), ...(proof.sha256 === undefined ? [] : [sha256Id(proof.sha256)])]
     for (const id of ids) {
       this.#count(id)
-      await this.#byContent.add(id + NUL + MISSING + trackId, '')
+      await this.#byContent.add(id + nul + missingRank + trackId, '')
     }
   }
 
@@ -262,7 +266,7 @@ export class Resolver {
     const ids = [etagId(object), ...(sha256 === undefined ? [] : [sha256Id(sha256)])]
     for (const id of ids) {
       this.#count(id)
-      await this.#byContent.add(id + NUL + rank + object.key, value)
+      await this.#byContent.add(id + nul + rank + object.key, value)
     }
   }
 
@@ -278,7 +282,7 @@ const etagId = ({ etag, size }: { etag: string; size: number }): string => `e${e
 const sha256Id = (sha256: string): string => `s${sha256}`
 
 function entity(kind: 'o' | 'r', id: string, rank: string): string {
-  return `${kind}${id}${NUL}${rank}`
+  return `${kind}${id}${nul}${rank}`
 }
 
 /** Object facts without their head, short: there may be a hundred million of them on disk. */
@@ -332,7 +336,7 @@ function bestTwin<T extends { rank: string; object: ObjectFacts }>(
       (exact ? 8 : 0) +
       (kind === 'nfc-twin' ? 4 : 0) +
       (same === 'same' ? 2 : 0) +
-      (candidate.rank === ORPHAN ? 1 : 0)
+      (candidate.rank === orphanRank ? 1 : 0)
     if (score > bestScore) {
       best = candidate
       bestScore = score

@@ -49,7 +49,7 @@ export function addField(fields: TagFields, name: FieldName, values: readonly Ta
 }
 
 /** Names of fields as Vorbis comments, APEv2, CAF and others spell them, lower case. */
-const NAMES: Readonly<Record<string, FieldName>> = {
+const names: Readonly<Record<string, FieldName>> = {
   title: 'title',
   artist: 'artists',
   author: 'artists',
@@ -63,4 +63,4 @@ const NAMES: Readonly<Record<string, FieldName>> = {
   tempo: 'bpm',
 }
 
-export const fieldNamed = (name: string): FieldName | undefined => NAMES[name.toLowerCase()]
+export const fieldNamed = (name: string): FieldName | undefined => names[name.toLowerCase()]

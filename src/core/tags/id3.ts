@@ -8,7 +8,7 @@ import { ascii, type ByteSource, uint } from '../containers/bytes.ts'
 import { addField, type FieldName, type TagFields, type TagReading } from './fields.ts'
 import { decodeUnstated, decodeUtf8, decodeUtf16, type TagText, undeclaredUtf16, upToZero } from './text.ts'
 
-const FRAMES: Readonly<Record<string, FieldName>> = {
+const frames: Readonly<Record<string, FieldName>> = {
   TIT2: 'title',
   TPE1: 'artists',
   TPE2: 'albumArtists',
@@ -22,10 +22,10 @@ const FRAMES: Readonly<Record<string, FieldName>> = {
 }
 
 /** A longer text is no name. */
-const LONGEST_TEXT = 65_536
+const longestText = 65_536
 /** Frames of one tag that are looked at. */
-const MOST_FRAMES = 10_000
-const WINDOW = 65_536
+const mostFrames = 10_000
+const window = 65_536
 
 /** A tag's content from its head on, in the frames' own measure: without what unsynchronisation put in. */
 interface Content {
@@ -61,7 +61,7 @@ function synchronised(file: ByteSource, start: number, end: number): Content {
   let wasFf = false
   const fill = async (length: number): Promise<void> => {
     while (ready.length < length && at < end) {
-      const raw = await file.read(at, Math.min(WINDOW, end - at))
+      const raw = await file.read(at, Math.min(window, end - at))
       if (raw.length === 0) return
       at += raw.length
       const more = new Uint8Array(ready.length + raw.length)
@@ -81,7 +81,7 @@ function synchronised(file: ByteSource, start: number, end: number): Content {
     },
     skip: async length => {
       for (let left = length; left > 0; ) {
-        await fill(Math.min(left, WINDOW))
+        await fill(Math.min(left, window))
         if (ready.length === 0) return
         const step = Math.min(left, ready.length)
         ready = ready.subarray(step)
@@ -127,7 +127,7 @@ export async function readId3v2(file: ByteSource, start: number, limit: number):
       : plainContent(file, start + 10, end, idLength)
   if (flags & 0x40 && version > 2) await skipExtendedHeader(content, version)
 
-  for (let count = 0; count < MOST_FRAMES; count++) {
+  for (let count = 0; count < mostFrames; count++) {
     const frame = await content.peek(version === 2 ? 6 : 10)
     if (frame.length < (version === 2 ? 6 : 10) || frame[0] === 0) break
     if (!isId(frame, idLength)) {
@@ -138,14 +138,14 @@ export async function readId3v2(file: ByteSource, start: number, limit: number):
     let size = version === 2 ? uint(frame, 3, 3) : uint(frame, 4, 4)
     if (version === 4) size = await sizeOfFrame(content, frame)
     await content.skip(frame.length)
-    const name = FRAMES[id]
-    if (name !== undefined && size > 0 && size <= LONGEST_TEXT) {
+    const name = frames[id]
+    if (name !== undefined && size > 0 && size <= longestText) {
       const bytes = await content.peek(size)
       if (bytes.length < size) problems.push(`its ID3 frame ${id} is cut short`)
       const text = contentOfFrame(bytes, version, version === 2 ? 0 : frame[9]!, flags)
       if (text) addField(fields, name, values(text))
       else problems.push(`its ID3 frame ${id} cannot be read`)
-    } else if (name !== undefined && size > LONGEST_TEXT)
+    } else if (name !== undefined && size > longestText)
       problems.push(`its ID3 frame ${id} is too long for a name`)
     await content.skip(size)
   }
@@ -193,7 +193,7 @@ function contentOfFrame(
   }
   if (!compressed) return content
   try {
-    return inflateSync(content, { maxOutputLength: LONGEST_TEXT })
+    return inflateSync(content, { maxOutputLength: longestText })
   } catch {
     return undefined
   }

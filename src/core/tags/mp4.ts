@@ -4,7 +4,7 @@ import { type Box, boxes } from '../containers/mp4.ts'
 import { addField, type FieldName, type TagFields, type TagReading } from './fields.ts'
 import { decodeUtf8, decodeUtf16, type TagText } from './text.ts'
 
-const ITEMS: Readonly<Record<string, FieldName>> = {
+const items: Readonly<Record<string, FieldName>> = {
   '\xa9nam': 'title',
   '\xa9ART': 'artists',
   aART: 'albumArtists',
@@ -13,7 +13,7 @@ const ITEMS: Readonly<Record<string, FieldName>> = {
 }
 
 /** A longer text is no name. */
-const LONGEST_TEXT = 65_536
+const longestText = 65_536
 
 /** @returns undefined where there is no such list */
 export async function readMp4Tags(
@@ -36,10 +36,10 @@ export async function readMp4Tags(
   if (!list) return undefined
   const fields: TagFields = {}
   for await (const item of boxes(file, list.start, list.end)) {
-    const name = ITEMS[item.type]
+    const name = items[item.type]
     if (!name) continue
     for await (const data of boxes(file, item.start, item.end)) {
-      if (data.type !== 'data' || data.end - data.start <= 8 || data.end - data.start > LONGEST_TEXT) continue
+      if (data.type !== 'data' || data.end - data.start <= 8 || data.end - data.start > longestText) continue
       const bytes = (await file.read(data.start, data.end - data.start)).slice()
       addField(fields, name, [textOf(bytes, name)])
     }

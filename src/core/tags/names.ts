@@ -12,7 +12,7 @@ export interface TagNames {
 }
 
 /** What compilations put in the place of an artist. */
-const NOBODY = /^(various( artists?)?|va|v\. ?a\.|unknown( artist)?|diverse|verschiedene( interpreten)?)$/i
+const nobody = /^(various( artists?)?|va|v\. ?a\.|unknown( artist)?|diverse|verschiedene( interpreten)?)$/i
 
 /**
  * Title, artist and album. Several artists are joined as the application joins them, by a comma. The artist of the
@@ -34,7 +34,7 @@ export function tagNames(path: string, fields: TagFields): TagNames {
     return otherwise === '' && what !== 'album' ? told.text : undefined
   }
   const own = fields.artists ?? []
-  const album = (fields.albumArtists ?? []).filter(({ text }) => !NOBODY.test(text))
+  const album = (fields.albumArtists ?? []).filter(({ text }) => !nobody.test(text))
   const title = believe('title', fields.title, fromPath.title)
   const artist = believe('artist', joined(own.length > 0 ? own : album), fromPath.artist)
   const albumTitle = believe('album', fields.album, '')

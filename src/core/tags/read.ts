@@ -8,7 +8,7 @@ import type { AudioLocation } from '../content-type.ts'
 import { mergeTags, type TagReading } from './fields.ts'
 import { readId3v1, readId3v2 } from './id3.ts'
 import { readMp4Tags } from './mp4.ts'
-import { LONGEST_COMMENTS, readApe, readFlacTags, readOggComments, readTextChunks } from './texts.ts'
+import { longestComments, readApe, readFlacTags, readOggComments, readTextChunks } from './texts.ts'
 
 /**
  * Reads tags around the sound (ID3, APEv2) and those of FLAC, Ogg, and containers of chunks; of ASF and Matroska
@@ -29,7 +29,7 @@ export async function readTagFields(
   if (own.length > 0) inside.push(await readTextChunks(windowed, own))
   if (location.container === 'flac') inside.push(await readFlacTags(windowed, sound.start, sound.end))
   if (location.container === 'ogg') {
-    const comments = await oggComments(windowed, sound.start, sound.end, LONGEST_COMMENTS)
+    const comments = await oggComments(windowed, sound.start, sound.end, longestComments)
     inside.push(comments ? readOggComments(comments) : { fields: {}, problems: ['its comments are missing'] })
   }
   if (location.container === 'mp4') {

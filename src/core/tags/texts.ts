@@ -6,11 +6,11 @@ import { addField, type FieldName, fieldNamed, mergeTags, type TagFields, type T
 import { decodeUnstated, decodeUtf8, upToZero } from './text.ts'
 
 /** A longer text is no name. */
-const LONGEST_TEXT = 65_536
+const longestText = 65_536
 /** Bytes of comments that are read: names stand before covers, or near them. */
-export const LONGEST_COMMENTS = 4 * 2 ** 20
+export const longestComments = 4 * 2 ** 20
 /** Entries of one tag that are looked at. */
-const MOST_ENTRIES = 10_000
+const mostEntries = 10_000
 
 function indexOfZero(bytes: Uint8Array, from: number): number {
   const at = bytes.indexOf(0, from)
@@ -27,7 +27,7 @@ export function readVorbisComments(bytes: Uint8Array, isWhole = true): TagReadin
   let at = 4 + uint(bytes, 0, 4, true)
   const count = uint(bytes, at, 4, true)
   at += 4
-  for (let i = 0; i < Math.min(count, MOST_ENTRIES); i++) {
+  for (let i = 0; i < Math.min(count, mostEntries); i++) {
     const length = uint(bytes, at, 4, true)
     if (at + 4 + length > bytes.length)
       return { fields, problems: isWhole ? ['its comments are cut short'] : [] }
@@ -40,7 +40,7 @@ export function readVorbisComments(bytes: Uint8Array, isWhole = true): TagReadin
 /** `name=text` */
 function addPair(fields: TagFields, bytes: Uint8Array): void {
   const equals = bytes.subarray(0, 64).indexOf(0x3d)
-  if (equals <= 0 || bytes.length > LONGEST_TEXT) return
+  if (equals <= 0 || bytes.length > longestText) return
   const name = fieldNamed(ascii(bytes, 0, equals))
   if (name) addField(fields, name, [decodeUtf8(bytes.subarray(equals + 1))])
 }
@@ -53,8 +53,8 @@ export async function readFlacTags(file: ByteSource, start: number, end: number)
     if (block.type === 4 && readings.length < 16)
       readings.push(
         readVorbisComments(
-          (await file.read(block.start, Math.min(block.end - block.start, LONGEST_COMMENTS))).slice(),
-          block.end - block.start <= LONGEST_COMMENTS,
+          (await file.read(block.start, Math.min(block.end - block.start, longestComments))).slice(),
+          block.end - block.start <= longestComments,
         ),
       )
   const { fields, problems } = mergeTags(readings)
@@ -82,7 +82,7 @@ export async function readApe(file: ByteSource, start: number, limit: number): P
   const fields: TagFields = {}
   const end = limit - 32
   let at = start + (ascii(await file.read(start, 8), 0, 8) === 'APETAGEX' ? 32 : 0)
-  for (let i = 0; i < MOST_ENTRIES && at + 9 <= end; i++) {
+  for (let i = 0; i < mostEntries && at + 9 <= end; i++) {
     // A key has 255 characters at most.
     const head = (await file.read(at, Math.min(8 + 256, end - at))).slice()
     const size = uint(head, 0, 4, true)
@@ -91,7 +91,7 @@ export async function readApe(file: ByteSource, start: number, limit: number): P
     const value = at + zero + 1
     if (zero === head.length || value + size > end) return { fields, problems: ['its APE tag is broken'] }
     const name = fieldNamed(ascii(head, 8, zero - 8))
-    if (name && (flags & 6) === 0 && size <= LONGEST_TEXT)
+    if (name && (flags & 6) === 0 && size <= longestText)
       addValues(fields, name, (await file.read(value, size)).slice())
     at = value + size
   }
@@ -107,15 +107,15 @@ function addValues(fields: TagFields, name: FieldName, bytes: Uint8Array): void 
   }
 }
 
-const INFO: Readonly<Record<string, FieldName>> = {
+const info: Readonly<Record<string, FieldName>> = {
   INAM: 'title',
   IART: 'artists',
   IPRD: 'album',
   ISTR: 'artists',
 }
-const AIFF: Readonly<Record<string, FieldName>> = { NAME: 'title', AUTH: 'artists' }
+const aiff: Readonly<Record<string, FieldName>> = { NAME: 'title', AUTH: 'artists' }
 /** of DSDIFF; its texts begin with their length */
-const DIIN: Readonly<Record<string, FieldName>> = { DITI: 'title', DIAR: 'artists' }
+const diin: Readonly<Record<string, FieldName>> = { DITI: 'title', DIAR: 'artists' }
 
 /** Chunks of texts; ID3 among them is another's (`readId3v2`). */
 export async function readTextChunks(file: ByteSource, chunks: readonly Chunk[]): Promise<TagReading> {
@@ -125,18 +125,18 @@ export async function readTextChunks(file: ByteSource, chunks: readonly Chunk[])
     const bytes = (await file.read(start, Math.min(end - start, 2 ** 20))).slice()
     if (id === 'LIST' && ascii(bytes, 0, 4) === 'INFO') {
       for (let at = 4; at + 8 <= bytes.length; ) {
-        const name = INFO[ascii(bytes, at, 4)]
+        const name = info[ascii(bytes, at, 4)]
         const size = uint(bytes, at + 4, 4, true)
         if (name) addField(fields, name, [decodeUnstated(upToZero(bytes.subarray(at + 8, at + 8 + size)))])
         at += 8 + size + (size & 1)
       }
-    } else if (AIFF[id]) {
-      addField(fields, AIFF[id], [decodeUnstated(upToZero(bytes))])
-    } else if (DIIN[id]) {
-      addField(fields, DIIN[id], [decodeUnstated(bytes.subarray(4, 4 + uint(bytes, 0, 4)))])
+    } else if (aiff[id]) {
+      addField(fields, aiff[id], [decodeUnstated(upToZero(bytes))])
+    } else if (diin[id]) {
+      addField(fields, diin[id], [decodeUnstated(bytes.subarray(4, 4 + uint(bytes, 0, 4)))])
     } else if (id === 'info') {
       // CAF: a count, then names and values, each with a zero behind it
-      for (let at = 4, i = 0; i < MOST_ENTRIES && at < bytes.length; i++) {
+      for (let at = 4, i = 0; i < mostEntries && at < bytes.length; i++) {
         const zero = indexOfZero(bytes, at)
         const end = indexOfZero(bytes, zero + 1)
         const name = fieldNamed(ascii(bytes, at, zero - at))

@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { type AudioFolder, portable, readStoredPath } from '../../core/audio-path.ts'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
-import { INDEXABLE_BYTES, int8 } from '../values.ts'
+import { indexableBytes, int8 } from '../values.ts'
 
 /** A local file as it was when it was hashed. It holds while size, times, inode and device are the same. */
 export interface HashedFile {
@@ -23,7 +23,7 @@ export interface HashedFile {
   crc32: string
 }
 
-const FILE: readonly BulkColumn<HashedFile>[] = [
+const fileColumns: readonly BulkColumn<HashedFile>[] = [
   ['path', 'text', file => file.path],
   ['size', 'bigint', file => file.size],
   ['mtime_ns', 'bigint', file => int8(file.mtimeNs)],
@@ -37,11 +37,11 @@ const FILE: readonly BulkColumn<HashedFile>[] = [
 /** Remembers hashes. A path too long for the index is left out: it is a cache, that file is just read again. */
 export async function rememberFiles(knex: Knex, files: readonly HashedFile[]): Promise<void> {
   const latest = new Map(
-    files.filter(file => Buffer.byteLength(file.path) <= INDEXABLE_BYTES).map(file => [file.path, file]),
+    files.filter(file => Buffer.byteLength(file.path) <= indexableBytes).map(file => [file.path, file]),
   )
-  const names = FILE.map(([name]) => name).join(', ')
+  const names = fileColumns.map(([name]) => name).join(', ')
   for (const slice of slices([...latest.values()])) {
-    const { sql, bindings } = unnest('u', FILE, slice)
+    const { sql, bindings } = unnest('u', fileColumns, slice)
     await knex.raw(
       `insert into autodj_ledger.files (${names}) select ${names} from ${sql} order by path collate "C"
        on conflict (path) do update set

@@ -24,7 +24,7 @@ export interface ItemRow extends Omit<FailedItem, 'runId'> {
   updatedAt: Date
 }
 
-const ITEM: readonly BulkColumn<FailedItem>[] = [
+const itemColumns: readonly BulkColumn<FailedItem>[] = [
   ['command', 'text', item => item.command],
   ['subject', 'text', item => indexable(storable(item.subject))],
   ['track_id', 'uuid', item => item.trackId],
@@ -39,9 +39,9 @@ const ITEM: readonly BulkColumn<FailedItem>[] = [
 export async function recordItems(knex: Knex, items: readonly FailedItem[]): Promise<void> {
   // One row for a subject: a statement may touch a row only once. The last word counts.
   const latest = new Map(items.map(item => [`${item.command}\0${item.subject}`, item]))
-  const names = ITEM.map(([name]) => name).join(', ')
+  const names = itemColumns.map(([name]) => name).join(', ')
   for (const slice of slices([...latest.values()])) {
-    const { sql, bindings } = unnest('u', ITEM, slice)
+    const { sql, bindings } = unnest('u', itemColumns, slice)
     await knex.raw(
       `insert into autodj_ledger.items as i (${names}) select ${names} from ${sql} order by command, subject
        on conflict (command, subject) do update set

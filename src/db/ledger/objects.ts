@@ -30,7 +30,7 @@ export interface ObjectRecord {
   runId?: string
 }
 
-const OBJECT: readonly BulkColumn<ObjectRecord>[] = [
+const objectColumns: readonly BulkColumn<ObjectRecord>[] = [
   ['bucket', 'text', object => object.bucket],
   ['key', 'text', object => object.key],
   ['size', 'bigint', object => object.size],
@@ -51,7 +51,8 @@ const OBJECT: readonly BulkColumn<ObjectRecord>[] = [
   ['run_id', 'uuid', object => object.runId],
 ]
 
-const OBJECT_UPDATES = OBJECT.map(([name]) => name)
+const objectUpdates = objectColumns
+  .map(([name]) => name)
   .filter(name => name !== 'bucket' && name !== 'key')
   .map(name =>
     name === 'size' || name === 'last_error'
@@ -63,13 +64,13 @@ const OBJECT_UPDATES = OBJECT.map(([name]) => name)
 /** Writes what is known of objects over what was known before; of one key given twice the last counts. */
 export async function upsertObjects(knex: Knex, objects: readonly ObjectRecord[]): Promise<void> {
   const latest = new Map(objects.map(object => [`${object.bucket}\0${object.key}`, object]))
-  const names = OBJECT.map(([name]) => name).join(', ')
+  const names = objectColumns.map(([name]) => name).join(', ')
   for (const slice of slices([...latest.values()])) {
-    const { sql, bindings } = unnest('u', OBJECT, slice)
+    const { sql, bindings } = unnest('u', objectColumns, slice)
     await knex.raw(
       `insert into autodj_ledger.objects as o (${names})
        select ${names} from ${sql} order by bucket collate "C", key collate "C"
-       on conflict (bucket, key) do update set ${OBJECT_UPDATES}`,
+       on conflict (bucket, key) do update set ${objectUpdates}`,
       bindings,
     )
   }
@@ -80,7 +81,7 @@ export type ObjectRow = {
   [Field in keyof Required<ObjectRecord>]: Required<ObjectRecord>[Field] | null
 } & { bucket: string; key: string; size: number }
 
-const OBJECT_COLUMNS = {
+const objectFactColumns = {
   bucket: 'o.bucket',
   key: 'o.key',
   size: 'o.size',
@@ -113,7 +114,7 @@ export async function objectsByKey(
   const found = new Map<string, ObjectRow>()
   for (const slice of slices(keys)) {
     const rows = await knex('autodj_ledger.objects as o')
-      .select(OBJECT_COLUMNS)
+      .select(objectFactColumns)
       .where('o.bucket', bucket)
       .whereRaw('o.key = any(?::text[])', [[...slice]])
     for (const row of rows) found.set(row.key, toObjectRow(row))

@@ -3,8 +3,8 @@ import type { Knex } from 'knex'
 import { LockedError } from '../../errors.ts'
 
 /** How long a run is believed alive after its last heartbeat, in s, and how often it gives one, in ms. */
-export const LEASE_SECONDS = 120
-export const HEARTBEAT_MS = 30_000
+export const defaultLeaseSeconds = 120
+export const heartbeatMs = 30_000
 
 export type RunState = 'running' | 'done' | 'failed' | 'interrupted' | 'abandoned'
 
@@ -31,7 +31,7 @@ export interface Run extends NewRun {
 const seconds = (knex: Knex, count: number): Knex.Raw => knex.raw('now() + make_interval(secs => ?)', [count])
 
 /** Records a run. Runs whose lease ran out without an end are marked abandoned, and their claims dropped. */
-export async function startRun(knex: Knex, run: NewRun, leaseSeconds = LEASE_SECONDS): Promise<void> {
+export async function startRun(knex: Knex, run: NewRun, leaseSeconds = defaultLeaseSeconds): Promise<void> {
   await knex.transaction(async trx => {
     const { rows } = await trx.raw<{ rows: { id: string }[] }>(
       `update autodj_ledger.runs set state = 'abandoned'
@@ -60,7 +60,11 @@ export async function startRun(knex: Knex, run: NewRun, leaseSeconds = LEASE_SEC
  *
  * @returns false when another run has declared it dead meanwhile: stop claiming, its claims may be someone else's
  */
-export async function heartbeat(knex: Knex, runId: string, leaseSeconds = LEASE_SECONDS): Promise<boolean> {
+export async function heartbeat(
+  knex: Knex,
+  runId: string,
+  leaseSeconds = defaultLeaseSeconds,
+): Promise<boolean> {
   return knex.transaction(async trx => {
     const alive = await trx('autodj_ledger.runs')
       .where({ id: runId, state: 'running' })
@@ -213,7 +217,7 @@ export async function removalHolder(trx: Knex, runId: string): Promise<string | 
 export async function acquireLease(
   knex: Knex,
   lease: { name: string; runId: string; host: string; pid: number },
-  leaseSeconds = LEASE_SECONDS,
+  leaseSeconds = defaultLeaseSeconds,
 ): Promise<void> {
   const { rows } = await knex.raw<{ rows: { run_id: string }[] }>(
     `insert into autodj_ledger.leases as l (name, run_id, host, pid, expires_at)

@@ -45,9 +45,9 @@ export interface Authenticated {
   signer: ChunkSigner
 }
 
-export const SHA256_OF_NOTHING = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
-const MAX_SKEW_MS = 15 * 60 * 1000
-const ALGORITHM = 'AWS4-HMAC-SHA256'
+export const sha256OfNothing = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+const maxSkewMs = 15 * 60 * 1000
+const signatureAlgorithm = 'AWS4-HMAC-SHA256'
 
 /** RFC 3986: everything but unreserved characters, in upper-case hex. */
 function awsEncode(text: string): string {
@@ -95,7 +95,7 @@ function canonicalRequest(request: SignedRequest, signedHeaders: string[], paylo
 }
 
 const stringToSign = (date: string, scope: string, canonical: string): string =>
-  `${ALGORITHM}\n${date}\n${scope}\n${hexSha256(canonical)}`
+  `${signatureAlgorithm}\n${date}\n${scope}\n${hexSha256(canonical)}`
 
 /** `20260102T030405Z` as ms since the epoch, or undefined. */
 function parseAmzDate(text: string): number | undefined {
@@ -158,7 +158,7 @@ function scopeOf(
 }
 
 function claimFromHeader(authorization: string, request: SignedRequest): Claim {
-  if (!authorization.startsWith(ALGORITHM)) {
+  if (!authorization.startsWith(signatureAlgorithm)) {
     if (authorization.startsWith('AWS4-ECDSA')) {
       throw new S3Error(501, 'NotImplemented', 'SigV4A is not implemented here.')
     }
@@ -169,7 +169,7 @@ function claimFromHeader(authorization: string, request: SignedRequest): Claim {
     )
   }
   const fields = new Map<string, string>()
-  for (const field of authorization.slice(ALGORITHM.length).split(',')) {
+  for (const field of authorization.slice(signatureAlgorithm.length).split(',')) {
     const at = field.indexOf('=')
     if (at > 0) fields.set(field.slice(0, at).trim(), field.slice(at + 1).trim())
   }
@@ -220,7 +220,7 @@ function claimFromQuery(request: SignedRequest): Claim | undefined {
     }
     return undefined
   }
-  if (algorithm !== ALGORITHM) throw queryError('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
+  if (algorithm !== signatureAlgorithm) throw queryError('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
   const credential = query.get('X-Amz-Credential')
   const date = query.get('X-Amz-Date')
   const signedHeaders = query.get('X-Amz-SignedHeaders')
@@ -283,7 +283,7 @@ export function authenticate(
   }
   const signedAt = parseAmzDate(claim.date)!
   if (claim.expires === undefined) {
-    if (Math.abs(now - signedAt) > MAX_SKEW_MS) {
+    if (Math.abs(now - signedAt) > maxSkewMs) {
       throw new S3Error(
         403,
         'RequestTimeTooSkewed',
@@ -291,12 +291,12 @@ export function authenticate(
         {
           RequestTime: claim.date,
           ServerTime: new Date(now).toISOString(),
-          MaxAllowedSkewMilliseconds: String(MAX_SKEW_MS),
+          MaxAllowedSkewMilliseconds: String(maxSkewMs),
         },
       )
     }
   } else {
-    if (signedAt - now > MAX_SKEW_MS) {
+    if (signedAt - now > maxSkewMs) {
       throw new S3Error(403, 'AccessDenied', 'Request is not valid yet')
     }
     if (now > signedAt + claim.expires * 1000) {

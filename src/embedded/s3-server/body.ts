@@ -3,9 +3,9 @@ import { createHash, hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { ChunkSigner, Payload } from './auth.ts'
 import {
-  ALGORITHMS,
   type Algorithm,
-  CHECKSUM_BYTES,
+  algorithms,
+  checksumBytes,
   checksumHeader,
   type RunningChecksum,
   startChecksum,
@@ -15,8 +15,8 @@ import type { BlobWriter, Disk, Segment } from './disk.ts'
 import { S3Error } from './xml.ts'
 
 /** Bodies up to this size (bytes) are gathered in memory and written in one go. */
-const SMALL = 256 * 1024
-const MAX_OBJECT = 5 * 1024 ** 3
+const small = 256 * 1024
+const maxObject = 5 * 1024 ** 3
 
 export interface BodyOptions {
   payload: Payload
@@ -72,7 +72,7 @@ const invalid = (message: string) => new S3Error(400, 'InvalidRequest', message)
 
 function checkedValue(algorithm: Algorithm, value: string): string {
   const bytes = Buffer.from(value, 'base64')
-  if (bytes.length !== CHECKSUM_BYTES[algorithm] || bytes.toString('base64') !== value) {
+  if (bytes.length !== checksumBytes[algorithm] || bytes.toString('base64') !== value) {
     throw invalid(`Value for ${checksumHeader(algorithm)} header is invalid.`)
   }
   return value
@@ -102,15 +102,15 @@ function expectation(request: IncomingMessage, { payload, ofAnother }: BodyOptio
   if (!/^\d+$/.test(length)) {
     throw new S3Error(400, 'InvalidArgument', 'The content length is not a number.')
   }
-  if (size > MAX_OBJECT) {
+  if (size > maxObject) {
     throw new S3Error(400, 'EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size', {
       ProposedSize: String(size),
-      MaxSizeAllowed: String(MAX_OBJECT),
+      MaxSizeAllowed: String(maxObject),
     })
   }
   const trailer = text('x-amz-trailer')?.trim().toLowerCase()
-  const named = ofAnother ? [] : ALGORITHMS.filter(a => headers[checksumHeader(a)] !== undefined)
-  const trailing = ALGORITHMS.find(a => checksumHeader(a) === trailer)
+  const named = ofAnother ? [] : algorithms.filter(a => headers[checksumHeader(a)] !== undefined)
+  const trailing = algorithms.find(a => checksumHeader(a) === trailer)
   if (trailer !== undefined && (!chunked || !payload.trailer || !trailing)) {
     throw invalid('The value specified in the x-amz-trailer header is not supported')
   }
@@ -149,7 +149,7 @@ export function hasIntegrityHeader(request: IncomingMessage): boolean {
   return (
     request.headers['content-md5'] !== undefined ||
     request.headers['x-amz-trailer'] !== undefined ||
-    ALGORITHMS.some(a => request.headers[checksumHeader(a)] !== undefined)
+    algorithms.some(a => request.headers[checksumHeader(a)] !== undefined)
   )
 }
 
@@ -164,7 +164,7 @@ export async function receiveToDisk(
   options: BodyOptions,
 ): Promise<StoredBody> {
   const expected = expectation(request, options)
-  if (expected.size <= SMALL) {
+  if (expected.size <= small) {
     const { body, received } = await receiveSmall(request, expected, options)
     return { ...received, segments: disk.writeSmall(body) }
   }

@@ -3,7 +3,7 @@ import type { Call, Reply } from './call.ts'
 import { readCors } from './cors.ts'
 import type { Bucket, Disk } from './disk.ts'
 import { owner } from './listing.ts'
-import { childText, element, iso, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
+import { childText, element, iso, parseDocument, S3Error, xmlHead, xmlns } from './xml.ts'
 
 export async function listBuckets(call: Call): Promise<Reply> {
   const buckets = [...call.disk.buckets.values()]
@@ -14,12 +14,12 @@ export async function listBuckets(call: Call): Promise<Reply> {
     )
   return {
     status: 200,
-    body: `${XML_HEAD}<ListAllMyBucketsResult${XMLNS}>${owner('Owner')}<Buckets>${buckets.join('')}</Buckets></ListAllMyBucketsResult>`,
+    body: `${xmlHead}<ListAllMyBucketsResult${xmlns}>${owner('Owner')}<Buckets>${buckets.join('')}</Buckets></ListAllMyBucketsResult>`,
   }
 }
 
 const xmlDocument = (root: string, content: string): string =>
-  `${XML_HEAD}<${root}${XMLNS}>${content}</${root}>`
+  `${xmlHead}<${root}${xmlns}>${content}</${root}>`
 
 /** Makes a bucket with the settings S3 gives every new one. @throws S3Error InvalidBucketName */
 export function makeBucket(disk: Disk, name: string, region: string, now: number): void {
@@ -127,7 +127,7 @@ interface DocumentKind {
 const absent = (code: string, message: string) => ({ code, message })
 
 /** Settings that are kept as the documents they came as. */
-export const DOCUMENTS: readonly DocumentKind[] = [
+export const documents: readonly DocumentKind[] = [
   {
     param: 'cors',
     get: 'GetBucketCors',

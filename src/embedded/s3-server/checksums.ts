@@ -10,14 +10,14 @@
 import { createHash, type Hash } from 'node:crypto'
 import { crc32 as zlibCrc32 } from 'node:zlib'
 
-export const ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
-export type Algorithm = (typeof ALGORITHMS)[number]
+export const algorithms = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
+export type Algorithm = (typeof algorithms)[number]
 export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE'
 
 export const checksumHeader = (algorithm: Algorithm): string => `x-amz-checksum-${algorithm.toLowerCase()}`
 
 /** Bytes of the decoded value of each algorithm. */
-export const CHECKSUM_BYTES: Record<Algorithm, number> = {
+export const checksumBytes: Record<Algorithm, number> = {
   CRC32: 4,
   CRC32C: 4,
   CRC64NVME: 8,
@@ -31,7 +31,7 @@ export interface RunningChecksum {
   digest(): string
 }
 
-const CRC32C_POLYNOMIAL = 0x82f63b78
+const crc32cPolynomial = 0x82f63b78
 let crc32cTables: Int32Array | undefined
 
 /** Eight tables of 256: table k holds the CRC of a byte followed by k zero bytes. */
@@ -40,7 +40,7 @@ function castagnoliTables(): Int32Array {
   const tables = new Int32Array(8 * 256)
   for (let n = 0; n < 256; n++) {
     let c = n
-    for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ CRC32C_POLYNOMIAL : c >>> 1
+    for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ crc32cPolynomial : c >>> 1
     tables[n] = c
   }
   for (let k = 1; k < 8; k++) {
@@ -74,7 +74,7 @@ function crc32c(data: Uint8Array, previous = 0): number {
   return ~crc >>> 0
 }
 
-const CRC64_POLYNOMIAL = 0x9a6c9329ac4bc9b5n
+const crc64Polynomial = 0x9a6c9329ac4bc9b5n
 let crc64Tables: { lo: Int32Array; hi: Int32Array } | undefined
 
 /** Eight tables as two halves of 32 bits each: 64-bit integers in JavaScript are too slow for a byte loop. */
@@ -83,7 +83,7 @@ function nvmeTables(): { lo: Int32Array; hi: Int32Array } {
   const values: bigint[] = []
   for (let n = 0; n < 256; n++) {
     let c = BigInt(n)
-    for (let bit = 0; bit < 8; bit++) c = c & 1n ? (c >> 1n) ^ CRC64_POLYNOMIAL : c >> 1n
+    for (let bit = 0; bit < 8; bit++) c = c & 1n ? (c >> 1n) ^ crc64Polynomial : c >> 1n
     values.push(c)
   }
   for (let n = 256; n < 8 * 256; n++) {
@@ -195,15 +195,15 @@ export function checksumOf(algorithm: Algorithm, data: Uint8Array): string {
   return running.digest()
 }
 
-const POLYNOMIALS = {
+const polynomials = {
   CRC32: { polynomial: 0xedb88320n, bits: 32n },
-  CRC32C: { polynomial: BigInt(CRC32C_POLYNOMIAL), bits: 32n },
-  CRC64NVME: { polynomial: CRC64_POLYNOMIAL, bits: 64n },
+  CRC32C: { polynomial: BigInt(crc32cPolynomial), bits: 32n },
+  CRC64NVME: { polynomial: crc64Polynomial, bits: 64n },
 } as const
 
-export type CrcAlgorithm = keyof typeof POLYNOMIALS
+export type CrcAlgorithm = keyof typeof polynomials
 
-export const isCrc = (algorithm: Algorithm): algorithm is CrcAlgorithm => algorithm in POLYNOMIALS
+export const isCrc = (algorithm: Algorithm): algorithm is CrcAlgorithm => algorithm in polynomials
 
 /** a(x) * b(x) modulo the polynomial, coefficients reflected: the top bit is x^0. */
 function multiply(a: bigint, b: bigint, polynomial: bigint, bits: bigint): bigint {
@@ -217,7 +217,7 @@ function multiply(a: bigint, b: bigint, polynomial: bigint, bits: bigint): bigin
 
 /** CRC of the concatenation of parts, from their CRCs (base64) and sizes (bytes), without reading them again. */
 export function joinCrcs(algorithm: CrcAlgorithm, parts: { checksum: string; size: number }[]): string {
-  const { polynomial, bits } = POLYNOMIALS[algorithm]
+  const { polynomial, bits } = polynomials[algorithm]
   const advances = new Map<number, bigint>()
   const advance = (size: number) => {
     let result = advances.get(size)

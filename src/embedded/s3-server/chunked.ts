@@ -4,12 +4,12 @@
  * Amazon S3 API Reference. Works on slices as they come, holds nothing but one header line.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { type ChunkSigner, hmacHex, SHA256_OF_NOTHING } from './auth.ts'
+import { type ChunkSigner, hmacHex, sha256OfNothing } from './auth.ts'
 import { S3Error } from './xml.ts'
 
-const MAX_LINE = 16 * 1024
+const maxLine = 16 * 1024
 /** Every chunk but the last has at least that many bytes, or S3 refuses the body. */
-const MIN_CHUNK = 8 * 1024
+const minChunk = 8 * 1024
 
 const State = { head: 0, data: 1, dataEnd: 2, trailer: 3, done: 4 } as const
 
@@ -29,7 +29,7 @@ export class AwsChunkedDecoder {
   #state: (typeof State)[keyof typeof State] = State.head
   #line = ''
   #remaining = 0
-  #chunkSize = MIN_CHUNK
+  #chunkSize = minChunk
   #signature = ''
   #previous: string
   #hash: Hash | undefined
@@ -60,7 +60,7 @@ export class AwsChunkedDecoder {
       const newline = buffer.indexOf(10, at)
       const end = newline === -1 ? buffer.length : newline
       this.#line += buffer.toString('latin1', at, end)
-      if (this.#line.length > MAX_LINE) throw incomplete()
+      if (this.#line.length > maxLine) throw incomplete()
       at = end + 1
       if (newline === -1) return
       const line = this.#line.endsWith('\r') ? this.#line.slice(0, -1) : this.#line
@@ -83,7 +83,7 @@ export class AwsChunkedDecoder {
     const m = /^([0-9a-fA-F]{1,12})(?:;chunk-signature=([0-9a-f]{64}))?$/.exec(line)
     if (!m || (this.#signer && m[2] === undefined)) throw incomplete()
     const size = Number.parseInt(m[1]!, 16)
-    if (size > 0 && this.#chunkSize < MIN_CHUNK) {
+    if (size > 0 && this.#chunkSize < minChunk) {
       throw new S3Error(
         403,
         'InvalidChunkSizeError',
@@ -107,7 +107,7 @@ export class AwsChunkedDecoder {
     const { key, date, scope } = this.#signer
     const expected = hmacHex(
       key,
-      `AWS4-HMAC-SHA256-PAYLOAD\n${date}\n${scope}\n${this.#previous}\n${SHA256_OF_NOTHING}\n${this.#hash.digest('hex')}`,
+      `AWS4-HMAC-SHA256-PAYLOAD\n${date}\n${scope}\n${this.#previous}\n${sha256OfNothing}\n${this.#hash.digest('hex')}`,
     )
     if (expected !== this.#signature) throw this.#mismatch()
     this.#previous = expected

@@ -1,14 +1,14 @@
 /** Copies inside the server: they share the source's bytes on disk. */
 import { createHash } from 'node:crypto'
 import { type Call, checkKey, invalidArgument, invalidRequest, noSuchBucket, type Reply } from './call.ts'
-import { ALGORITHMS, type Algorithm, startChecksum } from './checksums.ts'
+import { type Algorithm, algorithms, startChecksum } from './checksums.ts'
 import { checkReadConditions, conditionally, preconditionFailed } from './conditions.ts'
 import type { Disk, Segment, Version } from './disk.ts'
 import { putReplyHeaders } from './objects.ts'
 import { storageHeaders, storedHeaders } from './stored-headers.ts'
 import { tagsFromHeader } from './tagging.ts'
 import { current, findVersion, versionIdFor } from './versions.ts'
-import { element, iso, XML_HEAD, XMLNS } from './xml.ts'
+import { element, iso, xmlHead, xmlns } from './xml.ts'
 
 /** The object a copy reads from, with the source's conditions checked. The caller must release its segments. */
 export function copySource(call: Call): Version {
@@ -89,7 +89,7 @@ export async function copyObject(call: Call): Promise<Reply> {
     const tags = call.header('x-amz-tagging-directive') === 'REPLACE' ? tagsFromHeader(call) : source.tags
     const asked = call.header('x-amz-checksum-algorithm')?.toUpperCase()
     const algorithm =
-      ALGORITHMS.find(a => a === asked) ?? source.checksum?.algorithm ?? call.settings.defaultChecksum
+      algorithms.find(a => a === asked) ?? source.checksum?.algorithm ?? call.settings.defaultChecksum
     const same = source.checksum?.type === 'FULL_OBJECT' && source.checksum.algorithm === algorithm
     return await conditionally(
       call,
@@ -118,7 +118,7 @@ export async function copyObject(call: Call): Promise<Reply> {
             ...putReplyHeaders(bucket, version),
             ...(source.id !== 'null' && { 'x-amz-copy-source-version-id': source.id }),
           },
-          body: `${XML_HEAD}<CopyObjectResult${XMLNS}>${element('LastModified', iso(version.time))}${element('ETag', `"${md5}"`)}${sum ? element(`Checksum${sum.algorithm}`, sum.value) + element('ChecksumType', sum.type) : ''}</CopyObjectResult>`,
+          body: `${xmlHead}<CopyObjectResult${xmlns}>${element('LastModified', iso(version.time))}${element('ETag', `"${md5}"`)}${sum ? element(`Checksum${sum.algorithm}`, sum.value) + element('ChecksumType', sum.type) : ''}</CopyObjectResult>`,
         }
       },
       () => {},

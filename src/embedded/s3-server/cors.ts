@@ -13,7 +13,7 @@ interface CorsRule {
   maxAge: string | undefined
 }
 
-const CORS_METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'HEAD'])
+const corsMethods = new Set(['GET', 'PUT', 'POST', 'DELETE', 'HEAD'])
 
 /** The rules of a CORSConfiguration. @throws S3Error MalformedXML, InvalidRequest */
 export function readCors(root: XmlElement): CorsRule[] {
@@ -33,7 +33,7 @@ export function readCors(root: XmlElement): CorsRule[] {
     )
   }
   for (const method of rules.flatMap(r => r.methods)) {
-    if (!CORS_METHODS.has(method)) {
+    if (!corsMethods.has(method)) {
       throw new S3Error(
         400,
         'InvalidRequest',

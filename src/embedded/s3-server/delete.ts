@@ -2,7 +2,7 @@
 import { type Call, checkKey, noSuchKey, type Reply } from './call.ts'
 import { etagMatches, preconditionFailed } from './conditions.ts'
 import { versioned, versionIdFor } from './versions.ts'
-import { children, childText, element, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
+import { children, childText, element, parseDocument, S3Error, xmlHead, xmlns } from './xml.ts'
 
 interface Deleted {
   versionId?: string
@@ -93,5 +93,5 @@ export async function deleteObjects(call: Call): Promise<Reply> {
       out += `<Error>${element('Key', key)}${element('VersionId', versionId)}${element('Code', error.code)}${element('Message', error.message)}</Error>`
     }
   }
-  return { status: 200, body: `${XML_HEAD}<DeleteResult${XMLNS}>${out}</DeleteResult>` }
+  return { status: 200, body: `${xmlHead}<DeleteResult${xmlns}>${out}</DeleteResult>` }
 }

@@ -117,8 +117,8 @@ export interface Completed {
   version: Version
 }
 
-const REMEMBERED_COMPLETIONS = 1000
-const WRITE_BATCH = 1 << 20
+const rememberedCompletions = 1000
+const writeBatch = 1 << 20
 
 export class Disk {
   readonly buckets = new Map<string, Bucket>()
@@ -244,7 +244,7 @@ export class Disk {
       const file = await open(this.path(blob), 'r')
       try {
         for (let done = 0; done < length; ) {
-          const piece = Buffer.allocUnsafeSlow(Math.min(WRITE_BATCH, length - done))
+          const piece = Buffer.allocUnsafeSlow(Math.min(writeBatch, length - done))
           const { bytesRead } = await file.read(piece, 0, piece.length, offset + done)
           if (bytesRead === 0) throw new Error(`blob ${blob} is shorter than its segment`)
           done += bytesRead
@@ -298,7 +298,7 @@ export class Disk {
         if (change.upload !== undefined) {
           this.#forgetUpload(change.upload)
           this.completed.set(change.upload, { bucket: change.bucket, key: change.key, version })
-          if (this.completed.size > REMEMBERED_COMPLETIONS) {
+          if (this.completed.size > rememberedCompletions) {
             this.completed.delete(this.completed.keys().next().value!)
           }
         }
@@ -420,7 +420,7 @@ export class Disk {
     let batch = ''
     for (const change of this.#snapshot()) {
       batch += `${JSON.stringify(change)}\n`
-      if (batch.length > WRITE_BATCH) {
+      if (batch.length > writeBatch) {
         writeSync(fd, batch)
         batch = ''
       }
@@ -456,7 +456,7 @@ export class BlobWriter {
     this.#batch.push(slice)
     this.#batchBytes += slice.length
     this.#size += slice.length
-    if (this.#batchBytes < WRITE_BATCH) return undefined
+    if (this.#batchBytes < writeBatch) return undefined
     this.#flush()
     return this.#queued >= 3 ? this.#writing : undefined
   }

@@ -3,12 +3,12 @@ import { compareUtf8 } from '../../core/utf8-order.ts'
 import { type Call, invalidArgument, type Reply } from './call.ts'
 import type { Entry, Version } from './disk.ts'
 import { current } from './versions.ts'
-import { element, iso, XML_HEAD, XMLNS } from './xml.ts'
+import { element, iso, xmlHead, xmlns } from './xml.ts'
 
-const OWNER_ID = '75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a'
+const ownerId = '75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a'
 
 export const owner = (name: 'Owner' | 'Initiator'): string =>
-  `<${name}><ID>${OWNER_ID}</ID><DisplayName>autodj</DisplayName></${name}>`
+  `<${name}><ID>${ownerId}</ID><DisplayName>autodj</DisplayName></${name}>`
 
 /** How keys are written in the answer: as they are, or percent-encoded when the client asked for it. */
 export function pageEncoding(call: Call): {
@@ -109,14 +109,14 @@ function* startingAfter(
   }
 }
 
-const TOKEN_PREFIX = 'autodj1:'
+const tokenPrefix = 'autodj1:'
 
 function readToken(token: string): string {
   const text = Buffer.from(token, 'base64').toString('utf8')
-  if (!text.startsWith(TOKEN_PREFIX)) {
+  if (!text.startsWith(tokenPrefix)) {
     throw invalidArgument('The continuation token provided is incorrect', 'continuation-token', token)
   }
-  return text.slice(TOKEN_PREFIX.length)
+  return text.slice(tokenPrefix.length)
 }
 
 const laterOf = (a: string, b: string): string => (compareUtf8(a, b) >= 0 ? a : b)
@@ -157,14 +157,14 @@ export async function listObjects(call: Call): Promise<Reply> {
       element('ContinuationToken', token) +
       element('StartAfter', query.has('start-after') ? text(startAfter) : undefined) +
       (listed.truncated
-        ? element('NextContinuationToken', Buffer.from(TOKEN_PREFIX + last).toString('base64'))
+        ? element('NextContinuationToken', Buffer.from(tokenPrefix + last).toString('base64'))
         : '')
     : element('Marker', text(startAfter)) +
       (listed.truncated && delimiter !== '' ? element('NextMarker', text(last)) : '')
   return {
     status: 200,
     headers: { 'x-amz-bucket-region': bucket.region },
-    body: `${XML_HEAD}<ListBucketResult${XMLNS}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${paging}${rows.join('')}${groups.join('')}</ListBucketResult>`,
+    body: `${xmlHead}<ListBucketResult${xmlns}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${paging}${rows.join('')}${groups.join('')}</ListBucketResult>`,
   }
 }
 
@@ -232,6 +232,6 @@ export async function listObjectVersions(call: Call): Promise<Reply> {
       : element('NextKeyMarker', text(last?.key ?? '')) + element('NextVersionIdMarker', last?.version.id)
   return {
     status: 200,
-    body: `${XML_HEAD}<ListVersionsResult${XMLNS}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${element('KeyMarker', text(keyMarker))}${element('VersionIdMarker', versionMarker)}${next}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListVersionsResult>`,
+    body: `${xmlHead}<ListVersionsResult${xmlns}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${element('KeyMarker', text(keyMarker))}${element('VersionIdMarker', versionMarker)}${next}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListVersionsResult>`,
   }
 }

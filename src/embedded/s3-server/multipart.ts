@@ -3,8 +3,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { compareUtf8 } from '../../core/utf8-order.ts'
 import { type Call, checkKey, invalidArgument, invalidRequest, type Reply } from './call.ts'
 import {
-  ALGORITHMS,
   type Algorithm,
+  algorithms,
   type ChecksumType,
   checksumHeader,
   compositeChecksum,
@@ -20,9 +20,9 @@ import { readRange } from './ranges.ts'
 import { storedHeaders } from './stored-headers.ts'
 import { tagsFromHeader } from './tagging.ts'
 import { versionIdFor } from './versions.ts'
-import { children, childText, element, iso, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
+import { children, childText, element, iso, parseDocument, S3Error, xmlHead, xmlns } from './xml.ts'
 
-const MAX_PARTS = 10_000
+const maxParts = 10_000
 
 const noSuchUpload = (id: string) =>
   new S3Error(
@@ -42,7 +42,7 @@ function findUpload(call: Call): Upload {
 export async function createMultipartUpload(call: Call): Promise<Reply> {
   checkKey(call.key)
   const asked = call.header('x-amz-checksum-algorithm')?.toUpperCase()
-  const algorithm = ALGORITHMS.find(a => a === asked)
+  const algorithm = algorithms.find(a => a === asked)
   if (asked !== undefined && !algorithm) {
     throw invalidRequest(
       'Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]',
@@ -93,16 +93,16 @@ export async function createMultipartUpload(call: Call): Promise<Reply> {
       'x-amz-server-side-encryption': stored.headers['x-amz-server-side-encryption']!,
       ...(algorithm && { 'x-amz-checksum-algorithm': algorithm, 'x-amz-checksum-type': checksumType! }),
     },
-    body: `${XML_HEAD}<InitiateMultipartUploadResult${XMLNS}>${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('UploadId', id)}</InitiateMultipartUploadResult>`,
+    body: `${xmlHead}<InitiateMultipartUploadResult${xmlns}>${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('UploadId', id)}</InitiateMultipartUploadResult>`,
   }
 }
 
 function partNumber(call: Call): number {
   const text = call.query.get('partNumber') ?? ''
   const number = Number(text)
-  if (!/^\d+$/.test(text) || number < 1 || number > MAX_PARTS) {
+  if (!/^\d+$/.test(text) || number < 1 || number > maxParts) {
     throw invalidArgument(
-      `Part number must be an integer between 1 and ${MAX_PARTS}, inclusive`,
+      `Part number must be an integer between 1 and ${maxParts}, inclusive`,
       'partNumber',
       text,
     )
@@ -123,7 +123,7 @@ function partChecksum(
 export async function uploadPart(call: Call): Promise<Reply> {
   const number = partNumber(call)
   const upload = findUpload(call)
-  const sent = ALGORITHMS.find(
+  const sent = algorithms.find(
     a => call.header(checksumHeader(a)) !== undefined || call.header('x-amz-trailer') === checksumHeader(a),
   )
   const required = upload.checksumType === 'COMPOSITE' || sent !== undefined
@@ -189,7 +189,7 @@ export async function uploadPartCopy(call: Call): Promise<Reply> {
     return {
       status: 200,
       headers: source.id === 'null' ? {} : { 'x-amz-copy-source-version-id': source.id },
-      body: `${XML_HEAD}<CopyPartResult${XMLNS}>${element('LastModified', iso(part.time))}${element('ETag', `"${md5}"`)}${upload.algorithm && value ? element(`Checksum${upload.algorithm}`, value) : ''}</CopyPartResult>`,
+      body: `${xmlHead}<CopyPartResult${xmlns}>${element('LastModified', iso(part.time))}${element('ETag', `"${md5}"`)}${upload.algorithm && value ? element(`Checksum${upload.algorithm}`, value) : ''}</CopyPartResult>`,
     }
   } finally {
     call.disk.release(source.segments)
@@ -213,13 +213,13 @@ interface NamedPart {
 function namedParts(body: Buffer): NamedPart[] {
   const parts = children(parseDocument(body, 'CompleteMultipartUpload'), 'Part').map(part => {
     const checksums: Partial<Record<Algorithm, string>> = {}
-    for (const algorithm of ALGORITHMS) {
+    for (const algorithm of algorithms) {
       const value = childText(part, `Checksum${algorithm}`)
       if (value !== undefined) checksums[algorithm] = value
     }
     return { number: Number(childText(part, 'PartNumber')), etag: childText(part, 'ETag') ?? '', checksums }
   })
-  if (parts.length === 0 || parts.length > MAX_PARTS || parts.some(p => !Number.isInteger(p.number))) {
+  if (parts.length === 0 || parts.length > maxParts || parts.some(p => !Number.isInteger(p.number))) {
     throw new S3Error(
       400,
       'MalformedXML',
@@ -243,7 +243,7 @@ function chooseParts(upload: Upload, named: NamedPart[], minPartSize: number): P
   const parts = named.map(({ number, etag, checksums }) => {
     const part = upload.parts.get(number)
     if (!part || !etagMatches(etag, part.etag) || etag === '*') throw invalidPart(upload.id, number, etag)
-    for (const algorithm of ALGORITHMS) {
+    for (const algorithm of algorithms) {
       const value = checksums[algorithm]
       if (value !== undefined && part.checksum?.algorithm === algorithm && value !== part.checksum.value) {
         throw invalidPart(upload.id, number, etag)
@@ -347,7 +347,7 @@ function checkPromised(call: Call, upload: Upload, checksum: Checksum | undefine
       `The upload was created using the ${upload.checksumType ?? 'FULL_OBJECT'} checksum mode. The complete request must use the same checksum mode.`,
     )
   }
-  for (const algorithm of ALGORITHMS) {
+  for (const algorithm of algorithms) {
     const promised = call.header(checksumHeader(algorithm))
     if (promised === undefined) continue
     if (algorithm !== checksum?.algorithm) {
@@ -370,7 +370,7 @@ function completeReply(call: Call, version: Version): Reply {
   return {
     status: 200,
     headers: putReplyHeaders(call.bucket, version),
-    body: `${XML_HEAD}<CompleteMultipartUploadResult${XMLNS}>${element('Location', `http://${call.header('host')}/${call.bucketName}/${encodeURIComponent(call.key)}`)}${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('ETag', `"${version.etag}"`)}${sum ? element(`Checksum${sum.algorithm}`, sum.value) + element('ChecksumType', sum.type) : ''}</CompleteMultipartUploadResult>`,
+    body: `${xmlHead}<CompleteMultipartUploadResult${xmlns}>${element('Location', `http://${call.header('host')}/${call.bucketName}/${encodeURIComponent(call.key)}`)}${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('ETag', `"${version.etag}"`)}${sum ? element(`Checksum${sum.algorithm}`, sum.value) + element('ChecksumType', sum.type) : ''}</CompleteMultipartUploadResult>`,
   }
 }
 
@@ -382,7 +382,7 @@ export async function abortMultipartUpload(call: Call): Promise<Reply> {
 export async function listParts(call: Call): Promise<Reply> {
   const upload = findUpload(call)
   const max = call.count('max-parts', 1000, 1000)
-  const marker = call.count('part-number-marker', 0, MAX_PARTS)
+  const marker = call.count('part-number-marker', 0, maxParts)
   const after = [...upload.parts.values()].filter(p => p.number > marker).sort((a, b) => a.number - b.number)
   const shown = after.slice(0, max)
   const truncated = after.length > shown.length
@@ -393,7 +393,7 @@ export async function listParts(call: Call): Promise<Reply> {
   const next = shown.at(-1)?.number ?? marker
   return {
     status: 200,
-    body: `${XML_HEAD}<ListPartsResult${XMLNS}>${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('UploadId', upload.id)}${owner('Initiator')}${owner('Owner')}${element('StorageClass', upload.headers['x-amz-storage-class'] ?? 'STANDARD')}${element('PartNumberMarker', marker)}${element('NextPartNumberMarker', next)}${element('MaxParts', max)}${element('IsTruncated', truncated)}${upload.algorithm ? element('ChecksumAlgorithm', upload.algorithm) + element('ChecksumType', upload.checksumType) : ''}${parts.join('')}</ListPartsResult>`,
+    body: `${xmlHead}<ListPartsResult${xmlns}>${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('UploadId', upload.id)}${owner('Initiator')}${owner('Owner')}${element('StorageClass', upload.headers['x-amz-storage-class'] ?? 'STANDARD')}${element('PartNumberMarker', marker)}${element('NextPartNumberMarker', next)}${element('MaxParts', max)}${element('IsTruncated', truncated)}${upload.algorithm ? element('ChecksumAlgorithm', upload.algorithm) + element('ChecksumType', upload.checksumType) : ''}${parts.join('')}</ListPartsResult>`,
   }
 }
 
@@ -427,6 +427,6 @@ export async function listMultipartUploads(call: Call): Promise<Reply> {
     : ''
   return {
     status: 200,
-    body: `${XML_HEAD}<ListMultipartUploadsResult${XMLNS}>${element('Bucket', call.bucketName)}${element('KeyMarker', text(keyMarker))}${element('UploadIdMarker', uploadMarker)}${next}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxUploads', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListMultipartUploadsResult>`,
+    body: `${xmlHead}<ListMultipartUploadsResult${xmlns}>${element('Bucket', call.bucketName)}${element('KeyMarker', text(keyMarker))}${element('UploadIdMarker', uploadMarker)}${next}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxUploads', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListMultipartUploadsResult>`,
   }
 }

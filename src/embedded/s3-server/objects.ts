@@ -1,13 +1,13 @@
 /** Objects, in and out: put, get and head. */
 import { type Call, checkKey, invalidRequest, type Reply } from './call.ts'
-import { ALGORITHMS, checksumHeader } from './checksums.ts'
+import { algorithms, checksumHeader } from './checksums.ts'
 import { checkReadConditions, conditionally } from './conditions.ts'
 import { type Bucket, type Checksum, sliceSegments, type Version } from './disk.ts'
 import { partRange, readRange } from './ranges.ts'
 import { storedHeaders } from './stored-headers.ts'
 import { tagsFromHeader } from './tagging.ts'
 import { findVersion, versioned, versionIdFor } from './versions.ts'
-import { S3Error, XML_HEAD, XMLNS } from './xml.ts'
+import { S3Error, xmlHead, xmlns } from './xml.ts'
 
 const checksumHeaders = (checksum: Checksum | undefined): Record<string, string> =>
   checksum
@@ -33,7 +33,7 @@ export async function putObject(call: Call): Promise<Reply> {
   checkKey(call.key)
   const stored = storedHeaders(call)
   const tags = tagsFromHeader(call)
-  const wanted = ALGORITHMS.some(a => call.header(checksumHeader(a)) !== undefined)
+  const wanted = algorithms.some(a => call.header(checksumHeader(a)) !== undefined)
   const trailing = call.header('x-amz-trailer') !== undefined
   return conditionally(
     call,
@@ -66,7 +66,7 @@ export async function putObject(call: Call): Promise<Reply> {
   )
 }
 
-const OVERRIDES: Record<string, string> = {
+const overrides: Record<string, string> = {
   'response-content-type': 'content-type',
   'response-content-language': 'content-language',
   'response-expires': 'expires',
@@ -87,7 +87,7 @@ export async function getObjectAcl(call: Call): Promise<Reply> {
   return {
     status: 200,
     headers: { 'content-type': 'application/xml' },
-    body: `${XML_HEAD}<AccessControlPolicy${XMLNS}><Owner>${owner}</Owner><AccessControlList>${grant}</AccessControlList></AccessControlPolicy>`,
+    body: `${xmlHead}<AccessControlPolicy${xmlns}><Owner>${owner}</Owner><AccessControlList>${grant}</AccessControlList></AccessControlPolicy>`,
   }
 }
 
@@ -104,9 +104,9 @@ export async function getObject(call: Call): Promise<Reply> {
   for (const name in version.meta) headers[`x-amz-meta-${name}`] = version.meta[name]!
   const tagCount = version.tags ? Object.keys(version.tags).length : 0
   if (tagCount > 0) headers['x-amz-tagging-count'] = String(tagCount)
-  for (const name in OVERRIDES) {
+  for (const name in overrides) {
     const value = call.query.get(name)
-    if (value !== undefined) headers[OVERRIDES[name]!] = value
+    if (value !== undefined) headers[overrides[name]!] = value
   }
   if (checkReadConditions(version, name => call.header(name)) === 'not-modified') {
     const { etag, 'last-modified': modified, 'cache-control': cache, expires } = headers

@@ -5,7 +5,7 @@ import type { Disk } from './disk.ts'
 import { type Fault, pause } from './faults.ts'
 
 /** Bodies up to this size (bytes) are read and sent in one go. */
-const SMALL = 256 * 1024
+const small = 256 * 1024
 
 /**
  * Sends what an operation answered.
@@ -35,7 +35,7 @@ export async function sendReply(
   }
   response.writeHead(status, headers)
   if (head || content.size === 0) response.end()
-  else if (content.size <= SMALL) {
+  else if (content.size <= small) {
     await sendPieces(response, [disk.readSmall(content.segments, content.size)], fault, closing)
   } else await sendPieces(response, disk.read(content.segments), fault, closing)
 }

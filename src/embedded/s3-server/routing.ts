@@ -2,9 +2,9 @@
 import type { IncomingMessage } from 'node:http'
 import {
   createBucket,
-  DOCUMENTS,
   deleteBucket,
   deleteDocument,
+  documents,
   getBucketLocation,
   getBucketPolicyStatus,
   getBucketVersioning,
@@ -39,7 +39,7 @@ export interface Operation {
 const operation = (name: string, run: (call: Call) => Promise<Reply>): Operation => ({ name, run })
 
 /** Sub-resources of S3. One that is asked for and not in the table below is refused, never taken for its parent. */
-const SUBRESOURCES = new Set([
+const subresources = new Set([
   'accelerate',
   'acl',
   'analytics',
@@ -78,9 +78,9 @@ const SUBRESOURCES = new Set([
   'website',
 ])
 
-const SERVICE: Record<string, Operation> = { GET: operation('ListBuckets', listBuckets) }
+const service: Record<string, Operation> = { GET: operation('ListBuckets', listBuckets) }
 
-const BUCKET: Record<string, Operation> = {
+const bucket: Record<string, Operation> = {
   GET: operation('ListObjectsV2', listObjects),
   HEAD: operation('HeadBucket', headBucket),
   PUT: operation('CreateBucket', createBucket),
@@ -93,13 +93,13 @@ const BUCKET: Record<string, Operation> = {
   'GET policyStatus': operation('GetBucketPolicyStatus', getBucketPolicyStatus),
   'POST delete': operation('DeleteObjects', deleteObjects),
 }
-for (const kind of DOCUMENTS) {
-  BUCKET[`GET ${kind.param}`] = operation(kind.get, call => getDocument(call, kind))
-  BUCKET[`PUT ${kind.param}`] = operation(kind.put, call => putDocument(call, kind))
-  if (kind.delete) BUCKET[`DELETE ${kind.param}`] = operation(kind.delete, call => deleteDocument(call, kind))
+for (const kind of documents) {
+  bucket[`GET ${kind.param}`] = operation(kind.get, call => getDocument(call, kind))
+  bucket[`PUT ${kind.param}`] = operation(kind.put, call => putDocument(call, kind))
+  if (kind.delete) bucket[`DELETE ${kind.param}`] = operation(kind.delete, call => deleteDocument(call, kind))
 }
 
-const OBJECT: Record<string, Operation> = {
+const object: Record<string, Operation> = {
   GET: operation('GetObject', getObject),
   HEAD: operation('HeadObject', getObject),
   PUT: operation('PutObject', putObject),
@@ -160,8 +160,8 @@ export function parseTarget(url: string): Target {
 
 /** The operation that a request asks for; undefined when S3 has none, or this server does not know it. */
 export function route(request: IncomingMessage, target: Target): Operation | undefined {
-  const table = target.bucket === '' ? SERVICE : target.key === '' ? BUCKET : OBJECT
-  const asked = [...target.query.keys()].filter(name => SUBRESOURCES.has(name))
+  const table = target.bucket === '' ? service : target.key === '' ? bucket : object
+  const asked = [...target.query.keys()].filter(name => subresources.has(name))
   if (asked.length > 1) return undefined
   const words = [request.method ?? '', ...asked]
   if (request.headers['x-amz-copy-source'] !== undefined) words.push('copy')

@@ -3,7 +3,7 @@ import { type Call, invalidArgument, invalidRequest } from './call.ts'
 import type { Version } from './disk.ts'
 import { S3Error } from './xml.ts'
 
-const STORED_HEADERS = [
+const storedHeaderNames = [
   'content-type',
   'cache-control',
   'content-disposition',
@@ -12,7 +12,7 @@ const STORED_HEADERS = [
   'x-amz-website-redirect-location',
 ] as const
 
-const STORAGE_CLASSES = new Set([
+const storageClasses = new Set([
   'STANDARD',
   'REDUCED_REDUNDANCY',
   'STANDARD_IA',
@@ -23,12 +23,12 @@ const STORAGE_CLASSES = new Set([
   'GLACIER_IR',
 ])
 
-const MAX_METADATA = 2 * 1024
+const maxMetadata = 2 * 1024
 
 /** Headers and metadata an object is stored with, as the request gives them. */
 export function storedHeaders(call: Call): Pick<Version, 'headers' | 'meta'> {
   const headers: Record<string, string> = {}
-  for (const name of STORED_HEADERS) {
+  for (const name of storedHeaderNames) {
     const value = call.header(name)
     if (value !== undefined) headers[name] = value
   }
@@ -49,12 +49,12 @@ export function storedHeaders(call: Call): Pick<Version, 'headers' | 'meta'> {
     meta[name.slice(11)] = value
     size += name.length - 11 + value.length
   }
-  if (size > MAX_METADATA) {
+  if (size > maxMetadata) {
     throw new S3Error(
       400,
       'MetadataTooLarge',
       'Your metadata headers exceed the maximum allowed metadata size',
-      { Size: String(size), MaxSizeAllowed: String(MAX_METADATA) },
+      { Size: String(size), MaxSizeAllowed: String(maxMetadata) },
     )
   }
   return { headers, meta }
@@ -65,7 +65,7 @@ export function storageHeaders(call: Call): Record<string, string> {
   const headers: Record<string, string> = {}
   const storageClass = call.header('x-amz-storage-class')
   if (storageClass !== undefined) {
-    if (!STORAGE_CLASSES.has(storageClass)) {
+    if (!storageClasses.has(storageClass)) {
       throw new S3Error(400, 'InvalidStorageClass', 'The storage class you specified is not valid')
     }
     if (storageClass !== 'STANDARD') headers['x-amz-storage-class'] = storageClass

@@ -1,7 +1,7 @@
 /** Tags of objects: from a header when they are stored, as a document of their own afterwards. */
 import type { Call, Reply } from './call.ts'
 import { findVersion, versioned } from './versions.ts'
-import { children, childText, element, parseDocument, S3Error, XML_HEAD, XMLNS } from './xml.ts'
+import { children, childText, element, parseDocument, S3Error, xmlHead, xmlns } from './xml.ts'
 
 const invalidTag = (message: string) => new S3Error(400, 'InvalidTag', message)
 
@@ -45,7 +45,7 @@ function taggingDocument(tags: Record<string, string>): string {
   const set = Object.entries(tags).map(
     ([name, value]) => `<Tag>${element('Key', name)}${element('Value', value)}</Tag>`,
   )
-  return `${XML_HEAD}<Tagging${XMLNS}><TagSet>${set.join('')}</TagSet></Tagging>`
+  return `${xmlHead}<Tagging${xmlns}><TagSet>${set.join('')}</TagSet></Tagging>`
 }
 
 export async function putObjectTagging(call: Call): Promise<Reply> {

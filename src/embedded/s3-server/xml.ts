@@ -28,10 +28,10 @@ export class S3Error extends Error {
   }
 }
 
-export const XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
-export const XMLNS = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+export const xmlHead = '<?xml version="1.0" encoding="UTF-8"?>\n'
+export const xmlns = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
-const ESCAPES: Record<string, string> = {
+const escapes: Record<string, string> = {
   '&': '&amp;',
   '<': '&lt;',
   '>': '&gt;',
@@ -44,7 +44,7 @@ function escapeXml(text: string): string {
   if (!/[&<>"\u0000-\u001f\ufffe\uffff]/.test(text)) return text
   return text.replace(
     /[&<>"\u0000-\u001f\ufffe\uffff]/g,
-    c => ESCAPES[c] ?? (c === '\n' || c === '\t' ? c : `&#x${c.charCodeAt(0).toString(16)};`),
+    c => escapes[c] ?? (c === '\n' || c === '\t' ? c : `&#x${c.charCodeAt(0).toString(16)};`),
   )
 }
 
@@ -58,7 +58,7 @@ export const iso = (time: number): string => new Date(time).toISOString()
 
 export function errorDocument(error: S3Error, resource: string, requestId: string, hostId: string): string {
   const more = Object.entries(error.elements).map(([name, text]) => element(name, text))
-  return `${XML_HEAD}<Error>${element('Code', error.code)}${element('Message', error.message)}${more.join('')}${element('Resource', resource)}${element('RequestId', requestId)}${element('HostId', hostId)}</Error>`
+  return `${xmlHead}<Error>${element('Code', error.code)}${element('Message', error.message)}${more.join('')}${element('Resource', resource)}${element('RequestId', requestId)}${element('HostId', hostId)}</Error>`
 }
 
 /**

@@ -8,8 +8,8 @@ import {
   maxNameLength,
   toNfc,
   trackName,
-  UNKNOWN_ARTIST,
-  UNKNOWN_TITLE,
+  unknownArtist,
+  unknownTitle,
 } from '../../../src/core/names.ts'
 
 const nfd = (text: string) => text.normalize('NFD')
@@ -26,7 +26,7 @@ describe('trackName', () => {
     ['a/Hollow Ferry/Slow Crossing.mp3', {}, 'Hollow Ferry', 'Slow Crossing'],
     ['Sampler/Hollow Ferry - Slow Crossing.mp3', {}, 'Hollow Ferry', 'Slow Crossing'],
     ['Sampler/Hollow Ferry – Slow Crossing - Live.mp3', {}, 'Hollow Ferry', 'Slow Crossing - Live'],
-    ['Slow Crossing.mp3', {}, UNKNOWN_ARTIST, 'Slow Crossing'],
+    ['Slow Crossing.mp3', {}, unknownArtist, 'Slow Crossing'],
     ['Plus+Minus/100% #1 (Why Not?).mp3', {}, 'Plus+Minus', '100% #1 (Why Not?)'],
     [nfd('Café Zoë/Déjà vu.m4a'), {}, 'Café Zoë', 'Déjà vu'],
     ['夜行バス/雨の高速道路.opus', {}, '夜行バス', '雨の高速道路'],
@@ -47,7 +47,7 @@ describe('trackName', () => {
     // nothing dangerous gets through
     ['A\n/B\u001b[31m\u202e.mp3', {}, 'A', 'B [31m'],
     ['x/y.mp3', { artist: 'A\r\nB', title: '\ud800T\u0000' }, 'A B', '\ufffdT'],
-    ['', {}, UNKNOWN_ARTIST, UNKNOWN_TITLE],
+    ['', {}, unknownArtist, unknownTitle],
   ])('%j %j', (path, tags, artist, title) => {
     expect(trackName(path, tags)).toEqual({ artist, title })
   })

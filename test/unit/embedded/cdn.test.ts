@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { getSignedUrl } from '@aws-sdk/cloudfront-signer'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Cdn, type CdnOptions, startCdn } from '../../../src/embedded/cdn.ts'
-import { exchange, KEY, raw, type TestServer, testServer } from '../../support/s3-server.ts'
+import { accessKey, exchange, raw, type TestServer, testServer } from '../../support/s3-server.ts'
 
 let server: TestServer
 let now = Date.now()
@@ -21,7 +21,7 @@ afterAll(() => server.close())
 
 const cdn = (more: Partial<CdnOptions> = {}): Promise<Cdn> =>
   startCdn({
-    origin: { url: server.url, region: 'us-east-1', bucket: 'music', credentials: KEY },
+    origin: { url: server.url, region: 'us-east-1', bucket: 'music', credentials: accessKey },
     clock: () => now,
     ...more,
   })
@@ -196,7 +196,7 @@ test('the cache is bounded, and large objects pass through', async () => {
 
 test('an origin that is away is a 502', async () => {
   await using edge = await cdn({
-    origin: { url: 'http://127.0.0.1:1', region: 'us-east-1', bucket: 'music', credentials: KEY },
+    origin: { url: 'http://127.0.0.1:1', region: 'us-east-1', bucket: 'music', credentials: accessKey },
   })
   const answer = await get(edge, '/a')
   expect([answer.status, answer.headers['x-cache']]).toEqual([502, 'Error from cloudfront'])

@@ -7,7 +7,7 @@ import type { S3Server } from '../../../src/embedded/s3-server/server.ts'
 import { createS3Store } from '../../../src/storage/s3.ts'
 import { isAws } from '../../../src/storage/s3-connection.ts'
 import type { ObjectStore, StoreError } from '../../../src/storage/store.ts'
-import { KEY, testServer } from '../../support/s3-server.ts'
+import { accessKey, testServer } from '../../support/s3-server.ts'
 
 const MiB = 1024 * 1024
 const headers = { contentType: 'audio/mpeg', metadata: { sha256: 'ab' } }
@@ -23,7 +23,7 @@ beforeEach(async () => {
   store = createS3Store({
     bucket: 'music',
     endpoint: server.url,
-    credentials: { ...KEY },
+    credentials: { ...accessKey },
     onLack: text => told.push(text),
   })
 })

@@ -11,7 +11,7 @@ import { upload, uploadDefaults } from '../../contract/upload.ts'
 import { fakeAudio, type TestBed } from '../../support/bed.ts'
 import { embeddedBed } from '../../support/beds.ts'
 import { pgliteTestDatabase } from '../../support/database.ts'
-import { KEY, type TestServer } from '../../support/s3-server.ts'
+import { accessKey, type TestServer } from '../../support/s3-server.ts'
 
 const MiB = 1024 ** 2
 let bed: TestBed
@@ -118,7 +118,7 @@ describe('faults that do not pass: one clear line, the right exit code, nothing 
   })
 
   test.each([
-    ['wrong secret', { credentials: { ...KEY, secretAccessKey: 'wrong' } }, /credentials|signature/i],
+    ['wrong secret', { credentials: { ...accessKey, secretAccessKey: 'wrong' } }, /credentials|signature/i],
     [
       'unknown key',
       { credentials: { accessKeyId: 'OTHER', secretAccessKey: 'x' } },

@@ -4,11 +4,11 @@ import { type TrackAnalysis, trackAnalyzer } from '../../../../src/core/audio/an
 import { tempoHypotheses } from '../../../../src/core/audio/tempo.ts'
 import { type MusicOptions, music, tones } from '../../../support/music.ts'
 
-const RATE = 16_000
+const testRate = 16_000
 
 function analyze(
   channels: readonly Float32Array[],
-  sampleRate = RATE,
+  sampleRate = testRate,
   hints?: Parameters<ReturnType<typeof trackAnalyzer>['finish']>[0],
 ): TrackAnalysis {
   const analyzer = trackAnalyzer(sampleRate, channels.length)
@@ -20,7 +20,7 @@ function analyze(
 }
 
 const song = (options: Partial<MusicOptions>): MusicOptions => ({
-  sampleRate: RATE,
+  sampleRate: testRate,
   seconds: 16,
   bpm: 120,
   chords: ['C', 'F', 'G', 'C'],
@@ -67,7 +67,7 @@ describe('tempo and beats', () => {
     expect(found.constantTempo).toBe(false)
     expect(found.tempoChanges).toHaveLength(1)
     const [change] = found.tempoChanges
-    expect(Math.abs(change!.at - first.length / RATE)).toBeLessThan(60 / before)
+    expect(Math.abs(change!.at - first.length / testRate)).toBeLessThan(60 / before)
     expect(Math.abs(change!.bpm / after - 1)).toBeLessThan(0.01)
     // The tempo of the track is the one that lasts longer.
     expect(Math.abs(found.bpm! / after - 1)).toBeLessThan(0.01)
@@ -77,8 +77,8 @@ describe('tempo and beats', () => {
         const time = found.beatTimestamps[i]!
         return time > from && time < to && Math.abs((gap * bpm) / 60 - 1) > 0.08
       })
-    expect(near(2, first.length / RATE - 2, before)).toEqual([])
-    expect(near(first.length / RATE + 2, both.length / RATE - 2, after)).toEqual([])
+    expect(near(2, first.length / testRate - 2, before)).toEqual([])
+    expect(near(first.length / testRate + 2, both.length / testRate - 2, after)).toEqual([])
   })
   it.each([
     [6, 0.8],
@@ -95,7 +95,7 @@ describe('tempo and beats', () => {
       both.set(first)
       both.set(second, first.length)
       const found = analyze([both])
-      const change = first.length / RATE
+      const change = first.length / testRate
       expect(found.constantTempo).toBe(false)
       expect(found.tempoParts).toHaveLength(2)
       expect(found.tempoParts[0]).toMatchObject({ start: 0, constant: true })
@@ -119,11 +119,14 @@ describe('tempo and beats', () => {
   })
   it('lets a tempo tag and a range decide the octave', () => {
     const sound = [music(song({ bpm: 87, seconds: 20 }))]
-    expect(analyze(sound, RATE, { bpmRange: [140, 200] }).bpm).toBeCloseTo(174, 0)
-    expect(analyze(sound, RATE, { tagBpm: 87 }).bpm).toBeCloseTo(87, 0)
+    expect(analyze(sound, testRate, { bpmRange: [140, 200] }).bpm).toBeCloseTo(174, 0)
+    expect(analyze(sound, testRate, { tagBpm: 87 }).bpm).toBeCloseTo(87, 0)
   })
   it('is not led astray by a tag that fits no pulse', () => {
-    expect(analyze([music(song({ bpm: 120, seconds: 20 }))], RATE, { tagBpm: 133 }).bpm).toBeCloseTo(120, 0)
+    expect(analyze([music(song({ bpm: 120, seconds: 20 }))], testRate, { tagBpm: 133 }).bpm).toBeCloseTo(
+      120,
+      0,
+    )
   })
   it('only offers tempi between 45 and 225, 2.5 % apart', () => {
     fc.assert(
@@ -165,7 +168,7 @@ describe('form', () => {
   it('finds a quiet introduction and outro, on bar lines', () => {
     const whole = music(song({ bpm: 120, seconds: 48 }))
     // 8 bars of 2 s at a tenth of the level, 12 in full, 4 quiet ones.
-    for (let i = 0; i < whole.length; i++) if (i < 16 * RATE || i >= 40 * RATE) whole[i]! *= 0.1
+    for (let i = 0; i < whole.length; i++) if (i < 16 * testRate || i >= 40 * testRate) whole[i]! *= 0.1
     const found = analyze([whole])
     expect(found.introEnd).toBeCloseTo(16, 0)
     expect(found.outroStart).toBeCloseTo(40, 0)
@@ -179,15 +182,15 @@ describe('form', () => {
 
 describe('what is hardly music', () => {
   it.each([
-    ['silence', new Float32Array(5 * RATE)],
+    ['silence', new Float32Array(5 * testRate)],
     ['a single sample', new Float32Array(1)],
     ['nothing', new Float32Array(0)],
-    ['half a second of a tone', tones(RATE, [{ hz: 440, seconds: 0.5, level: -10 }])],
-    ['one second of a tone', tones(RATE, [{ hz: 440, seconds: 1, level: -10 }])],
-    ['ten seconds of a tone', tones(RATE, [{ hz: 440, seconds: 10, level: -10 }])],
+    ['half a second of a tone', tones(testRate, [{ hz: 440, seconds: 0.5, level: -10 }])],
+    ['one second of a tone', tones(testRate, [{ hz: 440, seconds: 1, level: -10 }])],
+    ['ten seconds of a tone', tones(testRate, [{ hz: 440, seconds: 10, level: -10 }])],
   ])('%s gets an analysis all of whose numbers are numbers', (_, samples) => {
     const found = analyze([samples])
-    expect(found.duration).toBeCloseTo(samples.length / RATE, 6)
+    expect(found.duration).toBeCloseTo(samples.length / testRate, 6)
     JSON.stringify(found, (name, value) => {
       if (typeof value === 'number') expect(Number.isFinite(value), name).toBe(true)
       return value
@@ -204,7 +207,7 @@ describe('what is hardly music', () => {
     }
   })
   it('silence has no tempo, key or loudness', () => {
-    const { bpm, key, loudness, truePeak, beatTimestamps } = analyze([new Float32Array(5 * RATE)])
+    const { bpm, key, loudness, truePeak, beatTimestamps } = analyze([new Float32Array(5 * testRate)])
     expect([bpm, key, loudness, truePeak, beatTimestamps]).toEqual([
       undefined,
       undefined,
@@ -220,7 +223,7 @@ describe('what is hardly music', () => {
   it('does not depend on how long the file said it was', () => {
     const sound = music(song({}))
     const of = (expected: number | undefined) => {
-      const analyzer = trackAnalyzer(RATE, 1, expected)
+      const analyzer = trackAnalyzer(testRate, 1, expected)
       for (let from = 0; from < sound.length; from += 7000)
         analyzer.push([sound.subarray(from, from + 7000)], Math.min(7000, sound.length - from))
       return analyzer.finish()

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { tonality } from '../../../../src/core/audio/chroma.ts'
-import { LOWEST_PITCH, PITCH_BINS, PITCHES, type PitchRows } from '../../../../src/core/audio/frontend.ts'
+import { lowestPitch, type PitchRows, pitchBins, pitchCount } from '../../../../src/core/audio/frontend.ts'
 import { estimateKey, keysOverTime } from '../../../../src/core/audio/key.ts'
-import { KEY_TEMPLATES } from '../../../../src/core/audio/key-weights.ts'
+import { keyTemplates } from '../../../../src/core/audio/key-weights.ts'
 
-const RATE = 5
+const rate = 5
 
 /** Rows of a pitch spectrogram in which chords (MIDI notes) sound, so many rows each. */
 function rowsOf(chords: readonly (readonly number[])[], each: number): PitchRows {
@@ -13,55 +13,55 @@ function rowsOf(chords: readonly (readonly number[])[], each: number): PitchRows
     read: (index, row) => {
       row.fill(0)
       for (const note of chords[Math.floor(index / each)]!) {
-        const pitch = note - LOWEST_PITCH
-        if (pitch >= 0 && pitch < PITCHES) row[pitch * PITCH_BINS + Math.floor(PITCH_BINS / 2)] = 0.1
+        const pitch = note - lowestPitch
+        if (pitch >= 0 && pitch < pitchCount) row[pitch * pitchBins + Math.floor(pitchBins / 2)] = 0.1
       }
     },
   }
 }
 
 /** I vi IV V in A, the bass about the place where it goes over into treble, and as low as it gets. */
-const SONG = [
+const song = [
   [33, 45, 57, 61, 64],
   [42, 54, 57, 61, 66],
   [38, 50, 57, 62, 66],
   [40, 52, 56, 59, 64],
 ]
 
-const raised = (by: number) => SONG.map(chord => chord.map(note => note + by))
+const raised = (by: number) => song.map(chord => chord.map(note => note + by))
 
 describe('tonality', () => {
   it.each([-5, -3, -2, -1, 1, 2, 3, 5])(
     'of a song raised by %i semitones is the same, as many further',
     by => {
-      const before = tonality({ pitches: rowsOf(SONG, 10), pitchRate: RATE })
-      const after = tonality({ pitches: rowsOf(raised(by), 10), pitchRate: RATE })
+      const before = tonality({ pitches: rowsOf(song, 10), pitchRate: rate })
+      const after = tonality({ pitches: rowsOf(raised(by), 10), pitchRate: rate })
       for (const part of ['bass', 'treble'] as const) {
         let apart = 0
         for (let c = 0; c < 12; c++) apart += Math.abs(before[part][c]! - after[part][(c + by + 12) % 12]!)
         // Where a note falls out of one part into the other, or out of hearing, it takes all that it has along: 0.4 and more.
         expect(apart / Math.abs(by)).toBeLessThan(0.12)
       }
-      expect(estimateKey(before, KEY_TEMPLATES)?.key).toBe('A')
+      expect(estimateKey(before, keyTemplates)?.key).toBe('A')
       const names = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
-      expect(estimateKey(after, KEY_TEMPLATES)?.key).toBe(names[(9 + by + 12) % 12])
+      expect(estimateKey(after, keyTemplates)?.key).toBe(names[(9 + by + 12) % 12])
     },
   )
   it('between two times is that of what sounds there', () => {
     // Eight seconds each time: every key of a quarter of a minute has heard the whole progression.
-    const eightTimes = (chords: typeof SONG) => Array.from({ length: 8 }, () => chords).flat()
+    const eightTimes = (chords: typeof song) => Array.from({ length: 8 }, () => chords).flat()
     const both = tonality({
-      pitches: rowsOf([...eightTimes(SONG), ...eightTimes(raised(3))], 10),
-      pitchRate: RATE,
+      pitches: rowsOf([...eightTimes(song), ...eightTimes(raised(3))], 10),
+      pitchRate: rate,
     })
-    const seconds = (8 * 4 * 10) / RATE
-    expect(estimateKey(both.between(0, seconds), KEY_TEMPLATES)?.key).toBe('A')
-    expect(estimateKey(both.between(seconds, 2 * seconds), KEY_TEMPLATES)?.key).toBe('C')
-    const keys = keysOverTime(both, KEY_TEMPLATES, 2 * seconds)
+    const seconds = (8 * 4 * 10) / rate
+    expect(estimateKey(both.between(0, seconds), keyTemplates)?.key).toBe('A')
+    expect(estimateKey(both.between(seconds, 2 * seconds), keyTemplates)?.key).toBe('C')
+    const keys = keysOverTime(both, keyTemplates, 2 * seconds)
     expect(keys.map(({ key }) => key)).toEqual(keys.map(({ end }) => (end <= seconds + 1 ? 'A' : 'C')))
     expect(keys.at(-1)!.end).toBe(2 * seconds)
     expect(
-      keysOverTime(tonality({ pitches: rowsOf([[], []], 40), pitchRate: RATE }), KEY_TEMPLATES, 16),
+      keysOverTime(tonality({ pitches: rowsOf([[], []], 40), pitchRate: rate }), keyTemplates, 16),
     ).toEqual([{ start: 0, end: 16, key: undefined, confidence: 0 }])
   })
 })

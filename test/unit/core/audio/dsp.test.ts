@@ -2,10 +2,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { PitchContent } from '../../../../src/core/audio/chroma.ts'
 import { realFft } from '../../../../src/core/audio/fft.ts'
-import { camelotOf, estimateKey, KEY_FEATURES, keyFeatures } from '../../../../src/core/audio/key.ts'
-import { KEY_TEMPLATES } from '../../../../src/core/audio/key-weights.ts'
+import { camelotOf, estimateKey, keyFeatureCount, keyFeatures } from '../../../../src/core/audio/key.ts'
+import { keyTemplates } from '../../../../src/core/audio/key-weights.ts'
 import { channelWeights, type Loudness, loudnessMeter } from '../../../../src/core/audio/loudness.ts'
-import { LARGEST_SAMPLE, soundGate } from '../../../../src/core/audio/soundness.ts'
+import { largestSample, soundGate } from '../../../../src/core/audio/soundness.ts'
 import { waveformBuilder } from '../../../../src/core/audio/waveform.ts'
 import { type Tone, tones } from '../../../support/music.ts'
 
@@ -54,7 +54,7 @@ const stereo = (rate: number, parts: readonly Tone[]): Loudness => {
   return measure(rate, [channel, channel])
 }
 /** The bench runs these signals at 48 kHz; at 8 kHz they take a sixth of the time. */
-const RATE = 8000
+const testRate = 8000
 const sine = (level: number, seconds: number): Tone => ({ hz: 1000, seconds, level })
 
 describe('loudness', () => {
@@ -70,11 +70,11 @@ describe('loudness', () => {
     ],
     ['5: gating', [sine(-26, 20), sine(-20, 20.1), sine(-26, 20)], -23],
   ] as const)('integrated, Tech 3341 signal %s', (_, parts, expected) => {
-    expect(Math.abs(stereo(RATE, parts).integrated! - expected)).toBeLessThanOrEqual(0.1)
+    expect(Math.abs(stereo(testRate, parts).integrated! - expected)).toBeLessThanOrEqual(0.1)
   })
   it('integrated, Tech 3341 signal 6: 5.0 channels', () => {
-    const level = (dB: number) => tones(RATE, [{ hz: 1000, seconds: 20, level: dB }])
-    const { integrated } = measure(RATE, [level(-28), level(-28), level(-24), level(-30), level(-30)])
+    const level = (dB: number) => tones(testRate, [{ hz: 1000, seconds: 20, level: dB }])
+    const { integrated } = measure(testRate, [level(-28), level(-28), level(-24), level(-30), level(-30)])
     expect(Math.abs(integrated! + 23)).toBeLessThanOrEqual(0.1)
   })
   it.each([8000, 22_050, 44_100, 96_000, 192_000])('is the same at %i Hz', rate => {
@@ -89,7 +89,7 @@ describe('loudness', () => {
     ['3', [sine(-40, 20), sine(-20, 20)], 20],
     ['4', [sine(-50, 20), sine(-35, 20), sine(-20, 20), sine(-35, 20), sine(-50, 20)], 15],
   ] as const)('range, Tech 3342 signal %s', (_, parts, expected) => {
-    expect(Math.abs(stereo(RATE, parts).range - expected)).toBeLessThanOrEqual(1)
+    expect(Math.abs(stereo(testRate, parts).range - expected)).toBeLessThanOrEqual(1)
   })
   // EBU Tech 3341, signals 15 to 19: sines whose samples miss their peaks, +0.2 / -0.4 dB.
   it.each([
@@ -134,7 +134,7 @@ describe('loudness', () => {
 describe('soundGate', () => {
   const BAD = [Number.NaN, Infinity, -Infinity, 4.01, -1e9]
   it('leaves sound alone, up to 12.04 dB above full scale', () => {
-    const channel = Float32Array.from([0, 1, -1, 3.99, -LARGEST_SAMPLE, LARGEST_SAMPLE])
+    const channel = Float32Array.from([0, 1, -1, 3.99, -largestSample, largestSample])
     const gate = soundGate()
     gate.pass([channel, channel], channel.length)
     expect([...channel]).toEqual([0, 1, -1, Math.fround(3.99), -4, 4])
@@ -244,7 +244,7 @@ describe('estimateKey', () => {
     fc.assert(
       fc.property(heard, fc.nat(11), (music, up) => {
         const [one, two] = [music, transposed(music, up)].map(
-          tonality => estimateKey(tonality, KEY_TEMPLATES)!,
+          tonality => estimateKey(tonality, keyTemplates)!,
         )
         const minor = one!.key.endsWith('m') ? 'm' : ''
         expect(two!.key).toBe(NAMES[(NAMES.indexOf(one!.key.replace('m', '')) + up) % 12]! + minor)
@@ -257,7 +257,7 @@ describe('estimateKey', () => {
   })
   it('of two keys about as likely takes the one whose relatives are likely too', () => {
     // Templates that score a key by its tonic in the bass alone.
-    const row = Array.from({ length: KEY_FEATURES }, (_, i) => (i === 0 ? 1 : 0))
+    const row = Array.from({ length: keyFeatureCount }, (_, i) => (i === 0 ? 1 : 0))
     const templates = { weights: [row, row.map(() => 0)], bias: [0, -20] } as const
     const bass = new Float32Array(12)
     // F# is a little likelier than C, but F and G, a fifth from C, are likely too.
@@ -277,11 +277,11 @@ describe('estimateKey', () => {
       moves: new Float32Array(576),
       tonal: true,
     }
-    expect(keyFeatures(tonality)[6 * KEY_FEATURES]).toBeCloseTo(3.1, 5)
+    expect(keyFeatures(tonality)[6 * keyFeatureCount]).toBeCloseTo(3.1, 5)
     expect(estimateKey(tonality, templates)!.key).toBe('C')
   })
   it('knows no key where nothing has a pitch', () => {
-    expect(estimateKey({ tonal: false } as PitchContent, KEY_TEMPLATES)).toBeUndefined()
+    expect(estimateKey({ tonal: false } as PitchContent, keyTemplates)).toBeUndefined()
   })
 })
 

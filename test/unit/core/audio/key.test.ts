@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { KEY_FEATURES, keyFeatures } from '../../../../src/core/audio/key.ts'
+import { keyFeatureCount, keyFeatures } from '../../../../src/core/audio/key.ts'
 
 test('a change of chords more, or all of them, is no more than half the word', () => {
   const even = (length: number): Float32Array => new Float32Array(length).fill(1 / length)
@@ -15,5 +15,5 @@ test('a change of chords more, or all of them, is no more than half the word', (
   // C major (0), its fifth degree
   expect(changed[0]!.at).toBe(72 + 7)
   expect(changed[0]!.by).toBeLessThan(0.7)
-  expect(none!.subarray(72, KEY_FEATURES).every(value => value > 0)).toBe(true)
+  expect(none!.subarray(72, keyFeatureCount).every(value => value > 0)).toBe(true)
 })

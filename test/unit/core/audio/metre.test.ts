@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import {
   foldHarmony,
-  HARMONY_FEATURES,
   harmonicRhythm,
+  harmonyFeatureCount,
   harmonyFeatures,
   sliceHarmony,
 } from '../../../../src/core/audio/harmonic-rhythm.ts'
-import { FEATURES } from '../../../../src/core/audio/metre.ts'
+import { featureCount } from '../../../../src/core/audio/metre.ts'
 import { metreNetwork, scoreReading, unpack } from '../../../../src/core/audio/network.ts'
 import type { PackedNetwork } from '../../../../src/core/audio/packed-network.ts'
 
@@ -39,8 +39,8 @@ describe('network', () => {
     expect(() => unpack([one], 4)).toThrow(/does not fit/)
   })
   it('has weights that fit the features, none of them lost', () => {
-    const { hidden, input, bias, output } = metreNetwork(FEATURES)
-    expect([input.length, bias.length, output.length]).toEqual([hidden * FEATURES, hidden, hidden])
+    const { hidden, input, bias, output } = metreNetwork(featureCount)
+    expect([input.length, bias.length, output.length]).toEqual([hidden * featureCount, hidden, hidden])
     for (const weights of [input, bias, output]) {
       expect(weights.every(Number.isFinite)).toBe(true)
       expect(weights.some(weight => weight !== 0)).toBe(true)
@@ -58,7 +58,7 @@ const beatsAt = (bpm: number, from = 0): Float64Array =>
 
 describe('harmonic rhythm', () => {
   it('repeats after a bar and not after a beat', () => {
-    const out = new Float32Array(HARMONY_FEATURES + 1)
+    const out = new Float32Array(harmonyFeatureCount + 1)
     const harmony = harmonicRhythm(changing(2), 60)
     harmonyFeatures(harmony, foldHarmony(harmony, beatsAt(120)), 0, 120, out, 1)
     const [half, , one, , , two, three, four, six, eight] = out.subarray(1)
@@ -69,9 +69,9 @@ describe('harmonic rhythm', () => {
   it('falls on the first of two beats, wherever the reading begins', () => {
     const harmony = harmonicRhythm(changing(1), 60)
     const strongest = (from: number, shift: number): number => {
-      const out = new Float32Array(HARMONY_FEATURES)
+      const out = new Float32Array(harmonyFeatureCount)
       harmonyFeatures(harmony, foldHarmony(harmony, beatsAt(120, from)), shift, 120, out, 0)
-      const pattern = out.subarray(HARMONY_FEATURES - 8)
+      const pattern = out.subarray(harmonyFeatureCount - 8)
       return pattern.indexOf(Math.max(...pattern))
     }
     expect(strongest(0, 0)).toBe(0)
@@ -82,7 +82,7 @@ describe('harmonic rhythm', () => {
   })
   it('says nothing where nothing is known', () => {
     const harmony = harmonicRhythm(() => 0, 30)
-    const out = new Float32Array(HARMONY_FEATURES).fill(7)
+    const out = new Float32Array(harmonyFeatureCount).fill(7)
     harmonyFeatures(harmony, foldHarmony(harmony, beatsAt(120)), 0, 120, out, 0)
     expect([...out].every(value => Math.abs(value) < 1e-6)).toBe(true)
   })

@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { trackBeats } from '../../../../src/core/audio/beats.ts'
-import { FRAME_RATE, frontEnd, PITCH_BINS, PITCHES } from '../../../../src/core/audio/frontend.ts'
+import { frameRate, frontEnd, pitchBins, pitchCount } from '../../../../src/core/audio/frontend.ts'
 import { evenGrid, smooth } from '../../../../src/core/audio/grid.ts'
-import { autocorrelation, MAX_LAG } from '../../../../src/core/audio/tempo.ts'
+import { autocorrelation, maxLag } from '../../../../src/core/audio/tempo.ts'
 
 /** Mean 1, an onset on each beat and weaker ones between, silent in between `pauses`, seconds. */
 function envelope(
@@ -13,12 +13,12 @@ function envelope(
   start: number,
   pauses: readonly (readonly [number, number])[] = [],
 ): Float32Array {
-  const onsets = new Float32Array(Math.round(seconds * FRAME_RATE))
+  const onsets = new Float32Array(Math.round(seconds * frameRate))
   const period = 60 / bpm / 2
   for (let i = 0; start + i * period < seconds - 0.02; i++) {
     const time = start + i * period
     if (pauses.some(([from, to]) => time >= from && time < to)) continue
-    const position = time * FRAME_RATE
+    const position = time * frameRate
     const frame = Math.floor(position)
     const level = i % 2 === 0 ? 12 : 4
     onsets[frame]! += level * (1 - position + frame)
@@ -36,7 +36,7 @@ describe('autocorrelation', () => {
       for (let t = lag; t < signal.length; t++) sum += (signal[t]! - mean) * (signal[t - lag]! - mean)
       return sum / (signal.length - lag)
     }
-    return Array.from({ length: MAX_LAG + 1 }, (_, lag) => (lag < signal.length ? at(lag) / at(0) : 0))
+    return Array.from({ length: maxLag + 1 }, (_, lag) => (lag < signal.length ? at(lag) / at(0) : 0))
   }
   it('is what its definition says, however many blocks the signal is cut into', () => {
     fc.assert(
@@ -52,7 +52,7 @@ describe('autocorrelation', () => {
           fc.pre(signal.some(value => value > 1))
           const expected = byDefinition(signal)
           const found = autocorrelation(signal)
-          expect(found.length).toBe(MAX_LAG + 1)
+          expect(found.length).toBe(maxLag + 1)
           for (const [lag, value] of expected.entries()) expect(found[lag]).toBeCloseTo(value, 3)
         },
       ),
@@ -131,11 +131,11 @@ describe('the pitch spectrogram', () => {
     front.push(tone, tone.length)
     const { pitches } = front.finish()
     expect(pitches.count).toBe(Math.ceil(3 * 5.4))
-    const row = new Float32Array(PITCHES * PITCH_BINS)
+    const row = new Float32Array(pitchCount * pitchBins)
     pitches.read(8, row)
     const peak = row.indexOf(Math.max(...row))
     // C5, MIDI note 72, is 39 semitones above the lowest, in the middle of its bins.
-    expect(peak).toBe(39 * PITCH_BINS + 2)
+    expect(peak).toBe(39 * pitchBins + 2)
     const sum = row.reduce((a, b) => a + b, 0)
     // The parabola through three bins is off by so much between them.
     expect(Math.abs(sum / level - 1)).toBeLessThan(0.04)

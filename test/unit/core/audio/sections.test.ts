@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BANDS, FRAME_RATE } from '../../../../src/core/audio/frontend.ts'
+import { bandCount, frameRate } from '../../../../src/core/audio/frontend.ts'
 import type { Rhythm } from '../../../../src/core/audio/rhythm.ts'
 import { analyzeForm, soundOfTenths } from '../../../../src/core/audio/sections.ts'
 
@@ -13,34 +13,34 @@ interface Part {
   readonly high: number
 }
 
-const BEAT = 0.5
-const BAR = 4 * BEAT
+const beat = 0.5
+const bar = 4 * beat
 
 /** What the front end and the meter would make of parts one after another, `pickup` seconds before the first bar. */
 function track(parts: readonly Part[], pickup = 0, beats = true) {
-  const duration = pickup + parts.reduce((sum, { bars }) => sum + bars * BAR, 0)
-  const frames = Math.floor(duration * FRAME_RATE)
-  const bands = new Int16Array(frames * BANDS)
+  const duration = pickup + parts.reduce((sum, { bars }) => sum + bars * bar, 0)
+  const frames = Math.floor(duration * frameRate)
+  const bands = new Int16Array(frames * bandCount)
   const tenths = new Float32Array(Math.floor(duration * 10))
   const partAt = (time: number): Part => {
     let end = pickup
     for (const part of parts) {
-      end += part.bars * BAR
+      end += part.bars * bar
       if (time < end) return part
     }
     return parts.at(-1)!
   }
   for (let t = 0; t < frames; t++) {
-    const { low, high } = partAt(t / FRAME_RATE)
-    for (let b = 0; b < BANDS; b++) bands[t * BANDS + b] = 128 * (b < BANDS / 2 ? low : high)
+    const { low, high } = partAt(t / frameRate)
+    for (let b = 0; b < bandCount; b++) bands[t * bandCount + b] = 128 * (b < bandCount / 2 ? low : high)
   }
   for (let t = 0; t < tenths.length; t++) tenths[t] = partAt(t / 10).loudness
   const times = Float64Array.from(
-    { length: Math.floor((duration - pickup) / BEAT) },
-    (_, i) => pickup + i * BEAT,
+    { length: Math.floor((duration - pickup) / beat) },
+    (_, i) => pickup + i * beat,
   )
   const rhythm: Rhythm = {
-    bpm: 60 / BEAT,
+    bpm: 60 / beat,
     confidence: 1,
     phaseConfidence: 1,
     alternatives: [],

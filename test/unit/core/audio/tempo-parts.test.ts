@@ -4,14 +4,14 @@ import { curveOf, tempoPath } from '../../../../src/core/audio/tempo-curve.ts'
 import { type Part, tempoParts } from '../../../../src/core/audio/tempo-parts.ts'
 
 /** How loud each eighth of a bar is: bass drum, snare and hats with a syncopation. */
-const GROOVE = [5, 1.5, 3, 2.5, 4, 1.5, 3, 1]
+const groove = [5, 1.5, 3, 2.5, 4, 1.5, 3, 1]
 
 /** Frames a second. */
-const RATE = 100
+const rate = 100
 
 /** Onset strength of a groove whose tempo at each moment, seconds, is given; noise as of fingers and breath. */
-function onsets(seconds: number, tempoAt: (time: number) => number, pattern: readonly number[] = GROOVE) {
-  const novelty = new Float32Array(seconds * RATE)
+function onsets(seconds: number, tempoAt: (time: number) => number, pattern: readonly number[] = groove) {
+  const novelty = new Float32Array(seconds * rate)
   let noise = 1
   for (let t = 0; t < novelty.length; t++) {
     noise = (noise * 16807) % 2147483647
@@ -22,8 +22,8 @@ function onsets(seconds: number, tempoAt: (time: number) => number, pattern: rea
   for (let time = 0.2; time < seconds; time += 30 / tempoAt(time)) {
     const loud = pattern[eighth % pattern.length]!
     if (loud > 0)
-      for (let t = Math.floor(time * RATE) - 1; t <= time * RATE + 2; t++)
-        novelty[t]! += loud * Math.max(0, 1 - Math.abs(t - time * RATE) / 2)
+      for (let t = Math.floor(time * rate) - 1; t <= time * rate + 2; t++)
+        novelty[t]! += loud * Math.max(0, 1 - Math.abs(t - time * rate) / 2)
     if (eighth % 2 === 0) beats.push(time)
     eighth++
   }
@@ -85,8 +85,8 @@ describe('tempoParts', () => {
       const novelty = steady()
       // Accents on every third sixteenth of the same beat.
       const { novelty: other } = onsets(120, () => 160, [5, 0, 4, 0, 5, 0, 4, 0])
-      const shift = Math.round(RATE * (0.2 - 0.2))
-      for (let t = 50 * RATE; t < 80 * RATE; t++) novelty[t] = other[t - shift]!
+      const shift = Math.round(rate * (0.2 - 0.2))
+      for (let t = 50 * rate; t < 80 * rate; t++) novelty[t] = other[t - shift]!
       const found = partsIn(novelty, 120)
       // What lies on the old grid as well may be heard as a part or not, but what comes after is where it was.
       for (const { period } of [found[0], found.at(-1)].filter(part => part !== undefined))
@@ -104,7 +104,7 @@ describe('tempoParts', () => {
       ],
     ])('with a passage of %s', (_, sound) => {
       const novelty = steady()
-      for (let t = 40 * RATE; t < 75 * RATE; t++) novelty[t] = sound(t)
+      for (let t = 40 * rate; t < 75 * rate; t++) novelty[t] = sound(t)
       expect(partsIn(novelty, 120)).toEqual([])
     })
     it('with a hand that is never quite in time', () => {

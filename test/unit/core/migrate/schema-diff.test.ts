@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   type Column,
-  HEAD,
-  REVISIONS,
+  head,
+  knownRevisions,
   type Schema,
   schemaAt,
 } from '../../../../src/core/migrate/application-schema.ts'
@@ -31,7 +31,7 @@ interface MutableSchema {
 }
 
 describe('comparing a schema with its revision', () => {
-  test.each(REVISIONS)('%s matches itself, in whatever order things come', revision => {
+  test.each(knownRevisions)('%s matches itself, in whatever order things come', revision => {
     const order = fc.infiniteStream(fc.nat())
     fc.assert(
       fc.property(order, ranks => {
@@ -54,7 +54,7 @@ describe('comparing a schema with its revision', () => {
   })
 
   test('whatever column is lost or changed, in whatever table, is named', () => {
-    for (const revision of REVISIONS) {
+    for (const revision of knownRevisions) {
       for (const [table, { columns }] of Object.entries(schemaAt(revision).tables)) {
         for (const { name } of columns) {
           const without = mutate(schemaAt(revision), copy => {
@@ -77,10 +77,10 @@ describe('comparing a schema with its revision', () => {
   })
 
   test('a constraint or index under another name is a notice, not a difference', () => {
-    const live = mutate(schemaAt(HEAD), copy => {
+    const live = mutate(schemaAt(head), copy => {
       copy.tables['tracks']!.constraints[0]!.name = 'pk_tracks'
     })
-    expect(compareSchema(live, HEAD)).toEqual({
+    expect(compareSchema(live, head)).toEqual({
       differences: [],
       notices: ['constraint tracks_pkey of tracks is called pk_tracks'],
     })
@@ -89,7 +89,7 @@ describe('comparing a schema with its revision', () => {
 
 describe('planning the adoption', () => {
   test('a revision at the head or after it needs no statement', () => {
-    for (const revision of [HEAD, 'c16dd5ffbdbd'] as const) {
+    for (const revision of [head, 'c16dd5ffbdbd'] as const) {
       const plan = planApplication(
         { schema: schemaAt(revision), revisions: [revision] },
         { guessRevision: false },
@@ -116,15 +116,15 @@ describe('planning the adoption', () => {
   })
 
   test('the table of revisions that a downgrade to nothing leaves is used again', () => {
-    const schema = { enums: {}, tables: { alembic_version: schemaAt(HEAD).tables['alembic_version']! } }
+    const schema = { enums: {}, tables: { alembic_version: schemaAt(head).tables['alembic_version']! } }
     const plan = planApplication({ schema, revisions: [] }, { guessRevision: false })
     if (plan.kind !== 'create') throw new Error(plan.kind)
-    expect(plan.statements).toHaveLength(createStatements(schemaAt(HEAD)).length)
+    expect(plan.statements).toHaveLength(createStatements(schemaAt(head)).length)
     expect(plan.statements.join()).not.toContain('create table public.alembic_version')
   })
 
   test('enums left behind without their tables are not overrun', () => {
-    const schema = { enums: schemaAt(HEAD).enums, tables: {} }
+    const schema = { enums: schemaAt(head).enums, tables: {} }
     expect(planApplication({ schema, revisions: undefined }, { guessRevision: false }).kind).toBe('refuse')
   })
 })
@@ -136,7 +136,7 @@ describe('planning the way back', () => {
     columnsAdded: ['s3_object_key'],
     enumValueAdded: true,
   }
-  const facts: DownFacts = { record, revisions: [HEAD], tracksInS3: 0, rows: 9, columnsInUse: [] }
+  const facts: DownFacts = { record, revisions: [head], tracksInS3: 0, rows: 9, columnsInUse: [] }
 
   test.each<[string, Partial<DownFacts>, string[] | 'refuse', RegExp]>([
     [

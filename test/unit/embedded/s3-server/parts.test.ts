@@ -2,7 +2,7 @@
 import { createHash, createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type ChunkSigner, SHA256_OF_NOTHING } from '../../../../src/embedded/s3-server/auth.ts'
+import { type ChunkSigner, sha256OfNothing } from '../../../../src/embedded/s3-server/auth.ts'
 import { checksumOf, isCrc, joinCrcs, startChecksum } from '../../../../src/embedded/s3-server/checksums.ts'
 import { AwsChunkedDecoder } from '../../../../src/embedded/s3-server/chunked.ts'
 import { SortedKeys } from '../../../../src/embedded/s3-server/keys.ts'
@@ -107,7 +107,7 @@ describe('aws-chunked', () => {
     let previous = signer.seedSignature
     const out: Buffer[] = []
     for (const chunk of [...chunks, Buffer.alloc(0)]) {
-      previous = sign('PAYLOAD', previous, SHA256_OF_NOTHING, sha256(chunk))
+      previous = sign('PAYLOAD', previous, sha256OfNothing, sha256(chunk))
       out.push(Buffer.from(`${chunk.length.toString(16)};chunk-signature=${previous}\r\n`), chunk)
       if (chunk.length > 0) out.push(Buffer.from('\r\n'))
     }
