@@ -3,12 +3,14 @@
  * comes back. A listing cut short has made well-known tools delete data.
  */
 import {
+  type _Object,
   type EncodingType,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
   ListObjectVersionsCommand,
   ListPartsCommand,
 } from '@aws-sdk/client-s3'
+import { type ListedObject, readContents } from '../core/storage/listed-contents.ts'
 import { compareUtf8 } from '../core/utf8-order.ts'
 import type { S3Connection } from './s3-connection.ts'
 import type { RequestContext } from './s3-errors.ts'
@@ -27,39 +29,68 @@ export async function* listObjects(access: S3Connection, options: ListOptions): 
   let last = startAfter
   const pages = paginate(context, token =>
     askEncoded(access, context, 'objects', async EncodingType => {
-      const page = await access.client.send(
-        new ListObjectsV2Command({
-          Bucket: access.bucket,
-          Prefix: prefix,
-          EncodingType,
-          // Only the first request may carry it: with a token some stores apply it again.
-          StartAfter: token === undefined ? startAfter : undefined,
-          ContinuationToken: token,
-        }),
-        { abortSignal: signal },
-      )
-      return { page, truncated: page.IsTruncated, next: page.NextContinuationToken }
+      const command = new ListObjectsV2Command({
+        Bucket: access.bucket,
+        Prefix: prefix,
+        EncodingType,
+        // Only the first request may carry it: with a token some stores apply it again.
+        StartAfter: token === undefined ? startAfter : undefined,
+        ContinuationToken: token,
+      })
+      const contents = readingContents(command)
+      const page = await access.client.send(command, { abortSignal: signal })
+      const listed = { EncodingType: page.EncodingType, Contents: contents() ?? page.Contents?.map(asListed) }
+      return { page: listed, truncated: page.IsTruncated, next: page.NextContinuationToken }
     }),
   )
   for await (const page of pages) {
     const decode = decoder(page.EncodingType, context)
     const entries: ObjectEntry[] = []
-    for (const { Key, Size, ETag, LastModified, StorageClass } of page.Contents ?? []) {
-      const key = decode(Key)
+    for (const { key: spelt, size, etag, lastModified, storageClass } of page.Contents ?? []) {
+      const key = decode(spelt)
       if (!key.startsWith(prefix)) throw broken(context, `${JSON.stringify(key)} is outside the prefix`)
       if (last !== undefined && compareUtf8(last, key) >= 0) {
         throw broken(context, `${JSON.stringify(key)} came after ${JSON.stringify(last)}: out of order`)
       }
       last = key
-      entries.push({
-        key,
-        size: Size ?? 0,
-        etag: unquote(ETag),
-        lastModified: LastModified ?? new Date(0),
-        storageClass: StorageClass,
-      })
+      entries.push({ key, size, etag, lastModified: new Date(lastModified), storageClass })
     }
     if (entries.length > 0) yield entries
+  }
+}
+
+/**
+ * Has the objects of the answer read by {@link readContents}, and the rest of it by the SDK.
+ *
+ * @returns the objects of the last answer; undefined where they were left to the SDK
+ */
+function readingContents(command: ListObjectsV2Command): () => ListedObject[] | undefined {
+  let contents: ListedObject[] | undefined
+  command.middlewareStack.add(
+    next => async args => {
+      contents = undefined
+      const result = await next(args)
+      const response = result.response as { statusCode: number; body: AsyncIterable<Uint8Array> | Uint8Array }
+      if (response.statusCode !== 200 || response.body instanceof Uint8Array) return result
+      const body = Buffer.concat(await Array.fromAsync(response.body))
+      const read = readContents(body)
+      contents = read?.contents
+      response.body = read?.rest ?? body
+      return result
+    },
+    // Nearest to the wire: what comes after it sees a page without objects.
+    { step: 'deserialize', priority: 'low', name: 'readContents' },
+  )
+  return () => contents
+}
+
+function asListed({ Key, Size, ETag, LastModified, StorageClass }: _Object): ListedObject {
+  return {
+    key: Key,
+    size: Size ?? 0,
+    etag: unquote(ETag),
+    lastModified: LastModified?.getTime() ?? 0,
+    storageClass: StorageClass,
   }
 }
 
@@ -317,6 +348,7 @@ function decoder(
   return text => {
     if (text === undefined) throw broken(context, 'an entry has no key')
     if (encodingType !== 'url') return text
+    if (!text.includes('%') && !text.includes('+')) return text
     try {
       // S3 spells a space as `+` here, and a plus as `%2B`.
       return decodeURIComponent(text.replaceAll('+', '%20'))

@@ -497,6 +497,23 @@ describe('listings are complete or an error', () => {
     expect((await drain(store.list())).length).toBe(16)
   })
 
+  test.each([
+    ['plain', '<Key>a%2Fb+c</Key>'],
+    ['in CDATA', '<Key><![CDATA[a%2Fb+c]]></Key>'],
+  ])('an object whose key is %s', async (_, key) => {
+    const one = entry('').replace('<Key></Key>', key).replace('"e"', '&quot;e&quot;')
+    const { store } = await listing([answer(page([]).replace('</List', `${one}</List`))])
+    expect(await drain(store.list())).toEqual([
+      {
+        key: 'a/b c',
+        size: 1,
+        etag: 'e',
+        lastModified: new Date('2026-01-01T00:00:00Z'),
+        storageClass: undefined,
+      },
+    ])
+  })
+
   test('page 7 fails for good: an error after six pages', async () => {
     const pages = healthy(8)
     pages[6] = response => refuse(response, 403, 'AccessDenied')
