@@ -3,8 +3,7 @@
  * of `serve`. A value of another kind and its lists answer 500.
  */
 import { randomUUID } from 'node:crypto'
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { Ajv } from 'ajv'
 import addFormats from 'ajv-formats'
@@ -15,10 +14,7 @@ import { createApi } from '../../src/server/api.ts'
 import { createFileOpener } from '../../src/server/audio-file.ts'
 import { createMetrics } from '../../src/server/metrics.ts'
 import { createTrackReader } from '../../src/server/track-reader.ts'
-import { loadDump } from '../support/alembic.ts'
-import { runInChild } from '../support/cli-run.ts'
-import { postgresTestDatabase } from '../support/database.ts'
-import { embeddedBucket } from '../support/embedded-s3.ts'
+import { applicationHome } from '../support/application-home.ts'
 import { testPostgres } from '../support/servers.ts'
 
 const postgres = testPostgres()
@@ -120,116 +116,80 @@ const steps: readonly string[][] = [
 
 describe.skipIf(postgres === undefined)("the application's schemas", () => {
   test('hold for every row and every answer, after every step', { timeout: 300_000 }, async () => {
-    const home = await mkdtemp(path.join(tmpdir(), 'autodj-contract-'))
-    const database = await postgresTestDatabase(postgres!)
-    const bucket = await embeddedBucket()
-    const db = await database.open()
+    await using home = await applicationHome(postgres!, 'c16dd5ffbdbd')
+    const { db } = home
+    // Its validator refuses any other key.
+    expect(Object.keys(home.settings).filter(key => !applicationKeys.has(key))).toEqual([])
+    await mkdir(path.join(home.folder, 'audio/Artist'), { recursive: true })
+    for (const name of ['01-first-light.mp3', '05-relay.wav']) {
+      await copyFile(path.resolve('assets/demo', name), path.join(home.folder, 'audio/Artist', name))
+    }
+    const gone = { id: randomUUID(), spotify_id: 'gone', title: 'Gone', artist: 'A' }
+    await db.knex('tracks').insert({ ...gone, file_source: 'LOCAL', file_path: 'audio/A/Gone.mp3' })
+
+    for (const argv of steps) {
+      const result = await home.run([...argv, '-q'])
+      expect([0, 3], `${argv.join(' ')}: ${result?.output}`).toContain(result?.exitCode)
+      for (const [table, validate] of [
+        ['tracks', trackRows],
+        ['analysis_jobs', jobRows],
+      ] as const) {
+        const rows = JSON.parse(JSON.stringify(await db.knex(table)))
+        validate(rows)
+        expect(validate.errors, `${table} after ${argv.join(' ')}`).toBeNull()
+      }
+    }
+    expect((await db.knex('analysis_jobs')).length).toBeGreaterThan(0)
+    expect(await db.knex('tracks').whereNotNull('mixable_sections')).toHaveLength(2)
+
+    const app = await createApi({
+      reader: createTrackReader(db.knex),
+      objectUrls: undefined,
+      openFile: createFileOpener(plainFolder(path.join(home.folder, 'audio'))),
+      checkBucket: undefined,
+      metrics: createMetrics({ process: false }),
+      now: () => new Date(),
+      corsOrigins: ['http://localhost:3000'],
+      publicUrl: undefined,
+      trustProxy: false,
+      onFailure: () => {},
+    })
     try {
-      await loadDump(db.knex, 'c16dd5ffbdbd')
-      const { S3_ENDPOINT, ...known } = bucket.env as Record<string, string>
-      const settings = { ...known, DATABASE_URL: database.url, SECRET_KEY: 'x', REDIS_URL: 'redis://x' }
-      // Its validator refuses any other key.
-      expect(Object.keys(settings).filter(key => !applicationKeys.has(key))).toEqual([])
-      const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`)
-      await writeFile(path.join(home, '.env'), lines.join(''), { mode: 0o600 })
-      await writeFile(path.join(home, 'autodj.env'), `S3_ENDPOINT=${S3_ENDPOINT}\n`, { mode: 0o600 })
-      await mkdir(path.join(home, 'audio/Artist'), { recursive: true })
-      for (const name of ['01-first-light.mp3', '05-relay.wav']) {
-        await copyFile(path.resolve('assets/demo', name), path.join(home, 'audio/Artist', name))
+      const ask = async (url: string) =>
+        (await app.inject({ url, headers: { origin: 'http://localhost:3000' } })).json()
+      for (const url of ['', 'search/?q=ar']) {
+        summaries(await ask(`/api/v1/tracks/${url}`))
+        expect(summaries.errors, url).toBeNull()
       }
-      const gone = { id: randomUUID(), spotify_id: 'gone', title: 'Gone', artist: 'A' }
-      await db.knex('tracks').insert({ ...gone, file_source: 'LOCAL', file_path: 'audio/A/Gone.mp3' })
-
-      for (const argv of steps) {
-        const result = await runInChild({
-          argv: [...argv, '-q'],
-          env: { PATH: process.env['PATH'] ?? '', HOME: home },
-          cwd: home,
-          killAt: undefined,
-        })
-        expect([0, 3], `${argv.join(' ')}: ${result?.output}`).toContain(result?.exitCode)
-        for (const [table, validate] of [
-          ['tracks', trackRows],
-          ['analysis_jobs', jobRows],
-        ] as const) {
-          const rows = JSON.parse(JSON.stringify(await db.knex(table)))
-          validate(rows)
-          expect(validate.errors, `${table} after ${argv.join(' ')}`).toBeNull()
-        }
-      }
-      expect((await db.knex('analysis_jobs')).length).toBeGreaterThan(0)
-      expect(await db.knex('tracks').whereNotNull('mixable_sections')).toHaveLength(2)
-
-      const app = await createApi({
-        reader: createTrackReader(db.knex),
-        objectUrls: undefined,
-        openFile: createFileOpener(plainFolder(path.join(home, 'audio'))),
-        checkBucket: undefined,
-        metrics: createMetrics({ process: false }),
-        now: () => new Date(),
-        corsOrigins: ['http://localhost:3000'],
-        publicUrl: undefined,
-        trustProxy: false,
-        onFailure: () => {},
-      })
-      try {
-        const ask = async (url: string) =>
-          (await app.inject({ url, headers: { origin: 'http://localhost:3000' } })).json()
-        for (const url of ['', 'search/?q=ar']) {
-          summaries(await ask(`/api/v1/tracks/${url}`))
-          expect(summaries.errors, url).toBeNull()
-        }
-        trackRows([await ask(`/api/v1/tracks/${gone.id}`)])
-        expect(trackRows.errors).toBeNull()
-      } finally {
-        await app.close()
-      }
+      trackRows([await ask(`/api/v1/tracks/${gone.id}`)])
+      expect(trackRows.errors).toBeNull()
     } finally {
-      await db.close()
-      await database.drop()
-      await bucket.close()
-      await rm(home, { recursive: true, force: true })
+      await app.close()
     }
   })
 
   test('rows do not say S3 while the code may be too old to read that', { timeout: 120_000 }, async () => {
-    const home = await mkdtemp(path.join(tmpdir(), 'autodj-older-'))
-    const database = await postgresTestDatabase(postgres!)
-    const bucket = await embeddedBucket()
-    const db = await database.open()
-    try {
-      await loadDump(db.knex, 'd586b7432ebd')
-      await mkdir(path.join(home, 'audio/A'), { recursive: true })
-      await copyFile(path.resolve('assets/demo/01-first-light.mp3'), path.join(home, 'audio/A/T.mp3'))
-      const env = {
-        ...(bucket.env as Record<string, string>),
-        PATH: process.env['PATH'] ?? '',
-        HOME: home,
-        DATABASE_URL: database.url,
-      }
-      const run = async (...argv: string[]) => runInChild({ argv, env, cwd: home, killAt: undefined })
-      expect((await run('migrate'))?.output).toMatch(/at revision d586b7432ebd.* answers with error 500/)
-      await run('import')
-      for (const argv of [
-        ['upload-local'],
-        ['fetch'],
-        ['upload-local', '--enqueue'],
-        ['worker', '--until-empty'],
-      ]) {
-        const refused = await run(...argv)
-        expect([argv, refused?.exitCode]).toEqual([argv, 1])
-        expect(refused?.output).toMatch(/--application-updated/)
-      }
-      expect(await db.knex('tracks').pluck('file_source')).toEqual(['LOCAL'])
-      expect((await run('upload-local', '--dry-run'))?.exitCode).toBe(0)
-      expect((await run('migrate', '--application-updated'))?.exitCode).toBe(0)
-      expect((await run('upload-local'))?.exitCode).toBe(0)
-      expect(await db.knex('tracks').pluck('file_source')).toEqual(['S3'])
-    } finally {
-      await db.close()
-      await database.drop()
-      await bucket.close()
-      await rm(home, { recursive: true, force: true })
+    await using home = await applicationHome(postgres!, 'd586b7432ebd')
+    const { db } = home
+    await mkdir(path.join(home.folder, 'audio/A'), { recursive: true })
+    await copyFile(path.resolve('assets/demo/01-first-light.mp3'), path.join(home.folder, 'audio/A/T.mp3'))
+    const run = (...argv: string[]) => home.run(argv)
+    expect((await run('migrate'))?.output).toMatch(/at revision d586b7432ebd.* answers with error 500/)
+    await run('import')
+    for (const argv of [
+      ['upload-local'],
+      ['fetch'],
+      ['upload-local', '--enqueue'],
+      ['worker', '--until-empty'],
+    ]) {
+      const refused = await run(...argv)
+      expect([argv, refused?.exitCode]).toEqual([argv, 1])
+      expect(refused?.output).toMatch(/--application-updated/)
     }
+    expect(await db.knex('tracks').pluck('file_source')).toEqual(['LOCAL'])
+    expect((await run('upload-local', '--dry-run'))?.exitCode).toBe(0)
+    expect((await run('migrate', '--application-updated'))?.exitCode).toBe(0)
+    expect((await run('upload-local'))?.exitCode).toBe(0)
+    expect(await db.knex('tracks').pluck('file_source')).toEqual(['S3'])
   })
 })

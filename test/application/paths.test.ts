@@ -5,16 +5,12 @@
  */
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { loadDump } from '../support/alembic.ts'
+import { applicationHome } from '../support/application-home.ts'
 import { fakeAudio } from '../support/bed.ts'
-import { runInChild } from '../support/cli-run.ts'
-import { postgresTestDatabase } from '../support/database.ts'
-import { embeddedBucket } from '../support/embedded-s3.ts'
 import { testPostgres } from '../support/servers.ts'
 
 const postgres = testPostgres()
@@ -49,88 +45,68 @@ describe.skipIf(postgres === undefined)('paths of every form', () => {
   test(`${rows} rows: what the application can play it still can, at every step`, {
     timeout: 600_000,
   }, async () => {
-    const home = await mkdtemp(path.join(tmpdir(), 'autodj-paths-'))
-    const database = await postgresTestDatabase(postgres!)
-    const bucket = await embeddedBucket()
-    const db = await database.open()
-    try {
-      await loadDump(db.knex, 'c16dd5ffbdbd')
-      const { S3_ENDPOINT, ...known } = bucket.env as Record<string, string>
-      const settings = { ...known, DATABASE_URL: database.url, SECRET_KEY: 'x', REDIS_URL: 'redis://x' }
-      const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`)
-      await writeFile(path.join(home, '.env'), lines.join(''), { mode: 0o600 })
-      await writeFile(path.join(home, 'autodj.env'), `S3_ENDPOINT=${S3_ENDPOINT}\n`, { mode: 0o600 })
-      for (let index = 0; index < rows; index++) {
-        const relative = `Ärtist ${index % 20}/Títle ${index}.flac`
-        await mkdir(path.dirname(path.join(home, 'audio', relative)), { recursive: true })
-        await writeFile(path.join(home, 'audio', relative), fakeAudio(2_000, index))
-        const id = randomUUID()
-        await db.knex('tracks').insert({
-          id,
-          spotify_id: id,
-          title: `Títle ${index}`,
-          artist: `Ärtist ${index % 20}`,
-          file_source: index % 3 === 0 ? 'LOCAL' : 'YOUTUBE',
-          file_path: forms[index % forms.length]!(relative, home),
-        })
-      }
-
-      /** The application's view: `Path(file_path)` opened from its working directory, or a redirect to the object. */
-      async function playable(): Promise<Set<string>> {
-        const objects = new Set<string>()
-        for await (const page of bucket.store.list()) for (const { key } of page) objects.add(key)
-        const tracks = await db
-          .knex('tracks')
-          .select('title', 'file_path', 'file_source', 's3_object_key')
-          .catch(() => db.knex('tracks'))
-        return new Set(
-          tracks
-            .filter(row =>
-              row.file_source === 'S3'
-                ? objects.has(row.s3_object_key)
-                : row.file_path !== null && existsSync(path.resolve(home, row.file_path)),
-            )
-            .map(row => row.title as string),
-        )
-      }
-
-      let before = await playable()
-      // Five of the ten forms can be opened from there.
-      expect(before.size).toBe(rows / 2)
-      for (const argv of steps) {
-        let needed = 400
-        for (let kill = 0; kill <= killsPerStep; kill++) {
-          const isLast = kill === killsPerStep
-          const killAt = isLast ? undefined : 20 + Math.floor(Math.random() * needed)
-          const result = await runInChild({
-            argv: [...argv, '-q'],
-            env: { PATH: '/usr/bin:/bin', HOME: home },
-            cwd: home,
-            killAt,
-          })
-          needed = result?.steps ?? needed * 3
-          const after = await playable()
-          const lost = [...before].filter(title => !after.has(title))
-          expect(lost, `${argv.join(' ')}, ${isLast ? 'to its end' : `killed at step ${killAt}`}`).toEqual([])
-          before = after
-          if (isLast)
-            expect([argv[0], result?.exitCode, result?.output]).toEqual([
-              argv[0],
-              expect.any(Number),
-              expect.any(String),
-            ])
-        }
-      }
-      expect(before.size).toBe(rows)
-      // And every row ends in a form that the application opens.
-      const local = await db.knex('tracks').whereNot({ file_source: 'S3' }).pluck('file_path')
-      expect(local.filter(one => !existsSync(path.resolve(home, one)))).toEqual([])
-      await migrateUp(db)
-    } finally {
-      await db.close()
-      await database.drop()
-      await bucket.close()
-      await rm(home, { recursive: true, force: true })
+    await using home = await applicationHome(postgres!, 'c16dd5ffbdbd')
+    const { db, bucket } = home
+    for (let index = 0; index < rows; index++) {
+      const relative = `Ärtist ${index % 20}/Títle ${index}.flac`
+      await mkdir(path.dirname(path.join(home.folder, 'audio', relative)), { recursive: true })
+      await writeFile(path.join(home.folder, 'audio', relative), fakeAudio(2_000, index))
+      const id = randomUUID()
+      await db.knex('tracks').insert({
+        id,
+        spotify_id: id,
+        title: `Títle ${index}`,
+        artist: `Ärtist ${index % 20}`,
+        file_source: index % 3 === 0 ? 'LOCAL' : 'YOUTUBE',
+        file_path: forms[index % forms.length]!(relative, home.folder),
+      })
     }
+
+    /** The application's view: `Path(file_path)` opened from its working directory, or a redirect to the object. */
+    async function playable(): Promise<Set<string>> {
+      const objects = new Set<string>()
+      for await (const page of bucket.store.list()) for (const { key } of page) objects.add(key)
+      const tracks = await db
+        .knex('tracks')
+        .select('title', 'file_path', 'file_source', 's3_object_key')
+        .catch(() => db.knex('tracks'))
+      return new Set(
+        tracks
+          .filter(row =>
+            row.file_source === 'S3'
+              ? objects.has(row.s3_object_key)
+              : row.file_path !== null && existsSync(path.resolve(home.folder, row.file_path)),
+          )
+          .map(row => row.title as string),
+      )
+    }
+
+    let before = await playable()
+    // Five of the ten forms can be opened from there.
+    expect(before.size).toBe(rows / 2)
+    for (const argv of steps) {
+      let needed = 400
+      for (let kill = 0; kill <= killsPerStep; kill++) {
+        const isLast = kill === killsPerStep
+        const killAt = isLast ? undefined : 20 + Math.floor(Math.random() * needed)
+        const result = await home.run([...argv, '-q'], killAt)
+        needed = result?.steps ?? needed * 3
+        const after = await playable()
+        const lost = [...before].filter(title => !after.has(title))
+        expect(lost, `${argv.join(' ')}, ${isLast ? 'to its end' : `killed at step ${killAt}`}`).toEqual([])
+        before = after
+        if (isLast)
+          expect([argv[0], result?.exitCode, result?.output]).toEqual([
+            argv[0],
+            expect.any(Number),
+            expect.any(String),
+          ])
+      }
+    }
+    expect(before.size).toBe(rows)
+    // And every row ends in a form that the application opens.
+    const local = await db.knex('tracks').whereNot({ file_source: 'S3' }).pluck('file_path')
+    expect(local.filter(one => !existsSync(path.resolve(home.folder, one)))).toEqual([])
+    await migrateUp(db)
   })
 })
