@@ -104,6 +104,11 @@ describe.each([
         fc.asyncProperty(life, steps => live(world, steps)),
         { numRuns: Math.ceil(runs / 2), seed: seed + Number(versioned), endOnFailure: false },
       )
+      console.info(
+        Object.entries({ lives: result.numRuns, ...world.counts })
+          .map(([name, count]) => `${count} ${name}`)
+          .join(', '),
+      )
       if (result.failed) {
         const [steps] = result.counterexample ?? []
         expect.fail(

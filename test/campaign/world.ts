@@ -120,6 +120,8 @@ class Crashed extends StoreError {
 
 export class World {
   readonly bed: TestBed
+  /** in all lives so far */
+  readonly counts = { commands: 0, 'kill -9': 0, crashes: 0, 'changes by the application': 0 }
   readonly #server: TestServer
   readonly #versioned: boolean
   /** every content that ever was, by its checksum */
@@ -288,11 +290,13 @@ export class World {
     fault: Fault | 'apart' | undefined,
     excused: Set<string>,
   ): Promise<string> {
+    this.counts.commands++
     if ((verb === 'apply' || verb === 'undo') && this.#plans.length === 0)
       await this.#run('reconcile', pick, undefined, excused)
     if (fault === 'apart') return this.#runApart(verb, pick, undefined)
     if (fault?.kind === 'kill') {
       if (this.#clis !== undefined) return this.#runApart(verb, pick, fault.at)
+      this.counts.commands--
       return this.#run(verb, pick, { kind: 'crash', at: fault.at }, excused)
     }
     const [name, ...argv] = this.#commandLine(verb, pick) as [string, ...string[]]
@@ -334,6 +338,7 @@ export class World {
     })
     if (exitCode === ExitCode.fatal && output?.includes('bug in autodj'))
       throw new Error(`${argv.join(' ')}: ${output}`)
+    if (exitCode === undefined) this.counts['kill -9']++
     return exitCode === undefined ? 'killed' : `exit ${exitCode}, a process of its own`
   }
 
@@ -436,6 +441,7 @@ export class World {
       if (calls++ < fault.at || isStruck) return
       isStruck = true
       if (fault.kind === 'crash') {
+        this.counts.crashes++
         stopping.abort('sigterm')
         forcing.abort(new Crashed())
         throw new Crashed()
@@ -479,6 +485,7 @@ export class World {
   }
 
   async #deed(deed: Deed, pick: number): Promise<void> {
+    this.counts['changes by the application']++
     const { knex } = this.bed.database
     const { store, audioRoot } = this.bed
     const rows = [...(await this.bed.tracks()).values()].sort((a, b) => (a.title < b.title ? -1 : 1))
