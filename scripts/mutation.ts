@@ -1,189 +1,154 @@
 /**
- * Mutation testing by Stryker: `npm run test:mutation [ROOM…]`, or `sample`, what CI runs; `ROOM:FILE` takes one file of it. A room is a few sources and
- * the tests that are meant to notice a change in them: few enough that a mutant costs seconds, not minutes. Closes
- * with a line a room: mutants killed of those that count, and the survivors one by one. Exit code 1 below the floor.
+ * Mutation testing: `npm run test:mutation [ROOM…]`, or `sample`, what CI runs. A room is a few sources and the tests that
+ * are meant to notice a change in them. Closes with a line a room: mutants killed of those that count, and the survivors
+ * one by one. Exit code 1 below the floor of 0.90.
  *
- * A whole room takes hours where its tests need a database. MUTATION_SAMPLE=N takes one in N passages of a few lines, so
- * that the share killed is an estimate; MUTATION_SHIFT (0 to N-1) takes others. MUTATION_CONCURRENCY: mutants at a time.
+ * The mutants are Stryker's, all of a room's in one copy of the tree, each behind a switch. They are run by our own
+ * runner (`mutation-runner.ts`): Stryker's starts each test file again for each mutant, which takes hours where that
+ * means a database. Here a test file starts once for all mutants that its tests reach, each test runs once a mutant,
+ * and a failure counts once the same test has passed in the same process without the mutant. What hangs, or leaves the
+ * process so that tests fail without it, is run again alone before it counts.
+ *
+ * MUTATION_SAMPLE=N takes N mutants of each room, the same for the same source; MUTATION_SEED takes others. MUTATION_AGAIN=1 runs only what
+ * survived last time. `test/mutation/equivalent.json` names the survivors that no test can tell from the source, and why; an entry
+ * that is no mutant of its room any more is an error.
  */
-import { spawnSync } from 'node:child_process'
-import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { type File, Instrumenter } from '@stryker-mutator/instrumenter'
+import type { LogLine, MutationPlan } from './mutation-runner.ts'
+import { copyTree } from './mutation-tree.ts'
 
 interface Room {
   readonly mutate: readonly string[]
   readonly tests: readonly string[]
-  /** share of mutants that must be killed, 0 to 1 */
-  readonly floor: number
 }
 
 const rooms: Readonly<Record<string, Room>> = {
   sample: {
-    mutate: ['src/core/proof-ranges.ts', 'src/core/retry.ts', 'src/core/limits.ts', 'src/core/redact.ts'],
+    mutate: ['src/core/{proof-ranges,retry,limits,redact}.ts'],
     tests: ['test/unit/core/{proof-ranges,retry,limits,redact,units}.test.ts'],
-    floor: 0.9,
   },
   deciding: {
     mutate: ['src/core/{safety,plan,prefixes,http-range,audio-source}.ts', 'src/core/reconcile/*.ts'],
     tests: [
-      'test/unit/core/{safety,plan,prefixes,http-range,audio-source}.test.ts',
-      'test/unit/core/reconcile/*.ts',
+      'test/unit/core/{safety,plan,http-range}.test.ts',
+      'test/unit/core/reconcile/*.test.ts',
+      'test/unit/audio-files/*.test.ts',
+      'test/contract/{guards,safety}.test.ts',
     ],
-    floor: 0.9,
   },
   'audio-files': {
     mutate: ['src/audio-files/{source,content-proof,delete-proved,remove-together}.ts'],
-    tests: ['test/unit/audio-files/*.ts', 'test/contract/{file-identity,guards,safety,upload}.test.ts'],
-    floor: 0.9,
+    tests: [
+      'test/unit/audio-files/*.ts',
+      'test/contract/{file-identity,guards,safety,upload,track-runs}.test.ts',
+    ],
   },
   cleanup: {
     mutate: ['src/cleanup/{leftovers,local-copies}.ts'],
-    tests: ['test/contract/safety.test.ts', 'test/e2e/cleanup.test.ts'],
-    floor: 0.9,
+    tests: ['test/contract/{guards,safety}.test.ts', 'test/e2e/cleanup.test.ts'],
   },
   restore: {
     mutate: ['src/restore/restore.ts'],
-    tests: ['test/contract/safety.test.ts'],
-    floor: 0.9,
+    tests: ['test/contract/{guards,safety}.test.ts', 'test/e2e/{cleanup,one-object-away}.test.ts'],
   },
   plan: {
     mutate: ['src/plan/{execute,headers,journal,needs,plan-file,removals,rows,item-executor}.ts'],
-    tests: ['test/unit/plan/*.ts', 'test/contract/{guards,safety,reconcile}.test.ts'],
-    floor: 0.9,
+    tests: ['test/unit/plan/*.ts', 'test/contract/{guards,safety,reconcile,plan-lost-answers}.test.ts'],
   },
   reconcile: {
     mutate: [
       'src/reconcile/{inventory,comparator,keyed-rows,listing,object-inspector,tally,without-audio}.ts',
     ],
     tests: ['test/contract/{guards,safety,reconcile}.test.ts'],
-    floor: 0.9,
   },
   upload: {
     mutate: ['src/upload/{upload-ledger,multipart-upload,verifier,resume,transfer,work}.ts'],
-    tests: ['test/unit/upload/*.ts', 'test/contract/upload.test.ts'],
-    floor: 0.9,
+    tests: [
+      'test/unit/upload/*.ts',
+      'test/contract/{upload,track-runs,safety}.test.ts',
+      'test/e2e/upload-damaged.test.ts',
+    ],
   },
   storage: {
     mutate: [
       'src/storage/{s3-copy,s3-delete,s3-multipart,s3-read,s3-stream,s3-write,s3-errors,resilience}.ts',
       'src/throttle.ts',
     ],
-    tests: ['test/unit/storage/*.ts', 'test/contract/object-store.test.ts'],
-    floor: 0.9,
+    tests: [
+      'test/unit/storage/*.ts',
+      'test/contract/object-store.test.ts',
+      'test/e2e/{bwlimit,one-object-away}.test.ts',
+    ],
   },
   runs: {
     mutate: ['src/runs/*.ts', 'src/file-effects.ts', 'src/db/lock-file.ts'],
-    tests: ['test/unit/runs/*.ts', 'test/contract/{run,lock-file,safety}.test.ts'],
-    floor: 0.9,
+    tests: [
+      'test/unit/runs/*.ts',
+      'test/unit/file-effects.test.ts',
+      'test/contract/{run,lock-file,safety,track-runs}.test.ts',
+    ],
   },
   fetch: {
     mutate: ['src/fetch/{url-download,http-get,public-address,staged-upload,fetcher}.ts'],
-    tests: ['test/unit/fetch/*.ts', 'test/e2e/fetch.test.ts'],
-    floor: 0.9,
+    tests: ['test/unit/fetch/*.ts', 'test/contract/{guards,track-runs}.test.ts', 'test/e2e/fetch.test.ts'],
   },
   worker: {
-    mutate: ['src/worker/*.ts'],
-    tests: ['test/unit/worker/*.ts', 'test/contract/worker.test.ts'],
-    floor: 0.9,
+    mutate: ['src/worker/{handlers,run,worker}.ts'],
+    tests: ['test/contract/worker.test.ts'],
   },
   verify: {
     mutate: ['src/verify/{content,steadily,verify,tally}.ts', 'src/cdn/{probe,served}.ts'],
-    tests: ['test/unit/verify/*.ts', 'test/unit/cdn/*.ts'],
-    floor: 0.8,
+    tests: ['test/unit/verify/*.ts', 'test/unit/cdn/*.ts', 'test/e2e/verify{,-faults}.test.ts'],
   },
 }
 
-/** Where Stryker works and reports; Git ignores it. */
-const workFolder = '.stryker-tmp'
+/** Where the copy of the tree lies, the log and the report; Git ignores it. */
+const folder = path.resolve('.stryker-tmp', process.env['MUTATION_FOLDER'] ?? 'work')
+const tree = path.join(folder, 'tree')
+const equivalentFile = 'test/mutation/equivalent.json'
+const floor = 0.9
+/** Tests a mutant gets to see, in turn: most die of the first. */
+const rounds = [3, 8, 60]
+
+interface Equivalent {
+  readonly file: string
+  /** the line of the source, without its indent */
+  readonly line: string
+  readonly mutator: string
+  readonly replacement: string
+  readonly why: string
+}
 
 interface Mutant {
-  readonly mutatorName: string
-  readonly replacement?: string
-  readonly status: string
-  readonly location: { readonly start: { readonly line: number } }
+  readonly id: string
+  readonly room: string
+  readonly file: string
+  /** from 1 */
+  readonly lineNumber: number
+  readonly line: string
+  readonly mutator: string
+  readonly replacement: string
+  /** the same for the same source */
+  readonly key: string
+  /** `file|test` with the time it takes */
+  reached: Map<string, number>
+  isStatic: boolean
+  maxHits: number
+  tried: Set<string>
+  state: 'alive' | 'killed' | 'unreached'
+  by: string
 }
 
-/** @returns whether enough mutants were killed */
-function mutate(name: string, { mutate, tests, floor }: Room): boolean {
-  const report = path.join(workFolder, `${name}.json`)
-  const config = path.join(workFolder, `${name}.config.json`)
-  mkdirSync(workFolder, { recursive: true })
-  writeFileSync(
-    config,
-    JSON.stringify({
-      testRunner: 'vitest-by-full-name',
-      plugins: [path.resolve('scripts/mutation-runner.ts')],
-      vitest: { configFile: 'vitest.mutation.config.ts', related: false },
-      mutate: mutate.flatMap(passagesOf),
-      ignorePatterns: ['dist', 'docs', 'bench', 'training'],
-      // TypeScript 7 has no API that Stryker could rewrite a tsconfig with; there is nothing to rewrite.
-      tsconfigFile: 'none.json',
-      tempDirName: path.join(workFolder, name),
-      reporters: ['json', 'progress-append-only'],
-      jsonReporter: { fileName: report },
-      concurrency: Number(process.env['MUTATION_CONCURRENCY'] ?? 2),
-      // Words and styles are for readers to judge.
-      mutator: { excludedMutations: ['StringLiteral', 'ObjectLiteral'] },
-      timeoutMS: 15_000,
-      warnings: false,
-      allowConsoleColors: false,
-    }),
-  )
-  rmSync(report, { force: true })
-  const since = Date.now()
-  const { status } = spawnSync('npx', ['stryker', 'run', config], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, MUTATION_TESTS: tests.join(' ') },
-  })
-  if (status !== 0) throw new Error(`Stryker ended with ${status}`)
-  const { files } = JSON.parse(readFileSync(report, 'utf8')) as {
-    files: Record<string, { source: string; mutants: Mutant[] }>
-  }
-  let killed = 0
-  let counted = 0
-  for (const [file, { source, mutants }] of Object.entries(files)) {
-    for (const { status: end, location, mutatorName, replacement } of mutants) {
-      if (end === 'Ignored' || end === 'CompileError' || end === 'RuntimeError') continue
-      counted++
-      if (end === 'Killed' || end === 'Timeout') killed++
-      else {
-        const { line } = location.start
-        const text = source.split('\n')[line - 1]?.trim()
-        console.log(`${end} ${file}:${line} ${mutatorName}: ${text} → ${replacement?.replaceAll('\n', ' ')}`)
-      }
-    }
-  }
-  const share = counted === 0 ? 0 : killed / counted
-  const seconds = Math.round((Date.now() - since) / 1_000)
-  console.log(`${name}: ${killed} of ${counted} mutants killed, ${(100 * share).toFixed(1)} %, ${seconds} s`)
-  return share >= floor
-}
+const asked = process.argv.slice(2)
+const names = asked.length > 0 ? asked : Object.keys(rooms).filter(name => name !== 'sample')
+const sampleSize = Number(process.env['MUTATION_SAMPLE'] ?? Number.POSITIVE_INFINITY)
+const seed = process.env['MUTATION_SEED'] ?? '1'
 
-const sample = Number(process.env['MUTATION_SAMPLE'] ?? 1)
-const shift = Number(process.env['MUTATION_SHIFT'] ?? 0)
-const passageLines = 6
-
-/** What is mutated of a pattern of files: all of it, or, for a sample, passages as Stryker writes them. */
-function passagesOf(pattern: string): string[] {
-  if (sample <= 1 || /:\d+-\d+$/.test(pattern)) return [pattern]
-  return globSync(pattern)
-    .sort()
-    .flatMap(file => {
-      const lines = readFileSync(file, 'utf8').split('\n').length
-      const passages = Array.from({ length: Math.ceil(lines / passageLines) }, (_, index) => index)
-      return passages
-        .filter(index => index % sample === shift % sample)
-        .map(index => `${file}:${index * passageLines + 1}-${(index + 1) * passageLines}`)
-    })
-}
-
-/** `ROOM`, or `ROOM:FILE[:FROM-TO]` for one file of it, or some of its lines. */
-function roomOf(asked: string): Room {
-  const [, name = '', file] = /^([^:]*)(?::(.+))?$/.exec(asked) ?? []
-  const room = rooms[name]
-  if (room === undefined) throw new Error(`no room "${name}"; there are ${Object.keys(rooms).join(', ')}`)
-  return file === undefined ? room : { ...room, mutate: [file] }
-}
+const hash = (text: string) => createHash('sha256').update(text).digest('hex')
 
 /** `a/{b,c}.ts` as `a/b.ts` and `a/c.ts`. */
 function alternatives(pattern: string): string[] {
@@ -192,13 +157,329 @@ function alternatives(pattern: string): string[] {
   return inside.split(',').flatMap(one => alternatives(`${before}${one}${after}`))
 }
 
-// A file that was renamed would be left out without a word.
-for (const [name, { mutate }] of Object.entries(rooms))
-  for (const file of mutate.flatMap(alternatives))
-    if (globSync(file).length === 0) throw new Error(`room "${name}": there is no ${file}`)
+/** A file that was renamed would be left out without a word. */
+function filesOf(room: string, patterns: readonly string[]): string[] {
+  return patterns.flatMap(alternatives).flatMap(pattern => {
+    const found = globSync(pattern).sort()
+    if (found.length === 0) throw new Error(`room "${room}": there is no ${pattern}`)
+    return found
+  })
+}
 
-const asked = process.argv.slice(2)
-const names = asked.length > 0 ? asked : Object.keys(rooms)
-const low = names.filter(name => !mutate(name.replaceAll(/\W+/g, '-'), roomOf(name)))
-if (low.length > 0) console.log(`below their floor: ${low.join(', ')}`)
-process.exitCode = low.length > 0 ? 1 : 0
+function roomOf(name: string): Room {
+  const room = rooms[name]
+  if (room === undefined) throw new Error(`no room "${name}"; there are ${Object.keys(rooms).join(', ')}`)
+  return room
+}
+
+/** Puts all mutants of the rooms into the copy. Words and styles are left out: they are for readers to judge. */
+async function instrument(): Promise<Mutant[]> {
+  const roomOfFile = new Map<string, string>()
+  for (const name of names)
+    for (const file of filesOf(name, roomOf(name).mutate))
+      if (!roomOfFile.has(file)) roomOfFile.set(file, name)
+  const quiet = () => {}
+  const logger = { debug: quiet, info: quiet, warn: quiet, isDebugEnabled: () => false }
+  const { files, mutants } = await new Instrumenter(logger as never).instrument(
+    [...roomOfFile.keys()].map(name => ({ name, mutate: true, content: readFileSync(name, 'utf8') })),
+    { plugins: null, excludedMutations: ['StringLiteral', 'ObjectLiteral'], ignorers: [] },
+  )
+  for (const { name, content } of files as File[]) writeFileSync(path.join(tree, name), content)
+  const seen = new Map<string, number>()
+  return mutants
+    .filter(({ status }) => status !== 'Ignored')
+    .map(({ id, fileName: file, location, mutatorName: mutator, replacement }) => {
+      const lineNumber = location.start.line + 1
+      const line = readFileSync(file, 'utf8').split('\n')[lineNumber - 1]?.trim() ?? ''
+      const text = [file, line, mutator, replacement].join('\n')
+      const count = (seen.get(text) ?? 0) + 1
+      seen.set(text, count)
+      return {
+        id,
+        room: roomOfFile.get(file) as string,
+        file,
+        lineNumber,
+        line,
+        mutator,
+        replacement: (replacement ?? '').replaceAll(/\s+/g, ' '),
+        key: hash(`${text}\n${count}`),
+        reached: new Map(),
+        isStatic: false,
+        maxHits: 0,
+        tried: new Set(),
+        state: 'alive',
+        by: '',
+      }
+    })
+}
+
+let runs = 0
+
+/** Runs the tests of a plan in the copy. @returns what they logged */
+async function run(
+  plan: MutationPlan,
+  files: readonly string[],
+  { timeoutMs = 60_000, env = {} }: { timeoutMs?: number; env?: Record<string, string> } = {},
+): Promise<LogLine[]> {
+  const planFile = path.join(folder, 'plan.json')
+  const log = path.join(folder, `${++runs}.log`)
+  writeFileSync(planFile, JSON.stringify(plan))
+  writeFileSync(log, '')
+  const child = spawn('npx', ['vitest', 'run', '--config', 'vitest.mutation.config.ts', ...files], {
+    cwd: tree,
+    stdio: 'ignore',
+    detached: true,
+    env: {
+      ...process.env,
+      MUTATION_PLAN: planFile,
+      MUTATION_LOG: log,
+      MUTATION_TESTS: files.join(' '),
+      MUTATION_TIMEOUT_MS: String(timeoutMs),
+      ...env,
+    },
+  })
+  await ended(child, log, timeoutMs)
+  return readFileSync(log, 'utf8')
+    .split('\n')
+    .filter(Boolean)
+    .map(line => JSON.parse(line) as LogLine)
+}
+
+/** Ends what writes nothing for long: a mutant may block the process, so that no limit of a test strikes. */
+function ended(child: ChildProcess, log: string, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let size = 0
+    let silentSince = Date.now()
+    const timer = setInterval(() => {
+      const now = statSync(log).size
+      if (now !== size) {
+        size = now
+        silentSince = Date.now()
+      } else if (Date.now() - silentSince > 3 * timeoutMs + 120_000 && child.pid !== undefined)
+        process.kill(-child.pid, 'SIGKILL')
+    }, 1_000)
+    child.once('error', reject)
+    child.once('exit', () => {
+      clearInterval(timer)
+      resolve()
+    })
+  })
+}
+
+/** Each test once: which mutants it reaches. */
+async function reach(mutants: ReadonlyMap<string, Mutant>): Promise<Map<string, string[]>> {
+  const files = [...new Set(names.flatMap(name => filesOf(name, roomOf(name).tests)))]
+  const lines = await run({ mode: 'reach', mutants: {}, hitLimits: {} }, files, { timeoutMs: 300_000 })
+  const testsOf = new Map<string, string[]>()
+  for (const line of lines) {
+    if (line.kind === 'static')
+      for (const id of line.mutants) if (mutants.has(id)) (mutants.get(id) as Mutant).isStatic = true
+    if (line.kind !== 'reach') continue
+    if (!line.passed) {
+      console.log(`left out, as it fails without a mutant: ${line.file} > ${line.test}`)
+      continue
+    }
+    testsOf.set(line.file, [...(testsOf.get(line.file) ?? []), line.test])
+    const weight = Object.keys(line.hits).length / mutants.size
+    for (const [id, hits] of Object.entries(line.hits)) {
+      const mutant = mutants.get(id)
+      if (mutant === undefined) continue
+      // What is quick, and what is about little else, first.
+      mutant.reached.set(`${line.file}|${line.test}`, line.ms * (0.1 + weight))
+      mutant.maxHits = Math.max(mutant.maxHits, hits)
+    }
+  }
+  return testsOf
+}
+
+type Pair = readonly [Mutant, string]
+
+function planOf(pairs: readonly Pair[], mode: 'try' | 'whole'): MutationPlan {
+  const mutants: Record<string, Record<string, string[]>> = {}
+  for (const [{ id }, test] of pairs) {
+    const bar = test.indexOf('|')
+    const [file, name] = [test.slice(0, bar), test.slice(bar + 1)]
+    mutants[file] ??= {}
+    mutants[file][name] = [...(mutants[file][name] ?? []), id]
+  }
+  const hitLimits = Object.fromEntries(pairs.map(([{ id, maxHits }]) => [id, 10_000 + 100 * maxHits]))
+  return { mode, mutants, hitLimits }
+}
+
+const filesIn = ({ mutants }: MutationPlan) => Object.keys(mutants)
+
+/** Runs pairs until each has a verdict, those that hang or break the process alone. */
+async function tryPairs(pairs: readonly Pair[]): Promise<void> {
+  const alone: Pair[] = []
+  let left = pairs.filter(([mutant]) => mutant.state === 'alive')
+  while (left.length > 0) {
+    const plan = planOf(left, 'try')
+    const lines = await run(plan, filesIn(plan))
+    const before = left.length
+    const byId = new Map(left.map(([mutant]) => [mutant.id, mutant]))
+    let begun: Pair | undefined
+    for (const line of lines) {
+      if (line.kind !== 'begin' && line.kind !== 'end') continue
+      const mutant = byId.get(line.mutant)
+      if (mutant === undefined) continue
+      const test = `${line.file}|${line.test}`
+      if (line.kind === 'begin') {
+        begun = [mutant, test]
+        continue
+      }
+      begun = undefined
+      mutant.tried.add(test)
+      if (line.verdict === 'failed')
+        Object.assign(mutant, { state: 'killed', by: `${line.test}: ${line.message}` })
+      else if (line.verdict !== 'passed') alone.push([mutant, test])
+    }
+    // The process was ended in the middle of it.
+    if (begun !== undefined && !begun[0].tried.has(begun[1])) {
+      begun[0].tried.add(begun[1])
+      alone.push(begun)
+    }
+    left = left.filter(([mutant, test]) => mutant.state === 'alive' && !mutant.tried.has(test))
+    if (left.length === before) {
+      console.log(`no verdict on ${left.map(([{ id }, test]) => `${id} by ${test}`).join(', ')}`)
+      break
+    }
+  }
+  for (const [mutant, test] of alone) {
+    if (mutant.state !== 'alive') continue
+    const plan = planOf([[mutant, test]], 'try')
+    const lines = await run(plan, filesIn(plan), { timeoutMs: 120_000 })
+    const end = lines.find(line => line.kind === 'end')
+    if (end?.kind === 'end' && end.verdict === 'passed') continue
+    if (end?.kind === 'end' && end.verdict === 'broken') continue
+    Object.assign(mutant, {
+      state: 'killed',
+      by: `${test}: ${end?.kind === 'end' ? end.message : 'never ends'}`,
+    })
+  }
+}
+
+/** One that is reached only while its module is loaded: active from the start of a process, against whole files. */
+async function tryWhole(mutant: Mutant, testsOf: ReadonlyMap<string, string[]>): Promise<void> {
+  const files = filesOf(mutant.room, roomOf(mutant.room).tests).sort(
+    (a, b) => Number(b.includes('/unit/')) - Number(a.includes('/unit/')),
+  )
+  for (const file of files) {
+    const plan = planOf(
+      (testsOf.get(file) ?? []).map(test => [mutant, `${file}|${test}`] as const),
+      'whole',
+    )
+    const lines = await run(plan, [file], { env: { __STRYKER_ACTIVE_MUTANT__: mutant.id } })
+    const ends = lines.filter(line => line.kind === 'end')
+    const killer = ends.find(({ verdict }) => verdict !== 'passed')
+    if (killer !== undefined || ends.length === 0) {
+      Object.assign(mutant, { state: 'killed', by: `${file}: ${killer?.message ?? 'does not load'}` })
+      return
+    }
+  }
+}
+
+/** Wilson's interval of a share, 95 %. */
+function interval(killed: number, count: number): [number, number] {
+  const z = 1.96
+  const share = killed / count
+  const middle = share + z ** 2 / (2 * count)
+  const half = z * Math.sqrt((share * (1 - share)) / count + z ** 2 / (4 * count ** 2))
+  return [(middle - half) / (1 + z ** 2 / count), (middle + half) / (1 + z ** 2 / count)]
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`
+
+mkdirSync(folder, { recursive: true })
+copyTree(tree)
+const all = await instrument()
+const equivalents = JSON.parse(readFileSync(equivalentFile, 'utf8')) as Equivalent[]
+const isNamed = (one: Mutant) =>
+  equivalents.some(
+    ({ file, line, mutator, replacement }) =>
+      file === one.file && line === one.line && mutator === one.mutator && replacement === one.replacement,
+  )
+const mutated = new Set(all.map(({ file }) => file))
+const stale = equivalents.filter(
+  ({ file, line, mutator, replacement }) =>
+    mutated.has(file) &&
+    !all.some(
+      one =>
+        one.file === file && one.line === line && one.mutator === mutator && one.replacement === replacement,
+    ),
+)
+for (const { file, line } of stale)
+  console.log(`${equivalentFile} names what is no mutant any more: ${file}: ${line}`)
+
+const reportFile = path.join(folder, 'report.json')
+const survivedBefore =
+  process.env['MUTATION_AGAIN'] === undefined
+    ? undefined
+    : new Set(
+        JSON.parse(readFileSync(reportFile, 'utf8'))
+          .filter((one: Mutant) => one.state !== 'killed')
+          .map((one: Mutant) => one.key),
+      )
+const chosen = names.flatMap(name =>
+  all
+    .filter(({ room, key }) => room === name && (survivedBefore?.has(key) ?? true))
+    .map(mutant => ({ mutant, place: hash(`${seed} ${mutant.key}`) }))
+    .sort((a, b) => (a.place < b.place ? -1 : 1))
+    .slice(0, sampleSize)
+    .map(({ mutant }) => mutant),
+)
+
+const since = Date.now()
+const testsOf = await reach(new Map(all.map(one => [one.id, one])))
+console.log(
+  `${all.length} mutants, ${chosen.length} chosen; reach: ${Math.round((Date.now() - since) / 1_000)} s`,
+)
+for (const size of rounds) {
+  const pairs = chosen
+    .filter(({ state }) => state === 'alive')
+    .flatMap(mutant =>
+      [...mutant.reached]
+        .sort(([, a], [, b]) => a - b)
+        .filter(([test]) => !mutant.tried.has(test))
+        .slice(0, size)
+        .map(([test]): Pair => [mutant, test]),
+    )
+  await tryPairs(pairs)
+  const alive = chosen.filter(({ state }) => state === 'alive').length
+  console.log(`after ${size} tests more: ${alive} alive; ${Math.round((Date.now() - since) / 1_000)} s`)
+}
+for (const mutant of chosen) {
+  if (mutant.state !== 'alive' || mutant.reached.size > 0) continue
+  if (mutant.isStatic) await tryWhole(mutant, testsOf)
+  else mutant.state = 'unreached'
+}
+writeFileSync(
+  reportFile,
+  JSON.stringify(
+    chosen.map(({ reached, tried, ...one }) => ({ ...one, reached: [...reached.keys()] })),
+    null,
+    1,
+  ),
+)
+
+let isLow = false
+for (const name of names) {
+  const here = chosen.filter(({ room }) => room === name)
+  const counted = here.filter(one => one.state === 'killed' || !isNamed(one))
+  for (const one of counted.filter(({ state }) => state !== 'killed')) {
+    const { state, file, lineNumber, mutator, line, replacement } = one
+    console.log(`${state} ${file}:${lineNumber} ${mutator}: ${line} → ${replacement}`)
+  }
+  const killed = counted.filter(({ state }) => state === 'killed').length
+  const share = counted.length === 0 ? 1 : killed / counted.length
+  const total = all.filter(({ room }) => room === name).length
+  const [low, high] = interval(killed, Math.max(1, counted.length))
+  const sampled = here.length < total ? ` (95 %: ${percent(low)} to ${percent(high)})` : ''
+  const equivalent = here.length - counted.length
+  console.log(
+    `${name}: ${killed} of ${counted.length} mutants killed, ${percent(share)}${sampled}; ${equivalent} equivalent; the room has ${total}`,
+  )
+  if (share < floor) isLow = true
+}
+console.log(`${Math.round((Date.now() - since) / 1_000)} s`)
+rmSync(tree, { recursive: true, force: true })
+process.exitCode = isLow || stale.length > 0 ? 1 : 0
