@@ -5,7 +5,19 @@
  */
 import { randomBytes } from 'node:crypto'
 import { fsync } from 'node:fs'
-import { constants, type FileHandle, link, lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises'
+import {
+  constants,
+  type FileHandle,
+  link,
+  lstat,
+  mkdir,
+  open,
+  realpath,
+  rename,
+  rmdir,
+  stat,
+  unlink,
+} from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { systemErrorCode, TemporaryError } from './errors.ts'
@@ -95,16 +107,20 @@ export async function syncDescriptor(descriptor: number, file: string): Promise<
 
 /**
  * Makes a file, or replaces it: whoever reads it meets the whole new one or what was there before, after a power cut
- * too.
+ * too. A link stays, and what it leads to is replaced.
  *
  * @param options `prepare`: what the file needs before it has its name, such as another owner
- * @throws the file system's error, with its code; what was there is there still
+ * @throws the file system's error, with its code, `EINVAL` for what is no file (`/dev/stdout`); what was there is there
+ *   still
  */
 export async function replaceFile(
-  file: string,
+  name: string,
   content: string | Uint8Array,
   { mode, prepare }: { mode: number; prepare?: (draft: string) => Promise<void> },
 ): Promise<void> {
+  const file = await realpath(name).catch(() => name)
+  if ((await stat(file).catch(() => undefined))?.isFile() === false)
+    throw Object.assign(new Error(`${name} is not a file`), { code: 'EINVAL' })
   const draft = `${file}.${randomBytes(8).toString('hex')}`
   try {
     const handle = await open(draft, 'wx', mode)

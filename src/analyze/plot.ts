@@ -1,6 +1,4 @@
 /** A picture of an analysis: waveform, beats, bar lines, sections, tempo and key over time, as an SVG file. */
-import { randomUUID } from 'node:crypto'
-import { rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import * as Plot from '@observablehq/plot'
 import type { Knex } from 'knex'
@@ -8,6 +6,7 @@ import { parseHTML } from 'linkedom'
 import type { Context } from '../context.ts'
 import { formatDuration, printable } from '../core/units.ts'
 import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
+import { replaceFile } from '../file-effects.ts'
 
 /** What is drawn; all times in seconds. */
 export interface AnalysisPicture {
@@ -231,12 +230,9 @@ export async function plotTrack(
       cure: `Run \`autodj analyze --track ${trackId}\` and see what it reports.`,
     })
   const file = path.resolve(cwd, output)
-  const draft = path.join(path.dirname(file), `.${path.basename(file)}.${randomUUID()}`)
   try {
-    await writeFile(draft, drawAnalysis(picture))
-    await rename(draft, file)
+    await replaceFile(file, drawAnalysis(picture), { mode: 0o666 })
   } catch (error) {
-    await rm(draft, { force: true })
     throw new UsageError(`--plot: cannot write ${file}: ${systemErrorCode(error) ?? error}`, {
       code: 'usage.flag',
       cure: 'Name a file in a folder that this user can write to.',

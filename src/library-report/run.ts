@@ -1,7 +1,6 @@
 /** What `autodj report` does: reads, draws, writes the page in one step. */
 
-import { randomUUID } from 'node:crypto'
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { Context } from '../context.ts'
@@ -9,6 +8,7 @@ import { formatBytes } from '../core/units.ts'
 import { readPrices } from '../cost/read-prices.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { replaceFile } from '../file-effects.ts'
 import { readReportData } from './data.ts'
 import type { ReportFlags } from './flags.ts'
 import { renderPage } from './page.ts'
@@ -30,13 +30,10 @@ export async function runReport(context: Context, { output, days, prices }: Repo
     return ExitCode.ok
   }
   const file = path.resolve(cwd, output)
-  const draft = path.join(path.dirname(file), `.${path.basename(file)}.${randomUUID()}`)
   try {
     await mkdir(path.dirname(file), { recursive: true })
-    await writeFile(draft, page)
-    await rename(draft, file)
+    await replaceFile(file, page, { mode: 0o666 })
   } catch (error) {
-    await rm(draft, { force: true })
     throw new UsageError(`--output: cannot write ${file}: ${systemErrorCode(error) ?? error}`, {
       code: 'usage.flag',
       cure: 'Name a file in a folder that this user can write to.',

@@ -2,12 +2,12 @@
  * Metrics of the last runs for Prometheus, in a file for node_exporter's textfile collector or to a Pushgateway: gauges,
  * one set for each command, so that several commands may share a file.
  */
-import { randomUUID } from 'node:crypto'
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { Gauge, Registry } from 'prom-client'
 import { systemErrorCode } from '../errors.ts'
+import { replaceFile } from '../file-effects.ts'
 import type { RunEnd } from '../report/entry.ts'
 import { post } from './post.ts'
 
@@ -139,16 +139,11 @@ export async function writeMetricsFile(
     return !commands.has(command)
   })
   await mkdir(path.dirname(file), { recursive: true })
-  // The collector reads *.prom only: a file half written must not be one.
-  const draft = path.join(path.dirname(file), `.${path.basename(file)}.${randomUUID()}`)
-  try {
-    await writeFile(draft, await expose([...kept, ...fresh]))
-    await chmod(draft, 0o644)
-    await rename(draft, file)
-  } catch (error) {
-    await rm(draft, { force: true })
-    throw error
-  }
+  // The collector reads *.prom only, which a draft is not. It may be another user, whatever our umask is.
+  await replaceFile(file, await expose([...kept, ...fresh]), {
+    mode: 0o644,
+    prepare: draft => chmod(draft, 0o644),
+  })
 }
 
 function ignoreMissing(error: unknown): string {

@@ -1,11 +1,30 @@
 /** What is written lasts before anything rests on it: each sync, and what it comes before. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { acquireLockFile } from '../../src/db/lock-file.ts'
 import { ExternalSorter } from '../../src/external-sort/sorter.ts'
-import { moveIfFree, observeFileEffects, replaceFile, takeAside } from '../../src/file-effects.ts'
+import {
+  moveIfFree,
+  observeFileEffects,
+  replaceFile,
+  syncDescriptor,
+  syncFile,
+  syncFolder,
+  takeAside,
+} from '../../src/file-effects.ts'
 import { PlanJournal } from '../../src/plan/journal.ts'
 import { makePlanHeader, PlanBuilder } from '../../src/plan/plan-file.ts'
 
@@ -46,6 +65,40 @@ test('a file that cannot be replaced stays as it was, and no draft is left', asy
     fails()
     expect([kind, readdirSync(folder), readFileSync(at('a'), 'utf8')]).toEqual([kind, ['a'], 'old'])
   }
+})
+
+test('a link stays, and what it leads to is replaced; what is no file is refused', async () => {
+  writeFileSync(at('a'), 'old')
+  symlinkSync('a', at('link'))
+  await replaceFile(at('link'), 'new', { mode: 0o600 })
+  expect(readFileSync(at('a'), 'utf8')).toBe('new')
+  expect(readlinkSync(at('link'))).toBe('a')
+  symlinkSync('/dev/null', at('device'))
+  for (const name of ['device', ''])
+    await expect(replaceFile(at(name), 'new', { mode: 0o600 })).rejects.toMatchObject({ code: 'EINVAL' })
+  expect(readdirSync(folder).sort()).toEqual(['a', 'device', 'link'])
+})
+
+test.runIf(process.platform === 'linux')('a sync is one, of files, folders and numbers', async () => {
+  const handle = await open(at('a'), 'w')
+  const prototype = Object.getPrototypeOf(handle) as FileHandle
+  const { sync } = prototype
+  const synced: string[] = []
+  prototype.sync = function (this: FileHandle) {
+    synced.push(readlinkSync(`/proc/self/fd/${this.fd}`))
+    return sync.call(this)
+  }
+  try {
+    await syncFile({ handle, path: at('a') })
+    await syncFolder(folder)
+  } finally {
+    prototype.sync = sync
+  }
+  expect(synced).toEqual([at('a'), folder].map(one => realpathSync(one)))
+  const { fd } = handle
+  await syncDescriptor(fd, at('a'))
+  await handle.close()
+  await expect(syncDescriptor(fd, at('a'))).rejects.toMatchObject({ code: 'EBADF' })
 })
 
 test('a file that goes, and one that is put back: the folder knows it', async () => {
