@@ -2,7 +2,7 @@
  * Whether the object at a key is the file: by the checksum that the server computed, or, where it gives none, by
  * reading it back. Nothing is called uploaded before.
  */
-import { crc32 } from 'node:zlib'
+import { createHash } from 'node:crypto'
 import type { ContentHash } from '../audio-files/source.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
@@ -147,19 +147,19 @@ export class UploadVerifier {
         cure: archiveCure,
       })
     }
-    if (head.checksums.crc32 !== undefined) {
-      if (decodeCrc32(head.checksums.crc32) !== content.crc32) throw differs('checksum')
-      return 'store'
-    }
     if (head.checksums.sha256 !== undefined) {
       if (Buffer.from(head.checksums.sha256, 'base64').toString('hex') !== content.sha256)
         throw differs('checksum')
       return 'store'
     }
-    // No checksum of the server's own: only the bytes themselves prove anything.
-    const read = await this.#requests.ask(() => this.#readBack(head.key))
+    if (head.checksums.crc32 !== undefined) {
+      if (decodeCrc32(head.checksums.crc32) !== content.crc32) throw differs('checksum')
+      if (declared !== undefined) return 'store'
+    }
+    // Too little is known of it: only the bytes themselves prove anything.
+    const read = await this.#requests.ask(() => this.#readBack(head))
     this.statistics.bytesReadBack += size
-    if (read !== content.crc32) throw differs('content')
+    if (read !== content.sha256) throw differs('content')
     return 'read-back'
   }
 
@@ -174,12 +174,13 @@ export class UploadVerifier {
     return { key, size, etag, versionId, contentType, sha256, crc32: encodeCrc32(sum), proof }
   }
 
-  async #readBack(key: string): Promise<number | undefined> {
-    const stored = await this.#store.get(key, { signal: this.#signal })
+  /** SHA-256, hex; undefined where it is gone, or another one by now. */
+  async #readBack({ key, etag }: ObjectHead): Promise<string | undefined> {
+    const stored = await this.#store.get(key, { ifMatch: etag, signal: this.#signal })
     if (!stored) return undefined
-    let crc = 0
-    for await (const chunk of stored.body) crc = crc32(chunk, crc)
-    return crc
+    const hash = createHash('sha256')
+    for await (const chunk of stored.body) hash.update(chunk)
+    return hash.digest('hex')
   }
 }
 

@@ -245,6 +245,19 @@ export function safetyContract(
         }
       })
 
+      test('its folder is replaced by another one once the file is uploaded', async () => {
+        await bed.addTrack({ path: 'album/a.mp3', content: proved })
+        const replace = once(() => {
+          renameSync(file('album'), file('album before'))
+          mkdirSync(file('album'))
+          writeFileSync(file('album/a.mp3'), recordedAnew)
+        })
+        const run = await upload(bed, { deleteLocal: true }, { hooks: { put: { after: () => replace() } } })
+        expect(said(run)['album/a.mp3']).toMatch(/no longer the file that was verified/)
+        expect(readFileSync(file('album/a.mp3')).equals(recordedAnew)).toBe(true)
+        expect(readFileSync(file('album before/a.mp3')).equals(proved)).toBe(true)
+      })
+
       test('the file is replaced, and replaced again while the first is put back', async () => {
         await bed.addTrack({ path: 'a.mp3', content: proved })
         beforeDeletion(() => {
@@ -288,6 +301,24 @@ export function safetyContract(
         expect(await rowOf(id)).toMatchObject({ file_path: 'a.mp3' })
       })
 
+      test('the file is edited so after the last look at its object', async () => {
+        const then = 1_700_000_000
+        await bed.addTrack({ path: 'a.mp3', content: proved })
+        utimesSync(file('a.mp3'), then, then)
+        expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
+        const edited = Buffer.from(proved)
+        edited[2_000]! ^= 1
+        let looks = 0
+        const edit = () => {
+          if (++looks !== 2) return
+          writeFileSync(file('a.mp3'), edited)
+          utimesSync(file('a.mp3'), then, then)
+        }
+        const run = await cleanup(bed, {}, { hooks: { head: { after: async () => edit() } } })
+        expect(said(run)['a.mp3']).toMatch(/no longer the file that was verified/)
+        expect(readFileSync(file('a.mp3')).equals(edited)).toBe(true)
+      })
+
       test('the object goes between the proof and the deletion of the file', async () => {
         await uploaded('a.mp3', proved)
         let looks = 0
@@ -315,6 +346,25 @@ export function safetyContract(
         const run = await cleanup(bed, {}, archived)
         expect(said(run)['a.mp3']).toMatch(/archive storage class/)
         expect(existsSync(file('a.mp3'))).toBe(true)
+      })
+
+      test('somebody else has put another recording of the same size and CRC-32 at the key', async () => {
+        const [one, other] = sameSizeAndCrc()
+        const key = 'audio/same.mp3'
+        const sum = Buffer.alloc(4)
+        sum.writeUInt32BE(crc32(other))
+        // By a program that declares no SHA-256.
+        await bed.store.put(key, other, {
+          headers: { contentType: 'audio/flac' },
+          checksums: { crc32: sum.toString('base64') },
+        })
+        const id = await bed.addTrack({ path: 'a.mp3', content: one, key })
+        const run = await upload(bed, { deleteLocal: true })
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(said(run)['a.mp3']).toMatch(/already exists with a different content/)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
+        expect(readFileSync(file('a.mp3')).equals(one)).toBe(true)
+        expect((await bed.content(key))?.equals(other)).toBe(true)
       })
 
       test('another recording of the same size and CRC-32 is at the key', async () => {
