@@ -98,7 +98,8 @@ export class BufferPool {
     if (reused) return reused
     this.#dropFree(classSize)
     this.#allocated += classSize
-    return Buffer.from(new SharedArrayBuffer(classSize))
+    // One that could grow begins at a page of memory, as direct writes ask for; others begin anywhere.
+    return Buffer.from(new SharedArrayBuffer(classSize, { maxByteLength: classSize }), 0, classSize)
   }
 
   /** Free buffers of other sizes make room, so that the whole stays within the budget. */

@@ -4,12 +4,14 @@
  */
 import { ftruncate } from 'node:fs'
 import { promisify } from 'node:util'
-import { encodeCrc32 } from '../core/crc32.ts'
+import { crc32 } from 'node:zlib'
+import pLimit from 'p-limit'
+import { combineCrc32, encodeCrc32 } from '../core/crc32.ts'
 import type { Resilience } from '../storage/resilience.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 import { BufferPool } from './buffer-pool.ts'
+import type { WritableFile } from './reader-thread.ts'
 import type { Readers } from './readers.ts'
-import type { ContentHash } from './source.ts'
 
 const truncate = promisify(ftruncate)
 
@@ -30,18 +32,32 @@ export interface DownloaderOptions {
   readonly rangeSize?: number
 }
 
-export interface Download extends ContentHash {
-  /** of the object that came, and whose CRC-32, where the store tells it, is that of what came */
+/** An object that came whole. */
+export interface Download {
+  /** of the object that came; its CRC-32, where the store tells one, is that of what came */
   readonly head: ObjectHead
+  /** hex */
+  readonly sha256: string
+  /** undefined where the SHA-256 is the expected one, which says more */
+  readonly crc32: number | undefined
+}
+
+/** What is known of an object before it is asked for. */
+export interface Expectation {
+  /** bytes it is thought to have; saves a request where that is right */
+  readonly size?: number | undefined
+  /** hex; while it is right, no other sum is computed */
+  readonly sha256?: string | undefined
 }
 
 interface RangeRequest {
   readonly start?: number
   readonly ifMatch?: string
   readonly onBytes: ((bytes: number) => void) | undefined
-  /** aborted when another range of the object has failed: this one need not be asked for any more */
-  readonly failed?: AbortSignal
 }
+
+/** Ranges of one object that are under way or held at a time at most, so that two large ones share the memory. */
+const rangesAtOnce = 6
 
 export class Downloader {
   readonly #options: DownloaderOptions
@@ -57,46 +73,50 @@ export class Downloader {
   /**
    * Fills an empty file, open for reading and writing, with the object at `key`. Nothing is synced: that is for whoever gives the file its name.
    *
-   * @param size bytes it is thought to have; saves a request where that is right
    * @param onBytes told of bytes as they come
    * @returns undefined where there is no such object
    * @throws StoreError, `precondition` where it was replaced meanwhile; the file system's error; the signal's reason
    */
   async fill(
     key: string,
-    descriptor: number,
-    { size, onBytes }: { size?: number | undefined; onBytes?: (bytes: number) => void } = {},
+    file: WritableFile,
+    { onBytes, ...expected }: Expectation & { onBytes?: (bytes: number) => void } = {},
   ): Promise<Download | undefined> {
-    if (size !== undefined && size <= this.#rangeSize) {
-      const whole = await this.#fillWhole(key, descriptor, size, onBytes)
+    if (expected.size !== undefined && expected.size <= this.#rangeSize) {
+      const whole = await this.#fillWhole(key, file, expected.size, expected, onBytes)
       if (whole !== 'other-size') return whole
     }
     const head = await this.#ask(() => this.#options.store.head(key, { signal: this.#options.signal }))
     if (head === undefined) return undefined
-    if (head.size > this.#rangeSize) return this.#fillInRanges(head, descriptor, onBytes)
-    const whole = await this.#fillWhole(key, descriptor, head.size, onBytes)
+    if (head.size > this.#rangeSize) return this.#fillInRanges(head, file, expected, onBytes)
+    const whole = await this.#fillWhole(key, file, head.size, expected, onBytes)
     if (whole === 'other-size') throw replaced(key)
     return whole
   }
 
   async #fillWhole(
     key: string,
-    descriptor: number,
+    file: WritableFile,
     size: number,
+    expected: Expectation,
     onBytes: ((bytes: number) => void) | undefined,
   ): Promise<Download | undefined | 'other-size'> {
+    const { threads } = this.#options
     let attempts = 0
-    const request = async () => {
-      // What an earlier attempt wrote may have been longer.
-      if (attempts++ > 0) await truncate(descriptor, 0)
-      return this.#get(key, size, { onBytes }, async (bytes, head) => {
-        if (bytes.length !== head.size) throw cutShort(key, bytes.length, head.size)
-        const sums = await this.#options.threads.write(descriptor, bytes, 0, { crc32: true, sha256: true })
-        return proved(head, { crc32: sums.crc32!, sha256: sums.sha256! })
-      })
-    }
     try {
-      return await this.#ask(request)
+      return await this.#withMemory(size, memory =>
+        this.#ask(async () => {
+          // What an earlier attempt wrote may have been longer.
+          if (attempts++ > 0) await truncate(file.descriptor, 0)
+          const got = await this.#get(key, memory, { onBytes })
+          if (got === undefined) return undefined
+          const { head } = got
+          if (got.bytes.length !== head.size) throw cutShort(key, got.bytes.length, head.size)
+          const wanted = { crc32: expected.sha256 === undefined, sha256: true }
+          const { sha256 = '', crc32: sum } = await threads.write(file, got.bytes, 0, wanted)
+          return proved(head, sha256, sha256 === expected.sha256 ? undefined : (sum ?? crc32(got.bytes)))
+        }),
+      )
     } catch (error) {
       if (error instanceof StoreError && error.status === 416) return 'other-size'
       throw error
@@ -105,52 +125,91 @@ export class Downloader {
 
   async #fillInRanges(
     head: ObjectHead,
-    descriptor: number,
+    file: WritableFile,
+    expected: Expectation,
     onBytes: ((bytes: number) => void) | undefined,
   ): Promise<Download> {
     const { key, size, etag } = head
+    const { threads } = this.#options
     const failed = new AbortController()
+    const hash = threads.hashPieces()
+    /** CRC-32 of each range, where the SHA-256 alone does not do */
+    const sums: number[] = []
+    /** The ranges are hashed one after another; each holds its memory until its turn is over. */
+    let hashed = Promise.resolve()
+    const atATime = pLimit(rangesAtOnce)
     const ranges: Promise<void>[] = []
     for (let start = 0; start < size; start += this.#rangeSize) {
       const length = Math.min(this.#rangeSize, size - start)
+      let mayHash: (piece: Buffer | undefined) => void = () => {}
+      const piece = new Promise<Buffer | undefined>(resolve => {
+        mayHash = resolve
+      })
+      hashed = hashed.then(async () => {
+        const bytes = await piece
+        if (bytes !== undefined && !failed.signal.aborted)
+          await hash.update(bytes).catch(error => failed.abort(error))
+      })
+      const turn = hashed
+      const index = ranges.length
       ranges.push(
-        this.#ask(async () => {
-          const where = { start, ifMatch: etag, onBytes, failed: failed.signal }
-          const came = await this.#get(key, length, where, async bytes => {
-            if (bytes.length !== length) throw cutShort(key, bytes.length, length)
-            await this.#options.threads.write(descriptor, bytes, start, { crc32: false, sha256: false })
-            return true
-          })
-          if (came === undefined) throw replaced(key)
-        }).catch((error: unknown) => {
+        atATime(() =>
+          this.#withMemory(length, async memory => {
+            await this.#ask(async () => {
+              failed.signal.throwIfAborted()
+              const got = await this.#get(key, memory, { start, ifMatch: etag, onBytes })
+              if (got === undefined) throw replaced(key)
+              if (got.bytes.length !== length) throw cutShort(key, got.bytes.length, length)
+              const wanted = { crc32: expected.sha256 === undefined, sha256: false }
+              sums[index] = (await threads.write(file, got.bytes, start, wanted)).crc32 ?? 0
+            })
+            mayHash(memory)
+            await turn
+          }),
+        ).catch((error: unknown) => {
           failed.abort(error)
+          mayHash(undefined)
           throw error
         }),
       )
     }
     // All of them, so that none still writes when the file is closed.
     await Promise.allSettled(ranges)
+    const sha256 = await hash.end()
     failed.signal.throwIfAborted()
-    const { sha256, crc32 } = await this.#options.threads.hash(descriptor)
-    return proved(head, { sha256, crc32 })
+    if (expected.sha256 === undefined) {
+      const lengthOf = (index: number) => Math.min(this.#rangeSize, size - index * this.#rangeSize)
+      return proved(
+        head,
+        sha256,
+        sums.reduce((whole, sum, index) => combineCrc32(whole, sum, lengthOf(index)), 0),
+      )
+    }
+    return proved(
+      head,
+      sha256,
+      sha256 === expected.sha256 ? undefined : (await threads.hash(file.descriptor)).crc32,
+    )
   }
 
-  /** One request into leased memory, and what is done with it there. */
-  async #get<T>(
-    key: string,
-    length: number,
-    { onBytes, failed, ...where }: RangeRequest,
-    use: (bytes: Buffer, head: ObjectHead) => Promise<T>,
-  ): Promise<T | undefined> {
-    const { store, signal } = this.#options
-    const lease = await this.#pool.lease(Math.max(1, length), signal)
+  /** Lends memory for as long as `use` takes: to all attempts at a request, so that none of them waits for others' ends. */
+  async #withMemory<T>(length: number, use: (memory: Buffer) => Promise<T>): Promise<T> {
+    const lease = await this.#pool.lease(Math.max(1, length), this.#options.signal)
     try {
-      failed?.throwIfAborted()
-      const got = await store.getInto(key, lease.bytes, { ...where, signal, onReceived: onBytes })
-      return got && (await use(lease.bytes.subarray(0, got.bytes), got.head))
+      return await use(lease.bytes)
     } finally {
       lease.release()
     }
+  }
+
+  async #get(
+    key: string,
+    memory: Buffer,
+    { onBytes, ...where }: RangeRequest,
+  ): Promise<{ head: ObjectHead; bytes: Buffer } | undefined> {
+    const { store, signal } = this.#options
+    const got = await store.getInto(key, memory, { ...where, signal, onReceived: onBytes })
+    return got && { head: got.head, bytes: memory.subarray(0, got.bytes) }
   }
 
   #ask<T>(request: () => Promise<T>): Promise<T> {
@@ -159,16 +218,16 @@ export class Downloader {
 }
 
 /** @throws StoreError `bad-digest` where the store's CRC-32 of the whole object is another */
-function proved(head: ObjectHead, sums: ContentHash): Download {
+function proved(head: ObjectHead, sha256: string, sum: number | undefined): Download {
   const expected = head.checksums.crc32
-  const crc32 = encodeCrc32(sums.crc32)
-  if (expected !== undefined && expected !== crc32) {
+  const came = sum === undefined ? undefined : encodeCrc32(sum)
+  if (came !== undefined && expected !== undefined && expected !== came) {
     throw new StoreError(
       'bad-digest',
-      `the download of ${head.key} has CRC-32 ${crc32}, the store has ${expected}`,
+      `the download of ${head.key} has CRC-32 ${came}, the store has ${expected}`,
     )
   }
-  return { head, ...sums }
+  return { head, sha256, crc32: sum }
 }
 
 function cutShort(key: string, came: number, expected: number): StoreError {

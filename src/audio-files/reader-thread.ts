@@ -46,11 +46,17 @@ export interface ReaderTasks {
   }
   write: {
     readonly request: {
-      readonly descriptor: number
+      readonly file: WritableFile
       readonly memory: SharedMemory
       readonly offset: number
     } & Wanted
     readonly result: { readonly crc32?: number; readonly sha256?: string }
+  }
+  digest: {
+    /** `memory` is what comes next of the hash of that number; undefined: it is at its end */
+    readonly request: { readonly hash: number; readonly memory: SharedMemory | undefined }
+    /** hex, at the end */
+    readonly result: { readonly sha256?: string }
   }
   hash: {
     readonly request: { readonly descriptor: number; readonly partSize: number }
@@ -60,6 +66,16 @@ export interface ReaderTasks {
       readonly parts: readonly number[]
     }
   }
+}
+
+/** A file that is open for writing. */
+export interface WritableFile {
+  readonly descriptor: number
+  /**
+   * the same file opened with `O_DIRECT`, where there is such a thing: whole pages go to the disk from where they are,
+   * instead of being copied into the system's cache first, which costs more than all else about receiving them
+   */
+  readonly direct?: number | undefined
 }
 
 /** Which sums of what is read are to be computed. */
@@ -156,17 +172,50 @@ function read({ descriptor, memory, offset, ...wanted }: ReaderTasks['read']['re
   return { size, crc32: wanted.crc32 ? sums.crc32 : undefined, sha256: sums.sha256() }
 }
 
-function write({ descriptor, memory, offset, ...wanted }: ReaderTasks['write']['request']) {
+function write({ file, memory, offset, ...wanted }: ReaderTasks['write']['request']) {
   const bytes = bufferOf(memory)
   const sums = new Sums(wanted)
-  for (let size = 0; size < bytes.length; ) {
-    const chunk = bytes.subarray(size, size + chunkSize)
-    sums.update(chunk)
-    for (let done = 0; done < chunk.length; )
-      done += writeSync(descriptor, chunk, done, chunk.length - done, offset + size + done)
-    size += chunk.length
-  }
+  for (let size = 0; size < bytes.length; size += chunkSize)
+    sums.update(bytes.subarray(size, size + chunkSize))
+  const { descriptor, direct } = file
+  const written = direct === undefined || offset % page !== 0 ? 0 : writePages(direct, bytes, offset)
+  for (let done = written; done < bytes.length; )
+    done += writeSync(descriptor, bytes, done, bytes.length - done, offset + done)
   return { crc32: wanted.crc32 ? sums.crc32 : undefined, sha256: sums.sha256() }
+}
+
+/** What direct writes are cut to, bytes: a multiple of any disk's blocks. */
+const page = 4096
+
+/** Writes whole pages past the system's cache. @returns bytes written; the file system may refuse, or stop at any of them */
+function writePages(direct: number, bytes: Buffer, offset: number): number {
+  const whole = bytes.length - (bytes.length % page)
+  let done = 0
+  try {
+    while (done < whole) {
+      const count = writeSync(direct, bytes, done, whole - done, offset + done)
+      done += count
+      if (count === 0 || count % page !== 0) break
+    }
+  } catch (error) {
+    // Memory or file that this disk cannot write from or to directly: the usual way can, or says what is wrong.
+    if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
+  }
+  return done
+}
+
+/** Hashes of what comes in pieces, by number. */
+const hashes = new Map<number, Hash>()
+
+function digest({ hash: id, memory }: ReaderTasks['digest']['request']) {
+  const known = hashes.get(id) ?? createHash('sha256')
+  if (memory === undefined) {
+    hashes.delete(id)
+    return { sha256: known.digest('hex') }
+  }
+  hashes.set(id, known)
+  known.update(bufferOf(memory))
+  return {}
 }
 
 let scratch: Buffer | undefined
@@ -208,6 +257,8 @@ async function answer(message: ReaderRequest): Promise<ReaderReply> {
         return { id, result: read(message.request) }
       case 'write':
         return { id, result: write(message.request) }
+      case 'digest':
+        return { id, result: digest(message.request) }
       case 'hash':
         return { id, result: hash(message.request) }
     }

@@ -5,7 +5,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import type { ReaderReply, ReaderRequest, ReaderTasks, Wanted } from './reader-thread.ts'
+import type { ReaderReply, ReaderRequest, ReaderTasks, Wanted, WritableFile } from './reader-thread.ts'
 import { LocalFileError } from './source.ts'
 
 interface Pending {
@@ -18,6 +18,16 @@ interface Thread {
   readonly pending: Map<number, Pending>
   /** asked for in this turn of the event loop; sent at its end in one message, as waking a thread is what costs */
   readonly outbox: ReaderRequest[]
+  /** hashes of pieces that are under way in it */
+  hashes: number
+}
+
+/** SHA-256 of what comes in pieces. */
+export interface PiecewiseHash {
+  /** The next piece; it is shared memory, which may be used again once this resolves. */
+  update(piece: Buffer): Promise<void>
+  /** @returns hex */
+  end(): Promise<string>
 }
 
 /** As many as cores: they are most of the work, and the system shares the cores out between them and the main thread. */
@@ -75,12 +85,31 @@ export class Readers {
    * @throws the file system's error, with its code
    */
   async write(
-    descriptor: number,
+    file: WritableFile,
     source: Buffer,
     offset: number,
     wanted: Wanted,
   ): Promise<ReaderTasks['write']['result']> {
-    return this.#ask('write', { descriptor, memory: sharedMemory(source), offset, ...wanted })
+    return this.#ask('write', { file, memory: sharedMemory(source), offset, ...wanted })
+  }
+
+  /** Hashes what comes in pieces, in one of the threads; {@link PiecewiseHash.end} has to be called in any case. */
+  hashPieces(): PiecewiseHash {
+    const hash = this.#nextId++
+    const thread = this.#leastHashing()
+    thread.hashes++
+    let ended = false
+    return {
+      update: async piece => {
+        await this.#tell(thread, 'digest', { hash, memory: sharedMemory(piece) })
+      },
+      end: async () => {
+        if (ended) throw new Error('the hash has ended')
+        ended = true
+        thread.hashes--
+        return (await this.#tell(thread, 'digest', { hash, memory: undefined })).sha256!
+      },
+    }
   }
 
   /**
@@ -104,7 +133,14 @@ export class Readers {
     kind: K,
     request: ReaderTasks[K]['request'],
   ): Promise<ReaderTasks[K]['result']> {
-    const { worker, pending, outbox } = this.#leastBusy()
+    return this.#tell(this.#leastBusy(), kind, request)
+  }
+
+  #tell<K extends keyof ReaderTasks>(
+    { worker, pending, outbox }: Thread,
+    kind: K,
+    request: ReaderTasks[K]['request'],
+  ): Promise<ReaderTasks[K]['result']> {
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
       pending.set(id, { resolve, reject })
@@ -121,6 +157,11 @@ export class Readers {
     return this.#running.reduce((least, one) => (one.pending.size < least.pending.size ? one : least))
   }
 
+  #leastHashing(): Thread {
+    this.start()
+    return this.#running.reduce((least, one) => (one.hashes < least.hashes ? one : least))
+  }
+
   #startThread(): Thread {
     // The file has the ending of this one: .ts from the sources, .js when built.
     const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
@@ -128,6 +169,7 @@ export class Readers {
       worker: new Worker(new URL(`./reader-thread${ending}`, import.meta.url)),
       pending: new Map(),
       outbox: [],
+      hashes: 0,
     }
     const { worker, pending } = thread
     worker.on('message', (replies: readonly ReaderReply[]) => {

@@ -1,11 +1,12 @@
 /** One object back to a local file: downloaded beside its place, its checksum compared, and only then given its name. */
 
 import { createHash, randomBytes } from 'node:crypto'
-import { constants, lstat, mkdir, open, realpath } from 'node:fs/promises'
+import { constants, type FileHandle, lstat, mkdir, open, realpath } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
-import type { Downloader } from '../audio-files/downloader.ts'
+import type { LimitFunction } from 'p-limit'
+import type { Download, Downloader } from '../audio-files/downloader.ts'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { draftPrefix } from '../core/prefixes.ts'
@@ -14,6 +15,7 @@ import { ExitCode, FatalError, systemErrorCode, systemRefusal, toError } from '.
 import {
   announceWrite,
   moveIfFree,
+  type OpenFile,
   removeIfThere,
   syncFile,
   syncFolder,
@@ -60,12 +62,20 @@ export class RestoreBatch {
   readonly #downloader: Downloader
   /** what all files must lie below, absolute: no link may lead out of it */
   readonly #root: string
+  /** downloads at a time; what is on the disk already no longer counts */
+  readonly #atATime: LimitFunction
   readonly #signal: AbortSignal
   /** real paths of folders, made and looked at once */
   readonly #folders = new Map<string, Promise<string>>()
   readonly #touched = new Set<string>()
 
-  constructor(store: ObjectStore, downloader: Downloader, root: string, signal: AbortSignal) {
+  constructor(
+    store: ObjectStore,
+    downloader: Downloader,
+    root: string,
+    { atATime, signal }: { atATime: LimitFunction; signal: AbortSignal },
+  ) {
+    this.#atATime = atATime
     this.#store = store
     this.#downloader = downloader
     this.#root = root
@@ -118,40 +128,82 @@ export class RestoreBatch {
     throw taken(place)
   }
 
-  async #download({ key, sha256, size }: RestoreTarget, place: string): Promise<RestoreOutcome> {
+  async #download(target: RestoreTarget, place: string): Promise<RestoreOutcome> {
+    const { key, sha256 } = target
     // Of a name that the next run gives it too: it takes the place of what a kill has left.
     const id = createHash('sha256').update(`${key}\0${place}`).digest('hex').slice(0, 16)
     const draft = path.join(path.dirname(place), draftPrefix + id)
-    await removeIfThere(draft)
-    const handle = await open(draft, 'wx+', 0o644)
+    const file = { path: draft, handle: await openDraft(draft) }
+    let isMoved = false
     try {
-      await announceWrite(draft)
-      const got = await this.#downloader.fill(key, handle.fd, { size })
+      const got = await this.#atATime(() => this.#fill(file, target))
       if (got === undefined) return missing()
       const { head } = got
       const expected = expectedOf(head, sha256)
       if (expected === undefined) return unproved()
-      const actual = { sha256: got.sha256, crc32: encodeCrc32(got.crc32) }
-      const sum = expected.algorithm === 'md5' ? await sumOfFile(draft, 'md5') : actual[expected.algorithm]
-      if (sum !== expected.value) {
+      if ((await sumOf(got, draft, expected.algorithm)) !== expected.value) {
         return fail(
           'restore.corrupt',
           'the download does not match the checksum',
           'Run it again; `autodj reconcile --deep` shows whether the object itself is damaged.',
         )
       }
-      await syncFile({ handle, path: draft })
-      await handle.close()
+      await syncFile(file)
       // Someone may have been faster: the application, or another row that leads to the same file.
-      if (!(await moveIfFree(draft, place)))
-        return await this.#compare(head, { key, file: place, sha256 }, place)
+      isMoved = await moveIfFree(draft, place)
+      if (!isMoved) return await this.#compare(head, target, place)
       this.#touched.add(path.dirname(place))
       return { state: 'restored', head }
     } finally {
-      await handle.close().catch(() => {})
-      await removeIfThere(draft)
+      await file.handle.close().catch(() => {})
+      if (!isMoved) await removeIfThere(draft)
     }
   }
+
+  async #fill({ path: draft, handle }: OpenFile, target: RestoreTarget): Promise<Download | undefined> {
+    await announceWrite(draft)
+    const { key, sha256, size } = target
+    const direct = await openDirect(draft, size)
+    try {
+      const expected = { size, sha256: isSha256(sha256) ? sha256 : undefined }
+      return await this.#downloader.fill(key, { descriptor: handle.fd, direct: direct?.fd }, expected)
+    } finally {
+      await direct?.close()
+    }
+  }
+}
+
+async function openDraft(draft: string): Promise<FileHandle> {
+  try {
+    return await open(draft, 'wx+', 0o644)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw error
+  }
+  await removeIfThere(draft)
+  return open(draft, 'wx+', 0o644)
+}
+
+/** Files smaller than this are not worth a second descriptor, bytes. */
+const smallestDirect = 64 * 1024
+
+/** The same file once more, for writing past the system's cache; undefined where there is no such thing. */
+async function openDirect(draft: string, size: number | undefined): Promise<FileHandle | undefined> {
+  // Not on every system; its type says otherwise.
+  const direct = constants.O_DIRECT as number | undefined
+  if (direct === undefined || (size !== undefined && size < smallestDirect)) return undefined
+  return open(draft, constants.O_WRONLY | direct).catch(() => undefined)
+}
+
+/** The sum of what came. */
+async function sumOf(
+  got: Download,
+  file: string,
+  algorithm: Expected['algorithm'],
+): Promise<string | undefined> {
+  if (algorithm === 'sha256') return got.sha256
+  return algorithm === 'crc32' && got.crc32 !== undefined
+    ? encodeCrc32(got.crc32)
+    : sumOfFile(file, algorithm)
 }
 
 function missing(): RestoreOutcome {
@@ -311,11 +363,14 @@ function fail(code: ErrorCode, reason: string, cure: string): RestoreOutcome {
   return { state: 'failed', code, reason, cure }
 }
 
+const isSha256 = (text: string | undefined): text is string =>
+  text !== undefined && /^[0-9a-f]{64}$/.test(text)
+
 /** The strongest checksum known of the whole object; MD5 only where the ETag is one. */
 function expectedOf(head: ObjectHead, proved: string | undefined): Expected | undefined {
   const server = head.checksums.sha256 && Buffer.from(head.checksums.sha256, 'base64').toString('hex')
   const sha256 = proved ?? server ?? head.metadata['sha256']
-  if (sha256 !== undefined && /^[0-9a-f]{64}$/.test(sha256)) return { algorithm: 'sha256', value: sha256 }
+  if (isSha256(sha256)) return { algorithm: 'sha256', value: sha256 }
   if (head.checksums.crc32 !== undefined) return { algorithm: 'crc32', value: head.checksums.crc32 }
   return /^[0-9a-f]{32}$/.test(head.etag) ? { algorithm: 'md5', value: head.etag } : undefined
 }

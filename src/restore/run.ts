@@ -1,7 +1,7 @@
 /** What `autodj restore` does with its flags: the way back, track by track, until the rows are LOCAL again. */
 
 import path from 'node:path'
-import pLimit from 'p-limit'
+import pLimit, { type LimitFunction } from 'p-limit'
 import { Downloader } from '../audio-files/downloader.ts'
 import { Readers, readerThreads } from '../audio-files/readers.ts'
 import type { Context } from '../context.ts'
@@ -46,11 +46,23 @@ interface Restored {
   head: { key: string; size: number; etag: string }
 }
 
+/** What became of a page of tracks: an outcome is undefined where one was left for the next run. */
+interface Downloaded {
+  readonly batch: RestoreBatch
+  readonly ends: readonly PromiseSettledResult<{
+    track: S3Track
+    file: string
+    outcome: RestoreOutcome | undefined
+  }>[]
+}
+
 const defaultConcurrency = 16
 /** Bytes of downloads in memory. */
 const memory = 96 * 1024 ** 2
 /** How long S3 may be away, ms. */
 const maxOutage = 600_000
+/** Files that wait for the disk at a time while others are downloaded. */
+const mostSyncs = 64
 /** Tracks committed together, or told of at a time. */
 const pageSize = { work: 200, dryRun: 5_000 }
 
@@ -116,11 +128,21 @@ class Restorer {
   readonly #context: Context
   readonly #flags: RestoreFlags
   readonly #parts: RestorerParts
+  /** downloads at a time */
+  readonly #atATime: LimitFunction
+  /** files that are open at a time: downloads, and what waits for the disk */
+  readonly #open: LimitFunction
+  /** Two rows may share an object, and so a file: one download, both rows. By key and file. */
+  readonly #inWork = new Map<string, Promise<RestoreOutcome | undefined>>()
+  /** the run has failed: nothing new is begun */
+  readonly #failing = new AbortController()
 
   constructor(context: Context, flags: RestoreFlags, parts: RestorerParts) {
     this.#context = context
     this.#flags = flags
     this.#parts = parts
+    this.#atATime = pLimit(parts.concurrency)
+    this.#open = pLimit(parts.concurrency + mostSyncs)
     this.#style = applicationStyle(context.config.audioFolder)
     this.#folder = restoreFolder(context, flags)
     this.#plan =
@@ -145,6 +167,10 @@ class Restorer {
     progress.total({ items, ...(items === whole && withoutSize === 0 ? { bytes: wholeBytes } : {}) })
     const versioned = (await this.#parts.store.versioning(signal)) === 'Enabled'
     const planId = this.#parts.runId
+    /** Pages are concluded one after another, each while the next one is downloaded. */
+    let concluded = Promise.resolve()
+    let before = concluded
+    let pages: readonly Promise<unknown>[] = []
     try {
       for await (const page of trackPages(knex, {
         filter,
@@ -155,19 +181,30 @@ class Restorer {
           if (context.stopping.aborted || left <= 0) break
           const tracks = page.slice(at, at + left) as S3Track[]
           at += tracks.length
-          const failedBefore = this.#counts.failed
-          const done = await this.#restore(tracks, signal)
-          // What fails is met again by every run: it must not use up the limit of each.
-          left -= tracks.length - (this.#counts.failed - failedBefore)
-          progress.advance({
-            items: tracks.length,
-            bytes: done.reduce((sum, { head }) => sum + head.size, 0),
+          const { outcomes, begun } = await this.#download(tracks, signal)
+          pages = [...pages.slice(-1), outcomes]
+          await before
+          before = concluded
+          concluded = concluded.then(async () => {
+            const failedBefore = this.#counts.failed
+            const done = await this.#conclude(await outcomes)
+            // What fails is met again by every run: it must not use up the limit of each.
+            left -= tracks.length - (this.#counts.failed - failedBefore)
+            progress.advance({
+              items: tracks.length,
+              bytes: done.reduce((sum, { head }) => sum + head.size, 0),
+            })
+            await this.#planRemovals(done, versioned, planId)
           })
-          await this.#planRemovals(done, versioned, planId)
+          concluded.catch(() => this.#failing.abort())
+          await (flags.limit === undefined ? begun : concluded)
         }
         if (context.stopping.aborted || left <= 0) break
       }
+      await concluded
     } finally {
+      // Only when all have come to rest: what is under way is never abandoned by another one's failure.
+      await Promise.allSettled([...pages, concluded])
       progress.done()
     }
     return this.#finish(versioned, planId)
@@ -187,20 +224,26 @@ class Restorer {
     }
   }
 
-  /** Restores a page of tracks and switches their rows. @returns those that are LOCAL now */
-  async #restore(tracks: readonly S3Track[], signal: AbortSignal): Promise<Restored[]> {
-    const { database, store, downloader, concurrency } = this.#parts
+  /**
+   * Downloads a page of tracks.
+   *
+   * @returns what became of each, once all have come to rest; and when the last of them was begun
+   */
+  async #download(
+    tracks: readonly S3Track[],
+    signal: AbortSignal,
+  ): Promise<{ outcomes: Promise<Downloaded>; begun: Promise<unknown> }> {
+    const { database, store, downloader } = this.#parts
     const { knex } = database
     const known = await objectsByKey(
       knex,
       store.bucket,
       this.#flags.dryRun ? [] : tracks.map(track => track.s3ObjectKey),
     )
-    const batch = new RestoreBatch(store, downloader, this.#folder, signal)
-    const limit = pLimit(concurrency)
-    // Two rows may share an object, and so a file: one download, both rows.
-    const downloads = new Map<string, Promise<RestoreOutcome>>()
-    const settled = await Promise.allSettled(
+    const batch = new RestoreBatch(store, downloader, this.#folder, { atATime: this.#atATime, signal })
+    const began: Promise<void>[] = []
+    const inWork: string[] = []
+    const settled = Promise.allSettled(
       tracks.map(async track => {
         const file = restorePath(track, {
           folder: this.#folder,
@@ -219,20 +262,33 @@ class Restorer {
         const sha256 = known.get(track.s3ObjectKey)?.sha256 ?? undefined
         const target = { key: track.s3ObjectKey, file, sha256, size: track.fileSize ?? undefined }
         const id = `${target.key}\u0000${file}`
-        const download =
-          downloads.get(id) ??
-          limit(async () =>
-            this.#context.stopping.aborted
+        let download = this.#inWork.get(id)
+        if (download === undefined) {
+          const begin = Promise.withResolvers<void>()
+          began.push(begin.promise)
+          download = this.#open(async () => {
+            begin.resolve()
+            return this.#context.stopping.aborted || this.#failing.signal.aborted
               ? undefined
-              : await this.#attempt(() => batch.restore(target), signal),
-          )
-        downloads.set(id, download as Promise<RestoreOutcome>)
+              : this.#attempt(() => batch.restore(target), signal)
+          })
+          this.#inWork.set(id, download)
+          inWork.push(id)
+        }
         return { track, file, outcome: await download }
       }),
     )
+    const outcomes = settled.then(ends => {
+      for (const id of inWork) this.#inWork.delete(id)
+      return { batch, ends }
+    })
+    return { outcomes, begun: Promise.all(began) }
+  }
+
+  /** Switches the rows of what was downloaded. @returns those that are LOCAL now */
+  async #conclude({ batch, ends }: Downloaded): Promise<Restored[]> {
     const ready: Restored[] = []
-    // Only when all have come to rest: what is under way is never abandoned by another one's failure.
-    const outcomes = settled.map(one => {
+    const outcomes = ends.map(one => {
       if (one.status === 'rejected') throw one.reason
       return one.value
     })

@@ -57,8 +57,11 @@ export interface Unanswered {
 
 /** Bodies are written in slices of this size, so that a slow link is seen to move and TLS does not copy them whole. */
 const sliceBytes = 512 * 1024
-/** Sockets read into a buffer of this size that is used again, rather than into a new one for every packet. */
-const readBytes = 256 * 1024
+/**
+ * Sockets read answers into a buffer of this size that is used again, rather than into a new one for every packet. A body
+ * that is wanted in memory is read there itself, without a copy, once its head has come this way.
+ */
+const headBytes = 16 * 1024
 /** How long to wait for `100 Continue`, ms. */
 const continueWait = 1000
 
@@ -140,10 +143,13 @@ export class Connections {
 
   #connect(tunnel: Socket | undefined): Connection {
     const { secure, host, port, secureContext } = this.#options
+    const heads = Buffer.allocUnsafeSlow(headBytes)
+    let connection: Connection | undefined
     const onread = {
-      buffer: Buffer.allocUnsafeSlow(readBytes),
+      // Asked for after each read, and once before there is a connection.
+      buffer: () => connection?.bodyTarget() ?? heads,
       callback: (bytes: number, buffer: Uint8Array): boolean => {
-        connection.receive(buffer.subarray(0, bytes))
+        connection?.receive(buffer.subarray(0, bytes))
         return true
       },
     }
@@ -159,20 +165,21 @@ export class Connections {
         } as ConnectionOptions)
       : connectPlain({ host, port, onread })
     // Through a tunnel Node.js takes no notice of `onread`.
-    if (tunnel !== undefined) socket.on('data', (bytes: Buffer) => connection.receive(bytes))
+    if (tunnel !== undefined) socket.on('data', (bytes: Buffer) => connection?.receive(bytes))
     socket.setNoDelay(true)
     socket.setKeepAlive(true, 1000)
     if (secure) socket.on('session', session => (this.#session = session))
     // Without it the end of a stream that nobody reads is not told.
     socket.resume()
-    const connection: Connection = new Connection(socket, secure, this.#options.timeouts, () => {
-      const index = this.#free.indexOf(connection)
+    const made = new Connection(socket, secure, this.#options.timeouts, () => {
+      const index = this.#free.indexOf(made)
       if (index < 0) return
       this.#free.splice(index, 1)
-      this.#all.delete(connection)
+      this.#all.delete(made)
     })
-    this.#all.add(connection)
-    return connection
+    connection = made
+    this.#all.add(made)
+    return made
   }
 }
 
@@ -315,7 +322,13 @@ class Connection {
     if (body.byteLength === 0) current.flushed = true
   }
 
-  /** @param chunk is used again by the socket: what is kept of it is copied */
+  /** The rest of the memory that the body under way goes into, for the socket to read there; undefined: there is none. */
+  bodyTarget(): Uint8Array | undefined {
+    const filling = this.#current?.filling
+    return filling?.target.subarray(filling.at, filling.size)
+  }
+
+  /** @param chunk is used again by the socket, or lies in the body's memory already: what is kept else is copied */
   receive(chunk: Uint8Array): void {
     const rest = this.#fill(chunk)
     if (rest.length === 0) return
@@ -379,7 +392,7 @@ class Connection {
     const filling = current?.filling
     if (filling === undefined) return chunk
     const mine = chunk.subarray(0, filling.size - filling.at)
-    filling.target.set(mine, filling.at)
+    if (!isAt(mine, filling.target, filling.at)) filling.target.set(mine, filling.at)
     filling.at += mine.byteLength
     current?.request.onReceived?.(mine.byteLength)
     const rest = chunk.subarray(mine.byteLength)
@@ -419,6 +432,11 @@ class Connection {
     current.request.signal?.removeEventListener('abort', this.#onAbort)
     return current
   }
+}
+
+/** Whether bytes lie in `target` already, `offset` from its start. */
+function isAt(bytes: Uint8Array, target: Uint8Array, offset: number): boolean {
+  return bytes.buffer === target.buffer && bytes.byteOffset === target.byteOffset + offset
 }
 
 function hangUp(): Error {

@@ -1,6 +1,6 @@
 /** Downloads into files, from the embedded S3 server. */
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync } from 'node:fs'
+import { constants, mkdtempSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -36,7 +36,10 @@ let files = 0
 /** Fills a file with the object by way of `store`. @returns what `fill` gave, and the file's content */
 async function download(
   key: string,
-  { store = bucket.store, ...options }: { store?: ObjectStore; size?: number; attempts?: number } = {},
+  {
+    store = bucket.store,
+    ...options
+  }: { store?: ObjectStore; size?: number; sha256?: string; attempts?: number; isDirect?: boolean } = {},
 ) {
   const { attempts = 1 } = options
   const signal = new AbortController().signal
@@ -61,14 +64,18 @@ async function download(
   })
   const file = path.join(folder, `${files++}`)
   const handle = await open(file, 'wx+')
+  const direct = options.isDirect ? await open(file, constants.O_WRONLY | constants.O_DIRECT) : undefined
   try {
     const onBytes = (bytes: number) => {
       received += bytes
     }
-    const got = await downloader.fill(key, handle.fd, { size: options.size, onBytes })
+    const { size, sha256 } = options
+    const target = { descriptor: handle.fd, direct: direct?.fd }
+    const got = await downloader.fill(key, target, { size, sha256, onBytes })
     return { got, content: await readFile(file), received }
   } finally {
     await handle.close()
+    await direct?.close()
   }
 }
 
@@ -90,6 +97,34 @@ describe('what is in the file is the object', () => {
       expect(got?.sha256).toBe(createHash('sha256').update(body).digest('hex'))
       expect(got?.crc32).toBe(crc32(body))
     }
+  })
+
+  test.skipIf(constants.O_DIRECT === undefined)('written past the cache, up to the last byte', async () => {
+    const page = 4096
+    for (const size of [
+      1,
+      page - 1,
+      page,
+      page + 1,
+      rangeSize - 1,
+      3 * rangeSize + 2 * page,
+      3 * rangeSize + 5,
+    ]) {
+      const body = await put(`direct ${size}`, size)
+      const { got, content } = await download(`direct ${size}`, { size, isDirect: true })
+      expect(content.equals(body)).toBe(true)
+      expect(got?.sha256).toBe(createHash('sha256').update(body).digest('hex'))
+      expect(got?.crc32).toBe(crc32(body))
+    }
+  })
+
+  test.for([1_000, 5 * rangeSize + 7])('no second sum where the first is right, %i bytes', async size => {
+    const body = await put(`known ${size}`, size)
+    const sha256 = createHash('sha256').update(body).digest('hex')
+    const known = await download(`known ${size}`, { size, sha256 })
+    expect(known.got).toMatchObject({ sha256, crc32: undefined })
+    const unlike = await download(`known ${size}`, { size, sha256: '0'.repeat(64) })
+    expect(unlike.got).toMatchObject({ sha256, crc32: crc32(body) })
   })
 
   test('what is not there is not made up', async () => {
@@ -148,6 +183,20 @@ describe('what came wrong is never taken for the object', () => {
     }
     const { content } = await download('shrunk', { store, size: 50 * KiB, attempts: 2 })
     expect(content.equals(shorter!)).toBe(true)
+  })
+
+  test('a range that fails again and again while all memory is lent: the others wait for it, and it for nobody', async () => {
+    const body = await put('late', 12 * rangeSize)
+    let failures = 5
+    const store: ObjectStore = {
+      ...bucket.store,
+      async getInto(key, into, options) {
+        if (options?.start === 0 && failures-- > 0) throw new Error('not yet')
+        return bucket.store.getInto(key, into, options)
+      },
+    }
+    const { content } = await download('late', { store, attempts: 6 })
+    expect(content.equals(body)).toBe(true)
   })
 
   test('replaced while its ranges come', async () => {
