@@ -32,8 +32,11 @@ export class FileSpool implements Spool {
     const used = this.#used
     const keyLength = chunk.write(key, used + header, 'utf8')
     const valueLength = chunk.write(value, used + header + keyLength, 'utf8')
-    for (const [index, word] of [...tags, keyLength, valueLength].entries())
-      chunk.writeUInt32LE(word, used + 4 * index)
+    chunk.writeUInt32LE(tags[0], used)
+    chunk.writeUInt32LE(tags[1], used + 4)
+    chunk.writeUInt32LE(tags[2], used + 8)
+    chunk.writeUInt32LE(keyLength, used + 12)
+    chunk.writeUInt32LE(valueLength, used + 16)
     this.#used = used + header + keyLength + valueLength
     return written
   }
@@ -77,10 +80,9 @@ export class FileSpool implements Spool {
 function recordsOf(chunk: Buffer, length: number, wanted: (...tags: Tags) => boolean): SortedRecord[] {
   const records: SortedRecord[] = []
   for (let at = 0; at < length; ) {
-    const word = (index: number): number => chunk.readUInt32LE(at + 4 * index)
-    const keyEnd = at + header + word(3)
-    const end = keyEnd + word(4)
-    if (wanted(word(0), word(1), word(2)))
+    const keyEnd = at + header + chunk.readUInt32LE(at + 12)
+    const end = keyEnd + chunk.readUInt32LE(at + 16)
+    if (wanted(chunk.readUInt32LE(at), chunk.readUInt32LE(at + 4), chunk.readUInt32LE(at + 8)))
       records.push([chunk.toString('utf8', at + header, keyEnd), chunk.toString('utf8', keyEnd, end)])
     at = end
   }

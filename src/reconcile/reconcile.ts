@@ -11,7 +11,7 @@ import { type FoundFile, filePages, selectionOf } from '../audio-files/walk.ts'
 import { plainFolder, portable } from '../core/audio-path.ts'
 import { classifyWithoutKey } from '../core/reconcile/classify.ts'
 import { DiskJoin, type OpenedFile } from '../core/reconcile/disk-join.ts'
-import type { Comparison, DifferenceClass, FileFacts } from '../core/reconcile/facts.ts'
+import { type Comparison, type DifferenceClass, type FileFacts, isPlain } from '../core/reconcile/facts.ts'
 import { mergeOrdered } from '../core/reconcile/merge.ts'
 import { Resolver } from '../core/reconcile/resolve.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
@@ -47,9 +47,15 @@ export async function* reconcile(
   await refuseEmptySides(library, options)
   for await (const seen of observe(library, options, tally)) {
     const comparisons = options.isSelected === undefined ? seen : seen.filter(options.isSelected)
-    const judged = comparisons.map(comparison => accepting(comparison, options.accept))
-    for (const { sigil, differences } of judged) {
-      if (sigil === '=' && differences.length === 0) tally.agree += 1
+    const { accept } = options
+    const judged =
+      accept === undefined ? comparisons : comparisons.map(comparison => accepting(comparison, accept))
+    for (const comparison of judged) {
+      const { sigil, differences } = comparison
+      if (isPlain(comparison)) {
+        tally.agree += 1
+        continue
+      }
       if (sigil === '!') tally.unread += 1
       if (differences.some(difference => difference.severity === 'drift')) tally.drift += 1
       const drift = new Set<DifferenceClass>()
@@ -65,9 +71,8 @@ export async function* reconcile(
 }
 
 /** A finding in which accepted classes are no drift. */
-function accepting(comparison: Comparison, accepted: ReadonlySet<DifferenceClass> | undefined): Comparison {
-  if (accepted === undefined || !comparison.differences.some(one => accepted.has(one.class)))
-    return comparison
+function accepting(comparison: Comparison, accepted: ReadonlySet<DifferenceClass>): Comparison {
+  if (!comparison.differences.some(one => accepted.has(one.class))) return comparison
   const differences = comparison.differences.map(one =>
     accepted.has(one.class) ? { ...one, severity: 'note' as const } : one,
   )

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
 import type { Context } from '../context.ts'
-import { type Comparison, type DifferenceClass, differenceClasses } from '../core/reconcile/facts.ts'
+import { type Comparison, type DifferenceClass, differenceClasses, isPlain } from '../core/reconcile/facts.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import { systemErrorCode, UsageError } from '../errors.ts'
 import type { Tally } from './tally.ts'
@@ -14,7 +14,7 @@ const quietNotes: ReadonlySet<DifferenceClass> = new Set(['no-audio', 'foreign-o
 export function reportComparison(context: Context, comparison: Comparison): void {
   const { report } = context
   const { sigil, name, differences, row, object, other, problem, asOf } = comparison
-  const plain = sigil === '=' && differences.length === 0
+  const plain = isPlain(comparison)
   // A track that waits to be fetched is no news; there may be as many of them as tracks.
   const quiet =
     plain || differences.every(({ class: kind, severity }) => quietNotes.has(kind) && severity === 'note')

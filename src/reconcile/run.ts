@@ -6,7 +6,7 @@ import type { Context } from '../context.ts'
 import type { InventoryPlace } from '../core/inventory-url.ts'
 import { cacheControl } from '../core/keys.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
-import type { Comparison, DifferenceClass } from '../core/reconcile/facts.ts'
+import { type Comparison, type DifferenceClass, isPlain } from '../core/reconcile/facts.ts'
 import { repairOf } from '../core/reconcile/repair.ts'
 import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatDuration, plural, printable } from '../core/units.ts'
@@ -100,7 +100,7 @@ async function observeAndReport(
     concurrency,
     cacheControl,
     force: flags.force,
-    accept: new Set(flags.accept as readonly DifferenceClass[]),
+    ...(flags.accept.length > 0 && { accept: new Set(flags.accept as readonly DifferenceClass[]) }),
     tempFolder,
     signal,
   }
@@ -145,8 +145,13 @@ async function observeAndReport(
       progress.advance({ items: comparisons.length })
       for (const comparison of comparisons) {
         reportComparison(context, comparison)
-        if (!comparison.addendum) await combined?.write(`${comparison.sigil} ${printable(comparison.name)}\n`)
-        const reason = await planning?.take(comparison)
+        // Where there is nothing to wait for, nothing is: a promise for each object would be dear.
+        if (combined !== undefined && !comparison.addendum) {
+          const written = combined.write(`${comparison.sigil} ${printable(comparison.name)}\n`)
+          if (written !== undefined) await written
+        }
+        if (planning === undefined || isPlain(comparison)) continue
+        const reason = await planning.take(comparison)
         if (reason === undefined) continue
         heldCount += 1
         if (held.length < heldShown) held.push({ name: comparison.name, reason })

@@ -163,4 +163,9 @@ export interface Comparison {
   addendum?: true
 }
 
+/** Whether nothing but that they agree is to be told: of nearly all of a healthy library. */
+export function isPlain({ sigil, differences }: Comparison): boolean {
+  return sigil === '=' && differences.length === 0
+}
+
 export type Sameness = 'same' | 'different' | 'unknown'

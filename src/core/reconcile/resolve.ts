@@ -1,5 +1,5 @@
 import { actualSha256, sameContent } from './classify.ts'
-import { CountingBloomFilter, fingerprint } from './counting-bloom-filter.ts'
+import { CountingBloomFilter, fingerprint, foldedFingerprint } from './counting-bloom-filter.ts'
 import {
   missingComparison,
   movedComparison,
@@ -62,16 +62,16 @@ export class Resolver {
 
   /** An object that at least one row names; once per object. */
   held(object: ObjectFacts, sha256: string | undefined): Promise<void> | undefined {
-    const name = this.#count(foldCase(object.key))
+    const name = this.#count(foldedFingerprint(object.key))
     // Nothing is the same as nothing else: empty objects are a fault of their own.
-    const byEtag = object.size === 0 ? none : this.#count(etagId(object))
-    const bySha256 = object.size === 0 || sha256 === undefined ? none : this.#count(sha256Id(sha256))
+    const byEtag = object.size === 0 ? none : this.#count(etagPrint(object))
+    const bySha256 = object.size === 0 || sha256 === undefined ? none : this.#count(sha256Print(sha256))
     return this.#heldObjects.add([name, byEtag, bySha256], object.key, pack(object, sha256))
   }
 
   async orphan(object: ObjectFacts): Promise<void> {
     const name = foldCase(object.key)
-    this.#count(name)
+    this.#count(fingerprint(name))
     await this.#byName.add(name + nul + orphanRank + object.key, JSON.stringify(object))
   }
 
@@ -82,7 +82,7 @@ export class Resolver {
     removed?: Unmatched['removed'],
   ): Promise<void> {
     const name = foldCase(this.#plain(row.key))
-    this.#count(name)
+    this.#count(fingerprint(name))
     await this.#byName.add(
       name + nul + missingRank + row.trackId,
       JSON.stringify({ row, fileThere, removed }),
@@ -171,7 +171,7 @@ export class Resolver {
     for await (const batch of shared) {
       for (const [key, packed] of batch) {
         const object = unpack(key, packed)
-        await this.#addContent(heldRank, object, object.contentSha256)
+        await this.#sortContent(heldRank, object, object.contentSha256)
       }
     }
     let group = ''
@@ -253,33 +253,42 @@ export class Resolver {
     const { trackId, proof } = unmatched.row
     await this.#byEntity.add(entity('r', trackId, baseRank), JSON.stringify(unmatched))
     if (proof === undefined || proof.size === 0) return
-    const ids = [etagId(proof), ...(proof.sha256 === undefined ? [] : [sha256Id(proof.sha256)])]
-    for (const id of ids) {
-      this.#count(id)
+    this.#countContent(proof, proof.sha256)
+    for (const id of contentIds(proof, proof.sha256))
       await this.#byContent.add(id + nul + missingRank + trackId, '')
-    }
   }
 
   async #addContent(rank: string, object: ObjectFacts, sha256: string | undefined): Promise<void> {
     if (object.size === 0) return
-    const value = pack(object, sha256)
-    const ids = [etagId(object), ...(sha256 === undefined ? [] : [sha256Id(sha256)])]
-    for (const id of ids) {
-      this.#count(id)
-      await this.#byContent.add(id + nul + rank + object.key, value)
-    }
+    this.#countContent(object, sha256)
+    await this.#sortContent(rank, object, sha256)
   }
 
-  #count(id: string): number {
-    const print = fingerprint(id)
+  async #sortContent(rank: string, object: ObjectFacts, sha256: string | undefined): Promise<void> {
+    const value = pack(object, sha256)
+    for (const id of contentIds(object, sha256))
+      await this.#byContent.add(id + nul + rank + object.key, value)
+  }
+
+  #countContent(content: { etag: string; size: number }, sha256: string | undefined): void {
+    this.#count(etagPrint(content))
+    if (sha256 !== undefined) this.#count(sha256Print(sha256))
+  }
+
+  #count(print: number): number {
     this.#filter.count(print)
     return print
   }
 }
 
-// The two ways to know a content.
-const etagId = ({ etag, size }: { etag: string; size: number }): string => `e${etag} ${size}`
-const sha256Id = (sha256: string): string => `s${sha256}`
+/** The two ways to know a content. */
+function contentIds({ etag, size }: { etag: string; size: number }, sha256: string | undefined): string[] {
+  return [`e${etag} ${size}`, ...(sha256 === undefined ? [] : [`s${sha256}`])]
+}
+
+// And their fingerprints.
+const etagPrint = ({ etag, size }: { etag: string; size: number }): number => fingerprint(etag, 1 + size)
+const sha256Print = (sha256: string): number => fingerprint(sha256, -1)
 
 function entity(kind: 'o' | 'r', id: string, rank: string): string {
   return `${kind}${id}${nul}${rank}`
