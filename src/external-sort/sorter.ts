@@ -1,4 +1,5 @@
 import type { SortedRecord as Entry, Sorter } from '../core/reconcile/records.ts'
+import { bytesFrom, header, lengthAt, sortByKey } from './key-order.ts'
 import { UnlinkedFile } from './unlinked-file.ts'
 
 /** Bytes held in memory before a run is written. */
@@ -11,8 +12,8 @@ const chunkBytes = 256 * 1024
 const batchEntries = 1_024
 /** Runs merged at once; more are merged in several rounds, so that buffers stay bounded. */
 const fanIn = 128
-/** Length of key and of value, 32 bits each, before their bytes. */
-const header = 8
+/** Bytes of keys that readers are compared by before all of them are. */
+const rankBytes = 6
 
 /**
  * External merge sort (Knuth, TAOCP vol. 3, 5.4) by the UTF-8 bytes of the keys: sorted runs go to one nameless
@@ -28,6 +29,7 @@ export class ExternalSorter implements Sorter {
   readonly #runs: Extent[] = []
   readonly #file: UnlinkedFile
   #writing: Promise<void> = Promise.resolve()
+  #prefix: Buffer | undefined
   readonly #runBytes: number
 
   /**
@@ -81,7 +83,9 @@ export class ExternalSorter implements Sorter {
   #spill(run: MemoryRun): Promise<void> {
     this.#writing = this.#writing.then(async () => {
       const writer = new RunWriter(this.#file)
-      for (const offset of run.inOrder()) {
+      const order = run.inOrder()
+      this.#narrowPrefix(run.bytes, order)
+      for (const offset of order) {
         if (writer.add(run.bytes, offset, run.endOf(offset))) await writer.flush()
       }
       this.#runs.push(await writer.finish())
@@ -92,11 +96,23 @@ export class ExternalSorter implements Sorter {
     return this.#writing
   }
 
+  /** What all keys begin with, so far: those of a run lie between its first and its last. */
+  #narrowPrefix(bytes: Buffer, order: Uint32Array): void {
+    for (const entry of [order[0], order.at(-1)]) {
+      if (entry === undefined) return
+      const key = bytes.subarray(entry + header, entry + header + lengthAt(bytes, entry))
+      this.#prefix ??= Buffer.from(key)
+      let common = 0
+      while (common < this.#prefix.length && this.#prefix[common] === key[common]) common += 1
+      this.#prefix = this.#prefix.subarray(0, common)
+    }
+  }
+
   /** Calls `take` with every entry in order, and yields where that says so: a promise for each would be dear. */
   async *#merge(runs: readonly Extent[], take: (entry: RunReader) => boolean): AsyncGenerator<void> {
     const heap: RunReader[] = []
     for (const run of runs) {
-      const reader = new RunReader(this.#file, run)
+      const reader = new RunReader(this.#file, run, this.#prefix?.length ?? 0)
       if (reader.next() || (await reader.advance())) push(heap, reader)
     }
     while (heap.length > 0) {
@@ -163,17 +179,9 @@ class MemoryRun {
 
   /** Where the entries begin, in the order of their keys. */
   inOrder(): Uint32Array {
-    const { bytes } = this
-    return this.#offsets.subarray(0, this.#count).sort((a, b) => {
-      const endOfA = a + header + lengthAt(bytes, a)
-      const endOfB = b + header + lengthAt(bytes, b)
-      let [i, j] = [a + header, b + header]
-      for (; i < endOfA && j < endOfB; i += 1, j += 1) {
-        const difference = (bytes[i] as number) - (bytes[j] as number)
-        if (difference !== 0) return difference
-      }
-      return endOfA - i - (endOfB - j)
-    })
+    const order = this.#offsets.subarray(0, this.#count)
+    sortByKey(this.bytes, order)
+    return order
   }
 
   endOf(offset: number): number {
@@ -188,16 +196,6 @@ class MemoryRun {
       yield batch
     }
   }
-}
-
-function lengthAt(bytes: Uint8Array, at: number): number {
-  return (
-    ((bytes[at] as number) |
-      ((bytes[at + 1] as number) << 8) |
-      ((bytes[at + 2] as number) << 16) |
-      ((bytes[at + 3] as number) << 24)) >>>
-    0
-  )
 }
 
 function endOfEntry(bytes: Uint8Array, at: number): number {
@@ -259,13 +257,17 @@ class RunReader {
   block: Buffer = Buffer.alloc(0)
   start = 0
   end = 0
+  /** its key beyond what all begin with, as far as a number holds it */
+  rank = 0
+  readonly #prefixLength: number
   #filled = 0
   #position: number
   readonly #last: number
   readonly #file: UnlinkedFile
 
-  constructor(file: UnlinkedFile, run: Extent) {
+  constructor(file: UnlinkedFile, run: Extent, prefixLength: number) {
     this.#file = file
+    this.#prefixLength = prefixLength
     this.#position = run.start
     this.#last = run.end
   }
@@ -278,6 +280,7 @@ class RunReader {
     if (end > this.#filled) return false
     this.start = this.end
     this.end = end
+    this.rank = bytesFrom(this.block, this.start, this.#prefixLength, rankBytes)
     return true
   }
 
@@ -306,6 +309,7 @@ class RunReader {
 }
 
 function compareEntries(a: RunReader, b: RunReader): number {
+  if (a.rank !== b.rank) return a.rank - b.rank
   const endOfA = a.start + header + lengthAt(a.block, a.start)
   const endOfB = b.start + header + lengthAt(b.block, b.start)
   return a.block.compare(b.block, b.start + header, endOfB, a.start + header, endOfA)

@@ -1,24 +1,45 @@
 /** Rows in the order of their keys, which no index has: they wait in a sorter. */
+import type { FileSource } from '../core/audio-source.ts'
 import type { Proof, RowFacts } from '../core/reconcile/facts.ts'
-import { mergeOrdered } from '../core/reconcile/merge.ts'
 import type { Sorter } from '../core/reconcile/records.ts'
+import { compareUtf8 } from '../core/utf8-order.ts'
 
 export type KeyedRow = RowFacts & { key: string }
 
 /** Keys of rows to a range of the listing: so many that few requests reach beyond their range. */
-const keysToARange = 4_000
+const keysToARange = 4_096
+/** Of so many keys one is kept at first. */
+const firstStride = 512
+/** Keys that are kept at most: some megabytes. */
+const mostKept = 2 ** 14
 
-/** Where one range of the listing ends and the next begins: the last keys of pages, but not of the last one. */
-export async function* boundaries(pages: AsyncIterable<readonly KeyedRow[]>): AsyncGenerator<string> {
-  let last: string | undefined
-  let keys = 0
-  for await (const page of pages) {
-    if (last !== undefined && keys >= keysToARange) {
-      yield last
-      keys = 0
-    }
-    last = page.at(-1)?.key
-    keys += page.length
+/** Where a listing is cut, so that its ranges hold about as many rows each: told by a sample of their keys. */
+export class RangeKeys {
+  readonly #most: number
+  #kept: string[] = []
+  #stride: number
+  #seen = 0
+
+  /** @param limits of the sample (tests) */
+  constructor({ stride = firstStride, most = mostKept } = {}) {
+    this.#stride = stride
+    this.#most = most
+  }
+
+  /** In any order. */
+  add(key: string): void {
+    if (this.#seen++ % this.#stride !== 0) return
+    this.#kept.push(key)
+    if (this.#kept.length < this.#most) return
+    this.#kept = this.#kept.filter((_, index) => index % 2 === 0)
+    this.#stride *= 2
+  }
+
+  /** In byte order, each once. */
+  boundaries(): string[] {
+    const step = Math.max(1, Math.round(keysToARange / this.#stride))
+    const cuts = this.#kept.toSorted(compareUtf8).filter((_, index) => index % step === step - 1)
+    return cuts.filter((key, index) => key !== cuts[index - 1])
   }
 }
 
@@ -28,28 +49,51 @@ export async function* keyedRows(sorter: Sorter): AsyncGenerator<KeyedRow[]> {
 
 /** Rows and what the ledger has proved under their keys: both are in byte order, so that one pass joins them. */
 export async function* withProofs(
-  rows: AsyncIterable<readonly KeyedRow[]>,
+  rows: AsyncIterable<KeyedRow[]>,
   proofs: AsyncIterable<readonly { key: string; proof: Proof | undefined }[]>,
 ): AsyncGenerator<KeyedRow[]> {
-  for await (const pairs of mergeOrdered(rows, proofs, keyOf, keyOf)) {
-    const page: KeyedRow[] = []
-    for (const { left: row, right } of pairs) {
-      if (row === undefined) continue
-      if (right?.proof !== undefined) row.proof = right.proof
-      page.push(row)
+  const pages = proofs[Symbol.asyncIterator]()
+  const nextPage = async () => {
+    const { done, value } = await pages.next()
+    return done === true ? undefined : value
+  }
+  try {
+    let page = await nextPage()
+    let at = 0
+    for await (const batch of rows) {
+      for (const row of batch) {
+        while (page !== undefined) {
+          const order = at < page.length ? compareUtf8(page[at]!.key, row.key) : -1
+          if (order === 0) row.proof = page[at]!.proof
+          // The proof stays: several rows may have the key.
+          if (order >= 0) break
+          if (++at >= page.length) [page, at] = [await nextPage(), 0]
+        }
+      }
+      yield batch
     }
-    if (page.length > 0) yield page
+  } finally {
+    await pages.return?.()
   }
 }
 
 export const keyOf = (entry: { key: string }): string => entry.key
 
-/** A row as it waits on disk: an array, since names of members would be half of it. */
+/** A row as it waits on disk, short: there may be a hundred million of them. */
 export function encodeRow({ trackId, source, size, path }: RowFacts): string {
-  return JSON.stringify([trackId, source, size, path])
+  return `${trackId} ${source ?? ''} ${size ?? ''} ${path === null ? '' : `=${path}`}`
 }
 
 function decodeRow(key: string, value: string): KeyedRow {
-  const [trackId, source, size, path] = JSON.parse(value)
-  return { trackId, key, source, size, path }
+  const sourceAt = value.indexOf(' ') + 1
+  const sizeAt = value.indexOf(' ', sourceAt) + 1
+  const pathAt = value.indexOf(' ', sizeAt) + 1
+  const size = value.slice(sizeAt, pathAt - 1)
+  return {
+    trackId: value.slice(0, sourceAt - 1),
+    key,
+    source: sourceAt === sizeAt - 1 ? null : (value.slice(sourceAt, sizeAt - 1) as FileSource),
+    size: size === '' ? null : Number(size),
+    path: value.length === pathAt ? null : value.slice(pathAt + 1),
+  }
 }

@@ -26,12 +26,12 @@ const pagesAhead = 2
  */
 export function listInRanges(
   store: ObjectStore,
-  boundaries: AsyncIterable<string>,
+  boundaries: Iterable<string>,
   options: ListingOptions,
 ): AsyncGenerator<ObjectFacts[]> {
   async function* ranges(): AsyncGenerator<() => AsyncIterable<ObjectFacts[]>> {
     let after: string | undefined
-    for await (const upTo of boundaries) {
+    for (const upTo of boundaries) {
       const from = after
       yield () => listRange(store, from, upTo, options)
       after = upTo
@@ -84,34 +84,4 @@ export function mayBeArchived(storageClass: string | undefined, lastModified: nu
     storageClass === 'DEEP_ARCHIVE' ||
     (storageClass === 'INTELLIGENT_TIERING' && lastModified < Date.now() - tieringAfter)
   )
-}
-
-/**
- * Two readers of one stream; what one has taken and the other has not is held. The second may not end up more than
- * a bounded number of items apart from the first, which is the caller's care.
- */
-export function tee<T>(source: AsyncIterable<T>): [AsyncGenerator<T>, AsyncGenerator<T>] {
-  const iterator = source[Symbol.asyncIterator]()
-  const queues: [T[], T[]] = [[], []]
-  let ended = false
-  let turn: Promise<void> = Promise.resolve()
-
-  const pull = (queue: T[]): Promise<void> => {
-    // One reader at a time asks the source; the other finds what it brought.
-    turn = turn.then(async () => {
-      if (ended || queue.length > 0) return
-      const result = await iterator.next()
-      if (result.done === true) ended = true
-      else for (const each of queues) each.push(result.value)
-    })
-    return turn
-  }
-  async function* reader(queue: T[]): AsyncGenerator<T> {
-    for (;;) {
-      if (queue.length === 0) await pull(queue)
-      if (queue.length === 0) return
-      yield queue.shift() as T
-    }
-  }
-  return [reader(queues[0]), reader(queues[1])]
 }

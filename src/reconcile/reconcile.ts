@@ -21,9 +21,9 @@ import { FileSpool } from '../external-sort/file-spool.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { keepHeapLevel } from '../heap.ts'
 import { Comparator } from './comparator.ts'
-import { boundaries, encodeRow, keyedRows, keyOf, withProofs } from './keyed-rows.ts'
+import { encodeRow, keyedRows, keyOf, RangeKeys, withProofs } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
-import { factsOf, isPartOfLibrary, listInRanges, tee } from './listing.ts'
+import { factsOf, isPartOfLibrary, listInRanges } from './listing.ts'
 import { LocalFiles } from './local-files.ts'
 import type { Tally } from './tally.ts'
 
@@ -134,6 +134,7 @@ async function* observe(
     return new ExternalSorter(tempFolder, `${sorters}`)
   }
   const rowsByKey = newSorter()
+  const rangeKeys = new RangeKeys()
   const { root } = audioFolder
   const disk = options.disk
     ? new DiskJoin(newSorter, await selectionOf(root), path => openedFile(path, root))
@@ -147,6 +148,7 @@ async function* observe(
       if (disk !== undefined && path !== undefined) await disk.row(row, path)
       if (row.key !== null) {
         tally.rowsWithKey += 1
+        rangeKeys.add(row.key)
         const written = rowsByKey.add(row.key, encodeRow(row))
         if (written !== undefined) await written
       } else if (disk === undefined || path === undefined) {
@@ -165,19 +167,15 @@ async function* observe(
   const place = { bucket: store.bucket, prefix: options.prefix }
   const resolver = new Resolver(newSorter, new FileSpool(tempFolder, 'held'), tally.rowsWithKey, place)
   const judge = new Comparator({ knex, store }, options, tally, resolver, inventory)
-  const known = withProofs(keyedRows(rowsByKey), proofPages(knex, store.bucket, { signal }))
-  /** The rows, and a listing that is cut by their keys: an inventory has no use for these, and all would be held. */
-  const beside = (all: typeof known) => {
-    const [merged, ahead] = tee(all)
-    const listing = listInRanges(store, boundaries(ahead), {
+  const rows = withProofs(keyedRows(rowsByKey), proofPages(knex, store.bucket, { signal }))
+  const objects =
+    inventory?.pages ??
+    listInRanges(store, rangeKeys.boundaries(), {
       prefix: options.prefix,
       except: options.quarantinePrefix,
       width: Math.max(2, Math.ceil(options.concurrency / 8)),
       signal,
     })
-    return [merged, listing] as const
-  }
-  const [rows, objects] = inventory === undefined ? beside(known) : ([known, inventory.pages] as const)
   for await (const pairs of mergeOrdered(rows, objects, keyOf, keyOf)) {
     signal?.throwIfAborted()
     yield* judge.take(pairs)
