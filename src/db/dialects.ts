@@ -12,6 +12,8 @@ export interface QueryObject {
   sql: string
   bindings?: unknown[]
   method?: string
+  /** what the driver is told besides */
+  options?: { rowMode?: 'array' }
   response?: { command?: string }
   driverMessage?: string
 }

@@ -30,7 +30,7 @@ class PgliteDialect extends classified(PgliteClient as unknown as ClientClass) {
   ): Promise<QueryObject> {
     if (query.method === 'raw' && (query.bindings ?? []).length === 0) {
       try {
-        const results = await connection.exec(query.sql)
+        const results = await connection.exec(query.sql, query.options)
         query.response = results.length === 1 ? results[0] : (results as never)
         return query
       } catch (error) {

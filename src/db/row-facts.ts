@@ -2,72 +2,81 @@ import type { Knex } from 'knex'
 import type { FileSource } from '../core/audio-source.ts'
 import type { Proof, RowFacts } from '../core/reconcile/facts.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
+import { cursorPages } from './cursor.ts'
 
-interface TrackRow {
-  id: string
-  s3_object_key: string | null
-  file_source: FileSource | null
-  file_size: number | null
-  file_path: string | null
-  label?: string | null
+// Rows are read as arrays of their columns: of millions, objects with names would be half of what reading them takes.
+
+type TrackColumns = [
+  id: string,
+  key: string | null,
+  source: FileSource | null,
+  size: number | null,
+  path: string | null,
+  label: string | null,
+]
+
+const trackColumns = `t.id, t.s3_object_key, t.file_source, t.file_size, t.file_path,
+    case when t.s3_object_key is null then concat_ws(' – ', t.artist, t.title) end`
+
+type ProofColumns = [
+  size: string | null,
+  etag: string | null,
+  sha256: string | null,
+  crc32: string | null,
+  crc64nvme: string | null,
+  contentType: string | null,
+  at: number | null,
+]
+
+const proofColumns = `o.size, o.etag, o.sha256, o.crc32, o.crc64nvme, o.content_type,
+    extract(epoch from greatest(o.verified_at, o.uploaded_at))::float8 * 1000`
+
+async function selectRows<Row extends readonly unknown[]>(
+  knex: Knex,
+  sql: string,
+  bindings: readonly Knex.Value[],
+): Promise<Row[]> {
+  return (await knex.raw<{ rows: Row[] }>(sql, bindings).options({ rowMode: 'array' })).rows
 }
 
-interface ProofRow {
-  proved_size: string | null
-  etag: string | null
-  sha256: string | null
-  crc32: string | null
-  crc64nvme: string | null
-  content_type: string | null
-  proved_at: number | null
-}
-
-const track = 't.id, t.s3_object_key, t.file_source, t.file_size, t.file_path'
-const proofColumns = `o.size as proved_size, o.etag, o.sha256, o.crc32, o.crc64nvme, o.content_type,
-    extract(epoch from greatest(o.verified_at, o.uploaded_at))::float8 * 1000 as proved_at`
-
-function toFacts(row: TrackRow): RowFacts {
-  return {
-    trackId: row.id,
-    key: row.s3_object_key,
-    source: row.file_source,
-    size: row.file_size,
-    path: row.file_path,
-    ...(row.label == null ? {} : { label: row.label }),
-  }
+function factsOf([trackId, key, source, size, path, label]: TrackColumns): RowFacts {
+  const facts: RowFacts = { trackId, key, source, size, path }
+  if (label !== null) facts.label = label
+  return facts
 }
 
 /** Undefined where the ledger has no proof: nobody has compared the object yet. */
-function toProof(row: ProofRow): Proof | undefined {
-  if (row.proved_size === null || row.etag === null || row.proved_at === null) return undefined
-  const proof: Proof = { size: Number(row.proved_size), etag: row.etag, at: row.proved_at }
-  if (row.sha256 !== null) proof.sha256 = row.sha256
-  if (row.crc32 !== null) proof.crc32 = row.crc32
-  if (row.crc64nvme !== null) proof.crc64nvme = row.crc64nvme
-  if (row.content_type !== null) proof.contentType = row.content_type
+function proofOf([size, etag, sha256, crc32, crc64nvme, contentType, at]: readonly [
+  ...ProofColumns,
+  ...unknown[],
+]): Proof | undefined {
+  if (size === null || etag === null || at === null) return undefined
+  const proof: Proof = { size: Number(size), etag, at }
+  if (sha256 !== null) proof.sha256 = sha256
+  if (crc32 !== null) proof.crc32 = crc32
+  if (crc64nvme !== null) proof.crc64nvme = crc64nvme
+  if (contentType !== null) proof.contentType = contentType
   return proof
 }
 
 /** Rows to a page. */
-const pageRows = 5_000
+const pageRows = 2_000
 
 /**
- * All tracks in keyset pages by id: the one order that the application's schema has an index for. Who needs them by
- * key sorts them. They come without proofs (see `proofPages`).
+ * All tracks, as the table has them: in no order that a reader may count on. Who needs them by key sorts them. They come
+ * without proofs (see `proofPages`).
  */
 export async function* rowFactPages(
   knex: Knex,
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<RowFacts[]> {
-  const pages = keysetPages<TrackRow>(
-    (last, limit) => [
-      `select ${track}, case when t.s3_object_key is null then concat_ws(' – ', t.artist, t.title) end as label
-       from tracks t ${last === undefined ? '' : 'where t.id > ?'} order by t.id limit ${limit}`,
-      last === undefined ? [] : [last.id],
-    ],
-    { knex, signal },
-  )
-  for await (const rows of pages) yield rows.map(toFacts)
+  const pages = cursorPages<TrackColumns>(knex, `select ${trackColumns} from tracks t`, [], pageRows, {
+    rowMode: 'array',
+  })
+  for await (const rows of pages) {
+    signal?.throwIfAborted()
+    yield rows.map(factsOf)
+  }
 }
 
 /** What the ledger has proved of a bucket's objects, in keyset pages by key: in byte order, as S3 lists. */
@@ -76,24 +85,23 @@ export async function* proofPages(
   bucket: string,
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<{ key: string; proof: Proof | undefined }[]> {
-  const pages = keysetPages<ProofRow & { key: string }>(
+  const pages = keysetPages<[...ProofColumns, key: string]>(
     (last, limit) => [
-      `select o.key, ${proofColumns} from autodj_ledger.objects o where o.bucket = ? ${last === undefined ? '' : 'and o.key > ?'}
+      `select ${proofColumns}, o.key from autodj_ledger.objects o where o.bucket = ? ${last === undefined ? '' : 'and o.key > ?'}
        order by o.key limit ${limit}`,
-      last === undefined ? [bucket] : [bucket, last.key],
+      last === undefined ? [bucket] : [bucket, last[7]],
     ],
     { knex, signal },
   )
-  for await (const rows of pages) yield rows.map(row => ({ key: row.key, proof: toProof(row) }))
+  for await (const rows of pages) yield rows.map(row => ({ key: row[7], proof: proofOf(row) }))
 }
 
 /** Pages of a query that goes on after the last row of the page before; the next one is read while one is worked on. */
-async function* keysetPages<Row>(
+async function* keysetPages<Row extends readonly unknown[]>(
   page: (last: Row | undefined, limit: number) => [sql: string, bindings: string[]],
   { knex, signal }: { knex: Knex; signal?: AbortSignal | undefined },
 ): AsyncGenerator<Row[]> {
-  const read = async (last?: Row): Promise<Row[]> =>
-    (await knex.raw<{ rows: Row[] }>(...page(last, pageRows))).rows
+  const read = (last?: Row): Promise<Row[]> => selectRows<Row>(knex, ...page(last, pageRows))
   let next = read()
   try {
     for (;;) {
@@ -118,15 +126,17 @@ export async function rowFactsById(
 ): Promise<Map<string, RowFacts>> {
   const found = new Map<string, RowFacts>()
   for (const slice of slices(ids)) {
-    const { rows } = await knex.raw<{ rows: (TrackRow & ProofRow)[] }>(
-      `select ${track}, ${proofColumns} from tracks t
+    const rows = await selectRows<[...TrackColumns, ...ProofColumns]>(
+      knex,
+      `select ${trackColumns}, ${proofColumns} from tracks t
        left join autodj_ledger.objects o on o.bucket = ? and o.key = t.s3_object_key collate "C"
        where t.id = any(?::uuid[])`,
       [bucket, [...slice]],
     )
-    for (const row of rows) {
-      const proof = toProof(row)
-      found.set(row.id, proof === undefined ? toFacts(row) : { ...toFacts(row), proof })
+    for (const [id, key, source, size, path, , ...proved] of rows) {
+      const facts = factsOf([id, key, source, size, path, null])
+      const proof = proofOf(proved)
+      found.set(id, proof === undefined ? facts : { ...facts, proof })
     }
   }
   return found

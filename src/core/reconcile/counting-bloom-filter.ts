@@ -52,12 +52,11 @@ const prime = 0x01000193
 /**
  * A text in 32 bits, never 0: FNV-1a over its UTF-16 units, mixed as MurmurHash3 ends (both in the public domain).
  *
- * @param salt a whole number that makes another fingerprint of the same text
+ * @param salt makes another fingerprint of the same text; its lower 32 bits count
  */
 export function fingerprint(text: string, salt = 0): number {
-  let hash = basis ^ salt ^ (salt / 2 ** 32)
-  for (let index = 0; index < text.length; index += 1)
-    hash = Math.imul(hash ^ text.charCodeAt(index), prime)
+  let hash = basis ^ salt
+  for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), prime)
   return mix(hash) || 1
 }
 
