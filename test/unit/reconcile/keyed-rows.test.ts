@@ -35,7 +35,7 @@ describe('proofs', () => {
   const proof = (etag: string): Proof => ({ size: 1, etag, at: 0 })
 
   it('go to every row of their key, whatever pages they come in', async () => {
-    const key = fc.constantFrom('', 'a', 'b', '\uffff', '\u{1F3A7}')
+    const key: fc.Arbitrary<string> = fc.constantFrom('', 'a', 'b', '\uffff', '\u{1F3A7}')
     const cut = <T>(all: T[], sizes: number[]): T[][] => {
       const cuts: T[][] = []
       for (let at = 0, turn = 0; at < all.length; turn++) {
