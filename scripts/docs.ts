@@ -50,7 +50,7 @@ function commandPage(tree: CommandTree): string {
     made,
     `# ${name}`,
     prose(tree.description),
-    ['```', `${tree.usage}`, '```'].join('\n'),
+    ['```text', `${tree.usage}`, '```'].join('\n'),
     ...(tree.arguments.length === 0
       ? []
       : [

@@ -48,11 +48,11 @@ const outputFlags = {
 
 const completionHelp = `
 Examples:
-  $ autodj completion bash > ~/.local/share/bash-completion/completions/autodj
-      for bash; make the folder first if it is not there
-  $ autodj completion zsh > "\${fpath[1]}/_autodj"
-      for zsh, with compinit in ~/.zshrc
-  $ autodj completion fish > ~/.config/fish/completions/autodj.fish
+  $ mkdir -p ~/.local/share/bash-completion/completions && autodj completion bash > ~/.local/share/bash-completion/completions/autodj
+      for bash
+  $ mkdir -p ~/.zfunc && autodj completion zsh > ~/.zfunc/_autodj
+      for zsh, with \`fpath+=~/.zfunc\` before compinit in ~/.zshrc
+  $ mkdir -p ~/.config/fish/completions && autodj completion fish > ~/.config/fish/completions/autodj.fish
       for fish`
 
 const groupSummaries: Readonly<Record<string, string>> = {

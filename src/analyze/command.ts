@@ -16,10 +16,13 @@ export const analyze = defineCommand({
     ['autodj analyze', 'tracks that have no analysis yet'],
     ['autodj analyze --outdated --max-duration 6h', 'from cron: what an older version analysed'],
     [
-      'autodj analyze --track 0d3f… --bpm-range 120-180',
+      'autodj analyze --track 0d3f0000-0000-4000-8000-000000000000 --bpm-range 120-180',
       'one track again, knowing that its tempo is in that range',
     ],
-    ['autodj analyze --track 0d3f… --plot track.svg', 'and look at what was heard'],
+    [
+      'autodj analyze --track 0d3f0000-0000-4000-8000-000000000000 --plot track.svg',
+      'and look at what was heard',
+    ],
     ['autodj analyze --enqueue', 'for `autodj worker`, on other machines'],
     ['autodj analyze --check', 'decode everything and report damaged files'],
   ],

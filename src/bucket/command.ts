@@ -45,7 +45,7 @@ export const bucketApply = defineCommand({
   examples: [
     ['autodj bucket apply plan.json', 'a plan that was reviewed'],
     ['autodj bucket apply --yes --origin https://autodj.example', 'without a review'],
-    ['autodj bucket apply autodj-bucket-undo-….json', 'undo it'],
+    ['autodj bucket apply autodj-bucket-undo-*.json', 'undo it'],
   ],
   args: [{ spec: '[plan]', description: 'a file written by `autodj bucket plan --output`, or an undo file' }],
   flags: {

@@ -74,7 +74,7 @@ test('docs/guide.md: every command, in its order', async () => {
   expect(pings).toEqual(['/UUID/start', '/UUID/0'])
 
   // What the page shows of the screen, apart from times, rates and places.
-  const shown = blocks.filter(({ language }) => language === '').flatMap(block => block.lines)
+  const shown = blocks.filter(({ language }) => language === 'text').flatMap(block => block.lines)
   const steady = (text: string) => text.replaceAll(/\d+(\.\d+)?/g, '0').replaceAll(/\s+/g, ' ')
   const told = steady(said)
   const elsewhereShown = /^(ok|failure) |^ +→|^Paths:|in \/srv|^About/

@@ -37,24 +37,35 @@ export interface TestDatabase {
   url: string
   /** Opens it; whoever opens closes. */
   open(options?: { readOnly?: boolean; applicationName?: string; poolSize?: number }): Promise<Database>
+  /** Another with the same in it. Close it first. */
+  copy(): Promise<TestDatabase>
   /** Removes it. Close it first. */
   drop(): Promise<void>
 }
 
 /** An empty embedded database of one's own. */
 export async function pgliteTestDatabase(): Promise<TestDatabase> {
+  return pgliteCopy(await template())
+}
+
+async function pgliteCopy(of: string): Promise<TestDatabase> {
   const folder = await mkdtemp(join(tmpdir(), 'autodj-db-'))
-  await cp(await template(), join(folder, 'db'), { recursive: true })
+  await cp(of, join(folder, 'db'), { recursive: true })
   const url = `pglite:${join(folder, 'db')}`
   return {
     url,
     open: options => openDatabase(url, { applicationName: 'autodj test', ...options }),
+    copy: () => pgliteCopy(join(folder, 'db')),
     drop: () => rm(folder, { recursive: true, force: true }),
   }
 }
 
 /** An empty database of one's own on the server at `serverUrl`. */
 export async function postgresTestDatabase(serverUrl: string): Promise<TestDatabase> {
+  return postgresCopy(serverUrl, 'template1')
+}
+
+async function postgresCopy(serverUrl: string, of: string): Promise<TestDatabase> {
   const name = `autodj_test_${randomUUID().replaceAll('-', '').slice(0, 16)}`
   const admin = async (sql: string): Promise<void> => {
     const server = knex({ client: 'pg', connection: serverUrl, pool: { min: 0, max: 1 } })
@@ -64,12 +75,13 @@ export async function postgresTestDatabase(serverUrl: string): Promise<TestDatab
       await server.destroy()
     }
   }
-  await admin(`create database ${name}`)
+  await admin(`create database ${name} template ${of}`)
   const url = new URL(serverUrl)
   url.pathname = `/${name}`
   return {
     url: url.href,
     open: options => openDatabase(url.href, { applicationName: 'autodj test', ...options }),
+    copy: () => postgresCopy(serverUrl, name),
     drop: () => admin(`drop database ${name} with (force)`),
   }
 }

@@ -1,15 +1,15 @@
 /**
  * What the pages tell a reader to type is what the program takes: every command line of every page, in a block or in a
- * sentence, goes through the parser of the program itself. The journey on embedded parts is test/e2e/docs-journey.test.ts.
+ * sentence, goes through the parser of the program itself. The blocks are run by test/integration/docs-blocks.test.ts,
+ * the guide also by test/e2e/docs-journey.test.ts.
  */
-import { globSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import packageJson from '../../package.json' with { type: 'json' }
 import { commands } from '../../src/commands.ts'
 import { createProgram } from '../../src/program.ts'
-
-const pages = [...globSync('docs/**/*.md'), 'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'].filter(
-  page => !page.includes('node_modules') && !page.includes('docs/decisions/'),
-)
+import { commandBlocks, pages, unmarkedBlocks } from '../support/markdown.ts'
 
 interface Line {
   readonly where: string
@@ -18,14 +18,14 @@ interface Line {
   readonly isMention: boolean
 }
 
-/** Command lines in blocks marked `sh`, without those marked `sh norun`; and in a sentence, where it names a flag or more. */
+/** Command lines in blocks of a shell; and in a sentence, if it names a flag or more. */
 function commandLines(page: string): Line[] {
   const found: Line[] = []
   let block: string | undefined
   for (const [index, text] of readFileSync(page, 'utf8').replaceAll('\\\n', ' ').split('\n').entries()) {
     const where = `${page}:${index + 1}`
     const fence = /^ *```(.*)$/.exec(text)
-    if (fence) block = block === undefined ? fence[1]!.trim() : undefined
+    if (fence) block = block === undefined ? fence[1]!.trim().split(' ', 1)[0] : undefined
     else if (block === 'sh') found.push(...shell(text).map(line => ({ where, line, isMention: false })))
     else if (block === undefined) {
       for (const [, line] of text.matchAll(/`(autodj [^`]+)`/g))
@@ -74,7 +74,7 @@ async function parse({ line, isMention }: Line): Promise<string | undefined> {
 /** Names of what the reader puts in: `autodj apply PLAN`, `autodj COMMAND --help`, `autodj demo [dir]`. */
 const isShape = (line: string) => /…|\[|\bCOMMAND\b|\bVERB\b|\| *\w+|\\\|/.test(line)
 
-describe.each(pages)('%s', page => {
+describe.each(pages())('%s', page => {
   const lines = commandLines(page).filter(({ line }) => !isShape(line))
   test.runIf(lines.length > 0)('each command line is one that the program takes', async () => {
     const wrong: string[] = []
@@ -86,12 +86,35 @@ describe.each(pages)('%s', page => {
   })
 })
 
-test('blocks that are not run are few, and none of them is autodj', () => {
-  const norun = pages.flatMap(page =>
-    [...readFileSync(page, 'utf8').matchAll(/^```sh norun\n([\s\S]*?)^```/gm)].map(
-      ([, body]) => body as string,
-    ),
+test('every block says that it is typed, in which shell, or that it is read', () => {
+  expect(unmarkedBlocks()).toEqual([])
+})
+
+describe('blocks that are not run', () => {
+  const norun = commandBlocks().filter(block => block.norun !== undefined)
+  const commandsOf = (lines: readonly string[]) =>
+    lines.flatMap(line => line.replace(/\s+# .*$/, '').split(' && ')).filter(line => line !== '')
+
+  test('are few, and each says why', () => {
+    expect(norun.filter(({ norun: why }) => !/\w+ \w+/.test(why ?? ''))).toEqual([])
+    expect(norun.length).toBeLessThanOrEqual(6)
+  })
+
+  test.each(norun)('$page:$line: is shell, and of what is there', ({ lines }) => {
+    const { status, stderr } = spawnSync('bash', ['-n', '-c', lines.join('\n')], { encoding: 'utf8' })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const commands = commandsOf(lines)
+    const scripts = commands.flatMap(line => /^npm (?:run )?(?!ci\b|install\b)([\w:]+)/.exec(line)?.[1] ?? [])
+    expect(scripts.filter(name => !(name in packageJson.scripts))).toEqual([])
+    const files = commands.flatMap(line => line.match(/\b(?:scripts|test)\/[\w./-]+/g) ?? [])
+    expect(files.filter(file => !existsSync(file))).toEqual([])
+  })
+
+  test.each(norun.filter(({ norun: why }) => why?.includes('.ci/run')))(
+    '$page:$line: $norun',
+    ({ lines }) => {
+      const ci = readFileSync('.ci/run', 'utf8')
+      expect(commandsOf(lines).filter(line => !ci.includes(` ${line}`))).toEqual([])
+    },
   )
-  expect(norun.filter(body => /^autodj/m.test(body))).toEqual([])
-  expect(norun.length).toBeLessThanOrEqual(6)
 })
