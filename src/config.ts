@@ -15,7 +15,7 @@ import { readProxies } from './core/proxy.ts'
 import { refusedByApplication } from './core/settings-files.ts'
 import { parseBytes } from './core/units.ts'
 import type { CodeWith } from './error-codes.ts'
-import { type ErrorDetails, systemErrorCode, toError, UsageError } from './errors.ts'
+import { type ErrorDetails, systemErrorReason, toError, UsageError } from './errors.ts'
 import type { Network } from './network.ts'
 import { expandHome, readSettingsFiles, type SettingsFile } from './settings-files.ts'
 
@@ -520,7 +520,7 @@ class SettingsReader {
     } catch (error) {
       return this.#reject(
         variable,
-        `cannot be read from ${file} (${variable}_FILE): ${systemErrorCode(error) ?? error}`,
+        `cannot be read from ${file} (${variable}_FILE): ${systemErrorReason(error)}`,
       )
     }
   }

@@ -1,3 +1,4 @@
+import { getSystemErrorMap } from 'node:util'
 import type { CodeWith, ErrorCode, ExitName } from './error-codes.ts'
 
 /**
@@ -158,7 +159,7 @@ export function systemRefusal(error: Error, where?: string): AppError | undefine
     case 'EROFS':
     case 'EACCES':
     case 'EPERM':
-      return new FatalError(`the system refuses access to ${named ?? error.message} (${code})`, {
+      return new FatalError(`cannot access ${named ?? error.message}: ${systemErrorReason(error)}`, {
         code: 'system.denied',
         cure: 'Give this user permission, or use another folder (TMPDIR for temporary files).',
         cause: error,
@@ -199,6 +200,13 @@ export const isAbortError = (thrown: unknown): boolean =>
 export function systemErrorCode(thrown: unknown): Uppercase<string> | undefined {
   if (!(thrown instanceof Error) || !('code' in thrown)) return undefined
   return typeof thrown.code === 'string' ? (thrown.code as Uppercase<string>) : undefined
+}
+
+/** Why the system refused, in its own words (`no such file or directory`); what the error says, if the system is not it. */
+export function systemErrorReason(thrown: unknown): string {
+  const code = systemErrorCode(thrown)
+  for (const [name, words] of getSystemErrorMap().values()) if (name === code) return words
+  return code ?? toError(thrown).message
 }
 
 /** Why a run stops taking new work: a signal, or its time budget. */

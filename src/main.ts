@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events'
 import packageJson from '../package.json' with { type: 'json' }
 import { commands } from './commands.ts'
-import { ExitCode } from './errors.ts'
+import { ExitCode, systemErrorReason } from './errors.ts'
 import { runProgram } from './program.ts'
 
 const closing = new EventEmitter()
@@ -15,7 +15,7 @@ for (const [name, stream] of [
     // in hand.
     if (error.code === 'EPIPE' || error.code === 'EIO') return void closing.emit('closed')
     if (stream !== process.stderr)
-      process.stderr.write(`error: ${name} cannot be written to: ${error.code}\n`)
+      process.stderr.write(`error: ${name} cannot be written to: ${systemErrorReason(error)}\n`)
     process.exit(ExitCode.temporary)
   })
 }

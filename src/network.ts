@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import tls from 'node:tls'
 import type { Dispatcher } from 'undici'
 import { describeProxy, type Proxies, proxyFor } from './core/proxy.ts'
-import { systemErrorCode, UsageError } from './errors.ts'
+import { systemErrorReason, UsageError } from './errors.ts'
 
 /** What the settings say about the way out. */
 export interface Network {
@@ -34,13 +34,10 @@ function trustCertificates({ certificates }: Network): void {
     try {
       text = readFileSync(path, 'utf8')
     } catch (error) {
-      throw new UsageError(
-        `${variable} names ${path}, which cannot be read: ${systemErrorCode(error) ?? error}`,
-        {
-          code: 'config.certificates',
-          cure: 'Give the path of a file with certificates in PEM form, or unset it.',
-        },
-      )
+      throw new UsageError(`${variable} names ${path}, which cannot be read: ${systemErrorReason(error)}`, {
+        code: 'config.certificates',
+        cure: 'Give the path of a file with certificates in PEM form, or unset it.',
+      })
     }
     const found = text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g)
     if (found !== null) return found

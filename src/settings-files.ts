@@ -6,7 +6,7 @@ import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
 import { isApplicationFile, ownFileName } from './core/settings-files.ts'
-import { systemErrorCode, UsageError } from './errors.ts'
+import { systemErrorCode, systemErrorReason, UsageError } from './errors.ts'
 
 export interface SettingsFile {
   /** absolute */
@@ -78,7 +78,7 @@ function read(file: string, requiredBy?: string): SettingsFile {
       return { path: file, found: false, values: {}, kind }
     }
     if (error instanceof UsageError) throw error
-    throw new UsageError(`cannot read ${file}: ${code ?? error}`, {
+    throw new UsageError(`cannot read ${file}: ${systemErrorReason(error)}`, {
       code: 'config.env-file',
       cure:
         requiredBy === undefined

@@ -5,7 +5,7 @@ import type { Knex } from 'knex'
 import { parseHTML } from 'linkedom'
 import type { Context } from '../context.ts'
 import { formatDuration, printable } from '../core/units.ts'
-import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
+import { FatalError, systemErrorReason, UsageError } from '../errors.ts'
 import { replaceFile } from '../file-effects.ts'
 
 /** What is drawn; all times in seconds. */
@@ -233,7 +233,7 @@ export async function plotTrack(
   try {
     await replaceFile(file, drawAnalysis(picture), { mode: 0o666 })
   } catch (error) {
-    throw new UsageError(`--plot: cannot write ${file}: ${systemErrorCode(error) ?? error}`, {
+    throw new UsageError(`--plot: cannot write ${file}: ${systemErrorReason(error)}`, {
       code: 'usage.flag',
       cure: 'Name a file in a folder that this user can write to.',
     })

@@ -9,7 +9,7 @@ import { proofRanges } from '../core/proof-ranges.ts'
 import type { Database } from '../db/database.ts'
 import { upsertObjects } from '../db/ledger.ts'
 import type { ErrorCode } from '../error-codes.ts'
-import { AppError, systemErrorCode } from '../errors.ts'
+import { AppError, systemErrorCode, systemErrorReason } from '../errors.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import { fileNeeds } from './needs.ts'
 import {
@@ -124,5 +124,5 @@ function keptBecause(error: unknown): DeleteLocalOutcome {
   if (problem !== undefined) return keep('store', problem)
   const code = error instanceof AppError ? undefined : systemErrorCode(error)
   if (code === undefined) throw error
-  return keep(`file.${code}`, `it cannot be deleted: ${code}`)
+  return keep(`file.${code}`, `it cannot be deleted: ${systemErrorReason(error)}`)
 }

@@ -9,7 +9,7 @@ import path from 'node:path'
 import { isOutside } from '../core/audio-path.ts'
 import { type AudioSelection, audioSelection, ignoreFileName } from '../core/audio-selection.ts'
 import type { ErrorCode } from '../error-codes.ts'
-import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
+import { FatalError, systemErrorCode, systemErrorReason, UsageError } from '../errors.ts'
 import { type FileIdentity, identityOf } from './source.ts'
 
 /** A regular file as the walk saw it. */
@@ -85,11 +85,14 @@ async function ignoreFileOf(realRoot: string): Promise<string | undefined> {
     const code = systemErrorCode(error)
     if (code === undefined) throw error
     if (code === 'ENOENT') return undefined
-    throw new FatalError(`${path.join(realRoot, ignoreFileName)} cannot be read: ${code}`, {
-      code: 'ignore-file.unreadable',
-      cure: 'Give this user permission to read it, or remove it.',
-      cause: error,
-    })
+    throw new FatalError(
+      `${path.join(realRoot, ignoreFileName)} cannot be read: ${systemErrorReason(error)}`,
+      {
+        code: 'ignore-file.unreadable',
+        cure: 'Give this user permission to read it, or remove it.',
+        cause: error,
+      },
+    )
   }
 }
 
@@ -201,7 +204,7 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
     const code = systemErrorCode(error)
     if (code === undefined || signal?.aborted) throw error
     if (isStart) {
-      throw new FatalError(`the audio folder ${realRoot} cannot be read: ${code}`, {
+      throw new FatalError(`the audio folder ${realRoot} cannot be read: ${systemErrorReason(error)}`, {
         code: 'audio-root.unreadable',
         cure: 'Give this user permission to read it, or name the right folder with --audio-root.',
         cause: error,
@@ -212,7 +215,7 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
       outcome: 'failed',
       path: portable(folder),
       code: 'folder.unreadable',
-      reason: `the folder cannot be read: ${code}`,
+      reason: `the folder cannot be read: ${systemErrorReason(error)}`,
       cure: 'Give this user permission to read and enter it, then run it again.',
     }
   }
@@ -259,7 +262,7 @@ async function look(
       outcome: 'failed',
       path: shown,
       code: 'file.unreadable',
-      reason: `cannot be examined: ${code}`,
+      reason: `cannot be examined: ${systemErrorReason(error)}`,
     }
   }
 }
@@ -281,7 +284,7 @@ async function lookThroughLink({ realRoot, realStart, hidden }: Walk, relative: 
         ? 'a link that points to itself'
         : code === 'ENOENT'
           ? 'a broken link: nothing is where it points'
-          : `a link that cannot be followed: ${code}`
+          : `a link that cannot be followed: ${systemErrorReason(error)}`
     return { kind: 'obstacle', outcome: 'skipped', path: shown, code: 'link.broken', reason }
   }
   if (leaves(realRoot, target)) {
@@ -323,7 +326,7 @@ async function realFolder(folder: string): Promise<string> {
     const code = systemErrorCode(error)
     if (code === undefined) throw error
     if (code !== 'ENOENT' && code !== 'ENOTDIR') {
-      throw new FatalError(`the audio folder ${folder} cannot be read: ${code}`, {
+      throw new FatalError(`the audio folder ${folder} cannot be read: ${systemErrorReason(error)}`, {
         code: 'audio-root.unreadable',
         cure: 'Give this user permission to read it, or name the right folder with --audio-root.',
         cause: error,

@@ -2,7 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Sound } from '../core/containers/sound.ts'
 import type { AudioContainer } from '../core/content-type.ts'
-import { FatalError, systemErrorCode, TemporaryError, toError } from '../errors.ts'
+import { FatalError, systemErrorReason, TemporaryError } from '../errors.ts'
 import { readDescription } from './description.ts'
 
 export interface Container {
@@ -41,15 +41,12 @@ export async function inspect(path: string): Promise<Container> {
     size = stat.size
     if (!stat.isFile()) throw new Error('not a regular file')
   } catch (error) {
-    throw new TemporaryError(
-      `the file cannot be read (${systemErrorCode(error) ?? toError(error).message})`,
-      {
-        code: 'audio.unreadable',
-        cure: 'Check the path and its permissions.',
-        details: { path },
-        cause: error,
-      },
-    )
+    throw new TemporaryError(`the file cannot be read (${systemErrorReason(error)})`, {
+      code: 'audio.unreadable',
+      cure: 'Check the path and its permissions.',
+      details: { path },
+      cause: error,
+    })
   } finally {
     await file?.close()
   }

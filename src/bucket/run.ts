@@ -21,7 +21,7 @@ import {
 } from '../core/bucket/plan.ts'
 import { quarantinePrefix, stagingPrefix } from '../core/prefixes.ts'
 import { plural, printable } from '../core/units.ts'
-import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { ExitCode, systemErrorReason, UsageError } from '../errors.ts'
 import { replaceFile } from '../file-effects.ts'
 import { asksAws, awsClientOptions } from '../storage/aws-options.ts'
 import { accessKeyFacts } from './access-key.ts'
@@ -292,7 +292,7 @@ async function read(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
-    throw new UsageError(`${file} cannot be read: ${systemErrorCode(error) ?? error}`)
+    throw new UsageError(`${file} cannot be read: ${systemErrorReason(error)}`)
   }
 }
 

@@ -5,7 +5,7 @@
 import { createPrivateKey } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { getSignedUrl } from '@aws-sdk/cloudfront-signer'
-import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
+import { FatalError, systemErrorReason, UsageError } from '../errors.ts'
 
 export interface UrlSigner {
   /** CloudFront's id of the public key (`K…`); not a secret */
@@ -73,7 +73,7 @@ export async function openUrlSigner({
   try {
     privateKey = await readFile(privateKeyPath, 'utf8')
   } catch (error) {
-    throw new UsageError(`${privateKeyPath} cannot be read: ${systemErrorCode(error) ?? error}`, {
+    throw new UsageError(`${privateKeyPath} cannot be read: ${systemErrorReason(error)}`, {
       code: 'cdn.signing-key',
       cure: 'CLOUDFRONT_PRIVATE_KEY_PATH must name a private key (PEM) that this user may read.',
     })

@@ -8,7 +8,7 @@ import type { AudioFolder } from '../core/audio-path.ts'
 import { draftPrefix } from '../core/prefixes.ts'
 import { forgetUpload, objectsByKey, openUploads, runsAlive } from '../db/ledger.ts'
 import { keysByHash, keysNamed } from '../db/row-facts.ts'
-import { systemErrorCode } from '../errors.ts'
+import { systemErrorCode, systemErrorReason } from '../errors.ts'
 import {
   asidePrefix,
   isOneFile,
@@ -73,7 +73,7 @@ export async function* emptyFolders(
           return undefined
         } catch (error) {
           // rmdir takes empty folders only, so whoever was faster has lost nothing.
-          return `not removed: ${systemErrorCode(error)}`
+          return `not removed: ${systemErrorReason(error)}`
         }
       },
     }

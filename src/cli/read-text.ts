@@ -3,14 +3,14 @@ import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { decodeText } from '../core/listed-names.ts'
 import { printable } from '../core/units.ts'
-import { systemErrorCode, UsageError } from '../errors.ts'
+import { systemErrorReason, UsageError } from '../errors.ts'
 
 /** The text of a file that a flag names; `-` is stdin. @throws UsageError if it cannot be read */
 export async function readText(flag: string, file: string, cwd: string): Promise<string> {
   try {
     return decodeText(file === '-' ? await buffer(process.stdin) : await readFile(path.resolve(cwd, file)))
   } catch (error) {
-    throw new UsageError(`${flag}: cannot read ${printable(file)}: ${systemErrorCode(error)}`, {
+    throw new UsageError(`${flag}: cannot read ${printable(file)}: ${systemErrorReason(error)}`, {
       code: 'usage.flag',
     })
   }

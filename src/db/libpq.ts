@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
-import { systemErrorCode, UsageError } from '../errors.ts'
+import { systemErrorReason, UsageError } from '../errors.ts'
 
 export interface LibpqConnection {
   /** without what is told apart here */
@@ -63,7 +63,7 @@ function certificate(name: string, file: string): string {
     return readFileSync(file, 'utf8')
   } catch (error) {
     throw new UsageError(
-      `DATABASE_URL has ${name}=${file}, which cannot be read: ${systemErrorCode(error) ?? error}`,
+      `DATABASE_URL has ${name}=${file}, which cannot be read: ${systemErrorReason(error)}`,
       {
         code: 'config.certificates',
         cure: 'Correct the path; it is relative to the folder in which autodj is started.',

@@ -14,7 +14,7 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { printable } from '../core/units.ts'
-import { FatalError, LockedError, systemErrorCode, TemporaryError } from '../errors.ts'
+import { FatalError, LockedError, systemErrorCode, systemErrorReason, TemporaryError } from '../errors.ts'
 import { linkNew, removeFile, renameOver, syncDescriptor } from '../file-effects.ts'
 
 /** Who holds a lock file. */
@@ -301,14 +301,17 @@ export async function acquireLockFile(path: string, command: string): Promise<Lo
     const code = systemErrorCode(error)
     if (code === undefined || error instanceof LockedError) throw error
     const isFull = code === 'ENOSPC' || code === 'EDQUOT'
-    throw new (isFull ? TemporaryError : FatalError)(`the lock file ${path} cannot be created: ${code}`, {
-      code: 'db.lock-file',
-      cure: isFull
-        ? 'Free some space there, or choose another folder, then run it again.'
-        : 'Choose a folder that this user can write to.',
-      details: { path },
-      cause: error,
-    })
+    throw new (isFull ? TemporaryError : FatalError)(
+      `the lock file ${path} cannot be created: ${systemErrorReason(error)}`,
+      {
+        code: 'db.lock-file',
+        cure: isFull
+          ? 'Free some space there, or choose another folder, then run it again.'
+          : 'Choose a folder that this user can write to.',
+        details: { path },
+        cause: error,
+      },
+    )
   }
   let released = false
   return {

@@ -4,7 +4,7 @@ import { PGlite, types } from '@electric-sql/pglite'
 import type { Knex } from 'knex'
 import PgliteClient from 'knex-pglite'
 import pgUtils from 'pg/lib/utils.js'
-import { LockedError, systemErrorCode, toError, UsageError } from '../errors.ts'
+import { LockedError, systemErrorCode, systemErrorReason, toError, UsageError } from '../errors.ts'
 import type { Database, OpenOptions } from './database.ts'
 import {
   type ClientClass,
@@ -112,7 +112,10 @@ async function refuseForeign(dataDir: string, where: string): Promise<void> {
   const names = await readdir(dataDir).catch((error: unknown) => {
     const code = systemErrorCode(error)
     if (code === 'ENOENT') return []
-    const cause = code === 'ENOTDIR' ? 'it is a file, not a folder' : `its folder cannot be read: ${code}`
+    const cause =
+      code === 'ENOTDIR'
+        ? 'it is a file, not a folder'
+        : `its folder cannot be read: ${systemErrorReason(error)}`
     throw new UsageError(`the database cannot be opened (${where}): ${cause}`, { code: 'db.folder', cure })
   })
   if (names.length > 0 && !names.some(isOfDatabase)) {

@@ -1,7 +1,7 @@
 /** Other programs: the operator's downloader, and ffmpeg. No shell, a limit on time, and nothing left running. */
 import { spawn } from 'node:child_process'
 import { programEnvironment } from '../config.ts'
-import { systemErrorCode } from '../errors.ts'
+import { systemErrorCode, systemErrorReason } from '../errors.ts'
 import { FetchProblem } from './problem.ts'
 
 export interface ProgramOptions {
@@ -73,9 +73,13 @@ export async function runProgram(
     )
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'EACCES') {
-      throw new FetchProblem('fetch.command-missing', `${command} cannot be run: ${systemErrorCode(error)}`, {
-        cure: 'Install it, or correct FETCH_COMMAND.',
-      })
+      throw new FetchProblem(
+        'fetch.command-missing',
+        `${command} cannot be run: ${systemErrorReason(error)}`,
+        {
+          cure: 'Install it, or correct FETCH_COMMAND.',
+        },
+      )
     }
     throw error
   } finally {

@@ -9,7 +9,7 @@ import { ignoring, updateEnv } from '../core/init/env-file.ts'
 import { applicationKeys, isApplicationFile, ownFileName } from '../core/settings-files.ts'
 import { printable } from '../core/units.ts'
 import { limitsOf } from '../doctor/check.ts'
-import { ExitCode, FatalError, systemErrorCode } from '../errors.ts'
+import { ExitCode, FatalError, systemErrorCode, systemErrorReason } from '../errors.ts'
 import { replaceFile } from '../file-effects.ts'
 import type { InitFlags } from './flags.ts'
 import { type Answers, type Interview, interview, type Prompter } from './interview.ts'
@@ -160,7 +160,7 @@ async function writeEnv(target: string, text: string): Promise<void> {
       },
     })
   } catch (error) {
-    throw new FatalError(`${target} cannot be written: ${systemErrorCode(error) ?? error}`, {
+    throw new FatalError(`${target} cannot be written: ${systemErrorReason(error)}`, {
       code: 'init.write',
       cure: 'Check the folder and its permissions.',
       cause: error,

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import { formatBytes } from '../core/units.ts'
 import { readPrices } from '../cost/read-prices.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { ExitCode, systemErrorCode, UsageError } from '../errors.ts'
+import { ExitCode, systemErrorReason, UsageError } from '../errors.ts'
 import { replaceFile } from '../file-effects.ts'
 import { readReportData } from './data.ts'
 import type { ReportFlags } from './flags.ts'
@@ -34,7 +34,7 @@ export async function runReport(context: Context, { output, days, prices }: Repo
     await mkdir(path.dirname(file), { recursive: true })
     await replaceFile(file, page, { mode: 0o666 })
   } catch (error) {
-    throw new UsageError(`--output: cannot write ${file}: ${systemErrorCode(error) ?? error}`, {
+    throw new UsageError(`--output: cannot write ${file}: ${systemErrorReason(error)}`, {
       code: 'usage.flag',
       cure: 'Name a file in a folder that this user can write to.',
     })

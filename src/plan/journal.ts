@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises'
-import { FatalError, systemErrorCode, UsageError } from '../errors.ts'
+import { FatalError, systemErrorReason, UsageError } from '../errors.ts'
 import { syncFile, writeWhole } from '../file-effects.ts'
 import type { Checksums } from '../storage/store.ts'
 import { journalOf } from './plan-file.ts'
@@ -63,7 +63,7 @@ export class PlanJournal {
   static async open(planFile: string, planId: string, items: number): Promise<PlanJournal> {
     const file = journalOf(planFile)
     const handle = await open(file, 'a+', 0o600).catch(error => {
-      throw new UsageError(`cannot write ${file}: ${systemErrorCode(error)}`, {
+      throw new UsageError(`cannot write ${file}: ${systemErrorReason(error)}`, {
         code: 'plan.journal',
         cause: error,
       })

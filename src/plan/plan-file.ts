@@ -13,7 +13,7 @@ import {
   stakeOf,
 } from '../core/plan.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
-import { AppError, systemErrorCode, UsageError } from '../errors.ts'
+import { AppError, systemErrorCode, systemErrorReason, UsageError } from '../errors.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
 import { removeIfThere, renameOver, syncFile, syncFolder, writeWhole } from '../file-effects.ts'
 
@@ -153,7 +153,7 @@ async function openForWriting(draft: string, file: string) {
 }
 
 function cannotWrite(file: string, cause: unknown): UsageError {
-  return new UsageError(`cannot write ${file}: ${systemErrorCode(cause)}`, { code: 'plan.write', cause })
+  return new UsageError(`cannot write ${file}: ${systemErrorReason(cause)}`, { code: 'plan.write', cause })
 }
 
 /**
@@ -188,7 +188,7 @@ export async function* planItems(file: string): AsyncGenerator<PlanItem> {
 
 async function* planParts(file: string): AsyncGenerator<{ header: PlanHeader } | { item: PlanItem }> {
   const handle = await open(file, 'r').catch(error => {
-    throw new UsageError(`cannot read the plan ${file}: ${systemErrorCode(error)}`, {
+    throw new UsageError(`cannot read the plan ${file}: ${systemErrorReason(error)}`, {
       code: 'plan.missing',
       cause: error,
     })
@@ -197,7 +197,7 @@ async function* planParts(file: string): AsyncGenerator<{ header: PlanHeader } |
     yield* readPlan(handle.readLines({ encoding: 'utf8', autoClose: false }))
   } catch (error) {
     if (error instanceof AppError || systemErrorCode(error) === undefined) throw error
-    throw new UsageError(`cannot read the plan ${file}: ${systemErrorCode(error)}`, {
+    throw new UsageError(`cannot read the plan ${file}: ${systemErrorReason(error)}`, {
       code: 'plan.missing',
       cause: error,
     })

@@ -4,7 +4,7 @@ import { createWriteStream, type WriteStream } from 'node:fs'
 import type { Context } from '../context.ts'
 import { type Comparison, type DifferenceClass, differenceClasses, isPlain } from '../core/reconcile/facts.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
-import { systemErrorCode, UsageError } from '../errors.ts'
+import { systemErrorReason, UsageError } from '../errors.ts'
 import type { Tally } from './tally.ts'
 
 /** Notes of which there may be as many as tracks, or as objects of somebody else's. */
@@ -54,8 +54,10 @@ export class Lines {
     try {
       await once(stream, 'open')
     } catch (error) {
-      const code = systemErrorCode(error)
-      throw new UsageError(`--combined: cannot write ${file}: ${code}`, { code: 'usage.flag', cause: error })
+      throw new UsageError(`--combined: cannot write ${file}: ${systemErrorReason(error)}`, {
+        code: 'usage.flag',
+        cause: error,
+      })
     }
     return new Lines(stream)
   }

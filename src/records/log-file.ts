@@ -2,7 +2,7 @@
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { printable } from '../core/units.ts'
-import { systemErrorCode, toError, UsageError } from '../errors.ts'
+import { systemErrorReason, UsageError } from '../errors.ts'
 import type { Entry } from '../report/entry.ts'
 import { jsonSchemaVersion } from '../report/reporter.ts'
 
@@ -19,7 +19,7 @@ export class LogFile {
       mkdirSync(path.dirname(file), { recursive: true })
       this.#descriptor = openSync(file, 'a', 0o640)
     } catch (error) {
-      throw new UsageError(`cannot write the log file ${file}: ${systemErrorCode(error) ?? toError(error)}`, {
+      throw new UsageError(`cannot write the log file ${file}: ${systemErrorReason(error)}`, {
         code: 'records.log-file',
         cure: 'Name a file that this user can write to with --log-file or AUTODJ_LOG_FILE.',
       })

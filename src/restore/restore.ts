@@ -11,7 +11,14 @@ import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.
 import { encodeCrc32 } from '../core/crc32.ts'
 import { draftPrefix } from '../core/prefixes.ts'
 import type { ErrorCode } from '../error-codes.ts'
-import { ExitCode, FatalError, systemErrorCode, systemRefusal, toError } from '../errors.ts'
+import {
+  ExitCode,
+  FatalError,
+  systemErrorCode,
+  systemErrorReason,
+  systemRefusal,
+  toError,
+} from '../errors.ts'
 import {
   announceWrite,
   moveIfFree,
@@ -320,7 +327,7 @@ export async function requireWritable(folder: string): Promise<void> {
   } catch (error) {
     const refusal = systemRefusal(toError(error), folder)
     if (refusal?.exitCode === ExitCode.temporary) throw refusal
-    throw new FatalError(`cannot write to ${folder}: ${systemErrorCode(error) ?? toError(error).message}`, {
+    throw new FatalError(`cannot write to ${folder}: ${systemErrorReason(error)}`, {
       code: 'restore.unwritable',
       cure: `Make the folder writable for ${userInfo().username}, or restore with --to into another folder.`,
       cause: error,

@@ -22,7 +22,15 @@ import { requireSchema } from '../db/require-schema.ts'
 import { rowVersions, swapRows } from '../db/row-facts.ts'
 import { countTracks, filePathSample, type Track, trackPages } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
-import { AppError, ExitCode, isAbortError, systemErrorCode, TemporaryError, UsageError } from '../errors.ts'
+import {
+  AppError,
+  ExitCode,
+  isAbortError,
+  systemErrorCode,
+  systemErrorReason,
+  TemporaryError,
+  UsageError,
+} from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -387,7 +395,11 @@ class Restorer {
         })
       }
       await requireWritable(this.#folder)
-      return failed(`file.${code}`, `cannot be written: ${code}`, 'Check the folder that it is in.')
+      return failed(
+        `file.${code}`,
+        `cannot be written: ${systemErrorReason(error)}`,
+        'Check the folder that it is in.',
+      )
     }
   }
 

@@ -5,7 +5,7 @@ import { openSigner } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import { formatDuration, printable } from '../core/units.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { FatalError, systemErrorCode, toError } from '../errors.ts'
+import { FatalError, systemErrorReason } from '../errors.ts'
 import { createApi } from './api.ts'
 import { createFileOpener } from './audio-file.ts'
 import { createObjectUrls } from './audio-url.ts'
@@ -55,14 +55,11 @@ export async function runServer(context: Context, flags: ServeFlags): Promise<vo
   try {
     address = await app.listen({ host: flags.host, port: flags.port })
   } catch (error) {
-    throw new FatalError(
-      `cannot listen on ${flags.host}:${flags.port}: ${systemErrorCode(error) ?? toError(error).message}`,
-      {
-        code: 'serve.listen',
-        cure: 'Choose another --host or --port, or stop what is listening there.',
-        cause: error,
-      },
-    )
+    throw new FatalError(`cannot listen on ${flags.host}:${flags.port}: ${systemErrorReason(error)}`, {
+      code: 'serve.listen',
+      cure: 'Choose another --host or --port, or stop what is listening there.',
+      cause: error,
+    })
   }
   report.data(`Serving on ${address}/api/v1/tracks`, { message_type: 'status', state: 'listening', address })
   const started = context.now().getTime()

@@ -387,7 +387,7 @@ describe('broken', () => {
     'signing key unreadable': {
       set: () => ({ CLOUDFRONT_PRIVATE_KEY_PATH: path.join(folder, 'missing.pem') }),
       check: 'signing-key',
-      reason: /missing\.pem cannot be read: ENOENT/,
+      reason: /missing\.pem cannot be read: no such file or directory/,
     },
     'signing key open to others': {
       set: async () => {

@@ -24,6 +24,6 @@ test.runIf(existsSync('/dev/full'))('a disk that is full under stdout is told in
     encoding: 'utf8',
   })
   expect(status).toBe(5)
-  expect(stderr).toMatch(/^error: stdout cannot be written to: ENOSPC$/m)
+  expect(stderr).toMatch(/^error: stdout cannot be written to: no space left on device$/m)
   expect(stderr).not.toMatch(/^\s+at /m)
 })

@@ -224,6 +224,6 @@ test('a signing key that cannot be used stops it before the first request', asyn
     env: { ...env, CLOUDFRONT_KEY_PAIR_ID: 'K1', CLOUDFRONT_PRIVATE_KEY_PATH: './missing.pem' },
   })
   expect(exitCode).toBe(2)
-  expect(stderr).toContain('missing.pem cannot be read: ENOENT')
+  expect(stderr).toContain('missing.pem cannot be read: no such file or directory')
   expect(requests).toBe(0)
 })

@@ -128,8 +128,8 @@ async function keyOf(_album: string): Promise<string> {
 
 test.skipIf(postgres === undefined).each([
   [['restore', '--track', 'x'], '--track: "x" is not a track id'],
-  [['restore', '--filter-from', 'nowhere'], '--filter-from: cannot read nowhere: ENOENT'],
-  [['restore', '--files-from', 'nowhere'], '--files-from: cannot read nowhere: ENOENT'],
+  [['restore', '--filter-from', 'nowhere'], '--filter-from: cannot read nowhere: no such file or directory'],
+  [['restore', '--files-from', 'nowhere'], '--files-from: cannot read nowhere: no such file or directory'],
   [['import', '--artist', 'x'], "unknown option '--artist'"],
 ])('%j is a usage error', async (argv, message) => {
   const { exitCode, stderr } = await cli(argv, { env, cwd: folder })

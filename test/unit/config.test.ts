@@ -93,7 +93,7 @@ test('a file that --settings names and that is not there is told with that flag'
     }
   })()
   expect(thrown).toMatchObject({
-    message: expect.stringMatching(/^cannot read .*nowhere\.env: ENOENT$/),
+    message: expect.stringMatching(/^cannot read .*nowhere\.env: no such file or directory$/),
     cure: expect.stringContaining('--settings'),
   })
 })

@@ -90,7 +90,7 @@ describe('flags', () => {
     [['group', 'one', '--nothing-like-it'], '`autodj group one --help` lists its arguments.'],
     [['probe', 'a', 'b'], 'too many arguments'],
     [['probe', '--bucket', 'No'], '--bucket "No" is not a bucket name'],
-    [['probe', '--settings', '/nowhere/.env'], 'cannot read /nowhere/.env: ENOENT'],
+    [['probe', '--settings', '/nowhere/.env'], 'cannot read /nowhere/.env: no such file or directory'],
     [[], 'Usage: autodj'],
   ] as [string[], string][])('%j is a usage error', async (argv, message) => {
     const result = await run(argv)
@@ -246,8 +246,8 @@ describe('errors', () => {
 
   test.each([
     ['ENOSPC', ExitCode.temporary, 'no space is left for /tmp/x (ENOSPC)'],
-    ['EROFS', ExitCode.fatal, 'the system refuses access to /tmp/x (EROFS)'],
-    ['EACCES', ExitCode.fatal, 'the system refuses access to /tmp/x (EACCES)'],
+    ['EROFS', ExitCode.fatal, 'cannot access /tmp/x: read-only file system'],
+    ['EACCES', ExitCode.fatal, 'cannot access /tmp/x: permission denied'],
     ['EMFILE', ExitCode.temporary, 'too many files are open (EMFILE)'],
   ] as const)('%s from anywhere is a refusal of the system, not a bug', async (code, expected, message) => {
     const { stderr, exitCode } = await run(['probe', code])

@@ -59,7 +59,9 @@ describe('which files are read', () => {
     put('prod.env', 'S3_BUCKET_NAME=production\n')
     put('test.env', 'S3_BUCKET_NAME=testing\n')
     expect(load({ AUTODJ_SETTINGS: 'prod.env' }, { envFile: 'test.env' }).s3.bucket).toBe('testing')
-    expect(() => load({ AUTODJ_SETTINGS: 'gone.env' })).toThrow(/cannot read .*gone.env: ENOENT/)
+    expect(() => load({ AUTODJ_SETTINGS: 'gone.env' })).toThrow(
+      /cannot read .*gone.env: no such file or directory/,
+    )
   })
 
   test('a missing setting names where it was looked for', () => {
@@ -146,7 +148,9 @@ describe('secrets in files of their own', () => {
       'stronger',
     )
     expect(() => load({ DATABASE_URL: 'pglite:x', DATABASE_URL_FILE: secret })).toThrow(/are both set/)
-    expect(() => load({ DATABASE_URL_FILE: '/nowhere' })).toThrow(/cannot be read from \/nowhere .*ENOENT/)
+    expect(() => load({ DATABASE_URL_FILE: '/nowhere' })).toThrow(
+      /cannot be read from \/nowhere .*no such file or directory/,
+    )
     expect(() => load({ DATABASE_URL_FILE: secret })).not.toThrow(/s3cr3t/)
   })
 })

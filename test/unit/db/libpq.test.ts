@@ -54,7 +54,7 @@ test.for([
   ['postgresql://h/d?sslmode=maybe', 'sslmode=maybe, which is not one of'],
   [
     'postgresql://h/d?sslrootcert=/nowhere/ca.pem',
-    'sslrootcert=/nowhere/ca.pem, which cannot be read: ENOENT',
+    'sslrootcert=/nowhere/ca.pem, which cannot be read: no such file or directory',
   ],
   ['postgresql://?service=nobody', 'service=nobody, which is not in'],
 ] as const)('%s', ([text, message]) => {
