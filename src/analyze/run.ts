@@ -8,7 +8,7 @@ import { openSigner } from '../cdn/served.ts'
 import { requireBucket, requireCdn } from '../config.ts'
 import type { Context } from '../context.ts'
 import { analysisVersion } from '../core/audio/version.ts'
-import { formatBytes, formatCount, formatDuration, plural } from '../core/units.ts'
+import { formatBytes, formatCount, formatDuration, formatEstimate, plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
@@ -322,7 +322,7 @@ export async function planAnalyze(context: Context, flags: AnalyzeFlags): Promis
   const time =
     rate === undefined
       ? 'no estimate until a first run has been measured'
-      : `about ${formatDuration((plan.seconds / rate) * 1_000)} at ${rate.toFixed(0)}x realtime, as in the last run`
+      : `${formatEstimate(plan.seconds / rate)} at ${rate.toFixed(0)}x realtime, as in the last run`
   report.summary({
     lines: [
       `Dry run: ${plural(plan.tracks, 'track')}, ${formatDuration(plan.seconds * 1_000)} of audio` +

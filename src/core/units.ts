@@ -65,6 +65,23 @@ export function formatDuration(milliseconds: number): string {
   return two(seconds, 86_400, 'd', 3_600, 'h')
 }
 
+/** A guess in seconds → `under a second`, `about 12s`: it has no tenths. */
+export function formatEstimate(seconds: number): string {
+  return seconds < 1 ? 'under a second' : `about ${wholeSeconds(seconds)}`
+}
+
+/** Seconds, rounded up → `5s`, `3m 5s` */
+export function wholeSeconds(seconds: number): string {
+  const whole = Math.ceil(seconds)
+  return whole < 10 ? `${whole}s` : formatDuration(whole * 1_000)
+}
+
+/** Milliseconds since something → `just now`, `5s ago`, `3d 4h ago` */
+export function formatAge(milliseconds: number): string {
+  const seconds = Math.floor(milliseconds / 1_000)
+  return seconds < 1 ? 'just now' : `${wholeSeconds(seconds)} ago`
+}
+
 /** The two largest units of a time; a second one of zero is left out. */
 function two(seconds: number, large: number, largeName: string, small: number, smallName: string): string {
   const rest = Math.floor((seconds % large) / small)

@@ -1,7 +1,7 @@
 /** The page: plain HTML with its style inside, every chart an inline SVG with its figures as a table below it. */
 import { estimateCost, type LibraryCost } from '../core/cost/library-cost.ts'
 import { formatDollars, type Prices } from '../core/cost/prices.ts'
-import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
+import { formatAge, formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import { type ExitCode, exitCodeOutcome } from '../errors.ts'
 import { area, bars, type Chart, colors, histogram, lines } from './charts.ts'
 import type { ReportData } from './data.ts'
@@ -260,7 +260,7 @@ function storage({ storage: totals, status }: ReportData, { prices, now }: PageO
   const from =
     totals === undefined
       ? 'As recorded in the ledger, all counted as S3 Standard; <code>autodj status --storage listing</code> counts what is actually there.'
-      : `Counted by ${totals.source === 'listing' ? 'a listing' : 'CloudWatch'} ${formatDuration(Math.max(0, now.getTime() - totals.takenAt.getTime()))} ago.`
+      : `Counted by ${totals.source === 'listing' ? 'a listing' : 'CloudWatch'} ${formatAge(now.getTime() - totals.takenAt.getTime())}.`
   const cost: LibraryCost = estimateCost(classes, prices)
   return {
     id: 'storage',
@@ -306,7 +306,7 @@ function runs({ status }: ReportData, now: Date): Section {
               .toSorted((a, b) => b.startedAt.getTime() - a.startedAt.getTime())
               .map(one => [
                 one.command,
-                `${timeOf(one.startedAt)} (${formatDuration(now.getTime() - one.startedAt.getTime())} ago)`,
+                `${timeOf(one.startedAt)} (${formatAge(now.getTime() - one.startedAt.getTime())})`,
                 one.state === 'running'
                   ? 'is running'
                   : one.exitCode === null

@@ -1,7 +1,7 @@
 /** `autodj run --dry-run`: everything the night would do as one plan, with time and price. Changes nothing. */
 import type { Context } from '../context.ts'
 import { formatDollars, listPrices } from '../core/cost/prices.ts'
-import { formatBytes, formatCount, formatDuration, plural } from '../core/units.ts'
+import { formatBytes, formatCount, formatEstimate, plural } from '../core/units.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { countRows } from '../db/row-facts.ts'
 import { ExitCode, exitCodeOutcome, worstExitCode } from '../errors.ts'
@@ -61,12 +61,12 @@ export async function planNight(
       'Dry run: nothing was changed. A night would',
       ...lines.map(({ step, does, seconds: time, dollars: price }) => {
         const needs = [
-          ...(time !== undefined && time >= 1 ? [`about ${formatDuration(Math.ceil(time) * 1_000)}`] : []),
+          ...(time !== undefined && time >= 1 ? [formatEstimate(time)] : []),
           ...(price !== undefined && price > 0 ? [formatDollars(price)] : []),
         ]
         return `  ${step.padEnd(width)}  ${does}${needs.length > 0 ? ` (${needs.join(', ')})` : ''}`
       }),
-      `Together about ${formatDuration(Math.ceil(Math.max(1, seconds)) * 1_000)} and ${formatDollars(dollars)}` +
+      `Together ${formatEstimate(seconds)} and ${formatDollars(dollars)}` +
         `${monthly > 0 ? `, then ${formatDollars(monthly)} more a month for storage` : ''} ` +
         `(list prices of ${listPrices.region}, ${listPrices.asOf}).`,
     ],

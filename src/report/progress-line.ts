@@ -1,5 +1,5 @@
 /** What a line of progress says, and what of it where there is little room. */
-import { formatBytes, formatCount, formatDuration, percent } from '../core/units.ts'
+import { formatBytes, formatCount, percent, wholeSeconds } from '../core/units.ts'
 import type { ProgressState } from './reporter.ts'
 
 export interface ProgressView extends ProgressState {
@@ -116,9 +116,3 @@ function itemRate({ itemsPerSecond, unit }: ProgressView): string {
 }
 
 const singular = (unit: string): string => unit.replace(/s$/, '')
-
-/** A guess has no tenths. */
-function wholeSeconds(seconds: number): string {
-  const whole = Math.ceil(seconds)
-  return whole < 10 ? `${whole}s` : formatDuration(whole * 1_000)
-}

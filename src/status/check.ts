@@ -1,5 +1,5 @@
 /** `autodj status --check`: one line for Nagios and its kin, and whether all is well. Pure. */
-import { formatCount, formatDuration, plural } from '../core/units.ts'
+import { formatAge, formatCount, formatDuration, plural } from '../core/units.ts'
 import { type ExitCode, exitCodeMeaning } from '../errors.ts'
 import type { Status } from './status.ts'
 
@@ -51,7 +51,7 @@ export function checkStatus(status: Status, thresholds: Thresholds, now: Date): 
   if (age === undefined) problems.push('no run has succeeded yet')
   else if (age > thresholds.maxAge) {
     problems.push(
-      `the last successful run was ${formatDuration(age)} ago (at most ${formatDuration(thresholds.maxAge)})`,
+      `the last successful run was ${formatAge(age)} (at most ${formatDuration(thresholds.maxAge)})`,
     )
   }
   for (const { command, state, exitCode } of runs) {
@@ -79,7 +79,7 @@ export function checkStatus(status: Status, thresholds: Thresholds, now: Date): 
   ].join(' ')
   const said =
     problems.length === 0
-      ? `AUTODJ OK: ${plural(inS3, 'track')} in S3, last successful run ${formatDuration(age ?? 0)} ago`
+      ? `AUTODJ OK: ${plural(inS3, 'track')} in S3, last successful run ${formatAge(age ?? 0)}`
       : `AUTODJ WARNING: ${problems.join('; ')}`
   return { problems, line: `${said} | ${data}` }
 }

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Context } from '../context.ts'
-import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
+import { formatAge, formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
@@ -323,7 +323,7 @@ const requeue: Readonly<Record<JobKind, string>> = {
 const machine = (host: string): string => host.split(' ')[0] as string
 
 function ago(then: Date, now: Date): string {
-  return `${formatDuration(Math.max(0, now.getTime() - then.getTime()))} ago`
+  return formatAge(now.getTime() - then.getTime())
 }
 
 function column(text: string, width: number, right = false): string {

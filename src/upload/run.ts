@@ -10,7 +10,7 @@ import type { Context } from '../context.ts'
 import { formatDollars } from '../core/cost/prices.ts'
 import { listedNames } from '../core/listed-names.ts'
 import { isSelecting } from '../core/selection.ts'
-import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
+import { formatBytes, formatCount, formatEstimate, plural, printable } from '../core/units.ts'
 import { partSizeFor } from '../core/upload/multipart.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
 import type { Database } from '../db/database.ts'
@@ -211,7 +211,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
     lines: [
       `Dry run: ${plural(plan.files, 'file')}, ${formatBytes(plan.bytes)}, in ${plural(plan.requests, 'request')}; nothing was uploaded.`,
       `Paths: ${describeSurvey(survey)}.`,
-      `About ${formatDuration(seconds * 1_000)} at ${rate === undefined ? '100 Mbit/s (no run measured yet)' : `${formatBytes(rate)}/s, as in the last run`}; ` +
+      `Time: ${formatEstimate(seconds)} at ${rate === undefined ? '100 Mbit/s (no run measured yet)' : `${formatBytes(rate)}/s, as in the last run`}; ` +
         `requests: ${formatDollars(dollars)}, once; storage: ${formatDollars(monthly)} a month (S3 Standard list price, us-east-1).`,
       ...(confirms === false
         ? [

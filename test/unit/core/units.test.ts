@@ -2,9 +2,11 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { allowedDeletes, parseDeleteLimit } from '../../../src/core/limits.ts'
 import {
+  formatAge,
   formatBytes,
   formatCount,
   formatDuration,
+  formatEstimate,
   parseBytes,
   parseDuration,
   percent,
@@ -58,6 +60,21 @@ describe('durations', () => {
     [7_200_000, '2h'],
     [273_600_000, '3d 4h'],
   ])('%i ms read %s', (milliseconds, text) => expect(formatDuration(milliseconds)).toBe(text))
+
+  test.each([
+    [0.2, 'under a second'],
+    [1, 'about 1s'],
+    [8.01, 'about 9s'],
+    [119.5, 'about 2m'],
+  ])('a guess of %d s reads %s', (seconds, text) => expect(formatEstimate(seconds)).toBe(text))
+
+  test.each([
+    [-5, 'just now'],
+    [999, 'just now'],
+    [1_000, '1s ago'],
+    [9_999, '9s ago'],
+    [86_400_000, '1d ago'],
+  ])('%d ms since then read %s', (milliseconds, text) => expect(formatAge(milliseconds)).toBe(text))
 })
 
 describe('delete limits', () => {
