@@ -129,6 +129,13 @@ export async function startDocWorld(): Promise<DocWorld> {
     }
     const text = Object.entries(lines).map(([name, value]) => `${name}=${value}\n`)
     await writeFile(path.join(home, '.env'), text.join(''), { mode: 0o600 })
+    // Where the AWS CLI looks for them.
+    const { accessKeyId, secretAccessKey } = accessKey
+    await mkdir(path.join(home, '.aws'), { recursive: true })
+    await writeFile(
+      path.join(home, '.aws/credentials'),
+      `[default]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n`,
+    )
   }
   async function end(): Promise<void> {
     await cdn?.close()
