@@ -48,7 +48,7 @@ export interface Config {
       | undefined
     /** which profile the chain takes them from; undefined: the default one */
     readonly profile: string | undefined
-    /** the profiles there are, where one was asked for */
+    /** the profiles there are, if one was asked for */
     readonly profiles: readonly string[] | undefined
   }
   readonly cdn:
@@ -378,7 +378,7 @@ const fileSecrets: ReadonlySet<string> = new Set([
   'AWS_ACCESS_KEY_ID',
 ])
 
-/** Settings are wrong. Where records of the run go is known all the same: that it failed must be told there. */
+/** Settings are wrong. Where records of the run go is known anyway: that it failed must be told there. */
 export class SettingsError extends UsageError {
   /** what could be read of them */
   readonly config: Pick<Config, 'records' | 'given' | 'network'>
@@ -566,7 +566,7 @@ class SettingsReader {
     return value === undefined || value.trim() === '' ? undefined : value.trim()
   }
 
-  /** What AWS's own files say of the profile in force. They are read where something of it is asked for. */
+  /** What AWS's own files say of the profile in force. They are read if something of it is asked for. */
   #profile(): AwsProfile {
     if (this.#knownProfile !== undefined) return this.#knownProfile
     const { config: text } = this.#awsFiles()
@@ -679,7 +679,7 @@ class SettingsReader {
     return this.#find(variable)?.rank ?? -1
   }
 
-  /** Keys or a profile, whichever was given in the stronger place; where both were, the keys, as in the AWS CLI. */
+  /** Keys or a profile, whichever was given in the stronger place; if both were, the keys, as in the AWS CLI. */
   #readAccess(): Pick<Config['s3'], 'credentials' | 'profile' | 'profiles'> {
     const wanted = this.#read('AWS_PROFILE')
     const keys = Math.max(this.#rank('AWS_ACCESS_KEY_ID'), this.#rank('AWS_SECRET_ACCESS_KEY'))

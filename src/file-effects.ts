@@ -86,7 +86,7 @@ export async function syncFile({ handle, path: file }: OpenFile): Promise<void> 
   await handle.sync()
 }
 
-/** Makes the names in a folder last through a power cut, where the file system can. */
+/** Makes the names in a folder last through a power cut, if the file system can. */
 export async function syncFolder(folder: string): Promise<void> {
   await announce({ kind: 'sync', path: folder })
   const handle = await open(folder, 'r').catch(() => undefined)
@@ -139,7 +139,7 @@ export async function replaceFile(
   }
 }
 
-/** Gives a file one more name. @throws the file system's error: `EEXIST` where there is something of that name */
+/** Gives a file one more name. @throws the file system's error: `EEXIST` if there is something of that name */
 export async function linkNew(from: string, to: string): Promise<void> {
   await announce({ kind: 'link', path: from, to })
   await link(from, to)
@@ -178,7 +178,7 @@ const noLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 
  * Gives a file the name that it is to have, unless there is something of that name: nothing is ever overwritten. Both
  * in one folder, or at least in one file system.
  *
- * @returns false where the name is taken; the file is then where it was
+ * @returns false if the name is taken; the file is then where it was
  */
 export async function moveIfFree(from: string, to: string): Promise<boolean> {
   try {

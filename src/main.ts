@@ -36,7 +36,7 @@ const exitCode = await runProgram(process.argv.slice(2), commands, {
     })
     const closed = () => listener('SIGPIPE')
     closing.once('closed', closed)
-    // The terminal is gone. Under nohup, which Node.js undoes, and without one, that is no reason to stop.
+    // The terminal is gone. Under nohup, which Node.js undoes, and without one, that is not a reason to stop.
     const hungUp = () => {
       if (process.stdout.isTTY || process.stderr.isTTY) closing.emit('closed')
     }

@@ -25,7 +25,7 @@ interface Trust {
 
 /**
  * Makes the whole process trust these certificates beside those that it trusts anyway: databases, stores, CDN, AWS.
- * @throws UsageError where a file cannot be read or holds no certificate
+ * @throws UsageError if a file cannot be read or holds no certificate
  */
 function trustCertificates({ certificates }: Network): void {
   if (certificates.length === 0) return
@@ -61,7 +61,7 @@ export interface Agents {
   readonly https: HttpsAgent
 }
 
-/** Agents for `node:http` and `node:https` that go through the proxies; loads what that takes only where there are some. */
+/** Agents for `node:http` and `node:https` that go through the proxies; loads what that takes only if there are some. */
 export async function openAgents(
   { proxies }: Network,
   options: AgentOptions & HttpsAgentOptions,
@@ -87,7 +87,7 @@ let usual: Dispatcher | undefined
 /**
  * Makes the whole process go out as the settings say: `fetch` through the proxies, and every connection with the
  * certificates. What has agents of its own takes them from {@link openAgents}.
- * @throws UsageError where a file of certificates cannot be used
+ * @throws UsageError if a file of certificates cannot be used
  */
 export async function enterNetwork(network: Network): Promise<void> {
   trustCertificates(network)

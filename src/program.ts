@@ -240,7 +240,7 @@ function describe({ summary, description }: Command): string {
   return description ? `${sentence}\n\n${description}` : sentence
 }
 
-/** Defaults are filled in by `runCommand`: commander only says them, where there is something to say. */
+/** Defaults are filled in by `runCommand`: commander only says them, if there is something to say. */
 function toOption({ spec, description, choices, defaultValue, defaultText, parse }: Flag<unknown>): Option {
   const isPlain = defaultValue === undefined || defaultValue === false || Array.isArray(defaultValue)
   const said = defaultText ?? (isPlain ? undefined : String(defaultValue))

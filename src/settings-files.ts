@@ -53,7 +53,7 @@ export function readSettingsFiles({ env, cwd, named }: FileSources): SettingsFil
   return [...new Set(places.map(place => path.resolve(cwd, place)))].map(place => read(place))
 }
 
-/** `~` and `~/…` as a shell reads them. @throws UsageError for another user's home, and where there is none */
+/** `~` and `~/…` as a shell reads them. @throws UsageError for another user's home, and if there is none */
 export function expandHome(text: string, env: FileSources['env']): string {
   if (!text.startsWith('~')) return text
   const home = env['HOME']
@@ -66,7 +66,7 @@ export function expandHome(text: string, env: FileSources['env']): string {
   return path.join(home, text.slice(1))
 }
 
-/** @param requiredBy what named it; undefined where it may be absent */
+/** @param requiredBy what named it; undefined if it may be absent */
 function read(file: string, requiredBy?: string): SettingsFile {
   const kind = path.basename(file) === ownFileName ? 'own' : 'application'
   try {

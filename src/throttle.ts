@@ -117,14 +117,14 @@ export class Throttle {
         this.#at = now
         return
       }
-      // A slice of a faster hour is to pass all the same.
+      // A slice of a faster hour is to pass anyway.
       this.#tokens = Math.min(Math.max(rate, bytes), this.#tokens + ((now - this.#at) / 1_000) * rate)
       this.#at = now
       if (this.#tokens >= bytes) {
         this.#tokens -= bytes
         return
       }
-      // A minute at most: the timetable may change meanwhile.
+      // A minute at most: the timetable may change in the meantime.
       const wait = Math.min(60_000, Math.max(1, ((bytes - this.#tokens) / rate) * 1_000))
       await this.#sleep(wait, signal).catch((error: unknown) => {
         signal?.throwIfAborted()

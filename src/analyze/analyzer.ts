@@ -1,5 +1,5 @@
 /**
- * One track after another from its row to its analysis: where its audio is, the download where there is one to make,
+ * One track after another from its row to its analysis: where its audio is, the download if there is one to make,
  * and the pool of threads. What becomes of a track is a value; what no other track would be spared is thrown.
  */
 
@@ -41,7 +41,7 @@ export interface AnalyzedTrack {
   readonly state: 'analysed'
   readonly analysis: TrackAnalysis
   readonly problems: readonly string[]
-  /** What is missing from the sound that was analysed or wrong in it, where something is. */
+  /** What is missing from the sound that was analysed or wrong in it, if something is. */
   readonly damage: string | undefined
   readonly cpuSeconds: number
 }
@@ -51,7 +51,7 @@ interface CheckedTrack {
   /** Seconds decoded. */
   readonly duration: number
   readonly problems: readonly string[]
-  /** What is missing from the sound or wrong in it, where something is. */
+  /** What is missing from the sound or wrong in it, if something is. */
   readonly damage: string | undefined
   readonly cpuSeconds: number
 }
@@ -75,7 +75,7 @@ export interface AnalyzerOptions {
   /** Undefined with source `local`. */
   readonly origin: Origin | undefined
   readonly audioFolder: AudioFolder
-  /** With its links resolved; undefined where there is no such folder. */
+  /** With its links resolved; undefined if there is no such folder. */
   readonly realRoot: string | undefined
   readonly tempFolder: string
   /** Bytes of downloads on disk at a time. */
@@ -223,7 +223,7 @@ export class Analyzer {
     return { path: file.absolute, identity: file, release: async () => {} }
   }
 
-  /** The local copy of an object, where the ledger proves that it has the same bytes: that spares the download. */
+  /** The local copy of an object, if the ledger proves that it has the same bytes: that spares the download. */
   async #localTwin({ track, object, remembered }: AnalysisTask): Promise<Audio | undefined> {
     if (track.filePath === null || remembered === undefined || !object?.sha256) return undefined
     if (remembered.sha256 !== object.sha256) return undefined

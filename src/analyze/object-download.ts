@@ -61,7 +61,7 @@ export interface DownloadOptions {
 /**
  * @returns its size, and whether there was a checksum to compare
  * @throws DownloadError, LargerThanReserved, or StoreError for this object; RunHalted and TemporaryError `temp.full`
- *   where no other would fare better; the signal's reason
+ *   if no other would fare better; the signal's reason
  */
 export async function download(options: DownloadOptions): Promise<{ bytes: number; verified: boolean }> {
   const draft = `${options.target}.part`

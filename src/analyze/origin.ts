@@ -8,9 +8,9 @@ import { type ObjectStore, StoreError, type StoreErrorKind } from '../storage/st
 import type { Throttle } from '../throttle.ts'
 
 export interface OriginContent {
-  /** Bytes of the whole object, also where the content begins further on. */
+  /** Bytes of the whole object, also if the content begins further on. */
   readonly size: number
-  /** Without quotes; empty where there is none. */
+  /** Without quotes; empty if there is none. */
   readonly etag: string
   /** Lower-case hex, from the object's metadata. */
   readonly sha256: string | undefined

@@ -179,7 +179,7 @@ interface Row {
 /** PGlite gives JSON parsed, some drivers as text. */
 const parsed = <T>(value: unknown): T => (typeof value === 'string' ? JSON.parse(value) : (value ?? [])) as T
 
-/** The last analysis of a track as it stands in the database; undefined where it has none. */
+/** The last analysis of a track as it stands in the database; undefined if it has none. */
 export async function readPicture(knex: Knex, trackId: string): Promise<AnalysisPicture | undefined> {
   const row = await knex<Row>('autodj_ledger.analyses as a')
     .join('tracks as t', 't.id', 'a.track_id')
@@ -215,7 +215,7 @@ export async function readPicture(knex: Knex, trackId: string): Promise<Analysis
 /**
  * Draws the last analysis of a track into a file, in one step.
  *
- * @throws FatalError where the track has no analysis; UsageError where the file cannot be written
+ * @throws FatalError if the track has no analysis; UsageError where the file cannot be written
  */
 export async function plotTrack(
   { cwd, report, database }: Pick<Context, 'cwd' | 'report' | 'database'>,

@@ -28,7 +28,7 @@ export type AnalyzeJobOptions = Pick<AnalyzeFlags, 'source' | 'bpmRange' | 'time
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** Where there is audio to be had: an origin to download from, a folder of local files. */
+/** If there is audio to be had: an origin to download from, a folder of local files. */
 interface AudioPlaces {
   readonly origin: boolean
   readonly folder: boolean
@@ -80,7 +80,7 @@ export function analyzeFilter(
  * Which rows, for a run on this machine. Without the audio folder (not mounted, misspelt) every local file looks gone:
  * that is one error, and no track's.
  *
- * @throws FatalError where there is no folder, and nothing but local files to take
+ * @throws FatalError if there is no folder, and nothing but local files to take
  */
 async function filterHere(
   { config, report, now }: Context,
@@ -99,7 +99,7 @@ async function filterHere(
   return analyzeFilter(flags, now(), { origin, folder: false })
 }
 
-/** @throws UsageError where the source that was asked for is not configured */
+/** @throws UsageError if the source that was asked for is not configured */
 async function openOrigin(
   context: Context,
   source: SourceMode,

@@ -30,7 +30,7 @@ export interface AnalyzeTotals {
   damaged: number
   failed: number
   interrupted: number
-  /** rows that changed or went meanwhile */
+  /** rows that changed or went in the meantime */
   changed: number
   /** seconds of audio */
   audioSeconds: number

@@ -1,6 +1,6 @@
 /**
  * Whether an object holds the bytes of a local file: by the strongest checksum that the store computed of it, and by
- * the SHA-256 that its uploader declared; where the store has none, by reading it. One measure for whoever lets go of
+ * the SHA-256 that its uploader declared; if the store has none, by reading it. One measure for whoever lets go of
  * one of the two because the other is there.
  */
 import { createHash } from 'node:crypto'
@@ -45,7 +45,7 @@ export async function holdsContent(
   return (await readSha256(store, head, signal)) === file.sha256 ? 'same' : 'different'
 }
 
-/** SHA-256 of an object's bytes, hex; undefined where it is another one by now, or gone. */
+/** SHA-256 of an object's bytes, hex; undefined if it is another one by now, or gone. */
 async function readSha256(
   store: ObjectStore,
   { key, etag }: ObjectHead,
@@ -61,7 +61,7 @@ async function readSha256(
 /** Bytes read at a time. */
 const chunkSize = 1024 * 1024
 
-/** Reads an open file from start to end. @throws LocalFileError, `changed` where it was written to meanwhile */
+/** Reads an open file from start to end. @throws LocalFileError, `changed` if it was written to in the meantime */
 export async function contentOf(source: Source, signal?: AbortSignal): Promise<Required<FileContent>> {
   const hash = createHash('sha256')
   const chunk = Buffer.allocUnsafe(Math.min(chunkSize, source.size))

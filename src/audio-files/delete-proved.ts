@@ -32,7 +32,7 @@ const rowsForNow = { maxAge: 10_000 }
  * Deletes the local copy of one track, if everything that must hold does. All is looked at again just before the end,
  * in one transaction that no run which holds the lock of removals overlaps: the object is there and is what was proved,
  * no row wants the file, and the row is locked. Then the file is taken out of the way, so that what is compared and what
- * is removed is one and the same: whoever has put another file in its place meanwhile keeps it.
+ * is removed is one and the same: whoever has put another file in its place in the meantime keeps it.
  *
  * The file is gone before the change of the row's `file_path` is committed, so that a run killed in between leaves a row
  * that a later run puts right, never a forgotten file. One killed while the file is out of the way leaves it in a folder

@@ -34,17 +34,17 @@ export interface DownloaderOptions {
 
 /** An object that came whole. */
 export interface Download {
-  /** of the object that came; its CRC-32, where the store tells one, is that of what came */
+  /** of the object that came; its CRC-32, if the store tells one, is that of what came */
   readonly head: ObjectHead
   /** hex */
   readonly sha256: string
-  /** undefined where the SHA-256 is the expected one, which says more */
+  /** undefined if the SHA-256 is the expected one, which says more */
   readonly crc32: number | undefined
 }
 
 /** What is known of an object before it is asked for. */
 export interface Expectation {
-  /** bytes it is thought to have; saves a request where that is right */
+  /** bytes it is thought to have; saves a request if that is right */
   readonly size?: number | undefined
   /** hex; while it is right, no other sum is computed */
   readonly sha256?: string | undefined
@@ -74,8 +74,8 @@ export class Downloader {
    * Fills an empty file, open for reading and writing, with the object at `key`. Nothing is synced: that is for whoever gives the file its name.
    *
    * @param onBytes told of bytes as they come
-   * @returns undefined where there is no such object
-   * @throws StoreError, `precondition` where it was replaced meanwhile; the file system's error; the signal's reason
+   * @returns undefined if there is no such object
+   * @throws StoreError, `precondition` if it was replaced in the meantime; the file system's error; the signal's reason
    */
   async fill(
     key: string,
@@ -133,7 +133,7 @@ export class Downloader {
     const { threads } = this.#options
     const failed = new AbortController()
     const hash = threads.hashPieces()
-    /** CRC-32 of each range, where the SHA-256 alone does not do */
+    /** CRC-32 of each range, if the SHA-256 alone does not do */
     const sums: number[] = []
     /** The ranges are hashed one after another; each holds its memory until its turn is over. */
     let hashed = Promise.resolve()
@@ -217,7 +217,7 @@ export class Downloader {
   }
 }
 
-/** @throws StoreError `bad-digest` where the store's CRC-32 of the whole object is another */
+/** @throws StoreError `bad-digest` if the store's CRC-32 of the whole object is another */
 function proved(head: ObjectHead, sha256: string, sum: number | undefined): Download {
   const expected = head.checksums.crc32
   const came = sum === undefined ? undefined : encodeCrc32(sum)

@@ -101,7 +101,7 @@ export class FileNeeds {
   ): Promise<boolean[]> {
     const survey = await this.#survey
     if (survey === undefined) throw new Error('it is not known yet where the paths of rows lead')
-    // What the application has written meanwhile counts.
+    // What the application has written in the meantime counts.
     if (maxAge === 0) await this.#catchUp(knex, survey)
     else if (performance.now() - survey.markedAt > maxAge) {
       this.#catchingUp ??= this.#catchUp(knex, survey).finally(() => {
@@ -178,7 +178,7 @@ export class FileNeeds {
     survey.markedAt = markedAt
   }
 
-  /** Each row by the names that it may say, and by its file where that has another name, or more than one. */
+  /** Each row by the names that it may say, and by its file if that has another name, or more than one. */
   async #enter(handles: RowHandles, rows: readonly RowOnFile[]): Promise<void> {
     const located = new Map((await this.#locate(rows)).map(one => [one.id, one]))
     for (const { id, filePath } of rows) {

@@ -21,7 +21,7 @@ export interface PathSurvey {
 /** Rows that are looked at: enough to know a library, and a second of disk. */
 const limit = 10_000
 
-/** Looks at rows whose audio is a local file. @throws LocalFileError where there is no audio folder */
+/** Looks at rows whose audio is a local file. @throws LocalFileError if there is no audio folder */
 export async function surveyPaths(
   knex: Knex,
   folder: AudioFolder,

@@ -72,7 +72,7 @@ export interface ReaderTasks {
 export interface WritableFile {
   readonly descriptor: number
   /**
-   * the same file opened with `O_DIRECT`, where there is such a thing: whole pages go to the disk from where they are,
+   * the same file opened with `O_DIRECT`, if there is such a thing: whole pages go to the disk from where they are,
    * instead of being copied into the system's cache first, which costs more than all else about receiving them
    */
   readonly direct?: number | undefined

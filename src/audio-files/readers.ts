@@ -1,7 +1,7 @@
 /**
  * Threads that read files and hash what they read, in one pass: opening, checking, reading, SHA-256, CRC-32, checking
  * again. Their file calls block, which costs a tenth of what handing each call to libuv's pool does, and the main
- * thread has sockets and TLS to serve meanwhile.
+ * thread has sockets and TLS to serve in the meantime.
  */
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
@@ -51,12 +51,12 @@ export class Readers {
   }
 
   /**
-   * Opens a track's file and, where it fits `memory`, reads it whole and hashes it.
+   * Opens a track's file and, if it fits `memory`, reads it whole and hashes it.
    *
    * @param memory undefined: only opened, checked and closed
    * @param remembered an earlier hash of the file: while it is the same file, CRC-32 (several times as fast as SHA-256)
    *   confirms it
-   * @returns the file, and its content's hash where it fitted
+   * @returns the file, and its content's hash if it fitted
    * @throws LocalFileError
    */
   async load(

@@ -54,7 +54,7 @@ export interface Removal {
   readonly candidate: DeleteCandidate
   readonly place: DeletePlace
   readonly signal: AbortSignal
-  /** undefined where the file is gone, and only its name in the row is left */
+  /** undefined if the file is gone, and only its name in the row is left */
   readonly source: Source | undefined
 }
 
@@ -95,7 +95,7 @@ export class RemovalGroups {
    * Removes a file, where it is still there, and then its name in the row. All is looked at again just before: in one
    * transaction that no run which holds the lock of removals overlaps.
    *
-   * @throws Kept, or what the file system or the store says, where it stays
+   * @throws Kept, or what the file system or the store says, if it stays
    */
   remove(removal: Removal): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -235,7 +235,7 @@ export async function refusedByRows<One extends Pick<Removal, 'candidate' | 'pla
   return refused
 }
 
-/** @throws Kept where the object is not there, or is not what the file is */
+/** @throws Kept if the object is not there, or is not what the file is */
 async function refuseByObject({ candidate: { object }, place: { store }, signal }: Removal): Promise<void> {
   const head = await store.head(object.key, { signal })
   if (head === undefined) throw new Kept('object.missing', 'the object is not in the bucket')
@@ -254,7 +254,7 @@ async function refuseByObject({ candidate: { object }, place: { store }, signal 
 /**
  * Removes a file by its path, if that still leads to what is open.
  *
- * @throws Kept where another file has come in its place, or it was written to; LocalFileError where it is gone
+ * @throws Kept if another file has come in its place, or it was written to; LocalFileError if it is gone
  */
 async function removeSame(source: Source): Promise<void> {
   await source.assertUnchanged()

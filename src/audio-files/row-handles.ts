@@ -16,7 +16,7 @@ export class RowHandles {
 
   /**
    * @param handle what the row may call its file
-   * @param file what it leads to now, where that is known
+   * @param file what it leads to now, if that is known
    */
   add(handle: string, id: string, file = ''): void {
     if (this.#open.add(hashOf(handle), hashOf(file), id)) return

@@ -242,7 +242,7 @@ export async function openSource(
 }
 
 /**
- * Opens a file so that our reading it is no use of it, where that can be had (Linux, one's own files): `cleanup` goes
+ * Opens a file so that our reading it is no use of it, if that can be had (Linux, one's own files): `cleanup` goes
  * by the time of last use.
  */
 async function openUnused(disk: Disk, file: string, flags: number): Promise<OpenFile> {
@@ -267,7 +267,7 @@ export async function statSource(
 }
 
 /**
- * `file_path` as a path below the root with `/`; undefined where it leads out of it (such a row is refused wherever
+ * `file_path` as a path below the root with `/`; undefined if it leads out of it (such a row is refused wherever
  * its file would be touched).
  */
 export async function relativePath(filePath: string, folder: AudioFolder): Promise<string | undefined> {
@@ -286,7 +286,7 @@ export async function relativePath(filePath: string, folder: AudioFolder): Promi
 }
 
 /**
- * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined where that cannot
+ * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined if that cannot
  * be told: no permission, a disk that fails, no audio root (not mounted?), a path that leads out of it.
  */
 export async function isFileThere(filePath: string, folder: AudioFolder): Promise<boolean | undefined> {

@@ -72,7 +72,7 @@ export async function* walkAudioFolder(
 /**
  * What is taken of an audio folder, by its ignore file.
  *
- * @throws FatalError where there is an ignore file that cannot be read: what it leaves out must not be taken
+ * @throws FatalError if there is an ignore file that cannot be read: what it leaves out must not be taken
  */
 export async function selectionOf(root: string): Promise<AudioSelection> {
   return audioSelection({ ignoreFile: await ignoreFileOf(root) })
@@ -99,7 +99,7 @@ async function ignoreFileOf(realRoot: string): Promise<string | undefined> {
 /**
  * Root and start with their own links resolved.
  *
- * @throws UsageError when one is no folder, or the start lies outside the root: an audio folder that is not mounted
+ * @throws UsageError when one is not a folder, or the start lies outside the root: an audio folder that is not mounted
  *   must not look like one that is empty
  */
 export async function openAudioFolder(
@@ -156,7 +156,7 @@ export async function* filePages(
   if (page.length > 0) yield page
 }
 
-/** What `import` leaves alone is still a row's file where a row names it. */
+/** What `import` leaves alone is still a row's file if a row names it. */
 const everything: AudioSelection = { takesFile: () => true, takesFolder: () => true }
 
 interface Walk {

@@ -8,7 +8,7 @@
  *
  * autodj starts it as it starts ffmpeg, and speaks to it by arguments and pipes alone. That is what the licence of
  * @audio/decode-aac asks for (docs/decisions/0060-audio-decoders.md), and why this file imports nothing of autodj
- * and is under a licence of its own. Complaints go to stderr, a line each; exit code 1 where nothing could be decoded.
+ * and is under a licence of its own. Complaints go to stderr, a line each; exit code 1 if nothing could be decoded.
  */
 import { once } from 'node:events'
 import { type FileHandle, open } from 'node:fs/promises'
@@ -121,11 +121,11 @@ type Track = { [Name in keyof GaplessBoxes | 'stsz' | 'stco' | 'co64' | 'stsc']?
   channels?: number
 }
 
-/** The configuration in an `esds` box (14496-1, 7.2.6); undefined where it is no AAC. */
+/** The configuration in an `esds` box (14496-1, 7.2.6); undefined if it is no AAC. */
 function configOf(esds: Buffer): Buffer | undefined {
   let at = 4
   let length = 0
-  /** Enters a descriptor. @returns false where there is another */
+  /** Enters a descriptor. @returns false if there is another */
   const enter = (tag: number): boolean => {
     if (esds[at] !== tag) return false
     length = 0
@@ -205,7 +205,7 @@ async function* framesOfTrack(file: FileHandle, size: number, track: Track): Asy
   }
 }
 
-/** Bytes of the frame whose ADTS header (14496-3, 1.A.2.2) is here; 0 where there is none. */
+/** Bytes of the frame whose ADTS header (14496-3, 1.A.2.2) is here; 0 if there is none. */
 function adtsLength(bytes: Buffer, at: number): number {
   if (bytes[at] !== 0xff || (bytes[at + 1]! & 0xf6) !== 0xf0) return 0
   const length = ((bytes[at + 3]! & 3) << 11) | (bytes[at + 4]! << 3) | (bytes[at + 5]! >> 5)
@@ -262,7 +262,7 @@ async function configOfStream(file: FileHandle, start: number, end: number): Pro
   throw new Error('it holds no frame of AAC')
 }
 
-/** Where a top-level box is, bytes; undefined where there is none. */
+/** Where a top-level box is, bytes; undefined if there is none. */
 async function findBox(file: FileHandle, size: number, wanted: string) {
   for (let at = 0; at + 8 <= size; ) {
     const head = await read(file, at, 16)

@@ -8,10 +8,10 @@ import { readDescription } from './description.ts'
 export interface Container {
   /** By the file's bytes, not its name. */
   readonly kind: AudioContainer
-  /** As in `mp3`, `vorbis`; empty where the headers are too damaged to say. */
+  /** As in `mp3`, `vorbis`; empty if the headers are too damaged to say. */
   readonly codec: string
   readonly channels: number | undefined
-  /** Seconds that the container promises; undefined where it does not. */
+  /** Seconds that the container promises; undefined if it does not. */
   readonly duration: number | undefined
   /** Tempo tag (ID3 TBPM, Vorbis BPM, MP4 tmpo), beats per minute. */
   readonly tagBpm: number | undefined

@@ -1,5 +1,5 @@
 /**
- * Decoding behind one port: the `ffmpeg` on the PATH where there is one, otherwise WebAssembly decoders from npm.
+ * Decoding behind one port: the `ffmpeg` on the PATH if there is one, otherwise WebAssembly decoders from npm.
  * Either hands out planar float PCM in windows as it comes, so a set of three hours needs no more memory than a
  * jingle. The licences of the decoders are in docs/decisions/0060-audio-decoders.md.
  */
@@ -20,7 +20,7 @@ import { canRun, waveFrom } from './wave-child.ts'
 export interface DamageReport {
   /** Seconds of audio that came out. */
   readonly decodedDuration: number
-  /** Seconds the container promises, where it does. */
+  /** Seconds the container promises, if it does. */
   readonly containerDuration: number | undefined
   /** What of the sound is missing or garbled, a sentence; undefined for a file all of whose sound is there. */
   readonly damage: string | undefined
@@ -62,7 +62,7 @@ const unsupported = (path: string, what: string): FatalError =>
 const slackSeconds = 0.25
 /** Of codings that count every sample. */
 const exactSlack = 0.001
-/** Less sound than this in what is left, as a part of the whole, is no track. */
+/** Less sound than this in what is left, as a part of the whole, is not a track. */
 const leastSound = 0.1
 
 /** What a decoder complained of while it decoded. */
@@ -242,7 +242,7 @@ const ofSound =
 /** Decoders of covers, and of films. */
 const ofPictures =
   /^\[(mjpeg|png|apng|gif|bmp|tiff|webp|h26[345]|hevc|mpeg\w*video|mpeg4|vp[89]|av1|libdav1d|theora)\b/
-/** What they say of bytes between two frames, which are no sound. */
+/** What they say of bytes between two frames, which are not sound. */
 const ofRubble =
   /Header missing|Invalid data found|picture|mimetype|\[vorbis\] Overread|Failed to (read|parse)|invalid new backstep|could not (seek|find)|Could not|Estimating|Application provided|timestamps|non monotonically/i
 
@@ -353,7 +353,7 @@ interface PackageDecoder {
 
 type Loader = () => Promise<PackageDecoder>
 
-/** The package that decodes this; undefined where there is none. */
+/** The package that decodes this; undefined if there is none. */
 function loaderFor({ kind, codec }: Container): { load: Loader; vorbisOrder: boolean } | undefined {
   const as = (load: () => Promise<{ decoder: () => unknown }>, vorbisOrder = false) => ({
     load: async () => (await (await load()).decoder()) as PackageDecoder,

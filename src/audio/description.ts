@@ -19,7 +19,7 @@ export interface Description {
   readonly location: AudioLocation
   readonly sound: Sound
   readonly fields: TagFields
-  /** Seconds; undefined where nothing tells. */
+  /** Seconds; undefined if nothing tells. */
   readonly duration: number | undefined
   /** What could not be read, a clause each. */
   readonly problems: readonly string[]
@@ -44,7 +44,7 @@ export async function byteSource(file: FileHandle): Promise<ByteSource> {
 }
 
 /**
- * @returns undefined for what is no audio
+ * @returns undefined for what is not audio
  * @throws what reading the file throws; never for what the file holds
  */
 export async function readDescription(path: string): Promise<Description | undefined> {

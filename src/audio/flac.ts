@@ -1,7 +1,7 @@
 /**
  * A decoder of FLAC (RFC 9639), native or in Ogg, of every depth from 4 to 32 bits. The packages from npm decode depths
  * other than 8, 16, 24 and 32 to noise, write to stderr and lose their place in damaged files
- * (docs/decisions/0060-audio-decoders.md). A frame counts if its checksum is right; where one is not, the next header
+ * (docs/decisions/0060-audio-decoders.md). A frame counts if its checksum is right; if one is not, the next header
  * whose own checksum is right is looked for.
  */
 
@@ -311,7 +311,7 @@ export interface FlacStream {
   readonly pieces: AsyncIterable<{ readonly bytes: Uint8Array; readonly isLast: boolean }>
 }
 
-/** The stream in a file; undefined where nothing describes it. */
+/** The stream in a file; undefined if nothing describes it. */
 export async function flacStream(
   file: ByteSource,
   { start, end }: Pick<Sound, 'start' | 'end'>,

@@ -13,12 +13,12 @@ export interface PcmFormat {
 
 /** Takes decoded PCM. Arrays are reused: copy what is to be kept. */
 export interface PcmSink {
-  /** @param expected seconds of sound that the container promises, where it does */
+  /** @param expected seconds of sound that the container promises, if it does */
   readonly start: (format: PcmFormat, expected?: number) => void
   readonly push: (channels: readonly Float32Array[], length: number) => void
 }
 
-/** The sink behind a gate that silences what is no sound; `silenced` tells how much that was, seconds. */
+/** The sink behind a gate that silences what is not sound; `silenced` tells how much that was, seconds. */
 export function gated(sink: PcmSink): PcmSink & { silenced: () => number } {
   const gate = soundGate()
   let rate = 1

@@ -162,7 +162,7 @@ export function createPool(options: PoolOptions): AnalyzerPool {
   const hire = (seat: Seat): Worker => {
     const worker = new Worker(options.script ?? ownScript, {
       workerData: settings,
-      // Decoders from npm write what they think of a file to the console: it is no output of autodj's.
+      // Decoders from npm write what they think of a file to the console: it is not output of autodj's.
       stdout: true,
       stderr: true,
       resourceLimits: { maxOldGenerationSizeMb: heapLimit, maxYoungGenerationSizeMb: youngLimit },

@@ -20,7 +20,7 @@ interface ErrorLines {
 }
 
 export interface WaveResult {
-  /** Undefined where nothing came. */
+  /** Undefined if nothing came. */
   readonly format: PcmFormat | undefined
   /** Samples a channel. */
   readonly samples: number

@@ -99,7 +99,7 @@ async function collect(
 }
 
 /**
- * Writes edits into the configuration as it is now; CloudFront refuses when it was changed meanwhile (`If-Match`).
+ * Writes edits into the configuration as it is now; CloudFront refuses when it was changed in the meantime (`If-Match`).
  * @returns the edits as made: the id of a new origin access control in the place of its stand-in
  */
 export async function editDistribution(

@@ -34,7 +34,7 @@ import { observeBucket, readSetting } from './s3-settings.ts'
 export interface Clients {
   s3: S3Client
   cloudFront: CloudFrontClient | undefined
-  /** undefined where the store is not AWS */
+  /** undefined if the store is not AWS */
   accessKey: (() => Promise<KeyFacts>) | undefined
 }
 
@@ -229,7 +229,7 @@ async function makePlan(context: Context, flags: BucketFlags, clients: Clients):
   }
 }
 
-/** Objects and bytes by the ledger, for the cost of a storage class; unknown where there is no database yet. */
+/** Objects and bytes by the ledger, for the cost of a storage class; unknown if there is no database yet. */
 async function librarySize(context: Context): Promise<{ objects: number; bytes: number } | undefined> {
   const { url } = context.config.database
   // Opening an embedded database makes it.

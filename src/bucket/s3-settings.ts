@@ -31,7 +31,7 @@ import { AppError, FatalError, TemporaryError, toError } from '../errors.ts'
 import { credentialsError } from '../storage/s3-errors.ts'
 
 interface Access {
-  /** the document, undefined where there is none */
+  /** the document, undefined if there is none */
   read(client: S3Client, bucket: string, signal?: AbortSignal): Promise<Json | undefined>
   write(client: S3Client, bucket: string, document: never): Promise<unknown>
   /** where writing nothing is another request; without it the setting cannot be taken away */
@@ -188,7 +188,7 @@ const unknownSetting =
   /^(NotImplemented|XNotImplemented|MethodNotAllowed|NotSupported|UnsupportedOperation|InvalidArgument|InvalidRequest|MalformedXML|UnsupportedArgument)$/
 
 /**
- * Why a store that is compatible with S3 has not the setting that it was asked for; undefined where something else is
+ * Why a store that is compatible with S3 has not the setting that it was asked for; undefined if something else is
  * wrong. Some answer a page that is no XML, or no XML of that setting.
  */
 function unsupported(error: Error, status: number | undefined): string | undefined {
@@ -218,7 +218,7 @@ export async function observeBucket(
 
 /**
  * Writes one setting; null takes it away. Not cut off by a signal: half a change is worse than a late stop.
- * @returns why not, where the store has no such setting
+ * @returns why not, if the store has no such setting
  */
 export async function writeSetting(
   client: S3Client,

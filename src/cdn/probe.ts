@@ -48,7 +48,7 @@ export interface ProberOptions {
   leastRate?: number
   /** abandons what is in flight */
   signal?: AbortSignal
-  /** sent as `Origin` where a request names none */
+  /** sent as `Origin` if a request names none */
   origin?: string
   /** the way out of this machine; default: no proxy */
   network?: Network

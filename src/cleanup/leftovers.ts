@@ -90,7 +90,7 @@ export interface FileAside {
   readonly path: string
   /** bytes */
   readonly size: number
-  /** @returns why it stays where it is, where it does */
+  /** @returns why it stays where it is, if it does */
   putBack(): Promise<string | undefined>
 }
 

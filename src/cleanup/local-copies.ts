@@ -30,7 +30,7 @@ export interface LocalCopy {
   trackId: string
   /** as the row says it */
   path: string
-  /** where it is, absolute; undefined where it is gone */
+  /** where it is, absolute; undefined if it is gone */
   file?: string
   /** bytes */
   size: number
@@ -152,7 +152,7 @@ export type CopyOutcome =
 
 /**
  * Proves that the object is what the file is, by a checksum of the file's bytes against the server's of the object
- * (or of the object's bytes, where the server has none), and then deletes the file. A dry run proves as much: what it
+ * (or of the object's bytes, if the server has none), and then deletes the file. A dry run proves as much: what it
  * says would go, goes.
  */
 export async function removeCopy(

@@ -4,7 +4,7 @@
  *
  * The application writes `Path(AUDIO_STORAGE_PATH) / artist / title` and opens what a row says from its working
  * directory. So `audio/Artist/Title.mp3`, with the folder's own name in it, is what a library usually holds;
- * `/app/audio/…` where the application runs in a container, and what other machines, scripts and an earlier autodj
+ * `/app/audio/…` if the application runs in a container, and what other machines, scripts and an earlier autodj
  * wrote besides. A row is read as the application reads it first, and in every other form only where that leads nowhere.
  */
 import path from 'node:path'
@@ -221,7 +221,7 @@ export function applicationStyle({ storagePath }: Pick<AudioFolder, 'storagePath
 }
 
 /**
- * The style that most of these paths have, of those that an application opens; the application's own where none is.
+ * The style that most of these paths have, of those that an application opens; the application's own if none is.
  *
  * @param filePaths a sample of the library's rows
  */

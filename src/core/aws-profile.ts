@@ -22,7 +22,7 @@ export function profileNames(config: string, credentials: string): string[] {
 }
 
 /**
- * Region and endpoint of a profile; nothing where it is not there.
+ * Region and endpoint of a profile; nothing if it is not there.
  * @param config text of ~/.aws/config
  */
 export function readProfile(config: string, profile: string): AwsProfile {

@@ -57,7 +57,7 @@ export function providerOf(headers: ResponseHeaders, expected?: CdnProvider): Cd
   return expected !== undefined && seen.includes(expected) ? expected : seen[0]
 }
 
-/** Whose domain a host name is, where that says it. */
+/** Whose domain a host name is, if that says it. */
 export function providerOfHost(hostname: string): CdnProvider | undefined {
   return hosts.find(([pattern]) => pattern.test(hostname))?.[1]
 }

@@ -170,7 +170,7 @@ export function mistakenKeys(key: string): readonly { key: string; mistake: KeyM
  */
 export type KeyMistake = 'normalisation' | 'plus' | 'encoding' | 'slash'
 
-/** How two keys that should be one differ, where it is a known mistake. */
+/** How two keys that should be one differ, if it is a known mistake. */
 export function keyMistake(expected: string, actual: string): KeyMistake | undefined {
   return mistakenKeys(expected).find(candidate => candidate.key === actual)?.mistake
 }

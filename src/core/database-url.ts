@@ -8,7 +8,7 @@ export type DatabaseUrl =
       readonly kind: 'postgres'
       /** as the driver here takes it: `postgresql://…`, without what is told apart below */
       readonly url: string
-      /** session settings of the URL, `-c search_path=music`; undefined where it has none */
+      /** session settings of the URL, `-c search_path=music`; undefined if it has none */
       readonly options: string | undefined
       /** the database as it may be shown: no password */
       readonly where: string

@@ -103,7 +103,7 @@ function listsTag(header: string, etag: string, comparison: 'strong' | 'weak'): 
   return tags.some(tag => tag === etag || (comparison === 'weak' && tag === `W/${etag}`))
 }
 
-/** Whole seconds since 1970, or undefined where the text is not an HTTP date (its condition is then ignored). */
+/** Whole seconds since 1970, or undefined if the text is not an HTTP date (its condition is then ignored). */
 function parseHttpDate(text: string | undefined): number | undefined {
   if (text === undefined || !/^[A-Za-z]{3,9},? /.test(text)) return undefined
   const milliseconds = Date.parse(text)

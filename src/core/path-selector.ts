@@ -32,7 +32,7 @@ function matcher(pattern: string): (path: string) => boolean {
   }
 }
 
-/** What every path holds that the pattern matches: spares the library most of them. Empty where that is not plain to see. */
+/** What every path holds that the pattern matches: spares the library most of them. Empty if that is not plain to see. */
 function literalOf(pattern: string): string {
   if (/[[\]\\!#]|^\s|\s$/.test(pattern)) return ''
   return pattern.split(/[*?/]+/).toSorted((a, b) => b.length - a.length)[0] ?? ''

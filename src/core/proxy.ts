@@ -35,7 +35,7 @@ function withScheme(proxy: string): string {
  * `*.example.com` alike), `*` is every host, `host:port` that port only, `10.0.0.0/8` a range of IPv4 addresses. What
  * hands out credentials on the machine itself (169.254.169.254 and the like) is never asked through a proxy.
  *
- * @returns undefined where none is to be used
+ * @returns undefined if none is to be used
  */
 export function proxyFor(url: string, { https, http, except = '' }: Proxies): string | undefined {
   const { protocol, hostname, port } = new URL(url)

@@ -4,7 +4,7 @@ import { printable } from './units.ts'
  * Which tracks a command is asked to look at: by patterns of their paths, by artist, album or id. Pure.
  *
  * Patterns are gitignore's (library `ignore`): `Artist/` is everything below a folder of that name, `/Artist/*.mp3` is
- * anchored, `**` crosses folders. They are held against the path below the audio folder, and where a track has no file
+ * anchored, `**` crosses folders. They are held against the path below the audio folder, and if a track has no file
  * any more, against its key below the key prefix. Names are compared in NFC.
  */
 export interface SelectionRules {

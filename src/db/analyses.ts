@@ -29,9 +29,9 @@ export async function planAnalyses(knex: Knex, ids: readonly string[]): Promise<
 export interface AnalysisRecord {
   readonly planned: AnalysisPlan
   readonly analyzedAt: Date
-  /** Undefined where there is none: the row's old values stay. */
+  /** Undefined if there is none: the row's old values stay. */
   readonly analysis: TrackAnalysis | undefined
-  /** For `analysis_error`; null where all is well. */
+  /** For `analysis_error`; null if all is well. */
   readonly error: string | null
   /** Sentences about a damaged file. */
   readonly problems: readonly string[]

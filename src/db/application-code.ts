@@ -20,7 +20,7 @@ async function olderCode(knex: Knex, place: string): Promise<string | undefined>
   return mayBeOlderCode(adoption.revision, revisions) ? (adoption.revision as string) : undefined
 }
 
-/** What `migrate` says of it: nothing where the code is new enough. */
+/** What `migrate` says of it: nothing if the code is new enough. */
 export async function codeNotice(knex: Knex, place: string): Promise<string[]> {
   const revision = await olderCode(knex, place)
   if (revision === undefined) return []

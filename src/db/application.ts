@@ -17,7 +17,7 @@ interface Holder {
 /**
  * The schema of the application's tables; of a database that has none yet, the one in which they would be made.
  *
- * @throws FatalError where it is not clear which tables are the application's, and where they are where this session
+ * @throws FatalError if it is not clear which tables are the application's, and where they are where this session
  *   does not see them: a second set would be made, and the library look empty
  */
 export async function applicationSchema(knex: Knex): Promise<string> {
@@ -78,7 +78,7 @@ async function refuseAmbiguous(knex: Knex, holders: readonly Holder[]): Promise<
   )
 }
 
-/** Undefined where they cannot be read. */
+/** Undefined if they cannot be read. */
 async function countTracks(knex: Knex, { schema, usable }: Holder): Promise<number | undefined> {
   if (!usable) return undefined
   const { rows: may } = await knex.raw(`select has_table_privilege(?, 'select') as may`, [

@@ -3,10 +3,10 @@ import type { Knex } from 'knex'
 /**
  * The rows of a statement, so many at a time, in its order. It runs once, however many there are, where keyset pages would
  * look rows up all over the table for each; what comes of it is as old as the first page. Holds a connection and a
- * transaction meanwhile, so it is for what is worked on at once; the next page is read while one is.
+ * transaction in the meantime, so it is for what is worked on at once; the next page is read while one is.
  *
  * @param sql with `?` for its bindings
- * @param rowMode `array`: rows are their columns in order, half the work of objects where there are millions
+ * @param rowMode `array`: rows are their columns in order, half the work of objects if there are millions
  */
 export async function* cursorPages<Row>(
   knex: Knex,

@@ -107,7 +107,7 @@ const bySqlstate: Readonly<Record<string, Entry>> = {
 }
 
 /**
- * A failure of the database as a typed error with cause and cure, or undefined where it is none that an operator
+ * A failure of the database as a typed error with cause and cure, or undefined if it is none that an operator
  * can act on (a violated constraint, a syntax error: a bug, or something the caller foresees by its SQLSTATE).
  * The original error stays as `cause`; messages never hold bound values or the password.
  *

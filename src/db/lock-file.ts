@@ -25,9 +25,9 @@ export interface LockHolder {
   command: string
   /** ISO 8601. */
   since: string
-  /** When the process began, opaque; tells a process from a later one with the same pid. Null where unknown. */
+  /** When the process began, opaque; tells a process from a later one with the same pid. Null if unknown. */
   startedAt: string | null
-  /** Which processes the pid is one of, opaque. Null where there is one such set; missing in older locks. */
+  /** Which processes the pid is one of, opaque. Null if there is one such set; missing in older locks. */
   pidNamespace?: string | null
   /** Whether the kernel holds a lock on the file for as long as the process lives. */
   kernelLock?: boolean
@@ -42,7 +42,7 @@ export interface LockFile {
 
 /**
  * When the process with that pid began, as an opaque string that no later process with the same pid shares, or null
- * where there is no such process or the system does not tell.
+ * if there is no such process or the system does not tell.
  */
 function processStart(pid: number): string | null {
   try {
@@ -65,7 +65,7 @@ function processStart(pid: number): string | null {
   }
 }
 
-/** The pid namespace of this process: a pid of another one says nothing here. Null where there are none. */
+/** The pid namespace of this process: a pid of another one says nothing here. Null if there are none. */
 function pidNamespace(): string | null {
   try {
     return readlinkSync('/proc/self/ns/pid')
@@ -79,7 +79,7 @@ function pidNamespace(): string | null {
  * file, which this process shares with the program; it is gone when the process is, however that ended, and holds
  * across containers.
  *
- * @returns whether it was had; undefined where there is no such program or no such lock
+ * @returns whether it was had; undefined if there is no such program or no such lock
  */
 function flock(fd: number, kind: 'exclusive' | 'shared'): Promise<boolean | undefined> {
   return new Promise(resolve => {
@@ -145,8 +145,8 @@ function unreadable(path: string): LockedError {
 const maxLockBytes = 16_384
 
 /**
- * The file, where it is a plain one: no link is followed, and no FIFO waited for. Undefined where there is none.
- * @throws LockedError where it is something else
+ * The file, if it is a plain one: no link is followed, and no FIFO waited for. Undefined if there is none.
+ * @throws LockedError if it is something else
  */
 async function openRegular(path: string): Promise<FileHandle | undefined> {
   let file: FileHandle

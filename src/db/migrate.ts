@@ -83,7 +83,7 @@ export interface MigrateResult {
   migrations: string[]
   /** Whether the ledger of an earlier version was moved to its schema of today. */
   moved: boolean
-  /** The Alembic revision where a database was adopted by this run. */
+  /** The Alembic revision if a database was adopted by this run. */
   adopted: string | null
   /** What the operator should know, in sentences. */
   notices: string[]
@@ -368,9 +368,9 @@ async function applyUp(db: Database, baseline: boolean, options: MigrateOptions)
 
 /**
  * Brings the database to the newest schema, in one transaction: an empty one from nothing, one that Alembic made by
- * adopting it. Nothing happens where nothing is pending.
+ * adopting it. Nothing happens if nothing is pending.
  *
- * @throws FatalError with every difference, where the schema is not what its revision should hold; LockedError when
+ * @throws FatalError with every difference, if the schema is not what its revision should hold; LockedError when
  *   another migration is running; TemporaryError when the application holds its tables for too long
  */
 export function migrateUp(db: Database, options: MigrateOptions = {}): Promise<MigrateResult> {
@@ -378,7 +378,7 @@ export function migrateUp(db: Database, options: MigrateOptions = {}): Promise<M
 }
 
 /**
- * Adopts the application's schema and applies nothing else; finds the revision by the schema where the database has
+ * Adopts the application's schema and applies nothing else; finds the revision by the schema if the database has
  * none.
  *
  * @throws as `migrateUp`

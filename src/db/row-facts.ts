@@ -45,7 +45,7 @@ function factsOf([trackId, key, source, size, path, label]: TrackColumns): RowFa
   return facts
 }
 
-/** Undefined where the ledger has no proof: nobody has compared the object yet. */
+/** Undefined if the ledger has no proof: nobody has compared the object yet. */
 function proofOf([size, etag, sha256, crc32, crc64nvme, contentType, at]: readonly [
   ...ProofColumns,
   ...unknown[],

@@ -13,7 +13,7 @@ interface DemoFile {
   file: string
   /** path in the library, `/` between folders, in NFC */
   as: string
-  /** Unicode form the path has on disk, where it is not NFC. Kept apart, so that no editor can normalise it away. */
+  /** Unicode form the path has on disk, if it is not NFC. Kept apart, so that no editor can normalise it away. */
   form?: 'NFD'
 }
 

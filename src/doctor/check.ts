@@ -46,7 +46,7 @@ export interface Limits {
 }
 
 /**
- * The limits for whoever waits this long for an answer. A set-up that does not answer in seconds is as broken as one
+ * The limits for whoever waits this long for an answer. A setup that does not answer in seconds is as broken as one
  * that refuses, unless somebody knows that his link is slow.
  *
  * @param timeoutMs ms; default 5,000

@@ -1,4 +1,4 @@
-/** The checks of `autodj doctor`, in the order in which a set-up breaks. */
+/** The checks of `autodj doctor`, in the order in which a setup breaks. */
 import { accessChecks } from './access-checks.ts'
 import { cdnChecks } from './cdn-checks.ts'
 import type { Check } from './check.ts'

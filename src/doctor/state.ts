@@ -21,7 +21,7 @@ export interface DoctorResources {
   openDatabase(how?: { readOnly: boolean }): Promise<Database>
   /** resolves what the SDK would use; throws when it finds none */
   resolveAws(): Promise<AwsIdentitySource>
-  /** who the credentials belong to; `undefined` where the store is not AWS */
+  /** who the credentials belong to; `undefined` if the store is not AWS */
   identify: ((signal: AbortSignal) => Promise<{ arn: string; account: string }>) | undefined
   /** decodes a bundled piece of music; throws when that fails */
   decodeSample(signal: AbortSignal): Promise<{ decoder: string; seconds: number }>

@@ -41,7 +41,7 @@ export class ExternalSorter implements Sorter {
     this.#run = new MemoryRun(runBytes)
   }
 
-  /** Adds an entry. The promise, where there is one, is back-pressure; entries may be added while it is open. */
+  /** Adds an entry. The promise, if there is one, is back-pressure; entries may be added while it is open. */
   add(key: string, value: string): Promise<void> | undefined {
     if (this.#run.add(key, value)) return undefined
     const full = this.#run
@@ -108,7 +108,7 @@ export class ExternalSorter implements Sorter {
     }
   }
 
-  /** Calls `take` with every entry in order, and yields where that says so: a promise for each would be dear. */
+  /** Calls `take` with every entry in order, and yields if that says so: a promise for each would be dear. */
   async *#merge(runs: readonly Extent[], take: (entry: RunReader) => boolean): AsyncGenerator<void> {
     const heap: RunReader[] = []
     for (const run of runs) {
@@ -118,7 +118,7 @@ export class ExternalSorter implements Sorter {
     while (heap.length > 0) {
       const least = heap[0] as RunReader
       if (take(least)) yield
-      // Without a promise where the block at hand still has entries: most steps.
+      // Without a promise if the block at hand still has entries: most steps.
       if (!least.next() && !(await least.advance())) {
         const last = heap.pop() as RunReader
         if (heap.length === 0) return

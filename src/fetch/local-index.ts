@@ -11,7 +11,7 @@ const holdMs = 5 * 60_000
 
 export interface LocalIndex {
   /**
-   * The one file of that artist and title that no row has, as rows of this library say it; undefined where there is
+   * The one file of that artist and title that no row has, as rows of this library say it; undefined if there is
    * none, or more than one.
    */
   find(track: { artist: string; title: string }): Promise<string | undefined>

@@ -54,7 +54,7 @@ export function previewGuard(endpoint: string | undefined): (address: string) =>
   return address => isPublicAddress(address) || (isStandIn && isLoopback(address))
 }
 
-/** Thrown where a URL would have led inside. */
+/** Thrown if a URL would have led inside. */
 export class PrivateAddress extends Error {
   readonly code = 'EPRIVATE'
   readonly address: string
@@ -78,7 +78,7 @@ const insideName =
   /^[^.]+$|\.(local|localhost|internal|intranet|private|corp|home|lan|localdomain|home\.arpa)\.?$/i
 
 /**
- * Throws where a name leads inside, as far as this machine knows: for requests that a proxy sends, of which only the
+ * Throws if a name leads inside, as far as this machine knows: for requests that a proxy sends, of which only the
  * name can be looked at. A name that is not known here is the proxy's affair, unless it is one of networks' own.
  */
 export async function refuseInside(hostname: string, isAllowed: (address: string) => boolean): Promise<void> {
@@ -89,7 +89,7 @@ export async function refuseInside(hostname: string, isAllowed: (address: string
   if (found.length === 0 && insideName.test(name)) throw new PrivateAddress(name)
 }
 
-/** `dns.lookup` that fails where a name leads to an address that is not allowed: the very one that is connected to. */
+/** `dns.lookup` that fails if a name leads to an address that is not allowed: the very one that is connected to. */
 export function guardedLookup(isAllowed: (address: string) => boolean): LookupFunction {
   return (hostname, options, callback) => {
     dns.lookup(hostname, { ...options, all: true }, (error, addresses) => {

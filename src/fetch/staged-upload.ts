@@ -27,7 +27,7 @@ export interface StagedUpload {
 }
 
 /**
- * @throws FetchProblem when it is no audio, or the key holds other bytes; what `body` throws; StoreError
+ * @throws FetchProblem when it is not audio, or the key holds other bytes; what `body` throws; StoreError
  */
 export async function uploadStream(upload: StagedUpload): Promise<Omit<ProvedObject, 'proof'>> {
   const { store, stagingKey, trackId, signal } = upload
@@ -63,7 +63,7 @@ export async function uploadStream(upload: StagedUpload): Promise<Omit<ProvedObj
   }
 }
 
-/** Whether the object is these bytes, by the server's checksum, or by reading it where there is none. */
+/** Whether the object is these bytes, by the server's checksum, or by reading it if there is none. */
 async function compare(
   store: ObjectStore,
   key: string,

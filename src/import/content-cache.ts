@@ -53,7 +53,7 @@ export class ContentCache {
   }
 }
 
-/** Inode and device may be unknown to the cache; where they are known they have to agree. */
+/** Inode and device may be unknown to the cache; if they are known they have to agree. */
 function isUnchanged(file: FoundFile, hash: HashedFile): boolean {
   return (
     file.size === hash.size &&

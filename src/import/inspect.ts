@@ -48,7 +48,7 @@ export class Inspector {
   }
 
   /**
-   * Looks at the first bytes, and reads on to the end only if they are sound. A file that changes meanwhile gets one
+   * Looks at the first bytes, and reads on to the end only if they are sound. A file that changes in the meantime gets one
    * fresh try.
    *
    * @param path relative to the root

@@ -30,7 +30,7 @@ export interface RetagSummary {
   retagged: number
   /** rows that autodj made, and whose file is not here to be read */
   absent: number
-  /** rows that someone else changed meanwhile */
+  /** rows that someone else changed in the meantime */
   changed: number
   /** rows that the database refused to change */
   refused: number

@@ -234,7 +234,7 @@ export class RowFinder {
     return { matches, known, undecided, rest: newFiles.filter(({ file }) => !gone.has(file)) }
   }
 
-  /** @param file the one that asks; undefined where no row can point at it */
+  /** @param file the one that asks; undefined if no row can point at it */
   async #pathState({ filePath }: Track, file: AudioFile | undefined): Promise<PathState> {
     if (filePath === null || filePath === '') return 'none'
     const { there, reading } = await this.#lookFor(filePath)

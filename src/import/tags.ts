@@ -17,7 +17,7 @@ export interface FileTags {
 
 /**
  * Reads the tags. The parser is chosen by what the bytes are, not by the file's name. Tags that are broken, or of a
- * format without a parser, are a warning: the file is a track all the same, and keeps what could be read.
+ * format without a parser, are a warning: the file is a track anyway, and keeps what could be read.
  *
  * @param absolute where the file is
  * @param path the same, relative to the audio root: it decides where the tags leave doubt

@@ -36,7 +36,7 @@ export interface Prompter {
   say(text: string): void
 }
 
-/** What was answered, and what did not pass its check and was kept all the same. */
+/** What was answered, and what did not pass its check and was kept anyway. */
 export interface Interview {
   answers: Answers
   failures: readonly { variable: Variable; verdict: Verdict }[]
@@ -51,7 +51,7 @@ const attempts = 3
 
 /**
  * Asks the questions in order; without a prompter takes what is there. An answer that fails its check is asked for
- * again, from the question on that the failure lies with; after three times, and where nobody is there to ask, it
+ * again, from the question on that the failure lies with; after three times, and if nobody is there to ask, it
  * stands among the failures. Whoever answers `<` is asked the question before once more.
  */
 export async function interview(

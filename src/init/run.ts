@@ -168,7 +168,7 @@ async function writeEnv(target: string, text: string): Promise<void> {
   }
 }
 
-/** Adds the file to `.gitignore` where there is a repository. @returns the `.gitignore` that now has it */
+/** Adds the file to `.gitignore` if there is a repository. @returns the `.gitignore` that now has it */
 async function ignoreEnv(target: string): Promise<string | undefined> {
   const folder = path.dirname(target)
   const file = path.join(folder, '.gitignore')

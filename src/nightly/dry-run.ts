@@ -8,7 +8,7 @@ import { ExitCode, exitCodeOutcome, worstExitCode } from '../errors.ts'
 import { selectTracks } from '../verify/tracks.ts'
 import { runStep, type Step } from './step.ts'
 
-/** One line of the plan. Seconds and dollars are undefined where nobody can say. */
+/** One line of the plan. Seconds and dollars are undefined if nobody can say. */
 interface PlanLine {
   readonly step: string
   readonly does: string

@@ -33,7 +33,7 @@ export interface ItemOutcome {
 /** Why an item is left alone. */
 export class Skip extends Error {}
 
-/** What a look found that acting needs; `made` where a run that was cut off did it already. */
+/** What a look found that acting needs; `made` if a run that was cut off did it already. */
 export interface Looked {
   /** it is done already, or undone; with what undoing it needs */
   made?: Trace

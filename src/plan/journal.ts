@@ -16,7 +16,7 @@ const states: readonly ItemState[] = ['none', 'begun', 'done', 'skipped', 'faile
 export interface Trace {
   /** the row's time of last change before */
   updatedAt?: string | null
-  /** the delete marker made; where a lost answer led to several, the newest */
+  /** the delete marker made; if a lost answer led to several, the newest */
   markerVersionId?: string
   /** of the object as it was written */
   etag?: string

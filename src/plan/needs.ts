@@ -12,7 +12,7 @@ import type { NeededFile, ObjectState } from '../core/plan.ts'
 import type { Checksums, ObjectHead } from '../storage/store.ts'
 import { type ExecuteOptions, Skip } from './item-executor.ts'
 
-/** @throws Skip where the object is not as the plan saw it */
+/** @throws Skip if the object is not as the plan saw it */
 export async function needObject({ store, signal }: ExecuteOptions, state: ObjectState): Promise<ObjectHead> {
   const head = await store.head(state.key, { signal })
   if (head === undefined) throw new Skip('the object is gone')
@@ -21,7 +21,7 @@ export async function needObject({ store, signal }: ExecuteOptions, state: Objec
 }
 
 /**
- * Whether the two are the same bytes by a checksum that is known of both; undefined where none is.
+ * Whether the two are the same bytes by a checksum that is known of both; undefined if none is.
  */
 export function sameSums(a: Checksums, b: Checksums): boolean | undefined {
   for (const name of ['sha256', 'crc64nvme', 'crc32'] as const) {
@@ -34,7 +34,7 @@ export function sameSums(a: Checksums, b: Checksums): boolean | undefined {
 /**
  * A file that holds what the plan says; its content is read where the plan, or whoever asks, goes by it.
  *
- * @throws Skip where it is not there, or is another one
+ * @throws Skip if it is not there, or is another one
  */
 export async function needFile(
   { audioFolder, signal }: ExecuteOptions,
@@ -59,7 +59,7 @@ export async function needFile(
   }
 }
 
-/** @throws Skip where the file is no longer the one that was looked at */
+/** @throws Skip if the file is no longer the one that was looked at */
 export async function needSameFile(
   { audioFolder }: ExecuteOptions,
   path: string,

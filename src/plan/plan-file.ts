@@ -93,7 +93,7 @@ export function journalOf(planFile: string): string {
 /**
  * Whether a plan may be written to a file: asked before the work, which may take hours.
  *
- * @throws UsageError where the folder cannot be written to, or a plan is there that was applied: without it, it could
+ * @throws UsageError if the folder cannot be written to, or a plan is there that was applied: without it, it could
  *   not be taken back
  */
 export async function refuseUnwritable(file: string): Promise<void> {
@@ -177,7 +177,7 @@ export async function checkPlan(
       if (stake === 'loss') losses += 1
     }
   }
-  // readPlan has thrown where there is no header.
+  // readPlan has thrown if there is no header.
   return { header: header as PlanHeader, items, removals, losses }
 }
 

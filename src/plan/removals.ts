@@ -184,7 +184,7 @@ async function remove(
   }
 }
 
-/** The marker that hides an object now. @throws FatalError where nothing is hidden, but gone */
+/** The marker that hides an object now. @throws FatalError if nothing is hidden, but gone */
 async function markerOf(
   options: ExecuteOptions,
   object: ObjectState,
@@ -280,7 +280,7 @@ async function lookBeforeReturn(
   return { marker: latest.versionId }
 }
 
-/** @throws Error where the object is not back after all */
+/** @throws Error if the object is not back after all */
 async function bringBack(options: ExecuteOptions, place: Place, looked: Looked): Promise<Trace> {
   const { store, signal } = options
   const { object, quarantine } = place

@@ -130,7 +130,7 @@ function refuseOtherBucket(header: PlanHeader, store: ObjectStore): void {
 }
 
 /**
- * A plan that removes by delete markers makes removals final where the bucket keeps no versions.
+ * A plan that removes by delete markers makes removals final if the bucket keeps no versions.
  *
  * @throws UsageError
  */

@@ -129,7 +129,7 @@ export async function settleTrack(
 /**
  * Brings the row up to date with its tracks: `total`; `analyzed` (with an analysis, and none still queued);
  * `downloaded` (in S3, or got from YouTube); `failed` (given up); status, times and errors. What a row had before it was
- * continued stays, and of one that had ended also status, times and errors. Nothing happens where the row is gone, or
+ * continued stays, and of one that had ended also status, times and errors. Nothing happens if the row is gone, or
  * was cancelled.
  *
  * @returns whether nothing of it is left to do

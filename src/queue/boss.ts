@@ -40,7 +40,7 @@ const queueOptions = {
   retryBackoff: true,
   retryDelayMax: 600,
   heartbeatSeconds,
-  // A large file over a slow line is no reason to begin again; the heartbeat tells the living from the dead.
+  // A large file over a slow line is not a reason to begin again; the heartbeat tells the living from the dead.
   expireInSeconds: day,
   retentionSeconds: 90 * day,
   deleteAfterSeconds: day,
@@ -50,13 +50,13 @@ const queueOptions = {
 export const heartbeatRefreshSeconds = 10
 
 /**
- * Starts pg-boss and makes schema and queues where they are missing. On PostgreSQL it has a few connections of its own,
+ * Starts pg-boss and makes schema and queues if they are missing. On PostgreSQL it has a few connections of its own,
  * so that heartbeats never wait behind the work; on PGlite it takes turns with everything else on the only one.
  *
  * Whoever opens it stops it.
  *
  * @param options.supervise also looks after jobs whose worker died, for workers
- * @throws FatalError where the database does not let it make its schema
+ * @throws FatalError if the database does not let it make its schema
  */
 export async function openBoss(
   { config, report }: Pick<Context, 'config' | 'report'>,
@@ -96,7 +96,7 @@ export async function openBoss(
 
 /**
  * Gives back a job that was taken and not tried to its end, so that it costs no retry: not given up even where this was
- * its last one. All or nothing; nothing happens where the job is someone else's by now.
+ * its last one. All or nothing; nothing happens if the job is someone else's by now.
  */
 export async function putBack(
   boss: PgBoss,

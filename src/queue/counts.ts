@@ -18,7 +18,7 @@ export interface QueueCount {
   readonly oldest: Date | null
 }
 
-/** One count a kind. All are 0 where nothing was ever queued. */
+/** One count a kind. All are 0 if nothing was ever queued. */
 export async function countJobs(knex: Knex): Promise<QueueCount[]> {
   const { rows: found } = await knex.raw<{ rows: { there: boolean }[] }>(
     `select to_regclass('${jobSchema}.job') is not null as there`,

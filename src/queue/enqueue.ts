@@ -34,7 +34,7 @@ export interface EnqueueRequest {
  * Queues tracks, each with its entry for `analysis_jobs` in one transaction. What is queued or in work already stays
  * as it is; what had been given up is taken up again.
  *
- * @throws UsageError where `job` is no row of `analysis_jobs`
+ * @throws UsageError if `job` is not a row of `analysis_jobs`
  */
 export async function enqueueTracks(context: Context, request: EnqueueRequest): Promise<ExitCode> {
   const { kind, choices, wanted = async page => page, options, limit, job } = request

@@ -32,7 +32,7 @@ export class Comparator {
   readonly #options: ReconcileOptions
   readonly #tally: Tally
   readonly #resolver: Resolver
-  /** what objects are read from, where that is no listing of now */
+  /** what objects are read from, if that is no listing of now */
   readonly #asOf: { takenAt: Date } | undefined
   #orphans: ObjectFacts[] = []
   /** rows whose object is nowhere that was looked */
@@ -108,7 +108,7 @@ export class Comparator {
     yield* this.#settleMissing()
   }
 
-  /** What the listing alone says; undefined where that is not enough. */
+  /** What the listing alone says; undefined if that is not enough. */
   #byListing(row: RowFacts, object: ObjectFacts): Comparison | undefined {
     const { head, deep } = this.#options
     if (head === 'all' || (deep > 0 && isSampled(object.key, deep))) return undefined
@@ -294,7 +294,7 @@ export class Comparator {
   #versioned: Promise<boolean> | undefined
 
   /**
-   * Whether an object answers to a key that is no key: some stores take `/audio/…` for `audio/…`. Listings know the one
+   * Whether an object answers to a key that is not a key: some stores take `/audio/…` for `audio/…`. Listings know the one
    * key only, and by the other its object would look abandoned.
    */
   async #isMisspelt({ key, etag, size }: ObjectFacts): Promise<boolean> {

@@ -9,7 +9,7 @@ import { objectsByKey, rememberedFiles, rememberFiles } from '../db/ledger.ts'
 import { keysNamed } from '../db/row-facts.ts'
 import type { Library, ReconcileOptions } from './library.ts'
 
-/** Looks at files: reads one only where the ledger does not know its content. */
+/** Looks at files: reads one only if the ledger does not know its content. */
 export class LocalFiles {
   readonly #library: Library
   readonly #options: ReconcileOptions
@@ -73,7 +73,7 @@ export class LocalFiles {
     return comparisons
   }
 
-  /** SHA-256 of a file, remembered or read; undefined where it cannot be read, or is written to. */
+  /** SHA-256 of a file, remembered or read; undefined if it cannot be read, or is written to. */
   async #content(path: string): Promise<string | 'not-audio' | undefined> {
     const { knex } = this.#library
     const { audioFolder, signal } = this.#options

@@ -35,7 +35,7 @@ import type { Tally } from './tally.ts'
  * at again, since rows and objects change while a long listing runs.
  *
  * @param tally counted up as the lines are yielded
- * @throws SafetyLimitError where bucket or audio root look empty, or the rows have shrunk by half
+ * @throws SafetyLimitError if bucket or audio root look empty, or the rows have shrunk by half
  * @throws what a failed listing throws: it never counts as a shorter one
  */
 export async function* reconcile(
@@ -110,7 +110,7 @@ function fileFacts({ path, size, ctimeNs }: Pick<FoundFile, 'path' | 'size' | 'c
   return { path, size, changed: Number(ctimeNs) / 1e6 }
 }
 
-/** What autodj opens where a row leads to no file's own path. */
+/** What autodj opens if a row leads to no file's own path. */
 async function openedFile(relative: string, root: string): Promise<OpenedFile> {
   try {
     const file = await statSource(relative, plainFolder(root), await openRoot(root))
@@ -152,7 +152,7 @@ async function* observe(
         const written = rowsByKey.add(row.key, encodeRow(row))
         if (written !== undefined) await written
       } else if (disk === undefined || path === undefined) {
-        // Only where the row contradicts itself is its file worth a look without --disk.
+        // Only if the row contradicts itself is its file worth a look without --disk.
         const look = row.source === 'S3' && row.path !== null
         const there = look ? await isFileThere(row.path ?? '', audioFolder) : undefined
         comparisons.push(classifyWithoutKey(row, path === undefined ? 'outside' : there))

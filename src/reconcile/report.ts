@@ -48,7 +48,7 @@ export class Lines {
     })
   }
 
-  /** @throws UsageError where it cannot be written */
+  /** @throws UsageError if it cannot be written */
   static async open(file: string): Promise<Lines> {
     const stream = createWriteStream(file)
     try {

@@ -145,7 +145,7 @@ async function observeAndReport(
       progress.advance({ items: comparisons.length })
       for (const comparison of comparisons) {
         reportComparison(context, comparison)
-        // Where there is nothing to wait for, nothing is: a promise for each object would be dear.
+        // If there is nothing to wait for, nothing is: a promise for each object would be dear.
         if (combined !== undefined && !comparison.addendum) {
           const written = combined.write(`${comparison.sigil} ${printable(comparison.name)}\n`)
           if (written !== undefined) await written

@@ -31,7 +31,7 @@ export interface Unowned {
  * Whose audio an object is, that has no other: the track that it was uploaded for; else one whose content it is, by the
  * id that `import` gave it, or by what its file was when it was last hashed.
  *
- * @returns the row of each, in their order; undefined where there is none that lacks audio
+ * @returns the row of each, in their order; undefined if there is none that lacks audio
  */
 export async function ownersWithoutAudio(
   place: Place,

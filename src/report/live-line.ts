@@ -51,7 +51,7 @@ export class LiveLine {
     this.#drawn = 0
   }
 
-  /** Back to the begin of what was drawn. A narrower terminal may have broken it into several rows meanwhile. */
+  /** Back to the begin of what was drawn. A narrower terminal may have broken it into several rows in the meantime. */
   #erasure(): string {
     const rows = this.#reflows ? Math.max(1, Math.ceil(this.#drawn / this.#columns)) : 1
     return rows === 1 ? '\r' : `\r\u001b[${rows - 1}A\u001b[J`

@@ -1,4 +1,4 @@
-/** What a line of progress says, and what of it where there is little room. */
+/** What a line of progress says, and what of it if there is little room. */
 import { formatBytes, formatCount, percent, wholeSeconds } from '../core/units.ts'
 import type { ProgressState } from './reporter.ts'
 
@@ -15,10 +15,10 @@ export interface ProgressView extends ProgressState {
   readonly note: string
 }
 
-/** A part of the line. Of the least rank goes first where there is no room; the bar shrinks before that. */
+/** A part of the line. Of the least rank goes first if there is no room; the bar shrinks before that. */
 interface Part {
   readonly text: string
-  /** what is tried first where there is no room */
+  /** what is tried first if there is no room */
   readonly short?: string
   readonly rank: number
 }

@@ -47,7 +47,7 @@ export interface Summary {
   fields: Fields
   /** what the command was asked for (a status, a plan), so that --quiet shows it too; default: of dry runs */
   isAnswer?: boolean
-  /** a run that was interrupted begins anew, and does not go on where it stopped */
+  /** a run that was interrupted begins anew, and does not continue where it stopped */
   startsOver?: boolean
 }
 

@@ -1,4 +1,4 @@
-/** Reports for people: lines, colours where they are wanted, a line of progress where there is a terminal. */
+/** Reports for people: lines, colours if they are wanted, a line of progress if there is a terminal. */
 
 import { stripVTControlCharacters } from 'node:util'
 import { Chalk } from 'chalk'
@@ -31,7 +31,7 @@ export interface TextReporterOptions {
   now: () => number
 }
 
-/** Milliseconds between progress lines where there is no terminal to draw on. */
+/** Milliseconds between progress lines if there is no terminal to draw on. */
 const plainProgressInterval = 10_000
 
 /** Items of one state and cause that are listed; more are counted. */

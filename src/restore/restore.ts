@@ -45,7 +45,7 @@ export type RestoreOutcome =
   | { state: 'restored' | 'there-already'; head: ObjectHead }
   | { state: 'failed'; code: ErrorCode; reason: string; cure: string }
 
-/** What the bytes of an object must come to; undefined where nothing is known. */
+/** What the bytes of an object must come to; undefined if nothing is known. */
 interface Expected {
   algorithm: 'sha256' | 'crc32' | 'md5'
   value: string
@@ -90,7 +90,7 @@ export class RestoreBatch {
   }
 
   /**
-   * Downloads an object beside its place, compares its checksum, and only then gives it its name, where nothing has that
+   * Downloads an object beside its place, compares its checksum, and only then gives it its name, if nothing has that
    * name: nothing is ever overwritten. A file that is there, with the same content, is as good. Its content is on the
    * disk then; its name, once {@link sync} is through.
    *
@@ -126,7 +126,7 @@ export class RestoreBatch {
     return made
   }
 
-  /** What became of an object in whose place there is something. @throws Misplaced where it is another file */
+  /** What became of an object in whose place there is something. @throws Misplaced if it is another file */
   async #compare(head: ObjectHead, { sha256 }: RestoreTarget, place: string): Promise<RestoreOutcome> {
     if (head.archive !== undefined) return archived(head.archive)
     const expected = expectedOf(head, sha256)
@@ -193,7 +193,7 @@ async function openDraft(draft: string): Promise<FileHandle> {
 /** Files smaller than this are not worth a second descriptor, bytes. */
 const smallestDirect = 64 * 1024
 
-/** The same file once more, for writing past the system's cache; undefined where there is no such thing. */
+/** The same file once more, for writing past the system's cache; undefined if there is no such thing. */
 async function openDirect(draft: string, size: number | undefined): Promise<FileHandle | undefined> {
   // Not on every system; its type says otherwise.
   const direct = constants.O_DIRECT as number | undefined
@@ -234,7 +234,7 @@ function archived(state: ObjectHead['archive']): RestoreOutcome {
  * Makes a folder below `root`.
  *
  * @returns its real path
- * @throws Misplaced where a link leads out of `root`, or something that is no folder is in the way
+ * @throws Misplaced if a link leads out of `root`, or something that is no folder is in the way
  */
 async function makeFolder(wanted: string, root: string): Promise<string> {
   await mkdir(root, { recursive: true })
@@ -262,7 +262,7 @@ async function makeFolder(wanted: string, root: string): Promise<string> {
   return real
 }
 
-/** Undefined where nothing is there; a link that leads nowhere is something. */
+/** Undefined if nothing is there; a link that leads nowhere is something. */
 async function realIfThere(target: string): Promise<string | undefined> {
   try {
     return await realpath(target)
@@ -298,7 +298,7 @@ function taken(file: string): Misplaced {
 /**
  * Whether the file already exists, with the right content.
  *
- * @throws Misplaced where it is another one, or a link that leads out
+ * @throws Misplaced if it is another one, or a link that leads out
  */
 async function isThere(file: string, root: string, expected: Expected): Promise<boolean> {
   const real = await realIfThere(file)
@@ -338,7 +338,7 @@ export async function requireWritable(folder: string): Promise<void> {
 /**
  * Where a track's file goes: where the row says it was, else a path made from the key.
  *
- * @returns undefined where that would lead out of the folder
+ * @returns undefined if that would lead out of the folder
  */
 export function restorePath(
   track: { filePath: string | null; s3ObjectKey: string },

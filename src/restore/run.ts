@@ -54,7 +54,7 @@ interface Restored {
   head: { key: string; size: number; etag: string }
 }
 
-/** What became of a page of tracks: an outcome is undefined where one was left for the next run. */
+/** What became of a page of tracks: an outcome is undefined if one was left for the next run. */
 interface Downloaded {
   readonly batch: RestoreBatch
   readonly ends: readonly PromiseSettledResult<{
@@ -369,7 +369,7 @@ class Restorer {
   }
 
   /**
-   * One object's failure as a value, undefined where it was left for the next run; what ails the folder is everyone's,
+   * One object's failure as a value, undefined if it was left for the next run; what ails the folder is everyone's,
    * and ends the run.
    */
   async #attempt(

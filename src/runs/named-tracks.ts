@@ -40,10 +40,10 @@ export class NamedTracks<Task extends TrackTask, Outcome extends { readonly stat
 
   /**
    * Claims a track, waiting for it where another run has it, and does the work. A row that another transaction has
-   * locked is waited for, and given up for now where it stays so.
+   * locked is waited for, and given up for now if it stays so.
    *
    * @param filter takes that one row, or none
-   * @throws AbortError when the run stops meanwhile · what no other track would be spared · the database's errors
+   * @throws AbortError when the run stops in the meantime · what no other track would be spared · the database's errors
    */
   async take(filter: TrackFilter): Promise<NamedEnd<Outcome>> {
     const track = await this.#claim(filter)

@@ -5,7 +5,7 @@ export const rowsKeepComing = 'rows kept being added while it ran: run it again 
 const most = 100_000
 
 /**
- * Passes of a run over the rows that are left, until one brings nothing: rows of runs that died meanwhile come up
+ * Passes of a run over the rows that are left, until one brings nothing: rows of runs that died in the meantime come up
  * again, and new ones. What something sets back each time it is done (a trigger, an older application) would come up
  * for ever: it is done once more, and not a third time. Only what comes after the first pass is remembered, and that
  * only so far, so that memory stays flat however many tracks there are.

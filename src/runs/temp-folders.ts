@@ -17,7 +17,7 @@ export interface TempFolder {
   remove(): Promise<void>
 }
 
-/** Makes the run's own temporary folder; whoever makes it removes it. @throws AppError where there can be none */
+/** Makes the run's own temporary folder; whoever makes it removes it. @throws AppError if there can be none */
 export async function makeTempFolder(runId: string): Promise<TempFolder> {
   await temporaryEntries()
   const folder = path.join(tmpdir(), `autodj-run-${runId}`)
@@ -45,10 +45,10 @@ export async function makeTempFolder(runId: string): Promise<TempFolder> {
 }
 
 /**
- * What is in the folder for temporary files. Where there is none it is not made: a scratch disk that is not mounted
+ * What is in the folder for temporary files. If there is none it is not made: a scratch disk that is not mounted
  * would have its downloads on the disk below it.
  *
- * @throws FatalError where it is not there
+ * @throws FatalError if it is not there
  */
 export async function temporaryEntries(): Promise<string[]> {
   try {
@@ -104,7 +104,7 @@ async function isOwn(entry: string): Promise<boolean> {
  * temp folder) and of other users are left alone.
  *
  * @returns how many there were
- * @throws FatalError where there is no folder for temporary files
+ * @throws FatalError if there is no folder for temporary files
  */
 export async function sweepTempFolders(): Promise<number> {
   const runs = new Set<string>()

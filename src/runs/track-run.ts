@@ -141,7 +141,7 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
   /** done, and locked when they were to be committed; by id */
   readonly #uncommitted = new Map<string, Done<Task, Outcome>>()
   #total = 0
-  /** of all of them; undefined where not every row knows its size */
+  /** of all of them; undefined if not every row knows its size */
   #bytes: number | undefined = 0
   #taken = 0
   #leftOut = 0
@@ -192,7 +192,7 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
     }
   }
 
-  /** Passes over the rows until one brings nothing new: rows of runs that died meanwhile come up again. */
+  /** Passes over the rows until one brings nothing new: rows of runs that died in the meantime come up again. */
   async #runChoice(choice: TrackChoice): Promise<void> {
     const { knex } = this.#database
     const { stopping } = this.#run

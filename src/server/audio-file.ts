@@ -11,7 +11,7 @@ export interface ServedFile {
   readonly etag: string
   readonly lastModified: Date
   readonly contentType: string
-  /** without the dot, from the content; from the name where the content is unknown */
+  /** without the dot, from the content; from the name if the content is unknown */
   readonly extension: string
   /** The bytes from `start` to `end`, inclusive; closes the file when it ends, however it ends. */
   stream(start: number, end: number): Readable
@@ -32,7 +32,7 @@ const maxTypes = 10_000
 const slowestChunk = 60_000
 
 /**
- * @returns how to open a track's file; it throws LocalFileError where there is none to serve
+ * @returns how to open a track's file; it throws LocalFileError if there is none to serve
  * @param options.slowestChunkMs for tests
  */
 export function createFileOpener(

@@ -32,7 +32,7 @@ export interface SourceCount {
   readonly fileBytes?: number
 }
 
-/** Objects that the ledger knows in the bucket, or in all buckets where none is configured. */
+/** Objects that the ledger knows in the bucket, or in all buckets if none is configured. */
 interface ObjectCounts {
   readonly objects: number
   readonly bytes: number
@@ -48,7 +48,7 @@ interface ObjectCounts {
   readonly lastDayBytes?: number
 }
 
-/** The newest run of a command. `state` is `lost` where it was killed and nobody has noticed yet. */
+/** The newest run of a command. `state` is `lost` if it was killed and nobody has noticed yet. */
 interface LastRun {
   readonly command: string
   readonly state: 'running' | 'done' | 'failed' | 'interrupted' | 'abandoned' | 'lost'
@@ -210,7 +210,7 @@ export async function readQueues(knex: Knex): Promise<QueueStatus> {
   return { queues, batches: rows }
 }
 
-/** What an operator does next, most important first; undefined where all is done. Pure. */
+/** What an operator does next, most important first; undefined if all is done. Pure. */
 export function nextStep(
   { tracks, objects, failures, analyses = [] }: Status,
   hasCdn: boolean,

@@ -38,7 +38,7 @@ interface AwsClientOptions extends ReturnType<typeof awsAccess> {
 
 /**
  * For a client of AWS itself: STS, IAM, CloudFront. The region is the caller's affair.
- * @throws StoreError where the profile that is asked for is not there
+ * @throws StoreError if the profile that is asked for is not there
  */
 export async function awsClientOptions(config: Pick<Config, 's3' | 'network'>): Promise<AwsClientOptions> {
   const { profile, profiles, bucket } = config.s3

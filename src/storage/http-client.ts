@@ -58,7 +58,7 @@ interface PutRequest {
   /** lower-case names, without host and content-length */
   headers: Readonly<Record<string, string>>
   body: Uint8Array
-  /** base64 SHA-256 of the body where the caller has it, so that signing need not compute it again */
+  /** base64 SHA-256 of the body if the caller has it, so that signing need not compute it again */
   sha256?: string
 }
 
@@ -104,7 +104,7 @@ const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /**
  * `put` sends one PUT and resolves with the headers of its 200, or throws a {@link StoreError}. Retries once and only
- * what a retry is known to cure: an expired token where the chain has a newer one, a skewed clock once corrected,
+ * what a retry is known to cure: an expired token if the chain has a newer one, a skewed clock once corrected,
  * and a connection reset without an answer. It may have been idle too long, or the server refused early and hung up,
  * and its answer was lost with the connection: so the second time asks first (`Expect: 100-continue`) and hears why.
  * (The first may have been stored; then If-None-Match says `exists`.) Other retries are the caller's.

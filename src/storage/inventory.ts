@@ -40,7 +40,7 @@ export interface InventoryFiles {
   readonly takenAt: Date
   /**
    * Current versions, in no order.
-   * @throws FatalError where a file is missing or damaged: it never counts as a shorter one
+   * @throws FatalError if a file is missing or damaged: it never counts as a shorter one
    */
   readonly pages: AsyncIterable<InventoryEntry[]>
 }

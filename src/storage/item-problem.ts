@@ -15,7 +15,7 @@ export const itemKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
   'invalid',
 ])
 
-/** What went wrong with one object, when that is no reason to end the run. */
+/** What went wrong with one object, when that is not a reason to end the run. */
 export function itemProblem(error: unknown): string | undefined {
   return error instanceof StoreError && itemKinds.has(error.kind) ? error.message : undefined
 }

@@ -2,11 +2,11 @@
  * What a store lacks of S3, found out while it is used and told once. AWS keeps all of it; what is compatible with it
  * keeps much: conditions are ignored or refused (seen: s3rver, Ceph RGW 16, Google Cloud Storage), checksums of whole
  * multipart objects refused (Adobe S3Mock), deleting many at once not known (Google Cloud Storage), and so on. Whoever
- * sends a request asks here first, and does without where the store does.
+ * sends a request asks here first, and does without if the store does.
  */
 import { StoreError } from './store.ts'
 
-/** Whether a condition is kept: `ignored` does it all the same, `refused` answers that it does not know the header. */
+/** Whether a condition is kept: `ignored` does it anyway, `refused` answers that it does not know the header. */
 export type Condition = 'kept' | 'ignored' | 'refused' | 'unknown'
 
 /** Told in these words, once a run. */
@@ -79,7 +79,7 @@ export function refusesHeader(thrown: unknown, names: readonly string[]): boolea
   return refused && names.some(name => said.includes(name))
 }
 
-/** Sends with a checksum header, or without where the store has refused it: it is proved by reading it back then. */
+/** Sends with a checksum header, or without if the store has refused it: it is proved by reading it back then. */
 export async function withoutRefusedChecksum<T>(
   lacks: Lacks,
   header: Record<string, string>,

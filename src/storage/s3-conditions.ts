@@ -27,7 +27,7 @@ export interface Conditions {
   /**
    * Sends a delete that must find the object that was judged, or nothing.
    * @param send with If-Match, or without
-   * @returns undefined where there is no object
+   * @returns undefined if there is no object
    * @throws StoreError `precondition`
    */
   deleteOnly<T>(

@@ -29,7 +29,7 @@ export interface S3StoreOptions {
   endpointFrom?: string
   /** Fixed credentials, or a provider that is asked again when they expire. Default: the SDK's whole chain. */
   credentials?: StoreCredentials | (() => Promise<StoreCredentials>)
-  /** Profile that the chain takes credentials and region from, where there are no `credentials`. */
+  /** Profile that the chain takes credentials and region from, if there are no `credentials`. */
   profile?: string
   /** The profiles there are, for the message where that one is not among them. */
   profiles?: readonly string[]

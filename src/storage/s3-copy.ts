@@ -104,7 +104,7 @@ export function copyObjects(
     if (ifMatch !== undefined && ifMatch !== source.etag) {
       throw storeErrorOf({ status: 412 }, await context('copy', { key: fromKey, condition: 'if-match' }))
     }
-    // Some stores ignore If-None-Match here; the header closes the gap that a look leaves, where it is known.
+    // Some stores ignore If-None-Match here; the header closes the gap that a look leaves, if it is known.
     if (ifNoneMatch && (await head(toKey, { signal })) !== undefined) {
       throw storeErrorOf({ status: 412 }, where)
     }
@@ -189,7 +189,7 @@ type OneCopy = [
   options: NonNullable<Parameters<ObjectStore['copy']>[2]>,
 ]
 
-/** Down and up again, for stores that cannot copy. The way down compares the store's checksum, where it has one. */
+/** Down and up again, for stores that cannot copy. The way down compares the store's checksum, if it has one. */
 async function copyThrough(
   { context }: S3Connection,
   { get, putStream }: CopyRequests,
@@ -264,7 +264,7 @@ function copyInParts(
 }
 
 /**
- * Who else may read an object: a copy has the bucket owner alone otherwise. Nothing where there are no access lists,
+ * Who else may read an object: a copy has the bucket owner alone otherwise. Nothing if there are no access lists,
  * as in buckets since 2023, or where they say nothing beyond that.
  */
 async function grantsOf(
@@ -320,7 +320,7 @@ const grantHeaders = {
   WRITE_ACP: 'GrantWriteACP',
 } as const
 
-/** An access list as the fields of a request; none where it only says that the owner may do everything. */
+/** An access list as the fields of a request; none if it only says that the owner may do everything. */
 function grantFields(grants: readonly Grant[], ownerId: string | undefined): GrantFields {
   const fields: Record<string, string[]> = {}
   let others = false

@@ -21,7 +21,7 @@ export interface RequestContext {
   region: string
   /** the profile that credentials are taken from; undefined: keys, or the whole chain */
   profile?: string
-  /** the profiles there are, where one was asked for */
+  /** the profiles there are, if one was asked for */
   profiles?: readonly string[]
   /** the proxy that requests go through */
   proxy?: string
@@ -146,7 +146,7 @@ function classify(failure: S3Failure, context: RequestContext): StoreErrorKind {
   return status >= 500 ? 'unavailable' : 'invalid'
 }
 
-/** Cause in words; S3's own message is added where it says more. */
+/** Cause in words; S3's own message is added if it says more. */
 const causes: Readonly<Record<StoreErrorKind, string>> = {
   exists: 'there is already an object at this key',
   precondition: 'the object has been replaced',
@@ -172,7 +172,7 @@ const causes: Readonly<Record<StoreErrorKind, string>> = {
   invalid: 'the request was refused',
 }
 
-/** What a refusal of credentials means, where the store says more than that. */
+/** What a refusal of credentials means, if the store says more than that. */
 const refusals: Readonly<Record<string, string>> = {
   InvalidAccessKeyId: 'the store does not know the access key',
   InvalidClientTokenId: 'the store does not know the access key',
@@ -191,7 +191,7 @@ function missingCredentials({ message }: S3Failure, { profile }: RequestContext)
 /**
  * What is wrong with credentials, or with the clock that their signatures hold, whatever was asked for with them.
  *
- * @returns undefined where that is not what is wrong
+ * @returns undefined if that is not what is wrong
  */
 export function credentialsError(
   thrown: unknown,

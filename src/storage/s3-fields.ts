@@ -37,7 +37,7 @@ export function checksumsOf(output: ChecksumFields): Checksums {
   }
 }
 
-/** Throws `bad-digest` where both sides computed a checksum and they differ. */
+/** Throws `bad-digest` if both sides computed a checksum and they differ. */
 export function insistOn(ours: Checksums, theirs: Checksums, where: RequestContext): void {
   for (const name of ['crc32', 'crc64nvme', 'sha256'] as const) {
     if (ours[name] !== undefined && theirs[name] !== undefined && ours[name] !== theirs[name]) {

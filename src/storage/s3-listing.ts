@@ -62,7 +62,7 @@ export async function* listObjects(access: S3Connection, options: ListOptions): 
 /**
  * Has the objects of the answer read by {@link readContents}, and the rest of it by the SDK.
  *
- * @returns the objects of the last answer; undefined where they were left to the SDK
+ * @returns the objects of the last answer; undefined if they were left to the SDK
  */
 function readingContents(command: ListObjectsV2Command): () => ListedObject[] | undefined {
   let contents: ListedObject[] | undefined
@@ -210,7 +210,7 @@ export async function* listUploads(
       const key = page.NextKeyMarker
       return {
         page,
-        // rclone's server leaves it out where nothing follows; what says of which bucket it speaks is a listing.
+        // rclone's server leaves it out if nothing follows; what says of which bucket it speaks is a listing.
         truncated: page.IsTruncated ?? (page.Bucket === access.bucket ? false : undefined),
         next:
           key === undefined || key === ''
@@ -247,7 +247,7 @@ export async function* listUploads(
   }
 }
 
-/** The pages, or none where the store has no such listing: 405, 501, a 404 that is of no bucket (s3rver). */
+/** The pages, or none if the store has no such listing: 405, 501, a 404 that is of no bucket (s3rver). */
 async function* withoutUnsupported<Page>(pages: AsyncIterable<Page>, tell: () => void): AsyncIterable<Page> {
   try {
     yield* pages
@@ -287,7 +287,7 @@ function isEmpty(page: object): boolean {
   )
 }
 
-/** The parts an upload has so far, in order. Throws kind `no-upload` where there is none. */
+/** The parts an upload has so far, in order. Throws kind `no-upload` if there is none. */
 export async function listParts(
   access: S3Connection,
   key: string,
@@ -318,8 +318,8 @@ export async function listParts(
 }
 
 /**
- * Follows continuation markers to the end. Throws where a page says that more follows but not how to get it, or
- * where it leads back to itself.
+ * Follows continuation markers to the end. Throws if a page says that more follows but not how to get it, or
+ * if it leads back to itself.
  */
 async function* paginate<Page, Marker = string>(
   context: RequestContext,
@@ -374,7 +374,7 @@ function broken(context: RequestContext, what: string): StoreError {
   )
 }
 
-/** An ETag without its quotes; empty where there is none. */
+/** An ETag without its quotes; empty if there is none. */
 export function unquote(etag: string | undefined): string {
   return (etag ?? '').replace(/^"|"$/g, '')
 }

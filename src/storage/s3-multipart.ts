@@ -234,7 +234,7 @@ export function abortedOnFailure(
 
 /**
  * Whether the checksum of the whole is that of its parts, as far as those of the parts are known.
- * @throws StoreError `bad-digest` where they contradict each other: no store need be asked
+ * @throws StoreError `bad-digest` if they contradict each other: no store need be asked
  */
 function wholeOfParts(
   parts: readonly UploadedPart[],

@@ -133,7 +133,7 @@ export interface DeleteRequest {
 export interface DeleteOutcome {
   key: string
   versionId?: string
-  /** set where the bucket is versioned and a delete marker was made */
+  /** set if the bucket is versioned and a delete marker was made */
   deleteMarkerVersionId?: string
   error?: StoreError
 }
@@ -181,7 +181,7 @@ export interface ObjectStore {
   /** One PUT of a whole body in memory. The server verifies `checksums` before it stores anything. */
   put(key: string, body: Uint8Array, options: PutOptions): Promise<PutResult>
 
-  /** A body of unknown length, in parts where it is long. Never resumed, never retried; a failed one leaves no parts. */
+  /** A body of unknown length, in parts if it is long. Never resumed, never retried; a failed one leaves no parts. */
   putStream(
     key: string,
     body: AsyncIterable<Uint8Array>,
@@ -206,8 +206,8 @@ export interface ObjectStore {
 
   /**
    * Gives an object another Content-Type and Cache-Control in place; everything else of it stays as it is, encryption
-   * with a key of one's own and the access list included. `precondition` where it is another object by now,
-   * `invalid` where it is too large for that (5 GiB).
+   * with a key of one's own and the access list included. `precondition` if it is another object by now,
+   * `invalid` if it is too large for that (5 GiB).
    */
   rewriteHeaders(
     key: string,
@@ -299,7 +299,7 @@ const temporary: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([...retry
 
 export class StoreError extends AppError {
   readonly kind: StoreErrorKind
-  /** HTTP status, where there was an answer */
+  /** HTTP status, if there was an answer */
   readonly status: number | undefined
   /** S3's `x-amz-request-id`, for support */
   readonly requestId: string | undefined

@@ -1,7 +1,7 @@
 /** Versions and delete markers of one key. */
 import type { ObjectStore, ObjectVersionEntry } from './store.ts'
 
-/** @returns the newest first; empty where the bucket keeps none, or nothing was ever there */
+/** @returns the newest first; empty if the bucket keeps none, or nothing was ever there */
 export async function versionsOfKey(
   store: ObjectStore,
   key: string,

@@ -143,7 +143,7 @@ export class MultipartUploader {
     }
   }
 
-  /** @param known its CRC-32 where it was hashed before: what is sent is then what was hashed, or the server refuses it */
+  /** @param known its CRC-32 if it was hashed before: what is sent is then what was hashed, or the server refuses it */
   async #sendPart(
     key: string,
     uploadId: string,

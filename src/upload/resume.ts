@@ -15,7 +15,7 @@ export function headersAsText({ metadata: _, ...headers }: ObjectHeaders): strin
   return JSON.stringify(sorted(headers))
 }
 
-/** Which headers differ, in words; none where it is not known what an upload was begun with. */
+/** Which headers differ, in words; none if it is not known what an upload was begun with. */
 export function differingHeaders(was: string | null, wanted: string): string[] {
   if (was === null || was === wanted) return []
   const [a, b] = [was, wanted].map(text => JSON.parse(text) as Record<string, unknown>)

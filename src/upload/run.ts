@@ -34,7 +34,7 @@ export interface UploadRequest extends Omit<UploadSettings, 'served' | 'readers'
   /** milliseconds */
   readonly lockWait: number
   readonly retryFailed: boolean
-  /** goes on where the audio folder looks empty */
+  /** continue even if the audio folder looks empty */
   readonly force: boolean
   /** paths as in the rows, or track ids; undefined: all */
   readonly only: readonly string[] | undefined
@@ -93,7 +93,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   const { report, config } = context
   const readers = new Readers(readerThreads())
   context.onRelease(() => readers.close())
-  // All at once: threads start, the database connects while the SDK is loaded, the bucket answers meanwhile. What is
+  // All at once: threads start, the database connects while the SDK is loaded, the bucket answers in the meantime. What is
   // wrong with the bucket is said first.
   readers.start()
   requireBucket(config)

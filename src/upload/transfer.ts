@@ -53,7 +53,7 @@ export interface TransferJob {
   filePath: string
   /** a key that the row has already; it is kept */
   existingKey: string | null
-  /** bytes, as the row has it: where it is wrong, the file is opened twice */
+  /** bytes, as the row has it: if it is wrong, the file is opened twice */
   size: number | null
   /** an earlier hash of this file; used only while the file is the same */
   remembered: HashedFile | undefined

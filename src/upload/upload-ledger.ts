@@ -1,4 +1,4 @@
-/** Multipart uploads in the ledger, so that another run can go on where this one stops. */
+/** Multipart uploads in the ledger, so that another run can continue where this one stops. */
 
 import type { Database } from '../db/database.ts'
 import {

@@ -174,7 +174,7 @@ export class UploadVerifier {
     return { key, size, etag, versionId, contentType, sha256, crc32: encodeCrc32(sum), proof }
   }
 
-  /** SHA-256, hex; undefined where it is gone, or another one by now. */
+  /** SHA-256, hex; undefined if it is gone, or another one by now. */
   async #readBack({ key, etag }: ObjectHead): Promise<string | undefined> {
     const stored = await this.#store.get(key, { ifMatch: etag, signal: this.#signal })
     if (!stored) return undefined
@@ -187,7 +187,7 @@ export class UploadVerifier {
 /**
  * For a write that was to happen only if the key is free. `exists`, also as the way in which our own request, whose
  * answer was lost, meets its own effect.
- * @throws the error, where it says anything else
+ * @throws the error, if it says anything else
  */
 export function whenTaken(error: unknown): 'exists' {
   if (error instanceof StoreError && (error.kind === 'exists' || error.kind === 'no-upload')) return 'exists'

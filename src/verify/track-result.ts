@@ -29,7 +29,7 @@ export interface TrackResult {
   findings: readonly Finding[]
   /** where its CDN answered, such as `FRA56-P2` */
   edge?: string
-  /** who answered, where something did; `none`: nothing says that it was a CDN */
+  /** who answered, if something did; `none`: nothing says that it was a CDN */
   provider?: CdnProvider | 'none'
   cacheHit?: boolean
   /** to the first byte, ms */
@@ -45,7 +45,7 @@ export interface VerifyOptions {
   signer?: UrlSigner
   /** how long a signed URL is good for, ms */
   signedForMs?: number
-  /** asked what it has where a probe failed; without it some failures have a vaguer name */
+  /** asked what it has if a probe failed; without it some failures have a vaguer name */
   store?: ObjectStore
   /** passed by what is downloaded to be compared */
   throttle?: Pick<Throttle, 'pass'>

@@ -87,7 +87,7 @@ async function idsOf(
     }
   }
   if (selected === undefined && selection.kind === 'rolling') {
-    // What this run proves meanwhile does not come up a second time: the list is made before.
+    // What this run proves in the meantime does not come up a second time: the list is made before.
     const { periodMs } = selection
     const total = Math.min(limit, await dueToday(knex, bucket, periodMs, now))
     return {

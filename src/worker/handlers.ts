@@ -109,7 +109,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
   return {
     take: handle(place, work, {
       filterOf: id => ({ ids: [id], sources: ['LOCAL', 'YOUTUBE', null], hasFile: true }),
-      // Every file looks gone where the folder is not mounted any more.
+      // Every file looks gone if the folder is not mounted any more.
       isFinal: async outcome => outcome.state === 'skipped' && (await folderExists(config.audioRoot)),
       lacking: ({ fileSource }) =>
         fileSource === 'S3' ? undefined : { code: 'row.no-file', reason: 'the row names no local file' },

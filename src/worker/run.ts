@@ -26,7 +26,7 @@ const pollingSeconds = 2
 const maintenanceInterval = 15_000
 
 /**
- * @throws UsageError where what its jobs need is not configured; what ends a worker from within: credentials that are
+ * @throws UsageError if what its jobs need is not configured; what ends a worker from within: credentials that are
  *   gone, an outage longer than `--max-outage`
  */
 export async function runWorker(context: Context, flags: WorkerFlags): Promise<ExitCode> {
@@ -70,7 +70,7 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
               },
               async (jobs: JobWithMetadata<JobData>[]) => {
                 const results = await Promise.all(jobs.map(job => worker.perform(kind, job)))
-                // Where there was one there may be more: the next poll is at once.
+                // If there was one there may be more: the next poll is at once.
                 if (!stopping.aborted) boss.notifyWorker(id)
                 return results
               },
@@ -111,7 +111,7 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
 /**
  * How many jobs of each kind, after a look at what they need.
  *
- * @throws UsageError where that is not there; SafetyLimitError where the audio folder looks unmounted, and what needs it
+ * @throws UsageError if that is not there; SafetyLimitError where the audio folder looks unmounted, and what needs it
  *   was asked for, or nothing else is left to do
  */
 async function chooseWork(

@@ -25,7 +25,7 @@ export interface TrackAnalysis {
   /** Seconds of audio analysed. */
   readonly duration: number
 
-  /** Beats per minute; undefined where there is no pulse (silence, or less than a few beats). Column `bpm`. */
+  /** Beats per minute; undefined if there is no pulse (silence, or less than a few beats). Column `bpm`. */
   readonly bpm: number | undefined
   /** Probability, 0 to 1, that `bpm` is the tempo and not a multiple or fraction of it. */
   readonly bpmConfidence: number
@@ -58,7 +58,7 @@ export interface TrackAnalysis {
   /** Probability, 0 to 1, that beats lie where `beatTimestamps` has them and not between, given the tempo. */
   readonly phaseConfidence: number
 
-  /** As in `C` or `F#m`, sharps only; undefined where nothing has a pitch. Column `key`. */
+  /** As in `C` or `F#m`, sharps only; undefined if nothing has a pitch. Column `key`. */
   readonly key: string | undefined
   /** Probability of the key, 0 to 1. */
   readonly keyConfidence: number

@@ -29,7 +29,7 @@ export function trackBeats(
   // Of the last frames, `origin` being the first of them.
   const score = new Float64Array(scores)
   let origin = 0
-  /** Frames back to the beat before, 0 where a path begins. */
+  /** Frames back to the beat before, 0 if a path begins. */
   const steps = new Uint16Array(frames)
   for (let t = 0; t < frames; t++) {
     if (periodAt(t) !== period) {

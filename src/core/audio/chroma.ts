@@ -17,7 +17,7 @@ export interface PitchContent {
   readonly opening: Float32Array
   /** How often each triad is followed by each other one (row by row, 24 x 24), summing to 1. */
   readonly moves: Float32Array
-  /** False where there is nothing to hear a pitch in. */
+  /** False if there is nothing to hear a pitch in. */
   readonly tonal: boolean
 }
 
@@ -26,7 +26,7 @@ export interface Tonality extends PitchContent {
   readonly tuning: number
   /**
    * How much the harmony changes over a moment, seconds: cosine distance of the chroma half a second before and
-   * after it, 0 to 1; 0 where either is silent.
+   * after it, 0 to 1; 0 if either is silent.
    */
   readonly changeAt: (time: number) => number
   /** What sounds from one time to another alone, seconds. */

@@ -34,7 +34,7 @@ const rhythmOf = (changes: Float32Array): HarmonicRhythm => ({
 })
 
 /**
- * @param changeAt change of harmony over a moment, seconds (0 where nothing is known).
+ * @param changeAt change of harmony over a moment, seconds (0 if nothing is known).
  * @param duration seconds.
  */
 export function harmonicRhythm(changeAt: (time: number) => number, duration: number): HarmonicRhythm {

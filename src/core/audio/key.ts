@@ -120,7 +120,7 @@ function worth(answer: number, right: number): number {
 /**
  * The key with the highest expected worth rather than the likeliest one: where two are about as likely, the one whose
  * neighbours are likely too errs less. Worth as in the MIREX evaluation of audio key detection.
- * @returns undefined where nothing has a pitch.
+ * @returns undefined if nothing has a pitch.
  */
 export function estimateKey(tonality: PitchContent, templates: KeyTemplates): Key | undefined {
   if (!tonality.tonal) return undefined
@@ -146,7 +146,7 @@ export interface KeyStretch {
   /** Seconds. */
   readonly start: number
   readonly end: number
-  /** Undefined where nothing has a pitch. */
+  /** Undefined if nothing has a pitch. */
   readonly key: string | undefined
   /** Probability of the key, 0 to 1. */
   readonly confidence: number

@@ -131,7 +131,7 @@ function peakMeter(sampleRate: number): {
   }
 }
 
-/** Gives the energy of samples `from` to `to` after K-weighting; the filters go on where they stopped. */
+/** Gives the energy of samples `from` to `to` after K-weighting; the filters continue where they stopped. */
 function weigher(sampleRate: number): (samples: Float32Array, from: number, to: number) => number {
   const { shelf, highPass } = kWeighting(sampleRate)
   const [b0, b1, b2, a1, a2] = shelf

@@ -50,7 +50,7 @@ function evidenceOf(onsets: Onsets, harmony: HarmonicRhythm): Evidence {
   }
 }
 
-/** @param changeAt change of harmony over a moment, seconds (0 where nothing is known). */
+/** @param changeAt change of harmony over a moment, seconds (0 if nothing is known). */
 export function gatherEvidence(onsets: Onsets, changeAt: (time: number) => number): Evidence {
   return evidenceOf(onsets, harmonicRhythm(changeAt, onsets.frames / frameRate))
 }

@@ -16,7 +16,7 @@ export interface Network {
   readonly output: Float32Array
 }
 
-/** @throws Error where a row is not `features` long. */
+/** @throws Error if a row is not `features` long. */
 export function unpack(networks: readonly PackedNetwork[], features: number): Network {
   const rows = networks.flatMap(({ rows }) => rows)
   const input = new Float32Array(rows.length * features)

@@ -11,7 +11,7 @@ export const groupCount = 5
 
 export interface Onsets {
   readonly frames: number
-  /** One envelope a group, each scaled to a mean of 1 over the track (0 where the group is silent). */
+  /** One envelope a group, each scaled to a mean of 1 over the track (0 if the group is silent). */
   readonly groups: readonly Float32Array[]
   /** Their sum above its own local average, half-wave rectified, mean 1. */
   readonly novelty: Float32Array

@@ -217,7 +217,7 @@ const longestOf = (parts: readonly Part[]): Part =>
   parts.reduce((a, b) => (b.to - b.from > a.to - a.from ? b : a))
 
 /**
- * The parts of a track that keep a tempo each, counted as the longest is. Undefined where there are no two, or most of
+ * The parts of a track that keep a tempo each, counted as the longest is. Undefined if there are no two, or most of
  * the track lies in none.
  */
 export function partsOf(

@@ -46,7 +46,7 @@ export interface Rhythm {
   readonly downbeats: readonly number[]
   /** How clearly bars begin there, 0 (a guess) to 1. */
   readonly downbeatConfidence: number
-  /** Where the tempo moves and stays, and to what; empty where `constant`. */
+  /** Where the tempo moves and stays, and to what; empty if `constant`. */
   readonly changes: readonly TempoChange[]
   /** The track from one change to the next. */
   readonly parts: readonly TempoPart[]
@@ -77,8 +77,8 @@ function regularityOf(beats: Float64Array): number {
 const minEvenness = 0.75
 
 /**
- * @param harmonyAt change of harmony over a moment, seconds (0 where nothing is known).
- * @returns undefined where there is no pulse: silence, or less than about four beats.
+ * @param harmonyAt change of harmony over a moment, seconds (0 if nothing is known).
+ * @returns undefined if there is no pulse: silence, or less than about four beats.
  */
 export function analyzeRhythm(
   onsets: Onsets,

@@ -7,7 +7,7 @@ import { bandCount, dbUnit, frameRate, type Spectra } from './frontend.ts'
 import type { Rhythm } from './rhythm.ts'
 
 export interface Section {
-  /** Seconds; both on bar lines where the track has bars. */
+  /** Seconds; both on bar lines if the track has bars. */
   readonly start: number
   readonly end: number
   /** Mean energy as in `Form.energyProfile`, 0 to 1. */
@@ -24,13 +24,13 @@ export interface MixableSection extends Section {
 export interface Form {
   readonly sections: readonly Section[]
   /**
-   * Loudness over the track, one entry a bar (or every 2 s where there are no bars): 0 at 30 LU below the loudest
+   * Loudness over the track, one entry a bar (or every 2 s if there are no bars): 0 at 30 LU below the loudest
    * bar or lower, 1 at the loudest.
    */
   readonly energyProfile: readonly { readonly time: number; readonly energy: number }[]
-  /** Seconds: the bar line where the introduction gives way to the body; the first sound where there is none. */
+  /** Seconds: the bar line where the introduction gives way to the body; the first sound if there is none. */
   readonly introEnd: number
-  /** Seconds: the bar line where the outro begins; the end of sound where there is none. */
+  /** Seconds: the bar line where the outro begins; the end of sound if there is none. */
   readonly outroStart: number
   /** Mean energy, 0 to 1, before `introEnd` and after `outroStart`; of the first or last bar where they are empty. */
   readonly introEnergy: number

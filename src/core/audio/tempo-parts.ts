@@ -38,7 +38,7 @@ const edgeSeconds = 2
 const phases = 48
 
 /**
- * How much of what is played must come round: correlations, 1 for a machine, about 0 where there is no such period. A few
+ * How much of what is played must come round: correlations, 1 for a machine, about 0 if there is no such period. A few
  * bars, as an echo that dies away, have to be clearer.
  */
 const minPeriodicity = 0.4
@@ -139,7 +139,7 @@ function pieces(novelty: Float32Array, grid: Part, { from, to }: Part): Float64A
 
 const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length
 
-/** How much of a stretch comes round on its own grid: each piece against all others. 0 where it has but one. */
+/** How much of a stretch comes round on its own grid: each piece against all others. 0 if it has but one. */
 function comesRound(novelty: Float32Array, part: Part): number {
   const grooves = pieces(novelty, part, part)
   if (grooves.length < 2) return 0
@@ -174,7 +174,7 @@ function partOf(novelty: Float32Array, strength: Float32Array, { bpm, from, to }
 }
 
 /**
- * The parts of a track, in their order, where there are two or more; otherwise none. Where a part and the next do not
+ * The parts of a track, in their order, if there are two or more; otherwise none. Where a part and the next do not
  * meet the tempo goes over little by little (or nothing is heard).
  * @param novelty onset strength, frames at frameRate.
  * @param strength the same, smoothed.
@@ -296,7 +296,7 @@ function evened(novelty: Float32Array): Float32Array {
   })
 }
 
-/** Neighbours on one grid made one, and each part as long as it holds; none where one is left. */
+/** Neighbours on one grid made one, and each part as long as it holds; none if one is left. */
 function joined(novelty: Float32Array, parts: readonly Part[]): Part[] {
   const whole: Part[] = []
   for (const part of parts) {

@@ -34,7 +34,7 @@ const anywhere =
 /**
  * Where the program runs, from what such places set.
  * @param env the environment
- * @param assetTag the machine's DMI asset tag, where it has one: EC2 writes the instance's id there
+ * @param assetTag the machine's DMI asset tag, if it has one: EC2 writes the instance's id there
  * (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html)
  */
 export function awsHost(

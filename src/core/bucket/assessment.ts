@@ -38,7 +38,7 @@ export interface SettingCheck {
   state: SettingState
   /** one line: how it is */
   found: string
-  /** one line: what to do, where it is not ok */
+  /** one line: what to do, if it is not ok */
   cure?: string
 }
 

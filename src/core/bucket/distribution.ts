@@ -25,7 +25,7 @@ export interface ObservedDistribution {
   config: JsonObject
   /** origin access controls by id, those that the origins name */
   oacs: Readonly<Record<string, JsonObject>>
-  /** cache policies by id, those that the behaviours name; unset where it could not be read */
+  /** cache policies by id, those that the behaviours name; unset if it could not be read */
   cachePolicies: Readonly<Record<string, JsonObject>>
 }
 

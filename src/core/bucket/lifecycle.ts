@@ -236,7 +236,7 @@ function tiering({ enabledFor, make }: Rules, wishes: Wishes): Purpose[] {
 const rulesOf = (value: JsonObject | null) => (value?.['Rules'] as JsonObject[] | undefined) ?? []
 const transitionsOf = (rule: JsonObject) => (rule['Transitions'] as JsonObject[] | undefined) ?? []
 
-/** The prefix that a rule is limited to; undefined where it is limited by more than that. */
+/** The prefix that a rule is limited to; undefined if it is limited by more than that. */
 function prefixOf(rule: JsonObject): string | undefined {
   if (rule['Filter'] === undefined) return String(rule['Prefix'] ?? '')
   const filter = rule['Filter'] as JsonObject

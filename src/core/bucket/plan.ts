@@ -141,7 +141,7 @@ function withoutNulls(value: Json): Json {
 
 /** What changes from one document to another: by member, and inside lists (rules, statements) by element. */
 export interface Difference {
-  /** `CORSRules`; empty where a document is none */
+  /** `CORSRules`; empty if a document is none */
   member: string
   removed: readonly Json[]
   added: readonly Json[]
@@ -171,7 +171,7 @@ export function differences(was: Json, becomes: Json): Difference[] {
   })
 }
 
-/** The value at a path, null where there is none. */
+/** The value at a path, null if there is none. */
 export function valueAt(document: Json, path: readonly (string | number)[]): Json {
   let at: Json | undefined = document
   for (const step of path) {

@@ -34,7 +34,7 @@ const crc8 = Uint8Array.from({ length: 256 }, (_, i) => {
 /** The most bytes that a header takes (9.1). */
 export const longestFlacHeader = 16
 
-/** The header at a place (9.1); undefined where there is none, or its checksum is wrong. */
+/** The header at a place (9.1); undefined if there is none, or its checksum is wrong. */
 export function flacHeaderAt(
   bytes: Uint8Array,
   at: number,

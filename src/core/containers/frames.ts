@@ -31,7 +31,7 @@ const adtsRates = [
   96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350,
 ]
 
-/** The frame whose header these bytes hold; undefined where they are none. */
+/** The frame whose header these bytes hold; undefined if they are none. */
 export function frameAt(bytes: Uint8Array, at: number): Frame | undefined {
   switch (bytes[at]) {
     case 0xff:
@@ -174,7 +174,7 @@ export interface FrameCount {
   readonly duration: number
   /** Offset behind the last whole frame, bytes. */
   readonly end: number
-  /** Bytes that the last frame, which is not counted, lacks; 0 where the stream ends between two frames. */
+  /** Bytes that the last frame, which is not counted, lacks; 0 if the stream ends between two frames. */
   readonly missing: number
 }
 
@@ -254,7 +254,7 @@ export async function countFrames(file: ByteSource, start: number, end: number):
 export interface FrameTotals {
   /** samples a channel, the frame that says so not counted */
   readonly samples: number
-  /** from the first frame on; undefined where it does not say */
+  /** from the first frame on; undefined if it does not say */
   readonly bytes: number | undefined
 }
 

@@ -112,7 +112,7 @@ async function editedTicks(file: ByteSource, box: Box): Promise<number | undefin
 interface Movie {
   timescale: number
   fragmented: boolean
-  /** ticks, of a fragmented movie, where it says so */
+  /** ticks, of a fragmented movie, if it says so */
   fragments: number
   /** of a sample in fragments that do not say, by track */
   defaults: Map<number, number>

@@ -12,14 +12,14 @@ export interface Page {
   readonly serial: number
   readonly isFirst: boolean
   readonly continued: boolean
-  /** samples since the stream's beginning; undefined where no packet ends */
+  /** samples since the stream's beginning; undefined if no packet ends */
   readonly granule: number | undefined
   /** bytes of each segment */
   readonly segments: Uint8Array
   readonly body: number
 }
 
-/** The page that begins here; undefined where none does. */
+/** The page that begins here; undefined if none does. */
 async function pageAt(file: ByteSource, at: number): Promise<Page | undefined> {
   const head = (await file.read(at, 27 + 255)).slice()
   if (head.length < 27 || ascii(head, 0, 4) !== 'OggS' || head[4] !== 0) return undefined
@@ -230,7 +230,7 @@ function secondsOf(stream: Stream, granule: number | undefined, from: number): n
  * The second packet of the first stream of sound: its comments.
  *
  * @param most bytes of it that are read, or a page more
- * @returns undefined where it cannot be had
+ * @returns undefined if it cannot be had
  */
 export async function oggComments(
   file: ByteSource,

@@ -139,7 +139,7 @@ async function readWavPack(file: ByteSource, start: number, end: number): Promis
   }
 }
 
-/** What a block's own entries say: the rate, where it is none of the usual, and by how much it is shifted for DSD. */
+/** What a block's own entries say: the rate, if it is none of the usual, and by how much it is shifted for DSD. */
 async function wavPackRate(
   file: ByteSource,
   start: number,

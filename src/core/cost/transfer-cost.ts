@@ -9,7 +9,7 @@ export interface TransferCost {
   readonly assumption: string
 }
 
-/** Part of the requests that the edge is taken to answer where nobody knows. */
+/** Part of the requests that the edge is taken to answer if nobody knows. */
 const assumedHitRatio = 0.8
 
 /** @param days that the traffic was counted over */

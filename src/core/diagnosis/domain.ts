@@ -9,7 +9,7 @@ export interface DomainObservation {
   hostname: string
   /** which CDN serves it, as far as is known */
   provider?: CdnProvider
-  /** answer to plain HTTP, where there was one */
+  /** answer to plain HTTP, if there was one */
   http?: { status: number; location?: string }
   /** protocol versions that a handshake succeeded with, such as `TLSv1.3`, `TLSv1.1` */
   tlsVersions: readonly string[]

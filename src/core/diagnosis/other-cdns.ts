@@ -1,5 +1,5 @@
 /**
- * What the causes mean, and what to change, where the CDN is not CloudFront. Texts of `causes.ts` that name nothing of
+ * What the causes mean, and what to change, if the CDN is not CloudFront. Texts of `causes.ts` that name nothing of
  * CloudFront's hold for all and are not here; a test looks that no other is left.
  */
 import { type CdnProvider, cdnNames } from '../cdn-provider.ts'
@@ -18,7 +18,7 @@ const readable =
 const originAddress =
   "Set the CDN's origin to the store's own address of the bucket, and see that it answers there (port, firewall, certificate)."
 
-/** For every CDN that is not CloudFront, where it has no line of its own below. */
+/** For every CDN that is not CloudFront, if it has no line of its own below. */
 const general = {
   dns: {
     cure: "Check CLOUDFRONT_DOMAIN (any CDN's domain stands there) and its DNS record.",

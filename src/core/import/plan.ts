@@ -87,7 +87,7 @@ export interface NamedFile {
   readonly path: string
   /** bytes */
   readonly size: number
-  /** seconds, of the sound that is there; undefined where nothing tells */
+  /** seconds, of the sound that is there; undefined if nothing tells */
   readonly duration: number | undefined
   /** the file ends before its sound does */
   readonly isCut: boolean

@@ -5,7 +5,7 @@
 
 export interface Column {
   name: string
-  /** As `format_type` writes it, with its schema where that is not pg_catalog. */
+  /** As `format_type` writes it, with its schema if that is not pg_catalog. */
   type: string
   nullable: boolean
   /** As `pg_get_expr` writes it. */

@@ -14,7 +14,7 @@ import {
 export interface LiveDatabase {
   /** Tables and enums of the application, those that are there. */
   schema: Schema
-  /** Rows of `alembic_version`; undefined where there is no such table. */
+  /** Rows of `alembic_version`; undefined if there is no such table. */
   revisions: readonly string[] | undefined
 }
 

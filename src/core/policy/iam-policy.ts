@@ -249,7 +249,7 @@ export const policyCommands: readonly string[] = Object.keys(grants)
 
 /**
  * @throws UsageError for a command that is none
- * @returns the policy (without statements where none is needed), and what should be known about it
+ * @returns the policy (without statements if none is needed), and what should be known about it
  */
 export function iamPolicy(
   command: string | readonly string[],

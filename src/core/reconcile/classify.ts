@@ -12,7 +12,7 @@ export interface Expectations {
 /**
  * The next, dearer look that judging needs, or undefined when what was observed is enough.
  *
- * A listing is enough where the ledger vouches for the object: same ETag as when it was proved, and not written
+ * A listing is enough if the ledger vouches for the object: same ETag as when it was proved, and not written
  * since (rewriting headers keeps the ETag of a single-part object, and moves Last-Modified). Bytes are fetched only
  * where the ETag is another and the server has no checksum of its own; their beginning where the type looks wrong.
  */
@@ -77,7 +77,7 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
 }
 
 /**
- * A row without key. `look` is undefined where nobody looked, `outside` where the path leads out of the audio root, and
+ * A row without key. `look` is undefined if nobody looked, `outside` where the path leads out of the audio root, and
  * nobody ever looks.
  *
  * | file there | file_source        | finding                                       |

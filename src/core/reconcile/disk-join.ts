@@ -102,7 +102,7 @@ export interface OpenedFile {
 
 const gone: OpenedFile = { there: false }
 
-/** An empty file is no audio: nothing would be applied that takes it for some. */
+/** An empty file is not audio: nothing would be applied that takes it for some. */
 function openedAs(member: { name: string; value: string }): OpenedFile {
   const file = factsOf(member)
   return { there: file.size === 0 ? 'empty' : true, file }

@@ -23,7 +23,7 @@ export interface KeyPlace {
 /**
  * A key as the bucket has it: rows hold it as `s3://…` or `https://…`, with a slash before it, or without the prefix.
  *
- * @returns the key itself where it is none of these
+ * @returns the key itself if it is none of these
  */
 export function plainKey(key: string, { bucket, prefix }: KeyPlace): string {
   if (key.startsWith(prefix) && prefix !== '') return key

@@ -20,7 +20,7 @@ export interface Repair {
 }
 
 /**
- * What would mend a finding. Nothing where what was seen does not show which side is right; nothing ever rests on a
+ * What would mend a finding. Nothing if what was seen does not show which side is right; nothing ever rests on a
  * checksum that was not seen.
  *
  * | finding                              | repair                                                       |

@@ -3,7 +3,7 @@ import { toNfc } from '../names.ts'
 /** The `Content-Disposition` header of a download that plays in place: RFC 6266, with RFC 8187 for names beyond ASCII. */
 
 /**
- * `inline; filename="…"`, plus `filename*` where the name does not fit ASCII. Control characters, path separators and
+ * `inline; filename="…"`, plus `filename*` if the name does not fit ASCII. Control characters, path separators and
  * what Windows refuses in names become `_`; the name is cut to 180 characters, its extension kept.
  *
  * @param extension without the dot

@@ -74,7 +74,7 @@ export function parseHttpHead(bytes: Buffer): HttpHead | undefined {
   }
 }
 
-/** Bytes of a body that comes whole and unchunked; undefined where its length is not said so. */
+/** Bytes of a body that comes whole and unchunked; undefined if its length is not said so. */
 export function plainLength(headers: HttpAnswer['headers']): number | undefined {
   const said = headers['content-length']
   if (said === undefined || headers['transfer-encoding'] !== undefined) return undefined

@@ -6,7 +6,7 @@
 
 /** An object as a listing has it. */
 export interface ListedObject {
-  /** as it is spelt there, URL-encoded or not; undefined where a parser found none */
+  /** as it is spelt there, URL-encoded or not; undefined if a parser found none */
   key: string | undefined
   /** bytes */
   size: number
@@ -25,7 +25,7 @@ const [ampersand, slash, less, greater] = [0x26, 0x2f, 0x3c, 0x3e]
 
 /**
  * @param body of the answer, XML in UTF-8
- * @returns the objects in their order, and the body without them; undefined where it has none, or where only a parser of all
+ * @returns the objects in their order, and the body without them; undefined if it has none, or where only a parser of all
  *   of XML can tell
  */
 export function readContents(body: Buffer): { contents: ListedObject[]; rest: Buffer } | undefined {
@@ -59,7 +59,7 @@ class ContentsReader {
     this.#bytes = bytes
   }
 
-  /** The object whose element is open; undefined where it is not plain. */
+  /** The object whose element is open; undefined if it is not plain. */
   object(): ListedObject | undefined {
     const bytes = this.#bytes
     let key: string | undefined
@@ -105,7 +105,7 @@ class ContentsReader {
     }
   }
 
-  /** Passes an opening tag. @returns how long its name is; undefined where it has attributes, or is no opening tag */
+  /** Passes an opening tag. @returns how long its name is; undefined if it has attributes, or is no opening tag */
   #tag(): number | undefined {
     const bytes = this.#bytes
     const start = this.at + 1
@@ -207,7 +207,7 @@ class ContentsReader {
 
 const entities: Readonly<Record<string, string>> = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' }
 
-/** Undefined where there is one that XML does not know. */
+/** Undefined if there is one that XML does not know. */
 function decodeEntities(text: string): string | undefined {
   let isKnown = true
   const decoded = text.replace(

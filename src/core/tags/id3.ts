@@ -172,7 +172,7 @@ async function skipExtendedHeader(content: Content, version: number): Promise<vo
   if (!isId(bytes, 4)) await content.skip(size)
 }
 
-/** Without what its flags say stands before the text, or was done to it; undefined where it is encrypted or broken. */
+/** Without what its flags say stands before the text, or was done to it; undefined if it is encrypted or broken. */
 function contentOfFrame(
   bytes: Uint8Array,
   version: number,

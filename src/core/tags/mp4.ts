@@ -15,7 +15,7 @@ const items: Readonly<Record<string, FieldName>> = {
 /** A longer text is no name. */
 const longestText = 65_536
 
-/** @returns undefined where there is no such list */
+/** @returns undefined if there is no such list */
 export async function readMp4Tags(
   file: ByteSource,
   start: number,

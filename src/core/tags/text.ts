@@ -18,7 +18,7 @@ const utf16 = { little: new TextDecoder('utf-16le'), big: new TextDecoder('utf-1
 
 /**
  * The order of UTF-16 that nobody declared, where bytes are that: in alphabets, every second byte is of a block, below
- * 32, which in no other encoding is part of a text. undefined where they are not.
+ * 32, which in no other encoding is part of a text. undefined if they are not.
  */
 export function undeclaredUtf16(bytes: Uint8Array): 'little' | 'big' | undefined {
   let end = bytes.length & ~1

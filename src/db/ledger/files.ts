@@ -12,9 +12,9 @@ export interface HashedFile {
   size: number
   /** Nanoseconds since 1970. */
   mtimeNs: bigint
-  /** Of the last change, attributes included; null where an older autodj hashed it, which is then not trusted. */
+  /** Of the last change, attributes included; null if an older autodj hashed it, which is then not trusted. */
   ctimeNs: bigint | null
-  /** Null where the number does not fit 63 bits. */
+  /** Null if the number does not fit 63 bits. */
   inode: bigint | null
   device: bigint | null
   /** Lower-case hex. */

@@ -58,7 +58,7 @@ export async function startRun(knex: Knex, run: NewRun, leaseSeconds = defaultLe
 /**
  * Prolongs the run's lease, and that of the named leases it holds.
  *
- * @returns false when another run has declared it dead meanwhile: stop claiming, its claims may be someone else's
+ * @returns false when another run has declared it dead in the meantime: stop claiming, its claims may be someone else's
  */
 export async function heartbeat(
   knex: Knex,
@@ -193,7 +193,7 @@ export async function acquireRemovalLease(
 }
 
 /**
- * Which other run holds the lock of removals, told by its command. Where there is none, none takes it before the
+ * Which other run holds the lock of removals, told by its command. If there is none, none takes it before the
  * transaction ends: for runs that remove one thing at a time, any number of them side by side.
  */
 export async function removalHolder(trx: Knex, runId: string): Promise<string | undefined> {

@@ -49,17 +49,17 @@ export interface UploadRecord {
   uploadId: string
   /** Relative to the audio root. */
   path: string
-  /** Null where the file system's number does not fit 63 bits. */
+  /** Null if the file system's number does not fit 63 bits. */
   inode: bigint | null
   /** Nanoseconds since 1970. */
   mtimeNs: bigint
   /** Bytes. */
   size: number
-  /** Hex; null where not known. */
+  /** Hex; null if not known. */
   sha256: string | null
   /** Bytes. */
   partSize: number
-  /** What the object will be stored with, JSON; null where not known. */
+  /** What the object will be stored with, JSON; null if not known. */
   headers: string | null
   runId: string | null
 }

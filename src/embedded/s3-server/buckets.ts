@@ -60,7 +60,7 @@ export async function createBucket(call: Call): Promise<Reply> {
     )
   }
   if (call.disk.buckets.has(call.bucketName)) {
-    // In us-east-1 alone making one's own bucket again is no error.
+    // In us-east-1 alone making one's own bucket again is not an error.
     if (region !== 'us-east-1') {
       throw new S3Error(
         409,

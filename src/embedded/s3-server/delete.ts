@@ -1,4 +1,4 @@
-/** Deleting objects, one or many: versions for good, or a delete marker where the bucket has versioning. */
+/** Deleting objects, one or many: versions for good, or a delete marker if the bucket has versioning. */
 import { type Call, checkKey, noSuchKey, type Reply } from './call.ts'
 import { etagMatches, preconditionFailed } from './conditions.ts'
 import { versioned, versionIdFor } from './versions.ts'

@@ -129,7 +129,7 @@ export class Dropped extends Error {
   override readonly name = 'Dropped'
 }
 
-/** Waits so many ms. @throws Dropped when the server closes meanwhile */
+/** Waits so many ms. @throws Dropped when the server closes in the meantime */
 export function pause(ms: number, closing: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = () => {

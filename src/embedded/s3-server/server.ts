@@ -45,7 +45,7 @@ export interface S3ServerOptions {
   faults?: FaultRule[]
   /** bytes; 5 MiB as in S3 */
   minPartSize?: number
-  /** What S3 computes where the client names no checksum; `none` saves the time. */
+  /** What S3 computes if the client names no checksum; `none` saves the time. */
   defaultChecksum?: Algorithm | 'none'
   /** ms without a byte of a body being sent, before `RequestTimeout`; 20,000 */
   idleTimeout?: number

@@ -7,7 +7,7 @@ import { S3Error } from './xml.ts'
 /** True when the bucket ever had versioning: only then are version ids spoken of. */
 export const versioned = (bucket: Bucket): boolean => bucket.versioning !== undefined
 
-/** The current version, or undefined where there is none or a delete marker. */
+/** The current version, or undefined if there is none or a delete marker. */
 export function current(entry: Entry | undefined): Version | undefined {
   const newest = entry?.versions[0]
   return newest?.deleteMarker ? undefined : newest
