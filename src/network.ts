@@ -1,6 +1,6 @@
 /** How connections leave this machine: through which proxy, and which certificates they trust beside the usual ones. */
 import { readFileSync } from 'node:fs'
-import type { AgentOptions, Agent as HttpAgent } from 'node:http'
+import type { AgentOptions, ClientRequest, Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https'
 import type { Socket } from 'node:net'
 import tls from 'node:tls'
@@ -71,13 +71,32 @@ export async function openAgents(
     https: new HttpsAgent(options),
   }
   if (proxies.https === undefined && proxies.http === undefined) return direct
-  const { ProxyAgent } = await import('proxy-agent')
-  const agent = new ProxyAgent({
-    ...options,
-    httpAgent: direct.http,
-    httpsAgent: direct.https,
-    getProxyForUrl: url => proxyFor(url, proxies) ?? '',
-  })
+  const [{ Agent }, { HttpProxyAgent }, { HttpsProxyAgent }, { SocksProxyAgent }] = await Promise.all([
+    import('agent-base'),
+    import('http-proxy-agent'),
+    import('https-proxy-agent'),
+    import('socks-proxy-agent'),
+  ])
+  const byProxy = new Map<string, HttpAgent>()
+  const open = (proxy: string, isSecure: boolean): HttpAgent => {
+    if (/^socks/i.test(proxy)) return new SocksProxyAgent(proxy, options)
+    return isSecure ? new HttpsProxyAgent(proxy, options) : new HttpProxyAgent(proxy, options)
+  }
+  const agent = new (class extends Agent {
+    override connect(request: ClientRequest, { secureEndpoint }: { secureEndpoint: boolean }): HttpAgent {
+      const scheme = secureEndpoint ? 'https' : 'http'
+      const proxy = proxyFor(new URL(request.path, `${scheme}://${request.getHeader('host')}`).href, proxies)
+      if (proxy === undefined) return direct[scheme]
+      const way = `${scheme} ${proxy}`
+      const known = byProxy.get(way) ?? open(proxy, secureEndpoint)
+      byProxy.set(way, known)
+      return known
+    }
+    override destroy(): void {
+      for (const one of [direct.http, direct.https, ...byProxy.values()]) one.destroy()
+      super.destroy()
+    }
+  })(options)
   return { http: agent, https: agent as unknown as HttpsAgent }
 }
 

@@ -16,6 +16,8 @@ const before: Readonly<Record<string, string>> = {
   'docs/commands/undo.md': 'autodj reconcile --plan repair.plan; autodj apply repair.plan',
   'docs/commands/bucket-apply.md': 'autodj bucket plan --output plan.json',
   'docs/commands/bucket-check.md': 'autodj bucket apply --yes --origin https://autodj.example',
+  'docs/commands/demo.md': 'mkdir -p ~/Music && cp -r audio ~/Music/Sets',
+  'docs/commands/import.md': 'mkdir audio/new && cp "audio/Tape Orchard/First Light.mp3" audio/new/Again.mp3',
   'docs/commands/cost.md': `echo '{ "asOf": "2026-01-31", "region": "eu-central-1" }' > eu.json`,
 }
 
