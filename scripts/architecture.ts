@@ -1,11 +1,11 @@
 /**
  * Holds the imports of src/ against the floors below, and draws them: `node scripts/architecture.ts` is part of
- * `npm run lint`; with `--write` it renews the picture in docs/architecture.md.
+ * `npm run lint`; with `--write` it renews the picture, docs/architecture.svg.
  *
  * A room is a folder of src/ or a file at its top. It may import from all floors below its own. The features stand above
  * the floors that are listed; they may use each other, in few pairs and never in both directions.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseSync } from 'oxc-parser'
 
@@ -27,7 +27,7 @@ const top = ['nightly', 'commands.ts', 'program.ts', 'main.ts']
 const mostPairs = 10
 
 const root = path.join(import.meta.dirname, '..')
-const picture = path.join(root, 'docs/architecture.md')
+const picture = path.join(root, 'docs/architecture.svg')
 
 interface Import {
   readonly from: string
@@ -41,12 +41,9 @@ const imports = files.flatMap(importsOf)
 const problems = [...cycles(), ...risingImports(), ...pairProblems()]
 
 if (process.argv.includes('--write')) {
-  const text = readFileSync(picture, 'utf8')
-  writeFileSync(picture, text.replace(/```mermaid[\s\S]*?```/, `\`\`\`mermaid\n${mermaid()}\`\`\``))
-} else if (!readFileSync(picture, 'utf8').includes(mermaid())) {
-  problems.push(
-    'docs/architecture.md: its picture is not of these imports; node scripts/architecture.ts --write',
-  )
+  writeFileSync(picture, drawing())
+} else if (!existsSync(picture) || readFileSync(picture, 'utf8') !== drawing()) {
+  problems.push('docs/architecture.svg is not of these imports; node scripts/architecture.ts --write')
 }
 for (const problem of problems) console.error(problem)
 process.exitCode = problems.length > 0 ? 1 : 0
@@ -133,18 +130,66 @@ function pairProblems(): string[] {
   ]
 }
 
-/** Floors as boxes, highest first; arrows between features only, since those below may be used by all above. */
-function mermaid(): string {
+/** Floors as bands, highest first; arrows between features only, since those below may be used by all above. */
+function drawing(): string {
+  const [width, label, boxWidth, boxHeight, gap, margin] = [880, 110, 140, 30, 10, 14]
+  /** room for arrows */
+  const rowGap = 26
+  const words: string[] = []
+  const perRow = Math.floor((width - label - margin) / (boxWidth + gap))
+  const places = new Map<string, { x: number; y: number }>()
+  let y = margin
+  const band = (title: string, names: readonly string[]): string => {
+    const [from, inside] = [y, y + gap]
+    for (const [index, name] of names.entries()) {
+      const [column, row] = [index % perRow, Math.floor(index / perRow)]
+      places.set(name, { x: label + column * (boxWidth + gap), y: inside + row * (boxHeight + rowGap) })
+    }
+    const height = Math.ceil(names.length / perRow) * (boxHeight + rowGap) - rowGap + 2 * gap
+    y += height + gap
+    const boxes = names.map(name => {
+      const { x, y: at } = places.get(name)!
+      words.push(`<text x="${x + boxWidth / 2}" y="${at + 20}" text-anchor="middle">${name}</text>`)
+      return `<rect class="room" x="${x}" y="${at}" width="${boxWidth}" height="${boxHeight}" rx="4"/>`
+    })
+    words.push(`<text class="title" x="${margin + 10}" y="${from + height / 2 + 5}">${title}</text>`)
+    return `<rect class="floor" x="${margin}" y="${from}" width="${width - 2 * margin}" height="${height}" rx="6"/>\n${boxes.join('\n')}`
+  }
   const rooms = [...new Set(files.map(room))].toSorted()
-  const id = (name: string): string => name.replace(/\W/g, '_')
-  const box = (title: string, names: readonly string[]): string =>
-    `  subgraph ${id(title)}["${title}"]\n${names.map(name => `    ${id(name)}["${name}"]\n`).join('')}  end\n`
-  const boxes = [
-    box('commands', top),
-    box('features', rooms.filter(isFeature)),
-    ...floors.map((names, floor) => box(`floor ${floor}`, names)).toReversed(),
+  const bands = [
+    band('commands', top),
+    band('features', rooms.filter(isFeature)),
+    ...floors
+      .map((names, floor) => [names, floor] as const)
+      .toReversed()
+      .map(([names, floor]) => band(`floor ${floor}`, names)),
   ]
-  const chain = ['commands', 'features', ...floors.map((_, floor) => id(`floor ${floor}`)).toReversed()]
-  const arrows = [...featurePairs()].toSorted().map(pair => `  ${pair.split(' ').map(id).join(' --> ')}\n`)
-  return `flowchart TB\n${boxes.join('')}  ${chain.join(' ==> ')}\n${arrows.join('')}`
+  const arrows = [...featurePairs()].toSorted().map(pair => {
+    const [from, to] = pair.split(' ').map(name => places.get(name)!) as [
+      { x: number; y: number },
+      { x: number; y: number },
+    ]
+    // From side to side within a row, from edge to edge between rows.
+    const sameRow = from.y === to.y
+    const isRight = to.x > from.x
+    const [x1, y1] = sameRow
+      ? [from.x + boxWidth / 2, from.y]
+      : [from.x + boxWidth / 2 + 12, from.y + (to.y > from.y ? boxHeight : 0)]
+    const [x2, y2] = sameRow
+      ? [to.x + boxWidth / 2, to.y]
+      : [to.x + boxWidth / 2 - 12, to.y + (to.y > from.y ? 0 : boxHeight)]
+    const bend = sameRow
+      ? ` Q${(x1 + x2) / 2} ${y1 - gap - 6} `
+      : ` Q${(x1 + x2) / 2 + (isRight ? 18 : -18)} ${(y1 + y2) / 2} `
+    return `<path d="M${x1} ${y1}${bend}${x2} ${y2}" marker-end="url(#end)"/>`
+  })
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y}" width="${width}" height="${y}" role="img" aria-label="Rooms of src on their floors">
+<style>text{font:13px system-ui,sans-serif;fill:#24292f}.title{font-weight:600;fill:#57606a}.floor{fill:#f6f8fa;stroke:#d0d7de}.room{fill:#fff;stroke:#8c959f}path{fill:none;stroke:#cf222e;stroke-width:1.4}</style>
+<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" style="fill:#cf222e;stroke:none"/></marker></defs>
+<rect width="${width}" height="${y}" fill="#fff"/>
+${bands.join('\n')}
+${arrows.join('\n')}
+${words.join('\n')}
+</svg>
+`
 }

@@ -1,6 +1,6 @@
 /**
  * Records `autodj demo` in a real terminal and writes it as an SVG that plays by itself: `node scripts/record-demo.ts`
- * after a build. Every row of the screen appears when the program wrote it; colours are the terminal's.
+ * after a build. Every row appears when the program wrote it, and the screen scrolls; colours are the terminal's.
  */
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -10,6 +10,8 @@ import xterm from '@xterm/headless'
 const columns = 104
 const rows = 44
 const [cellWidth, rowHeight, margin] = [8.4, 19, 16]
+/** pixels of the picture */
+const height = 440
 const root = path.join(import.meta.dirname, '..')
 const palette = ['#1c2128', '#ff7b72', '#7ee787', '#e3b341', '#79c0ff', '#d2a8ff', '#76e3ea', '#c9d1d9']
 
@@ -43,6 +45,8 @@ const lines: string[] = []
 /** how long it plays, whatever it took */
 const seconds = 7
 const end = Math.max(...appeared.filter(Boolean).map(({ at }) => at))
+/** how far it has scrolled by when, pixels by seconds */
+const scrolled: { at: number; by: number }[] = []
 let y = margin + 12
 for (let row = 0; row <= last; row++) {
   const line = active.getLine(row)
@@ -67,19 +71,26 @@ for (let row = 0; row <= last; row++) {
   if (lines.length > 0 && appeared[row - 1] === undefined) y += rowHeight / 2
   y += rowHeight
   const begin = ((seconds * shown.at) / end).toFixed(2)
+  const by = y + margin - height
+  if (by > 0) scrolled.push({ at: Number(begin), by })
   lines.push(
     `<text x="${margin}" y="${y}" xml:space="preserve" style="animation-delay:${begin}s">${spans}</text>`,
   )
 }
 const width = Math.round(columns * cellWidth + 2 * margin)
-const height = Math.ceil(y + margin)
+const rest = `transform:translateY(-${scrolled.at(-1)?.by ?? 0}px)`
+const steps = scrolled.map(
+  ({ at, by }) => `${((100 * at) / seconds).toFixed(1)}%{transform:translateY(-${by}px)}`,
+)
 writeFileSync(
   path.join(root, 'docs/demo.svg'),
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="A recording of autodj demo: migrate, import, upload, verify, and a second run that finds nothing to do">
-<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#c9d1d9;animation:show .01s both}@keyframes show{from{visibility:hidden}to{visibility:visible}}@media (prefers-reduced-motion:reduce){text{animation:none}}</style>
+<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#c9d1d9;animation:show .01s both}@keyframes show{from{visibility:hidden}to{visibility:visible}}g{${rest};animation:scroll ${seconds}s step-end both}@keyframes scroll{0%{transform:none}${steps.join('')}}@media (prefers-reduced-motion:reduce){text,g{animation:none}}</style>
 <rect width="${width}" height="${height}" rx="10" fill="#0d1117"/>
+<g>
 <text x="${margin}" y="${margin + 8}" style="fill:#8b949e">$ autodj demo</text>
 ${lines.join('\n')}
+</g>
 </svg>
 `,
 )

@@ -44,8 +44,8 @@ export const bucketApply = defineCommand({
     'from. Before the first change it writes a plan that undoes everything.',
   examples: [
     ['autodj bucket apply plan.json', 'a plan that was reviewed'],
-    ['autodj bucket apply --yes --origin https://autodj.example', 'without a review'],
-    ['autodj bucket apply autodj-bucket-undo-*.json', 'undo it'],
+    ['autodj bucket apply --yes --undo-file undo.json', 'without a review'],
+    ['autodj bucket apply undo.json', 'undo it'],
   ],
   args: [{ spec: '[plan]', description: 'a file written by `autodj bucket plan --output`, or an undo file' }],
   flags: {

@@ -12,7 +12,7 @@ export const report = defineCommand({
   examples: [
     ['autodj report', 'write autodj-report.html'],
     ['autodj report --output /srv/www/autodj.html', 'from cron: replaced in one step'],
-    ['autodj report --output - | mail -a "Content-Type: text/html" me', 'to stdout'],
+    ['autodj report --output - | gzip > report.html.gz', 'to stdout'],
   ],
   flags,
   async run(context, flags) {

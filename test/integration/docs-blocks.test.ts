@@ -10,7 +10,10 @@ import { commandBlocks } from '../support/markdown.ts'
 const blocks = commandBlocks()
 const runnable = blocks.filter(({ norun }) => norun === undefined)
 
-/** What a page takes for granted, done first. Each page begins after a first night; the guide begins before. */
+/** Pages that begin before the first night. */
+const fresh = new Set(['docs/guide.md', 'docs/commands/migrate.md', 'README.md'])
+
+/** What a page takes for granted, done first. */
 const before: Readonly<Record<string, string>> = {
   'docs/commands/apply.md': `rm "audio/Tape Orchard/First Light.mp3"; autodj reconcile --plan repair.plan`,
   'docs/commands/undo.md': 'autodj reconcile --plan repair.plan; autodj apply repair.plan',
@@ -37,7 +40,7 @@ afterAll(() => world?.close())
 
 describe.each([...Map.groupBy(runnable, ({ page }) => page)])('%s', (page, ofPage) => {
   beforeAll(async () => {
-    await world.begin(page === 'docs/guide.md' ? 'fresh' : 'night')
+    await world.begin(fresh.has(page) ? 'fresh' : 'night')
     const first = before[page]
     if (first !== undefined) {
       const { exitCode, said } = await world.run(first)

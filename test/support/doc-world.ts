@@ -13,8 +13,10 @@ import path from 'node:path'
 import { copyDemoLibrary } from '../../src/demo/library.ts'
 import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
 import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
+import { createS3Store } from '../../src/storage/s3.ts'
 import { loadDump } from './alembic.ts'
 import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from './database.ts'
+import { putInventory } from './inventory.ts'
 import { accessKey } from './s3-server.ts'
 import { testPostgres } from './servers.ts'
 import { atTerminal } from './terminal.ts'
@@ -48,6 +50,17 @@ const lasting: readonly (readonly [command: RegExp, isAtWork: RegExp])[] = [
   [/^(?!.*--until-empty).*\bautodj worker\b/m, /worker/i],
   [/--watch\b/, /tracks/],
 ]
+
+/** What S3 Inventory would have written, where pages say that it is. */
+async function inventoryOf(s3: S3Server): Promise<void> {
+  const { accessKeyId, secretAccessKey } = accessKey
+  const open = (name: string) =>
+    createS3Store({ bucket: name, endpoint: s3.url, region, credentials: { accessKeyId, secretAccessKey } })
+  const [from, to] = [open(bucket), open('inventories')]
+  await putInventory(from, 'CSV', undefined, { store: to, prefix: 'music/daily/2026-01-31T01-00Z/' })
+  from.close()
+  to.close()
+}
 
 /** The row that pages name by its id. */
 async function knownTrack(database: TestDatabase): Promise<void> {
@@ -230,6 +243,7 @@ export async function startDocWorld(): Promise<DocWorld> {
       await knownTrack(database)
       const { exitCode, said } = await run('autodj run --yes')
       if (exitCode !== 0) throw new Error(said)
+      await inventoryOf(s3!)
       await cp(home, path.join(kept, 'home'), { recursive: true, preserveTimestamps: true })
       await cp(path.join(folder, 's3'), path.join(kept, 's3'), { recursive: true, preserveTimestamps: true })
       nightDatabase = await database.copy()

@@ -13,12 +13,14 @@ const fileSchema = {
 
 /**
  * @param damage what happens to the last data file after its checksum was taken
+ * @param to where it is put, if not into the bucket itself
  * @returns the URL of its manifest
  */
 export async function putInventory(
   store: ObjectStore,
   format: 'CSV' | 'Parquet',
   damage = (bytes: Uint8Array): Uint8Array => bytes,
+  to = { store, prefix: `inventory/${format}/` },
 ): Promise<string> {
   const entries: ObjectEntry[] = []
   for await (const page of store.list({ prefix: 'audio/' })) entries.push(...page)
@@ -30,22 +32,22 @@ export async function putInventory(
   const files = []
   for (const [index, half] of halves.entries()) {
     const bytes = format === 'CSV' ? csv(store.bucket, half) : parquet(store.bucket, half)
-    const key = `inventory/${format}/${index}`
+    const key = `${to.prefix}${index}`
     files.push({ key, size: bytes.length, MD5checksum: createHash('md5').update(bytes).digest('hex') })
-    await put(store, key, index === 1 ? damage(bytes) : bytes)
+    await put(to.store, key, index === 1 ? damage(bytes) : bytes)
   }
   const manifest = {
     sourceBucket: store.bucket,
-    destinationBucket: `arn:aws:s3:::${store.bucket}`,
+    destinationBucket: `arn:aws:s3:::${to.store.bucket}`,
     version: '2016-11-30',
     creationTimestamp: String(Date.now()),
     fileFormat: format,
     fileSchema: fileSchema[format],
     files,
   }
-  const key = `inventory/${format}/manifest.json`
-  await put(store, key, Buffer.from(JSON.stringify(manifest)))
-  return `s3://${store.bucket}/${key}`
+  const key = `${to.prefix}manifest.json`
+  await put(to.store, key, Buffer.from(JSON.stringify(manifest)))
+  return `s3://${to.store.bucket}/${key}`
 }
 
 function csv(bucket: string, entries: readonly ObjectEntry[]): Uint8Array {
