@@ -47,7 +47,7 @@ export interface DocWorld {
 /** Commands that go on until they are stopped, each with what it says once it is at work. */
 const lasting: readonly (readonly [command: RegExp, isAtWork: RegExp])[] = [
   [/^autodj serve\b/m, /Serving on http/],
-  [/^(?!.*--until-empty).*\bautodj worker\b/m, /worker/i],
+  [/^(?!.*--until-empty).*\bautodj worker\b/m, /^Working \(/m],
   [/--watch\b/, /tracks/],
 ]
 
