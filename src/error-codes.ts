@@ -54,7 +54,7 @@ export const errorCodes = {
     exits: ['fatal'],
   },
   'audio.bug': {
-    meaning: 'The analysis failed in a way that nobody foresaw.',
+    meaning: 'The analysis failed unexpectedly.',
     cure: 'Report it as a bug, with the file if possible.',
     exits: ['someFailed'],
   },
@@ -69,7 +69,7 @@ export const errorCodes = {
     exits: ['someFailed'],
   },
   'audio.decoder-missing': {
-    meaning: 'The ffmpeg that was named is not there.',
+    meaning: 'The ffmpeg that was named was not found.',
     cure: 'Install ffmpeg, or do not ask for it: the decoders from npm are used instead.',
     exits: ['fatal', 'someFailed'],
   },
@@ -141,7 +141,7 @@ export const errorCodes = {
     exits: ['fatal'],
   },
   bug: {
-    meaning: 'Something failed that autodj does not foresee.',
+    meaning: 'An unexpected failure.',
     cure: 'Run it again with --verbose and report what it prints.',
     exits: ['fatal', 'someFailed'],
   },
@@ -205,13 +205,13 @@ export const errorCodes = {
     exits: ['usage'],
   },
   'config.invalid': {
-    meaning: 'A setting has a value that it cannot have.',
+    meaning: 'A setting has an invalid value.',
     cure: 'Correct it in the settings file, in the environment or with a flag.',
     exits: ['usage'],
   },
   'config.missing': {
-    meaning: 'A setting is missing that the command needs.',
-    cure: 'Set it in a settings file, in the environment or by flag, or run `autodj init`.',
+    meaning: 'A setting that the command needs is missing.',
+    cure: 'Set it in a settings file, in the environment or with a flag, or run `autodj init`.',
     exits: ['fatal', 'usage'],
   },
   'config.temp-folder': {
@@ -448,7 +448,7 @@ export const errorCodes = {
     exits: ['someFailed'],
   },
   'fetch.proxy': {
-    meaning: 'The proxy that downloads go through wants a login.',
+    meaning: 'The proxy for downloads requires a login.',
     cure: 'Put user and password into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT.',
     exits: ['someFailed'],
   },
@@ -505,7 +505,7 @@ export const errorCodes = {
     exits: ['someFailed'],
   },
   'file.not-a-file': {
-    meaning: 'The path leads to something that is not a file.',
+    meaning: 'The path is not that of a file.',
     cure: 'Correct the path of the row.',
     exits: ['someFailed'],
   },
@@ -616,7 +616,7 @@ export const errorCodes = {
     exits: ['fatal'],
   },
   'migrate.in-use': {
-    meaning: 'Going down would lose what only the migrated schema holds.',
+    meaning: 'Migrating down would lose what only the migrated schema has.',
     cure: 'Bring the tracks back first, as the message says.',
     exits: ['fatal'],
   },
@@ -726,7 +726,7 @@ export const errorCodes = {
     exits: ['fatal'],
   },
   'reconcile.order': {
-    meaning: 'Keys came in another order than that of their UTF-8 bytes.',
+    meaning: 'Keys did not arrive in the order of their UTF-8 bytes.',
     cure: 'Use a store and a database that sort by bytes; if it is an inventory, use a complete one.',
     exits: ['fatal'],
   },
@@ -768,12 +768,12 @@ export const errorCodes = {
     exits: ['someFailed'],
   },
   'row.changed': {
-    meaning: 'The row changed while its track was at work, and was left alone.',
+    meaning: 'The row changed while its track was being processed, and was left alone.',
     cure: 'Run it again.',
     exits: ['someFailed'],
   },
   'row.deleted': {
-    meaning: 'The row was deleted while its track was at work.',
+    meaning: 'The row was deleted while its track was being processed.',
     cure: 'Nothing needs to be done; `autodj reconcile` finds what was left behind.',
     exits: ['someFailed'],
   },
@@ -803,17 +803,17 @@ export const errorCodes = {
     exits: ['someFailed'],
   },
   'row.set-back': {
-    meaning: 'Something sets the row back each time it was done.',
+    meaning: 'Something keeps setting the row back.',
     cure: 'Find what writes to the row, a trigger or the application, and stop it.',
     exits: ['someFailed'],
   },
   'run.lost': {
-    meaning: 'Another run declared this one dead because its heartbeat was late.',
+    meaning: 'Another run took this one for dead because its heartbeat was late.',
     cure: 'Run it again; the machine was asleep, or the database away for long.',
     exits: ['temporary'],
   },
   'run.migrate': {
-    meaning: 'The database needs a migration, and the nightly run does none unasked.',
+    meaning: 'The database needs a migration, which the nightly run does not make without --yes.',
     cure: 'Run `autodj migrate`, or pass --yes.',
     exits: ['usage'],
   },
@@ -890,7 +890,7 @@ export const errorCodes = {
     exits: ['temporary'],
   },
   'store.invalid': {
-    meaning: 'The store calls the request invalid.',
+    meaning: 'The store rejected the request as invalid.',
     cure: 'Read what the store says in the message.',
     exits: ['fatal', 'someFailed'],
   },
@@ -920,12 +920,12 @@ export const errorCodes = {
     exits: ['fatal', 'someFailed'],
   },
   'store.outage': {
-    meaning: 'The store was away for longer than --max-outage.',
+    meaning: 'The store could not be reached for longer than --max-outage.',
     cure: 'Run the same command again; nothing is half done.',
     exits: ['temporary'],
   },
   'store.precondition': {
-    meaning: 'The object changed while it was at work.',
+    meaning: 'The object changed while it was being processed.',
     cure: 'Run it again.',
     exits: ['fatal', 'someFailed'],
   },
@@ -989,7 +989,7 @@ export const errorCodes = {
 
   // How the command was called
   usage: {
-    meaning: 'The command was called in a way that it does not take.',
+    meaning: 'The command was called incorrectly.',
     cure: 'Read `autodj COMMAND --help`.',
     exits: ['usage'],
   },
@@ -999,12 +999,12 @@ export const errorCodes = {
     exits: ['usage'],
   },
   'usage.confirm': {
-    meaning: 'The command changes something and was not allowed to without a question.',
+    meaning: 'The command would change something and was not confirmed.',
     cure: 'Pass --yes, or save a plan, read it and apply it.',
     exits: ['usage'],
   },
   'usage.flag': {
-    meaning: 'A flag has a value that it does not take, or does not go with another flag.',
+    meaning: 'A flag has an invalid value, or cannot be combined with another flag.',
     cure: 'Read `autodj COMMAND --help`.',
     exits: ['usage'],
   },
@@ -1024,7 +1024,7 @@ export const errorCodes = {
 export const errorCodeFamilies = {
   'fetch.http-': {
     meaning: 'The source answered with the HTTP status that the code names (`fetch.http-404`).',
-    cure: 'Run it again if the status is a passing one, or give another source.',
+    cure: 'Run it again if the status may be temporary, or use another source.',
     exits: ['someFailed'],
   },
   'file.E': {

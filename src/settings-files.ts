@@ -59,7 +59,7 @@ export function expandHome(text: string, env: FileSources['env']): string {
   const home = env['HOME']
   if (!/^~(\/|$)/.test(text) || !home) {
     throw new UsageError(
-      `"${text}": ${home ? 'the home of another user is not understood' : 'HOME is not set, so ~ leads nowhere'}`,
+      `"${text}": ${home ? '~USER is not supported' : 'HOME is not set, so ~ leads nowhere'}`,
       { code: 'config.home', cure: 'Write the whole path.' },
     )
   }

@@ -25,7 +25,7 @@ const words = {
   'batch-delete': 'this store cannot delete many objects in one request: they are deleted one by one',
   copy: 'this store cannot copy objects: they are copied through this machine',
   'part-listing':
-    'this store cannot list the parts of an upload: a large file that was interrupted is sent anew, and that an upload is gone is taken on its word',
+    'this store cannot list the parts of an upload: a large file that was interrupted is uploaded again from the start, and its word is taken for it that an upload is gone',
   'upload-listing':
     'this store cannot list uploads in progress: abandoned ones are found only if autodj started them',
 } as const

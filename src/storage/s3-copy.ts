@@ -52,7 +52,7 @@ export function copyObjects(
       throw new StoreError(
         'invalid',
         `the headers of ${key} cannot be set: S3 copies no object of more than 5 GiB at once, and in parts its tags and access list would be lost`,
-        { cure: 'Set them by hand, for example with `aws s3 cp` onto itself, or upload the file anew.' },
+        { cure: 'Set them by hand, for example with `aws s3 cp` onto itself, or upload the file again.' },
       )
     }
     const grants = await grantsOf(connection, key, signal)
