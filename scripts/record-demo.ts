@@ -79,13 +79,13 @@ for (let row = 0; row <= last; row++) {
 }
 const width = Math.round(columns * cellWidth + 2 * margin)
 const rest = `transform:translateY(-${scrolled.at(-1)?.by ?? 0}px)`
-const steps = scrolled.map(
-  ({ at, by }) => `${((100 * at) / seconds).toFixed(1)}%{transform:translateY(-${by}px)}`,
-)
+// Of rows that came together the last counts.
+const steps = new Map(scrolled.map(({ at, by }) => [((100 * at) / seconds).toFixed(1), by]))
+const scroll = [...steps].map(([percent, by]) => `${percent}%{transform:translateY(-${by}px)}`).join('')
 writeFileSync(
   path.join(root, 'docs/demo.svg'),
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="A recording of autodj demo: migrate, import, upload, verify, and a second run that finds nothing to do">
-<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#c9d1d9;animation:show .01s both}@keyframes show{from{visibility:hidden}to{visibility:visible}}g{${rest};animation:scroll ${seconds}s step-end both}@keyframes scroll{0%{transform:none}${steps.join('')}}@media (prefers-reduced-motion:reduce){text,g{animation:none}}</style>
+<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#c9d1d9;animation:show .01s both}@keyframes show{from{visibility:hidden}to{visibility:visible}}g{${rest};animation:scroll ${seconds}s step-end both}@keyframes scroll{0%{transform:none}${scroll}}@media (prefers-reduced-motion:reduce){text,g{animation:none}}</style>
 <rect width="${width}" height="${height}" rx="10" fill="#0d1117"/>
 <g>
 <text x="${margin}" y="${margin + 8}" style="fill:#8b949e">$ autodj demo</text>
