@@ -186,7 +186,7 @@ export async function startDocWorld(): Promise<DocWorld> {
     return { exitCode: wasStopped ? 0 : (child.exitCode ?? 1), said }
   }
 
-  /** With somebody who answers each question by Enter. */
+  /** With somebody who answers each question by Enter, or with yes. */
   async function atKeyboard(text: string): Promise<Ran> {
     const screen = atTerminal(['-euo', 'pipefail', '-c', text], {
       program: 'bash',
@@ -195,7 +195,8 @@ export async function startDocWorld(): Promise<DocWorld> {
       columns: 200,
       rows: 200,
     })
-    const questions = () => (screen.lines().at(-1)?.trimEnd().endsWith(':') ? screen.lines().length : 0)
+    const lastLine = () => screen.lines().at(-1)?.trimEnd() ?? ''
+    const questions = () => (/:$|\[y\/N\]$/.test(lastLine()) ? screen.lines().length : 0)
     let answered = 0
     const isOver = screen.exited.then(() => true)
     for (;;) {
@@ -207,7 +208,7 @@ export async function startDocWorld(): Promise<DocWorld> {
         )
       if (await Promise.race([asks, isOver])) break
       answered = questions()
-      screen.type('\r')
+      screen.type(lastLine().endsWith('[y/N]') ? 'y\r' : '\r')
     }
     return { exitCode: await screen.exited, said: screen.lines().join('\n') }
   }
