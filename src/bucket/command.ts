@@ -43,9 +43,9 @@ export const bucketApply = defineCommand({
     'Changes what the plan names and nothing else, and only if every setting is still as it was when the plan was made ' +
     'from. Before the first change it writes a plan that undoes everything.',
   examples: [
-    ['autodj bucket apply plan.json', 'a plan that was reviewed'],
-    ['autodj bucket apply --yes --undo-file undo.json', 'without a review'],
+    ['autodj bucket apply plan.json --undo-file undo.json', 'a plan that was reviewed'],
     ['autodj bucket apply undo.json', 'undo it'],
+    ['autodj bucket apply --yes --origin https://autodj.example', 'without a review'],
   ],
   args: [{ spec: '[plan]', description: 'a file written by `autodj bucket plan --output`, or an undo file' }],
   flags: {

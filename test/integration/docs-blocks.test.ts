@@ -64,6 +64,6 @@ test('nearly every block is run', () => {
   console.log(
     `${runnable.length} command blocks of pages are run, ${blocks.length - runnable.length} are not`,
   )
-  expect(runnable.length).toBeGreaterThan(120)
+  expect(runnable.length).toBeGreaterThan(100)
   expect(blocks.length - runnable.length).toBeLessThanOrEqual(8)
 })
