@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { listPrices, type Prices } from '../core/cost/prices.ts'
-import { systemErrorCode, UsageError } from '../errors.ts'
+import { systemErrorCode, systemErrorReason, UsageError } from '../errors.ts'
 
 /** @throws UsageError for a file that cannot be read, is no JSON, or holds what is no price */
 export async function readPrices(file: string | undefined, cwd: string): Promise<Prices> {
@@ -16,7 +16,8 @@ export async function readPrices(file: string | undefined, cwd: string): Promise
   try {
     given = JSON.parse(await readFile(path.resolve(cwd, file), 'utf8'))
   } catch (error) {
-    throw refuse(systemErrorCode(error) ?? 'is not JSON')
+    if (systemErrorCode(error) === undefined) throw refuse('is not JSON')
+    throw new UsageError(`--prices: cannot read ${file}: ${systemErrorReason(error)}`, { code: 'usage.flag' })
   }
   if (typeof given !== 'object' || given === null || Array.isArray(given)) throw refuse('is not an object')
   const isPrice = (value: unknown): boolean =>

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { type Config, lookedAt, settings } from '../config.ts'
 import { ownFileName } from '../core/settings-files.ts'
 import { formatBytes, formatDuration } from '../core/units.ts'
-import { systemErrorCode } from '../errors.ts'
+import { systemErrorCode, systemErrorReason } from '../errors.ts'
 import { failure, ok, skipped, type Verdict, warning } from './check.ts'
 
 /** ms: S3 refuses requests signed more than 15 minutes off; half a minute is already no clock that NTP keeps */
@@ -81,7 +81,7 @@ export function checkClock(date: string | undefined, now: Date): Verdict {
 }
 
 export async function checkAudioFolder(folder: string): Promise<Verdict> {
-  const found = await stat(folder).catch((error: unknown) => systemErrorCode(error) ?? 'unreadable')
+  const found = await stat(folder).catch((error: unknown) => systemErrorReason(error))
   if (typeof found === 'string') {
     return warning(
       `${folder}: ${found}`,

@@ -214,7 +214,11 @@ async function planFetch(context: Context, database: Database, flags: FetchFlags
     context.report.item({ subject: name, state: 'would-fetch', fields, text: name })
   }
   context.report.summary({
-    lines: [`Dry run: ${plural(count, 'track')} without audio; nothing was fetched.`],
+    lines: [
+      count === 0
+        ? 'Dry run: nothing to fetch.'
+        : `Dry run: ${plural(count, 'track')} without audio; nothing was fetched.`,
+    ],
     next: count > 0 ? '`autodj fetch` to get it' : undefined,
     fields: { dry_run: true, tracks: count },
   })

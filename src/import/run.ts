@@ -128,7 +128,11 @@ function summariseImport(
     `${plural(found, 'audio file')} (${formatBytes(bytes)}) in ${printable(start)}, ${formatCount(hashed)} of them read`,
     ...(passedOver.length > 0 ? [`skipped: ${passedOver.join(', ')}`] : []),
     ...(survey === undefined ? [] : [`Rows now: ${describeSurvey(survey)}`]),
-    ...(untagged > 0 ? [`${plural(untagged, 'file')} without tags, named after their path`] : []),
+    ...(untagged > 0
+      ? [
+          `${plural(untagged, 'file')} without tags, named after ${untagged === 1 ? 'its path' : 'their paths'}`,
+        ]
+      : []),
     ...(failed > 0 ? [`${plural(failed, 'failure')}, named above`] : []),
   ]
   const toUpload = result.new + result.relinked > 0
