@@ -4,7 +4,7 @@
  * write that came short on a full disk, a rename that overwrites) is right once.
  */
 import { randomBytes } from 'node:crypto'
-import { fsync } from 'node:fs'
+import { fsync, openSync } from 'node:fs'
 import {
   constants,
   type FileHandle,
@@ -75,9 +75,26 @@ export async function writeWhole(
   }
 }
 
-/** For bytes that a thread is about to write, out of sight of what observes. */
-export async function announceWrite(file: string): Promise<void> {
-  await announce({ kind: 'write', path: file })
+/**
+ * For what a thread is about to do, out of sight of what observes.
+ *
+ * @throws what an observer throws: then it is not to be done
+ */
+export async function announceEffects(...effects: readonly FileEffect[]): Promise<void> {
+  if (observers.size === 0) return
+  for (const effect of effects) await announce(effect)
+}
+
+/** An existing file, opened for writing past the system's cache; undefined if there is no such thing. */
+export function openDirect(file: string): number | undefined {
+  // Not on every system; its type says otherwise.
+  const direct = constants.O_DIRECT as number | undefined
+  if (direct === undefined) return undefined
+  try {
+    return openSync(file, constants.O_WRONLY | direct)
+  } catch {
+    return undefined
+  }
 }
 
 /** Makes what was written to a file last through a power cut. */
@@ -172,7 +189,14 @@ export async function removeEmptyFolder(folder: string): Promise<void> {
 }
 
 /** What says that a file system has no hard links. */
-const noLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EXDEV'])
+export const noLinks: ReadonlySet<string> = new Set([
+  'EPERM',
+  'ENOTSUP',
+  'EOPNOTSUPP',
+  'ENOSYS',
+  'EMLINK',
+  'EXDEV',
+])
 
 /**
  * Gives a file the name that it is to have, unless there is something of that name: nothing is ever overwritten. Both

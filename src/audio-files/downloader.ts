@@ -2,15 +2,16 @@
  * Objects into open files: small ones in one request, large ones in ranges, many at a time. What comes is in memory
  * first, from where threads write and hash it; memory stays within a budget, whatever the sizes.
  */
-import { ftruncate } from 'node:fs'
+import { closeSync, ftruncate } from 'node:fs'
 import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
 import pLimit from 'p-limit'
 import { combineCrc32, encodeCrc32 } from '../core/crc32.ts'
+import { openDirect } from '../file-effects.ts'
 import type { Resilience } from '../storage/resilience.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 import { BufferPool } from './buffer-pool.ts'
-import type { WritableFile } from './reader-thread.ts'
+import type { NewFile, WritableFile } from './reader-thread.ts'
 import type { Readers } from './readers.ts'
 
 const truncate = promisify(ftruncate)
@@ -50,6 +51,13 @@ export interface Expectation {
   readonly sha256?: string | undefined
 }
 
+/** A file that is to be filled; it is made when there is something to write. */
+export interface Draft {
+  readonly path: string
+  /** once it is there, open for reading and writing: whoever made the draft closes it */
+  descriptor?: number | undefined
+}
+
 interface RangeRequest {
   readonly start?: number
   readonly ifMatch?: string
@@ -71,7 +79,8 @@ export class Downloader {
   }
 
   /**
-   * Fills an empty file, open for reading and writing, with the object at `key`. Nothing is synced: that is for whoever gives the file its name.
+   * Makes a file, in the place of one of its name, and fills it with the object at `key`. Nothing is synced: that is for
+   * whoever gives the file its last name.
    *
    * @param onBytes told of bytes as they come
    * @returns undefined if there is no such object
@@ -79,41 +88,45 @@ export class Downloader {
    */
   async fill(
     key: string,
-    file: WritableFile,
+    draft: Draft,
     { onBytes, ...expected }: Expectation & { onBytes?: (bytes: number) => void } = {},
   ): Promise<Download | undefined> {
     if (expected.size !== undefined && expected.size <= this.#rangeSize) {
-      const whole = await this.#fillWhole(key, file, expected.size, expected, onBytes)
+      const whole = await this.#fillWhole(key, draft, expected.size, expected, onBytes)
       if (whole !== 'other-size') return whole
     }
     const head = await this.#ask(() => this.#options.store.head(key, { signal: this.#options.signal }))
     if (head === undefined) return undefined
-    if (head.size > this.#rangeSize) return this.#fillInRanges(head, file, expected, onBytes)
-    const whole = await this.#fillWhole(key, file, head.size, expected, onBytes)
+    if (head.size > this.#rangeSize) return this.#fillInRanges(head, draft, expected, onBytes)
+    const whole = await this.#fillWhole(key, draft, head.size, expected, onBytes)
     if (whole === 'other-size') throw replaced(key)
     return whole
   }
 
   async #fillWhole(
     key: string,
-    file: WritableFile,
+    draft: Draft,
     size: number,
     expected: Expectation,
     onBytes: ((bytes: number) => void) | undefined,
   ): Promise<Download | undefined | 'other-size'> {
     const { threads } = this.#options
-    let attempts = 0
     try {
       return await this.#withMemory(size, memory =>
         this.#ask(async () => {
           // What an earlier attempt wrote may have been longer.
-          if (attempts++ > 0) await truncate(file.descriptor, 0)
+          if (draft.descriptor !== undefined) await truncate(draft.descriptor, 0)
           const got = await this.#get(key, memory, { onBytes })
           if (got === undefined) return undefined
           const { head } = got
           if (got.bytes.length !== head.size) throw cutShort(key, got.bytes.length, head.size)
           const wanted = { crc32: expected.sha256 === undefined, sha256: true }
-          const { sha256 = '', crc32: sum } = await threads.write(file, got.bytes, 0, wanted)
+          const {
+            sha256 = '',
+            crc32: sum,
+            descriptor,
+          } = await threads.write(fileOf(draft), got.bytes, 0, wanted)
+          draft.descriptor = descriptor
           return proved(head, sha256, sha256 === expected.sha256 ? undefined : (sum ?? crc32(got.bytes)))
         }),
       )
@@ -124,6 +137,23 @@ export class Downloader {
   }
 
   async #fillInRanges(
+    head: ObjectHead,
+    draft: Draft,
+    expected: Expectation,
+    onBytes: ((bytes: number) => void) | undefined,
+  ): Promise<Download> {
+    const none = { crc32: false, sha256: false }
+    const { descriptor } = await this.#options.threads.write(fileOf(draft), nothing, 0, none)
+    draft.descriptor = descriptor
+    const direct = openDirect(draft.path)
+    try {
+      return await this.#fillFromRanges(head, { descriptor, direct }, expected, onBytes)
+    } finally {
+      if (direct !== undefined) closeSync(direct)
+    }
+  }
+
+  async #fillFromRanges(
     head: ObjectHead,
     file: WritableFile,
     expected: Expectation,
@@ -216,6 +246,11 @@ export class Downloader {
     return this.#options.resilience === undefined ? request() : this.#options.resilience.run(request)
   }
 }
+
+const nothing = Buffer.from(new SharedArrayBuffer(0))
+
+const fileOf = ({ path, descriptor }: Draft): WritableFile | NewFile =>
+  descriptor === undefined ? { path } : { descriptor }
 
 /** @throws StoreError `bad-digest` if the store's CRC-32 of the whole object is another */
 function proved(head: ObjectHead, sha256: string, sum: number | undefined): Download {

@@ -1,11 +1,23 @@
 /** The thread behind `readers.ts`. */
 
 import { createHash, type Hash } from 'node:crypto'
-import { readSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  write as fsWrite,
+  fsync,
+  linkSync,
+  lstatSync,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
+import { promisify } from 'node:util'
 import { parentPort } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { combineCrc32 } from '../core/crc32.ts'
+import { noLinks, openDirect } from '../file-effects.ts'
 import type { ContentHash, SourceFile } from './source.ts'
 import {
   blockingDisk,
@@ -46,11 +58,28 @@ export interface ReaderTasks {
   }
   write: {
     readonly request: {
-      readonly file: WritableFile
+      readonly file: WritableFile | NewFile
       readonly memory: SharedMemory
       readonly offset: number
     } & Wanted
-    readonly result: { readonly crc32?: number; readonly sha256?: string }
+    readonly result: {
+      readonly crc32?: number
+      readonly sha256?: string
+      /** of a new file, open for reading and writing */
+      readonly descriptor: number
+    }
+  }
+  look: {
+    readonly request: { readonly path: string }
+    readonly result: { readonly isFree: boolean }
+  }
+  sync: {
+    readonly request: { readonly descriptor: number }
+    readonly result: object
+  }
+  move: {
+    readonly request: { readonly from: string; readonly to: string }
+    readonly result: { readonly end: 'moved' | 'taken' | 'no-links' }
   }
   digest: {
     /** `memory` is what comes next of the hash of that number; undefined: it is at its end */
@@ -78,6 +107,11 @@ export interface WritableFile {
   readonly direct?: number | undefined
 }
 
+/** A file that the writing makes; what an earlier run left of that name goes. */
+export interface NewFile {
+  readonly path: string
+}
+
 /** Which sums of what is read are to be computed. */
 export interface Wanted {
   readonly crc32: boolean
@@ -103,6 +137,9 @@ export type ReaderReply =
         readonly code?: string
       }
     }
+
+/** Files smaller than this are not worth a second descriptor, bytes. */
+const smallestDirect = 64 * 1024
 
 /** Bytes read and hashed at a time: they fit the second-level cache, where the hashes find what was just read. */
 const chunkSize = 256 * 1024
@@ -172,28 +209,65 @@ function read({ descriptor, memory, offset, ...wanted }: ReaderTasks['read']['re
   return { size, crc32: wanted.crc32 ? sums.crc32 : undefined, sha256: sums.sha256() }
 }
 
-function write({ file, memory, offset, ...wanted }: ReaderTasks['write']['request']) {
+async function write({ file, memory, offset, ...wanted }: ReaderTasks['write']['request']) {
   const bytes = bufferOf(memory)
   const sums = new Sums(wanted)
   for (let size = 0; size < bytes.length; size += chunkSize)
     sums.update(bytes.subarray(size, size + chunkSize))
-  const { descriptor, direct } = file
-  const written = direct === undefined || offset % page !== 0 ? 0 : writePages(direct, bytes, offset)
+  const sum = { crc32: wanted.crc32 ? sums.crc32 : undefined, sha256: sums.sha256() }
+  if (!('path' in file)) {
+    await writeInto(file, bytes, offset)
+    return { ...sum, descriptor: file.descriptor }
+  }
+  const descriptor = openNew(file.path)
+  try {
+    const direct = bytes.length < smallestDirect ? undefined : openDirect(file.path)
+    try {
+      await writeInto({ descriptor, direct }, bytes, offset)
+    } finally {
+      if (direct !== undefined) closeSync(direct)
+    }
+  } catch (error) {
+    closeSync(descriptor)
+    throw error
+  }
+  return { ...sum, descriptor }
+}
+
+function openNew(file: string): number {
+  try {
+    return openSync(file, 'wx+', 0o644)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  unlinkSync(file)
+  return openSync(file, 'wx+', 0o644)
+}
+
+async function writeInto({ descriptor, direct }: WritableFile, bytes: Buffer, offset: number): Promise<void> {
+  const written = direct === undefined || offset % page !== 0 ? 0 : await writePages(direct, bytes, offset)
   for (let done = written; done < bytes.length; )
     done += writeSync(descriptor, bytes, done, bytes.length - done, offset + done)
-  return { crc32: wanted.crc32 ? sums.crc32 : undefined, sha256: sums.sha256() }
 }
 
 /** What direct writes are cut to, bytes: a multiple of any disk's blocks. */
 const page = 4096
 
-/** Writes whole pages past the system's cache. @returns bytes written; the file system may refuse, or stop at any of them */
-function writePages(direct: number, bytes: Buffer, offset: number): number {
+/**
+ * Writes whole pages past the system's cache. The disk is waited for by another thread where that takes longer than
+ * asking one: this one hashes meanwhile.
+ *
+ * @returns bytes written; the file system may refuse, or stop at any of them
+ */
+async function writePages(direct: number, bytes: Buffer, offset: number): Promise<number> {
   const whole = bytes.length - (bytes.length % page)
   let done = 0
   try {
     while (done < whole) {
-      const count = writeSync(direct, bytes, done, whole - done, offset + done)
+      const count =
+        whole - done < chunkSize
+          ? writeSync(direct, bytes, done, whole - done, offset + done)
+          : (await writeLater(direct, bytes, done, whole - done, offset + done)).bytesWritten
       done += count
       if (count === 0 || count % page !== 0) break
     }
@@ -202,6 +276,42 @@ function writePages(direct: number, bytes: Buffer, offset: number): number {
     if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
   }
   return done
+}
+
+const writeLater = promisify(fsWrite)
+const syncLater = promisify(fsync)
+
+/** Whether nothing at all has a name. */
+function look({ path }: ReaderTasks['look']['request']) {
+  try {
+    return { isFree: lstatSync(path, { throwIfNoEntry: false }) === undefined }
+  } catch {
+    return { isFree: false }
+  }
+}
+
+/** Has what was written to a file on the disk, and closes it. */
+async function sync({ descriptor }: ReaderTasks['sync']['request']) {
+  try {
+    await syncLater(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+  return {}
+}
+
+/** {@link moveIfFree}, as far as there are hard links. */
+function move({ from, to }: ReaderTasks['move']['request']): ReaderTasks['move']['result'] {
+  try {
+    linkSync(from, to)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? ''
+    if (code === 'EEXIST') return { end: 'taken' }
+    if (noLinks.has(code)) return { end: 'no-links' }
+    throw error
+  }
+  unlinkSync(from)
+  return { end: 'moved' }
 }
 
 /** Hashes of what comes in pieces, by number. */
@@ -256,7 +366,13 @@ async function answer(message: ReaderRequest): Promise<ReaderReply> {
       case 'read':
         return { id, result: read(message.request) }
       case 'write':
-        return { id, result: write(message.request) }
+        return { id, result: await write(message.request) }
+      case 'look':
+        return { id, result: look(message.request) }
+      case 'sync':
+        return { id, result: await sync(message.request) }
+      case 'move':
+        return { id, result: move(message.request) }
       case 'digest':
         return { id, result: digest(message.request) }
       case 'hash':
@@ -273,15 +389,30 @@ async function answer(message: ReaderRequest): Promise<ReaderReply> {
 /** Answers are sent together when they come so soon after each other, milliseconds. */
 const patience = 1
 
-parentPort?.on('message', async (messages: readonly ReaderRequest[]) => {
-  let replies: ReaderReply[] = []
-  let since = performance.now()
-  for (const message of messages) {
-    replies.push(await answer(message))
-    if (performance.now() - since < patience) continue
-    parentPort?.postMessage(replies)
-    replies = []
+/** What waits for the disk in other threads: what follows need not wait for it. */
+const waiting: ReadonlySet<ReaderRequest['kind']> = new Set(['write', 'sync'])
+
+let replies: ReaderReply[] = []
+let since = 0
+
+/** Sends what there is, at the end of the turn at the latest. */
+function reply(one: ReaderReply): void {
+  if (replies.length === 0) {
     since = performance.now()
+    setImmediate(sendReplies)
   }
+  replies.push(one)
+  if (performance.now() - since >= patience) sendReplies()
+}
+
+function sendReplies(): void {
   if (replies.length > 0) parentPort?.postMessage(replies)
+  replies = []
+}
+
+parentPort?.on('message', async (messages: readonly ReaderRequest[]) => {
+  for (const message of messages) {
+    const answered = answer(message).then(reply)
+    if (!waiting.has(message.kind)) await answered
+  }
 })

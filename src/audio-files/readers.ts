@@ -5,7 +5,14 @@
  */
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import type { ReaderReply, ReaderRequest, ReaderTasks, Wanted, WritableFile } from './reader-thread.ts'
+import type {
+  NewFile,
+  ReaderReply,
+  ReaderRequest,
+  ReaderTasks,
+  Wanted,
+  WritableFile,
+} from './reader-thread.ts'
 import { LocalFileError } from './source.ts'
 
 interface Pending {
@@ -80,17 +87,36 @@ export class Readers {
   }
 
   /**
-   * Writes `source` into an open file at `offset`.
-   * @returns the sums of it that were wanted
-   * @throws the file system's error, with its code
+   * Writes `source` into a file at `offset`.
+   * @returns the sums of it that were wanted, and the file's descriptor: of a new one it is the caller's to close
+   * @throws the file system's error, with its code; a new file is closed then, and may be there
    */
   async write(
-    file: WritableFile,
+    file: WritableFile | NewFile,
     source: Buffer,
     offset: number,
     wanted: Wanted,
   ): Promise<ReaderTasks['write']['result']> {
     return this.#ask('write', { file, memory: sharedMemory(source), offset, ...wanted })
+  }
+
+  /** @returns whether it is known that nothing at all has that name */
+  async isFree(path: string): Promise<boolean> {
+    return (await this.#ask('look', { path })).isFree
+  }
+
+  /** Has what was written to a file on the disk, and closes it in any case. @throws the file system's error, with its code */
+  async sync(descriptor: number): Promise<void> {
+    await this.#ask('sync', { descriptor })
+  }
+
+  /**
+   * Gives a file the name that it is to have, unless there is something of that name.
+   * @returns `no-links` where the file system has no hard links, which this takes: nothing was done
+   * @throws the file system's error, with its code
+   */
+  async move(from: string, to: string): Promise<ReaderTasks['move']['result']['end']> {
+    return (await this.#ask('move', { from, to })).end
   }
 
   /** Hashes what comes in pieces, in one of the threads; {@link PiecewiseHash.end} has to be called in any case. */
@@ -166,7 +192,8 @@ export class Readers {
     // The file has the ending of this one: .ts from the sources, .js when built.
     const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
     const thread: Thread = {
-      worker: new Worker(new URL(`./reader-thread${ending}`, import.meta.url)),
+      // Files are opened in one thread and closed in another.
+      worker: new Worker(new URL(`./reader-thread${ending}`, import.meta.url), { trackUnmanagedFds: false }),
       pending: new Map(),
       outbox: [],
       hashes: 0,

@@ -1,12 +1,14 @@
 /** One object back to a local file: downloaded beside its place, its checksum compared, and only then given its name. */
 
 import { createHash, randomBytes } from 'node:crypto'
-import { constants, type FileHandle, lstat, mkdir, open, realpath } from 'node:fs/promises'
+import { closeSync } from 'node:fs'
+import { constants, lstat, mkdir, open, realpath } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { LimitFunction } from 'p-limit'
-import type { Download, Downloader } from '../audio-files/downloader.ts'
+import type { Download, Downloader, DownloaderOptions, Draft } from '../audio-files/downloader.ts'
+import type { Readers } from '../audio-files/readers.ts'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { draftPrefix } from '../core/prefixes.ts'
@@ -19,15 +21,7 @@ import {
   systemRefusal,
   toError,
 } from '../errors.ts'
-import {
-  announceWrite,
-  moveIfFree,
-  type OpenFile,
-  removeIfThere,
-  syncFile,
-  syncFolder,
-  writeWhole,
-} from '../file-effects.ts'
+import { announceEffects, moveIfFree, removeIfThere, syncFolder, writeWhole } from '../file-effects.ts'
 import { archiveCure } from '../storage/s3-errors.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 
@@ -69,6 +63,7 @@ export class RestoreBatch {
   readonly #downloader: Downloader
   /** what all files must lie below, absolute: no link may lead out of it */
   readonly #root: string
+  readonly #threads: Readers
   /** downloads at a time; what is on the disk already no longer counts */
   readonly #atATime: LimitFunction
   readonly #signal: AbortSignal
@@ -80,8 +75,13 @@ export class RestoreBatch {
     store: ObjectStore,
     downloader: Downloader,
     root: string,
-    { atATime, signal }: { atATime: LimitFunction; signal: AbortSignal },
+    {
+      threads,
+      atATime,
+      signal,
+    }: Pick<DownloaderOptions, 'threads' | 'signal'> & { readonly atATime: LimitFunction },
   ) {
+    this.#threads = threads
     this.#atATime = atATime
     this.#store = store
     this.#downloader = downloader
@@ -100,7 +100,8 @@ export class RestoreBatch {
     try {
       const folder = await this.#folder(path.dirname(target.file))
       const place = path.join(folder, path.basename(target.file))
-      if ((await realIfThere(place)) === undefined) return await this.#download(target, place)
+      const isFree = (await this.#threads.isFree(place)) || (await realIfThere(place)) === undefined
+      if (isFree) return await this.#download(target, place)
       const head = await this.#store.head(target.key, { signal: this.#signal })
       return head === undefined ? missing() : await this.#compare(head, target, place)
     } catch (error) {
@@ -140,7 +141,7 @@ export class RestoreBatch {
     // Of a name that the next run gives it too: it takes the place of what a kill has left.
     const id = createHash('sha256').update(`${key}\0${place}`).digest('hex').slice(0, 16)
     const draft = path.join(path.dirname(place), draftPrefix + id)
-    const file = { path: draft, handle: await openDraft(draft) }
+    const file: Draft = { path: draft }
     let isMoved = false
     try {
       const got = await this.#atATime(() => this.#fill(file, target))
@@ -155,50 +156,36 @@ export class RestoreBatch {
           'Run it again; `autodj reconcile --deep` shows whether the object itself is damaged.',
         )
       }
-      await syncFile(file)
+      await this.#sync(file)
       // Someone may have been faster: the application, or another row that leads to the same file.
-      isMoved = await moveIfFree(draft, place)
+      isMoved = await this.#move(draft, place)
       if (!isMoved) return await this.#compare(head, target, place)
       this.#touched.add(path.dirname(place))
       return { state: 'restored', head }
     } finally {
-      await file.handle.close().catch(() => {})
+      if (file.descriptor !== undefined) closeSync(file.descriptor)
       if (!isMoved) await removeIfThere(draft)
     }
   }
 
-  async #fill({ path: draft, handle }: OpenFile, target: RestoreTarget): Promise<Download | undefined> {
-    await announceWrite(draft)
-    const { key, sha256, size } = target
-    const direct = await openDirect(draft, size)
-    try {
-      const expected = { size, sha256: isSha256(sha256) ? sha256 : undefined }
-      return await this.#downloader.fill(key, { descriptor: handle.fd, direct: direct?.fd }, expected)
-    } finally {
-      await direct?.close()
-    }
+  async #fill(file: Draft, { key, sha256, size }: RestoreTarget): Promise<Download | undefined> {
+    await announceEffects({ kind: 'write', path: file.path })
+    return this.#downloader.fill(key, file, { size, sha256: isSha256(sha256) ? sha256 : undefined })
   }
-}
 
-async function openDraft(draft: string): Promise<FileHandle> {
-  try {
-    return await open(draft, 'wx+', 0o644)
-  } catch (error) {
-    if (systemErrorCode(error) !== 'EEXIST') throw error
+  async #sync(file: Draft): Promise<void> {
+    await announceEffects({ kind: 'sync', path: file.path })
+    const { descriptor } = file
+    file.descriptor = undefined
+    await this.#threads.sync(descriptor!)
   }
-  await removeIfThere(draft)
-  return open(draft, 'wx+', 0o644)
-}
 
-/** Files smaller than this are not worth a second descriptor, bytes. */
-const smallestDirect = 64 * 1024
-
-/** The same file once more, for writing past the system's cache; undefined if there is no such thing. */
-async function openDirect(draft: string, size: number | undefined): Promise<FileHandle | undefined> {
-  // Not on every system; its type says otherwise.
-  const direct = constants.O_DIRECT as number | undefined
-  if (direct === undefined || (size !== undefined && size < smallestDirect)) return undefined
-  return open(draft, constants.O_WRONLY | direct).catch(() => undefined)
+  /** As {@link moveIfFree} does it, in a thread. */
+  async #move(draft: string, place: string): Promise<boolean> {
+    await announceEffects({ kind: 'link', path: draft, to: place }, { kind: 'unlink', path: draft })
+    const end = await this.#threads.move(draft, place)
+    return end === 'no-links' ? moveIfFree(draft, place) : end === 'moved'
+  }
 }
 
 /** The sum of what came. */

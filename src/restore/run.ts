@@ -109,7 +109,7 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
         stopping: run.stopping,
       }),
     })
-    const parts = { database, store, downloader, runId: run.id, tempFolder, concurrency }
+    const parts = { database, store, downloader, threads, runId: run.id, tempFolder, concurrency }
     return new Restorer(context, flags, parts).run(signal)
   })
 }
@@ -123,6 +123,7 @@ interface RestorerParts {
   store: ObjectStore
   runId: string
   downloader: Downloader
+  threads: Readers
   tempFolder: string
   concurrency: number
 }
@@ -248,7 +249,11 @@ class Restorer {
       store.bucket,
       this.#flags.dryRun ? [] : tracks.map(track => track.s3ObjectKey),
     )
-    const batch = new RestoreBatch(store, downloader, this.#folder, { atATime: this.#atATime, signal })
+    const batch = new RestoreBatch(store, downloader, this.#folder, {
+      threads: this.#parts.threads,
+      atATime: this.#atATime,
+      signal,
+    })
     const began: Promise<void>[] = []
     const inWork: string[] = []
     const settled = Promise.allSettled(

@@ -270,15 +270,15 @@ export const guards: readonly Guard[] = [
   {
     name: 'restore no overwrite',
     file: 'src/restore/restore.ts',
-    guard: 'if (!(await moveIfFree(draft, place)))',
-    instead: 'if ((await renameOver(draft, place), false))',
+    guard: 'isMoved = await this.#move(draft, place)',
+    instead: "isMoved = (await (await import('node:fs/promises')).rename(draft, place), true)",
     tests: ['test/contract/safety.test.ts'],
     pattern: 'restore',
   },
   {
     name: 'restore checksum',
     file: 'src/restore/restore.ts',
-    guard: 'if (sum !== expected.value) {',
+    guard: 'if ((await sumOf(got, draft, expected.algorithm)) !== expected.value) {',
     instead: 'if (false) {',
     tests: ['test/contract/safety.test.ts', 'test/e2e/cleanup.test.ts'],
     pattern: 'restore|checksum|damage',
@@ -286,7 +286,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'restore sync',
     file: 'src/restore/restore.ts',
-    guard: '      await syncFile({ handle, path: draft })\n',
+    guard: '      await this.#sync(file)\n',
     instead: '',
     tests: ['test/contract/guards.test.ts'],
   },
@@ -414,7 +414,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'replace sync',
     file: 'src/file-effects.ts',
-    guard: '      await syncFile({ handle, path: draft })\n',
+    guard: '      await this.#sync(file)\n',
     instead: '',
     tests: ['test/unit/file-effects.test.ts'],
   },
