@@ -31,6 +31,7 @@ export async function surveyPaths(
   const survey: PathSurvey = { rows: 0, more: false, found: 0, forms: {} }
   for await (const page of trackPages(knex, {
     filter: { sources: ['LOCAL', 'YOUTUBE'], hasFile: true },
+    inOrder: true,
     ...(signal === undefined ? {} : { signal }),
   })) {
     for (const { filePath } of page) {

@@ -37,6 +37,9 @@ export interface PiecewiseHash {
   end(): Promise<string>
 }
 
+/** A thread holds nothing between its tasks; by itself V8 lets each make 32 MB of garbage before it looks. */
+const resourceLimits = { maxYoungGenerationSizeMb: 4 }
+
 /** As many as cores: they are most of the work, and the system shares the cores out between them and the main thread. */
 export function readerThreads(): number {
   return Math.min(4, availableParallelism())
@@ -192,8 +195,11 @@ export class Readers {
     // The file has the ending of this one: .ts from the sources, .js when built.
     const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
     const thread: Thread = {
-      // Files are opened in one thread and closed in another.
-      worker: new Worker(new URL(`./reader-thread${ending}`, import.meta.url), { trackUnmanagedFds: false }),
+      worker: new Worker(new URL(`./reader-thread${ending}`, import.meta.url), {
+        resourceLimits,
+        // Files are opened in one thread and closed in another.
+        trackUnmanagedFds: false,
+      }),
       pending: new Map(),
       outbox: [],
       hashes: 0,

@@ -400,7 +400,7 @@ async function findOnDisk(
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw localFileError(error, relative)
     const spelled = await respell(relative, root, disk)
-    if (spelled === undefined) throw localFileError(error, relative)
+    if (spelled === undefined || spelled === relative) throw localFileError(error, relative)
     return resolve(spelled).catch(again => {
       throw localFileError(again, relative)
     })
@@ -412,7 +412,10 @@ export function sameName(name: string): string {
   return name.normalize('NFC').toLowerCase()
 }
 
-/** Each segment as the folder spells it, where only the Unicode form differs; undefined when one is not there. */
+/** ASCII is its own only Unicode form, but for three characters that others decompose to (U+037E, U+1FEF, U+212A). */
+const hasOneForm = /^[^;`K\u0080-\uffff]*$/
+
+/** Each segment as the folder spells it, where only the Unicode form differs; undefined when none other is there. */
 async function respell(
   relative: string,
   root: string,
@@ -420,6 +423,10 @@ async function respell(
 ): Promise<string | undefined> {
   let found = ''
   for (const segment of relative.split(path.sep)) {
+    if (hasOneForm.test(segment)) {
+      found = path.join(found, segment)
+      continue
+    }
     let entries: string[]
     try {
       entries = await disk.readdir(path.join(root, found))

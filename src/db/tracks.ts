@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import type { FileSource } from '../core/audio-source.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
+import { selectIds } from './id-list.ts'
 
 /** What autodj reads of a track. */
 export interface Track {
@@ -146,14 +147,42 @@ export async function trackPage(
   return query.orderBy('tracks.id').limit(limit)
 }
 
-/** Every track that passes the filter, in pages; memory stays flat however many there are. */
+/**
+ * Every track that passes the filter, in pages; memory stays flat however many there are. Which they are is read first, in
+ * one scan, and the pages are in the order of that: looked up by ever higher ids they would lie all over the table. A page
+ * has its tracks as they are when it comes; those that no longer pass are left out.
+ *
+ * @param inOrder of the ids, for whoever stops after a few: nothing is read of the rest
+ */
 export async function* trackPages(
   knex: Knex,
   {
     filter = {},
     pageSize = 1_000,
     signal,
-  }: { filter?: TrackFilter; pageSize?: number; signal?: AbortSignal } = {},
+    inOrder = false,
+  }: { filter?: TrackFilter; pageSize?: number; signal?: AbortSignal; inOrder?: boolean } = {},
+): AsyncGenerator<Track[], void> {
+  if (inOrder) return yield* trackPagesInOrder(knex, { filter, pageSize, signal })
+  const query = knex('tracks').select('tracks.id')
+  applyFilter(query, knex, filter)
+  const { sql, bindings } = query.toSQL()
+  const ids = await selectIds(knex, sql, bindings)
+  for await (const page of ids.pages(pageSize)) {
+    signal?.throwIfAborted()
+    const now = knex
+      .select(trackColumns)
+      .joinRaw('from unnest(?::uuid[]) with ordinality as wanted(id, place)', [page])
+    now.joinRaw('join tracks on tracks.id = wanted.id').orderBy('wanted.place')
+    applyRowFilter(now, filter)
+    const tracks: Track[] = await now
+    if (tracks.length > 0) yield tracks
+  }
+}
+
+async function* trackPagesInOrder(
+  knex: Knex,
+  { filter, pageSize, signal }: { filter: TrackFilter; pageSize: number; signal: AbortSignal | undefined },
 ): AsyncGenerator<Track[], void> {
   for (let afterId = firstId; ; ) {
     signal?.throwIfAborted()

@@ -1,4 +1,5 @@
 import { type FileHandle, open, unlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { systemErrorCode, TemporaryError } from '../errors.ts'
 
@@ -32,7 +33,7 @@ export class UnlinkedFile {
     } catch (error) {
       const code = systemErrorCode(error)
       if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
-      throw new TemporaryError(`the temporary folder ${path.dirname(path.dirname(this.#path))} is full`, {
+      throw new TemporaryError(`the temporary folder ${tmpdir()} is full`, {
         code: 'temp.full',
         cure: 'Free some space in it, or name a larger one in TMPDIR; nothing was changed.',
         cause: error,

@@ -9,6 +9,7 @@ import { requireCodeForS3 } from '../db/application-code.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { type Track, trackPages } from '../db/tracks.ts'
 import { ExitCode, UsageError } from '../errors.ts'
+import { keepHeapLevel } from '../heap.ts'
 import { selectedChoices, type TrackChoice } from '../runs/track-run.ts'
 import { addToBatch, cancelledBatches, continueBatch, createBatch, refreshBatch } from './batches.ts'
 import { type JobData, openBoss } from './boss.ts'
@@ -52,6 +53,7 @@ export async function enqueueTracks(context: Context, request: EnqueueRequest): 
         cure: 'Leave out --job: the tracks then get a row of their own.',
       })
   }
+  keepHeapLevel()
   const boss = await openBoss(context, database, { supervise: false })
   const batch = job?.toLowerCase() ?? randomUUID()
   const totals = { queued: 0, already: 0 }
@@ -59,7 +61,9 @@ export async function enqueueTracks(context: Context, request: EnqueueRequest): 
     const givenUp = await deadLettersOf(boss, kind)
     const since = context.now().toISOString()
     for (const { filter } of await selectedChoices(context, database, choices)) {
-      for await (const page of trackPages(knex, { filter, pageSize, signal: context.signal })) {
+      const { signal } = context
+      const pages = trackPages(knex, { filter, pageSize, signal, inOrder: limit !== undefined })
+      for await (const page of pages) {
         if (context.stopping.aborted) break
         const left = limit === undefined ? page.length : limit - totals.queued
         const tracks = (await wanted(page)).slice(0, left).map(track => track.id)

@@ -32,6 +32,7 @@ import {
   UsageError,
 } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
+import { keepHeapLevel } from '../heap.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
@@ -72,7 +73,7 @@ const maxOutage = 600_000
 /** Files that wait for the disk at a time while others are downloaded. */
 const mostSyncs = 64
 /** Tracks committed together, or told of at a time. */
-const pageSize = { work: 200, dryRun: 5_000 }
+const pageSize = { work: 200, dryRun: 1_000 }
 
 export async function runRestore(context: Context, flags: RestoreFlags): Promise<ExitCode> {
   if (flags.keepObjects && flags.plan !== undefined) {
@@ -84,6 +85,7 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
   const database = await context.database()
   await requireSchema(database)
   await store.checkBucket(context.signal)
+  keepHeapLevel()
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)
     // Between download and row, `cleanup` would take the file for a copy that may go.
@@ -185,6 +187,7 @@ class Restorer {
         filter,
         pageSize: flags.dryRun ? pageSize.dryRun : pageSize.work,
         signal,
+        inOrder: flags.limit !== undefined,
       })) {
         for (let at = 0; at < page.length; ) {
           if (context.stopping.aborted || left <= 0) break

@@ -18,6 +18,7 @@ import {
   trackPages,
 } from '../db/tracks.ts'
 import { ExitCode, isAbortError, toError } from '../errors.ts'
+import { keepHeapLevel } from '../heap.ts'
 import type { Progress } from '../report/reporter.ts'
 import { RunHalted } from '../storage/resilience.ts'
 import { Committer } from './committer.ts'
@@ -96,10 +97,12 @@ export async function* plannedTracks<Task>(
 ): AsyncGenerator<Task> {
   const { signal, stopping } = context
   const { knex } = database
+  keepHeapLevel()
   let planned = 0
   for (const { filter } of await selectedChoices(context, database, choices)) {
     const pageSize = Math.min(1_000, Math.max(50, limit ?? 1_000))
-    for await (const page of trackPages(knex, { filter, pageSize, signal })) {
+    const pages = trackPages(knex, { filter, pageSize, signal, inOrder: limit !== undefined })
+    for await (const page of pages) {
       for (const task of await prepare(page)) {
         if (planned === limit || stopping.aborted) return
         planned++

@@ -3,7 +3,7 @@
 import { requireFiles } from '../audio-files/mounted.ts'
 import { describeSurvey, surveyPaths } from '../audio-files/path-survey.ts'
 import { Readers, readerThreads } from '../audio-files/readers.ts'
-import { LocalFileError, requireAudioRoot, statSource } from '../audio-files/source.ts'
+import { LocalFileError, requireAudioRoot } from '../audio-files/source.ts'
 import { readText } from '../cli/read-text.ts'
 import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
@@ -16,7 +16,7 @@ import { requireCodeForS3 } from '../db/application-code.ts'
 import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
+import { type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { type ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { plannedTracks, runTracks, type TrackChoice } from '../runs/track-run.ts'
@@ -180,18 +180,35 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
   const survey = await surveyPaths(database.knex, config.audioFolder, context.signal)
   const plan = { files: 0, bytes: 0, requests: 0, problems: 0 }
   const choices = await uploadChoices(database, request, report)
-  const tracks = plannedTracks(context, database, { choices, limit: request.limit }, async page => page)
-  for await (const track of tracks) {
+  const readers = new Readers(readerThreads())
+  context.onRelease(() => readers.close())
+  const look = async (track: Track) => {
     const filePath = track.filePath as string
     try {
-      const { size } = await statSource(filePath, config.audioFolder, root)
+      const asked = {
+        filePath,
+        audioFolder: config.audioFolder,
+        root,
+        memory: undefined,
+        remembered: undefined,
+      }
+      return { track, filePath, size: (await readers.load(asked)).source.size }
+    } catch (error) {
+      if (!(error instanceof LocalFileError)) throw error
+      return { track, filePath, error }
+    }
+  }
+  const tracks = plannedTracks(context, database, { choices, limit: request.limit }, page =>
+    Promise.all(page.map(look)),
+  )
+  for await (const { track, filePath, size, error } of tracks) {
+    if (error === undefined) {
       plan.files++
       plan.bytes += size
       plan.requests +=
         size <= request.multipartThreshold ? 1 : Math.ceil(size / partSizeFor(size, request.partSize)) + 3
       report.item({ subject: filePath, state: 'would-upload', fields: { track_id: track.id, bytes: size } })
-    } catch (error) {
-      if (!(error instanceof LocalFileError)) throw error
+    } else {
       plan.problems++
       report.item({
         subject: filePath,

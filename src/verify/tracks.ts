@@ -61,7 +61,7 @@ export async function selectTracks(
   const { sql, bindings } = await idsOf(knex, bucket, selection, { now, limit, selected })
   const ids = await selectIds(knex, sql, bindings)
   async function* tracks(): AsyncGenerator<VerifyTrack> {
-    for (const page of ids.pages(pageSize)) {
+    for await (const page of ids.pages(pageSize)) {
       const { rows } = await knex.raw<{ rows: VerifyTrack[] }>(
         `select ${columns} from unnest(?::uuid[]) with ordinality as wanted(id, place) join ${source('wanted.id = t.id')}
          where ${inS3} order by wanted.place`,

@@ -85,7 +85,7 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
     const allTracks = async (filter = {}, pageSize = 1000): Promise<Track[]> => {
       const found: Track[] = []
       for await (const page of trackPages(db.knex, { filter, pageSize })) found.push(...page)
-      return found
+      return found.toSorted((a, b) => (a.id < b.id ? -1 : 1))
     }
 
     describe('one behaviour', () => {
@@ -196,7 +196,32 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
     })
 
     describe('tracks', () => {
-      test('pages in the order of ids, whatever the page size', async () => {
+      test('pages in the order of the ids, for whoever stops early', async () => {
+        await insertTracks(db.knex, newTracks(10).toReversed())
+        const pages = await Array.fromAsync(trackPages(db.knex, { pageSize: 4, inOrder: true }))
+        const wanted = newTracks(10).map(({ id }) => id)
+        expect(pages.map(page => page.length)).toEqual([4, 4, 2])
+        expect(pages.flat().map(({ id }) => id)).toEqual(wanted.toSorted())
+      })
+
+      test('a page has its tracks as they are when it comes, and none that passes no more', async () => {
+        await insertTracks(db.knex, newTracks(9))
+        const filter = { sources: ['LOCAL' as const] }
+        const pages = trackPages(db.knex, { filter, pageSize: 3 })
+        const { value: first } = await pages.next()
+        const others = newTracks(9).filter(({ id }) => !first!.some(track => track.id === id))
+        const [changed, gone, moved] = others
+        await db.knex('tracks').where({ id: changed!.id }).update({ title: 'another' })
+        await db.knex('tracks').where({ id: gone!.id }).del()
+        await db.knex('tracks').where({ id: moved!.id }).update({ file_source: 'S3' })
+        const later = (await Array.fromAsync(pages)).flat()
+        expect(new Set(later.map(({ id }) => id))).toEqual(
+          new Set([changed, ...others.slice(3)].map(one => one!.id)),
+        )
+        expect(later.find(({ id }) => id === changed!.id)?.title).toBe('another')
+      })
+
+      test('all of them, whatever the page size', async () => {
         await insertTracks(db.knex, newTracks(10).toReversed())
         for (const size of [1, 3, 5, 10, 100]) {
           const found = await allTracks({}, size)
