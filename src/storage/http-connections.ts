@@ -149,7 +149,8 @@ export class Connections {
       // Asked for after each read, and once before there is a connection.
       buffer: () => connection?.bodyTarget() ?? heads,
       callback: (bytes: number, buffer: Uint8Array): boolean => {
-        connection?.receive(buffer.subarray(0, bytes))
+        if (buffer === heads) connection?.receive(buffer.subarray(0, bytes))
+        else connection?.advance(bytes)
         return true
       },
     }
@@ -195,9 +196,15 @@ interface Exchange {
   stopped: Error | undefined
   waitingToContinue: NodeJS.Timeout | undefined
   /** set while the body of the answer goes into the request's buffer */
-  filling:
-    | { readonly head: HttpHead; readonly target: Uint8Array; readonly size: number; at: number }
-    | undefined
+  filling: Filling | undefined
+}
+
+/** The body of an answer on its way into the request's buffer. */
+interface Filling {
+  readonly head: HttpHead
+  readonly target: Uint8Array
+  readonly size: number
+  at: number
 }
 
 /** One socket, one request at a time. */
@@ -328,7 +335,17 @@ class Connection {
     return filling?.target.subarray(filling.at, filling.size)
   }
 
-  /** @param chunk is used again by the socket, or lies in the body's memory already: what is kept else is copied */
+  /** So many bytes more of the body lie in {@link bodyTarget}: TLS brings 16 KiB at a time, so this is to be short. */
+  advance(bytes: number): void {
+    const current = this.#current
+    const filling = current?.filling
+    if (filling === undefined) return
+    filling.at += bytes
+    current?.request.onReceived?.(bytes)
+    if (filling.at === filling.size) this.#endFilling(filling, false)
+  }
+
+  /** @param chunk is used again by the socket: what is kept of it is copied */
   receive(chunk: Uint8Array): void {
     const rest = this.#fill(chunk)
     if (rest.length === 0) return
@@ -392,17 +409,19 @@ class Connection {
     const filling = current?.filling
     if (filling === undefined) return chunk
     const mine = chunk.subarray(0, filling.size - filling.at)
-    if (!isAt(mine, filling.target, filling.at)) filling.target.set(mine, filling.at)
+    filling.target.set(mine, filling.at)
     filling.at += mine.byteLength
     current?.request.onReceived?.(mine.byteLength)
     const rest = chunk.subarray(mine.byteLength)
-    if (filling.at === filling.size) {
-      const { head, size } = filling
-      const { status, headers, length, mayFollow } = head
-      if (!mayFollow || rest.length > 0) this.#usable = false
-      this.#finish({ status, headers, body: '', keepAlive: mayFollow, length: length + size, received: size })
-    }
+    if (filling.at === filling.size) this.#endFilling(filling, rest.length > 0)
     return rest
+  }
+
+  /** @param isFollowed more came than the body has */
+  #endFilling({ head, size }: Filling, isFollowed: boolean): void {
+    const { status, headers, length, mayFollow } = head
+    if (!mayFollow || isFollowed) this.#usable = false
+    this.#finish({ status, headers, body: '', keepAlive: mayFollow, length: length + size, received: size })
   }
 
   #finish(answer: ConnectionAnswer): void {
@@ -432,11 +451,6 @@ class Connection {
     current.request.signal?.removeEventListener('abort', this.#onAbort)
     return current
   }
-}
-
-/** Whether bytes lie in `target` already, `offset` from its start. */
-function isAt(bytes: Uint8Array, target: Uint8Array, offset: number): boolean {
-  return bytes.buffer === target.buffer && bytes.byteOffset === target.byteOffset + offset
 }
 
 function hangUp(): Error {

@@ -95,7 +95,6 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   context.onRelease(() => readers.close())
   // All at once: threads start, the database connects while the SDK is loaded, the bucket answers in the meantime. What is
   // wrong with the bucket is said first.
-  readers.start()
   requireBucket(config)
   const opening = context.database()
   const storing = context.store({ maxSockets: request.maxConcurrency + 4 })
