@@ -1,11 +1,12 @@
 /**
  * Holds the imports of src/ against the floors below, and draws them: `node scripts/architecture.ts` is part of
  * `npm run lint`; with `--write` it renews the picture, docs/architecture.svg.
+ * What src/ exports and nobody imports is refused, too.
  *
  * A room is a folder of src/ or a file at its top. It may import from all floors below its own. The features stand above
  * the floors that are listed; they may use each other, in few pairs and never in both directions.
  */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseSync } from 'oxc-parser'
 
@@ -38,7 +39,7 @@ const files = readdirSync(path.join(root, 'src'), { recursive: true, encoding: '
   .filter(file => file.endsWith('.ts') && !file.endsWith('.d.ts'))
   .map(file => `src/${file.split(path.sep).join('/')}`)
 const imports = files.flatMap(importsOf)
-const problems = [...cycles(), ...risingImports(), ...pairProblems()]
+const problems = [...cycles(), ...risingImports(), ...pairProblems(), ...needlessExports()]
 
 if (process.argv.includes('--write')) {
   writeFileSync(picture, drawing())
@@ -128,6 +129,38 @@ function pairProblems(): string[] {
       ? [`${pairs.size} pairs of features share files, ${mostPairs} may: ${[...pairs].join(', ')}`]
       : []),
   ]
+}
+
+/** Names that a file of src/ exports and no other file of the repository imports. */
+function needlessExports(): string[] {
+  const taken = new Set<string>()
+  const exported: { file: string; name: string }[] = []
+  /** what a file passes on whole (`export *`), by its own file */
+  const doors = new Map<string, string>()
+  const everywhere = globSync('{bench,migrations,scripts,src,test,training}/**/*.ts', { cwd: root })
+  for (const file of everywhere.map(one => one.split(path.sep).join('/'))) {
+    const text = readFileSync(path.join(root, file), 'utf8')
+    const { module } = parseSync(file, text)
+    const target = (request: string): string => path.posix.join(path.dirname(file), request)
+    for (const { moduleRequest, entries } of module.staticImports) {
+      for (const { importName } of entries) taken.add(`${target(moduleRequest.value)} ${importName.name}`)
+    }
+    for (const { moduleRequest, importName, exportName } of module.staticExports.flatMap(
+      one => one.entries,
+    )) {
+      if (moduleRequest !== null && exportName.name === null) doors.set(target(moduleRequest.value), file)
+      else if (moduleRequest !== null) taken.add(`${target(moduleRequest.value)} ${importName.name}`)
+      if (file.startsWith('src/') && exportName.name !== null) exported.push({ file, name: exportName.name })
+    }
+    // What is taken of a lazy import stands somewhere in the file.
+    const words = new Set(text.match(/\w+/g))
+    for (const { start, end } of module.dynamicImports.map(one => one.moduleRequest)) {
+      for (const word of words) taken.add(`${target(text.slice(start + 1, end - 1))} ${word}`)
+    }
+  }
+  return exported
+    .filter(({ file, name }) => ![file, doors.get(file)].some(door => taken.has(`${door} ${name}`)))
+    .map(({ file, name }) => `${file} exports ${name}, which no other file imports`)
 }
 
 /** Floors as bands, highest first; arrows between features only, since those below may be used by all above. */

@@ -344,7 +344,7 @@ export type Variable = (typeof settings)[number]['variable']
 /** Values of the flags that win over the environment, by variable. */
 export type Overrides = Partial<Record<Variable, string>>
 
-export interface ConfigSources {
+interface ConfigSources {
   /** the process environment */
   env: Readonly<Record<string, string | undefined>>
   /** what relative paths are relative to */

@@ -48,7 +48,7 @@ export interface Context {
   stopExitCode(): ExitCode | undefined
 }
 
-export interface ContextOptions {
+interface ContextOptions {
   config: Config
   report: Reporter
   invocation: Context['invocation']

@@ -20,9 +20,9 @@ import {
 } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { systemErrorCode, TemporaryError } from './errors.ts'
+import { systemErrorCode } from './errors.ts'
 
-export interface FileEffect {
+interface FileEffect {
   readonly kind: 'write' | 'sync' | 'rename' | 'link' | 'unlink' | 'mkdir' | 'rmdir'
   /** absolute; of a rename or link: what it was before */
   readonly path: string
@@ -50,7 +50,7 @@ async function announce(effect: FileEffect): Promise<void> {
 }
 
 /** An open file together with the path that it was opened by. */
-export interface OpenFile {
+interface OpenFile {
   readonly handle: FileHandle
   readonly path: string
 }
@@ -239,7 +239,7 @@ async function renameToPlaceholder(from: string, to: string): Promise<boolean> {
 export const asidePrefix = '.autodj-removing-'
 
 /** A file that was taken out of the way: whoever asks for its name finds none. */
-export interface Aside {
+interface Aside {
   /** where it is now */
   readonly path: string
   /** Removes it for good. */
@@ -292,12 +292,4 @@ export async function isOneFile(a: string, b: string): Promise<boolean> {
     [a, b].map(file => lstat(file, { bigint: true }).catch(() => undefined)),
   )
   return left !== undefined && right !== undefined && left.ino === right.ino && left.dev === right.dev
-}
-
-/** A full disk, as what concerns more than one item; undefined for any other error. */
-export function diskFull(error: unknown, cure: string): TemporaryError | undefined {
-  const code = systemErrorCode(error)
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return undefined
-  const message = code === 'EDQUOT' ? 'the disk quota is used up' : 'the disk is full'
-  return new TemporaryError(message, { code: 'disk.full', cure, cause: error })
 }

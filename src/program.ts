@@ -24,7 +24,7 @@ import { RunReport } from './report/run-report.ts'
 import { Throttle } from './throttle.ts'
 
 /** What surrounds a run; tests bring their own. */
-export interface ProgramHost {
+interface ProgramHost {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
   readonly stdout: Output

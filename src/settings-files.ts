@@ -17,7 +17,7 @@ export interface SettingsFile {
   readonly kind: 'application' | 'own'
 }
 
-export interface FileSources {
+interface FileSources {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
   /** `--settings`; null: no file is read */

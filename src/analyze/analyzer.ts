@@ -37,7 +37,7 @@ export interface AnalysisTask {
   readonly remembered: HashedFile | undefined
 }
 
-export interface AnalyzedTrack {
+interface AnalyzedTrack {
   readonly state: 'analysed'
   readonly analysis: TrackAnalysis
   readonly problems: readonly string[]
@@ -56,7 +56,7 @@ interface CheckedTrack {
   readonly cpuSeconds: number
 }
 
-export interface FailedTrack {
+interface FailedTrack {
   readonly state: 'failed'
   readonly code: ErrorCode
   readonly reason: string
@@ -69,7 +69,7 @@ export type AnalysisOutcome = AnalyzedTrack | CheckedTrack | FailedTrack | { rea
 
 export type SourceMode = 'auto' | 's3' | 'cdn' | 'local'
 
-export interface AnalyzerOptions {
+interface AnalyzerOptions {
   readonly pool: AnalyzerPool
   readonly source: SourceMode
   /** Undefined with source `local`. */

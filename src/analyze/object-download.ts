@@ -45,7 +45,7 @@ const progress = 256 * 1024
 /** How often a download may begin from nothing, because what came was wrong or the object was replaced. */
 const maxBeginnings = 2
 
-export interface DownloadOptions {
+interface DownloadOptions {
   readonly key: string
   /** Appears there whole and right, or not at all. */
   readonly target: string

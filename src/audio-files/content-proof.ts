@@ -20,7 +20,7 @@ export interface FileContent {
 }
 
 /** `archived`: it may be the same, and nobody can play it before it is restored. */
-export type Sameness = 'same' | 'different' | 'archived'
+type Sameness = 'same' | 'different' | 'archived'
 
 /** @param head of the object as it is now @throws StoreError */
 export async function holdsContent(

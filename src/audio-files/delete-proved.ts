@@ -21,7 +21,7 @@ import {
 } from './remove-together.ts'
 import { isSameFile, LocalFileError, openSource, requireAudioRoot, type Source } from './source.ts'
 
-export type DeleteLocalOutcome =
+type DeleteLocalOutcome =
   | { readonly state: 'deleted'; readonly bytes: number }
   | { readonly state: 'kept'; readonly code: ErrorCode; readonly reason: string }
 

@@ -28,10 +28,10 @@ import { type FileIdentity, findSource, LocalFileError, requireAudioRoot, sameNa
 const surveyHolds = 600_000
 
 /** A file that is to go. */
-export type WantedFile = Pick<FileIdentity, 'device' | 'inode'> & { readonly relative: string }
+type WantedFile = Pick<FileIdentity, 'device' | 'inode'> & { readonly relative: string }
 
 /** A file, and the row that is to lose it. */
-export interface NeedQuestion {
+interface NeedQuestion {
   readonly file: WantedFile
   readonly exceptId: string
 }

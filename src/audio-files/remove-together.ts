@@ -50,7 +50,7 @@ export class Kept extends Error {
 }
 
 /** One that is ready: proved, and open. */
-export interface Removal {
+interface Removal {
   readonly candidate: DeleteCandidate
   readonly place: DeletePlace
   readonly signal: AbortSignal
@@ -80,7 +80,7 @@ export function removalGroups(knex: Knex, needs: FileNeeds): RemovalGroups {
   return known
 }
 
-export class RemovalGroups {
+class RemovalGroups {
   readonly #knex: Knex
   readonly #needs: FileNeeds
   #waiting: Waiting[] = []

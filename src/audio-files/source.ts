@@ -65,7 +65,7 @@ export interface Source extends FileIdentity {
 type MaybePromise<T> = T | Promise<T>
 
 /** The few calls of the file system that sources need. */
-export interface Disk {
+interface Disk {
   realpath(path: string): MaybePromise<string>
   readdir(path: string): MaybePromise<string[]>
   open(path: string, flags: number): MaybePromise<OpenFile>
@@ -126,7 +126,7 @@ export async function requireAudioRoot(audioRoot: string): Promise<string> {
 }
 
 /** Where a row's file is, and in which form the row says so. */
-export interface FoundSource {
+interface FoundSource {
   readonly reading: PathReading
   /** with its links resolved, absolute */
   readonly real: string

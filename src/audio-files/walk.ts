@@ -45,7 +45,7 @@ interface PassedOver {
   readonly target?: string
 }
 
-export type WalkEntry = FoundFile | Obstacle | PassedOver
+type WalkEntry = FoundFile | Obstacle | PassedOver
 
 /** Entries of one folder that are sorted and looked at together: order for people, without bounding folders. */
 const chunkEntries = 4096

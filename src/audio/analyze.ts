@@ -3,13 +3,13 @@ import type { TempoHints } from '../core/audio/readings.ts'
 import { FatalError } from '../errors.ts'
 import type { Decoded, Decoder } from './decode.ts'
 
-export interface AnalyzedFile {
+interface AnalyzedFile {
   readonly analysis: TrackAnalysis
   /** What was decoded, and what is wrong with the file. */
   readonly decoded: Decoded
 }
 
-export interface AnalysisOptions {
+interface AnalysisOptions {
   readonly signal?: AbortSignal
   /** The tempo tag is read from the file; what is given here wins over it. */
   readonly hints?: TempoHints

@@ -17,7 +17,7 @@ import { gated, type PcmFormat, type PcmSink, windowSamples } from './pcm.ts'
 import { decodePcm } from './pcm-file.ts'
 import { canRun, waveFrom } from './wave-child.ts'
 
-export interface DamageReport {
+interface DamageReport {
   /** Seconds of audio that came out. */
   readonly decodedDuration: number
   /** Seconds the container promises, if it does. */

@@ -15,7 +15,7 @@ import { addField, mergeTags, type TagFields, type TagReading } from '../core/ta
 import { readTagFields } from '../core/tags/read.ts'
 import { toError } from '../errors.ts'
 
-export interface Description {
+interface Description {
   readonly location: AudioLocation
   readonly sound: Sound
   readonly fields: TagFields

@@ -306,7 +306,7 @@ export class FlacDecoder {
 
 const pieceBytes = 64 * 1024
 
-export interface FlacStream {
+interface FlacStream {
   readonly info: StreamInfo
   readonly pieces: AsyncIterable<{ readonly bytes: Uint8Array; readonly isLast: boolean }>
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { FatalError, systemErrorCode, toError } from '../errors.ts'
 import { type PcmFormat, type PcmSink, windowSamples } from './pcm.ts'
 
-export interface Source {
+interface Source {
   readonly command: string
   readonly args: readonly string[]
   /** The file that it decodes; complaints do not repeat it. */

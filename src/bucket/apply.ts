@@ -15,7 +15,7 @@ import { FatalError } from '../errors.ts'
 import { editDistribution, observeDistribution } from './cloudfront.ts'
 import { readSetting, writeSetting } from './s3-settings.ts'
 
-export interface ApplyOptions {
+interface ApplyOptions {
   s3: S3Client
   cloudFront: CloudFrontClient | undefined
   now: () => Date

@@ -31,7 +31,7 @@ import type { BucketFlags } from './flags.ts'
 import { observeBucket, readSetting } from './s3-settings.ts'
 
 /** Where AWS's APIs are, instead of where they are (tests). */
-export interface Clients {
+interface Clients {
   s3: S3Client
   cloudFront: CloudFrontClient | undefined
   /** undefined if the store is not AWS */

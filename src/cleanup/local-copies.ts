@@ -26,7 +26,7 @@ import type { ErrorCode } from '../error-codes.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
 import type { ObjectStore } from '../storage/store.ts'
 
-export interface LocalCopy {
+interface LocalCopy {
   trackId: string
   /** as the row says it */
   path: string
@@ -43,7 +43,7 @@ export interface LocalCopy {
 /** A copy that may go; whoever has tried to remove it says how that ended, as one that has to be kept makes no room. */
 export type DispensableCopy = LocalCopy & { settle(isRemoved: boolean): void }
 
-export interface CacheOptions {
+interface CacheOptions {
   /** copies unused for this long go, milliseconds */
   olderThan: number
   /** the audio root is kept below this many bytes, by least recent use; undefined: however large it is */

@@ -6,7 +6,7 @@ import type {
 } from 'commander'
 
 /** What a value is, as far as a shell can help with it. */
-export type ValueKind = 'file' | 'directory' | 'command' | 'other'
+type ValueKind = 'file' | 'directory' | 'command' | 'other'
 
 export interface Value {
   /** `time`, `low-high`: as help shows it, without brackets */

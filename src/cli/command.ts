@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import type { ExitCode } from '../errors.ts'
 import type { Flags, ValuesOf } from './flags.ts'
 
-export interface Argument {
+interface Argument {
   /** as commander spells it: `<plan>`, `[dir]`, `[files...]` */
   readonly spec: string
   readonly description: string

@@ -5,7 +5,7 @@
 import type { Command as Commander } from 'commander'
 import { type CommandTree, commandTree, flatten, type TreeArgument, type Value } from '../cli/command-tree.ts'
 
-export type Shell = 'bash' | 'zsh' | 'fish'
+type Shell = 'bash' | 'zsh' | 'fish'
 
 /** What the shell loads; ends in a line feed. */
 export function completionScript(program: Commander, shell: Shell): string {

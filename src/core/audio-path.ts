@@ -36,7 +36,7 @@ export interface PathReading {
   readonly prefix: string
 }
 
-export type StoredPath =
+type StoredPath =
   | {
       readonly ok: true
       /** at least one; the first whose file is there is the right one */

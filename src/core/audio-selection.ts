@@ -8,7 +8,7 @@ import ignore from 'ignore'
 export const ignoreFileName = '.autodjignore'
 
 /** Files that are not all there yet, and folders of things thrown away or made by machines. */
-export const defaultIgnores: readonly string[] = [
+const defaultIgnores: readonly string[] = [
   // Browsers
   '*.crdownload',
   '*.part',

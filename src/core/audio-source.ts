@@ -9,7 +9,7 @@ export interface AudioLocation {
   readonly filePath: string | null
 }
 
-export type AudioSource =
+type AudioSource =
   | { readonly kind: 's3'; readonly key: string }
   | { readonly kind: 'file'; readonly source: 'local' | 'youtube'; readonly filePath: string }
   | { readonly kind: 'none' }

@@ -9,7 +9,7 @@
  */
 
 /** Names in lower case. */
-export type ResponseHeaders = Readonly<Record<string, string | undefined>>
+type ResponseHeaders = Readonly<Record<string, string | undefined>>
 
 /** The values of `CDN_PROVIDER`. `other`: something that caches, of a kind that is not known here. */
 export const cdnProviders = ['cloudfront', 'cloudflare', 'fastly', 'bunny', 'nginx', 'other'] as const
@@ -91,7 +91,7 @@ export function edgeOf(headers: ResponseHeaders): string | undefined {
 }
 
 /** `hit`: out of the cache, fresh or not · `miss`: fetched for this request · `uncached`: never kept, by its own word. */
-export type CacheOutcome = 'hit' | 'miss' | 'uncached'
+type CacheOutcome = 'hit' | 'miss' | 'uncached'
 
 /** What the headers say of the cache; undefined when they say nothing. */
 export function cacheOutcome(headers: ResponseHeaders): CacheOutcome | undefined {

@@ -103,7 +103,7 @@ export function s3Host(region = 'us-east-1'): string {
 }
 
 /** Where a bucket is. */
-export interface BucketPlace {
+interface BucketPlace {
   bucket: string
   region?: string
   /** of an S3-compatible store */

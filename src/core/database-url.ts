@@ -21,7 +21,7 @@ export type DatabaseUrl =
     }
 
 /** What is wrong with it, one phrase that goes on from "DATABASE_URL". */
-export interface BadDatabaseUrl {
+interface BadDatabaseUrl {
   readonly kind: 'bad'
   readonly problem: string
 }

@@ -4,7 +4,7 @@
  */
 
 /** The file as it is now. */
-export interface Representation {
+interface Representation {
   /** bytes */
   readonly size: number
   /** a strong validator with its quotes: `"1f-18c"` */
@@ -25,14 +25,14 @@ export interface ConditionalHeaders {
   readonly 'if-unmodified-since'?: string
 }
 
-export type FileAnswer =
+type FileAnswer =
   | { readonly status: 200 }
   | { readonly status: 206; readonly start: number /** inclusive */; readonly end: number }
   | { readonly status: 304 }
   | { readonly status: 412 }
   | { readonly status: 416 }
 
-export type RangeRequest =
+type RangeRequest =
   | { readonly kind: 'whole' }
   | { readonly kind: 'part'; readonly start: number /** inclusive */; readonly end: number }
   | { readonly kind: 'unsatisfiable' }

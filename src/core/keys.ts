@@ -11,7 +11,7 @@ export const maxKeyBytes = 1_024
 /** No path segment gets longer than this, so that a restored file fits a file system's 255 bytes. */
 const maxSegmentBytes = 200
 
-export interface KeyParts {
+interface KeyParts {
   /** ends in `/` or is empty */
   prefix: string
   artist: string

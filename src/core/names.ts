@@ -9,7 +9,7 @@ export interface TrackName {
 }
 
 /** What the tags of a file said; empty strings and blanks count as unsaid. */
-export interface NameTags {
+interface NameTags {
   title?: string | undefined
   artist?: string | undefined
 }

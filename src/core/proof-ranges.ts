@@ -1,7 +1,7 @@
 /** Which parts of a file are fetched through the CDN to prove that it serves that file. */
 
 /** Inclusive, bytes. */
-export interface ByteRange {
+interface ByteRange {
   readonly start: number
   readonly end: number
 }

@@ -24,7 +24,7 @@ export interface Stakes {
 }
 
 /** Why a run must not go on, and what to do about it. */
-export interface Tripped {
+interface Tripped {
   reason: string
   cure: string
 }

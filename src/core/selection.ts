@@ -22,7 +22,7 @@ export interface SelectionRules {
   readonly listed: readonly string[] | undefined
 }
 
-export interface FilterRule {
+interface FilterRule {
   readonly keep: boolean
   readonly pattern: string
 }

@@ -8,7 +8,7 @@ import path from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
 import { systemErrorReason, UsageError } from '../errors.ts'
 
-export interface LibpqConnection {
+interface LibpqConnection {
   /** without what is told apart here */
   url: string
   /** undefined: the URL says nothing about it */

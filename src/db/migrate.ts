@@ -71,7 +71,7 @@ const maxWaitMs = 60_000
 /** How long it waits for a lock on the application's tables before it gives way to the application. */
 const tableLockTimeout = '15s'
 
-export interface MigrateOptions {
+interface MigrateOptions {
   /** Aborts the wait for another migration. */
   signal?: AbortSignal
   /** How long to wait for another migration, in ms. Default one minute. */
@@ -89,7 +89,7 @@ export interface MigrateResult {
   notices: string[]
 }
 
-export interface MigrateStatus {
+interface MigrateStatus {
   migrations: { name: string; appliedAt: Date | null }[]
   /** Rows of `alembic_version`. */
   revisions: readonly string[]

@@ -5,7 +5,7 @@
 import type { Knex } from 'knex'
 import { applicationSchema, quoteName } from './application.ts'
 
-export interface OfferedIndex {
+interface OfferedIndex {
   readonly name: string
   /** what of `create index name on tracks` comes last */
   readonly definition: string
@@ -38,7 +38,7 @@ export const offeredIndexes: readonly OfferedIndex[] = [
   },
 ]
 
-export interface IndexPlan {
+interface IndexPlan {
   /** in this order, each by itself: none of them may be in a transaction */
   readonly statements: readonly string[]
   /** those that the server cannot have, and why */

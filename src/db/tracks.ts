@@ -209,7 +209,7 @@ export async function countTracks(
 }
 
 /** A page of claims. */
-export interface ClaimedPage {
+interface ClaimedPage {
   /** those that this run has now, which may be none although more remain */
   readonly tracks: Track[]
   /** ids of rows that another transaction held locked: to be asked for again */
@@ -523,7 +523,7 @@ export async function filePathSample(knex: Knex, limit = 2_000): Promise<string[
 }
 
 /** A new name of a row. */
-export interface TrackRename {
+interface TrackRename {
   readonly planned: Pick<Track, 'id' | 'title' | 'artist'>
   readonly title: string
   readonly artist: string

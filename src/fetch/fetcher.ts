@@ -37,7 +37,7 @@ export interface FetchTrack extends Track {
 }
 
 /** An object as the ledger gets it: proved by us, or found in S3, where its checksum may be unknown. */
-export type FetchedObject = Pick<ProvedObject, 'key' | 'size' | 'etag' | 'contentType'> &
+type FetchedObject = Pick<ProvedObject, 'key' | 'size' | 'etag' | 'contentType'> &
   Partial<Pick<ProvedObject, 'sha256' | 'crc32' | 'versionId'>>
 
 export type FetchOutcome =
@@ -57,7 +57,7 @@ export type FetchOutcome =
       readonly passing: boolean
     }
 
-export interface FetcherOptions
+interface FetcherOptions
   extends Pick<
     TransferOptions,
     'store' | 'ledger' | 'report' | 'audioFolder' | 'keyPrefix' | 'throttle' | 'signal' | 'stopping'

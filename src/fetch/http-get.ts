@@ -7,7 +7,7 @@ import { proxyFor } from '../core/proxy.ts'
 import { type Network, openAgents, plainNetwork } from '../network.ts'
 import { guardedLookup, refuseInside, refuseLiteral } from './public-address.ts'
 
-export interface HttpAnswer {
+interface HttpAnswer {
   readonly status: number
   readonly headers: http.IncomingHttpHeaders
   /** decoded */
@@ -18,7 +18,7 @@ export interface HttpAnswer {
   readonly url: URL
 }
 
-export interface HttpGetOptions {
+interface HttpGetOptions {
   readonly headers: Readonly<Record<string, string>>
   readonly signal: AbortSignal
   /** which addresses may be connected to, also after a redirect; default: any */

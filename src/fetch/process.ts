@@ -4,7 +4,7 @@ import { programEnvironment } from '../config.ts'
 import { systemErrorCode, systemErrorReason } from '../errors.ts'
 import { FetchProblem } from './problem.ts'
 
-export interface ProgramOptions {
+interface ProgramOptions {
   readonly cwd: string
   readonly timeoutMs: number
   readonly signal: AbortSignal

@@ -16,7 +16,7 @@ import { FetchProblem } from './problem.ts'
 /** Enough to tell the type of most files; one that hides it further in is looked at once it is stored. */
 const headSize = 256 * 1024
 
-export interface StagedUpload {
+interface StagedUpload {
   readonly store: ObjectStore
   readonly stagingKey: string
   readonly body: AsyncIterable<Uint8Array>

@@ -23,7 +23,7 @@ interface InspectedFile extends FileIdentity {
   readonly crc32: string
 }
 
-export type Inspection =
+type Inspection =
   | { readonly kind: 'audio'; readonly file: InspectedFile }
   | { readonly kind: 'not-audio'; readonly reason: string }
   | { readonly kind: 'growing'; readonly reason: string }

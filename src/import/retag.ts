@@ -13,7 +13,7 @@ import type { Reporter } from '../report/reporter.ts'
 import { formerNames } from './former-tags.ts'
 import { readTags } from './tags.ts'
 
-export interface RetagOptions {
+interface RetagOptions {
   readonly knex: Knex
   readonly folder: AudioFolder
   /** decide and report, write nothing */
@@ -24,7 +24,7 @@ export interface RetagOptions {
   readonly report: Reporter
 }
 
-export interface RetagSummary {
+interface RetagSummary {
   /** rows that autodj made, and whose file is here */
   looked: number
   retagged: number

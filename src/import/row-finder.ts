@@ -38,7 +38,7 @@ export interface NewFile {
   readonly tags: FileTags
 }
 
-export interface NameMatches {
+interface NameMatches {
   /** a file and the rows that get it */
   matches: { file: AudioFile; tracks: Track[] }[]
   /** files that a row points at by another way */

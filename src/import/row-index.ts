@@ -59,7 +59,7 @@ class HashIndex {
 }
 
 /** Links below the audio root, and what each leads to; paths as from `canonical`. */
-export type Links = ReadonlyMap<string, string>
+type Links = ReadonlyMap<string, string>
 
 /** Where a path leads once the links on its way were followed. */
 function throughLinks(file: string, links: Links): string {

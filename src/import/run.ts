@@ -18,7 +18,7 @@ import { retagRows } from './retag.ts'
 /** A disk reads a few files at a time well, and many badly. */
 const defaultConcurrency = 4
 
-export interface ImportRequest {
+interface ImportRequest {
   /** as given; relative to the working folder */
   dir: string | undefined
   dryRun: boolean

@@ -6,7 +6,7 @@ import { type ExitCode, exitCodeOutcome } from '../errors.ts'
 import { area, bars, type Chart, colors, histogram, lines } from './charts.ts'
 import type { ReportData } from './data.ts'
 
-export interface PageOptions {
+interface PageOptions {
   readonly now: Date
   readonly version: string
   readonly bucket: string | undefined

@@ -22,7 +22,7 @@ import { runStep, type Step, type StepEnd } from './step.ts'
 import { type StepName, stepNames } from './steps.ts'
 
 const dayMs = 86_400_000
-export const defaultRolling = 30 * dayMs
+const defaultRolling = 30 * dayMs
 
 /** Sockets for whichever step wants most of them. */
 const maxSockets = 72
@@ -38,7 +38,7 @@ const commandOf: Readonly<Record<StepName, Command>> = {
 }
 
 /** The steps that are configured, or asked for, in their order. */
-export function stepsOf(config: Config, flags: NightlyFlags): Step[] {
+function stepsOf(config: Config, flags: NightlyFlags): Step[] {
   const isConfigured: Readonly<Record<StepName, boolean>> = {
     import: true,
     'upload-local': true,

@@ -47,7 +47,7 @@ export interface Looked {
   back?: boolean
 }
 
-export interface Steps<I> {
+interface Steps<I> {
   begun: 'begun' | 'undoing'
   done: 'done' | 'undone'
   /** throws a Skip for what must be left alone */

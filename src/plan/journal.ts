@@ -8,7 +8,7 @@ import { journalOf } from './plan-file.ts'
  * What has become of each item of a plan, beside the plan. An intent is on disk before its effect begins; what lies
  * between `begun` and `done` after a kill is settled by looking at the world.
  */
-export type ItemState = 'none' | 'begun' | 'done' | 'skipped' | 'failed' | 'undoing' | 'undone'
+type ItemState = 'none' | 'begun' | 'done' | 'skipped' | 'failed' | 'undoing' | 'undone'
 
 const states: readonly ItemState[] = ['none', 'begun', 'done', 'skipped', 'failed', 'undoing', 'undone']
 

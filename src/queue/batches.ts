@@ -13,7 +13,7 @@ const detailsLimit = 100
 /** For how long the tracks of an ended row are kept, days. */
 const keptDays = 7
 
-export interface NewBatch {
+interface NewBatch {
   id: string
   kind: JobKind
   options: Readonly<Record<string, unknown>>
@@ -198,7 +198,7 @@ export async function startBatch(knex: Knex, id: string): Promise<void> {
 }
 
 /** A track whose jobs killed the worker each time, so that nobody lived to write it down. */
-export interface LostTrack {
+interface LostTrack {
   batch: string
   trackId: string
   kind: JobKind

@@ -18,7 +18,7 @@ import { commandOf, deadLetters, type JobKind } from './names.ts'
 const pageSize = 500
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-export interface EnqueueRequest {
+interface EnqueueRequest {
   readonly kind: JobKind
   /** What the command takes; a track that passes several is queued once. */
   readonly choices: readonly TrackChoice[]

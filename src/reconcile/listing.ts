@@ -3,7 +3,7 @@ import { inSequence } from '../core/reconcile/merge.ts'
 import { compareUtf8 } from '../core/utf8-order.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
 
-export interface ListingOptions {
+interface ListingOptions {
   prefix: string
   /** keys below it are not part of the library: the quarantine */
   except: string

@@ -4,7 +4,7 @@ import type { ContentSums, HeadFacts, ObjectFacts } from '../core/reconcile/fact
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
 
 /** Looks at single objects, beyond what a listing tells. Each gives undefined when the object is gone. */
-export interface ObjectInspector {
+interface ObjectInspector {
   head(key: string): Promise<ObjectFacts | undefined>
   /** downloads the whole object; SHA-256 in hex */
   hash(object: ObjectFacts): Promise<string | undefined>

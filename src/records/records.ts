@@ -12,7 +12,7 @@ import { LogFile } from './log-file.ts'
 import type { LibraryTotals } from './metrics.ts'
 import { redactor } from './redact.ts'
 
-export interface RecordsOptions {
+interface RecordsOptions {
   readonly settings: RecordSettings
   /** the command line, as it may be shown */
   readonly commandLine: string

@@ -19,7 +19,7 @@ const plain: Style = { bold: same, dim: same, red: same, green: same, yellow: sa
 /** Milliseconds between progress messages. */
 const statusInterval = 1_000
 
-export interface JsonReporterOptions {
+interface JsonReporterOptions {
   stdout: Output
   stderr: Output
   quiet: boolean

@@ -20,7 +20,7 @@ import {
   type Summary,
 } from './reporter.ts'
 
-export interface RunReportOptions {
+interface RunReportOptions {
   readonly quiet: boolean
   /** the command line that does the rest, for people to copy */
   readonly commandLine: string

@@ -17,7 +17,7 @@ import {
   type Summary,
 } from './reporter.ts'
 
-export interface TextReporterOptions {
+interface TextReporterOptions {
   stdout: Output
   stderr: Output
   quiet: boolean

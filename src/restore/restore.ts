@@ -25,7 +25,7 @@ import { announceEffects, moveIfFree, removeIfThere, syncFolder, writeWhole } fr
 import { archiveCure } from '../storage/s3-errors.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 
-export interface RestoreTarget {
+interface RestoreTarget {
   key: string
   /** where the file goes, absolute */
   file: string

@@ -9,7 +9,7 @@ import { TrackCommitter, type TrackEnd } from './track-committer.ts'
 import type { Done, TrackProblem, TrackTask, TrackWork } from './track-work.ts'
 
 /** What became of a track. `absent`: no row that the filter takes; `left-out`: it needs nothing. */
-export type NamedEnd<Outcome> =
+type NamedEnd<Outcome> =
   | { readonly state: 'absent' | 'left-out' | 'interrupted' | 'locked' }
   | { readonly state: 'ended'; readonly outcome: Outcome; readonly problem: TrackProblem | undefined }
 

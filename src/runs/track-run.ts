@@ -36,7 +36,7 @@ export interface TrackChoice {
 }
 
 /** What a run over tracks is to do. */
-export interface TrackRunPlan<Task extends TrackTask, Outcome extends { readonly state: string }> {
+interface TrackRunPlan<Task extends TrackTask, Outcome extends { readonly state: string }> {
   readonly work: TrackWork<Task, Outcome>
   readonly choices: readonly TrackChoice[]
   /** tracks taken at most */

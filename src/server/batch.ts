@@ -3,7 +3,7 @@
  * No answer is ever older than its question, and under load a query carries dozens of them.
  */
 
-export interface BatchOptions<K, V> {
+interface BatchOptions<K, V> {
   /** Answers a batch of distinct keys; a key that it leaves out is answered `undefined`. */
   readonly load: (keys: readonly K[]) => Promise<ReadonlyMap<K, V>>
   /** batches on their way at a time */

@@ -3,7 +3,7 @@ import { formatAge, formatCount, formatDuration, plural } from '../core/units.ts
 import { type ExitCode, exitCodeMeaning } from '../errors.ts'
 import type { Status } from './status.ts'
 
-export interface Thresholds {
+interface Thresholds {
   /** failed and skipped items, of all commands */
   readonly maxFailed: number
   /** milliseconds since a run last ended well */
@@ -12,7 +12,7 @@ export interface Thresholds {
   readonly maxDrift: number
 }
 
-export interface Verdict {
+interface Verdict {
   /** what is not as it should be; empty: all is well */
   readonly problems: readonly string[]
   /** the line, with performance data behind the bar */

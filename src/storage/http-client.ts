@@ -34,7 +34,7 @@ export interface HttpTarget {
   userAgent: string
 }
 
-export interface HttpClientOptions {
+interface HttpClientOptions {
   target: () => Promise<HttpTarget>
   /** connections at most */
   maxSockets: number

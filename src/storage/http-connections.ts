@@ -14,7 +14,7 @@ import {
 import { systemErrorCode, toError } from '../errors.ts'
 import { openTunnel } from '../network.ts'
 
-export interface ConnectionsOptions {
+interface ConnectionsOptions {
   secure: boolean
   host: string
   port: number
@@ -26,7 +26,7 @@ export interface ConnectionsOptions {
   proxy?: string
 }
 
-export interface RawRequest {
+interface RawRequest {
   /** request line and headers, with the empty line that ends them; latin1 */
   head: string
   body: Uint8Array
@@ -46,7 +46,7 @@ export interface RawRequest {
 export type ConnectionAnswer = HttpAnswer & { readonly received?: number }
 
 /** A request that got no answer. */
-export interface Unanswered {
+interface Unanswered {
   /** Node.js's error code, or `TimeoutError`, or `AbortError` */
   code: string | undefined
   message: string

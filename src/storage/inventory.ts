@@ -23,7 +23,7 @@ interface Manifest {
 }
 
 /** An object, as an inventory lists it. */
-export interface InventoryEntry {
+interface InventoryEntry {
   key: string
   size: number
   etag: string
@@ -35,7 +35,7 @@ export interface InventoryEntry {
 const rowsAtOnce = 100_000
 
 /** A manifest of an inventory, and what its files list. */
-export interface InventoryFiles {
+interface InventoryFiles {
   /** when S3 began to take it */
   readonly takenAt: Date
   /**

@@ -1,7 +1,7 @@
 import { StoreError, type StoreErrorKind } from './store.ts'
 
 /** What concerns one object only; anything else (no bucket, no credentials, an abort) ends the run. */
-export const itemKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
+const itemKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
   'denied',
   'missing',
   'archived',

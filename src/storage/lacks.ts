@@ -30,7 +30,7 @@ const words = {
     'this store cannot list uploads in progress: abandoned ones are found only if autodj started them',
 } as const
 
-export type Lack = keyof typeof words
+type Lack = keyof typeof words
 
 export class Lacks {
   /** Whether `put` and `completeUpload` keep If-None-Match. */

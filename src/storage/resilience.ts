@@ -38,7 +38,7 @@ const maxAttempts = 8
  */
 const maxReturns = 3
 
-export interface ResilienceOptions {
+interface ResilienceOptions {
   /** asks the store one cheap question; throws while it is away */
   probe(signal: AbortSignal): Promise<void>
   control: Pick<CongestionControl, 'throttled'>

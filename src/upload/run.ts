@@ -29,7 +29,7 @@ import { type UploadSettings, UploadWork, uploadCommand } from './work.ts'
 const initialConcurrency = 16
 const maxConcurrency = 64
 
-export interface UploadRequest extends Omit<UploadSettings, 'served' | 'readers' | 'onBytes'> {
+interface UploadRequest extends Omit<UploadSettings, 'served' | 'readers' | 'onBytes'> {
   readonly limit: number | undefined
   /** milliseconds */
   readonly lockWait: number

@@ -5,7 +5,7 @@ import type { TransferEngine } from './transfer.ts'
 import type { UploadTotals } from './work.ts'
 
 /** Which tracks a run looked at, where not all, and whether it came to look at all of those. */
-export interface UploadScope {
+interface UploadScope {
   retryFailed: boolean
   /** `--files-from` */
   listed: boolean

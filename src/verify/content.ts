@@ -14,7 +14,7 @@ interface Range {
   end: number
 }
 
-export interface ServedTrack {
+interface ServedTrack {
   track: VerifyTrack
   key: string
   /** bytes, as the CDN says; undefined: it does not say */
@@ -25,7 +25,7 @@ export interface ServedTrack {
   persist<T>(attempt: () => Promise<T>, mayPass: (result: T) => boolean): Promise<T>
 }
 
-export interface ContentResult {
+interface ContentResult {
   /** the first thing that is wrong; empty when nothing is */
   findings: readonly Finding[]
   /** what was compared, and is as it should be */

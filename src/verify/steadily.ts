@@ -1,6 +1,6 @@
 /** A body that must keep coming: one that drips would be waited for without end. */
 
-export interface Pace {
+interface Pace {
   /** ms, besides what the bytes take at the least rate */
   deadlineMs?: number
   /** bytes a second, on average */

@@ -40,7 +40,7 @@ const isCode = (node: unknown) => {
 const filled = '\u2026'
 const namesCure = /^(cure|.*Cures?|allowDistribution|anywhere|readable|originAddress)$/
 /** Tables of causes with their cures, the cure last; and functions that answer with one. */
-const cureTables = new Set(['BY_SQLSTATE', 'refusals', 'certificateCures', 'roles'])
+const cureTables = new Set(['bySqlstate', 'refusals', 'certificateCures', 'roles'])
 const cureFunctions = new Set(['cureOf'])
 
 interface Sources {

@@ -104,7 +104,7 @@ export interface TrackAnalysis {
 
 const network = metreNetwork(featureCount)
 
-export interface TrackAnalyzer {
+interface TrackAnalyzer {
   /** Takes the next samples, one array a channel in WAVE order (L R C LFE Ls Rs); arrays may be reused after. */
   readonly push: (channels: readonly Float32Array[], length: number) => void
   readonly finish: (hints?: TempoHints) => TrackAnalysis

@@ -7,7 +7,7 @@
  * 1987). Tables are made once; the transform allocates nothing.
  */
 
-export interface RealFft {
+interface RealFft {
   /** Samples in a frame, a power of two. */
   readonly size: number
   /**

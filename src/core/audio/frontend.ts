@@ -56,7 +56,7 @@ export interface Spectra {
   readonly duration: number
 }
 
-export interface FrontEnd {
+interface FrontEnd {
   /** Takes the next mono samples. The array may be reused by the caller. */
   readonly push: (mono: Float32Array, length: number) => void
   readonly finish: () => Spectra

@@ -20,7 +20,7 @@ export interface KeyTemplates {
   readonly bias: readonly [major: number, minor: number]
 }
 
-export interface Key {
+interface Key {
   /** `C`, `F#m`: sharps only, as the application writes them. */
   readonly key: string
   /** Camelot wheel code, `8B` for C major, `8A` for A minor. */
@@ -60,7 +60,7 @@ export function keyFeatures({ bass, treble, triads, opening, moves }: PitchConte
 }
 
 /** Scores of C to B major (0 to 11) and C to B minor (12 to 23). */
-export function keyScores(features: Float32Array, { weights, bias }: KeyTemplates): Float64Array {
+function keyScores(features: Float32Array, { weights, bias }: KeyTemplates): Float64Array {
   return Float64Array.from({ length: 24 }, (_, key) => {
     const mode = key < 12 ? 0 : 1
     const row = weights[mode]!

@@ -17,7 +17,7 @@ export interface Loudness {
   readonly tenths: Float32Array
 }
 
-export interface LoudnessMeter {
+interface LoudnessMeter {
   /** Takes the next samples, one array a channel in WAVE order (L R C LFE Ls Rs). Arrays may be reused after. */
   readonly push: (channels: readonly Float32Array[], length: number) => void
   readonly finish: () => Loudness
@@ -33,7 +33,7 @@ interface Biquads {
  * prototypes that give that table through the bilinear transform (De Man, "Evaluation of implementations of the
  * EBU R128 loudness measurement", AES 145, 2018).
  */
-export function kWeighting(sampleRate: number): Biquads {
+function kWeighting(sampleRate: number): Biquads {
   const shelfK = Math.tan((Math.PI * 1681.974450955533) / sampleRate)
   const shelfQ = 0.7071752369554196
   const high = 10 ** (3.999843853973347 / 20)

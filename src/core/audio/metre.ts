@@ -61,7 +61,7 @@ export function sliceEvidence({ onsets, harmony }: Evidence, from: number, to: n
 }
 
 /** A track folded over pairs of beats. */
-export interface Folded {
+interface Folded {
   readonly rhythm: Float32Array
   readonly harmony: Float32Array
 }

@@ -30,13 +30,13 @@ export interface TempoPart {
 }
 
 /** Beats that are counted through. */
-export interface Count {
+interface Count {
   readonly beats: Float64Array
   /** Which of each pair of beats comes first, 0 or 1. */
   readonly first: number
 }
 
-export interface Pulse {
+interface Pulse {
   readonly bpm: number
   /** Probability, 0 to 1, that beats lie there and not between; of the longest part. */
   readonly phaseConfidence: number
@@ -192,7 +192,7 @@ export function movingReadings(
 }
 
 /** A track whose tempo changes from one part to another. */
-export interface Parted {
+interface Parted {
   readonly all: readonly Reading[]
   readonly parts: readonly Part[]
   readonly path: Float64Array

@@ -21,7 +21,7 @@ export interface MixableSection extends Section {
   readonly stability: number
 }
 
-export interface Form {
+interface Form {
   readonly sections: readonly Section[]
   /**
    * Loudness over the track, one entry a bar (or every 2 s if there are no bars): 0 at 30 LU below the loudest

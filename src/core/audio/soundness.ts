@@ -14,7 +14,7 @@ export const largestSample = 4
 /** Samples silenced either side of a bad one: a frame of MPEG-1 Layer III, of which the decoder lost its place. */
 const reach = 1152
 
-export interface SoundGate {
+interface SoundGate {
   /** Silences, in place and in all channels, what is not sound and a frame's length either side of it. */
   readonly pass: (channels: readonly Float32Array[], length: number) => void
   /** Samples a channel that were silenced so far. */

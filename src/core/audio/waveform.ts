@@ -1,7 +1,7 @@
 /** An overview of the waveform for players, built while samples stream by. */
 
 /** Points of an overview. */
-export const waveformPoints = 1000
+const waveformPoints = 1000
 
 export interface Waveform {
   readonly points: number
@@ -12,7 +12,7 @@ export interface Waveform {
   readonly bytes: Uint8Array
 }
 
-export interface WaveformBuilder {
+interface WaveformBuilder {
   readonly push: (mono: Float32Array, length: number) => void
   readonly finish: () => Waveform
 }

@@ -11,7 +11,7 @@ export interface KeyFacts {
   host?: AwsHost
 }
 
-export type AwsHost = 'ec2' | 'ecs' | 'kubernetes' | 'github-actions'
+type AwsHost = 'ec2' | 'ecs' | 'kubernetes' | 'github-actions'
 
 /** Days after which a long-term key should be another: CIS AWS Foundations Benchmark, "rotated every 90 days". */
 const keyMaximumDays = 90

@@ -1,14 +1,14 @@
 /** Tags that stand before and behind the sound, whatever the container: ID3v2, ID3v1, APEv2, Lyrics3. */
 import { ascii, type ByteSource, uint } from './bytes.ts'
 
-export interface TagSpan {
+interface TagSpan {
   readonly kind: 'id3v2' | 'id3v1' | 'ape' | 'lyrics3'
   readonly start: number
   /** exclusive; within the file */
   readonly end: number
 }
 
-export interface OuterTags {
+interface OuterTags {
   readonly tags: readonly TagSpan[]
   /** Where the sound begins, as far as the tags before it tell. */
   readonly start: number

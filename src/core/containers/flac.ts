@@ -88,7 +88,7 @@ export function flacHeaderAt(
   }
 }
 
-export interface FlacBlock {
+interface FlacBlock {
   readonly type: number
   /** of the content */
   readonly start: number

@@ -4,7 +4,7 @@
  */
 import { ascii, type ByteSource, uint } from './bytes.ts'
 
-export interface Frame {
+interface Frame {
   /** bytes, header included */
   readonly length: number
   /** What every frame of one stream has in common. */
@@ -169,7 +169,7 @@ export function frameChain(bytes: Uint8Array, whole: boolean, frames: number): F
   return first
 }
 
-export interface FrameCount {
+interface FrameCount {
   /** Seconds of all frames. */
   readonly duration: number
   /** Offset behind the last whole frame, bytes. */
@@ -251,7 +251,7 @@ export async function countFrames(file: ByteSource, start: number, end: number):
 }
 
 /** How many frames, and bytes, the first frame of an MPEG stream says there are (Xing, Info, VBRI). */
-export interface FrameTotals {
+interface FrameTotals {
   /** samples a channel, the frame that says so not counted */
   readonly samples: number
   /** from the first frame on; undefined if it does not say */

@@ -39,7 +39,7 @@ export async function* boxes(file: ByteSource, start: number, end: number): Asyn
   }
 }
 
-export interface Mp4Track {
+interface Mp4Track {
   handler: string
   codec: string
   id: number

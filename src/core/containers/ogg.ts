@@ -5,7 +5,7 @@ import type { Sound } from './sound.ts'
 /** The longest page: 27 bytes, 255 segments of 255 bytes. */
 const longestPage = 27 + 255 + 255 * 255
 
-export interface Page {
+interface Page {
   readonly at: number
   /** exclusive */
   readonly end: number

@@ -11,7 +11,7 @@ export interface Traffic {
   serverErrors: number
 }
 
-export const noTraffic = (): Traffic => ({ requests: 0, bytes: 0, hits: 0, clientErrors: 0, serverErrors: 0 })
+const noTraffic = (): Traffic => ({ requests: 0, bytes: 0, hits: 0, clientErrors: 0, serverErrors: 0 })
 
 /** `x-edge-result-type`: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/standard-logs-reference.html */
 const hits: ReadonlySet<string> = new Set(['Hit', 'RefreshHit', 'OriginShieldHit'])

@@ -2,14 +2,14 @@
 import { formatBytes } from '../units.ts'
 import { billedGB, type Prices } from './prices.ts'
 
-export interface ClassTotals {
+interface ClassTotals {
   readonly name: string
   /** null: not known */
   readonly objects: number | null
   readonly bytes: number
 }
 
-export interface CostOption {
+interface CostOption {
   readonly name: string
   readonly dollarsAMonth: number
   readonly assumption: string
@@ -24,7 +24,7 @@ export interface LibraryCost {
 }
 
 /** Part of a library that nobody asks for in a month: what tiers are for. */
-export const restingShare = 0.8
+const restingShare = 0.8
 
 /** S3 never bills less than this for an object in a class of infrequent access. */
 const leastBilled = 128 * 1024

@@ -2,7 +2,7 @@
 import type { Traffic } from './access-log.ts'
 import { billedGB, type Prices } from './prices.ts'
 
-export interface TransferCost {
+interface TransferCost {
   /** dollars for 30 days at this pace */
   readonly cdn: number
   readonly direct: number

@@ -1,6 +1,6 @@
 /** Templates of a downloader's command line and of download URLs, filled in with a track. Pure. */
 
-export interface TemplateTrack {
+interface TemplateTrack {
   readonly id: string
   readonly spotifyId: string
   readonly title: string

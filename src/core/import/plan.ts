@@ -23,7 +23,7 @@ export interface Candidate<Row extends TrackRow = TrackRow> {
   readonly path: PathState
 }
 
-export type Decision<Row extends TrackRow = TrackRow> =
+type Decision<Row extends TrackRow = TrackRow> =
   | { readonly kind: 'known'; readonly track: Row }
   /** the rows that get this file; more than one where several shared the file that is gone */
   | {
@@ -94,7 +94,7 @@ export interface NamedFile {
 }
 
 /** What the row says of the file that it lost. */
-export interface LostFile {
+interface LostFile {
   readonly filePath: string | null
   /** bytes */
   readonly fileSize: number | null

@@ -19,7 +19,7 @@ export interface LiveDatabase {
 }
 
 /** What the comparison found, each in words. */
-export interface Comparison {
+interface Comparison {
   /** What does not match: a database with any of these is not the one that autodj was made for. */
   differences: string[]
   /** What is the operator's own, or was there early, and does no harm. */

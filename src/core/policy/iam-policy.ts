@@ -6,7 +6,7 @@
  */
 import { UsageError } from '../../errors.ts'
 
-export interface PolicyPlace {
+interface PolicyPlace {
   bucket: string
   /** ends in `/` or is empty */
   keyPrefix: string

@@ -2,9 +2,9 @@ import { sameCaching } from '../keys.ts'
 import type { Comparison, ContentSums, Difference, ObjectFacts, RowFacts, Sameness } from './facts.ts'
 
 /** What must be looked at before a row and its object can be judged. */
-export type NextLook = 'head' | 'content' | 'type'
+type NextLook = 'head' | 'content' | 'type'
 
-export interface Expectations {
+interface Expectations {
   /** Cache-Control every object should carry; undefined: not judged */
   cacheControl?: string
 }

@@ -2,7 +2,7 @@ import { FatalError } from '../../errors.ts'
 import { compareUtf8 } from '../utf8-order.ts'
 
 /** One step of a merge: what the left and the right side have under `key`; at least one of them is there. */
-export interface Joined<L, R> {
+interface Joined<L, R> {
   key: string
   left?: L
   right?: R

@@ -2,7 +2,7 @@ import type { NeededFile, PlanAction, RowState } from '../plan.ts'
 import { compareSums, sameContent } from './classify.ts'
 import type { Comparison, DifferenceClass, ObjectFacts, RowFacts } from './facts.ts'
 
-export interface RepairOptions {
+interface RepairOptions {
   /** why an object must be left alone for now, or undefined (see `heldBack`) */
   heldBack: (object: ObjectFacts) => string | undefined
   /** where an object is moved to; undefined in a versioned bucket */
@@ -12,7 +12,7 @@ export interface RepairOptions {
   localChanges?: 'upload' | 'object'
 }
 
-export interface Repair {
+interface Repair {
   /** `worth`: of two changes of one row the one of the lower is made */
   actions: readonly { action: PlanAction; why: string; worth?: string }[]
   /** why a removal is not among them, though the finding calls for one */

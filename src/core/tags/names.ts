@@ -3,7 +3,7 @@ import { nameFromPath } from '../names.ts'
 import type { TagFields } from './fields.ts'
 import { confirmedBy, type TagText } from './text.ts'
 
-export interface TagNames {
+interface TagNames {
   readonly title?: string
   readonly artist?: string
   readonly album?: string

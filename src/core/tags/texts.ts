@@ -22,7 +22,7 @@ function indexOfZero(bytes: Uint8Array, from: number): number {
  *
  * @param isWhole false if the bytes are only the beginning: a cover in them may be long
  */
-export function readVorbisComments(bytes: Uint8Array, isWhole = true): TagReading {
+function readVorbisComments(bytes: Uint8Array, isWhole = true): TagReading {
   const fields: TagFields = {}
   let at = 4 + uint(bytes, 0, 4, true)
   const count = uint(bytes, at, 4, true)

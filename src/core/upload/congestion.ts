@@ -3,7 +3,7 @@
  * Additive increase and multiplicative decrease, as TCP does (Chiu & Jain 1989), with the growth bound to measured
  * throughput. Pure: time and what was moved come in as parameters.
  */
-export interface CongestionOptions {
+interface CongestionOptions {
   readonly initial: number
   readonly min: number
   readonly max: number

@@ -17,7 +17,7 @@ export interface FailedItem {
   runId: string
 }
 
-export interface ItemRow extends Omit<FailedItem, 'runId'> {
+interface ItemRow extends Omit<FailedItem, 'runId'> {
   runId: string | null
   attempts: number
   firstFailedAt: Date

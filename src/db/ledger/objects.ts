@@ -77,7 +77,7 @@ export async function upsertObjects(knex: Knex, objects: readonly ObjectRecord[]
 }
 
 /** A row of the ledger's objects: what is unknown is null. */
-export type ObjectRow = {
+type ObjectRow = {
   [Field in keyof Required<ObjectRecord>]: Required<ObjectRecord>[Field] | null
 } & { bucket: string; key: string; size: number }
 

@@ -6,9 +6,9 @@ import { LockedError } from '../../errors.ts'
 export const defaultLeaseSeconds = 120
 export const heartbeatMs = 30_000
 
-export type RunState = 'running' | 'done' | 'failed' | 'interrupted' | 'abandoned'
+type RunState = 'running' | 'done' | 'failed' | 'interrupted' | 'abandoned'
 
-export interface NewRun {
+interface NewRun {
   id: string
   command: string
   /** Flags as given; never a secret. */

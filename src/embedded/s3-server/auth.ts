@@ -16,7 +16,7 @@ export interface Credential {
 }
 
 /** A request as signed: path decoded, query decoded pair by pair, every value of every header. */
-export interface SignedRequest {
+interface SignedRequest {
   method: string
   path: string
   query: readonly (readonly [string, string])[]

@@ -201,7 +201,7 @@ const polynomials = {
   CRC64NVME: { polynomial: crc64Polynomial, bits: 64n },
 } as const
 
-export type CrcAlgorithm = keyof typeof polynomials
+type CrcAlgorithm = keyof typeof polynomials
 
 export const isCrc = (algorithm: Algorithm): algorithm is CrcAlgorithm => algorithm in polynomials
 

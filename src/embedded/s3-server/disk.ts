@@ -98,7 +98,7 @@ export interface Upload {
 
 type StoredUpload = Omit<Upload, 'parts'>
 
-export type Change =
+type Change =
   | { do: 'bucket'; name: string; region: string; created: number }
   | { do: 'drop-bucket'; name: string }
   | { do: 'versioning'; bucket: string; status: Versioning }
@@ -111,7 +111,7 @@ export type Change =
   | { do: 'abort'; upload: string }
 
 /** What a completed upload became, remembered so that a repeated Complete gets the same answer. */
-export interface Completed {
+interface Completed {
   bucket: string
   key: string
   version: Version

@@ -47,7 +47,7 @@ export interface FaultRule {
 }
 
 /** What is known of a request when the rules are asked. */
-export interface FaultSubject {
+interface FaultSubject {
   operation: string
   method: string
   bucket?: string

@@ -37,7 +37,7 @@ export function delimited(key: string, prefix: string, delimiter: string): strin
   return at === -1 ? undefined : key.slice(0, at + delimiter.length)
 }
 
-export interface Page<T> {
+interface Page<T> {
   items: T[]
   groups: string[]
   truncated: boolean

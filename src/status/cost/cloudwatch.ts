@@ -4,7 +4,7 @@ import type { Traffic } from '../../core/cost/access-log.ts'
 import { awsClientOptions } from '../../storage/aws-options.ts'
 
 /** `hits` is undefined if the additional metrics, which are paid for, are off. */
-export type CloudWatchTraffic = Omit<Traffic, 'hits'> & { readonly hits: number | undefined }
+type CloudWatchTraffic = Omit<Traffic, 'hits'> & { readonly hits: number | undefined }
 
 const metrics = [
   ['requests', 'Requests', 'Sum'],
