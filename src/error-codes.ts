@@ -50,7 +50,7 @@ export const errorCodes = {
   },
   'audio-root.unreadable': {
     meaning: 'The audio folder cannot be read.',
-    cure: 'Give this user permission to read it, or name another folder with --audio-root.',
+    cure: 'Give this user permission to read it, or name the right folder with --audio-root.',
     exits: ['fatal'],
   },
   'audio.bug': {
@@ -80,7 +80,7 @@ export const errorCodes = {
   },
   'audio.format': {
     meaning: 'The sample rate of the audio is outside what can be analysed.',
-    cure: 'Replace the file with one between 8 and 192 kHz.',
+    cure: 'Replace the file with one sampled at 8 to 192 kHz.',
     exits: ['fatal', 'someFailed'],
   },
   'audio.memory': {
@@ -110,12 +110,12 @@ export const errorCodes = {
   },
   'audio.unreadable': {
     meaning: 'The file cannot be read.',
-    cure: 'Check its path and its permissions.',
+    cure: 'Check the path and its permissions.',
     exits: ['temporary', 'someFailed'],
   },
   'audio.unsupported': {
     meaning: 'The format of the audio needs ffmpeg, or a newer one.',
-    cure: 'Install a current ffmpeg and make sure that it is on the PATH.',
+    cure: 'Install ffmpeg and make sure that it is on the PATH.',
     exits: ['fatal', 'someFailed'],
   },
 
@@ -142,7 +142,7 @@ export const errorCodes = {
   },
   bug: {
     meaning: 'An unexpected failure.',
-    cure: 'Run it again with --verbose and report what it prints.',
+    cure: 'This is a bug in autodj: run it again with --verbose and report what it prints.',
     exits: ['fatal', 'someFailed'],
   },
 
@@ -164,7 +164,7 @@ export const errorCodes = {
   },
   'cdn.key-pair-id': {
     meaning: 'CLOUDFRONT_KEY_PAIR_ID is not the ID of a public key of CloudFront.',
-    cure: 'Take the ID from the CloudFront console: Key management, Public keys.',
+    cure: 'Take the ID (such as K2JCJMDEHXQW5F) from CloudFront → Key management → Public keys.',
     exits: ['usage'],
   },
   'cdn.not-served': {
@@ -179,7 +179,7 @@ export const errorCodes = {
   },
   'cdn.signing-key': {
     meaning: 'The private key for signed URLs cannot be read or used.',
-    cure: 'Set CLOUDFRONT_PRIVATE_KEY_PATH to an unencrypted PEM private key, RSA 2048 or ECDSA P-256.',
+    cure: 'Set CLOUDFRONT_PRIVATE_KEY_PATH to an unencrypted PEM private key, RSA of 2048 bits or ECDSA P-256 (`openssl ecparam -name prime256v1 -genkey -noout`).',
     exits: ['usage'],
   },
 
@@ -191,7 +191,7 @@ export const errorCodes = {
   },
   'config.certificates': {
     meaning: 'A file of certificates cannot be read, or holds no certificate in PEM form.',
-    cure: 'Give the path of a file with certificates in PEM form.',
+    cure: 'Give the path of a file with certificates in PEM form, or unset it.',
     exits: ['usage'],
   },
   'config.env-file': {
@@ -308,7 +308,7 @@ export const errorCodes = {
   },
   'db.schema': {
     meaning: 'A table, column, type or schema is missing in the database.',
-    cure: 'Run `autodj migrate`.',
+    cure: 'Run `autodj migrate` first (`autodj migrate --dry-run` shows what it does).',
     exits: ['fatal'],
   },
   'db.search-path': {
@@ -335,12 +335,12 @@ export const errorCodes = {
   // The demo
   'demo.assets-missing': {
     meaning: 'The audio of the demo is not part of this installation.',
-    cure: 'Install autodj again, or give the demo a folder of your own: `autodj demo DIR`.',
+    cure: 'Reinstall autodj, or give the demo a folder of your own (`autodj demo DIR`).',
     exits: ['fatal'],
   },
   'demo.differs': {
     meaning: 'A track of the demo is not served as it was uploaded.',
-    cure: 'Report it as a bug.',
+    cure: 'This is a bug in autodj: report it.',
     exits: ['fatal'],
   },
   'demo.dir': {
@@ -362,12 +362,12 @@ export const errorCodes = {
   // Disk
   'disk.full': {
     meaning: 'The disk is full, or its quota used up.',
-    cure: 'Free some space, then run it again.',
+    cure: 'Free some space, or restore with --to into another folder; what has been restored stays restored.',
     exits: ['temporary'],
   },
   'disk.unreadable': {
     meaning: 'Part of the audio folder cannot be read, so nothing can be said of the files in it.',
-    cure: 'Give this user permission to read it.',
+    cure: 'Give this user permission to read it; otherwise every file in it would look lost.',
     exits: ['fatal'],
   },
   'doctor.rotate': {
@@ -526,7 +526,7 @@ export const errorCodes = {
   },
   'folder.unreadable': {
     meaning: 'A folder below the audio folder may not be read by this user.',
-    cure: 'Give this user permission to read it.',
+    cure: 'Give this user permission to read and enter it, then run it again.',
     exits: ['someFailed'],
   },
   'ignore-file.unreadable': {
@@ -548,7 +548,7 @@ export const errorCodes = {
   },
   'init.write': {
     meaning: 'The settings file cannot be written.',
-    cure: 'Check its folder and the permissions of that.',
+    cure: 'Check the folder and its permissions.',
     exits: ['fatal'],
   },
   interrupted: {
@@ -637,7 +637,7 @@ export const errorCodes = {
   },
   'migrate.newer': {
     meaning: 'The database has migrations that this version of autodj does not know.',
-    cure: 'Use the version that migrated it, or a newer one.',
+    cure: 'Use the version of autodj that migrated it, or a newer one.',
     exits: ['fatal'],
   },
   'migrate.two-ledgers': {
@@ -732,12 +732,12 @@ export const errorCodes = {
   },
   'records.log-file': {
     meaning: 'The log file cannot be written.',
-    cure: 'Name a file that this user can write with --log-file or AUTODJ_LOG_FILE.',
+    cure: 'Name a file that this user can write to with --log-file or AUTODJ_LOG_FILE.',
     exits: ['usage'],
   },
   'region.none': {
     meaning: 'No AWS region is set.',
-    cure: 'Set AWS_REGION to the region of the bucket, such as eu-central-1.',
+    cure: 'Set AWS_REGION to the region of the bucket (such as eu-central-1).',
     exits: ['fatal'],
   },
   'removal.locked': {
@@ -921,7 +921,7 @@ export const errorCodes = {
   },
   'store.outage': {
     meaning: 'The store could not be reached for longer than --max-outage.',
-    cure: 'Run the same command again; nothing is half done.',
+    cure: 'Run the same command again, nothing is half done; --max-outage makes it wait longer.',
     exits: ['temporary'],
   },
   'store.precondition': {
@@ -958,7 +958,7 @@ export const errorCodes = {
   // The system
   'install.incomplete': {
     meaning: 'A package that is optional and was left out of this installation is needed.',
-    cure: 'Install autodj again without --omit=optional.',
+    cure: 'Install autodj again without --omit=optional (`npm install -g autodj`).',
     exits: ['fatal'],
   },
   'system.denied': {
@@ -990,12 +990,12 @@ export const errorCodes = {
   // How the command was called
   usage: {
     meaning: 'The command was called incorrectly.',
-    cure: 'Read `autodj COMMAND --help`.',
+    cure: 'Run the command with --help to see what it takes.',
     exits: ['usage'],
   },
   'usage.arguments': {
     meaning: 'A command, flag or argument is unknown or missing.',
-    cure: 'Read `autodj COMMAND --help`.',
+    cure: 'Run the command with --help to see what it takes.',
     exits: ['usage'],
   },
   'usage.confirm': {
@@ -1005,12 +1005,12 @@ export const errorCodes = {
   },
   'usage.flag': {
     meaning: 'A flag has an invalid value, or cannot be combined with another flag.',
-    cure: 'Read `autodj COMMAND --help`.',
+    cure: 'Run the command with --help to see what it takes.',
     exits: ['usage'],
   },
   'usage.no-folder': {
     meaning: 'A folder that was named is not there.',
-    cure: 'Name the audio folder with --audio-root or AUDIO_STORAGE_PATH, a folder in it by its path from here.',
+    cure: 'Name the audio folder with --audio-root or AUDIO_STORAGE_PATH, or a folder in it by its path from here.',
     exits: ['usage'],
   },
   'usage.outside-root': {
@@ -1050,3 +1050,11 @@ export type ErrorCode = Registered | `fetch.http-${number}` | `file.${Uppercase<
 export type CodeWith<Exit extends ExitName> = {
   [Code in Registered]: Exit extends (typeof errorCodes)[Code]['exits'][number] ? Code : never
 }[Registered]
+
+const cures: Readonly<Record<string, ErrorMeaning>> = { ...errorCodes, ...errorCodeFamilies }
+
+/** What is usually done about an error of this code; empty for what is none. */
+export function usualCure(code: ErrorCode): string {
+  const family = Object.keys(errorCodeFamilies).find(start => code.startsWith(start)) ?? ''
+  return (cures[code] ?? cures[family])?.cure ?? ''
+}

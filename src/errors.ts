@@ -1,5 +1,5 @@
 import { getSystemErrorMap } from 'node:util'
-import type { CodeWith, ErrorCode, ExitName } from './error-codes.ts'
+import { type CodeWith, type ErrorCode, type ExitName, usualCure } from './error-codes.ts'
 
 /**
  * Exit codes of the program. The README's table is generated from the descriptions and locked to them by a test.
@@ -68,7 +68,7 @@ export function worstExitCode(codes: readonly ExitCode[]): ExitCode {
   return fromHarmless[Math.max(0, ...codes.map(code => fromHarmless.indexOf(code)))] ?? ExitCode.ok
 }
 
-/** What an error tells its reader. `message` is the cause, one line; `cure` is what to do about it, one line. */
+/** What an error tells its reader. `message` is the cause, one line; `cure` is what to do about it, one line; default: the usual one of its code. */
 export interface ErrorDetails<Code extends ErrorCode = ErrorCode> {
   /** Stable, machine-readable: `config.invalid`, `store.denied`; told of in error-codes.ts. */
   code: Code
@@ -85,10 +85,14 @@ export interface ErrorDetails<Code extends ErrorCode = ErrorCode> {
 export class AppError extends Error {
   readonly exitCode: ExitCode
   readonly code: ErrorCode
-  readonly cure: string | undefined
+  readonly cure: string
   readonly details: Readonly<Record<string, unknown>>
 
-  constructor(exitCode: ExitCode, message: string, { code, cure, details = {}, cause }: ErrorDetails) {
+  constructor(
+    exitCode: ExitCode,
+    message: string,
+    { code, cure = usualCure(code), details = {}, cause }: ErrorDetails,
+  ) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = new.target.name
     this.exitCode = exitCode
@@ -150,34 +154,24 @@ export function systemRefusal(error: Error, where?: string): AppError | undefine
     case 'EDQUOT':
       return new TemporaryError(
         `no space is left ${named === undefined ? 'on the disk' : `for ${named}`} (${code})`,
-        {
-          code: 'system.full',
-          cure: 'Free some space, or use another disk (TMPDIR for temporary files), then run it again.',
-          cause: error,
-        },
+        { code: 'system.full', cause: error },
       )
     case 'EROFS':
     case 'EACCES':
     case 'EPERM':
       return new FatalError(`cannot access ${named ?? error.message}: ${systemErrorReason(error)}`, {
         code: 'system.denied',
-        cure: 'Give this user permission, or use another folder (TMPDIR for temporary files).',
         cause: error,
       })
     case 'EMFILE':
     case 'ENFILE':
-      return new TemporaryError(`too many files are open (${code})`, {
-        code: 'system.files',
-        cure: 'Raise the limit (`ulimit -n`), or lower --concurrency.',
-        cause: error,
-      })
+      return new TemporaryError(`too many files are open (${code})`, { code: 'system.files', cause: error })
     // An optional package that was left out: whoever needs one loads it when it does.
     case 'ERR_MODULE_NOT_FOUND': {
       const missing = /Cannot find package '([^']+)'/.exec(error.message)?.[1]
       if (missing === undefined) return undefined
       return new FatalError(`the package ${missing} is not installed, and this needs it`, {
         code: 'install.incomplete',
-        cure: 'Install autodj again without --omit=optional (`npm install -g autodj`).',
         details: { package: missing },
         cause: error,
       })

@@ -389,7 +389,6 @@ async function libraryTotals(
 function bug(error: Error): AppError {
   return new AppError(ExitCode.fatal, `unexpected: ${error.message || error.name}`, {
     code: 'bug',
-    cure: 'This is a bug in autodj. Run again with --verbose and report what it prints.',
     cause: error,
   })
 }

@@ -60,7 +60,7 @@ export function expandHome(text: string, env: FileSources['env']): string {
   if (!/^~(\/|$)/.test(text) || !home) {
     throw new UsageError(
       `"${text}": ${home ? '~USER is not supported' : 'HOME is not set, so ~ leads nowhere'}`,
-      { code: 'config.home', cure: 'Write the whole path.' },
+      { code: 'config.home' },
     )
   }
   return path.join(home, text.slice(1))

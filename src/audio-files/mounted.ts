@@ -65,10 +65,7 @@ export class WatchedFolder {
     if (before === undefined || before === (await identity(this.#root))) return
     throw new TemporaryError(
       `the audio folder ${this.#root} disappeared during the run: it is no longer mounted`,
-      {
-        code: 'audio-root.gone',
-        cure: 'Mount it again and rerun the command; nothing was concluded from the missing files.',
-      },
+      { code: 'audio-root.gone' },
     )
   }
 }

@@ -118,10 +118,7 @@ export async function requireAudioRoot(audioRoot: string): Promise<string> {
   try {
     return await openRoot(audioRoot)
   } catch (error) {
-    throw new FatalError(toError(error).message, {
-      code: 'config.audio-root',
-      cure: 'Mount it, or set AUDIO_STORAGE_PATH to where the audio is.',
-    })
+    throw new FatalError(toError(error).message, { code: 'config.audio-root' })
   }
 }
 

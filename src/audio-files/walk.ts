@@ -144,7 +144,6 @@ export async function* filePages(
     if (entry.kind === 'obstacle' && entry.code.endsWith('.unreadable')) {
       throw new FatalError(`cannot read ${path.join(root, entry.path)}: ${entry.reason}`, {
         code: 'disk.unreadable',
-        cure: 'Give this user permission to read it; otherwise every file in it would look lost.',
       })
     }
     if (entry.kind !== 'file') continue
@@ -206,7 +205,6 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
     if (isStart) {
       throw new FatalError(`the audio folder ${realRoot} cannot be read: ${systemErrorReason(error)}`, {
         code: 'audio-root.unreadable',
-        cure: 'Give this user permission to read it, or name the right folder with --audio-root.',
         cause: error,
       })
     }
@@ -254,7 +252,6 @@ async function look(
         path: shown,
         code: 'file.name',
         reason: 'its name is not valid UTF-8, so no text column can hold it',
-        cure: 'Rename it (convmv does whole folders), then run it again.',
       }
     }
     return {
@@ -294,7 +291,6 @@ async function lookThroughLink({ realRoot, realStart, hidden }: Walk, relative: 
       path: shown,
       code: 'link.outside',
       reason: `a link that points out of the audio folder, to ${target}; not followed`,
-      cure: 'Move what it points to into the audio folder.',
     }
   }
   const isMet =
@@ -328,14 +324,10 @@ async function realFolder(folder: string): Promise<string> {
     if (code !== 'ENOENT' && code !== 'ENOTDIR') {
       throw new FatalError(`the audio folder ${folder} cannot be read: ${systemErrorReason(error)}`, {
         code: 'audio-root.unreadable',
-        cure: 'Give this user permission to read it, or name the right folder with --audio-root.',
         cause: error,
       })
     }
-    throw new UsageError(`the folder ${folder} does not exist`, {
-      code: 'usage.no-folder',
-      cure: 'Name the audio folder with --audio-root or AUDIO_STORAGE_PATH, or a folder in it by its path from here.',
-    })
+    throw new UsageError(`the folder ${folder} does not exist`, { code: 'usage.no-folder' })
   }
   throw new UsageError(`${folder} is not a folder`, { code: 'usage.no-folder' })
 }

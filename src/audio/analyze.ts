@@ -38,7 +38,6 @@ export async function analyzeFile(
         if (sampleRate < 4000 || sampleRate > 768_000)
           throw new FatalError(`a sample rate of ${sampleRate} Hz cannot be analysed`, {
             code: 'audio.format',
-            cure: 'Replace the file with one sampled at 8 to 192 kHz.',
             details: { path },
           })
         analyzer = trackAnalyzer(

@@ -50,24 +50,14 @@ export async function inspect(path: string): Promise<Container> {
   } finally {
     await file?.close()
   }
-  if (size === 0)
-    throw new FatalError('the file is empty', {
-      code: 'audio.empty',
-      cure: 'Replace the file with an intact copy.',
-      details: { path },
-    })
+  if (size === 0) throw new FatalError('the file is empty', { code: 'audio.empty', details: { path } })
   const description = await readDescription(path)
   if (!description)
-    throw new FatalError('not a recognised audio format', {
-      code: 'audio.unknown',
-      cure: 'Replace the file; its content is not what its name says.',
-      details: { path },
-    })
+    throw new FatalError('not a recognised audio format', { code: 'audio.unknown', details: { path } })
   const { location, sound, duration, fields } = description
   if (sound.unusable !== undefined)
     throw new FatalError(`no audio could be decoded: ${sound.unusable}`, {
       code: 'audio.undecodable',
-      cure: 'Replace the file with an intact copy.',
       details: { path },
     })
   // Of a film in these, the length may well be the picture's.

@@ -45,18 +45,10 @@ export interface Decoder {
 }
 
 const undecodable = (path: string, why: string): FatalError =>
-  new FatalError(`no audio could be decoded: ${why}`, {
-    code: 'audio.undecodable',
-    cure: 'Replace the file with an intact copy.',
-    details: { path },
-  })
+  new FatalError(`no audio could be decoded: ${why}`, { code: 'audio.undecodable', details: { path } })
 
 const unsupported = (path: string, what: string): FatalError =>
-  new FatalError(`${what} needs ffmpeg`, {
-    code: 'audio.unsupported',
-    cure: 'Install ffmpeg and see that it is on the PATH.',
-    details: { path },
-  })
+  new FatalError(`${what} needs ffmpeg`, { code: 'audio.unsupported', details: { path } })
 
 /** Encoders pad a frame or two at either end; more than this missing is damage, seconds. */
 const slackSeconds = 0.25

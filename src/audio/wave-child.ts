@@ -132,10 +132,7 @@ export function waveFrom(
     child.on('error', error => {
       failure ??=
         systemErrorCode(error) === 'ENOENT'
-          ? new FatalError(`${command} was not found`, {
-              code: 'audio.decoder-missing',
-              cure: 'Install ffmpeg, or do without it: the decoders from npm do the work.',
-            })
+          ? new FatalError(`${command} was not found`, { code: 'audio.decoder-missing' })
           : error
     })
     child.on('close', () => {

@@ -20,7 +20,6 @@ function watchBuffers(): () => void {
     if (arrayBuffers > bufferLimit)
       throw new FatalError(`the analysis needs more than ${Math.round(bufferLimit / 2 ** 20)} MB`, {
         code: 'audio.memory',
-        cure: 'Analyse a shorter file.',
       })
   }
 }

@@ -87,7 +87,6 @@ async function compare(
     if (observed.state === 'unknown') {
       throw new FatalError(`${change.setting} could not be read: ${observed.reason}`, {
         code: 'bucket.denied',
-        cure: 'Grant what `autodj policy "bucket apply"` prints.',
       })
     }
     const now = observed.state === 'set' ? observed.value : null

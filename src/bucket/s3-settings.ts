@@ -254,21 +254,13 @@ export function settingError(error: Error, doing: string, status: number | undef
   if (refused !== undefined) return refused
   const message = `cannot ${doing}: ${error.name}: ${error.message}`
   if (error.name === 'AccessDenied' || status === 403) {
-    return new FatalError(message, {
-      code: 'bucket.denied',
-      cure: 'Grant what `autodj policy "bucket apply"` prints, or use other credentials.',
-      cause: error,
-    })
+    return new FatalError(message, { code: 'bucket.denied', cause: error })
   }
   if (error.name === 'NoSuchBucket') {
-    return new FatalError(message, { code: 'bucket.missing', cure: 'Correct S3_BUCKET_NAME.', cause: error })
+    return new FatalError(message, { code: 'bucket.missing', cause: error })
   }
   if (status !== undefined && status < 500) {
-    return new FatalError(message, {
-      code: 'bucket.setting',
-      cure: 'See above for what AWS says.',
-      cause: error,
-    })
+    return new FatalError(message, { code: 'bucket.setting', cause: error })
   }
-  return new TemporaryError(message, { code: 'bucket.away', cure: 'Run it again.', cause: error })
+  return new TemporaryError(message, { code: 'bucket.away', cause: error })
 }

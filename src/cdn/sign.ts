@@ -37,7 +37,6 @@ export function createUrlSigner({
   if (!/^[A-Z0-9]+$/.test(keyPairId)) {
     throw new UsageError(`CLOUDFRONT_KEY_PAIR_ID "${keyPairId}" is not the id of a CloudFront public key`, {
       code: 'cdn.key-pair-id',
-      cure: 'Take the ID (such as K2JCJMDEHXQW5F) from CloudFront → Key management → Public keys.',
     })
   }
   return {
@@ -48,10 +47,7 @@ export function createUrlSigner({
       // The SDK decodes and encodes the path again before it signs. For a path from cdnUrl that changes nothing;
       // for any other (`..`, a bare %, ?) it would sign and return the URL of another object.
       if (!signed.startsWith(`${url}?Expires=`)) {
-        throw new FatalError(`the URL signer changed ${url}`, {
-          code: 'cdn.signer-rewrote',
-          cure: 'Sign only URLs made by cdnUrl; if this one was, report a bug.',
-        })
+        throw new FatalError(`the URL signer changed ${url}`, { code: 'cdn.signer-rewrote' })
       }
       return signed
     },
@@ -75,7 +71,7 @@ export async function openUrlSigner({
   } catch (error) {
     throw new UsageError(`${privateKeyPath} cannot be read: ${systemErrorReason(error)}`, {
       code: 'cdn.signing-key',
-      cure: 'CLOUDFRONT_PRIVATE_KEY_PATH must name a private key (PEM) that this user may read.',
+      cure: 'Set CLOUDFRONT_PRIVATE_KEY_PATH to a private key (PEM) that this user may read.',
     })
   }
   return createUrlSigner({ keyPairId, privateKey })
@@ -85,9 +81,6 @@ function checkKey(pem: string): 'RSA' | 'ECDSA' {
   const refuse = (why: string, cause?: unknown) =>
     new UsageError(`the CloudFront private key cannot be used: ${why}`, {
       code: 'cdn.signing-key',
-      cure:
-        'CLOUDFRONT_PRIVATE_KEY_PATH must name an unencrypted PEM private key: RSA of 2048 bits or ECDSA P-256 ' +
-        '(`openssl ecparam -name prime256v1 -genkey -noout`).',
       cause,
     })
   if (/ENCRYPTED/.test(pem)) throw refuse('it is protected by a passphrase')

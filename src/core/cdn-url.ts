@@ -72,10 +72,7 @@ export function parseCdnDomain(text: string, { anyPort = false } = {}): CdnDomai
  */
 export function encodeKeyPath(key: string): string {
   if (key === '' || !key.isWellFormed()) {
-    throw new UsageError(`"${shown(key)}" cannot be an object's key`, {
-      code: 'cdn.key',
-      cure: 'See `autodj reconcile` for rows with unusable keys.',
-    })
+    throw new UsageError(`"${shown(key)}" cannot be an object's key`, { code: 'cdn.key' })
   }
   return `/${key.split('/').map(encodeURIComponent).join('/')}`
 }

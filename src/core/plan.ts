@@ -189,10 +189,7 @@ export async function* readPlan(
       if (value['schema'] !== planSchema) {
         throw new FatalError(
           `the plan has schema ${String(value['schema'])}, this version of autodj reads schema ${planSchema}`,
-          {
-            code: 'plan.schema',
-            cure: 'Apply it with the version that wrote it, or make a new plan.',
-          },
+          { code: 'plan.schema' },
         )
       }
       started = true
@@ -217,10 +214,7 @@ export async function* readPlan(
 /** @throws SafetyLimitError `plan.expired` when the plan is older than it may be */
 export function refuseIfExpired(header: PlanHeader, now: number): void {
   if (now <= Date.parse(header.expiresAt)) return
-  throw new SafetyLimitError(`the plan expired at ${header.expiresAt}`, {
-    code: 'plan.expired',
-    cure: 'Make a new one: the library has changed since.',
-  })
+  throw new SafetyLimitError(`the plan expired at ${header.expiresAt}`, { code: 'plan.expired' })
 }
 
 function parseLine(line: string): Record<string, unknown> {
@@ -235,8 +229,5 @@ function parseLine(line: string): Record<string, unknown> {
 }
 
 function damaged(how: string): FatalError {
-  return new FatalError(`the plan is damaged: ${how}`, {
-    code: 'plan.damaged',
-    cure: 'Make a new plan; do not edit plans by hand.',
-  })
+  return new FatalError(`the plan is damaged: ${how}`, { code: 'plan.damaged' })
 }

@@ -291,7 +291,6 @@ export function unusable(error: unknown, where: string): AppError {
   const { message } = toError(error)
   return new FatalError(`the database cannot be opened (${where}): ${message}`, {
     code: 'db.open',
-    cure: 'Check DATABASE_URL.',
     cause: error,
   })
 }

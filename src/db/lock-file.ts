@@ -136,7 +136,6 @@ async function isAlive(holder: LockHolder, path: string): Promise<boolean> {
 function unreadable(path: string): LockedError {
   return new LockedError(`the lock file ${path} is not readable as one`, {
     code: 'locked.unreadable',
-    cure: 'Delete it if no autodj is running on this folder.',
     details: { path },
   })
 }

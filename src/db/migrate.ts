@@ -180,16 +180,11 @@ async function throughKnex<T>(work: Promise<T>): Promise<T> {
   } catch (thrown) {
     const error = toError(thrown)
     if (error.name === 'MigrationLocked') {
-      throw new LockedError("Knex's migration lock is held", {
-        code: 'migrate.knex-locked',
-        cure: 'If its holder is dead, free it with `autodj migrate unlock`.',
-        cause: error,
-      })
+      throw new LockedError("Knex's migration lock is held", { code: 'migrate.knex-locked', cause: error })
     }
     if (/migration directory is corrupt/.test(error.message)) {
       throw new FatalError(`the database has migrations unknown to this version: ${error.message}`, {
         code: 'migrate.newer',
-        cure: 'Use the version of autodj that migrated it, or a newer one.',
         cause: error,
       })
     }
@@ -240,10 +235,7 @@ async function planUp(knex: Knex, { baseline }: { baseline: boolean }): Promise<
   if (baseline && plan.kind === 'create') {
     throw new FatalError(
       'there is nothing to adopt: the database has none of the tables of the application',
-      {
-        code: 'migrate.empty',
-        cure: 'Run `autodj migrate`, which creates them.',
-      },
+      { code: 'migrate.empty' },
     )
   }
   return { move, pending, place, application: plan }
@@ -407,10 +399,7 @@ async function planTakeBack(
   if ((await findLegacy(knex)) !== undefined) {
     throw new FatalError(
       `the ledger is still where an earlier version put it, in the schema ${legacySchema}`,
-      {
-        code: 'migrate.legacy',
-        cure: 'Run `autodj migrate` first, then this.',
-      },
+      { code: 'migrate.legacy' },
     )
   }
   const place = await applicationSchema(knex)

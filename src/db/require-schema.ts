@@ -53,8 +53,5 @@ export async function requireSchema({ knex, where }: Database, newest = 'files')
       : found.ledger || found.legacy
         ? 'has the schema of an older autodj'
         : 'has no ledger yet'
-  throw new FatalError(`the database ${where} ${missing}`, {
-    code: 'db.schema',
-    cure: 'Run `autodj migrate` first (`autodj migrate --dry-run` shows what it does).',
-  })
+  throw new FatalError(`the database ${where} ${missing}`, { code: 'db.schema' })
 }

@@ -57,8 +57,5 @@ async function readManifest(): Promise<{ assets: string; files: DemoFile[] }> {
       if (systemErrorCode(thrown) !== 'ENOENT') throw thrown
     }
   }
-  throw new FatalError('the demo audio is not part of this installation', {
-    code: 'demo.assets-missing',
-    cure: 'Reinstall autodj, or give the demo a folder of your own (`autodj demo DIR`).',
-  })
+  throw new FatalError('the demo audio is not part of this installation', { code: 'demo.assets-missing' })
 }

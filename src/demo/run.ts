@@ -108,10 +108,7 @@ export async function runDemo(
   context.onRelease(() => store.close())
   const proof = await compareAll(context, env['DATABASE_URL'] as string, store, audioRoot, outcome)
   if (proof.tracks === 0) {
-    throw new UsageError(`there is no audio file in ${audioRoot} to move`, {
-      code: 'demo.empty',
-      cure: 'Name a folder with audio in it, or none for the bundled library.',
-    })
+    throw new UsageError(`there is no audio file in ${audioRoot} to move`, { code: 'demo.empty' })
   }
   const seconds = (performance.now() - startedAt) / 1_000
   report.note('')
@@ -152,10 +149,7 @@ async function openLibrary(context: Context, dir: string | undefined, home: stri
   const audioRoot = path.resolve(context.cwd, dir)
   const found = await stat(audioRoot).catch(() => undefined)
   if (!found?.isDirectory()) {
-    throw new UsageError(`${dir} is not a folder`, {
-      code: 'demo.dir',
-      cure: 'Name a folder with audio in it.',
-    })
+    throw new UsageError(`${dir} is not a folder`, { code: 'demo.dir' })
   }
   context.report.note(`Your files in ${audioRoot} are only read.`)
   return audioRoot
@@ -180,11 +174,7 @@ async function compareAll(
   try {
     for await (const page of trackPages(database.knex, { signal: context.signal })) {
       for (const { title, fileSource, filePath, s3ObjectKey } of page) {
-        const differs = (how: string) =>
-          new FatalError(`"${title}" ${how}`, {
-            code: 'demo.differs',
-            cure: 'This is a bug in autodj: report it.',
-          })
+        const differs = (how: string) => new FatalError(`"${title}" ${how}`, { code: 'demo.differs' })
         if (fileSource !== 'S3' && outcome === ExitCode.someFailed) continue
         if (fileSource !== 'S3' || s3ObjectKey === null || filePath === null) throw differs('is not in S3')
         const content = await store.get(s3ObjectKey, { signal: context.signal })

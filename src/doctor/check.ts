@@ -101,7 +101,7 @@ async function runCheck(check: Check, signal: AbortSignal, patience: number): Pr
     const error = toError(thrown)
     return failure(
       error.message,
-      (error instanceof AppError ? error.cure : undefined) ?? 'See the message; --verbose shows more.',
+      error instanceof AppError ? error.cure : 'See the message; --verbose shows more.',
     )
   }
 }

@@ -31,7 +31,7 @@ export function libraryChecks(state: DoctorState): Check[] {
         try {
           state.database = await resources.openDatabase()
         } catch (error) {
-          if (error instanceof LockedError) return warning(error.message, error.cure ?? 'Wait for it.')
+          if (error instanceof LockedError) return warning(error.message, error.cure)
           throw error
         }
         return ok(`${state.database.where} (${state.database.dialect})`)
@@ -61,7 +61,7 @@ export function libraryChecks(state: DoctorState): Check[] {
           await requireCodeForS3(state.database)
         } catch (error) {
           if (!(error instanceof AppError) || error.code !== 'application.older') throw error
-          return warning(error.message, error.cure ?? '')
+          return warning(error.message, error.cure)
         }
         const revision = revisions.length === 0 ? '' : `, Alembic ${revisions.join(', ')}`
         return ok(`${migrations.at(-1)?.name}${revision}`)

@@ -109,8 +109,5 @@ async function samplePath(): Promise<string> {
     const file = fileURLToPath(new URL(`${up}/assets/demo/01-first-light.mp3`, import.meta.url))
     if (existsSync(file)) return file
   }
-  throw new FatalError('the bundled audio is not part of this installation', {
-    code: 'assets.missing',
-    cure: 'Reinstall autodj.',
-  })
+  throw new FatalError('the bundled audio is not part of this installation', { code: 'assets.missing' })
 }

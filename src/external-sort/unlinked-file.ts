@@ -35,7 +35,6 @@ export class UnlinkedFile {
       if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
       throw new TemporaryError(`the temporary folder ${tmpdir()} is full`, {
         code: 'temp.full',
-        cure: 'Free some space in it, or name a larger one in TMPDIR; nothing was changed.',
         cause: error,
       })
     }

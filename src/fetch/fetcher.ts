@@ -131,13 +131,7 @@ export class Fetcher {
       }
     }
     if (problems.length === 0) {
-      return {
-        state: 'failed',
-        code: 'fetch.nowhere',
-        reason: 'no source has it',
-        cure: 'Pass --url or set FETCH_COMMAND, or put the file into the audio folder and run `autodj import`.',
-        passing: false,
-      }
+      return { state: 'failed', code: 'fetch.nowhere', reason: 'no source has it', passing: false }
     }
     const last = problems.at(-1) as FetchProblem
     return {

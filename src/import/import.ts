@@ -391,7 +391,6 @@ class Import {
           path: file.path,
           code: 'row.changed',
           reason: `its row ${track.id} was ${outcome} by someone else in the meantime`,
-          cure: 'Run it again.',
         })
         continue
       }
@@ -489,8 +488,8 @@ class Import {
     if (failures.length === 0) return
     const { knex, dryRun, runId, report } = this.#options
     this.summary.failed += failures.length
-    for (const { path: subject, reason, cure } of failures) {
-      report.item({ subject, state: 'failed', reason, cure })
+    for (const { path: subject, code, reason, cure } of failures) {
+      report.item({ subject, state: 'failed', fields: { code }, reason, cure })
     }
     if (dryRun || runId === undefined) return
     await recordItems(
@@ -503,7 +502,7 @@ class Import {
           state: 'failed',
           errorCode: failure.code,
           error: failure.reason,
-          cure: failure.cure ?? null,
+          cure: failure.cure,
           runId,
         }),
       ),

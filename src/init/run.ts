@@ -162,7 +162,6 @@ async function writeEnv(target: string, text: string): Promise<void> {
   } catch (error) {
     throw new FatalError(`${target} cannot be written: ${systemErrorReason(error)}`, {
       code: 'init.write',
-      cure: 'Check the folder and its permissions.',
       cause: error,
     })
   }

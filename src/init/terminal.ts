@@ -5,11 +5,7 @@ import { AppError, ExitCode } from '../errors.ts'
 import { wrapWords } from '../report/cells.ts'
 import type { Prompter } from './interview.ts'
 
-const stopped = () =>
-  new AppError(ExitCode.sigint, 'stopped; nothing was written', {
-    code: 'init.stopped',
-    cure: 'Run it again.',
-  })
+const stopped = () => new AppError(ExitCode.sigint, 'stopped; nothing was written', { code: 'init.stopped' })
 
 /**
  * One reader for all questions: between two of them the terminal would echo what is typed, and what is typed ahead

@@ -94,10 +94,7 @@ export async function runNightly(context: Context, flags: NightlyFlags): Promise
   if (pending > 0) {
     const question = `The database needs ${plural(pending, 'migration')} (\`autodj migrate --dry-run\` shows them). Apply now?`
     if (!flags.yes && !(await context.confirm(question))) {
-      throw new UsageError(`the database needs ${plural(pending, 'migration')}`, {
-        code: 'run.migrate',
-        cure: 'Run `autodj migrate`, or pass --yes.',
-      })
+      throw new UsageError(`the database needs ${plural(pending, 'migration')}`, { code: 'run.migrate' })
     }
     const end = await runStep(context, { name: 'migrate', label: 'migrate', command: migrate, flags: {} }, [
       'up',

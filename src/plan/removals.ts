@@ -197,10 +197,7 @@ async function markerOf(
   if (kept && versions[0]?.isDeleteMarker) return versions[0].versionId
   throw new FatalError(
     `the bucket kept no version of ${object.key}: versioning was switched off during the run`,
-    {
-      code: 'plan.versioning',
-      cure: 'Switch versioning on again, or make a new plan, which moves objects to quarantine.',
-    },
+    { code: 'plan.versioning' },
   )
 }
 

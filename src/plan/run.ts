@@ -122,10 +122,7 @@ function refuseOtherBucket(header: PlanHeader, store: ObjectStore): void {
   if (header.bucket === store.bucket) return
   throw new UsageError(
     `the plan is for the bucket ${header.bucket}, but the configuration says ${store.bucket}`,
-    {
-      code: 'plan.bucket',
-      cure: 'Set S3_BUCKET_NAME as it was when the plan was made, or make a new plan.',
-    },
+    { code: 'plan.bucket' },
   )
 }
 
@@ -144,10 +141,7 @@ async function refuseWithoutVersions(
   if (versioning === 'Enabled') return
   throw new UsageError(
     `the plan relies on ${header.bucket} keeping versions, but its versioning is ${versioning === 'Off' ? 'off' : 'suspended'}: removals would be final`,
-    {
-      code: 'plan.versioning',
-      cure: 'Switch versioning on again, or make a new plan, which moves objects to quarantine.',
-    },
+    { code: 'plan.versioning' },
   )
 }
 

@@ -21,7 +21,6 @@ export class LogFile {
     } catch (error) {
       throw new UsageError(`cannot write the log file ${file}: ${systemErrorReason(error)}`, {
         code: 'records.log-file',
-        cure: 'Name a file that this user can write to with --log-file or AUTODJ_LOG_FILE.',
       })
     }
   }

@@ -26,8 +26,8 @@ export interface Item {
   text?: string
   /** why it failed or was skipped, one line */
   reason?: string
-  /** what to do about it, one line */
-  cure?: string
+  /** what to do about it, one line; default: the usual cure of its code, if it failed */
+  cure?: string | undefined
 }
 
 /** States of items that did not go well. */

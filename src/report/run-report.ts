@@ -5,7 +5,7 @@
 
 import { stripVTControlCharacters } from 'node:util'
 import { formatCount, printable } from '../core/units.ts'
-import type { ErrorCode } from '../error-codes.ts'
+import { type ErrorCode, usualCure } from '../error-codes.ts'
 import type { StopReason } from '../errors.ts'
 import { type AppError, ExitCode } from '../errors.ts'
 import type { Entry, Level, RunEnd } from './entry.ts'
@@ -87,14 +87,16 @@ export class RunReport implements Reporter {
   }
 
   item(item: Item): void {
-    const { subject, state, reason, cure, fields = {} } = item
+    const { subject, state, reason, fields = {} } = item
     const isFailed = failedStates.has(state)
+    const cure =
+      item.cure ?? (isFailed ? usualCure(String(fields['code']) as ErrorCode) || undefined : undefined)
     if (isFailed) {
       this.#hasComplained = true
       countUp(this.#failures, String(fields['code'] ?? state))
     }
     countUp(this.#outcomes, state)
-    this.#inner.item(item)
+    this.#inner.item({ ...item, cure })
     const level = isFailed ? 'error' : state === 'skipped' ? 'warning' : 'info'
     const why = reason === undefined ? '' : `: ${reason}`
     this.#keep(level, 'item', printable(`${state} ${subject}${why}`), {

@@ -392,13 +392,12 @@ class Restorer {
       if (error instanceof RunHalted) throw error.cause
       const problem = itemProblem(error)
       if (problem !== undefined)
-        return failed('store', problem, (error instanceof AppError && error.cure) || 'Run it again.')
+        return failed('store', problem, error instanceof AppError ? error.cure : 'Run it again.')
       const code = systemErrorCode(error)
       if (code === undefined || error instanceof AppError) throw error
       if (code === 'ENOSPC' || code === 'EDQUOT') {
         throw new TemporaryError(code === 'ENOSPC' ? 'the disk is full' : 'the disk quota is used up', {
           code: 'disk.full',
-          cure: 'Free some space, or restore with --to into another folder; what has been restored stays restored.',
           cause: error,
         })
       }

@@ -101,7 +101,6 @@ export async function recordRun(
 function declaredDead(): TemporaryError {
   return new TemporaryError('another run declared this one dead because its heartbeat was late', {
     code: 'run.lost',
-    cure: 'The machine was asleep, or the database was unavailable for long. Run it again.',
   })
 }
 

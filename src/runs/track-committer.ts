@@ -111,7 +111,7 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
       state,
       errorCode: code,
       error: printable(reason),
-      cure: cure ?? null,
+      cure,
       runId: this.#runId,
     }
   }

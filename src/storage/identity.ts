@@ -26,7 +26,6 @@ export async function resolveAws(config: Config): Promise<AwsIdentitySource> {
     const resolved = await client.config.region().catch((error: unknown) => {
       throw new FatalError('AWS_REGION is not set, and no profile sets a region', {
         code: 'region.none',
-        cure: 'Set AWS_REGION to the region of the bucket (such as eu-central-1).',
         cause: error,
       })
     })

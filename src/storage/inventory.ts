@@ -161,18 +161,11 @@ function parseManifest(text: string): Manifest {
 }
 
 function missingColumns(missing: readonly string[]): UsageError {
-  return new UsageError(`the inventory has no ${missing.join(', ')}`, {
-    code: 'inventory.columns',
-    cure: 'Add these optional fields to the inventory configuration and wait for the next one.',
-  })
+  return new UsageError(`the inventory has no ${missing.join(', ')}`, { code: 'inventory.columns' })
 }
 
 function damaged(key: string, how: string, cause?: unknown): FatalError {
-  return new FatalError(`the inventory file ${key} ${how}`, {
-    code: 'inventory.damaged',
-    cure: 'Use another inventory, or list the bucket (without --inventory).',
-    cause,
-  })
+  return new FatalError(`the inventory file ${key} ${how}`, { code: 'inventory.damaged', cause })
 }
 
 /* ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────── */

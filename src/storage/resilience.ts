@@ -159,7 +159,6 @@ export class Resilience {
         throw this.#halt(
           new TemporaryError(`S3 has been unreachable for ${formatDuration(maxOutage)}`, {
             code: 'store.outage',
-            cure: 'Nothing is half done. Run the same command again; --max-outage makes it wait longer.',
           }),
         )
       }

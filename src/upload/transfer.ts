@@ -151,12 +151,7 @@ export class TransferEngine {
       return { state: 'interrupted', code: 'interrupted', reason: error.message }
     }
     if (error instanceof KeyConflict) {
-      return {
-        state: 'failed',
-        code: 'upload.conflict',
-        reason: error.message,
-        cure: 'Nothing was overwritten. Compare both with `autodj reconcile --deep`.',
-      }
+      return { state: 'failed', code: 'upload.conflict', reason: error.message }
     }
     if (error instanceof StoreError && error.kind !== 'aborted') {
       return { state: 'failed', code: error.code, reason: error.message, cure: error.cure }

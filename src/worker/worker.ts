@@ -155,7 +155,7 @@ export class Worker {
         state: 'failed',
         errorCode: code,
         error: printable(reason),
-        cure: cure ?? null,
+        cure,
         runId: this.#place.run.id,
       },
     ])

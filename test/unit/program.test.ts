@@ -176,7 +176,7 @@ test.each(['analyze', 'fetch', 'upload-local'])(
   async name => {
     const { exitCode, stderr } = await cli([name, '--job', 'x'])
     expect(exitCode).toBe(2)
-    expect(stderr).toBe('error: --job needs --enqueue\n')
+    expect(stderr).toBe('error: --job needs --enqueue\n  Run the command with --help to see what it takes.\n')
   },
 )
 

@@ -15,10 +15,7 @@ export function envLine(variable: string, value: string): string {
     : ["'", '`', '"'].find(one => !value.includes(one) && !(one === '"' && /\\[nr]/.test(value)))
   if (quote !== undefined && !/[\0\r]/.test(value)) return `${variable}=${quote}${value}${quote}`
   if (!/[#'"`\r\n\0]/.test(value) && value.trim() === value) return `${variable}=${value}`
-  throw new UsageError(`the value of ${variable} cannot be written to a .env`, {
-    code: 'env.value',
-    cure: 'Set it in the environment instead.',
-  })
+  throw new UsageError(`the value of ${variable} cannot be written to a .env`, { code: 'env.value' })
 }
 
 /**

@@ -126,11 +126,7 @@ class Cursor<T> {
       if (order > 0 || (order === 0 && !this.#repeats)) {
         throw new FatalError(
           `the ${this.#what} came out of order: ${JSON.stringify(key)} after ${JSON.stringify(this.key)}`,
-          {
-            code: 'reconcile.order',
-            cure: 'The store or the database does not sort by UTF-8 bytes; if it is an inventory, use a complete one.',
-            details: { previous: this.key, key },
-          },
+          { code: 'reconcile.order', details: { previous: this.key, key } },
         )
       }
     }

@@ -1,7 +1,7 @@
 /** What failed or was passed over, one row for each command and subject. */
 
 import type { Knex } from 'knex'
-import type { ErrorCode } from '../../error-codes.ts'
+import { type ErrorCode, usualCure } from '../../error-codes.ts'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
 import { indexable, storable } from '../values.ts'
 
@@ -13,7 +13,8 @@ export interface FailedItem {
   state: 'failed' | 'skipped'
   errorCode: ErrorCode
   error: string
-  cure: string | null
+  /** default: the usual one of its code */
+  cure?: string | null | undefined
   runId: string
 }
 
@@ -31,7 +32,7 @@ const itemColumns: readonly BulkColumn<FailedItem>[] = [
   ['state', 'text', item => item.state],
   ['error_code', 'text', item => item.errorCode],
   ['error', 'text', item => storable(item.error)],
-  ['cure', 'text', item => item.cure],
+  ['cure', 'text', item => item.cure ?? usualCure(item.errorCode)],
   ['run_id', 'uuid', item => item.runId],
 ]
 
