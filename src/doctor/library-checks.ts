@@ -104,7 +104,7 @@ export function libraryChecks(state: DoctorState): Check[] {
         if (survey.rows > 0 && survey.found === 0) {
           return failure(
             told,
-            `AUDIO_STORAGE_PATH must be what the application has (now ${config.audioFolder.storagePath}), and --audio-root where that folder is on this machine (now ${config.audioRoot}).`,
+            `Set AUDIO_STORAGE_PATH to what the application has (now ${config.audioFolder.storagePath}), and --audio-root to where that folder is on this machine (now ${config.audioRoot}).`,
           )
         }
         if (notOpenedByApplication(survey) > 0) {

@@ -37,7 +37,7 @@ export async function checkSettingsFiles(config: Config): Promise<Verdict> {
     const alike = settings.map(({ variable }) => variable).filter(one => begins.has(one.split('_')[0]))
     return warning(
       `${unknown.join(', ')} in ${file} ${unknown.length === 1 ? 'is not a setting' : 'are not settings'} of autodj`,
-      `If it was meant for autodj: did you mean ${alike.join(', ')}?`,
+      `If it was meant for autodj, correct it to one of: ${alike.join(', ')}.`,
     )
   }
   for (const { path: file } of found) {

@@ -27,13 +27,13 @@ export function objectChecks(state: DoctorState): Check[] {
         if (head === undefined) {
           return failure(
             'the object just uploaded is not there',
-            'The store is not consistent, or something deletes objects as they arrive.',
+            'Look at what deletes objects as they arrive, or use another store: this one is not consistent.',
           )
         }
         if (head.size !== probeSize) {
           return failure(
             `${probeSize} bytes were uploaded, but ${head.size} are there`,
-            'The store, or a proxy in front of it, changes bodies.',
+            'Check the store, or the proxy in front of it, which changes bodies.',
           )
         }
         return ok(
@@ -54,7 +54,7 @@ export function objectChecks(state: DoctorState): Check[] {
         if (!Buffer.concat(parts).equals(probe.body.subarray(1_000, 2_000))) {
           return failure(
             'a byte range came back with other bytes than were uploaded',
-            'The store, or a proxy in front of it, changes bodies or ignores Range.',
+            'Check the store, or the proxy in front of it, which changes bodies or ignores Range.',
           )
         }
         return ok('1,000 bytes from the middle, as they were uploaded')

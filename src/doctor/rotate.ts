@@ -32,7 +32,7 @@ export async function runRotateCheck(context: Context): Promise<ExitCode> {
   if (old === undefined) {
     throw new UsageError('no long-term access key is configured: there is nothing to rotate', {
       code: 'doctor.rotate',
-      cure: 'A profile, SSO session or role of AWS changes its keys by itself; AWS_ACCESS_KEY_ID is for long-term keys.',
+      cure: 'Nothing to do: a profile, SSO session or role of AWS changes its keys by itself.',
     })
   }
   const { AUTODJ_NEW_ACCESS_KEY_ID: accessKeyId, AUTODJ_NEW_SECRET_ACCESS_KEY: secretAccessKey } =

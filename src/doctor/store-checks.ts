@@ -56,7 +56,7 @@ export function storeChecks(state: DoctorState): Check[] {
           refused
             ? 'the store compares checksums but does not report them: uploads are read back'
             : 'the store accepts a body whose checksum is wrong: uploads are read back and compared',
-          'It does no harm, but every file is transferred a second time.',
+          'Nothing to do, but every file is transferred a second time.',
         )
       },
     },
@@ -153,7 +153,7 @@ async function checkMultipart(state: DoctorState, signal: AbortSignal): Promise<
     if (held?.length !== bodies.length && noParts() === undefined) {
       return failure(
         `${bodies.length} parts were sent, but ${held?.length ?? 0} are listed`,
-        'Files over 16 MiB cannot be resumed on this store.',
+        'Use another store if files are over 16 MiB: their uploads cannot be resumed on this one.',
       )
     }
     const whole = Buffer.concat(bodies)
@@ -176,7 +176,10 @@ async function checkMultipart(state: DoctorState, signal: AbortSignal): Promise<
     listed ||= page.some(({ uploadId: id }) => id === second)
   await store.abortUpload(key, second, signal)
   if ((await store.listParts(key, second, signal)) !== undefined) {
-    return failure('an aborted upload is still there', 'Its parts cost money until somebody removes them.')
+    return failure(
+      'an aborted upload is still there',
+      'Remove its parts with another tool: they cost money until somebody does.',
+    )
   }
   const lacking = noParts()
   if (lacking !== undefined) return warning(lacking, 'Nothing to do: it takes longer after an interruption.')

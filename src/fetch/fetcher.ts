@@ -259,7 +259,7 @@ export class Fetcher {
       const file = await largestFile(folder)
       if (!file) {
         throw new FetchProblem('fetch.command-nothing', 'the downloader did not write a file', {
-          cure: 'It must write to {output}, to which it may add an extension.',
+          cure: 'Let it write to {output}, to which it may add an extension.',
         })
       }
       checkSize(file.size, maxBytes)

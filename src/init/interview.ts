@@ -88,7 +88,7 @@ export async function interview(
     }
     let verdict: AnswerVerdict | undefined
     if (answers[variable] === undefined) {
-      if (required) verdict = { state: 'failure', cause: 'not set', cure: 'It is required.' }
+      if (required) verdict = { state: 'failure', cause: 'not set', cure: 'Type an answer: it is required.' }
     } else verdict = await check?.(answers)
     if (verdict !== undefined) onVerdict(variable, verdict)
     if (verdict?.state !== 'failure') {

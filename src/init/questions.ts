@@ -189,7 +189,7 @@ export function questions(cwd: string, limits: Limits, signal: AbortSignal): Que
       check: checked('AUDIO_STORAGE_PATH', async ({ audioRoot }) => {
         const found = await stat(audioRoot).catch(() => undefined)
         if (found === undefined)
-          return warning(`${audioRoot} does not exist`, 'That is fine if all audio is in S3 already.')
+          return warning(`${audioRoot} does not exist`, 'Nothing to do if all audio is in S3 already.')
         if (!found.isDirectory()) return failure(`${audioRoot} is not a folder`, 'Name a folder.')
         return ok(path.resolve(audioRoot))
       }),

@@ -87,7 +87,7 @@ export async function openBoss(
     if (thrown instanceof AppError) throw thrown
     throw new FatalError(`the queue cannot be opened: ${printable(toError(thrown).message)}`, {
       code: 'queue.open',
-      cure: `The user of DATABASE_URL must own the schema ${jobSchema}, or be allowed to create it (grant create on the database).`,
+      cure: `Let the user of DATABASE_URL own the schema ${jobSchema}, or create it (grant create on the database).`,
       cause: thrown,
     })
   }

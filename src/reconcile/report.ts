@@ -127,15 +127,15 @@ export interface Planned {
 /** What mends the differences that a plan cannot. */
 const otherCures: Partial<Record<DifferenceClass, string>> = {
   'local-file-without-row': '`autodj import` creates the rows.',
-  'checksum-differs': 'There is no local copy to upload again; a backup may have the right content.',
-  'size-differs': 'Nothing shows which of the two sizes is right; `--deep` may.',
+  'checksum-differs': 'Look for the right content in a backup: there is no local copy to upload again.',
+  'size-differs': 'Run `autodj reconcile --deep`, which may show which of the two sizes is right.',
   'no-audio': 'Correct the row or AUDIO_STORAGE_PATH: file_path leads out of it.',
   'missing-object':
-    'Whether the local file is there could not be seen, or what is in quarantine is another recording.',
+    'Look for the recording yourself: the local file could not be seen, or what is in quarantine is another one.',
   'archived-object':
     'Restore it (`aws s3api restore-object`), or copy it to a storage class that can be read at once.',
   'local-copy-differs':
-    '`--local-changes upload` uploads the file as a new object, `--local-changes object` keeps the object and forgets the file.',
+    'Pass `--local-changes upload` to upload the file as a new object, or `--local-changes object` to keep the object and forget the file.',
 }
 
 export function summarise(

@@ -117,13 +117,13 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
   }
 }
 
-function rowProblem(row: 'changed' | 'deleted', left: string | undefined): RowProblem {
+function rowProblem(row: 'changed' | 'deleted', leftCure: string | undefined): RowProblem {
   return row === 'deleted'
-    ? { state: 'failed', code: 'row.deleted', reason: 'the row was deleted in the meantime', cure: left }
+    ? { state: 'failed', code: 'row.deleted', reason: 'the row was deleted in the meantime', cure: leftCure }
     : {
         state: 'failed',
         code: 'row.changed',
         reason: 'the row changed in the meantime and was left alone',
-        cure: ['Run it again.', left].filter(Boolean).join(' '),
+        cure: ['Run it again.', leftCure].filter(Boolean).join(' '),
       }
 }

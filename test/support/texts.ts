@@ -1,10 +1,13 @@
 /** The words that a program says: every string literal and template of its sources, told by the syntax tree. */
 import { readFileSync } from 'node:fs'
+import path from 'node:path'
 import {
   type ArrayExpression,
   type CallExpression,
+  type EcmaScriptModule,
   type Expression,
   type NewExpression,
+  type Program,
   parseSync,
   Visitor,
 } from 'oxc-parser'
@@ -20,41 +23,88 @@ export interface Text {
   readonly says: string
 }
 
-/** Functions whose argument at that place is a cure. */
-const cureArguments: Readonly<Record<string, number>> = {
-  DownloadError: 2,
-  LocalFileError: 2,
-  Misplaced: 2,
-  fail: 2,
-  failed: 2,
-  failure: 1,
-  finding: 2,
-  warning: 1,
-}
-/** An argument before which a code comes: the arguments are one further on. */
-const isCode = (node: unknown) => {
-  const value = (node as { value?: unknown } | undefined)?.value
-  return typeof value === 'string' && /^[a-z-]+\.[a-z-]+$/.test(value)
-}
 /** What stands for a value that is filled in. */
 const filled = '\u2026'
-const namesCure = /^(cure|.*Cures?|allowDistribution|anywhere|readable|originAddress)$/
-/** Tables of causes with their cures, the cure last; and functions that answer with one. */
+const namesCure = /^(cure|.*Cures?)$/
+/** Tables of causes with their cures, the cure last. */
 const cureTables = new Set(['bySqlstate', 'refusals', 'certificateCures', 'roles'])
-const cureFunctions = new Set(['cureOf'])
 
 interface Sources {
   readonly texts: readonly Text[]
   /** whole cures, the parts of one that is put together joined */
   readonly cures: readonly Text[]
+  /** where a cure is, and nothing that could be read or that stands elsewhere as a cure */
+  readonly unread: readonly Text[]
+}
+
+/** Whether it is a cure that was written elsewhere, or none. */
+const isHandedOn = (expression: string): boolean => /cure|^undefined$/i.test(expression)
+
+/** The name by which a function or a method is called. */
+function nameOf(callee: Expression): string | undefined {
+  if (callee.type === 'Identifier') return callee.name
+  if (callee.type !== 'MemberExpression' || callee.computed) return undefined
+  return callee.property.name
+}
+
+/** Functions, methods and classes that take a cure, by name, with the place among their arguments. */
+function cureTakers(program: Program): Map<string, number> {
+  const takers = new Map<string, number>()
+  const note = (name: string | undefined, { params }: { params: readonly unknown[] }) => {
+    const place = params.findIndex(one => (one as { name?: string }).name === 'cure')
+    if (name !== undefined && place >= 0) takers.set(name, place)
+  }
+  new Visitor({
+    FunctionDeclaration: node => note(node.id?.name, node),
+    VariableDeclarator({ id, init }) {
+      if (id.type === 'Identifier' && init?.type === 'ArrowFunctionExpression') note(id.name, init)
+    },
+    ClassDeclaration({ id, body }) {
+      for (const one of body.body) {
+        if (one.type !== 'MethodDefinition') continue
+        const name = 'name' in one.key ? (one.key.name as string) : undefined
+        note(one.kind === 'constructor' ? id?.name : name, one.value)
+      }
+    },
+  }).visit(program)
+  return takers
+}
+
+/** The same of what a file imports, under the names that it has there. */
+function imported(file: string, { staticImports }: EcmaScriptModule): [string, number][] {
+  return staticImports
+    .filter(({ moduleRequest: { value } }) => value.startsWith('.'))
+    .flatMap(({ moduleRequest, entries }) => {
+      const takers = exportedTakers(path.join(path.dirname(file), moduleRequest.value))
+      return entries.flatMap(({ importName, localName }): [string, number][] => {
+        const place = takers.get(importName.name ?? '')
+        return place === undefined ? [] : [[localName.value, place]]
+      })
+    })
+}
+
+const known = new Map<string, Map<string, number>>()
+function exportedTakers(file: string): Map<string, number> {
+  const takers = known.get(file) ?? cureTakers(parseSync(file, readFileSync(file, 'utf8')).program)
+  known.set(file, takers)
+  return takers
 }
 
 /** Every string of a TypeScript file, and which of them are cures. */
 export function textsOf(file: string): Sources {
   const source = readFileSync(file, 'utf8')
-  const { program } = parseSync(file, source)
+  const { program, module } = parseSync(file, source)
+  const takers = new Map([...imported(file, module), ...cureTakers(program)])
   const texts: Text[] = []
   const cures: Text[] = []
+  const unread: Text[] = []
+  const constants = new Map<string, Expression>()
+  new Visitor({
+    VariableDeclarator({ id, init }) {
+      if (id.type === 'Identifier' && init !== null && /Literal$|^BinaryExpression$/.test(init.type))
+        constants.set(id.name, init)
+    },
+  }).visit(program)
   const lineOf = (offset: number) => source.slice(0, offset).split('\n').length
   const text = (start: number, end: number, says: string): Text => ({
     file,
@@ -89,6 +139,9 @@ export function textsOf(file: string): Sources {
         return [{ start: node.start, end: node.end, says }]
       }
       default:
+        if (node.type === 'Identifier' && constants.has(node.name)) return sayings(constants.get(node.name)!)
+        if (!isHandedOn(source.slice(node.start, node.end)))
+          unread.push(text(node.start, node.end, source.slice(node.start, node.end)))
         return []
     }
   }
@@ -105,9 +158,9 @@ export function textsOf(file: string): Sources {
   }
   const inFunction: string[] = []
   const called = ({ callee, arguments: given }: CallExpression | NewExpression): void => {
-    const place = callee.type === 'Identifier' ? cureArguments[callee.name] : undefined
-    if (place === undefined) return
-    cure(given[isCode(given[0]) ? 2 : place] as Expression | undefined)
+    const name = nameOf(callee)
+    const place = name === undefined ? undefined : takers.get(name)
+    if (place !== undefined) cure(given[place] as Expression | undefined)
   }
 
   new Visitor({
@@ -145,11 +198,12 @@ export function textsOf(file: string): Sources {
       inFunction.pop()
     },
     ReturnStatement(node) {
-      if (cureFunctions.has(inFunction.at(-1) ?? '')) cure(node.argument)
+      if (/cure/i.test(inFunction.at(-1) ?? '')) cure(node.argument)
     },
   }).visit(program)
   return {
     texts,
+    unread,
     cures: [...new Map(cures.filter(({ says }) => says.includes(' ')).map(one => [one.start, one])).values()],
   }
 }

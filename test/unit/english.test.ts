@@ -15,10 +15,30 @@ describe('a cure', () => {
 
   test('is a sentence: a capital or a command first, a full stop last', () => {
     // What is filled in at either end brings its own.
-    const isSentence = /^[A-Z`…-].*[.?…]$/su
+    const isSentence = /^[A-Z`…].*[.…]$/su
     expect(cures.filter(({ says }) => !isSentence.test(says)).map(where)).toEqual([])
   })
+
+  test('names what to do: as an order, as a command that does it, or that nothing is to be done', () => {
+    const order = `(?:^|[.:;,] |\\b(?:or|and|then) )(?:${orders.join('|')})\\b`
+    const says = new RegExp(
+      `${order}|\`(?:autodj|--)|^Nothing (?:to do|needs to be done)|^Flags come|^\u2026`,
+      'i',
+    )
+    expect(cures.filter(one => !says.test(one.says)).map(where)).toEqual([])
+  })
+
+  test('is read wherever it is written: none is put together where this test does not look', () => {
+    // `nearest` is what commander takes for the word that was meant.
+    expect(all.flatMap(one => one.unread.map(({ says }) => says))).toEqual(['nearest'])
+  })
 })
+
+/** What a cure may begin with: the verb of an order. */
+const orders =
+  'add allow analyse apply ask attach bring change check choose close compare connect convert copy correct create delete do download drop empty enable encode export fetch find fix forward free give grant install keep leave let limit list log look lower make mount move name pass point purge put raise read redirect reinstall remove rename renew replace report restore run see send set sign split start store switch take treat try turn type unset update upload use wait write'.split(
+    ' ',
+  )
 
 /** Kinds of phrases that were in here once, each with what is said instead. */
 const refused: readonly (readonly [kind: RegExp, better: string])[] = [

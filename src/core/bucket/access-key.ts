@@ -28,7 +28,7 @@ const roles: Readonly<Record<AwsHost, readonly [where: string, cure: string]>> =
     'Let it assume a role through OIDC, and delete the secret with the key.',
   ],
 }
-const anywhere =
+const anywhereCure =
   'If people run it, use `aws sso login`; on a machine of your own, IAM Roles Anywhere. Neither leaves a secret on disk.'
 
 /**
@@ -56,14 +56,14 @@ export function assessAccessKey(
   const setting = 'access-key'
   const shown = `${accessKeyId.slice(0, 4)}…${accessKeyId.slice(-4)}`
   if (temporary) return { setting, state: 'ok', found: `${shown}: temporary credentials` }
-  const [where, role] = host === undefined ? [undefined, anywhere] : roles[host]
+  const [where, roleCure] = host === undefined ? [undefined, anywhereCure] : roles[host]
   const instead = where === undefined ? '' : `; on ${where} a role would do`
   if (createdAt === undefined) {
     return {
       setting,
       state: 'warning',
       found: `${shown}: a long-term key of unknown age${instead}`,
-      cure: role,
+      cure: roleCure,
     }
   }
   const days = Math.floor((now.getTime() - createdAt.getTime()) / 86_400_000)
@@ -72,12 +72,12 @@ export function assessAccessKey(
         setting,
         state: 'failure',
         found: `${shown} is ${days} days old, ${keyMaximumDays} at most are good practice${instead}`,
-        cure: where === undefined ? `${role} Until then, make a new key and delete this one.` : role,
+        cure: where === undefined ? `${roleCure} Until then, make a new key and delete this one.` : roleCure,
       }
     : {
         setting,
         state: 'warning',
         found: `${shown}: a long-term key, ${days} days old${instead}`,
-        cure: role,
+        cure: roleCure,
       }
 }

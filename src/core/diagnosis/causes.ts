@@ -123,7 +123,7 @@ export const causes = {
   'origin-tls': {
     title: 'CloudFront cannot make a TLS connection to its origin',
     cure:
-      'The origin must be the bucket (BUCKET.s3.REGION.amazonaws.com, no dots in its name), or have a valid ' +
+      'Make the origin the bucket (BUCKET.s3.REGION.amazonaws.com, no dots in its name), or give it a valid ' +
       'certificate and TLS 1.2.',
   },
   'origin-dns': {
@@ -361,7 +361,7 @@ export const causes = {
   },
   'certificate-expiring': {
     title: "the domain's certificate expires soon",
-    cure: 'ACM renews by itself when the validation record is in DNS; an imported certificate is renewed by hand.',
+    cure: 'Put the validation record into DNS, and ACM renews it by itself; renew an imported certificate by hand.',
     severity: 'warning',
   },
   unexplained: {

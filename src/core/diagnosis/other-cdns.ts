@@ -109,7 +109,7 @@ const general = {
 } as const satisfies Partial<Record<Cause, Text>>
 
 const nginxPath =
-  'give proxy_pass no path of its own (or $request_uri), so that nginx passes the path on as it came; merge_slashes off'
+  'Give proxy_pass no path of its own (or $request_uri), so that nginx passes the path on as it came; set merge_slashes off.'
 
 const own: Readonly<Record<Exclude<OtherProvider, 'other'>, Partial<Record<Cause, Text>>>> = {
   cloudflare: {
@@ -224,25 +224,25 @@ const own: Readonly<Record<Exclude<OtherProvider, 'other'>, Partial<Record<Cause
   },
 }
 
-/** How what is cached is taken back, as the end of a sentence that begins with what to change. */
-const purge: Readonly<Record<CdnProvider, string>> = {
-  cloudfront: 'then create an invalidation for /*',
-  cloudflare: 'then purge everything (a purge by URL keeps CORS headers)',
-  fastly: 'then purge the service',
-  bunny: 'then purge the pull zone',
-  nginx: 'then empty the cache folder',
-  other: 'then purge the cache',
+/** How what is cached is taken back. */
+const purgeCures: Readonly<Record<CdnProvider, string>> = {
+  cloudfront: 'Create an invalidation for /*.',
+  cloudflare: 'Purge everything (a purge by URL keeps CORS headers).',
+  fastly: 'Purge the service.',
+  bunny: 'Purge the pull zone.',
+  nginx: 'Empty the cache folder.',
+  other: 'Purge the cache.',
 }
 
 /** What to do about answers that were cached without the right CORS header: the policy, then what is cached. */
-export function policyThenPurge(provider: CdnProvider): string {
-  return `${worded({ ...blank, cause: 'cors-missing', cure: causes['cors-missing'].cure }, provider).cure}; ${purge[provider]}: cached answers keep the headers they came with`
+export function policyAndPurgeCure(provider: CdnProvider): string {
+  const first = { ...blank, cause: 'cors-missing', cure: causes['cors-missing'].cure } as const
+  const [policyCure, purgeCure] = [worded(first, provider).cure, purgeCures[provider]]
+  return `${policyCure.slice(0, -1)}; then ${purgeCure[0]!.toLowerCase()}${purgeCure.slice(1, -1)}: cached answers keep the headers they came with.`
 }
 
 /** The policy is right already. */
-export function purgeOnly(provider: CdnProvider): string {
-  return purge[provider].replace(/^then /, '')
-}
+export const purgeCureOf = (provider: CdnProvider): string => purgeCures[provider]
 
 const blank: Finding = { cause: 'unexplained', severity: 'failure', title: '', evidence: [], cure: '' }
 

@@ -2,7 +2,7 @@
 import { cacheOutcome } from '../cdn-provider.ts'
 import { type Finding, finding } from './causes.ts'
 import { contentRange, type Facts, type Rule, s3Evidence } from './observation.ts'
-import { policyThenPurge, purgeOnly } from './other-cdns.ts'
+import { policyAndPurgeCure, purgeCureOf } from './other-cdns.ts'
 
 /** A page that stands in for the object. */
 const page: Rule = facts => {
@@ -85,9 +85,9 @@ function corsFinding(facts: Facts): Finding | undefined {
   const provider = facts.seenProvider ?? facts.provider ?? 'other'
   if (pastCache !== undefined) {
     evidence.push(`past the cache: access-control-allow-origin: ${pastCache.allowedOrigin ?? 'none'}`)
-    if (allows(pastCache.allowedOrigin)) return finding('cors-stale', evidence, purgeOnly(provider))
+    if (allows(pastCache.allowedOrigin)) return finding('cors-stale', evidence, purgeCureOf(provider))
   }
-  return finding('cors-missing', evidence, policyThenPurge(provider))
+  return finding('cors-missing', evidence, policyAndPurgeCure(provider))
 }
 
 const cors: Rule = facts => ((facts.cors ?? 'failure') === 'failure' ? corsFinding(facts) : undefined)

@@ -228,7 +228,7 @@ export function planApplication(
       kind: 'refuse',
       cause: `the database is at the Alembic revision ${revision}, which this version of autodj does not know`,
       differences: newest.differences,
-      cure: `It knows ${knownRevisions.join(', ')}. Is there a newer autodj?`,
+      cure: `Update autodj: this version knows ${knownRevisions.join(', ')}.`,
     }
   }
   return planAdoption(schema, revision)

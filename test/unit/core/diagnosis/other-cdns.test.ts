@@ -145,7 +145,7 @@ describe('CORS and the cache', () => {
   test('missing from a hit, there past the cache: what is cached only', () => {
     for (const allowedOrigin of ['*', page]) {
       const found = cached('bunny', { pastCache: { allowedOrigin } })
-      expect(found).toMatchObject({ cause: 'cors-stale', cure: 'purge the pull zone' })
+      expect(found).toMatchObject({ cause: 'cors-stale', cure: 'Purge the pull zone.' })
       expect(found!.evidence.join()).toContain(
         `past the cache: access-control-allow-origin: ${allowedOrigin}`,
       )
