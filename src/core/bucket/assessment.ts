@@ -31,7 +31,7 @@ export interface Wishes {
   library?: { objects: number; bytes: number }
 }
 
-type SettingState = 'ok' | 'warning' | 'failure' | 'skipped'
+export type SettingState = 'ok' | 'warning' | 'failure' | 'skipped'
 
 export interface SettingCheck {
   setting: string
@@ -59,15 +59,35 @@ export const ourRules = {
   tiering: 'autodj-tiering',
 } as const
 
-export type Assess = (observed: ObservedBucket, wishes: Wishes) => Assessment
+/** What is found of one setting: nothing to change, or one change that makes it right. */
+export const told = (
+  setting: string,
+  state: SettingState,
+  found: string,
+  cure?: string,
+  changes: readonly SettingChange[] = [],
+): Assessment => ({
+  checks: [{ setting, state, found, ...(cure === undefined ? {} : { cure }) }],
+  changes,
+})
+export const fine = (setting: string, found: string): Assessment => told(setting, 'ok', found)
+export const untold = (setting: string, reason: string): Assessment =>
+  told(setting, 'skipped', `could not be read: ${reason}`)
+export const together = (parts: readonly Assessment[]): Assessment => ({
+  checks: parts.flatMap(part => part.checks),
+  changes: parts.flatMap(part => part.changes),
+})
 
-export const fine = (setting: string, found: string): Assessment => ({
-  checks: [{ setting, state: 'ok', found }],
-  changes: [],
-})
-export const untold = (setting: string, reason: string): Assessment => ({
-  checks: [{ setting, state: 'skipped', found: `could not be read: ${reason}` }],
-  changes: [],
-})
+/** A change of one of the bucket's settings. */
+type BucketChange = Omit<Extract<SettingChange, { target: 'bucket' }>, 'target' | 'setting'>
+
+/** What is not right of one of the bucket's settings, and the change that makes it so. */
+export const wrongInBucket = (
+  setting: BucketSetting,
+  state: SettingState,
+  found: string,
+  change: BucketChange,
+): Assessment => told(setting, state, found, planCure, [{ target: 'bucket', setting, ...change }])
+
 export const documentOf = (observed: Observed): JsonObject | null =>
   observed.state === 'set' ? observed.value : null

@@ -2,10 +2,12 @@
 import {
   type Assessment,
   documentOf,
+  fine,
   type Observed,
-  planCure,
-  type SettingCheck,
+  together,
+  told,
   untold,
+  wrongInBucket,
 } from './assessment.ts'
 import type { Json, JsonObject } from './plan.ts'
 
@@ -22,18 +24,19 @@ export function policyOfBucket(
   const policy = documentOf(observed)
   const statements = listOf(policy?.['Statement']) as JsonObject[]
   const open = statements.find(isPublicRead)
-  const checks: SettingCheck[] = []
-  if (open !== undefined) {
-    checks.push({
-      setting: 'bucket-policy-public',
-      state: 'failure',
-      found: `statement ${String(open['Sid'] ?? '(no Sid)')} allows anyone to read`,
-      cure: 'Remove that statement: it is not one of ours, so it is left to you (Block Public Access overrides it).',
-    })
-  }
-  if (statements.some(statement => allowsDistribution(statement, seen.arn))) {
-    return { checks: [{ setting, state: 'ok', found: `allows ${seen.id} to read` }, ...checks], changes: [] }
-  }
+  const toAll =
+    open === undefined
+      ? []
+      : [
+          told(
+            'bucket-policy-public',
+            'failure',
+            `statement ${String(open['Sid'] ?? '(no Sid)')} allows anyone to read`,
+            'Remove that statement: it is not one of ours, so it is left to you (Block Public Access overrides it).',
+          ),
+        ]
+  if (statements.some(statement => allowsDistribution(statement, seen.arn)))
+    return together([fine(setting, `allows ${seen.id} to read`), ...toAll])
   const partition = seen.arn.split(':')[1] ?? 'aws'
   const ours: JsonObject = {
     Sid: policySid,
@@ -44,31 +47,18 @@ export function policyOfBucket(
     Condition: { StringEquals: { 'AWS:SourceArn': seen.arn } },
   }
   const sameService = statements.some(statement => statement['Sid'] === policySid)
-  return {
-    checks: [
-      {
-        setting,
-        state: 'failure',
-        found: sameService
-          ? 'allows another distribution to read, not this one'
-          : `does not allow ${seen.id} to read`,
-        cure: planCure,
-      },
-      ...checks,
-    ],
-    changes: [
-      {
-        target: 'bucket',
-        setting: 'bucket-policy',
-        was: policy,
-        becomes: {
-          ...(policy ?? { Version: '2012-10-17' }),
-          Statement: [...statements.filter(statement => statement['Sid'] !== policySid), ours],
-        },
-        why: `the distribution ${seen.id}, and no other, may read objects`,
-      },
-    ],
-  }
+  const found = sameService
+    ? 'allows another distribution to read, not this one'
+    : `does not allow ${seen.id} to read`
+  const toDistribution = wrongInBucket(setting, 'failure', found, {
+    was: policy,
+    becomes: {
+      ...(policy ?? { Version: '2012-10-17' }),
+      Statement: [...statements.filter(statement => statement['Sid'] !== policySid), ours],
+    },
+    why: `the distribution ${seen.id}, and no other, may read objects`,
+  })
+  return together([toDistribution, ...toAll])
 }
 
 function listOf(value: Json | undefined): readonly Json[] {

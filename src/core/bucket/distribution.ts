@@ -9,7 +9,9 @@ import {
   fine,
   type Observed,
   planCure,
-  type SettingCheck,
+  type SettingState,
+  together,
+  told,
   type Wishes,
 } from './assessment.ts'
 import { policyOfBucket } from './bucket-policy.ts'
@@ -49,17 +51,12 @@ export function assessDistribution(
 ): Assessment {
   const origin = originOf(seen.config, wishes.bucket)
   if (origin === undefined) {
-    return {
-      checks: [
-        {
-          setting: 'origin',
-          state: 'failure',
-          found: `no origin of ${seen.id} is the bucket ${wishes.bucket}`,
-          cure: 'Correct CLOUDFRONT_DISTRIBUTION_ID, or make an origin BUCKET.s3.REGION.amazonaws.com in it.',
-        },
-      ],
-      changes: [],
-    }
+    return told(
+      'origin',
+      'failure',
+      `no origin of ${seen.id} is the bucket ${wishes.bucket}`,
+      'Correct CLOUDFRONT_DISTRIBUTION_ID, or make an origin BUCKET.s3.REGION.amazonaws.com in it.',
+    )
   }
   const behaviour = behaviourPath(seen.config, wishes.keyPrefix)
   const parts: Assessment[] = [
@@ -75,19 +72,9 @@ export function assessDistribution(
     logs(seen, wishes),
   ]
   if (seen.config['Enabled'] === false) {
-    parts.unshift({
-      checks: [
-        {
-          setting: 'distribution',
-          state: 'failure',
-          found: `${seen.id} is disabled`,
-          cure: 'Enable it in CloudFront.',
-        },
-      ],
-      changes: [],
-    })
+    parts.unshift(told('distribution', 'failure', `${seen.id} is disabled`, 'Enable it in CloudFront.'))
   }
-  return { checks: parts.flatMap(part => part.checks), changes: parts.flatMap(part => part.changes) }
+  return together(parts)
 }
 
 /** Whether one of the names is this host's; `*.example.com` stands for one label, as in a certificate. */
@@ -138,13 +125,12 @@ function edit(config: JsonObject, path: Path, becomes: Json): ConfigEdit {
 }
 
 function wrong(
-  check: Omit<SettingCheck, 'cure'>,
+  setting: string,
+  state: SettingState,
+  found: string,
   change: Omit<Extract<SettingChange, { target: 'distribution' }>, 'target' | 'setting'>,
 ): Assessment {
-  return {
-    checks: [{ ...check, cure: planCure }],
-    changes: [{ target: 'distribution', setting: check.setting, ...change }],
-  }
+  return told(setting, state, found, planCure, [{ target: 'distribution', setting, ...change }])
 }
 
 type Origin = NonNullable<ReturnType<typeof originOf>>
@@ -153,31 +139,21 @@ function originEndpoint(_: ObservedDistribution, { value, website }: Origin): As
   const setting = 'origin'
   const domain = String(value['DomainName'])
   if (website) {
-    return {
-      checks: [
-        {
-          setting,
-          state: 'failure',
-          found: `${domain} is the website endpoint: no TLS, no access control, public objects`,
-          cure: 'Make the origin the REST endpoint BUCKET.s3.REGION.amazonaws.com.',
-        },
-      ],
-      changes: [],
-    }
+    return told(
+      setting,
+      'failure',
+      `${domain} is the website endpoint: no TLS, no access control, public objects`,
+      'Make the origin the REST endpoint BUCKET.s3.REGION.amazonaws.com.',
+    )
   }
   const path = String(value['OriginPath'] ?? '')
   if (path !== '') {
-    return {
-      checks: [
-        {
-          setting,
-          state: 'failure',
-          found: `the origin path ${path} is put before every key`,
-          cure: 'Empty the origin path: keys are whole, prefix included.',
-        },
-      ],
-      changes: [],
-    }
+    return told(
+      setting,
+      'failure',
+      `the origin path ${path} is put before every key`,
+      'Empty the origin path: keys are whole, prefix included.',
+    )
   }
   return fine(setting, domain)
 }
@@ -185,10 +161,7 @@ function originEndpoint(_: ObservedDistribution, { value, website }: Origin): As
 function originAccessControl(seen: ObservedDistribution, { index, value, website }: Origin): Assessment {
   const setting = 'origin-access-control'
   if (website) {
-    return {
-      checks: [{ setting, state: 'skipped', found: 'a website endpoint takes none' }],
-      changes: [],
-    }
+    return told(setting, 'skipped', 'a website endpoint takes none')
   }
   const id = String(value['OriginAccessControlId'] ?? '')
   const oac = seen.oacs[id]
@@ -199,16 +172,13 @@ function originAccessControl(seen: ObservedDistribution, { index, value, website
   const identity = String(valueAt(value, ['S3OriginConfig', 'OriginAccessIdentity']) ?? '')
   const at = ['Origins', 'Items', index] as const
   return wrong(
-    {
-      setting,
-      state: 'failure',
-      found:
-        oac !== undefined
-          ? `${id} signs "${oac['SigningBehavior']}": S3 cannot tell CloudFront from anyone`
-          : identity === ''
-            ? 'none: the bucket would have to be public'
-            : 'an origin access identity, which cannot read SSE-KMS objects or newer regions',
-    },
+    setting,
+    'failure',
+    oac !== undefined
+      ? `${id} signs "${oac['SigningBehavior']}": S3 cannot tell CloudFront from anyone`
+      : identity === ''
+        ? 'none: the bucket would have to be public'
+        : 'an origin access identity, which cannot read SSE-KMS objects or newer regions',
     {
       create: {
         Name: `autodj-${seen.id}`,
@@ -235,13 +205,10 @@ function viewerProtocol({ config }: ObservedDistribution, behaviour: Path): Asse
   const path = [...behaviour, 'ViewerProtocolPolicy']
   const value = valueAt(config, path)
   if (value === 'redirect-to-https' || value === 'https-only') return fine(setting, String(value))
-  return wrong(
-    { setting, state: 'failure', found: `${value}: audio is served over plain HTTP too` },
-    {
-      edits: [edit(config, path, 'redirect-to-https')],
-      why: 'viewers come over HTTPS, old links are redirected',
-    },
-  )
+  return wrong(setting, 'failure', `${value}: audio is served over plain HTTP too`, {
+    edits: [edit(config, path, 'redirect-to-https')],
+    why: 'viewers come over HTTPS, old links are redirected',
+  })
 }
 
 function tls({ config }: ObservedDistribution): Assessment {
@@ -256,13 +223,10 @@ function tls({ config }: ObservedDistribution): Assessment {
   const path = ['ViewerCertificate', 'MinimumProtocolVersion']
   const value = String(certificate['MinimumProtocolVersion'])
   if (modernTls.includes(value)) return fine(setting, value)
-  return wrong(
-    { setting, state: 'failure', found: `${value}: TLS 1.1 and older are accepted` },
-    {
-      edits: [edit(config, path, wantedTls)],
-      why: 'TLS 1.0 and 1.1 are broken; every browser since 2014 has 1.2',
-    },
-  )
+  return wrong(setting, 'failure', `${value}: TLS 1.1 and older are accepted`, {
+    edits: [edit(config, path, wantedTls)],
+    why: 'TLS 1.0 and 1.1 are broken; every browser since 2014 has 1.2',
+  })
 }
 
 function caching({ config, cachePolicies }: ObservedDistribution, behaviour: Path): Assessment {
@@ -283,15 +247,12 @@ function caching({ config, cachePolicies }: ObservedDistribution, behaviour: Pat
     return fine(setting, 'managed CachingOptimized')
   }
   if (id === managed.cachingDisabled) {
-    return wrong({ setting, state: 'failure', found: 'CachingDisabled: every request goes to S3' }, change)
+    return wrong(setting, 'failure', 'CachingDisabled: every request goes to S3', change)
   }
   if (id !== null && id !== '') {
     const policy = cachePolicies[id]
     if (policy === undefined) {
-      return {
-        checks: [{ setting, state: 'skipped', found: `policy ${id} could not be read` }],
-        changes: [],
-      }
+      return told(setting, 'skipped', `policy ${id} could not be read`)
     }
     const parameters = valueAt(policy, ['CachePolicyConfig', 'ParametersInCacheKeyAndForwardedToOrigin'])
     const faults = [
@@ -300,10 +261,7 @@ function caching({ config, cachePolicies }: ObservedDistribution, behaviour: Pat
     ].filter(([, value]) => value !== 'none' && value !== null)
     if (faults.length === 0) return fine(setting, `policy ${id}: neither query strings nor cookies`)
     const names = faults.map(([name]) => name).join(' and ')
-    return wrong(
-      { setting, state: 'warning', found: `policy ${id} caches a copy for each of the ${names}` },
-      change,
-    )
+    return wrong(setting, 'warning', `policy ${id} caches a copy for each of the ${names}`, change)
   }
   const forwarded = valueAt(config, [...behaviour, 'ForwardedValues'])
   if (
@@ -313,23 +271,17 @@ function caching({ config, cachePolicies }: ObservedDistribution, behaviour: Pat
   ) {
     return fine(setting, 'legacy settings: neither query strings nor cookies')
   }
-  return wrong(
-    { setting, state: 'warning', found: 'legacy settings cache a copy for each query string or cookie' },
-    change,
-  )
+  return wrong(setting, 'warning', 'legacy settings cache a copy for each query string or cookie', change)
 }
 
 function compression({ config }: ObservedDistribution, behaviour: Path): Assessment {
   const setting = 'compression'
   const path = [...behaviour, 'Compress']
   if (valueAt(config, path) !== true) return fine(setting, 'off: byte ranges stay what they are')
-  return wrong(
-    { setting, state: 'warning', found: 'on: wasted on audio, and breaks ranges of what it does compress' },
-    {
-      edits: [edit(config, path, false)],
-      why: 'audio is compressed already; byte ranges must be those of the object',
-    },
-  )
+  return wrong(setting, 'warning', 'on: wasted on audio, and breaks ranges of what it does compress', {
+    edits: [edit(config, path, false)],
+    why: 'audio is compressed already; byte ranges must be those of the object',
+  })
 }
 
 function corsHeaders({ config }: ObservedDistribution, behaviour: Path, { origins }: Wishes): Assessment {
@@ -339,11 +291,9 @@ function corsHeaders({ config }: ObservedDistribution, behaviour: Path, { origin
   const id = valueAt(config, path)
   if (id !== null && id !== '') return fine(setting, `response headers policy ${id}`)
   return wrong(
-    {
-      setting,
-      state: 'failure',
-      found: 'no response headers policy: the CORS answer to the first client is cached for all',
-    },
+    setting,
+    'failure',
+    'no response headers policy: the CORS answer to the first client is cached for all',
     {
       edits: [edit(config, path, managed.simpleCors)],
       why: 'the CDN adds the CORS header itself (managed SimpleCORS), whoever asks first',
@@ -358,24 +308,18 @@ function logs({ config }: ObservedDistribution, { logBucket }: Wishes): Assessme
     return fine(setting, `to ${logging['Bucket']}/${logging['Prefix'] ?? ''}`)
   const found = 'off here (standard logging v2, which is set up elsewhere, is not seen)'
   if (logBucket === undefined) {
-    return {
-      checks: [{ setting, state: 'warning', found, cure: 'Pass --log-bucket to turn it on.' }],
-      changes: [],
-    }
+    return told(setting, 'warning', found, 'Pass --log-bucket to turn it on.')
   }
-  return wrong(
-    { setting, state: 'failure', found },
-    {
-      edits: [
-        edit(config, ['Logging'], {
-          Enabled: true,
-          IncludeCookies: false,
-          Bucket: `${logBucket}.s3.amazonaws.com`,
-          Prefix: 'cloudfront/',
-        }),
-      ],
-      why: 'hits, misses and errors of every request can be looked up; the log bucket must allow ACLs',
-      cost: 'storage of the logs',
-    },
-  )
+  return wrong(setting, 'failure', found, {
+    edits: [
+      edit(config, ['Logging'], {
+        Enabled: true,
+        IncludeCookies: false,
+        Bucket: `${logBucket}.s3.amazonaws.com`,
+        Prefix: 'cloudfront/',
+      }),
+    ],
+    why: 'hits, misses and errors of every request can be looked up; the log bucket must allow ACLs',
+    cost: 'storage of the logs',
+  })
 }

@@ -1,15 +1,15 @@
 /** Lifecycle rules: what is removed by itself, what moves to another storage class, and what that costs. */
 import { formatBytes, formatCount } from '../units.ts'
 import {
-  type Assess,
+  type Assessment,
   documentOf,
+  type ObservedBucket,
   ourRules,
   planCure,
   type SettingCheck,
-  untold,
   type Wishes,
 } from './assessment.ts'
-import type { JsonObject } from './plan.ts'
+import type { JsonObject, SettingChange } from './plan.ts'
 
 const abortDays = 7
 /** What autodj deleted at its own prefixes can be brought back for so long, where versions are kept. */
@@ -31,10 +31,7 @@ interface Rules {
   make(ID: string, prefix: string, action: JsonObject): JsonObject
 }
 
-export const lifecycle: Assess = ({ lifecycle: observed, versioning }, wishes) => {
-  const setting = 'lifecycle'
-  if (observed.state === 'unknown') return untold(setting, observed.reason)
-  const value = documentOf(observed)
+export function lifecycle(value: JsonObject | null, wishes: Wishes, observed: ObservedBucket): Assessment {
   const rules = rulesOf(value)
   const enabled = rules.filter(rule => rule['Status'] === 'Enabled')
   // S3 takes rules with Filter, or old ones with Prefix, never both in one configuration.
@@ -53,7 +50,7 @@ export const lifecycle: Assess = ({ lifecycle: observed, versioning }, wishes) =
   const purposes = [
     abandonedUploads(seen),
     quarantine(seen, wishes),
-    ...oldVersions(seen, wishes, documentOf(versioning)),
+    ...oldVersions(seen, wishes, documentOf(observed.versioning)),
     ...archive(enabled, wishes),
     ...tiering(seen, wishes),
   ]
@@ -62,22 +59,18 @@ export const lifecycle: Assess = ({ lifecycle: observed, versioning }, wishes) =
   if (additions.length === 0) return { checks, changes: [] }
   const replaced = new Set(additions.map(rule => rule['ID']))
   const cost = purposes.flatMap(purpose => purpose.cost ?? []).join('; ')
-  return {
-    checks,
-    changes: [
-      {
-        target: 'bucket',
-        setting,
-        was: value,
-        becomes: {
-          ...value,
-          Rules: [...rules.filter(rule => !replaced.has(rule['ID'] ?? null)), ...additions],
-        },
-        why: purposes.flatMap(({ why }) => why ?? []).join('; '),
-        ...(cost === '' ? {} : { cost }),
-      },
-    ],
+  const change: SettingChange = {
+    target: 'bucket',
+    setting: 'lifecycle',
+    was: value,
+    becomes: {
+      ...value,
+      Rules: [...rules.filter(rule => !replaced.has(rule['ID'] ?? null)), ...additions],
+    },
+    why: purposes.flatMap(({ why }) => why ?? []).join('; '),
+    ...(cost === '' ? {} : { cost }),
   }
+  return { checks, changes: [change] }
 }
 
 function abandonedUploads({ enabledFor, make }: Rules): Purpose {
