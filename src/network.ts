@@ -36,7 +36,6 @@ function trustCertificates({ certificates }: Network): void {
     } catch (error) {
       throw new UsageError(`${variable} names ${path}, which cannot be read: ${systemErrorReason(error)}`, {
         code: 'config.certificates',
-        cure: 'Give the path of a file with certificates in PEM form, or unset it.',
       })
     }
     const found = text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g)

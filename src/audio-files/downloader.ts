@@ -44,7 +44,7 @@ export interface Download {
 }
 
 /** What is known of an object before it is asked for. */
-export interface Expectation {
+interface Expectation {
   /** bytes it is thought to have; saves a request if that is right */
   readonly size?: number | undefined
   /** hex; while it is right, no other sum is computed */

@@ -30,7 +30,7 @@ interface Thread {
 }
 
 /** SHA-256 of what comes in pieces. */
-export interface PiecewiseHash {
+interface PiecewiseHash {
   /** The next piece; it is shared memory, which may be used again once this resolves. */
   update(piece: Buffer): Promise<void>
   /** @returns hex */

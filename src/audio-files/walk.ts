@@ -87,11 +87,7 @@ async function ignoreFileOf(realRoot: string): Promise<string | undefined> {
     if (code === 'ENOENT') return undefined
     throw new FatalError(
       `${path.join(realRoot, ignoreFileName)} cannot be read: ${systemErrorReason(error)}`,
-      {
-        code: 'ignore-file.unreadable',
-        cure: 'Give this user permission to read it, or remove it.',
-        cause: error,
-      },
+      { code: 'ignore-file.unreadable', cause: error },
     )
   }
 }
@@ -214,7 +210,6 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
       path: portable(folder),
       code: 'folder.unreadable',
       reason: `the folder cannot be read: ${systemErrorReason(error)}`,
-      cure: 'Give this user permission to read and enter it, then run it again.',
     }
   }
 }

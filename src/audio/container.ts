@@ -43,7 +43,6 @@ export async function inspect(path: string): Promise<Container> {
   } catch (error) {
     throw new TemporaryError(`the file cannot be read (${systemErrorReason(error)})`, {
       code: 'audio.unreadable',
-      cure: 'Check the path and its permissions.',
       details: { path },
       cause: error,
     })

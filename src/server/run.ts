@@ -57,7 +57,6 @@ export async function runServer(context: Context, flags: ServeFlags): Promise<vo
   } catch (error) {
     throw new FatalError(`cannot listen on ${flags.host}:${flags.port}: ${systemErrorReason(error)}`, {
       code: 'serve.listen',
-      cure: 'Choose another --host or --port, or stop what is listening there.',
       cause: error,
     })
   }

@@ -18,7 +18,7 @@ interface NewRun {
   version: string
 }
 
-export interface Run extends NewRun {
+interface Run extends NewRun {
   startedAt: Date
   heartbeatAt: Date
   leaseUntil: Date
