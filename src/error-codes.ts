@@ -886,7 +886,7 @@ export const errorCodes = {
   },
   'store.expired-token': {
     meaning: 'The session of the credentials has expired.',
-    cure: 'Renew it (`aws sso login`, or fresh temporary credentials), then run it again.',
+    cure: 'Renew the session (`aws sso login`, or fresh temporary credentials), then run it again.',
     exits: ['temporary'],
   },
   'store.invalid': {
@@ -926,7 +926,7 @@ export const errorCodes = {
   },
   'store.precondition': {
     meaning: 'The object changed while it was being processed.',
-    cure: 'Run it again.',
+    cure: 'Run it again, which looks at the object anew.',
     exits: ['fatal', 'someFailed'],
   },
   'store.throttled': {
@@ -946,7 +946,7 @@ export const errorCodes = {
   },
   'store.unsupported': {
     meaning: 'The store does not have a feature that is needed.',
-    cure: 'Use a store that has it, or do without what needs it.',
+    cure: 'Use a store with this feature, or do without it.',
     exits: ['fatal'],
   },
   'store.wrong-region': {

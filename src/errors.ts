@@ -137,6 +137,20 @@ export class SafetyLimitError extends AppError {
   }
 }
 
+/** Why one item fails, whatever becomes of the others: the run goes on. */
+export class ItemError extends Error {
+  readonly code: ErrorCode
+  readonly cure: string
+
+  /** @param cure default: the usual one of its code */
+  constructor(code: ErrorCode, reason: string, cure = usualCure(code), cause?: unknown) {
+    super(reason, cause === undefined ? undefined : { cause })
+    this.name = new.target.name
+    this.code = code
+    this.cure = cure
+  }
+}
+
 /**
  * What the system refuses wherever that happens: no room, no right, no more files. No bug, and no single file's problem.
  *

@@ -14,11 +14,11 @@ import type { AnalysisPlan } from '../db/analyses.ts'
 import type { HashedFile } from '../db/ledger.ts'
 import type { Track } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
-import { FatalError } from '../errors.ts'
+import { FatalError, ItemError } from '../errors.ts'
 import type { Resilience } from '../storage/resilience.ts'
 import { StoreError } from '../storage/store.ts'
 import { Budget } from './budget.ts'
-import { DownloadError, download, type KnownObject, LargerThanReserved } from './object-download.ts'
+import { download, type KnownObject, LargerThanReserved } from './object-download.ts'
 import type { Origin } from './origin.ts'
 
 /**
@@ -128,16 +128,17 @@ export class Analyzer {
       // A file that someone was just writing gets one fresh try.
       return await this.#once(task, job)
     } catch (error) {
-      if (error instanceof DownloadError) {
+      if (error instanceof ItemError) {
         const { code, message: reason, cure } = error
-        return { state: 'failed', code, reason, cure, about: 'source' }
-      }
-      if (error instanceof LocalFileError) {
-        const { problem, message: reason, cure } = error
+        const isLocal = error instanceof LocalFileError
         // A folder that is not here says nothing of the track: another machine may have it.
         const about =
-          this.#options.realRoot === undefined ? 'access' : problem === 'empty' ? 'content' : 'source'
-        return { state: 'failed', code: `file.${problem}`, reason, cure, about }
+          isLocal && this.#options.realRoot === undefined
+            ? 'access'
+            : isLocal && error.problem === 'empty'
+              ? 'content'
+              : 'source'
+        return { state: 'failed', code, reason, cure, about }
       }
       const { stopping, signal } = this.#options
       if (signal.aborted || stopping.aborted) return { state: 'interrupted' }
@@ -206,7 +207,7 @@ export class Analyzer {
     const found = audioSource(track)
     if (found.kind === 'file') return this.#local(found.filePath)
     if (found.kind === 's3') return (await this.#localTwin(task)) ?? this.#download(found.key, task.object)
-    throw new DownloadError('object.missing', 'the track has no audio', 'Run `autodj fetch` to get it.')
+    throw new ItemError('object.missing', 'the track has no audio', 'Run `autodj fetch` to get it.')
   }
 
   async #local(filePath: string): Promise<Audio> {
@@ -241,11 +242,7 @@ export class Analyzer {
     const now = await openSource(track.filePath as string, audioFolder, realRoot as string)
     await now.close()
     if (!isSameFile(identity, now)) {
-      throw new LocalFileError(
-        'changed',
-        `${now.relative} changed while it was analysed`,
-        'Run it again when nothing is writing to it.',
-      )
+      throw new LocalFileError('changed', `${now.relative} changed while it was analysed`)
     }
   }
 

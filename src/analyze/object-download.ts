@@ -2,7 +2,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { type FileHandle, open, rm } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import { systemErrorCode, TemporaryError } from '../errors.ts'
+import { ItemError, systemErrorCode, TemporaryError } from '../errors.ts'
 import { renameOver } from '../file-effects.ts'
 import type { Resilience } from '../storage/resilience.ts'
 import { StoreError } from '../storage/store.ts'
@@ -14,19 +14,6 @@ export interface KnownObject {
   readonly etag: string | null
   readonly sha256: string | null
   readonly crc32: string | null
-}
-
-/** Why this object could not be had; another one may. */
-export class DownloadError extends Error {
-  readonly code: 'object.missing' | 'object.changing' | 'download.corrupt'
-  readonly cure: string
-
-  constructor(code: DownloadError['code'], message: string, cure: string) {
-    super(message)
-    this.name = 'DownloadError'
-    this.code = code
-    this.cure = cure
-  }
 }
 
 /** The object is larger than what was reserved for it. */
@@ -60,7 +47,7 @@ interface DownloadOptions {
 
 /**
  * @returns its size, and whether there was a checksum to compare
- * @throws DownloadError, LargerThanReserved, or StoreError for this object; RunHalted and TemporaryError `temp.full`
+ * @throws ItemError, LargerThanReserved, or StoreError for this object; RunHalted and TemporaryError `temp.full`
  *   if no other would fare better; the signal's reason
  */
 export async function download(options: DownloadOptions): Promise<{ bytes: number; verified: boolean }> {
@@ -111,10 +98,9 @@ class Transfer {
       if (!(error instanceof StoreError)) throw error
       if (error.kind === 'precondition') {
         return this.#beginAgain(
-          new DownloadError(
+          new ItemError(
             'object.changing',
             'the object was replaced while it was downloaded, again and again',
-            'Run it again when nothing is writing to it.',
           ),
         )
       }
@@ -134,11 +120,7 @@ class Transfer {
     const { origin, key, room, signal, onBytes } = this.#options
     const content = await origin.open(key, { start: this.bytes, etag: this.#object?.etag, signal })
     if (content === undefined) {
-      throw new DownloadError(
-        'object.missing',
-        'the object is not there',
-        '`autodj reconcile` finds out what became of it.',
-      )
+      throw new ItemError('object.missing', 'the object is not there')
     }
     const { body, ...described } = content
     this.#object ??= described
@@ -197,7 +179,7 @@ class Transfer {
   }
 
   /** @throws `reason` when that was often enough */
-  async #beginAgain(reason: DownloadError): Promise<void> {
+  async #beginAgain(reason: ItemError): Promise<void> {
     if (++this.#beginnings > maxBeginnings) throw reason
     await this.#file.truncate(0)
     this.bytes = 0
@@ -208,8 +190,8 @@ class Transfer {
   }
 }
 
-const corrupt = (how: string): DownloadError =>
-  new DownloadError(
+const corrupt = (how: string): ItemError =>
+  new ItemError(
     'download.corrupt',
     `the object did not arrive as it was uploaded: ${how}`,
     '`autodj verify --full` compares it; upload it again if the copy in S3 is damaged.',

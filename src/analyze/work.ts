@@ -149,7 +149,7 @@ export class AnalyzeWork implements TrackWork<AnalysisTask, AnalysisOutcome> {
         state: 'failed',
         fields: { ...fields, code },
         reason,
-        ...(cure !== undefined && { cure }),
+        cure,
       })
       return
     }

@@ -119,7 +119,7 @@ export async function deleteProvedFile(
 function keptBecause(error: unknown): DeleteLocalOutcome {
   const keep = (code: ErrorCode, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
   if (error instanceof Kept) return keep(error.code, error.message)
-  if (error instanceof LocalFileError) return keep(`file.${error.problem}`, error.message)
+  if (error instanceof LocalFileError) return keep(error.code, error.message)
   const problem = itemProblem(error)
   if (problem !== undefined) return keep('store', problem)
   const code = error instanceof AppError ? undefined : systemErrorCode(error)

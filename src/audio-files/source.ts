@@ -12,7 +12,7 @@ import {
 import { open, readdir, realpath } from 'node:fs/promises'
 import path from 'node:path'
 import { type AudioFolder, isOutside, type PathReading, readStoredPath } from '../core/audio-path.ts'
-import { FatalError, systemErrorCode, toError } from '../errors.ts'
+import { FatalError, ItemError, systemErrorCode, toError } from '../errors.ts'
 
 /** Why a file was not taken. `refused` is a row that must be corrected; the rest may be different next time. */
 export type LocalFileProblem =
@@ -24,15 +24,12 @@ export type LocalFileProblem =
   | 'changed'
   | 'loop'
 
-export class LocalFileError extends Error {
+export class LocalFileError extends ItemError {
   readonly problem: LocalFileProblem
-  readonly cure: string
 
-  constructor(problem: LocalFileProblem, message: string, cure: string, cause?: unknown) {
-    super(message, { cause })
-    this.name = 'LocalFileError'
+  constructor(problem: LocalFileProblem, reason: string, cure?: string, cause?: unknown) {
+    super(`file.${problem}`, reason, cure, cause)
     this.problem = problem
-    this.cure = cure
   }
 }
 
@@ -222,14 +219,10 @@ export async function openSource(
   try {
     const stats = await handle.stat({ bigint: true })
     if (!stats.isFile()) {
-      throw new LocalFileError(
-        'not-a-file',
-        `${resolved.relative} is ${kindOf(stats)}, not a file`,
-        'Correct the row.',
-      )
+      throw new LocalFileError('not-a-file', `${resolved.relative} is ${kindOf(stats)}, not a file`)
     }
     if (stats.size === 0n) {
-      throw new LocalFileError('empty', `${resolved.relative} is empty (0 bytes)`, 'Fetch the track again.')
+      throw new LocalFileError('empty', `${resolved.relative} is empty (0 bytes)`)
     }
     return new OpenSource(handle, { absolute: real, relative, isLinked }, stats)
   } catch (error) {
@@ -372,11 +365,7 @@ class OpenSource implements Source {
   }
 
   #changed(how: string): LocalFileError {
-    return new LocalFileError(
-      'changed',
-      `${this.relative} changed while it was read (${how})`,
-      'Run it again when nothing is writing to it.',
-    )
+    return new LocalFileError('changed', `${this.relative} changed while it was read (${how})`)
   }
 }
 
@@ -443,48 +432,33 @@ async function respell(
 /** What the file system said, as the problem of a file. */
 export function localFileError(error: unknown, subject: string): LocalFileError {
   const code = systemErrorCode(error)
+  const because = (problem: LocalFileProblem, reason: string, cure?: string) =>
+    new LocalFileError(problem, reason, cure, error)
   switch (code) {
     case 'ENOENT':
     case 'ENOTDIR':
-      return new LocalFileError(
-        'missing',
-        `${subject} does not exist`,
-        'Run `autodj import` to relink files that moved, or `autodj fetch` to get it again.',
-        error,
-      )
+      return because('missing', `${subject} does not exist`)
     case 'ELOOP':
-      return new LocalFileError(
-        'loop',
-        `${subject} is a link that points back to itself`,
-        'Remove the link.',
-        error,
-      )
+      return because('loop', `${subject} is a link that points back to itself`)
     case 'ENXIO':
     case 'EISDIR':
-      return new LocalFileError('not-a-file', `${subject} is not a file`, 'Correct the row.', error)
+      return because('not-a-file', `${subject} is not a file`)
     case 'EACCES':
     case 'EPERM':
-      return new LocalFileError(
-        'unreadable',
-        `no permission to read ${subject}`,
-        'Give this user permission to read it.',
-        error,
-      )
+      return because('unreadable', `no permission to read ${subject}`)
     case 'ENAMETOOLONG':
-      return new LocalFileError(
-        'refused',
-        `${subject.slice(0, 80)}… is too long a path`,
-        'Correct the row.',
-        error,
+      return because('refused', `${subject.slice(0, 80)}… is too long a path`, 'Correct the row.')
+    case 'EIO':
+      return because(
+        'unreadable',
+        `${subject} cannot be read: EIO`,
+        'The disk reports an error: check the disk before anything else.',
       )
     default:
-      return new LocalFileError(
+      return because(
         'unreadable',
         `${subject} cannot be read: ${code ?? toError(error).message}`,
-        code === 'EIO'
-          ? 'The disk reports an error: check the disk before anything else.'
-          : 'Look at the file.',
-        error,
+        'Look at the file.',
       )
   }
 }

@@ -178,7 +178,7 @@ export async function removeCopy(
     source = await openSource(copy.path, audioFolder, root)
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
-    if (error.problem !== 'missing') return keep(`file.${error.problem}`, error.message)
+    if (error.problem !== 'missing') return keep(error.code, error.message)
     try {
       if (!dryRun) await changeTracks(database.knex, [{ planned: track, filePath: null }])
     } catch (thrown) {

@@ -36,75 +36,87 @@ const lostConnection =
   /connection terminated|connection ended|timeout expired|client has encountered a connection error|not queryable|Query read timeout|connection timeout|server closed the connection/i
 
 type Entry =
-  | readonly [kind: typeof TemporaryError, code: CodeWith<'temporary'>, cause: string, cure: string]
-  | readonly [kind: typeof FatalError, code: CodeWith<'fatal'>, cause: string, cure: string]
+  | readonly [kind: typeof TemporaryError, code: CodeWith<'temporary'>, cause: string, cure?: string]
+  | readonly [kind: typeof FatalError, code: CodeWith<'fatal'>, cause: string, cure?: string]
 
 /** SQLSTATE (or its two-letter class) to what the operator is told. Codes: PostgreSQL manual, appendix A. */
 const bySqlstate: Readonly<Record<string, Entry>> = {
-  '28P01': [
-    FatalError,
-    'db.auth',
-    'the database refused the password',
-    'Check user and password in DATABASE_URL.',
-  ],
-  '28': [
-    FatalError,
-    'db.auth',
-    'the database refused the login',
-    'Check user and password in DATABASE_URL, and pg_hba.conf for this host.',
-  ],
-  '3D000': [
-    FatalError,
-    'db.missing',
-    'the database does not exist',
-    'Create it (createdb NAME), or correct the name in DATABASE_URL.',
-  ],
-  '53300': [
-    TemporaryError,
-    'db.connections',
-    'the database has no connections left',
-    'Try again later, or raise max_connections, or lower --concurrency.',
-  ],
-  '53': [
-    TemporaryError,
-    'db.resources',
-    'the database server is out of disk or memory',
-    'Free some, then run it again.',
-  ],
-  '57014': [
-    TemporaryError,
-    'db.timeout',
-    'a statement took too long and was cancelled',
-    'Run it again; if it persists, look for long transactions in pg_stat_activity.',
-  ],
+  '28P01': [FatalError, 'db.auth', 'the database refused the password'],
+  '28': [FatalError, 'db.auth', 'the database refused the login'],
+  '3D000': [FatalError, 'db.missing', 'the database does not exist'],
+  '53300': [TemporaryError, 'db.connections', 'the database has no connections left'],
+  '53': [TemporaryError, 'db.resources', 'the database server is out of disk or memory'],
+  '57014': [TemporaryError, 'db.timeout', 'a statement took too long and was cancelled'],
   '57': [TemporaryError, 'db.unreachable', 'the database is shutting down or starting up', 'Run it again.'],
   '08': [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'Run it again.'],
-  '40': [TemporaryError, 'db.conflict', 'another transaction got in the way', 'Run it again.'],
-  '55P03': [
-    TemporaryError,
-    'db.busy',
-    'another transaction holds a lock on the same rows or table',
-    'Run it again; pg_stat_activity and pg_locks show who holds it.',
-  ],
-  '25P03': [TemporaryError, 'db.timeout', 'a transaction was idle for too long', 'Run it again.'],
-  '25006': [
-    FatalError,
-    'db.read-only',
-    'the database (or this run) is read-only',
-    'Point DATABASE_URL at the primary server, not at a standby.',
-  ],
-  '42501': [
-    FatalError,
-    'db.denied',
-    'the database user lacks a privilege',
-    'Grant it, or use the owner of the tables in DATABASE_URL.',
-  ],
-  '42P01': [FatalError, 'db.schema', 'a table is missing in the database', 'Run `autodj migrate`.'],
-  '42703': [FatalError, 'db.schema', 'a column is missing in the database', 'Run `autodj migrate`.'],
-  '42704': [FatalError, 'db.schema', 'a type is missing in the database', 'Run `autodj migrate`.'],
-  '3F000': [FatalError, 'db.schema', 'a schema is missing in the database', 'Run `autodj migrate`.'],
-  XX: [TemporaryError, 'db.internal', 'the database reported an internal error', "See the server's log."],
+  '40': [TemporaryError, 'db.conflict', 'another transaction got in the way'],
+  '55P03': [TemporaryError, 'db.busy', 'another transaction holds a lock on the same rows or table'],
+  '25P03': [TemporaryError, 'db.timeout', 'a transaction was idle for too long'],
+  '25006': [FatalError, 'db.read-only', 'the database (or this run) is read-only'],
+  '42501': [FatalError, 'db.denied', 'the database user lacks a privilege'],
+  '42P01': [FatalError, 'db.schema', 'a table is missing in the database'],
+  '42703': [FatalError, 'db.schema', 'a column is missing in the database'],
+  '42704': [FatalError, 'db.schema', 'a type is missing in the database'],
+  '3F000': [FatalError, 'db.schema', 'a schema is missing in the database'],
+  XX: [TemporaryError, 'db.internal', 'the database reported an internal error'],
 }
+
+/** What is told by more than a SQLSTATE, in the order in which it is tried. */
+const signs: readonly (readonly [says: (error: Error, code: string) => boolean, entry: Entry])[] = [
+  [
+    (_, code) => tlsCodes.has(code),
+    [
+      FatalError,
+      'db.tls',
+      'no trusted TLS connection to the database',
+      'Name its CA (sslrootcert=FILE in DATABASE_URL, or NODE_EXTRA_CA_CERTS), or sslmode=no-verify on a network you trust.',
+    ],
+  ],
+  [
+    ({ message }) => /server does not support SSL/i.test(message),
+    [
+      FatalError,
+      'db.tls',
+      'the database does not use TLS',
+      'Set sslmode=disable in DATABASE_URL if that is right.',
+    ],
+  ],
+  [
+    ({ message }, code) => /no encryption|SSL (connection|off|required)/i.test(message) && code === '28000',
+    [FatalError, 'db.tls', 'the database insists on TLS', 'Add sslmode=require to DATABASE_URL.'],
+  ],
+  [
+    ({ message }) => /^SASL/.test(message),
+    [FatalError, 'db.auth', 'the database requires a password', 'Put one into DATABASE_URL.'],
+  ],
+  [
+    (_, code) => code === 'ENOTFOUND',
+    [FatalError, 'db.host', 'the host name of the database does not resolve'],
+  ],
+  [(_, code) => networkCodes.has(code), [TemporaryError, 'db.unreachable', 'the database cannot be reached']],
+  [
+    ({ name }) => name === 'KnexTimeoutError' || name === 'TimeoutError',
+    [TemporaryError, 'db.pool', 'no database connection became free in time'],
+  ],
+  [
+    // What node-postgres says where whoever listens there never answers: a firewall, or no PostgreSQL at all.
+    ({ message }) => /^timeout expired$|due to connection timeout/i.test(message),
+    [
+      TemporaryError,
+      'db.unreachable',
+      'the database does not answer',
+      'Check that PostgreSQL is running and listening there, and that no firewall blocks this machine.',
+    ],
+  ],
+  [
+    ({ message }) => lostConnection.test(message),
+    [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'Run it again.'],
+  ],
+  [
+    ({ message }, code) => code === '22P02' && /input value for enum/.test(message),
+    [FatalError, 'db.schema', 'an enum value is missing in the database'],
+  ],
+]
 
 /**
  * A failure of the database as a typed error with cause and cure, or undefined if it is none that an operator
@@ -117,110 +129,17 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
   if (thrown instanceof AppError) return thrown
   const error = toError(thrown)
   const code = systemErrorCode(error)
-  const make = ([kind, errorCode, cause, cure]: Entry, detail: string): AppError =>
-    new (kind as new (message: string, details: ErrorDetails) => AppError)(`${cause} (${where}): ${detail}`, {
-      code: errorCode,
-      cure,
-      cause: error,
-    })
-
-  if (code !== undefined && tlsCodes.has(code)) {
-    return make(
-      [
-        FatalError,
-        'db.tls',
-        'no trusted TLS connection to the database',
-        'Name its CA (sslrootcert=FILE in DATABASE_URL, or NODE_EXTRA_CA_CERTS), or sslmode=no-verify on a network you trust.',
-      ],
-      error.message,
-    )
-  }
-  if (/server does not support SSL/i.test(error.message)) {
-    return make(
-      [
-        FatalError,
-        'db.tls',
-        'the database does not use TLS',
-        'Set sslmode=disable in DATABASE_URL if that is right.',
-      ],
-      error.message,
-    )
-  }
-  if (/no encryption|SSL (connection|off|required)/i.test(error.message) && code === '28000') {
-    return make(
-      [FatalError, 'db.tls', 'the database insists on TLS', 'Add sslmode=require to DATABASE_URL.'],
-      error.message,
-    )
-  }
-  if (/^SASL/.test(error.message)) {
-    return make(
-      [FatalError, 'db.auth', 'the database requires a password', 'Put one into DATABASE_URL.'],
-      error.message,
-    )
-  }
-  if (code === 'ENOTFOUND') {
-    return make(
-      [
-        FatalError,
-        'db.host',
-        'the host name of the database does not resolve',
-        'Check the host in DATABASE_URL.',
-      ],
-      error.message,
-    )
-  }
-  if (code !== undefined && networkCodes.has(code)) {
-    return make(
-      [
-        TemporaryError,
-        'db.unreachable',
-        'the database cannot be reached',
-        'Check that it is running, and that host and port in DATABASE_URL are right.',
-      ],
-      // An AggregateError (IPv4 and IPv6 tried) has an empty message.
-      error.message === '' ? code : error.message,
-    )
-  }
-  if (error.name === 'KnexTimeoutError' || error.name === 'TimeoutError') {
-    return make(
-      [
-        TemporaryError,
-        'db.pool',
-        'no database connection became free in time',
-        'Lower --concurrency, or run again when the database is less busy.',
-      ],
-      error.message,
-    )
-  }
-  // What node-postgres says where whoever listens there never answers: a firewall, or no PostgreSQL at all.
-  if (/^timeout expired$|due to connection timeout/i.test(error.message)) {
-    return make(
-      [
-        TemporaryError,
-        'db.unreachable',
-        'the database does not answer',
-        'Check that PostgreSQL is running and listening there, and that no firewall blocks this machine.',
-      ],
-      error.message,
-    )
-  }
-  if (lostConnection.test(error.message)) {
-    return make(
-      [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'Run it again.'],
-      error.message,
-    )
-  }
-  if (code === '22P02' && /input value for enum/.test(error.message)) {
-    return make(
-      [FatalError, 'db.schema', 'an enum value is missing in the database', 'Run `autodj migrate`.'],
-      error.message,
-    )
-  }
-  if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) {
-    const entry = bySqlstate[code] ?? bySqlstate[code.slice(0, 2)]
-    if (entry !== undefined) return make(entry, error.message)
-  }
-  return undefined
+  const entry =
+    signs.find(([says]) => says(error, code ?? ''))?.[1] ??
+    bySqlstate[code ?? ''] ??
+    (/^[0-9A-Z]{5}$/.test(code ?? '') ? bySqlstate[code!.slice(0, 2)] : undefined)
+  if (entry === undefined) return undefined
+  const [kind, errorCode, cause, cure] = entry
+  // An AggregateError (IPv4 and IPv6 tried) has an empty message.
+  return new (kind as new (message: string, details: ErrorDetails) => AppError)(
+    `${cause} (${where}): ${error.message || code}`,
+    { code: errorCode, cure, cause: error },
+  )
 }
 
 /** SQLSTATE classes that say nothing of a row: every other one would meet them too. */

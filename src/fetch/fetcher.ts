@@ -52,7 +52,7 @@ export type FetchOutcome =
       readonly state: 'failed'
       readonly code: ErrorCode
       readonly reason: string
-      readonly cure?: string
+      readonly cure?: string | undefined
       /** it may be there another time: the row is left as it is */
       readonly passing: boolean
     }
@@ -258,9 +258,7 @@ export class Fetcher {
       })
       const file = await largestFile(folder)
       if (!file) {
-        throw new FetchProblem('fetch.command-nothing', 'the downloader did not write a file', {
-          cure: 'Let it write to {output}, to which it may add an extension.',
-        })
+        throw new FetchProblem('fetch.command-nothing', 'the downloader did not write a file')
       }
       checkSize(file.size, maxBytes)
       return file.path
@@ -323,9 +321,7 @@ function asFetched(head: ObjectHead): FetchedObject {
 
 function checkSize(size: number, maxBytes: number): void {
   if (size <= maxBytes) return
-  throw new FetchProblem('fetch.too-large', `the downloader wrote more than ${maxBytes} bytes`, {
-    cure: 'If that is right, raise --max-size.',
-  })
+  throw new FetchProblem('fetch.too-large', `the downloader wrote more than ${maxBytes} bytes`)
 }
 
 async function filesOf(folder: string): Promise<{ path: string; size: number }[]> {

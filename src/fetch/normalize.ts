@@ -63,9 +63,7 @@ export async function normalize(
   const said = await ffmpeg('-map', '0:a:0', '-af', `${target(7)}:print_format=json`, '-f', 'null', '-')
   const measured = parseMeasurement(said)
   if (!measured) {
-    throw new FetchProblem('fetch.normalize', 'ffmpeg did not report the loudness', {
-      cure: 'Run without --normalize, or check that ffmpeg has the loudnorm filter.',
-    })
+    throw new FetchProblem('fetch.normalize', 'ffmpeg did not report the loudness')
   }
   // Silence has no loudness to bring anywhere.
   if (!Number.isFinite(Number(measured.input_i))) return input

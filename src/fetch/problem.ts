@@ -1,20 +1,16 @@
 import type { ErrorCode } from '../error-codes.ts'
+import { ItemError } from '../errors.ts'
 
 /** Why one source did not give a track's audio. `passing`: it may give it another time. */
-export class FetchProblem extends Error {
-  readonly code: ErrorCode
-  readonly cure: string | undefined
+export class FetchProblem extends ItemError {
   readonly passing: boolean
 
   constructor(
     code: ErrorCode,
-    message: string,
+    reason: string,
     { cure, passing = false, cause }: { cure?: string; passing?: boolean; cause?: unknown } = {},
   ) {
-    super(message, cause === undefined ? undefined : { cause })
-    this.name = 'FetchProblem'
-    this.code = code
-    this.cure = cure
+    super(code, reason, cure, cause)
     this.passing = passing
   }
 }

@@ -73,13 +73,7 @@ export async function runProgram(
     )
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'EACCES') {
-      throw new FetchProblem(
-        'fetch.command-missing',
-        `${command} cannot be run: ${systemErrorReason(error)}`,
-        {
-          cure: 'Install it, or correct FETCH_COMMAND.',
-        },
-      )
+      throw new FetchProblem('fetch.command-missing', `${command} cannot be run: ${systemErrorReason(error)}`)
     }
     throw error
   } finally {

@@ -82,9 +82,7 @@ async function compare(
   // Two recordings may share size and CRC-32; whoever uploaded the object said which of them it is.
   const declared = head.metadata['sha256'] ?? sha256
   if (head.size !== size || stored !== encodeCrc32(crc) || declared.toLowerCase() !== sha256) {
-    throw new FetchProblem('fetch.conflict', `${key} already exists with other content`, {
-      cure: 'Nothing was overwritten. Compare both with `autodj reconcile --deep`.',
-    })
+    throw new FetchProblem('fetch.conflict', `${key} already exists with other content`)
   }
   return head
 }
@@ -134,7 +132,5 @@ export function archivedProblem(key: string): FetchProblem {
 
 /** What came is a page, an error message, a picture: anything but sound. */
 export function notAudio(): FetchProblem {
-  return new FetchProblem('fetch.not-audio', 'the download is not audio', {
-    cure: 'Check what the source returns for this track.',
-  })
+  return new FetchProblem('fetch.not-audio', 'the download is not audio')
 }

@@ -50,9 +50,7 @@ export async function* download(
   if (!address || !/^https?:$/.test(address.protocol))
     throw new FetchProblem('fetch.url', `"${redactUrl(url)}" is not an http(s) URL`)
   const tooLarge = () =>
-    new FetchProblem('fetch.too-large', `${address.host} has more than ${maxBytes} bytes`, {
-      cure: 'If that is right, raise --max-size.',
-    })
+    new FetchProblem('fetch.too-large', `${address.host} has more than ${maxBytes} bytes`)
   let received = 0
   let validator: string | undefined
   let total: number | undefined
@@ -76,9 +74,7 @@ export async function* download(
         response.body.destroy()
         const proxy = network && proxyFor(response.url.href, network.proxies)
         if (status === 407 && proxy !== undefined) {
-          throw new FetchProblem('fetch.proxy', `the proxy ${describeProxy(proxy)} wants a login`, {
-            cure: 'Put user and password into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT.',
-          })
+          throw new FetchProblem('fetch.proxy', `the proxy ${describeProxy(proxy)} wants a login`)
         }
         throw new FetchProblem(`fetch.http-${status}`, `${address.host} answered ${status}`, {
           passing: passingStatus.has(status),
@@ -122,9 +118,7 @@ export async function* download(
     } catch (thrown) {
       signal.throwIfAborted()
       if (thrown instanceof PrivateAddress) {
-        throw new FetchProblem('fetch.private-address', `${address.host}: ${thrown.message}`, {
-          cure: 'If that is right, pass --private-previews.',
-        })
+        throw new FetchProblem('fetch.private-address', `${address.host}: ${thrown.message}`)
       }
       if (thrown instanceof FetchProblem && !thrown.passing) throw thrown
       if (received > before) attempt = 1

@@ -95,7 +95,7 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
       // It was asked for again and again: what ails all tracks is a halt, or no passing failure.
       if (!(error instanceof StoreError) || !error.retryable) throw error
       const { code, message: reason, cure } = error
-      return { state: 'failed', code, reason, ...(cure !== undefined && { cure }), passing: true }
+      return { state: 'failed', code, reason, cure, passing: true }
     }
   }
 
@@ -159,7 +159,7 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
     if (isRowProblem(end)) this.totals.changed++
     else this.totals.failed++
     const fields = { track_id: track.id, code, passing }
-    report.item({ subject, state: 'failed', fields, reason, ...(cure !== undefined && { cure }) })
+    report.item({ subject, state: 'failed', fields, reason, cure })
   }
 }
 

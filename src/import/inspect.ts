@@ -62,7 +62,7 @@ export class Inspector {
         if (!(error instanceof LocalFileError)) throw error
         if (error.problem === 'empty') return { kind: 'not-audio', reason: 'the file is empty' }
         if (error.problem === 'changed' && attempt === 1) continue
-        return { kind: 'failed', code: `file.${error.problem}`, reason: error.message, cure: error.cure }
+        return { kind: 'failed', code: error.code, reason: error.message, cure: error.cure }
       }
     }
   }

@@ -12,10 +12,11 @@ import type { Readers } from '../audio-files/readers.ts'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { draftPrefix } from '../core/prefixes.ts'
-import type { ErrorCode } from '../error-codes.ts'
+import { type ErrorCode, usualCure } from '../error-codes.ts'
 import {
   ExitCode,
   FatalError,
+  ItemError,
   systemErrorCode,
   systemErrorReason,
   systemRefusal,
@@ -43,18 +44,6 @@ export type RestoreOutcome =
 interface Expected {
   algorithm: 'sha256' | 'crc32' | 'md5'
   value: string
-}
-
-/** Why a file does not go where it should. */
-class Misplaced extends Error {
-  readonly code: ErrorCode
-  readonly cure: string
-
-  constructor(code: ErrorCode, reason: string, cure: string) {
-    super(reason)
-    this.code = code
-    this.cure = cure
-  }
 }
 
 /** What restoring objects takes, and what it has in hand: one for a batch of them. */
@@ -105,7 +94,7 @@ export class RestoreBatch {
       const head = await this.#store.head(target.key, { signal: this.#signal })
       return head === undefined ? missing() : await this.#compare(head, target, place)
     } catch (error) {
-      if (error instanceof Misplaced) return fail(error.code, error.message, error.cure)
+      if (error instanceof ItemError) return fail(error.code, error.message, error.cure)
       if (error instanceof StoreError && error.kind === 'archived') return archived(undefined)
       throw error
     }
@@ -127,7 +116,7 @@ export class RestoreBatch {
     return made
   }
 
-  /** What became of an object in whose place there is something. @throws Misplaced if it is another file */
+  /** What became of an object in whose place there is something. @throws ItemError if it is another file */
   async #compare(head: ObjectHead, { sha256 }: RestoreTarget, place: string): Promise<RestoreOutcome> {
     if (head.archive !== undefined) return archived(head.archive)
     const expected = expectedOf(head, sha256)
@@ -150,11 +139,7 @@ export class RestoreBatch {
       const expected = expectedOf(head, sha256)
       if (expected === undefined) return unproved()
       if ((await sumOf(got, draft, expected.algorithm)) !== expected.value) {
-        return fail(
-          'restore.corrupt',
-          'the download does not match the checksum',
-          'Run it again; `autodj reconcile --deep` shows whether the object itself is damaged.',
-        )
+        return fail('restore.corrupt', 'the download does not match the checksum')
       }
       await this.#sync(file)
       // Someone may have been faster: the application, or another row that leads to the same file.
@@ -201,15 +186,11 @@ async function sumOf(
 }
 
 function missing(): RestoreOutcome {
-  return fail('object.missing', 'the object is not in the bucket', '`autodj reconcile` finds where it went.')
+  return fail('object.missing', 'the object is not in the bucket')
 }
 
 function unproved(): RestoreOutcome {
-  return fail(
-    'restore.no-checksum',
-    'neither the ledger nor the store has a checksum for it',
-    'Download it by other means, and compare it yourself.',
-  )
+  return fail('restore.no-checksum', 'neither the ledger nor the store has a checksum for it')
 }
 
 function archived(state: ObjectHead['archive']): RestoreOutcome {
@@ -221,7 +202,7 @@ function archived(state: ObjectHead['archive']): RestoreOutcome {
  * Makes a folder below `root`.
  *
  * @returns its real path
- * @throws Misplaced if a link leads out of `root`, or something that is no folder is in the way
+ * @throws ItemError if a link leads out of `root`, or something that is no folder is in the way
  */
 async function makeFolder(wanted: string, root: string): Promise<string> {
   await mkdir(root, { recursive: true })
@@ -238,11 +219,7 @@ async function makeFolder(wanted: string, root: string): Promise<string> {
     await mkdir(wanted, { recursive: true })
   } catch (error) {
     if (!['ENOTDIR', 'EEXIST', 'ELOOP'].includes(systemErrorCode(error) ?? '')) throw error
-    throw new Misplaced(
-      'file.exists',
-      `something that is not a folder is in the way of ${wanted}`,
-      'Move it away, or restore with --to into another folder.',
-    )
+    throw new ItemError('file.exists', `something that is not a folder is in the way of ${wanted}`)
   }
   const real = await realpath(wanted)
   if (leadsOut(real, realRoot)) throw outside(wanted, root)
@@ -266,26 +243,22 @@ const leadsOut = (real: string, realRoot: string): boolean => {
   return relative !== '' && isOutside(relative)
 }
 
-function outside(where: string, root: string): Misplaced {
-  return new Misplaced(
+function outside(where: string, root: string): ItemError {
+  return new ItemError(
     'file.refused',
     `${where} is a link that points out of ${root}`,
     'Replace the link with a folder, or restore with --to into another folder.',
   )
 }
 
-function taken(file: string): Misplaced {
-  return new Misplaced(
-    'file.exists',
-    `another file is at ${file}`,
-    'Move it away, or restore with --to into another folder.',
-  )
+function taken(file: string): ItemError {
+  return new ItemError('file.exists', `another file is at ${file}`)
 }
 
 /**
  * Whether the file already exists, with the right content.
  *
- * @throws Misplaced if it is another one, or a link that leads out
+ * @throws ItemError if it is another one, or a link that leads out
  */
 async function isThere(file: string, root: string, expected: Expected): Promise<boolean> {
   const real = await realIfThere(file)
@@ -353,7 +326,7 @@ function pathOfKey(key: string, keyPrefix: string): string {
     .join('/')
 }
 
-function fail(code: ErrorCode, reason: string, cure: string): RestoreOutcome {
+function fail(code: ErrorCode, reason: string, cure = usualCure(code)): RestoreOutcome {
   return { state: 'failed', code, reason, cure }
 }
 

@@ -225,41 +225,30 @@ function hasPath(endpoint: string): boolean {
   return URL.canParse(endpoint) && new URL(endpoint).pathname !== '/'
 }
 
+/** A cure that knows more than the usual one of the kind. */
 function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext): string | undefined {
   switch (kind) {
-    case 'exists':
-      return 'Compare its checksum: the same bytes can be adopted, others are a conflict.'
-    case 'precondition':
-      return 'Look at the object again before deciding.'
-    case 'missing':
-      return 'Run `autodj reconcile` to see what the bucket holds.'
     case 'archived':
       return archiveCure
     case 'no-bucket':
       return `Create the bucket, or correct S3_BUCKET_NAME (now ${context.bucket}).`
-    case 'no-upload':
-      return 'Start the upload of this object again.'
     case 'denied':
       if (saysLocked.test(failure.message ?? ''))
         return "The bucket's Object Lock holds this version: wait until its retention ends; nothing that autodj could be granted ends it sooner."
-      return 'Grant what `autodj policy` prints for this command, or use other credentials.'
+      return undefined
     case 'credentials':
       if (failure.code === 'InvalidToken')
         return 'Check AWS_SESSION_TOKEN: it comes with its keys, and permanent keys have none.'
       // Seen with `rclone serve s3 --baseurl`, and with proxies that rewrite the path.
       if (failure.code === 'SignatureDoesNotMatch' && hasPath(context.endpoint))
         return `Check the keys; if they are right, something takes the path off ${context.endpoint} before the store checks the signature, which covers it: use an endpoint without a path.`
-      return 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use.'
+      return undefined
     case 'no-credentials':
       return context.profile === undefined
         ? 'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login`), or attach a role.'
         : context.profiles?.includes(context.profile) === false
           ? `Correct AWS_PROFILE: ~/.aws/config and ~/.aws/credentials have ${context.profiles.length === 0 ? 'no profiles' : `only ${context.profiles.join(', ')}`}.`
           : 'Log in (`aws sso login`), or look at the profile in ~/.aws/config and ~/.aws/credentials.'
-    case 'expired-token':
-      return 'Renew the session (`aws sso login`, or fresh temporary credentials), then run it again.'
-    case 'clock-skew':
-      return 'Set the clock (enable NTP), then run it again.'
     case 'wrong-region':
       return failure.bucketRegion === undefined
         ? `Set AWS_REGION to the bucket's region (now ${context.region}).`
@@ -278,20 +267,11 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
         return `Check AWS_REGION (now ${context.region}): there may be no such region. Otherwise check network and DNS.`
       }
       return `Check that ${context.endpoint}${context.endpointFrom === undefined ? '' : ` (${context.endpointFrom})`} can be reached from here (network, DNS, TLS; HTTPS_PROXY if it takes a proxy), then run it again.`
-    case 'throttled':
-      return 'Lower --concurrency, or run it again later.'
-    case 'timeout':
-    case 'unavailable':
-    case 'conflict':
-    case 'bad-digest':
-      return 'Run it again; it resumes where it stopped.'
-    case 'unsupported':
-      return 'Use a store with this feature, or do without it.'
     case 'invalid':
       if (failure.status === 413)
         return 'Raise the limit of the proxy in front of the store, which refuses a body of that size (nginx: client_max_body_size 0).'
-      return 'See the message above: it says what the store objects to.'
-    case 'aborted':
+      return undefined
+    default:
       return undefined
   }
 }

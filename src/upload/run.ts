@@ -212,7 +212,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
       report.item({
         subject: filePath,
         state: error.problem === 'refused' ? 'refused' : 'skipped',
-        fields: { track_id: track.id, code: `file.${error.problem}` },
+        fields: { track_id: track.id, code: error.code },
         reason: error.message,
         cure: error.cure,
       })

@@ -145,7 +145,7 @@ export class TransferEngine {
   #toOutcome(error: unknown): TransferOutcome {
     if (error instanceof LocalFileError) {
       const state = error.problem === 'refused' ? 'failed' : 'skipped'
-      return { state, code: `file.${error.problem}`, reason: error.message, cure: error.cure }
+      return { state, code: error.code, reason: error.message, cure: error.cure }
     }
     if (error instanceof Interrupted) {
       return { state: 'interrupted', code: 'interrupted', reason: error.message }

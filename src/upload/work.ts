@@ -178,7 +178,7 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
         state,
         fields: { ...fields, code },
         reason,
-        ...(cure !== undefined && { cure }),
+        cure,
       })
     }
   }

@@ -27,7 +27,7 @@ export interface Text {
 const filled = '\u2026'
 const namesCure = /^(cure|.*Cures?)$/
 /** Tables of causes with their cures, the cure last. */
-const cureTables = new Set(['bySqlstate', 'refusals', 'certificateCures', 'roles'])
+const cureTables = new Set(['refusals', 'certificateCures', 'roles'])
 
 interface Sources {
   readonly texts: readonly Text[]
@@ -51,7 +51,10 @@ function nameOf(callee: Expression): string | undefined {
 function cureTakers(program: Program): Map<string, number> {
   const takers = new Map<string, number>()
   const note = (name: string | undefined, { params }: { params: readonly unknown[] }) => {
-    const place = params.findIndex(one => (one as { name?: string }).name === 'cure')
+    const place = params.findIndex(one => {
+      const { name, left } = one as { name?: string; left?: { name?: string } }
+      return (name ?? left?.name) === 'cure'
+    })
     if (name !== undefined && place >= 0) takers.set(name, place)
   }
   new Visitor({
@@ -185,9 +188,10 @@ export function textsOf(file: string): Sources {
       } else if (namesCure.test(node.id.name) || cureTables.has(node.id.name)) cure(node.init)
     },
     ArrayExpression(node) {
-      // a row of db/errors.ts that stands alone
+      // a row of db/errors.ts: kind of error, code, cause, cure
       const [kind] = node.elements
-      if (kind?.type === 'Identifier' && /^(Temporary|Fatal)Error$/.test(kind.name)) lastOf(node)
+      if (kind?.type === 'Identifier' && /^(Temporary|Fatal)Error$/.test(kind.name))
+        cure(node.elements[3] as Expression)
     },
     CallExpression: called,
     NewExpression: called,
