@@ -145,11 +145,15 @@ export async function recordAnalyses(
         [['id', 'uuid', ({ planned }) => planned.trackId], ...rowColumns],
         analysed,
       )
-      await trx.raw(
+      const { rows: written } = await trx.raw<{ rows: { id: string; isKept: boolean }[] }>(
         `update tracks as t set ${rowColumns.map(([name]) => `${name} = u.${name}`).join(', ')}, updated_at = now()
-         from ${sql} where t.id = u.id`,
+         from ${sql} where t.id = u.id
+         returning t.id, t.analyzed_at is not null as "isKept"`,
         bindings,
       )
+      const kept = new Set(written.flatMap(({ id, isKept }) => (isKept ? [id] : [])))
+      for (const { planned } of analysed)
+        if (!kept.has(planned.trackId)) outcomes.set(planned.trackId, 'set-back')
       const ledger = unnest('u', ledgerColumns, analysed)
       await trx.raw(
         `insert into autodj_ledger.analyses as a (${ledgerNames}, run_id)

@@ -404,9 +404,9 @@ export interface TrackChange {
 
 /**
  * What became of a change. `changed`: the row is no longer what was planned, and was left alone; `deleted`: there is
- * no such row any more.
+ * no such row any more; `set-back`: a trigger of the database undid it as it was made.
  */
-export type ChangeOutcome = 'done' | 'changed' | 'deleted'
+export type ChangeOutcome = 'done' | 'changed' | 'deleted' | 'set-back'
 
 const changeColumns: readonly BulkColumn<TrackChange>[] = [
   ['id', 'uuid', change => change.planned.id],
@@ -482,16 +482,22 @@ async function change(
       }
       if (due.length === 0) return
       const { sql, bindings } = unnest('u', changeColumns, due)
-      await trx.raw(
+      const { rows } = await trx.raw<{ rows: Pick<Track, 'id' | 'fileSource'>[] }>(
         `update tracks as t set
            file_path = case when u.set_path then u.file_path else t.file_path end,
            file_source = case when u.set_source then u.file_source else t.file_source end,
            file_size = case when u.set_size then u.file_size else t.file_size end,
            s3_object_key = case when u.set_key then u.s3_object_key else t.s3_object_key end,
            updated_at = now()
-         from ${sql} where t.id = u.id`,
+         from ${sql} where t.id = u.id
+         returning t.id, t.file_source as "fileSource"`,
         bindings,
       )
+      const sources = new Map(rows.map(row => [row.id, row.fileSource]))
+      for (const { planned, fileSource } of due) {
+        const source = sources.get(planned.id)
+        if (source === undefined || (fileSource ?? source) !== source) outcomes.set(planned.id, 'set-back')
+      }
     })
   }
   return outcomes

@@ -4,6 +4,7 @@ import { printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { writeInParts } from '../db/errors.ts'
 import { clearItems, type FailedItem, recordItems, releaseClaims } from '../db/ledger.ts'
+import type { ChangeOutcome } from '../db/tracks.ts'
 import type { Done, RowProblem, TrackProblem, TrackTask, TrackWork } from './track-work.ts'
 
 /** `locked`: another transaction holds the row; to be committed again. */
@@ -57,7 +58,7 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
 
   /** A row that came up again after it was done, twice. */
   async setBack(task: Task): Promise<void> {
-    const problem = { state: 'failed', code: 'row.set-back', ...this.#work.setBack } as const
+    const problem: RowProblem = { state: 'failed', code: 'row.set-back', ...this.#work.setBack }
     this.#work.tell(task, await this.#record(task, problem))
   }
 
@@ -82,7 +83,7 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
         const row = outcomes.get(id) ?? 'deleted'
         if (row === 'locked') return row
         ended.push(id)
-        const problem = row === 'done' ? undefined : rowProblem(row, this.#work.leftBehind?.(outcome))
+        const problem = row === 'done' ? undefined : this.#rowProblem(row, outcome)
         const kept = problem ?? this.#work.problemOf(outcome)
         if (kept === undefined) done.push(id)
         else if (row !== 'deleted') items.push(this.#item(task, kept))
@@ -115,15 +116,17 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
       runId: this.#runId,
     }
   }
-}
 
-function rowProblem(row: 'changed' | 'deleted', leftCure: string | undefined): RowProblem {
-  return row === 'deleted'
-    ? { state: 'failed', code: 'row.deleted', reason: 'the row was deleted in the meantime', cure: leftCure }
-    : {
-        state: 'failed',
-        code: 'row.changed',
-        reason: 'the row changed in the meantime and was left alone',
-        cure: ['Run it again.', leftCure].filter(Boolean).join(' '),
-      }
+  #rowProblem(row: Exclude<ChangeOutcome, 'done'>, outcome: Outcome): RowProblem {
+    if (row === 'set-back') return { state: 'failed', code: 'row.set-back', ...this.#work.setBack }
+    const cure = this.#work.leftBehind?.(outcome)
+    if (row === 'deleted')
+      return { state: 'failed', code: 'row.deleted', reason: 'the row was deleted in the meantime', cure }
+    return {
+      state: 'failed',
+      code: 'row.changed',
+      reason: 'the row changed in the meantime and was left alone',
+      cure: ['Run it again.', cure].filter(Boolean).join(' '),
+    }
+  }
 }

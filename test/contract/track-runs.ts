@@ -333,7 +333,7 @@ export function trackRunsContract(
       },
     )
 
-    test.runIf(subject.overRows)('a row that is set back each time is named, and the run ends', async () => {
+    test('a row that is set back each time is named, and the run ends', async () => {
       const ids = await subject.add(bed, 3)
       await withTrigger(ids.slice(1, 2), subject.setBack, async () => {
         const run = await subject.run(bed)
@@ -341,7 +341,7 @@ export function trackRunsContract(
         expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
           { track_id: ids[1], code: 'row.set-back', cure: expect.stringContaining('a trigger') },
         ])
-        expect(run.summary).toMatchObject({ rows_changed: 1 })
+        expect(run.summary).toMatchObject(subject.overRows ? { rows_changed: 1 } : { done: 2, given_up: 1 })
       })
       expect(await failures()).toMatchObject([
         { trackId: ids[1], errorCode: 'row.set-back', state: 'failed' },
