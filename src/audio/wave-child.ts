@@ -19,7 +19,7 @@ interface ErrorLines {
   readonly first: string
 }
 
-export interface WaveResult {
+interface WaveResult {
   /** Undefined if nothing came. */
   readonly format: PcmFormat | undefined
   /** Samples a channel. */

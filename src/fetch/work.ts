@@ -137,7 +137,7 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
     return outcome.state === 'failed' ? outcome : undefined
   }
 
-  leftBehind(outcome: FetchOutcome): string | undefined {
+  leftoverCure(outcome: FetchOutcome): string | undefined {
     return outcome.state === 'failed'
       ? undefined
       : `The object ${outcome.object.key} is kept; \`autodj reconcile\` lists it.`

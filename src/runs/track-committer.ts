@@ -119,7 +119,7 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
 
   #rowProblem(row: Exclude<ChangeOutcome, 'done'>, outcome: Outcome): RowProblem {
     if (row === 'set-back') return { state: 'failed', code: 'row.set-back', ...this.#work.setBack }
-    const cure = this.#work.leftBehind?.(outcome)
+    const cure = this.#work.leftoverCure?.(outcome)
     if (row === 'deleted')
       return { state: 'failed', code: 'row.deleted', reason: 'the row was deleted in the meantime', cure }
     return {

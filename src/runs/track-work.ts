@@ -56,7 +56,7 @@ export interface TrackWork<Task extends TrackTask, Outcome extends { readonly st
   /** Tells and counts what became of a track, once that is committed. */
   tell(task: Task, end: Outcome | RowProblem): void
   /** what is left if the row could not take the outcome, and who finds it */
-  leftBehind?(outcome: Outcome): string | undefined
+  leftoverCure?(outcome: Outcome): string | undefined
   /** What is done after the commit of a row. */
   afterCommit?(task: Task, outcome: Outcome): Promise<void>
 }

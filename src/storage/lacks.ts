@@ -7,7 +7,7 @@
 import { StoreError } from './store.ts'
 
 /** Whether a condition is kept: `ignored` does it anyway, `refused` answers that it does not know the header. */
-export type Condition = 'kept' | 'ignored' | 'refused' | 'unknown'
+type Condition = 'kept' | 'ignored' | 'refused' | 'unknown'
 
 /** Told in these words, once a run. */
 const words = {

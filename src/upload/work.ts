@@ -153,7 +153,7 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
       : { ...outcome, state: outcome.state }
   }
 
-  leftBehind(outcome: TransferOutcome): string | undefined {
+  leftoverCure(outcome: TransferOutcome): string | undefined {
     return 'object' in outcome
       ? `The object ${outcome.object.key} is kept; \`autodj reconcile\` lists it.`
       : undefined

@@ -201,6 +201,12 @@ export function textsOf(file: string): Sources {
     'FunctionDeclaration:exit'() {
       inFunction.pop()
     },
+    MethodDefinition({ key }) {
+      inFunction.push('name' in key ? (key.name as string) : '')
+    },
+    'MethodDefinition:exit'() {
+      inFunction.pop()
+    },
     ReturnStatement(node) {
       if (/cure/i.test(inFunction.at(-1) ?? '')) cure(node.argument)
     },

@@ -140,7 +140,7 @@ function withoutNulls(value: Json): Json {
 }
 
 /** What changes from one document to another: by member, and inside lists (rules, statements) by element. */
-export interface Difference {
+interface Difference {
   /** `CORSRules`; empty if a document is none */
   member: string
   removed: readonly Json[]
