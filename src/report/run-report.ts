@@ -89,8 +89,7 @@ export class RunReport implements Reporter {
   item(item: Item): void {
     const { subject, state, reason, fields = {} } = item
     const isFailed = failedStates.has(state)
-    const cure =
-      item.cure ?? (isFailed ? usualCure(String(fields['code']) as ErrorCode) || undefined : undefined)
+    const cure = item.cure ?? (isFailed && fields.code ? usualCure(fields.code) : undefined)
     if (isFailed) {
       this.#hasComplained = true
       countUp(this.#failures, String(fields['code'] ?? state))

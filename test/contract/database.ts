@@ -34,6 +34,7 @@ import {
   trackPages,
   tracksBySpotifyId,
 } from '../../src/db/tracks.ts'
+import { usualCure } from '../../src/error-codes.ts'
 import { AppError, FatalError, LockedError } from '../../src/errors.ts'
 import type { TestDatabase } from '../support/database.ts'
 
@@ -259,8 +260,10 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         const failed = { errorCode: 'bug', error: 'x', cure: null, runId: run, command: 'analyze' } as const
         await recordItems(db.knex, [
           { ...failed, subject: newTrack(1).id, trackId: newTrack(1).id, state: 'failed' },
-          { ...failed, subject: newTrack(2).id, trackId: newTrack(2).id, state: 'skipped' },
+          { ...failed, subject: newTrack(2).id, trackId: newTrack(2).id, state: 'skipped', cure: 'Wait.' },
         ])
+        const cures = (await itemPage(db.knex, { command: 'analyze', limit: 9 })).map(({ cure }) => cure)
+        expect(cures.sort()).toEqual([usualCure('bug'), 'Wait.'])
         const ids = async (filter: object): Promise<number[]> =>
           (await allTracks(filter)).map(track => Number(track.spotifyId.slice(6)))
         expect(await ids({ sources: ['LOCAL'] })).toEqual([1, 5])

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseSync, Visitor } from 'oxc-parser'
 import { expect, test } from 'vitest'
-import { type ErrorCode, errorCodeFamilies, errorCodes } from '../../src/error-codes.ts'
-import { ExitCode, FatalError, TemporaryError, UsageError } from '../../src/errors.ts'
+import { type ErrorCode, errorCodeFamilies, errorCodes, usualCure } from '../../src/error-codes.ts'
+import { ExitCode, FatalError, ItemError, TemporaryError, UsageError } from '../../src/errors.ts'
 
 const registered = Object.entries({ ...errorCodes, ...errorCodeFamilies })
 const sources = path.join(import.meta.dirname, '../../src')
@@ -42,6 +42,16 @@ test('each is told of in whole sentences, like no other, and comes with an exit 
     expect(exits).not.toHaveLength(0)
   }
   expect(new Set(registered.map(([, { meaning }]) => meaning)).size).toBe(registered.length)
+})
+
+test('whoever brings no cure has the usual one of its code, or of the family of its code', () => {
+  const { cure } = errorCodes['bucket.missing']
+  expect(new FatalError('gone', { code: 'bucket.missing' }).cure).toBe(cure)
+  expect(new FatalError('gone', { code: 'bucket.missing', cure: 'Make it.' }).cure).toBe('Make it.')
+  expect(new ItemError('file.EBUSY', 'in use').cure).toBe(errorCodeFamilies['file.E'].cure)
+  expect(new ItemError('file.empty', 'empty').cure).toBe(errorCodes['file.empty'].cure)
+  expect(usualCure('fetch.http-404')).toBe(errorCodeFamilies['fetch.http-'].cure)
+  expect(usualCure('verify.dns')).toBe(errorCodeFamilies['verify.'].cure)
 })
 
 test('a code that is not registered, or comes with another exit code, does not compile', () => {
