@@ -3,19 +3,12 @@
  * skipped, with the reason. The journal makes both resumable at any point.
  */
 import { actionOrder, type PlanItem } from '../core/plan.ts'
-import { type HeaderChange, resetHeaders, setHeaders } from './headers.ts'
+import { resetHeaders, setHeaders } from './headers.ts'
 import { type ExecuteOptions, ItemExecutor, type ItemOutcome } from './item-executor.ts'
 import type { PlanJournal } from './journal.ts'
 import { planItems } from './plan-file.ts'
-import {
-  type BringBack,
-  bringBackObjects,
-  bringBackWanted,
-  type Removal,
-  removeAgain,
-  removeObjects,
-} from './removals.ts'
-import { changeRows, type RowUpdate, resetRows } from './rows.ts'
+import { bringBackObjects, bringBackWanted, removeAgain, removeObjects } from './removals.ts'
+import { changeRows, resetRows } from './rows.ts'
 
 export type { ExecuteOptions, ItemOutcome }
 
@@ -37,7 +30,7 @@ export async function* applyPlan(
     ['none', 'begun', 'failed', 'undoing', 'undone'].includes(journal.state(item.seq))
   for await (const batch of batches(file, isDue)) {
     if (options.stopping.aborted) return
-    yield await apply(executor, batch)
+    yield await execute('apply', executor, batch)
   }
 }
 
@@ -53,7 +46,7 @@ export async function* undoPlan(
       item.action === action && ['begun', 'done', 'undoing'].includes(journal.state(item.seq))
     for await (const batch of batches(file, isDue)) {
       if (options.stopping.aborted) return
-      yield await undo(executor, batch)
+      yield await execute('undo', executor, batch)
     }
   }
 }
@@ -72,30 +65,19 @@ async function* batches(file: string, isDue: (item: PlanItem) => boolean): Async
   if (batch.length > 0) yield batch
 }
 
-/** @param batch of one kind of action */
-function apply(executor: ItemExecutor, batch: readonly PlanItem[]): Promise<ItemOutcome[]> {
-  switch (batch[0]?.action) {
-    case 'update-row':
-      return changeRows(executor, batch as RowUpdate[])
-    case 'bring-back-object':
-      return bringBackWanted(executor, batch as BringBack[])
-    case 'set-headers':
-      return setHeaders(executor, batch as HeaderChange[])
-    default:
-      return removeObjects(executor, batch as Removal[])
-  }
-}
+/** What is done with a batch of one kind of action, and what takes it back. */
+const executions = {
+  'update-row': { apply: changeRows, undo: resetRows },
+  'bring-back-object': { apply: bringBackWanted, undo: removeAgain },
+  'set-headers': { apply: setHeaders, undo: resetHeaders },
+  'remove-object': { apply: removeObjects, undo: bringBackObjects },
+} as const satisfies Record<PlanItem['action'], unknown>
 
-/** @param batch of one kind of action */
-function undo(executor: ItemExecutor, batch: readonly PlanItem[]): Promise<ItemOutcome[]> {
-  switch (batch[0]?.action) {
-    case 'update-row':
-      return resetRows(executor, batch as RowUpdate[])
-    case 'bring-back-object':
-      return removeAgain(executor, batch as BringBack[])
-    case 'set-headers':
-      return resetHeaders(executor, batch as HeaderChange[])
-    default:
-      return bringBackObjects(executor, batch as Removal[])
-  }
+function execute(
+  how: 'apply' | 'undo',
+  executor: ItemExecutor,
+  batch: readonly PlanItem[],
+): Promise<ItemOutcome[]> {
+  const { action } = batch[0] as PlanItem
+  return executions[action][how](executor, batch as never)
 }

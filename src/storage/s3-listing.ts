@@ -6,8 +6,10 @@ import {
   type _Object,
   type EncodingType,
   ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandOutput,
   ListObjectsV2Command,
   ListObjectVersionsCommand,
+  type ListObjectVersionsCommandOutput,
   ListPartsCommand,
 } from '@aws-sdk/client-s3'
 import { type ListedObject, readContents } from '../core/storage/listed-contents.ts'
@@ -27,22 +29,7 @@ export async function* listObjects(access: S3Connection, options: ListOptions): 
   const { signal, prefix = '', startAfter } = options
   const context = await access.context('list', { signal })
   let last = startAfter
-  const pages = paginate(context, token =>
-    askEncoded(access, context, 'objects', async EncodingType => {
-      const command = new ListObjectsV2Command({
-        Bucket: access.bucket,
-        Prefix: prefix,
-        EncodingType,
-        // Only the first request may carry it: with a token some stores apply it again.
-        StartAfter: token === undefined ? startAfter : undefined,
-        ContinuationToken: token,
-      })
-      const contents = readingContents(command)
-      const page = await access.client.send(command, { abortSignal: signal })
-      const listed = { EncodingType: page.EncodingType, Contents: contents() ?? page.Contents?.map(asListed) }
-      return { page: listed, truncated: page.IsTruncated, next: page.NextContinuationToken }
-    }),
-  )
+  const pages = objectPages(access, context, { Prefix: prefix, StartAfter: startAfter }, signal)
   for await (const page of pages) {
     const decode = decoder(page.EncodingType, context)
     const entries: ObjectEntry[] = []
@@ -57,6 +44,30 @@ export async function* listObjects(access: S3Connection, options: ListOptions): 
     }
     if (entries.length > 0) yield entries
   }
+}
+
+function objectPages(
+  access: S3Connection,
+  context: RequestContext,
+  { StartAfter, ...what }: { Prefix: string; StartAfter?: string | undefined; Delimiter?: string },
+  signal: AbortSignal | undefined,
+) {
+  return paginate(context, async (token: string | undefined) => {
+    const page = await askEncoded(access, context, 'objects', async EncodingType => {
+      const command = new ListObjectsV2Command({
+        Bucket: access.bucket,
+        ...what,
+        EncodingType,
+        // Only the first request may carry it: with a token some stores apply it again.
+        StartAfter: token === undefined ? StartAfter : undefined,
+        ContinuationToken: token,
+      })
+      const contents = readingContents(command)
+      const { Contents, ...rest } = await access.client.send(command, { abortSignal: signal })
+      return { ...rest, Contents: contents() ?? Contents?.map(asListed) }
+    })
+    return { page, truncated: page.IsTruncated, next: page.NextContinuationToken }
+  })
 }
 
 /**
@@ -101,21 +112,7 @@ export async function listPrefixes(
 ): Promise<string[]> {
   const context = await access.context('list the prefixes of', { signal })
   const found: string[] = []
-  const pages = paginate(context, token =>
-    askEncoded(access, context, 'objects', async EncodingType => {
-      const page = await access.client.send(
-        new ListObjectsV2Command({
-          Bucket: access.bucket,
-          Prefix: prefix,
-          Delimiter: '/',
-          EncodingType,
-          ContinuationToken: token,
-        }),
-        { abortSignal: signal },
-      )
-      return { page, truncated: page.IsTruncated, next: page.NextContinuationToken }
-    }),
-  )
+  const pages = objectPages(access, context, { Prefix: prefix, Delimiter: '/' }, signal)
   for await (const page of pages) {
     const decode = decoder(page.EncodingType, context)
     for (const common of page.CommonPrefixes ?? []) found.push(decode(common.Prefix))
@@ -127,40 +124,16 @@ export async function* listVersions(
   access: S3Connection,
   options: { prefix?: string; signal?: AbortSignal },
 ): AsyncIterable<ObjectVersionEntry[]> {
-  const { signal, prefix } = options
+  const { signal, prefix: Prefix } = options
   const context = await access.context('list the versions in', { signal })
-  const pages = paginate<Awaited<ReturnType<typeof request>>, { key: string; version?: string }>(
-    context,
-    async marker => {
-      const { page } = await askEncoded(access, context, 'versions', async encoding => ({
-        page: await request(encoding, marker),
-      }))
-      const key = page.NextKeyMarker
-      return {
-        page,
-        truncated: page.IsTruncated,
-        next:
-          key === undefined
-            ? undefined
-            : { key: decoder(page.EncodingType, context)(key), version: page.NextVersionIdMarker },
-      }
-    },
-  )
-  function request(
-    EncodingType: EncodingType | undefined,
-    marker: { key: string; version?: string } | undefined,
-  ) {
-    return access.client.send(
-      new ListObjectVersionsCommand({
-        Bucket: access.bucket,
-        Prefix: prefix,
-        EncodingType,
-        KeyMarker: marker?.key,
-        VersionIdMarker: marker?.version,
-      }),
-      { abortSignal: signal },
-    )
-  }
+  const pages = paginate<ListObjectVersionsCommandOutput, KeyMarker>(context, async marker => {
+    const page = await askEncoded(access, context, 'versions', EncodingType => {
+      const at = { KeyMarker: marker?.key, VersionIdMarker: marker?.id }
+      const command = new ListObjectVersionsCommand({ Bucket: access.bucket, Prefix, EncodingType, ...at })
+      return access.client.send(command, { abortSignal: signal })
+    })
+    return { page, truncated: page.IsTruncated, next: nextKey(page, page.NextVersionIdMarker, context) }
+  })
   for await (const page of pages) {
     const decode = decoder(page.EncodingType, context)
     const entries: ObjectVersionEntry[] = (page.Versions ?? []).map(version => ({
@@ -199,41 +172,19 @@ export async function* listUploads(
   access: S3Connection,
   options: { prefix?: string; signal?: AbortSignal },
 ): AsyncIterable<UploadInProgress[]> {
-  const { signal, prefix } = options
+  const { signal, prefix: Prefix } = options
   const context = await access.context('list the uploads in', { signal })
-  const pages = paginate<Awaited<ReturnType<typeof request>>, { key: string; upload?: string }>(
-    context,
-    async marker => {
-      const { page } = await askEncoded(access, context, 'uploads', async encoding => ({
-        page: await request(encoding, marker),
-      }))
-      const key = page.NextKeyMarker
-      return {
-        page,
-        // rclone's server leaves it out if nothing follows; what says of which bucket it speaks is a listing.
-        truncated: page.IsTruncated ?? (page.Bucket === access.bucket ? false : undefined),
-        next:
-          key === undefined || key === ''
-            ? undefined
-            : { key: decoder(page.EncodingType, context)(key), upload: page.NextUploadIdMarker },
-      }
-    },
-  )
-  function request(
-    EncodingType: EncodingType | undefined,
-    marker: { key: string; upload?: string } | undefined,
-  ) {
-    return access.client.send(
-      new ListMultipartUploadsCommand({
-        Bucket: access.bucket,
-        Prefix: prefix,
-        EncodingType,
-        KeyMarker: marker?.key,
-        UploadIdMarker: marker?.upload,
-      }),
-      { abortSignal: signal },
-    )
-  }
+  const pages = paginate<ListMultipartUploadsCommandOutput, KeyMarker>(context, async marker => {
+    const page = await askEncoded(access, context, 'uploads', EncodingType => {
+      const at = { KeyMarker: marker?.key, UploadIdMarker: marker?.id }
+      const command = new ListMultipartUploadsCommand({ Bucket: access.bucket, Prefix, EncodingType, ...at })
+      return access.client.send(command, { abortSignal: signal })
+    })
+    // rclone's server leaves it out if nothing follows; what says of which bucket it speaks is a listing.
+    const isWhole = page.Bucket === access.bucket ? false : undefined
+    const next = nextKey(page, page.NextUploadIdMarker, context)
+    return { page, truncated: page.IsTruncated ?? isWhole, next }
+  })
   // Of the bucket itself nothing is known to be wrong: it is the listing that there is none of.
   const listed = withoutUnsupported(pages, () => access.lacks.found('upload-listing'))
   for await (const page of listed) {
@@ -245,6 +196,21 @@ export async function* listUploads(
     }))
     if (uploads.length > 0) yield uploads
   }
+}
+
+/** Where a listing of more than keys continues: behind this version or upload of this key. */
+interface KeyMarker {
+  key: string
+  id?: string | undefined
+}
+
+/** Without a key there is nothing behind which to continue: some say so by an empty one. */
+function nextKey(
+  { NextKeyMarker: key, EncodingType }: { NextKeyMarker?: string; EncodingType?: string },
+  id: string | undefined,
+  context: RequestContext,
+): KeyMarker | undefined {
+  return key ? { key: decoder(EncodingType, context)(key), id } : undefined
 }
 
 /** The pages, or none if the store has no such listing: 405, 501, a 404 that is of no bucket (s3rver). */
@@ -265,16 +231,16 @@ async function* withoutUnsupported<Page>(pages: AsyncIterable<Page>, tell: () =>
  * confirm it in its answer may have encoded the keys all the same (Ceph RGW, of uploads) or not have (moto): nobody
  * can tell, so it is asked for again as it is, and from then on at once.
  */
-async function askEncoded<Answer extends { page: { EncodingType?: string } }>(
+async function askEncoded<Page extends { EncodingType?: string }>(
   access: S3Connection,
   context: RequestContext,
   listing: string,
-  ask: (encoding: EncodingType | undefined) => Promise<Answer>,
-): Promise<Answer> {
+  ask: (encoding: EncodingType | undefined) => Promise<Page>,
+): Promise<Page> {
   const { plainListings } = access.lacks
   if (!plainListings.has(listing)) {
-    const answer = await access.run(context, () => ask('url'))
-    if (answer.page.EncodingType === 'url' || isEmpty(answer.page)) return answer
+    const page = await access.run(context, () => ask('url'))
+    if (page.EncodingType === 'url' || isEmpty(page)) return page
     plainListings.add(listing)
   }
   return access.run(context, () => ask(undefined))
