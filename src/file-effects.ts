@@ -50,7 +50,7 @@ async function announce(effect: FileEffect): Promise<void> {
 }
 
 /** An open file together with the path that it was opened by. */
-export interface OpenFile {
+interface OpenFile {
   readonly handle: FileHandle
   readonly path: string
 }

@@ -20,7 +20,7 @@ const MiB = 1024 ** 2
 /** Objects up to this size come in one request, larger ones in ranges of it, bytes. */
 const defaultRangeSize = 8 * MiB
 
-interface DownloaderOptions {
+export interface DownloaderOptions {
   readonly store: ObjectStore
   /** threads that write and hash; whoever opened them closes them */
   readonly threads: Readers

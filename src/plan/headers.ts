@@ -5,7 +5,7 @@ import { type ExecuteOptions, type ItemExecutor, type ItemOutcome, Skip } from '
 import type { Trace } from './journal.ts'
 import { sameSums } from './needs.ts'
 
-export type HeaderChange = PlanItem & { action: 'set-headers' }
+type HeaderChange = PlanItem & { action: 'set-headers' }
 
 export function setHeaders(executor: ItemExecutor, items: readonly HeaderChange[]): Promise<ItemOutcome[]> {
   const { journal, options } = executor

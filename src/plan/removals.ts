@@ -17,8 +17,8 @@ import {
 import type { Trace } from './journal.ts'
 import { needFile, needSameFile, sameSums } from './needs.ts'
 
-export type Removal = PlanItem & { action: 'remove-object' }
-export type BringBack = PlanItem & { action: 'bring-back-object' }
+type Removal = PlanItem & { action: 'remove-object' }
+type BringBack = PlanItem & { action: 'bring-back-object' }
 
 /** An object, and its place in quarantine; without one, a delete marker hides it. */
 interface Place {

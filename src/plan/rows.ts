@@ -8,7 +8,7 @@ import { type ExecuteOptions, type ItemExecutor, type ItemOutcome, Skip } from '
 import type { Trace } from './journal.ts'
 import { needFile, needObject } from './needs.ts'
 
-export type RowUpdate = PlanItem & { action: 'update-row' }
+type RowUpdate = PlanItem & { action: 'update-row' }
 
 export async function changeRows(
   executor: ItemExecutor,
