@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import type { AgentOptions, ClientRequest, Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https'
+import { syncBuiltinESMExports } from 'node:module'
 import type { Socket } from 'node:net'
 import tls from 'node:tls'
 import type { Dispatcher } from 'undici'
@@ -17,10 +18,33 @@ export interface Network {
 
 export const plainNetwork: Network = { proxies: {}, certificates: [] }
 
-/** Node.js 22.19 and 24.5; in between and before, only NODE_EXTRA_CA_CERTS of the environment counts. */
+/** Node.js 22.19 and 24.5 have them. */
 interface Trust {
   setDefaultCACertificates?(certificates: readonly string[]): void
   getCACertificates?(type: 'default'): string[]
+}
+
+/** Certificates that {@link trustWithoutDefaults} has made every connection trust. */
+const alsoTrusted = new Set<string>()
+
+/**
+ * What older versions of Node.js offer: each connection that names no authorities of its own asks `tls` for a context, and
+ * gets one that trusts these as well.
+ */
+function trustWithoutDefaults(extra: readonly string[]): void {
+  const isWrapped = alsoTrusted.size > 0
+  for (const certificate of extra) alsoTrusted.add(certificate)
+  if (isWrapped) return
+  const { createSecureContext } = tls
+  tls.createSecureContext = options => {
+    const made = createSecureContext(options)
+    if (options?.ca !== undefined) return made
+    const context = made.context as { addCACert(certificate: string): void }
+    for (const certificate of alsoTrusted) context.addCACert(certificate)
+    return made
+  }
+  // What was imported by name follows.
+  syncBuiltinESMExports()
 }
 
 /**
@@ -46,13 +70,8 @@ function trustCertificates({ certificates }: Network): void {
     })
   })
   const { setDefaultCACertificates, getCACertificates } = tls as Trust
-  if (setDefaultCACertificates === undefined || getCACertificates === undefined) {
-    throw new UsageError(`this Node.js (${process.version}) cannot load ${certificates[0]!.path} by itself`, {
-      code: 'config.certificates',
-      cure: 'Set NODE_EXTRA_CA_CERTS in the environment instead of in a file, or use Node.js 22.19 or later.',
-    })
-  }
-  setDefaultCACertificates([...new Set([...getCACertificates('default'), ...extra])])
+  if (setDefaultCACertificates === undefined || getCACertificates === undefined) trustWithoutDefaults(extra)
+  else setDefaultCACertificates([...new Set([...getCACertificates('default'), ...extra])])
 }
 
 export interface Agents {

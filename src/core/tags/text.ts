@@ -13,7 +13,6 @@ export interface TagText {
 }
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
-const windows1252 = new TextDecoder('windows-1252')
 const utf16 = { little: new TextDecoder('utf-16le'), big: new TextDecoder('utf-16be') }
 
 /**
@@ -37,6 +36,14 @@ export function undeclaredUtf16(bytes: Uint8Array): 'little' | 'big' | undefined
   return isText(1) ? 'little' : isText(0) ? 'big' : undefined
 }
 
+/** What Windows-1252 has where Latin-1 has control characters, 0x80 to 0x9f (WHATWG, "Encoding"). */
+const upperControls = '€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ'
+
+/** Not by TextDecoder, whose `windows-1252` is Latin-1 in many versions, Node.js 22.18 and 24.6 among them (nodejs/node#56542). */
+function windows1252(bytes: Uint8Array): string {
+  return Array.from(bytes, byte => upperControls[byte - 0x80] ?? String.fromCharCode(byte)).join('')
+}
+
 /** A text that a zero ends, if there is one. */
 export function upToZero(bytes: Uint8Array): Uint8Array {
   const zero = bytes.indexOf(0)
@@ -55,7 +62,7 @@ export function decodeUnstated(bytes: Uint8Array): TagText {
   const content = withoutTail(bytes)
   const text = utf8(content) ?? utf8(withoutSplitEnd(content))
   if (text !== undefined) return { text, encoding: 'known' }
-  const latin = windows1252.decode(content)
+  const latin = windows1252(content)
   return { text: latin, encoding: looksWestern(latin) ? 'likely' : 'doubtful' }
 }
 
