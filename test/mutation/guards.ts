@@ -414,7 +414,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'replace sync',
     file: 'src/file-effects.ts',
-    guard: '      await this.#sync(file)\n',
+    guard: '      await syncFile({ handle, path: draft })\n',
     instead: '',
     tests: ['test/unit/file-effects.test.ts'],
   },
