@@ -7,6 +7,10 @@
  * each size: one that is settled, where no command finds anything to do, and one of which a fifth is local. Commands that
  * change something have a copy of their own. Each runs as a program of its own, built.
  *
+ * One more run of each, over the second largest library, has its statements explained: what is executed again and again may
+ * not touch more than ten times the rows that come of it. A scan or two in a run may: no index can be assumed on the
+ * application's table.
+ *
  * Wall time is that of the machine and its load; rows that the database touched are not: sequential scans and index
  * look-ups, by its own counters, and what the sessions were busy. Growth is of what each further row takes, start-up left
  * out: from 100,000 to 1,000,000 by from 10,000 to 100,000, with what is too little to be told from noise counted as none.
@@ -22,6 +26,7 @@ import { migrateUp } from '../src/db/migrate.ts'
 import { openDatabase } from '../src/db/open.ts'
 import { credentials, Judgements, type Measured, measureProgram, middle, work } from './peers.ts'
 import { bucket, fillLibrary } from './scale/library.ts'
+import { endOfLog, explainStatements, type StatementTotals, statementsSince } from './scale/statements.ts'
 
 const { values } = parseArgs({
   options: {
@@ -152,24 +157,48 @@ async function counters(name: string): Promise<{ database: number; touched: numb
   }
 }
 
+function runCase(one: Case, database: string, endpoint: string): Measured {
+  return measureProgram(
+    [process.execPath, program, ...one.argv, '-q'],
+    {
+      ...credentials,
+      DATABASE_URL: urlOf(database),
+      S3_BUCKET_NAME: bucket,
+      S3_ENDPOINT: endpoint,
+      CLOUDFRONT_DOMAIN: endpoint,
+      AUDIO_STORAGE_PATH: path.join(work, 'audio'),
+    },
+    one.exitCodes,
+  )
+}
+
+/** The statements of a run that are executed again and again, and touch more than ten times what comes of them. */
+async function wasteful(one: Case, rows: number, endpoint: string): Promise<StatementTotals[] | undefined> {
+  const name = `${prefix}_explained`
+  await create(name, await library(one.library, rows))
+  try {
+    await explainStatements(admin, name)
+    const before = await endOfLog(admin)
+    if (before === undefined) return undefined
+    runCase(one, name, endpoint)
+    const statements = await statementsSince(admin, before)
+    if (statements.length === 0) return undefined
+    return statements.filter(
+      ({ executions, touched, returned }) =>
+        executions > scansARun && touched > Math.max(10 * returned, rows / 100),
+    )
+  } finally {
+    await drop(name)
+  }
+}
+
 async function measure(one: Case, rows: number, endpoint: string): Promise<Figures> {
   const template = await library(one.library, rows)
   const name = one.changes ? `${prefix}_copy` : template
   if (one.changes) await create(name, template)
   try {
     const before = await counters(name)
-    const measured = measureProgram(
-      [process.execPath, program, ...one.argv, '-q'],
-      {
-        ...credentials,
-        DATABASE_URL: urlOf(name),
-        S3_BUCKET_NAME: bucket,
-        S3_ENDPOINT: endpoint,
-        CLOUDFRONT_DOMAIN: endpoint,
-        AUDIO_STORAGE_PATH: path.join(work, 'audio'),
-      },
-      one.exitCodes,
-    )
+    const measured = runCase(one, name, endpoint)
     const after = await counters(name)
     return {
       ...measured,
@@ -180,6 +209,9 @@ async function measure(one: Case, rows: number, endpoint: string): Promise<Figur
     if (one.changes) await drop(name)
   }
 }
+
+/** Executions of a statement in a run that may each read a whole table. */
+const scansARun = 4
 
 /** Less than this, seconds, is start-up or noise. */
 const noise = 0.5
@@ -234,6 +266,20 @@ try {
       )
     }
     if (figures.length < sizes.length) continue
+    if (sizes.length > 1) {
+      const found = await wasteful(one, sizes.at(-2) as number, endpoints.at(-2) as string)
+      if (found === undefined) console.log('statements: the log of the server is not to be had')
+      else {
+        for (const { text, executions, touched, returned } of found)
+          console.log(`  ${executions} times, touched ${touched} for ${returned}: ${text.slice(0, 200)}`)
+        judgements.add(
+          `${one.name}: statements that touch ten times what comes of them`,
+          found.length,
+          '= 0',
+          found.length === 0,
+        )
+      }
+    }
     const bar = (what: string, value: number | undefined, most: number): void => {
       if (value !== undefined) judgements.add(`${one.name}: ${what}`, value, `<= ${most}`, value <= most)
     }

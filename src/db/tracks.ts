@@ -170,10 +170,14 @@ export async function* trackPages(
   const ids = await selectIds(knex, sql, bindings)
   for await (const page of ids.pages(pageSize)) {
     signal?.throwIfAborted()
-    const now = knex
-      .select(trackColumns)
-      .joinRaw('from unnest(?::uuid[]) with ordinality as wanted(id, place)', [page])
-    now.joinRaw('join tracks on tracks.id = wanted.id').orderBy('wanted.place')
+    // One by one through the key (`offset 0` keeps the planner from joining otherwise): for a page it would rather read a
+    // table of up to some 100,000 rows as a whole, page after page.
+    const now = knex.select(trackColumns).orderBy('wanted.place')
+    now.joinRaw(
+      `from unnest(?::uuid[]) with ordinality as wanted(id, place),
+         lateral (select * from tracks where id = wanted.id offset 0) as tracks`,
+      [page],
+    )
     applyRowFilter(now, filter)
     const tracks: Track[] = await now
     if (tracks.length > 0) yield tracks
