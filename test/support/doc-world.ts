@@ -25,6 +25,11 @@ const source = new URL('../../src/main.ts', import.meta.url).pathname
 const bucket = 'music'
 const region = 'eu-central-1'
 
+/** Where programs of others are that pages name: the AWS CLI of `scripts/linters.sh`, then those of this machine. */
+export const otherPrograms = [process.env['TEST_LINTERS'], process.env['PATH']].filter(
+  one => one !== undefined,
+)
+
 /** What stands on a page for something of the reader's own, and what it is here. */
 type Yours = (text: string) => string
 
@@ -112,7 +117,7 @@ export async function startDocWorld(): Promise<DocWorld> {
       .replaceAll(/\bREGION\b/g, region)
 
   const surroundings = (): Record<string, string> => ({
-    PATH: `${bin}:${process.env['PATH'] ?? ''}`,
+    PATH: [bin, ...otherPrograms].join(path.delimiter),
     HOME: home,
     TMPDIR: tmpdir(),
     LANG: 'C.UTF-8',

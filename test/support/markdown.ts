@@ -59,11 +59,17 @@ export function commandBlocks(): CommandBlock[] {
   )
 }
 
-/** Blocks that say neither that they are typed nor that they are read. */
+/** A line of a block that reads as if it were typed; brackets are of a usage line. */
+const typed = /^(\$ |(sudo|autodj|npm|npx|aws|docker|kubectl|systemctl) (?!.*\[))/
+
+/** Blocks that say neither that they are typed nor that they are read, and what is typed in those that are read. */
 export function unmarkedBlocks(): string[] {
   return pages().flatMap(page =>
     fencedBlocks(readFileSync(page, 'utf8'))
-      .filter(({ language }) => !shells.has(language) && !texts.has(language))
+      .filter(
+        ({ language, lines }) =>
+          !shells.has(language) && (!texts.has(language) || lines.some(line => typed.test(line))),
+      )
       .map(({ line }) => `${page}:${line}`),
   )
 }
