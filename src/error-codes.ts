@@ -21,7 +21,7 @@ interface ErrorMeaning {
   readonly meaning: string
   /** what is usually done about it, a sentence; an error may bring a more exact one */
   readonly cure: string
-  /** the exit codes it comes with; `someFailed` where it is of one item, and the run goes on without it */
+  /** the exit codes it comes with; `someFailed` where it is of one item, and the run continues without it */
   readonly exits: readonly ExitName[]
 }
 

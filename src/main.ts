@@ -11,7 +11,7 @@ for (const [name, stream] of [
   ['stderr', process.stderr],
 ] as const) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    // `autodj … | head`, or a terminal that was closed: nobody reads any more. What changes things finishes what it has
+    // `autodj … | head`, or a terminal that was closed: nobody reads any longer. What changes things finishes what it has
     // in hand.
     if (error.code === 'EPIPE' || error.code === 'EIO') return void closing.emit('closed')
     if (stream !== process.stderr)

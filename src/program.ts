@@ -32,7 +32,7 @@ interface ProgramHost {
   readonly stdinIsTTY: boolean
   readonly version: string
   readonly now: () => Date
-  /** Calls back on SIGINT and SIGTERM, and when nobody reads the output any more; returns how to stop listening. */
+  /** Calls back on SIGINT and SIGTERM, and when nobody reads the output any longer; returns how to stop listening. */
   onSignal(listener: (signal: 'SIGINT' | 'SIGTERM' | 'SIGPIPE') => void): () => void
 }
 

@@ -24,7 +24,7 @@ export interface Origin {
   readonly name: 's3' | 'cdn'
   /**
    * The object from `start` on. @returns undefined when there is none
-   * @throws StoreError; kind `precondition` when it is not the one with that ETag any more
+   * @throws StoreError; kind `precondition` when it is no longer the one with that ETag
    */
   open(
     key: string,
@@ -64,7 +64,7 @@ export function s3Origin(store: ObjectStore): Origin {
 
 /** How long a URL signed for one download is good for, milliseconds: CloudFront looks when it begins. */
 const signedFor = 10 * 60_000
-/** Without a byte for so many milliseconds a connection is given up. */
+/** Without a byte for this many milliseconds a connection is given up. */
 const idleTimeout = 30_000
 
 export function cdnOrigin(options: {

@@ -27,7 +27,7 @@ export async function holdsAnyFile(folder: string): Promise<boolean> {
 }
 
 /**
- * @param options `force`: goes on nevertheless; `living`: only rows whose audio is nowhere but in their file count
+ * @param options `force`: continues nevertheless; `living`: only rows whose audio is nowhere but in their file count
  * @throws SafetyLimitError when rows name files and the audio folder holds none
  * @returns whether it holds any
  */

@@ -255,7 +255,7 @@ const page = 4096
 
 /**
  * Writes whole pages past the system's cache. The disk is waited for by another thread where that takes longer than
- * asking one: this one hashes meanwhile.
+ * asking one: this one hashes in the meantime.
  *
  * @returns bytes written; the file system may refuse, or stop at any of them
  */

@@ -115,7 +115,7 @@ export class Readers {
 
   /**
    * Gives a file the name that it is to have, unless there is something of that name.
-   * @returns `no-links` where the file system has no hard links, which this takes: nothing was done
+   * @returns `no-links` if the file system has no hard links, which this takes: nothing was done
    * @throws the file system's error, with its code
    */
   async move(from: string, to: string): Promise<ReaderTasks['move']['result']['end']> {

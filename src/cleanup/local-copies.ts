@@ -36,7 +36,7 @@ interface LocalCopy {
   size: number
   /** when it was last read or written, milliseconds since 1970 */
   lastUsed: number
-  /** no file any more, the row still names it */
+  /** no file any longer, the row still names it */
   missing?: true
 }
 

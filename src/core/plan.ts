@@ -17,7 +17,7 @@ export interface PlanHeader {
   command: string
   /** ISO 8601, UTC */
   createdAt: string
-  /** after this it is not applied any more (it can still be undone) */
+  /** after this it is no longer applied (it can still be undone) */
   expiresAt: string
   bucket: string
   /** how objects are removed: moved below `prefix`, or by delete markers in a versioned bucket */

@@ -5,7 +5,7 @@ import { printable } from './units.ts'
  *
  * Patterns are gitignore's (library `ignore`): `Artist/` is everything below a folder of that name, `/Artist/*.mp3` is
  * anchored, `**` crosses folders. They are held against the path below the audio folder, and if a track has no file
- * any more, against its key below the key prefix. Names are compared in NFC.
+ * any longer, against its key below the key prefix. Names are compared in NFC.
  */
 export interface SelectionRules {
   /** only what one of these matches; empty: everything */

@@ -66,7 +66,7 @@ export async function rowsOnFiles(knex: Knex, ids: readonly string[]): Promise<R
   return found
 }
 
-/** The oldest transaction under way, or the next: what {@link rowsOnFilesSince} goes on from. */
+/** The oldest transaction under way, or the next: what {@link rowsOnFilesSince} continues from. */
 export async function changeMark(knex: Knex): Promise<string> {
   const { rows } = await knex.raw<{ rows: { mark: string }[] }>(
     'select pg_snapshot_xmin(pg_current_snapshot())::text as mark',

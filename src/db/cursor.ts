@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 
 /**
- * The rows of a statement, so many at a time, in its order. It runs once, however many there are, where keyset pages would
+ * The rows of a statement, this many at a time, in its order. It runs once, however many there are, where keyset pages would
  * look rows up all over the table for each; what comes of it is as old as the first page. Holds a connection and a
  * transaction in the meantime, so it is for what is worked on at once; the next page is read while one is.
  *

@@ -179,7 +179,7 @@ async function readHolder(path: string): Promise<LockHolder | undefined> {
 
 const close = promisify(closeFile)
 
-/** Opens a new file, as a number: a FileHandle that nobody refers to any more would close it, and end the lock. */
+/** Opens a new file, as a number: a FileHandle that nobody refers to any longer would close it, and end the lock. */
 const openNew = (path: string): Promise<number> => promisify(openFile)(path, 'wx')
 
 /** Writes the holder into its new file and takes the kernel's lock on that, as far as there is one. */

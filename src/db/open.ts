@@ -54,7 +54,7 @@ async function openPostgres(
         application_name: options.applicationName,
         options: sessionSettings,
         connectionTimeoutMillis: connectTimeoutMs,
-        // The server's own timeout comes first; this one is for a server that does not answer any more.
+        // The server's own timeout comes first; this one is for a server that no longer answers.
         query_timeout: statementTimeoutMs + 30_000,
         keepAlive: true,
         keepAliveInitialDelayMillis: 10_000,

@@ -96,7 +96,7 @@ export async function* proofPages(
   for await (const rows of pages) yield rows.map(row => ({ key: row[7], proof: proofOf(row) }))
 }
 
-/** Pages of a query that goes on after the last row of the page before; the next one is read while one is worked on. */
+/** Pages of a query that continues after the last row of the page before; the next one is read while one is worked on. */
 async function* keysetPages<Row extends readonly unknown[]>(
   page: (last: Row | undefined, limit: number) => [sql: string, bindings: string[]],
   { knex, signal }: { knex: Knex; signal?: AbortSignal | undefined },

@@ -91,7 +91,7 @@ export async function runDemo(
       },
     )
     const exitCode = await context.runCommand(report.json ? [...argv, '--json'] : argv, env, home)
-    // A folder of one's own may hold a file that fails: the journey of the others goes on.
+    // A folder of one's own may hold a file that fails: the journey of the others continues.
     if (exitCode === ExitCode.someFailed) outcome = exitCode
     else if (exitCode !== ExitCode.ok) {
       report.error(

@@ -23,7 +23,7 @@ export type CdnMisbehaviour =
   | { originDenied: true }
   /** The origin's addressing is wrong: signs for another region. */
   | { originRegion: string }
-  /** Drops the connection: at once, or after so many bytes of the body. */
+  /** Drops the connection: at once, or after this many bytes of the body. */
   | { reset: true; afterBytes?: number }
   /** Says nothing, for ms or for ever. */
   | { stall: number | 'forever' }

@@ -108,7 +108,7 @@ export class ExternalSorter implements Sorter {
     }
   }
 
-  /** Calls `take` with every entry in order, and yields if that says so: a promise for each would be dear. */
+  /** Calls `take` with every entry in order, and yields if that says so: a promise for each would be costly. */
   async *#merge(runs: readonly Extent[], take: (entry: RunReader) => boolean): AsyncGenerator<void> {
     const heap: RunReader[] = []
     for (const run of runs) {

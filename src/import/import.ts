@@ -111,7 +111,7 @@ const hashBatch = 512
 const decisionBatch = 2_000
 
 /**
- * Imports a folder. What goes wrong with one file is reported, recorded and counted; the rest goes on.
+ * Imports a folder. What goes wrong with one file is reported, recorded and counted; the rest continues.
  *
  * @throws UsageError or FatalError when the folder cannot be walked at all; what the database throws
  */
@@ -539,7 +539,7 @@ class Waiting {
     return this.#contents.get(sha256)
   }
 
-  /** All of them, those of one name together; about so many at a time. */
+  /** All of them, those of one name together; about this many at a time. */
   *groups(size: number): Generator<AudioFile[]> {
     for (const group of groupsByKey(this.#keys, size)) yield group.map(at => this.#files[at]!)
   }

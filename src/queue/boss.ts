@@ -107,7 +107,7 @@ export async function putBack(
   await knex.transaction(async trx => {
     const db = fromKnex(trx)
     await boss.cancel(kind, { id, retryCount }, { db })
-    // A job that was not this worker's any more is not cancelled now, and stays as it is.
+    // A job that was no longer this worker's is not cancelled now, and stays as it is.
     await boss.resume(kind, id, { db })
     // Whoever takes it next counts one more attempt: it may have one more.
     await boss.update(kind, undefined, { id, retryLimit: retryLimit + 1, db })

@@ -77,7 +77,7 @@ export class Comparator {
         else {
           comparisons.push(comparison)
           const known = row.proof?.etag === object.etag ? row.proof.sha256 : undefined
-          // Most of the time there is nothing to wait for, and a promise for each object would be dear.
+          // Most of the time there is nothing to wait for, and a promise for each object would be costly.
           const written = again ? undefined : this.#resolver.held(object, known)
           if (written !== undefined) await written
         }

@@ -8,7 +8,7 @@ export type KeyedRow = RowFacts & { key: string }
 
 /** Keys of rows to a range of the listing: so many that few requests reach beyond their range. */
 const keysToARange = 4_096
-/** Of so many keys one is kept at first. */
+/** Of this many keys one is kept at first. */
 const firstStride = 512
 /** Keys that are kept at most: some megabytes. */
 const mostKept = 2 ** 14

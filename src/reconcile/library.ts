@@ -26,7 +26,7 @@ export interface ReconcileOptions {
   inventoryInsufficient?: (why: string) => void
   /** classes that are no drift */
   accept?: ReadonlySet<DifferenceClass>
-  /** goes on if the bucket or the audio root looks empty, or the rows have shrunk */
+  /** continues even if the bucket or the audio root looks empty, or the rows have shrunk */
   force: boolean
   /** rows the last finished run saw */
   rowsBefore?: number

@@ -102,7 +102,7 @@ async function refuseEmptySides({ knex, store }: Library, options: ReconcileOpti
       rows: { now: rows, ...(options.rowsBefore === undefined ? {} : { before: options.rowsBefore }) },
     }),
   )
-  // Nothing lives on files any more: then a folder that is not there would pass for one that agrees.
+  // Nothing lives on files any longer: then a folder that is not there would pass for one that agrees.
   if (options.disk) await requireAudioRoot(audioRoot)
 }
 

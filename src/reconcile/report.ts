@@ -120,11 +120,11 @@ export interface Planned {
   losses: number
   /** objects that are left for now: too young, or being uploaded */
   heldBack: number
-  /** drift that no plan can mend, by class */
+  /** drift that no plan can fix, by class */
   unmended: ReadonlyMap<DifferenceClass, number>
 }
 
-/** What mends the differences that a plan cannot. */
+/** What fixes the differences that a plan cannot. */
 const otherCures: Partial<Record<DifferenceClass, string>> = {
   'local-file-without-row': '`autodj import` creates the rows.',
   'checksum-differs': 'Look for the right content in a backup: there is no local copy to upload again.',

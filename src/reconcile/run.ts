@@ -1,4 +1,4 @@
-/** What `autodj reconcile` does with its flags: observes, reports, and saves what would mend it as a plan. */
+/** What `autodj reconcile` does with its flags: observes, reports, and saves what would repair it as a plan. */
 
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
@@ -145,7 +145,7 @@ async function observeAndReport(
       progress.advance({ items: comparisons.length })
       for (const comparison of comparisons) {
         reportComparison(context, comparison)
-        // If there is nothing to wait for, nothing is: a promise for each object would be dear.
+        // If there is nothing to wait for, nothing is: a promise for each object would be costly.
         if (combined !== undefined && !comparison.addendum) {
           const written = combined.write(`${comparison.sigil} ${printable(comparison.name)}\n`)
           if (written !== undefined) await written

@@ -16,7 +16,7 @@ export class LiveLine {
   #drawn = 0
 
   /**
-   * @param render gives the line, at most so many cells wide
+   * @param render gives the line, at most this many cells wide
    * @param reflows whether the terminal breaks a line anew when it is made narrower, as nearly all do
    */
   constructor(stream: Output, render: (columns: number) => string, reflows: boolean) {

@@ -86,7 +86,7 @@ export interface Reporter {
   note(text: string, fields?: Fields): void
   /** Only under `--verbose`. */
   detail(text: string, fields?: Fields): void
-  /** Something is not right, the run goes on. */
+  /** Something is not right, the run continues. */
   warn(text: string, fields?: Fields): void
   item(item: Item): void
   summary(summary: Summary): void

@@ -7,7 +7,7 @@ export class Committer<T> {
   #timer: NodeJS.Timeout | undefined
   #failure: unknown
 
-  /** @param limits a batch is committed when it has so many, or after so many milliseconds */
+  /** @param limits a batch is committed when it has this many, or after this many milliseconds */
   constructor(commit: (batch: readonly T[]) => Promise<void>, limits: { size: number; interval: number }) {
     this.#commit = commit
     this.#limits = limits

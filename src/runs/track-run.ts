@@ -43,7 +43,7 @@ interface TrackRunPlan<Task extends TrackTask, Outcome extends { readonly state:
   readonly limit: number | undefined
   /** tracks claimed at a time: few at first, so that several runs share a small library, more as there prove to be more */
   readonly claims: { readonly first: number; readonly largest: number }
-  /** a batch is committed when it has so many tracks, or after so many milliseconds */
+  /** a batch is committed when it has this many tracks, or after this many milliseconds */
   readonly commits: { readonly size: number; readonly interval: number }
   /** tracks worth having in hand at a time */
   slots(): number

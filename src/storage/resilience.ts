@@ -46,7 +46,7 @@ interface ResilienceOptions {
   /** milliseconds */
   maxOutage: number
   signal: AbortSignal
-  /** nothing is waited for any more, what is being asked may be finished; default: `signal` */
+  /** nothing is waited for any longer, what is being asked may be finished; default: `signal` */
   stopping?: AbortSignal
   now?: () => number
   random?: () => number
@@ -54,7 +54,7 @@ interface ResilienceOptions {
   probeCap?: number
 }
 
-/** Thrown to all transfers when the run cannot go on: an outage longer than allowed, or credentials that are gone. */
+/** Thrown to all transfers when the run cannot continue: an outage longer than allowed, or credentials that are gone. */
 export class RunHalted extends Error {
   override readonly cause: Error
 
@@ -67,7 +67,7 @@ export class RunHalted extends Error {
 
 export class Resilience {
   readonly #options: Required<ResilienceOptions>
-  /** aborted when nothing is waited for any more */
+  /** aborted when nothing is waited for any longer */
   readonly #waiting: AbortSignal
   readonly #breaker = new CircuitBreaker()
   #recovery: Promise<void> | undefined
@@ -92,7 +92,7 @@ export class Resilience {
   /**
    * Runs one request until it succeeds, fails for good, or the run is halted.
    * @throws RunHalted · StoreError when it is not to be retried, or was often enough · AbortError, or the signal's
-   *   reason, when it would have to wait and nothing is waited for any more
+   *   reason, when it would have to wait and nothing is waited for any longer
    */
   async run<T>(request: () => Promise<T>): Promise<T> {
     let returns = 0

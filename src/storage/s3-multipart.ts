@@ -216,7 +216,7 @@ export function abortedOnFailure(
     }
   }
 
-  /** Aborts until the store has no such upload any more: a part that came after an abort would stay, and be paid for. */
+  /** Aborts until the store no longer has such an upload: a part that came after an abort would stay, and be paid for. */
   async function abandon(key: string, uploadId: string): Promise<void> {
     for (let attempt = 1; attempt <= abandonAttempts; attempt++) {
       await abortUpload(key, uploadId)

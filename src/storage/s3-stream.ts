@@ -101,7 +101,7 @@ export function streamObjects(
       await upload.done()
       return { ...(result as PutResult), size }
     } catch (thrown) {
-      // Nothing is in flight any more: `done` has waited for it. The first failure is the one to tell.
+      // Nothing is in flight any longer: `done` has waited for it. The first failure is the one to tell.
       if (uploadId !== undefined) await abandon(key, uploadId).catch(() => undefined)
       if (signal?.aborted) throw toStoreError(thrown, await context('put', { key, signal }))
       if (thrown instanceof Error && /^Exceeded \d+ parts/.test(thrown.message)) {

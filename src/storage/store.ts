@@ -233,7 +233,7 @@ export interface ObjectStore {
     body: Uint8Array,
     options: { crc32: string; sha256?: string; signal?: AbortSignal },
   ): Promise<UploadedPart>
-  /** Parts the server holds, in order, complete; `undefined` when there is no such upload (any more). */
+  /** Parts the server holds, in order, complete; `undefined` when there is no such upload (any longer). */
   listParts(key: string, uploadId: string, signal?: AbortSignal): Promise<UploadedPart[] | undefined>
   completeUpload(
     key: string,

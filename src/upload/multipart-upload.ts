@@ -74,7 +74,7 @@ export class MultipartUploader {
   }
 
   /**
-   * Sends what is missing and has the whole confirmed. When it fails, what another run could go on with is kept, and
+   * Sends what is missing and has the whole confirmed. When it fails, what another run could continue from is kept, and
    * anything else aborted.
    * @throws Interrupted · LocalFileError · KeyConflict · RunHalted · StoreError · the signal's reason
    */
@@ -193,7 +193,7 @@ export class MultipartUploader {
     const wanted = headersAsText(headers)
     for (const upload of await ledger.resumable(key)) {
       const sameContent = upload.sha256 === content.sha256 && upload.size === source.size
-      // S3 fixes headers when an upload begins: parts kept would mean a storage class that nobody asks for any more.
+      // S3 fixes headers when an upload begins: parts kept would mean a storage class that nobody asks for any longer.
       const others = sameContent ? differingHeaders(upload.headers, wanted) : []
       const fits = sameContent && others.length === 0
       if (others.length > 0) {

@@ -17,7 +17,7 @@ export interface RequestOptions {
   initialConcurrency: number
   /** milliseconds */
   maxOutage: number
-  /** nothing is waited for any more */
+  /** nothing is waited for any longer */
   stopping: AbortSignal
   /** abandon what is in flight */
   signal: AbortSignal

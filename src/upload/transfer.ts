@@ -68,7 +68,7 @@ export type TransferOutcome =
       readonly bytesSent: number
     }
   | {
-      /** `interrupted`: told to stop in the middle of a large file; the next run goes on with it */
+      /** `interrupted`: told to stop in the middle of a large file; the next run continues it */
       readonly state: 'skipped' | 'failed' | 'interrupted'
       readonly code: ErrorCode
       readonly reason: string
@@ -127,12 +127,12 @@ export class TransferEngine {
 
   /**
    * Moves one file. Problems of that file are outcomes.
-   * @throws RunHalted when no file can be moved any more · the signal's reason
+   * @throws RunHalted when no file can be moved any longer · the signal's reason
    */
   async transfer(job: TransferJob): Promise<TransferOutcome> {
     for (let attempt = 1; ; attempt++) {
       try {
-        // Whoever finds it changed believes no earlier hash of it any more.
+        // Whoever finds it changed believes no earlier hash of it any longer.
         return await this.#transferOnce(attempt === 1 ? job : { ...job, remembered: undefined })
       } catch (error) {
         if (error instanceof LocalFileError && error.problem === 'changed' && attempt === 1) continue

@@ -16,7 +16,7 @@ import type { ObjectStore } from '../storage/store.ts'
 /** Parts confirmed by the server are written so often, milliseconds. */
 const partsInterval = 500
 
-/** What is kept of multipart uploads, so that another run can go on with them. */
+/** What is kept of multipart uploads, so that another run can continue them. */
 export class UploadLedger {
   readonly #database: Database
   readonly #store: ObjectStore
@@ -54,7 +54,7 @@ export class UploadLedger {
     return free
   }
 
-  /** This run goes on with an upload that another began. */
+  /** This run continues an upload that another began. */
   async resumed(uploadId: string): Promise<void> {
     await adoptUpload(this.#database.knex, uploadId, this.#runId)
   }

@@ -124,7 +124,7 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
 
   async take({ job }: UploadTask): Promise<TransferOutcome> {
     const outcome = await this.engine.transfer(job)
-    // Every file looks gone if the folder is not mounted any more.
+    // Every file looks gone if the folder is no longer mounted.
     if ('code' in outcome && outcome.code === 'file.missing') await this.#folder.assertThere()
     if ('object' in outcome) {
       this.totals.bytesSent += outcome.bytesSent

@@ -11,7 +11,7 @@ export const verifyCommand = 'verify'
 /** How tracks are chosen. */
 export type Selection =
   | { kind: 'all' }
-  /** so many, at random */
+  /** this many, at random */
   | { kind: 'sample'; count: number }
   /** uploaded, or their rows changed, since then */
   | { kind: 'since'; since: Date }

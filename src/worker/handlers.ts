@@ -109,13 +109,13 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
   return {
     take: handle(place, work, {
       filterOf: id => ({ ids: [id], sources: ['LOCAL', 'YOUTUBE', null], hasFile: true }),
-      // Every file looks gone if the folder is not mounted any more.
+      // Every file looks gone if the folder is no longer mounted.
       isFinal: async outcome => outcome.state === 'skipped' && (await folderExists(config.audioRoot)),
       lacking: ({ fileSource }) =>
         fileSource === 'S3' ? undefined : { code: 'row.no-file', reason: 'the row names no local file' },
     }),
     async sweep() {
-      // A job that comes back goes on with the upload that its dead worker began.
+      // A job that comes back continues the upload that its dead worker began.
       if (isEmpty(await countJobs(database.knex), ['upload'])) await work.sweep()
     },
     async close() {

@@ -90,7 +90,7 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
           report.warn(`still at work after ${formatDuration(flags.drainTimeout)}: stopping at once`)
           drainLimit.abort(new Error('the time to finish is used up'))
         }, flags.drainTimeout)
-        // Its own timeout would fail jobs whose work goes on; ours makes the work end.
+        // Its own timeout would fail jobs whose work continues; ours makes the work end.
         await boss.stop({ graceful: true, timeout: flags.drainTimeout + 60_000 })
         clearTimeout(limit)
         drained = !forced.aborted

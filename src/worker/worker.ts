@@ -89,7 +89,7 @@ export class Worker {
     if (end.state === 'interrupted') {
       this.totals.interrupted++
       await putBack(this.#boss, this.#database, kind, job)
-      // To a job that is not this worker's any more pg-boss does nothing.
+      // To a job that is no longer this worker's pg-boss does nothing.
       return { id: job.id, status: 'failed', output: { code: 'interrupted', message: 'the worker stopped' } }
     }
     const { code, reason, cure } = end

@@ -1,12 +1,12 @@
 /** What users read is natural English, said in one way. The words are those of the sources, by their syntax tree. */
-import { globSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { type Text, textsOf } from '../support/texts.ts'
 
 const sources = globSync('src/**/*.ts').map(file => file.replaceAll('\\', '/'))
 const all = sources.map(textsOf)
 const cures = all.flatMap(one => one.cures)
-const where = ({ file, line, says }: Text) => `${file}:${line} ${says}`
+const where = ({ file, line, says }: Pick<Text, 'file' | 'line' | 'says'>) => `${file}:${line} ${says}`
 
 describe('a cure', () => {
   test('there are hundreds of them', () => {
@@ -62,6 +62,8 @@ const refused: readonly (readonly [kind: RegExp, better: string])[] = [
   [/\bsound (copy|file)/, '"intact"'],
   [/\bpassed over\b/, '"skipped"'],
   [/\bwhere (there (is|are)|it is not|one is|it has|nothing|somebody)\b/i, '"if", "when"'],
+  [/\banew\b/, '"again", "from the start"'],
+  [/\bE(NOENT|ACCES|PERM|ISDIR|NOTDIR|ROFS)\b/, 'the words of `systemErrorReason`'],
   [/\bcannot be told\b/, '"is unknown"'],
   [/\ball the same\b/, '"anyway"'],
   [/\btime (is|was) up\b/, '"time budget used up"'],
@@ -85,5 +87,35 @@ describe('no phrase reads as translated', () => {
 
   test.each(refused)('%s: %s', kind => {
     expect(prose.filter(({ says }) => kind.test(says)).map(where)).toEqual([])
+  })
+})
+
+/** The same of comments, where a kind came back most often. */
+const refusedInComments: readonly (readonly [kind: RegExp, better: string])[] = [
+  [/@(throws|returns) [^.;,]+ where (?!it (is|was|goes|lies)\b)/, '"if"'],
+  [/\b(undefined|null|empty|nothing|none) where\b/i, '"if"'],
+  [/\bwhere (there (is|are|was)|nothing|nobody|none)\b/, '"if"'],
+  [/\bany more\b(?! than)/, '"no longer", "any longer"'],
+  [/\bmeanwhile\b/i, '"in the meantime"'],
+  [/\ball the same\b(?! )/, '"anyway"'],
+  [/\bdear\b/, '"costly"'],
+]
+
+describe('no comment reads as translated', () => {
+  const comments = sources.flatMap(file =>
+    readFileSync(file, 'utf8')
+      .split('\n')
+      .flatMap((line, index) => {
+        const [, says] = /^\s*(?:\*|\/\*\*|\/\/) ?(.*)$/.exec(line) ?? []
+        return says === undefined ? [] : [{ file, line: index + 1, says }]
+      }),
+  )
+
+  test('there are thousands of lines', () => {
+    expect(comments.length).toBeGreaterThan(5_000)
+  })
+
+  test.each(refusedInComments)('%s: %s', kind => {
+    expect(comments.filter(({ says }) => kind.test(says)).map(where)).toEqual([])
   })
 })

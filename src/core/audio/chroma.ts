@@ -102,7 +102,7 @@ function takeOffPartials(frame: Float32Array): number {
 const change = 0.1
 
 /**
- * The likeliest triad of each frame when changes are dear (Viterbi; Sheh and Ellis, ISMIR 2003).
+ * The likeliest triad of each frame when changes are costly (Viterbi; Sheh and Ellis, ISMIR 2003).
  * @param likenesses of each triad to each frame, frame by frame.
  */
 function smoothTriads(likenesses: Float32Array): Uint8Array {

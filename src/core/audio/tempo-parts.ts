@@ -51,7 +51,7 @@ const minLikeness = 0.75
 /**
  * Share of that from which the grid of the longest part still explains a stretch: some of every groove falls on any grid.
  * Less will do where the stretch's own tempo stands to it as three to four or to two: that is how musicians play against
- * a beat that goes on.
+ * a beat that continues.
  */
 const minExplained = 0.65
 const minExplainedAcross = 0.25
@@ -101,7 +101,7 @@ function groove(novelty: Float32Array, { period, start }: Grid, from: number, to
   return sums.map(value => value - mean)
 }
 
-/** Correlation of two grooves, the second turned by so many phases. */
+/** Correlation of two grooves, the second turned by this many phases. */
 function alike(a: Float64Array, b: Float64Array, turn = 0): number {
   let dot = 0
   let aa = 0

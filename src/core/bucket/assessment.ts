@@ -18,12 +18,12 @@ export interface Wishes {
   /** pages that play the audio */
   origins: readonly string[]
   versioning: boolean
-  /** objects moved aside by reconcile are deleted after so many days */
+  /** objects moved aside by reconcile are deleted after this many days */
   /** `days`: until the bucket deletes what is there, without a look; undefined: it is not to */
   quarantine: { prefix: string; days: number | undefined }
   /** what `fetch` has on its way */
   stagingPrefix: string
-  /** storage class for audio, after so many days */
+  /** storage class for audio, after this many days */
   tiering?: { storageClass: 'INTELLIGENT_TIERING' | 'STANDARD_IA'; days: number }
   /** bucket for access logs */
   logBucket?: string

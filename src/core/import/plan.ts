@@ -170,7 +170,7 @@ export class NameIndex<File> {
  * Things in groups, by what they have in common: two that share a key, be it by way of others, are in one group.
  *
  * @param keys of each thing
- * @param size groups with nothing in common are put together to about so many things
+ * @param size groups with nothing in common are put together to about this many things
  * @returns places in `keys`
  */
 export function groupsByKey(keys: readonly (readonly number[])[], size: number): number[][] {

@@ -1,6 +1,6 @@
 /**
  * The application's own schema, as each revision of its Alembic history leaves it. Facts about the past: nothing here
- * changes any more, except that later revisions may be added.
+ * changes any longer, except that later revisions may be added.
  */
 
 export interface Column {

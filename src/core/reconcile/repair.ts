@@ -20,7 +20,7 @@ interface Repair {
 }
 
 /**
- * What would mend a finding. Nothing if what was seen does not show which side is right; nothing ever rests on a
+ * What would repair a finding. Nothing if what was seen does not show which side is right; nothing ever rests on a
  * checksum that was not seen.
  *
  * | finding                              | repair                                                       |

@@ -29,7 +29,7 @@ export interface BodyOptions {
   ofAnother?: boolean
   /** Flip a bit before anything is verified (a planted fault). */
   corrupt?: boolean
-  /** Drop the connection after so many bytes (a planted fault). */
+  /** Drop the connection after this many bytes (a planted fault). */
   resetAfter?: number | undefined
 }
 

@@ -7,7 +7,7 @@ export type Fault =
   | { status: number; code: string; message?: string; headers?: Record<string, string> }
   /** Drops the connection (RST): at once, or after that many bytes of the request's or the response's body. */
   | { reset: true; afterBytes?: number }
-  /** Says nothing: for ms, then goes on; or for ever, after that many bytes of a response body. */
+  /** Says nothing: for ms, then continues; or for ever, after that many bytes of a response body. */
   | { stall: number | 'forever'; afterBytes?: number }
   /** Sends that many bytes of the response body under the full Content-Length, then closes. */
   | { truncateBody: number }
@@ -129,7 +129,7 @@ export class Dropped extends Error {
   override readonly name = 'Dropped'
 }
 
-/** Waits so many ms. @throws Dropped when the server closes in the meantime */
+/** Waits this many ms. @throws Dropped when the server closes in the meantime */
 export function pause(ms: number, closing: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = () => {
