@@ -11,7 +11,13 @@ import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { DeleteObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  DeleteObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3'
 import { fakeAudio } from '../test/support/bed.ts'
 import { pgliteTestDatabase } from '../test/support/database.ts'
 import { NarrowLink } from '../test/support/narrow-link.ts'
@@ -40,6 +46,8 @@ interface Client {
 interface Outcome {
   /** MiB that the second run sent after the kill; a third of the library had not been sent */
   readonly sentAgain: number
+  /** unfinished uploads in the bucket after it */
+  readonly leftOver: number
   /** requests that wrote in a run with nothing to do */
   readonly idleWrites: number
   readonly noticedExchange: boolean
@@ -182,6 +190,8 @@ async function examine(make: (endpoint: string, rows: string) => Client): Promis
     await must(client.upload)
     const sentAgain = Math.round((written() - confirmed) / mebibyte)
 
+    const { Uploads: unfinished = [] } = await s3.send(new ListMultipartUploadsCommand({ Bucket: bucket }))
+    const leftOver = unfinished.length
     const before = server.requests.length
     await must(client.upload)
     const idleWrites = server.requests
@@ -213,7 +223,7 @@ async function examine(make: (endpoint: string, rows: string) => Client): Promis
     const gone = objects.find(({ Size }) => Size === small[5]!.bytes)!
     await s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: gone.Key }))
     const noticedRemoval = await notices()
-    return { sentAgain, idleWrites, noticedExchange, noticedRemoval }
+    return { sentAgain, leftOver, idleWrites, noticedExchange, noticedRemoval }
   } finally {
     s3.destroy()
     await link.close()
@@ -234,6 +244,7 @@ async function writePage(
       `sent by the second run after a kill; ${Math.round(total / 3 / mebibyte)} MiB were missing`,
       ...rows.map(([, , one]) => `${one.sentAgain} MiB`),
     ],
+    ['unfinished uploads left in the bucket', ...rows.map(([, , one]) => String(one.leftOver))],
     ['requests that wrote in a run with nothing to do', ...rows.map(([, , one]) => String(one.idleWrites))],
     [
       'an object exchanged for other bytes of the same size',

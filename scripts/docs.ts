@@ -182,8 +182,8 @@ function errorCodesPage(): string {
 
 # Error codes
 
-What stands behind \`code\` in \`--json\` lines, in the ledger and in \`autodj status\`. A message may bring a more exact
-cure than the one here. Codes are only ever added. Exit code 3: the error is of one item, and the run went on.
+What \`code\` means in \`--json\` lines, in the ledger and in \`autodj status\`. A message may bring a more exact cure than
+the one here. Codes are only ever added. Exit code 3: the error is that of one item, and the run continued.
 
 ${sections.join('\n\n')}
 `
