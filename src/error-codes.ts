@@ -926,7 +926,7 @@ export const errorCodes = {
   },
   'store.precondition': {
     meaning: 'The object changed while it was being processed.',
-    cure: 'Run it again, which looks at the object anew.',
+    cure: 'Run it again, which looks at the object again.',
     exits: ['fatal', 'someFailed'],
   },
   'store.throttled': {

@@ -137,7 +137,7 @@ export class SafetyLimitError extends AppError {
   }
 }
 
-/** Why one item fails, whatever becomes of the others: the run goes on. */
+/** Why one item fails, whatever becomes of the others: the run continues. */
 export class ItemError extends Error {
   readonly code: ErrorCode
   readonly cure: string

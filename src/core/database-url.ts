@@ -20,7 +20,7 @@ export type DatabaseUrl =
       readonly where: string
     }
 
-/** What is wrong with it, one phrase that goes on from "DATABASE_URL". */
+/** What is wrong with it, one phrase that continues "DATABASE_URL". */
 interface BadDatabaseUrl {
   readonly kind: 'bad'
   readonly problem: string

@@ -23,14 +23,14 @@ export interface Stakes {
   rows?: { now: number; before?: number }
 }
 
-/** Why a run must not go on, and what to do about it. */
+/** Why a run must not continue, and what to do about it. */
 interface Tripped {
   reason: string
   cure: string
 }
 
 /**
- * The circuit breakers: why a run must not go on, all reasons at once; empty when it may.
+ * The circuit breakers: why a run must not continue, all reasons at once; empty when it may.
  *
  * | what is seen                                   | what it usually is                        |
  * | ---------------------------------------------- | ----------------------------------------- |

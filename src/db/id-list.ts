@@ -39,7 +39,7 @@ export class IdList {
     } else await this.#file.append(block)
   }
 
-  /** All of them, so many at a time; once, as nothing is left of the list afterwards. */
+  /** All of them, this many at a time; once, as nothing is left of the list afterwards. */
   async *pages(size: number): AsyncGenerator<string[]> {
     let page: string[] = []
     try {

@@ -218,7 +218,7 @@ interface ClaimedPage {
   readonly tracks: Track[]
   /** ids of rows that another transaction held locked: to be asked for again */
   readonly locked: string[]
-  /** where to go on; null at the end */
+  /** where to continue; null at the end */
   readonly nextAfterId: string | null
 }
 
@@ -408,7 +408,7 @@ export interface TrackChange {
 
 /**
  * What became of a change. `changed`: the row is no longer what was planned, and was left alone; `deleted`: there is
- * no such row any more; `set-back`: a trigger of the database undid it as it was made.
+ * no longer such a row; `set-back`: a trigger of the database undid it as it was made.
  */
 export type ChangeOutcome = 'done' | 'changed' | 'deleted' | 'set-back'
 
@@ -526,7 +526,7 @@ function isMade(row: PlannedTrack & Pick<Track, 'fileSize'>, change: TrackChange
   )
 }
 
-/** Paths that rows have, of at most so many rows: a sample, since ids are random. */
+/** Paths that rows have, of at most this many rows: a sample, since ids are random. */
 export async function filePathSample(knex: Knex, limit = 2_000): Promise<string[]> {
   const rows = await knex('tracks').whereNotNull('file_path').orderBy('id').limit(limit).select('file_path')
   return rows.map(row => row.file_path as string)

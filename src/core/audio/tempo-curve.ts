@@ -59,7 +59,7 @@ function periodicity(novelty: Float32Array, from: number, to: number, periods: F
 }
 
 /**
- * Beats per minute in each stretch of the track (stretchFrames frames, hop apart, the first from frame 0), or undefined where
+ * Beats per minute in each stretch of the track (stretchFrames frames, hop apart, the first from frame 0), or undefined if
  * the track is shorter than two stretches.
  * @param novelty onset strength, frames at frameRate.
  * @param bpm the tempo to stay near.
