@@ -3,6 +3,7 @@
  * be run here says so and why, behind its fence: ```sh norun="…"; test/unit/docs-commands.test.ts looks at those.
  */
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type DocWorld, otherPrograms, startDocWorld } from '../support/doc-world.ts'
@@ -63,6 +64,21 @@ describe.each([...Map.groupBy(runnable, ({ page }) => page)])('%s', (page, ofPag
       const { exitCode, said } = await world.run(text)
       expect(exitCode === 0 ? '' : said).toBe('')
       expect(exitCode).toBe(0)
+    },
+  )
+})
+
+describe('docs/guide-answers.md: each command of its tables', () => {
+  const page = readFileSync('docs/guide-answers.md', 'utf8')
+  const lines = [...new Set([...page.matchAll(/`(autodj [^`]+)`/g)].map(([, line]) => line as string))]
+  beforeAll(() => world.begin('night'))
+
+  // A worker is for ever; here it does what was queued.
+  test.each(lines.map(line => (line === 'autodj worker' ? `${line} --until-empty` : line)))(
+    '%s',
+    async line => {
+      const { exitCode, said } = await world.run(line)
+      expect(exitCode === 0 ? '' : said).toBe('')
     },
   )
 })

@@ -167,7 +167,7 @@ export async function startDocWorld(): Promise<DocWorld> {
 
   async function run(script: string): Promise<Ran> {
     const text = yours(script)
-    if (/^autodj init\b(?!.*--yes)/m.test(text)) return atKeyboard(text)
+    if (/^autodj (init|bucket apply)\b(?!.*--yes)/m.test(text)) return atKeyboard(text)
     const child = spawn('bash', ['-euo', 'pipefail', '-c', text], {
       cwd: home,
       env: surroundings(),
