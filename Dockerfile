@@ -22,7 +22,7 @@ RUN . /etc/os-release \
     --extra-ldflags=-static --pkg-config-flags=--static \
     --enable-libmp3lame --enable-libopus --enable-libvorbis \
     --enable-protocol=file,pipe,subfile \
-    --enable-demuxer='aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,caf,dsf,dts,dtshd,eac3,flac,iff,matroska,mov,mp3,mpc,mpc8,ogg,tak,tta,w64,wav,wv' \
+    --enable-demuxer='aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,caf,dsf,dts,dtshd,eac3,flac,iff,matroska,mov,mp3,mpc,mpc8,ogg,spdif,tak,tta,w64,wav,wv' \
     --enable-decoder='aac*,ac3*,adpcm_*,alac,als,amrnb,amrwb,ape,cook,dca,dsd_*,dst,eac3,flac,gsm,gsm_ms,ilbc,mace*,mlp,mp1*,mp2*,mp3*,mpc*,opus,pcm_*,qcelp,qdm2,ra_*,sipr,speex,tak,truehd,tta,vorbis,wavpack,wma*' \
     --enable-parser='aac,aac_latm,ac3,amr,cook,dca,flac,gsm,mlp,mpegaudio,opus,sipr,tak,vorbis' \
     --enable-encoder='aac,flac,libmp3lame,libopus,libvorbis,pcm_f32le,pcm_s16le,pcm_s24be,pcm_s24le' \
@@ -56,7 +56,8 @@ COPY --from=ffmpeg /ffmpeg/ffmpeg /usr/local/bin/
 COPY --from=build /src/package.json /src/LICENSE /src/CHANGELOG.md ./
 COPY --from=build /src/node_modules ./node_modules
 COPY --from=build /src/assets ./assets
-COPY --from=build /src/bin ./bin
+# Git may not have kept its mode, and npm, which makes it executable, is not asked here.
+COPY --chmod=755 --from=build /src/bin ./bin
 COPY --from=build /src/dist ./dist
 COPY --chmod=644 packaging/docker-health.js ./
 RUN ln -s /app/bin/autodj.js /usr/local/bin/autodj
