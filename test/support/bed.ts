@@ -57,12 +57,13 @@ export interface NewTestTrack {
 
 /** The signature of FLAC, so that content is taken for audio, then something unlike any other file's. */
 export function fakeAudio(size: number, seed: number): Buffer {
-  const content = Buffer.alloc(size)
+  const words = new Uint32Array(Math.ceil(size / 4))
   let state = (seed * 2_654_435_761 + 1) >>> 0
-  for (let offset = 0; offset + 4 <= size; offset += 4) {
+  for (let index = 0; index < words.length; index++) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    content.writeUInt32LE(state, offset)
+    words[index] = state
   }
+  const content = Buffer.from(words.buffer, 0, size)
   content.write('fLaC')
   return content
 }

@@ -53,10 +53,11 @@ describe('CRC-32 of a whole from its parts', () => {
 
   test('a shift of over 4 GiB', () => {
     const zeroes = Buffer.alloc(16 * MiB)
+    const sum = crc32(zeroes)
     let whole = crc32('head')
-    for (let count = 0; count < 320; count++) whole = combineCrc32(whole, crc32(zeroes), zeroes.length)
+    for (let count = 0; count < 320; count++) whole = combineCrc32(whole, sum, zeroes.length)
     let rest = 0
-    for (let count = 0; count < 320; count++) rest = combineCrc32(rest, crc32(zeroes), zeroes.length)
+    for (let count = 0; count < 320; count++) rest = combineCrc32(rest, sum, zeroes.length)
     expect(combineCrc32(crc32('head'), rest, 320 * zeroes.length)).toBe(whole)
   })
 
