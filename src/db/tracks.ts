@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import type { FileSource } from '../core/audio-source.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
+import { cursorPages } from './cursor.ts'
 import { selectIds } from './id-list.ts'
 
 /** What autodj reads of a track. */
@@ -181,6 +182,18 @@ export async function* trackPages(
     applyRowFilter(now, filter)
     const tracks: Track[] = await now
     if (tracks.length > 0) yield tracks
+  }
+}
+
+/** Every track in one scan, for whoever works on its pages at once: a connection is held meanwhile, and a transaction. */
+export async function* scanTracks(
+  knex: Knex,
+  { pageSize = 1_000, signal }: { pageSize?: number; signal?: AbortSignal } = {},
+): AsyncGenerator<Track[], void> {
+  const { sql, bindings } = knex('tracks').select(trackColumns).toSQL()
+  for await (const page of cursorPages<Track>(knex, sql, bindings, pageSize)) {
+    signal?.throwIfAborted()
+    yield page
   }
 }
 

@@ -8,7 +8,7 @@ import type { Knex } from 'knex'
 import { type AudioFolder, portable, readStoredPath } from '../core/audio-path.ts'
 import { mayMatchByName } from '../core/import/plan.ts'
 import { matchKey } from '../core/names.ts'
-import { type Track, trackPages, tracksById } from '../db/tracks.ts'
+import { scanTracks, type Track, tracksById } from '../db/tracks.ts'
 
 /** 32 bits of a text: it may belong to others as well, so whoever is found is looked at again. */
 const hash = (text: string): number => crc32(text)
@@ -102,7 +102,7 @@ export class RowIndex {
     links: Links = new Map(),
   ): Promise<RowIndex> {
     const index = new RowIndex(knex, folder, links)
-    for await (const page of trackPages(knex, { pageSize: 5_000, signal })) {
+    for await (const page of scanTracks(knex, { signal })) {
       for (const track of page) index.#add(track)
     }
     return index
