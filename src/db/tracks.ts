@@ -185,7 +185,7 @@ export async function* trackPages(
   }
 }
 
-/** Every track in one scan, for whoever works on its pages at once: a connection is held meanwhile, and a transaction. */
+/** Every track in one scan, for whoever works on its pages at once: until the end it holds a connection and a transaction. */
 export async function* scanTracks(
   knex: Knex,
   { pageSize = 1_000, signal }: { pageSize?: number; signal?: AbortSignal } = {},
