@@ -7,7 +7,7 @@ import { filePages } from '../audio-files/walk.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { draftPrefix } from '../core/prefixes.ts'
 import { forgetUpload, objectsByKey, openUploads, runsAlive } from '../db/ledger.ts'
-import { keysByHash, keysNamed } from '../db/row-facts.ts'
+import { keysByHash, keysSpokenFor } from '../db/row-facts.ts'
 import { systemErrorCode, systemErrorReason } from '../errors.ts'
 import {
   asidePrefix,
@@ -225,10 +225,18 @@ export async function* expiredQuarantine(
   store: ObjectStore,
   {
     quarantinePrefix,
+    keyPrefix,
     before,
     audioFolder,
     signal,
-  }: { quarantinePrefix: string; before: number; audioFolder: AudioFolder; signal: AbortSignal },
+  }: {
+    quarantinePrefix: string
+    /** every key of the library begins so */
+    keyPrefix: string
+    before: number
+    audioFolder: AudioFolder
+    signal: AbortSignal
+  },
 ): AsyncGenerator<Leftover> {
   for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
     const expired = page.flatMap(entry => {
@@ -236,7 +244,8 @@ export async function* expiredQuarantine(
       return oldKey !== undefined && entry.lastModified.getTime() < before ? [{ ...entry, oldKey }] : []
     })
     if (expired.length === 0) continue
-    const wanted = await wantedBack(knex, store, audioFolder, expired, signal)
+    const place = { knex, store, audioFolder, keyPrefix, signal }
+    const wanted = await wantedBack(place, expired)
     for (const entry of expired) {
       const why = wanted.get(entry.key)
       yield {
@@ -246,7 +255,7 @@ export async function* expiredQuarantine(
         ...(why === undefined ? {} : { kept: why }),
         async remove() {
           // Once more: there may be thousands before it.
-          const late = (await wantedBack(knex, store, audioFolder, [entry], signal)).get(entry.key)
+          const late = (await wantedBack(place, [entry])).get(entry.key)
           if (late !== undefined) return late
           const [outcome] = await store.delete([{ key: entry.key, ifMatch: entry.etag }], signal)
           return outcome?.error?.message
@@ -258,18 +267,22 @@ export async function* expiredQuarantine(
 
 /** Of objects in quarantine those that may be the last copy of something: their keys, and why. */
 async function wantedBack(
-  knex: Knex,
-  store: ObjectStore,
-  audioFolder: AudioFolder,
+  {
+    keyPrefix,
+    ...place
+  }: { knex: Knex; store: ObjectStore; audioFolder: AudioFolder; keyPrefix: string; signal: AbortSignal },
   entries: readonly (ObjectEntry & { oldKey: string })[],
-  signal: AbortSignal,
 ): Promise<Map<string, string>> {
+  const { knex, store, signal } = place
   const oldKeys = new Map(entries.map(({ key, oldKey }) => [key, oldKey]))
   // A key too long for the quarantine is there by its hash (`quarantineKey`).
   const hashed = [...oldKeys.values()].filter(key => /^[0-9a-f]{64}$/.test(key))
   const byHash = await keysByHash(knex, hashed)
   for (const [key, old] of oldKeys) oldKeys.set(key, byHash.get(old) ?? old)
-  const named = await keysNamed(knex, [...oldKeys.keys(), ...oldKeys.values()])
+  const named = await keysSpokenFor(knex, [...oldKeys.keys(), ...oldKeys.values()], {
+    bucket: store.bucket,
+    prefix: keyPrefix,
+  })
   const known = await objectsByKey(knex, store.bucket, [...oldKeys.values()])
   const wanted = new Map<string, string>()
   const unowned = new Map<string, Unowned>()
@@ -284,7 +297,7 @@ async function wantedBack(
       unowned.set(key, { trackId: metadata['track-id'], sha256 })
     }
   }
-  const owners = await ownersWithoutAudio({ knex, store, audioFolder, signal }, [...unowned.values()])
+  const owners = await ownersWithoutAudio(place, [...unowned.values()])
   for (const [at, key] of [...unowned.keys()].entries()) {
     const owner = owners[at]
     if (owner !== undefined)

@@ -68,6 +68,7 @@ export async function runCleanup(context: Context, flags: CleanupFlags): Promise
       }),
       expiredQuarantine(database.knex, store, {
         quarantinePrefix,
+        keyPrefix: context.config.s3.keyPrefix,
         before: storeNow - flags.quarantineFor,
         audioFolder: context.config.audioFolder,
         signal,

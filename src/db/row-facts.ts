@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import type { FileSource } from '../core/audio-source.ts'
 import type { Proof, RowFacts } from '../core/reconcile/facts.ts'
+import { type KeyPlace, plainKey } from '../core/reconcile/names.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
 import { cursorPages } from './cursor.ts'
 
@@ -153,6 +154,35 @@ export async function keysNamed(knex: Knex, keys: readonly string[]): Promise<Se
     for (const { key } of rows) named.add(key)
   }
   return named
+}
+
+/**
+ * Which of these keys some row speaks for: by the key itself, or as the application may write it: as a URL, with a slash
+ * before it, or without the prefix. What rows mean so is an object that nothing may take from them, though they have to
+ * be corrected. Reads the whole table for every 5,000 keys.
+ */
+export async function keysSpokenFor(
+  knex: Knex,
+  keys: readonly string[],
+  place: KeyPlace,
+): Promise<Set<string>> {
+  const found = await keysNamed(knex, keys)
+  const wanted = new Set(keys)
+  for (const slice of slices(keys)) {
+    // A URL may have its last part in other letters (`%20`): such are few, and all looked at.
+    const { rows } = await knex.raw<{ rows: { key: string }[] }>(
+      `select distinct s3_object_key as key from tracks
+       where (not starts_with(s3_object_key, ?) or s3_object_key ~ '^(/|[A-Za-z0-9]+://)')
+         and (regexp_replace(s3_object_key, '^.*/', '') = any(?::text[]) or s3_object_key ~ '[%#\\?]')`,
+      [place.prefix, slice.map(key => key.slice(key.lastIndexOf('/') + 1))],
+    )
+    for (const { key } of rows)
+      for (const prefix of [place.prefix, '']) {
+        const plain = plainKey(key, { ...place, prefix })
+        if (wanted.has(plain)) found.add(plain)
+      }
+  }
+  return found
 }
 
 /** The keys that rows name of which these are the SHA-256, in hex. Reads the whole table. */

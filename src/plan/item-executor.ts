@@ -15,6 +15,8 @@ export interface ExecuteOptions {
   knex: Knex
   store: ObjectStore
   audioFolder: AudioFolder
+  /** every key of the library begins so */
+  keyPrefix: string
   concurrency: number
   /** abandons what is in flight */
   signal: AbortSignal

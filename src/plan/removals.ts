@@ -3,7 +3,7 @@
 import { holdsContent } from '../audio-files/content-proof.ts'
 import type { FileIdentity } from '../audio-files/source.ts'
 import type { ObjectState, PlanItem } from '../core/plan.ts'
-import { keysNamed, keysUploading } from '../db/row-facts.ts'
+import { keysSpokenFor, keysUploading } from '../db/row-facts.ts'
 import { FatalError } from '../errors.ts'
 import type { DeleteOutcome, ObjectHead, ObjectVersionEntry } from '../storage/store.ts'
 import { versionsOfKey } from '../storage/versions.ts'
@@ -39,9 +39,10 @@ export async function removeObjects(
   if (items.length === 0) return []
   const { options } = executor
   const { knex, store } = options
+  const place = { bucket: store.bucket, prefix: options.keyPrefix }
   const keys = items.map(item => item.object.key)
   const uploading = await keysUploading(knex, store.bucket)
-  const named = await keysNamed(knex, keys)
+  const named = await keysSpokenFor(knex, keys, place)
   const files = new Map<number, FileIdentity>()
   const outcomes = await executor.each(items, {
     begun: 'begun',
@@ -62,7 +63,7 @@ export async function removeObjects(
       }),
   })
   // A row may have come to name an object between the look and the removal.
-  const namedNow = await keysNamed(knex, keys)
+  const namedNow = await keysSpokenFor(knex, keys, place)
   const wanted = outcomes.filter(
     ({ item, state }) => state === 'done' && namedNow.has((item as Removal).object.key),
   )

@@ -2,6 +2,7 @@
 import type { Knex } from 'knex'
 import { isFileThere } from '../audio-files/source.ts'
 import { type PlanItem, type RowState, stakeOf } from '../core/plan.ts'
+import { plainKey } from '../core/reconcile/names.ts'
 import { writeInParts } from '../db/errors.ts'
 import { type RowSwap, type RowVersion, rowVersions, swapRows } from '../db/row-facts.ts'
 import { type ExecuteOptions, type ItemExecutor, type ItemOutcome, Skip } from './item-executor.ts'
@@ -65,12 +66,14 @@ export async function changeRows(
 
 /** Why a row is not to be left without audio after all: the object that it named, or its file, is there. */
 async function audioIsBack(
-  { store, audioFolder, signal }: ExecuteOptions,
+  { store, audioFolder, keyPrefix: prefix, signal }: ExecuteOptions,
   item: RowUpdate,
 ): Promise<string | undefined> {
   if (stakeOf(item) !== 'loss') return undefined
   const { key, path } = item.was
-  if (key !== null && (await store.head(key, { signal })) !== undefined) return 'its object is back'
+  const { bucket } = store
+  for (const one of key === null ? [] : new Set([key, plainKey(key, { bucket, prefix })]))
+    if ((await store.head(one, { signal })) !== undefined) return 'its object is back'
   if (path === null) return undefined
   const there = await isFileThere(path, audioFolder)
   if (there === undefined) return 'it cannot be seen whether its local file is there'

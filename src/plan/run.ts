@@ -74,6 +74,7 @@ async function execute(
         knex: database.knex,
         store,
         audioFolder: config.audioFolder,
+        keyPrefix: config.s3.keyPrefix,
         concurrency,
         signal: AbortSignal.any([context.signal, run.lost]),
         stopping: context.stopping,

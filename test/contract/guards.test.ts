@@ -74,6 +74,48 @@ describe('between the plan and its application', () => {
     expect([...(await bed.objects()).keys()]).toEqual([key])
   })
 
+  test('a row has come to mean the object, however it spells the key: it stays', async () => {
+    const { bucket } = bed.store
+    const spellings = [
+      key,
+      `/${key}`,
+      `s3://${bucket}/${key}`,
+      `https://${bucket}.s3.amazonaws.com/audio/A/T_0a1b2c3d.flac?X-Amz-Expires=1`,
+      'https://d111.cloudfront.net/audio/A/T%5F0a1b2c3d.flac',
+      'A/T_0a1b2c3d.flac',
+    ]
+    await planRemoval()
+    for (const spelling of spellings) {
+      const id = await bed.addTrack({ path: null, source: 'S3', key: spelling })
+      const { messages } = await apply()
+      expect([spelling, JSON.stringify(messages)]).toEqual([
+        spelling,
+        expect.stringContaining('a row names the object'),
+      ])
+      await bed.database.knex('tracks').where({ id }).delete()
+      // Committed by a transaction that ends just after the look.
+      await rm(`${file()}.journal`)
+      const late: string[] = []
+      await apply({
+        hooks: {
+          delete: {
+            before: async () => {
+              late.push(await bed.addTrack({ path: null, source: 'S3', key: spelling }))
+            },
+          },
+        },
+      })
+      expect([spelling, (await bed.content(key))?.equals(content)]).toEqual([spelling, true])
+      await bed.database.knex('tracks').whereIn('id', late).delete()
+      await rm(`${file()}.journal`)
+    }
+    // Another bucket's, and another object's.
+    for (const other of [`s3://another/${key}`, `https://d111.cloudfront.net/other/${key}`])
+      await bed.addTrack({ path: null, source: 'S3', key: other })
+    await apply()
+    expect((await bed.objects()).has(key)).toBe(false)
+  })
+
   test('the copy in quarantine is not the same bytes: the object stays', async () => {
     await planRemoval()
     const other = fakeAudio(3_000, 6)

@@ -1356,6 +1356,15 @@ export function safetyContract(
         await bed.addTrack({ path: null, source: 'S3', key: named })
         await put(wanted, content)
         await bed.addTrack({ path: null, source: 'S3', key: 'audio/wanted.mp3' })
+        // As the application may write it.
+        const [url, spelt] = ['url', 'spelt'].map(name => `quarantine/${planId}/audio/${name} 1.mp3`) as [
+          string,
+          string,
+        ]
+        await put(url, content)
+        await bed.addTrack({ path: null, source: 'S3', key: `s3://${bed.store.bucket}/${url}` })
+        await put(spelt, content)
+        await bed.addTrack({ path: null, source: 'S3', key: 'https://cdn.example/audio/spelt%201.mp3' })
         await put(only, content, { 'track-id': await bed.addTrack({ path: 'gone.mp3', source: 'LOCAL' }) })
         await put(removedKey, content, {
           'track-id': await bed.addTrack({ path: 'there.mp3', content: fakeAudio(1_000, 3) }),
@@ -1364,11 +1373,15 @@ export function safetyContract(
         expect(said(run)).toMatchObject({
           [named]: 'a row names it',
           [wanted]: expect.stringMatching(/a row names audio\/wanted.mp3, but nothing is there/),
+          [url]: 'a row names it',
+          [spelt]: expect.stringMatching(/a row names audio\/spelt 1.mp3, but nothing is there/),
           [only]: expect.stringMatching(/has no other audio/),
           [unmarked]: expect.stringMatching(/has no other audio/),
           [removedKey]: 'removed',
         })
-        expect([...(await bed.objects()).keys()].sort()).toEqual([named, only, unmarked, wanted].sort())
+        expect([...(await bed.objects()).keys()].sort()).toEqual(
+          [named, only, spelt, unmarked, url, wanted].sort(),
+        )
       })
     })
   })
