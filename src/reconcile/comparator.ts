@@ -127,7 +127,7 @@ export class Comparator {
         this.#missing.push(row)
         return undefined
       }
-      if (!again) await this.#resolver.held(object, actualSha256(object) ?? row.proof?.sha256)
+      if (!again) await this.#resolver.held(object, contentOf(row, object))
       const comparison = classifyMatched(row, object, { cacheControl: this.#options.cacheControl })
       const wrong = comparison.differences.some(({ class: kind }) => kind === 'checksum-differs')
       const there = wrong ? await this.#fileThere(row) : undefined
@@ -350,6 +350,11 @@ function unread(error: unknown, { row, object }: { row?: RowFacts; object?: Obje
     ...(row === undefined ? {} : { row }),
     ...(object === undefined ? {} : { object }),
   }
+}
+
+/** SHA-256 of what an object holds that a row names: of its bytes, or what was proved, if it is that still. */
+function contentOf(row: RowFacts, object: ObjectFacts): string | undefined {
+  return actualSha256(object) ?? (sameContent(row, object) === 'same' ? row.proof?.sha256 : undefined)
 }
 
 /** Whether a key belongs to the share that is hashed: the same keys in every run, spread evenly. */

@@ -1084,6 +1084,45 @@ export function safetyContract(
         expect(ids.map(id => rows.get(id)?.s3_object_key)).toEqual(keys)
       })
 
+      test('the object of one track is overwritten, that of another with the same recording is gone', async () => {
+        for (const artist of ['A', 'B']) await bed.addTrack({ path: `${artist}.flac`, content: one, artist })
+        expect((await upload(bed, { deleteLocal: true })).exitCode).toBe(0)
+        const rows = [...(await bed.tracks()).values()].sort((a, b) => (a.artist < b.artist ? -1 : 1))
+        const [kept, gone] = rows.map(row => row.s3_object_key as string) as [string, string]
+        const other = fakeAudio(one.length, 23)
+        // Known to be another by its CRC-32 alone: its SHA-256 nobody has computed.
+        await bed.store.put(kept, other, {
+          headers: { contentType: 'audio/flac', cacheControl },
+          checksums: { crc32: crc32Text(other) },
+        })
+        await bed.store.delete([{ key: gone }])
+        const { run } = await mend({ force: true })
+        expect(classesOf(run)).toEqual({ [kept]: 'checksum-differs', [gone]: 'missing-object' })
+        expect((await bed.tracks()).get(rows[1]?.id as string)?.s3_object_key).not.toBe(kept)
+        expect((await bed.content(kept))?.equals(other)).toBe(true)
+      })
+
+      test('an object is overwritten by a recording of the same size and CRC-32', async () => {
+        const [proved, other] = sameSizeAndCrc()
+        for (const declared of [undefined, sha256(other)]) {
+          await bed.reset()
+          await bed.addTrack({ path: 'a.flac', content: proved })
+          expect((await upload(bed, { deleteLocal: true })).exitCode).toBe(0)
+          const [row] = [...(await bed.tracks()).values()]
+          const key = row?.s3_object_key as string
+          await bed.store.put(key, other, {
+            headers: {
+              contentType: 'audio/flac',
+              cacheControl,
+              ...(declared === undefined ? {} : { metadata: { sha256: declared } }),
+            },
+            checksums: { crc32: crc32Text(other) },
+          })
+          expect(classesOf(await reconcile(bed))).toEqual({ [key]: 'checksum-differs' })
+          expect(classesOf(await reconcile(bed))).toEqual({ [key]: 'checksum-differs' })
+        }
+      })
+
       test('the object that a row names lies in quarantine', async () => {
         const id = await bed.addTrack({ path: 'gone.flac', source: 'S3', key: 'audio/a.flac' })
         await bed.addTrack({ path: null, source: 'S3', key: 'audio/b.flac' })
@@ -1229,6 +1268,24 @@ export function safetyContract(
           await bed.store.copy('audio/elsewhere.flac', key)
           await bed.store.delete([{ key: 'audio/elsewhere.flac' }])
         }
+      })
+
+      test('an inventory still names an object that is gone', async () => {
+        const id = await bed.addTrack({ path: 'a.flac', content: one })
+        expect((await upload(bed)).exitCode).toBe(0)
+        const key = (await rowOf(id))?.s3_object_key
+        const url = await putInventory(bed.store, 'CSV')
+        await bed.store.delete([{ key: key as string }])
+        const recorded = () => bed.database.knex('autodj_ledger.objects').select('*')
+        const before = await recorded()
+        const run = await reconcile(bed, { inventory: parseInventoryUrl(url), disk: true, plan: newPlan() })
+        expect(run.summary).toMatchObject({ removals: 0, losses: 0, repairs: 0 })
+        expect(await recorded()).toEqual(before)
+        expect(said(await cleanup(bed))['a.flac']).toBe('the object is not in the bucket')
+        expect(existsSync(file('a.flac'))).toBe(true)
+        expect(classesOf(await reconcile(bed, { force: true }))).toEqual({
+          [key as string]: 'missing-object',
+        })
       })
 
       test('an inventory is old, or empty', async () => {

@@ -157,7 +157,8 @@ const algorithms = { sha256: 'SHA-256', crc64nvme: 'CRC-64/NVME', crc32: 'CRC-32
 
 /**
  * The strongest checksum known both as it should be (proved, else declared by the uploader) and as it is (of the
- * bytes, by us or by the server); undefined when there is none.
+ * bytes, by us or by the server); undefined when there is none. Two recordings may share size and CRC: of an object
+ * written anew, a CRC that agrees tells only beside the SHA-256 that its uploader declared.
  */
 export function compareSums(
   row: RowFacts,
@@ -170,10 +171,16 @@ export function compareSums(
   for (const name of ['sha256', 'crc64nvme', 'crc32'] as const) {
     const [want, is] = [wanted[name], actual[name]]
     if (want !== undefined && is !== undefined) {
+      if (want === is && name !== 'sha256' && isDoubtful(row, object)) return undefined
       return { same: want === is, algorithm: algorithms[name], wanted: want, actual: is }
     }
   }
   return undefined
+}
+
+/** Whether an object may be another recording than the one that was proved, though size and CRC are the same. */
+function isDoubtful({ proof }: RowFacts, { etag, head }: ObjectFacts): boolean {
+  return proof?.sha256 !== undefined && proof.etag !== etag && head?.declaredSha256 !== proof.sha256
 }
 
 /** Types by extension: only to tell whether the bytes are worth a look, never to judge by. */

@@ -172,6 +172,30 @@ describe('nextLook', () => {
       undefined,
     ],
     [
+      'another ETag, the same CRC, no SHA-256 declared',
+      row({ proof: { ...proof, crc32: 'c' } }),
+      object({ etag: 'e2', head: head({ sums: { crc32: 'c' } }) }),
+      'content',
+    ],
+    [
+      'another ETag, the same CRC, another SHA-256 declared',
+      row({ proof: { ...proof, crc64nvme: 'c' } }),
+      object({ etag: 'e2', head: head({ sums: { crc64nvme: 'c' }, declaredSha256: B }) }),
+      'content',
+    ],
+    [
+      'another ETag, the same CRC and SHA-256 declared',
+      row({ proof: { ...proof, crc32: 'c' } }),
+      object({ etag: 'e2', head: head({ sums: { crc32: 'c' }, declaredSha256: A }) }),
+      undefined,
+    ],
+    [
+      'another ETag, another CRC',
+      row({ proof: { ...proof, crc32: 'c' } }),
+      object({ etag: 'e2', head: head({ sums: { crc32: 'd' } }) }),
+      undefined,
+    ],
+    [
       'another ETag, bytes seen',
       row({ proof }),
       object({ etag: 'e2', head: head(), contentSha256: A }),
@@ -216,6 +240,12 @@ describe('sameContent', () => {
       'another ETag, other SHA-256',
       row({ proof }),
       object({ etag: 'e2', head: head({ declaredSha256: B }) }),
+      'different',
+    ],
+    [
+      'another ETag, other SHA-256, the same CRC',
+      row({ proof: { ...proof, crc32: 'c' } }),
+      object({ etag: 'e2', head: head({ sums: { crc32: 'c' }, declaredSha256: B }) }),
       'different',
     ],
     ['another ETag, no SHA-256', row({ proof }), object({ etag: 'e2' }), 'unknown'],
