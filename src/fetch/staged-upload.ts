@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import { holdsContent } from '../audio-files/content-proof.ts'
 import { type AudioType, detectAudio } from '../core/content-type.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { cacheControl } from '../core/keys.ts'
@@ -63,7 +64,7 @@ export async function uploadStream(upload: StagedUpload): Promise<Omit<ProvedObj
   }
 }
 
-/** Whether the object is these bytes, by the server's checksum, or by reading it if there is none. */
+/** Whether the object is these bytes. */
 async function compare(
   store: ObjectStore,
   key: string,
@@ -71,17 +72,9 @@ async function compare(
 ) {
   const head = await store.head(key, { signal })
   if (!head) throw new StoreError('unavailable', `${key} was stored but is not there`)
-  if (head.archive !== undefined) throw archivedProblem(key)
-  let stored = head.checksums.crc32
-  if (stored === undefined && head.size === size) {
-    const object = await store.get(key, { signal })
-    let read = 0
-    if (object) for await (const chunk of object.body) read = crc32(chunk, read)
-    stored = encodeCrc32(read)
-  }
-  // Two recordings may share size and CRC-32; whoever uploaded the object said which of them it is.
-  const declared = head.metadata['sha256'] ?? sha256
-  if (head.size !== size || stored !== encodeCrc32(crc) || declared.toLowerCase() !== sha256) {
+  const sameness = await holdsContent(store, head, { size, sha256, crc32: encodeCrc32(crc) }, signal)
+  if (sameness === 'archived') throw archivedProblem(key)
+  if (sameness === 'different') {
     throw new FetchProblem('fetch.conflict', `${key} already exists with other content`)
   }
   return head

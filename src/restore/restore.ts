@@ -1,12 +1,13 @@
 /** One object back to a local file: downloaded beside its place, its checksum compared, and only then given its name. */
 
 import { createHash, randomBytes } from 'node:crypto'
-import { closeSync } from 'node:fs'
+import { closeSync, createReadStream } from 'node:fs'
 import { constants, lstat, mkdir, open, realpath } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { LimitFunction } from 'p-limit'
+import { type FileContent, holdsContent } from '../audio-files/content-proof.ts'
 import type { Download, Downloader, DownloaderOptions, Draft } from '../audio-files/downloader.ts'
 import type { Readers } from '../audio-files/readers.ts'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
@@ -119,9 +120,15 @@ export class RestoreBatch {
   /** What became of an object in whose place there is something. @throws ItemError if it is another file */
   async #compare(head: ObjectHead, { sha256 }: RestoreTarget, place: string): Promise<RestoreOutcome> {
     if (head.archive !== undefined) return archived(head.archive)
-    const expected = expectedOf(head, sha256)
-    if (expected === undefined) return unproved()
-    if (await isThere(place, this.#root, expected)) return { state: 'there-already', head }
+    const real = await realIfThere(place)
+    if (real !== undefined && leadsOut(real, await realpath(this.#root))) throw outside(place, this.#root)
+    const content = real === undefined ? undefined : await contentAt(real)
+    // By the measure of all who let go of a file or an object because the other is there.
+    const isSame =
+      content !== undefined &&
+      (sha256 === undefined || content.sha256 === sha256) &&
+      (await holdsContent(this.#store, head, content, this.#signal)) === 'same'
+    if (isSame) return { state: 'there-already', head }
     throw taken(place)
   }
 
@@ -180,9 +187,8 @@ async function sumOf(
   algorithm: Expected['algorithm'],
 ): Promise<string | undefined> {
   if (algorithm === 'sha256') return got.sha256
-  return algorithm === 'crc32' && got.crc32 !== undefined
-    ? encodeCrc32(got.crc32)
-    : sumOfFile(file, algorithm)
+  if (algorithm === 'md5') return md5OfFile(file)
+  return got.crc32 === undefined ? (await contentAt(file))?.crc32 : encodeCrc32(got.crc32)
 }
 
 function missing(): RestoreOutcome {
@@ -253,19 +259,6 @@ function outside(where: string, root: string): ItemError {
 
 function taken(file: string): ItemError {
   return new ItemError('file.exists', `another file is at ${file}`)
-}
-
-/**
- * Whether the file already exists, with the right content.
- *
- * @throws ItemError if it is another one, or a link that leads out
- */
-async function isThere(file: string, root: string, expected: Expected): Promise<boolean> {
-  const real = await realIfThere(file)
-  if (real === undefined) return false
-  if (leadsOut(real, await realpath(root))) throw outside(file, root)
-  if ((await sumOfFile(real, expected.algorithm)) !== expected.value) throw taken(file)
-  return true
 }
 
 /**
@@ -342,36 +335,26 @@ function expectedOf(head: ObjectHead, proved: string | undefined): Expected | un
   return /^[0-9a-f]{32}$/.test(head.etag) ? { algorithm: 'md5', value: head.etag } : undefined
 }
 
-class Sum {
-  readonly #hash: ReturnType<typeof createHash> | undefined
-  #crc = 0
-
-  constructor(algorithm: Expected['algorithm']) {
-    this.#hash = algorithm === 'crc32' ? undefined : createHash(algorithm)
-  }
-
-  update(bytes: Uint8Array): void {
-    if (this.#hash === undefined) this.#crc = crc32(bytes, this.#crc)
-    else this.#hash.update(bytes)
-  }
-
-  value(): string {
-    if (this.#hash !== undefined) return this.#hash.digest('hex')
-    const bytes = Buffer.alloc(4)
-    bytes.writeUInt32BE(this.#crc)
-    return bytes.toString('base64')
-  }
-}
-
-async function sumOfFile(file: string, algorithm: Expected['algorithm']): Promise<string | undefined> {
+/** What is at a path; undefined where that is no file. */
+async function contentAt(file: string): Promise<Required<FileContent> | undefined> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     if (!(await handle.stat()).isFile()) return undefined
-    const sum = new Sum(algorithm)
-    for await (const chunk of handle.createReadStream({ autoClose: false, highWaterMark: 1 << 20 }))
-      sum.update(chunk)
-    return sum.value()
+    const hash = createHash('sha256')
+    let [size, crc] = [0, 0]
+    for await (const chunk of handle.createReadStream({ autoClose: false, highWaterMark: 1 << 20 })) {
+      hash.update(chunk)
+      crc = crc32(chunk, crc)
+      size += chunk.length
+    }
+    return { size, sha256: hash.digest('hex'), crc32: encodeCrc32(crc) }
   } finally {
     await handle.close()
   }
+}
+
+async function md5OfFile(file: string): Promise<string> {
+  const hash = createHash('md5')
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk)
+  return hash.digest('hex')
 }

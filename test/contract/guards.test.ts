@@ -6,6 +6,7 @@ import { rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
+import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { recordUpload, startRun } from '../../src/db/ledger.ts'
 import { runFetch } from '../../src/fetch/run.ts'
@@ -13,7 +14,7 @@ import { observeFileEffects } from '../../src/file-effects.ts'
 import { fakeAudio, type TestBed, type TrackRow } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
-import { apply as applyPlan, cleanup, reconcile, restore, undo } from './safety.ts'
+import { apply as applyPlan, cleanup, crc32Text, forge, reconcile, restore, undo } from './safety.ts'
 import { upload } from './upload.ts'
 import { fetchDefaults } from './worker.ts'
 
@@ -171,14 +172,18 @@ describe('between the plan and its application', () => {
       `sync ${draft} S3`,
       'link a.flac S3',
       `unlink ${draft} S3`,
-      `unlink ${draft} S3`,
       'sync audio S3',
     ])
     expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'LOCAL' })
   })
 
-  test('a download whose key came to be taken meanwhile by another file overwrites nothing', async () => {
+  test.each([
+    ['another file', false],
+    ['another file of the same size and CRC-32, of which nobody says more', true],
+  ])('a download whose key came to be taken meanwhile by %s overwrites nothing', async (_, isForged) => {
     const other = fakeAudio(3_000, 6)
+    if (isForged) forge(other, crc32(content))
+    const checksums = isForged ? { crc32: crc32Text(other) } : {}
     const server = createServer((_, response) => response.end(content)).listen(0, '127.0.0.1')
     await once(server, 'listening')
     try {
@@ -195,7 +200,7 @@ describe('between the plan and its application', () => {
             copy: {
               before: async (_, to) => {
                 taken = to
-                await bed.store.put(to, other, { headers: { contentType: 'audio/flac' }, checksums: {} })
+                await bed.store.put(to, other, { headers: { contentType: 'audio/flac' }, checksums })
               },
             },
           },

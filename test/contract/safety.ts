@@ -175,7 +175,7 @@ export function savePlan(
 
 const sha256 = (content: Uint8Array) => createHash('sha256').update(content).digest('hex')
 
-const crc32Text = (content: Uint8Array): string => {
+export const crc32Text = (content: Uint8Array): string => {
   const sum = Buffer.alloc(4)
   sum.writeUInt32BE(crc32(content))
   return sum.toString('base64')
@@ -883,6 +883,22 @@ export function safetyContract(
         ])
       })
 
+      test('another recording of the same size and CRC-32 is at the path', async () => {
+        const [mine, theirs] = sameSizeAndCrc()
+        await bed.store.put('audio/1.flac', mine, {
+          headers: { contentType: 'audio/flac' },
+          checksums: { crc32: crc32Text(mine) },
+        })
+        const id = await bed.addTrack({ path: 'a.flac', content: theirs, source: 'S3', key: 'audio/1.flac' })
+        const run = await restore(bed)
+        expect(run.items.map(item => item['code'])).toEqual(['file.exists'])
+        expect(readFileSync(file('a.flac')).equals(theirs)).toBe(true)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'S3', s3_object_key: 'audio/1.flac' })
+        writeFileSync(file('a.flac'), mine)
+        expect((await restore(bed)).summary).toMatchObject({ there_already: 1, failed: 0 })
+        expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
+      })
+
       test('a file is written to the path while its object is downloaded', async () => {
         const id = await inS3('audio/1.flac', one, 'a.flac')
         const run = await restore(
@@ -1454,7 +1470,7 @@ function sameSizeAndCrc(): [Buffer, Buffer] {
 }
 
 /** Sets the last four bytes so that the whole has this CRC-32: what CRC makes of them is linear in their bits. */
-function forge(bytes: Buffer, wanted: number): void {
+export function forge(bytes: Buffer, wanted: number): void {
   const at = bytes.length - 4
   const sumWith = (tail: number): number => {
     bytes.writeUInt32LE(tail >>> 0, at)

@@ -28,8 +28,7 @@ export const guards: readonly Guard[] = [
     file: 'src/audio-files/remove-together.ts',
     guard: 'async function removeSame(source: Source): Promise<void> {\n  await source.assertUnchanged()',
     instead: 'async function removeSame(source: Source): Promise<void> {',
-    tests: ['test/contract/safety.test.ts'],
-    pattern: 'deletion of local',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'a declared SHA-256 stands beside the CRC-32',
@@ -44,8 +43,7 @@ export const guards: readonly Guard[] = [
     file: 'src/audio-files/delete-proved.ts',
     guard: 'if (!isSameFile(source, known))',
     instead: 'if (false)',
-    tests: ['test/contract/safety.test.ts', 'test/contract/upload.test.ts'],
-    pattern: 'deletion of local|delete',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'linked',
@@ -68,28 +66,21 @@ export const guards: readonly Guard[] = [
     guard:
       '      for (const [one, kept] of await refusedByRows(trx, this.#needs, left())) refused.set(one, kept)\n',
     instead: '',
-    tests: [
-      'test/contract/safety.test.ts',
-      'test/contract/upload.test.ts',
-      'test/contract/file-identity.test.ts',
-    ],
-    pattern: 'delet|identity|file',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'row lock outcome',
     file: 'src/audio-files/remove-together.ts',
     guard: "if (outcomes.get(one.candidate.track.id) !== 'done')",
     instead: 'if (false)',
-    tests: ['test/contract/safety.test.ts', 'test/contract/upload.test.ts'],
-    pattern: 'delet',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'removal holder',
     file: 'src/audio-files/remove-together.ts',
     guard: 'if (holder !== undefined) {',
     instead: 'if (false) {',
-    tests: ['test/contract/safety.test.ts', 'test/contract/upload.test.ts', 'test/e2e/cleanup.test.ts'],
-    pattern: 'delet|restore|lock',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'archived counts',
@@ -165,16 +156,14 @@ export const guards: readonly Guard[] = [
     file: 'src/plan/removals.ts',
     guard: 'await store.copy(source.key, to, { ifMatch: source.etag, signal })',
     instead: 'await store.copy(source.key, to, { signal })',
-    tests: ['test/contract/safety.test.ts', 'test/contract/guards.test.ts'],
-    pattern: 'apply|quarantine|object',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'undo copy ifNoneMatch',
     file: 'src/plan/removals.ts',
     guard: 'ifNoneMatch: true, signal })\n    await insistOnCopy(options',
     instead: 'signal })\n    await insistOnCopy(options',
-    tests: ['test/contract/safety.test.ts', 'test/contract/guards.test.ts'],
-    pattern: 'undo|back',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'undo object not back',
@@ -216,8 +205,7 @@ export const guards: readonly Guard[] = [
     file: 'src/plan/headers.ts',
     guard: 'store.rewriteHeaders(key, { ifMatch, ...headers, signal })',
     instead: 'store.rewriteHeaders(key, { ifMatch: (await store.head(key))!.etag, ...headers, signal })',
-    tests: ['test/contract/safety.test.ts', 'test/contract/guards.test.ts'],
-    pattern: 'apply|header|undo',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'row was',
@@ -302,8 +290,7 @@ export const guards: readonly Guard[] = [
     file: 'src/cleanup/leftovers.ts',
     guard: 'if (late !== undefined) return late',
     instead: '',
-    tests: ['test/contract/safety.test.ts', 'test/e2e/cleanup.test.ts'],
-    pattern: 'quarantine|empties',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'quarantine wanted',
@@ -318,8 +305,7 @@ export const guards: readonly Guard[] = [
     file: 'src/cleanup/leftovers.ts',
     guard: 'store.delete([{ key: entry.key, ifMatch: entry.etag }], signal)',
     instead: 'store.delete([{ key: entry.key }], signal)',
-    tests: ['test/contract/safety.test.ts', 'test/e2e/cleanup.test.ts'],
-    pattern: 'quarantine|empties',
+    tests: ['test/contract/guards.test.ts'],
   },
   {
     name: 'quarantine ours',
@@ -339,7 +325,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'staged archived',
     file: 'src/fetch/staged-upload.ts',
-    guard: 'if (head.archive !== undefined) throw archivedProblem(key)',
+    guard: "if (sameness === 'archived') throw archivedProblem(key)",
     instead: '',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'archived',
@@ -347,7 +333,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'staged compare',
     file: 'src/fetch/staged-upload.ts',
-    guard: 'if (head.size !== size || stored !== encodeCrc32(crc) || declared.toLowerCase() !== sha256) {',
+    guard: "if (sameness === 'different') {",
     instead: 'if (false) {',
     tests: ['test/contract/guards.test.ts'],
   },
