@@ -4,16 +4,34 @@
  */
 import { opendir, stat } from 'node:fs/promises'
 import path from 'node:path'
+import type { AudioFolder } from '../core/audio-path.ts'
+import { isStrayAudio } from '../core/reconcile/names.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import type { Database } from '../db/database.ts'
 import { systemErrorCode, TemporaryError } from '../errors.ts'
+import { isFileThere } from './source.ts'
 
-/** Whether any file lies in a folder, or below it. Unreadable folders hold some, as far as anyone can tell. */
-export async function holdsAnyFile(folder: string): Promise<boolean> {
-  const folders = [folder]
+/** Rows whose files are looked for where no name in the folder is one of audio. */
+const rowsAsked = 1_000
+
+/**
+ * Whether the audio folder is one: it holds a file of an audio name, or one that a row names. What lies in an empty
+ * mount point (`.gitkeep`, a note, `lost+found` of a new disk) is neither.
+ */
+export async function holdsAudio({ knex }: Pick<Database, 'knex'>, folder: AudioFolder): Promise<boolean> {
+  if (await holdsAudioName(folder.root)) return true
+  const paths: string[] = await knex('tracks').whereNotNull('file_path').limit(rowsAsked).pluck('file_path')
+  for (const filePath of paths) if ((await isFileThere(filePath, folder)) !== false) return true
+  return false
+}
+
+/** Unreadable folders hold some, as far as anyone can tell. */
+async function holdsAudioName(root: string): Promise<boolean> {
+  const folders = [root]
   for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
     try {
       for await (const entry of await opendir(next)) {
+        if (entry.isDirectory() ? entry.name === 'lost+found' : !isStrayAudio(entry.name)) continue
         if (!entry.isDirectory()) return true
         folders.push(path.join(next, entry.name))
       }
@@ -28,20 +46,22 @@ export async function holdsAnyFile(folder: string): Promise<boolean> {
 
 /**
  * @param options `force`: continues nevertheless; `living`: only rows whose audio is nowhere but in their file count
- * @throws SafetyLimitError when rows name files and the audio folder holds none
+ * @throws SafetyLimitError when rows name files and the audio folder holds no audio
  * @returns whether it holds any
  */
 export async function requireFiles(
   { knex }: Database,
-  root: string,
+  folder: AudioFolder,
   { force, living = false }: { force: boolean; living?: boolean },
 ): Promise<boolean> {
-  if (await holdsAnyFile(root)) return true
+  if (await holdsAudio({ knex }, folder)) return true
   if (force) return false
   const rows = knex('tracks').whereNotNull('file_path')
   if (living) rows.whereRaw("(file_source is null or file_source in ('LOCAL', 'YOUTUBE'))")
   const [{ count }] = (await rows.count()) as [{ count: string }]
-  refuseIfTripped(trippedBreakers({ limit: {}, disk: { root, rowsWithFile: Number(count), files: 0 } }))
+  refuseIfTripped(
+    trippedBreakers({ limit: {}, disk: { root: folder.root, rowsWithFile: Number(count), files: 0 } }),
+  )
   return false
 }
 

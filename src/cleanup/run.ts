@@ -100,8 +100,8 @@ async function removeCopies(
   { database, store, signal, tempFolder, runId }: Parts,
   done: Done,
 ): Promise<void> {
-  const { audioRoot, audioFolder, maxAudioCacheBytes } = context.config
-  if (!(await requireFiles(database, audioRoot, { force: flags.force }))) return
+  const { audioFolder, maxAudioCacheBytes } = context.config
+  if (!(await requireFiles(database, audioFolder, { force: flags.force }))) return
   const checking = await openServedCheck(context.config, { concurrency: 4, signal, now: context.now })
   if (checking === undefined) {
     context.report.note('CLOUDFRONT_DOMAIN is not set: local files are deleted after the proof in S3 alone')

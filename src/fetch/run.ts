@@ -43,7 +43,7 @@ export async function runFetch(context: Context, flags: FetchFlags): Promise<Exi
     const rootExists = await folderExists(context.config.audioRoot)
     if (!rootExists)
       context.report.warn(`no audio folder at ${context.config.audioRoot}: local tracks are skipped`)
-    else await requireFiles(database, context.config.audioRoot, { force: flags.force, living: true })
+    else await requireFiles(database, context.config.audioFolder, { force: flags.force, living: true })
     const { work, close } = await openFetchWork(context, database, store, run, { ...flags, sources })
     try {
       const end = await runTracks(context, database, run, {

@@ -1,4 +1,4 @@
-import { holdsAnyFile } from '../audio-files/mounted.ts'
+import { holdsAudio } from '../audio-files/mounted.ts'
 import {
   isFileThere,
   LocalFileError,
@@ -93,7 +93,7 @@ async function refuseEmptySides({ knex, store }: Library, options: ReconcileOpti
       if (objects > 0) break
     }
   }
-  const files = options.disk && onFile > 0 && (await holdsAnyFile(audioRoot)) ? 1 : 0
+  const files = options.disk && onFile > 0 && (await holdsAudio({ knex }, options.audioFolder)) ? 1 : 0
   refuseIfTripped(
     trippedBreakers({
       limit: {},

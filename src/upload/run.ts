@@ -105,7 +105,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   await requireSchema(database, 'adoption.code_updated_at')
   await requireCodeForS3(database)
   await requireAudioRoot(config.audioRoot)
-  await requireFiles(database, config.audioRoot, { force: request.force, living: true })
+  await requireFiles(database, config.audioFolder, { force: request.force, living: true })
   const checking = request.deleteLocal ? await openChecking(context) : undefined
   if (checking) context.onRelease(checking.close)
   if (request.deleteLocal && !checking) {

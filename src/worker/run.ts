@@ -143,7 +143,7 @@ async function chooseWork(
   }
   if (concurrency.fetch + concurrency.upload > 0 && (await folderExists(config.audioRoot))) {
     try {
-      await requireFiles(database, config.audioRoot, { force: flags.force, living: true })
+      await requireFiles(database, config.audioFolder, { force: flags.force, living: true })
     } catch (error) {
       if (!(error instanceof SafetyLimitError)) throw error
       // Every job would find its file gone, and fetch set its row UNAVAILABLE.

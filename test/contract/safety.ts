@@ -1356,9 +1356,26 @@ export function safetyContract(
     describe('the audio folder', () => {
       test('it is an empty mount point', async () => {
         const id = await bed.addTrack({ path: 'a.flac', source: 'LOCAL' })
-        for (const run of [await fetchTracks(bed), await upload(bed), await cleanup(bed)]) {
-          expect([run.exitCode, run.error?.message]).toEqual([7, expect.stringMatching(/empty or unmounted/)])
+        // What lies in mount points, and on a new disk.
+        const fill = [
+          () => {},
+          () => writeFileSync(file('.gitkeep'), ''),
+          () => writeFileSync(file('NOT MOUNTED.txt'), 'the disk is not mounted'),
+          () => mkdirSync(file('lost+found')),
+        ]
+        for (const one of fill) {
+          one()
+          const runs = [await fetchTracks(bed), await upload(bed), await cleanup(bed)]
+          runs.push(await reconcile(bed, { disk: true }))
+          for (const run of runs)
+            expect([run.exitCode, run.error?.message]).toEqual([
+              7,
+              expect.stringMatching(/empty or unmounted/),
+            ])
         }
+        // One that a row names is audio, whatever its name.
+        await bed.addTrack({ path: 'track 7', content: fakeAudio(3_000, 5) })
+        expect((await upload(bed)).exitCode).toBe(ExitCode.someFailed)
         expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL', file_path: 'a.flac' })
       })
 
