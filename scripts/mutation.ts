@@ -15,7 +15,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type File, Instrumenter } from '@stryker-mutator/instrumenter'
 import type { LogLine, MutationPlan } from './mutation-runner.ts'
@@ -245,6 +245,9 @@ async function run(
     .map(line => JSON.parse(line) as LogLine)
 }
 
+/** What a busy machine may take to start a process and load what it tests, milliseconds. */
+const patienceMs = 600_000
+
 /** Ends what writes nothing for long: a mutant may block the process, so that no limit of a test strikes. */
 function ended(child: ChildProcess, log: string, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -255,7 +258,7 @@ function ended(child: ChildProcess, log: string, timeoutMs: number): Promise<voi
       if (now !== size) {
         size = now
         silentSince = Date.now()
-      } else if (Date.now() - silentSince > 3 * timeoutMs + 120_000 && child.pid !== undefined)
+      } else if (Date.now() - silentSince > (size === 0 ? 4 : 1) * 3 * timeoutMs + patienceMs && child.pid)
         process.kill(-child.pid, 'SIGKILL')
     }, 1_000)
     child.once('error', reject)
@@ -266,10 +269,40 @@ function ended(child: ChildProcess, log: string, timeoutMs: number): Promise<voi
   })
 }
 
-/** Each test once: which mutants it reaches. */
+/**
+ * Each test once: which mutants it reaches. Kept beside the report, as it takes as long as the tests; a file of tests is
+ * asked again once it, the contract beside it, or what is mutated has changed.
+ */
+async function linesOfReach(mutated: readonly string[]): Promise<LogLine[]> {
+  const sources = mutated.map(file => readFileSync(file, 'utf8')).join('\0')
+  const tests = [...new Set(names.flatMap(name => filesOf(name, roomOf(name).tests)))]
+  const keyOf = new Map(
+    tests.map(test => {
+      const own = [test, test.replace('.test.ts', '.ts')].filter(file => existsSync(file))
+      return [test, hash([sources, ...own.map(file => readFileSync(file, 'utf8'))].join('\0'))]
+    }),
+  )
+  const cacheFile = path.join(folder, 'reach.json')
+  const known: Record<string, LogLine[]> = existsSync(cacheFile)
+    ? JSON.parse(readFileSync(cacheFile, 'utf8'))
+    : {}
+  const asked = tests.filter(test => known[keyOf.get(test) as string] === undefined)
+  if (asked.length > 0) {
+    const plan: MutationPlan = { mode: 'reach', mutants: {}, hitLimits: {} }
+    const lines = await run(plan, asked, { timeoutMs: 300_000 })
+    // A file that said nothing in the end was ended in the middle of it.
+    for (const one of lines)
+      if (one.kind === 'static')
+        known[keyOf.get(one.file) as string] = lines.filter(({ file }) => file === one.file)
+    writeFileSync(cacheFile, JSON.stringify(known))
+  }
+  const missing = tests.filter(test => known[keyOf.get(test) as string] === undefined)
+  if (missing.length > 0) console.log(`gave no account of what they reach: ${missing.join(', ')}`)
+  return tests.flatMap(test => known[keyOf.get(test) as string] ?? [])
+}
+
 async function reach(mutants: ReadonlyMap<string, Mutant>): Promise<Map<string, string[]>> {
-  const files = [...new Set(names.flatMap(name => filesOf(name, roomOf(name).tests)))]
-  const lines = await run({ mode: 'reach', mutants: {}, hitLimits: {} }, files, { timeoutMs: 300_000 })
+  const lines = await linesOfReach([...new Set([...mutants.values()].map(({ file }) => file))].sort())
   const testsOf = new Map<string, string[]>()
   for (const line of lines) {
     if (line.kind === 'static')
@@ -340,7 +373,9 @@ async function tryPairs(pairs: readonly Pair[]): Promise<void> {
     }
     left = left.filter(([mutant, test]) => mutant.state === 'alive' && !mutant.tried.has(test))
     if (left.length === before) {
-      console.log(`no verdict on ${left.map(([{ id }, test]) => `${id} by ${test}`).join(', ')}`)
+      console.log(
+        `no verdict on ${left.length} mutants and tests, such as ${left[0]?.[0].id} by ${left[0]?.[1]}`,
+      )
       break
     }
   }

@@ -1,6 +1,5 @@
 /** What dead runs and the past have left behind: empty folders, temporary folders, uploads, quarantine, run records. */
-import { readdir, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { filePages } from '../audio-files/walk.ts'
@@ -19,7 +18,7 @@ import {
   syncFolder,
 } from '../file-effects.ts'
 import { ownersWithoutAudio, type Unowned } from '../reconcile/without-audio.ts'
-import { runOfTempFolder, temporaryEntries } from '../runs/temp-folders.ts'
+import { deadTempFolders } from '../runs/temp-folders.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
 
 /**
@@ -137,28 +136,16 @@ export async function* restoreDrafts(root: string, signal: AbortSignal): AsyncGe
   }
 }
 
-/** Temporary folders of runs that are not alive. */
+/** Temporary folders of runs that are not alive, neither on this machine nor by the ledger. */
 export async function* staleTempFolders(knex: Knex): AsyncGenerator<Leftover> {
-  const folders = (await temporaryEntries()).flatMap(name => {
-    const runId = runOfTempFolder(name)
-    return runId === undefined ? [] : [{ name, runId }]
-  })
-  const alive = await runsAlive(
-    knex,
-    folders.map(folder => folder.runId),
-  )
-  for (const { name, runId } of folders) {
-    if (alive.has(runId)) continue
-    const folder = path.join(tmpdir(), name)
-    // Another database may know that run: a day's silence settles it.
-    const age = Date.now() - ((await stat(folder).catch(() => undefined))?.mtimeMs ?? 0)
-    const known = (await knex('autodj_ledger.runs').first('id').where({ id: runId })) !== undefined
-    if (!known && age < 24 * hour) continue
+  for await (const { path: folder, runId, remove } of deadTempFolders()) {
+    if ((await runsAlive(knex, [runId])).has(runId)) continue
+    if ((await stat(folder).catch(() => undefined)) === undefined) continue
     yield {
       kind: 'temp-folder',
       subject: folder,
       async remove() {
-        await rm(folder, { recursive: true, force: true })
+        await remove()
         return undefined
       },
     }

@@ -50,7 +50,7 @@ export async function makeTempFolder(runId: string): Promise<TempFolder> {
  *
  * @throws FatalError if it is not there
  */
-export async function temporaryEntries(): Promise<string[]> {
+async function temporaryEntries(): Promise<string[]> {
   try {
     return await readdir(tmpdir())
   } catch (error) {
@@ -83,12 +83,6 @@ async function lockOwn(file: string, command: string): Promise<LockFile> {
   }
 }
 
-/** The run a temporary folder belongs to, by its name; undefined for anything else. */
-export function runOfTempFolder(folder: string): string | undefined {
-  const match = name.exec(folder)
-  return match?.[2] === undefined ? match?.[1] : undefined
-}
-
 /** Whether it is this user's, or not there: root, too, leaves alone what others have in the folder for all. */
 async function isOwn(entry: string): Promise<boolean> {
   try {
@@ -99,14 +93,21 @@ async function isOwn(entry: string): Promise<boolean> {
   }
 }
 
+/** The temporary folder of a run whose process is gone; nobody else is at it until the next one is asked for. */
+interface DeadTempFolder {
+  /** absolute; perhaps only its lock is left */
+  readonly path: string
+  readonly runId: string
+  remove(): Promise<void>
+}
+
 /**
- * Removes the temporary folders of runs whose process is gone. Those of live processes, of other machines (a shared
- * temp folder) and of other users are left alone.
+ * Those of live processes, of other machines (a shared temp folder) and of other users are left alone, whatever database
+ * they work on.
  *
- * @returns how many there were
  * @throws FatalError if there is no folder for temporary files
  */
-export async function sweepTempFolders(): Promise<number> {
+export async function* deadTempFolders(): AsyncGenerator<DeadTempFolder> {
   const runs = new Set<string>()
   const entries: string[] = []
   for (const entry of await temporaryEntries()) {
@@ -115,20 +116,43 @@ export async function sweepTempFolders(): Promise<number> {
     entries.push(entry)
     runs.add(run)
   }
-  let swept = 0
-  for (const run of runs) {
-    const folder = path.join(tmpdir(), `autodj-run-${run}`)
+  for (const runId of runs) {
+    const folder = path.join(tmpdir(), `autodj-run-${runId}`)
+    if (!((await isOwn(folder)) && (await isOwn(`${folder}.lock`)))) continue
+    const lock = await acquireLockFile(`${folder}.lock`, 'sweeping').catch(unlessInUse)
+    if (lock === undefined) continue
     try {
-      if (!((await isOwn(folder)) && (await isOwn(`${folder}.lock`)))) continue
-      const lock = await acquireLockFile(`${folder}.lock`, 'sweeping')
-      await rm(folder, { recursive: true, force: true })
-      await removeDeadDrafts(`${folder}.lock`, entries)
+      yield {
+        path: folder,
+        runId,
+        async remove() {
+          await rm(folder, { recursive: true, force: true })
+          await removeDeadDrafts(`${folder}.lock`, entries)
+        },
+      }
+    } finally {
       await lock.release()
-      swept++
-    } catch (error) {
-      const code = systemErrorCode(error instanceof Error ? (error.cause ?? error) : error)
-      if (!(error instanceof LockedError) && code !== 'EACCES' && code !== 'EPERM') throw error
     }
+  }
+}
+
+/** @throws what says anything else than that somebody is at it, or that it is not ours to touch */
+function unlessInUse(error: unknown): undefined {
+  const code = systemErrorCode(error instanceof Error ? (error.cause ?? error) : error)
+  if (!(error instanceof LockedError) && code !== 'EACCES' && code !== 'EPERM') throw error
+}
+
+/**
+ * Removes the temporary folders of runs whose process is gone.
+ *
+ * @returns how many there were
+ * @throws FatalError if there is no folder for temporary files
+ */
+export async function sweepTempFolders(): Promise<number> {
+  let swept = 0
+  for await (const folder of deadTempFolders()) {
+    const isRemoved = await folder.remove().then(() => true, unlessInUse)
+    if (isRemoved) swept++
   }
   return swept
 }

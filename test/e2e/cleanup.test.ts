@@ -8,6 +8,7 @@ import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
+import { acquireLockFile } from '../../src/db/lock-file.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { quarantineKey } from '../../src/plan/plan-file.ts'
 import { machineName } from '../../src/runs/recorded-run.ts'
@@ -245,7 +246,12 @@ describe('cleanup and restore', () => {
         run_id: alive,
       })
     })
-    for (const id of [dead, alive]) await mkdir(path.join(tmpdir(), `autodj-run-${id}`))
+    // Of a process that works on another database, for days.
+    const elsewhere = randomUUID()
+    for (const id of [dead, alive, elsewhere]) await mkdir(path.join(tmpdir(), `autodj-run-${id}`))
+    const longAgo = new Date(Date.now() - 3 * day)
+    await utimes(path.join(tmpdir(), `autodj-run-${elsewhere}`), longAgo, longAgo)
+    const lock = await acquireLockFile(path.join(tmpdir(), `autodj-run-${elsewhere}.lock`), 'run')
     try {
       serverDaysLater = 40
       const { exitCode, messages } = await run(['cleanup', '--apply', '--json'], { daysLater: 40 })
@@ -257,9 +263,11 @@ describe('cleanup and restore', () => {
       ])
       expect(reasons(messages, 'kept').sort()).toEqual(kept.sort())
       expect(existsSync(path.join(tmpdir(), `autodj-run-${dead}`))).toBe(false)
-      expect(existsSync(path.join(tmpdir(), `autodj-run-${alive}`))).toBe(true)
+      for (const id of [alive, elsewhere])
+        expect(existsSync(path.join(tmpdir(), `autodj-run-${id}`))).toBe(true)
     } finally {
-      for (const id of [dead, alive])
+      await lock.release()
+      for (const id of [dead, alive, elsewhere])
         await rm(path.join(tmpdir(), `autodj-run-${id}`), { recursive: true, force: true })
     }
     expect(await bucket.store.listParts('audio/a.mp3', abandoned)).toBeUndefined()
