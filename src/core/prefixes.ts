@@ -1,6 +1,6 @@
 /** Prefixes of keys that are autodj's own and hold no library. */
 
-/** Where removed objects wait; `autodj cleanup` ends the wait. No library lies in it. */
+/** Where removed objects wait; a lifecycle rule, or `autodj cleanup`, ends the wait. No library lies in it. */
 export const quarantinePrefix = 'quarantine/'
 
 /** Below the prefix of all keys: where `fetch` puts what is on its way. What dead runs leave there is swept. */
