@@ -9,7 +9,7 @@ import { PutBucketVersioningCommand } from '@aws-sdk/client-s3'
 import type { Command } from '../../src/cli/command.ts'
 import { longName } from '../../src/cli/flags.ts'
 import { commands } from '../../src/commands.ts'
-import { ExitCode } from '../../src/errors.ts'
+import { ExitCode, systemErrorCode } from '../../src/errors.ts'
 import { type ObjectStore, StoreError } from '../../src/storage/store.ts'
 import type { BedRun, TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
@@ -238,10 +238,7 @@ export class World {
       const sum = sha256(bytes)
       if (this.#contents.has(sum)) found.add(sum)
     }
-    for (const name of await readdir(this.bed.dir, { recursive: true })) {
-      const file = path.join(this.bed.dir, name)
-      if ((await stat(file)).isFile()) take(await readFile(file))
-    }
+    for (const content of await filesNow(this.bed.dir)) take(content)
     const { store } = this.bed
     const read = async (key: string, versionId?: string) => {
       const content = await store.get(key, versionId === undefined ? {} : { versionId })
@@ -686,6 +683,22 @@ function describe(fault: Fault | undefined): string {
   return fault.kind === 'application'
     ? `, at call ${fault.at} application ${fault.does}`
     : `, ${fault.kind} at call ${fault.at}`
+}
+
+/** What the files below a folder hold, looked at anew as long as a command that is under way moves them meanwhile. */
+async function filesNow(folder: string): Promise<Buffer[]> {
+  for (let attempt = 1; ; attempt++) {
+    const contents: Buffer[] = []
+    try {
+      for (const name of await readdir(folder, { recursive: true })) {
+        const file = path.join(folder, name)
+        if ((await stat(file)).isFile()) contents.push(await readFile(file))
+      }
+      return contents
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT' || attempt === 100) throw error
+    }
+  }
 }
 
 async function filesOf(folder: string): Promise<string[]> {
