@@ -15,8 +15,12 @@ const tree = path.resolve('.stryker-tmp', process.env['MUTATION_FOLDER'] ?? 'gua
 copyTree(tree)
 
 const unnoticed: string[] = []
-for (const { name, file, guard, instead, tests, pattern } of guards) {
+for (const { name, file, guard, instead, tests, pattern, needs } of guards) {
   if (asked.length > 0 && !asked.includes(name)) continue
+  if (needs !== undefined && process.env[needs] === undefined) {
+    console.log(`${name}: left out, as ${needs} is not set`)
+    continue
+  }
   const place = path.join(tree, file)
   const source = readFileSync(place, 'utf8')
   if (source.split(guard).length !== 2) throw new Error(`"${name}" does not stand in ${file} once`)
@@ -31,6 +35,7 @@ for (const { name, file, guard, instead, tests, pattern } of guards) {
     '--maxWorkers=1',
     '--reporter=json',
     `--outputFile=${report}`,
+    ...(needs === undefined ? [] : ['--config', 'vitest.integration.config.ts']),
     ...tests,
   ]
   const { status } = spawnSync('npx', [...argv, ...(pattern === undefined ? [] : ['-t', pattern])], {

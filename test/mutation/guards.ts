@@ -12,6 +12,8 @@ export interface Guard {
   /** files, and a pattern of names */
   readonly tests: readonly string[]
   readonly pattern?: string
+  /** the variable without which they are skipped: they are tests of `npm run test:integration` */
+  readonly needs?: string
 }
 
 export const guards: readonly Guard[] = [
@@ -73,7 +75,8 @@ export const guards: readonly Guard[] = [
     file: 'src/audio-files/remove-together.ts',
     guard: "if (outcomes.get(one.candidate.track.id) !== 'done')",
     instead: 'if (false)',
-    tests: ['test/contract/guards.test.ts'],
+    tests: ['test/integration/guards.test.ts'],
+    needs: 'TEST_POSTGRES_URL',
   },
   {
     name: 'removal holder',
