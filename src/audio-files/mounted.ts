@@ -9,7 +9,7 @@ import { isStrayAudio } from '../core/reconcile/names.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import type { Database } from '../db/database.ts'
 import { systemErrorCode, TemporaryError } from '../errors.ts'
-import { isFileThere } from './source.ts'
+import { folderExists, isFileThere } from './source.ts'
 
 /** Rows whose files are looked for where no name in the folder is one of audio. */
 const rowsAsked = 1_000
@@ -19,6 +19,7 @@ const rowsAsked = 1_000
  * mount point (`.gitkeep`, a note, `lost+found` of a new disk) is neither.
  */
 export async function holdsAudio({ knex }: Pick<Database, 'knex'>, folder: AudioFolder): Promise<boolean> {
+  if (!(await folderExists(folder.root))) return false
   if (await holdsAudioName(folder.root)) return true
   const paths: string[] = await knex('tracks').whereNotNull('file_path').limit(rowsAsked).pluck('file_path')
   for (const filePath of paths) if ((await isFileThere(filePath, folder)) !== false) return true

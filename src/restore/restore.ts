@@ -335,7 +335,7 @@ function expectedOf(head: ObjectHead, proved: string | undefined): Expected | un
   return /^[0-9a-f]{32}$/.test(head.etag) ? { algorithm: 'md5', value: head.etag } : undefined
 }
 
-/** What is at a path; undefined where that is no file. */
+/** What is at a path; undefined if that is no file. */
 async function contentAt(file: string): Promise<Required<FileContent> | undefined> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
   try {

@@ -1373,6 +1373,10 @@ export function safetyContract(
               expect.stringMatching(/empty or unmounted/),
             ])
         }
+        rmSync(bed.audioRoot, { recursive: true })
+        for (const run of [await cleanup(bed), await reconcile(bed, { disk: true })])
+          expect([run.exitCode, run.error?.message]).toEqual([7, expect.stringMatching(/empty or unmounted/)])
+        mkdirSync(bed.audioRoot)
         // One that a row names is audio, whatever its name.
         await bed.addTrack({ path: 'track 7', content: fakeAudio(3_000, 5) })
         expect((await upload(bed)).exitCode).toBe(ExitCode.someFailed)

@@ -367,7 +367,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'worker mount',
     file: 'src/worker/run.ts',
-    guard: 'await requireFiles(database, config.audioRoot, { force: flags.force, living: true })',
+    guard: 'await requireFiles(database, config.audioFolder, { force: flags.force, living: true })',
     instead: '',
     tests: ['test/contract/worker.test.ts'],
     pattern: 'unmounted',
