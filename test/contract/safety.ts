@@ -367,6 +367,20 @@ export function safetyContract(
         expect((await bed.content(key))?.equals(other)).toBe(true)
       })
 
+      test('the object has been replaced by another recording of the same size and CRC-32', async () => {
+        const [one, other] = sameSizeAndCrc()
+        for (const metadata of [undefined, { sha256: sha256(other) }]) {
+          await bed.reset()
+          const id = await uploaded('a.mp3', one)
+          await bed.store.put((await rowOf(id))?.s3_object_key as string, other, {
+            headers: { contentType: 'audio/flac', ...(metadata === undefined ? {} : { metadata }) },
+            checksums: { crc32: crc32Text(other) },
+          })
+          expect(said(await cleanup(bed))['a.mp3']).toMatch(/the object's content differs from the file's/)
+          expect(readFileSync(file('a.mp3')).equals(one)).toBe(true)
+        }
+      })
+
       test('another recording of the same size and CRC-32 is at the key', async () => {
         const [one, other] = sameSizeAndCrc()
         const key = 'audio/same.mp3'

@@ -83,7 +83,8 @@ export const guards: readonly Guard[] = [
     file: 'src/audio-files/remove-together.ts',
     guard: 'if (holder !== undefined) {',
     instead: 'if (false) {',
-    tests: ['test/contract/guards.test.ts'],
+    tests: ['test/contract/upload.test.ts'],
+    pattern: 'restore is at work',
   },
   {
     name: 'archived counts',
