@@ -15,8 +15,12 @@ const tree = path.resolve('.stryker-tmp', process.env['MUTATION_FOLDER'] ?? 'gua
 copyTree(tree)
 
 const unnoticed: string[] = []
-for (const { name, file, guard, instead, tests, pattern, needs } of guards) {
+for (const { name, file, guard, instead, tests, pattern, needs, equivalent } of guards) {
   if (asked.length > 0 && !asked.includes(name)) continue
+  if (equivalent !== undefined) {
+    console.log(`${name}: nothing can notice: ${equivalent}`)
+    continue
+  }
   if (needs !== undefined && process.env[needs] === undefined) {
     console.log(`${name}: left out, as ${needs} is not set`)
     continue

@@ -151,6 +151,48 @@ describe('between the plan and its application', () => {
     expect(messages.filter(one => one['state'] === 'skipped')).toHaveLength(1)
   })
 
+  test('the object is replaced between the look and the change of its headers: the new one keeps its own', async () => {
+    const id = await bed.addTrack({ path: null, source: 'S3', key })
+    await bed.database.knex('tracks').where({ id }).update({ file_size: content.length })
+    await put('text/plain')
+    await reconcile(bed, { plan: file(), head: 'all' })
+    const other = fakeAudio(3_000, 8)
+    let replaced = false
+    // The intent is on the disk: the look is over.
+    const end = observeFileEffects(async ({ kind, path: where }) => {
+      if (kind !== 'sync' || replaced || !where.endsWith('.journal')) return
+      replaced = true
+      await put('text/plain', other)
+    })
+    try {
+      await apply()
+    } finally {
+      end()
+    }
+    expect(replaced).toBe(true)
+    expect((await bed.content(key))?.equals(other)).toBe(true)
+    expect((await bed.store.head(key))?.contentType).toBe('text/plain')
+  })
+
+  test('a row is given no object that has gone, or is another by now', async () => {
+    const spelling = `s3://${bed.store.bucket}/${key}`
+    for (const spoil of [
+      () => bed.store.delete([{ key }]),
+      () => put('audio/flac', fakeAudio(3_000, 8)),
+      () => put('audio/flac', fakeAudio(4_000, 8)),
+    ]) {
+      await bed.reset()
+      await rm(`${file()}.journal`, { force: true })
+      await put()
+      const id = await bed.addTrack({ path: null, source: 'S3', key: spelling })
+      await reconcile(bed, { plan: file() })
+      await spoil()
+      const { messages } = await apply()
+      expect(JSON.stringify(messages)).toMatch(/the object (is gone|has changed since)/)
+      expect((await bed.tracks()).get(id)).toMatchObject({ s3_object_key: spelling, file_source: 'S3' })
+    }
+  })
+
   test('what is restored is on the disk, its name too, before its row says so', async () => {
     await put()
     const id = await bed.addTrack({ path: 'a.flac', source: 'S3', key })

@@ -1477,7 +1477,9 @@ export function safetyContract(
         await put(removedKey, content, {
           'track-id': await bed.addTrack({ path: 'there.mp3', content: fakeAudio(1_000, 3) }),
         })
+        const planned = said(await cleanup(bed, { apply: false }, later(40)))
         const run = await cleanup(bed, {}, later(40))
+        expect(planned).toEqual({ ...said(run), [removedKey]: 'would-remove' })
         expect(said(run)).toMatchObject({
           [named]: 'a row names it',
           [wanted]: expect.stringMatching(/a row names audio\/wanted.mp3, but nothing is there/),
