@@ -32,6 +32,8 @@ describe('parseRange of 1000 bytes', () => {
     ['bytes=a-b', whole],
     ['bytes=0-1,2-3', whole],
     ['bytes=0x1-2', whole],
+    ['kilobytes=0-1', whole],
+    ['x bytes=0-1', whole],
     ['bytes 0-1', whole],
     ['items=0-1', whole],
     ['bytes=--1', whole],

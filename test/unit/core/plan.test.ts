@@ -8,6 +8,7 @@ import {
   PlanWriter,
   readPlan,
   refuseIfExpired,
+  stakeOf,
 } from '../../../src/core/plan.ts'
 
 const header: PlanHeader = {
@@ -108,6 +109,28 @@ describe('plan', () => {
     })
     const odd = write([{ action: 'remove-everything' } as unknown as PlanAction])
     await expect(read(odd)).rejects.toMatchObject({ code: 'plan.damaged' })
+  })
+
+  it('is refused when its end counts other items than came, or one of its lines is no object', async () => {
+    const lines = write([{ action: 'remove-object', object: { key: 'k', size: 1, etag: 'e' } }])
+    const trailer = JSON.parse(lines.at(-1) as string) as object
+    const otherEnd = [...lines.slice(0, -1), `${JSON.stringify({ ...trailer, items: 2 })}\n`]
+    await expect(read(otherEnd)).rejects.toThrow('its digest does not match')
+    for (const odd of ['[]', 'null', '1', '"x"', '{'])
+      await expect(read([lines[0] as string, `${odd}\n`])).rejects.toThrow('one of its lines is not a JSON object')
+  })
+
+  it('counts what goes: objects, and rows that are left without audio', () => {
+    const row = (from: 'S3' | 'UNAVAILABLE', to: 'LOCAL' | 'UNAVAILABLE'): PlanAction => ({
+      action: 'update-row',
+      trackId: '0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d',
+      was: { key: 'k', source: from, size: 1, path: null },
+      becomes: { key: null, source: to, size: 1, path: null },
+    })
+    expect(stakeOf({ action: 'remove-object', object: { key: 'k', size: 1, etag: 'e' } })).toBe('removal')
+    expect(stakeOf(row('S3', 'UNAVAILABLE'))).toBe('loss')
+    expect(stakeOf(row('UNAVAILABLE', 'UNAVAILABLE'))).toBeUndefined()
+    expect(stakeOf(row('S3', 'LOCAL'))).toBeUndefined()
   })
 
   it('expires', () => {

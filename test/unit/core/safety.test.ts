@@ -50,6 +50,13 @@ describe('circuit breakers', () => {
       { limit, bucket: { rowsWithObject: 0, objects: 1 }, rows: { now: 0 } },
       /the table has no rows/,
     ],
+    [
+      'an empty bucket, and a table without rows',
+      { limit, bucket: { rowsWithObject: 0, objects: 0 }, rows: { now: 0 } },
+      undefined,
+    ],
+    ['objects, of rows nobody counted', { limit, bucket: { rowsWithObject: 1, objects: 1 } }, undefined],
+    ['files, and rows that name some', { limit, disk: { root: '/a', rowsWithFile: 2, files: 1 } }, undefined],
     ['half the rows', { limit, rows: { now: 50, before: 100 } }, undefined],
     [
       'less than half the rows',

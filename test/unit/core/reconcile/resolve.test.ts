@@ -5,7 +5,7 @@ import { sameContent } from '../../../../src/core/reconcile/classify.ts'
 import { DiskJoin } from '../../../../src/core/reconcile/disk-join.ts'
 import type { Comparison, ObjectFacts, RowFacts } from '../../../../src/core/reconcile/facts.ts'
 import { mergeOrdered } from '../../../../src/core/reconcile/merge.ts'
-import { foldCase, twinKind } from '../../../../src/core/reconcile/names.ts'
+import { foldCase, isStrayAudio, twinKind } from '../../../../src/core/reconcile/names.ts'
 import { Resolver } from '../../../../src/core/reconcile/resolve.ts'
 import { compareUtf8 } from '../../../../src/core/utf8-order.ts'
 import { memorySorter, memorySpool } from '../../../support/memory-records.ts'
@@ -296,6 +296,13 @@ describe('names', () => {
     expect(twinKind('a', 'b')).toBeUndefined()
     // Kelvin sign: its NFC is the letter K.
     expect(twinKind('\u212a', 'K')).toBe('nfc-twin')
+  })
+
+  it('knows audio that is not hidden by its name', () => {
+    for (const path of ['a.mp3', 'A/b.FLAC', 'A.B/c d.opus'])
+      expect([path, isStrayAudio(path)]).toEqual([path, true])
+    for (const path of ['a.jpg', 'mp3', 'a.mp3.part', '._a.mp3', '.trash/a.mp3', 'A/.b/c.mp3'])
+      expect([path, isStrayAudio(path)]).toEqual([path, false])
   })
 
   it('gives every normalisation and case of a name one fold', () => {
