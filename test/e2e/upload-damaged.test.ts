@@ -118,6 +118,6 @@ test('an object that says it is another recording is a conflict, and stays', asy
   await rm(path.join(dir, 'db'), { recursive: true })
   for (const command of ['migrate', 'import']) await cli([command], { cwd: dir, env })
   const { exitCode, stderr } = await cli(['upload-local'], { cwd: dir, env })
-  expect([exitCode, stderr]).toEqual([3, expect.stringContaining('Nothing was overwritten')])
+  expect([exitCode, stderr]).toEqual([3, expect.stringContaining('already exists with a different content')])
   expect((await contents('audio/')).some(body => body.equals(other))).toBe(true)
 })
