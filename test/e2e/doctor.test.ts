@@ -501,7 +501,7 @@ describe('.env', () => {
     expect((await doctor({}, { cwd })).checks['env-file']).toMatchObject({
       state: 'warning',
       reason: `S3_BUCKET, S3_OTHER in ${file} are not settings of autodj`,
-      cure: expect.stringMatching(/S3_BUCKET_NAME, S3_ENDPOINT,.* S3_KEY_PREFIX\?$/),
+      cure: expect.stringMatching(/S3_BUCKET_NAME, S3_ENDPOINT,.* S3_KEY_PREFIX\.$/),
     })
     await writeFile(file, 'S3_KEY_PREFIX=music/\n')
     await writeFile(path.join(cwd, '.git'), '')

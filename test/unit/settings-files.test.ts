@@ -112,7 +112,7 @@ describe('paths', () => {
       '~/x',
     ])
     for (const variable of ['AWS_CA_BUNDLE', 'FETCH_COMMAND', 'APPLICATION_DIR', 'AUTODJ_LOG_FILE'])
-      expect(() => load({ [variable]: '~other/x {output}' })).toThrow(/home of another user/)
+      expect(() => load({ [variable]: '~other/x {output}' })).toThrow(/~USER is not supported/)
   })
 
   test('~ is the home of whoever runs it, where the application does not take it literally', () => {
@@ -121,7 +121,7 @@ describe('paths', () => {
     expect(() => load({ AUDIO_STORAGE_PATH: '~/music' })).toThrow(
       /the application takes it for a folder of that name/,
     )
-    expect(() => load({ AUDIO_ROOT: '~other/music' })).toThrow(/home of another user/)
+    expect(() => load({ AUDIO_ROOT: '~other/music' })).toThrow(/~USER is not supported/)
   })
 
   test('the application works where its .env is; --audio-root is where the folder is here', () => {
