@@ -161,6 +161,7 @@ describe('between the plan and its application', () => {
     // The intent is on the disk: the look is over.
     const end = observeFileEffects(async ({ kind, path: where }) => {
       if (kind !== 'sync' || replaced || !where.endsWith('.journal')) return
+      if (!readFileSync(where, 'utf8').includes('"begun"')) return
       replaced = true
       await put('text/plain', other)
     })
