@@ -116,5 +116,5 @@ test('a port that is taken is a clear error', async () => {
   })
   taken.close()
   expect(exitCode).toBe(ExitCode.fatal)
-  expect(stderr).toContain(`cannot listen on 127.0.0.1:${port}: EADDRINUSE`)
+  expect(stderr).toContain(`cannot listen on 127.0.0.1:${port}: address already in use`)
 })
