@@ -117,7 +117,9 @@ describe('plan', () => {
     const otherEnd = [...lines.slice(0, -1), `${JSON.stringify({ ...trailer, items: 2 })}\n`]
     await expect(read(otherEnd)).rejects.toThrow('its digest does not match')
     for (const odd of ['[]', 'null', '1', '"x"', '{'])
-      await expect(read([lines[0] as string, `${odd}\n`])).rejects.toThrow('one of its lines is not a JSON object')
+      await expect(read([lines[0] as string, `${odd}\n`])).rejects.toThrow(
+        'one of its lines is not a JSON object',
+      )
   })
 
   it('counts what goes: objects, and rows that are left without audio', () => {
