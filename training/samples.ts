@@ -1,12 +1,13 @@
 /** What tune.ts learns from: readings of clips with which of them are right, and their harmony with its key. */
 import { availableParallelism } from 'node:os'
 import { allClips, type Clip, extraTuningClips } from '../bench/audio/clips.ts'
+import { hashOf } from '../bench/audio/random.ts'
 import { render } from '../bench/audio/render.ts'
 import { tempoA1 } from '../bench/audio/score.ts'
 import { readWav } from '../bench/audio/wav.ts'
 import { trackBeats } from '../src/core/audio/beats.ts'
 import { tonality } from '../src/core/audio/chroma.ts'
-import { frontEnd } from '../src/core/audio/frontend.ts'
+import { frontEnd, type Spectra } from '../src/core/audio/frontend.ts'
 import { keyFeatures, pitchClasses } from '../src/core/audio/key.ts'
 import {
   type Evidence,
@@ -110,15 +111,16 @@ const doubtful = /^mma-stdlib-(afro-cuban|arpeggio68)(~|$)/
 
 const byName = (a: Sample, b: Sample): number => (a.name < b.name ? -1 : 1)
 
-/** Every clip of the tuning half and every extra one, rendered and heard. */
-export async function collect(): Promise<{ metre: MetreSample[]; key: KeySample[] }> {
-  const metre: MetreSample[] = []
-  const key: KeySample[] = []
-  const ofBench = allClips().filter(({ half }) => half === 'tuning')
-  const names = new Set(ofBench.map(({ name }) => name))
-  const clips = [...ofBench, ...extraTuningClips(), ...otherSongs()].filter(
-    ({ name }) => !soundsOtherwise.test(name),
-  )
+/** So many of the extra clips, by the hash of their names, are what the key is learned from: rendering all takes hours. */
+const keyLessons = 139
+
+const ofTuning = (): Clip[] => allClips().filter(({ half }) => half === 'tuning')
+
+/** Each clip as it sounds, rendered where it is not in the cache; what a tool cannot render is left out, aloud. */
+async function hear(
+  clips: readonly Clip[],
+  take: (clip: Clip, truth: Truth, spectra: Spectra) => void,
+): Promise<void> {
   let next = 0
   const work = async (): Promise<void> => {
     for (let clip: Clip | undefined = clips[next++]; clip; clip = clips[next++]) {
@@ -134,19 +136,43 @@ export async function collect(): Promise<{ metre: MetreSample[]; key: KeySample[
         left.map((value, i) => (value + right[i]!) / 2),
         left.length,
       )
-      const spectra = front.finish()
-      const tones = tonality(spectra)
-      const { truth } = rendered
-      const sample = { name: clip.name, ofBench: names.has(clip.name) }
-      if (!truth.changes && !doubtful.test(clip.name))
-        metre.push(metreSample(sample, truth, gatherEvidence(onsetStrength(spectra), tones.changeAt)))
-      if (truth.key !== null) {
-        const minor = truth.key.endsWith('m')
-        const tonic = pitchClasses.indexOf(truth.key.replace('m', '') as (typeof pitchClasses)[number])
-        key.push({ ...sample, features: keyFeatures(tones), key: tonic + (minor ? 12 : 0) })
-      }
+      take(clip, rendered.truth, front.finish())
     }
   }
   await Promise.all(Array.from({ length: availableParallelism() }, work))
-  return { metre: metre.sort(byName), key: key.sort(byName) }
+}
+
+/** Every clip of the tuning half, every extra one and songs by others, as readings. */
+export async function metreSamples(): Promise<MetreSample[]> {
+  const ofBench = ofTuning()
+  const names = new Set(ofBench.map(({ name }) => name))
+  const samples: MetreSample[] = []
+  const clips = [...ofBench, ...extraTuningClips(), ...otherSongs()].filter(
+    ({ name }) => !soundsOtherwise.test(name) && !doubtful.test(name),
+  )
+  await hear(clips, ({ name }, truth, spectra) => {
+    if (truth.changes) return
+    const evidence = gatherEvidence(onsetStrength(spectra), tonality(spectra).changeAt)
+    samples.push(metreSample({ name, ofBench: names.has(name) }, truth, evidence))
+  })
+  return samples.sort(byName)
+}
+
+/** Every clip of the tuning half that has a key, and `keyLessons` extra ones. */
+export async function keySamples(): Promise<KeySample[]> {
+  const ofBench = ofTuning()
+  const names = new Set(ofBench.map(({ name }) => name))
+  const extra = extraTuningClips().toSorted((a, b) => hashOf(`o:${a.name}`) - hashOf(`o:${b.name}`))
+  const samples: KeySample[] = []
+  await hear([...ofBench, ...extra.slice(0, keyLessons)], ({ name }, { key }, spectra) => {
+    if (key === null) return
+    const tonic = pitchClasses.indexOf(key.replace('m', '') as (typeof pitchClasses)[number])
+    samples.push({
+      name,
+      ofBench: names.has(name),
+      features: keyFeatures(tonality(spectra)),
+      key: tonic + (key.endsWith('m') ? 12 : 0),
+    })
+  })
+  return samples.sort(byName)
 }

@@ -22,7 +22,7 @@ import { unpack } from '../src/core/audio/network.ts'
 import type { PackedNetwork } from '../src/core/audio/packed-network.ts'
 import { scoresOf, trainKey } from './learn-key.ts'
 import { type MetreScores, pack, testMetre, trainMetre } from './learn-metre.ts'
-import { collect, type KeySample, type MetreSample } from './samples.ts'
+import { type KeySample, keySamples, type MetreSample, metreSamples } from './samples.ts'
 
 const foldCount = 4
 
@@ -84,11 +84,11 @@ function metreWeights(networks: readonly PackedNetwork[]): string {
   const row = ([scale, bytes]: PackedNetwork['rows'][number]): string => `[${scale}, '${bytes}'],`
   const one = ({ rows, bias, output }: PackedNetwork): string =>
     `{rows: [${rows.map(row).join('\n')}],\nbias: [${bias.join(', ')}],\noutput: [${output.join(', ')}]},`
-  return `import type { PackedNetwork } from './network.ts'
+  return `import type { PackedNetwork } from './packed-network.ts'
 
 /** Written by training/tune.ts: learned, not to be edited. */
 // biome-ignore format: a row a line
-export const METRE_NETWORKS: readonly PackedNetwork[] = [
+export const metreNetworks: readonly PackedNetwork[] = [
 ${networks.map(one).join('\n')}
 ]
 `
@@ -140,7 +140,7 @@ async function tuneKey(samples: readonly KeySample[]): Promise<void> {
     `import type { KeyTemplates } from './key.ts'
 
 /** Written by training/tune.ts: learned, not to be edited. In the order of keyFeatureCount in key.ts. */
-export const KEY_TEMPLATES: KeyTemplates = {
+export const keyTemplates: KeyTemplates = {
   weights: [
     ${line(0)},
     ${line(keyFeatureCount)},
@@ -152,10 +152,9 @@ export const KEY_TEMPLATES: KeyTemplates = {
 }
 
 if (isMainThread) {
-  const { metre, key } = await collect()
   const what = process.argv[2]
-  if (what !== 'key') await tuneMetre(metre)
-  if (what !== 'metre') await tuneKey(key)
+  if (what !== 'key') await tuneMetre(await metreSamples())
+  if (what !== 'metre') await tuneKey(await keySamples())
 } else {
   const { samples, seed } = workerData as Lesson
   parentPort!.postMessage(pack(trainMetre(samples, seed)))

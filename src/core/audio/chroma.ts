@@ -13,9 +13,9 @@ export interface PitchContent {
   readonly treble: Float32Array
   /** Share of the sounding time of each major triad (0 to 11) and minor triad (12 to 23), summing to 1. */
   readonly triads: Float32Array
-  /** `triads` of the first OPENING seconds of the track that sound: pieces tend to begin on their tonic. */
+  /** `triads` where the track begins to sound, fading out: pieces tend to begin on their tonic. Elsewhere the same as `triads`. */
   readonly opening: Float32Array
-  /** How often each triad is followed by each other one (row by row, 24 x 24), summing to 1. */
+  /** How often each triad is expected to be followed by each other one (row by row, 24 x 24), summing to 1. */
   readonly moves: Float32Array
   /** False if there is nothing to hear a pitch in. */
   readonly tonal: boolean
@@ -35,10 +35,10 @@ export interface Tonality extends PitchContent {
 
 /** Where bass goes over into treble, a MIDI note, and over how many: gently, so that a song raised by a tone sounds alike. */
 const split = 55
-const crossover = 24
+const crossover = 36
 
-/** Pitches over which both ends of the range fade out, for the same reason. */
-const fade = 24
+/** Pitches over which both ends of the range fade out, for the same reason: from the middle on. */
+const fade = 36
 
 const bassWeights = Float32Array.from({ length: pitchCount }, (_, p) =>
   Math.max(0, Math.min(1, 0.5 - (p + lowestPitch - split + 0.5) / crossover)),
@@ -46,9 +46,13 @@ const bassWeights = Float32Array.from({ length: pitchCount }, (_, p) =>
 const audible = Float32Array.from({ length: pitchCount }, (_, p) =>
   Math.min(1, (p + 0.5) / fade, (pitchCount - p - 0.5) / fade),
 )
-const openingWeight = 1
+
+/** Seconds after which a sound counts as of the opening by no more than 1/e. */
+const openingSeconds = 1
 
 const size = pitchCount * pitchBins
+
+const binAt = (row: Float32Array, bin: number): number => row[Math.min(size - 1, Math.max(0, bin))]!
 
 /**
  * Where in the semitone the peaks lie, semitones, by the circular mean weighted with their magnitude; and the sum of
@@ -98,38 +102,66 @@ function takeOffPartials(frame: Float32Array): number {
   return total
 }
 
-/** What a change of triad costs; likenesses are at most about 1. */
-const change = 0.1
+/** Probability that the triad changes to a given other one from one row to the next. */
+const moveProbability = Math.exp(-2)
+
+/** What likenesses are divided by to be logarithms of probabilities. */
+const softness = 0.05
+
+interface TriadPath {
+  /** Of each frame, 24 each: the probability of each triad, given all that sounds. */
+  readonly shares: Float32Array
+  /** Expected moves from one triad to another into a frame are `from` of the frame before times `into` of it, over `norms`. */
+  readonly from: Float32Array
+  readonly into: Float32Array
+  readonly norms: Float32Array
+}
 
 /**
- * The likeliest triad of each frame when changes are costly (Viterbi; Sheh and Ellis, ISMIR 2003).
- * @param likenesses of each triad to each frame, frame by frame.
+ * How likely each triad is in each frame and how likely each change of triad, when changes are costly: forward and
+ * backward (Rabiner, "A tutorial on hidden Markov models", 1989), not the one likeliest path, which another first sample or another
+ * encoder bends now and then, and all counts of changes with it.
+ * @param likenesses of each triad to each frame, frame by frame; written over.
  */
-function smoothTriads(likenesses: Float32Array): Uint8Array {
+function triadPath(likenesses: Float32Array): TriadPath {
   const count = likenesses.length / 24
-  const back = new Uint8Array(24 * count)
-  const scores = new Float64Array(24)
-  const likeliest = (): number => {
-    let best = 0
-    for (let triad = 1; triad < 24; triad++) if (scores[triad]! > scores[best]!) best = triad
-    return best
-  }
-  for (let t = 0; t < count; t++) {
-    const best = likeliest()
-    const moved = scores[best]! - change
-    for (let triad = 0; triad < 24; triad++) {
-      const stay = scores[triad]! >= moved
-      back[24 * t + triad] = stay ? triad : best
-      scores[triad] = (stay ? scores[triad]! : moved) + likenesses[24 * t + triad]!
+  const stay = 1 - moveProbability
+  const from = new Float32Array(24 * count)
+  const shares = new Float32Array(24 * count)
+  const norms = new Float32Array(count)
+  const into = likenesses
+  for (let t = 0, row = 0; t < count; t++, row += 24) {
+    let most = -Infinity
+    for (let k = 0; k < 24; k++) most = Math.max(most, likenesses[row + k]!)
+    let sum = 0
+    for (let k = 0; k < 24; k++) {
+      into[row + k] = Math.exp((likenesses[row + k]! - most) / softness)
+      const before = t === 0 ? 1 : stay * from[row - 24 + k]! + moveProbability
+      sum += from[row + k] = before * into[row + k]!
     }
+    for (let k = 0; k < 24; k++) from[row + k]! /= sum
   }
-  const path = new Uint8Array(count)
-  let triad = likeliest()
+  const after = new Float64Array(24).fill(1)
   for (let t = count - 1; t >= 0; t--) {
-    path[t] = triad
-    triad = back[24 * t + triad]!
+    const row = 24 * t
+    let sum = 0
+    for (let k = 0; k < 24; k++) sum += shares[row + k] = from[row + k]! * after[k]!
+    let all = 0
+    for (let k = 0; k < 24; k++) {
+      shares[row + k]! /= sum
+      all += into[row + k] = into[row + k]! * after[k]!
+    }
+    let norm = 0
+    let top = 0
+    for (let k = 0; k < 24; k++) {
+      after[k] = stay * into[row + k]! + moveProbability * all
+      if (t > 0) norm += from[row - 24 + k]! * after[k]!
+      top = Math.max(top, after[k]!)
+    }
+    norms[t] = norm
+    for (let k = 0; k < 24; k++) after[k]! /= top
   }
-  return path
+  return { shares, from, into, norms }
 }
 
 const nothing: PitchContent = {
@@ -144,7 +176,9 @@ const nothing: PitchContent = {
 export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitchRate'>): Tonality {
   const frames = pitches.count
   const { tuning, energies } = tuningAndEnergies(pitches)
-  const shift = Math.round(tuning * pitchBins)
+  // Where a semitone begins among the bins: between two of them, most often.
+  const shift = Math.floor(tuning * pitchBins)
+  const part = tuning * pitchBins - shift
   const chromagram = new Float32Array(12 * frames)
   const loudest = energies.reduce((most, energy) => Math.max(most, energy), 0)
   if (loudest < 1e-5) return { tuning: 0, ...nothing, changeAt: () => 0, between: () => nothing }
@@ -164,9 +198,9 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
     if (energies[t]! < 0.02 * loudest) continue
     pitches.read(t, row)
     for (let p = 0; p < pitchCount; p++) {
-      let sum = 0
-      for (let b = 0; b < pitchBins; b++)
-        sum += row[Math.min(size - 1, Math.max(0, p * pitchBins + b + shift))]!
+      const first = p * pitchBins + shift
+      let sum = (1 - part) * binAt(row, first) + part * binAt(row, first + pitchBins)
+      for (let b = 1; b < pitchBins; b++) sum += binAt(row, first + b)
       whole[p] = Math.sqrt(sum)
       frame[p] = whole[p]! * audible[p]!
     }
@@ -193,7 +227,17 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
     frameOf[heard] = t
     weights[heard++] = weight
   }
-  const path = smoothTriads(likenesses.subarray(0, 24 * heard))
+  const { shares, from: movesFrom, into: movesInto, norms } = triadPath(likenesses.subarray(0, 24 * heard))
+  /** Expected moves from one triad to another between a sounding frame and the one before. */
+  const addMoves = (t: number, moves: Float32Array): void => {
+    const row = 24 * t
+    for (let before = 0; before < 24; before++) {
+      const scale = (movesFrom[row - 24 + before]! * moveProbability) / norms[t]!
+      if (scale < 1e-9) continue
+      for (let triad = 0; triad < 24; triad++)
+        if (triad !== before) moves[before * 24 + triad]! += scale * movesInto[row + triad]!
+    }
+  }
   /** Of sounding frames `from` to `to`. */
   const content = (from: number, to: number): PitchContent => {
     const bass = new Float32Array(12)
@@ -207,16 +251,19 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
         bass[c]! += low[12 * t + c]! * weight
         treble[c]! += high[12 * t + c]! * weight
       }
-      const triad = path[t]!
-      triads[triad]! += weight
-      if (t < openingWeight * pitchRate) opening[triad]! += weight
-      if (t > from && path[t - 1] !== triad) moves[path[t - 1]! * 24 + triad]! += 1
+      const early = weight * Math.exp((frameOf[0]! - frameOf[t]!) / (openingSeconds * pitchRate))
+      for (let triad = 0; triad < 24; triad++) {
+        const share = shares[24 * t + triad]!
+        triads[triad]! += weight * share
+        opening[triad]! += early * share
+      }
+      if (t > from) addMoves(t, moves)
     }
     for (const part of [bass, treble, triads, opening, moves]) {
       const sum = part.reduce((a, b) => a + b, 0)
       if (sum > 0) for (let i = 0; i < part.length; i++) part[i]! /= sum
     }
-    return { bass, treble, triads, opening, moves, tonal: to > from }
+    return { bass, treble, triads, opening: from === 0 ? opening : triads, moves, tonal: to > from }
   }
   const indexOf = (time: number): number => {
     let index = 0

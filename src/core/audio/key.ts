@@ -10,9 +10,9 @@ export const pitchClasses = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A
 
 /**
  * Features of a key: its degrees in bass and treble (12 each), and triads on its degrees, major then minor, by time,
- * in the opening and going straight to the tonic triad (24 each).
+ * in the opening and going straight to the tonic triad (24 each), and how like its profile all is.
  */
-export const keyFeatureCount = 96
+export const keyFeatureCount = 97
 
 export interface KeyTemplates {
   /** Two rows (major, minor) of keyFeatureCount: weight of each degree above the tonic. */
@@ -30,45 +30,17 @@ interface Key {
 }
 
 /**
- * Of how triads follow each other, what is taken as said: a song has few changes, and one more or less after a gap or an
- * encoder is no sign of another key. The rest counts as spread evenly.
+ * Of the opening, what is believed; the rest is what sounds everywhere. A song may be cut, and begins on another chord
+ * often enough: with all of it, keys follow songs less.
  */
-const heardMoves = 0.5
+const heardOpening = 0.5
 
-/** Features of each of the 24 keys (C to B major, C to B minor), keyFeatureCount long each. */
-export function keyFeatures({ bass, treble, triads, opening, moves }: PitchContent): Float32Array {
-  const features = new Float32Array(24 * keyFeatureCount)
-  for (let key = 0; key < 24; key++) {
-    const tonic = key % 12
-    let at = key * keyFeatureCount
-    // Square roots, so that what sounds seldom still counts.
-    const degrees = (value: (pitchClass: number) => number): void => {
-      for (let degree = 0; degree < 12; degree++) features[at++] = Math.sqrt(value((degree + tonic) % 12))
-    }
-    degrees(pitchClass => bass[pitchClass]!)
-    degrees(pitchClass => treble[pitchClass]!)
-    for (const part of [triads, opening]) {
-      degrees(root => part[root]!)
-      degrees(root => part[12 + root]!)
-    }
-    const share = (triad: number): number =>
-      heardMoves * moves[triad * 24 + key]! + (1 - heardMoves) / 24 ** 2
-    degrees(root => share(root))
-    degrees(root => share(12 + root))
-  }
-  return features
-}
+/** Added to all shares, and more to those of the opening: what sounds hardly at all is no sign. */
+const floor = 0.002
+const openingFloor = 0.01
 
-/** Scores of C to B major (0 to 11) and C to B minor (12 to 23). */
-function keyScores(features: Float32Array, { weights, bias }: KeyTemplates): Float64Array {
-  return Float64Array.from({ length: 24 }, (_, key) => {
-    const mode = key < 12 ? 0 : 1
-    const row = weights[mode]!
-    let score = bias[mode]
-    for (let f = 0; f < keyFeatureCount; f++) score += row[f]! * features[key * keyFeatureCount + f]!
-    return score
-  })
-}
+/** Likenesses to the profiles differ little from key to key; so that they are learned as fast as the rest. */
+const likenessScale = 20
 
 /**
  * How much each degree sounds in a major and in a minor key, whatever the chords (Sha'ath, "Estimation of key in digital
@@ -78,12 +50,6 @@ const profiles = [
   [6.6, 2.0, 3.5, 2.3, 4.6, 4.0, 2.5, 5.2, 2.4, 3.7, 2.3, 3.4],
   [6.5, 2.7, 3.5, 5.4, 2.6, 3.5, 2.5, 5.2, 4.0, 2.7, 4.3, 3.2],
 ] as const
-
-/** What likeness to a profile counts beside the scores: chosen so that keys follow songs that are played higher or lower. */
-const profileWeight = 80
-
-/** By which all is divided to make probabilities that are borne out. */
-const temperature = 1
 
 /** Cosine of the pitch classes, bass and treble together, with the profile of each of the 24 keys. */
 function profileLikenesses({ bass, treble }: PitchContent): Float64Array {
@@ -99,6 +65,45 @@ function profileLikenesses({ bass, treble }: PitchContent): Float64Array {
       norm += profile[degree]! ** 2
     }
     return power > 0 ? dot / Math.sqrt(norm * power) : 0
+  })
+}
+
+/** Features of each of the 24 keys (C to B major, C to B minor), keyFeatureCount long each. */
+export function keyFeatures(content: PitchContent): Float32Array {
+  const { bass, treble, triads, opening, moves } = content
+  const likenesses = profileLikenesses(content)
+  const features = new Float32Array(24 * keyFeatureCount)
+  for (let key = 0; key < 24; key++) {
+    const tonic = key % 12
+    let at = key * keyFeatureCount
+    // Square roots, so that what sounds seldom still counts.
+    const degrees = (value: (pitchClass: number) => number, least = floor): void => {
+      for (let degree = 0; degree < 12; degree++)
+        features[at++] = Math.sqrt(value((degree + tonic) % 12) + least)
+    }
+    degrees(pitchClass => bass[pitchClass]!)
+    degrees(pitchClass => treble[pitchClass]!)
+    degrees(root => triads[root]!)
+    degrees(root => triads[12 + root]!)
+    const first = (triad: number): number =>
+      heardOpening * opening[triad]! + (1 - heardOpening) * triads[triad]!
+    degrees(root => first(root), openingFloor)
+    degrees(root => first(12 + root), openingFloor)
+    degrees(root => moves[root * 24 + key]!)
+    degrees(root => moves[(12 + root) * 24 + key]!)
+    features[at] = likenessScale * likenesses[key]!
+  }
+  return features
+}
+
+/** Scores of C to B major (0 to 11) and C to B minor (12 to 23). */
+function keyScores(features: Float32Array, { weights, bias }: KeyTemplates): Float64Array {
+  return Float64Array.from({ length: 24 }, (_, key) => {
+    const mode = key < 12 ? 0 : 1
+    const row = weights[mode]!
+    let score = bias[mode]
+    for (let f = 0; f < keyFeatureCount; f++) score += row[f]! * features[key * keyFeatureCount + f]!
+    return score
   })
 }
 
@@ -124,10 +129,7 @@ function worth(answer: number, right: number): number {
  */
 export function estimateKey(tonality: PitchContent, templates: KeyTemplates): Key | undefined {
   if (!tonality.tonal) return undefined
-  const likenesses = profileLikenesses(tonality)
-  const scores = keyScores(keyFeatures(tonality), templates).map(
-    (score, key) => (score + profileWeight * likenesses[key]!) / temperature,
-  )
+  const scores = keyScores(keyFeatures(tonality), templates)
   const top = Math.max(...scores)
   const likely = scores.map(score => Math.exp(score - top))
   const all = likely.reduce((a, b) => a + b, 0)

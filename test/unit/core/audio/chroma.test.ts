@@ -47,6 +47,50 @@ describe('tonality', () => {
       expect(estimateKey(after, keyTemplates)?.key).toBe(names[(9 + by + 12) % 12])
     },
   )
+  it.each([
+    [0.09, 0.1],
+    [0.1, 0.3],
+    [0.11, 0.1],
+  ])(
+    'shares the time between two triads that are about as likely (F# of %f beside E of 0.1)',
+    (strength, least) => {
+      // A, C#, E and F# are A major with a sixth and F# minor with a seventh.
+      const both: PitchRows = {
+        count: 80,
+        read: (_, row) => {
+          row.fill(0)
+          const put = (note: number, value: number): void => {
+            row[(note - lowestPitch) * pitchBins + Math.floor(pitchBins / 2)] = value
+          }
+          for (const note of [57, 61, 64]) put(note, 0.1)
+          put(66, strength)
+        },
+      }
+      const { triads, moves } = tonality({ pitches: both, pitchRate: rate })
+      const [major, minor] = [triads[9]!, triads[12 + 6]!]
+      expect(major + minor).toBeGreaterThan(0.95)
+      expect(Math.min(major, minor)).toBeGreaterThan(least)
+      expect(moves.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 3)
+    },
+  )
+  it('is the same between two tunings that differ by a little', () => {
+    const tuned = (bin: number, share: number): PitchRows => ({
+      count: 40,
+      read: (index, row) => {
+        row.fill(0)
+        for (const note of song[Math.floor(index / 10)]!) {
+          const at = (note - lowestPitch) * pitchBins + bin
+          row[at] = 0.1 * (1 - share)
+          row[at + 1] = 0.1 * share
+        }
+      },
+    })
+    // Half a bin sharp, and a hair less and more: where a rounded tuning would move by a whole bin.
+    const [less, more] = [0.49, 0.51].map(share => tonality({ pitches: tuned(2, share), pitchRate: rate }))
+    expect(less!.tuning).toBeCloseTo(0.1, 1)
+    for (const part of ['bass', 'treble', 'triads'] as const)
+      for (const [i, value] of less![part].entries()) expect(value).toBeCloseTo(more![part][i]!, 2)
+  })
   it('between two times is that of what sounds there', () => {
     // Eight seconds each time: every key of a quarter of a minute has heard the whole progression.
     const eightTimes = (chords: typeof song) => Array.from({ length: 8 }, () => chords).flat()
