@@ -46,9 +46,9 @@ export async function holdsContent(
 }
 
 /** SHA-256 of an object's bytes, hex; undefined if it is another one by now, or gone. */
-async function readSha256(
+export async function readSha256(
   store: ObjectStore,
-  { key, etag }: ObjectHead,
+  { key, etag }: Pick<ObjectHead, 'key' | 'etag'>,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   const content = await store.get(key, { ifMatch: etag, signal })

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { readSha256 } from '../audio-files/content-proof.ts'
 import { detectAudio } from '../core/content-type.ts'
 import type { ContentSums, HeadFacts, ObjectFacts } from '../core/reconcile/facts.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
@@ -19,13 +19,7 @@ export function createObjectInspector(store: ObjectStore, signal?: AbortSignal):
       return head && { ...factsOfHead(head), head: headFacts(head) }
     },
 
-    async hash({ key, etag }) {
-      const content = await store.get(key, { ifMatch: etag, signal })
-      if (content === undefined) return undefined
-      const hash = createHash('sha256')
-      for await (const chunk of content.body) hash.update(chunk)
-      return hash.digest('hex')
-    },
+    hash: object => readSha256(store, object, signal),
 
     async type({ key, etag, size }) {
       const audio = await detectAudio({
