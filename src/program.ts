@@ -3,16 +3,8 @@ import { Argument, Command as Commander, CommanderError, Option } from 'commande
 import type { Command } from './cli/command.ts'
 import { type Flag, type Flags, flag, longName, type shared, type ValuesOf } from './cli/flags.ts'
 import { pathFlags, trackFlags } from './cli/selection-flags.ts'
-import {
-  type Config,
-  loadConfig,
-  type Overrides,
-  type Setting,
-  SettingsError,
-  settings,
-  type Variable,
-} from './config.ts'
-import { type Context, openContext } from './context.ts'
+import type { Config } from './config.ts'
+import type { Context, openContext as OpenContext } from './context.ts'
 import type { SelectionRules } from './core/selection.ts'
 import { printable } from './core/units.ts'
 import { AppError, ExitCode, type StopReason, systemRefusal, toError, UsageError } from './errors.ts'
@@ -20,8 +12,8 @@ import type { LibraryTotals } from './records/metrics.ts'
 import type { Records } from './records/records.ts'
 import type { RunEnd } from './report/entry.ts'
 import type { Output, Reporter } from './report/reporter.ts'
-import { RunReport } from './report/run-report.ts'
-import { Throttle } from './throttle.ts'
+import type { RunReport } from './report/run-report.ts'
+import { type Overrides, type Setting, settings, type Variable } from './settings.ts'
 
 /** What surrounds a run; tests bring their own. */
 interface ProgramHost {
@@ -258,6 +250,13 @@ async function runCommand(
   surroundings: ProgramHost,
   runOther: Context['runCommand'],
 ): Promise<ExitCode> {
+  // What a run takes and `--help` does not.
+  const [{ loadConfig, SettingsError }, { openContext }, { RunReport }, { Throttle }] = await Promise.all([
+    import('./config.ts'),
+    import('./context.ts'),
+    import('./report/run-report.ts'),
+    import('./throttle.ts'),
+  ])
   const flags = Object.fromEntries(
     Object.entries(command.flags).map(([key, one]) => [
       key,
@@ -288,7 +287,7 @@ async function runCommand(
   const startedAt = surroundings.now()
   const steps: RunEnd[] = []
   let exitCode: ExitCode
-  let opened: ReturnType<typeof openContext> | undefined
+  let opened: ReturnType<typeof OpenContext> | undefined
   let records: Records | undefined
   let stopCode: () => ExitCode | undefined = () => undefined
   try {
@@ -378,7 +377,7 @@ async function openRecords(
 
 /** What metrics tell of the library, if the run had its database open. */
 async function libraryTotals(
-  opened: ReturnType<typeof openContext> | undefined,
+  opened: ReturnType<typeof OpenContext> | undefined,
 ): Promise<LibraryTotals | undefined> {
   const database = await opened?.openedDatabase()
   if (opened === undefined || database === undefined) return undefined

@@ -1,6 +1,5 @@
 import { defineCommand } from '../cli/command.ts'
 import { flag } from '../cli/flags.ts'
-import { requireBucket } from '../config.ts'
 import { ExitCode } from '../errors.ts'
 
 export const policy = defineCommand({
@@ -25,6 +24,7 @@ export const policy = defineCommand({
     partition: flag.choice('--partition <name>', 'AWS partition', ['aws', 'aws-cn', 'aws-us-gov'], 'aws'),
   },
   async run(context, { kmsKey, tags, acl, inventory, partition }, words) {
+    const { requireBucket } = await import('../config.ts')
     const { commandsNamed, iamPolicy } = await import('../core/policy/iam-policy.ts')
     const { config, report } = context
     const names = commandsNamed(words)
