@@ -63,7 +63,7 @@ test('package.json asks for the same Node.js as the shim', async () => {
 })
 
 test.each([['--help'], ['upload-local', '--help'], ['--version']])(
-  '%j %j loads commander and dotenv, and no other package',
+  '%j %j loads commander, and no other package',
   (...argv) => {
     const listing = script(`
       import { registerHooks } from 'node:module'
@@ -75,7 +75,7 @@ test.each([['--help'], ['upload-local', '--help'], ['--version']])(
     const loaded = JSON.parse(stderr.slice(stderr.lastIndexOf('LOADED ') + 7)) as string[]
     const packages = loaded.flatMap(url => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? [])
     expect(loaded.some(url => url.endsWith('/src/program.ts'))).toBe(true)
-    expect([...new Set(packages)].sort()).toEqual(['commander', 'dotenv'])
+    expect([...new Set(packages)].sort()).toEqual(['commander'])
     const heavy = loaded.filter(url =>
       /\/src\/(db|storage|cdn|audio|embedded|server|upload|reconcile|records)\/(?!command\.ts|flags\.ts)/.test(
         url,
