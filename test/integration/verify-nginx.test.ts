@@ -226,7 +226,7 @@ describe.skipIf(binary === undefined || s3 === undefined)(
         expect(stdout).toContain(
           '3 × a cached answer lacks the CORS header that the CDN would send now (cors-stale)',
         )
-        expect(stdout).toContain('empty the cache folder')
+        expect(stdout).toContain('Empty the cache folder')
         expect(stderr).toContain(`past the cache: access-control-allow-origin: ${page}`)
         // An origin that the bucket does not allow: the policy first.
         const strange = await asked('--origin', 'https://strange.example')
