@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
+import { startS3Server } from '../support/s3-server/server.ts'
 import { likeAws, objectStoreContract, smallCopies } from './object-store.ts'
 
 const credentials = { accessKeyId: 'AKIDCONTRACT', secretAccessKey: 'contract-secret' }

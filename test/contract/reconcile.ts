@@ -6,12 +6,12 @@ import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import type { FaultRules } from '../../src/embedded/s3-server/faults.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { cli } from '../support/cli.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { type FixtureLibrary, makeFixtureLibrary } from '../support/fixture-library.ts'
 import { putInventory } from '../support/inventory.ts'
+import type { FaultRules } from '../support/s3-server/faults.ts'
 import { type Snapshot, snapshot } from '../support/snapshot.ts'
 
 export interface TestBucket {

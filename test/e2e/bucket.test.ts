@@ -15,7 +15,6 @@ import { runBucketApply, runBucketCheck, runBucketPlan } from '../../src/bucket/
 import { observeBucket } from '../../src/bucket/s3-settings.ts'
 import { defineCommand } from '../../src/cli/command.ts'
 import { iamPolicy } from '../../src/core/policy/iam-policy.ts'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { cli } from '../support/cli.ts'
 import {
   distributionId,
@@ -23,6 +22,7 @@ import {
   fakeCloudFront,
   oldDistribution,
 } from '../support/cloudfront.ts'
+import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
 let folder: string

@@ -9,11 +9,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { cloudWatchTraffic } from '../../src/status/cost/cloudwatch.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 
 const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
 let folder: string

@@ -12,9 +12,9 @@ import { migrateUp } from '../../src/db/migrate.ts'
 import type { Limits } from '../../src/doctor/check.ts'
 import { runDoctor } from '../../src/doctor/run.ts'
 import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 
 const credentials = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'a secret that nobody may see' }
 const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })

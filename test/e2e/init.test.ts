@@ -7,10 +7,10 @@ import { parse } from 'dotenv'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { defineCommand } from '../../src/cli/command.ts'
 import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import type { Prompter } from '../../src/init/interview.ts'
 import { runInit } from '../../src/init/run.ts'
 import { cli } from '../support/cli.ts'
+import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 
 const region = 'eu-central-1'
 const credentials = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: "it's # a $ecret" }

@@ -19,10 +19,11 @@ import { recordUpload } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { copyDemoLibrary } from '../../src/demo/library.ts'
 import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
-import { type RequestRecord, type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
+import type { RequestRecord } from '../../src/embedded/s3-server/call.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 
 const region = 'us-east-1'
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }

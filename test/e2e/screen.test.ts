@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { fakeAudio } from '../support/bed.ts'
 import { cli } from '../support/cli.ts'
+import { startS3Server } from '../support/s3-server/server.ts'
 import { type AtTerminal, atTerminal } from '../support/terminal.ts'
 
 const child = fileURLToPath(new URL('../support/screen-child.ts', import.meta.url))

@@ -8,11 +8,11 @@ import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { finishRun, recordItems, startRun, upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import { type CliOptions, cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { putInventory } from '../support/inventory.ts'
+import { startS3Server } from '../support/s3-server/server.ts'
 
 let place: TestDatabase
 let folder: string

@@ -13,12 +13,12 @@ import { upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
 import type { CdnRule } from '../../src/embedded/cdn-rules.ts'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { hostileKeys } from '../support/hostile-keys.ts'
+import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 
 const region = 'eu-central-1'
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
@@ -43,7 +43,7 @@ beforeAll(async () => {
     dir: path.join(folder, 's3'),
     region,
     credentials: [credentials],
-    buckets: [{ name: 'music', cors }],
+    buckets: [{ name: 'music', documents: { cors } }],
   })
   cdn = await startCdn({
     origin: { url: s3.url, region, bucket: 'music', credentials },

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'dotenv'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
+import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 import { atTerminal } from '../support/terminal.ts'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))

@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startCdn } from '../../src/embedded/cdn.ts'
-import { startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import { type CliOptions, cli } from '../support/cli.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
 import { checkLines } from '../support/json-lines.ts'
+import { startS3Server } from '../support/s3-server/server.ts'
 import { testPostgres } from '../support/servers.ts'
 
 const url = testPostgres()

@@ -12,9 +12,9 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { fakeAudio } from '../support/bed.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
+import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 import { testPostgres } from '../support/servers.ts'
 
 const postgres = testPostgres()

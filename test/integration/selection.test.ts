@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
-import { type S3Server, startS3Server } from '../../src/embedded/s3-server/server.ts'
 import { fakeAudio } from '../support/bed.ts'
 import { cli } from '../support/cli.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
+import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 import { testPostgres } from '../support/servers.ts'
 
 const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }

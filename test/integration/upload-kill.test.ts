@@ -3,12 +3,12 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
-import type { S3Server } from '../../src/embedded/s3-server/server.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed, realBed } from '../support/beds.ts'
 import { postgresTestDatabase } from '../support/database.ts'
 import { killUploads, NarrowLink } from '../support/narrow-link.ts'
 import { start } from '../support/process.ts'
+import type { S3Server } from '../support/s3-server/server.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
 
 const MiB = 1024 ** 2

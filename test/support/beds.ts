@@ -1,8 +1,9 @@
 /** Beds to run commands in: on an embedded S3 server, or on the real one that the environment names. */
-import type { S3ServerOptions } from '../../src/embedded/s3-server/server.ts'
+
 import { TestBed } from './bed.ts'
 import type { TestDatabase } from './database.ts'
 import { createBucket } from './real-s3.ts'
+import type { S3ServerOptions } from './s3-server/server.ts'
 import { accessKey, type TestServer, testServer } from './s3-server.ts'
 import type { TestS3 } from './servers.ts'
 

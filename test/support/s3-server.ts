@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { SignatureV4 } from '@smithy/signature-v4'
-import { type S3Server, type S3ServerOptions, startS3Server } from '../../src/embedded/s3-server/server.ts'
+import { type S3Server, type S3ServerOptions, startS3Server } from './s3-server/server.ts'
 
 export const accessKey = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+signs' }
 

@@ -1,5 +1,5 @@
 /** One request on its way through the server, and what the operations share. */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Authenticated } from './auth.ts'
 import {
   type BodyOptions,
@@ -27,6 +27,24 @@ export interface Settings {
   defaultChecksum: Algorithm | undefined
   /** ms */
   idleTimeout: number
+}
+
+/** What was asked and answered. `status` is 0 while, or when, nothing was answered. */
+export interface RequestRecord {
+  id: string
+  /** ms since the epoch, by the server's clock */
+  time: number
+  method: string
+  operation: string
+  bucket: string | undefined
+  key: string | undefined
+  query: Readonly<Record<string, string>>
+  headers: IncomingHttpHeaders
+  status: number
+  /** S3 error code */
+  code?: string
+  /** counts connections from 1: tells whether one was reused */
+  connection: number
 }
 
 export class Call {

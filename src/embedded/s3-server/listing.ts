@@ -1,7 +1,7 @@
 /** Listings, page by page. */
 import { compareUtf8 } from '../../core/utf8-order.ts'
 import { type Call, invalidArgument, type Reply } from './call.ts'
-import type { Entry, Version } from './disk.ts'
+import type { Entry } from './disk.ts'
 import { current } from './versions.ts'
 import { element, iso, xmlHead, xmlns } from './xml.ts'
 
@@ -119,7 +119,7 @@ function readToken(token: string): string {
   return text.slice(tokenPrefix.length)
 }
 
-const laterOf = (a: string, b: string): string => (compareUtf8(a, b) >= 0 ? a : b)
+export const laterOf = (a: string, b: string): string => (compareUtf8(a, b) >= 0 ? a : b)
 
 /** ListObjectsV2, and ListObjects for clients that still ask for it. */
 export async function listObjects(call: Call): Promise<Reply> {
@@ -165,73 +165,5 @@ export async function listObjects(call: Call): Promise<Reply> {
     status: 200,
     headers: { 'x-amz-bucket-region': bucket.region },
     body: `${xmlHead}<ListBucketResult${xmlns}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${paging}${rows.join('')}${groups.join('')}</ListBucketResult>`,
-  }
-}
-
-interface VersionRow {
-  key: string
-  version: Version
-  latest: boolean
-}
-
-/** All versions in key order, newest first, behind a marker. */
-function* versionRows(
-  walk: Generator<Entry, void, string | undefined>,
-  keyMarker: string,
-  versionMarker: string,
-): Generator<VersionRow, void, string | undefined> {
-  let step = walk.next()
-  entries: while (!step.done) {
-    const { key, versions } = step.value
-    let from = 0
-    if (key === keyMarker) {
-      const at = versions.findIndex(v => v.id === versionMarker)
-      from = versionMarker !== '' && at !== -1 ? at + 1 : versions.length
-    }
-    for (let i = from; i < versions.length; i++) {
-      const past = yield { key, version: versions[i]!, latest: i === 0 }
-      if (past !== undefined) {
-        step = walk.next(past)
-        continue entries
-      }
-    }
-    step = walk.next()
-  }
-}
-
-export async function listObjectVersions(call: Call): Promise<Reply> {
-  const { query, bucket } = call
-  const { text, encodingType } = pageEncoding(call)
-  const prefix = query.get('prefix') ?? ''
-  const delimiter = query.get('delimiter') ?? ''
-  const max = call.count('max-keys', 1000, 1000)
-  const keyMarker = query.get('key-marker') ?? ''
-  const versionMarker = query.get('version-id-marker') ?? ''
-  if (versionMarker !== '' && keyMarker === '') {
-    throw invalidArgument(
-      'A version-id marker cannot be specified without a key marker.',
-      'version-id-marker',
-      versionMarker,
-    )
-  }
-  const skipGroup = delimited(keyMarker, prefix, delimiter) === keyMarker ? keyMarker : undefined
-  const walk = versionRows(bucket.entries.walk(laterOf(keyMarker, prefix)), keyMarker, versionMarker)
-  const listed = page(walk, { prefix, delimiter, max, skipGroup })
-  const rows = listed.items.map(({ key, version, latest }) => {
-    const common = `${element('Key', text(key))}${element('VersionId', version.id)}${element('IsLatest', latest)}${element('LastModified', iso(version.time))}`
-    if (version.deleteMarker) return `<DeleteMarker>${common}${owner('Owner')}</DeleteMarker>`
-    const sum = version.checksum
-    return `<Version>${common}${element('ETag', `"${version.etag}"`)}${sum ? element('ChecksumAlgorithm', sum.algorithm) + element('ChecksumType', sum.type) : ''}${element('Size', version.size)}${owner('Owner')}${element('StorageClass', version.headers['x-amz-storage-class'] ?? 'STANDARD')}</Version>`
-  })
-  const groups = listed.groups.map(g => `<CommonPrefixes>${element('Prefix', text(g))}</CommonPrefixes>`)
-  const { last } = listed
-  const next = !listed.truncated
-    ? ''
-    : typeof last === 'string'
-      ? element('NextKeyMarker', text(last))
-      : element('NextKeyMarker', text(last?.key ?? '')) + element('NextVersionIdMarker', last?.version.id)
-  return {
-    status: 200,
-    body: `${xmlHead}<ListVersionsResult${xmlns}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${element('KeyMarker', text(keyMarker))}${element('VersionIdMarker', versionMarker)}${next}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListVersionsResult>`,
   }
 }

@@ -7,7 +7,7 @@ import { partRange, readRange } from './ranges.ts'
 import { storedHeaders } from './stored-headers.ts'
 import { tagsFromHeader } from './tagging.ts'
 import { findVersion, versioned, versionIdFor } from './versions.ts'
-import { S3Error, xmlHead, xmlns } from './xml.ts'
+import { S3Error } from './xml.ts'
 
 const checksumHeaders = (checksum: Checksum | undefined): Record<string, string> =>
   checksum
@@ -75,22 +75,9 @@ const overrides: Record<string, string> = {
   'response-content-encoding': 'content-encoding',
 }
 
-/** GetObject and HeadObject: the server leaves the body out of a HEAD. */
 const archiveClasses = ['GLACIER', 'DEEP_ARCHIVE']
 
-/** The list of every object here: its owner may do everything, as in S3's buckets where access lists are off. */
-export async function getObjectAcl(call: Call): Promise<Reply> {
-  findVersion(call.bucket, call.key, call.query.get('versionId'))
-  const owner = '<ID>autodj</ID>'
-  const grantee = `<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">${owner}</Grantee>`
-  const grant = `<Grant>${grantee}<Permission>FULL_CONTROL</Permission></Grant>`
-  return {
-    status: 200,
-    headers: { 'content-type': 'application/xml' },
-    body: `${xmlHead}<AccessControlPolicy${xmlns}><Owner>${owner}</Owner><AccessControlList>${grant}</AccessControlList></AccessControlPolicy>`,
-  }
-}
-
+/** GetObject and HeadObject: the server leaves the body out of a HEAD. */
 export async function getObject(call: Call): Promise<Reply> {
   const { bucket, key } = call
   const version = findVersion(bucket, key, call.query.get('versionId'))

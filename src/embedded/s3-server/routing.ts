@@ -1,23 +1,10 @@
 /** What is asked for: bucket, key and query of a request's target, and the operation that answers it. */
 import type { IncomingMessage } from 'node:http'
-import {
-  createBucket,
-  deleteBucket,
-  deleteDocument,
-  documents,
-  getBucketLocation,
-  getBucketPolicyStatus,
-  getBucketVersioning,
-  getDocument,
-  headBucket,
-  listBuckets,
-  putBucketVersioning,
-  putDocument,
-} from './buckets.ts'
+import { headBucket } from './buckets.ts'
 import type { Call, Reply } from './call.ts'
 import { copyObject } from './copy.ts'
 import { deleteObject, deleteObjects } from './delete.ts'
-import { listObjects, listObjectVersions } from './listing.ts'
+import { listObjects } from './listing.ts'
 import {
   abortMultipartUpload,
   completeMultipartUpload,
@@ -27,8 +14,7 @@ import {
   uploadPart,
   uploadPartCopy,
 } from './multipart.ts'
-import { getObject, getObjectAcl, putObject } from './objects.ts'
-import { deleteObjectTagging, getObjectTagging, putObjectTagging } from './tagging.ts'
+import { getObject, putObject } from './objects.ts'
 import { S3Error } from './xml.ts'
 
 export interface Operation {
@@ -36,7 +22,14 @@ export interface Operation {
   run: (call: Call) => Promise<Reply>
 }
 
-const operation = (name: string, run: (call: Call) => Promise<Reply>): Operation => ({ name, run })
+/** What can be asked of the service, of a bucket and of an object: by method, sub-resource and `copy`. */
+export interface Operations {
+  service: Record<string, Operation>
+  bucket: Record<string, Operation>
+  object: Record<string, Operation>
+}
+
+export const operation = (name: string, run: (call: Call) => Promise<Reply>): Operation => ({ name, run })
 
 /** Sub-resources of S3. One that is asked for and not in the table below is refused, never taken for its parent. */
 const subresources = new Set([
@@ -78,43 +71,27 @@ const subresources = new Set([
   'website',
 ])
 
-const service: Record<string, Operation> = { GET: operation('ListBuckets', listBuckets) }
-
-const bucket: Record<string, Operation> = {
-  GET: operation('ListObjectsV2', listObjects),
-  HEAD: operation('HeadBucket', headBucket),
-  PUT: operation('CreateBucket', createBucket),
-  DELETE: operation('DeleteBucket', deleteBucket),
-  'GET location': operation('GetBucketLocation', getBucketLocation),
-  'GET versions': operation('ListObjectVersions', listObjectVersions),
-  'GET uploads': operation('ListMultipartUploads', listMultipartUploads),
-  'GET versioning': operation('GetBucketVersioning', getBucketVersioning),
-  'PUT versioning': operation('PutBucketVersioning', putBucketVersioning),
-  'GET policyStatus': operation('GetBucketPolicyStatus', getBucketPolicyStatus),
-  'POST delete': operation('DeleteObjects', deleteObjects),
-}
-for (const kind of documents) {
-  bucket[`GET ${kind.param}`] = operation(kind.get, call => getDocument(call, kind))
-  bucket[`PUT ${kind.param}`] = operation(kind.put, call => putDocument(call, kind))
-  if (kind.delete) bucket[`DELETE ${kind.param}`] = operation(kind.delete, call => deleteDocument(call, kind))
-}
-
-const object: Record<string, Operation> = {
-  GET: operation('GetObject', getObject),
-  HEAD: operation('HeadObject', getObject),
-  PUT: operation('PutObject', putObject),
-  DELETE: operation('DeleteObject', deleteObject),
-  'PUT copy': operation('CopyObject', copyObject),
-  'GET acl': operation('GetObjectAcl', getObjectAcl),
-  'GET tagging': operation('GetObjectTagging', getObjectTagging),
-  'PUT tagging': operation('PutObjectTagging', putObjectTagging),
-  'DELETE tagging': operation('DeleteObjectTagging', deleteObjectTagging),
-  'POST uploads': operation('CreateMultipartUpload', createMultipartUpload),
-  'PUT uploadId': operation('UploadPart', uploadPart),
-  'PUT uploadId copy': operation('UploadPartCopy', uploadPartCopy),
-  'GET uploadId': operation('ListParts', listParts),
-  'POST uploadId': operation('CompleteMultipartUpload', completeMultipartUpload),
-  'DELETE uploadId': operation('AbortMultipartUpload', abortMultipartUpload),
+export const operations: Operations = {
+  service: {},
+  bucket: {
+    GET: operation('ListObjectsV2', listObjects),
+    HEAD: operation('HeadBucket', headBucket),
+    'GET uploads': operation('ListMultipartUploads', listMultipartUploads),
+    'POST delete': operation('DeleteObjects', deleteObjects),
+  },
+  object: {
+    GET: operation('GetObject', getObject),
+    HEAD: operation('HeadObject', getObject),
+    PUT: operation('PutObject', putObject),
+    DELETE: operation('DeleteObject', deleteObject),
+    'PUT copy': operation('CopyObject', copyObject),
+    'POST uploads': operation('CreateMultipartUpload', createMultipartUpload),
+    'PUT uploadId': operation('UploadPart', uploadPart),
+    'PUT uploadId copy': operation('UploadPartCopy', uploadPartCopy),
+    'GET uploadId': operation('ListParts', listParts),
+    'POST uploadId': operation('CompleteMultipartUpload', completeMultipartUpload),
+    'DELETE uploadId': operation('AbortMultipartUpload', abortMultipartUpload),
+  },
 }
 
 export interface Target {
@@ -159,7 +136,11 @@ export function parseTarget(url: string): Target {
 }
 
 /** The operation that a request asks for; undefined when S3 has none, or this server does not know it. */
-export function route(request: IncomingMessage, target: Target): Operation | undefined {
+export function route(
+  request: IncomingMessage,
+  target: Target,
+  { service, bucket, object }: Operations,
+): Operation | undefined {
   const table = target.bucket === '' ? service : target.key === '' ? bucket : object
   const asked = [...target.query.keys()].filter(name => subresources.has(name))
   if (asked.length > 1) return undefined

@@ -1,6 +1,6 @@
 /**
- * An S3 server in this process, for the demo and the tests: path-style, strict where S3 is strict, on disk, with
- * planted faults. It believes nothing a client says before it has checked it, and what it does not know it refuses
+ * An S3 server in this process, for the demo: path-style, strict where S3 is strict, on disk. The tests make more of
+ * it (test/support/s3-server). It believes nothing a client says before it has checked it, and what it does not know it refuses
  * with 501. Not meant to face a network.
  */
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
@@ -9,13 +9,12 @@ import { listen } from '../listen.ts'
 import { authenticate, type Credential } from './auth.ts'
 import { ClientGone } from './body.ts'
 import { makeBucket } from './buckets.ts'
-import { Call, noSuchBucket, type Reply, type Settings } from './call.ts'
+import { Call, noSuchBucket, type Reply, type RequestRecord, type Settings } from './call.ts'
 import type { Algorithm } from './checksums.ts'
-import { corsHeaders, preflight } from './cors.ts'
 import { Disk } from './disk.ts'
-import { Dropped, type Fault, type FaultRule, FaultRules, strikeEarly } from './faults.ts'
-import { sendReply } from './response.ts'
-import { type Operation, parseTarget, route, type Target } from './routing.ts'
+import type { Extension, Interference } from './extension.ts'
+import { sendAll, sendReply } from './response.ts'
+import { type Operation, operations, parseTarget, route, type Target } from './routing.ts'
 import { errorDocument, S3Error } from './xml.ts'
 
 interface BucketOptions {
@@ -23,8 +22,8 @@ interface BucketOptions {
   /** Another region than the server's makes requests meet a 301. */
   region?: string
   versioning?: 'Enabled' | 'Suspended'
-  /** the XML of a CORSConfiguration */
-  cors?: string
+  /** settings by their sub-resource, as XML or JSON */
+  documents?: Record<string, string>
 }
 
 export interface S3ServerOptions {
@@ -42,7 +41,7 @@ export interface S3ServerOptions {
   buckets?: (string | BucketOptions)[]
   /** ms since the epoch */
   clock?: () => number
-  faults?: FaultRule[]
+  extension?: Extension
   /** bytes; 5 MiB as in S3 */
   minPartSize?: number
   /** What S3 computes if the client names no checksum; `none` saves the time. */
@@ -53,33 +52,12 @@ export interface S3ServerOptions {
   logLimit?: number
 }
 
-/** What was asked and answered. `status` is 0 while, or when, nothing was answered. */
-export interface RequestRecord {
-  id: string
-  /** ms since the epoch, by the server's clock */
-  time: number
-  method: string
-  operation: string
-  bucket: string | undefined
-  key: string | undefined
-  query: Readonly<Record<string, string>>
-  headers: http.IncomingHttpHeaders
-  status: number
-  /** S3 error code */
-  code?: string
-  /** the planted fault that struck */
-  fault?: Fault
-  /** counts connections from 1: tells whether one was reused */
-  connection: number
-}
-
 export interface S3Server {
   /** `http://127.0.0.1:1234`, without a slash at the end */
   readonly url: string
   readonly port: number
   readonly region: string
   readonly credentials: Credential[]
-  readonly faults: FaultRules
   /** The last requests, oldest first. To forget them: `requests.length = 0`. */
   readonly requests: RequestRecord[]
   /** Drops every connection, waits for what is under way, closes the files. */
@@ -92,7 +70,7 @@ export interface S3Server {
  * @throws Error EADDRINUSE and the like; S3Error InvalidBucketName
  */
 export async function startS3Server(options: S3ServerOptions): Promise<S3Server> {
-  const { host = '127.0.0.1', region = 'us-east-1', clock = Date.now } = options
+  const { host = '127.0.0.1', region = 'us-east-1', clock = Date.now, extension } = options
   const logLimit = options.logLimit ?? 20_000
   const settings: Settings = {
     region,
@@ -103,8 +81,6 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
   }
   const disk = new Disk(options.dir)
   makeBuckets(disk, options.buckets ?? [], region, clock())
-  const faults = new FaultRules()
-  for (const rule of options.faults ?? []) faults.add(rule)
   const requests: RequestRecord[] = []
   const connections = new WeakMap<object, number>()
   let connectionCount = 0
@@ -127,7 +103,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
       server: 'AmazonS3',
     }
     let reply: Reply
-    let fault: Fault | undefined
+    let interference: Interference | undefined
     let target: Target | undefined
     try {
       target = parseTarget(request.url ?? '/')
@@ -135,30 +111,22 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
       record.key = target.key || undefined
       record.query = Object.fromEntries(target.pairs)
       const origin = request.headers.origin
-      if (request.method === 'OPTIONS') record.operation = 'Preflight'
-      const chosen = request.method === 'OPTIONS' ? undefined : route(request, target)
-      if (chosen) record.operation = chosen.name
-      fault = faults.next({
-        operation: record.operation,
-        method: record.method,
-        headers: request.headers,
-        ...(record.bucket !== undefined && { bucket: record.bucket }),
-        ...(record.key !== undefined && { key: record.key }),
-      })
-      if (fault) {
-        record.fault = fault
-        await strikeEarly(fault, request, closing.signal)
-      }
-      if (request.method === 'OPTIONS') reply = preflight(request, disk, target.bucket, target.key)
+      const asksFirst = request.method === 'OPTIONS' && extension !== undefined
+      const chosen = route(request, target, extension?.operations ?? operations)
+      if (asksFirst) record.operation = 'Preflight'
+      else if (chosen) record.operation = chosen.name
+      interference = extension?.interfere(record)
+      await interference?.before(request, closing.signal)
+      if (asksFirst) reply = extension.preflight(request, disk, target)
       else {
-        if (origin !== undefined) {
-          const bucket = disk.buckets.get(target.bucket)
-          Object.assign(common, bucket && corsHeaders(bucket, origin, request.method ?? '', []))
+        const bucket = disk.buckets.get(target.bucket)
+        if (origin !== undefined && bucket) {
+          Object.assign(common, extension?.corsHeaders(bucket, origin, record.method))
         }
         reply = await dispatch(request, response, {
           target,
           chosen,
-          fault,
+          bodyFaults: interference?.body ?? {},
           expectsContinue,
           disk,
           settings,
@@ -167,7 +135,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
         })
       }
     } catch (error) {
-      if (error instanceof ClientGone || error instanceof Dropped) return
+      if (error instanceof ClientGone) return
       const refusal = error instanceof S3Error ? error : internalError(error)
       record.code = refusal.code
       if (!request.complete && expectsContinue) common['connection'] = 'close'
@@ -178,13 +146,13 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
       }
     }
     try {
-      if (fault && 'loseResponse' in fault) {
+      const answer = interference ? interference.answer(reply) : reply
+      if (answer === undefined) {
         request.socket.resetAndDestroy()
         return
       }
-      record.status = reply.status
-      if (fault && 'withhold' in fault) reply = without(reply, fault.withhold ?? [])
-      await sendReply(response, reply, common, disk, fault, closing.signal)
+      record.status = answer.status
+      await sendReply(response, answer, common, disk, interference?.sendPieces(closing.signal) ?? sendAll)
     } finally {
       if (reply.content) disk.release(reply.content.segments)
     }
@@ -234,7 +202,6 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     port,
     region,
     credentials: options.credentials,
-    faults,
     requests,
     close,
     [Symbol.asyncDispose]: close,
@@ -258,8 +225,8 @@ function makeBuckets(
     if (bucket.versioning && disk.buckets.get(bucket.name)?.versioning !== bucket.versioning) {
       disk.commit({ do: 'versioning', bucket: bucket.name, status: bucket.versioning })
     }
-    if (bucket.cors !== undefined) {
-      disk.commit({ do: 'document', bucket: bucket.name, name: 'cors', body: bucket.cors })
+    for (const [name, body] of Object.entries(bucket.documents ?? {})) {
+      disk.commit({ do: 'document', bucket: bucket.name, name, body })
     }
   }
 }
@@ -282,7 +249,7 @@ function recordOf(request: IncomingMessage, id: string, time: number, connection
 interface Dispatch {
   target: Target
   chosen: Operation | undefined
-  fault: Fault | undefined
+  bodyFaults: Interference['body']
   expectsContinue: boolean
   disk: Disk
   settings: Settings
@@ -295,7 +262,7 @@ interface Dispatch {
 async function dispatch(
   request: IncomingMessage,
   response: ServerResponse,
-  { target, chosen, fault, expectsContinue, disk, settings, credentials, now }: Dispatch,
+  { target, chosen, bodyFaults, expectsContinue, disk, settings, credentials, now }: Dispatch,
 ): Promise<Reply> {
   const auth = authenticate(
     {
@@ -307,7 +274,6 @@ async function dispatch(
     credentials,
     now,
   )
-  if (fault && 'ignore' in fault) for (const name of fault.ignore ?? []) delete request.headers[name]
   const bucket = disk.buckets.get(target.bucket)
   const home = bucket?.region ?? settings.region
   if (auth.region !== home) {
@@ -347,24 +313,11 @@ async function dispatch(
       key: target.key,
       query: target.query,
       now,
-      bodyFaults: {
-        ...(fault && 'corruptBody' in fault && { corrupt: true }),
-        ...(fault && 'reset' in fault && { resetAfter: fault.afterBytes }),
-      },
+      bodyFaults,
       beforeBody: () => {
         if (!continued) response.writeContinue()
         continued = true
       },
     }),
   )
-}
-
-/** The reply without these headers and XML elements. */
-function without(reply: Reply, names: readonly string[]): Reply {
-  const headers = Object.entries(reply.headers ?? {}).filter(([name]) => !names.includes(name))
-  const body = names.reduce(
-    (text, name) => text?.replaceAll(new RegExp(`<${name}>[^<]*</${name}>`, 'g'), ''),
-    reply.body?.toString(),
-  )
-  return { ...reply, headers: Object.fromEntries(headers), ...(body !== undefined && { body }) }
 }

@@ -10,7 +10,7 @@ const cors =
   '<CORSConfiguration><CORSRule><AllowedOrigin>https://app.example</AllowedOrigin><AllowedMethod>GET</AllowedMethod><AllowedHeader>*</AllowedHeader><MaxAgeSeconds>60</MaxAgeSeconds></CORSRule></CORSConfiguration>'
 
 beforeAll(async () => {
-  server = await testServer({ buckets: [{ name: 'music', cors }] })
+  server = await testServer({ buckets: [{ name: 'music', documents: { cors } }] })
   const headers = { 'content-type': 'audio/mpeg', 'cache-control': 'public, max-age=100' }
   for (const path of ['/music/a', '/music/a%2Bb', '/music/a%20b']) {
     await raw(server, { method: 'PUT', path, body: `0123456789${path}`, headers })

@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { encodeCrc32 } from '../../../src/core/crc32.ts'
-import type { S3Server } from '../../../src/embedded/s3-server/server.ts'
 import { createS3Store } from '../../../src/storage/s3.ts'
 import { isAws } from '../../../src/storage/s3-connection.ts'
 import type { ObjectStore, StoreError } from '../../../src/storage/store.ts'
+import type { S3Server } from '../../support/s3-server/server.ts'
 import { accessKey, testServer } from '../../support/s3-server.ts'
 
 const MiB = 1024 * 1024

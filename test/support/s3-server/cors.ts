@@ -1,9 +1,10 @@
 /** CORS: the rules of a bucket, and what they answer a browser. */
 import type { IncomingMessage } from 'node:http'
 import type { XmlElement } from '@rgrove/parse-xml'
-import { noSuchBucket, type Reply } from './call.ts'
-import type { Bucket, Disk } from './disk.ts'
-import { children, childText, parseDocument, S3Error } from './xml.ts'
+import { noSuchBucket, type Reply } from '../../../src/embedded/s3-server/call.ts'
+import type { Bucket, Disk } from '../../../src/embedded/s3-server/disk.ts'
+import type { Target } from '../../../src/embedded/s3-server/routing.ts'
+import { children, childText, parseDocument, S3Error } from '../../../src/embedded/s3-server/xml.ts'
 
 interface CorsRule {
   origins: string[]
@@ -93,17 +94,16 @@ export function corsHeaders(
 
 /**
  * Answers a preflight request (OPTIONS).
- * @param key empty when it is about the bucket
  * @throws S3Error BadRequest, NoSuchBucket, AccessForbidden
  */
-export function preflight(request: IncomingMessage, disk: Disk, bucketName: string, key: string): Reply {
+export function preflight(request: IncomingMessage, disk: Disk, target: Target): Reply {
   const origin = request.headers.origin
   const method = request.headers['access-control-request-method']
   if (origin === undefined || method === undefined) {
     throw new S3Error(400, 'BadRequest', 'Insufficient information. Origin request header needed.')
   }
-  const bucket = disk.buckets.get(bucketName)
-  if (!bucket) throw noSuchBucket(bucketName)
+  const bucket = disk.buckets.get(target.bucket)
+  if (!bucket) throw noSuchBucket(target.bucket)
   const asked = (request.headers['access-control-request-headers'] ?? '')
     .split(',')
     .map(h => h.trim())
@@ -116,7 +116,7 @@ export function preflight(request: IncomingMessage, disk: Disk, bucketName: stri
       bucket.documents.has('cors')
         ? "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec."
         : 'CORSResponse: CORS is not enabled for this bucket.',
-      { Method: method, ResourceType: key === '' ? 'BUCKET' : 'OBJECT' },
+      { Method: method, ResourceType: target.key === '' ? 'BUCKET' : 'OBJECT' },
     )
   }
   return { status: 200, headers }

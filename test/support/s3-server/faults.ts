@@ -1,6 +1,10 @@
 /** Planted misbehaviour: rules that match requests, added and removed while the server runs, and how they strike. */
 import type { IncomingMessage } from 'node:http'
-import { S3Error } from './xml.ts'
+import { ClientGone } from '../../../src/embedded/s3-server/body.ts'
+import type { Reply, RequestRecord } from '../../../src/embedded/s3-server/call.ts'
+import type { Interference } from '../../../src/embedded/s3-server/extension.ts'
+import { type SendPieces, write } from '../../../src/embedded/s3-server/response.ts'
+import { S3Error } from '../../../src/embedded/s3-server/xml.ts'
 
 export type Fault =
   /** Answers an error instead of doing it. `code` is the S3 error code. */
@@ -47,14 +51,7 @@ export interface FaultRule {
 }
 
 /** What is known of a request when the rules are asked. */
-interface FaultSubject {
-  operation: string
-  method: string
-  bucket?: string
-  key?: string
-  /** names in lower case */
-  headers: Readonly<Record<string, unknown>>
-}
+type FaultSubject = Pick<RequestRecord, 'operation' | 'method' | 'bucket' | 'key' | 'headers'>
 
 interface Planted {
   rule: FaultRule
@@ -124,17 +121,12 @@ function matches(match: FaultMatch | undefined, subject: FaultSubject): boolean 
   return typeof key === 'string' ? key === subject.key : subject.key.search(key) !== -1
 }
 
-/** A planted fault took the connection: there is nothing to answer. */
-export class Dropped extends Error {
-  override readonly name = 'Dropped'
-}
-
-/** Waits this many ms. @throws Dropped when the server closes in the meantime */
-export function pause(ms: number, closing: AbortSignal): Promise<void> {
+/** Waits this many ms. @throws ClientGone when the server closes in the meantime */
+function pause(ms: number, closing: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = () => {
       clearTimeout(timer)
-      reject(new Dropped('the server closed'))
+      reject(new ClientGone('the server closed'))
     }
     const timer = setTimeout(() => {
       closing.removeEventListener('abort', stop)
@@ -146,23 +138,83 @@ export function pause(ms: number, closing: AbortSignal): Promise<void> {
 
 /**
  * Faults that strike before the request is looked at.
- * @throws S3Error, the planted one · Dropped
+ * @throws S3Error, the planted one · ClientGone where the connection is dropped
  */
-export async function strikeEarly(
-  fault: Fault,
-  request: IncomingMessage,
-  closing: AbortSignal,
-): Promise<void> {
+async function strikeEarly(fault: Fault, request: IncomingMessage, closing: AbortSignal): Promise<void> {
   if ('status' in fault) {
     throw new S3Error(fault.status, fault.code, fault.message ?? 'Planted fault.', {}, fault.headers ?? {})
   }
   if ('delay' in fault) await pause(fault.delay, closing)
   if ('reset' in fault && fault.afterBytes === undefined) {
     request.socket.resetAndDestroy()
-    throw new Dropped('reset by a planted fault')
+    throw new ClientGone('reset by a planted fault')
   }
   if ('stall' in fault && fault.afterBytes === undefined) {
-    if (fault.stall === 'forever') throw new Dropped('stalled by a planted fault')
+    if (fault.stall === 'forever') throw new ClientGone('stalled by a planted fault')
     await pause(fault.stall, closing)
+  }
+}
+
+/** Sends a body with the fault that strikes on the way out. */
+const sendWith =
+  (fault: Fault, closing: AbortSignal): SendPieces =>
+  async (response, pieces) => {
+    const strikes = 'truncateBody' in fault || 'reset' in fault || 'stall' in fault
+    let left = Number.POSITIVE_INFINITY
+    if (strikes) left = 'truncateBody' in fault ? fault.truncateBody : (fault.afterBytes ?? left)
+    let corrupt = 'corruptBody' in fault && response.req.method === 'GET'
+    for await (const whole of pieces) {
+      if (response.destroyed) return
+      let piece = whole
+      if (corrupt) {
+        corrupt = false
+        piece = Buffer.from(piece)
+        piece[0] = piece[0]! ^ 1
+      }
+      if (piece.length >= left) {
+        await write(response, piece.subarray(0, left))
+        if ('stall' in fault && fault.stall !== 'forever') {
+          await pause(fault.stall, closing)
+          piece = piece.subarray(left)
+          left = Number.POSITIVE_INFINITY
+        } else {
+          if ('reset' in fault) response.req.socket.resetAndDestroy()
+          else if ('truncateBody' in fault) response.req.socket.destroySoon()
+          return
+        }
+      }
+      left -= piece.length
+      await write(response, piece)
+    }
+    response.end()
+  }
+
+/** The reply without these headers and XML elements. */
+function without(reply: Reply, names: readonly string[]): Reply {
+  const headers = Object.entries(reply.headers ?? {}).filter(([name]) => !names.includes(name))
+  const body = names.reduce(
+    (text, name) => text?.replaceAll(new RegExp(`<${name}>[^<]*</${name}>`, 'g'), ''),
+    reply.body?.toString(),
+  )
+  return { ...reply, headers: Object.fromEntries(headers), ...(body !== undefined && { body }) }
+}
+
+/** A fault as the server meets it. */
+export function interference(fault: Fault): Interference {
+  return {
+    async before(request, closing) {
+      await strikeEarly(fault, request, closing)
+      // The signature is checked on the headers as they came (`headersDistinct`).
+      if ('ignore' in fault) for (const name of fault.ignore ?? []) delete request.headers[name]
+    },
+    body: {
+      ...('corruptBody' in fault && { corrupt: true }),
+      ...('reset' in fault && { resetAfter: fault.afterBytes }),
+    },
+    answer(reply) {
+      if ('loseResponse' in fault) return undefined
+      return 'withhold' in fault ? without(reply, fault.withhold ?? []) : reply
+    },
+    sendPieces: closing => sendWith(fault, closing),
   }
 }

@@ -1,0 +1,87 @@
+/** What is told of objects beside their content: their versions, who may do what. */
+import { type Call, invalidArgument, type Reply } from '../../../src/embedded/s3-server/call.ts'
+import type { Entry, Version } from '../../../src/embedded/s3-server/disk.ts'
+import { delimited, laterOf, owner, page, pageEncoding } from '../../../src/embedded/s3-server/listing.ts'
+import { findVersion } from '../../../src/embedded/s3-server/versions.ts'
+import { element, iso, xmlHead, xmlns } from '../../../src/embedded/s3-server/xml.ts'
+
+/** The list of every object here: its owner may do everything, as in S3's buckets where access lists are off. */
+export async function getObjectAcl(call: Call): Promise<Reply> {
+  findVersion(call.bucket, call.key, call.query.get('versionId'))
+  const owner = '<ID>autodj</ID>'
+  const grantee = `<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">${owner}</Grantee>`
+  const grant = `<Grant>${grantee}<Permission>FULL_CONTROL</Permission></Grant>`
+  return {
+    status: 200,
+    headers: { 'content-type': 'application/xml' },
+    body: `${xmlHead}<AccessControlPolicy${xmlns}><Owner>${owner}</Owner><AccessControlList>${grant}</AccessControlList></AccessControlPolicy>`,
+  }
+}
+
+interface VersionRow {
+  key: string
+  version: Version
+  latest: boolean
+}
+
+/** All versions in key order, newest first, behind a marker. */
+function* versionRows(
+  walk: Generator<Entry, void, string | undefined>,
+  keyMarker: string,
+  versionMarker: string,
+): Generator<VersionRow, void, string | undefined> {
+  let step = walk.next()
+  entries: while (!step.done) {
+    const { key, versions } = step.value
+    let from = 0
+    if (key === keyMarker) {
+      const at = versions.findIndex(v => v.id === versionMarker)
+      from = versionMarker !== '' && at !== -1 ? at + 1 : versions.length
+    }
+    for (let i = from; i < versions.length; i++) {
+      const past = yield { key, version: versions[i]!, latest: i === 0 }
+      if (past !== undefined) {
+        step = walk.next(past)
+        continue entries
+      }
+    }
+    step = walk.next()
+  }
+}
+
+export async function listObjectVersions(call: Call): Promise<Reply> {
+  const { query, bucket } = call
+  const { text, encodingType } = pageEncoding(call)
+  const prefix = query.get('prefix') ?? ''
+  const delimiter = query.get('delimiter') ?? ''
+  const max = call.count('max-keys', 1000, 1000)
+  const keyMarker = query.get('key-marker') ?? ''
+  const versionMarker = query.get('version-id-marker') ?? ''
+  if (versionMarker !== '' && keyMarker === '') {
+    throw invalidArgument(
+      'A version-id marker cannot be specified without a key marker.',
+      'version-id-marker',
+      versionMarker,
+    )
+  }
+  const skipGroup = delimited(keyMarker, prefix, delimiter) === keyMarker ? keyMarker : undefined
+  const walk = versionRows(bucket.entries.walk(laterOf(keyMarker, prefix)), keyMarker, versionMarker)
+  const listed = page(walk, { prefix, delimiter, max, skipGroup })
+  const rows = listed.items.map(({ key, version, latest }) => {
+    const common = `${element('Key', text(key))}${element('VersionId', version.id)}${element('IsLatest', latest)}${element('LastModified', iso(version.time))}`
+    if (version.deleteMarker) return `<DeleteMarker>${common}${owner('Owner')}</DeleteMarker>`
+    const sum = version.checksum
+    return `<Version>${common}${element('ETag', `"${version.etag}"`)}${sum ? element('ChecksumAlgorithm', sum.algorithm) + element('ChecksumType', sum.type) : ''}${element('Size', version.size)}${owner('Owner')}${element('StorageClass', version.headers['x-amz-storage-class'] ?? 'STANDARD')}</Version>`
+  })
+  const groups = listed.groups.map(g => `<CommonPrefixes>${element('Prefix', text(g))}</CommonPrefixes>`)
+  const { last } = listed
+  const next = !listed.truncated
+    ? ''
+    : typeof last === 'string'
+      ? element('NextKeyMarker', text(last))
+      : element('NextKeyMarker', text(last?.key ?? '')) + element('NextVersionIdMarker', last?.version.id)
+  return {
+    status: 200,
+    body: `${xmlHead}<ListVersionsResult${xmlns}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${element('KeyMarker', text(keyMarker))}${element('VersionIdMarker', versionMarker)}${next}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListVersionsResult>`,
+  }
+}
