@@ -17,10 +17,10 @@ export interface Extension {
 
 /** What goes wrong with one request. */
 export interface Interference {
-  /** Before the request is looked at. @throws S3Error to answer, ClientGone where nothing is to be answered */
+  /** Before the request is looked at. @throws S3Error to answer, ClientGone if nobody is to be answered */
   before(request: IncomingMessage, closing: AbortSignal): Promise<void>
   body: Pick<BodyOptions, 'corrupt' | 'resetAfter'>
-  /** @returns undefined where the connection is dropped instead */
+  /** @returns undefined if the connection is dropped instead */
   answer(reply: Reply): Reply | undefined
   sendPieces(closing: AbortSignal): SendPieces
 }

@@ -138,7 +138,7 @@ function pause(ms: number, closing: AbortSignal): Promise<void> {
 
 /**
  * Faults that strike before the request is looked at.
- * @throws S3Error, the planted one · ClientGone where the connection is dropped
+ * @throws S3Error, the planted one · ClientGone if the connection is dropped
  */
 async function strikeEarly(fault: Fault, request: IncomingMessage, closing: AbortSignal): Promise<void> {
   if ('status' in fault) {
