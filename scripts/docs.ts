@@ -7,9 +7,9 @@ import path from 'node:path'
 import { type CommandTree, commandTree, flatten } from '../src/cli/command-tree.ts'
 import { commands } from '../src/commands.ts'
 import { type Setting, type SettingTopic, settings } from '../src/config.ts'
-import { errorCodeFamilies, errorCodes } from '../src/error-codes.ts'
 import { ExitCode, exitCodeMeaning } from '../src/errors.ts'
 import { createProgram } from '../src/program.ts'
+import { documentedCodes } from './error-meanings.ts'
 import { readSchemas, type Shape } from './json-schemas.ts'
 
 const root = path.join(import.meta.dirname, '..')
@@ -164,10 +164,7 @@ ${rows.join('\n')}
 }
 
 function errorCodesPage(): string {
-  const all = Object.entries({ ...errorCodes, ...errorCodeFamilies }).map(([code, one]) => ({
-    code: code in errorCodeFamilies ? `${code}…` : code,
-    ...one,
-  }))
+  const all = documentedCodes().map(one => ({ ...one, code: one.isFamily ? `${one.code}…` : one.code }))
   const families = Map.groupBy(all, ({ code }) => code.split('.', 1)[0] as string)
   const sections = [...families].map(
     ([family, codes]) =>

@@ -150,7 +150,8 @@ export function textsOf(file: string): Sources {
   }
   const cure = (node: Expression | null | undefined): void => {
     if (node == null) return
-    if (node.type === 'ObjectExpression') {
+    if (node.type === 'TSAsExpression') cure(node.expression)
+    else if (node.type === 'ObjectExpression') {
       for (const one of node.properties) if (one.type === 'Property') cure(one.value as Expression)
     } else if (node.type === 'ArrayExpression') for (const row of node.elements) lastOf(row as Expression)
     else for (const { start, end, says } of sayings(node)) cures.push(text(start, end, says))

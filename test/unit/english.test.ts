@@ -3,7 +3,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { type Text, textsOf } from '../support/texts.ts'
 
-const sources = globSync('src/**/*.ts').map(file => file.replaceAll('\\', '/'))
+const sources = globSync(['src/**/*.ts', 'scripts/error-meanings.ts']).map(file => file.replaceAll('\\', '/'))
 const all = sources.map(textsOf)
 const cures = all.flatMap(one => one.cures)
 const where = ({ file, line, says }: Pick<Text, 'file' | 'line' | 'says'>) => `${file}:${line} ${says}`
