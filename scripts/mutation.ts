@@ -31,15 +31,44 @@ const rooms: Readonly<Record<string, Room>> = {
     mutate: ['src/core/{proof-ranges,retry,limits,redact}.ts'],
     tests: ['test/unit/core/{proof-ranges,retry,limits,redact,units}.test.ts'],
   },
-  deciding: {
-    mutate: ['src/core/{safety,plan,prefixes,http-range,audio-source}.ts', 'src/core/reconcile/*.ts'],
+  // Pure: nothing but unit tests.
+  safety: {
+    mutate: ['src/core/{safety,plan,prefixes,http-range,audio-source,proof-ranges,retry,limits}.ts'],
+    tests: ['test/unit/core/{safety,plan,http-range,proof-ranges,retry,limits}.test.ts'],
+  },
+  differences: { mutate: ['src/core/reconcile/*.ts'], tests: ['test/unit/core/reconcile/*.test.ts'] },
+  names: {
+    mutate: [
+      'src/core/{keys,audio-path,audio-selection,names,listed-names,path-selector,selection,utf8-order}.ts',
+      'src/core/{content-type,database-url,cdn-url,proxy,aws-profile,settings-files,inventory-url,units}.ts',
+    ],
     tests: [
-      'test/unit/core/{safety,plan,http-range}.test.ts',
-      'test/unit/core/reconcile/*.test.ts',
-      'test/unit/audio-files/*.test.ts',
-      'test/contract/{guards,safety}.test.ts',
+      'test/unit/core/*.test.ts',
+      'test/unit/core/import/*.test.ts',
+      'test/unit/settings-files.test.ts',
     ],
   },
+  answers: {
+    mutate: [
+      'src/core/storage/*.ts',
+      'src/core/server/*.ts',
+      'src/core/verify/*.ts',
+      'src/core/upload/*.ts',
+      'src/core/{crc32,bandwidth}.ts',
+    ],
+    tests: ['test/unit/core/{storage,server,verify}/*.test.ts', 'test/unit/upload/transfer.test.ts'],
+  },
+  import: {
+    mutate: ['src/core/{import,fetch,init,migrate,cost,policy}/*.ts'],
+    tests: ['test/unit/core/{import,fetch,init,migrate,cost,policy}/*.test.ts'],
+  },
+  bucket: { mutate: ['src/core/bucket/*.ts'], tests: ['test/unit/core/bucket/*.test.ts'] },
+  containers: { mutate: ['src/core/containers/*.ts'], tests: ['test/unit/core/containers/*.test.ts'] },
+  tags: {
+    mutate: ['src/core/tags/*.ts'],
+    tests: ['test/unit/core/tags/*.test.ts', 'test/unit/import/tags.test.ts'],
+  },
+  diagnosis: { mutate: ['src/core/diagnosis/*.ts'], tests: ['test/unit/core/diagnosis/*.test.ts'] },
   'audio-files': {
     mutate: ['src/audio-files/{source,content-proof,delete-proved,remove-together}.ts'],
     tests: [

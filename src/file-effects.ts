@@ -85,13 +85,16 @@ export async function announceEffects(...effects: readonly FileEffect[]): Promis
   for (const effect of effects) await announce(effect)
 }
 
-/** An existing file, opened for writing past the system's cache; undefined if there is no such thing. */
-export function openDirect(file: string): number | undefined {
+/**
+ * An open file, opened once more for writing past the system's cache; undefined if there is no such thing. The file that
+ * is open, whatever its name leads to by now.
+ */
+export function openDirect(descriptor: number): number | undefined {
   // Not on every system; its type says otherwise.
   const direct = constants.O_DIRECT as number | undefined
   if (direct === undefined) return undefined
   try {
-    return openSync(file, constants.O_WRONLY | direct)
+    return openSync(`/proc/self/fd/${descriptor}`, constants.O_WRONLY | direct)
   } catch {
     return undefined
   }

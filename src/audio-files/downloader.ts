@@ -145,7 +145,7 @@ export class Downloader {
     const none = { crc32: false, sha256: false }
     const { descriptor } = await this.#options.threads.write(fileOf(draft), nothing, 0, none)
     draft.descriptor = descriptor
-    const direct = openDirect(draft.path)
+    const direct = openDirect(descriptor)
     try {
       return await this.#fillFromRanges(head, { descriptor, direct }, expected, onBytes)
     } finally {

@@ -3,6 +3,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import {
   closeSync,
+  fstatSync,
   write as fsWrite,
   fsync,
   linkSync,
@@ -78,8 +79,8 @@ export interface ReaderTasks {
     readonly result: object
   }
   move: {
-    readonly request: { readonly from: string; readonly to: string }
-    readonly result: { readonly end: 'moved' | 'taken' | 'no-links' }
+    readonly request: { readonly from: string; readonly to: string; readonly descriptor: number }
+    readonly result: { readonly end: 'moved' | 'taken' | 'no-links' | 'another' }
   }
   digest: {
     /** `memory` is what comes next of the hash of that number; undefined: it is at its end */
@@ -221,7 +222,7 @@ async function write({ file, memory, offset, ...wanted }: ReaderTasks['write']['
   }
   const descriptor = openNew(file.path)
   try {
-    const direct = bytes.length < smallestDirect ? undefined : openDirect(file.path)
+    const direct = bytes.length < smallestDirect ? undefined : openDirect(descriptor)
     try {
       await writeInto({ descriptor, direct }, bytes, offset)
     } finally {
@@ -290,25 +291,32 @@ function look({ path }: ReaderTasks['look']['request']) {
   }
 }
 
-/** Has what was written to a file on the disk, and closes it. */
+/** Has what was written to a file on the disk. */
 async function sync({ descriptor }: ReaderTasks['sync']['request']) {
-  try {
-    await syncLater(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
+  await syncLater(descriptor)
   return {}
 }
 
-/** {@link moveIfFree}, as far as there are hard links. */
-function move({ from, to }: ReaderTasks['move']['request']): ReaderTasks['move']['result'] {
+/** {@link moveIfFree} of a file that is open, as far as there are hard links. */
+function move({ from, to, descriptor }: ReaderTasks['move']['request']): ReaderTasks['move']['result'] {
+  const own = fstatSync(descriptor, { bigint: true })
+  const isOwn = (name: string) => {
+    const found = lstatSync(name, { bigint: true, throwIfNoEntry: false })
+    return found !== undefined && found.ino === own.ino && found.dev === own.dev
+  }
   try {
     linkSync(from, to)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? ''
     if (code === 'EEXIST') return { end: 'taken' }
-    if (noLinks.has(code)) return { end: 'no-links' }
+    if (code === 'ENOENT') return { end: 'another' }
+    if (noLinks.has(code)) return { end: isOwn(from) ? 'no-links' : 'another' }
     throw error
+  }
+  if (!isOwn(to)) {
+    // Of nobody's making but the link above: the file keeps the name that it had.
+    unlinkSync(to)
+    return { end: 'another' }
   }
   unlinkSync(from)
   return { end: 'moved' }

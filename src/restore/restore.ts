@@ -138,7 +138,7 @@ export class RestoreBatch {
     const id = createHash('sha256').update(`${key}\0${place}`).digest('hex').slice(0, 16)
     const draft = path.join(path.dirname(place), draftPrefix + id)
     const file: Draft = { path: draft }
-    let isMoved = false
+    let isOurs = true
     try {
       const got = await this.#atATime(() => this.#fill(file, target))
       if (got === undefined) return missing()
@@ -150,13 +150,16 @@ export class RestoreBatch {
       }
       await this.#sync(file)
       // Someone may have been faster: the application, or another row that leads to the same file.
-      isMoved = await this.#move(draft, place)
-      if (!isMoved) return await this.#compare(head, target, place)
+      const end = await this.#move(file, place)
+      if (end === 'taken') return await this.#compare(head, target, place)
+      isOurs = false
+      if (end === 'another')
+        return fail('file.changed', 'another process has replaced it while it was written')
       this.#touched.add(path.dirname(place))
       return { state: 'restored', head }
     } finally {
       if (file.descriptor !== undefined) closeSync(file.descriptor)
-      if (!isMoved) await removeIfThere(draft)
+      if (isOurs) await removeIfThere(draft)
     }
   }
 
@@ -167,16 +170,15 @@ export class RestoreBatch {
 
   async #sync(file: Draft): Promise<void> {
     await announceEffects({ kind: 'sync', path: file.path })
-    const { descriptor } = file
-    file.descriptor = undefined
-    await this.#threads.sync(descriptor!)
+    await this.#threads.sync(file.descriptor!)
   }
 
-  /** As {@link moveIfFree} does it, in a thread. */
-  async #move(draft: string, place: string): Promise<boolean> {
+  /** As {@link moveIfFree} does it, in a thread, and only of the file that was written. */
+  async #move({ path: draft, descriptor }: Draft, place: string): Promise<'moved' | 'taken' | 'another'> {
     await announceEffects({ kind: 'link', path: draft, to: place }, { kind: 'unlink', path: draft })
-    const end = await this.#threads.move(draft, place)
-    return end === 'no-links' ? moveIfFree(draft, place) : end === 'moved'
+    const end = await this.#threads.move(draft, place, descriptor!)
+    if (end !== 'no-links') return end
+    return (await moveIfFree(draft, place)) ? 'moved' : 'taken'
   }
 }
 

@@ -220,6 +220,34 @@ describe('between the plan and its application', () => {
     expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'LOCAL' })
   })
 
+  test('what another restore makes of the draft meanwhile is not given the name, and is left to it', async () => {
+    await put()
+    const id = await bed.addTrack({ path: 'a.flac', source: 'S3', key })
+    const half = content.subarray(0, 1_500)
+    let draft = ''
+    const end = observeFileEffects(({ kind, path: where, to }) => {
+      if (kind !== 'link' || to === undefined) return
+      draft = where
+      // As one from another database does, which clears away what it takes for a killed run's.
+      rmSync(draft)
+      writeFileSync(draft, half)
+    })
+    let run: Awaited<ReturnType<typeof restore>>
+    try {
+      run = await restore(bed)
+    } finally {
+      end()
+    }
+    expect(run.exitCode).toBe(3)
+    expect(run.items).toMatchObject([{ track_id: id, state: 'failed', code: 'file.changed' }])
+    expect(existsSync(path.join(bed.audioRoot, 'a.flac'))).toBe(false)
+    expect(readFileSync(draft).equals(half)).toBe(true)
+    expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'S3', s3_object_key: key })
+    rmSync(draft)
+    expect((await restore(bed)).exitCode).toBe(0)
+    expect(readFileSync(path.join(bed.audioRoot, 'a.flac')).equals(content)).toBe(true)
+  })
+
   test.each([
     ['another file', false],
     ['another file of the same size and CRC-32, of which nobody says more', true],

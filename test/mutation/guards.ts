@@ -265,10 +265,19 @@ export const guards: readonly Guard[] = [
   {
     name: 'restore no overwrite',
     file: 'src/restore/restore.ts',
-    guard: 'isMoved = await this.#move(draft, place)',
-    instead: "isMoved = (await (await import('node:fs/promises')).rename(draft, place), true)",
+    guard: 'const end = await this.#move(file, place)',
+    instead:
+      "const end = await (await import('node:fs/promises')).rename(draft, place).then(() => 'moved' as string)",
     tests: ['test/contract/safety.test.ts'],
     pattern: 'restore',
+  },
+  {
+    name: 'what gets the name is what was written',
+    file: 'src/audio-files/reader-thread.ts',
+    guard: 'if (!isOwn(to)) {',
+    instead: 'if (false) {',
+    tests: ['test/contract/guards.test.ts'],
+    pattern: 'another restore',
   },
   {
     name: 'restore checksum',
