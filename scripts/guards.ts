@@ -65,7 +65,9 @@ function runTests({ tests, needs }: Guard, pattern: string | undefined): Run {
 function verdictOn({ passed, failed, problem }: Run, entry: Guard): string {
   if (problem !== undefined) return `NOT NOTICED: ${problem}`
   if (failed === undefined) return `NOT NOTICED by ${passed} tests`
-  const again = runTests(entry, `^${failed.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`)
+  // Suites and test are joined by a space in the report, by more than that where a pattern is compared.
+  const literal = failed.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll(' ', '( > | )')
+  const again = runTests(entry, `${literal}$`)
   if (again.passed > 0 && again.failed === undefined) return `noticed by "${failed}"`
   return `NOT NOTICED: "${failed}" fails with the guard, too`
 }
