@@ -116,7 +116,7 @@ export class Readers {
   /**
    * Gives an open file the name that it is to have, unless there is something of that name.
    * @param from its name so far
-   * @returns where nothing was done: `taken`; `another` if its name so far is no longer its own; `no-links` if the file
+   * @returns `moved`, or if nothing was done: `taken`; `another` if its name so far is no longer its own; `no-links` if the file
    *   system has no hard links, which this takes
    * @throws the file system's error, with its code
    */
