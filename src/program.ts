@@ -48,7 +48,7 @@ Examples:
       for fish`
 
 const groupSummaries: Readonly<Record<string, string>> = {
-  bucket: 'bucket and distribution settings against good practice',
+  bucket: 'compare the settings of bucket and distribution with good practice, and change them',
 }
 
 /**
@@ -133,7 +133,7 @@ export function createProgram(
     .description(
       'Prints a script that completes commands, flags and their values when it is loaded by the shell.',
     )
-    .addArgument(new Argument('<shell>', 'which one').choices(['bash', 'zsh', 'fish']))
+    .addArgument(new Argument('<shell>', 'the shell to complete in').choices(['bash', 'zsh', 'fish']))
     .addHelpText('after', completionHelp)
     .action(async (shell: string) => {
       const { completionScript } = await import('./completion/completion.ts')

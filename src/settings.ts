@@ -162,7 +162,7 @@ export const settings = [
     variable: 'AUDIO_ROOT',
     topic: 'audio',
     flag: '--audio-root <dir>',
-    description: 'where that folder is on this machine, if different (mounted, or outside a container)',
+    description: 'path of the audio folder on this machine, if it differs (mounted, or outside a container)',
     example: '/mnt/autodj/audio',
   },
   {

@@ -20,7 +20,7 @@ export const bucketCheck = defineCommand({
 
 export const bucketPlan = defineCommand({
   name: 'bucket plan',
-  summary: 'show the changes that would bring them in line',
+  summary: 'show the changes that would bring those settings in line with good practice',
   settings: ['database', 'store', 'cdn'],
   description:
     'Prints each setting before and after, the reason for the change and what it costs. Rules that are not ours are kept.',
@@ -40,8 +40,8 @@ export const bucketApply = defineCommand({
   summary: 'make the changes of a plan; an undo file can take them back',
   settings: ['database', 'store', 'cdn'],
   description:
-    'Changes what the plan names and nothing else, and only if every setting is still as it was when the plan was made ' +
-    'from. Before the first change it writes a plan that undoes everything.',
+    'Changes what the plan names and nothing else, and only if every setting is still as it was when the plan was made. ' +
+    'Before the first change it writes a plan that undoes everything.',
   examples: [
     ['autodj bucket apply plan.json --undo-file undo.json', 'a plan that was reviewed'],
     ['autodj bucket apply undo.json', 'undo it'],

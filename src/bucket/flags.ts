@@ -5,7 +5,10 @@ import { flag } from '../cli/flags.ts'
 
 export const wishes = {
   origin: {
-    ...flag.origins('--origin <origin>', 'allow this page to read the audio (CORS); may be repeated'),
+    ...flag.origins(
+      '--origin <origin>',
+      'allow pages of this origin to read the audio (CORS); may be repeated',
+    ),
   },
   versioning: flag.boolean('--versioning', 'keep old versions of objects'),
   tiering: flag.choice('--tiering <class>', 'move audio to this storage class', [

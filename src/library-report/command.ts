@@ -7,7 +7,7 @@ export const report = defineCommand({
   settings: ['database', 'store'],
   description:
     'Reads only the database, and writes a page that needs no network: light and dark, on a phone, on paper ' +
-    'and with a screen reader. Every chart has its figures as a table below it. What lies in the bucket is there once ' +
+    'and with a screen reader. Every chart has its figures as a table below it. It shows what the bucket holds once ' +
     '`autodj status --storage` or `autodj reconcile` has counted it.',
   examples: [
     ['autodj report', 'write autodj-report.html'],

@@ -13,8 +13,8 @@ export const migrate = defineCommand({
   settings: ['database'],
   description:
     'up creates the schema in an empty database, and adopts one created by Alembic: the live schema is compared with ' +
-    'what its revision should contain, what is missing is added, no row is touched, and `alembic upgrade head` keeps ' +
-    'from there. Where it does not match, nothing is changed and every difference is named.\n\n' +
+    'what its revision should contain, what is missing is added, no row is touched, and `alembic upgrade head` goes ' +
+    'on from there. If it does not match, nothing is changed and every difference is named.\n\n' +
     'down removes the ledger (schema autodj_ledger) and what was added, and is refused while a track is in S3; without ' +
     '--apply it shows what it would do. status shows what is applied, pending and different. baseline only adopts, ' +
     'also a database without a revision. unlock frees a migration lock whose holder is dead.',

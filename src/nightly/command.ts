@@ -8,7 +8,7 @@ export const nightlyRun = defineCommand({
     'Migrates the database if needed (asks on a terminal; --yes allows it elsewhere), then runs in turn: import, ' +
     'upload-local, fetch if FETCH_COMMAND is set, analyze if --steps names it, verify if there is a CDN (what is new, ' +
     "and the day's share of the rest), reconcile, and cleanup, which removes only with --apply. One lock, one summary, " +
-    'and the exit code that matters most. A step in which single items fail does not keep the next from running; an ' +
+    'and the most serious exit code. A step in which single items fail does not keep the next from running; an ' +
     'error that ends a step does. Kill it at any moment: the next run resumes.',
   examples: [
     ['autodj run --dry-run', 'show everything it would do as one plan, with time and price'],

@@ -4,7 +4,7 @@ import { ExitCode } from '../errors.ts'
 
 export const policy = defineCommand({
   name: 'policy',
-  summary: 'print the least-privilege IAM policy of one or several commands',
+  summary: 'print the least-privilege IAM policy for one or more commands',
   settings: ['store', 'cdn'],
   description:
     'Prints the JSON for IAM: every action that the command calls, on the bucket, keys and distribution configured, ' +

@@ -12,7 +12,7 @@ export const reconcile = defineCommand({
     'With --plan the repairs are saved; `autodj apply` carries them out, and `autodj undo` undoes them.',
   examples: [
     ['autodj reconcile', 'rows against the bucket'],
-    ['autodj reconcile --disk --plan repair.plan', 'and local files; save the repairs'],
+    ['autodj reconcile --disk --plan repair.plan', 'local files as well; save the repairs'],
     ['autodj reconcile --deep --sample 1%', 'also download and hash 1% of the objects'],
     [
       'autodj reconcile --inventory s3://inventories/music/daily/2026-01-31T01-00Z/manifest.json',

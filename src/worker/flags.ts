@@ -19,7 +19,7 @@ export const flags = {
       'number of tracks in analysis at a time, half of them still downloading; 0 for none',
       jobs,
     ),
-    defaultText: '2 a core',
+    defaultText: '2 per core',
   },
   untilEmpty: flag.boolean('--until-empty', 'end when nothing is queued or in progress'),
   maxDuration: shared.maxDuration,
