@@ -103,10 +103,3 @@ function checkKey(pem: string): 'RSA' | 'ECDSA' {
   }
   throw refuse(`it is a ${key.asymmetricKeyType} key`)
 }
-
-const signatureParameters = /([?&](?:Signature|Policy)=)[^&#]+/g
-
-/** The URL as it may be shown or stored: without what makes it a bearer token. */
-export function redactSignature(url: string): string {
-  return url.replace(signatureParameters, '$1REDACTED')
-}

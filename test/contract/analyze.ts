@@ -12,12 +12,13 @@ import { drawAnalysis, readPicture } from '../../src/analyze/plot.ts'
 import { openAnalyzer, planAnalyze, runAnalyze } from '../../src/analyze/run.ts'
 import { AnalyzeWork } from '../../src/analyze/work.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
-import { itemPage, recentRuns, upsertObjects } from '../../src/db/ledger.ts'
+import { recentRuns, upsertObjects } from '../../src/db/ledger.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { NamedTracks } from '../../src/runs/named-tracks.ts'
 import { recordRun } from '../../src/runs/recorded-run.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import type { BedRun, TestBed } from '../support/bed.ts'
+import { itemPage } from '../support/ledger.ts'
 
 export const analyzeDefaults: AnalyzeFlags = {
   source: 'auto',

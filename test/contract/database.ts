@@ -8,7 +8,6 @@ import {
   finishRun,
   forgetUpload,
   heartbeat,
-  itemPage,
   markUploaded,
   objectsByKey,
   openUploads,
@@ -37,6 +36,7 @@ import {
 import { usualCure } from '../../src/error-codes.ts'
 import { AppError, FatalError, LockedError } from '../../src/errors.ts'
 import type { TestDatabase } from '../support/database.ts'
+import { itemPage } from '../support/ledger.ts'
 
 /** What every database that autodj runs on must do alike. */
 export function databaseContract(name: string, make: () => Promise<TestDatabase>): void {

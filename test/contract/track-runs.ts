@@ -2,19 +2,23 @@
  * What every command that works on tracks does alike, whatever it does with them: upload-local, fetch, analyze and the
  * queue's worker go through one list of behaviours.
  */
+import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { planAnalyze, runAnalyze } from '../../src/analyze/run.ts'
 import type { Context } from '../../src/context.ts'
-import { itemPage, startRun } from '../../src/db/ledger.ts'
+import { startRun } from '../../src/db/ledger.ts'
 import { claimTracks } from '../../src/db/tracks.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { runFetch } from '../../src/fetch/run.ts'
 import type { Progress } from '../../src/report/reporter.ts'
+import { machineName } from '../../src/runs/recorded-run.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { enqueueUpload, planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
 import { runWorker } from '../../src/worker/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
+import { itemPage } from '../support/ledger.ts'
 import { addObject, analyzeDefaults, rowOf } from './analyze.ts'
 import { uploadDefaults } from './upload.ts'
 import { fetchDefaults, workerDefaults } from './worker.ts'
@@ -40,6 +44,8 @@ interface Subject {
   isDone(bed: TestBed, id: string): Promise<boolean>
   /** what of a row a trigger puts back */
   readonly setBack: string
+  /** when a row is done, in SQL of `new`, and what undoes it afterwards */
+  readonly undo: { readonly when: string; readonly set: string }
   /** runs by itself over rows, and is not given them one by one by a queue */
   readonly overRows: boolean
 }
@@ -122,6 +128,7 @@ const uploads: Subject = {
   claim: 'upload',
   overRows: true,
   setBack: 'new.file_source := old.file_source',
+  undo: { when: `new.file_source = 'S3'`, set: 'file_source = old.file_source' },
   async add(bed, count) {
     return (await bed.addTracks(count, 2_000)).sort()
   },
@@ -150,6 +157,7 @@ const fetches: Subject = {
   claim: 'fetch',
   overRows: true,
   setBack: 'new.file_source := old.file_source',
+  undo: { when: `new.file_source = 'S3'`, set: 'file_source = old.file_source' },
   /** Each has its object in S3 already, under its key. */
   async add(bed, count) {
     const ids: string[] = []
@@ -185,6 +193,7 @@ const analyses: Subject = {
   claim: 'analyze',
   overRows: true,
   setBack: 'new.analyzed_at := null',
+  undo: { when: 'new.analyzed_at is not null', set: 'analyzed_at = null' },
   async add(bed, count) {
     const ids: string[] = []
     for (let number = 0; number < count; number++)
@@ -270,10 +279,13 @@ export function trackRunsContract(
     const claims = () => bed.database.knex('autodj_ledger.claims')
     const failures = () => itemPage(bed.database.knex, { command: subject.command, limit: 1_000 })
 
-    /** A run on another machine, whose claims are alive for so many seconds. */
-    const elsewhere = async (leaseSeconds: number): Promise<string> => {
+    /** A run in another process, whose claims are alive for so many seconds. */
+    const elsewhere = async (
+      leaseSeconds: number,
+      process = { host: 'another machine', pid: 1 },
+    ): Promise<string> => {
       const id = randomUUID()
-      const run = { id, command: subject.command, args: {}, host: 'another machine', pid: 1, version: '0' }
+      const run = { id, command: subject.command, args: {}, ...process, version: '0' }
       await startRun(bed.database.knex, run, leaseSeconds)
       return id
     }
@@ -318,6 +330,26 @@ export function trackRunsContract(
     })
 
     test.runIf(subject.overRows)(
+      'what a process of this machine had claimed is taken up when the process dies, before its lease ends',
+      async () => {
+        const ids = await subject.add(bed, 4)
+        const other = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
+        const dying = await elsewhere(3_600, { host: machineName(), pid: other.pid as number })
+        await claim(dying, ids.slice(2))
+        const run = await subject.run(bed, {
+          async onTrack(number) {
+            if (number > 0) return
+            other.kill('SIGKILL')
+            await once(other, 'exit')
+          },
+        })
+        expect(run).toMatchObject({ exitCode: ExitCode.ok, error: undefined })
+        expect(await done(ids)).toEqual(ids)
+        expect(await claims()).toEqual([])
+      },
+    )
+
+    test.runIf(subject.overRows)(
       'what another run has in its hands is counted, and not called done',
       async () => {
         const ids = await subject.add(bed, 3)
@@ -349,6 +381,33 @@ export function trackRunsContract(
       expect(await done(ids)).toEqual([ids[0], ids[2]])
       expect(await claims()).toEqual([])
     })
+
+    test.runIf(subject.overRows)(
+      'a row that is undone each time it was done is done once more, named, and the run ends',
+      async () => {
+        const ids = await subject.add(bed, 3)
+        const { knex } = bed.database
+        await knex.raw(
+          `create function public.undo() returns trigger language plpgsql as $$ begin
+             update public.tracks set ${subject.undo.set} where id = new.id; return null; end $$`,
+        )
+        await knex.raw(
+          `create constraint trigger undo after update on public.tracks deferrable initially deferred for each row
+           when (old.id = '${ids[1]}' and ${subject.undo.when}) execute function public.undo()`,
+        )
+        try {
+          const run = await subject.run(bed)
+          expect(run.exitCode).toBe(ExitCode.someFailed)
+          const ofIt = run.items.filter(item => item['track_id'] === ids[1])
+          expect(ofIt).toHaveLength(3)
+          expect(ofIt.at(-1)).toMatchObject({ state: 'failed', code: 'row.set-back' })
+        } finally {
+          await knex.raw('drop function public.undo() cascade')
+        }
+        expect(await done(ids)).toEqual([ids[0], ids[2]])
+        expect(await claims()).toEqual([])
+      },
+    )
 
     test.runIf(subject.overRows)('--limit names in a dry run what a run then takes', async () => {
       const ids = await subject.add(bed, 5)

@@ -12,7 +12,6 @@ import { commands } from '../../src/commands.ts'
 import { parseBandwidth } from '../../src/core/bandwidth.ts'
 import {
   acquireRemovalLease,
-  itemPage,
   objectsByKey,
   recentRuns,
   recordItems,
@@ -25,6 +24,7 @@ import { Throttle } from '../../src/throttle.ts'
 import type { UploadFlags } from '../../src/upload/flags.ts'
 import { planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
+import { itemPage } from '../support/ledger.ts'
 
 const MiB = 1024 ** 2
 

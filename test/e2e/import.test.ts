@@ -20,7 +20,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { AudioFolder } from '../../src/core/audio-path.ts'
 import { localTrackId } from '../../src/core/import/content-id.ts'
 import type { Database } from '../../src/db/database.ts'
-import { itemPage, rememberedFiles, upsertObjects } from '../../src/db/ledger.ts'
+import { rememberedFiles, upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { copyDemoLibrary } from '../../src/demo/library.ts'
 import { type ImportOptions, type ImportSummary, importFolder } from '../../src/import/import.ts'
@@ -28,6 +28,7 @@ import { RowIndex } from '../../src/import/row-index.ts'
 import { JsonReporter } from '../../src/report/json.ts'
 import type { Item } from '../../src/report/reporter.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { itemPage } from '../support/ledger.ts'
 
 const isRoot = process.getuid?.() === 0
 let database: TestDatabase

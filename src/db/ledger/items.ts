@@ -18,13 +18,6 @@ export interface FailedItem {
   runId: string
 }
 
-interface ItemRow extends Omit<FailedItem, 'runId'> {
-  runId: string | null
-  attempts: number
-  firstFailedAt: Date
-  updatedAt: Date
-}
-
 const itemColumns: readonly BulkColumn<FailedItem>[] = [
   ['command', 'text', item => item.command],
   ['subject', 'text', item => indexable(storable(item.subject))],
@@ -90,29 +83,4 @@ export async function subjectsFailedWith(
     for (const one of stored) found.add(byStored.get(one) as string)
   }
   return found
-}
-
-/** A page of failed and skipped items of a command, after `afterSubject`, in the order of their subjects. */
-export async function itemPage(
-  knex: Knex,
-  page: { command: string; afterSubject?: string; limit: number; state?: 'failed' | 'skipped' },
-): Promise<ItemRow[]> {
-  const query = knex('autodj_ledger.items')
-    .select({
-      command: 'command',
-      subject: 'subject',
-      trackId: 'track_id',
-      state: 'state',
-      attempts: 'attempts',
-      errorCode: 'error_code',
-      error: 'error',
-      cure: 'cure',
-      firstFailedAt: 'first_failed_at',
-      updatedAt: 'updated_at',
-      runId: 'run_id',
-    })
-    .where({ command: page.command })
-    .where('subject', '>', page.afterSubject ?? '')
-  if (page.state !== undefined) query.where({ state: page.state })
-  return query.orderBy('subject').limit(page.limit)
 }
