@@ -4,6 +4,7 @@ import type { Proof, RowFacts } from '../core/reconcile/facts.ts'
 import { type KeyPlace, plainKey } from '../core/reconcile/names.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
 import { cursorPages } from './cursor.ts'
+import { holdable } from './values.ts'
 
 // Rows are read as arrays of their columns: of millions, objects with names would be half of what reading them takes.
 
@@ -146,7 +147,7 @@ export async function rowFactsById(
 /** Which of these keys some row names now. Reads the whole table for every 5,000 keys. */
 export async function keysNamed(knex: Knex, keys: readonly string[]): Promise<Set<string>> {
   const named = new Set<string>()
-  for (const slice of slices(keys)) {
+  for (const slice of slices(holdable(keys))) {
     const { rows } = await knex.raw<{ rows: { key: string }[] }>(
       'select distinct s3_object_key as key from tracks where s3_object_key = any(?::text[])',
       [[...slice]],
@@ -168,7 +169,7 @@ export async function keysSpokenFor(
 ): Promise<Set<string>> {
   const found = await keysNamed(knex, keys)
   const wanted = new Set(keys)
-  for (const slice of slices(keys)) {
+  for (const slice of slices(holdable(keys))) {
     // A URL may have its last part in other letters (`%20`): such are few, and all looked at.
     const { rows } = await knex.raw<{ rows: { key: string }[] }>(
       `select distinct s3_object_key as key from tracks

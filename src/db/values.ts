@@ -15,6 +15,10 @@ export function indexable(text: string): string {
 /** PostgreSQL's text knows no NUL, and an error message may quote anything. */
 export const storable = (text: string): string => text.replaceAll('\0', '\\0')
 
+/** Those texts that a column may hold at all: of any other, which only a bucket can bring, no row says anything. */
+export const holdable = (texts: readonly string[]): readonly string[] =>
+  texts.filter(text => !text.includes('\0'))
+
 /** A 63-bit integer for a bigint column; null if it does not fit, as inode numbers of some file systems. */
 export const int8 = (value: bigint | null): string | null =>
   value === null || value >= 2n ** 63n || value < -(2n ** 63n) ? null : value.toString()

@@ -8,8 +8,10 @@ import {
   nextLook,
   sameContent,
 } from '../core/reconcile/classify.ts'
+import { foreign } from '../core/reconcile/explained.ts'
 import type { Comparison, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
 import { plainKey } from '../core/reconcile/names.ts'
+import { nul } from '../core/reconcile/records.ts'
 import type { Resolver } from '../core/reconcile/resolve.ts'
 import { type ObjectRecord, objectsByKey, upsertObjects } from '../db/ledger.ts'
 import { keysNamed, rowFactsById } from '../db/row-facts.ts'
@@ -67,7 +69,11 @@ export class Comparator {
         this.#tally.objects += 1
         this.#tally.bytes += object.size
       }
-      if (row === undefined) {
+      if (row === undefined && object !== undefined && object.key.includes(nul)) {
+        comparisons.push(
+          foreign({ ...object, foreign: true }, 'its key has a NUL character, which no row can hold'),
+        )
+      } else if (row === undefined) {
         this.#orphans.push(object as ObjectFacts)
         if (this.#asOf !== undefined) this.#inInventory.add((object as ObjectFacts).key)
       } else if (object === undefined) this.#missing.push(row)
@@ -95,7 +101,7 @@ export class Comparator {
 
   /** Objects of a listing, after an inventory that did not have them. Those with rows have been looked at. */
   async late(objects: readonly ObjectFacts[]): Promise<void> {
-    const fresh = objects.filter(object => !this.#inInventory.has(object.key))
+    const fresh = objects.filter(({ key }) => !this.#inInventory.has(key) && !key.includes(nul))
     const named = await keysNamed(
       this.#library.knex,
       fresh.map(object => object.key),
@@ -262,6 +268,7 @@ export class Comparator {
     if (prefix === '') return
     for await (const page of this.#library.store.list({ prefix, signal })) {
       for (const { key, size, etag, lastModified } of page) {
+        if (key.includes(nul)) continue
         const oldKey = key.slice(key.indexOf('/', prefix.length) + 1)
         await this.#resolver.quarantined(oldKey, { key, size, etag, lastModified: lastModified.getTime() })
       }

@@ -194,6 +194,27 @@ describe('between the plan and its application', () => {
     }
   })
 
+  test("a key that no database can hold is somebody else's: it ends neither reconcile nor cleanup", async () => {
+    await put()
+    await bed.addTrack({ path: null, source: 'S3', key })
+    // Named like a row's but for what comes behind a NUL, and like what plans have moved away.
+    const strange = [`${key}\0a`, 'audio/\0.mp3']
+    for (const one of [...strange, `quarantine/${randomUUID()}/audio/x\0y.mp3`])
+      await bed.store.put(one, content, { headers: { contentType: 'audio/flac' }, checksums: {} })
+    await bed.database.knex('tracks').update({ file_size: content.length })
+    const run = await reconcile(bed, { plan: file(), maxDelete: { percent: 100 } })
+    expect(run.summary['found']).toMatchObject({
+      'foreign-object': 2,
+      'orphan-object': 0,
+      'missing-object': 0,
+    })
+    expect(run.summary).toMatchObject({ removals: 0 })
+    const cleaned = await cleanup(bed, { quarantineFor: 0 })
+    expect(cleaned.error).toBeUndefined()
+    const left = await Array.fromAsync(bed.store.list({ prefix: '' }))
+    expect(left.flat().map(one => one.key)).toEqual(expect.arrayContaining(strange))
+  })
+
   test('what is restored is on the disk, its name too, before its row says so', async () => {
     await put()
     const id = await bed.addTrack({ path: 'a.flac', source: 'S3', key })

@@ -120,15 +120,8 @@ export function orphanComparison(
       otherContent: 'same',
     }
   }
-  if (object.foreign === true) {
-    const detail = 'no row names it, it bears no mark of ours, and the ledger has no record of it'
-    return {
-      sigil: '-',
-      name: object.key,
-      differences: [{ class: 'foreign-object', severity: 'note', detail }],
-      object,
-    }
-  }
+  if (object.foreign === true)
+    return foreign(object, 'no row names it, it bears no mark of ours, and the ledger has no record of it')
   const orphan: Difference = { class: 'orphan-object', severity: 'drift', detail: `no row names it` }
   return {
     sigil: '-',
@@ -140,6 +133,16 @@ export function orphanComparison(
     ],
     object,
     ...(other === undefined ? {} : { other, otherContent: 'same' as const }),
+  }
+}
+
+/** An object that nothing of ours can have to do with. */
+export function foreign(object: ObjectFacts, detail: string): Comparison {
+  return {
+    sigil: '-',
+    name: object.key,
+    differences: [{ class: 'foreign-object', severity: 'note', detail }],
+    object,
   }
 }
 

@@ -1,7 +1,7 @@
 /** What is known of each object: size, checksums, and when it was uploaded, verified and served. */
 import type { Knex } from 'knex'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
-import { storable } from '../values.ts'
+import { holdable, storable } from '../values.ts'
 
 /** What is known of an object. Undefined says nothing: the ledger keeps what it has. */
 export interface ObjectRecord {
@@ -112,7 +112,7 @@ export async function objectsByKey(
   keys: readonly string[],
 ): Promise<Map<string, ObjectRow>> {
   const found = new Map<string, ObjectRow>()
-  for (const slice of slices(keys)) {
+  for (const slice of slices(holdable(keys))) {
     const rows = await knex('autodj_ledger.objects as o')
       .select(objectFactColumns)
       .where('o.bucket', bucket)
