@@ -29,6 +29,7 @@ function runTests({ tests, needs }: Guard, pattern: string | undefined): Run {
   const report = path.join(tree, '.vitest/guard.json')
   rmSync(report, { force: true })
   const argv = [
+    'node_modules/vitest/vitest.mjs',
     'run',
     '--bail=1',
     '--maxWorkers=1',
@@ -38,7 +39,7 @@ function runTests({ tests, needs }: Guard, pattern: string | undefined): Run {
     ...tests,
   ]
   const { status, signal } = spawnSync(
-    'node_modules/.bin/vitest',
+    process.execPath,
     [...argv, ...(pattern === undefined ? [] : ['-t', pattern])],
     {
       cwd: tree,

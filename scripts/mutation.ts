@@ -254,19 +254,23 @@ async function run(
   const log = path.join(folder, `${++runs}.log`)
   writeFileSync(planFile, JSON.stringify(plan))
   writeFileSync(log, '')
-  const child = spawn('npx', ['vitest', 'run', '--config', 'vitest.mutation.config.ts', ...files], {
-    cwd: tree,
-    stdio: 'ignore',
-    detached: true,
-    env: {
-      ...process.env,
-      MUTATION_PLAN: planFile,
-      MUTATION_LOG: log,
-      MUTATION_TESTS: files.join(' '),
-      MUTATION_TIMEOUT_MS: String(timeoutMs),
-      ...env,
+  const child = spawn(
+    process.execPath,
+    ['node_modules/vitest/vitest.mjs', 'run', '--config', 'vitest.mutation.config.ts', ...files],
+    {
+      cwd: tree,
+      stdio: 'ignore',
+      detached: true,
+      env: {
+        ...process.env,
+        MUTATION_PLAN: planFile,
+        MUTATION_LOG: log,
+        MUTATION_TESTS: files.join(' '),
+        MUTATION_TIMEOUT_MS: String(timeoutMs),
+        ...env,
+      },
     },
-  })
+  )
   await ended(child, log, timeoutMs)
   return readFileSync(log, 'utf8')
     .split('\n')
