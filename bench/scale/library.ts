@@ -17,7 +17,7 @@ export const keyOf = (index: number): string =>
 /** Rows made by one statement. */
 const chunk = 100_000
 
-/** SQL for the path of row `i`, below the audio root. */
+/** SQL for the path of row `i`, below the audio folder. */
 const pathOf = `'Artist ' || lpad((i / 20)::text, 7, '0') || '/Title ' || lpad(i::text, 9, '0') || '.mp3'`
 const hashOf = `lpad(to_hex(i), 64, '0')`
 const idOf = 'md5(i::text)::uuid'

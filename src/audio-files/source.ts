@@ -47,9 +47,9 @@ export interface FileIdentity {
 
 export interface Source extends FileIdentity {
   readonly absolute: string
-  /** below the audio root, as the disk spells it */
+  /** below the audio folder, as the disk spells it */
   readonly relative: string
-  /** a symbolic link below the audio root led to it: the file has another name, and may be there for others */
+  /** a symbolic link below the audio folder led to it: the file has another name, and may be there for others */
   readonly isLinked: boolean
   readonly descriptor: number
   /** Fills `target` from `offset`. @throws LocalFileError `changed` when the file ends before */
@@ -93,7 +93,7 @@ export const blockingDisk: Disk = {
   },
 }
 
-/** The audio root with its own links resolved. @throws LocalFileError when there is no such folder */
+/** The audio folder with its own links resolved. @throws LocalFileError when there is no such folder */
 export async function openRoot(audioRoot: string): Promise<string> {
   try {
     return await realpath(audioRoot)
@@ -170,7 +170,7 @@ export async function findSource(
 }
 
 /**
- * What the application opens for this row by a path that is not below the audio root as we know it. Where a link made
+ * What the application opens for this row by a path that is not below the audio folder as we know it. Where a link made
  * that so (the root is one), it is the file; where it lies beside the root, no other reading of the row is.
  */
 async function findBeside(
@@ -277,7 +277,7 @@ export async function relativePath(filePath: string, folder: AudioFolder): Promi
 
 /**
  * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined if that cannot
- * be told: no permission, a disk that fails, no audio root (not mounted?), a path that leads out of it.
+ * be told: no permission, a disk that fails, no audio folder (not mounted?), a path that leads out of it.
  */
 export async function isFileThere(filePath: string, folder: AudioFolder): Promise<boolean | undefined> {
   let root: string
@@ -480,6 +480,6 @@ export interface ContentHash {
 /** A local file as it was when it was read. */
 export interface SourceFile extends FileIdentity {
   readonly absolute: string
-  /** below the audio root, as the disk spells it */
+  /** below the audio folder, as the disk spells it */
   readonly relative: string
 }

@@ -15,7 +15,7 @@ import { type FileIdentity, identityOf } from './source.ts'
 /** A regular file as the walk saw it. */
 export interface FoundFile extends FileIdentity {
   readonly kind: 'file'
-  /** Relative to the audio root, `/` between folders, in the bytes that the disk gives. */
+  /** Relative to the audio folder, `/` between folders, in the bytes that the disk gives. */
   readonly path: string
 }
 
@@ -41,7 +41,7 @@ interface Obstacle {
 interface PassedOver {
   readonly kind: 'hidden' | 'ignored' | 'link'
   readonly path: string
-  /** what a link leads to, relative to the audio root */
+  /** what a link leads to, relative to the audio folder */
   readonly target?: string
 }
 
@@ -55,7 +55,7 @@ const parallel = 32
 /**
  * Everything below `start`, folders in the order of their names.
  *
- * @param root the audio root, absolute; paths are relative to it
+ * @param root the audio folder, absolute; paths are relative to it
  * @param start where to begin, absolute, the root or a folder in it
  * @throws what {@link openAudioFolder} throws; FatalError when `start` cannot be read
  */
@@ -121,7 +121,7 @@ const pageFiles = 1_000
  * that is asked for, hidden ones. Complete, or it throws: a folder that cannot be read would make all its files look
  * gone. A root that is not there looks empty, which the canary knows how to judge.
  *
- * @param root the audio root, absolute
+ * @param root the audio folder, absolute
  * @throws FatalError naming what could not be looked at
  */
 export async function* filePages(

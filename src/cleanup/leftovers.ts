@@ -85,7 +85,7 @@ const readFolder = (folder: string) => readdir(folder, { withFileTypes: true })
 
 /** A file that a killed run had taken out of the way, to remove it, when it was killed. */
 export interface FileAside {
-  /** where it was, relative to the audio root */
+  /** where it was, relative to the audio folder */
   readonly path: string
   /** bytes */
   readonly size: number

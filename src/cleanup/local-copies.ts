@@ -46,7 +46,7 @@ export type DispensableCopy = LocalCopy & { settle(isRemoved: boolean): void }
 interface CacheOptions {
   /** copies unused for this long go, milliseconds */
   olderThan: number
-  /** the audio root is kept below this many bytes, by least recent use; undefined: however large it is */
+  /** the audio folder is kept below this many bytes, by least recent use; undefined: however large it is */
   maxBytes: number | undefined
   signal: AbortSignal
   /** what --include and the like select; undefined: all */

@@ -4,7 +4,7 @@
  */
 import ignore from 'ignore'
 
-/** The file in the audio root that says what else is to be left alone, or, by `!`, what is not. */
+/** The file in the audio folder that says what else is to be left alone, or, by `!`, what is not. */
 export const ignoreFileName = '.autodjignore'
 
 /** Files that are not all there yet, and folders of things thrown away or made by machines. */
@@ -109,7 +109,7 @@ const companions = ['.aria2', '.lftp-pget-status', '.td.cfg', '.part.met', '.ytd
 
 export interface AudioSelection {
   /**
-   * @param path relative to the audio root, `/` between folders
+   * @param path relative to the audio folder, `/` between folders
    * @param siblings names in the same folder
    */
   takesFile(path: string, siblings: ReadonlySet<string>): boolean

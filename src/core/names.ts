@@ -52,7 +52,7 @@ export function cleanName(name: string): string {
  * otherwise the folder is the artist and the file name the title. A leading track number (`03 `, `12. `, `12 - `,
  * `1-03 `) is dropped from what comes from a path.
  *
- * @param path relative to the audio root, with `/` between folders
+ * @param path relative to the audio folder, with `/` between folders
  */
 export function trackName(path: string, tags: NameTags = {}): TrackName {
   const fromPath = nameFromPath(path)

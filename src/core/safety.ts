@@ -17,7 +17,7 @@ export interface Stakes {
   limit: DeleteLimit
   /** rows that name an object, and objects listed */
   bucket?: { rowsWithObject: number; objects: number }
-  /** rows that live on local files, and files found under the audio root */
+  /** rows that live on local files, and files found under the audio folder */
   disk?: { root: string; rowsWithFile: number; files: number }
   /** rows now, and in the last run that finished */
   rows?: { now: number; before?: number }
@@ -69,7 +69,7 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
   }
   if (disk !== undefined && disk.rowsWithFile > 0 && disk.files === 0) {
     tripped.push({
-      reason: `the audio root ${disk.root} looks empty or unmounted, but ${disk.rowsWithFile} rows name a file`,
+      reason: `the audio folder ${disk.root} looks empty or unmounted, but ${disk.rowsWithFile} rows name a file`,
       cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if it really is empty, pass --force.',
     })
   }

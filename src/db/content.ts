@@ -8,7 +8,7 @@ import { type Track, trackColumns } from './tracks.ts'
  * Tracks whose `file_path` may mean one of these files, in whatever form, by the file. The application has no index on
  * `file_path`: this reads the whole table once, however many files there are.
  *
- * @param relatives the files below the audio root
+ * @param relatives the files below the audio folder
  */
 export async function tracksOfFiles(
   knex: Knex,

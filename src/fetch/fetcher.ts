@@ -45,7 +45,7 @@ export type FetchOutcome =
       readonly state: 'fetched'
       readonly source: FetchSource
       readonly object: FetchedObject
-      /** the local file that it came from, relative to the audio root */
+      /** the local file that it came from, relative to the audio folder */
       readonly filePath?: string
     }
   | {

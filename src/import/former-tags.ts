@@ -5,7 +5,7 @@ import { type TrackName, trackName } from '../core/names.ts'
 
 /**
  * @param absolute where the file is
- * @param path the same, relative to the audio root
+ * @param path the same, relative to the audio folder
  * @returns the names that such a version could have written, by tags and by path
  */
 export async function formerNames(absolute: string, path: string): Promise<TrackName[]> {

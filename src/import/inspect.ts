@@ -38,7 +38,7 @@ export class Inspector {
   readonly #now: () => number
 
   /**
-   * @param realRoot the audio root with its own links resolved
+   * @param realRoot the audio folder with its own links resolved
    * @param now milliseconds since 1970
    */
   constructor(root: string, realRoot: string, now: () => number = Date.now) {

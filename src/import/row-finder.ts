@@ -64,12 +64,12 @@ export class RowFinder {
     this.#signal = signal
   }
 
-  /** A link that was met, before the first question. Both below the audio root. */
+  /** A link that was met, before the first question. Both below the audio folder. */
   link(from: string, to: string): void {
     this.#links.set(canonical(from), canonical(to))
   }
 
-  /** A row has got this file since. @param file below the audio root */
+  /** A row has got this file since. @param file below the audio folder */
   async moved(id: string, file: string): Promise<void> {
     ;(await this.#rows()).moved(id, file)
   }

@@ -58,7 +58,7 @@ class HashIndex {
   }
 }
 
-/** Links below the audio root, and what each leads to; paths as from `canonical`. */
+/** Links below the audio folder, and what each leads to; paths as from `canonical`. */
 type Links = ReadonlyMap<string, string>
 
 /** Where a path leads once the links on its way were followed. */
@@ -123,7 +123,7 @@ export class RowIndex {
     return this.#find(this.#byName, names, nameOf)
   }
 
-  /** A row has got this file since. @param file below the audio root */
+  /** A row has got this file since. @param file below the audio folder */
   moved(id: string, file: string): void {
     this.#byPath.add(canonical(file), this.#number(id))
   }
@@ -182,7 +182,7 @@ function nameOf(track: Track): string[] {
   return mayMatchByName(track) ? [matchKey(track)] : []
 }
 
-/** One spelling for all paths below the audio root that lead to one name: without dots, composed. */
+/** One spelling for all paths below the audio folder that lead to one name: without dots, composed. */
 export function canonical(relative: string): string {
   return path.posix.normalize(portable(relative)).normalize('NFC')
 }

@@ -20,7 +20,7 @@ export interface FileTags {
  * format without a parser, are a warning: the file is a track anyway, and keeps what could be read.
  *
  * @param absolute where the file is
- * @param path the same, relative to the audio root: it decides where the tags leave doubt
+ * @param path the same, relative to the audio folder: it decides where the tags leave doubt
  */
 export async function readTags(absolute: string, path: string): Promise<FileTags> {
   try {

@@ -10,7 +10,7 @@ export interface ReconcileOptions {
   /** keys below it are left out; empty: nothing is */
   quarantinePrefix: string
   audioFolder: AudioFolder
-  /** walk the audio root as well */
+  /** walk the audio folder as well */
   disk: boolean
   /** share of the objects that are downloaded and hashed, 0 to 1 */
   deep: number
@@ -26,7 +26,7 @@ export interface ReconcileOptions {
   inventoryInsufficient?: (why: string) => void
   /** classes that are no drift */
   accept?: ReadonlySet<DifferenceClass>
-  /** continues even if the bucket or the audio root looks empty, or the rows have shrunk */
+  /** continues even if the bucket or the audio folder looks empty, or the rows have shrunk */
   force: boolean
   /** rows the last finished run saw */
   rowsBefore?: number

@@ -35,7 +35,7 @@ import type { Tally } from './tally.ts'
  * at again, since rows and objects change while a long listing runs.
  *
  * @param tally counted up as the lines are yielded
- * @throws SafetyLimitError if bucket or audio root look empty, or the rows have shrunk by half
+ * @throws SafetyLimitError if bucket or audio folder look empty, or the rows have shrunk by half
  * @throws what a failed listing throws: it never counts as a shorter one
  */
 export async function* reconcile(

@@ -1,4 +1,4 @@
-/** A local audio file as HTTP serves it. Opened by the same rules as for an upload: never outside the audio root. */
+/** A local audio file as HTTP serves it. Opened by the same rules as for an upload: never outside the audio folder. */
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { openRoot, openSource, type Source } from '../audio-files/source.ts'

@@ -102,8 +102,8 @@ export async function readTotals(
 ): Promise<Pick<Status, 'tracks' | 'objects' | 'analyses'>> {
   const rows = rowsOf(knex)
   // The table is read once: of a million tracks that takes longer than all else.
-  const counts = await rows<SourceCount & { version: string | null; isAnalysed: boolean; fileBytes: number }>(
-    `select file_source as source, analyzed_at is not null as "isAnalysed",
+  const counts = await rows<SourceCount & { version: string | null; isAnalyzed: boolean; fileBytes: number }>(
+    `select file_source as source, analyzed_at is not null as "isAnalyzed",
             case when analyzed_at is not null then analysis_version end as version,
             count(*)::int as tracks, coalesce(sum(file_size), 0)::float8 as bytes,
             count(file_path)::int as "withFile", count(analyzed_at)::int as analysed,
@@ -130,7 +130,7 @@ export async function readTotals(
       fileBytes: sum('fileBytes'),
     }
   })
-  const analysed = counts.filter(one => one.isAnalysed)
+  const analysed = counts.filter(one => one.isAnalyzed)
   const analyses = [...Map.groupBy(analysed, one => one.version)]
     .map(([version, parts]) => ({ version, tracks: parts.reduce((total, part) => total + part.tracks, 0) }))
     .toSorted((a, b) => b.tracks - a.tracks)

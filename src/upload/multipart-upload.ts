@@ -51,13 +51,13 @@ export class MultipartUploader {
   readonly #options: MultipartOptions
   readonly #pool: BufferPool
   readonly #requests: Requests
-  readonly #prover: UploadVerifier
+  readonly #verifier: UploadVerifier
 
   constructor(options: MultipartOptions, pool: BufferPool, requests: Requests, verifier: UploadVerifier) {
     this.#options = options
     this.#pool = pool
     this.#requests = requests
-    this.#prover = verifier
+    this.#verifier = verifier
   }
 
   /** Hashes a file, and the parts in which it would be sent. @throws LocalFileError */
@@ -125,11 +125,11 @@ export class MultipartUploader {
         .catch(whenTaken)
       if (completed === 'exists') {
         // Another writer was first, or our own Complete succeeded and its answer was lost.
-        const object = await this.#prover.adopt(key, content, headers.contentType, source.size)
+        const object = await this.#verifier.adopt(key, content, headers.contentType, source.size)
         await this.#discard(key, uploadId)
         return { bytesSent, object }
       }
-      const object = await this.#prover.confirm(key, content, headers.contentType, source.size, completed)
+      const object = await this.#verifier.confirm(key, content, headers.contentType, source.size, completed)
       await ledger.ended(uploadId)
       return { bytesSent, object }
     } catch (error) {

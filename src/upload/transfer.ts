@@ -99,7 +99,7 @@ export class TransferEngine {
   /** small files being read: many, so that threads are woken for several at once */
   readonly #smallLoads: LimitFunction
   readonly #requests: Requests
-  readonly #prover: UploadVerifier
+  readonly #verifier: UploadVerifier
   readonly #multipart: MultipartUploader
   /** objects being written, by key: two rows with one file make one object */
   readonly #inFlight = new Map<string, Promise<ProvedObject>>()
@@ -111,8 +111,8 @@ export class TransferEngine {
     this.#loads = pLimit(options.readers.threads * 2)
     this.#smallLoads = pLimit(32)
     this.#requests = new Requests(options)
-    this.#prover = new UploadVerifier(options.store, this.#requests, options.signal)
-    this.#multipart = new MultipartUploader(options, this.#pool, this.#requests, this.#prover)
+    this.#verifier = new UploadVerifier(options.store, this.#requests, options.signal)
+    this.#multipart = new MultipartUploader(options, this.#pool, this.#requests, this.#verifier)
   }
 
   /** files worth having in work at a time: some are read and hashed while others are sent */
@@ -122,7 +122,7 @@ export class TransferEngine {
   }
 
   get statistics() {
-    return { ...this.#requests.statistics, ...this.#prover.statistics }
+    return { ...this.#requests.statistics, ...this.#verifier.statistics }
   }
 
   /**
@@ -231,10 +231,13 @@ export class TransferEngine {
         .send(bytes.length, () => store.put(key, bytes, { headers, checksums, ifNoneMatch: true, signal }))
         .catch(whenTaken)
       if (sent === 'exists') {
-        return { bytesSent: 0, object: await this.#prover.adopt(key, content, type.contentType, source.size) }
+        return {
+          bytesSent: 0,
+          object: await this.#verifier.adopt(key, content, type.contentType, source.size),
+        }
       }
       onBytes?.(bytes.length)
-      const object = await this.#prover.confirm(key, content, type.contentType, source.size, sent)
+      const object = await this.#verifier.confirm(key, content, type.contentType, source.size, sent)
       return { bytesSent: bytes.length, object }
     })
   }
@@ -258,7 +261,10 @@ export class TransferEngine {
       const { store, signal } = this.#options
       const present = await this.#requests.ask(() => store.head(key, { signal }))
       if (present) {
-        return { bytesSent: 0, object: await this.#prover.adopt(key, content, type.contentType, source.size) }
+        return {
+          bytesSent: 0,
+          object: await this.#verifier.adopt(key, content, type.contentType, source.size),
+        }
       }
       return this.#multipart.send(key, source, content, this.#headersOf(job, content, type))
     })

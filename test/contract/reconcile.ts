@@ -195,7 +195,7 @@ export function reconcileContract(name: string, servers: Servers): void {
       expect(refused.stdout).toBe('')
     })
 
-    it('calls an empty audio root a mistake (exit 7) when it is asked to look there', async () => {
+    it('calls an empty audio folder a mistake (exit 7) when it is asked to look there', async () => {
       const unmounted = path.join(folder, 'unmounted')
       await mkdir(unmounted, { recursive: true })
       const options = { env: { ...env, AUDIO_STORAGE_PATH: unmounted }, cwd: folder }

@@ -323,7 +323,7 @@ describe('cleanup and restore', () => {
     expect(await bucket.store.listParts('audio/c.mp3', stays)).toEqual([])
   })
 
-  it('refuses an empty audio root (exit 7), and while another one runs (exit 11), naming it', async () => {
+  it('refuses an empty audio folder (exit 7), and while another one runs (exit 11), naming it', async () => {
     row('LOCAL', null, 'somewhere.mp3')
     await save()
     const empty = await run(['cleanup', '--apply'])

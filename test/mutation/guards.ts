@@ -109,7 +109,7 @@ export const guards: readonly Guard[] = [
     file: 'src/upload/upload-ledger.ts',
     guard: 'alive.has(runId)',
     instead: 'false',
-    tests: ['test/contract/upload.test.ts', 'test/unit/upload/parts.test.ts'],
+    tests: ['test/contract/upload.test.ts'],
     pattern: 'sweep|live|alive|dead|abort|upload',
   },
   {
@@ -428,7 +428,7 @@ export const guards: readonly Guard[] = [
     tests: ['test/unit/core/proof-ranges.test.ts'],
   },
   {
-    name: 'prover sha',
+    name: 'verifier sha',
     file: 'src/upload/verifier.ts',
     guard:
       "if (declared !== undefined && declared.toLowerCase() !== content.sha256) throw differs('SHA-256')",
@@ -437,7 +437,7 @@ export const guards: readonly Guard[] = [
     pattern: 'another|conflict|key|SHA',
   },
   {
-    name: 'prover crc',
+    name: 'verifier crc',
     file: 'src/upload/verifier.ts',
     guard: "if (decodeCrc32(head.checksums.crc32) !== content.crc32) throw differs('checksum')",
     instead: '',

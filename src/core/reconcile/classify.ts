@@ -77,7 +77,7 @@ export function classifyMatched(row: RowFacts, object: ObjectFacts, expected: Ex
 }
 
 /**
- * A row without key. `look` is undefined if nobody looked, `outside` where the path leads out of the audio root, and
+ * A row without key. `look` is undefined if nobody looked, `outside` where the path leads out of the audio folder, and
  * nobody ever looks.
  *
  * | file there | file_source        | finding                                       |

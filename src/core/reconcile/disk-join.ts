@@ -40,7 +40,7 @@ export class DiskJoin {
   }
 
   /**
-   * @param path `row.path` relative to the audio root
+   * @param path `row.path` relative to the audio folder
    * A row without key stands or falls with its file; one with a key has a copy there.
    */
   async row(row: RowFacts, path: string): Promise<void> {

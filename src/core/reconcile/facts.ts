@@ -65,7 +65,7 @@ export interface ObjectFacts {
   lacking?: RowFacts
 }
 
-/** One file under the audio root; `path` is relative to it, with `/`. */
+/** One file under the audio folder; `path` is relative to it, with `/`. */
 export interface FileFacts {
   path: string
   size: number

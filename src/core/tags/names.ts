@@ -19,7 +19,7 @@ const nobody = /^(various( artists?)?|va|v\. ?a\.|unknown( artist)?|diverse|vers
  * album stands in for that of the track, unless it says that there are many. A text of an encoding that nobody stated
  * gives way to the path if that tells the very same text, or if it does not look like a text.
  *
- * @param path relative to the audio root, with `/` between folders
+ * @param path relative to the audio folder, with `/` between folders
  */
 export function tagNames(path: string, fields: TagFields): TagNames {
   const fromPath = nameFromPath(path)

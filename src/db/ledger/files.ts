@@ -6,7 +6,7 @@ import { indexableBytes, int8 } from '../values.ts'
 
 /** A local file as it was when it was hashed. It holds while size, times, inode and device are the same. */
 export interface HashedFile {
-  /** Relative to the audio root, `/` between its parts. */
+  /** Relative to the audio folder, `/` between its parts. */
   path: string
   /** Bytes. */
   size: number
@@ -76,7 +76,7 @@ export async function rememberedByPath(
   return found
 }
 
-/** Hashes remembered for these paths below the audio root. Compare size, times, inode and device before trusting one. */
+/** Hashes remembered for these paths below the audio folder. Compare size, times, inode and device before trusting one. */
 export async function rememberedFiles(
   knex: Knex,
   paths: readonly string[],

@@ -47,7 +47,7 @@ export interface UploadRecord {
   bucket: string
   key: string
   uploadId: string
-  /** Relative to the audio root. */
+  /** Relative to the audio folder. */
   path: string
   /** Null if the file system's number does not fit 63 bits. */
   inode: bigint | null

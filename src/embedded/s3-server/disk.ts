@@ -1,11 +1,11 @@
 /**
  * What the server knows, in memory, and how it outlives the process: object bytes in files of their own
  * (`blobs/3f/2a1c`, named by a counter, never by key), everything else as one JSON line per change in
- * `journal.ndjson`.
+ * `changes.ndjson`.
  *
- * The journal line is the commit. A line goes out in one write before the answer does, so whatever was answered
+ * A line of the log is the commit. A line goes out in one write before the answer does, so whatever was answered
  * survives kill -9 (not a power cut: nothing is fsynced). Bytes written before a line that never came are swept at
- * the next start; a torn last line is cut off. At a start the journal is rewritten when most of it is history.
+ * the next start; a torn last line is cut off. At a start the log is rewritten when most of it is history.
  * One server per directory.
  */
 import {
@@ -125,7 +125,7 @@ export class Disk {
   readonly uploads = new Map<string, Upload>()
   readonly completed = new Map<string, Completed>()
   readonly #dir: string
-  #journal: number
+  #log: number
   #nextBlob = 1
   readonly #folders = new Set<number>()
   /** Versions, parts and running readers that need a blob. */
@@ -138,8 +138,8 @@ export class Disk {
   constructor(dir: string) {
     this.#dir = dir
     mkdirSync(join(dir, 'blobs'), { recursive: true })
-    const path = join(dir, 'journal.ndjson')
-    this.#journal = openSync(path, 'a+')
+    const path = join(dir, 'changes.ndjson')
+    this.#log = openSync(path, 'a+')
     const lines = this.#replay()
     this.#replaying = false
     this.#sweep()
@@ -149,7 +149,7 @@ export class Disk {
   }
 
   async close(): Promise<void> {
-    closeSync(this.#journal)
+    closeSync(this.#log)
     if (this.#unlinking > 0) {
       await new Promise<void>(resolve => {
         this.#idle = resolve
@@ -157,9 +157,9 @@ export class Disk {
     }
   }
 
-  /** Makes a change lasting, then real. Returns once it is in the journal. */
+  /** Makes a change lasting, then real. Returns once it is in the log. */
   commit(change: Change): void {
-    writeSync(this.#journal, `${JSON.stringify(change)}\n`)
+    writeSync(this.#log, `${JSON.stringify(change)}\n`)
     this.#apply(change)
   }
 
@@ -337,7 +337,7 @@ export class Disk {
 
   #bucket(name: string): Bucket {
     const bucket = this.buckets.get(name)
-    if (!bucket) throw new Error(`the journal names a bucket that is not there: ${name}`)
+    if (!bucket) throw new Error(`the log names a bucket that is not there: ${name}`)
     return bucket
   }
 
@@ -369,7 +369,7 @@ export class Disk {
     let position = 0
     let lines = 0
     for (;;) {
-      const n = readSync(this.#journal, chunk, 0, chunk.length, position + pending.length)
+      const n = readSync(this.#log, chunk, 0, chunk.length, position + pending.length)
       if (n === 0) break
       const text = pending.length > 0 ? Buffer.concat([pending, chunk.subarray(0, n)]) : chunk.subarray(0, n)
       let from = 0
@@ -381,7 +381,7 @@ export class Disk {
       position += from
       pending = Buffer.from(text.subarray(from))
     }
-    if (pending.length > 0) ftruncateSync(this.#journal, position)
+    if (pending.length > 0) ftruncateSync(this.#log, position)
     return lines
   }
 
@@ -428,8 +428,8 @@ export class Disk {
     writeSync(fd, batch)
     closeSync(fd)
     renameSync(fresh, path)
-    closeSync(this.#journal)
-    this.#journal = openSync(path, 'a')
+    closeSync(this.#log)
+    this.#log = openSync(path, 'a')
   }
 }
 

@@ -40,11 +40,15 @@ describe('circuit breakers', () => {
     ],
     ['one object', { limit, bucket: { rowsWithObject: 9, objects: 1 } }, undefined],
     [
-      'empty audio root',
+      'empty audio folder',
       { limit, disk: { root: '/a', rowsWithFile: 1, files: 0 } },
       /\/a looks empty or unmounted/,
     ],
-    ['empty audio root nobody needs', { limit, disk: { root: '/a', rowsWithFile: 0, files: 0 } }, undefined],
+    [
+      'empty audio folder nobody needs',
+      { limit, disk: { root: '/a', rowsWithFile: 0, files: 0 } },
+      undefined,
+    ],
     [
       'objects, and a table without rows',
       { limit, bucket: { rowsWithObject: 0, objects: 1 }, rows: { now: 0 } },

@@ -1,5 +1,7 @@
-import { expect, test } from 'vitest'
-import { estimateKey, keyFeatureCount, keyFeatures } from '../../../../src/core/audio/key.ts'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { PitchContent } from '../../../../src/core/audio/chroma.ts'
+import { camelotOf, estimateKey, keyFeatureCount, keyFeatures } from '../../../../src/core/audio/key.ts'
 import { keyTemplates } from '../../../../src/core/audio/key-weights.ts'
 
 const shares = (length: number, at: Readonly<Record<number, number>>): Float32Array =>
@@ -59,4 +61,119 @@ test.each([1, 2, 3, 6, 11])(
 test('a piece that begins on its fifth is in the same key', () => {
   expect(estimateKey(heard, keyTemplates)?.key).toBe('C')
   expect(estimateKey({ ...heard, opening: shares(24, { 7: 1 }) }, keyTemplates)?.key).toBe('C')
+})
+
+describe('camelotOf', () => {
+  test.each([
+    [0, '8B'],
+    [7, '9B'],
+    [2, '10B'],
+    [9, '11B'],
+    [4, '12B'],
+    [11, '1B'],
+    [6, '2B'],
+    [1, '3B'],
+    [8, '4B'],
+    [3, '5B'],
+    [10, '6B'],
+    [5, '7B'],
+    [21, '8A'],
+    [16, '9A'],
+    [23, '10A'],
+    [18, '11A'],
+    [13, '12A'],
+    [20, '1A'],
+    [15, '2A'],
+    [22, '3A'],
+    [17, '4A'],
+    [12, '5A'],
+    [19, '6A'],
+    [14, '7A'],
+  ])('key %i is %s', (key, code) => expect(camelotOf(key)).toBe(code))
+})
+
+describe('estimateKey', () => {
+  const share = fc.float({ min: 0, max: 1, noNaN: true })
+  const classes = fc.array(share, { minLength: 12, maxLength: 12 })
+  const triads = fc.array(share, { minLength: 24, maxLength: 24 })
+  const heard = fc
+    .record({
+      bass: classes,
+      treble: classes,
+      triads,
+      opening: triads,
+      moves: fc.array(share, { minLength: 576, maxLength: 576 }),
+    })
+    .map(({ bass, treble, triads, opening, moves }): PitchContent => {
+      const normal = (values: number[]): Float32Array => {
+        const sum = values.reduce((a, b) => a + b, 0) || 1
+        return Float32Array.from(values, value => value / sum)
+      }
+      return {
+        bass: normal(bass),
+        treble: normal(treble),
+        triads: normal(triads),
+        opening: normal(opening),
+        moves: normal(moves),
+        tonal: true,
+      }
+    })
+  const NAMES = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
+  /** The same music so many semitones higher. */
+  const transposed = (music: PitchContent, up: number): PitchContent => {
+    const move = (values: Float32Array): Float32Array =>
+      values.map((_, i) => values[Math.floor(i / 12) * 12 + (((i % 12) - up + 12) % 12)]!)
+    const from = (triad: number): number => Math.floor(triad / 12) * 12 + (((triad % 12) - up + 12) % 12)
+    return {
+      ...music,
+      bass: move(music.bass),
+      treble: move(music.treble),
+      triads: move(music.triads),
+      opening: move(music.opening),
+      moves: music.moves.map((_, i) => music.moves[from(Math.floor(i / 24)) * 24 + from(i % 24)]!),
+    }
+  }
+  test('goes up with the music', () => {
+    fc.assert(
+      fc.property(heard, fc.nat(11), (music, up) => {
+        const [one, two] = [music, transposed(music, up)].map(
+          tonality => estimateKey(tonality, keyTemplates)!,
+        )
+        const minor = one!.key.endsWith('m') ? 'm' : ''
+        expect(two!.key).toBe(NAMES[(NAMES.indexOf(one!.key.replace('m', '')) + up) % 12]! + minor)
+        expect(two!.confidence).toBeCloseTo(one!.confidence, 6)
+        expect(one!.confidence).toBeGreaterThan(0)
+        expect(one!.confidence).toBeLessThanOrEqual(1)
+      }),
+      { numRuns: 30 },
+    )
+  })
+  test('of two keys about as likely takes the one whose relatives are likely too', () => {
+    // Templates that score a key by its tonic in the bass alone.
+    const row = Array.from({ length: keyFeatureCount }, (_, i) => (i === 0 ? 1 : 0))
+    const templates = { weights: [row, row.map(() => 0)], bias: [0, -20] } as const
+    const bass = new Float32Array(12)
+    // F# is a little likelier than C, but F and G, a fifth from C, are likely too.
+    for (const [pitchClass, score] of [
+      [0, 3],
+      [6, 3.1],
+      [5, 2.5],
+      [7, 2.5],
+    ] as const)
+      bass[pitchClass] = score ** 2
+    const silent = new Float32Array(24)
+    const tonality: PitchContent = {
+      bass,
+      treble: new Float32Array(12),
+      triads: silent,
+      opening: silent,
+      moves: new Float32Array(576),
+      tonal: true,
+    }
+    expect(keyFeatures(tonality)[6 * keyFeatureCount]).toBeCloseTo(3.1, 2)
+    expect(estimateKey(tonality, templates)!.key).toBe('C')
+  })
+  test('knows no key where nothing has a pitch', () => {
+    expect(estimateKey({ tonal: false } as PitchContent, keyTemplates)).toBeUndefined()
+  })
 })

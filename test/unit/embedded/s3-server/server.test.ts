@@ -910,7 +910,7 @@ describe('state outlives the server', () => {
     )
     s3.destroy()
     // What kill -9 may leave behind: half a line, and bytes no line speaks of.
-    appendFileSync(join(own.dir, 'journal.ndjson'), '{"do":"put","bucket":"music","key":"half')
+    appendFileSync(join(own.dir, 'changes.ndjson'), '{"do":"put","bucket":"music","key":"half')
     appendFileSync(join(own.dir, 'blobs', '0', '3ff'), 'orphan')
     own = await own.restart()
     s3 = sdk(own)
@@ -942,7 +942,7 @@ describe('state outlives the server', () => {
     for (let i = 0; i < 1100; i++) await raw(own, { method: 'PUT', path: '/music/same', body: `${i}` })
     own = await own.restart()
     const { statSync } = await import('node:fs')
-    expect(statSync(join(own.dir, 'journal.ndjson')).size).toBeLessThan(5000)
+    expect(statSync(join(own.dir, 'changes.ndjson')).size).toBeLessThan(5000)
     expect((await raw(own, { path: '/music/same' })).text).toBe('1099')
     await raw(own, { method: 'PUT', path: '/music/more', body: 'x' })
     own = await own.restart()
