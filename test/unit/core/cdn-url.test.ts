@@ -151,6 +151,11 @@ describe('parseCdnDomain', () => {
     'd123.cloudfront.net, d124.cloudfront.net',
     'E2QWRUHAPOMQZL',
     '-a.example.com',
+    // What a URL would be read to mean.
+    'cdn%2eexample.com',
+    'cdn.example%2ecom',
+    'cdn .example.com',
+    '*.example.com',
   ])('refuses %j', given => {
     expect(() => parseCdnDomain(given)).toThrow(UsageError)
   })

@@ -12,6 +12,21 @@ const filters = (text: string) => {
   return { filters: rules }
 }
 
+test.each<[Partial<SelectionRules>, boolean]>([
+  [{}, false],
+  [{ include: ['a'] }, true],
+  [{ exclude: ['a'] }, true],
+  [filters('+ a'), true],
+  [{ include: ['a'], exclude: ['b'] }, true],
+  [{ include: ['a'], exclude: ['b'], ...filters('+ c\n+ d') }, true],
+  [{ artists: ['a'] }, true],
+  [{ artists: ['a'], albums: ['b'] }, true],
+  [{ albums: ['a'], trackIds: ['b'] }, true],
+  [{ trackIds: ['b'] }, true],
+])('%j selects something: %j', (rules, expected) => {
+  expect(isSelecting({ ...everything, ...rules })).toBe(expected)
+})
+
 test.each<[Partial<SelectionRules>, string, boolean]>([
   [{}, 'a/b.mp3', true],
   [{ include: ['Artist/'] }, 'Artist/Album/1.mp3', true],

@@ -110,7 +110,9 @@ describe('congestion control', () => {
   test('grows while throughput grows, up to the maximum', () => {
     const control = new CongestionControl(options, 0)
     drive(control, 40, limit => limit * 100)
-    expect(control.limit).toBe(64)
+    expect([control.limit, control.peak]).toEqual([64, 64])
+    control.throttled(60_000)
+    expect([control.limit, control.peak]).toEqual([32, 64])
   })
 
   test('stops growing when more brings nothing', () => {
@@ -118,6 +120,20 @@ describe('congestion control', () => {
     drive(control, 30, limit => Math.min(limit, 12) * 100)
     expect(control.limit).toBeGreaterThanOrEqual(12)
     expect(control.limit).toBeLessThan(32)
+  })
+
+  test('it is the rate that has to grow, not what a longer window moved', () => {
+    const control = new CongestionControl(options, 0)
+    control.succeeded(1_000, 1_000)
+    const stepped = control.limit
+    expect(stepped).toBeGreaterThan(8)
+    control.succeeded(4_000, 5_000)
+    expect(control.limit).toBe(stepped)
+    // And a shorter one that moved less, but faster, is a gain.
+    const other = new CongestionControl(options, 0)
+    other.succeeded(4_000, 4_000)
+    other.succeeded(2_000, 5_000)
+    expect(other.limit).toBeGreaterThan(stepped)
   })
 
   test('halves on SlowDown, once a window, never below the minimum', () => {

@@ -4,6 +4,7 @@ import {
   type HttpAnswer,
   HttpAnswerError,
   parseHttpAnswer,
+  plainLength,
 } from '../../../../src/core/storage/http-answer.ts'
 
 const parse = (text: string, ended = false) => parseHttpAnswer(Buffer.from(text, 'latin1'), ended)
@@ -78,6 +79,38 @@ describe('answers', () => {
     ['a body without end', `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(1024 * 1024 + 1)}`],
   ])('that are %s are refused', (_what, text) => {
     expect(() => parse(text)).toThrow(HttpAnswerError)
+  })
+
+  test('that are as long as an answer may be are waited for, and no longer', () => {
+    const most = 64 * 1024
+    const begun = 'HTTP/1.1 200 OK\r\n'
+    expect(parse(begun + 'a'.repeat(most - begun.length))).toBeUndefined()
+    expect(() => parse(begun + 'a'.repeat(most - begun.length + 1))).toThrow(HttpAnswerError)
+    const chunked = `${begun}Transfer-Encoding: chunked\r\n\r\n`
+    expect(parse(chunked + '1'.repeat(most))).toBeUndefined()
+    expect(() => parse(chunked + '1'.repeat(most + 1))).toThrow(HttpAnswerError)
+    const sized = `${begun}Content-Length: ${2 ** 20}\r\n\r\n`
+    expect(parse(sized)).toBeUndefined()
+    expect(parse(sized + 'x'.repeat(2 ** 20))?.body).toHaveLength(2 ** 20)
+    expect(parse(`${begun}\r\n${'x'.repeat(2 ** 20)}`, true)?.body).toHaveLength(2 ** 20)
+    const chunk = `100000\r\n${'x'.repeat(2 ** 20)}\r\n`
+    expect(parse(`${chunked}${chunk}0\r\n\r\n`)?.body).toHaveLength(2 ** 20)
+    expect(() => parse(`${chunked}${chunk}1\r\nx\r\n0\r\n\r\n`)).toThrow(HttpAnswerError)
+  })
+
+  test.each<[Record<string, string>, number | undefined]>([
+    [{ 'content-length': '0' }, 0],
+    [{ 'content-length': '5' }, 5],
+    [{}, undefined],
+    [{ 'transfer-encoding': 'chunked' }, undefined],
+    // RFC 9112, 6.3: the encoding decides.
+    [{ 'content-length': '5', 'transfer-encoding': 'chunked' }, undefined],
+  ])('%j: a body of %j bytes', (headers, length) => {
+    expect(plainLength(headers)).toBe(length)
+  })
+
+  test.each(['', '5, 5', '-1', '1e3', '0x10', ' 5', '9'.repeat(16)])('a length of %j is none', said => {
+    expect(() => plainLength({ 'content-length': said })).toThrow(HttpAnswerError)
   })
 
   test('come out the same however the bytes arrive, and never before they are whole', () => {

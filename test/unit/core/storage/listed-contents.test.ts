@@ -46,6 +46,14 @@ describe('objects of a page', () => {
     expect(found?.rest.toString()).toBe(head + tail)
   })
 
+  test('storage classes of which one begins like the one before it', () => {
+    const names = Array.from({ length: 20 }, (_, length) => 'ABCDEFGHIJKLMNOPQRST'.slice(0, length + 1))
+    for (const order of [names, names.toReversed(), names.flatMap(one => [one, one])]) {
+      const found = read(...order.map(one => `${plain}<StorageClass>${one}</StorageClass>`))
+      expect(found?.contents.map(({ storageClass }) => storageClass)).toEqual(order)
+    }
+  })
+
   test('what is between them stays', () => {
     const between = '<CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>'
     const body = `${head}<Contents>${plain}</Contents>${between}<Contents>${plain}</Contents>${tail}`
