@@ -3,7 +3,6 @@ import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import { createSigner, type SigningCredentials } from '../storage/sigv4.ts'
 import { decodePath } from './cdn-answer.ts'
-import type { CdnMisbehaviour } from './cdn-rules.ts'
 
 export interface CdnOrigin {
   /** of the S3 server, without a slash at the end */
@@ -13,6 +12,14 @@ export interface CdnOrigin {
   credentials: SigningCredentials
   /** PEM of a certificate to trust, for an origin with TLS of its own */
   ca?: string
+}
+
+/** What the origin is asked, and how it is signed. */
+export interface OriginRequest {
+  /** as on the wire, without the bucket */
+  path: string
+  region: string
+  credentials: SigningCredentials
 }
 
 interface OriginAnswer {
@@ -45,21 +52,11 @@ export class OriginClient {
   /** What the viewer sent goes along only as far as CloudFront would pass it on. @throws Error of the network */
   request(
     method: string,
-    rawPath: string,
+    viewerPath: string,
     headers: Record<string, string>,
-    misbehaviour: CdnMisbehaviour | undefined,
+    ask: (request: OriginRequest) => OriginRequest,
   ): Promise<OriginAnswer> {
-    let path = rawPath
-    if (misbehaviour && 'rewriteKey' in misbehaviour) {
-      const key = decodePath(rawPath).slice(1)
-      path = `/${misbehaviour.rewriteKey(key).split('/').map(encodeURIComponent).join('/')}`
-    }
-    const region =
-      misbehaviour && 'originRegion' in misbehaviour ? misbehaviour.originRegion : this.#origin.region
-    let credentials = this.#origin.credentials
-    if (misbehaviour && 'originDenied' in misbehaviour) {
-      credentials = { ...credentials, secretAccessKey: `not ${credentials.secretAccessKey}` }
-    }
+    const { path, region, credentials } = ask({ ...this.#origin, path: viewerPath })
     let signer = this.#signers.get(region)
     if (!signer) {
       signer = createSigner(region)

@@ -1,20 +1,19 @@
 /**
- * A stand-in for CloudFront, for the demo and the tests: signs to its origin as an origin access control does, takes
- * nothing but GET, HEAD and OPTIONS from viewers, caches, answers ranges, and can be told to misbehave.
+ * A stand-in for CloudFront, for the demo: signs to its origin as an origin access control does, takes nothing but GET,
+ * HEAD and OPTIONS from viewers, caches and answers ranges. The tests make more of it (test/support/cdn).
  *
  * Kept as CloudFront has it: the cache is keyed by the path as it was sent (and `Origin`, where a viewer sends one),
  * errors are cached for 10 s, `Via`, `X-Amz-Cf-Pop`, `X-Amz-Cf-Id`, `X-Cache` and `Age` say who answered, and the
  * error pages have CloudFront's words. An object too large for the cache is passed through and stays a Miss.
  */
 
-import { createPublicKey, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import { parseRange } from '../core/http-range.ts'
 import { type CdnAnswer, decodePath } from './cdn-answer.ts'
+import type { CdnExtension, CdnInterference, ErrorPage, ViewerRequest } from './cdn-extension.ts'
 import { type CdnOrigin, OriginClient } from './cdn-origin.ts'
-import { type CdnMisbehaviour, type CdnRule, CdnRules, type ViewerRequest } from './cdn-rules.ts'
-import { signatureFault, withoutSignature } from './cdn-signature.ts'
 import { EdgeCache, type EdgeCacheOptions } from './edge-cache.ts'
 import { listen } from './listen.ts'
 
@@ -24,13 +23,9 @@ export interface CdnOptions extends EdgeCacheOptions {
   port?: number
   host?: string
   tls?: { key: string; cert: string }
-  /** What plain HTTP meets: `https-only` 403, `redirect-to-https` 301. Needs no TLS here: it tells by the socket. */
-  viewerProtocol?: 'allow-all' | 'https-only' | 'redirect-to-https'
-  /** Viewers must sign: public keys (PEM) by key pair id. */
-  trustedKeys?: Record<string, string>
   /** ms since the epoch */
   clock?: () => number
-  rules?: CdnRule[]
+  extension?: CdnExtension
 }
 
 interface CdnRecord {
@@ -40,8 +35,6 @@ interface CdnRecord {
   range: string | undefined
   status: number
   cache: string
-  /** the rule that struck */
-  misbehaviour?: CdnMisbehaviour
 }
 
 export interface Cdn {
@@ -51,9 +44,6 @@ export interface Cdn {
   readonly domain: string
   /** The last requests, oldest first. */
   readonly requests: CdnRecord[]
-  /** @returns takes the rule back */
-  addRule(rule: CdnRule): () => void
-  clearRules(): void
   /** Forgets what is cached; one key, or everything. */
   invalidate(key?: string): void
   /** bytes of bodies held */
@@ -106,65 +96,25 @@ Request ID: ${id}
   }
 }
 
-interface EdgeCheck {
-  path: string
-  rawQuery: string
-  /** of the request, for the error page */
-  id: string
-  viewerProtocol: NonNullable<CdnOptions['viewerProtocol']>
-  keys: Parameters<typeof signatureFault>[2]
-  /** ms since the epoch */
-  now: number
-}
-
-/** What the edge answers by itself: another protocol or method than it takes, or no valid signature. */
-function refusedAtEdge(
-  request: IncomingMessage,
-  { path, rawQuery, id, viewerProtocol, keys, now }: EdgeCheck,
-): CdnAnswer | undefined {
-  const secure = 'encrypted' in request.socket
-  const host = request.headers.host ?? ''
-  if (!secure && viewerProtocol === 'https-only') {
-    const text = "Bad request.\nWe can't connect to the server for this app or website at this time."
-    return errorAnswer(403, text, id)
-  }
-  if (!secure && viewerProtocol === 'redirect-to-https') {
-    return {
-      status: 301,
-      headers: {
-        location: `https://${host}${request.url}`,
-        'content-type': 'text/html',
-        'x-cache': 'Redirect from cloudfront',
-      },
-      body: Buffer.from('<html><head><title>301 Moved Permanently</title></head></html>'),
-    }
-  }
-  if (!['GET', 'HEAD', 'OPTIONS'].includes(request.method ?? 'GET')) {
-    const text =
-      'This distribution is not configured to allow the HTTP request method that was used for this request. The distribution supports only cachable requests.'
-    return errorAnswer(403, text, id)
-  }
-  if (keys.size === 0 || request.method === 'OPTIONS') return undefined
-  const rest = withoutSignature(rawQuery)
-  const resource = `${secure ? 'https' : 'http'}://${host}${path}${rest === '' ? '' : `?${rest}`}`
-  return signatureFault(new URLSearchParams(rawQuery), resource, keys, now)
+/** What the edge answers to a method that it does not take. */
+function refusedAtEdge(method: string, errorPage: ErrorPage): CdnAnswer | undefined {
+  if (['GET', 'HEAD', 'OPTIONS'].includes(method)) return undefined
+  return errorPage(
+    403,
+    'This distribution is not configured to allow the HTTP request method that was used for this request. The distribution supports only cachable requests.',
+  )
 }
 
 /** Starts the CDN. @throws Error EADDRINUSE and the like */
 export async function startCdn(options: CdnOptions): Promise<Cdn> {
-  const { host = '127.0.0.1', clock = Date.now } = options
-  const viewerProtocol = options.viewerProtocol ?? 'allow-all'
-  const keys = new Map(
-    Object.entries(options.trustedKeys ?? {}).map(([id, pem]) => [id, createPublicKey(pem)]),
-  )
+  const { host = '127.0.0.1', clock = Date.now, extension } = options
   const node = `${randomBytes(16).toString('hex')}.cloudfront.net`
   const requests: CdnRecord[] = []
   const cache = new EdgeCache(options, clock)
   const origin = new OriginClient(options.origin, clock)
-  const rules = new CdnRules(options.rules)
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const [, path = '/', rawQuery = ''] = /^([^?]*)\??(.*)$/s.exec(request.url ?? '/') ?? []
+    const [path = '/'] = (request.url ?? '/').split('?', 1)
     const id = randomBytes(42).toString('base64').replace(/[+/]/g, '_')
     const method = request.method ?? 'GET'
     const viewer: ViewerRequest = {
@@ -177,8 +127,7 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     const record: CdnRecord = { method, path, key: viewer.key, range: viewer.range, status: 0, cache: '' }
     requests.push(record)
     if (requests.length > logLimit * 1.1) requests.splice(0, requests.length - logLimit)
-    const misbehaviour = rules.strike(viewer)
-    if (misbehaviour) record.misbehaviour = misbehaviour
+    const interference = extension?.interfere(viewer)
 
     const stamp = (headers: Record<string, string>): Record<string, string> => ({
       ...headers,
@@ -187,48 +136,37 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
       'x-amz-cf-id': id,
     })
     const finish = (answer: CdnAnswer) => {
-      let out = { ...answer, headers: stamp(answer.headers) }
-      if (misbehaviour && 'mangle' in misbehaviour) out = misbehaviour.mangle(out, viewer) ?? out
+      const stamped = { ...answer, headers: stamp(answer.headers) }
+      const out = interference?.mangle(stamped) ?? stamped
       record.status = out.status
       record.cache = out.headers['x-cache'] ?? ''
       if (out.status !== 304 && out.status !== 204) out.headers['content-length'] ??= String(out.body.length)
       response.writeHead(out.status, out.headers)
-      if (misbehaviour && 'reset' in misbehaviour && misbehaviour.afterBytes !== undefined) {
-        response.write(out.body.subarray(0, misbehaviour.afterBytes), () => request.socket.resetAndDestroy())
+      if (interference?.resetAfter !== undefined) {
+        response.write(out.body.subarray(0, interference.resetAfter), () => request.socket.resetAndDestroy())
       } else if (method === 'HEAD' || out.status === 304) response.end()
       else response.end(out.body)
     }
-    const refuse = (status: number, text: string, headers?: Record<string, string>) =>
-      finish(errorAnswer(status, text, id, headers))
+    const errorPage: ErrorPage = (status, text, headers) => errorAnswer(status, text, id, headers)
 
-    if (misbehaviour && 'reset' in misbehaviour && misbehaviour.afterBytes === undefined) {
-      request.socket.resetAndDestroy()
-      return
-    }
-    if (misbehaviour && 'stall' in misbehaviour) {
-      if (misbehaviour.stall === 'forever') return
-      await new Promise(resolve => setTimeout(resolve, misbehaviour.stall as number).unref())
-    }
-    if (misbehaviour && 'answer' in misbehaviour) {
-      const { status, headers = {}, body } = misbehaviour.answer
-      if (body === undefined) refuse(status, 'The request could not be satisfied.', headers)
-      else finish({ status, headers, body: Buffer.from(body) })
-      return
-    }
-    const refused = refusedAtEdge(request, { path, rawQuery, id, viewerProtocol, keys, now: clock() })
+    const refused =
+      (await interference?.before(request, errorPage)) ??
+      extension?.refuse(request, errorPage) ??
+      refusedAtEdge(method, errorPage)
+    if (refused === 'none') return
     if (refused) {
       finish(refused)
       return
     }
 
     const cacheId = `${viewer.origin ?? ''} ${path}`
-    const bypass = method === 'OPTIONS' || (misbehaviour !== undefined && !('mangle' in misbehaviour))
+    const bypass = method === 'OPTIONS' || interference?.bypassesCache === true
     const hit = bypass ? undefined : cache.find(cacheId)
     if (hit) {
       const age = String(Math.floor((clock() - hit.storedAt) / 1000))
       const cacheWord = hit.status < 400 ? 'Hit from cloudfront' : 'Error from cloudfront'
       finish(
-        select({ ...hit, headers: { ...hit.headers, 'x-cache': cacheWord, age } }, request, misbehaviour),
+        select({ ...hit, headers: { ...hit.headers, 'x-cache': cacheWord, age } }, request, interference),
       )
       return
     }
@@ -239,10 +177,10 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
         method === 'HEAD' ? 'GET' : method,
         path,
         headersFor(request.headers, name => forwarded.has(name)),
-        misbehaviour,
+        asked => interference?.ask(asked) ?? asked,
       )
     } catch {
-      refuse(502, "CloudFront wasn't able to connect to the origin.")
+      finish(errorPage(502, "CloudFront wasn't able to connect to the origin."))
       return
     }
     const { stream } = fromOrigin
@@ -251,8 +189,7 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     const size = Number(fromOrigin.headers['content-length'] ?? 0)
     try {
       if (size > cache.maxObject && fromOrigin.status === 200) {
-        const ignoreRange = misbehaviour !== undefined && 'ignoreRange' in misbehaviour
-        const range = parseRange(ignoreRange ? undefined : request.headers.range, size)
+        const range = parseRange(interference?.ignoresRange ? undefined : request.headers.range, size)
         await passThrough(request, response, stream, { headers: stamp(headers), size, range, record })
         return
       }
@@ -261,10 +198,10 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
       const body = Buffer.concat(pieces)
       const whole: CdnAnswer = { status: fromOrigin.status, headers, body }
       if (!bypass) cache.store(cacheId, whole)
-      finish(select(whole, request, misbehaviour))
+      finish(select(whole, request, interference))
     } catch {
       if (response.headersSent) request.socket.destroy()
-      else refuse(502, 'The origin closed the connection.')
+      else finish(errorPage(502, 'The origin closed the connection.'))
     }
   }
 
@@ -291,8 +228,6 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     port,
     domain: `${host}:${port}`,
     requests,
-    addRule: rule => rules.add(rule),
-    clearRules: () => rules.clear(),
     invalidate: key => cache.invalidate(key),
     get cachedBytes() {
       return cache.bytes
@@ -352,7 +287,7 @@ async function passThrough(
 function select(
   whole: CdnAnswer,
   request: IncomingMessage,
-  misbehaviour: CdnMisbehaviour | undefined,
+  interference: CdnInterference | undefined,
 ): CdnAnswer {
   if (whole.status !== 200 || (request.method !== 'GET' && request.method !== 'HEAD')) {
     return { ...whole, headers: { ...whole.headers } }
@@ -364,8 +299,7 @@ function select(
     return { status: 304, headers, body: Buffer.alloc(0) }
   }
   const size = whole.body.length
-  const ignore = misbehaviour !== undefined && 'ignoreRange' in misbehaviour
-  const range = parseRange(ignore ? undefined : request.headers.range, size)
+  const range = parseRange(interference?.ignoresRange ? undefined : request.headers.range, size)
   if (range.kind === 'whole') return { status: 200, headers, body: whole.body }
   if (range.kind === 'unsatisfiable') {
     return {

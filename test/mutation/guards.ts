@@ -638,6 +638,7 @@ export const guards: readonly Guard[] = [
     instead: '',
     tests: ['test/contract/track-runs.test.ts'],
     pattern: 'Ctrl-C',
+    equivalent: 'the work of each command looks at the stop itself before it begins a track',
   },
   {
     name: 'track-run: the next is taken when any is done',

@@ -14,9 +14,9 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3'
 import { afterAll, describe, expect, test } from 'vitest'
-import { type Cdn, startCdn } from '../../src/embedded/cdn.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
+import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { start } from '../support/process.ts'
 import { type Store, stores } from '../support/stores.ts'

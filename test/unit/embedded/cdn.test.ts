@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { getSignedUrl } from '@aws-sdk/cloudfront-signer'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Cdn, type CdnOptions, startCdn } from '../../../src/embedded/cdn.ts'
+import { type Cdn, type CdnOptions, startCdn } from '../../support/cdn/cdn.ts'
 import { accessKey, exchange, raw, type TestServer, testServer } from '../../support/s3-server.ts'
 
 let server: TestServer

@@ -1,18 +1,8 @@
 /** What the CDN stand-in can be told to do wrong. */
-import type { CdnAnswer } from './cdn-answer.ts'
+import { type CdnAnswer, decodePath } from '../../../src/embedded/cdn-answer.ts'
+import type { CdnInterference, ViewerRequest } from '../../../src/embedded/cdn-extension.ts'
 
-/** What a viewer asked for, as the rules see it. */
-export interface ViewerRequest {
-  method: string
-  /** as on the wire, without the query */
-  path: string
-  /** percent-decoded, without the leading slash */
-  key: string
-  range: string | undefined
-  origin: string | undefined
-}
-
-export type CdnMisbehaviour =
+type CdnMisbehaviour =
   /** Answers this instead of asking anybody. `code`-less bodies are CloudFront's HTML page. */
   | { answer: { status: number; headers?: Record<string, string>; body?: string | Buffer } }
   /** Changes the answer on its way out. Bodies over `maxObjectBytes` are passed through and cannot be changed. */
@@ -71,5 +61,44 @@ export class CdnRules {
       return one.rule.misbehave
     }
     return undefined
+  }
+}
+
+/** A misbehaviour as the CDN meets it. */
+export function interference(misbehaviour: CdnMisbehaviour, viewer: ViewerRequest): CdnInterference {
+  const reset = 'reset' in misbehaviour ? misbehaviour : undefined
+  return {
+    async before(request, errorPage) {
+      if (reset && reset.afterBytes === undefined) {
+        request.socket.resetAndDestroy()
+        return 'none'
+      }
+      if ('stall' in misbehaviour) {
+        const { stall } = misbehaviour
+        if (stall === 'forever') return 'none'
+        await new Promise(resolve => setTimeout(resolve, stall).unref())
+      }
+      if (!('answer' in misbehaviour)) return undefined
+      const { status, headers = {}, body } = misbehaviour.answer
+      return body === undefined
+        ? errorPage(status, 'The request could not be satisfied.', headers)
+        : { status, headers, body: Buffer.from(body) }
+    },
+    ask(request) {
+      const { path, region, credentials } = request
+      if ('rewriteKey' in misbehaviour) {
+        const key = misbehaviour.rewriteKey(decodePath(path).slice(1))
+        return { ...request, path: `/${key.split('/').map(encodeURIComponent).join('/')}` }
+      }
+      if ('originDenied' in misbehaviour) {
+        const secretAccessKey = `not ${credentials.secretAccessKey}`
+        return { ...request, credentials: { ...credentials, secretAccessKey } }
+      }
+      return { ...request, region: 'originRegion' in misbehaviour ? misbehaviour.originRegion : region }
+    },
+    mangle: answer => ('mangle' in misbehaviour && misbehaviour.mangle(answer, viewer)) || answer,
+    resetAfter: reset?.afterBytes,
+    bypassesCache: !('mangle' in misbehaviour),
+    ignoresRange: 'ignoreRange' in misbehaviour,
   }
 }

@@ -1,6 +1,6 @@
 /** Signed URLs as CloudFront checks them. */
 import { createVerify, type KeyObject } from 'node:crypto'
-import type { CdnAnswer } from './cdn-answer.ts'
+import type { CdnAnswer } from '../../../src/embedded/cdn-answer.ts'
 
 /** CloudFront's own URL-safe base64. */
 const fromCloudFrontBase64 = (text: string): Buffer =>
