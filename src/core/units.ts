@@ -55,9 +55,9 @@ export function formatBytes(bytes: number): string {
   return `${(value / 1024).toFixed(1)} PiB`
 }
 
-/** Milliseconds → `0.4s`, `12s`, `3m 5s`, `2h`, `3d 4h` */
+/** Milliseconds → `0.4s`, `5s`, `12s`, `3m 5s`, `2h`, `3d 4h` */
 export function formatDuration(milliseconds: number): string {
-  if (milliseconds < 9_950) return `${(Math.max(0, milliseconds) / 1_000).toFixed(1)}s`
+  if (milliseconds < 9_950) return `${Math.round(Math.max(0, milliseconds) / 100) / 10}s`
   const seconds = Math.round(milliseconds / 1_000)
   if (seconds < 60) return `${seconds}s`
   if (seconds < 3_600) return two(seconds, 60, 'm', 1, 's')
@@ -72,8 +72,7 @@ export function formatEstimate(seconds: number): string {
 
 /** Seconds, rounded up → `5s`, `3m 5s` */
 export function wholeSeconds(seconds: number): string {
-  const whole = Math.ceil(seconds)
-  return whole < 10 ? `${whole}s` : formatDuration(whole * 1_000)
+  return formatDuration(Math.ceil(seconds) * 1_000)
 }
 
 /** Milliseconds since something → `just now`, `5s ago`, `3d 4h ago` */

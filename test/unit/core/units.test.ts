@@ -54,6 +54,8 @@ describe('durations', () => {
   ])('%j is %s ms', (text, milliseconds) => expect(parseDuration(text)).toBe(milliseconds))
 
   test.each([
+    [0, '0s'],
+    [5_000, '5s'],
     [400, '0.4s'],
     [9_960, '10s'],
     [185_000, '3m 5s'],
