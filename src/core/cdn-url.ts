@@ -6,6 +6,7 @@
  */
 import { UsageError } from '../errors.ts'
 import { maxKeyBytes } from './keys.ts'
+import { isLoopback } from './loopback.ts'
 import { printable } from './units.ts'
 
 /** Where the CDN answers. Made by {@link parseCdnDomain} only. */
@@ -17,7 +18,6 @@ export interface CdnDomain {
   readonly tls: boolean
 }
 
-const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 const cure = 'Set CLOUDFRONT_DOMAIN to the bare host name, such as d123.cloudfront.net or cdn.example.com.'
 
 /**
@@ -43,7 +43,7 @@ export function parseCdnDomain(text: string, { anyPort = false } = {}): CdnDomai
   const url = URL.parse(`${protocol}//${authority}`)
   if (url === null || url.hostname === '') throw refuse('it is not a valid host name')
   const hostname = url.hostname.replace(/\.$/, '')
-  const local = loopback.test(hostname)
+  const local = isLoopback(hostname)
   if (!local) {
     if (protocol === 'http:') throw refuse('tracks are served over HTTPS only')
     if (given !== authority) {

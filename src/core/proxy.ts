@@ -38,6 +38,7 @@ function withScheme(proxy: string): string {
  * @returns undefined if none is to be used
  */
 export function proxyFor(url: string, { https, http, except = '' }: Proxies): string | undefined {
+  if (!https && !http) return undefined
   const { protocol, hostname, port } = new URL(url)
   const proxy = protocol === 'https:' ? https : http
   if (proxy === undefined || proxy === '') return undefined

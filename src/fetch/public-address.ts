@@ -1,6 +1,7 @@
 /** Which addresses a URL that somebody else wrote may lead to: the internet's, none of the networks behind it. */
 import dns from 'node:dns'
 import { BlockList, isIP, isIPv4, type LookupFunction } from 'node:net'
+import { isLoopback } from '../core/loopback.ts'
 
 /** IANA's special-purpose registries, as far as they are not globally reachable, and multicast. */
 const inside = new BlockList()
@@ -37,12 +38,6 @@ export function isPublicAddress(address: string): boolean {
   if (isIPv4(address)) return !inside.check(address)
   const bare = address.replace(/%.*$/, '')
   return isIP(bare) === 6 && global6.check(bare, 'ipv6') && !inside6.check(bare, 'ipv6')
-}
-
-function isLoopback(host: string): boolean {
-  return (
-    host === 'localhost' || (isIPv4(host) && host.startsWith('127.')) || host === '::1' || host === '[::1]'
-  )
 }
 
 /**

@@ -41,8 +41,11 @@ interface HttpClientOptions {
   secureContext: () => SecureContext
   /** `fresh` asks the provider chain again, past its cache. */
   credentials: (fresh: boolean) => Promise<SigningCredentials & { expiration?: Date }>
-  /** Sign the SHA-256 of every body. Default: over plain HTTP only. */
-  signPayload?: boolean
+  /**
+   * Sign the SHA-256 of every body. Otherwise, over plain HTTP, of those alone whose SHA-256 is known or that have no
+   * checksum in their headers, which are signed.
+   */
+  signPayload: boolean
   /** sent with every request; lower-case names */
   extraHeaders: Readonly<Record<string, string>>
   /** URL of the proxy that leads to a URL; undefined: none */
@@ -170,6 +173,11 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     }
   }
 
+  function signsPayload({ sha256, headers }: LeanRequest, secure: boolean): boolean {
+    if (options.signPayload || secure) return options.signPayload
+    return sha256 !== undefined || headers['x-amz-checksum-crc32'] === undefined
+  }
+
   async function exchange(
     to: HttpTarget,
     sign: Signer,
@@ -193,7 +201,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         path,
         query: request.query,
         headers,
-        payloadHash: (options.signPayload ?? !secure) ? hexSha256(request) : unsignedPayload,
+        payloadHash: signsPayload(request, secure) ? hexSha256(request) : unsignedPayload,
       },
       used,
       new Date(Date.now() + clock.offset),

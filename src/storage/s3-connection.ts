@@ -8,6 +8,7 @@
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
+import { isLoopback } from '../core/loopback.ts'
 import { proxyFor } from '../core/proxy.ts'
 import { type Agents, type Network, openAgents, plainNetwork } from '../network.ts'
 import { createHttpClient, type HttpClient, type HttpTarget } from './http-client.ts'
@@ -41,7 +42,10 @@ export interface S3StoreOptions {
     /** ms without a byte in either direction. Default 60,000 */
     idleMs?: number
   }
-  /** Sign the SHA-256 of every body sent. Default: over plain HTTP only; TLS protects it otherwise. */
+  /**
+   * Sign the SHA-256 of every body sent. Default: over plain HTTP to another machine. TLS protects it otherwise; to this
+   * machine itself it passes nobody, and is checked as over TLS.
+   */
   signPayload?: boolean
   /**
    * Where the bucket's name goes: into the path, or before the host. `auto` (default): before the host at AWS, into the
@@ -89,6 +93,8 @@ export interface S3Connection {
   /** its requests are sent once, whatever comes back */
   readonly onceClient: S3Client
   readonly bodies: HttpClient
+  /** the SHA-256 of every body is signed */
+  readonly signsPayload: boolean
   /** what the store has turned out to lack */
   readonly lacks: Lacks
   /** what errors of a request say about it; refuses keys that are too long */
@@ -212,12 +218,13 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     }
   }
 
+  const signsPayload = options.signPayload ?? !isProtectedWay(endpoint, network)
   const bodies = createHttpClient({
     target: async () => (await findPlace()).target,
     maxSockets,
     secureContext: getSecureContext,
     credentials: fresh => client.config.credentials(fresh ? { forceRefresh: true } : undefined),
-    signPayload: options.signPayload,
+    signPayload: signsPayload,
     proxyFor: url => proxyFor(url, network.proxies),
     extraHeaders,
     timeouts,
@@ -237,6 +244,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     client,
     onceClient,
     bodies,
+    signsPayload,
     lacks,
     context,
     run,
@@ -314,6 +322,13 @@ function openClients(options: ClientOptions): {
       })
     },
   }
+}
+
+/** Whether nobody on the way to a store can change what is sent. */
+function isProtectedWay(endpoint: string | undefined, network: Network): boolean {
+  const url = endpoint === undefined ? null : URL.parse(endpoint)
+  if (url === null || url.protocol !== 'http:') return true
+  return isLoopback(url.hostname) && proxyFor(url.href, network.proxies) === undefined
 }
 
 /** @returns ms since 1970 by the store's clock, from the newest answer to any of these that told it */

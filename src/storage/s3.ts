@@ -66,7 +66,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
 
   return {
     bucket,
-    signsPayload: options.signPayload ?? options.endpoint?.startsWith('http:') === true,
+    signsPayload: s3.signsPayload,
     ...reading,
     ...writing,
     ...copying,

@@ -147,7 +147,7 @@ export interface ListOptions {
 
 export interface ObjectStore {
   readonly bucket: string
-  /** Bodies are signed with their SHA-256 (plain HTTP): a caller that has one saves the store computing it. */
+  /** Bodies are signed with their SHA-256 (plain HTTP to another machine): a caller that has one saves the store computing it. */
   readonly signsPayload: boolean
 
   /** One cheap request that shows that bucket, region and credentials work. Throws a StoreError that names what does not. */

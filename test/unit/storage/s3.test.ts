@@ -2,10 +2,12 @@
  * What the S3 store makes of answers a healthy server never gives. Each test scripts a raw HTTP server; the contract
  * (test/contract) covers what servers do when all is well.
  */
+import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { crc32 } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
+import { plainNetwork } from '../../../src/network.ts'
 import { createS3Store } from '../../../src/storage/s3.ts'
 import type { S3StoreOptions } from '../../../src/storage/s3-connection.ts'
 import { type ObjectStore, StoreError, type StoreErrorKind } from '../../../src/storage/store.ts'
@@ -160,14 +162,49 @@ describe('on the wire', () => {
       expect(request!.headers[name], name).toBeUndefined()
     }
     expect(request!.headers['user-agent']).toMatch(/autodj/)
-    // Over plain HTTP the payload is signed.
-    expect(request!.headers['x-amz-content-sha256']).toMatch(/^[0-9a-f]{64}$/)
   })
 
   test('the payload stays unsigned when told so', async () => {
     const { endpoint, received } = await scripted((_, response) => accept(response))
     await open(endpoint, { signPayload: false }).put(key, body, options)
     expect(received[0]!.headers['x-amz-content-sha256']).toBe('UNSIGNED-PAYLOAD')
+  })
+
+  const sha256 = createHash('sha256').update(body).digest('base64')
+  const hex = Buffer.from(sha256, 'base64').toString('hex')
+  test.each([
+    ['to another machine', { signPayload: true }, { crc32: crc(body) }, hex],
+    ['on this machine, with a checksum', {}, { crc32: crc(body) }, 'UNSIGNED-PAYLOAD'],
+    ['on this machine, whose SHA-256 is known', {}, { crc32: crc(body), sha256 }, hex],
+  ])('a part %s', async (_, settings, checksums, signed) => {
+    const { endpoint, received } = await scripted((_, response) => accept(response))
+    await open(endpoint, settings).uploadPart(key, 'id', 1, body, checksums)
+    const [request] = received
+    expect(request!.headers['x-amz-content-sha256']).toBe(signed)
+    // What is not signed itself is held to a checksum that is.
+    expect(request!.headers['x-amz-checksum-crc32']).toBe(crc(body))
+    expect(request!.headers['authorization']).toMatch(/SignedHeaders=[^,]*x-amz-checksum-crc32/)
+  })
+
+  test('a part whose checksum the store refuses is signed', async () => {
+    const { endpoint, received } = await scripted(({ headers }, response) => {
+      if (headers['x-amz-checksum-crc32'] === undefined) return accept(response)
+      response.writeHead(501).end('<Error><Code>NotImplemented</Code><Message>A header</Message></Error>')
+    })
+    await open(endpoint).uploadPart(key, 'id', 1, body, { crc32: crc(body) })
+    expect(received.map(one => one.headers['x-amz-content-sha256'])).toEqual(['UNSIGNED-PAYLOAD', hex])
+  })
+
+  test.each([
+    ['https://store.example', {}, false],
+    ['http://store.example', {}, true],
+    ['http://10.0.0.7:9000', {}, true],
+    ['http://localhost:9000', {}, false],
+    ['http://[::1]:9000', {}, false],
+    ['http://127.0.0.1:9000', { http: 'http://proxy.example' }, true],
+    ['http://127.0.0.1:9000', { http: 'http://proxy.example', except: '127.0.0.1' }, false],
+  ])('bodies to %s with the proxies %o are signed: %s', (endpoint, proxies, expected) => {
+    expect(open(endpoint, { network: { ...plainNetwork, proxies } }).signsPayload).toBe(expected)
   })
 
   test('one connection serves many puts, large ones too', async () => {
