@@ -238,7 +238,7 @@ ${sections.join('\n\n')}
 }
 
 /** Every page, by its path from the top of the repository. */
-export function pages(): Map<string, string> {
+function pages(): Map<string, string> {
   const tree = programTree()
   return new Map([
     ['docs/commands/README.md', commandIndex(tree)],

@@ -243,7 +243,7 @@ const familyMeanings: Readonly<Record<keyof typeof familyCures, string>> = {
     'The CDN does not serve the track as it should, for the cause that the code names (`verify.oac-missing`).',
 }
 
-export interface DocumentedCode {
+interface DocumentedCode {
   /** of a family: how its codes begin */
   readonly code: string
   readonly isFamily: boolean

@@ -13,7 +13,7 @@ import { commands } from '../src/commands.ts'
 import { jsonSchemaVersion } from '../src/report/reporter.ts'
 import { fieldMeanings } from './json-fields.ts'
 
-export const schemaFolder = path.join(import.meta.dirname, '../docs/schemas')
+const schemaFolder = path.join(import.meta.dirname, '../docs/schemas')
 
 export interface Shape {
   description?: string
@@ -28,7 +28,7 @@ export interface Shape {
   required?: string[]
 }
 
-export interface LineSchema extends Shape {
+interface LineSchema extends Shape {
   $schema: string
   title: string
   anyOf: Shape[]

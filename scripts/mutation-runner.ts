@@ -16,7 +16,7 @@ export interface MutationPlan {
 }
 
 /** `broken`: after the mutant the same test fails without it, so that its own failure proves nothing. */
-export type Verdict = 'passed' | 'failed' | 'timed out' | 'broken'
+type Verdict = 'passed' | 'failed' | 'timed out' | 'broken'
 
 export type LogLine =
   | { kind: 'reach'; file: string; test: string; ms: number; passed: boolean; hits: Record<string, number> }

@@ -20,7 +20,7 @@ const versionOfPackage = (): string =>
   JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')).version as string
 
 /** The section of a version, without its heading; undefined: there is none, or it is empty. */
-export function sectionOf(changelog: string, version: string): string | undefined {
+function sectionOf(changelog: string, version: string): string | undefined {
   const lines = changelog.split('\n')
   const start = lines.findIndex(line => line.startsWith(`## [${version}]`))
   if (start === -1) return undefined
@@ -30,7 +30,7 @@ export function sectionOf(changelog: string, version: string): string | undefine
 }
 
 /** The changelog with what was unreleased under the heading of this version, and an empty section above it. */
-export function dated(changelog: string, version: string, day: string): string {
+function dated(changelog: string, version: string, day: string): string {
   return changelog.replace(/^## \[Unreleased\]\n/m, `## [Unreleased]\n\n## [${version}] - ${day}\n`)
 }
 

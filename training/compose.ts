@@ -23,7 +23,7 @@ export interface Truth {
 
 const loud: Record<string, number> = { X: 116, x: 92, o: 52 }
 
-export interface Song {
+interface Song {
   readonly midi: Buffer
   readonly truth: Truth
 }

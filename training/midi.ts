@@ -19,7 +19,7 @@ export interface TempoChange {
   readonly bpm: number
 }
 
-export interface Song {
+interface Song {
   readonly notes: readonly Note[]
   readonly tempi: readonly TempoChange[]
   /** Program (0 to 127) by channel (0 to 15; 9 is the drum kit). */
@@ -72,7 +72,7 @@ export function writeMidi({ notes, tempi, programs }: Song): Buffer {
   return Buffer.concat([header, Buffer.from(track)])
 }
 
-export interface MidiMaps {
+interface MidiMaps {
   /** Seconds of a position in quarter notes. */
   readonly seconds: (quarters: number) => number
   readonly tempi: readonly TempoChange[]

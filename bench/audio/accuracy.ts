@@ -10,7 +10,7 @@ import type { Rendered } from './render.ts'
 import { claim, mean, percent, share, table } from './report.ts'
 import { beatF, mirexScore, tempoA1, tempoA2, tempoExact } from './score.ts'
 
-export interface AccuracyFlags {
+interface AccuracyFlags {
   readonly noPeers: boolean
   /** All clips for the slow peers too. */
   readonly slowPeers: boolean

@@ -20,7 +20,7 @@ const shares = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, -0.3, -0.5]
 const rampSeconds = 12
 const splices = 4
 
-export interface Splice {
+interface Splice {
   readonly name: string
   readonly song: Rendered
   /** Where the change begins and ends in the song as it was, seconds. */
@@ -31,7 +31,7 @@ export interface Splice {
   readonly after: number
 }
 
-export function splicesOf(song: Rendered): Splice[] {
+function splicesOf(song: Rendered): Splice[] {
   const { clip, truth } = song
   const random = randomFrom(hashOf(`splices:${clip.name}`))
   const length = Math.min(clip.duration, truth.beats.at(-1)!)
@@ -86,7 +86,7 @@ function play(splice: Splice, input: Float32Array, sampleRate: number): Float32A
 }
 
 /** The splice's sound. */
-export function soundOf(splice: Splice): Wav {
+function soundOf(splice: Splice): Wav {
   const { sampleRate, channels } = readWav(splice.song.wav)
   return { sampleRate, channels: channels.map(channel => play(splice, channel, sampleRate)) }
 }
@@ -111,7 +111,7 @@ function analyze({ sampleRate, channels }: Wav): TrackAnalysis {
 }
 
 /** What is judged of an analysis. */
-export type Heard = Pick<TrackAnalysis, 'constantTempo' | 'tempoChanges' | 'beatTimestamps' | 'mixOutPoint'>
+type Heard = Pick<TrackAnalysis, 'constantTempo' | 'tempoChanges' | 'beatTimestamps' | 'mixOutPoint'>
 
 /** Factors that a tempo may be counted at. */
 const octaves = [1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3]
@@ -142,7 +142,7 @@ function beatsAfter(splice: Splice, beats: readonly number[]): number {
   return beatF(late(beats), late(trueBeats(splice)))
 }
 
-export function judge(splice: Splice, analysis: Heard): Score {
+function judge(splice: Splice, analysis: Heard): Score {
   const tolerance = (2 * barsOf(splice)) / Math.min(1, splice.before, splice.after)
   const [from, to] = [moved(splice, splice.from) - tolerance, moved(splice, splice.to) + tolerance]
   const inside = analysis.tempoChanges.filter(({ at }) => at >= from && at <= to)

@@ -15,7 +15,7 @@ import { practiceKits } from '../../training/practice.ts'
 import { hashOf, type Random, randomFrom, sampleBy } from './random.ts'
 
 /** Where a clip's sound comes from; `start` in seconds, 0 where there is none. */
-export type Source =
+type Source =
   | { readonly kind: 'midi'; readonly midi: Buffer; readonly start?: number }
   | { readonly kind: 'mma'; readonly chart: string }
   | { readonly kind: 'audio'; readonly files: readonly string[]; readonly start: number }

@@ -5,7 +5,7 @@
  */
 import type { Wav } from './wav.ts'
 
-export interface EbuSignal {
+interface EbuSignal {
   readonly name: string
   readonly wav: () => Wav
   readonly measure: 'integrated' | 'range' | 'truePeak'

@@ -21,7 +21,7 @@ export interface Answer {
   readonly cpuSeconds?: number
 }
 
-export interface Peer {
+interface Peer {
   readonly name: string
   /** What to do where it is missing. */
   readonly install: string

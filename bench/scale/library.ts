@@ -23,7 +23,7 @@ const hashOf = `lpad(to_hex(i), 64, '0')`
 const idOf = 'md5(i::text)::uuid'
 
 /** How a library of the bench is. */
-export interface LibraryShape {
+interface LibraryShape {
   readonly rows: number
   /** every row is in S3, proved and analysed, and none has a local copy: no command has anything to do */
   readonly settled?: boolean

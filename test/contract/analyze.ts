@@ -94,7 +94,7 @@ export async function addObject(
   return bed.addTrack({ path: file ?? null, source: 'S3', key })
 }
 
-export interface AnalyzedRow {
+interface AnalyzedRow {
   id: string
   bpm: number | null
   key: string | null

@@ -23,7 +23,7 @@ export interface TestBucket {
   close(): Promise<void>
 }
 
-export interface Servers {
+interface Servers {
   /** leaves out what takes long and differs little from server to server */
   quick?: boolean
   database(): Promise<TestDatabase>

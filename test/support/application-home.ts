@@ -9,7 +9,7 @@ import { postgresTestDatabase } from './database.ts'
 import { embeddedBucket } from './embedded-s3.ts'
 
 /** The application's own folder with its settings, its database at one revision, and a bucket. */
-export interface ApplicationHome extends AsyncDisposable {
+interface ApplicationHome extends AsyncDisposable {
   folder: string
   /** What its `.env` holds. */
   settings: Readonly<Record<string, string>>

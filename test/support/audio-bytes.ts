@@ -7,7 +7,7 @@ export const be = (value: number, length: number): Buffer => {
   return bytes
 }
 export const le = (value: number, length: number): Buffer => Buffer.from(be(value, length)).reverse()
-export const syncsafe = (value: number): Buffer =>
+const syncsafe = (value: number): Buffer =>
   Buffer.from([(value >> 21) & 127, (value >> 14) & 127, (value >> 7) & 127, value & 127])
 
 /** Silent frames of MPEG-1 Layer III, 44.1 kHz, joint stereo or mono: 1,152 samples each, 26.12 ms. */
@@ -21,7 +21,7 @@ export function mp3Frames(count: number, { kbps = 128, mono = false } = {}): Buf
 export const mp3Seconds = (count: number): number => (count * 1152) / 44_100
 
 /** An ID3v2 frame; `text` as bytes, its encoding's included. */
-export interface Id3Frame {
+interface Id3Frame {
   readonly id: string
   readonly content: Buffer
   /** of 2.4: plain, as iTunes writes them */
@@ -80,7 +80,7 @@ export const riffInfo = (texts: Readonly<Record<string, Buffer>>): Buffer =>
     ]),
   )
 
-export interface WaveOptions {
+interface WaveOptions {
   readonly form?: 'RIFF' | 'RIFX' | 'RF64'
   /** 1 integers, 3 floats */
   readonly format?: number
@@ -118,7 +118,7 @@ export function wave(data: Buffer, options: WaveOptions = {}): Buffer {
   return Buffer.concat([latin(form), wide ? le(0xffff_ffff, 4) : number(body.length, 4), body])
 }
 
-export interface AiffOptions {
+interface AiffOptions {
   readonly channels?: number
   readonly sampleRate?: number
   readonly bits?: number
@@ -316,7 +316,7 @@ export function moov(seconds: number, tags: Readonly<Record<string, string>> = {
 export const ftyp = box('ftyp', latin('M4A '), be(0, 4), latin('M4A mp42'))
 
 /** A FLAC file of verbatim frames: any depth of 4 to 32 bits. */
-export interface FlacOptions {
+interface FlacOptions {
   readonly bits?: number
   readonly channels?: number
   readonly sampleRate?: number

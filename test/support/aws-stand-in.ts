@@ -3,7 +3,7 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll } from 'vitest'
 
-export interface AwsStandIn {
+interface AwsStandIn {
   /** there once the tests run */
   endpoint: string
   answer: [status: number, body: string]

@@ -10,7 +10,7 @@ import { loadConfig } from '../../src/config.ts'
 import { type Context, openContext } from '../../src/context.ts'
 import type { Database } from '../../src/db/database.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { AppError, ExitCode } from '../../src/errors.ts'
+import { AppError, type ExitCode } from '../../src/errors.ts'
 import { JsonReporter } from '../../src/report/json.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import type { S3StoreOptions } from '../../src/storage/s3-connection.ts'
@@ -20,7 +20,7 @@ import type { TestDatabase } from './database.ts'
 import { hooked, type StoreHooks } from './hooked-store.ts'
 import { recordLines } from './json-lines.ts'
 
-export interface S3Access {
+interface S3Access {
   endpoint: string
   region: string
   bucket: string
@@ -46,7 +46,7 @@ export interface TrackRow {
   s3_object_key: string | null
 }
 
-export interface NewTestTrack {
+interface NewTestTrack {
   path: string | null
   content?: Uint8Array | string
   title?: string
@@ -293,5 +293,3 @@ export class TestBed {
     }
   }
 }
-
-export { ExitCode }

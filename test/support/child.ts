@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
-export interface Child {
+interface Child {
   process: ChildProcess
   /** The next line that it prints; rejects when it ends without one. */
   line(): Promise<string>

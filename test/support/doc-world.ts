@@ -33,7 +33,7 @@ export const otherPrograms = [process.env['TEST_LINTERS'], process.env['PATH']].
 /** What stands on a page for something of the reader's own, and what it is here. */
 type Yours = (text: string) => string
 
-export interface Ran {
+interface Ran {
   exitCode: number
   /** what the screen shows */
   said: string

@@ -6,7 +6,7 @@
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Socket } from 'node:net'
 
-export interface Gate {
+interface Gate {
   /** As the target's, with this port. */
   readonly endpoint: string
   /** Connections that are held now. */

@@ -1,7 +1,7 @@
 /** Fenced blocks of Markdown pages, in their order. */
 import { globSync, readFileSync } from 'node:fs'
 
-export interface FencedBlock {
+interface FencedBlock {
   /** first word behind the fence: `sh`, `text`, or nothing */
   language: string
   /** `norun="…"`: why the block cannot be run by a test */
@@ -46,7 +46,7 @@ const shells = new Set(['sh', 'bash', 'shell', 'console', 'zsh', 'fish'])
 /** Blocks of what is read and not typed. */
 const texts = new Set(['text', 'mermaid', 'sql', 'json', 'ini', 'nginx'])
 
-export interface CommandBlock extends FencedBlock {
+interface CommandBlock extends FencedBlock {
   page: string
 }
 

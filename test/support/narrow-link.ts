@@ -10,7 +10,7 @@ import pLimit from 'p-limit'
 import { start } from './process.ts'
 
 /** How a link breaks off: in the middle of a body, or with a body wholly arrived and its answer lost. */
-export type BreakOff = 'in a body' | 'before an answer'
+type BreakOff = 'in a body' | 'before an answer'
 
 export class NarrowLink {
   readonly #server: http.Server

@@ -48,7 +48,7 @@ export function sdk(server: S3Server, config: S3ClientConfig = {}): S3Client {
   })
 }
 
-export interface RawResponse {
+interface RawResponse {
   status: number
   headers: IncomingHttpHeaders
   body: Buffer
@@ -57,7 +57,7 @@ export interface RawResponse {
   code: string | undefined
 }
 
-export interface RawRequest {
+interface RawRequest {
   method?: string
   /** percent-encoded, as it goes on the wire */
   path: string

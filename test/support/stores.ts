@@ -17,7 +17,7 @@ export interface Store {
   close(): Promise<void>
 }
 
-export interface StoreProgram {
+interface StoreProgram {
   name: string
   /** what of it is run, as its installation or it itself says */
   version(): string

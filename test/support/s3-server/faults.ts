@@ -6,7 +6,7 @@ import type { Interference } from '../../../src/embedded/s3-server/extension.ts'
 import { type SendPieces, write } from '../../../src/embedded/s3-server/response.ts'
 import { S3Error } from '../../../src/embedded/s3-server/xml.ts'
 
-export type Fault =
+type Fault =
   /** Answers an error instead of doing it. `code` is the S3 error code. */
   | { status: number; code: string; message?: string; headers?: Record<string, string> }
   /** Drops the connection (RST): at once, or after that many bytes of the request's or the response's body. */

@@ -53,8 +53,8 @@ test('< goes back one question, as often as there are some, and what was answere
 })
 
 test('< passes over questions that were not asked', async () => {
-  const [one, two, three_] = three
-  const { prompts } = await run([one!, { ...two!, when: () => false }, three_!], ['a', '<', 'x', 'c'])
+  const [one, two, third] = three
+  const { prompts } = await run([one!, { ...two!, when: () => false }, third!], ['a', '<', 'x', 'c'])
   expect(prompts).toEqual(['One: ', 'Three: ', 'One [a]: ', 'Three: '])
 })
 

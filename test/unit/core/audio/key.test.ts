@@ -118,7 +118,7 @@ describe('estimateKey', () => {
         tonal: true,
       }
     })
-  const NAMES = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
+  const names = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
   /** The same music so many semitones higher. */
   const transposed = (music: PitchContent, up: number): PitchContent => {
     const move = (values: Float32Array): Float32Array =>
@@ -140,7 +140,7 @@ describe('estimateKey', () => {
           tonality => estimateKey(tonality, keyTemplates)!,
         )
         const minor = one!.key.endsWith('m') ? 'm' : ''
-        expect(two!.key).toBe(NAMES[(NAMES.indexOf(one!.key.replace('m', '')) + up) % 12]! + minor)
+        expect(two!.key).toBe(names[(names.indexOf(one!.key.replace('m', '')) + up) % 12]! + minor)
         expect(two!.confidence).toBeCloseTo(one!.confidence, 6)
         expect(one!.confidence).toBeGreaterThan(0)
         expect(one!.confidence).toBeLessThanOrEqual(1)

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { largestSample, soundGate } from '../../../../src/core/audio/soundness.ts'
 
 describe('soundGate', () => {
-  const BAD = [Number.NaN, Infinity, -Infinity, 4.01, -1e9]
+  const bad = [Number.NaN, Infinity, -Infinity, 4.01, -1e9]
   it('leaves sound alone, up to 12.04 dB above full scale', () => {
     const channel = Float32Array.from([0, 1, -1, 3.99, -largestSample, largestSample])
     const gate = soundGate()
@@ -14,7 +14,7 @@ describe('soundGate', () => {
   it('lets nothing bad through, silences all channels alike, and nothing further off than a frame', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.tuple(fc.nat(19_999), fc.nat(1), fc.constantFrom(...BAD)), { maxLength: 6 }),
+        fc.array(fc.tuple(fc.nat(19_999), fc.nat(1), fc.constantFrom(...bad)), { maxLength: 6 }),
         fc.integer({ min: 100, max: 20_000 }),
         (spots, window) => {
           const channels = [new Float32Array(20_000).fill(0.5), new Float32Array(20_000).fill(-0.25)]

@@ -489,7 +489,7 @@ describe('distribution', () => {
     policy?: Parameters<typeof assessDistribution>[1],
     more?: Partial<Wishes>,
   ) => assess(seen, policy, more).checks.find(check => check.setting === setting)?.state
-  const with_ = (path: readonly (string | number)[], value: Json): ObservedDistribution => {
+  const changedAt = (path: readonly (string | number)[], value: Json): ObservedDistribution => {
     const seen = old()
     return { ...seen, config: withValueAt(seen.config, path, value) as JsonObject }
   }
@@ -558,51 +558,66 @@ describe('distribution', () => {
       'another bucket',
       'origin',
       'failure',
-      with_([...origin, 'DomainName'], 'music-2.s3.eu-central-1.amazonaws.com'),
+      changedAt([...origin, 'DomainName'], 'music-2.s3.eu-central-1.amazonaws.com'),
     ],
     [
       'the website endpoint',
       'origin',
       'failure',
-      with_([...origin, 'DomainName'], 'music.s3-website.eu-central-1.amazonaws.com'),
+      changedAt([...origin, 'DomainName'], 'music.s3-website.eu-central-1.amazonaws.com'),
     ],
-    ['an origin path', 'origin', 'failure', with_([...origin, 'OriginPath'], '/audio')],
-    ['disabled', 'distribution', 'failure', with_(['Enabled'], false)],
-    ['the global endpoint', 'origin', 'ok', with_([...origin, 'DomainName'], 'music.s3.amazonaws.com')],
+    ['an origin path', 'origin', 'failure', changedAt([...origin, 'OriginPath'], '/audio')],
+    ['disabled', 'distribution', 'failure', changedAt(['Enabled'], false)],
+    ['the global endpoint', 'origin', 'ok', changedAt([...origin, 'DomainName'], 'music.s3.amazonaws.com')],
     [
       'its own certificate',
       'minimum-tls',
       'ok',
-      with_(['ViewerCertificate'], { CloudFrontDefaultCertificate: true }),
+      changedAt(['ViewerCertificate'], { CloudFrontDefaultCertificate: true }),
     ],
-    ['TLS 1.2', 'minimum-tls', 'ok', with_(['ViewerCertificate', 'MinimumProtocolVersion'], 'TLSv1.2_2021')],
+    [
+      'TLS 1.2',
+      'minimum-tls',
+      'ok',
+      changedAt(['ViewerCertificate', 'MinimumProtocolVersion'], 'TLSv1.2_2021'),
+    ],
     [
       'TLS 1.1',
       'minimum-tls',
       'failure',
-      with_(['ViewerCertificate', 'MinimumProtocolVersion'], 'TLSv1.1_2016'),
+      changedAt(['ViewerCertificate', 'MinimumProtocolVersion'], 'TLSv1.1_2016'),
     ],
-    ['no caching', 'cache-policy', 'failure', with_([...audio, 'CachePolicyId'], managed.cachingDisabled)],
-    ['managed caching', 'cache-policy', 'ok', with_([...audio, 'CachePolicyId'], managed.cachingOptimized)],
+    [
+      'no caching',
+      'cache-policy',
+      'failure',
+      changedAt([...audio, 'CachePolicyId'], managed.cachingDisabled),
+    ],
+    [
+      'managed caching',
+      'cache-policy',
+      'ok',
+      changedAt([...audio, 'CachePolicyId'], managed.cachingOptimized),
+    ],
     [
       'a policy that may not be read',
       'cache-policy',
       'skipped',
-      with_([...audio, 'CachePolicyId'], 'unread'),
+      changedAt([...audio, 'CachePolicyId'], 'unread'),
     ],
     [
       'legacy settings that are right',
       'cache-policy',
       'ok',
-      with_([...audio, 'ForwardedValues'], { QueryString: false, Cookies: { Forward: 'none' } }),
+      changedAt([...audio, 'ForwardedValues'], { QueryString: false, Cookies: { Forward: 'none' } }),
     ],
-    ['HTTPS only', 'viewer-protocol', 'ok', with_([...audio, 'ViewerProtocolPolicy'], 'https-only')],
+    ['HTTPS only', 'viewer-protocol', 'ok', changedAt([...audio, 'ViewerProtocolPolicy'], 'https-only')],
   ])('%s: %s is %s', (_, setting, state, seen) => {
     expect(stateOf(seen, setting)).toBe(state)
   })
 
   test('an origin access control that does not always sign is none', () => {
-    const seen = with_([...origin, 'OriginAccessControlId'], 'E1')
+    const seen = changedAt([...origin, 'OriginAccessControlId'], 'E1')
     const oac = { SigningBehavior: 'always', SigningProtocol: 'sigv4' }
     expect(stateOf({ ...seen, oacs: { E1: oac } }, 'origin-access-control')).toBe('ok')
     expect(
@@ -611,7 +626,7 @@ describe('distribution', () => {
   })
 
   test('a policy keyed by query strings is found, one keyed by nothing is fine', () => {
-    const seen = with_([...audio, 'CachePolicyId'], 'custom')
+    const seen = changedAt([...audio, 'CachePolicyId'], 'custom')
     const custom = (QueryStringBehavior: string) => ({
       custom: {
         CachePolicyConfig: {

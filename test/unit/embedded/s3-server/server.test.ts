@@ -853,7 +853,7 @@ describe('buckets and their settings', () => {
   test('CORS is obeyed', async () => {
     await using own = await testServer()
     const s3 = sdk(own)
-    const CORSRules = [
+    const corsRules = [
       {
         AllowedOrigins: ['https://*.example.com'],
         AllowedMethods: ['GET'],
@@ -862,7 +862,7 @@ describe('buckets and their settings', () => {
         MaxAgeSeconds: 60,
       },
     ]
-    await s3.send(new PutBucketCorsCommand({ Bucket, CORSConfiguration: { CORSRules } }))
+    await s3.send(new PutBucketCorsCommand({ Bucket, CORSConfiguration: { CORSRules: corsRules } }))
     await s3.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'x' }))
     const ask = (origin: string, method: string) =>
       raw(own, {
