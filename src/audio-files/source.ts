@@ -262,9 +262,10 @@ export async function statSource(
  */
 export async function relativePath(filePath: string, folder: AudioFolder): Promise<string | undefined> {
   const stored = readStoredPath(filePath, folder)
-  if (!stored.ok) return undefined
-  let [{ relative }] = stored.readings
-  if (stored.readings.length > 1 || stored.outside.length > 0) {
+  const readings: readonly PathReading[] = stored.ok ? stored.readings : []
+  let relative = readings[0]?.relative
+  // A path beside the folder may lead into it by a link.
+  if (readings.length > 1 || stored.outside.length > 0) {
     try {
       relative = (await findSource(filePath, folder, await openRoot(folder.root))).reading.relative
     } catch (error) {
@@ -272,7 +273,7 @@ export async function relativePath(filePath: string, folder: AudioFolder): Promi
       if (error.problem === 'refused') return undefined
     }
   }
-  return relative.split(path.sep).join('/')
+  return relative?.split(path.sep).join('/')
 }
 
 /**
