@@ -185,13 +185,13 @@ export function meanPeak(strength: Float32Array, beats: Float64Array): number {
 }
 
 /**
- * The even grid that fits the whole track best near a tempo, and its share of the onset strength that the freely
- * tracked beats gather: about 1 where the tempo is constant.
+ * The even grid that fits the whole track best near a tempo, and its share of the onset strength that beats gather
+ * which were tracked at that tempo: about 1 where it is constant.
  */
 export function evenGrid(
   novelty: Float32Array,
   strength: Float32Array,
-  { bpm, beats }: Reading,
+  { bpm, beats }: Pick<Reading, 'bpm' | 'beats'>,
   duration: number,
 ): { period: number; beats: Float64Array; share: number } {
   const { period, start } = searchGrid(novelty, bpm, 0.02)

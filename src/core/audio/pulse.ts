@@ -119,6 +119,18 @@ export function onOneGrid(
   }
 }
 
+/**
+ * Tightness of beats whose tempo is known: they follow players who drift by a few per cent, and jump to no onset between
+ * two beats, however strong (swung notes, flams).
+ */
+const steadyTightness = 400
+
+/** The reading with its beats tracked at its tempo. */
+export const steadily = (evidence: Evidence, reading: Reading): Reading => ({
+  ...reading,
+  beats: trackBeats(evidence.onsets.novelty, reading.bpm, steadyTightness),
+})
+
 /** The beats of a reading as they were tracked. @param moving whether the tempo is known to move. */
 export function asTracked(
   evidence: Evidence,

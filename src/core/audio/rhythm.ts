@@ -9,7 +9,7 @@ import { evenGrid, smooth } from './grid.ts'
 import { gatherEvidence } from './metre.ts'
 import type { Network } from './network.ts'
 import type { Onsets } from './onsets.ts'
-import { asTracked, inParts, movingReadings, onOneGrid, partsOf, type TempoPart } from './pulse.ts'
+import { asTracked, inParts, movingReadings, onOneGrid, partsOf, steadily, type TempoPart } from './pulse.ts'
 import { choosePhase, readings, type TempoHints } from './readings.ts'
 import { at } from './tempo.ts'
 import { tempoPath } from './tempo-curve.ts'
@@ -93,17 +93,18 @@ export function analyzeRhythm(
   const duration = onsets.frames / frameRate
   const path = tempoPath(onsets.novelty, steady[0].bpm)
   const parted = partsOf(evidence, network, hints, path)
-  const even = evenGrid(onsets.novelty, smooth(onsets.novelty), steady[0], duration)
+  const tracked = steadily(evidence, steady[0])
+  const even = evenGrid(onsets.novelty, smooth(onsets.novelty), tracked, duration)
   const constant = !parted && even.share >= minEvenness
   const moving = parted || constant ? undefined : movingReadings(evidence, network, hints, steady[0], path)
   const all = parted?.all ?? moving ?? steady
   const best = all[0]!
-  const phase = moving ? choosePhase(evidence, network, best.beats, best.bpm) : best
+  const followed = moving ? best : tracked
   const pulse = parted
     ? inParts(evidence, network, parted)
     : constant
       ? onOneGrid(evidence, network, even, best.bpm, onsetDelay)
-      : asTracked(evidence, best, phase, moving !== undefined)
+      : asTracked(evidence, followed, choosePhase(evidence, network, followed.beats, best.bpm), !!moving)
 
   const heard = (time: number): number => fourPlaces(Math.max(0, time - onsetDelay))
   const counts = pulse.counts.map(({ beats, first }) => ({ beats: beats.map(heard), first }))

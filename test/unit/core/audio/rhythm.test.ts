@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest'
+import { frameRate } from '../../../../src/core/audio/frontend.ts'
+import { featureCount } from '../../../../src/core/audio/metre.ts'
+import { metreNetwork } from '../../../../src/core/audio/network.ts'
+import type { Onsets } from '../../../../src/core/audio/onsets.ts'
+import { analyzeRhythm } from '../../../../src/core/audio/rhythm.ts'
+
+interface Note {
+  /** In beats from the beginning of the bar, and how loud. */
+  readonly at: number
+  readonly loud: number
+  /** Index of its group of onsets, low to high. */
+  readonly group: number
+}
+
+/** Bass drum and snare on the four beats, and other notes so much of a beat after each of them. */
+const bar = (drums: number, after: number, loud: number): Note[] =>
+  [0, 1, 2, 3].flatMap(at => [
+    { at, loud: drums, group: at % 2 === 0 ? 0 : 2 },
+    { at: at + after, loud, group: 1 },
+  ])
+
+/** Onset strength of bars, each with the notes that it is given; beats lie where `beatAt` says, seconds. */
+function onsets(
+  seconds: number,
+  beatAt: (beat: number) => number,
+  notesOf: (bar: number) => readonly Note[],
+): Onsets {
+  const frames = seconds * frameRate
+  const groups = Array.from({ length: 5 }, () => new Float32Array(frames).fill(0.05))
+  for (let bar = 0; beatAt(4 * bar) < seconds; bar++)
+    for (const { at, loud, group } of notesOf(bar)) {
+      const centre = beatAt(4 * bar + at) * frameRate
+      for (let t = Math.max(0, Math.floor(centre) - 1); t <= Math.min(frames - 1, centre + 2); t++)
+        groups[group]![t]! += loud * Math.max(0, 1 - Math.abs(t - centre) / 2)
+    }
+  const novelty = Float32Array.from({ length: frames }, (_, t) =>
+    groups.reduce((sum, group) => sum + group[t]!, 0),
+  )
+  const scaled = (signal: Float32Array): Float32Array => {
+    const mean = signal.reduce((a, b) => a + b, 0) / frames
+    return signal.map(value => value / mean)
+  }
+  return { frames, groups: groups.map(scaled), novelty: scaled(novelty), shares: [0.3, 0.2, 0.3, 0, 0.2] }
+}
+
+const heard = (onsets: Onsets) => analyzeRhythm(onsets, metreNetwork(featureCount), () => 0)!
+
+describe('analyzeRhythm', () => {
+  // As in marches: pickups a quarter before the beat in one bar, strong notes between the beats in the next. Beats that
+  // are tracked loosely go from the ones to the others and back.
+  it.each([
+    [100, 3, 9, 6],
+    [120, 3, 9, 6],
+    [132, 3, 9, 6],
+    [100, 5, 9, 9],
+    [120, 5, 9, 9],
+    [132, 5, 9, 9],
+  ])(
+    'keeps to one grid of %i beats a minute under strong notes between them (%i, %i, %i)',
+    (bpm, drums, pickup, offbeat) => {
+      const period = 60 / bpm
+      const song = onsets(
+        60,
+        beat => 0.2 + beat * period,
+        number => (number % 2 === 0 ? bar(drums, 0.75, pickup) : bar(drums, 0.5, offbeat)),
+      )
+      const { constant, bpm: found, changes } = heard(song)
+      expect(constant).toBe(true)
+      expect(changes).toEqual([])
+      expect(Math.abs(found / bpm - 1)).toBeLessThan(0.002)
+    },
+  )
+  it.each([0.02, 0.04])('follows players whose tempo sways by %f', sway => {
+    // Tempo is the derivative of beats by time: its integral, inverted step by step.
+    const times: number[] = [0.2]
+    while (times.at(-1)! < 62) {
+      const last = times.at(-1)!
+      times.push(last + 0.125 / (1 + sway * Math.sin((2 * Math.PI * last) / 30)))
+    }
+    const beatAt = (beat: number): number => times[Math.min(times.length - 1, Math.round(beat * 4))]!
+    const { constant, beats } = heard(onsets(60, beatAt, () => bar(5, 0.5, 2)))
+    expect(constant).toBe(false)
+    const truth = times.filter((time, i) => i % 4 === 0 && time > 2 && time < 58)
+    const off = truth.map(time => Math.min(...[...beats].map(beat => Math.abs(beat - time))))
+    expect(off.filter(gap => gap < 0.04).length / off.length).toBeGreaterThan(0.95)
+  })
+})
