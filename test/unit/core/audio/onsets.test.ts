@@ -104,12 +104,7 @@ describe('evenGrid', () => {
     const strength = smooth(novelty)
     const beats = trackBeats(novelty, bpm, 100)
     // As a tempo is known before the grid: to a per cent.
-    const grid = evenGrid(
-      novelty,
-      strength,
-      { bpm: bpm * 1.008, beats, shift: 0, first: 0, probability: 1, phaseConfidence: 1 },
-      seconds,
-    )
+    const grid = evenGrid(novelty, strength, { bpm: bpm * 1.008, beats }, seconds)
     // Not half a frame off at either end.
     expect(Math.abs(grid.period - 60 / bpm) * grid.beats.length).toBeLessThan(0.02)
     const first = (grid.beats[0]! - 0.2) / grid.period
