@@ -23,7 +23,6 @@ export interface Container {
   readonly size: number
 }
 
-/** Containers that state one length for all that is in them. */
 const lengthOfAll = new Set<AudioContainer>(['asf', 'matroska', 'webm'])
 
 /**

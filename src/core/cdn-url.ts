@@ -99,7 +99,6 @@ export function s3Host(region = 'us-east-1'): string {
   return `s3.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`
 }
 
-/** Where a bucket is. */
 interface BucketPlace {
   bucket: string
   region?: string

@@ -36,7 +36,6 @@ export const applicationKeys: ReadonlySet<string> = new Set([
   'YTDL_RATE_LIMIT',
 ])
 
-/** The name of the file with autodj's own settings. */
 export const ownFileName = 'autodj.env'
 
 /** Keys that nothing but the application has a use for. */

@@ -163,7 +163,6 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
   }
 }
 
-/** Those of these tracks that have no audio. */
 export async function withoutAudio(tracks: readonly Track[], audioFolder: AudioFolder): Promise<Track[]> {
   const limit = pLimit(16)
   const found = await Promise.all(tracks.map(track => limit(() => hasAudio(track, audioFolder))))

@@ -1,6 +1,5 @@
 /** An overview of the waveform for players, built while samples stream by. */
 
-/** Points of an overview. */
 const waveformPoints = 1000
 
 export interface Waveform {

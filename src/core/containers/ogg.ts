@@ -59,7 +59,6 @@ export async function* oggPages(file: ByteSource, start: number, end: number): A
   }
 }
 
-/** One logical stream. */
 interface Stream {
   readonly serial: number
   readonly coding: 'vorbis' | 'opus' | 'flac' | 'speex'

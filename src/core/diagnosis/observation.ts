@@ -2,7 +2,6 @@
 import { type CdnProvider, isCacheHit, providerOf } from '../cdn-provider.ts'
 import type { Finding } from './causes.ts'
 
-/** One HTTP answer. */
 export interface HttpAnswer {
   status: number
   /** names in lower case */

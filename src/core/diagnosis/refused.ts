@@ -183,7 +183,6 @@ const originRefused: Rule = facts => {
   return undefined
 }
 
-/** Where the object is. */
 const objectElsewhere: Rule = facts => {
   const { s3 } = facts
   const { status } = facts.answer

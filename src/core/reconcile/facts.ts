@@ -46,7 +46,6 @@ export interface HeadFacts {
   archive?: 'archived' | 'restoring'
 }
 
-/** One object of the bucket. */
 export interface ObjectFacts {
   key: string
   size: number

@@ -212,7 +212,6 @@ export class Disk {
     return [[blob, 0, body.length]]
   }
 
-  /** A blob to stream into. */
   async startBlob(): Promise<BlobWriter> {
     const blob = this.#newBlob()
     return new BlobWriter(blob, this.path(blob), await open(this.path(blob), 'w'))
