@@ -40,7 +40,7 @@ function runTests({ tests, needs }: Guard, pattern: string | undefined): Run {
   ]
   const { status, signal } = spawnSync(
     process.execPath,
-    [...argv, ...(pattern === undefined ? [] : ['-t', pattern])],
+    [...argv, ...(pattern === undefined ? [] : [`--testNamePattern=${pattern}`])],
     {
       cwd: tree,
       stdio: 'ignore',

@@ -118,6 +118,26 @@ describe('bucket', () => {
       { encryption: { Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }] } },
     ],
     [
+      'an encryption rule without a default',
+      { encryption: set({ Rules: [{ BucketKeyEnabled: true }] }) },
+      {},
+      { encryption: 'failure' },
+      { encryption: { Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }] } },
+    ],
+    [
+      'KMS with a bucket key',
+      {
+        encryption: set({
+          Rules: [
+            { ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms' }, BucketKeyEnabled: true },
+          ],
+        }),
+      },
+      {},
+      {},
+      {},
+    ],
+    [
       'KMS without a bucket key',
       {
         encryption: set({
@@ -184,6 +204,28 @@ describe('bucket', () => {
       {},
       {},
     ],
+    ...(
+      [
+        ['*', false],
+        ['https://a.example', false],
+        ['https://a*', false],
+        ['https://*a.example', false],
+        ['https://a.example*', false],
+        ['*.example', false],
+        ['https://b*', true],
+        ['https://*b.example', true],
+        ['http://*.example', true],
+        ['https://a.example.org', true],
+        // Longer than what it is to match, though both its ends do.
+        ['https://a.exam*xample', true],
+      ] as const
+    ).map(([pattern, isMissing]): (typeof cases)[number] => [
+      `CORS for ${pattern}`,
+      { cors: set({ CORSRules: [{ AllowedOrigins: [pattern], AllowedMethods: ['GET', 'HEAD'] }] }) },
+      { origins: ['https://a.example'] },
+      isMissing ? { cors: 'failure' } : {},
+      isMissing ? { cors: expect.anything() } : {},
+    ]),
     [
       'audio archived by a rule of somebody else',
       {

@@ -46,6 +46,25 @@ test('requests, bytes, hits and errors; earlier lines do not count', () => {
   expect(unread).toBe(1)
 })
 
+test.each([
+  [0, 0, 0],
+  [206, 0, 0],
+  [399, 0, 0],
+  [400, 1, 0],
+  [499, 1, 0],
+  [500, 0, 1],
+  [599, 0, 1],
+])('status %i: %i errors of clients, %i of servers', (status, clientErrors, serverErrors) => {
+  expect(count([...head, line(status, 'Error')]).traffic).toMatchObject({ clientErrors, serverErrors })
+})
+
+test('from a moment on: a line of that very second counts', () => {
+  const fields = '#Fields: date time sc-bytes sc-status'
+  const at = (time: string) => count([fields, `2026-01-30\t${time}\t1\t200`, `2026-01-29\t${time}\t1\t200`])
+  expect(at('00:00:00').traffic.requests).toBe(1)
+  expect(at('23:59:59').traffic.requests).toBe(1)
+})
+
 test('the fields are those that the file names, in its order', () => {
   const { traffic } = count([
     '#Fields: sc-status date x-edge-result-type sc-bytes',

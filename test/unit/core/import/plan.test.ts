@@ -59,6 +59,13 @@ describe('decideFile', () => {
     ],
     ['a row that spells its path in NFC', [at('gone', 'a')], [], 'relink a by path'],
     ['two such rows', [at('gone', 'a'), at('gone', 'b')], [], 'relink a+b by path'],
+    ['a row in a form that the application does not open', [at('misnamed', 'a')], [], 'relink a by form'],
+    [
+      'two of them, though another row is as it should be',
+      [at('misnamed', 'a'), at('same', 'b'), at('misnamed', 'c')],
+      [at('present', 'd')],
+      'relink a+c by form',
+    ],
     ['another file under the other spelling', [at('present', 'a')], [], 'new'],
     ['a copy of a file with a row', [], [at('present', 'a')], 'duplicate of old/a.mp3'],
     [

@@ -39,6 +39,42 @@ function short(of: Comparison, over: Partial<Parameters<typeof repairOf>[1]> = {
   return heldBack === undefined ? said : [...said, `held: ${heldBack}`]
 }
 
+describe('a local copy that was changed after its upload', () => {
+  const file = { path: 'x.mp3', size: 7 }
+  const changed = (rest: Partial<Comparison>) =>
+    comparison(['local-copy-differs'], { row, other, file, ...rest })
+  const actionsOf = (of: Comparison, localChanges: 'upload' | 'object') =>
+    repairOf(of, { ...options, localChanges }).actions.map(({ action }) => action)
+
+  it('is uploaded anew: the row is LOCAL again, if it is still that file', () => {
+    expect(actionsOf(changed({ fileSha256: A }), 'upload')).toMatchObject([
+      {
+        action: 'update-row',
+        becomes: { key: null, source: 'LOCAL', size: 7, path: 'x.mp3' },
+        needsFile: { path: 'x.mp3', size: 7, sha256: A },
+      },
+    ])
+  })
+
+  it('is let go of: the row keeps its object, if it is still that object', () => {
+    expect(actionsOf(changed({}), 'object')).toMatchObject([
+      {
+        action: 'update-row',
+        becomes: { key: 'k', source: 'S3', path: null },
+        needsObject: { key: 'K', size: 10, etag: 'e1' },
+      },
+    ])
+  })
+
+  it.each([
+    ['its content unknown', changed({}), 'upload'],
+    ['no file', comparison(['local-copy-differs'], { row, other, fileSha256: A }), 'upload'],
+    ['no object', comparison(['local-copy-differs'], { row, file, fileSha256: A }), 'object'],
+  ] as const)('%s: nothing', (_, of, localChanges) => {
+    expect(actionsOf(of, localChanges)).toEqual([])
+  })
+})
+
 describe('repairOf', () => {
   const table: [what: string, Comparison, expected: string[]][] = [
     ['missing, file there', comparison(['missing-object'], { row, fileThere: true }), [to(null, 'LOCAL')]],
@@ -60,6 +96,11 @@ describe('repairOf', () => {
       [],
     ],
     ['moved', comparison(['moved'], { row, other, otherContent: 'same' }), [to('K', 'S3')]],
+    [
+      'a local copy that was changed, and nobody said which of the two is to stay',
+      comparison(['local-copy-differs'], { row, other, file: { path: 'x.mp3', size: 7 }, fileSha256: A }),
+      [],
+    ],
     ['orphan', comparison(['orphan-object', 'case-twin'], { object }), ['remove k to quarantine/p/k']],
     [
       'size, content as proved',

@@ -210,6 +210,58 @@ describe('Resolver', () => {
     ])
   })
 
+  describe('what plans have moved to quarantine', () => {
+    const proof = { size: 5, etag: '1', at: 0 }
+    const at = (etag: string, lastModified: number, size = 5): ObjectFacts => ({
+      key: `quarantine/${etag}/${lastModified}/x.mp3`,
+      etag,
+      size,
+      lastModified,
+    })
+    const removed = async (missing: RowFacts & { key: string }, objects: readonly ObjectFacts[]) => {
+      const resolver = new Resolver(memorySorter, memorySpool(), 1)
+      await resolver.missing(missing, false)
+      for (const one of objects) await resolver.quarantined('x.mp3', one)
+      return (await Array.fromAsync(resolver.resolve())).flat()[0]?.removed
+    }
+    it.each<[string, ObjectFacts[], string | undefined]>([
+      ['nothing', [], undefined],
+      ['what it had', [at('1', 7)], 'quarantine/1/7/x.mp3'],
+      ['the newest', [at('1', 7), at('1', 9), at('1', 8)], 'quarantine/1/9/x.mp3'],
+      ['what may be it', [at('2', 7)], 'quarantine/2/7/x.mp3'],
+      ['nothing of another size', [at('2', 9, 6)], undefined],
+      ['the newest of those that may be it', [at('2', 9, 6), at('1', 7)], 'quarantine/1/7/x.mp3'],
+    ])('a row is given back %s', async (_, objects, from) => {
+      const given = await removed(row('x.mp3', { proof }), objects)
+      expect(given?.from).toBe(from)
+      if (from !== undefined) expect(given?.object.key).toBe('x.mp3')
+    })
+    it('of another key nothing', async () => {
+      expect(await removed(row('y.mp3', { proof }), [at('1', 7)])).toBeUndefined()
+    })
+  })
+
+  it('prefers a twin that is known to hold the same to one that may', async () => {
+    const proof = { size: 5, etag: '1', at: 0 }
+    for (const [same, other] of [
+      ['X.mp3', 'x.MP3'],
+      ['x.MP3', 'X.mp3'],
+    ] as const)
+      expect(said(await resolve([row('x.mp3', { proof })], [object(same, '1'), object(other, '2')]))[0]).toBe(
+        `* x.mp3: case-twin > ${same}`,
+      )
+  })
+
+  it('closes what it has spooled, even if nobody reads to the end', async () => {
+    let closed = 0
+    const spool = { ...memorySpool(), close: async () => void closed++ }
+    const resolver = new Resolver(memorySorter, spool, 1)
+    await resolver.orphan(object('a', '1'))
+    await resolver.orphan(object('b', '2'))
+    for await (const _ of resolver.resolve()) break
+    expect(closed).toBe(1)
+  })
+
   it('never calls empty objects duplicates', async () => {
     expect(said(await resolve([], [object('x', 'd41d', 0), object('y', 'd41d', 0)]))).toEqual([
       '- x: orphan-object',
