@@ -106,7 +106,8 @@ function listsTag(header: string, etag: string, comparison: 'strong' | 'weak'): 
 /** Whole seconds since 1970, or undefined if the text is not an HTTP date (its condition is then ignored). */
 function parseHttpDate(text: string | undefined): number | undefined {
   if (text === undefined || !/^[A-Za-z]{3,9},? /.test(text)) return undefined
-  const milliseconds = Date.parse(text)
+  // C's form has no zone, and means the same one (RFC 9110, 5.6.7).
+  const milliseconds = Date.parse(text.endsWith('GMT') ? text : `${text} GMT`)
   return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1_000)
 }
 

@@ -12,6 +12,7 @@ import {
   compareSchema,
   createStatements,
   type DownFacts,
+  mayBeOlderCode,
   planApplication,
   planDown,
 } from '../../../../src/core/migrate/schema-diff.ts'
@@ -85,6 +86,56 @@ describe('comparing a schema with its revision', () => {
       notices: ['constraint tracks_pkey of tracks is called pk_tracks'],
     })
   })
+})
+
+describe('columns that the application does not know', () => {
+  test.each<[string, Partial<Column>, 'notices' | 'differences' | undefined]>([
+    ['one that may be empty', { nullable: true }, 'notices'],
+    ['one with a default', { nullable: false, default: "'x'" }, 'notices'],
+    ['one that each new row would have to fill', { nullable: false }, 'differences'],
+  ])('%s', (_, column, told) => {
+    const live = mutate(schemaAt(head), copy => {
+      copy.tables['tracks']!.columns.push({
+        name: 'mine',
+        type: 'text',
+        nullable: true,
+        default: null,
+        ...column,
+      })
+    })
+    const found = compareSchema(live, head)
+    expect(found.differences).toHaveLength(told === 'differences' ? 1 : 0)
+    expect(found.notices).toHaveLength(told === 'notices' ? 1 : 0)
+    expect([...found.differences, ...found.notices][0]).toMatch(/^column tracks\.mine /)
+  })
+})
+
+const [first, , before, , after] = knownRevisions
+test.each<[string | null, string[], boolean]>([
+  [null, [first], false],
+  [first, [first], true],
+  [before, [before], true],
+  [before, [head], true],
+  [before, [head, first], true],
+  // Moved on by its own Alembic: that code knows S3.
+  [before, [after], false],
+  [before, [head, after], false],
+  [head, [head], false],
+  [after, [after], false],
+  ['of somebody else', [head], false],
+  [before, ['of somebody else'], false],
+])('adopted at %j, now %j: older code may serve it: %j', (adoptedAt, revisions, expected) => {
+  expect(mayBeOlderCode(adoptedAt, revisions)).toBe(expected)
+})
+
+test('tables are made with their constraints', () => {
+  for (const [name, { constraints }] of Object.entries(schemaAt(head).tables)) {
+    const statement = createStatements(schemaAt(head)).find(one =>
+      one.startsWith(`create table public.${name} `),
+    )
+    expect(constraints.length).toBeGreaterThan(0)
+    for (const one of constraints) expect(statement).toContain(`constraint ${one.name} ${one.definition}`)
+  }
 })
 
 describe('planning the adoption', () => {
