@@ -393,7 +393,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
     })
 
     test('stopped while it waits for what is queued to be done, it ends too', {
-      timeout: 60_000,
+      timeout: 120_000,
     }, async () => {
       const [id] = await bed.addTracks(1, 30_000)
       await enqueueUploads(bed)
@@ -406,7 +406,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
         await working.catch(() => undefined)
       })
       await expect
-        .poll(() => counts(bed).then(({ upload }) => upload), { timeout: 30_000 })
+        .poll(() => counts(bed).then(({ upload }) => upload), { timeout: 60_000 })
         .not.toEqual([0, 0, 0])
       stopping.abort('sigterm')
       expect((await working).exitCode).toBe(ExitCode.ok)
@@ -443,7 +443,9 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       expect(tried.summary).toMatchObject({ done: 0, given_up: 1, put_back: 0 })
     })
 
-    test('what may pass by itself is tried again, up to the limit and no further', async () => {
+    test('what may pass by itself is tried again, up to the limit and no further', {
+      timeout: 120_000,
+    }, async () => {
       const { knex } = bed.database
       const id = await bed.addTrack({ path: null, source: 'UNAVAILABLE' })
       const url = 'http://127.0.0.1:9/{id}'
@@ -451,7 +453,14 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
         enqueueFetch(context, { ...fetchDefaults, from: ['url'], url, enqueue: true }),
       )
       await knex.raw('update autodj_jobs.job set retry_limit = 1, retry_delay = 0, retry_backoff = false')
-      const tried = await work(bed)
+      const stopping = new AbortController()
+      const working = work(bed, { untilEmpty: true }, { stopping })
+      // One that tries for ever is stopped, so that no other test waits for it.
+      onTestFailed(async () => {
+        stopping.abort('sigterm')
+        await working.catch(() => undefined)
+      })
+      const tried = await working
       expect(tried.summary).toMatchObject({ attempts_failed: 1, given_up: 1, done: 0 })
       expect(await counts(bed)).toMatchObject({ fetch: [0, 0, 1] })
       expect((await bed.tracks()).get(id)?.file_source).toBe('UNAVAILABLE')
