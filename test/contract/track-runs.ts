@@ -444,6 +444,34 @@ export function trackRunsContract(
       expect(await done(ids)).toEqual(ids)
     })
 
+    test.runIf(subject.overRows && subject !== analyses)(
+      'what was done is committed when the database refuses further claims',
+      async () => {
+        const ids = await subject.add(bed, 60)
+        const { knex } = bed.database
+        await knex.raw(
+          `create function autodj_ledger.refuse() returns trigger language plpgsql as $$ begin
+             raise exception 'no more claims'; end $$`,
+        )
+        try {
+          const run = subject.run(bed, {
+            async onTrack(number) {
+              if (number === 0)
+                await knex.raw(
+                  `create trigger refuse before insert on autodj_ledger.claims
+                   for each statement execute function autodj_ledger.refuse()`,
+                )
+            },
+          })
+          await expect(run).rejects.toThrow('no more claims')
+          expect((await done(ids)).length).toBeGreaterThanOrEqual(50)
+        } finally {
+          await knex.raw('drop function autodj_ledger.refuse() cascade')
+        }
+        expect(await claims()).toEqual([])
+      },
+    )
+
     test('one that is slow keeps no other waiting', async () => {
       const ids = await subject.add(bed, subject === analyses ? 9 : 60)
       const { opened, open } = gate()

@@ -660,6 +660,7 @@ export const guards: readonly Guard[] = [
       '    await this.#batches.flush().catch(error => {\n      this.#failure ??= toError(error)\n    })\n',
     instead: '',
     tests: ['test/contract/track-runs.test.ts'],
+    pattern: 'further claims',
   },
   {
     name: 'track-run: the bar counts',
@@ -691,6 +692,7 @@ export const guards: readonly Guard[] = [
     guard: 'filter: { ...filter, notRecordedBy: { command: work.command, runId } },',
     instead: 'filter,',
     tests: ['test/contract/track-runs.test.ts'],
+    pattern: 'refuses fails in its words|every row is refused',
   },
   {
     name: 'track-run: what others have claimed is left',
@@ -706,5 +708,6 @@ export const guards: readonly Guard[] = [
     guard: 'else if (end.problem !== undefined) this.#problems++',
     instead: '',
     tests: ['test/contract/track-runs.test.ts'],
+    pattern: 'refuses fails in its words',
   },
 ]
