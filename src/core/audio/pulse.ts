@@ -119,18 +119,6 @@ export function onOneGrid(
   }
 }
 
-/**
- * Tightness of beats whose tempo is known: they follow players who drift by a few per cent, and jump to no onset between
- * two beats, however strong (swung notes, flams).
- */
-const steadyTightness = 400
-
-/** The reading with its beats tracked at its tempo. */
-export const steadily = (evidence: Evidence, reading: Reading): Reading => ({
-  ...reading,
-  beats: trackBeats(evidence.onsets.novelty, reading.bpm, steadyTightness),
-})
-
 /** The beats of a reading as they were tracked. @param moving whether the tempo is known to move. */
 export function asTracked(
   evidence: Evidence,
@@ -155,6 +143,29 @@ export function asTracked(
     }
   })
   return { bpm, phaseConfidence, counts: [{ beats, first }], parts }
+}
+
+/** Whether a path of tempi leaves its tempo by more than players do. */
+const moves = (path: Float64Array): boolean => Math.max(...path) / Math.min(...path) >= 1.03
+
+/**
+ * Tightness of beats whose tempo is known: they follow players who drift by a few per cent, and jump to no onset between
+ * two beats, however strong (pickups, offbeats).
+ */
+const steadyTightness = 400
+
+/** A reading with its beats tracked at its tempo, or along a path that moves where that gathers more onset strength. */
+export function steadily(
+  { onsets: { novelty, frames } }: Evidence,
+  reading: Reading,
+  path: Float64Array | undefined,
+): Reading {
+  const track = (tempo: number | Float32Array): Float64Array => trackBeats(novelty, tempo, steadyTightness)
+  const beats = track(reading.bpm)
+  if (!path || !moves(path)) return { ...reading, beats }
+  const along = track(curveOf(path, frames))
+  const strength = smooth(novelty)
+  return { ...reading, beats: meanPeak(strength, along) > meanPeak(strength, beats) ? along : beats }
 }
 
 /** The longest run of frames whose tempo stays within 2 % of where it began. */
@@ -187,7 +198,7 @@ export function movingReadings(
   path: Float64Array | undefined,
 ): readonly Reading[] | undefined {
   const { onsets } = evidence
-  if (!path || Math.max(...path) / Math.min(...path) < 1.03) return undefined
+  if (!path || !moves(path)) return undefined
   const curve = curveOf(path, onsets.frames)
   const [from, to] = longestSteady(curve)
   const all = readings(sliceEvidence(evidence, from, to), network, hints)

@@ -93,7 +93,7 @@ export function analyzeRhythm(
   const duration = onsets.frames / frameRate
   const path = tempoPath(onsets.novelty, steady[0].bpm)
   const parted = partsOf(evidence, network, hints, path)
-  const tracked = steadily(evidence, steady[0])
+  const tracked = steadily(evidence, steady[0], path)
   const even = evenGrid(onsets.novelty, smooth(onsets.novelty), tracked, duration)
   const constant = !parted && even.share >= minEvenness
   const moving = parted || constant ? undefined : movingReadings(evidence, network, hints, steady[0], path)

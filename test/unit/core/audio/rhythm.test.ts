@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { frameRate } from '../../../../src/core/audio/frontend.ts'
-import { featureCount } from '../../../../src/core/audio/metre.ts'
+import { featureCount, gatherEvidence } from '../../../../src/core/audio/metre.ts'
 import { metreNetwork } from '../../../../src/core/audio/network.ts'
 import type { Onsets } from '../../../../src/core/audio/onsets.ts'
+import { steadily } from '../../../../src/core/audio/pulse.ts'
 import { analyzeRhythm } from '../../../../src/core/audio/rhythm.ts'
+import { tempoPath } from '../../../../src/core/audio/tempo-curve.ts'
 
 interface Note {
   /** In beats from the beginning of the bar, and how loud. */
@@ -71,6 +73,21 @@ describe('analyzeRhythm', () => {
       expect(Math.abs(found / bpm - 1)).toBeLessThan(0.002)
     },
   )
+  it.each([0.85, 1.2])('denies one grid to a tempo that goes over to %f of itself', ratio => {
+    // Notes every eighth, as loud as the beats: a grid of the first tempo meets many of those of the second.
+    const times: number[] = [0.2]
+    while (times.at(-1)! < 92) {
+      const last = times.at(-1)!
+      const through = Math.min(1, Math.max(0, (last - 45) / 12))
+      times.push(last + 0.125 / (1 + (ratio - 1) * through))
+    }
+    const beatAt = (beat: number): number => times[Math.min(times.length - 1, Math.round(beat * 4))]!
+    const { constant, changes } = heard(
+      onsets(90, beatAt, () => [...bar(5, 0.5, 5), ...bar(0, 0.25, 4), ...bar(0, 0.75, 4)]),
+    )
+    expect(constant).toBe(false)
+    expect(changes.length).toBeGreaterThan(0)
+  })
   it.each([0.02, 0.04])('follows players whose tempo sways by %f', sway => {
     // Tempo is the derivative of beats by time: its integral, inverted step by step.
     const times: number[] = [0.2]
@@ -84,5 +101,37 @@ describe('analyzeRhythm', () => {
     const truth = times.filter((time, i) => i % 4 === 0 && time > 2 && time < 58)
     const off = truth.map(time => Math.min(...[...beats].map(beat => Math.abs(beat - time))))
     expect(off.filter(gap => gap < 0.04).length / off.length).toBeGreaterThan(0.95)
+  })
+})
+
+describe('steadily', () => {
+  it.each([0.8, 1.25])('goes along with a tempo that goes over to %f of itself', ratio => {
+    const times: number[] = [0.2]
+    while (times.at(-1)! < 92) {
+      const last = times.at(-1)!
+      const through = Math.min(1, Math.max(0, (last - 45) / 12))
+      times.push(last + 0.5 / (1 + (ratio - 1) * through))
+    }
+    const song = onsets(
+      90,
+      beat => times[Math.min(times.length - 1, Math.round(beat))]!,
+      () => bar(5, 0, 0),
+    )
+    const reading = {
+      bpm: 120,
+      shift: 0,
+      first: 0,
+      beats: new Float64Array(0),
+      probability: 1,
+      phaseConfidence: 1,
+    }
+    const { beats } = steadily(
+      gatherEvidence(song, () => 0),
+      reading,
+      tempoPath(song.novelty, 120),
+    )
+    const truth = times.filter(time => time > 2 && time < 88)
+    const off = truth.map(time => Math.min(...[...beats].map(beat => Math.abs(beat - time))))
+    expect(off.filter(gap => gap < 0.04).length / off.length).toBeGreaterThan(0.9)
   })
 })
