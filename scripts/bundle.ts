@@ -15,7 +15,9 @@ const folder = path.resolve(process.argv[2] ?? 'dist')
 
 /** Packages that go together into one file, by name: all that they load, too. */
 const bundles: Readonly<Record<string, RegExp>> = {
-  program: /^(commander|chalk|p-limit|yocto-queue|dotenv|ignore)$/,
+  // `--help` loads nothing else
+  commander: /^commander$/,
+  program: /^(chalk|p-limit|yocto-queue|dotenv|ignore)$/,
   database:
     /^(knex(-pglite)?|lodash|pg|pg-(cloudflare|connection-string|int8|pool|protocol|types)|pgpass|postgres-(array|bytea|date|interval)|tarn|split2|xtend|debug|ms|colorette|get-package-type|supports-color|has-flag)$/,
   store:
