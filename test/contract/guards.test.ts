@@ -194,6 +194,24 @@ describe('between the plan and its application', () => {
     }
   })
 
+  test('a row is given no file that has gone', async () => {
+    const place = path.join(bed.audioRoot, 'a.flac')
+    for (const [spoil, isGiven] of [
+      [() => {}, true],
+      [() => rmSync(place), false],
+    ] as const) {
+      await bed.reset()
+      await rm(`${file()}.journal`, { force: true })
+      const id = await bed.addTrack({ path: 'a.flac', content, source: 'S3', key })
+      await reconcile(bed, { plan: file(), force: true })
+      spoil()
+      await apply()
+      expect((await bed.tracks()).get(id)).toMatchObject(
+        isGiven ? { s3_object_key: null, file_source: 'LOCAL' } : { s3_object_key: key, file_source: 'S3' },
+      )
+    }
+  })
+
   test("a key that no database can hold is somebody else's: it ends neither reconcile nor cleanup", async () => {
     await put()
     await bed.addTrack({ path: null, source: 'S3', key })

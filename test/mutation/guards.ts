@@ -251,8 +251,8 @@ export const guards: readonly Guard[] = [
     file: 'src/plan/rows.ts',
     guard: 'if (item.needsFile !== undefined) await needFile(options, item.needsFile)',
     instead: '',
-    tests: ['test/contract/reconcile.test.ts', 'test/contract/safety.test.ts'],
-    pattern: 'apply|file',
+    tests: ['test/contract/guards.test.ts'],
+    pattern: 'given no file',
   },
   {
     name: 'intent journalled',
