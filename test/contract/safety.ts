@@ -668,6 +668,24 @@ export function safetyContract(
         expect(said(run)['audio/a.flac']).toMatch(/differs from the object/)
         expect(await bed.store.head('audio/a.flac')).toBeDefined()
       })
+
+      test.each([
+        ['changes', (file: string) => writeFileSync(file, fakeAudio(content.length, 63)), /differs from/],
+        ['goes', (file: string) => rmSync(file), /a\.flac/],
+      ])('the local file that a removal rests on %s just before it', async (_, spoil, reason) => {
+        const { etag } = await put('audio/a.flac')
+        await bed.addTrack({ path: 'a.flac', content })
+        const object = { key: 'audio/a.flac', size: content.length, etag }
+        const needsFile = { path: 'a.flac', size: content.length }
+        const to = quarantineKey(randomUUID(), object.key)
+        const file = savePlan(bed, 'p.plan', [{ action: 'remove-object', object, to, needsFile }])
+        // Between the look and the removal.
+        const copied = { after: () => spoil(path.join(bed.audioRoot, 'a.flac')) }
+        const run = await apply(bed, file, undefined, { hooks: { copy: copied } })
+        expect(said(run)['audio/a.flac']).toMatch(reason)
+        expect(await bed.store.head('audio/a.flac')).toBeDefined()
+        expect(await bed.store.head(to)).toBeUndefined()
+      })
     })
 
     describe('fetch', () => {
