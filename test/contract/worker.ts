@@ -20,7 +20,7 @@ import type { WorkerFlags } from '../../src/worker/flags.ts'
 import { runWorker } from '../../src/worker/run.ts'
 import { Worker } from '../../src/worker/worker.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
-import { addObject, analyzeDefaults, demo, rowOf, tempFolders } from './analyze.ts'
+import { addObject, analyzeDefaults, demo, expectNoTempOf, rowOf } from './analyze.ts'
 import { uploadDefaults } from './upload.ts'
 
 const MiB = 1024 ** 2
@@ -130,12 +130,10 @@ const counts = async (bed: TestBed) =>
 export function workerContract(name: string, openBed: () => Promise<TestBed>): void {
   describe(`worker on ${name}`, () => {
     let bed: TestBed
-    /** Nothing of this bed's runs is left there; other tests may be at work. */
     const expectNoTemp = async (): Promise<void> => {
       const runs = (await recentRuns(bed.database.knex, { limit: 100 })).map(({ id }) => id)
       expect(runs).not.toEqual([])
-      const left = await tempFolders()
-      expect(left.filter(folder => runs.some(id => folder.includes(id)))).toEqual([])
+      await expectNoTempOf(runs)
     }
     beforeAll(async () => {
       bed = await openBed()
