@@ -6,9 +6,9 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import path from 'node:path'
 import { type CommandTree, commandTree, flatten } from '../src/cli/command-tree.ts'
 import { commands } from '../src/commands.ts'
-import { type Setting, type SettingTopic, settings } from '../src/config.ts'
 import { ExitCode, exitCodeMeaning } from '../src/errors.ts'
 import { createProgram } from '../src/program.ts'
+import { type Setting, type SettingTopic, settings } from '../src/settings.ts'
 import { documentedCodes } from './error-meanings.ts'
 import { readSchemas, type Shape } from './json-schemas.ts'
 

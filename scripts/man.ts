@@ -7,8 +7,8 @@ import path from 'node:path'
 import wrapAnsi from 'wrap-ansi'
 import packageJson from '../package.json' with { type: 'json' }
 import { type CommandTree, flatten, type TreeOption } from '../src/cli/command-tree.ts'
-import { type Setting, settings } from '../src/config.ts'
 import { ExitCode, exitCodeMeaning } from '../src/errors.ts'
+import { type Setting, settings } from '../src/settings.ts'
 import { programTree } from './docs.ts'
 
 /** Text as roff takes it: no escape and no macro by accident, hyphens that can be copied, lines of a terminal's width. */

@@ -20,8 +20,6 @@ import type { Network } from './network.ts'
 import { type Overrides, type Setting, settings, type Variable } from './settings.ts'
 import { expandHome, readSettingsFiles, type SettingsFile } from './settings-files.ts'
 
-export { type Overrides, type Setting, type SettingTopic, settings, type Variable } from './settings.ts'
-
 export interface Config {
   readonly database: {
     /** `postgresql://…` or `pglite:/absolute/dir` */

@@ -1,7 +1,8 @@
 /** A command as data: what it is called, what it takes, and the function that does it. */
-import type { SettingTopic } from '../config.ts'
+
 import type { Context } from '../context.ts'
 import type { ExitCode } from '../errors.ts'
+import type { SettingTopic } from '../settings.ts'
 import type { Flags, ValuesOf } from './flags.ts'
 
 interface Argument {

@@ -2,10 +2,11 @@
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { type Config, lookedAt, settings } from '../config.ts'
+import { type Config, lookedAt } from '../config.ts'
 import { ownFileName } from '../core/settings-files.ts'
 import { formatBytes, formatDuration } from '../core/units.ts'
 import { systemErrorCode, systemErrorReason } from '../errors.ts'
+import { settings } from '../settings.ts'
 import { failure, ok, skipped, type Verdict, warning } from './check.ts'
 
 /** ms: S3 refuses requests signed more than 15 minutes off; half a minute is already no clock that NTP keeps */

@@ -1,6 +1,7 @@
 /** The questions of `autodj init`, each with the check of its answer. */
-import type { Variable } from '../config.ts'
+
 import type { Verdict } from '../doctor/check.ts'
+import type { Variable } from '../settings.ts'
 
 /** Answers so far, by variable; unset is left out. */
 export type Answers = Readonly<Partial<Record<Variable, string>>>

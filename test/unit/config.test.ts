@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parse } from 'dotenv'
 import { describe, expect, test } from 'vitest'
-import { loadConfig, requireBucket, settings, splitCommand } from '../../src/config.ts'
+import { loadConfig, requireBucket, splitCommand } from '../../src/config.ts'
 import { UsageError } from '../../src/errors.ts'
+import { settings } from '../../src/settings.ts'
 
 const cwd = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
 

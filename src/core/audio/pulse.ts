@@ -155,8 +155,9 @@ const moves = (path: Float64Array): boolean => Math.max(...path) / Math.min(...p
 const steadyTightness = 400
 
 /** A reading with its beats tracked at its tempo, or along a path that moves where that gathers more onset strength. */
-export function steadily(
+export function withSteadyBeats(
   { onsets: { novelty, frames } }: Evidence,
+  strength: Float32Array,
   reading: Reading,
   path: Float64Array | undefined,
 ): Reading {
@@ -164,7 +165,6 @@ export function steadily(
   const beats = track(reading.bpm)
   if (!path || !moves(path)) return { ...reading, beats }
   const along = track(curveOf(path, frames))
-  const strength = smooth(novelty)
   return { ...reading, beats: meanPeak(strength, along) > meanPeak(strength, beats) ? along : beats }
 }
 

@@ -9,7 +9,15 @@ import { evenGrid, smooth } from './grid.ts'
 import { gatherEvidence } from './metre.ts'
 import type { Network } from './network.ts'
 import type { Onsets } from './onsets.ts'
-import { asTracked, inParts, movingReadings, onOneGrid, partsOf, steadily, type TempoPart } from './pulse.ts'
+import {
+  asTracked,
+  inParts,
+  movingReadings,
+  onOneGrid,
+  partsOf,
+  type TempoPart,
+  withSteadyBeats,
+} from './pulse.ts'
 import { choosePhase, readings, type TempoHints } from './readings.ts'
 import { at } from './tempo.ts'
 import { tempoPath } from './tempo-curve.ts'
@@ -93,8 +101,9 @@ export function analyzeRhythm(
   const duration = onsets.frames / frameRate
   const path = tempoPath(onsets.novelty, steady[0].bpm)
   const parted = partsOf(evidence, network, hints, path)
-  const tracked = steadily(evidence, steady[0], path)
-  const even = evenGrid(onsets.novelty, smooth(onsets.novelty), tracked, duration)
+  const strength = smooth(onsets.novelty)
+  const tracked = withSteadyBeats(evidence, strength, steady[0], path)
+  const even = evenGrid(onsets.novelty, strength, tracked, duration)
   const constant = !parted && even.share >= minEvenness
   const moving = parted || constant ? undefined : movingReadings(evidence, network, hints, steady[0], path)
   const all = parted?.all ?? moving ?? steady

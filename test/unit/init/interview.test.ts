@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Variable } from '../../../src/config.ts'
 import { type Answers, type AnswerVerdict, interview, type Question } from '../../../src/init/interview.ts'
+import type { Variable } from '../../../src/settings.ts'
 
 const fine: AnswerVerdict = { state: 'ok', cause: 'fine' }
 const bad = (more: Partial<AnswerVerdict> = {}): AnswerVerdict => ({

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { frameRate } from '../../../../src/core/audio/frontend.ts'
+import { smooth } from '../../../../src/core/audio/grid.ts'
 import { featureCount, gatherEvidence } from '../../../../src/core/audio/metre.ts'
 import { metreNetwork } from '../../../../src/core/audio/network.ts'
 import type { Onsets } from '../../../../src/core/audio/onsets.ts'
-import { steadily } from '../../../../src/core/audio/pulse.ts'
+import { withSteadyBeats } from '../../../../src/core/audio/pulse.ts'
 import { analyzeRhythm } from '../../../../src/core/audio/rhythm.ts'
 import { tempoPath } from '../../../../src/core/audio/tempo-curve.ts'
 
@@ -104,7 +105,7 @@ describe('analyzeRhythm', () => {
   })
 })
 
-describe('steadily', () => {
+describe('withSteadyBeats', () => {
   it.each([0.8, 1.25])('goes along with a tempo that goes over to %f of itself', ratio => {
     const times: number[] = [0.2]
     while (times.at(-1)! < 92) {
@@ -125,8 +126,9 @@ describe('steadily', () => {
       probability: 1,
       phaseConfidence: 1,
     }
-    const { beats } = steadily(
+    const { beats } = withSteadyBeats(
       gatherEvidence(song, () => 0),
+      smooth(song.novelty),
       reading,
       tempoPath(song.novelty, 120),
     )
