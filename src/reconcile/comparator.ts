@@ -69,11 +69,7 @@ export class Comparator {
         this.#tally.objects += 1
         this.#tally.bytes += object.size
       }
-      if (row === undefined && object !== undefined && object.key.includes(nul)) {
-        comparisons.push(
-          foreign({ ...object, foreign: true }, 'its key has a NUL character, which no row can hold'),
-        )
-      } else if (row === undefined) {
+      if (row === undefined) {
         this.#orphans.push(object as ObjectFacts)
         if (this.#asOf !== undefined) this.#inInventory.add((object as ObjectFacts).key)
       } else if (object === undefined) this.#missing.push(row)
@@ -101,7 +97,7 @@ export class Comparator {
 
   /** Objects of a listing, after an inventory that did not have them. Those with rows have been looked at. */
   async late(objects: readonly ObjectFacts[]): Promise<void> {
-    const fresh = objects.filter(({ key }) => !this.#inInventory.has(key) && !key.includes(nul))
+    const fresh = objects.filter(({ key }) => !this.#inInventory.has(key))
     const named = await keysNamed(
       this.#library.knex,
       fresh.map(object => object.key),
@@ -200,9 +196,15 @@ export class Comparator {
   }
 
   async *#settleOrphans(): AsyncGenerator<readonly Comparison[]> {
-    const objects = this.#orphans
-    if (objects.length === 0) return
+    const { unnamable = [], objects = [] } = Object.groupBy(this.#orphans, ({ key }) =>
+      key.includes(nul) ? 'unnamable' : 'objects',
+    )
     this.#orphans = []
+    if (unnamable.length > 0)
+      yield unnamable.map(object =>
+        foreign({ ...object, foreign: true }, 'its key has a NUL character, which no row can hold'),
+      )
+    if (objects.length === 0) return
     const named = await keysNamed(
       this.#library.knex,
       objects.map(object => object.key),

@@ -8,12 +8,14 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { parseInventoryUrl } from '../../src/core/inventory-url.ts'
 import { recordUpload, startRun } from '../../src/db/ledger.ts'
 import { runFetch } from '../../src/fetch/run.ts'
 import { observeFileEffects } from '../../src/file-effects.ts'
 import { fakeAudio, type TestBed, type TrackRow } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { putInventory } from '../support/inventory.ts'
 import { apply as applyPlan, cleanup, crc32Text, forge, reconcile, restore, undo } from './safety.ts'
 import { upload } from './upload.ts'
 import { fetchDefaults } from './worker.ts'
@@ -227,6 +229,15 @@ describe('between the plan and its application', () => {
       'missing-object': 0,
     })
     expect(run.summary).toMatchObject({ removals: 0 })
+    // One that an inventory cannot know yet is met in the listing after it.
+    const inventory = await putInventory(bed.store, 'CSV')
+    await bed.store.put('audio/later\0.mp3', content, {
+      headers: { contentType: 'audio/mpeg' },
+      checksums: {},
+    })
+    await bed.store.delete([{ key }])
+    const later = await reconcile(bed, { inventory: parseInventoryUrl(inventory), force: true })
+    expect(later.summary['found']).toMatchObject({ 'foreign-object': 3, 'missing-object': 1 })
     const cleaned = await cleanup(bed, { quarantineFor: 0 })
     expect(cleaned.error).toBeUndefined()
     const left = await Array.fromAsync(bed.store.list({ prefix: '' }))
