@@ -9,7 +9,7 @@ import { tonality } from './chroma.ts'
 import { frameRate, frontEnd, type Spectra } from './frontend.ts'
 import { estimateKey, type KeyStretch, keysOverTime } from './key.ts'
 import { keyTemplates } from './key-weights.ts'
-import { loudnessMeter } from './loudness.ts'
+import { loudnessMeter, loudnessShare } from './loudness.ts'
 import { featureCount } from './metre.ts'
 import { metreNetwork } from './network.ts'
 import { type Onsets, onsetStrength } from './onsets.ts'
@@ -228,7 +228,7 @@ function energy(
   }
   const brightness = centroid === undefined ? 0 : Math.log2(centroid / 500) / 3
   const rate = (peaks * frameRate) / Math.max(1, frames)
-  return 0.5 * clamp((loudness + 30) / 24) + 0.25 * clamp(rate / 8) + 0.25 * clamp(brightness)
+  return 0.5 * loudnessShare(loudness) + 0.25 * clamp(rate / 8) + 0.25 * clamp(brightness)
 }
 
 function danceability(rhythm: Rhythm | undefined): number {

@@ -17,6 +17,12 @@ export interface Loudness {
   readonly tenths: Float32Array
 }
 
+/**
+ * How loud, 0 to 1, on one scale for every track and every part of one: -30 LUFS is 0, -6 LUFS is 1. The application
+ * compares the end of one track with the beginning of another by it.
+ */
+export const loudnessShare = (loudness: number): number => Math.max(0, Math.min(1, (loudness + 30) / 24))
+
 interface LoudnessMeter {
   /** Takes the next samples, one array a channel in WAVE order (L R C LFE Ls Rs). Arrays may be reused after. */
   readonly push: (channels: readonly Float32Array[], length: number) => void

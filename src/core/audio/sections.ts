@@ -4,6 +4,7 @@
  * novelty", ICME 2000: a checkerboard along the diagonal of the self-similarity).
  */
 import { bandCount, dbUnit, frameRate, type Spectra } from './frontend.ts'
+import { loudnessShare } from './loudness.ts'
 import type { Rhythm } from './rhythm.ts'
 
 export interface Section {
@@ -24,8 +25,8 @@ export interface MixableSection extends Section {
 interface Form {
   readonly sections: readonly Section[]
   /**
-   * Loudness over the track, one entry a bar (or every 2 s if there are no bars): 0 at 30 LU below the loudest
-   * bar or lower, 1 at the loudest.
+   * Loudness over the track as `loudnessShare` counts it, one entry a bar (or every 2 s if there are no bars): on the
+   * same scale in every track, so that one's end can be compared with another's beginning.
    */
   readonly energyProfile: readonly { readonly time: number; readonly energy: number }[]
   /** Seconds: the bar line where the introduction gives way to the body; the first sound if there is none. */
@@ -162,7 +163,9 @@ export function analyzeForm(
 ): Form {
   const bars = describeBars(sounds, tenths, duration, rhythm)
   const loudest = bars.reduce((most, bar) => Math.max(most, bar.loudness), -120)
-  const energyOf = ({ loudness }: { loudness: number }): number => share((loudness - loudest + 30) / 30)
+  const energyOf = ({ loudness }: { loudness: number }): number => share(loudnessShare(loudness))
+  /** Within the track: 0 at 30 LU below the loudest bar or lower, 1 at the loudest. */
+  const levelOf = ({ loudness }: { loudness: number }): number => share((loudness - loudest + 30) / 30)
   const energyProfile = bars.map(bar => ({ time: bar.start, energy: energyOf(bar) }))
   const sounding = (bar: Bar): boolean => bar.loudness > loudest - silence && bar.loudness > -70
   const first = bars.findIndex(sounding)
@@ -189,10 +192,10 @@ export function analyzeForm(
   // The body is what is about as loud as the loud half of the track; before and after it lie introduction and outro.
   const ranked = bars
     .slice(first, last + 1)
-    .map(energyOf)
+    .map(levelOf)
     .sort((a, b) => a - b)
   const body = ranked[Math.floor(ranked.length * 0.6)]! - 0.15
-  const isBody = (span: { from: number; to: number }): boolean => mean(span.from, span.to, energyOf) >= body
+  const isBody = (span: { from: number; to: number }): boolean => mean(span.from, span.to, levelOf) >= body
   const firstBody = spans.find(isBody) ?? spans[0]!
   const lastBody = spans.findLast(isBody) ?? spans.at(-1)!
   const introBar = firstBody.from > bars.length / 2 ? first : Math.max(first, firstBody.from)
@@ -200,9 +203,10 @@ export function analyzeForm(
   const introEnd = bars[introBar]!.start
   const outroStart = bars[outroBar]!.end
   const sections = spans.map((span): Section => {
-    const energy = share(mean(span.from, span.to, energyOf))
+    const level = mean(span.from, span.to, levelOf)
     const kind =
-      span.to < introBar ? 'intro' : span.from > outroBar ? 'outro' : energy < body - 0.1 ? 'break' : 'body'
+      span.to < introBar ? 'intro' : span.from > outroBar ? 'outro' : level < body - 0.1 ? 'break' : 'body'
+    const energy = share(mean(span.from, span.to, energyOf))
     return { start: bars[span.from]!.start, end: bars[span.to]!.end, energy, kind }
   })
   const mixableSections = rhythm

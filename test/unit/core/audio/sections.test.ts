@@ -84,8 +84,9 @@ describe('analyseForm', () => {
       [96, 112, 'outro'],
     ])
     expect(form).toMatchObject({ introEnd: 16, outroStart: 96, mixInPoint: 0, mixOutPoint: 96 })
-    expect(form.introEnergy).toBeCloseTo(1 / 3, 2)
-    expect(form.outroEnergy).toBeCloseTo(1 / 3, 2)
+    expect(form.introEnergy).toBeCloseTo(0, 2)
+    expect(form.outroEnergy).toBeCloseTo(0, 2)
+    expect(form.sections.map(({ energy }) => energy)).toEqual([0, 0.75, 0.417, 0.75, 0])
     expect(form.energyProfile).toHaveLength(56)
     expect(form.mixableSections.map(({ bars }) => bars)).toEqual([8, 16, 8, 16, 8])
   })
@@ -121,6 +122,25 @@ describe('analyseForm', () => {
     ['less than eight bars: at the first', [{ bars: 5, ...full }], 10, 0],
   ])('mixes out of a track with %s', (_, parts, outroStart, mixOutPoint) => {
     expect(track(parts).form).toMatchObject({ outroStart, mixOutPoint })
+  })
+  it('counts energy on one scale in every track: the same parts 9 LU quieter have less, and are the same parts', () => {
+    const parts = [
+      { bars: 8, ...thin },
+      { bars: 16, ...full },
+      { bars: 8, ...thin },
+    ]
+    const [loud, soft] = [0, 9].map(
+      down => track(parts.map(part => ({ ...part, loudness: part.loudness - down }))).form,
+    ) as [ReturnType<typeof track>['form'], ReturnType<typeof track>['form']]
+    expect(loud.introEnergy).toBeCloseTo(10 / 24, 2)
+    expect(soft.introEnergy).toBeCloseTo(1 / 24, 2)
+    expect(loud.outroEnergy - soft.outroEnergy).toBeCloseTo(9 / 24, 2)
+    expect(loud.energyProfile.map(({ energy }, i) => energy - soft.energyProfile[i]!.energy)).toEqual(
+      loud.energyProfile.map(() => expect.closeTo(9 / 24, 2)),
+    )
+    expect(soft.sections.map(({ start, kind }) => [start, kind])).toEqual(
+      loud.sections.map(({ start, kind }) => [start, kind]),
+    )
   })
   it('sets an incoming track on at the first bar line with sound', () => {
     const { form } = track(
