@@ -34,13 +34,14 @@ const rooms: Readonly<Record<string, Room>> = {
   // Pure: nothing but unit tests.
   safety: {
     mutate: ['src/core/{safety,plan,prefixes,http-range,audio-source,proof-ranges,retry,limits}.ts'],
-    tests: ['test/unit/core/{safety,plan,http-range,proof-ranges,retry,limits}.test.ts'],
+    tests: ['test/unit/core/{safety,plan,prefixes,http-range,audio-source,proof-ranges,retry,limits}.test.ts'],
   },
   differences: { mutate: ['src/core/reconcile/*.ts'], tests: ['test/unit/core/reconcile/*.test.ts'] },
   names: {
     mutate: [
       'src/core/{keys,audio-path,audio-selection,names,listed-names,path-selector,selection,utf8-order}.ts',
-      'src/core/{content-type,database-url,cdn-url,proxy,aws-profile,settings-files,inventory-url,units}.ts',
+      'src/core/{content-type,database-url,cdn-url,cdn-provider,loopback,proxy,aws-profile,settings-files}.ts',
+      'src/core/{inventory-url,redact,units}.ts',
     ],
     tests: [
       'test/unit/core/*.test.ts',

@@ -73,14 +73,14 @@ export function answerFileRequest(
     if (!listsTag(ifMatch, file.etag, 'strong')) return { status: 412 }
   } else {
     const since = parseHttpDate(headers['if-unmodified-since'])
-    if (since !== undefined && seconds(file.lastModified) > since) return { status: 412 }
+    if (seconds(file.lastModified) > since) return { status: 412 }
   }
   const ifNoneMatch = headers['if-none-match']
   if (ifNoneMatch !== undefined) {
     if (listsTag(ifNoneMatch, file.etag, 'weak')) return { status: 304 }
   } else {
     const since = parseHttpDate(headers['if-modified-since'])
-    if (since !== undefined && seconds(file.lastModified) <= since) return { status: 304 }
+    if (seconds(file.lastModified) <= since) return { status: 304 }
   }
   if (method === 'HEAD' || !rangeApplies(headers['if-range'], file)) return { status: 200 }
   const range = parseRange(headers.range, file.size)
@@ -91,24 +91,24 @@ export function answerFileRequest(
 /** Section 13.1.5: a strong comparison; a date counts only where it is exact and can be trusted as strong. */
 function rangeApplies(ifRange: string | undefined, file: Representation): boolean {
   if (ifRange === undefined) return true
-  if (ifRange.startsWith('"') || ifRange.startsWith('W/')) return ifRange === file.etag
+  if (ifRange === file.etag) return true
   const date = parseHttpDate(ifRange)
   const modified = seconds(file.lastModified)
   return date === modified && seconds(file.now) - modified >= 1
 }
 
 function listsTag(header: string, etag: string, comparison: 'strong' | 'weak'): boolean {
-  if (header.trim() === '*') return true
-  const tags = header.match(/(?:W\/)?"[^"]*"/g) ?? []
-  return tags.some(tag => tag === etag || (comparison === 'weak' && tag === `W/${etag}`))
+  if (header === '*') return true
+  const tags = header.match(/(?:W\/)?"[^"]*"/g)
+  return tags?.some(tag => tag === etag || (comparison === 'weak' && tag === `W/${etag}`)) ?? false
 }
 
-/** Whole seconds since 1970, or undefined if the text is not an HTTP date (its condition is then ignored). */
-function parseHttpDate(text: string | undefined): number | undefined {
-  if (text === undefined || !/^[A-Za-z]{3,9},? /.test(text)) return undefined
+/** Whole seconds since 1970, or NaN, which compares with nothing, if the text is no HTTP date: that condition is ignored. */
+function parseHttpDate(text = ''): number {
+  if (!/^[A-Za-z]{3,9},? /.test(text)) return Number.NaN
   // C's form has no zone, and means the same one (RFC 9110, 5.6.7).
   const milliseconds = Date.parse(text.endsWith('GMT') ? text : `${text} GMT`)
-  return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1_000)
+  return Math.floor(milliseconds / 1_000)
 }
 
 function seconds(date: Date): number {

@@ -118,10 +118,11 @@ export const actionOrder: readonly PlanAction['action'][] = [
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(entry => canonicalJson(entry ?? null)).join(',')}]`
   if (typeof value === 'object' && value !== null) {
-    const members = Object.entries(value)
-      .filter(([, member]) => member !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`)
+    const named = value as Record<string, unknown>
+    const members = Object.keys(named)
+      .filter(name => named[name] !== undefined)
+      .sort()
+      .map(name => `${JSON.stringify(name)}:${canonicalJson(named[name])}`)
     return `{${members.join(',')}}`
   }
   return JSON.stringify(value)

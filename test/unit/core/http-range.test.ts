@@ -116,5 +116,7 @@ describe('answerFileRequest', () => {
   test('a date in the very second of the change proves nothing', () => {
     const fresh = { ...file, now: new Date('2026-03-01T12:00:00.900Z') }
     expect(answerFileRequest('GET', { 'if-range': same, range }, fresh).status).toBe(200)
+    const later = { ...file, now: new Date('2026-03-01T12:00:01.000Z') }
+    expect(answerFileRequest('GET', { 'if-range': same, range }, later).status).toBe(206)
   })
 })

@@ -5,6 +5,8 @@ test.each([
   [' 50 ', { count: 50 }],
   ['1.25 %', { percent: 1.25 }],
   ['100%', { percent: 100 }],
+  ['101%', undefined],
+  ['100.5%, 3', undefined],
   ['0', { count: 0 }],
   ['50, 1%', { count: 50, percent: 1 }],
   ['x50', undefined],

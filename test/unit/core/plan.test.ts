@@ -77,6 +77,7 @@ describe('plan', () => {
       const entries = Object.entries(JSON.parse(line) as object).reverse()
       return `${JSON.stringify(Object.fromEntries(entries)).replaceAll(',"', ' ,\t"')}\r\n`
     })
+    for (const at of [rewritten.length, 1, 0]) rewritten.splice(at, 0, ' \t\r\n')
     expect(await read(rewritten)).toEqual(await read(lines))
   })
 
@@ -100,6 +101,20 @@ describe('plan', () => {
         },
       ),
     )
+  })
+
+  it('says which item is out of place, before it is acted upon', async () => {
+    const remove: PlanAction = { action: 'remove-object', object: { key: 'k', size: 1, etag: 'e' } }
+    const [head, one, two, end] = write([remove, remove]) as [string, string, string, string]
+    for (const [lines, message] of [
+      [[head, two, end], 'item 1 is out of place'],
+      [[head, one, one, end], 'item 2 is out of place'],
+      [[head, one, head, two, end], 'item 2 is out of place'],
+      [[head, one.replace('"item"', '"row"'), two, end], 'item 1 is out of place'],
+      [[head, one, two, end, two], 'something follows its end'],
+      [[one, two, end], 'it does not start like a plan'],
+    ] as const)
+      await expect(read(lines)).rejects.toThrow(message)
   })
 
   it('is refused by another version of the program, and for an action nobody knows', async () => {
@@ -133,6 +148,9 @@ describe('plan', () => {
     expect(stakeOf(row('S3', 'UNAVAILABLE'))).toBe('loss')
     expect(stakeOf(row('UNAVAILABLE', 'UNAVAILABLE'))).toBeUndefined()
     expect(stakeOf(row('S3', 'LOCAL'))).toBeUndefined()
+    expect(
+      stakeOf({ action: 'bring-back-object', object: { key: 'k', size: 1, etag: 'e' } }),
+    ).toBeUndefined()
   })
 
   it('expires', () => {
@@ -143,6 +161,15 @@ describe('plan', () => {
 })
 
 describe('canonicalJson', () => {
+  it('is as RFC 8785 has it', () => {
+    // Its example of names, 3.2.3: sorted by UTF-16 units.
+    const names = ['€', '\r', '\ufb33', '1', '\u{1f600}', '\u0080', 'ö']
+    const sorted = ['\r', '1', '\u0080', 'ö', '€', '\u{1f600}', '\ufb33']
+    const text = canonicalJson(Object.fromEntries(names.map(name => [name, [null, undefined, 1.5]])))
+    expect(text).toBe(`{${sorted.map(name => `${JSON.stringify(name)}:[null,null,1.5]`).join(',')}}`)
+    expect(canonicalJson({ b: undefined, a: { d: true, c: '' } })).toBe('{"a":{"c":"","d":true}}')
+  })
+
   it('is JSON, and the same for any order of members', () => {
     fc.assert(
       fc.property(fc.dictionary(text, fc.jsonValue()), value => {

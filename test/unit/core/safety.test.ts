@@ -89,6 +89,10 @@ describe('circuit breakers', () => {
     expect(heldBack({ lastModified: 900 }, options)).toBeUndefined()
     expect(heldBack({ lastModified: 901 }, options)).toMatch(/younger/)
     expect(heldBack({ lastModified: 5000 }, options)).toMatch(/younger/)
+    const hour = 3_600_000
+    expect(heldBack({ lastModified: 0 }, { ...options, now: 1.5 * hour, minAge: 24 * hour })).toBe(
+      'younger than --min-age (1.5 of 24.0 h)',
+    )
     expect(heldBack({ lastModified: 0 }, { ...options, uploading: true })).toMatch(/under way/)
   })
 })
