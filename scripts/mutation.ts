@@ -34,7 +34,9 @@ const rooms: Readonly<Record<string, Room>> = {
   // Pure: nothing but unit tests.
   safety: {
     mutate: ['src/core/{safety,plan,prefixes,http-range,audio-source,proof-ranges,retry,limits}.ts'],
-    tests: ['test/unit/core/{safety,plan,prefixes,http-range,audio-source,proof-ranges,retry,limits}.test.ts'],
+    tests: [
+      'test/unit/core/{safety,plan,prefixes,http-range,audio-source,proof-ranges,retry,limits}.test.ts',
+    ],
   },
   differences: { mutate: ['src/core/reconcile/*.ts'], tests: ['test/unit/core/reconcile/*.test.ts'] },
   names: {
@@ -166,7 +168,8 @@ interface Mutant {
   readonly key: string
   /** `file|test` with the time it takes */
   reached: Map<string, number>
-  isStatic: boolean
+  /** files of tests that reach it while they load it */
+  loadedBy: string[]
   maxHits: number
   tried: Set<string>
   state: 'alive' | 'killed' | 'unreached'
@@ -234,7 +237,7 @@ async function instrument(): Promise<Mutant[]> {
         replacement: (replacement ?? '').replaceAll(/\s+/g, ' '),
         key: hash(`${text}\n${count}`),
         reached: new Map(),
-        isStatic: false,
+        loadedBy: [],
         maxHits: 0,
         tried: new Set(),
         state: 'alive',
@@ -339,8 +342,7 @@ async function reach(mutants: ReadonlyMap<string, Mutant>): Promise<Map<string, 
   const lines = await linesOfReach([...new Set([...mutants.values()].map(({ file }) => file))].sort())
   const testsOf = new Map<string, string[]>()
   for (const line of lines) {
-    if (line.kind === 'static')
-      for (const id of line.mutants) if (mutants.has(id)) (mutants.get(id) as Mutant).isStatic = true
+    if (line.kind === 'static') for (const id of line.mutants) mutants.get(id)?.loadedBy.push(line.file)
     if (line.kind !== 'reach') continue
     if (!line.passed) {
       console.log(`left out, as it fails without a mutant: ${line.file} > ${line.test}`)
@@ -427,11 +429,9 @@ async function tryPairs(pairs: readonly Pair[]): Promise<void> {
   }
 }
 
-/** One that is reached only while its module is loaded: active from the start of a process, against whole files. */
+/** One that is reached while modules are loaded: active from the start of a process, against whole files. */
 async function tryWhole(mutant: Mutant, testsOf: ReadonlyMap<string, string[]>): Promise<void> {
-  const files = filesOf(mutant.room, roomOf(mutant.room).tests).sort(
-    (a, b) => Number(b.includes('/unit/')) - Number(a.includes('/unit/')),
-  )
+  const files = mutant.loadedBy.sort((a, b) => Number(b.includes('/unit/')) - Number(a.includes('/unit/')))
   for (const file of files) {
     const plan = planOf(
       (testsOf.get(file) ?? []).map(test => [mutant, `${file}|${test}`] as const),
@@ -516,19 +516,23 @@ for (const size of rounds) {
   const alive = chosen.filter(({ state }) => state === 'alive').length
   console.log(`after ${size} tests more: ${alive} alive; ${Math.round((Date.now() - since) / 1_000)} s`)
 }
+/** Twice: those reached while modules are loaded take long, as each needs a process. */
+const writeReport = () =>
+  writeFileSync(
+    reportFile,
+    JSON.stringify(
+      chosen.map(({ reached, tried, ...one }) => ({ ...one, reached: [...reached.keys()] })),
+      null,
+      1,
+    ),
+  )
+writeReport()
 for (const mutant of chosen) {
-  if (mutant.state !== 'alive' || mutant.reached.size > 0) continue
-  if (mutant.isStatic) await tryWhole(mutant, testsOf)
-  else mutant.state = 'unreached'
+  if (mutant.state !== 'alive') continue
+  if (mutant.loadedBy.length > 0) await tryWhole(mutant, testsOf)
+  else if (mutant.reached.size === 0) mutant.state = 'unreached'
 }
-writeFileSync(
-  reportFile,
-  JSON.stringify(
-    chosen.map(({ reached, tried, ...one }) => ({ ...one, reached: [...reached.keys()] })),
-    null,
-    1,
-  ),
-)
+writeReport()
 
 let isLow = false
 for (const name of names) {

@@ -9,7 +9,8 @@ import {
   untold,
   wrongInBucket,
 } from './assessment.ts'
-import type { Json, JsonObject } from './plan.ts'
+import { type JsonObject, listOf } from './plan.ts'
+import { matchesWildcards } from './wildcards.ts'
 
 const policySid = 'AutodjAllowCloudFrontRead'
 
@@ -61,23 +62,21 @@ export function policyOfBucket(
   return together([toDistribution, ...toAll])
 }
 
-function listOf(value: Json | undefined): readonly Json[] {
-  if (value === undefined || value === null) return []
-  return Array.isArray(value) ? value : [value]
+/** Whether one of the actions that a statement names, in any case and with wildcards, is to read an object. */
+function namesRead(statement: JsonObject): boolean {
+  return listOf(statement['Action']).some(action =>
+    matchesWildcards(String(action).toLowerCase(), 's3:getobject'),
+  )
 }
 
 function isPublicRead(statement: JsonObject): boolean {
   const principal = statement['Principal']
-  const everyone =
-    principal === '*' ||
-    (typeof principal === 'object' &&
-      principal !== null &&
-      listOf((principal as JsonObject)['AWS']).includes('*'))
+  const everyone = principal === '*' || listOf((principal as JsonObject | undefined)?.['AWS']).includes('*')
   return (
     statement['Effect'] === 'Allow' &&
     everyone &&
     statement['Condition'] === undefined &&
-    listOf(statement['Action']).some(action => /^(\*|s3:\*|s3:Get\*|s3:GetObject)$/i.test(String(action)))
+    namesRead(statement)
   )
 }
 
@@ -92,7 +91,7 @@ function allowsDistribution(statement: JsonObject, arn: string): boolean {
   return (
     statement['Effect'] === 'Allow' &&
     listOf(service).includes('cloudfront.amazonaws.com') &&
-    listOf(statement['Action']).some(action => /^(\*|s3:\*|s3:Get\*|s3:GetObject)$/i.test(String(action))) &&
+    namesRead(statement) &&
     sources.includes(arn)
   )
 }

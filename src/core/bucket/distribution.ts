@@ -16,6 +16,7 @@ import {
 } from './assessment.ts'
 import { policyOfBucket } from './bucket-policy.ts'
 import { type ConfigEdit, type Json, type JsonObject, newOac, type SettingChange, valueAt } from './plan.ts'
+import { matchesWildcards } from './wildcards.ts'
 
 /** What CloudFront said of the distribution. */
 export interface ObservedDistribution {
@@ -92,7 +93,7 @@ function originOf(
   const origins = (valueAt(config, ['Origins', 'Items']) as JsonObject[] | null) ?? []
   for (const [index, value] of origins.entries()) {
     const domain = String(value['DomainName'])
-    if (!domain.startsWith(`${bucket}.s3`)) continue
+    if (!domain.startsWith(`${bucket}.`)) continue
     const rest = domain.slice(bucket.length + 1)
     if (/^s3[.-][a-z0-9.-]*amazonaws\.com(\.cn)?$/.test(rest)) {
       return { index, value, website: rest.startsWith('s3-website') }
@@ -110,14 +111,9 @@ export function behaviourPath(config: JsonObject, keyPrefix: string): Path {
   return index === -1 ? ['DefaultCacheBehavior'] : ['CacheBehaviors', 'Items', index]
 }
 
-/** CloudFront's path patterns: `*` any characters, `?` one; a slash in front may be left out. */
+/** CloudFront's path patterns: a slash in front may be left out. */
 function matchesPattern(pattern: string, path: string): boolean {
-  const whole = pattern.startsWith('/') ? pattern : `/${pattern}`
-  const expression = whole
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.')
-  return new RegExp(`^${expression}$`, 's').test(path)
+  return matchesWildcards(pattern.startsWith('/') ? pattern : `/${pattern}`, path)
 }
 
 function edit(config: JsonObject, path: Path, becomes: Json): ConfigEdit {
@@ -249,7 +245,7 @@ function caching({ config, cachePolicies }: ObservedDistribution, behaviour: Pat
   if (id === managed.cachingDisabled) {
     return wrong(setting, 'failure', 'CachingDisabled: every request goes to S3', change)
   }
-  if (id !== null && id !== '') {
+  if (id) {
     const policy = cachePolicies[id]
     if (policy === undefined) {
       return told(setting, 'skipped', `policy ${id} could not be read`)
@@ -264,11 +260,7 @@ function caching({ config, cachePolicies }: ObservedDistribution, behaviour: Pat
     return wrong(setting, 'warning', `policy ${id} caches a copy for each of the ${names}`, change)
   }
   const forwarded = valueAt(config, [...behaviour, 'ForwardedValues'])
-  if (
-    forwarded !== null &&
-    valueAt(forwarded, ['QueryString']) !== true &&
-    valueAt(forwarded, ['Cookies', 'Forward']) === 'none'
-  ) {
+  if (valueAt(forwarded, ['QueryString']) !== true && valueAt(forwarded, ['Cookies', 'Forward']) === 'none') {
     return fine(setting, 'legacy settings: neither query strings nor cookies')
   }
   return wrong(setting, 'warning', 'legacy settings cache a copy for each query string or cookie', change)
@@ -289,7 +281,7 @@ function corsHeaders({ config }: ObservedDistribution, behaviour: Path, { origin
   if (origins.length === 0) return { checks: [], changes: [] }
   const path = [...behaviour, 'ResponseHeadersPolicyId']
   const id = valueAt(config, path)
-  if (id !== null && id !== '') return fine(setting, `response headers policy ${id}`)
+  if (id) return fine(setting, `response headers policy ${id}`)
   return wrong(
     setting,
     'failure',

@@ -77,7 +77,7 @@ function abandonedUploads({ enabledFor, make }: Rules): Purpose {
   const setting = 'lifecycle-uploads'
   const days = (rule: JsonObject) =>
     Number((rule['AbortIncompleteMultipartUpload'] as JsonObject | undefined)?.['DaysAfterInitiation'])
-  if (enabledFor(ourRules.abort).some(rule => prefixOf(rule) === '' && days(rule) <= abortDays)) {
+  if (enabledFor(ourRules.abort).some(rule => covers(rule, '') && days(rule) <= abortDays)) {
     return { check: { setting, state: 'ok', found: 'abandoned multipart uploads are removed' } }
   }
   return {
@@ -94,13 +94,12 @@ function abandonedUploads({ enabledFor, make }: Rules): Purpose {
 
 function quarantine({ enabledFor, make }: Rules, { quarantine: { prefix, days } }: Wishes): Purpose {
   const setting = 'lifecycle-quarantine'
-  const expires = (rule: JsonObject) => Number((rule['Expiration'] as JsonObject | undefined)?.['Days'])
+  const expiration = (rule: JsonObject) => (rule['Expiration'] ?? {}) as JsonObject
   if (days === undefined) {
     // A rule cannot look whether a row has come to need an object, as `cleanup` does.
-    const blind = enabledFor(ourRules.quarantine).find(rule => {
-      const covered = prefixOf(rule)
-      return covered !== undefined && prefix.startsWith(covered) && expires(rule) > 0
-    })
+    const blind = enabledFor(ourRules.quarantine).find(
+      rule => overlaps(rule, prefix) && (expiration(rule)['Days'] ?? expiration(rule)['Date']) !== undefined,
+    )
     if (blind === undefined)
       return {
         check: {
@@ -113,12 +112,17 @@ function quarantine({ enabledFor, make }: Rules, { quarantine: { prefix, days } 
       check: {
         setting,
         state: 'warning',
-        found: `a lifecycle rule deletes what is in ${prefix} after ${expires(blind)} days, even if a row has lost its object`,
+        found: `a lifecycle rule deletes what is in ${longer(prefix, prefixOf(blind))} ${when(expiration(blind))}, even if a row has lost its object`,
         cure: 'Remove the rule: `autodj cleanup` empties it and looks at the rows first. Or accept it with --quarantine-days.',
       },
     }
   }
-  if (enabledFor(ourRules.quarantine).some(rule => prefixOf(rule) === prefix && expires(rule) <= days)) {
+  if (
+    enabledFor(ourRules.quarantine).some(
+      rule =>
+        isLimitedByPrefixAlone(rule) && prefixOf(rule) === prefix && Number(expiration(rule)['Days']) <= days,
+    )
+  ) {
     return { check: { setting, state: 'ok', found: `${prefix} expires` } }
   }
   return {
@@ -154,12 +158,10 @@ function oldVersions(
   ] as const
   return own.map(([setting, id, prefix, what]) => {
     const serves = (rule: JsonObject) => {
-      const covered = prefixOf(rule)
       const { NoncurrentDays, NewerNoncurrentVersions } = (rule['NoncurrentVersionExpiration'] ??
         {}) as JsonObject
       return (
-        covered !== undefined &&
-        prefix.startsWith(covered) &&
+        covers(rule, prefix) &&
         Number(NoncurrentDays) <= oldVersionDays &&
         NewerNoncurrentVersions === undefined
       )
@@ -186,7 +188,7 @@ function oldVersions(
 function archive(enabled: readonly JsonObject[], { keyPrefix }: Wishes): Purpose[] {
   const found = enabled.find(
     rule =>
-      coversAudio(rule, keyPrefix) &&
+      overlaps(rule, keyPrefix) &&
       transitionsOf(rule).some(({ StorageClass }) =>
         ['GLACIER', 'DEEP_ARCHIVE'].includes(String(StorageClass)),
       ),
@@ -209,7 +211,7 @@ function tiering({ enabledFor, make }: Rules, wishes: Wishes): Purpose[] {
   const setting = 'lifecycle-tiering'
   const { storageClass, days } = wishes.tiering
   const serves = (rule: JsonObject) =>
-    coversAudio(rule, wishes.keyPrefix) &&
+    covers(rule, wishes.keyPrefix) &&
     transitionsOf(rule).some(transition => transition['StorageClass'] === storageClass)
   if (enabledFor(ourRules.tiering).some(serves)) {
     return [{ check: { setting, state: 'ok', found: `audio goes to ${storageClass}` } }]
@@ -229,18 +231,32 @@ function tiering({ enabledFor, make }: Rules, wishes: Wishes): Purpose[] {
 const rulesOf = (value: JsonObject | null) => (value?.['Rules'] as JsonObject[] | undefined) ?? []
 const transitionsOf = (rule: JsonObject) => (rule['Transitions'] as JsonObject[] | undefined) ?? []
 
-/** The prefix that a rule is limited to; undefined if it is limited by more than that. */
-function prefixOf(rule: JsonObject): string | undefined {
-  if (rule['Filter'] === undefined) return String(rule['Prefix'] ?? '')
-  const filter = rule['Filter'] as JsonObject
-  const names = Object.keys(filter)
-  if (names.length === 0) return ''
-  return names.length === 1 && names[0] === 'Prefix' ? String(filter['Prefix']) : undefined
+/** When a rule deletes: S3 takes days, or a date. */
+function when({ Days, Date: date }: JsonObject): string {
+  return Days === undefined ? `on ${String(date).slice(0, 10)}` : `after ${Days} days`
 }
 
-function coversAudio(rule: JsonObject, keyPrefix: string): boolean {
-  const prefix = prefixOf(rule)
-  return prefix !== undefined && (keyPrefix.startsWith(prefix) || prefix.startsWith(keyPrefix))
+const longer = (a: string, b: string): string => (b.length > a.length ? b : a)
+
+/** The prefix that a rule is limited to, whatever else it is limited by. */
+function prefixOf(rule: JsonObject): string {
+  const { And, Prefix } = (rule['Filter'] ?? rule) as JsonObject
+  return String(Prefix ?? (And as JsonObject | undefined)?.['Prefix'] ?? '')
+}
+
+/** Whether a rule is for every object below the prefix that it names, whatever its size and tags. */
+function isLimitedByPrefixAlone(rule: JsonObject): boolean {
+  return Object.keys((rule['Filter'] ?? {}) as JsonObject).every(name => name === 'Prefix')
+}
+
+/** Whether a rule is for every object below a prefix: it can be relied on. */
+function covers(rule: JsonObject, prefix: string): boolean {
+  return isLimitedByPrefixAlone(rule) && prefix.startsWith(prefixOf(rule))
+}
+
+/** Whether a rule may be for some objects below a prefix: it has to be reckoned with. */
+function overlaps(rule: JsonObject, prefix: string): boolean {
+  return prefix.startsWith(prefixOf(rule)) || prefixOf(rule).startsWith(prefix)
 }
 
 /** Prices of us-east-1, USD, December 2025: https://aws.amazon.com/s3/pricing/ */

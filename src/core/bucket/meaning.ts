@@ -5,7 +5,15 @@
  * `Filter.Prefix`. Compared is what is left when all that is taken away.
  */
 import { canonicalJson } from '../plan.ts'
-import { type BucketSetting, type Json, type JsonObject, sameDocument } from './plan.ts'
+import {
+  type BucketSetting,
+  isObject,
+  type Json,
+  type JsonObject,
+  listOf,
+  sameDocument,
+  withoutNulls,
+} from './plan.ts'
 
 /** Whether two documents of a setting mean the same; null: it is not set. */
 export function sameSetting(setting: BucketSetting, a: Json, b: Json): boolean {
@@ -50,21 +58,13 @@ function encryptionRule(rule: Json): Json {
 function lifecycleRule(rule: Json): Json {
   if (!isObject(rule)) return rule
   const { Prefix, Filter, Expiration, ...rest } = rule
-  const filter = isObject(Filter ?? null) ? (Filter as JsonObject) : {}
-  const { And, Prefix: plain, ...others } = filter
-  const and = isObject(And ?? null) ? (And as JsonObject) : {}
-  const tags = sorted([...listOf(and['Tags']), ...(others['Tag'] == null ? [] : [others['Tag'] as Json])])
-  const { Tag: _tag, ...sizes } = others
-  const { Tags: _tags, Prefix: inner, ...andSizes } = and
+  const { And, Prefix: plain, Tag, ...sizes } = objectOf(Filter)
+  const { Tags, Prefix: inner, ...andSizes } = objectOf(And)
   return {
     ...mapLists(rest, list => sorted(list)),
-    ...(Expiration == null
-      ? {}
-      : {
-          Expiration: dated(withoutDefaults(Expiration as JsonObject, { ExpiredObjectDeleteMarker: false })),
-        }),
+    Expiration: dated(withoutDefaults(objectOf(Expiration), { ExpiredObjectDeleteMarker: false })),
     prefix: plain ?? inner ?? Prefix ?? '',
-    ...(tags.length === 0 ? {} : { tags }),
+    tags: sorted([...listOf(Tags), ...listOf(Tag)]),
     ...sizes,
     ...andSizes,
   }
@@ -72,22 +72,18 @@ function lifecycleRule(rule: Json): Json {
 
 function corsRule(rule: Json): Json {
   if (!isObject(rule)) return rule
-  const lower = (value: Json) => (typeof value === 'string' ? value.toLowerCase() : value)
   return {
     ...mapLists(rule, list => sorted(list)),
-    ...(rule['AllowedHeaders'] == null
-      ? {}
-      : { AllowedHeaders: sorted(listOf(rule['AllowedHeaders']).map(lower)) }),
+    AllowedHeaders: sorted(listOf(rule['AllowedHeaders']).map(name => String(name).toLowerCase())),
   }
 }
 
 function logging(enabled: Json): Json {
   if (!isObject(enabled)) return enabled
   const { TargetObjectKeyFormat: format, ...rest } = enabled
-  const isPlain = format == null || (isObject(format) && format['PartitionedPrefix'] == null)
   return {
     ...withDefaults(rest, { TargetPrefix: '' }),
-    ...(isPlain ? {} : { TargetObjectKeyFormat: format as Json }),
+    partitioned: objectOf(format)['PartitionedPrefix'] ?? null,
   }
 }
 
@@ -96,42 +92,41 @@ function statement(one: Json): Json {
   if (!isObject(one)) return one
   return Object.fromEntries(
     Object.entries(one).map(([name, value]) => {
-      if (/^(Not)?(Action|Resource)$/.test(name)) return [name, sorted(listOf(value))]
-      if (/^(Not)?Principal$/.test(name)) {
-        return [name, value === '*' ? { AWS: ['*'] } : isObject(value) ? lists(value) : value]
+      switch (name) {
+        case 'Action':
+        case 'NotAction':
+        case 'Resource':
+        case 'NotResource':
+          return [name, sorted(listOf(value))]
+        case 'Principal':
+        case 'NotPrincipal':
+          return [name, lists(value === '*' ? { AWS: '*' } : value)]
+        case 'Condition':
+          return [name, isObject(value) ? mapMembers(value, lists) : value]
+        default:
+          return [name, value]
       }
-      if (name !== 'Condition' || !isObject(value)) return [name, value]
-      return [
-        name,
-        Object.fromEntries(
-          Object.entries(value).map(([test, keys]) => [test, isObject(keys) ? lists(keys) : keys]),
-        ),
-      ]
     }),
   )
 }
 
 /** Every member a sorted list of texts. */
-function lists(object: JsonObject): JsonObject {
-  return Object.fromEntries(
-    Object.entries(object).map(([name, value]) => [name, sorted(listOf(value).map(item => String(item)))]),
-  )
+function lists(value: Json): Json {
+  return isObject(value) ? mapMembers(value, one => sorted(listOf(one).map(item => String(item)))) : value
 }
 
 function mapLists(object: JsonObject, change: (list: readonly Json[]) => Json): JsonObject {
-  return Object.fromEntries(
-    Object.entries(object).map(([name, value]) => [
-      name,
-      Array.isArray(value) ? change(value.map(dated)) : value,
-    ]),
-  )
+  return mapMembers(object, value => (Array.isArray(value) ? change(value.map(dated)) : value))
+}
+
+function mapMembers(object: JsonObject, change: (value: Json) => Json): JsonObject {
+  return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value)]))
 }
 
 /** Dates to the second, as S3 keeps them. */
 function dated(value: Json): Json {
-  if (!isObject(value) || typeof value['Date'] !== 'string') return value
-  const date = Date.parse(value['Date'])
-  return Number.isNaN(date) ? value : { ...value, Date: Math.floor(date / 1_000) }
+  const date = Date.parse(String(objectOf(value)['Date']))
+  return Number.isNaN(date) ? value : { ...objectOf(value), Date: Math.floor(date / 1_000) }
 }
 
 function withoutDefaults(object: JsonObject, defaults: JsonObject): JsonObject {
@@ -143,15 +138,11 @@ function withDefaults(object: JsonObject, defaults: JsonObject): JsonObject {
   return { ...defaults, ...Object.fromEntries(given) }
 }
 
-function listOf(value: Json | undefined): readonly Json[] {
-  if (value === undefined || value === null) return []
-  return Array.isArray(value) ? value : [value as Json]
-}
-
+/** The elements as texts, in an order of their own. */
 function sorted(list: readonly Json[]): Json[] {
-  return list.toSorted((a, b) => (canonicalJson(a) < canonicalJson(b) ? -1 : 1))
+  return list.map(one => canonicalJson(withoutNulls(one))).sort()
 }
 
-function isObject(value: Json): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+function objectOf(value: Json | undefined): JsonObject {
+  return isObject(value) ? value : {}
 }

@@ -36,6 +36,16 @@ export interface NewOac {
   SigningProtocol: 'sigv4'
 }
 
+export function isObject(value: Json | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** A member that may stand for a list of one, or be missing, as a list. */
+export function listOf(value: Json | undefined): readonly Json[] {
+  if (value === undefined || value === null) return []
+  return Array.isArray(value) ? value : [value as Json]
+}
+
 /** Stands for the id of the origin access control that the same change makes. */
 export const newOac = '$new-origin-access-control'
 
@@ -129,11 +139,12 @@ export function sameDocument(a: Json | undefined, b: Json | undefined): boolean 
   return canonicalJson(withoutNulls(a ?? null)) === canonicalJson(withoutNulls(b ?? null))
 }
 
-function withoutNulls(value: Json): Json {
+/** A document whose members that are null are missing. */
+export function withoutNulls(value: Json): Json {
   if (Array.isArray(value)) return value.map(withoutNulls)
-  if (typeof value !== 'object' || value === null) return value
+  if (!isObject(value)) return value
   return Object.fromEntries(
-    Object.entries(value as JsonObject)
+    Object.entries(value)
       .filter(([, member]) => member !== null)
       .map(([name, member]) => [name, withoutNulls(member)]),
   )
@@ -152,22 +163,19 @@ interface Difference {
 /** @returns members that differ, in the order of the old document, new ones last; nothing for documents alike */
 export function differences(was: Json, becomes: Json): Difference[] {
   if (sameDocument(was, becomes)) return []
-  const isObject = (value: Json): value is JsonObject =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
   if (!isObject(was ?? {}) || !isObject(becomes ?? {})) {
     return [{ member: '', removed: [was], added: [becomes], kept: 0 }]
   }
-  const before = (was ?? {}) as JsonObject
-  const after = (becomes ?? {}) as JsonObject
-  return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap(member => {
-    const [old, now] = [before[member] ?? null, after[member] ?? null]
+  const first = (was ?? {}) as JsonObject
+  const last = (becomes ?? {}) as JsonObject
+  return [...new Set([...Object.keys(first), ...Object.keys(last)])].flatMap(member => {
+    const [old, now] = [first[member] ?? null, last[member] ?? null]
     if (sameDocument(old, now)) return []
-    const listed = (value: Json): readonly Json[] =>
-      Array.isArray(value) ? value : value === null ? [] : [value as Json]
     const has = (list: readonly Json[], one: Json) => list.some(other => sameDocument(other, one))
-    const removed = listed(old).filter(one => !has(listed(now), one))
-    const added = listed(now).filter(one => !has(listed(old), one))
-    return [{ member, removed, added, kept: listed(old).length - removed.length }]
+    const [before, after] = [listOf(old), listOf(now)]
+    const removed = before.filter(one => !has(after, one))
+    const added = after.filter(one => !has(before, one))
+    return [{ member, removed, added, kept: before.length - removed.length }]
   })
 }
 
@@ -191,7 +199,7 @@ export function withValueAt(
   if (Array.isArray(document)) {
     return document.map((item: Json, index) => (index === step ? withValueAt(item, rest, value) : item))
   }
-  const object = typeof document === 'object' && document !== null ? (document as JsonObject) : {}
+  const object = isObject(document) ? document : {}
   const inner = withValueAt(object[step] ?? null, rest, value)
   if (inner === null) {
     const { [step]: _, ...others } = object

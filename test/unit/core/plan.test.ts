@@ -148,9 +148,7 @@ describe('plan', () => {
     expect(stakeOf(row('S3', 'UNAVAILABLE'))).toBe('loss')
     expect(stakeOf(row('UNAVAILABLE', 'UNAVAILABLE'))).toBeUndefined()
     expect(stakeOf(row('S3', 'LOCAL'))).toBeUndefined()
-    expect(
-      stakeOf({ action: 'bring-back-object', object: { key: 'k', size: 1, etag: 'e' } }),
-    ).toBeUndefined()
+    expect(stakeOf({ action: 'bring-back-object', object: { key: 'k', size: 1, etag: 'e' } })).toBeUndefined()
   })
 
   it('expires', () => {

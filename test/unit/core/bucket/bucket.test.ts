@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { assessAccessKey, awsHost } from '../../../../src/core/bucket/access-key.ts'
-import { type ObservedBucket, ourRules, type Wishes } from '../../../../src/core/bucket/assessment.ts'
+import {
+  type Observed,
+  type ObservedBucket,
+  ourRules,
+  type SettingCheck,
+  type Wishes,
+} from '../../../../src/core/bucket/assessment.ts'
 import { assessBucket } from '../../../../src/core/bucket/bucket.ts'
 import {
   answersTo,
@@ -12,6 +18,7 @@ import {
 } from '../../../../src/core/bucket/distribution.ts'
 import { tieringCost } from '../../../../src/core/bucket/lifecycle.ts'
 import {
+  type BucketSetting,
   differences,
   type Json,
   type JsonObject,
@@ -23,7 +30,6 @@ import {
   valueAt,
   withValueAt,
 } from '../../../../src/core/bucket/plan.ts'
-import { FatalError } from '../../../../src/errors.ts'
 import { distributionArn, distributionId, oldDistribution } from '../../../support/cloudfront.ts'
 
 const set = (value: JsonObject) => ({ state: 'set', value }) as const
@@ -303,7 +309,7 @@ describe('bucket', () => {
               AbortIncompleteMultipartUpload: { DaysAfterInitiation: 3 },
             },
             { ID: 'b', Status: 'Disabled', Filter: { Prefix: 'quarantine/' }, Expiration: { Days: 14 } },
-            { ID: 'c', Status: 'Enabled', Filter: { Prefix: 'quarantine/b/' }, Expiration: { Days: 14 } },
+            { ID: 'c', Status: 'Enabled', Filter: { Prefix: 'quarantines/' }, Expiration: { Days: 14 } },
           ],
         }),
       },
@@ -354,6 +360,108 @@ describe('bucket', () => {
   ]
   test.each(cases)('%s', (_, change, more, states, changes) => {
     expect(faultsOf({ ...good, ...change }, more)).toEqual({ states, changes })
+  })
+
+  const corsRules = (...CORSRules: JsonObject[]) => set({ CORSRules })
+  const getOnly = { AllowedOrigins: ['*'], AllowedMethods: ['GET'] }
+  const origins = ['https://a.example']
+  test.each<[setting: BucketSetting, Observed, Partial<Wishes>, found: string, changes: number]>([
+    [
+      'public-access-block',
+      set({}),
+      {},
+      `failure: public access is possible: ${Object.keys(allBlocked).join(', ')} off`,
+      1,
+    ],
+    ['public-access-block', set(allBlocked), {}, 'ok: all public access is blocked', 0],
+    ['object-ownership', unset, {}, 'warning: ObjectWriter: ACLs can grant access', 1],
+    ['object-ownership', set({ Rules: [] }), {}, 'warning: ObjectWriter: ACLs can grant access', 1],
+    [
+      'object-ownership',
+      set({ Rules: [{ ObjectOwnership: 'BucketOwnerPreferred' }] }),
+      {},
+      'warning: BucketOwnerPreferred: ACLs can grant access',
+      1,
+    ],
+    ['encryption', set({ Rules: [] }), {}, 'failure: no default encryption', 1],
+    ['versioning', unset, {}, 'warning: off: whatever is deleted or overwritten is gone', 0],
+    [
+      'versioning',
+      set({ Status: 'Suspended' }),
+      { versioning: true },
+      'failure: suspended: whatever is deleted or overwritten is gone',
+      1,
+    ],
+    ['cors', unset, {}, 'skipped: 0 rules; pass --origin to check them for the pages that play the audio', 0],
+    [
+      'cors',
+      corsRules(getOnly),
+      {},
+      'skipped: 1 rules; pass --origin to check them for the pages that play the audio',
+      0,
+    ],
+    ['cors', corsRules(getOnly), { origins }, 'failure: no rule allows https://a.example', 1],
+    [
+      'cors',
+      corsRules({ ...getOnly, AllowedMethods: ['PUT', 'HEAD'] }),
+      { origins },
+      'failure: no rule allows https://a.example',
+      1,
+    ],
+    // S3 takes a hundred rules; ours is replaced.
+    [
+      'cors',
+      corsRules(...Array(99).fill(getOnly)),
+      { origins },
+      'failure: no rule allows https://a.example',
+      1,
+    ],
+    [
+      'cors',
+      corsRules(...Array(100).fill(getOnly)),
+      { origins },
+      'failure: no rule allows https://a.example',
+      0,
+    ],
+    [
+      'cors',
+      corsRules(...Array(99).fill(getOnly), { ...getOnly, ID: ourRules.cors }),
+      { origins },
+      'failure: no rule allows https://a.example',
+      1,
+    ],
+    ['access-logging', unset, {}, 'warning: off: reads and deletions are not recorded', 0],
+    ['access-logging', set({ LoggingEnabled: { TargetBucket: 'logs' } }), {}, 'ok: to logs/', 0],
+    [
+      'access-logging',
+      set({ LoggingEnabled: { TargetBucket: 'logs', TargetPrefix: 's3/' } }),
+      {},
+      'ok: to logs/s3/',
+      0,
+    ],
+    ['access-logging', untold, {}, 'skipped: could not be read: denied', 0],
+  ])('%s, %j, %j: %s', (setting, document, more, found, count) => {
+    const { checks, changes } = assessBucket({ ...good, [setting]: document }, { ...wishes, ...more })
+    const check = checks.find(one => one.setting === setting) as SettingCheck
+    expect(`${check.state}: ${check.found}`).toBe(found)
+    expect(changes.filter(change => change.setting === setting).length).toBe(count)
+    // What is not right has a cure; where there is a change, the one that makes it.
+    expect(Object.keys(check).includes('cure')).toBe(['warning', 'failure'].includes(check.state))
+    expect(check.cure?.includes('`autodj bucket apply` makes it') ?? false).toBe(count > 0)
+  })
+
+  test('our own CORS rule takes the new origins on; rules of others stay as they are', () => {
+    const theirs = { ID: 'theirs', AllowedOrigins: ['https://b.example'], AllowedMethods: ['GET'] }
+    const ours = { ID: ourRules.cors, AllowedOrigins: ['https://old.example'], AllowedMethods: ['GET'] }
+    const { changes } = faultsOf({ ...good, cors: corsRules(ours, theirs) }, { origins })
+    expect((changes['cors'] as JsonObject)['CORSRules']).toMatchObject([
+      theirs,
+      {
+        ID: ourRules.cors,
+        AllowedOrigins: ['https://old.example', 'https://a.example'],
+        AllowedMethods: ['GET', 'HEAD'],
+      },
+    ])
   })
 
   test('what could not be read is skipped, and nothing is changed blindly', () => {
@@ -505,6 +613,9 @@ describe('bucket', () => {
         'month; prices of us-east-1, for 50,000 objects of 400 GiB',
     )
     expect(tieringCost('STANDARD_IA', { objects: 1, bytes: 1024 })).toContain('(saves under $0.01 a month)')
+    expect(tieringCost('STANDARD_IA', { objects: 1_000, bytes: 0 })).toMatch(
+      /saves \$0 a month.*objects \(\$0\.01\)/,
+    )
     expect(tieringCost('STANDARD_IA', undefined)).not.toContain('(')
   })
 })
@@ -762,19 +873,128 @@ describe('plans', () => {
     ])
   })
 
+  test('is read back as it was written', () => {
+    const changes: SettingChange[] = [
+      { target: 'bucket', setting: 'versioning', was: null, becomes: { Status: 'Enabled' }, why: 'w' },
+      { target: 'bucket', setting: 'cors', was: { CORSRules: [] }, becomes: null, why: 'w' },
+      {
+        target: 'distribution',
+        setting: 'compression',
+        edits: [{ path: ['a', 0], was: 1, becomes: null }],
+        why: 'w',
+      },
+      { target: 'distribution', setting: 'tls', edits: [], why: 'w' },
+    ]
+    expect(parseSettingsPlan(JSON.stringify(plan(changes)))).toEqual(plan(changes))
+  })
+
+  const bad = (more: object) => JSON.stringify({ ...plan([]), ...more })
+  const change = { target: 'bucket', setting: 'cors', was: null, becomes: null, why: '' }
+  const edit = { target: 'distribution', setting: 'x', edits: [], why: '' }
   test.each([
-    ['not JSON', '{'],
-    ['something else', '{"type":"autodj-plan"}'],
-    ['a later schema', '{"type":"autodj-settings-plan","schema":2}'],
-    ['half a plan', '{"type":"autodj-settings-plan","schema":1}'],
+    ['{', 'it is not JSON'],
+    ['null', 'it has another type'],
+    ['[]', 'it has another type'],
+    [bad({ type: 'autodj-plan' }), 'it has another type'],
+    [bad({ schema: 2 }), 'it has schema 2, this version of autodj reads schema 1'],
+    [bad({ bucket: 1 }), 'parts of it are missing'],
+    [bad({ bucket: undefined }), 'parts of it are missing'],
+    [bad({ changes: undefined }), 'parts of it are missing'],
+    [bad({ changes: {} }), 'parts of it are missing'],
     [
-      'an unknown change',
-      JSON.stringify(
-        plan([{ target: 'bucket', setting: 'tags', was: null, becomes: null, why: '' } as never]),
-      ),
+      bad({ changes: [change, { ...change, setting: 'tags' }] }),
+      'it has an unknown change: {"target":"bucket","setting":"tags"',
     ],
-  ])('%s is no plan', (_, text) => {
-    expect(() => parseSettingsPlan(text)).toThrow(FatalError)
+    [
+      bad({ changes: [{ ...change, was: undefined }] }),
+      'it has an unknown change: {"target":"bucket","setting":"cors","becomes":null',
+    ],
+    [
+      bad({ changes: [{ ...change, becomes: undefined }] }),
+      'it has an unknown change: {"target":"bucket","setting":"cors","was":null',
+    ],
+    [bad({ changes: [{ ...edit, edits: {} }] }), 'it has an unknown change: {"target":"distribution"'],
+    [bad({ changes: [{ ...edit, edits: undefined }] }), 'it has an unknown change: {"target":"distribution"'],
+    [bad({ changes: [{ ...edit, target: 'cdn' }] }), 'it has an unknown change: {"target":"cdn"'],
+    [
+      bad({ changes: [{ ...change, target: 'distribution' }] }),
+      'it has an unknown change: {"target":"distribution"',
+    ],
+    [bad({ changes: [{ ...edit, target: 'bucket' }] }), 'it has an unknown change: {"target":"bucket"'],
+    [
+      bad({ changes: [{ ...edit, target: 'x'.repeat(500) }] }),
+      `it has an unknown change: {"target":"${'x'.repeat(89)}`,
+    ],
+  ])('%s is no plan', (text, how) => {
+    const start = `this is not a plan made by \`autodj bucket plan\`: ${how}`
+    expect(() => parseSettingsPlan(text)).toThrow(
+      expect.objectContaining({ code: 'plan.damaged', message: expect.stringContaining(start) }),
+    )
+    // A change is shown in part: it may be as long as a file.
+    expect(() => parseSettingsPlan(text)).not.toThrow('x'.repeat(101))
+  })
+
+  test('a distribution is taken back edit by edit, last first', () => {
+    const edits = [
+      { path: ['a'], was: 1, becomes: 2 },
+      { path: ['b'], was: null, becomes: 'x' },
+    ]
+    const create = { Name: 'n' } as never
+    const there: SettingChange = { target: 'distribution', setting: 's', edits, create, cost: 'c', why: 'so' }
+    const bucket: SettingChange = { target: 'bucket', setting: 'cors', was: null, becomes: {}, why: 'as' }
+    expect(undoPlan(plan([there, bucket]), now)).toEqual({
+      ...plan([
+        { target: 'bucket', setting: 'cors', was: {}, becomes: null, why: 'takes back: as' },
+        {
+          target: 'distribution',
+          setting: 's',
+          edits: [
+            { path: ['b'], was: 'x', becomes: null },
+            { path: ['a'], was: 2, becomes: 1 },
+          ],
+          why: 'takes back: so',
+        },
+      ]),
+      createdAt: now.toISOString(),
+    })
+  })
+
+  test.each<[Json, (string | number)[], Json, Json]>([
+    [{ a: 1, b: 2 }, ['a'], null, { b: 2 }],
+    [{ a: { b: 1, c: 2 } }, ['a', 'b'], null, { a: { c: 2 } }],
+    [{ a: 1 }, [], 'x', 'x'],
+    [null, ['a', 'b'], 1, { a: { b: 1 } }],
+    ['text', ['a'], 1, { a: 1 }],
+    [['x', 'y'], [1], 'z', ['x', 'z']],
+    [[{ a: 1 }, { a: 2 }], [0, 'a'], null, [{}, { a: 2 }]],
+  ])('%j with %j set to %j is %j', (document, path, value, expected) => {
+    expect(withValueAt(document, path, value)).toEqual(expected)
+  })
+
+  test.each<[Json, (string | number)[], Json]>([
+    [{ a: [1, { b: 2 }] }, ['a', 1, 'b'], 2],
+    [{ a: 0 }, ['a'], 0],
+    [{ a: null }, ['a', 'b'], null],
+    ['text', ['length'], null],
+    [null, [], null],
+  ])('of %j at %j is %j', (document, path, expected) => {
+    expect(valueAt(document, path)).toBe(expected)
+  })
+
+  test.each<[Json | undefined, Json | undefined, boolean]>([
+    [{ a: null, b: { c: null } }, { b: {} }, true],
+    [{ b: 1, a: 2 }, { a: 2, b: 1 }, true],
+    [[{ a: null }], [{}], true],
+    [undefined, null, true],
+    [null, {}, false],
+    [[], {}, false],
+    [['a'], { 0: 'a' }, false],
+    [[null], [], false],
+    [[1, 2], [2, 1], false],
+    ['1', 1, false],
+  ])('%j and %j are one document: %s', (a, b, expected) => {
+    expect(sameDocument(a, b)).toBe(expected)
+    expect(sameDocument(b, a)).toBe(expected)
   })
 
   test('values in documents: what is put somewhere is there, and the rest is as it was', () => {
@@ -817,6 +1037,28 @@ test.each([
 })
 
 test.each([
+  ['2025-12-01', undefined, 'warning', 'AKIA…MPLE: a long-term key, 90 days old', /on disk\.$/],
+  [
+    '2025-11-30',
+    undefined,
+    'failure',
+    'AKIA…MPLE is 91 days old, 90 at most are good practice',
+    /on disk\. Until then, make a new key and delete this one\.$/,
+  ],
+  [
+    '2025-11-30',
+    'ec2',
+    'failure',
+    'AKIA…MPLE is 91 days old, 90 at most are good practice; on this EC2 instance a role would do',
+    /^Attach an instance profile to it, and take the key out of \.env\.$/,
+  ],
+] as const)('a key of %s, host %s', (created, host, state, found, cure) => {
+  const facts = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', temporary: false, createdAt: new Date(created) }
+  const check = assessAccessKey({ ...facts, ...(host && { host }) }, new Date('2026-03-01'))
+  expect(check).toMatchObject({ state, found, cure: expect.stringMatching(cure) })
+})
+
+test.each([
   [{ GITHUB_ACTIONS: 'true' }, undefined, /GitHub Actions job a role would do/, /OIDC/],
   [
     { ECS_CONTAINER_METADATA_URI_V4: 'http://169.254.170.2/v4/x' },
@@ -827,6 +1069,9 @@ test.each([
   [{ KUBERNETES_SERVICE_HOST: '10.0.0.1' }, 'i-0abc', /pod a role would do/, /service account/],
   [{}, 'i-0123456789abcdef0\n', /EC2 instance a role would do/, /instance profile/],
   [{}, 'Not Specified\n', /days old$/, /Roles Anywhere/],
+  [{}, 'xi-0abc', /days old$/, /Roles Anywhere/],
+  [{}, 'i-0abc of a rack', /days old$/, /Roles Anywhere/],
+  [{ GITHUB_ACTIONS: 'false' }, undefined, /days old$/, /Roles Anywhere/],
   [{}, undefined, /days old$/, /Roles Anywhere/],
 ])('whether a role would do where it runs: %o, asset tag %s', (env, assetTag, found, cure) => {
   const check = assessAccessKey(
@@ -882,6 +1127,24 @@ describe('what changes from one document to another', () => {
       null,
       [{ member: 'Status', removed: ['Enabled'], added: [], kept: 0 }],
     ],
+    [
+      'one member of two',
+      { a: [1], b: { c: 1 } },
+      { a: [1], b: { c: 2 } },
+      [{ member: 'b', removed: [{ c: 1 }], added: [{ c: 2 }], kept: 0 }],
+    ],
+    [
+      'a word made a list, and a list a word',
+      { a: 'x', b: ['x', 'y'] },
+      { a: ['x', 'y'], b: 'y' },
+      [
+        { member: 'a', removed: [], added: ['y'], kept: 1 },
+        { member: 'b', removed: ['x'], added: [], kept: 1 },
+      ],
+    ],
+    ['no document at all', 'x', { a: 1 }, [{ member: '', removed: ['x'], added: [{ a: 1 }], kept: 0 }]],
+    ['a list for a document', { a: 1 }, [1], [{ member: '', removed: [{ a: 1 }], added: [[1]], kept: 0 }]],
+    ['a word that stays', 'x', 'x', []],
     [
       'a flag',
       { BlockPublicAcls: false },
