@@ -22,6 +22,8 @@ interface Pending {
 
 interface Thread {
   readonly worker: Worker
+  /** whose it is; undefined: nobody's */
+  owner: Thread[] | undefined
   readonly pending: Map<number, Pending>
   /** asked for in this turn of the event loop; sent at its end in one message, as waking a thread is what costs */
   readonly outbox: ReaderRequest[]
@@ -39,6 +41,9 @@ interface PiecewiseHash {
 
 /** A thread holds nothing between its tasks; by itself V8 lets each make 32 MB of garbage before it looks. */
 const resourceLimits = { maxYoungGenerationSizeMb: 4 }
+
+/** Threads of readers that were closed, for the next ones of this process: a thread starts in some 30 ms, of CPU too. */
+const idle: Thread[] = []
 
 /** As many as cores: they are most of the work, and the system shares the cores out between them and the main thread. */
 export function readerThreads(): number {
@@ -156,8 +161,16 @@ export class Readers {
     return this.#ask('hash', { descriptor, partSize })
   }
 
+  /** Keeps what is idle for the next readers, and ends what is in the middle of something. */
   async close(): Promise<void> {
-    await Promise.all(this.#running.map(({ worker }) => worker.terminate()))
+    await Promise.all(
+      this.#running.splice(0).map(async thread => {
+        const isIdle = thread.pending.size === 0 && thread.hashes === 0
+        thread.owner = isIdle ? idle : undefined
+        if (isIdle) idle.push(thread)
+        else await thread.worker.terminate()
+      }),
+    )
   }
 
   #ask<K extends keyof ReaderTasks>(
@@ -194,36 +207,43 @@ export class Readers {
   }
 
   #startThread(): Thread {
-    // The file has the ending of this one: .ts from the sources, .js when built.
-    const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
-    const thread: Thread = {
-      worker: new Worker(new URL(`./reader-thread${ending}`, import.meta.url), {
-        resourceLimits,
-        // Files are opened in one thread and closed in another.
-        trackUnmanagedFds: false,
-      }),
-      pending: new Map(),
-      outbox: [],
-      hashes: 0,
-    }
-    const { worker, pending } = thread
-    worker.on('message', (replies: readonly ReaderReply[]) => {
-      for (const reply of replies) {
-        const one = pending.get(reply.id)
-        pending.delete(reply.id)
-        if ('result' in reply) one?.resolve(reply.result as never)
-        else one?.reject(errorOf(reply.error))
-      }
-      if (pending.size === 0) worker.unref()
-    })
-    worker.on('error', error => {
-      this.#running.splice(this.#running.indexOf(thread), 1)
-      for (const one of pending.values()) one.reject(error as Error)
-    })
-    worker.unref()
+    const thread = idle.pop() ?? newThread()
+    thread.owner = this.#running
     this.#running.push(thread)
     return thread
   }
+}
+
+function newThread(): Thread {
+  // The file has the ending of this one: .ts from the sources, .js when built.
+  const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
+  const thread: Thread = {
+    worker: new Worker(new URL(`./reader-thread${ending}`, import.meta.url), {
+      resourceLimits,
+      // Files are opened in one thread and closed in another.
+      trackUnmanagedFds: false,
+    }),
+    owner: undefined,
+    pending: new Map(),
+    outbox: [],
+    hashes: 0,
+  }
+  const { worker, pending } = thread
+  worker.on('message', (replies: readonly ReaderReply[]) => {
+    for (const reply of replies) {
+      const one = pending.get(reply.id)
+      pending.delete(reply.id)
+      if ('result' in reply) one?.resolve(reply.result as never)
+      else one?.reject(errorOf(reply.error))
+    }
+    if (pending.size === 0) worker.unref()
+  })
+  worker.on('error', error => {
+    thread.owner?.splice(thread.owner.indexOf(thread), 1)
+    for (const one of pending.values()) one.reject(error as Error)
+  })
+  worker.unref()
+  return thread
 }
 
 /** Errors lose their class and their code between threads. */

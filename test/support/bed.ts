@@ -116,11 +116,10 @@ export class TestBed {
   /** Empties database, bucket and audio folder. */
   async reset(): Promise<void> {
     const { knex } = this.database
-    await knex.raw('truncate tracks cascade')
-    await knex.raw(
-      `truncate autodj_ledger.runs, autodj_ledger.items, autodj_ledger.claims, autodj_ledger.leases, autodj_ledger.objects, autodj_ledger.uploads,
-         autodj_ledger.parts, autodj_ledger.files, autodj_ledger.analyses, autodj_ledger.job_tracks, analysis_jobs cascade`,
-    )
+    // Deleting a few rows takes a tenth of the time that emptying so many tables takes.
+    const ledger = 'parts items claims leases objects uploads files analyses job_tracks runs'.split(' ')
+    const tables = [...ledger.map(table => `autodj_ledger.${table}`), 'analysis_jobs', 'tracks']
+    await knex.raw(tables.map(table => `delete from ${table}`).join(';'))
     // The queue is there once something was queued; its rows do not depend on each other.
     const { rows } = await knex.raw(`select to_regclass('autodj_jobs.job') is not null as there`)
     if (rows[0].there) await knex.raw('delete from autodj_jobs.job')

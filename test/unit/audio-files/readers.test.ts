@@ -106,4 +106,31 @@ describe('hashing off the main thread', () => {
   test('an unreadable descriptor is an error with its code', async () => {
     await expect(readers.hash(2 ** 20)).rejects.toMatchObject({ code: 'EBADF' })
   })
+
+  test('threads that others have done with are taken over; what is in the middle of something is ended', async () => {
+    const contents = [Buffer.alloc(100_000, 'x'), Buffer.alloc(100_000, 'y')]
+    const pieces = contents.map(content => {
+      const piece = shared(content.length)
+      content.copy(piece)
+      return piece
+    })
+    const before = new Readers(1)
+    const unfinished = new Readers(1)
+    const first = before.hashPieces()
+    await first.update(pieces[0]!)
+    expect(await first.end()).toBe(hash('sha256', contents[0]!))
+    await unfinished.hashPieces().update(pieces[0]!)
+    await Promise.all([before.close(), unfinished.close()])
+    const after = new Readers(3)
+    try {
+      // One that had gone on with what another had begun would give another hash.
+      const hashes = [1, 2, 3].map(() => after.hashPieces())
+      await Promise.all(hashes.map(one => one.update(pieces[1]!)))
+      const expected = hash('sha256', contents[1]!)
+      expect(await Promise.all(hashes.map(one => one.end()))).toEqual([expected, expected, expected])
+    } finally {
+      await after.close()
+    }
+    await after.close()
+  })
 })
