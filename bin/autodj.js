@@ -12,6 +12,6 @@ if (version[0] < 22 || (version[0] === 22 && version[1] < 18)) {
   Promise.all([import('node:module'), import('node:fs'), import('node:os')]).then(modules => {
     // The cache would make a TMPDIR that is not there (not mounted, misspelt), and nobody would notice.
     if (modules[1].existsSync(modules[2].tmpdir())) modules[0].enableCompileCache()
-    return import('../dist/src/main.js')
+    return import('../dist/program/main.js')
   })
 }

@@ -1,20 +1,34 @@
 /**
- * The build's last step: libraries that most commands load before they do anything go into a few files in `lib/`, as
- * finding and opening four hundred small ones takes Node.js longer than running them (docs/decisions/0111). Modules of our
- * own stay as they were compiled, all other libraries in node_modules.
+ * The build: our own modules and the libraries that most commands load before they do anything go into a few files, as
+ * finding and opening four hundred small ones takes Node.js longer than running them (docs/decisions/0111). All other
+ * libraries stay in node_modules.
  *
- *     node scripts/bundle.ts [FOLDER]     the compiled program, default `dist`: changed in place
+ *     node scripts/bundle.ts [FOLDER]     where to, default `dist`: emptied first
  */
-import { globSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire, isBuiltin } from 'node:module'
 import path from 'node:path'
-import { rolldown } from 'rolldown'
+import {
+  type ChunkingContext,
+  type InputOptions,
+  type OutputChunk,
+  type OutputOptions,
+  type Plugin,
+  type PreRenderedChunk,
+  rolldown,
+} from 'rolldown'
 import manifest from '../package.json' with { type: 'json' }
 
 const folder = path.resolve(process.argv[2] ?? 'dist')
+const root = path.join(import.meta.dirname, '..')
+const sources = path.join(root, 'src')
+const main = path.join(sources, 'main.ts')
+
+/** What runs in threads and processes of its own: whole, each in a file that the program finds beside its own. */
+const alone = ['audio-files/reader-thread.ts', 'audio/worker.ts', 'audio/aac-program.ts']
 
 /** Packages that go together into one file, by name: all that they load, too. */
-const bundles: Readonly<Record<string, RegExp>> = {
+const libraries: Readonly<Record<string, RegExp>> = {
   // `--help` loads nothing else
   commander: /^commander$/,
   program: /^(chalk|p-limit|yocto-queue|dotenv|ignore)$/,
@@ -26,7 +40,8 @@ const bundles: Readonly<Record<string, RegExp>> = {
 
 const ours = new Set([...Object.keys(manifest.dependencies), ...Object.keys(manifest.optionalDependencies)])
 const nameOf = (specifier: string) => /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier
-const isBundled = (name: string) => Object.values(bundles).some(names => names.test(name))
+const libraryOf = (name: string) => Object.keys(libraries).find(one => libraries[one]?.test(name))
+const isBundled = (name: string) => libraryOf(name) !== undefined
 /** @returns the folder and the name of the package that a file belongs to */
 function packageOf(file: string): { root: string; name: string } | undefined {
   const found = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/.exec(file)
@@ -40,9 +55,9 @@ function packageOf(file: string): { root: string; name: string } | undefined {
  * from here, where it need not be found.
  */
 function isExternal(specifier: string, importer: string | undefined): boolean {
-  if (/^[./\\#]|^entry:/.test(specifier) || path.isAbsolute(specifier)) return false
+  if (/^[./\\#]/.test(specifier) || path.isAbsolute(specifier)) return false
   const name = nameOf(specifier)
-  if (isBundled(name)) return false
+  if (isBundled(name) || isHttp(specifier)) return false
   if (isBuiltin(specifier) || ours.has(name) || importer === undefined) return true
   try {
     createRequire(importer).resolve(specifier)
@@ -52,69 +67,129 @@ function isExternal(specifier: string, importer: string | undefined): boolean {
   throw new Error(`${packageOf(importer)?.name} needs ${name}: scripts/bundle.ts is to bundle it as well`)
 }
 
-/** `from 'x'`, `import 'x'` and `import('x')` of a library, as TypeScript writes them. */
-const imports = /(\bfrom |\bimport |\bimport\()(['"])((?:@[^'"/]+\/)?[^'"/.][^'"]*)\2/g
-const modules = globSync('{src,migrations}/**/*.js', { cwd: folder }).map(file => path.join(folder, file))
-const used = new Set<string>()
-for (const file of modules)
-  for (const [, , , specifier = ''] of readFileSync(file, 'utf8').matchAll(imports))
-    if (isBundled(nameOf(specifier))) used.add(specifier)
+/** A module of ours, save the first, which nothing else may import: it ends when the program does. */
+const isOurs = (file: string) => file.startsWith(root) && packageOf(file) === undefined && file !== main
 
-/** What a library exports to our modules. Node.js names what CommonJS exports; a bundler sees the default alone. */
-async function entryOf(specifier: string): Promise<string> {
-  const names = Object.keys(await import(specifier)).filter(name => /^[A-Za-z_$][\w$]*$/.test(name))
-  return `export { ${names.join(', ')} } from ${JSON.stringify(specifier)}`
+/** What a module of ours loads of others' code, itself or by what it imports: bundled libraries, packages of node_modules. */
+function loadedBy(id: string, context: ChunkingContext, seen = new Set<string>()): Set<string> {
+  seen.add(id)
+  const loaded = new Set<string>()
+  for (const one of context.getModuleInfo(id)?.importedIds ?? []) {
+    if (!isOurs(one)) loaded.add(libraryOf(packageOf(one)?.name ?? '') ?? nameOf(one))
+    else if (!seen.has(one)) for (const name of loadedBy(one, context, seen)) loaded.add(name)
+  }
+  return loaded
 }
 
-const fileOf = (specifier: string) => specifier.replace(/^@/, '').replaceAll('/', '-').replace(/\.js$/, '')
-const build = await rolldown({
-  input: Object.fromEntries([...used].map(specifier => [fileOf(specifier), `entry:${specifier}`])),
-  plugins: [
-    {
-      name: 'entries',
-      resolveId: id => (id.startsWith('entry:') ? id : undefined),
-      load: id => (id.startsWith('entry:') ? entryOf(id.slice('entry:'.length)) : undefined),
-    },
-  ],
+/**
+ * Into which file a module goes that three commands or more load: one for all whose own code is enough, and one for those
+ * that bring along the same large library. Whoever needs it then brings along that library anyway.
+ */
+function nameOfShared(id: string, context: ChunkingContext): string | null {
+  const loaded = [...loadedBy(id, context)].filter(name => name !== 'program' && !isBuiltin(name))
+  if (loaded.some(name => ours.has(name))) return null
+  return ['shared', ...loaded.filter(name => name in libraries).sort()].join('-')
+}
+
+/** `src/upload/run.ts` is `program/upload-run.js`: a stack trace says where to look. */
+function nameOfChunk({ name, facadeModuleId, moduleIds }: PreRenderedChunk): string {
+  const file = facadeModuleId ?? moduleIds.at(-1) ?? ''
+  if (name in libraries || !isOurs(file)) return `lib/${name}.js`
+  if (isShared(name)) return `program/${name}.js`
+  return `program/${path
+    .relative(sources, file)
+    .replace(/\.\w+$/, '')
+    .replaceAll(path.sep, '-')}.js`
+}
+
+const isShared = (name: string) => /^(start|shared.*)$/.test(name)
+
+const httpModule = '\0http'
+const isHttp = (specifier: string) => /^(node:)?http$/.test(specifier)
+/**
+ * `import 'node:http'` reads all that it exports, `WebSocket` too, for which Node.js loads the whole of undici: a tenth of
+ * a run with nothing to do. This way it is read by name.
+ */
+const http: Plugin = {
+  name: 'http',
+  resolveId: id => (isHttp(id) ? httpModule : undefined),
+  load: id => (id === httpModule ? 'module.exports = process.getBuiltinModule("node:http")' : undefined),
+}
+
+const input: InputOptions = {
   platform: 'node',
   external: isExternal,
-  preserveEntrySignatures: 'strict',
-})
-const { output } = await build.write({
-  dir: path.join(folder, 'lib'),
-  entryFileNames: '[name].js',
-  chunkFileNames: '[name].js',
-  codeSplitting: {
-    groups: Object.entries(bundles).map(([name, names]) => ({
-      name,
-      test: (id: string) => names.test(packageOf(id)?.name ?? ''),
-    })),
-  },
-})
-
-for (const file of modules) {
-  const code = readFileSync(file, 'utf8')
-  const toLib = path.relative(path.dirname(file), path.join(folder, 'lib')).replaceAll('\\', '/')
-  const changed = code.replace(imports, (whole, before: string, quote: string, specifier: string) =>
-    used.has(specifier) ? `${before}${quote}${toLib}/${fileOf(specifier)}.js${quote}` : whole,
-  )
-  if (changed !== code) writeFileSync(file, changed)
+  plugins: [http],
+  // Of a package that has ES modules as well, only what is used is taken.
+  resolve: { mainFields: ['module', 'main'] },
+  // What one command loads when it needs it, another may load at once.
+  checks: { ineffectiveDynamicImport: false },
 }
+
+async function bundle(input: InputOptions, output: OutputOptions): Promise<OutputChunk[]> {
+  const build = await rolldown(input)
+  const written = await build.write({ comments: { jsdoc: false }, ...output })
+  return written.output.filter(one => one.type === 'chunk')
+}
+
+rmSync(folder, { recursive: true, force: true })
+mkdirSync(path.join(folder, 'lib'), { recursive: true })
+const program = await bundle(
+  { ...input, input: { main } },
+  {
+    dir: folder,
+    entryFileNames: 'program/[name].js',
+    chunkFileNames: nameOfChunk,
+    codeSplitting: {
+      groups: [
+        { name: 'http', test: (id: string) => id === httpModule, priority: 2 },
+        ...Object.entries(libraries).map(([name, names]) => ({
+          name,
+          test: (id: string) => names.test(packageOf(id)?.name ?? ''),
+          priority: 1,
+        })),
+        // What every start loads, `--help` too, and nothing else.
+        { name: 'start', test: isOurs, tags: ['$initial'], priority: 1 },
+        {
+          debugName: 'shared',
+          name: (id, context) => (isOurs(id) ? nameOfShared(id, context) : null),
+          minShareCount: 3,
+        },
+      ],
+    },
+  },
+)
+const others = await Promise.all(
+  alone.map(file =>
+    bundle(
+      { ...input, input: path.join(sources, file) },
+      { dir: path.join(folder, 'program'), entryFileNames: '[name].js', codeSplitting: false },
+    ),
+  ),
+)
+
+// Files that import each other in a circle run in an order that nobody chose.
+const byName = new Map(program.map(chunk => [chunk.fileName, chunk]))
+function refuseCircles(name: string, way: readonly string[] = []): void {
+  if (way.includes(name))
+    throw new Error(`files of the build import each other: ${[...way, name].join(' > ')}`)
+  for (const next of byName.get(name)?.imports ?? []) refuseCircles(next, [...way, name])
+}
+for (const { fileName } of program) refuseCircles(fileName)
 
 // Their licences go where their code goes; many have the same text.
 const roots = new Set<string>()
-for (const chunk of output)
-  if (chunk.type === 'chunk')
-    for (const id of chunk.moduleIds) {
-      const root = packageOf(id)?.root
-      if (root !== undefined) roots.add(root)
-    }
+for (const chunk of [...program, ...others.flat()])
+  for (const id of chunk.moduleIds) {
+    const found = packageOf(id)
+    if (found !== undefined) roots.add(found.root)
+  }
 const notices = new Map<string, string[]>()
-for (const root of [...roots].sort()) {
-  const { name, version, license } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
-  const text = readdirSync(root)
+for (const one of [...roots].sort()) {
+  const { name, version, license } = JSON.parse(readFileSync(path.join(one, 'package.json'), 'utf8'))
+  const text = readdirSync(one)
     .filter(file => /^(licen[cs]e|notice|copying)/i.test(file))
-    .map(file => readFileSync(path.join(root, file), 'utf8').trim())
+    .map(file => readFileSync(path.join(one, file), 'utf8').trim())
     .join('\n\n')
   notices.set(text, [...(notices.get(text) ?? []), `${name} ${version} (${license})`])
 }

@@ -3,11 +3,12 @@ import { listedNames } from '../core/listed-names.ts'
 import { parseFilterFile, type SelectionRules } from '../core/selection.ts'
 import { printable } from '../core/units.ts'
 import { UsageError } from '../errors.ts'
+import type { Command } from './command.ts'
 import { type Flags, flag } from './flags.ts'
 import { readText } from './read-text.ts'
 
 /** By paths alone: for what has no row yet. */
-export const pathFlags = {
+const pathFlags = {
   include: flag.list(
     '--include <pattern>',
     'only paths that match, as in .gitignore: Artist/, *.flac, /Artist/**; may be repeated',
@@ -19,7 +20,7 @@ export const pathFlags = {
   ),
 } satisfies Flags
 
-export const trackFlags = {
+const trackFlags = {
   ...pathFlags,
   artist: flag.list('--artist <name>', 'only tracks of this artist; may be repeated'),
   album: flag.list('--album <name>', 'only tracks of this album; may be repeated'),
@@ -59,4 +60,11 @@ export async function readSelection(
     trackIds: list('track'),
     listed: typeof listed === 'string' ? listedNames(await readText('--files-from', listed, cwd)) : undefined,
   }
+}
+
+/** The flags that choose tracks, without those that the command has in its own way. */
+export function selectionFlagsOf(command: Command): Flags {
+  if (command.selects === undefined) return {}
+  const flags: Flags = command.selects === 'tracks' ? trackFlags : pathFlags
+  return Object.fromEntries(Object.entries(flags).filter(([key]) => !(key in command.flags)))
 }

@@ -353,7 +353,7 @@ async function applyUp(db: Database, baseline: boolean, options: MigrateOptions)
       migrations,
       moved: plan.move.length > 0,
       adopted: plan.application?.kind === 'adopt' ? plan.application.revision : null,
-      notices: [...(plan.application?.notices ?? []), ...(await codeNotice(trx, plan.place))],
+      notices: [...(plan.application?.notices ?? []), ...(await codeNotice(trx))],
     }
   })
 }
@@ -487,7 +487,7 @@ export async function migrateStatus(db: Database): Promise<MigrateStatus> {
   const live = await observeApplication(knex, place)
   const revisions = live.revisions ?? []
   const drift: string[] = []
-  const notices: string[] = await codeNotice(knex, place)
+  const notices: string[] = await codeNotice(knex)
   if (legacy !== undefined)
     notices.push(
       `the ledger is in the schema ${legacySchema}: \`autodj migrate\` moves it to ${migrationSchema}`,

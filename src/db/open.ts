@@ -46,6 +46,8 @@ async function openPostgres(
   const open = (sessionSettings: string | undefined): Knex =>
     makeKnex({
       client: PostgresDialect,
+      // The oldest that is supported: what Knex asks each server for tells apart those before 9.2.
+      version: '15',
       where,
       pool: { min: 0, max: options.poolSize ?? 8, idleTimeoutMillis: 30_000 },
       connection: {

@@ -236,7 +236,7 @@ interface ClaimedPage {
 }
 
 /**
- * Claims the next tracks for a run, in one short transaction. Two runs never get the same track: the primary key of
+ * Claims the next tracks for a run, in one statement. Two runs never get the same track: the primary key of
  * `claims` settles that. Nobody is waited for: a row that another transaction has locked (the application, or another
  * run that is claiming it) is named, and left to a later page. Claims of a run whose lease ran out are taken over. What
  * this run claimed before, it gets again.
@@ -246,53 +246,51 @@ export async function claimTracks(
   claim: { kind: string; runId: string; afterId?: string; limit: number; filter?: TrackFilter },
 ): Promise<ClaimedPage> {
   const { kind, runId, afterId = firstId, limit, filter = {} } = claim
-  return knex.transaction(async trx => {
-    const wanted = trx('tracks')
-      .select('tracks.id')
-      .where('tracks.id', '>', afterId)
-      .whereNotExists(
-        trx('autodj_ledger.claims as c')
-          .join('autodj_ledger.runs as r', 'r.id', 'c.run_id')
-          .select(trx.raw('1'))
-          .where('c.kind', kind)
-          .whereRaw('c.track_id = tracks.id')
-          .where('c.run_id', '<>', runId)
-          .whereRaw('r.lease_until > now()'),
-      )
-    applyFilter(wanted, trx, filter)
-    wanted.orderBy('tracks.id').limit(limit)
-    const picked = trx('tracks').select(trackColumns).whereRaw('tracks.id in (select id from wanted)')
-    // Once more: a row that changed since is looked at as it is now, when its lock is taken.
-    applyRowFilter(picked, filter)
-    picked.orderBy('tracks.id').forNoKeyUpdate('tracks').skipLocked()
+  const wanted = knex('tracks')
+    .select('tracks.id')
+    .where('tracks.id', '>', afterId)
+    .whereNotExists(
+      knex('autodj_ledger.claims as c')
+        .join('autodj_ledger.runs as r', 'r.id', 'c.run_id')
+        .select(knex.raw('1'))
+        .where('c.kind', kind)
+        .whereRaw('c.track_id = tracks.id')
+        .where('c.run_id', '<>', runId)
+        .whereRaw('r.lease_until > now()'),
+    )
+  applyFilter(wanted, knex, filter)
+  wanted.orderBy('tracks.id').limit(limit)
+  const picked = knex('tracks').select(trackColumns).whereRaw('tracks.id in (select id from wanted)')
+  // Once more: a row that changed since is looked at as it is now, when its lock is taken.
+  applyRowFilter(picked, filter)
+  picked.orderBy('tracks.id').forNoKeyUpdate('tracks').skipLocked()
 
-    const rows = (await trx
-      .withMaterialized('wanted', wanted)
-      .with('picked', picked)
-      .with(
-        'claimed',
-        trx.raw(
-          `insert into autodj_ledger.claims as c (kind, track_id, run_id)
-             select ?::text, id, ?::uuid from picked order by id
-             on conflict (kind, track_id) do update set run_id = excluded.run_id, claimed_at = now()
-               where c.run_id = excluded.run_id
-                  or not exists (select 1 from autodj_ledger.runs r where r.id = c.run_id and r.lease_until > now())
-             returning track_id`,
-          [kind, runId],
-        ),
-      )
-      .select('picked.*', 'wanted.id as wantedId', trx.raw('claimed.track_id is not null as claimed'))
-      .from('wanted')
-      .leftJoin('picked', 'picked.id', 'wanted.id')
-      .leftJoin('claimed', 'claimed.track_id', 'picked.id')
-      .orderBy('wanted.id')) as ((Track | { id: null }) & { wantedId: string; claimed: boolean })[]
+  const rows = (await knex
+    .withMaterialized('wanted', wanted)
+    .with('picked', picked)
+    .with(
+      'claimed',
+      knex.raw(
+        `insert into autodj_ledger.claims as c (kind, track_id, run_id)
+           select ?::text, id, ?::uuid from picked order by id
+           on conflict (kind, track_id) do update set run_id = excluded.run_id, claimed_at = now()
+             where c.run_id = excluded.run_id
+                or not exists (select 1 from autodj_ledger.runs r where r.id = c.run_id and r.lease_until > now())
+           returning track_id`,
+        [kind, runId],
+      ),
+    )
+    .select('picked.*', 'wanted.id as wantedId', knex.raw('claimed.track_id is not null as claimed'))
+    .from('wanted')
+    .leftJoin('picked', 'picked.id', 'wanted.id')
+    .leftJoin('claimed', 'claimed.track_id', 'picked.id')
+    .orderBy('wanted.id')) as ((Track | { id: null }) & { wantedId: string; claimed: boolean })[]
 
-    return {
-      tracks: rows.flatMap(({ claimed, wantedId: _, ...row }) => (claimed ? [row as Track] : [])),
-      locked: rows.flatMap(row => (row.id === null ? [row.wantedId] : [])),
-      nextAfterId: rows.at(-1)?.wantedId ?? null,
-    }
-  })
+  return {
+    tracks: rows.flatMap(({ claimed, wantedId: _, ...row }) => (claimed ? [row as Track] : [])),
+    locked: rows.flatMap(row => (row.id === null ? [row.wantedId] : [])),
+    nextAfterId: rows.at(-1)?.wantedId ?? null,
+  }
 }
 
 /** Who has one of these rows locked, as far as the server tells: "psql (pid 17, since 09:30:00Z)". */

@@ -44,18 +44,16 @@ function nameOnDisk(path: string): string {
   return process.platform === 'win32' ? path.replace(/[?*"<>|:]/g, '_') : path
 }
 
-/** The assets are at the root of the package, which is one folder further up from `dist/` than from the sources. */
+/** Assets are as far from the sources as from the files of the build. */
 async function readManifest(): Promise<{ assets: string; files: DemoFile[] }> {
-  for (const up of ['../../assets/demo', '../../../assets/demo']) {
-    const assets = fileURLToPath(new URL(up, import.meta.url))
-    try {
-      const { files } = JSON.parse(await readFile(join(assets, 'manifest.json'), 'utf8')) as {
-        files: DemoFile[]
-      }
-      return { assets, files }
-    } catch (thrown) {
-      if (systemErrorCode(thrown) !== 'ENOENT') throw thrown
+  const assets = fileURLToPath(new URL('../../assets/demo', import.meta.url))
+  try {
+    const { files } = JSON.parse(await readFile(join(assets, 'manifest.json'), 'utf8')) as {
+      files: DemoFile[]
     }
+    return { assets, files }
+  } catch (thrown) {
+    if (systemErrorCode(thrown) !== 'ENOENT') throw thrown
+    throw new FatalError('the demo audio is not part of this installation', { code: 'demo.assets-missing' })
   }
-  throw new FatalError('the demo audio is not part of this installation', { code: 'demo.assets-missing' })
 }

@@ -103,11 +103,9 @@ async function decodeSample(signal: AbortSignal): Promise<{ decoder: string; sec
   return { decoder, seconds: decodedDuration }
 }
 
-/** Assets lie one folder further up from `dist/` than from the sources. */
+/** Assets are as far from the sources as from the files of the build. */
 async function samplePath(): Promise<string> {
-  for (const up of ['../..', '../../..']) {
-    const file = fileURLToPath(new URL(`${up}/assets/demo/01-first-light.mp3`, import.meta.url))
-    if (existsSync(file)) return file
-  }
+  const file = fileURLToPath(new URL('../../assets/demo/01-first-light.mp3', import.meta.url))
+  if (existsSync(file)) return file
   throw new FatalError('the bundled audio is not part of this installation', { code: 'assets.missing' })
 }

@@ -32,27 +32,19 @@ const seconds = (knex: Knex, count: number): Knex.Raw => knex.raw('now() + make_
 
 /** Records a run. Runs whose lease ran out without an end are marked abandoned, and their claims dropped. */
 export async function startRun(knex: Knex, run: NewRun, leaseSeconds = defaultLeaseSeconds): Promise<void> {
-  await knex.transaction(async trx => {
-    const { rows } = await trx.raw<{ rows: { id: string }[] }>(
-      `update autodj_ledger.runs set state = 'abandoned'
+  await knex.raw(
+    `with dead as (
+       update autodj_ledger.runs set state = 'abandoned'
        where id in (select id from autodj_ledger.runs where state = 'running' and lease_until < now()
                     order by id for update skip locked)
-       returning id`,
-    )
-    if (rows.length > 0) {
-      const dead = rows.map(({ id }) => id)
-      await trx.raw('delete from autodj_ledger.claims where run_id = any(?::uuid[])', [dead])
-    }
-    await trx('autodj_ledger.runs').insert({
-      id: run.id,
-      command: run.command,
-      args: JSON.stringify(run.args),
-      host: run.host,
-      pid: run.pid,
-      version: run.version,
-      lease_until: seconds(trx, leaseSeconds),
-    })
-  })
+       returning id
+     ), freed as (
+       delete from autodj_ledger.claims where run_id in (select id from dead)
+     )
+     insert into autodj_ledger.runs (id, command, args, host, pid, version, lease_until)
+     values (:id, :command, :args, :host, :pid, :version, now() + make_interval(secs => :leaseSeconds))`,
+    { ...run, args: JSON.stringify(run.args), leaseSeconds },
+  )
 }
 
 /**
@@ -86,19 +78,15 @@ export async function finishRun(
     summary: Record<string, unknown>
   },
 ): Promise<void> {
-  await knex.transaction(async trx => {
-    await trx('autodj_ledger.runs')
-      .where({ id: runId })
-      .update({
-        state: end.state,
-        exit_code: end.exitCode,
-        summary: JSON.stringify(end.summary),
-        finished_at: trx.raw('now()'),
-        lease_until: trx.raw('now()'),
-      })
-    await trx('autodj_ledger.claims').where({ run_id: runId }).del()
-    await trx('autodj_ledger.leases').where({ run_id: runId }).del()
-  })
+  const { state, exitCode } = end
+  await knex.raw(
+    `with claims as (delete from autodj_ledger.claims where run_id = :runId),
+       leases as (delete from autodj_ledger.leases where run_id = :runId)
+     update autodj_ledger.runs
+     set state = :state, exit_code = :exitCode, summary = :summary, finished_at = now(), lease_until = now()
+     where id = :runId`,
+    { runId, state, exitCode, summary: JSON.stringify(end.summary) },
+  )
 }
 
 /** The newest runs, of one command or of all. */

@@ -118,6 +118,7 @@ export async function openUploads(
   const query = knex('autodj_ledger.uploads').where({ bucket })
   if (key !== undefined) query.where({ key })
   const uploads = await query.orderBy('created_at').orderBy('upload_id')
+  if (uploads.length === 0) return []
   const parts = await knex('autodj_ledger.parts')
     .whereRaw('upload_id = any(?::text[])', [uploads.map(upload => upload.upload_id)])
     .orderBy('part_number')
