@@ -4,22 +4,62 @@ import type { Knex } from 'knex'
 import { UnlinkedFile } from '../external-sort/unlinked-file.ts'
 import { cursorPages } from './cursor.ts'
 
-const idBytes = 16
-/** Ids asked for at a time, and written at a time. */
-const blockIds = 10_000
-/** Ids that are kept in memory; more wait in a temporary file. */
+/** How an entry of a list is written. */
+interface EntryForm<Entry> {
+  readonly bytes: number
+  write(entries: readonly Entry[]): Buffer
+  read(block: Buffer, at: number): Entry
+}
+
+/** UUIDs. */
+const idForm: EntryForm<string> = {
+  bytes: 16,
+  write: ids => Buffer.from(ids.join('').replaceAll('-', ''), 'hex'),
+  read: (block, at) => formatId(block.toString('hex', at, at + 16)),
+}
+
+/** A row and where in its table it lay when it was selected: `(block,item)`. */
+export interface PlacedId {
+  readonly id: string
+  readonly ctid: string
+}
+
+/** The row's UUID, and behind it the number of its block and of its item. */
+const placedForm: EntryForm<PlacedId> = {
+  bytes: 22,
+  write(rows) {
+    const block = Buffer.alloc(rows.length * 22)
+    for (const [index, { id, ctid }] of rows.entries()) {
+      const at = index * 22
+      block.write(id.replaceAll('-', ''), at, 'hex')
+      const comma = ctid.indexOf(',')
+      block.writeUInt32LE(Number(ctid.slice(1, comma)), at + 16)
+      block.writeUInt16LE(Number(ctid.slice(comma + 1, -1)), at + 20)
+    }
+    return block
+  },
+  read: (block, at) => ({
+    id: idForm.read(block, at),
+    ctid: `(${block.readUInt32LE(at + 16)},${block.readUInt16LE(at + 20)})`,
+  }),
+}
+
+/** Entries asked for at a time, and written at a time. */
+const blockEntries = 10_000
+/** Entries that are kept in memory; more wait in a temporary file. */
 const mostInMemory = 100_000
 
-/** Ids (UUIDs) in the order in which they were added, 16 bytes each: in memory few, in a temporary file the rest. */
-export class IdList {
+/** Entries in the order in which they were added, as few bytes as they take: in memory few, in a temporary file the rest. */
+class EntryList<Entry> {
+  readonly #form: EntryForm<Entry>
   readonly #blocks: Buffer[] = []
   readonly #mostInMemory: number
   readonly #file = new UnlinkedFile(tmpdir(), `autodj-${randomUUID()}.ids`)
   #inMemory = 0
   #length = 0
 
-  /** @param limit ids that are kept in memory (tests) */
-  constructor(limit = mostInMemory) {
+  constructor(form: EntryForm<Entry>, limit: number) {
+    this.#form = form
     this.#mostInMemory = limit
   }
 
@@ -28,24 +68,25 @@ export class IdList {
   }
 
   /** @throws TemporaryError `temp.full` */
-  async add(ids: readonly string[]): Promise<void> {
-    if (ids.length === 0) return
-    const block = Buffer.from(ids.join('').replaceAll('-', ''), 'hex')
-    this.#length += ids.length
+  async add(entries: readonly Entry[]): Promise<void> {
+    if (entries.length === 0) return
+    const block = this.#form.write(entries)
+    this.#length += entries.length
     // Once the file has begun, all that follows is in it.
-    if (this.#file.end === 0 && this.#inMemory + ids.length <= this.#mostInMemory) {
+    if (this.#file.end === 0 && this.#inMemory + entries.length <= this.#mostInMemory) {
       this.#blocks.push(block)
-      this.#inMemory += ids.length
+      this.#inMemory += entries.length
     } else await this.#file.append(block)
   }
 
   /** All of them, this many at a time; once, as nothing is left of the list afterwards. */
-  async *pages(size: number): AsyncGenerator<string[]> {
-    let page: string[] = []
+  async *pages(size: number): AsyncGenerator<Entry[]> {
+    const { bytes, read } = this.#form
+    let page: Entry[] = []
     try {
       for await (const block of this.#read()) {
-        for (let at = 0; at < block.length; at += idBytes) {
-          page.push(formatId(block.toString('hex', at, at + idBytes)))
+        for (let at = 0; at < block.length; at += bytes) {
+          page.push(read(block, at))
           if (page.length < size) continue
           yield page
           page = []
@@ -59,7 +100,7 @@ export class IdList {
 
   async *#read(): AsyncGenerator<Buffer> {
     yield* this.#blocks
-    const block = Buffer.alloc(Math.min(this.#file.end, blockIds * idBytes))
+    const block = Buffer.alloc(Math.min(this.#file.end, blockEntries * this.#form.bytes))
     for (let position = 0; position < this.#file.end; ) {
       const wanted = Math.min(block.length, this.#file.end - position)
       for (let filled = 0; filled < wanted; ) {
@@ -70,6 +111,20 @@ export class IdList {
       position += wanted
       yield block.subarray(0, wanted)
     }
+  }
+}
+
+export class IdList extends EntryList<string> {
+  /** @param limit ids that are kept in memory (tests) */
+  constructor(limit = mostInMemory) {
+    super(idForm, limit)
+  }
+}
+
+export class PlacedIdList extends EntryList<PlacedId> {
+  /** @param limit rows that are kept in memory (tests) */
+  constructor(limit = mostInMemory) {
+    super(placedForm, limit)
   }
 }
 
@@ -85,7 +140,18 @@ export function formatId(hex: string): string {
  */
 export async function selectIds(knex: Knex, sql: string, bindings: readonly unknown[]): Promise<IdList> {
   const ids = new IdList()
-  for await (const rows of cursorPages<{ id: string }>(knex, sql, bindings, blockIds))
+  for await (const rows of cursorPages<{ id: string }>(knex, sql, bindings, blockEntries))
     await ids.add(rows.map(({ id }) => id))
   return ids
+}
+
+/** As {@link selectIds}, with the places of the rows. @param sql gives two columns, `id` and `ctid` */
+export async function selectPlacedIds(
+  knex: Knex,
+  sql: string,
+  bindings: readonly unknown[],
+): Promise<PlacedIdList> {
+  const rows = new PlacedIdList()
+  for await (const page of cursorPages<PlacedId>(knex, sql, bindings, blockEntries)) await rows.add(page)
+  return rows
 }

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import type { FileSource } from '../core/audio-source.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
 import { cursorPages } from './cursor.ts'
-import { selectIds } from './id-list.ts'
+import { selectPlacedIds } from './id-list.ts'
 
 /** What autodj reads of a track. */
 export interface Track {
@@ -165,19 +165,20 @@ export async function* trackPages(
   }: { filter?: TrackFilter; pageSize?: number; signal?: AbortSignal; inOrder?: boolean } = {},
 ): AsyncGenerator<Track[], void> {
   if (inOrder) return yield* trackPagesInOrder(knex, { filter, pageSize, signal })
-  const query = knex('tracks').select('tracks.id')
+  const query = knex('tracks').select('tracks.id', 'tracks.ctid')
   applyFilter(query, knex, filter)
   const { sql, bindings } = query.toSQL()
-  const ids = await selectIds(knex, sql, bindings)
-  for await (const page of ids.pages(pageSize)) {
+  const rows = await selectPlacedIds(knex, sql, bindings)
+  for await (const page of rows.pages(pageSize)) {
     signal?.throwIfAborted()
-    // One by one through the key (`offset 0` keeps the planner from joining otherwise): for a page it would rather read a
-    // table of up to some 100,000 rows as a whole, page after page.
+    // One by one where it lay, or through the key if it has been changed since and lies elsewhere. For a page the planner
+    // would rather read a table of up to some 100,000 rows as a whole, page after page; `limit` keeps it from that.
     const now = knex.select(trackColumns).orderBy('wanted.place')
     now.joinRaw(
-      `from unnest(?::uuid[]) with ordinality as wanted(id, place),
-         lateral (select * from tracks where id = wanted.id offset 0) as tracks`,
-      [page],
+      `from unnest(?::uuid[], ?::tid[]) with ordinality as wanted(id, ctid, place),
+         lateral (select * from tracks where tracks.ctid = wanted.ctid and id = wanted.id
+                  union all select * from tracks where id = wanted.id limit 1) as tracks`,
+      [page.map(({ id }) => id), page.map(({ ctid }) => ctid)],
     )
     applyRowFilter(now, filter)
     const tracks: Track[] = await now

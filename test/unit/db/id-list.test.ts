@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { IdList } from '../../../src/db/id-list.ts'
+import { IdList, type PlacedId, PlacedIdList } from '../../../src/db/id-list.ts'
 
 const left = async () => (await readdir(tmpdir())).filter(name => name.endsWith('.ids'))
 
@@ -42,4 +42,21 @@ test('leaves nothing behind, read to the end or not', async () => {
   expect(await left()).toEqual(before)
   for await (const _ of list.pages(1)) break
   expect(await left()).toEqual(before)
+})
+
+test('rows come back with their places, from memory and from the disk', async () => {
+  const placed = fc.record({
+    id: fc.uuid(),
+    ctid: fc
+      .tuple(fc.nat(2 ** 32 - 2), fc.integer({ min: 1, max: 65_535 }))
+      .map(([block, item]) => `(${block},${item})`),
+  })
+  const rows = fc.array(placed, { maxLength: 30 })
+  await fc.assert(
+    fc.asyncProperty(rows, fc.nat(12), async (added: PlacedId[], limit) => {
+      const list = new PlacedIdList(limit)
+      await list.add(added)
+      expect((await Array.fromAsync(list.pages(7))).flat()).toEqual(added)
+    }),
+  )
 })
