@@ -3,9 +3,11 @@
  * meant to notice, in one process that stays open. Reads MUTATION_PLAN and writes a line of JSON for each try to
  * MUTATION_LOG.
  */
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
+import { setEnvironmentData } from 'node:worker_threads'
 import { type RunnerTask, type RunnerTestCase, type RunnerTestFile, TestRunner } from 'vitest'
+import { type Instrumented, mostMutants, none, sharedName } from './mutation-place.ts'
 
 /** Mutants to be tried, by test, by file. `reach`: each test once, with none. `whole`: one mutant from the start. */
 export interface MutationPlan {
@@ -19,19 +21,19 @@ export interface MutationPlan {
 type Verdict = 'passed' | 'failed' | 'timed out' | 'broken'
 
 export type LogLine =
-  | { kind: 'reach'; file: string; test: string; ms: number; passed: boolean; hits: Record<string, number> }
+  | {
+      kind: 'reach'
+      file: string
+      test: string
+      ms: number
+      /** of the process and its threads: what a busy machine does not change */
+      cpuMs: number
+      passed: boolean
+      hits: Record<string, number>
+    }
   | { kind: 'static'; file: string; mutants: string[] }
   | { kind: 'begin'; file: string; test: string; mutant: string }
   | { kind: 'end'; file: string; test: string; mutant: string; verdict: Verdict; message?: string }
-
-/** What Stryker's instrumented code reads and writes. */
-interface Instrumented {
-  activeMutant?: string | undefined
-  currentTestId?: string | undefined
-  mutantCoverage?: { static: Record<string, number>; perTest: Record<string, Record<string, number>> }
-  hitCount?: number | undefined
-  hitLimit?: number | undefined
-}
 
 const log = process.env['MUTATION_LOG'] as string
 const say = (line: LogLine) => appendFileSync(log, `${JSON.stringify(line)}\n`)
@@ -48,18 +50,48 @@ export default class MutationRunner extends TestRunner {
   readonly #plan = JSON.parse(readFileSync(process.env['MUTATION_PLAN'] as string, 'utf8')) as MutationPlan
   readonly #killed = killedSoFar()
   readonly #instrumented: Instrumented
+  /** with threads: the mutant that is on, then the times that they passed each */
+  readonly #shared = new Int32Array(new SharedArrayBuffer(4 * (mostMutants + 1)))
+  /** where processes say what they passed */
+  readonly #reached = `${log}.${process.pid}.reached`
   readonly #names = new Map<string, string>()
   readonly #due = new Map<string, string[]>()
   /** the mutant whose failure in the test at hand is to be confirmed by a try without it, and its message */
   #doubted: { mutant: string; message: string } | undefined
   #trying: string | undefined
-  #since = 0
+  #since = { ms: 0, cpu: process.cpuUsage() }
 
   constructor(config: ConstructorParameters<typeof TestRunner>[0]) {
     super(config)
     const place = globalThis as unknown as { __stryker__?: Instrumented }
     place.__stryker__ ??= {}
     this.#instrumented = place.__stryker__
+    setEnvironmentData(sharedName, this.#shared.buffer)
+    this.#activate(process.env['__STRYKER_ACTIVE_MUTANT__'])
+    if (this.#plan.mode === 'reach') process.env['MUTATION_REACHED'] = this.#reached
+  }
+
+  /** Here, in the threads that there are, and in processes to come. */
+  #activate(mutant: string | undefined): void {
+    this.#instrumented.activeMutant = mutant
+    Atomics.store(this.#shared, 0, mutant === undefined ? none : Number(mutant))
+    if (mutant === undefined) delete process.env['__STRYKER_ACTIVE_MUTANT__']
+    else process.env['__STRYKER_ACTIVE_MUTANT__'] = mutant
+  }
+
+  /** What this test passed: here, in threads, and in processes that have ended. */
+  #hits(test: RunnerTestCase): Record<string, number> {
+    const hits = { ...this.#instrumented.mutantCoverage?.perTest[test.id] }
+    const add = (id: number | string, count: number) => {
+      hits[id] = (hits[id] ?? 0) + count
+    }
+    this.#shared.forEach((count, place) => {
+      if (place > 0 && count > 0) add(place - 1, count)
+    })
+    if (existsSync(this.#reached))
+      for (const line of readFileSync(this.#reached, 'utf8').trim().split('\n'))
+        for (const [id, count] of Object.entries(JSON.parse(line) as Record<string, number>)) add(id, count)
+    return hits
   }
 
   onCollected(files: RunnerTestFile[]): void {
@@ -100,9 +132,11 @@ export default class MutationRunner extends TestRunner {
   override onBeforeTryTask(test: RunnerTestCase, options: { retry: number; repeats: number }): void {
     super.onBeforeTryTask(test, options)
     if (test.result !== undefined) test.result.errors = []
-    this.#since = performance.now()
+    this.#since = { ms: performance.now(), cpu: process.cpuUsage() }
     if (this.#plan.mode === 'reach') {
       this.#instrumented.currentTestId = test.id
+      this.#shared.fill(0, 1)
+      rmSync(this.#reached, { force: true })
       return
     }
     if (this.#doubted !== undefined) return
@@ -115,9 +149,7 @@ export default class MutationRunner extends TestRunner {
     if (this.#plan.mode === 'whole') return
     this.#instrumented.hitCount = 0
     this.#instrumented.hitLimit = this.#plan.hitLimits[mutant] ?? 1_000_000
-    this.#instrumented.activeMutant = mutant
-    // For processes of its own.
-    process.env['__STRYKER_ACTIVE_MUTANT__'] = mutant
+    this.#activate(mutant)
   }
 
   override async onAfterRetryTask(
@@ -129,17 +161,17 @@ export default class MutationRunner extends TestRunner {
     const message = test.result?.errors?.[0]?.message ?? ''
     if (this.#plan.mode === 'reach') {
       this.#instrumented.currentTestId = undefined
-      const hits = this.#instrumented.mutantCoverage?.perTest[test.id] ?? {}
-      const ms = performance.now() - this.#since
-      say({ kind: 'reach', ...this.#named(test), ms, passed, hits })
+      const ms = performance.now() - this.#since.ms
+      const { user, system } = process.cpuUsage(this.#since.cpu)
+      const cpuMs = (user + system) / 1_000
+      say({ kind: 'reach', ...this.#named(test), ms, cpuMs, passed, hits: this.#hits(test) })
       return
     }
     const mutant = this.#trying
     this.#trying = undefined
     if (this.#plan.mode === 'try') {
-      this.#instrumented.activeMutant = undefined
+      this.#activate(undefined)
       this.#instrumented.hitCount = undefined
-      delete process.env['__STRYKER_ACTIVE_MUTANT__']
       if (test.result !== undefined) Object.assign(test.result, { state: 'run', errors: [] })
     }
     const doubted = this.#doubted

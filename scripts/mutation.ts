@@ -18,6 +18,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type File, Instrumenter } from '@stryker-mutator/instrumenter'
+import { mostMutants } from './mutation-place.ts'
 import type { LogLine, MutationPlan } from './mutation-runner.ts'
 import { copyTree } from './mutation-tree.ts'
 
@@ -145,6 +146,10 @@ const equivalentFile = 'test/mutation/equivalent.json'
 const floor = 0.9
 /** Tests a mutant gets to see, in turn: most die of the first. */
 const rounds = [3, 8, 60]
+/** Test processes at a time. */
+const processes = Number(process.env['MUTATION_PROCESSES'] ?? 2)
+/** Where tests have their files if there is such a thing: a third of their time is the disk's. */
+const memory = '/dev/shm'
 
 interface Equivalent {
   readonly file: string
@@ -172,7 +177,7 @@ interface Mutant {
   loadedBy: string[]
   maxHits: number
   tried: Set<string>
-  state: 'alive' | 'killed' | 'unreached'
+  state: 'alive' | 'killed' | 'unreached' | 'equivalent'
   by: string
 }
 
@@ -217,7 +222,11 @@ async function instrument(): Promise<Mutant[]> {
     [...roomOfFile.keys()].map(name => ({ name, mutate: true, content: readFileSync(name, 'utf8') })),
     { plugins: null, excludedMutations: ['StringLiteral', 'ObjectLiteral'], ignorers: [] },
   )
-  for (const { name, content } of files as File[]) writeFileSync(path.join(tree, name), content)
+  if (mutants.length > mostMutants) throw new Error(`more than ${mostMutants} mutants: name fewer rooms`)
+  for (const { name, content } of files as File[]) {
+    const place = path.relative(path.dirname(name), 'scripts/mutation-place.ts')
+    writeFileSync(path.join(tree, name), `import '${place}'\n${content}`)
+  }
   const seen = new Map<string, number>()
   return mutants
     .filter(({ status }) => status !== 'Ignored')
@@ -254,8 +263,8 @@ async function run(
   files: readonly string[],
   { timeoutMs = 60_000, env = {} }: { timeoutMs?: number; env?: Record<string, string> } = {},
 ): Promise<LogLine[]> {
-  const planFile = path.join(folder, 'plan.json')
   const log = path.join(folder, `${++runs}.log`)
+  const planFile = `${log}.plan`
   writeFileSync(planFile, JSON.stringify(plan))
   writeFileSync(log, '')
   const child = spawn(
@@ -267,6 +276,7 @@ async function run(
       detached: true,
       env: {
         ...process.env,
+        ...(existsSync(memory) ? { TMPDIR: memory } : {}),
         MUTATION_PLAN: planFile,
         MUTATION_LOG: log,
         MUTATION_TESTS: files.join(' '),
@@ -326,7 +336,8 @@ async function linesOfReach(mutated: readonly string[]): Promise<LogLine[]> {
   const asked = tests.filter(test => known[keyOf.get(test) as string] === undefined)
   if (asked.length > 0) {
     const plan: MutationPlan = { mode: 'reach', mutants: {}, hitLimits: {} }
-    const lines = await run(plan, asked, { timeoutMs: 300_000 })
+    const dealt = deal(asked, name => name)
+    const lines = (await Promise.all(dealt.map(files => run(plan, files, { timeoutMs: 300_000 })))).flat()
     // A file that said nothing in the end was ended in the middle of it.
     for (const one of lines)
       if (one.kind === 'static')
@@ -354,7 +365,7 @@ async function reach(mutants: ReadonlyMap<string, Mutant>): Promise<Map<string, 
       const mutant = mutants.get(id)
       if (mutant === undefined) continue
       // What is quick, and what is about little else, first.
-      mutant.reached.set(`${line.file}|${line.test}`, line.ms * (0.1 + weight))
+      mutant.reached.set(`${line.file}|${line.test}`, line.cpuMs * (0.1 + weight))
       mutant.maxHits = Math.max(mutant.maxHits, hits)
     }
   }
@@ -377,10 +388,30 @@ function planOf(pairs: readonly Pair[], mode: 'try' | 'whole'): MutationPlan {
 
 const filesIn = ({ mutants }: MutationPlan) => Object.keys(mutants)
 
+/** Shares them out to as many processes as there are to be; what goes by one name stays together. */
+function deal<T>(all: readonly T[], nameOf: (one: T) => string): T[][] {
+  const names = [...new Set(all.map(nameOf))]
+  const placeOf = new Map(names.map((name, place) => [name, place % processes]))
+  const shares = Array.from({ length: Math.min(processes, names.length) }, (): T[] => [])
+  for (const one of all) shares[placeOf.get(nameOf(one)) as number]?.push(one)
+  return shares
+}
+
 /** Runs pairs until each has a verdict, those that hang or break the process alone. */
 async function tryPairs(pairs: readonly Pair[]): Promise<void> {
+  const alive = pairs.filter(([mutant]) => mutant.state === 'alive')
+  const alone = await Promise.all(deal(alive, ([{ id }]) => id).map(tryTogether))
+  await Promise.all(
+    deal(alone.flat(), ([{ id }]) => id).map(async share => {
+      for (const [mutant, test] of share) if (mutant.state === 'alive') await tryAlone(mutant, test)
+    }),
+  )
+}
+
+/** @returns the pairs that are to be tried alone, in a process of their own */
+async function tryTogether(pairs: readonly Pair[]): Promise<Pair[]> {
   const alone: Pair[] = []
-  let left = pairs.filter(([mutant]) => mutant.state === 'alive')
+  let left = [...pairs]
   while (left.length > 0) {
     const plan = planOf(left, 'try')
     const lines = await run(plan, filesIn(plan))
@@ -415,18 +446,25 @@ async function tryPairs(pairs: readonly Pair[]): Promise<void> {
       break
     }
   }
-  for (const [mutant, test] of alone) {
-    if (mutant.state !== 'alive') continue
-    const plan = planOf([[mutant, test]], 'try')
-    const lines = await run(plan, filesIn(plan), { timeoutMs: 120_000 })
-    const end = lines.find(line => line.kind === 'end')
-    if (end?.kind === 'end' && end.verdict === 'passed') continue
-    if (end?.kind === 'end' && end.verdict === 'broken') continue
-    Object.assign(mutant, {
-      state: 'killed',
-      by: `${test}: ${end?.kind === 'end' ? end.message : 'never ends'}`,
-    })
-  }
+  return alone
+}
+
+async function tryAlone(mutant: Mutant, test: string): Promise<void> {
+  const plan = planOf([[mutant, test]], 'try')
+  const lines = await run(plan, filesIn(plan), { timeoutMs: 120_000 })
+  const end = lines.find(line => line.kind === 'end')
+  if (end?.kind === 'end' && end.verdict === 'passed') return
+  // It left something behind, so that the same test failed without it: another process tells what that proves.
+  if (end?.kind === 'end' && end.verdict === 'broken' && !(await passes(mutant, test))) return
+  const how = end?.kind === 'end' ? end.message : 'never ends'
+  Object.assign(mutant, { state: 'killed', by: `${test}: ${how}` })
+}
+
+/** Whether a test passes in a process of its own without any mutant. */
+async function passes(mutant: Mutant, test: string): Promise<boolean> {
+  const plan = planOf([[{ ...mutant, id: '-1' }, test]], 'try')
+  const lines = await run(plan, filesIn(plan), { timeoutMs: 120_000 })
+  return lines.some(line => line.kind === 'end' && line.verdict === 'passed')
 }
 
 /** One that is reached while modules are loaded: active from the start of a process, against whole files. */
@@ -485,7 +523,7 @@ const survivedBefore =
     ? undefined
     : new Set(
         JSON.parse(readFileSync(reportFile, 'utf8'))
-          .filter((one: Mutant) => one.state !== 'killed')
+          .filter(({ state }: Mutant) => state === 'alive' || state === 'unreached')
           .map((one: Mutant) => one.key),
       )
 const chosen = names.flatMap(name =>
@@ -496,6 +534,9 @@ const chosen = names.flatMap(name =>
     .slice(0, sampleSize)
     .map(({ mutant }) => mutant),
 )
+
+// What is named is not tried: it would see every test that reaches it.
+for (const mutant of chosen) if (isNamed(mutant)) mutant.state = 'equivalent'
 
 const since = Date.now()
 const testsOf = await reach(new Map(all.map(one => [one.id, one])))
@@ -537,7 +578,7 @@ writeReport()
 let isLow = false
 for (const name of names) {
   const here = chosen.filter(({ room }) => room === name)
-  const counted = here.filter(one => one.state === 'killed' || !isNamed(one))
+  const counted = here.filter(({ state }) => state !== 'equivalent')
   for (const one of counted.filter(({ state }) => state !== 'killed')) {
     const { state, file, lineNumber, mutator, line, replacement } = one
     console.log(`${state} ${file}:${lineNumber} ${mutator}: ${line} → ${replacement}`)

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { acquireLockFile } from '../../src/db/lock-file.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
@@ -23,18 +23,26 @@ const day = 86_400_000
 describe('cleanup and restore', () => {
   let home: string
   let bucket: TestBucket
+  let migrated: TestDatabase
   let db: TestDatabase
   let env: Record<string, string>
   let serverDaysLater: number
+
+  beforeAll(async () => {
+    migrated = await pgliteTestDatabase()
+    const opened = await migrated.open()
+    await migrateUp(opened)
+    await opened.close()
+  })
+  afterAll(() => migrated.drop())
 
   beforeEach(async () => {
     home = await mkdtemp(path.join(tmpdir(), 'autodj-cleanup-'))
     await mkdir(path.join(home, 'audio'))
     serverDaysLater = 0
     bucket = await embeddedBucket({ clock: () => Date.now() + serverDaysLater * day })
-    db = await pgliteTestDatabase()
+    db = await migrated.copy()
     env = { ...bucket.env, DATABASE_URL: db.url, AUDIO_STORAGE_PATH: path.join(home, 'audio') }
-    await withDb(opened => migrateUp(opened))
   })
   afterEach(async () => {
     await bucket.close()
