@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     runner: 'scripts/mutation-runner.ts',
     globalSetup: ['test/support/temp-folder.ts'],
+    setupFiles: ['scripts/mutation-setup.ts'],
     include: (process.env['MUTATION_TESTS'] ?? 'none').split(' '),
     reporters: [{}],
     maxWorkers: 1,

@@ -56,21 +56,7 @@ export function repairOf(comparison: Comparison, options: RepairOptions): Repair
     return { actions: [{ action: removal(object, options), why }] }
   }
   if (object !== undefined) return matchedRepair(row, object, comparison, why, options)
-  const was = stateOf(row)
-  const update = (becomes: Partial<RowState>, needs: Partial<PlanAction> = {}): Repair => ({
-    actions: [
-      {
-        action: {
-          action: 'update-row',
-          trackId: row.trackId,
-          was,
-          becomes: { ...was, ...becomes },
-          ...needs,
-        } as PlanAction,
-        why,
-      },
-    ],
-  })
+  const update = (...change: Change): Repair => ({ actions: [{ action: rowUpdate(row, ...change), why }] })
   const { other, removed } = comparison
   if (has('local-copy-differs')) {
     const { file, fileSha256 } = comparison
@@ -123,24 +109,16 @@ function matchedRepair(
   options: RepairOptions,
 ): Repair {
   const has = (kind: DifferenceClass): boolean => comparison.differences.some(d => d.class === kind)
-  const was = stateOf(row)
   const objectState = { key: object.key, size: object.size, etag: object.etag }
   if (has('archived-object')) return { actions: [] }
   if (has('checksum-differs')) {
     if (comparison.fileThere !== true) return { actions: [] }
     const [becomes, needs] = backToFile(row, object.head?.declaredSha256)
-    const update = {
-      action: 'update-row',
-      trackId: row.trackId,
-      was,
-      becomes: { ...was, ...becomes },
-      ...needs,
-    } as const
     const held = options.heldBack(object)
     if (held !== undefined) return { actions: [], heldBack: held }
     return {
       actions: [
-        { action: update, why },
+        { action: rowUpdate(row, becomes, needs), why },
         // What nobody knows the right content of is left in its place.
         ...(needs.needsFile.sha256 === undefined
           ? []
@@ -151,17 +129,12 @@ function matchedRepair(
   const actions: { action: PlanAction; why: string }[] = []
   const sizeKnownRight =
     sameContent({ ...row, size: null }, object) === 'same' || compareSums(row, object)?.same === true
-  const becomes: RowState = {
-    ...was,
-    size: has('size-differs') && sizeKnownRight ? object.size : was.size,
-    source: has('wrong-source') && (!has('size-differs') || sizeKnownRight) ? 'S3' : was.source,
+  const becomes: Partial<RowState> = {
+    ...(has('size-differs') && sizeKnownRight && { size: object.size }),
+    ...(has('wrong-source') && (!has('size-differs') || sizeKnownRight) && { source: 'S3' }),
   }
-  if (becomes.size !== was.size || becomes.source !== was.source) {
-    actions.push({
-      action: { action: 'update-row', trackId: row.trackId, was, becomes, needsObject: objectState },
-      why,
-    })
-  }
+  if (Object.keys(becomes).length > 0)
+    actions.push({ action: rowUpdate(row, becomes, { needsObject: objectState }), why })
   if (has('metadata-differs') && object.head !== undefined) {
     const { contentType, cacheControl } = object.head
     const type = row.proof?.contentType ?? (object.sniffedType || contentType)
@@ -176,6 +149,14 @@ function matchedRepair(
     })
   }
   return { actions }
+}
+
+type RowUpdate = Extract<PlanAction, { action: 'update-row' }>
+type Change = [becomes: Partial<RowState>, needs?: Pick<RowUpdate, 'needsObject' | 'needsFile'>]
+
+function rowUpdate({ trackId, key, source, size, path }: RowFacts, ...[becomes, needs]: Change): RowUpdate {
+  const was = { key, source, size, path }
+  return { action: 'update-row', trackId, was, becomes: { ...was, ...becomes }, ...needs }
 }
 
 function removal(object: ObjectFacts, options: RepairOptions): PlanAction {
@@ -199,8 +180,4 @@ function backToFile(row: RowFacts, declared?: string): [Partial<RowState>, { nee
       },
     },
   ]
-}
-
-function stateOf({ key, source, size, path }: RowFacts): RowState {
-  return { key, source, size, path }
 }

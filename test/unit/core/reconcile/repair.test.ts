@@ -180,3 +180,260 @@ describe('repairOf', () => {
     ])
   })
 })
+
+describe('a repair, to the letter', () => {
+  const wasRow = { key: 'k', source: 'S3', size: 10, path: 'x.mp3' }
+  const update = (becomes: object, needs: object = {}, was: object = wasRow) => ({
+    action: 'update-row',
+    trackId: 't',
+    was,
+    becomes: { ...was, ...becomes },
+    ...needs,
+  })
+  const needsOther = { needsObject: { key: 'K', size: 10, etag: 'e1' } }
+  const needsFile = { needsFile: { path: 'x.mp3', size: 10, sha256: A } }
+  const bare = { ...row, proof: undefined }
+  const B = 'b'.repeat(64)
+  const declared = { ...object, head: { declaredSha256: B } }
+  const file = { path: 'x.mp3', size: 7 }
+
+  const table: [what: string, Comparison, actions: object[], localChanges?: 'upload' | 'object'][] = [
+    [
+      'missing, fetched once',
+      comparison(['missing-object'], { row: { ...row, source: 'YOUTUBE' }, fileThere: true }),
+      [update({ key: null }, needsFile, { ...wasRow, source: 'YOUTUBE' })],
+    ],
+    [
+      'missing, never proved',
+      comparison(['missing-object'], { row: bare, fileThere: true }),
+      [update({ key: null, source: 'LOCAL' }, { needsFile: { path: 'x.mp3' } })],
+    ],
+    [
+      'missing, no file',
+      comparison(['missing-object'], { row, fileThere: false }),
+      [update({ key: null, source: 'UNAVAILABLE' })],
+    ],
+    [
+      'in quarantine',
+      comparison(['missing-object'], {
+        row,
+        fileThere: true,
+        removed: { object: { key: 'k', size: 1, etag: 'e' }, from: 'quarantine/p/k' },
+      }),
+      [{ action: 'bring-back-object', object: { key: 'k', size: 1, etag: 'e' }, from: 'quarantine/p/k' }],
+    ],
+    [
+      'behind a delete marker',
+      comparison(['missing-object'], {
+        row,
+        fileThere: false,
+        removed: { object: { key: 'k', size: 1, etag: 'e' } },
+      }),
+      [{ action: 'bring-back-object', object: { key: 'k', size: 1, etag: 'e' } }],
+    ],
+    [
+      'misspelt, nothing known of it',
+      comparison(['misspelt-key'], { row: { ...bare, size: null }, other, otherContent: 'unknown' }),
+      [update({ key: 'K', size: 10 }, needsOther, { ...wasRow, size: null })],
+    ],
+    [
+      'misspelt, known to be another',
+      comparison(['misspelt-key'], { row, other, otherContent: 'different' }),
+      [],
+    ],
+    ['a twin that is another', comparison(['case-twin'], { row, other, otherContent: 'different' }), []],
+    [
+      'a twin of another size',
+      comparison(['case-twin'], { row: { ...row, size: 9 }, other, otherContent: 'unknown' }),
+      [],
+    ],
+    [
+      'a twin known to be the same, the size of the row wrong',
+      comparison(['case-twin'], { row: { ...row, size: 9 }, other, otherContent: 'same' }),
+      [update({ key: 'K', size: 10 }, needsOther, { ...wasRow, size: 9 })],
+    ],
+    [
+      'the file kept',
+      comparison(['local-copy-differs'], { row, other, file, fileSha256: B }),
+      [update({ key: null, source: 'LOCAL', size: 7 }, { needsFile: { path: 'x.mp3', size: 7, sha256: B } })],
+      'upload',
+    ],
+    [
+      'the object kept',
+      comparison(['local-copy-differs'], { row, other, file }),
+      [update({ path: null }, needsOther)],
+      'object',
+    ],
+    [
+      'no audio, as the row says itself',
+      {
+        ...comparison([], { row: { ...row, key: null }, fileThere: false }),
+        differences: [{ class: 'no-audio', severity: 'note', detail: '' }],
+      },
+      [],
+    ],
+    [
+      'another drift, and no audio as the row says itself',
+      {
+        ...comparison(['moved'], { row: { ...row, key: null }, fileThere: false }),
+        differences: [
+          { class: 'moved', severity: 'drift', detail: '' },
+          { class: 'no-audio', severity: 'note', detail: '' },
+        ],
+      },
+      [],
+    ],
+    [
+      'no audio, file there after all',
+      comparison(['no-audio'], { row: { ...row, key: null }, fileThere: true }),
+      [],
+    ],
+    ['source, no file', comparison(['wrong-source'], { row: { ...row, key: null }, fileThere: false }), []],
+    [
+      'checksum, nothing known to be right',
+      comparison(['checksum-differs'], { row: bare, object, fileThere: true }),
+      [update({ key: null, source: 'LOCAL' }, { needsFile: { path: 'x.mp3' } })],
+    ],
+    [
+      'checksum, as declared',
+      comparison(['checksum-differs'], { row: bare, object: declared, fileThere: true }),
+      [
+        update({ key: null, source: 'LOCAL' }, { needsFile: { path: 'x.mp3', sha256: B } }),
+        {
+          action: 'remove-object',
+          object: { key: 'k', size: 10, etag: 'e1' },
+          to: 'quarantine/p/k',
+          needsFile: { path: 'x.mp3', sha256: B },
+        },
+      ],
+    ],
+    [
+      'checksum, as proved and not as declared',
+      comparison(['checksum-differs'], { row, object: declared, fileThere: true }),
+      [
+        update({ key: null, source: 'LOCAL' }, needsFile),
+        {
+          action: 'remove-object',
+          object: { key: 'k', size: 10, etag: 'e1' },
+          to: 'quarantine/p/k',
+          ...needsFile,
+        },
+      ],
+    ],
+    ['checksum, nobody looked for a file', comparison(['checksum-differs'], { row, object }), []],
+    [
+      'a row without a path',
+      comparison(['checksum-differs'], { row: { ...bare, path: null }, object, fileThere: true }),
+      [update({ key: null, source: 'LOCAL' }, { needsFile: { path: '' } }, { ...wasRow, path: null })],
+    ],
+    [
+      'an archive, whatever else is wrong',
+      comparison(['archived-object', 'checksum-differs', 'size-differs', 'metadata-differs'], {
+        row,
+        object,
+        fileThere: true,
+      }),
+      [],
+    ],
+    [
+      'size, as declared and computed',
+      comparison(['size-differs'], {
+        row: { ...bare, size: 9 },
+        object: { ...object, contentSha256: B, head: { declaredSha256: B } },
+      }),
+      [update({ size: 10 }, { needsObject: { key: 'k', size: 10, etag: 'e1' } }, { ...wasRow, size: 9 })],
+    ],
+    [
+      'size and source, content as proved',
+      comparison(['size-differs', 'wrong-source'], { row: { ...row, size: 9, source: null }, object }),
+      [
+        update(
+          { size: 10, source: 'S3' },
+          { needsObject: { key: 'k', size: 10, etag: 'e1' } },
+          { ...wasRow, size: 9, source: null },
+        ),
+      ],
+    ],
+    [
+      'headers, as the bytes say',
+      comparison(['metadata-differs'], {
+        row: bare,
+        object: {
+          ...object,
+          sniffedType: 'audio/flac',
+          head: { contentType: 'x/y', cacheControl: 'no-store' },
+        },
+      }),
+      [
+        {
+          action: 'set-headers',
+          object: { key: 'k', size: 10, etag: 'e1' },
+          was: { contentType: 'x/y', cacheControl: 'no-store' },
+          becomes: { contentType: 'audio/flac', cacheControl: 'immutable' },
+        },
+      ],
+    ],
+    [
+      'headers, of bytes that told nothing',
+      comparison(['metadata-differs'], { row: bare, object: { ...object, sniffedType: '' } }),
+      [
+        {
+          action: 'set-headers',
+          object: { key: 'k', size: 10, etag: 'e1' },
+          was: { contentType: 'x/y' },
+          becomes: { contentType: 'x/y', cacheControl: 'immutable' },
+        },
+      ],
+    ],
+    ['headers that nobody read', comparison(['metadata-differs'], { row, object: other }), []],
+    ['an object that is not ours', comparison(['foreign-object'], { object }), []],
+    ['an orphan without an object', comparison(['orphan-object'], {}), []],
+  ]
+  it.each(table)('%s', (_, of, actions, localChanges) => {
+    const found = repairOf(of, { ...options, ...(localChanges && { localChanges }) })
+    expect(JSON.parse(JSON.stringify(found.actions.map(({ action }) => action)))).toEqual(
+      JSON.parse(JSON.stringify(actions)),
+    )
+    expect(found.heldBack).toBeUndefined()
+  })
+
+  it('headers keep their Cache-Control where none is wanted', () => {
+    const of = comparison(['metadata-differs'], {
+      row,
+      object: { ...object, head: { cacheControl: 'no-store' } },
+    })
+    expect(short(of, { cacheControl: undefined })).toEqual(['headers audio/mpeg no-store'])
+  })
+
+  it('why it is made, with the name of a row that has no key', () => {
+    const whys = (of: Comparison) => repairOf(of, options).actions.map(({ why }) => why)
+    expect(whys(comparison(['orphan-object', 'case-twin'], { object }))).toEqual(['orphan-object, case-twin'])
+    const keyless = { ...row, key: null, label: 'A – B' }
+    expect(whys(comparison(['no-audio'], { row: keyless, fileThere: false }))).toEqual(['no-audio: A – B'])
+    expect(whys(comparison(['checksum-differs'], { row, object, fileThere: true }))).toEqual(
+      Array(2).fill('checksum-differs'),
+    )
+  })
+
+  it('of several objects that were uploaded for a track, the newest is worth most', () => {
+    const lacking = { ...row, key: null, source: null }
+    const worth = (lastModified: number) => {
+      const of = comparison(['unlinked-object'], {
+        row: lacking,
+        other: { ...other, lastModified },
+        otherContent: 'same',
+      })
+      const [only, ...more] = repairOf(of, options).actions
+      expect(more).toEqual([])
+      expect(only?.action).toMatchObject({ becomes: { key: 'K', source: 'S3' } })
+      return only?.worth ?? ''
+    }
+    // The lower is made.
+    const times = [1_900_000_000_000, 1_700_000_000_001, 1_700_000_000_000, 999_999_999, 0]
+    expect(times.map(worth).toSorted()).toEqual(times.map(worth))
+    expect(new Set(times.map(worth)).size).toBe(times.length)
+    expect(
+      repairOf(comparison(['moved'], { row, other, otherContent: 'same' }), options).actions[0]?.worth,
+    ).toBeUndefined()
+  })
+})
