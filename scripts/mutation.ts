@@ -144,8 +144,13 @@ const folder = path.resolve('.stryker-tmp', process.env['MUTATION_FOLDER'] ?? 'w
 const tree = path.join(folder, 'tree')
 const equivalentFile = 'test/mutation/equivalent.json'
 const floor = 0.9
-/** Tests a mutant gets to see, in turn: most die of the first. */
-const rounds = [3, 8, 60]
+/** Tests a mutant gets to see, in turn, of which each takes at most so long: most die of the first. */
+const rounds = [
+  { size: 3, mostMs: Number.POSITIVE_INFINITY },
+  { size: 8, mostMs: Number.POSITIVE_INFINITY },
+  { size: 60, mostMs: Number.POSITIVE_INFINITY },
+  { size: 1_000, mostMs: 50 },
+]
 /** Test processes at a time. */
 const processes = Number(process.env['MUTATION_PROCESSES'] ?? 2)
 /** Where tests have their files if there is such a thing: a third of their time is the disk's. */
@@ -171,8 +176,8 @@ interface Mutant {
   readonly replacement: string
   /** the same for the same source */
   readonly key: string
-  /** `file|test` with the time it takes */
-  reached: Map<string, number>
+  /** `file|test`: the time it takes, and its place in the order */
+  reached: Map<string, { ms: number; weight: number }>
   /** files of tests that reach it while they load it */
   loadedBy: string[]
   maxHits: number
@@ -377,7 +382,7 @@ async function reach(mutants: ReadonlyMap<string, Mutant>): Promise<Map<string, 
       const mutant = mutants.get(id)
       if (mutant === undefined) continue
       // What is quick, and what is about little else, first.
-      mutant.reached.set(`${line.file}|${line.test}`, line.cpuMs * (0.1 + weight))
+      mutant.reached.set(`${line.file}|${line.test}`, { ms: line.cpuMs, weight: line.cpuMs * (0.1 + weight) })
       mutant.maxHits = Math.max(mutant.maxHits, hits)
     }
   }
@@ -556,13 +561,13 @@ const testsOf = await reach(new Map(all.map(one => [one.id, one])))
 console.log(
   `${all.length} mutants, ${chosen.length} chosen; reach: ${Math.round((Date.now() - since) / 1_000)} s`,
 )
-for (const size of rounds) {
+for (const { size, mostMs } of rounds) {
   const pairs = chosen
     .filter(({ state }) => state === 'alive')
     .flatMap(mutant =>
       [...mutant.reached]
-        .sort(([, a], [, b]) => a - b)
-        .filter(([test]) => !mutant.tried.has(test))
+        .sort(([, a], [, b]) => a.weight - b.weight)
+        .filter(([test, { ms }]) => ms <= mostMs && !mutant.tried.has(test))
         .slice(0, size)
         .map(([test]): Pair => [mutant, test]),
     )

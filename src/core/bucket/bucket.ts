@@ -79,8 +79,8 @@ const ownership: Assess = value => {
 }
 
 const encryption: Assess = value => {
-  const rule = (value?.['Rules'] as JsonObject[] | undefined)?.[0]
-  const algorithm = (rule?.['ApplyServerSideEncryptionByDefault'] as JsonObject | undefined)?.['SSEAlgorithm']
+  const rule = (value?.['Rules'] as JsonObject[] | undefined)?.[0] ?? {}
+  const algorithm = (rule['ApplyServerSideEncryptionByDefault'] as JsonObject | undefined)?.['SSEAlgorithm']
   if (algorithm === undefined) {
     return wrongInBucket('encryption', 'failure', 'no default encryption', {
       was: value,
@@ -89,7 +89,7 @@ const encryption: Assess = value => {
     })
   }
   if (algorithm === 'AES256') return fine('encryption', 'keys of S3 (AES256)')
-  if (rule?.['BucketKeyEnabled'] === true) return fine('encryption', `${algorithm} with a bucket key`)
+  if (rule['BucketKeyEnabled'] === true) return fine('encryption', `${algorithm} with a bucket key`)
   const found = `${algorithm} without a bucket key: a KMS request for every read`
   return wrongInBucket('encryption', 'warning', found, {
     was: value,

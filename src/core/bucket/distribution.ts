@@ -15,7 +15,15 @@ import {
   type Wishes,
 } from './assessment.ts'
 import { policyOfBucket } from './bucket-policy.ts'
-import { type ConfigEdit, type Json, type JsonObject, newOac, type SettingChange, valueAt } from './plan.ts'
+import {
+  type ConfigEdit,
+  type Json,
+  type JsonObject,
+  listOf,
+  newOac,
+  type SettingChange,
+  valueAt,
+} from './plan.ts'
 import { matchesWildcards } from './wildcards.ts'
 
 /** What CloudFront said of the distribution. */
@@ -90,7 +98,7 @@ function originOf(
   config: JsonObject,
   bucket: string,
 ): { index: number; value: JsonObject; website: boolean } | undefined {
-  const origins = (valueAt(config, ['Origins', 'Items']) as JsonObject[] | null) ?? []
+  const origins = listOf(valueAt(config, ['Origins', 'Items'])) as readonly JsonObject[]
   for (const [index, value] of origins.entries()) {
     const domain = String(value['DomainName'])
     if (!domain.startsWith(`${bucket}.`)) continue
@@ -104,7 +112,7 @@ function originOf(
 
 /** Where in the configuration the behaviour is that serves the audio: the first whose pattern fits, else the default. */
 export function behaviourPath(config: JsonObject, keyPrefix: string): Path {
-  const behaviours = (valueAt(config, ['CacheBehaviors', 'Items']) as JsonObject[] | null) ?? []
+  const behaviours = listOf(valueAt(config, ['CacheBehaviors', 'Items'])) as readonly JsonObject[]
   const index = behaviours.findIndex(behaviour =>
     matchesPattern(String(behaviour['PathPattern']), `/${keyPrefix}artist/title.mp3`),
   )
@@ -278,7 +286,7 @@ function compression({ config }: ObservedDistribution, behaviour: Path): Assessm
 
 function corsHeaders({ config }: ObservedDistribution, behaviour: Path, { origins }: Wishes): Assessment {
   const setting = 'response-headers'
-  if (origins.length === 0) return { checks: [], changes: [] }
+  if (origins.length === 0) return together([])
   const path = [...behaviour, 'ResponseHeadersPolicyId']
   const id = valueAt(config, path)
   if (id) return fine(setting, `response headers policy ${id}`)

@@ -112,7 +112,7 @@ function quarantine({ enabledFor, make }: Rules, { quarantine: { prefix, days } 
       check: {
         setting,
         state: 'warning',
-        found: `a lifecycle rule deletes what is in ${longer(prefix, prefixOf(blind))} ${when(expiration(blind))}, even if a row has lost its object`,
+        found: `a lifecycle rule deletes what is in ${prefixOf(blind).startsWith(prefix) ? prefixOf(blind) : prefix} ${when(expiration(blind))}, even if a row has lost its object`,
         cure: 'Remove the rule: `autodj cleanup` empties it and looks at the rows first. Or accept it with --quarantine-days.',
       },
     }
@@ -235,8 +235,6 @@ const transitionsOf = (rule: JsonObject) => (rule['Transitions'] as JsonObject[]
 function when({ Days, Date: date }: JsonObject): string {
   return Days === undefined ? `on ${String(date).slice(0, 10)}` : `after ${Days} days`
 }
-
-const longer = (a: string, b: string): string => (b.length > a.length ? b : a)
 
 /** The prefix that a rule is limited to, whatever else it is limited by. */
 function prefixOf(rule: JsonObject): string {

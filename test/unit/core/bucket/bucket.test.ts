@@ -871,6 +871,16 @@ describe('plans', () => {
     expect(undoPlan(plan([...changes]), now).changes).toMatchObject([
       { setting: 'versioning', was: { Status: 'Enabled' }, becomes: { Status: 'Suspended' } },
     ])
+    const suspends: SettingChange = {
+      target: 'bucket',
+      setting: 'versioning',
+      was: { Status: 'Enabled' },
+      becomes: { Status: 'Suspended' },
+      why: '',
+    }
+    expect(undoPlan(plan([suspends]), now).changes).toMatchObject([
+      { was: { Status: 'Suspended' }, becomes: { Status: 'Enabled' } },
+    ])
   })
 
   test('is read back as it was written', () => {

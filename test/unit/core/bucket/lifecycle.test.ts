@@ -217,6 +217,8 @@ test('the change says why, and what it costs', () => {
   )
   expect(change(30).why).toMatch(/; audio goes to STANDARD_IA after 30 days$/)
   expect(change(30).cost).toBe(tieringCost('STANDARD_IA', undefined))
+  const abort = rule({ Filter: {}, AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 } })
+  expect(look([abort]).changes[0]?.why).toBe('what reconcile moved to quarantine/ is deleted after 30 days')
   const { changes } = look([], {}, { Status: 'Enabled' })
   expect(Object.keys(changes[0] as object)).not.toContain('cost')
   expect(changes[0]?.why).toMatch(
