@@ -23,13 +23,12 @@ const minutesPerWeek = 7 * minutesPerDay
  * @returns undefined when it is neither
  */
 export function parseBandwidth(text: string): BandwidthTable | undefined {
-  const words = text.trim().split(/\s+/)
-  if (words.length === 1 && !words[0]?.includes(',')) {
-    const rate = parseRate(words[0] ?? '')
+  if (!text.includes(',')) {
+    const rate = parseRate(text.trim())
     return rate === undefined ? undefined : [{ day: undefined, minute: 0, rate }]
   }
   const slots: BandwidthSlot[] = []
-  for (const word of words) {
+  for (const word of text.trim().split(/\s+/)) {
     const match = /^(?:([a-z]{3})[a-z]*-)?(\d{1,2}):(\d{2}),(\S+)$/i.exec(word)
     if (!match) return undefined
     const day = match[1] === undefined ? undefined : days.indexOf(match[1].toLowerCase())
@@ -49,15 +48,15 @@ function parseRate(text: string): number | undefined {
 /** The rate in force at a moment: that of the slot begun last, going back over midnight and over the week. */
 export function bandwidthAt(table: BandwidthTable, at: Date): number {
   const now = at.getDay() * minutesPerDay + at.getHours() * 60 + at.getMinutes()
-  let best: { age: number; rate: number } | undefined
+  let best = { age: Number.POSITIVE_INFINITY, rate: Number.POSITIVE_INFINITY }
   for (const slot of table) {
     const starts = (slot.day === undefined ? days.map((_name, day) => day) : [slot.day]).map(
       day => day * minutesPerDay + slot.minute,
     )
     for (const start of starts) {
       const age = (now - start + minutesPerWeek) % minutesPerWeek
-      if (best === undefined || age < best.age) best = { age, rate: slot.rate }
+      if (age < best.age) best = { age, rate: slot.rate }
     }
   }
-  return best?.rate ?? Number.POSITIVE_INFINITY
+  return best.rate
 }

@@ -184,24 +184,26 @@ function isDoubtful({ proof }: RowFacts, { etag, head }: ObjectFacts): boolean {
 }
 
 /** Types by extension: only to tell whether the bytes are worth a look, never to judge by. */
-const typesByExtension: Readonly<Record<string, readonly string[]>> = {
-  mp3: ['audio/mpeg'],
-  flac: ['audio/flac', 'audio/x-flac'],
-  wav: ['audio/wav', 'audio/vnd.wave', 'audio/x-wav', 'audio/wave'],
-  ogg: ['audio/ogg'],
-  oga: ['audio/ogg'],
-  opus: ['audio/ogg', 'audio/opus'],
-  m4a: ['audio/mp4', 'audio/x-m4a'],
-  mp4: ['audio/mp4', 'video/mp4'],
-  aac: ['audio/aac'],
-  aif: ['audio/aiff', 'audio/x-aiff'],
-  aiff: ['audio/aiff', 'audio/x-aiff'],
-  webm: ['audio/webm', 'video/webm'],
-}
+const typesByExtension: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries({
+    mp3: ['audio/mpeg'],
+    flac: ['audio/flac', 'audio/x-flac'],
+    wav: ['audio/wav', 'audio/vnd.wave', 'audio/x-wav', 'audio/wave'],
+    ogg: ['audio/ogg'],
+    oga: ['audio/ogg'],
+    opus: ['audio/ogg', 'audio/opus'],
+    m4a: ['audio/mp4', 'audio/x-m4a'],
+    mp4: ['audio/mp4', 'video/mp4'],
+    aac: ['audio/aac'],
+    aif: ['audio/aiff', 'audio/x-aiff'],
+    aiff: ['audio/aiff', 'audio/x-aiff'],
+    webm: ['audio/webm', 'video/webm'],
+  }),
+)
 
 function typeLooksWrong(object: ObjectFacts): boolean {
   const extension = /\.([^./]+)$/.exec(object.key)?.[1]?.toLowerCase() ?? ''
-  return !(typesByExtension[extension] ?? []).includes(bareType(object.head?.contentType))
+  return typesByExtension.get(extension)?.includes(bareType(object.head?.contentType)) !== true
 }
 
 /** `audio/mpeg; charset=x` without its parameters, lower case. */

@@ -17,8 +17,8 @@ export function inlineDisposition(name: string, extension: string): string {
   const ascii = full.replace(/[^\x20-\x7e]/g, '_')
   if (ascii === full && !full.includes('%')) return `inline; filename="${full}"`
   const encoded = encodeURIComponent(full).replace(
-    /['()*]/g,
-    character => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+    /['()]/g,
+    character => `%${character.charCodeAt(0).toString(16)}`,
   )
   return `inline; filename="${ascii.replaceAll('%', '_')}"; filename*=UTF-8''${encoded}`
 }

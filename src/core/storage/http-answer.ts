@@ -148,7 +148,7 @@ function chunkedBody(bytes: Buffer, start: number): Body | undefined {
     }
     size += length
     insistOnSize(size)
-    if (bytes.length < at + length + 2) return undefined
+    // One that is not whole yet lacks the line behind it, too.
     chunks.push(bytes.subarray(at, at + length))
     at += length + 2
   }

@@ -35,8 +35,8 @@ export function readContents(body: Buffer): { contents: ListedObject[]; rest: Bu
   const contents: ListedObject[] = []
   const rest: Buffer[] = []
   let end = 0
-  for (let start = body.indexOf(opening); start >= 0; start = body.indexOf(opening, end)) {
-    if (start > end) rest.push(body.subarray(end, start))
+  for (let start = body.indexOf(opening); start !== -1; start = body.indexOf(opening, end)) {
+    rest.push(body.subarray(end, start))
     reader.at = start + opening.length
     const object = reader.object()
     if (object === undefined) return undefined
@@ -131,24 +131,25 @@ class ContentsReader {
   #isAgain(name: number, length: number): boolean {
     const bytes = this.#bytes
     const again = this.at + 2
-    for (let index = 0; index < length; index++)
+    // With the sign that ends both.
+    for (let index = 0; index <= length; index++)
       if (bytes[name + index] !== bytes[again + index]) return false
-    return bytes[again + length] === greater
+    return true
   }
 
   /** Passes what is in an element that nobody asked for, and its closing tag. */
   #skipElement(): boolean {
     const bytes = this.#bytes
-    for (let depth = 1; this.at < bytes.length; ) {
+    for (let depth = 1; ; ) {
       const start = bytes.indexOf(less, this.at)
-      const end = start < 0 ? -1 : bytes.indexOf(greater, start)
-      if (end < 0) return false
+      if (start === -1) return false
+      const end = bytes.indexOf(greater, start)
+      if (end === -1) return false
       if (bytes[start + 1] === slash) depth--
       else if (bytes[end - 1] !== slash) depth++
       this.at = end + 1
       if (depth === 0) return true
     }
-    return false
   }
 
   /** The text up to the next tag. */
@@ -187,15 +188,13 @@ class ContentsReader {
 
   /** `2026-11-29T01:02:03.000Z`, as stores write times; of another form what JavaScript makes of it. */
   #time(): number | undefined {
-    const text = this.#text()
-    if (text === undefined) return undefined
-    const time = Date.parse(text)
+    const time = Date.parse(this.#text() ?? '')
     return Number.isNaN(time) ? undefined : time
   }
 
   #storageClass(): string | undefined {
     const before = this.#class
-    if (before !== '' && this.#is(this.at, before) && this.#bytes[this.at + before.length] === less) {
+    if (this.#is(this.at, before) && this.#bytes[this.at + before.length] === less) {
       this.at += before.length
       return before
     }
@@ -205,7 +204,7 @@ class ContentsReader {
   }
 }
 
-const entities: Readonly<Record<string, string>> = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' }
+const entities = new Map(Object.entries({ lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' }))
 
 /** Undefined if there is one that XML does not know. */
 function decodeEntities(text: string): string | undefined {
@@ -215,7 +214,7 @@ function decodeEntities(text: string): string | undefined {
     (_, hex, decimal, name) => {
       const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16)
       if (code <= 0x10ffff) return String.fromCodePoint(code)
-      const known = name === undefined ? undefined : entities[name]
+      const known = entities.get(name)
       if (known === undefined) isKnown = false
       return known ?? ''
     },

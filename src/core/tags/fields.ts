@@ -49,18 +49,20 @@ export function addField(fields: TagFields, name: FieldName, values: readonly Ta
 }
 
 /** Names of fields as Vorbis comments, APEv2, CAF and others spell them, lower case. */
-const names: Readonly<Record<string, FieldName>> = {
-  title: 'title',
-  artist: 'artists',
-  author: 'artists',
-  performer: 'albumArtists',
-  albumartist: 'albumArtists',
-  'album artist': 'albumArtists',
-  album_artist: 'albumArtists',
-  album: 'album',
-  bpm: 'bpm',
-  tbpm: 'bpm',
-  tempo: 'bpm',
-}
+const names: ReadonlyMap<string, FieldName> = new Map(
+  Object.entries({
+    title: 'title',
+    artist: 'artists',
+    author: 'artists',
+    performer: 'albumArtists',
+    albumartist: 'albumArtists',
+    'album artist': 'albumArtists',
+    album_artist: 'albumArtists',
+    album: 'album',
+    bpm: 'bpm',
+    tbpm: 'bpm',
+    tempo: 'bpm',
+  }),
+)
 
-export const fieldNamed = (name: string): FieldName | undefined => names[name.toLowerCase()]
+export const fieldNamed = (name: string): FieldName | undefined => names.get(name.toLowerCase())

@@ -55,15 +55,10 @@ export class CongestionControl {
     const rate = this.#moved / elapsed
     this.#windowStart = now
     this.#moved = 0
-    if (now < this.#quietUntil) {
-      this.#lastRate = rate
-      return
-    }
     if (this.#lastStep > 0 && rate < this.#lastRate * worthwhileGain) {
       // The last step brought nothing: stay, and look again some windows later, since networks change.
       this.#lastStep = 0
       this.#settledWindows = 0
-      this.#lastRate = Math.max(rate, this.#lastRate)
       return
     }
     if (this.#lastStep === 0 && this.#settledWindows++ < 8 && this.#lastRate > 0) return

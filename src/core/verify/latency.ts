@@ -29,7 +29,6 @@ export class LatencyHistogram {
    * @param share 0 to 1: 0.95 for p95
    */
   quantile(share: number): number | undefined {
-    if (this.#total === 0) return undefined
     const rank = Math.max(1, Math.ceil(share * this.#total))
     let seen = 0
     for (const bucket of [...this.#counts.keys()].sort((a, b) => a - b)) {

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { bandwidthAt, parseBandwidth } from '../../../src/core/bandwidth.ts'
 import { combineCrc32, decodeCrc32, encodeCrc32 } from '../../../src/core/crc32.ts'
 import { CongestionControl } from '../../../src/core/upload/congestion.ts'
-import { maxParts, partSizeFor, partsOf } from '../../../src/core/upload/multipart.ts'
+import { maxParts, minPartSize, partSizeFor, partsOf } from '../../../src/core/upload/multipart.ts'
 
 const MiB = 1024 ** 2
 
@@ -14,10 +14,19 @@ describe('parts', () => {
     [80_000 * MiB, 8 * MiB, 8 * MiB],
     [80_000 * MiB + 1, 8 * MiB, 9 * MiB],
     [5 * 1024 * 1024 * MiB, 8 * MiB, 525 * MiB],
+    [85_000 * MiB, 8.5 * MiB, 8.5 * MiB],
+    // S3's limit: 10,000 parts of 5 GiB.
+    [10_000 * 5_120 * MiB, 8 * MiB, 5_120 * MiB],
   ])('%i bytes, wanted %i: %i', (size, wanted, expected) => expect(partSizeFor(size, wanted)).toBe(expected))
 
   test('more than S3 can hold is refused', () =>
-    expect(() => partSizeFor(2 ** 53 - 1, MiB)).toThrow(RangeError))
+    expect(() => partSizeFor(10_000 * 5_120 * MiB + 1, MiB)).toThrow(RangeError))
+
+  test('the last one may be smaller, and is never empty', () => {
+    expect(minPartSize).toBe(5 * MiB)
+    const sizes = (size: number) => [...partsOf(size, 5)].map(part => part.size)
+    expect([0, 4, 5, 6, 10, 11].map(sizes)).toEqual([[], [4], [5], [5, 1], [5, 5], [5, 5, 1]])
+  })
 
   test('parts cover the file once, in order, within the limit', () => {
     fc.assert(
@@ -79,14 +88,44 @@ describe('bandwidth', () => {
     ['Sun-20:00,1M Mon-12:00,2M', '11:59', MiB],
     ['Sun-20:00,1M Mon-12:00,2M', '12:00', 2 * MiB],
     ['Tue-00:00,1M', '12:00', MiB],
+    [' OFF ', '12:00', Number.POSITIVE_INFINITY],
+    ['0', '12:00', Number.POSITIVE_INFINITY],
+    ['1.25', '12:00', 1280],
+    ['08:30,1M  09:15,2M\n', '08:29', 2 * MiB],
+    ['08:30,1M  09:15,2M\n', '08:30', MiB],
+    ['08:30,1M  09:15,2M\n', '09:14', MiB],
+    ['00:00,1M 23:59,2M', '23:58', MiB],
+    ['00:00,1M 23:59,2M', '23:59', 2 * MiB],
+    // Of the days named, not of all.
+    ['Tue-08:00,1M Sun-20:00,2M', '12:00', 2 * MiB],
+    ['Monday-08:00,1M SUNDAY-20:00,2M', '12:00', MiB],
+    // As rclone has it.
+    ['08:00,1M 08:00,2M', '12:00', MiB],
+    ['08:00,1.5', '12:00', 1536],
   ])('%j on a Monday at %s: %d', (text, time, rate) => {
     const table = parseBandwidth(text)
     expect(table && bandwidthAt(table, monday(time))).toBe(rate)
   })
 
-  test.each(['fast', '25:00,1M', '08:00', 'Xyz-08:00,1M', '08:60,1M', ''])('%j is refused', text =>
-    expect(parseBandwidth(text)).toBeUndefined(),
-  )
+  test.each([
+    'fast',
+    'xoff',
+    'offx',
+    '1.x',
+    '1.5.5',
+    '08:00',
+    '24:00,1M',
+    '08:60,1M',
+    '108:00,1M',
+    'x08:00,1M',
+    '08:00,fast',
+    '08:00,1M noon,2M',
+    '08:00,1M 09:00',
+    'Xyz-08:00,1M',
+    'Mo-08:00,1M',
+    '',
+    ',',
+  ])('%j is refused', text => expect(parseBandwidth(text)).toBeUndefined())
 })
 
 describe('congestion control', () => {
@@ -134,6 +173,55 @@ describe('congestion control', () => {
     other.succeeded(4_000, 4_000)
     other.succeeded(2_000, 5_000)
     expect(other.limit).toBeGreaterThan(stepped)
+  })
+
+  test('decides nothing before a window is over', () => {
+    const control = new CongestionControl(options, 0)
+    for (let now = 0; now < 1_000; now += 100) control.succeeded(1_000, now)
+    expect(control.limit).toBe(8)
+    control.succeeded(1_000, 1_000)
+    expect(control.limit).toBe(10)
+  })
+
+  test('keeps a step that brings five per cent, and else looks again after eight windows', () => {
+    for (const [second, limit] of [
+      [1_050, 13],
+      [1_049, 10],
+    ] as const) {
+      const control = new CongestionControl(options, 0)
+      control.succeeded(1_000, 1_000)
+      expect(control.limit).toBe(10)
+      control.succeeded(second, 2_000)
+      expect(control.limit).toBe(limit)
+    }
+    const control = new CongestionControl(options, 0)
+    const limits = Array.from({ length: 24 }, (_, window) => {
+      control.succeeded(1_000, (window + 1) * 1_000)
+      return control.limit
+    })
+    // A step in the first window, one that is judged useless in the second, eight windows of rest, and so on.
+    expect(limits).toEqual([...Array(10).fill(10), ...Array(10).fill(13), ...Array(4).fill(16)])
+  })
+
+  test('begins, and stays, between its ends', () => {
+    expect(new CongestionControl({ ...options, initial: 100 }, 0).limit).toBe(64)
+    expect(new CongestionControl({ ...options, initial: 0, min: 2 }, 0).limit).toBe(2)
+  })
+
+  test('after SlowDown it stays for a window, which begins anew', () => {
+    const control = new CongestionControl(options, 0)
+    control.succeeded(900, 900)
+    control.throttled(900)
+    control.succeeded(100, 1_899)
+    expect(control.limit).toBe(4)
+    // The first window of which anything is known: a step.
+    control.succeeded(1, 1_900)
+    expect(control.limit).toBe(5)
+    control.throttled(1_900)
+    control.throttled(2_899)
+    expect([control.limit, control.halvings]).toEqual([2, 2])
+    control.throttled(2_900)
+    expect([control.limit, control.halvings]).toEqual([1, 3])
   })
 
   test('halves on SlowDown, once a window, never below the minimum', () => {

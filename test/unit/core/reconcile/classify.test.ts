@@ -273,6 +273,13 @@ describe('nextLook', () => {
     ],
     ['no type', row(), object({ head: head({ contentType: undefined }) }), 'type'],
     ['no extension', row(), object({ key: 'audio/x', head: head() }), 'type'],
+    // What every object in JavaScript has a member of.
+    [
+      'an extension that is a word of JavaScript',
+      row(),
+      object({ key: 'x.constructor', head: head() }),
+      'type',
+    ],
     ['a dot in a folder', row(), object({ key: 'audio.mp3/x', head: head() }), 'type'],
     [
       'letter case, parameters',

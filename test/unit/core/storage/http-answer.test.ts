@@ -24,7 +24,7 @@ describe('answers', () => {
     [
       'in chunks, with an extension and a trailer',
       'HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\n<Err\r\n3\r\nor>\r\n0\r\nT: x\r\n\r\n',
-      { status: 500, body: '<Error>', keepAlive: true },
+      { status: 500, body: '<Error>', keepAlive: true, length: 78 },
     ],
     [
       'that ends the connection',
@@ -37,8 +37,22 @@ describe('answers', () => {
       'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n',
       { keepAlive: true },
     ],
-    ['without a reason', 'HTTP/1.1 204\r\n\r\n', { status: 204, body: '' }],
-    ['that is not the last', 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200', { status: 100, length: 25 }],
+    ['without a reason', 'HTTP/1.1 204\r\n\r\n', { status: 204, body: '', keepAlive: true, length: 16 }],
+    [
+      'that is not the last',
+      'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200',
+      { status: 100, body: '', keepAlive: true, length: 25 },
+    ],
+    [
+      'of what has not changed, which says how long that is',
+      'HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n',
+      { status: 304, body: '', keepAlive: true, length: 48 },
+    ],
+    [
+      'in chunks of hexadecimal digits, with spaces behind them',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\nA \r\n0123456789\r\n0\r\n\r\n',
+      { body: '0123456789' },
+    ],
     [
       'with a header twice',
       'HTTP/1.1 204 \r\nA: 1\r\nB:  2 \r\na: 3\r\n__proto__: x\r\n\r\n',
@@ -69,6 +83,16 @@ describe('answers', () => {
     ['TLS', '\x15\x03\x01\x00\x02'],
     ['HTTP/2', 'HTTP/2 200\r\n\r\n'],
     ['a status of two digits', 'HTTP/1.1 99\r\n\r\n'],
+    ['headers alone', '\r\n\r\n'],
+    ['something before HTTP', 'xHTTP/1.1 200 OK\r\n\r\n'],
+    [
+      'a chunk whose size has something before it',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx5\r\n',
+    ],
+    [
+      'a chunk whose size has something behind it',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5x\r\n',
+    ],
     ['a header without a name', 'HTTP/1.1 200 OK\r\nno colon\r\n\r\n'],
     ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n'],
     ['a negative length', 'HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n'],

@@ -24,6 +24,13 @@ describe('objects of a page', () => {
       `<Owner><ID>1</ID><X/></Owner><ChecksumType>A</ChecksumType>${plain}`,
       {},
     ],
+    [
+      'elements whose names begin like those, or are as long',
+      `<Keys>1</Keys><Foo>1</Foo>${plain}<Keys>1</Keys><Foo>1</Foo><Sizes>1</Sizes><Name>1</Name><ETags>1</ETags><LastModifiedBy>1</LastModifiedBy><ChecksumType>1</ChecksumType><StorageClassX>1</StorageClassX>`,
+      {},
+    ],
+    ['quotes in an ETag', plain.replace('"e"', '"a"b"'), { etag: 'a"b' }],
+    ['the last character of Unicode', plain.replace('>a<', '>&#x10FFFF;<'), { key: '\u{10ffff}' }],
     ['nothing in one of them', `<Owner></Owner>${plain}`, {}],
     ['a key in UTF-8', plain.replace('>a<', '>é\u{1F3A7}<'), { key: 'é\u{1F3A7}' }],
     [
@@ -44,6 +51,12 @@ describe('objects of a page', () => {
     const found = read(...classes.map(one => `${plain}<StorageClass>${one}</StorageClass>`))
     expect(found?.contents.map(({ storageClass }) => storageClass)).toEqual(classes)
     expect(found?.rest.toString()).toBe(head + tail)
+  })
+
+  test('storage classes that are as long as one another', () => {
+    const order = ['GLACIER', 'OUTPOST', 'GLACIER', 'GLACIER', 'OUTPOST']
+    const found = read(...order.map(one => `${plain}<StorageClass>${one}</StorageClass>`))
+    expect(found?.contents.map(({ storageClass }) => storageClass)).toEqual(order)
   })
 
   test('storage classes of which one begins like the one before it', () => {
@@ -72,6 +85,43 @@ describe('left to a parser of XML', () => {
     ['cut off in an object', `${head}<Contents>${plain}</Contents><Contents><Key>b</Key>`],
     ['cut off in a text', `${head}<Contents><Key>b`],
     ['cut off in a tag', `${head}<Contents><Key`],
+    ['no key', `${head}<Contents>${plain.replace('<Key>a</Key>', '')}</Contents>${tail}`],
+    ['no ETag at all', `${head}<Contents>${plain.replace('<ETag>"e"</ETag>', '')}</Contents>${tail}`],
+    ['another end of an object', `${head}<Contents>${plain}</Contentz>${tail}`],
+    ['an end that goes on', `${head}<Contents>${plain.replace('</Key>', '</Keyz>')}</Contents>${tail}`],
+    ['an end that is none', `${head}<Contents>${plain.replace('</Key>', '<xKey>')}</Contents>${tail}`],
+    [
+      'text before an element that nobody asked for',
+      `${head}<Contents>${plain}x<Owner></Owner></Contents>${tail}`,
+    ],
+    [
+      'attributes of an element that nobody asked for',
+      `${head}<Contents><Owner a="b"></Owner>${plain}</Contents>${tail}`,
+    ],
+    ['cut off in an element that nobody asked for', `${head}<Contents>${plain}<Owner>x`],
+    ['cut off behind a sign', `${head}<Contents>${plain}<Owner>x>`],
+    ['cut off in an element of one', `${head}<Contents>${plain}<Owner><ID`],
+    [
+      'a storage class that only a parser knows',
+      `${head}<Contents>${plain}<StorageClass>&eacute;</StorageClass></Contents>${tail}`,
+    ],
+    [
+      'an ETag that only a parser knows',
+      `${head}<Contents>${plain.replace('>"e"<', '>&eacute;<')}</Contents>${tail}`,
+    ],
+    [
+      'a time that only a parser knows',
+      `${head}<Contents>${plain.replace('2026', '&eacute;')}</Contents>${tail}`,
+    ],
+    // What every object in JavaScript has a member of.
+    [
+      'an entity of JavaScript',
+      `${head}<Contents>${plain.replace('>a<', '>&constructor;<')}</Contents>${tail}`,
+    ],
+    ...['7.5', '-7', '7-', '', '7x/Size>', ' 7'].map((size): [string, string] => [
+      `the size ${size}`,
+      `${head}<Contents>${plain.replace('>7<', `>${size}<`)}</Contents>${tail}`,
+    ]),
     ['attributes', `${head}<Contents>${plain.replace('<Key>', '<Key a="b">')}</Contents>${tail}`],
     [
       'an object with attributes',
