@@ -249,6 +249,8 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
       while (coming && !stopping.aborted) {
         const { tasks, nextAfterId } = await coming
         coming = undefined
+        // From here on pages are as large as they get, and so is the garbage that one makes.
+        if (tasks.length === claims.largest) keepHeapLevel()
         waiting += tasks.length
         for (const [index, task] of tasks.entries()) {
           if (stopping.aborted) break
