@@ -221,6 +221,7 @@ const meanings: Readonly<Record<RegisteredCode, string>> = {
   // The system
   'install.incomplete': 'A package that is optional and was left out of this installation is needed.',
   'system.denied': 'The system refuses access to a file or folder.',
+  'system.disk': 'A disk, or a mounted folder, reports an error.',
   'system.files': 'Too many files are open.',
   'system.full': 'No space is left on a disk.',
   'temp.full': 'The folder for temporary files is full.',

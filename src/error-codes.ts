@@ -83,6 +83,8 @@ export const usualCures = {
       'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or attach a role.',
     'store.unsupported': 'Use a store with this feature, or do without it.',
     'store.wrong-region': 'Set AWS_REGION to the region of the bucket.',
+    'system.disk':
+      'Check the disk (`dmesg`, `smartctl`) or the mount before anything else, then run it again; nothing that rests on what was not written has been changed.',
     'system.denied': 'Give this user permission, or use another folder (TMPDIR for temporary files).',
   },
   temporary: {

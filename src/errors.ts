@@ -177,6 +177,13 @@ export function systemRefusal(error: Error, where?: string): AppError | undefine
         code: 'system.denied',
         cause: error,
       })
+    // A disk that fails, or a folder of another machine that has gone.
+    case 'EIO':
+    case 'ESTALE':
+      return new FatalError(
+        `the disk ${named === undefined ? '' : `under ${named} `}reports an error: ${systemErrorReason(error)}`,
+        { code: 'system.disk', cause: error },
+      )
     case 'EMFILE':
     case 'ENFILE':
       return new TemporaryError(`too many files are open (${code})`, { code: 'system.files', cause: error })

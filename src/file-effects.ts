@@ -20,7 +20,7 @@ import {
 } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { systemErrorCode } from './errors.ts'
+import { systemErrorCode, toError } from './errors.ts'
 
 interface FileEffect {
   readonly kind: 'write' | 'sync' | 'rename' | 'link' | 'unlink' | 'mkdir' | 'rmdir'
@@ -68,7 +68,7 @@ export async function writeWhole(
   const bytes = typeof content === 'string' ? Buffer.from(content) : content
   await announce({ kind: 'write', path: file })
   for (let written = 0; written < bytes.length; ) {
-    const { bytesWritten } = await handle.write(bytes, written, bytes.length - written)
+    const { bytesWritten } = await naming(file, handle.write(bytes, written, bytes.length - written))
     // Never seen, and it would be a loop without end.
     if (bytesWritten === 0) throw Object.assign(new Error(`nothing was written to ${file}`), { code: 'EIO' })
     written += bytesWritten
@@ -103,26 +103,45 @@ export function openDirect(descriptor: number): number | undefined {
 /** Makes what was written to a file last through a power cut. */
 export async function syncFile({ handle, path: file }: OpenFile): Promise<void> {
   await announce({ kind: 'sync', path: file })
-  await handle.sync()
+  await naming(file, handle.sync())
 }
 
-/** Makes the names in a folder last through a power cut, if the file system can. */
-export async function syncFolder(folder: string): Promise<void> {
-  await announce({ kind: 'sync', path: folder })
-  const handle = await open(folder, 'r').catch(() => undefined)
+/** What goes by a descriptor does not know in its error what it is about. */
+async function naming<T>(file: string, effect: Promise<T>): Promise<T> {
   try {
-    await handle?.sync()
-  } catch {
-    // Some file systems, and Windows, cannot.
-  } finally {
-    await handle?.close()
+    return await effect
+  } catch (error) {
+    throw Object.assign(toError(error), { path: file })
+  }
+}
+
+/** What says that names did not reach the disk, and not just that this file system has no such thing as a folder's sync. */
+const lost: ReadonlySet<string | undefined> = new Set(['EIO', 'ENOSPC', 'EDQUOT', 'ESTALE'])
+
+/**
+ * Makes the names in a folder last through a power cut, if the file system can.
+ *
+ * @throws the file system's error if it says that they do not
+ */
+export async function syncFolder(folder: string): Promise<void> {
+  try {
+    await announce({ kind: 'sync', path: folder })
+    const handle = await open(folder, 'r')
+    try {
+      await naming(folder, handle.sync())
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    // Some file systems, and Windows, cannot; one may write in a folder and not be allowed to read it.
+    if (systemErrorCode(error) === undefined || lost.has(systemErrorCode(error))) throw error
   }
 }
 
 /** {@link syncFile} for a file that is open as a number. */
 export async function syncDescriptor(descriptor: number, file: string): Promise<void> {
   await announce({ kind: 'sync', path: file })
-  await promisify(fsync)(descriptor)
+  await naming(file, promisify(fsync)(descriptor))
 }
 
 /**
@@ -278,7 +297,8 @@ export async function takeAside(file: string): Promise<Aside> {
     async remove() {
       await removeFile(aside)
       await removeEmptyFolder(folder).catch(() => {})
-      await syncFolder(path.dirname(file))
+      // It is gone. After a power cut it may be there again, which loses nothing.
+      await syncFolder(path.dirname(file)).catch(() => {})
     },
     async putBack() {
       if (!(await moveIfFree(aside, file))) return aside

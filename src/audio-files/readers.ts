@@ -13,7 +13,7 @@ import type {
   Wanted,
   WritableFile,
 } from './reader-thread.ts'
-import { LocalFileError } from './source.ts'
+import { LocalFileError, localFileError, type Source } from './source.ts'
 
 interface Pending {
   resolve(result: never): void
@@ -152,8 +152,18 @@ export class Readers {
    * Hashes an open file from start to end.
    * @param partSize bytes; the CRC-32 of each part comes along
    * @returns its hash, and `size`: bytes that were read
-   * @throws the file system's error, with its code
+   * @throws LocalFileError
    */
+  async hashSource(
+    { descriptor, relative }: Pick<Source, 'descriptor' | 'relative'>,
+    partSize?: number,
+  ): Promise<ReaderTasks['hash']['result']> {
+    return this.hash(descriptor, partSize).catch(error => {
+      throw localFileError(error, relative)
+    })
+  }
+
+  /** The same of what need not be a track's. @throws the file system's error, with its code */
   async hash(
     descriptor: number,
     partSize = Number.POSITIVE_INFINITY,

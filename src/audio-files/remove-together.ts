@@ -262,7 +262,11 @@ async function removeSame(source: Source): Promise<void> {
   try {
     // The renaming is a change of its own, to a time that is not looked at here.
     const { ctimeNs: _, ...now } = identityOf(await stat(aside.path, { bigint: true }))
-    if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) return await aside.remove()
+    if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) {
+      // NFS and FUSE give an open file that is removed another name: it would stay, and its folder with it.
+      await source.close()
+      return await aside.remove()
+    }
   } catch (error) {
     await aside.putBack()
     throw error

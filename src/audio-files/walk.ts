@@ -9,7 +9,15 @@ import path from 'node:path'
 import { isOutside } from '../core/audio-path.ts'
 import { type AudioSelection, audioSelection, ignoreFileName } from '../core/audio-selection.ts'
 import type { ErrorCode } from '../error-codes.ts'
-import { FatalError, systemErrorCode, systemErrorReason, UsageError } from '../errors.ts'
+import {
+  type AppError,
+  FatalError,
+  systemErrorCode,
+  systemErrorReason,
+  systemRefusal,
+  toError,
+  UsageError,
+} from '../errors.ts'
 import { type FileIdentity, identityOf } from './source.ts'
 
 /** A regular file as the walk saw it. */
@@ -130,7 +138,7 @@ export async function* filePages(
 ): AsyncGenerator<FoundFile[], void> {
   const realRoot = await realpath(root).catch(error => {
     if (systemErrorCode(error) === 'ENOENT') return undefined
-    throw error
+    throw systemRefusal(toError(error), root) ?? error
   })
   if (realRoot === undefined) return
   let page: FoundFile[] = []
@@ -199,10 +207,13 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
     const code = systemErrorCode(error)
     if (code === undefined || signal?.aborted) throw error
     if (isStart) {
-      throw new FatalError(`the audio folder ${realRoot} cannot be read: ${systemErrorReason(error)}`, {
-        code: 'audio-root.unreadable',
-        cause: error,
-      })
+      throw (
+        diskProblem(error) ??
+        new FatalError(`the audio folder ${realRoot} cannot be read: ${systemErrorReason(error)}`, {
+          code: 'audio-root.unreadable',
+          cause: error,
+        })
+      )
     }
     yield {
       kind: 'obstacle',
@@ -309,6 +320,12 @@ function found(shown: string, stats: BigIntStats): FoundFile {
   }
 }
 
+/** What is wrong if it is not the right to read. */
+function diskProblem(error: unknown): AppError | undefined {
+  const refusal = systemRefusal(toError(error))
+  return refusal?.code === 'system.disk' ? refusal : undefined
+}
+
 async function realFolder(folder: string): Promise<string> {
   try {
     const real = await realpath(folder)
@@ -317,10 +334,13 @@ async function realFolder(folder: string): Promise<string> {
     const code = systemErrorCode(error)
     if (code === undefined) throw error
     if (code !== 'ENOENT' && code !== 'ENOTDIR') {
-      throw new FatalError(`the audio folder ${folder} cannot be read: ${systemErrorReason(error)}`, {
-        code: 'audio-root.unreadable',
-        cause: error,
-      })
+      throw (
+        diskProblem(error) ??
+        new FatalError(`the audio folder ${folder} cannot be read: ${systemErrorReason(error)}`, {
+          code: 'audio-root.unreadable',
+          cause: error,
+        })
+      )
     }
     throw new UsageError(`the folder ${folder} does not exist`, { code: 'usage.no-folder' })
   }

@@ -93,12 +93,15 @@ export interface FileAside {
   putBack(): Promise<string | undefined>
 }
 
+/** The name that NFS or FUSE gives a file that was removed while someone has it open; it goes once that is over. */
+const isHiddenByNetwork = (name: string): boolean => /^\.(nfs|fuse_hidden)[0-9A-Fa-f]+$/.test(name)
+
 /** Files that are out of the way. No other run is at one: it holds the lock that `cleanup` holds. */
 export async function* filesAside(root: string, signal: AbortSignal): AsyncGenerator<FileAside> {
   for await (const page of filePages(root, { signal, hidden: true })) {
     for (const { path: found, size } of page) {
       const folder = path.dirname(found)
-      if (!path.basename(folder).startsWith(asidePrefix)) continue
+      if (!path.basename(folder).startsWith(asidePrefix) || isHiddenByNetwork(path.basename(found))) continue
       const original = path.join(path.dirname(folder), path.basename(found))
       const [aside, place] = [path.join(root, found), path.join(root, original)]
       yield {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { holdsContent } from '../audio-files/content-proof.ts'
 import { deleteProvedFile } from '../audio-files/delete-proved.ts'
 import type { Readers } from '../audio-files/readers.ts'
+import type { DeleteCandidate } from '../audio-files/remove-together.ts'
 import {
   isSameFile,
   LocalFileError,
@@ -188,9 +189,11 @@ export async function removeCopy(
     }
     return { state: 'deleted', bytes: 0 }
   }
+  let object: DeleteCandidate['object']
   try {
     const file = await hashOf(database, source, readers)
     const content = { ...file, size: source.size }
+    object = { key: head.key, ...content }
     const sameness = await holdsContent(store, head, content, context.signal)
     if (sameness === 'different')
       return keep('object.differs', "the object's content differs from the file's")
@@ -214,12 +217,15 @@ export async function removeCopy(
         },
       ])
     }
-    const object = { key: head.key, ...content }
-    const place = { store, runId, served }
-    return await deleteProvedFile(context, database, { track, object, source }, place, { dryRun })
+  } catch (error) {
+    if (!(error instanceof LocalFileError)) throw error
+    return keep(error.code, error.message)
   } finally {
+    // It is opened anew, and closed, by what removes it: what is open here would stay, on NFS and FUSE.
     await source.close()
   }
+  const place = { store, runId, served }
+  return deleteProvedFile(context, database, { track, object, source }, place, { dryRun })
 }
 
 /** Hashes of a file: remembered while it is the same file, else read. */
@@ -233,7 +239,7 @@ async function hashOf(
     const { inode, device, ctimeNs } = known
     if (isSameFile(source, { ...known, inode, device, ctimeNs })) return known
   }
-  const { sha256, crc32 } = await readers.hash(source.descriptor)
+  const { sha256, crc32 } = await readers.hashSource(source)
   const sum = Buffer.alloc(4)
   sum.writeUInt32BE(crc32)
   return { sha256, crc32: sum.toString('base64') }

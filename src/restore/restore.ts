@@ -10,6 +10,7 @@ import type { LimitFunction } from 'p-limit'
 import { type FileContent, holdsContent } from '../audio-files/content-proof.ts'
 import type { Download, Downloader, DownloaderOptions, Draft } from '../audio-files/downloader.ts'
 import type { Readers } from '../audio-files/readers.ts'
+import { localFileError } from '../audio-files/source.ts'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { draftPrefix } from '../core/prefixes.ts'
@@ -276,12 +277,11 @@ export async function requireWritable(folder: string): Promise<void> {
     try {
       await writeWhole({ handle, path: probe }, 'x')
     } finally {
-      await handle.close()
-      await removeIfThere(probe)
+      await handle.close().finally(() => removeIfThere(probe))
     }
   } catch (error) {
     const refusal = systemRefusal(toError(error), folder)
-    if (refusal?.exitCode === ExitCode.temporary) throw refusal
+    if (refusal?.exitCode === ExitCode.temporary || refusal?.code === 'system.disk') throw refusal
     throw new FatalError(`cannot write to ${folder}: ${systemErrorReason(error)}`, {
       code: 'restore.unwritable',
       cure: `Make the folder writable for ${userInfo().username}, or restore with --to into another folder.`,
@@ -339,6 +339,12 @@ function expectedOf(head: ObjectHead, proved: string | undefined): Expected | un
 
 /** What is at a path; undefined if that is no file. */
 async function contentAt(file: string): Promise<Required<FileContent> | undefined> {
+  return readWhole(file).catch((error: unknown) => {
+    throw localFileError(error, file)
+  })
+}
+
+async function readWhole(file: string): Promise<Required<FileContent> | undefined> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     if (!(await handle.stat()).isFile()) return undefined

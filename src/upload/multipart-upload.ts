@@ -63,9 +63,7 @@ export class MultipartUploader {
   /** Hashes a file, and the parts in which it would be sent. @throws LocalFileError */
   async hash(source: Source): Promise<PartedContent> {
     const partSize = partSizeFor(source.size, this.#options.partSize)
-    const hashed = await this.#options.readers.hash(source.descriptor, partSize).catch(error => {
-      throw localFileError(error, source.relative)
-    })
+    const hashed = await this.#options.readers.hashSource(source, partSize)
     await source.assertUnchanged()
     if (hashed.size !== source.size) {
       throw new LocalFileError('changed', `${source.relative} changed while it was hashed`, 'Run it again.')

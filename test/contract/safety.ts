@@ -9,6 +9,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statSync,
@@ -31,7 +32,7 @@ import { cacheControl } from '../../src/core/keys.ts'
 import type { DeleteLimit } from '../../src/core/limits.ts'
 import { type ObjectState, type PlanAction, PlanWriter } from '../../src/core/plan.ts'
 import { rememberFiles, upsertObjects } from '../../src/db/ledger.ts'
-import { ExitCode } from '../../src/errors.ts'
+import { ExitCode, systemRefusal, toError } from '../../src/errors.ts'
 import { runFetch } from '../../src/fetch/run.ts'
 import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
 import { runImport } from '../../src/import/run.ts'
@@ -1427,6 +1428,92 @@ export function safetyContract(
         const rows = await bed.tracks()
         expect(ids.filter(id => rows.get(id)?.file_source === 'LOCAL').length).toBeGreaterThan(0)
         expect(await bed.database.knex('autodj_ledger.items')).toEqual([])
+      })
+    })
+
+    describe('disks', () => {
+      test('the disk reports that the names of restored files do not last', async () => {
+        const id = await uploaded('a.mp3', fakeAudio(4_000, 1))
+        rmSync(file('a.mp3'))
+        const failing = observeFileEffects(({ kind, path: name }) => {
+          if (kind === 'sync' && name === bed.audioRoot)
+            throw Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' })
+        })
+        const thrown: unknown = await restore(bed)
+          .catch(error => error)
+          .finally(failing)
+        // As the program tells it.
+        const told = systemRefusal(toError(thrown))
+        expect(told).toMatchObject({ code: 'system.disk', exitCode: ExitCode.fatal })
+        expect(told?.cure).toMatch(/dmesg/)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'S3' })
+        expect((await restore(bed)).exitCode).toBe(ExitCode.ok)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
+      })
+
+      test('a file system has no sync of folders', async () => {
+        const id = await uploaded('a.mp3', fakeAudio(4_000, 1))
+        rmSync(file('a.mp3'))
+        const failing = observeFileEffects(({ kind, path: name }) => {
+          if (kind === 'sync' && name === bed.audioRoot)
+            throw Object.assign(new Error('EINVAL: invalid argument, fsync'), { code: 'EINVAL' })
+        })
+        expect((await restore(bed).finally(failing)).exitCode).toBe(ExitCode.ok)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
+      })
+
+      test('a file system has no hard links', async () => {
+        const [content, other] = [fakeAudio(4_000, 1), fakeAudio(5_000, 2)]
+        const id = await bed.addTrack({ path: 'a.mp3', content })
+        ends.push(
+          observeFileEffects(({ kind }) => {
+            if (kind === 'link') throw Object.assign(new Error('EPERM'), { code: 'EPERM' })
+          }),
+        )
+        expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
+        beforeDeletion(() => {
+          writeFileSync(file('new'), other)
+          renameSync(file('new'), file('a.mp3'))
+        })
+        expect(said(await cleanup(bed))['a.mp3']).toMatch(/another file has taken its place/)
+        expect(readFileSync(file('a.mp3')).equals(other)).toBe(true)
+        writeFileSync(file('a.mp3'), content)
+        expect(said(await cleanup(bed))['a.mp3']).toBe('removed')
+        expect(existsSync(file('a.mp3'))).toBe(false)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'S3', file_path: null })
+      })
+
+      test('a file system keeps what is removed for as long as it is open', async () => {
+        await uploaded('a.mp3', fakeAudio(4_000, 1))
+        const open: string[] = []
+        const isOpen = (name: string) =>
+          readdirSync('/proc/self/fd').some(fd => {
+            try {
+              return readlinkSync(`/proc/self/fd/${fd}`) === name
+            } catch {
+              return false
+            }
+          })
+        ends.push(
+          observeFileEffects(({ kind, path: name }) => {
+            if (
+              kind === 'unlink' &&
+              name.includes(asidePrefix) &&
+              existsSync('/proc/self/fd') &&
+              isOpen(name)
+            )
+              open.push(name)
+          }),
+        )
+        expect(said(await cleanup(bed))['a.mp3']).toBe('removed')
+        expect(open).toEqual([])
+        // What somebody else, who plays it, has open still.
+        for (const hidden of ['.nfs00000000000a11ce00000001', '.fuse_hidden0000005a0000000b']) {
+          mkdirSync(file(`${asidePrefix}0123456789abcdef`), { recursive: true })
+          writeFileSync(file(`${asidePrefix}0123456789abcdef/${hidden}`), 'removed')
+        }
+        expect((await cleanup(bed)).items).toEqual([])
+        expect(readdirSync(bed.audioRoot)).toEqual([`${asidePrefix}0123456789abcdef`])
       })
     })
 

@@ -548,7 +548,7 @@ export const guards: readonly Guard[] = [
   {
     name: "a file's sync is one",
     file: 'src/file-effects.ts',
-    guard: '  await handle.sync()\n}',
+    guard: '  await naming(file, handle.sync())\n}',
     instead: '}',
     tests: ['test/unit/file-effects.test.ts'],
   },

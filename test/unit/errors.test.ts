@@ -51,3 +51,14 @@ test.each([
   expect(systemRefusal(error, where)).toMatchObject({ message, exitCode: ExitCode.temporary })
   expect(systemRefusal(new Error('ENOSPC'))).toBeUndefined()
 })
+
+test.each([
+  ['EIO', { path: '/a' }, undefined, 'the disk under /a reports an error: i/o error'],
+  ['EIO', {}, undefined, 'the disk reports an error: i/o error'],
+  ['ESTALE', { path: '/a' }, '/b', /^the disk under \/b reports an error: /],
+])('a disk that fails is no bug: %s %j, %j', (code, about, where, message) => {
+  const error = Object.assign(new Error(`${code}: i/o error, fsync`), { code, ...about })
+  const told = systemRefusal(error, where)
+  expect(told).toMatchObject({ code: 'system.disk', exitCode: ExitCode.fatal })
+  expect(told?.message).toMatch(message)
+})

@@ -124,6 +124,27 @@ test('a file that goes, and one that is put back: the folder knows it', async ()
   expect(readdirSync(folder)).toEqual(['back'])
 })
 
+test("a folder's sync: that it cannot be had is no error, that it failed is one", async () => {
+  const failing = (code: string) =>
+    observeFileEffects(({ kind }) => {
+      if (kind === 'sync') throw Object.assign(new Error(code), { code })
+    })
+  for (const code of ['EINVAL', 'ENOTSUP', 'EACCES', 'EPERM', 'EISDIR']) {
+    const stop = failing(code)
+    await syncFolder(folder).finally(stop)
+  }
+  for (const code of ['EIO', 'ENOSPC', 'EDQUOT', 'ESTALE']) {
+    const stop = failing(code)
+    await expect(syncFolder(folder).finally(stop)).rejects.toMatchObject({ code })
+  }
+  await syncFolder(at('not there'))
+  // What is gone is gone: it is not put back because of it.
+  writeFileSync(at('gone'), 'gone')
+  const stop = failing('EIO')
+  await (await takeAside(at('gone'))).remove().finally(stop)
+  expect(readdirSync(folder)).toEqual([])
+})
+
 test('without hard links a name that is taken is refused as well, and one that is free is given', async () => {
   const without = observeFileEffects(effect => {
     if (effect.kind === 'link') throw Object.assign(new Error('no links here'), { code: 'EPERM' })

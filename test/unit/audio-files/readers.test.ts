@@ -105,6 +105,12 @@ describe('hashing off the main thread', () => {
 
   test('an unreadable descriptor is an error with its code', async () => {
     await expect(readers.hash(2 ** 20)).rejects.toMatchObject({ code: 'EBADF' })
+    // Of a track's file it is that file's problem, and not a bug.
+    const error = await readers
+      .hashSource({ descriptor: 2 ** 20, relative: 'a/b.mp3' })
+      .catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(LocalFileError)
+    expect(error).toMatchObject({ problem: 'unreadable', message: 'a/b.mp3 cannot be read: EBADF' })
   })
 
   test('threads that others have done with are taken over; what is in the middle of something is ended', async () => {
