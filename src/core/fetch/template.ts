@@ -21,10 +21,10 @@ export function fillCommand(
   track: TemplateTrack,
   output: string,
 ): [command: string, ...args: string[]] {
-  const values = { ...valuesOf(track), output }
+  const values = valuesOf(track).set('output', output)
   const filled = words.map(word =>
     word.replace(/\{(\w+)\}/g, (placeholder, name: string, at: number) => {
-      const value = (values as Record<string, string>)[name]
+      const value = values.get(name)
       if (value === undefined) return placeholder
       return at === 0 && name !== 'output' ? value.replace(/^-+/, '').trimStart() : value
     }),
@@ -34,16 +34,16 @@ export function fillCommand(
 
 /** `--url` for one track: every value percent-encoded, so that none can change what the URL addresses. */
 export function fillUrl(template: string, track: TemplateTrack): string {
-  const values: Record<string, string> = valuesOf(track)
+  const values = valuesOf(track)
   return template.replace(/\{(\w+)\}/g, (placeholder, name: string) => {
-    const value = values[name]
+    const value = values.get(name)
     return value === undefined ? placeholder : encodeURIComponent(value)
   })
 }
 
-function valuesOf({ id, spotifyId, title, artist, album }: TemplateTrack) {
+function valuesOf({ id, spotifyId, title, artist, album }: TemplateTrack): Map<string, string> {
   const values = { id, spotify_id: spotifyId, title, artist, album: album ?? '', query: `${artist} ${title}` }
-  return Object.fromEntries(
+  return new Map(
     Object.entries(values).map(([name, value]) => [
       name,
       value
@@ -51,5 +51,5 @@ function valuesOf({ id, spotifyId, title, artist, album }: TemplateTrack) {
         .replace(/\p{Cc}+/gu, ' ')
         .trim(),
     ]),
-  ) as typeof values
+  )
 }

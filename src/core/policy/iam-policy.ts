@@ -188,7 +188,7 @@ const nightlySteps = ['upload-local', 'fetch', 'analyze', 'verify', 'reconcile',
 
 /** @throws UsageError for a command that is none */
 function grantOf(command: string, { tags, acl }: PolicyPlace): Grants {
-  const grant = grants[command]
+  const grant = Object.hasOwn(grants, command) ? grants[command] : undefined
   if (grant === undefined) {
     throw new UsageError(`no policy exists for "${command}"`, {
       cure: `Name one of: ${policyCommands.join(', ')}.`,
@@ -297,8 +297,8 @@ export function iamPolicy(
                 grant.distribution,
                 `arn:${partition}:cloudfront::*:distribution/${distributionId}`,
               ),
+              ...statement('CloudFront', grant.anything, '*'),
             ]),
-        ...(distributionId === undefined ? [] : statement('CloudFront', grant.anything, '*')),
         ...statement('OwnAccessKeys', grant.ownKeys, `arn:${partition}:iam::*:user/\${aws:username}`),
         ...kms,
       ],

@@ -58,6 +58,40 @@ test.each([
   expect(count([...head, line(status, 'Error')]).traffic).toMatchObject({ clientErrors, serverErrors })
 })
 
+test('what a line lacks: the time may, date, bytes and status may not', () => {
+  const fields = '#Fields:  date  sc-bytes\tsc-status  '
+  const lines = [
+    '',
+    '2026-01-31\t1\t200',
+    '2026-01-29\t1\t200',
+    '2026-01-31\tx\t200',
+    '2026-01-31\t1\t-',
+    '2026-01-31\t1',
+  ]
+  const { traffic, unread } = count([...lines.slice(1, 2), fields, '#Comment', 'x#Fields: x', ...lines])
+  expect(traffic).toEqual({ requests: 1, bytes: 1, hits: 0, clientErrors: 0, serverErrors: 0 })
+  expect(unread).toBe(5)
+})
+
+test('a file has the fields of its own head only', () => {
+  const counter = new AccessLogCounter(new Date('2026-01-30T00:00:00Z'))
+  for (const one of ['#Fields: date sc-bytes sc-status', '2026-01-31\t1\t200']) counter.line(one)
+  counter.begin()
+  counter.line('2026-01-31\t1\t200')
+  expect([counter.traffic.requests, counter.unread]).toEqual([1, 1])
+})
+
+test.each([
+  ['Hit', 1],
+  ['RefreshHit', 1],
+  ['OriginShieldHit', 1],
+  ['Miss', 0],
+  ['LimitExceeded', 0],
+  ['Redirect', 0],
+])('%s: %i hits', (result, hits) => {
+  expect(count([...head, line(200, result)]).traffic.hits).toBe(hits)
+})
+
 test('from a moment on: a line of that very second counts', () => {
   const fields = '#Fields: date time sc-bytes sc-status'
   const at = (time: string) => count([fields, `2026-01-30\t${time}\t1\t200`, `2026-01-29\t${time}\t1\t200`])
@@ -79,7 +113,9 @@ test('through the CDN and straight from S3, for thirty days', () => {
   const { cdn, direct } = estimateTransfer(traffic, 15, listPrices)
   expect(cdn).toBeCloseTo(200 * 0.085 + 20 * 0.01 + 20 * 0.0004)
   expect(direct).toBeCloseTo(200 * 0.09 + 200 * 0.0004)
-  expect(estimateTransfer({ ...traffic, hits: undefined }, 15, listPrices).assumption).toContain(
-    '80 % answered by the edge',
-  )
+  const unknown = estimateTransfer({ ...traffic, hits: undefined }, 15, listPrices)
+  expect(unknown.cdn).toBeCloseTo(200 * 0.085 + 20 * 0.01 + 40 * 0.0004)
+  const common = '15 days counted as a month, no free allowance; S3 sends to CloudFront free of charge'
+  expect(unknown.assumption).toBe(`${common}; 80 % answered by the edge`)
+  expect(estimateTransfer(traffic, 15, listPrices).assumption).toBe(common)
 })

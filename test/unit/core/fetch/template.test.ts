@@ -16,6 +16,19 @@ test('each word on its own; unknown placeholders stay', () => {
   ).toEqual(['dl', '-o', '/tmp/x/audio', 'A&B/.. - Don\'t "Stop" $(rm -rf /)', '{nothing}'])
 })
 
+test('every name in braces has its value, in a command as in a URL', () => {
+  const all = { id: 'i', spotifyId: 's', title: 't\t\n ', artist: 'a', album: 'l' }
+  const text =
+    '{id} {spotify_id} {title} {artist} {album} {query} {output} {} {not-it} {constructor} {__proto__}'
+  expect(fillCommand([text], all, '-o')).toEqual(['i s t a l a t -o {} {not-it} {constructor} {__proto__}'])
+  expect(fillUrl(text, all)).toBe('i s t a l a%20t {output} {} {not-it} {constructor} {__proto__}')
+})
+
+test('hyphens go at the start of a word only, with the blanks behind them; the output stays', () => {
+  const sly = { ...track, title: '--- -x-', artist: 'a' }
+  expect(fillCommand(['{title}', ' {title}', '{output}'], sly, '-o')).toEqual(['-x-', ' --- -x-', '-o'])
+})
+
 test('a value cannot become a flag', () => {
   const sly = { ...track, artist: '--exec=sh', title: '-x' }
   expect(fillCommand(['dl', '{query}', '{title}', 'q={title}'], sly, '/o')).toEqual([

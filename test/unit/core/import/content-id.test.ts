@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { base62, localTrackId } from '../../../../src/core/import/content-id.ts'
+import { base62, isLocalTrackId, localTrackId } from '../../../../src/core/import/content-id.ts'
 
 const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
@@ -11,6 +11,17 @@ test('ids are what they were: rows made by an earlier version must be found agai
   expect(localTrackId('0'.repeat(64))).toBe('local:0000000000000000000000')
   expect(localTrackId(sha256(''))).toBe('local:rzWtdMwJelxEeMmeB0EiiE')
   expect(base62('f'.repeat(64))).toBe('yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1')
+})
+
+test.each([
+  [localTrackId(sha256('')), true],
+  ['local:rzWtdMwJelxEeMmeB0Ei', false],
+  ['local:rzWtdMwJelxEeMmeB0EiiE0', false],
+  ['local:rzWtdMwJelxEeMmeB0Ei-E', false],
+  ['xlocal:rzWtdMwJelxEeMmeB0EiiE', false],
+  ['4uLU6hMCjMI75M1A2tKUQC', false],
+])('%s is of import: %s', (id, expected) => {
+  expect(isLocalTrackId(id)).toBe(expected)
 })
 
 test('base 62 keeps the number, in 43 digits', () => {

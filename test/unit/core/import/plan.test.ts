@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   type Candidate,
@@ -44,6 +45,30 @@ describe('groupsByKey', () => {
   ])('%j in groups of about %i', (keys, size, groups) => {
     expect(groupsByKey(keys, size).map(group => group.toSorted((a, b) => a - b))).toEqual(groups)
   })
+})
+
+test('two that share a key, be it by way of others, are in one group, and no others', () => {
+  const things = fc.array(fc.array(fc.nat(12), { maxLength: 3 }), { maxLength: 14 })
+  fc.assert(
+    fc.property(things, fc.integer({ min: 1, max: 6 }), (keys, size) => {
+      // Reached from each other, by looking at all pairs again and again.
+      const groupOf = keys.map((_, at) => at)
+      for (let again = 0; again < keys.length; again++)
+        for (const [a, own] of keys.entries())
+          for (const [b, others] of keys.entries())
+            if (own.some(key => others.includes(key)))
+              groupOf[a] = groupOf[b] = Math.min(groupOf[a]!, groupOf[b]!)
+      const sizes = new Map<number, number>()
+      for (const group of groupOf) sizes.set(group, (sizes.get(group) ?? 0) + 1)
+      const groups = groupsByKey(keys, size)
+      expect(groups.flat().toSorted((a, b) => a - b)).toEqual([...keys.keys()])
+      for (const [a, group] of groupOf.entries())
+        for (const [b, other] of groupOf.entries())
+          if (group === other) expect(groups.find(one => one.includes(a))).toContain(b)
+      for (const group of groups)
+        if (group.length > size) expect(new Set(group.map(at => groupOf[at])).size).toBe(1)
+    }),
+  )
 })
 
 describe('decideFile', () => {
@@ -132,6 +157,7 @@ test('a file is found by tags or path, and given away once', () => {
   expect(index.all(wanted)).toEqual(['first', 'second'])
   index.take('first')
   expect(index.all(wanted)).toEqual(['second'])
+  expect([index.has('first'), index.has('second')]).toEqual([true, false])
   index.take('second')
   expect(index.all(wanted)).toEqual([])
   expect(index.all({ artist: 'x', title: 'y' })).toEqual([])
@@ -171,6 +197,45 @@ describe('chooseByName', () => {
         : (choice?.files.map(({ path }) => path).join(' or ') ?? 'none')
     expect(told).toBe(expected)
   })
+  test.each([
+    // 15 %, and 15 seconds where that is more; a minute's share of those for what is shorter.
+    [240, 276, true],
+    [240, 276.1, false],
+    [240, 204, true],
+    [240, 203.9, false],
+    [60, 75, true],
+    [60, 75.1, false],
+    [90, 105, true],
+    [90, 105.1, false],
+    [30, 37.5, true],
+    [30, 37.6, false],
+    [4, 5, true],
+    [4, 5.1, false],
+    // Of no length at all nothing is known.
+    [0, 240, true],
+    [-1, 240, true],
+  ])('a row of %d s takes a file of %d s: %s', (wanted, duration, fits) => {
+    const found = chooseByName({ ...lost, duration: wanted }, [file('x', { duration })])
+    expect(found?.kind).toBe(fits ? 'one' : undefined)
+  })
+
+  const told = (row: Partial<typeof lost> | { filePath: null } | { fileSize: null }, files: NamedFile[]) => {
+    const choice = chooseByName({ ...lost, ...row }, files)
+    return choice?.kind === 'one' ? choice.file.path : choice?.files.map(({ path }) => path).join(' or ')
+  }
+  test('of several, the size decides before the name, and neither where it is not known or not of one alone', () => {
+    const [a, b] = [file('a/Song.mp3'), file('b/Other.mp3', { size: 4_000_000 })]
+    expect(told({}, [a, b])).toBe('b/Other.mp3')
+    expect(told({ fileSize: null }, [a, b])).toBe('a/Song.mp3')
+    expect(told({ fileSize: null, filePath: null }, [a, b])).toBe('a/Song.mp3 or b/Other.mp3')
+    expect(told({ fileSize: 4_100_000 }, [a, file('c/Other.mp3')])).toBe('a/Song.mp3')
+    expect(told({ filePath: 'Song.mp3' }, [a, file('c/Other.mp3')])).toBe('a/Song.mp3')
+    expect(told({ filePath: null }, [a, file('c/')])).toBe('a/Song.mp3 or c/')
+    // The same name in another Unicode form.
+    const composed = file('x/Jo\u0301ga.mp3')
+    expect(told({ filePath: 'old/J\u00f3ga.mp3' }, [file('x/Other.mp3'), composed])).toBe(composed.path)
+  })
+
   test('a row that says nothing of its file takes what bears its name', () => {
     expect(chooseByName({ filePath: null, fileSize: null, duration: null }, [half])).toEqual({
       kind: 'one',

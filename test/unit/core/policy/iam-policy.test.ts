@@ -84,6 +84,78 @@ describe('more only where asked for', () => {
     }
   })
 
+  const statements = (command: string | string[], more = {}) =>
+    Object.fromEntries(
+      iamPolicy(command, { ...place, ...more }).policy.Statement.map(({ Sid, Action, Resource }) => [
+        Sid,
+        [Action.join(), Resource.join()],
+      ]),
+    )
+
+  test('tags and ACLs are of what uploads, not of what fetches or reads', () => {
+    const all = { tags: true, acl: true }
+    expect(actionsOf('upload-local', { tags: true })).not.toContain('s3:PutObjectAcl')
+    expect(actionsOf('upload-local', { acl: true })).not.toContain('s3:PutObjectTagging')
+    for (const command of ['fetch', 'analyze', 'restore'])
+      expect(actionsOf(command, all)).toEqual(actionsOf(command))
+  })
+
+  test('a key is named once, for what reads or writes objects', () => {
+    const kmsKey = 'arn:aws:kms:eu-central-1:1:key/x'
+    expect(statements('doctor', { kmsKey })['Key']).toEqual(['kms:Decrypt,kms:GenerateDataKey', kmsKey])
+    expect(statements('verify', { kmsKey })['Key']).toEqual(['kms:Decrypt', kmsKey])
+    expect(statements(['verify', 'analyze'], { kmsKey })['Key']).toEqual(['kms:Decrypt', kmsKey])
+    expect(statements(['verify', 'apply'], { kmsKey })['Key']).toEqual([
+      'kms:Decrypt,kms:GenerateDataKey',
+      kmsKey,
+    ])
+    for (const command of ['bucket check', 'init', 'serve'])
+      expect(statements(command, { kmsKey })['Key']).toBeUndefined()
+    expect(statements('verify')['Key']).toBeUndefined()
+  })
+
+  test('an inventory is read where its reports lie, by reconcile alone', () => {
+    const read = (inventory: string, command: string | string[] = 'reconcile') =>
+      statements(command, { inventory })['Inventory']
+    expect(read('s3://logs/inventory/music/all/2026-01-01T00-00Z/manifest.json')).toEqual([
+      's3:GetObject',
+      'arn:aws:s3:::logs/inventory/music/all/*',
+    ])
+    expect(read('s3://logs/2026-01-01T00-00Z/manifest.json')).toEqual(['s3:GetObject', 'arn:aws:s3:::logs/*'])
+    expect(read('s3://logs/a/b/manifest.json', ['verify', 'reconcile'])?.[1]).toBe('arn:aws:s3:::logs/a/*')
+    expect(read('s3://logs/a/b/manifest.json', 'verify')).toBeUndefined()
+    for (const none of ['/tmp/manifest.json', 's3://logs/', 'xs3://logs/a/b', 's3:///a/b'])
+      expect(read(none)).toBeUndefined()
+    expect(statements('reconcile')['Inventory']).toBeUndefined()
+  })
+
+  test('each kind of place has its resource', () => {
+    expect(statements('fetch')).toMatchObject({
+      Objects: ['s3:GetObject', 'arn:aws:s3:::music/*'],
+      Staging: ['s3:DeleteObject', 'arn:aws:s3:::music/audio/.incoming/*'],
+    })
+    expect(statements('cleanup')['Quarantine']).toEqual([
+      's3:DeleteObject',
+      'arn:aws:s3:::music/quarantine/*',
+    ])
+    expect(statements('doctor')['ProbeObject']?.[1]).toBe('arn:aws:s3:::music/audio/.autodj-doctor/*')
+    expect(statements('bucket check')).toMatchObject({
+      Distribution: ['cloudfront:GetDistribution', 'arn:aws:cloudfront::*:distribution/E1'],
+      CloudFront: ['cloudfront:GetCachePolicy,cloudfront:GetOriginAccessControl', '*'],
+      OwnAccessKeys: ['iam:ListAccessKeys', 'arn:aws:iam::*:user/${aws:username}'],
+    })
+    expect(iamPolicy('serve', place).policy.Statement).toEqual([])
+  })
+
+  test('what should be known is said once, of those that need something', () => {
+    const note = (command: string | string[]) => iamPolicy(command, place).note
+    expect(note('analyze')).toBeUndefined()
+    expect(note('serve')).toBe('makes no AWS request that needs a permission')
+    expect(note(['serve', 'analyze'])).toBeUndefined()
+    expect(note(['upload-local', 'fetch', 'serve'])).toBe(note('upload-local'))
+    expect(note(['verify', 'undo'])).toBe(`${note('verify')}; ${note('undo')}`)
+  })
+
   test('nobody deletes objects but those whose work it is', () => {
     const deleting = policyCommands.filter(command =>
       actionsOf(command).some(action => action.startsWith('s3:DeleteObject')),
@@ -93,6 +165,9 @@ describe('more only where asked for', () => {
 })
 
 test('a command that is none', () => {
+  // The words of JavaScript that every object has a member of are none either.
+  for (const word of ['constructor', 'toString', '__proto__'])
+    expect(() => iamPolicy(word, place)).toThrow(`no policy exists for "${word}"`)
   expect(() => iamPolicy('rm -rf', place)).toThrow(UsageError)
 })
 
@@ -122,6 +197,9 @@ describe('several commands', () => {
       iamPolicy(['upload-local', 'fetch', 'analyze', 'verify', 'reconcile', 'cleanup'], place).policy,
     )
     expect(commandsNamed(['bucket', 'apply', 'upload-local'])).toEqual(['bucket apply', 'upload-local'])
+    expect(commandsNamed(['fetch', 'bucket', 'check'])).toEqual(['fetch', 'bucket check'])
+    expect(commandsNamed(['bucket'])).toEqual(['bucket'])
+    expect(commandsNamed([])).toEqual([])
     expect(() => iamPolicy(commandsNamed(['upload-local', 'nonsense']), place)).toThrow(
       'no policy exists for "nonsense"',
     )
