@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  bucketUrl,
   cdnUrl,
   decodeKeyPath,
   directUrl,
@@ -159,6 +160,77 @@ describe('parseCdnDomain', () => {
   ])('refuses %j', given => {
     expect(() => parseCdnDomain(given)).toThrow(UsageError)
   })
+
+  const port = 'CloudFront answers on port 443 only; of another CDN say which in CDN_PROVIDER'
+  const path = 'it has a path; objects are addressed by their whole key'
+  const sign = 'it contains a character not allowed in a host name'
+  const partial = 'it is not a fully qualified host name'
+  const one = (what: string) =>
+    `the application makes https://{CLOUDFRONT_DOMAIN}/{key} of it, so it must not have a ${what}`
+  test.each([
+    [' ', 'it is empty'],
+    ['a.example/x', path],
+    ['a.example\\x', path],
+    ['a.example?', path],
+    ['a.example#', path],
+    ['a.example//', path],
+    ['u@a.example', 'it has a user name in it'],
+    ['a .example', sign],
+    ['a%.example', sign],
+    ['*.example', sign],
+    ['ftp://a.example', 'ftp is not https'],
+    ['a.example:99999', 'it is not a valid host name'],
+    ['https://', 'it is not a valid host name'],
+    ['http://a.example', 'tracks are served over HTTPS only'],
+    ['HTTPS://a.example', one('scheme')],
+    ['https://a.example/', one('scheme')],
+    ['a.example/', one('slash')],
+    ['a.example:8443', port],
+    ['example', partial],
+    ['1.2.3.4', partial],
+    ['a.b1', undefined],
+    ['a.1b', partial],
+    ['a.b', partial],
+    ['a-.example', partial],
+    ['-a.example', partial],
+    ['a..example', partial],
+    [`${'a'.repeat(63)}.example`, undefined],
+    [`${'a'.repeat(64)}.example`, partial],
+    ['a.example:443', undefined],
+    ['a1-2.b.example', undefined],
+  ])('%j: %s', (given, why) => {
+    const parse = () => parseCdnDomain(given)
+    if (why === undefined) expect(parse).not.toThrow()
+    else
+      expect(parse).toThrow(
+        expect.objectContaining({
+          code: 'cdn.domain',
+          message: `"${given}" is not a CDN domain: ${why}`,
+          cure: expect.stringContaining('CLOUDFRONT_DOMAIN'),
+        }),
+      )
+  })
+
+  test('with another CDN a port is taken, and nothing else more', () => {
+    expect(parseCdnDomain('a.example:8443', { anyPort: true })).toEqual({
+      origin: 'https://a.example:8443',
+      hostname: 'a.example',
+      tls: true,
+    })
+    expect(() => parseCdnDomain('https://a.example:8443', { anyPort: true })).toThrow(UsageError)
+  })
+
+  test('what is refused is shown, up to 200 characters', () => {
+    const message = (given: string) => {
+      try {
+        return parseCdnDomain(given).origin
+      } catch (error) {
+        return (error as Error).message
+      }
+    }
+    expect(message(`${'x'.repeat(199)}/`)).toContain(`"${'x'.repeat(199)}/"`)
+    expect(message(`${'x'.repeat(200)}/`)).toContain(`"${'x'.repeat(200)}…"`)
+  })
 })
 
 describe('mistaken keys', () => {
@@ -173,6 +245,25 @@ describe('mistaken keys', () => {
     ['/a/b', 'a/b', 'slash'],
   ])('%j read as %j is a mistake of %s', (expected, actual, mistake) => {
     expect(keyMistake(expected, actual)).toBe(mistake)
+  })
+
+  test('candidates, the most frequent mistake first', () => {
+    expect(mistakenKeys('/a+b c%25é').map(({ key, mistake }) => `${mistake} ${key}`)).toEqual([
+      'normalisation /a+b c%25e\u0301',
+      'plus /a b c%25é',
+      'plus /a+b+c%25é',
+      'encoding /a%2Bb%20c%2525%C3%A9',
+      'encoding /a+b c%é',
+      'slash a+b c%25é',
+      'slash //a+b c%25é',
+    ])
+    expect(mistakenKeys('a%')).toEqual([
+      { key: 'a%25', mistake: 'encoding' },
+      { key: '/a%', mistake: 'slash' },
+    ])
+    // No key is longer than 1,024 bytes, nor what a mistake makes of one.
+    expect(mistakenKeys('é'.repeat(1_536)).length).toBeGreaterThan(0)
+    expect(mistakenKeys(`${'é'.repeat(1_536)}a`)).toEqual([])
   })
 
   test('another key is no mistake, nor is the key itself', () => {
@@ -196,4 +287,28 @@ test.each([
   [{ bucket: 'b' }, 'https://b.s3.us-east-1.amazonaws.com/a%2Bb/c'],
 ])('past the CDN: %j', (place, url) => {
   expect(directUrl(place, 'a+b/c')).toBe(url)
+})
+
+test.each([
+  [{ bucket: 'b', addressing: 'path' }, 'https://s3.us-east-1.amazonaws.com/b'],
+  [{ bucket: 'b', addressing: 'virtual' }, 'https://b.s3.us-east-1.amazonaws.com'],
+  [{ bucket: 'b', endpoint: 'https://h:1', addressing: 'virtual' }, 'https://b.h:1'],
+  [{ bucket: 'b', endpoint: 'https://h:1', addressing: 'path' }, 'https://h:1/b'],
+  [{ bucket: 'b.c', endpoint: 'https://h:1', addressing: 'virtual' }, 'https://b.c.h:1'],
+  [{ bucket: 'b', region: 'us-cn-1' }, 'https://b.s3.us-cn-1.amazonaws.com'],
+] as const)('the bucket: %j', (place, url) => {
+  expect(bucketUrl(place)).toBe(url)
+})
+
+test.each([
+  ['a/./b', 'its segment "." is removed by every URL parser before the request is sent'],
+  ['../b', 'its segment ".." is removed by every URL parser before the request is sent'],
+  ['a/.b/c..', undefined],
+])('%s cannot be asked for: %s', (key, why) => {
+  expect(unaddressable(key)).toBe(why)
+})
+
+test('a path need not begin with a slash', () => {
+  expect(decodeKeyPath('a%20b')).toBe('a b')
+  expect(decodeKeyPath('//a')).toBe('/a')
 })

@@ -31,6 +31,26 @@ test.for([
   ['https://ten.example', '10.0.0.0/0', 'http://proxy:3128'],
   ['https://10.1.2.3', '0.0.0.0/0', undefined],
   ['https://[::1]:9000', '::1', undefined],
+  ['https://[::1]:9000', '[::1]', undefined],
+  ['https://[::1]:9000', '[::1]:9000', undefined],
+  ['https://[::1]:9000', '[::1]:9001', 'http://proxy:3128'],
+  ['http://minio', 'minio:80', undefined],
+  ['http://minio', 'minio:443', 'http://plain:3128'],
+  ['https://minio', 'minio:80', 'http://proxy:3128'],
+  ['https://10.1.2.3', 'x10.0.0.0/8', 'http://proxy:3128'],
+  ['https://10.1.2.3', '10.0.0.0/8x', 'http://proxy:3128'],
+  ['https://10.1.2.3', '10.0.0.0.0/8', 'http://proxy:3128'],
+  ['https://10.1.2.3', '10.0.0.256/8', 'http://proxy:3128'],
+  ['https://255.255.255.255', '255.255.255.255/32', undefined],
+  ['https://1.2.3.example', '0.0.0.0/0', 'http://proxy:3128'],
+  ['https://a.corp.example', 'x.corp.example', 'http://proxy:3128'],
+  ['https://corp.example', '*.corp.example', undefined],
+  ['https://a.corp.example', 'b*.corp.example', 'http://proxy:3128'],
+  ['https://a.example', 'x,\t a.example ,', undefined],
+  ['https://a.example', ' , ', 'http://proxy:3128'],
+  ['https://[fd00:ec2::254]/', '', undefined],
+  ['https://[fd00:ec2::255]/', '', 'http://proxy:3128'],
+  ['https://x169.254.example', '', 'http://proxy:3128'],
   ['https://127.0.0.1:9000', 'localhost 127.0.0.1', undefined],
   ['http://169.254.169.254/latest', '', undefined],
   ['http://169.254.170.2/v2', '', undefined],
@@ -41,6 +61,10 @@ test.for([
 test('without a proxy, none', () => {
   expect(proxyFor('https://example.com', {})).toBeUndefined()
   expect(proxyFor('https://example.com', { http: 'http://plain:3128' })).toBeUndefined()
+  expect(proxyFor('http://example.com', { https: 'http://proxy:3128' })).toBeUndefined()
+  // Set to nothing: what others would have set is taken back.
+  expect(proxyFor('https://example.com', { https: '', http: 'http://plain:3128' })).toBeUndefined()
+  expect(proxyFor('https://example.com', { https: 'http://proxy:3128' })).toBe('http://proxy:3128')
 })
 
 test('variables in either case, ALL_PROXY for both, a proxy without a scheme', () => {
@@ -52,9 +76,15 @@ test('variables in either case, ALL_PROXY for both, a proxy without a scheme', (
     http: 'http://all',
     except: 'x',
   })
+  expect(read({ ALL_PROXY: 'socks5://all', http_proxy: 'plain:1' })).toEqual({
+    https: 'socks5://all',
+    http: 'http://plain:1',
+  })
+  expect(read({ HTTP_PROXY: 'http://up', NO_PROXY: '' })).toEqual({ http: 'http://up', except: '' })
   expect(read({})).toEqual({})
 })
 
 test('shown without its password', () => {
   expect(describeProxy('http://user:secret@proxy:3128')).toBe('http://proxy:3128')
+  expect(describeProxy('http://user:secret@')).toBe('the proxy')
 })
