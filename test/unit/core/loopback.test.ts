@@ -11,6 +11,10 @@ test.each([
   ['127.0.0.1.example.com', false],
   ['10.0.0.1', false],
   ['[::1:1]', false],
+  ['127.0.0', false],
+  ['127.0.0.0.1', false],
+  ['127.0.0.1234', false],
+  ['mylocalhost', false],
   ['', false],
 ])('%s is this machine: %s', (host, expected) => {
   expect(isLoopback(host)).toBe(expected)

@@ -9,6 +9,8 @@ test.each([
   ['https://music.example/{spotify_id}.mp3', 'https://music.example/…'],
   ['https://host.example', 'https://host.example'],
   ['https://host.example/', 'https://host.example'],
+  ['https://secret@host.example', 'https://host.example/…'],
+  ['https://:secret@host.example', 'https://host.example'],
   ['file:///etc/secret', 'REDACTED'],
   ['secret', 'REDACTED'],
   ['', 'REDACTED'],

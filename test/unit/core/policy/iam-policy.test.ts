@@ -142,7 +142,7 @@ describe('more only where asked for', () => {
     expect(statements('bucket check')).toMatchObject({
       Distribution: ['cloudfront:GetDistribution', 'arn:aws:cloudfront::*:distribution/E1'],
       CloudFront: ['cloudfront:GetCachePolicy,cloudfront:GetOriginAccessControl', '*'],
-      OwnAccessKeys: ['iam:ListAccessKeys', 'arn:aws:iam::*:user/${aws:username}'],
+      OwnAccessKeys: ['iam:ListAccessKeys', `arn:aws:iam::*:user/\${aws:username}`],
     })
     expect(iamPolicy('serve', place).policy.Statement).toEqual([])
   })
