@@ -4,7 +4,6 @@
  */
 import { createPrivateKey } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { getSignedUrl } from '@aws-sdk/cloudfront-signer'
 import { FatalError, systemErrorReason, UsageError } from '../errors.ts'
 
 export interface UrlSigner {
@@ -26,19 +25,20 @@ export interface UrlSigner {
  * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-trusted-signers.html
  * @throws UsageError `cdn.signing-key` when it is not such a key; the message never holds any of it
  */
-export function createUrlSigner({
+export async function createUrlSigner({
   keyPairId,
   privateKey,
 }: {
   keyPairId: string
   privateKey: string
-}): UrlSigner {
+}): Promise<UrlSigner> {
   const keyType = checkKey(privateKey)
   if (!/^[A-Z0-9]+$/.test(keyPairId)) {
     throw new UsageError(`CLOUDFRONT_KEY_PAIR_ID "${keyPairId}" is not the id of a CloudFront public key`, {
       code: 'cdn.key-pair-id',
     })
   }
+  const { getSignedUrl } = await import('@aws-sdk/cloudfront-signer')
   return {
     keyPairId,
     keyType,
