@@ -450,7 +450,7 @@ export const guards: readonly Guard[] = [
   },
   {
     name: '--bwlimit makes the throttle',
-    file: 'src/program.ts',
+    file: 'src/run-command.ts',
     guard: "new Throttle((flags as Partial<ValuesOf<Pick<typeof shared, 'bwlimit'>>>).bwlimit)",
     instead: 'new Throttle(undefined)',
     tests: ['test/e2e/bwlimit.test.ts'],
