@@ -77,12 +77,12 @@ const rooms: Readonly<Record<string, Room>> = {
     mutate: ['src/audio-files/{source,content-proof,delete-proved,remove-together}.ts'],
     tests: [
       'test/unit/audio-files/*.ts',
-      'test/contract/{file-identity,guards,safety,upload,track-runs}.test.ts',
+      'test/contract/{file-identity,guards,meanwhile,safety,upload,track-runs}.test.ts',
     ],
   },
   cleanup: {
     mutate: ['src/cleanup/{leftovers,local-copies}.ts'],
-    tests: ['test/contract/{guards,safety}.test.ts', 'test/e2e/cleanup.test.ts'],
+    tests: ['test/contract/{guards,meanwhile,safety}.test.ts', 'test/e2e/cleanup.test.ts'],
   },
   restore: {
     mutate: ['src/restore/restore.ts'],
@@ -90,13 +90,16 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   plan: {
     mutate: ['src/plan/{execute,headers,journal,needs,plan-file,removals,rows,item-executor}.ts'],
-    tests: ['test/unit/plan/*.ts', 'test/contract/{guards,safety,reconcile,plan-lost-answers}.test.ts'],
+    tests: [
+      'test/unit/plan/*.ts',
+      'test/contract/{guards,meanwhile,safety,reconcile,plan-lost-answers}.test.ts',
+    ],
   },
   reconcile: {
     mutate: [
       'src/reconcile/{inventory,comparator,keyed-rows,listing,object-inspector,tally,without-audio}.ts',
     ],
-    tests: ['test/contract/{guards,safety,reconcile}.test.ts'],
+    tests: ['test/unit/reconcile/*.ts', 'test/contract/{guards,meanwhile,safety,reconcile}.test.ts'],
   },
   upload: {
     mutate: ['src/upload/{upload-ledger,multipart-upload,verifier,resume,transfer,work}.ts'],
@@ -333,57 +336,95 @@ function ended(child: ChildProcess, log: string, timeoutMs: number): Promise<voi
   })
 }
 
+/** What a file of tests reached, and of what: mutants by their keys, as their numbers change with every other file. */
+interface Reach {
+  /** hash of the tests */
+  readonly tests: string
+  /** hash of each mutated source */
+  readonly sources: Readonly<Record<string, string>>
+  /** keys of all mutants there were */
+  readonly keys: readonly string[]
+  readonly lines: readonly LogLine[]
+}
+
 /**
  * Each test once: which mutants it reaches. Kept beside the report, as it takes as long as the tests; a file of tests is
- * asked again once it, the contract beside it, or what is mutated has changed.
+ * asked again once it, the contract beside it, or what is mutated has changed. MUTATION_REACH=kept goes on with what is
+ * known of sources that have changed since: a mutant that is new is then tried by all tests that reached its file.
  */
-async function linesOfReach(mutated: readonly string[]): Promise<LogLine[]> {
-  const sources = mutated.map(file => readFileSync(file, 'utf8')).join('\0')
+async function reachOf(mutants: ReadonlyMap<string, Mutant>): Promise<Reach[]> {
+  const mutated = [...new Set([...mutants.values()].map(({ file }) => file))].sort()
+  const sources = Object.fromEntries(mutated.map(file => [file, hash(readFileSync(file, 'utf8'))]))
   const tests = [...new Set(names.flatMap(name => filesOf(name, roomOf(name).tests)))]
-  const keyOf = new Map(
-    tests.map(test => {
-      const own = [test, test.replace('.test.ts', '.ts')].filter(file => existsSync(file))
-      return [test, hash([sources, ...own.map(file => readFileSync(file, 'utf8'))].join('\0'))]
-    }),
-  )
+  const hashOf = (test: string): string => {
+    const own = [test, test.replace('.test.ts', '.ts')].filter(file => existsSync(file))
+    return hash(own.map(file => readFileSync(file, 'utf8')).join('\0'))
+  }
   const cacheFile = path.join(folder, 'reach.json')
-  const known: Record<string, LogLine[]> = existsSync(cacheFile)
+  const known: Record<string, Reach> = existsSync(cacheFile)
     ? JSON.parse(readFileSync(cacheFile, 'utf8'))
     : {}
-  const asked = tests.filter(test => known[keyOf.get(test) as string] === undefined)
+  const isKept = process.env['MUTATION_REACH'] === 'kept'
+  const isKnown = (test: string): boolean => {
+    const one = known[test]
+    const same = (file: string) => one?.sources[file] === sources[file] || (isKept && one?.sources[file])
+    return one?.tests === hashOf(test) && mutated.every(same)
+  }
+  const asked = tests.filter(test => !isKnown(test))
   if (asked.length > 0) {
     const plan: MutationPlan = { mode: 'reach', mutants: {}, hitLimits: {} }
     const dealt = deal(asked, name => name)
     const lines = (await Promise.all(dealt.map(files => run(plan, files, { timeoutMs: 300_000 })))).flat()
+    const keyOf = (id: string): string => mutants.get(id)?.key ?? ''
+    const keyed = lines.map((line): LogLine => {
+      if (line.kind === 'static') return { ...line, mutants: line.mutants.map(keyOf) }
+      if (line.kind !== 'reach') return line
+      return {
+        ...line,
+        hits: Object.fromEntries(Object.entries(line.hits).map(([id, hits]) => [keyOf(id), hits])),
+      }
+    })
+    const keys = [...mutants.values()].map(({ key }) => key)
     // A file that said nothing in the end was ended in the middle of it.
-    for (const one of lines)
-      if (one.kind === 'static')
-        known[keyOf.get(one.file) as string] = lines.filter(({ file }) => file === one.file)
+    for (const { kind, file } of keyed)
+      if (kind === 'static')
+        known[file] = { tests: hashOf(file), sources, keys, lines: keyed.filter(one => one.file === file) }
     writeFileSync(cacheFile, JSON.stringify(known))
   }
-  const missing = tests.filter(test => known[keyOf.get(test) as string] === undefined)
+  const missing = tests.filter(test => !isKnown(test))
   if (missing.length > 0) console.log(`gave no account of what they reach: ${missing.join(', ')}`)
-  return tests.flatMap(test => known[keyOf.get(test) as string] ?? [])
+  return tests.flatMap(test => (isKnown(test) ? (known[test] as Reach) : []))
 }
 
 async function reach(mutants: ReadonlyMap<string, Mutant>): Promise<Map<string, string[]>> {
-  const lines = await linesOfReach([...new Set([...mutants.values()].map(({ file }) => file))].sort())
   const testsOf = new Map<string, string[]>()
-  for (const line of lines) {
-    if (line.kind === 'static') for (const id of line.mutants) mutants.get(id)?.loadedBy.push(line.file)
-    if (line.kind !== 'reach') continue
-    if (!line.passed) {
-      console.log(`left out, as it fails without a mutant: ${line.file} > ${line.test}`)
-      continue
-    }
-    testsOf.set(line.file, [...(testsOf.get(line.file) ?? []), line.test])
-    const weight = Object.keys(line.hits).length / mutants.size
-    for (const [id, hits] of Object.entries(line.hits)) {
-      const mutant = mutants.get(id)
-      if (mutant === undefined) continue
-      // What is quick, and what is about little else, first.
-      mutant.reached.set(`${line.file}|${line.test}`, { ms: line.cpuMs, weight: line.cpuMs * (0.1 + weight) })
-      mutant.maxHits = Math.max(mutant.maxHits, hits)
+  const byKey = new Map([...mutants.values()].map(mutant => [mutant.key, mutant]))
+  for (const { lines, keys } of await reachOf(mutants)) {
+    const knownKeys = new Set(keys)
+    const unknown = [...mutants.values()].filter(({ key }) => !knownKeys.has(key))
+    for (const line of lines) {
+      if (line.kind === 'static') for (const key of line.mutants) byKey.get(key)?.loadedBy.push(line.file)
+      if (line.kind !== 'reach') continue
+      if (!line.passed) {
+        console.log(`left out, as it fails without a mutant: ${line.file} > ${line.test}`)
+        continue
+      }
+      testsOf.set(line.file, [...(testsOf.get(line.file) ?? []), line.test])
+      const hit = Object.entries(line.hits).flatMap(([key, hits]) => {
+        const mutant = byKey.get(key)
+        return mutant === undefined ? [] : [{ mutant, hits }]
+      })
+      const files = new Set(hit.map(({ mutant }) => mutant.file))
+      for (const mutant of unknown) if (files.has(mutant.file)) hit.push({ mutant, hits: 1_000 })
+      const weight = hit.length / mutants.size
+      for (const { mutant, hits } of hit) {
+        // What is quick, and what is about little else, first.
+        mutant.reached.set(`${line.file}|${line.test}`, {
+          ms: line.cpuMs,
+          weight: line.cpuMs * (0.1 + weight),
+        })
+        mutant.maxHits = Math.max(mutant.maxHits, hits)
+      }
     }
   }
   return testsOf
@@ -431,7 +472,9 @@ async function tryTogether(pairs: readonly Pair[]): Promise<Pair[]> {
   let left = [...pairs]
   while (left.length > 0) {
     const plan = planOf(left, 'try')
-    const lines = await run(plan, filesIn(plan))
+    // A busy machine may take many times what a test takes of its own.
+    const slowest = Math.max(...left.map(([mutant, test]) => mutant.reached.get(test)?.ms ?? 0))
+    const lines = await run(plan, filesIn(plan), { timeoutMs: 60_000 + 30 * slowest })
     const before = left.length
     const byId = new Map(left.map(([mutant]) => [mutant.id, mutant]))
     let begun: Pair | undefined

@@ -17,6 +17,9 @@ export type StoreHooks = {
   }
 }
 
+/** They give their answers in pages: `before` the first of them. */
+const inPages: ReadonlySet<string | symbol> = new Set(['list', 'listUploads', 'listVersions'])
+
 export function hooked(store: ObjectStore, hooks: StoreHooks): ObjectStore {
   return new Proxy(store, {
     get(target, name) {
@@ -28,6 +31,11 @@ export function hooked(store: ObjectStore, hooks: StoreHooks): ObjectStore {
           }
         | undefined
       if (hook === undefined || typeof value !== 'function') return value
+      if (inPages.has(name))
+        return async function* (...args: unknown[]) {
+          await hook.before?.(...args)
+          yield* value.apply(target, args) as AsyncIterable<unknown>
+        }
       return async (...args: unknown[]) => {
         await hook.before?.(...args)
         const answer: unknown = await value.apply(target, args)

@@ -1,6 +1,8 @@
 /** Files as rows name them: what is opened, what is refused, and what tells one state of a file from another. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { constants, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -10,6 +12,7 @@ import {
   findSource,
   isFileThere,
   isSameFile,
+  localFileError,
   openRoot,
   openSource,
   relativePath,
@@ -125,5 +128,123 @@ test('a file is the same while all that tells is', () => {
   for (const other of others) {
     expect(isSameFile(one, { ...one, ...other })).toBe(false)
     expect(isSameFile({ ...one, ...other }, one)).toBe(false)
+  }
+})
+
+const refusing = (code: string) => Object.assign(new Error(`${code}: refused`), { code })
+
+test.each<[string, string, RegExp, RegExp]>([
+  ['ENOENT', 'missing', /^a\.mp3 does not exist$/, /./],
+  ['ENOTDIR', 'missing', /^a\.mp3 does not exist$/, /./],
+  ['ELOOP', 'loop', /^a\.mp3 is a link that points back to itself$/, /./],
+  ['ENXIO', 'not-a-file', /^a\.mp3 is not a file$/, /./],
+  ['EISDIR', 'not-a-file', /^a\.mp3 is not a file$/, /./],
+  ['EACCES', 'unreadable', /^no permission to read a\.mp3$/, /./],
+  ['EPERM', 'unreadable', /^no permission to read a\.mp3$/, /./],
+  ['ENAMETOOLONG', 'refused', /^a\.mp3… is too long a path$/, /^Correct the row/],
+  ['EIO', 'unreadable', /^a\.mp3 cannot be read: EIO$/, /check the disk/],
+  ['EMFILE', 'unreadable', /^a\.mp3 cannot be read: EMFILE$/, /./],
+])('%s of a file is %s', (code, problem, message, cure) => {
+  const told = localFileError(refusing(code), 'a.mp3')
+  expect(told.problem).toBe(problem)
+  expect(told.message).toMatch(message)
+  expect(told.cure).toMatch(cure)
+})
+
+test('what has no code is told in its own words, and a long path is cut', () => {
+  expect(localFileError(new Error('odd'), 'a.mp3').message).toBe('a.mp3 cannot be read: odd')
+  expect(localFileError(refusing('ENAMETOOLONG'), 'x'.repeat(300)).message).toBe(
+    `${'x'.repeat(80)}… is too long a path`,
+  )
+})
+
+test('only the owner may read without leaving a trace: another user opens as everyone does', async () => {
+  const flagsTried: number[] = []
+  const refuse = (code: string) => ({
+    ...blockingDisk,
+    open(file: string, flags: number) {
+      flagsTried.push(flags)
+      if (flags & (constants.O_NOATIME ?? 0)) throw refusing(code)
+      return blockingDisk.open(file, flags)
+    },
+  })
+  if (constants.O_NOATIME === undefined) return
+  const source = await openSource('A/b.mp3', folder, root, refuse('EPERM'))
+  await source.close()
+  const [first, second] = flagsTried
+  expect([flagsTried.length, first]).toEqual([2, (second ?? 0) | constants.O_NOATIME])
+  flagsTried.length = 0
+  await expect(openSource('A/b.mp3', folder, root, refuse('EACCES'))).rejects.toMatchObject({
+    problem: 'unreadable',
+    message: 'no permission to read A/b.mp3',
+  })
+  expect(flagsTried.length).toBe(1)
+})
+
+test('a file that cannot be looked at once it is open is that problem, and is closed', async () => {
+  const closed: number[] = []
+  const failing = (stat: () => never) => ({
+    ...blockingDisk,
+    open(file: string, flags: number) {
+      const opened = blockingDisk.open(file, flags) as ReturnType<typeof blockingDisk.open> & { fd: number }
+      return {
+        ...opened,
+        stat,
+        close() {
+          closed.push(opened.fd)
+          return (opened as unknown as { close(): void }).close()
+        },
+      }
+    },
+  })
+  const eio = failing(() => {
+    throw refusing('EIO')
+  })
+  await expect(openSource('A/b.mp3', folder, root, eio)).rejects.toMatchObject({
+    problem: 'unreadable',
+    message: 'A/b.mp3 cannot be read: EIO',
+  })
+  expect(closed.length).toBe(1)
+})
+
+test('a name in another Unicode form that goes meanwhile is that problem', async () => {
+  const gone = {
+    ...blockingDisk,
+    realpath(file: string) {
+      if (!file.includes('d.mp3')) return blockingDisk.realpath(file)
+      throw refusing(file.includes('Beyonce\u0301') ? 'EIO' : 'ENOENT')
+    },
+  }
+  await expect(findSource('Beyonc\u00e9/d.mp3', folder, root, gone)).rejects.toMatchObject({
+    problem: 'unreadable',
+    message: 'Beyonc\u00e9/d.mp3 cannot be read: EIO',
+  })
+})
+
+test('what is no file is called what it is', async () => {
+  const server = createServer().listen(path.join(root, 'socket.mp3'))
+  await once(server, 'listening')
+  try {
+    for (const [name, what] of [
+      ['A', 'a directory'],
+      ['pipe.mp3', 'a named pipe'],
+    ])
+      await expect(openSource(name as string, folder, root)).rejects.toMatchObject({
+        problem: 'not-a-file',
+        message: `${name} is ${what}, not a file`,
+      })
+    await expect(openSource('socket.mp3', folder, root)).rejects.toMatchObject({
+      problem: 'not-a-file',
+      message: 'socket.mp3 is not a file',
+    })
+    const device = {
+      ...blockingDisk,
+      open: (_: string, flags: number) => blockingDisk.open('/dev/null', flags),
+    }
+    await expect(openSource('A/b.mp3', folder, root, device)).rejects.toMatchObject({
+      message: 'A/b.mp3 is a device, not a file',
+    })
+  } finally {
+    server.close()
   }
 })

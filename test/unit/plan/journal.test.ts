@@ -1,11 +1,11 @@
 /** A plan's journal, across runs and kills; a plan that is none. */
-import { appendFile, mkdtemp, open, readFile, rm } from 'node:fs/promises'
+import { appendFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ExitCode } from '../../../src/errors.ts'
 import { PlanJournal } from '../../../src/plan/journal.ts'
-import { checkPlan } from '../../../src/plan/plan-file.ts'
+import { checkPlan, refuseUnwritable } from '../../../src/plan/plan-file.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -97,5 +97,39 @@ test('a folder instead of a plan is refused as what it is, not as a bug', async 
   await expect(checkPlan(folder)).rejects.toMatchObject({
     exitCode: ExitCode.usage,
     message: `cannot read the plan ${folder}: illegal operation on a directory`,
+  })
+})
+
+test('a journal of another plan is refused, and one that cannot be written', async () => {
+  const plan = path.join(folder, 'mine.plan')
+  await (await PlanJournal.open(plan, 'mine', 1)).close()
+  await expect(PlanJournal.open(plan, 'other', 1)).rejects.toMatchObject({
+    code: 'plan.journal',
+    exitCode: ExitCode.fatal,
+    message: `${plan}.journal belongs to another plan`,
+  })
+  // Its own, once more: what was refused has not changed it.
+  await (await PlanJournal.open(plan, 'mine', 1)).close()
+  const nowhere = path.join(folder, 'nowhere/a.plan')
+  await expect(PlanJournal.open(nowhere, 'mine', 1)).rejects.toMatchObject({
+    code: 'plan.journal',
+    exitCode: ExitCode.usage,
+    message: `cannot write ${nowhere}.journal: no such file or directory`,
+  })
+})
+
+test('a plan that cannot be written is refused before the work, and at its end', async () => {
+  const nowhere = path.join(folder, 'nowhere/a.plan')
+  const refused = {
+    code: 'plan.write',
+    exitCode: ExitCode.usage,
+    message: `cannot write ${nowhere}: no such file or directory`,
+  }
+  await expect(refuseUnwritable(nowhere)).rejects.toMatchObject(refused)
+  await refuseUnwritable(path.join(folder, 'new.plan'))
+  await writeFile(path.join(folder, 'applied.plan.journal'), '')
+  await expect(refuseUnwritable(path.join(folder, 'applied.plan'))).rejects.toMatchObject({
+    code: 'plan.applied',
+    cure: expect.stringContaining('move applied.plan and its journal away'),
   })
 })

@@ -1,0 +1,244 @@
+/** What changes, goes or cannot be asked while `reconcile`, `apply`, `undo` and `cleanup` are at work, and what follows. */
+import { createHash, randomUUID } from 'node:crypto'
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { PlanAction } from '../../src/core/plan.ts'
+import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
+import { quarantineKey } from '../../src/plan/plan-file.ts'
+import { fakeAudio, type TestBed } from '../support/bed.ts'
+import { embeddedBed } from '../support/beds.ts'
+import { pgliteTestDatabase } from '../support/database.ts'
+import { broken } from '../support/hooked-store.ts'
+import { apply, cleanup, reconcile, savePlan, undo } from './safety.ts'
+import { upload } from './upload.ts'
+
+const key = 'audio/A/T_0a1b2c3d.flac'
+const content = fakeAudio(3_000, 5)
+type Hooks = NonNullable<NonNullable<Parameters<TestBed['run']>[2]>['hooks']>
+
+describe.each([
+  ['a bucket without versions', false],
+  ['a bucket with versions', true],
+])('meanwhile, in %s', (_, versioned) => {
+  let bed: TestBed
+  beforeAll(async () => {
+    const buckets = [versioned ? { name: 'music', versioning: 'Enabled' as const } : 'music']
+    ;({ bed } = await embeddedBed(await pgliteTestDatabase(), { buckets }))
+  })
+  afterAll(() => bed.close())
+  const file = () => path.join(bed.dir, 'p.plan')
+  beforeEach(async () => {
+    await bed.reset()
+    for (const name of [file(), `${file()}.journal`]) rmSync(name, { force: true })
+  })
+  const put = (where = key, bytes: Uint8Array = content) =>
+    bed.store.put(where, bytes, {
+      headers: {
+        contentType: 'audio/flac',
+        cacheControl: 'public, max-age=31536000, immutable',
+        metadata: { sha256: createHash('sha256').update(bytes).digest('hex'), 'track-id': randomUUID() },
+      },
+      checksums: {},
+    })
+  /** One that agrees, so that nothing looks like the wrong bucket. */
+  async function agreeing(): Promise<void> {
+    await put('audio/agrees.flac', fakeAudio(2_000, 6))
+    const id = await bed.addTrack({ path: null, source: 'S3', key: 'audio/agrees.flac' })
+    await bed.database.knex('tracks').where({ id }).update({ file_size: 2_000 })
+  }
+  const plan = { maxDelete: { percent: 100 }, force: true } as const
+  const compared = (hooks: Hooks = {}) => reconcile(bed, { plan: file(), ...plan }, { hooks })
+
+  test('a row names an object outside the prefix that is listed: it is asked for, and is no missing one', async () => {
+    await put('elsewhere/x.flac')
+    const id = await bed.addTrack({ path: null, source: 'S3', key: 'elsewhere/x.flac' })
+    await bed.database.knex('tracks').where({ id }).update({ file_size: content.length })
+    const run = await compared()
+    expect(run.summary).toMatchObject({ agree: 1, drift: 0, removals: 0 })
+    expect(run.summary['found']).toMatchObject({ 'missing-object': 0 })
+  })
+
+  test('a store takes /audio/… for audio/…: the key is told as misspelt, and its object as no orphan', async () => {
+    await put()
+    const id = await bed.addTrack({ path: null, source: 'S3', key: `/${key}` })
+    await bed.database.knex('tracks').where({ id }).update({ file_size: content.length })
+    const run = await compared({
+      head: {
+        after: async (_head, asked) => {
+          const head = asked.startsWith('/') ? await bed.store.head(asked.slice(1)) : undefined
+          return head && { ...head, key: asked }
+        },
+      },
+    })
+    expect(run.summary['found']).toMatchObject({ 'misspelt-key': 1, 'orphan-object': 0, 'missing-object': 0 })
+    // An object that has that very name is the row's, whatever lies at the other.
+    await put(`/${key}`, fakeAudio(4_000, 8))
+    await bed.database.knex('tracks').where({ id }).update({ file_size: 4_000 })
+    rmSync(file())
+    const found = (await compared()).summary['found'] as Record<string, number>
+    expect(found['misspelt-key'] ?? 0).toBe(0)
+  })
+
+  test('an object goes while it is being judged as an orphan: nothing is planned', async () => {
+    await agreeing()
+    await put()
+    const run = await compared({
+      head: { before: async asked => void (asked === key && (await bed.store.delete([{ key }]))) },
+    })
+    expect(run.summary).toMatchObject({ changed: 1, removals: 0, unread: 0 })
+    expect(run.summary['found']).toMatchObject({ 'orphan-object': 0 })
+  })
+
+  test('what cannot be asked for is told so, and nothing is planned for it', async () => {
+    await agreeing()
+    await put()
+    const id = await bed.addTrack({ path: null, source: 'S3', key: 'audio/gone.flac' })
+    const run = await compared({
+      head: {
+        before: asked => {
+          if (asked === key || asked === 'audio/gone.flac') throw broken()
+        },
+      },
+    })
+    expect(run.exitCode).toBe(3)
+    expect(run.summary).toMatchObject({ unread: 2, removals: 0 })
+    expect(run.items.map(item => [item['subject'], item['state']]).sort()).toEqual([
+      [key, 'unread'],
+      ['audio/gone.flac', 'unread'],
+    ])
+    for (const item of run.items) expect(item['problem']).toMatch(/the connection failed/)
+    expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'S3' })
+  })
+
+  const removal = async (): Promise<PlanAction> => {
+    const { etag } = await put()
+    const object = { key, size: content.length, etag }
+    return {
+      action: 'remove-object',
+      object,
+      ...(versioned ? {} : { to: quarantineKey(randomUUID(), key) }),
+    }
+  }
+
+  test('a plan is cut off before a row is changed: undo says that there was nothing to take back', async () => {
+    const { id, ...was } = {
+      id: await bed.addTrack({ path: null, source: 'S3', key: 'audio/was.flac' }),
+      key: 'audio/was.flac',
+      source: 'S3' as const,
+      size: null,
+      path: null,
+    }
+    const becomes = { ...was, key: 'audio/becomes.flac' }
+    const name = savePlan(bed, 'p.plan', [{ action: 'update-row', trackId: id, was, becomes }])
+    const end = observeFileEffects(({ kind, path: where }) => {
+      // As a kill would: the intent is on the disk, and nothing after it happens.
+      if (kind === 'sync' && where.endsWith('.journal') && readFileSync(where, 'utf8').includes('"begun"'))
+        throw new Error('killed')
+    })
+    await expect(apply(bed, name).finally(end)).rejects.toThrow('killed')
+    const run = await undo(bed, name)
+    expect(run.summary).toMatchObject({ untouched: 1, undone: 0 })
+    expect((await bed.tracks()).get(id)).toMatchObject({ s3_object_key: 'audio/was.flac' })
+  })
+
+  test('an object is taken away and comes back, whether or not the store tells the marker that it made', async () => {
+    const name = savePlan(bed, 'p.plan', [await removal()], { versioned })
+    const silent: Hooks = {
+      delete: {
+        after: outcomes => outcomes.map(({ deleteMarkerVersionId: _, ...outcome }) => outcome),
+      },
+    }
+    const run = await apply(bed, name, undefined, { hooks: silent })
+    expect(run.summary).toMatchObject({ done: 1, failed: 0 })
+    expect(await bed.content(key)).toBeUndefined()
+    expect((await undo(bed, name)).summary).toMatchObject({ undone: 1, failed: 0 })
+    expect((await bed.content(key))?.equals(content)).toBe(true)
+  })
+
+  test('a file that is out of the way: it goes back, or stays if another is there, and is one if it has both names', async () => {
+    const [folder, place] = [
+      path.join(bed.audioRoot, `${asidePrefix}0123456789abcdef`),
+      path.join(bed.audioRoot, 'a.flac'),
+    ]
+    const aside = path.join(folder, 'a.flac')
+    const leave = () => {
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(aside, content)
+    }
+    leave()
+    expect((await cleanup(bed)).items).toMatchObject([{ subject: 'a.flac', state: 'put-back' }])
+    expect([existsSync(folder), readFileSync(place).equals(content)]).toEqual([false, true])
+    // A kill between the link and the removal of the other name.
+    mkdirSync(folder)
+    linkSync(place, aside)
+    expect((await cleanup(bed)).items).toMatchObject([{ subject: 'a.flac', state: 'put-back' }])
+    expect([existsSync(folder), readFileSync(place).equals(content)]).toEqual([false, true])
+    const other = fakeAudio(3_000, 9)
+    writeFileSync(place, other)
+    leave()
+    expect((await cleanup(bed)).items).toMatchObject([
+      {
+        subject: 'a.flac',
+        state: 'kept',
+        reason: `another file is there; this one is ${asidePrefix}0123456789abcdef/a.flac`,
+      },
+    ])
+    expect([readFileSync(place).equals(other), readFileSync(aside).equals(content)]).toEqual([true, true])
+  })
+
+  test('the transaction in which files go fails for a reason of its own: the command ends, and all stays', async () => {
+    await bed.addTracks(3, 3_000)
+    expect((await upload(bed)).exitCode).toBe(0)
+    const { knex } = bed.database
+    await knex.raw(`create function test_away() returns trigger as $$
+      begin raise exception 'terminating connection' using errcode = '57P01'; end $$ language plpgsql`)
+    await knex.raw(
+      'create trigger test_away before update on tracks for each row execute function test_away()',
+    )
+    try {
+      const run = await cleanup(bed)
+      expect(run.exitCode).not.toBe(0)
+      for (let number = 0; number < 3; number++)
+        expect(existsSync(path.join(bed.audioRoot, `folder ${number}/song ${number}.mp3`))).toBe(true)
+    } finally {
+      await knex.raw('drop trigger test_away on tracks')
+      await knex.raw('drop function test_away')
+    }
+    expect((await cleanup(bed)).summary).toMatchObject({ removed: 6 })
+  })
+
+  if (versioned)
+    test('the object that a row names is hidden by a delete marker: it is brought back, if it is what the row had', async () => {
+      await agreeing()
+      await put()
+      const id = await bed.addTrack({ path: null, source: 'S3', key })
+      const { knex } = bed.database
+      await knex('tracks').where({ id }).update({ file_size: content.length })
+      expect((await reconcile(bed, { head: 'all' })).exitCode).toBe(0)
+      await bed.store.delete([{ key }])
+      // Without the right to list versions nothing is known of it.
+      const denied = await compared({
+        listVersions: {
+          before: () => {
+            throw broken()
+          },
+        },
+      } as unknown as Hooks)
+      expect(denied.summary['found']).toMatchObject({ 'missing-object': 1 })
+      rmSync(file(), { force: true })
+      const run = await compared()
+      expect(run.summary['found']).toMatchObject({ 'missing-object': 1 })
+      expect((await apply(bed, file())).summary).toMatchObject({ done: 1 })
+      expect((await bed.content(key))?.equals(content)).toBe(true)
+      expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'S3', s3_object_key: key })
+      // Another recording lay there last.
+      await put(key, fakeAudio(4_000, 9))
+      await bed.store.delete([{ key }])
+      for (const name of [file(), `${file()}.journal`]) rmSync(name, { force: true })
+      await compared()
+      await apply(bed, file())
+      expect(await bed.content(key)).toBeUndefined()
+      expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'UNAVAILABLE' })
+    })
+})
