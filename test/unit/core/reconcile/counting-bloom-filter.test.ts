@@ -33,9 +33,9 @@ describe('CountingBloomFilter', () => {
 
   it('fingerprints are 32 bits, and never 0', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), text => {
+      fc.property(fc.string({ unit: 'binary', maxLength: 40 }), text => {
         const print = fingerprint(text)
-        expect(Number.isInteger(print) && print > 0 && print <= 0xffff_ffff).toBe(true)
+        return Number.isInteger(print) && print > 0 && print <= 0xffff_ffff
       }),
     )
   })
