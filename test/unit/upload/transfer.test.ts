@@ -107,6 +107,13 @@ describe('bandwidth', () => {
     expect(table && bandwidthAt(table, monday(time))).toBe(rate)
   })
 
+  test('is a table in the order in which it was written', () => {
+    expect(parseBandwidth('Mon-08:30,1M 23:00,off')).toEqual([
+      { day: 1, minute: 510, rate: MiB },
+      { day: undefined, minute: 1380, rate: Number.POSITIVE_INFINITY },
+    ])
+  })
+
   test.each([
     'fast',
     'xoff',

@@ -56,12 +56,16 @@ describe('abandoned uploads', () => {
     ...all.map((filter): [JsonObject, boolean] => [{ ...filter, ...within(7) }, true]),
     ...some.map((filter): [JsonObject, boolean] => [{ ...filter, ...within(7) }, false]),
     [within(8), false],
+    // Under one of our names it may be gone with the next change, unless it is the one for this.
+    [{ ...within(7), ID: ourRules.abort }, true],
+    [{ ...within(7), ID: ourRules.tiering }, false],
     [{ Filter: {}, Expiration: { Days: 1 } }, false],
     [{ ...within(1), Status: 'Disabled' }, false],
   ])('%j: %s', (more, isServed) => {
-    const [found] = said('uploads', [rule(more)])
+    const given = rule(more)
+    const [found] = said('uploads', [given])
     expect(found === ok).toBe(isServed)
-    expect(added([rule(more)]).some(one => one['ID'] === ourRules.abort)).toBe(!isServed)
+    expect(added([given]).some(one => one !== given && one['ID'] === ourRules.abort)).toBe(!isServed)
   })
 })
 

@@ -89,6 +89,10 @@ describe('left to a parser of XML', () => {
     ['no ETag at all', `${head}<Contents>${plain.replace('<ETag>"e"</ETag>', '')}</Contents>${tail}`],
     ['another end of an object', `${head}<Contents>${plain}</Contentz>${tail}`],
     ['an end that goes on', `${head}<Contents>${plain.replace('</Key>', '</Keyz>')}</Contents>${tail}`],
+    [
+      'an end that another element begins in',
+      `${head}<Contents>${plain.replace('</Key>', '</Keyx')}</Contents>${tail}`,
+    ],
     ['an end that is none', `${head}<Contents>${plain.replace('</Key>', '<xKey>')}</Contents>${tail}`],
     [
       'text before an element that nobody asked for',
