@@ -208,6 +208,82 @@ describe.each([
     expect((await cleanup(bed)).summary).toMatchObject({ removed: 6 })
   })
 
+  test('a store that tells no checksums: a copy in quarantine is known by its ETag, and made anew if it is another', async () => {
+    const item = await removal()
+    if (item.action !== 'remove-object' || item.to === undefined) return
+    const { to } = item
+    const name = savePlan(bed, 'p.plan', [item])
+    let copies = 0
+    const silent: Hooks = {
+      head: { after: head => head && { ...head, checksums: {} } },
+      copy: { before: () => void copies++ },
+    }
+    const cut: Hooks = {
+      ...silent,
+      delete: {
+        before: () => {
+          throw broken()
+        },
+      },
+    }
+    await apply(bed, name, undefined, { hooks: cut })
+    expect([copies, (await bed.content(to))?.equals(content)]).toEqual([1, true])
+    await apply(bed, name, undefined, { hooks: cut })
+    expect(copies).toBe(1)
+    await put(to, fakeAudio(3_000, 9))
+    expect((await apply(bed, name, undefined, { hooks: silent })).summary).toMatchObject({ done: 1 })
+    expect([copies, (await bed.content(to))?.equals(content)]).toEqual([2, true])
+    expect(await bed.content(key)).toBeUndefined()
+  })
+
+  test('an object goes into an archive after the proof: the file stays, and why is said', async () => {
+    await bed.addTrack({ path: 'a.flac', content })
+    expect((await upload(bed)).exitCode).toBe(0)
+    let heads = 0
+    const run = await cleanup(
+      bed,
+      {},
+      {
+        hooks: {
+          head: {
+            after: head =>
+              head && ++heads > 1 ? { ...head, storageClass: 'GLACIER', archive: 'archived' } : undefined,
+          },
+        },
+      },
+    )
+    expect(run.items).toMatchObject([
+      { state: 'kept', code: 'object.archived', reason: expect.stringMatching(/only playable copy/) },
+    ])
+    expect(existsSync(path.join(bed.audioRoot, 'a.flac'))).toBe(true)
+  })
+
+  test.each([true, false])('a file goes by itself before it is removed (--apply: %s)', async isApplied => {
+    const id = await bed.addTrack({ path: 'a.flac', content })
+    expect((await upload(bed)).exitCode).toBe(0)
+    let isLookedAt = false
+    const goes = ({ sql }: { sql: string }) => {
+      if (!isLookedAt || !/from .?tracks/.test(sql)) return
+      rmSync(path.join(bed.audioRoot, 'a.flac'), { force: true })
+    }
+    bed.database.knex.on('query', goes)
+    const run = await cleanup(
+      bed,
+      { apply: isApplied },
+      {
+        hooks: {
+          head: {
+            after: () => {
+              isLookedAt = true
+            },
+          },
+        },
+      },
+    ).finally(() => bed.database.knex.off('query', goes))
+    expect(run.exitCode).toBe(0)
+    expect((await bed.tracks()).get(id)?.file_path).toBe(isApplied ? null : 'a.flac')
+  })
+
   if (versioned)
     test('the object that a row names is hidden by a delete marker: it is brought back, if it is what the row had', async () => {
       await agreeing()
