@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { CongestionControl } from '../../../src/core/upload/congestion.ts'
 import { TemporaryError } from '../../../src/errors.ts'
-import { Resilience, RunHalted } from '../../../src/storage/resilience.ts'
+import { isHalting, Resilience, RunHalted } from '../../../src/storage/resilience.ts'
 import { StoreError, type StoreErrorKind } from '../../../src/storage/store.ts'
 
 describe('retries', () => {
@@ -32,6 +32,36 @@ describe('retries', () => {
       ...options,
     })
   }
+
+  test('what no other track will be spared ends the run', () => {
+    for (const kind of [
+      'credentials',
+      'no-credentials',
+      'expired-token',
+      'no-bucket',
+      'wrong-region',
+      'clock-skew',
+    ])
+      expect([kind, isHalting(new StoreError(kind as StoreErrorKind, ''))]).toEqual([kind, true])
+    for (const kind of ['denied', 'missing', 'network', 'throttled', 'precondition'])
+      expect([kind, isHalting(new StoreError(kind as StoreErrorKind, ''))]).toEqual([kind, false])
+    expect(isHalting(new RunHalted(new Error('x')))).toBe(true)
+    expect(isHalting(new Error('x'))).toBe(false)
+  })
+
+  test('an outage that ends with a refusal of the credentials ends the run at once, by that', async () => {
+    let probes = 0
+    const one = resilience({
+      probe: async () => {
+        probes++
+        throw new StoreError('credentials', 'refused')
+      },
+    })
+    const halted = one.run(failing(...Array(50).fill('unavailable')).request)
+    await expect(halted).rejects.toMatchObject({ cause: { kind: 'credentials' } })
+    expect(probes).toBe(1)
+    await expect(one.run(async () => 'next')).rejects.toBeInstanceOf(RunHalted)
+  })
 
   test('what may pass is tried again', async () => {
     const { request, calls } = failing('bad-digest', 'conflict', 'network')

@@ -115,6 +115,42 @@ describe('rewriteHeaders', () => {
     }
   })
 
+  test('names every grantee as the list does: by id, group or address', async () => {
+    const grant = (grantee: string, permission: string) =>
+      `<Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">${grantee}</Grantee><Permission>${permission}</Permission></Grant>`
+    const grants = [
+      grant('<ID>other</ID>', 'READ'),
+      grant('<EmailAddress>dj@example.org</EmailAddress>', 'READ'),
+      grant('<ID>other</ID>', 'READ_ACP'),
+      grant('<URI>http://group</URI>', 'WRITE_ACP'),
+      grant('', 'READ'),
+      grant('<ID>other</ID>', 'ODD'),
+    ]
+    const { store, received } = await scripted(answering({ body: accessList(grants.join('')) }))
+    await store.rewriteHeaders('a', { ifMatch: 'e1', contentType: 'audio/mpeg' })
+    const { headers } = received.at(-1) as Received
+    expect(
+      Object.entries(headers)
+        .filter(([name]) => name.includes('grant'))
+        .sort(),
+    ).toEqual([
+      ['x-amz-grant-read', 'id="other", emailAddress="dj@example.org"'],
+      ['x-amz-grant-read-acp', 'id="other"'],
+      ['x-amz-grant-write-acp', 'uri="http://group"'],
+    ])
+  })
+
+  test('the owner alone, but not of everything, and another with everything, are told', async () => {
+    for (const [list, expected] of [
+      [owner.replace('FULL_CONTROL', 'READ'), { 'x-amz-grant-read': 'id="me"' }],
+      [owner.replace('<ID>me</ID>', '<ID>other</ID>'), { 'x-amz-grant-full-control': 'id="other"' }],
+    ] as const) {
+      const { store, received } = await scripted(answering({ body: accessList(list) }))
+      await store.rewriteHeaders('a', { ifMatch: 'e1', contentType: 'audio/mpeg' })
+      expect(received.at(-1)?.headers).toMatchObject(expected)
+    }
+  })
+
   test('changes nothing where the access list may not be read: it would be lost', async () => {
     const { store, received } = await scripted(
       answering({ status: 403, body: '<Error><Code>AccessDenied</Code></Error>' }),
@@ -194,4 +230,29 @@ test("the store's time is that of its answers, whatever this machine's clock say
       .end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>')
   })
   expect((await store.time()).toISOString().slice(0, 16)).toBe('2024-01-01T00:00')
+})
+
+test('an upload that is gone was aborted; one that may not be aborted was not', async () => {
+  for (const [status, code, kind] of [
+    [404, 'NoSuchUpload', undefined],
+    [404, 'NoSuchKey', undefined],
+    [403, 'AccessDenied', 'denied'],
+  ] as const) {
+    const { store } = await scripted((_, response) =>
+      response.writeHead(status).end(`<Error><Code>${code}</Code></Error>`),
+    )
+    const aborted = store.abortUpload('a', 'u1')
+    if (kind === undefined) await aborted
+    else await expect(aborted).rejects.toMatchObject({ kind })
+  }
+})
+
+test('a store that sends the whole for a part is refused: it would be taken for the part', async () => {
+  const { store } = await scripted((_, response) => response.writeHead(200, stored).end('whole'))
+  await expect(store.getInto('a', Buffer.alloc(5), { start: 2 })).rejects.toBeInstanceOf(StoreError)
+  expect(await store.getInto('a', Buffer.alloc(5), { start: 0 })).toMatchObject({ bytes: 5 })
+  const { store: told } = await scripted((_, response) =>
+    response.writeHead(200, { ...stored, 'content-length': '3', 'content-range': 'bytes 2-4/5' }).end('ole'),
+  )
+  expect(await told.getInto('a', Buffer.alloc(3), { start: 2 })).toMatchObject({ bytes: 3 })
 })
