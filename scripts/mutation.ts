@@ -356,10 +356,14 @@ async function reachOf(mutants: ReadonlyMap<string, Mutant>): Promise<Reach[]> {
   const mutated = [...new Set([...mutants.values()].map(({ file }) => file))].sort()
   const sources = Object.fromEntries(mutated.map(file => [file, hash(readFileSync(file, 'utf8'))]))
   const tests = [...new Set(names.flatMap(name => filesOf(name, roomOf(name).tests)))]
-  const hashOf = (test: string): string => {
-    const own = [test, test.replace('.test.ts', '.ts')].filter(file => existsSync(file))
-    return hash(own.map(file => readFileSync(file, 'utf8')).join('\0'))
-  }
+  // As they are in the copy: whoever writes tests meanwhile writes them for the next run.
+  const hashes = new Map(
+    tests.map(test => {
+      const own = [test, test.replace('.test.ts', '.ts')].filter(file => existsSync(path.join(tree, file)))
+      return [test, hash(own.map(file => readFileSync(path.join(tree, file), 'utf8')).join('\0'))]
+    }),
+  )
+  const hashOf = (test: string): string => hashes.get(test) as string
   const cacheFile = path.join(folder, 'reach.json')
   const known: Record<string, Reach> = existsSync(cacheFile)
     ? JSON.parse(readFileSync(cacheFile, 'utf8'))
