@@ -256,3 +256,28 @@ test('a store that sends the whole for a part is refused: it would be taken for 
   )
   expect(await told.getInto('a', Buffer.alloc(3), { start: 2 })).toMatchObject({ bytes: 3 })
 })
+
+test('a part of an object: its size is that of the whole, and the sum of the whole is not asked of it', async () => {
+  const whole = { ...stored, 'x-amz-checksum-crc32': 'AAAAAA==', 'x-amz-checksum-type': 'FULL_OBJECT' }
+  const { store } = await scripted((_, response) =>
+    response.writeHead(206, { ...whole, 'content-length': '3', 'content-range': 'bytes 2-4/5' }).end('ole'),
+  )
+  const content = await store.get('a', { range: { start: 2, end: 4 } })
+  expect(content?.head.size).toBe(5)
+  expect(Buffer.concat(await Array.fromAsync(content?.body ?? [])).toString()).toBe('ole')
+  // Of the whole it is.
+  const { store: other } = await scripted((_, response) => response.writeHead(200, whole).end('whole'))
+  const read = Array.fromAsync((await other.get('a'))?.body ?? [])
+  await expect(read).rejects.toMatchObject({ kind: 'bad-digest' })
+})
+
+test('what refuses the end of an upload for another reason than its checksum is told, and not sent again', async () => {
+  const { store, received } = await scripted((_, response) =>
+    response.writeHead(400).end('<Error><Code>InvalidPart</Code><Message>no such part</Message></Error>'),
+  )
+  const parts = [{ partNumber: 1, etag: 'p1', size: 5, crc32: 'NsRBbQ==' }]
+  await expect(
+    store.completeUpload('a', 'u1', parts, { size: 5, checksums: { crc32: 'NsRBbQ==' } } as never),
+  ).rejects.toMatchObject({ kind: 'invalid' })
+  expect(received).toHaveLength(1)
+})

@@ -617,6 +617,39 @@ describe('deletes', () => {
     expect(outcomes.map(outcome => outcome.error?.kind)).toEqual([undefined, 'denied', 'unavailable'])
   })
 
+  test('a batch is one request, which names keys and versions; markers are told of what was hidden, not of what went', async () => {
+    let body = ''
+    let requests = 0
+    const server = createServer((incoming, response) => {
+      requests++
+      incoming.on('data', chunk => {
+        body += chunk
+      })
+      incoming.on('end', () =>
+        response.end(
+          '<DeleteResult><Deleted><Key>a</Key><DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>m1</DeleteMarkerVersionId></Deleted>' +
+            '<Deleted><Key>b</Key><VersionId>v2</VersionId><DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>v2</DeleteMarkerVersionId></Deleted></DeleteResult>',
+        ),
+      )
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    try {
+      const store = open(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+      expect(await store.delete([{ key: 'a' }, { key: 'b', versionId: 'v2' }])).toEqual([
+        { key: 'a', deleteMarkerVersionId: 'm1' },
+        { key: 'b', versionId: 'v2' },
+      ])
+    } finally {
+      server.close()
+      server.closeAllConnections()
+    }
+    expect(requests).toBe(1)
+    expect([...body.matchAll(/<Object>(.*?)<\/Object>/g)].map(([, inside]) => inside)).toEqual([
+      '<Key>a</Key>',
+      '<Key>b</Key><VersionId>v2</VersionId>',
+    ])
+  })
+
   test('a batch that fails fails each of its keys', async () => {
     const { endpoint } = await scripted((_, response) => refuse(response, 403, 'AccessDenied'))
     const outcomes = await open(endpoint).delete([{ key: 'a' }, { key: 'b' }])
