@@ -1386,6 +1386,69 @@ export function safetyContract(
       })
     })
 
+    describe('objects that are replaced while they are read', () => {
+      const [one, other] = [fakeAudio(30_000, 1), fakeAudio(30_000, 2)]
+      /** Replaced by another recording of the same size, just before the first request of that kind. */
+      const replacing = (key: () => string, ...methods: ('head' | 'get' | 'getInto')[]): RunOptions => {
+        const replace = once(() =>
+          bed.store.put(key(), other, {
+            headers: { contentType: 'audio/flac', metadata: { sha256: sha256(other) } },
+            checksums: { crc32: crc32Text(other) },
+          }),
+        )
+        return { hooks: Object.fromEntries(methods.map(method => [method, { before: () => replace() }])) }
+      }
+      const keyOf = async () => [...(await bed.objects()).keys()][0] as string
+
+      test('an object is replaced between its listing and its download by restore', async () => {
+        const id = await uploaded('a.flac', one)
+        rmSync(file('a.flac'))
+        const key = await keyOf()
+        const run = await restore(
+          bed,
+          {},
+          replacing(() => key, 'get', 'getInto'),
+        )
+        expect(run.items).toMatchObject([{ state: 'failed', code: 'restore.corrupt' }])
+        expect(readdirSync(bed.audioRoot)).toEqual([])
+        expect(await rowOf(id)).toMatchObject({ file_source: 'S3', s3_object_key: key })
+      })
+
+      test('an object is replaced between its listing and its hashing by reconcile --deep', async () => {
+        await uploaded('a.flac', one)
+        const key = await keyOf()
+        await bed.database.knex('autodj_ledger.objects').delete()
+        const run = await reconcile(
+          bed,
+          { deep: true, head: 'all' },
+          replacing(() => key, 'get'),
+        )
+        expect(run.items).toMatchObject([{ subject: key, state: 'unread' }])
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(await bed.database.knex('autodj_ledger.objects')).toEqual([])
+        // The next one tells what is there now.
+        expect((await reconcile(bed, { deep: true, head: 'all', disk: true })).exitCode).toBe(ExitCode.drift)
+      })
+
+      test('an object is replaced between the look at it and its adoption', async () => {
+        const id = await uploaded('a.flac', one)
+        const key = await keyOf()
+        // Without anything that tells but its bytes.
+        await bed.store.put(key, one, { headers: { contentType: 'audio/flac' }, checksums: {} })
+        await bed.database.knex('tracks').where({ id }).update({ file_source: 'LOCAL', s3_object_key: null })
+        await bed.database.knex('autodj_ledger.objects').delete()
+        const run = await upload(
+          bed,
+          { deleteLocal: true },
+          replacing(() => key, 'get'),
+        )
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
+        expect(readFileSync(file('a.flac')).equals(one)).toBe(true)
+        expect((await bed.content(key))?.equals(other)).toBe(true)
+      })
+    })
+
     describe('the audio folder', () => {
       test('it is an empty mount point', async () => {
         const id = await bed.addTrack({ path: 'a.flac', source: 'LOCAL' })
