@@ -325,7 +325,7 @@ function ended(child: ChildProcess, log: string, timeoutMs: number): Promise<voi
       if (now !== size) {
         size = now
         silentSince = Date.now()
-      } else if (Date.now() - silentSince > (size === 0 ? 4 : 1) * 3 * timeoutMs + patienceMs && child.pid)
+      } else if (Date.now() - silentSince > 3 * timeoutMs + (size === 0 ? patienceMs : 0) && child.pid)
         process.kill(-child.pid, 'SIGKILL')
     }, 1_000)
     child.once('error', reject)
