@@ -5,8 +5,10 @@
  *     npm run bench:download -- [--rounds 5] [--only typical,small,large] [--schemes http,https]
  *
  * The server is versitygw on files that autodj itself uploaded. What autodj does beyond its peers is measured with it:
- * SHA-256 of every file compared, a sync before it gets its name, rows and ledger. `curl --parallel` is the floor: it
- * signs with SigV4, and compares nothing. What each client wrote is compared with what was uploaded, once.
+ * SHA-256 of every file compared, a sync before it gets its name, rows and ledger. So each peer is measured twice: as it
+ * is, and `checked`, with what somebody does afterwards who wants the same: every file on the disk, and its SHA-256
+ * compared, by as many `sync` and `sha256sum` as there are cores. `curl --parallel` is the floor: it signs with SigV4, and
+ * compares nothing.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -22,6 +24,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { connect, createServer } from 'node:net'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -56,6 +59,12 @@ const certificate = path.join(work, 'cert.pem')
   writeFileSync(path.join(work, 'key.pem'), key)
 }
 const out = path.join(work, 'out')
+
+interface StoredObject {
+  readonly key: string
+  /** hex */
+  readonly sha256: string
+}
 
 interface Client {
   readonly name: string
@@ -136,10 +145,11 @@ function settings(url: string, audioRoot: string): Record<string, string> {
   }
 }
 
-/** Into the bucket, by autodj itself; the rows as they are then are kept. @returns the keys */
-async function upload(scenario: Scenario, url: string): Promise<string[]> {
+/** Into the bucket, by autodj itself; the rows as they are then are kept. */
+async function upload(scenario: Scenario, url: string): Promise<StoredObject[]> {
   await sql(async ({ knex }) => {
     await knex.raw('truncate public.tracks cascade')
+    await knex.raw('truncate autodj_ledger.objects cascade')
     const names = namesOf(scenario)
     for (let start = 0; start < names.length; start += 10_000) {
       const page = names.slice(start, start + 10_000).map(name => ({
@@ -163,25 +173,25 @@ async function upload(scenario: Scenario, url: string): Promise<string[]> {
   return sql(async ({ knex }) => {
     await knex.raw('drop table if exists public.bench_rows')
     await knex.raw('create table public.bench_rows as table public.tracks')
-    return knex('public.tracks').orderBy('s3_object_key').pluck('s3_object_key')
+    return knex('autodj_ledger.objects').orderBy('key').select('key', 'sha256')
   })
 }
 
 // --- clients --------------------------------------------------------------------------------------------------------
 
-function clients(url: string, keys: readonly string[]): Client[] {
+function clients(url: string, objects: readonly StoredObject[]): Client[] {
   const { curl, s5cmd, rclone } = findPeerPrograms()
-  const found: Client[] = [
-    { name: 'autodj', argv: [process.execPath, bin, 'restore', '-q'], env: settings(url, out) },
-  ]
+  const peers: Client[] = []
+  const byKey = writeSums('keys', objects, key => key)
+  const byName = writeSums('names', objects, key => path.basename(key))
   if (s5cmd) {
     const flags = ['--endpoint-url', url, '--no-verify-ssl', '--log', 'error']
-    found.push({ name: 's5cmd', argv: [s5cmd, ...flags, 'cp', 's3://bench/*', `${out}/`], env: credentials })
+    peers.push({ name: 's5cmd', argv: [s5cmd, ...flags, 'cp', 's3://bench/*', `${out}/`], env: credentials })
   }
   if (rclone) {
     const flags = ['--s3-provider', 'Other', '--s3-endpoint', url, '--s3-env-auth', '--ca-cert', certificate]
     const at = ['--transfers', '16', '--checkers', '16', '--config', '/dev/null', '-q']
-    found.push({
+    peers.push({
       name: 'rclone',
       argv: [rclone, 'copy', ':s3:bench', out, ...flags, ...at],
       env: credentials,
@@ -189,17 +199,43 @@ function clients(url: string, keys: readonly string[]): Client[] {
   }
   if (curl) {
     const config = path.join(work, 'curl.conf')
-    const lines = keys.map(key => `url = "${url}/bench/${key}"\noutput = "${out}/${path.basename(key)}"`)
+    const lines = objects.map(
+      ({ key }) => `url = "${url}/bench/${key}"\noutput = "${out}/${path.basename(key)}"`,
+    )
     writeFileSync(config, `${lines.join('\n')}\n`)
     const user = `${credentials.AWS_ACCESS_KEY_ID}:${credentials.AWS_SECRET_ACCESS_KEY}`
     const sign = ['--aws-sigv4', 'aws:amz:us-east-1:s3', '--user', user, '--cacert', certificate]
     sign.push('-H', 'x-amz-content-sha256: UNSIGNED-PAYLOAD')
-    found.push({
+    peers.push({
       name: 'curl --parallel',
       argv: ['curl', '-sS', '--fail', '--parallel', '--parallel-max', '16', ...sign, '-K', config],
     })
   }
-  return found
+  return [
+    { name: 'autodj', argv: [process.execPath, bin, 'restore', '-q'], env: settings(url, out) },
+    ...peers.flatMap(peer => [peer, checked(peer, peer.name.startsWith('curl') ? byName : byKey)]),
+  ]
+}
+
+/** A peer, and then what makes its files as good as ours. */
+function checked({ name, argv, env }: Client, sums: readonly string[]): Client {
+  const script = `"$@" && cd ${out} && find . -type f -print0 | xargs -0 -n 200 -P ${sums.length} sync -d &&
+    printf '%s\\n' ${sums.join(' ')} | xargs -n 1 -P ${sums.length} sha256sum --quiet --check`
+  return { name: `${name}, checked`, argv: ['sh', '-c', script, 'sh', ...argv], ...(env && { env }) }
+}
+
+/** Files of sums, as many as there are cores, for `sha256sum --check`. */
+function writeSums(
+  name: string,
+  objects: readonly StoredObject[],
+  pathOf: (key: string) => string,
+): string[] {
+  return Array.from({ length: availableParallelism() }, (_, index) => {
+    const file = path.join(work, `${name}.${index}`)
+    const mine = objects.filter((_, at) => at % availableParallelism() === index)
+    writeFileSync(file, mine.map(({ key, sha256 }) => `${sha256}  ${pathOf(key)}\n`).join(''))
+    return file
+  })
 }
 
 /**
@@ -240,9 +276,9 @@ async function compare(scenario: Scenario): Promise<void> {
   for (const scheme of schemes) {
     rmSync(path.join(work, 'data'), { recursive: true, force: true })
     const { url, stop } = await startServer(scheme)
-    const keys = await upload(scenario, url)
+    const objects = await upload(scenario, url)
     const runs = new Map<string, Measured[]>()
-    const left = clients(url, keys)
+    const left = clients(url, objects)
     for (let round = 0; round < rounds; round++) {
       for (const client of [...left]) {
         try {
@@ -265,7 +301,7 @@ async function compare(scenario: Scenario): Promise<void> {
     )
     const mine = middle(runs.get('autodj')!)
     for (const [name, measured] of runs) {
-      if (name === 'autodj' || name.startsWith('curl')) continue
+      if (name === 'autodj' || name === 'curl --parallel') continue
       const ratio = middle(measured).wall / mine.wall
       judgements.add(`${scenario.name} ${scheme}: ${name} wall / autodj wall`, ratio, '>= 1', ratio >= 1)
     }

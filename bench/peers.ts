@@ -151,13 +151,13 @@ export function printComparison(
   runs: ReadonlyMap<string, readonly Measured[]>,
 ): void {
   console.log(`\n${title}`)
-  console.log('client            wall s   ratio   CPU s/GB   peak MiB')
+  console.log('client                   wall s   ratio   CPU s/GB   peak MiB')
   let first: number | undefined
   for (const [name, measured] of runs) {
     const { wall, cpu, peak } = middle(measured)
     first ??= wall
     console.log(
-      `${name.padEnd(16)} ${wall.toFixed(2).padStart(7)} ${(wall / first).toFixed(2).padStart(7)} ${(cpu / (bytes / 1e9)).toFixed(2).padStart(10)} ${peak.toFixed(0).padStart(10)}`,
+      `${name.padEnd(23)} ${wall.toFixed(2).padStart(7)} ${(wall / first).toFixed(2).padStart(7)} ${(cpu / (bytes / 1e9)).toFixed(2).padStart(10)} ${peak.toFixed(0).padStart(10)}`,
     )
   }
 }

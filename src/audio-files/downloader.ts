@@ -61,7 +61,6 @@ export interface Draft {
 interface RangeRequest {
   readonly start?: number
   readonly ifMatch?: string
-  readonly onBytes: ((bytes: number) => void) | undefined
 }
 
 /** Ranges of one object that are under way or held at a time at most, so that two large ones share the memory. */
@@ -82,23 +81,18 @@ export class Downloader {
    * Makes a file, in the place of one of its name, and fills it with the object at `key`. Nothing is synced: that is for
    * whoever gives the file its last name.
    *
-   * @param onBytes told of bytes as they come
    * @returns undefined if there is no such object
    * @throws StoreError, `precondition` if it was replaced in the meantime; the file system's error; the signal's reason
    */
-  async fill(
-    key: string,
-    draft: Draft,
-    { onBytes, ...expected }: Expectation & { onBytes?: (bytes: number) => void } = {},
-  ): Promise<Download | undefined> {
+  async fill(key: string, draft: Draft, expected: Expectation = {}): Promise<Download | undefined> {
     if (expected.size !== undefined && expected.size <= this.#rangeSize) {
-      const whole = await this.#fillWhole(key, draft, expected.size, expected, onBytes)
+      const whole = await this.#fillWhole(key, draft, expected.size, expected)
       if (whole !== 'other-size') return whole
     }
     const head = await this.#ask(() => this.#options.store.head(key, { signal: this.#options.signal }))
     if (head === undefined) return undefined
-    if (head.size > this.#rangeSize) return this.#fillInRanges(head, draft, expected, onBytes)
-    const whole = await this.#fillWhole(key, draft, head.size, expected, onBytes)
+    if (head.size > this.#rangeSize) return this.#fillInRanges(head, draft, expected)
+    const whole = await this.#fillWhole(key, draft, head.size, expected)
     if (whole === 'other-size') throw replaced(key)
     return whole
   }
@@ -108,7 +102,6 @@ export class Downloader {
     draft: Draft,
     size: number,
     expected: Expectation,
-    onBytes: ((bytes: number) => void) | undefined,
   ): Promise<Download | undefined | 'other-size'> {
     const { threads } = this.#options
     try {
@@ -116,7 +109,7 @@ export class Downloader {
         this.#ask(async () => {
           // What an earlier attempt wrote may have been longer.
           if (draft.descriptor !== undefined) await truncate(draft.descriptor, 0)
-          const got = await this.#get(key, memory, { onBytes })
+          const got = await this.#get(key, memory)
           if (got === undefined) return undefined
           const { head } = got
           if (got.bytes.length !== head.size) throw cutShort(key, got.bytes.length, head.size)
@@ -136,29 +129,19 @@ export class Downloader {
     }
   }
 
-  async #fillInRanges(
-    head: ObjectHead,
-    draft: Draft,
-    expected: Expectation,
-    onBytes: ((bytes: number) => void) | undefined,
-  ): Promise<Download> {
+  async #fillInRanges(head: ObjectHead, draft: Draft, expected: Expectation): Promise<Download> {
     const none = { crc32: false, sha256: false }
     const { descriptor } = await this.#options.threads.write(fileOf(draft), nothing, 0, none)
     draft.descriptor = descriptor
     const direct = openDirect(descriptor)
     try {
-      return await this.#fillFromRanges(head, { descriptor, direct }, expected, onBytes)
+      return await this.#fillFromRanges(head, { descriptor, direct }, expected)
     } finally {
       if (direct !== undefined) closeSync(direct)
     }
   }
 
-  async #fillFromRanges(
-    head: ObjectHead,
-    file: WritableFile,
-    expected: Expectation,
-    onBytes: ((bytes: number) => void) | undefined,
-  ): Promise<Download> {
+  async #fillFromRanges(head: ObjectHead, file: WritableFile, expected: Expectation): Promise<Download> {
     const { key, size, etag } = head
     const { threads } = this.#options
     const failed = new AbortController()
@@ -187,7 +170,7 @@ export class Downloader {
           this.#withMemory(length, async memory => {
             await this.#ask(async () => {
               failed.signal.throwIfAborted()
-              const got = await this.#get(key, memory, { start, ifMatch: etag, onBytes })
+              const got = await this.#get(key, memory, { start, ifMatch: etag })
               if (got === undefined) throw replaced(key)
               if (got.bytes.length !== length) throw cutShort(key, got.bytes.length, length)
               const wanted = { crc32: expected.sha256 === undefined, sha256: false }
@@ -235,10 +218,10 @@ export class Downloader {
   async #get(
     key: string,
     memory: Buffer,
-    { onBytes, ...where }: RangeRequest,
+    where: RangeRequest = {},
   ): Promise<{ head: ObjectHead; bytes: Buffer } | undefined> {
     const { store, signal } = this.#options
-    const got = await store.getInto(key, memory, { ...where, signal, onReceived: onBytes })
+    const got = await store.getInto(key, memory, { ...where, signal })
     return got && { head: got.head, bytes: memory.subarray(0, got.bytes) }
   }
 

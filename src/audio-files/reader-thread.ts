@@ -74,11 +74,7 @@ export interface ReaderTasks {
     readonly request: { readonly path: string }
     readonly result: { readonly isFree: boolean }
   }
-  sync: {
-    readonly request: { readonly descriptor: number }
-    readonly result: object
-  }
-  move: {
+  finish: {
     readonly request: { readonly from: string; readonly to: string; readonly descriptor: number }
     readonly result: { readonly end: 'moved' | 'taken' | 'no-links' | 'another' }
   }
@@ -291,14 +287,18 @@ function look({ path }: ReaderTasks['look']['request']) {
   }
 }
 
-/** Has what was written to a file on the disk. */
-async function sync({ descriptor }: ReaderTasks['sync']['request']) {
-  await syncLater(descriptor)
-  return {}
+/** Has a file on the disk, gives it its last name, and closes it, whatever comes of that. */
+async function finish(request: ReaderTasks['finish']['request']): Promise<ReaderTasks['finish']['result']> {
+  try {
+    await syncLater(request.descriptor)
+    return move(request)
+  } finally {
+    closeSync(request.descriptor)
+  }
 }
 
 /** {@link moveIfFree} of a file that is open, as far as there are hard links. */
-function move({ from, to, descriptor }: ReaderTasks['move']['request']): ReaderTasks['move']['result'] {
+function move({ from, to, descriptor }: ReaderTasks['finish']['request']): ReaderTasks['finish']['result'] {
   const own = fstatSync(descriptor, { bigint: true })
   const isOwn = (name: string) => {
     const found = lstatSync(name, { bigint: true, throwIfNoEntry: false })
@@ -377,10 +377,8 @@ async function answer(message: ReaderRequest): Promise<ReaderReply> {
         return { id, result: await write(message.request) }
       case 'look':
         return { id, result: look(message.request) }
-      case 'sync':
-        return { id, result: await sync(message.request) }
-      case 'move':
-        return { id, result: move(message.request) }
+      case 'finish':
+        return { id, result: await finish(message.request) }
       case 'digest':
         return { id, result: digest(message.request) }
       case 'hash':
@@ -398,7 +396,7 @@ async function answer(message: ReaderRequest): Promise<ReaderReply> {
 const patience = 1
 
 /** What waits for the disk in other threads: what follows need not wait for it. */
-const waiting: ReadonlySet<ReaderRequest['kind']> = new Set(['write', 'sync'])
+const waiting: ReadonlySet<ReaderRequest['kind']> = new Set(['write', 'finish'])
 
 let replies: ReaderReply[] = []
 let since = 0

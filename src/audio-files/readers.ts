@@ -113,20 +113,20 @@ export class Readers {
     return (await this.#ask('look', { path })).isFree
   }
 
-  /** Has what was written to a file on the disk. @throws the file system's error, with its code */
-  async sync(descriptor: number): Promise<void> {
-    await this.#ask('sync', { descriptor })
-  }
-
   /**
-   * Gives an open file the name that it is to have, unless there is something of that name.
+   * Has what was written to an open file on the disk, then gives the file the name that it is to have, unless there is
+   * something of that name; and closes it, whatever happens.
    * @param from its name so far
-   * @returns `moved`, or if nothing was done: `taken`; `another` if its name so far is no longer its own; `no-links` if the file
-   *   system has no hard links, which this takes
+   * @returns `moved`, or if it has no other name: `taken`; `another` if its name so far is no longer its own; `no-links` if the
+   *   file system has no hard links, which this takes
    * @throws the file system's error, with its code
    */
-  async move(from: string, to: string, descriptor: number): Promise<ReaderTasks['move']['result']['end']> {
-    return (await this.#ask('move', { from, to, descriptor })).end
+  async finish(
+    from: string,
+    to: string,
+    descriptor: number,
+  ): Promise<ReaderTasks['finish']['result']['end']> {
+    return (await this.#ask('finish', { from, to, descriptor })).end
   }
 
   /** Hashes what comes in pieces, in one of the threads; {@link PiecewiseHash.end} has to be called in any case. */

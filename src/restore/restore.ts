@@ -149,9 +149,8 @@ export class RestoreBatch {
       if ((await sumOf(got, draft, expected.algorithm)) !== expected.value) {
         return fail('restore.corrupt', 'the download does not match the checksum')
       }
-      await this.#sync(file)
       // Someone may have been faster: the application, or another row that leads to the same file.
-      const end = await this.#move(file, place)
+      const end = await this.#finish(file, place)
       if (end === 'taken') return await this.#compare(head, target, place)
       isOurs = false
       if (end === 'another')
@@ -169,15 +168,17 @@ export class RestoreBatch {
     return this.#downloader.fill(key, file, { size, sha256: isSha256(sha256) ? sha256 : undefined })
   }
 
-  async #sync(file: Draft): Promise<void> {
-    await announceEffects({ kind: 'sync', path: file.path })
-    await this.#threads.sync(file.descriptor!)
-  }
-
-  /** As {@link moveIfFree} does it, in a thread, and only of the file that was written. */
-  async #move({ path: draft, descriptor }: Draft, place: string): Promise<'moved' | 'taken' | 'another'> {
-    await announceEffects({ kind: 'link', path: draft, to: place }, { kind: 'unlink', path: draft })
-    const end = await this.#threads.move(draft, place, descriptor!)
+  /** Onto the disk, then as {@link moveIfFree} does it, in a thread, and only of the file that was written. */
+  async #finish(file: Draft, place: string): Promise<'moved' | 'taken' | 'another'> {
+    const { path: draft, descriptor } = file
+    await announceEffects(
+      { kind: 'sync', path: draft },
+      { kind: 'link', path: draft, to: place },
+      { kind: 'unlink', path: draft },
+    )
+    // Theirs to close.
+    file.descriptor = undefined
+    const end = await this.#threads.finish(draft, place, descriptor!)
     if (end !== 'no-links') return end
     return (await moveIfFree(draft, place)) ? 'moved' : 'taken'
   }

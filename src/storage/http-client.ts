@@ -66,8 +66,7 @@ interface PutRequest {
 }
 
 /** What either kind of request comes to. */
-type LeanRequest = PutRequest &
-  Partial<Pick<GetRequest, 'into' | 'onReceived'>> & { readonly method: 'PUT' | 'GET' }
+type LeanRequest = PutRequest & Partial<Pick<GetRequest, 'into'>> & { readonly method: 'PUT' | 'GET' }
 
 const nothing = new Uint8Array()
 
@@ -78,7 +77,6 @@ interface GetRequest {
   headers: Readonly<Record<string, string>>
   /** takes the body, whole: ask for a range that fits */
   into: Uint8Array
-  onReceived?: ((bytes: number) => void) | undefined
 }
 
 interface GetResponse extends PutResponse {
@@ -241,7 +239,6 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       head: `${head}connection: keep-alive\r\n\r\n`,
       body: request.body,
       into: request.into,
-      onReceived: request.onReceived,
       askFirst: askFirst && request.method === 'PUT',
       signal,
     })

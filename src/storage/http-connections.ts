@@ -35,8 +35,6 @@ interface RawRequest {
    * bytes arrived in `received`. What does not fit, or has no length, breaks the exchange off with `ERR_BODY_SIZE`.
    */
   into?: Uint8Array | undefined
-  /** bytes of `into` that have come so far */
-  onReceived?: ((bytes: number) => void) | undefined
   /** waits for `100 Continue` before the body, for a second at most: not every server knows it */
   askFirst: boolean
   signal: AbortSignal | undefined
@@ -341,7 +339,6 @@ class Connection {
     const filling = current?.filling
     if (filling === undefined) return
     filling.at += bytes
-    current?.request.onReceived?.(bytes)
     if (filling.at === filling.size) this.#endFilling(filling, false)
   }
 
@@ -411,7 +408,6 @@ class Connection {
     const mine = chunk.subarray(0, filling.size - filling.at)
     filling.target.set(mine, filling.at)
     filling.at += mine.byteLength
-    current?.request.onReceived?.(mine.byteLength)
     const rest = chunk.subarray(mine.byteLength)
     if (filling.at === filling.size) this.#endFilling(filling, rest.length > 0)
     return rest

@@ -88,7 +88,7 @@ export function readObjects({
     }
   }
 
-  const getInto: ObjectStore['getInto'] = async (key, into, { start, ifMatch, signal, onReceived } = {}) => {
+  const getInto: ObjectStore['getInto'] = async (key, into, { start, ifMatch, signal } = {}) => {
     const where = await context('get', { key, signal, condition: 'if-match' })
     const range = start === undefined ? undefined : { start, end: start + into.byteLength - 1 }
     try {
@@ -101,7 +101,6 @@ export function readObjects({
             ...(ifMatch !== undefined && { 'if-match': `"${ifMatch}"` }),
           },
           into,
-          onReceived,
         },
         where,
       )
@@ -130,7 +129,6 @@ export function readObjects({
       const mine = chunk.subarray(0, into.byteLength - bytes)
       into.set(mine, bytes)
       bytes += mine.byteLength
-      onReceived?.(mine.byteLength)
       if (mine.byteLength < chunk.byteLength) break
     }
     return { head: content.head, bytes }

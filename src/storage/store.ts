@@ -169,13 +169,7 @@ export interface ObjectStore {
   getInto(
     key: string,
     into: Uint8Array,
-    options?: {
-      start?: number
-      ifMatch?: string
-      signal?: AbortSignal
-      /** bytes, as they come */
-      onReceived?: (bytes: number) => void
-    },
+    options?: { start?: number; ifMatch?: string; signal?: AbortSignal },
   ): Promise<{ head: ObjectHead; bytes: number } | undefined>
 
   /** One PUT of a whole body in memory. The server verifies `checksums` before it stores anything. */

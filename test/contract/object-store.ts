@@ -306,14 +306,9 @@ export function objectStoreContract(
 
       test('into memory: as much as fits, from where it is told, with the head that a HEAD gives', async () => {
         const small = Buffer.alloc(4_000)
-        let told = 0
-        const onReceived = (bytes: number) => {
-          told += bytes
-        }
-        const first = await store.getInto(key, small, { start: 0, onReceived })
+        const first = await store.getInto(key, small, { start: 0 })
         const head = await store.head(key)
         expect(first).toEqual({ head: { ...head, checksums: first!.head.checksums }, bytes: 4_000 })
-        expect(told).toBe(4_000)
         expect(small.equals(body.subarray(0, 4_000))).toBe(true)
         const { etag } = first!.head
         expect((await store.getInto(key, small, { start: 8_000, ifMatch: etag }))?.bytes).toBe(2_000)
