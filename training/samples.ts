@@ -2,12 +2,10 @@
 import { availableParallelism } from 'node:os'
 import { allClips, type Clip, extraTuningClips } from '../bench/audio/clips.ts'
 import { hashOf } from '../bench/audio/random.ts'
-import { render } from '../bench/audio/render.ts'
 import { tempoA1 } from '../bench/audio/score.ts'
-import { readWav } from '../bench/audio/wav.ts'
 import { trackBeats } from '../src/core/audio/beats.ts'
 import { tonality } from '../src/core/audio/chroma.ts'
-import { frontEnd, type Spectra } from '../src/core/audio/frontend.ts'
+import type { Spectra } from '../src/core/audio/frontend.ts'
 import { keyFeatures, pitchClasses } from '../src/core/audio/key.ts'
 import {
   type Evidence,
@@ -22,6 +20,7 @@ import { onsetStrength } from '../src/core/audio/onsets.ts'
 import { pulseTightness } from '../src/core/audio/readings.ts'
 import { tempoHypotheses } from '../src/core/audio/tempo.ts'
 import type { Truth } from './compose.ts'
+import { hear } from './heard.ts'
 import { otherSongs } from './songs.ts'
 
 interface Sample {
@@ -116,27 +115,17 @@ const keyLessons = 139
 
 const ofTuning = (): Clip[] => allClips().filter(({ half }) => half === 'tuning')
 
-/** Each clip as it sounds, rendered where it is not in the cache; what a tool cannot render is left out, aloud. */
-async function hear(
+/** Each clip as it sounds; what a tool cannot render is left out, aloud. */
+async function hearAll(
   clips: readonly Clip[],
   take: (clip: Clip, truth: Truth, spectra: Spectra) => void,
 ): Promise<void> {
   let next = 0
   const work = async (): Promise<void> => {
     for (let clip: Clip | undefined = clips[next++]; clip; clip = clips[next++]) {
-      const rendered = await render(clip)
-      if ('failed' in rendered) {
-        console.error(`${clip.name}: ${rendered.failed}`)
-        continue
-      }
-      const { sampleRate, channels } = readWav(rendered.wav)
-      const [left, right] = channels as [Float32Array, Float32Array]
-      const front = frontEnd(sampleRate)
-      front.push(
-        left.map((value, i) => (value + right[i]!) / 2),
-        left.length,
-      )
-      take(clip, rendered.truth, front.finish())
+      const heard = await hear(clip)
+      if ('failed' in heard) console.error(`${clip.name}: ${heard.failed}`)
+      else take(clip, heard.truth, heard.spectra)
     }
   }
   await Promise.all(Array.from({ length: availableParallelism() }, work))
@@ -150,7 +139,7 @@ export async function metreSamples(): Promise<MetreSample[]> {
   const clips = [...ofBench, ...extraTuningClips(), ...otherSongs()].filter(
     ({ name }) => !soundsOtherwise.test(name) && !doubtful.test(name),
   )
-  await hear(clips, ({ name }, truth, spectra) => {
+  await hearAll(clips, ({ name }, truth, spectra) => {
     if (truth.changes) return
     const evidence = gatherEvidence(onsetStrength(spectra), tonality(spectra).changeAt)
     samples.push(metreSample({ name, ofBench: names.has(name) }, truth, evidence))
@@ -164,7 +153,7 @@ export async function keySamples(): Promise<KeySample[]> {
   const names = new Set(ofBench.map(({ name }) => name))
   const extra = extraTuningClips().toSorted((a, b) => hashOf(`o:${a.name}`) - hashOf(`o:${b.name}`))
   const samples: KeySample[] = []
-  await hear([...ofBench, ...extra.slice(0, keyLessons)], ({ name }, { key }, spectra) => {
+  await hearAll([...ofBench, ...extra.slice(0, keyLessons)], ({ name }, { key }, spectra) => {
     if (key === null) return
     const tonic = pitchClasses.indexOf(key.replace('m', '') as (typeof pitchClasses)[number])
     samples.push({

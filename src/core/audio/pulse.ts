@@ -264,7 +264,7 @@ export function partsOf(
   const [best] = heard
   if (!best) return undefined
   const counted = (parts: readonly Part[], path: Float64Array): Parted | undefined => {
-    const beats = trackBeats(novelty, curveOf(path, frames), pulseTightness)
+    const beats = trackBeats(novelty, curveOf(path, frames), steadyTightness)
     // Where the tempo drifts, beats as tracked are nearer to what is played than any grids.
     if (meanPeak(strength, gridBeats(parts)) < asGood * meanPeak(strength, beats)) return undefined
     return { all: [{ ...best, beats }, ...heard.slice(1)], parts, path }

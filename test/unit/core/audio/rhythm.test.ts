@@ -89,6 +89,28 @@ describe('analyzeRhythm', () => {
     expect(constant).toBe(false)
     expect(changes.length).toBeGreaterThan(0)
   })
+  it.each([
+    [100, 5, 9, 9, 1.06],
+    [118, 3, 9, 6, 0.96],
+    [120, 5, 9, 9, 0.9],
+    [132, 3, 9, 6, 1.04],
+  ])(
+    'hears that such a march of %i beats a minute (%i, %i, %i) goes on %f times as fast',
+    (bpm, drums, pickup, offbeat, speed) => {
+      const period = 60 / bpm
+      const turn = Math.floor(50 / (4 * period)) * 4
+      const song = onsets(
+        90,
+        beat => 0.2 + (Math.min(beat, turn) + Math.max(0, beat - turn) / speed) * period,
+        number => (number % 2 === 0 ? bar(drums, 0.75, pickup) : bar(drums, 0.5, offbeat)),
+      )
+      const { constant, changes } = heard(song)
+      expect(constant).toBe(false)
+      expect(changes).toHaveLength(1)
+      expect(Math.abs(changes[0]!.at - 0.2 - turn * period)).toBeLessThan(8 * period)
+      expect(Math.abs(changes[0]!.bpm / (bpm * speed) - 1)).toBeLessThan(0.003)
+    },
+  )
   it.each([0.02, 0.04])('follows players whose tempo sways by %f', sway => {
     // Tempo is the derivative of beats by time: its integral, inverted step by step.
     const times: number[] = [0.2]
