@@ -142,9 +142,15 @@ async function* observe(
 
   for await (const page of rowFactPages(knex, { signal })) {
     const comparisons: Comparison[] = []
-    for (const row of page) {
+    // Where a path leads is asked of the disk: only for rows of which that is wanted, and for a page at once.
+    const paths = await Promise.all(
+      page.map(({ path, key }) =>
+        path === null || (disk === undefined && key !== null) ? undefined : relativePath(path, audioFolder),
+      ),
+    )
+    for (const [index, row] of page.entries()) {
       tally.rows += 1
-      const path = row.path === null ? undefined : await relativePath(row.path, audioFolder)
+      const path = paths[index]
       if (disk !== undefined && path !== undefined) await disk.row(row, path)
       if (row.key !== null) {
         tally.rowsWithKey += 1
