@@ -38,7 +38,7 @@ export class AccessLogCounter {
     if (line === '') return
     if (line.startsWith('#')) {
       const [, fields] = /^#Fields:\s*(.*)$/.exec(line) ?? []
-      if (fields !== undefined) this.#fields = fields.trim().split(/\s+/)
+      if (fields !== undefined) this.#fields = fields.split(/\s+/)
       return
     }
     const values = line.split('\t')

@@ -124,7 +124,7 @@ export function chooseByName<File extends NamedFile>(
   const [first] = fitting
   if (first === undefined) return undefined
   if (fitting.length === 1) return { kind: 'one', file: first }
-  const sameSize = fitting.filter(({ size }) => row.fileSize !== null && size === row.fileSize)
+  const sameSize = fitting.filter(({ size }) => size === row.fileSize)
   if (sameSize.length === 1) return { kind: 'one', file: sameSize[0]! }
   const name = baseName(row.filePath ?? '')
   const sameName = fitting.filter(({ path }) => name !== '' && baseName(path) === name)

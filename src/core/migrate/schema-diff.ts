@@ -136,7 +136,7 @@ function compareNamed(
           ? `${what} ${each.name} of ${table} is missing: ${each.definition}`
           : `${what} ${each.name} of ${table} is ${namesake.definition}, should be ${each.definition}`,
       )
-    } else if (same.name !== each.name && namesake === undefined) {
+    } else if (namesake === undefined) {
       notices.push(`${what} ${each.name} of ${table} is called ${same.name}`)
     }
   }

@@ -189,6 +189,12 @@ describe('comparing a schema with its revision', () => {
     expect(at(head, change)).toEqual({ differences, notices })
   })
 
+  test('the value S3 came with its revision', () => {
+    const before = ['LOCAL', 'YOUTUBE', 'UNAVAILABLE']
+    const at = knownRevisions.map(revision => schemaAt(revision).enums['filesource'])
+    expect(at).toEqual([before, before, before, [...before, 'S3'], [...before, 'S3']])
+  })
+
   test('what a later revision brings may be there already, as it is there', () => {
     const early = { name: 's3_object_key', type: 'character varying', nullable: true, default: null }
     const before = 'd586b7432ebd'
