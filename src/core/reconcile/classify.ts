@@ -208,5 +208,5 @@ function typeLooksWrong(object: ObjectFacts): boolean {
 
 /** `audio/mpeg; charset=x` without its parameters, lower case. */
 function bareType(type: string | undefined): string {
-  return (type ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
+  return (type ?? '').replace(/;.*/s, '').trim().toLowerCase()
 }

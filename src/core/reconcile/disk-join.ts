@@ -66,7 +66,7 @@ export class DiskJoin {
           const file = files.find(candidate => candidate.name === path) ?? files[0]
           if (file !== undefined) named.add(file.name)
           const opened = file === undefined ? await this.#open(path) : openedAs(file)
-          if (file === undefined && opened.file !== undefined) linked.add(opened.file.path)
+          if (opened.file !== undefined) linked.add(opened.file.path)
           const row = JSON.parse(value) as RowFacts
           if (row.key === null) comparisons.push(classifyWithoutKey(row, opened.there))
           else if (opened.file !== undefined)

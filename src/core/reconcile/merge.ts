@@ -115,7 +115,7 @@ class Cursor<T> {
   }
 
   async close(): Promise<void> {
-    if (!this.done) await this.#iterator.return?.()
+    await this.#iterator.return?.()
   }
 
   #take(): void {

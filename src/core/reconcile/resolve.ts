@@ -337,7 +337,7 @@ function bestTwin<T extends { rank: string; object: ObjectFacts }>(
   let bestScore = -1
   for (const candidate of objects) {
     // Named by a URL, or without the prefix: it is spoken for, whatever it holds.
-    const exact = plain !== row.key && plain === candidate.object.key
+    const exact = plain === candidate.object.key
     const kind = twinKind(plain, candidate.object.key)
     const same = sameContent(row, candidate.object)
     if (!exact && (kind === undefined || same === 'different')) continue

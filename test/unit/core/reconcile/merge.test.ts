@@ -14,7 +14,10 @@ async function* paged<T>(entries: readonly T[], size: number): AsyncGenerator<T[
 
 async function collect<T>(batches: AsyncIterable<readonly T[]>): Promise<T[]> {
   const all: T[] = []
-  for await (const batch of batches) all.push(...batch)
+  for await (const batch of batches) {
+    if (batch.length === 0) throw new Error('an empty batch')
+    all.push(...batch)
+  }
   return all
 }
 

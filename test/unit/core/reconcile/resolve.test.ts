@@ -5,7 +5,7 @@ import { sameContent } from '../../../../src/core/reconcile/classify.ts'
 import { DiskJoin } from '../../../../src/core/reconcile/disk-join.ts'
 import type { Comparison, ObjectFacts, RowFacts } from '../../../../src/core/reconcile/facts.ts'
 import { mergeOrdered } from '../../../../src/core/reconcile/merge.ts'
-import { foldCase, isStrayAudio, twinKind } from '../../../../src/core/reconcile/names.ts'
+import { foldCase, isStrayAudio, type KeyPlace, twinKind } from '../../../../src/core/reconcile/names.ts'
 import { Resolver } from '../../../../src/core/reconcile/resolve.ts'
 import { compareUtf8 } from '../../../../src/core/utf8-order.ts'
 import { memorySorter, memorySpool } from '../../../support/memory-records.ts'
@@ -61,8 +61,12 @@ function build({ objects, rows }: typeof library extends fc.Arbitrary<infer T> ?
   }
 }
 
-async function resolve(rows: (RowFacts & { key: string })[], objects: ObjectFacts[]): Promise<Comparison[]> {
-  const resolver = new Resolver(memorySorter, memorySpool(), objects.length)
+async function resolve(
+  rows: (RowFacts & { key: string })[],
+  objects: ObjectFacts[],
+  place?: KeyPlace,
+): Promise<Comparison[]> {
+  const resolver = new Resolver(memorySorter, memorySpool(), objects.length, place)
   async function* once<T>(entries: T[]): AsyncGenerator<T[]> {
     yield entries
   }
@@ -81,7 +85,10 @@ async function resolve(rows: (RowFacts & { key: string })[], objects: ObjectFact
     }
   }
   const comparisons: Comparison[] = []
-  for await (const batch of resolver.resolve()) comparisons.push(...batch)
+  for await (const batch of resolver.resolve()) {
+    if (batch.length === 0) throw new Error('an empty batch')
+    comparisons.push(...batch)
+  }
   return comparisons
 }
 
@@ -201,6 +208,35 @@ describe('Resolver', () => {
     ])
   })
 
+  it('gives a row that names its object by a URL, or without the prefix, that very object', async () => {
+    const place = { bucket: 'music', prefix: 'audio/' }
+    const objects = [object('audio/x.mp3', '1'), object('audio/X.mp3', '2'), object('audio/y.mp3', '3', 6)]
+    const rows = [row('s3://music/audio/x.mp3'), row('y.mp3'), row('s3://other/audio/z.mp3')]
+    expect(said(await resolve(rows, objects, place))).toEqual([
+      '* s3://music/audio/x.mp3: misspelt-key > audio/x.mp3',
+      '* y.mp3: misspelt-key > audio/y.mp3',
+      '+ s3://other/audio/z.mp3: missing-object',
+      '- audio/X.mp3: orphan-object',
+    ])
+    expect(said(await resolve([row('y.mp3')], [object('audio/y.mp3', '3')]))).toEqual([
+      '+ y.mp3: missing-object',
+      '- audio/y.mp3: orphan-object',
+    ])
+  })
+
+  it('believes the SHA-256 of moved content before its ETag', async () => {
+    const proof = { size: 5, etag: '1', sha256: sha(5), at: 0 }
+    const objects = [object('a.mp3', '1'), { ...object('b.mp3', '2-2'), contentSha256: sha(5) }]
+    expect(said(await resolve([row('x.mp3', { proof })], objects))).toEqual(['* x.mp3: moved > b.mp3'])
+  })
+
+  it('gives a row the orphan of its content, not the object of another row', async () => {
+    const proof = { size: 5, etag: '1', at: 0 }
+    const objects = ['a.mp3', 'b.mp3', 'o.mp3'].map(key => object(key, '1'))
+    const found = await resolve([row('a.mp3'), row('b.mp3'), row('x.mp3', { proof })], objects)
+    expect(said(found)).toContain('* x.mp3: moved > o.mp3')
+  })
+
   it('lets two rows share the object that was moved', async () => {
     const proof = { size: 5, etag: '1', at: 0 }
     const rows = [row('x.mp3', { proof }), row('y.mp3', { proof })]
@@ -278,6 +314,39 @@ describe('DiskJoin', () => {
     const found: string[] = []
     for await (const { comparisons } of join.resolve()) found.push(...comparisons.map(({ name }) => name))
     expect(found).toEqual(['a.mp3'])
+  })
+
+  it('tells no file for a stray that a row names through a link, and hands on what is there', async () => {
+    const real = { path: 'real.mp3', size: 1, changed: 7 }
+    const join = new DiskJoin(memorySorter, undefined, async path =>
+      path === 'link.mp3' ? { there: true, file: real } : { there: undefined },
+    )
+    await join.file({ path: 'other.mp3', size: 2 })
+    await join.file(real)
+    const row = (trackId: string, key: string | null, path: string): [RowFacts, string] => [
+      { trackId, key, source: 'LOCAL', size: 1, path },
+      path,
+    ]
+    await join.row(...row('linked', 'k', 'link.mp3'))
+    await join.row(...row('linked, without key', null, 'link.mp3'))
+    await join.row(...row('not looked', null, 'dir/x.mp3'))
+    await join.row(...row('nowhere', 'k', 'y.mp3'))
+    await join.row(...row('own', 'k', 'other.mp3'))
+    const batches = await Array.fromAsync(join.resolve())
+    expect(batches.every(({ comparisons, copies }) => comparisons.length + copies.length > 0)).toBe(true)
+    const copies = batches.flatMap(batch => batch.copies).map(({ row, file }) => [row.trackId, row.key, file])
+    expect(copies).toEqual([
+      ['linked', 'k', real],
+      ['own', 'k', { path: 'other.mp3', size: 2 }],
+    ])
+    expect(
+      batches
+        .flatMap(batch => batch.comparisons)
+        .map(({ sigil, name, fileThere }) => [sigil, name, fileThere]),
+    ).toEqual([
+      ['=', 'not looked', undefined],
+      ['=', 'linked, without key', true],
+    ])
   })
 
   it('takes an empty file for none, and offers no import of it', async () => {
