@@ -219,13 +219,19 @@ interface Parted {
   readonly all: readonly Reading[]
   readonly parts: readonly Part[]
   readonly path: Float64Array
+  /** Mean onset strength that beats on the grids of the parts gather, and whether that is as much as those tracked do. */
+  readonly gathered: number
+  readonly asTracked: boolean
 }
 
 /** Share of the track that must lie in parts for it to be told by parts. */
 const minCovered = 0.6
 
-/** Share of the strength of tracked beats that those on grids must gather. */
+/** Share of the strength of tracked beats that those on grids must gather to be as good. */
 const asGood = 0.93
+
+/** How many times the strength that one grid gathers the grids of parts must, to be told instead of it. */
+const better = 1.05
 
 const gridBeats = (parts: readonly Part[]): Float64Array =>
   Float64Array.from(
@@ -265,15 +271,31 @@ export function partsOf(
   if (!best) return undefined
   const counted = (parts: readonly Part[], path: Float64Array): Parted | undefined => {
     const beats = trackBeats(novelty, curveOf(path, frames), steadyTightness)
-    // Where the tempo drifts, beats as tracked are nearer to what is played than any grids.
-    if (meanPeak(strength, gridBeats(parts)) < asGood * meanPeak(strength, beats)) return undefined
-    return { all: [{ ...best, beats }, ...heard.slice(1)], parts, path }
+    const gathered = meanPeak(strength, gridBeats(parts))
+    const asTracked = gathered >= asGood * meanPeak(strength, beats)
+    return { all: [{ ...best, beats }, ...heard.slice(1)], parts, path, gathered, asTracked }
   }
   if (Math.abs(Math.log((best.bpm * period) / 60)) < 0.02) return counted(parts, path)
   // Heard alone it is counted otherwise: once more from there.
   const otherPath = tempoPath(novelty, best.bpm)
   const others = along(otherPath)
   return otherPath && others.length > 1 ? counted(others, otherPath) : undefined
+}
+
+/**
+ * Whether the parts are to be told. Where the tempo drifts, beats as tracked are nearer to what is played than any grids;
+ * but players who are a little off each grid are further off the one grid that would be laid over all of it otherwise.
+ * @param oneGrid that one, undefined if none would be laid.
+ */
+export function toBeTold(
+  { parts, gathered, asTracked }: Parted,
+  strength: Float32Array,
+  oneGrid: { readonly period: number; readonly beats: Float64Array } | undefined,
+): boolean {
+  if (asTracked || !oneGrid) return asTracked
+  // Beats of another octave are others: nothing is to be compared.
+  const alike = Math.abs(Math.log(longestOf(parts).period / oneGrid.period)) < 0.02
+  return alike && gathered > better * meanPeak(strength, oneGrid.beats)
 }
 
 /** Gap between two beats from which one is missing, in beats. */

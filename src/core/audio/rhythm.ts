@@ -16,6 +16,7 @@ import {
   onOneGrid,
   partsOf,
   type TempoPart,
+  toBeTold,
   withSteadyBeats,
 } from './pulse.ts'
 import { choosePhase, readings, type TempoHints } from './readings.ts'
@@ -100,11 +101,13 @@ export function analyzeRhythm(
   if (!steady[0]) return undefined
   const duration = onsets.frames / frameRate
   const path = tempoPath(onsets.novelty, steady[0].bpm)
-  const parted = partsOf(evidence, network, hints, path)
+  const inGrids = partsOf(evidence, network, hints, path)
   const strength = smooth(onsets.novelty)
   const tracked = withSteadyBeats(evidence, strength, steady[0], path)
   const even = evenGrid(onsets.novelty, strength, tracked, duration)
-  const constant = !parted && even.share >= minEvenness
+  const oneFits = even.share >= minEvenness
+  const parted = inGrids && toBeTold(inGrids, strength, oneFits ? even : undefined) ? inGrids : undefined
+  const constant = !parted && oneFits
   const moving = parted || constant ? undefined : movingReadings(evidence, network, hints, steady[0], path)
   const all = parted?.all ?? moving ?? steady
   const best = all[0]!

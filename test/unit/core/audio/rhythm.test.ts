@@ -4,7 +4,7 @@ import { smooth } from '../../../../src/core/audio/grid.ts'
 import { featureCount, gatherEvidence } from '../../../../src/core/audio/metre.ts'
 import { metreNetwork } from '../../../../src/core/audio/network.ts'
 import type { Onsets } from '../../../../src/core/audio/onsets.ts'
-import { withSteadyBeats } from '../../../../src/core/audio/pulse.ts'
+import { toBeTold, withSteadyBeats } from '../../../../src/core/audio/pulse.ts'
 import { analyzeRhythm } from '../../../../src/core/audio/rhythm.ts'
 import { tempoPath } from '../../../../src/core/audio/tempo-curve.ts'
 
@@ -157,5 +157,30 @@ describe('withSteadyBeats', () => {
     const truth = times.filter(time => time > 2 && time < 88)
     const off = truth.map(time => Math.min(...[...beats].map(beat => Math.abs(beat - time))))
     expect(off.filter(gap => gap < 0.04).length / off.length).toBeGreaterThan(0.9)
+  })
+})
+
+describe('toBeTold', () => {
+  const period = 0.5
+  const grid = { period, beats: Float64Array.from({ length: 100 }, (_, i) => 1 + i * period) }
+  /** On that grid half of the beats are heard, each with a strength of 4. */
+  const strength = new Float32Array(6000)
+  for (const time of grid.beats.slice(0, 50)) strength[Math.round(time * frameRate)] = 4
+  const part = { period, start: 1, from: 0, to: 26, alike: true }
+  const parted = (gathered: number, asTracked: boolean) => ({
+    all: [],
+    parts: [part, { ...part, period: 0.45, from: 26, to: 50 }],
+    path: new Float64Array(0),
+    gathered,
+    asTracked,
+  })
+  it.each([
+    ['told: their grids gather as much as beats that were tracked', parted(3, true), grid, true],
+    ['told: less, and yet more than the one grid that would be laid over all', parted(3, false), grid, true],
+    ['not told: no more than the one grid', parted(2.05, false), grid, false],
+    ['not told: less than tracked, and no one grid would be laid', parted(3, false), undefined, false],
+    ['not told: the one grid is of another octave', parted(3, false), { ...grid, period: 1 }, false],
+  ] as const)('parts are %s', (_, found, oneGrid, told) => {
+    expect(toBeTold(found, strength, oneGrid)).toBe(told)
   })
 })
