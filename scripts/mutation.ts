@@ -473,6 +473,8 @@ async function tryPairs(pairs: readonly Pair[]): Promise<void> {
 /** @returns the pairs that are to be tried alone, in a process of their own */
 async function tryTogether(pairs: readonly Pair[]): Promise<Pair[]> {
   const alone: Pair[] = []
+  /** those that hung once, or broke the process: the others of this round would cost as much each */
+  const struck = new Set<Mutant>()
   let left = [...pairs]
   while (left.length > 0) {
     const plan = planOf(left, 'try')
@@ -495,14 +497,20 @@ async function tryTogether(pairs: readonly Pair[]): Promise<Pair[]> {
       mutant.tried.add(test)
       if (line.verdict === 'failed')
         Object.assign(mutant, { state: 'killed', by: `${line.test}: ${line.message}` })
-      else if (line.verdict !== 'passed') alone.push([mutant, test])
+      else if (line.verdict !== 'passed') {
+        alone.push([mutant, test])
+        struck.add(mutant)
+      }
     }
     // The process was ended in the middle of it.
     if (begun !== undefined && !begun[0].tried.has(begun[1])) {
       begun[0].tried.add(begun[1])
       alone.push(begun)
+      struck.add(begun[0])
     }
-    left = left.filter(([mutant, test]) => mutant.state === 'alive' && !mutant.tried.has(test))
+    left = left.filter(
+      ([mutant, test]) => mutant.state === 'alive' && !struck.has(mutant) && !mutant.tried.has(test),
+    )
     if (left.length === before) {
       console.log(
         `no verdict on ${left.length} mutants and tests, such as ${left[0]?.[0].id} by ${left[0]?.[1]}`,
