@@ -90,7 +90,7 @@ export class Comparator {
     )
     for (const comparison of looked) if (comparison !== undefined) comparisons.push(comparison)
     await this.#remember()
-    if (comparisons.length > 0) yield comparisons
+    yield comparisons
     if (this.#orphans.length >= orphansAtOnce) yield* this.#settleOrphans()
     if (this.#missing.length >= orphansAtOnce) yield* this.#settleMissing()
   }
@@ -192,7 +192,7 @@ export class Comparator {
       ),
     )
     const comparisons = settled.filter(comparison => comparison !== undefined)
-    if (comparisons.length > 0) yield comparisons
+    yield comparisons
   }
 
   async *#settleOrphans(): AsyncGenerator<readonly Comparison[]> {
@@ -228,7 +228,7 @@ export class Comparator {
     await this.#markOwners(found)
     for (const object of found) await this.#resolver.orphan(object)
     const comparisons = settled.filter(comparison => comparison !== undefined)
-    if (comparisons.length > 0) yield comparisons
+    yield comparisons
   }
 
   /**

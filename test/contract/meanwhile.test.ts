@@ -1,9 +1,21 @@
 /** What changes, goes or cannot be asked while `reconcile`, `apply`, `undo` and `cleanup` are at work, and what follows. */
 import { createHash, randomUUID } from 'node:crypto'
-import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { PlanAction } from '../../src/core/plan.ts'
+import { stagingPrefix } from '../../src/core/prefixes.ts'
+import { recordUpload, startRun } from '../../src/db/ledger.ts'
+import { sweepStaging } from '../../src/fetch/fetcher.ts'
 import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
 import { quarantineKey } from '../../src/plan/plan-file.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
@@ -140,6 +152,186 @@ describe.each([
     const run = await undo(bed, name)
     expect(run.summary).toMatchObject({ untouched: 1, undone: 0 })
     expect((await bed.tracks()).get(id)).toMatchObject({ s3_object_key: 'audio/was.flac' })
+  })
+
+  test('a row changes between the look and the change of it: it is skipped, not failed', async () => {
+    const id = await bed.addTrack({ path: null, source: 'S3', key: 'audio/was.flac' })
+    const was = { key: 'audio/was.flac', source: 'S3' as const, size: null, path: null }
+    const name = savePlan(bed, 'p.plan', [
+      { action: 'update-row', trackId: id, was, becomes: { ...was, key: 'audio/becomes.flac' } },
+    ])
+    let isChanged = false
+    const end = observeFileEffects(async ({ kind, path: where }) => {
+      if (isChanged || kind !== 'sync' || !where.endsWith('.journal')) return
+      if (!readFileSync(where, 'utf8').includes('"begun"')) return
+      isChanged = true
+      await bed.database.knex('tracks').where({ id }).update({ s3_object_key: 'audio/other.flac' })
+    })
+    const run = await apply(bed, name).finally(end)
+    expect(isChanged).toBe(true)
+    expect(run.summary).toMatchObject({ skipped: 1, failed: 0, done: 0 })
+    expect((await bed.tracks()).get(id)).toMatchObject({ s3_object_key: 'audio/other.flac' })
+  })
+
+  test('the ledger knows when a file went, and that a dry run let it stay; what was read is counted', async () => {
+    await bed.addTrack({ path: 'a.flac', content })
+    expect((await upload(bed)).exitCode).toBe(0)
+    const deep = await reconcile(bed, { deep: true, head: 'all' })
+    expect(deep.summary).toMatchObject({ agree: 1, heads: 1, hashed: 1, changed: 0 })
+    const gone = async () =>
+      (await bed.database.knex('autodj_ledger.objects').select('local_deleted_at'))[0]?.local_deleted_at
+    expect((await cleanup(bed, { apply: false })).items).toMatchObject([{ subject: 'a.flac' }])
+    expect(await gone()).toBeNull()
+    expect((await cleanup(bed)).items).toMatchObject([{ state: 'removed', bytes: content.length }])
+    expect(await gone()).toBeInstanceOf(Date)
+  })
+
+  test('how often objects are asked for, and read: as often as --head and --deep say, and no more', async () => {
+    await bed.addTrack({ path: 'a.flac', content })
+    expect((await upload(bed)).exitCode).toBe(0)
+    const asked = async (flags: Parameters<typeof reconcile>[1]) => {
+      const { heads, hashed } = (await reconcile(bed, flags)).summary
+      return [heads, hashed]
+    }
+    expect(await asked({ head: 'all' })).toEqual([1, 0])
+    // What was seen then is remembered.
+    expect(await asked({ head: 'changed' })).toEqual([0, 0])
+    expect(await asked({ head: 'none' })).toEqual([0, 0])
+    expect(await asked({ head: 'none', deep: true })).toEqual([1, 1])
+    expect(await asked({ head: 'changed', deep: true })).toEqual([1, 1])
+  })
+
+  test('an object of the same size and headers has come since the plan: its headers are left', async () => {
+    await agreeing()
+    const id = await bed.addTrack({ path: null, source: 'S3', key })
+    await bed.database.knex('tracks').where({ id }).update({ file_size: content.length })
+    const plain = (bytes: Uint8Array) =>
+      bed.store.put(key, bytes, { headers: { contentType: 'text/plain' }, checksums: {} })
+    const { etag } = await plain(content)
+    const name = savePlan(
+      bed,
+      'p.plan',
+      [
+        {
+          action: 'set-headers',
+          object: { key, size: content.length, etag },
+          was: { contentType: 'text/plain' },
+          becomes: { contentType: 'audio/flac' },
+        },
+      ],
+      { versioned },
+    )
+    await plain(fakeAudio(3_000, 9))
+    const run = await apply(bed, name)
+    expect(run.items).toMatchObject([{ state: 'skipped', reason: 'the object has changed since' }])
+    expect((await bed.store.head(key))?.contentType).toBe('text/plain')
+  })
+
+  test('a file goes by itself while its row is being changed: the row says so', async () => {
+    const id = await bed.addTrack({ path: 'a.flac', content })
+    expect((await upload(bed)).exitCode).toBe(0)
+    const goes = ({ sql }: { sql: string }) => {
+      if (/^update .?tracks/i.test(sql)) rmSync(path.join(bed.audioRoot, 'a.flac'), { force: true })
+    }
+    bed.database.knex.on('query', goes)
+    const run = await cleanup(bed).finally(() => bed.database.knex.off('query', goes))
+    expect(run.items).toMatchObject([{ subject: 'a.flac', state: 'removed' }])
+    expect((await bed.tracks()).get(id)).toMatchObject({ file_path: null, file_source: 'S3' })
+  })
+
+  test('rows that name one file each in its own way: the file goes once, and from each of them', async () => {
+    await bed.addTracks(6, 3_000)
+    for (let number = 0; number < 3; number++)
+      await bed.addTrack({ path: path.join(bed.audioRoot, `folder ${number}/song ${number}.mp3`) })
+    expect((await upload(bed)).exitCode).toBe(0)
+    const run = await cleanup(bed)
+    expect(run.items.filter(item => item['state'] !== 'removed')).toEqual([])
+    for (const row of (await bed.tracks()).values())
+      expect(row).toMatchObject({ file_source: 'S3', file_path: null })
+  })
+
+  test('what dead runs left at staging keys goes, what live ones have there stays, and so does what is no run', async () => {
+    const [live, dead] = [randomUUID(), randomUUID()]
+    const staging = stagingPrefix('audio/')
+    const left = [`${staging}${live}/a.flac`, `${staging}not-a-run/a.flac`, 'audio/a.flac']
+    const gone = [`${staging}${dead}/a.flac`, `${staging}${dead}/b.flac`]
+    for (const name of [...left, ...gone]) await put(name, fakeAudio(1_000, 7))
+    const headers = { contentType: 'audio/flac' }
+    for (const name of [left[0], left[1], gone[0]] as string[])
+      await bed.store.createUpload(name, { headers })
+    const asked: string[][] = []
+    const alive = async (ids: readonly string[]) => {
+      asked.push([...ids].sort())
+      return new Set([live])
+    }
+    expect(await sweepStaging(bed.store, 'audio/', alive)).toBe(3)
+    expect([...(await bed.objects()).keys()].sort()).toEqual([...left].sort())
+    expect((await bed.openUploads()).sort()).toEqual([left[0], left[1]].sort())
+    expect(asked).toEqual([[live, dead].sort(), [live, dead].sort()])
+    expect(await sweepStaging(bed.store, 'audio/', alive)).toBe(0)
+  })
+
+  test('a large file is written to, its times set back, between its hash and its parts: it is told, and nothing is left', async () => {
+    const place = path.join(bed.audioRoot, 'large.flac')
+    const large = fakeAudio(18 * 1024 ** 2, 3)
+    const id = await bed.addTrack({ path: 'large.flac', content: large })
+    const then = new Date(1_700_000_000_000)
+    utimesSync(place, then, then)
+    const run = await upload(
+      bed,
+      { partSize: 5 * 1024 ** 2, deleteLocal: true },
+      {
+        hooks: {
+          createUpload: {
+            after: () => {
+              const edited = Buffer.from(large)
+              edited[17_000_000]! ^= 1
+              writeFileSync(place, edited)
+              utimesSync(place, then, then)
+            },
+          },
+        },
+      },
+    )
+    expect(run.exitCode).toBe(3)
+    expect(run.items).toMatchObject([{ subject: 'large.flac', reason: expect.stringMatching(/changed/) }])
+    expect((await bed.tracks()).get(id)).toMatchObject({ file_source: 'LOCAL' })
+    expect([existsSync(place), [...(await bed.objects()).keys()]]).toEqual([true, []])
+  })
+
+  test('the parts that a live run sends of the same file are left to it', async () => {
+    const large = fakeAudio(18 * 1024 ** 2, 3)
+    const id = await bed.addTrack({ path: 'large.flac', content: large })
+    const partSize = 5 * 1024 ** 2
+    expect((await upload(bed, { partSize })).exitCode).toBe(0)
+    const [where] = [...(await bed.objects()).keys()] as [string]
+    const { knex } = bed.database
+    await knex('tracks').where({ id }).update({ file_source: 'LOCAL', s3_object_key: null })
+    await knex('autodj_ledger.objects').delete()
+    await bed.store.delete([{ key: where }])
+    const runId = randomUUID()
+    const run = { command: 'upload-local', args: {}, host: 'another machine', pid: 1, version: '0' }
+    await startRun(knex, { id: runId, ...run })
+    const { size, mtimeNs, ino } = statSync(path.join(bed.audioRoot, 'large.flac'), { bigint: true })
+    const uploadId = await bed.store.createUpload(where, { headers: { contentType: 'audio/flac' } })
+    await recordUpload(knex, {
+      bucket: bed.store.bucket,
+      key: where,
+      uploadId,
+      path: 'large.flac',
+      inode: ino,
+      mtimeNs,
+      size: Number(size),
+      sha256: createHash('sha256').update(large).digest('hex'),
+      partSize,
+      headers: null,
+      runId,
+    })
+    expect((await upload(bed, { partSize })).exitCode).toBe(0)
+    expect(await bed.openUploads()).toEqual([where])
+    expect(await knex('autodj_ledger.uploads').select('upload_id', 'run_id')).toEqual([
+      { upload_id: uploadId, run_id: runId },
+    ])
   })
 
   test('an object is taken away and comes back, whether or not the store tells the marker that it made', async () => {
@@ -283,6 +475,25 @@ describe.each([
     expect(run.exitCode).toBe(0)
     expect((await bed.tracks()).get(id)?.file_path).toBe(isApplied ? null : 'a.flac')
   })
+
+  if (versioned)
+    test('the version that was hidden is deleted for good, and another left: undo brings back no other one', async () => {
+      const other = fakeAudio(3_000, 9)
+      await put(key, other)
+      const item = await removal()
+      const name = savePlan(bed, 'p.plan', [item], { versioned })
+      expect((await apply(bed, name)).summary).toMatchObject({ done: 1 })
+      const versions = (await Array.fromAsync(bed.store.listVersions({ prefix: key }))).flat()
+      // Those that other tests have left, too.
+      for (const { isDeleteMarker, etag, versionId } of versions)
+        if (!isDeleteMarker && 'object' in item && etag === item.object.etag)
+          await bed.store.delete([{ key, versionId }])
+      const run = await undo(bed, name)
+      expect(run.items).toMatchObject([
+        { state: 'failed', reason: 'the bucket has no version of it that could be brought back' },
+      ])
+      expect(await bed.content(key)).toBeUndefined()
+    })
 
   if (versioned)
     test('the object that a row names is hidden by a delete marker: it is brought back, if it is what the row had', async () => {

@@ -96,6 +96,15 @@ test('upload-local', async () => {
   expect(bytes).toBeCloseTo(size, -3)
 })
 
+test('upload-local, in parts', async () => {
+  const large = 18 * 1024 ** 2
+  await bed.addTrack({ path: 'large.flac', content: fakeAudio(large, 1) })
+  const { exitCode, bytes } = await run(bed, 'upload-local', { partSize: 5 * 1024 ** 2 })
+  expect(exitCode).toBe(ExitCode.ok)
+  expect((await bed.store.head([...(await bed.objects()).keys()][0] as string))?.etag).toMatch(/-4$/)
+  expect(Math.abs(bytes - large)).toBeLessThan(large / 100)
+})
+
 test('restore', async () => {
   await bed.addTrack({ path: 'a.flac', content: fakeAudio(size, 1) })
   await run(bed, 'upload-local', { deleteLocal: true })

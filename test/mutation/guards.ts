@@ -445,8 +445,8 @@ export const guards: readonly Guard[] = [
     file: 'src/plan/removals.ts',
     guard: 'if (wanted.length === 0) return outcomes',
     instead: 'return outcomes',
-    tests: ['test/contract/reconcile.test.ts', 'test/contract/safety.test.ts'],
-    pattern: 'apply|names|row',
+    tests: ['test/contract/guards.test.ts'],
+    pattern: 'come to mean',
   },
   {
     name: '--bwlimit makes the throttle',
@@ -476,8 +476,8 @@ export const guards: readonly Guard[] = [
     file: 'src/upload/multipart-upload.ts',
     guard: '      await throttle.pass(part.size, signal)\n',
     instead: '',
-    tests: ['test/e2e/bwlimit.test.ts', 'test/contract/upload.test.ts'],
-    pattern: 'upload-local|bwlimit',
+    tests: ['test/e2e/bwlimit.test.ts'],
+    pattern: 'upload-local',
   },
   {
     name: "fetch's --limit",
@@ -581,8 +581,8 @@ export const guards: readonly Guard[] = [
     file: 'src/upload/upload-ledger.ts',
     guard: 'one => one.runId === null || one.runId === this.#runId || !alive.has(one.runId),',
     instead: '() => true,',
-    tests: ['test/contract/upload.test.ts'],
-    pattern: 'left to it|dead',
+    tests: ['test/contract/meanwhile.test.ts'],
+    pattern: 'that a live run sends',
   },
   {
     name: 'track-run: passes over the rows again',

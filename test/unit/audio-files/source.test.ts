@@ -53,10 +53,10 @@ describe.each([
     ['L/c.mp3', { relative: 'A/c.mp3', isLinked: true }],
     // The name in its other form is no other name.
     ['Beyonc\u00e9/d.mp3', { relative: 'Beyonce\u0301/d.mp3', isLinked: false }],
-    [`${top}/other name/A/b.mp3`, { relative: 'A/b.mp3', isLinked: true }],
-    [`${root}/A/b.mp3`, { relative: 'A/b.mp3', isLinked: false }],
+    ['TOP/other name/A/b.mp3', { relative: 'A/b.mp3', isLinked: true }],
+    ['TOP/audio/A/b.mp3', { relative: 'A/b.mp3', isLinked: false }],
     ['out.mp3', { problem: 'refused' }],
-    [`${top}/out.mp3`, { problem: 'refused' }],
+    ['TOP/out.mp3', { problem: 'refused' }],
     ['../out.mp3', { problem: 'refused' }],
     ['loop.mp3', { problem: 'loop' }],
     ['dangling.mp3', { problem: 'missing' }],
@@ -65,7 +65,8 @@ describe.each([
     ['pipe.mp3', { problem: 'not-a-file' }],
     ['empty.mp3', { problem: 'empty' }],
     ['A/b.mp3/x', { problem: 'missing' }],
-  ])('%j', async (filePath, expected) => {
+  ])('%j', async (named, expected) => {
+    const filePath = named.replace('TOP', top)
     const opening = openSource(filePath, folder, await openRoot(root), disk)
     if ('problem' in expected) return expect(opening).rejects.toMatchObject(expected)
     const source = await opening
@@ -84,12 +85,12 @@ test.each<[string, string | undefined]>([
   ['audio\\A\\b.mp3', 'A/b.mp3'],
   // Of several readings that which leads to something.
   ['audio/beside/x.mp3', 'beside/x.mp3'],
-  [`${top}/other name/A/b.mp3`, 'A/b.mp3'],
-  [`${top}/out.mp3`, undefined],
+  ['TOP/other name/A/b.mp3', 'A/b.mp3'],
+  ['TOP/out.mp3', undefined],
   ['../out.mp3', undefined],
   ['', undefined],
-])('the path of %j below the root is %j', async (filePath, expected) => {
-  expect(await relativePath(filePath, folder)).toBe(expected)
+])('the path of %j below the root is %j', async (named, expected) => {
+  expect(await relativePath(named.replace('TOP', top), folder)).toBe(expected)
 })
 
 test.each<[string, boolean | undefined]>([
@@ -247,4 +248,12 @@ test('what is no file is called what it is', async () => {
   } finally {
     server.close()
   }
+})
+
+test('a reading that leads to something that cannot be opened is not passed over for another one', async () => {
+  mkdirSync(path.join(root, 'audio'), { recursive: true })
+  writeFileSync(path.join(root, 'audio/loop.mp3'), 'audio')
+  await expect(findSource('audio/loop.mp3', folder, root)).rejects.toMatchObject({ problem: 'loop' })
+  writeFileSync(path.join(root, 'audio/only.mp3'), 'audio')
+  expect((await findSource('audio/only.mp3', folder, root)).reading.relative).toBe('audio/only.mp3')
 })

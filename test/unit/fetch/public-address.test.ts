@@ -1,7 +1,7 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { isPublicAddress, previewGuard } from '../../../src/fetch/public-address.ts'
+import { isPublicAddress, previewGuard, refuseInside } from '../../../src/fetch/public-address.ts'
 import { download } from '../../../src/fetch/url-download.ts'
 
 describe('addresses of the internet, and those inside', () => {
@@ -117,4 +117,16 @@ describe('a download', () => {
     )
     await expect(get('hush')).rejects.toThrow('"REDACTED" is not')
   })
+})
+
+test('of a name that a proxy is to look up: what this machine knows of it, and names that are only inside', async () => {
+  const never = () => false
+  const always = () => true
+  for (const name of ['127.0.0.1', '[::1]', 'localhost'])
+    await expect(refuseInside(name, never)).rejects.toThrow()
+  for (const name of ['127.0.0.1', '[::1]', 'localhost']) await refuseInside(name, always)
+  for (const name of ['nas.invalid.local', 'nowhere.internal', 'nowhere.home.arpa', 'nowhere.lan.'])
+    await expect(refuseInside(name, always)).rejects.toThrow()
+  // Nobody's here: the proxy's affair.
+  await refuseInside('nowhere.invalid', never)
 })
