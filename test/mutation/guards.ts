@@ -22,8 +22,8 @@ export const guards: readonly Guard[] = [
   {
     name: 'what is removed is what was open',
     file: 'src/audio-files/remove-together.ts',
-    guard: 'if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) return await aside.remove()',
-    instead: 'return await aside.remove()',
+    guard: 'if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) {',
+    instead: 'if (true) {',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'deletion of local',
   },
@@ -261,7 +261,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'restore no overwrite',
     file: 'src/restore/restore.ts',
-    guard: 'const end = await this.#move(file, place)',
+    guard: 'const end = await this.#finish(file, place)',
     instead:
       "const end = await (await import('node:fs/promises')).rename(draft, place).then(() => 'moved' as string)",
     tests: ['test/contract/safety.test.ts'],
@@ -285,10 +285,10 @@ export const guards: readonly Guard[] = [
   },
   {
     name: 'restore sync',
-    file: 'src/restore/restore.ts',
-    guard: '      await this.#sync(file)\n',
-    instead: '',
-    tests: ['test/contract/guards.test.ts'],
+    file: 'src/audio-files/reader-thread.ts',
+    guard: '    await syncLater(request.descriptor)\n    return move(request)',
+    instead: '    return move(request)',
+    tests: ['test/unit/audio-files/readers.test.ts'],
   },
   {
     name: 'restore folder sync',
@@ -533,9 +533,8 @@ export const guards: readonly Guard[] = [
   {
     name: 'the folder knows what was removed',
     file: 'src/file-effects.ts',
-    guard:
-      '      await removeEmptyFolder(folder).catch(() => {})\n      await syncFolder(path.dirname(file))\n    },\n    async putBack',
-    instead: '      await removeEmptyFolder(folder).catch(() => {})\n    },\n    async putBack',
+    guard: '      await syncFolder(path.dirname(file)).catch(() => {})\n    },\n    async putBack',
+    instead: '    },\n    async putBack',
     tests: ['test/unit/file-effects.test.ts'],
   },
   {

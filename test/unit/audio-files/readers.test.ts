@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, openSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -138,5 +138,16 @@ describe('hashing off the main thread', () => {
       await after.close()
     }
     await after.close()
+  })
+
+  test('what cannot be brought onto the disk is given no name', async () => {
+    const [from, to] = [path.join(dir, 'draft'), path.join(dir, 'finished')]
+    writeFileSync(from, 'x')
+    // A device has nothing to sync, and says so.
+    const device = openSync('/dev/null', 'r+')
+    await expect(readers.finish(from, to, device)).rejects.toMatchObject({ code: 'EINVAL' })
+    expect([existsSync(from), existsSync(to)]).toEqual([true, false])
+    expect(await readers.finish(from, to, openSync(from, 'r+'))).toBe('moved')
+    expect([existsSync(from), existsSync(to)]).toEqual([false, true])
   })
 })
