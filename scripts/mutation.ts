@@ -67,7 +67,14 @@ const rooms: Readonly<Record<string, Room>> = {
     tests: ['test/unit/core/{import,fetch,init,migrate,cost,policy}/*.test.ts'],
   },
   bucket: { mutate: ['src/core/bucket/*.ts'], tests: ['test/unit/core/bucket/*.test.ts'] },
-  containers: { mutate: ['src/core/containers/*.ts'], tests: ['test/unit/core/containers/*.test.ts'] },
+  containers: {
+    mutate: ['src/core/containers/*.ts'],
+    tests: [
+      'test/unit/core/containers/*.test.ts',
+      'test/unit/core/content-type.test.ts',
+      'test/unit/import/tags.test.ts',
+    ],
+  },
   tags: {
     mutate: ['src/core/tags/*.ts'],
     tests: ['test/unit/core/tags/*.test.ts', 'test/unit/import/tags.test.ts'],

@@ -266,12 +266,14 @@ function ogg(head: Uint8Array): AudioType | undefined {
 
 // MP4 and its kin (ISO/IEC 14496-12)
 
+/** Beginnings of brands (mp4ra.org) that stand for sound: music, audiobooks, protected music, Flash's. */
+const audioBrands = new Set(['M4A', 'M4B', 'M4P', 'F4A', 'F4B'])
 /** Codecs of still pictures: covers and chapter images, not films. */
 const stills = new Set(['jpeg', 'mjpa', 'mjpb', 'png ', 'gif ', 'tiff'])
 
 async function mp4(file: ByteSource, start: number): Promise<AudioType | undefined> {
   const brand = ascii(await file.read(start + 8, 4), 0, 4)
-  const audioBrand = /^(M4A|M4B|M4P|F4A|F4B)/.test(brand)
+  const audioBrand = audioBrands.has(brand.slice(0, 3))
   let sound = false
   let video = false
   let index = false
@@ -310,7 +312,6 @@ const ebml = {
   tracks: 0x1654ae6b,
   entry: 0xae,
   trackType: 0x83,
-  cluster: 0x1f43b675,
 }
 
 /** A variable-size integer; `keepMarker` for element ids. Unknown sizes (all ones) are Infinity. */
@@ -322,14 +323,9 @@ function vint(
   const first = bytes[at]
   if (!first) return undefined
   const length = Math.clz32(first) - 23
-  if (at + length > bytes.length) return undefined
-  let value = keepMarker ? first : first & (0xff >> length)
-  let ones = (first & (0xff >> length)) === 0xff >> length
-  for (let i = 1; i < length; i++) {
-    value = value * 256 + bytes[at + i]!
-    ones &&= bytes[at + i] === 0xff
-  }
-  return { value: !keepMarker && ones ? Number.POSITIVE_INFINITY : value, length }
+  const lead = keepMarker ? first : first & (0xff >> length)
+  const value = lead * 256 ** (length - 1) + uint(bytes, at + 1, length - 1)
+  return { value: value === 2 ** (7 * length) - 1 ? Number.POSITIVE_INFINITY : value, length }
 }
 
 async function* elements(
@@ -343,8 +339,9 @@ async function* elements(
     const size = id && vint(header, id.length, false)
     if (!size) return
     const content = at + id.length + size.length
-    yield { id: id.value, start: content, end: content + size.value }
-    at = content + size.value
+    const end = content + size.value
+    yield { id: id.value, start: content, end }
+    at = end
   }
 }
 
@@ -358,13 +355,12 @@ async function matroska(file: ByteSource, start: number): Promise<AudioType | un
       for await (const element of elements(file, top.start, end)) {
         if (element.id === ebml.docType) {
           const length = Math.min(element.end - element.start, 16)
-          docType = ascii(await file.read(element.start, length), 0, length).replace(/\0+$/, '')
+          docType = ascii(await file.read(element.start, length), 0, length).replace(/\0.*/s, '')
         }
       }
     } else if (top.id === ebml.segment) {
       for await (const element of elements(file, top.start, end)) {
-        // Tracks come before the clusters they describe, and a cluster of unknown size cannot be stepped over.
-        if (element.id === ebml.cluster && element.end === Number.POSITIVE_INFINITY) break
+        // They come before the clusters they describe: one of unknown size cannot be stepped over.
         if (element.id !== ebml.tracks) continue
         for await (const entry of elements(file, element.start, Math.min(element.end, file.size))) {
           if (entry.id !== ebml.entry) continue
@@ -393,6 +389,7 @@ async function matroska(file: ByteSource, start: number): Promise<AudioType | un
 
 const asfStreamProperties = '\x91\x07\xdc\xb7\xb7\xa9\xcf\x11\x8e\xe6\x00\xc0\x0c\x20\x53\x65'
 const asfHeaderExtension = '\xb5\x03\xbf\x5f\x2e\xa9\xcf\x11\x8e\xe3\x00\xc0\x0c\x20\x53\x65'
+const asfExtendedStream = '\xcb\xa5\xe6\x14\x72\xc6\x32\x43\x83\x99\xa9\x69\x52\x06\x5b\x5a'
 const asfAudio = '\x40\x9e\x69\xf8\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b'
 const asfVideo = '\xc0\xef\x19\xbc\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b'
 
@@ -402,22 +399,30 @@ async function asf(file: ByteSource, start: number): Promise<AudioType | undefin
   let sound = false
   let video = false
   const end = Math.min(start + uint(head, 16, 8, true), file.size)
-  const walk = async (from: number, to: number, inner: boolean): Promise<void> => {
-    for (let at = from; at + 24 <= to; ) {
-      const object = (await file.read(at, 70)).slice()
+  const walk = async (from: number, to: number): Promise<void> => {
+    for (let at = from; at < to; ) {
+      const object = (await file.read(at, 88)).slice()
       const id = ascii(object, 0, 16)
-      const size = object.length < 24 ? 0 : uint(object, 16, 8, true)
+      const size = uint(object, 16, 8, true)
       if (size < 24) return
       if (id === asfStreamProperties) {
         sound ||= ascii(object, 24, 16) === asfAudio
         video ||= ascii(object, 24, 16) === asfVideo
-      } else if (id === asfHeaderExtension && !inner) {
-        await walk(at + 46, Math.min(at + size, to), true)
+      } else if (id === asfHeaderExtension) {
+        await walk(at + 46, Math.min(at + size, to))
+      } else if (id === asfExtendedStream) {
+        // Of a stream that players of old are not to see, the properties stand here, behind its names and extensions.
+        let inside = at + 88
+        for (let names = uint(object, 84, 2, true); names > 0; names--)
+          inside += 4 + uint(await file.read(inside, 4), 2, 2, true)
+        for (let extensions = uint(object, 86, 2, true); extensions > 0; extensions--)
+          inside += 22 + uint(await file.read(inside, 22), 18, 4, true)
+        await walk(inside, Math.min(at + size, to))
       }
       at += size
     }
   }
-  await walk(start + 30, end, false)
+  await walk(start + 30, end)
   if (!sound) return undefined
   return video
     ? { contentType: 'video/x-ms-wmv', extension: 'wmv', container: 'asf' }

@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ByteSource } from '../../../src/core/containers/bytes.ts'
-import { detectAudio } from '../../../src/core/content-type.ts'
+import { detectAudio, locateAudio } from '../../../src/core/content-type.ts'
+import { be, box, le, moov, mp3Frames, oggPage } from '../../support/audio-bytes.ts'
 
 const folder = new URL('../../fixtures/formats/', import.meta.url)
 const fixture = (name: string) => readFileSync(new URL(name, folder))
@@ -143,6 +144,365 @@ const made: [string, Buffer, string | undefined][] = [
   ['demo: FLAC', demo('11-wrong-label.flac'), 'audio/flac flac flac'],
   ['demo: M4A', demo('09-deja-vu.m4a'), 'audio/mp4 m4a mp4'],
 ]
+
+/** An element of EBML (RFC 8794): its size in `width` bytes, all ones if it is unknown. */
+function element(id: string, content: Buffer, { width = 1, unknown = false } = {}): Buffer {
+  const size = unknown ? Buffer.alloc(width, 0xff) : be(content.length, width)
+  // As many zeros before the first bit as bytes follow.
+  size[0] = unknown ? 0xff >> (width - 1) : size[0]! | (0x80 >> (width - 1))
+  return Buffer.concat([Buffer.from(id, 'hex'), size, content])
+}
+const doc = (type: string) => element('1a45dfa3', element('4282', latin(type)), { width: 8 })
+const hex = (text: string) => Buffer.from(text, 'hex')
+/** Of a Matroska file, by the values of RFC 9559, 5.1.4.1.3: 1 video, 2 audio, 0x11 subtitles. */
+const entry = (type: number) =>
+  element(
+    'ae',
+    Buffer.concat([element('d7', be(1, 1)), element('83', be(type, 1)), element('86', latin('A'))]),
+  )
+const tracks = (...types: number[]) => element('1654ae6b', Buffer.concat(types.map(entry)), { width: 2 })
+const segment = (...content: Buffer[]) => element('18538067', Buffer.concat(content), { width: 8 })
+const pause = (length: number, width: number, options = {}) =>
+  element('ec', Buffer.alloc(length), { width, ...options })
+const live = { unknown: true }
+
+const matroskaFiles: [string, Buffer[], string | undefined][] = [
+  ['sound', [doc('matroska'), segment(tracks(2))], 'audio/matroska mka matroska'],
+  ['sound, then video', [doc('matroska'), segment(tracks(2, 1))], 'video/matroska mkv matroska'],
+  ['video, then sound', [doc('matroska'), segment(tracks(1, 2))], 'video/matroska mkv matroska'],
+  ['sound with subtitles', [doc('matroska'), segment(tracks(0x11, 2))], 'audio/matroska mka matroska'],
+  ['subtitles alone', [doc('matroska'), segment(tracks(0x11))], undefined],
+  ['WebM', [doc('webm'), segment(tracks(2))], 'audio/webm webm webm'],
+  ['WebM with video', [doc('webm'), segment(tracks(1, 2))], 'video/webm webm webm'],
+  ['WebM, its type padded', [doc('webm\0\0'), segment(tracks(2))], 'audio/webm webm webm'],
+  [
+    'WebM, its type written over a longer one, which ends at the first zero',
+    [doc('webm\0ska'), segment(tracks(2))],
+    'audio/webm webm webm',
+  ],
+  ['no type', [element('1a45dfa3', pause(3, 1)), segment(tracks(2))], 'audio/matroska mka matroska'],
+  [
+    'a size of 127 in two bytes, which is not unknown',
+    [doc('webm'), segment(pause(127, 2), tracks(2))],
+    'audio/webm webm webm',
+  ],
+  ['a size that ends in ones', [doc('webm'), segment(pause(255, 2), tracks(2))], 'audio/webm webm webm'],
+  [
+    'a size that begins with ones',
+    [doc('webm'), segment(pause(0x3ffe, 2), tracks(2))],
+    'audio/webm webm webm',
+  ],
+  [
+    'a segment of unknown length, in one byte',
+    [doc('webm'), element('18538067', Buffer.concat([pause(300, 2), tracks(2)]), live)],
+    'audio/webm webm webm',
+  ],
+  [
+    'a segment of unknown length, in eight',
+    [doc('webm'), element('18538067', Buffer.concat([pause(300, 2), tracks(2)]), { ...live, width: 8 })],
+    'audio/webm webm webm',
+  ],
+  [
+    'a cluster of unknown length, and tracks in it: they come before',
+    [doc('webm'), segment(element('1f43b675', pause(200, 2), live), tracks(2))],
+    undefined,
+  ],
+  [
+    'what begins like tracks, in another element',
+    [doc('webm'), segment(element('1549a966', tracks(2)))],
+    undefined,
+  ],
+  ['an entry that is none', [doc('webm'), segment(element('1654ae6b', element('ac', entry(2))))], undefined],
+  [
+    'another element in the tracks, with a track type in it',
+    [doc('webm'), segment(element('1654ae6b', element('ec', element('83', be(2, 1)))))],
+    undefined,
+  ],
+  ['a second segment', [doc('webm'), segment(tracks(1)), segment(tracks(2))], undefined],
+  ['tracks of one segment twice', [doc('webm'), segment(tracks(1), tracks(2))], undefined],
+  ['a file cut before its tracks', [doc('webm'), segment(pause(9, 1), tracks(2)).subarray(0, 24)], undefined],
+  [
+    'another element before the segment',
+    [doc('webm'), pause(40, 1), segment(tracks(2))],
+    'audio/webm webm webm',
+  ],
+]
+
+/** An object of ASF (its specification, 3 and 4). */
+const object = (guid: string, ...content: Buffer[]) => {
+  const body = Buffer.concat(content)
+  return Buffer.concat([hex(guid), le(24 + body.length, 8), body])
+}
+const asfSound = '409e69f84d5bcf11a8fd00805f5c442b'
+const asfPicture = 'c0ef19bc4d5bcf11a8fd00805f5c442b'
+const stream = (type: string) => object('9107dcb7b7a9cf118ee600c00c205365', hex(type), Buffer.alloc(38))
+const padding = (length: number) => object('74d40618dfca0945a4ba9aabcb96aae8', Buffer.alloc(length))
+const extension = (...content: Buffer[]) => {
+  const body = Buffer.concat(content)
+  return object(
+    'b503bf5f2ea9cf118ee300c00c205365',
+    hex('11d2d3abbaa9cf118ee600c00c205365'),
+    le(6, 2),
+    le(body.length, 4),
+    body,
+  )
+}
+/** Extended Stream Properties (4.1): names, extensions of payloads, and perhaps the properties themselves. */
+const extended = (names: string[], extensions: Buffer[], ...content: Buffer[]) =>
+  object(
+    'cba5e61472c632438399a96952065b5a',
+    Buffer.alloc(60),
+    le(names.length, 2),
+    le(extensions.length, 2),
+    ...names.flatMap(name => [le(0, 2), le(2 * name.length, 2), Buffer.from(name, 'utf16le')]),
+    ...extensions.flatMap(info => [Buffer.alloc(16, 0xaa), le(4, 2), le(info.length, 4), info]),
+    ...content,
+  )
+const asfHeader = (...objects: Buffer[]) =>
+  object('3026b2758e66cf11a6d900aa0062ce6c', le(objects.length, 4), Buffer.from([1, 2]), ...objects)
+const wma = 'audio/x-ms-wma wma asf'
+const wmv = 'video/x-ms-wmv wmv asf'
+
+const asfFiles: [string, Buffer, string | undefined][] = [
+  ['sound', asfHeader(stream(asfSound)), wma],
+  ['sound, then video', asfHeader(stream(asfSound), stream(asfPicture)), wmv],
+  ['video, then sound', asfHeader(stream(asfPicture), padding(60), stream(asfSound)), wmv],
+  ['video alone', asfHeader(stream(asfPicture)), undefined],
+  ['no stream', asfHeader(padding(300)), undefined],
+  ['sound behind an extension', asfHeader(extension(padding(40)), stream(asfSound)), wma],
+  ['a hidden stream', asfHeader(extension(padding(40), extended([], [], stream(asfSound)))), wma],
+  [
+    'a hidden stream with names and extensions',
+    asfHeader(extension(extended(['Ton', 'Sound'], [Buffer.alloc(3), Buffer.alloc(70)], stream(asfSound)))),
+    wma,
+  ],
+  [
+    'a hidden stream of pictures beside one of sound',
+    asfHeader(extension(extended(['Film'], [], stream(asfPicture))), stream(asfSound)),
+    wmv,
+  ],
+  [
+    'streams known by more than one object',
+    asfHeader(extension(extended([], []), extended([], [Buffer.alloc(2)])), stream(asfSound)),
+    wma,
+  ],
+  [
+    'an extension that claims to be longer than the header ends with it',
+    Buffer.concat([
+      hex('3026b2758e66cf11a6d900aa0062ce6c'),
+      le(30 + 46, 8),
+      le(1, 4),
+      Buffer.from([1, 2]),
+      extension(stream(asfSound)),
+    ]),
+    undefined,
+  ],
+  ['sound behind the header', Buffer.concat([asfHeader(padding(1)), stream(asfSound)]), undefined],
+  [
+    'an object too short to be one',
+    asfHeader(Buffer.concat([padding(0).subarray(0, 16), le(23, 8)]), stream(asfSound)),
+    undefined,
+  ],
+  ['cut within its head', asfHeader(stream(asfSound)).subarray(0, 29), undefined],
+  ['cut behind the type of its stream', asfHeader(stream(asfSound)).subarray(0, 30 + 40), wma],
+  ['cut within the type of its stream', asfHeader(stream(asfSound)).subarray(0, 30 + 39), undefined],
+  ['behind an ID3 tag', Buffer.concat([id3(300), asfHeader(stream(asfSound))]), wma],
+]
+
+const brand = (name: string) => box('ftyp', latin(name), be(0, 4))
+/** A track of pictures: its handler and its codec. */
+const pictures = (codec: string) =>
+  box(
+    'trak',
+    box(
+      'mdia',
+      box('hdlr', be(0, 8), latin('vide'), be(0, 13)),
+      box('minf', box('stbl', box('stsd', be(0, 4), be(1, 4), box(codec, be(0, 78))))),
+    ),
+  )
+const movie = (...more: Buffer[]) => box('moov', moov(1).subarray(8), ...more)
+
+const mp4Files: [string, Buffer[], string | undefined][] = [
+  ['sound', [brand('isom'), movie()], 'audio/mp4 m4a mp4'],
+  ['sound and film', [brand('isom'), movie(pictures('avc1'))], 'video/mp4 mp4 mp4'],
+  ['film, no sound', [brand('isom'), box('moov', pictures('avc1'))], undefined],
+  ['film, no sound, of an audio brand', [brand('M4A '), box('moov', pictures('avc1'))], undefined],
+  ...['jpeg', 'mjpa', 'mjpb', 'png ', 'gif ', 'tiff'].map((codec): [string, Buffer[], string] => [
+    `sound and a cover: ${codec}`,
+    [brand('isom'), movie(pictures(codec))],
+    'audio/mp4 m4a mp4',
+  ]),
+  ['an audio brand with a film', [brand('M4A '), movie(pictures('avc1'))], 'audio/mp4 m4a mp4'],
+  ['an audiobook', [brand('M4B '), movie()], 'audio/mp4 m4b mp4'],
+  ...['M4A ', 'M4P ', 'F4A '].map((name): [string, Buffer[], string] => [
+    `${name}without an index`,
+    [brand(name)],
+    'audio/mp4 m4a mp4',
+  ]),
+  ['M4V without an index', [brand('M4V ')], undefined],
+  ['QuickTime, a film', [brand('qt  '), movie(pictures('avc1'))], 'video/quicktime mov mp4'],
+  ['QuickTime, sound', [brand('qt  '), movie()], 'audio/mp4 m4a mp4'],
+  ['3GPP, sound', [brand('3gp5'), movie()], 'audio/3gpp 3gp mp4'],
+  ['3GPP, a film', [brand('3gp5'), movie(pictures('s263'))], 'video/3gpp 3gp mp4'],
+  ['3GPP2, sound', [brand('3g2a'), movie()], 'audio/3gpp2 3g2 mp4'],
+  ['3GPP2, a film', [brand('3g2a'), movie(pictures('s263'))], 'video/3gpp2 3g2 mp4'],
+  [
+    'the index behind the samples',
+    [brand('isom'), box('free'), box('mdat', be(0, 5000)), movie()],
+    'audio/mp4 m4a mp4',
+  ],
+  ['a track outside the index', [brand('isom'), moov(1).subarray(8)], undefined],
+  ['behind an ID3 tag', [id3(64), brand('M4B '), movie()], 'audio/mp4 m4b mp4'],
+]
+
+/** A page that begins a stream. */
+const begins = (packet: string, serial = 1) => oggPage(serial, 0, 0, [latin(packet, packet.length + 20)], 2)
+const oggFiles: [string, Buffer[], string | undefined][] = [
+  ['Vorbis', [begins('\x01vorbis')], 'audio/ogg ogg ogg'],
+  ['Opus', [begins('OpusHead')], 'audio/ogg opus ogg'],
+  ['FLAC', [begins('\x7fFLAC')], 'audio/ogg oga ogg'],
+  ['Speex', [begins('Speex   ')], 'audio/ogg spx ogg'],
+  ['Theora alone', [begins('\x80theora')], undefined],
+  ['Theora and Vorbis', [begins('\x80theora'), begins('\x01vorbis', 2)], 'video/ogg ogv ogg'],
+  ['Vorbis and Theora', [begins('\x01vorbis'), begins('\x80theora', 2)], 'video/ogg ogv ogg'],
+  ['Dirac and Vorbis', [begins('BBCD\0'), begins('\x01vorbis', 2)], 'video/ogg ogv ogg'],
+  ['OGM', [begins('\x01video\0\0'), begins('\x01vorbis', 2)], 'video/ogg ogv ogg'],
+  ['Skeleton and Opus', [begins('fishead\0'), begins('OpusHead', 2)], 'audio/ogg opus ogg'],
+  ['two streams: named by the first', [begins('\x01vorbis'), begins('OpusHead', 2)], 'audio/ogg ogg ogg'],
+  [
+    'a page that begins none ends them',
+    [begins('fishead\0'), oggPage(1, 1, 0, [latin('index')]), begins('OpusHead', 2)],
+    undefined,
+  ],
+  ['a page that begins no stream', [oggPage(1, 0, 0, [latin('OpusHead', 19)])], undefined],
+  [
+    'a first page of more than one segment',
+    [oggPage(1, 0, 0, [latin('fishead\0', 700), latin('x', 255)], 2), begins('OpusHead', 2)],
+    'audio/ogg opus ogg',
+  ],
+]
+
+describe('containers that hold sound, pictures or films', () => {
+  test.each(matroskaFiles)('Matroska: %s', async (_what, bytes, expected) => {
+    expect(await verdict(Buffer.concat(bytes))).toBe(expected)
+  })
+  test.each(asfFiles)('ASF: %s', async (_what, bytes, expected) => {
+    expect(await verdict(bytes)).toBe(expected)
+  })
+  test.each(mp4Files)('MP4: %s', async (_what, bytes, expected) => {
+    expect(await verdict(Buffer.concat(bytes))).toBe(expected)
+  })
+  test.each(oggFiles)('Ogg: %s', async (_what, bytes, expected) => {
+    expect(await verdict(Buffer.concat(bytes))).toBe(expected)
+  })
+  test.each<[string, string | undefined]>([
+    ['RIFF\0\0\0\0WAVE', 'audio/wav wav wav'],
+    ['RIFX\0\0\0\0WAVE', 'audio/wav wav wav'],
+    ['RF64\xff\xff\xff\xffWAVE', 'audio/wav wav wav'],
+    ['BW64\xff\xff\xff\xffWAVE', 'audio/wav wav wav'],
+    ['RIFF\0\0\0\0WEBP', undefined],
+    ['FORM\0\0\0\0AIFF', 'audio/aiff aiff aiff'],
+    ['FORM\0\0\0\0AIFC', 'audio/aiff aifc aiff'],
+    ['FORM\0\0\0\0DJVU', undefined],
+    ['riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0\0\0\0\0\0\0\0\0list', undefined],
+    ['riff raff and other words of the same kind', undefined],
+    ['TTA2\x03\0\x20\0', 'audio/x-tta tta tta'],
+    ['TTA1\x04\0\x02\0', undefined],
+    ['TTA1\x01\0\x21\0', undefined],
+    ['MP+\x17', 'audio/x-musepack mpc musepack'],
+    ['MP+\x08', undefined],
+    ['DSD \x1d\0', undefined],
+    ['DSD \x1c\x01', undefined],
+  ])('what follows a signature: %j', async (head, expected) => {
+    expect(await verdict(latin(head, 64))).toBe(expected)
+  })
+  test('the head of a TTA file, and one byte less', async () => {
+    const head = latin('TTA1\x01\0\x02\0', 22)
+    expect(await verdict(head)).toBe('audio/x-tta tta tta')
+    expect(await verdict(head.subarray(0, 21))).toBeUndefined()
+  })
+})
+
+describe('where the sound begins', () => {
+  const sound = mp3Frames(6)
+  /** That many bytes, and the sound behind them; everything else is zeros. */
+  const sparse = (at: number, piece: Buffer, fill = 0): ByteSource => ({
+    size: at + piece.length,
+    read: async (offset, length) => {
+      const answer = Buffer.alloc(Math.max(0, Math.min(length, at + piece.length - offset)), fill)
+      if (offset + answer.length > at) piece.copy(answer, Math.max(0, at - offset), Math.max(0, offset - at))
+      return answer
+    },
+  })
+  const mebi = 2 ** 20
+  test.each<[string, number, number, boolean]>([
+    ['rubble, the last place from which the heads of four frames are seen', 65_536 - 3 * 417 - 4, 0x55, true],
+    ['rubble, one byte further', 65_536 - 3 * 417 - 3, 0x55, false],
+    ['zeros up to the end of a window', mebi - 1, 0, true],
+    ['zeros of a whole window', mebi, 0, true],
+    ['zeros of more than a window', mebi + 1, 0, true],
+    ['zeros of three windows and a half', 3.5 * mebi, 0, true],
+    ['zeros of just less than 64 MiB', 64 * mebi - 4 * 418, 0, true],
+    ['zeros of 64 MiB', 64 * mebi, 0, false],
+  ])('MP3 behind %s', async (_what, at, fill, isFound) => {
+    const found = await locateAudio(sparse(at, sound, fill))
+    expect(found).toEqual(
+      isFound ? { contentType: 'audio/mpeg', extension: 'mp3', container: 'mpeg', start: at } : undefined,
+    )
+  })
+  test.each([
+    ['the end of a window', mebi - 1],
+    ['a window and a half', 1.5 * mebi],
+  ])('FLAC behind zeros up to %s', async (_what, at) => {
+    expect(await locateAudio(sparse(at, fixture('flac.flac')))).toMatchObject({
+      container: 'flac',
+      start: at,
+    })
+  })
+  test('what stands first counts: FLAC before frames, frames before FLAC', async () => {
+    const flac = latin('fLaC\0\0\0"', 500)
+    const rubble = Buffer.alloc(50, 0x55)
+    expect(await locateAudio(Buffer.concat([rubble, flac, sound]))).toMatchObject({
+      container: 'flac',
+      start: 50,
+    })
+    expect(await locateAudio(Buffer.concat([rubble, sound, flac]))).toMatchObject({
+      container: 'mpeg',
+      start: 50,
+    })
+  })
+  test.each([
+    ['the last block of metadata', 'fLaC\x80\0\0"', 'flac'],
+    ['a block of another type', 'fLaC\x04\0\0"', undefined],
+    ['a block of another length', 'fLaC\0\0\0#', undefined],
+  ])('FLAC in rubble whose first block is %s', async (_what, head, container) => {
+    const bytes = Buffer.concat([Buffer.alloc(50, 0x55), latin(`f${head}`, 100)])
+    expect((await locateAudio(bytes))?.container).toBe(container)
+  })
+  test('in rubble, four frames are asked for, and three at the end of a file are none', async () => {
+    expect(await locateAudio(Buffer.concat([Buffer.alloc(50, 0x55), mp3Frames(4)]))).toMatchObject({
+      start: 50,
+    })
+    expect(await locateAudio(Buffer.concat([Buffer.alloc(50, 0x55), mp3Frames(3)]))).toBeUndefined()
+  })
+  test.each([
+    ['a file of one frame', 0, 1],
+    ['one frame behind a tag', 200, 1],
+    ['one frame behind a tag longer than what is read at first', 40_000, 1],
+    ['frames behind a tag', 200, 3],
+  ])('%s', async (_what, tag, count) => {
+    const before = tag > 0 ? id3(tag) : Buffer.alloc(0)
+    expect(await locateAudio(Buffer.concat([before, mp3Frames(count)]))).toEqual({
+      contentType: 'audio/mpeg',
+      extension: 'mp3',
+      container: 'mpeg',
+      start: before.length,
+    })
+  })
+  test('a file that ends within its tag', async () => {
+    expect(await locateAudio(id3(500).subarray(0, 300))).toMatchObject({ container: 'mpeg', start: 300 })
+  })
+})
 
 describe('detectAudio', () => {
   test('there is a verdict for every fixture', () => {
