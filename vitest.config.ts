@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     globalSetup: ['test/support/temp-folder.ts'],
+    setupFiles: ['test/support/own-temp-folder.ts'],
     include: ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/e2e/**/*.test.ts'],
     // By default one core is left to a watcher and its editor: on two cores that is half of the machine.
     maxWorkers: '100%',
