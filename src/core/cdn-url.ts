@@ -33,7 +33,7 @@ export function parseCdnDomain(text: string, { anyPort = false } = {}): CdnDomai
     new UsageError(`"${shown(text)}" is not a CDN domain: ${why}`, { code: 'cdn.domain', cure })
   const given = text.trim()
   if (given === '') throw refuse('it is empty')
-  const [, scheme = 'https', rest = ''] = /^(?:([A-Za-z][A-Za-z0-9+.-]*):\/\/)?(.*)$/s.exec(given)!
+  const [, scheme = 'https', rest = ''] = /^(?:([A-Za-z][A-Za-z0-9+.-]*):\/\/)?(.*)/s.exec(given)!
   const authority = rest.endsWith('/') ? rest.slice(0, -1) : rest
   if (/[/\\?#]/.test(authority)) throw refuse('it has a path; objects are addressed by their whole key')
   if (authority.includes('@')) throw refuse('it has a user name in it')

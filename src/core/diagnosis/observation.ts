@@ -184,5 +184,5 @@ export function s3Evidence({ s3 }: Facts): string[] {
 }
 
 export function withoutQuery(url: string): string {
-  return url.replace(/\?.*$/s, '')
+  return url.replace(/\?.*/s, '')
 }

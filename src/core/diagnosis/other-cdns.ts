@@ -3,7 +3,7 @@
  * CloudFront's hold for all and are not here; a test looks that no other is left.
  */
 import { type CdnProvider, cdnNames } from '../cdn-provider.ts'
-import { type Cause, causes, type Finding } from './causes.ts'
+import { type Cause, causes, type Finding, finding } from './causes.ts'
 
 type OtherProvider = Exclude<CdnProvider, 'cloudfront'>
 
@@ -236,15 +236,12 @@ const purgeCures: Readonly<Record<CdnProvider, string>> = {
 
 /** What to do about answers that were cached without the right CORS header: the policy, then what is cached. */
 export function policyAndPurgeCure(provider: CdnProvider): string {
-  const first = { ...blank, cause: 'cors-missing', cure: causes['cors-missing'].cure } as const
-  const [policyCure, purgeCure] = [worded(first, provider).cure, purgeCures[provider]]
+  const [policyCure, purgeCure] = [worded(finding('cors-missing', []), provider).cure, purgeCures[provider]]
   return `${policyCure.slice(0, -1)}; then ${purgeCure[0]!.toLowerCase()}${purgeCure.slice(1, -1)}: cached answers keep the headers they came with.`
 }
 
 /** The policy is right already. */
 export const purgeCureOf = (provider: CdnProvider): string => purgeCures[provider]
-
-const blank: Finding = { cause: 'unexplained', severity: 'failure', title: '', evidence: [], cure: '' }
 
 /** The finding in the words of the CDN that is there. A cure of the finding's own is left as it is. */
 export function worded(found: Finding, provider: CdnProvider): Finding {

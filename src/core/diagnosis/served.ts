@@ -147,7 +147,7 @@ function bareEtag(value: string | undefined): string | undefined {
 }
 
 function mediaType(facts: Facts): string | undefined {
-  return facts.header('content-type')?.replace(/;.*$/s, '').trim().toLowerCase() || undefined
+  return facts.header('content-type')?.replace(/;.*/s, '').trim().toLowerCase() || undefined
 }
 
 function isAudio(type: string): boolean {

@@ -139,6 +139,26 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
   ['SNI unknown to CloudFront', 'tls-handshake', failed('ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE')],
   ['no common TLS version', 'tls-handshake', failed('EPROTO', 'tlsv1 alert protocol version')],
   ['an error nobody listed', 'unexplained', failed('EWEIRD')],
+  ...(
+    [
+      ['dns', ['ENOTFOUND', 'EAI_AGAIN', 'EAI_NODATA', 'EAI_NONAME']],
+      ['refused', ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL']],
+      [
+        'timeout',
+        ['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'ERR_TLS_HANDSHAKE_TIMEOUT'],
+      ],
+      [
+        'tls-certificate',
+        ['CERT_NOT_YET_VALID', 'SELF_SIGNED_CERT_IN_CHAIN', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],
+      ],
+      ['tls-handshake', ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_TLS_PROTOCOL_VERSION_CONFLICT']],
+      ['reset', ['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'UND_ERR_SOCKET', 'HPE_INVALID_CONSTANT']],
+      ['reset', ['ERR_STREAM_PREMATURE_CLOSE']],
+      // What only holds such a code is another one.
+      ['unexplained', ['EAI_AGAIN_X', 'X_ENOTFOUND', 'X_ECONNREFUSED', 'ECONNREFUSED_X', 'X_ECONNRESET']],
+      ['unexplained', ['X_CERT_HAS_EXPIRED', 'X_EPROTO']],
+    ] as const
+  ).flatMap(([cause, codes]) => codes.map(code => [code, cause, failed(code)] as const)),
 
   [
     'not signed',
@@ -643,12 +663,166 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
   ['no caching headers', 'caching-headers', served({ 'cache-control': undefined })],
   ['caching forbidden', 'caching-headers', served({ 'cache-control': 'private, max-age=0' })],
   ['an error of nobody known', 'unexplained', refused(418, edge, 'short and stout')],
+  ['not modified, which was not asked', 'unexplained', refused(304, edge, '')],
+  ['a success without a body', 'unexplained', refused(204, edge, '')],
+  ['the first status of a redirect', 'redirected', refused(300, edge, '')],
+  ['the last status of a redirect', 'redirected', refused(399, edge, '')],
+  ['a 500 of somebody else', 'unexplained', refused(500, { server: 'gunicorn' }, '')],
+  ['a 503 of somebody else', 'unexplained', refused(503, { server: 'gunicorn' }, '')],
+  [
+    "CloudFront's own refusal is not about the object",
+    'unexplained',
+    refused(403, fromCloudFront, cloudFrontHtml('403 ERROR', 'Something new.'), { s3: absent }),
+  ],
+  ['another key altogether', 'wrong-bucket', refused(404, fromS3, noSuchKey('b/c.mp3'), { s3: present })],
+  [
+    'missing under another key than was asked for',
+    'object-missing',
+    refused(404, fromS3, noSuchKey('b/c.mp3'), { s3: absent }),
+  ],
+  ['no byte at the beginning', 'empty-object', refused(416, edge, '')],
+  [
+    'no byte at all',
+    'empty-object',
+    refused(416, { ...edge, 'content-range': 'bytes */0' }, '', { range: { start: 9, end: 9 } }),
+  ],
+  [
+    'a range behind the end, S3 not asked',
+    'size-mismatch',
+    refused(416, { ...edge, 'content-range': 'bytes */8' }, '', { range: { start: 9, end: 9 } }),
+  ],
+  [
+    'a range behind the end of nobody knows what',
+    'size-mismatch',
+    refused(416, edge, '', { range: { start: 9, end: 9 }, expectedSize: undefined }),
+  ],
+  [
+    'an error of S3 without a declaration',
+    'origin-denied',
+    refused(403, { ...edge, 'x-amz-request-id': 'TX0' }, '\n<Error><Code>AccessDenied</Code></Error>'),
+  ],
+  [
+    'a page that quotes an error of S3',
+    'unexplained',
+    refused(
+      403,
+      { server: 'gunicorn', 'x-amz-request-id': 'TX0' },
+      'said<Error><Code>AccessDenied</Code></Error>',
+    ),
+  ],
+  [
+    'a signature that runs out this very second',
+    'signature-expired',
+    refused(403, fromCloudFront, cloudFrontXml('AccessDenied', 'Access denied'), {
+      signed: true,
+      url: signedUrl('2026-03-01T12:00:00Z'),
+    }),
+  ],
+  [
+    'stored compressed',
+    'compressed',
+    served({ 'content-encoding': 'gzip' }, { s3: { ...present, contentEncoding: 'gzip' } }),
+  ],
+  ['compressed on the way', 'compressed', served({ 'content-encoding': 'gzip' }, { s3: present })],
+  [
+    'a range that begins elsewhere',
+    'range-wrong',
+    seen(
+      { headers: { ...audio, 'content-range': `bytes 101-199/${size}` }, length: 100 },
+      { range: { start: 100, end: 199 } },
+    ),
+  ],
+  [
+    'a range that ends elsewhere',
+    'range-wrong',
+    seen(
+      { headers: { ...audio, 'content-range': `bytes 100-198/${size}` }, length: 100 },
+      { range: { start: 100, end: 199 } },
+    ),
+  ],
   [
     'a 403 of somebody else',
     'unexplained',
     refused(403, { server: 'nginx' }, '<html><h1>403 Forbidden</h1></html>'),
   ],
 ]
+
+const address = 'https://d111111abcdef8.cloudfront.net/audio/AC%2BDC/Beyonc%C3%A9_0a1b2c3d.mp3'
+const badRequest =
+  '"403 ERROR The request could not be satisfied. Bad request. ' +
+  'We can\'t connect to the server for this app or website at this time. There might be too much traffic "'
+const missing = 'NoSuchKey: The specified key does not exist.'
+const refusal = 'AccessDenied: Access Denied'
+const whole = `in S3: ${size} bytes`
+
+/** What is told beside the status and the headers that say who answered. */
+const evidence: Readonly<Record<string, readonly string[]>> = {
+  'connection refused': ['ECONNREFUSED', address],
+  'name does not resolve': ['ENOTFOUND: getaddrinfo ENOTFOUND d111111abcdef8.cloudfront.net', address],
+  'certificate expired': ['certificate has expired (CERT_HAS_EXPIRED)', address],
+  'not signed': ['MissingKey: Missing Key-Pair-Id query parameter or cookie value'],
+  'signature lost on the way': [
+    'MissingKey: Missing Key-Pair-Id query parameter or cookie value',
+    'the URL was signed, but its query was lost on the way',
+  ],
+  expired: [
+    'AccessDenied: Access denied',
+    "expired 2026-03-01T11:59:00.000Z, the edge's clock said 2026-03-01T12:00:00.000Z",
+  ],
+  'HTTP to an HTTPS-only distribution': [badRequest, 'asked for http://d111111abcdef8.cloudfront.net/a.mp3'],
+  'alias of no distribution': [badRequest, 'asked for https://cdn.example.com/a.mp3'],
+  'too many requests': [],
+  'a 502 without a word': [],
+  'OAC missing': [refusal, whole],
+  'denied, S3 not asked': [refusal],
+  'denied, S3 would not say': [refusal, 'S3 could not be checked: access denied'],
+  'KMS key policy': [refusal, `${whole}, encrypted with KMS`],
+  'missing, without ListBucket': [
+    refusal,
+    'not in S3',
+    '403 and not 404: the CDN has no s3:ListBucket, as it should be',
+  ],
+  'missing, with ListBucket': [missing, 'not in S3'],
+  'missing under another key than was asked for': [missing, 'not in S3'],
+  'another region, body lost': ['location: https://b.s3-eu-central-1.amazonaws.com/a.mp3'],
+  'website endpoint': ['an HTML error page of S3: Code: AccessDenied'],
+  'row NFC, object NFD': [refusal, `in S3 only as "${key.normalize('NFD')}"`],
+  '+ read as a space': [missing, whole, 'S3 was asked for "audio/AC DC/Beyonc\u00e9_0a1b2c3d.mp3"'],
+  'origin path in front': [missing, whole, `S3 was asked for "music/${key}"`],
+  'another key altogether': [missing, whole, 'S3 was asked for "b/c.mp3"'],
+  'another bucket': [missing, whole],
+  '404 cached before the upload': [
+    'the error was fetched 2026-03-01T11:55:00.000Z, the object stored 2026-03-01T11:57:00.000Z',
+  ],
+  'no bytes': ['the object has 0 bytes'],
+  'no byte at the beginning': [],
+  'shorter than the range': [
+    'in S3: 1000 bytes',
+    'the object has 1000 bytes',
+    'database: 5000000 bytes, CDN: 1000 bytes',
+  ],
+  'a range behind the end of nobody knows what': ['database: no size bytes, CDN: unknown bytes'],
+  gzip: ['content-encoding: gzip'],
+  'stored compressed': ['content-encoding: gzip', 'stored with it in S3'],
+  'compressed on the way': ['content-encoding: gzip'],
+  'range ignored': ['requested: bytes=0-0'],
+  'another range': ['requested bytes=0-0', 'content-range: bytes 5-5/5000000, 1 bytes arrived'],
+  'no Content-Range': ['requested bytes=0-0', 'content-range: none, 1 bytes arrived'],
+  'old object at the edge': [whole, 'database: 5000000 bytes, CDN: 4000000 bytes'],
+  'size, S3 not asked': ['database: 5000000 bytes, CDN: 4000000 bytes'],
+  'another object, S3 not asked': ['ETag in the database: 2, through the CDN: 1'],
+  'single-page app': ['content-type: text/html'],
+  'no CORS': ['asked with origin: https://autodj.example'],
+  'CORS of another origin': [
+    'asked with origin: https://autodj.example',
+    'access-control-allow-origin: https://other.example',
+  ],
+  'no type': ['content-type: none'],
+  'no caching headers': ['cache-control: none'],
+  'caching forbidden': ['cache-control: private, max-age=0'],
+  'an error of nobody known': ['"short and stout"'],
+  'a 403 of somebody else': ['"403 Forbidden"'],
+}
 
 describe('signatures', () => {
   test.each(signatures)('%s: %s', (_, cause, observation) => {
@@ -657,6 +831,22 @@ describe('signatures', () => {
     expect(found!.evidence.length).toBeGreaterThan(0)
     expect(found!.cure).not.toBe('')
     expect(more).toEqual([])
+  })
+
+  test.each(Object.entries(evidence))('evidence of %s', (name, lines) => {
+    const [found] = diagnose(signatures.find(([one]) => one === name)![2])
+    const others = found!.evidence.filter(line => !/^(status|server:|x-cache:|age:)/.test(line))
+    expect(others).toEqual(lines)
+  })
+
+  test('evidence begins with the status, and who answered', () => {
+    const [found] = diagnose(signatures.find(([name]) => name === '404 cached before the upload')![2])
+    expect(found!.evidence.slice(0, 4)).toEqual([
+      'status 404',
+      'server: AmazonS3',
+      'x-cache: Error from cloudfront',
+      'age: 300',
+    ])
   })
 
   test('every cause has a signature here or a question of its own below', () => {
@@ -700,6 +890,10 @@ describe('what is served as it should be has no finding', () => {
     ['a weak ETag', served({ etag: 'W/"9b2f"' }, { expectedEtag: '9b2f' })],
     ['a 206 without Accept-Ranges', served({ 'accept-ranges': undefined })],
     ['size unknown', served({}, { expectedSize: undefined })],
+    ['an ETag that the ledger does not have', served({ etag: '"1"' })],
+    ['no ETag where the ledger has one', served({ etag: undefined }, { expectedEtag: '2' })],
+    ['a type with a parameter', served({ 'content-type': 'Audio/MPEG ; codecs=mp3;\n q=1' })],
+    ['a size of two numbers that are the same', served({}, { s3: present })],
     ['FLAC, Ogg, MP4', served({ 'content-type': 'application/ogg' })],
     [
       'Expires instead of Cache-Control',
@@ -838,6 +1032,10 @@ describe('questions of their own', () => {
     ['refuses HTTP', { http: { status: 403 } }, []],
     ['has no port 80', {}, []],
     ['serves HTTP', { http: { status: 206 } }, ['http-open']],
+    ['serves HTTP in full', { http: { status: 200 } }, ['http-open']],
+    ['answers HTTP with anything good', { http: { status: 299 } }, ['http-open']],
+    ['has many answers', { http: { status: 300 } }, []],
+    ['begins to answer', { http: { status: 199 } }, []],
     ['accepts TLS 1.1', { tlsVersions: ['TLSv1.3', 'TLSv1.1'] }, ['tls-old']],
     [
       'renews in time',
@@ -864,6 +1062,9 @@ describe('questions of their own', () => {
       { http: { status: 301 }, certificate: { validTo: new Date('2026-05-01'), issuer: 'x' } },
       'TLS 1.0, 1.2, 1.3, certificate valid to 2026-05-01 (60 days), plain HTTP is redirected',
     ],
+    [{ http: { status: 300 } }, 'TLS 1.0, 1.2, 1.3, plain HTTP is redirected'],
+    [{ http: { status: 399 } }, 'TLS 1.0, 1.2, 1.3, plain HTTP is redirected'],
+    [{ http: { status: 400 } }, 'TLS 1.0, 1.2, 1.3, plain HTTP is refused'],
     [{ http: { status: 403 } }, 'TLS 1.0, 1.2, 1.3, plain HTTP is refused'],
     [{ http: { status: 206 } }, 'TLS 1.0, 1.2, 1.3, plain HTTP is served'],
     [{}, 'TLS 1.0, 1.2, 1.3, no answer to plain HTTP'],
@@ -878,6 +1079,8 @@ describe('questions of their own', () => {
     ['CERT_HAS_EXPIRED', /^Renew it/],
     ['ERR_TLS_CERT_ALTNAME_INVALID', /covers the alias/],
     ['SELF_SIGNED_CERT_IN_CHAIN', /NODE_EXTRA_CA_CERTS/],
+    ['DEPTH_ZERO_SELF_SIGNED_CERT', /attach an ACM certificate; .*NODE_EXTRA_CA_CERTS/],
+    ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', /attach an ACM certificate; .*NODE_EXTRA_CA_CERTS/],
   ])('a certificate with %s has a cure of its own', (code, cure) => {
     const [found] = diagnose({
       key,
@@ -887,6 +1090,31 @@ describe('questions of their own', () => {
       error: { code, message: '' },
     })
     expect(found!.cure).toMatch(cure)
+  })
+
+  test.each(['X_CERT_HAS_EXPIRED', 'X_ERR_TLS_CERT_ALTNAME_INVALID', 'X_SELF_SIGNED'])(
+    'what only holds the code of a certificate (%s) has none of their cures',
+    code => {
+      expect(diagnose(failed(code))[0]!.cure).toBe(causes.unexplained.cure)
+    },
+  )
+
+  test.each([
+    ['CERT_HAS_EXPIRED', /^Renew it, and see why the CDN/],
+    ['DEPTH_ZERO_SELF_SIGNED_CERT', /with its whole chain/],
+    ['SELF_SIGNED_CERT_IN_CHAIN', /with its whole chain/],
+    ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', /with its whole chain/],
+  ])('with %s another CDN has another cure', (code, cure) => {
+    expect(diagnose({ ...failed(code), provider: 'bunny' })[0]!.cure).toMatch(cure)
+  })
+
+  test.each([
+    ['stored compressed', /^The object is stored with a Content-Encoding/],
+    ['compressed on the way', undefined],
+  ])('the cure of what is %s', (name, cure) => {
+    const [found] = diagnose(signatures.find(([one]) => one === name)![2])
+    if (cure === undefined) expect(found!.cure).toBe(causes.compressed.cure)
+    else expect(found!.cure).toMatch(cure)
   })
 
   test.each([

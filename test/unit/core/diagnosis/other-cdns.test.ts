@@ -88,6 +88,49 @@ const pages: [OtherCdn, number, string, Cause, RegExp, Record<string, string>?][
   ['nginx', 403, nginxPage('403 Forbidden'), 'viewer-refused', /secure_link/],
 ]
 
+/** The numbers that each documents. */
+const documented: [OtherCdn, Cause, number[], string][] = [
+  ['cloudflare', 'origin-unreachable', [520, 521, 522, 523, 524, 530, 502, 504], ''],
+  ['cloudflare', 'origin-tls', [525, 526], ''],
+  ['cloudflare', 'unexplained', [418, 500, 527], ''],
+  ['cloudflare', 'bot-challenge', [403, 429, 503], 'challenge-platform'],
+  ['bunny', 'origin-unreachable', [502, 504, 508], ''],
+  ['bunny', 'viewer-refused', [401, 403], ''],
+  ['bunny', 'unexplained', [402, 500], ''],
+  ['fastly', 'origin-unreachable', [500, 502, 503], fastlyPage(503, 'backend read error')],
+  ['fastly', 'viewer-refused', [401, 403], fastlyPage(403, 'Forbidden')],
+  ['fastly', 'unexplained', [402, 410], ''],
+  ['nginx', 'origin-unreachable', [502, 504], ''],
+  ['nginx', 'viewer-refused', [401, 403], nginxPage('Forbidden')],
+  ['nginx', 'unexplained', [402, 500, 503], ''],
+]
+test.each(
+  documented.flatMap(([provider, cause, statuses, body]) =>
+    statuses.map(status => [provider, status, cause, body] as const),
+  ),
+)('%s %i: %s', (provider, status, cause, body) => {
+  expect(seen(provider, { status, body })[0]).toMatchObject({ cause })
+})
+test.each(
+  (
+    [
+      ['cdn-throttled', [1015]],
+      ['geo-blocked', [1009]],
+      ['waf-blocked', [1006, 1007, 1008, 1010, 1012, 1020, 1106]],
+      ['alias-unknown', [1000, 1001, 1002, 1003, 1014, 1018, 1023, 1034]],
+      ['origin-dns', [1016]],
+      ['edge-function', [1101, 1102]],
+      ['unexplained', [1011, 10_150]],
+    ] as [Cause, number[]][]
+  ).flatMap(([cause, codes]) =>
+    codes.flatMap(code =>
+      ['error code: ', 'Error ', 'error code:'].map(said => [`${said}${code}`, cause] as const),
+    ),
+  ),
+)('cloudflare says "%s": %s', (body, cause) => {
+  expect(seen('cloudflare', { status: 409, body })[0]).toMatchObject({ cause })
+})
+
 test.each(pages)('%s %i %j: %s', (provider, status, body, cause, cure, headers = {}) => {
   const [found, ...more] = seen(provider, { status, body, headers })
   expect(found).toMatchObject({ cause, severity: 'failure' })
