@@ -19,6 +19,7 @@ import {
   mp3Frames,
   mp3Seconds,
   opusStream,
+  riffChunk,
   riffInfo,
   tone,
   wave,
@@ -190,6 +191,250 @@ describe('cut files', () => {
     const whole = Buffer.concat([ftyp, moov(3), box('mdat', Buffer.alloc(500))])
     for (const more of ['TAG and a hundred more', 'free', '\x7f\xff\xff\xfffree'])
       expect((await soundOf(Buffer.concat([whole, latin(more)])))?.cut).toBeUndefined()
+  })
+})
+
+describe('samples that are not compressed: their layout, and where they lie', () => {
+  const data = Buffer.alloc(4800)
+  const layout = (encoding: string, bytes: number, little: boolean, channels = 2) => ({
+    encoding,
+    bytes,
+    little,
+    channels,
+    sampleRate: 8000,
+  })
+  const whole = (file: Buffer, from: number, length = data.length) => [file, from, length] as const
+
+  const two = { channels: 2 }
+  const au = (code: number, { size = data.length, begin = 24, channels = 2 } = {}) =>
+    Buffer.concat([
+      latin('.snd'),
+      ...[begin, size, code, 8000, channels].map(value => be(value, 4)),
+      Buffer.alloc(begin - 24),
+      data,
+    ])
+  const double = (value: number) => {
+    const bytes = Buffer.alloc(8)
+    bytes.writeDoubleBE(value)
+    return bytes
+  }
+  const cafChunk = (id: string, content: Buffer, size = content.length) =>
+    Buffer.concat([latin(id), be(size, 8), content])
+  const caf = (type: string, flags: number, width: number, size = data.length + 4) =>
+    Buffer.concat([
+      latin('caff\0\x01\0\0'),
+      cafChunk(
+        'desc',
+        Buffer.concat([
+          double(8000),
+          latin(type),
+          ...[flags, 2 * width, 1, 2, 8 * width].map(value => be(value, 4)),
+        ]),
+      ),
+      cafChunk('data', Buffer.concat([be(0, 4), data]), size),
+    ])
+  const w64Chunk = (id: string, content: Buffer, size = content.length + 24) =>
+    Buffer.concat([
+      latin(id),
+      Buffer.from('f3acd3118cd100c04f8edb8a', 'hex'),
+      le(size, 8),
+      content,
+      Buffer.alloc((8 - (content.length % 8)) % 8),
+    ])
+  const w64 = (size?: number) =>
+    Buffer.concat([
+      latin('riff'),
+      Buffer.from('2e91cf11a5d628db04c10000', 'hex'),
+      le(0, 8),
+      latin('wave'),
+      Buffer.from('f3acd3118cd100c04f8edb8a', 'hex'),
+      w64Chunk('junk', Buffer.alloc(5)),
+      w64Chunk('fmt ', wave(data, two).subarray(20, 36)),
+      w64Chunk('data', data, size),
+    ])
+  const wide = (tag: number, bits: number) =>
+    Buffer.concat([
+      latin('RIFF\0\0\0\0WAVE'),
+      riffChunk(
+        'fmt ',
+        Buffer.concat([
+          ...[le(0xfffe, 2), le(2, 2), le(8000, 4), le(2000 * bits, 4), le(bits / 4, 2), le(bits, 2)],
+          ...[le(22, 2), le(bits, 2), le(3, 4), le(tag, 2), Buffer.alloc(14)],
+        ]),
+      ),
+      riffChunk('data', data),
+    ])
+
+  test.each<[string, readonly [Buffer, number, number], object]>([
+    ['WAVE, 8 bits', whole(wave(data, { ...two, bits: 8 }), 44), layout('unsigned', 1, true)],
+    ['WAVE, 16 bits', whole(wave(data, two), 44), layout('signed', 2, true)],
+    ['WAVE, mono', whole(wave(data), 44), layout('signed', 2, true, 1)],
+    ['WAVE, 24 bits', whole(wave(data, { ...two, bits: 24 }), 44), layout('signed', 3, true)],
+    ['WAVE, 32 bits', whole(wave(data, { ...two, bits: 32 }), 44), layout('signed', 4, true)],
+    ['WAVE, floats', whole(wave(data, { ...two, bits: 32, format: 3 }), 44), layout('float', 4, true)],
+    ['WAVE, long floats', whole(wave(data, { ...two, bits: 64, format: 3 }), 44), layout('float', 8, true)],
+    ['WAVE, A-law', whole(wave(data, { ...two, bits: 8, format: 6 }), 44), layout('alaw', 1, true)],
+    ['WAVE, µ-law', whole(wave(data, { ...two, bits: 8, format: 7 }), 44), layout('ulaw', 1, true)],
+    ['WAVE, extensible integers', whole(wide(1, 24), 68), layout('signed', 3, true)],
+    ['WAVE, extensible floats', whole(wide(3, 32), 68), layout('float', 4, true)],
+    ['WAVE, big-endian', whole(wave(data, { ...two, form: 'RIFX' }), 44), layout('signed', 2, false)],
+    ['RF64', whole(wave(data, { ...two, form: 'RF64' }), 80), layout('signed', 2, true)],
+    [
+      'WAVE, an odd chunk before',
+      whole(wave(data, { ...two, before: riffChunk('bext', Buffer.alloc(5)) }), 58),
+      layout('signed', 2, true),
+    ],
+    ['Wave64', whole(w64(), 40 + 32 + 40 + 24), layout('signed', 2, true)],
+    ['Wave64, a stream of unknown length', whole(w64(0), 40 + 32 + 40 + 24), layout('signed', 2, true)],
+    ['AIFF, 8 bits', whole(aiff(data, { ...two, bits: 8 }), 54), layout('signed', 1, false)],
+    ['AIFF', whole(aiff(data, two), 54), layout('signed', 2, false)],
+    ['AIFF, 20 bits in 24', whole(aiff(data, { ...two, bits: 20 }), 54), layout('signed', 3, false)],
+    ...(
+      [
+        ['NONE', 16, layout('signed', 2, false)],
+        ['twos', 16, layout('signed', 2, false)],
+        ['in24', 24, layout('signed', 3, false)],
+        ['in32', 32, layout('signed', 4, false)],
+        ['sowt', 16, layout('signed', 2, true)],
+        ['42ni', 24, layout('signed', 3, true)],
+        ['23ni', 32, layout('signed', 4, true)],
+        ['raw ', 8, layout('unsigned', 1, false)],
+        ['fl32', 32, layout('float', 4, false)],
+        ['FL32', 32, layout('float', 4, false)],
+        ['fl64', 64, layout('float', 8, false)],
+        ['FL64', 64, layout('float', 8, false)],
+        ['alaw', 8, layout('alaw', 1, false)],
+        ['ALAW', 8, layout('alaw', 1, false)],
+        ['ulaw', 8, layout('ulaw', 1, false)],
+        ['ULAW', 8, layout('ulaw', 1, false)],
+      ] as const
+    ).map(
+      ([compression, bits, expected]) =>
+        [`AIFF-C, ${compression}`, whole(aiff(data, { ...two, bits, compression }), 60), expected] as [
+          string,
+          readonly [Buffer, number, number],
+          object,
+        ],
+    ),
+    ['AU, µ-law', whole(au(1), 24), layout('ulaw', 1, false)],
+    ['AU, 8 bits', whole(au(2), 24), layout('signed', 1, false)],
+    ['AU, 16 bits', whole(au(3), 24), layout('signed', 2, false)],
+    ['AU, 24 bits', whole(au(4), 24), layout('signed', 3, false)],
+    ['AU, 32 bits', whole(au(5), 24), layout('signed', 4, false)],
+    ['AU, floats', whole(au(6), 24), layout('float', 4, false)],
+    ['AU, long floats', whole(au(7), 24), layout('float', 8, false)],
+    ['AU, A-law', whole(au(27), 24), layout('alaw', 1, false)],
+    ['AU, a stream of unknown length', whole(au(3, { size: 0xffff_ffff }), 24), layout('signed', 2, false)],
+    ['AU, an annotation', whole(au(3, { begin: 40 }), 40), layout('signed', 2, false)],
+    ['CAF, big-endian', whole(caf('lpcm', 0, 2), 68), layout('signed', 2, false)],
+    ['CAF, little-endian', whole(caf('lpcm', 2, 3), 68), layout('signed', 3, true)],
+    ['CAF, floats', whole(caf('lpcm', 1, 4), 68), layout('float', 4, false)],
+    ['CAF, little-endian floats', whole(caf('lpcm', 3, 8), 68), layout('float', 8, true)],
+    ['CAF, A-law', whole(caf('alaw', 0, 1), 68), layout('alaw', 1, false)],
+    ['CAF, µ-law', whole(caf('ulaw', 0, 1), 68), layout('ulaw', 1, false)],
+    [
+      'CAF, a stream of unknown length',
+      whole(
+        Buffer.concat([
+          caf('lpcm', 0, 2).subarray(0, 56),
+          Buffer.alloc(8, 0xff),
+          caf('lpcm', 0, 2).subarray(64),
+        ]),
+        68,
+      ),
+      layout('signed', 2, false),
+    ],
+  ])('%s', async (_what, [file, start, length], expected) => {
+    const sound = await soundOf(file)
+    expect(sound).toMatchObject({ coding: 'pcm', pcm: { layout: expected, start, end: start + length } })
+    const { bytes, channels } = expected as { bytes: number; channels: number }
+    expect(sound).toMatchObject({ sampleRate: 8000, channels, duration: length / bytes / channels / 8000 })
+    expect(sound?.cut).toBeUndefined()
+  })
+
+  test.each<[string, Buffer, object]>([
+    ['WAVE, MP3 in it', wave(data, { format: 0x55 }), { coding: 'wave 0x55', duration: undefined }],
+    ['WAVE, floats of 16 bits', wave(data, { format: 3 }), { coding: 'wave 0x3' }],
+    ['WAVE, integers of 64 bits', wave(data, { bits: 64 }), { coding: 'wave 0x1' }],
+    ['AIFF-C, IMA', aiff(data, { compression: 'ima4' }), { coding: 'ima4', duration: (2400 * 64) / 8000 }],
+    ['AIFF-C, another', aiff(data, { compression: 'Qclp' }), { coding: 'Qclp', duration: 0.3 }],
+    ['AU, an encoding that is packed', au(23), { coding: 'au 23', duration: undefined }],
+    ['CAF, another coding', caf('aac ', 0, 0), { coding: 'aac' }],
+    [
+      'WAVE, no format',
+      Buffer.concat([latin('RIFF\0\0\0\0WAVE'), riffChunk('data', data)]),
+      { unusable: 'it does not say what format its samples have' },
+    ],
+    [
+      'WAVE, no samples',
+      wave(data).subarray(0, 36),
+      { unusable: 'it has no samples', coding: 'pcm', sampleRate: 8000, channels: 1 },
+    ],
+    ['AU, cut', au(3).subarray(0, -9), { cut: 'the file ends 9 bytes before its samples do' }],
+    ['CAF, cut', caf('lpcm', 0, 2).subarray(0, -9), { cut: 'the file ends 9 bytes before its samples do' }],
+    ['Wave64, cut', w64().subarray(0, -9), { cut: 'the file ends 9 bytes before its samples do' }],
+  ])('%s: not samples, or not all of them', async (_what, file, expected) => {
+    expect(await soundOf(file)).toMatchObject(expected)
+  })
+
+  test.each([
+    ['WAVE', wave(data, { behind: riffInfo({ INAM: latin('x') }) }), ['LIST']],
+    [
+      'AIFF',
+      aiff(data, { before: iffChunk('NAME', latin('x')), behind: iffChunk('ANNO', latin('y')) }),
+      ['NAME', 'ANNO'],
+    ],
+    ['AU', au(3, { begin: 40 }), ['annotation']],
+    ['AU without one', au(3), []],
+  ])('texts beside the samples: %s', async (_what, file, ids) => {
+    expect((await soundOf(file))?.texts?.map(({ id }) => id)).toEqual(ids)
+  })
+})
+
+describe('DSD', () => {
+  const dsf = (samples: number, tag = 0) =>
+    Buffer.concat([
+      ...[latin('DSD '), le(28, 8), le(0, 8), le(tag, 8)],
+      ...[latin('fmt '), le(52, 8), le(1, 4), le(0, 4), le(2, 4), le(2, 4), le(2_822_400, 4), le(1, 4)],
+      ...[le(samples, 8), le(4096, 4), le(0, 4), latin('data'), le(12 + 8192, 8), Buffer.alloc(8192)],
+    ])
+  const part = (id: string, content: Buffer) =>
+    Buffer.concat([latin(id), be(content.length, 8), content, Buffer.alloc(content.length & 1)])
+  const dsdiff = (...sound: Buffer[]) =>
+    Buffer.concat([
+      latin('FRM8'),
+      be(0, 8),
+      latin('DSD '),
+      part('FVER', be(0x0105_0000, 4)),
+      part('PROP', Buffer.concat([latin('SND '), part('FS  ', be(2_822_400, 4)), part('CHNL', be(2, 2))])),
+      ...sound,
+    ])
+  test.each<[string, Buffer, object]>([
+    ['DSF', dsf(1_411_200), { duration: 0.5, texts: [], cut: undefined }],
+    [
+      'DSF with a tag',
+      dsf(1_411_200, 8200),
+      { duration: 0.5, texts: [{ id: 'ID3 ', start: 8200, end: 8284 }] },
+    ],
+    ['DSF, cut', dsf(1_411_200).subarray(0, -7), { cut: 'the file ends 7 bytes before its samples do' }],
+    ['DSDIFF', dsdiff(part('DSD ', Buffer.alloc(7056))), { duration: 0.01, cut: undefined }],
+    [
+      'DSDIFF, cut',
+      dsdiff(part('DSD ', Buffer.alloc(7056))).subarray(0, -7),
+      { cut: 'the file ends 7 bytes before its samples do' },
+    ],
+    [
+      'DSDIFF, packed',
+      dsdiff(part('DST ', part('FRTE', Buffer.concat([be(150, 4), be(75, 2)])))),
+      { duration: 2 },
+    ],
+  ])('%s', async (_what, file, expected) => {
+    expect(await soundOf(file)).toMatchObject({
+      coding: 'dsd',
+      channels: 2,
+      sampleRate: 2_822_400,
+      ...expected,
+    })
   })
 })
 
