@@ -40,8 +40,8 @@ export function addField(fields: TagFields, name: FieldName, values: readonly Ta
     .filter(({ text }) => text !== '')
   if (told.length === 0) return
   if (name === 'artists' || name === 'albumArtists') {
-    const known = fields[name] ?? []
-    fields[name] = [...known, ...told.filter(({ text }) => !known.some(one => one.text === text))]
+    const all = [...(fields[name] ?? []), ...told]
+    fields[name] = all.filter(({ text }, i) => all.findIndex(one => one.text === text) === i)
   } else if (name === 'bpm') {
     const bpm = Number.parseFloat(told[0]!.text.replace(',', '.'))
     if (bpm >= 1 && bpm < 1000) fields.bpm ??= bpm
