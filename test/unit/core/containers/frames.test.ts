@@ -1,6 +1,6 @@
 /** Heads of frames, by the tables of their standards: MPEG audio, ADTS, AC-3, E-AC-3, DTS. */
 import { describe, expect, test } from 'vitest'
-import { frameAt, frameChain } from '../../../../src/core/containers/frames.ts'
+import { frameAt, frameChain, frameTotals } from '../../../../src/core/containers/frames.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const frame = (text: string) => frameAt(hex(text), 0)
@@ -200,5 +200,40 @@ describe('a chain of frames', () => {
     ['none', Buffer.alloc(900), false, 2, false],
   ])('%s', (_what, bytes, whole, count, isStream) => {
     expect(frameChain(bytes, whole, count)?.coding).toBe(isStream ? 'mp3' : undefined)
+  })
+})
+
+describe('what a first frame says of the whole (Xing, LAME, Fraunhofer)', () => {
+  /** A frame with a name at a place, and numbers of four bytes behind it. */
+  const said = (head: string, at: number, name: string, ...numbers: number[]) => {
+    const bytes = Buffer.concat([hex(head), Buffer.alloc(252)])
+    bytes.write(name, at, 'latin1')
+    for (const [i, value] of numbers.entries()) bytes.writeUInt32BE(value, at + 4 + 4 * i)
+    return bytes
+  }
+  const vbri = (frames: number, length: number) => {
+    const bytes = said('ff fb 90 64', 36, 'VBRI')
+    bytes.writeUInt32BE(length, 46)
+    bytes.writeUInt32BE(frames, 50)
+    return bytes
+  }
+  test.each<[string, Buffer, object | undefined]>([
+    ['stereo', said('ff fb 90 64', 36, 'Xing', 3, 100, 5000), { samples: 115_200, bytes: 5000 }],
+    ['mono', said('ff fb 90 c4', 21, 'Info', 3, 100, 5000), { samples: 115_200, bytes: 5000 }],
+    ['22,050 Hz, stereo', said('ff f3 80 40', 21, 'Xing', 3, 100, 5000), { samples: 57_600, bytes: 5000 }],
+    ['22,050 Hz, mono', said('ff f3 80 c0', 13, 'Xing', 3, 100, 5000), { samples: 57_600, bytes: 5000 }],
+    ['behind a checksum', said('ff fa 90 64', 38, 'Info', 3, 100, 5000), { samples: 115_200, bytes: 5000 }],
+    ['frames alone', said('ff fb 90 64', 36, 'Xing', 1, 100, 5000), { samples: 115_200, bytes: undefined }],
+    ['bytes alone', said('ff fb 90 64', 36, 'Xing', 2, 5000), undefined],
+    ['no frame', said('ff fb 90 64', 36, 'Xing', 3, 0, 5000), undefined],
+    ['no byte', said('ff fb 90 64', 36, 'Xing', 3, 100, 0), { samples: 115_200, bytes: undefined }],
+    ['VBRI', vbri(100, 5000), { samples: 115_200, bytes: 5000 }],
+    ['VBRI, no byte', vbri(100, 0), { samples: 115_200, bytes: undefined }],
+    ['VBRI, no frame', vbri(0, 5000), undefined],
+    ['nothing', said('ff fb 90 64', 36, 'none', 3, 100, 5000), undefined],
+    ['layer II', said('ff fd 90 64', 36, 'Xing', 3, 100, 5000), undefined],
+    ['no frame at all', Buffer.alloc(256), undefined],
+  ])('%s', (_what, bytes, expected) => {
+    expect(frameTotals(bytes)).toEqual(expected)
   })
 })
