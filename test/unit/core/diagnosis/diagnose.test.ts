@@ -12,12 +12,14 @@ import {
   diagnose,
   diagnoseContent,
   diagnoseDirect,
+  needsPastCache,
   needsS3,
   refusesAnyone,
 } from '../../../../src/core/diagnosis/diagnose.ts'
 import { describeDomain, diagnoseDomain } from '../../../../src/core/diagnosis/domain.ts'
 import {
   contentRange,
+  element,
   type HttpAnswer,
   type ProbeObservation,
 } from '../../../../src/core/diagnosis/observation.ts'
@@ -719,6 +721,24 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
     }),
   ],
   [
+    "a signature that ran out by the edge's clock",
+    'signature-expired',
+    refused(
+      403,
+      { ...fromCloudFront, date: 'Sun, 01 Mar 2026 13:30:00 GMT' },
+      cloudFrontXml('AccessDenied', 'Access denied'),
+      signed,
+    ),
+  ],
+  [
+    'a signature that ran out by our clock, where the edge tells none',
+    'signature-expired',
+    refused(403, { ...fromCloudFront, date: undefined }, cloudFrontXml('AccessDenied', 'Access denied'), {
+      signed: true,
+      url: signedUrl('2026-03-01T11:59:00Z'),
+    }),
+  ],
+  [
     'stored compressed',
     'compressed',
     served({ 'content-encoding': 'gzip' }, { s3: { ...present, contentEncoding: 'gzip' } }),
@@ -936,6 +956,31 @@ test('asking S3 turns what was ambiguous into a name, and only that is asked for
   expect(needsS3(before!)).toBe(true)
   const [after] = diagnose(refused(403, fromS3, denied, { s3: present }))
   expect(needsS3(after!)).toBe(false)
+})
+
+test('only an answer without a CORS header is asked for past the cache', () => {
+  const origin = 'https://autodj.example'
+  expect(needsPastCache(diagnose(served({}, { origin }))[0]!)).toBe(true)
+  const other = served({ 'access-control-allow-origin': 'https://other.example' }, { origin })
+  expect(needsPastCache(diagnose(other)[0]!)).toBe(false)
+})
+
+test.each([
+  ['<Key>a&#x41;&#x4a;&#66;&#8364;</Key>', 'aAJB\u20ac'],
+  ['<Key>&lt;&gt;&quot;&apos;&amp;</Key>', '<>"\'&'],
+  ['<Key>&amp;lt;</Key>', '&lt;'],
+  ['<Key>&#x10ffff;&#x110000;</Key>', '\u{10ffff}\ufffd'],
+  ['<Key></Key>', ''],
+  ['<Keys>a</Keys>', undefined],
+])('the key in %s', (xml, text) => {
+  expect(element(xml, 'Key')).toBe(text)
+})
+
+test('a certificate that runs out is told by its day, the days that are left, and its issuer', () => {
+  const certificate = { validTo: new Date('2026-03-15'), issuer: 'R11' }
+  expect(diagnoseDomain({ hostname: 'h', tlsVersions: [], certificate }, at)[0]!.evidence).toEqual([
+    'valid to 2026-03-15 (13 days), issued by R11',
+  ])
 })
 
 test('only what may pass by itself is tried again', () => {

@@ -19,6 +19,10 @@ test.each([
   ],
   ['CERT_HAS_EXPIRED', 'certificate has expired', 'certificate has expired (CERT_HAS_EXPIRED)'],
   ['HPE_INVALID_CONSTANT', '', 'HPE_INVALID_CONSTANT'],
+  ['ECONNREFUSED_X', 'said so', 'said so (ECONNREFUSED_X)'],
+  ['X_ECONNRESET', ' said so\n', 'said so (X_ECONNRESET)'],
+  ['EWEIRD', 'EWEIRD', 'EWEIRD'],
+  ['EHOSTUNREACH', 'x', 'there is no route to it (EHOSTUNREACH)'],
 ])('%s: %s', (code, message, words) => {
   expect(networkFault({ code, message })).toBe(words)
 })

@@ -136,6 +136,8 @@ test.each(pages)('%s %i %j: %s', (provider, status, body, cause, cure, headers =
   expect(found).toMatchObject({ cause, severity: 'failure' })
   expect(found!.cure).toMatch(cure)
   expect(found!.title).not.toMatch(/CloudFront|distribution/)
+  expect(found!.evidence[0]).toBe(`status ${status}`)
+  if (body !== '') expect(found!.evidence.at(-1)).toMatch(/^"/)
   expect(more).toEqual([])
 })
 

@@ -117,6 +117,11 @@ describe('a tag', () => {
       id3v2(3, [title, { id: 'no!!', content: latin1('x') }, artist]),
       ['Title', undefined, ['its ID3 tag has a broken frame']],
     ],
+    [
+      'a frame that is none but for its end',
+      id3v2(3, [title, { id: 'aTIT', content: latin1('x') }, artist]),
+      ['Title', undefined, ['its ID3 tag has a broken frame']],
+    ],
     ['an empty frame', id3v2(3, [title, { id: 'TPE1', content: Buffer.alloc(0) }]), ['Title', undefined, []]],
   ])('%s', async (_what, tag, expected) => {
     const bytes = Buffer.concat([tag, behind])
