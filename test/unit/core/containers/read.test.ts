@@ -438,6 +438,169 @@ describe('DSD', () => {
   })
 })
 
+describe('MP4: edit lists and fragments (ISO/IEC 14496-12, 8.6.6 and 8.8)', () => {
+  const mdat = box('mdat', Buffer.alloc(64))
+  /** An index whose track has an edit list: durations and places in the media. */
+  const edited = (version: 0 | 1, ...edits: [number, number | undefined][]) => {
+    const whole = moov(3)
+    const at = whole.indexOf('trak') - 4
+    const end = at + whole.readUInt32BE(at)
+    const width = version === 1 ? 8 : 4
+    const list = edits.flatMap(([duration, from]) => [
+      be(duration, width),
+      from === undefined ? Buffer.alloc(width, 0xff) : be(from, width),
+      be(0x1_0000, 4),
+    ])
+    const edts = box('edts', box('elst', be(version * 2 ** 24, 4), be(edits.length, 4), ...list))
+    const trak = box('trak', edts, whole.subarray(at + 8, end))
+    return box('moov', whole.subarray(8, at), trak, whole.subarray(end))
+  }
+  const fragmented = (...extends_: Buffer[]) => box('moov', moov(0).subarray(8), box('mvex', ...extends_))
+  const trex = (track: number, duration: number) =>
+    box('trex', be(0, 4), be(track, 4), be(1, 4), be(duration, 4), be(0, 8))
+  const moof = (...content: Buffer[]) => box('moof', box('mfhd', be(0, 8)), box('traf', ...content))
+  const tfhd = (track: number, flags = 0, ...more: Buffer[]) =>
+    box('tfhd', be(flags, 4), be(track, 4), ...more)
+  const trun = (flags: number, count: number, ...more: Buffer[]) =>
+    box('trun', be(flags, 4), be(count, 4), ...more)
+  test.each<[string, Buffer[], number | undefined]>([
+    ['a part is played', [edited(0, [2000, 0])], 2],
+    ['two parts', [edited(0, [500, 0], [1000, 80])], 1.5],
+    ['a pause before it', [edited(0, [500, undefined], [2000, 0])], 2],
+    ['in eight bytes', [edited(1, [500, undefined], [2000, 0], [250, 9])], 2.25],
+    ['more than there is', [edited(0, [9000, 0])], 3],
+    ['nothing', [edited(0)], 3],
+    ['fragments, each as long as the index says', [fragmented(trex(1, 1000)), moof(tfhd(1), trun(0, 8))], 1],
+    [
+      'two fragments',
+      [fragmented(trex(1, 1000)), moof(tfhd(1), trun(0, 8)), mdat, moof(tfhd(1), trun(0, 4), trun(0, 4))],
+      2,
+    ],
+    [
+      'of another track',
+      [fragmented(trex(2, 1000), trex(1, 500)), moof(tfhd(2), trun(0, 8)), moof(tfhd(1), trun(0, 8))],
+      0.5,
+    ],
+    ['as long as the fragment says', [fragmented(trex(1, 1)), moof(tfhd(1, 8, be(2000, 4)), trun(0, 8))], 2],
+    [
+      'as long as the fragment says, behind a place and a description',
+      [fragmented(trex(1, 1)), moof(tfhd(1, 11, be(7, 8), be(1, 4), be(2000, 4)), trun(0, 8))],
+      2,
+    ],
+    ['each its own', [fragmented(trex(1, 1)), moof(tfhd(1), trun(0x100, 2, be(3000, 4), be(5000, 4)))], 1],
+    [
+      'each its own, sizes between, a place and flags before',
+      [
+        fragmented(trex(1, 1)),
+        moof(tfhd(1), trun(0x305, 2, be(9, 4), be(9, 4), be(3000, 4), be(77, 4), be(5000, 4), be(77, 4))),
+      ],
+      1,
+    ],
+    [
+      'as the index says',
+      [fragmented(box('mehd', be(0, 4), be(5000, 4)), trex(1, 1000)), moof(tfhd(1), trun(0, 8))],
+      5,
+    ],
+    ['as the index says in eight bytes', [fragmented(box('mehd', be(2 ** 24, 4), be(5000, 8)))], 5],
+    ['no fragment', [fragmented(trex(1, 1000))], undefined],
+  ])('%s', async (_what, boxes, seconds) => {
+    const sound = await soundOf(Buffer.concat([ftyp, ...boxes, mdat]))
+    expect(sound).toMatchObject({ container: 'mp4', coding: 'aac', sampleRate: 8000, channels: 1 })
+    expect(sound?.duration).toBe(seconds)
+  })
+})
+
+describe('formats of their own', () => {
+  /** Fields of bits, lowest first. */
+  const tak = (samples: bigint, rate: bigint, channels: bigint) => {
+    const bits = (samples << 14n) | ((rate - 6000n) << 52n) | ((channels - 1n) << 75n)
+    const bytes = Array.from({ length: 10 }, (_, i) => Number((bits >> BigInt(8 * i)) & 255n))
+    return Buffer.concat([latin('tBaK\x01\x0a\0\0'), Buffer.from(bytes), Buffer.alloc(40)])
+  }
+  const amrWide = Buffer.concat([
+    latin('#!AMR-WB\n'),
+    ...Array.from({ length: 50 }, () => Buffer.concat([Buffer.from([0x14]), Buffer.alloc(32)])),
+  ])
+  const wavPack = (flags: number, ...more: number[]) =>
+    Buffer.concat([
+      ...[latin('wvpk'), le(24 + more.length, 4), le(0x0410, 2), le(0, 2), le(18_900, 4)],
+      ...[le(0, 4), le(18_900, 4), le(flags, 4), le(0, 4), Buffer.from(more)],
+    ])
+  const musepack8 = (rate: number, channels: number) =>
+    Buffer.concat([
+      latin('MPCKSH\x0f'),
+      Buffer.alloc(4),
+      // version, samples and silence, seven bits a byte
+      Buffer.from([8, 0x80 | (44_200 >> 14), 0x80 | ((44_200 >> 7) & 127), 44_200 & 127, 100]),
+      Buffer.from([(rate << 5) | 31, ((channels - 1) << 4) | 8]),
+      Buffer.alloc(60),
+    ])
+  const oldMonkeys = (version: number, compression: number) =>
+    Buffer.concat([
+      ...[latin('MAC '), le(version, 2), le(compression, 2), le(0, 2), le(2, 2), le(44_100, 4)],
+      ...[le(0, 8), le(3, 4), le(4100, 4), Buffer.alloc(64)],
+    ])
+  test.each<[string, Buffer, object]>([
+    ['TAK', tak(22_050n, 44_100n, 2n), { coding: 'tak', sampleRate: 44_100, channels: 2, duration: 0.5 }],
+    [
+      'TAK, long',
+      tak(2n ** 34n, 96_000n, 6n),
+      { sampleRate: 96_000, channels: 6, duration: 2 ** 34 / 96_000 },
+    ],
+    ['TAK, of unknown length', tak(0n, 44_100n, 1n), { channels: 1, duration: undefined }],
+    ['AMR-WB', amrWide, { coding: 'amr_wb', sampleRate: 16_000, channels: 1, duration: 1, cut: undefined }],
+    [
+      'WavPack, a usual rate',
+      wavPack((9 << 23) | 4),
+      { sampleRate: 44_100, channels: 1, duration: 18_900 / 44_100 },
+    ],
+    [
+      'WavPack, a rate of its own',
+      wavPack(15 << 23, 0x67, 2, 0xa8, 0x93, 0, 0),
+      { sampleRate: 37_800, channels: undefined, duration: 0.5 },
+    ],
+    [
+      'WavPack, a rate of its own behind a wide entry',
+      wavPack(15 << 23, 0x8a, 1, 0, 0, 9, 9, 0x67, 2, 0xa8, 0x93, 0, 0),
+      { sampleRate: 37_800, duration: 0.5 },
+    ],
+    [
+      'WavPack, DSD',
+      wavPack(2 ** 31 + (9 << 23), 0x4e, 1, 3, 0),
+      { sampleRate: 352_800, duration: 18_900 / 352_800 },
+    ],
+    ['Musepack 8', musepack8(0, 2), { coding: 'musepack8', sampleRate: 44_100, channels: 2, duration: 1 }],
+    ['Musepack 8, 48 kHz', musepack8(1, 1), { sampleRate: 48_000, channels: 1, duration: 44_100 / 48_000 }],
+    ["Monkey's Audio 3.95", oldMonkeys(3950, 2000), { duration: (2 * 294_912 + 4100) / 44_100, channels: 2 }],
+    ["Monkey's Audio 3.94", oldMonkeys(3949, 2000), { duration: (2 * 73_728 + 4100) / 44_100 }],
+    ["Monkey's Audio 3.90", oldMonkeys(3900, 2000), { duration: (2 * 73_728 + 4100) / 44_100 }],
+    ["Monkey's Audio 3.89", oldMonkeys(3899, 2000), { duration: (2 * 9216 + 4100) / 44_100 }],
+    ["Monkey's Audio 3.80, extra high", oldMonkeys(3800, 4000), { duration: (2 * 73_728 + 4100) / 44_100 }],
+    ["Monkey's Audio 3.79, extra high", oldMonkeys(3799, 4000), { duration: (2 * 9216 + 4100) / 44_100 }],
+  ])('%s', async (_what, bytes, expected) => {
+    expect(await soundOf(bytes)).toMatchObject(expected)
+  })
+})
+
+describe('tags behind the sound', () => {
+  const frames = mp3Frames(20)
+  const lyrics = latin(`LYRICSBEGIN${'la '.repeat(1000)}LYRICSEND`)
+  const footed = Buffer.concat([
+    id3v2(4, [{ id: 'TIT2', content: latin1('Title') }], { flags: 0x10 }),
+    latin('3DI\x04\0\x10\0\0\0\x10'),
+  ])
+  test.each<[string, Buffer]>([
+    ['an enhanced ID3v1', Buffer.concat([latin('TAG+'), Buffer.alloc(223), behind])],
+    ['Lyrics3 of version 1', Buffer.concat([lyrics, behind])],
+    ['ID3v2 with a footer', footed],
+    ['ID3v2 with a footer, and ID3v1', Buffer.concat([footed, behind])],
+  ])('%s', async (_what, tags) => {
+    const sound = await soundOf(Buffer.concat([frames, tags]))
+    expect(sound).toMatchObject({ start: 0, end: frames.length })
+    expect(sound?.cut).toBeUndefined()
+  })
+})
+
 /** A frame that says how many follow: LAME's, of 417 bytes. */
 function xing(frames: number): Buffer {
   const frame = mp3Frames(1)
