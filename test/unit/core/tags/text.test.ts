@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { confirmedBy, decodeUnstated } from '../../../../src/core/tags/text.ts'
+import { confirmedBy, decodeUnstated, decodeUtf16 } from '../../../../src/core/tags/text.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 
@@ -35,6 +35,9 @@ describe('decodeUnstated', () => {
     ['UTF-16 with a dash', Buffer.from('Jóga – ein', 'utf16le'), 'Jóga – ein', 'likely'],
     ['UTF-16 with a mark, big-endian', Buffer.from('\ufeffJóga', 'utf16le').swap16(), 'Jóga', 'known'],
     ['a dash alone, of Windows-1252', hex('97'), '—', 'doubtful'],
+    ['UTF-8 cut within a letter of three bytes', Buffer.from('ä夜').subarray(0, -1), 'ä', 'known'],
+    ['UTF-8 cut within a letter of four bytes', Buffer.from('ä🎵').subarray(0, -1), 'ä', 'known'],
+    ['half of a mark of UTF-16', Buffer.from('þAb c', 'latin1'), 'þAb c', 'likely'],
     ['DOS 437: café', hex('63 61 66 82'), 'caf‚', 'likely'],
     ['DOS 866: Песня', hex('8f a5 e1 ad ef'), '\x8f¥á\xadï', 'doubtful'],
     ['Shift-JIS: サンプル', hex('83 54 83 93 83 76 83 8b'), 'ƒTƒ“ƒvƒ‹', 'doubtful'],
@@ -44,6 +47,24 @@ describe('decodeUnstated', () => {
   ])('%s', (_, bytes, text, encoding) => {
     expect(decodeUnstated(bytes)).toEqual({ text, encoding })
   })
+})
+
+test.each([
+  ['ff fe 41 00', 'A'],
+  ['fe ff 00 41', 'A'],
+  ['ff 01 41 00', '\u01ffA'],
+  ['41 fe 41 00', '\ufe41A'],
+  ['fe 01 41 00', '\u01feA'],
+  ['41 ff 41 00', '\uff41A'],
+  ['41 00 42', 'A'],
+])('UTF-16, little-endian where no mark says so: %s', (bytes, text) => {
+  expect(decodeUtf16(hex(bytes))).toBe(text)
+})
+
+test('a path confirms a text with an underscore for any sign, in letters of any size', () => {
+  expect(confirmedBy('AC/DÇ', 'ac_dç')).toBe(true)
+  expect(confirmedBy('AC/DÇ', 'AC_D_')).toBe(true)
+  expect(confirmedBy('AC/DÇ', 'AC-DÇ')).toBe(false)
 })
 
 test('a path confirms a text with as many letters and the same plain ones', () => {
