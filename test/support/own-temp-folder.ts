@@ -1,7 +1,6 @@
 /** Set-up of each file of tests: a temporary folder of its own, so that no sweep of one meets the runs of another. */
 import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-// In the folder of the whole run, and goes away with it. What the tests start inherits it.
-process.env['TMPDIR'] = mkdtempSync(path.join(tmpdir(), 'file-'))
+// In the folder of the whole run (see temp-folder.ts), and goes away with it. One process may run many files of tests.
+process.env['TMPDIR'] = mkdtempSync(path.join(process.env['TEST_RUN_FOLDER'] as string, 'file-'))

@@ -6,7 +6,9 @@ import path from 'node:path'
 export default function setup(): () => void {
   const before = process.env['TMPDIR']
   const folder = mkdtempSync(path.join(tmpdir(), 'autodj-test-'))
-  process.env['TMPDIR'] = folder // workers inherit it, and so does what they start
+  // Workers inherit it, and so does what they start.
+  process.env['TMPDIR'] = folder
+  process.env['TEST_RUN_FOLDER'] = folder
   return () => {
     if (before === undefined) delete process.env['TMPDIR']
     else process.env['TMPDIR'] = before
