@@ -18,6 +18,7 @@ import { recordUpload, startRun } from '../../src/db/ledger.ts'
 import { sweepStaging } from '../../src/fetch/fetcher.ts'
 import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
 import { quarantineKey } from '../../src/plan/plan-file.ts'
+import { StoreError } from '../../src/storage/store.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
@@ -426,6 +427,27 @@ describe.each([
     expect((await apply(bed, name, undefined, { hooks: silent })).summary).toMatchObject({ done: 1 })
     expect([copies, (await bed.content(to))?.equals(content)]).toEqual([2, true])
     expect(await bed.content(key)).toBeUndefined()
+  })
+
+  test('the store refuses the last look at one object: that file stays, why is said, and the others go', async () => {
+    await bed.addTrack({ path: 'a.flac', content })
+    await bed.addTrack({ path: 'b.flac', content: fakeAudio(3_000, 8) })
+    expect((await upload(bed)).exitCode).toBe(0)
+    const refused = [...(await bed.tracks()).values()].find(row => row.file_path === 'a.flac')?.s3_object_key
+    let looks = 0
+    const before = (asked: string) => {
+      if (asked === refused && ++looks > 1)
+        throw new StoreError('denied', 'access denied', { cure: 'Allow it.' })
+    }
+    const run = await cleanup(bed, {}, { hooks: { head: { before } } })
+    expect(looks).toBeGreaterThan(1)
+    expect(run.items.filter(({ state }) => state === 'kept')).toMatchObject([
+      { code: 'store', reason: expect.stringMatching(/access denied/) },
+    ])
+    expect(['a.flac', 'b.flac'].map(name => existsSync(path.join(bed.audioRoot, name)))).toEqual([
+      true,
+      false,
+    ])
   })
 
   test('an object goes into an archive after the proof: the file stays, and why is said', async () => {
