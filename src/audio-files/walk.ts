@@ -207,13 +207,7 @@ async function* walkFolder(walk: Walk, folder: string, isStart: boolean): AsyncG
     const code = systemErrorCode(error)
     if (code === undefined || signal?.aborted) throw error
     if (isStart) {
-      throw (
-        diskProblem(error) ??
-        new FatalError(`the audio folder ${realRoot} cannot be read: ${systemErrorReason(error)}`, {
-          code: 'audio-root.unreadable',
-          cause: error,
-        })
-      )
+      throw unreadable(realRoot, error)
     }
     yield {
       kind: 'obstacle',
@@ -320,10 +314,14 @@ function found(shown: string, stats: BigIntStats): FoundFile {
   }
 }
 
-/** What is wrong if it is not the right to read. */
-function diskProblem(error: unknown): AppError | undefined {
+/** Why an audio folder cannot be read: its disk fails, or it is refused. */
+function unreadable(folder: string, error: unknown): AppError {
   const refusal = systemRefusal(toError(error))
-  return refusal?.code === 'system.disk' ? refusal : undefined
+  if (refusal?.code === 'system.disk') return refusal
+  return new FatalError(`the audio folder ${folder} cannot be read: ${systemErrorReason(error)}`, {
+    code: 'audio-root.unreadable',
+    cause: error,
+  })
 }
 
 async function realFolder(folder: string): Promise<string> {
@@ -334,13 +332,7 @@ async function realFolder(folder: string): Promise<string> {
     const code = systemErrorCode(error)
     if (code === undefined) throw error
     if (code !== 'ENOENT' && code !== 'ENOTDIR') {
-      throw (
-        diskProblem(error) ??
-        new FatalError(`the audio folder ${folder} cannot be read: ${systemErrorReason(error)}`, {
-          code: 'audio-root.unreadable',
-          cause: error,
-        })
-      )
+      throw unreadable(folder, error)
     }
     throw new UsageError(`the folder ${folder} does not exist`, { code: 'usage.no-folder' })
   }

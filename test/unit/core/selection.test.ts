@@ -1,21 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import {
   describeSelection,
+  everything,
   hasPatterns,
   isSelecting,
   parseFilterFile,
   type SelectionRules,
 } from '../../../src/core/selection.ts'
-
-const all: SelectionRules = {
-  include: [],
-  exclude: [],
-  filters: [],
-  artists: [],
-  albums: [],
-  trackIds: [],
-  listed: undefined,
-}
 
 describe('filter files', () => {
   const short = (text: string) => {
@@ -60,13 +51,13 @@ describe('a selection', () => {
     [{ listed: [] }, '--files-from', false],
     [{ listed: ['x'], include: ['a'], artists: ['b'] }, '--include "a", --artist "b", --files-from', true],
   ])('by %j', (rules, said, patterns) => {
-    expect(describeSelection({ ...all, ...rules })).toBe(said)
-    expect(isSelecting({ ...all, ...rules })).toBe(true)
-    expect(hasPatterns({ ...all, ...rules })).toBe(patterns)
+    expect(describeSelection({ ...everything, ...rules })).toBe(said)
+    expect(isSelecting({ ...everything, ...rules })).toBe(true)
+    expect(hasPatterns({ ...everything, ...rules })).toBe(patterns)
   })
 
   test('by nothing is none', () => {
-    expect(describeSelection(all)).toBe('')
-    expect([isSelecting(all), hasPatterns(all)]).toEqual([false, false])
+    expect(describeSelection(everything)).toBe('')
+    expect([isSelecting(everything), hasPatterns(everything)]).toEqual([false, false])
   })
 })

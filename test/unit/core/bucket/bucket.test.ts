@@ -30,19 +30,12 @@ import {
   valueAt,
   withValueAt,
 } from '../../../../src/core/bucket/plan.ts'
+import { wishes } from '../../../support/bucket-wishes.ts'
 import { distributionArn, distributionId, oldDistribution } from '../../../support/cloudfront.ts'
 
 const set = (value: JsonObject) => ({ state: 'set', value }) as const
 const unset = { state: 'unset' } as const
 const untold = { state: 'unknown', reason: 'denied' } as const
-const wishes: Wishes = {
-  bucket: 'music',
-  keyPrefix: 'audio/',
-  origins: [],
-  versioning: false,
-  quarantine: { prefix: 'quarantine/', days: 30 },
-  stagingPrefix: 'audio/.incoming/',
-}
 const allBlocked = {
   BlockPublicAcls: true,
   IgnorePublicAcls: true,

@@ -8,16 +8,9 @@ import {
   type ObservedDistribution,
 } from '../../../../src/core/bucket/distribution.ts'
 import { type Json, type JsonObject, withValueAt } from '../../../../src/core/bucket/plan.ts'
+import { wishes } from '../../../support/bucket-wishes.ts'
 import { distributionArn, distributionId, oldDistribution } from '../../../support/cloudfront.ts'
 
-const wishes: Wishes = {
-  bucket: 'music',
-  keyPrefix: 'audio/',
-  origins: [],
-  versioning: false,
-  quarantine: { prefix: 'quarantine/', days: 30 },
-  stagingPrefix: 'audio/.incoming/',
-}
 type Path = (string | number)[]
 const origin = (name: string): Path => ['Origins', 'Items', 1, name]
 const audio = (name: string): Path => ['CacheBehaviors', 'Items', 1, name]

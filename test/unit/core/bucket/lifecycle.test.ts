@@ -3,15 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { type ObservedBucket, ourRules, type Wishes } from '../../../../src/core/bucket/assessment.ts'
 import { lifecycle, tieringCost } from '../../../../src/core/bucket/lifecycle.ts'
 import type { JsonObject } from '../../../../src/core/bucket/plan.ts'
+import { wishes } from '../../../support/bucket-wishes.ts'
 
-const wishes: Wishes = {
-  bucket: 'music',
-  keyPrefix: 'audio/',
-  origins: [],
-  versioning: false,
-  quarantine: { prefix: 'quarantine/', days: 30 },
-  stagingPrefix: 'audio/.incoming/',
-}
 const observed = { versioning: { state: 'unset' } } as unknown as ObservedBucket
 const rule = (more: JsonObject): JsonObject => ({ ID: 'theirs', Status: 'Enabled', ...more })
 const look = (
