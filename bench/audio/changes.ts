@@ -31,9 +31,9 @@ interface Splice {
   readonly after: number
 }
 
-function splicesOf(song: Rendered): Splice[] {
+function splicesOf(song: Rendered, seed: string): Splice[] {
   const { clip, truth } = song
-  const random = randomFrom(hashOf(`splices:${clip.name}`))
+  const random = randomFrom(hashOf(`splices:${seed}${clip.name}`))
   const length = Math.min(clip.duration, truth.beats.at(-1)!)
   return Array.from({ length: splices }, (_, i) => {
     const per = random.pick(factors)
@@ -46,7 +46,7 @@ function splicesOf(song: Rendered): Splice[] {
     const [before, after] = part > 0 ? [1, 1 + per / 100] : [1 + per / 100, 1]
     const way = `${per}-${100 * part}${gradual ? '-gradual' : ''}`
     return {
-      name: `${clip.name}-${i}-${way}`,
+      name: `${clip.name}-${seed}${i}-${way}`,
       song,
       from,
       to: gradual ? from + rampSeconds : from,
@@ -111,7 +111,10 @@ function analyze({ sampleRate, channels }: Wav): TrackAnalysis {
 }
 
 /** What is judged of an analysis. */
-type Heard = Pick<TrackAnalysis, 'constantTempo' | 'tempoChanges' | 'beatTimestamps' | 'mixOutPoint'>
+type Heard = Pick<
+  TrackAnalysis,
+  'constantTempo' | 'tempoChanges' | 'beatTimestamps' | 'mixOutPoint' | 'bpmConfidence'
+>
 
 /** Factors that a tempo may be counted at. */
 const octaves = [1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3]
@@ -125,6 +128,8 @@ interface Score {
   readonly others: number
   readonly beatsAfter: number
   readonly mixOut: number
+  /** `bpm_confidence`. */
+  readonly confidence: number
 }
 
 function barsOf({ song }: Splice): number {
@@ -161,26 +166,77 @@ function judge(splice: Splice, analysis: Heard): Score {
     others: analysis.tempoChanges.length - inside.length,
     beatsAfter: beatsAfter(splice, analysis.beatTimestamps),
     mixOut: apart,
+    confidence: analysis.bpmConfidence,
   }
 }
 
-export async function changes(songs: readonly Rendered[], noPeers: boolean): Promise<void> {
-  const constant = songs.filter(({ truth }) => truth.constant)
-  const untouched = constant.map(({ clip, wav }) => ({ name: clip.name, analysis: analyze(readWav(wav)) }))
-  const denied = untouched.filter(({ analysis }) => !analysis.constantTempo)
-  for (const { name, analysis } of denied)
-    console.log(`denied: ${name} ${analysis.bpm} ${JSON.stringify(analysis.tempoChanges)}`)
+interface ChangesFlags {
+  readonly noPeers: boolean
+  /** Chooses other splices of the same songs; empty for those whose figures are written down. */
+  readonly seed: string
+  /** Minutes after which no further song is begun. */
+  readonly minutes: number
+}
 
-  const scores = constant.flatMap(splicesOf).map(splice => judge(splice, analyze(soundOf(splice))))
-  const size = ({ splice: { before, after } }: Score): number =>
-    Math.round(Math.abs(after / before - 1) * 100)
-  /** Shorter of the two parts, bars. */
-  const bars = ({ splice }: Score): number => {
-    const length = Math.min(splice.song.clip.duration, splice.song.truth.beats.at(-1)!)
-    return Math.min(splice.from, length - splice.to) / barsOf(splice)
+const size = ({ splice: { before, after } }: Score): number => Math.round(Math.abs(after / before - 1) * 100)
+
+/** Shorter of the two parts, bars. */
+function shorterPart({ splice }: Score): number {
+  const length = Math.min(splice.song.clip.duration, splice.song.truth.beats.at(-1)!)
+  return Math.min(splice.from, length - splice.to) / barsOf(splice)
+}
+
+/** Whether the bar asks that a change be found: 3 % or more, eight bars or more. */
+const isAsked = (score: Score): boolean => size(score) >= 3 && shorterPart(score) >= 8
+
+/** Says how it stands after each song, so that a run that is cut short has figures too. */
+export async function changes(
+  songs: readonly Rendered[],
+  { noPeers, seed, minutes }: ChangesFlags,
+): Promise<void> {
+  const whole = songs.filter(({ truth }) => truth.constant)
+  // In no order of theirs, so that those which come before the time is over are like the others.
+  const constant = sampleBy(whole, ({ clip }) => `${seed}${clip.name}`, whole.length)
+  const scores: Score[] = []
+  let heardSongs = 0
+  const denied: string[] = []
+  const end = performance.now() + minutes * 60_000
+  for (const song of constant) {
+    if (performance.now() > end) break
+    const { constantTempo, bpm, tempoChanges } = analyze(readWav(song.wav))
+    if (!constantTempo) {
+      denied.push(song.clip.name)
+      console.log(`denied: ${song.clip.name} ${bpm} ${JSON.stringify(tempoChanges)}`)
+    }
+    const here = splicesOf(song, seed).map(splice => judge(splice, analyze(soundOf(splice))))
+    for (const score of here.filter(score => isAsked(score) && !score.found))
+      console.log(
+        `missed: ${score.splice.name} ${score.denied ? 'denied' : 'constant'} F ${score.beatsAfter.toFixed(2)} ` +
+          `confidence ${score.confidence.toFixed(2)}`,
+      )
+    scores.push(...here)
+    heardSongs++
+    const asked = scores.filter(isAsked)
+    console.log(
+      `${heardSongs} of ${constant.length} songs: found ${asked.filter(({ found }) => found).length} of ` +
+        `${asked.length}, denied ${denied.length}`,
+    )
   }
-  const asked = scores.filter(score => size(score) >= 3 && bars(score) >= 8)
-  const rows = [['', 'splices', 'not constant', 'found', 'others', 'beat F after', 'mix out on a beat']]
+  const left = constant.length - heardSongs
+  if (left > 0) console.log(`left out: ${left} songs, for which ${minutes} minutes were too short`)
+  const asked = scores.filter(isAsked)
+  const rows = [
+    [
+      '',
+      'splices',
+      'not constant',
+      'found',
+      'others',
+      'beat F after',
+      'mix out on a beat',
+      'sure of one tempo',
+    ],
+  ]
   const line = (name: string, some: readonly Score[]): void => {
     if (some.length > 0)
       rows.push([
@@ -191,6 +247,7 @@ export async function changes(songs: readonly Rendered[], noPeers: boolean): Pro
         mean(some.map(({ others }) => others)).toFixed(2),
         percent(mean(some.map(({ beatsAfter }) => beatsAfter))),
         percent(share(some.map(({ mixOut }) => mixOut < 0.07))),
+        percent(share(some.map(({ denied, confidence }) => !denied && confidence >= 0.9))),
       ])
   }
   line('3 % or more, eight bars or more', asked)
@@ -213,26 +270,23 @@ export async function changes(songs: readonly Rendered[], noPeers: boolean): Pro
     )
   line(
     '2 %',
-    scores.filter(score => size(score) === 2 && bars(score) >= 8),
+    scores.filter(score => size(score) === 2 && shorterPart(score) >= 8),
   )
   line(
     'shorter than eight bars',
-    scores.filter(score => size(score) >= 3 && bars(score) < 8),
+    scores.filter(score => size(score) >= 3 && shorterPart(score) < 8),
   )
-  console.log(`\nChanges of tempo: ${constant.length} songs, ${scores.length} splices\n`)
+  console.log(`\nChanges of tempo: ${heardSongs} songs, ${scores.length} splices\n`)
   table(rows)
-  for (const { splice, denied, found, beatsAfter } of asked)
-    if (!found)
-      console.log(`missed: ${splice.name} ${denied ? 'denied' : 'constant'} F ${beatsAfter.toFixed(2)}`)
   claim('changes of 3 % or more found to two bars', share(asked.map(({ found }) => found)), '>= 0.95')
-  claim('constant songs denied', denied.length / constant.length, '<= 0.01')
+  claim('constant songs denied', denied.length / heardSongs, '<= 0.01')
   if (noPeers) return
   const heard = [['', 'splices', 'beat F after']]
-  heard.push(['autodj', String(asked.length), percent(mean(asked.map(({ beatsAfter }) => beatsAfter)))])
-  const some = sampleBy(asked, ({ splice }) => splice.name, 40).map(({ splice }) => ({
-    splice,
-    wav: write(splice),
+  const some = sampleBy(asked, ({ splice }) => splice.name, 40).map(score => ({
+    ...score,
+    wav: write(score.splice),
   }))
+  heard.push(['autodj', String(some.length), percent(mean(some.map(({ beatsAfter }) => beatsAfter)))])
   for (const peer of peers.filter(({ name }) => /Queen Mary|degara/.test(name))) {
     if (!(await peer.available())) continue
     const answers: ReadonlyMap<string, Answer> = await answersOf(

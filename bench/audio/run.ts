@@ -2,10 +2,12 @@
  * The audio bench: accuracy and speed of the analysis on clips whose tempo, beats and key are known, beside its peers.
  * Only the half of the clips that nothing was tuned on is reported.
  *
- *   npm run bench:audio -- [--quick] [--clips N] [--no-peers] [--slow-peers] [--part accuracy,hints,loudness,speed,essentia,memory,end-to-end,long]
+ *   npm run bench:audio -- [--quick] [--clips N] [--no-peers] [--slow-peers] [--seed S] [--minutes N] [--part accuracy,hints,loudness,speed,essentia,memory,end-to-end,long]
  *
  * --quick       twelve clips, fast peers, small loads: minutes, to see that it runs; its figures mean little
  * --clips N     at most N clips of the reporting half, chosen by the hash of their names
+ * --seed S      another draw: other clips where --clips says how many, other splices of each song
+ * --minutes N   `changes` and `stability` begin no further song after them, and say how many they left out
  * --no-peers    ours alone
  * --slow-peers  all clips for the slow extractors of essentia.js too; they get 60 otherwise
  *
@@ -39,6 +41,8 @@ const { values: flags } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     clips: { type: 'string' },
+    seed: { type: 'string', default: '' },
+    minutes: { type: 'string', default: 'Infinity' },
     'no-peers': { type: 'boolean', default: false },
     'slow-peers': { type: 'boolean', default: false },
     half: { type: 'string', default: 'reporting' },
@@ -66,7 +70,7 @@ async function checkTools(): Promise<boolean> {
 
 async function clips(of: readonly Clip[]): Promise<Rendered[]> {
   const wanted = flags.quick ? 12 : Number(flags.clips ?? Number.POSITIVE_INFINITY)
-  const chosen = sampleBy(of, ({ name }) => name, wanted)
+  const chosen = sampleBy(of, ({ name }) => `${flags.seed}${name}`, wanted)
   const rendered: Rendered[] = []
   let next = 0
   const work = async (): Promise<void> => {
@@ -82,11 +86,12 @@ async function clips(of: readonly Clip[]): Promise<Rendered[]> {
 
 if (await checkTools()) {
   if (parts.delete('fresh')) await fresh(await clips(freshClips()))
+  const limits = { noPeers: flags['no-peers'], minutes: Number(flags.minutes) }
   if (parts.delete('changes')) {
     const half = flags.half === 'tuning' ? 'tuning' : 'reporting'
-    await changes(await clips(longClips(half)), flags['no-peers'])
+    await changes(await clips(longClips(half)), { ...limits, seed: flags.seed })
   }
-  if (parts.delete('stability')) await stability(await clips(songClips()), flags['no-peers'])
+  if (parts.delete('stability')) await stability(await clips(songClips()), limits)
   const items = parts.size > 0 ? await clips(allClips().filter(clip => clip.half === 'reporting')) : []
   const asked = { noPeers: flags['no-peers'], slowPeers: flags['slow-peers'] }
   if (parts.has('accuracy')) await accuracy(items, asked)

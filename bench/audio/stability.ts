@@ -102,73 +102,94 @@ function raised(key: string, semitones: number): string {
   return pitchClasses[(tonic + semitones + 12) % 12]! + (minor ? 'm' : '')
 }
 
-export async function stability(songs: readonly Rendered[], noPeers: boolean): Promise<void> {
-  const files = new Map<string, { song: Rendered; change: Change | undefined }>()
-  for (const song of songs) {
-    files.set(song.wav, { song, change: undefined })
-    for (const change of changes) files.set(await changed(song, change), { song, change })
-  }
-  const decoder = ffmpegDecoder()
-  const ours = new Map<string, Answer>()
-  for (const file of files.keys()) {
-    const { bpm, key } = (await analyzeFile(decoder, file)).analysis
-    ours.set(file, { ...(bpm !== undefined && { bpm }), ...(key !== undefined && { key }) })
-  }
-  const groups = ['pitch', 'speed', 'encoding', 'gain and start'] as const
-  const rows = [
-    [
-      '',
-      ...groups.map(group => `key, ${group}`),
-      'key, all',
-      'unrelated',
-      ...groups.map(group => `tempo, ${group}`),
+const groups = ['pitch', 'speed', 'encoding', 'gain and start'] as const
+
+/** What was answered of a changed song, beside what was of the song itself. */
+interface Pair {
+  readonly change: Change
+  readonly before: Answer
+  readonly after: Answer
+}
+
+/** Share of keys that follow, and a row of shares of answers that do. */
+function judge(pairs: readonly Pair[]): { key: number; row: string[] } {
+  const keyed = pairs.filter(({ before }) => before.key !== undefined)
+  const expected = ({ change, before }: Pair): string => raised(before.key!, change.semitones ?? 0)
+  const follows = (pair: Pair): boolean => pair.after.key === expected(pair)
+  const tempoFollows = ({ change, before, after }: Pair): boolean =>
+    Math.abs((after.bpm ?? 0) / ((before.bpm ?? 1) * (change.speed ?? 1)) - 1) < 0.01
+  const of = (group: Change['group'], some: readonly Pair[]) =>
+    some.filter(({ change }) => change.group === group)
+  const key = share(keyed.map(follows))
+  const unrelated = share(
+    keyed.map(pair => pair.after.key === undefined || mirexScore(pair.after.key, expected(pair)) === 0),
+  )
+  const timed = pairs.filter(({ before }) => before.bpm !== undefined)
+  return {
+    key,
+    row: [
+      ...groups.map(group => percent(share(of(group, keyed).map(follows)))),
+      percent(key),
+      percent(unrelated),
+      ...groups.map(group => percent(share(of(group, timed).map(tempoFollows)))),
     ],
-  ]
-  /** Shares of answers that follow. */
-  const judge = (answers: ReadonlyMap<string, Answer>): { key: number; row: string[] } => {
-    const pairs = [...files].flatMap(([file, { song, change }]) => {
-      const [before, after] = [answers.get(song.wav), answers.get(file)]
-      return change && before && after ? [{ change, before, after }] : []
-    })
-    const keyed = pairs.filter(({ before }) => before.key !== undefined)
-    const follows = ({ change, before, after }: (typeof pairs)[number]): boolean =>
-      after.key === raised(before.key!, change.semitones ?? 0)
-    const tempoFollows = ({ change, before, after }: (typeof pairs)[number]): boolean =>
-      Math.abs((after.bpm ?? 0) / ((before.bpm ?? 1) * (change.speed ?? 1)) - 1) < 0.01
-    const of = (group: Change['group'], some: typeof pairs) =>
-      some.filter(({ change }) => change.group === group)
-    const key = share(keyed.map(follows))
-    const unrelated = share(
-      keyed.map(
-        ({ change, before, after }) =>
-          after.key === undefined || mirexScore(after.key, raised(before.key!, change.semitones ?? 0)) === 0,
-      ),
-    )
-    const timed = pairs.filter(({ before }) => before.bpm !== undefined)
-    return {
-      key,
-      row: [
-        ...groups.map(group => percent(share(of(group, keyed).map(follows)))),
-        percent(key),
-        percent(unrelated),
-        ...groups.map(group => percent(share(of(group, timed).map(tempoFollows)))),
-      ],
-    }
   }
-  const own = judge(ours)
-  rows.push(['autodj', ...own.row])
-  claim('keys that follow, whatever is done to a song', own.key, '>= 0.95')
+}
+
+/** Everybody is asked song by song, and it is said how it stands: a run that is cut short has figures too. */
+export async function stability(
+  songs: readonly Rendered[],
+  { noPeers, minutes }: { readonly noPeers: boolean; readonly minutes: number },
+): Promise<void> {
+  const asked = []
   if (!noPeers)
-    for (const peer of peers.filter(({ name }) => /Queen Mary|degara|shaath/.test(name))) {
-      if (!(await peer.available())) {
-        console.log(`skipped: ${peer.name} is not installed (${peer.install})`)
-        continue
-      }
-      const theirs = judge(await answersOf(peer, [...files.keys()]))
-      rows.push([peer.name, ...theirs.row])
-      if (!Number.isNaN(theirs.key))
-        claim(`keys that follow, above ${peer.name}`, own.key, `>  ${theirs.key.toFixed(4)}`)
+    for (const peer of peers.filter(({ name }) => /Queen Mary|degara|shaath/.test(name)))
+      if (await peer.available()) asked.push(peer)
+      else console.log(`skipped: ${peer.name} is not installed (${peer.install})`)
+  const decoder = ffmpegDecoder()
+  const pairsOf = new Map<string, Pair[]>(
+    ['autodj', ...asked.map(({ name }) => name)].map(name => [name, []]),
+  )
+  const end = performance.now() + minutes * 60_000
+  let heard = 0
+  for (const song of songs) {
+    if (performance.now() > end) break
+    const files = new Map<Change, string>()
+    for (const change of changes) files.set(change, await changed(song, change))
+    const wavs = [song.wav, ...files.values()]
+    const ours = new Map<string, Answer>()
+    for (const wav of wavs) {
+      const { bpm, key } = (await analyzeFile(decoder, wav)).analysis
+      ours.set(wav, { ...(bpm !== undefined && { bpm }), ...(key !== undefined && { key }) })
     }
-  console.log(`\nStability: ${songs.length} songs, ${changes.length} changes of each\n`)
+    const note = (name: string, answers: ReadonlyMap<string, Answer>): void => {
+      const before = answers.get(song.wav)
+      for (const [change, wav] of files) {
+        const after = answers.get(wav)
+        if (before && after) pairsOf.get(name)!.push({ change, before, after })
+      }
+    }
+    note('autodj', ours)
+    for (const peer of asked) note(peer.name, await answersOf(peer, wavs))
+    heard++
+    const stand = [...pairsOf].map(([name, pairs]) => [name, judge(pairs).key] as const)
+    console.log(
+      `${heard} of ${songs.length} songs: keys follow ` +
+        stand.flatMap(([name, key]) => (Number.isNaN(key) ? [] : [`${name} ${key.toFixed(3)}`])).join(', '),
+    )
+  }
+  if (heard < songs.length)
+    console.log(`left out: ${songs.length - heard} songs, for which ${minutes} minutes were too short`)
+  const own = judge(pairsOf.get('autodj')!)
+  claim('keys that follow, whatever is done to a song', own.key, '>= 0.95')
+  const head = ['', ...groups.map(group => `key, ${group}`), 'key, all', 'unrelated']
+  const rows = [[...head, ...groups.map(group => `tempo, ${group}`)]]
+  for (const [name, pairs] of pairsOf) {
+    const theirs = judge(pairs)
+    rows.push([name, ...theirs.row])
+    if (name !== 'autodj' && !Number.isNaN(theirs.key))
+      claim(`keys that follow, above ${name}`, own.key, `>  ${theirs.key.toFixed(4)}`)
+  }
+  console.log(`\nStability: ${heard} songs, ${changes.length} changes of each\n`)
   table(rows)
 }
