@@ -93,13 +93,16 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   restore: {
     mutate: ['src/restore/restore.ts'],
-    tests: ['test/contract/{guards,safety}.test.ts', 'test/e2e/{cleanup,one-object-away}.test.ts'],
+    tests: [
+      'test/contract/{guards,safety}.test.ts',
+      'test/e2e/{cleanup,one-object-away,restore-shared}.test.ts',
+    ],
   },
   plan: {
     mutate: ['src/plan/{execute,headers,journal,needs,plan-file,removals,rows,item-executor}.ts'],
     tests: [
       'test/unit/plan/*.ts',
-      'test/contract/{guards,meanwhile,safety,reconcile,plan-lost-answers}.test.ts',
+      'test/contract/{plan-states,guards,meanwhile,safety,reconcile,plan-lost-answers}.test.ts',
     ],
   },
   reconcile: {
@@ -123,6 +126,7 @@ const rooms: Readonly<Record<string, Room>> = {
     ],
     tests: [
       'test/unit/storage/*.ts',
+      'test/unit/throttle.test.ts',
       'test/contract/object-store.test.ts',
       'test/e2e/{bwlimit,one-object-away}.test.ts',
     ],
@@ -133,6 +137,7 @@ const rooms: Readonly<Record<string, Room>> = {
       'test/unit/runs/*.ts',
       'test/unit/file-effects.test.ts',
       'test/contract/{run,lock-file,safety,track-runs}.test.ts',
+      'test/e2e/selection.test.ts',
     ],
   },
   fetch: {
@@ -145,7 +150,12 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   verify: {
     mutate: ['src/verify/{content,steadily,verify,tally}.ts', 'src/cdn/{probe,served}.ts'],
-    tests: ['test/unit/verify/*.ts', 'test/unit/cdn/*.ts', 'test/e2e/verify{,-faults}.test.ts'],
+    tests: [
+      'test/unit/verify/*.ts',
+      'test/unit/cdn/*.ts',
+      'test/contract/verify-ledger.test.ts',
+      'test/e2e/verify{,-faults}.test.ts',
+    ],
   },
 }
 

@@ -268,8 +268,12 @@ async function lookBeforeReturn(
     return { trace: { sums: copy.checksums } }
   }
   const versions = await versionsOfKey(store, object.key, signal)
-  if (!versions.some(version => !version.isDeleteMarker && isVersion(version, object)))
+  const kept = versions.filter(version => !version.isDeleteMarker)
+  if (!kept.some(version => isVersion(version, object)))
     throw new Error('the bucket has no version of it that could be brought back')
+  // Without its markers a key shows the newest of its versions.
+  if (!isVersion(kept[0] as ObjectVersionEntry, object))
+    throw new Skip('another object was put in its place since, and deleted')
   const [latest] = versions
   const ours = item.action === 'bring-back-object' || journal.isOpen(item.seq)
   if (!latest?.isDeleteMarker) throw new Error('no delete marker hides it, yet the store does not return it')
