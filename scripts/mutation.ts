@@ -27,6 +27,9 @@ interface Room {
   readonly tests: readonly string[]
 }
 
+/** Tests of what PGlite, which has one connection, cannot show. */
+const onPostgres = (test: string): string[] => (process.env['TEST_POSTGRES_URL'] ? [test] : [])
+
 const rooms: Readonly<Record<string, Room>> = {
   sample: {
     mutate: ['src/core/{proof-ranges,retry,limits,redact}.ts'],
@@ -137,7 +140,7 @@ const rooms: Readonly<Record<string, Room>> = {
       'test/unit/runs/*.ts',
       'test/unit/file-effects.test.ts',
       'test/contract/{run,lock-file,safety,track-runs}.test.ts',
-      'test/e2e/selection.test.ts',
+      ...onPostgres('test/integration/track-runs.test.ts'),
     ],
   },
   fetch: {

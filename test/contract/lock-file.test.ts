@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { acquireLockFile, type LockHolder } from '../../src/db/lock-file.ts'
-import { LockedError } from '../../src/errors.ts'
+import { ExitCode, LockedError } from '../../src/errors.ts'
+import { observeFileEffects } from '../../src/file-effects.ts'
 import { startChild, startVia } from '../support/child.ts'
 
 describe('lock file', () => {
@@ -166,6 +167,14 @@ describe('lock file', () => {
     ['a FIFO', (file: string) => spawnSync('mkfifo', [file])],
     ['a link', (file: string) => symlinkSync(import.meta.filename, file)],
     ['a folder', (file: string) => mkdirSync(file)],
+    [
+      'a socket',
+      (file: string) =>
+        spawnSync(process.execPath, [
+          '-e',
+          `require('net').createServer().listen(${JSON.stringify(file)}, () => process.exit())`,
+        ]),
+    ],
     ['far too long', (file: string) => writeFileSync(file, ' '.repeat(1e6))],
     [
       'with a token that leads elsewhere',
@@ -188,5 +197,140 @@ describe('lock file', () => {
     await writeFile(path, 'something else')
     await expect(acquireLockFile(path, 'me')).rejects.toThrow('is not readable as one')
     expect(await readFile(path, 'utf8')).toBe('something else')
+  })
+
+  test('goes by the pid where there is no kernel lock to ask, as far as a pid says anything', async () => {
+    const space = (() => {
+      try {
+        return readlinkSync('/proc/self/ns/pid')
+      } catch {
+        return null
+      }
+    })()
+    const dead = await deadPid()
+    const { startedAt: own } = await acquireLockFile(path, 'me').then(async lock => {
+      await lock.release()
+      return lock.holder
+    })
+    const robbed = async (change: Partial<LockHolder>) => {
+      await write(path, change)
+      try {
+        await (await acquireLockFile(path, 'me')).release()
+        return true
+      } catch (error) {
+        expect(error).toBeInstanceOf(LockedError)
+        return false
+      }
+    }
+    const cases: [Partial<LockHolder>, boolean][] = [
+      [{ pid: dead }, true],
+      [{ pid: dead, startedAt: null }, true],
+      [{ pid: dead, pidNamespace: space }, true],
+      [{ pid: dead, pidNamespace: 'pid:[1]' }, false],
+      [{ pid: dead, host: 'elsewhere' }, false],
+      [{ pid: dead, host: 'elsewhere', pidNamespace: space }, false],
+      // Its pid has a process: that of the holder, a later one, or nobody can say.
+      [{ startedAt: own }, false],
+      [{ startedAt: null }, false],
+      [{ startedAt: 'some-other-boot/1', pidNamespace: space }, true],
+      [{ startedAt: own, pidNamespace: space }, false],
+    ]
+    for (const [change, expected] of cases)
+      expect([change, await robbed({ startedAt: own, ...change })]).toEqual([change, expected])
+  })
+
+  test('is had on a file system without hard links, too, and once', async () => {
+    for (const code of ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']) {
+      const end = observeFileEffects(({ kind }) => {
+        if (kind === 'link') throw Object.assign(new Error('no links here'), { code })
+      })
+      try {
+        const lock = await acquireLockFile(path, 'me')
+        expect(JSON.parse(await readFile(path, 'utf8'))).toEqual(lock.holder)
+        await expect(acquireLockFile(path, 'another')).rejects.toThrow('locked by me')
+        await lock.release()
+        await write(path, { pid: await deadPid(), startedAt: null })
+        await (await acquireLockFile(path, 'me')).release()
+        expect(await readdir(folder)).toEqual([])
+      } finally {
+        end()
+      }
+    }
+  })
+
+  test.each([
+    ['EACCES', ExitCode.fatal, /Choose a folder/],
+    ['ENOSPC', ExitCode.temporary, /Free some space/],
+    ['EDQUOT', ExitCode.temporary, /Free some space/],
+  ])('that cannot be made for %s says so, and leaves nothing', async (code, exitCode, cure) => {
+    for (const failing of ['link', 'sync']) {
+      const end = observeFileEffects(({ kind }) => {
+        if (kind === failing) throw Object.assign(new Error('refused'), { code })
+      })
+      const refused = { code: 'db.lock-file', exitCode, cure: expect.stringMatching(cure), details: { path } }
+      await expect(acquireLockFile(path, 'me').finally(end)).rejects.toMatchObject(refused)
+      expect(await readdir(folder)).toEqual([])
+    }
+    await (await acquireLockFile(path, 'me')).release()
+  })
+
+  test('whose guard somebody holds is waited for: it is being taken over', async () => {
+    await write(path, { pid: await deadPid(), startedAt: null, token: 'one' })
+    const guard = await acquireLockFile(`${path}.one`, 'another')
+    let asked = 0
+    const end = observeFileEffects(async ({ kind, to }) => {
+      if (kind === 'link' && to === `${path}.one` && ++asked === 3) await guard.release()
+    })
+    const lock = await acquireLockFile(path, 'me').finally(end)
+    expect(JSON.parse(await readFile(path, 'utf8'))).toEqual(lock.holder)
+    expect(await readdir(folder)).toEqual(['db.lock'])
+  })
+
+  test('that another took over, or gave up, while its guard was waited for is not taken over again', async () => {
+    for (const by of ['another', undefined]) {
+      await write(path, { pid: await deadPid(), startedAt: null, token: 'one' })
+      const end = observeFileEffects(async ({ kind, to }) => {
+        if (kind !== 'link' || to !== `${path}.one`) return
+        if (by === undefined) await rm(path)
+        else await write(path, { token: 'two', startedAt: null, command: by })
+      })
+      const taking = acquireLockFile(path, 'me').finally(end)
+      if (by === undefined) await (await taking).release()
+      else await expect(taking).rejects.toThrow('locked by another')
+      expect(await readdir(folder)).toEqual(by === undefined ? [] : ['db.lock'])
+    }
+  })
+
+  test('is taken from some dead guards, and not from any number of them', async () => {
+    const pid = await deadPid()
+    for (const [count, isTaken] of [
+      [5, true],
+      [6, false],
+    ] as const) {
+      let name = path
+      for (let depth = 0; depth < count; depth++) {
+        await write(name, { pid, startedAt: null, token: 't' })
+        name += '.t'
+      }
+      const taking = acquireLockFile(path, 'me')
+      if (isTaken) await (await taking).release()
+      else await expect(taking).rejects.toThrow(LockedError)
+    }
+  })
+
+  test('that is another’s by now is left to it by whoever gives it up', async () => {
+    const lock = await acquireLockFile(path, 'me')
+    await write(path, { host: 'elsewhere' })
+    await lock.release()
+    await lock.release()
+    expect(await readdir(folder)).toEqual(['db.lock'])
+  })
+
+  test('is as long as a lock may be, and no longer', async () => {
+    const text = JSON.stringify(holder({ pid: await deadPid(), startedAt: null }))
+    await writeFile(path, text.padEnd(16_385))
+    await expect(acquireLockFile(path, 'me')).rejects.toMatchObject({ code: 'locked.unreadable' })
+    await writeFile(path, text.padEnd(16_384))
+    await (await acquireLockFile(path, 'me')).release()
   })
 })

@@ -1,5 +1,6 @@
 /** What is written lasts before anything rests on it: each sync, and what it comes before. */
 import {
+  linkSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -17,13 +18,17 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { acquireLockFile } from '../../src/db/lock-file.ts'
 import { ExternalSorter } from '../../src/external-sort/sorter.ts'
 import {
+  announceEffects,
+  isOneFile,
   moveIfFree,
   observeFileEffects,
+  removeIfThere,
   replaceFile,
   syncDescriptor,
   syncFile,
   syncFolder,
   takeAside,
+  writeWhole,
 } from '../../src/file-effects.ts'
 import { PlanJournal } from '../../src/plan/journal.ts'
 import { makePlanHeader, PlanBuilder } from '../../src/plan/plan-file.ts'
@@ -156,6 +161,90 @@ test('without hard links a name that is taken is refused as well, and one that i
   without()
   expect(readdirSync(folder).sort()).toEqual(['free', 'taken'])
   expect(readFileSync(at('free'), 'utf8')).toBe('from')
+})
+
+test('without hard links: what cannot be renamed leaves no placeholder; what cannot be made is told', async () => {
+  writeFileSync(at('from'), 'from')
+  const failing = (codes: Record<string, string>) =>
+    observeFileEffects(({ kind }) => {
+      if (codes[kind]) throw Object.assign(new Error(kind), { code: codes[kind] })
+    })
+  for (const code of ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EXDEV']) {
+    const stop = failing({ link: code, rename: 'EIO' })
+    await expect(moveIfFree(at('from'), at('to')).finally(stop)).rejects.toMatchObject({ code: 'EIO' })
+    expect(readdirSync(folder)).toEqual(['from'])
+  }
+  const stop = failing({ link: 'EIO' })
+  await expect(moveIfFree(at('from'), at('to')).finally(stop)).rejects.toMatchObject({ code: 'EIO' })
+  const without = failing({ link: 'EPERM' })
+  const nowhere = path.join(at('nowhere'), 'to')
+  await expect(moveIfFree(at('from'), nowhere).finally(without)).rejects.toMatchObject({ code: 'ENOENT' })
+  expect(readFileSync(at('from'), 'utf8')).toBe('from')
+})
+
+test('a file that cannot be taken aside is where it was, and one that is taken finds its name taken', async () => {
+  writeFileSync(at('a'), 'a')
+  const stop = observeFileEffects(({ kind }) => {
+    if (kind === 'rename') throw Object.assign(new Error('busy'), { code: 'EBUSY' })
+  })
+  await expect(takeAside(at('a')).finally(stop)).rejects.toMatchObject({ code: 'EBUSY' })
+  expect(readdirSync(folder)).toEqual(['a'])
+  const aside = await takeAside(at('a'))
+  expect(statSync(path.dirname(aside.path)).mode & 0o777).toBe(0o700)
+  writeFileSync(at('a'), 'new')
+  expect(await aside.putBack()).toBe(aside.path)
+  expect([readFileSync(at('a'), 'utf8'), readFileSync(aside.path, 'utf8')]).toEqual(['new', 'a'])
+})
+
+test('two names are one file if they lead to one, and not if one leads nowhere', async () => {
+  writeFileSync(at('a'), 'a')
+  writeFileSync(at('b'), 'a')
+  linkSync(at('a'), at('c'))
+  symlinkSync('a', at('d'))
+  const pairs = [
+    ['a', 'a', true],
+    ['a', 'c', true],
+    ['a', 'b', false],
+    ['a', 'd', false],
+    ['a', 'gone', false],
+    ['gone', 'a', false],
+    ['gone', 'gone too', false],
+  ] as const
+  for (const [left, right, expected] of pairs)
+    expect([left, right, await isOneFile(at(left), at(right))]).toEqual([left, right, expected])
+})
+
+test('a write that comes short is gone on with; one that writes nothing at all is an error', async () => {
+  const handle = await open(at('a'), 'w')
+  const prototype = Object.getPrototypeOf(handle) as { write: (...args: unknown[]) => unknown }
+  const { write } = prototype
+  try {
+    prototype.write = function (this: unknown, bytes: unknown, start: unknown) {
+      return write.call(this, bytes, start, 3)
+    }
+    await writeWhole({ handle, path: at('a') }, 'twelve bytes')
+    expect(readFileSync(at('a'), 'utf8')).toBe('twelve bytes')
+    prototype.write = async () => ({ bytesWritten: 0 })
+    await expect(writeWhole({ handle, path: at('a') }, 'x')).rejects.toMatchObject({ code: 'EIO' })
+    await writeWhole({ handle, path: at('a') }, '')
+    prototype.write = async () => {
+      throw Object.assign(new Error('full'), { code: 'ENOSPC' })
+    }
+    await expect(writeWhole({ handle, path: at('a') }, 'x')).rejects.toMatchObject({
+      code: 'ENOSPC',
+      path: at('a'),
+    })
+  } finally {
+    prototype.write = write
+    await handle.close()
+  }
+})
+
+test('what is removed if it is there is told where it cannot be removed', async () => {
+  await removeIfThere(at('gone'))
+  await expect(removeIfThere(folder)).rejects.toMatchObject({ syscall: 'unlink' })
+  await announceEffects({ kind: 'write', path: at('a') }, { kind: 'sync', path: at('a') })
+  expect(effects.slice(-2)).toEqual(['write a', 'sync a'])
 })
 
 test('what a plan is about to do is in its journal, on the disk', async () => {
