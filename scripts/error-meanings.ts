@@ -67,6 +67,7 @@ const meanings: Readonly<Record<RegisteredCode, string>> = {
   'db.pool': 'No database connection became free in time.',
   'db.privilege': "The database user may not use autodj's schema.",
   'db.read-only': 'The database accepts no writes.',
+  'db.refused': 'The database refuses a statement, whatever the row.',
   'db.resources': 'The database server is out of disk space or memory.',
   'db.schema': 'A table, column, type or schema is missing in the database.',
   'db.search-path': "The application's tables are in a schema that this session does not see.",

@@ -145,6 +145,17 @@ export async function syncDescriptor(descriptor: number, file: string): Promise<
 }
 
 /**
+ * What is to get a name may take the place of a file, and of nothing else: whoever may write in `/dev` would otherwise
+ * make a file of `/dev/null`, and whoever opens a pipe to read it waits for as long as nobody writes.
+ *
+ * @throws `EINVAL` for a device, a pipe, a socket, a folder
+ */
+export async function requireReplaceable(name: string): Promise<void> {
+  if ((await stat(name).catch(() => undefined))?.isFile() === false)
+    throw Object.assign(new Error(`${name} is not a file`), { code: 'EINVAL' })
+}
+
+/**
  * Makes a file, or replaces it: whoever reads it meets the whole new one or what was there before, after a power cut
  * too. A link stays, and what it leads to is replaced.
  *
@@ -157,9 +168,8 @@ export async function replaceFile(
   content: string | Uint8Array,
   { mode, prepare }: { mode: number; prepare?: (draft: string) => Promise<void> },
 ): Promise<void> {
+  await requireReplaceable(name)
   const file = await realpath(name).catch(() => name)
-  if ((await stat(file).catch(() => undefined))?.isFile() === false)
-    throw Object.assign(new Error(`${name} is not a file`), { code: 'EINVAL' })
   const draft = `${file}.${randomBytes(8).toString('hex')}`
   try {
     const handle = await open(draft, 'wx', mode)

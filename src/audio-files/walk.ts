@@ -4,7 +4,7 @@
  */
 
 import type { BigIntStats, Dirent } from 'node:fs'
-import { lstat, opendir, readFile, realpath, stat } from 'node:fs/promises'
+import { constants, lstat, open, opendir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isOutside } from '../core/audio-path.ts'
 import { type AudioSelection, audioSelection, ignoreFileName } from '../core/audio-selection.ts'
@@ -87,16 +87,21 @@ export async function selectionOf(root: string): Promise<AudioSelection> {
 }
 
 async function ignoreFileOf(realRoot: string): Promise<string | undefined> {
+  const file = path.join(realRoot, ignoreFileName)
   try {
-    return await readFile(path.join(realRoot, ignoreFileName), 'utf8')
+    // A pipe of that name, of whoever may write there, would be waited for without end.
+    await using handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
+    if (!(await handle.stat()).isFile())
+      throw new FatalError(`${file} is not a file`, { code: 'ignore-file.unreadable' })
+    return await handle.readFile('utf8')
   } catch (error) {
     const code = systemErrorCode(error)
-    if (code === undefined) throw error
+    if (code === undefined || error instanceof FatalError) throw error
     if (code === 'ENOENT') return undefined
-    throw new FatalError(
-      `${path.join(realRoot, ignoreFileName)} cannot be read: ${systemErrorReason(error)}`,
-      { code: 'ignore-file.unreadable', cause: error },
-    )
+    throw new FatalError(`${file} cannot be read: ${systemErrorReason(error)}`, {
+      code: 'ignore-file.unreadable',
+      cause: error,
+    })
   }
 }
 

@@ -145,6 +145,8 @@ export function openProber({
         const hash = request.hash && served ? createHash('sha256') : undefined
         const kept: Buffer[] = []
         const finish = () => {
+          // Once: what is cut off may have come to its end already.
+          if (settled) return
           settle({
             answer: {
               status: incoming.statusCode ?? 0,

@@ -58,6 +58,12 @@ const bySqlstate: Readonly<Record<string, Entry>> = {
   '42703': [FatalError, 'db.schema', 'a column is missing in the database'],
   '42704': [FatalError, 'db.schema', 'a type is missing in the database'],
   '3F000': [FatalError, 'db.schema', 'a schema is missing in the database'],
+  // Not of a row, and not of its moment: a column that is generated, a view, a table that cannot be replicated.
+  '0A': [FatalError, 'db.refused', 'the database refuses the statement'],
+  '42': [FatalError, 'db.refused', 'the database refuses the statement'],
+  '55': [FatalError, 'db.refused', 'the database refuses the statement'],
+  '58': [TemporaryError, 'db.internal', 'the system of the database server reported an error'],
+  F0: [TemporaryError, 'db.internal', 'the database reported an error in its configuration'],
   XX: [TemporaryError, 'db.internal', 'the database reported an internal error'],
 }
 
@@ -129,6 +135,7 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
   if (thrown instanceof AppError) return thrown
   const error = toError(thrown)
   const code = systemErrorCode(error)
+  if (code === syntaxError) return undefined
   const entry =
     signs.find(([says]) => says(error, code ?? ''))?.[1] ??
     bySqlstate[code ?? ''] ??
@@ -142,8 +149,14 @@ export function classifyDbError(thrown: unknown, where: string): AppError | unde
   )
 }
 
+/** A statement that is no SQL is nobody's but ours. */
+const syntaxError = '42601'
+
 /** SQLSTATE classes that say nothing of a row: every other one would meet them too. */
 const systemic = new Set(['0A', '21', '25', '26', '42', '55', '58', 'F0', 'HV'])
+
+/** Those of a moment, which the same row may survive. */
+const passing = new Set(['08', '40', '53', '57', '58', 'XX'])
 
 /** What the database has against one row. */
 export interface RowRefusal {
@@ -155,6 +168,9 @@ export interface RowRefusal {
 /**
  * What the database has against a row that it will not take: a constraint, a trigger, a policy, a value that fits no
  * column. Undefined for whatever another row would meet as well.
+ *
+ * What a function of the database raises, such as a trigger's, is about the row for which it was called, whatever SQLSTATE
+ * it gives itself; so is what goes wrong in it (a table that it misses, a right that it lacks), save what passes.
  */
 export function rowRefusal(thrown: unknown): RowRefusal | undefined {
   const error = toError(thrown instanceof AppError ? thrown.cause : thrown) as Error & {
@@ -165,11 +181,17 @@ export function rowRefusal(thrown: unknown): RowRefusal | undefined {
   }
   const code = systemErrorCode(error)
   if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || error.severity === undefined) return undefined
+  const places = error.where?.split('\n') ?? []
+  const isRaised = / at RAISE$/.test(places[0] ?? '')
+  const inFunction = places.find(place => /\bfunction\b/.test(place))
   const byPolicy = code === '42501' && /row-level security/.test(error.message)
-  if (!byPolicy && (thrown instanceof AppError || systemic.has(code.slice(0, 2)))) return undefined
+  const kind = code.slice(0, 2)
+  const isPassing = passing.has(kind) || code === '55P03'
+  const isOfRow = isRaised || (inFunction !== undefined && !isPassing) || byPolicy
+  if (!isOfRow && (thrown instanceof AppError || isPassing || systemic.has(kind))) return undefined
   // Of a violated CHECK the detail is the whole row.
   const detail = error.detail?.startsWith('Failing row') === false ? ` (${error.detail})` : ''
-  const rule = error.constraint ? `the constraint ${error.constraint}` : error.where?.split('\n')[0]
+  const rule = error.constraint ? `the constraint ${error.constraint}` : (inFunction ?? places[0])
   return {
     reason: `the database rejected the row: ${error.message}${detail}`,
     cure: `Correct the row, or ${rule ?? 'the rule that rejects it'}, then run it again.`,

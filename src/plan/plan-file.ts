@@ -15,7 +15,14 @@ import {
 import { quarantinePrefix } from '../core/prefixes.ts'
 import { AppError, systemErrorCode, systemErrorReason, UsageError } from '../errors.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
-import { removeIfThere, renameOver, syncFile, syncFolder, writeWhole } from '../file-effects.ts'
+import {
+  removeIfThere,
+  renameOver,
+  requireReplaceable,
+  syncFile,
+  syncFolder,
+  writeWhole,
+} from '../file-effects.ts'
 
 /** Collects actions in any order, for a plan that has them in the order of execution, each object's removal once. */
 export class PlanBuilder {
@@ -74,6 +81,9 @@ export class PlanBuilder {
       allow(stakes)
       await syncFile(output)
       await handle.close()
+      await requireReplaceable(file).catch((error: unknown) => {
+        throw cannotWrite(file, error)
+      })
       await renameOver(draft, file)
       await syncFolder(path.dirname(file))
     } catch (error) {
@@ -93,12 +103,13 @@ export function journalOf(planFile: string): string {
 /**
  * Whether a plan may be written to a file: asked before the work, which may take hours.
  *
- * @throws UsageError if the folder cannot be written to, or a plan is there that was applied: without it, it could
- *   not be taken back
+ * @throws UsageError if the folder cannot be written to, something that is no file has the name, or a plan is there that
+ *   was applied: without it, it could not be taken back
  */
 export async function refuseUnwritable(file: string): Promise<void> {
   try {
     await access(path.dirname(file), constants.W_OK)
+    await requireReplaceable(file)
   } catch (error) {
     throw cannotWrite(file, error)
   }
@@ -153,7 +164,8 @@ async function openForWriting(draft: string, file: string) {
 }
 
 function cannotWrite(file: string, cause: unknown): UsageError {
-  return new UsageError(`cannot write ${file}: ${systemErrorReason(cause)}`, { code: 'plan.write', cause })
+  const reason = systemErrorCode(cause) === 'EINVAL' ? 'it is not a file' : systemErrorReason(cause)
+  return new UsageError(`cannot write ${file}: ${reason}`, { code: 'plan.write', cause })
 }
 
 /**

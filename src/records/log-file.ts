@@ -1,5 +1,5 @@
 /** The log file: each line with its time and level, appended, as text or as JSON. */
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, mkdirSync, openSync, statSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { printable } from '../core/units.ts'
 import { systemErrorReason, UsageError } from '../errors.ts'
@@ -17,6 +17,9 @@ export class LogFile {
     this.#now = now
     try {
       mkdirSync(path.dirname(file), { recursive: true })
+      // A pipe that nobody reads would be waited for without end.
+      if (statSync(file, { throwIfNoEntry: false })?.isFIFO())
+        closeSync(openSync(file, constants.O_WRONLY | constants.O_NONBLOCK))
       this.#descriptor = openSync(file, 'a', 0o640)
     } catch (error) {
       throw new UsageError(`cannot write the log file ${file}: ${systemErrorReason(error)}`, {

@@ -7,7 +7,7 @@ import { hostname } from 'node:os'
 import path from 'node:path'
 import { Gauge, Registry } from 'prom-client'
 import { systemErrorCode } from '../errors.ts'
-import { replaceFile } from '../file-effects.ts'
+import { replaceFile, requireReplaceable } from '../file-effects.ts'
 import type { RunEnd } from '../report/entry.ts'
 import { post } from './post.ts'
 
@@ -130,6 +130,7 @@ export async function writeMetricsFile(
   library: LibraryTotals | undefined,
 ): Promise<void> {
   const fresh = runs.flatMap((run, index) => samplesOf(run, index === 0 ? library : undefined))
+  await requireReplaceable(file)
   const before = parseExposed(await readFile(file, 'utf8').catch(ignoreMissing))
   const commands = new Set(runs.map(run => run.command))
   const succeeded = new Set(runs.filter(run => run.exitCode === 0).map(run => run.command))

@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { walkAudioFolder } from '../../../src/audio-files/walk.ts'
+import { selectionOf, walkAudioFolder } from '../../../src/audio-files/walk.ts'
 import { FatalError, UsageError } from '../../../src/errors.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -158,4 +158,14 @@ describe('walkAudioFolder', () => {
       'enough',
     )
   })
+})
+
+test('an ignore file that is a pipe, or a folder, is not waited for', async () => {
+  const file = join(root, '.autodjignore')
+  execFileSync('mkfifo', [file])
+  const refused = { code: 'ignore-file.unreadable', message: `${file} is not a file` }
+  await expect(selectionOf(root)).rejects.toMatchObject(refused)
+  await rm(file)
+  await mkdir(file)
+  await expect(selectionOf(root)).rejects.toMatchObject(refused)
 })

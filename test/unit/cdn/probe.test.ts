@@ -90,6 +90,17 @@ describe('a request', () => {
       answer: { length: body.length, body: '' },
     })
   })
+
+  test('what is longer than was asked for, and whole in one packet, is told once', async () => {
+    const server = http.createServer((_, response) => response.writeHead(206).end('longer than that'))
+    const url = `http://127.0.0.1:${await listen(server)}/a`
+    expect(await prober().request({ url, range: { start: 0, end: 3 }, hash: true })).toMatchObject({
+      sha256: createHash('sha256').update('longer than that').digest('hex'),
+      answer: { status: 206, length: 16 },
+    })
+    // Its end comes after the answer: what it throws has nobody to catch it.
+    await new Promise(resolve => setImmediate(resolve))
+  })
 })
 
 describe('what goes wrong is a result', () => {

@@ -1,4 +1,5 @@
 /** A plan's journal, across runs and kills; a plan that is none. */
+import { execFileSync } from 'node:child_process'
 import { appendFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -127,6 +128,15 @@ test('a plan that cannot be written is refused before the work, and at its end',
   }
   await expect(refuseUnwritable(nowhere)).rejects.toMatchObject(refused)
   await refuseUnwritable(path.join(folder, 'new.plan'))
+  const pipe = path.join(folder, 'pipe.plan')
+  execFileSync('mkfifo', [pipe])
+  // As root one would otherwise make a file of /dev/null, for every program of the machine.
+  for (const one of [folder, pipe, '/dev/null'])
+    await expect(refuseUnwritable(one)).rejects.toMatchObject({
+      code: 'plan.write',
+      exitCode: ExitCode.usage,
+      message: `cannot write ${one}: it is not a file`,
+    })
   await writeFile(path.join(folder, 'applied.plan.journal'), '')
   await expect(refuseUnwritable(path.join(folder, 'applied.plan'))).rejects.toMatchObject({
     code: 'plan.applied',

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -94,6 +95,13 @@ describe('the file', () => {
     expect(text).not.toContain('{command="upload-local",cause=')
     expect(text).toContain('autodj_library_tracks{source="S3"} 5\n')
     expect(text.match(/^# HELP autodj_run_exit_code /gm)).toHaveLength(1)
+  })
+
+  test('a pipe is neither waited for nor replaced', async () => {
+    const pipe = path.join(folder, 'pipe.prom')
+    execFileSync('mkfifo', [pipe])
+    await expect(writeMetricsFile(pipe, [run()], undefined)).rejects.toThrow(`${pipe} is not a file`)
+    expect((await stat(pipe)).isFIFO()).toBe(true)
   })
 
   test('what stands there and is not ours does no harm', async () => {
