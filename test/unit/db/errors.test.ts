@@ -20,7 +20,7 @@ function databaseError(code: string, fields: { message?: string; where?: string 
 const raised = 'PL/pgSQL function audit() line 3 at RAISE'
 const inside = 'SQL statement "insert into audit …"\nPL/pgSQL function audit() line 3 at SQL statement'
 
-test.each([
+test.each<readonly [string, Error]>([
   ...[
     'P0001',
     '42501',
@@ -34,7 +34,7 @@ test.each([
     '53100',
     '40001',
     '57014',
-  ].map(code => [`raised with ${code}`, databaseError(code, { where: raised })] as const),
+  ].map((code): [string, Error] => [`raised with ${code}`, databaseError(code, { where: raised })]),
   ['a table that the trigger misses', databaseError('42P01', { where: inside })],
   ['a right that the trigger lacks', databaseError('42501', { where: inside })],
   ['a function that the trigger misses', databaseError('42883', { where: inside })],
