@@ -145,7 +145,11 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   fetch: {
     mutate: ['src/fetch/{url-download,http-get,public-address,staged-upload,fetcher}.ts'],
-    tests: ['test/unit/fetch/*.ts', 'test/contract/{guards,track-runs}.test.ts', 'test/e2e/fetch.test.ts'],
+    tests: [
+      'test/unit/fetch/*.ts',
+      'test/contract/{fetch-sources,guards,meanwhile,track-runs}.test.ts',
+      'test/e2e/fetch.test.ts',
+    ],
   },
   worker: {
     mutate: ['src/worker/{handlers,run,worker}.ts'],

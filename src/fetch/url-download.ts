@@ -80,7 +80,7 @@ export async function* download(
           passing: passingStatus.has(status),
         })
       }
-      if (received > 0 && status !== 206) {
+      if (received > 0 && !(status === 206 && continues(headers['content-range'], received, total))) {
         response.body.destroy()
         throw new FetchProblem(
           'fetch.changed',
@@ -140,4 +140,10 @@ export async function* download(
       clearTimeout(timer)
     }
   }
+}
+
+/** Whether a part begins where the bytes end that are there, and is one of the same whole: RFC 9110, section 14.4. */
+function continues(contentRange: string | undefined, received: number, total: number | undefined): boolean {
+  const [, start, size] = /^bytes (\d+)-\d+\/(\d+|\*)$/i.exec(contentRange ?? '') ?? []
+  return Number(start) === received && (size === '*' || total === undefined || Number(size) === total)
 }

@@ -1,4 +1,5 @@
 import http from 'node:http'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type DownloadOptions, download } from '../../../src/fetch/url-download.ts'
 
@@ -73,6 +74,145 @@ describe('download', () => {
   test('another file by now: no mixture of two', async () => {
     handlers = [broken(100_000), whole]
     await expect(get()).rejects.toMatchObject({ code: 'fetch.changed', passing: true })
+  })
+
+  test.each([
+    ['from the start', `bytes 0-${content.length - 1}/${content.length}`],
+    ['from one byte further on', `bytes 100001-${content.length - 1}/${content.length}`],
+    ['of another size', `bytes 100000-${content.length - 1}/${content.length + 1}`],
+    ['that it does not name', undefined],
+    ['of other units', `lines 100000-${content.length - 1}/${content.length}`],
+  ])('a part %s is none that continues: no mixture of two', async (_, range) => {
+    handlers = [
+      broken(100_000),
+      (_request, response) => {
+        response.writeHead(206, { etag, ...(range !== undefined && { 'content-range': range }) })
+        response.end(content.subarray(100_000))
+      },
+    ]
+    await expect(get()).rejects.toMatchObject({ code: 'fetch.changed', passing: true })
+    expect(ranges).toHaveLength(2)
+  })
+
+  test('parts of a whole whose size nobody told, and one of its beginning only', async () => {
+    const part =
+      (start: number, end: number, size: number | '*'): Handler =>
+      (request, response) => {
+        expect(request.headers.range).toBe(`bytes=${start}-`)
+        response.writeHead(206, { etag, 'content-range': `bytes ${start}-${end - 1}/${size}` })
+        response.end(content.subarray(start, end))
+      }
+    handlers = [broken(100_000), part(100_000, 200_000, '*'), part(200_000, 300_000, 300_000)]
+    expect((await get()).equals(content)).toBe(true)
+    handlers = [
+      (_request, response) => {
+        // Chunked: its end is all that tells its size.
+        response.writeHead(200, { etag })
+        response.write(content.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 20))
+      },
+      part(100_000, 300_000, 300_000),
+    ]
+    expect((await get()).equals(content)).toBe(true)
+  })
+
+  test('a weak validator tells no file; a date does', async () => {
+    for (const [headers, isResumed] of [
+      [{ etag: 'W/"v1"' }, false],
+      [{ etag: 'W/"v1"', 'last-modified': 'Sun, 29 Nov 2026 12:00:00 GMT' }, true],
+      [{ 'last-modified': 'Sun, 29 Nov 2026 12:00:00 GMT' }, true],
+      [{ etag, 'last-modified': 'Sun, 29 Nov 2026 12:00:00 GMT' }, true],
+    ] as const) {
+      ranges = []
+      handlers = [
+        broken(100_000, headers),
+        (request, response) => {
+          const last = 'last-modified' in headers ? headers['last-modified'] : undefined
+          expect(request.headers['if-range']).toBe('etag' in headers && headers.etag === etag ? etag : last)
+          response.writeHead(206, { 'content-range': `bytes 100000-299999/300000` })
+          response.end(content.subarray(100_000))
+        },
+      ]
+      if (isResumed) expect((await get()).equals(content)).toBe(true)
+      else await expect(get()).rejects.toMatchObject({ code: 'fetch.network' })
+      expect(ranges).toHaveLength(isResumed ? 2 : 1)
+    }
+  })
+
+  test('encoded: whole, and neither resumed nor measured by what was announced', async () => {
+    const encoded = gzipSync(content)
+    const headers = { etag, 'content-encoding': 'gzip', 'content-length': encoded.length }
+    handlers = [(_request, response) => void response.writeHead(200, headers).end(encoded)]
+    expect((await get()).equals(content)).toBe(true)
+    // Its own size is below the limit, and what it holds is above.
+    await expect(get({ maxBytes: 299_999 })).rejects.toMatchObject({ code: 'fetch.too-large' })
+    expect(encoded.length).toBeLessThan(299_999)
+    ranges = []
+    handlers = [
+      (_request, response) => {
+        response.writeHead(200, headers)
+        response.write(encoded.subarray(0, encoded.length - 20), () =>
+          setTimeout(() => response.destroy(), 20),
+        )
+      },
+    ]
+    await expect(get()).rejects.toMatchObject({ code: 'fetch.network', passing: true })
+    expect(ranges).toHaveLength(1)
+  })
+
+  test('exactly as large as is allowed', async () => {
+    handlers = [whole]
+    expect((await get({ maxBytes: 300_000 })).equals(content)).toBe(true)
+  })
+
+  test.each([
+    [408, true],
+    [425, true],
+    [429, true],
+    [500, true],
+    [502, true],
+    [504, true],
+    [400, false],
+    [401, false],
+    [407, false],
+    [410, false],
+    [501, false],
+    [300, false],
+    [304, false],
+  ])('%d: another time it may be there: %s', async (code, passing) => {
+    handlers = [status(code)]
+    await expect(get({ maxAttempts: 2 })).rejects.toMatchObject({ code: `fetch.http-${code}`, passing })
+    expect(ranges).toHaveLength(passing ? 2 : 1)
+  })
+
+  test('tries in a row that bring nothing are counted, not those that brought something', async () => {
+    const trickle: Handler = (request, response) => {
+      const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0)
+      const headers = { etag, 'content-length': content.length - start }
+      if (start === 0) response.writeHead(200, headers)
+      else
+        response.writeHead(206, {
+          ...headers,
+          'content-range': `bytes ${start}-${content.length - 1}/${content.length}`,
+        })
+      response.write(content.subarray(start, start + 50_000), () => setTimeout(() => response.destroy(), 20))
+    }
+    handlers = [trickle, trickle, trickle, trickle, rest]
+    expect((await get({ maxAttempts: 3 })).equals(content)).toBe(true)
+    ranges = []
+    handlers = [broken(100_000), (request, _response) => void request.socket.destroy()]
+    await expect(get({ maxAttempts: 3 })).rejects.toMatchObject({
+      code: 'fetch.network',
+      message: expect.stringMatching(/^download from 127\.0\.0\.1:\d+ failed: ECONNRESET$/),
+    })
+    expect(ranges).toEqual([undefined, 'bytes=100000-', 'bytes=100000-'])
+  })
+
+  test('without a byte for too long is given up, and the time begins anew with each', async () => {
+    handlers = [(_request, response) => void response.writeHead(200, { etag }).write('x')]
+    await expect(get({ stallMs: 50, maxAttempts: 1 })).rejects.toMatchObject({
+      code: 'fetch.network',
+      message: expect.stringMatching(/ failed: no data for 0\.05 s$/),
+    })
   })
 
   test('nothing to tell the file by: not resumed', async () => {
