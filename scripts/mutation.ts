@@ -97,7 +97,7 @@ const rooms: Readonly<Record<string, Room>> = {
   restore: {
     mutate: ['src/restore/restore.ts'],
     tests: [
-      'test/contract/{guards,safety}.test.ts',
+      'test/contract/{restore-states,guards,safety}.test.ts',
       'test/e2e/{cleanup,one-object-away,restore-shared}.test.ts',
     ],
   },

@@ -91,8 +91,7 @@ export class RestoreBatch {
     try {
       const folder = await this.#folder(path.dirname(target.file))
       const place = path.join(folder, path.basename(target.file))
-      const isFree = (await this.#threads.isFree(place)) || (await realIfThere(place)) === undefined
-      if (isFree) return await this.#download(target, place)
+      if (await this.#threads.isFree(place)) return await this.#download(target, place)
       const head = await this.#store.head(target.key, { signal: this.#signal })
       return head === undefined ? missing() : await this.#compare(head, target, place)
     } catch (error) {
@@ -184,15 +183,11 @@ export class RestoreBatch {
   }
 }
 
-/** The sum of what came. */
-async function sumOf(
-  got: Download,
-  file: string,
-  algorithm: Expected['algorithm'],
-): Promise<string | undefined> {
+/** The sum of what came; its CRC-32 was computed, as no SHA-256 was expected. */
+async function sumOf(got: Download, file: string, algorithm: Expected['algorithm']): Promise<string> {
   if (algorithm === 'sha256') return got.sha256
   if (algorithm === 'md5') return md5OfFile(file)
-  return got.crc32 === undefined ? (await contentAt(file))?.crc32 : encodeCrc32(got.crc32)
+  return encodeCrc32(got.crc32 as number)
 }
 
 function missing(): RestoreOutcome {
@@ -225,6 +220,7 @@ async function makeFolder(wanted: string, root: string): Promise<string> {
     if (leadsOut(real, realRoot)) throw outside(there, root)
     break
   }
+  await announceEffects({ kind: 'mkdir', path: wanted })
   try {
     await mkdir(wanted, { recursive: true })
   } catch (error) {
