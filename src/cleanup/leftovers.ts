@@ -3,6 +3,7 @@ import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { filePages } from '../audio-files/walk.ts'
+import { ownersWithoutAudio, type Unowned, unownedOf } from '../audio-files/without-audio.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { draftPrefix } from '../core/prefixes.ts'
 import { forgetUpload, objectsByKey, openUploads, runsAlive } from '../db/ledger.ts'
@@ -17,7 +18,6 @@ import {
   removeIfThere,
   syncFolder,
 } from '../file-effects.ts'
-import { ownersWithoutAudio, type Unowned } from '../reconcile/without-audio.ts'
 import { deadTempFolders } from '../runs/temp-folders.ts'
 import type { ObjectEntry, ObjectStore } from '../storage/store.ts'
 
@@ -205,10 +205,14 @@ export async function* staleUploads(
 /** What a plan moves: `quarantine/PLAN-ID/OLD-KEY`. Anything else there is somebody else's. */
 const quarantined = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\/(.+)$/s
 
+/** A key too long for the quarantine is there by its hash (`quarantineKey`). */
+const isHashed = (oldKey: string): boolean => /^[0-9a-f]{64}$/.test(oldKey)
+
 /**
  * Objects that a plan moved to quarantine before `before`, by the store's clock, and that nothing wants back. One is
  * kept that may be the last copy: a row names it, or its old key while nothing is there, or it was uploaded for a track
- * that has no other audio. What no plan put there is none of ours, and is never met.
+ * that has no other audio. What no plan put there, or the plan of a library with another prefix, is none of ours, and is
+ * never met.
  */
 export async function* expiredQuarantine(
   knex: Knex,
@@ -231,7 +235,9 @@ export async function* expiredQuarantine(
   for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
     const expired = page.flatMap(entry => {
       const [, oldKey] = quarantined.exec(entry.key.slice(quarantinePrefix.length)) ?? []
-      return oldKey !== undefined && entry.lastModified.getTime() < before ? [{ ...entry, oldKey }] : []
+      // What had another prefix was removed by another library, which has rows of its own.
+      const isOurs = oldKey !== undefined && (oldKey.startsWith(keyPrefix) || isHashed(oldKey))
+      return isOurs && entry.lastModified.getTime() < before ? [{ ...entry, oldKey }] : []
     })
     if (expired.length === 0) continue
     const place = { knex, store, audioFolder, keyPrefix, signal }
@@ -257,16 +263,12 @@ export async function* expiredQuarantine(
 
 /** Of objects in quarantine those that may be the last copy of something: their keys, and why. */
 async function wantedBack(
-  {
-    keyPrefix,
-    ...place
-  }: { knex: Knex; store: ObjectStore; audioFolder: AudioFolder; keyPrefix: string; signal: AbortSignal },
+  place: { knex: Knex; store: ObjectStore; audioFolder: AudioFolder; keyPrefix: string; signal: AbortSignal },
   entries: readonly (ObjectEntry & { oldKey: string })[],
 ): Promise<Map<string, string>> {
-  const { knex, store, signal } = place
+  const { knex, store, keyPrefix, signal } = place
   const oldKeys = new Map(entries.map(({ key, oldKey }) => [key, oldKey]))
-  // A key too long for the quarantine is there by its hash (`quarantineKey`).
-  const hashed = [...oldKeys.values()].filter(key => /^[0-9a-f]{64}$/.test(key))
+  const hashed = [...oldKeys.values()].filter(isHashed)
   const byHash = await keysByHash(knex, hashed)
   for (const [key, old] of oldKeys) oldKeys.set(key, byHash.get(old) ?? old)
   const named = await keysSpokenFor(knex, [...oldKeys.keys(), ...oldKeys.values()], {
@@ -281,10 +283,8 @@ async function wantedBack(
     else if (named.has(old) && (await store.head(old, { signal })) === undefined) {
       wanted.set(key, `a row names ${old}, but nothing is there: this may be the last copy`)
     } else {
-      const { metadata = {}, checksums = {} } = (await store.head(key, { signal })) ?? {}
-      const computed = checksums.sha256 && Buffer.from(checksums.sha256, 'base64').toString('hex')
-      const sha256 = computed ?? metadata['sha256']?.toLowerCase() ?? known.get(old)?.sha256 ?? undefined
-      unowned.set(key, { trackId: metadata['track-id'], sha256 })
+      const head = await store.head(key, { signal })
+      unowned.set(key, unownedOf(head, known.get(old)?.sha256, old))
     }
   }
   const owners = await ownersWithoutAudio(place, [...unowned.values()])
@@ -293,7 +293,7 @@ async function wantedBack(
     if (owner !== undefined)
       wanted.set(
         key,
-        `track ${owner.trackId}, to which it belongs, has no other audio: this may be the last copy`,
+        `track ${owner.row.trackId}, to which it belongs, has no other audio: this may be the last copy`,
       )
   }
   return wanted

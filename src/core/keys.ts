@@ -34,6 +34,22 @@ export function objectKey({ prefix, artist, title, sha256, extension }: KeyParts
   return `${prefix}${keySegment(artist, segmentBudget)}/${keySegment(title, segmentBudget)}${tail}`
 }
 
+/** What {@link objectKey} makes of artist and title between prefix and checksum, where neither is too long. */
+export function nameOfKey(artist: string, title: string): string {
+  return `${keySegment(artist)}/${keySegment(title)}`
+}
+
+/** The same, read from a key; undefined if {@link objectKey} makes none like it below this prefix. */
+export function namesInKey(key: string, prefix: string): string | undefined {
+  if (!key.startsWith(prefix)) return undefined
+  return /^([^/]+\/[^/]+)_[0-9a-f]{8}\.[^./]+$/s.exec(key.slice(prefix.length))?.[1]
+}
+
+/** Whether a key lies deeper below the prefix than any that {@link objectKey} makes there. */
+export function isDeeper(key: string, prefix: string): boolean {
+  return key.startsWith(prefix) && key.slice(prefix.length).split('/').length > 2
+}
+
 /** One name as a key segment of at most `maxBytes` of UTF-8. Never empty, never `.` or `..`. */
 export function keySegment(name: string, maxBytes = maxSegmentBytes): string {
   const folded = trimmed(toNfc(name.toWellFormed()).replace(/[^\p{L}\p{M}\p{N}._-]+/gu, '_')).replace(

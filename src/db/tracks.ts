@@ -573,3 +573,17 @@ export async function renameTracks(knex: Knex, renames: readonly TrackRename[]):
   }
   return done
 }
+
+/** Artist and title of every track whose row names no object, or says that its audio is elsewhere. */
+export async function* namesWithoutKey(
+  knex: Knex,
+): AsyncGenerator<{ id: string; artist: string; title: string }[]> {
+  const pages = cursorPages<[id: string, artist: string, title: string]>(
+    knex,
+    `select id, artist, title from tracks where s3_object_key is null or file_source is distinct from 'S3'`,
+    [],
+    2_000,
+    { rowMode: 'array' },
+  )
+  for await (const rows of pages) yield rows.map(([id, artist, title]) => ({ id, artist, title }))
+}

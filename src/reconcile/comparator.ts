@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import pLimit from 'p-limit'
 import { isFileThere } from '../audio-files/source.ts'
+import { ownersWithoutAudio } from '../audio-files/without-audio.ts'
+import { isDeeper } from '../core/keys.ts'
 import {
   actualSha256,
   classifyMatched,
@@ -21,7 +23,6 @@ import type { KeyedRow } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
 import { createObjectInspector } from './object-inspector.ts'
 import type { Tally } from './tally.ts'
-import { ownersWithoutAudio } from './without-audio.ts'
 
 /** Orphans that are checked against the table at once: it has no index by key, each check reads it all. */
 const orphansAtOnce = 5_000
@@ -202,7 +203,7 @@ export class Comparator {
     this.#orphans = []
     if (unnamable.length > 0)
       yield unnamable.map(object =>
-        foreign({ ...object, foreign: true }, 'its key has a NUL character, which no row can hold'),
+        foreign({ ...object, foreign: 'unnamable' }, 'its key has a NUL character, which no row can hold'),
       )
     if (objects.length === 0) return
     const named = await keysNamed(
@@ -232,33 +233,35 @@ export class Comparator {
   }
 
   /**
-   * Of objects without a row: whose track has no audio, and which are none of ours. Ours is what has our mark, or what
-   * the ledger knew: everything else below an empty prefix (a dump of a database, a web page) is somebody's.
+   * Of objects without a row: whose track has no audio, and which are none of ours. Ours is what has our mark, where
+   * this library's keys are, or what the ledger knew: everything else below an empty prefix (a dump of a database, a web page) is somebody's.
    */
   async #markOwners(objects: readonly ObjectFacts[]): Promise<void> {
     const { knex, store } = this.#library
-    const { audioFolder, signal } = this.#options
+    const { audioFolder, prefix, signal } = this.#options
     const known = await objectsByKey(
       knex,
       store.bucket,
       objects.map(object => object.key),
     )
-    const place = { knex, store, audioFolder, ...(signal === undefined ? {} : { signal }) }
+    const place = { knex, store, audioFolder, keyPrefix: prefix, ...(signal === undefined ? {} : { signal }) }
     const owners = await ownersWithoutAudio(
       place,
       objects.map(object => {
         const { trackId, declaredSha256 } = object.head ?? {}
         const recorded = known.get(object.key)
         const ofLedger = recorded?.etag === object.etag ? (recorded.sha256 ?? undefined) : undefined
-        return { trackId, sha256: actualSha256(object) ?? ofLedger ?? declaredSha256 }
+        return { key: object.key, trackId, sha256: actualSha256(object) ?? ofLedger ?? declaredSha256 }
       }),
     )
     for (const [at, object] of objects.entries()) {
       const { trackId, declaredSha256 } = object.head ?? {}
-      const row = owners[at]
-      if (row !== undefined) object.lacking = row
-      if (trackId === undefined && declaredSha256 === undefined && !known.has(object.key))
-        object.foreign = true
+      const owner = owners[at]
+      if (owner !== undefined) object.lacking = owner
+      if (known.has(object.key)) continue
+      if (trackId === undefined && declaredSha256 === undefined) object.foreign = 'unmarked'
+      // Another library has a prefix of its own there, and its own tracks.
+      else if (trackId !== undefined && isDeeper(object.key, prefix)) object.foreign = 'deeper'
     }
   }
 

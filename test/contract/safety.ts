@@ -656,6 +656,33 @@ export function safetyContract(
         ])
       })
 
+      test('the track of an object that is to go has lost its other audio since the plan', async () => {
+        const [mine, free] = ['audio/Artist/mine_00000000.flac', 'audio/free.flac']
+        const id = await bed.addTrack({ path: 'mine.flac', content, title: 'mine', artist: 'Artist' })
+        const actions: PlanAction[] = []
+        for (const [key, metadata] of [
+          [mine, { 'track-id': id }],
+          [free, {}],
+        ] as const) {
+          const headers = { contentType: 'audio/flac', metadata: { sha256: sha256(content), ...metadata } }
+          const { etag } = await bed.store.put(key, content, { headers, checksums: {} })
+          actions.push({
+            action: 'remove-object',
+            object: { key, size: content.length, etag },
+            to: quarantineKey(randomUUID(), key),
+          })
+        }
+        const file = savePlan(bed, 'p.plan', actions)
+        // As a database that was restored from a backup.
+        rmSync(path.join(bed.audioRoot, 'mine.flac'))
+        const run = await apply(bed, file)
+        expect(said(run)).toEqual({
+          [mine]: `track ${id}, to which it belongs, has no other audio now`,
+          [free]: 'done',
+        })
+        expect(await bed.store.head(mine)).toBeDefined()
+      })
+
       test('a removal rests on a local file of the same size that is another one', async () => {
         const { etag } = await put('audio/a.flac')
         const other = Buffer.from(content)
@@ -1219,6 +1246,50 @@ export function safetyContract(
         expect(left.sort()).toEqual(['audio/other.flac', 'backups/db.dump', 'index.html'])
       })
 
+      test('another library has its objects deeper below the prefix', async () => {
+        const theirs = 'audio/jazz/Artist/theirs_00000000.flac'
+        const ours = 'audio/Artist/ours_00000000.flac'
+        for (const key of [theirs, ours]) await put(key, one, { 'track-id': randomUUID() })
+        await bed.addTrack({ path: null, source: 'S3', key: 'audio/other.flac' })
+        await put('audio/other.flac', two)
+        const { run, applied } = await mend()
+        expect(run.summary['found']).toMatchObject({ 'foreign-object': 1, 'orphan-object': 1 })
+        expect(said(applied)).toEqual({ [ours]: 'done' })
+        expect(await bed.store.head(theirs)).toBeDefined()
+      })
+
+      test('rows were deleted and made anew, with other ids', async () => {
+        const { knex } = bed.database
+        await bed.addTrack({ path: 'a.flac', content: one, artist: 'Été', title: 'A, B & C' })
+        await bed.addTrack({ path: 'b.flac', content: two, artist: 'Other', title: 'There' })
+        expect((await upload(bed, { deleteLocal: true })).exitCode).toBe(0)
+        const [key] = [...(await bed.objects()).keys()].filter(name => name.includes('A_B_C'))
+        for (const ledger of [true, false]) {
+          // As an application has it that reads its playlists anew.
+          await knex('tracks').where({ title: 'A, B & C' }).del()
+          const id = await bed.addTrack({
+            path: null,
+            source: 'UNAVAILABLE',
+            artist: 'Été'.normalize('NFD'),
+            title: 'A, B & C',
+          })
+          if (!ledger) await knex('autodj_ledger.objects').del()
+          const { run, applied } = await mend()
+          expect(classesOf(run)).toMatchObject({ [key as string]: 'unlinked-object' })
+          expect(told(run)).toMatch(/has its artist and title for a key/)
+          expect(said(applied)).toEqual({ [id]: 'done' })
+          expect(await rowOf(id)).toMatchObject({ file_source: 'S3', s3_object_key: key, file_size: 3_000 })
+        }
+        // A row that says another size has had another recording: the object stays, and the row.
+        await knex('tracks').where({ title: 'A, B & C' }).del()
+        const id = await bed.addTrack({ path: null, source: 'UNAVAILABLE', artist: 'Été', title: 'A, B & C' })
+        await knex('tracks').where({ id }).update({ file_size: 2_999 })
+        const { run, applied } = await mend()
+        expect(classesOf(run)).toMatchObject({ [key as string]: 'unlinked-object' })
+        expect(applied.items).toEqual([])
+        expect(await bed.store.head(key as string)).toBeDefined()
+      })
+
       test('most of a small library would go under the default limit', async () => {
         for (let index = 0; index < 12; index += 1)
           await put(`audio/${index}.flac`, fakeAudio(2_000 + index, index))
@@ -1612,6 +1683,14 @@ export function safetyContract(
           removedKey,
         ])
         expect([...(await bed.objects()).keys()].sort()).toEqual(others.toSorted())
+      })
+
+      test('another library in the bucket has its removed objects in the quarantine', async () => {
+        const theirs = `quarantine/${planId}/jazz/removed.mp3`
+        for (const key of [removedKey, theirs]) await put(key, content)
+        const run = await cleanup(bed, { force: true }, later(40))
+        expect(said(run)).toEqual({ [removedKey]: 'removed' })
+        expect([...(await bed.objects()).keys()]).toEqual([theirs])
       })
 
       test('a row names an object in the quarantine, or has lost the one that was moved there', async () => {

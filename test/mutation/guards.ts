@@ -20,6 +20,22 @@ export interface Guard {
 
 export const guards: readonly Guard[] = [
   {
+    name: 'the track of an object that is to go has other audio',
+    file: 'src/plan/removals.ts',
+    guard: 'if (owner !== undefined)\n          throw',
+    instead: 'if (false)\n          throw',
+    tests: ['test/contract/safety.test.ts'],
+    pattern: 'lost its other audio',
+  },
+  {
+    name: 'what another library removed is left to it',
+    file: 'src/cleanup/leftovers.ts',
+    guard: '(oldKey.startsWith(keyPrefix) || isHashed(oldKey))',
+    instead: 'true',
+    tests: ['test/contract/safety.test.ts'],
+    pattern: 'another library in the bucket',
+  },
+  {
     name: 'what is removed is what was open',
     file: 'src/audio-files/remove-together.ts',
     guard: 'if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) {',

@@ -93,6 +93,13 @@ export function missingComparison({ row, fileThere, removed }: Unmatched): Compa
   }
 }
 
+/** How an object is known to be a track's, for the reader. */
+const ownedBy = {
+  track: 'was uploaded for it',
+  content: 'is its recording, by the checksum of its file',
+  name: 'has its artist and title for a key',
+}
+
 export function orphanComparison(
   object: ObjectFacts,
   twin: Difference | undefined,
@@ -101,7 +108,8 @@ export function orphanComparison(
 ): Comparison {
   const { lacking } = object
   if (lacking !== undefined) {
-    const track = `track ${lacking.trackId}${lacking.label === undefined ? '' : `, ${lacking.label},`}`
+    const { row, by } = lacking
+    const track = `track ${row.trackId}${row.label === undefined ? '' : `, ${row.label},`}`
     return {
       sigil: '-',
       name: object.key,
@@ -109,18 +117,20 @@ export function orphanComparison(
         {
           class: 'unlinked-object',
           severity: 'drift',
-          detail:
-            object.head?.trackId?.toLowerCase() === lacking.trackId
-              ? `${track} has no audio, and this was uploaded for it`
-              : `${track} has no audio, and this is its recording, by the checksum of its file`,
+          detail: `${track} has no audio, and this ${ownedBy[by]}`,
         },
       ],
-      row: lacking,
+      row,
       other: object,
-      otherContent: 'same',
+      otherContent: by === 'name' ? sameContent(row, object) : 'same',
     }
   }
-  if (object.foreign === true)
+  if (object.foreign === 'deeper')
+    return foreign(
+      object,
+      'no row names it, the ledger has no record of it, and it lies where this library has no keys: it may be that of another library',
+    )
+  if (object.foreign !== undefined)
     return foreign(object, 'no row names it, it bears no mark of ours, and the ledger has no record of it')
   const orphan: Difference = { class: 'orphan-object', severity: 'drift', detail: `no row names it` }
   return {

@@ -58,10 +58,10 @@ export interface ObjectFacts {
   sniffedType?: string
   /** of a storage class in which only a HEAD tells whether it can be read */
   mayBeArchived?: true
-  /** nobody of ours uploaded it, and neither the ledger nor a row ever knew it: not ours to remove */
-  foreign?: true
-  /** the row of the track that it was uploaded for, which has no other audio */
-  lacking?: RowFacts
+  /** neither the ledger nor a row ever knew it, and this is why it is nothing of ours to remove */
+  foreign?: 'unmarked' | 'deeper' | 'unnamable'
+  /** the row of its track, which has no other audio, and how it is known to be its */
+  lacking?: { readonly row: RowFacts; readonly by: 'track' | 'content' | 'name' }
 }
 
 /** One file under the audio folder; `path` is relative to it, with `/`. */
@@ -115,7 +115,7 @@ export const differenceClasses: Readonly<Record<DifferenceClass, string>> = {
   'no-audio': 'the row has neither object nor file',
   'local-file-without-row': 'no row names the file',
   'misspelt-key': 'the row names its object by a URL, or without the prefix',
-  'unlinked-object': 'no row names the object, and the track that it was uploaded for has no audio',
+  'unlinked-object': 'no row names the object, and the track that it belongs to has no audio',
   'foreign-object': 'no row names the object, and nothing shows that autodj uploaded it',
   'archived-object': 'the object is in an archive storage class and cannot be played',
   'local-copy-differs': 'the local file has changed since it was uploaded',

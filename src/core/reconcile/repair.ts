@@ -73,7 +73,8 @@ export function repairOf(comparison: Comparison, options: RepairOptions): Repair
   if (other !== undefined) {
     const sure =
       comparison.otherContent === 'same' ||
-      (comparison.otherContent === 'unknown' && (row.size === other.size || has('misspelt-key')))
+      (comparison.otherContent === 'unknown' &&
+        (row.size === other.size || has('misspelt-key') || (has('unlinked-object') && row.size === null)))
     if (!sure) return { actions: [] }
     const needsObject = { key: other.key, size: other.size, etag: other.etag }
     const repair = update({ key: other.key, source: 'S3', size: other.size }, { needsObject })

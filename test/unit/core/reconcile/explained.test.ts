@@ -131,39 +131,26 @@ describe('of an object', () => {
   test.each([
     [
       undefined,
-      undefined,
+      'content',
       `track ${trackId} has no audio, and this is its recording, by the checksum of its file`,
     ],
-    [
-      'A – B',
-      undefined,
-      `track ${trackId}, A – B, has no audio, and this is its recording, by the checksum of its file`,
-    ],
-    [undefined, trackId.toUpperCase(), `track ${trackId} has no audio, and this was uploaded for it`],
-    [
-      undefined,
-      'another',
-      `track ${trackId} has no audio, and this is its recording, by the checksum of its file`,
-    ],
-  ])('a track lacks it: label %s, uploaded for %s', (label, uploadedFor, detail) => {
-    const lacking = { ...row('x'), key: null, ...(label !== undefined && { label }) }
-    const one = object('a', {
-      lacking,
-      foreign: true,
-      ...(uploadedFor && { head: { trackId: uploadedFor } }),
-    })
+    ['A – B', 'track', `track ${trackId}, A – B, has no audio, and this was uploaded for it`],
+    [undefined, 'name', `track ${trackId} has no audio, and this has its artist and title for a key`],
+  ] as const)('a track lacks it: label %s, known by %s', (label, by, detail) => {
+    const lacking = { ...row('x'), key: null, size: null, ...(label !== undefined && { label }) }
+    const one = object('a', { lacking: { row: lacking, by }, foreign: 'unmarked' })
     expect(orphanComparison(one, twin, duplicate, object('b'))).toStrictEqual({
       sigil: '-',
       name: 'a',
       differences: [drift('unlinked-object', detail)],
       row: lacking,
       other: one,
-      otherContent: 'same',
+      otherContent: by === 'name' ? 'unknown' : 'same',
     })
   })
 
   test('it is not ours', () => {
-    const one = object('a', { foreign: true })
+    const one = object('a', { foreign: 'unmarked' })
     const expected = {
       sigil: '-',
       name: 'a',

@@ -1,14 +1,15 @@
 /** Which tracks have nothing to play: neither the object that their row names, nor their file. */
 import type { Knex } from 'knex'
 import pLimit from 'p-limit'
-import { isFileThere } from '../audio-files/source.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { localTrackId } from '../core/import/content-id.ts'
+import { nameOfKey, namesInKey } from '../core/keys.ts'
 import type { RowFacts } from '../core/reconcile/facts.ts'
 import { rememberedPaths, tracksOfFiles } from '../db/content.ts'
 import { rowFactsById } from '../db/row-facts.ts'
-import { tracksBySpotifyId } from '../db/tracks.ts'
-import type { ObjectStore } from '../storage/store.ts'
+import { namesWithoutKey, tracksBySpotifyId } from '../db/tracks.ts'
+import type { ObjectHead, ObjectStore } from '../storage/store.ts'
+import { isFileThere } from './source.ts'
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
@@ -16,6 +17,8 @@ interface Place {
   readonly knex: Knex
   readonly store: ObjectStore
   readonly audioFolder: AudioFolder
+  /** every key of the library begins so */
+  readonly keyPrefix: string
   readonly signal?: AbortSignal
 }
 
@@ -25,26 +28,77 @@ export interface Unowned {
   readonly sha256?: string | undefined
   /** the track that it was uploaded for, as its uploader declared */
   readonly trackId?: string | undefined
+  /** what it is, or was, called */
+  readonly key: string
+}
+
+/**
+ * What an object tells of itself.
+ *
+ * @param head undefined if it is gone
+ * @param recorded SHA-256 that the ledger has of it, hex
+ * @param key what it was called, if it lies elsewhere by now
+ */
+export function unownedOf(
+  head: Pick<ObjectHead, 'metadata' | 'checksums'> | undefined,
+  recorded: string | null | undefined,
+  key: string,
+): Unowned {
+  const { metadata = {}, checksums = {} } = head ?? {}
+  const computed = checksums.sha256 && Buffer.from(checksums.sha256, 'base64').toString('hex')
+  const sha256 = computed ?? metadata['sha256']?.toLowerCase() ?? recorded ?? undefined
+  return { key, trackId: metadata['track-id'], sha256 }
+}
+
+/** A row that has no other audio, and why an object is its. */
+export interface Owner {
+  readonly row: RowFacts
+  readonly by: 'track' | 'content' | 'name'
 }
 
 /**
  * Whose audio an object is, that has no other: the track that it was uploaded for; else one whose content it is, by the
- * id that `import` gave it, or by what its file was when it was last hashed.
+ * id that `import` gave it, or by what its file was when it was last hashed; else one of the artist and title that its
+ * key is made of, as `fetch` finds it: rows that were deleted and made anew have other ids.
  *
- * @returns the row of each, in their order; undefined if there is none that lacks audio
+ * @returns the owner of each, in their order; undefined if there is none that lacks audio
  */
 export async function ownersWithoutAudio(
   place: Place,
   objects: readonly Unowned[],
-): Promise<(RowFacts | undefined)[]> {
+): Promise<(Owner | undefined)[]> {
+  const owners = await ownersByContent(place, objects)
+  const names = objects.map(({ key }, at) => (owners[at] ? undefined : namesInKey(key, place.keyPrefix)))
+  const wanted = new Set(names.filter(name => name !== undefined))
+  if (wanted.size === 0) return owners
+  const byName = new Map<string, string[]>()
+  for await (const page of namesWithoutKey(place.knex)) {
+    place.signal?.throwIfAborted()
+    for (const { id, artist, title } of page) {
+      const name = nameOfKey(artist, title)
+      if (wanted.has(name)) byName.set(name, [...(byName.get(name) ?? []), id])
+    }
+  }
+  const lacking = await tracksWithoutAudio(place, [...byName.values()].flat())
+  return owners.map((owner, at) => {
+    const ids = owner === undefined ? byName.get(names[at] ?? '') : undefined
+    const row = ids?.map(id => lacking.get(id)).find(found => found !== undefined)
+    return row === undefined ? owner : { row, by: 'name' }
+  })
+}
+
+async function ownersByContent(place: Place, objects: readonly Unowned[]): Promise<(Owner | undefined)[]> {
   const { knex, audioFolder } = place
   const declared = await tracksWithoutAudio(
     place,
     objects.flatMap(({ trackId }) => trackId ?? []),
   )
-  const owners = objects.map(({ trackId }) => trackId && declared.get(trackId.toLowerCase()))
+  const owners = objects.map(({ trackId }): Owner | undefined => {
+    const row = trackId === undefined ? undefined : declared.get(trackId.toLowerCase())
+    return row && { row, by: 'track' }
+  })
   const hashes = [...new Set(objects.flatMap(({ sha256 }, at) => (owners[at] ? [] : (sha256 ?? []))))]
-  if (hashes.length === 0) return owners.map(owner => owner || undefined)
+  if (hashes.length === 0) return owners
   const byContent = new Map<string, string[]>(hashes.map(sha256 => [sha256, []]))
   const contents = new Map(hashes.map(sha256 => [localTrackId(sha256), sha256]))
   for (const { id, spotifyId } of await tracksBySpotifyId(knex, [...contents.keys()]))
@@ -59,8 +113,12 @@ export async function ownersWithoutAudio(
     byContent.get(sha256)?.push(...(ofFiles.get(path) ?? []).map(({ id }) => id))
   const lacking = await tracksWithoutAudio(place, [...byContent.values()].flat())
   return objects.map(({ sha256 = '' }, at) => {
-    const id = owners[at] ? undefined : byContent.get(sha256)?.find(one => lacking.has(one))
-    return owners[at] || (id === undefined ? undefined : lacking.get(id))
+    if (owners[at] !== undefined) return owners[at]
+    const row = byContent
+      .get(sha256)
+      ?.map(id => lacking.get(id))
+      .find(found => found !== undefined)
+    return row && { row, by: 'content' }
   })
 }
 
