@@ -2,13 +2,13 @@
  * `npm run bench:download`: `autodj restore` against the downloaders people use, the same objects from the same
  * server, in turn.
  *
- *     npm run bench:download -- [--rounds 5] [--only typical,small,large] [--schemes http,https]
+ *     npm run bench:download -- [--rounds 5] [--only typical,small,large,far] [--schemes http,https]
  *
  * The server is versitygw on files that autodj itself uploaded. What autodj does beyond its peers is measured with it:
  * SHA-256 of every file compared, a sync before it gets its name, rows and ledger. So each peer is measured twice: as it
  * is, and `checked`, with what somebody does afterwards who wants the same: every file on the disk, and its SHA-256
  * compared, by as many `sync` and `sha256sum` as there are cores. `curl --parallel` is the floor: it signs with SigV4, and
- * compares nothing.
+ * compares nothing. `far` puts 40 ms between client and server, as a store in another region is.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -35,7 +35,9 @@ import { selfSigned } from '../test/support/certificate.ts'
 import { pgliteTestDatabase, postgresTestDatabase } from '../test/support/database.ts'
 import {
   credentials,
+  distance,
   findPeerPrograms,
+  fromAfar,
   Judgements,
   type Measured,
   MiB,
@@ -49,7 +51,7 @@ import {
   work,
 } from './peers.ts'
 
-const { rounds, wanted, schemes } = readBenchOptions(['typical', 'small', 'large'])
+const { rounds, wanted, schemes } = readBenchOptions(['typical', 'small', 'large', 'far'])
 const root = fileURLToPath(new URL('..', import.meta.url))
 const bin = path.join(root, 'bin', 'autodj.js')
 const certificate = path.join(work, 'cert.pem')
@@ -272,13 +274,16 @@ async function measure({ name, argv, env = {} }: Client, { files, size }: Scenar
 
 const judgements = new Judgements('download')
 
-async function compare(scenario: Scenario): Promise<void> {
+/** @param far with a distance between client and server, and the peers as they are */
+async function compare(scenario: Scenario, far = false): Promise<void> {
   for (const scheme of schemes) {
     rmSync(path.join(work, 'data'), { recursive: true, force: true })
     const { url, stop } = await startServer(scheme)
     const objects = await upload(scenario, url)
     const runs = new Map<string, Measured[]>()
-    const left = clients(url, objects)
+    const left = clients(far ? await fromAfar(url) : url, objects).filter(
+      ({ name }) => !far || !name.endsWith('checked'),
+    )
     for (let round = 0; round < rounds; round++) {
       for (const client of [...left]) {
         try {
@@ -295,7 +300,7 @@ async function compare(scenario: Scenario): Promise<void> {
     await stop()
     const bytes = scenario.files * scenario.size
     printComparison(
-      `${scenario.name} over ${scheme}: ${scenario.files} x ${scenario.size} bytes, medians of ${rounds}`,
+      `${scenario.name} over ${scheme}${far ? `, ${distance} ms away` : ''}: ${scenario.files} x ${scenario.size} bytes, medians of ${rounds}`,
       bytes,
       runs,
     )
@@ -314,6 +319,10 @@ async function compare(scenario: Scenario): Promise<void> {
 if (wanted.has('typical')) await compare(makeFiles('typical', 300, 5 * MiB))
 if (wanted.has('small')) await compare(makeFiles('small', 3_000, 64 * 1024))
 if (wanted.has('large')) await compare(makeFiles('large', 2, 500 * MiB))
+if (wanted.has('far')) {
+  await compare(makeFiles('far-typical', 300, 5 * MiB), true)
+  await compare(makeFiles('far-small', 3_000, 64 * 1024), true)
+}
 await place.drop()
 judgements.print()
 process.exit(0)

@@ -1,9 +1,11 @@
 /** What benches of transfers share: the peers' programs, files to move, and how a program is measured. */
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 export const MiB = 1024 ** 2
@@ -46,6 +48,24 @@ export function findPeerPrograms(): { curl?: string; s5cmd?: string; aws?: strin
   if (existsSync(rclone)) found.rclone = rclone
   else missing('rclone', 'go install')
   return found
+}
+
+/** Round trip to a store in another region of the same continent, ms. */
+export const distance = 40
+
+/** The same server, as far away as {@link distance} says: `bench/relay` (Go) is in between until the bench ends. */
+export async function fromAfar(url: string): Promise<string> {
+  const binary = path.join(tools, 'bin', 'autodj-relay')
+  const source = fileURLToPath(new URL('relay', import.meta.url))
+  execFileSync('go', ['build', '-o', binary, '.'], { cwd: source })
+  const { protocol, hostname, port } = new URL(url)
+  const relay = spawn(binary, ['-to', `${hostname}:${port}`, '-rtt', `${distance}ms`], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  relay.unref()
+  const lines = createInterface({ input: relay.stdout })
+  const { value } = await lines[Symbol.asyncIterator]().next()
+  return `${protocol}//localhost:${value}`
 }
 
 export interface Scenario {

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:upload`: autodj against the uploaders people use, on the same files and the same server, in turn.
  *
- *     npm run bench:upload -- [--rounds 5] [--only typical,small,large,scale,sparse] [--schemes http,https]
+ *     npm run bench:upload -- [--rounds 5] [--only typical,small,large,far,scale,sparse] [--schemes http,https]
  *
  * The server is `bench/sink` (Go): it reads, verifies CRC32 where one is sent, and keeps nothing, so that clients are
  * what is measured. Peers that are not there are built or installed into `$AUTODJ_TOOLS` (default
@@ -21,7 +21,9 @@ import { insertTracks } from '../src/db/tracks.ts'
 import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from '../test/support/database.ts'
 import {
   credentials,
+  distance,
   findPeerPrograms,
+  fromAfar,
   Judgements,
   type Measured,
   MiB,
@@ -37,7 +39,7 @@ import {
   work,
 } from './peers.ts'
 
-const { rounds, wanted, schemes } = readBenchOptions(['typical', 'small', 'large', 'scale', 'sparse'])
+const { rounds, wanted, schemes } = readBenchOptions(['typical', 'small', 'large', 'far', 'scale', 'sparse'])
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 interface Target {
@@ -216,10 +218,15 @@ function autodj(databaseUrl: string): Client {
 
 // --- measuring -------------------------------------------------------------------------------------------------
 
-async function measure(client: Client, scenario: Scenario, target: Target): Promise<Measured> {
+async function measure(
+  client: Client,
+  scenario: Scenario,
+  target: Target,
+  url = target.url,
+): Promise<Measured> {
   await client.prepare?.(scenario)
   await reset(target)
-  const { argv, env } = client.command(scenario.dir, target)
+  const { argv, env } = client.command(scenario.dir, { ...target, url })
   const measured = measureProgram(argv, { ...credentials, ...env })
   const received = await reset(target)
   if (received.objects !== scenario.files)
@@ -271,14 +278,17 @@ async function prepareDatabase(): Promise<TestDatabase> {
   return place
 }
 
-async function compare(scenario: Scenario): Promise<void> {
+/** @param far with 40 ms between client and server, as a store in another region is */
+async function compare(scenario: Scenario, far = false): Promise<void> {
   for (const scheme of schemes) {
+    const target = targets[scheme]
+    const url = far ? await fromAfar(target.url) : target.url
     const clients = [ours, ...peers]
     const runs = new Map<Client, Measured[]>(clients.map(client => [client, []]))
     for (let round = 0; round < rounds; round++) {
       for (const client of clients) {
         try {
-          runs.get(client)?.push(await measure(client, scenario, targets[scheme]))
+          runs.get(client)?.push(await measure(client, scenario, target, url))
         } catch (error) {
           console.log(`${client.name} on ${scenario.name}: ${error}`)
           runs.delete(client)
@@ -289,7 +299,7 @@ async function compare(scenario: Scenario): Promise<void> {
     for (const [client, measured] of runs)
       medians.set(`${scenario.name} ${scheme} ${client.name}`, middle(measured))
     printComparison(
-      `${scenario.name} over ${scheme}: ${scenario.files} x ${scenario.size} bytes, medians of ${rounds}`,
+      `${scenario.name} over ${scheme}${far ? `, ${distance} ms away` : ''}: ${scenario.files} x ${scenario.size} bytes, medians of ${rounds}`,
       scenario.files * scenario.size,
       new Map([...runs].map(([client, measured]) => [client.name, measured])),
     )
@@ -335,6 +345,13 @@ if (wanted.has('large')) {
   await compare(makeFiles('large', 2, 500 * MiB))
   judgeAgainstPeers('large', 'https', 1.2)
   rmSync(path.join(work, 'large'), { recursive: true })
+}
+if (wanted.has('far')) {
+  for (const scenario of [makeFiles('far-typical', 300, 5 * MiB), makeFiles('far-small', 3_000, 64 * 1024)]) {
+    await compare(scenario, true)
+    for (const scheme of schemes) judgeAgainstPeers(scenario.name, scheme, 1)
+    rmSync(scenario.dir, { recursive: true })
+  }
 }
 if (wanted.has('scale')) {
   const perFile: number[] = []

@@ -8,7 +8,7 @@ import { crc32 } from 'node:zlib'
 import pLimit from 'p-limit'
 import { combineCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { openDirect } from '../file-effects.ts'
-import type { Resilience } from '../storage/resilience.ts'
+import type { Requests } from '../storage/requests.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 import { BufferPool } from './buffer-pool.ts'
 import type { NewFile, WritableFile } from './reader-thread.ts'
@@ -26,8 +26,8 @@ export interface DownloaderOptions {
   readonly threads: Readers
   /** bytes that are held at once, at least two ranges; they and the store's sockets bound the requests at once */
   readonly memory: number
-  /** sends a request again where that helps; without it each is sent once */
-  readonly resilience?: Pick<Resilience, 'run'>
+  /** sends a request again where that helps, and measures */
+  readonly requests: Pick<Requests, 'ask' | 'carry'>
   readonly signal: AbortSignal
   /** bytes of a range (tests); default 8 MiB */
   readonly rangeSize?: number
@@ -89,7 +89,9 @@ export class Downloader {
       const whole = await this.#fillWhole(key, draft, expected.size, expected)
       if (whole !== 'other-size') return whole
     }
-    const head = await this.#ask(() => this.#options.store.head(key, { signal: this.#options.signal }))
+    const head = await this.#options.requests.ask(() =>
+      this.#options.store.head(key, { signal: this.#options.signal }),
+    )
     if (head === undefined) return undefined
     if (head.size > this.#rangeSize) return this.#fillInRanges(head, draft, expected)
     const whole = await this.#fillWhole(key, draft, head.size, expected)
@@ -106,7 +108,7 @@ export class Downloader {
     const { threads } = this.#options
     try {
       return await this.#withMemory(size, memory =>
-        this.#ask(async () => {
+        this.#options.requests.carry(size, async () => {
           // What an earlier attempt wrote may have been longer.
           if (draft.descriptor !== undefined) await truncate(draft.descriptor, 0)
           const got = await this.#get(key, memory)
@@ -168,7 +170,7 @@ export class Downloader {
       ranges.push(
         atATime(() =>
           this.#withMemory(length, async memory => {
-            await this.#ask(async () => {
+            await this.#options.requests.carry(length, async () => {
               failed.signal.throwIfAborted()
               const got = await this.#get(key, memory, { start, ifMatch: etag })
               if (got === undefined) throw replaced(key)
@@ -223,10 +225,6 @@ export class Downloader {
     const { store, signal } = this.#options
     const got = await store.getInto(key, memory, { ...where, signal })
     return got && { head: got.head, bytes: memory.subarray(0, got.bytes) }
-  }
-
-  #ask<T>(request: () => Promise<T>): Promise<T> {
-    return this.#options.resilience === undefined ? request() : this.#options.resilience.run(request)
   }
 }
 

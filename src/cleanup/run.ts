@@ -102,7 +102,7 @@ async function removeCopies(
 ): Promise<void> {
   const { audioFolder, maxAudioCacheBytes } = context.config
   if (!(await requireFiles(database, audioFolder, { force: flags.force }))) return
-  const checking = await openServedCheck(context.config, { concurrency: 4, signal, now: context.now })
+  const checking = await openServedCheck(context.config, { concurrency: 32, signal, now: context.now })
   if (checking === undefined) {
     context.report.note('CLOUDFRONT_DOMAIN is not set: local files are deleted after the proof in S3 alone')
   }

@@ -5,7 +5,7 @@ import { shared } from '../cli/flags.ts'
 
 export const flags = {
   dryRun: shared.dryRun,
-  concurrency: { ...shared.concurrency, description: 'number of items at a time (default: 16)' },
+  concurrency: { ...shared.concurrency, description: 'number of items at a time (default: 64)' },
   maxDuration: shared.maxDuration,
 }
 

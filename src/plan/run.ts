@@ -18,7 +18,8 @@ import type { ExecuteFlags } from './flags.ts'
 import { PlanJournal } from './journal.ts'
 import { checkPlan, planItems } from './plan-file.ts'
 
-const defaultConcurrency = 16
+/** An item is some eight short requests, one after another: distance is what they wait for. */
+const defaultConcurrency = 64
 
 export async function runApply(
   context: Context,
@@ -35,25 +36,26 @@ export async function runApply(
     refuseIfTripped(trippedBreakers({ limit, ...stakes }), 'safety.max-delete')
   }
   if (flags.dryRun) return showPlan(context, file, header, items)
-  return execute(context, file, { header, items }, flags, applyPlan, 'applied')
+  return execute(context, plan, { header, items }, flags, applyPlan, 'applied')
 }
 
 export async function runUndo(context: Context, plan: string, flags: ExecuteFlags): Promise<ExitCode> {
   const file = path.resolve(context.cwd, plan)
   const { header, items } = await checkPlan(file)
   if (flags.dryRun) return showPlan(context, file, header, items)
-  return execute(context, file, { header, items }, flags, undoPlan, 'undone')
+  return execute(context, plan, { header, items }, flags, undoPlan, 'undone')
 }
 
 async function execute(
   context: Context,
-  file: string,
+  plan: string,
   { header, items }: { header: PlanHeader; items: number },
   flags: ExecuteFlags,
   work: (file: string, journal: PlanJournal, options: ExecuteOptions) => AsyncGenerator<ItemOutcome[]>,
   verb: 'applied' | 'undone',
 ): Promise<ExitCode> {
   const { report, config } = context
+  const file = path.resolve(context.cwd, plan)
   const concurrency = flags.concurrency ?? defaultConcurrency
   const store = await context.store({ maxSockets: concurrency + 4 })
   refuseOtherBucket(header, store)
@@ -103,20 +105,27 @@ async function execute(
     report.summary({
       lines: [
         touched === 0 && unfinished === ''
-          ? `Nothing is left to be ${verb}: every item of the plan was settled earlier.`
+          ? nothingLeft(verb, items)
           : `${[`${plural(changed, 'item')} ${verb}`, ...rest].join(', ')}.${unfinished}`,
       ],
       ...(unfinished !== '' || counts.failed > 0
         ? { next: 'run the same command again: it resumes where it stopped' }
         : verb === 'applied' && changed > 0
           ? {
-              next: `\`autodj undo ${path.basename(file)}\` undoes it; \`autodj reconcile\` shows what is left`,
+              next: `\`autodj undo ${plan}\` undoes it; \`autodj reconcile\` shows what is left`,
             }
           : {}),
       fields,
     })
     return { exitCode, summary: fields }
   })
+}
+
+function nothingLeft(verb: 'applied' | 'undone', items: number): string {
+  if (items === 0) return `The plan holds no repairs: there is nothing to be ${verb}.`
+  return verb === 'applied'
+    ? `Nothing is left to be applied: ${items === 1 ? 'the one item' : `all ${formatCount(items)} items`} of the plan ${items === 1 ? 'was' : 'were'} settled earlier.`
+    : 'Nothing is left to be undone: no item of the plan is applied.'
 }
 
 function refuseOtherBucket(header: PlanHeader, store: ObjectStore): void {

@@ -8,7 +8,10 @@ export const flags = {
   limit: shared.limit,
   keepObjects: flag.boolean('--keep-objects', 'keep the objects in the bucket (the default)'),
   plan: flag.text('--plan <file>', 'save the removal of the objects as a plan in this file'),
-  concurrency: { ...shared.concurrency, description: 'number of downloads at a time (default: 16)' },
+  concurrency: {
+    ...shared.concurrency,
+    description: 'number of downloads at a time (default: adapts, up to 256)',
+  },
   retryFailed: shared.retryFailed,
   dryRun: shared.dryRun,
   maxDuration: shared.maxDuration,

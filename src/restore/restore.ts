@@ -6,7 +6,6 @@ import { constants, lstat, mkdir, open, realpath } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
-import type { LimitFunction } from 'p-limit'
 import { type FileContent, holdsContent } from '../audio-files/content-proof.ts'
 import type { Download, Downloader, DownloaderOptions, Draft } from '../audio-files/downloader.ts'
 import type { Readers } from '../audio-files/readers.ts'
@@ -25,6 +24,7 @@ import {
   toError,
 } from '../errors.ts'
 import { announceEffects, moveIfFree, removeIfThere, syncFolder, writeWhole } from '../file-effects.ts'
+import type { Requests } from '../storage/requests.ts'
 import { archiveCure } from '../storage/s3-errors.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 
@@ -55,8 +55,8 @@ export class RestoreBatch {
   /** what all files must lie below, absolute: no link may lead out of it */
   readonly #root: string
   readonly #threads: Readers
-  /** downloads at a time; what is on the disk already no longer counts */
-  readonly #atATime: LimitFunction
+  /** a download has its turn; what is on the disk already no longer counts */
+  readonly #requests: Pick<Requests, 'inTurn'>
   readonly #signal: AbortSignal
   /** real paths of folders, made and looked at once */
   readonly #folders = new Map<string, Promise<string>>()
@@ -68,12 +68,12 @@ export class RestoreBatch {
     root: string,
     {
       threads,
-      atATime,
+      requests,
       signal,
-    }: Pick<DownloaderOptions, 'threads' | 'signal'> & { readonly atATime: LimitFunction },
+    }: Pick<DownloaderOptions, 'threads' | 'signal'> & { readonly requests: Pick<Requests, 'inTurn'> },
   ) {
     this.#threads = threads
-    this.#atATime = atATime
+    this.#requests = requests
     this.#store = store
     this.#downloader = downloader
     this.#root = root
@@ -140,7 +140,7 @@ export class RestoreBatch {
     const file: Draft = { path: draft }
     let isOurs = true
     try {
-      const got = await this.#atATime(() => this.#fill(file, target))
+      const got = await this.#requests.inTurn(() => this.#fill(file, target))
       if (got === undefined) return missing()
       const { head } = got
       const expected = expectedOf(head, sha256)

@@ -39,7 +39,8 @@ import { holdRemovalLease } from '../runs/removal-lock.ts'
 import { selectedTracks } from '../runs/selected-tracks.ts'
 import { makeTempFolder } from '../runs/temp-folders.ts'
 import { itemProblem } from '../storage/item-problem.ts'
-import { Resilience, RunHalted } from '../storage/resilience.ts'
+import { Requests } from '../storage/requests.ts'
+import { RunHalted } from '../storage/resilience.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import type { RestoreFlags } from './flags.ts'
 import { RestoreBatch, type RestoreOutcome, requireWritable, restorePath } from './restore.ts'
@@ -65,7 +66,9 @@ interface Downloaded {
   }>[]
 }
 
-const defaultConcurrency = 16
+/** Downloads at a time, unless the flags fix their number. */
+const initialConcurrency = 16
+const mostConcurrency = 256
 /** Bytes of downloads in memory. */
 const memory = 96 * 1024 ** 2
 /** How long S3 may be away, ms. */
@@ -80,8 +83,8 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
     throw new UsageError('--keep-objects and --plan contradict each other', { code: 'usage.flag' })
   }
   if (flags.plan !== undefined) await refuseUnwritable(path.resolve(context.cwd, flags.plan))
-  const concurrency = flags.concurrency ?? defaultConcurrency
-  const store = await context.store({ maxSockets: concurrency + 2 })
+  const maxConcurrency = flags.concurrency ?? mostConcurrency
+  const store = await context.store({ maxSockets: maxConcurrency + 4 })
   const database = await context.database()
   await requireSchema(database)
   await store.checkBucket(context.signal)
@@ -97,21 +100,17 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
     const signal = AbortSignal.any([context.signal, run.lost])
     const threads = new Readers(readerThreads())
     context.onRelease(() => threads.close())
-    const downloader = new Downloader({
+    const requests = new Requests({
       store,
-      threads,
-      memory,
+      report: context.report,
+      initialConcurrency: flags.concurrency ?? initialConcurrency,
+      maxConcurrency,
+      maxOutage,
       signal,
-      resilience: new Resilience({
-        probe: probing => store.checkBucket(probing),
-        control: { throttled() {} },
-        report: context.report,
-        maxOutage,
-        signal,
-        stopping: run.stopping,
-      }),
+      stopping: run.stopping,
     })
-    const parts = { database, store, downloader, threads, runId: run.id, tempFolder, concurrency }
+    const downloader = new Downloader({ store, threads, memory, signal, requests })
+    const parts = { database, store, downloader, requests, threads, runId: run.id, tempFolder }
     return new Restorer(context, flags, parts).run(signal)
   })
 }
@@ -125,9 +124,9 @@ interface RestorerParts {
   store: ObjectStore
   runId: string
   downloader: Downloader
+  requests: Requests
   threads: Readers
   tempFolder: string
-  concurrency: number
 }
 
 class Restorer {
@@ -139,8 +138,6 @@ class Restorer {
   readonly #context: Context
   readonly #flags: RestoreFlags
   readonly #parts: RestorerParts
-  /** downloads at a time */
-  readonly #atATime: LimitFunction
   /** files that are open at a time: downloads, and what waits for the disk */
   readonly #open: LimitFunction
   /** Two rows may share an object, and so a file: one download, both rows. By key and file. */
@@ -152,8 +149,7 @@ class Restorer {
     this.#context = context
     this.#flags = flags
     this.#parts = parts
-    this.#atATime = pLimit(parts.concurrency)
-    this.#open = pLimit(parts.concurrency + mostSyncs)
+    this.#open = pLimit(parts.requests.concurrency + mostSyncs)
     this.#style = applicationStyle(context.config.audioFolder)
     this.#folder = restoreFolder(context, flags)
     this.#plan =
@@ -245,7 +241,7 @@ class Restorer {
     tracks: readonly S3Track[],
     signal: AbortSignal,
   ): Promise<{ outcomes: Promise<Downloaded>; begun: Promise<unknown> }> {
-    const { database, store, downloader } = this.#parts
+    const { database, store, downloader, requests } = this.#parts
     const { knex } = database
     const known = await objectsByKey(
       knex,
@@ -254,7 +250,7 @@ class Restorer {
     )
     const batch = new RestoreBatch(store, downloader, this.#folder, {
       threads: this.#parts.threads,
-      atATime: this.#atATime,
+      requests,
       signal,
     })
     const began: Promise<void>[] = []
@@ -284,6 +280,7 @@ class Restorer {
           began.push(begin.promise)
           download = this.#open(async () => {
             begin.resolve()
+            this.#open.concurrency = requests.concurrency + mostSyncs
             return this.#context.stopping.aborted || this.#failing.signal.aborted
               ? undefined
               : this.#attempt(() => batch.restore(target), signal)

@@ -1,8 +1,8 @@
 /** Retries that survive an outage: attempts per transfer, and one breaker for all of them. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CircuitBreaker, fullJitter } from '../core/retry.ts'
+import type { CongestionControl } from '../core/storage/congestion.ts'
 import { formatDuration } from '../core/units.ts'
-import type { CongestionControl } from '../core/upload/congestion.ts'
 import { TemporaryError } from '../errors.ts'
 import type { Reporter } from '../report/reporter.ts'
 import { StoreError, type StoreErrorKind } from './store.ts'

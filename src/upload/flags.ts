@@ -8,7 +8,7 @@ export const flags = {
   dryRun: shared.dryRun,
   concurrency: {
     ...shared.concurrency,
-    description: 'number of transfers at a time (default: adapts, up to 64)',
+    description: 'number of transfers at a time (default: adapts, up to 256)',
   },
   limit: shared.limit,
   filesFrom: {

@@ -27,7 +27,7 @@ import { type UploadSettings, UploadWork, uploadCommand } from './work.ts'
 
 /** Where the engine starts before it has measured anything, and where it ends at the latest. */
 const initialConcurrency = 16
-const maxConcurrency = 64
+const maxConcurrency = 256
 
 interface UploadRequest extends Omit<UploadSettings, 'served' | 'readers' | 'onBytes'> {
   readonly limit: number | undefined
@@ -148,7 +148,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
 /** Loaded only where local files are to go: it brings TLS diagnosis and URL signing along. */
 async function openChecking(context: Context) {
   const { openServedCheck } = await import('../cdn/served.ts')
-  return openServedCheck(context.config, { concurrency: 8, signal: context.signal, now: context.now })
+  return openServedCheck(context.config, { concurrency: 32, signal: context.signal, now: context.now })
 }
 
 /** How a queued track is to be uploaded; what else the flags say chooses tracks, or is the worker's. */

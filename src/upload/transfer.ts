@@ -21,9 +21,9 @@ import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { cacheControl, objectKey } from '../core/keys.ts'
 import type { HashedFile } from '../db/ledger.ts'
 import type { ErrorCode } from '../error-codes.ts'
+import { type RequestOptions, Requests } from '../storage/requests.ts'
 import { type ObjectHeaders, StoreError } from '../storage/store.ts'
 import { Interrupted, type MultipartOptions, MultipartUploader } from './multipart-upload.ts'
-import { type RequestOptions, Requests } from './requests.ts'
 import {
   base64OfHex,
   DamagedOnArrival,

@@ -6,9 +6,9 @@ import { createHash } from 'node:crypto'
 import type { ContentHash } from '../audio-files/source.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { quarantinePrefix } from '../core/prefixes.ts'
+import type { Requests } from '../storage/requests.ts'
 import { archiveCure } from '../storage/s3-errors.ts'
 import { type ObjectHead, type ObjectStore, type PutResult, StoreError } from '../storage/store.ts'
-import type { Requests } from './requests.ts'
 
 /** An object that is proved to be the file. */
 export interface ProvedObject {

@@ -90,7 +90,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
   const concurrency = settings.concurrency.upload
   const store = await context.store()
   const checking = options.deleteLocal
-    ? await openServedCheck(config, { concurrency: 8, signal, now: context.now })
+    ? await openServedCheck(config, { concurrency: 32, signal, now: context.now })
     : undefined
   const readers = new Readers(readerThreads())
   const work = new UploadWork(context, database, store, run, {

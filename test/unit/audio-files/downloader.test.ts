@@ -44,23 +44,22 @@ async function download(
 ) {
   const { attempts = 1 } = options
   const signal = new AbortController().signal
+  async function again<T>(work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work()
+      } catch (error) {
+        if (attempt >= attempts) throw error
+      }
+    }
+  }
   const downloader = new Downloader({
     store,
     threads,
     memory: 4 * rangeSize,
     rangeSize,
     signal,
-    resilience: {
-      async run(work) {
-        for (let attempt = 1; ; attempt++) {
-          try {
-            return await work()
-          } catch (error) {
-            if (attempt >= attempts) throw error
-          }
-        }
-      },
-    },
+    requests: { ask: again, carry: (_bytes, work) => again(work) },
   })
   const file = path.join(folder, `${files++}`)
   const draft: Draft = { path: file }

@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
-import { CongestionControl } from '../../../src/core/upload/congestion.ts'
+import { CongestionControl } from '../../../src/core/storage/congestion.ts'
 import { TemporaryError } from '../../../src/errors.ts'
 import { isHalting, Resilience, RunHalted } from '../../../src/storage/resilience.ts'
 import { StoreError, type StoreErrorKind } from '../../../src/storage/store.ts'

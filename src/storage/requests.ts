@@ -3,10 +3,10 @@
  * is answered, all of them waiting together while the store is away.
  */
 import pLimit, { type LimitFunction } from 'p-limit'
-import { CongestionControl } from '../core/upload/congestion.ts'
+import { CongestionControl } from '../core/storage/congestion.ts'
 import type { Reporter } from '../report/reporter.ts'
-import { Resilience } from '../storage/resilience.ts'
-import type { ObjectStore } from '../storage/store.ts'
+import { Resilience } from './resilience.ts'
+import type { ObjectStore } from './store.ts'
 
 export interface RequestOptions {
   store: ObjectStore
@@ -22,10 +22,12 @@ export interface RequestOptions {
   /** abandon what is in flight */
   signal: AbortSignal
   now?: () => number
+  /** the share of the time since it was last asked that the program was at work, 0 to 1; default: this thread's */
+  busy?: () => number
 }
 
-/** What a request costs beside its bytes, in bytes, when throughput is measured: small files count too. */
-const requestWeight = 64 * 1024
+/** Over which throughput is measured, ms. */
+const window = 250
 
 export class Requests {
   readonly #control: CongestionControl
@@ -36,7 +38,13 @@ export class Requests {
   constructor(options: RequestOptions) {
     this.#now = options.now ?? Date.now
     this.#control = new CongestionControl(
-      { initial: options.initialConcurrency, min: 1, max: options.maxConcurrency, window: 500 },
+      {
+        initial: options.initialConcurrency,
+        min: 1,
+        max: options.maxConcurrency,
+        window,
+        busy: options.busy ?? busyThread(),
+      },
       this.#now(),
     )
     this.#atATime = pLimit(this.#control.limit)
@@ -76,16 +84,41 @@ export class Requests {
   }
 
   /**
-   * A request that carries content, in its turn.
+   * Waits for a place, and keeps it for as long as `use` takes.
+   * @throws what `use` throws
+   */
+  inTurn<T>(use: () => Promise<T>): Promise<T> {
+    return this.#atATime(use)
+  }
+
+  /**
+   * A request that carries content, of someone who has a place.
    * @param bytes of content: throughput is measured by them
    * @throws as {@link ask}
    */
+  async carry<T>(bytes: number, request: () => Promise<T>): Promise<T> {
+    const result = await this.#resilience.run(request)
+    this.#control.succeeded(bytes, this.#now())
+    if (this.#atATime.concurrency !== this.#control.limit) this.#atATime.concurrency = this.#control.limit
+    return result
+  }
+
+  /**
+   * A request that carries content, in its turn.
+   * @throws as {@link ask}
+   */
   send<T>(bytes: number, request: () => Promise<T>): Promise<T> {
-    return this.#atATime(async () => {
-      const result = await this.#resilience.run(request)
-      this.#control.succeeded(bytes + requestWeight, this.#now())
-      if (this.#atATime.concurrency !== this.#control.limit) this.#atATime.concurrency = this.#control.limit
-      return result
-    })
+    return this.inTurn(() => this.carry(bytes, request))
+  }
+}
+
+/** The share of the time since it was last asked that this thread was at work, 0 to 1. */
+function busyThread(): () => number {
+  let last = performance.eventLoopUtilization()
+  return () => {
+    const now = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(now, last)
+    last = now
+    return utilization
   }
 }

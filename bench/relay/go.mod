@@ -1,0 +1,3 @@
+module autodj/bench/relay
+
+go 1.22

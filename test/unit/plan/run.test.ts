@@ -1,0 +1,59 @@
+/** What `apply` and `undo` say of plans of which nothing is left. */
+import path from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { runApply, runUndo } from '../../../src/plan/run.ts'
+import type { Summary } from '../../../src/report/reporter.ts'
+import { savePlan } from '../../contract/safety.ts'
+import type { TestBed } from '../../support/bed.ts'
+import { embeddedBed } from '../../support/beds.ts'
+import { pgliteTestDatabase } from '../../support/database.ts'
+
+let bed: TestBed
+
+beforeAll(async () => {
+  ;({ bed } = await embeddedBed(await pgliteTestDatabase()))
+})
+afterAll(() => bed.close())
+
+/** @returns the last lines of a run */
+async function said(verb: 'apply' | 'undo', plan: string): Promise<(string | undefined)[]> {
+  let end: Summary | undefined
+  const flags = { dryRun: false, concurrency: undefined, maxDuration: undefined }
+  await bed.run(verb, context => {
+    const { report } = context
+    report.summary = summary => {
+      end = summary
+    }
+    return verb === 'undo'
+      ? runUndo(context, plan, flags)
+      : runApply(context, plan, { ...flags, maxDelete: undefined, force: true })
+  })
+  return [...(end?.lines ?? []), ...(end?.next === undefined ? [] : [end.next])]
+}
+
+describe('a plan of which nothing is left', () => {
+  test('one without repairs', async () => {
+    const plan = savePlan(bed, 'empty.plan', [])
+    expect(await said('apply', plan)).toEqual(['The plan holds no repairs: there is nothing to be applied.'])
+    expect(await said('undo', plan)).toEqual(['The plan holds no repairs: there is nothing to be undone.'])
+  })
+
+  test('one that was never applied, and one that was', async () => {
+    const key = 'audio/one.flac'
+    const headers = { contentType: 'audio/flac' }
+    const { etag } = await bed.store.put(key, Buffer.from('one'), { headers, checksums: {} })
+    const to = `quarantine/x/${key}`
+    const plan = savePlan(bed, 'one.plan', [{ action: 'remove-object', object: { key, size: 3, etag }, to }])
+    const none = 'Nothing is left to be undone: no item of the plan is applied.'
+    expect(await said('undo', plan)).toEqual([none])
+    expect(await said('apply', plan)).toEqual([
+      '1 item applied.',
+      `\`autodj undo ${path.resolve(plan)}\` undoes it; \`autodj reconcile\` shows what is left`,
+    ])
+    expect(await said('apply', plan)).toEqual([
+      'Nothing is left to be applied: the one item of the plan was settled earlier.',
+    ])
+    expect(await said('undo', plan)).toEqual(['1 item undone.'])
+    expect(await said('undo', plan)).toEqual([none])
+  })
+})
