@@ -300,6 +300,45 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       expect((await bed.content(key('Other')))?.equals(fakeAudio(3_000, 6))).toBe(true)
     })
 
+    test('a large file that is there already is asked for first, and nothing of it is sent', async () => {
+      const content = fakeAudio(17 * MiB, 4)
+      const id = await bed.addTrack({ path: 'large.mp3', content })
+      expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
+      await bed.database.knex('tracks').where({ id }).update({ file_source: 'LOCAL', s3_object_key: null })
+      const refuse = {
+        before: () => {
+          throw new Error('nothing is to be sent')
+        },
+      }
+      const again = await upload(
+        bed,
+        {},
+        { hooks: { createUpload: refuse, uploadPart: refuse, put: refuse } },
+      )
+      expect(again).toMatchObject({
+        exitCode: ExitCode.ok,
+        summary: { adopted: 1, uploaded: 0, bytes_sent: 0 },
+      })
+    })
+
+    test('what is not recognised keeps the ending of its name, as far as that is one', async () => {
+      const names = {
+        'a.XyZ': 'xyz',
+        'b.mp3': 'mp3',
+        noending: 'bin',
+        'c.': 'bin',
+        'd.ninechars': 'bin',
+        'e.eightchr': 'eightchr',
+        'f.a-b': 'bin',
+        'g.h/noending': 'bin',
+        'i.tar.gz': 'gz',
+      }
+      for (const name of Object.keys(names)) await bed.addTrack({ path: name, content: `text ${name}` })
+      expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
+      for (const { file_path: file, s3_object_key: key } of (await bed.tracks()).values())
+        expect([file, key?.split('.').at(-1)]).toEqual([file, names[file as keyof typeof names]])
+    })
+
     test('a track whose key came from elsewhere keeps it', async () => {
       const id = await bed.addTrack({ path: 'x.mp3', content: fakeAudio(100, 1), key: 'legacy/Some Key.mp3' })
       await upload(bed)
