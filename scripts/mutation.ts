@@ -110,7 +110,8 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   reconcile: {
     mutate: [
-      'src/reconcile/{inventory,comparator,keyed-rows,listing,object-inspector,tally,without-audio}.ts',
+      'src/reconcile/{inventory,comparator,keyed-rows,listing,object-inspector,tally}.ts',
+      'src/audio-files/without-audio.ts',
     ],
     tests: ['test/unit/reconcile/*.ts', 'test/contract/{guards,meanwhile,safety,reconcile}.test.ts'],
   },
@@ -124,7 +125,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   storage: {
     mutate: [
-      'src/storage/{s3-copy,s3-delete,s3-multipart,s3-read,s3-stream,s3-write,s3-errors,resilience}.ts',
+      'src/storage/{s3-copy,s3-delete,s3-multipart,s3-read,s3-stream,s3-write,s3-errors,resilience,requests}.ts',
       'src/throttle.ts',
     ],
     tests: [
