@@ -92,7 +92,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   cleanup: {
     mutate: ['src/cleanup/{leftovers,local-copies}.ts'],
-    tests: ['test/contract/{guards,meanwhile,safety}.test.ts', 'test/e2e/cleanup.test.ts'],
+    tests: ['test/contract/{cleanup-states,guards,meanwhile,safety}.test.ts', 'test/e2e/cleanup.test.ts'],
   },
   restore: {
     mutate: ['src/restore/restore.ts'],
