@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { FileSource } from '../core/audio-source.ts'
 import type { Proof, RowFacts } from '../core/reconcile/facts.ts'
-import { type KeyPlace, plainKey } from '../core/reconcile/names.ts'
+import { type KeyPlace, keyReadings } from '../core/reconcile/names.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
 import { cursorPages } from './cursor.ts'
 import { holdable } from './values.ts'
@@ -170,18 +170,16 @@ export async function keysSpokenFor(
   const found = await keysNamed(knex, keys)
   const wanted = new Set(keys)
   for (const slice of slices(holdable(keys))) {
-    // A URL may have its last part in other letters (`%20`): such are few, and all looked at.
+    // A URL may have its last part in other letters (`%20`, a query): such are few, and all looked at.
     const { rows } = await knex.raw<{ rows: { key: string }[] }>(
       `select distinct s3_object_key as key from tracks
-       where (not starts_with(s3_object_key, ?) or s3_object_key ~ '^(/|[A-Za-z0-9]+://)')
-         and (regexp_replace(s3_object_key, '^.*/', '') = any(?::text[]) or s3_object_key ~ '[%#\\?]')`,
+       where (not starts_with(s3_object_key, ?) or s3_object_key ~ '^/|/[.]{0,2}/|[%[:space:]\\\\]')
+         and (regexp_replace(s3_object_key, '^.*/', '') = any(?::text[]) or s3_object_key ~ '[%#\\?[:space:]\\\\]')`,
       [place.prefix, slice.map(key => key.slice(key.lastIndexOf('/') + 1))],
     )
     for (const { key } of rows)
-      for (const prefix of [place.prefix, '']) {
-        const plain = plainKey(key, { ...place, prefix })
-        if (wanted.has(plain)) found.add(plain)
-      }
+      for (const prefix of [place.prefix, ''])
+        for (const plain of keyReadings(key, { ...place, prefix })) if (wanted.has(plain)) found.add(plain)
   }
   return found
 }

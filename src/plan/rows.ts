@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { isFileThere } from '../audio-files/source.ts'
 import { type PlanItem, type RowState, stakeOf } from '../core/plan.ts'
-import { plainKey } from '../core/reconcile/names.ts'
+import { keyReadings } from '../core/reconcile/names.ts'
 import { writeInParts } from '../db/errors.ts'
 import { type RowSwap, type RowVersion, rowVersions, swapRows } from '../db/row-facts.ts'
 import { type ExecuteOptions, type ItemExecutor, type ItemOutcome, Skip } from './item-executor.ts'
@@ -72,7 +72,7 @@ async function audioIsBack(
   if (stakeOf(item) !== 'loss') return undefined
   const { key, path } = item.was
   const { bucket } = store
-  for (const one of key === null ? [] : new Set([key, plainKey(key, { bucket, prefix })]))
+  for (const one of key === null ? [] : new Set([key, ...keyReadings(key, { bucket, prefix })]))
     if ((await store.head(one, { signal })) !== undefined) return 'its object is back'
   if (path === null) return undefined
   const there = await isFileThere(path, audioFolder)

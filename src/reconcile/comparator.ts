@@ -12,7 +12,7 @@ import {
 } from '../core/reconcile/classify.ts'
 import { foreign } from '../core/reconcile/explained.ts'
 import type { Comparison, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
-import { plainKey } from '../core/reconcile/names.ts'
+import { type KeyPlace, keyReadings, otherBucket } from '../core/reconcile/names.ts'
 import { nul } from '../core/reconcile/records.ts'
 import type { Resolver } from '../core/reconcile/resolve.ts'
 import { type ObjectRecord, objectsByKey, upsertObjects } from '../db/ledger.ts'
@@ -184,7 +184,10 @@ export class Comparator {
             }
             this.missed += 1
             const missing = { ...row, key: before.key }
-            await this.#resolver.missing(missing, await this.#fileThere(row), await this.#hidden(missing))
+            await this.#resolver.missing(missing, await this.#fileThere(row), await this.#hidden(missing), {
+              plain: await this.#plain(before.key),
+              elsewhere: otherBucket(before.key, this.#place.bucket),
+            })
             return undefined
           } catch (error) {
             return unread(error, { row })
@@ -310,10 +313,23 @@ export class Comparator {
    * key only, and by the other its object would look abandoned.
    */
   async #isMisspelt({ key, etag, size }: ObjectFacts): Promise<boolean> {
-    const plain = plainKey(key, { bucket: this.#library.store.bucket, prefix: this.#options.prefix })
-    if (plain === key) return false
-    const same = await this.#looks.head(plain)
-    return same !== undefined && same.etag === etag && same.size === size
+    for (const reading of keyReadings(key, this.#place)) {
+      const same = reading === key ? undefined : await this.#looks.head(reading)
+      if (same !== undefined && same.etag === etag && same.size === size) return true
+    }
+    return false
+  }
+
+  /** The key that a row means where there is none of that name: the first of its readings that is an object. */
+  async #plain(key: string): Promise<string> {
+    const readings = keyReadings(key, this.#place)
+    for (const reading of readings)
+      if (reading !== key && (await this.#looks.head(reading)) !== undefined) return reading
+    return readings[0] as string
+  }
+
+  get #place(): KeyPlace {
+    return { bucket: this.#library.store.bucket, prefix: this.#options.prefix }
   }
 
   async #fileThere(row: RowFacts): Promise<boolean | undefined> {

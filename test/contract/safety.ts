@@ -1160,6 +1160,60 @@ export function safetyContract(
         expect(ids.map(id => rows.get(id)?.s3_object_key)).toEqual(keys)
       })
 
+      test('rows name their objects by URLs that are not encoded, or in some other way', async () => {
+        const { bucket } = bed.store
+        const key = (name: string) => `audio/Artist/${name}.flac`
+        const spelt: [string, string][] = [
+          [`https://d111.cloudfront.net/${key('What? #1 100%')}`, key('What? #1 100%')],
+          [`https://d111.cloudfront.net/${key('a%20b')}`, key('a%20b')],
+          [key('c%20d'), key('c d')],
+          [`arn:aws:s3:::${bucket}/${key('arn')}`, key('arn')],
+          [`${bucket}/${key('bare')}`, key('bare')],
+          [`${key('blank')} \n`, key('blank')],
+        ]
+        const ids: string[] = []
+        for (const [index, [said, meant]] of spelt.entries()) {
+          await put(meant, fakeAudio(2_000 + index, 40 + index))
+          ids.push(await bed.addTrack({ path: null, source: 'S3', key: said }))
+        }
+        // Spoken for at apply, too, by rows that have come to say so since the plan.
+        const plan = savePlan(
+          bed,
+          'spelt.plan',
+          await Promise.all(
+            spelt.map(async ([, meant]): Promise<PlanAction> => {
+              const { size = 0, etag = '' } = (await bed.store.head(meant)) ?? {}
+              const object = { key: meant, size, etag }
+              return { action: 'remove-object', object, to: quarantineKey(randomUUID(), meant) }
+            }),
+          ),
+        )
+        expect(said(await apply(bed, plan))).toEqual(
+          Object.fromEntries(spelt.map(([, meant]) => [meant, 'a row names the object'])),
+        )
+        const { run, applied } = await mend()
+        expect(classesOf(run)).toEqual(Object.fromEntries(spelt.map(([one]) => [one, 'misspelt-key'])))
+        expect(applied.summary).toMatchObject({ done: spelt.length })
+        const rows = await bed.tracks()
+        expect(ids.map(id => rows.get(id)?.s3_object_key)).toEqual(spelt.map(([, meant]) => meant))
+      })
+
+      test('a row names an object of another bucket', async () => {
+        await bed.addTrack({ path: null, source: 'S3', key: 'audio/there.flac' })
+        await put('audio/there.flac', one)
+        for (const key of [
+          's3://elsewhere/audio/a.flac',
+          'https://elsewhere.s3.amazonaws.com/audio/b.flac',
+        ]) {
+          const id = await bed.addTrack({ path: null, source: 'S3', key })
+          const { run, applied } = await mend()
+          expect(classesOf(run)).toMatchObject({ [key]: 'missing-object' })
+          expect(told(run)).toMatch(/its key names another bucket, elsewhere/)
+          expect(applied.items).toEqual([])
+          expect(await rowOf(id)).toMatchObject({ file_source: 'S3', s3_object_key: key })
+        }
+      })
+
       test('the object of one track is overwritten, that of another with the same recording is gone', async () => {
         for (const artist of ['A', 'B']) await bed.addTrack({ path: `${artist}.flac`, content: one, artist })
         expect((await upload(bed, { deleteLocal: true })).exitCode).toBe(0)

@@ -6,9 +6,11 @@ import { formOf, type TwinKind, twinKind } from './names.ts'
 /** A row whose key has no object. */
 export interface Unmatched {
   row: RowFacts & { key: string }
-  fileThere?: boolean
+  fileThere?: boolean | undefined
   /** where the object is that was removed */
-  removed?: NonNullable<Comparison['removed']>
+  removed?: NonNullable<Comparison['removed']> | undefined
+  /** the bucket that it names, if that is another one */
+  elsewhere?: string | undefined
 }
 
 export function twinComparison(
@@ -69,7 +71,7 @@ export function movedComparison({ row, fileThere }: Unmatched, other: ObjectFact
   }
 }
 
-export function missingComparison({ row, fileThere, removed }: Unmatched): Comparison {
+export function missingComparison({ row, fileThere, removed, elsewhere }: Unmatched): Comparison {
   const local =
     fileThere === undefined ? '' : fileThere ? ', the local file is there' : ', no local file either'
   return {
@@ -80,16 +82,19 @@ export function missingComparison({ row, fileThere, removed }: Unmatched): Compa
         class: 'missing-object',
         severity: 'drift',
         detail:
-          removed === undefined
-            ? `no object${local}`
-            : removed.from === undefined
-              ? 'the object was deleted; the bucket still has it as an older version'
-              : `the object was removed; it is in quarantine: ${removed.from}`,
+          elsewhere !== undefined
+            ? `its key names another bucket, ${elsewhere}`
+            : removed === undefined
+              ? `no object${local}`
+              : removed.from === undefined
+                ? 'the object was deleted; the bucket still has it as an older version'
+                : `the object was removed; it is in quarantine: ${removed.from}`,
       },
     ],
     row,
     ...(fileThere === undefined ? {} : { fileThere }),
     ...(removed === undefined ? {} : { removed }),
+    ...(elsewhere === undefined ? {} : { elsewhere }),
   }
 }
 

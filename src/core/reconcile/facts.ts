@@ -114,7 +114,7 @@ export const differenceClasses: Readonly<Record<DifferenceClass, string>> = {
   'duplicate-content': 'two objects hold the same bytes',
   'no-audio': 'the row has neither object nor file',
   'local-file-without-row': 'no row names the file',
-  'misspelt-key': 'the row names its object by a URL, or without the prefix',
+  'misspelt-key': 'the row names its object by a URL, encoded, or without the prefix',
   'unlinked-object': 'no row names the object, and the track that it belongs to has no audio',
   'foreign-object': 'no row names the object, and nothing shows that autodj uploaded it',
   'archived-object': 'the object is in an archive storage class and cannot be played',
@@ -156,6 +156,8 @@ export interface Comparison {
   fileSha256?: string
   /** the object that a row names, where it was removed: in quarantine (`from`), or hidden by a delete marker */
   removed?: { object: { key: string; size: number; etag: string }; from?: string }
+  /** the bucket that a row names with its key, if that is another one: whether its object is there nobody looked */
+  elsewhere?: string
   /** what could not be read, on a `!` */
   problem?: string
   /** says more about a name that has its line already */

@@ -44,6 +44,56 @@ export function plainKey(key: string, { bucket, prefix }: KeyPlace): string {
   return plain.startsWith(prefix) ? plain : prefix + plain
 }
 
+/** Scheme and host of a URL, or none but two slashes; the bucket in an ARN is as a host. */
+const start = /^(?:arn:[^:]*:s3:[^:]*:[^:]*:|[a-z0-9+.-]*:?\/\/)([^/]+)\//i
+
+/**
+ * Every key that a row may mean: {@link plainKey} first, then what it is where the URL was written without encoding, or
+ * encoded where it is none, with blanks around it, with the bucket, or anything else, before the prefix. Which it is only
+ * the bucket tells.
+ */
+export function keyReadings(key: string, place: KeyPlace): string[] {
+  const { bucket, prefix } = place
+  const found = new Set([plainKey(key, place)])
+  if (otherBucket(key, bucket) !== undefined) return [...found]
+  const said = key.trim().replaceAll('\\', '/')
+  for (const text of new Set([key, said, said.replace(/[?#].*$/s, '')])) {
+    for (const form of new Set([text, decoded(text)])) {
+      let path = form.replace(start, '').replace(/^\/+/, '')
+      if (path.startsWith(`${bucket}/`)) path = path.slice(bucket.length + 1)
+      if (path === '') continue
+      found.add(path.startsWith(prefix) ? path : prefix + path)
+      // Stores that keep objects as files take them for one.
+      if (dots.test(path)) found.add(withoutDots(path))
+      const at = prefix === '' ? -1 : path.indexOf(`/${prefix}`)
+      if (at !== -1) found.add(path.slice(at + 1))
+    }
+  }
+  return [...found]
+}
+
+/** The bucket that a row names with its key, if that is another one. */
+export function otherBucket(key: string, bucket: string): string | undefined {
+  const text = key.trim()
+  const [, named] =
+    /^(?:s3[an]?:\/\/|arn:[^:]*:s3:[^:]*:[^:]*:)([^/]+)\//i.exec(text) ??
+    /^https?:\/\/([^/]+)\.s3(?:[.-][^/]*)?\.amazonaws\.com(?:\.cn)?(?::\d+)?\//i.exec(text) ??
+    []
+  return named === undefined || named === bucket ? undefined : named
+}
+
+/** Segments that are empty, or dots. */
+const dots = /(?:^|\/)\.{0,2}\//
+
+function withoutDots(path: string): string {
+  const kept: string[] = []
+  for (const segment of path.split('/')) {
+    if (segment === '..') kept.pop()
+    else if (segment !== '' && segment !== '.') kept.push(segment)
+  }
+  return kept.join('/')
+}
+
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text)

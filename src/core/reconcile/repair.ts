@@ -28,6 +28,7 @@ interface Repair {
  * | missing-object, removed by us        | the object brought back from quarantine                      |
  * | misspelt-key                         | row to the key as the bucket has it                          |
  * | unlinked-object                      | given to the row of its track, which has no audio            |
+ * | missing-object, of another bucket    | none: its object may be there                                |
  * | missing-object, file there           | row back to the file, to be uploaded again                   |
  * | missing-object, no file              | row UNAVAILABLE, to be fetched again                         |
  * | nfc-twin, case-twin, moved (row)     | row to the other key; a twin's size must be the row's        |
@@ -91,6 +92,8 @@ export function repairOf(comparison: Comparison, options: RepairOptions): Repair
       ],
     }
   }
+  // Nobody has looked into that bucket.
+  if (comparison.elsewhere !== undefined) return { actions: [] }
   if (has('missing-object') || (has('wrong-source') && comparison.fileThere === true)) {
     if (comparison.fileThere === undefined) return { actions: [] }
     return comparison.fileThere ? update(...backToFile(row)) : update({ key: null, source: 'UNAVAILABLE' })

@@ -75,17 +75,23 @@ export class Resolver {
     await this.#byName.add(name + nul + orphanRank + object.key, JSON.stringify(object))
   }
 
-  /** A row whose key has no object. */
+  /**
+   * A row whose key has no object.
+   *
+   * @param key `plain`: as the bucket has it, as far as one sees; `elsewhere`: the bucket that it names, if that is
+   *   another one
+   */
   async missing(
     row: RowFacts & { key: string },
     fileThere: boolean | undefined,
     removed?: Unmatched['removed'],
+    { plain = this.#plain(row.key), elsewhere }: { plain?: string; elsewhere?: string | undefined } = {},
   ): Promise<void> {
-    const name = foldCase(this.#plain(row.key))
+    const name = foldCase(plain)
     this.#count(fingerprint(name))
     await this.#byName.add(
       name + nul + missingRank + row.trackId,
-      JSON.stringify({ row, fileThere, removed }),
+      JSON.stringify({ row, fileThere, removed, elsewhere, plain } satisfies Missing),
     )
   }
 
@@ -120,18 +126,18 @@ export class Resolver {
       const comparisons: Comparison[] = []
       for (const { members } of groups) {
         const objects: { rank: string; object: ObjectFacts; claimed?: boolean }[] = []
-        const rows: Unmatched[] = []
+        const rows: Missing[] = []
         const removed = new Map<string, ObjectFacts[]>()
         for (const { rank, name, value } of members) {
           if (rank === removedRank) {
             const [oldKey = '', key = ''] = name.split(nul)
             removed.set(oldKey, [...(removed.get(oldKey) ?? []), unpack(key, value)])
-          } else if (rank === missingRank) rows.push(JSON.parse(value) as Unmatched)
+          } else if (rank === missingRank) rows.push(JSON.parse(value) as Missing)
           else if (rank === orphanRank) objects.push({ rank, object: JSON.parse(value) as ObjectFacts })
           else objects.push({ rank, object: unpack(name, value) })
         }
         for (const unmatched of rows) {
-          const plain = this.#plain(unmatched.row.key)
+          const { plain } = unmatched
           const twin = bestTwin(unmatched.row, plain, objects)
           if (twin === undefined) {
             await this.#addMissing({ ...unmatched, ...removedOf(unmatched, removed.get(plain)) })
@@ -281,6 +287,9 @@ export class Resolver {
   }
 }
 
+/** A row whose key has no object, and that key as the bucket has it. */
+type Missing = Unmatched & { readonly plain: string }
+
 /** The two ways to know a content. */
 function contentIds({ etag, size }: { etag: string; size: number }, sha256: string | undefined): string[] {
   return [`e${etag} ${size}`, ...(sha256 === undefined ? [] : [`s${sha256}`])]
@@ -316,7 +325,7 @@ function objectSha256(object: ObjectFacts): string | undefined {
 
 /** The newest object in quarantine that had the key of a row, and may be what the row had. */
 function removedOf(
-  { row, removed }: Unmatched,
+  { row, removed, plain }: Missing,
   candidates: readonly ObjectFacts[] = [],
 ): Pick<Unmatched, 'removed'> {
   if (removed !== undefined) return { removed }
@@ -324,7 +333,7 @@ function removedOf(
     .filter(object => sameContent(row, object) !== 'different')
     .toSorted((a, b) => b.lastModified - a.lastModified)
   if (best === undefined) return {}
-  return { removed: { object: { key: row.key, size: best.size, etag: best.etag }, from: best.key } }
+  return { removed: { object: { key: plain, size: best.size, etag: best.etag }, from: best.key } }
 }
 
 /** NFC before case, known to be equal before not known, orphan before held, then the first by name. */
@@ -336,11 +345,12 @@ function bestTwin<T extends { rank: string; object: ObjectFacts }>(
   let best: T | undefined
   let bestScore = -1
   for (const candidate of objects) {
-    // Named by a URL, or without the prefix: it is spoken for, whatever it holds.
+    // Named by a URL, or without the prefix: it is spoken for, whatever it holds, unless another row names it.
     const exact = plain === candidate.object.key
     const kind = twinKind(plain, candidate.object.key)
     const same = sameContent(row, candidate.object)
-    if (!exact && (kind === undefined || same === 'different')) continue
+    const isSpokenFor = exact && candidate.rank === orphanRank
+    if (!isSpokenFor && ((!exact && kind === undefined) || same === 'different')) continue
     const score =
       (exact ? 8 : 0) +
       (kind === 'nfc-twin' ? 4 : 0) +

@@ -84,6 +84,7 @@ describe('of a row', () => {
       { fileThere: true, removed: { object: was } },
       'the object was deleted; the bucket still has it as an older version',
     ],
+    [{ fileThere: true, elsewhere: 'other' }, 'its key names another bucket, other'],
   ])('its object is missing: %j', (more, detail) => {
     expect(missingComparison({ row: row('a'), ...more })).toStrictEqual({
       sigil: '+',

@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { formOf, isStrayAudio, plainKey, twinKind } from '../../../../src/core/reconcile/names.ts'
+import {
+  formOf,
+  isStrayAudio,
+  keyReadings,
+  otherBucket,
+  plainKey,
+  twinKind,
+} from '../../../../src/core/reconcile/names.ts'
 
 describe('a key as the bucket has it', () => {
   const place = { bucket: 'music', prefix: 'audio/' }
@@ -39,6 +46,52 @@ describe('a key as the bucket has it', () => {
     ['https://cdn.example.com/A/b.mp3', 'A/b.mp3'],
   ])('%j is %j where keys have no prefix', (key, plain) => {
     expect(plainKey(key, { bucket: 'music', prefix: '' })).toBe(plain)
+  })
+})
+
+describe('keyReadings', () => {
+  const place = { bucket: 'music', prefix: 'audio/' }
+  test.each([
+    // The application makes URLs without encoding anything.
+    ['https://cdn.example.com/audio/A/What? #1 100%.mp3', 'audio/A/What? #1 100%.mp3'],
+    ['https://cdn.example.com/audio/A/a%20b.mp3', 'audio/A/a%20b.mp3'],
+    ['https://cdn.example.com/audio/A/a%20b.mp3', 'audio/A/a b.mp3'],
+    ['audio/%C3%84/b.mp3', 'audio/Ä/b.mp3'],
+    ['s3://music/audio/%C3%84/b.mp3', 'audio/Ä/b.mp3'],
+    ['s3a://music/audio/A/b.mp3', 'audio/A/b.mp3'],
+    ['arn:aws:s3:::music/audio/A/b.mp3', 'audio/A/b.mp3'],
+    ['//cdn.example.com/audio/A/b.mp3', 'audio/A/b.mp3'],
+    ['cdn.example.com/audio/A/b.mp3', 'audio/A/b.mp3'],
+    ['music/audio/A/b.mp3', 'audio/A/b.mp3'],
+    ['/music/A/b.mp3', 'audio/A/b.mp3'],
+    [' audio/A/b.mp3\n', 'audio/A/b.mp3'],
+    ['audio\\A\\b.mp3', 'audio/A/b.mp3'],
+    ['audio/A/b.mp3?v=1', 'audio/A/b.mp3'],
+    ['audio/../audio/./A//b.mp3', 'audio/A/b.mp3'],
+  ])('%j may be %j', (key, reading) => {
+    const readings = keyReadings(key, place)
+    expect(readings).toContain(reading)
+    expect(readings[0]).toBe(plainKey(key, place))
+  })
+
+  test('a key that is one means nothing else', () => {
+    expect(keyReadings('audio/A/b.mp3', place)).toEqual(['audio/A/b.mp3'])
+    expect(keyReadings('A/b.mp3', { bucket: 'music', prefix: '' })).toEqual(['A/b.mp3'])
+  })
+
+  test.each([
+    ['s3://other/audio/A/b.mp3', 'other'],
+    [' S3N://other/audio/A/b.mp3', 'other'],
+    ['arn:aws-cn:s3:::other/audio/A/b.mp3', 'other'],
+    ['https://other.s3.eu-central-1.amazonaws.com/audio/A/b.mp3', 'other'],
+    ['https://other.s3.amazonaws.com/audio/A/b.mp3', 'other'],
+    ['s3://music/audio/A/b.mp3', undefined],
+    ['https://music.s3-eu-west-1.amazonaws.com/audio/A/b.mp3', undefined],
+    ['https://cdn.example.com/audio/A/b.mp3', undefined],
+    ['audio/A/b.mp3', undefined],
+  ])('%j names another bucket: %j', (key, bucket) => {
+    expect(otherBucket(key, 'music')).toBe(bucket)
+    if (bucket !== undefined) expect(keyReadings(key, place)).toEqual([plainKey(key, place)])
   })
 })
 

@@ -83,6 +83,11 @@ describe('repairOf', () => {
       comparison(['missing-object'], { row, fileThere: false }),
       [to(null, 'UNAVAILABLE')],
     ],
+    [
+      'missing, of another bucket',
+      comparison(['missing-object'], { row, fileThere: false, elsewhere: 'other' }),
+      [],
+    ],
     ['missing, nobody looked', comparison(['missing-object'], { row }), []],
     ['twin, same content', comparison(['nfc-twin'], { row, other, otherContent: 'same' }), [to('K', 'S3')]],
     [
