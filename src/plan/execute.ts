@@ -34,18 +34,23 @@ export async function* applyPlan(
   }
 }
 
-/** Takes back what was applied: objects first, then headers, then rows, each as it was before. */
+/**
+ * Takes back what was applied: objects first, then headers, then rows, each as it was before. Without a journal from
+ * before everything may have been: each item is looked at as one that was begun.
+ */
 export async function* undoPlan(
   file: string,
   journal: PlanJournal,
   options: ExecuteOptions,
 ): AsyncGenerator<ItemOutcome[]> {
   const executor = new ItemExecutor(journal, options)
+  const { isNew } = journal
   for (const action of actionOrder.toReversed()) {
     const isDue = (item: PlanItem): boolean =>
-      item.action === action && ['begun', 'done', 'undoing'].includes(journal.state(item.seq))
+      item.action === action && (isNew || ['begun', 'done', 'undoing'].includes(journal.state(item.seq)))
     for await (const batch of batches(file, isDue)) {
       if (options.stopping.aborted) return
+      if (isNew) await journal.write(batch.map(({ seq }) => ({ seq, state: 'begun' })))
       yield await execute('undo', executor, batch)
     }
   }

@@ -46,6 +46,8 @@ export class PlanJournal {
   /** the last line has no end: a kill, or a full disk, cut it short */
   #torn = false
   readonly #file: string
+  /** there was none before: what has become of the plan nobody knows */
+  #isNew = false
 
   constructor(handle: FileHandle, file: string, items: number) {
     this.#handle = handle
@@ -93,12 +95,18 @@ export class PlanJournal {
         journal.#note(value as JournalEntry, start)
       }
       await journal.#measure()
+      journal.#isNew = first
       if (first) await journal.#append([JSON.stringify({ plan: planId })])
       return journal
     } catch (error) {
       await handle.close()
       throw error
     }
+  }
+
+  /** Whether it was begun just now: the plan was never applied, or its journal is lost, or on another machine. */
+  get isNew(): boolean {
+    return this.#isNew
   }
 
   state(seq: number): ItemState {

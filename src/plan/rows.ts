@@ -114,8 +114,8 @@ export async function resetRows(executor: ItemExecutor, items: readonly RowUpdat
     act: async due => {
       const swaps = await Promise.all(
         due.map(async ({ item: { seq, trackId, was, becomes } }) => {
-          const { updatedAt = null } = await journal.trace(seq)
-          return { trackId, from: becomes, to: was, updatedAt }
+          const { updatedAt } = await journal.trace(seq)
+          return { trackId, from: becomes, to: was, ...(updatedAt === undefined ? {} : { updatedAt }) }
         }),
       )
       const ends = await swapEach(knex, swaps)

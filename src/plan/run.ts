@@ -84,6 +84,8 @@ async function execute(
       for await (const batch of outcomes) {
         progress.advance({ items: batch.length })
         for (const outcome of batch) {
+          // Of a plan without a journal: it was looked at, and there was nothing to look for.
+          if (journal.isNew && outcome.state === 'untouched') continue
           counts[outcome.state] += 1
           reportOutcome(context, outcome)
         }

@@ -320,7 +320,7 @@ export class Comparator {
     return false
   }
 
-  /** The key that a row means where there is none of that name: the first of its readings that is an object. */
+  /** The key that a row means, if its own is none: the first of its readings that is an object. */
   async #plain(key: string): Promise<string> {
     const readings = keyReadings(key, this.#place)
     for (const reading of readings)

@@ -656,6 +656,30 @@ export function safetyContract(
         ])
       })
 
+      test('the journal of an applied plan is lost, or on another machine', async () => {
+        const { etag } = await put('audio/a.flac')
+        const object = { key: 'audio/a.flac', size: content.length, etag }
+        const id = await bed.addTrack({ path: null, source: 'S3', key: 'audio/gone.flac' })
+        const was = { key: 'audio/gone.flac', source: 'S3' as const, size: null, path: null }
+        const file = savePlan(bed, 'p.plan', [
+          { action: 'update-row', trackId: id, was, becomes: { ...was, key: null, source: 'UNAVAILABLE' } },
+          { action: 'remove-object', object, to: quarantineKey(randomUUID(), object.key) },
+        ])
+        // Never applied: nothing is to be undone, and nothing is done.
+        const never = await undo(bed, file)
+        expect([never.exitCode, said(never)]).toEqual([0, {}])
+        expect((await apply(bed, file)).summary).toMatchObject({ done: 2 })
+        const [row] = [...(await bed.tracks()).values()]
+        expect(row).toMatchObject({ file_source: 'UNAVAILABLE' })
+        rmSync(`${file}.journal`)
+        const run = await undo(bed, file)
+        expect(said(run)).toEqual({ [object.key]: 'undone', [id]: 'undone' })
+        expect(await bed.content(object.key)).toEqual(content)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'S3', s3_object_key: 'audio/gone.flac' })
+        const { updated_at } = await bed.database.knex('tracks').where({ id }).first()
+        expect(updated_at).not.toBeNull()
+      })
+
       test('the track of an object that is to go has lost its other audio since the plan', async () => {
         const [mine, free] = ['audio/Artist/mine_00000000.flac', 'audio/free.flac']
         const id = await bed.addTrack({ path: 'mine.flac', content, title: 'mine', artist: 'Artist' })
