@@ -154,7 +154,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   worker: {
     mutate: ['src/worker/{handlers,run,worker}.ts'],
-    tests: ['test/contract/worker.test.ts'],
+    tests: ['test/contract/{worker-ends,worker}.test.ts'],
   },
   verify: {
     mutate: ['src/verify/{content,steadily,verify,tally}.ts', 'src/cdn/{probe,served}.ts'],

@@ -1,0 +1,303 @@
+/** What becomes of one job by how its work ended: done, tried again, given up at once, put back, or the end of the worker. */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { enqueueAnalyze } from '../../src/analyze/run.ts'
+import { ExitCode } from '../../src/errors.ts'
+import { type JobData, openBoss } from '../../src/queue/boss.ts'
+import type { JobKind } from '../../src/queue/names.ts'
+import { recordRun } from '../../src/runs/recorded-run.ts'
+import { makeTempFolder } from '../../src/runs/temp-folders.ts'
+import { StoreError } from '../../src/storage/store.ts'
+import { enqueueUpload, readUploadRequest } from '../../src/upload/run.ts'
+import { runWorker } from '../../src/worker/run.ts'
+import { Worker } from '../../src/worker/worker.ts'
+import { fakeAudio, type TestBed } from '../support/bed.ts'
+import { embeddedBed } from '../support/beds.ts'
+import { pgliteTestDatabase } from '../support/database.ts'
+import type { StoreHooks } from '../support/hooked-store.ts'
+import { analyzeDefaults } from './analyze.ts'
+import { uploadDefaults } from './upload.ts'
+import { workerDefaults } from './worker.ts'
+
+let bed: TestBed
+beforeAll(async () => {
+  ;({ bed } = await embeddedBed(await pgliteTestDatabase()))
+})
+afterAll(() => bed.close())
+beforeEach(() => bed.reset())
+
+const content = fakeAudio(3_000, 1)
+const file = () => path.join(bed.audioRoot, 'a.flac')
+const uploads = () =>
+  bed.run('upload-local', async context =>
+    enqueueUpload(context, await readUploadRequest(context, uploadDefaults), undefined),
+  )
+
+interface Given {
+  kind?: JobKind
+  /** attempts before this one, of eight */
+  retryCount?: number
+  hooks?: StoreHooks
+  /** comes once the job is queued */
+  meanwhile?: (id: string) => Promise<unknown> | unknown
+  stopping?: AbortController
+}
+/** Queues one job and has a worker do it. */
+async function perform({ kind = 'upload', retryCount = 0, hooks, meanwhile, stopping }: Given) {
+  const { knex } = bed.database
+  const id =
+    kind === 'upload'
+      ? await bed.addTrack({ path: 'a.flac', content })
+      : await bed.addTrack({ path: null, source: 'S3', key: 'audio/a.flac' })
+  if (kind === 'upload') await uploads()
+  else {
+    await bed.store.put('audio/a.flac', content, { headers: { contentType: 'audio/flac' }, checksums: {} })
+    await bed.run('analyze', context =>
+      enqueueAnalyze(context, { ...analyzeDefaults, track: [id], job: undefined }),
+    )
+  }
+  const [queued] = await knex('autodj_jobs.job').where({ name: kind }).select('id', 'data')
+  const job = { id: queued.id, data: queued.data as JobData, retryCount, retryLimit: 8 }
+  await meanwhile?.(id)
+  let worker: Worker | undefined
+  const run = await bed.run(
+    'worker',
+    context =>
+      recordRun(context, bed.database, async recorded => {
+        const temp = await makeTempFolder(recorded.id)
+        const boss = await openBoss(context, bed.database, { supervise: false })
+        const place = {
+          context: { ...context, stopping: recorded.stopping },
+          database: bed.database,
+          run: recorded,
+          settings: { ...workerDefaults, maxOutage: 0, concurrency: { fetch: 1, upload: 1, analyze: 1 } },
+          tempFolder: temp.path,
+        }
+        worker = new Worker(place, boss)
+        try {
+          const result = await worker.perform(kind, job as never)
+          return { exitCode: ExitCode.ok, summary: { result, halted: recorded.stopping.aborted } }
+        } finally {
+          await worker.close()
+          await boss.stop({ graceful: false })
+          await temp.remove()
+        }
+      }),
+    { ...(hooks && { hooks }), ...(stopping && { stopping }) },
+  )
+  const [ended] = await knex('autodj_ledger.runs').where({ command: 'worker' }).pluck('summary')
+  const { done, ...totals } = worker?.totals ?? { done: undefined }
+  return {
+    result: ended.result,
+    halted: ended.halted,
+    done: done?.[kind],
+    totals,
+    failure: worker?.failure,
+    run,
+    items: await knex('autodj_ledger.items').select('error_code', 'error', 'cure', 'command'),
+    row: (await bed.tracks()).get(id),
+    claims: await knex('autodj_ledger.claims'),
+  }
+}
+const none = { retried: 0, givenUp: 0, interrupted: 0 }
+const refusing = (error: Error): StoreHooks => ({
+  put: {
+    before: () => {
+      throw error
+    },
+  },
+})
+
+describe('done', () => {
+  test('with its work', async () => {
+    const { result, done, totals, row, items, claims } = await perform({})
+    expect(result).toMatchObject({ status: 'completed', output: { result: 'uploaded' } })
+    expect([done, totals, row?.file_source, items, claims]).toEqual([1, none, 'S3', [], []])
+  })
+
+  test('already, when its work was done before', async () => {
+    const { result, done } = await perform({
+      meanwhile: id => bed.database.knex('tracks').where({ id }).update({ file_source: 'S3' }),
+    })
+    expect([result.status, result.output.result, done]).toEqual(['completed', 'done already', 1])
+  })
+})
+
+describe('given up at once', () => {
+  test.each<[string, Given, string, RegExp]>([
+    [
+      'its row is gone',
+      { meanwhile: id => bed.database.knex('tracks').where({ id }).delete() },
+      'row.missing',
+      /^no such track$/,
+    ],
+    [
+      'its row names no file',
+      { meanwhile: id => bed.database.knex('tracks').where({ id }).update({ file_path: null }) },
+      'row.no-file',
+      /^the row names no local file$/,
+    ],
+    ['its file is gone', { meanwhile: () => rmSync(file()) }, 'file.missing', /./],
+    ['its file is empty', { meanwhile: () => writeFileSync(file(), '') }, 'file.empty', /./],
+    [
+      'its row goes while it is sent',
+      { hooks: { put: { before: () => bed.database.knex('tracks').delete() } } },
+      'row.deleted',
+      /was deleted in the meantime/,
+    ],
+    [
+      'a track without audio, to be analysed',
+      {
+        kind: 'analyze',
+        meanwhile: id =>
+          bed.database
+            .knex('tracks')
+            .where({ id })
+            .update({ file_source: 'UNAVAILABLE', s3_object_key: null }),
+      },
+      'row.no-audio',
+      /^the track has no audio from this source$/,
+    ],
+    ['what is no audio, to be analysed', { kind: 'analyze' }, 'audio.undecodable', /./],
+  ])('%s', async (_, given, code, reason) => {
+    const { result, totals, items } = await perform(given)
+    expect(result.status).toBe('deadletter')
+    expect(result.output.code).toMatch(new RegExp(`^${code}`))
+    expect(result.output.message).toMatch(reason)
+    expect(totals).toEqual({ ...none, givenUp: 1 })
+    // Of a row that is there, and a failure is told once.
+    if (code !== 'row.missing' && code !== 'row.deleted') expect(items).toHaveLength(1)
+  })
+})
+
+describe('tried again, and in the end given up', () => {
+  const cases: [string, Given, string, string][] = [
+    [
+      'the store refuses it',
+      { hooks: refusing(new StoreError('denied', 'no\u0007 entry')) },
+      'store.denied',
+      'upload-local',
+    ],
+    [
+      'its row changes while it is sent',
+      { hooks: { put: { before: () => bed.database.knex('tracks').update({ file_path: 'b.flac' }) } } },
+      'row.changed',
+      'upload-local',
+    ],
+    [
+      'nobody expected it',
+      { hooks: refusing(new TypeError('x\u0007 is not a function')) },
+      'bug',
+      'upload-local',
+    ],
+  ]
+  test.each(cases)('%s', async (_, given, code, command) => {
+    const first = await perform({ ...given, retryCount: 7 })
+    expect(first.result.status).toBe('failed')
+    expect(first.totals).toEqual({ ...none, retried: 1 })
+    expect(first.result.output.message).not.toContain('\u0007')
+    expect(first.row?.file_source).toBe('LOCAL')
+    expect(first.result.output.code).toBe(code)
+    if (code === 'bug') {
+      expect(first.run.messages.map(one => one['message'])).toContainEqual(
+        expect.stringMatching(/^upload .*: unexpected: x.* is not a function$/),
+      )
+      expect(first.items).toEqual([])
+    }
+    await bed.reset()
+    const last = await perform({ ...given, retryCount: 8 })
+    expect(last.result.status).toBe('deadletter')
+    expect(last.totals).toEqual({ ...none, givenUp: 1 })
+    expect(last.items).toMatchObject([{ error_code: code, command }])
+    expect(last.run.items.filter(item => item['state'] === 'failed')).toHaveLength(1)
+  })
+})
+
+test('a file that is gone with its folder is not given up', async () => {
+  const { result, totals } = await perform({ meanwhile: () => rmSync(bed.audioRoot, { recursive: true }) })
+  mkdirSync(bed.audioRoot)
+  expect([result.status, totals]).toEqual(['failed', { ...none, retried: 1 }])
+})
+
+describe('put back', () => {
+  test('what a worker that is told to stop has not begun', async () => {
+    const stopping = new AbortController()
+    stopping.abort('SIGTERM')
+    const { result, totals, row, failure } = await perform({ stopping })
+    expect(result).toMatchObject({ status: 'failed', output: { code: 'interrupted' } })
+    expect([totals, row?.file_source, failure]).toEqual([{ ...none, interrupted: 1 }, 'LOCAL', undefined])
+  })
+
+  test('what no job would fare better with: the worker ends with it', async () => {
+    const { result, totals, halted, failure, items } = await perform({
+      hooks: refusing(new StoreError('credentials', 'the key is gone')),
+    })
+    expect(result).toMatchObject({ status: 'failed', output: { code: 'interrupted' } })
+    expect([totals, halted, items]).toEqual([{ ...none, interrupted: 1 }, true, []])
+    expect(failure).toMatchObject({ code: 'store.credentials', message: 'the key is gone' })
+    expect(failure).toBeInstanceOf(StoreError)
+  })
+})
+
+describe('a worker as a whole', () => {
+  const work = (flags: Partial<typeof workerDefaults>, options: Parameters<TestBed['run']>[2] = {}) =>
+    bed.run('worker', context => runWorker(context, { ...workerDefaults, ...flags }), options)
+
+  test('without any seat has nothing to do', async () => {
+    const { error } = await work({ fetch: 0, upload: 0, analyze: 0 })
+    expect(error).toMatchObject({ exitCode: ExitCode.usage, code: 'usage.flag' })
+  })
+
+  test('that does not come to its end in time stops at once, and says so with its exit code', async () => {
+    await bed.addTrack({ path: 'a.flac', content })
+    await uploads()
+    const stopping = new AbortController()
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>()
+    const working = work(
+      { untilEmpty: false, fetch: 0, analyze: 0, drainTimeout: 50 },
+      {
+        stopping,
+        hooks: {
+          put: {
+            async before(_key, _body, { signal }) {
+              stopping.abort('SIGTERM')
+              signal?.addEventListener('abort', () => end())
+              await ended
+              signal?.throwIfAborted()
+            },
+          },
+        },
+      },
+    )
+    const { exitCode, messages } = await working
+    expect(exitCode).toBe(ExitCode.sigterm)
+    expect(messages.map(one => one['message'])).toContainEqual(
+      expect.stringMatching(/^still at work after .*: stopping at once$/),
+    )
+    expect([...(await bed.tracks()).values()]).toMatchObject([{ file_source: 'LOCAL' }])
+  })
+
+  test('whose credentials are gone ends with that', async () => {
+    await bed.addTrack({ path: 'a.flac', content })
+    await uploads()
+    const { error, exitCode } = await work(
+      {},
+      { hooks: refusing(new StoreError('credentials', 'the key is gone')) },
+    )
+    expect([error?.code, exitCode]).toEqual(['store.credentials', ExitCode.fatal])
+    expect(await bed.database.knex('autodj_jobs.job').where({ name: 'upload' }).pluck('state')).toEqual([
+      'created',
+    ])
+  })
+
+  test('that was to end with its jobs ends with what was given up', async () => {
+    await bed.addTrack({ path: 'a.flac', content })
+    await uploads()
+    rmSync(file())
+    writeFileSync(path.join(bed.audioRoot, 'other'), 'x')
+    const { exitCode, summary } = await work({})
+    expect(exitCode).toBe(ExitCode.someFailed)
+    expect(summary).toMatchObject({ done: 0, given_up: 1, attempts_failed: 0, put_back: 0 })
+  })
+})
