@@ -1,4 +1,5 @@
 /** What the content pass meets when the CDN or S3 misbehave only there, by a server that answers as it is told. */
+import { createHash } from 'node:crypto'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -21,6 +22,8 @@ const headers = {
 type Answer = (response: http.ServerResponse, range: [number, number] | undefined) => void
 let answers: Answer[] = []
 let requests = 0
+/** what answers the probe */
+let first: Answer
 let total = `${content.length}`
 let served = content
 
@@ -48,7 +51,7 @@ const drip: Answer = response => {
 const server = http.createServer((request, response) => {
   const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
   const range: [number, number] | undefined = from === undefined ? undefined : [Number(from), Number(to)]
-  const answer = requests++ === 0 ? serve : (answers.shift() ?? serve)
+  const answer = requests++ === 0 ? first : (answers.shift() ?? serve)
   answer(response, range)
 })
 let origin = ''
@@ -61,6 +64,7 @@ afterAll(() => {
   server.close()
 })
 beforeEach(() => {
+  first = serve
   answers = []
   requests = 0
   total = `${content.length}`
@@ -86,14 +90,19 @@ function storeOf(bytes: Buffer, failures = 0): ObjectStore {
 
 async function verifyOne(
   options: Partial<VerifyOptions>,
-  { size = null, probe = {} }: { size?: number | null; probe?: Partial<ProberOptions> } = {},
+  {
+    size = null,
+    probe = {},
+    key = 'a',
+    sha256 = null,
+  }: { size?: number | null; probe?: Partial<ProberOptions>; key?: string; sha256?: string | null } = {},
 ) {
   const results: TrackResult[] = []
   const prober = openProber({ concurrency: 2, ...probe })
   try {
     const summary = await verify({
       tracks: (async function* () {
-        yield { id: '1', key: 'a', size, etag: null, sha256: null }
+        yield { id: '1', key, size, etag: null, sha256 }
       })(),
       prober,
       domain: parseCdnDomain(origin),
@@ -284,5 +293,147 @@ describe('for ever', () => {
     const { summary, results } = await stopped
     expect(summary.tracks).toBe(0)
     expect(results).toEqual([])
+  })
+})
+
+describe('what cannot be compared is said to be so, with the reason', () => {
+  /** The causes, and what they rest on. */
+  const found = async (...of: Parameters<typeof verifyOne>) => {
+    const { results, summary } = await verifyOne(...of)
+    expect(summary.checked).toEqual(nothingCompared)
+    return results.flatMap(({ findings }) => findings.map(({ cause, evidence }) => [cause, ...evidence]))
+  }
+  const without = { store: undefined } as Partial<VerifyOptions>
+  const sum = createHash('sha256').update(content).digest('hex')
+
+  test('without S3', async () => {
+    expect(await found({ ...without, bytes: 10 })).toEqual([['not-compared', 'S3 is not configured']])
+    requests = 0
+    expect(await found({ ...without, full: true })).toEqual([
+      ['not-compared', 'S3 is not configured, and the database has no checksum'],
+    ])
+    requests = 0
+    expect(await verifyOne({ ...without, full: true }, { sha256: sum })).toMatchObject({
+      causes: [],
+      summary: { checked: { full: 1 } },
+    })
+  })
+
+  test('where nobody tells the size', async () => {
+    total = '*'
+    expect(await found({ ...without, full: true })).toEqual([
+      ['not-compared', 'neither the CDN, the database nor S3 gives its size'],
+    ])
+    const store = { head: () => Promise.reject(new Error('no entry')) } as unknown as ObjectStore
+    for (const check of [{ bytes: 10 }, { full: true }]) {
+      requests = 0
+      expect(await found({ store, ...check })).toEqual([['not-compared', 'S3: no entry']])
+    }
+    requests = 0
+    let asked = 0
+    const late = {
+      ...storeOf(content),
+      head: async () => {
+        if (++asked < 3) throw new Error('busy')
+        return { size: content.length }
+      },
+    } as unknown as ObjectStore
+    expect(await verifyOne({ store: late, full: true })).toMatchObject({ causes: [] })
+    expect(asked).toBe(3)
+  })
+
+  test('where S3 has it no longer', async () => {
+    const store = { get: async () => undefined } as unknown as ObjectStore
+    for (const check of [{ bytes: 10 }, { full: true }]) {
+      requests = 0
+      expect(await found({ store, ...check })).toEqual([
+        ['object-missing', 'not in S3, but still served by the CDN'],
+      ])
+    }
+  })
+
+  test('of an object without bytes', async () => {
+    total = '*'
+    expect(await found({ bytes: 10 }, { size: 0 })).toEqual([['empty-object', '0 bytes']])
+  })
+
+  test('where more or less comes than was asked for', async () => {
+    const range = (bytes: number): Answer => {
+      return (response, asked) =>
+        response
+          .writeHead(206, { ...headers, 'content-range': `bytes ${asked?.[0]}-${asked?.[1]}/1000` })
+          .end(Buffer.alloc(bytes))
+    }
+    for (const bytes of [9, 11]) {
+      requests = 0
+      answers = [range(bytes), range(bytes), range(bytes)]
+      const [[cause, ...evidence]] = (await found({ bytes: 10 })) as [string[]]
+      expect([cause, evidence.join()]).toEqual(['range-wrong', expect.stringMatching(/bytes=495-504/)])
+    }
+    requests = 0
+    answers = [response => void response.writeHead(204, headers).end()]
+    const [[cause, ...evidence]] = (await found({ full: true })) as [string[]]
+    expect(cause).not.toBe('content-differs')
+    expect(evidence.length).toBeGreaterThan(0)
+  })
+
+  test('of a key that no URL can hold', async () => {
+    const { results, summary } = await verifyOne({}, { key: 'a\ud800' })
+    expect(summary).toMatchObject({ served: 0, failed: 1 })
+    expect(results[0]?.findings).toMatchObject([{ cause: 'key-unaddressable' }])
+    expect(requests).toBe(0)
+  })
+})
+
+describe('a cached answer without the CORS header', () => {
+  const page = 'https://player.example.com'
+  const cached: Answer = (response, range) => {
+    const bytes = content.subarray(range?.[0], (range?.[1] ?? 0) + 1)
+    response
+      .writeHead(206, { ...headers, 'x-cache': 'Hit from cloudfront', 'content-range': `bytes 0-0/1000` })
+      .end(bytes)
+  }
+  const fresh =
+    (status: number, more: http.OutgoingHttpHeaders): Answer =>
+    response =>
+      void response.writeHead(status, { ...headers, 'x-cache': 'Miss from cloudfront', ...more }).end('0')
+  const allowed = { 'access-control-allow-origin': '*' }
+  test.each<[string, Answer, string]>([
+    ['would have it past the cache', fresh(206, allowed), 'cors-stale'],
+    ['would have it past the cache, whole', fresh(200, allowed), 'cors-stale'],
+    ['would not have it there either', fresh(206, {}), 'cors-missing'],
+    ['is refused past the cache', fresh(403, allowed), 'cors-missing'],
+    [
+      'comes from the cache there, too',
+      fresh(206, { ...allowed, 'x-cache': 'Hit from cloudfront' }),
+      'cors-missing',
+    ],
+    ['cannot be asked for there', breakOff, 'cors-missing'],
+  ])('%s', async (_, answer, cause) => {
+    first = cached
+    answers = [answer]
+    const { causes } = await verifyOne({ origin: page, cors: 'failure' })
+    expect(causes).toContain(cause)
+    expect(causes).toHaveLength(1)
+    expect(requests).toBe(2)
+    // Nothing may be added to a URL that is signed.
+    requests = 0
+    const signer = { sign: (url: string) => url } as unknown as VerifyOptions['signer']
+    expect((await verifyOne({ origin: page, cors: 'failure', signer })).causes).toEqual(['cors-missing'])
+    expect(requests).toBe(1)
+  })
+
+  test('is asked for past the cache once a run', async () => {
+    first = cached
+    answers = [fresh(206, allowed), cached, cached]
+    const { causes } = await verifyOne({
+      origin: page,
+      cors: 'failure',
+      tracks: (async function* () {
+        for (const id of ['1', '2', '3']) yield { id, key: 'a', size: null, etag: null, sha256: null }
+      })(),
+    })
+    expect(causes).toEqual(['cors-stale', 'cors-stale', 'cors-stale'])
+    expect(requests).toBe(4)
   })
 })
