@@ -4,6 +4,7 @@
  * one of the two because the other is there.
  */
 import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { encodeCrc32 } from '../core/crc32.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
@@ -55,6 +56,14 @@ export async function readSha256(
   if (content === undefined) return undefined
   const hash = createHash('sha256')
   for await (const chunk of content.body) hash.update(chunk)
+  return hash.digest('hex')
+}
+
+/** SHA-256 of the file at a path, hex. @throws the file system's error */
+export async function sha256OfFile(file: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(file, { highWaterMark: chunkSize, ...(signal && { signal }) }))
+    hash.update(chunk)
   return hash.digest('hex')
 }
 

@@ -13,7 +13,8 @@ import { changeTracks, type PlannedTrack, tracksById } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { takeAside } from '../file-effects.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { holdsContent } from './content-proof.ts'
+import { tellsEdits } from './change-times.ts'
+import { holdsContent, sha256OfFile } from './content-proof.ts'
 import type { FileNeeds } from './needs.ts'
 import { type FileIdentity, identityOf, isSameFile, type Source } from './source.ts'
 
@@ -166,8 +167,8 @@ class RemovalGroups {
           refused.set(one, new Kept('row.changed', 'the row changed in the meantime'))
       }
       const changed = left()
-      await each(async ({ source }) => {
-        if (source !== undefined) await removeSame(source)
+      await each(async one => {
+        if (one.source !== undefined) await removeSame(one.source, one)
       })
       await changeTracks(
         trx,
@@ -252,17 +253,21 @@ async function refuseByObject({ candidate: { object }, place: { store }, signal 
 }
 
 /**
- * Removes a file by its path, if that still leads to what is open.
+ * Removes a file by its path, if that still leads to what is open; where the file system does not tell every edit, if what
+ * it leads to is, byte for byte, what the object holds.
  *
  * @throws Kept if another file has come in its place, or it was written to; LocalFileError if it is gone
  */
-async function removeSame(source: Source): Promise<void> {
+async function removeSame(source: Source, { candidate: { object }, signal }: Removal): Promise<void> {
   await source.assertUnchanged()
   const aside = await takeAside(source.absolute)
+  let isSame: boolean
   try {
     // The renaming is a change of its own, to a time that is not looked at here.
     const { ctimeNs: _, ...now } = identityOf(await stat(aside.path, { bigint: true }))
-    if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) {
+    isSame = isSameFile(source, { ...now, ctimeNs: source.ctimeNs })
+    const byContent = !(await tellsEdits(source))
+    if (byContent ? (await sha256OfFile(aside.path, signal)) === object.sha256 : isSame) {
       // NFS and FUSE give an open file that is removed another name: it would stay, and its folder with it.
       await source.close()
       return await aside.remove()
@@ -274,8 +279,10 @@ async function removeSame(source: Source): Promise<void> {
   const where = await aside.putBack()
   throw new Kept(
     'file.changed',
-    where === source.absolute
-      ? 'another file has taken its place and was left alone'
-      : `two other files have taken its place; one of them is now ${where}`,
+    where !== source.absolute
+      ? `two other files have taken its place; one of them is now ${where}`
+      : isSame
+        ? 'it is no longer the file that was verified'
+        : 'another file has taken its place and was left alone',
   )
 }

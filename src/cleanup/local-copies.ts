@@ -2,6 +2,7 @@
 
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { tellsEdits } from '../audio-files/change-times.ts'
 import { holdsContent } from '../audio-files/content-proof.ts'
 import { deleteProvedFile } from '../audio-files/delete-proved.ts'
 import type { Readers } from '../audio-files/readers.ts'
@@ -228,14 +229,14 @@ export async function removeCopy(
   return deleteProvedFile(context, database, { track, object, source }, place, { dryRun })
 }
 
-/** Hashes of a file: remembered while it is the same file, else read. */
+/** Hashes of a file: remembered while it is the same file, if that can be told, else read. */
 async function hashOf(
   { knex }: Database,
   source: Source,
   readers: Readers,
 ): Promise<Pick<HashedFile, 'sha256' | 'crc32'>> {
   const known = (await rememberedFiles(knex, [source.relative])).get(source.relative)
-  if (known?.inode != null && known.device != null && known.ctimeNs != null) {
+  if (known?.inode != null && known.device != null && known.ctimeNs != null && (await tellsEdits(source))) {
     const { inode, device, ctimeNs } = known
     if (isSameFile(source, { ...known, inode, device, ctimeNs })) return known
   }

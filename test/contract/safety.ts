@@ -12,6 +12,7 @@ import {
   readlinkSync,
   renameSync,
   rmSync,
+  statfsSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -22,6 +23,8 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { keepChangeTimes } from '../../src/audio-files/change-times.ts'
+import { deleteProvedFile } from '../../src/audio-files/delete-proved.ts'
 import { openRoot, statSource } from '../../src/audio-files/source.ts'
 import type { CleanupFlags } from '../../src/cleanup/flags.ts'
 import { runCleanup } from '../../src/cleanup/run.ts'
@@ -32,6 +35,7 @@ import { cacheControl } from '../../src/core/keys.ts'
 import type { DeleteLimit } from '../../src/core/limits.ts'
 import { type ObjectState, type PlanAction, PlanWriter } from '../../src/core/plan.ts'
 import { rememberFiles, upsertObjects } from '../../src/db/ledger.ts'
+import { trackPage } from '../../src/db/tracks.ts'
 import { ExitCode, systemRefusal, toError } from '../../src/errors.ts'
 import { runFetch } from '../../src/fetch/run.ts'
 import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
@@ -300,6 +304,49 @@ export function safetyContract(
         expect(said(run)['a.mp3']).toMatch(/the object's content differs from the file's/)
         expect(readFileSync(file('a.mp3')).equals(edited)).toBe(true)
         expect(await rowOf(id)).toMatchObject({ file_path: 'a.mp3' })
+      })
+
+      test('a file system does not tell every edit', async () => {
+        const { type } = statfsSync(bed.audioRoot)
+        const { signal } = new AbortController()
+        const edited = Buffer.from(proved)
+        edited[2_000]! ^= 1
+        const folder = plainFolder(bed.audioRoot)
+        const source = async () => statSource('a.mp3', folder, await openRoot(folder.root))
+        const sums = { sha256: sha256(proved), crc32: crc32Text(proved) }
+        expect(keepChangeTimes.delete(type)).toBe(true)
+        ends.push(() => keepChangeTimes.add(type))
+        // An edit that nothing of the file tells: what is remembered of it is what it was before.
+        const id = await uploaded('a.mp3', proved)
+        writeFileSync(file('a.mp3'), edited)
+        await rememberFiles(bed.database.knex, [{ path: 'a.mp3', ...(await source()), ...sums }])
+        for (const apply of [false, true])
+          expect(said(await cleanup(bed, { apply }))['a.mp3']).toMatch(/content differs from the file's/)
+        // The same after its content was compared.
+        const [track] = await trackPage(bed.database.knex, { limit: 1, filter: { ids: [id] } })
+        const remove = async () => {
+          const known = await source()
+          const object = { key: track!.s3ObjectKey as string, size: known.size, ...sums }
+          const context = { config: { audioFolder: folder }, now: () => new Date(), signal }
+          return deleteProvedFile(
+            context as unknown as Parameters<typeof deleteProvedFile>[0],
+            bed.database,
+            { track: track!, object, source: known },
+            { store: bed.store, runId: randomUUID(), served: undefined },
+          )
+        }
+        expect(await remove()).toMatchObject({
+          state: 'kept',
+          reason: expect.stringMatching(/no longer the file/),
+        })
+        expect(readFileSync(file('a.mp3')).equals(edited)).toBe(true)
+        // What is the same, byte for byte, goes, though it be another file, as it is where files get new numbers.
+        writeFileSync(file('a.mp3'), proved)
+        beforeDeletion(() => {
+          writeFileSync(file('new'), proved)
+          renameSync(file('new'), file('a.mp3'))
+        })
+        expect(await remove()).toMatchObject({ state: 'deleted' })
       })
 
       test('the file is edited so after the last look at its object', async () => {

@@ -38,16 +38,34 @@ export const guards: readonly Guard[] = [
   {
     name: 'what is removed is what was open',
     file: 'src/audio-files/remove-together.ts',
-    guard: 'if (isSameFile(source, { ...now, ctimeNs: source.ctimeNs })) {',
+    guard: 'if (byContent ? (await sha256OfFile(aside.path, signal)) === object.sha256 : isSame) {',
     instead: 'if (true) {',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'deletion of local',
   },
   {
+    name: 'where a file system does not tell edits content decides',
+    file: 'src/audio-files/remove-together.ts',
+    guard: 'const byContent = !(await tellsEdits(source))',
+    instead: 'const byContent = false',
+    tests: ['test/contract/safety.test.ts'],
+    pattern: 'does not tell every edit',
+  },
+  {
+    name: 'where a file system does not tell edits no hash is remembered',
+    file: 'src/cleanup/local-copies.ts',
+    guard: ' && (await tellsEdits(source))',
+    instead: '',
+    tests: ['test/contract/safety.test.ts'],
+    pattern: 'does not tell every edit',
+  },
+  {
     name: 'the open file is unchanged before it is taken aside',
     file: 'src/audio-files/remove-together.ts',
-    guard: 'async function removeSame(source: Source): Promise<void> {\n  await source.assertUnchanged()',
-    instead: 'async function removeSame(source: Source): Promise<void> {',
+    guard:
+      'async function removeSame(source: Source, { candidate: { object }, signal }: Removal): Promise<void> {\n  await source.assertUnchanged()',
+    instead:
+      'async function removeSame(source: Source, { candidate: { object }, signal }: Removal): Promise<void> {',
     tests: ['test/contract/guards.test.ts'],
   },
   {
