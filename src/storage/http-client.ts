@@ -1,7 +1,8 @@
 /**
- * The lean way to send a body: a connection, SigV4, nothing else. PutObject and UploadPart go through here, because
- * the SDK's middleware costs about half a millisecond of CPU a request, which is most of what a small file takes.
- * Everything else goes through the SDK. See docs/decisions/0014-lean-put-path.md.
+ * The lean way to a store: a connection, SigV4, nothing else. What is asked once or more for every object goes through here
+ * (PutObject, UploadPart, GetObject into memory, HeadObject), because the SDK's middleware costs about half a millisecond
+ * of CPU a request, which is most of what a small file takes. Everything else goes through the SDK. See
+ * docs/decisions/0014-lean-put-path.md.
  */
 import { hash } from 'node:crypto'
 import type { SecureContext } from 'node:tls'
@@ -65,8 +66,9 @@ interface PutRequest {
   sha256?: string
 }
 
-/** What either kind of request comes to. */
-type LeanRequest = PutRequest & Partial<Pick<GetRequest, 'into'>> & { readonly method: 'PUT' | 'GET' }
+/** What each kind of request comes to. */
+type LeanRequest = PutRequest &
+  Partial<Pick<GetRequest, 'into'>> & { readonly method: 'PUT' | 'GET' | 'HEAD' }
 
 const nothing = new Uint8Array()
 
@@ -94,6 +96,8 @@ export interface HttpClient {
   put(request: PutRequest, context: RequestContext): Promise<PutResponse>
   /** One GET into memory, with the status 200 or 206. Retries what `put` retries. */
   get(request: GetRequest, context: RequestContext): Promise<GetResponse>
+  /** One HEAD. Retries what `put` retries; a refusal comes without S3's reason. */
+  head(request: Omit<GetRequest, 'into'>, context: RequestContext): Promise<PutResponse>
   /** Lets its connections go. */
   destroy(): void
 }
@@ -133,6 +137,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       } = await send({ method: 'GET', body: nothing, ...request }, context)
       return { status, headers, received }
     },
+    head: async (request, context) => send({ method: 'HEAD', body: nothing, ...request }, context),
     destroy: () => connections?.destroy(),
   }
 
@@ -239,6 +244,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       head: `${head}connection: keep-alive\r\n\r\n`,
       body: request.body,
       into: request.into,
+      isHead: request.method === 'HEAD',
       askFirst: askFirst && request.method === 'PUT',
       signal,
     })

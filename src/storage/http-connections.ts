@@ -1,5 +1,5 @@
 /**
- * Connections that PUT requests go out on: node:net or node:tls, kept alive, nothing else. node:http's client costs as
+ * Connections that lean requests go out on: node:net or node:tls, kept alive, nothing else. node:http's client costs as
  * much CPU for a small file as everything else about it; see docs/decisions/0014-lean-put-path.md.
  */
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
@@ -35,6 +35,8 @@ interface RawRequest {
    * bytes arrived in `received`. What does not fit, or has no length, breaks the exchange off with `ERR_BODY_SIZE`.
    */
   into?: Uint8Array | undefined
+  /** it is a HEAD: its answer has no body */
+  isHead?: boolean
   /** waits for `100 Continue` before the body, for a second at most: not every server knows it */
   askFirst: boolean
   signal: AbortSignal | undefined
@@ -357,7 +359,7 @@ class Connection {
       let answer: HttpAnswer | undefined
       try {
         if (this.#beginFilling(current)) return
-        answer = parseHttpAnswer(this.#received ?? Buffer.alloc(0), this.#ended)
+        answer = parseHttpAnswer(this.#received ?? Buffer.alloc(0), this.#ended, current.request.isHead)
       } catch (error) {
         current.stopped = toError(error)
         this.destroy()

@@ -95,6 +95,8 @@ export interface S3Connection {
   readonly bodies: HttpClient
   /** the SHA-256 of every body is signed */
   readonly signsPayload: boolean
+  /** times that a request is sent that may be repeated */
+  readonly readAttempts: number
   /** what the store has turned out to lack */
   readonly lacks: Lacks
   /** what errors of a request say about it; refuses keys that are too long */
@@ -118,7 +120,14 @@ interface Place {
 
 /** Nothing is sent until a request is. */
 export function connectS3(options: S3StoreOptions): S3Connection {
-  const { bucket, endpoint, maxSockets = 64, userAgent = 'autodj', addressing = 'auto' } = options
+  const {
+    bucket,
+    endpoint,
+    maxSockets = 64,
+    userAgent = 'autodj',
+    addressing = 'auto',
+    readAttempts = 4,
+  } = options
   const timeouts = {
     connectMs: options.timeouts?.connectMs ?? 10_000,
     idleMs: options.timeouts?.idleMs ?? 60_000,
@@ -134,6 +143,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     userAgent,
     addressing,
     network,
+    readAttempts,
     timeouts,
     getSecureContext,
   })
@@ -245,6 +255,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     onceClient,
     bodies,
     signsPayload,
+    readAttempts,
     lacks,
     context,
     run,
@@ -258,7 +269,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
 }
 
 type ClientOptions = Omit<S3StoreOptions, 'timeouts'> &
-  Required<Pick<S3StoreOptions, 'maxSockets' | 'userAgent' | 'addressing' | 'network'>> & {
+  Required<Pick<S3StoreOptions, 'maxSockets' | 'userAgent' | 'addressing' | 'network' | 'readAttempts'>> & {
     timeouts: { connectMs: number; idleMs: number }
     getSecureContext(): SecureContext
   }
@@ -269,7 +280,7 @@ function openClients(options: ClientOptions): {
   onceClient: S3Client
   destroy(): void
 } {
-  const { endpoint, maxSockets, addressing, timeouts } = options
+  const { endpoint, maxSockets, addressing, timeouts, readAttempts } = options
   let agents: Promise<Agents> | undefined
   const agentOptions = {
     keepAlive: true,
@@ -305,7 +316,7 @@ function openClients(options: ClientOptions): {
   }
   const client = new S3Client({
     ...shared,
-    maxAttempts: options.readAttempts ?? 4,
+    maxAttempts: readAttempts,
     ...(options.credentials !== undefined && { credentials: options.credentials }),
     ...(options.profile !== undefined && { profile: options.profile }),
   })

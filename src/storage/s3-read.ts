@@ -1,9 +1,10 @@
 /** Looking at objects and reading them. */
 import type { Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
-import { GetObjectCommand, type GetObjectCommandOutput, HeadObjectCommand } from '@aws-sdk/client-s3'
+import { GetObjectCommand, type GetObjectCommandOutput } from '@aws-sdk/client-s3'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { systemErrorCode } from '../errors.ts'
+import { persistently } from './persistently.ts'
 import type { S3Connection } from './s3-connection.ts'
 import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
 import { headOf, wireHead } from './s3-fields.ts'
@@ -20,6 +21,7 @@ export function readObjects({
   bodies,
   client,
   context,
+  readAttempts,
   run,
 }: S3Connection): Pick<ObjectStore, 'head' | 'get' | 'getInto'> {
   async function head(
@@ -27,25 +29,32 @@ export function readObjects({
     { versionId, signal }: { versionId?: string; signal?: AbortSignal } = {},
   ): Promise<ObjectHead | undefined> {
     const where = await context('look at', { key, signal })
-    const request = () =>
-      client.send(
-        new HeadObjectCommand({ Bucket: bucket, Key: key, VersionId: versionId, ChecksumMode: 'ENABLED' }),
-        { abortSignal: signal },
-      )
+    const query = versionId === undefined ? {} : { query: { versionId } }
+    const look = () =>
+      persistently(signal, readAttempts, async () => {
+        const headers = { 'x-amz-checksum-mode': 'ENABLED' }
+        const answer = await bodies.head({ key, headers, ...query }, where)
+        return wireHead(key, answer.headers, where)
+      })
     try {
-      return headOf(key, await run(where, request), where)
+      try {
+        return await look()
+      } catch (thrown) {
+        const error = toStoreError(thrown, where)
+        if (error.status !== 400 || error.kind !== 'invalid') throw error
+      }
+      // A 400 to HEAD has no body that would say why (an expired token, for one): a GET of one byte has.
+      const first = { key, headers: { range: 'bytes=0-0' }, into: new Uint8Array(1), ...query }
+      await bodies.get(first, where).catch((thrown: unknown) => {
+        const error = toStoreError(thrown, where)
+        const isThere = error.status === 416 || systemErrorCode(error.cause) === 'ERR_BODY_SIZE'
+        if (!isThere) throw error
+      })
+      return await look()
     } catch (thrown) {
       const error = toStoreError(thrown, where)
       if (error.kind === 'missing') return undefined
-      if (error.status !== 400 || error.kind !== 'invalid') throw error
-    }
-    // A 400 to HEAD has no body that would say why (an expired token, for one): a GET of one byte has.
-    const content = await get(key, { versionId, range: { start: 0, end: 0 }, signal })
-    content?.body.destroy()
-    try {
-      return headOf(key, await run(where, request), where)
-    } catch (thrown) {
-      throw toStoreError(thrown, where)
+      throw error
     }
   }
 

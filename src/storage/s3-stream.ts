@@ -1,6 +1,5 @@
 /** Objects from streams of unknown length. */
 import { Readable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import {
   CompleteMultipartUploadCommand,
@@ -10,11 +9,11 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { encodeCrc32 } from '../core/crc32.ts'
-import { fullJitter } from '../core/retry.ts'
+import { persistently } from './persistently.ts'
 import type { S3Connection } from './s3-connection.ts'
 import { storeErrorOf, toStoreError } from './s3-errors.ts'
 import type { MultipartRequests } from './s3-multipart.ts'
-import { type ObjectStore, type PutResult, StoreError, type UploadedPart } from './store.ts'
+import type { ObjectStore, PutResult, UploadedPart } from './store.ts'
 
 /** Times a part of a stream is sent. */
 const partAttempts = 4
@@ -65,7 +64,8 @@ export function streamObjects(
         const { PartNumber = 0, UploadId = '', Body } = command.input
         const bytes = Body as Buffer
         const sum = encodeCrc32(crc32(bytes))
-        const part = await persistently(signal, () =>
+        // It is in memory, so it can be sent again.
+        const part = await persistently(signal, partAttempts, () =>
           uploadPart(key, UploadId, PartNumber, bytes, { crc32: sum, signal }),
         )
         parts.set(PartNumber, part)
@@ -116,16 +116,4 @@ export function streamObjects(
   }
 
   return { putStream }
-}
-
-/** A part of a stream is in memory, so it can be sent again. */
-async function persistently<T>(signal: AbortSignal | undefined, send: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await send()
-    } catch (thrown) {
-      if (!(thrown instanceof StoreError) || !thrown.retryable || attempt === partAttempts) throw thrown
-      await sleep(fullJitter(attempt, Math.random(), { base: 200, cap: 5_000 }), undefined, { signal })
-    }
-  }
 }

@@ -27,14 +27,16 @@ export class HttpAnswerError extends Error {
 /**
  * @param bytes all that came since the last answer ended
  * @param ended whether the other side has closed its end: then an answer without a length is whole
+ * @param toHead it answers HEAD, so no body follows, whatever length it says
  * @returns undefined while the answer is not whole
  * @throws HttpAnswerError for what is no HTTP/1.x answer, or larger than any of S3's
  */
-export function parseHttpAnswer(bytes: Buffer, ended: boolean): HttpAnswer | undefined {
+export function parseHttpAnswer(bytes: Buffer, ended: boolean, toHead = false): HttpAnswer | undefined {
   const head = parseHttpHead(bytes)
   if (!head) return undefined
   const { status, headers, mayFollow, length: bodyStart } = head
   if (status < 200) return { status, headers, body: '', keepAlive: true, length: bodyStart }
+  if (toHead) return { status, headers, body: '', keepAlive: mayFollow, length: bodyStart }
   const end = bodyOf(bytes, bodyStart, status, headers, ended)
   if (end === undefined) return undefined
   return { status, headers, body: end.body, keepAlive: mayFollow && end.delimited, length: end.length }

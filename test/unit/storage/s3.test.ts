@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createRawServer } from 'node:net'
 import { crc32 } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
 import { plainNetwork } from '../../../src/network.ts'
@@ -672,6 +672,101 @@ test('a HEAD refused without a body is asked again as a GET, for the reason', as
       : refuse(response, 400, 'KMS.DisabledException'),
   )
   expect((await refusal(open(endpoint).head(key))).kind).toBe('denied')
+})
+
+describe('a HEAD', () => {
+  const found = {
+    'content-length': '1234567',
+    'x-amz-version-id': 'v1',
+    'last-modified': new Date(0).toUTCString(),
+  }
+
+  test('is one plain request, and its connection serves the next', async () => {
+    const ports = new Set<number | undefined>()
+    const { endpoint, received } = await scripted((_, response) => {
+      ports.add(response.socket?.remotePort)
+      accept(response, found)
+    })
+    const store = open(endpoint)
+    for (const versionId of [undefined, 'v/1 &']) {
+      const head = await store.head(key, versionId === undefined ? {} : { versionId })
+      expect(head).toMatchObject({
+        key,
+        size: 1_234_567,
+        etag: '9dd4e461268c8034f5c8564e155c67a6',
+        versionId: 'v1',
+      })
+    }
+    expect(ports.size).toBe(1)
+    expect(received.map(({ method }) => method)).toEqual(['HEAD', 'HEAD'])
+    expect(received[0]!.url).toBe('/music/audio/Bj%C3%B6rk/J%C3%B3ga_1a2b3c4d.flac')
+    expect(received[1]!.url).toBe(`${received[0]!.url}?versionId=v%2F1%20%26`)
+    const { headers } = received[0]!
+    expect(headers).toMatchObject({ 'x-amz-checksum-mode': 'ENABLED' })
+    expect(headers['authorization']).toContain('x-amz-checksum-mode')
+    expect(headers['content-length'] ?? headers['transfer-encoding'] ?? headers['expect']).toBeUndefined()
+  })
+
+  test('that is answered with a body all the same leaves nothing for the next', async () => {
+    const server = createRawServer(socket => {
+      socket.once('data', () =>
+        socket.write('HTTP/1.1 200 OK\r\nETag: "abc"\r\nContent-Length: 4\r\n\r\nbody'),
+      )
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const store = open(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    for (let turn = 0; turn < 3; turn++) expect(await store.head(key)).toMatchObject({ etag: 'abc', size: 4 })
+    server.close()
+  })
+
+  test.each([
+    ['what may pass is asked again', 503, 3, 4],
+    ['not more often than is allowed', 503, 4, 4],
+    ['what does not pass is not', 403, 1, 1],
+    ['nor is what is not there', 404, 1, 1],
+  ])('%s: HTTP %i, %i times', async (_name, status, times, asked) => {
+    let left = times
+    const { endpoint, received } = await scripted((_, response) =>
+      left-- > 0 ? response.writeHead(status).end() : accept(response, found),
+    )
+    const looked = open(endpoint).head(key)
+    if (status === 404) expect(await looked).toBeUndefined()
+    else if (times === 3) expect(await looked).toMatchObject({ size: 1_234_567 })
+    else expect((await refusal(looked)).status).toBe(status)
+    expect(received).toHaveLength(asked)
+  })
+
+  test('corrects the clock, although no body says that it is wrong', async () => {
+    const serverTime = Date.now() - 3_600_000
+    const { endpoint, received } = await scripted((request, response) => {
+      const stamp = String(request.headers['x-amz-date'])
+      const signed = Date.parse(stamp.replace(/(....)(..)(..)T(..)(..)(..)Z/, '$1-$2-$3T$4:$5:$6Z'))
+      const isRight = Math.abs(signed - serverTime) < 60_000
+      const date = new Date(serverTime).toUTCString()
+      if (isRight) accept(response, { ...found, date })
+      else response.writeHead(403, { date }).end()
+    })
+    expect(await open(endpoint).head(key)).toMatchObject({ size: 1_234_567 })
+    expect(received).toHaveLength(2)
+  })
+
+  test.each([
+    ['an empty object', (response: ServerResponse) => refuse(response, 416, 'InvalidRange')],
+    [
+      'no ranges',
+      (response: ServerResponse) =>
+        response.writeHead(200, { 'content-length': '7' }).end('all of it'.slice(0, 7)),
+    ],
+  ])('a 400 that the GET does not explain (%s): looked at once more', async (_name, answer) => {
+    let isFirst = true
+    const { endpoint } = await scripted((request, response) => {
+      if (request.method === 'GET') answer(response)
+      else if (isFirst) response.writeHead(400).end()
+      else accept(response, found)
+      isFirst = false
+    })
+    expect(await open(endpoint).head(key)).toMatchObject({ size: 1_234_567 })
+  })
 })
 
 test('puts wait for a socket rather than opening more than their share', async () => {

@@ -9,6 +9,28 @@ import {
 
 const parse = (text: string, ended = false) => parseHttpAnswer(Buffer.from(text, 'latin1'), ended)
 
+describe('answers to HEAD', () => {
+  const head = 'HTTP/1.1 200 OK\r\nETag: "abc"\r\nContent-Length: 1234567890\r\n'
+  test.each([
+    ['with the length of what GET would bring', `${head}\r\n`, true],
+    ['in chunks that do not come', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', true],
+    ['of no length', 'HTTP/1.1 404 Not Found\r\n\r\n', true],
+    ['that ends the connection', `${head}Connection: close\r\n\r\n`, false],
+  ])('%s: whole with its head', (_name, text, keepAlive) => {
+    for (let length = 0; length < text.length; length++)
+      expect(parseHttpAnswer(Buffer.from(text.slice(0, length)), false, true)).toBeUndefined()
+    for (const rest of ['', 'HTTP/1.1 200']) {
+      const answer = parseHttpAnswer(Buffer.from(text + rest), false, true)
+      expect(answer).toMatchObject({ body: '', keepAlive, length: text.length })
+    }
+  })
+
+  test('what comes before it is not it', () => {
+    const answer = parseHttpAnswer(Buffer.from(`HTTP/1.1 103 Early Hints\r\n\r\n${head}\r\n`), false, true)
+    expect(answer).toMatchObject({ status: 103, keepAlive: true, length: 28 })
+  })
+})
+
 describe('answers', () => {
   test.each<[string, string, Partial<HttpAnswer>]>([
     [
