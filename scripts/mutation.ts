@@ -113,7 +113,10 @@ const rooms: Readonly<Record<string, Room>> = {
       'src/reconcile/{inventory,comparator,keyed-rows,listing,object-inspector,tally}.ts',
       'src/audio-files/without-audio.ts',
     ],
-    tests: ['test/unit/reconcile/*.ts', 'test/contract/{guards,meanwhile,safety,reconcile}.test.ts'],
+    tests: [
+      'test/unit/reconcile/*.ts',
+      'test/contract/{reconcile-looks,guards,meanwhile,safety,reconcile}.test.ts',
+    ],
   },
   upload: {
     mutate: ['src/upload/{upload-ledger,multipart-upload,verifier,resume,transfer,work}.ts'],

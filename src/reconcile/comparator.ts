@@ -247,7 +247,7 @@ export class Comparator {
       store.bucket,
       objects.map(object => object.key),
     )
-    const place = { knex, store, audioFolder, keyPrefix: prefix, ...(signal === undefined ? {} : { signal }) }
+    const place = { knex, store, audioFolder, keyPrefix: prefix, signal }
     const owners = await ownersWithoutAudio(
       place,
       objects.map(object => {
@@ -375,8 +375,8 @@ function unread(error: unknown, { row, object }: { row?: RowFacts; object?: Obje
     name: object?.key ?? row?.key ?? '',
     differences: [],
     problem,
-    ...(row === undefined ? {} : { row }),
-    ...(object === undefined ? {} : { object }),
+    row,
+    object,
   }
 }
 

@@ -1,0 +1,139 @@
+/** Which objects `reconcile` looks at more closely, and what it finds behind delete markers. */
+import { readFileSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { StoreError } from '../../src/storage/store.ts'
+import { fakeAudio, type TestBed } from '../support/bed.ts'
+import { embeddedBed } from '../support/beds.ts'
+import { pgliteTestDatabase } from '../support/database.ts'
+import type { StoreHooks } from '../support/hooked-store.ts'
+import { reconcile } from './safety.ts'
+
+const content = fakeAudio(3_000, 5)
+
+describe.each([
+  ['a bucket without versions', false],
+  ['a bucket with versions', true],
+])('in %s', (_, versioned) => {
+  let bed: TestBed
+  beforeAll(async () => {
+    const buckets = [versioned ? { name: 'music', versioning: 'Enabled' as const } : 'music']
+    ;({ bed } = await embeddedBed(await pgliteTestDatabase(), { buckets }))
+  })
+  afterAll(() => bed.close())
+  const file = () => path.join(bed.dir, 'p.plan')
+  beforeEach(async () => {
+    await bed.reset()
+    rmSync(file(), { force: true })
+  })
+  const put = (key: string, bytes: Uint8Array = content) =>
+    bed.store.put(key, bytes, { headers: { contentType: 'audio/flac' }, checksums: {} })
+  async function row(key: string, size = content.length): Promise<string> {
+    const id = await bed.addTrack({ path: null, source: 'S3', key })
+    await bed.database.knex('tracks').where({ id }).update({ file_size: size })
+    return id
+  }
+
+  test('of a sample the same objects are read each time, and of a larger one those and more', async () => {
+    for (let number = 0; number < 20; number++) {
+      await put(`audio/${number}.flac`)
+      await row(`audio/${number}.flac`)
+    }
+    const read = async (sample: { percent?: number; count?: number } | undefined) => {
+      const keys = new Set<string>()
+      const note = { before: (key: string) => void keys.add(key) }
+      const run = await reconcile(bed, { deep: true, sample } as never, {
+        hooks: { get: note, getInto: note },
+      })
+      expect(run.summary['hashed']).toBe(keys.size)
+      return [...keys].sort()
+    }
+    const [some, more] = [await read({ percent: 20 }), await read({ percent: 60 })]
+    expect(some.length).toBeGreaterThan(0)
+    expect(some.length).toBeLessThan(12)
+    expect(more.length).toBeGreaterThan(some.length)
+    expect(more.length).toBeLessThan(20)
+    expect(more).toEqual(expect.arrayContaining(some))
+    expect(await read({ percent: 20 })).toEqual(some)
+    // Four of the twenty are a fifth.
+    expect(await read({ count: 4 })).toEqual(some)
+    expect(await read({ count: 100 })).toHaveLength(20)
+  })
+
+  interface Hidden {
+    /** what was put at the key, one after another */
+    versions: Uint8Array[]
+    size?: number
+    hooks?: StoreHooks
+  }
+  const other = fakeAudio(3_000, 6)
+  const denied = () => {
+    throw new StoreError('denied', 'no')
+  }
+  const cases: [string, Hidden, boolean][] = [
+    ['the object of the row', { versions: [content] }, true],
+    ['one of another size', { versions: [content], size: 2_999 }, false],
+    ['one of another size above that of the row', { versions: [content, fakeAudio(10, 1)] }, false],
+    ['the newest of two', { versions: [fakeAudio(10, 1), content] }, true],
+    ['one that the row says no size of', { versions: [other], size: null as never }, true],
+    ['nothing', { versions: [] }, false],
+    ['what may not be listed', { versions: [content], hooks: { listVersions: { before: denied } } }, false],
+  ]
+  let numbers = 0
+  test.each(cases)('a delete marker hides %s', async (_, { versions, size, hooks = {} }, isBack) => {
+    await put('audio/agrees.flac')
+    await row('audio/agrees.flac')
+    // A bucket forgets no version of a key.
+    const key = `audio/hidden ${numbers++}.flac`
+    for (const bytes of versions) await put(key, bytes)
+    await bed.store.delete([{ key }])
+    const id = await row(key, size)
+    let isListed = false
+    const note = () => {
+      isListed = true
+    }
+    const run = await reconcile(
+      bed,
+      { plan: file(), maxDelete: { percent: 100 }, force: true },
+      { hooks: { listVersions: { before: note }, ...hooks } },
+    )
+    expect(run.error).toBeUndefined()
+    const plan = readFileSync(file(), 'utf8')
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line) as Record<string, unknown>)
+    const back = plan.filter(one => one['action'] === 'bring-back-object')
+    const lost = plan.filter(one => one['action'] === 'update-row' && one['trackId'] === id)
+    if (versioned && isBack) {
+      expect(back).toMatchObject([{ object: { key, size: versions.at(-1)?.length } }])
+      expect(back[0]).not.toHaveProperty('from')
+      expect(lost).toEqual([])
+    } else {
+      expect(back).toEqual([])
+      expect(lost).toMatchObject([{ becomes: { source: 'UNAVAILABLE' } }])
+    }
+    // Where nothing can be hidden nobody looks for it.
+    if (!versioned) expect(isListed).toBe(false)
+  })
+
+  test('where nobody may ask for versions nothing is known to be hidden', async () => {
+    await put('audio/agrees.flac')
+    await row('audio/agrees.flac')
+    await row('audio/gone.flac')
+    const run = await reconcile(bed, { force: true }, { hooks: { versioning: { before: denied } } })
+    expect(run.error).toBeUndefined()
+    expect(run.summary['found']).toMatchObject({ 'missing-object': 1 })
+  })
+
+  test('an error that says nothing of one object ends the run', async () => {
+    await put('audio/agrees.flac')
+    await row('audio/agrees.flac')
+    await row('audio/gone.flac')
+    const broken = () => {
+      throw new StoreError('credentials', 'the key is gone')
+    }
+    const hooks = versioned ? { listVersions: { before: broken } } : { head: { before: broken } }
+    const run = await reconcile(bed, { head: 'all', force: true }, { hooks })
+    expect(run.error).toMatchObject({ code: 'store.credentials' })
+  })
+})
