@@ -181,6 +181,7 @@ export const fieldMeanings: Readonly<Record<string, string>> = {
   by_kind: 'the same, by kind',
   recent: 'local copies that were used too recently to be deleted',
   restored: 'tracks that were brought back',
+  rows_switched: 'rows that say LOCAL now',
   there_already: 'tracks whose local file was there already',
 
   // fetch

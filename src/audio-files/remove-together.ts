@@ -9,7 +9,8 @@ import type { ServedCheck } from '../cdn/served.ts'
 import { otherBytesCauses } from '../core/diagnosis/causes.ts'
 import { writeInParts } from '../db/errors.ts'
 import { removalHolder, subjectsFailedWith } from '../db/ledger.ts'
-import { changeTracks, type PlannedTrack, tracksById } from '../db/tracks.ts'
+import { LockedRows, rowLocked } from '../db/locked-rows.ts'
+import { changeTracks, changeUnlockedTracks, type PlannedTrack, tracksById } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { takeAside } from '../file-effects.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -36,6 +37,8 @@ export interface DeletePlace {
   readonly store: ObjectStore
   /** it may hold the lock of removals itself */
   readonly runId: string
+  /** how long locked rows are waited for, milliseconds; 15 s */
+  readonly lockWait?: number | undefined
   /** undefined when no CDN is configured */
   readonly served: ServedCheck | undefined
 }
@@ -86,6 +89,7 @@ class RemovalGroups {
   readonly #needs: FileNeeds
   #waiting: Waiting[] = []
   #isAtWork = false
+  #patience: { readonly runId: string; readonly rows: LockedRows } | undefined
 
   constructor(knex: Knex, needs: FileNeeds) {
     this.#knex = knex
@@ -120,17 +124,23 @@ class RemovalGroups {
       }
       this.#waiting = this.#waiting.filter(one => !group.includes(one))
       try {
-        const ends = await writeInParts<Waiting, unknown>(
+        const ends = await this.#lockedRows(first).write<Waiting, unknown>(
           group,
-          async part => {
-            const refused = await this.#removeAll(part)
-            return part.map(one => refused.get(one))
-          },
-          async (_, { reason }) => new Kept('row.refused', reason),
+          ({ candidate }) => candidate.track.id,
+          part =>
+            writeInParts<Waiting, unknown>(
+              part,
+              async some => {
+                const refused = await this.#removeAll(some)
+                return some.map(one => refused.get(one))
+              },
+              async (_, { reason }) => new Kept('row.refused', reason),
+            ),
         )
         for (const [at, one] of group.entries()) {
-          if (ends[at] === undefined) one.resolve()
-          else one.reject(ends[at])
+          const end = ends[at]
+          if (end === undefined) one.resolve()
+          else one.reject(end === 'locked' ? new Kept('row.locked', rowLocked) : end)
         }
       } catch (error) {
         // It concerns the transaction: what is gone is found by the next run, by the names that the rows have still.
@@ -140,7 +150,14 @@ class RemovalGroups {
     this.#isAtWork = false
   }
 
-  /** @returns why those that stay do */
+  /** What waits for locked rows, on behalf of a run. */
+  #lockedRows({ place: { runId, lockWait }, signal }: Waiting): LockedRows {
+    if (this.#patience?.runId !== runId)
+      this.#patience = { runId, rows: new LockedRows({ knex: this.#knex, stopping: signal, wait: lockWait }) }
+    return this.#patience.rows
+  }
+
+  /** @returns why those that stay do; `locked` if another transaction holds the row */
   async #removeAll(group: readonly Waiting[]): Promise<Map<Waiting, unknown>> {
     const refused = new Map<Waiting, unknown>()
     const left = (): Waiting[] => group.filter(one => !refused.has(one))
@@ -158,13 +175,17 @@ class RemovalGroups {
       // Once more: minutes may have gone by at the CDN.
       await each(refuseByObject)
       for (const [one, kept] of await refusedByRows(trx, this.#needs, left())) refused.set(one, kept)
-      const outcomes = await changeTracks(
+      const outcomes = await changeUnlockedTracks(
         trx,
         left().map(({ candidate }) => ({ planned: plannedOf(candidate), filePath: null })),
       )
       for (const one of left()) {
-        if (outcomes.get(one.candidate.track.id) !== 'done')
-          refused.set(one, new Kept('row.changed', 'the row changed in the meantime'))
+        const outcome = outcomes.get(one.candidate.track.id)
+        if (outcome === 'done') continue
+        if (outcome === 'locked') refused.set(one, outcome)
+        else if (outcome === 'set-back')
+          refused.set(one, new Kept('row.set-back', 'the row was set back as it was written'))
+        else refused.set(one, new Kept('row.changed', 'the row changed in the meantime'))
       }
       const changed = left()
       await each(async one => {

@@ -19,6 +19,7 @@ export const flags = {
   recordsFor: flag.duration('--records-for <time>', 'keep run records this long', '90d'),
   limit: shared.limit,
   maxDuration: shared.maxDuration,
+  lockWait: shared.lockWait,
   force: shared.force,
 }
 

@@ -23,7 +23,8 @@ import type { AudioFolder } from '../core/audio-path.ts'
 import type { Database } from '../db/database.ts'
 import { rowRefusal } from '../db/errors.ts'
 import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
-import { changeTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
+import { rowLocked } from '../db/locked-rows.ts'
+import { changeUnlockedTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -163,7 +164,12 @@ export async function removeCopy(
   store: ObjectStore,
   readers: Readers,
   copy: LocalCopy,
-  { runId, served, dryRun }: { runId: string; served: ServedCheck | undefined; dryRun: boolean },
+  {
+    runId,
+    served,
+    lockWait,
+    dryRun,
+  }: { runId: string; served: ServedCheck | undefined; lockWait?: number; dryRun: boolean },
 ): Promise<CopyOutcome> {
   const keep = (code: ErrorCode, reason: string): CopyOutcome => ({ state: 'kept', code, reason })
   const { audioFolder } = context.config
@@ -182,7 +188,13 @@ export async function removeCopy(
     if (!(error instanceof LocalFileError)) throw error
     if (error.problem !== 'missing') return keep(error.code, error.message)
     try {
-      if (!dryRun) await changeTracks(database.knex, [{ planned: track, filePath: null }])
+      if (!dryRun) {
+        const ends = await changeUnlockedTracks(database.knex, [{ planned: track, filePath: null }])
+        const end = ends.get(track.id)
+        if (end === 'locked') return keep('row.locked', rowLocked)
+        if (end === 'set-back') return keep('row.set-back', 'the row was set back as it was written')
+        if (end === 'changed') return keep('row.changed', 'the row has changed in the meantime')
+      }
     } catch (thrown) {
       const refusal = rowRefusal(thrown)
       if (refusal === undefined) throw thrown
@@ -225,7 +237,7 @@ export async function removeCopy(
     // It is opened anew, and closed, by what removes it: what is open here would stay, on NFS and FUSE.
     await source.close()
   }
-  const place = { store, runId, served }
+  const place = { store, runId, served, lockWait }
   return deleteProvedFile(context, database, { track, object, source }, place, { dryRun })
 }
 

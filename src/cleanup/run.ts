@@ -9,6 +9,7 @@ import { quarantinePrefix } from '../core/prefixes.ts'
 import { isSelecting } from '../core/selection.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
+import { lockedLine, tellLocked } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { ExitCode } from '../errors.ts'
@@ -82,6 +83,7 @@ export async function runCleanup(context: Context, flags: CleanupFlags): Promise
         await done.leftover(leftover)
       }
     }
+    if (done.locked.length > 0) await tellLocked(database.knex, context.report, done.locked)
     return done.finish()
   })
 }
@@ -133,6 +135,7 @@ async function removeCopies(
         const outcome = await removeCopy({ ...context, signal }, database, store, readers, copy, {
           runId,
           served: checking?.served,
+          lockWait: flags.lockWait,
           dryRun: !flags.apply,
         })
         isRemoved = outcome.state === 'deleted'
@@ -183,6 +186,8 @@ class Done {
   readonly emptied = new Set<string>()
   readonly #counts = { removed: 0, bytes: 0, kept: 0, failed: 0, recent: 0 }
   readonly #byKind: Record<string, number> = {}
+  /** ids of tracks whose rows another transaction kept locked */
+  readonly locked: string[] = []
   readonly #context: Context
   readonly #flags: CleanupFlags
 
@@ -205,7 +210,10 @@ class Done {
     const { audioRoot } = this.#context.config
     await this.#one(copy.missing ? 'stale-path' : 'local-copy', copy.path, copy.size, async () => {
       const outcome = await remove()
-      if (outcome.state === 'kept') return outcome
+      if (outcome.state === 'kept') {
+        if (outcome.code === 'row.locked') this.locked.push(copy.trackId)
+        return outcome
+      }
       if (copy.file === undefined) return undefined
       let folder = path.dirname(copy.file)
       // Folders above may have become empty with it.
@@ -283,9 +291,20 @@ class Done {
 
   finish(): { exitCode: ExitCode; summary: Record<string, unknown> } {
     const { removed, bytes, kept, failed, recent } = this.#counts
+    const locked = this.locked.length
     const { apply, olderThan } = this.#flags
-    const exitCode = this.#context.stopExitCode() ?? (failed > 0 ? ExitCode.someFailed : ExitCode.ok)
-    const fields = { dry_run: !apply, removed, bytes, kept, failed, recent, by_kind: this.#byKind }
+    const left = failed > 0 ? ExitCode.someFailed : locked > 0 ? ExitCode.temporary : ExitCode.ok
+    const exitCode = this.#context.stopExitCode() ?? left
+    const fields = {
+      dry_run: !apply,
+      removed,
+      bytes,
+      kept,
+      rows_locked: locked,
+      failed,
+      recent,
+      by_kind: this.#byKind,
+    }
     const kinds = Object.entries(this.#byKind).map(
       ([kind, count]) => `  ${formatCount(count).padStart(9)}  ${kind.padEnd(12)} ${kindMeanings[kind]}`,
     )
@@ -302,6 +321,7 @@ class Done {
               `${plural(recent, 'local copy', 'local copies')} used within ${formatDuration(olderThan)} (--older-than) ${recent === 1 ? 'is' : 'are'} left alone.`,
             ]
           : []),
+        ...(locked > 0 ? [lockedLine(locked)] : []),
         ...kinds,
       ],
       ...(exitCode === ExitCode.timeBudget

@@ -11,6 +11,8 @@ const connectTimeoutMs = 10_000
 /** How long a statement may run, and a transaction lie idle, before the server ends it, in ms. */
 const statementTimeoutMs = 300_000
 const idleInTransactionTimeoutMs = 120_000
+/** How long a statement may wait for what another transaction has locked, ms. Rows are not waited for: see locked-rows.ts. */
+const lockTimeoutMs = 30_000
 
 /**
  * Opens the database: `postgresql://…` or `pglite:DIR` (made when missing; held by a lock file beside it,
@@ -38,6 +40,7 @@ async function openPostgres(
   const settings = [
     `-c statement_timeout=${statementTimeoutMs}`,
     `-c idle_in_transaction_session_timeout=${idleInTransactionTimeoutMs}`,
+    `-c lock_timeout=${lockTimeoutMs}`,
     ...(own === undefined ? [] : [own]),
     ...(options.readOnly ? ['-c default_transaction_read_only=on'] : []),
   ].join(' ')

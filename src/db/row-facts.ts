@@ -4,6 +4,7 @@ import type { Proof, RowFacts } from '../core/reconcile/facts.ts'
 import { type KeyPlace, keyReadings } from '../core/reconcile/names.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
 import { cursorPages } from './cursor.ts'
+import { type ChangeOutcome, lockUnlocked } from './tracks.ts'
 import { holdable } from './values.ts'
 
 // Rows are read as arrays of their columns: of millions, objects with names would be half of what reading them takes.
@@ -263,25 +264,46 @@ const swapColumns: readonly BulkColumn<RowSwap>[] = [
   ['updated_at', 'text', swap => swap.updatedAt],
 ]
 
-/** Changes rows, each only if all four columns still say what was seen. @returns the ids of those changed */
-export async function swapRows(knex: Knex, swaps: readonly RowSwap[]): Promise<Set<string>> {
-  const changed = new Set<string>()
-  for (const slice of slices(swaps.toSorted((a, b) => (a.trackId < b.trackId ? -1 : 1)))) {
-    const { sql, bindings } = unnest('u', swapColumns, slice)
-    const { rows } = await knex.raw<{ rows: { id: string }[] }>(
-      `update tracks t set
-         s3_object_key = u.to_key, file_source = u.to_source::filesource, file_size = u.to_size,
-         file_path = u.to_path,
-         updated_at = case when u.keeps_time then u.updated_at::timestamptz else now() end
-       from ${sql}
-       where t.id = u.id and t.s3_object_key is not distinct from u.from_key
+/** What a row must still be like to be swapped. */
+const asSeen = `t.s3_object_key is not distinct from u.from_key
          and t.file_source::text is not distinct from u.from_source
          and t.file_size is not distinct from u.from_size
-         and t.file_path is not distinct from u.from_path
-       returning t.id`,
-      bindings,
+         and t.file_path is not distinct from u.from_path`
+
+/**
+ * Changes rows, each only if all four columns still say what was seen, and if no other transaction has it locked. Call it
+ * in a transaction.
+ *
+ * @returns what became of each, by its id
+ */
+export async function swapRows(
+  knex: Knex,
+  swaps: readonly RowSwap[],
+): Promise<Map<string, ChangeOutcome | 'locked'>> {
+  const outcomes = new Map<string, ChangeOutcome | 'locked'>()
+  for (const slice of slices(swaps.toSorted((a, b) => (a.trackId < b.trackId ? -1 : 1)))) {
+    const ids = slice.map(({ trackId }) => trackId)
+    const { free, locked } = await lockUnlocked(knex, ids)
+    for (const id of ids) outcomes.set(id, locked.has(id) ? 'locked' : free.has(id) ? 'changed' : 'deleted')
+    const due = slice.filter(({ trackId }) => free.has(trackId))
+    if (due.length === 0) continue
+    const { sql, bindings } = unnest('u', swapColumns, due)
+    const { rows } = await knex.raw<{ rows: { id: string; source: FileSource | null; made: boolean }[] }>(
+      `with seen as materialized (select t.id from tracks t join ${sql} on t.id = u.id where ${asSeen}),
+       made as (
+         update tracks t set
+           s3_object_key = u.to_key, file_source = u.to_source::filesource, file_size = u.to_size,
+           file_path = u.to_path,
+           updated_at = case when u.keeps_time then u.updated_at::timestamptz else now() end
+         from ${sql} where t.id = u.id and t.id in (select id from seen)
+         returning t.id, t.file_source as source
+       )
+       select seen.id, made.source, made.id is not null as made from seen left join made on made.id = seen.id`,
+      [...bindings, ...bindings],
     )
-    for (const { id } of rows) changed.add(id)
+    const wanted = new Map(due.map(({ trackId, to }) => [trackId, to.source]))
+    for (const { id, source, made } of rows)
+      outcomes.set(id, made && source === wanted.get(id) ? 'done' : 'set-back')
   }
-  return changed
+  return outcomes
 }

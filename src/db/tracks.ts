@@ -519,6 +519,23 @@ async function change(
   return outcomes
 }
 
+/** Locks rows until the transaction ends, those that no other one has locked. What is in neither set has no row. */
+export async function lockUnlocked(
+  trx: Knex,
+  ids: readonly string[],
+): Promise<{ free: Set<string>; locked: Set<string> }> {
+  const free = new Set<string>(
+    await trx('tracks')
+      .whereRaw('id = any(?::uuid[])', [[...ids]])
+      .orderBy('id')
+      .forNoKeyUpdate()
+      .skipLocked()
+      .pluck('id'),
+  )
+  const missing = ids.filter(id => !free.has(id))
+  return { free, locked: await existingTracks(trx, missing) }
+}
+
 /** Those of these ids that have a row, locked or not. */
 export async function existingTracks(knex: Knex, ids: readonly string[]): Promise<Set<string>> {
   if (ids.length === 0) return new Set()
@@ -559,19 +576,32 @@ const rename: readonly BulkColumn<TrackRename>[] = [
   ['artist', 'text', ({ artist }) => artist],
 ]
 
-/** Changes title and artist of rows that still have the ones that were planned. Gives the ids of those changed. */
-export async function renameTracks(knex: Knex, renames: readonly TrackRename[]): Promise<Set<string>> {
-  const done = new Set<string>()
+/**
+ * Changes title and artist of rows that still have the ones that were planned, and that no other transaction has locked.
+ * Call it in a transaction. Gives what became of each, by its id.
+ */
+export async function renameTracks(
+  knex: Knex,
+  renames: readonly TrackRename[],
+): Promise<Map<string, 'done' | 'changed' | 'locked'>> {
+  const ends = new Map<string, 'done' | 'changed' | 'locked'>()
   for (const slice of slices(renames)) {
-    const { sql, bindings } = unnest('u', rename, slice)
+    const { locked } = await lockUnlocked(
+      knex,
+      slice.map(({ planned }) => planned.id),
+    )
+    for (const { planned } of slice) ends.set(planned.id, locked.has(planned.id) ? 'locked' : 'changed')
+    const due = slice.filter(({ planned }) => !locked.has(planned.id))
+    if (due.length === 0) continue
+    const { sql, bindings } = unnest('u', rename, due)
     const { rows } = await knex.raw<{ rows: { id: string }[] }>(
       `update tracks as t set title = u.title, artist = u.artist, updated_at = now()
        from ${sql} where t.id = u.id and t.title = u.old_title and t.artist = u.old_artist returning t.id`,
       bindings,
     )
-    for (const { id } of rows) done.add(id)
+    for (const { id } of rows) ends.set(id, 'done')
   }
-  return done
+  return ends
 }
 
 /** Artist and title of every track whose row names no object, or says that its audio is elsewhere. */

@@ -6,18 +6,13 @@ import { formatBytes, plural } from '../core/units.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
 import type { Database } from '../db/database.ts'
 import { runsAlive } from '../db/ledger.ts'
+import { lockedLine } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import type { TrackFilter } from '../db/tracks.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { type RecordedRun, recordRun } from '../runs/recorded-run.ts'
 import { makeTempFolder, type TempFolder } from '../runs/temp-folders.ts'
-import {
-  lockedLine,
-  plannedTracks,
-  runTracks,
-  type TrackChoice,
-  type TrackRunEnd,
-} from '../runs/track-run.ts'
+import { plannedTracks, runTracks, type TrackChoice, type TrackRunEnd } from '../runs/track-run.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { UploadLedger } from '../upload/upload-ledger.ts'
 import { Fetcher, type FetchSource, fetchSources, sweepStaging } from './fetcher.ts'

@@ -27,13 +27,14 @@ export const importCommand = defineCommand({
       'instead: read tags again and correct titles and artists that an earlier version of import wrote; keys do not change',
     ),
     maxDuration: shared.maxDuration,
+    lockWait: shared.lockWait,
   },
 
   async run(context, flags, [dir]) {
     const { runImport, runRetag } = await import('./run.ts')
     context.limitDuration(flags.maxDuration)
-    if (flags.retag) return runRetag(context, { dryRun: flags.dryRun })
-    const { dryRun, concurrency, minAge } = flags
-    return runImport(context, { dir, dryRun, concurrency, minAge })
+    if (flags.retag) return runRetag(context, { dryRun: flags.dryRun, lockWait: flags.lockWait })
+    const { dryRun, concurrency, minAge, lockWait } = flags
+    return runImport(context, { dir, dryRun, concurrency, minAge, lockWait })
   },
 })

@@ -25,14 +25,16 @@ import { cleanName, trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
 import { type RowRefusal, writeInParts } from '../db/errors.ts'
 import { type FailedItem, type HashedFile, recordItems } from '../db/ledger.ts'
+import { LockedRows, rowLocked } from '../db/locked-rows.ts'
 import {
   type ChangeOutcome,
-  changeTracks,
+  changeUnlockedTracks,
   filePathSample,
   insertTracks,
   type NewTrack,
   type Track,
   type TrackChange,
+  tracksBySpotifyId,
 } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { keepHeapLevel } from '../heap.ts'
@@ -57,6 +59,8 @@ export interface ImportOptions {
   runId: string | undefined
   /** milliseconds; files that changed within them are left alone */
   minAge?: number
+  /** how long locked rows are waited for, milliseconds */
+  lockWait?: number | undefined
   /** milliseconds since 1970 */
   now?: () => number
   /** no new work */
@@ -95,6 +99,8 @@ export interface ImportSummary {
   /** links out of the folder, broken links, FIFOs and devices */
   skipped: number
   failed: number
+  /** rows that another transaction kept locked: their files are met again by the next import */
+  locked: number
   /** files without readable tags, named after their path */
   untagged: number
   /** told to stop before all was seen */
@@ -120,8 +126,15 @@ export async function importFolder(options: ImportOptions): Promise<ImportSummar
   const run = new Import(options)
   await run.hash()
   if (!options.stopping.aborted) await run.decide()
+  await run.lockedRows.tell()
   run.summary.stopped = options.stopping.aborted
   return run.summary
+}
+
+/** What a trigger, or a rule, does without a word. */
+const leftOut: RowRefusal = {
+  reason: 'the database left its row out, without an error',
+  cure: 'Find the trigger or the rule of the table tracks that leaves rows out, then run it again.',
 }
 
 class Import {
@@ -140,9 +153,11 @@ class Import {
     links: 0,
     skipped: 0,
     failed: 0,
+    locked: 0,
     untagged: 0,
     stopped: false,
   }
+  readonly lockedRows: LockedRows
   readonly #options: ImportOptions
   readonly #cache: ContentCache
   readonly #finder: RowFinder
@@ -155,6 +170,7 @@ class Import {
   constructor(options: ImportOptions) {
     const { knex, folder, dryRun, signal } = options
     this.#options = options
+    this.lockedRows = new LockedRows({ ...options, wait: options.lockWait })
     this.#now = options.now ?? Date.now
     this.#cache = new ContentCache(knex, dryRun)
     this.#finder = new RowFinder(knex, folder, this.#cache, signal)
@@ -371,19 +387,39 @@ class Import {
     )
     const ends = dryRun
       ? undefined
-      : await writeInParts<TrackChange, ChangeOutcome | RowRefusal>(
+      : await this.lockedRows.write<TrackChange, ChangeOutcome | RowRefusal>(
           changes,
-          async part => {
-            const outcomes = await changeTracks(knex, part)
-            return part.map(({ planned }) => outcomes.get(planned.id) ?? 'deleted')
-          },
-          async (_, refusal) => refusal,
+          ({ planned }) => planned.id,
+          part =>
+            writeInParts<TrackChange, ChangeOutcome | 'locked' | RowRefusal>(
+              part,
+              async some => {
+                const outcomes = await changeUnlockedTracks(knex, some)
+                return some.map(({ planned }) => outcomes.get(planned.id) ?? 'deleted')
+              },
+              async (_, refusal) => refusal,
+            ),
         )
     const failures: Failure[] = []
     for (const [at, { track, file, by }] of relinks.entries()) {
       const outcome = ends?.[at] ?? 'done'
       if (typeof outcome !== 'string') {
         failures.push({ path: file.path, code: 'row.refused', ...outcome })
+        continue
+      }
+      if (outcome === 'locked') {
+        this.summary.locked++
+        report.item({
+          subject: file.path,
+          state: 'skipped',
+          fields: { code: 'row.locked', track_id: track.id },
+          reason: rowLocked,
+        })
+        continue
+      }
+      if (outcome === 'set-back') {
+        const reason = `its row ${track.id} was set back as it was written`
+        failures.push({ path: file.path, code: 'row.set-back', reason })
         continue
       }
       if (outcome !== 'done') {
@@ -428,7 +464,11 @@ class Import {
           rows.map(({ row }) => row),
           async part => {
             const made = await knex.transaction(trx => insertTracks(trx, part))
-            return part.map(({ id }) => (made.has(id) ? 'made' : 'known'))
+            const rest = part.filter(({ id }) => !made.has(id)).map(row => row.spotifyId)
+            const there = new Set((await tracksBySpotifyId(knex, rest)).map(row => row.spotifyId))
+            return part.map(({ id, spotifyId }) =>
+              made.has(id) ? 'made' : there.has(spotifyId) ? 'known' : leftOut,
+            )
           },
           async (_, refusal) => refusal,
         )
@@ -436,7 +476,7 @@ class Import {
     for (const [at, { file, row, tags }] of rows.entries()) {
       const end = ends?.[at] ?? 'made'
       if (typeof end !== 'string') {
-        failures.push({ path: file.path, code: 'row.refused', ...end })
+        failures.push({ path: file.path, code: end === leftOut ? 'row.set-back' : 'row.refused', ...end })
         continue
       }
       if (end === 'known') {

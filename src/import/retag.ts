@@ -8,6 +8,7 @@ import { type Retag, retagged } from '../core/import/retag.ts'
 import { trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
 import { type RowRefusal, writeInParts } from '../db/errors.ts'
+import { LockedRows, rowLocked } from '../db/locked-rows.ts'
 import { renameTracks, type Track, trackPages } from '../db/tracks.ts'
 import type { Reporter } from '../report/reporter.ts'
 import { formerNames } from './former-tags.ts'
@@ -18,6 +19,8 @@ interface RetagOptions {
   readonly folder: AudioFolder
   /** decide and report, write nothing */
   readonly dryRun: boolean
+  /** how long locked rows are waited for, milliseconds */
+  readonly lockWait?: number | undefined
   /** no new work */
   readonly stopping: AbortSignal
   readonly signal: AbortSignal
@@ -32,6 +35,8 @@ interface RetagSummary {
   absent: number
   /** rows that someone else changed in the meantime */
   changed: number
+  /** rows that another transaction kept locked, if there were any */
+  locked?: number
   /** rows that the database refused to change */
   refused: number
   stopped: boolean
@@ -40,7 +45,11 @@ interface RetagSummary {
 /** Goes through the rows that `import` made. Keys, paths, and names that someone else gave stay what they are. */
 export async function retagRows(options: RetagOptions): Promise<RetagSummary> {
   const { knex, folder, stopping, signal, report } = options
-  const summary: RetagSummary = { looked: 0, retagged: 0, absent: 0, changed: 0, refused: 0, stopped: false }
+  const lockedRows = new LockedRows({ knex, stopping, report, wait: options.lockWait })
+  const summary: RetagSummary = {
+    ...{ looked: 0, retagged: 0, absent: 0, changed: 0, refused: 0 },
+    stopped: false,
+  }
   const root = await openRoot(folder.root)
   const progress = report.progress({ label: 'reading tags', unit: 'files' })
   try {
@@ -57,12 +66,13 @@ export async function retagRows(options: RetagOptions): Promise<RetagSummary> {
         }
         progress.advance({ items: 1 })
       }
-      await change(due, options, summary)
+      await change(due, { ...options, lockedRows }, summary)
       if (stopping.aborted) break
     }
   } finally {
     progress.done()
   }
+  await lockedRows.tell()
   summary.stopped = stopping.aborted
   return summary
 }
@@ -97,26 +107,36 @@ interface Due {
 
 async function change(
   due: readonly Due[],
-  { knex, dryRun, report }: RetagOptions,
+  { knex, dryRun, report, lockedRows }: RetagOptions & { readonly lockedRows: LockedRows },
   summary: RetagSummary,
 ): Promise<void> {
   if (due.length === 0) return
   const ends = dryRun
     ? undefined
-    : await writeInParts<Due, 'done' | 'changed' | RowRefusal>(
+    : await lockedRows.write<Due, 'done' | 'changed' | RowRefusal>(
         due,
-        async part => {
-          const renames = part.map(({ track, names }) => ({ planned: track, ...names }))
-          const renamed = await knex.transaction(trx => renameTracks(trx, renames))
-          return part.map(({ track }) => (renamed.has(track.id) ? 'done' : 'changed'))
-        },
-        async (_, refusal) => refusal,
+        ({ track }) => track.id,
+        part =>
+          writeInParts<Due, 'done' | 'changed' | 'locked' | RowRefusal>(
+            part,
+            async some => {
+              const renames = some.map(({ track, names }) => ({ planned: track, ...names }))
+              const outcomes = await knex.transaction(trx => renameTracks(trx, renames))
+              return some.map(({ track }) => outcomes.get(track.id) ?? 'changed')
+            },
+            async (_, refusal) => refusal,
+          ),
       )
   for (const [at, { track, names, file }] of due.entries()) {
     const end = ends?.[at] ?? 'done'
     if (typeof end !== 'string') {
       summary.refused++
       report.item({ subject: file, state: 'failed', fields: { track_id: track.id }, ...end })
+      continue
+    }
+    if (end === 'locked') {
+      summary.locked = (summary.locked ?? 0) + 1
+      report.item({ subject: file, state: 'skipped', fields: { code: 'row.locked' }, reason: rowLocked })
       continue
     }
     if (end === 'changed') {

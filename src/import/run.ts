@@ -8,6 +8,7 @@ import type { Context } from '../context.ts'
 import { pathSelector } from '../core/path-selector.ts'
 import { isSelecting } from '../core/selection.ts'
 import { formatBytes, formatCount, plural, printable } from '../core/units.ts'
+import { lockedLine } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode } from '../errors.ts'
 import type { Summary } from '../report/reporter.ts'
@@ -25,6 +26,8 @@ interface ImportRequest {
   concurrency: number | undefined
   /** milliseconds */
   minAge: number | undefined
+  /** how long locked rows are waited for, milliseconds */
+  lockWait?: number
 }
 
 /** Imports, reports, and records the run in the ledger; a dry run leaves no trace there. */
@@ -44,6 +47,7 @@ export async function runImport(context: Context, request: ImportRequest): Promi
       ...(isSelecting(context.selection) ? { isSelected: pathSelector(context.selection) } : {}),
       concurrency: request.concurrency ?? defaultConcurrency,
       ...(request.minAge !== undefined && { minAge: request.minAge }),
+      lockWait: request.lockWait,
       runId: run?.id,
       stopping: run ? AbortSignal.any([context.stopping, run.lost]) : context.stopping,
       signal: context.signal,
@@ -56,7 +60,9 @@ export async function runImport(context: Context, request: ImportRequest): Promi
     const summary = summariseImport(result, start, request.dryRun, survey)
     report.summary(summary)
     if (context.stopExitCode() === undefined) run?.lost.throwIfAborted()
-    const exitCode = context.stopExitCode() ?? (result.failed > 0 ? ExitCode.someFailed : ExitCode.ok)
+    const left =
+      result.failed > 0 ? ExitCode.someFailed : result.locked > 0 ? ExitCode.temporary : ExitCode.ok
+    const exitCode = context.stopExitCode() ?? left
     return { exitCode, summary: summary.fields }
   }
   if (request.dryRun) return (await work(undefined)).exitCode
@@ -64,7 +70,10 @@ export async function runImport(context: Context, request: ImportRequest): Promi
 }
 
 /** Reads names anew, reports, and records the run in the ledger; a dry run leaves no trace there. */
-export async function runRetag(context: Context, { dryRun }: { dryRun: boolean }): Promise<ExitCode> {
+export async function runRetag(
+  context: Context,
+  { dryRun, lockWait }: { dryRun: boolean; lockWait?: number },
+): Promise<ExitCode> {
   const { config, report } = context
   await openAudioFolder(config.audioRoot, config.audioRoot)
   const database = await context.database()
@@ -74,24 +83,27 @@ export async function runRetag(context: Context, { dryRun }: { dryRun: boolean }
       knex: database.knex,
       folder: config.audioFolder,
       dryRun,
+      lockWait,
       stopping: run ? AbortSignal.any([context.stopping, run.lost]) : context.stopping,
       signal: context.signal,
       report,
     })
-    const { looked, retagged, absent, changed, refused, stopped } = result
+    const { looked, retagged, absent, changed, locked = 0, refused, stopped } = result
     const summary: Summary = {
       lines: [
         `${stopped ? 'Stopped early: ' : ''}${dryRun ? 'would correct' : 'corrected'} ${plural(retagged, 'name')} of ${plural(looked, 'row')} that import made`,
         ...(absent > 0 ? [`${plural(absent, 'row')} not looked at: the file is not here`] : []),
         ...(changed > 0 ? [`${plural(changed, 'row')} left alone because they changed in the meantime`] : []),
+        ...(locked > 0 ? [lockedLine(locked)] : []),
         ...(refused > 0 ? [`${plural(refused, 'row')} refused by the database, named above`] : []),
       ],
       ...(dryRun && retagged > 0 ? { next: 'autodj import --retag' } : {}),
-      fields: { looked, retagged, absent, changed, refused, dry_run: dryRun, stopped },
+      fields: { looked, retagged, absent, changed, rows_locked: locked, refused, dry_run: dryRun, stopped },
     }
     report.summary(summary)
     if (context.stopExitCode() === undefined) run?.lost.throwIfAborted()
-    const exitCode = context.stopExitCode() ?? (changed + refused > 0 ? ExitCode.someFailed : ExitCode.ok)
+    const left = changed + refused > 0 ? ExitCode.someFailed : locked > 0 ? ExitCode.temporary : ExitCode.ok
+    const exitCode = context.stopExitCode() ?? left
     return { exitCode, summary: summary.fields }
   }
   if (dryRun) return (await work(undefined)).exitCode
@@ -104,7 +116,7 @@ function summariseImport(
   dryRun: boolean,
   survey: PathSurvey | undefined,
 ): Summary {
-  const { found, bytes, hashed, failed, untagged, stopped } = result
+  const { found, bytes, hashed, failed, locked, untagged, stopped } = result
   const counts = [
     `${dryRun ? 'would create' : 'created'} ${plural(result.new, 'new row')}`,
     `${formatCount(result.relinked)} relinked`,
@@ -134,6 +146,7 @@ function summariseImport(
         ]
       : []),
     ...(failed > 0 ? [`${plural(failed, 'failure')}, named above`] : []),
+    ...(locked > 0 ? [lockedLine(locked)] : []),
   ]
   const toUpload = result.new + result.relinked > 0
   return {
@@ -162,6 +175,7 @@ function summariseImport(
       links: result.links,
       skipped: result.skipped,
       failed,
+      rows_locked: locked,
       untagged,
       stopped,
       dry_run: dryRun,

@@ -7,6 +7,7 @@ export const flags = {
   dryRun: shared.dryRun,
   concurrency: { ...shared.concurrency, description: 'number of items at a time (default: 64)' },
   maxDuration: shared.maxDuration,
+  lockWait: shared.lockWait,
 }
 
 export type ExecuteFlags = ValuesOf<typeof flags>

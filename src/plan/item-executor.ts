@@ -6,6 +6,7 @@ import type { Knex } from 'knex'
 import pLimit, { type LimitFunction } from 'p-limit'
 import type { AudioFolder } from '../core/audio-path.ts'
 import type { PlanItem } from '../core/plan.ts'
+import type { LockedRows } from '../db/locked-rows.ts'
 import { toError } from '../errors.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -13,6 +14,8 @@ import type { JournalEntry, PlanJournal, Trace } from './journal.ts'
 
 export interface ExecuteOptions {
   knex: Knex
+  /** default: nothing is said of rows that stay locked, but that each fails */
+  lockedRows?: LockedRows
   store: ObjectStore
   audioFolder: AudioFolder
   /** every key of the library begins so */

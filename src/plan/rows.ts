@@ -4,7 +4,10 @@ import { isFileThere } from '../audio-files/source.ts'
 import { type PlanItem, type RowState, stakeOf } from '../core/plan.ts'
 import { keyReadings } from '../core/reconcile/names.ts'
 import { writeInParts } from '../db/errors.ts'
+import { LockedRows, rowLocked } from '../db/locked-rows.ts'
 import { type RowSwap, type RowVersion, rowVersions, swapRows } from '../db/row-facts.ts'
+import type { ChangeOutcome } from '../db/tracks.ts'
+import { usualCure } from '../error-codes.ts'
 import { type ExecuteOptions, type ItemExecutor, type ItemOutcome, Skip } from './item-executor.ts'
 import type { Trace } from './journal.ts'
 import { needFile, needObject } from './needs.ts'
@@ -34,7 +37,7 @@ export async function changeRows(
     },
     act: async due => {
       const ends = await swapEach(
-        knex,
+        options,
         due.map(({ item: { trackId, was, becomes } }) => ({ trackId, from: was, to: becomes })),
       )
       return item => ends.get(item.trackId) ?? {}
@@ -118,27 +121,50 @@ export async function resetRows(executor: ItemExecutor, items: readonly RowUpdat
           return { trackId, from: becomes, to: was, ...(updatedAt === undefined ? {} : { updatedAt }) }
         }),
       )
-      const ends = await swapEach(knex, swaps)
+      const ends = await swapEach(options, swaps)
       return item => ends.get(item.trackId) ?? {}
     },
   })
 }
 
 /** Swaps rows; one that the database refuses fails alone. @returns what became of each, by its track */
-async function swapEach(knex: Knex, swaps: readonly RowSwap[]): Promise<Map<string, Trace | Error>> {
-  const ends = await writeInParts<RowSwap, [string, Trace | Error]>(
+async function swapEach(
+  { knex, stopping, lockedRows = new LockedRows({ knex, stopping }) }: ExecuteOptions,
+  swaps: readonly RowSwap[],
+): Promise<Map<string, Trace | Error>> {
+  const ends = await lockedRows.write<RowSwap, Trace | Error>(
     swaps,
-    async part => {
-      const changed = await knex.transaction(trx => swapRows(trx, part))
-      return part.map(({ trackId }) => [
-        trackId,
-        changed.has(trackId) ? {} : new Skip('the row has changed since'),
-      ])
-    },
-    async ({ trackId }, { reason, cure }) => [trackId, new Error(`${reason}. ${cure}`)],
+    ({ trackId }) => trackId,
+    part =>
+      writeInParts<RowSwap, Trace | Error | 'locked'>(
+        part,
+        async some => {
+          const outcomes = await knex.transaction(trx => swapRows(trx, some))
+          return some.map(({ trackId }) => endOf(outcomes.get(trackId) ?? 'deleted'))
+        },
+        async (_, { reason, cure }) => new Error(`${reason}. ${cure}`),
+      ),
   )
-  return new Map(ends)
+  return new Map(swaps.map(({ trackId }, at) => [trackId, endOrLocked(ends[at])]))
 }
+
+function endOf(outcome: ChangeOutcome | 'locked'): Trace | Error | 'locked' {
+  switch (outcome) {
+    case 'done':
+      return {}
+    case 'locked':
+      return outcome
+    case 'deleted':
+      return new Skip('the row is gone')
+    case 'changed':
+      return new Skip('the row has changed since')
+    case 'set-back':
+      return new Error(`the row was set back as it was written. ${usualCure('row.set-back')}`)
+  }
+}
+
+const endOrLocked = (end: Trace | Error | 'locked' | undefined): Trace | Error =>
+  end === undefined || end === 'locked' ? new Error(rowLocked) : end
 
 function sameRow(row: RowVersion, { key, source, size, path }: RowState): boolean {
   return row.key === key && row.source === source && row.size === size && row.path === path

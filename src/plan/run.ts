@@ -8,6 +8,7 @@ import { formOf, twinKind } from '../core/reconcile/names.ts'
 import { defaultDeleteLimit, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { formatCount, plural, printable } from '../core/units.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
+import { LockedRows } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -68,12 +69,17 @@ async function execute(
     context.limitDuration(flags.maxDuration)
     await holdRemovalLease(database.knex, run.id)
     const journal = await PlanJournal.open(file, header.id, items)
+    const lockedRows = new LockedRows({
+      ...{ knex: database.knex, stopping: context.stopping, report },
+      wait: flags.lockWait,
+    })
     const counts = { done: 0, undone: 0, untouched: 0, skipped: 0, failed: 0 }
     const progress = report.progress({ label: verb === 'applied' ? 'apply' : 'undo', unit: 'objects' })
     progress.total({ items })
     try {
       const outcomes = work(file, journal, {
         knex: database.knex,
+        lockedRows,
         store,
         audioFolder: config.audioFolder,
         keyPrefix: config.s3.keyPrefix,
@@ -94,11 +100,14 @@ async function execute(
       progress.done()
       await journal.close()
     }
+    await lockedRows.tell()
+    const locked = lockedRows.stayed.size
     const changed = counts.done + counts.undone
     const touched = changed + counts.untouched + counts.skipped + counts.failed
-    const exitCode = context.stopExitCode() ?? (counts.failed > 0 ? ExitCode.someFailed : ExitCode.ok)
-    const fields = { plan: header.id, items, ...counts, exit_code: exitCode }
-    const unfinished = exitCode === ExitCode.ok || exitCode === ExitCode.someFailed ? '' : ' Not finished.'
+    const left = counts.failed > locked ? ExitCode.someFailed : locked > 0 ? ExitCode.temporary : ExitCode.ok
+    const exitCode = context.stopExitCode() ?? left
+    const fields = { plan: header.id, items, ...counts, rows_locked: locked, exit_code: exitCode }
+    const unfinished = context.stopExitCode() === undefined ? '' : ' Not finished.'
     const rest = [
       counts.untouched > 0 ? `${formatCount(counts.untouched)} had not taken effect` : '',
       counts.skipped > 0 ? `${formatCount(counts.skipped)} skipped; see above for the reasons` : '',

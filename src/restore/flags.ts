@@ -15,6 +15,7 @@ export const flags = {
   retryFailed: shared.retryFailed,
   dryRun: shared.dryRun,
   maxDuration: shared.maxDuration,
+  lockWait: shared.lockWait,
   bwlimit: shared.bwlimit,
 }
 

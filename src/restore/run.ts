@@ -18,10 +18,11 @@ import { formatBytes, formatCount, plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { type RowRefusal, writeInParts } from '../db/errors.ts'
 import { clearItems, objectsByKey, recordItems } from '../db/ledger.ts'
+import { LockedRows, lockedLine, rowLocked } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { rowVersions, swapRows } from '../db/row-facts.ts'
-import { countTracks, filePathSample, type Track, trackPages } from '../db/tracks.ts'
-import type { ErrorCode } from '../error-codes.ts'
+import { type RowSwap, rowVersions, swapRows } from '../db/row-facts.ts'
+import { type ChangeOutcome, countTracks, filePathSample, type Track, trackPages } from '../db/tracks.ts'
+import { type ErrorCode, usualCure } from '../error-codes.ts'
 import {
   AppError,
   ExitCode,
@@ -130,7 +131,8 @@ interface RestorerParts {
 }
 
 class Restorer {
-  readonly #counts = { restored: 0, there: 0, failed: 0, changed: 0, bytes: 0 }
+  readonly #counts = { restored: 0, there: 0, back: 0, failed: 0, changed: 0, bytes: 0 }
+  readonly #lockedRows: LockedRows
   readonly #folder: string
   /** how new paths are written */
   #style: PathStyle
@@ -149,6 +151,12 @@ class Restorer {
     this.#context = context
     this.#flags = flags
     this.#parts = parts
+    this.#lockedRows = new LockedRows({
+      knex: parts.database.knex,
+      stopping: context.stopping,
+      report: context.report,
+      wait: flags.lockWait,
+    })
     this.#open = pLimit(parts.requests.concurrency + mostSyncs)
     this.#style = applicationStyle(context.config.audioFolder)
     this.#folder = restoreFolder(context, flags)
@@ -215,6 +223,7 @@ class Restorer {
       await Promise.allSettled([...pages, concluded])
       progress.done()
     }
+    await this.#lockedRows.tell()
     return this.#finish(versioned, planId)
   }
 
@@ -333,28 +342,44 @@ class Restorer {
       }
       return [{ trackId: track.id, from, to }]
     })
-    const refused = new Map<string, RowRefusal>()
-    const changed = new Set<string>()
-    await writeInParts(
+    const ends = await this.#lockedRows.write<RowSwap, ChangeOutcome | RowRefusal>(
       swaps,
-      async part => {
-        for (const id of await knex.transaction(trx => swapRows(trx, part))) changed.add(id)
-        return part
-      },
-      async (swap, refusal) => {
-        refused.set(swap.trackId, refusal)
-        return swap
-      },
+      ({ trackId }) => trackId,
+      part =>
+        writeInParts<RowSwap, ChangeOutcome | RowRefusal | 'locked'>(
+          part,
+          async some => {
+            const outcomes = await knex.transaction(trx => swapRows(trx, some))
+            return some.map(({ trackId }) => outcomes.get(trackId) ?? 'deleted')
+          },
+          async (_, refusal) => refusal,
+        ),
     )
-    await clearItems(knex, command, [...changed])
+    const endOf = new Map(swaps.map(({ trackId }, at) => [trackId, ends[at]]))
+    await clearItems(
+      knex,
+      command,
+      ids.filter(id => endOf.get(id) === 'done'),
+    )
     const done: Restored[] = []
     for (const { track, file, head } of ready) {
-      const refusal = refused.get(track.id)
-      if (refusal !== undefined) {
-        const reason = `${refusal.reason}; the file is there`
-        await this.#fail(track, { code: 'row.refused', reason, cure: refusal.cure })
-      } else if (changed.has(track.id)) {
+      const end = endOf.get(track.id) ?? 'changed'
+      if (typeof end !== 'string') {
+        const reason = `${end.reason}; the file is there`
+        await this.#fail(track, { code: 'row.refused', reason, cure: end.cure })
+      } else if (end === 'set-back') {
+        const reason = 'its row was set back as it was written; the file is there'
+        await this.#fail(track, { code: 'row.set-back', reason, cure: usualCure('row.set-back') })
+      } else if (end === 'locked') {
+        this.#context.report.item({
+          subject: track.s3ObjectKey,
+          state: 'skipped',
+          fields: { track_id: track.id, code: 'row.locked' },
+          reason: `${rowLocked}; the file is there`,
+        })
+      } else if (end === 'done') {
         done.push({ track, file, head })
+        this.#counts.back += 1
         this.#context.report.item({
           subject: file,
           state: 'restored',
@@ -476,14 +501,21 @@ class Restorer {
         }),
       )
     }
-    const { restored, there, failed: failures, changed, bytes } = counts
-    const fields = { dry_run: flags.dryRun, restored, there_already: there, failed: failures, changed, bytes }
-    const exitCode = context.stopExitCode() ?? (failures > 0 ? ExitCode.someFailed : ExitCode.ok)
+    const { restored, there, back, failed: failures, changed, bytes } = counts
+    const locked = this.#lockedRows.stayed.size
+    const fields = {
+      ...{ dry_run: flags.dryRun, restored, there_already: there, rows_switched: back },
+      ...{ failed: failures, changed, rows_locked: locked, bytes },
+    }
+    const left = failures + changed > 0 ? ExitCode.someFailed : locked > 0 ? ExitCode.temporary : ExitCode.ok
+    const exitCode = context.stopExitCode() ?? left
     const lines = [
       flags.dryRun
         ? `Dry run: ${plural(restored, 'track')} (${formatBytes(bytes)}) would be restored; nothing was changed.`
-        : `${plural(restored + there, 'track')} back in local files, ${formatBytes(bytes)} downloaded.`,
+        : `${plural(back, 'track')} back in local files, ${formatBytes(bytes)} downloaded.`,
     ]
+    if (changed > 0) lines.push(`${plural(changed, 'row')} left alone because they changed in the meantime.`)
+    if (locked > 0) lines.push(lockedLine(locked))
     if (failures > 0) lines.push(`${formatCount(failures)} failed; see above for the reasons.`)
     if (isOutside(path.relative(context.config.audioRoot, this.#folder))) {
       lines.push(
@@ -495,7 +527,7 @@ class Restorer {
       ? 'run the same command again: it resumes where it stopped'
       : flags.plan !== undefined && !flags.dryRun
         ? `\`autodj apply ${flags.plan} --max-delete 100%\` removes the objects`
-        : flags.dryRun || restored + there === 0
+        : flags.dryRun || back === 0
           ? undefined
           : 'the objects are kept: `autodj upload-local` would find them again, `autodj reconcile` calls them orphans'
     context.report.summary({ lines, ...(next === undefined ? {} : { next }), fields })

@@ -9,14 +9,8 @@ import type { Context } from '../context.ts'
 import { formatDuration, plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { abandonDeadRuns } from '../db/ledger.ts'
-import {
-  claimTracks,
-  countTracks,
-  lockHolder,
-  type Track,
-  type TrackFilter,
-  trackPages,
-} from '../db/tracks.ts'
+import { tellLocked } from '../db/locked-rows.ts'
+import { claimTracks, countTracks, type Track, type TrackFilter, trackPages } from '../db/tracks.ts'
 import { ExitCode, isAbortError, toError } from '../errors.ts'
 import { keepHeapLevel } from '../heap.ts'
 import type { Progress } from '../report/reporter.ts'
@@ -122,10 +116,6 @@ export async function selectedChoices(
   const selected = await selectedTracks(context, database)
   return choices.map(choice => ({ ...choice, filter: { ...choice.filter, ...selected } }))
 }
-
-/** For the summary of a run. */
-export const lockedLine = (locked: number): string =>
-  `${plural(locked, 'row')} left as ${locked === 1 ? 'it is' : 'they are'}: another transaction kept ${locked === 1 ? 'it' : 'them'} locked.`
 
 interface TaskPage<Task> {
   readonly tasks: readonly Task[]
@@ -371,11 +361,7 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
 
   async #tellLocked(): Promise<void> {
     const ids = [...this.#uncommitted.keys(), ...[...this.#locked.values()].flatMap(known => [...known])]
-    const holder = await lockHolder(this.#database.knex, ids)
-    this.#context.report.warn(
-      `${plural(ids.length, 'row')} stayed locked by another transaction${holder === undefined ? '' : `, ${holder}`}`,
-      { code: 'row.locked', locked: ids.length, track_ids: ids.slice(0, 100) },
-    )
+    await tellLocked(this.#database.knex, this.#context.report, ids)
   }
 
   /** Rows that are left to others, who have claimed them: what nobody counted cannot be called done. */

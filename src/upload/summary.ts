@@ -1,6 +1,7 @@
 /** What a run of `upload-local` says at its end. */
 import { formatBytes, formatCount, formatDuration, plural } from '../core/units.ts'
-import { lockedLine, type TrackRunEnd } from '../runs/track-run.ts'
+import { lockedLine } from '../db/locked-rows.ts'
+import type { TrackRunEnd } from '../runs/track-run.ts'
 import type { TransferEngine } from './transfer.ts'
 import type { UploadTotals } from './work.ts'
 

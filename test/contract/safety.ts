@@ -65,6 +65,7 @@ const cleanupDefaults: CleanupFlags = {
   recordsFor: 90 * day,
   limit: undefined,
   maxDuration: undefined,
+  lockWait: 200,
   force: false,
 }
 
@@ -122,7 +123,10 @@ export const restore = (
 
 const importFiles = (bed: TestBed): Promise<BedRun> =>
   bed.run('import', context =>
-    runImport(context, { dir: undefined, dryRun: false, concurrency: undefined, minAge: undefined }),
+    runImport(context, {
+      ...{ dir: undefined, dryRun: false, concurrency: undefined, minAge: undefined },
+      lockWait: 200,
+    }),
   )
 
 const fetchTracks = (bed: TestBed, options: RunOptions = {}): Promise<BedRun> =>
@@ -137,10 +141,11 @@ const restoreDefaults: RestoreFlags = {
   retryFailed: false,
   dryRun: false,
   maxDuration: undefined,
+  lockWait: 200,
   bwlimit: undefined,
 }
 
-const executeDefaults = { dryRun: false, concurrency: undefined, maxDuration: undefined }
+const executeDefaults = { dryRun: false, concurrency: undefined, maxDuration: undefined, lockWait: 200 }
 
 export const apply = (
   bed: TestBed,
@@ -961,6 +966,48 @@ export function safetyContract(
         expect(readFileSync(file('two.flac')).equals(content)).toBe(true)
         expect((await restore(bed)).exitCode).toBe(ExitCode.ok)
         expect(await sources()).toEqual(['LOCAL', 'LOCAL', 'LOCAL'])
+      })
+
+      /** While `work` runs a trigger leaves out whatever is done with rows of that title, without an error. */
+      async function silencing<T>(title: string, work: () => Promise<T>): Promise<T> {
+        const { knex } = bed.database
+        await knex.raw(
+          'create function public.silence() returns trigger language plpgsql as $$ begin return null; end $$',
+        )
+        try {
+          await knex.raw(
+            `create trigger silence before insert or update on public.tracks for each row
+             when (new.title = '${title}') execute function public.silence()`,
+          )
+          return await work()
+        } finally {
+          await knex.raw('drop function public.silence() cascade')
+        }
+      }
+
+      test('a trigger leaves out the row of a new file without an error', async () => {
+        for (const [at, name] of ['one', 'two'].entries())
+          writeFileSync(file(`${name}.flac`), fakeAudio(3_000, 60 + at))
+        const run = await silencing('two', () => importFiles(bed))
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
+          { subject: 'two.flac', code: 'row.set-back' },
+        ])
+        expect(run.summary).toMatchObject({ new: 1, known: 0, failed: 1 })
+        expect((await importFiles(bed)).summary).toMatchObject({ new: 1, known: 1, failed: 0 })
+      })
+
+      test('a trigger undoes what is written to the row of a restored file', async () => {
+        const ids = [await inS3('one'), await inS3('two')]
+        const run = await silencing('two', () => restore(bed))
+        expect(run.exitCode).toBe(ExitCode.someFailed)
+        expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
+          { track_id: ids[1], code: 'row.set-back' },
+        ])
+        expect(run.summary).toMatchObject({ restored: 2, rows_switched: 1, failed: 1 })
+        expect(readFileSync(file('two.flac')).equals(content)).toBe(true)
+        const again = await restore(bed)
+        expect(again.summary).toMatchObject({ there_already: 1, rows_switched: 1, failed: 0 })
       })
 
       test('a row whose local copy is to go is refused by the database', async () => {

@@ -173,6 +173,8 @@ export async function acquireRemovalLease(
   holder: { runId: string; host: string; pid: number },
 ): Promise<void> {
   await knex.transaction(async trx => {
+    // A single removal looks at hundreds of objects, which may take its time.
+    await trx.raw('set local lock_timeout = 0')
     await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [
       `autodj_ledger.leases ${removalLease}`,
     ])
