@@ -18,7 +18,7 @@ afterAll(() => bed.close())
 /** @returns the last lines of a run */
 async function said(verb: 'apply' | 'undo', plan: string): Promise<(string | undefined)[]> {
   let end: Summary | undefined
-  const flags = { dryRun: false, concurrency: undefined, maxDuration: undefined }
+  const flags = { dryRun: false, concurrency: undefined, maxDuration: undefined, lockWait: 200 }
   await bed.run(verb, context => {
     const { report } = context
     report.summary = summary => {
