@@ -76,7 +76,7 @@ export interface ReaderTasks {
   }
   finish: {
     readonly request: { readonly from: string; readonly to: string; readonly descriptor: number }
-    readonly result: { readonly end: 'moved' | 'taken' | 'no-links' | 'another' }
+    readonly result: { readonly end: 'moved' | 'taken' | 'no-links' | 'unsure' | 'another' }
   }
   digest: {
     /** `memory` is what comes next of the hash of that number; undefined: it is at its end */
@@ -297,15 +297,30 @@ async function finish(request: ReaderTasks['finish']['request']): Promise<Reader
   }
 }
 
-/** {@link moveIfFree} of a file that is open, as far as there are hard links. */
-function move({ from, to, descriptor }: ReaderTasks['finish']['request']): ReaderTasks['finish']['result'] {
-  const own = fstatSync(descriptor, { bigint: true })
-  const isOwn = (name: string) => {
-    const found = lstatSync(name, { bigint: true, throwIfNoEntry: false })
-    return found !== undefined && found.ino === own.ino && found.dev === own.dev
-  }
+/** The calls of the file system that giving a name needs. */
+const namingDisk = {
+  fstat: (descriptor: number) => fstatSync(descriptor, { bigint: true }),
+  lstat: (name: string) => lstatSync(name, { bigint: true, throwIfNoEntry: false }),
+  link: linkSync,
+  unlink: unlinkSync,
+}
+
+/**
+ * {@link moveIfFree} of a file that is open, as far as there are hard links.
+ *
+ * @returns `unsure`: the name is there, and only its content tells whose file it is: some file systems (many on FUSE)
+ *   number every name by itself. The name before is there, too
+ */
+export function move(
+  { from, to, descriptor }: ReaderTasks['finish']['request'],
+  disk = namingDisk,
+): ReaderTasks['finish']['result'] {
+  const isOne = (a: ReturnType<typeof disk.lstat>, b: ReturnType<typeof disk.lstat>): boolean =>
+    a !== undefined && b !== undefined && a.ino === b.ino && a.dev === b.dev
+  const own = disk.fstat(descriptor)
+  const isOwn = (name: string): boolean => isOne(disk.lstat(name), own)
   try {
-    linkSync(from, to)
+    disk.link(from, to)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? ''
     if (code === 'EEXIST') return { end: 'taken' }
@@ -314,11 +329,12 @@ function move({ from, to, descriptor }: ReaderTasks['finish']['request']): Reade
     throw error
   }
   if (!isOwn(to)) {
-    // Of nobody's making but the link above: the file keeps the name that it had.
-    unlinkSync(to)
+    if (isOwn(from)) return { end: 'unsure' }
+    // A second name of what another process has put in the draft's place. Anything else there is nothing of ours.
+    if (isOne(disk.lstat(from), disk.lstat(to))) disk.unlink(to)
     return { end: 'another' }
   }
-  unlinkSync(from)
+  disk.unlink(from)
   return { end: 'moved' }
 }
 

@@ -151,6 +151,11 @@ export class RestoreBatch {
       // Someone may have been faster: the application, or another row that leads to the same file.
       const end = await this.#finish(file, place)
       if (end === 'taken') return await this.#compare(head, target, place)
+      if (end === 'unsure') {
+        this.#touched.add(path.dirname(place))
+        const compared = await this.#compare(head, target, place)
+        return compared.state === 'failed' ? compared : { state: 'restored', head }
+      }
       isOurs = false
       if (end === 'another')
         return fail('file.changed', 'another process has replaced it while it was written')
@@ -168,7 +173,7 @@ export class RestoreBatch {
   }
 
   /** Onto the disk, then as {@link moveIfFree} does it, in a thread, and only of the file that was written. */
-  async #finish(file: Draft, place: string): Promise<'moved' | 'taken' | 'another'> {
+  async #finish(file: Draft, place: string): Promise<'moved' | 'taken' | 'unsure' | 'another'> {
     const { path: draft, descriptor } = file
     await announceEffects(
       { kind: 'sync', path: draft },

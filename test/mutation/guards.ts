@@ -356,8 +356,8 @@ export const guards: readonly Guard[] = [
   {
     name: 'quarantine ours',
     file: 'src/cleanup/leftovers.ts',
-    guard: 'return oldKey !== undefined && entry',
-    instead: 'return entry',
+    guard: 'const [, oldKey] = quarantined.exec(entry.key.slice(quarantinePrefix.length)) ?? []',
+    instead: 'const oldKey = entry.key.slice(entry.key.indexOf(keyPrefix))',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'empties',
   },

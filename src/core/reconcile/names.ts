@@ -49,8 +49,8 @@ const start = /^(?:arn:[^:]*:s3:[^:]*:[^:]*:|[a-z0-9+.-]*:?\/\/)([^/]+)\//i
 
 /**
  * Every key that a row may mean: {@link plainKey} first, then what it is where the URL was written without encoding, or
- * encoded where it is none, with blanks around it, with the bucket, or anything else, before the prefix. Which it is only
- * the bucket tells.
+ * encoded where it is none, with blanks around it, or with the bucket or a host before the prefix. Which it is only the
+ * bucket tells.
  */
 export function keyReadings(key: string, place: KeyPlace): string[] {
   const { bucket, prefix } = place
@@ -65,8 +65,10 @@ export function keyReadings(key: string, place: KeyPlace): string[] {
       found.add(path.startsWith(prefix) ? path : prefix + path)
       // Stores that keep objects as files take them for one.
       if (dots.test(path)) found.add(withoutDots(path))
-      const at = prefix === '' ? -1 : path.indexOf(`/${prefix}`)
-      if (at !== -1) found.add(path.slice(at + 1))
+      // A host without a scheme.
+      const [host = ''] = path.split('/')
+      if (host.includes('.') && path.startsWith(`${host}/${prefix}`) && prefix !== '')
+        found.add(path.slice(host.length + 1))
     }
   }
   return [...found]
