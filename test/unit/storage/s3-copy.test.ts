@@ -1,43 +1,8 @@
 /** What a copy in place keeps, and what an answer says of archived objects: seen on the wire, by a scripted server. */
-import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
-import { createS3Store } from '../../../src/storage/s3.ts'
-import { type ObjectStore, StoreError } from '../../../src/storage/store.ts'
-
-interface Received {
-  method: string
-  url: string
-  headers: IncomingHttpHeaders
-}
-
-const opened: (() => void)[] = []
-afterEach(() => {
-  for (const close of opened.splice(0)) close()
-})
-
-async function scripted(
-  handle: (request: Received, response: ServerResponse) => void,
-): Promise<{ store: ObjectStore; received: Received[] }> {
-  const received: Received[] = []
-  const server = createServer((incoming, response) => {
-    incoming.resume().on('end', () => {
-      const { method = '', url = '', headers } = incoming
-      received.push({ method, url, headers })
-      handle({ method, url, headers }, response)
-    })
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const credentials = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'very-secret-indeed' }
-  const store = createS3Store({ bucket: 'music', endpoint, region: 'eu-west-1', credentials })
-  opened.push(
-    () => store.close(),
-    () => server.close(),
-    () => server.closeAllConnections(),
-  )
-  return { store, received }
-}
+import type { ServerResponse } from 'node:http'
+import { describe, expect, test } from 'vitest'
+import { StoreError } from '../../../src/storage/store.ts'
+import { type Received, scripted } from '../../support/scripted-store.ts'
 
 const stored = {
   etag: '"e1"',
@@ -280,4 +245,113 @@ test('what refuses the end of an upload for another reason than its checksum is 
     store.completeUpload('a', 'u1', parts, { size: 5, checksums: { crc32: 'NsRBbQ==' } } as never),
   ).rejects.toMatchObject({ kind: 'invalid' })
   expect(received).toHaveLength(1)
+})
+
+describe('headers that say nothing', () => {
+  test('are none of the copy', async () => {
+    const bare = { etag: '"e1"', 'content-length': '5' }
+    const { store, received } = await scripted(({ method, url }, response) => {
+      if (method === 'HEAD') response.writeHead(200, bare).end()
+      else if (url.includes('acl')) response.writeHead(200).end(accessList(owner))
+      else response.writeHead(200).end('<CopyObjectResult><ETag>"e2"</ETag></CopyObjectResult>')
+    })
+    await store.rewriteHeaders('a', { ifMatch: 'e1' })
+    const { headers } = received.at(-1) as Received
+    expect(headers['content-type']).toBe('binary/octet-stream')
+    for (const name of ['expires', 'cache-control', 'content-language', 'x-amz-storage-class'])
+      expect(headers).not.toHaveProperty(name)
+  })
+
+  test('an object that is gone, or too large to be copied at once, is told, and nothing sent', async () => {
+    const gone = await scripted((_, response) => void response.writeHead(404).end())
+    await expect(gone.store.rewriteHeaders('a', { ifMatch: 'e1' })).rejects.toMatchObject({ kind: 'missing' })
+    const size = 5 * 1024 ** 3
+    for (const [length, kind] of [
+      [size, undefined],
+      [size + 1, 'invalid'],
+    ] as const) {
+      const { store, received } = await scripted(({ method, url }, response) => {
+        if (method === 'HEAD') response.writeHead(200, { etag: '"e1"', 'content-length': `${length}` }).end()
+        else if (url.includes('acl')) response.writeHead(200).end(accessList(owner))
+        else response.writeHead(200).end('<CopyObjectResult><ETag>"e2"</ETag></CopyObjectResult>')
+      })
+      const written = store.rewriteHeaders('a', { ifMatch: 'e1', contentType: 'audio/flac' })
+      if (kind === undefined) expect((await written).etag).toBe('e2')
+      else await expect(written).rejects.toMatchObject({ kind })
+      expect(received.some(({ method }) => method === 'PUT')).toBe(kind === undefined)
+    }
+  })
+})
+
+describe('a copy', () => {
+  const head = { etag: '"e1"', 'content-length': '5', 'content-type': 'audio/flac' }
+  const copied = '<CopyObjectResult><ETag>"e2"</ETag></CopyObjectResult>'
+  /** The source is there; what lies at the target, and what the copy is answered. */
+  const copying = (target: { status: number }, answer: string, status = 200) =>
+    scripted(({ method, url }, response) => {
+      if (method === 'HEAD' && url.includes('/to')) {
+        if (target.status === 404) response.writeHead(404).end()
+        else response.writeHead(200, { ...head, etag: '"there"' }).end()
+      } else if (method === 'HEAD') response.writeHead(200, head).end()
+      else if (url.includes('acl')) response.writeHead(200).end(accessList(owner))
+      else response.writeHead(status).end(answer)
+    })
+
+  test('of another object by now, or onto one that is there, is refused before it is made', async () => {
+    const { store, received } = await copying({ status: 200 }, copied)
+    await expect(store.copy('from', 'to', { ifMatch: 'e0' })).rejects.toMatchObject({ kind: 'precondition' })
+    await expect(store.copy('from', 'to', { ifMatch: 'e1', ifNoneMatch: true })).rejects.toMatchObject({
+      kind: 'exists',
+    })
+    expect(received.some(({ method }) => method === 'PUT')).toBe(false)
+    expect((await store.copy('from', 'to', { ifMatch: 'e1' })).etag).toBe('e2')
+    expect(received.at(-1)?.headers).toMatchObject({ 'x-amz-copy-source-if-match': '"e1"' })
+    expect(received.at(-1)?.headers).not.toHaveProperty('if-none-match')
+  })
+
+  test('onto a free key says that it is to be free', async () => {
+    const { store, received } = await copying({ status: 404 }, copied)
+    await store.copy('from', 'to', { ifNoneMatch: true })
+    expect(received.at(-1)?.headers).toMatchObject({ 'if-none-match': '*' })
+  })
+
+  test('of a version names it, and one of a source that is gone is no copy', async () => {
+    const { store, received } = await copying({ status: 404 }, copied)
+    await store.copy('from', 'to', { fromVersionId: 'v 1' })
+    expect(received.at(-1)?.headers['x-amz-copy-source']).toBe('music/from?versionId=v%201')
+    const gone = await scripted((_, response) => void response.writeHead(404).end())
+    await expect(gone.store.copy('from', 'to')).rejects.toMatchObject({ kind: 'missing' })
+  })
+
+  test('with other headers replaces them, and does not ask for the access list', async () => {
+    const { store, received } = await copying({ status: 404 }, copied)
+    await store.copy('from', 'to', {
+      headers: { contentType: 'audio/mpeg', metadata: { a: 'b' }, tags: { t: '1' } },
+    })
+    expect(received.at(-1)?.headers).toMatchObject({
+      'x-amz-metadata-directive': 'REPLACE',
+      'x-amz-tagging-directive': 'REPLACE',
+      'content-type': 'audio/mpeg',
+      'x-amz-meta-a': 'b',
+    })
+    expect(received.some(({ url }) => url.includes('acl'))).toBe(false)
+    await store.copy('from', 'to', { headers: { contentType: 'audio/mpeg' } })
+    expect(received.at(-1)?.headers).not.toHaveProperty('x-amz-tagging-directive')
+  })
+
+  test('of which no ETag is told is what is there then, if that may be it', async () => {
+    const untold = '<CopyObjectResult></CopyObjectResult>'
+    const { store } = await copying({ status: 200 }, untold)
+    expect((await store.copy('from', 'to')).etag).toBe('there')
+    const other = await scripted(({ method, url }, response) => {
+      if (method === 'HEAD' && url.includes('/to'))
+        response.writeHead(200, { ...head, 'content-length': '6' }).end()
+      else if (method === 'HEAD') response.writeHead(200, head).end()
+      else if (url.includes('acl')) response.writeHead(200).end(accessList(owner))
+      else response.writeHead(200).end(untold)
+    })
+    await expect(other.store.copy('from', 'to')).rejects.toBeInstanceOf(StoreError)
+    const none = await copying({ status: 404 }, untold)
+    await expect(none.store.copy('from', 'to')).rejects.toBeInstanceOf(StoreError)
+  })
 })
