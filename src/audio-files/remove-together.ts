@@ -271,6 +271,11 @@ async function refuseByObject({ candidate: { object }, place: { store }, signal 
       'the object is in an archive storage class: until it is restored, this file is the only playable copy',
     )
   }
+  if (head.restoredUntil !== undefined)
+    throw new Kept(
+      'object.archived',
+      'the object is in an archive storage class, and its restored copy is there for a time only',
+    )
 }
 
 /**

@@ -216,6 +216,12 @@ export async function removeCopy(
         'the object is in an archive storage class and cannot be played from there',
       )
     }
+    if (head.restoredUntil !== undefined) {
+      return keep(
+        'object.archived',
+        'the object is in an archive storage class, and its restored copy is there for a time only',
+      )
+    }
     await source.assertUnchanged()
     if (!dryRun) {
       await upsertObjects(database.knex, [

@@ -84,7 +84,7 @@ export function headOf(
     contentLanguage: output.ContentLanguage,
     expires: output.ExpiresString,
     websiteRedirect: output.WebsiteRedirectLocation,
-    archive: archiveOf(output),
+    ...archiveOf(output),
     metadata: output.Metadata ?? {},
     checksums: checksumsOf(output),
     lastModified: output.LastModified ?? new Date(0),
@@ -98,16 +98,24 @@ const archiveClasses: ReadonlySet<string> = new Set(['GLACIER', 'DEEP_ARCHIVE'])
 
 /**
  * Whether bytes can be read now: those of an archive class, or in an archive tier of Intelligent-Tiering (which only
- * `x-amz-archive-status` tells), cannot, unless a restored copy is there.
+ * `x-amz-archive-status` tells), cannot, unless a restored copy is there. Of an archive class that is one for a time.
  */
 function archiveOf({
   StorageClass,
   ArchiveStatus,
   Restore,
-}: Pick<HeadObjectCommandOutput, 'StorageClass' | 'ArchiveStatus' | 'Restore'>): ObjectHead['archive'] {
-  if (!archiveClasses.has(StorageClass ?? '') && ArchiveStatus === undefined) return undefined
-  if (Restore === undefined) return 'archived'
-  return Restore.includes('ongoing-request="true"') ? 'restoring' : undefined
+}: Pick<HeadObjectCommandOutput, 'StorageClass' | 'ArchiveStatus' | 'Restore'>): Pick<
+  ObjectHead,
+  'archive' | 'restoredUntil'
+> {
+  const isOfArchive = archiveClasses.has(StorageClass ?? '')
+  if (!isOfArchive && ArchiveStatus === undefined) return { archive: undefined, restoredUntil: undefined }
+  if (Restore === undefined) return { archive: 'archived', restoredUntil: undefined }
+  if (Restore.includes('ongoing-request="true"')) return { archive: 'restoring', restoredUntil: undefined }
+  const until = Date.parse(/expiry-date="([^"]*)"/.exec(Restore)?.[1] ?? '')
+  // The header may outlive the copy.
+  if (until < Date.now()) return { archive: 'archived', restoredUntil: undefined }
+  return { archive: undefined, restoredUntil: isOfArchive ? new Date(until) : undefined }
 }
 
 /** By its storage class alone, which is all that a listing tells. */

@@ -52,6 +52,8 @@ export interface ObjectHead {
    * Whoever counts it as a copy of anything has none.
    */
   archive?: 'archived' | 'restoring'
+  /** until when a copy of it can be read that was restored from an archive class; then it is in the archive again */
+  restoredUntil?: Date
   metadata: Readonly<Record<string, string>>
   /** only full-object checksums; a composite (`-N`) one is left out */
   checksums: Checksums

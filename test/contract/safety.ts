@@ -401,6 +401,22 @@ export function safetyContract(
         expect(existsSync(file('a.mp3'))).toBe(true)
       })
 
+      test('the object is in an archive, and a restored copy of it is there for a time', async () => {
+        const until = new Date(Date.now() + day)
+        const restored: RunOptions = {
+          hooks: { head: { after: head => head && { ...head, restoredUntil: until } } },
+        }
+        const id = await uploaded('a.mp3', proved)
+        for (const apply of [false, true])
+          expect(said(await cleanup(bed, { apply }, restored))['a.mp3']).toMatch(/for a time only/)
+        // Adopted, and then asked about once more.
+        await bed.database.knex('tracks').where({ id }).update({ file_source: 'LOCAL', s3_object_key: null })
+        const run = await upload(bed, { deleteLocal: true }, restored)
+        expect(JSON.stringify(run.messages)).toMatch(/for a time only/)
+        expect(readFileSync(file('a.mp3')).equals(proved)).toBe(true)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'S3', file_path: 'a.mp3' })
+      })
+
       test('somebody else has put another recording of the same size and CRC-32 at the key', async () => {
         const [one, other] = sameSizeAndCrc()
         const key = 'audio/same.mp3'

@@ -60,6 +60,14 @@ export const guards: readonly Guard[] = [
     pattern: 'does not tell every edit',
   },
   {
+    name: 'a restored copy in an archive is none',
+    file: 'src/audio-files/remove-together.ts',
+    guard: 'if (head.restoredUntil !== undefined)',
+    instead: 'if (false)',
+    tests: ['test/contract/safety.test.ts'],
+    pattern: 'there for a time',
+  },
+  {
     name: 'the open file is unchanged before it is taken aside',
     file: 'src/audio-files/remove-together.ts',
     guard:
