@@ -11,6 +11,7 @@ import { formatBytes, formatCount, formatDuration, plural, printable } from '../
 import type { Database } from '../db/database.ts'
 import { lockedLine, tellLocked } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
+import { requireAllRows } from '../db/row-security.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { ExitCode } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
@@ -38,6 +39,7 @@ export async function runCleanup(context: Context, flags: CleanupFlags): Promise
   const store = await context.store()
   const database = await context.database()
   await requireSchema(database)
+  await requireAllRows(database, flags)
   await store.checkBucket(context.signal)
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)

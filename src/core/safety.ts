@@ -21,6 +21,8 @@ export interface Stakes {
   disk?: { root: string; rowsWithFile: number; files: number }
   /** rows now, and in the last run that finished */
   rows?: { now: number; before?: number }
+  /** policies of the database may hide rows from its user */
+  rowsMayBeHidden?: boolean
 }
 
 /** Why a run must not continue, and what to do about it. */
@@ -40,10 +42,11 @@ interface Tripped {
  * | objects, but no row at all                     | a wrong or an empty database              |
  * | no file at all, but rows that live on files    | the audio folder is not mounted           |
  * | less than half the rows of the last run        | a restored or truncated table             |
+ * | row-level security applies to the user         | rows that it is not shown                 |
  */
 export function trippedBreakers(stakes: Stakes): Tripped[] {
   const tripped: Tripped[] = []
-  const { removals, losses, limit, bucket, disk, rows } = stakes
+  const { removals, losses, limit, bucket, disk, rows, rowsMayBeHidden } = stakes
   const tooMany = ({ count, of }: { count: number; of: number }, whose: string, what: string): void => {
     const allowed = allowedDeletes(limit, of)
     if (count <= allowed) return
@@ -71,6 +74,13 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
     tripped.push({
       reason: `the audio folder ${disk.root} looks empty or unmounted, but ${disk.rowsWithFile} rows name a file`,
       cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if it really is empty, pass --force.',
+    })
+  }
+  if (rowsMayBeHidden) {
+    tripped.push({
+      reason:
+        'row-level security applies to this database user: the object, or the file, of a row that it is not shown would look unneeded',
+      cure: 'Use the owner of the tables in DATABASE_URL, or `alter role … bypassrls`; if its policies hide no row, pass --force.',
     })
   }
   if (rows?.before !== undefined && rows.now * 2 < rows.before) {

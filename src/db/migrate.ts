@@ -180,6 +180,12 @@ async function throughKnex<T>(work: Promise<T>): Promise<T> {
   } catch (thrown) {
     const error = toError(thrown)
     if (error.name === 'MigrationLocked') {
+      // Knex says so of whatever kept it from the lock.
+      if (!/already locked/i.test(error.message))
+        throw new FatalError(`Knex's migration lock cannot be taken: ${error.message}`, {
+          code: /read-only/.test(error.message) ? 'db.read-only' : 'db.denied',
+          cause: error,
+        })
       throw new LockedError("Knex's migration lock is held", { code: 'migrate.knex-locked', cause: error })
     }
     if (/migration directory is corrupt/.test(error.message)) {

@@ -3,6 +3,7 @@ import type { FileSource } from '../core/audio-source.ts'
 import { type BulkColumn, slices, unnest } from './bulk.ts'
 import { cursorPages } from './cursor.ts'
 import { selectPlacedIds } from './id-list.ts'
+import { refuseKeptByPolicy } from './row-security.ts'
 
 /** What autodj reads of a track. */
 export interface Track {
@@ -480,6 +481,7 @@ async function change(
         current.set(row.id, row)
       const missing = ids.filter(id => !current.has(id))
       const locked = skipLocked ? await existingTracks(trx, missing) : new Set<string>()
+      await refuseKeptByPolicy(trx, locked)
 
       const due: TrackChange[] = []
       for (const change of slice) {
@@ -519,7 +521,11 @@ async function change(
   return outcomes
 }
 
-/** Locks rows until the transaction ends, those that no other one has locked. What is in neither set has no row. */
+/**
+ * Locks rows until the transaction ends, those that no other one has locked. What is in neither set has no row.
+ *
+ * @throws what {@link refuseKeptByPolicy} throws
+ */
 export async function lockUnlocked(
   trx: Knex,
   ids: readonly string[],
@@ -533,7 +539,9 @@ export async function lockUnlocked(
       .pluck('id'),
   )
   const missing = ids.filter(id => !free.has(id))
-  return { free, locked: await existingTracks(trx, missing) }
+  const locked = await existingTracks(trx, missing)
+  await refuseKeptByPolicy(trx, locked)
+  return { free, locked }
 }
 
 /** Those of these ids that have a row, locked or not. */

@@ -10,6 +10,7 @@ import { formatCount, plural, printable } from '../core/units.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
 import { LockedRows } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
+import { requireAllRows } from '../db/row-security.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
@@ -51,7 +52,7 @@ async function execute(
   context: Context,
   plan: string,
   { header, items }: { header: PlanHeader; items: number },
-  flags: ExecuteFlags,
+  flags: ExecuteFlags & { readonly force?: boolean },
   work: (file: string, journal: PlanJournal, options: ExecuteOptions) => AsyncGenerator<ItemOutcome[]>,
   verb: 'applied' | 'undone',
 ): Promise<ExitCode> {
@@ -64,6 +65,7 @@ async function execute(
   await requireSchema(database, 'adoption.code_updated_at')
   // Its repairs make rows say S3.
   if (verb === 'applied' && header.command === 'reconcile') await requireCodeForS3(database)
+  if (verb === 'applied') await requireAllRows(database, { force: flags.force === true })
   if (verb === 'applied') await refuseWithoutVersions(header, store, context.signal)
   return recordRun(context, database, async run => {
     context.limitDuration(flags.maxDuration)

@@ -17,6 +17,7 @@ import { Resolver } from '../core/reconcile/resolve.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { plural } from '../core/units.ts'
 import { countRows, proofPages, rowFactPages } from '../db/row-facts.ts'
+import { rowsMayBeHidden } from '../db/row-security.ts'
 import { FileSpool } from '../external-sort/file-spool.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { keepHeapLevel } from '../heap.ts'
@@ -99,6 +100,7 @@ async function refuseEmptySides({ knex, store }: Library, options: ReconcileOpti
       limit: {},
       bucket: { rowsWithObject: withKey, objects },
       ...(options.disk ? { disk: { root: audioRoot, rowsWithFile: onFile, files } } : {}),
+      rowsMayBeHidden: await rowsMayBeHidden(knex),
       rows: { now: rows, ...(options.rowsBefore === undefined ? {} : { before: options.rowsBefore }) },
     }),
   )

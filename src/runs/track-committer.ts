@@ -4,6 +4,7 @@ import { printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { writeInParts } from '../db/errors.ts'
 import { clearItems, type FailedItem, recordItems, releaseClaims } from '../db/ledger.ts'
+import { policyRefusal } from '../db/row-security.ts'
 import type { ChangeOutcome } from '../db/tracks.ts'
 import type { Done, RowProblem, TrackProblem, TrackTask, TrackWork } from './track-work.ts'
 
@@ -54,6 +55,13 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
     await Promise.allSettled(after)
     await Promise.all(after)
     return ends
+  }
+
+  /** A row that a policy of the database keeps from this user. */
+  async keptByPolicy(task: Task): Promise<void> {
+    const cure = 'Change the policy, or use the owner of the tables in DATABASE_URL.'
+    const problem: RowProblem = { state: 'failed', code: 'row.refused', reason: policyRefusal, cure }
+    this.#work.tell(task, await this.#record(task, problem))
   }
 
   /** A row that came up again after it was done, twice. */

@@ -10,7 +10,15 @@ import { formatDuration, plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { abandonDeadRuns } from '../db/ledger.ts'
 import { tellLocked } from '../db/locked-rows.ts'
-import { claimTracks, countTracks, type Track, type TrackFilter, trackPages } from '../db/tracks.ts'
+import { keptByPolicy } from '../db/row-security.ts'
+import {
+  claimTracks,
+  countTracks,
+  type Track,
+  type TrackFilter,
+  trackPages,
+  tracksById,
+} from '../db/tracks.ts'
 import { ExitCode, isAbortError, toError } from '../errors.ts'
 import { keepHeapLevel } from '../heap.ts'
 import type { Progress } from '../report/reporter.ts'
@@ -333,6 +341,7 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
     const { lockWait = 15_000 } = this.#plan
     const { report } = this.#context
     await this.#batches.flush()
+    if (this.#lockedCount() > 0) await this.#refuseKeptByPolicy()
     if (this.#lockedCount() === 0 || stopping.aborted) return
     const deadline = performance.now() + lockWait
     for (let pause = 50; this.#lockedCount() > 0 && !stopping.aborted; pause = Math.min(1_000, pause * 2)) {
@@ -357,6 +366,20 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
       if (rest <= 0) break
     }
     if (this.#lockedCount() > 0 && !stopping.aborted) await this.#tellLocked()
+  }
+
+  /** Rows that look locked, and that a policy of the database keeps from this user: nobody will ever unlock them. */
+  async #refuseKeptByPolicy(): Promise<void> {
+    const { knex } = this.#database
+    for (const ids of this.#locked.values()) {
+      const kept = await keptByPolicy(knex, ids)
+      if (kept.size === 0) continue
+      for (const id of kept) ids.delete(id)
+      for (const task of await this.#plan.work.prepare(await tracksById(knex, [...kept]))) {
+        this.#problems++
+        await this.#committer.keptByPolicy(task)
+      }
+    }
   }
 
   async #tellLocked(): Promise<void> {

@@ -16,6 +16,7 @@ import { requireCodeForS3 } from '../db/application-code.ts'
 import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
+import { requireAllRows } from '../db/row-security.ts'
 import { type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { type ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -106,6 +107,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
   await requireCodeForS3(database)
   await requireAudioRoot(config.audioRoot)
   await requireFiles(database, config.audioFolder, { force: request.force, living: true })
+  if (request.deleteLocal) await requireAllRows(database, request)
   const checking = request.deleteLocal ? await openChecking(context) : undefined
   if (checking) context.onRelease(checking.close)
   if (request.deleteLocal && !checking) {

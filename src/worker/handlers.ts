@@ -13,6 +13,7 @@ import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import type { Database } from '../db/database.ts'
 import { runsAlive } from '../db/ledger.ts'
+import { requireAllRows } from '../db/row-security.ts'
 import { type Track, type TrackFilter, trackPage } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { sweepStaging } from '../fetch/fetcher.ts'
@@ -62,6 +63,8 @@ interface WorkerSettings {
   readonly maxOutage: number
   /** milliseconds */
   readonly lockWait: number
+  /** what --force says */
+  readonly force?: boolean
 }
 
 /** What all handlers work with. */
@@ -89,6 +92,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
   const { config, signal } = context
   const concurrency = settings.concurrency.upload
   const store = await context.store()
+  if (options.deleteLocal) await requireAllRows(database, { force: settings.force ?? false })
   const checking = options.deleteLocal
     ? await openServedCheck(config, { concurrency: 32, signal, now: context.now })
     : undefined
