@@ -15,8 +15,9 @@ export function fullJitter(attempt: number, random: number, { base = 200, cap = 
 const outageThreshold = 5
 
 /**
- * Circuit breaker: closed while requests get answers. Failures in a row with no success between open it; then
- * everything waits while one probe asks whether the store is back.
+ * Circuit breaker: closed while requests get answers. Failures in a row with no success between open it, if one of them
+ * is of a request that was sent again: many that fail at once may just have been too many. Then everything waits while
+ * one probe asks whether the store is back.
  */
 export class CircuitBreaker {
   #failures = 0
@@ -32,9 +33,12 @@ export class CircuitBreaker {
     return this.#outages
   }
 
-  /** @returns true when this failure opened it */
-  failed(now: number): boolean {
-    if (this.isOpen || ++this.#failures < outageThreshold) return false
+  /**
+   * @param attempt of the request that failed, from 1
+   * @returns true when this failure opened it
+   */
+  failed(now: number, attempt: number): boolean {
+    if (this.isOpen || ++this.#failures < outageThreshold || attempt === 1) return false
     this.#openedAt = now
     this.#outages++
     return true

@@ -111,14 +111,12 @@ export class Resilience {
           if (error.kind !== 'aborted') this.#breaker.succeeded()
           throw error
         }
-        if (error.kind === 'throttled') {
-          this.#options.control.throttled(this.#options.now())
-          this.#breaker.succeeded()
-        }
+        if (mayBeTooMuch(error) && !this.#breaker.isOpen) this.#options.control.throttled(this.#options.now())
+        if (error.kind === 'throttled') this.#breaker.succeeded()
         let isAway = false
         if (outageKinds.has(error.kind)) {
           if (hasWaited && !this.#breaker.isOpen && ++returns >= maxReturns) throw failsAlone(error)
-          isAway = this.#noteOutage(error)
+          isAway = this.#noteOutage(error, attempt)
           hasWaited = isAway
         }
         if (isAway) attempt = 0
@@ -131,8 +129,8 @@ export class Resilience {
   }
 
   /** @returns whether there is an outage, this failure's or one already known */
-  #noteOutage(error: StoreError): boolean {
-    if (this.#breaker.failed(this.#options.now())) {
+  #noteOutage(error: StoreError, attempt: number): boolean {
+    if (this.#breaker.failed(this.#options.now(), attempt)) {
       this.#options.report.warn(
         `S3 cannot be reached (${error.message}): waiting for it, up to ${formatDuration(this.#options.maxOutage)}`,
         { code: 'store.outage' },
@@ -189,6 +187,11 @@ export class Resilience {
   async #pause(milliseconds: number): Promise<void> {
     await sleep(milliseconds, undefined, { signal: this.#waiting })
   }
+}
+
+/** Whether fewer requests at a time may cure it: not every store says SlowDown, many just take no more connections. */
+function mayBeTooMuch({ kind, status }: StoreError): boolean {
+  return kind === 'throttled' || kind === 'network' || kind === 'timeout' || status === 503
 }
 
 /** The same failure, as that of what the request was for. */

@@ -81,6 +81,65 @@ describe('retries', () => {
     expect([slowed.limit, slowed.halvings]).toEqual([4, 1])
   })
 
+  test.each([
+    ['throttled', undefined, 4],
+    ['network', undefined, 4],
+    ['timeout', undefined, 4],
+    ['unavailable', 503, 4],
+    // A failure of the store's own says nothing of how many it takes.
+    ['unavailable', 500, 8],
+    ['bad-digest', undefined, 8],
+    ['conflict', 409, 8],
+  ] as const)('%s (status %s): %i at a time from then on', async (kind, status, left) => {
+    const limit = control()
+    let isFirst = true
+    await resilience({ control: limit, now: () => 1 }).run(async () => {
+      if (!isFirst) return
+      isFirst = false
+      throw new StoreError(kind, kind, { ...(status !== undefined && { status }) })
+    })
+    expect(limit.limit).toBe(left)
+  })
+
+  test('many that fail at once, while others succeed, were too many: fewer at a time, and no outage', async () => {
+    const limit = control()
+    const one = resilience({ control: limit, now: () => 1 })
+    const outcomes = Array.from({ length: 40 }, (_, index) =>
+      one.run(index % 4 === 0 ? async () => 'done' : failing('network').request),
+    )
+    expect(new Set(await Promise.all(outcomes))).toEqual(new Set(['done']))
+    expect([one.outages, one.retries, limit.limit]).toEqual([0, 30, 4])
+  })
+
+  test('an outage makes it fewer at a time once, however long it lasts', async () => {
+    const limit = control()
+    const clock = { now: 0 }
+    let isAway = true
+    const one = resilience({
+      control: limit,
+      now: () => clock.now,
+      probe: async () => {
+        isAway = false
+      },
+    })
+    const all = Promise.withResolvers<void>()
+    let begun = 0
+    const request = async () => {
+      if (!isAway) return
+      // The second attempts are under way together: the outage is found by the first of them that fails.
+      if (++begun === 40) all.resolve()
+      const turns = begun - 20
+      if (turns > 0) await all.promise
+      for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
+      // What still fails once it is known is of another window.
+      if (one.outages > 0) clock.now += 2_000
+      throw new StoreError('network', 'refused')
+    }
+    await Promise.all(Array.from({ length: 20 }, () => one.run(request)))
+    expect([one.outages, limit.limit, limit.halvings]).toEqual([1, 4, 1])
+    expect(clock.now).toBeGreaterThan(2_000)
+  })
+
   test('one request that keeps failing while others succeed is given up', async () => {
     const one = resilience()
     const outcome = one.run(async () => {
@@ -191,7 +250,7 @@ describe('retries', () => {
     // Each outage is found by five others, while this one is on its way.
     const outage = async () => {
       await Promise.all(
-        Array.from({ length: 5 }, () => one.run(failing('network').request)).map(other =>
+        Array.from({ length: 5 }, () => one.run(failing('network', 'network').request)).map(other =>
           other.catch(() => {}),
         ),
       )
