@@ -12,6 +12,7 @@ import { type CdnDomain, parseCdnDomain } from './core/cdn-url.ts'
 import { parseDatabaseUrl } from './core/database-url.ts'
 import { quarantinePrefix } from './core/prefixes.ts'
 import { readProxies } from './core/proxy.ts'
+import { hidePassword } from './core/redact.ts'
 import { refusedByApplication } from './core/settings-files.ts'
 import { parseBytes } from './core/units.ts'
 import type { CodeWith } from './error-codes.ts'
@@ -389,7 +390,8 @@ class SettingsReader {
       this.#problems.push(`${from} ${problem} (example: https://minio.example.net:9000)`)
     }
     const url = URL.canParse(value) ? new URL(value) : undefined
-    if (!url || !/^https?:$/.test(url.protocol)) return wrong(`"${value}" is not an http(s) URL`)
+    if (!url || !/^https?:$/.test(url.protocol))
+      return wrong(`"${hidePassword(value)}" is not an http(s) URL`)
     if (url.username || url.password) return wrong('must not contain credentials')
     if (url.search || url.hash) return wrong('must consist of scheme, host, port and path only')
     return url.origin + url.pathname.replace(/\/+$/, '')

@@ -7,6 +7,7 @@
 import { UsageError } from '../errors.ts'
 import { maxKeyBytes } from './keys.ts'
 import { isLoopback } from './loopback.ts'
+import { hidePassword } from './redact.ts'
 import { printable } from './units.ts'
 
 /** Where the CDN answers. Made by {@link parseCdnDomain} only. */
@@ -30,7 +31,7 @@ const cure = 'Set CLOUDFRONT_DOMAIN to the bare host name, such as d123.cloudfro
  */
 export function parseCdnDomain(text: string, { anyPort = false } = {}): CdnDomain {
   const refuse = (why: string) =>
-    new UsageError(`"${shown(text)}" is not a CDN domain: ${why}`, { code: 'cdn.domain', cure })
+    new UsageError(`"${shown(hidePassword(text))}" is not a CDN domain: ${why}`, { code: 'cdn.domain', cure })
   const given = text.trim()
   if (given === '') throw refuse('it is empty')
   const [, scheme = 'https', rest = ''] = /^(?:([A-Za-z][A-Za-z0-9+.-]*):\/\/)?(.*)/s.exec(given)!

@@ -8,3 +8,10 @@ export function redactUrl(text: string): string {
     ? url.origin
     : `${url.protocol}//${url.host}/…`
 }
+
+/** What was given for an address, as given, and not the password that may be in it: `http://user:***@host`. */
+export function hidePassword(text: string): string {
+  const end = text.lastIndexOf('@')
+  const name = /^(?:[a-z][a-z0-9+.-]*:\/\/)?[^:@]*:/i.exec(text.slice(0, Math.max(0, end)))?.[0]
+  return name === undefined ? text : `${name}***${text.slice(end)}`
+}

@@ -4,6 +4,7 @@
  */
 
 import type { Knex } from 'knex'
+import { redactUrl } from '../core/redact.ts'
 import { printable } from '../core/units.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { commandOf, deadLetters, type JobKind, jobSchema } from './names.ts'
@@ -32,7 +33,11 @@ export async function createBatch(knex: Knex, { id, kind, options }: NewBatch): 
       analyzed_tracks: 0,
       downloaded_tracks: 0,
       failed_tracks: 0,
-      options: JSON.stringify({ kind, ...options }),
+      // Kept for as long as the application keeps its jobs, which nobody expects of a secret in a URL.
+      options: JSON.stringify({
+        ...{ kind, ...options },
+        ...(typeof options['url'] === 'string' ? { url: redactUrl(options['url']) } : {}),
+      }),
     })
     .onConflict('id')
     .ignore()

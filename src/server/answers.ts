@@ -1,8 +1,10 @@
 /** What routes have in common: their options, how they refuse, and how the document describes it. */
+import { hostname } from 'node:os'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type {
   FastifyBaseLogger,
   FastifyInstance,
+  FastifyRequest,
   RawReplyDefaultExpression,
   RawRequestDefaultExpression,
   RawServerDefault,
@@ -42,6 +44,21 @@ export type Api = FastifyInstance<
   FastifyBaseLogger,
   TypeBoxTypeProvider
 >
+
+/**
+ * Where this server is asked: as it was told; else as the request says, if that is this machine as far as it knows
+ * itself. A `Host` header is anyone's word, and whoever follows it goes there: for any other the URL is relative.
+ */
+export function baseUrl(request: FastifyRequest, { publicUrl, trustProxy }: ApiOptions): string {
+  if (publicUrl !== undefined) return publicUrl
+  const { localAddress, localPort } = request.raw.socket
+  const asked = URL.parse(`${request.protocol}://${request.host}`)
+  const host = asked?.hostname.replace(/^\[(.*)\]$/, '$1')
+  const isOwn =
+    (host === 'localhost' || host === hostname() || host === localAddress?.replace(/^::ffff:/, '')) &&
+    Number(asked?.port || (request.protocol === 'https' ? 443 : 80)) === localPort
+  return asked !== null && (trustProxy || isOwn) ? asked.origin : ''
+}
 
 /** An answer that is not the one hoped for: thrown in a route, worded as the application words it. */
 export class Refusal extends Error {

@@ -8,7 +8,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import packageJson from '../../package.json' with { type: 'json' }
 import { AppError, toError } from '../errors.ts'
-import { type ApiOptions, Refusal, tracksPath } from './answers.ts'
+import { type ApiOptions, baseUrl, Refusal, tracksPath } from './answers.ts'
 import { audioRoutes } from './audio-routes.ts'
 import { operationRoutes } from './operation-routes.ts'
 import { schemas } from './schemas.ts'
@@ -70,8 +70,10 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     const right =
       path === tracksPath ? `${tracksPath}/` : oneTrack.test(path) ? path.replace(/\/+$/, '') : path
     if (right === path) return
-    const base = options.publicUrl ?? `${request.protocol}://${request.host}`
-    return reply.redirect(`${base}${right}${query === undefined ? '' : `?${query}`}`, 307)
+    return reply.redirect(
+      `${baseUrl(request, options)}${right}${query === undefined ? '' : `?${query}`}`,
+      307,
+    )
   })
   app.setErrorHandler((thrown, request, reply) => answerError(options, thrown, request, reply))
 

@@ -1,5 +1,4 @@
 /** The audio of a track: a redirect to the CDN for an object in S3, ranges of a local file; and where to find either. */
-import { hostname } from 'node:os'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { LocalFileError } from '../audio-files/source.ts'
@@ -9,6 +8,7 @@ import { inlineDisposition } from '../core/server/content-disposition.ts'
 import {
   type Api,
   type ApiOptions,
+  baseUrl,
   failures,
   invalid,
   Refusal,
@@ -164,21 +164,6 @@ export function audioRoutes(app: Api, options: ApiOptions): void {
       }
     },
   )
-}
-
-/**
- * Where this server is asked: as it was told; else as the request says, if that is this machine as far as it knows
- * itself. A `Host` header is anyone's word, and whoever follows it goes there: for any other the URL is relative.
- */
-function baseUrl(request: FastifyRequest, { publicUrl, trustProxy }: ApiOptions): string {
-  if (publicUrl !== undefined) return publicUrl
-  const { localAddress, localPort } = request.raw.socket
-  const asked = URL.parse(`${request.protocol}://${request.host}`)
-  const host = asked?.hostname.replace(/^\[(.*)\]$/, '$1')
-  const isOwn =
-    (host === 'localhost' || host === hostname() || host === localAddress?.replace(/^::ffff:/, '')) &&
-    Number(asked?.port || (request.protocol === 'https' ? 443 : 80)) === localPort
-  return asked !== null && (trustProxy || isOwn) ? asked.origin : ''
 }
 
 async function sendFile(

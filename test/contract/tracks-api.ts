@@ -509,6 +509,14 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
     expect(await follow('/spotify/x/')).toEqual([307, `${origin}${base}/spotify/x`])
     expect(await follow(`/${ids.flac}/audio/`)).toEqual([307, `${origin}${base}/${ids.flac}/audio`])
     expect((await follow('/search?q=flac'))[0]).toBe(200)
+    // Nor does a Host header say where to.
+    const location = await new Promise<string | undefined>((resolve, reject) => {
+      http
+        .get(`${origin}${base}?limit=2`, { headers: { host: 'evil.example' } })
+        .on('response', answer => resolve(answer.resume().headers.location))
+        .on('error', reject)
+    })
+    expect(location).toBe(`${base}/?limit=2`)
   })
 
   test('another method is 405 and says which are there; the document is where FastAPI has it', async () => {

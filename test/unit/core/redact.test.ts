@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { redactUrl } from '../../../src/core/redact.ts'
+import { hidePassword, redactUrl } from '../../../src/core/redact.ts'
 
 test.each([
   ['https://hc-ping.com/0b3c-secret', 'https://hc-ping.com/…'],
@@ -15,3 +15,14 @@ test.each([
   ['secret', 'REDACTED'],
   ['', 'REDACTED'],
 ])('%s may be shown as %s', (url, shown) => expect(redactUrl(url)).toBe(shown))
+
+test.each([
+  ['http://user:secret@host:8443/', 'http://user:***@host:8443/'],
+  ['http://user:se/cr@et@host', 'http://user:***@host'],
+  ['user:secret@host:9000', 'user:***@host:9000'],
+  [':secret@host', ':***@host'],
+  ['user@host', 'user@host'],
+  ['https://host:9000/path', 'https://host:9000/path'],
+  ['host:9000', 'host:9000'],
+  ['', ''],
+])('%s is shown as %s', (text, shown) => expect(hidePassword(text)).toBe(shown))
