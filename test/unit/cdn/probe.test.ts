@@ -103,6 +103,15 @@ describe('a request', () => {
   })
 })
 
+test('how long the first byte takes is told, not when it came', async () => {
+  const port = await listen(http.createServer((_, response) => void response.end('x')))
+  const startedAt = performance.now()
+  const result = await prober().request({ url: `http://127.0.0.1:${port}/a` })
+  const took = performance.now() - startedAt
+  expect('latencyMs' in result && result.latencyMs).toBeGreaterThan(0)
+  expect('latencyMs' in result && result.latencyMs).toBeLessThanOrEqual(took)
+})
+
 describe('what goes wrong is a result', () => {
   const causeOf = async (url: string, options: Partial<ProberOptions> = {}) => {
     const result = await prober(options).request({ url, range: { start: 0, end: 0 } })

@@ -377,6 +377,17 @@ describe('what cannot be compared is said to be so, with the reason', () => {
     expect(evidence.length).toBeGreaterThan(0)
   })
 
+  test('where a part comes although all of it was asked for', async () => {
+    const part: Answer = response =>
+      response.writeHead(206, { ...headers, 'content-range': 'bytes 0-999/1000' }).end(content)
+    answers = [part, part, part]
+    const [[cause, ...evidence]] = (await found({ full: true })) as [string[]]
+    expect([cause, evidence.join()]).toEqual([
+      'unexplained',
+      'requested the whole object,status 206, 1000 bytes',
+    ])
+  })
+
   test('of a key that no URL can hold', async () => {
     const { results, summary } = await verifyOne({}, { key: 'a\ud800' })
     expect(summary).toMatchObject({ served: 0, failed: 1 })
@@ -436,4 +447,44 @@ describe('a cached answer without the CORS header', () => {
     expect(causes).toEqual(['cors-stale', 'cors-stale', 'cors-stale'])
     expect(requests).toBe(4)
   })
+})
+
+test('what is compared is paid for before it is asked: as many bytes as that is', async () => {
+  const paid: number[] = []
+  const throttle = {
+    pass: async (bytes: number) => void paid.push(bytes),
+  } as unknown as VerifyOptions['throttle']
+  await verifyOne({ bytes: 10, random: () => 0.9, throttle })
+  requests = 0
+  await verifyOne({ full: true, throttle })
+  expect(paid).toEqual([10, 1_000])
+})
+
+test('a CDN that asks to slow down is given a rest by all, not by the one track that it told', async () => {
+  let between = 0
+  let isResting = false
+  first = serve
+  const tracks = (async function* () {
+    for (let id = 0; id < 60; id++) yield { id: `${id}`, key: `a${id}`, size: null, etag: null, sha256: null }
+  })()
+  answers = [
+    response => {
+      isResting = true
+      setTimeout(() => {
+        isResting = false
+      }, 250)
+      refuse(response, undefined)
+    },
+    ...Array.from(
+      { length: 58 },
+      (): Answer => (response, range) => {
+        if (isResting) between++
+        serve(response, range)
+      },
+    ),
+  ]
+  const { summary } = await verifyOne({ tracks, concurrency: 2, retryPausesMs: [300, 300] })
+  expect(summary).toMatchObject({ tracks: 60, failed: 0 })
+  // One may have been on its way.
+  expect(between).toBeLessThanOrEqual(2)
 })
