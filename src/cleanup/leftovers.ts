@@ -5,7 +5,7 @@ import type { Knex } from 'knex'
 import { filePages } from '../audio-files/walk.ts'
 import { ownersWithoutAudio, type Unowned, unownedOf } from '../audio-files/without-audio.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
-import { draftPrefix } from '../core/prefixes.ts'
+import { draftPrefix, keyBeforeRemoval } from '../core/prefixes.ts'
 import { forgetUpload, objectsByKey, openUploads, runsAlive } from '../db/ledger.ts'
 import { keysByHash, keysSpokenFor } from '../db/row-facts.ts'
 import { systemErrorCode, systemErrorReason } from '../errors.ts'
@@ -202,9 +202,6 @@ export async function* staleUploads(
   }
 }
 
-/** What a plan moves: `quarantine/PLAN-ID/OLD-KEY`. Anything else there is somebody else's. */
-const quarantined = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\/(.+)$/s
-
 /** A key too long for the quarantine is there by its hash (`quarantineKey`). */
 const isHashed = (oldKey: string): boolean => /^[0-9a-f]{64}$/.test(oldKey)
 
@@ -234,7 +231,7 @@ export async function* expiredQuarantine(
 ): AsyncGenerator<Leftover> {
   for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
     const expired = page.flatMap(entry => {
-      const [, oldKey] = quarantined.exec(entry.key.slice(quarantinePrefix.length)) ?? []
+      const oldKey = keyBeforeRemoval(entry.key)
       // What had another prefix was removed by another library, which has rows of its own.
       const isOurs = oldKey !== undefined && (oldKey.startsWith(keyPrefix) || isHashed(oldKey))
       return isOurs && entry.lastModified.getTime() < before ? [{ ...entry, oldKey }] : []

@@ -3,6 +3,14 @@
 /** Where removed objects wait; a lifecycle rule, or `autodj cleanup`, ends the wait. No library lies in it. */
 export const quarantinePrefix = 'quarantine/'
 
+/** What a plan moves: `quarantine/PLAN-ID/OLD-KEY`. */
+const removed = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\/(.+)$/s
+
+/** The key that an object in quarantine had; undefined if no plan put it there: then it is somebody else's. */
+export function keyBeforeRemoval(key: string): string | undefined {
+  return key.startsWith(quarantinePrefix) ? removed.exec(key.slice(quarantinePrefix.length))?.[1] : undefined
+}
+
 /** Below the prefix of all keys: where `fetch` puts what is on its way. What dead runs leave there is swept. */
 export function stagingPrefix(keyPrefix: string): string {
   return `${keyPrefix}.incoming/`

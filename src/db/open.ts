@@ -15,8 +15,8 @@ const idleInTransactionTimeoutMs = 120_000
 const lockTimeoutMs = 30_000
 
 /**
- * Opens the database: `postgresql://…` or `pglite:DIR` (made when missing; held by a lock file beside it,
- * `DIR.lock`, for as long as it is open). The connection is tried at once.
+ * Opens the database: `postgresql://…` or `pglite:DIR` (made when missing; held by lock files beside it and
+ * in it, `DIR.lock` and `DIR/autodj.lock`, for as long as it is open). The connection is tried at once.
  *
  * @throws UsageError for another kind of URL; LockedError when another process holds the folder; TemporaryError or
  *   FatalError, with cause and cure, when it cannot be reached or does not let us in

@@ -1,5 +1,5 @@
-import { readdir } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { readdir, realpath } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { PGlite, types } from '@electric-sql/pglite'
 import type { Knex } from 'knex'
 import PgliteClient from 'knex-pglite'
@@ -15,7 +15,7 @@ import {
   type RawConnection,
 } from './dialects.ts'
 import { unusable } from './errors.ts'
-import { acquireLockFile } from './lock-file.ts'
+import { acquireLockFile, type LockFile } from './lock-file.ts'
 
 /**
  * Knex on PGlite, made to answer as PostgreSQL does. knex-pglite puts Knex's method name in the place of the command
@@ -50,17 +50,11 @@ class PgliteDialect extends classified(PgliteClient as unknown as ClientClass) {
 
 /** Opens the folder as the one process that may; see `openDatabase`. */
 export async function openPglite(folder: string, options: OpenOptions): Promise<Database> {
-  const dataDir = resolve(folder)
+  // PGlite follows no link to it.
+  const dataDir = await realpath(folder).catch(() => resolve(folder))
   const where = `pglite:${folder}`
   await refuseForeign(dataDir, where)
-  const lock = await acquireLockFile(`${dataDir}.lock`, options.applicationName).catch((error: unknown) => {
-    if (!(error instanceof LockedError) || error.code !== 'locked') throw error
-    throw new LockedError(`the embedded database ${folder} is ${error.message}`, {
-      cure: `${error.cure} PostgreSQL takes any number of commands at a time.`,
-      details: error.details,
-      cause: error,
-    })
-  })
+  const release = await lockFolder(dataDir, folder, options.applicationName)
   let pglite: PGlite | undefined
   try {
     pglite = new PGlite({
@@ -75,7 +69,7 @@ export async function openPglite(folder: string, options: OpenOptions): Promise<
     if (options.readOnly) await pglite.exec('set default_transaction_read_only = on')
   } catch (error) {
     await pglite?.close().catch(() => undefined)
-    await lock.release()
+    await release()
     throw unusable(error, where)
   }
   const opened = pglite
@@ -94,10 +88,34 @@ export async function openPglite(folder: string, options: OpenOptions): Promise<
         await instance.destroy()
         if (!opened.closed) await opened.close()
       } finally {
-        await lock.release()
+        await release()
       }
     },
   }
+}
+
+/** Within the folder: whoever comes to it by another way (a link, another mount, a container) meets it, too. */
+const lockWithin = 'autodj.lock'
+
+/** @returns how to give it up @throws LockedError */
+async function lockFolder(dataDir: string, folder: string, command: string): Promise<() => Promise<void>> {
+  const held: LockFile[] = []
+  const release = async (): Promise<void> => {
+    for (const lock of held.splice(0).reverse()) await lock.release()
+  }
+  try {
+    for (const path of [`${dataDir}.lock`, join(dataDir, lockWithin)])
+      held.push(await acquireLockFile(path, command))
+  } catch (error) {
+    await release()
+    if (!(error instanceof LockedError) || error.code !== 'locked') throw error
+    throw new LockedError(`the embedded database ${folder} is ${error.message}`, {
+      cure: `${error.cure} PostgreSQL takes any number of commands at a time.`,
+      details: error.details,
+      cause: error,
+    })
+  }
+  return release
 }
 
 const cure = 'Name a new folder in DATABASE_URL (example: pglite:.autodj/db).'
@@ -109,7 +127,7 @@ const cure = 'Name a new folder in DATABASE_URL (example: pglite:.autodj/db).'
  */
 async function refuseForeign(dataDir: string, where: string): Promise<void> {
   const isOfDatabase = (name: string): boolean => /^(pg_.*|PG_VERSION|base|global|postgresql\..*)$/.test(name)
-  const names = await readdir(dataDir).catch((error: unknown) => {
+  const found = await readdir(dataDir).catch((error: unknown) => {
     const code = systemErrorCode(error)
     if (code === 'ENOENT') return []
     const cause =
@@ -118,6 +136,7 @@ async function refuseForeign(dataDir: string, where: string): Promise<void> {
         : `its folder cannot be read: ${systemErrorReason(error)}`
     throw new UsageError(`the database cannot be opened (${where}): ${cause}`, { code: 'db.folder', cure })
   })
+  const names = found.filter(name => !name.startsWith(lockWithin))
   if (names.length > 0 && !names.some(isOfDatabase)) {
     throw new UsageError(`the database cannot be opened (${where}): the folder holds other files`, {
       code: 'db.folder',

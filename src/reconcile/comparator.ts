@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import pLimit from 'p-limit'
 import { isFileThere } from '../audio-files/source.ts'
-import { ownersWithoutAudio } from '../audio-files/without-audio.ts'
+import { ownersWithoutAudio, unownedOf } from '../audio-files/without-audio.ts'
 import { isDeeper } from '../core/keys.ts'
+import { keyBeforeRemoval } from '../core/prefixes.ts'
 import {
   actualSha256,
   classifyMatched,
@@ -10,7 +11,7 @@ import {
   nextLook,
   sameContent,
 } from '../core/reconcile/classify.ts'
-import { foreign } from '../core/reconcile/explained.ts'
+import { foreign, removedComparison } from '../core/reconcile/explained.ts'
 import type { Comparison, ObjectFacts, RowFacts } from '../core/reconcile/facts.ts'
 import { type KeyPlace, keyReadings, otherBucket } from '../core/reconcile/names.ts'
 import { nul } from '../core/reconcile/records.ts'
@@ -109,6 +110,32 @@ export class Comparator {
   async *finish(): AsyncGenerator<readonly Comparison[]> {
     yield* this.#settleOrphans()
     yield* this.#settleMissing()
+  }
+
+  /** Objects that plans have moved to quarantine, and whose track has come to have no other audio. */
+  async *removedOfTracks(): AsyncGenerator<readonly Comparison[]> {
+    const { knex, store } = this.#library
+    const { audioFolder, prefix, quarantinePrefix, signal } = this.#options
+    if (quarantinePrefix === '') return
+    for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
+      const removed = page.flatMap(({ key, size, etag }) => {
+        const oldKey = keyBeforeRemoval(key)
+        const isOurs = oldKey?.startsWith(prefix) === true && !key.includes(nul)
+        return isOurs ? [{ object: { key: oldKey, size, etag }, from: key }] : []
+      })
+      if (removed.length === 0) continue
+      const keys = removed.map(({ object }) => object.key)
+      const known = await objectsByKey(knex, store.bucket, keys)
+      const owners = await ownersWithoutAudio(
+        { knex, store, audioFolder, keyPrefix: prefix, ...(signal === undefined ? {} : { signal }) },
+        keys.map(key => unownedOf(undefined, known.get(key)?.sha256, key)),
+      )
+      yield removed.flatMap((one, at) => {
+        const owner = owners[at]
+        // Rows that name their object have their own line.
+        return owner === undefined || owner.row.key !== null ? [] : [removedComparison(one, owner)]
+      })
+    }
   }
 
   /** What the listing alone says; undefined if that is not enough. */

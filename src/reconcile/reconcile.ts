@@ -199,6 +199,7 @@ async function* observe(
     yield* judge.finish()
   }
   yield* resolver.resolve()
+  yield* judge.removedOfTracks()
 
   if (disk !== undefined) {
     for await (const page of filePages(audioFolder.root, { signal })) {

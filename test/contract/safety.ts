@@ -1414,6 +1414,27 @@ export function safetyContract(
         expect([...(await bed.objects()).keys()]).toEqual(['audio/b.flac', removal.to])
       })
 
+      test('a track whose object lies in quarantine has lost its row, and has it back', async () => {
+        const { knex } = bed.database
+        await bed.addTrack({ path: 'a.flac', content: one, artist: 'A', title: 'Gone' })
+        await bed.addTrack({ path: 'b.flac', content: two, artist: 'B', title: 'There' })
+        expect((await upload(bed, { deleteLocal: true })).exitCode).toBe(0)
+        const before = await knex('tracks').where({ title: 'Gone' }).first()
+        const key = before.s3_object_key as string
+        await knex('tracks').where({ title: 'Gone' }).del()
+        expect(said((await mend()).applied)).toEqual({ [key]: 'done' })
+        expect((await reconcile(bed)).exitCode).toBe(0)
+        // As a backup of before the upload has it.
+        await knex('tracks').insert({ ...before, s3_object_key: null, file_size: null, file_source: 'LOCAL' })
+        const { run, applied } = await mend()
+        expect(classesOf(run)).toMatchObject({ [key]: 'unlinked-object' })
+        expect(said(applied)).toMatchObject({ [key]: 'done' })
+        expect((await bed.content(key))?.equals(one)).toBe(true)
+        expect((await mend()).applied.summary).toMatchObject({ done: 1 })
+        expect(await rowOf(before.id)).toMatchObject({ file_source: 'S3', s3_object_key: key })
+        expect((await reconcile(bed)).exitCode).toBe(0)
+      })
+
       test("somebody else's objects lie in the bucket, below an empty prefix", async () => {
         await put('audio/ours.flac', one)
         await bed.addTrack({ path: null, source: 'S3', key: 'audio/other.flac' })

@@ -117,8 +117,8 @@ export const guards: readonly Guard[] = [
   {
     name: 'row lock outcome',
     file: 'src/audio-files/remove-together.ts',
-    guard: "if (outcomes.get(one.candidate.track.id) !== 'done')",
-    instead: 'if (false)',
+    guard: "if (outcome === 'done') continue",
+    instead: 'continue',
     tests: ['test/integration/guards.test.ts'],
     needs: 'TEST_POSTGRES_URL',
   },
@@ -364,7 +364,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'quarantine ours',
     file: 'src/cleanup/leftovers.ts',
-    guard: 'const [, oldKey] = quarantined.exec(entry.key.slice(quarantinePrefix.length)) ?? []',
+    guard: 'const oldKey = keyBeforeRemoval(entry.key)',
     instead: 'const oldKey = entry.key.slice(entry.key.indexOf(keyPrefix))',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'empties',

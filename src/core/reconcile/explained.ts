@@ -98,6 +98,26 @@ export function missingComparison({ row, fileThere, removed, elsewhere }: Unmatc
   }
 }
 
+/** An object in quarantine whose track has come to have no other audio: its row may be of a restored database. */
+export function removedComparison(
+  removed: NonNullable<Comparison['removed']>,
+  { row, by }: NonNullable<ObjectFacts['lacking']>,
+): Comparison {
+  return {
+    sigil: '-',
+    name: removed.object.key,
+    differences: [
+      {
+        class: 'unlinked-object',
+        severity: 'drift',
+        detail: `track ${row.trackId} has no audio, and this, which was removed, ${ownedBy[by]}; it is in quarantine: ${removed.from}`,
+      },
+    ],
+    row,
+    removed,
+  }
+}
+
 /** How an object is known to be a track's, for the reader. */
 const ownedBy = {
   track: 'was uploaded for it',
