@@ -747,4 +747,28 @@ export const guards: readonly Guard[] = [
     tests: ['test/contract/track-runs.test.ts'],
     pattern: 'refuses fails in its words',
   },
+  {
+    name: 'a version put in between',
+    file: 'src/plan/removals.ts',
+    guard: `  if (!isVersion(kept[0] as ObjectVersionEntry, object))
+    throw new Skip('another object was put in its place since, and deleted')
+`,
+    instead: '',
+    tests: ['test/contract/plan-states.test.ts'],
+    pattern: 'with versions',
+  },
+  {
+    name: 'a part that continues',
+    file: 'src/fetch/url-download.ts',
+    guard: "!(status === 206 && continues(headers['content-range'], received, total))",
+    instead: 'status !== 206',
+    tests: ['test/unit/fetch/url-download.test.ts'],
+  },
+  {
+    name: 'a folder that has come to lead out',
+    file: 'src/restore/restore.ts',
+    guard: '  if (leadsOut(real, realRoot)) throw outside(wanted, root)\n',
+    instead: '',
+    tests: ['test/contract/restore-states.test.ts'],
+  },
 ]
