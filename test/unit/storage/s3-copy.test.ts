@@ -1,8 +1,12 @@
 /** What a copy in place keeps, and what an answer says of archived objects: seen on the wire, by a scripted server. */
 import type { ServerResponse } from 'node:http'
+import { crc32 } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
+import { encodeCrc32 } from '../../../src/core/crc32.ts'
 import { StoreError } from '../../../src/storage/store.ts'
 import { type Received, scripted } from '../../support/scripted-store.ts'
+
+const crc32Text = (bytes: Uint8Array): string => encodeCrc32(crc32(bytes))
 
 const stored = {
   etag: '"e1"',
@@ -353,5 +357,136 @@ describe('a copy', () => {
     await expect(other.store.copy('from', 'to')).rejects.toBeInstanceOf(StoreError)
     const none = await copying({ status: 404 }, untold)
     await expect(none.store.copy('from', 'to')).rejects.toBeInstanceOf(StoreError)
+  })
+})
+
+describe('a copy that is too large for one request', () => {
+  const bytes = Buffer.from('twelve bytes')
+  const crc = crc32Text(bytes)
+  const partCrc = (start: number, end: number) => crc32Text(bytes.subarray(start, end + 1))
+  /** A store that copies parts; `refuse` answers instead where it says something. */
+  const inParts = (
+    refuse: (request: Received) => [status: number, code: string] | undefined = () => undefined,
+  ) =>
+    scripted(
+      (request, response) => {
+        const { method, url, headers } = request
+        const refused = refuse(request)
+        const whole = { etag: '"e1"', 'content-length': `${bytes.length}`, 'content-type': 'audio/flac' }
+        const sums = { 'x-amz-checksum-crc32': crc, 'x-amz-checksum-type': 'FULL_OBJECT' }
+        if (refused !== undefined)
+          response.writeHead(refused[0]).end(`<Error><Code>${refused[1]}</Code><Message>no</Message></Error>`)
+        else if (method === 'HEAD') response.writeHead(200, { ...whole, ...sums }).end()
+        else if (url.includes('uploads'))
+          response
+            .writeHead(200)
+            .end('<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>')
+        else if (method === 'PUT') {
+          const [start, end] =
+            /bytes=(\d+)-(\d+)/.exec(`${headers['x-amz-copy-source-range']}`)?.slice(1) ?? []
+          response
+            .writeHead(200)
+            .end(
+              `<CopyPartResult><ETag>"p${start}"</ETag><ChecksumCRC32>${partCrc(Number(start), Number(end))}</ChecksumCRC32></CopyPartResult>`,
+            )
+        } else if (method === 'POST')
+          response
+            .writeHead(200)
+            .end(
+              `<CompleteMultipartUploadResult><ETag>"whole-3"</ETag><ChecksumCRC32>${crc}</ChecksumCRC32><ChecksumType>FULL_OBJECT</ChecksumType></CompleteMultipartUploadResult>`,
+            )
+        else if (method === 'DELETE') response.writeHead(204).end()
+        else response.writeHead(404).end('<Error><Code>NoSuchUpload</Code></Error>')
+      },
+      { copy: { singleMax: 11, partSize: 5 } },
+    )
+  const parts = (received: readonly Received[]) =>
+    received
+      .filter(({ method }) => method === 'PUT')
+      .map(({ headers }) => headers['x-amz-copy-source-range'])
+      .sort()
+
+  test('goes in parts of one and the same object, and is put together', async () => {
+    const { store, received } = await inParts()
+    expect((await store.copy('from', 'to')).etag).toBe('whole-3')
+    expect(parts(received)).toEqual(['bytes=0-4', 'bytes=10-11', 'bytes=5-9'])
+    for (const { method, headers } of received)
+      if (method === 'PUT') expect(headers['x-amz-copy-source-if-match']).toBe('"e1"')
+    const complete = received.find(({ body }) => body.includes('<CompleteMultipartUpload'))
+    expect(complete?.body.match(/<PartNumber>\d/g)).toEqual([
+      '<PartNumber>1',
+      '<PartNumber>2',
+      '<PartNumber>3',
+    ])
+    expect(complete?.headers).not.toHaveProperty('if-none-match')
+    expect(received.some(({ method }) => method === 'DELETE')).toBe(false)
+  })
+
+  test('as large as one request takes goes in one', async () => {
+    const { store, received } = await scripted(answering({ body: accessList(owner) }), {
+      copy: { singleMax: 5, partSize: 5 },
+    })
+    await store.copy('from', 'to')
+    expect(received.filter(({ method }) => method === 'PUT')).toHaveLength(1)
+    expect(received.some(({ url }) => url.includes('uploads'))).toBe(false)
+  })
+
+  test('is given up and taken back where a part is refused', async () => {
+    const { store, received } = await inParts(({ headers }) =>
+      headers['x-amz-copy-source-range'] === 'bytes=5-9' ? [403, 'AccessDenied'] : undefined,
+    )
+    await expect(store.copy('from', 'to')).rejects.toMatchObject({ kind: 'denied' })
+    expect(received.filter(({ method }) => method === 'DELETE')).toHaveLength(1)
+    expect(received.filter(({ url }) => url.includes('uploads'))).toHaveLength(1)
+    expect(received.some(({ body }) => body.includes('<CompleteMultipartUpload'))).toBe(false)
+  })
+
+  test('is tried once more without checksums, where a store takes no parts with them', async () => {
+    let uploads = 0
+    const { store, received } = await inParts(({ url, headers }) => {
+      if (url.includes('uploads')) uploads++
+      return uploads === 1 && headers['x-amz-copy-source-range'] !== undefined
+        ? [400, 'InvalidRequest']
+        : undefined
+    })
+    expect((await store.copy('from', 'to')).etag).toBe('whole-3')
+    const begun = received.filter(({ url }) => url.includes('uploads'))
+    expect(begun.map(({ headers }) => headers['x-amz-checksum-algorithm'])).toEqual(['CRC32', undefined])
+    expect(received.filter(({ method }) => method === 'DELETE')).toHaveLength(1)
+  })
+})
+
+describe('a store that cannot copy', () => {
+  const head = { etag: '"e1"', 'content-length': '5', 'content-type': 'audio/flac', 'x-amz-meta-a': 'b' }
+  const without = (etag = '"e1"') =>
+    scripted(({ method, url, headers }, response) => {
+      if (method === 'HEAD') response.writeHead(url.includes('/to') ? 404 : 200, head).end()
+      else if (url.includes('acl')) response.writeHead(501).end('<Error><Code>NotImplemented</Code></Error>')
+      else if (method === 'GET') response.writeHead(200, { ...head, etag }).end('audio')
+      else if (headers['x-amz-copy-source'] !== undefined)
+        response.writeHead(501).end('<Error><Code>NotImplemented</Code></Error>')
+      else response.writeHead(200, { etag: '"e2"' }).end()
+    })
+
+  test('has it sent down and up again, with its headers, and is not asked a second time', async () => {
+    const { store, received } = await without()
+    for (const name of ['to1', 'to2']) expect((await store.copy('from', name)).etag).toBe('e2')
+    const sent = received.filter(
+      ({ method, headers }) => method === 'PUT' && headers['x-amz-copy-source'] === undefined,
+    )
+    expect(sent.map(({ headers }) => [headers['content-type'], headers['x-amz-meta-a']])).toEqual([
+      ['audio/flac', 'b'],
+      ['audio/flac', 'b'],
+    ])
+    for (const { body } of sent) expect(body).toContain('audio')
+    expect(received.filter(({ headers }) => headers['x-amz-copy-source'] !== undefined)).toHaveLength(1)
+  })
+
+  test('sends nothing up that is another object by then', async () => {
+    const { store, received } = await without('"e9"')
+    await expect(store.copy('from', 'to', { ifMatch: 'e1' })).rejects.toMatchObject({ kind: 'precondition' })
+    expect(
+      received.some(({ method, headers }) => method === 'PUT' && headers['x-amz-copy-source'] === undefined),
+    ).toBe(false)
   })
 })
