@@ -5,7 +5,10 @@ import { shared } from '../cli/flags.ts'
 
 export const flags = {
   dryRun: shared.dryRun,
-  concurrency: { ...shared.concurrency, description: 'number of items at a time (default: 64)' },
+  concurrency: {
+    ...shared.concurrency,
+    description: 'number of items at a time (default: adapts, up to 64)',
+  },
   maxDuration: shared.maxDuration,
   lockWait: shared.lockWait,
 }

@@ -6,10 +6,12 @@ import type { Knex } from 'knex'
 import pLimit, { type LimitFunction } from 'p-limit'
 import type { AudioFolder } from '../core/audio-path.ts'
 import type { PlanItem } from '../core/plan.ts'
+import { CongestionControl } from '../core/storage/congestion.ts'
 import type { LockedRows } from '../db/locked-rows.ts'
 import { toError } from '../errors.ts'
 import { itemProblem } from '../storage/item-problem.ts'
-import type { ObjectStore } from '../storage/store.ts'
+import { busyThread, window } from '../storage/requests.ts'
+import { type ObjectStore, StoreError } from '../storage/store.ts'
 import type { JournalEntry, PlanJournal, Trace } from './journal.ts'
 
 export interface ExecuteOptions {
@@ -20,7 +22,8 @@ export interface ExecuteOptions {
   audioFolder: AudioFolder
   /** every key of the library begins so */
   keyPrefix: string
-  concurrency: number
+  /** items at a time at first, and at most */
+  concurrency: { readonly initial: number; readonly max: number }
   /** abandons what is in flight */
   signal: AbortSignal
   /** takes no further batch */
@@ -63,12 +66,37 @@ interface Steps<I> {
 export class ItemExecutor {
   readonly journal: PlanJournal
   readonly options: ExecuteOptions
+  readonly #control: CongestionControl
   readonly #limit: LimitFunction
 
   constructor(journal: PlanJournal, options: ExecuteOptions) {
     this.journal = journal
     this.options = options
-    this.#limit = pLimit(options.concurrency)
+    this.#control = new CongestionControl(
+      { ...options.concurrency, min: 1, window, busy: busyThread() },
+      Date.now(),
+    )
+    this.#limit = pLimit(this.#control.limit)
+  }
+
+  /** In its turn, with its failure as a value; what concerns more than the item is thrown. */
+  attempt<T>(work: () => Promise<T>): Promise<T | Error> {
+    return this.#limit(async () => {
+      try {
+        const result = await work()
+        this.#control.succeeded(0, Date.now())
+        return result
+      } catch (error) {
+        if (error instanceof Skip) return error
+        if (error instanceof StoreError && error.retryable) this.#control.throttled(Date.now())
+        const problem = itemProblem(error)
+        if (problem !== undefined) return new Error(problem)
+        if (error instanceof Error && error.constructor === Error) return error
+        throw toError(error)
+      } finally {
+        if (this.#limit.concurrency !== this.#control.limit) this.#limit.concurrency = this.#control.limit
+      }
+    })
   }
 
   /** Looks at each item, journals the intents, acts on one at a time, and journals what came of it. */
@@ -80,7 +108,7 @@ export class ItemExecutor {
       ...steps,
       act: async due => {
         const results = await Promise.allSettled(
-          due.map(({ item, looked }) => this.#limit(() => attempt(() => steps.each(item, looked)))),
+          due.map(({ item, looked }) => this.attempt(() => steps.each(item, looked))),
         )
         // Only when all have come to rest: what is in flight is never abandoned by another one's failure.
         const byItem = new Map<number, Trace | Error>()
@@ -124,7 +152,7 @@ export class ItemExecutor {
       if (steps.done === 'done') entries.push({ seq: item.seq, state, reason: result.message })
     }
     const due: { item: I; looked: Looked }[] = []
-    const look = (item: I): Promise<Looked | Error> => this.#limit(() => attempt(() => steps.look(item)))
+    const look = (item: I): Promise<Looked | Error> => this.attempt(() => steps.look(item))
     const looks = await Promise.all(items.map(look))
     for (const [index, looked] of looks.entries()) {
       const item = items[index] as I
@@ -155,18 +183,5 @@ export class ItemExecutor {
     }
     await this.journal.write(entries)
     return outcomes
-  }
-}
-
-/** One item's failure as a value; what concerns more than the item is thrown. */
-async function attempt<T>(work: () => Promise<T>): Promise<T | Error> {
-  try {
-    return await work()
-  } catch (error) {
-    if (error instanceof Skip) return error
-    const problem = itemProblem(error)
-    if (problem !== undefined) return new Error(problem)
-    if (error instanceof Error && error.constructor === Error) return error
-    throw toError(error)
   }
 }

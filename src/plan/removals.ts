@@ -1,6 +1,5 @@
 /** `remove-object`: objects to quarantine, and back; `bring-back-object`: what rows want back from there. */
 
-import pLimit from 'p-limit'
 import { holdsContent } from '../audio-files/content-proof.ts'
 import type { FileIdentity } from '../audio-files/source.ts'
 import { type Owner, ownersWithoutAudio, unownedOf } from '../audio-files/without-audio.ts'
@@ -9,7 +8,6 @@ import { objectsByKey } from '../db/ledger.ts'
 import { keysSpokenFor, keysUploading } from '../db/row-facts.ts'
 import { holdable } from '../db/values.ts'
 import { FatalError } from '../errors.ts'
-import { itemProblem } from '../storage/item-problem.ts'
 import type { DeleteOutcome, ObjectHead, ObjectVersionEntry } from '../storage/store.ts'
 import { versionsOfKey } from '../storage/versions.ts'
 import {
@@ -48,7 +46,7 @@ export async function removeObjects(
   const keys = items.map(item => item.object.key)
   const uploading = await keysUploading(knex, store.bucket)
   const named = await keysSpokenFor(knex, keys, place)
-  const owners = await lastCopiesOf(options, items)
+  const owners = await lastCopiesOf(executor, items)
   const files = new Map<number, FileIdentity>()
   const outcomes = await executor.each(items, {
     begun: 'begun',
@@ -58,6 +56,7 @@ export async function removeObjects(
         const { key } = item.object
         if (named.has(key)) throw new Skip('a row names the object')
         const owner = owners.get(key)
+        if (owner instanceof Error) throw owner
         if (owner !== undefined)
           throw new Skip(`track ${owner.row.trackId}, to which it belongs, has no other audio now`)
         if (uploading.has(key)) throw new Skip('an upload to this key is under way')
@@ -91,30 +90,30 @@ export async function removeObjects(
   ]
 }
 
-/** Of these objects those whose track has come to have no other audio: another database, or a restored one. */
+/**
+ * Of these objects those whose track has come to have no other audio: another database, or a restored one. An Error for
+ * one of which that cannot be told now.
+ */
 async function lastCopiesOf(
-  { knex, store, audioFolder, keyPrefix, concurrency, signal }: ExecuteOptions,
+  executor: ItemExecutor,
   items: readonly Removal[],
-): Promise<Map<string, Owner>> {
-  const limit = pLimit(concurrency)
+): Promise<Map<string, Owner | Error>> {
+  const { knex, store, audioFolder, keyPrefix, signal } = executor.options
   const keys = items.map(item => item.object.key)
   const recorded = await objectsByKey(knex, store.bucket, holdable(keys))
-  const heads = await Promise.all(
-    keys.map(key =>
-      limit(async () => {
-        try {
-          return await store.head(key, { signal })
-        } catch (error) {
-          // Each is looked at once more, and fails alone.
-          if (itemProblem(error) === undefined) throw error
-          return undefined
-        }
-      }),
-    ),
-  )
-  const objects = keys.map((key, at) => unownedOf(heads[at], recorded.get(key)?.sha256, key))
+  const heads = await Promise.all(keys.map(key => executor.attempt(() => store.head(key, { signal }))))
+  const objects = keys.map((key, at) => {
+    const head = heads[at]
+    return unownedOf(head instanceof Error ? undefined : head, recorded.get(key)?.sha256, key)
+  })
   const owners = await ownersWithoutAudio({ knex, store, audioFolder, keyPrefix, signal }, objects)
-  return new Map(keys.flatMap((key, at) => (owners[at] === undefined ? [] : [[key, owners[at]]])))
+  return new Map(
+    keys.flatMap((key, at) => {
+      const head = heads[at]
+      const told = head instanceof Error ? head : owners[at]
+      return told === undefined ? [] : [[key, told]]
+    }),
+  )
 }
 
 /** Brings removed objects back from where they were moved to. */

@@ -21,7 +21,8 @@ import { PlanJournal } from './journal.ts'
 import { checkPlan, planItems } from './plan-file.ts'
 
 /** An item is some eight short requests, one after another: distance is what they wait for. */
-const defaultConcurrency = 64
+const initialConcurrency = 16
+const mostConcurrency = 64
 
 export async function runApply(
   context: Context,
@@ -58,8 +59,11 @@ async function execute(
 ): Promise<ExitCode> {
   const { report, config } = context
   const file = path.resolve(context.cwd, plan)
-  const concurrency = flags.concurrency ?? defaultConcurrency
-  const store = await context.store({ maxSockets: concurrency + 4 })
+  const concurrency = {
+    initial: flags.concurrency ?? initialConcurrency,
+    max: flags.concurrency ?? mostConcurrency,
+  }
+  const store = await context.store({ maxSockets: concurrency.max + 4 })
   refuseOtherBucket(header, store)
   const database = await context.database()
   await requireSchema(database, 'adoption.code_updated_at')

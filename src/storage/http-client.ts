@@ -54,6 +54,8 @@ interface HttpClientOptions {
   timeouts: { connectMs: number; idleMs: number }
   /** Correction of this machine's clock, ms, shared with the SDK's client. */
   clock: { offset: number }
+  /** A request got no answer: the store may take no more connections. */
+  onUnanswered: () => void
 }
 
 interface PutRequest {
@@ -98,6 +100,8 @@ export interface HttpClient {
   get(request: GetRequest, context: RequestContext): Promise<GetResponse>
   /** One HEAD. Retries what `put` retries; a refusal comes without S3's reason. */
   head(request: Omit<GetRequest, 'into'>, context: RequestContext): Promise<PutResponse>
+  /** Lets the connections go that nobody uses now. */
+  closeIdle(): void
   /** Lets its connections go. */
   destroy(): void
 }
@@ -138,6 +142,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       return { status, headers, received }
     },
     head: async (request, context) => send({ method: 'HEAD', body: nothing, ...request }, context),
+    closeIdle: () => connections?.closeIdle(),
     destroy: () => connections?.destroy(),
   }
 
@@ -156,6 +161,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         const used = await credentials()
         const answer = await exchange(found, signer!, used, request, retried.connection, context.signal)
         if ('headers' in answer && isDone(request, answer)) return answer
+        if (!('headers' in answer)) options.onUnanswered()
         const failure: S3Failure = 'headers' in answer ? failureOfAnswer(answer) : answer
         const error = storeErrorOf(failure, context)
         if ('brokenOff' in answer && answer.brokenOff && !retried.connection) {

@@ -94,6 +94,14 @@ export class Connections {
     return answer
   }
 
+  /** Ends the connections that nobody uses now. */
+  closeIdle(): void {
+    for (const free of this.#free.splice(0)) {
+      this.#all.delete(free)
+      free.destroy()
+    }
+  }
+
   /** Ends all connections; requests under way fail as broken off. */
   destroy(): void {
     this.#destroyed = true

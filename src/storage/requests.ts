@@ -27,7 +27,7 @@ export interface RequestOptions {
 }
 
 /** Over which throughput is measured, ms. */
-const window = 250
+export const window = 250
 
 export class Requests {
   readonly #control: CongestionControl
@@ -113,7 +113,7 @@ export class Requests {
 }
 
 /** The share of the time since it was last asked that this thread was at work, 0 to 1. */
-function busyThread(): () => number {
+export function busyThread(): () => number {
   let last = performance.eventLoopUtilization()
   return () => {
     const now = performance.eventLoopUtilization()

@@ -137,7 +137,8 @@ export function connectS3(options: S3StoreOptions): S3Connection {
   const getSecureContext = () => (secureContext ??= createSecureContext())
   const network = options.network ?? plainNetwork
   const lacks = new Lacks(isAws(endpoint), options.onLack ?? (() => {}))
-  const { client, onceClient, destroy } = openClients({
+  // A store may take only so many connections. Whoever gets none asks the other for those that lie idle.
+  const { client, onceClient, closeIdle, destroy } = openClients({
     ...options,
     maxSockets,
     userAgent,
@@ -146,6 +147,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     readAttempts,
     timeouts,
     getSecureContext,
+    onUnanswered: () => bodies.closeIdle(),
   })
   const state = { closed: false }
   const clients = [client, onceClient]
@@ -238,6 +240,7 @@ export function connectS3(options: S3StoreOptions): S3Connection {
     proxyFor: url => proxyFor(url, network.proxies),
     extraHeaders,
     timeouts,
+    onUnanswered: closeIdle,
     clock: {
       get offset() {
         return client.config.systemClockOffset
@@ -272,12 +275,16 @@ type ClientOptions = Omit<S3StoreOptions, 'timeouts'> &
   Required<Pick<S3StoreOptions, 'maxSockets' | 'userAgent' | 'addressing' | 'network' | 'readAttempts'>> & {
     timeouts: { connectMs: number; idleMs: number }
     getSecureContext(): SecureContext
+    /** a request got no answer */
+    onUnanswered(): void
   }
 
 /** One that retries and one that does not, on the same sockets and credentials. */
 function openClients(options: ClientOptions): {
   client: S3Client
   onceClient: S3Client
+  /** lets the sockets go that nobody uses now */
+  closeIdle(): void
   destroy(): void
 } {
   const { endpoint, maxSockets, addressing, timeouts, readAttempts } = options
@@ -292,6 +299,27 @@ function openClients(options: ClientOptions): {
       return options.getSecureContext()
     },
   }
+  const requestHandler = new NodeHttpHandler(async () => {
+    agents ??= openAgents(options.network, agentOptions)
+    const { http, https } = await agents
+    return {
+      httpAgent: http,
+      httpsAgent: https,
+      connectionTimeout: timeouts.connectMs,
+      socketTimeout: timeouts.idleMs,
+      // Requests waiting for a socket are how concurrency is bounded here, nothing to warn of.
+      socketAcquisitionWarningTimeout: 2 ** 31 - 1,
+    }
+  })
+  const handle = requestHandler.handle.bind(requestHandler)
+  requestHandler.handle = async (...args) => {
+    try {
+      return await handle(...args)
+    } catch (error) {
+      options.onUnanswered()
+      throw error
+    }
+  }
   const shared = {
     region: options.region ?? (endpoint === undefined ? undefined : 'us-east-1'),
     endpoint,
@@ -301,18 +329,7 @@ function openClients(options: ClientOptions): {
     requestChecksumCalculation: 'WHEN_REQUIRED' as const,
     responseChecksumValidation: 'WHEN_REQUIRED' as const,
     customUserAgent: options.userAgent,
-    requestHandler: new NodeHttpHandler(async () => {
-      agents ??= openAgents(options.network, agentOptions)
-      const { http, https } = await agents
-      return {
-        httpAgent: http,
-        httpsAgent: https,
-        connectionTimeout: timeouts.connectMs,
-        socketTimeout: timeouts.idleMs,
-        // Requests waiting for a socket are how concurrency is bounded here, nothing to warn of.
-        socketAcquisitionWarningTimeout: 2 ** 31 - 1,
-      }
-    }),
+    requestHandler,
   }
   const client = new S3Client({
     ...shared,
@@ -324,6 +341,13 @@ function openClients(options: ClientOptions): {
   return {
     client,
     onceClient,
+    closeIdle() {
+      void agents?.then(({ http, https }) => {
+        for (const agent of [http, https])
+          for (const sockets of Object.values(agent.freeSockets))
+            for (const socket of sockets ?? []) socket.destroy()
+      })
+    },
     destroy() {
       client.destroy()
       onceClient.destroy()

@@ -111,7 +111,7 @@ async function run(verb: Verb, situations: readonly Situation[], tells: boolean)
     }
     for await (const batch of work(file(), journal, {
       ...ways,
-      concurrency: 16,
+      concurrency: { initial: 16, max: 16 },
       signal: never,
       stopping: never,
     }))

@@ -1,9 +1,10 @@
-/** What `apply` and `undo` say of plans of which nothing is left. */
+/** What `apply` and `undo` say of plans of which nothing is left, and of objects that cannot be looked at. */
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { runApply, runUndo } from '../../../src/plan/run.ts'
 import type { Summary } from '../../../src/report/reporter.ts'
-import { savePlan } from '../../contract/safety.ts'
+import { StoreError } from '../../../src/storage/store.ts'
+import { apply, savePlan } from '../../contract/safety.ts'
 import type { TestBed } from '../../support/bed.ts'
 import { embeddedBed } from '../../support/beds.ts'
 import { pgliteTestDatabase } from '../../support/database.ts'
@@ -56,4 +57,22 @@ describe('a plan of which nothing is left', () => {
     expect(await said('undo', plan)).toEqual(['1 item undone.'])
     expect(await said('undo', plan)).toEqual([none])
   })
+})
+
+test('an object of which cannot be told whether it is the last copy stays, until it can', async () => {
+  const key = 'audio/two.flac'
+  const headers = { contentType: 'audio/flac' }
+  const { etag } = await bed.store.put(key, Buffer.from('two'), { headers, checksums: {} })
+  const object = { key, size: 3, etag }
+  const plan = savePlan(bed, 'two.plan', [{ action: 'remove-object', object, to: `quarantine/x/${key}` }])
+  let looks = 0
+  const head = {
+    before() {
+      if (looks++ === 0) throw new StoreError('denied', 'not now')
+    },
+  }
+  const first = await apply(bed, plan, {}, { hooks: { head } })
+  expect(first.summary).toMatchObject({ done: 0, failed: 1 })
+  expect(await bed.store.head(key)).toMatchObject({ etag })
+  expect((await apply(bed, plan)).summary).toMatchObject({ done: 1, failed: 0 })
 })

@@ -27,7 +27,10 @@ afterEach(() => {
 })
 
 /** A server that reads each request whole and leaves the answer to `handle`; `count` starts at 1. */
-async function scripted(handle: Handler): Promise<{ endpoint: string; received: Received[] }> {
+async function scripted(
+  handle: Handler,
+  { mostConnections = Number.POSITIVE_INFINITY } = {},
+): Promise<{ endpoint: string; received: Received[] }> {
   const received: Received[] = []
   const server = createServer((incoming, response) => {
     const chunks: Buffer[] = []
@@ -39,6 +42,11 @@ async function scripted(handle: Handler): Promise<{ endpoint: string; received: 
       received.push(request)
       handle(request, response, received.length)
     })
+  })
+  let connections = 0
+  server.on('connection', socket => {
+    if (++connections > mostConnections) socket.resetAndDestroy()
+    socket.once('close', () => connections--)
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   opened.push(() => {
@@ -767,6 +775,25 @@ describe('a HEAD', () => {
     })
     expect(await open(endpoint).head(key)).toMatchObject({ size: 1_234_567 })
   })
+})
+
+test('a store that takes few connections: whoever gets none takes those that lie idle', async () => {
+  const { endpoint } = await scripted(
+    (request, response) => {
+      if (request.method === 'HEAD') accept(response, { 'content-length': '1' })
+      else
+        response.writeHead(200).end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>')
+    },
+    { mostConnections: 3 },
+  )
+  const store = open(endpoint)
+  const looks = () => Promise.all(['a', 'b', 'c'].map(one => store.head(one)))
+  const lists = () => Promise.all(['a', 'b', 'c'].map(prefix => drain(store.list({ prefix }))))
+  // Each takes all there are, and leaves them idle, for a minute.
+  for (let turn = 0; turn < 3; turn++) {
+    expect((await looks()).map(head => head?.size)).toEqual([1, 1, 1])
+    expect(await lists()).toEqual([[], [], []])
+  }
 })
 
 test('puts wait for a socket rather than opening more than their share', async () => {
