@@ -2,6 +2,7 @@
 import { requireFiles } from '../audio-files/mounted.ts'
 import { folderExists } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
+import { isSelecting } from '../core/selection.ts'
 import { formatBytes, plural } from '../core/units.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
 import type { Database } from '../db/database.ts'
@@ -51,7 +52,10 @@ export async function runFetch(context: Context, flags: FetchFlags): Promise<Exi
         slots: () => flags.concurrency ?? 4,
         progress: context.report.progress({ label: 'fetching', unit: 'tracks' }),
       })
-      return { exitCode: end.exitCode, summary: summarise(context, work.totals, end, flags) }
+      return {
+        exitCode: end.exitCode,
+        summary: summarise(context, work.totals, end, { ...flags, rootExists }),
+      }
     } finally {
       await close()
     }
@@ -221,12 +225,21 @@ async function planFetch(context: Context, database: Database, flags: FetchFlags
 }
 
 function summarise(
-  { report, stopExitCode }: Context,
+  { report, selection, stopExitCode }: Context,
   totals: FetchTotals,
   { leftOut, locked, left }: TrackRunEnd,
-  { track, retryFailed }: Pick<FetchFlags, 'track' | 'retryFailed'>,
+  {
+    track,
+    retryFailed,
+    rootExists,
+  }: Pick<FetchFlags, 'track' | 'retryFailed'> & { readonly rootExists: boolean },
 ): Record<string, unknown> {
-  const sawAll = track.length === 0 && !retryFailed && stopExitCode() === undefined
+  const sawAll =
+    track.length === 0 &&
+    !retryFailed &&
+    !isSelecting(selection) &&
+    rootExists &&
+    stopExitCode() === undefined
   const fetched = fetchSources.reduce((sum, source) => sum + totals[source], 0)
   const from = fetchSources
     .filter(source => totals[source] > 0)

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describeProxy, proxyFor } from '../core/proxy.ts'
 import { redactUrl } from '../core/redact.ts'
 import { fullJitter } from '../core/retry.ts'
+import { printable } from '../core/units.ts'
 import { systemErrorCode, toError } from '../errors.ts'
 import type { Network } from '../network.ts'
 import { httpGet } from './http-get.ts'
@@ -76,7 +77,7 @@ export async function* download(
         if (status === 407 && proxy !== undefined) {
           throw new FetchProblem('fetch.proxy', `the proxy ${describeProxy(proxy)} wants a login`)
         }
-        throw new FetchProblem(`fetch.http-${status}`, `${address.host} answered ${status}`, {
+        throw new FetchProblem(`fetch.http-${status}`, `${response.url.host} answered ${status}`, {
           passing: passingStatus.has(status),
         })
       }
@@ -88,6 +89,13 @@ export async function* download(
           {
             passing: true,
           },
+        )
+      }
+      if (received === 0 && status === 206 && !isWhole(headers['content-range'])) {
+        response.body.destroy()
+        throw new FetchProblem(
+          'fetch.changed',
+          `${response.url.host} sent a part of the file, which was not asked for (206, content-range: ${printable(headers['content-range'] ?? 'none')})`,
         )
       }
       if (received === 0) {
@@ -140,6 +148,12 @@ export async function* download(
       clearTimeout(timer)
     }
   }
+}
+
+/** Whether a part is all of it, as some servers send it to whoever asks for no range. */
+function isWhole(contentRange: string | undefined): boolean {
+  const [, start, end, size] = /^bytes (\d+)-(\d+)\/(\d+)$/i.exec(contentRange ?? '') ?? []
+  return Number(start) === 0 && Number(end) + 1 === Number(size)
 }
 
 /** Whether a part begins where the bytes end that are there, and is one of the same whole: RFC 9110, section 14.4. */

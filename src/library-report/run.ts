@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import { formatBytes } from '../core/units.ts'
 import { readPrices } from '../cost/read-prices.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { ExitCode, systemErrorReason, UsageError } from '../errors.ts'
+import { ExitCode, systemErrorReason, systemRefusal, toError, UsageError } from '../errors.ts'
 import { replaceFile } from '../file-effects.ts'
 import { readReportData } from './data.ts'
 import type { ReportFlags } from './flags.ts'
@@ -34,6 +34,8 @@ export async function runReport(context: Context, { output, days, prices }: Repo
     await mkdir(path.dirname(file), { recursive: true })
     await replaceFile(file, page, { mode: 0o666 })
   } catch (error) {
+    const refusal = systemRefusal(toError(error), file)
+    if (refusal?.exitCode === ExitCode.temporary) throw refusal
     throw new UsageError(`--output: cannot write ${file}: ${systemErrorReason(error)}`, {
       code: 'usage.flag',
       cure: 'Name a file in a folder that this user can write to.',

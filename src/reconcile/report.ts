@@ -142,20 +142,28 @@ export function summarise(
   tally: Tally,
   seconds: number,
   planned: Planned | 'refused' | undefined,
-  flags: { deep: boolean; disk: boolean; plan: string | undefined; takenAt: Date | undefined },
+  flags: {
+    deep: boolean
+    disk: boolean
+    plan: string | undefined
+    takenAt: Date | undefined
+    /** only some tracks were compared */
+    isSelecting?: boolean
+  },
 ) {
   const row = (count: number, text: string): string => `  ${formatCount(count).padStart(9)}  ${text}`
   const places = tally.differences === tally.drift ? '' : ` in ${plural(tally.drift, 'place')}`
   // An inventory knows nothing of what happened since.
   const bucket = flags.takenAt === undefined ? 'bucket' : `the inventory of ${flags.takenAt.toISOString()}`
+  const onWhat = flags.isSelecting ? ' on the selected tracks; nothing is said of the others' : ''
   const verdict =
     tally.drift > 0
       ? `${plural(tally.differences, 'difference')} found${places}.`
       : tally.unread > 0
         ? 'No difference found, but not everything could be read.'
         : flags.disk
-          ? `Database, ${bucket} and disk agree.`
-          : `Database and ${bucket} agree.`
+          ? `Database, ${bucket} and disk agree${onWhat}.`
+          : `Database and ${bucket} agree${onWhat}.`
   const lines = [
     `${verdict} ${plural(tally.rows, 'row')}, ${plural(tally.objects, 'object')} (${formatBytes(tally.bytes)})` +
       `${flags.disk ? `, ${plural(tally.files, 'file')}` : ''}` +

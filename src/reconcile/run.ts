@@ -9,6 +9,7 @@ import { quarantinePrefix } from '../core/prefixes.ts'
 import { type Comparison, type DifferenceClass, isPlain } from '../core/reconcile/facts.ts'
 import { repairOf } from '../core/reconcile/repair.ts'
 import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
+import { isSelecting } from '../core/selection.ts'
 import { formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { recentRuns } from '../db/ledger.ts'
@@ -164,7 +165,11 @@ async function observeAndReport(
 
   const seconds = (context.now().getTime() - startedAt) / 1000
   const fields = summaryFields(tally, seconds)
-  const shown = { ...flags, takenAt: options.inventory?.takenAt }
+  const shown = {
+    ...flags,
+    takenAt: options.inventory?.takenAt,
+    isSelecting: isSelecting(context.selection),
+  }
   for (const { name, reason } of held) {
     report.item({
       subject: name,

@@ -190,6 +190,13 @@ describe('fetch', () => {
     expect((await rows()).of('ownObject').file_source).toBe('UNAVAILABLE')
   })
 
+  test('tracks that were not selected are not said to have audio', async () => {
+    const { exitCode, messages } = await fetchTracks(['--artist', 'Nobody'])
+    expect(exitCode).toBe(ExitCode.ok)
+    const summary = messages.find(one => one['message_type'] === 'summary')
+    expect(summary?.['message']).toBe('Nothing was fetched.')
+  })
+
   test('each track from the first source that has it; what cannot be had is UNAVAILABLE with the reason', async () => {
     const { exitCode, messages, stderr } = await fetchTracks(['--url', `${musicUrl}/{spotify_id}.mp3`])
     expect(exitCode, stderr).toBe(ExitCode.someFailed)

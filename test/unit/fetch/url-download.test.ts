@@ -58,6 +58,32 @@ describe('download', () => {
     expect((await get()).equals(content)).toBe(true)
   })
 
+  const part =
+    (start: number, end: number, size: number | '*' = content.length): Handler =>
+    (_request, response) => {
+      const range = `bytes ${start}-${end}/${size}`
+      response.writeHead(206, { etag, 'content-range': range }).end(content.subarray(start, end + 1))
+    }
+  const last = content.length - 1
+
+  test('a part that is all of it', async () => {
+    handlers = [part(0, last)]
+    expect((await get()).equals(content)).toBe(true)
+  })
+
+  test.each<[string, Handler]>([
+    ['the beginning', part(0, 999)],
+    ['the end', part(100, last)],
+    ['of a size that is not said', part(0, last, '*')],
+    ['that does not say which', (_, response) => void response.writeHead(206, { etag }).end(content)],
+  ])('a part that nobody asked for is not the file: %s', async (_, handler) => {
+    handlers = [handler]
+    await expect(get()).rejects.toMatchObject({
+      code: 'fetch.changed',
+      message: expect.stringContaining('a part of the file'),
+    })
+  })
+
   test('broken twice, taken up where it broke', async () => {
     const brokenRest: Handler = (request, response) => {
       const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1])
