@@ -5,7 +5,7 @@ import type { Knex } from 'knex'
 import { filePages } from '../audio-files/walk.ts'
 import { ownersWithoutAudio, type Unowned, unownedOf } from '../audio-files/without-audio.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
-import { draftPrefix, keyBeforeRemoval } from '../core/prefixes.ts'
+import { draftPrefix, keyBeforeQuarantine } from '../core/prefixes.ts'
 import { forgetUpload, objectsByKey, openUploads, runsAlive } from '../db/ledger.ts'
 import { keysByHash, keysSpokenFor } from '../db/row-facts.ts'
 import { systemErrorCode, systemErrorReason } from '../errors.ts'
@@ -206,7 +206,7 @@ export async function* staleUploads(
 const isHashed = (oldKey: string): boolean => /^[0-9a-f]{64}$/.test(oldKey)
 
 /**
- * Objects that a plan moved to quarantine before `before`, by the store's clock, and that nothing wants back. One is
+ * Objects that a plan, or an upload that met a damaged one, moved to quarantine before `before`, by the store's clock, and that nothing wants back. One is
  * kept that may be the last copy: a row names it, or its old key while nothing is there, or it was uploaded for a track
  * that has no other audio. What no plan put there, or the plan of a library with another prefix, is none of ours, and is
  * never met.
@@ -231,7 +231,7 @@ export async function* expiredQuarantine(
 ): AsyncGenerator<Leftover> {
   for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
     const expired = page.flatMap(entry => {
-      const oldKey = keyBeforeRemoval(entry.key)
+      const oldKey = keyBeforeQuarantine(entry.key)
       // What had another prefix was removed by another library, which has rows of its own.
       const isOurs = oldKey !== undefined && (oldKey.startsWith(keyPrefix) || isHashed(oldKey))
       return isOurs && entry.lastModified.getTime() < before ? [{ ...entry, oldKey }] : []

@@ -11,6 +11,19 @@ export function keyBeforeRemoval(key: string): string | undefined {
   return key.startsWith(quarantinePrefix) ? removed.exec(key.slice(quarantinePrefix.length))?.[1] : undefined
 }
 
+/** Where an upload waits that was damaged on its way. */
+const damagedPrefix = `${quarantinePrefix}damaged/`
+
+/** Where an object is moved to that says it is a file, and is not. */
+export function damagedKey(key: string): string {
+  return damagedPrefix + key
+}
+
+/** The key that an object in quarantine had, whichever command moved it there; undefined if none did. */
+export function keyBeforeQuarantine(key: string): string | undefined {
+  return key.startsWith(damagedPrefix) ? key.slice(damagedPrefix.length) : keyBeforeRemoval(key)
+}
+
 /** Below the prefix of all keys: where `fetch` puts what is on its way. What dead runs leave there is swept. */
 export function stagingPrefix(keyPrefix: string): string {
   return `${keyPrefix}.incoming/`

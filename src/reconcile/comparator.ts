@@ -127,7 +127,7 @@ export class Comparator {
       const keys = removed.map(({ object }) => object.key)
       const known = await objectsByKey(knex, store.bucket, keys)
       const owners = await ownersWithoutAudio(
-        { knex, store, audioFolder, keyPrefix: prefix, ...(signal === undefined ? {} : { signal }) },
+        { knex, store, audioFolder, keyPrefix: prefix, signal },
         keys.map(key => unownedOf(undefined, known.get(key)?.sha256, key)),
       )
       yield removed.flatMap((one, at) => {
@@ -303,8 +303,8 @@ export class Comparator {
     if (prefix === '') return
     for await (const page of this.#library.store.list({ prefix, signal })) {
       for (const { key, size, etag, lastModified } of page) {
-        if (key.includes(nul)) continue
-        const oldKey = key.slice(key.indexOf('/', prefix.length) + 1)
+        const oldKey = keyBeforeRemoval(key)
+        if (oldKey === undefined || key.includes(nul)) continue
         await this.#resolver.quarantined(oldKey, { key, size, etag, lastModified: lastModified.getTime() })
       }
     }

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { ContentHash } from '../audio-files/source.ts'
 import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
-import { quarantinePrefix } from '../core/prefixes.ts'
+import { damagedKey } from '../core/prefixes.ts'
 import type { Requests } from '../storage/requests.ts'
 import { archiveCure } from '../storage/s3-errors.ts'
 import { type ObjectHead, type ObjectStore, type PutResult, StoreError } from '../storage/store.ts'
@@ -115,7 +115,7 @@ export class UploadVerifier {
 
   /** Nothing is lost by it: a copy waits in quarantine as long as all that is removed. */
   async #setAside({ key, etag }: ObjectHead): Promise<never> {
-    const aside = `${quarantinePrefix}damaged/${key}`
+    const aside = damagedKey(key)
     const signal = this.#signal
     try {
       await this.#store.copy(key, aside, { ifMatch: etag, ifNoneMatch: true, signal }).catch(whenTaken)

@@ -16,6 +16,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Readers } from '../../src/audio-files/readers.ts'
 import {
   emptyFolders,
+  expiredQuarantine,
   filesAside,
   type Leftover,
   oldRuns,
@@ -502,6 +503,53 @@ describe('what the past has left', () => {
     )
     expect(await found?.remove()).toBe('aborted, but the store still has it')
     expect(await openUploads(knex, { bucket: bed.store.bucket })).toHaveLength(1)
+  })
+
+  test('what was moved to quarantine long ago, by whichever command, and nobody wants back', async () => {
+    const id = '0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d'
+    const put = (key: string) =>
+      bed.store.put(key, Buffer.alloc(++number), { headers: { contentType: 'a/b' }, checksums: {} })
+    let number = 0
+    const cases: [key: string, isExpired: boolean, kept?: RegExp][] = [
+      [`quarantine/${id}/audio/a.flac`, true],
+      ['quarantine/damaged/audio/b.flac', true],
+      [`quarantine/${id}/other/c.flac`, false],
+      ['quarantine/damaged/other/d.flac', false],
+      ['quarantine/mine/audio/e.flac', false],
+      ['quarantine/damaged', false],
+      [`quarantine/${id}/audio/named.flac`, true, /^a row names audio\/named\.flac, but nothing is there/],
+      ['quarantine/damaged/audio/named too.flac', true, /^a row names audio\/named too\.flac, but nothing/],
+    ]
+    for (const [key] of cases) await put(key)
+    for (const name of ['named', 'named too'])
+      await bed.addTrack({ path: null, source: 'S3', key: `audio/${name}.flac` })
+    const place = {
+      quarantinePrefix: 'quarantine/',
+      keyPrefix: 'audio/',
+      audioFolder: plainFolder(bed.audioRoot),
+      signal,
+    }
+    const { knex } = bed.database
+    expect(
+      await collect(expiredQuarantine(knex, bed.store, { ...place, before: Date.now() - hour })),
+    ).toEqual([])
+    const found = await collect(expiredQuarantine(knex, bed.store, { ...place, before: Date.now() + hour }))
+    expect(found.map(({ subject }) => subject)).toEqual(
+      cases.flatMap(([key, isExpired]) => (isExpired ? [key] : [])).sort(),
+    )
+    for (const [key, isExpired, kept] of cases) {
+      const one = found.find(({ subject }) => subject === key)
+      if (!isExpired) continue
+      if (kept === undefined) expect([key, one?.kept]).toEqual([key, undefined])
+      else expect(one?.kept).toMatch(kept)
+      // Looked at once more.
+      const why = await one?.remove()
+      if (kept === undefined) expect([key, why]).toEqual([key, undefined])
+      else expect(why).toMatch(kept)
+    }
+    expect([...(await bed.objects()).keys()].sort()).toEqual(
+      cases.flatMap(([key, isExpired, kept]) => (isExpired && kept === undefined ? [] : [key])).sort(),
+    )
   })
 
   test('records of runs that ended long ago, but for the newest three of each command', async () => {

@@ -116,6 +116,34 @@ describe.each([
     if (!versioned) expect(isListed).toBe(false)
   })
 
+  if (!versioned)
+    test('a row is given back from quarantine what a plan moved there, and nothing else', async () => {
+      const id = '0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d'
+      const cases: [from: string, isBack: boolean][] = [
+        [id, true],
+        // An upload that was damaged on its way is no copy of anything.
+        ['damaged', false],
+        ['mine', false],
+        [`${id}/deeper`, false],
+        [id.toUpperCase(), false],
+      ]
+      await put('audio/agrees.flac')
+      await row('audio/agrees.flac')
+      const keys: string[] = []
+      for (const [number, [from]] of cases.entries()) {
+        const key = `audio/quarantined ${number}.flac`
+        keys.push(key)
+        await put(`quarantine/${from}/${key}`)
+        await row(key)
+      }
+      const run = await reconcile(bed, { plan: file(), maxDelete: { percent: 100 }, force: true })
+      expect(run.error).toBeUndefined()
+      const back = readFileSync(file(), 'utf8')
+        .split('\n')
+        .flatMap(line => (line.includes('"bring-back-object"') ? [JSON.parse(line).object.key] : []))
+      expect(back).toEqual(cases.flatMap(([, isBack], at) => (isBack ? [keys[at]] : [])))
+    })
+
   test('where nobody may ask for versions nothing is known to be hidden', async () => {
     await put('audio/agrees.flac')
     await row('audio/agrees.flac')

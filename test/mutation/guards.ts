@@ -364,7 +364,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'quarantine ours',
     file: 'src/cleanup/leftovers.ts',
-    guard: 'const oldKey = keyBeforeRemoval(entry.key)',
+    guard: 'const oldKey = keyBeforeQuarantine(entry.key)',
     instead: 'const oldKey = entry.key.slice(entry.key.indexOf(keyPrefix))',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'empties',

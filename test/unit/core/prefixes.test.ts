@@ -1,5 +1,10 @@
 import { expect, test } from 'vitest'
-import { keyBeforeRemoval, stagingPrefix } from '../../../src/core/prefixes.ts'
+import {
+  damagedKey,
+  keyBeforeQuarantine,
+  keyBeforeRemoval,
+  stagingPrefix,
+} from '../../../src/core/prefixes.ts'
 
 test('what is on its way lies below the prefix of all keys, hidden', () => {
   expect(stagingPrefix('audio/')).toBe('audio/.incoming/')
@@ -14,4 +19,14 @@ test.each([
   ['audio/quarantine/0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d/audio/a.mp3', undefined],
 ])('%j was %j', (key, before) => {
   expect(keyBeforeRemoval(key)).toBe(before)
+})
+
+test('what was set aside as damaged is no removal, and was there all the same', () => {
+  const aside = damagedKey('audio/a.mp3')
+  expect(aside).toBe('quarantine/damaged/audio/a.mp3')
+  expect([keyBeforeRemoval(aside), keyBeforeQuarantine(aside)]).toEqual([undefined, 'audio/a.mp3'])
+  expect(keyBeforeQuarantine('quarantine/0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d/audio/a.mp3')).toBe(
+    'audio/a.mp3',
+  )
+  expect(keyBeforeQuarantine('quarantine/mine/audio/a.mp3')).toBeUndefined()
 })
