@@ -18,7 +18,7 @@ import { versionsOfKey } from '../../src/storage/versions.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
-import { hooked } from '../support/hooked-store.ts'
+import { hooked, type StoreHooks } from '../support/hooked-store.ts'
 import { crc32Text, savePlan } from './safety.ts'
 
 /** The object that the plan saw, another of its size, and a longer one. */
@@ -400,6 +400,93 @@ describe.each([
       return { said: 'skipped', world }
     }
     await compare('undo', await dressed(), rule, ways)
+  })
+})
+
+describe('what comes between', () => {
+  beforeAll(async () => {
+    ;({ bed } = await embeddedBed(await pgliteTestDatabase(), {
+      buckets: [{ name: 'music', versioning: 'Enabled' }],
+    }))
+  })
+  afterAll(() => bed.close())
+  const key = 'audio/a.flac'
+  let number = 0
+  beforeEach(async () => {
+    await bed.reset()
+    for (const name of [file(), `${file()}.journal`]) rmSync(name, { force: true })
+    number++
+  })
+  const work = async (verb: Verb, hooks: StoreHooks, stopping = new AbortController().signal) => {
+    const { header, items } = await checkPlan(file())
+    const journal = await PlanJournal.open(file(), header.id, items)
+    const outcomes: ItemOutcome[] = []
+    const ways = {
+      knex: bed.database.knex,
+      store: hooked(bed.store, hooks),
+      audioFolder: plainFolder(bed.audioRoot),
+      keyPrefix: 'audio/',
+      concurrency: { initial: 1, max: 1 },
+      signal: new AbortController().signal,
+      stopping,
+    }
+    try {
+      for await (const batch of (verb === 'apply' ? applyPlan : undoPlan)(file(), journal, ways))
+        outcomes.push(...batch)
+    } finally {
+      await journal.close()
+    }
+    return outcomes
+  }
+
+  test.each<Body>(['D', 'L'])(
+    'another object comes to the key as its marker goes: it is not taken for ours (%s)',
+    async body => {
+      const own = `${key} ${number}`
+      await put(own, 'P')
+      await bed.store.delete([{ key: own }])
+      savePlan(bed, 'states.plan', [{ action: 'bring-back-object', object: { ...planned, key: own } }], {
+        versioned: true,
+      })
+      const outcomes = await work('apply', { delete: { after: () => put(own, body) } })
+      expect(outcomes).toHaveLength(1)
+      expect(outcomes[0]?.state).not.toBe('done')
+      expect(await bodyAt(own)).toBe(body)
+    },
+  )
+
+  test.each<Verb>(['apply', 'undo'])('a signal: no batch is begun after it (%s)', async verb => {
+    const own = `${key} ${number}`
+    await put(own, 'P', { contentType: 'text/plain' })
+    const id = await bed.addTrack({ path: 'was', source: 'UNAVAILABLE' })
+    const was: RowState = { key: null, source: 'UNAVAILABLE', size: null, path: 'was' }
+    savePlan(
+      bed,
+      'states.plan',
+      [
+        { action: 'update-row', trackId: id, was, becomes: { ...was, path: 'new' } },
+        {
+          action: 'set-headers',
+          object: { ...planned, key: own },
+          was: { contentType: 'text/plain' },
+          becomes: { contentType: 'audio/flac' },
+        },
+      ],
+      { versioned: true },
+    )
+    expect(await work(verb, {}, AbortSignal.abort())).toEqual([])
+    if (verb === 'undo') expect(await work('apply', {})).toHaveLength(2)
+    // It comes as the first of two batches is at work.
+    const stopping = new AbortController()
+    const stop = ({ sql }: { sql: string }) => void (/update tracks/i.test(sql) && stopping.abort())
+    const { knex } = bed.database
+    if (verb === 'apply') knex.on('query', stop)
+    const hooks: StoreHooks = verb === 'undo' ? { rewriteHeaders: { before: () => stopping.abort() } } : {}
+    const outcomes = await work(verb, hooks, stopping.signal).finally(() => knex.off('query', stop))
+    expect(outcomes.map(({ item, state }) => [item.action, state])).toEqual([
+      verb === 'apply' ? ['update-row', 'done'] : ['set-headers', 'undone'],
+    ])
+    expect(await work(verb, {})).toHaveLength(1)
   })
 })
 
