@@ -202,6 +202,7 @@ async function remove(
   if (before.etag !== etag) throw new Skip('the object has changed since')
   if (quarantine === undefined) {
     if ((await store.versioning(signal)) !== 'Enabled') throw new Skip('the bucket no longer keeps versions')
+    await keepAsVersion(options, before)
   } else await copyTo(options, before, quarantine)
   try {
     await check()
@@ -217,6 +218,33 @@ async function remove(
     if (error instanceof Skip && quarantine !== undefined) await dropCopy(options, key, quarantine)
     throw error
   }
+}
+
+/**
+ * An object from before the bucket kept versions has no version that stays: a marker made once they are suspended would
+ * take its place. So it is copied onto itself first.
+ *
+ * @throws Skip if that makes no version, or one that the plan does not know
+ */
+async function keepAsVersion({ store, signal }: ExecuteOptions, head: ObjectHead): Promise<void> {
+  const { key, etag, contentType, cacheControl } = head
+  // Not every store tells with an object which version it is.
+  const versionOf = async (one: ObjectHead): Promise<string | undefined> =>
+    one.versionId ?? (await versionsOfKey(store, key, signal))[0]?.versionId
+  if ((await versionOf(head)) !== 'null') return
+  await store.rewriteHeaders(key, {
+    ifMatch: etag,
+    ...(contentType === undefined ? {} : { contentType }),
+    ...(cacheControl === undefined ? {} : { cacheControl }),
+    signal,
+  })
+  const now = await store.head(key, { signal })
+  if (now === undefined || (await versionOf(now)) === 'null')
+    throw new Skip('the bucket no longer keeps versions')
+  if (now.etag !== etag)
+    throw new Skip(
+      'it was from before the bucket kept versions, and is a version now: `autodj reconcile` plans its removal anew',
+    )
 }
 
 /** The marker that hides an object now. @throws FatalError if nothing is hidden, but gone */

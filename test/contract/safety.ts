@@ -22,6 +22,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
+import { PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { keepChangeTimes } from '../../src/audio-files/change-times.ts'
 import { deleteProvedFile } from '../../src/audio-files/delete-proved.ts'
@@ -678,6 +679,39 @@ export function safetyContract(
         })
         expect(said(late)['audio/a.flac']).toMatch(/no longer keeps versions/)
         expect(await bed.store.head('audio/a.flac')).toBeDefined()
+      })
+
+      test('a bucket stops keeping versions, and the object is from before it did', async () => {
+        const mine = await openBed()
+        try {
+          const { bucket, credentials, endpoint, region } = mine.access
+          const admin = new S3Client({
+            ...(endpoint === undefined ? {} : { endpoint }),
+            region,
+            credentials,
+            forcePathStyle: true,
+          })
+          const keepVersions = (Status: 'Enabled' | 'Suspended') =>
+            admin.send(
+              new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration: { Status } }),
+            )
+          const key = 'audio/a.flac'
+          const headers = { contentType: 'audio/flac', cacheControl }
+          const { etag } = await mine.store.put(key, content, { headers, checksums: {} })
+          await keepVersions('Enabled')
+          const object = { key, size: content.length, etag }
+          const file = savePlan(mine, 'p.plan', [{ action: 'remove-object', object }], { versioned: true })
+          const suspend = once(() => keepVersions('Suspended'))
+          const run = await apply(mine, file, undefined, { hooks: { delete: { before: () => suspend() } } })
+          expect(said(run)).toEqual({ [key]: 'done' })
+          expect(await mine.store.head(key)).toBeUndefined()
+          expect(said(await undo(mine, file))).toEqual({ [key]: 'undone' })
+          expect((await mine.content(key))?.equals(content)).toBe(true)
+          expect(await mine.store.head(key)).toMatchObject(headers)
+          admin.destroy()
+        } finally {
+          await mine.close()
+        }
       })
 
       test('object or file are back before the row is left without audio', async () => {

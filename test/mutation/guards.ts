@@ -68,6 +68,14 @@ export const guards: readonly Guard[] = [
     pattern: 'there for a time',
   },
   {
+    name: 'an object from before versions is made one',
+    file: 'src/plan/removals.ts',
+    guard: '    await keepAsVersion(options, before)\n',
+    instead: '',
+    tests: ['test/contract/safety.test.ts'],
+    pattern: 'stops keeping versions',
+  },
+  {
     name: 'the open file is unchanged before it is taken aside',
     file: 'src/audio-files/remove-together.ts',
     guard:
