@@ -243,7 +243,7 @@ async function keepAsVersion({ store, signal }: ExecuteOptions, head: ObjectHead
     throw new Skip('the bucket no longer keeps versions')
   if (now.etag !== etag)
     throw new Skip(
-      'it was from before the bucket kept versions, and is a version now: `autodj reconcile` plans its removal anew',
+      'it was from before the bucket kept versions, and is a version now: run `autodj reconcile` again for another plan',
     )
 }
 
