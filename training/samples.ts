@@ -1,7 +1,7 @@
 /** What tune.ts learns from: readings of clips with which of them are right, and their harmony with its key. */
 import { availableParallelism } from 'node:os'
 import { allClips, type Clip, extraTuningClips } from '../bench/audio/clips.ts'
-import { hashOf } from '../bench/audio/random.ts'
+import { hashOf, sampleBy } from '../bench/audio/random.ts'
 import { tempoA1 } from '../bench/audio/score.ts'
 import { trackBeats } from '../src/core/audio/beats.ts'
 import { tonality } from '../src/core/audio/chroma.ts'
@@ -21,6 +21,7 @@ import { pulseTightness } from '../src/core/audio/readings.ts'
 import { tempoHypotheses } from '../src/core/audio/tempo.ts'
 import type { Truth } from './compose.ts'
 import { hear } from './heard.ts'
+import { moduleSongs } from './modules.ts'
 import { otherSongs } from './songs.ts'
 
 interface Sample {
@@ -131,29 +132,50 @@ async function hearAll(
   await Promise.all(Array.from({ length: availableParallelism() }, work))
 }
 
-/** Every clip of the tuning half, every extra one and songs by others, as readings. */
-export async function metreSamples(): Promise<MetreSample[]> {
-  const ofBench = ofTuning()
-  const names = new Set(ofBench.map(({ name }) => name))
+async function readingsOf(clips: readonly Clip[], ofBench: ReadonlySet<string>): Promise<MetreSample[]> {
   const samples: MetreSample[] = []
-  const clips = [...ofBench, ...extraTuningClips(), ...otherSongs()].filter(
-    ({ name }) => !soundsOtherwise.test(name) && !doubtful.test(name),
-  )
   await hearAll(clips, ({ name }, truth, spectra) => {
     if (truth.changes) return
     const evidence = gatherEvidence(onsetStrength(spectra), tonality(spectra).changeAt)
-    samples.push(metreSample({ name, ofBench: names.has(name) }, truth, evidence))
+    samples.push(metreSample({ name, ofBench: ofBench.has(name) }, truth, evidence))
   })
   return samples.sort(byName)
 }
 
-/** Every clip of the tuning half that has a key, and `keyLessons` extra ones. */
-export async function keySamples(): Promise<KeySample[]> {
+/** So many of them, chosen by the hash of their names. */
+const some = (clips: readonly Clip[], count: number): Clip[] => sampleBy(clips, ({ name }) => name, count)
+
+/**
+ * Every clip of the tuning half, every extra one and songs by others, as readings.
+ * @param count at most so many of them.
+ */
+export async function metreSamples(count = Number.POSITIVE_INFINITY): Promise<MetreSample[]> {
+  const ofBench = ofTuning()
+  const clips = [...ofBench, ...extraTuningClips(), ...otherSongs()].filter(
+    ({ name }) => !soundsOtherwise.test(name) && !doubtful.test(name),
+  )
+  return readingsOf(some(clips, count), new Set(ofBench.map(({ name }) => name)))
+}
+
+/** How often each passage of a module is learned from: there are a few for ten of all others. */
+const moduleTimes = 3
+
+/**
+ * Passages of tracker modules as readings, for the phase alone: their rows say where beats lie, but what is written at 75
+ * beats a minute is written at 150 as well.
+ */
+export async function moduleSamples(count = Number.POSITIVE_INFINITY): Promise<MetreSample[]> {
+  const samples = await readingsOf(some(moduleSongs(), count), new Set())
+  return Array.from({ length: moduleTimes }, () => samples).flat()
+}
+
+/** Every clip of the tuning half that has a key, and `keyLessons` extra ones; at most `count` of them. */
+export async function keySamples(count = Number.POSITIVE_INFINITY): Promise<KeySample[]> {
   const ofBench = ofTuning()
   const names = new Set(ofBench.map(({ name }) => name))
   const extra = extraTuningClips().toSorted((a, b) => hashOf(`o:${a.name}`) - hashOf(`o:${b.name}`))
   const samples: KeySample[] = []
-  await hearAll([...ofBench, ...extra.slice(0, keyLessons)], ({ name }, { key }, spectra) => {
+  await hearAll(some([...ofBench, ...extra.slice(0, keyLessons)], count), ({ name }, { key }, spectra) => {
     if (key === null) return
     const tonic = pitchClasses.indexOf(key.replace('m', '') as (typeof pitchClasses)[number])
     samples.push({

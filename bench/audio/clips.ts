@@ -20,6 +20,7 @@ type Source =
   | { readonly kind: 'mma'; readonly chart: string }
   | { readonly kind: 'audio'; readonly files: readonly string[]; readonly start: number }
   | { readonly kind: 'lmms'; readonly project: string; readonly start: number }
+  | { readonly kind: 'module'; readonly file: string; readonly start: number }
 
 export interface Clip {
   readonly name: string
@@ -28,7 +29,7 @@ export interface Clip {
   /** Seconds kept. */
   readonly duration: number
   readonly source: Source
-  /** Computed once the MIDI file is known (MMA writes its own). */
+  /** Computed once the MIDI file is known (MMA writes its own); of a module, when its rows begin. */
   readonly truth: (midi: Buffer) => Truth
 }
 

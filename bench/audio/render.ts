@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Truth } from '../../training/compose.ts'
 import type { Clip } from './clips.ts'
@@ -38,6 +39,27 @@ function once(file: string, make: (to: string) => Promise<unknown>): Promise<voi
   return made
 }
 
+/** Where the sound of the whole song lies that a passage is cut from. */
+const wholeSong = ({ name }: Clip): string =>
+  join(cacheFolder(), 'clips', `${name.replace(/@\d+$/, '')}.whole.wav`)
+
+const moduleFiles = (clip: Clip): { readonly sound: string; readonly rows: string } => ({
+  sound: wholeSong(clip),
+  rows: `${wholeSong(clip)}.rows`,
+})
+
+/** As much of a module as passages are cut from, seconds. */
+const moduleSeconds = 120
+
+/** A module's sound, and when its rows begin (training/module-rows.c, which is compiled first). */
+async function playModule(file: string, { sound, rows }: ReturnType<typeof moduleFiles>): Promise<void> {
+  const player = join(cacheFolder(), 'module-rows')
+  const source = fileURLToPath(new URL('../../training/module-rows.c', import.meta.url))
+  await once(player, to => run('cc', ['-O2', '-o', to, source, '-lopenmpt']))
+  // The rows first: they are there if the sound is.
+  await once(sound, to => run(player, [file, to, rows, String(moduleSeconds)], { timeout: 120_000 }))
+}
+
 /** The clip's sound and truth; rendered once, then taken from the cache. Null where a tool failed, with why. */
 export async function render(
   clip: Clip,
@@ -58,6 +80,10 @@ export async function render(
       }
       midi = readFileSync(mid)
     }
+    if (clip.source.kind === 'module') {
+      await playModule(clip.source.file, moduleFiles(clip))
+      midi = readFileSync(moduleFiles(clip).rows)
+    }
     const truth = clip.truth(midi)
     if (clip.source.kind === 'midi' && existsSync(mid) && !readFileSync(mid).equals(midi))
       rmSync(wav, { force: true })
@@ -71,7 +97,7 @@ export async function render(
       await run('ffmpeg', ['-v', 'error', '-y', ...inputs, '-filter_complex', mix, '-ac', '2', part])
     } else {
       const start = 'start' in source ? (source.start ?? 0) : 0
-      const whole = start > 0 ? join(folder, `${clip.name.replace(/@\d+$/, '')}.whole.wav`) : `${wav}.raw.wav`
+      const whole = start > 0 ? wholeSong(clip) : `${wav}.raw.wav`
       if (source.kind === 'midi') writeFileSync(mid, midi)
       await once(whole, to =>
         source.kind === 'lmms'

@@ -45,6 +45,19 @@ const { document } = parseHTML('<!doctype html><html><body></body></html>')
 const clock = (seconds: number): string =>
   `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, '0')}`
 
+/** Width of a letter, pixels, on the safe side. */
+const letter = 6.5
+
+/** Those of names, in the order of their places, that do not run into the one that is written before them. */
+function legible<T>(all: readonly T[], place: (item: T) => number, name: (item: T) => string): T[] {
+  let free = -Infinity
+  return all.filter(item => {
+    if (place(item) < free) return false
+    free = place(item) + letter * name(item).length + 8
+    return true
+  })
+}
+
 /** The picture as SVG; six pixels a second, at least 1,000 in all. */
 export function drawAnalysis(picture: AnalysisPicture): string {
   const { title, duration, waveform, beats, downbeats, sections, tempoParts, keys, mixIn, mixOut } = picture
@@ -68,6 +81,12 @@ export function drawAnalysis(picture: AnalysisPicture): string {
     ((Math.min(fastest, Math.max(slowest, bpm)) - slowest) / (fastest - slowest)) * (tempoHigh - tempoLow)
   const tempoName = ({ bpm, constant }: { bpm: number; constant: boolean }): string =>
     `${Number(bpm.toFixed(2))} BPM${constant ? '' : ', drifting'}`
+  const width = Math.max(1000, 6 * duration)
+  const perSecond = width / duration
+  /** Whether a name has room in its stretch. */
+  const fits = ({ start, end }: { start: number; end: number }, name: string): boolean =>
+    letter * name.length <= (end - start) * perSecond
+  const namedTempi = legible(tempoParts, ({ start }) => start * perSecond, tempoName)
   const step = duration > 1_800 ? 300 : duration > 600 ? 60 : 15
   const ticks = Array.from({ length: Math.floor(duration / step) + 1 }, (_, i) => i * step)
   const names = Object.entries(rows).map(([name, [low, high]]) => ({ name, y: (low + high) / 2 }))
@@ -89,18 +108,21 @@ export function drawAnalysis(picture: AnalysisPicture): string {
       fill: (section: { kind: string }) => colors[section.kind] ?? '#ccc',
       stroke: 'white',
     }),
-    Plot.text(sections, {
-      x: ({ start, end }: { start: number; end: number }) => (start + end) / 2,
-      y: (rows.sections[0] + rows.sections[1]) / 2,
-      text: 'kind',
-    }),
+    Plot.text(
+      sections.filter(section => fits(section, section.kind)),
+      {
+        x: ({ start, end }: { start: number; end: number }) => (start + end) / 2,
+        y: (rows.sections[0] + rows.sections[1]) / 2,
+        text: 'kind',
+      },
+    ),
     Plot.line(tempi, {
       x: 'time',
       y: ({ bpm }: { bpm: number }) => atTempo(bpm),
       stroke: '#e76f51',
       strokeWidth: 1,
     }),
-    Plot.text(tempoParts, {
+    Plot.text(namedTempi, {
       x: 'start',
       y: tempoHigh + 1,
       text: tempoName,
@@ -138,7 +160,7 @@ export function drawAnalysis(picture: AnalysisPicture): string {
   ]
   const svg = Plot.plot({
     document: document as never,
-    width: Math.round(Math.max(1000, 6 * duration)) + 100,
+    width: Math.round(width) + 100,
     height: 360,
     marginLeft: 80,
     marginTop: 34,

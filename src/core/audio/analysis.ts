@@ -11,7 +11,7 @@ import { estimateKey, type KeyStretch, keysOverTime } from './key.ts'
 import { keyTemplates } from './key-weights.ts'
 import { loudnessMeter, loudnessShare } from './loudness.ts'
 import { featureCount } from './metre.ts'
-import { metreNetwork } from './network.ts'
+import { learnedNetworks } from './network.ts'
 import { type Onsets, onsetStrength } from './onsets.ts'
 import type { TempoPart } from './pulse.ts'
 import type { TempoHints } from './readings.ts'
@@ -102,7 +102,7 @@ export interface TrackAnalysis {
   readonly waveform: Waveform
 }
 
-const network = metreNetwork(featureCount)
+const networks = learnedNetworks(featureCount)
 
 interface TrackAnalyzer {
   /** Takes the next samples, one array a channel in WAVE order (L R C LFE Ls Rs); arrays may be reused after. */
@@ -141,7 +141,7 @@ export function trackAnalyzer(sampleRate: number, channels: number, expected?: n
       const loudness = meter.finish()
       const { onsets, tones, sound, centroid, duration } = listen(front.finish())
       const rhythm =
-        loudness.integrated === undefined ? undefined : analyzeRhythm(onsets, network, tones.changeAt, hints)
+        loudness.integrated === undefined ? undefined : analyzeRhythm(onsets, networks, tones.changeAt, hints)
       const key = estimateKey(tones, keyTemplates)
       const { sections, ...form } = analyzeForm(sound, loudness.tenths, duration, rhythm)
       return {

@@ -25,7 +25,7 @@ interface Key {
   readonly key: string
   /** Camelot wheel code, `8B` for C major, `8A` for A minor. */
   readonly camelot: string
-  /** Probability of the key, 0 to 1, as the templates were trained to tell it. */
+  /** Probability of the key, 0 to 1, as the templates were trained to tell it; less where hardly a triad is heard. */
   readonly confidence: number
 }
 
@@ -123,6 +123,19 @@ function worth(answer: number, right: number): number {
 }
 
 /**
+ * How far what sounds can tell a key at all, 0 to 1: three pitch classes can (a triad), one cannot, as a test tone or a
+ * drone. From their perplexity, the number of pitch classes that would be as varied if all sounded alike.
+ */
+function telling({ bass, treble }: PitchContent): number {
+  let all = 0
+  let entropy = 0
+  const sounds = bass.map((value, c) => value + treble[c]!)
+  for (const value of sounds) all += value
+  for (const value of sounds) if (value > 0) entropy -= (value / all) * Math.log(value / all)
+  return Math.max(0, Math.min(1, (Math.exp(entropy) - 1) / 2))
+}
+
+/**
  * The key with the highest expected worth rather than the likeliest one: where two are about as likely, the one whose
  * neighbours are likely too errs less. Worth as in the MIREX evaluation of audio key detection.
  * @returns undefined if nothing has a pitch.
@@ -140,7 +153,7 @@ export function estimateKey(tonality: PitchContent, templates: KeyTemplates): Ke
   return {
     key: pitchClasses[best % 12]! + (best < 12 ? '' : 'm'),
     camelot: camelotOf(best),
-    confidence: likely[best]! / all,
+    confidence: (telling(tonality) * likely[best]!) / all,
   }
 }
 

@@ -7,6 +7,7 @@
 
 import { metreNetworks } from './metre-weights.ts'
 import type { PackedNetwork } from './packed-network.ts'
+import { phaseNetworks } from './phase-weights.ts'
 
 export interface Network {
   readonly hidden: number
@@ -23,7 +24,7 @@ export function unpack(networks: readonly PackedNetwork[], features: number): Ne
   for (const [h, [scale, text]] of rows.entries()) {
     const bytes = Int8Array.from(Buffer.from(text, 'base64'))
     if (bytes.length !== features)
-      throw new Error('metre-weights.ts does not fit metre.ts: run training/tune.ts')
+      throw new Error('learned weights do not fit metre.ts: run training/tune.ts')
     for (let f = 0; f < features; f++) input[h * features + f] = bytes[f]! * scale
   }
   return {
@@ -34,8 +35,21 @@ export function unpack(networks: readonly PackedNetwork[], features: number): Ne
   }
 }
 
-/** The network of metre-weights.ts. */
-export const metreNetwork = (features: number): Network => unpack(metreNetworks, features)
+export interface Networks {
+  /** Says which tempo. */
+  readonly metre: Network
+  /**
+   * Says, given the tempo, which of its phases. To those that say the tempo come some that learned from tracker modules
+   * too, whose rows say where beats lie, but not always at which of two octaves they are counted (training/modules.ts).
+   */
+  readonly phase: Network
+}
+
+/** The networks of metre-weights.ts and phase-weights.ts. */
+export const learnedNetworks = (features: number): Networks => ({
+  metre: unpack(metreNetworks, features),
+  phase: unpack([...metreNetworks, ...phaseNetworks], features),
+})
 
 /** Score of the feature vector at `offset`. */
 export function scoreReading(

@@ -13,11 +13,20 @@ export interface Onsets {
   readonly frames: number
   /** One envelope a group, each scaled to a mean of 1 over the track (0 if the group is silent). */
   readonly groups: readonly Float32Array[]
-  /** Their sum above its own local average, half-wave rectified, mean 1. */
+  /** Their sum above its own local average, half-wave rectified, mean 1; 0 throughout if there are no onsets to speak of. */
   readonly novelty: Float32Array
   /** Share of each group in the whole flux, summing to 1. */
   readonly shares: readonly number[]
 }
+
+/**
+ * Rise of the compressed magnitudes, summed over groups, from which an onset is heard: in music it is about 0.3 in the mean,
+ * a steady tone ripples by less than a thousandth.
+ */
+const audible = 0.02
+
+/** Fewer onsets than these, a tenth of a second apart or more, are no pulse. */
+const leastOnsets = 4
 
 /** Magnitudes are compressed as log(1 + GAIN m), m relative to the track's mean loud level. */
 const gain = 8
@@ -87,6 +96,18 @@ export function sliceOnsets({ groups, novelty, shares }: Onsets, from: number, t
   }
 }
 
+/** Whether anything rises audibly, again and again. */
+function hasOnsets(rises: Float32Array): boolean {
+  let count = 0
+  let last = -Infinity
+  for (let t = 0; t < rises.length && count < leastOnsets; t++) {
+    if (rises[t]! < audible) continue
+    if (t - last >= frameRate / 10) count++
+    last = t
+  }
+  return count >= leastOnsets
+}
+
 /** What rises above the average of `reach` frames either side, scaled to a mean of 1. */
 function aboveLocalMean(signal: Float32Array, reach: number): Float32Array {
   const { length } = signal
@@ -110,6 +131,7 @@ function aboveLocalMean(signal: Float32Array, reach: number): Float32Array {
     out[t] = Math.max(0, signal[t]! - sum / count)
     total += out[t]!
   }
+  if (!hasOnsets(out)) return out.fill(0)
   const mean = total / Math.max(1, length)
   if (mean > 1e-9) for (let t = 0; t < length; t++) out[t]! /= mean
   return out

@@ -7,7 +7,7 @@ import { findBars, peakNear } from './bars.ts'
 import { frameRate } from './frontend.ts'
 import { evenGrid, smooth } from './grid.ts'
 import { gatherEvidence } from './metre.ts'
-import type { Network } from './network.ts'
+import type { Networks } from './network.ts'
 import type { Onsets } from './onsets.ts'
 import {
   asTracked,
@@ -91,32 +91,38 @@ const minEvenness = 0.75
  */
 export function analyzeRhythm(
   onsets: Onsets,
-  network: Network,
+  networks: Networks,
   harmonyAt: (time: number) => number,
   hints: TempoHints = {},
 ): Rhythm | undefined {
   if (onsets.frames < 2 * frameRate || !onsets.novelty.some(value => value > 0)) return undefined
   const evidence = gatherEvidence(onsets, harmonyAt)
-  const steady = readings(evidence, network, hints)
+  const steady = readings(evidence, networks.metre, hints)
   if (!steady[0]) return undefined
   const duration = onsets.frames / frameRate
   const path = tempoPath(onsets.novelty, steady[0].bpm)
-  const inGrids = partsOf(evidence, network, hints, path)
+  const inGrids = partsOf(evidence, networks.metre, hints, path)
   const strength = smooth(onsets.novelty)
   const tracked = withSteadyBeats(evidence, strength, steady[0], path)
   const even = evenGrid(onsets.novelty, strength, tracked, duration)
   const oneFits = even.share >= minEvenness
   const parted = inGrids && toBeTold(inGrids, strength, oneFits ? even : undefined) ? inGrids : undefined
   const constant = !parted && oneFits
-  const moving = parted || constant ? undefined : movingReadings(evidence, network, hints, steady[0], path)
+  const moving =
+    parted || constant ? undefined : movingReadings(evidence, networks.metre, hints, steady[0], path)
   const all = parted?.all ?? moving ?? steady
   const best = all[0]!
   const followed = moving ? best : tracked
   const pulse = parted
-    ? inParts(evidence, network, parted)
+    ? inParts(evidence, networks.phase, parted)
     : constant
-      ? onOneGrid(evidence, network, even, best.bpm, onsetDelay)
-      : asTracked(evidence, followed, choosePhase(evidence, network, followed.beats, best.bpm), !!moving)
+      ? onOneGrid(evidence, networks.phase, even, best.bpm, onsetDelay)
+      : asTracked(
+          evidence,
+          followed,
+          choosePhase(evidence, networks.phase, followed.beats, best.bpm),
+          !!moving,
+        )
 
   const heard = (time: number): number => fourPlaces(Math.max(0, time - onsetDelay))
   const counts = pulse.counts.map(({ beats, first }) => ({ beats: beats.map(heard), first }))

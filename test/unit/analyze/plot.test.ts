@@ -55,6 +55,23 @@ describe('drawAnalysis', () => {
     ])
       expect(text).toContain(wanted)
   })
+  it('leaves out names that would be written over each other', () => {
+    const tempoParts = [0, 2, 4, 6, 30].map(start => ({ start, end: 48, bpm: 150 + start, constant: false }))
+    const sections = [
+      { start: 0, end: 1, kind: 'intro' },
+      { start: 1, end: 48, kind: 'body' },
+    ]
+    const drawn = parseHTML(
+      `<!doctype html><body>${drawAnalysis({ ...picture, tempoParts, sections })}</body>`,
+    )
+    const text = [...drawn.document.querySelectorAll('text')].map(each => each.textContent)
+    expect(text.filter(name => /BPM|intro|body/.test(name!))).toEqual([
+      'body',
+      '150 BPM, drifting',
+      '156 BPM, drifting',
+      '180 BPM, drifting',
+    ])
+  })
   it.each([
     ['nothing was heard', { beats: [], downbeats: [], sections: [], tempoParts: [], keys: [] }],
     ['an older version analysed', { tempoParts: [], keys: [], downbeats: [] }],

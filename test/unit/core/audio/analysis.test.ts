@@ -216,6 +216,18 @@ describe('what is hardly music', () => {
       [],
     ])
   })
+  it.each([3, 20])('a tone of %i seconds ripples, and has no pulse nor a key to be sure of', seconds => {
+    const { bpm, beatTimestamps, keyConfidence } = analyze([
+      tones(testRate, [{ hz: 440, seconds, level: -10 }]),
+    ])
+    expect(bpm).toBeUndefined()
+    expect(beatTimestamps).toEqual([])
+    expect(keyConfidence).toBeLessThan(0.3)
+  })
+  it('music 40 dB quieter has the same tempo', () => {
+    const quiet = analyze([music(song({})).map(value => value / 100)])
+    expect(Math.abs(quiet.bpm! - 120)).toBeLessThan(0.1)
+  })
   it.each([8000, 11_025, 32_000, 48_000, 96_000, 192_000])('takes %i Hz', rate => {
     const found = analyze([music(song({ sampleRate: rate, seconds: 8, bpm: 125 }))], rate)
     expect(Math.abs(found.bpm! - 125)).toBeLessThan(1)

@@ -177,3 +177,15 @@ describe('estimateKey', () => {
     expect(estimateKey({ tonal: false } as PitchContent, keyTemplates)).toBeUndefined()
   })
 })
+
+test('one pitch class alone tells no key, a triad does', () => {
+  const tone = (at: Readonly<Record<number, number>>): PitchContent => ({
+    ...heard,
+    bass: shares(12, at),
+    treble: shares(12, at),
+    triads: shares(24, { 0: 1 }),
+    moves: shares(24 * 24, { 0: 1 }),
+  })
+  expect(estimateKey(tone({ 0: 1 }), keyTemplates)!.confidence).toBeLessThan(0.01)
+  expect(estimateKey(tone({ 0: 0.4, 4: 0.3, 7: 0.3 }), keyTemplates)!.confidence).toBeGreaterThan(0.5)
+})

@@ -7,7 +7,7 @@ import {
   sliceHarmony,
 } from '../../../../src/core/audio/harmonic-rhythm.ts'
 import { featureCount } from '../../../../src/core/audio/metre.ts'
-import { metreNetwork, scoreReading, unpack } from '../../../../src/core/audio/network.ts'
+import { learnedNetworks, scoreReading, unpack } from '../../../../src/core/audio/network.ts'
 import type { PackedNetwork } from '../../../../src/core/audio/packed-network.ts'
 
 const pack = (rows: readonly (readonly number[])[], output: readonly number[]): PackedNetwork => ({
@@ -36,10 +36,10 @@ describe('network', () => {
     expect(scoreReading(unpack([one, other], 3), features, 2)).toBeCloseTo((alone[0]! + alone[1]!) / 2, 5)
   })
   it('refuses weights that were learned from other features', () => {
-    expect(() => unpack([one], 4)).toThrow(/does not fit/)
+    expect(() => unpack([one], 4)).toThrow(/do not fit/)
   })
   it('has weights that fit the features, none of them lost', () => {
-    const { hidden, input, bias, output } = metreNetwork(featureCount)
+    const { hidden, input, bias, output } = learnedNetworks(featureCount).metre
     expect([input.length, bias.length, output.length]).toEqual([hidden * featureCount, hidden, hidden])
     for (const weights of [input, bias, output]) {
       expect(weights.every(Number.isFinite)).toBe(true)

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { frameRate } from '../../../../src/core/audio/frontend.ts'
 import { smooth } from '../../../../src/core/audio/grid.ts'
 import { featureCount, gatherEvidence } from '../../../../src/core/audio/metre.ts'
-import { metreNetwork } from '../../../../src/core/audio/network.ts'
+import { learnedNetworks } from '../../../../src/core/audio/network.ts'
 import type { Onsets } from '../../../../src/core/audio/onsets.ts'
 import { toBeTold, withSteadyBeats } from '../../../../src/core/audio/pulse.ts'
 import { analyzeRhythm } from '../../../../src/core/audio/rhythm.ts'
@@ -47,7 +47,7 @@ function onsets(
   return { frames, groups: groups.map(scaled), novelty: scaled(novelty), shares: [0.3, 0.2, 0.3, 0, 0.2] }
 }
 
-const heard = (onsets: Onsets) => analyzeRhythm(onsets, metreNetwork(featureCount), () => 0)!
+const heard = (onsets: Onsets) => analyzeRhythm(onsets, learnedNetworks(featureCount), () => 0)!
 
 describe('analyzeRhythm', () => {
   // As in marches: pickups a quarter before the beat in one bar, strong notes between the beats in the next. Beats that
