@@ -14,6 +14,7 @@ import type { ObjectState, PlanAction, RowState } from '../../src/core/plan.ts'
 import { applyPlan, type ItemOutcome, undoPlan } from '../../src/plan/execute.ts'
 import { type JournalEntry, PlanJournal, type Trace } from '../../src/plan/journal.ts'
 import { checkPlan } from '../../src/plan/plan-file.ts'
+import { StoreError } from '../../src/storage/store.ts'
 import { versionsOfKey } from '../../src/storage/versions.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
@@ -454,6 +455,55 @@ describe('what comes between', () => {
       expect(await bodyAt(own)).toBe(body)
     },
   )
+
+  test('a removal that is not made after all lets go of its copy, if the object is in its place still', async () => {
+    const [own, aside] = [`${key} ${number}`, `quarantine/${number}`]
+    const path1 = `${number}.flac`
+    const removal = (needsFile?: { path: string }): PlanAction => ({
+      action: 'remove-object',
+      object: { ...planned, key: own },
+      to: aside,
+      ...(needsFile && { needsFile }),
+    })
+    await put(own, 'P')
+    const at = path.join(bed.audioRoot, path1)
+    writeFileSync(at, bodies.P)
+    savePlan(bed, 'states.plan', [removal({ path: path1 })])
+    // The file that it rests on is edited as the copy is made.
+    const edited = await work('apply', { copy: { after: () => writeFileSync(at, bodies.D) } })
+    expect(edited).toMatchObject([{ state: 'skipped', reason: 'the local file differs from the object' }])
+    expect([await bodyAt(own), await bodyAt(aside)]).toEqual(['P', '-'])
+    // Another object comes in its place: what was copied may lie nowhere else.
+    for (const name of [file(), `${file()}.journal`]) rmSync(name, { force: true })
+    savePlan(bed, 'states.plan', [removal()])
+    const replaced = await work('apply', { copy: { after: () => put(own, 'D') } })
+    expect(replaced).toMatchObject([{ state: 'skipped', reason: 'the object has changed since' }])
+    expect([await bodyAt(own), await bodyAt(aside)]).toEqual(['D', 'P'])
+  })
+
+  test('what concerns more than one item ends the whole, what concerns one does not', async () => {
+    const keys = [`${key} ${number} a`, `${key} ${number} b`]
+    for (const own of keys) await put(own, 'P')
+    savePlan(
+      bed,
+      'states.plan',
+      keys.map(own => ({ action: 'remove-object', object: { ...planned, key: own } })),
+      { versioned: true },
+    )
+    const failing = (kind: 'credentials' | 'invalid'): StoreHooks => ({
+      head: {
+        before: own => {
+          if (own === keys[0]) throw new StoreError(kind, 'refused by the store')
+        },
+      },
+    })
+    await expect(work('apply', failing('credentials'))).rejects.toMatchObject({ kind: 'credentials' })
+    const outcomes = await work('apply', failing('invalid'))
+    expect(outcomes.map(({ state, reason }) => [state, reason]).sort()).toEqual([
+      ['done', undefined],
+      ['failed', expect.stringContaining('refused by the store')],
+    ])
+  })
 
   test.each<Verb>(['apply', 'undo'])('a signal: no batch is begun after it (%s)', async verb => {
     const own = `${key} ${number}`

@@ -263,6 +263,14 @@ test('a plan is on the disk before it has its name', async () => {
     { action: 'remove-object', object: { key: 'a', size: 1, etag: 'e' }, to: 'quarantine/a' },
     'orphan-object',
   )
+  // Counted as they come, for whoever asks before it is written.
+  expect(builder.removals).toBe(1)
+  const row = { key: null, source: null, size: null, path: null }
+  await builder.add(
+    { action: 'update-row', trackId: 'x', was: row, becomes: { ...row, path: 'a' } },
+    'no-audio',
+  )
+  expect(builder.removals).toBe(1)
   const header = makePlanHeader({
     id: '0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d',
     command: 'reconcile',
