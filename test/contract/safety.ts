@@ -1531,6 +1531,9 @@ export function safetyContract(
         expect(classesOf(run)).toMatchObject({ [key as string]: 'unlinked-object' })
         expect(applied.items).toEqual([])
         expect(await bed.store.head(key as string)).toBeDefined()
+        // Nor is it given an empty object.
+        await put(key as string, Buffer.alloc(0), { 'track-id': id })
+        expect(classesOf(await reconcile(bed))).toMatchObject({ [key as string]: 'orphan-object' })
       })
 
       test('most of a small library would go under the default limit', async () => {
