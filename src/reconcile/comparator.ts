@@ -117,25 +117,32 @@ export class Comparator {
     const { knex, store } = this.#library
     const { audioFolder, prefix, quarantinePrefix, signal } = this.#options
     if (quarantinePrefix === '') return
-    for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
-      const removed = page.flatMap(({ key, size, etag }) => {
-        const oldKey = keyBeforeRemoval(key)
-        const isOurs = oldKey?.startsWith(prefix) === true && !key.includes(nul)
-        return isOurs ? [{ object: { key: oldKey, size, etag }, from: key }] : []
-      })
-      if (removed.length === 0) continue
-      const keys = removed.map(({ object }) => object.key)
+    const place = { knex, store, audioFolder, keyPrefix: prefix, ...(signal === undefined ? {} : { signal }) }
+    let removed: NonNullable<Comparison['removed']>[] = []
+    const settle = async (): Promise<Comparison[]> => {
+      const some = removed
+      removed = []
+      const keys = some.map(({ object }) => object.key)
       const known = await objectsByKey(knex, store.bucket, keys)
       const owners = await ownersWithoutAudio(
-        { knex, store, audioFolder, keyPrefix: prefix, signal },
+        place,
         keys.map(key => unownedOf(undefined, known.get(key)?.sha256, key)),
       )
-      yield removed.flatMap((one, at) => {
+      return some.flatMap((one, at) => {
         const owner = owners[at]
         // Rows that name their object have their own line.
         return owner === undefined || owner.row.key !== null ? [] : [removedComparison(one, owner)]
       })
     }
+    for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
+      for (const { key, size, etag } of page) {
+        const oldKey = keyBeforeRemoval(key)
+        if (size > 0 && oldKey?.startsWith(prefix) === true && !key.includes(nul))
+          removed.push({ object: { key: oldKey, size, etag }, from: key })
+      }
+      if (removed.length >= orphansAtOnce) yield await settle()
+    }
+    if (removed.length > 0) yield await settle()
   }
 
   /** What the listing alone says; undefined if that is not enough. */
