@@ -13,6 +13,7 @@ import {
 } from '../core/storage/http-answer.ts'
 import { systemErrorCode, toError } from '../errors.ts'
 import { openTunnel } from '../network.ts'
+import { Pace } from './pace.ts'
 
 interface ConnectionsOptions {
   secure: boolean
@@ -205,6 +206,10 @@ interface Exchange {
   waitingToContinue: NodeJS.Timeout | undefined
   /** set while the body of the answer goes into the request's buffer */
   filling: Filling | undefined
+  /** set once the answer begins */
+  pace: Pace | undefined
+  /** bytes of the answer */
+  answered: number
 }
 
 /** The body of an answer on its way into the request's buffer. */
@@ -218,6 +223,7 @@ interface Filling {
 /** One socket, one request at a time. */
 class Connection {
   readonly #socket: Socket
+  readonly #graceMs: number
   #usable = true
   #ended = false
   #received: Buffer | undefined
@@ -231,6 +237,7 @@ class Connection {
     onClosed: () => void,
   ) {
     this.#socket = socket
+    this.#graceMs = timeouts.idleMs
     const connecting = setTimeout(
       () => this.#stop('TimeoutError', `no connection within ${timeouts.connectMs} ms`),
       timeouts.connectMs,
@@ -285,6 +292,8 @@ class Connection {
         stopped: undefined,
         waitingToContinue: undefined,
         filling: undefined,
+        pace: undefined,
+        answered: 0,
       }
       this.#current = current
       if (this.#socket.destroyed) {
@@ -348,18 +357,31 @@ class Connection {
     const current = this.#current
     const filling = current?.filling
     if (filling === undefined) return
+    if (!this.#keepsPace(bytes)) return
     filling.at += bytes
     if (filling.at === filling.size) this.#endFilling(filling, false)
   }
 
   /** @param chunk is used again by the socket: what is kept of it is copied */
   receive(chunk: Uint8Array): void {
+    if (!this.#keepsPace(chunk.byteLength)) return
     const rest = this.#fill(chunk)
     if (rest.length === 0) return
     this.#received = this.#received ? Buffer.concat([this.#received, rest]) : Buffer.from(rest)
     if (this.#current) this.#read()
     // Nobody asked: whatever follows would be taken for the answer to another request.
     else this.destroy()
+  }
+
+  /** Whether the answer comes fast enough, with these bytes; if not, it is given up. */
+  #keepsPace(bytes: number): boolean {
+    const current = this.#current
+    if (current === undefined) return true
+    current.pace ??= new Pace(this.#graceMs)
+    current.answered += bytes
+    const problem = current.pace.problem(current.answered)
+    if (problem !== undefined) this.#stop('TimeoutError', problem.message)
+    return problem === undefined
   }
 
   #read(): void {

@@ -13,6 +13,7 @@ import { proxyFor } from '../core/proxy.ts'
 import { type Agents, type Network, openAgents, plainNetwork } from '../network.ts'
 import { createHttpClient, type HttpClient, type HttpTarget } from './http-client.ts'
 import { Lacks } from './lacks.ts'
+import { keepPace } from './pace.ts'
 import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
 import type { SigningCredentials } from './sigv4.ts'
 import { StoreError } from './store.ts'
@@ -314,7 +315,9 @@ function openClients(options: ClientOptions): {
   const handle = requestHandler.handle.bind(requestHandler)
   requestHandler.handle = async (...args) => {
     try {
-      return await handle(...args)
+      const answered = await handle(...args)
+      keepPace(answered.response.body, timeouts.idleMs)
+      return answered
     } catch (error) {
       options.onUnanswered()
       throw error

@@ -372,6 +372,29 @@ describe('network', () => {
     expect((await refusal(drainBody(content!.body))).retryable).toBe(true)
   })
 
+  test('an answer that drips is a timeout too: a listing, an object, an object into a buffer', {
+    timeout: 30_000,
+  }, async () => {
+    const drips: NodeJS.Timeout[] = []
+    const { endpoint } = await scripted((request, response) => {
+      const isListing = request.url.includes('list-type')
+      response.writeHead(200, isListing ? {} : { 'content-length': '100000', etag: '"e"' })
+      response.write(isListing ? '<?xml version="1.0"?><ListBucketResult>' : 'x')
+      drips.push(setInterval(() => response.write(' '), 60))
+    })
+    try {
+      const store = open(endpoint, { timeouts: { idleMs: 100 }, readAttempts: 1 })
+      const listed = await refusal(Array.fromAsync(store.list()))
+      expect(listed).toMatchObject({ kind: 'timeout', retryable: true })
+      expect(listed.message).toMatch(/only \d+ bytes of the answer came in/)
+      const content = await store.get(key)
+      expect((await refusal(drainBody(content!.body))).kind).toBe('timeout')
+      expect((await refusal(store.getInto(key, Buffer.alloc(100_000)))).kind).toBe('timeout')
+    } finally {
+      for (const drip of drips) clearInterval(drip)
+    }
+  })
+
   test('a reset is tried once more, asking first, and then is the error', async () => {
     const { endpoint, received } = await scripted((_, response) => response.socket?.resetAndDestroy())
     const error = await refusal(open(endpoint).put(key, body, options))
