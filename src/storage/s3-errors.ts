@@ -279,6 +279,8 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
 /** Any thrown value or S3 failure as a {@link StoreError}; a StoreError passes through. */
 export function toStoreError(thrown: unknown, context: RequestContext): StoreError {
   if (thrown instanceof StoreError) return thrown
+  const unreadable = unreadableAnswer(thrown)
+  if (unreadable !== undefined) return storeErrorOf(unreadable, context)
   // A mistake in a program, ours or a library's, must not pass for a broken network and be tried again.
   if (thrown instanceof TypeError && systemErrorCode(thrown) === undefined) throw thrown
   return storeErrorOf(failureOf(thrown), context)
@@ -320,6 +322,17 @@ function whyOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext
 }
 
 /** Reads what an SDK exception or a Node.js error tells. */
+/** What the SDK found no sense in, of an answer that says it went well: XML that was cut, a date that is none. */
+function unreadableAnswer(thrown: unknown): S3Failure | undefined {
+  if (!(thrown instanceof Error)) return undefined
+  const { $response } = thrown as Error & { $response?: { statusCode?: number } }
+  const status = $response?.statusCode
+  const [said, hint] = thrown.message.split(/\s*Deserialization error: to see/)
+  if (hint === undefined || status === undefined || status < 200 || status > 299) return undefined
+  const message = `the answer cannot be read, as if something other than S3 were between here and the store: ${said}`
+  return { code: 'ServiceUnavailable', message, status, cause: thrown }
+}
+
 function failureOf(thrown: unknown): S3Failure {
   if (!(thrown instanceof Error)) return { message: String(thrown), cause: thrown }
   const error = thrown as Error & {

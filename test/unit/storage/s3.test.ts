@@ -395,6 +395,23 @@ describe('network', () => {
     }
   })
 
+  test.each([
+    ['is cut', '<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a'],
+    [
+      'has a date that is none',
+      '<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>1</Size><LastModified>never</LastModified></Contents></ListBucketResult>',
+    ],
+    ['is no XML', 'oops'],
+  ])('a listing that %s is no bug of ours, and may be another answer next time', async (_, answer) => {
+    const { endpoint } = await scripted((_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/xml' })
+      response.end(`<?xml version="1.0" encoding="UTF-8"?>${answer}`)
+    })
+    const error = await refusal(Array.fromAsync(open(endpoint, { readAttempts: 1 }).list()))
+    expect(error).toMatchObject({ exitCode: 5, retryable: true })
+    expect(error.message).toContain('other than S3')
+  })
+
   test('a reset is tried once more, asking first, and then is the error', async () => {
     const { endpoint, received } = await scripted((_, response) => response.socket?.resetAndDestroy())
     const error = await refusal(open(endpoint).put(key, body, options))
