@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import pLimit from 'p-limit'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { localTrackId } from '../core/import/content-id.ts'
-import { nameOfKey, namesInKey } from '../core/keys.ts'
+import { nameInKey, namesOfKeys } from '../core/keys.ts'
 import type { RowFacts } from '../core/reconcile/facts.ts'
 import { rememberedPaths, tracksOfFiles } from '../db/content.ts'
 import { rowFactsById } from '../db/row-facts.ts'
@@ -68,20 +68,21 @@ export async function ownersWithoutAudio(
   objects: readonly Unowned[],
 ): Promise<(Owner | undefined)[]> {
   const owners = await ownersByContent(place, objects)
-  const names = objects.map(({ key }, at) => (owners[at] ? undefined : namesInKey(key, place.keyPrefix)))
-  const wanted = new Set(names.filter(name => name !== undefined))
+  const { keyPrefix: prefix } = place
+  const names = objects.map(({ key }, at) => (owners[at] ? undefined : nameInKey(key, prefix)))
+  const wanted = new Set(names.flatMap(one => one?.name ?? []))
   if (wanted.size === 0) return owners
+  const extensions = [...new Set(names.flatMap(one => one?.extension ?? []))]
   const byName = new Map<string, string[]>()
   for await (const page of namesWithoutKey(place.knex)) {
     place.signal?.throwIfAborted()
-    for (const { id, artist, title } of page) {
-      const name = nameOfKey(artist, title)
-      if (wanted.has(name)) byName.set(name, [...(byName.get(name) ?? []), id])
-    }
+    for (const { id, artist, title } of page)
+      for (const name of namesOfKeys(artist, title, { prefix, extensions }))
+        if (wanted.has(name)) byName.set(name, [...(byName.get(name) ?? []), id])
   }
   const lacking = await tracksWithoutAudio(place, [...byName.values()].flat())
   return owners.map((owner, at) => {
-    const ids = owner === undefined ? byName.get(names[at] ?? '') : undefined
+    const ids = owner === undefined ? byName.get(names[at]?.name ?? '') : undefined
     const row = ids?.map(id => lacking.get(id)).find(found => found !== undefined)
     return row === undefined ? owner : { row, by: 'name' }
   })

@@ -34,15 +34,32 @@ export function objectKey({ prefix, artist, title, sha256, extension }: KeyParts
   return `${prefix}${keySegment(artist, segmentBudget)}/${keySegment(title, segmentBudget)}${tail}`
 }
 
-/** What {@link objectKey} makes of artist and title between prefix and checksum, where neither is too long. */
-export function nameOfKey(artist: string, title: string): string {
-  return `${keySegment(artist)}/${keySegment(title)}`
+/** A segment up to this length is whole whatever comes after it, bytes of UTF-8. */
+const shortSegment = 150
+
+/**
+ * What {@link objectKey} makes of artist and title, between prefix and checksum, for each of these extensions: long names
+ * are cut so that all fits.
+ */
+export function namesOfKeys(
+  artist: string,
+  title: string,
+  { prefix, extensions }: { prefix: string; extensions: readonly string[] },
+): string[] {
+  const segments = [keySegment(artist), keySegment(title)]
+  const isShort = [...segments, prefix].every(text => byteLength(text) <= shortSegment)
+  if (isShort && extensions.every(extension => extension.length <= 10)) return [segments.join('/')]
+  return extensions.map(extension => {
+    const key = objectKey({ prefix, artist, title, extension, sha256: '0'.repeat(64) })
+    return nameInKey(key, prefix)?.name ?? ''
+  })
 }
 
 /** The same, read from a key; undefined if {@link objectKey} makes none like it below this prefix. */
-export function namesInKey(key: string, prefix: string): string | undefined {
+export function nameInKey(key: string, prefix: string): { name: string; extension: string } | undefined {
   if (!key.startsWith(prefix)) return undefined
-  return /^([^/]+\/[^/]+)_[0-9a-f]{8}\.[^./]+$/s.exec(key.slice(prefix.length))?.[1]
+  const [, name, extension] = /^([^/]+\/[^/]+)_[0-9a-f]{8}\.([^./]+)$/s.exec(key.slice(prefix.length)) ?? []
+  return name === undefined || extension === undefined ? undefined : { name, extension }
 }
 
 /** Whether a key lies deeper below the prefix than any that {@link objectKey} makes there. */

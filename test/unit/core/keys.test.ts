@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { keySegment, maxKeyBytes, objectKey } from '../../../src/core/keys.ts'
+import {
+  isDeeper,
+  keySegment,
+  maxKeyBytes,
+  nameInKey,
+  namesOfKeys,
+  objectKey,
+} from '../../../src/core/keys.ts'
 
 const sha256 = createHash('sha256').update('content').digest('hex')
 const key = (artist: string, title: string, prefix = 'audio/') =>
@@ -70,5 +77,48 @@ describe('object keys', () => {
         expect(keySegment(keySegment(name))).toBe(keySegment(name))
       }),
     )
+  })
+})
+
+describe('names in keys', () => {
+  test('a key is told by the artist and title that it was made of', () => {
+    const names = fc.oneof(
+      fc.string({ unit: 'grapheme', maxLength: 12 }),
+      fc.string({ unit: 'binary', minLength: 30, maxLength: 300 }),
+    )
+    fc.assert(
+      fc.property(
+        names,
+        names,
+        fc.constantFrom('', 'audio/', `${'p'.repeat(300)}/`),
+        fc.constantFrom('mp3', 'flac', 'quite-a-long-one'),
+        (artist, title, prefix, extension) => {
+          const { name } = nameInKey(objectKey({ prefix, artist, title, sha256, extension }), prefix) ?? {}
+          expect(namesOfKeys(artist, title, { prefix, extensions: ['opus', extension] })).toContain(name)
+        },
+      ),
+    )
+  })
+
+  test.each([
+    ['audio/A/b_0123abcd.mp3', { name: 'A/b', extension: 'mp3' }],
+    ['audio/A/b_c_0123abcd.mp3', { name: 'A/b_c', extension: 'mp3' }],
+    ['audio/A/b_0123ABCD.mp3', undefined],
+    ['audio/A/b.mp3', undefined],
+    ['audio/b_0123abcd.mp3', undefined],
+    ['audio/x/A/b_0123abcd.mp3', undefined],
+    ['other/A/b_0123abcd.mp3', undefined],
+  ])('%s has %j', (one, name) => {
+    expect(nameInKey(one, 'audio/')).toEqual(name)
+  })
+
+  test.each([
+    ['audio/A/b.mp3', 'audio/', false],
+    ['audio/x/A/b.mp3', 'audio/', true],
+    ['x/A/b.mp3', '', true],
+    ['A/b.mp3', '', false],
+    ['other/x/A/b.mp3', 'audio/', false],
+  ])('%s is deeper below %j than keys of ours: %s', (one, prefix, deeper) => {
+    expect(isDeeper(one, prefix)).toBe(deeper)
   })
 })
