@@ -99,7 +99,7 @@ const rooms: Readonly<Record<string, Room>> = {
     mutate: ['src/restore/restore.ts'],
     tests: [
       'test/contract/{restore-states,guards,safety}.test.ts',
-      'test/e2e/{cleanup,one-object-away,restore-shared}.test.ts',
+      'test/e2e/{cleanup,one-object-away,restore}.test.ts',
     ],
   },
   plan: {

@@ -205,6 +205,14 @@ test('an address that is not allowed is not connected to, by its name, by a redi
   expect([asked, proxy.asked]).toEqual([[], []])
 })
 
+test('a name is looked up as ever where any address may be connected to', async () => {
+  handler = (_request, response) => void response.end('there')
+  for (const isAllowed of [undefined, () => true]) {
+    const { body } = await get(here.replace('127.0.0.1', 'localhost'), { isAllowed })
+    expect(Buffer.concat(await Array.fromAsync(body as AsyncIterable<Buffer>)).toString()).toBe('there')
+  }
+})
+
 const through = (url: string) => ({ proxies: { http: url, https: url }, certificates: [] })
 
 test('a proxy is asked for what it is there for, and what it knows is looked up by nobody else', async () => {
