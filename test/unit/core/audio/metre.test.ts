@@ -38,8 +38,8 @@ describe('network', () => {
   it('refuses weights that were learned from other features', () => {
     expect(() => unpack([one], 4)).toThrow(/do not fit/)
   })
-  it('has weights that fit the features, none of them lost', () => {
-    const { hidden, input, bias, output } = learnedNetworks(featureCount).metre
+  it.each(['metre', 'phase'] as const)('of the %s has weights that fit the features, none lost', what => {
+    const { hidden, input, bias, output } = learnedNetworks(featureCount)[what]
     expect([input.length, bias.length, output.length]).toEqual([hidden * featureCount, hidden, hidden])
     for (const weights of [input, bias, output]) {
       expect(weights.every(Number.isFinite)).toBe(true)
@@ -55,6 +55,14 @@ const changing =
     time % gap < 0.1 ? 0.8 : 0.05
 const beatsAt = (bpm: number, from = 0): Float64Array =>
   Float64Array.from({ length: 80 }, (_, i) => from + (i * 60) / bpm)
+
+describe('the phase', () => {
+  it('is said by the networks of the metre and others', () => {
+    const { metre, phase } = learnedNetworks(featureCount)
+    expect(phase.hidden).toBeGreaterThan(metre.hidden)
+    expect(phase.input.subarray(0, metre.input.length)).toEqual(metre.input)
+  })
+})
 
 describe('harmonic rhythm', () => {
   it('repeats after a bar and not after a beat', () => {

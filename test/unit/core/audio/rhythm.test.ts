@@ -50,6 +50,20 @@ function onsets(
 const heard = (onsets: Onsets) => analyzeRhythm(onsets, learnedNetworks(featureCount), () => 0)!
 
 describe('analyzeRhythm', () => {
+  it('asks one network for the tempo and another for the phase', () => {
+    const networks = learnedNetworks(featureCount)
+    const song = onsets(
+      40,
+      beat => 0.2 + beat / 2,
+      () => bar(6, 0.5, 2),
+    )
+    const undecided = { ...networks.phase, output: new Float32Array(networks.phase.hidden) }
+    const found = analyzeRhythm(song, networks, () => 0)!
+    const without = analyzeRhythm(song, { ...networks, phase: undecided }, () => 0)!
+    expect([without.bpm, without.confidence]).toEqual([found.bpm, found.confidence])
+    expect(without.phaseConfidence).toBeCloseTo(1 / 6, 5)
+    expect(found.phaseConfidence).toBeGreaterThan(0.5)
+  })
   // As in marches: pickups a quarter before the beat in one bar, strong notes between the beats in the next. Beats that
   // are tracked loosely go from the ones to the others and back.
   it.each([
