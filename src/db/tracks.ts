@@ -459,6 +459,17 @@ export async function changeUnlockedTracks(
   return change(knex, changes, true)
 }
 
+/** Whether a row that was written says what it said before, or another source than was written. */
+function isUndone(row: PlannedTrack, { planned, fileSource, filePath, s3ObjectKey }: TrackChange): boolean {
+  const stays = <T>(wanted: T | undefined, now: T, before: T) =>
+    wanted !== undefined && now !== wanted && now === before
+  return (
+    (fileSource ?? row.fileSource) !== row.fileSource ||
+    stays(filePath, row.filePath, planned.filePath) ||
+    stays(s3ObjectKey, row.s3ObjectKey, planned.s3ObjectKey)
+  )
+}
+
 async function change(
   knex: Knex,
   changes: readonly TrackChange[],
@@ -500,7 +511,7 @@ async function change(
       }
       if (due.length === 0) return
       const { sql, bindings } = unnest('u', changeColumns, due)
-      const { rows } = await trx.raw<{ rows: Pick<Track, 'id' | 'fileSource'>[] }>(
+      const { rows } = await trx.raw<{ rows: PlannedTrack[] }>(
         `update tracks as t set
            file_path = case when u.set_path then u.file_path else t.file_path end,
            file_source = case when u.set_source then u.file_source else t.file_source end,
@@ -508,13 +519,14 @@ async function change(
            s3_object_key = case when u.set_key then u.s3_object_key else t.s3_object_key end,
            updated_at = now()
          from ${sql} where t.id = u.id
-         returning t.id, t.file_source as "fileSource"`,
+         returning t.id, t.file_source as "fileSource", t.file_path as "filePath",
+           t.s3_object_key as "s3ObjectKey"`,
         bindings,
       )
-      const sources = new Map(rows.map(row => [row.id, row.fileSource]))
-      for (const { planned, fileSource } of due) {
-        const source = sources.get(planned.id)
-        if (source === undefined || (fileSource ?? source) !== source) outcomes.set(planned.id, 'set-back')
+      const written = new Map(rows.map(row => [row.id, row]))
+      for (const change of due) {
+        const row = written.get(change.planned.id)
+        if (row === undefined || isUndone(row, change)) outcomes.set(change.planned.id, 'set-back')
       }
     })
   }

@@ -280,6 +280,32 @@ describe('a copy goes', () => {
     })
   })
 
+  test('and a row that changes, or is set back, as it lets go of its path, keeps it', async () => {
+    const { knex } = bed.database
+    const store = hooked(bed.store, {
+      head: { after: async () => void (await knex('tracks').update({ file_path: 'b.flac' })) },
+    })
+    expect(await remove({ file: null }, store)).toMatchObject({
+      outcome: { state: 'kept', code: 'row.changed' },
+      path: 'b.flac',
+    })
+    await bed.reset()
+    await knex.raw(
+      'create function public.keep() returns trigger language plpgsql as $$ begin new.file_path := old.file_path; return new; end $$',
+    )
+    await knex.raw(
+      'create trigger keep before update of file_path on public.tracks for each row execute function public.keep()',
+    )
+    try {
+      expect(await remove({ file: null })).toMatchObject({
+        outcome: { state: 'kept', code: 'row.set-back' },
+        path: 'a.flac',
+      })
+    } finally {
+      await knex.raw('drop function public.keep() cascade')
+    }
+  })
+
   test('and a dry run says as much, and changes nothing', async () => {
     const copy = await remove({ dryRun: true })
     expect(copy).toMatchObject({ outcome: { state: 'deleted', bytes: 3_000 }, isThere: true, path: 'a.flac' })
@@ -517,11 +543,14 @@ describe('what the past has left', () => {
       ['quarantine/damaged/other/d.flac', false],
       ['quarantine/mine/audio/e.flac', false],
       ['quarantine/damaged', false],
+      // What a row names is there.
+      [`quarantine/${id}/audio/there.flac`, true],
       [`quarantine/${id}/audio/named.flac`, true, /^a row names audio\/named\.flac, but nothing is there/],
       ['quarantine/damaged/audio/named too.flac', true, /^a row names audio\/named too\.flac, but nothing/],
     ]
     for (const [key] of cases) await put(key)
-    for (const name of ['named', 'named too'])
+    await put('audio/there.flac')
+    for (const name of ['named', 'named too', 'there'])
       await bed.addTrack({ path: null, source: 'S3', key: `audio/${name}.flac` })
     const place = {
       quarantinePrefix: 'quarantine/',
@@ -548,7 +577,10 @@ describe('what the past has left', () => {
       else expect(why).toMatch(kept)
     }
     expect([...(await bed.objects()).keys()].sort()).toEqual(
-      cases.flatMap(([key, isExpired, kept]) => (isExpired && kept === undefined ? [] : [key])).sort(),
+      [
+        'audio/there.flac',
+        ...cases.flatMap(([key, isExpired, kept]) => (isExpired && kept === undefined ? [] : [key])),
+      ].sort(),
     )
   })
 
