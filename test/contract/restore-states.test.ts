@@ -22,8 +22,9 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { draftPrefix } from '../../src/core/prefixes.ts'
 import { upsertObjects } from '../../src/db/ledger.ts'
+import { ExitCode } from '../../src/errors.ts'
 import { observeFileEffects } from '../../src/file-effects.ts'
-import { restorePath } from '../../src/restore/restore.ts'
+import { requireWritable, restorePath } from '../../src/restore/restore.ts'
 import type { ObjectHead } from '../../src/storage/store.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
@@ -322,6 +323,22 @@ test('a file that is there is the object by what is known of it, too, and not wh
       )
   }
   expect([itemOf(gone)?.['code'], itemOf(never)?.['code']]).toEqual(['object.missing', 'object.missing'])
+})
+
+test('a folder that cannot be written to is told by what ails it, and nothing is left in it', async () => {
+  for (const [code, expected] of [
+    ['ENOSPC', { exitCode: ExitCode.temporary }],
+    ['EIO', { code: 'system.disk' }],
+    ['EACCES', { code: 'restore.unwritable' }],
+  ] as const) {
+    const end = observeFileEffects(({ kind }) => {
+      if (kind === 'write') throw Object.assign(new Error(code), { code })
+    })
+    await expect(requireWritable(bed.audioRoot).finally(end)).rejects.toMatchObject(expected)
+    expect(drafts()).toEqual([])
+  }
+  await requireWritable(bed.audioRoot)
+  expect(drafts()).toEqual([])
 })
 
 test('where a file goes: where its row says, else by its key, and never out of the folder', () => {
