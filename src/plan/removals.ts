@@ -239,8 +239,14 @@ async function keepAsVersion({ store, signal }: ExecuteOptions, head: ObjectHead
     signal,
   })
   const now = await store.head(key, { signal })
-  if (now === undefined || (await versionOf(now)) === 'null')
-    throw new Skip('the bucket no longer keeps versions')
+  if (now === undefined) throw new Skip('the object is gone')
+  if ((await versionOf(now)) === 'null') {
+    if ((await store.versioning(signal)) !== 'Enabled') throw new Skip('the bucket no longer keeps versions')
+    // As versitygw does, which changes the headers in place.
+    throw new Skip(
+      'it is from before the bucket kept versions, and this store makes no version of it: if you do not want it, remove it by other means',
+    )
+  }
   if (now.etag !== etag)
     throw new Skip(
       'it was from before the bucket kept versions, and is a version now: run `autodj reconcile` again for another plan',

@@ -703,9 +703,11 @@ export function safetyContract(
           const file = savePlan(mine, 'p.plan', [{ action: 'remove-object', object }], { versioned: true })
           const suspend = once(() => keepVersions('Suspended'))
           const run = await apply(mine, file, undefined, { hooks: { delete: { before: () => suspend() } } })
-          expect(said(run)).toEqual({ [key]: 'done' })
-          expect(await mine.store.head(key)).toBeUndefined()
-          expect(said(await undo(mine, file))).toEqual({ [key]: 'undone' })
+          // Not every store makes a version of what is copied onto itself.
+          if (run.summary['done'] === 1) {
+            expect(await mine.store.head(key)).toBeUndefined()
+            expect(said(await undo(mine, file))).toEqual({ [key]: 'undone' })
+          } else expect(said(run)).toEqual({ [key]: expect.stringContaining('makes no version of it') })
           expect((await mine.content(key))?.equals(content)).toBe(true)
           expect(await mine.store.head(key)).toMatchObject(headers)
           admin.destroy()
