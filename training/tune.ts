@@ -32,14 +32,11 @@ import { type KeySample, keySamples, type MetreSample, metreSamples, moduleSampl
 
 const foldCount = 4
 
-/**
- * Networks whose mean is taken. Of the phase so many besides those of the metre as cost none of 297 clips that neither the
- * bench nor tuning has: all eight would find more of the beats of modules, and lose some elsewhere.
- */
-const members = { metre: 8, phase: 4 } as const
+/** Networks whose mean is taken. */
+const members = 8
 
 /** What a network is learned for. */
-type Counting = keyof typeof members
+type Counting = 'metre' | 'phase'
 
 const originOf = (name: string): string =>
   name
@@ -80,11 +77,9 @@ async function learnOne(lesson: Lesson): Promise<PackedNetwork> {
 
 const thread = pLimit(availableParallelism())
 
-const learn = (what: Counting, samples: readonly MetreSample[]): Promise<PackedNetwork[]> =>
+const learn = (samples: readonly MetreSample[]): Promise<PackedNetwork[]> =>
   Promise.all(
-    Array.from({ length: members[what] }, (_, member) =>
-      thread(() => learnOne({ samples, seed: 7 + member })),
-    ),
+    Array.from({ length: members }, (_, member) => thread(() => learnOne({ samples, seed: 7 + member }))),
   )
 
 function say(what: string, parts: readonly MetreScores[]): void {
@@ -118,7 +113,7 @@ async function tune(what: Counting, samples: readonly MetreSample[]): Promise<vo
     const ofBench: MetreScores[] = []
     const all: MetreScores[] = []
     await folds(samples, async (train, held) => {
-      const network = unpack(await learn(what, train), featureCount)
+      const network = unpack(await learn(train), featureCount)
       all.push(testMetre(network, held))
       ofBench.push(
         testMetre(
@@ -130,7 +125,7 @@ async function tune(what: Counting, samples: readonly MetreSample[]): Promise<vo
     say('held out, of the bench', ofBench)
     say('held out, all', all)
   }
-  const networks = await learn(what, samples)
+  const networks = await learn(samples)
   say('learned', [testMetre(unpack(networks, featureCount), samples)])
   writeFileSync(target(`${what}-weights.ts`), weightsOf(what, networks))
 }

@@ -39,17 +39,37 @@ export interface Networks {
   /** Says which tempo. */
   readonly metre: Network
   /**
-   * Says, given the tempo, which of its phases. To those that say the tempo come some that learned from tracker modules
+   * Says, given the tempo, which of its phases. To those that say the tempo come others that learned from tracker modules
    * too, whose rows say where beats lie, but not always at which of two octaves they are counted (training/modules.ts).
    */
   readonly phase: Network
 }
 
+/**
+ * What those that learned from modules count for in the phase. Alone they find more of the beats of dance music, and lose
+ * some of those of other music; this costs none of these in sum (bench/README.md).
+ */
+const phaseShare = 1 / 4
+
+/** A network whose score is that of two, the second's counted for `share`, the first's for the rest. */
+function mixed(first: Network, second: Network, share: number): Network {
+  const join = (a: Float32Array, b: Float32Array): Float32Array => Float32Array.from([...a, ...b])
+  return {
+    hidden: first.hidden + second.hidden,
+    input: join(first.input, second.input),
+    bias: join(first.bias, second.bias),
+    output: join(
+      first.output.map(value => value * (1 - share)),
+      second.output.map(value => value * share),
+    ),
+  }
+}
+
 /** The networks of metre-weights.ts and phase-weights.ts. */
-export const learnedNetworks = (features: number): Networks => ({
-  metre: unpack(metreNetworks, features),
-  phase: unpack([...metreNetworks, ...phaseNetworks], features),
-})
+export function learnedNetworks(features: number): Networks {
+  const metre = unpack(metreNetworks, features)
+  return { metre, phase: mixed(metre, unpack(phaseNetworks, features), phaseShare) }
+}
 
 /** Score of the feature vector at `offset`. */
 export function scoreReading(

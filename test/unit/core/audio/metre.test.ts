@@ -61,6 +61,9 @@ describe('the phase', () => {
     const { metre, phase } = learnedNetworks(featureCount)
     expect(phase.hidden).toBeGreaterThan(metre.hidden)
     expect(phase.input.subarray(0, metre.input.length)).toEqual(metre.input)
+    const score = (network: typeof metre, from: number): number =>
+      network.output.subarray(from, from + metre.hidden).reduce((sum, value) => sum + Math.abs(value), 0)
+    expect(score(phase, 0) / score(metre, 0)).toBeCloseTo(3 / 4, 5)
   })
 })
 
