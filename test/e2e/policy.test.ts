@@ -236,7 +236,7 @@ test('the journey, every command of it', { timeout }, async () => {
   await run('undo', ['repair.plan'])
 
   await store.createUpload('audio/abandoned.mp3', { headers: { contentType: 'audio/mpeg' } })
-  await store.put(`quarantine/${randomUUID()}/x.mp3`, randomBytes(10), {
+  await store.put(`quarantine/${randomUUID()}/audio/x.mp3`, randomBytes(10), {
     headers: { contentType: 'audio/mpeg' },
     checksums: {},
   })
