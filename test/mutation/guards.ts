@@ -207,6 +207,8 @@ export const guards: readonly Guard[] = [
     instead: '    await keep',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'versions',
+    equivalent:
+      'an object without a version of its own is made one first, or stays; one that has one keeps it behind a marker',
   },
   {
     name: 'copy ifMatch',
