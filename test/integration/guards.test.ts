@@ -28,15 +28,14 @@ describe.skipIf(postgres === undefined)(
         const { knex } = bed.database
         const application = await knex.transaction()
         await application('tracks').where({ id }).forUpdate().select('id')
-        const running = cleanup(bed)
-        const waiting = async (): Promise<number> => {
-          const { rows } = await knex.raw(
-            `select count(*)::int as count from pg_stat_activity
-           where wait_event_type = 'Lock' and datname = current_database()`,
-          )
-          return rows[0].count
+        // It waits by asking again: its first try to lock the row has been answered.
+        const tried = Promise.withResolvers<void>()
+        const see = (_: unknown, { sql }: { sql: string }): void => {
+          if (/\btracks\b[^;]*for (no key )?update/is.test(sql)) tried.resolve()
         }
-        await expect.poll(waiting, { timeout: 120_000 }).toBeGreaterThan(0)
+        knex.on('query-response', see).on('query-error', see)
+        const running = cleanup(bed)
+        await tried.promise
         await application('tracks').where({ id }).update(change)
         await application.commit()
         expect((await running).items).toMatchObject([{ state: 'kept', code: 'row.changed' }])
