@@ -59,9 +59,13 @@ export async function readSha256(
   return hash.digest('hex')
 }
 
-/** SHA-256 of the file at a path, hex. @throws the file system's error */
-export async function sha256OfFile(file: string, signal?: AbortSignal): Promise<string> {
-  const hash = createHash('sha256')
+/** Hash of the file at a path, hex. @throws the file system's error */
+export async function hashOfFile(
+  algorithm: 'sha256' | 'md5',
+  file: string,
+  signal?: AbortSignal,
+): Promise<string> {
+  const hash = createHash(algorithm)
   for await (const chunk of createReadStream(file, { highWaterMark: chunkSize, ...(signal && { signal }) }))
     hash.update(chunk)
   return hash.digest('hex')

@@ -7,7 +7,6 @@ import type { Knex } from 'knex'
 import pLimit from 'p-limit'
 import type { ServedCheck } from '../cdn/served.ts'
 import { otherBytesCauses } from '../core/diagnosis/causes.ts'
-import { writeInParts } from '../db/errors.ts'
 import { removalHolder, subjectsFailedWith } from '../db/ledger.ts'
 import { LockedRows, rowLocked } from '../db/locked-rows.ts'
 import { changeTracks, changeUnlockedTracks, type PlannedTrack, tracksById } from '../db/tracks.ts'
@@ -15,7 +14,7 @@ import type { ErrorCode } from '../error-codes.ts'
 import { takeAside } from '../file-effects.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { tellsEdits } from './change-times.ts'
-import { holdsContent, sha256OfFile } from './content-proof.ts'
+import { hashOfFile, holdsContent } from './content-proof.ts'
 import type { FileNeeds } from './needs.ts'
 import { type FileIdentity, identityOf, isSameFile, type Source } from './source.ts'
 
@@ -124,19 +123,14 @@ class RemovalGroups {
       }
       this.#waiting = this.#waiting.filter(one => !group.includes(one))
       try {
-        const ends = await this.#lockedRows(first).write<Waiting, unknown>(
-          group,
-          ({ candidate }) => candidate.track.id,
-          part =>
-            writeInParts<Waiting, unknown>(
-              part,
-              async some => {
-                const refused = await this.#removeAll(some)
-                return some.map(one => refused.get(one))
-              },
-              async (_, { reason }) => new Kept('row.refused', reason),
-            ),
-        )
+        const ends = await this.#lockedRows(first).write<Waiting, unknown>(group, {
+          idOf: ({ candidate }) => candidate.track.id,
+          write: async part => {
+            const refused = await this.#removeAll(part)
+            return part.map(one => refused.get(one))
+          },
+          refuse: (_, { reason }) => new Kept('row.refused', reason),
+        })
         for (const [at, one] of group.entries()) {
           const end = ends[at]
           if (end === undefined) one.resolve()
@@ -293,7 +287,7 @@ async function removeSame(source: Source, { candidate: { object }, signal }: Rem
     const { ctimeNs: _, ...now } = identityOf(await stat(aside.path, { bigint: true }))
     isSame = isSameFile(source, { ...now, ctimeNs: source.ctimeNs })
     const byContent = !(await tellsEdits(source))
-    if (byContent ? (await sha256OfFile(aside.path, signal)) === object.sha256 : isSame) {
+    if (byContent ? (await hashOfFile('sha256', aside.path, signal)) === object.sha256 : isSame) {
       // NFS and FUSE give an open file that is removed another name: it would stay, and its folder with it.
       await source.close()
       return await aside.remove()

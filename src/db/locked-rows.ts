@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { formatDuration, plural } from '../core/units.ts'
 import type { Reporter } from '../report/reporter.ts'
+import { type RowRefusal, writeInParts } from './errors.ts'
 import { lockHolder } from './tracks.ts'
 
 /** How long a run waits for locked rows, all of them together, milliseconds. */
@@ -16,6 +17,15 @@ interface LockedRowsOptions {
   readonly report?: Pick<Reporter, 'note' | 'warn'> | undefined
   /** milliseconds; 15 s */
   readonly wait?: number | undefined
+}
+
+/** How rows are written. */
+interface RowWriting<T, R> {
+  idOf(one: T): string
+  /** in one transaction, waiting for no row; the result of each, in their order, `locked` for one that another transaction holds */
+  write(part: readonly T[]): Promise<readonly (R | 'locked')[]>
+  /** what becomes of a row that the database refuses */
+  refuse(one: T, refusal: RowRefusal): R
 }
 
 /** For one run: writes rows, comes back to those that are locked, and gives up once it has waited for long enough. */
@@ -32,15 +42,18 @@ export class LockedRows {
   }
 
   /**
-   * @param write waits for no row; gives `locked` for one that another transaction holds
+   * Writes a batch, in parts where the database refuses some of it.
+   *
    * @returns the result of each, in their order: `locked` for what stayed so
+   * @throws what concerns more than a row
    */
   async write<T, R>(
     batch: readonly T[],
-    idOf: (one: T) => string,
-    write: (part: readonly T[]) => Promise<readonly (R | 'locked')[]>,
+    { idOf, write, refuse }: RowWriting<T, R>,
   ): Promise<(R | 'locked')[]> {
-    const ends = [...(await write(batch))]
+    const attempt = (some: readonly T[]) =>
+      writeInParts<T, R | 'locked'>(some, write, async (one, refusal) => refuse(one, refusal))
+    const ends = [...(await attempt(batch))]
     const { stopping, report } = this.#options
     const lockedNow = (): number[] => ends.flatMap((end, at) => (end === 'locked' ? [at] : []))
     let locked = lockedNow()
@@ -56,7 +69,7 @@ export class LockedRows {
       const now = Math.min(pause, this.#left)
       this.#left -= now
       await sleep(now, undefined, { signal: stopping }).catch(() => {})
-      const again = await write(locked.map(at => batch[at] as T))
+      const again = await attempt(locked.map(at => batch[at] as T))
       for (const [index, at] of locked.entries()) ends[at] = again[index] as R | 'locked'
       locked = lockedNow()
     }

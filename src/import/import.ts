@@ -387,19 +387,14 @@ class Import {
     )
     const ends = dryRun
       ? undefined
-      : await this.lockedRows.write<TrackChange, ChangeOutcome | RowRefusal>(
-          changes,
-          ({ planned }) => planned.id,
-          part =>
-            writeInParts<TrackChange, ChangeOutcome | 'locked' | RowRefusal>(
-              part,
-              async some => {
-                const outcomes = await changeUnlockedTracks(knex, some)
-                return some.map(({ planned }) => outcomes.get(planned.id) ?? 'deleted')
-              },
-              async (_, refusal) => refusal,
-            ),
-        )
+      : await this.lockedRows.write<TrackChange, ChangeOutcome | RowRefusal>(changes, {
+          idOf: ({ planned }) => planned.id,
+          async write(part) {
+            const outcomes = await changeUnlockedTracks(knex, part)
+            return part.map(({ planned }) => outcomes.get(planned.id) ?? 'deleted')
+          },
+          refuse: (_, refusal) => refusal,
+        })
     const failures: Failure[] = []
     for (const [at, { track, file, by }] of relinks.entries()) {
       const outcome = ends?.[at] ?? 'done'

@@ -7,7 +7,7 @@ import { isLocalTrackId } from '../core/import/content-id.ts'
 import { type Retag, retagged } from '../core/import/retag.ts'
 import { trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
-import { type RowRefusal, writeInParts } from '../db/errors.ts'
+import type { RowRefusal } from '../db/errors.ts'
 import { LockedRows, rowLocked } from '../db/locked-rows.ts'
 import { renameTracks, type Track, trackPages } from '../db/tracks.ts'
 import type { Reporter } from '../report/reporter.ts'
@@ -46,10 +46,7 @@ interface RetagSummary {
 export async function retagRows(options: RetagOptions): Promise<RetagSummary> {
   const { knex, folder, stopping, signal, report } = options
   const lockedRows = new LockedRows({ knex, stopping, report, wait: options.lockWait })
-  const summary: RetagSummary = {
-    ...{ looked: 0, retagged: 0, absent: 0, changed: 0, refused: 0 },
-    stopped: false,
-  }
+  const summary: RetagSummary = { looked: 0, retagged: 0, absent: 0, changed: 0, refused: 0, stopped: false }
   const root = await openRoot(folder.root)
   const progress = report.progress({ label: 'reading tags', unit: 'files' })
   try {
@@ -113,20 +110,15 @@ async function change(
   if (due.length === 0) return
   const ends = dryRun
     ? undefined
-    : await lockedRows.write<Due, 'done' | 'changed' | RowRefusal>(
-        due,
-        ({ track }) => track.id,
-        part =>
-          writeInParts<Due, 'done' | 'changed' | 'locked' | RowRefusal>(
-            part,
-            async some => {
-              const renames = some.map(({ track, names }) => ({ planned: track, ...names }))
-              const outcomes = await knex.transaction(trx => renameTracks(trx, renames))
-              return some.map(({ track }) => outcomes.get(track.id) ?? 'changed')
-            },
-            async (_, refusal) => refusal,
-          ),
-      )
+    : await lockedRows.write<Due, 'done' | 'changed' | RowRefusal>(due, {
+        idOf: ({ track }) => track.id,
+        async write(part) {
+          const renames = part.map(({ track, names }) => ({ planned: track, ...names }))
+          const outcomes = await knex.transaction(trx => renameTracks(trx, renames))
+          return part.map(({ track }) => outcomes.get(track.id) ?? 'changed')
+        },
+        refuse: (_, refusal) => refusal,
+      })
   for (const [at, { track, names, file }] of due.entries()) {
     const end = ends?.[at] ?? 'done'
     if (typeof end !== 'string') {

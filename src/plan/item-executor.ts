@@ -3,15 +3,13 @@
  * between intent and outcome after a kill is settled by the next look.
  */
 import type { Knex } from 'knex'
-import pLimit, { type LimitFunction } from 'p-limit'
 import type { AudioFolder } from '../core/audio-path.ts'
 import type { PlanItem } from '../core/plan.ts'
-import { CongestionControl } from '../core/storage/congestion.ts'
 import type { LockedRows } from '../db/locked-rows.ts'
 import { toError } from '../errors.ts'
 import { itemProblem } from '../storage/item-problem.ts'
-import { busyThread, window } from '../storage/requests.ts'
 import { type ObjectStore, StoreError } from '../storage/store.ts'
+import { Turns } from '../storage/turns.ts'
 import type { JournalEntry, PlanJournal, Trace } from './journal.ts'
 
 export interface ExecuteOptions {
@@ -66,35 +64,28 @@ interface Steps<I> {
 export class ItemExecutor {
   readonly journal: PlanJournal
   readonly options: ExecuteOptions
-  readonly #control: CongestionControl
-  readonly #limit: LimitFunction
+  readonly #turns: Turns
 
   constructor(journal: PlanJournal, options: ExecuteOptions) {
     this.journal = journal
     this.options = options
-    this.#control = new CongestionControl(
-      { ...options.concurrency, min: 1, window, busy: busyThread() },
-      Date.now(),
-    )
-    this.#limit = pLimit(this.#control.limit)
+    this.#turns = new Turns(options.concurrency)
   }
 
   /** In its turn, with its failure as a value; what concerns more than the item is thrown. */
   attempt<T>(work: () => Promise<T>): Promise<T | Error> {
-    return this.#limit(async () => {
+    return this.#turns.take(async () => {
       try {
         const result = await work()
-        this.#control.succeeded(0, Date.now())
+        this.#turns.succeeded(0)
         return result
       } catch (error) {
         if (error instanceof Skip) return error
-        if (error instanceof StoreError && error.retryable) this.#control.throttled(Date.now())
+        if (error instanceof StoreError && error.retryable) this.#turns.throttled()
         const problem = itemProblem(error)
         if (problem !== undefined) return new Error(problem)
         if (error instanceof Error && error.constructor === Error) return error
         throw toError(error)
-      } finally {
-        if (this.#limit.concurrency !== this.#control.limit) this.#limit.concurrency = this.#control.limit
       }
     })
   }

@@ -3,7 +3,6 @@ import type { Knex } from 'knex'
 import { isFileThere } from '../audio-files/source.ts'
 import { type PlanItem, type RowState, stakeOf } from '../core/plan.ts'
 import { keyReadings } from '../core/reconcile/names.ts'
-import { writeInParts } from '../db/errors.ts'
 import { LockedRows, rowLocked } from '../db/locked-rows.ts'
 import { type RowSwap, type RowVersion, rowVersions, swapRows } from '../db/row-facts.ts'
 import type { ChangeOutcome } from '../db/tracks.ts'
@@ -132,19 +131,14 @@ async function swapEach(
   { knex, stopping, lockedRows = new LockedRows({ knex, stopping }) }: ExecuteOptions,
   swaps: readonly RowSwap[],
 ): Promise<Map<string, Trace | Error>> {
-  const ends = await lockedRows.write<RowSwap, Trace | Error>(
-    swaps,
-    ({ trackId }) => trackId,
-    part =>
-      writeInParts<RowSwap, Trace | Error | 'locked'>(
-        part,
-        async some => {
-          const outcomes = await knex.transaction(trx => swapRows(trx, some))
-          return some.map(({ trackId }) => endOf(outcomes.get(trackId) ?? 'deleted'))
-        },
-        async (_, { reason, cure }) => new Error(`${reason}. ${cure}`),
-      ),
-  )
+  const ends = await lockedRows.write<RowSwap, Trace | Error>(swaps, {
+    idOf: ({ trackId }) => trackId,
+    async write(part) {
+      const outcomes = await knex.transaction(trx => swapRows(trx, part))
+      return part.map(({ trackId }) => endOf(outcomes.get(trackId) ?? 'deleted'))
+    },
+    refuse: (_, { reason, cure }) => new Error(`${reason}. ${cure}`),
+  })
   return new Map(swaps.map(({ trackId }, at) => [trackId, endOrLocked(ends[at])]))
 }
 

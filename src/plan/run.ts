@@ -76,7 +76,9 @@ async function execute(
     await holdRemovalLease(database.knex, run.id)
     const journal = await PlanJournal.open(file, header.id, items)
     const lockedRows = new LockedRows({
-      ...{ knex: database.knex, stopping: context.stopping, report },
+      knex: database.knex,
+      stopping: context.stopping,
+      report,
       wait: flags.lockWait,
     })
     const counts = { done: 0, undone: 0, untouched: 0, skipped: 0, failed: 0 }

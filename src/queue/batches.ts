@@ -35,7 +35,8 @@ export async function createBatch(knex: Knex, { id, kind, options }: NewBatch): 
       failed_tracks: 0,
       // Kept for as long as the application keeps its jobs, which nobody expects of a secret in a URL.
       options: JSON.stringify({
-        ...{ kind, ...options },
+        kind,
+        ...options,
         ...(typeof options['url'] === 'string' ? { url: redactUrl(options['url']) } : {}),
       }),
     })

@@ -1,12 +1,12 @@
 /** One object back to a local file: downloaded beside its place, its checksum compared, and only then given its name. */
 
 import { createHash, randomBytes } from 'node:crypto'
-import { closeSync, createReadStream } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { constants, lstat, mkdir, open, realpath } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
-import { type FileContent, holdsContent } from '../audio-files/content-proof.ts'
+import { type FileContent, hashOfFile, holdsContent } from '../audio-files/content-proof.ts'
 import type { Download, Downloader, DownloaderOptions, Draft } from '../audio-files/downloader.ts'
 import type { Readers } from '../audio-files/readers.ts'
 import { localFileError } from '../audio-files/source.ts'
@@ -191,7 +191,7 @@ export class RestoreBatch {
 /** The sum of what came; its CRC-32 was computed, as no SHA-256 was expected. */
 async function sumOf(got: Download, file: string, algorithm: Expected['algorithm']): Promise<string> {
   if (algorithm === 'sha256') return got.sha256
-  if (algorithm === 'md5') return md5OfFile(file)
+  if (algorithm === 'md5') return hashOfFile('md5', file)
   return encodeCrc32(got.crc32 as number)
 }
 
@@ -361,10 +361,4 @@ async function readWhole(file: string): Promise<Required<FileContent> | undefine
   } finally {
     await handle.close()
   }
-}
-
-async function md5OfFile(file: string): Promise<string> {
-  const hash = createHash('md5')
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk)
-  return hash.digest('hex')
 }

@@ -16,7 +16,7 @@ import {
 } from '../core/audio-path.ts'
 import { formatBytes, formatCount, plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
-import { type RowRefusal, writeInParts } from '../db/errors.ts'
+import type { RowRefusal } from '../db/errors.ts'
 import { clearItems, objectsByKey, recordItems } from '../db/ledger.ts'
 import { LockedRows, lockedLine, rowLocked } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
@@ -342,19 +342,14 @@ class Restorer {
       }
       return [{ trackId: track.id, from, to }]
     })
-    const ends = await this.#lockedRows.write<RowSwap, ChangeOutcome | RowRefusal>(
-      swaps,
-      ({ trackId }) => trackId,
-      part =>
-        writeInParts<RowSwap, ChangeOutcome | RowRefusal | 'locked'>(
-          part,
-          async some => {
-            const outcomes = await knex.transaction(trx => swapRows(trx, some))
-            return some.map(({ trackId }) => outcomes.get(trackId) ?? 'deleted')
-          },
-          async (_, refusal) => refusal,
-        ),
-    )
+    const ends = await this.#lockedRows.write<RowSwap, ChangeOutcome | RowRefusal>(swaps, {
+      idOf: ({ trackId }) => trackId,
+      async write(part) {
+        const outcomes = await knex.transaction(trx => swapRows(trx, part))
+        return part.map(({ trackId }) => outcomes.get(trackId) ?? 'deleted')
+      },
+      refuse: (_, refusal) => refusal,
+    })
     const endOf = new Map(swaps.map(({ trackId }, at) => [trackId, ends[at]]))
     await clearItems(
       knex,
@@ -504,8 +499,14 @@ class Restorer {
     const { restored, there, back, failed: failures, changed, bytes } = counts
     const locked = this.#lockedRows.stayed.size
     const fields = {
-      ...{ dry_run: flags.dryRun, restored, there_already: there, rows_switched: back },
-      ...{ failed: failures, changed, rows_locked: locked, bytes },
+      dry_run: flags.dryRun,
+      restored,
+      there_already: there,
+      rows_switched: back,
+      failed: failures,
+      changed,
+      rows_locked: locked,
+      bytes,
     }
     const left = failures + changed > 0 ? ExitCode.someFailed : locked > 0 ? ExitCode.temporary : ExitCode.ok
     const exitCode = context.stopExitCode() ?? left

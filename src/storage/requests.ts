@@ -2,11 +2,10 @@
  * The requests of transfers: as many with content at a time as throughput says are worth it, each sent again until it
  * is answered, all of them waiting together while the store is away.
  */
-import pLimit, { type LimitFunction } from 'p-limit'
-import { CongestionControl } from '../core/storage/congestion.ts'
 import type { Reporter } from '../report/reporter.ts'
 import { Resilience } from './resilience.ts'
 import type { ObjectStore } from './store.ts'
+import { Turns, type TurnsOptions } from './turns.ts'
 
 export interface RequestOptions {
   store: ObjectStore
@@ -22,53 +21,37 @@ export interface RequestOptions {
   /** abandon what is in flight */
   signal: AbortSignal
   now?: () => number
-  /** the share of the time since it was last asked that the program was at work, 0 to 1; default: this thread's */
-  busy?: () => number
+  busy?: TurnsOptions['busy']
 }
 
-/** Over which throughput is measured, ms. */
-export const window = 250
-
 export class Requests {
-  readonly #control: CongestionControl
+  readonly #turns: Turns
   readonly #resilience: Resilience
-  readonly #atATime: LimitFunction
-  readonly #now: () => number
 
   constructor(options: RequestOptions) {
-    this.#now = options.now ?? Date.now
-    this.#control = new CongestionControl(
-      {
-        initial: options.initialConcurrency,
-        min: 1,
-        max: options.maxConcurrency,
-        window,
-        busy: options.busy ?? busyThread(),
-      },
-      this.#now(),
-    )
-    this.#atATime = pLimit(this.#control.limit)
+    const { initialConcurrency: initial, maxConcurrency: max, now, busy } = options
+    this.#turns = new Turns({ initial, max, now, busy })
     this.#resilience = new Resilience({
       probe: signal => options.store.checkBucket(signal),
-      control: this.#control,
+      control: this.#turns,
       report: options.report,
       maxOutage: options.maxOutage,
       stopping: options.stopping,
       signal: options.signal,
-      now: this.#now,
+      ...(now && { now }),
     })
   }
 
   /** requests with content at a time, as of now */
   get concurrency(): number {
-    return this.#control.limit
+    return this.#turns.limit
   }
 
   get statistics() {
     return {
-      concurrency: this.#control.limit,
-      peakConcurrency: this.#control.peak,
-      halvings: this.#control.halvings,
+      concurrency: this.#turns.limit,
+      peakConcurrency: this.#turns.peak,
+      halvings: this.#turns.halvings,
       retries: this.#resilience.retries,
       outages: this.#resilience.outages,
     }
@@ -88,7 +71,7 @@ export class Requests {
    * @throws what `use` throws
    */
   inTurn<T>(use: () => Promise<T>): Promise<T> {
-    return this.#atATime(use)
+    return this.#turns.take(use)
   }
 
   /**
@@ -98,8 +81,7 @@ export class Requests {
    */
   async carry<T>(bytes: number, request: () => Promise<T>): Promise<T> {
     const result = await this.#resilience.run(request)
-    this.#control.succeeded(bytes, this.#now())
-    if (this.#atATime.concurrency !== this.#control.limit) this.#atATime.concurrency = this.#control.limit
+    this.#turns.succeeded(bytes)
     return result
   }
 
@@ -109,16 +91,5 @@ export class Requests {
    */
   send<T>(bytes: number, request: () => Promise<T>): Promise<T> {
     return this.inTurn(() => this.carry(bytes, request))
-  }
-}
-
-/** The share of the time since it was last asked that this thread was at work, 0 to 1. */
-export function busyThread(): () => number {
-  let last = performance.eventLoopUtilization()
-  return () => {
-    const now = performance.eventLoopUtilization()
-    const { utilization } = performance.eventLoopUtilization(now, last)
-    last = now
-    return utilization
   }
 }

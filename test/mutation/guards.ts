@@ -38,7 +38,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'what is removed is what was open',
     file: 'src/audio-files/remove-together.ts',
-    guard: 'if (byContent ? (await sha256OfFile(aside.path, signal)) === object.sha256 : isSame) {',
+    guard: "if (byContent ? (await hashOfFile('sha256', aside.path, signal)) === object.sha256 : isSame) {",
     instead: 'if (true) {',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'deletion of local',
