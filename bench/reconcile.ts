@@ -51,8 +51,8 @@ async function main(): Promise<void> {
   const kinds = ['missing-object', 'orphan-object', 'size-differs', 'moved', 'duplicate-content']
   const wrong = kinds.filter(kind => large.found[kind] !== 10 || small.found[kind] !== 1).length
   const results = [
-    result('1,000,000 rows against 1,000,000 objects, s', large.seconds, '< 60', large.seconds < 60),
-    result('of it CPU of the process, s', large.cpuSeconds, '< 60', large.cpuSeconds < 60),
+    result('1,000,000 rows against 1,000,000 objects, s', large.seconds, '< 15', large.seconds < 15),
+    result('of it CPU of the process, s', large.cpuSeconds, '< 11', large.cpuSeconds < 11),
     result('peak memory of the process, MB', large.peakMB, '< 300', large.peakMB < 300),
     result('100,000 rows against 100,000 objects, s', small.seconds, '< 10', small.seconds < 10),
     result('peak memory at 100,000, MB', small.peakMB, '< 300', small.peakMB < 300),
@@ -181,7 +181,14 @@ function generatedStore(count: number): ObjectStore {
     }
     return low
   }
-  async function* list({ startAfter }: { startAfter?: string } = {}): AsyncGenerator<ObjectEntry[]> {
+  async function* list({
+    prefix = '',
+    startAfter,
+  }: {
+    prefix?: string
+    startAfter?: string
+  }): AsyncGenerator<ObjectEntry[]> {
+    if (!prefix.startsWith('audio/')) return // nothing has been removed
     let page: ObjectEntry[] = []
     for (let index = startAfter === undefined ? 0 : indexAfter(startAfter); index < count; index += 1) {
       if (isListed(index)) page.push(entry(index))
@@ -198,7 +205,8 @@ function generatedStore(count: number): ObjectStore {
     if (index < 0 || listedKey(index) !== key || !isListed(index)) return undefined
     return { ...entry(index), metadata: {}, checksums: {}, contentType: 'audio/mpeg' }
   }
-  return { bucket, list, head } as unknown as ObjectStore
+  const versioning = async () => 'Off' as const
+  return { bucket, list, head, versioning } as unknown as ObjectStore
 }
 
 const [mode, url, amount] = process.argv.slice(2)

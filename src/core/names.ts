@@ -25,6 +25,8 @@ export const maxNameLength = 1_000
  * which no language has, the first 30 stay (UAX #15, Stream-Safe Text Format).
  */
 export function toNfc(text: string): string {
+  // Below the first combining mark everything is in NFC (UAX #15, NFC_Quick_Check): nearly every name.
+  if (/^[\u0000-\u02ff]*$/.test(text)) return text
   return text.replace(/(\p{M}{30})\p{M}+/gu, '$1').normalize('NFC')
 }
 

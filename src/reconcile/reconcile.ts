@@ -44,7 +44,6 @@ export async function* reconcile(
   options: ReconcileOptions,
   tally: Tally,
 ): AsyncGenerator<readonly Comparison[]> {
-  keepHeapLevel()
   await refuseEmptySides(library, options)
   for await (const seen of observe(library, options, tally)) {
     const comparisons = options.isSelected === undefined ? seen : seen.filter(options.isSelected)
@@ -124,6 +123,9 @@ async function openedFile(relative: string, root: string): Promise<OpenedFile> {
   }
 }
 
+/** Rows after which the young generation is large enough for pages to live and die in it. */
+const rowsToGrowBy = 20_000
+
 async function* observe(
   { knex, store }: Library,
   options: ReconcileOptions,
@@ -142,14 +144,18 @@ async function* observe(
     ? new DiskJoin(newSorter, await selectionOf(root), path => openedFile(path, root))
     : undefined
 
+  let isHeapKept = false
   for await (const page of rowFactPages(knex, { signal })) {
     const comparisons: Comparison[] = []
     // Where a path leads is asked of the disk: only for rows of which that is wanted, and for a page at once.
-    const paths = await Promise.all(
-      page.map(({ path, key }) =>
-        path === null || (disk === undefined && key !== null) ? undefined : relativePath(path, audioFolder),
-      ),
+    const asked = page.map(({ path, key }) =>
+      path === null || (disk === undefined && key !== null) ? undefined : relativePath(path, audioFolder),
     )
+    const paths = asked.every(one => one === undefined) ? [] : await Promise.all(asked)
+    if (tally.rows >= rowsToGrowBy && !isHeapKept) {
+      keepHeapLevel()
+      isHeapKept = true
+    }
     for (const [index, row] of page.entries()) {
       tally.rows += 1
       const path = paths[index]

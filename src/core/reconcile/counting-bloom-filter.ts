@@ -53,20 +53,23 @@ const prime = 0x01000193
  * A text in 32 bits, never 0: FNV-1a over its UTF-16 units, mixed as MurmurHash3 ends (both in the public domain).
  *
  * @param salt makes another fingerprint of the same text; its lower 32 bits count
+ * @param from where the part of the text begins that is enough to tell it by
  */
-export function fingerprint(text: string, salt = 0): number {
+export function fingerprint(text: string, salt = 0, from = 0): number {
   let hash = basis ^ salt
-  for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), prime)
+  for (let index = from; index < text.length; index += 1)
+    hash = Math.imul(hash ^ text.charCodeAt(index), prime)
   return mix(hash) || 1
 }
 
-/** The fingerprint of `foldCase(name)`, without making that of a name in ASCII, as nearly all are. */
+/** The fingerprint of `foldCase(name)`, without making that of a name in Latin-1, as nearly all are. */
 export function foldedFingerprint(name: string): number {
   let hash = basis
   for (let index = 0; index < name.length; index += 1) {
     const unit = name.charCodeAt(index)
-    if (unit >= 0x80) return fingerprint(foldCase(name))
-    hash = Math.imul(hash ^ (unit >= 0x41 && unit <= 0x5a ? unit + 0x20 : unit), prime)
+    if (unit >= 0x100) return fingerprint(foldCase(name))
+    const isCapital = (unit >= 0x41 && unit <= 0x5a) || (unit >= 0xc0 && unit <= 0xde && unit !== 0xd7)
+    hash = Math.imul(hash ^ (isCapital ? unit + 0x20 : unit), prime)
   }
   return mix(hash) || 1
 }

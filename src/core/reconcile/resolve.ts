@@ -295,9 +295,11 @@ function contentIds({ etag, size }: { etag: string; size: number }, sha256: stri
   return [`e${etag} ${size}`, ...(sha256 === undefined ? [] : [`s${sha256}`])]
 }
 
-// And their fingerprints.
-const etagPrint = ({ etag, size }: { etag: string; size: number }): number => fingerprint(etag, 1 + size)
-const sha256Print = (sha256: string): number => fingerprint(sha256, -1)
+// And their fingerprints: of hashes, whose every part is as good as the whole, the end (an ETag's has a count of parts).
+const printed = 24
+const etagPrint = ({ etag, size }: { etag: string; size: number }): number =>
+  fingerprint(etag, 1 + size, Math.max(0, etag.length - printed))
+const sha256Print = (sha256: string): number => fingerprint(sha256, -1, Math.max(0, sha256.length - printed))
 
 function entity(kind: 'o' | 'r', id: string, rank: string): string {
   return `${kind}${id}${nul}${rank}`

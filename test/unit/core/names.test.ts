@@ -179,6 +179,10 @@ describe('names that someone made to hurt', () => {
   test('marks up to 30 in a row are kept, as NFC has them', () => {
     const marks = `q${'\u0301\u0316'.repeat(15)}`
     expect(toNfc(marks)).toBe(marks.normalize('NFC'))
+    for (let unit = 0; unit < 0x400; unit += 1) {
+      const pair = `e${String.fromCharCode(unit)}`
+      expect(toNfc(pair), pair).toBe(pair.normalize('NFC'))
+    }
     expect(toNfc(`${marks}\u0301`)).toBe(marks.normalize('NFC'))
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), text => {

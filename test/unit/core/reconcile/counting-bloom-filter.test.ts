@@ -52,4 +52,16 @@ describe('CountingBloomFilter', () => {
       }),
     )
   })
+
+  it('the quick way folds each letter of Latin-1, and the first beyond it, as the slow one does', () => {
+    for (let unit = 0; unit < 0x180; unit += 1) {
+      const letter = String.fromCharCode(unit)
+      expect(foldedFingerprint(letter), letter).toBe(fingerprint(foldCase(letter)))
+    }
+  })
+
+  it('of what tells a text by its end alone, the end counts', () => {
+    expect(fingerprint('abcd', 5, 2)).toBe(fingerprint('xycd', 5, 2))
+    expect(fingerprint('abcd', 5, 2)).not.toBe(fingerprint('abce', 5, 2))
+  })
 })
