@@ -1,20 +1,19 @@
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { acquireLockFile } from '../../src/db/lock-file.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { LockedError, UsageError } from '../../src/errors.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { databaseContract } from './database.ts'
 
 databaseContract('PGlite', pgliteTestDatabase)
 
 let dir: string
 beforeAll(async () => {
-  dir = await mkdtemp(path.join(tmpdir(), 'autodj-pglite-'))
+  dir = temporaryFolder('pglite')
 })
-afterAll(() => rm(dir, { recursive: true }))
 
 test('PGlite makes no database among files of someone else, nor of a file', async () => {
   const music = path.join(dir, 'music')

@@ -3,17 +3,17 @@
  * where it is, both must lead to the same analysis.
  */
 import { spawnSync } from 'node:child_process'
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { analyzeFile } from '../../src/audio/analyze.ts'
 import { checkFile, type Decoder, ffmpegDecoder, npmDecoder } from '../../src/audio/decode.ts'
 import { type PcmFormat, windowSamples } from '../../src/audio/pcm.ts'
 import { hann, realFft } from '../../src/core/audio/fft.ts'
 import { AppError } from '../../src/errors.ts'
 import { music, tones, wavFile } from '../support/music.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const hasFfmpeg = spawnSync('ffmpeg', ['-version'], { stdio: 'ignore' }).status === 0
 if (!hasFfmpeg) console.warn('decoder contract: ffmpeg is not on the PATH, only the npm decoders are tested')
@@ -27,9 +27,8 @@ const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/aud
 let folder: string
 const temp = (name: string): string => join(folder, name)
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'autodj-decoder-'))
+  folder = temporaryFolder('decoder')
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 /** Everything a file decodes to. */
 async function pcm(decoder: Decoder, path: string): Promise<{ format: PcmFormat; channels: Float32Array[] }> {

@@ -3,10 +3,9 @@
  * without ffmpeg always, and with it if it is installed; both must agree.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { checkFile, type Decoder, ffmpegDecoder, npmDecoder } from '../../src/audio/decode.ts'
 import { createPool } from '../../src/audio/pool.ts'
 import { loudnessMeter } from '../../src/core/audio/loudness.ts'
@@ -27,13 +26,13 @@ import {
   vorbisComments,
   wave,
 } from '../support/audio-bytes.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const hasFfmpeg = spawnSync('ffmpeg', ['-version'], { stdio: 'ignore' }).status === 0
 if (!hasFfmpeg) console.warn('formats: ffmpeg is not on the PATH, only the decoders from npm are tested')
 const decoders: Decoder[] = hasFfmpeg ? [npmDecoder(), ffmpegDecoder()] : [npmDecoder()]
 
-const folder = mkdtempSync(path.join(tmpdir(), 'autodj-formats-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder('formats')
 const fixture = (name: string): Buffer => readFileSync(new URL(`../fixtures/audio/${name}`, import.meta.url))
 let serial = 0
 /** @param name what it is called, which nobody may go by */

@@ -1,23 +1,23 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { hostname, tmpdir } from 'node:os'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { acquireLockFile, type LockHolder } from '../../src/db/lock-file.ts'
 import { ExitCode, LockedError } from '../../src/errors.ts'
 import { observeFileEffects } from '../../src/file-effects.ts'
 import { startChild, startVia } from '../support/child.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 describe('lock file', () => {
   let folder: string
   let path: string
 
   beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'autodj-lock-'))
+    folder = temporaryFolder('lock')
     path = join(folder, 'db.lock')
   })
-  afterEach(() => rm(folder, { recursive: true, force: true }))
 
   /** A pid that no process has: that of a child that has ended and was waited for. */
   const deadPid = async (): Promise<number> => {

@@ -1,7 +1,6 @@
 /** What `reconcile` must find, and must not invent, whatever database and S3 server it is run against. */
 import { randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
@@ -13,6 +12,7 @@ import { type FixtureLibrary, makeFixtureLibrary } from '../support/fixture-libr
 import { putInventory } from '../support/inventory.ts'
 import type { FaultRules } from '../support/s3-server/faults.ts'
 import { type Snapshot, snapshot } from '../support/snapshot.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 export interface TestBucket {
   store: ObjectStore
@@ -50,7 +50,7 @@ export function reconcileContract(name: string, servers: Servers): void {
     const run = (...argv: string[]) => cli(['reconcile', ...argv], { env, cwd: folder })
 
     beforeAll(async () => {
-      folder = await mkdtemp(path.join(tmpdir(), 'autodj-reconcile-'))
+      folder = temporaryFolder('reconcile')
       const audioRoot = path.join(folder, 'audio')
       await mkdir(audioRoot)
       database = await servers.database()
@@ -64,7 +64,6 @@ export function reconcileContract(name: string, servers: Servers): void {
     afterAll(async () => {
       await bucket.close()
       await database.drop()
-      await rm(folder, { recursive: true })
     })
 
     it('finds at least three of every class, and invents none', async () => {
@@ -259,7 +258,7 @@ export function reconcileContract(name: string, servers: Servers): void {
       let db: TestDatabase
 
       beforeAll(async () => {
-        home = await mkdtemp(path.join(tmpdir(), 'autodj-apply-'))
+        home = temporaryFolder('apply')
         await mkdir(path.join(home, 'audio'))
         mine = await servers.bucket({ versioned })
         db = await servers.database()
@@ -280,7 +279,6 @@ export function reconcileContract(name: string, servers: Servers): void {
       afterAll(async () => {
         await mine.close()
         await db.drop()
-        await rm(home, { recursive: true })
       })
       const command = (...argv: string[]) => cli(argv, { env: settings, cwd: home })
       const see = async (): Promise<Snapshot> => {

@@ -9,14 +9,12 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { plainFolder } from '../../src/core/audio-path.ts'
@@ -29,18 +27,16 @@ import type { ObjectHead } from '../../src/storage/store.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { crc32Text, restore } from './safety.ts'
 
 let bed: TestBed
 let elsewhere: string
 beforeAll(async () => {
   ;({ bed } = await embeddedBed(await pgliteTestDatabase()))
-  elsewhere = mkdtempSync(path.join(tmpdir(), 'autodj-elsewhere-'))
+  elsewhere = temporaryFolder('elsewhere')
 })
-afterAll(async () => {
-  rmSync(elsewhere, { recursive: true, force: true })
-  await bed.close()
-})
+afterAll(() => bed.close())
 beforeEach(() => bed.reset())
 
 const content = fakeAudio(3_000, 5)

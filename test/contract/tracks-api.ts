@@ -5,9 +5,8 @@
 
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import http from 'node:http'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
@@ -26,6 +25,7 @@ import { createObjectUrls } from '../../src/server/audio-url.ts'
 import { createMetrics } from '../../src/server/metrics.ts'
 import { createTrackReader } from '../../src/server/track-reader.ts'
 import type { TestDatabase } from '../support/database.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const assets = new URL('../../assets/demo/', import.meta.url)
 const base = '/api/v1/tracks'
@@ -93,7 +93,7 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
     testDatabase = await make()
     database = await testDatabase.open()
     await migrateUp(database)
-    folder = await mkdtemp(path.join(tmpdir(), 'autodj-api-'))
+    folder = temporaryFolder('api')
     await makeFiles()
     await makeRows()
     app = await createApi(apiOptions())
@@ -105,7 +105,6 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
     await app?.close()
     await database?.close()
     await testDatabase?.drop()
-    await rm(folder, { recursive: true, force: true })
   })
 
   async function makeFiles(): Promise<void> {

@@ -3,10 +3,9 @@
  * test/support/cloudfront.ts, whose answers follow the documentation; STS and IAM are not asked.
  */
 
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { PutBucketCorsCommand, PutBucketLifecycleConfigurationCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -23,6 +22,7 @@ import {
   oldDistribution,
 } from '../support/cloudfront.ts'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
 let folder: string
@@ -32,7 +32,7 @@ let client: S3Client
 let env: Record<string, string>
 
 beforeEach(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-bucket-'))
+  folder = temporaryFolder('bucket')
   cwd = await mkdtemp(path.join(folder, 'cwd-'))
   s3 = await startS3Server({ dir: path.join(folder, 's3'), credentials: [credentials], buckets: ['music'] })
   client = new S3Client({ endpoint: s3.url, region: 'us-east-1', forcePathStyle: true, credentials })
@@ -47,7 +47,6 @@ beforeEach(async () => {
 afterEach(async () => {
   client.destroy()
   await s3.close()
-  await rm(folder, { recursive: true, force: true })
 })
 
 const bucket = (...argv: string[]) => cli(['bucket', ...argv], { env, cwd })

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -17,6 +17,7 @@ import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { embeddedBucket } from '../support/embedded-s3.ts'
 import { snapshot } from '../support/snapshot.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const day = 86_400_000
 
@@ -37,7 +38,7 @@ describe('cleanup and restore', () => {
   afterAll(() => migrated.drop())
 
   beforeEach(async () => {
-    home = await mkdtemp(path.join(tmpdir(), 'autodj-cleanup-'))
+    home = temporaryFolder('cleanup')
     await mkdir(path.join(home, 'audio'))
     serverDaysLater = 0
     bucket = await embeddedBucket({ clock: () => Date.now() + serverDaysLater * day })
@@ -47,7 +48,6 @@ describe('cleanup and restore', () => {
   afterEach(async () => {
     await bucket.close()
     await db.drop()
-    await rm(home, { recursive: true })
   })
 
   async function withDb<T>(work: (opened: Database) => Promise<T>): Promise<T> {

@@ -1,8 +1,7 @@
 /** `autodj cost`: access logs in a bucket, CloudWatch's answers as AWS documents them, prices of one's own. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -14,6 +13,7 @@ import { createS3Store } from '../../src/storage/s3.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
 let folder: string
@@ -22,7 +22,7 @@ let s3: S3Server
 let env: Record<string, string>
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-cost-'))
+  folder = temporaryFolder('cost')
   s3 = await startS3Server({
     dir: path.join(folder, 's3'),
     credentials: [credentials],
@@ -57,7 +57,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await place?.drop()
   await s3?.close()
-  await rm(folder, { recursive: true, force: true })
 })
 
 test('logs are counted, damaged ones told, and both ways priced', async () => {

@@ -3,10 +3,9 @@
  * session. Each is handed out by a stand-in of the service that AWS's own SDK asks.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { fakeAudio } from '../support/bed.ts'
@@ -14,6 +13,7 @@ import { type CliResult, cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { inEnvironment } from '../support/environment.ts'
 import { type TestServer, testServer } from '../support/s3-server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const files = 24
 const hour = 3_600_000
@@ -44,7 +44,7 @@ afterAll(() => {
   service.close()
 })
 beforeEach(async () => {
-  home = await mkdtemp(path.join(tmpdir(), 'autodj-renewed-'))
+  home = temporaryFolder('renewed')
   await mkdir(path.join(home, 'audio'))
   for (let n = 0; n < files; n++) await writeFile(path.join(home, 'audio', `${n}.flac`), fakeAudio(3_000, n))
   keys = []
@@ -55,7 +55,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await s3.close()
   await database.drop()
-  await rm(home, { recursive: true, force: true })
 })
 
 const serviceUrl = () => `http://127.0.0.1:${(service.address() as AddressInfo).port}`

@@ -1,12 +1,12 @@
 /** No credentials, wrong ones, expired ones: told apart in one line, each with what to do. */
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { start } from '../support/process.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const startUrl = 'https://example.awsapps.com/start'
 let home: string
@@ -15,7 +15,7 @@ let answer = 'InvalidAccessKeyId'
 let env: Record<string, string>
 
 beforeAll(async () => {
-  home = await mkdtemp(path.join(tmpdir(), 'autodj-credentials-'))
+  home = temporaryFolder('credentials')
   await mkdir(path.join(home, '.aws/sso/cache'), { recursive: true })
   await writeFile(
     path.join(home, '.aws/config'),
@@ -43,7 +43,6 @@ beforeAll(async () => {
 afterAll(async () => {
   s3.closeAllConnections()
   s3.close()
-  await rm(home, { recursive: true, force: true })
 })
 
 const keys = { AWS_ACCESS_KEY_ID: 'AKIAIOSFODNN7EXAMPLE', AWS_SECRET_ACCESS_KEY: 'hush' }

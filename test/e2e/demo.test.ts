@@ -1,17 +1,17 @@
 /** `autodj demo` on a folder of one's own; the bundled library goes through it in `test/integration/package.test.ts`. */
-import { copyFile, cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { copyFile, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { ExitCode } from '../../src/errors.ts'
 import { cli } from '../support/cli.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const song = new URL('../fixtures/formats/bare.mp3', import.meta.url)
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-own-'))
+  folder = temporaryFolder('own')
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 test('one bad file does not end the journey of the others, and the folder is only read', async () => {
   const music = path.join(folder, 'music')

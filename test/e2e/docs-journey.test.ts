@@ -2,10 +2,9 @@
  * The pages are run as a reader types them: every `sh` block in its order, on an embedded database, S3 server and CDN
  * stand-in, with the bundled library. What a page shows of the screen is what the screen says.
  */
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { CreateBucketCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -14,6 +13,7 @@ import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { fencedBlocks } from '../support/markdown.ts'
 import { accessKey, sdk, type TestServer, testServer } from '../support/s3-server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let folder: string
 let server: TestServer
@@ -26,7 +26,7 @@ const health = http.createServer((request, response) => {
 })
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-journey-'))
+  folder = temporaryFolder('journey')
   server = await testServer()
   await sdk(server).send(new CreateBucketCommand({ Bucket: 'music' }))
   cdn = await startCdn({
@@ -50,7 +50,6 @@ afterAll(async () => {
   await cdn?.close()
   await server?.close()
   health.close()
-  await rm(folder, { recursive: true, force: true })
 })
 
 /** These have tests of their own, or ask somebody. */

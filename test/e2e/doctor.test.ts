@@ -1,9 +1,8 @@
 /** A set-up that works, and many that are broken in one place each, against the embedded S3 server and CDN. */
 import { generateKeyPairSync } from 'node:crypto'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Command } from '../../src/cli/command.ts'
@@ -15,6 +14,7 @@ import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const credentials = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'a secret that nobody may see' }
 const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -28,7 +28,7 @@ let place: TestDatabase
 let env: Record<string, string>
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-doctor-'))
+  folder = temporaryFolder('doctor')
   s3 = await startS3Server({
     dir: path.join(folder, 's3'),
     region,
@@ -69,7 +69,6 @@ afterAll(async () => {
   await Promise.all([cdn?.close(), signedCdn?.close()])
   await s3?.close()
   await place?.drop()
-  await rm(folder, { recursive: true, force: true })
 })
 afterEach(() => {
   s3.faults.clear()

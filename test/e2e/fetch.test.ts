@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -13,6 +13,7 @@ import type { ObjectStore } from '../../src/storage/store.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const assets = new URL('../../assets/demo/', import.meta.url)
 const asset = (name: string) => readFile(new URL(name, assets))
@@ -43,8 +44,8 @@ let mp3: Buffer
 
 beforeAll(async () => {
   testDatabase = await pgliteTestDatabase()
-  root = await mkdtemp(path.join(tmpdir(), 'autodj-fetch-root-'))
-  temp = await mkdtemp(path.join(tmpdir(), 'autodj-fetch-temp-'))
+  root = temporaryFolder('fetch-root')
+  temp = temporaryFolder('fetch-temp')
   s3 = await testServer()
   store = createS3Store({ bucket: 'music', region: 'us-east-1', endpoint: s3.url, credentials: accessKey })
   flac = await asset('02-harbour-lamps.flac')
@@ -122,8 +123,6 @@ afterAll(async () => {
   await s3.close()
   music.close()
   await testDatabase.drop()
-  await rm(root, { recursive: true, force: true })
-  await rm(temp, { recursive: true, force: true })
 })
 
 const fetchTracks = (args: string[], env: Record<string, string> = {}) =>

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { localTrackId } from '../../src/core/import/content-id.ts'
@@ -11,13 +10,14 @@ import { JsonReporter } from '../../src/report/json.ts'
 import type { Item } from '../../src/report/reporter.ts'
 import { id3v2, latin1, mp3Frames, riffInfo, wave } from '../support/audio-bytes.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let root: string
 let database: TestDatabase
 let db: Database
 let items: Item[]
 beforeAll(async () => {
-  root = await mkdtemp(path.join(tmpdir(), 'autodj-retag-'))
+  root = temporaryFolder('retag')
   database = await pgliteTestDatabase()
   db = await database.open()
   await migrateUp(db)
@@ -25,7 +25,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await db.close()
   await database.drop()
-  await rm(root, { recursive: true, force: true })
 })
 beforeEach(() => db.knex.raw('truncate tracks cascade'))
 

@@ -1,22 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import {
-  chmod,
-  cp,
-  mkdir,
-  mkdtemp,
-  readFile,
-  rename,
-  rm,
-  symlink,
-  unlink,
-  utimes,
-  writeFile,
-} from 'node:fs/promises'
+import { chmod, cp, mkdir, readFile, rename, rm, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { AudioFolder } from '../../src/core/audio-path.ts'
 import { localTrackId } from '../../src/core/import/content-id.ts'
 import type { Database } from '../../src/db/database.ts'
@@ -29,6 +17,7 @@ import { JsonReporter } from '../../src/report/json.ts'
 import type { Item } from '../../src/report/reporter.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { itemPage } from '../support/ledger.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const isRoot = process.getuid?.() === 0
 let database: TestDatabase
@@ -46,13 +35,12 @@ afterAll(async () => {
   await database.drop()
 })
 beforeEach(async () => {
-  root = await mkdtemp(join(tmpdir(), 'autodj-import-'))
+  root = temporaryFolder('import')
   await db.knex.raw('truncate tracks cascade')
   await db.knex.raw(
     'truncate autodj_ledger.files, autodj_ledger.items, autodj_ledger.objects, autodj_ledger.runs cascade',
   )
 })
-afterEach(() => rm(root, { recursive: true, force: true }))
 
 class ItemReporter extends JsonReporter {
   constructor() {

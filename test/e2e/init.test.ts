@@ -1,7 +1,6 @@
 /** Answers by flag and environment, and by a scripted person, checked against the embedded S3 server and CDN. */
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parse } from 'dotenv'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -11,6 +10,7 @@ import { runInit } from '../../src/init/run.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const region = 'eu-central-1'
 const credentials = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: "it's # a $ecret" }
@@ -22,7 +22,7 @@ let cdn: Cdn
 let env: Record<string, string>
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-init-'))
+  folder = temporaryFolder('init')
   s3 = await startS3Server({
     dir: path.join(folder, 's3'),
     region,
@@ -42,7 +42,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await cdn?.close()
   await s3?.close()
-  await rm(folder, { recursive: true, force: true })
 })
 beforeEach(async () => {
   cwd = await mkdtemp(path.join(folder, 'cwd-'))

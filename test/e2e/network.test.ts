@@ -1,9 +1,8 @@
 /** Behind a company's proxy, to a store whose name only the proxy knows and whose certificate a private authority signed. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Proxies } from '../../src/core/proxy.ts'
@@ -16,6 +15,7 @@ import { selfSigned } from '../support/certificate.ts'
 import { cli } from '../support/cli.ts'
 import { startProxy, type TestProxy } from '../support/proxy.ts'
 import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const host = 'store.corp.example'
 const { key, cert } = selfSigned([host, 'music.corp.example'])
@@ -24,7 +24,7 @@ let s3: TestServer
 let proxies: TestProxy[]
 
 beforeAll(async () => {
-  dir = await mkdtemp(path.join(tmpdir(), 'autodj-network-'))
+  dir = temporaryFolder('network')
   await writeFile(path.join(dir, 'ca.pem'), cert)
   await mkdir(path.join(dir, 'audio'))
   s3 = await testServer({ tls: { key, cert } })
@@ -37,7 +37,6 @@ afterEach(async () => {
 afterAll(async () => {
   await enterNetwork(plainNetwork)
   await s3.close()
-  await rm(dir, { recursive: true, force: true })
 })
 
 async function proxyTo(names: Record<string, number>, login?: string): Promise<TestProxy> {

@@ -3,10 +3,9 @@
  * log says what was asked for. Every call must be allowed, and every action of S3 must be used.
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -24,6 +23,7 @@ import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const region = 'us-east-1'
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
@@ -140,7 +140,7 @@ async function run(command: string, argv: string[] = [], more: Record<string, st
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-policy-'))
+  folder = temporaryFolder('policy')
   s3 = await startS3Server({
     dir: path.join(folder, 's3'),
     region,
@@ -172,7 +172,6 @@ afterAll(async () => {
   await cdn?.close()
   await s3?.close()
   await place?.drop()
-  await rm(folder, { recursive: true, force: true })
 })
 
 test('the journey, every command of it', { timeout }, async () => {

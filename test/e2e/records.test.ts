@@ -1,15 +1,15 @@
 /** Records of runs: health check, metrics and log file, with servers that answer, refuse, are slow or are not there. */
 import { readFileSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { defineCommand } from '../../src/cli/command.ts'
 import { ExitCode, TemporaryError } from '../../src/errors.ts'
 import { Records } from '../../src/records/records.ts'
 import { cli } from '../support/cli.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const probe = defineCommand({
   name: 'probe',
@@ -54,7 +54,7 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-records-'))
+  folder = temporaryFolder('records')
   server = createServer(async (request, response) => {
     const { method, url: path } = request
     received.push({ method, path, body: await bodyOf(request), type: request.headers['content-type'] })
@@ -68,7 +68,6 @@ beforeAll(async () => {
 afterAll(async () => {
   server.closeAllConnections()
   server.close()
-  await rm(folder, { recursive: true, force: true })
 })
 beforeEach(() => {
   received = []

@@ -1,14 +1,14 @@
 /** What a person sees: the program at a real pseudo terminal, its screen read by a terminal emulator. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { fakeAudio } from '../support/bed.ts'
 import { cli } from '../support/cli.ts'
 import { startS3Server } from '../support/s3-server/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { type AtTerminal, atTerminal } from '../support/terminal.ts'
 
 const child = fileURLToPath(new URL('../support/screen-child.ts', import.meta.url))
@@ -16,9 +16,8 @@ const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-screen-'))
+  folder = temporaryFolder('screen')
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 const MiB = 1024 ** 2
 const isBar = (line: string) => line.includes('/302 files') || /\d%/.test(line)

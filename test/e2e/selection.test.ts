@@ -1,16 +1,16 @@
 /** Lists of every form select the same; what selects nothing is said. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let place: TestDatabase
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-selection-'))
+  folder = temporaryFolder('selection')
   place = await pgliteTestDatabase()
   const database = await place.open()
   await migrateUp(database)
@@ -21,10 +21,7 @@ beforeAll(async () => {
   )
   await database.close()
 })
-afterAll(async () => {
-  await place.drop()
-  await rm(folder, { recursive: true, force: true })
-})
+afterAll(() => place.drop())
 
 const select = async (...argv: string[]) => {
   await writeFile(path.join(folder, 'here'), '')

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let testDatabase: TestDatabase
 let root: string
@@ -15,7 +15,7 @@ const id = randomUUID()
 
 beforeAll(async () => {
   testDatabase = await pgliteTestDatabase()
-  root = await mkdtemp(path.join(tmpdir(), 'autodj-serve-'))
+  root = temporaryFolder('serve')
   const database = await testDatabase.open()
   await migrateUp(database)
   await database.knex('tracks').insert({
@@ -28,10 +28,7 @@ beforeAll(async () => {
   })
   await database.close()
 })
-afterAll(async () => {
-  await testDatabase.drop()
-  await rm(root, { recursive: true, force: true })
-})
+afterAll(() => testDatabase.drop())
 
 /** Runs `serve` on a free port and calls back with its address; SIGTERM when that is done. */
 async function serving(args: string[], env: Record<string, string>, use: (origin: string) => Promise<void>) {

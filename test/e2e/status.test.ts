@@ -1,9 +1,8 @@
 /** `autodj status` from the command line, on PGlite: a library in the middle of its migration. */
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { finishRun, recordItems, startRun, upsertObjects } from '../../src/db/ledger.ts'
@@ -13,6 +12,7 @@ import { type CliOptions, cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { putInventory } from '../support/inventory.ts'
 import { startS3Server } from '../support/s3-server/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let place: TestDatabase
 let folder: string
@@ -25,13 +25,10 @@ const statusWith = (argv: string[], { env = {}, ...options }: CliOptions = {}) =
 const status = (...argv: string[]) => statusWith(argv)
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-status-'))
+  folder = temporaryFolder('status')
   place = await pgliteTestDatabase()
 })
-afterAll(async () => {
-  await place.drop()
-  await rm(folder, { recursive: true, force: true })
-})
+afterAll(() => place.drop())
 
 test('without a schema it says what to do', async () => {
   const { exitCode, stderr } = await status()

@@ -1,6 +1,5 @@
 /** Stores that compute no checksums: what is uploaded is read back, and what arrived damaged is sent again, not kept. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createS3Store } from '../../src/storage/s3.ts'
@@ -8,6 +7,7 @@ import type { ObjectStore } from '../../src/storage/store.ts'
 import { fakeAudio } from '../support/bed.ts'
 import { cli } from '../support/cli.ts'
 import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 /** A store that takes no notice of checksums and tells none (moto, Ceph RGW 16, rclone). */
 const careless = {
@@ -28,7 +28,7 @@ let store: ObjectStore
 let env: Record<string, string>
 
 beforeEach(async () => {
-  dir = await mkdtemp(path.join(tmpdir(), 'autodj-damaged-'))
+  dir = temporaryFolder('damaged')
   await mkdir(path.join(dir, 'audio'))
   s3 = await testServer({ defaultChecksum: 'none' })
   store = createS3Store({ bucket: 'music', endpoint: s3.url, credentials: { ...accessKey } })
@@ -48,7 +48,6 @@ beforeEach(async () => {
 afterEach(async () => {
   store.close()
   await s3.close()
-  await rm(dir, { recursive: true, force: true })
 })
 
 async function contents(prefix: string): Promise<Buffer[]> {

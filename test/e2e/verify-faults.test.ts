@@ -3,8 +3,7 @@
  * way of its own. Every fault is named as what it is, and no healthy track is called broken.
  */
 import { generateKeyPairSync } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { cdnUrl, parseCdnDomain } from '../../src/core/cdn-url.ts'
@@ -19,6 +18,7 @@ import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { hostileKeys } from '../support/hostile-keys.ts'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const region = 'eu-central-1'
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
@@ -38,7 +38,7 @@ let place: TestDatabase
 let env: Record<string, string>
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-faults-'))
+  folder = temporaryFolder('faults')
   s3 = await startS3Server({
     dir: path.join(folder, 's3'),
     region,
@@ -70,7 +70,6 @@ afterAll(async () => {
   await cdn?.close()
   await s3?.close()
   await place?.drop()
-  await rm(folder, { recursive: true, force: true })
 })
 beforeEach(() => cdn.clearRules())
 

@@ -4,8 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
@@ -16,6 +15,7 @@ import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { startProxy, type TestProxy } from '../support/proxy.ts'
 import { freePort, versitygw } from '../support/stores.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const program = versitygw()
 if (program === undefined)
@@ -32,7 +32,7 @@ describe.skipIf(program === undefined)('virtual hosts', () => {
   let env: Record<string, string>
 
   beforeAll(async () => {
-    home = await mkdtemp(path.join(tmpdir(), 'autodj-virtual-'))
+    home = temporaryFolder('virtual')
     for (const folder of ['data', 'audio']) await mkdir(path.join(home, folder))
     const port = await freePort()
     const child = spawn(
@@ -86,7 +86,6 @@ describe.skipIf(program === undefined)('virtual hosts', () => {
     await proxy?.close()
     await stop?.()
     await database?.drop()
-    await rm(home, { recursive: true, force: true })
   })
 
   test('every request goes to the host of the bucket, and all is as it should be', async () => {

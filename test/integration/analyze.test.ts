@@ -1,7 +1,6 @@
 /** `analyze` on PostgreSQL and a real S3 server: its contract, and the program killed and stopped at work. */
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
@@ -12,6 +11,7 @@ import { postgresTestDatabase } from '../support/database.ts'
 import { startGate } from '../support/gate.ts'
 import { type Finished, start } from '../support/process.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const [postgres, s3] = [testPostgres(), testS3()]
 
@@ -40,7 +40,7 @@ describe.skipIf(!postgres || !s3)('analyze as a process', () => {
     const bed = await openBed()
     closing.push(() => bed.close())
     for (let number = 0; number < count; number++) await addObject(bed, `audio/${number}.ogg`, content)
-    const temp = await mkdtemp(path.join(tmpdir(), 'autodj-analyze-'))
+    const temp = temporaryFolder('analyze')
     closing.push(() => rm(temp, { recursive: true, force: true }))
     const gatedRun = async () => {
       const gate = await startGate(bed.access.endpoint, Math.floor(1.5 * content.length))

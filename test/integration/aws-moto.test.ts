@@ -2,8 +2,7 @@
  * moto's server as AWS: STS, IAM, CloudFront, CloudWatch and S3 in shapes that nobody here wrote. `scripts/stores.sh`
  * installs it; skipped aloud where it is not there.
  */
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import {
   CloudFrontClient,
@@ -24,6 +23,7 @@ import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { inEnvironment } from '../support/environment.ts'
 import { type Store, stores } from '../support/stores.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const startMoto = stores.find(({ name }) => name === 'moto')?.start
 if (startMoto === undefined)
@@ -71,7 +71,7 @@ describe.skipIf(startMoto === undefined)('moto as AWS', () => {
   }
 
   beforeAll(async () => {
-    home = await mkdtemp(path.join(tmpdir(), 'autodj-moto-'))
+    home = temporaryFolder('moto')
     await mkdir(path.join(home, 'audio'))
     moto = await startMoto!()
     database = await pgliteTestDatabase()
@@ -161,7 +161,6 @@ describe.skipIf(startMoto === undefined)('moto as AWS', () => {
   afterAll(async () => {
     await moto?.close()
     await database?.drop()
-    await rm(home, { recursive: true, force: true })
   })
 
   test('doctor: whose key it is, by STS; the endpoint in force and what named it', async () => {

@@ -1,10 +1,10 @@
 /** The completion scripts in the shells that load them. A shell that is not installed is skipped aloud. */
 import { spawnSync } from 'node:child_process'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { cli } from '../support/cli.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { atTerminal } from '../support/terminal.ts'
 
 /** What is typed, and what is offered. */
@@ -30,7 +30,7 @@ if (missing.length > 0) console.warn(`not installed, so not tested: ${missing.jo
 
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-completion-'))
+  folder = temporaryFolder('completion')
   await mkdir(path.join(folder, 'music'))
   await writeFile(path.join(folder, 'list of tracks.txt'), '')
   for (const shell of ['bash', 'zsh', 'fish']) {
@@ -39,7 +39,6 @@ beforeAll(async () => {
     await writeFile(path.join(folder, `autodj.${shell}`), stdout)
   }
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 function ask(shell: string, script: string, ...args: string[]): string[] {
   const { stdout, stderr } = spawnSync(shell, ['-c', script, ...args], {

@@ -1,7 +1,4 @@
 /** doctor on a real PostgreSQL: what keeps a role from writing is named before a run finds it out; and before a proxy. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { CreateBucketCommand, PutObjectLockConfigurationCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
@@ -14,6 +11,7 @@ import { embeddedBucket } from '../support/embedded-s3.ts'
 import { startNginx } from '../support/nginx.ts'
 import { realBucket } from '../support/real-s3.ts'
 import { testNginx, testPostgres, testS3 } from '../support/servers.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const server = testPostgres()
 const s3 = testS3()
@@ -22,13 +20,10 @@ const nginx = testNginx()
 let folder: string
 let bucket: TestBucket
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-doctor-'))
+  folder = temporaryFolder('doctor')
   bucket = await embeddedBucket()
 })
-afterAll(async () => {
-  await bucket?.close()
-  await rm(folder, { recursive: true, force: true })
-})
+afterAll(() => bucket?.close())
 
 async function checksOf(env: Record<string, string>) {
   const { messages } = await cli(['doctor', '--json', '--timeout', '60s'], {

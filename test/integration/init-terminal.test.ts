@@ -1,11 +1,11 @@
 /** `init` at a real pseudo terminal: what a person sees, and that a secret leaves nothing on the screen. */
-import { access, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { access, mkdtemp, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'dotenv'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { atTerminal } from '../support/terminal.ts'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
@@ -15,13 +15,10 @@ let folder: string
 let cwd: string
 let s3: S3Server
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-terminal-'))
+  folder = temporaryFolder('terminal')
   s3 = await startS3Server({ dir: path.join(folder, 's3'), credentials: [credentials], buckets: ['music'] })
 })
-afterAll(async () => {
-  await s3?.close()
-  await rm(folder, { recursive: true, force: true })
-})
+afterAll(() => s3?.close())
 beforeEach(async () => {
   cwd = await mkdtemp(path.join(folder, 'cwd-'))
 })

@@ -2,8 +2,7 @@
  * What every command prints under `--json`, from the first look to the way back, on PostgreSQL and the embedded S3 server
  * and CDN: each line is held to the schema of its command (docs/schemas).
  */
-import { appendFile, copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { appendFile, copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createS3Store } from '../../src/storage/s3.ts'
@@ -13,6 +12,7 @@ import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
 import { checkLines } from '../support/json-lines.ts'
 import { startS3Server } from '../support/s3-server/server.ts'
 import { testPostgres } from '../support/servers.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const url = testPostgres()
 
@@ -27,7 +27,7 @@ const credentials = { accessKeyId: 'AUTODJTEST', secretAccessKey: 'autodj-test-s
 
 beforeAll(async () => {
   if (!url) return
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-lines-'))
+  folder = temporaryFolder('lines')
   audio = path.join(folder, 'audio')
   await mkdir(audio)
   for (const name of (await readdir(bundled)).filter(name => /\.(mp3|flac|m4a)$/.test(name))) {
@@ -62,7 +62,6 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   for (const close of closing) await close()
-  if (folder) await rm(folder, { recursive: true, force: true })
 })
 
 const run = async (line: string, options: CliOptions = {}) => {

@@ -5,8 +5,7 @@
  * TEST_KILL_ROUNDS is for fewer or more of them, TEST_SEED for others.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -15,6 +14,7 @@ import { postgresTestDatabase } from '../support/database.ts'
 import { WaitingClis } from '../support/killed-cli.ts'
 import { realBucket } from '../support/real-s3.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const postgres = testPostgres()
 const s3 = testS3()
@@ -43,7 +43,7 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
   it.each([false, true])(
     'never loses the last copy of anything (versioned bucket: %s)',
     async versioned => {
-      const home = await mkdtemp(path.join(tmpdir(), 'autodj-kill-'))
+      const home = temporaryFolder('kill')
       const audio = path.join(home, 'audio')
       await mkdir(audio)
       const database = await postgresTestDatabase(postgres!)
@@ -214,7 +214,6 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
         await db.close()
         await bucket.close()
         await database.drop()
-        await rm(home, { recursive: true })
       }
     },
     1_800_000,

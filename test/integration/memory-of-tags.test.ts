@@ -1,7 +1,6 @@
 /** What a run takes of memory when the files it reads have tags of 40 MB, as the kernel counts it for the process. */
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -26,6 +25,7 @@ import {
 } from '../support/audio-bytes.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
 import { testPostgres } from '../support/servers.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const postgres = testPostgres()
 const source = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
@@ -117,7 +117,7 @@ describe.skipIf(!postgres)('with tags of 40 MB', () => {
   let database: TestDatabase
   let folder: string
   beforeAll(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'autodj-memory-'))
+    folder = temporaryFolder('memory')
     await mkdir(path.join(folder, 'audio'))
     for (const [name, make] of Object.entries(files))
       await writeFile(path.join(folder, 'audio', name), await make())
@@ -126,10 +126,7 @@ describe.skipIf(!postgres)('with tags of 40 MB', () => {
     await migrateUp(db)
     await db.close()
   }, 120_000)
-  afterAll(async () => {
-    await database?.drop()
-    await rm(folder, { recursive: true, force: true })
-  })
+  afterAll(() => database?.drop())
 
   /** @returns what it wrote, and its peak, MiB */
   async function run(argv: readonly string[], env: Record<string, string> = {}) {

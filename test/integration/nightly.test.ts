@@ -5,8 +5,7 @@
  * TEST_SEED is for other moments.
  */
 import { spawn } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, stat, utimes, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -16,6 +15,7 @@ import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 import { testPostgres } from '../support/servers.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const postgres = testPostgres()
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
@@ -31,7 +31,7 @@ describe.skipIf(postgres === undefined)('autodj run from cron', () => {
   let env: Record<string, string>
 
   beforeEach(async () => {
-    home = await mkdtemp(path.join(tmpdir(), 'autodj-nightly-'))
+    home = temporaryFolder('nightly')
     s3 = await startS3Server({ dir: path.join(home, 's3'), credentials: [credentials], buckets: ['music'] })
     cdn = await startCdn({
       origin: { url: s3.url, region: 'us-east-1', bucket: 'music', credentials },
@@ -64,7 +64,6 @@ describe.skipIf(postgres === undefined)('autodj run from cron', () => {
     await database.drop()
     await cdn.close()
     await s3.close()
-    await rm(home, { recursive: true, force: true })
   })
 
   function night(...argv: string[]) {

@@ -3,11 +3,11 @@
  * aloud where no registry answers.
  */
 import { spawnSync } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const root = path.join(import.meta.dirname, '../..')
 const noRegistry =
@@ -49,7 +49,7 @@ function run(program: string, args: string[], cwd: string, env: Record<string, s
 const autodj = (...args: string[]) => run(path.join(home, 'node_modules/.bin/autodj'), args, home)
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-package-'))
+  folder = temporaryFolder('package')
   const checkout = path.join(folder, 'checkout')
   home = path.join(folder, 'home')
   await Promise.all([mkdir(checkout), mkdir(home), mkdir(path.join(folder, 'tmp'))])
@@ -71,8 +71,6 @@ beforeAll(async () => {
     console.warn(`no npm registry answers (${why}): the packed program is not tested`)
   }
 }, 180_000)
-
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 describe('the packed program', () => {
   test('holds what it needs and nothing else', async context => {

@@ -3,11 +3,11 @@
  * `TEST_LINTERS=$(sh scripts/linters.sh)`; man pages and units need mandoc and systemd-analyze on the PATH.
  */
 import { spawnSync } from 'node:child_process'
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { manPages } from '../../scripts/man.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const root = path.join(import.meta.dirname, '../..')
 const linters = process.env['TEST_LINTERS']
@@ -29,9 +29,8 @@ const clean = { status: 0, said: '' }
 
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-packaging-'))
+  folder = temporaryFolder('packaging')
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 test.skipIf(!runs(tool('hadolint'), '--version'))('Dockerfile: hadolint', () => {
   expect(lint(tool('hadolint'), 'Dockerfile')).toEqual(clean)

@@ -3,8 +3,7 @@
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import type { FastifyInstance } from 'fastify'
@@ -23,6 +22,7 @@ import { createS3Store } from '../../src/storage/s3.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 if (!chromium) console.warn('no chromium here: the browser tests are skipped (Debian: apt install chromium)')
@@ -45,7 +45,7 @@ beforeAll(async () => {
   testDatabase = await pgliteTestDatabase()
   database = await testDatabase.open()
   await migrateUp(database)
-  root = await mkdtemp(path.join(tmpdir(), 'autodj-player-'))
+  root = temporaryFolder('player')
   await writeFile(path.join(root, 'tone.wav'), wav)
   s3 = await testServer()
   const store = createS3Store({
@@ -100,7 +100,6 @@ afterAll(async () => {
   await s3?.close()
   await database?.close()
   await testDatabase?.drop()
-  await rm(root, { recursive: true, force: true })
 })
 
 const audioOf = (id: string) => `${origin}/api/v1/tracks/${id}/audio`

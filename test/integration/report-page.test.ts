@@ -1,9 +1,8 @@
 /** The page of `autodj report` in a real browser: three sizes, light and dark, without network, and axe-core on it. */
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Browser, launch } from 'puppeteer-core'
@@ -12,6 +11,7 @@ import { finishRun, recordItems, startRun, upsertObjects } from '../../src/db/le
 import { migrateUp } from '../../src/db/migrate.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 if (!chromium) console.warn('no chromium here: the browser tests are skipped (Debian: apt install chromium)')
@@ -24,7 +24,7 @@ let page: string
 let browser: Browser | undefined
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-report-'))
+  folder = temporaryFolder('report')
   place = await pgliteTestDatabase()
   const database = await place.open()
   const { knex } = database
@@ -117,7 +117,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close()
   await place?.drop()
-  await rm(folder, { recursive: true, force: true })
 })
 
 test('one file, no script, nothing from elsewhere, names as text', async () => {

@@ -1,6 +1,5 @@
 /** --include, --artist and the like: one album imported, uploaded, verified, reconciled, cleaned and restored. */
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { fakeAudio } from '../support/bed.ts'
@@ -9,6 +8,7 @@ import { cli } from '../support/cli.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 import { testPostgres } from '../support/servers.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
 const postgres = testPostgres()
@@ -20,7 +20,7 @@ let env: Record<string, string>
 
 beforeAll(async () => {
   if (postgres === undefined) return
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-selection-'))
+  folder = temporaryFolder('selection')
   s3 = await startS3Server({ dir: path.join(folder, 's3'), credentials: [credentials], buckets: ['music'] })
   cdn = await startCdn({ origin: { url: s3.url, region: 'us-east-1', bucket: 'music', credentials } })
   place = await postgresTestDatabase(postgres!)
@@ -50,7 +50,6 @@ afterAll(async () => {
   await place?.drop()
   await cdn?.close()
   await s3?.close()
-  if (folder !== undefined) await rm(folder, { recursive: true, force: true })
 })
 
 /** A command with JSON, and its summary. */

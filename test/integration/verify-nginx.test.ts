@@ -2,9 +2,6 @@
  * 2,000 objects with hostile names behind nginx, a caching proxy that nobody wrote for this test. It cannot sign
  * requests to S3, so the embedded CDN signs for it, with its own cache off.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { PutBucketCorsCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openProber, type Prober } from '../../src/cdn/probe.ts'
@@ -23,6 +20,7 @@ import { type Nginx, startNginx } from '../support/nginx.ts'
 import { realBucket } from '../support/real-s3.ts'
 import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
 import { testNginx, testS3 } from '../support/servers.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const binary = testNginx()
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
@@ -39,7 +37,7 @@ describe.skipIf(binary === undefined)('behind nginx', () => {
   let prober: Prober
 
   beforeAll(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'autodj-nginx-s3-'))
+    folder = temporaryFolder('nginx-s3')
     s3 = await startS3Server({ dir: folder, region, credentials: [credentials], buckets: ['music'] })
     signing = await startCdn({ origin: { url: s3.url, region, bucket: 'music', credentials }, cacheBytes: 0 })
     nginx = await startNginx(binary!, signing.url)
@@ -60,7 +58,6 @@ describe.skipIf(binary === undefined)('behind nginx', () => {
     await nginx?.close()
     await signing?.close()
     await s3?.close()
-    await rm(folder, { recursive: true, force: true })
   })
 
   async function run(chosen: readonly VerifyTrack[], more: Partial<VerifyOptions> = {}) {

@@ -3,8 +3,7 @@
  * cure and an exit code) with nothing lost. `npm run test:stores` writes what it saw into docs/stores.md.
  */
 import { createHash } from 'node:crypto'
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -20,6 +19,7 @@ import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { start } from '../support/process.ts'
 import { type Store, stores } from '../support/stores.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const assets = new URL('../../assets/demo/', import.meta.url)
 const names = ['Björk/Jóga + 100%.mp3', "AC_DC/it's #1 [live] (x).flac", 'Мумий Тролль/東京 🎧.wav']
@@ -149,7 +149,7 @@ async function open(name: string, { endpoint, credentials }: Store, versions: bo
     const VersioningConfiguration = { Status: 'Enabled' } as const
     await admin.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }))
   }
-  const dir = await mkdtemp(path.join(tmpdir(), 'autodj-journey-'))
+  const dir = temporaryFolder('journey')
   const cdn: Cdn = await startCdn({ origin: { url: endpoint, region: 'us-east-1', bucket, credentials } })
   const env = {
     S3_BUCKET_NAME: bucket,
@@ -177,7 +177,6 @@ async function open(name: string, { endpoint, credentials }: Store, versions: bo
       store.close()
       admin.destroy()
       await cdn.close()
-      await rm(dir, { recursive: true, force: true })
     },
   }
 }

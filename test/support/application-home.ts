@@ -1,5 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Revision } from '../../src/core/migrate/application-schema.ts'
 import type { Database } from '../../src/db/database.ts'
@@ -7,6 +6,7 @@ import { loadDump } from './alembic.ts'
 import { runInChild } from './cli-run.ts'
 import { postgresTestDatabase } from './database.ts'
 import { embeddedBucket } from './embedded-s3.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 /** The application's own folder with its settings, its database at one revision, and a bucket. */
 interface ApplicationHome extends AsyncDisposable {
@@ -22,7 +22,7 @@ interface ApplicationHome extends AsyncDisposable {
 /** A home in the application's default set-up: `.env` with the keys its validator knows, `autodj.env` for the rest. */
 export async function applicationHome(server: string, revision: Revision): Promise<ApplicationHome> {
   await using made = new AsyncDisposableStack()
-  const folder = await mkdtemp(path.join(tmpdir(), 'autodj-application-'))
+  const folder = temporaryFolder('application')
   made.defer(() => rm(folder, { recursive: true, force: true }))
   const bucket = await embeddedBucket()
   made.defer(() => bucket.close())

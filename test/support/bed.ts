@@ -3,8 +3,7 @@
  * reporter that remembers. Slower ways (the packed program, real signals) are for `test/e2e` and `test/integration`.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { loadConfig } from '../../src/config.ts'
 import { type Context, openContext } from '../../src/context.ts'
@@ -19,6 +18,7 @@ import type { Throttle } from '../../src/throttle.ts'
 import type { TestDatabase } from './database.ts'
 import { hooked, type StoreHooks } from './hooked-store.ts'
 import { recordLines } from './json-lines.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 interface S3Access {
   endpoint: string
@@ -88,7 +88,7 @@ export class TestBed {
   }
 
   static async open(testDatabase: TestDatabase, access: S3Access): Promise<TestBed> {
-    const dir = await mkdtemp(path.join(tmpdir(), 'autodj-bed-'))
+    const dir = temporaryFolder('bed')
     await mkdir(path.join(dir, 'audio'))
     const database = await testDatabase.open()
     await migrateUp(database)

@@ -1,12 +1,10 @@
 /** Runs the program in this process, as `main` does, with streams and environment of the test's own. */
-import { mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import type { Command } from '../../src/cli/command.ts'
 import { commands as allCommands } from '../../src/commands.ts'
 import type { ExitCode } from '../../src/errors.ts'
 import { runProgram } from '../../src/program.ts'
 import { recordLines } from './json-lines.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 export interface CliResult {
   exitCode: ExitCode
@@ -39,7 +37,7 @@ export async function cli(argv: readonly string[], options: CliOptions = {}): Pr
   })
   const exitCode = await runProgram(argv, commands, {
     env,
-    cwd: options.cwd ?? (await mkdtemp(path.join(tmpdir(), 'autodj-cli-'))),
+    cwd: options.cwd ?? temporaryFolder('cli'),
     stdout: stream('stdout'),
     stderr: stream('stderr'),
     stdinIsTTY: isTTY,

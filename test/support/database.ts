@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { cpSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import knex from 'knex'
 import type { Database } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 /**
  * A PGlite folder as initdb leaves it, made once for a version of PGlite and then copied: a copy opens in a tenth of
@@ -50,7 +50,7 @@ export async function pgliteTestDatabase(): Promise<TestDatabase> {
 }
 
 async function pgliteCopy(of: string): Promise<TestDatabase> {
-  const folder = await mkdtemp(join(tmpdir(), 'autodj-db-'))
+  const folder = temporaryFolder('db')
   // A thousand small files: one after the other through libuv's pool they take ten times the time.
   cpSync(of, join(folder, 'db'), { recursive: true })
   const url = `pglite:${join(folder, 'db')}`

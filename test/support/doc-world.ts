@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, rm, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -19,6 +19,7 @@ import { putInventory } from './inventory.ts'
 import { type S3Server, startS3Server } from './s3-server/server.ts'
 import { accessKey } from './s3-server.ts'
 import { testPostgres } from './servers.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 import { atTerminal } from './terminal.ts'
 
 const source = new URL('../../src/main.ts', import.meta.url).pathname
@@ -82,7 +83,7 @@ async function knownTrack(database: TestDatabase): Promise<void> {
 }
 
 export async function startDocWorld(): Promise<DocWorld> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'autodj-docs-'))
+  const folder = temporaryFolder('docs')
   const home = path.join(folder, 'home')
   const bin = path.join(folder, 'bin')
   await mkdir(bin)
@@ -259,7 +260,6 @@ export async function startDocWorld(): Promise<DocWorld> {
       await end()
       await nightDatabase?.drop()
       other.close()
-      await rm(folder, { recursive: true, force: true })
     },
   }
 }

@@ -1,11 +1,11 @@
 /** nginx as a caching proxy of a test's own: an independent server between verify and the bucket. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import net, { type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { temporaryFolder } from './temporary-folder.ts'
 
 export interface Nginx {
   /** `http://127.0.0.1:port` */
@@ -24,7 +24,7 @@ export async function startNginx(
   upstream: string,
   { bucket, forStore = false }: { bucket?: string; forStore?: boolean } = {},
 ): Promise<Nginx> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'autodj-nginx-'))
+  const folder = temporaryFolder('nginx')
   for (const name of ['cache', 'body', 'proxy']) await mkdir(path.join(folder, name))
   const port = await freePort()
   const configuration = path.join(folder, 'nginx.conf')
@@ -64,7 +64,6 @@ ${forStore ? 'proxy_set_header Host $http_host; proxy_cache off;' : 'proxy_cache
     async close() {
       server.kill('SIGTERM')
       await exited
-      await rm(folder, { recursive: true, force: true })
     },
   }
 }

@@ -1,12 +1,11 @@
 /** An S3 server of a test's own, and clients for it: the SDK's, and one that signs whatever it is told to send. */
 import { createHash, createHmac } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import http, { type IncomingHttpHeaders } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { type S3Server, type S3ServerOptions, startS3Server } from './s3-server/server.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 export const accessKey = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+signs' }
 
@@ -17,7 +16,7 @@ export interface TestServer extends S3Server {
 }
 
 export async function testServer(options: Partial<S3ServerOptions> = {}): Promise<TestServer> {
-  const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'autodj-s3-'))
+  const dir = options.dir ?? temporaryFolder('s3')
   const all = { credentials: [accessKey], buckets: ['music'], ...options, dir }
   const server = await startS3Server(all)
   let kept = false

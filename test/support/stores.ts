@@ -4,12 +4,13 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
-import { homedir, tmpdir } from 'node:os'
+import { homedir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { temporaryFolder } from './temporary-folder.ts'
 
 export interface Store {
   endpoint: string
@@ -53,7 +54,7 @@ function server(
 ): (() => Promise<Store>) | undefined {
   if (!existsSync(file)) return undefined
   return async () => {
-    const dir = await mkdtemp(path.join(tmpdir(), 'autodj-store-'))
+    const dir = temporaryFolder('store')
     await mkdir(path.join(dir, 'data'))
     await mkdir(path.join(dir, 'versions'))
     const port = await freePort()
@@ -78,7 +79,6 @@ function server(
         const ended = new Promise(resolve => child.once('exit', resolve))
         child.kill()
         await Promise.race([ended, sleep(5_000).then(() => child.kill('SIGKILL'))])
-        await rm(dir, { recursive: true, force: true })
       },
     }
   }
@@ -118,7 +118,7 @@ function ceph(): (() => Promise<Store>) | undefined {
   return async () => {
     const port = await freePort()
     const monitor = await freePort()
-    const dir = await mkdtemp(path.join(tmpdir(), 'autodj-ceph-'))
+    const dir = temporaryFolder('ceph')
     const run = async (...argv: string[]) => {
       const child = spawn('bash', [script, ...argv], { stdio: 'ignore' })
       const code = await new Promise(resolve => child.once('exit', resolve))
@@ -126,7 +126,6 @@ function ceph(): (() => Promise<Store>) | undefined {
     }
     const close = async () => {
       await run('stop', dir)
-      await rm(dir, { recursive: true, force: true })
     }
     try {
       await run('start', dir, String(port), String(monitor))

@@ -1,13 +1,13 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parse } from 'dotenv'
 import { describe, expect, test } from 'vitest'
 import { loadConfig, requireBucket, splitCommand } from '../../src/config.ts'
 import { UsageError } from '../../src/errors.ts'
 import { settings } from '../../src/settings.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
-const cwd = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+const cwd = temporaryFolder('config')
 
 function load(env: Record<string, string> = {}, overrides = {}) {
   return loadConfig({ env, cwd, overrides })
@@ -49,7 +49,7 @@ test('nothing set: the embedded database, ./audio, the credentials chain, no CDN
 })
 
 test('flags win over the environment, the environment over .env', () => {
-  const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+  const dir = temporaryFolder('config')
   writeFileSync(
     path.join(dir, '.env'),
     'S3_BUCKET_NAME=from-file\nAWS_REGION=eu-west-1\nS3_KEY_PREFIX=file\n',
@@ -72,13 +72,13 @@ describe('keys or a profile: what was given in the stronger place; the keys wher
     [keys, { AWS_PROFILE: 'dj' }, { credentials: undefined, profile: 'dj' }],
     ['AWS_PROFILE=dj\n', inEnvironment, { credentials: { accessKeyId: 'AKIAENV' }, profile: undefined }],
   ] as [string, Record<string, string>, object][])('%j with %j', (file, env, expected) => {
-    const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+    const dir = temporaryFolder('config')
     writeFileSync(path.join(dir, '.env'), file)
     expect(loadConfig({ env, cwd: dir }).s3).toMatchObject(expected)
   })
 
   test('a session token of .env is not sent along with keys of the environment', () => {
-    const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+    const dir = temporaryFolder('config')
     writeFileSync(path.join(dir, '.env'), keys)
     const { credentials } = loadConfig({ env: inEnvironment, cwd: dir }).s3
     expect(credentials).toEqual({ accessKeyId: 'AKIAENV', secretAccessKey: 'hush' })
@@ -167,7 +167,7 @@ test('.env.example explains every setting, and no other', () => {
 })
 
 describe('the endpoint and the region in force', () => {
-  const home = mkdtempSync(path.join(tmpdir(), 'autodj-config-home-'))
+  const home = temporaryFolder('config-home')
   mkdirSync(path.join(home, '.aws'))
   writeFileSync(
     path.join(home, '.aws', 'config'),
@@ -218,7 +218,7 @@ describe('the endpoint and the region in force', () => {
       region,
     })
     // The same from a file.
-    const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+    const dir = temporaryFolder('config')
     writeFileSync(
       path.join(dir, '.env'),
       Object.entries(set)
@@ -238,7 +238,7 @@ describe('the endpoint and the region in force', () => {
 })
 
 test('proxies and certificates, from the environment and from .env', () => {
-  const dir = mkdtempSync(path.join(tmpdir(), 'autodj-config-'))
+  const dir = temporaryFolder('config')
   writeFileSync(
     path.join(dir, '.env'),
     'HTTPS_PROXY=http://file:1\nNO_PROXY=minio\nAWS_CA_BUNDLE=ca.pem\nNODE_EXTRA_CA_CERTS=/etc/extra.pem\n',

@@ -1,18 +1,15 @@
 /** What is written lasts before anything rests on it: each sync, and what it comes before. */
 import {
   linkSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   realpathSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { acquireLockFile } from '../../src/db/lock-file.ts'
@@ -32,6 +29,7 @@ import {
 } from '../../src/file-effects.ts'
 import { PlanJournal } from '../../src/plan/journal.ts'
 import { makePlanHeader, PlanBuilder } from '../../src/plan/plan-file.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let folder: string
 let effects: string[]
@@ -40,16 +38,13 @@ let end: () => void
 const plain = (file: string): string => path.relative(folder, file).replaceAll(/[0-9a-f]{8}[0-9a-f-]*/g, 'ID')
 
 beforeEach(() => {
-  folder = mkdtempSync(path.join(tmpdir(), 'autodj-effects-'))
+  folder = temporaryFolder('effects')
   effects = []
   end = observeFileEffects(({ kind, path: file, to }) => {
     effects.push(`${kind} ${plain(file)}${to === undefined ? '' : ` → ${plain(to)}`}`)
   })
 })
-afterEach(() => {
-  end()
-  rmSync(folder, { recursive: true, force: true })
-})
+afterEach(() => end())
 const at = (name: string): string => path.join(folder, name)
 
 test('a file that is replaced: content, then name, then the folder', async () => {

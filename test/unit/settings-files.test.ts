@@ -1,9 +1,9 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { loadConfig, requireBucket } from '../../src/config.ts'
 import { isApplicationFile, refusedByApplication } from '../../src/core/settings-files.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let home: string
 let dir: string
@@ -18,7 +18,7 @@ const load = (env: Record<string, string> = {}, more: { envFile?: string; cwd?: 
   loadConfig({ env: { HOME: home, ...env }, cwd: dir, ...more })
 
 beforeEach(() => {
-  home = mkdtempSync(path.join(tmpdir(), 'autodj-home-'))
+  home = temporaryFolder('home')
   dir = path.join(home, 'app')
   mkdirSync(dir)
 })

@@ -1,7 +1,6 @@
 /** Whether an object may stand for a file, by each of what a store may say of it; read from the embedded S3 server. */
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -11,6 +10,7 @@ import { plainFolder } from '../../../src/core/audio-path.ts'
 import { encodeCrc32 } from '../../../src/core/crc32.ts'
 import type { ObjectHead, ObjectStore } from '../../../src/storage/store.ts'
 import { embeddedBucket } from '../../support/embedded-s3.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const bytes = Buffer.from('what a file holds')
 const others = Buffer.from('what others hold.')
@@ -114,8 +114,7 @@ describe('an object and a file', () => {
 })
 
 describe('what a file holds', () => {
-  const root = mkdtempSync(path.join(tmpdir(), 'autodj-proof-'))
-  afterAll(() => rmSync(root, { recursive: true }))
+  const root = temporaryFolder('proof')
   const opened = async (name: string, content: Buffer) => {
     writeFileSync(path.join(root, name), content)
     return openSource(name, plainFolder(root), await openRoot(root))

@@ -1,8 +1,7 @@
 /** Downloads into files, from the embedded S3 server. */
 import { createHash, randomBytes } from 'node:crypto'
-import { closeSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { closeSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -11,11 +10,12 @@ import { Readers } from '../../../src/audio-files/readers.ts'
 import { encodeCrc32 } from '../../../src/core/crc32.ts'
 import type { ObjectStore } from '../../../src/storage/store.ts'
 import { embeddedBucket } from '../../support/embedded-s3.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const KiB = 1024
 /** Larger than the smallest file that is written past the system's cache. */
 const rangeSize = 128 * KiB
-const folder = mkdtempSync(path.join(tmpdir(), 'autodj-download-'))
+const folder = temporaryFolder('download')
 const threads = new Readers(2)
 let bucket: Awaited<ReturnType<typeof embeddedBucket>>
 beforeAll(async () => {

@@ -5,7 +5,6 @@ import {
   fstatSync,
   linkSync,
   lstatSync,
-  mkdtempSync,
   openSync,
   readFileSync,
   renameSync,
@@ -13,10 +12,10 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { move } from '../../../src/audio-files/reader-thread.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 type Disk = NonNullable<Parameters<typeof move>[1]>
 type Found = ReturnType<Disk['lstat']>
@@ -35,14 +34,11 @@ const disk: Disk = {
 }
 
 beforeEach(() => {
-  dir = mkdtempSync(path.join(tmpdir(), 'autodj-move-'))
+  dir = temporaryFolder('move')
   writeFileSync(from(), 'whole')
   descriptor = openSync(from(), 'r+')
 })
-afterEach(() => {
-  closeSync(descriptor)
-  rmSync(dir, { recursive: true })
-})
+afterEach(() => closeSync(descriptor))
 
 /** As another process does it, once the link is made. */
 const afterLink = (act: () => void): Disk => ({

@@ -1,19 +1,19 @@
 import { hash } from 'node:crypto'
-import { existsSync, mkdtempSync, openSync, writeFileSync } from 'node:fs'
+import { existsSync, openSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, describe, expect, test } from 'vitest'
 import { Readers } from '../../../src/audio-files/readers.ts'
 import { LocalFileError } from '../../../src/audio-files/source.ts'
 import { plainFolder } from '../../../src/core/audio-path.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const KiB = 1024
 
 describe('hashing off the main thread', () => {
   const readers = new Readers(2)
-  const dir = mkdtempSync(path.join(tmpdir(), 'autodj-read-'))
+  const dir = temporaryFolder('read')
   const shared = (size: number) => Buffer.from(new SharedArrayBuffer(size + 8)).subarray(8)
   const sums = (content: Buffer) => ({ sha256: hash('sha256', content), crc32: crc32(content) })
   afterAll(() => readers.close())

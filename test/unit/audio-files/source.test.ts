@@ -1,11 +1,10 @@
 /** Files as rows name them: what is opened, what is refused, and what tells one state of a file from another. */
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { constants, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { constants, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import {
   blockingDisk,
   type FileIdentity,
@@ -18,8 +17,9 @@ import {
   relativePath,
 } from '../../../src/audio-files/source.ts'
 import type { AudioFolder } from '../../../src/core/audio-path.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
-const top = realpathSync(mkdtempSync(path.join(tmpdir(), 'autodj-source-')))
+const top = realpathSync(temporaryFolder('source'))
 const root = path.join(top, 'audio')
 const folder: AudioFolder = { root, storagePath: './audio', applicationDir: top }
 beforeAll(() => {
@@ -39,7 +39,6 @@ beforeAll(() => {
   symlinkSync('audio', path.join(top, 'other name'))
   execFileSync('mkfifo', [path.join(root, 'pipe.mp3')])
 })
-afterAll(() => rmSync(top, { recursive: true }))
 
 describe.each([
   ['calls that do not block', undefined],

@@ -1,22 +1,21 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { selectionOf, walkAudioFolder } from '../../../src/audio-files/walk.ts'
 import { FatalError, UsageError } from '../../../src/errors.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const isRoot = process.getuid?.() === 0
 let base: string
 let root: string
 
 beforeEach(async () => {
-  base = await realpath(await mkdtemp(join(tmpdir(), 'autodj-walk-')))
+  base = await realpath(temporaryFolder('walk'))
   root = join(base, 'audio')
   await mkdir(root)
 })
-afterEach(() => rm(base, { recursive: true, force: true }))
 
 async function put(path: string, content = path): Promise<void> {
   await mkdir(join(root, path, '..'), { recursive: true })

@@ -1,10 +1,10 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { readLibpq } from '../../../src/db/libpq.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
-const dir = mkdtempSync(path.join(tmpdir(), 'autodj-libpq-'))
+const dir = temporaryFolder('libpq')
 const ca = path.join(dir, 'ca.pem')
 writeFileSync(ca, 'CA')
 const service = path.join(dir, 'pg_service.conf')

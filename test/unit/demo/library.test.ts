@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseFile } from 'music-metadata'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import manifest from '../../../assets/demo/manifest.json' with { type: 'json' }
 import { copyDemoLibrary } from '../../../src/demo/library.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const assets = new URL('../../../assets/demo/', import.meta.url)
 let target: string
@@ -13,12 +13,11 @@ let copied: { files: number; bytes: number }
 let paths: string[]
 
 beforeAll(async () => {
-  target = await mkdtemp(join(tmpdir(), 'autodj-demo-'))
+  target = temporaryFolder('demo')
   copied = await copyDemoLibrary(target)
   const entries = await readdir(target, { recursive: true, withFileTypes: true })
   paths = entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name))
 })
-afterAll(() => rm(target, { recursive: true, force: true }))
 
 describe('the bundled demo library', () => {
   test('is at most 3 MB with its licence and holds nothing the manifest does not name', async () => {

@@ -1,17 +1,15 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
+import { readdir } from 'node:fs/promises'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import type { SortedRecord, Spool } from '../../../src/core/reconcile/records.ts'
 import { FileSpool } from '../../../src/external-sort/file-spool.ts'
 import { memorySpool } from '../../support/memory-records.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-spool-'))
+  folder = temporaryFolder('spool')
 })
-afterAll(() => rm(folder, { recursive: true }))
 
 const tag = fc.integer({ min: 0, max: 0xffff_ffff })
 const records = fc.array(

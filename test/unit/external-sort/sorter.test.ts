@@ -1,16 +1,14 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
+import { readdir } from 'node:fs/promises'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { compareUtf8 } from '../../../src/core/utf8-order.ts'
 import { ExternalSorter } from '../../../src/external-sort/sorter.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-sorter-'))
+  folder = temporaryFolder('sorter')
 })
-afterAll(() => rm(folder, { recursive: true }))
 
 const text = fc.oneof(
   fc.string({

@@ -1,18 +1,16 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { programEnvironment } from '../../../src/config.ts'
 import { parseMeasurement, sampleRateOf } from '../../../src/fetch/normalize.ts'
 import { FetchProblem } from '../../../src/fetch/problem.ts'
 import { runProgram } from '../../../src/fetch/process.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let cwd: string
 beforeAll(async () => {
-  cwd = await mkdtemp(path.join(tmpdir(), 'autodj-process-'))
+  cwd = temporaryFolder('process')
 })
-afterAll(() => rm(cwd, { recursive: true, force: true }))
 
 const node = (script: string): [string, ...string[]] => [process.execPath, '-e', script]
 const run = (script: string, more: Partial<Parameters<typeof runProgram>[1]> = {}) =>

@@ -1,9 +1,8 @@
 /** Each row is what `import` writes for a file made up byte by byte. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { deflateSync } from 'node:zlib'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { readTags } from '../../../src/import/tags.ts'
 import {
   aiff,
@@ -29,9 +28,9 @@ import {
   vorbisComments,
   wave,
 } from '../../support/audio-bytes.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
-const folder = mkdtempSync(path.join(tmpdir(), 'autodj-tags-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder('tags')
 
 async function row(bytes: Buffer, at = 'Folder/File.mp3') {
   const file = path.join(folder, 'file')

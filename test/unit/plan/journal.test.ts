@@ -1,18 +1,17 @@
 /** A plan's journal, across runs and kills; a plan that is none. */
 import { execFileSync } from 'node:child_process'
-import { appendFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { appendFile, open, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { ExitCode } from '../../../src/errors.ts'
 import { PlanJournal } from '../../../src/plan/journal.ts'
 import { checkPlan, refuseUnwritable } from '../../../src/plan/plan-file.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-journal-'))
+  folder = temporaryFolder('journal')
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 test('what undoing needs is read back, the newest of each item, in this run and in the next', async () => {
   const plan = path.join(folder, 'a.plan')

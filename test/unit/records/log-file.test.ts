@@ -1,16 +1,15 @@
 import { execFileSync } from 'node:child_process'
 import { constants } from 'node:fs'
-import { mkdtemp, open, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { open } from 'node:fs/promises'
 import path from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { LogFile } from '../../../src/records/log-file.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-log-'))
+  folder = temporaryFolder('log')
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 test('a pipe is written to if somebody reads it, and not waited for if nobody does', async () => {
   const pipe = path.join(folder, 'pipe')

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { expose, parseExposed, samplesOf, writeMetricsFile } from '../../../src/records/metrics.ts'
 import type { RunEnd } from '../../../src/report/entry.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const run = (more: Partial<RunEnd> = {}): RunEnd => ({
   command: 'upload-local',
@@ -29,9 +29,8 @@ const library = {
 
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'autodj-metrics-'))
+  folder = temporaryFolder('metrics')
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 test('counts, bytes, causes and totals; what counts nothing is left out', async () => {
   const text = await expose(samplesOf(run(), library))

@@ -1,16 +1,15 @@
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { plainFolder } from '../../../src/core/audio-path.ts'
 import { createFileOpener } from '../../../src/server/audio-file.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let folder: string
 beforeEach(() => {
-  folder = mkdtempSync(path.join(tmpdir(), 'autodj-served-'))
+  folder = temporaryFolder('served')
   writeFileSync(path.join(folder, 'a.flac'), `fLaC${'x'.repeat(1_000_000)}`)
 })
-afterEach(() => rmSync(folder, { recursive: true }))
 
 /** Files of the folder that this process has open. */
 const open = () =>

@@ -1,13 +1,11 @@
 /** What an S3 Inventory names is what the bucket holds: no older version, and no delete marker. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openInventory } from '../../../src/storage/inventory.ts'
 import { embeddedBucket } from '../../support/embedded-s3.ts'
 import { putInventory } from '../../support/inventory.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
-const tempFolder = mkdtempSync(path.join(tmpdir(), 'autodj-inventory-'))
+const tempFolder = temporaryFolder('inventory')
 let bucket: Awaited<ReturnType<typeof embeddedBucket>>
 beforeAll(async () => {
   bucket = await embeddedBucket()
@@ -15,10 +13,7 @@ beforeAll(async () => {
   for (const key of ['audio/A/1.mp3', 'audio/A + B & "C", 50%/2.mp3', 'audio/é/3.mp3', 'audio/A/4.mp3'])
     await bucket.store.put(key, Buffer.from(`audio ${key}`), { headers, checksums: {} })
 })
-afterAll(async () => {
-  rmSync(tempFolder, { recursive: true })
-  await bucket.close()
-})
+afterAll(() => bucket.close())
 
 interface Named {
   key: string
