@@ -39,14 +39,7 @@ export function reconcileContract(name: string, servers: Servers): void {
     let library: FixtureLibrary
     let env: Record<string, string>
 
-    async function withDatabase<T>(work: (opened: Database) => Promise<T>): Promise<T> {
-      const opened = await database.open()
-      try {
-        return await work(opened)
-      } finally {
-        await opened.close()
-      }
-    }
+    const withDatabase = <T>(work: (database: Database) => Promise<T>) => database.use(work)
     const run = (...argv: string[]) => cli(['reconcile', ...argv], { env, cwd: folder })
 
     beforeAll(async () => {

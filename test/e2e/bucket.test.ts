@@ -3,11 +3,15 @@
  * test/support/cloudfront.ts, whose answers follow the documentation; STS and IAM are not asked.
  */
 
-import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
-import { PutBucketCorsCommand, PutBucketLifecycleConfigurationCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  PutBucketCorsCommand,
+  PutBucketLifecycleConfigurationCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { BucketFlags } from '../../src/bucket/flags.ts'
 import { runBucketApply, runBucketCheck, runBucketPlan } from '../../src/bucket/run.ts'
@@ -21,27 +25,21 @@ import {
   fakeCloudFront,
   oldDistribution,
 } from '../support/cloudfront.ts'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { sdk, type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
-const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
-let folder: string
 let cwd: string
-let s3: S3Server
+let s3: TestServer
 let client: S3Client
 let env: Record<string, string>
 
 beforeEach(async () => {
-  folder = temporaryFolder('bucket')
-  cwd = await mkdtemp(path.join(folder, 'cwd-'))
-  s3 = await startS3Server({ dir: path.join(folder, 's3'), credentials: [credentials], buckets: ['music'] })
-  client = new S3Client({ endpoint: s3.url, region: 'us-east-1', forcePathStyle: true, credentials })
+  cwd = temporaryFolder('bucket')
+  s3 = await testServer()
+  client = sdk(s3)
   env = {
-    S3_BUCKET_NAME: 'music',
-    S3_ENDPOINT: s3.url,
-    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    DATABASE_URL: `pglite:${path.join(folder, 'none')}`,
+    ...s3.settings,
+    DATABASE_URL: `pglite:${path.join(cwd, 'none')}`,
   }
 })
 afterEach(async () => {

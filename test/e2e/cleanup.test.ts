@@ -31,9 +31,7 @@ describe('cleanup and restore', () => {
 
   beforeAll(async () => {
     migrated = await pgliteTestDatabase()
-    const opened = await migrated.open()
-    await migrateUp(opened)
-    await opened.close()
+    await migrated.use(migrateUp)
   })
   afterAll(() => migrated.drop())
 
@@ -50,14 +48,7 @@ describe('cleanup and restore', () => {
     await db.drop()
   })
 
-  async function withDb<T>(work: (opened: Database) => Promise<T>): Promise<T> {
-    const opened = await db.open()
-    try {
-      return await work(opened)
-    } finally {
-      await opened.close()
-    }
-  }
+  const withDb = <T>(work: (database: Database) => Promise<T>) => db.use(work)
   const run = (
     argv: string[],
     { daysLater = 0, more = {} }: { daysLater?: number; more?: Record<string, string> } = {},

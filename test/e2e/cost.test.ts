@@ -9,25 +9,19 @@ import { loadConfig } from '../../src/config.ts'
 import { upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { cloudWatchTraffic } from '../../src/status/cost/cloudwatch.ts'
-import { createS3Store } from '../../src/storage/s3.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
-const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
 let folder: string
 let place: TestDatabase
-let s3: S3Server
+let s3: TestServer
 let env: Record<string, string>
 
 beforeAll(async () => {
   folder = temporaryFolder('cost')
-  s3 = await startS3Server({
-    dir: path.join(folder, 's3'),
-    credentials: [credentials],
-    buckets: ['music', 'logs'],
-  })
+  s3 = await testServer({ buckets: ['music', 'logs'] })
   place = await pgliteTestDatabase()
   const database = await place.open()
   await migrateUp(database)
@@ -35,13 +29,9 @@ beforeAll(async () => {
   await database.close()
   env = {
     DATABASE_URL: place.url,
-    S3_BUCKET_NAME: 'music',
-    S3_ENDPOINT: s3.url,
-    AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    ...s3.settings,
   }
-  const store = createS3Store({ bucket: 'logs', region: 'us-east-1', endpoint: s3.url, credentials })
+  const store = s3.open('logs')
   const today = new Date().toISOString().slice(0, 10)
   const log = (count: number, result: string, status: number) =>
     `#Version: 1.0\n#Fields: date time sc-bytes sc-status x-edge-result-type\n${`${today}\t23:59:59\t1048576\t${status}\t${result}\n`.repeat(count)}`

@@ -30,7 +30,7 @@ beforeAll(async () => {
   server = await testServer()
   await sdk(server).send(new CreateBucketCommand({ Bucket: 'music' }))
   cdn = await startCdn({
-    origin: { url: server.url, region: 'us-east-1', bucket: 'music', credentials: accessKey },
+    origin: server.origin,
   })
   await new Promise<void>(done => health.listen(0, '127.0.0.1', done))
   await mkdir(path.join(folder, 'audio'))

@@ -13,7 +13,7 @@ import { runDoctor } from '../../src/doctor/run.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const credentials = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'a secret that nobody may see' }
@@ -21,7 +21,7 @@ const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const region = 'eu-central-1'
 
 let folder: string
-let s3: S3Server
+let s3: TestServer
 let cdn: Cdn
 let signedCdn: Cdn
 let place: TestDatabase
@@ -29,8 +29,7 @@ let env: Record<string, string>
 
 beforeAll(async () => {
   folder = temporaryFolder('doctor')
-  s3 = await startS3Server({
-    dir: path.join(folder, 's3'),
+  s3 = await testServer({
     region,
     credentials: [credentials],
     buckets: [
@@ -39,26 +38,19 @@ beforeAll(async () => {
       { name: 'far-away', region: 'us-west-2' },
     ],
   })
-  const origin = { url: s3.url, region, bucket: 'music', credentials }
-  cdn = await startCdn({ origin })
+  cdn = await startCdn({ origin: s3.origin })
   signedCdn = await startCdn({
-    origin,
+    origin: s3.origin,
     trustedKeys: { K2JCJMDEHXQW5F: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString() },
   })
   place = await pgliteTestDatabase()
-  const db = await place.open()
-  await migrateUp(db)
-  await db.close()
+  await place.use(migrateUp)
   const keyFile = path.join(folder, 'key.pem')
   await writeFile(keyFile, pair.privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
   env = {
     // An embedded database takes a second to open: only what is about it is given one.
     DATABASE_URL: `pglite:${path.join(folder, 'not-yet')}`,
-    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    AWS_REGION: region,
-    S3_ENDPOINT: s3.url,
-    S3_BUCKET_NAME: 'music',
+    ...s3.settings,
     CLOUDFRONT_DOMAIN: signedCdn.url,
     CLOUDFRONT_KEY_PAIR_ID: 'K2JCJMDEHXQW5F',
     CLOUDFRONT_PRIVATE_KEY_PATH: keyFile,
@@ -176,8 +168,7 @@ test('in a versioned bucket not even a version is left', async () => {
     expect(checks['delete']).toMatchObject({ state: 'ok' })
     const deleted = s3.requests.findLast(({ operation }) => operation.startsWith('DeleteObject'))
     expect(deleted?.status).toBeLessThan(300)
-    const { createS3Store } = await import('../../src/storage/s3.ts')
-    const store = createS3Store({ bucket: 'versioned', region, endpoint: s3.url, credentials })
+    const store = s3.open('versioned')
     const versions = []
     for await (const page of store.listVersions()) versions.push(...page)
     store.close()
@@ -515,26 +506,13 @@ describe('.env', () => {
 
 describe('--rotate-check', () => {
   const next = { accessKeyId: 'AKIANEXTNEXTNEXT', secretAccessKey: 'the next secret that nobody may see' }
-  let own: S3Server
-  let base: Record<string, string>
+  let own: TestServer
   beforeAll(async () => {
-    own = await startS3Server({
-      dir: path.join(folder, 'rotate'),
-      region,
-      credentials: [credentials, next],
-      buckets: ['music'],
-    })
-    base = {
-      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-      AWS_REGION: region,
-      S3_ENDPOINT: own.url,
-      S3_BUCKET_NAME: 'music',
-    }
+    own = await testServer({ region, credentials: [credentials, next] })
   })
   afterAll(() => own?.close())
   const rotate = (env: Record<string, string>) =>
-    cli(['doctor', '--rotate-check'], { cwd: folder, env: { ...base, ...env } })
+    cli(['doctor', '--rotate-check'], { cwd: folder, env: { ...own.settings, ...env } })
 
   test('one key: it is tried, and how to change it is told', async () => {
     const { exitCode, stdout } = await rotate({})

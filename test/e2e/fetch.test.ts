@@ -8,7 +8,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { finishRun, recentRuns, recordItems, startRun } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { ExitCode } from '../../src/errors.ts'
-import { createS3Store } from '../../src/storage/s3.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
@@ -47,7 +46,7 @@ beforeAll(async () => {
   root = temporaryFolder('fetch-root')
   temp = temporaryFolder('fetch-temp')
   s3 = await testServer()
-  store = createS3Store({ bucket: 'music', region: 'us-east-1', endpoint: s3.url, credentials: accessKey })
+  store = s3.open()
   flac = await asset('02-harbour-lamps.flac')
   mp3 = await asset('01-first-light.mp3')
   await mkdir(path.join(root, 'Björk'))

@@ -492,9 +492,7 @@ describe('autodj import', () => {
       const early = await cli(['import'], { env })
       expect(early).toMatchObject({ exitCode: 1 })
       expect(early.stderr).toMatch(/autodj migrate/)
-      const opened = await own.open()
-      await migrateUp(opened)
-      await opened.close()
+      await own.use(migrateUp)
       await copyDemoLibrary(root)
 
       const dry = await cli(['import', '--dry-run'], { env })

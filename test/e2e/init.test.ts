@@ -9,7 +9,7 @@ import type { Prompter } from '../../src/init/interview.ts'
 import { runInit } from '../../src/init/run.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const region = 'eu-central-1'
@@ -17,25 +17,16 @@ const credentials = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: "it'
 
 let folder: string
 let cwd: string
-let s3: S3Server
+let s3: TestServer
 let cdn: Cdn
 let env: Record<string, string>
 
 beforeAll(async () => {
   folder = temporaryFolder('init')
-  s3 = await startS3Server({
-    dir: path.join(folder, 's3'),
-    region,
-    credentials: [credentials],
-    buckets: ['music'],
-  })
-  cdn = await startCdn({ origin: { url: s3.url, region, bucket: 'music', credentials } })
+  s3 = await testServer({ region, credentials: [credentials] })
+  cdn = await startCdn({ origin: s3.origin })
   env = {
-    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    AWS_REGION: region,
-    S3_ENDPOINT: s3.url,
-    S3_BUCKET_NAME: 'music',
+    ...s3.settings,
     CLOUDFRONT_DOMAIN: cdn.url,
   }
 })

@@ -18,11 +18,11 @@ import { recordUpload } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { copyDemoLibrary } from '../../src/demo/library.ts'
 import type { RequestRecord } from '../../src/embedded/s3-server/call.ts'
-import { createS3Store } from '../../src/storage/s3.ts'
+import type { createS3Store } from '../../src/storage/s3.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const region = 'us-east-1'
@@ -122,7 +122,7 @@ function allows({ Statement }: IamPolicy, { action, resource }: Call): boolean {
 }
 
 let folder: string
-let s3: S3Server
+let s3: TestServer
 let cdn: Cdn
 let place: TestDatabase
 let env: Record<string, string>
@@ -141,8 +141,7 @@ async function run(command: string, argv: string[] = [], more: Record<string, st
 
 beforeAll(async () => {
   folder = temporaryFolder('policy')
-  s3 = await startS3Server({
-    dir: path.join(folder, 's3'),
+  s3 = await testServer({
     region,
     // The CDN has a key of its own, so that what it asks for is told from what the command asks for.
     credentials: [credentials, { accessKeyId: 'CDN', secretAccessKey: 'cdn' }],
@@ -159,11 +158,7 @@ beforeAll(async () => {
   place = await pgliteTestDatabase()
   env = {
     DATABASE_URL: place.url,
-    S3_BUCKET_NAME: 'music',
-    S3_ENDPOINT: s3.url,
-    AWS_REGION: region,
-    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    ...s3.settings,
     CLOUDFRONT_DOMAIN: cdn.url,
     AUDIO_STORAGE_PATH: path.join(folder, 'audio'),
   }
@@ -177,7 +172,7 @@ afterAll(async () => {
 test('the journey, every command of it', { timeout }, async () => {
   await mkdir(env['AUDIO_STORAGE_PATH']!)
   await copyDemoLibrary(env['AUDIO_STORAGE_PATH']!)
-  const store = createS3Store({ bucket: 'music', region, endpoint: s3.url, credentials })
+  const store = s3.open()
 
   await run('init', ['--yes', '--timeout', '10m'])
   await run('doctor', ['--timeout', '10m'])
@@ -252,7 +247,7 @@ test('the journey, every command of it', { timeout }, async () => {
   await run('restore', ['--to', path.join(folder, 'restored')])
 
   // A versioned bucket, where removing makes delete markers and taking it back takes them away.
-  const versioned = createS3Store({ bucket: 'versioned', region, endpoint: s3.url, credentials })
+  const versioned = s3.open('versioned')
   await versioned.put('audio/orphan.mp3', randomBytes(100), {
     headers: { contentType: 'audio/mpeg', metadata: { 'track-id': randomUUID() } },
     checksums: {},
@@ -315,7 +310,7 @@ async function leaveUpload(
     .update(await readFile(whole))
     .digest('hex')
   const key = objectKey({ prefix: 'audio/', artist, title, sha256, extension: 'wav' })
-  const store = createS3Store({ bucket: 'music', region, endpoint: s3.url, credentials })
+  const store = s3.open()
   const uploadId = await store.createUpload(key, { headers: { contentType: 'audio/wav' } })
   store.close()
   await recordUpload(knex, {
@@ -335,7 +330,7 @@ async function leaveUpload(
 
 test('tracks whose audio is analysed, found, or downloaded', { timeout }, async () => {
   const music = await readFile(new URL('../../assets/demo/01-first-light.mp3', import.meta.url))
-  const store = createS3Store({ bucket: 'music', region, endpoint: s3.url, credentials })
+  const store = s3.open()
   const headers = { headers: { contentType: 'audio/mpeg' }, checksums: {} }
   await store.put('elsewhere/old place.mp3', music, headers)
   // What a run of fetch that was killed has left.
@@ -383,7 +378,7 @@ test('tracks whose audio is analysed, found, or downloaded', { timeout }, async 
 
 test('the same from the queue', { timeout }, async () => {
   const left = randomUUID()
-  const store = createS3Store({ bucket: 'music', region, endpoint: s3.url, credentials })
+  const store = s3.open()
   const headers = { headers: { contentType: 'audio/mpeg' }, checksums: {} }
   await store.put(`audio/.incoming/${left}/${left}`, randomBytes(10), headers)
   await store.createUpload(`audio/.incoming/${left}/${left}`, { headers: { contentType: 'audio/mpeg' } })

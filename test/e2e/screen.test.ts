@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { fakeAudio } from '../support/bed.ts'
 import { cli } from '../support/cli.ts'
-import { startS3Server } from '../support/s3-server/server.ts'
+import { testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { type AtTerminal, atTerminal } from '../support/terminal.ts'
 
@@ -150,20 +150,11 @@ test('a second Ctrl-C stops at once, and takes the bar along', async () => {
 })
 
 test('upload-local, Ctrl-C in the middle: what is left, and how to go on; a terminal that is closed, and none', async () => {
-  const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
-  const s3 = await startS3Server({
-    dir: path.join(folder, 's3'),
-    credentials: [credentials],
-    buckets: ['music'],
-  })
+  const s3 = await testServer()
   try {
     const env = {
       DATABASE_URL: `pglite:${path.join(folder, 'db')}`,
-      S3_BUCKET_NAME: 'music',
-      S3_ENDPOINT: s3.url,
-      AWS_REGION: 'us-east-1',
-      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      ...s3.settings,
       AUDIO_STORAGE_PATH: path.join(folder, 'audio'),
       NO_COLOR: '1',
     }

@@ -1,17 +1,14 @@
 /** `autodj status` from the command line, on PGlite: a library in the middle of its migration. */
 import { randomUUID } from 'node:crypto'
-import { mkdtemp } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { finishRun, recordItems, startRun, upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { createS3Store } from '../../src/storage/s3.ts'
 import { type CliOptions, cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { putInventory } from '../support/inventory.ts'
-import { startS3Server } from '../support/s3-server/server.ts'
+import { testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let place: TestDatabase
@@ -37,9 +34,7 @@ test('without a schema it says what to do', async () => {
 })
 
 test('an empty library', async () => {
-  const database = await place.open()
-  await migrateUp(database)
-  await database.close()
+  await place.use(migrateUp)
   const { exitCode, stdout, stderr } = await status('--queues')
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
   expect(stdout).toMatch(/^No tracks yet\.\nQueues: no worker is running\n {2}fetch +0 queued, 0 in progress/)
@@ -194,13 +189,8 @@ test('--watch tells it again and again, until it is stopped', async () => {
 
 /** A bucket with three objects; what the program needs to reach it. */
 async function bucketOfThree() {
-  const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
-  const s3 = await startS3Server({
-    dir: await mkdtemp(path.join(folder, 's3-')),
-    credentials: [credentials],
-    buckets: ['music'],
-  })
-  const store = createS3Store({ bucket: 'music', region: 'us-east-1', endpoint: s3.url, credentials })
+  const s3 = await testServer()
+  const store = s3.open()
   const put = (key: string, size: number, storageClass?: string) =>
     store.put(key, Buffer.alloc(size), {
       headers: { contentType: 'audio/mpeg', ...(storageClass && { storageClass }) },
@@ -211,12 +201,7 @@ async function bucketOfThree() {
   await put('quarantine/x/3.mp3', 7)
   return {
     store,
-    env: {
-      S3_ENDPOINT: s3.url,
-      AWS_REGION: 'us-east-1',
-      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    },
+    env: s3.settings,
     async [Symbol.asyncDispose]() {
       store.close()
       await s3.close()

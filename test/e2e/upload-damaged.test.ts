@@ -2,11 +2,10 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { createS3Store } from '../../src/storage/s3.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { fakeAudio } from '../support/bed.ts'
 import { cli } from '../support/cli.ts'
-import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 /** A store that takes no notice of checksums and tells none (moto, Ceph RGW 16, rclone). */
@@ -31,13 +30,9 @@ beforeEach(async () => {
   dir = temporaryFolder('damaged')
   await mkdir(path.join(dir, 'audio'))
   s3 = await testServer({ defaultChecksum: 'none' })
-  store = createS3Store({ bucket: 'music', endpoint: s3.url, credentials: { ...accessKey } })
+  store = s3.open()
   env = {
-    S3_BUCKET_NAME: 'music',
-    S3_ENDPOINT: s3.url,
-    AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: accessKey.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: accessKey.secretAccessKey,
+    ...s3.settings,
     DATABASE_URL: 'pglite:db',
   }
   await writeFile(path.join(dir, 'audio', 'small.flac'), small)

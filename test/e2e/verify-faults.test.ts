@@ -10,18 +10,16 @@ import { cdnUrl, parseCdnDomain } from '../../src/core/cdn-url.ts'
 import type { Cause } from '../../src/core/diagnosis/causes.ts'
 import { upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { createS3Store } from '../../src/storage/s3.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import type { CdnRule } from '../support/cdn/rules.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { hostileKeys } from '../support/hostile-keys.ts'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const region = 'eu-central-1'
-const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
 const pair = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const origin = 'https://autodj.example'
 const cors = `<CORSConfiguration><CORSRule><AllowedOrigin>${origin}</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>`
@@ -30,7 +28,7 @@ const size = 2_000
 const content = (n: number) => Buffer.alloc(size, `track ${n} `)
 
 let folder: string
-let s3: S3Server
+let s3: TestServer
 let cdn: Cdn
 let clockOffset = 0
 let store: ObjectStore
@@ -39,31 +37,23 @@ let env: Record<string, string>
 
 beforeAll(async () => {
   folder = temporaryFolder('faults')
-  s3 = await startS3Server({
-    dir: path.join(folder, 's3'),
+  s3 = await testServer({
     region,
-    credentials: [credentials],
     buckets: [{ name: 'music', documents: { cors } }],
   })
   cdn = await startCdn({
-    origin: { url: s3.url, region, bucket: 'music', credentials },
+    origin: s3.origin,
     errorTtl: 600,
     clock: () => Date.now() + clockOffset,
   })
-  store = createS3Store({ bucket: 'music', region, endpoint: s3.url, credentials })
+  store = s3.open()
   place = await pgliteTestDatabase()
   env = {
     DATABASE_URL: place.url,
-    S3_BUCKET_NAME: 'music',
-    S3_ENDPOINT: s3.url,
-    AWS_REGION: region,
-    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    ...s3.settings,
     CLOUDFRONT_DOMAIN: cdn.url,
   }
-  const db = await place.open()
-  await migrateUp(db)
-  await db.close()
+  await place.use(migrateUp)
 })
 afterAll(async () => {
   store?.close()
@@ -363,7 +353,7 @@ test('signed URLs for every hostile name, and what is wrong when the key is', as
   const keys = hostileKeys(50)
   await addTracks(await Promise.all(keys.map(async key => ({ key, etag: await put({ key }) }))))
   const signed = await startCdn({
-    origin: { url: s3.url, region, bucket: 'music', credentials },
+    origin: s3.origin,
     trustedKeys: { K2JCJMDEHXQW5F: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString() },
   })
   try {

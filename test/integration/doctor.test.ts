@@ -133,9 +133,7 @@ describe.skipIf(server === undefined)('a role that cannot write', () => {
 
 test('the library and the bucket: an empty table beside a full bucket, rows beside an empty one, archived objects', async () => {
   const place = await pgliteTestDatabase()
-  const opened = await place.open()
-  await migrateUp(opened)
-  await opened.close()
+  await place.use(migrateUp)
   const library = async () => (await checksOf({ DATABASE_URL: place.url }))['library']
   try {
     expect(await library()).toMatchObject({ state: 'ok' })

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'dotenv'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { atTerminal } from '../support/terminal.ts'
 
@@ -13,10 +13,10 @@ const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hu
 
 let folder: string
 let cwd: string
-let s3: S3Server
+let s3: TestServer
 beforeAll(async () => {
   folder = temporaryFolder('terminal')
-  s3 = await startS3Server({ dir: path.join(folder, 's3'), credentials: [credentials], buckets: ['music'] })
+  s3 = await testServer({ credentials: [credentials] })
 })
 afterAll(() => s3?.close())
 beforeEach(async () => {

@@ -10,7 +10,7 @@ import { startCdn } from '../support/cdn/cdn.ts'
 import { type CliOptions, cli } from '../support/cli.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
 import { checkLines } from '../support/json-lines.ts'
-import { startS3Server } from '../support/s3-server/server.ts'
+import { testServer } from '../support/s3-server.ts'
 import { testPostgres } from '../support/servers.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -35,14 +35,9 @@ beforeAll(async () => {
   }
   await writeFile(path.join(audio, 'notes.mp3'), 'no audio at all')
   place = await postgresTestDatabase(url)
-  const server = await startS3Server({
-    dir: path.join(folder, 's3'),
-    region: 'eu-central-1',
-    credentials: [credentials],
-    buckets: ['music'],
-  })
+  const server = await testServer({ region: 'eu-central-1', credentials: [credentials] })
   const cdn = await startCdn({
-    origin: { url: server.url, region: 'eu-central-1', bucket: 'music', credentials },
+    origin: server.origin,
   })
   closing.push(
     () => cdn.close(),
@@ -51,11 +46,7 @@ beforeAll(async () => {
   )
   env = {
     DATABASE_URL: place.url,
-    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    AWS_REGION: 'eu-central-1',
-    S3_BUCKET_NAME: 'music',
-    S3_ENDPOINT: server.url,
+    ...server.settings,
     CLOUDFRONT_DOMAIN: cdn.url,
     AUDIO_STORAGE_PATH: audio,
   }

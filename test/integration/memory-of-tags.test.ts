@@ -122,9 +122,7 @@ describe.skipIf(!postgres)('with tags of 40 MB', () => {
     for (const [name, make] of Object.entries(files))
       await writeFile(path.join(folder, 'audio', name), await make())
     database = await postgresTestDatabase(postgres!)
-    const db = await database.open()
-    await migrateUp(db)
-    await db.close()
+    await database.use(migrateUp)
   }, 120_000)
   afterAll(() => database?.drop())
 

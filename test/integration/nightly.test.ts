@@ -13,7 +13,7 @@ import type { Database } from '../../src/db/database.ts'
 import { fakeAudio } from '../support/bed.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { testPostgres } from '../support/servers.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -24,7 +24,7 @@ const files = 300
 
 describe.skipIf(postgres === undefined)('autodj run from cron', () => {
   let home: string
-  let s3: S3Server
+  let s3: TestServer
   let cdn: Cdn
   let database: TestDatabase
   let db: Database
@@ -32,9 +32,9 @@ describe.skipIf(postgres === undefined)('autodj run from cron', () => {
 
   beforeEach(async () => {
     home = temporaryFolder('nightly')
-    s3 = await startS3Server({ dir: path.join(home, 's3'), credentials: [credentials], buckets: ['music'] })
+    s3 = await testServer({ credentials: [credentials] })
     cdn = await startCdn({
-      origin: { url: s3.url, region: 'us-east-1', bucket: 'music', credentials },
+      origin: s3.origin,
     })
     database = await postgresTestDatabase(postgres!)
     db = await database.open()
@@ -47,11 +47,7 @@ describe.skipIf(postgres === undefined)('autodj run from cron', () => {
     }
     const settings = {
       DATABASE_URL: database.url,
-      S3_BUCKET_NAME: 'music',
-      S3_ENDPOINT: s3.url,
-      AWS_REGION: 'us-east-1',
-      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      ...s3.settings,
       CLOUDFRONT_DOMAIN: cdn.url,
       AUDIO_STORAGE_PATH: path.join(home, 'audio'),
     }

@@ -18,10 +18,9 @@ import { createFileOpener } from '../../src/server/audio-file.ts'
 import { createObjectUrls } from '../../src/server/audio-url.ts'
 import { createMetrics } from '../../src/server/metrics.ts'
 import { createTrackReader } from '../../src/server/track-reader.ts'
-import { createS3Store } from '../../src/storage/s3.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
-import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
@@ -48,16 +47,11 @@ beforeAll(async () => {
   root = temporaryFolder('player')
   await writeFile(path.join(root, 'tone.wav'), wav)
   s3 = await testServer()
-  const store = createS3Store({
-    bucket: 'music',
-    region: 'us-east-1',
-    endpoint: s3.url,
-    credentials: accessKey,
-  })
+  const store = s3.open()
   await store.put(key, wav, { headers: { contentType: 'audio/wav' }, checksums: {} })
   store.close()
   cdn = await startCdn({
-    origin: { url: s3.url, region: 'us-east-1', bucket: 'music', credentials: accessKey },
+    origin: s3.origin,
     maxObjectBytes: 32 << 20,
   })
   const row = { title: 'Tone', artist: 'Nobody' }

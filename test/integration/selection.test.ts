@@ -6,14 +6,13 @@ import { fakeAudio } from '../support/bed.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { testPostgres } from '../support/servers.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
-const credentials = { accessKeyId: 'AKIATESTTESTTEST', secretAccessKey: 'hush-hush-hush-hush' }
 const postgres = testPostgres()
 let folder: string
-let s3: S3Server
+let s3: TestServer
 let cdn: Cdn
 let place: TestDatabase
 let env: Record<string, string>
@@ -21,8 +20,8 @@ let env: Record<string, string>
 beforeAll(async () => {
   if (postgres === undefined) return
   folder = temporaryFolder('selection')
-  s3 = await startS3Server({ dir: path.join(folder, 's3'), credentials: [credentials], buckets: ['music'] })
-  cdn = await startCdn({ origin: { url: s3.url, region: 'us-east-1', bucket: 'music', credentials } })
+  s3 = await testServer()
+  cdn = await startCdn({ origin: s3.origin })
   place = await postgresTestDatabase(postgres!)
   let seed = 0
   for (const [artist, album] of [
@@ -36,11 +35,7 @@ beforeAll(async () => {
   }
   env = {
     DATABASE_URL: place.url,
-    S3_BUCKET_NAME: 'music',
-    S3_ENDPOINT: s3.url,
-    AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    ...s3.settings,
     CLOUDFRONT_DOMAIN: cdn.url,
     AUDIO_STORAGE_PATH: path.join(folder, 'audio'),
   }

@@ -7,7 +7,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openProber, type Prober } from '../../src/cdn/probe.ts'
 import { cdnUrl, parseCdnDomain } from '../../src/core/cdn-url.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
-import { createS3Store } from '../../src/storage/s3.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import type { TrackResult, VerifyOptions, VerifyTrack } from '../../src/verify/track-result.ts'
 import { verify } from '../../src/verify/verify.ts'
@@ -18,30 +17,25 @@ import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { hostileKeys } from '../support/hostile-keys.ts'
 import { type Nginx, startNginx } from '../support/nginx.ts'
 import { realBucket } from '../support/real-s3.ts'
-import { type S3Server, startS3Server } from '../support/s3-server/server.ts'
+import { type TestServer, testServer } from '../support/s3-server.ts'
 import { testNginx, testS3 } from '../support/servers.ts'
-import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const binary = testNginx()
-const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
-const region = 'us-east-1'
 
 describe.skipIf(binary === undefined)('behind nginx', () => {
   const keys = hostileKeys(2_000)
   const tracks: VerifyTrack[] = []
-  let folder: string
-  let s3: S3Server
+  let s3: TestServer
   let signing: Cdn
   let nginx: Nginx
   let store: ObjectStore
   let prober: Prober
 
   beforeAll(async () => {
-    folder = temporaryFolder('nginx-s3')
-    s3 = await startS3Server({ dir: folder, region, credentials: [credentials], buckets: ['music'] })
-    signing = await startCdn({ origin: { url: s3.url, region, bucket: 'music', credentials }, cacheBytes: 0 })
+    s3 = await testServer()
+    signing = await startCdn({ origin: s3.origin, cacheBytes: 0 })
     nginx = await startNginx(binary!, signing.url)
-    store = createS3Store({ bucket: 'music', region, endpoint: s3.url, credentials })
+    store = s3.open()
     prober = openProber({ concurrency: 16 })
     for (const key of keys) {
       const body = Buffer.from(`${key} `.repeat(20))

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import knex from 'knex'
 import type { Database } from '../../src/db/database.ts'
+import { migrateUp } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
@@ -38,10 +39,35 @@ export interface TestDatabase {
   url: string
   /** Opens it; whoever opens closes. */
   open(options?: { readOnly?: boolean; applicationName?: string; poolSize?: number }): Promise<Database>
+  /** Opens it for as long as `work` lasts. */
+  use<T>(work: (database: Database) => Promise<T>): Promise<T>
   /** Another with the same in it. Close it first. */
   copy(): Promise<TestDatabase>
   /** Removes it. Close it first. */
   drop(): Promise<void>
+}
+
+/** The same database, with the schema in it. */
+export async function migrated(database: TestDatabase): Promise<TestDatabase> {
+  await database.use(migrateUp)
+  return database
+}
+
+function opening(url: string): Pick<TestDatabase, 'url' | 'open' | 'use'> {
+  const open: TestDatabase['open'] = options =>
+    openDatabase(url, { applicationName: 'autodj test', ...options })
+  return {
+    url,
+    open,
+    async use(work) {
+      const database = await open()
+      try {
+        return await work(database)
+      } finally {
+        await database.close()
+      }
+    },
+  }
 }
 
 /** An empty embedded database of one's own. */
@@ -55,8 +81,7 @@ async function pgliteCopy(of: string): Promise<TestDatabase> {
   cpSync(of, join(folder, 'db'), { recursive: true })
   const url = `pglite:${join(folder, 'db')}`
   return {
-    url,
-    open: options => openDatabase(url, { applicationName: 'autodj test', ...options }),
+    ...opening(url),
     copy: () => pgliteCopy(join(folder, 'db')),
     drop: () => rm(folder, { recursive: true, force: true }),
   }
@@ -81,8 +106,7 @@ async function postgresCopy(serverUrl: string, of: string): Promise<TestDatabase
   const url = new URL(serverUrl)
   url.pathname = `/${name}`
   return {
-    url: url.href,
-    open: options => openDatabase(url.href, { applicationName: 'autodj test', ...options }),
+    ...opening(url.href),
     copy: () => postgresCopy(serverUrl, name),
     drop: () => admin(`drop database ${name} with (force)`),
   }

@@ -4,6 +4,9 @@ import { rmSync } from 'node:fs'
 import http, { type IncomingHttpHeaders } from 'node:http'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { SignatureV4 } from '@smithy/signature-v4'
+import type { CdnOrigin } from '../../src/embedded/cdn-origin.ts'
+import { createS3Store } from '../../src/storage/s3.ts'
+import type { ObjectStore } from '../../src/storage/store.ts'
 import { type S3Server, type S3ServerOptions, startS3Server } from './s3-server/server.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
@@ -11,6 +14,12 @@ export const accessKey = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/wit
 
 export interface TestServer extends S3Server {
   dir: string
+  /** what leads the program to its bucket `music` */
+  settings: Record<string, string>
+  /** the same for a CDN in front of it */
+  origin: CdnOrigin
+  /** A client of its own for a bucket; whoever opens closes. */
+  open(bucket?: string): ObjectStore
   /** Stops it and starts it again on what is in the directory. */
   restart(): Promise<TestServer>
 }
@@ -19,6 +28,8 @@ export async function testServer(options: Partial<S3ServerOptions> = {}): Promis
   const dir = options.dir ?? temporaryFolder('s3')
   const all = { credentials: [accessKey], buckets: ['music'], ...options, dir }
   const server = await startS3Server(all)
+  const { url, region } = server
+  const [credentials = accessKey] = all.credentials
   let kept = false
   const close = async () => {
     await server.close()
@@ -26,6 +37,16 @@ export async function testServer(options: Partial<S3ServerOptions> = {}): Promis
   }
   return Object.assign(Object.create(server) as S3Server, {
     dir,
+    settings: {
+      S3_BUCKET_NAME: 'music',
+      S3_ENDPOINT: url,
+      AWS_REGION: region,
+      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    },
+    origin: { url, region, bucket: 'music', credentials },
+    open: (bucket = 'music') =>
+      createS3Store({ bucket, region, endpoint: url, credentials: { ...credentials } }),
     close,
     [Symbol.asyncDispose]: close,
     async restart() {

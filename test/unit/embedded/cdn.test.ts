@@ -21,7 +21,7 @@ afterAll(() => server.close())
 
 const cdn = (more: Partial<CdnOptions> = {}): Promise<Cdn> =>
   startCdn({
-    origin: { url: server.url, region: 'us-east-1', bucket: 'music', credentials: accessKey },
+    origin: server.origin,
     clock: () => now,
     ...more,
   })
