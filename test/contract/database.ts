@@ -22,7 +22,6 @@ import {
   startRun,
   upsertObjects,
 } from '../../src/db/ledger.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import {
   changeTracks,
   claimTracks,
@@ -35,7 +34,7 @@ import {
 } from '../../src/db/tracks.ts'
 import { usualCure } from '../../src/error-codes.ts'
 import { AppError, FatalError, LockedError } from '../../src/errors.ts'
-import type { TestDatabase } from '../support/database.ts'
+import { migrated, type TestDatabase } from '../support/database.ts'
 import { itemPage } from '../support/ledger.ts'
 
 /** What every database that autodj runs on must do alike. */
@@ -45,9 +44,8 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
     let db: Database
 
     beforeAll(async () => {
-      database = await make()
+      database = await migrated(await make())
       db = await database.open()
-      await migrateUp(db)
     })
 
     afterAll(async () => {

@@ -16,7 +16,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { parseCdnDomain } from '../../src/core/cdn-url.ts'
 import type { Database } from '../../src/db/database.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import { FatalError, TemporaryError } from '../../src/errors.ts'
 import type { ApiOptions } from '../../src/server/answers.ts'
 import { createApi } from '../../src/server/api.ts'
@@ -24,7 +23,7 @@ import { createFileOpener } from '../../src/server/audio-file.ts'
 import { createObjectUrls } from '../../src/server/audio-url.ts'
 import { createMetrics } from '../../src/server/metrics.ts'
 import { createTrackReader } from '../../src/server/track-reader.ts'
-import type { TestDatabase } from '../support/database.ts'
+import { migrated, type TestDatabase } from '../support/database.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const assets = new URL('../../assets/demo/', import.meta.url)
@@ -90,9 +89,8 @@ export function tracksApiContract(make: () => Promise<TestDatabase>): void {
   })
 
   beforeAll(async () => {
-    testDatabase = await make()
+    testDatabase = await migrated(await make())
     database = await testDatabase.open()
-    await migrateUp(database)
     folder = temporaryFolder('api')
     await makeFiles()
     await makeRows()

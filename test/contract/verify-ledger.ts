@@ -5,10 +5,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { finding } from '../../src/core/diagnosis/causes.ts'
 import type { Database } from '../../src/db/database.ts'
 import { objectsByKey, startRun, upsertObjects } from '../../src/db/ledger.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import type { VerifyTrack } from '../../src/verify/track-result.ts'
 import { recordResults, rollingShare, type Selection, selectTracks } from '../../src/verify/tracks.ts'
-import type { TestDatabase } from '../support/database.ts'
+import { migrated, type TestDatabase } from '../support/database.ts'
 
 const bucket = 'music'
 const now = new Date('2026-03-01T12:00:00Z')
@@ -23,10 +22,9 @@ export function verifyLedgerContract(makeDatabase: () => Promise<TestDatabase>):
   const runId = randomUUID()
 
   beforeAll(async () => {
-    place = await makeDatabase()
+    place = await migrated(await makeDatabase())
     db = await place.open()
     knex = db.knex
-    await migrateUp(db)
   })
   afterAll(async () => {
     await db?.close()

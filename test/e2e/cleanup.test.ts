@@ -9,12 +9,11 @@ import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { acquireLockFile } from '../../src/db/lock-file.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import { quarantineKey } from '../../src/plan/plan-file.ts'
 import { machineName } from '../../src/runs/recorded-run.ts'
 import type { TestBucket } from '../contract/reconcile.ts'
 import { cli } from '../support/cli.ts'
-import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { embeddedBucket } from '../support/embedded-s3.ts'
 import { snapshot } from '../support/snapshot.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -24,23 +23,22 @@ const day = 86_400_000
 describe('cleanup and restore', () => {
   let home: string
   let bucket: TestBucket
-  let migrated: TestDatabase
+  let original: TestDatabase
   let db: TestDatabase
   let env: Record<string, string>
   let serverDaysLater: number
 
   beforeAll(async () => {
-    migrated = await pgliteTestDatabase()
-    await migrated.use(migrateUp)
+    original = await migrated(await pgliteTestDatabase())
   })
-  afterAll(() => migrated.drop())
+  afterAll(() => original.drop())
 
   beforeEach(async () => {
     home = temporaryFolder('cleanup')
     await mkdir(path.join(home, 'audio'))
     serverDaysLater = 0
     bucket = await embeddedBucket({ clock: () => Date.now() + serverDaysLater * day })
-    db = await migrated.copy()
+    db = await original.copy()
     env = { ...bucket.env, DATABASE_URL: db.url, AUDIO_STORAGE_PATH: path.join(home, 'audio') }
   })
   afterEach(async () => {

@@ -7,10 +7,9 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { upsertObjects } from '../../src/db/ledger.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import { cloudWatchTraffic } from '../../src/status/cost/cloudwatch.ts'
 import { cli } from '../support/cli.ts'
-import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -22,9 +21,8 @@ let env: Record<string, string>
 beforeAll(async () => {
   folder = temporaryFolder('cost')
   s3 = await testServer({ buckets: ['music', 'logs'] })
-  place = await pgliteTestDatabase()
+  place = await migrated(await pgliteTestDatabase())
   const database = await place.open()
-  await migrateUp(database)
   await upsertObjects(database.knex, [{ bucket: 'music', key: 'audio/1.mp3', size: 100 * 1024 ** 3 }])
   await database.close()
   env = {

@@ -7,12 +7,11 @@ import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Command } from '../../src/cli/command.ts'
 import { commands } from '../../src/commands.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import type { Limits } from '../../src/doctor/check.ts'
 import { runDoctor } from '../../src/doctor/run.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
-import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -43,8 +42,7 @@ beforeAll(async () => {
     origin: s3.origin,
     trustedKeys: { K2JCJMDEHXQW5F: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString() },
   })
-  place = await pgliteTestDatabase()
-  await place.use(migrateUp)
+  place = await migrated(await pgliteTestDatabase())
   const keyFile = path.join(folder, 'key.pem')
   await writeFile(keyFile, pair.privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
   env = {

@@ -4,12 +4,11 @@ import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { localTrackId } from '../../src/core/import/content-id.ts'
 import type { Database } from '../../src/db/database.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import { retagRows } from '../../src/import/retag.ts'
 import { JsonReporter } from '../../src/report/json.ts'
 import type { Item } from '../../src/report/reporter.ts'
 import { id3v2, latin1, mp3Frames, riffInfo, wave } from '../support/audio-bytes.ts'
-import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let root: string
@@ -18,9 +17,8 @@ let db: Database
 let items: Item[]
 beforeAll(async () => {
   root = temporaryFolder('retag')
-  database = await pgliteTestDatabase()
+  database = await migrated(await pgliteTestDatabase())
   db = await database.open()
-  await migrateUp(db)
 })
 afterAll(async () => {
   await db.close()

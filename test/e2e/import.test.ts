@@ -15,7 +15,7 @@ import { type ImportOptions, type ImportSummary, importFolder } from '../../src/
 import { RowIndex } from '../../src/import/row-index.ts'
 import { JsonReporter } from '../../src/report/json.ts'
 import type { Item } from '../../src/report/reporter.ts'
-import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { itemPage } from '../support/ledger.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -26,9 +26,8 @@ let root: string
 let items: Item[]
 
 beforeAll(async () => {
-  database = await pgliteTestDatabase()
+  database = await migrated(await pgliteTestDatabase())
   db = await database.open()
-  await migrateUp(db)
 })
 afterAll(async () => {
   await db.close()

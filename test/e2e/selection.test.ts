@@ -2,18 +2,16 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { migrateUp } from '../../src/db/migrate.ts'
 import { cli } from '../support/cli.ts'
-import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let place: TestDatabase
 let folder: string
 beforeAll(async () => {
   folder = temporaryFolder('selection')
-  place = await pgliteTestDatabase()
+  place = await migrated(await pgliteTestDatabase())
   const database = await place.open()
-  await migrateUp(database)
   await database.knex.raw(
     `insert into tracks (id, spotify_id, title, artist, file_path, file_source)
      select gen_random_uuid(), 's' || n, 't', 'Artist ' || n % 3, 'Artist ' || n % 3 || '/Sóng ' || n || '.mp3', 'LOCAL'

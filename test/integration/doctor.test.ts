@@ -2,11 +2,10 @@
 import { CreateBucketCommand, PutObjectLockConfigurationCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import type { TestBucket } from '../contract/reconcile.ts'
 import { cli } from '../support/cli.ts'
-import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from '../support/database.ts'
 import { embeddedBucket } from '../support/embedded-s3.ts'
 import { startNginx } from '../support/nginx.ts'
 import { realBucket } from '../support/real-s3.ts'
@@ -56,9 +55,8 @@ describe.skipIf(server === undefined)('a role that cannot write', () => {
   }
 
   beforeAll(async () => {
-    place = await postgresTestDatabase(server!)
+    place = await migrated(await postgresTestDatabase(server!))
     db = await place.open()
-    await migrateUp(db)
     await insert(db)
     await db.knex.raw(`create role ${role} login`)
   })
@@ -132,8 +130,7 @@ describe.skipIf(server === undefined)('a role that cannot write', () => {
 })
 
 test('the library and the bucket: an empty table beside a full bucket, rows beside an empty one, archived objects', async () => {
-  const place = await pgliteTestDatabase()
-  await place.use(migrateUp)
+  const place = await migrated(await pgliteTestDatabase())
   const library = async () => (await checksOf({ DATABASE_URL: place.url }))['library']
   try {
     expect(await library()).toMatchObject({ state: 'ok' })

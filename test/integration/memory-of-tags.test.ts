@@ -5,7 +5,6 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { migrateUp } from '../../src/db/migrate.ts'
 import {
   aiff,
   be,
@@ -23,7 +22,7 @@ import {
   vorbisComments,
   wave,
 } from '../support/audio-bytes.ts'
-import { postgresTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, postgresTestDatabase, type TestDatabase } from '../support/database.ts'
 import { testPostgres } from '../support/servers.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -121,8 +120,7 @@ describe.skipIf(!postgres)('with tags of 40 MB', () => {
     await mkdir(path.join(folder, 'audio'))
     for (const [name, make] of Object.entries(files))
       await writeFile(path.join(folder, 'audio', name), await make())
-    database = await postgresTestDatabase(postgres!)
-    await database.use(migrateUp)
+    database = await migrated(await postgresTestDatabase(postgres!))
   }, 120_000)
   afterAll(() => database?.drop())
 

@@ -12,14 +12,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { parseCdnDomain } from '../../src/core/cdn-url.ts'
 import type { Database } from '../../src/db/database.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import { createApi } from '../../src/server/api.ts'
 import { createFileOpener } from '../../src/server/audio-file.ts'
 import { createObjectUrls } from '../../src/server/audio-url.ts'
 import { createMetrics } from '../../src/server/metrics.ts'
 import { createTrackReader } from '../../src/server/track-reader.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
-import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -41,9 +40,8 @@ let origin: string
 let browser: Browser | undefined
 
 beforeAll(async () => {
-  testDatabase = await pgliteTestDatabase()
+  testDatabase = await migrated(await pgliteTestDatabase())
   database = await testDatabase.open()
-  await migrateUp(database)
   root = temporaryFolder('player')
   await writeFile(path.join(root, 'tone.wav'), wav)
   s3 = await testServer()

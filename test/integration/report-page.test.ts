@@ -8,9 +8,8 @@ import { pathToFileURL } from 'node:url'
 import { type Browser, launch } from 'puppeteer-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { finishRun, recordItems, startRun, upsertObjects } from '../../src/db/ledger.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import { cli } from '../support/cli.ts'
-import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
@@ -25,10 +24,9 @@ let browser: Browser | undefined
 
 beforeAll(async () => {
   folder = temporaryFolder('report')
-  place = await pgliteTestDatabase()
+  place = await migrated(await pgliteTestDatabase())
   const database = await place.open()
   const { knex } = database
-  await migrateUp(database)
   await knex('tracks').insert(
     Array.from({ length: 240 }, (_, number) => {
       const id = randomUUID()

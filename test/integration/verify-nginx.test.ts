@@ -6,14 +6,13 @@ import { PutBucketCorsCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openProber, type Prober } from '../../src/cdn/probe.ts'
 import { cdnUrl, parseCdnDomain } from '../../src/core/cdn-url.ts'
-import { migrateUp } from '../../src/db/migrate.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import type { TrackResult, VerifyOptions, VerifyTrack } from '../../src/verify/track-result.ts'
 import { verify } from '../../src/verify/verify.ts'
 import type { TestBucket } from '../contract/reconcile.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
-import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { hostileKeys } from '../support/hostile-keys.ts'
 import { type Nginx, startNginx } from '../support/nginx.ts'
 import { realBucket } from '../support/real-s3.ts'
@@ -145,9 +144,8 @@ describe.skipIf(binary === undefined || s3 === undefined)(
       bucket = await realBucket(s3!)
       admin = new S3Client({ ...s3!, forcePathStyle: true })
       nginx = await startNginx(binary!, s3!.endpoint, { bucket: bucket.env['S3_BUCKET_NAME']! })
-      database = await pgliteTestDatabase()
+      database = await migrated(await pgliteTestDatabase())
       const db = await database.open()
-      await migrateUp(db)
       await db.knex('tracks').insert(
         keys.map((key, n) => ({
           id: `00000000-0000-4000-8000-00000000000${n}`,
