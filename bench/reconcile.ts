@@ -1,25 +1,33 @@
 /**
- * How long `reconcile` takes over 100,000 and 1,000,000 rows against as many objects, and in how much memory:
+ * How long `reconcile` takes over 100,000 and 1,000,000 rows against as many objects, and in how much memory; and over
+ * 100,000, the built program beside what people do by hand, in turn:
  *
- *     TEST_POSTGRES_URL=… npm run bench:reconcile
+ *     TEST_POSTGRES_URL=… npm run bench:reconcile -- [--rounds 3] [--only scale,peers]
  *
- * Rows and ledger are in PostgreSQL. The listing is generated, in pages of 1,000, behind the ObjectStore port, so that
- * what is measured is reconcile and its database, not a network. In every 100,000 keys one object is missing, one is
+ * Rows and ledger are in PostgreSQL. For `scale` the listing is generated, in pages of 1,000, behind the ObjectStore port,
+ * so that what is measured is reconcile and its database, not a network. In every 100,000 keys one object is missing, one is
  * an orphan, one has another size, one has moved and two hold the same bytes; all of them have to be found.
  * The run that is measured is a process of its own: its peak memory is the whole of it, Node.js included.
+ *
+ * For `peers` the listing comes as XML over a socket (scale/bucket.ts). By hand: the keys that psql(1) copies and those that
+ * `s5cmd ls` or `aws s3 ls` lists, sorted, and what comm(1) tells of them; and `rclone check` of sizes, against local files
+ * of the same names, as it knows no rows. None of these has heard of checksums.
  */
 
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { execFileSync, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { plainFolder } from '../src/core/audio-path.ts'
 import { compareUtf8 } from '../src/core/utf8-order.ts'
 import { openDatabase } from '../src/db/open.ts'
 import { reconcile } from '../src/reconcile/reconcile.ts'
 import { newTally } from '../src/reconcile/tally.ts'
 import type { ObjectEntry, ObjectHead, ObjectStore } from '../src/storage/store.ts'
+import type { Judgements, Measured as WholeProgram } from './peers.ts'
 
 const bucket = 'bench'
 const size = 5_000_000
@@ -34,33 +42,118 @@ interface Measured {
   found: Record<string, number>
 }
 
+const { values: options, positionals } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    only: { type: 'string', default: 'scale,peers' },
+  },
+  allowPositionals: true,
+})
+
 async function main(): Promise<void> {
   const server = process.env['TEST_POSTGRES_URL']
   if (!server) throw new Error('set TEST_POSTGRES_URL: the figures are for PostgreSQL')
+  // Loaded here, so that the process that is measured does not hold it.
+  const { Judgements } = await import('./peers.ts')
+  const judgements = new Judgements('reconcile')
+  const wanted = options.only.split(',')
+  if (wanted.includes('scale')) await measureScale(server, judgements)
+  if (wanted.includes('peers')) await measurePeers(server, judgements)
+  judgements.print()
+}
+
+async function measureScale(server: string, judgements: Judgements): Promise<void> {
   const small = await run(server, 100_000)
   const large = await run(server, 1_000_000)
   const growth = large.seconds / small.seconds / 10
   const cpuGrowth = large.cpuSeconds / small.cpuSeconds / 10
-  const round = (value: number): number => Math.round(value * 100) / 100
-  const result = (what: string, value: number, bar: string, holds: boolean) => ({
-    what,
-    value: round(value),
-    bar,
-    holds,
-  })
   const kinds = ['missing-object', 'orphan-object', 'size-differs', 'moved', 'duplicate-content']
   const wrong = kinds.filter(kind => large.found[kind] !== 10 || small.found[kind] !== 1).length
-  const results = [
-    result('1,000,000 rows against 1,000,000 objects, s', large.seconds, '< 15', large.seconds < 15),
-    result('of it CPU of the process, s', large.cpuSeconds, '< 11', large.cpuSeconds < 11),
-    result('peak memory of the process, MB', large.peakMB, '< 300', large.peakMB < 300),
-    result('100,000 rows against 100,000 objects, s', small.seconds, '< 10', small.seconds < 10),
-    result('peak memory at 100,000, MB', small.peakMB, '< 300', small.peakMB < 300),
-    result('time at 1,000,000 by ten times that at 100,000', growth, '<= 1.25', growth <= 1.25),
-    result('the same in CPU time', cpuGrowth, '<= 1.25', cpuGrowth <= 1.25),
-    result('planted differences not found, or found twice', wrong, '= 0', wrong === 0),
-  ]
-  console.log(JSON.stringify({ bench: 'reconcile', results }))
+  const below = (what: string, value: number, bar: number): void =>
+    judgements.add(what, value, `< ${bar}`, value < bar)
+  below('1,000,000 rows against 1,000,000 objects, s', large.seconds, 15)
+  below('of it CPU of the process, s', large.cpuSeconds, 11)
+  below('peak memory of the process, MB', large.peakMB, 300)
+  below('100,000 rows against 100,000 objects, s', small.seconds, 3)
+  below('peak memory at 100,000, MB', small.peakMB, 300)
+  below('time at 1,000,000 by ten times that at 100,000', growth, 1.25)
+  below('the same in CPU time', cpuGrowth, 1.25)
+  judgements.add('planted differences not found, or found twice', wrong, '= 0', wrong === 0)
+}
+
+/** The whole program and what people do by hand, over one bucket. */
+async function measurePeers(server: string, judgements: Judgements): Promise<void> {
+  const { postgresTestDatabase } = await import('../test/support/database.ts')
+  const { credentials, findPeerPrograms, measureProgram, printComparison, work } = await import('./peers.ts')
+  const { fileSize, fillLibrary, keyOf: keyOfLibrary } = await import('./scale/library.ts')
+  const { migrateUp } = await import('../src/db/migrate.ts')
+  const place = await postgresTestDatabase(server)
+  const store = fork(path.join(import.meta.dirname, 'scale', 'bucket.ts'), [String(period)])
+  try {
+    const [endpoint] = (await once(store, 'message')) as [string]
+    const database = await openDatabase(place.url, { applicationName: 'autodj bench' })
+    await migrateUp(database)
+    await fillLibrary(database.knex, { rows: period, settled: true })
+    await database.close()
+    const files = path.join(work, 'files')
+    for (let index = 0; index < period; index += 1) {
+      const file = path.join(files, keyOfLibrary(index))
+      if (index % 20 === 0) mkdirSync(path.dirname(file), { recursive: true })
+      writeFileSync(file, '')
+      truncateSync(file, fileSize)
+    }
+    const rows = `psql -XAtq "$DATABASE_URL" -c 'copy (select s3_object_key from tracks) to stdout' | LC_ALL=C sort > rows.txt`
+    const byHand = (list: string): string[] => [
+      'sh',
+      '-ec',
+      `cd ${work}; ${rows}; ${list} | sed -E 's/^[^ ]+ [^ ]+ +[0-9]+ +//' | LC_ALL=C sort > objects.txt; comm -3 rows.txt objects.txt > found.txt`,
+    ]
+    const programs = findPeerPrograms()
+    const clients = new Map([
+      [
+        'autodj reconcile',
+        [process.execPath, path.join(import.meta.dirname, '..', 'bin', 'autodj.js'), 'reconcile', '-q'],
+      ],
+    ])
+    if (programs.s5cmd !== undefined)
+      clients.set(
+        's5cmd ls, sort, comm',
+        byHand(`${programs.s5cmd} --endpoint-url ${endpoint} ls 's3://bench/*'`),
+      )
+    if (programs.rclone !== undefined)
+      clients.set('rclone check', [
+        programs.rclone,
+        'check',
+        '--size-only',
+        '--fast-list',
+        ...['--s3-provider', 'Other', '--s3-list-version', '2', '--s3-env-auth', '--s3-endpoint', endpoint],
+        path.join(files, 'audio'),
+        ':s3:bench/audio',
+      ])
+    if (programs.aws !== undefined)
+      clients.set(
+        'aws s3 ls, sort, comm',
+        byHand(`${programs.aws} --endpoint-url ${endpoint} s3 ls --recursive s3://bench/`),
+      )
+    const env = {
+      ...credentials,
+      DATABASE_URL: place.url,
+      S3_BUCKET_NAME: 'bench',
+      S3_ENDPOINT: endpoint,
+      AUDIO_STORAGE_PATH: files,
+    }
+    const measured = new Map([...clients.keys()].map(name => [name, [] as WholeProgram[]]))
+    for (let round = 0; round < Number(options.rounds); round += 1)
+      for (const [name, argv] of clients) measured.get(name)?.push(measureProgram(argv, env))
+    printComparison(`${period} rows and objects, listed over a socket; CPU: seconds in all`, 1e9, measured)
+    const { middle } = await import('./peers.ts')
+    const [ours, ...others] = [...measured].map(([name, runs]) => ({ name, ...middle(runs) }))
+    for (const { name, wall } of others)
+      judgements.add(`${name}: wall / autodj's`, wall / ours!.wall, '> 1', wall > ours!.wall)
+  } finally {
+    store.disconnect()
+    await place.drop()
+  }
 }
 
 /** Three runs over one library; the one whose time is the median. */
@@ -209,6 +302,6 @@ function generatedStore(count: number): ObjectStore {
   return { bucket, list, head, versioning } as unknown as ObjectStore
 }
 
-const [mode, url, amount] = process.argv.slice(2)
+const [mode, url, amount] = positionals
 if (mode === 'measure') console.log(JSON.stringify(await measure(url as string, Number(amount))))
 else await main()

@@ -66,6 +66,7 @@ const server = http.createServer((request, response) => {
   else if (url.searchParams.has('uploads'))
     xml(response, '<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>')
   else if (key === '') response.writeHead(200).end()
+  else if (!/Title \d/.test(key)) response.writeHead(404).end()
   else {
     response
       .writeHead(200, {
