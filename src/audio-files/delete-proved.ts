@@ -7,11 +7,12 @@ import { hash, randomInt } from 'node:crypto'
 import type { Context } from '../context.ts'
 import { proofRanges } from '../core/proof-ranges.ts'
 import type { Database } from '../db/database.ts'
-import { upsertObjects } from '../db/ledger.ts'
+import { noteObject } from '../db/ledger.ts'
+import { together } from '../db/together.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { AppError, systemErrorCode, systemErrorReason } from '../errors.ts'
 import { itemProblem } from '../storage/item-problem.ts'
-import { fileNeeds } from './needs.ts'
+import { type FileNeeds, fileNeeds } from './needs.ts'
 import {
   type DeleteCandidate,
   type DeletePlace,
@@ -27,6 +28,16 @@ type DeleteLocalOutcome =
 
 /** What other rows say is asked again when the file goes: until then it may be so old, milliseconds. */
 const rowsForNow = { maxAge: 10_000 }
+
+/** What the database says against a removal before its file is looked at. */
+const refusalByRows = together(
+  async (knex, removals: readonly { needs: FileNeeds; candidate: DeleteCandidate; place: DeletePlace }[]) => {
+    const refused = new Map<(typeof removals)[number], Kept>()
+    for (const [needs, some] of Map.groupBy(removals, one => one.needs))
+      for (const [one, kept] of await refusedByRows(knex, needs, some, rowsForNow)) refused.set(one, kept)
+    return removals.map(one => refused.get(one))
+  },
+)
 
 /**
  * Deletes the local copy of one track, if everything that must hold does. All is looked at again just before the end,
@@ -56,8 +67,8 @@ export async function deleteProvedFile(
     removalGroups(knex, needs).remove({ candidate, place, signal: context.signal, source })
   const removeIfProved = async (): Promise<void> => {
     await needs.prepare()
-    for (const kept of (await refusedByRows(knex, needs, [{ candidate, place }], rowsForNow)).values())
-      throw kept
+    const kept = await refusalByRows(knex, { needs, candidate, place })
+    if (kept !== undefined) throw kept
     const source = await openSource(filePath, audioFolder, await requireAudioRoot(audioFolder.root))
     try {
       if (!isSameFile(source, known))
@@ -106,12 +117,10 @@ export async function deleteProvedFile(
   }
   if (dryRun) return { state: 'deleted', bytes }
   const now = context.now()
-  await upsertObjects(knex, [
-    {
-      ...{ bucket: store.bucket, key: object.key, size: object.size, localDeletedAt: now },
-      ...(served ? { servedAt: now } : {}),
-    },
-  ])
+  await noteObject(knex, {
+    ...{ bucket: store.bucket, key: object.key, size: object.size, localDeletedAt: now },
+    ...(served ? { servedAt: now } : {}),
+  })
   return { state: 'deleted', bytes }
 }
 

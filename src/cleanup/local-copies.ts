@@ -22,9 +22,10 @@ import type { Context } from '../context.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import type { Database } from '../db/database.ts'
 import { rowRefusal } from '../db/errors.ts'
-import { type HashedFile, rememberedFiles, upsertObjects } from '../db/ledger.ts'
+import { type HashedFile, noteObject, rememberedFiles } from '../db/ledger.ts'
 import { rowLocked } from '../db/locked-rows.ts'
-import { changeUnlockedTracks, type Track, trackPage, trackPages } from '../db/tracks.ts'
+import { together } from '../db/together.ts'
+import { changeUnlockedTracks, type Track, trackPages, tracksById } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -173,7 +174,7 @@ export async function removeCopy(
 ): Promise<CopyOutcome> {
   const keep = (code: ErrorCode, reason: string): CopyOutcome => ({ state: 'kept', code, reason })
   const { audioFolder } = context.config
-  const [track] = await trackPage(database.knex, { limit: 1, filter: { ids: [copy.trackId] } })
+  const track = await trackNow(database.knex, copy.trackId)
   if (track?.s3ObjectKey == null || track.fileSource !== 'S3' || track.filePath !== copy.path) {
     return keep('row.changed', 'the row has changed in the meantime')
   }
@@ -224,17 +225,15 @@ export async function removeCopy(
     }
     await source.assertUnchanged()
     if (!dryRun) {
-      await upsertObjects(database.knex, [
-        {
-          bucket: store.bucket,
-          key: head.key,
-          size: head.size,
-          etag: head.etag,
-          sha256: file.sha256,
-          crc32: file.crc32,
-          verifiedAt: context.now(),
-        },
-      ])
+      await noteObject(database.knex, {
+        bucket: store.bucket,
+        key: head.key,
+        size: head.size,
+        etag: head.etag,
+        sha256: file.sha256,
+        crc32: file.crc32,
+        verifiedAt: context.now(),
+      })
     }
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
@@ -247,13 +246,25 @@ export async function removeCopy(
   return deleteProvedFile(context, database, { track, object, source }, place, { dryRun })
 }
 
+// Of hundreds of copies at a time.
+
+const trackNow = together(async (knex, ids: readonly string[]) => {
+  const tracks = new Map((await tracksById(knex, ids)).map(track => [track.id, track]))
+  return ids.map(id => tracks.get(id))
+})
+
+const rememberedFile = together(async (knex, paths: readonly string[]) => {
+  const files = await rememberedFiles(knex, paths)
+  return paths.map(path => files.get(path))
+})
+
 /** Hashes of a file: remembered while it is the same file, if that can be told, else read. */
 async function hashOf(
   { knex }: Database,
   source: Source,
   readers: Readers,
 ): Promise<Pick<HashedFile, 'sha256' | 'crc32'>> {
-  const known = (await rememberedFiles(knex, [source.relative])).get(source.relative)
+  const known = await rememberedFile(knex, source.relative)
   if (known?.inode != null && known.device != null && known.ctimeNs != null && (await tellsEdits(source))) {
     const { inode, device, ctimeNs } = known
     if (isSameFile(source, { ...known, inode, device, ctimeNs })) return known

@@ -9,6 +9,7 @@ import {
   forgetUpload,
   heartbeat,
   markUploaded,
+  noteObject,
   objectsByKey,
   openUploads,
   recentRuns,
@@ -512,6 +513,19 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
           lastError: null,
           runId: null,
         })
+      })
+
+      test('notes of one key that are written together add up', async () => {
+        const verifiedAt = new Date('2024-01-01T00:00:00Z')
+        const localDeletedAt = new Date('2024-01-02T00:00:00Z')
+        const object = { bucket: 'b', key: 'k', size: 5 }
+        await Promise.all([
+          noteObject(db.knex, { ...object, key: 'goes first, alone' }),
+          noteObject(db.knex, { ...object, sha256, verifiedAt }),
+          noteObject(db.knex, { ...object, localDeletedAt }),
+        ])
+        const known = await objectsByKey(db.knex, 'b', ['k'])
+        expect(known.get('k')).toMatchObject({ size: 5, sha256, verifiedAt, localDeletedAt })
       })
 
       test('uploads are written whole: row and object; a row that changed or went is left alone', async () => {

@@ -1,6 +1,7 @@
 /** What is known of each object: size, checksums, and when it was uploaded, verified and served. */
 import type { Knex } from 'knex'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
+import { together } from '../together.ts'
 import { holdable, storable } from '../values.ts'
 
 /** What is known of an object. Undefined says nothing: the ledger keeps what it has. */
@@ -75,6 +76,17 @@ export async function upsertObjects(knex: Knex, objects: readonly ObjectRecord[]
     )
   }
 }
+
+/** {@link upsertObjects} of one, together with others that are noted at the moment; of one key each adds what it knows. */
+export const noteObject = together(async (knex, objects: readonly ObjectRecord[]): Promise<undefined[]> => {
+  const known = new Map<string, ObjectRecord>()
+  for (const object of objects) {
+    const id = `${object.bucket}\0${object.key}`
+    known.set(id, { ...known.get(id), ...object })
+  }
+  await upsertObjects(knex, [...known.values()])
+  return []
+})
 
 /** A row of the ledger's objects: what is unknown is null. */
 type ObjectRow = {
