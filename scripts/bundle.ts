@@ -31,7 +31,7 @@ const alone = ['audio-files/reader-thread.ts', 'audio/worker.ts', 'audio/aac-pro
 const libraries: Readonly<Record<string, RegExp>> = {
   // `--help` loads nothing else
   commander: /^commander$/,
-  program: /^(chalk|p-limit|yocto-queue|dotenv|ignore)$/,
+  program: /^(chalk|p-limit|yocto-queue|dotenv|ignore|@oxc-project\/runtime)$/,
   database:
     /^(knex(-pglite)?|lodash|pg|pg-(cloudflare|connection-string|int8|pool|protocol|types)|pgpass|postgres-(array|bytea|date|interval)|tarn|split2|xtend|debug|ms|colorette|get-package-type|supports-color|has-flag)$/,
   store:
@@ -120,6 +120,8 @@ const input: InputOptions = {
   platform: 'node',
   external: isExternal,
   plugins: [http],
+  // Syntax that the oldest Node.js does not know (`await using`) is written in what it knows, with @oxc-project/runtime.
+  transform: { target: `node${manifest.engines.node.replace('>=', '')}` },
   // Of a package that has ES modules as well, only what is used is taken.
   resolve: { mainFields: ['module', 'main'] },
   // What one command loads when it needs it, another may load at once.

@@ -117,15 +117,16 @@ async function countStorage(context: Context, database: Database, source: Storag
       const label = source === 'listing' ? 'listing' : 'reading the inventory'
       const progress = report.progress({ label, unit: 'objects', showBytes: true })
       const options = { keyPrefix: config.s3.keyPrefix, progress, signal: ending }
-      await using temp = new AsyncDisposableStack()
-      const counting =
-        source === 'listing'
-          ? context.store().then(store => listStorage(store, { ...options, now }))
-          : makeTempFolder(run.id).then(({ path, remove }) => {
-              temp.defer(remove)
-              return inventoryStorage(config, source, { ...options, tempFolder: path })
-            })
-      totals = await counting.finally(() => progress.done())
+      try {
+        if (source === 'listing') totals = await listStorage(await context.store(), { ...options, now })
+        else {
+          const temp = await makeTempFolder(run.id)
+          const counting = inventoryStorage(config, source, { ...options, tempFolder: temp.path })
+          totals = await counting.finally(temp.remove)
+        }
+      } finally {
+        progress.done()
+      }
     }
     if (totals === undefined)
       report.warn(
