@@ -30,7 +30,6 @@ export const flags = {
     '--temp-limit <size>',
     'disk space for downloads, which wait until there is room',
     { min: MiB },
-    2048 * MiB,
     '2G',
   ),
   bpmRange: {

@@ -45,9 +45,11 @@ function boolean(spec: string, description: string): Flag<boolean> {
   return { spec, description, defaultValue: false }
 }
 
-function text(spec: string, description: string): Flag<string | undefined>
-function text(spec: string, description: string, defaultValue: string): Flag<string>
-function text(spec: string, description: string, defaultValue?: string): Flag<string | undefined> {
+function text<D extends string | undefined = undefined>(
+  spec: string,
+  description: string,
+  defaultValue?: D,
+): Flag<string | D> {
   return { spec, description, defaultValue }
 }
 
@@ -56,14 +58,12 @@ function secretUrl(spec: string, description: string): Flag<string | undefined> 
   return { spec, description, shown: redactUrl }
 }
 
-function integer(spec: string, description: string, limits?: NumberLimits): Flag<number | undefined>
-function integer(spec: string, description: string, limits: NumberLimits, defaultValue: number): Flag<number>
-function integer(
+function integer<D extends number | undefined = undefined>(
   spec: string,
   description: string,
   { min = 0, max = Number.MAX_SAFE_INTEGER }: NumberLimits = {},
-  defaultValue?: number,
-): Flag<number | undefined> {
+  defaultValue?: D,
+): Flag<number | D> {
   const range =
     max === Number.MAX_SAFE_INTEGER
       ? `a whole number of at least ${min}`
@@ -80,19 +80,12 @@ function integer(
   }
 }
 
-function bytes(spec: string, description: string, limits?: NumberLimits): Flag<number | undefined>
+function bytes(spec: string, description: string, limits: NumberLimits): Flag<number | undefined>
+function bytes(spec: string, description: string, limits: NumberLimits, defaultText: string): Flag<number>
 function bytes(
   spec: string,
   description: string,
-  limits: NumberLimits,
-  defaultValue: number,
-  defaultText: string,
-): Flag<number>
-function bytes(
-  spec: string,
-  description: string,
-  { min = 0, max = Number.MAX_SAFE_INTEGER }: NumberLimits = {},
-  defaultValue?: number,
+  { min = 0, max = Number.MAX_SAFE_INTEGER }: NumberLimits,
   defaultText?: string,
 ): Flag<number | undefined> {
   const least = min > 0 ? ` of at least ${formatBytes(min)}` : ''
@@ -100,7 +93,7 @@ function bytes(
   return {
     spec,
     description,
-    defaultValue,
+    defaultValue: defaultText === undefined ? undefined : parseBytes(defaultText),
     defaultText,
     parse: raw => {
       const value = parseBytes(raw)
@@ -123,23 +116,12 @@ function duration(spec: string, description: string, defaultText?: string): Flag
   }
 }
 
-function choice<const C extends string>(
+function choice<const C extends string, D extends C | undefined = undefined>(
   spec: string,
   description: string,
   choices: readonly C[],
-  defaultValue: C,
-): Flag<C>
-function choice<const C extends string>(
-  spec: string,
-  description: string,
-  choices: readonly C[],
-): Flag<C | undefined>
-function choice<const C extends string>(
-  spec: string,
-  description: string,
-  choices: readonly C[],
-  defaultValue?: C,
-): Flag<C | undefined> {
+  defaultValue?: D,
+): Flag<C | D> {
   return {
     spec,
     description,

@@ -1,8 +1,6 @@
 /** Flags of `autodj fetch`. */
 import { flag, shared, type ValuesOf } from '../cli/flags.ts'
 
-const MiB = 1024 ** 2
-
 export const flags = {
   dryRun: shared.dryRun,
   concurrency: { ...shared.concurrency, description: 'number of tracks at a time', defaultText: '4' },
@@ -25,7 +23,7 @@ export const flags = {
     '--private-previews',
     'allow preview URLs from the database to point to addresses inside your network',
   ),
-  maxSize: flag.bytes('--max-size <size>', 'refuse files larger than this', { min: 1 }, 512 * MiB, '512M'),
+  maxSize: flag.bytes('--max-size <size>', 'refuse files larger than this', { min: 1 }, '512M'),
   timeout: flag.duration(
     '--timeout <time>',
     'time limit for FETCH_COMMAND, and for each pass of ffmpeg',

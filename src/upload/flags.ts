@@ -26,25 +26,17 @@ export const flags = {
   lockWait: shared.lockWait,
   maxOutage: flag.duration('--max-outage <time>', 'wait up to this long for S3 to come back', '10m'),
   bwlimit: shared.bwlimit,
-  memory: flag.bytes(
-    '--memory <size>',
-    'memory that the process may use',
-    { min: 64 * MiB },
-    256 * MiB,
-    '256M',
-  ),
+  memory: flag.bytes('--memory <size>', 'memory that the process may use', { min: 64 * MiB }, '256M'),
   multipartThreshold: flag.bytes(
     '--multipart-threshold <size>',
     'upload files larger than this in parts',
     { min: minPartSize, max: 5 * 1024 * MiB },
-    16 * MiB,
     '16M',
   ),
   partSize: flag.bytes(
     '--part-size <size>',
     'size of a part; grows for files that would need more than 10,000',
     { min: minPartSize, max: 1024 * MiB },
-    8 * MiB,
     '8M',
   ),
   storageClass: flag.choice('--storage-class <class>', 'storage class of the uploaded objects', [

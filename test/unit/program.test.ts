@@ -13,7 +13,7 @@ const probe = defineCommand({
   flags: {
     dryRun: shared.dryRun,
     concurrency: shared.concurrency,
-    memory: flag.bytes('--memory <size>', 'budget', { min: 1024 }, 2048, '2K'),
+    memory: flag.bytes('--memory <size>', 'budget', { min: 1024 }, '2K'),
     mode: flag.choice('--mode <mode>', 'how', ['fast', 'safe'], 'safe'),
     tag: flag.list('--tag <k=v>', 'tags'),
     minAge: shared.minAge,
@@ -90,7 +90,7 @@ describe('flags', () => {
     [['group', 'one', '--nothing-like-it'], '`autodj group one --help` lists its arguments.'],
     [['probe', 'a', 'b'], 'too many arguments'],
     [['probe', '--bucket', 'No'], '--bucket "No" is not a bucket name'],
-    [['probe', '--settings', '/nowhere/.env'], 'cannot read /nowhere/.env: no such file or directory'],
+    [['probe', '--settings', '/no/such/.env'], 'cannot read /no/such/.env: no such file or directory'],
     [[], 'Usage: autodj'],
   ] as [string[], string][])('%j is a usage error', async (argv, message) => {
     const result = await run(argv)
