@@ -36,7 +36,12 @@ export const utf16 = (text: string): Buffer =>
 export function id3v2(
   version: 2 | 3 | 4,
   frames: readonly Id3Frame[],
-  { padding = 0, size, flags = 0 }: { padding?: number; size?: number; flags?: number } = {},
+  {
+    padding = 0,
+    size,
+    flags = 0,
+    more = Buffer.alloc(padding),
+  }: { padding?: number; size?: number; flags?: number; more?: Buffer } = {},
 ): Buffer {
   const body = Buffer.concat([
     ...frames.map(({ id, content, plain, flags: frameFlags = 0 }) =>
@@ -49,7 +54,7 @@ export function id3v2(
             content,
           ]),
     ),
-    Buffer.alloc(padding),
+    more,
   ])
   return Buffer.concat([latin('ID3'), Buffer.from([version, 0, flags]), syncsafe(size ?? body.length), body])
 }

@@ -113,30 +113,23 @@ function described(
   samples?: number,
 ): Sound {
   const whole = { start: container.start, end: container.end }
-  if (!data) return { ...whole, ...(format && head(format)), unusable: 'it has no samples' }
-  if (!format) return { ...whole, unusable: 'it does not say what format its samples have' }
-  const { block, blockSamples, sampleRate, layout } = format
+  if (!format)
+    return {
+      ...whole,
+      unusable: data ? 'it does not say what format its samples have' : 'it has no samples',
+    }
+  const { coding, sampleRate, channels, block, blockSamples, layout } = format
+  const about = { ...whole, coding, sampleRate, channels }
+  if (!data) return { ...about, unusable: 'it has no samples' }
   const bytes = data.promised ?? data.end - data.start
-  const counted =
-    samples ?? (block > 0 && blockSamples > 0 ? Math.floor(bytes / block) * blockSamples : undefined)
+  const counted = samples ?? Math.floor(bytes / block) * blockSamples
   return {
-    ...whole,
-    ...head(format),
-    duration: counted !== undefined && counted > 0 && sampleRate > 0 ? counted / sampleRate : undefined,
+    ...about,
+    duration: counted / sampleRate,
     cut: data.cut,
     pcm: layout && { layout, start: data.start, end: data.end },
   }
 }
-
-const head = ({
-  coding,
-  sampleRate,
-  channels,
-}: Format): Pick<Sound, 'coding' | 'sampleRate' | 'channels'> => ({
-  coding,
-  sampleRate: sampleRate > 0 ? sampleRate : undefined,
-  channels: channels > 0 ? channels : undefined,
-})
 
 /** WAVE, RIFX, RF64, BW64 (EBU Tech 3306; ITU-R BS.2088). Chunks behind the samples are read as well. */
 export async function readWave(file: ByteSource, start: number, end: number): Promise<Sound> {
@@ -382,9 +375,9 @@ export async function readDsf(file: ByteSource, start: number, end: number): Pro
     start,
     end,
     coding: 'dsd',
-    channels: channels || undefined,
-    sampleRate: sampleRate || undefined,
-    duration: samples > 0 && sampleRate > 0 ? samples / sampleRate : undefined,
+    channels,
+    sampleRate,
+    duration: samples / sampleRate,
     cut: missing > 0 ? `the file ends ${missing} bytes before its samples do` : undefined,
     texts: tag > 0 && start + tag < end ? [{ id: 'ID3 ', start: start + tag, end }] : [],
   }
@@ -406,9 +399,8 @@ export async function readDsdiff(file: ByteSource, start: number, end: number): 
         else addText(texts, property)
       }
     } else if (chunk.id === 'DSD ' || chunk.id === 'DST ') {
-      if (chunk.id === 'DSD ' && sampleRate > 0 && channels > 0)
-        duration = (chunk.size * 8) / channels / sampleRate
-      else if (chunk.id === 'DST ') {
+      if (chunk.id === 'DSD ') duration = (chunk.size * 8) / channels / sampleRate
+      else {
         for await (const frame of walk(file, chunk.start, chunk.end, wideIff)) {
           const bytes = (await file.read(frame.start, 6)).slice()
           if (frame.id === 'FRTE') duration = uint(bytes, 0, 4) / (uint(bytes, 4, 2) || 75)
@@ -426,8 +418,8 @@ export async function readDsdiff(file: ByteSource, start: number, end: number): 
     start,
     end,
     coding: 'dsd',
-    channels: channels || undefined,
-    sampleRate: sampleRate || undefined,
+    channels,
+    sampleRate,
     duration,
     cut,
     texts,

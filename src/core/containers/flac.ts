@@ -141,9 +141,9 @@ export async function readFlac(file: ByteSource, start: number, end: number): Pr
     start,
     end,
     coding: 'flac',
-    sampleRate: sampleRate || undefined,
+    sampleRate,
     channels: 1 + ((bytes[12]! >> 1) & 7),
-    duration: samples > 0 && sampleRate > 0 ? samples / sampleRate : undefined,
+    duration: samples / sampleRate,
   }
 }
 

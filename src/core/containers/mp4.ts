@@ -47,8 +47,8 @@ interface Mp4Track {
   timescale: number
   /** ticks */
   duration: number
-  /** ticks of the movie that the edit list plays; undefined without one */
-  edited: number | undefined
+  /** ticks of the movie that the edit list plays; 0 without one */
+  edited: number
   channels: number
   sampleRate: number
 }
@@ -62,7 +62,7 @@ export async function mp4Track(file: ByteSource, track: Box): Promise<Mp4Track> 
     id: 0,
     timescale: 0,
     duration: 0,
-    edited: undefined,
+    edited: 0,
     channels: 0,
     sampleRate: 0,
   }
@@ -96,8 +96,8 @@ export async function mp4Track(file: ByteSource, track: Box): Promise<Mp4Track> 
 }
 
 /** What an edit list plays of its media; empty edits are pauses before it. */
-async function editedTicks(file: ByteSource, box: Box): Promise<number | undefined> {
-  const bytes = (await file.read(box.start, Math.min(box.end - box.start, 8 + 20 * 64))).slice()
+async function editedTicks(file: ByteSource, box: Box): Promise<number> {
+  const bytes = await file.read(box.start, Math.min(box.end - box.start, 8 + 20 * 64))
   const wide = bytes[0] === 1
   const count = Math.min(uint(bytes, 4, 4), 64)
   let ticks = 0
@@ -106,7 +106,7 @@ async function editedTicks(file: ByteSource, box: Box): Promise<number | undefin
     const isEmpty = start === (wide ? 2 ** 64 : 0xffff_ffff)
     if (!isEmpty) ticks += uint(bytes, at, wide ? 8 : 4)
   }
-  return ticks > 0 ? ticks : undefined
+  return ticks
 }
 
 interface Movie {
@@ -160,7 +160,7 @@ async function fragmentTicks(file: ByteSource, moof: Box, track: number, otherwi
         isOurs = uint(bytes, 4, 4) === track
         if (flags & 8) each = uint(bytes, 8 + (flags & 1 ? 8 : 0) + (flags & 2 ? 4 : 0), 4)
       } else if (box.type === 'trun' && isOurs) {
-        const bytes = (await file.read(box.start, Math.min(box.end - box.start, 2 ** 20))).slice()
+        const bytes = await file.read(box.start, Math.min(box.end - box.start, 2 ** 20))
         const flags = uint(bytes, 1, 3)
         const count = uint(bytes, 4, 4)
         const width = 4 * [0x100, 0x200, 0x400, 0x800].filter(flag => flags & flag).length
@@ -207,17 +207,17 @@ export async function readMp4(file: ByteSource, start: number, end: number): Pro
     }
   const { sound, timescale, fragmented, fragments } = movie
   if (!sound) return { ...whole, cut, unusable: 'its index (moov) is cut short, or has no audio track' }
-  const media = sound.timescale > 0 ? (sound.duration + ticks) / sound.timescale : 0
-  const edited = sound.edited !== undefined && timescale > 0 ? sound.edited / timescale : undefined
-  const stated = fragments > 0 && timescale > 0 ? fragments / timescale : undefined
-  const duration =
-    stated ?? (fragmented ? media : Math.min(edited ?? media, media || Number.POSITIVE_INFINITY))
+  const media = (sound.duration + ticks) / sound.timescale
+  /** seconds of the movie's own ticks, 0 if it does not say what they are */
+  const seconds = (of: number): number => (timescale > 0 ? of / timescale : 0)
   return {
     ...whole,
     coding: codings[sound.codec] ?? sound.codec.trim().toLowerCase(),
-    channels: sound.channels || undefined,
-    sampleRate: sound.sampleRate || undefined,
-    duration: Number.isFinite(duration) && duration > 0 ? duration : undefined,
+    channels: sound.channels,
+    sampleRate: sound.sampleRate,
+    duration: fragmented
+      ? seconds(fragments) || media
+      : Math.min(seconds(sound.edited) || media, media || Number.POSITIVE_INFINITY),
     cut,
   }
 }

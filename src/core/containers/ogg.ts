@@ -183,16 +183,15 @@ export async function readOgg(file: ByteSource, start: number, end: number): Pro
   const about = {
     ...whole,
     coding: stream.coding,
-    channels: stream.channels || undefined,
-    sampleRate: stream.sampleRate || undefined,
+    channels: stream.channels,
+    sampleRate: stream.sampleRate,
     // What is left of a page that is cut may well be no page at all.
     cut: tail.page && tail.page.end > end ? 'the file ends within its last page' : undefined,
   }
   // The last page belongs to none of the streams at the beginning: others follow them.
   const chained = tail.page !== undefined && !first.serials.has(tail.page.serial)
   if (!chained) {
-    const seconds = secondsOf(stream, tail.granule, await origin(file, stream, first.body, end))
-    return { ...about, duration: seconds > 0 ? seconds : undefined }
+    return { ...about, duration: secondsOf(stream, tail.granule, await origin(file, stream, first.body, end)) }
   }
   let duration = 0
   let current: Stream | undefined
@@ -217,7 +216,7 @@ export async function readOgg(file: ByteSource, start: number, end: number): Pro
     }
   }
   if (current) duration += secondsOf(current, granule, from)
-  return { ...about, duration: duration > 0 ? duration : undefined }
+  return { ...about, duration }
 }
 
 function secondsOf(stream: Stream, granule: number | undefined, from: number): number {

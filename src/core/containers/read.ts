@@ -16,7 +16,20 @@ import type { Sound } from './sound.ts'
  * @param location what `locateAudio` found
  * @throws only what `file.read` throws
  */
-export async function readSound(file: ByteSource, { container, start }: AudioLocation): Promise<Sound> {
+export async function readSound(file: ByteSource, location: AudioLocation): Promise<Sound> {
+  const sound = await readContainer(file, location)
+  return {
+    ...sound,
+    sampleRate: known(sound.sampleRate),
+    channels: known(sound.channels),
+    duration: known(sound.duration),
+  }
+}
+
+/** What is not said is zero in a header, and no number at all once it has been divided by. */
+const known = (value = 0): number | undefined => (value > 0 && value < Number.POSITIVE_INFINITY ? value : undefined)
+
+async function readContainer(file: ByteSource, { container, start }: AudioLocation): Promise<Sound> {
   const windowed = inWindows(file)
   const { end: tail, start: behindTags } = await surroundings(file)
   const end = Math.max(start, tail < start ? file.size : tail)
@@ -78,7 +91,7 @@ async function readFrames(file: ByteSource, start: number, end: number, containe
   const frame = frameAt(head, 0)
   if (!frame) return { start, end }
   const { sampleRate, channels, coding } = frame
-  const about = { start, sampleRate, channels: channels || undefined, coding }
+  const about = { start, sampleRate, channels, coding }
   const totals = container === 'mpeg' ? frameTotals(head) : undefined
   const plausible = totals !== undefined && (end - start) / (totals.samples / sampleRate) >= lowestRate
   if (plausible && (totals.bytes === undefined || start + totals.bytes + margin > end))
@@ -96,7 +109,7 @@ async function readFrames(file: ByteSource, start: number, end: number, containe
   return {
     ...about,
     end: missing > 0 ? end : counted.end,
-    duration: duration > 0 ? duration : undefined,
+    duration,
     cut: missing > 0 ? `the file ends ${missing} bytes before its last frame does` : undefined,
   }
 }
@@ -134,7 +147,7 @@ async function readWavPack(file: ByteSource, start: number, end: number): Promis
     coding: 'wavpack',
     sampleRate,
     channels: flags & 4 ? 1 : undefined,
-    duration: samples > 0 && sampleRate ? samples / sampleRate : undefined,
+    duration: samples / sampleRate,
     cut,
   }
 }
@@ -168,9 +181,9 @@ async function readTta(file: ByteSource, start: number, end: number): Promise<So
     start,
     end,
     coding: 'tta',
-    sampleRate: sampleRate || undefined,
-    channels: uint(bytes, 6, 2, true) || undefined,
-    duration: samples > 0 && sampleRate > 0 ? samples / sampleRate : undefined,
+    sampleRate,
+    channels: uint(bytes, 6, 2, true),
+    duration: samples / sampleRate,
   }
 }
 
@@ -193,7 +206,7 @@ async function readTak(file: ByteSource, start: number, end: number): Promise<So
     coding: 'tak',
     sampleRate,
     channels: bits(75, 4) + 1,
-    duration: samples > 0 ? samples / sampleRate : undefined,
+    duration: samples / sampleRate,
   }
 }
 
@@ -224,7 +237,7 @@ async function readAmr(file: ByteSource, start: number, end: number): Promise<So
     coding: isWide ? 'amr_wb' : 'amr_nb',
     sampleRate: isWide ? 16_000 : 8000,
     channels: 1,
-    duration: frames > 0 ? frames / 50 : undefined,
+    duration: frames / 50,
     cut,
   }
 }
@@ -254,14 +267,14 @@ async function readMonkeys(file: ByteSource, start: number, end: number): Promis
     const isLong = version >= 3900 || (version >= 3800 && number(6, 2) === 4000)
     blocks = version >= 3950 ? 73_728 * 4 : isLong ? 73_728 : 9216
   }
-  const samples = frames > 0 ? (frames - 1) * blocks + last : 0
+  const samples = (frames - 1) * blocks + last
   return {
     start,
     end,
     coding: 'ape',
-    sampleRate: sampleRate || undefined,
-    channels: channels || undefined,
-    duration: samples > 0 && sampleRate > 0 ? samples / sampleRate : undefined,
+    sampleRate,
+    channels,
+    duration: samples / sampleRate,
   }
 }
 
@@ -275,7 +288,7 @@ async function readMusepack(file: ByteSource, start: number, end: number): Promi
     const sampleRate = musepackRates[(uint(bytes, 8, 4, true) >>> 16) & 3]!
     const last = (uint(bytes, 20, 4, true) >>> 20) & 0x7ff
     const samples = uint(bytes, 4, 4, true) * 1152 - (last > 0 ? 1152 - Math.min(last, 1152) : 576)
-    return { ...about, sampleRate, duration: samples > 0 ? samples / sampleRate : undefined }
+    return { ...about, sampleRate, duration: samples / sampleRate }
   }
   let at = 4
   const varying = (): number => {
@@ -298,6 +311,6 @@ async function readMusepack(file: ByteSource, start: number, end: number): Promi
     coding: 'musepack8',
     channels,
     sampleRate,
-    duration: samples > 0 ? samples / sampleRate : undefined,
+    duration: samples / sampleRate,
   }
 }

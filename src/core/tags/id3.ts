@@ -6,7 +6,7 @@ import { inflateSync } from 'node:zlib'
 import { id3Length } from '../containers/around.ts'
 import { ascii, type ByteSource, uint } from '../containers/bytes.ts'
 import { addField, type FieldName, type TagFields, type TagReading } from './fields.ts'
-import { decodeUnstated, decodeUtf8, decodeUtf16, type TagText, undeclaredUtf16, upToZero } from './text.ts'
+import { decodeUnstated, decodeUtf16, type TagText, undeclaredUtf16, upToZero } from './text.ts'
 
 const frames: Readonly<Record<string, FieldName>> = {
   TIT2: 'title',
@@ -113,7 +113,7 @@ const syncsafe = (bytes: Uint8Array, at: number): number | undefined => {
 export async function readId3v2(file: ByteSource, start: number, limit: number): Promise<TagReading> {
   const fields: TagFields = {}
   const problems: string[] = []
-  const head = (await file.read(start, 10)).slice()
+  const head = await file.read(start, 10)
   const length = id3Length(head)
   if (length === 0 || head[3]! < 2) return { fields, problems: ['its ID3 tag is broken'] }
   const version = head[3]!
@@ -142,7 +142,7 @@ export async function readId3v2(file: ByteSource, start: number, limit: number):
     if (name !== undefined && size > 0 && size <= longestText) {
       const bytes = await content.peek(size)
       if (bytes.length < size) problems.push(`its ID3 frame ${id} is cut short`)
-      const text = contentOfFrame(bytes, version, version === 2 ? 0 : frame[9]!, flags)
+      const text = contentOfFrame(bytes, version, frame[9] ?? 0, flags)
       if (text) addField(fields, name, values(text))
       else problems.push(`its ID3 frame ${id} cannot be read`)
     } else if (name !== undefined && size > longestText)
@@ -214,13 +214,13 @@ function values(bytes: Uint8Array): TagText[] {
     return parts.map(part => ({ text: decodeUtf16(part, isBig), encoding: 'known' }))
   }
   if (undeclaredUtf16(content)) return [decodeUnstated(content)]
-  return split(content, 1).map(encoding === 3 ? decodeUtf8 : decodeUnstated)
+  return split(content, 1).map(decodeUnstated)
 }
 
 function split(bytes: Uint8Array, width: 1 | 2): Uint8Array[] {
   const parts: Uint8Array[] = []
   let from = 0
-  for (let at = 0; at + width <= bytes.length; at += width)
+  for (let at = 0; at < bytes.length; at += width)
     if (bytes[at] === 0 && (width === 1 || bytes[at + 1] === 0)) {
       parts.push(bytes.subarray(from, at))
       from = at + width

@@ -2,7 +2,7 @@
 import { ascii, type ByteSource, uint } from '../containers/bytes.ts'
 import { type Box, boxes } from '../containers/mp4.ts'
 import { addField, type FieldName, type TagFields, type TagReading } from './fields.ts'
-import { decodeUtf8, decodeUtf16, type TagText } from './text.ts'
+import { decodeUnstated, decodeUtf16, type TagText } from './text.ts'
 
 const items: Readonly<Record<string, FieldName>> = {
   '\xa9nam': 'title',
@@ -39,8 +39,8 @@ export async function readMp4Tags(
     const name = items[item.type]
     if (!name) continue
     for await (const data of boxes(file, item.start, item.end)) {
-      if (data.type !== 'data' || data.end - data.start <= 8 || data.end - data.start > longestText) continue
-      const bytes = (await file.read(data.start, data.end - data.start)).slice()
+      if (data.type !== 'data' || data.end - data.start > longestText) continue
+      const bytes = await file.read(data.start, data.end - data.start)
       addField(fields, name, [textOf(bytes, name)])
     }
   }
@@ -60,5 +60,5 @@ function textOf(bytes: Uint8Array, name: FieldName): TagText {
   const type = uint(bytes, 0, 4) & 0xff_ffff
   const content = bytes.subarray(8)
   if (name === 'bpm') return { text: String(uint(content, 0, content.length)), encoding: 'known' }
-  return type === 2 ? { text: decodeUtf16(content, true), encoding: 'known' } : decodeUtf8(content)
+  return type === 2 ? { text: decodeUtf16(content, true), encoding: 'known' } : decodeUnstated(content)
 }

@@ -26,7 +26,7 @@ export function tagNames(path: string, fields: TagFields): TagNames {
   const doubts: string[] = []
   const believe = (what: string, told: TagText | undefined, otherwise: string): string | undefined => {
     if (told === undefined || told.encoding === 'known') return told?.text
-    if (otherwise !== '' && confirmedBy(told.text, otherwise)) return undefined
+    if (confirmedBy(told.text, otherwise)) return undefined
     if (told.encoding === 'likely') return told.text
     if (what === 'album') doubts.push('the encoding of its album is unknown; left out')
     else if (otherwise === '') doubts.push(`the encoding of its ${what} is unknown`)

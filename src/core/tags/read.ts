@@ -3,7 +3,7 @@
 import { surroundings } from '../containers/around.ts'
 import { type ByteSource, inWindows } from '../containers/bytes.ts'
 import { oggComments } from '../containers/ogg.ts'
-import type { Sound } from '../containers/sound.ts'
+import type { Chunk, Sound } from '../containers/sound.ts'
 import type { AudioLocation } from '../content-type.ts'
 import { mergeTags, type TagReading } from './fields.ts'
 import { readId3v1, readId3v2 } from './id3.ts'
@@ -23,10 +23,10 @@ export async function readTagFields(
   const inside: TagReading[] = []
   const id3v2: TagReading[] = []
   const rest: TagReading[] = []
-  for (const chunk of sound.texts ?? [])
-    if (/^id3 $/i.test(chunk.id)) id3v2.push(await readId3v2(windowed, chunk.start, chunk.end))
-  const own = (sound.texts ?? []).filter(({ id }) => !/^id3 $/i.test(id))
-  if (own.length > 0) inside.push(await readTextChunks(windowed, own))
+  const { texts = [] } = sound
+  const isId3 = ({ id }: Chunk) => id.toLowerCase() === 'id3 '
+  for (const { start, end } of texts.filter(isId3)) id3v2.push(await readId3v2(windowed, start, end))
+  inside.push(await readTextChunks(windowed, texts.filter(chunk => !isId3(chunk))))
   if (location.container === 'flac') inside.push(await readFlacTags(windowed, sound.start, sound.end))
   if (location.container === 'ogg') {
     const comments = await oggComments(windowed, sound.start, sound.end, longestComments)
@@ -40,7 +40,7 @@ export async function readTagFields(
   for (const { kind, start, end } of tags) {
     if (kind === 'id3v2') id3v2.push(await readId3v2(windowed, start, end))
     else if (kind === 'ape') rest.unshift(await readApe(windowed, start, end))
-    else if (kind === 'id3v1') rest.push(readId3v1((await file.read(end - 128, 128)).slice()))
+    else if (kind === 'id3v1') rest.push(readId3v1(await file.read(end - 128, 128)))
   }
   // Tags of FLAC, Ogg and MP4 are the format's own; what stands around them is a guest.
   const isOwn = ['flac', 'ogg', 'mp4'].includes(location.container)

@@ -21,7 +21,7 @@ const utf16 = { little: new TextDecoder('utf-16le'), big: new TextDecoder('utf-1
  */
 export function undeclaredUtf16(bytes: Uint8Array): 'little' | 'big' | undefined {
   let end = bytes.length & ~1
-  while (end > 0 && bytes[end - 1] === 0 && bytes[end - 2] === 0) end -= 2
+  while (bytes[end - 1] === 0 && bytes[end - 2] === 0) end -= 2
   if (end < 4) return undefined
   const isText = (high: 0 | 1): boolean => {
     /** Dashes and quotation marks are of block 32, which is a blank as well. */
@@ -55,7 +55,8 @@ export function upToZero(bytes: Uint8Array): Uint8Array {
  * never is (W3C, "Character Model: Specials"). What is not is read as Windows-1252, doubtfully unless it looks like it.
  */
 export function decodeUnstated(bytes: Uint8Array): TagText {
-  if (bytes.length >= 2 && bytes[0]! >= 0xfe && bytes[0]! + bytes[1]! === 0x1fd)
+  // FF FE or FE FF
+  if (bytes[0]! + bytes[1]! === 0x1fd)
     return { text: decodeUtf16(bytes), encoding: 'known' }
   const order = undeclaredUtf16(bytes)
   if (order) return { text: decodeUtf16(bytes, order === 'big').replace(/\0+$/, ''), encoding: 'likely' }
@@ -64,11 +65,6 @@ export function decodeUnstated(bytes: Uint8Array): TagText {
   if (text !== undefined) return { text, encoding: 'known' }
   const latin = windows1252(content)
   return { text: latin, encoding: looksWestern(latin) ? 'likely' : 'doubtful' }
-}
-
-/** Bytes that are said to be UTF-8, and mostly are. */
-export function decodeUtf8(bytes: Uint8Array): TagText {
-  return decodeUnstated(bytes)
 }
 
 /** Bytes of UTF-16; without a mark of their order, big-endian if `big`. */
@@ -90,16 +86,17 @@ function utf8(bytes: Uint8Array): string | undefined {
 /** A field of fixed size is cut anywhere: without what is left of its last character. */
 function withoutSplitEnd(bytes: Uint8Array): Uint8Array {
   let end = bytes.length
-  while (end > 0 && bytes.length - end < 3 && (bytes[end - 1]! & 0xc0) === 0x80) end--
+  // Its lead, and two more at most: with a third it would be whole.
+  while (bytes.length - end < 2 && (bytes[end - 1]! & 0xc0) === 0x80) end--
   // The text must be told to be UTF-8 by what is left of it, too.
-  const isLead = end > 0 && bytes[end - 1]! >= 0xc0
+  const isLead = bytes[end - 1]! >= 0xc0
   const rest = bytes.subarray(0, Math.max(0, end - 1))
   return isLead && rest.some(byte => byte > 127) ? rest : bytes
 }
 
 function withoutTail(bytes: Uint8Array): Uint8Array {
   let end = bytes.length
-  while (end > 0 && (bytes[end - 1] === 0 || bytes[end - 1] === 0x20)) end--
+  while (bytes[end - 1] === 0 || bytes[end - 1] === 0x20) end--
   return bytes.subarray(0, end)
 }
 

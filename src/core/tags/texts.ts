@@ -3,7 +3,7 @@ import { ascii, type ByteSource, uint } from '../containers/bytes.ts'
 import { flacBlocks } from '../containers/flac.ts'
 import type { Chunk } from '../containers/sound.ts'
 import { addField, type FieldName, fieldNamed, mergeTags, type TagFields, type TagReading } from './fields.ts'
-import { decodeUnstated, decodeUtf8, upToZero } from './text.ts'
+import { decodeUnstated, upToZero } from './text.ts'
 
 /** A longer text is no name. */
 const longestText = 65_536
@@ -22,7 +22,7 @@ function indexOfZero(bytes: Uint8Array, from: number): number {
  *
  * @param isWhole false if the bytes are only the beginning: a cover in them may be long
  */
-function readVorbisComments(bytes: Uint8Array, isWhole = true): TagReading {
+function readVorbisComments(bytes: Uint8Array, isWhole: boolean): TagReading {
   const fields: TagFields = {}
   let at = 4 + uint(bytes, 0, 4, true)
   const count = uint(bytes, at, 4, true)
@@ -40,9 +40,9 @@ function readVorbisComments(bytes: Uint8Array, isWhole = true): TagReading {
 /** `name=text` */
 function addPair(fields: TagFields, bytes: Uint8Array): void {
   const equals = bytes.subarray(0, 64).indexOf(0x3d)
-  if (equals <= 0 || bytes.length > longestText) return
+  if (bytes.length > longestText) return
   const name = fieldNamed(ascii(bytes, 0, equals))
-  if (name) addField(fields, name, [decodeUtf8(bytes.subarray(equals + 1))])
+  if (name) addField(fields, name, [decodeUnstated(bytes.subarray(equals + 1))])
 }
 
 /** The comments of a FLAC file; covers are stepped over. */
@@ -53,7 +53,7 @@ export async function readFlacTags(file: ByteSource, start: number, end: number)
     if (block.type === 4 && readings.length < 16)
       readings.push(
         readVorbisComments(
-          (await file.read(block.start, Math.min(block.end - block.start, longestComments))).slice(),
+          await file.read(block.start, Math.min(block.end - block.start, longestComments)),
           block.end - block.start <= longestComments,
         ),
       )
@@ -72,7 +72,7 @@ export function readOggComments({
   isWhole: boolean
 }): TagReading {
   const at = { vorbis: 7, opus: 8, flac: 4, speex: 0 }[coding] ?? 0
-  return packet.length > at + 8
+  return packet.length >= at + 8
     ? readVorbisComments(packet.subarray(at), isWhole)
     : { fields: {}, problems: ['its comments are missing'] }
 }
@@ -84,7 +84,7 @@ export async function readApe(file: ByteSource, start: number, limit: number): P
   let at = start + (ascii(await file.read(start, 8), 0, 8) === 'APETAGEX' ? 32 : 0)
   for (let i = 0; i < mostEntries && at + 9 <= end; i++) {
     // A key has 255 characters at most.
-    const head = (await file.read(at, Math.min(8 + 256, end - at))).slice()
+    const head = await file.read(at, Math.min(8 + 256, end - at))
     const size = uint(head, 0, 4, true)
     const flags = uint(head, 4, 4, true)
     const zero = indexOfZero(head, 8)
@@ -92,7 +92,7 @@ export async function readApe(file: ByteSource, start: number, limit: number): P
     if (zero === head.length || value + size > end) return { fields, problems: ['its APE tag is broken'] }
     const name = fieldNamed(ascii(head, 8, zero - 8))
     if (name && (flags & 6) === 0 && size <= longestText)
-      addValues(fields, name, (await file.read(value, size)).slice())
+      addValues(fields, name, await file.read(value, size))
     at = value + size
   }
   return { fields, problems: [] }
@@ -121,10 +121,9 @@ const diin: Readonly<Record<string, FieldName>> = { DITI: 'title', DIAR: 'artist
 export async function readTextChunks(file: ByteSource, chunks: readonly Chunk[]): Promise<TagReading> {
   const fields: TagFields = {}
   for (const { id, start, end } of chunks) {
-    if (end <= start) continue
-    const bytes = (await file.read(start, Math.min(end - start, 2 ** 20))).slice()
+    const bytes = await file.read(start, Math.min(end - start, 2 ** 20))
     if (id === 'LIST' && ascii(bytes, 0, 4) === 'INFO') {
-      for (let at = 4; at + 8 <= bytes.length; ) {
+      for (let at = 4; at < bytes.length; ) {
         const name = info[ascii(bytes, at, 4)]
         const size = uint(bytes, at + 4, 4, true)
         if (name) addField(fields, name, [decodeUnstated(upToZero(bytes.subarray(at + 8, at + 8 + size)))])
@@ -136,11 +135,11 @@ export async function readTextChunks(file: ByteSource, chunks: readonly Chunk[])
       addField(fields, diin[id], [decodeUnstated(bytes.subarray(4, 4 + uint(bytes, 0, 4)))])
     } else if (id === 'info') {
       // CAF: a count, then names and values, each with a zero behind it
-      for (let at = 4, i = 0; i < mostEntries && at < bytes.length; i++) {
+      for (let at = 4; at < bytes.length; ) {
         const zero = indexOfZero(bytes, at)
         const end = indexOfZero(bytes, zero + 1)
         const name = fieldNamed(ascii(bytes, at, zero - at))
-        if (name) addField(fields, name, [decodeUtf8(bytes.subarray(zero + 1, end))])
+        if (name) addField(fields, name, [decodeUnstated(bytes.subarray(zero + 1, end))])
         at = end + 1
       }
     } else if (id === 'annotation') {

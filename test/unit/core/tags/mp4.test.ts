@@ -1,8 +1,8 @@
 /** iTunes' list, and where it may be. */
 import { expect, test } from 'vitest'
-import { sourceOf } from '../../../../src/core/containers/bytes.ts'
 import { readMp4Tags } from '../../../../src/core/tags/mp4.ts'
 import { be, box, ftyp } from '../../../support/audio-bytes.ts'
+import { fileOf } from '../../../support/byte-source.ts'
 
 const data = (type: number, content: Buffer) => box('data', be(type, 4), be(0, 4), content)
 const text = (value: string) => data(1, Buffer.from(value))
@@ -17,6 +17,12 @@ test.each<[string, Buffer[], object | undefined]>([
   [
     'in a plain box, as QuickTime has it',
     [box('moov', box('udta', box('meta', handler, list('A'))))],
+    { title: known('A') },
+  ],
+  ['behind the sound', [box('mdat', Buffer.alloc(70_000)), box('moov', meta(list('A')))], { title: known('A') }],
+  [
+    'values without a text',
+    [box('moov', meta(box('ilst', box('\xa9nam', data(1, Buffer.alloc(0)), text('A')), box('tmpo', data(21, Buffer.alloc(0))))))],
     { title: known('A') },
   ],
   ['twice: the first', [box('moov', meta(list('A')), box('udta', meta(list('B'))))], { title: known('A') }],
@@ -42,7 +48,7 @@ test.each<[string, Buffer[], object | undefined]>([
             box('aART', text('C')),
             box('\xa9alb', data(2, Buffer.from('Ł', 'utf16le').swap16())),
             box('tmpo', data(21, be(120, 2))),
-            box('covr', data(13, Buffer.alloc(99))),
+            box('covr', data(13, Buffer.alloc(99, 'x'))),
           ),
         ),
       ),
@@ -71,12 +77,12 @@ test.each<[string, Buffer[], object | undefined]>([
   ],
 ])('%s', async (_what, boxes, fields) => {
   const bytes = Buffer.concat([ftyp, ...boxes])
-  expect(await readMp4Tags(sourceOf(bytes), 0, bytes.length)).toEqual(fields && { fields, problems: [] })
+  expect(await readMp4Tags(fileOf(bytes), 0, bytes.length)).toEqual(fields && { fields, problems: [] })
 })
 
 test('a list that is cut', async () => {
   const bytes = Buffer.concat([ftyp, box('moov', meta(list('A', box('covr', data(13, Buffer.alloc(99))))))])
-  expect(await readMp4Tags(sourceOf(bytes.subarray(0, -9)), 0, bytes.length - 9)).toEqual({
+  expect(await readMp4Tags(fileOf(bytes.subarray(0, -9)), 0, bytes.length - 9)).toEqual({
     fields: { title: known('A') },
     problems: ['its tags are truncated'],
   })

@@ -11,13 +11,13 @@ describe('the artist of the album', () => {
     ...['Various', 'various artists', 'Various Artist', 'VA', 'v.a.', 'V. A.', 'Unknown', 'Unknown Artist'],
     ...['Diverse', 'Verschiedene', 'Verschiedene Interpreten'],
   ])('is nobody: %s', name => {
-    expect(tagNames('x.mp3', { albumArtists: [known(name)] })).toEqual({ doubts: [] })
+    expect(tagNames('x.mp3', { albumArtists: [known(name)] })).toStrictEqual({ doubts: [] })
   })
   test.each([
     ...['Vanessa', 'Various Cruelties', 'The Various Artists', 'Unknown Mortal Orchestra', 'An Unknown'],
     ...['Diverse City', 'V Aa', 'vxa.', 'Die Verschiedenen'],
   ])('is somebody: %s', name => {
-    expect(tagNames('x.mp3', { albumArtists: [known(name)] })).toEqual({ artist: name, doubts: [] })
+    expect(tagNames('x.mp3', { albumArtists: [known(name)] })).toStrictEqual({ artist: name, doubts: [] })
   })
   test('gives way to that of the track', () => {
     expect(tagNames('x.mp3', { artists: [known('A'), known('B')], albumArtists: [known('C')] })).toEqual({
@@ -66,7 +66,7 @@ test.each<[string, string, TagFields, object]>([
   ],
   ['a likely album', 'A/B.mp3', { album: likely('Ä') }, { album: 'Ä', doubts: [] }],
 ])('%s', (_what, path, fields, expected) => {
-  expect(tagNames(path, fields)).toEqual(expected)
+  expect(tagNames(path, fields)).toStrictEqual(expected)
 })
 
 describe('fields', () => {
@@ -95,6 +95,12 @@ describe('fields', () => {
       albumArtists: [known('A'), known('B C')],
       title: known('A'),
     })
+  })
+  test('a blank tells nothing', () => {
+    const fields: TagFields = {}
+    for (const name of ['artists', 'albumArtists', 'title', 'album', 'bpm'] as const)
+      addField(fields, name, [known(' '), known('\0')])
+    expect(fields).toStrictEqual({})
   })
   test('the first reading that tells a field wins', () => {
     const first = { fields: { title: known('A'), bpm: 90 }, problems: ['p'] }

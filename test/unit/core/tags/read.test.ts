@@ -1,11 +1,11 @@
 /** Which tag wins where a file has several, without the library that reads MP4's, too. */
 import { expect, test } from 'vitest'
-import { sourceOf } from '../../../../src/core/containers/bytes.ts'
 import { readSound } from '../../../../src/core/containers/read.ts'
 import { locateAudio } from '../../../../src/core/content-type.ts'
 import { readTagFields } from '../../../../src/core/tags/read.ts'
 import {
   aiff,
+  be,
   box,
   flac,
   ftyp,
@@ -17,6 +17,7 @@ import {
   le,
   moov,
   mp3Frames,
+  oggPage,
   opusStream,
   riffChunk,
   riffInfo,
@@ -24,6 +25,7 @@ import {
   vorbisComments,
   wave,
 } from '../../../support/audio-bytes.ts'
+import { fileOf } from '../../../support/byte-source.ts'
 
 const id3 = id3v2(3, [{ id: 'TIT2', content: latin1('of ID3v2') }])
 const last = id3v1(latin('of ID3v1'), latin('Artist'))
@@ -47,6 +49,44 @@ const frames = mp3Frames(8)
 const mp4 = Buffer.concat([ftyp, moov(3, { '©nam': 'of MP4' }), box('mdat', Buffer.alloc(64))])
 const own = flac([tone(64, 16)], { blocks: [[4, vorbisComments(['TITLE=of FLAC'])]] })
 const title = item('Title', latin('of APE'))
+/** Its footer says that it has no header. */
+const headless = (...items: Buffer[]) => {
+  const tag = ape(...items).subarray(32)
+  return tag.fill(0, tag.length - 12, tag.length - 8)
+}
+const lyrics = Buffer.concat([latin(`LYRICSBEGININD00002${'la '.repeat(60)}`), latin('000199LYRICS200')])
+const noComments = [4, vorbisComments([])] as const
+const comments = (texts: string[]) => flac([tone(64, 16)], { blocks: [[4, vorbisComments(texts)]] })
+const longest = vorbisComments(['TITLE=A', `COVER=${'x'.repeat(4 * 2 ** 20)}`])
+const opusHead = Buffer.concat([latin('OpusHead\x01\x01'), le(312, 2), le(48_000, 4), Buffer.alloc(3)])
+const opusWith = (list: Buffer) =>
+  Buffer.concat([
+    oggPage(1, 0, 0, [opusHead], 2),
+    oggPage(1, 1, 0, [Buffer.concat([latin('OpusTags'), list])]),
+    oggPage(1, 2, 960, [latin('\xf8\xff\xfe')], 4),
+  ])
+const emptyOpus = opusWith(Buffer.alloc(8))
+const bareMoov = ((): Buffer => {
+  const whole = moov(3)
+  const at = whole.indexOf('udta') - 4
+  return box('moov', whole.subarray(8, at))
+})()
+const au = (annotation: string) =>
+  Buffer.concat([
+    latin('.snd'),
+    ...[24 + annotation.length, pcm.length, 3, 8000, 1].map(value => be(value, 4)),
+    latin(annotation),
+    pcm,
+  ])
+const caf = (texts: string) => {
+  const chunk = (id: string, content: Buffer) => Buffer.concat([latin(id), be(content.length, 8), content])
+  return Buffer.concat([
+    latin('caff\0\x01\0\0'),
+    chunk('desc', Buffer.concat([be(0x40bf_4000, 4), be(0, 4), latin('lpcm'), ...[0, 2, 1, 1, 16].map(n => be(n, 4))])),
+    chunk('info', Buffer.concat([be(1, 4), latin(texts)])),
+    chunk('data', Buffer.concat([be(0, 4), pcm])),
+  ])
+}
 
 test.each<[string, Buffer, string | undefined, string | undefined]>([
   ['MP4', mp4, 'of MP4', undefined],
@@ -99,11 +139,109 @@ test.each<[string, Buffer, string | undefined, string | undefined]>([
     undefined,
     'A',
   ],
+  ['MP4 without tags', Buffer.concat([ftyp, bareMoov, box('mdat', Buffer.alloc(64))]), undefined, undefined],
+  ['MP3 before words to sing', Buffer.concat([frames, lyrics]), undefined, undefined],
+  [
+    'APE, the longest name',
+    Buffer.concat([frames, ape(item('Title', Buffer.alloc(65_536, 0x41)))]),
+    'A'.repeat(65_536),
+    undefined,
+  ],
+  [
+    'APE, the last of its entries that is looked at',
+    Buffer.concat([frames, ape(...new Array(9_999).fill(item('X', latin(''))), title)]),
+    'of APE',
+    undefined,
+  ],
+  [
+    'APE, an entry too many',
+    Buffer.concat([frames, ape(...new Array(10_000).fill(item('X', latin(''))), title)]),
+    undefined,
+    undefined,
+  ],
+  ['APE, an entry without a value at the end', Buffer.concat([frames, ape(title, item('', latin('')))]), 'of APE', undefined],
+  ['APE without its header', Buffer.concat([frames, headless(title)]), 'of APE', undefined],
+  [
+    'FLAC, comments in another block',
+    flac([tone(64, 16)], { blocks: [[2, vorbisComments(['TITLE=A'])], [4, vorbisComments(['ARTIST=B'])]] }),
+    undefined,
+    'B',
+  ],
+  [
+    'FLAC, as many blocks of comments as are looked at',
+    flac([tone(64, 16)], { blocks: [...new Array(15).fill(noComments), [4, vorbisComments(['TITLE=A'])]] }),
+    'A',
+    undefined,
+  ],
+  [
+    'FLAC, one more',
+    flac([tone(64, 16)], { blocks: [...new Array(16).fill(noComments), [4, vorbisComments(['TITLE=A'])]] }),
+    undefined,
+    undefined,
+  ],
+  ['FLAC, the longest name', comments([`TITLE=${'x'.repeat(65_530)}`]), 'x'.repeat(65_530), undefined],
+  ['FLAC, a text too long for a name', comments([`TITLE=${'x'.repeat(65_531)}`, 'ARTIST=A']), undefined, 'A'],
+  [
+    'FLAC, a cover that ends beyond what is read',
+    comments(['TITLE=A', `COVER=${'x'.repeat(4 * 2 ** 20)}`, 'ARTIST=B']),
+    'A',
+    undefined,
+  ],
+  ['Opus, no comments and no vendor', emptyOpus, undefined, undefined],
+  [
+    'WAVE, a name with a zero and rubble behind it',
+    wave(pcm, { behind: riffInfo({ ICMT: latin('x'), INAM: latin('A\0rubble'), IART: latin('B'), ISTR: latin('C') }) }),
+    'A',
+    'B|C',
+  ],
+  ['WAVE, a list that is cut within a name', wave(pcm, { behind: riffInfo({ INAM: latin('A name') }) }).subarray(0, -3), 'A nam', undefined],
+  [
+    'AIFF, a name that begins as a list does, and a line that is no name',
+    aiff(pcm, { behind: Buffer.concat([iffChunk('NAME', latin('INFOINAM\x02\0\0\0x\0')), iffChunk('ANNO', latin('ARTIST=x'))]) }),
+    'INFOINAM\x02',
+    undefined,
+  ],
+  ['AU, a line for each', au('TITLE=A\nARTIST=B\0ARTIST=C'), 'A', 'B|C'],
+  ['AU, a line that is long', au(`${'x'.repeat(100)}TITLE=x\nARTIST=B`), undefined, 'B'],
+  ['CAF', caf('title\0A\0comments\0x\0artist\0B\0artist\0C'), 'A', 'B|C'],
+  ['CAF, a name without a value', caf('comments\0x\0title'), undefined, undefined],
 ])('%s', async (_what, bytes, expected, artists) => {
-  const file = sourceOf(bytes)
-  const location = (await locateAudio(file))!
-  const { fields, problems } = await readTagFields(file, location, await readSound(file, location))
-  expect(fields.title?.text).toBe(expected)
-  expect(fields.artists?.map(({ text }) => text).join('|')).toBe(artists)
+  const { problems, ...told } = await tagsOf(bytes)
+  expect(told).toEqual({ title: expected, artists })
   expect(problems).toEqual([])
 })
+
+test.each<[string, Buffer, string | undefined, string]>([
+  ['APE, a value that ends behind its tag', Buffer.concat([frames, ape(title, item('Artist', latin('x')).fill(9, 0, 1))]), 'of APE', 'its APE tag is broken'],
+  ['APE, a name without an end', Buffer.concat([frames, ape(title, latin('\x01\0\0\0\0\0\0\0Artist'))]), 'of APE', 'its APE tag is broken'],
+  ['FLAC, comments that are cut', flac([tone(64, 16)], { blocks: [[4, vorbisComments(['TITLE=A', 'ARTIST=B']).subarray(0, -1)]] }), 'A', 'its comments are cut short'],
+  [
+    'FLAC, as many comments as are read, cut',
+    flac([tone(64, 16)], { blocks: [[4, longest.subarray(0, 4 * 2 ** 20)]] }),
+    'A',
+    'its comments are cut short',
+  ],
+  ['Opus, comments that are cut', opusWith(vorbisComments(['TITLE=A', 'ARTIST=B']).subarray(0, -1)), 'A', 'its comments are cut short'],
+  ['Opus, half of its comments', opusWith(Buffer.alloc(7)), undefined, 'its comments are missing'],
+])('%s', async (_what, bytes, expected, problem) => {
+  expect(await tagsOf(bytes)).toEqual({ title: expected, artists: undefined, problems: [problem] })
+})
+
+test('a stream without sound has no comments', async () => {
+  const bytes = oggPage(1, 0, 0, [latin('fishead\0')], 2)
+  const ogg = { container: 'ogg', contentType: 'audio/ogg', extension: 'ogg', start: 0 } as const
+  expect(await readTagFields(fileOf(bytes), ogg, { start: 0, end: bytes.length })).toEqual({
+    fields: {},
+    problems: ['its comments are missing'],
+  })
+})
+
+/** Title and artists; nothing else is told. */
+async function tagsOf(bytes: Buffer) {
+  const file = fileOf(bytes)
+  const location = (await locateAudio(file))!
+  const { fields, problems } = await readTagFields(file, location, await readSound(file, location))
+  const { title, artists, ...others } = fields
+  expect(others).toEqual({})
+  return { title: title?.text, artists: artists?.map(({ text }) => text).join('|'), problems }
+}

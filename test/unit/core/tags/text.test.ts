@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { confirmedBy, decodeUnstated, decodeUtf16 } from '../../../../src/core/tags/text.ts'
 
+const latin = (text: string): Buffer => Buffer.from(text, 'latin1')
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 
 describe('decodeUnstated', () => {
@@ -43,6 +44,26 @@ describe('decodeUnstated', () => {
     ['Shift-JIS: サンプル', hex('83 54 83 93 83 76 83 8b'), 'ƒTƒ“ƒvƒ‹', 'doubtful'],
     ['GBK: 爱', hex('b0 ae'), '°®', 'doubtful'],
     ['EUC-KR: 노래', hex('b3 eb b7 a1'), '³ë·¡', 'doubtful'],
+    ['UTF-16 without a mark, two letters', hex('41 00 62 00'), 'Ab', 'likely'],
+    ['a letter and a zero', hex('41 00'), 'A', 'known'],
+    ['control characters, each before a zero', hex('05 00 41 00 42 00'), '\x05\0A\0B', 'known'],
+    ['a blank for each second byte', hex('61 20 62 00'), 'a b', 'known'],
+    ['nothing but a mark', hex('ff fe'), '', 'known'],
+    ['UTF-8 whose last letter has a byte too many', Buffer.from('c3a4e3808080', 'hex'), 'Ã¤ã€€€', 'doubtful'],
+    ['plain letters and the lead of one', hex('41 62 c3'), 'AbÃ', 'doubtful'],
+    ['letters with a control character and the lead of one', hex('61 7f c3'), 'a\x7fÃ', 'doubtful'],
+    ['UTF-8 that a stray byte ends', hex('c3 a4 62 80'), 'Ã¤b€', 'doubtful'],
+    ['Latin-1: signs between blanks and figures', latin('né 5¼ 3 · 2 × 4'), 'né 5¼ 3 · 2 × 4', 'likely'],
+    ['Latin-1: a raised figure behind a letter', latin('né 20 m² x'), 'né 20 m² x', 'likely'],
+    ['Latin-1: a raised figure behind a figure', latin('né 5²x'), 'né 5²x', 'likely'],
+    ['a raised figure within a word', latin('x²y é'), 'x²y é', 'doubtful'],
+    ['a sign at the end of a word', latin('né x¿'), 'né x¿', 'doubtful'],
+    ['a sign at the beginning of a word', latin('né ¼x'), 'né ¼x', 'doubtful'],
+    ['two signs in a row', latin('né °° x'), 'né °° x', 'doubtful'],
+    ['a capital at the beginning of a word', latin('Le Été'), 'Le Été', 'likely'],
+    ['a capital within a word', latin('cafÉ'), 'cafÉ', 'doubtful'],
+    ['more letters with marks than plain ones', latin('Öä Äü a'), 'Öä Äü a', 'doubtful'],
+    ['as many', latin('Öa Äb'), 'Öa Äb', 'likely'],
     ['Windows-1253: Μουσική', hex('cc ef f5 f3 e9 ea de'), 'ÌïõóéêÞ', 'doubtful'],
   ])('%s', (_, bytes, text, encoding) => {
     expect(decodeUnstated(bytes)).toEqual({ text, encoding })
@@ -59,6 +80,11 @@ test.each([
   ['41 00 42', 'A'],
 ])('UTF-16, little-endian where no mark says so: %s', (bytes, text) => {
   expect(decodeUtf16(hex(bytes))).toBe(text)
+})
+
+test('UTF-16, big-endian unless a mark says otherwise', () => {
+  expect(decodeUtf16(hex('00 41'), true)).toBe('A')
+  expect(decodeUtf16(hex('ff fe 41 00'), true)).toBe('A')
 })
 
 test('a path confirms a text with an underscore for any sign, in letters of any size', () => {
