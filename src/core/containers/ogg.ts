@@ -191,7 +191,10 @@ export async function readOgg(file: ByteSource, start: number, end: number): Pro
   // The last page belongs to none of the streams at the beginning: others follow them.
   const chained = tail.page !== undefined && !first.serials.has(tail.page.serial)
   if (!chained) {
-    return { ...about, duration: secondsOf(stream, tail.granule, await origin(file, stream, first.body, end)) }
+    return {
+      ...about,
+      duration: secondsOf(stream, tail.granule, await origin(file, stream, first.body, end)),
+    }
   }
   let duration = 0
   let current: Stream | undefined

@@ -27,7 +27,8 @@ export async function readSound(file: ByteSource, location: AudioLocation): Prom
 }
 
 /** What is not said is zero in a header, and no number at all once it has been divided by. */
-const known = (value = 0): number | undefined => (value > 0 && value < Number.POSITIVE_INFINITY ? value : undefined)
+const known = (value = 0): number | undefined =>
+  value > 0 && value < Number.POSITIVE_INFINITY ? value : undefined
 
 async function readContainer(file: ByteSource, { container, start }: AudioLocation): Promise<Sound> {
   const windowed = inWindows(file)

@@ -26,7 +26,12 @@ export async function readTagFields(
   const { texts = [] } = sound
   const isId3 = ({ id }: Chunk) => id.toLowerCase() === 'id3 '
   for (const { start, end } of texts.filter(isId3)) id3v2.push(await readId3v2(windowed, start, end))
-  inside.push(await readTextChunks(windowed, texts.filter(chunk => !isId3(chunk))))
+  inside.push(
+    await readTextChunks(
+      windowed,
+      texts.filter(chunk => !isId3(chunk)),
+    ),
+  )
   if (location.container === 'flac') inside.push(await readFlacTags(windowed, sound.start, sound.end))
   if (location.container === 'ogg') {
     const comments = await oggComments(windowed, sound.start, sound.end, longestComments)

@@ -56,8 +56,7 @@ export function upToZero(bytes: Uint8Array): Uint8Array {
  */
 export function decodeUnstated(bytes: Uint8Array): TagText {
   // FF FE or FE FF
-  if (bytes[0]! + bytes[1]! === 0x1fd)
-    return { text: decodeUtf16(bytes), encoding: 'known' }
+  if (bytes[0]! + bytes[1]! === 0x1fd) return { text: decodeUtf16(bytes), encoding: 'known' }
   const order = undeclaredUtf16(bytes)
   if (order) return { text: decodeUtf16(bytes, order === 'big').replace(/\0+$/, ''), encoding: 'likely' }
   const content = withoutTail(bytes)

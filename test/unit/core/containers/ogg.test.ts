@@ -122,14 +122,18 @@ describe('pages', () => {
 
 describe('streams', () => {
   test.each<[string, Buffer, object]>([
-    ['Vorbis', stream(1, vorbis(8000), 4000, 8000), { coding: 'vorbis', sampleRate: 8000, channels: 2, duration: 1 }],
     [
-      'Opus',
-      stream(1, opus, 960, 48_312),
-      { coding: 'opus', sampleRate: 48_000, channels: 2, duration: 1 },
+      'Vorbis',
+      stream(1, vorbis(8000), 4000, 8000),
+      { coding: 'vorbis', sampleRate: 8000, channels: 2, duration: 1 },
     ],
+    ['Opus', stream(1, opus, 960, 48_312), { coding: 'opus', sampleRate: 48_000, channels: 2, duration: 1 }],
     ['FLAC', stream(1, flacHead, 4000, 8000), { coding: 'flac', sampleRate: 8000, channels: 2, duration: 1 }],
-    ['Speex', stream(1, speex(1), 160, 8000), { coding: 'speex', sampleRate: 8000, channels: 1, duration: 1 }],
+    [
+      'Speex',
+      stream(1, speex(1), 160, 8000),
+      { coding: 'speex', sampleRate: 8000, channels: 1, duration: 1 },
+    ],
     ['Opus, nothing but what is left out', stream(1, opus, 312), { duration: undefined }],
     ['of no rate', stream(1, vorbis(0), 8000), { sampleRate: undefined, duration: undefined }],
     ['no sound', stream(1, other, 8000), { unusable: 'it has no audio stream' }],
@@ -187,13 +191,17 @@ describe('what was cut out of a longer stream', () => {
     ['with its comments', stream(1, vorbis(8000), 100_000, 108_000), (8000 + 2 * 2048) / 8000],
     ['as late as a whole stream may begin', from(2048 + 8000, 80_000), 10],
     ['a sample later', from(2049 + 8000, 80_000), (80_000 - 8001) / 8000],
-    ['pages of another stream are not its own', Buffer.concat([
-      oggPage(1, 0, 0, [vorbis(8000)], 2),
-      oggPage(2, 0, 0, [other], 2),
-      oggPage(2, 1, 3, [one, one, one]),
-      oggPage(1, 1, 100_000, [one]),
-      oggPage(1, 2, 108_000, [one]),
-    ]), (8000 + 2048) / 8000],
+    [
+      'pages of another stream are not its own',
+      Buffer.concat([
+        oggPage(1, 0, 0, [vorbis(8000)], 2),
+        oggPage(2, 0, 0, [other], 2),
+        oggPage(2, 1, 3, [one, one, one]),
+        oggPage(1, 1, 100_000, [one]),
+        oggPage(1, 2, 108_000, [one]),
+      ]),
+      (8000 + 2048) / 8000,
+    ],
     ['FLAC', of(flacHead, 100_000, 108_000), (8000 + 1000) / 8000],
     ['Speex, three frames a packet', of(speex(3), 100_000, 108_000), (8000 + 480) / 8000],
     ['Speex, as many as it does not say', of(speex(0), 100_000, 108_000), (8000 + 160) / 8000],
@@ -206,20 +214,25 @@ describe('what was cut out of a longer stream', () => {
 describe('streams one behind another', () => {
   test.each<[string, Buffer, number | undefined]>([
     ['two', Buffer.concat([stream(1, vorbis(8000), 8000), stream(2, vorbis(16_000), 8000)]), 1.5],
-    ['the second cut out of a longer one', Buffer.concat([
-      stream(1, vorbis(8000), 8000),
-      stream(2, vorbis(8000), 100_000, 108_000),
-    ]), 1 + (8000 + 2048) / 8000],
-    ['with another stream beside each', Buffer.concat([
-      oggPage(1, 0, 0, [vorbis(8000)], 2),
-      oggPage(2, 0, 0, [vorbis(9000)], 2),
-      oggPage(1, 1, 8000, [one]),
-      oggPage(2, 1, 90_000, [one]),
-      oggPage(3, 0, 0, [vorbis(8000)], 2),
-      oggPage(4, 0, 0, [vorbis(9000)], 2),
-      oggPage(3, 1, 8000, [one]),
-      oggPage(4, 1, 90_000, [one]),
-    ]), 2],
+    [
+      'the second cut out of a longer one',
+      Buffer.concat([stream(1, vorbis(8000), 8000), stream(2, vorbis(8000), 100_000, 108_000)]),
+      1 + (8000 + 2048) / 8000,
+    ],
+    [
+      'with another stream beside each',
+      Buffer.concat([
+        oggPage(1, 0, 0, [vorbis(8000)], 2),
+        oggPage(2, 0, 0, [vorbis(9000)], 2),
+        oggPage(1, 1, 8000, [one]),
+        oggPage(2, 1, 90_000, [one]),
+        oggPage(3, 0, 0, [vorbis(8000)], 2),
+        oggPage(4, 0, 0, [vorbis(9000)], 2),
+        oggPage(3, 1, 8000, [one]),
+        oggPage(4, 1, 90_000, [one]),
+      ]),
+      2,
+    ],
     ['no sound in the second', Buffer.concat([stream(1, vorbis(8000), 8000), stream(2, other, 9000)]), 1],
     ['nothing in either', Buffer.concat([stream(1, vorbis(8000)), stream(2, vorbis(8000))]), undefined],
   ])('%s', async (_what, bytes, seconds) => {
@@ -228,10 +241,7 @@ describe('streams one behind another', () => {
     else expect(duration).toBeCloseTo(seconds, 9)
   })
   test('the last page of the second is cut', async () => {
-    const bytes = Buffer.concat([
-      stream(1, vorbis(8000), 8000),
-      stream(2, vorbis(8000), 4000, [8000, 9]),
-    ])
+    const bytes = Buffer.concat([stream(1, vorbis(8000), 8000), stream(2, vorbis(8000), 4000, [8000, 9])])
     expect(await read(bytes, bytes.length - 4)).toMatchObject({
       duration: 1.5,
       cut: 'the file ends within its last page',

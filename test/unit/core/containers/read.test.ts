@@ -532,6 +532,12 @@ describe('formats of their own', () => {
     const bytes = Array.from({ length: 10 }, (_, i) => Number((bits >> BigInt(8 * i)) & 255n))
     return Buffer.concat([latin('tBaK\x01\x0a\0\0'), Buffer.from(bytes), Buffer.alloc(40)])
   }
+  const tta = (channels: number, rate: number, samples: number) =>
+    Buffer.concat([
+      latin('TTA1'),
+      ...[le(1, 2), le(channels, 2), le(16, 2), le(rate, 4), le(samples, 4)],
+      Buffer.alloc(40),
+    ])
   const amrWide = Buffer.concat([
     latin('#!AMR-WB\n'),
     ...Array.from({ length: 50 }, () => Buffer.concat([Buffer.from([0x14]), Buffer.alloc(32)])),
@@ -584,6 +590,136 @@ describe('formats of their own', () => {
       wavPack(2 ** 31 + (9 << 23), 0x4e, 1, 3, 0),
       { sampleRate: 352_800, duration: 18_900 / 352_800 },
     ],
+    [
+      'TAK, another block first',
+      Buffer.concat([latin('tBaK\x02\x0a\0\0'), Buffer.alloc(50, 7)]),
+      { coding: 'tak', sampleRate: undefined },
+    ],
+    [
+      'TAK, marked as the last block',
+      tak(22_050n, 44_100n, 2n).fill(0x81, 4, 5),
+      { sampleRate: 44_100, duration: 0.5 },
+    ],
+    [
+      'TTA that says nothing',
+      tta(0, 0, 0),
+      { coding: 'tta', sampleRate: undefined, channels: undefined, duration: undefined },
+    ],
+    ['TTA of no samples', tta(2, 44_100, 0), { sampleRate: 44_100, channels: 2, duration: undefined }],
+    [
+      'AMR of no frame',
+      latin('#!AMR\n'),
+      { coding: 'amr_nb', sampleRate: 8000, channels: 1, duration: undefined, cut: undefined },
+    ],
+    ...[12.2, 10.2, 7.95, 7.4, 6.7, 5.9, 5.15, 4.75].map((kbps, i): [string, Buffer, object] => [
+      `AMR of ${kbps} kbit/s (RFC 4867, 5.3: bits a frame, and a head)`,
+      Buffer.concat([
+        latin('#!AMR\n'),
+        ...new Array(5).fill(
+          Buffer.concat([Buffer.from([(7 - i) << 3]), Buffer.alloc(Math.ceil((kbps * 20) / 8))]),
+        ),
+      ]),
+      { duration: 0.1, cut: undefined },
+    ]),
+    ...[23.85, 23.05, 19.85, 18.25, 15.85, 14.25, 12.65, 8.85, 6.6].map(
+      (kbps, i): [string, Buffer, object] => [
+        `AMR-WB of ${kbps} kbit/s`,
+        Buffer.concat([
+          latin('#!AMR-WB\n'),
+          ...new Array(5).fill(
+            Buffer.concat([Buffer.from([(8 - i) << 3]), Buffer.alloc(Math.ceil((kbps * 20) / 8))]),
+          ),
+        ]),
+        { duration: 0.1, cut: undefined },
+      ],
+    ),
+    [
+      'AMR, silence told and not',
+      Buffer.concat([latin('#!AMR\n'), Buffer.from([8 << 3, 1, 2, 3, 4, 5, 15 << 3])]),
+      { duration: 0.04, cut: undefined },
+    ],
+    [
+      'AMR-WB, silence told and not',
+      Buffer.concat([latin('#!AMR-WB\n'), Buffer.from([9 << 3, 1, 2, 3, 4, 5, 15 << 3])]),
+      { duration: 0.04, cut: undefined },
+    ],
+    ['WavPack, two channels', wavPack(9 << 23), { channels: undefined }],
+    ...[
+      6000, 8000, 9600, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200,
+      96_000, 192_000,
+    ].map((sampleRate, code): [string, Buffer, object] => [
+      `WavPack of ${sampleRate} Hz`,
+      wavPack(code << 23),
+      { sampleRate },
+    ]),
+    ['WavPack, of no rate it says', wavPack(15 << 23), { sampleRate: undefined, duration: undefined }],
+    ['WavPack, a rate of its own that is cut', wavPack(15 << 23, 0x67, 2, 0xa8), { sampleRate: 0xa8 }],
+    [
+      'WavPack, an entry of no content last',
+      wavPack(15 << 23, 0x67, 2, 0xa8, 0x93, 0, 0, 0x0a, 0),
+      { sampleRate: 37_800 },
+    ],
+    [
+      'WavPack, a usual rate, whatever its entries say',
+      wavPack(9 << 23, 0x67, 2, 0xa8, 0x93, 0, 0),
+      { sampleRate: 44_100 },
+    ],
+    ['WavPack, PCM is not shifted', wavPack(9 << 23, 0x4e, 1, 3, 0), { sampleRate: 44_100 }],
+    [
+      'WavPack, more than 2 ** 32 samples',
+      wavPack(9 << 23).fill(1, 11, 12),
+      { duration: (18_900 + 2 ** 32 - 1) / 44_100 },
+    ],
+    [
+      'WavPack of unknown length, rubble behind',
+      Buffer.concat([wavPackBlock(22_050), Buffer.alloc(50, 7)]),
+      { duration: 0.5, cut: undefined },
+    ],
+    [
+      'WavPack of unknown length, cut',
+      Buffer.concat([wavPackBlock(22_050), wavPackBlock(22_050).subarray(0, -5)]),
+      { duration: 1, cut: 'the file ends 5 bytes before its last block does' },
+    ],
+    [
+      'WavPack of unknown length, a second pair of channels',
+      Buffer.concat([wavPackBlock(22_050), wavPackBlock(22_050).fill(0x10, 25, 26)]),
+      { duration: 0.5 },
+    ],
+    ['WavPack of unknown length, without a block', wavPackBlock(0), { duration: undefined }],
+    [
+      'Musepack 7, 48 kHz, a last frame of 152 samples',
+      musepack7(100, 1 << 16, 152 << 20),
+      { sampleRate: 48_000, duration: (99 * 1152 + 152) / 48_000 },
+    ],
+    [
+      'Musepack 7, 32 kHz, a last frame of all',
+      musepack7(100, 3 << 16, 1152 << 20),
+      { sampleRate: 32_000, duration: (100 * 1152) / 32_000 },
+    ],
+    [
+      'Musepack 7, 37.8 kHz, a last frame of too many',
+      musepack7(100, 2 << 16, 1999 << 20),
+      { sampleRate: 37_800, duration: (100 * 1152) / 37_800 },
+    ],
+    ['Musepack 7, no frame', musepack7(0), { channels: 2, duration: undefined }],
+    [
+      'Musepack 8, another packet first',
+      Buffer.concat([latin('MPCKRG\x0f'), Buffer.alloc(60)]),
+      { coding: 'musepack8', channels: 2, sampleRate: undefined },
+    ],
+    ['Musepack 8, 37.8 kHz', musepack8(2, 2), { sampleRate: 37_800 }],
+    ['Musepack 8, 32 kHz', musepack8(3, 2), { sampleRate: 32_000 }],
+    [
+      'Musepack 8, a number that has no end',
+      Buffer.concat([latin('MPCKSH'), Buffer.alloc(70, 0xff)]),
+      { coding: 'musepack8' },
+    ],
+    ["Monkey's Audio 3.98", monkeys(3980), { duration: 2.5, channels: 2, sampleRate: 44_100 }],
+    [
+      "Monkey's Audio, no frame",
+      monkeys(3990).fill(0, 52, 80),
+      { duration: undefined, channels: undefined, sampleRate: undefined },
+    ],
     ['Musepack 8', musepack8(0, 2), { coding: 'musepack8', sampleRate: 44_100, channels: 2, duration: 1 }],
     ['Musepack 8, 48 kHz', musepack8(1, 1), { sampleRate: 48_000, channels: 1, duration: 44_100 / 48_000 }],
     ["Monkey's Audio 3.95", oldMonkeys(3950, 2000), { duration: (2 * 294_912 + 4100) / 44_100, channels: 2 }],
@@ -594,6 +730,182 @@ describe('formats of their own', () => {
     ["Monkey's Audio 3.79, extra high", oldMonkeys(3799, 4000), { duration: (2 * 9216 + 4100) / 44_100 }],
   ])('%s', async (_what, bytes, expected) => {
     expect(await soundOf(bytes)).toMatchObject(expected)
+  })
+})
+
+describe('what a first frame says', () => {
+  // Frames of 417 bytes; what it says counts itself.
+  const said = (frames: number, bytes: number) => {
+    const frame = xing(frames)
+    frame.set(be(bytes, 4), 48)
+    return frame
+  }
+  const silent = (frames: number) => {
+    const frame = xing(frames)
+    frame.set(be(1, 4), 40)
+    return frame
+  }
+  test.each<[string, Buffer, number, string | undefined]>([
+    ['as many bytes as there are', Buffer.concat([said(99, 41_700), mp3Frames(99)]), 99, undefined],
+    ['no bytes', Buffer.concat([silent(50), mp3Frames(99)]), 50, undefined],
+    [
+      'as many bytes less as a second stream would hold',
+      Buffer.concat([said(50, 41_700 - 65_535 + 41_700), mp3Frames(199)]),
+      50,
+      undefined,
+    ],
+    [
+      'one byte less: gone through',
+      Buffer.concat([said(50, 83_400 - 65_536), mp3Frames(199)]),
+      200,
+      undefined,
+    ],
+    ['4,096 bytes more than there are', Buffer.concat([said(99, 45_796), mp3Frames(99)]), 99, undefined],
+    [
+      '4,097',
+      Buffer.concat([said(99, 45_797), mp3Frames(99)]),
+      99,
+      'the file ends 4097 bytes before its frames do',
+    ],
+    // 41,700 bytes at 500 a second are 83.4 s.
+    [
+      'as many frames as a second of 4 kbit holds',
+      Buffer.concat([said(3192, 41_700), mp3Frames(99)]),
+      3192,
+      undefined,
+    ],
+    ['one more: gone through', Buffer.concat([said(3193, 41_700), mp3Frames(99)]), 100, undefined],
+  ])('%s', async (_what, bytes, frames, cut) => {
+    const sound = await soundOf(bytes)
+    expect(sound?.duration).toBeCloseTo(mp3Seconds(frames), 6)
+    expect(sound?.cut).toBe(cut)
+  })
+  test('is believed of MPEG alone', async () => {
+    const bytes = Buffer.concat([xing(50), mp3Frames(99)])
+    const adts = { container: 'adts', contentType: 'audio/aac', extension: 'aac', start: 0 } as const
+    expect((await readSound(fileOf(bytes), adts)).duration).toBeCloseTo(mp3Seconds(100), 6)
+    expect(await readSound(fileOf(Buffer.alloc(900, 7)), adts)).toEqual({ start: 0, end: 900 })
+  })
+})
+
+describe('where nothing but tags is', () => {
+  const nothing = (size: number) => ({
+    start: size,
+    end: size,
+    unusable: 'the file ends within its tag, before any sound',
+  })
+  test('the sound is said to be missing', async () => {
+    expect(await readAt(tag)).toMatchObject(nothing(tag.length))
+    expect(await readAt(tag.subarray(0, -3))).toMatchObject(nothing(tag.length - 3))
+    const flac_ = { container: 'flac', contentType: 'audio/flac', extension: 'flac', start: 9 } as const
+    expect(await readSound(fileOf(Buffer.alloc(9)), flac_)).toMatchObject(nothing(9))
+    expect(await readSound(fileOf(Buffer.alloc(10)), flac_)).toEqual({ start: 9, end: 10, coding: 'flac' })
+  })
+  test('what begins within the tags behind it goes on to the end', async () => {
+    const late = { container: 'asf', contentType: 'audio/x-ms-wma', extension: 'wma', start: 300 } as const
+    expect(await readSound(fileOf(Buffer.concat([Buffer.alloc(290), behind])), late)).toEqual({
+      start: 300,
+      end: 418,
+    })
+    expect(await readSound(fileOf(Buffer.concat([Buffer.alloc(300), behind])), late)).toEqual({
+      start: 300,
+      end: 300,
+    })
+    expect(await readSound(fileOf(Buffer.concat([Buffer.alloc(310), behind])), late)).toEqual({
+      start: 300,
+      end: 310,
+    })
+  })
+})
+
+describe('FLAC', () => {
+  const stream = (total: number | undefined, ...blocks: [number, Buffer][]) =>
+    flac([tone(9000, 16)], { blockSize: 4096, blocks, ...(total === undefined ? {} : { total }) })
+  /** A head of a frame whose blocks vary: its number is that of its first sample. */
+  const varying = (number: number[]) => {
+    const head = [0xff, 0xf9, 0x70, 0x00, ...number, 0x00, 0x63]
+    let crc = 0
+    for (const byte of head) {
+      crc ^= byte
+      for (let bit = 0; bit < 8; bit++) crc = ((crc << 1) ^ (crc & 0x80 ? 0x107 : 0)) & 0x1ff
+    }
+    return Buffer.from([...head, crc, 0, 0])
+  }
+  test.each<[string, Buffer, object]>([
+    ['as many samples as it says', stream(9000), { duration: 1.125, sampleRate: 8000, channels: 1 }],
+    ['more than four bytes of them', stream(2 ** 33), { duration: 2 ** 33 / 8000 }],
+    ['none said: those of its last frame', stream(0), { duration: 1.125 }],
+    [
+      'none said, the last frame behind rubble',
+      Buffer.concat([stream(0), Buffer.alloc(50, 0xff)]),
+      { duration: 1.125 },
+    ],
+    [
+      'none said, blocks that vary',
+      Buffer.concat([stream(0), varying([0xc4, 0x80])]),
+      { duration: (256 + 100) / 8000 },
+    ],
+    [
+      'none said, a head of another rate',
+      Buffer.concat([stream(0), Buffer.from('fff8c918001b', 'hex')]),
+      { duration: 1.125 },
+    ],
+    ['no frame', stream(0).subarray(0, 42), { duration: undefined }],
+    ['eight channels', flac(new Array(8).fill(tone(64, 16))), { channels: 8 }],
+    [
+      '20 bits',
+      flac([tone(64, 20)], { bits: 20, sampleRate: 96_000, total: 0 }),
+      { sampleRate: 96_000, duration: 64 / 96_000 },
+    ],
+    ['no rate', flac([tone(64, 16)], { sampleRate: 0 }), { sampleRate: undefined, duration: undefined }],
+    [
+      'a first block of another kind',
+      Buffer.concat([latin('fLaC\x01\0\0\x02xx'), stream(9000).subarray(4)]),
+      { duration: 1.125 },
+    ],
+  ])('%s', async (_what, bytes, expected) => {
+    const flac_ = { container: 'flac', contentType: 'audio/flac', extension: 'flac', start: 0 } as const
+    expect(await readSound(fileOf(bytes), flac_)).toMatchObject({
+      coding: 'flac',
+      start: 0,
+      end: bytes.length,
+      ...expected,
+    })
+  })
+  test('the last frame is looked for in no more than 1 MiB', async () => {
+    const flac_ = { container: 'flac', contentType: 'audio/flac', extension: 'flac', start: 0 } as const
+    const one = stream(0)
+    const far = async (length: number) =>
+      (await readSound(fileOf(Buffer.concat([one, Buffer.alloc(length)]), 2 ** 20), flac_)).duration
+    const last = one.length - one.lastIndexOf(Buffer.from('fff87000', 'hex'))
+    expect(await far(2 ** 20 - last - 1)).toBe(1.125)
+    expect(await far(2 ** 20 - last)).toBeUndefined()
+  })
+  test('its metadata blocks', async () => {
+    const { flacBlocks } = await import('../../../../src/core/containers/flac.ts')
+    const bytes = Buffer.concat([
+      Buffer.alloc(7),
+      latin('fLaC\x01\0\0\x02xx\x84\0\x01\x00'),
+      Buffer.alloc(256),
+      latin('frame'),
+    ])
+    const blocks = [
+      { type: 1, start: 15, end: 17 },
+      { type: 4, start: 21, end: 277 },
+    ]
+    expect(await flacBlocks(fileOf(bytes), 7, bytes.length)).toEqual({ blocks, frames: 277, isBroken: false })
+    expect(await flacBlocks(fileOf(bytes), 7, 277)).toEqual({ blocks, frames: 277, isBroken: false })
+    for (const end of [276, 20])
+      expect(await flacBlocks(fileOf(bytes.subarray(0, end)), 7, end)).toEqual({
+        blocks: blocks.slice(0, 1),
+        frames: 17,
+        isBroken: true,
+      })
+    const forbidden = Buffer.concat([latin('fLaC\xff\0\0\0'), Buffer.alloc(9)])
+    expect(await flacBlocks(fileOf(forbidden), 0, 17)).toEqual({ blocks: [], frames: 4, isBroken: true })
+    const many = Buffer.concat([latin('fLaC'), Buffer.alloc(4 * 1030)])
+    const found = await flacBlocks(fileOf(many), 0, many.length)
+    expect([found.blocks.length, found.frames, found.isBroken]).toEqual([1024, 4 + 4 * 1024, true])
   })
 })
 
@@ -662,6 +974,14 @@ function monkeys(version: number): Buffer {
   ])
 }
 
-function musepack7(frames: number): Buffer {
-  return Buffer.concat([latin('MP+'), Buffer.from([7]), le(frames, 4), Buffer.alloc(64)])
+function musepack7(frames: number, rate = 0, last = 0): Buffer {
+  return Buffer.concat([
+    latin('MP+'),
+    Buffer.from([7]),
+    le(frames, 4),
+    le(rate, 4),
+    le(0, 8),
+    le(last, 4),
+    Buffer.alloc(44),
+  ])
 }

@@ -122,12 +122,18 @@ describe('a tag', () => {
     ],
     [
       '2.4 with plain sizes, a text in which a zero stands where a frame could',
-      id3v2(4, [{ id: 'TIT2', content: latin1(`${'x'.repeat(210)}\0${'x'.repeat(124)}`), plain: true }, artist]),
+      id3v2(4, [
+        { id: 'TIT2', content: latin1(`${'x'.repeat(210)}\0${'x'.repeat(124)}`), plain: true },
+        artist,
+      ]),
       ['x'.repeat(210), ['Artist'], []],
     ],
     [
       '2.4 with plain sizes that cannot be seven bits a byte, a name in the text',
-      id3v2(4, [{ id: 'TIT2', content: latin1(`${'x'.repeat(328)}TALB${'x'.repeat(124)}`), plain: true }, artist]),
+      id3v2(4, [
+        { id: 'TIT2', content: latin1(`${'x'.repeat(328)}TALB${'x'.repeat(124)}`), plain: true },
+        artist,
+      ]),
       [`${'x'.repeat(328)}TALB${'x'.repeat(124)}`, ['Artist'], []],
     ],
     [
@@ -137,7 +143,10 @@ describe('a tag', () => {
     ],
     [
       '2.4 with sizes of seven bits, rubble behind',
-      id3v2(4, [{ id: 'TIT2', content: latin1(x335) }, { id: 'no!!', content: Buffer.alloc(300, 0x21) }]),
+      id3v2(4, [
+        { id: 'TIT2', content: latin1(x335) },
+        { id: 'no!!', content: Buffer.alloc(300, 0x21) },
+      ]),
       [x335, undefined, ['its ID3 tag has a broken frame']],
     ],
     [
@@ -145,7 +154,11 @@ describe('a tag', () => {
       id3v2(4, [{ id: 'TIT2', content: latin1('x'.repeat(254)) }, artist]),
       ['x'.repeat(254), ['Artist'], []],
     ],
-    ['an extended header of 2.4, long', extended(4, Buffer.concat([Buffer.from([0, 0, 1, 16]), Buffer.alloc(140)])), both],
+    [
+      'an extended header of 2.4, long',
+      extended(4, Buffer.concat([Buffer.from([0, 0, 1, 16]), Buffer.alloc(140)])),
+      both,
+    ],
     [
       'an extended header of 2.4 with a plain size',
       extended(4, Buffer.concat([Buffer.from([0, 0, 0, 0x90]), Buffer.alloc(140)])),
@@ -161,13 +174,21 @@ describe('a tag', () => {
       ),
       ['Aÿǿ', ['Artist'], []],
     ],
-    ['2.4, a text in which a zero stands behind FF', id3v2(4, [{ id: 'TIT2', content: utf16('Aÿb') }]), ['Aÿb', undefined, []]],
+    [
+      '2.4, a text in which a zero stands behind FF',
+      id3v2(4, [{ id: 'TIT2', content: utf16('Aÿb') }]),
+      ['Aÿb', undefined, []],
+    ],
     [
       '2.4, a frame unsynchronised in which FF stands before another byte',
       id3v2(4, [{ id: 'TIT2', content: encode('Aǿ'), flags: 2 }]),
       ['Aǿ', undefined, []],
     ],
-    ['a first frame that is none', id3v2(3, [{ id: 'no!!', content: latin1('x') }]), [undefined, undefined, ['its ID3 tag has a broken frame']]],
+    [
+      'a first frame that is none',
+      id3v2(3, [{ id: 'no!!', content: latin1('x') }]),
+      [undefined, undefined, ['its ID3 tag has a broken frame']],
+    ],
     [
       '2.2, a first frame that is none',
       id3v2(2, [{ id: 'n!!', content: Buffer.alloc(70_000) }], { flags: 0x40 }),
@@ -183,8 +204,19 @@ describe('a tag', () => {
       id3v2(3, [title], { padding: 0, more: Buffer.from('no!! no') }),
       ['Title', undefined, []],
     ],
-    ['an empty frame that says that it is encrypted', id3v2(3, [title, { id: 'TPE1', content: Buffer.alloc(0), flags: 0x40 }]), ['Title', undefined, []]],
-    ['2.4 with plain sizes that cannot be seven bits a byte, a frame that seems to begin in the text', id3v2(4, [{ id: 'TIT2', content: latin1(`${'x'.repeat(327)}TALB${'x'.repeat(125)}`), plain: true }, artist]), [`${'x'.repeat(327)}TALB${'x'.repeat(125)}`, ['Artist'], []]],
+    [
+      'an empty frame that says that it is encrypted',
+      id3v2(3, [title, { id: 'TPE1', content: Buffer.alloc(0), flags: 0x40 }]),
+      ['Title', undefined, []],
+    ],
+    [
+      '2.4 with plain sizes that cannot be seven bits a byte, a frame that seems to begin in the text',
+      id3v2(4, [
+        { id: 'TIT2', content: latin1(`${'x'.repeat(327)}TALB${'x'.repeat(125)}`), plain: true },
+        artist,
+      ]),
+      [`${'x'.repeat(327)}TALB${'x'.repeat(125)}`, ['Artist'], []],
+    ],
     ['the last frame that is looked at', many(9_999), ['Title', undefined, []]],
     ['a frame too many', many(10_000), [undefined, undefined, []]],
     [
@@ -279,8 +311,18 @@ describe('a frame', () => {
     ['UTF-16, big-endian by its mark', text(1, big('\ufeffŁ\0B')), ['Ł', 'B'], 'known'],
     ['UTF-16, big-endian', text(2, big('Ł\0B')), ['Ł', 'B'], 'known'],
     ['UTF-16 that says Latin-1', text(0, Buffer.from('Joga', 'utf16le')), ['Joga'], 'likely'],
-    ['UTF-16 without a mark, FE in its first letter', text(1, Buffer.from('ǾA\0Ｂ', 'utf16le')), ['ǾA', 'Ｂ'], 'known'],
-    ['UTF-16 without a mark, FF above its first letter', text(1, Buffer.from('ＡB\0C', 'utf16le')), ['ＡB', 'C'], 'known'],
+    [
+      'UTF-16 without a mark, FE in its first letter',
+      text(1, Buffer.from('ǾA\0Ｂ', 'utf16le')),
+      ['ǾA', 'Ｂ'],
+      'known',
+    ],
+    [
+      'UTF-16 without a mark, FF above its first letter',
+      text(1, Buffer.from('ＡB\0C', 'utf16le')),
+      ['ＡB', 'C'],
+      'known',
+    ],
     ['no encoding', latin('Artist'), ['Artist'], 'known'],
     ['one artist twice', latin1('Ann\0Ann\0Bob'), ['Ann', 'Bob'], 'known'],
     ['blanks and zeros', latin1(' A \0\0 \0'), ['A'], 'known'],

@@ -19,10 +19,25 @@ test.each<[string, Buffer[], object | undefined]>([
     [box('moov', box('udta', box('meta', handler, list('A'))))],
     { title: known('A') },
   ],
-  ['behind the sound', [box('mdat', Buffer.alloc(70_000)), box('moov', meta(list('A')))], { title: known('A') }],
+  [
+    'behind the sound',
+    [box('mdat', Buffer.alloc(70_000)), box('moov', meta(list('A')))],
+    { title: known('A') },
+  ],
   [
     'values without a text',
-    [box('moov', meta(box('ilst', box('\xa9nam', data(1, Buffer.alloc(0)), text('A')), box('tmpo', data(21, Buffer.alloc(0))))))],
+    [
+      box(
+        'moov',
+        meta(
+          box(
+            'ilst',
+            box('\xa9nam', data(1, Buffer.alloc(0)), text('A')),
+            box('tmpo', data(21, Buffer.alloc(0))),
+          ),
+        ),
+      ),
+    ],
     { title: known('A') },
   ],
   ['twice: the first', [box('moov', meta(list('A')), box('udta', meta(list('B'))))], { title: known('A') }],

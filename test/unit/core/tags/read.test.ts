@@ -82,7 +82,10 @@ const caf = (texts: string) => {
   const chunk = (id: string, content: Buffer) => Buffer.concat([latin(id), be(content.length, 8), content])
   return Buffer.concat([
     latin('caff\0\x01\0\0'),
-    chunk('desc', Buffer.concat([be(0x40bf_4000, 4), be(0, 4), latin('lpcm'), ...[0, 2, 1, 1, 16].map(n => be(n, 4))])),
+    chunk(
+      'desc',
+      Buffer.concat([be(0x40bf_4000, 4), be(0, 4), latin('lpcm'), ...[0, 2, 1, 1, 16].map(n => be(n, 4))]),
+    ),
     chunk('info', Buffer.concat([be(1, 4), latin(texts)])),
     chunk('data', Buffer.concat([be(0, 4), pcm])),
   ])
@@ -159,11 +162,21 @@ test.each<[string, Buffer, string | undefined, string | undefined]>([
     undefined,
     undefined,
   ],
-  ['APE, an entry without a value at the end', Buffer.concat([frames, ape(title, item('', latin('')))]), 'of APE', undefined],
+  [
+    'APE, an entry without a value at the end',
+    Buffer.concat([frames, ape(title, item('', latin('')))]),
+    'of APE',
+    undefined,
+  ],
   ['APE without its header', Buffer.concat([frames, headless(title)]), 'of APE', undefined],
   [
     'FLAC, comments in another block',
-    flac([tone(64, 16)], { blocks: [[2, vorbisComments(['TITLE=A'])], [4, vorbisComments(['ARTIST=B'])]] }),
+    flac([tone(64, 16)], {
+      blocks: [
+        [2, vorbisComments(['TITLE=A'])],
+        [4, vorbisComments(['ARTIST=B'])],
+      ],
+    }),
     undefined,
     'B',
   ],
@@ -190,14 +203,26 @@ test.each<[string, Buffer, string | undefined, string | undefined]>([
   ['Opus, no comments and no vendor', emptyOpus, undefined, undefined],
   [
     'WAVE, a name with a zero and rubble behind it',
-    wave(pcm, { behind: riffInfo({ ICMT: latin('x'), INAM: latin('A\0rubble'), IART: latin('B'), ISTR: latin('C') }) }),
+    wave(pcm, {
+      behind: riffInfo({ ICMT: latin('x'), INAM: latin('A\0rubble'), IART: latin('B'), ISTR: latin('C') }),
+    }),
     'A',
     'B|C',
   ],
-  ['WAVE, a list that is cut within a name', wave(pcm, { behind: riffInfo({ INAM: latin('A name') }) }).subarray(0, -3), 'A nam', undefined],
+  [
+    'WAVE, a list that is cut within a name',
+    wave(pcm, { behind: riffInfo({ INAM: latin('A name') }) }).subarray(0, -3),
+    'A nam',
+    undefined,
+  ],
   [
     'AIFF, a name that begins as a list does, and a line that is no name',
-    aiff(pcm, { behind: Buffer.concat([iffChunk('NAME', latin('INFOINAM\x02\0\0\0x\0')), iffChunk('ANNO', latin('ARTIST=x'))]) }),
+    aiff(pcm, {
+      behind: Buffer.concat([
+        iffChunk('NAME', latin('INFOINAM\x02\0\0\0x\0')),
+        iffChunk('ANNO', latin('ARTIST=x')),
+      ]),
+    }),
     'INFOINAM\x02',
     undefined,
   ],
@@ -212,16 +237,36 @@ test.each<[string, Buffer, string | undefined, string | undefined]>([
 })
 
 test.each<[string, Buffer, string | undefined, string]>([
-  ['APE, a value that ends behind its tag', Buffer.concat([frames, ape(title, item('Artist', latin('x')).fill(9, 0, 1))]), 'of APE', 'its APE tag is broken'],
-  ['APE, a name without an end', Buffer.concat([frames, ape(title, latin('\x01\0\0\0\0\0\0\0Artist'))]), 'of APE', 'its APE tag is broken'],
-  ['FLAC, comments that are cut', flac([tone(64, 16)], { blocks: [[4, vorbisComments(['TITLE=A', 'ARTIST=B']).subarray(0, -1)]] }), 'A', 'its comments are cut short'],
+  [
+    'APE, a value that ends behind its tag',
+    Buffer.concat([frames, ape(title, item('Artist', latin('x')).fill(9, 0, 1))]),
+    'of APE',
+    'its APE tag is broken',
+  ],
+  [
+    'APE, a name without an end',
+    Buffer.concat([frames, ape(title, latin('\x01\0\0\0\0\0\0\0Artist'))]),
+    'of APE',
+    'its APE tag is broken',
+  ],
+  [
+    'FLAC, comments that are cut',
+    flac([tone(64, 16)], { blocks: [[4, vorbisComments(['TITLE=A', 'ARTIST=B']).subarray(0, -1)]] }),
+    'A',
+    'its comments are cut short',
+  ],
   [
     'FLAC, as many comments as are read, cut',
     flac([tone(64, 16)], { blocks: [[4, longest.subarray(0, 4 * 2 ** 20)]] }),
     'A',
     'its comments are cut short',
   ],
-  ['Opus, comments that are cut', opusWith(vorbisComments(['TITLE=A', 'ARTIST=B']).subarray(0, -1)), 'A', 'its comments are cut short'],
+  [
+    'Opus, comments that are cut',
+    opusWith(vorbisComments(['TITLE=A', 'ARTIST=B']).subarray(0, -1)),
+    'A',
+    'its comments are cut short',
+  ],
   ['Opus, half of its comments', opusWith(Buffer.alloc(7)), undefined, 'its comments are missing'],
 ])('%s', async (_what, bytes, expected, problem) => {
   expect(await tagsOf(bytes)).toEqual({ title: expected, artists: undefined, problems: [problem] })
