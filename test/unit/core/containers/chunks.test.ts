@@ -14,7 +14,7 @@ const fmt = ({
   tag = 1,
   channels = 1,
   rate = 8000,
-  block = 2 * channels,
+  block = 2,
   bits = 16,
   more = Buffer.alloc(0),
 } = {}) =>

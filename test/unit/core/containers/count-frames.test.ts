@@ -14,7 +14,7 @@ const others = (count: number) =>
 const seconds = (count: number, more = 0) => (count * 1152) / 44_100 + (more * 1152) / 48_000
 const rubble = (length: number) => Buffer.alloc(length, 0x11)
 /** The head of a frame, and none where the next should be. */
-const false_ = Buffer.concat([Buffer.from([0xff, 0xfb, 0x90, 0x40]), rubble(600)])
+const lone = Buffer.concat([Buffer.from([0xff, 0xfb, 0x90, 0x40]), rubble(600)])
 
 test.each<[string, Buffer[], number, number, number]>([
   ['nothing', [], 0, 0, 0],
@@ -49,12 +49,12 @@ test.each<[string, Buffer[], number, number, number]>([
   ],
   [
     'a head that is none, in rubble',
-    [frames(10), rubble(5), false_, frames(5)],
+    [frames(10), rubble(5), lone, frames(5)],
     seconds(15),
     4170 + 609 + 2085,
     0,
   ],
-  ['a head that is none, first', [false_, frames(5)], seconds(6), 604 + 2085, 0],
+  ['a head that is none, first', [lone, frames(5)], seconds(6), 604 + 2085, 0],
   ['another kind, two of it', [frames(10), others(2)], seconds(10, 2), 4170 + 768, 0],
   ['another kind, one at the end', [frames(10), others(1)], seconds(10), 4170, 0],
   ['another kind, one between', [frames(10), others(1), frames(5)], seconds(15), 4170 + 384 + 2085, 0],

@@ -25,6 +25,7 @@ import {
 } from '../../../support/audio-bytes.ts'
 import { fileOf } from '../../../support/byte-source.ts'
 
+const flacFile = { container: 'flac', contentType: 'audio/flac', extension: 'flac', start: 0 } as const
 const tag = id3v2(3, [{ id: 'TIT2', content: latin1('Title') }])
 
 async function readAt(bytes: Buffer) {
@@ -797,9 +798,9 @@ describe('where nothing but tags is', () => {
   test('the sound is said to be missing', async () => {
     expect(await readAt(tag)).toMatchObject(nothing(tag.length))
     expect(await readAt(tag.subarray(0, -3))).toMatchObject(nothing(tag.length - 3))
-    const flac_ = { container: 'flac', contentType: 'audio/flac', extension: 'flac', start: 9 } as const
-    expect(await readSound(fileOf(Buffer.alloc(9)), flac_)).toMatchObject(nothing(9))
-    expect(await readSound(fileOf(Buffer.alloc(10)), flac_)).toEqual({ start: 9, end: 10, coding: 'flac' })
+    const late = { ...flacFile, start: 9 }
+    expect(await readSound(fileOf(Buffer.alloc(9)), late)).toMatchObject(nothing(9))
+    expect(await readSound(fileOf(Buffer.alloc(10)), late)).toEqual({ start: 9, end: 10, coding: 'flac' })
   })
   test('what begins within the tags behind it goes on to the end', async () => {
     const late = { container: 'asf', contentType: 'audio/x-ms-wma', extension: 'wma', start: 300 } as const
@@ -864,8 +865,7 @@ describe('FLAC', () => {
       { duration: 1.125 },
     ],
   ])('%s', async (_what, bytes, expected) => {
-    const flac_ = { container: 'flac', contentType: 'audio/flac', extension: 'flac', start: 0 } as const
-    expect(await readSound(fileOf(bytes), flac_)).toMatchObject({
+    expect(await readSound(fileOf(bytes), flacFile)).toMatchObject({
       coding: 'flac',
       start: 0,
       end: bytes.length,
@@ -873,10 +873,9 @@ describe('FLAC', () => {
     })
   })
   test('the last frame is looked for in no more than 1 MiB', async () => {
-    const flac_ = { container: 'flac', contentType: 'audio/flac', extension: 'flac', start: 0 } as const
     const one = stream(0)
     const far = async (length: number) =>
-      (await readSound(fileOf(Buffer.concat([one, Buffer.alloc(length)]), 2 ** 20), flac_)).duration
+      (await readSound(fileOf(Buffer.concat([one, Buffer.alloc(length)]), 2 ** 20), flacFile)).duration
     const last = one.length - one.lastIndexOf(Buffer.from('fff87000', 'hex'))
     expect(await far(2 ** 20 - last - 1)).toBe(1.125)
     expect(await far(2 ** 20 - last)).toBeUndefined()
