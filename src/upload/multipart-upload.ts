@@ -19,7 +19,13 @@ import { type ObjectHeaders, type ObjectStore, StoreError, type UploadedPart } f
 import type { Throttle } from '../throttle.ts'
 import { differingHeaders, headersAsText, partsHeld } from './resume.ts'
 import type { UploadLedger } from './upload-ledger.ts'
-import { base64OfHex, type ProvedObject, type UploadVerifier, whenTaken } from './verifier.ts'
+import {
+  base64OfHex,
+  DamagedOnArrival,
+  type ProvedObject,
+  type UploadVerifier,
+  whenTaken,
+} from './verifier.ts'
 
 export interface MultipartOptions {
   store: ObjectStore
@@ -131,11 +137,13 @@ export class MultipartUploader {
       await ledger.ended(uploadId)
       return { bytesSent, object }
     } catch (error) {
+      // What arrived damaged was complete: there is no upload any longer.
       const resumable =
+        signal.aborted ||
         error instanceof Interrupted ||
         error instanceof RunHalted ||
         isAbortError(error) ||
-        (error instanceof StoreError && error.retryable)
+        (error instanceof StoreError && error.retryable && !(error instanceof DamagedOnArrival))
       if (!resumable) await this.#discard(key, uploadId)
       throw error
     }
@@ -166,14 +174,16 @@ export class MultipartUploader {
       const sha256 = read.sha256 && base64OfHex(read.sha256)
       await throttle.pass(part.size, signal)
       const sent = await this.#requests.send(part.size, () =>
-        store.uploadPart(key, uploadId, part.partNumber, lease.bytes, { crc32: checksum, sha256, signal }),
+        store
+          .uploadPart(key, uploadId, part.partNumber, lease.bytes, { crc32: checksum, sha256, signal })
+          .catch(error => {
+            // Refused, and not because it was damaged on the way: it is no longer what was hashed, and would be refused again.
+            const isRefused = error instanceof StoreError && error.kind === 'bad-digest'
+            if (isRefused && encodeCrc32(crc32(lease.bytes)) !== checksum) throw changedSince(source)
+            throw error
+          }),
       )
       return { ...sent, crc32: checksum, size: part.size }
-    } catch (error) {
-      // Refused, and not because it was damaged on the way: it is no longer what was hashed.
-      if (known !== undefined && error instanceof StoreError && error.kind === 'bad-digest')
-        if (crc32(lease.bytes) !== known) throw changedSince(source)
-      throw error
     } finally {
       lease.release()
     }
