@@ -206,7 +206,7 @@ describe('completed', () => {
     expect(received).toHaveLength(1)
     expect(received[0]?.headers).not.toHaveProperty('x-amz-mp-object-size')
   })
-  test.each<[string, object | undefined, unknown]>([
+  test.each<[string, object | undefined, object | undefined]>([
     [
       'the object tells it',
       { etag: '"e9"', 'content-length': '8', 'x-amz-version-id': 'v9' },
