@@ -10,14 +10,7 @@ async function soundOf(bytes: Buffer, most?: number) {
   return readSound(file, (await locateAudio(file))!)
 }
 const data = Buffer.alloc(1600)
-const fmt = ({
-  tag = 1,
-  channels = 1,
-  rate = 8000,
-  block = 2,
-  bits = 16,
-  more = Buffer.alloc(0),
-} = {}) =>
+const fmt = ({ tag = 1, channels = 1, rate = 8000, block = 2, bits = 16, more = Buffer.alloc(0) } = {}) =>
   riffChunk(
     'fmt ',
     Buffer.concat([
