@@ -9,10 +9,11 @@
  * and a failure counts once the same test has passed in the same process without the mutant. What hangs, or leaves the
  * process so that tests fail without it, is run again alone before it counts.
  *
- * MUTATION_SAMPLE=N takes N mutants of each room, the same for the same source; MUTATION_SEED takes others. MUTATION_AGAIN=1 runs only what
- * survived last time. MUTATION_ROUNDS=2 shows a mutant eleven tests at most: what is killed then is a lower bound, had in a
- * third of the time. `test/mutation/equivalent.json` names the survivors that no test can tell from the source, and why; an entry
- * that is no mutant of its room any more is an error.
+ * MUTATION_SAMPLE=N takes N mutants of each room, the same for the same source; MUTATION_SEED takes others.
+ * MUTATION_AGAIN=1 runs only what survived last time. MUTATION_ROUNDS=2 shows a mutant eleven tests at most: what is killed
+ * then is a lower bound, had in a third of the time. MUTATION_PATIENCE=12 takes what stands still for so many seconds for a
+ * loop without end (60: databases have to start). `test/mutation/equivalent.json` names the survivors that no test can tell
+ * from the source, and why; an entry that is no mutant of its room any more is an error.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -116,7 +117,7 @@ const rooms: Readonly<Record<string, Room>> = {
     ],
     tests: [
       'test/unit/reconcile/*.ts',
-      'test/contract/{reconcile-looks,guards,meanwhile,safety,reconcile}.test.ts',
+      'test/contract/{reconcile-looks,reconcile-states,guards,meanwhile,safety,reconcile}.test.ts',
     ],
   },
   upload: {
@@ -176,6 +177,8 @@ const folder = path.resolve('.stryker-tmp', process.env['MUTATION_FOLDER'] ?? 'w
 const tree = path.join(folder, 'tree')
 const equivalentFile = 'test/mutation/equivalent.json'
 const floor = 0.9
+/** What starting a file and its tests may take, beside the tests, milliseconds: what takes longer never ends. Pure tests need a fifth. */
+const patience = Number(process.env['MUTATION_PATIENCE'] ?? 60) * 1_000
 /** Tests a mutant gets to see, in turn, of which each takes at most so long: most die of the first. */
 const rounds = [
   { size: 3, mostMs: Number.POSITIVE_INFINITY },
@@ -510,7 +513,7 @@ async function tryTogether(pairs: readonly Pair[]): Promise<Pair[]> {
     const plan = planOf(left, 'try')
     // A busy machine may take many times what a test takes of its own.
     const slowest = Math.max(...left.map(([mutant, test]) => mutant.reached.get(test)?.ms ?? 0))
-    const lines = await run(plan, filesIn(plan), { timeoutMs: 60_000 + 30 * slowest })
+    const lines = await run(plan, filesIn(plan), { timeoutMs: patience + 30 * slowest })
     const before = left.length
     const byId = new Map(left.map(([mutant]) => [mutant.id, mutant]))
     let begun: Pair | undefined
@@ -553,7 +556,7 @@ async function tryTogether(pairs: readonly Pair[]): Promise<Pair[]> {
 
 async function tryAlone(mutant: Mutant, test: string): Promise<void> {
   const plan = planOf([[mutant, test]], 'try')
-  const lines = await run(plan, filesIn(plan), { timeoutMs: 120_000 })
+  const lines = await run(plan, filesIn(plan), { timeoutMs: 2 * patience })
   const end = lines.find(line => line.kind === 'end')
   if (end?.kind === 'end' && end.verdict === 'passed') return
   // It left something behind, so that the same test failed without it: another process tells what that proves.
@@ -565,7 +568,7 @@ async function tryAlone(mutant: Mutant, test: string): Promise<void> {
 /** Whether a test passes in a process of its own without any mutant. */
 async function passes(mutant: Mutant, test: string): Promise<boolean> {
   const plan = planOf([[{ ...mutant, id: '-1' }, test]], 'try')
-  const lines = await run(plan, filesIn(plan), { timeoutMs: 120_000 })
+  const lines = await run(plan, filesIn(plan), { timeoutMs: 2 * patience })
   return lines.some(line => line.kind === 'end' && line.verdict === 'passed')
 }
 
