@@ -139,7 +139,6 @@ export class MultipartUploader {
     } catch (error) {
       // What arrived damaged was complete: there is no upload any longer.
       const resumable =
-        signal.aborted ||
         error instanceof Interrupted ||
         error instanceof RunHalted ||
         isAbortError(error) ||

@@ -522,7 +522,7 @@ describe('a large file', () => {
         },
       }),
       'throws',
-      kept,
+      none,
       undefined,
     ],
     [
