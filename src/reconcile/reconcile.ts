@@ -124,7 +124,7 @@ async function openedFile(relative: string, root: string): Promise<OpenedFile> {
 }
 
 /** Rows after which the young generation is large enough for pages to live and die in it. */
-const rowsToGrowBy = 20_000
+const rowsToGrowBy = 10_000
 
 async function* observe(
   { knex, store }: Library,
