@@ -13,8 +13,8 @@ export type TrackEnd =
   | { readonly state: 'locked' }
   | { readonly state: 'told'; readonly problem: TrackProblem | undefined }
 
-/** Tracks with whom something is done at a time after their commit: each may hold a connection to the database. */
-const afterCommits = 4
+/** Tracks with whom something is done at a time after their commit: each may hold a file open. */
+const afterCommits = 64
 
 const locked: TrackEnd = { state: 'locked' }
 
