@@ -2,7 +2,7 @@
  * How long `reconcile` takes over 100,000 and 1,000,000 rows against as many objects, and in how much memory; and over
  * 100,000, the built program beside what people do by hand, in turn:
  *
- *     TEST_POSTGRES_URL=… npm run bench:reconcile -- [--rounds 3] [--only scale,peers]
+ *     TEST_POSTGRES_URL=… npm run bench:reconcile -- [--rounds 3] [--only scale,peers] [--rows 100000,1000000]
  *
  * Rows and ledger are in PostgreSQL. For `scale` the listing is generated, in pages of 1,000, behind the ObjectStore port,
  * so that what is measured is reconcile and its database, not a network. In every 100,000 keys one object is missing, one is
@@ -31,7 +31,6 @@ import type { Judgements, Measured as WholeProgram } from './peers.ts'
 
 const bucket = 'bench'
 const size = 5_000_000
-const period = 100_000
 const pageSize = 1_000
 const day = 86_400_000
 
@@ -46,9 +45,13 @@ const { values: options, positionals } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     only: { type: 'string', default: 'scale,peers' },
+    rows: { type: 'string', default: '100000,1000000' },
   },
   allowPositionals: true,
 })
+const [few, many] = options.rows.split(',').map(Number) as [number, number]
+/** Keys among which each difference is planted once. */
+const period = few
 
 async function main(): Promise<void> {
   const server = process.env['TEST_POSTGRES_URL']
@@ -63,20 +66,21 @@ async function main(): Promise<void> {
 }
 
 async function measureScale(server: string, judgements: Judgements): Promise<void> {
-  const small = await run(server, 100_000)
-  const large = await run(server, 1_000_000)
-  const growth = large.seconds / small.seconds / 10
-  const cpuGrowth = large.cpuSeconds / small.cpuSeconds / 10
+  const small = await run(server, few)
+  const large = await run(server, many)
+  const times = many / few
+  const growth = large.seconds / small.seconds / times
+  const cpuGrowth = large.cpuSeconds / small.cpuSeconds / times
   const kinds = ['missing-object', 'orphan-object', 'size-differs', 'moved', 'duplicate-content']
-  const wrong = kinds.filter(kind => large.found[kind] !== 10 || small.found[kind] !== 1).length
+  const wrong = kinds.filter(kind => large.found[kind] !== times || small.found[kind] !== 1).length
   const below = (what: string, value: number, bar: number): void =>
     judgements.add(what, value, `< ${bar}`, value < bar)
-  below('1,000,000 rows against 1,000,000 objects, s', large.seconds, 15)
+  below(`${many} rows against as many objects, s`, large.seconds, 15)
   below('of it CPU of the process, s', large.cpuSeconds, 11)
   below('peak memory of the process, MB', large.peakMB, 300)
-  below('100,000 rows against 100,000 objects, s', small.seconds, 3)
-  below('peak memory at 100,000, MB', small.peakMB, 300)
-  below('time at 1,000,000 by ten times that at 100,000', growth, 1.25)
+  below(`${few} rows against as many objects, s`, small.seconds, 3)
+  below(`peak memory at ${few}, MB`, small.peakMB, 300)
+  below(`time at ${many} by ${times} times that at ${few}`, growth, 1.25)
   below('the same in CPU time', cpuGrowth, 1.25)
   judgements.add('planted differences not found, or found twice', wrong, '= 0', wrong === 0)
 }
@@ -165,7 +169,14 @@ async function run(server: string, count: number): Promise<Measured> {
     await fill(database.url, count)
     const runs: Measured[] = []
     for (let round = 0; round < 3; round += 1) {
-      const args = [fileURLToPath(import.meta.url), 'measure', database.url, String(count)]
+      const args = [
+        fileURLToPath(import.meta.url),
+        'measure',
+        database.url,
+        String(count),
+        '--rows',
+        options.rows,
+      ]
       runs.push(JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as Measured)
       console.log(`${count} rows: ${JSON.stringify(runs.at(-1))}`)
     }
