@@ -20,6 +20,7 @@ import { filePages } from '../audio-files/walk.ts'
 import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
+import { encodeCrc32 } from '../core/crc32.ts'
 import type { Database } from '../db/database.ts'
 import { rowRefusal } from '../db/errors.ts'
 import { type HashedFile, noteObject, rememberedFiles } from '../db/ledger.ts'
@@ -270,7 +271,5 @@ async function hashOf(
     if (isSameFile(source, { ...known, inode, device, ctimeNs })) return known
   }
   const { sha256, crc32 } = await readers.hashSource(source)
-  const sum = Buffer.alloc(4)
-  sum.writeUInt32BE(crc32)
-  return { sha256, crc32: sum.toString('base64') }
+  return { sha256, crc32: encodeCrc32(crc32) }
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { type Config, requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
+import { encodeCrc32 } from '../core/crc32.ts'
 import { ExitCode, toError, UsageError } from '../errors.ts'
 import { asksAws, s3Options } from '../storage/aws-options.ts'
 import { identify } from '../storage/identity.ts'
@@ -109,11 +110,9 @@ async function tryKey(
   try {
     if (asksAws(mine)) accounts.add((await identify(mine, s3.region ?? 'us-east-1', signal)).account)
     await store.checkBucket(signal)
-    const sum = Buffer.alloc(4)
-    sum.writeUInt32BE(crc32(body))
     await store.put(key, body, {
       headers: { contentType: 'text/plain' },
-      checksums: { crc32: sum.toString('base64') },
+      checksums: { crc32: encodeCrc32(crc32(body)) },
       signal,
     })
     const found = await store.get(key, { signal })

@@ -1,7 +1,7 @@
 /** What the page shows, read from the database: counts and sums, never a list that grows with the library. */
 import type { Knex } from 'knex'
 import { readStatus, type Status } from '../status/status.ts'
-import { type StorageTotals, storageFromSummary } from '../status/storage.ts'
+import { lastStorage, type StorageTotals } from '../status/storage.ts'
 
 export interface ReportData {
   readonly status: Status
@@ -73,7 +73,7 @@ export async function readReportData(
   )
   return {
     status,
-    storage: storageFromSummary(status.runs.find(run => run.command === 'status --storage')?.summary),
+    storage: await lastStorage(knex),
     uploads,
     throughput: of('upload-local').flatMap(({ at, summary }) => {
       const bytesPerSecond = number(summary['bytes_per_second']) ?? 0

@@ -3,6 +3,7 @@ import { estimateCost, type LibraryCost } from '../core/cost/library-cost.ts'
 import { formatDollars, type Prices } from '../core/cost/prices.ts'
 import { formatAge, formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import { type ExitCode, exitCodeOutcome } from '../errors.ts'
+import { countedBy } from '../status/storage.ts'
 import { area, bars, type Chart, colors, histogram, lines } from './charts.ts'
 import type { ReportData } from './data.ts'
 
@@ -260,7 +261,7 @@ function storage({ storage: totals, status }: ReportData, { prices, now }: PageO
   const from =
     totals === undefined
       ? 'As recorded in the ledger, all counted as S3 Standard; <code>autodj status --storage listing</code> counts what is actually there.'
-      : `Counted by ${totals.source === 'listing' ? 'a listing' : 'CloudWatch'} ${formatAge(now.getTime() - totals.takenAt.getTime())}.`
+      : `Counted ${countedBy[totals.source]} ${formatAge(now.getTime() - totals.takenAt.getTime())}.`
   const cost: LibraryCost = estimateCost(classes, prices)
   return {
     id: 'storage',

@@ -4,7 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Context } from '../context.ts'
 import { formatAge, formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
-import { recentRuns } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { ExitCode, exitCodeOutcome } from '../errors.ts'
 import { commandOf, type JobKind } from '../queue/names.ts'
@@ -24,12 +23,14 @@ import {
 } from './status.ts'
 import {
   cloudWatchStorage,
+  countedBy,
   inventoryStorage,
+  lastStorage,
   listStorage,
   type StorageSource,
   type StorageTotals,
+  storageCommand,
   storageFields,
-  storageFromSummary,
 } from './storage.ts'
 
 const meaning: Readonly<Record<string, string>> = {
@@ -73,7 +74,7 @@ async function tellStatus(context: Context, database: Database, flags: StatusFla
     return problems.length === 0 ? ExitCode.ok : ExitCode.drift
   }
   const queue = flags.queues ? await readQueues(database.knex) : undefined
-  const storage = await lastStorage(database)
+  const storage = await lastStorage(database.knex)
   report.summary({
     isAnswer: true,
     lines: [
@@ -94,14 +95,6 @@ async function tellStatus(context: Context, database: Database, flags: StatusFla
     },
   })
   return ExitCode.ok
-}
-
-const storageCommand = 'status --storage'
-
-/** What was counted last; a count that came to nothing, or was interrupted, takes nothing away. */
-async function lastStorage({ knex }: Database): Promise<StorageTotals | undefined> {
-  const runs = await recentRuns(knex, { command: storageCommand, limit: 20 })
-  return runs.map(({ summary }) => storageFromSummary(summary)).find(totals => totals !== undefined)
 }
 
 /** Counts what is in the bucket and keeps it in the ledger, for a later status. */
@@ -165,13 +158,10 @@ function paceLines({ objects, tracks }: Status, now: Date): string[] {
 
 function storageLines(storage: StorageTotals | undefined, now: Date, style: Style): string[] {
   if (storage === undefined) return []
-  const from = { listing: 'by a listing', inventory: 'by an S3 Inventory', cloudwatch: 'by CloudWatch' }[
-    storage.source
-  ]
   const row = ({ name, objects, bytes }: { name: string; objects: number | null; bytes: number }): string =>
     `  ${column(printable(name === '' ? '(no prefix)' : name), 36)} ${column(objects === null ? '' : formatCount(objects), 10, true)} ${column(formatBytes(bytes), 10, true)}`
   return [
-    style.bold(`In the bucket, ${from} ${ago(storage.takenAt, now)}:`),
+    style.bold(`In the bucket, ${countedBy[storage.source]} ${ago(storage.takenAt, now)}:`),
     ...storage.classes.map(row),
     ...(storage.prefixes.length > 1 ? storage.prefixes.map(row) : []),
   ]

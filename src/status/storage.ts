@@ -1,7 +1,10 @@
 /** What lies in the bucket, by storage class and prefix: counted by a listing or from an S3 Inventory, or as CloudWatch has it once a day. */
+
+import type { Knex } from 'knex'
 import { type Config, requireBucket } from '../config.ts'
 import type { InventoryPlace } from '../core/inventory-url.ts'
-import { toError, UsageError } from '../errors.ts'
+import { recentRuns } from '../db/ledger.ts'
+import { UsageError } from '../errors.ts'
 import type { Progress } from '../report/reporter.ts'
 import { asksAws, awsClientOptions, s3Options } from '../storage/aws-options.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -168,20 +171,25 @@ export async function cloudWatchStorage(
   }
 }
 
-/** What a run recorded, read back from the ledger; undefined if it is nothing of the kind. */
-export function storageFromSummary(
-  summary: Readonly<Record<string, unknown>> | null | undefined,
-): StorageTotals | undefined {
-  try {
-    const storage = summary?.['storage'] as
-      | (Omit<StorageTotals, 'takenAt'> & { taken_at: string })
-      | undefined
-    if (storage === undefined || !Array.isArray(storage.classes)) return undefined
-    return { ...storage, takenAt: new Date(storage.taken_at) }
-  } catch (error) {
-    toError(error)
-    return undefined
+/** The run that counts a bucket, as the ledger calls it. */
+export const storageCommand = 'status --storage'
+
+/** What was counted last; a count that came to nothing, or was interrupted, takes nothing away. */
+export async function lastStorage(knex: Knex): Promise<StorageTotals | undefined> {
+  for (const { summary } of await recentRuns(knex, { command: storageCommand, limit: 20 })) {
+    const storage = summary?.['storage'] as StorageFields | undefined
+    if (Array.isArray(storage?.classes)) return { ...storage, takenAt: new Date(storage.taken_at) }
   }
+  return undefined
+}
+
+type StorageFields = ReturnType<typeof storageFields>
+
+/** Where the counts come from, in words: `counted by a listing`. */
+export const countedBy: Readonly<Record<StorageTotals['source'], string>> = {
+  listing: 'by a listing',
+  inventory: 'by an S3 Inventory',
+  cloudwatch: 'by CloudWatch',
 }
 
 /** As `--json` and the ledger have it. */

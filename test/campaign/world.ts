@@ -2,7 +2,7 @@
  * The world of the campaign: an application with its rows and files, a bucket, an operator who runs commands, and what
  * befalls them. One promise is watched: no command of autodj ever takes the last copy of a content.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { PutBucketVersioningCommand } from '@aws-sdk/client-s3'
@@ -18,6 +18,7 @@ import type { StoreHooks } from '../support/hooked-store.ts'
 import { WaitingClis } from '../support/killed-cli.ts'
 import { sdk, type TestServer } from '../support/s3-server.ts'
 import { testPostgres } from '../support/servers.ts'
+import { sha256 } from '../support/sums.ts'
 
 /** What the operator does. Every one is run as a command of the program, with its flags as they are given there. */
 export type Verb =
@@ -80,7 +81,6 @@ export type Step =
   | { both: readonly [Verb, Verb]; pick: number }
   | { deed: Deed; pick: number }
 
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 const dayMs = 86_400_000
 const ledger = [
   'runs',

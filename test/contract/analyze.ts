@@ -5,7 +5,6 @@ import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { AnalyzeFlags } from '../../src/analyze/flags.ts'
 import { drawAnalysis, readPicture } from '../../src/analyze/plot.ts'
@@ -19,6 +18,7 @@ import { recordRun } from '../../src/runs/recorded-run.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import type { BedRun, TestBed } from '../support/bed.ts'
 import { itemPage } from '../support/ledger.ts'
+import { crc32Text } from '../support/sums.ts'
 
 export const analyzeDefaults: AnalyzeFlags = {
   source: 'auto',
@@ -73,12 +73,6 @@ export async function expectNoTempOf(runs: readonly string[]): Promise<void> {
   await expect.poll(left, { timeout: 20_000 }).toEqual([])
 }
 
-const crcOf = (content: Uint8Array): string => {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(crc32(content))
-  return bytes.toString('base64')
-}
-
 /** An object and a row that names it, as `upload-local` leaves them. */
 export async function addObject(
   bed: TestBed,
@@ -89,11 +83,11 @@ export async function addObject(
   const sha256 = createHash('sha256').update(content).digest('hex')
   const { etag } = await bed.store.put(key, content, {
     headers: { contentType: 'audio/mpeg', ...(ledger && { metadata: { sha256 } }) },
-    checksums: { crc32: crcOf(content) },
+    checksums: { crc32: crc32Text(content) },
   })
   if (ledger) {
     await upsertObjects(bed.database.knex, [
-      { bucket: bed.access.bucket, key, size: content.length, etag, sha256, crc32: crcOf(content) },
+      { bucket: bed.access.bucket, key, size: content.length, etag, sha256, crc32: crc32Text(content) },
     ])
   }
   return bed.addTrack({ path: file ?? null, source: 'S3', key })
@@ -333,7 +327,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const stat = await statSource('x.ogg', plainFolder(bed.audioRoot), await openRoot(bed.audioRoot))
       const { size, mtimeNs, ctimeNs, inode, device } = stat
       await rememberFiles(bed.database.knex, [
-        { path: 'x.ogg', size, mtimeNs, ctimeNs, inode, device, sha256, crc32: crcOf(content) },
+        { path: 'x.ogg', size, mtimeNs, ctimeNs, inode, device, sha256, crc32: crc32Text(content) },
       ])
       const track = [remote]
       expect((await analyzeTracksOf(bed, { track })).summary).toMatchObject({ analysed: 1, downloads: 0 })

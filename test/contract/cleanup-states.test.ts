@@ -1,5 +1,5 @@
 /** Which local copies `cleanup` lets go, in which order, and what it finds of what the past has left: by tables, on a real store. */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import {
   existsSync,
   mkdirSync,
@@ -34,7 +34,7 @@ import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { hooked } from '../support/hooked-store.ts'
-import { crc32Text } from './safety.ts'
+import { crc32Text, sha256 } from '../support/sums.ts'
 
 let bed: TestBed
 let readers: Readers
@@ -199,7 +199,7 @@ describe('a copy goes', () => {
     bed.store.put(key, bytes, {
       headers: {
         contentType: 'audio/flac',
-        metadata: { sha256: createHash('sha256').update(bytes).digest('hex') },
+        metadata: { sha256: sha256(bytes) },
       },
       checksums: { crc32: crc32Text(bytes) },
     })
@@ -251,7 +251,7 @@ describe('a copy goes', () => {
   test('once its object is proved; the row and the ledger say so', async () => {
     const { outcome, isThere, path: left, known } = await remove({})
     expect([outcome, isThere, left]).toEqual([{ state: 'deleted', bytes: 3_000 }, false, null])
-    expect(known).toMatchObject({ key, sha256: createHash('sha256').update(content).digest('hex') })
+    expect(known).toMatchObject({ key, sha256: sha256(content) })
     expect([known.crc32, known.verified_at]).toEqual([crc32Text(content), new Date(now)])
   })
 
@@ -322,7 +322,7 @@ describe('a copy goes', () => {
     const remember = async (change: object) => {
       write(at('a.flac'), content)
       const { size, mtimeNs, ctimeNs, ino, dev } = statSync(at('a.flac'), { bigint: true })
-      const sum = { sha256: createHash('sha256').update(other).digest('hex'), crc32: crc32Text(other) }
+      const sum = { sha256: sha256(other), crc32: crc32Text(other) }
       const identity = { path: 'a.flac', size: Number(size), mtimeNs, ctimeNs, inode: ino, device: dev }
       await rememberFiles(bed.database.knex, [{ ...identity, ...sum, ...change }])
       const id = await bed.addTrack({ path: 'a.flac', source: 'S3', key })

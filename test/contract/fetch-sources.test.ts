@@ -1,5 +1,5 @@
 /** Where `fetch` finds the audio of a track: every state of the objects that may be its own, and of a key that is taken. */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -11,6 +11,7 @@ import type { ObjectHead } from '../../src/storage/store.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { sha256 } from '../support/sums.ts'
 import { fetchDefaults } from './worker.ts'
 
 let bed: TestBed
@@ -53,7 +54,6 @@ async function fetch(flags: Partial<FetchFlags>, env: Record<string, string> = {
   const rows = await bed.tracks()
   return { run, rows, said: new Map(run.items.map(item => [item['track_id'] as string, item])) }
 }
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const put = (key: string, bytes: Uint8Array, metadata: Record<string, string> = {}) =>
   bed.store.put(key, bytes, { headers: { contentType: 'audio/flac', metadata }, checksums: {} })
 

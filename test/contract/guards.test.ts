@@ -1,5 +1,5 @@
 /** Looks that are taken again just before an act: what came between the plan and its application. */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -16,7 +16,8 @@ import { fakeAudio, type TestBed, type TrackRow } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { putInventory } from '../support/inventory.ts'
-import { apply as applyPlan, cleanup, crc32Text, forge, reconcile, restore, undo } from './safety.ts'
+import { crc32Text, sha256 } from '../support/sums.ts'
+import { apply as applyPlan, cleanup, forge, reconcile, restore, undo } from './safety.ts'
 import { upload } from './upload.ts'
 import { fetchDefaults } from './worker.ts'
 
@@ -41,7 +42,7 @@ describe('between the plan and its application', () => {
       headers: {
         contentType,
         cacheControl: 'public, max-age=31536000, immutable',
-        metadata: { sha256: createHash('sha256').update(bytes).digest('hex'), 'track-id': randomUUID() },
+        metadata: { sha256: sha256(bytes), 'track-id': randomUUID() },
       },
       checksums: {},
     })

@@ -1,5 +1,5 @@
 /** What changes, goes or cannot be asked while `reconcile`, `apply`, `undo` and `cleanup` are at work, and what follows. */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import {
   existsSync,
   linkSync,
@@ -23,6 +23,7 @@ import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { broken } from '../support/hooked-store.ts'
+import { sha256 } from '../support/sums.ts'
 import { apply, cleanup, reconcile, savePlan, undo } from './safety.ts'
 import { upload } from './upload.ts'
 
@@ -50,7 +51,7 @@ describe.each([
       headers: {
         contentType: 'audio/flac',
         cacheControl: 'public, max-age=31536000, immutable',
-        metadata: { sha256: createHash('sha256').update(bytes).digest('hex'), 'track-id': randomUUID() },
+        metadata: { sha256: sha256(bytes), 'track-id': randomUUID() },
       },
       checksums: {},
     })
@@ -323,7 +324,7 @@ describe.each([
       inode: ino,
       mtimeNs,
       size: Number(size),
-      sha256: createHash('sha256').update(large).digest('hex'),
+      sha256: sha256(large),
       partSize,
       headers: null,
       runId,

@@ -20,7 +20,8 @@ import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { hooked, type StoreHooks } from '../support/hooked-store.ts'
-import { crc32Text, savePlan } from './safety.ts'
+import { crc32Text, sha256 } from '../support/sums.ts'
+import { savePlan } from './safety.ts'
 
 /** The object that the plan saw, another of its size, and a longer one. */
 const bodies = { P: fakeAudio(3_000, 5), D: fakeAudio(3_000, 6), L: fakeAudio(4_000, 7) }
@@ -621,7 +622,6 @@ describe('of rows', () => {
   })
 
   /** What a change of a row, or a removal, rests on. */
-  const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
   const needs: [string, NonNullable<(PlanAction & { action: 'update-row' })['needsFile']>, string[]][] = [
     ['its path', {}, ['P', 'D', 'L']],
     ['its size', { size: 3_000 }, ['P', 'D']],

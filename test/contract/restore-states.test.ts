@@ -27,8 +27,9 @@ import type { ObjectHead } from '../../src/storage/store.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { crc32Text, sha256 } from '../support/sums.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { crc32Text, restore } from './safety.ts'
+import { restore } from './safety.ts'
 
 let bed: TestBed
 let elsewhere: string
@@ -41,7 +42,6 @@ beforeEach(() => bed.reset())
 
 const content = fakeAudio(3_000, 5)
 const other = fakeAudio(3_000, 6)
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const at = (...names: string[]) => path.join(bed.audioRoot, ...names)
 const write = (file: string, bytes: Uint8Array = content) => {
   mkdirSync(path.dirname(file), { recursive: true })

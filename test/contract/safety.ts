@@ -2,7 +2,7 @@
  * Nothing lost, nothing untrue: what happens between a look and an act, on any database and any S3 server. Each test is
  * a row of the table in docs/reliability.md, under the same name (`test/unit/reliability.test.ts` compares them).
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { once as event } from 'node:events'
 import {
   existsSync,
@@ -51,6 +51,7 @@ import { StoreError } from '../../src/storage/store.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { broken, once } from '../support/hooked-store.ts'
 import { putInventory } from '../support/inventory.ts'
+import { crc32Text, sha256 } from '../support/sums.ts'
 import { upload } from './upload.ts'
 import { fetchDefaults } from './worker.ts'
 
@@ -182,14 +183,6 @@ export function savePlan(
   const file = path.join(bed.dir, name)
   writeFileSync(file, lines.join('') + writer.trailer())
   return file
-}
-
-const sha256 = (content: Uint8Array) => createHash('sha256').update(content).digest('hex')
-
-export const crc32Text = (content: Uint8Array): string => {
-  const sum = Buffer.alloc(4)
-  sum.writeUInt32BE(crc32(content))
-  return sum.toString('base64')
 }
 
 /** Each item's state and why, by what it is about. */
@@ -421,12 +414,10 @@ export function safetyContract(
       test('somebody else has put another recording of the same size and CRC-32 at the key', async () => {
         const [one, other] = sameSizeAndCrc()
         const key = 'audio/same.mp3'
-        const sum = Buffer.alloc(4)
-        sum.writeUInt32BE(crc32(other))
         // By a program that declares no SHA-256.
         await bed.store.put(key, other, {
           headers: { contentType: 'audio/flac' },
-          checksums: { crc32: sum.toString('base64') },
+          checksums: { crc32: crc32Text(other) },
         })
         const id = await bed.addTrack({ path: 'a.mp3', content: one, key })
         const run = await upload(bed, { deleteLocal: true })
@@ -454,11 +445,9 @@ export function safetyContract(
       test('another recording of the same size and CRC-32 is at the key', async () => {
         const [one, other] = sameSizeAndCrc()
         const key = 'audio/same.mp3'
-        const sum = Buffer.alloc(4)
-        sum.writeUInt32BE(crc32(other))
         await bed.store.put(key, other, {
           headers: { contentType: 'audio/flac', metadata: { sha256: sha256(other) } },
-          checksums: { crc32: sum.toString('base64') },
+          checksums: { crc32: crc32Text(other) },
         })
         const id = await bed.addTrack({ path: 'a.mp3', content: one, key })
         const run = await upload(bed, { deleteLocal: true })
@@ -1089,11 +1078,9 @@ export function safetyContract(
     describe('restore', () => {
       const [one, other] = [fakeAudio(3_000, 11), fakeAudio(3_000, 12)]
       async function inS3(key: string, content: Uint8Array, path: string | null): Promise<string> {
-        const sum = Buffer.alloc(4)
-        sum.writeUInt32BE(crc32(content))
         await bed.store.put(key, content, {
           headers: { contentType: 'audio/flac', metadata: { sha256: sha256(content) } },
-          checksums: { crc32: sum.toString('base64') },
+          checksums: { crc32: crc32Text(content) },
         })
         return bed.addTrack({ path, source: 'S3', key })
       }

@@ -1,7 +1,7 @@
 /** What `upload-local` promises, on any database and any S3 server. Faults that must be planted are in the unit test. */
 
 import { execFileSync } from 'node:child_process'
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, linkSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -25,6 +25,7 @@ import type { UploadFlags } from '../../src/upload/flags.ts'
 import { planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { itemPage } from '../support/ledger.ts'
+import { sha256 } from '../support/sums.ts'
 
 const MiB = 1024 ** 2
 
@@ -85,8 +86,6 @@ function interrupted(bed: TestBed, atPart: number): Promise<BedRun> {
     { stopping },
   )
 }
-
-const sha256 = (content: Uint8Array) => createHash('sha256').update(content).digest('hex')
 
 export function uploadContract(name: string, openBed: () => Promise<TestBed>): void {
   describe(`upload-local on ${name}`, () => {

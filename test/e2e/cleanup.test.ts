@@ -1,11 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { crc32 } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { acquireLockFile } from '../../src/db/lock-file.ts'
@@ -16,6 +15,7 @@ import { cli } from '../support/cli.ts'
 import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { embeddedBucket } from '../support/embedded-s3.ts'
 import { snapshot } from '../support/snapshot.ts'
+import { crc32Text, sha256 } from '../support/sums.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const day = 86_400_000
@@ -54,14 +54,12 @@ describe('cleanup and restore', () => {
 
   async function put(key: string, content: string): Promise<void> {
     const bytes = Buffer.from(content)
-    const sum = Buffer.alloc(4)
-    sum.writeUInt32BE(crc32(bytes))
     await bucket.store.put(key, bytes, {
       headers: {
         contentType: 'audio/mpeg',
-        metadata: { sha256: createHash('sha256').update(bytes).digest('hex') },
+        metadata: { sha256: sha256(bytes) },
       },
-      checksums: { crc32: sum.toString('base64') },
+      checksums: { crc32: crc32Text(bytes) },
     })
   }
   async function file(name: string, content: string, unusedDays: number): Promise<string> {

@@ -17,6 +17,7 @@ import { JsonReporter } from '../../src/report/json.ts'
 import type { Item } from '../../src/report/reporter.ts'
 import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { itemPage } from '../support/ledger.ts'
+import { sha256 } from '../support/sums.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -113,8 +114,7 @@ describe('the demo library', () => {
         file_size: content.length,
         s3_object_key: null,
       })
-      const { createHash } = await import('node:crypto')
-      expect(row!['spotify_id']).toBe(localTrackId(createHash('sha256').update(content).digest('hex')))
+      expect(row!['spotify_id']).toBe(localTrackId(sha256(content)))
       expect(row!['duration']).toBeGreaterThan(5)
       expect(row!['duration_ms']).toBeCloseTo((row!['duration'] as number) * 1000)
       expect(row!['album'] === null).toBe(!expected.tagged)

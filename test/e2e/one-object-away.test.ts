@@ -2,10 +2,8 @@
  * One object whose every request ends in a reset connection, as `rclone serve s3` does to a key that is not there, on a
  * server that answers everything else: that object fails, and nobody waits for a store that is not away.
  */
-import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { runAnalyze } from '../../src/analyze/run.ts'
-import { encodeCrc32 } from '../../src/core/crc32.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { runFetch } from '../../src/fetch/run.ts'
 import { analyzeDefaults } from '../contract/analyze.ts'
@@ -16,6 +14,7 @@ import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import type { TestServer } from '../support/s3-server.ts'
+import { crc32Text } from '../support/sums.ts'
 
 const MiB = 1024 ** 2
 let bed: TestBed
@@ -36,7 +35,7 @@ async function inS3(name: string, size = 5_000): Promise<string> {
   const content = fakeAudio(size, size + name.length)
   await bed.store.put(`audio/${name}`, content, {
     headers: { contentType: 'audio/flac' },
-    checksums: { crc32: encodeCrc32(crc32(content)) },
+    checksums: { crc32: crc32Text(content) },
   })
   const id = await bed.addTrack({ path: name, source: 'S3', key: `audio/${name}` })
   await bed.database.knex('tracks').where({ id }).update({ file_size: size })

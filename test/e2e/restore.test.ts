@@ -1,15 +1,14 @@
 /** `restore` of many tracks at a time. */
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { encodeCrc32 } from '../../src/core/crc32.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { StoreError } from '../../src/storage/store.ts'
 import { restore } from '../contract/safety.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { crc32Text } from '../support/sums.ts'
 
 let bed: TestBed
 
@@ -24,7 +23,7 @@ const rows = 260
 const put = (key: string, content: Buffer) =>
   bed.store.put(key, content, {
     headers: { contentType: 'audio/flac' },
-    checksums: { crc32: encodeCrc32(crc32(content)) },
+    checksums: { crc32: crc32Text(content) },
   })
 
 const id = (number: number) => `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`

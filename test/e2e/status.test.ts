@@ -1,7 +1,9 @@
 /** `autodj status` from the command line, on PGlite: a library in the middle of its migration. */
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { finishRun, recordItems, startRun, upsertObjects } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
@@ -243,6 +245,15 @@ test.each(['CSV', 'Parquet'] as const)('by an S3 Inventory in %s', async format 
       storage: { source: 'inventory', prefixes: [{ name: 'audio/', objects: 2, bytes: 3072 }] },
     })
   }
+  // The other commands tell of the same counts; one that comes to nothing takes nothing away.
+  expect((await statusWith(['--storage', 's3://music/none/'], { env })).exitCode).not.toBe(0)
+  const settings = { cwd: folder, env: { ...env, DATABASE_URL: place.url } }
+  const { stdout } = await cli(['cost'], settings)
+  expect(stdout).toMatch(/^Storage: 3\.0 KiB, counted by an S3 Inventory on \d{4}-/m)
+  await cli(['report', '--output', 'report.html'], settings)
+  expect(readFileSync(path.join(folder, 'report.html'), 'utf8')).toMatch(
+    /Counted by an S3 Inventory (just now|\d+s ago)/,
+  )
 })
 
 test('a source of counts that cannot be is refused, and the counts from before stay', async () => {

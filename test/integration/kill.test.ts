@@ -4,7 +4,7 @@
  *
  * TEST_KILL_ROUNDS is for fewer or more of them, TEST_SEED for others.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import fc from 'fast-check'
@@ -14,6 +14,7 @@ import { postgresTestDatabase } from '../support/database.ts'
 import { WaitingClis } from '../support/killed-cli.ts'
 import { realBucket } from '../support/real-s3.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
+import { sha256 } from '../support/sums.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const postgres = testPostgres()
@@ -55,7 +56,6 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
       try {
         await migrateUp(db)
         const mp3 = await readFile(new URL('../../assets/demo/01-first-light.mp3', import.meta.url))
-        const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
         const contents = new Map<string, string>()
         /** A track of its own content, on a local file. */
         async function newTrack(): Promise<void> {

@@ -1,5 +1,4 @@
 /** `upload-local` killed -9 again and again, on PostgreSQL: nothing lost, nothing twice, no stray part. */
-import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
@@ -10,11 +9,11 @@ import { killUploads, NarrowLink } from '../support/narrow-link.ts'
 import { start } from '../support/process.ts'
 import type { S3Server } from '../support/s3-server/server.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
+import { sha256 } from '../support/sums.ts'
 
 const MiB = 1024 ** 2
 const postgres = testPostgres()
 const s3 = testS3()
-const sha256 = (content: Uint8Array) => createHash('sha256').update(content).digest('hex')
 
 async function expectAllProved(bed: TestBed, count: number): Promise<void> {
   const rows = [...(await bed.tracks()).values()]

@@ -3,7 +3,6 @@
  * about. Kills follow the work and not the clock, so that they strike on any machine.
  */
 import type { ChildProcess } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -19,6 +18,7 @@ import { realBed } from '../support/beds.ts'
 import { postgresTestDatabase } from '../support/database.ts'
 import { type Finished, start } from '../support/process.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
+import { sha256 } from '../support/sums.ts'
 
 const postgres = testPostgres()
 const s3 = testS3()
@@ -160,8 +160,6 @@ describe.skipIf(!postgres || !s3)('three workers, killed by turns', () => {
     expect(readdirSync(temp)).toEqual([])
   })
 })
-
-const sha256 = (content: Uint8Array) => createHash('sha256').update(content).digest('hex')
 
 /** Every time that a row gets its object, or an analysis. */
 async function countCommits({ database: { knex } }: TestBed): Promise<void> {

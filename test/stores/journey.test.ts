@@ -2,7 +2,6 @@
  * The whole journey on S3 servers that others wrote: every step is right, or refused plainly (an error with a cause, a
  * cure and an exit code) with nothing lost. `npm run test:stores` writes what it saw into docs/stores.md.
  */
-import { createHash } from 'node:crypto'
 import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,6 +18,7 @@ import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { start } from '../support/process.ts'
 import { type Store, stores } from '../support/stores.ts'
+import { sha256 } from '../support/sums.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const assets = new URL('../../assets/demo/', import.meta.url)
@@ -53,8 +53,6 @@ function wave(bytes: number, seed: number): Buffer {
   file.writeUInt32LE(bytes - 44, 40)
   return file
 }
-
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 type Outcome = 'right' | 'refused plainly' | 'not reached'
 const seen: { store: string; step: string; outcome: Outcome; note: string }[] = []

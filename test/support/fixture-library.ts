@@ -1,8 +1,7 @@
 /** A library with at least three of every difference that `reconcile` knows, and as many tracks that are right. */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { crc32 } from 'node:zlib'
 import type { Knex } from 'knex'
 import type { FileSource } from '../../src/core/audio-source.ts'
 import { cacheControl } from '../../src/core/keys.ts'
@@ -10,6 +9,7 @@ import type { DifferenceClass } from '../../src/core/reconcile/facts.ts'
 import { type ObjectRecord, upsertObjects } from '../../src/db/ledger.ts'
 import type {} from '../../src/db/tracks.ts'
 import type { ObjectHeaders, ObjectStore } from '../../src/storage/store.ts'
+import { crc32Text, sha256 } from './sums.ts'
 
 export interface FixtureLibrary {
   /** every line that is to come out: sigil, name, classes; rows without key are named by their track id */
@@ -34,14 +34,11 @@ export async function makeFixtureLibrary(
     contents += 1
     return Buffer.concat([mp3.subarray(0, 4_000), Buffer.from(`content ${contents}`)])
   }
-  const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
   async function put(key: string, bytes: Uint8Array, headers: Partial<ObjectHeaders> = {}): Promise<string> {
-    const sum = Buffer.alloc(4)
-    sum.writeUInt32BE(crc32(bytes))
     const { etag } = await store.put(prefix + key, bytes, {
       headers: { contentType: 'audio/mpeg', cacheControl, metadata: { sha256: sha256(bytes) }, ...headers },
-      checksums: { crc32: sum.toString('base64') },
+      checksums: { crc32: crc32Text(bytes) },
     })
     return etag
   }

@@ -8,6 +8,7 @@ import type { CdnOrigin } from '../../src/embedded/cdn-origin.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { type S3Server, type S3ServerOptions, startS3Server } from './s3-server/server.ts'
+import { sha256 } from './sums.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 export const accessKey = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+signs' }
@@ -117,7 +118,7 @@ export async function raw(server: S3Server, request: RawRequest): Promise<RawRes
   if (method !== 'GET' && method !== 'HEAD' && !headers['transfer-encoding'])
     headers['content-length'] ??= String(body.length)
   if (!request.unsigned) {
-    headers['x-amz-content-sha256'] = request.payload ?? createHash('sha256').update(body).digest('hex')
+    headers['x-amz-content-sha256'] = request.payload ?? sha256(body)
     const signer = new SignatureV4({
       service: 's3',
       region,

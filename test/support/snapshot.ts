@@ -4,6 +4,7 @@ import { readdir, readFile, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import type { ObjectStore } from '../../src/storage/store.ts'
+import { sha256 } from './sums.ts'
 
 export interface Snapshot {
   objects: Record<string, unknown>
@@ -46,9 +47,7 @@ export async function snapshot({
         modified: Math.round(mtimeMs),
         size,
         mode,
-        sha256: createHash('sha256')
-          .update(await readFile(absolute))
-          .digest('hex'),
+        sha256: sha256(await readFile(absolute)),
       }
       // Looking is no use: cleanup goes by the time of last use.
       await utimes(absolute, stats.atime, stats.mtime)

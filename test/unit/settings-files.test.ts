@@ -148,7 +148,7 @@ describe('secrets in files of their own', () => {
       'stronger',
     )
     expect(() => load({ DATABASE_URL: 'pglite:x', DATABASE_URL_FILE: secret })).toThrow(/are both set/)
-    expect(() => load({ DATABASE_URL_FILE: '/nowhere' })).toThrow(
+    expect(() => load({ DATABASE_URL_FILE: '/no/such/file' })).toThrow(
       /cannot be read from \/nowhere .*no such file or directory/,
     )
     expect(() => load({ DATABASE_URL_FILE: secret })).not.toThrow(/s3cr3t/)

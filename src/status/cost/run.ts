@@ -11,8 +11,8 @@ import { requireSchema } from '../../db/require-schema.ts'
 import { ExitCode } from '../../errors.ts'
 import { s3Options } from '../../storage/aws-options.ts'
 import { createS3Store } from '../../storage/s3.ts'
-import { readStatus } from '../status.ts'
-import { storageFromSummary } from '../storage.ts'
+import { readTotals } from '../status.ts'
+import { countedBy, lastStorage } from '../storage.ts'
 import { countLogs, parseLogsUrl } from './access-logs.ts'
 import { cloudWatchTraffic } from './cloudwatch.ts'
 import type { CostFlags } from './flags.ts'
@@ -25,9 +25,8 @@ export async function runCost(context: Context, flags: CostFlags): Promise<ExitC
   const logs = flags.logs === undefined ? undefined : parseLogsUrl(flags.logs)
   const database = await context.database()
   await requireSchema(database)
-  const status = await readStatus(database.knex, config.s3.bucket)
-  const storage = storageFromSummary(status.runs.find(run => run.command === 'status --storage')?.summary)
-  const { objects } = status
+  const { objects } = await readTotals(database.knex, config.s3.bucket)
+  const storage = await lastStorage(database.knex)
   const classes = storage?.classes ?? [{ name: 'STANDARD', objects: objects.objects, bytes: objects.bytes }]
   const cost = estimateCost(classes, prices)
   const since = new Date(now().getTime() - flags.days * 86_400_000)
@@ -37,7 +36,7 @@ export async function runCost(context: Context, flags: CostFlags): Promise<ExitC
   const counted =
     storage === undefined
       ? 'as recorded in the ledger, all counted as S3 Standard (`autodj status --storage listing` counts what is there)'
-      : `counted by ${storage.source === 'listing' ? 'a listing' : 'CloudWatch'} on ${storage.takenAt.toISOString().slice(0, 10)}`
+      : `counted ${countedBy[storage.source]} on ${storage.takenAt.toISOString().slice(0, 10)}`
   report.summary({
     isAnswer: true,
     lines: [

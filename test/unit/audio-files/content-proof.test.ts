@@ -2,22 +2,21 @@
 import { createHash } from 'node:crypto'
 import { truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { contentOf, holdsContent, readSha256 } from '../../../src/audio-files/content-proof.ts'
 import { openRoot, openSource } from '../../../src/audio-files/source.ts'
 import { plainFolder } from '../../../src/core/audio-path.ts'
-import { encodeCrc32 } from '../../../src/core/crc32.ts'
 import type { ObjectHead, ObjectStore } from '../../../src/storage/store.ts'
 import { embeddedBucket } from '../../support/embedded-s3.ts'
+import { crc32Text, sha256 } from '../../support/sums.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const bytes = Buffer.from('what a file holds')
 const others = Buffer.from('what others hold.')
 const sums = (of: Buffer) => ({
-  hex: createHash('sha256').update(of).digest('hex'),
+  hex: sha256(of),
   base64: createHash('sha256').update(of).digest('base64'),
-  crc: encodeCrc32(crc32(of)),
+  crc: crc32Text(of),
 })
 const [own, other] = [sums(bytes), sums(others)]
 const file = { size: bytes.length, sha256: own.hex, crc32: own.crc }

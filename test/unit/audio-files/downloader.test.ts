@@ -7,9 +7,9 @@ import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Downloader, type Draft } from '../../../src/audio-files/downloader.ts'
 import { Readers } from '../../../src/audio-files/readers.ts'
-import { encodeCrc32 } from '../../../src/core/crc32.ts'
 import type { ObjectStore } from '../../../src/storage/store.ts'
 import { embeddedBucket } from '../../support/embedded-s3.ts'
+import { crc32Text } from '../../support/sums.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const KiB = 1024
@@ -28,7 +28,7 @@ afterAll(async () => {
 
 async function put(key: string, size: number): Promise<Buffer> {
   const body = randomBytes(size)
-  const checksums = { crc32: encodeCrc32(crc32(body)) }
+  const checksums = { crc32: crc32Text(body) }
   await bucket.store.put(key, body, { headers: { contentType: 'audio/mpeg' }, checksums })
   return body
 }

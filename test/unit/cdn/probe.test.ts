@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import http from 'node:http'
 import https from 'node:https'
 import net, { type AddressInfo } from 'node:net'
@@ -9,6 +8,7 @@ import { cdnUrl, parseCdnDomain } from '../../../src/core/cdn-url.ts'
 import { diagnose } from '../../../src/core/diagnosis/diagnose.ts'
 import { diagnoseDomain } from '../../../src/core/diagnosis/domain.ts'
 import { selfSigned } from '../../support/certificate.ts'
+import { sha256 } from '../../support/sums.ts'
 
 const closing: (() => unknown)[] = []
 afterEach(async () => {
@@ -86,7 +86,7 @@ describe('a request', () => {
     const server = http.createServer((_, response) => response.end(body))
     const url = `http://127.0.0.1:${await listen(server)}/a`
     expect(await prober().request({ url, hash: true })).toMatchObject({
-      sha256: createHash('sha256').update(body).digest('hex'),
+      sha256: sha256(body),
       answer: { length: body.length, body: '' },
     })
   })
@@ -95,7 +95,7 @@ describe('a request', () => {
     const server = http.createServer((_, response) => response.writeHead(206).end('longer than that'))
     const url = `http://127.0.0.1:${await listen(server)}/a`
     expect(await prober().request({ url, range: { start: 0, end: 3 }, hash: true })).toMatchObject({
-      sha256: createHash('sha256').update('longer than that').digest('hex'),
+      sha256: sha256('longer than that'),
       answer: { status: 206, length: 16 },
     })
     // Its end comes after the answer: what it throws has nobody to catch it.

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseFile } from 'music-metadata'
 import { beforeAll, describe, expect, test } from 'vitest'
 import manifest from '../../../assets/demo/manifest.json' with { type: 'json' }
 import { copyDemoLibrary } from '../../../src/demo/library.ts'
+import { sha256 } from '../../support/sums.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const assets = new URL('../../../assets/demo/', import.meta.url)
@@ -50,13 +50,7 @@ describe('the bundled demo library', () => {
     for (const extension of ['mp3', 'flac', 'm4a', 'ogg', 'wav', 'opus', 'aiff']) {
       some(name => name.endsWith(`.${extension}`))
     }
-    const digests = await Promise.all(
-      paths.map(async path =>
-        createHash('sha256')
-          .update(await readFile(path))
-          .digest('hex'),
-      ),
-    )
+    const digests = await Promise.all(paths.map(async path => sha256(await readFile(path))))
     expect(new Set(digests).size).toBe(digests.length - 1)
     const wrong = paths.find(path => path.endsWith('Wrong Label.mp3'))!
     expect((await readFile(wrong)).toString('latin1', 0, 4)).toBe('fLaC')

@@ -1,17 +1,16 @@
 /** What the S3 store does on servers that know less than S3: nothing is lost, nothing is claimed, and it is said. */
 import { randomBytes } from 'node:crypto'
-import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { encodeCrc32 } from '../../../src/core/crc32.ts'
 import { createS3Store } from '../../../src/storage/s3.ts'
 import { isAws } from '../../../src/storage/s3-connection.ts'
 import type { ObjectStore, StoreError } from '../../../src/storage/store.ts'
 import type { S3Server } from '../../support/s3-server/server.ts'
 import { accessKey, testServer } from '../../support/s3-server.ts'
+import { crc32Text } from '../../support/sums.ts'
 
 const MiB = 1024 * 1024
 const headers = { contentType: 'audio/mpeg', metadata: { sha256: 'ab' } }
-const crcOf = (bytes: Uint8Array) => encodeCrc32(crc32(bytes))
+const crcOf = (bytes: Uint8Array) => crc32Text(bytes)
 
 let server: S3Server
 let store: ObjectStore

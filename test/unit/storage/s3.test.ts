@@ -5,12 +5,12 @@
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, createServer as createRawServer } from 'node:net'
-import { crc32 } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
 import { plainNetwork } from '../../../src/network.ts'
 import { createS3Store } from '../../../src/storage/s3.ts'
 import type { S3StoreOptions } from '../../../src/storage/s3-connection.ts'
 import { type ObjectStore, StoreError, type StoreErrorKind } from '../../../src/storage/store.ts'
+import { crc32Text } from '../../support/sums.ts'
 
 interface Received {
   method: string
@@ -64,15 +64,9 @@ function open(endpoint: string, options: Partial<S3StoreOptions> = {}): ObjectSt
   return store
 }
 
-function crc(body: Uint8Array): string {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(crc32(body))
-  return bytes.toString('base64')
-}
-
 const body = Buffer.from('the bytes of a track')
 const headers = { contentType: 'audio/mpeg' }
-const options = { headers, checksums: { crc32: crc(body) } }
+const options = { headers, checksums: { crc32: crc32Text(body) } }
 const key = 'audio/Björk/Jóga_1a2b3c4d.flac'
 
 function refuse(
@@ -163,7 +157,7 @@ describe('on the wire', () => {
     expect(request!.headers).toMatchObject({
       'content-length': String(body.length),
       'content-type': 'audio/mpeg',
-      'x-amz-checksum-crc32': crc(body),
+      'x-amz-checksum-crc32': crc32Text(body),
       'if-none-match': '*',
     })
     for (const name of ['expect', 'transfer-encoding', 'content-encoding', 'x-amz-trailer']) {
@@ -181,16 +175,16 @@ describe('on the wire', () => {
   const sha256 = createHash('sha256').update(body).digest('base64')
   const hex = Buffer.from(sha256, 'base64').toString('hex')
   test.each([
-    ['to another machine', { signPayload: true }, { crc32: crc(body) }, hex],
-    ['on this machine, with a checksum', {}, { crc32: crc(body) }, 'UNSIGNED-PAYLOAD'],
-    ['on this machine, whose SHA-256 is known', {}, { crc32: crc(body), sha256 }, hex],
+    ['to another machine', { signPayload: true }, { crc32: crc32Text(body) }, hex],
+    ['on this machine, with a checksum', {}, { crc32: crc32Text(body) }, 'UNSIGNED-PAYLOAD'],
+    ['on this machine, whose SHA-256 is known', {}, { crc32: crc32Text(body), sha256 }, hex],
   ])('a part %s', async (_, settings, checksums, signed) => {
     const { endpoint, received } = await scripted((_, response) => accept(response))
     await open(endpoint, settings).uploadPart(key, 'id', 1, body, checksums)
     const [request] = received
     expect(request!.headers['x-amz-content-sha256']).toBe(signed)
     // What is not signed itself is held to a checksum that is.
-    expect(request!.headers['x-amz-checksum-crc32']).toBe(crc(body))
+    expect(request!.headers['x-amz-checksum-crc32']).toBe(crc32Text(body))
     expect(request!.headers['authorization']).toMatch(/SignedHeaders=[^,]*x-amz-checksum-crc32/)
   })
 
@@ -199,7 +193,7 @@ describe('on the wire', () => {
       if (headers['x-amz-checksum-crc32'] === undefined) return accept(response)
       response.writeHead(501).end('<Error><Code>NotImplemented</Code><Message>A header</Message></Error>')
     })
-    await open(endpoint).uploadPart(key, 'id', 1, body, { crc32: crc(body) })
+    await open(endpoint).uploadPart(key, 'id', 1, body, { crc32: crc32Text(body) })
     expect(received.map(one => one.headers['x-amz-content-sha256'])).toEqual(['UNSIGNED-PAYLOAD', hex])
   })
 
@@ -230,7 +224,7 @@ describe('on the wire', () => {
 
 test('what the server computed is compared with ours', async () => {
   const { endpoint } = await scripted((_, response) =>
-    accept(response, { 'x-amz-checksum-crc32': crc(Buffer.from('other bytes')) }),
+    accept(response, { 'x-amz-checksum-crc32': crc32Text(Buffer.from('other bytes')) }),
   )
   const error = await refusal(open(endpoint).put(key, body, options))
   expect(error.kind).toBe('bad-digest')
@@ -490,7 +484,7 @@ describe('a body that is not what was stored', () => {
       response.writeHead(200, {
         'content-length': String(body.length),
         etag: '"e"',
-        'x-amz-checksum-crc32': crc(body),
+        'x-amz-checksum-crc32': crc32Text(body),
       })
       response.end(Buffer.from(body).fill('x', 0, 1))
     })
@@ -543,7 +537,7 @@ describe('a body that is not what was stored', () => {
       response.writeHead(200, {
         'content-length': String(body.length),
         etag: '"0123-2"',
-        'x-amz-checksum-crc32': `${crc(Buffer.from('part sums'))}-2`,
+        'x-amz-checksum-crc32': `${crc32Text(Buffer.from('part sums'))}-2`,
         'x-amz-checksum-type': 'COMPOSITE',
       })
       response.end(body)
@@ -858,7 +852,7 @@ test('an answer that is not S3 (a hotel wifi, say) is never taken for success', 
     () => drain(store.listUploads()),
     () => store.checkBucket(),
     () => store.put(key, body, options),
-    () => store.uploadPart(key, 'u', 1, body, { crc32: crc(body) }),
+    () => store.uploadPart(key, 'u', 1, body, { crc32: crc32Text(body) }),
     () => store.listParts(key, 'u'),
     () => store.createUpload(key, { headers }),
     () => store.completeUpload(key, 'u', [], { checksums: {}, size: 0 }),

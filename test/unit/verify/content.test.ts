@@ -1,5 +1,4 @@
 /** What the content pass meets when the CDN or S3 misbehave only there, by a server that answers as it is told. */
-import { createHash } from 'node:crypto'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -9,6 +8,7 @@ import type { ObjectStore } from '../../../src/storage/store.ts'
 import { steadily } from '../../../src/verify/steadily.ts'
 import type { TrackResult, VerifyOptions } from '../../../src/verify/track-result.ts'
 import { verify } from '../../../src/verify/verify.ts'
+import { sha256 } from '../../support/sums.ts'
 
 const content = Buffer.from('0123456789'.repeat(100))
 const slowDown = '<Error><Code>SlowDown</Code><Message>x</Message><RequestId>1</RequestId></Error>'
@@ -304,7 +304,7 @@ describe('what cannot be compared is said to be so, with the reason', () => {
     return results.flatMap(({ findings }) => findings.map(({ cause, evidence }) => [cause, ...evidence]))
   }
   const without = { store: undefined } as Partial<VerifyOptions>
-  const sum = createHash('sha256').update(content).digest('hex')
+  const sum = sha256(content)
 
   test('without S3', async () => {
     expect(await found({ ...without, bytes: 10 })).toEqual([['not-compared', 'S3 is not configured']])

@@ -1,5 +1,4 @@
 /** The engine against a scripted server in this process; the commands run against the embedded CDN in e2e. */
-import { createHash } from 'node:crypto'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -8,9 +7,9 @@ import { decodeKeyPath, parseCdnDomain } from '../../../src/core/cdn-url.ts'
 import type { ObjectHead, ObjectStore } from '../../../src/storage/store.ts'
 import type { TrackResult, VerifyOptions, VerifyTrack } from '../../../src/verify/track-result.ts'
 import { verify } from '../../../src/verify/verify.ts'
+import { sha256 } from '../../support/sums.ts'
 
 const content = Buffer.from('0123456789'.repeat(100))
-const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
 interface Script {
   /** what S3 holds; absent: not there */

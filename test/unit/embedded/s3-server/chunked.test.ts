@@ -1,10 +1,11 @@
 /** The arithmetic and the framing inside the embedded S3 server. */
-import { createHash, createHmac } from 'node:crypto'
+import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type ChunkSigner, sha256OfNothing } from '../../../../src/embedded/s3-server/auth.ts'
 import { AwsChunkedDecoder } from '../../../../src/embedded/s3-server/chunked.ts'
 import { S3Error } from '../../../../src/embedded/s3-server/xml.ts'
+import { sha256 } from '../../../support/sums.ts'
 
 describe('aws-chunked', () => {
   const signer: ChunkSigner = {
@@ -13,7 +14,6 @@ describe('aws-chunked', () => {
     scope: '20260102/us-east-1/s3/aws4_request',
     seedSignature: 'seed',
   }
-  const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex')
   const sign = (kind: string, previous: string, ...hashes: string[]) =>
     createHmac('sha256', signer.key)
       .update([`AWS4-HMAC-SHA256-${kind}`, signer.date, signer.scope, previous, ...hashes].join('\n'))
