@@ -48,7 +48,7 @@ export async function runCleanup(context: Context, flags: CleanupFlags): Promise
     context.onRelease(() => temp.remove())
     const tempFolder = temp.path
     const signal = AbortSignal.any([context.signal, run.lost])
-    const done = new Done(context, flags)
+    const done = new Removals(context, flags)
     for await (const aside of filesAside(context.config.audioRoot, signal)) await done.aside(aside)
     await removeCopies(context, flags, { database, store, signal, tempFolder, runId: run.id }, done)
     const now = context.now().getTime()
@@ -102,7 +102,7 @@ async function removeCopies(
   context: Context,
   flags: CleanupFlags,
   { database, store, signal, tempFolder, runId }: Parts,
-  done: Done,
+  done: Removals,
 ): Promise<void> {
   const { audioFolder, maxAudioCacheBytes } = context.config
   if (!(await requireFiles(database, audioFolder, { force: flags.force }))) return
@@ -182,8 +182,8 @@ const kindMeanings: Readonly<Record<string, string>> = {
   'run-record': 'records of old runs',
 }
 
-/** Does, or only tells, and counts. */
-class Done {
+/** Carries removals out, or only tells them, and counts. */
+class Removals {
   /** folders that lost a file in this run, absolute */
   readonly emptied = new Set<string>()
   readonly #counts = { removed: 0, bytes: 0, kept: 0, failed: 0, recent: 0 }
@@ -313,11 +313,11 @@ class Done {
     const rest = kept > 0 ? ` ${plural(kept, 'item')} kept; see above for the reasons.` : ''
     this.#context.report.summary({
       lines: [
-        apply
-          ? `${plural(removed, 'item')} removed, ${formatBytes(bytes)} freed.${rest}`
-          : removed > 0
-            ? `Dry run: ${plural(removed, 'item')} (${formatBytes(bytes)}) would be removed; nothing was deleted.${rest}`
-            : `Dry run: nothing to remove.${rest}`,
+        removed === 0
+          ? `${apply ? 'Nothing' : 'Dry run: nothing'} to remove.${rest}`
+          : apply
+            ? `${plural(removed, 'item')} removed, ${formatBytes(bytes)} freed.${rest}`
+            : `Dry run: ${plural(removed, 'item')} (${formatBytes(bytes)}) would be removed; nothing was deleted.${rest}`,
         ...(recent > 0
           ? [
               `${plural(recent, 'local copy', 'local copies')} used within ${formatDuration(olderThan)} (--older-than) ${recent === 1 ? 'is' : 'are'} left alone.`,

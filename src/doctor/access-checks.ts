@@ -46,6 +46,12 @@ export function accessChecks(state: DoctorState): Check[] {
     {
       name: 'endpoint',
       async run() {
+        if (s3.endpoint === undefined && state.region === undefined) {
+          return failure(
+            'AWS_REGION is not set: which endpoint of Amazon S3 is meant is unknown',
+            'Set it to the region of the bucket, or S3_ENDPOINT for another store; `autodj init` asks for both.',
+          )
+        }
         const url = s3.endpoint ?? `https://${s3Host(state.region)}`
         const shown = s3.endpoint === undefined ? `Amazon S3 in ${state.region}` : describeEndpoint(s3)
         const result = await prober.request({ url: `${url}/` })

@@ -510,7 +510,7 @@ class Import {
       subject: file.path,
       state: 'duplicate',
       fields: { duplicate_of: of },
-      text: `duplicate ${printable(file.path)}: same content as ${printable(of)}`,
+      reason: `same content as ${of}`,
     })
   }
 

@@ -47,11 +47,14 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
   terminal?.close()
   if (failures.length > 0 && !anyway) {
     const [first] = failures
-    throw new FatalError(`${first!.variable}: ${first!.verdict.cause}; nothing was written`, {
-      code: 'init.check',
-      cure: `${first!.verdict.cure} Or write the file anyway with --force.`,
-      details: { variables: failures.map(({ variable }) => variable) },
-    })
+    throw new FatalError(
+      `${first!.variable}: ${first!.verdict.cause.replace(/\.$/, '')}; nothing was written`,
+      {
+        code: 'init.check',
+        cure: `${first!.verdict.cure} Or write the file anyway with --force.`,
+        details: { variables: failures.map(({ variable }) => variable) },
+      },
+    )
   }
 
   const moved = Object.keys(shared.values).filter(name => isSetting(name) && !applicationKeys.has(name))

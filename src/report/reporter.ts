@@ -39,6 +39,9 @@ export const failedStates: ReadonlySet<string> = new Set([
   'conflict',
 ])
 
+/** States of items that were left as they are: worth a line to whoever watches, and none under `--quiet`. */
+export const passedOverStates: ReadonlySet<string> = new Set(['skipped', 'duplicate'])
+
 export interface Summary {
   /** lines for people, the important one first */
   lines: readonly string[]

@@ -12,6 +12,7 @@ import {
   type Item,
   type Output,
   type Progress,
+  passedOverStates,
   type Reporter,
   type Style,
   type Summary,
@@ -85,8 +86,10 @@ export class TextReporter implements Reporter {
       // Words of a table's row are wrapped at a terminal; other text may be there to be copied.
       if (/\S {2,}\S/.test(item.text)) this.#result(item.text)
       else this.data(item.text)
-    } else if (this.verbose || (item.state === 'skipped' && !this.#options.quiet)) {
-      if (item.state === 'skipped' && !this.#isListed(item)) return
+    } else {
+      const isPassedOver = passedOverStates.has(item.state)
+      if (!this.verbose && (!isPassedOver || this.#options.quiet)) return
+      if (isPassedOver && !this.#isListed(item)) return
       const reason = reasonOf(item)
       const why = reason ? `: ${printable(reason)}` : ''
       this.#say(`${this.style.dim(item.state)} ${printable(item.subject)}${why}`)

@@ -232,7 +232,10 @@ function counts(summary: Readonly<Record<string, unknown>> | null | undefined): 
       ([name]) => !/second|rate|bytes|concurrency|latency|percent|ratio|realtime|dollars|_ms/.test(name),
     )
     .slice(0, 4)
-    .map(([name, count]) => `${formatCount(count)} ${name.replaceAll('_', ' ')}`)
+    .map(([name, count]) => {
+      const words = name.replaceAll('_', ' ')
+      return `${formatCount(count)} ${count === 1 ? words.replace(/^(\w+[^su])s\b/, '$1') : words}`
+    })
   return told.length === 0 ? '' : `: ${told.join(', ')}`
 }
 

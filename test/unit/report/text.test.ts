@@ -1,20 +1,23 @@
 import { expect, test } from 'vitest'
+import type { Item } from '../../../src/report/reporter.ts'
 import { TextReporter } from '../../../src/report/text.ts'
 
-/** What an item's text becomes on a stdout of 40 columns. */
-function shown(text: string, isTTY: boolean): string {
+/** What is written of an item, 40 columns wide. */
+function written(item: Item, { isTTY = false, quiet = false, verbose = false } = {}): string {
   let written = ''
   const stream = { isTTY, columns: 40, write: (part: string) => (written += part) }
   new TextReporter({
     stdout: stream,
     stderr: stream,
-    quiet: false,
-    verbose: false,
+    quiet,
+    verbose,
     color: { stdout: false, stderr: false },
     now: () => 0,
-  }).item({ subject: 'x', state: 'ok', text })
+  }).item(item)
   return written
 }
+
+const shown = (text: string, isTTY: boolean) => written({ subject: 'x', state: 'ok', text }, { isTTY })
 
 test('rows of a table are wrapped at a terminal alone; a line to be copied is not', () => {
   const row = 'ok       bucket         a bucket that is there and can be read'
@@ -22,4 +25,11 @@ test('rows of a table are wrapped at a terminal alone; a line to be copied is no
   expect(shown(row, false)).toBe(`${row}\n`)
   const line = '+ audio/Some artist with a name/A title that is long.mp3'
   expect(shown(line, true)).toBe(`${line}\n`)
+})
+
+test.each(['skipped', 'duplicate'])('%s: a line for whoever watches, and none for cron', state => {
+  const item = { subject: 'a.mp3', state, reason: 'same content as b.mp3' }
+  expect(written(item)).toBe(`1970-01-01T00:00:00Z ${state} a.mp3: same content as b.mp3\n`)
+  expect(written(item, { quiet: true })).toBe('')
+  expect(written(item, { quiet: true, verbose: true })).not.toBe('')
 })

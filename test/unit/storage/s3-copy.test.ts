@@ -3,8 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { StoreError } from '../../../src/storage/store.ts'
 import { type Received, scripted } from '../../support/scripted-store.ts'
-
-const crc32Text = (bytes: Uint8Array): string => crc32Text(bytes)
+import { crc32Text } from '../../support/sums.ts'
 
 const stored = {
   etag: '"e1"',
