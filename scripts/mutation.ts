@@ -99,7 +99,7 @@ const rooms: Readonly<Record<string, Room>> = {
   restore: {
     mutate: ['src/restore/restore.ts'],
     tests: [
-      'test/contract/{restore-states,guards,safety}.test.ts',
+      'test/contract/{restore-batch,restore-states,guards,safety}.test.ts',
       'test/e2e/{cleanup,one-object-away,restore}.test.ts',
     ],
   },
