@@ -89,7 +89,7 @@ const rooms: Readonly<Record<string, Room>> = {
     mutate: ['src/audio-files/{source,content-proof,delete-proved,remove-together}.ts'],
     tests: [
       'test/unit/audio-files/*.ts',
-      'test/contract/{file-identity,guards,meanwhile,safety,upload,track-runs}.test.ts',
+      'test/contract/{delete-proved,file-identity,guards,meanwhile,safety,upload,track-runs}.test.ts',
     ],
   },
   cleanup: {
