@@ -90,7 +90,7 @@ export async function surroundings(file: ByteSource): Promise<OuterTags> {
         begin = most + index
       }
     }
-    if (kind === undefined || begin === undefined || begin < start) break
+    if (kind === undefined || begin === undefined) break
     tags.push({ kind, start: begin, end })
     end = begin
   }

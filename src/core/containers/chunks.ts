@@ -85,7 +85,7 @@ function waveFormat(bytes: Uint8Array, little: boolean): Format {
   const sampleRate = number(4, 4)
   const block = number(12, 2)
   const bits = number(14, 2)
-  const bytesPerSample = channels > 0 && block % channels === 0 ? block / channels : Math.ceil(bits / 8)
+  const bytesPerSample = block % channels === 0 ? block / channels : Math.ceil(bits / 8)
   const layout =
     tag === 1
       ? layoutOf(bytesPerSample === 1 ? 'unsigned' : 'signed', bytesPerSample, little, channels, sampleRate)
@@ -189,7 +189,7 @@ async function disguised(file: ByteSource, start: number, end: number): Promise<
     for (let at = bytes.indexOf(sync); at !== -1 && places.length < 3; at = bytes.indexOf(sync, at + 1))
       places.push(at)
     const [first, second, third] = places
-    if (third !== undefined && third - second! === second! - first!) return coding
+    if (third! - second! === second! - first!) return coding
   }
   return undefined
 }
@@ -332,7 +332,7 @@ export async function readCaf(file: ByteSource, start: number, end: number): Pro
       const channels = uint(bytes, 24, 4)
       const block = uint(bytes, 16, 4)
       packetFrames = uint(bytes, 20, 4)
-      const width = channels > 0 ? block / channels : 0
+      const width = block / channels
       const layout =
         type === 'lpcm'
           ? layoutOf(flags & 1 ? 'float' : 'signed', width, (flags & 2) !== 0, channels, sampleRate)
@@ -364,7 +364,7 @@ export async function readCaf(file: ByteSource, start: number, end: number): Pro
 
 /** Sony's DSF 1.01; its ID3 tag is at the end. */
 export async function readDsf(file: ByteSource, start: number, end: number): Promise<Sound> {
-  const bytes = (await file.read(start, 92)).slice()
+  const bytes = await file.read(start, 92)
   const tag = uint(bytes, 20, 8, true)
   const channels = uint(bytes, 52, 4, true)
   const sampleRate = uint(bytes, 56, 4, true)

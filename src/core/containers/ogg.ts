@@ -22,7 +22,7 @@ interface Page {
 /** The page that begins here; undefined if none does. */
 async function pageAt(file: ByteSource, at: number): Promise<Page | undefined> {
   const head = (await file.read(at, 27 + 255)).slice()
-  if (head.length < 27 || ascii(head, 0, 4) !== 'OggS' || head[4] !== 0) return undefined
+  if (ascii(head, 0, 4) !== 'OggS' || head[4] !== 0) return undefined
   const segments = head.subarray(27, 27 + head[26]!)
   if (segments.length < head[26]!) return undefined
   const body = at + 27 + segments.length
@@ -133,7 +133,7 @@ async function beginnings(
   for await (const page of oggPages(file, start, end)) {
     if (!page.isFirst) break
     serials.add(page.serial)
-    const packet = (await file.read(page.body, Math.min(page.end - page.body, 128))).slice()
+    const packet = await file.read(page.body, Math.min(page.end - page.body, 128))
     const stream = identify(packet, page.serial)
     if (stream) streams.push(stream)
     body = page.end
@@ -204,7 +204,7 @@ export async function readOgg(file: ByteSource, start: number, end: number): Pro
   let beginning = false
   for await (const page of oggPages(file, start, end)) {
     if (page.isFirst && !beginning) {
-      const packet = (await file.read(page.body, Math.min(page.end - page.body, 128))).slice()
+      const packet = await file.read(page.body, Math.min(page.end - page.body, 128))
       const next = identify(packet, page.serial)
       if (!next) continue
       if (current) duration += secondsOf(current, granule, from)

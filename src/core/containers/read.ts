@@ -132,7 +132,7 @@ async function readWavPack(file: ByteSource, start: number, end: number): Promis
     uint(head, 12, 4, true) === 0xffff_ffff ? 0 : uint(head, 12, 4, true) + head[11]! * (2 ** 32 - 1)
   let cut: string | undefined
   if (samples === 0) {
-    for (let at = start; at + 32 <= end; ) {
+    for (let at = start; at < end; ) {
       const block = (await file.read(at, 32)).slice()
       if (ascii(block, 0, 4) !== 'wvpk') break
       // Of a block for each pair of channels, the first is marked.
@@ -161,7 +161,7 @@ async function wavPackRate(
 ): Promise<{ rate?: number; shift: number }> {
   const found: { rate?: number; shift: number } = { shift: 0 }
   const length = Math.min(8 + uint(await file.read(start + 4, 4), 0, 4, true), end - start, 65_536)
-  const block = (await file.read(start, length)).slice()
+  const block = await file.read(start, length)
   for (let at = 32; at + 2 <= block.length; ) {
     const id = block[at]!
     const wide = (id & 0x80) !== 0

@@ -32,6 +32,16 @@ const claiming = (id: string, size: number, content: Buffer) =>
 describe('WAVE', () => {
   test.each<[string, Buffer, object]>([
     [
+      '20 bits in four bytes',
+      riff(fmt({ block: 4, bits: 20 }), riffChunk('data', data)),
+      { pcm: { layout: { bytes: 4 } } },
+    ],
+    [
+      'samples of which nobody knows how many, that look like chunks',
+      riff(fmt(), claiming('data', 0, Buffer.concat([info, data]))),
+      { texts: [] },
+    ],
+    [
       'samples of which nobody knows how many',
       riff(fmt(), claiming('data', 0, data)),
       { duration: 0.1, cut: undefined },
@@ -287,6 +297,11 @@ describe('AIFF', () => {
   const samples = (offset: number, content = data) =>
     iffChunk('SSND', Buffer.concat([be(offset, 4), be(0, 4), Buffer.alloc(offset), content]))
   test.each<[string, Buffer, object]>([
+    [
+      'cut',
+      form(common(rate), samples(0)).subarray(0, -100),
+      { duration: 0.1, cut: 'the file ends 100 bytes before its samples do' },
+    ],
     ['samples', form(common(rate), samples(0)), { duration: 0.1, pcm: { start: 54, end: 1654 } }],
     ['samples further on', form(common(rate), samples(6)), { duration: 0.1, pcm: { start: 60, end: 1660 } }],
     [

@@ -1,6 +1,6 @@
 /** Heads of frames by the tables of RFC 9639, 9.1. */
 import { describe, expect, test } from 'vitest'
-import { flacHeaderAt } from '../../../../src/core/containers/flac.ts'
+import { flacHeaderAt, streamInfo } from '../../../../src/core/containers/flac.ts'
 
 const info = { sampleRate: 37_800, depth: 14 }
 
@@ -19,6 +19,16 @@ const read = (hex: string, change = (bytes: Buffer) => bytes) => {
   return flacHeaderAt(bytes, 0, bytes.length, info)
 }
 
+test('what STREAMINFO says of its samples (8.2)', () => {
+  // 44.1 kHz, 24 bits, two channels, behind three bytes
+  const bytes = Buffer.concat([
+    Buffer.alloc(3, 0x55),
+    Buffer.alloc(10),
+    Buffer.from('0ac4437000', 'hex'),
+    Buffer.alloc(19),
+  ])
+  expect(streamInfo(bytes, 3)).toEqual({ sampleRate: 44_100, depth: 24 })
+})
 test('a head', () => {
   expect(read('ff f8 c9 18 00')).toEqual({
     size: 6,

@@ -276,6 +276,11 @@ describe('fragments', () => {
   ])('%s', async (_what, parts, seconds) => {
     expect((await read(ftyp, ...parts, mdat)).duration).toBe(seconds)
   })
+  test('of a track whose head has times of eight bytes', async () => {
+    const tkhd = box('tkhd', be(2 ** 24, 4), be(3, 16), be(7, 4), be(0, 72))
+    const parts = [changed(index(trex(7, 1000)), tkhd), box('moof', traf(tfhd(7), trun(0, 8)))]
+    expect((await read(ftyp, ...parts, mdat)).duration).toBe(1)
+  })
   test('what of a movie without a scale of time is said in it is not known', async () => {
     const mvhd = box('mvhd', be(0, 12), be(0, 4), be(0, 84))
     const whole = changed(index(box('mehd', be(0, 4), be(5000, 4)), trex(1, 1000)), mvhd)

@@ -583,7 +583,7 @@ describe('formats of their own', () => {
     ],
     [
       'WavPack, a rate of its own behind a wide entry',
-      wavPack(15 << 23, 0x8a, 1, 0, 0, 9, 9, 0x67, 2, 0xa8, 0x93, 0, 0),
+      wavPack(15 << 23, 0x8a, 2, 0, 0, 9, 9, 9, 9, 0x67, 2, 0xa8, 0x93, 0, 0),
       { sampleRate: 37_800, duration: 0.5 },
     ],
     [
