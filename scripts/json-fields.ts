@@ -252,4 +252,17 @@ export const fieldMeanings: Readonly<Record<string, string>> = {
   not_begun: 'steps that were not begun',
   output: 'the file that was written',
   address: 'where it listens',
+
+  // Settings files, bucket and key
+  own_path: "the file of autodj's own settings",
+  variables: 'settings that have a value',
+  written: 'files that were written',
+  gitignore: 'the .gitignore that names them',
+  keys: 'the access keys that were tried',
+  cost: 'what the change costs, in words',
+  planned: 'changes that the plan holds',
+  unsupported: 'settings that the store does not have',
+  undo: 'the plan that takes the changes back',
+  counts: 'items of the plan by kind',
+  html: 'the page itself, if it goes to stdout',
 }
