@@ -171,7 +171,10 @@ const grantsOfSteps: Readonly<Record<string, Grants>> = {
     anything: ['cloudwatch:GetMetricData'],
     note: '--logs needs s3:ListBucket and s3:GetObject on the bucket of the logs',
   },
-  serve: nothing,
+  serve: {
+    bucket: ['s3:ListBucket'],
+    note: 'serve asks S3 for /health alone, whether the bucket is there; without the permission that says degraded, and all else works',
+  },
   worker: {
     ...fetch,
     note: 'for all kinds of jobs; a worker that takes one kind needs the policy of that command',

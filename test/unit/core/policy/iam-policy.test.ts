@@ -61,7 +61,7 @@ describe('more only where asked for', () => {
     )
     expect(actionsOf('restore', { kmsKey })).toContain('kms:Decrypt')
     expect(actionsOf('restore', { kmsKey })).not.toContain('kms:GenerateDataKey')
-    expect(actionsOf('serve', { kmsKey })).toEqual([])
+    expect(actionsOf('serve', { kmsKey })).toEqual(['s3:ListBucket'])
   })
 
   test('tags and ACLs', () => {
@@ -144,15 +144,16 @@ describe('more only where asked for', () => {
       CloudFront: ['cloudfront:GetCachePolicy,cloudfront:GetOriginAccessControl', '*'],
       OwnAccessKeys: ['iam:ListAccessKeys', `arn:aws:iam::*:user/\${aws:username}`],
     })
-    expect(iamPolicy('serve', place).policy.Statement).toEqual([])
+    expect(iamPolicy('import', place).policy.Statement).toEqual([])
   })
 
   test('what should be known is said once, of those that need something', () => {
     const note = (command: string | string[]) => iamPolicy(command, place).note
     expect(note('analyze')).toBeUndefined()
-    expect(note('serve')).toBe('makes no AWS request that needs a permission')
-    expect(note(['serve', 'analyze'])).toBeUndefined()
-    expect(note(['upload-local', 'fetch', 'serve'])).toBe(note('upload-local'))
+    expect(note('import')).toBe('makes no AWS request that needs a permission')
+    expect(note('serve')).toMatch(/\/health alone/)
+    expect(note(['import', 'analyze'])).toBeUndefined()
+    expect(note(['upload-local', 'fetch', 'import'])).toBe(note('upload-local'))
     expect(note(['verify', 'undo'])).toBe(`${note('verify')}; ${note('undo')}`)
   })
 
