@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { FetchFlags } from '../../src/fetch/flags.ts'
@@ -11,6 +10,7 @@ import type { ObjectHead } from '../../src/storage/store.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { listening, urlOf } from '../support/listening.ts'
 import { sha256 } from '../support/sums.ts'
 import { fetchDefaults } from './worker.ts'
 
@@ -25,7 +25,7 @@ beforeAll(async () => {
     if (body === undefined) response.writeHead(404)
     response.end(body)
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  await listening(server)
 })
 afterAll(async () => {
   server.close()
@@ -35,7 +35,7 @@ beforeEach(async () => {
   await bed.reset()
   served.clear()
 })
-const url = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+const url = () => urlOf(server)
 
 /** Keys with this in their name lie in an archive. */
 const archives = {

@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -16,6 +15,7 @@ import { fakeAudio, type TestBed, type TrackRow } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { putInventory } from '../support/inventory.ts'
+import { portOf } from '../support/listening.ts'
 import { crc32Text, sha256 } from '../support/sums.ts'
 import { apply as applyPlan, cleanup, forge, reconcile, restore, undo } from './safety.ts'
 import { upload } from './upload.ts'
@@ -310,7 +310,7 @@ describe('between the plan and its application', () => {
     await once(server, 'listening')
     try {
       const id = await bed.addTrack({ path: null, source: 'UNAVAILABLE', title: 'T', artist: 'A' })
-      const { port } = server.address() as AddressInfo
+      const port = portOf(server)
       let taken = ''
       const run = await bed.run(
         'fetch',

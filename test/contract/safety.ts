@@ -19,7 +19,6 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3'
@@ -51,6 +50,7 @@ import { StoreError } from '../../src/storage/store.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { broken, once } from '../support/hooked-store.ts'
 import { putInventory } from '../support/inventory.ts'
+import { portOf } from '../support/listening.ts'
 import { crc32Text, sha256 } from '../support/sums.ts'
 import { upload } from './upload.ts'
 import { fetchDefaults } from './worker.ts'
@@ -882,7 +882,7 @@ export function safetyContract(
         await event(server, 'listening')
         const key = 'audio/A/T.flac'
         const id = await bed.addTrack({ path: null, source: 'UNAVAILABLE', key })
-        const { port } = server.address() as AddressInfo
+        const port = portOf(server)
         await bed.store.put(key, content, { headers: { contentType: 'audio/flac' }, checksums: {} })
         const run = await bed.run(
           'fetch',

@@ -5,7 +5,6 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, linkSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { commands } from '../../src/commands.ts'
@@ -25,6 +24,7 @@ import type { UploadFlags } from '../../src/upload/flags.ts'
 import { planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { itemPage } from '../support/ledger.ts'
+import { portOf } from '../support/listening.ts'
 import { sha256 } from '../support/sums.ts'
 
 const MiB = 1024 ** 2
@@ -399,7 +399,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
         }).listen(0, '127.0.0.1')
         try {
           await once(cdn, 'listening')
-          const { port } = cdn.address() as AddressInfo
+          const port = portOf(cdn)
           const id = await bed.addTrack({ path: 'a.mp3', content })
           await before?.(id)
           const env = { CLOUDFRONT_DOMAIN: `http://127.0.0.1:${port}` }
@@ -481,7 +481,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       }).listen(0, '127.0.0.1')
       try {
         await once(cdn, 'listening')
-        const { port } = cdn.address() as AddressInfo
+        const port = portOf(cdn)
         const env = { CLOUDFRONT_DOMAIN: `http://127.0.0.1:${port}` }
         const run = await upload(bed, { deleteLocal: true }, { env })
         expect(run.items.find(item => item['state'] === 'kept')).toMatchObject({ code: 'row.changed' })

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest'
@@ -20,6 +19,7 @@ import type { WorkerFlags } from '../../src/worker/flags.ts'
 import { runWorker } from '../../src/worker/run.ts'
 import { Worker } from '../../src/worker/worker.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
+import { urlOf } from '../support/listening.ts'
 import { addObject, analyzeDefaults, demo, expectNoTempOf, rowOf } from './analyze.ts'
 import { uploadDefaults } from './upload.ts'
 
@@ -520,7 +520,7 @@ export function workerContract(name: string, openBed: () => Promise<TestBed>): v
       await once(server, 'listening')
       try {
         const id = await bed.addTrack({ path: null, source: 'UNAVAILABLE' })
-        const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/{id}?token=hush`
+        const url = `${urlOf(server)}/{id}?token=hush`
         const queue = (flags: Partial<FetchFlags>) =>
           bed.run('fetch', context => enqueueFetch(context, { ...fetchDefaults, from: ['url'], ...flags }))
         const warned = expect.objectContaining({ message: expect.stringMatching(/set FETCH_URL where/) })

@@ -5,7 +5,6 @@
 
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import {
   PutBucketCorsCommand,
@@ -25,6 +24,7 @@ import {
   fakeCloudFront,
   oldDistribution,
 } from '../support/cloudfront.ts'
+import { end, listening, urlOf } from '../support/listening.ts'
 import { sdk, type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -248,12 +248,10 @@ test('a setting that the store lacks does not block the others, and one can be l
 })
 
 test('check survives answers that are no XML', async () => {
-  const server = http.createServer((_, response) => response.end('Hello, this is <not XML'))
-  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
-  env['S3_ENDPOINT'] = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const server = await listening(http.createServer((_, response) => response.end('Hello, this is <not XML')))
+  env['S3_ENDPOINT'] = urlOf(server)
   const { exitCode, stdout, stderr } = await bucket('check')
-  server.closeAllConnections()
-  server.close()
+  end(server)
   expect(stderr).not.toContain('bug in autodj')
   expect([exitCode, stdout]).toEqual([expect.any(Number), expect.stringContaining('lifecycle')])
 })

@@ -1,6 +1,5 @@
 /** `--bwlimit`: whatever a command sends or receives of audio passes the one throttle of its run, at its rate. */
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { defineCommand } from '../../src/cli/command.ts'
 import { shared } from '../../src/cli/flags.ts'
@@ -15,6 +14,7 @@ import { fakeAudio } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { end, listening, urlOf } from '../support/listening.ts'
 
 const rate = 10 * 1024
 
@@ -77,12 +77,11 @@ beforeAll(async () => {
       return undefined
     })()
   })
-  await new Promise<void>(resolve => void cdn.listen(0, '127.0.0.1', resolve))
-  cdnDomain = `http://127.0.0.1:${(cdn.address() as AddressInfo).port}`
+  await listening(cdn)
+  cdnDomain = urlOf(cdn)
 })
 afterAll(async () => {
-  cdn.closeAllConnections()
-  cdn.close()
+  end(cdn)
   await bed.close()
 })
 beforeEach(() => bed.reset())

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -14,6 +13,7 @@ import type { TestBucket } from '../contract/reconcile.ts'
 import { cli } from '../support/cli.ts'
 import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { embeddedBucket } from '../support/embedded-s3.ts'
+import { end, listening, urlOf } from '../support/listening.ts'
 import { snapshot } from '../support/snapshot.ts'
 import { crc32Text, sha256 } from '../support/sums.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -165,8 +165,8 @@ describe('cleanup and restore', () => {
       if (part.length === 0) response.writeHead(403).end()
       else response.writeHead(206, { 'content-range': `bytes ${start}-${end}/${content.length}` }).end(part)
     })
-    await new Promise<void>(resolve => cdn.listen(0, '127.0.0.1', resolve))
-    const more = { CLOUDFRONT_DOMAIN: `http://127.0.0.1:${(cdn.address() as AddressInfo).port}` }
+    await listening(cdn)
+    const more = { CLOUDFRONT_DOMAIN: urlOf(cdn) }
     try {
       const { exitCode, messages } = await run(['cleanup', '--apply', '--json'], { more })
       expect(exitCode).toBe(0)
@@ -176,8 +176,7 @@ describe('cleanup and restore', () => {
       ])
       expect(['same', 'other', 'away'].map(name => here(`${name}.mp3`))).toEqual([false, true, true])
     } finally {
-      cdn.closeAllConnections()
-      cdn.close()
+      end(cdn)
     }
   })
 
@@ -362,8 +361,8 @@ describe('cleanup and restore', () => {
       response.statusCode = pings.length === 1 ? 500 : 200
       response.end()
     })
-    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/uuid`
+    await listening(server)
+    const url = `${urlOf(server)}/uuid`
     try {
       const late = await run(['cleanup', '--apply', '--max-duration', '0s', '--healthcheck', url])
       expect(late.exitCode).toBe(10)

@@ -1,7 +1,6 @@
 /** `autodj cost`: access logs in a bucket, CloudWatch's answers as AWS documents them, prices of one's own. */
 import { writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -10,6 +9,7 @@ import { upsertObjects } from '../../src/db/ledger.ts'
 import { cloudWatchTraffic } from '../../src/status/cost/cloudwatch.ts'
 import { cli } from '../support/cli.ts'
 import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { listening, urlOf } from '../support/listening.ts'
 import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -102,8 +102,8 @@ async function cloudWatch(
       response.end(JSON.stringify({ MetricDataResults, Messages: [] }))
     })
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server, bodies }
+  await listening(server)
+  return { url: urlOf(server), server, bodies }
 }
 
 test('CloudWatch: rates weigh as much as their day had requests; no hit rate is no hit rate', async () => {

@@ -5,13 +5,13 @@
 import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { fakeAudio } from '../support/bed.ts'
 import { type CliResult, cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { inEnvironment } from '../support/environment.ts'
+import { end, listening, urlOf } from '../support/listening.ts'
 import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -37,12 +37,9 @@ let handle: (request: IncomingMessage, response: ServerResponse) => void
 
 beforeAll(async () => {
   service = createServer((request, response) => handle(request, response))
-  await new Promise<void>(done => service.listen(0, '127.0.0.1', done))
+  await listening(service)
 })
-afterAll(() => {
-  service.closeAllConnections()
-  service.close()
-})
+afterAll(() => end(service))
 beforeEach(async () => {
   home = temporaryFolder('renewed')
   await mkdir(path.join(home, 'audio'))
@@ -57,7 +54,7 @@ afterEach(async () => {
   await database.drop()
 })
 
-const serviceUrl = () => `http://127.0.0.1:${(service.address() as AddressInfo).port}`
+const serviceUrl = () => urlOf(service)
 
 /** Another key, which the store takes from now on. */
 function issue(): { key: Key; expiration: Date } {

@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { end, listening, urlOf } from '../support/listening.ts'
 import { start } from '../support/process.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -28,22 +28,19 @@ beforeAll(async () => {
     response.writeHead(answer === 'ExpiredToken' ? 400 : 403, { 'content-type': 'application/xml' })
     response.end(`<Error><Code>${answer}</Code><Message>no</Message></Error>`)
   })
-  await new Promise<void>(done => s3.listen(0, '127.0.0.1', done))
+  await listening(s3)
   env = {
     HOME: home,
     S3_BUCKET_NAME: 'music',
     AWS_REGION: 'us-east-1',
-    S3_ENDPOINT: `http://127.0.0.1:${(s3.address() as AddressInfo).port}`,
+    S3_ENDPOINT: urlOf(s3),
     // What is wrong with the bucket is said first: no database is needed.
     DATABASE_URL: 'postgresql://nobody@127.0.0.1:1/none',
     // Nobody is asked for the role of a machine.
     AWS_EC2_METADATA_DISABLED: 'true',
   }
 })
-afterAll(async () => {
-  s3.closeAllConnections()
-  s3.close()
-})
+afterAll(() => end(s3))
 
 const keys = { AWS_ACCESS_KEY_ID: 'AKIAIOSFODNN7EXAMPLE', AWS_SECRET_ACCESS_KEY: 'hush' }
 

@@ -4,13 +4,13 @@
  */
 import { mkdir, readFile } from 'node:fs/promises'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { CreateBucketCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { copyDemoLibrary } from '../../src/demo/library.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
+import { listening, portOf } from '../support/listening.ts'
 import { fencedBlocks } from '../support/markdown.ts'
 import { accessKey, sdk, type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -32,7 +32,7 @@ beforeAll(async () => {
   cdn = await startCdn({
     origin: server.origin,
   })
-  await new Promise<void>(done => health.listen(0, '127.0.0.1', done))
+  await listening(health)
   await mkdir(path.join(folder, 'audio'))
   await copyDemoLibrary(path.join(folder, 'audio'))
   env = {
@@ -61,7 +61,7 @@ test('docs/guide.md: every command, in its order', async () => {
     .filter(({ language, norun }) => language === 'sh' && norun === undefined)
     .flatMap(block => block.lines)
   expect(lines.length).toBeGreaterThan(20)
-  const { port } = health.address() as AddressInfo
+  const port = portOf(health)
   let said = ''
   for (const line of lines.filter(one => !elsewhere.test(one))) {
     const here = line.replace('https://hc-ping.com', `http://127.0.0.1:${port}`)

@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
 import http from 'node:http'
-import net, { type AddressInfo } from 'node:net'
+import net from 'node:net'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Command } from '../../src/cli/command.ts'
@@ -12,6 +12,7 @@ import { runDoctor } from '../../src/doctor/run.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { listening, portOf } from '../support/listening.ts'
 import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -219,9 +220,8 @@ describe('broken', () => {
     CLOUDFRONT_PRIVATE_KEY_PATH: undefined,
   }
   const closedPort = async () => {
-    const server = net.createServer()
-    await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
-    const { port } = server.address() as AddressInfo
+    const server = await listening(net.createServer())
+    const port = portOf(server)
     await new Promise(done => server.close(done))
     return port
   }
@@ -462,8 +462,8 @@ async function dropsUnsigned(target: string): Promise<number> {
       .end()
   })
   proxies.push(proxy)
-  await new Promise<void>(done => proxy.listen(0, '127.0.0.1', done))
-  return (proxy.address() as AddressInfo).port
+  await listening(proxy)
+  return portOf(proxy)
 }
 const proxies: http.Server[] = []
 afterAll(() => {

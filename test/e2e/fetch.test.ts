@@ -11,6 +11,7 @@ import { ExitCode } from '../../src/errors.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { listening, urlOf } from '../support/listening.ts'
 import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -58,8 +59,8 @@ beforeAll(async () => {
     else if (request.url === '/clip') response.writeHead(200).end(mp3.subarray(0, 60_000))
     else response.writeHead(404).end()
   })
-  await new Promise<void>(resolve => music.listen(0, '127.0.0.1', resolve))
-  musicUrl = `http://127.0.0.1:${(music.address() as { port: number }).port}`
+  await listening(music)
+  musicUrl = urlOf(music)
 
   const put = (key: string, body: Buffer, trackId?: string) =>
     store.put(key, body, {

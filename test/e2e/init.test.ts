@@ -1,6 +1,6 @@
 /** Answers by flag and environment, and by a scripted person, checked against the embedded S3 server and CDN. */
 import { chmod, mkdir, mkdtemp, readFile, stat, symlink, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import path from 'node:path'
 import { parse } from 'dotenv'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -9,6 +9,7 @@ import type { Prompter } from '../../src/init/interview.ts'
 import { runInit } from '../../src/init/run.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
+import { listening, portOf } from '../support/listening.ts'
 import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -312,8 +313,8 @@ describe('by a person', () => {
         return undefined
       })
     })
-    await new Promise<void>(resolve => void server.listen(0, '127.0.0.1', resolve))
-    const { port } = server.address() as AddressInfo
+    await listening(server)
+    const port = portOf(server)
     try {
       const { asked, said } = await answering({
         'The application': [`postgresql://dj:first-hush@127.0.0.1:${port}/autodj`],

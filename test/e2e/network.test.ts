@@ -2,7 +2,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Proxies } from '../../src/core/proxy.ts'
@@ -13,6 +12,7 @@ import { createS3Store } from '../../src/storage/s3.ts'
 import { fakeAudio } from '../support/bed.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { cli } from '../support/cli.ts'
+import { end, listening, portOf } from '../support/listening.ts'
 import { startProxy, type TestProxy } from '../support/proxy.ts'
 import { accessKey, type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -151,7 +151,7 @@ describe('downloads of fetch', () => {
     response.end('music')
   })
   const names = async (login?: string) => {
-    const { port } = music.address() as AddressInfo
+    const port = portOf(music)
     return proxyTo({ 'store.corp.example': port, 'inside.lan': port, localhost: port }, login)
   }
   const get = async (url: string, proxies: Proxies, isAllowed?: (address: string) => boolean) => {
@@ -169,12 +169,9 @@ describe('downloads of fetch', () => {
       ...plainNetwork,
       certificates: [{ variable: 'AWS_CA_BUNDLE', path: path.join(dir, 'ca.pem') }],
     })
-    await new Promise<void>(done => music.listen(0, '127.0.0.1', done))
+    await listening(music)
   })
-  afterAll(() => {
-    music.closeAllConnections()
-    music.close()
-  })
+  afterAll(() => end(music))
 
   test('go through the proxy, by the name that only it knows', async () => {
     const proxy = await names()
@@ -182,16 +179,15 @@ describe('downloads of fetch', () => {
     expect(proxy.asked).toEqual([`CONNECT ${host}:443`])
   })
   test('http:// too', async () => {
-    const plain = createHttpServer((_, response) => response.end('plain'))
-    await new Promise<void>(done => plain.listen(0, '127.0.0.1', done))
-    const proxy = await proxyTo({ [host]: (plain.address() as AddressInfo).port })
+    const plain = await listening(createHttpServer((_, response) => response.end('plain')))
+    const proxy = await proxyTo({ [host]: portOf(plain) })
     expect(await get(`http://${host}/a.mp3`, { http: proxy.url }, previewGuard(undefined))).toBe('plain')
     expect(proxy.asked).toEqual([`GET http://${host}/a.mp3`])
     plain.close()
   })
   test('not where NO_PROXY names the host', async () => {
     const proxy = await names()
-    const { port } = music.address() as AddressInfo
+    const port = portOf(music)
     expect(await get(`https://127.0.0.1:${port}/a.mp3`, { https: proxy.url, except: '127.0.0.1' })).toBe(
       'music',
     )
@@ -227,8 +223,8 @@ test('a health check goes through, also where a setting is wrong', async () => {
     seen.push(request.url ?? '')
     response.end('OK')
   })
-  await new Promise<void>(done => service.listen(0, '127.0.0.1', done))
-  const proxy = await proxyTo({ 'health.corp.example': (service.address() as AddressInfo).port })
+  await listening(service)
+  const proxy = await proxyTo({ 'health.corp.example': portOf(service) })
   const more = { HTTP_PROXY: proxy.url, AUTODJ_HEALTHCHECK: 'http://health.corp.example/ping' }
   await file(settings(more))
   await cli(['import'], { cwd: dir })
@@ -238,14 +234,12 @@ test('a health check goes through, also where a setting is wrong', async () => {
   await cli(['import'], { cwd: dir })
   expect(seen.at(-1)).toBe('/ping/2')
   expect(proxy.asked.every(line => line.includes('health.corp.example'))).toBe(true)
-  service.closeAllConnections()
-  service.close()
+  end(service)
 })
 
 test('fetch goes through, and no more once there is no proxy', async () => {
-  const music = createServer({ key, cert }, (_, response) => response.end('music'))
-  await new Promise<void>(done => music.listen(0, '127.0.0.1', done))
-  const proxy = await proxyTo({ 'music.corp.example': (music.address() as AddressInfo).port })
+  const music = await listening(createServer({ key, cert }, (_, response) => response.end('music')))
+  const proxy = await proxyTo({ 'music.corp.example': portOf(music) })
   await enterNetwork({
     proxies: { https: proxy.url },
     certificates: [{ variable: 'AWS_CA_BUNDLE', path: path.join(dir, 'ca.pem') }],
@@ -255,6 +249,5 @@ test('fetch goes through, and no more once there is no proxy', async () => {
   await enterNetwork(plainNetwork)
   await expect(fetch('https://music.corp.example/a.mp3')).rejects.toThrow('fetch failed')
   expect(proxy.asked).toHaveLength(1)
-  music.closeAllConnections()
-  music.close()
+  end(music)
 })

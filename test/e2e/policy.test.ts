@@ -5,7 +5,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -22,6 +21,7 @@ import type { createS3Store } from '../../src/storage/s3.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { end, listening, portOf } from '../support/listening.ts'
 import { type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -363,16 +363,16 @@ test('tracks whose audio is analysed, found, or downloaded', { timeout }, async 
   const analyzed = await run('analyze', ['--source', 's3', ...only(there, gone)])
   expect(analyzed.exitCode).toBe(3) // the one that is gone
 
-  const server = http.createServer((_, response) => void response.writeHead(200, { etag: '"1"' }).end(music))
-  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
-  const { port } = server.address() as AddressInfo
+  const server = await listening(
+    http.createServer((_, response) => void response.writeHead(200, { etag: '"1"' }).end(music)),
+  )
+  const port = portOf(server)
   try {
     const url = `http://127.0.0.1:${port}/{spotify_id}.mp3`
     const fetched = await run('fetch', ['--url', url, ...only(elsewhere, download, inParts)])
     expect(fetched.exitCode).toBe(0)
   } finally {
-    server.closeAllConnections()
-    server.close()
+    end(server)
   }
 })
 

@@ -2,13 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { defineCommand } from '../../src/cli/command.ts'
 import { ExitCode, TemporaryError } from '../../src/errors.ts'
 import { Records } from '../../src/records/records.ts'
 import { cli } from '../support/cli.ts'
+import { end, listening, urlOf } from '../support/listening.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const probe = defineCommand({
@@ -62,13 +62,10 @@ beforeAll(async () => {
     response.statusCode = answer
     response.end(answer === 200 ? 'OK' : `will not take ${path}`)
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  await listening(server)
+  url = urlOf(server)
 })
-afterAll(async () => {
-  server.closeAllConnections()
-  server.close()
-})
+afterAll(() => end(server))
 beforeEach(() => {
   received = []
   answer = 200

@@ -7,6 +7,7 @@ import { migrateUp } from '../../src/db/migrate.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { freePort, listening, portOf } from '../support/listening.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let testDatabase: TestDatabase
@@ -42,7 +43,7 @@ async function serving(args: string[], env: Record<string, string>, use: (origin
   })
   const origin = `http://127.0.0.1:${port}`
   try {
-    await listening(origin, running)
+    await answering(origin, running)
     await use(origin)
   } finally {
     stop('SIGTERM')
@@ -50,7 +51,7 @@ async function serving(args: string[], env: Record<string, string>, use: (origin
   return running
 }
 
-async function listening(origin: string, running: Promise<{ stderr: string }>): Promise<void> {
+async function answering(origin: string, running: Promise<{ stderr: string }>): Promise<void> {
   const ended = running.then(({ stderr }) => Promise.reject(new Error(`serve ended: ${stderr}`)))
   const answered = (async () => {
     for (;;) {
@@ -60,14 +61,6 @@ async function listening(origin: string, running: Promise<{ stderr: string }>): 
     }
   })()
   await Promise.race([ended, answered])
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
 }
 
 test('redirects to signed URLs that say when they end, and stops cleanly on SIGTERM', async () => {
@@ -105,9 +98,8 @@ test('without a CDN it says so at the start, and answers 404 for tracks in S3', 
 })
 
 test('a port that is taken is a clear error', async () => {
-  const taken = createServer()
-  await new Promise<void>(resolve => taken.listen(0, '127.0.0.1', resolve))
-  const { port } = taken.address() as { port: number }
+  const taken = await listening(createServer())
+  const port = portOf(taken)
   const { exitCode, stderr } = await cli(['serve', '--port', String(port)], {
     env: { DATABASE_URL: testDatabase.url },
   })

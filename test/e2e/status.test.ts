@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { finishRun, recordItems, startRun, upsertObjects } from '../../src/db/ledger.ts'
@@ -10,6 +9,7 @@ import { migrateUp } from '../../src/db/migrate.ts'
 import { type CliOptions, cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
 import { putInventory } from '../support/inventory.ts'
+import { end, listening, portOf } from '../support/listening.ts'
 import { testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -280,8 +280,8 @@ async function cloudWatch(results: object[]) {
       response.end(JSON.stringify({ MetricDataResults: results, Messages: [] }))
     })
   })
-  await new Promise<void>(resolve => void server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
+  await listening(server)
+  const port = portOf(server)
   return {
     env: {
       AWS_ENDPOINT_URL: `http://127.0.0.1:${port}`,
@@ -290,8 +290,7 @@ async function cloudWatch(results: object[]) {
       AWS_SECRET_ACCESS_KEY: 'hush-hush-hush-hush',
     },
     async [Symbol.asyncDispose]() {
-      server.closeAllConnections()
-      server.close()
+      end(server)
     },
   }
 }

@@ -1,12 +1,12 @@
 /** The command from flags to exit code, on an embedded database and a scripted CDN. */
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { decodeKeyPath } from '../../src/core/cdn-url.ts'
 import { recentRuns } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { end, listening, urlOf } from '../support/listening.ts'
 
 const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`
 const keys = ['audio/AC+DC/T.N.T_1.mp3', 'audio/Beyonce\u0301/50% #1?_2.flac', 'audio/🎧/..x_3.ogg']
@@ -43,7 +43,7 @@ const server = http.createServer((request, response) => {
 let place: TestDatabase
 let env: Record<string, string>
 beforeAll(async () => {
-  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+  await listening(server)
   place = await pgliteTestDatabase()
   env = {
     DATABASE_URL: place.url,
@@ -52,7 +52,7 @@ beforeAll(async () => {
     S3_ENDPOINT: 'http://127.0.0.1:9',
     AWS_ACCESS_KEY_ID: 'a',
     AWS_SECRET_ACCESS_KEY: 'b',
-    CLOUDFRONT_DOMAIN: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    CLOUDFRONT_DOMAIN: urlOf(server),
   }
   const db = await place.open()
   await migrateUp(db)
@@ -70,8 +70,7 @@ beforeAll(async () => {
   await db.close()
 })
 afterAll(async () => {
-  server.closeAllConnections()
-  server.close()
+  end(server)
   await place?.drop()
 })
 beforeEach(() => {
@@ -127,11 +126,10 @@ test('what is compared is said, and the next step has the same flags', async () 
 })
 
 test('that the bucket serves nobody past the CDN is said only if the bucket said so', async () => {
-  await new Promise<void>(done => bucket.listen(0, '127.0.0.1', done))
-  const endpoint = `http://127.0.0.1:${(bucket.address() as AddressInfo).port}`
+  await listening(bucket)
+  const endpoint = urlOf(bucket)
   const asked = await cli(['verify', '--direct'], { env: { ...env, S3_ENDPOINT: endpoint } })
-  bucket.closeAllConnections()
-  bucket.close()
+  end(bucket)
   expect(asked.stdout).toContain('checked: the bucket serves none of them directly')
   const unasked = await verify('--direct', '--json')
   expect(unasked.exitCode).toBe(0)

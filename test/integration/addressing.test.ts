@@ -13,8 +13,9 @@ import { enterNetwork, plainNetwork } from '../../src/network.ts'
 import { fakeAudio } from '../support/bed.ts'
 import { cli } from '../support/cli.ts'
 import { pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { freePort } from '../support/listening.ts'
 import { startProxy, type TestProxy } from '../support/proxy.ts'
-import { freePort, versitygw } from '../support/stores.ts'
+import { versitygw } from '../support/stores.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const program = versitygw()

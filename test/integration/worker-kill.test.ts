@@ -6,7 +6,6 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +15,7 @@ import { addObject } from '../contract/analyze.ts'
 import type { TestBed } from '../support/bed.ts'
 import { realBed } from '../support/beds.ts'
 import { postgresTestDatabase } from '../support/database.ts'
+import { urlOf } from '../support/listening.ts'
 import { type Finished, start } from '../support/process.ts'
 import { testPostgres, testS3 } from '../support/servers.ts'
 import { sha256 } from '../support/sums.ts'
@@ -51,7 +51,7 @@ describe.skipIf(!postgres || !s3)('three workers, killed by turns', () => {
     )
     closing.push(() => previews.close())
     await once(previews, 'listening')
-    const preview = `http://127.0.0.1:${(previews.address() as AddressInfo).port}/preview.mp3`
+    const preview = `${urlOf(previews)}/preview.mp3`
     const env = { ...bed.env, TMPDIR: temp, FETCH_COMMAND: `cp ${clip} {output}` }
 
     const byCommand: string[] = []

@@ -1,7 +1,7 @@
 /** A server that answers as IAM or STS would: one answer to whatever is asked, until another is set. */
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll } from 'vitest'
+import { end, listening, urlOf } from './listening.ts'
 
 interface AwsStandIn {
   /** there once the tests run */
@@ -24,12 +24,9 @@ export function awsStandIn(): AwsStandIn {
     })
   })
   beforeAll(async () => {
-    await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
-    standIn.endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    await listening(server)
+    standIn.endpoint = urlOf(server)
   })
-  afterAll(() => {
-    server.closeAllConnections()
-    server.close()
-  })
+  afterAll(() => end(server))
   return standIn
 }

@@ -7,7 +7,6 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, cp, mkdir, rm, writeFile } from 'node:fs/promises'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { copyDemoLibrary } from '../../src/demo/library.ts'
@@ -16,6 +15,7 @@ import { loadDump } from './alembic.ts'
 import { type Cdn, startCdn } from './cdn/cdn.ts'
 import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from './database.ts'
 import { putInventory } from './inventory.ts'
+import { listening, urlOf } from './listening.ts'
 import { type S3Server, startS3Server } from './s3-server/server.ts'
 import { accessKey } from './s3-server.ts'
 import { testPostgres } from './servers.ts'
@@ -95,8 +95,8 @@ export async function startDocWorld(): Promise<DocWorld> {
     pings.push(request.url ?? '')
     response.end()
   })
-  await new Promise<void>(done => other.listen(0, '127.0.0.1', done))
-  const elsewhere = `http://127.0.0.1:${(other.address() as AddressInfo).port}`
+  await listening(other)
+  const elsewhere = urlOf(other)
 
   const postgres = testPostgres()
   let s3: S3Server | undefined

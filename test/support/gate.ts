@@ -3,8 +3,8 @@
  * same byte on a slow machine and on a fast one.
  */
 
-import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Socket } from 'node:net'
+import { listening, urlOf } from './listening.ts'
 
 interface Gate {
   /** As the target's, with this port. */
@@ -52,9 +52,9 @@ export async function startGate(target: string, limit: number): Promise<Gate> {
       })
     })
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  await listening(server)
   return {
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint: urlOf(server),
     get held() {
       return waiting.size
     },

@@ -4,9 +4,9 @@
  * it is killed, however fast the machine is.
  */
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
+import { listening, urlOf } from './listening.ts'
 import { start } from './process.ts'
 
 /** How a link breaks off: in the middle of a body, or with a body wholly arrived and its answer lost. */
@@ -35,12 +35,12 @@ export class NarrowLink {
 
   static async open(target: string): Promise<NarrowLink> {
     const link = new NarrowLink(target)
-    await new Promise<void>(resolve => link.#server.listen(0, '127.0.0.1', resolve))
+    await listening(link.#server)
     return link
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+    return urlOf(this.#server)
   }
 
   /** Bytes of all objects and parts that the server has confirmed, whether or not the answer went on; each counts once. */

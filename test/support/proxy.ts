@@ -1,6 +1,7 @@
 /** A proxy as companies have them: tunnels by CONNECT, relays of plain requests, a name and a password if wanted. */
 import http from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
+import { listening, portOf } from './listening.ts'
 
 export interface TestProxy {
   url: string
@@ -67,9 +68,9 @@ export async function startProxy(
       one.on('close', () => sockets.delete(one))
     }
   })
-  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+  await listening(server)
   return {
-    url: `http://${login === undefined ? '' : `${login}@`}127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://${login === undefined ? '' : `${login}@`}127.0.0.1:${portOf(server)}`,
     asked,
     async close() {
       for (const socket of sockets) socket.destroy()

@@ -1,10 +1,10 @@
 /** The store against a server that answers as a test says, and remembers what it was asked. */
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterEach } from 'vitest'
 import { createS3Store } from '../../src/storage/s3.ts'
 import type { S3StoreOptions } from '../../src/storage/s3-connection.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
+import { listening, urlOf } from './listening.ts'
 
 export interface Received {
   method: string
@@ -34,8 +34,8 @@ export async function scripted(
         handle(request, response)
       })
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  await listening(server)
+  const endpoint = urlOf(server)
   const credentials = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'very-secret-indeed' }
   const store = createS3Store({ bucket: 'music', endpoint, region: 'eu-west-1', credentials, ...options })
   opened.push(

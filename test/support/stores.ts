@@ -5,11 +5,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { freePort } from './listening.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 export interface Store {
@@ -98,16 +98,6 @@ async function answers(endpoint: string, child?: ChildProcess): Promise<void> {
     await sleep(100)
   }
   throw new Error(`${child?.spawnfile ?? endpoint} does not answer`)
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo
-      probe.close(() => resolve(port))
-    })
-    probe.on('error', reject)
-  })
 }
 
 /** A cluster in a folder, where Debian's programs for it are installed. */

@@ -1,6 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
-import net, { type AddressInfo } from 'node:net'
+import net from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { observeDomain } from '../../../src/cdn/domain.ts'
 import { openProber, type ProberOptions } from '../../../src/cdn/probe.ts'
@@ -8,6 +8,7 @@ import { cdnUrl, parseCdnDomain } from '../../../src/core/cdn-url.ts'
 import { diagnose } from '../../../src/core/diagnosis/diagnose.ts'
 import { diagnoseDomain } from '../../../src/core/diagnosis/domain.ts'
 import { selfSigned } from '../../support/certificate.ts'
+import { listening, portOf } from '../../support/listening.ts'
 import { sha256 } from '../../support/sums.ts'
 
 const closing: (() => unknown)[] = []
@@ -16,12 +17,12 @@ afterEach(async () => {
 })
 
 async function listen(server: net.Server): Promise<number> {
-  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+  await listening(server)
   closing.push(() => new Promise(done => server.close(done)))
   if (server instanceof http.Server || server instanceof https.Server) {
     closing.push(() => server.closeAllConnections())
   }
-  return (server.address() as AddressInfo).port
+  return portOf(server)
 }
 
 function prober(options: Partial<ProberOptions> = {}) {

@@ -1,10 +1,10 @@
 /** The last question before a local file goes: whether the CDN serves its very bytes, asked again only where that may help. */
 import { createHash } from 'node:crypto'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openServedCheck } from '../../../src/cdn/served.ts'
 import { loadConfig } from '../../../src/config.ts'
+import { end, listening, portOf } from '../../support/listening.ts'
 
 const content = Buffer.from('0123456789'.repeat(100))
 const range = { start: 10, end: 19 }
@@ -31,15 +31,14 @@ const options = { concurrency: 16, signal: new AbortController().signal, now: ()
 const configOf = (domain: string | undefined) =>
   loadConfig({ cwd: '/', env: { S3_BUCKET_NAME: 'music', ...(domain && { CLOUDFRONT_DOMAIN: domain }) } })
 beforeAll(async () => {
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
+  await listening(server)
+  const port = portOf(server)
   const opened = await openServedCheck(configOf(`http://127.0.0.1:${port}`), options)
   check = opened as typeof check
 })
 afterAll(() => {
   check.close()
-  server.closeAllConnections()
-  server.close()
+  end(server)
 })
 
 test.each<[Answer[], true | string, number]>([
@@ -68,9 +67,8 @@ test.each<[Answer[], true | string, number]>([
 })
 
 test('what cannot be connected to is told', async () => {
-  const closed = http.createServer()
-  await new Promise<void>(resolve => closed.listen(0, '127.0.0.1', resolve))
-  const { port } = closed.address() as AddressInfo
+  const closed = await listening(http.createServer())
+  const port = portOf(closed)
   await new Promise(resolve => closed.close(resolve))
   const opened = await openServedCheck(configOf(`http://127.0.0.1:${port}`), options)
   expect(await opened?.served('audio/a', range, sha256)).toEqual({
@@ -86,7 +84,7 @@ test('without a CDN there is nothing to ask', async () => {
 
 test('a signal ends the wait for a second try', async () => {
   const stop = new AbortController()
-  const { port } = server.address() as AddressInfo
+  const port = portOf(server)
   const opened = await openServedCheck(configOf(`http://127.0.0.1:${port}`), {
     ...options,
     signal: stop.signal,

@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
@@ -11,6 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { httpGet } from '../../../src/fetch/http-get.ts'
 import { enterNetwork } from '../../../src/network.ts'
 import { selfSigned } from '../../support/certificate.ts'
+import { end, portOf } from '../../support/listening.ts'
 import { startProxy, type TestProxy } from '../../support/proxy.ts'
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
@@ -26,7 +26,7 @@ async function listen(server: http.Server | https.Server, scheme: string): Promi
   servers.push(server)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  return `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return `${scheme}://127.0.0.1:${portOf(server)}`
 }
 beforeAll(async () => {
   const certificate = selfSigned(['localhost', 'safe.example'])
@@ -48,8 +48,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   for (const server of servers) {
-    server.closeAllConnections()
-    server.close()
+    end(server)
   }
   await proxy.close()
 })

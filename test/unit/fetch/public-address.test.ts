@@ -1,8 +1,8 @@
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isPublicAddress, previewGuard, refuseInside } from '../../../src/fetch/public-address.ts'
 import { download } from '../../../src/fetch/url-download.ts'
+import { listening, portOf } from '../../support/listening.ts'
 
 describe('addresses of the internet, and those inside', () => {
   test.each(['1.1.1.1', '93.184.216.34', '172.15.255.255', '172.32.0.0', '192.167.1.1', '2606:4700::1111'])(
@@ -61,8 +61,8 @@ describe('a download', () => {
   }
   const servers = [http.createServer(handle), http.createServer(handle)]
   beforeAll(async () => {
-    for (const server of servers) await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
-    ;[port, other] = servers.map(server => (server.address() as AddressInfo).port) as [number, number]
+    for (const server of servers) await listening(server)
+    ;[port, other] = servers.map(server => portOf(server)) as [number, number]
   })
   afterAll(() => {
     for (const server of servers) server.close()

@@ -2,6 +2,7 @@ import http from 'node:http'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type DownloadOptions, download } from '../../../src/fetch/url-download.ts'
+import { listening, urlOf } from '../../support/listening.ts'
 
 const content = Buffer.from(Array.from({ length: 300_000 }, (_, index) => (index * 7) % 251))
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void
@@ -16,8 +17,8 @@ beforeAll(async () => {
     ranges.push(request.headers.range)
     ;(handlers.length > 1 ? (handlers.shift() as Handler) : (handlers[0] as Handler))(request, response)
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  url = `http://127.0.0.1:${(server.address() as { port: number }).port}/a`
+  await listening(server)
+  url = `${urlOf(server)}/a`
 })
 afterAll(() => void server.close())
 beforeEach(() => {

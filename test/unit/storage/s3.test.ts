@@ -4,12 +4,13 @@
  */
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type AddressInfo, createServer as createRawServer } from 'node:net'
+import { createServer as createRawServer } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { plainNetwork } from '../../../src/network.ts'
 import { createS3Store } from '../../../src/storage/s3.ts'
 import type { S3StoreOptions } from '../../../src/storage/s3-connection.ts'
 import { type ObjectStore, StoreError, type StoreErrorKind } from '../../../src/storage/store.ts'
+import { listening, urlOf } from '../../support/listening.ts'
 import { crc32Text } from '../../support/sums.ts'
 
 interface Received {
@@ -48,12 +49,12 @@ async function scripted(
     if (++connections > mostConnections) socket.resetAndDestroy()
     socket.once('close', () => connections--)
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  await listening(server)
   opened.push(() => {
     server.close()
     server.closeAllConnections()
   })
-  return { endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, received }
+  return { endpoint: urlOf(server), received }
 }
 
 const credentials = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'very-secret-indeed' }
@@ -445,9 +446,9 @@ describe('network', () => {
     })
     // Without a listener Node.js would say 100 Continue by itself.
     server.on('checkContinue', (_, response) => refuse(response, 403, 'AccessDenied'))
-    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    await listening(server)
     opened.push(() => server.close().closeAllConnections())
-    const store = open(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const store = open(urlOf(server))
     const error = await refusal(store.put(key, Buffer.alloc(8 * 1024 * 1024), { headers, checksums: {} }))
     expect(error.kind).toBe('denied')
   })
@@ -674,9 +675,9 @@ describe('deletes', () => {
         ),
       )
     })
-    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    await listening(server)
     try {
-      const store = open(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+      const store = open(urlOf(server))
       expect(await store.delete([{ key: 'a' }, { key: 'b', versionId: 'v2' }])).toEqual([
         { key: 'a', deleteMarkerVersionId: 'm1' },
         { key: 'b', versionId: 'v2' },
@@ -755,8 +756,8 @@ describe('a HEAD', () => {
         socket.write('HTTP/1.1 200 OK\r\nETag: "abc"\r\nContent-Length: 4\r\n\r\nbody'),
       )
     })
-    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-    const store = open(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    await listening(server)
+    const store = open(urlOf(server))
     for (let turn = 0; turn < 3; turn++) expect(await store.head(key)).toMatchObject({ etag: 'abc', size: 4 })
     server.close()
   })

@@ -1,6 +1,5 @@
 /** What the content pass meets when the CDN or S3 misbehave only there, by a server that answers as it is told. */
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openProber, type ProberOptions } from '../../../src/cdn/probe.ts'
 import { parseCdnDomain } from '../../../src/core/cdn-url.ts'
@@ -8,6 +7,7 @@ import type { ObjectStore } from '../../../src/storage/store.ts'
 import { steadily } from '../../../src/verify/steadily.ts'
 import type { TrackResult, VerifyOptions } from '../../../src/verify/track-result.ts'
 import { verify } from '../../../src/verify/verify.ts'
+import { end, listening, urlOf } from '../../support/listening.ts'
 import { sha256 } from '../../support/sums.ts'
 
 const content = Buffer.from('0123456789'.repeat(100))
@@ -56,13 +56,10 @@ const server = http.createServer((request, response) => {
 })
 let origin = ''
 beforeAll(async () => {
-  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
-  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  await listening(server)
+  origin = urlOf(server)
 })
-afterAll(() => {
-  server.closeAllConnections()
-  server.close()
-})
+afterAll(() => end(server))
 beforeEach(() => {
   first = serve
   answers = []

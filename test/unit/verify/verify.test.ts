@@ -1,12 +1,12 @@
 /** The engine against a scripted server in this process; the commands run against the embedded CDN in e2e. */
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openProber } from '../../../src/cdn/probe.ts'
 import { decodeKeyPath, parseCdnDomain } from '../../../src/core/cdn-url.ts'
 import type { ObjectHead, ObjectStore } from '../../../src/storage/store.ts'
 import type { TrackResult, VerifyOptions, VerifyTrack } from '../../../src/verify/track-result.ts'
 import { verify } from '../../../src/verify/verify.ts'
+import { end, listening, urlOf } from '../../support/listening.ts'
 import { sha256 } from '../../support/sums.ts'
 
 const content = Buffer.from('0123456789'.repeat(100))
@@ -72,13 +72,12 @@ const server = http.createServer(async (request, response) => {
 let origin = ''
 const real = openProber({ concurrency: 8 })
 beforeAll(async () => {
-  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
-  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  await listening(server)
+  origin = urlOf(server)
 })
 afterAll(() => {
   real.close()
-  server.closeAllConnections()
-  server.close()
+  end(server)
 })
 beforeEach(() => {
   scripts = new Map()
