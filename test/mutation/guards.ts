@@ -884,7 +884,7 @@ export const guards: readonly Guard[] = [
     guard: '      await source.assertUnchanged()\n      const ordered',
     instead: '      const ordered',
     tests: ['test/unit/upload/engine.test.ts'],
-    pattern: 'time of change alone',
+    pattern: 'once all its parts are sent',
   },
   {
     name: 'a part that is no longer what was hashed is not sent again',

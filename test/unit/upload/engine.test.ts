@@ -567,6 +567,22 @@ describe('a large file', () => {
       otherLarge,
     ],
     [
+      'the file changes once all its parts are sent',
+      () => {
+        let sent = 0
+        return {
+          uploadPart: {
+            after: () => {
+              if (++sent === 5) write(otherLarge)
+            },
+          },
+        }
+      },
+      { state: 'uploaded' },
+      none,
+      otherLarge,
+    ],
+    [
       'the file becomes shorter',
       () => ({
         createUpload: {
