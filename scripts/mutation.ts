@@ -12,7 +12,8 @@
  * MUTATION_SAMPLE=N takes N mutants of each room, the same for the same source; MUTATION_SEED takes others.
  * MUTATION_AGAIN=1 runs only what survived last time. MUTATION_ROUNDS=2 shows a mutant eleven tests at most: what is killed
  * then is a lower bound, had in a third of the time. MUTATION_PATIENCE=12 takes what stands still for so many seconds for a
- * loop without end (60: databases have to start). `test/mutation/equivalent.json` names the survivors that no test can tell
+ * loop without end (60: databases have to start). MUTATION_ONLY=test/unit asks the tests of such files alone: a lower bound,
+ * without the minutes that all others take once. `test/mutation/equivalent.json` names the survivors that no test can tell
  * from the source, and why; an entry that is no mutant of its room any more is an error.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -235,6 +236,9 @@ function alternatives(pattern: string): string[] {
   return inside.split(',').flatMap(one => alternatives(`${before}${one}${after}`))
 }
 
+/** Of the tests of a room those that are asked: the others are not even started. */
+const isAsked = (file: string): boolean => new RegExp(process.env['MUTATION_ONLY'] ?? '').test(file)
+
 /** A file that was renamed would be left out without a word. */
 function filesOf(room: string, patterns: readonly string[]): string[] {
   return patterns.flatMap(alternatives).flatMap(pattern => {
@@ -388,7 +392,7 @@ interface Reach {
 async function reachOf(mutants: ReadonlyMap<string, Mutant>): Promise<Reach[]> {
   const mutated = [...new Set([...mutants.values()].map(({ file }) => file))].sort()
   const sources = Object.fromEntries(mutated.map(file => [file, hash(readFileSync(file, 'utf8'))]))
-  const tests = [...new Set(names.flatMap(name => filesOf(name, roomOf(name).tests)))]
+  const tests = [...new Set(names.flatMap(name => filesOf(name, roomOf(name).tests)))].filter(isAsked)
   // As they are in the copy: whoever writes tests meanwhile writes them for the next run.
   const hashes = new Map(
     tests.map(test => {
