@@ -300,4 +300,35 @@ describe('a worker as a whole', () => {
     expect(exitCode).toBe(ExitCode.someFailed)
     expect(summary).toMatchObject({ done: 0, given_up: 1, attempts_failed: 0, put_back: 0 })
   })
+
+  test('that was to work for so long ends with 10, and one that was stopped otherwise with 0', async () => {
+    const timed = await work({ untilEmpty: false, fetch: 0, analyze: 0, maxDuration: 20 })
+    expect([timed.exitCode, timed.error]).toEqual([ExitCode.timeBudget, undefined])
+    const stopping = new AbortController()
+    stopping.abort('SIGTERM')
+    const stopped = await work({ untilEmpty: false, fetch: 0, analyze: 0 }, { stopping })
+    expect([stopped.exitCode, stopped.error]).toEqual([ExitCode.ok, undefined])
+  })
+
+  test('leaves an upload that a dead worker began to the job that comes back, and aborts it once there is none', async () => {
+    const headers = { contentType: 'audio/flac' }
+    const begun = async () => {
+      const uploadId = await bed.store.createUpload('audio/half.flac', { headers })
+      await bed.database.knex('autodj_ledger.uploads').insert({
+        ...{ bucket: bed.access.bucket, key: 'audio/half.flac', upload_id: uploadId, path: 'half.flac' },
+        ...{ mtime_ns: '1', size: 1, part_size: 5 * 1024 ** 2 },
+      })
+    }
+    await begun()
+    // Two jobs: one makes the handler, the other is left in the queue.
+    await bed.addTrack({ path: 'b.flac', content })
+    const first = await perform({})
+    expect(first.done).toBe(1)
+    expect(await bed.openUploads()).toEqual(['audio/half.flac'])
+    await bed.database.knex('autodj_jobs.job').delete()
+    await bed.database.knex('tracks').delete()
+    const last = await perform({ meanwhile: () => bed.database.knex('autodj_jobs.job').delete() })
+    expect(last.done).toBe(1)
+    expect(await bed.openUploads()).toEqual([])
+  })
 })
