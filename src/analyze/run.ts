@@ -10,7 +10,7 @@ import type { Context } from '../context.ts'
 import { analysisVersion } from '../core/audio/version.ts'
 import { formatBytes, formatCount, formatDuration, formatEstimate, plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
-import { recentRuns } from '../db/ledger.ts'
+import { lastTold } from '../db/ledger.ts'
 import { lockedLine } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { countTracks, type TrackFilter, trackPage } from '../db/tracks.ts'
@@ -341,12 +341,11 @@ export async function planAnalyze(context: Context, flags: AnalyzeFlags): Promis
   })
 }
 
-async function lastRate({ knex }: Database, command: string): Promise<number | undefined> {
-  for (const run of await recentRuns(knex, { command: analyzeCommand, limit: 20 })) {
-    const rate = Number(run.summary?.['x_realtime'] ?? 0)
-    if (rate > 0 && (run.summary?.['check'] === true) === (command === checkCommand)) return rate
-  }
-  return undefined
+function lastRate({ knex }: Database, command: string): Promise<number | undefined> {
+  return lastTold(knex, analyzeCommand, ({ summary }) => {
+    const isSame = (summary?.['check'] === true) === (command === checkCommand)
+    return isSame ? Number(summary?.['x_realtime'] ?? 0) || undefined : undefined
+  })
 }
 
 function summariseAnalyze(

@@ -2,7 +2,7 @@
 import type { Context } from '../context.ts'
 import { formatDollars, listPrices } from '../core/cost/prices.ts'
 import { formatBytes, formatCount, formatEstimate, plural } from '../core/units.ts'
-import { recentRuns } from '../db/ledger.ts'
+import { lastNumber, lastTold } from '../db/ledger.ts'
 import { countRows } from '../db/row-facts.ts'
 import { ExitCode, exitCodeOutcome, worstExitCode } from '../errors.ts'
 import { selectTracks } from '../verify/tracks.ts'
@@ -113,8 +113,7 @@ async function planStep(
   }
   if (step.name === 'reconcile') {
     const { withKey } = await countRows(knex)
-    const [last] = await recentRuns(knex, { command: 'reconcile', limit: 1 })
-    const objects = Math.max(withKey, Number(last?.summary?.['objects'] ?? 0))
+    const objects = Math.max(withKey, (await lastNumber(knex, 'reconcile', 'objects')) ?? 0)
     const requests = Math.ceil(objects / 1_000)
     return {
       step: step.label,
@@ -178,12 +177,12 @@ function describe(
 /** How many a second the last run of a command did. */
 async function rateOf(context: Context, command: string, field: string, assumed: number): Promise<number> {
   const { knex } = await context.database()
-  for (const run of await recentRuns(knex, { command, limit: 5 })) {
-    const seconds = run.finishedAt === null ? 0 : (run.finishedAt.getTime() - run.startedAt.getTime()) / 1_000
-    const rate = Number(run.summary?.[field] ?? 0) / seconds
-    if (Number.isFinite(rate) && rate > 0) return rate
-  }
-  return assumed
+  const told = await lastTold(knex, command, ({ startedAt, finishedAt, summary }) => {
+    const seconds = finishedAt === null ? 0 : (finishedAt.getTime() - startedAt.getTime()) / 1_000
+    const rate = Number(summary?.[field] ?? 0) / seconds
+    return Number.isFinite(rate) && rate > 0 ? rate : undefined
+  })
+  return told ?? assumed
 }
 
 function defined<T extends Record<string, number | undefined>>(values: T): Partial<Record<keyof T, number>> {

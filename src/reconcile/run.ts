@@ -12,7 +12,7 @@ import { defaultDeleteLimit, heldBack, refuseIfTripped, trippedBreakers } from '
 import { isSelecting } from '../core/selection.ts'
 import { formatDuration, plural, printable } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
-import { recentRuns } from '../db/ledger.ts'
+import { lastNumber, lastTold } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { countRows, keysUploading } from '../db/row-facts.ts'
 import { ExitCode, UsageError } from '../errors.ts'
@@ -269,17 +269,15 @@ async function sampledShare(sample: ReconcileFlags['sample'], { knex }: Database
 /** How many findings there will be, about: rows with a key, or as many objects as the last run saw. */
 async function expectedComparisons(database: Database): Promise<number> {
   const { withKey } = await countRows(database.knex)
-  const [last] = await recentRuns(database.knex, { command: 'reconcile', limit: 1 })
-  return Math.max(withKey, Number(last?.summary?.['objects'] ?? 0))
+  return Math.max(withKey, (await lastNumber(database.knex, 'reconcile', 'objects')) ?? 0)
 }
 
 /** Rows that the newest run saw which came to its end. */
-async function rowsBefore({ knex }: Database): Promise<number | undefined> {
-  for (const run of await recentRuns(knex, { command: 'reconcile', limit: 20 })) {
-    const rows = run.summary?.['rows']
-    if (typeof rows === 'number') return rows
-  }
-  return undefined
+function rowsBefore({ knex }: Database): Promise<number | undefined> {
+  return lastTold(knex, 'reconcile', ({ summary }) => {
+    const rows = summary?.['rows']
+    return typeof rows === 'number' ? rows : undefined
+  })
 }
 
 async function sortedInventory(

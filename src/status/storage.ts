@@ -3,7 +3,7 @@
 import type { Knex } from 'knex'
 import { type Config, requireBucket } from '../config.ts'
 import type { InventoryPlace } from '../core/inventory-url.ts'
-import { recentRuns } from '../db/ledger.ts'
+import { lastTold } from '../db/ledger.ts'
 import { UsageError } from '../errors.ts'
 import type { Progress } from '../report/reporter.ts'
 import { asksAws, awsClientOptions, s3Options } from '../storage/aws-options.ts'
@@ -175,12 +175,11 @@ export async function cloudWatchStorage(
 export const storageCommand = 'status --storage'
 
 /** What was counted last; a count that came to nothing, or was interrupted, takes nothing away. */
-export async function lastStorage(knex: Knex): Promise<StorageTotals | undefined> {
-  for (const { summary } of await recentRuns(knex, { command: storageCommand, limit: 20 })) {
+export function lastStorage(knex: Knex): Promise<StorageTotals | undefined> {
+  return lastTold(knex, storageCommand, ({ summary }) => {
     const storage = summary?.['storage'] as StorageFields | undefined
-    if (Array.isArray(storage?.classes)) return { ...storage, takenAt: new Date(storage.taken_at) }
-  }
-  return undefined
+    return Array.isArray(storage?.classes) ? { ...storage, takenAt: new Date(storage.taken_at) } : undefined
+  })
 }
 
 type StorageFields = ReturnType<typeof storageFields>

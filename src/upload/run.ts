@@ -14,7 +14,7 @@ import { formatBytes, formatCount, formatEstimate, plural, printable } from '../
 import { partSizeFor } from '../core/upload/multipart.ts'
 import { requireCodeForS3 } from '../db/application-code.ts'
 import type { Database } from '../db/database.ts'
-import { recentRuns } from '../db/ledger.ts'
+import { lastNumber } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { requireAllRows } from '../db/row-security.ts'
 import { type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
@@ -221,7 +221,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
     }
   }
   const confirms = plan.files === 0 ? undefined : await givesChecksums(context)
-  const rate = await lastRate(database)
+  const rate = await lastNumber(database.knex, uploadCommand, 'bytes_per_second')
   const seconds = plan.bytes / (rate ?? assumedRate)
   const dollars = (plan.requests / 1_000) * prices.putPer1000
   const monthly = (plan.bytes / 1e9) * prices.storagePerGBMonth
@@ -279,14 +279,6 @@ async function givesChecksums(context: Context): Promise<boolean | undefined> {
 
 /** 100 Mbit/s, bytes a second. */
 const assumedRate = 12_500_000
-
-async function lastRate({ knex }: Awaited<ReturnType<Context['database']>>): Promise<number | undefined> {
-  for (const run of await recentRuns(knex, { command: uploadCommand, limit: 10 })) {
-    const rate = Number(run.summary?.['bytes_per_second'] ?? 0)
-    if (rate > 0) return rate
-  }
-  return undefined
-}
 
 function readHeaders({ storageClass, sse, kmsKeyId, tag, acl }: UploadFlags): Partial<ObjectHeaders> {
   const tags: Record<string, string> = {}

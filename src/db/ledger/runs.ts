@@ -20,8 +20,6 @@ interface NewRun {
 
 interface Run extends NewRun {
   startedAt: Date
-  heartbeatAt: Date
-  leaseUntil: Date
   finishedAt: Date | null
   state: RunState
   exitCode: number | null
@@ -102,8 +100,6 @@ export async function recentRuns(
     pid: 'pid',
     version: 'version',
     startedAt: 'started_at',
-    heartbeatAt: 'heartbeat_at',
-    leaseUntil: 'lease_until',
     finishedAt: 'finished_at',
     state: 'state',
     exitCode: 'exit_code',
@@ -111,6 +107,24 @@ export async function recentRuns(
   })
   if (command !== undefined) query.where({ command })
   return query.orderBy('started_at', 'desc').limit(limit)
+}
+
+/** What the newest run of a command told, of those that told it: some come to nothing, or are cut short. */
+export async function lastTold<T>(
+  knex: Knex,
+  command: string,
+  read: (run: Run) => T | undefined,
+): Promise<T | undefined> {
+  for (const run of await recentRuns(knex, { command, limit: 20 })) {
+    const told = read(run)
+    if (told !== undefined) return told
+  }
+  return undefined
+}
+
+/** A number of its summary that the newest run of a command told, larger than 0. */
+export function lastNumber(knex: Knex, command: string, field: string): Promise<number | undefined> {
+  return lastTold(knex, command, ({ summary }) => Number(summary?.[field] ?? 0) || undefined)
 }
 
 /**
