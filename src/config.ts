@@ -623,19 +623,19 @@ export function describeEndpoint({ endpoint, endpointFrom, region }: Config['s3'
 
 /** The bucket, or what to do about it. @throws UsageError */
 export function requireBucket(config: Config): string {
-  if (config.s3.bucket !== undefined) return config.s3.bucket
-  throw new UsageError('S3_BUCKET_NAME is not set (example: my-autodj-audio)', {
-    code: 'config.missing',
-    cure: `Set it in a settings file, in the environment or with --bucket, or run \`autodj init\`. ${lookedAt(config)}`,
-  })
+  return config.s3.bucket ?? missing(config, 'S3_BUCKET_NAME')
 }
 
 /** The CDN, or what to do about it. @throws UsageError */
 export function requireCdn(config: Config): NonNullable<Config['cdn']> {
-  if (config.cdn !== undefined) return config.cdn
-  throw new UsageError('CLOUDFRONT_DOMAIN is not set (example: d111111abcdef8.cloudfront.net)', {
+  return config.cdn ?? missing(config, 'CLOUDFRONT_DOMAIN')
+}
+
+function missing(config: Config, variable: Variable): never {
+  const { example, flag }: Setting = settings.find(one => one.variable === variable)!
+  throw new UsageError(`${variable} is not set (example: ${example})`, {
     code: 'config.missing',
-    cure: `Set it in a settings file, in the environment or with --cdn-domain, or run \`autodj init\`. ${lookedAt(config)}`,
+    cure: `Set it in a settings file, in the environment or with ${flag?.split(' ')[0]}, or run \`autodj init\`. ${lookedAt(config)}`,
   })
 }
 

@@ -23,6 +23,7 @@ import { quarantinePrefix, stagingPrefix } from '../core/prefixes.ts'
 import { plural, printable } from '../core/units.ts'
 import { ExitCode, systemErrorReason, UsageError } from '../errors.ts'
 import { replaceFile } from '../file-effects.ts'
+import { checkLine } from '../report/check-line.ts'
 import { asksAws, awsClientOptions } from '../storage/aws-options.ts'
 import { accessKeyFacts } from './access-key.ts'
 import { applySettings } from './apply.ts'
@@ -245,15 +246,12 @@ async function librarySize(context: Context): Promise<{ objects: number; bytes: 
 }
 
 function tellCheck({ report }: Context, { setting, state, found, cure }: SettingCheck): void {
-  const { style } = report
-  const paint = { ok: style.green, warning: style.yellow, failure: style.red, skipped: style.dim }[state]
-  const line = `${paint(state.padEnd(8))} ${setting.padEnd(22)} ${printable(found)}`
   report.item({
     subject: setting,
     state,
     reason: found,
     cure,
-    text: cure === undefined ? line : `${line}\n${' '.repeat(32)}${style.cyan('→')} ${printable(cure)}`,
+    text: checkLine(report.style, { name: setting, state, found, cure }, 22),
   })
 }
 

@@ -3,9 +3,10 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { openProber } from '../cdn/probe.ts'
 import type { Context } from '../context.ts'
-import { formatDuration, plural, printable } from '../core/units.ts'
+import { formatDuration, plural } from '../core/units.ts'
 import { openDatabase } from '../db/open.ts'
 import { ExitCode, FatalError } from '../errors.ts'
+import { checkLine } from '../report/check-line.ts'
 import { asksAws, s3Options } from '../storage/aws-options.ts'
 import { identify, resolveAws } from '../storage/identity.ts'
 import { createS3Store } from '../storage/s3.ts'
@@ -59,14 +60,10 @@ export async function runDoctor(
     for await (const { name, state, cause, cure, took } of runChecks(checks, signal, patience)) {
       counts[state]++
       if (state === 'failure') failed.push(name)
-      const line = `${paint(context, state)} ${name.padEnd(14)} ${printable(cause)}`
       report.item({
         subject: name,
         state,
-        text:
-          cure === undefined
-            ? line
-            : `${line}\n${' '.repeat(24)}${report.style.cyan('→')} ${printable(cure)}`,
+        text: checkLine(report.style, { name, state, found: cause, cure }, 14),
         reason: cause,
         cure,
         fields: { took_ms: Math.round(took) },
@@ -87,13 +84,6 @@ export async function runDoctor(
     fields: { ...counts, failed },
   })
   return counts.failure === 0 ? ExitCode.ok : ExitCode.fatal
-}
-
-function paint({ report: { style } }: Context, state: CheckState): string {
-  const word = state.padEnd(8)
-  if (state === 'ok') return style.green(word)
-  if (state === 'warning') return style.yellow(word)
-  return state === 'failure' ? style.red(word) : style.dim(word)
 }
 
 /** Decodes a bundled file: what is broken is then the installation, not the music. */

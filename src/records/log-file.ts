@@ -33,12 +33,7 @@ export class LogFile {
     const time = this.#now().toISOString()
     const lines =
       this.#format === 'json'
-        ? [
-            JSON.stringify(
-              { time, level, message_type, schema: jsonSchemaVersion, ...fields, message: text },
-              plain,
-            ),
-          ]
+        ? [JSON.stringify({ time, level, message_type, schema: jsonSchemaVersion, ...fields, message: text })]
         : text.split('\n').map(line => `${time} ${level.toUpperCase().padEnd(7)} ${printable(line)}`)
     writeSync(this.#descriptor, lines.map(line => `${line}\n`).join(''))
   }
@@ -47,5 +42,3 @@ export class LogFile {
     closeSync(this.#descriptor)
   }
 }
-
-const plain = (_key: string, value: unknown): unknown => (typeof value === 'bigint' ? Number(value) : value)

@@ -2,7 +2,7 @@
 import { type Call, checkKey, noSuchKey, type Reply } from './call.ts'
 import { etagMatches, preconditionFailed } from './conditions.ts'
 import { versioned, versionIdFor } from './versions.ts'
-import { children, childText, element, parseDocument, S3Error, xmlHead, xmlns } from './xml.ts'
+import { children, childText, element, malformedXml, parseDocument, S3Error, xmlHead, xmlns } from './xml.ts'
 
 interface Deleted {
   versionId?: string
@@ -71,11 +71,7 @@ export async function deleteObjects(call: Call): Promise<Reply> {
   const root = parseDocument(await call.document(true), 'Delete')
   const objects = children(root, 'Object')
   if (objects.length === 0 || objects.length > 1000) {
-    throw new S3Error(
-      400,
-      'MalformedXML',
-      'The XML you provided was not well-formed or did not validate against our published schema',
-    )
+    throw malformedXml()
   }
   const quiet = childText(root, 'Quiet') === 'true'
   let out = ''

@@ -20,7 +20,17 @@ import { readRange } from './ranges.ts'
 import { storedHeaders } from './stored-headers.ts'
 import { tagsFromHeader } from './tagging.ts'
 import { versionIdFor } from './versions.ts'
-import { children, childText, element, iso, parseDocument, S3Error, xmlHead, xmlns } from './xml.ts'
+import {
+  children,
+  childText,
+  element,
+  iso,
+  malformedXml,
+  parseDocument,
+  S3Error,
+  xmlHead,
+  xmlns,
+} from './xml.ts'
 
 const maxParts = 10_000
 
@@ -220,11 +230,7 @@ function namedParts(body: Buffer): NamedPart[] {
     return { number: Number(childText(part, 'PartNumber')), etag: childText(part, 'ETag') ?? '', checksums }
   })
   if (parts.length === 0 || parts.length > maxParts || parts.some(p => !Number.isInteger(p.number))) {
-    throw new S3Error(
-      400,
-      'MalformedXML',
-      'The XML you provided was not well-formed or did not validate against our published schema',
-    )
+    throw malformedXml()
   }
   for (let i = 1; i < parts.length; i++) {
     if (parts[i]!.number <= parts[i - 1]!.number) {

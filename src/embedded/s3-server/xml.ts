@@ -61,6 +61,13 @@ export function errorDocument(error: S3Error, resource: string, requestId: strin
   return `${xmlHead}<Error>${element('Code', error.code)}${element('Message', error.message)}${more.join('')}${element('Resource', resource)}${element('RequestId', requestId)}${element('HostId', hostId)}</Error>`
 }
 
+export const malformedXml = () =>
+  new S3Error(
+    400,
+    'MalformedXML',
+    'The XML you provided was not well-formed or did not validate against our published schema',
+  )
+
 /**
  * The root element of a request body.
  * @throws S3Error `MalformedXML` when the document does not parse or its root is not one of `roots`.
@@ -73,11 +80,7 @@ export function parseDocument(body: Buffer, ...roots: string[]): XmlElement {
     // Falls through to the refusal below: the parser's own words are not part of the protocol.
   }
   if (!root || !roots.includes(root.name)) {
-    throw new S3Error(
-      400,
-      'MalformedXML',
-      'The XML you provided was not well-formed or did not validate against our published schema',
-    )
+    throw malformedXml()
   }
   return root
 }

@@ -4,7 +4,13 @@ import type { XmlElement } from '@rgrove/parse-xml'
 import { noSuchBucket, type Reply } from '../../../src/embedded/s3-server/call.ts'
 import type { Bucket, Disk } from '../../../src/embedded/s3-server/disk.ts'
 import type { Target } from '../../../src/embedded/s3-server/routing.ts'
-import { children, childText, parseDocument, S3Error } from '../../../src/embedded/s3-server/xml.ts'
+import {
+  children,
+  childText,
+  malformedXml,
+  parseDocument,
+  S3Error,
+} from '../../../src/embedded/s3-server/xml.ts'
 
 interface CorsRule {
   origins: string[]
@@ -27,11 +33,7 @@ export function readCors(root: XmlElement): CorsRule[] {
     maxAge: childText(rule, 'MaxAgeSeconds'),
   }))
   if (rules.length === 0 || rules.some(r => r.origins.length === 0 || r.methods.length === 0)) {
-    throw new S3Error(
-      400,
-      'MalformedXML',
-      'The XML you provided was not well-formed or did not validate against our published schema',
-    )
+    throw malformedXml()
   }
   for (const method of rules.flatMap(r => r.methods)) {
     if (!corsMethods.has(method)) {
