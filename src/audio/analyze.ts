@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises'
 import { type TrackAnalysis, trackAnalyzer } from '../core/audio/analysis.ts'
 import type { TempoHints } from '../core/audio/readings.ts'
+import { readVoiceNetwork, type VoiceNetwork } from '../core/audio/voice-network.ts'
 import { FatalError } from '../errors.ts'
 import type { Decoded, Decoder } from './decode.ts'
 
@@ -20,6 +22,25 @@ interface AnalysisOptions {
 /** Seconds of sound that memory is laid out for ahead: 185 MB, touched as it fills; a longer set gets more as it comes. */
 const longestLaidOut = 6 * 3600
 
+let voices: Promise<VoiceNetwork> | undefined
+
+/**
+ * What hears voices, read once a thread. Assets are as far from the sources as from the files of the build.
+ * @throws FatalError `assets.missing` if it is not there.
+ */
+function voiceNetwork(): Promise<VoiceNetwork> {
+  voices ??= readFile(new URL('../../assets/voice/network.bin', import.meta.url)).then(
+    readVoiceNetwork,
+    cause => {
+      throw new FatalError('the network that hears voices is not part of this installation', {
+        code: 'assets.missing',
+        cause,
+      })
+    },
+  )
+  return voices
+}
+
 /**
  * Decodes a file and analyses it as it comes, in bounded memory.
  * @throws what `Decoder.decode` throws, and FatalError `audio.format` for a sample rate no analysis is defined for.
@@ -31,6 +52,7 @@ export async function analyzeFile(
 ): Promise<AnalyzedFile> {
   const { signal, hints, onWindow } = options
   let analyzer: ReturnType<typeof trackAnalyzer> | undefined
+  const network = await voiceNetwork()
   const decoded = await decoder.decode(
     path,
     {
@@ -45,6 +67,7 @@ export async function analyzeFile(
           channels,
           // What a damaged file promises is not to be believed without limit.
           expected === undefined ? undefined : Math.min(expected, longestLaidOut),
+          network,
         )
       },
       push: (channels, length) => {

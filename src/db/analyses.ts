@@ -67,6 +67,9 @@ const rowColumns: readonly BulkColumn<Analyzed>[] = [
     // They begin and end on bar lines, which is what the application's page asks for.
     ({ analysis }) => json(analysis.mixableSections.map(section => ({ ...section, beats_aligned: true }))),
   ],
+  ['vocal_sections', 'json', ({ analysis }) => json(analysis.voice?.vocalSections ?? [])],
+  ['instrumental_sections', 'json', ({ analysis }) => json(analysis.voice?.instrumentalSections ?? [])],
+  ['instrumentalness', 'float8', ({ analysis }) => analysis.voice?.instrumentalness],
   ['analysis_version', 'text', ({ analysis }) => analysis.analysisVersion],
   ['analyzed_at', 'timestamptz', ({ analyzedAt }) => analyzedAt],
   ['analysis_error', 'text', ({ error }) => error],

@@ -119,6 +119,13 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
     const { channels } = await pcm(decoder, fixture(name))
     for (const channel of channels) expect(treble(channel, 44_100, 11_025)).toBeGreaterThan(-35)
   })
+  it('hears who speaks, and that nobody does where instruments play', async () => {
+    const { voice, duration } = (await analyzeFile(decoder, fixture('speech.opus'))).analysis
+    expect(voice).toMatchObject({ instrumentalSections: [], instrumentalness: 0 })
+    expect(voice!.vocalSections).toEqual([{ start: 0, end: duration, confidence: expect.closeTo(0.9, 1) }])
+    const played = (await analyzeFile(decoder, fixture('music.mp3'))).analysis
+    expect(played.voice).toMatchObject({ vocalSections: [], instrumentalness: 1 })
+  })
   it('reads the tempo tag', async () => {
     expect((await checkFile(decoder, fixture('music.mp3'))).container.tagBpm).toBe(120)
   })

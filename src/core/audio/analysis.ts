@@ -1,9 +1,8 @@
 /**
  * The whole analysis of a track as a pure function of its PCM, window by window. What the application stores, with
  * the definition and range of each value; what cannot be measured honestly is not in here and its columns are left
- * as they were: `valence`, `acousticness`, `instrumentalness`, `liveness`, `speechiness`, `vocal_sections`,
- * `instrumental_sections`, `dominant_style`, `style_scores`, `style_confidence` (each wants a model trained on
- * judgements by people, and there is none here whose errors could be stated).
+ * as they were: `valence`, `acousticness`, `liveness`, `speechiness`, `dominant_style`, `style_scores`,
+ * `style_confidence` (docs/decisions/0063).
  */
 import { tonality } from './chroma.ts'
 import { frameRate, frontEnd, type Spectra } from './frontend.ts'
@@ -18,6 +17,8 @@ import type { TempoHints } from './readings.ts'
 import { analyzeRhythm, fourPlaces, type Rhythm, type TempoChange } from './rhythm.ts'
 import { analyzeForm, type MixableSection, type Section, soundOfTenths } from './sections.ts'
 import { analysisVersion } from './version.ts'
+import { describeVoice, type Voice } from './voice.ts'
+import { type VoiceListener, type VoiceNetwork, voiceListener } from './voice-network.ts'
 import { type Waveform, waveformBuilder } from './waveform.ts'
 
 export interface TrackAnalysis {
@@ -100,6 +101,9 @@ export interface TrackAnalysis {
   readonly sections: readonly Section[]
 
   readonly waveform: Waveform
+
+  /** Undefined below 16 kHz, or if the analyser was given no network that hears voices. Columns of the same names. */
+  readonly voice: Voice | undefined
 }
 
 const networks = learnedNetworks(featureCount)
@@ -112,11 +116,22 @@ interface TrackAnalyzer {
 
 /**
  * @param expected seconds of sound that are to come, as far as is known; only memory depends on it.
+ * @param voices what hears voices; without it nothing is said of them.
  * @throws RangeError for a sample rate outside 4,000 to 768,000 Hz or less than one channel.
  */
-export function trackAnalyzer(sampleRate: number, channels: number, expected?: number): TrackAnalyzer {
+export function trackAnalyzer(
+  sampleRate: number,
+  channels: number,
+  expected?: number,
+  voices?: VoiceNetwork,
+): TrackAnalyzer {
   const meter = loudnessMeter(sampleRate, channels)
-  const front = frontEnd(sampleRate, expected)
+  let listener: VoiceListener | undefined
+  const front = frontEnd(sampleRate, expected, (size, binHz) => {
+    // The network knows what lies up to 8 kHz; without the upper half it hears voices where there are none.
+    if (voices && sampleRate >= 16_000) listener = voiceListener(voices, size, binHz)
+    return listener?.push
+  })
   const overview = waveformBuilder(sampleRate)
   let mono = new Float32Array(0)
   return {
@@ -161,6 +176,8 @@ export function trackAnalyzer(sampleRate: number, channels: number, expected?: n
         ...form,
         sections,
         waveform: overview.finish(),
+        voice:
+          listener && describeVoice(listener.finish(duration), duration, loudness.integrated === undefined),
       }
     },
   }

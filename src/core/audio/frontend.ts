@@ -56,6 +56,12 @@ export interface Spectra {
   readonly duration: number
 }
 
+/**
+ * Is told of what frames the spectra are, a Hann window of `size` samples each, their bins `binHz` apart, and answers with
+ * what takes their powers, `frameRate` a second.
+ */
+export type FrameWatch = (size: number, binHz: number) => ((power: Float32Array) => void) | undefined
+
 interface FrontEnd {
   /** Takes the next mono samples. The array may be reused by the caller. */
   readonly push: (mono: Float32Array, length: number) => void
@@ -181,9 +187,10 @@ function pitchRows(stored: Uint16Array, count: number): PitchRows {
  * @param sampleRate of the samples pushed, Hz; 4,000 to 768,000.
  * @param expected seconds of sound that are to come, as far as is known: memory is laid out for them once, which a
  *   long set would otherwise outgrow again and again, each time with old and new in memory.
+ * @param watch also gets the spectra of the bands, frame by frame.
  * @throws RangeError for a rate outside that.
  */
-export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
+export function frontEnd(sampleRate: number, expected = 60, watch?: FrameWatch): FrontEnd {
   if (!(sampleRate >= 4000 && sampleRate <= 768_000))
     throw new RangeError(`a sample rate of ${sampleRate} Hz is outside 4,000 to 768,000`)
   let halvings = 0
@@ -208,8 +215,10 @@ export function frontEnd(sampleRate: number, expected = 60): FrontEnd {
   const floor = 10 ** (floorDb / 10)
   const toUnits = 10 / dbUnit / Math.LN10
 
+  const watched = watch?.(bandSize, binHz)
   const pushBands = framer(bandRate, frameRate, bandSize, frame => {
     bandFft.power(frame, bandPower)
+    watched?.(bandPower)
     if ((frames + 1) * bandCount > bands.length) bands = longer(bands)
     const row = frames * bandCount
     let total = 0
