@@ -60,7 +60,7 @@ export interface Spectra {
  * Is told of what frames the spectra are, a Hann window of `size` samples each, their bins `binHz` apart, and answers with
  * what takes their powers, `frameRate` a second.
  */
-export type FrameWatch = (size: number, binHz: number) => ((power: Float32Array) => void) | undefined
+type FrameWatch = (size: number, binHz: number) => ((power: Float32Array) => void) | undefined
 
 interface FrontEnd {
   /** Takes the next mono samples. The array may be reused by the caller. */

@@ -5,7 +5,7 @@
  */
 import { voiceRate } from './voice-network.ts'
 
-export interface VoiceSection {
+interface VoiceSection {
   /** Seconds. */
   readonly start: number
   readonly end: number
