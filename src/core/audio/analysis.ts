@@ -128,7 +128,7 @@ export function trackAnalyzer(
   const meter = loudnessMeter(sampleRate, channels)
   let listener: VoiceListener | undefined
   const front = frontEnd(sampleRate, expected, (size, binHz) => {
-    // The network knows what lies up to 8 kHz; without the upper half it hears voices where there are none.
+    // The network was learned on sound up to 8 kHz; without the upper half of it, it takes instruments for voices.
     if (voices && sampleRate >= 16_000) listener = voiceListener(voices, size, binHz)
     return listener?.push
   })

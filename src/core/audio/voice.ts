@@ -14,10 +14,10 @@ interface VoiceSection {
 }
 
 export interface Voice {
-  /** Where somebody sings, raps or speaks, and where nobody does; where it is not clear neither has a section. */
+  /** Where somebody sings, raps or speaks, and the rest; what is unclear is in neither. */
   readonly vocalSections: readonly VoiceSection[]
   readonly instrumentalSections: readonly VoiceSection[]
-  /** Share of the track without a voice, 0 to 1; undefined where too much of it is not clear. */
+  /** Share of the track without a voice, 0 to 1; undefined if too much of it is unclear. */
   readonly instrumentalness: number | undefined
 }
 
