@@ -41,7 +41,7 @@ import { keepHeapLevel } from '../heap.ts'
 import type { Progress, Reporter } from '../report/reporter.ts'
 import { ContentCache } from './content-cache.ts'
 import { Inspector } from './inspect.ts'
-import { type AudioFile, type NewFile, RowFinder } from './row-finder.ts'
+import { type AudioFile, type Holder, type NewFile, RowFinder } from './row-finder.ts'
 import { type FileTags, readTags } from './tags.ts'
 
 export interface ImportOptions {
@@ -88,6 +88,8 @@ export interface ImportSummary {
   known: number
   /** copies of the file of another row */
   duplicates: number
+  /** what the file of a row held before it was edited */
+  earlier: number
   notAudio: number
   hidden: number
   /** what the default patterns and the ignore file leave out */
@@ -146,6 +148,7 @@ class Import {
     relinked: 0,
     known: 0,
     duplicates: 0,
+    earlier: 0,
     notAudio: 0,
     hidden: 0,
     ignored: 0,
@@ -295,10 +298,12 @@ class Import {
         }
       }
       if (!stopping.aborted) await this.#decideBatch(files, progress, waiting)
+      if (!stopping.aborted) await this.#relinkMoved(waiting)
       for (const group of waiting.groups(batch)) {
         if (stopping.aborted) break
         await this.#decideBatch(group)
       }
+      if (!stopping.aborted) await this.#cache.flush()
     } finally {
       progress.done()
     }
@@ -332,7 +337,14 @@ class Import {
       if (decision?.kind === 'known') this.summary.known++
       else if (decision?.kind === 'relink') {
         for (const track of decision.tracks) relink(track, file, decision.by)
+      } else if (decision?.kind === 'moved') {
+        const own = new Set(decision.tracks.map(({ id }) => id))
+        const seen = (rows.byContent.get(file.sha256) ?? []).filter(({ track }) => own.has(track.id))
+        const holders = seen.flatMap(one => one.holder ?? [])
+        if (waiting) waiting.addMoved({ file, tracks: decision.tracks, holders })
+        else for (const track of decision.tracks) relink(track, file, 'content')
       } else if (decision?.kind === 'duplicate') this.#duplicate(file, decision.of)
+      else if (decision?.kind === 'earlier') this.#earlier(file, decision.of)
       else if (copyOf !== undefined) this.#duplicate(file, copyOf)
       else {
         taken.contents.set(file.sha256, file.path)
@@ -357,6 +369,42 @@ class Import {
     await this.#fail(byName.undecided.map(({ track, files }) => undecided(track, files)))
     await this.#makeRows(byName.rest)
     progress?.advance({ items: files.length - unclaimed.length })
+  }
+
+  /**
+   * Rows follow their files, in whose places other ones lie by now. Those have been counted as known by these rows, and
+   * are decided again, unless they have moved themselves.
+   */
+  async #relinkMoved(waiting: Waiting): Promise<void> {
+    const all = waiting.takeMoved()
+    if (all.length === 0) return
+    const { batch = decisionBatch, isSelected = () => true } = this.#options
+    const rows = new Set<string>()
+    const relinks = all.flatMap(({ file, tracks }) =>
+      tracks.flatMap((track): Relink[] => {
+        if (rows.has(track.id)) return []
+        rows.add(track.id)
+        if (this.#options.dryRun) {
+          this.#taken.contents.set(file.sha256, file.path)
+          this.#taken.tracks.add(track.id)
+        }
+        return [{ track, file, by: 'content' }]
+      }),
+    )
+    for (let at = 0; at < relinks.length; at += batch) await this.#relink(relinks.slice(at, at + batch))
+    const moved = new Set(all.map(({ file }) => file.path))
+    const holders = new Map(
+      all
+        .flatMap(({ holders }) => holders)
+        .filter(file => !moved.has(file.path) && isSelected(file.path) && !this.#isYoung(file))
+        .map(file => [file.path, file]),
+    )
+    const again = [...holders.values()]
+    const hashes = await this.#cache.of(again)
+    this.summary.known -= hashes.size
+    for (let at = 0; at < again.length; at += batch)
+      await this.#decideBatch(again.slice(at, at + batch), undefined, waiting)
+    await this.#relinkMoved(waiting)
   }
 
   /** The files that were read before the run was told to stop, in their order. */
@@ -514,6 +562,16 @@ class Import {
     })
   }
 
+  #earlier(file: AudioFile, of: string): void {
+    this.summary.earlier++
+    this.#options.report.item({
+      subject: file.path,
+      state: 'earlier',
+      fields: { earlier_version_of: of },
+      text: `earlier   ${printable(file.path)}: what ${printable(of)} held before it was changed; it gets no row of its own`,
+    })
+  }
+
   #countFound(bytes: number): void {
     this.summary.found++
     this.summary.bytes += bytes
@@ -556,8 +614,16 @@ function undecided(track: Track, files: readonly AudioFile[]): Failure {
   }
 }
 
-/** Files that may belong to a row by their name. */
+/** A file whose rows point where another file lies by now. */
+interface Moved {
+  readonly file: AudioFile
+  readonly tracks: readonly Track[]
+  readonly holders: readonly Holder[]
+}
+
+/** Files that may belong to a row by their name, and files whose place another one has taken. */
 class Waiting {
+  #moved: Moved[] = []
   readonly #files: AudioFile[] = []
   /** of the names of each, 32 bits: of equal ones the files are decided together */
   readonly #keys: number[][] = []
@@ -567,6 +633,17 @@ class Waiting {
     this.#files.push(file)
     this.#keys.push(keys.map(key => crc32(key)))
     this.#contents.set(file.sha256, file.path)
+  }
+
+  addMoved(one: Moved): void {
+    this.#moved.push(one)
+    this.#contents.set(one.file.sha256, one.file.path)
+  }
+
+  takeMoved(): Moved[] {
+    const moved = this.#moved
+    this.#moved = []
+    return moved
   }
 
   /** The file of this content that waits. */

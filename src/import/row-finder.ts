@@ -3,14 +3,17 @@ import type { BigIntStats } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
+import { hashOfFile } from '../audio-files/content-proof.ts'
+import { identityOf } from '../audio-files/source.ts'
 import type { FoundFile } from '../audio-files/walk.ts'
 import {
   type AudioFolder,
   isOpenedByApplication,
   type PathReading,
+  portable,
   readStoredPath,
 } from '../core/audio-path.ts'
-import { localTrackId } from '../core/import/content-id.ts'
+import { isLocalTrackId, localTrackId } from '../core/import/content-id.ts'
 import {
   type Candidate,
   chooseByName,
@@ -19,13 +22,13 @@ import {
   NameIndex,
   type PathState,
 } from '../core/import/plan.ts'
-import { matchKeysOfFile } from '../core/names.ts'
+import { matchKey, matchKeysOfFile, trackName } from '../core/names.ts'
 import { objectKeysByContent } from '../db/content.ts'
 import { type Track, tracksBySpotifyId } from '../db/tracks.ts'
 import { systemErrorCode } from '../errors.ts'
 import type { ContentCache } from './content-cache.ts'
 import { canonical, RowIndex } from './row-index.ts'
-import type { FileTags } from './tags.ts'
+import { type FileTags, readTags } from './tags.ts'
 
 /** A file of known content. */
 export interface AudioFile extends FoundFile {
@@ -36,6 +39,17 @@ export interface AudioFile extends FoundFile {
 export interface NewFile {
   readonly file: AudioFile
   readonly tags: FileTags
+}
+
+/** A file at the place where a row points. */
+export interface Holder extends FoundFile {
+  readonly absolute: string
+}
+
+/** Where a row's path leads, and the file that is there instead of its own. */
+interface Seen {
+  readonly path: PathState
+  readonly holder?: Holder
 }
 
 interface NameMatches {
@@ -55,6 +69,7 @@ export class RowFinder {
   readonly #cache: ContentCache
   readonly #signal: AbortSignal
   readonly #links = new Map<string, string>()
+  readonly #hashes = new Map<string, Promise<string | undefined>>()
   #index: Promise<RowIndex> | undefined
 
   constructor(knex: Knex, folder: AudioFolder, cache: ContentCache, signal: AbortSignal) {
@@ -83,10 +98,10 @@ export class RowFinder {
   /** Rows that name these paths, and rows of the same content, each with what its path leads to. */
   async candidates(files: readonly AudioFile[]): Promise<{
     byPath: Map<string, Candidate<Track>[]>
-    byContent: Map<string, Candidate<Track>[]>
+    byContent: Map<string, (Candidate<Track> & Seen)[]>
   }> {
     const byPath = new Map<string, Candidate<Track>[]>()
-    const byContent = new Map<string, Candidate<Track>[]>()
+    const byContent = new Map<string, (Candidate<Track> & Seen)[]>()
 
     const index = await this.#rows()
     const pathsOf = new Map(files.map(file => [file.path, canonical(file.path)]))
@@ -97,42 +112,112 @@ export class RowFinder {
       }
     }
 
-    const owner = new Map(files.map(file => [file.sha256, file]))
-    const hashes = [...owner.keys()]
-    const add = async (sha256: string, track: Track): Promise<void> => {
-      if (byContent.get(sha256)?.some(known => known.track.id === track.id)) return
-      append(byContent, sha256, { track, path: await this.#pathState(track, undefined) })
+    const hashes = [...new Set(files.map(file => file.sha256))]
+    const ofContent = new Map<string, Map<string, Track>>(hashes.map(sha256 => [sha256, new Map()]))
+    const add = (sha256: string, track: Track): void => {
+      ofContent.get(sha256)?.set(track.id, track)
     }
     const ids = new Map(hashes.map(sha256 => [localTrackId(sha256), sha256]))
     for (const track of await tracksBySpotifyId(this.#knex, [...ids.keys()])) {
-      await add(ids.get(track.spotifyId)!, track)
+      add(ids.get(track.spotifyId)!, track)
     }
     const objects = await objectKeysByContent(this.#knex, hashes)
     const stored = await index.byKey(objects.map(({ key }) => key))
     for (const { key, sha256 } of objects) {
-      for (const track of stored.get(key) ?? []) await add(sha256, track)
+      for (const track of stored.get(key) ?? []) add(sha256, track)
     }
-    await this.#addRowsOfOtherPaths(hashes, add)
+    // Rows of files that had the same content when they were last hashed, and may have moved, or have copies.
+    const others = await this.#cache.paths(hashes)
+    const otherPaths = new Map(others.map(other => [other.path, canonical(other.path)]))
+    const ofPaths = await index.byPath([...otherPaths.values()])
+    for (const { sha256, path: otherPath } of others)
+      for (const track of ofPaths.get(otherPaths.get(otherPath)!) ?? []) add(sha256, track)
+
+    const states = await this.#statesByContent(ofContent)
+    for (const [sha256, tracks] of ofContent)
+      for (const track of tracks.values()) {
+        const seen = states.get(`${sha256} ${track.id}`)
+        if (seen !== undefined) append(byContent, sha256, { track, ...seen })
+      }
+    for (const file of files) await this.#judgeOwn(file, byPath.get(file.path), byContent.get(file.sha256))
     return { byPath, byContent }
   }
 
-  /** Rows of files that had the same content when they were last hashed, and may have moved, or have copies. */
-  async #addRowsOfOtherPaths(
-    hashes: readonly string[],
-    add: (sha256: string, track: Track) => Promise<void>,
-  ): Promise<void> {
-    const others = await this.#cache.paths(hashes)
-    const index = await this.#rows()
-    const pathsOf = new Map(others.map(other => [other.path, canonical(other.path)]))
-    const pointing = await index.byPath([...pathsOf.values()])
-    for (const { sha256, path: otherPath, size, mtimeNs } of others) {
-      const tracks = pointing.get(pathsOf.get(otherPath)!)
-      if (!tracks) continue
-      const now = await lookAt(path.resolve(this.#folder.root, otherPath))
-      // Another file took that name since: what it held then says nothing about the row.
-      if (typeof now !== 'string' && (Number(now.size) !== size || now.mtimeNs !== mtimeNs)) continue
-      for (const track of tracks) await add(sha256, track)
+  /** What the paths of rows lead to that are known to have had these contents, by content and id. */
+  async #statesByContent(
+    ofContent: ReadonlyMap<string, ReadonlyMap<string, Track>>,
+  ): Promise<Map<string, Seen>> {
+    const states = new Map<string, Seen>()
+    const there: { id: string; sha256: string; track: Track; holder: Holder }[] = []
+    for (const [sha256, tracks] of ofContent) {
+      for (const track of tracks.values()) {
+        const id = `${sha256} ${track.id}`
+        states.set(id, { path: await this.#pathState(track, undefined) })
+        if (states.get(id)?.path !== 'present' || track.filePath === null) continue
+        const { there: found, reading, absolute } = await this.#lookFor(track.filePath)
+        if (typeof found === 'string' || absolute === undefined) continue
+        const relative = portable(reading?.relative ?? absolute)
+        const holder = { kind: 'file' as const, ...identityOf(found), path: relative, absolute }
+        there.push({ id, sha256, track, holder })
+      }
     }
+    const known = await this.#cache.of(there.map(({ holder }) => holder))
+    for (const { id, sha256, track, holder } of there) {
+      const now = known.get(holder.path)?.sha256 ?? (await this.#hashOf(holder))
+      if (now === undefined || now === sha256) continue
+      if (!(await this.#bearsName(holder, track))) states.set(id, { path: 'replaced', holder })
+      else if (track.s3ObjectKey !== null || track.spotifyId === localTrackId(sha256))
+        states.set(id, { path: 'edited' })
+      // The row is called as its file is: what that held before is another recording, with a row of its own.
+      else states.delete(id)
+    }
+    return states
+  }
+
+  /**
+   * A row that points at a file is its row, whatever it holds: unless it had another content, and this is the content
+   * of a row that has no file. Then files have changed names, if this one does not bear the row's.
+   */
+  async #judgeOwn(
+    file: AudioFile,
+    byPath: Candidate<Track>[] = [],
+    byContent: readonly Candidate<Track>[] = [],
+  ): Promise<void> {
+    if (!byContent.some(({ path }) => path === 'gone' || path === 'replaced')) return
+    for (const [at, { track, path: state }] of byPath.entries()) {
+      const before = this.#cache.before(file.path) ?? file.sha256
+      const isAnother = isLocalTrackId(track.spotifyId)
+        ? track.spotifyId !== localTrackId(file.sha256)
+        : before !== file.sha256
+      if (state !== 'same' || !isAnother) continue
+      const absolute = path.join(this.#folder.root, file.path)
+      if (!(await this.#bearsName({ ...file, absolute }, track))) byPath[at] = { track, path: 'replaced' }
+    }
+  }
+
+  /**
+   * Whether a file is called as a row's track is: by its tags; without any by its path, which is how the application
+   * names what it gets. A row that `import` made is of one content, and its file's name is as it happened to be.
+   */
+  async #bearsName({ absolute, path: file }: Holder, track: Track): Promise<boolean> {
+    const tags = await readTags(absolute, file)
+    if (tags.title !== undefined) return matchKey(trackName(file, tags)) === matchKey(track)
+    return !isLocalTrackId(track.spotifyId) && matchKey(trackName(file)) === matchKey(track)
+  }
+
+  /** SHA-256 of a file that no hash is remembered of, hex; undefined if it cannot be read. */
+  async #hashOf({ absolute, ctimeNs }: Holder): Promise<string | undefined> {
+    const id = `${ctimeNs} ${absolute}`
+    let hash = this.#hashes.get(id)
+    if (hash === undefined) {
+      hash = hashOfFile('sha256', absolute, this.#signal).catch((error: unknown) => {
+        this.#signal.throwIfAborted()
+        if (systemErrorCode(error) === undefined) throw error
+        return undefined
+      })
+      this.#hashes.set(id, hash)
+    }
+    return hash
   }
 
   /** Files without a row that bear the name of one that lost its file or never had one, by all their names. */
@@ -248,15 +333,16 @@ export class RowFinder {
   /** What a row's path leads to, read in the order in which everyone reads it. */
   async #lookFor(
     filePath: string,
-  ): Promise<{ there: Awaited<ReturnType<typeof lookAt>>; reading?: PathReading }> {
+  ): Promise<{ there: Awaited<ReturnType<typeof lookAt>>; reading?: PathReading; absolute?: string }> {
     const stored = readStoredPath(filePath, this.#folder)
     for (const absolute of stored.outside) {
       const there = await lookAt(absolute)
-      if (there !== 'gone') return { there }
+      if (there !== 'gone') return { there, absolute }
     }
     for (const reading of stored.ok ? stored.readings : []) {
-      const there = await lookAt(path.join(this.#folder.root, reading.relative))
-      if (there !== 'gone') return { there, reading }
+      const absolute = path.join(this.#folder.root, reading.relative)
+      const there = await lookAt(absolute)
+      if (there !== 'gone') return { there, reading, absolute }
     }
     return { there: 'gone' }
   }

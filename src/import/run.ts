@@ -122,6 +122,7 @@ function summariseImport(
     `${formatCount(result.relinked)} relinked`,
     `${formatCount(result.known)} already known`,
     plural(result.duplicates, 'duplicate'),
+    ...(result.earlier > 0 ? [plural(result.earlier, 'earlier version')] : []),
   ]
   const passedOver = (
     [
@@ -168,6 +169,7 @@ function summariseImport(
       relinked: result.relinked,
       known: result.known,
       duplicates: result.duplicates,
+      earlier: result.earlier,
       not_audio: result.notAudio,
       hidden: result.hidden,
       ignored: result.ignored,

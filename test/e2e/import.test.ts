@@ -157,6 +157,131 @@ describe('what finds its row', () => {
     expect(await rowOf(second)).toMatchObject({ file_path: 'z.mp3', file_source: 'LOCAL', title: 'Y' })
   })
 
+  describe('though another file lies in its place by now', () => {
+    const move = (from: string, to: string) => rename(join(root, from), join(root, to))
+    /** Paths of the rows by title. */
+    const places = async () => Object.fromEntries((await rows()).map(row => [row['title'], row['file_path']]))
+    const imported = async (...names: string[]) => {
+      for (const name of names) await put(name)
+      await run()
+    }
+
+    test.each([{ batch: 1 }, { batch: 2_000 }])('a new file has taken its name ($batch)', async options => {
+      await imported('a.mp3', 'z.mp3')
+      const [a] = await rows()
+      await move('a.mp3', 'c.mp3')
+      await put('a.mp3', 'new')
+      expect(await run({ ...options, dryRun: true })).toEqual({
+        found: 3,
+        hashed: 2,
+        known: 1,
+        relinked: 1,
+        new: 1,
+        untagged: 1,
+      })
+      expect(await run(options)).toEqual({ found: 3, hashed: 2, known: 1, relinked: 1, new: 1, untagged: 1 })
+      expect(await rowOf(a!['id'] as string)).toMatchObject({ file_path: 'c.mp3' })
+      expect((await rows()).map(row => row['file_path']).sort()).toEqual(['a.mp3', 'c.mp3', 'z.mp3'])
+      expect(await run(options)).toEqual({ found: 3, known: 3 })
+    })
+
+    test.each([{ batch: 1 }, { batch: 2 }, { batch: 2_000 }])(
+      'two files, and three, have changed names ($batch)',
+      async options => {
+        await imported('a.mp3', 'b.mp3', 'c.mp3', 'x.mp3', 'y.mp3')
+        await move('a.mp3', 't')
+        await move('b.mp3', 'a.mp3')
+        await move('c.mp3', 'b.mp3')
+        await move('t', 'c.mp3')
+        await move('x.mp3', 't')
+        await move('y.mp3', 'x.mp3')
+        await move('t', 'y.mp3')
+        expect(await run(options)).toMatchObject({ found: 5, hashed: 5, relinked: 5 })
+        expect(await places()).toEqual({ a: 'c.mp3', b: 'a.mp3', c: 'b.mp3', x: 'y.mp3', y: 'x.mp3' })
+        expect(await run(options)).toEqual({ found: 5, known: 5 })
+      },
+    )
+
+    test('another one has been moved there, and its own is gone', async () => {
+      await imported('a.mp3', 'b.mp3')
+      await move('b.mp3', 'a.mp3')
+      expect(await run()).toEqual({ found: 1, hashed: 1, relinked: 1 })
+      expect(await places()).toEqual({ a: 'a.mp3', b: 'a.mp3' })
+    })
+
+    test('its copies are copies, wherever they lie', async () => {
+      await imported('a.mp3')
+      await move('a.mp3', 'c.mp3')
+      await cp(join(root, 'c.mp3'), join(root, 'd.mp3'))
+      await put('a.mp3', 'new')
+      expect(await run()).toMatchObject({ relinked: 1, duplicates: 1, new: 1 })
+      expect(await rows()).toHaveLength(2)
+    })
+
+    test('a row of the application follows the file that bears its name', async () => {
+      await put('Artist/One.mp3')
+      const id = await addRow({
+        artist: 'A',
+        title: 'T',
+        file_path: 'Artist/One.mp3',
+        file_source: 'YOUTUBE',
+      })
+      await run()
+      await mkdir(join(root, 'B'))
+      await move('Artist/One.mp3', 'B/x.mp3')
+      await put('Artist/One.mp3', 'new')
+      expect(await run()).toMatchObject({ relinked: 1, new: 1 })
+      expect(await rowOf(id)).toMatchObject({ file_path: 'B/x.mp3' })
+    })
+
+    test('but not where that was edited, or downloaded anew: what it was is no copy', async () => {
+      await put('A/T.mp3')
+      const id = await addRow({ file_path: 'A/T.mp3', file_source: 'YOUTUBE' })
+      await run()
+      await move('A/T.mp3', 'A/T (old).mp3')
+      await put('A/T.mp3', 'anew')
+      expect(await run()).toMatchObject({ known: 1, new: 1 })
+      expect(await rowOf(id)).toMatchObject({ file_path: 'A/T.mp3' })
+
+      const tagged = await readFile(new URL('../../assets/demo/02-harbour-lamps.flac', import.meta.url))
+      await writeFile(join(root, 'e.flac'), tagged)
+      await run()
+      await move('e.flac', 'e-old.flac')
+      await writeFile(join(root, 'e.flac'), Buffer.concat([tagged, Buffer.from('edited')]))
+      expect(await run()).toMatchObject({ known: 3, earlier: 1 })
+      expect(items.find(item => item.state === 'earlier')).toMatchObject({
+        subject: 'e-old.flac',
+        fields: { earlier_version_of: 'e.flac' },
+      })
+    })
+
+    test('a file outside of what is imported is read, before another is called its copy', async () => {
+      await imported('in/a.mp3', 'out/b.mp3')
+      const [a] = await rows()
+      await move('in/a.mp3', 'in/c.mp3')
+      await move('out/b.mp3', 'in/a.mp3')
+      await db.knex('tracks').where({ id: a!['id'] }).update({ file_path: 'out/q.mp3' })
+      await put('out/q.mp3', 'x'.repeat('in/a.mp3'.length))
+      expect(await run({ start: join(root, 'in') })).toMatchObject({ found: 2, relinked: 2 })
+      expect(await places()).toEqual({ a: 'in/c.mp3', b: 'in/a.mp3' })
+    })
+
+    test('a kill after the files were read loses nothing of it', async () => {
+      await put('A/T.mp3')
+      const id = await addRow({ title: 'Other', file_path: 'A/T.mp3', file_source: 'YOUTUBE' })
+      await run()
+      await move('A/T.mp3', 'c.mp3')
+      await put('A/T.mp3', 'new')
+      const stopping = new AbortController()
+      const newId = () => {
+        throw new Error('killed')
+      }
+      await expect(run({ newId, batch: 1, stopping: stopping.signal })).rejects.toThrow('killed')
+      expect(await run()).toMatchObject({ new: 1 })
+      expect(await rowOf(id)).toMatchObject({ file_path: 'c.mp3' })
+    })
+  })
+
   test('a file named by the application, by artist and title, with folded case and punctuation', async () => {
     await put('Mira-Kessel/glass_stairs.mp3')
     const id = await addRow({
@@ -311,7 +436,7 @@ describe('what is met in real folders', () => {
   })
 
   test('broken tags are a warning: the row is made all the same', async () => {
-    const flac = await readFile(new URL('flac.flac', fixture))
+    const flac = await readFile(new URL('../../assets/demo/02-harbour-lamps.flac', import.meta.url))
     await writeFile(join(root, 'A - Cut.flac'), flac.subarray(0, 30))
     await cp(new URL('caf.caf', fixture), join(root, 'B - Core.caf'))
     expect(await run()).toEqual({ found: 2, hashed: 2, new: 2, untagged: 2 })

@@ -13,10 +13,12 @@ export interface TrackRow {
 
 /**
  * Where a row's `file_path` leads, seen from one file. `same`: to that very file · `misnamed`: to that very file, in a
- * form that the application does not open · `present`: to another one that is there, or that cannot be judged · `gone`:
- * nowhere · `none`: the row has no path.
+ * form that the application does not open · `present`: to another one of that content, or that cannot be judged ·
+ * `edited`: to a file of another content than the row's was, that bears the row's name · `replaced`: to one of another
+ * content and name, so that the row's own file has another place, or is gone · `gone`: nowhere · `none`: the row has no
+ * path.
  */
-export type PathState = 'same' | 'misnamed' | 'present' | 'gone' | 'none'
+export type PathState = 'same' | 'misnamed' | 'present' | 'edited' | 'replaced' | 'gone' | 'none'
 
 export interface Candidate<Row extends TrackRow = TrackRow> {
   readonly track: Row
@@ -31,7 +33,11 @@ type Decision<Row extends TrackRow = TrackRow> =
       readonly tracks: readonly Row[]
       readonly by: 'form' | 'path' | 'content' | 'name'
     }
+  /** the same, once every file has been seen: another file lies where these rows point, and may be another row's */
+  | { readonly kind: 'moved'; readonly tracks: readonly Row[] }
   | { readonly kind: 'duplicate'; readonly of: string }
+  /** it holds what a row's file held before that was changed */
+  | { readonly kind: 'earlier'; readonly of: string }
 
 /**
  * What becomes of a file, from the rows that name its path and those of the same content. Its own row first, then a
@@ -42,8 +48,11 @@ type Decision<Row extends TrackRow = TrackRow> =
  * | one names this file in a form that the application does not open | relink by form |
  * | one points at this file | known |
  * | one names its path in another Unicode form, and nothing is there under that name | relink by path |
- * | same content: one points at another file that is there | duplicate of that file |
+ * | same content: one points at another file that has it | duplicate of that file |
  * | same content: some point at a file that is gone | relink them all by content |
+ * | same content: some point where another file lies by now | relink them, once all files have been seen |
+ * | one points at this file, which is neither of its content nor bears its name | known, if it is no other row's |
+ * | same content: one points at a file that was edited since | an earlier version; known if that is in S3 |
  * | same content: one has no path but an object | known: it is in S3 already |
  * | same content: one has neither | relink by content |
  * | none of these | undefined: a row may still match by name |
@@ -61,10 +70,20 @@ export function decideFile<Row extends TrackRow>(
 
   const itself = byContent.find(({ path }) => path === 'same')
   if (itself) return { kind: 'known', track: itself.track }
-  const elsewhere = byContent.find(({ path }) => path === 'present')
-  if (elsewhere) return { kind: 'duplicate', of: elsewhere.track.filePath ?? '' }
-  const moved = lost(byContent)
-  if (moved.length > 0) return { kind: 'relink', tracks: moved, by: 'content' }
+  const nevertheless = byPath.find(({ path }) => path === 'replaced')
+  const here = new Set(byPath.map(({ track }) => track.id))
+  const elsewhere = byContent.find(({ path, track }) => path === 'present' && !here.has(track.id))
+  if (elsewhere && !nevertheless) return { kind: 'duplicate', of: elsewhere.track.filePath ?? '' }
+  if (!elsewhere) {
+    const moved = lost(byContent)
+    const displaced = byContent.filter(({ path }) => path === 'replaced').map(({ track }) => track)
+    if (displaced.length > 0) return { kind: 'moved', tracks: [...moved, ...displaced] }
+    if (moved.length > 0) return { kind: 'relink', tracks: moved, by: 'content' }
+  }
+  if (nevertheless) return { kind: 'known', track: nevertheless.track }
+  const edited = byContent.find(({ path }) => path === 'edited')
+  if (edited?.track.s3ObjectKey) return { kind: 'known', track: edited.track }
+  if (edited) return { kind: 'earlier', of: edited.track.filePath ?? '' }
   const withoutPath = byContent.filter(({ path }) => path === 'none')
   const stored = withoutPath.find(({ track }) => track.s3ObjectKey !== null)
   if (stored) return { kind: 'known', track: stored.track }

@@ -32,7 +32,9 @@ const verdict = (byPath: Candidate[], byContent: Candidate[]): string => {
   if (!decision) return 'new'
   if (decision.kind === 'known') return `known ${decision.track.id}`
   if (decision.kind === 'duplicate') return `duplicate of ${decision.of}`
-  return `relink ${decision.tracks.map(track => track.id).join('+')} by ${decision.by}`
+  if (decision.kind === 'earlier') return `earlier version of ${decision.of}`
+  const tracks = decision.tracks.map(track => track.id).join('+')
+  return decision.kind === 'moved' ? `moved ${tracks}` : `relink ${tracks} by ${decision.by}`
 }
 
 describe('groupsByKey', () => {
@@ -121,6 +123,19 @@ describe('decideFile', () => {
       [at('none', 'a'), at('none', 'b', { s3ObjectKey: 'k' })],
       'known b',
     ],
+    ['a row where another file lies by now', [], [at('replaced', 'a')], 'moved a'],
+    ['and one whose file is gone', [], [at('gone', 'a'), at('replaced', 'b')], 'moved a+b'],
+    ['names exchanged', [at('replaced', 'a')], [at('replaced', 'b')], 'moved b'],
+    ['a file in the place of another one', [at('replaced', 'a')], [at('gone', 'b')], 'relink b by content'],
+    ['a copy in the place of another file', [at('replaced', 'a')], [at('present', 'b')], 'known a'],
+    [
+      'a copy, and a row where another file lies',
+      [],
+      [at('replaced', 'a'), at('present', 'b')],
+      'duplicate of old/b.mp3',
+    ],
+    ['a file that was edited, and what it was', [], [at('edited', 'a')], 'earlier version of old/a.mp3'],
+    ['the same, in S3', [], [at('edited', 'a', { s3ObjectKey: 'k' })], 'known a'],
   ])('%s', (_what, byPath, byContent, expected) => {
     expect(verdict(byPath, byContent)).toBe(expected)
   })
