@@ -15,6 +15,7 @@ const floors: readonly (readonly string[])[] = [
   ['error-codes.ts'],
   ['errors.ts'],
   ['core'],
+  ['named-files.ts'],
   ['network.ts', 'settings.ts', 'settings-files.ts'],
   ['config.ts', 'heap.ts', 'file-effects.ts', 'report', 'external-sort', 'audio'],
   ['db', 'storage', 'records'],

@@ -3,7 +3,6 @@
  * `main`, which hands it in; the result is frozen and says of each value where it came from.
  */
 
-import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { AudioFolder } from './core/audio-path.ts'
 import { type AwsProfile, profileNames, readProfile } from './core/aws-profile.ts'
@@ -17,6 +16,7 @@ import { refusedByApplication } from './core/settings-files.ts'
 import { parseBytes } from './core/units.ts'
 import type { CodeWith } from './error-codes.ts'
 import { type ErrorDetails, systemErrorReason, toError, UsageError } from './errors.ts'
+import { readNamedFile } from './named-files.ts'
 import type { Network } from './network.ts'
 import { type Overrides, type Setting, settings, type Variable } from './settings.ts'
 import { expandHome, readSettingsFiles, type SettingsFile } from './settings-files.ts'
@@ -282,7 +282,8 @@ class SettingsReader {
 
   #readSecret(variable: Variable, file: string): string | undefined {
     try {
-      const secret = readFileSync(file, 'utf8')
+      const secret = readNamedFile(file)
+        .toString()
         .replace(/\r?\n$/, '')
         .trim()
       return secret === '' ? this.#reject(variable, `is empty in ${file} (${variable}_FILE)`) : secret
@@ -352,7 +353,7 @@ class SettingsReader {
       const place = this.#plain(variable) ?? (home && path.join(home, '.aws', name))
       if (place === undefined || place === '') return ''
       try {
-        return readFileSync(place, 'utf8')
+        return readNamedFile(place).toString()
       } catch {
         // Not there, or not ours to read: what needs it says so when it asks for credentials.
         return ''

@@ -1,5 +1,4 @@
 /** How connections leave this machine: through which proxy, and which certificates they trust beside the usual ones. */
-import { readFileSync } from 'node:fs'
 import type { AgentOptions, ClientRequest, Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https'
 import { syncBuiltinESMExports } from 'node:module'
@@ -8,6 +7,7 @@ import tls from 'node:tls'
 import type { Dispatcher } from 'undici'
 import { describeProxy, type Proxies, proxyFor } from './core/proxy.ts'
 import { systemErrorReason, UsageError } from './errors.ts'
+import { readNamedFile } from './named-files.ts'
 
 /** What the settings say about the way out. */
 export interface Network {
@@ -56,7 +56,7 @@ function trustCertificates({ certificates }: Network): void {
   const extra = certificates.flatMap(({ variable, path }) => {
     let text: string
     try {
-      text = readFileSync(path, 'utf8')
+      text = readNamedFile(path).toString()
     } catch (error) {
       throw new UsageError(`${variable} names ${path}, which cannot be read: ${systemErrorReason(error)}`, {
         code: 'config.certificates',

@@ -2,11 +2,12 @@
  * The files that settings come from. The application's `.env` and our own `autodj.env` beside it, the latter read after
  * the former; then one for this user, and one for this machine.
  */
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
 import { isApplicationFile, ownFileName } from './core/settings-files.ts'
 import { systemErrorCode, systemErrorReason, UsageError } from './errors.ts'
+import { readNamedFile } from './named-files.ts'
 
 export interface SettingsFile {
   /** absolute */
@@ -71,7 +72,7 @@ function read(file: string, requiredBy?: string): SettingsFile {
   const kind = path.basename(file) === ownFileName ? 'own' : 'application'
   try {
     if (!statSync(file).isFile()) throw new UsageError(`${file} is not a file`, { code: 'config.env-file' })
-    return { path: file, found: true, values: parseDotenv(readFileSync(file)), kind }
+    return { path: file, found: true, values: parseDotenv(readNamedFile(file)), kind }
   } catch (error) {
     const code = systemErrorCode(error)
     if ((code === 'ENOENT' || code === 'ENOTDIR') && requiredBy === undefined) {

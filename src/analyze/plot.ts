@@ -3,10 +3,10 @@ import path from 'node:path'
 import * as Plot from '@observablehq/plot'
 import type { Knex } from 'knex'
 import { parseHTML } from 'linkedom'
+import { writeOutput } from '../cli/write-output.ts'
 import type { Context } from '../context.ts'
 import { formatDuration, printable } from '../core/units.ts'
-import { FatalError, systemErrorReason, UsageError } from '../errors.ts'
-import { replaceFile } from '../file-effects.ts'
+import { FatalError } from '../errors.ts'
 
 /** What is drawn; all times in seconds. */
 export interface AnalysisPicture {
@@ -252,13 +252,6 @@ export async function plotTrack(
       cure: `Run \`autodj analyze --track ${trackId}\` and see what it reports.`,
     })
   const file = path.resolve(cwd, output)
-  try {
-    await replaceFile(file, drawAnalysis(picture), { mode: 0o666 })
-  } catch (error) {
-    throw new UsageError(`--plot: cannot write ${file}: ${systemErrorReason(error)}`, {
-      code: 'usage.flag',
-      cure: 'Name a file in a folder that this user can write to.',
-    })
-  }
+  await writeOutput('--plot', file, drawAnalysis(picture))
   report.note(`drew ${file}`, { plot: file })
 }

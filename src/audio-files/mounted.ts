@@ -2,11 +2,14 @@
  * Whether the audio folder is there: one breaker for whoever takes a file that is missing for a file that is gone. A
  * folder that is not mounted looks empty, and every track in it lost.
  */
-import { opendir, stat } from 'node:fs/promises'
+import { opendir, readFile, realpath, stat } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import path from 'node:path'
 import type { AudioFolder } from '../core/audio-path.ts'
+import { missingMount } from '../core/mounts.ts'
 import { isStrayAudio } from '../core/reconcile/names.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
+import { plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { systemErrorCode, TemporaryError } from '../errors.ts'
 import { folderExists, isFileThere } from './source.ts'
@@ -57,13 +60,110 @@ export async function requireFiles(
 ): Promise<boolean> {
   if (await holdsAudio({ knex }, folder)) return true
   if (force) return false
+  const rowsWithFile = await countLocalRows(knex, { living })
+  refuseIfTripped(trippedBreakers({ limit: {}, disk: { root: folder.root, rowsWithFile, files: 0 } }))
+  return false
+}
+
+/** @param options `living`: only rows whose audio is nowhere but in their file count */
+async function countLocalRows(knex: Database['knex'], { living }: { living: boolean }): Promise<number> {
   const rows = knex('tracks').whereNotNull('file_path')
   if (living) rows.whereRaw("(file_source is null or file_source in ('LOCAL', 'YOUTUBE'))")
   const [{ count }] = (await rows.count()) as [{ count: string }]
-  refuseIfTripped(
-    trippedBreakers({ limit: {}, disk: { root: folder.root, rowsWithFile: Number(count), files: 0 } }),
+  return Number(count)
+}
+
+/** Where this system says what is mounted, and what should be; absent on others. */
+const mountFiles = { fstab: '/etc/fstab', mounts: '/proc/self/mountinfo' }
+
+/**
+ * Whether files may be written to a folder that is empty, or not there yet. The ordinary case is a fresh machine; a folder
+ * whose disk is not mounted looks the same, and files would come to lie on the disk below, out of sight once it is back.
+ *
+ * What tells the two apart: an fstab that names a mount point which is not mounted; rows whose only audio is a file in
+ * the audio folder; files that this machine has seen in it, on another disk than the system's, where it is now.
+ *
+ * @param options `isAudioFolder`: rows name files in it; `force`: it is meant
+ * @throws SafetyLimitError
+ */
+export async function requireDisk(
+  { knex }: Pick<Database, 'knex'>,
+  folder: AudioFolder,
+  {
+    force,
+    isAudioFolder,
+    files = mountFiles,
+    device = deviceOf,
+  }: {
+    force: boolean
+    isAudioFolder: boolean
+    files?: typeof mountFiles
+    device?: (folder: string) => Promise<bigint | undefined>
+  },
+): Promise<void> {
+  const { root } = folder
+  if (force || (isAudioFolder ? await holdsAudio({ knex }, folder) : await holdsAudioName(root))) return
+  const place = missingMount(
+    await nearestRealPath(root),
+    await readFile(files.fstab, 'utf8').catch(() => ''),
+    await readFile(files.mounts, 'utf8').catch(() => ''),
   )
-  return false
+  const unmounted: { root: string; why: string }[] = []
+  if (place !== undefined)
+    unmounted.push({ root, why: `${files.fstab} names ${place}, where nothing is mounted` })
+  else if (isAudioFolder) {
+    const rows = await countLocalRows(knex, { living: true })
+    if (rows > 0)
+      unmounted.push({
+        root,
+        why: `${plural(rows, 'row')} ${rows === 1 ? 'has its' : 'have their'} only audio in a file there`,
+      })
+    else if (await wasElsewhere(knex, root, device))
+      unmounted.push({
+        root,
+        why: 'when this machine last read files in it, it was on another disk than the system',
+      })
+  }
+  refuseIfTripped(trippedBreakers({ limit: {}, unmounted }))
+}
+
+/** Whether this machine has seen files of the audio folder on another device than that of `/`, where the folder is now. */
+async function wasElsewhere(
+  knex: Database['knex'],
+  root: string,
+  device: (folder: string) => Promise<bigint | undefined>,
+): Promise<boolean> {
+  const system = await device('/')
+  if (system === undefined || (await device(root)) !== system) return false
+  const here = knex('autodj_ledger.runs').whereRaw(`split_part(host, ' ', 1) = ?`, [hostname()])
+  if ((await here.first('id')) === undefined) return false
+  const known = knex('autodj_ledger.files').whereNotNull('device')
+  if ((await known.clone().first('path')) === undefined) return false
+  return (
+    (await known
+      .clone()
+      .where({ device: String(system) })
+      .first('path')) === undefined
+  )
+}
+
+/** Of the folder, or of the nearest above it that is there. */
+async function deviceOf(folder: string): Promise<bigint | undefined> {
+  try {
+    return (await stat(await nearestRealPath(folder), { bigint: true })).dev
+  } catch {
+    return undefined
+  }
+}
+
+/** A folder with its links resolved, as far as it is there. */
+async function nearestRealPath(folder: string): Promise<string> {
+  try {
+    return await realpath(folder)
+  } catch {
+    const above = path.dirname(folder)
+    return above === folder ? folder : path.join(await nearestRealPath(above), path.basename(folder))
+  }
 }
 
 /** The audio folder as it was when work on it began. */

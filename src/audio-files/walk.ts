@@ -4,7 +4,7 @@
  */
 
 import type { BigIntStats, Dirent } from 'node:fs'
-import { constants, lstat, open, opendir, realpath, stat } from 'node:fs/promises'
+import { constants, lstat, opendir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isOutside } from '../core/audio-path.ts'
 import { type AudioSelection, audioSelection, ignoreFileName } from '../core/audio-selection.ts'
@@ -18,6 +18,7 @@ import {
   toError,
   UsageError,
 } from '../errors.ts'
+import { NamedFileError, openItself, readOpen, smallFile } from '../named-files.ts'
 import { type FileIdentity, identityOf } from './source.ts'
 
 /** A regular file as the walk saw it. */
@@ -89,15 +90,11 @@ export async function selectionOf(root: string): Promise<AudioSelection> {
 async function ignoreFileOf(realRoot: string): Promise<string | undefined> {
   const file = path.join(realRoot, ignoreFileName)
   try {
-    // A pipe of that name, of whoever may write there, would be waited for without end.
-    await using handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
-    if (!(await handle.stat()).isFile())
-      throw new FatalError(`${file} is not a file`, { code: 'ignore-file.unreadable' })
-    return await handle.readFile('utf8')
+    await using handle = await openItself(file, constants.O_RDONLY)
+    return (await readOpen(handle, smallFile)).toString()
   } catch (error) {
-    const code = systemErrorCode(error)
-    if (code === undefined || error instanceof FatalError) throw error
-    if (code === 'ENOENT') return undefined
+    if (systemErrorCode(error) === undefined && !(error instanceof NamedFileError)) throw error
+    if (systemErrorCode(error) === 'ENOENT') return undefined
     throw new FatalError(`${file} cannot be read: ${systemErrorReason(error)}`, {
       code: 'ignore-file.unreadable',
       cause: error,

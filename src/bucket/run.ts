@@ -1,10 +1,10 @@
 /** `autodj bucket check | plan | apply`: settings in, checks, differences and changes out. */
 
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { CloudFrontClient } from '@aws-sdk/client-cloudfront'
 import { S3Client } from '@aws-sdk/client-s3'
+import { writeOutput } from '../cli/write-output.ts'
 import { requireBucket } from '../config.ts'
 import type { Context } from '../context.ts'
 import { assessAccessKey, type KeyFacts } from '../core/bucket/access-key.ts'
@@ -22,7 +22,7 @@ import {
 import { quarantinePrefix, stagingPrefix } from '../core/prefixes.ts'
 import { plural, printable } from '../core/units.ts'
 import { ExitCode, systemErrorReason, UsageError } from '../errors.ts'
-import { replaceFile } from '../file-effects.ts'
+import { readNamedFile } from '../named-files.ts'
 import { checkLine } from '../report/check-line.ts'
 import { asksAws, awsClientOptions } from '../storage/aws-options.ts'
 import { accessKeyFacts } from './access-key.ts'
@@ -73,7 +73,7 @@ export async function runBucketPlan(
 ): Promise<ExitCode> {
   const plan = await makePlan(context, flags, clients ?? (await openClients(context)))
   for (const change of plan.changes) tellChange(context, change)
-  if (output !== undefined) await save(path.resolve(context.cwd, output), plan)
+  if (output !== undefined) await save('--output', path.resolve(context.cwd, output), plan)
   context.report.summary({
     isAnswer: true,
     lines: [
@@ -102,7 +102,7 @@ export async function runBucketApply(
   const plan =
     options.plan === undefined
       ? await makePlan(context, flags, { s3, cloudFront, accessKey })
-      : parseSettingsPlan(await read(path.resolve(cwd, options.plan)))
+      : parseSettingsPlan(read(path.resolve(cwd, options.plan)))
   const bucket = requireBucket(context.config)
   if (plan.bucket !== bucket) {
     throw new UsageError(`the plan is for the bucket ${plan.bucket}, but the configured one is ${bucket}`)
@@ -132,7 +132,7 @@ export async function runBucketApply(
       s3,
       cloudFront,
       now,
-      keepUndo: undo => save(undoFile, undo),
+      keepUndo: undo => save('--undo-file', undoFile, undo),
       onChange(change, outcome, reason) {
         const { style } = report
         const paint = outcome === 'unsupported' ? style.yellow : style.green
@@ -286,16 +286,16 @@ function tellChange({ report }: Context, change: SettingChange): void {
   report.item({ subject: change.setting, state: 'planned', text: lines.join('\n'), fields: { ...change } })
 }
 
-async function read(file: string): Promise<string> {
+function read(file: string): string {
   try {
-    return await readFile(file, 'utf8')
+    return readNamedFile(file).toString()
   } catch (error) {
     throw new UsageError(`${file} cannot be read: ${systemErrorReason(error)}`)
   }
 }
 
-async function save(file: string, plan: SettingsPlan): Promise<void> {
-  await replaceFile(file, `${JSON.stringify(plan, undefined, 2)}\n`, { mode: 0o600 })
+function save(flag: string, file: string, plan: SettingsPlan): Promise<void> {
+  return writeOutput(flag, file, `${JSON.stringify(plan, undefined, 2)}\n`, { mode: 0o600 })
 }
 
 async function openClients(context: Context): Promise<Clients> {

@@ -3,8 +3,8 @@
  * of algorithm, the check of the key, and the guard against URL rewriting.
  */
 import { createPrivateKey } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { FatalError, systemErrorReason, UsageError } from '../errors.ts'
+import { readNamedFile } from '../named-files.ts'
 
 export interface UrlSigner {
   /** CloudFront's id of the public key (`K…`); not a secret */
@@ -67,7 +67,7 @@ export async function openUrlSigner({
 }): Promise<UrlSigner> {
   let privateKey: string
   try {
-    privateKey = await readFile(privateKeyPath, 'utf8')
+    privateKey = readNamedFile(privateKeyPath).toString()
   } catch (error) {
     throw new UsageError(`${privateKeyPath} cannot be read: ${systemErrorReason(error)}`, {
       code: 'cdn.signing-key',

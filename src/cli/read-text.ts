@@ -1,14 +1,15 @@
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { buffer } from 'node:stream/consumers'
 import { decodeText } from '../core/listed-names.ts'
 import { printable } from '../core/units.ts'
 import { systemErrorReason, UsageError } from '../errors.ts'
+import { readNamedList, readNamedStream } from '../named-files.ts'
 
 /** The text of a file that a flag names; `-` is stdin. @throws UsageError if it cannot be read */
 export async function readText(flag: string, file: string, cwd: string): Promise<string> {
   try {
-    return decodeText(file === '-' ? await buffer(process.stdin) : await readFile(path.resolve(cwd, file)))
+    return decodeText(
+      file === '-' ? await readNamedStream(process.stdin) : await readNamedList(path.resolve(cwd, file)),
+    )
   } catch (error) {
     throw new UsageError(`${flag}: cannot read ${printable(file)}: ${systemErrorReason(error)}`, {
       code: 'usage.flag',

@@ -19,6 +19,8 @@ export interface Stakes {
   bucket?: { rowsWithObject: number; objects: number }
   /** rows that live on local files, and files found under the audio folder */
   disk?: { root: string; rowsWithFile: number; files: number }
+  /** folders to write to, empty or absent, whose disk does not seem to be there, and why */
+  unmounted?: readonly { root: string; why: string }[]
   /** rows now, and in the last run that finished */
   rows?: { now: number; before?: number }
   /** policies of the database may hide rows from its user */
@@ -41,12 +43,13 @@ interface Tripped {
  * | no object at all, but rows that name some      | wrong bucket, wrong prefix, lost access   |
  * | objects, but no row at all                     | a wrong or an empty database              |
  * | no file at all, but rows that live on files    | the audio folder is not mounted           |
+ * | a folder to restore into, its disk not mounted | the disk below                           |
  * | less than half the rows of the last run        | a restored or truncated table             |
  * | row-level security applies to the user         | rows that it is not shown                 |
  */
 export function trippedBreakers(stakes: Stakes): Tripped[] {
   const tripped: Tripped[] = []
-  const { removals, losses, limit, bucket, disk, rows, rowsMayBeHidden } = stakes
+  const { removals, losses, limit, bucket, disk, unmounted = [], rows, rowsMayBeHidden } = stakes
   const tooMany = ({ count, of }: { count: number; of: number }, whose: string, what: string): void => {
     const allowed = allowedDeletes(limit, of)
     if (count <= allowed) return
@@ -74,6 +77,12 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
     tripped.push({
       reason: `the audio folder ${disk.root} looks empty or unmounted, but ${disk.rowsWithFile} rows name a file`,
       cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if it really is empty, pass --force.',
+    })
+  }
+  for (const { root, why } of unmounted) {
+    tripped.push({
+      reason: `${root} looks unmounted: it is empty, and ${why}`,
+      cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if files are to be written there all the same, pass --force.',
     })
   }
   if (rowsMayBeHidden) {

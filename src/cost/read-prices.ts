@@ -1,8 +1,8 @@
 /** Prices of one's own: `--prices FILE`, JSON with any of the fields of the list prices. */
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { listPrices, type Prices } from '../core/cost/prices.ts'
-import { systemErrorCode, systemErrorReason, UsageError } from '../errors.ts'
+import { systemErrorReason, UsageError } from '../errors.ts'
+import { readNamedFile } from '../named-files.ts'
 
 /** @throws UsageError for a file that cannot be read, is no JSON, or holds what is no price */
 export async function readPrices(file: string | undefined, cwd: string): Promise<Prices> {
@@ -12,12 +12,17 @@ export async function readPrices(file: string | undefined, cwd: string): Promise
       code: 'usage.flag',
       cure: `Write a JSON object with any of: ${Object.keys(listPrices).join(', ')}.`,
     })
+  let text: Buffer
+  try {
+    text = readNamedFile(path.resolve(cwd, file))
+  } catch (error) {
+    throw new UsageError(`--prices: cannot read ${file}: ${systemErrorReason(error)}`, { code: 'usage.flag' })
+  }
   let given: Record<string, unknown>
   try {
-    given = JSON.parse(await readFile(path.resolve(cwd, file), 'utf8'))
-  } catch (error) {
-    if (systemErrorCode(error) === undefined) throw refuse('is not JSON')
-    throw new UsageError(`--prices: cannot read ${file}: ${systemErrorReason(error)}`, { code: 'usage.flag' })
+    given = JSON.parse(text.toString())
+  } catch {
+    throw refuse('is not JSON')
   }
   if (typeof given !== 'object' || given === null || Array.isArray(given)) throw refuse('is not an object')
   const isPrice = (value: unknown): boolean =>

@@ -2,11 +2,11 @@
  * What libpq takes in a database URL and node-postgres does not, or takes otherwise: `sslmode` with its certificates,
  * and `service`. Source: PostgreSQL 15 documentation, sections 34.1.2 and 34.17.
  */
-import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
 import { systemErrorReason, UsageError } from '../errors.ts'
+import { readNamedFile } from '../named-files.ts'
 
 interface LibpqConnection {
   /** without what is told apart here */
@@ -60,7 +60,7 @@ export function readLibpq(
 
 function certificate(name: string, file: string): string {
   try {
-    return readFileSync(file, 'utf8')
+    return readNamedFile(file).toString()
   } catch (error) {
     throw new UsageError(
       `DATABASE_URL has ${name}=${file}, which cannot be read: ${systemErrorReason(error)}`,
@@ -76,7 +76,7 @@ function certificate(name: string, file: string): string {
 function withService(url: URL, service: string, file: string): URL {
   let text = ''
   try {
-    text = readFileSync(file, 'utf8')
+    text = readNamedFile(file).toString()
   } catch {
     // The same as a file without that service.
   }

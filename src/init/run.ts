@@ -1,6 +1,6 @@
 /** `autodj init`: asks, checks, writes `.env`. */
 
-import { chmod, chown, open, readFile, realpath, stat } from 'node:fs/promises'
+import { chmod, chown, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
 import type { SettingsFileFacts } from '../config.ts'
@@ -11,6 +11,7 @@ import { printable } from '../core/units.ts'
 import { limitsOf } from '../doctor/check.ts'
 import { ExitCode, FatalError, systemErrorCode, systemErrorReason } from '../errors.ts'
 import { replaceFile } from '../file-effects.ts'
+import { readNamedFile } from '../named-files.ts'
 import { type Setting, settings, type Variable } from '../settings.ts'
 import type { InitFlags } from './flags.ts'
 import { type Answers, type Interview, interview, type Prompter } from './interview.ts'
@@ -122,7 +123,7 @@ async function openTarget(
 ): Promise<Target> {
   const place = files.find(file => file.kind === kind)?.path ?? fallback
   const target = await realpath(place).catch(() => place)
-  const text = await readExisting(target)
+  const text = readExisting(target)
   return { kind, path: target, text, values: parseDotenv(text ?? '') }
 }
 
@@ -138,9 +139,9 @@ function changes(answers: Answers, { kind, values }: Target): Record<string, str
   return changed
 }
 
-async function readExisting(file: string): Promise<string | undefined> {
+function readExisting(file: string): string | undefined {
   try {
-    return await readFile(file, 'utf8')
+    return readNamedFile(file).toString()
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return undefined
     throw error
@@ -179,12 +180,8 @@ async function ignoreEnv(target: string): Promise<string | undefined> {
   if (before === undefined && !(await insideRepository(folder))) return undefined
   const after = ignoring(before ?? '', path.basename(target))
   if (after !== undefined) {
-    const opened = await open(file, 'w')
-    try {
-      await opened.writeFile(after)
-    } finally {
-      await opened.close()
-    }
+    const mode = (await stat(file).catch(() => undefined))?.mode ?? 0o666
+    await replaceFile(file, after, { mode: mode & 0o777 })
   }
   return file
 }

@@ -3,12 +3,12 @@
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import packageJson from '../../package.json' with { type: 'json' }
+import { cannotWrite, writeOutput } from '../cli/write-output.ts'
 import type { Context } from '../context.ts'
 import { formatBytes } from '../core/units.ts'
 import { readPrices } from '../cost/read-prices.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import { ExitCode, systemErrorReason, systemRefusal, toError, UsageError } from '../errors.ts'
-import { replaceFile } from '../file-effects.ts'
+import { ExitCode } from '../errors.ts'
 import { readReportData } from './data.ts'
 import type { ReportFlags } from './flags.ts'
 import { renderPage } from './page.ts'
@@ -30,17 +30,10 @@ export async function runReport(context: Context, { output, days, prices }: Repo
     return ExitCode.ok
   }
   const file = path.resolve(cwd, output)
-  try {
-    await mkdir(path.dirname(file), { recursive: true })
-    await replaceFile(file, page, { mode: 0o666 })
-  } catch (error) {
-    const refusal = systemRefusal(toError(error), file)
-    if (refusal?.exitCode === ExitCode.temporary) throw refusal
-    throw new UsageError(`--output: cannot write ${file}: ${systemErrorReason(error)}`, {
-      code: 'usage.flag',
-      cure: 'Name a file in a folder that this user can write to.',
-    })
-  }
+  await mkdir(path.dirname(file), { recursive: true }).catch((error: unknown) => {
+    throw cannotWrite('--output', file, error)
+  })
+  await writeOutput('--output', file, page)
   report.summary({
     lines: [`Wrote ${file} (${formatBytes(bytes)}); it needs no network.`],
     fields: { output: file, bytes },

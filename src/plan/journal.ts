@@ -1,8 +1,9 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import { constants, type FileHandle } from 'node:fs/promises'
 import { FatalError, systemErrorReason, UsageError } from '../errors.ts'
 import { syncFile, writeWhole } from '../file-effects.ts'
+import { linesOf, NamedFileError, openItself } from '../named-files.ts'
 import type { Checksums } from '../storage/store.ts'
-import { journalOf } from './plan-file.ts'
+import { journalOf, longestLine } from './plan-file.ts'
 
 /**
  * What has become of each item of a plan, beside the plan. An intent is on disk before its effect begins; what lies
@@ -64,22 +65,24 @@ export class PlanJournal {
    */
   static async open(planFile: string, planId: string, items: number): Promise<PlanJournal> {
     const file = journalOf(planFile)
-    const handle = await open(file, 'a+', 0o600).catch(error => {
-      throw new UsageError(`cannot write ${file}: ${systemErrorReason(error)}`, {
+    const { O_RDWR, O_APPEND, O_CREAT } = constants
+    const unusable = (what: string, error: unknown): UsageError =>
+      new UsageError(`cannot ${what} ${file}: ${systemErrorReason(error)}`, {
         code: 'plan.journal',
         cause: error,
       })
+    const handle = await openItself(file, O_RDWR | O_APPEND | O_CREAT, 0o600).catch(error => {
+      throw unusable('write', error)
     })
     try {
       const journal = new PlanJournal(handle, file, items)
       let first = true
-      // A character a byte: a name cut in its middle must not move what follows, nor a rare line separator end a line.
-      for await (const line of handle.readLines({ encoding: 'latin1', start: 0, autoClose: false })) {
+      for await (const line of linesOf(handle, longestLine)) {
         const start = journal.#size
         journal.#size += line.length + 1
         let value: { plan?: string } & Partial<JournalEntry>
         try {
-          value = JSON.parse(Buffer.from(line, 'latin1').toString())
+          value = JSON.parse(line.toString())
         } catch {
           // Cut short by a kill, or by a full disk.
           continue
@@ -100,7 +103,7 @@ export class PlanJournal {
       return journal
     } catch (error) {
       await handle.close()
-      throw error
+      throw error instanceof NamedFileError ? unusable('read', error) : error
     }
   }
 

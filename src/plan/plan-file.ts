@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { access, constants, open } from 'node:fs/promises'
+import { access, constants, type FileHandle, open } from 'node:fs/promises'
 import path from 'node:path'
 import { maxKeyBytes } from '../core/keys.ts'
 import {
@@ -23,6 +23,7 @@ import {
   syncFolder,
   writeWhole,
 } from '../file-effects.ts'
+import { linesOf, NamedFileError, openItself } from '../named-files.ts'
 
 /** Collects actions in any order, for a plan that has them in the order of execution, each object's removal once. */
 export class PlanBuilder {
@@ -164,8 +165,7 @@ async function openForWriting(draft: string, file: string) {
 }
 
 function cannotWrite(file: string, cause: unknown): UsageError {
-  const reason = systemErrorCode(cause) === 'EINVAL' ? 'it is not a file' : systemErrorReason(cause)
-  return new UsageError(`cannot write ${file}: ${reason}`, { code: 'plan.write', cause })
+  return new UsageError(`cannot write ${file}: ${systemErrorReason(cause)}`, { code: 'plan.write', cause })
 }
 
 /**
@@ -198,21 +198,28 @@ export async function* planItems(file: string): AsyncGenerator<PlanItem> {
   for await (const part of planParts(file)) if ('item' in part) yield part.item
 }
 
+/** A row's texts may be long; a line of more than this is none of a plan, or of a journal, bytes. */
+export const longestLine = 16 * 1024 ** 2
+
+async function* textLines(handle: FileHandle): AsyncGenerator<string> {
+  for await (const line of linesOf(handle, longestLine)) yield line.toString()
+}
+
 async function* planParts(file: string): AsyncGenerator<{ header: PlanHeader } | { item: PlanItem }> {
-  const handle = await open(file, 'r').catch(error => {
-    throw new UsageError(`cannot read the plan ${file}: ${systemErrorReason(error)}`, {
+  const unreadable = (error: unknown): UsageError =>
+    new UsageError(`cannot read the plan ${file}: ${systemErrorReason(error)}`, {
       code: 'plan.missing',
       cause: error,
     })
+  const handle = await openItself(file, constants.O_RDONLY).catch(error => {
+    throw unreadable(error)
   })
   try {
-    yield* readPlan(handle.readLines({ encoding: 'utf8', autoClose: false }))
+    yield* readPlan(textLines(handle))
   } catch (error) {
+    if (error instanceof NamedFileError) throw unreadable(error)
     if (error instanceof AppError || systemErrorCode(error) === undefined) throw error
-    throw new UsageError(`cannot read the plan ${file}: ${systemErrorReason(error)}`, {
-      code: 'plan.missing',
-      cause: error,
-    })
+    throw unreadable(error)
   } finally {
     await handle.close()
   }

@@ -1,10 +1,11 @@
 /** How `autodj reconcile` tells what it found. */
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
+import { cannotWrite } from '../cli/write-output.ts'
 import type { Context } from '../context.ts'
 import { type Comparison, type DifferenceClass, differenceClasses, isPlain } from '../core/reconcile/facts.ts'
 import { formatBytes, formatCount, formatDuration, plural, printable } from '../core/units.ts'
-import { systemErrorReason, UsageError } from '../errors.ts'
+import { refuseUnreadPipe } from '../named-files.ts'
 import type { Tally } from './tally.ts'
 
 /** Notes of which there may be as many as tracks, or as objects of somebody else's. */
@@ -50,16 +51,14 @@ export class Lines {
 
   /** @throws UsageError if it cannot be written */
   static async open(file: string): Promise<Lines> {
-    const stream = createWriteStream(file)
     try {
+      refuseUnreadPipe(file)
+      const stream = createWriteStream(file)
       await once(stream, 'open')
+      return new Lines(stream)
     } catch (error) {
-      throw new UsageError(`--combined: cannot write ${file}: ${systemErrorReason(error)}`, {
-        code: 'usage.flag',
-        cause: error,
-      })
+      throw cannotWrite('--combined', file, error)
     }
-    return new Lines(stream)
   }
 
   write(line: string): Promise<unknown> | undefined {

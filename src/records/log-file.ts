@@ -1,8 +1,9 @@
 /** The log file: each line with its time and level, appended, as text or as JSON. */
-import { closeSync, constants, mkdirSync, openSync, statSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { printable } from '../core/units.ts'
 import { systemErrorReason, UsageError } from '../errors.ts'
+import { refuseUnreadPipe } from '../named-files.ts'
 import type { Entry } from '../report/entry.ts'
 import { jsonSchemaVersion } from '../report/reporter.ts'
 
@@ -17,9 +18,7 @@ export class LogFile {
     this.#now = now
     try {
       mkdirSync(path.dirname(file), { recursive: true })
-      // A pipe that nobody reads would be waited for without end.
-      if (statSync(file, { throwIfNoEntry: false })?.isFIFO())
-        closeSync(openSync(file, constants.O_WRONLY | constants.O_NONBLOCK))
+      refuseUnreadPipe(file)
       this.#descriptor = openSync(file, 'a', 0o640)
     } catch (error) {
       throw new UsageError(`cannot write the log file ${file}: ${systemErrorReason(error)}`, {

@@ -13,6 +13,7 @@ export const flags = {
     description: 'number of downloads at a time (default: adapts, up to 256)',
   },
   retryFailed: shared.retryFailed,
+  force: shared.force,
   dryRun: shared.dryRun,
   maxDuration: shared.maxDuration,
   lockWait: shared.lockWait,

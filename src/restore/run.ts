@@ -3,6 +3,7 @@
 import path from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
 import { Downloader } from '../audio-files/downloader.ts'
+import { requireDisk, WatchedFolder } from '../audio-files/mounted.ts'
 import { Readers, readerThreads } from '../audio-files/readers.ts'
 import type { Context } from '../context.ts'
 import {
@@ -11,6 +12,7 @@ import {
   isOutside,
   libraryStyle,
   type PathStyle,
+  plainFolder,
   readStoredPath,
   writeStoredPath,
 } from '../core/audio-path.ts'
@@ -94,10 +96,16 @@ export async function runRestore(context: Context, flags: RestoreFlags): Promise
     context.limitDuration(flags.maxDuration)
     // Between download and row, `cleanup` would take the file for a copy that may go.
     if (!flags.dryRun) await holdRemovalLease(database.knex, run.id)
+    const folder = restoreFolder(context, flags)
+    const isAudioFolder = folder === context.config.audioRoot
+    await requireDisk(database, isAudioFolder ? context.config.audioFolder : plainFolder(folder), {
+      force: flags.force,
+      isAudioFolder,
+    })
     const temp = await makeTempFolder(run.id)
     context.onRelease(() => temp.remove())
     const tempFolder = temp.path
-    if (!flags.dryRun) await requireWritable(restoreFolder(context, flags))
+    if (!flags.dryRun) await requireWritable(folder)
     const signal = AbortSignal.any([context.signal, run.lost])
     const threads = new Readers(readerThreads())
     context.onRelease(() => threads.close())
@@ -134,6 +142,7 @@ class Restorer {
   readonly #counts = { restored: 0, there: 0, back: 0, failed: 0, changed: 0, bytes: 0 }
   readonly #lockedRows: LockedRows
   readonly #folder: string
+  readonly #watched: WatchedFolder
   /** how new paths are written */
   #style: PathStyle
   readonly #plan: PlanBuilder | undefined
@@ -160,6 +169,7 @@ class Restorer {
     this.#open = pLimit(parts.requests.concurrency + mostSyncs)
     this.#style = applicationStyle(context.config.audioFolder)
     this.#folder = restoreFolder(context, flags)
+    this.#watched = new WatchedFolder(this.#folder)
     this.#plan =
       flags.plan === undefined ? undefined : new PlanBuilder(new ExternalSorter(parts.tempFolder, 'plan'))
   }
@@ -402,7 +412,11 @@ class Restorer {
     signal: AbortSignal,
   ): Promise<RestoreOutcome | undefined> {
     try {
-      return await work()
+      await this.#watched.assertThere()
+      const outcome = await work()
+      // What came to lie on the disk below is not there for the row once the folder is mounted again.
+      await this.#watched.assertThere()
+      return outcome
     } catch (error) {
       signal.throwIfAborted()
       if (this.#context.stopping.aborted && isAbortError(error)) return undefined

@@ -4,7 +4,7 @@
  */
 
 import { spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import {
   existsSync,
   lstatSync,
@@ -15,12 +15,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { hostname } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { requireDisk } from '../../src/audio-files/mounted.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { draftPrefix } from '../../src/core/prefixes.ts'
 import { upsertObjects } from '../../src/db/ledger.ts'
-import { ExitCode } from '../../src/errors.ts'
+import { type AppError, ExitCode } from '../../src/errors.ts'
 import { observeFileEffects } from '../../src/file-effects.ts'
 import { requireWritable, restorePath } from '../../src/restore/restore.ts'
 import type { ObjectHead } from '../../src/storage/store.ts'
@@ -71,6 +73,74 @@ const drafts = () =>
   readdirSync(bed.audioRoot, { recursive: true, encoding: 'utf8' }).filter(name =>
     path.basename(name).startsWith(draftPrefix),
   )
+
+test('an empty folder is written to, unless its disk seems to be missing', async () => {
+  await add('a.flac', { ledger: sha256(content) })
+  const { knex } = bed.database
+  const folder = plainFolder(at('place/audio'))
+  const fstab = path.join(elsewhere, 'fstab')
+  const mounts = path.join(elsewhere, 'mounts')
+  const devices = new Map([
+    ['/', 1n],
+    [folder.root, 1n],
+  ])
+  const end = (isAudioFolder: boolean, force = false) =>
+    requireDisk({ knex }, folder, {
+      force,
+      isAudioFolder,
+      files: { fstab, mounts },
+      device: async one => devices.get(one),
+    }).then(
+      () => 'written to',
+      error => `${(error as AppError).exitCode} ${(error as Error).message}`,
+    )
+  // No fstab at all, then one that does not name it, then one that does.
+  expect(await end(true)).toBe('written to')
+  writeFileSync(fstab, '/dev/sda1 / ext4 defaults 0 1\n')
+  writeFileSync(mounts, '22 1 8:1 / / rw - ext4 /dev/sda1 rw\n')
+  expect(await end(true)).toBe('written to')
+  writeFileSync(fstab, `/dev/sdb1 ${at('place')} ext4 defaults 0 1\n`)
+  for (const isAudioFolder of [true, false])
+    expect(await end(isAudioFolder)).toMatch(
+      /^7 .* looks unmounted: it is empty, and .*fstab names .*place, where nothing/,
+    )
+  expect(await end(true, true)).toBe('written to')
+  writeFileSync(mounts, `22 1 8:17 / ${at('place')} rw - ext4 /dev/sdb1 rw\n`)
+  expect(await end(true)).toBe('written to')
+
+  // Files that this machine saw on another disk, and the folder is on the system's now.
+  const file = {
+    path: 'a.flac',
+    size: 1,
+    mtime_ns: 1,
+    ctime_ns: 1,
+    inode: 1,
+    sha256: sha256(content),
+    crc32: 'AAAAAA==',
+  }
+  await knex('autodj_ledger.files').insert({ ...file, device: 2 })
+  const run = {
+    id: randomUUID(),
+    command: 'import',
+    args: '{}',
+    pid: 1,
+    version: '1',
+    lease_until: new Date(),
+  }
+  await knex('autodj_ledger.runs').insert({ ...run, host: 'another-machine pid:[1]' })
+  expect(await end(true)).toBe('written to')
+  await knex('autodj_ledger.runs').update({ host: `${hostname()} pid:[1]` })
+  expect(await end(true)).toMatch(/^7 .* it was on another disk than the system/)
+  expect(await end(false)).toBe('written to')
+  devices.set(folder.root, 3n)
+  expect(await end(true)).toBe('written to')
+  devices.set(folder.root, 1n)
+  await knex('autodj_ledger.files').update({ device: 1 })
+  expect(await end(true)).toBe('written to')
+  await knex('autodj_ledger.files').update({ device: 2 })
+  write(path.join(folder.root, 'b.flac'))
+  expect(await end(true)).toBe('written to')
+})
 
 test('what is in its place', async () => {
   const cases: [name: string, make: (file: string) => unknown, end: 'restored' | 'there-already' | string][] =
@@ -144,7 +214,7 @@ test('what is in its place', async () => {
   }
   expect(run.summary).toMatchObject({ failed: all.filter(([, , , end]) => end.includes('.')).length })
   expect(drafts()).toEqual([])
-  expect(readdirSync(elsewhere)).toEqual(['same'])
+  expect(readdirSync(elsewhere).filter(name => !['fstab', 'mounts'].includes(name))).toEqual(['same'])
   expect(existsSync(at('inside/gone'))).toBe(false)
 })
 

@@ -141,6 +141,7 @@ const restoreDefaults: RestoreFlags = {
   plan: undefined,
   concurrency: undefined,
   retryFailed: false,
+  force: false,
   dryRun: false,
   maxDuration: undefined,
   lockWait: 200,
@@ -1783,6 +1784,45 @@ export function safetyContract(
         await bed.addTrack({ path: 'track 7', content: fakeAudio(3_000, 5) })
         expect((await upload(bed)).exitCode).toBe(ExitCode.someFailed)
         expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL', file_path: 'a.flac' })
+      })
+
+      test('restore comes to an empty folder, and rows have their only audio in it', async () => {
+        const id = await uploaded('a.mp3', fakeAudio(4_000, 1))
+        rmSync(file('a.mp3'))
+        await bed.addTrack({ path: 'b.mp3', source: 'LOCAL' })
+        for (const dryRun of [true, false]) {
+          const refused = await restore(bed, { dryRun })
+          expect([refused.exitCode, refused.error?.message]).toEqual([
+            7,
+            expect.stringMatching(
+              /looks unmounted: it is empty, and 1 row has its only audio in a file there/,
+            ),
+          ])
+        }
+        expect(readdirSync(bed.audioRoot)).toEqual([])
+        expect((await restore(bed, { force: true })).exitCode).toBe(ExitCode.ok)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
+      })
+
+      test('it goes away while restore writes to it', async () => {
+        const ids = []
+        for (const name of ['a.mp3', 'b.mp3', 'c.mp3']) {
+          ids.push(await uploaded(name, fakeAudio(4_000, name.charCodeAt(0))))
+          rmSync(file(name))
+        }
+        let files = 0
+        const observing = observeFileEffects(({ kind, to }) => {
+          if (!['rename', 'link'].includes(kind) || !to?.endsWith('.mp3') || ++files !== 2) return
+          renameSync(bed.audioRoot, `${bed.audioRoot}.unmounted`)
+          mkdirSync(bed.audioRoot)
+        })
+        const run = await restore(bed, { concurrency: 1 }).finally(observing)
+        expect([run.exitCode, run.error?.code]).toEqual([ExitCode.temporary, 'audio-root.gone'])
+        for (const id of ids) expect(await rowOf(id)).toMatchObject({ file_source: 'S3' })
+        rmSync(bed.audioRoot, { recursive: true })
+        renameSync(`${bed.audioRoot}.unmounted`, bed.audioRoot)
+        expect((await restore(bed)).exitCode).toBe(ExitCode.ok)
+        for (const id of ids) expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
       })
 
       test('it goes away in mid-run', async () => {
