@@ -32,6 +32,9 @@ export function isHalting(error: unknown): boolean {
 /** Attempts that a transfer gets while the store answers; those of an outage are not counted. */
 const maxAttempts = 8
 
+/** How long the store may keep silent before it is said to be away, milliseconds. */
+const silence = 2_000
+
 /**
  * How often a request may fail again after the store was found to be back: from then on it is not the store that is
  * away, and what the request is for has failed.
@@ -73,6 +76,7 @@ export class Resilience {
   #recovery: Promise<void> | undefined
   #halted: RunHalted | undefined
   #retries = 0
+  #outages = 0
 
   constructor(options: ResilienceOptions) {
     const { signal } = options
@@ -85,7 +89,13 @@ export class Resilience {
     return this.#retries
   }
 
+  /** times that the store answered nothing, a question of its own included */
   get outages(): number {
+    return this.#outages
+  }
+
+  /** times that everything waited for such a question, also where it was answered */
+  get pauses(): number {
     return this.#breaker.outages
   }
 
@@ -131,11 +141,7 @@ export class Resilience {
   /** @returns whether there is an outage, this failure's or one already known */
   #noteOutage(error: StoreError, attempt: number): boolean {
     if (this.#breaker.failed(this.#options.now(), attempt)) {
-      this.#options.report.warn(
-        `S3 cannot be reached (${error.message}): waiting for it, up to ${formatDuration(this.#options.maxOutage)}`,
-        { code: 'store.outage' },
-      )
-      this.#recovery = this.#recover()
+      this.#recovery = this.#recover(error)
       // Nobody may be waiting at the gate when it is halted.
       this.#recovery.catch(() => {})
     }
@@ -148,11 +154,22 @@ export class Resilience {
     if (this.#recovery) await this.#recovery
   }
 
-  async #recover(): Promise<void> {
+  /** Waits until the store answers. That it is away is only said once it has answered nothing to a question of its own. */
+  async #recover(first: StoreError): Promise<void> {
     const { now, maxOutage, probe, random, probeCap, report } = this.#options
+    let isTold = false
+    const tell = (): void => {
+      if (isTold) return
+      isTold = true
+      this.#outages++
+      report.warn(
+        `S3 cannot be reached (${first.message}): waiting for it, up to ${formatDuration(maxOutage)}`,
+        { code: 'store.outage' },
+      )
+    }
     for (let attempt = 1; ; attempt++) {
-      const left = maxOutage - this.#breaker.openFor(now())
-      if (left <= 0) {
+      const left = Math.max(0, maxOutage - this.#breaker.openFor(now()))
+      if (left === 0 && attempt > 1) {
         this.#recovery = undefined
         throw this.#halt(
           new TemporaryError(`S3 has been unreachable for ${formatDuration(maxOutage)}`, {
@@ -161,6 +178,7 @@ export class Resilience {
         )
       }
       await this.#pause(Math.min(left, 250 + fullJitter(attempt, random(), { base: 500, cap: probeCap })))
+      const silent = setTimeout(tell, silence)
       try {
         await probe(this.#waiting)
         break
@@ -172,9 +190,12 @@ export class Resilience {
         }
         // Any other refusal is an answer: the store is there again.
         if (error instanceof StoreError && !error.retryable) break
+        tell()
+      } finally {
+        clearTimeout(silent)
       }
     }
-    report.note(`S3 is back after ${formatDuration(this.#breaker.openFor(now()))}: continuing`)
+    if (isTold) report.note(`S3 is back after ${formatDuration(this.#breaker.openFor(now()))}: continuing`)
     this.#breaker.succeeded()
     this.#recovery = undefined
   }

@@ -132,11 +132,11 @@ describe('retries', () => {
       if (turns > 0) await all.promise
       for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
       // What still fails once it is known is of another window.
-      if (one.outages > 0) clock.now += 2_000
+      if (one.pauses > 0) clock.now += 2_000
       throw new StoreError('network', 'refused')
     }
     await Promise.all(Array.from({ length: 20 }, () => one.run(request)))
-    expect([one.outages, limit.limit, limit.halvings]).toEqual([1, 4, 1])
+    expect([one.pauses, limit.limit, limit.halvings]).toEqual([1, 4, 1])
     expect(clock.now).toBeGreaterThan(2_000)
   })
 
@@ -189,6 +189,54 @@ describe('retries', () => {
     await expect(one.run(async () => 'late')).rejects.toMatchObject({ cause: expect.any(TemporaryError) })
   })
 
+  test('that the store is away is said once it has answered nothing to a question of its own', async () => {
+    const report = { ...silent, warn: vi.fn(), note: vi.fn() }
+    let probes = 0
+    const one = resilience({
+      report,
+      probe: async () => {
+        expect(report.warn).toHaveBeenCalledTimes(probes++ === 0 ? 0 : 1)
+        if (probes < 3) throw new StoreError('network', 'refused')
+      },
+    })
+    await Promise.all(Array.from({ length: 5 }, () => one.run(failing('network', 'network').request)))
+    expect([probes, one.outages]).toEqual([3, 1])
+    expect(report.warn.mock.calls).toEqual([
+      [expect.stringMatching(/^S3 cannot be reached/), expect.anything()],
+    ])
+    expect(report.note.mock.calls).toEqual([[expect.stringMatching(/^S3 is back after/)]])
+  })
+
+  test('a store that is asked and keeps silent is said to be away before it answers', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const told = Promise.withResolvers<void>()
+      const report = { ...silent, warn: vi.fn(() => told.resolve()), note: vi.fn() }
+      const asked = Promise.withResolvers<void>()
+      const one = resilience({
+        report,
+        probe: () => {
+          asked.resolve()
+          return told.promise
+        },
+      })
+      const all = Promise.all(Array.from({ length: 5 }, () => one.run(failing('timeout', 'timeout').request)))
+      await asked.promise
+      await vi.advanceTimersByTimeAsync(1_900)
+      expect(report.warn).not.toHaveBeenCalled()
+      await vi.advanceTimersByTimeAsync(200)
+      await all
+      expect([report.warn.mock.calls.length, report.note.mock.calls.length]).toEqual([1, 1])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('without any time for outages the store is asked once all the same', async () => {
+    const one = resilience({ maxOutage: 0 })
+    expect(await one.run(failing(...Array(5).fill('network')).request)).toBe('done')
+  })
+
   test.each(['credentials', 'no-bucket', 'expired-token', 'wrong-region', 'clock-skew'] as const)(
     '%s halts the run at once',
     async kind => {
@@ -205,7 +253,8 @@ describe('retries', () => {
   test.each(['network', 'timeout', 'unavailable'] as const)(
     '%s of one request alone, while the store answers the probe: its own failure, and no outage for ever',
     async kind => {
-      const one = resilience()
+      const report = { ...silent, warn: vi.fn(), note: vi.fn() }
+      const one = resilience({ report })
       let sent = 0
       const alone = one.run(() => {
         sent++
@@ -217,8 +266,9 @@ describe('retries', () => {
         message: expect.stringMatching(/although S3 answers/),
         cure: expect.stringMatching(/Run it again/),
       })
-      // Three outages, after each of which it fails again.
-      expect([sent, one.outages]).toEqual([16, 3])
+      // Three times the store is asked, and each time it is there.
+      expect([sent, one.pauses, one.outages]).toEqual([16, 3, 0])
+      expect([report.warn.mock.calls, report.note.mock.calls]).toEqual([[], []])
       expect(await one.run(async () => 'the run goes on')).toBe('the run goes on')
     },
   )
@@ -258,7 +308,7 @@ describe('retries', () => {
     const patient = one.run(async () => {
       if (++waits > 4) return 'done'
       void outage()
-      while (one.outages < waits) await new Promise(setImmediate)
+      while (one.pauses < waits) await new Promise(setImmediate)
       return always('network')
     })
     expect(await patient).toBe('done')
