@@ -72,7 +72,7 @@ interface FetcherOptions
   /** the way out of this machine, of downloads */
   readonly network: Network
   /** addresses that a `preview_url` may lead to: rows are written by others; undefined: any */
-  readonly mayPreviewFrom: ((address: string) => boolean) | undefined
+  readonly mayPreviewFrom: (address: string) => boolean
   /** files on their way, and staging keys in S3, are named after it */
   readonly runId: string
   readonly tempFolder: string

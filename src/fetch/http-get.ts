@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
 import { proxyFor } from '../core/proxy.ts'
 import { type Network, openAgents, plainNetwork } from '../network.ts'
-import { guardedLookup, refuseInside, refuseLiteral } from './public-address.ts'
+import { guardedLookup, isPublicAddress, refuseInside, refuseLiteral } from './public-address.ts'
 
 interface HttpAnswer {
   readonly status: number
@@ -23,20 +23,31 @@ interface HttpGetOptions {
   readonly signal: AbortSignal
   /** which addresses may be connected to, also after a redirect; default: any */
   readonly isAllowed?: ((address: string) => boolean) | undefined
+  /** which addresses are the internet's; default: as IANA has them */
+  readonly isPublic?: (address: string) => boolean
   /** the way out of this machine; default: no proxy */
   readonly network?: Network | undefined
 }
 
 const mostRedirects = 10
 
-/** @throws PrivateAddress, or what the network does; the reason of the signal */
+/**
+ * Without `isAllowed` the first address may be any, since whoever runs autodj has named it. Where it leads from the
+ * internet on is for others to say, so that must not be inside.
+ *
+ * @throws PrivateAddress, or what the network does; the reason of the signal
+ */
 export async function httpGet(from: URL, options: HttpGetOptions): Promise<HttpAnswer> {
+  const { isPublic = isPublicAddress } = options
+  let { isAllowed } = options
   let url = from
   for (let redirects = 0; ; redirects++) {
-    const incoming = await send(url, options)
+    const incoming = await send(url, { ...options, isAllowed })
     const { statusCode: status = 0 } = incoming
     const next = location(incoming, url)
     if (next === undefined) return { status, headers: incoming.headers, url, ...decoded(incoming) }
+    if (isAllowed === undefined && (await isOutside(incoming, url, { ...options, isPublic })))
+      isAllowed = isPublic
     incoming.destroy()
     if (redirects === mostRedirects) throw new Error(`more than ${mostRedirects} redirects`)
     // What is said to one server is no other's business.
@@ -46,6 +57,19 @@ export async function httpGet(from: URL, options: HttpGetOptions): Promise<HttpA
     }
     url = next
   }
+}
+
+/** Whether an answer came from the internet, as far as this machine knows: behind a proxy only the name is known. */
+async function isOutside(
+  { socket }: http.IncomingMessage,
+  url: URL,
+  { isPublic, network = plainNetwork }: HttpGetOptions & Required<Pick<HttpGetOptions, 'isPublic'>>,
+): Promise<boolean> {
+  if (proxyFor(url.href, network.proxies) === undefined) return isPublic(socket.remoteAddress ?? '')
+  return refuseInside(url.hostname, isPublic).then(
+    () => true,
+    () => false,
+  )
 }
 
 function location({ statusCode = 0, headers }: http.IncomingMessage, base: URL): URL | undefined {

@@ -147,7 +147,7 @@ export async function openFetchWork(
     sources,
     url: flags.url ?? config.fetchUrl,
     network: config.network,
-    mayPreviewFrom: flags.privatePreviews ? undefined : previewGuard(config.s3.endpoint),
+    mayPreviewFrom: flags.privatePreviews ? () => true : previewGuard(config.s3.endpoint),
     command: config.fetchCommand,
     runId: run.id,
     tempFolder,

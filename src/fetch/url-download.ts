@@ -126,7 +126,13 @@ export async function* download(
     } catch (thrown) {
       signal.throwIfAborted()
       if (thrown instanceof PrivateAddress) {
-        throw new FetchProblem('fetch.private-address', `${address.host}: ${thrown.message}`)
+        throw new FetchProblem(
+          'fetch.private-address',
+          `${address.host}: ${thrown.message}`,
+          isAllowed === undefined
+            ? { cure: 'It redirects there: name that address in --url itself, if it is right.' }
+            : {},
+        )
       }
       if (thrown instanceof FetchProblem && !thrown.passing) throw thrown
       if (received > before) attempt = 1

@@ -24,7 +24,7 @@ let [here, there, safe] = ['', '', '']
 
 async function listen(server: http.Server | https.Server, scheme: string): Promise<string> {
   servers.push(server)
-  server.listen(0, '127.0.0.1')
+  server.listen(0, '0.0.0.0')
   await once(server, 'listening')
   return `${scheme}://127.0.0.1:${portOf(server)}`
 }
@@ -54,6 +54,7 @@ afterAll(async () => {
 })
 beforeEach(() => {
   asked = []
+  ;(proxy.asked as string[]).length = 0
 })
 
 const get = (url: string, options: Partial<Parameters<typeof httpGet>[1]> = {}) =>
@@ -202,6 +203,64 @@ test('an address that is not allowed is not connected to, by its name, by a redi
     get(`http://localhost:${port}/`, { isAllowed, network: through(proxy.url) }),
   ).rejects.toMatchObject({ code: 'EPRIVATE' })
   expect([asked, proxy.asked]).toEqual([[], []])
+})
+
+test('a redirect of `--url` leads from the internet into this network', async () => {
+  handler = redirects('http://127.0.0.2/')
+  const isPublic = (address: string) => address === '127.0.0.1'
+  await expect(get(`${here}/`, { isPublic })).rejects.toMatchObject({ address: '127.0.0.2' })
+  expect(asked).toEqual(['/'])
+})
+
+describe('a URL that whoever runs autodj has named', () => {
+  // Another address of this machine stands for one inside.
+  const isPublic = (address: string) => address === '127.0.0.1'
+  const port = () => new URL(there).port
+
+  test.each([
+    ['an address inside', () => `http://127.0.0.2:${port()}/`],
+    ['one of IPv6', () => `http://[::1]:${port()}/`],
+    ['one of IPv4 in IPv6', () => `http://[::ffff:127.0.0.2]:${port()}/`],
+    ['a number', () => `http://2130706434:${port()}/`],
+    ['a cloud with its secrets', () => 'http://169.254.169.254/latest/meta-data/'],
+  ])('is not followed from the internet to %s', async (_, to) => {
+    handler = redirects(to())
+    await expect(get(`${here}/`, { isPublic })).rejects.toMatchObject({ code: 'EPRIVATE' })
+    expect(asked).toEqual(['/'])
+  })
+
+  test('nor by a name, nor after many steps', async () => {
+    const isNone = (address: string) => address === '127.0.0.1' && asked.length < 3
+    handler = (request, response) => {
+      const step = Number(request.url?.slice(1))
+      const location = step === 2 ? `http://localhost:${port()}/3` : `/${step + 1}`
+      response.writeHead(302, { location }).end()
+    }
+    await expect(get(`${here}/0`, { isPublic: isNone })).rejects.toMatchObject({ code: 'EPRIVATE' })
+    expect(asked).toEqual(['/0', '/1', '/2'])
+  })
+
+  test('nor through a proxy', async () => {
+    const network = through(proxy.url)
+    for (const to of ['http://127.0.0.2/', 'http://nas/', 'http://nas.local/']) {
+      handler = redirects(to)
+      await expect(get('http://music.example/', { network, isPublic })).rejects.toMatchObject({
+        code: 'EPRIVATE',
+      })
+    }
+    expect(asked).toEqual(['/', '/', '/'])
+  })
+
+  test('is followed inside from one that is inside itself, and on the internet', async () => {
+    handler = redirects(`http://127.0.0.2:${port()}/next`)
+    const answer = await get(`${here}/`, { isPublic: () => false })
+    expect(answer.url.pathname).toBe('/next')
+    answer.body.destroy()
+    handler = redirects(`${there}/next`)
+    const other = await get(`${here}/`, { isPublic })
+    expect(other.url.pathname).toBe('/next')
+    other.body.destroy()
+  })
 })
 
 test('a name is looked up as ever where any address may be connected to', async () => {
