@@ -8,7 +8,7 @@ import type { PlanItem } from '../core/plan.ts'
 import type { LockedRows } from '../db/locked-rows.ts'
 import { toError } from '../errors.ts'
 import { itemProblem } from '../storage/item-problem.ts'
-import { type ObjectStore, StoreError } from '../storage/store.ts'
+import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 import { Turns } from '../storage/turns.ts'
 import type { JournalEntry, PlanJournal, Trace } from './journal.ts'
 
@@ -48,6 +48,8 @@ export interface Looked {
   /** goes into the journal before the effect */
   trace?: Trace
   etag?: string
+  /** the object as it was */
+  head?: ObjectHead
   marker?: string
   /** the object is back, at most its copy is left over */
   back?: boolean

@@ -46,13 +46,13 @@ export async function removeObjects(
   const keys = items.map(item => item.object.key)
   const uploading = await keysUploading(knex, store.bucket)
   const named = await keysSpokenFor(knex, keys, place)
-  const owners = await lastCopiesOf(executor, items)
+  const { owners, heads } = await lastCopiesOf(executor, items)
   const files = new Map<number, FileIdentity>()
   const outcomes = await executor.each(items, {
     begun: 'begun',
     done: 'done',
     look: item =>
-      lookBeforeRemoval(executor, item, async head => {
+      lookBeforeRemoval(executor, item, heads, async head => {
         const { key } = item.object
         if (named.has(key)) throw new Skip('a row names the object')
         const owner = owners.get(key)
@@ -63,8 +63,8 @@ export async function removeObjects(
         if (item.needsFile !== undefined)
           files.set(item.seq, await fileInstead(options, item.needsFile, head))
       }),
-    each: (item, { etag = '' }) =>
-      remove(options, placeOf(item), etag, async () => {
+    each: (item, { head }) =>
+      remove(options, placeOf(item), head, async () => {
         const identity = files.get(item.seq)
         if (item.needsFile !== undefined && identity !== undefined)
           await needSameFile(options, item.needsFile.path, identity)
@@ -92,12 +92,12 @@ export async function removeObjects(
 
 /**
  * Of these objects those whose track has come to have no other audio: another database, or a restored one. An Error for
- * one of which that cannot be told now.
+ * one of which that cannot be told now. And what the objects were like: each look at an item begins with it.
  */
 async function lastCopiesOf(
   executor: ItemExecutor,
   items: readonly Removal[],
-): Promise<Map<string, Owner | Error>> {
+): Promise<{ owners: Map<string, Owner | Error>; heads: Map<string, ObjectHead | undefined> }> {
   const { knex, store, audioFolder, keyPrefix, signal } = executor.options
   const keys = items.map(item => item.object.key)
   const recorded = await objectsByKey(knex, store.bucket, holdable(keys))
@@ -107,13 +107,15 @@ async function lastCopiesOf(
     return unownedOf(head instanceof Error ? undefined : head, recorded.get(key)?.sha256, key)
   })
   const owners = await ownersWithoutAudio({ knex, store, audioFolder, keyPrefix, signal }, objects)
-  return new Map(
-    keys.flatMap((key, at) => {
-      const head = heads[at]
-      const told = head instanceof Error ? head : owners[at]
-      return told === undefined ? [] : [[key, told]]
-    }),
-  )
+  const ofKeys = new Map<string, Owner | Error>()
+  const seen = new Map<string, ObjectHead | undefined>()
+  for (const [at, key] of keys.entries()) {
+    const head = heads[at]
+    const told = head instanceof Error ? head : owners[at]
+    if (told !== undefined) ofKeys.set(key, told)
+    if (!(head instanceof Error)) seen.set(key, head)
+  }
+  return { owners: ofKeys, heads: seen }
 }
 
 /** Brings removed objects back from where they were moved to. */
@@ -143,22 +145,27 @@ export function removeAgain(executor: ItemExecutor, items: readonly BringBack[])
     done: 'undone',
     look: async item => {
       const untouched = executor.journal.state(item.seq) === 'begun'
-      return { ...(await lookBeforeRemoval(executor, item, async () => {})), untouched }
+      return { ...(await lookBeforeRemoval(executor, item, new Map(), async () => {})), untouched }
     },
-    each: (item, { etag = '' }) => remove(executor.options, placeOf(item), etag, async () => {}),
+    each: (item, { head }) => remove(executor.options, placeOf(item), head, async () => {}),
   })
 }
 
 /* ── To quarantine ────────────────────────────────────────────────────────────────────────────────────────────── */
 
-/** @param check throws a Skip for an object that must stay */
+/**
+ * @param heads of objects that have been asked for just now: each serves one look
+ * @param check throws a Skip for an object that must stay
+ */
 async function lookBeforeRemoval(
   { journal, options }: ItemExecutor,
   item: Removal | BringBack,
+  heads: Map<string, ObjectHead | undefined>,
   check: (head: ObjectHead) => Promise<void>,
 ): Promise<Looked> {
   const { key } = item.object
-  const head = await options.store.head(key, { signal: options.signal })
+  const head = heads.has(key) ? heads.get(key) : await options.store.head(key, { signal: options.signal })
+  heads.delete(key)
   if (head === undefined) {
     const trace = journal.isOpen(item.seq) ? await removedBefore(options, placeOf(item)) : undefined
     if (trace === undefined) throw new Skip('the object is gone')
@@ -167,7 +174,7 @@ async function lookBeforeRemoval(
   const { sums } = await journal.trace(item.seq)
   if (!isObject(head, item.object, sums)) throw new Skip('the object has changed since')
   await check(head)
-  return { trace: { sums: head.checksums }, etag: head.etag }
+  return { trace: { sums: head.checksums }, head }
 }
 
 /** What a run that was cut off between removal and journal would have written; undefined when it was not our doing. */
@@ -185,21 +192,20 @@ async function removedBefore(options: ExecuteOptions, place: Place): Promise<Tra
  * Removes one object: with its copy in quarantine first, or, where versions are kept, by a delete marker. Everything it
  * rests on is looked at again just before the end, since not every store goes by `If-Match`.
  *
- * @param etag of the object as it was judged
+ * @param before the object as it was judged
  * @param check throws a Skip for an object that must stay
  */
 async function remove(
   options: ExecuteOptions,
   place: Place,
-  etag: string,
+  before: ObjectHead | undefined,
   check: () => Promise<void>,
 ): Promise<Trace> {
   const { store, signal } = options
   const { object, quarantine } = place
   const { key } = object
-  const before = await store.head(key, { signal })
   if (before === undefined) throw new Skip('the object is gone')
-  if (before.etag !== etag) throw new Skip('the object has changed since')
+  const { etag } = before
   if (quarantine === undefined) {
     if ((await store.versioning(signal)) !== 'Enabled') throw new Skip('the bucket no longer keeps versions')
     await keepAsVersion(options, before)
@@ -226,12 +232,16 @@ async function remove(
  *
  * @throws Skip if that makes no version, or one that the plan does not know
  */
-async function keepAsVersion({ store, signal }: ExecuteOptions, head: ObjectHead): Promise<void> {
-  const { key, etag, contentType, cacheControl } = head
+async function keepAsVersion({ store, signal }: ExecuteOptions, judged: ObjectHead): Promise<void> {
+  const { key, etag } = judged
   // Not every store tells with an object which version it is.
   const versionOf = async (one: ObjectHead): Promise<string | undefined> =>
     one.versionId ?? (await versionsOfKey(store, key, signal))[0]?.versionId
-  if ((await versionOf(head)) !== 'null') return
+  if ((await versionOf(judged)) !== 'null') return
+  // Its headers may have been corrected since: they are written once more, as they are now.
+  const head = await store.head(key, { signal })
+  if (head === undefined) throw new Skip('the object is gone')
+  const { contentType, cacheControl } = head
   await store.rewriteHeaders(key, {
     ifMatch: etag,
     ...(contentType === undefined ? {} : { contentType }),

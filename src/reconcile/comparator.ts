@@ -112,11 +112,15 @@ export class Comparator {
     yield* this.#settleMissing()
   }
 
-  /** Objects that plans have moved to quarantine, and whose track has come to have no other audio. */
-  async *removedOfTracks(): AsyncGenerator<readonly Comparison[]> {
+  /**
+   * Objects that plans have moved to quarantine: those that rows miss, as long as rows are asked about, and those whose
+   * track has come to have no other audio. Listed once, as soon as a row misses its object, at the latest in the end.
+   */
+  async *removed(): AsyncGenerator<readonly Comparison[]> {
     const { knex, store } = this.#library
     const { audioFolder, prefix, quarantinePrefix, signal } = this.#options
-    if (quarantinePrefix === '') return
+    if (quarantinePrefix === '' || this.#quarantineSeen) return
+    this.#quarantineSeen = true
     const place = { knex, store, audioFolder, keyPrefix: prefix, ...(signal === undefined ? {} : { signal }) }
     let removed: NonNullable<Comparison['removed']>[] = []
     const settle = async (): Promise<Comparison[]> => {
@@ -135,9 +139,12 @@ export class Comparator {
       })
     }
     for await (const page of store.list({ prefix: quarantinePrefix, signal })) {
-      for (const { key, size, etag } of page) {
+      for (const { key, size, etag, lastModified } of page) {
         const oldKey = keyBeforeRemoval(key)
-        if (size > 0 && oldKey?.startsWith(prefix) === true && !key.includes(nul))
+        if (oldKey === undefined || key.includes(nul)) continue
+        if (this.#missing.length > 0)
+          await this.#resolver.quarantined(oldKey, { key, size, etag, lastModified: lastModified.getTime() })
+        if (size > 0 && oldKey.startsWith(prefix))
           removed.push({ object: { key: oldKey, size, etag }, from: key })
       }
       if (removed.length >= orphansAtOnce) yield await settle()
@@ -195,10 +202,10 @@ export class Comparator {
   }
 
   async *#settleMissing(): AsyncGenerator<readonly Comparison[]> {
+    if (this.#missing.length === 0) return
+    yield* this.removed()
     const rows = this.#missing
-    if (rows.length === 0) return
     this.#missing = []
-    await this.#lookInQuarantine()
     const ids = rows.map(row => row.trackId)
     const current = await rowFactsById(this.#library.knex, this.#library.store.bucket, ids)
     const settled = await Promise.all(
@@ -300,21 +307,6 @@ export class Comparator {
       if (trackId === undefined && declaredSha256 === undefined) object.foreign = 'unmarked'
       // Another library has a prefix of its own there, and its own tracks.
       else if (trackId !== undefined && isDeeper(object.key, prefix)) object.foreign = 'deeper'
-    }
-  }
-
-  /** Objects that plans have moved to quarantine, as soon as one may be missed. */
-  async #lookInQuarantine(): Promise<void> {
-    if (this.#quarantineSeen) return
-    this.#quarantineSeen = true
-    const { quarantinePrefix: prefix, signal } = this.#options
-    if (prefix === '') return
-    for await (const page of this.#library.store.list({ prefix, signal })) {
-      for (const { key, size, etag, lastModified } of page) {
-        const oldKey = keyBeforeRemoval(key)
-        if (oldKey === undefined || key.includes(nul)) continue
-        await this.#resolver.quarantined(oldKey, { key, size, etag, lastModified: lastModified.getTime() })
-      }
     }
   }
 

@@ -205,7 +205,7 @@ async function* observe(
     yield* judge.finish()
   }
   yield* resolver.resolve()
-  yield* judge.removedOfTracks()
+  yield* judge.removed()
 
   if (disk !== undefined) {
     for await (const page of filePages(audioFolder.root, { signal })) {

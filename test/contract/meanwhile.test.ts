@@ -448,6 +448,40 @@ describe.each([
     ])
   })
 
+  test('an object that is removed is asked for when it is judged and just before it goes, and the quarantine is listed once', async () => {
+    const count = 3
+    for (let at = 0; at < count; at++)
+      await bed.addTrack({ path: `${at}.flac`, content: fakeAudio(3_000, at) })
+    expect((await upload(bed)).exitCode).toBe(0)
+    const kept = [...(await bed.tracks()).keys()][0]
+    await bed.database
+      .knex('tracks')
+      .whereNot({ id: kept as string })
+      .del()
+    const asked: string[] = []
+    const hooks: Hooks = {
+      head: { before: key => void asked.push(`HEAD ${key.replace(/^quarantine\/[^/]+\//, 'quarantine/')}`) },
+      list: { before: options => void asked.push(`LIST ${options?.prefix}`) },
+    }
+    const plan = path.join(bed.dir, 'p.plan')
+    const lost = (await bed.database.knex('tracks').first('s3_object_key')).s3_object_key as string
+    await bed.store.delete([{ key: lost }])
+    await reconcile(bed, { plan, minAge: 0, maxDelete: { percent: 100 }, force: true }, { hooks })
+    expect(asked.filter(one => one.startsWith('LIST quarantine/'))).toHaveLength(1)
+    asked.length = 0
+    const applied = await apply(bed, plan, { maxDelete: { percent: 100 }, force: true }, { hooks })
+    expect(applied.summary).toMatchObject({ failed: 0, skipped: 0 })
+    const removed = applied.items
+      .map(({ subject }) => String(subject))
+      .filter(subject => subject.startsWith('audio/') && subject !== lost)
+    expect(removed).toHaveLength(count - 1)
+    for (const key of removed) {
+      expect([key, asked.filter(one => one === `HEAD ${key}`).length]).toEqual([key, 2])
+      // Before it is copied, and after.
+      expect(asked.filter(one => one === `HEAD quarantine/${key}`)).toHaveLength(versioned ? 0 : 2)
+    }
+  })
+
   test('an object goes into an archive after the proof: the file stays, and why is said', async () => {
     await bed.addTrack({ path: 'a.flac', content })
     expect((await upload(bed)).exitCode).toBe(0)
