@@ -110,7 +110,7 @@ export async function requireDisk(
   )
   const unmounted: { root: string; why: string }[] = []
   if (place !== undefined)
-    unmounted.push({ root, why: `${files.fstab} names ${place}, where nothing is mounted` })
+    unmounted.push({ root, why: `${files.fstab} names ${place}, and nothing is mounted on it` })
   else if (isAudioFolder) {
     const rows = await countLocalRows(knex, { living: true })
     if (rows > 0)

@@ -82,7 +82,7 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
   for (const { root, why } of unmounted) {
     tripped.push({
       reason: `${root} looks unmounted: it is empty, and ${why}`,
-      cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if files are to be written there all the same, pass --force.',
+      cure: 'Mount it, or correct AUDIO_STORAGE_PATH; to write there anyway, pass --force.',
     })
   }
   if (rowsMayBeHidden) {

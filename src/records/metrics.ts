@@ -2,12 +2,13 @@
  * Metrics of the last runs for Prometheus, in a file for node_exporter's textfile collector or to a Pushgateway: gauges,
  * one set for each command, so that several commands may share a file.
  */
-import { chmod, mkdir, readFile } from 'node:fs/promises'
+import { chmod, mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { Gauge, Registry } from 'prom-client'
 import { systemErrorCode } from '../errors.ts'
 import { replaceFile, requireReplaceable } from '../file-effects.ts'
+import { NamedFileError, readNamedFile } from '../named-files.ts'
 import type { RunEnd } from '../report/entry.ts'
 import { post } from './post.ts'
 
@@ -120,6 +121,17 @@ export function parseExposed(text: string): Sample[] {
   })
 }
 
+/** @throws the file system's error; Error if it is no file, or no such one */
+async function readBefore(file: string): Promise<string> {
+  try {
+    await requireReplaceable(file)
+    return readNamedFile(file).toString()
+  } catch (error) {
+    if (error instanceof NamedFileError) throw new Error(`${file}: ${error.message}`)
+    return ignoreMissing(error)
+  }
+}
+
 /**
  * Replaces what the file says of these commands, and of the library if it is known now; the rest stays, as does the
  * time of a command's last success where this run was none. Renamed into place, readable by all.
@@ -130,8 +142,7 @@ export async function writeMetricsFile(
   library: LibraryTotals | undefined,
 ): Promise<void> {
   const fresh = runs.flatMap((run, index) => samplesOf(run, index === 0 ? library : undefined))
-  await requireReplaceable(file)
-  const before = parseExposed(await readFile(file, 'utf8').catch(ignoreMissing))
+  const before = parseExposed(await readBefore(file))
   const commands = new Set(runs.map(run => run.command))
   const succeeded = new Set(runs.filter(run => run.exitCode === 0).map(run => run.command))
   const kept = before.filter(([name, { command }]) => {

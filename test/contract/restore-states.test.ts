@@ -102,7 +102,7 @@ test('an empty folder is written to, unless its disk seems to be missing', async
   writeFileSync(fstab, `/dev/sdb1 ${at('place')} ext4 defaults 0 1\n`)
   for (const isAudioFolder of [true, false])
     expect(await end(isAudioFolder)).toMatch(
-      /^7 .* looks unmounted: it is empty, and .*fstab names .*place, where nothing/,
+      /^7 .* looks unmounted: it is empty, and .*fstab names .*place, and nothing/,
     )
   expect(await end(true, true)).toBe('written to')
   writeFileSync(mounts, `22 1 8:17 / ${at('place')} rw - ext4 /dev/sdb1 rw\n`)
