@@ -6,6 +6,7 @@ import { localTrackId } from '../core/import/content-id.ts'
 import { nameInKey, namesOfKeys } from '../core/keys.ts'
 import type { RowFacts } from '../core/reconcile/facts.ts'
 import { rememberedPaths, tracksOfFiles } from '../db/content.ts'
+import { libraryOf } from '../db/library.ts'
 import { rowFactsById } from '../db/row-facts.ts'
 import { namesWithoutKey, tracksBySpotifyId } from '../db/tracks.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
@@ -48,6 +49,27 @@ export function unownedOf(
   const computed = checksums.sha256 && Buffer.from(checksums.sha256, 'base64').toString('hex')
   const sha256 = computed ?? metadata['sha256']?.toLowerCase() ?? recorded ?? undefined
   return { key, trackId: metadata['track-id'], sha256 }
+}
+
+/**
+ * Of objects that no row names those that another library uploaded: a database of its own, or a copy of this one, which
+ * has the same bucket and prefix. What this ledger knew, or was uploaded for a track that has a row here, is ours
+ * whatever it says: a database that has moved has another identity.
+ *
+ * @param recorded whether this ledger knows the object of a key
+ */
+export async function ofOtherLibraries(
+  { knex, store }: Pick<Place, 'knex' | 'store'>,
+  objects: readonly (Pick<Unowned, 'key' | 'trackId'> & { readonly library?: string | undefined })[],
+  recorded: (key: string) => boolean,
+): Promise<Set<string>> {
+  const marked = objects.filter(({ key, library }) => library !== undefined && !recorded(key))
+  if (marked.length === 0) return new Set()
+  const own = await libraryOf(knex)
+  const others = marked.filter(({ library }) => own !== undefined && library !== own)
+  const ids = others.flatMap(({ trackId = '' }) => (uuid.test(trackId) ? [trackId.toLowerCase()] : []))
+  const rows = await rowFactsById(knex, store.bucket, [...new Set(ids)])
+  return new Set(others.filter(({ trackId = '' }) => !rows.has(trackId.toLowerCase())).map(({ key }) => key))
 }
 
 /** A row that has no other audio, and why an object is its. */

@@ -3,7 +3,12 @@ import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { filePages } from '../audio-files/walk.ts'
-import { ownersWithoutAudio, type Unowned, unownedOf } from '../audio-files/without-audio.ts'
+import {
+  ofOtherLibraries,
+  ownersWithoutAudio,
+  type Unowned,
+  unownedOf,
+} from '../audio-files/without-audio.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { draftPrefix, keyBeforeQuarantine } from '../core/prefixes.ts'
 import { forgetUpload, objectsByKey, openUploads, runsAlive } from '../db/ledger.ts'
@@ -275,6 +280,7 @@ async function wantedBack(
   const known = await objectsByKey(knex, store.bucket, [...oldKeys.values()])
   const wanted = new Map<string, string>()
   const unowned = new Map<string, Unowned>()
+  const libraries = new Map<string, string | undefined>()
   for (const [key, old] of oldKeys) {
     if (named.has(key)) wanted.set(key, 'a row names it')
     else if (named.has(old) && (await store.head(old, { signal })) === undefined) {
@@ -282,6 +288,7 @@ async function wantedBack(
     } else {
       const head = await store.head(key, { signal })
       unowned.set(key, unownedOf(head, known.get(old)?.sha256, old))
+      libraries.set(key, head?.metadata['library'])
     }
   }
   const owners = await ownersWithoutAudio(place, [...unowned.values()])
@@ -293,6 +300,12 @@ async function wantedBack(
         `track ${owner.row.trackId}, to which it belongs, has no other audio: this may be the last copy`,
       )
   }
+  const others = await ofOtherLibraries(
+    place,
+    [...unowned].map(([key, { trackId }]) => ({ key, trackId, library: libraries.get(key) })),
+    key => known.has(oldKeys.get(key) ?? ''),
+  )
+  for (const key of others) wanted.set(key, 'another library, with the same bucket and prefix, uploaded it')
   return wanted
 }
 

@@ -238,6 +238,7 @@ export class Fetcher {
       stagingKey: `${stagingPrefix(keyPrefix)}${runId}/${track.id}`,
       body,
       trackId: track.id,
+      library: await this.#options.ledger.library(),
       keyOf: ({ sha256, extension }) =>
         track.s3ObjectKey ??
         objectKey({ prefix: keyPrefix, artist: track.artist, title: track.title, sha256, extension }),

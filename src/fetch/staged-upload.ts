@@ -22,6 +22,8 @@ interface StagedUpload {
   readonly stagingKey: string
   readonly body: AsyncIterable<Uint8Array>
   readonly trackId: string
+  /** what objects of this library carry */
+  readonly library?: string | undefined
   /** the final key of that content */
   readonly keyOf: (content: { sha256: string; extension: string }) => string
   readonly signal: AbortSignal
@@ -31,7 +33,7 @@ interface StagedUpload {
  * @throws FetchProblem when it is not audio, or the key holds other bytes; what `body` throws; StoreError
  */
 export async function uploadStream(upload: StagedUpload): Promise<Omit<ProvedObject, 'proof'>> {
-  const { store, stagingKey, trackId, signal } = upload
+  const { store, stagingKey, trackId, library, signal } = upload
   const hash = createHash('sha256')
   let crc = 0
   let size = 0
@@ -51,7 +53,11 @@ export async function uploadStream(upload: StagedUpload): Promise<Omit<ProvedObj
     await store.putStream(stagingKey, observed(rest), { headers: { contentType }, signal })
     const sha256 = hash.digest('hex')
     const key = upload.keyOf({ sha256, extension })
-    const headers: ObjectHeaders = { contentType, cacheControl, metadata: { sha256, 'track-id': trackId } }
+    const headers: ObjectHeaders = {
+      contentType,
+      cacheControl,
+      metadata: { sha256, 'track-id': trackId, ...(library && { library }) },
+    }
     try {
       await store.copy(stagingKey, key, { headers, ifNoneMatch: true, signal })
     } catch (error) {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import pLimit from 'p-limit'
 import { isFileThere } from '../audio-files/source.ts'
-import { ownersWithoutAudio, unownedOf } from '../audio-files/without-audio.ts'
+import { ofOtherLibraries, ownersWithoutAudio, unownedOf } from '../audio-files/without-audio.ts'
 import { isDeeper } from '../core/keys.ts'
 import { keyBeforeRemoval } from '../core/prefixes.ts'
 import {
@@ -298,6 +298,11 @@ export class Comparator {
         return { key: object.key, trackId, sha256: actualSha256(object) ?? ofLedger ?? declaredSha256 }
       }),
     )
+    const others = await ofOtherLibraries(
+      { knex, store },
+      objects.map(({ key, head }) => ({ key, trackId: head?.trackId, library: head?.library })),
+      key => known.has(key),
+    )
     for (const [at, object] of objects.entries()) {
       const { trackId, declaredSha256 } = object.head ?? {}
       const owner = owners[at]
@@ -307,6 +312,7 @@ export class Comparator {
       if (trackId === undefined && declaredSha256 === undefined) object.foreign = 'unmarked'
       // Another library has a prefix of its own there, and its own tracks.
       else if (trackId !== undefined && isDeeper(object.key, prefix)) object.foreign = 'deeper'
+      else if (others.has(object.key)) object.foreign = 'other-library'
     }
   }
 

@@ -54,6 +54,8 @@ function headFacts({ contentType, cacheControl, checksums, metadata, archive }: 
   if (declared !== undefined && /^[0-9a-f]{64}$/.test(declared)) facts.declaredSha256 = declared
   const trackId = metadata['track-id']
   if (trackId !== undefined) facts.trackId = trackId
+  const { library } = metadata
+  if (library !== undefined) facts.library = library
   if (archive !== undefined) facts.archive = archive
   return facts
 }

@@ -224,7 +224,7 @@ export class TransferEngine {
     const type = (await detectAudio(bytes)) ?? unknownType
     const key = this.#keyOf(job, content, type)
     return this.#once(key, source, content, async () => {
-      const headers = this.#headersOf(job, content, type)
+      const headers = await this.#headersOf(job, content, type)
       await throttle.pass(bytes.length, signal)
       const checksums = { crc32: encodeCrc32(content.crc32), sha256: base64OfHex(content.sha256) }
       const sent = await this.#requests
@@ -266,7 +266,7 @@ export class TransferEngine {
           object: await this.#verifier.adopt(key, content, type.contentType, source.size),
         }
       }
-      return this.#multipart.send(key, source, content, this.#headersOf(job, content, type))
+      return this.#multipart.send(key, source, content, await this.#headersOf(job, content, type))
     })
   }
 
@@ -305,12 +305,13 @@ export class TransferEngine {
     return job.existingKey ?? objectKey({ prefix, artist, title, sha256: content.sha256, extension })
   }
 
-  #headersOf(job: TransferJob, content: ContentHash, type: AudioType): ObjectHeaders {
+  async #headersOf(job: TransferJob, content: ContentHash, type: AudioType): Promise<ObjectHeaders> {
+    const library = await this.#options.ledger.library()
     return {
       ...this.#options.headers,
       contentType: type.contentType,
       cacheControl,
-      metadata: { sha256: content.sha256, 'track-id': job.trackId },
+      metadata: { sha256: content.sha256, 'track-id': job.trackId, ...(library && { library }) },
     }
   }
 }

@@ -11,6 +11,7 @@ import {
   runsAlive,
   type UploadRecord,
 } from '../db/ledger.ts'
+import { libraryOf } from '../db/library.ts'
 import type { ObjectStore } from '../storage/store.ts'
 
 /** Parts confirmed by the server are written so often, milliseconds. */
@@ -22,6 +23,7 @@ export class UploadLedger {
   readonly #store: ObjectStore
   readonly #runId: string
   readonly #parts = new Map<string, PartRecord[]>()
+  #library: Promise<string | undefined> | undefined
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> = Promise.resolve()
 
@@ -29,6 +31,12 @@ export class UploadLedger {
     this.#database = database
     this.#store = store
     this.#runId = runId
+  }
+
+  /** What objects of this library carry; undefined if the database does not say. */
+  library(): Promise<string | undefined> {
+    this.#library ??= libraryOf(this.#database.knex)
+    return this.#library
   }
 
   /** Uploads of that key that no other live run owns, with their confirmed parts. */

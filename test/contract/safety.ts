@@ -35,6 +35,7 @@ import { cacheControl } from '../../src/core/keys.ts'
 import type { DeleteLimit } from '../../src/core/limits.ts'
 import { type ObjectState, type PlanAction, PlanWriter } from '../../src/core/plan.ts'
 import { rememberFiles, upsertObjects } from '../../src/db/ledger.ts'
+import { libraryOf } from '../../src/db/library.ts'
 import { trackPage } from '../../src/db/tracks.ts'
 import { ExitCode, systemRefusal, toError } from '../../src/errors.ts'
 import { runFetch } from '../../src/fetch/run.ts'
@@ -1491,6 +1492,41 @@ export function safetyContract(
         expect(await bed.store.head(theirs)).toBeDefined()
       })
 
+      test('another database has its objects below the same prefix of the same bucket', async () => {
+        const { knex } = bed.database
+        const own = (await libraryOf(knex)) as string
+        expect(own).toMatch(/^[0-9a-f]{16}$/)
+        const other = 'f'.repeat(16)
+        const id = await uploaded('a.mp3', one)
+        const kept = (await rowOf(id))?.s3_object_key as string
+        expect((await bed.store.head(kept))?.metadata).toMatchObject({ library: own, 'track-id': id })
+        const key = (name: string) => `audio/Artist/${name}_00000000.flac`
+        // Theirs; ours by its mark, by the ledger, by its row; and one from before objects bore such a mark.
+        await put(key('theirs'), two, { 'track-id': randomUUID(), library: other })
+        await put(key('marked'), two, { 'track-id': randomUUID(), library: own })
+        await put(key('recorded'), two, { 'track-id': randomUUID(), library: other })
+        await put(key('row'), two, { 'track-id': id, library: other })
+        await put(key('older'), two, { 'track-id': randomUUID() })
+        await upsertObjects(knex, [{ bucket: bed.store.bucket, key: key('recorded'), size: two.length }])
+        const run = await reconcile(bed, { plan: 'p.plan', minAge: 0, maxDelete: { percent: 100 } })
+        expect(run.summary['found']).toMatchObject({ 'foreign-object': 1, 'orphan-object': 4 })
+        expect(Object.keys(classesOf(run))).not.toContain(key('theirs'))
+        // A plan may have been made when it was another's, or by an earlier autodj.
+        const theirs = await bed.store.head(key('theirs'))
+        const plan = savePlan(bed, 'theirs.plan', [
+          {
+            action: 'remove-object',
+            object: theirs as NonNullable<typeof theirs>,
+            to: 'quarantine/p/theirs.flac',
+          },
+        ])
+        const applied = await apply(bed, plan, { maxDelete: { percent: 100 }, force: true })
+        expect(applied.items).toMatchObject([
+          { state: 'skipped', reason: expect.stringMatching(/another library/) },
+        ])
+        expect(await bed.store.head(key('theirs'))).toBeDefined()
+      })
+
       test('rows were deleted and made anew, with other ids', async () => {
         const { knex } = bed.database
         await bed.addTrack({ path: 'a.flac', content: one, artist: 'Été', title: 'A, B & C' })
@@ -1965,6 +2001,18 @@ export function safetyContract(
         for (const key of [removedKey, theirs]) await put(key, content)
         const run = await cleanup(bed, { force: true }, later(40))
         expect(said(run)).toEqual({ [removedKey]: 'removed' })
+        expect([...(await bed.objects()).keys()]).toEqual([theirs])
+      })
+
+      test('another database, with the same prefix, has its removed objects in the quarantine', async () => {
+        const theirs = `quarantine/${planId}/audio/theirs.mp3`
+        await put(removedKey, content, { 'track-id': randomUUID() })
+        await put(theirs, content, { 'track-id': randomUUID(), library: 'f'.repeat(16) })
+        const run = await cleanup(bed, { force: true }, later(40))
+        expect(said(run)).toEqual({
+          [removedKey]: 'removed',
+          [theirs]: expect.stringMatching(/another library/),
+        })
         expect([...(await bed.objects()).keys()]).toEqual([theirs])
       })
 

@@ -155,6 +155,11 @@ export function orphanComparison(
       object,
       'no row names it, the ledger has no record of it, and it lies where this library has no keys: it may be that of another library',
     )
+  if (object.foreign === 'other-library')
+    return foreign(
+      object,
+      'no row names it, the ledger has no record of it, and another library uploaded it: a database that shares bucket and prefix with this one',
+    )
   if (object.foreign !== undefined)
     return foreign(object, 'no row names it, it bears no mark of ours, and the ledger has no record of it')
   const orphan: Difference = { class: 'orphan-object', severity: 'drift', detail: `no row names it` }

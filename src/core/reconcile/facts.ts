@@ -42,6 +42,8 @@ export interface HeadFacts {
   declaredSha256?: string
   /** the track that it was uploaded for, as its uploader declared */
   trackId?: string
+  /** the library that uploaded it, as its uploader declared */
+  library?: string
   /** its bytes cannot be read before they are restored */
   archive?: 'archived' | 'restoring'
 }
@@ -59,7 +61,7 @@ export interface ObjectFacts {
   /** of a storage class in which only a HEAD tells whether it can be read */
   mayBeArchived?: true
   /** neither the ledger nor a row ever knew it, and this is why it is nothing of ours to remove */
-  foreign?: 'unmarked' | 'deeper' | 'unnamable'
+  foreign?: 'unmarked' | 'deeper' | 'other-library' | 'unnamable'
   /** the row of its track, which has no other audio, and how it is known to be its */
   lacking?: { readonly row: RowFacts; readonly by: 'track' | 'content' | 'name' }
 }
