@@ -21,7 +21,6 @@ import {
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { systemErrorCode, toError } from './errors.ts'
-import { NamedFileError } from './named-files.ts'
 
 interface FileEffect {
   readonly kind: 'write' | 'sync' | 'rename' | 'link' | 'unlink' | 'mkdir' | 'rmdir'
@@ -149,11 +148,11 @@ export async function syncDescriptor(descriptor: number, file: string): Promise<
  * What is to get a name may take the place of a file, and of nothing else: whoever may write in `/dev` would otherwise
  * make a file of `/dev/null`, and whoever opens a pipe to read it waits for as long as nobody writes.
  *
- * @throws NamedFileError for a device, a pipe, a socket, a folder
+ * @throws `EINVAL` for a device, a pipe, a socket, a folder
  */
 export async function requireReplaceable(name: string): Promise<void> {
   if ((await stat(name).catch(() => undefined))?.isFile() === false)
-    throw new NamedFileError('it is not a file')
+    throw Object.assign(new Error(`${name} is not a file`), { code: 'EINVAL' })
 }
 
 /**
@@ -161,7 +160,7 @@ export async function requireReplaceable(name: string): Promise<void> {
  * too. A link stays, and what it leads to is replaced.
  *
  * @param options `prepare`: what the file needs before it has its name, such as another owner
- * @throws the file system's error, with its code, NamedFileError for what is no file (`/dev/stdout`); what was there is there
+ * @throws the file system's error, with its code, `EINVAL` for what is no file (`/dev/stdout`); what was there is there
  *   still
  */
 export async function replaceFile(

@@ -64,14 +64,16 @@ export function readNamedFile(file: string, most = smallFile): Buffer {
 /**
  * Opens what must be a file: a pipe of that name, of whoever may write there, would be waited for without end.
  *
- * @throws NamedFileError for what is no file; the file system's error
+ * @throws NamedFileError for what is no file; the file system's error, `EISDIR` for a folder
  */
 export async function openItself(file: string, how: number, mode?: number): Promise<FileHandle> {
   const handle = await open(file, how | constants.O_NONBLOCK, mode)
   const stats = await handle.stat()
   if (stats.isFile()) return handle
   await handle.close()
-  throw new NamedFileError(stats.isDirectory() ? 'it is a folder' : 'it is not a file')
+  // As whoever reads one is told.
+  if (stats.isDirectory()) throw Object.assign(new Error(`EISDIR: ${file} is a folder`), { code: 'EISDIR' })
+  throw new NamedFileError('it is not a file')
 }
 
 /**

@@ -95,7 +95,12 @@ async function ignoreFileOf(realRoot: string): Promise<string | undefined> {
   } catch (error) {
     if (systemErrorCode(error) === undefined && !(error instanceof NamedFileError)) throw error
     if (systemErrorCode(error) === 'ENOENT') return undefined
-    throw new FatalError(`${file} cannot be read: ${systemErrorReason(error)}`, {
+    const isFile = await stat(file).then(
+      found => found.isFile(),
+      () => true,
+    )
+    const why = isFile ? `${file} cannot be read: ${systemErrorReason(error)}` : `${file} is not a file`
+    throw new FatalError(why, {
       code: 'ignore-file.unreadable',
       cause: error,
     })

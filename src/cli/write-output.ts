@@ -1,4 +1,4 @@
-import { systemErrorReason, systemRefusal, toError, UsageError } from '../errors.ts'
+import { systemErrorCode, systemErrorReason, systemRefusal, toError, UsageError } from '../errors.ts'
 import { replaceFile } from '../file-effects.ts'
 
 /**
@@ -23,7 +23,8 @@ export async function writeOutput(
 export function cannotWrite(flag: string, file: string, error: unknown): Error {
   const refusal = systemRefusal(toError(error), file)
   if (refusal?.code === 'system.full') return refusal
-  return new UsageError(`${flag}: cannot write ${file}: ${systemErrorReason(error)}`, {
+  const reason = systemErrorCode(error) === 'EINVAL' ? 'it is not a file' : systemErrorReason(error)
+  return new UsageError(`${flag}: cannot write ${file}: ${reason}`, {
     code: 'usage.flag',
     cure: 'Name a file in a folder that this user can write to.',
     cause: error,

@@ -165,7 +165,8 @@ async function openForWriting(draft: string, file: string) {
 }
 
 function cannotWrite(file: string, cause: unknown): UsageError {
-  return new UsageError(`cannot write ${file}: ${systemErrorReason(cause)}`, { code: 'plan.write', cause })
+  const reason = systemErrorCode(cause) === 'EINVAL' ? 'it is not a file' : systemErrorReason(cause)
+  return new UsageError(`cannot write ${file}: ${reason}`, { code: 'plan.write', cause })
 }
 
 /**

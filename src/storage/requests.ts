@@ -53,7 +53,7 @@ export class Requests {
       peakConcurrency: this.#turns.peak,
       halvings: this.#turns.halvings,
       retries: this.#resilience.retries,
-      outages: this.#resilience.outages,
+      outages: this.#resilience.absences,
     }
   }
 

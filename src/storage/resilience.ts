@@ -76,7 +76,7 @@ export class Resilience {
   #recovery: Promise<void> | undefined
   #halted: RunHalted | undefined
   #retries = 0
-  #outages = 0
+  #absences = 0
 
   constructor(options: ResilienceOptions) {
     const { signal } = options
@@ -89,14 +89,14 @@ export class Resilience {
     return this.#retries
   }
 
-  /** times that the store answered nothing, a question of its own included */
+  /** times that it looked like an outage, and everything waited for the answer to a question of its own */
   get outages(): number {
-    return this.#outages
+    return this.#breaker.outages
   }
 
-  /** times that everything waited for such a question, also where it was answered */
-  get pauses(): number {
-    return this.#breaker.outages
+  /** of these, those in which that was not answered, either: the store was away */
+  get absences(): number {
+    return this.#absences
   }
 
   /**
@@ -161,7 +161,7 @@ export class Resilience {
     const tell = (): void => {
       if (isTold) return
       isTold = true
-      this.#outages++
+      this.#absences++
       report.warn(
         `S3 cannot be reached (${first.message}): waiting for it, up to ${formatDuration(maxOutage)}`,
         { code: 'store.outage' },

@@ -96,7 +96,7 @@ test('a line that a kill has cut, in the middle of a character, spoils nothing a
 test('a folder instead of a plan is refused as what it is, not as a bug', async () => {
   await expect(checkPlan(folder)).rejects.toMatchObject({
     exitCode: ExitCode.usage,
-    message: `cannot read the plan ${folder}: it is a folder`,
+    message: `cannot read the plan ${folder}: illegal operation on a directory`,
   })
 })
 

@@ -99,7 +99,7 @@ describe('the file', () => {
   test('a pipe is neither waited for nor replaced', async () => {
     const pipe = path.join(folder, 'pipe.prom')
     execFileSync('mkfifo', [pipe])
-    await expect(writeMetricsFile(pipe, [run()], undefined)).rejects.toThrow(`${pipe}: it is not a file`)
+    await expect(writeMetricsFile(pipe, [run()], undefined)).rejects.toThrow(`${pipe} is not a file`)
     expect((await stat(pipe)).isFIFO()).toBe(true)
   })
 

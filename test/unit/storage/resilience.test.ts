@@ -132,11 +132,11 @@ describe('retries', () => {
       if (turns > 0) await all.promise
       for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
       // What still fails once it is known is of another window.
-      if (one.pauses > 0) clock.now += 2_000
+      if (one.outages > 0) clock.now += 2_000
       throw new StoreError('network', 'refused')
     }
     await Promise.all(Array.from({ length: 20 }, () => one.run(request)))
-    expect([one.pauses, limit.limit, limit.halvings]).toEqual([1, 4, 1])
+    expect([one.outages, limit.limit, limit.halvings]).toEqual([1, 4, 1])
     expect(clock.now).toBeGreaterThan(2_000)
   })
 
@@ -200,7 +200,7 @@ describe('retries', () => {
       },
     })
     await Promise.all(Array.from({ length: 5 }, () => one.run(failing('network', 'network').request)))
-    expect([probes, one.outages]).toEqual([3, 1])
+    expect([probes, one.absences]).toEqual([3, 1])
     expect(report.warn.mock.calls).toEqual([
       [expect.stringMatching(/^S3 cannot be reached/), expect.anything()],
     ])
@@ -267,7 +267,7 @@ describe('retries', () => {
         cure: expect.stringMatching(/Run it again/),
       })
       // Three times the store is asked, and each time it is there.
-      expect([sent, one.pauses, one.outages]).toEqual([16, 3, 0])
+      expect([sent, one.outages, one.absences]).toEqual([16, 3, 0])
       expect([report.warn.mock.calls, report.note.mock.calls]).toEqual([[], []])
       expect(await one.run(async () => 'the run goes on')).toBe('the run goes on')
     },
@@ -308,7 +308,7 @@ describe('retries', () => {
     const patient = one.run(async () => {
       if (++waits > 4) return 'done'
       void outage()
-      while (one.pauses < waits) await new Promise(setImmediate)
+      while (one.outages < waits) await new Promise(setImmediate)
       return always('network')
     })
     expect(await patient).toBe('done')
