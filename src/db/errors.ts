@@ -47,6 +47,18 @@ const bySqlstate: Readonly<Record<string, Entry>> = {
   '53300': [TemporaryError, 'db.connections', 'the database has no connections left'],
   '53': [TemporaryError, 'db.resources', 'the database server is out of disk or memory'],
   '57014': [TemporaryError, 'db.timeout', 'a statement took too long and was cancelled'],
+  '57P05': [
+    TemporaryError,
+    'db.unreachable',
+    'the database has closed a connection that was idle (idle_session_timeout)',
+    'Run it again. If that happens often: `alter role USER set idle_session_timeout = 0`.',
+  ],
+  '57P01': [
+    TemporaryError,
+    'db.unreachable',
+    'the database has ended the connection: it shuts down, or its administrator did it',
+    'Run it again.',
+  ],
   '57': [TemporaryError, 'db.unreachable', 'the database is shutting down or starting up', 'Run it again.'],
   '08': [TemporaryError, 'db.unreachable', 'the connection to the database was lost', 'Run it again.'],
   '40': [TemporaryError, 'db.conflict', 'another transaction got in the way'],

@@ -41,6 +41,8 @@ async function openPostgres(
     `-c statement_timeout=${statementTimeoutMs}`,
     `-c idle_in_transaction_session_timeout=${idleInTransactionTimeoutMs}`,
     `-c lock_timeout=${lockTimeoutMs}`,
+    // Between two pages of rows a bucket may be listed for an hour.
+    '-c idle_session_timeout=0',
     ...(own === undefined ? [] : [own]),
     ...(options.readOnly ? ['-c default_transaction_read_only=on'] : []),
   ].join(' ')

@@ -88,6 +88,7 @@ describe.skipIf(server === undefined)('schemas and roles', () => {
     // Our own limits hold beside those of the URL.
     const { rows } = await db.knex.raw('show idle_in_transaction_session_timeout')
     expect(rows).toEqual([{ idle_in_transaction_session_timeout: '2min' }])
+    expect((await db.knex.raw('show idle_session_timeout')).rows).toEqual([{ idle_session_timeout: '0' }])
   })
 
   test('a schema called like the role, which is its default: the tables are there, ours are not', async () => {

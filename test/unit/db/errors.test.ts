@@ -61,6 +61,16 @@ test.each([
 })
 
 test.each([
+  ['57P01', /it shuts down, or its administrator did it/, /Run it again/],
+  ['57P03', /shutting down or starting up/, /Run it again/],
+  ['57P05', /was idle \(idle_session_timeout\)/, /set idle_session_timeout = 0/],
+])('a connection that ended with %s is told by its cause', (code, message, cure) => {
+  const error = classifyDbError(databaseError(code), 'autodj@db:5432/autodj')
+  expect(error).toMatchObject({ code: 'db.unreachable', exitCode: 5 })
+  expect([error?.message, error?.cure]).toEqual([expect.stringMatching(message), expect.stringMatching(cure)])
+})
+
+test.each([
   ['428C9', 'db.refused', 1],
   ['0A000', 'db.refused', 1],
   ['55000', 'db.refused', 1],
