@@ -72,7 +72,7 @@ export async function openItself(file: string, how: number, mode?: number): Prom
   if (stats.isFile()) return handle
   await handle.close()
   // As whoever reads one is told.
-  if (stats.isDirectory()) throw Object.assign(new Error(`EISDIR: ${file} is a folder`), { code: 'EISDIR' })
+  if (stats.isDirectory()) throw Object.assign(new Error(`${file} is a folder`), { code: 'EISDIR' })
   throw new NamedFileError('it is not a file')
 }
 
