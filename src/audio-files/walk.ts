@@ -6,6 +6,7 @@
 import type { BigIntStats, Dirent } from 'node:fs'
 import { constants, lstat, opendir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
+import pLimit from 'p-limit'
 import { isOutside } from '../core/audio-path.ts'
 import { type AudioSelection, audioSelection, ignoreFileName } from '../core/audio-selection.ts'
 import type { ErrorCode } from '../error-codes.ts'
@@ -311,6 +312,20 @@ async function lookThroughLink({ realRoot, realStart, hidden }: Walk, relative: 
   return stats?.isFile()
     ? found(shown, stats)
     : { kind: 'link', path: shown, target: portable(path.relative(realRoot, target)) }
+}
+
+/** Files that the walk has met, as they are now; those that are gone are left out. @param paths as it told them */
+export async function foundFiles(root: string, paths: readonly string[]): Promise<FoundFile[]> {
+  const limit = pLimit(parallel)
+  const files = await Promise.all(
+    paths.map(shown =>
+      limit(async () => {
+        const stats = await stat(path.join(root, shown), { bigint: true }).catch(() => undefined)
+        return stats?.isFile() ? [found(shown, stats)] : []
+      }),
+    ),
+  )
+  return files.flat()
 }
 
 function found(shown: string, stats: BigIntStats): FoundFile {

@@ -10,7 +10,7 @@
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Knex } from 'knex'
-import { type FoundFile, openAudioFolder, walkAudioFolder } from '../audio-files/walk.ts'
+import { type FoundFile, foundFiles, openAudioFolder, walkAudioFolder } from '../audio-files/walk.ts'
 import {
   type AudioFolder,
   applicationStyle,
@@ -20,7 +20,7 @@ import {
 } from '../core/audio-path.ts'
 import { ignoreFileName } from '../core/audio-selection.ts'
 import { localTrackId } from '../core/import/content-id.ts'
-import { type Candidate, decideFile, groupsByKey, relinkedColumns } from '../core/import/plan.ts'
+import { type Candidate, decideFile, KeyGroups, relinkedColumns } from '../core/import/plan.ts'
 import { cleanName, trackName } from '../core/names.ts'
 import { printable } from '../core/units.ts'
 import { type RowRefusal, writeInParts } from '../db/errors.ts'
@@ -301,7 +301,7 @@ class Import {
       if (!stopping.aborted) await this.#relinkMoved(waiting)
       for (const group of waiting.groups(batch)) {
         if (stopping.aborted) break
-        await this.#decideBatch(group)
+        await this.#decideBatch(await foundFiles(folder.root, group))
       }
       if (!stopping.aborted) await this.#cache.flush()
     } finally {
@@ -317,8 +317,8 @@ class Import {
       const hash = hashes.get(file.path)
       return hash ? [{ ...file, sha256: hash.sha256 }] : []
     })
-    const rows = await this.#finder.candidates(files)
     const taken = dryRun ? this.#taken : { contents: new Map<string, string>(), tracks: new Set<string>() }
+    const rows = await this.#finder.candidates(files, taken.tracks)
     const relinks: Relink[] = []
     const relink = (track: Track, file: AudioFile, by: string): void => {
       taken.contents.set(file.sha256, file.path)
@@ -621,17 +621,19 @@ interface Moved {
   readonly holders: readonly Holder[]
 }
 
-/** Files that may belong to a row by their name, and files whose place another one has taken. */
+/**
+ * Files that may belong to a row by their name, of which little is held, as they may be all there are; and files whose place
+ * another one has taken.
+ */
 class Waiting {
   #moved: Moved[] = []
-  readonly #files: AudioFile[] = []
-  /** of the names of each, 32 bits: of equal ones the files are decided together */
-  readonly #keys: number[][] = []
+  readonly #paths: string[] = []
+  /** of the names of each */
+  readonly #groups = new KeyGroups()
   readonly #contents = new Map<string, string>()
 
   add(file: AudioFile, keys: readonly string[]): void {
-    this.#files.push(file)
-    this.#keys.push(keys.map(key => crc32(key)))
+    this.#paths[this.#groups.add(keys.map(key => crc32(key)))] = file.path
     this.#contents.set(file.sha256, file.path)
   }
 
@@ -651,9 +653,9 @@ class Waiting {
     return this.#contents.get(sha256)
   }
 
-  /** All of them, those of one name together; about this many at a time. */
-  *groups(size: number): Generator<AudioFile[]> {
-    for (const group of groupsByKey(this.#keys, size)) yield group.map(at => this.#files[at]!)
+  /** Paths of all of them, those of one name together; about this many at a time. */
+  *groups(size: number): Generator<string[]> {
+    for (const group of this.#groups.groups(size)) yield group.map(at => this.#paths[at]!)
   }
 }
 

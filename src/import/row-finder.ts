@@ -95,8 +95,16 @@ export class RowFinder {
     return this.#index
   }
 
-  /** Rows that name these paths, and rows of the same content, each with what its path leads to. */
-  async candidates(files: readonly AudioFile[]): Promise<{
+  /**
+   * Rows that name these paths, and rows of the same content, each with what its path leads to. The latter are not asked
+   * for where a file is its row's beyond doubt, as nearly all are that were imported before.
+   *
+   * @param takenTracks ids of rows that get another file
+   */
+  async candidates(
+    files: readonly AudioFile[],
+    takenTracks: ReadonlySet<string>,
+  ): Promise<{
     byPath: Map<string, Candidate<Track>[]>
     byContent: Map<string, (Candidate<Track> & Seen)[]>
   }> {
@@ -112,7 +120,14 @@ export class RowFinder {
       }
     }
 
-    const hashes = [...new Set(files.map(file => file.sha256))]
+    const isItsRow = (file: AudioFile, { track, path: state }: Candidate<Track>): boolean =>
+      state === 'same' && !takenTracks.has(track.id) && !this.#hasAnotherContent(file, track)
+    const open = files.filter(file => {
+      const own = byPath.get(file.path) ?? []
+      return own.length === 0 || !own.every(one => isItsRow(file, one))
+    })
+    if (open.length === 0) return { byPath, byContent }
+    const hashes = [...new Set(open.map(file => file.sha256))]
     const ofContent = new Map<string, Map<string, Track>>(hashes.map(sha256 => [sha256, new Map()]))
     const add = (sha256: string, track: Track): void => {
       ofContent.get(sha256)?.set(track.id, track)
@@ -139,7 +154,7 @@ export class RowFinder {
         const seen = states.get(`${sha256} ${track.id}`)
         if (seen !== undefined) append(byContent, sha256, { track, ...seen })
       }
-    for (const file of files) await this.#judgeOwn(file, byPath.get(file.path), byContent.get(file.sha256))
+    for (const file of open) await this.#judgeOwn(file, byPath.get(file.path), byContent.get(file.sha256))
     return { byPath, byContent }
   }
 
@@ -185,14 +200,17 @@ export class RowFinder {
   ): Promise<void> {
     if (!byContent.some(({ path }) => path === 'gone' || path === 'replaced')) return
     for (const [at, { track, path: state }] of byPath.entries()) {
-      const before = this.#cache.before(file.path) ?? file.sha256
-      const isAnother = isLocalTrackId(track.spotifyId)
-        ? track.spotifyId !== localTrackId(file.sha256)
-        : before !== file.sha256
-      if (state !== 'same' || !isAnother) continue
+      if (state !== 'same' || !this.#hasAnotherContent(file, track)) continue
       const absolute = path.join(this.#folder.root, file.path)
       if (!(await this.#bearsName({ ...file, absolute }, track))) byPath[at] = { track, path: 'replaced' }
     }
+  }
+
+  /** Whether a file has another content than a row that points at it had when it was last known, or was made of. */
+  #hasAnotherContent(file: AudioFile, track: Track): boolean {
+    return isLocalTrackId(track.spotifyId)
+      ? track.spotifyId !== localTrackId(file.sha256)
+      : (this.#cache.before(file.path) ?? file.sha256) !== file.sha256
   }
 
   /**

@@ -186,44 +186,69 @@ export class NameIndex<File> {
 }
 
 /**
- * Things in groups, by what they have in common: two that share a key, be it by way of others, are in one group.
- *
- * @param keys of each thing
- * @param size groups with nothing in common are put together to about this many things
- * @returns places in `keys`
+ * Things in groups, by what they have in common: two that share a key, be it by way of others, are in one group. Of a
+ * thing takes 8 bytes a key, and 12 more while they are grouped: there may be as many as files.
  */
-export function groupsByKey(keys: readonly (readonly number[])[], size: number): number[][] {
-  const parents = Int32Array.from(keys, (_, at) => at)
-  const root = (at: number): number => {
-    let top = at
-    while (parents[top] !== top) top = parents[top]!
-    for (let next = at; parents[next] !== top; [next, parents[next]] = [parents[next]!, top]);
-    return top
-  }
-  const first = new Map<number, number>()
-  for (const [at, own] of keys.entries())
-    for (const key of own) {
-      const other = first.get(key)
-      if (other === undefined) first.set(key, at)
-      else parents[root(at)] = root(other)
+export class KeyGroups {
+  /** key and place of a thing, 32 bits each */
+  #pairs = new BigUint64Array(1_024)
+  #used = 0
+  #count = 0
+
+  /** Adds a thing with its keys, of 32 bits. @returns its place: things are counted from 0 */
+  add(keys: readonly number[]): number {
+    const place = this.#count++
+    for (const key of keys) {
+      if (this.#used === this.#pairs.length) {
+        const larger = new BigUint64Array(2 * this.#used)
+        larger.set(this.#pairs)
+        this.#pairs = larger
+      }
+      this.#pairs[this.#used++] = (BigInt(key) << 32n) | BigInt(place)
     }
-  const members = new Map<number, number[]>()
-  for (const at of keys.keys()) {
-    const group = members.get(root(at))
-    if (group) group.push(at)
-    else members.set(root(at), [at])
+    return place
   }
-  const groups: number[][] = []
-  let current: number[] = []
-  for (const group of members.values()) {
-    if (current.length > 0 && current.length + group.length > size) {
-      groups.push(current)
-      current = []
+
+  /**
+   * Places, those of one group together, groups in the order of their first.
+   *
+   * @param size groups with nothing in common are put together to about this many things
+   */
+  *groups(size: number): Generator<number[]> {
+    // Union and find: of two trees the one with the earlier root takes the other in.
+    const parents = Int32Array.from({ length: this.#count }, (_, place) => place)
+    const root = (place: number): number => {
+      let top = place
+      while (parents[top] !== top) top = parents[top]!
+      for (let next = place; parents[next] !== top; [next, parents[next]] = [parents[next]!, top]);
+      return top
     }
-    current.push(...group)
+    const pairs = this.#pairs.subarray(0, this.#used).sort()
+    for (let at = 1; at < pairs.length; at += 1) {
+      if (pairs[at]! >> 32n !== pairs[at - 1]! >> 32n) continue
+      const [one, other] = [root(lower(pairs[at]!)), root(lower(pairs[at - 1]!))]
+      parents[Math.max(one, other)] = Math.min(one, other)
+    }
+    const members = BigUint64Array.from(
+      { length: this.#count },
+      (_, place) => (BigInt(root(place)) << 32n) | BigInt(place),
+    ).sort()
+    let current: number[] = []
+    for (let start = 0; start < members.length; ) {
+      let end = start + 1
+      while (end < members.length && members[end]! >> 32n === members[start]! >> 32n) end += 1
+      if (current.length > 0 && current.length + end - start > size) {
+        yield current
+        current = []
+      }
+      for (; start < end; start += 1) current.push(lower(members[start]!))
+    }
+    if (current.length > 0) yield current
   }
-  return current.length > 0 ? [...groups, current] : groups
 }
+
+/** The lower 32 bits. */
+const lower = (pair: bigint): number => Number(pair & 0xffff_ffffn)
 
 /** What a relinked row gets. A row in S3 keeps its source; one that had no file becomes a local one. */
 export function relinkedColumns(

@@ -4,7 +4,7 @@ import {
   type Candidate,
   chooseByName,
   decideFile,
-  groupsByKey,
+  KeyGroups,
   mayMatchByName,
   type NamedFile,
   NameIndex,
@@ -37,15 +37,29 @@ const verdict = (byPath: Candidate[], byContent: Candidate[]): string => {
   return decision.kind === 'moved' ? `moved ${tracks}` : `relink ${tracks} by ${decision.by}`
 }
 
-describe('groupsByKey', () => {
+function groupsOf(keys: readonly (readonly number[])[], size: number): number[][] {
+  const groups = new KeyGroups()
+  for (const [at, own] of keys.entries()) expect(groups.add(own)).toBe(at)
+  return [...groups.groups(size)]
+}
+
+describe('KeyGroups', () => {
   test.each<[number[][], number, number[][]]>([
     [[], 3, []],
     [[[1], [2], [3]], 2, [[0, 1], [2]]],
     [[[1], [2], [1]], 1, [[0, 2], [1]]],
     [[[1], [2, 3], [4, 1], [3, 4], [9]], 2, [[0, 1, 2, 3], [4]]],
     [[[], []], 5, [[0, 1]]],
+    [
+      [[0xffff_ffff], [0], [0xffff_ffff], [0]],
+      1,
+      [
+        [0, 2],
+        [1, 3],
+      ],
+    ],
   ])('%j in groups of about %i', (keys, size, groups) => {
-    expect(groupsByKey(keys, size).map(group => group.toSorted((a, b) => a - b))).toEqual(groups)
+    expect(groupsOf(keys, size).map(group => group.toSorted((a, b) => a - b))).toEqual(groups)
   })
 })
 
@@ -62,7 +76,7 @@ test('two that share a key, be it by way of others, are in one group, and no oth
               groupOf[a] = groupOf[b] = Math.min(groupOf[a]!, groupOf[b]!)
       const sizes = new Map<number, number>()
       for (const group of groupOf) sizes.set(group, (sizes.get(group) ?? 0) + 1)
-      const groups = groupsByKey(keys, size)
+      const groups = groupsOf(keys, size)
       expect(groups.flat().toSorted((a, b) => a - b)).toEqual([...keys.keys()])
       for (const [a, group] of groupOf.entries())
         for (const [b, other] of groupOf.entries())
