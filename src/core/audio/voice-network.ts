@@ -74,6 +74,8 @@ interface Dense {
 
 export interface VoiceNetwork {
   readonly kernel: WebAssembly.Module
+  /** Engines that no track is heard with at the moment. */
+  readonly free: Engine[]
   readonly mean: Float32Array
   /** One over the standard deviation. */
   readonly scale: Float32Array
@@ -129,7 +131,7 @@ export function readVoiceNetwork(file: Uint8Array): VoiceNetwork {
   }
   dense.push(layer(width, hidden), layer(hidden, 3))
   if (at !== file.length) throw new Error('the network of the voice is not the one that this program is for')
-  return { kernel, mean, scale, dense, taps }
+  return { kernel, free: [], mean, scale, dense, taps }
 }
 
 /** Taps for every `stride`-th frame: one that falls between two is shared by them. */
@@ -217,8 +219,31 @@ export interface VoiceListener {
   readonly finish: (seconds: number) => Float32Array
 }
 
-/** @param size of the frames whose spectra will be pushed, samples; their bins are `binHz` apart. */
-export function voiceListener(network: VoiceNetwork, size: number, binHz: number): VoiceListener {
+/** The kernel with the weights in its memory, and where in it the rows lie that are worked on. */
+interface Engine {
+  readonly kernel: Kernel
+  readonly memory: Float32Array
+  /** Rows in, of hidden units, of a memory's width, and out; addresses. */
+  readonly input: number
+  readonly wide: number
+  readonly narrow: number
+  readonly output: number
+  readonly dense: readonly { depth: number; width: number; weights: number; bias: number }[]
+  readonly blocks: readonly {
+    readonly taps: number
+    /** What the memory looks at: rows before, rows it waits for, new rows. */
+    readonly recent: number
+    /** What goes round it, as far as it is behind. */
+    readonly skipped: number
+  }[]
+}
+
+const history = reachBack + reachAhead
+
+/**
+ * Kept and used again: the virtual memory that V8 sets aside for each is ten gigabytes, and it goes only with the garbage.
+ */
+function makeEngine(network: VoiceNetwork): Engine {
   const kernel = new WebAssembly.Instance(network.kernel).exports as Kernel
   let top = 0
   const place = (count: number): number => {
@@ -238,20 +263,38 @@ export function voiceListener(network: VoiceNetwork, size: number, binHz: number
     weights: put(weights),
     bias: put(bias),
   }))
-  const history = reachBack + reachAhead
   const blocks = network.taps.map(taps => ({
     taps: put(taps),
-    /** What the memory looks at: rows before, rows it waits for, new rows. */
     recent: place((history + rows) * width),
-    /** What goes round it, as far as it is behind. */
     skipped: place((reachAhead + rows) * width),
   }))
-  const input = place(rows * melCount)
-  const wide = place(rows * hidden)
-  const narrow = place(rows * width)
-  const output = place(rows * 8)
+  const [input, wide, narrow, output] = [melCount, hidden, width, 8].map(count => place(rows * count)) as [
+    number,
+    number,
+    number,
+    number,
+  ]
   // From here on the memory stays as large as it is, and so do views of it.
-  const memory = new Float32Array(kernel.memory.buffer)
+  return {
+    kernel,
+    memory: new Float32Array(kernel.memory.buffer),
+    input,
+    wide,
+    narrow,
+    output,
+    dense,
+    blocks,
+  }
+}
+
+/** @param size of the frames whose spectra will be pushed, samples; their bins are `binHz` apart. */
+export function voiceListener(network: VoiceNetwork, size: number, binHz: number): VoiceListener {
+  const engine = network.free.pop() ?? makeEngine(network)
+  const { kernel, memory, input, wide, narrow, output, dense, blocks } = engine
+  for (const { recent, skipped } of blocks) {
+    memory.fill(0, recent >> 2, (recent >> 2) + history * width)
+    memory.fill(0, skipped >> 2, (skipped >> 2) + reachAhead * width)
+  }
   const run = (layer: number, x: number, y: number, rectify: boolean): void => {
     const { weights, bias, depth, width } = dense[layer]!
     kernel.dense(x, weights, bias, y, rows, depth, width, rectify ? 1 : 0)
@@ -319,6 +362,7 @@ export function voiceListener(network: VoiceNetwork, size: number, binHz: number
     finish: seconds => {
       total = Math.min(begin + filled, Math.floor(seconds * voiceRate))
       while (heardRows < total) block()
+      network.free.push(engine)
       return heard.subarray(0, 2 * total)
     },
   }

@@ -87,6 +87,23 @@ describe('the network that hears voices', () => {
     expect(found).toHaveLength(2 * count)
     expect(Math.max(...right.map((value, i) => Math.abs(value - found[i]!)))).toBeLessThan(1e-3)
   })
+  it('hears two tracks at once, and one after another, as each alone', () => {
+    const [a, b] = [spectra(700), spectra(1000).slice(300)]
+    const alone = (powers: readonly Float32Array[]) => {
+      const listener = voiceListener(readVoiceNetwork(file), size, binHz)
+      for (const power of powers) listener.push(power)
+      return listener.finish(7)
+    }
+    for (let round = 0; round < 2; round++) {
+      const [first, second] = [voiceListener(network, size, binHz), voiceListener(network, size, binHz)]
+      for (const [i, power] of a.entries()) {
+        first.push(power)
+        second.push(b[i]!)
+      }
+      expect(first.finish(7)).toEqual(alone(a))
+      expect(second.finish(7)).toEqual(alone(b))
+    }
+  })
   it('forgets frames behind the end', () => {
     const listener = voiceListener(network, size, binHz)
     for (const power of spectra(500)) listener.push(power)
