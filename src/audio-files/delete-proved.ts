@@ -83,7 +83,7 @@ export async function deleteProvedFile(
           proofRanges(source.size, below => randomInt(below)).map(async range => {
             const bytes = Buffer.alloc(range.end - range.start + 1)
             await source.read(bytes, range.start)
-            return served(object.key, range, hash('sha256', bytes, 'hex'))
+            return served(object.key, range, hash('sha256', bytes, 'hex'), source.size)
           }),
         )
         for (const answer of answers) {

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import { cdnUrl } from '../core/cdn-url.ts'
+import { contentRange } from '../core/diagnosis/observation.ts'
 import { printable } from '../core/units.ts'
 import { openProber, type ProbeResult } from './probe.ts'
 import { openUrlSigner, type UrlSigner } from './sign.ts'
@@ -33,7 +34,7 @@ export async function openServedCheck(
   })
   return {
     close: () => prober.close(),
-    async served(key, range, sha256) {
+    async served(key, range, sha256, size) {
       const plain = cdnUrl(domain, key)
       const ask = () => {
         const url = signer ? signer.sign(plain, new Date(options.now().getTime() + signedFor)) : plain
@@ -47,6 +48,10 @@ export async function openServedCheck(
       }
       if ('error' in result) return { served: false, reason: printable(result.error.message) }
       if (result.answer.status !== 206) return { served: false, reason: `HTTP ${result.answer.status}` }
+      // Another object may have the same bytes in the same places.
+      const total = contentRange(result.answer.headers['content-range'])?.total
+      if (size !== undefined && total !== undefined && total !== size)
+        return { served: false, reason: `what it serves has ${total} bytes, the file has ${size}` }
       if (result.sha256 !== sha256) return { served: false, reason: 'the bytes differ' }
       return { served: true }
     },
@@ -58,9 +63,13 @@ function mayPass(result: ProbeResult): boolean {
   return result.answer.status === 429 || result.answer.status >= 500
 }
 
-/** Compares a range of the object, as the CDN serves it, with the SHA-256 of the same bytes of the file. */
+/**
+ * Compares a range of the object, as the CDN serves it, with the SHA-256 of the same bytes of the file, and the size that
+ * it tells with the file's.
+ */
 export type ServedCheck = (
   key: string,
   range: { start: number; end: number },
   sha256: string,
+  size?: number,
 ) => Promise<{ served: true } | { served: false; reason: string }>

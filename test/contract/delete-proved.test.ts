@@ -106,8 +106,9 @@ test('it goes, and the ledger says so', async () => {
 
 test('with a CDN it goes once its first, its last and other bytes came from there', async () => {
   const asked: { start: number; end: number }[] = []
-  const served: ServedCheck = async (of, range, sum) => {
+  const served: ServedCheck = async (of, range, sum, size) => {
     asked.push(range)
+    expect(size).toBe(content.length)
     expect(of).toBe(key)
     expect(sum).toBe(
       createHash('sha256')

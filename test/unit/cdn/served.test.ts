@@ -14,6 +14,8 @@ type Answer = 'right' | 'other' | 'longer' | 'reset' | 'garbage' | number
 /** What is answered to each path, one after another, and how often it was asked. */
 const answers = new Map<string, Answer[]>()
 const asked = new Map<string, number>()
+/** Content-Range of a path's answers. */
+const ranges = new Map<string, string | undefined>()
 const server = http.createServer((request, response) => {
   const key = request.url ?? ''
   asked.set(key, (asked.get(key) ?? 0) + 1)
@@ -21,8 +23,10 @@ const server = http.createServer((request, response) => {
   const answer = answers.get(key)?.shift() ?? 'right'
   if (answer === 'reset') request.socket.resetAndDestroy()
   else if (answer === 'garbage') request.socket.end('garbage')
-  else if (answer === 'right') response.writeHead(206).end(content.subarray(10, 20))
-  else if (answer === 'longer') response.writeHead(206).end(content.subarray(10, 21))
+  else if (answer === 'right') {
+    const told = ranges.get(decodeURI(key))
+    response.writeHead(206, told === undefined ? {} : { 'content-range': told }).end(content.subarray(10, 20))
+  } else if (answer === 'longer') response.writeHead(206).end(content.subarray(10, 21))
   else if (answer === 'other') response.writeHead(206).end(content.subarray(11, 21))
   else response.writeHead(answer).end(content)
 })
@@ -64,6 +68,19 @@ test.each<[Answer[], true | string, number]>([
   const result = await check.served(key, range, sha256)
   expect(result).toEqual(expected === true ? { served: true } : { served: false, reason: expected })
   expect(asked.get(path)).toBe(times)
+})
+
+test.each<[string | undefined, true | string]>([
+  ['bytes 10-19/1000', true],
+  ['bytes 10-19/*', true],
+  [undefined, true],
+  ['bytes 10-19/1001', 'what it serves has 1001 bytes, the file has 1000'],
+  ['bytes 10-19/999', 'what it serves has 999 bytes, the file has 1000'],
+])('the right bytes, of %s: served: %s', async (contentRange, expected) => {
+  const key = `audio/of ${contentRange}.flac`
+  ranges.set(`/${key}`, contentRange)
+  const result = await check.served(key, range, sha256, content.length)
+  expect(result).toEqual(expected === true ? { served: true } : { served: false, reason: expected })
 })
 
 test('what cannot be connected to is told', async () => {
