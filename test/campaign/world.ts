@@ -3,7 +3,7 @@
  * befalls them. One promise is watched: no command of autodj ever takes the last copy of a content.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { PutBucketVersioningCommand } from '@aws-sdk/client-s3'
 import type { Command } from '../../src/cli/command.ts'
@@ -171,8 +171,6 @@ export class World {
     }
     this.#server.faults.clear()
     await this.bed.reset()
-    for (const name of await readdir(this.bed.dir))
-      if (name !== 'audio') await rm(path.join(this.bed.dir, name), { recursive: true })
     this.#contents.clear()
     this.#next = 0
     this.#clock = 0

@@ -28,10 +28,7 @@ describe('between the plan and its application', () => {
   })
   afterAll(() => bed.close())
   const file = () => path.join(bed.dir, 'p.plan')
-  beforeEach(async () => {
-    await bed.reset()
-    for (const name of [file(), `${file()}.journal`]) await rm(name, { force: true })
-  })
+  beforeEach(() => bed.reset())
 
   const key = 'audio/A/T_0a1b2c3d.flac'
   const content = fakeAudio(3_000, 5)
@@ -186,7 +183,6 @@ describe('between the plan and its application', () => {
       () => put('audio/flac', fakeAudio(4_000, 8)),
     ]) {
       await bed.reset()
-      await rm(`${file()}.journal`, { force: true })
       await put()
       const id = await bed.addTrack({ path: null, source: 'S3', key: spelling })
       await reconcile(bed, { plan: file() })
@@ -204,7 +200,6 @@ describe('between the plan and its application', () => {
       [() => rmSync(place), false],
     ] as const) {
       await bed.reset()
-      await rm(`${file()}.journal`, { force: true })
       const id = await bed.addTrack({ path: 'a.flac', content, source: 'S3', key })
       await reconcile(bed, { plan: file(), force: true })
       spoil()

@@ -42,10 +42,7 @@ describe.each([
   })
   afterAll(() => bed.close())
   const file = () => path.join(bed.dir, 'p.plan')
-  beforeEach(async () => {
-    await bed.reset()
-    for (const name of [file(), `${file()}.journal`]) rmSync(name, { force: true })
-  })
+  beforeEach(() => bed.reset())
   const put = (where = key, bytes: Uint8Array = content) =>
     bed.store.put(where, bytes, {
       headers: {

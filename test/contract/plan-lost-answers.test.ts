@@ -3,8 +3,6 @@
  * whatever comes next, apply again or undo, ends in one of the two states, compared object by object and row by row.
  */
 import { createHash } from 'node:crypto'
-import { rmSync } from 'node:fs'
-import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { quarantineKey } from '../../src/plan/plan-file.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
@@ -58,7 +56,6 @@ describe.each([
   /** One of each action, on a bed made anew. @returns the plan, and what is there before it */
   async function begin(): Promise<{ file: string; before: unknown }> {
     await bed.reset()
-    rmSync(path.join(bed.dir, 'p.plan.journal'), { force: true })
     const at = async (key: string) => ({ key, size: content.length, etag: (await put(key)).etag })
     const [gone, typed, back] = [
       await at('audio/gone.flac'),

@@ -189,10 +189,7 @@ describe.each([
     ;({ bed } = await embeddedBed(await pgliteTestDatabase(), { buckets }))
   })
   afterAll(() => bed.close())
-  beforeEach(async () => {
-    await bed.reset()
-    for (const name of [file(), `${file()}.journal`]) rmSync(name, { force: true })
-  })
+  beforeEach(() => bed.reset())
 
   /** An object, and its copy in quarantine, in letters. */
   async function places(action: 'remove-object' | 'bring-back-object'): Promise<Situation[]> {
@@ -416,7 +413,6 @@ describe('what comes between', () => {
   let number = 0
   beforeEach(async () => {
     await bed.reset()
-    for (const name of [file(), `${file()}.journal`]) rmSync(name, { force: true })
     number++
   })
   const work = async (verb: Verb, hooks: StoreHooks, stopping = new AbortController().signal) => {
@@ -546,10 +542,7 @@ describe('of rows', () => {
     ;({ bed } = await embeddedBed(await pgliteTestDatabase()))
   })
   afterAll(() => bed.close())
-  beforeEach(async () => {
-    await bed.reset()
-    for (const name of [file(), `${file()}.journal`]) rmSync(name, { force: true })
-  })
+  beforeEach(() => bed.reset())
 
   const [long, then] = ['2021-02-03 04:05:06.789012+00', '2022-02-03 04:05:06.789012+00']
   /** A row, and the time of its last change: `o` as it was before the plan, `p` the plan's, `n` now, `0` none. */

@@ -489,7 +489,6 @@ export function safetyContract(
       afterAll(() => mine.close())
       beforeEach(async () => {
         await mine.reset()
-        rmSync(path.join(mine.dir, 'p.plan.journal'), { force: true })
       })
       const content = fakeAudio(3_000, 5)
       const put = (key: string) =>
@@ -568,7 +567,6 @@ export function safetyContract(
         )) {
           for (const next of ['apply', 'undo'] as const) {
             await mine.reset()
-            rmSync(path.join(mine.dir, 'p.plan.journal'), { force: true })
             const file = await plan()
             const before = await see()
             const first = await apply(mine, file, undefined, breaking(spot))
@@ -598,7 +596,6 @@ export function safetyContract(
           versioned ? { delete: 1, rewriteHeaders: 1 } : { copy: 1, delete: 1, rewriteHeaders: 1 },
         )) {
           await mine.reset()
-          rmSync(path.join(mine.dir, 'p.plan.journal'), { force: true })
           const file = await plan()
           const before = await see()
           expect((await apply(mine, file)).exitCode).toBe(0)

@@ -3,7 +3,7 @@
  * reporter that remembers. Slower ways (the packed program, real signals) are for `test/e2e` and `test/integration`.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { loadConfig } from '../../src/config.ts'
 import { type Context, openContext } from '../../src/context.ts'
@@ -113,7 +113,7 @@ export class TestBed {
     }
   }
 
-  /** Empties database, bucket and audio folder. */
+  /** Empties database, bucket and folder: no audio, no plans. */
   async reset(): Promise<void> {
     const { knex } = this.database
     // Deleting a few rows takes a tenth of the time that emptying so many tables takes.
@@ -127,7 +127,7 @@ export class TestBed {
     for await (const page of this.store.listUploads()) {
       for (const upload of page) await this.store.abortUpload(upload.key, upload.uploadId)
     }
-    await rm(this.audioRoot, { recursive: true })
+    for (const name of await readdir(this.dir)) await rm(path.join(this.dir, name), { recursive: true })
     await mkdir(this.audioRoot)
   }
 
