@@ -55,6 +55,7 @@ function findings(facts: Facts): Finding[] {
 
 const s3Decides: ReadonlySet<Cause> = new Set<Cause>([
   'origin-denied',
+  'empty-object',
   'object-missing',
   'size-mismatch',
   'etag-mismatch',

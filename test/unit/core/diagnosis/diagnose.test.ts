@@ -684,6 +684,11 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
   ],
   ['no byte at the beginning', 'empty-object', refused(416, edge, '')],
   [
+    'no byte at the beginning, of an object that has some',
+    'stale-object',
+    refused(416, edge, '', { s3: present }),
+  ],
+  [
     'no byte at all',
     'empty-object',
     refused(416, { ...edge, 'content-range': 'bytes */0' }, '', { range: { start: 9, end: 9 } }),
