@@ -9,8 +9,9 @@ import {
   readSync,
   realpathSync,
 } from 'node:fs'
-import { open, readdir, realpath } from 'node:fs/promises'
+import { type FileHandle, open, readdir, realpath } from 'node:fs/promises'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type AudioFolder, isOutside, type PathReading, readStoredPath } from '../core/audio-path.ts'
 import { FatalError, ItemError, systemErrorCode, toError } from '../errors.ts'
 
@@ -75,15 +76,32 @@ interface OpenFile {
   close(): MaybePromise<void>
 }
 
+/** How often a file is opened again where too many are open, and after how long, milliseconds: others close theirs. */
+const openTries = { most: 100, pause: 50 }
+
+const isTooMany = (error: unknown): boolean => ['EMFILE', 'ENFILE'].includes(systemErrorCode(error) ?? '')
+
 /** Calls that never block: for threads that have others to serve. */
-const asynchronousDisk: Disk = { realpath, readdir, open }
+const asynchronousDisk: Disk = { realpath, readdir, open: openInTurn }
+
+/** Opens a file; where too many are open, once another is closed. @throws the file system's error */
+export async function openInTurn(file: string, flags: number): Promise<FileHandle> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await open(file, flags)
+    } catch (error) {
+      if (!isTooMany(error) || attempt === openTries.most) throw error
+      await sleep(openTries.pause)
+    }
+  }
+}
 
 /** Calls that block, at a tenth of the cost: for threads that do nothing else. */
 export const blockingDisk: Disk = {
   realpath: realpathSync.native,
   readdir: target => readdirSync(target),
   open(target, flags) {
-    const fd = openSync(target, flags)
+    const fd = openPatiently(target, flags)
     return {
       fd,
       stat: options => fstatSync(fd, options),
@@ -91,6 +109,17 @@ export const blockingDisk: Disk = {
       close: () => closeSync(fd),
     }
   },
+}
+
+function openPatiently(target: string, flags: number): number {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return openSync(target, flags)
+    } catch (error) {
+      if (!isTooMany(error) || attempt === openTries.most) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, openTries.pause)
+    }
+  }
 }
 
 /** The audio folder with its own links resolved. @throws LocalFileError when there is no such folder */
@@ -449,6 +478,13 @@ export function localFileError(error: unknown, subject: string): LocalFileError 
       return because('unreadable', `no permission to read ${subject}`)
     case 'ENAMETOOLONG':
       return because('refused', `${subject.slice(0, 80)}… is too long a path`, 'Correct the row.')
+    case 'EMFILE':
+    case 'ENFILE':
+      return because(
+        'unreadable',
+        `${subject} cannot be read: ${code}`,
+        'Too many files are open: raise the limit (`ulimit -n 4096`), or lower --concurrency, then run it again.',
+      )
     case 'EIO':
       return because(
         'unreadable',

@@ -336,10 +336,10 @@ function found(shown: string, stats: BigIntStats): FoundFile {
   }
 }
 
-/** Why an audio folder cannot be read: its disk fails, or it is refused. */
+/** Why an audio folder cannot be read: its disk fails, too many files are open, or it is refused. */
 function unreadable(folder: string, error: unknown): AppError {
   const refusal = systemRefusal(toError(error))
-  if (refusal?.code === 'system.disk') return refusal
+  if (refusal?.code === 'system.disk' || refusal?.code === 'system.files') return refusal
   return new FatalError(`the audio folder ${folder} cannot be read: ${systemErrorReason(error)}`, {
     code: 'audio-root.unreadable',
     cause: error,

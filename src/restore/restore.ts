@@ -9,7 +9,7 @@ import { crc32 } from 'node:zlib'
 import { type FileContent, hashOfFile, holdsContent } from '../audio-files/content-proof.ts'
 import type { Download, Downloader, DownloaderOptions, Draft } from '../audio-files/downloader.ts'
 import type { Readers } from '../audio-files/readers.ts'
-import { localFileError } from '../audio-files/source.ts'
+import { localFileError, openInTurn } from '../audio-files/source.ts'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { draftPrefix } from '../core/prefixes.ts'
@@ -347,7 +347,7 @@ async function contentAt(file: string): Promise<Required<FileContent> | undefine
 }
 
 async function readWhole(file: string): Promise<Required<FileContent> | undefined> {
-  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  const handle = await openInTurn(file, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     if (!(await handle.stat()).isFile()) return undefined
     const hash = createHash('sha256')

@@ -1,5 +1,5 @@
 /** Files as rows name them: what is opened, what is refused, and what tells one state of a file from another. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { constants, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -143,12 +143,35 @@ test.each<[string, string, RegExp, RegExp]>([
   ['EPERM', 'unreadable', /^no permission to read a\.mp3$/, /./],
   ['ENAMETOOLONG', 'refused', /^a\.mp3… is too long a path$/, /^Correct the row/],
   ['EIO', 'unreadable', /^a\.mp3 cannot be read: EIO$/, /check the disk/],
-  ['EMFILE', 'unreadable', /^a\.mp3 cannot be read: EMFILE$/, /./],
+  ['EMFILE', 'unreadable', /^a\.mp3 cannot be read: EMFILE$/, /raise the limit/],
+  ['ENFILE', 'unreadable', /^a\.mp3 cannot be read: ENFILE$/, /raise the limit/],
 ])('%s of a file is %s', (code, problem, message, cure) => {
   const told = localFileError(refusing(code), 'a.mp3')
   expect(told.problem).toBe(problem)
   expect(told.message).toMatch(message)
   expect(told.cure).toMatch(cure)
+})
+
+test('a file is opened once another is closed, if too many are open', async () => {
+  const file = path.join(temporaryFolder('many'), 'a')
+  writeFileSync(file, 'a')
+  const source = new URL('../../../src/audio-files/source.ts', import.meta.url).href
+  const script = `
+    import { openSync, closeSync } from 'node:fs'
+    import { blockingDisk, openInTurn } from ${JSON.stringify(source)}
+    const held = []
+    try { for (;;) held.push(openSync(${JSON.stringify(file)})) } catch {}
+    setTimeout(() => closeSync(held.pop()), 100)
+    const handle = await openInTurn(${JSON.stringify(file)}, 0)
+    await handle.close()
+    blockingDisk.open(${JSON.stringify(file)}, 0).close()
+    console.log('opened')`
+  const { stdout } = spawnSync(
+    'sh',
+    ['-c', 'ulimit -n 128; exec "$0" --input-type=module -e "$1"', process.execPath, script],
+    { encoding: 'utf8' },
+  )
+  expect(stdout).toBe('opened\n')
 })
 
 test('what has no code is told in its own words, and a long path is cut', () => {
