@@ -6,7 +6,7 @@
 import { findBars, peakNear } from './bars.ts'
 import { frameRate } from './frontend.ts'
 import { evenGrid, smooth } from './grid.ts'
-import { gatherEvidence } from './metre.ts'
+import { gatherEvidence, shifts } from './metre.ts'
 import type { Networks } from './network.ts'
 import type { Onsets } from './onsets.ts'
 import {
@@ -80,6 +80,16 @@ function regularityOf(beats: Float64Array): number {
 }
 
 /**
+ * As octaveDoubt of readings.ts: of tracker modules whose phase the networks were surest of (0.94 and above) one in 39 was half
+ * a beat off. Set after half of the modules; the other half says the same (bench/README.md).
+ */
+const phaseDoubt = 0.04
+
+/** Gives the others of the phases their share of doubt. */
+const doubted = (confidence: number): number =>
+  confidence - phaseDoubt * (confidence - (1 - confidence) / (shifts.length - 1))
+
+/**
  * The share (see `evenGrid`) from which a tempo is called constant: breaks in which other things sound cost a grid some
  * of it.
  */
@@ -148,7 +158,7 @@ export function analyzeRhythm(
   return {
     bpm: pulse.bpm,
     confidence: best.probability,
-    phaseConfidence: pulse.phaseConfidence,
+    phaseConfidence: doubted(pulse.phaseConfidence),
     alternatives: all
       .slice(1)
       .filter(({ probability }) => probability >= 0.02)

@@ -63,6 +63,9 @@ describe('analyzeRhythm', () => {
     expect([without.bpm, without.confidence]).toEqual([found.bpm, found.confidence])
     expect(without.phaseConfidence).toBeCloseTo(1 / 6, 5)
     expect(found.phaseConfidence).toBeGreaterThan(0.5)
+    // However sure a network is: one in 25 keeps a doubt.
+    const sure = { ...networks.phase, output: networks.phase.output.map(value => value * 1000) }
+    expect(analyzeRhythm(song, { ...networks, phase: sure }, () => 0)!.phaseConfidence).toBeCloseTo(0.96, 5)
   })
   // As in marches: pickups a quarter before the beat in one bar, strong notes between the beats in the next. Beats that
   // are tracked loosely go from the ones to the others and back.
