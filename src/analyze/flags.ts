@@ -21,7 +21,7 @@ export const flags = {
   ),
   plot: flag.text(
     '--plot <file.svg>',
-    'draw the analysis of one --track: waveform, beats, bars, sections, tempo and key over time',
+    'draw the analysis of one --track: waveform, beats, bars, sections, voices, tempo and key over time',
   ),
   dryRun: shared.dryRun,
   limit: shared.limit,

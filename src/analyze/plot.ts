@@ -1,4 +1,4 @@
-/** A picture of an analysis: waveform, beats, bar lines, sections, tempo and key over time, as an SVG file. */
+/** A picture of an analysis: waveform, beats, bar lines, sections, voices, tempo and key over time, as an SVG file. */
 import path from 'node:path'
 import * as Plot from '@observablehq/plot'
 import type { Knex } from 'knex'
@@ -19,16 +19,19 @@ export interface AnalysisPicture {
   readonly sections: readonly { start: number; end: number; kind: string }[]
   readonly tempoParts: readonly { start: number; end: number; bpm: number; constant: boolean }[]
   readonly keys: readonly { start: number; end: number; key?: string; confidence: number }[]
+  /** Where somebody sings or speaks. */
+  readonly voices: readonly { start: number; end: number; confidence: number }[]
   readonly mixIn: number
   readonly mixOut: number
 }
 
 /** Rows of the picture, from the top, as spans of y. */
 const rows = {
-  waveform: [46, 100],
-  beats: [40, 45],
-  sections: [31, 38],
-  tempo: [16, 28],
+  waveform: [50, 100],
+  beats: [44, 49],
+  sections: [36, 42],
+  voice: [30, 34],
+  tempo: [16, 27],
   keys: [4, 12],
 } as const
 
@@ -60,7 +63,8 @@ function legible<T>(all: readonly T[], place: (item: T) => number, name: (item: 
 
 /** The picture as SVG; six pixels a second, at least 1,000 in all. */
 export function drawAnalysis(picture: AnalysisPicture): string {
-  const { title, duration, waveform, beats, downbeats, sections, tempoParts, keys, mixIn, mixOut } = picture
+  const { title, duration, waveform, beats, downbeats, sections, tempoParts, keys, voices, mixIn, mixOut } =
+    picture
   const bytes = new Int8Array(waveform.buffer, waveform.byteOffset, waveform.length)
   const count = Math.floor(waveform.length / 3)
   const [bottom, top] = rows.waveform
@@ -116,6 +120,14 @@ export function drawAnalysis(picture: AnalysisPicture): string {
         text: 'kind',
       },
     ),
+    Plot.rect(voices, {
+      x1: 'start',
+      x2: 'end',
+      y1: rows.voice[0],
+      y2: rows.voice[1],
+      fill: '#7b2cbf',
+      fillOpacity: (section: { confidence: number }) => 0.7 * section.confidence,
+    }),
     Plot.line(tempi, {
       x: 'time',
       y: ({ bpm }: { bpm: number }) => atTempo(bpm),
@@ -188,6 +200,7 @@ interface Row {
   readonly title: string
   readonly artist: string | null
   readonly beat_timestamps: unknown
+  readonly vocal_sections: unknown
   readonly mix_in_point: number | null
   readonly mix_out_point: number | null
   readonly duration: number
@@ -210,6 +223,7 @@ export async function readPicture(knex: Knex, trackId: string): Promise<Analysis
       't.title',
       't.artist',
       't.beat_timestamps',
+      't.vocal_sections',
       't.mix_in_point',
       't.mix_out_point',
       'a.duration',
@@ -229,6 +243,7 @@ export async function readPicture(knex: Knex, trackId: string): Promise<Analysis
     sections: parsed(row.sections),
     tempoParts: parsed(row.tempo_parts),
     keys: parsed(row.key_profile),
+    voices: parsed(row.vocal_sections),
     mixIn: row.mix_in_point ?? 0,
     mixOut: row.mix_out_point ?? row.duration,
   }

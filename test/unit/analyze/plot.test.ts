@@ -22,6 +22,7 @@ const picture: AnalysisPicture = {
     { start: 0, end: 16, key: 'F#m', confidence: 0.9 },
     { start: 16, end: 48, confidence: 0 },
   ],
+  voices: [{ start: 17, end: 40, confidence: 0.9 }],
   mixIn: 0,
   mixOut: 32,
 }
@@ -55,6 +56,12 @@ describe('drawAnalysis', () => {
     ])
       expect(text).toContain(wanted)
   })
+  it('has a rectangle for each stretch with a voice', () => {
+    const rectangles = (voices: AnalysisPicture['voices']): number =>
+      drawAnalysis({ ...picture, voices }).split('<rect').length
+    expect(rectangles(picture.voices)).toBe(rectangles([]) + 1)
+    expect(document.querySelector('[fill="#7b2cbf"]')).not.toBeNull()
+  })
   it('leaves out names that would be written over each other', () => {
     const tempoParts = [0, 2, 4, 6, 30].map(start => ({ start, end: 48, bpm: 150 + start, constant: false }))
     const sections = [
@@ -73,7 +80,7 @@ describe('drawAnalysis', () => {
     ])
   })
   it.each([
-    ['nothing was heard', { beats: [], downbeats: [], sections: [], tempoParts: [], keys: [] }],
+    ['nothing was heard', { beats: [], downbeats: [], sections: [], tempoParts: [], keys: [], voices: [] }],
     ['an older version analysed', { tempoParts: [], keys: [], downbeats: [] }],
     ['there is no sound', { waveform: new Uint8Array(0), duration: 0.001, mixOut: 0 }],
   ])('draws where %s', (_, some) => {
