@@ -17,7 +17,7 @@ const floors: readonly (readonly string[])[] = [
   ['core'],
   ['named-files.ts'],
   ['network.ts', 'settings.ts', 'settings-files.ts'],
-  ['config.ts', 'heap.ts', 'file-effects.ts', 'report', 'external-sort', 'audio'],
+  ['config.ts', 'heap.ts', 'open-files.ts', 'file-effects.ts', 'report', 'external-sort', 'audio'],
   ['db', 'storage', 'records'],
   ['cdn', 'cost', 'embedded', 'throttle.ts'],
   ['context.ts'],

@@ -7,6 +7,7 @@ import type { Config } from './config.ts'
 import { everything, type SelectionRules } from './core/selection.ts'
 import type { Database } from './db/database.ts'
 import { ExitCode, FatalError, type StopReason } from './errors.ts'
+import { withinOpenFiles } from './open-files.ts'
 import type { RunEnd } from './report/entry.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { ObjectStore } from './storage/store.ts'
@@ -157,7 +158,7 @@ export function openContext(options: ContextOptions): {
     else report.detail(`store: ${describeEndpoint(config.s3)}`)
     const opened = createS3Store({
       ...s3Options(config, requireBucket(config), text => report.warn(text)),
-      ...storeOptions,
+      ...(storeOptions?.maxSockets !== undefined && { maxSockets: withinOpenFiles(storeOptions.maxSockets) }),
     })
     onRelease(() => opened.close())
     return opened

@@ -36,6 +36,7 @@ import {
 } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { keepHeapLevel } from '../heap.ts'
+import { withinOpenFiles } from '../open-files.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
@@ -166,7 +167,7 @@ class Restorer {
       report: context.report,
       wait: flags.lockWait,
     })
-    this.#open = pLimit(parts.requests.concurrency + mostSyncs)
+    this.#open = pLimit(withinOpenFiles(parts.requests.concurrency + mostSyncs))
     this.#style = applicationStyle(context.config.audioFolder)
     this.#folder = restoreFolder(context, flags)
     this.#watched = new WatchedFolder(this.#folder)
@@ -299,7 +300,7 @@ class Restorer {
           began.push(begin.promise)
           download = this.#open(async () => {
             begin.resolve()
-            this.#open.concurrency = requests.concurrency + mostSyncs
+            this.#open.concurrency = withinOpenFiles(requests.concurrency + mostSyncs)
             return this.#context.stopping.aborted || this.#failing.signal.aborted
               ? undefined
               : this.#attempt(() => batch.restore(target), signal)
