@@ -213,6 +213,15 @@ const states: State[] = [
     ['+ missing-object', 'bring-back-object from quarantine'],
   ],
   [
+    'in quarantine of a track whose row names it',
+    async ({ row, put, known, key, bytes }) => [
+      await put({ key: `quarantine/${randomUUID()}/${key}` }),
+      await known(),
+      await row({ spotifyId: localTrackId(sha256(bytes)) }),
+    ],
+    ['+ missing-object', 'bring-back-object from quarantine'],
+  ],
+  [
     'in quarantine as damaged',
     async ({ row, put, key }) => [await put({ key: `quarantine/damaged/${key}` }), await row()],
     ['+ missing-object', 'update-row UNAVAILABLE'],
@@ -410,14 +419,14 @@ test('what is said of each, and what the plan would do', async () => {
   const { found: lines, summary } = await found([...states, ...byName])
   expect(lines).toEqual(expectedOf([...states, ...byName]))
   expect(summary).toMatchObject({
-    rows: 34,
-    rows_with_key: 20,
+    rows: 35,
+    rows_with_key: 21,
     objects: 31,
     bytes: 90_000,
     changed: 0,
     unread: 0,
     agree: 12,
-    heads: 38,
+    heads: 39,
     hashed: 1,
   })
 })

@@ -329,6 +329,62 @@ describe('a small file', () => {
   })
 })
 
+test('small files are read many at a time, others as many as threads have to do', async () => {
+  const most = async (size: number) => {
+    let [now, peak] = [0, 0]
+    const counting = watching({
+      load: async (...args) => {
+        peak = Math.max(peak, ++now)
+        // Whatever is to be read at a time has come here by then.
+        await new Promise(resolve => setTimeout(resolve, 5))
+        return readers.load(...args).finally(() => now--)
+      },
+    })
+    const { engine } = engineOf({}, { readers: counting, multipartThreshold: 1_000_000 })
+    const names = Array.from({ length: 6 }, (_, number) => `${size} ${number}.flac`)
+    for (const [number, name] of names.entries()) write(fakeAudio(size, number), name)
+    const ends = await Promise.all(
+      names.map(filePath => engine.transfer(job({ filePath, existingKey: `audio/${filePath}`, size }))),
+    )
+    expect(ends.map(({ state }) => state)).toEqual(names.map(() => 'uploaded'))
+    return peak
+  }
+  expect(await most(512 * 1024)).toBe(6)
+  expect(await most(512 * 1024 + 1)).toBe(2)
+})
+
+test.each([
+  ['a.XyZ', 'xyz'],
+  ['a b.tar.gz', 'gz'],
+  ['no ending', 'bin'],
+  ['.hidden but long ending', 'bin'],
+])('%s, which nobody recognises, keeps its ending: %s', async (name, extension) => {
+  write(Buffer.from('no audio at all, but a text'), name)
+  const done = await engineOf().engine.transfer(job({ filePath: name, existingKey: null }))
+  expect(done).toMatchObject({ state: 'uploaded', object: { contentType: 'application/octet-stream' } })
+  expect('object' in done && done.object.key.split('.').at(-1)).toBe(extension)
+  // One that is recognised has the ending of what it is.
+  write(small, name)
+  const known = await engineOf().engine.transfer(job({ filePath: name, existingKey: null }))
+  expect('object' in known && known.object.key).toMatch(/\.flac$/)
+})
+
+test('memory for two parts is enough for any number of them, and of files', async () => {
+  write(fakeAudio(20_000, 4))
+  const memory = 4 * 2 * partSize
+  expect(await engineOf({}, { memory }).engine.transfer(job())).toMatchObject({
+    state: 'uploaded',
+    bytesSent: 20_000,
+  })
+  const { engine } = engineOf({ put: { before: once(failing('denied')) } }, { memory })
+  const names = Array.from({ length: 8 }, (_, number) => `${number}.flac`)
+  for (const name of names) write(small, name)
+  const ends = await Promise.all(
+    names.map(filePath => engine.transfer(job({ filePath, existingKey: `audio/${filePath}`, size: 800 }))),
+  )
+  expect(ends.map(({ state }) => state).sort()).toEqual(['failed', ...new Array(7).fill('uploaded')])
+})
+
 describe('two files for one key at a time', () => {
   const pair = async (first: Uint8Array, second: Uint8Array, hooks: StoreHooks = {}) => {
     write(first, 'a.flac')
