@@ -49,7 +49,7 @@ const rooms: Readonly<Record<string, Room>> = {
   names: {
     mutate: [
       'src/core/{keys,audio-path,audio-selection,names,listed-names,path-selector,selection,utf8-order}.ts',
-      'src/core/{content-type,database-url,cdn-url,cdn-provider,loopback,proxy,aws-profile,settings-files}.ts',
+      'src/core/{content-type,database-url,cdn-url,cdn-provider,loopback,mounts,proxy,aws-profile,settings-files}.ts',
       'src/core/{inventory-url,redact,units}.ts',
     ],
     tests: [
