@@ -14,7 +14,8 @@
  * These run only where named: `fresh` scores our tempi and beats on other clips that nothing was tuned on either;
  * `changes` splices songs whose tempo is constant, part of which is faster or slower (`--half tuning`: of the other half);
  * `stability` asks whether answers follow what is done to a song, on music of Debian packages
- * that has no labels (singularity-music, warzone2100-music, xmoto-data, hyperrogue-music).
+ * that has no labels (singularity-music, warzone2100-music, xmoto-data, hyperrogue-music);
+ * `voices` hears songs whose words are put in time, of `--songs FOLDER` (see voices.ts).
  * end-to-end wants TEST_POSTGRES_URL, and Go for versitygw; long is a set of three hours, by either decoder.
  *
  * Wants fluidsynth, fluid-soundfont-gm and ffmpeg; says what else would make it fuller. Keeps what it renders and what
@@ -34,6 +35,7 @@ import { type Rendered, render } from './render.ts'
 import { results } from './report.ts'
 import { againstEssentia, memory, speed } from './speed.ts'
 import { stability } from './stability.ts'
+import { voices } from './voices.ts'
 
 const run = promisify(execFile)
 
@@ -46,6 +48,7 @@ const { values: flags } = parseArgs({
     'no-peers': { type: 'boolean', default: false },
     'slow-peers': { type: 'boolean', default: false },
     half: { type: 'string', default: 'reporting' },
+    songs: { type: 'string' },
     part: { type: 'string', default: 'accuracy,hints,loudness,speed,essentia,memory,end-to-end,long' },
   },
 })
@@ -90,6 +93,10 @@ if (await checkTools()) {
   if (parts.delete('changes')) {
     const half = flags.half === 'tuning' ? 'tuning' : 'reporting'
     await changes(await clips(longClips(half)), { ...limits, seed: flags.seed })
+  }
+  if (parts.delete('voices')) {
+    if (flags.songs === undefined) throw new Error('--part voices wants --songs FOLDER')
+    await voices(flags.songs)
   }
   if (parts.delete('stability')) await stability(await clips(songClips()), limits)
   const items = parts.size > 0 ? await clips(allClips().filter(clip => clip.half === 'reporting')) : []
