@@ -11,6 +11,7 @@ import { isStrayAudio } from '../core/reconcile/names.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
+import { countRows } from '../db/row-facts.ts'
 import { systemErrorCode, TemporaryError } from '../errors.ts'
 import { folderExists, isFileThere } from './source.ts'
 
@@ -60,17 +61,12 @@ export async function requireFiles(
 ): Promise<boolean> {
   if (await holdsAudio({ knex }, folder)) return true
   if (force) return false
-  const rowsWithFile = await countLocalRows(knex, { living })
-  refuseIfTripped(trippedBreakers({ limit: {}, disk: { root: folder.root, rowsWithFile, files: 0 } }))
-  return false
-}
-
-/** @param options `living`: only rows whose audio is nowhere but in their file count */
-async function countLocalRows(knex: Database['knex'], { living }: { living: boolean }): Promise<number> {
   const rows = knex('tracks').whereNotNull('file_path')
   if (living) rows.whereRaw("(file_source is null or file_source in ('LOCAL', 'YOUTUBE'))")
   const [{ count }] = (await rows.count()) as [{ count: string }]
-  return Number(count)
+  const rowsWithFile = Number(count)
+  refuseIfTripped(trippedBreakers({ limit: {}, disk: { root: folder.root, rowsWithFile, files: 0 } }))
+  return false
 }
 
 /** Where this system says what is mounted, and what should be; absent on others. */
@@ -80,8 +76,8 @@ const mountFiles = { fstab: '/etc/fstab', mounts: '/proc/self/mountinfo' }
  * Whether files may be written to a folder that is empty, or not there yet. The ordinary case is a fresh machine; a folder
  * whose disk is not mounted looks the same, and files would come to lie on the disk below, out of sight once it is back.
  *
- * What tells the two apart: an fstab that names a mount point which is not mounted; rows whose only audio is a file in
- * the audio folder; files that this machine has seen in it, on another disk than the system's, where it is now.
+ * What tells the two apart: an fstab that names a mount point which is not mounted; as many rows whose only audio is a file in
+ * the audio folder as have an object; files that this machine has seen in it, on another disk than the system's, where it is now.
  *
  * @param options `isAudioFolder`: rows name files in it; `force`: it is meant
  * @throws SafetyLimitError
@@ -112,11 +108,12 @@ export async function requireDisk(
   if (place !== undefined)
     unmounted.push({ root, why: `${files.fstab} names ${place}, and nothing is mounted on it` })
   else if (isAudioFolder) {
-    const rows = await countLocalRows(knex, { living: true })
-    if (rows > 0)
+    const { onFile, withKey } = await countRows(knex)
+    // A few whose file is lost are in many libraries.
+    if (onFile > 0 && onFile >= withKey)
       unmounted.push({
         root,
-        why: `${plural(rows, 'row')} ${rows === 1 ? 'has its' : 'have their'} only audio in a file there`,
+        why: `${plural(onFile, 'row')} ${onFile === 1 ? 'has its' : 'have their'} only audio in a file there`,
       })
     else if (await wasElsewhere(knex, root, device))
       unmounted.push({

@@ -1837,6 +1837,15 @@ export function safetyContract(
         expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
       })
 
+      test('restore comes to an empty folder, and fewer rows have lost their file than are in S3', async () => {
+        const id = await uploaded('a.mp3', fakeAudio(4_000, 1))
+        await uploaded('c.mp3', fakeAudio(4_000, 3))
+        for (const name of ['a.mp3', 'c.mp3']) rmSync(file(name))
+        await bed.addTrack({ path: 'b.mp3', source: 'LOCAL' })
+        expect((await restore(bed)).exitCode).toBe(ExitCode.ok)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL' })
+      })
+
       test('it goes away while restore writes to it', async () => {
         const ids = []
         for (const name of ['a.mp3', 'b.mp3', 'c.mp3']) {
