@@ -27,13 +27,14 @@ import { dispensableCopies, removeCopy } from '../../src/cleanup/local-copies.ts
 import { loadConfig } from '../../src/config.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { draftPrefix } from '../../src/core/prefixes.ts'
-import { openUploads, recordUpload, rememberFiles, startRun } from '../../src/db/ledger.ts'
+import { openUploads, rememberFiles, startRun } from '../../src/db/ledger.ts'
 import { ExternalSorter } from '../../src/external-sort/sorter.ts'
 import { asidePrefix } from '../../src/file-effects.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { hooked } from '../support/hooked-store.ts'
+import { ledgerUpload } from '../support/ledger.ts'
 import { crc32Text, sha256 } from '../support/sums.ts'
 
 let bed: TestBed
@@ -456,20 +457,7 @@ describe('what the past has left', () => {
     for (const [key, owner, where, young] of cases) {
       const uploadId = await bed.store.createUpload(key, { headers: { contentType: 'audio/flac' } })
       if (where !== 'listed') hidden.add(uploadId)
-      if (owner !== 'unknown')
-        await recordUpload(knex, {
-          bucket: bed.store.bucket,
-          key,
-          uploadId,
-          path: 'a',
-          inode: null,
-          mtimeNs: 1n,
-          size: 1,
-          sha256: null,
-          partSize: 5,
-          headers: null,
-          runId: runs[owner] ?? null,
-        })
+      if (owner !== 'unknown') await ledgerUpload(bed, { key, uploadId, runId: runs[owner] ?? null })
       if (where === 'gone') await bed.store.abortUpload(key, uploadId)
       if (young) {
         hidden.add(`young ${uploadId}`)
@@ -508,19 +496,7 @@ describe('what the past has left', () => {
     const key = 'audio/a.flac'
     const uploadId = await bed.store.createUpload(key, { headers: { contentType: 'audio/flac' } })
     const { knex } = bed.database
-    await recordUpload(knex, {
-      bucket: bed.store.bucket,
-      key,
-      uploadId,
-      path: 'a',
-      inode: null,
-      mtimeNs: 1n,
-      size: 1,
-      sha256: null,
-      partSize: 5,
-      headers: null,
-      runId: null,
-    })
+    await ledgerUpload(bed, { key, uploadId })
     const store = new Proxy(bed.store, {
       get: (target, name) => (name === 'abortUpload' ? async () => {} : Reflect.get(target, name)),
     })

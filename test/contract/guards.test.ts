@@ -8,13 +8,14 @@ import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { parseInventoryUrl } from '../../src/core/inventory-url.ts'
-import { recordUpload, startRun } from '../../src/db/ledger.ts'
+import { startRun } from '../../src/db/ledger.ts'
 import { runFetch } from '../../src/fetch/run.ts'
 import { observeFileEffects } from '../../src/file-effects.ts'
 import { fakeAudio, type TestBed, type TrackRow } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { putInventory } from '../support/inventory.ts'
+import { ledgerUpload } from '../support/ledger.ts'
 import { portOf } from '../support/listening.ts'
 import { crc32Text, sha256 } from '../support/sums.ts'
 import { apply as applyPlan, cleanup, forge, reconcile, restore, undo } from './safety.ts'
@@ -57,19 +58,8 @@ describe('between the plan and its application', () => {
     const { knex } = bed.database
     const run = { command: 'upload-local', args: {}, host: 'another machine', pid: 1, version: '0' }
     await startRun(knex, { id: runId, ...run })
-    await recordUpload(knex, {
-      bucket: bed.store.bucket,
-      key,
-      uploadId: await bed.store.createUpload(key, { headers: { contentType: 'audio/flac' } }),
-      path: 'a.flac',
-      inode: 1n,
-      mtimeNs: 1n,
-      size: 3_000,
-      sha256: null,
-      partSize: 8 * 1024 ** 2,
-      headers: null,
-      runId,
-    })
+    const uploadId = await bed.store.createUpload(key, { headers: { contentType: 'audio/flac' } })
+    await ledgerUpload(bed, { key, uploadId, runId })
     const { messages } = await apply()
     expect(JSON.stringify(messages)).toContain('an upload to this key is under way')
     expect([...(await bed.objects()).keys()]).toEqual([key])

@@ -14,7 +14,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { PlanAction } from '../../src/core/plan.ts'
 import { stagingPrefix } from '../../src/core/prefixes.ts'
-import { recordUpload, startRun } from '../../src/db/ledger.ts'
+import { startRun } from '../../src/db/ledger.ts'
 import { sweepStaging } from '../../src/fetch/fetcher.ts'
 import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
 import { quarantineKey } from '../../src/plan/plan-file.ts'
@@ -23,6 +23,7 @@ import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { broken } from '../support/hooked-store.ts'
+import { ledgerUpload } from '../support/ledger.ts'
 import { sha256 } from '../support/sums.ts'
 import { apply, cleanup, reconcile, savePlan, undo } from './safety.ts'
 import { upload } from './upload.ts'
@@ -313,19 +314,8 @@ describe.each([
     await startRun(knex, { id: runId, ...run })
     const { size, mtimeNs, ino } = statSync(path.join(bed.audioRoot, 'large.flac'), { bigint: true })
     const uploadId = await bed.store.createUpload(where, { headers: { contentType: 'audio/flac' } })
-    await recordUpload(knex, {
-      bucket: bed.store.bucket,
-      key: where,
-      uploadId,
-      path: 'large.flac',
-      inode: ino,
-      mtimeNs,
-      size: Number(size),
-      sha256: sha256(large),
-      partSize,
-      headers: null,
-      runId,
-    })
+    const file = { path: 'large.flac', inode: ino, mtimeNs, size: Number(size), sha256: sha256(large) }
+    await ledgerUpload(bed, { key: where, uploadId, ...file, partSize, runId })
     expect((await upload(bed, { partSize })).exitCode).toBe(0)
     expect(await bed.openUploads()).toEqual([where])
     expect(await knex('autodj_ledger.uploads').select('upload_id', 'run_id')).toEqual([

@@ -1,6 +1,8 @@
 /** What the ledger holds, as tests read it. */
 import type { Knex } from 'knex'
-import type { FailedItem } from '../../src/db/ledger.ts'
+import type { Database } from '../../src/db/database.ts'
+import { type FailedItem, recordUpload } from '../../src/db/ledger.ts'
+import type { ObjectStore } from '../../src/storage/store.ts'
 
 interface ItemRow extends Omit<FailedItem, 'runId'> {
   runId: string | null
@@ -33,3 +35,23 @@ export async function itemPage(
   if (page.state !== undefined) query.where({ state: page.state })
   return query.orderBy('subject').limit(page.limit)
 }
+
+type UploadRecord = Parameters<typeof recordUpload>[1]
+
+/** What the ledger knows of an upload that is under way: of nobody, and of a file of one byte, unless said otherwise. */
+export const ledgerUpload = (
+  { database, store }: { database: Database; store: ObjectStore },
+  upload: Partial<UploadRecord> & Pick<UploadRecord, 'key' | 'uploadId'>,
+): Promise<void> =>
+  recordUpload(database.knex, {
+    bucket: store.bucket,
+    path: 'a',
+    inode: null,
+    mtimeNs: 1n,
+    size: 1,
+    sha256: null,
+    partSize: 5,
+    headers: null,
+    runId: null,
+    ...upload,
+  })
