@@ -8,7 +8,6 @@ export function headersAsText({ metadata: _, ...headers }: ObjectHeaders): strin
   const sorted = (value: object): object =>
     Object.fromEntries(
       Object.entries(value)
-        .filter(([, one]) => one !== undefined)
         .toSorted(([a], [b]) => (a < b ? -1 : 1))
         .map(([name, one]) => [name, typeof one === 'object' ? sorted(one) : one]),
     )
