@@ -172,6 +172,11 @@ test.each<[string, Given, ReturnType<typeof kept>]>([
     kept('store', 'no entry'),
   ],
   [
+    'the object has come to lie in an archive',
+    { hooks: { head: { after: head => head && { ...head, archive: 'archived' } } } },
+    kept('object.archived'),
+  ],
+  [
     'the disk refuses to take it aside',
     { failing: { kind: 'rename', error: Object.assign(new Error('EACCES'), { code: 'EACCES' }) } },
     kept('file.EACCES', 'it cannot be deleted'),
