@@ -17,23 +17,35 @@ const hash = (text: string): number => crc32(text)
 class HashIndex {
   #entries = new BigUint64Array(1_024)
   #size = 0
-  /** What was added after the first question. */
+  /** What was added since they were sorted: an eighth at most. */
   readonly #late = new Map<number, number[]>()
+  #lateSize = 0
   #sorted = false
 
   add(text: string, row: number): void {
-    if (this.#sorted) {
-      const rows = this.#late.get(hash(text))
-      if (rows) rows.push(row)
-      else this.#late.set(hash(text), [row])
+    const key = hash(text)
+    if (!this.#sorted) {
+      this.#push(key, row)
       return
     }
+    const rows = this.#late.get(key)
+    if (rows) rows.push(row)
+    else this.#late.set(key, [row])
+    this.#lateSize += 1
+    if (this.#lateSize <= Math.max(1_024, this.#size >> 3)) return
+    for (const [late, lateRows] of this.#late) for (const one of lateRows) this.#push(late, one)
+    this.#late.clear()
+    this.#lateSize = 0
+    this.#sorted = false
+  }
+
+  #push(key: number, row: number): void {
     if (this.#size === this.#entries.length) {
-      const larger = new BigUint64Array(this.#size * 2)
+      const larger = new BigUint64Array(Math.max(1_024, this.#size * 2))
       larger.set(this.#entries)
       this.#entries = larger
     }
-    this.#entries[this.#size++] = (BigInt(hash(text)) << 32n) | BigInt(row)
+    this.#entries[this.#size++] = (BigInt(key) << 32n) | BigInt(row)
   }
 
   /** @returns numbers of all rows that were added with this text, and perhaps of others */

@@ -151,7 +151,7 @@ describe('cleanup and restore', () => {
   })
 
   it('keeps what the CDN does not serve, byte for byte', async () => {
-    const served: Record<string, string> = { '/audio/same.mp3': 'the same', '/audio/other.mp3': 'another.' }
+    const served: Record<string, string> = { '/audio/same.mp3': 'the same', '/audio/other.mp3': 'yet other' }
     for (const name of ['same', 'other', 'away']) {
       const content = name === 'other' ? 'the other' : `the ${name}`
       await put(`audio/${name}.mp3`, content)
