@@ -1,4 +1,4 @@
-/** How V8 sizes this process. */
+/** How V8 sizes this process, and what it keeps. */
 import { setFlagsFromString } from 'node:v8'
 
 /**
@@ -23,4 +23,14 @@ export function preferSmallHeap(): void {
 export function keepHeapLevel(): void {
   setFlagsFromString('--semi-space-growth-factor=1')
   setFlagsFromString('--heap-growing-percent=100')
+}
+
+/**
+ * From now on V8 keeps the code of WebAssembly that it has compiled better since, some megabytes. Where several threads compile
+ * and free such code at once (the embedded database, decoders, the network that hears voices), V8 loses count of its pages
+ * now and then and ends the process ("Check failed: jit_page.has_value()", SIGTRAP or SIGSEGV;
+ * https://github.com/nodejs/node/issues/64500): what is not freed cannot be counted wrongly.
+ */
+export function keepWasmCode(): void {
+  setFlagsFromString('--no-wasm-code-gc')
 }

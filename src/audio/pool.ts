@@ -9,6 +9,7 @@ import type { TrackAnalysis } from '../core/audio/analysis.ts'
 import type { TempoHints } from '../core/audio/readings.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { toError } from '../errors.ts'
+import { keepWasmCode } from '../heap.ts'
 import type { Decoded } from './decode.ts'
 
 /** What a worker is started with. */
@@ -160,6 +161,7 @@ export function createPool(options: PoolOptions): AnalyzerPool {
   }
 
   const hire = (seat: Seat): Worker => {
+    keepWasmCode()
     const worker = new Worker(options.script ?? ownScript, {
       workerData: settings,
       // Decoders from npm write what they think of a file to the console: it is not output of autodj's.

@@ -5,6 +5,7 @@ import type { Knex } from 'knex'
 import PgliteClient from 'knex-pglite'
 import pgUtils from 'pg/lib/utils.js'
 import { LockedError, systemErrorCode, systemErrorReason, toError, UsageError } from '../errors.ts'
+import { keepWasmCode } from '../heap.ts'
 import type { Database, OpenOptions } from './database.ts'
 import {
   type ClientClass,
@@ -57,6 +58,7 @@ export async function openPglite(folder: string, options: OpenOptions): Promise<
   const release = await lockFolder(dataDir, folder, options.applicationName)
   let pglite: PGlite | undefined
   try {
+    keepWasmCode()
     pglite = new PGlite({
       dataDir,
       // As node-postgres has them: 64-bit integers are strings, bytea is a Buffer.
