@@ -29,6 +29,8 @@ export interface Unowned {
   readonly sha256?: string | undefined
   /** the track that it was uploaded for, as its uploader declared */
   readonly trackId?: string | undefined
+  /** the library that uploaded it, as it declared */
+  readonly library?: string | undefined
   /** what it is, or was, called */
   readonly key: string
 }
@@ -48,28 +50,30 @@ export function unownedOf(
   const { metadata = {}, checksums = {} } = head ?? {}
   const computed = checksums.sha256 && Buffer.from(checksums.sha256, 'base64').toString('hex')
   const sha256 = computed ?? metadata['sha256']?.toLowerCase() ?? recorded ?? undefined
-  return { key, trackId: metadata['track-id'], sha256 }
+  return { key, trackId: metadata['track-id'], library: metadata['library'], sha256 }
 }
 
 /**
- * Of objects that no row names those that another library uploaded: a database of its own, or a copy of this one, which
+ * Of each object that no row names whether another library uploaded it: a database of its own, or a copy of this one, which
  * has the same bucket and prefix. What this ledger knew, or was uploaded for a track that has a row here, is ours
  * whatever it says: a database that has moved has another identity.
  *
- * @param recorded whether this ledger knows the object of a key
+ * @param recorded what this ledger knows, by key
  */
-export async function ofOtherLibraries(
+export async function areOfOtherLibraries(
   { knex, store }: Pick<Place, 'knex' | 'store'>,
-  objects: readonly (Pick<Unowned, 'key' | 'trackId'> & { readonly library?: string | undefined })[],
-  recorded: (key: string) => boolean,
-): Promise<Set<string>> {
-  const marked = objects.filter(({ key, library }) => library !== undefined && !recorded(key))
-  if (marked.length === 0) return new Set()
-  const own = await libraryOf(knex)
-  const others = marked.filter(({ library }) => own !== undefined && library !== own)
-  const ids = others.flatMap(({ trackId = '' }) => (uuid.test(trackId) ? [trackId.toLowerCase()] : []))
+  objects: readonly Unowned[],
+  recorded: ReadonlyMap<string, unknown>,
+): Promise<boolean[]> {
+  const isMarked = ({ key, library }: Unowned): boolean => library !== undefined && !recorded.has(key)
+  const own = objects.some(isMarked) ? await libraryOf(knex) : undefined
+  const isOther = (object: Unowned): boolean =>
+    own !== undefined && isMarked(object) && object.library !== own
+  const ids = objects
+    .filter(isOther)
+    .flatMap(({ trackId = '' }) => (uuid.test(trackId) ? [trackId.toLowerCase()] : []))
   const rows = await rowFactsById(knex, store.bucket, [...new Set(ids)])
-  return new Set(others.filter(({ trackId = '' }) => !rows.has(trackId.toLowerCase())).map(({ key }) => key))
+  return objects.map(object => isOther(object) && !rows.has((object.trackId ?? '').toLowerCase()))
 }
 
 /** A row that has no other audio, and why an object is its. */

@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Knex } from 'knex'
 import { filePages } from '../audio-files/walk.ts'
 import {
-  ofOtherLibraries,
+  areOfOtherLibraries,
   ownersWithoutAudio,
   type Unowned,
   unownedOf,
@@ -280,7 +280,6 @@ async function wantedBack(
   const known = await objectsByKey(knex, store.bucket, [...oldKeys.values()])
   const wanted = new Map<string, string>()
   const unowned = new Map<string, Unowned>()
-  const libraries = new Map<string, string | undefined>()
   for (const [key, old] of oldKeys) {
     if (named.has(key)) wanted.set(key, 'a row names it')
     else if (named.has(old) && (await store.head(old, { signal })) === undefined) {
@@ -288,24 +287,20 @@ async function wantedBack(
     } else {
       const head = await store.head(key, { signal })
       unowned.set(key, unownedOf(head, known.get(old)?.sha256, old))
-      libraries.set(key, head?.metadata['library'])
     }
   }
-  const owners = await ownersWithoutAudio(place, [...unowned.values()])
+  const objects = [...unowned.values()]
+  const owners = await ownersWithoutAudio(place, objects)
+  const others = await areOfOtherLibraries(place, objects, known)
   for (const [at, key] of [...unowned.keys()].entries()) {
     const owner = owners[at]
-    if (owner !== undefined)
+    if (others[at] === true) wanted.set(key, 'another library, with the same bucket and prefix, uploaded it')
+    else if (owner !== undefined)
       wanted.set(
         key,
         `track ${owner.row.trackId}, to which it belongs, has no other audio: this may be the last copy`,
       )
   }
-  const others = await ofOtherLibraries(
-    place,
-    [...unowned].map(([key, { trackId }]) => ({ key, trackId, library: libraries.get(key) })),
-    key => known.has(oldKeys.get(key) ?? ''),
-  )
-  for (const key of others) wanted.set(key, 'another library, with the same bucket and prefix, uploaded it')
   return wanted
 }
 

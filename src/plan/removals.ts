@@ -2,7 +2,12 @@
 
 import { holdsContent } from '../audio-files/content-proof.ts'
 import type { FileIdentity } from '../audio-files/source.ts'
-import { type Owner, ofOtherLibraries, ownersWithoutAudio, unownedOf } from '../audio-files/without-audio.ts'
+import {
+  areOfOtherLibraries,
+  type Owner,
+  ownersWithoutAudio,
+  unownedOf,
+} from '../audio-files/without-audio.ts'
 import type { ObjectState, PlanItem } from '../core/plan.ts'
 import { objectsByKey } from '../db/ledger.ts'
 import { keysSpokenFor, keysUploading } from '../db/row-facts.ts'
@@ -107,19 +112,12 @@ async function lastCopiesOf(
     return unownedOf(head instanceof Error ? undefined : head, recorded.get(key)?.sha256, key)
   })
   const owners = await ownersWithoutAudio({ knex, store, audioFolder, keyPrefix, signal }, objects)
-  const others = await ofOtherLibraries(
-    { knex, store },
-    keys.map((key, at) => {
-      const metadata = (heads[at] instanceof Error ? undefined : heads[at])?.metadata ?? {}
-      return { key, trackId: metadata['track-id'], library: metadata['library'] }
-    }),
-    key => recorded.has(key),
-  )
+  const others = await areOfOtherLibraries({ knex, store }, objects, recorded)
   const ofKeys = new Map<string, Owner | Error>()
   const seen = new Map<string, ObjectHead | undefined>()
   for (const [at, key] of keys.entries()) {
     const head = heads[at]
-    const skipped = others.has(key)
+    const skipped = others[at]
       ? new Skip('another library, with the same bucket and prefix, uploaded it')
       : undefined
     const told = head instanceof Error ? head : (owners[at] ?? skipped)

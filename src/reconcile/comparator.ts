@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import pLimit from 'p-limit'
 import { isFileThere } from '../audio-files/source.ts'
-import { ofOtherLibraries, ownersWithoutAudio, unownedOf } from '../audio-files/without-audio.ts'
+import { areOfOtherLibraries, ownersWithoutAudio, unownedOf } from '../audio-files/without-audio.ts'
 import { isDeeper } from '../core/keys.ts'
 import { keyBeforeRemoval } from '../core/prefixes.ts'
 import {
@@ -289,20 +289,14 @@ export class Comparator {
       objects.map(object => object.key),
     )
     const place = { knex, store, audioFolder, keyPrefix: prefix, signal }
-    const owners = await ownersWithoutAudio(
-      place,
-      objects.map(object => {
-        const { trackId, declaredSha256 } = object.head ?? {}
-        const recorded = known.get(object.key)
-        const ofLedger = recorded?.etag === object.etag ? (recorded.sha256 ?? undefined) : undefined
-        return { key: object.key, trackId, sha256: actualSha256(object) ?? ofLedger ?? declaredSha256 }
-      }),
-    )
-    const others = await ofOtherLibraries(
-      { knex, store },
-      objects.map(({ key, head }) => ({ key, trackId: head?.trackId, library: head?.library })),
-      key => known.has(key),
-    )
+    const unowned = objects.map(object => {
+      const { trackId, library, declaredSha256 } = object.head ?? {}
+      const recorded = known.get(object.key)
+      const ofLedger = recorded?.etag === object.etag ? (recorded.sha256 ?? undefined) : undefined
+      return { key: object.key, trackId, library, sha256: actualSha256(object) ?? ofLedger ?? declaredSha256 }
+    })
+    const owners = await ownersWithoutAudio(place, unowned)
+    const others = await areOfOtherLibraries(place, unowned, known)
     for (const [at, object] of objects.entries()) {
       const { trackId, declaredSha256 } = object.head ?? {}
       const owner = owners[at]
@@ -312,7 +306,7 @@ export class Comparator {
       if (trackId === undefined && declaredSha256 === undefined) object.foreign = 'unmarked'
       // Another library has a prefix of its own there, and its own tracks.
       else if (trackId !== undefined && isDeeper(object.key, prefix)) object.foreign = 'deeper'
-      else if (others.has(object.key)) object.foreign = 'other-library'
+      else if (others[at] === true) object.foreign = 'other-library'
     }
   }
 
