@@ -9,6 +9,7 @@ import type { ServedCheck } from '../cdn/served.ts'
 import { otherBytesCauses } from '../core/diagnosis/causes.ts'
 import { removalHolder, subjectsFailedWith } from '../db/ledger.ts'
 import { LockedRows, rowLocked } from '../db/locked-rows.ts'
+import { together } from '../db/together.ts'
 import { changeTracks, changeUnlockedTracks, type PlannedTrack, tracksById } from '../db/tracks.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { takeAside } from '../file-effects.ts'
@@ -61,13 +62,6 @@ interface Removal {
   readonly source: Source | undefined
 }
 
-interface Waiting extends Removal {
-  readonly resolve: () => void
-  readonly reject: (error: unknown) => void
-}
-
-/** Files removed in one transaction: their rows stay locked until the last is gone. */
-const groupSize = 256
 /** Objects looked at, and files removed, at a time. */
 const atOnce = 16
 
@@ -86,13 +80,14 @@ export function removalGroups(knex: Knex, needs: FileNeeds): RemovalGroups {
 class RemovalGroups {
   readonly #knex: Knex
   readonly #needs: FileNeeds
-  #waiting: Waiting[] = []
-  #isAtWork = false
+  /** why a file stays; undefined if it is gone */
+  readonly #endOf: (knex: Knex, removal: Removal) => Promise<unknown>
   #patience: { readonly runId: string; readonly rows: LockedRows } | undefined
 
   constructor(knex: Knex, needs: FileNeeds) {
     this.#knex = knex
     this.#needs = needs
+    this.#endOf = together((_, removals: readonly Removal[]) => this.#endsOf(removals))
   }
 
   /**
@@ -101,29 +96,16 @@ class RemovalGroups {
    *
    * @throws Kept, or what the file system or the store says, if it stays
    */
-  remove(removal: Removal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ ...removal, resolve, reject })
-      if (!this.#isAtWork) void this.#work()
-    })
+  async remove(removal: Removal): Promise<void> {
+    const end = await this.#endOf(this.#knex, removal)
+    if (end !== undefined) throw end
   }
 
-  async #work(): Promise<void> {
-    this.#isAtWork = true
-    for (let [first] = this.#waiting; first !== undefined; [first] = this.#waiting) {
-      const { runId, store } = first.place
-      const files = new Set<string>()
-      const group: Waiting[] = []
-      for (const one of this.#waiting) {
-        const file = one.source && `${one.source.device}:${one.source.inode}`
-        const isOne = one.place.runId === runId && one.place.store === store
-        if (!isOne || group.length === groupSize || (file !== undefined && files.has(file))) continue
-        group.push(one)
-        if (file !== undefined) files.add(file)
-      }
-      this.#waiting = this.#waiting.filter(one => !group.includes(one))
+  async #endsOf(removals: readonly Removal[]): Promise<unknown[]> {
+    const ends = new Map<Removal, unknown>()
+    for (const group of groupsOf(removals)) {
       try {
-        const ends = await this.#lockedRows(first).write<Waiting, unknown>(group, {
+        const told = await this.#lockedRows(group[0] as Removal).write<Removal, unknown>(group, {
           idOf: ({ candidate }) => candidate.track.id,
           write: async part => {
             const refused = await this.#removeAll(part)
@@ -131,36 +113,33 @@ class RemovalGroups {
           },
           refuse: (_, { reason }) => new Kept('row.refused', reason),
         })
-        for (const [at, one] of group.entries()) {
-          const end = ends[at]
-          if (end === undefined) one.resolve()
-          else one.reject(end === 'locked' ? new Kept('row.locked', rowLocked) : end)
-        }
+        for (const [at, one] of group.entries())
+          ends.set(one, told[at] === 'locked' ? new Kept('row.locked', rowLocked) : told[at])
       } catch (error) {
         // It concerns the transaction: what is gone is found by the next run, by the names that the rows have still.
-        for (const { reject } of group) reject(error)
+        for (const one of group) ends.set(one, error)
       }
     }
-    this.#isAtWork = false
+    return removals.map(one => ends.get(one))
   }
 
   /** What waits for locked rows, on behalf of a run. */
-  #lockedRows({ place: { runId, lockWait }, signal }: Waiting): LockedRows {
+  #lockedRows({ place: { runId, lockWait }, signal }: Removal): LockedRows {
     if (this.#patience?.runId !== runId)
       this.#patience = { runId, rows: new LockedRows({ knex: this.#knex, stopping: signal, wait: lockWait }) }
     return this.#patience.rows
   }
 
   /** @returns why those that stay do; `locked` if another transaction holds the row */
-  async #removeAll(group: readonly Waiting[]): Promise<Map<Waiting, unknown>> {
-    const refused = new Map<Waiting, unknown>()
-    const left = (): Waiting[] => group.filter(one => !refused.has(one))
+  async #removeAll(group: readonly Removal[]): Promise<Map<Removal, unknown>> {
+    const refused = new Map<Removal, unknown>()
+    const left = (): Removal[] => group.filter(one => !refused.has(one))
     const limit = pLimit(atOnce)
     /** What must hold of each, looked at a few at a time. */
-    const each = (act: (one: Waiting) => Promise<void>): Promise<unknown> =>
+    const each = (act: (one: Removal) => Promise<void>): Promise<unknown> =>
       Promise.all(left().map(one => limit(() => act(one).catch((error: unknown) => refused.set(one, error)))))
     await this.#knex.transaction(async trx => {
-      const holder = await removalHolder(trx, (group[0] as Waiting).place.runId)
+      const holder = await removalHolder(trx, (group[0] as Removal).place.runId)
       if (holder !== undefined) {
         const reason = `${holder} is at work on local files; \`autodj cleanup\` removes it later`
         for (const one of group) refused.set(one, new Kept('removal.locked', reason))
@@ -196,6 +175,24 @@ class RemovalGroups {
       )
     })
     return refused
+  }
+}
+
+/** Those of one run and store, each file once: removed in one transaction, their rows stay locked until the last is gone. */
+function* groupsOf(removals: readonly Removal[]): Generator<Removal[]> {
+  for (let left = removals; left[0] !== undefined; ) {
+    const { runId, store } = left[0].place
+    const files = new Set<string>()
+    const [group, rest]: [Removal[], Removal[]] = [[], []]
+    for (const one of left) {
+      const file = one.source && `${one.source.device}:${one.source.inode}`
+      const isOne = one.place.runId === runId && one.place.store === store
+      if (!isOne || (file !== undefined && files.has(file))) rest.push(one)
+      else group.push(one)
+      if (isOne && file !== undefined) files.add(file)
+    }
+    yield group
+    left = rest
   }
 }
 
