@@ -167,9 +167,12 @@ export class RowFinder {
     for (const [sha256, tracks] of ofContent) {
       for (const track of tracks.values()) {
         const id = `${sha256} ${track.id}`
-        states.set(id, { path: await this.#pathState(track, undefined) })
-        if (states.get(id)?.path !== 'present' || track.filePath === null) continue
+        if (!track.filePath) {
+          states.set(id, { path: 'none' })
+          continue
+        }
         const { there: found, reading, absolute } = await this.#lookFor(track.filePath)
+        states.set(id, { path: found === 'gone' ? 'gone' : 'present' })
         if (typeof found === 'string' || absolute === undefined) continue
         const relative = portable(reading?.relative ?? absolute)
         const holder = { kind: 'file' as const, ...identityOf(found), path: relative, absolute }
@@ -337,12 +340,12 @@ export class RowFinder {
     return { matches, known, undecided, rest: newFiles.filter(({ file }) => !gone.has(file)) }
   }
 
-  /** @param file the one that asks; undefined if no row can point at it */
-  async #pathState({ filePath }: Track, file: AudioFile | undefined): Promise<PathState> {
+  /** @param file the one that asks */
+  async #pathState({ filePath }: Track, file: AudioFile): Promise<PathState> {
     if (filePath === null || filePath === '') return 'none'
     const { there, reading } = await this.#lookFor(filePath)
     if (there === 'gone') return 'gone'
-    if (reading === undefined || file === undefined || typeof there === 'string') return 'present'
+    if (reading === undefined || typeof there === 'string') return 'present'
     // By whatever way: dots, a link, another Unicode form.
     if (there.ino !== file.inode || there.dev !== file.device) return 'present'
     return isOpenedByApplication(reading.form) ? 'same' : 'misnamed'

@@ -144,7 +144,6 @@ async function* observe(
     ? new DiskJoin(newSorter, await selectionOf(root), path => openedFile(path, root))
     : undefined
 
-  let isHeapKept = false
   for await (const page of rowFactPages(knex, { signal })) {
     const comparisons: Comparison[] = []
     // Where a path leads is asked of the disk: only for rows of which that is wanted, and for a page at once.
@@ -152,10 +151,7 @@ async function* observe(
       path === null || (disk === undefined && key !== null) ? undefined : relativePath(path, audioFolder),
     )
     const paths = asked.every(one => one === undefined) ? [] : await Promise.all(asked)
-    if (tally.rows >= rowsToGrowBy && !isHeapKept) {
-      keepHeapLevel()
-      isHeapKept = true
-    }
+    if (tally.rows < rowsToGrowBy && tally.rows + page.length >= rowsToGrowBy) keepHeapLevel()
     for (const [index, row] of page.entries()) {
       tally.rows += 1
       const path = paths[index]
