@@ -227,15 +227,7 @@ describe('a copy goes', () => {
     if (object !== null) await put(object)
     if (file === 'folder') mkdirSync(at('a.flac'))
     else if (file !== null) write(at('a.flac'), file)
-    const runId = randomUUID()
-    await startRun(bed.database.knex, {
-      id: runId,
-      command: 'cleanup',
-      args: {},
-      host: 'h',
-      pid: 1,
-      version: '0',
-    })
+    const runId = await bed.startRun('cleanup')
     const copy = { trackId: id, path: 'a.flac', file: at('a.flac'), size: 3_000, lastUsed: 0 }
     const context = { config: loadConfig({ cwd: bed.dir, env: bed.env }), now: () => new Date(now), signal }
     const outcome = await removeCopy(context, bed.database, store, readers, copy, {

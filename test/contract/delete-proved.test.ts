@@ -1,5 +1,5 @@
 /** The one way in which a local file is deleted: by each state of the file, of its rows, of the CDN and of the disk. */
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
@@ -10,7 +10,6 @@ import type { ServedCheck } from '../../src/cdn/served.ts'
 import { loadConfig } from '../../src/config.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { encodeCrc32 } from '../../src/core/crc32.ts'
-import { startRun } from '../../src/db/ledger.ts'
 import { tracksById } from '../../src/db/tracks.ts'
 import { observeFileEffects } from '../../src/file-effects.ts'
 import { StoreError } from '../../src/storage/store.ts'
@@ -55,15 +54,7 @@ async function run({ file = 'a.flac', make, meanwhile, served, hooks = {}, dryRu
   const source = await openSource(file, plainFolder(bed.audioRoot), await openRoot(bed.audioRoot))
   await source.close()
   const track = (await tracksById(bed.database.knex, [id]))[0]!
-  const runId = randomUUID()
-  await startRun(bed.database.knex, {
-    id: runId,
-    command: 'cleanup',
-    args: {},
-    host: 'h',
-    pid: 1,
-    version: '0',
-  })
+  const runId = await bed.startRun('cleanup')
   await meanwhile?.(id)
   const { signal } = new AbortController()
   const context = { config: loadConfig({ cwd: bed.dir, env: bed.env }), now: () => now, signal }

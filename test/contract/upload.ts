@@ -153,8 +153,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
     test('an earlier failure to fetch what has arrived since is forgotten', async () => {
       const id = await bed.addTrack({ path: 'x.mp3', content: fakeAudio(500, 1) })
       const { knex } = bed.database
-      const runId = randomUUID()
-      await startRun(knex, { id: runId, command: 'fetch', args: {}, host: 'h', pid: 1, version: '0' })
+      const runId = await bed.startRun('fetch')
       const item = {
         subject: id,
         trackId: id,
@@ -432,8 +431,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
         const { knex } = bed.database
         const fail = (code: ErrorCode) => async (trackId: string) => {
           const failed = { trackId, subject: trackId, state: 'failed' as const, error: 'x', cure: null }
-          const runId = randomUUID()
-          await startRun(knex, { id: runId, command: 'verify', args: {}, host: 'h', pid: 1, version: '0' })
+          const runId = await bed.startRun('verify')
           await recordItems(knex, [{ ...failed, command: 'verify', errorCode: code, runId }])
         }
         const found = await upToCdn({}, fail('verify.content-differs'))

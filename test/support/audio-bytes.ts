@@ -232,6 +232,17 @@ function pageOf(
   return page
 }
 
+/** The first packet of Opus (RFC 7845, 5.1): 312 samples are left out at the start. */
+export const opusHead = (channels: number): Buffer =>
+  Buffer.concat([
+    latin('OpusHead'),
+    Buffer.from([1, channels]),
+    le(312, 2),
+    le(48_000, 4),
+    le(0, 2),
+    Buffer.from([0]),
+  ])
+
 /** Opus without sound worth the name: packets of 20 ms, coded as silence. */
 export function opusStream(
   serial: number,
@@ -239,14 +250,7 @@ export function opusStream(
   comments: readonly string[] = [],
   ends = true,
 ): Buffer {
-  const head = Buffer.concat([
-    latin('OpusHead'),
-    Buffer.from([1, 1]),
-    le(312, 2),
-    le(48_000, 4),
-    le(0, 2),
-    Buffer.from([0]),
-  ])
+  const head = opusHead(1)
   const tags = Buffer.concat([latin('OpusTags'), vorbisComments(comments)])
   // CELT, fullband, 20 ms, mono, one frame of silence
   const packet = Buffer.from([0xf8, 0xff, 0xfe])

@@ -8,6 +8,7 @@ import path from 'node:path'
 import { loadConfig } from '../../src/config.ts'
 import { type Context, openContext } from '../../src/context.ts'
 import type { Database } from '../../src/db/database.ts'
+import { startRun } from '../../src/db/ledger.ts'
 import { migrateUp } from '../../src/db/migrate.ts'
 import { AppError, type ExitCode } from '../../src/errors.ts'
 import { JsonReporter } from '../../src/report/json.ts'
@@ -169,6 +170,13 @@ export class TestBed {
       file_source: source,
       s3_object_key: key ?? null,
     })
+    return id
+  }
+
+  /** A run of a command that is under way somewhere else. @returns its id */
+  async startRun(command: string): Promise<string> {
+    const id = randomUUID()
+    await startRun(this.database.knex, { id, command, args: {}, host: 'h', pid: 1, version: '0' })
     return id
   }
 

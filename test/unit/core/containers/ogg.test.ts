@@ -2,7 +2,15 @@
 import { describe, expect, test } from 'vitest'
 import { oggComments, oggPages, oggWithoutComments } from '../../../../src/core/containers/ogg.ts'
 import { readSound } from '../../../../src/core/containers/read.ts'
-import { latin, le, oggPacket, oggPage, opusStream, vorbisComments } from '../../../support/audio-bytes.ts'
+import {
+  latin,
+  le,
+  oggPacket,
+  oggPage,
+  opusHead,
+  opusStream,
+  vorbisComments,
+} from '../../../support/audio-bytes.ts'
 import { fileOf } from '../../../support/byte-source.ts'
 
 const pages = async (bytes: Buffer, end = bytes.length) => {
@@ -33,14 +41,7 @@ const flacHead = Buffer.concat([
   Buffer.from([0, 16, 0x03, 0xe8, 0, 0, 0, 0, 0, 0, 0x01, 0xf4, 0x02, 0xf0]),
   Buffer.alloc(20),
 ])
-const opus = Buffer.concat([
-  latin('OpusHead'),
-  Buffer.from([1, 2]),
-  le(312, 2),
-  le(48_000, 4),
-  le(0, 2),
-  Buffer.from([0]),
-])
+const opus = opusHead(2)
 const other = latin('fishead\0 is no sound')
 const one = Buffer.from([7])
 /** The head of a stream, its comments, and a page of as many packets for each granule. */
