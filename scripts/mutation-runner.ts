@@ -15,6 +15,8 @@ export interface MutationPlan {
   readonly mutants: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>
   /** times that a mutant may be passed in one test: more is a loop without end */
   readonly hitLimits: Readonly<Record<string, number>>
+  /** milliseconds that a test may take, by file: what takes longer never ends, whatever limit it has of its own */
+  readonly timeLimits: Readonly<Record<string, Readonly<Record<string, number>>>>
 }
 
 /** `broken`: after the mutant the same test fails without it, so that its own failure proves nothing. */
@@ -150,6 +152,18 @@ export default class MutationRunner extends TestRunner {
     this.#instrumented.hitCount = 0
     this.#instrumented.hitLimit = this.#plan.hitLimits[mutant] ?? 1_000_000
     this.#activate(mutant)
+  }
+
+  async runTask(test: RunnerTestCase): Promise<void> {
+    const { file, test: name } = this.#named(test)
+    const limit = this.#plan.timeLimits[file]?.[name]
+    const work = TestRunner.getTestFn(test)()
+    if (limit === undefined) return work
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`timed out in ${limit}ms`)), limit)
+    })
+    await Promise.race([work, late]).finally(() => clearTimeout(timer))
   }
 
   override async onAfterRetryTask(

@@ -337,12 +337,14 @@ async function run(
         MUTATION_PLAN: planFile,
         MUTATION_LOG: log,
         MUTATION_TESTS: files.join(' '),
-        MUTATION_TIMEOUT_MS: String(timeoutMs),
+        MUTATION_TIMEOUT_MS: String(
+          Math.max(timeoutMs, ...Object.values(plan.timeLimits).flatMap(tests => Object.values(tests))),
+        ),
         ...env,
       },
     },
   )
-  await ended(child, log, timeoutMs)
+  await ended(child, log, begun => plan.timeLimits[begun.file]?.[begun.test] ?? timeoutMs)
   return readFileSync(log, 'utf8')
     .split('\n')
     .filter(Boolean)
@@ -353,17 +355,24 @@ async function run(
 const patienceMs = 600_000
 
 /** Ends what writes nothing for long: a mutant may block the process, so that no limit of a test strikes. */
-function ended(child: ChildProcess, log: string, timeoutMs: number): Promise<void> {
+function ended(
+  child: ChildProcess,
+  log: string,
+  limitOf: (last: { file: string; test: string }) => number,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     let size = 0
     let silentSince = Date.now()
+    let mostMs = patienceMs
     const timer = setInterval(() => {
       const now = statSync(log).size
       if (now !== size) {
         size = now
         silentSince = Date.now()
-      } else if (Date.now() - silentSince > 3 * timeoutMs + (size === 0 ? patienceMs : 0) && child.pid)
-        process.kill(-child.pid, 'SIGKILL')
+        // The test, the test once more without the mutant, and what empties or starts its database.
+        mostMs =
+          60_000 + 2 * limitOf(JSON.parse(readFileSync(log, 'utf8').trim().split('\n').at(-1) as string))
+      } else if (Date.now() - silentSince > mostMs && child.pid) process.kill(-child.pid, 'SIGKILL')
     }, 1_000)
     child.once('error', reject)
     child.once('exit', () => {
@@ -413,7 +422,7 @@ async function reachOf(mutants: ReadonlyMap<string, Mutant>): Promise<Reach[]> {
   }
   const asked = tests.filter(test => !isKnown(test))
   if (asked.length > 0) {
-    const plan: MutationPlan = { mode: 'reach', mutants: {}, hitLimits: {} }
+    const plan: MutationPlan = { mode: 'reach', mutants: {}, hitLimits: {}, timeLimits: {} }
     const dealt = deal(asked, name => name)
     const lines = (await Promise.all(dealt.map(files => run(plan, files, { timeoutMs: 300_000 })))).flat()
     const keyOf = (id: string): string => mutants.get(id)?.key ?? ''
@@ -473,16 +482,30 @@ async function reach(mutants: ReadonlyMap<string, Mutant>): Promise<Map<string, 
 
 type Pair = readonly [Mutant, string]
 
+/** The file of a test and its name. */
+function halves(test: string): [string, string] {
+  const bar = test.indexOf('|')
+  return [test.slice(0, bar), test.slice(bar + 1)]
+}
+
 function planOf(pairs: readonly Pair[], mode: 'try' | 'whole'): MutationPlan {
   const mutants: Record<string, Record<string, string[]>> = {}
   for (const [{ id }, test] of pairs) {
-    const bar = test.indexOf('|')
-    const [file, name] = [test.slice(0, bar), test.slice(bar + 1)]
+    const [file, name] = halves(test)
     mutants[file] ??= {}
     mutants[file][name] = [...(mutants[file][name] ?? []), id]
   }
   const hitLimits = Object.fromEntries(pairs.map(([{ id, maxHits }]) => [id, 10_000 + 100 * maxHits]))
-  return { mode, mutants, hitLimits }
+  const timeLimits: Record<string, Record<string, number>> = {}
+  for (const [{ reached }, test] of pairs) {
+    const [file, name] = halves(test)
+    const ms = reached.get(test)?.ms
+    if (ms === undefined) continue
+    timeLimits[file] ??= {}
+    // A busy machine may take many times what a test takes of its own.
+    timeLimits[file][name] = patience + 30 * ms
+  }
+  return { mode, mutants, hitLimits, timeLimits }
 }
 
 const filesIn = ({ mutants }: MutationPlan) => Object.keys(mutants)
@@ -515,9 +538,7 @@ async function tryTogether(pairs: readonly Pair[]): Promise<Pair[]> {
   let left = [...pairs]
   while (left.length > 0) {
     const plan = planOf(left, 'try')
-    // A busy machine may take many times what a test takes of its own.
-    const slowest = Math.max(...left.map(([mutant, test]) => mutant.reached.get(test)?.ms ?? 0))
-    const lines = await run(plan, filesIn(plan), { timeoutMs: patience + 30 * slowest })
+    const lines = await run(plan, filesIn(plan))
     const before = left.length
     const byId = new Map(left.map(([mutant]) => [mutant.id, mutant]))
     let begun: Pair | undefined
@@ -560,7 +581,7 @@ async function tryTogether(pairs: readonly Pair[]): Promise<Pair[]> {
 
 async function tryAlone(mutant: Mutant, test: string): Promise<void> {
   const plan = planOf([[mutant, test]], 'try')
-  const lines = await run(plan, filesIn(plan), { timeoutMs: 2 * patience })
+  const lines = await run(plan, filesIn(plan))
   const end = lines.find(line => line.kind === 'end')
   if (end?.kind === 'end' && end.verdict === 'passed') return
   // It left something behind, so that the same test failed without it: another process tells what that proves.
@@ -572,7 +593,7 @@ async function tryAlone(mutant: Mutant, test: string): Promise<void> {
 /** Whether a test passes in a process of its own without any mutant. */
 async function passes(mutant: Mutant, test: string): Promise<boolean> {
   const plan = planOf([[{ ...mutant, id: '-1' }, test]], 'try')
-  const lines = await run(plan, filesIn(plan), { timeoutMs: 2 * patience })
+  const lines = await run(plan, filesIn(plan))
   return lines.some(line => line.kind === 'end' && line.verdict === 'passed')
 }
 
