@@ -11,5 +11,7 @@ export default defineConfig({
     // A limit is for what hangs: under load a test may take ten times as long as on a quiet machine.
     testTimeout: 300_000,
     hookTimeout: 300_000,
+    // See keepWasmCode in src/heap.ts: here also what runs before it is called, in threads that begin and end all the time.
+    execArgv: ['--no-wasm-code-gc'],
   },
 })
