@@ -346,7 +346,7 @@ function failureOf(thrown: unknown): S3Failure {
   const status = error.$metadata?.httpStatusCode ?? error.$response?.statusCode
   const date = Date.parse(headers['date'] ?? '')
   return {
-    code: codeOf(error, status),
+    code: codeOf(error),
     message: error.message,
     status,
     requestId: error.$metadata?.requestId ?? headers['x-amz-request-id'],
@@ -357,16 +357,10 @@ function failureOf(thrown: unknown): S3Failure {
 }
 
 /** The SDK names an exception after S3's code; a bodyless answer leaves a placeholder, which is no code at all. */
-function codeOf(
-  error: Error & { code?: unknown; Code?: unknown },
-  status: number | undefined,
-): string | undefined {
+function codeOf(error: Error & { code?: unknown; Code?: unknown }): string | undefined {
   const code = text(error.Code) ?? text(error.code)
   if (code !== undefined) return code
-  const name = error.name
-  if (name === 'Error' || name === 'TypeError' || name === 'UnknownError' || name === 'Unknown')
-    return undefined
-  return status !== undefined && /^\d+$/.test(name) ? undefined : name
+  return /^(Error|TypeError|UnknownError|Unknown|\d+)$/.test(error.name) ? undefined : error.name
 }
 
 /** Reads S3's error document. Answers that are none (a proxy's HTML) give no code. */

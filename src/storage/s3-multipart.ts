@@ -32,7 +32,7 @@ export type WithUpload = <T>(
   signal: AbortSignal | undefined,
   work: (uploadId: string, track: <P>(part: Promise<P>) => Promise<P>) => Promise<T>,
   /** without a checksum of the whole */
-  unchecked?: boolean,
+  unchecked: boolean,
 ) => Promise<T>
 
 export type MultipartRequests = ReturnType<typeof multipartRequests>
@@ -196,7 +196,7 @@ export function abortedOnFailure(
     headers: ObjectHeaders,
     signal: AbortSignal | undefined,
     work: (uploadId: string, track: <P>(part: Promise<P>) => Promise<P>) => Promise<T>,
-    unchecked = false,
+    unchecked: boolean,
   ): Promise<T> {
     const uploadId = await createUpload(key, { headers, signal, unchecked })
     const inFlight = new Set<Promise<unknown>>()

@@ -72,6 +72,7 @@ describe('rewriteHeaders', () => {
   test('sends no access list where it only says that the owner may do everything, or where there is none', async () => {
     for (const acl of [
       { body: accessList(owner) },
+      { body: '<AccessControlPolicy></AccessControlPolicy>' },
       { status: 501, body: '<Error><Code>NotImplemented</Code></Error>' },
       { status: 400, body: '<Error><Code>AccessControlListNotSupported</Code></Error>' },
     ]) {
@@ -295,7 +296,7 @@ describe('a copy', () => {
         else response.writeHead(200, { ...head, etag: '"there"' }).end()
       } else if (method === 'HEAD') response.writeHead(200, head).end()
       else if (url.includes('acl')) response.writeHead(200).end(accessList(owner))
-      else response.writeHead(status).end(answer)
+      else response.writeHead(status, { 'x-amz-version-id': 'v 2' }).end(answer)
     })
 
   test('of another object by now, or onto one that is there, is refused before it is made', async () => {
@@ -318,7 +319,7 @@ describe('a copy', () => {
 
   test('of a version names it, and one of a source that is gone is no copy', async () => {
     const { store, received } = await copying({ status: 404 }, copied)
-    await store.copy('from', 'to', { fromVersionId: 'v 1' })
+    expect(await store.copy('from', 'to', { fromVersionId: 'v 1' })).toMatchObject({ versionId: 'v 2' })
     expect(received.at(-1)?.headers['x-amz-copy-source']).toBe('music/from?versionId=v%201')
     const gone = await scripted((_, response) => void response.writeHead(404).end())
     await expect(gone.store.copy('from', 'to')).rejects.toMatchObject({ kind: 'missing' })

@@ -247,6 +247,14 @@ describe('what is thrown', () => {
     expect(toStoreError(sdk(name, more), context)).toMatchObject(expected)
   })
 
+  test.each([
+    ...['Error', 'TypeError', 'UnknownError', 'Unknown', '404', '5'].map(name => [name, undefined] as const),
+    ...['SlowDown', 'AnError', 'Errors', 'X404', '404X'].map(name => [name, name] as const),
+  ])('the code that the name %s is: %s', (name, code) => {
+    const error = toStoreError(sdk(name, { $metadata: { httpStatusCode: 503 } }), context)
+    expect(error.details?.['s3Code']).toBe(code)
+  })
+
   test('what is wrong with credentials, whatever was asked for with them', () => {
     expect(credentialsError(sdk('AccessDenied'))).toBeUndefined()
     for (const name of ['CredentialsProviderError', 'InvalidToken', 'ExpiredToken', 'RequestTimeTooSkewed'])
