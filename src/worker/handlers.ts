@@ -64,7 +64,7 @@ interface WorkerSettings {
   /** milliseconds */
   readonly lockWait: number
   /** what --force says */
-  readonly force?: boolean
+  readonly force: boolean
 }
 
 /** What all handlers work with. */
@@ -92,7 +92,7 @@ async function openUploading(place: Workplace, options: UploadJobOptions): Promi
   const { config, signal } = context
   const concurrency = settings.concurrency.upload
   const store = await context.store()
-  if (options.deleteLocal) await requireAllRows(database, { force: settings.force ?? false })
+  if (options.deleteLocal) await requireAllRows(database, { force: settings.force })
   const checking = options.deleteLocal
     ? await openServedCheck(config, { concurrency: 32, signal, now: context.now })
     : undefined

@@ -1,9 +1,11 @@
 /** What becomes of one job by how its work ended: done, tried again, given up at once, put back, or the end of the worker. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { enqueueAnalyze } from '../../src/analyze/run.ts'
 import { ExitCode } from '../../src/errors.ts'
+import { enqueueFetch } from '../../src/fetch/run.ts'
 import { type JobData, openBoss } from '../../src/queue/boss.ts'
 import type { JobKind } from '../../src/queue/names.ts'
 import { recordRun } from '../../src/runs/recorded-run.ts'
@@ -18,7 +20,7 @@ import { pgliteTestDatabase } from '../support/database.ts'
 import type { StoreHooks } from '../support/hooked-store.ts'
 import { analyzeDefaults } from './analyze.ts'
 import { uploadDefaults } from './upload.ts'
-import { workerDefaults } from './worker.ts'
+import { fetchDefaults, workerDefaults } from './worker.ts'
 
 let bed: TestBed
 beforeAll(async () => {
@@ -36,6 +38,8 @@ const uploads = () =>
 
 interface Given {
   kind?: JobKind
+  /** bytes of the file to be uploaded */
+  size?: number
   /** attempts before this one, of eight */
   retryCount?: number
   hooks?: StoreHooks
@@ -44,13 +48,17 @@ interface Given {
   stopping?: AbortController
 }
 /** Queues one job and has a worker do it. */
-async function perform({ kind = 'upload', retryCount = 0, hooks, meanwhile, stopping }: Given) {
+async function perform({ kind = 'upload', size, retryCount = 0, hooks, meanwhile, stopping }: Given) {
   const { knex } = bed.database
   const id =
     kind === 'upload'
-      ? await bed.addTrack({ path: 'a.flac', content })
-      : await bed.addTrack({ path: null, source: 'S3', key: 'audio/a.flac' })
+      ? await bed.addTrack({ path: 'a.flac', content: size === undefined ? content : fakeAudio(size, 2) })
+      : kind === 'fetch'
+        ? await bed.addTrack({ path: 'a.flac', source: 'UNAVAILABLE' })
+        : await bed.addTrack({ path: null, source: 'S3', key: 'audio/a.flac' })
   if (kind === 'upload') await uploads()
+  else if (kind === 'fetch')
+    await bed.run('fetch', context => enqueueFetch(context, { ...fetchDefaults, from: ['s3'], force: true }))
   else {
     await bed.store.put('audio/a.flac', content, { headers: { contentType: 'audio/flac' }, checksums: {} })
     await bed.run('analyze', context =>
@@ -121,6 +129,17 @@ describe('done', () => {
       meanwhile: id => bed.database.knex('tracks').where({ id }).update({ file_source: 'S3' }),
     })
     expect([result.status, result.output.result, done]).toEqual(['completed', 'done already', 1])
+  })
+
+  test('already, when it needs nothing any longer', async () => {
+    const { result, done, claims } = await perform({
+      kind: 'fetch',
+      meanwhile: async id => {
+        writeFileSync(file(), content)
+        await bed.database.knex('tracks').where({ id }).update({ file_source: 'LOCAL' })
+      },
+    })
+    expect([result.status, result.output.result, done, claims]).toEqual(['completed', 'done already', 1, []])
   })
 })
 
@@ -229,6 +248,18 @@ describe('put back', () => {
     expect([totals, row?.file_source, failure]).toEqual([{ ...none, interrupted: 1 }, 'LOCAL', undefined])
   })
 
+  test('a large file in the middle of which it is told to stop', async () => {
+    const stopping = new AbortController()
+    const { result, totals, row, claims } = await perform({
+      size: 17 * 1024 ** 2,
+      stopping,
+      hooks: { uploadPart: { after: () => stopping.abort('SIGTERM') } },
+    })
+    expect(result).toMatchObject({ status: 'failed', output: { code: 'interrupted' } })
+    expect([totals, row?.file_source, claims]).toEqual([{ ...none, interrupted: 1 }, 'LOCAL', []])
+    expect(await bed.openUploads()).toHaveLength(1)
+  })
+
   test('what no job would fare better with: the worker ends with it', async () => {
     const { result, totals, halted, failure, items } = await perform({
       hooks: refusing(new StoreError('credentials', 'the key is gone')),
@@ -247,6 +278,21 @@ describe('a worker as a whole', () => {
   test('without any seat has nothing to do', async () => {
     const { error } = await work({ fetch: 0, upload: 0, analyze: 0 })
     expect(error).toMatchObject({ exitCode: ExitCode.usage, code: 'usage.flag' })
+  })
+
+  test('has as many seats as it is told, or as is usual', async () => {
+    const seats = async (flags: Partial<typeof workerDefaults>) => {
+      const stopping = new AbortController()
+      stopping.abort('SIGTERM')
+      const { messages } = await work({ untilEmpty: false, ...flags }, { stopping })
+      return messages.find(one => one['state'] === 'working')?.['concurrency']
+    }
+    expect(await seats({ fetch: undefined, upload: undefined, analyze: undefined })).toEqual({
+      fetch: 4,
+      upload: 8,
+      analyze: 2 * availableParallelism(),
+    })
+    expect(await seats({ fetch: 0, upload: 2, analyze: 0 })).toEqual({ fetch: 0, upload: 2, analyze: 0 })
   })
 
   test('that does not come to its end in time stops at once, and says so with its exit code', async () => {
