@@ -7,7 +7,7 @@ import type { Config } from './config.ts'
 import { everything, type SelectionRules } from './core/selection.ts'
 import type { Database } from './db/database.ts'
 import { ExitCode, FatalError, type StopReason } from './errors.ts'
-import { withinOpenFiles } from './open-files.ts'
+import { requireOpenFiles, withinOpenFiles } from './open-files.ts'
 import type { RunEnd } from './report/entry.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { ObjectStore } from './storage/store.ts'
@@ -119,6 +119,7 @@ export function openContext(options: ContextOptions): {
 
     database() {
       database ??= (async () => {
+        requireOpenFiles(56, 'autodj')
         await refuseToMake(config, options.invocation.command)
         const { openDatabase } = await import('./db/open.ts')
         if (config.database.isDefault)
@@ -158,7 +159,7 @@ export function openContext(options: ContextOptions): {
     else report.detail(`store: ${describeEndpoint(config.s3)}`)
     const opened = createS3Store({
       ...s3Options(config, requireBucket(config), text => report.warn(text)),
-      ...(storeOptions?.maxSockets !== undefined && { maxSockets: withinOpenFiles(storeOptions.maxSockets) }),
+      maxSockets: withinOpenFiles(storeOptions?.maxSockets ?? 64),
     })
     onRelease(() => opened.close())
     return opened

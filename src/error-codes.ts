@@ -108,7 +108,8 @@ export const usualCures = {
     'store.expired-token':
       'Renew the session (`aws sso login`, or fresh temporary credentials), then run it again.',
     'store.outage': 'Run the same command again, nothing is half done; --max-outage makes it wait longer.',
-    'system.files': 'Raise the limit (`ulimit -n`), or lower --concurrency.',
+    'system.files':
+      'Raise the limit (`ulimit -n 1024`; LimitNOFILE= of a systemd unit), or lower --concurrency if the command takes it.',
     'system.full': 'Free some space, or use another disk (TMPDIR for temporary files), then run it again.',
     'temp.full': 'Free some space in it, or name a larger one in TMPDIR, then run it again.',
   },

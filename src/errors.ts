@@ -187,6 +187,11 @@ export function systemRefusal(error: Error, where?: string): AppError | undefine
     case 'EMFILE':
     case 'ENFILE':
       return new TemporaryError(`too many files are open (${code})`, { code: 'system.files', cause: error })
+    case 'ERR_WORKER_INIT_FAILED': {
+      const files = /\bE[MN]FILE\b/.exec(error.message)?.[0]
+      if (files === undefined) return undefined
+      return new TemporaryError(`too many files are open (${files})`, { code: 'system.files', cause: error })
+    }
     // An optional package that was left out: whoever needs one loads it when it does.
     case 'ERR_MODULE_NOT_FOUND': {
       const missing = /Cannot find package '([^']+)'/.exec(error.message)?.[1]

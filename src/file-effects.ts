@@ -21,6 +21,7 @@ import {
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { systemErrorCode, toError } from './errors.ts'
+import { openInTurn } from './open-files.ts'
 
 interface FileEffect {
   readonly kind: 'write' | 'sync' | 'rename' | 'link' | 'unlink' | 'mkdir' | 'rmdir'
@@ -116,7 +117,15 @@ async function naming<T>(file: string, effect: Promise<T>): Promise<T> {
 }
 
 /** What says that names did not reach the disk, and not just that this file system has no such thing as a folder's sync. */
-const lost: ReadonlySet<string | undefined> = new Set(['EIO', 'ENOSPC', 'EDQUOT', 'ESTALE'])
+const lost: ReadonlySet<string | undefined> = new Set([
+  'EIO',
+  'ENOSPC',
+  'EDQUOT',
+  'ESTALE',
+  'EMFILE',
+  'ENFILE',
+  'ENOMEM',
+])
 
 /**
  * Makes the names in a folder last through a power cut, if the file system can.
@@ -126,7 +135,7 @@ const lost: ReadonlySet<string | undefined> = new Set(['EIO', 'ENOSPC', 'EDQUOT'
 export async function syncFolder(folder: string): Promise<void> {
   try {
     await announce({ kind: 'sync', path: folder })
-    const handle = await open(folder, 'r')
+    const handle = await openInTurn(() => open(folder, 'r'))
     try {
       await naming(folder, handle.sync())
     } finally {
@@ -253,7 +262,7 @@ export async function moveIfFree(from: string, to: string): Promise<boolean> {
 async function renameToPlaceholder(from: string, to: string): Promise<boolean> {
   try {
     const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY
-    await (await open(to, flags, 0o644)).close()
+    await (await openInTurn(() => open(to, flags, 0o644))).close()
   } catch (error) {
     if (systemErrorCode(error) === 'EEXIST') return false
     throw error

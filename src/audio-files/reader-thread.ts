@@ -19,6 +19,7 @@ import { crc32 } from 'node:zlib'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { combineCrc32 } from '../core/crc32.ts'
 import { noLinks, openDirect } from '../file-effects.ts'
+import { openInTurn } from '../open-files.ts'
 import type { ContentHash, SourceFile } from './source.ts'
 import {
   blockingDisk,
@@ -216,7 +217,7 @@ async function write({ file, memory, offset, ...wanted }: ReaderTasks['write']['
     await writeInto(file, bytes, offset)
     return { ...sum, descriptor: file.descriptor }
   }
-  const descriptor = openNew(file.path)
+  const descriptor = await openNew(file.path)
   try {
     const direct = bytes.length < smallestDirect ? undefined : openDirect(descriptor)
     try {
@@ -231,14 +232,15 @@ async function write({ file, memory, offset, ...wanted }: ReaderTasks['write']['
   return { ...sum, descriptor }
 }
 
-function openNew(file: string): number {
+async function openNew(file: string): Promise<number> {
+  const openIt = (): Promise<number> => openInTurn(() => openSync(file, 'wx+', 0o644))
   try {
-    return openSync(file, 'wx+', 0o644)
+    return await openIt()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
   unlinkSync(file)
-  return openSync(file, 'wx+', 0o644)
+  return openIt()
 }
 
 async function writeInto({ descriptor, direct }: WritableFile, bytes: Buffer, offset: number): Promise<void> {

@@ -9,11 +9,11 @@ import {
   readSync,
   realpathSync,
 } from 'node:fs'
-import { type FileHandle, open, readdir, realpath } from 'node:fs/promises'
+import { open, readdir, realpath } from 'node:fs/promises'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type AudioFolder, isOutside, type PathReading, readStoredPath } from '../core/audio-path.ts'
-import { FatalError, ItemError, systemErrorCode, toError } from '../errors.ts'
+import { FatalError, ItemError, systemErrorCode, systemRefusal, toError } from '../errors.ts'
+import { isTooManyFiles, openInTurn } from '../open-files.ts'
 
 /** Why a file was not taken. `refused` is a row that must be corrected; the rest may be different next time. */
 export type LocalFileProblem =
@@ -76,32 +76,19 @@ interface OpenFile {
   close(): MaybePromise<void>
 }
 
-/** How often a file is opened again where too many are open, and after how long, milliseconds: others close theirs. */
-const openTries = { most: 100, pause: 50 }
-
-const isTooMany = (error: unknown): boolean => ['EMFILE', 'ENFILE'].includes(systemErrorCode(error) ?? '')
-
 /** Calls that never block: for threads that have others to serve. */
-const asynchronousDisk: Disk = { realpath, readdir, open: openInTurn }
-
-/** Opens a file; where too many are open, once another is closed. @throws the file system's error */
-export async function openInTurn(file: string, flags: number): Promise<FileHandle> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await open(file, flags)
-    } catch (error) {
-      if (!isTooMany(error) || attempt === openTries.most) throw error
-      await sleep(openTries.pause)
-    }
-  }
+const asynchronousDisk: Disk = {
+  realpath,
+  readdir,
+  open: (target, flags) => openInTurn(() => open(target, flags)),
 }
 
 /** Calls that block, at a tenth of the cost: for threads that do nothing else. */
 export const blockingDisk: Disk = {
   realpath: realpathSync.native,
   readdir: target => readdirSync(target),
-  open(target, flags) {
-    const fd = openPatiently(target, flags)
+  async open(target, flags) {
+    const fd = await openInTurn(() => openSync(target, flags))
     return {
       fd,
       stat: options => fstatSync(fd, options),
@@ -109,17 +96,6 @@ export const blockingDisk: Disk = {
       close: () => closeSync(fd),
     }
   },
-}
-
-function openPatiently(target: string, flags: number): number {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return openSync(target, flags)
-    } catch (error) {
-      if (!isTooMany(error) || attempt === openTries.most) throw error
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, openTries.pause)
-    }
-  }
 }
 
 /** The audio folder with its own links resolved. @throws LocalFileError when there is no such folder */
@@ -459,8 +435,9 @@ async function respell(
   return found
 }
 
-/** What the file system said, as the problem of a file. */
+/** What the file system said, as the problem of a file. @throws TemporaryError if too many files are open: no file's problem */
 export function localFileError(error: unknown, subject: string): LocalFileError {
+  if (isTooManyFiles(error)) throw systemRefusal(error as Error)
   const code = systemErrorCode(error)
   const because = (problem: LocalFileProblem, reason: string, cure?: string) =>
     new LocalFileError(problem, reason, cure, error)
@@ -478,13 +455,6 @@ export function localFileError(error: unknown, subject: string): LocalFileError 
       return because('unreadable', `no permission to read ${subject}`)
     case 'ENAMETOOLONG':
       return because('refused', `${subject.slice(0, 80)}… is too long a path`, 'Correct the row.')
-    case 'EMFILE':
-    case 'ENFILE':
-      return because(
-        'unreadable',
-        `${subject} cannot be read: ${code}`,
-        'Too many files are open: raise the limit (`ulimit -n 4096`), or lower --concurrency, then run it again.',
-      )
     case 'EIO':
       return because(
         'unreadable',

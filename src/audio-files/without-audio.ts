@@ -4,7 +4,7 @@ import pLimit from 'p-limit'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { localTrackId } from '../core/import/content-id.ts'
 import { nameInKey, namesOfKeys } from '../core/keys.ts'
-import type { RowFacts } from '../core/reconcile/facts.ts'
+import type { LackingRow } from '../core/reconcile/facts.ts'
 import { rememberedPaths, tracksOfFiles } from '../db/content.ts'
 import { libraryOf } from '../db/library.ts'
 import { rowFactsById } from '../db/row-facts.ts'
@@ -76,12 +76,6 @@ export async function areOfOtherLibraries(
   return objects.map(object => isOther(object) && !rows.has((object.trackId ?? '').toLowerCase()))
 }
 
-/** A row that has no other audio, and why an object is its. */
-export interface Owner {
-  readonly row: RowFacts
-  readonly by: 'track' | 'content' | 'name'
-}
-
 /**
  * Whose audio an object is, that has no other: the track that it was uploaded for; else one whose content it is, by the
  * id that `import` gave it, or by what its file was when it was last hashed; else one of the artist and title that its
@@ -92,7 +86,7 @@ export interface Owner {
 export async function ownersWithoutAudio(
   place: Place,
   objects: readonly Unowned[],
-): Promise<(Owner | undefined)[]> {
+): Promise<(LackingRow | undefined)[]> {
   const owners = await ownersByContent(place, objects)
   const { keyPrefix: prefix } = place
   const names = objects.map(({ key }, at) => (owners[at] ? undefined : nameInKey(key, prefix)))
@@ -110,19 +104,22 @@ export async function ownersWithoutAudio(
   return owners.map((owner, at) => {
     const ids = owner === undefined ? byName.get(names[at]?.name ?? '') : undefined
     const row = ids?.map(id => lacking.get(id)).find(found => found !== undefined)
-    return row === undefined ? owner : { row, by: 'name' }
+    return row === undefined ? owner : { ...row, by: 'name' }
   })
 }
 
-async function ownersByContent(place: Place, objects: readonly Unowned[]): Promise<(Owner | undefined)[]> {
+async function ownersByContent(
+  place: Place,
+  objects: readonly Unowned[],
+): Promise<(LackingRow | undefined)[]> {
   const { knex, audioFolder } = place
   const declared = await tracksWithoutAudio(
     place,
     objects.flatMap(({ trackId }) => trackId ?? []),
   )
-  const owners = objects.map(({ trackId }): Owner | undefined => {
+  const owners = objects.map(({ trackId }): LackingRow | undefined => {
     const row = trackId === undefined ? undefined : declared.get(trackId.toLowerCase())
-    return row && { row, by: 'track' }
+    return row && { ...row, by: 'track' }
   })
   const hashes = [...new Set(objects.flatMap(({ sha256 }, at) => (owners[at] ? [] : (sha256 ?? []))))]
   if (hashes.length === 0) return owners
@@ -145,7 +142,7 @@ async function ownersByContent(place: Place, objects: readonly Unowned[]): Promi
       .get(sha256)
       ?.map(id => lacking.get(id))
       .find(found => found !== undefined)
-    return row && { row, by: 'content' }
+    return row && { ...row, by: 'content' }
   })
 }
 
@@ -161,17 +158,18 @@ const looksAtOnce = 16
 async function tracksWithoutAudio(
   { knex, store, audioFolder, signal }: Place,
   ids: readonly string[],
-): Promise<Map<string, RowFacts>> {
+): Promise<Map<string, Omit<LackingRow, 'by'>>> {
   const valid = [...new Set(ids)].filter(id => uuid.test(id)).map(id => id.toLowerCase())
   const rows = await rowFactsById(knex, store.bucket, valid)
   const limit = pLimit(looksAtOnce)
-  const lacking = new Map<string, RowFacts>()
+  const lacking = new Map<string, Omit<LackingRow, 'by'>>()
   await Promise.all(
     [...rows.values()].map(row =>
       limit(async () => {
         if (row.key !== null && (await store.head(row.key, { signal })) !== undefined) return
-        if (row.path !== null && (await isFileThere(row.path, audioFolder)) === true) return
-        lacking.set(row.trackId, row)
+        const there = row.path !== null && (await isFileThere(row.path, audioFolder))
+        if (there === true) return
+        lacking.set(row.trackId, { row, ...(there === undefined ? { isUnseen: true } : {}) })
       }),
     ),
   )

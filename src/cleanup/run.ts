@@ -15,6 +15,7 @@ import { requireAllRows } from '../db/row-security.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { ExitCode } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
+import { withinOpenFiles } from '../open-files.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
 import { selectedTracks } from '../runs/selected-tracks.ts'
@@ -125,6 +126,7 @@ async function removeCopies(
       context.now().getTime(),
       new ExternalSorter(tempFolder, 'copies'),
     )
+    const atOnce = withinOpenFiles(copiesAtOnce)
     // Many at a time: what is asked of the whole table is asked once for all that are ready to go.
     const underWay: { copy: DispensableCopy; outcome: Promise<CopyOutcome> }[] = []
     const endFirst = async (): Promise<void> => {
@@ -148,7 +150,7 @@ async function removeCopies(
     }
     try {
       for await (const copy of copies) {
-        while (underWay.length >= Math.min(copiesAtOnce, done.room) && underWay.length > 0) await endFirst()
+        while (underWay.length >= Math.min(atOnce, done.room) && underWay.length > 0) await endFirst()
         if (context.stopping.aborted || done.room === 0) break
         const outcome = remove(copy)
         outcome.catch(() => {})

@@ -6,6 +6,7 @@ import PgliteClient from 'knex-pglite'
 import pgUtils from 'pg/lib/utils.js'
 import { LockedError, systemErrorCode, systemErrorReason, toError, UsageError } from '../errors.ts'
 import { keepWasmCode } from '../heap.ts'
+import { requireOpenFiles } from '../open-files.ts'
 import type { Database, OpenOptions } from './database.ts'
 import {
   type ClientClass,
@@ -51,6 +52,8 @@ class PgliteDialect extends classified(PgliteClient as unknown as ClientClass) {
 
 /** Opens the folder as the one process that may; see `openDatabase`. */
 export async function openPglite(folder: string, options: OpenOptions): Promise<Database> {
+  // Without them it says that files exist which do not.
+  requireOpenFiles(256, 'the embedded database')
   // PGlite follows no link to it.
   const dataDir = await realpath(folder).catch(() => resolve(folder))
   const where = `pglite:${folder}`

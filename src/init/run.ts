@@ -34,8 +34,9 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
       `Settings for ${shared.path} and ${own.path}. Press Enter to keep the value in [brackets]; type - to clear it, < to go back to the question before. Nothing is saved until the end.`,
     )
   }
+  const asked = questions(cwd, limitsOf(flags.timeout), signal)
   const { answers, failures } = await interview(
-    questions(cwd, limitsOf(flags.timeout), signal),
+    asked,
     context.config.given,
     asking,
     (variable, { state, cause, cure }) => {
@@ -61,15 +62,21 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
   const moved = Object.keys(shared.values).filter(name => isSetting(name) && !applicationKeys.has(name))
   const written: string[] = []
   const ignored: string[] = []
+  /** what nobody was asked for: set in the environment, or moved from one file to the other */
+  const unasked: string[] = []
   for (const target of [shared, own]) {
     const changed = changes(answers, target)
     if (Object.keys(changed).length === 0 && target.text !== undefined) continue
     if (Object.keys(changed).length === 0 && target === own) continue
     await writeEnv(target.path, updateEnv(target.text ?? '', changed))
     written.push(target.path)
+    for (const name of Object.keys(changed))
+      if (changed[name as Variable] !== undefined && !asked.some(one => one.variable === name))
+        unasked.push(name)
     const into = await ignoreEnv(target.path)
     if (into !== undefined && !ignored.includes(into)) ignored.push(into)
   }
+  const copied = unasked.filter(name => !moved.includes(name))
   report.summary({
     lines: [
       written.length === 0
@@ -78,6 +85,7 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
       ...(moved.length === 0
         ? []
         : [`${moved.join(', ')} moved to ${own.path}: the application refuses keys that it does not know`]),
+      ...(copied.length === 0 ? [] : [`${copied.join(', ')} too, as set here: cron has another environment`]),
       ...failures.map(({ variable, verdict }) => `${variable} did not pass its check: ${verdict.cause}`),
     ],
     next: '`autodj doctor` checks all of it together',

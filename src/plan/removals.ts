@@ -2,13 +2,9 @@
 
 import { holdsContent } from '../audio-files/content-proof.ts'
 import type { FileIdentity } from '../audio-files/source.ts'
-import {
-  areOfOtherLibraries,
-  type Owner,
-  ownersWithoutAudio,
-  unownedOf,
-} from '../audio-files/without-audio.ts'
+import { areOfOtherLibraries, ownersWithoutAudio, unownedOf } from '../audio-files/without-audio.ts'
 import type { ObjectState, PlanItem } from '../core/plan.ts'
+import type { LackingRow } from '../core/reconcile/facts.ts'
 import { objectsByKey } from '../db/ledger.ts'
 import { keysSpokenFor, keysUploading } from '../db/row-facts.ts'
 import { holdable } from '../db/values.ts'
@@ -102,7 +98,7 @@ export async function removeObjects(
 async function lastCopiesOf(
   executor: ItemExecutor,
   items: readonly Removal[],
-): Promise<{ owners: Map<string, Owner | Error>; heads: Map<string, ObjectHead | undefined> }> {
+): Promise<{ owners: Map<string, LackingRow | Error>; heads: Map<string, ObjectHead | undefined> }> {
   const { knex, store, audioFolder, keyPrefix, signal } = executor.options
   const keys = items.map(item => item.object.key)
   const recorded = await objectsByKey(knex, store.bucket, holdable(keys))
@@ -113,7 +109,7 @@ async function lastCopiesOf(
   })
   const owners = await ownersWithoutAudio({ knex, store, audioFolder, keyPrefix, signal }, objects)
   const others = await areOfOtherLibraries({ knex, store }, objects, recorded)
-  const ofKeys = new Map<string, Owner | Error>()
+  const ofKeys = new Map<string, LackingRow | Error>()
   const seen = new Map<string, ObjectHead | undefined>()
   for (const [at, key] of keys.entries()) {
     const head = heads[at]

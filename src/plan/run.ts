@@ -112,7 +112,9 @@ async function execute(
     const locked = lockedRows.stayed.size
     const changed = counts.done + counts.undone
     const touched = changed + counts.untouched + counts.skipped + counts.failed
-    const left = counts.failed > locked ? ExitCode.someFailed : locked > 0 ? ExitCode.temporary : ExitCode.ok
+    // Whoever undoes wants what was: what can no longer be taken back is a failure. What apply skips, the next reconcile sees.
+    const notDone = counts.failed + (verb === 'undone' ? counts.skipped : 0)
+    const left = notDone > locked ? ExitCode.someFailed : locked > 0 ? ExitCode.temporary : ExitCode.ok
     const exitCode = context.stopExitCode() ?? left
     const fields = { plan: header.id, items, ...counts, rows_locked: locked, exit_code: exitCode }
     const unfinished = context.stopExitCode() === undefined ? '' : ' Not finished.'

@@ -39,8 +39,11 @@ export const failedStates: ReadonlySet<string> = new Set([
   'conflict',
 ])
 
-/** States of items that were left as they are: worth a line to whoever watches, and none under `--quiet`. */
+/** States of items that were left as they are: worth a line to whoever watches. */
 export const passedOverStates: ReadonlySet<string> = new Set(['skipped', 'duplicate'])
+
+/** States that are the same every night, and worth no line under `--quiet`. */
+export const usualStates: ReadonlySet<string> = new Set([...passedOverStates, 'not-audio'])
 
 export interface Summary {
   /** lines for people, the important one first */

@@ -16,6 +16,7 @@ import {
   type Reporter,
   type Style,
   type Summary,
+  usualStates,
 } from './reporter.ts'
 
 interface TextReporterOptions {
@@ -82,13 +83,15 @@ export class TextReporter implements Reporter {
       const reason = reasonOf(item) ?? ''
       this.#say(`${this.style.red(item.state)} ${printable(item.subject)}: ${printable(reason)}`)
       this.#cure(item.cure)
+    } else if (this.#options.quiet && !this.verbose && usualStates.has(item.state)) {
+      return
     } else if (item.text !== undefined) {
       // Words of a table's row are wrapped at a terminal; other text may be there to be copied.
       if (/\S {2,}\S/.test(item.text)) this.#result(item.text)
       else this.data(item.text)
     } else {
       const isPassedOver = passedOverStates.has(item.state)
-      if (!this.verbose && (!isPassedOver || this.#options.quiet)) return
+      if (!this.verbose && !isPassedOver) return
       if (isPassedOver && !this.#isListed(item)) return
       const reason = reasonOf(item)
       const why = reason ? `: ${printable(reason)}` : ''

@@ -9,7 +9,7 @@ import { crc32 } from 'node:zlib'
 import { type FileContent, hashOfFile, holdsContent } from '../audio-files/content-proof.ts'
 import type { Download, Downloader, DownloaderOptions, Draft } from '../audio-files/downloader.ts'
 import type { Readers } from '../audio-files/readers.ts'
-import { localFileError, openInTurn } from '../audio-files/source.ts'
+import { localFileError } from '../audio-files/source.ts'
 import { type AudioFolder, isOutside, readStoredPath } from '../core/audio-path.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
 import { draftPrefix } from '../core/prefixes.ts'
@@ -24,6 +24,7 @@ import {
   toError,
 } from '../errors.ts'
 import { announceEffects, moveIfFree, removeIfThere, syncFolder, writeWhole } from '../file-effects.ts'
+import { openInTurn } from '../open-files.ts'
 import type { Requests } from '../storage/requests.ts'
 import { archiveCure } from '../storage/s3-errors.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
@@ -275,7 +276,7 @@ export async function requireWritable(folder: string): Promise<void> {
   const probe = path.join(folder, `${draftPrefix}${randomBytes(8).toString('hex')}`)
   try {
     await mkdir(folder, { recursive: true })
-    const handle = await open(probe, 'wx', 0o644)
+    const handle = await openInTurn(() => open(probe, 'wx', 0o644))
     try {
       await writeWhole({ handle, path: probe }, 'x')
     } finally {
@@ -347,7 +348,7 @@ async function contentAt(file: string): Promise<Required<FileContent> | undefine
 }
 
 async function readWhole(file: string): Promise<Required<FileContent> | undefined> {
-  const handle = await openInTurn(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  const handle = await openInTurn(() => open(file, constants.O_RDONLY | constants.O_NONBLOCK))
   try {
     if (!(await handle.stat()).isFile()) return undefined
     const hash = createHash('sha256')

@@ -36,7 +36,7 @@ import {
 } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { keepHeapLevel } from '../heap.ts'
-import { withinOpenFiles } from '../open-files.ts'
+import { isTooManyFiles, withinOpenFiles } from '../open-files.ts'
 import { makePlanHeader, PlanBuilder, quarantineKey, refuseUnwritable } from '../plan/plan-file.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
@@ -427,6 +427,7 @@ class Restorer {
         return failed('store', problem, error instanceof AppError ? error.cure : 'Run it again.')
       const code = systemErrorCode(error)
       if (code === undefined || error instanceof AppError) throw error
+      if (isTooManyFiles(error)) throw error
       if (code === 'ENOSPC' || code === 'EDQUOT') {
         throw new TemporaryError(code === 'ENOSPC' ? 'the disk is full' : 'the disk quota is used up', {
           code: 'disk.full',

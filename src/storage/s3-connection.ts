@@ -14,7 +14,7 @@ import { type Agents, type Network, openAgents, plainNetwork } from '../network.
 import { createHttpClient, type HttpClient, type HttpTarget } from './http-client.ts'
 import { Lacks } from './lacks.ts'
 import { keepPace } from './pace.ts'
-import { type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
+import { noteAnswered, type RequestContext, storeErrorOf, toStoreError } from './s3-errors.ts'
 import type { SigningCredentials } from './sigv4.ts'
 import { StoreError } from './store.ts'
 
@@ -317,6 +317,7 @@ function openClients(options: ClientOptions): {
     try {
       const answered = await handle(...args)
       keepPace(answered.response.body, timeouts.idleMs)
+      noteAnswered(answered.response)
       return answered
     } catch (error) {
       options.onUnanswered()

@@ -38,6 +38,8 @@ export interface S3Failure {
   code?: string
   message?: string
   status?: number
+  /** what the answer itself said, where the SDK makes another status of it: an error in the body of a 200 */
+  answered?: number
   requestId?: string
   /** the region the bucket is in, where the answer tells */
   bucketRegion?: string
@@ -312,16 +314,14 @@ function whyOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext
     return `${causes.network}: ${networkFault({ code: failure.code, message: oneLine(failure.message) })}`
   }
   const said = oneLine(failure.message)
-  const words = [failure.code, failure.status === undefined ? undefined : `HTTP ${failure.status}`].filter(
-    Boolean,
-  )
+  const status = failure.answered ?? failure.status
+  const words = [failure.code, status === undefined ? undefined : `HTTP ${status}`].filter(Boolean)
   const aside = words.length > 0 ? ` (${words.join(', ')})` : ''
   const own = said === '' || said === failure.code || kind === 'aborted' ? '' : `: ${said}`
   const cause = (kind === 'credentials' && refusals[failure.code ?? '']) || causes[kind]
   return `${cause}${aside}${own}`
 }
 
-/** Reads what an SDK exception or a Node.js error tells. */
 /** What the SDK found no sense in, of an answer that says it went well: XML that was cut, a date that is none. */
 function unreadableAnswer(thrown: unknown): S3Failure | undefined {
   if (!(thrown instanceof Error)) return undefined
@@ -333,6 +333,14 @@ function unreadableAnswer(thrown: unknown): S3Failure | undefined {
   return { code: 'ServiceUnavailable', message, status, cause: thrown }
 }
 
+const answeredStatus = new WeakMap<object, number>()
+
+/** The SDK calls the error in the body of a 200 a 503, to try it again; whoever reads of it looks for what was answered. */
+export function noteAnswered(response: { readonly statusCode: number }): void {
+  answeredStatus.set(response, response.statusCode)
+}
+
+/** Reads what an SDK exception or a Node.js error tells. */
 function failureOf(thrown: unknown): S3Failure {
   if (!(thrown instanceof Error)) return { message: String(thrown), cause: thrown }
   const error = thrown as Error & {
@@ -345,10 +353,12 @@ function failureOf(thrown: unknown): S3Failure {
   const headers = error.$response?.headers ?? {}
   const status = error.$metadata?.httpStatusCode ?? error.$response?.statusCode
   const date = Date.parse(headers['date'] ?? '')
+  const answered = error.$response && answeredStatus.get(error.$response)
   return {
     code: codeOf(error),
     message: error.message,
     status,
+    ...(answered === undefined ? {} : { answered }),
     requestId: error.$metadata?.requestId ?? headers['x-amz-request-id'],
     bucketRegion: text(headers['x-amz-bucket-region']) ?? text(error.Region),
     serverTime: Number.isNaN(date) ? undefined : date,

@@ -61,6 +61,13 @@ describe('by flag and environment', () => {
     expect(stdout + stderr).not.toContain('$ecret')
   })
 
+  test('it says what it was not asked to write: what the environment sets of the network', async () => {
+    const { stdout } = await cli([...init, '--yes'], { env: { ...env, NO_PROXY: 'localhost' }, cwd })
+    expect(stdout).toContain('NO_PROXY too, as set here: cron has another environment')
+    expect(await own()).toMatchObject({ NO_PROXY: 'localhost' })
+    expect((await cli([...init, '--yes'], { env, cwd })).stdout).not.toContain('too, as set here')
+  })
+
   test('what it wrote is what every command reads', async () => {
     await cli([...init, '--yes'], { env, cwd })
     const { exitCode } = await cli(['doctor', '--timeout', '10m'], { env: {}, cwd })

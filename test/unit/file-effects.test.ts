@@ -133,7 +133,7 @@ test("a folder's sync: that it cannot be had is no error, that it failed is one"
     const stop = failing(code)
     await syncFolder(folder).finally(stop)
   }
-  for (const code of ['EIO', 'ENOSPC', 'EDQUOT', 'ESTALE']) {
+  for (const code of ['EIO', 'ENOSPC', 'EDQUOT', 'ESTALE', 'EMFILE', 'ENFILE', 'ENOMEM']) {
     const stop = failing(code)
     await expect(syncFolder(folder).finally(stop)).rejects.toMatchObject({ code })
   }

@@ -1,6 +1,6 @@
 /** The lines of what the ordered merge could not pair, once it is explained. */
 import { sameContent } from './classify.ts'
-import type { Comparison, Difference, ObjectFacts, RowFacts } from './facts.ts'
+import type { Comparison, Difference, LackingRow, ObjectFacts, RowFacts } from './facts.ts'
 import { formOf, type TwinKind, twinKind } from './names.ts'
 
 /** A row whose key has no object. */
@@ -101,8 +101,9 @@ export function missingComparison({ row, fileThere, removed, elsewhere }: Unmatc
 /** An object in quarantine whose track has come to have no other audio: its row may be of a restored database. */
 export function removedComparison(
   removed: NonNullable<Comparison['removed']>,
-  { row, by }: NonNullable<ObjectFacts['lacking']>,
+  lacking: LackingRow,
 ): Comparison {
+  const { row, by } = lacking
   return {
     sigil: '-',
     name: removed.object.key,
@@ -110,13 +111,16 @@ export function removedComparison(
       {
         class: 'unlinked-object',
         severity: 'drift',
-        detail: `track ${row.trackId} has no audio, and this, which was removed, ${ownedBy[by]}; it is in quarantine: ${removed.from}`,
+        detail: `track ${row.trackId} ${hasNone(lacking)}, and this, which was removed, ${ownedBy[by]}; it is in quarantine: ${removed.from}`,
       },
     ],
     row,
     removed,
   }
 }
+
+const hasNone = ({ row: { path }, isUnseen }: LackingRow): string =>
+  isUnseen ? `has no object, and its file ${path} cannot be looked at from here` : 'has no audio'
 
 /** How an object is known to be a track's, for the reader. */
 const ownedBy = {
@@ -142,7 +146,7 @@ export function orphanComparison(
         {
           class: 'unlinked-object',
           severity: 'drift',
-          detail: `${track} has no audio, and this ${ownedBy[by]}`,
+          detail: `${track} ${hasNone(lacking)}, and this ${ownedBy[by]}`,
         },
       ],
       row,

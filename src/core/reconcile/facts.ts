@@ -48,6 +48,15 @@ export interface HeadFacts {
   archive?: 'archived' | 'restoring'
 }
 
+/** A row without other audio that an object belongs to. */
+export interface LackingRow {
+  readonly row: RowFacts
+  /** how the object is known to be its */
+  readonly by: 'track' | 'content' | 'name'
+  /** whether it has a file nobody can tell: no permission, a folder that is not there */
+  readonly isUnseen?: true
+}
+
 export interface ObjectFacts {
   key: string
   size: number
@@ -63,7 +72,7 @@ export interface ObjectFacts {
   /** neither the ledger nor a row ever knew it, and this is why it is nothing of ours to remove */
   foreign?: 'unmarked' | 'deeper' | 'other-library' | 'unnamable'
   /** the row of its track, which has no other audio, and how it is known to be its */
-  lacking?: { readonly row: RowFacts; readonly by: 'track' | 'content' | 'name' }
+  lacking?: LackingRow
 }
 
 /** One file under the audio folder; `path` is relative to it, with `/`. */

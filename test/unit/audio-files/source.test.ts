@@ -143,8 +143,6 @@ test.each<[string, string, RegExp, RegExp]>([
   ['EPERM', 'unreadable', /^no permission to read a\.mp3$/, /./],
   ['ENAMETOOLONG', 'refused', /^a\.mp3… is too long a path$/, /^Correct the row/],
   ['EIO', 'unreadable', /^a\.mp3 cannot be read: EIO$/, /check the disk/],
-  ['EMFILE', 'unreadable', /^a\.mp3 cannot be read: EMFILE$/, /raise the limit/],
-  ['ENFILE', 'unreadable', /^a\.mp3 cannot be read: ENFILE$/, /raise the limit/],
 ])('%s of a file is %s', (code, problem, message, cure) => {
   const told = localFileError(refusing(code), 'a.mp3')
   expect(told.problem).toBe(problem)
@@ -152,19 +150,40 @@ test.each<[string, string, RegExp, RegExp]>([
   expect(told.cure).toMatch(cure)
 })
 
+test.each(['EMFILE', 'ENFILE'])(
+  "%s is no file's problem, and says nothing of whether it is there",
+  async code => {
+    expect(() => localFileError(refusing(code), 'a.mp3')).toThrow(`too many files are open (${code})`)
+    const disk = {
+      ...blockingDisk,
+      open: () => {
+        throw refusing(code)
+      },
+    }
+    await expect(openSource('A/b.mp3', folder, root, disk)).rejects.toMatchObject({
+      code: 'system.files',
+      exitCode: 5,
+    })
+  },
+)
+
 test('a file is opened once another is closed, if too many are open', async () => {
   const file = path.join(temporaryFolder('many'), 'a')
   writeFileSync(file, 'a')
   const source = new URL('../../../src/audio-files/source.ts', import.meta.url).href
+  const openFiles = new URL('../../../src/open-files.ts', import.meta.url).href
   const script = `
     import { openSync, closeSync } from 'node:fs'
-    import { blockingDisk, openInTurn } from ${JSON.stringify(source)}
+    import { blockingDisk } from ${JSON.stringify(source)}
+    import { open } from 'node:fs/promises'
+    import { openInTurn } from ${JSON.stringify(openFiles)}
     const held = []
     try { for (;;) held.push(openSync(${JSON.stringify(file)})) } catch {}
     setTimeout(() => closeSync(held.pop()), 100)
-    const handle = await openInTurn(${JSON.stringify(file)}, 0)
+    const handle = await openInTurn(() => open(${JSON.stringify(file)}))
     await handle.close()
-    blockingDisk.open(${JSON.stringify(file)}, 0).close()
+    const opened = await blockingDisk.open(${JSON.stringify(file)}, 0)
+    opened.close()
     console.log('opened')`
   const { stdout } = spawnSync(
     'sh',
@@ -208,14 +227,14 @@ test('a file that cannot be looked at once it is open is that problem, and is cl
   const closed: number[] = []
   const failing = (stat: () => never) => ({
     ...blockingDisk,
-    open(file: string, flags: number) {
-      const opened = blockingDisk.open(file, flags) as ReturnType<typeof blockingDisk.open> & { fd: number }
+    async open(file: string, flags: number) {
+      const opened = await blockingDisk.open(file, flags)
       return {
         ...opened,
         stat,
         close() {
           closed.push(opened.fd)
-          return (opened as unknown as { close(): void }).close()
+          return opened.close()
         },
       }
     },

@@ -16,10 +16,11 @@ beforeAll(async () => {
 })
 afterAll(() => bed.close())
 
+const flags = { dryRun: false, concurrency: undefined, maxDuration: undefined, lockWait: 200 }
+
 /** @returns the last lines of a run */
 async function said(verb: 'apply' | 'undo', plan: string): Promise<(string | undefined)[]> {
   let end: Summary | undefined
-  const flags = { dryRun: false, concurrency: undefined, maxDuration: undefined, lockWait: 200 }
   await bed.run(verb, context => {
     const { report } = context
     report.summary = summary => {
@@ -57,6 +58,22 @@ describe('a plan of which nothing is left', () => {
     expect(await said('undo', plan)).toEqual(['1 item undone.'])
     expect(await said('undo', plan)).toEqual([none])
   })
+})
+
+test('what can no longer be taken back is not undone: exit 3, and why; apply leaves it to the next reconcile', async () => {
+  const key = 'audio/three.flac'
+  const headers = { contentType: 'audio/flac' }
+  const put = (text: string) => bed.store.put(key, Buffer.from(text), { headers, checksums: {} })
+  const { etag } = await put('three')
+  const object = { key, size: 5, etag }
+  const plan = savePlan(bed, 'three.plan', [{ action: 'remove-object', object, to: `quarantine/x/${key}` }])
+  expect((await apply(bed, plan)).exitCode).toBe(0)
+  await put('another')
+  const undone = await bed.run('undo', context => runUndo(context, plan, flags))
+  expect([undone.exitCode, undone.summary]).toEqual([3, expect.objectContaining({ undone: 0, skipped: 1 })])
+  const changed = savePlan(bed, 'four.plan', [{ action: 'remove-object', object, to: `quarantine/x/${key}` }])
+  const applied = await apply(bed, changed)
+  expect([applied.exitCode, applied.summary]).toEqual([0, expect.objectContaining({ done: 0, skipped: 1 })])
 })
 
 test('an object of which cannot be told whether it is the last copy stays, until it can', async () => {

@@ -27,6 +27,19 @@ test('rows of a table are wrapped at a terminal alone; a line to be copied is no
   expect(shown(line, true)).toBe(`${line}\n`)
 })
 
+test('what is called a song and is none: a line for whoever watches, and none for cron', () => {
+  const item = {
+    subject: 'a.mp3',
+    state: 'not-audio',
+    reason: 'no format',
+    text: 'not audio a.mp3: no format',
+  }
+  expect(written(item)).toBe('not audio a.mp3: no format\n')
+  expect(written(item, { quiet: true })).toBe('')
+  expect(written(item, { quiet: true, verbose: true })).toBe('not audio a.mp3: no format\n')
+  expect(written({ ...item, text: undefined } as never)).toBe('')
+})
+
 test.each(['skipped', 'duplicate'])('%s: a line for whoever watches, and none for cron', state => {
   const item = { subject: 'a.mp3', state, reason: 'same content as b.mp3' }
   expect(written(item)).toBe(`1970-01-01T00:00:00Z ${state} a.mp3: same content as b.mp3\n`)

@@ -36,6 +36,20 @@ function answering(acl: { status?: number; body: string }) {
   }
 }
 
+test('an error in the body of a 200 is told as the 200 that it was', async () => {
+  const { store } = await scripted(({ method }, response) => {
+    if (method === 'HEAD') response.writeHead(200, stored).end()
+    else
+      response
+        .writeHead(200)
+        .end('<?xml version="1.0"?><Error><Code>InternalError</Code><Message>later</Message></Error>')
+  })
+  await expect(store.copy('a', 'b', { ifMatch: 'e1' })).rejects.toMatchObject({
+    kind: 'unavailable',
+    message: expect.stringContaining('(InternalError, HTTP 200): later'),
+  })
+})
+
 describe('rewriteHeaders', () => {
   test('keeps everything but the two headers: language, expiry, encryption with an own key, access list', async () => {
     const { store, received } = await scripted(answering({ body: accessList(owner + everyone) }))

@@ -137,9 +137,19 @@ describe('of an object', () => {
     ],
     ['A – B', 'track', `track ${trackId}, A – B, has no audio, and this was uploaded for it`],
     [undefined, 'name', `track ${trackId} has no audio, and this has its artist and title for a key`],
-  ] as const)('a track lacks it: label %s, known by %s', (label, by, detail) => {
-    const lacking = { ...row('x'), key: null, size: null, ...(label !== undefined && { label }) }
-    const one = object('a', { lacking: { row: lacking, by }, foreign: 'unmarked' })
+    [
+      undefined,
+      'track',
+      `track ${trackId} has no object, and its file x.mp3 cannot be looked at from here, and this was uploaded for it`,
+      true,
+    ],
+  ] as const)('a track lacks it: label %s, known by %s', (label, by, detail, isUnseen?: true) => {
+    const named = { ...(label !== undefined && { label }), ...(isUnseen && { path: 'x.mp3' }) }
+    const lacking = { ...row('x'), key: null, size: null, ...named }
+    const one = object('a', {
+      lacking: { row: lacking, by, ...(isUnseen && { isUnseen }) },
+      foreign: 'unmarked',
+    })
     expect(orphanComparison(one, twin, duplicate, object('b'))).toStrictEqual({
       sigil: '-',
       name: 'a',
