@@ -90,7 +90,7 @@ export async function* dispensableCopies(
     signal,
   })) {
     for (const track of page) {
-      const copy = await copyOf(track, audioFolder, root)
+      const copy = await copyOf(track, audioFolder, root, now)
       if (copy === undefined) continue
       left += 1
       await sorter.add(
@@ -130,17 +130,24 @@ export async function* dispensableCopies(
   }
 }
 
-async function copyOf(track: Track, folder: AudioFolder, root: string): Promise<LocalCopy | undefined> {
+async function copyOf(
+  track: Track,
+  folder: AudioFolder,
+  root: string,
+  now: number,
+): Promise<LocalCopy | undefined> {
   const path = track.filePath as string
   try {
     const source = await statSource(path, folder, root)
-    const { atimeMs, mtimeMs } = await stat(source.absolute)
+    const { atimeMs, mtimeMs, ctimeMs } = await stat(source.absolute)
+    // Whoever sets clocks and times wrong has used nothing in the future.
+    const uses = [atimeMs, mtimeMs].filter(time => time <= now)
     return {
       trackId: track.id,
       path,
       file: join(folder.root, source.relative),
       size: source.size,
-      lastUsed: Math.max(atimeMs, mtimeMs),
+      lastUsed: uses.length === 0 ? ctimeMs : Math.max(...uses),
     }
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error

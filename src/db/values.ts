@@ -22,3 +22,9 @@ export const holdable = (texts: readonly string[]): readonly string[] =>
 /** A 63-bit integer for a bigint column; null if it does not fit, as inode numbers of some file systems. */
 export const int8 = (value: bigint | null): string | null =>
   value === null || value >= 2n ** 63n || value < -(2n ** 63n) ? null : value.toString()
+
+/**
+ * A time in nanoseconds since 1970 for a bigint column that is not null. File systems know times that do not fit (after
+ * 2262, before 1677): such a file is remembered with the nearest, which is not its own, and so is never trusted.
+ */
+export const int8Time = (ns: bigint): string => int8(ns) ?? String(ns < 0n ? -(2n ** 63n) : 2n ** 63n - 1n)

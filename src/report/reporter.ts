@@ -40,10 +40,10 @@ export const failedStates: ReadonlySet<string> = new Set([
 ])
 
 /** States of items that were left as they are: worth a line to whoever watches. */
-export const passedOverStates: ReadonlySet<string> = new Set(['skipped', 'duplicate'])
+export const passedOverStates: ReadonlySet<string> = new Set(['skipped', 'duplicate', 'kept'])
 
 /** States that are the same every night, and worth no line under `--quiet`. */
-export const usualStates: ReadonlySet<string> = new Set([...passedOverStates, 'not-audio'])
+export const usualStates: ReadonlySet<string> = new Set(['skipped', 'duplicate', 'not-audio'])
 
 export interface Summary {
   /** lines for people, the important one first */

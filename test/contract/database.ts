@@ -614,6 +614,12 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
       expect(await rememberedFiles(db.knex, ['a/é.mp3', 'x'.repeat(3000)])).toEqual(
         new Map([['a/é.mp3', { ...file, size: 4 }]]),
       )
+      // Of the year 2500, and of 1600: no column holds them, and they are never taken for the file's.
+      for (const mtimeNs of [16_725_225_600_000_000_000n, -11_676_096_000_000_000_000n]) {
+        await rememberFiles(db.knex, [{ ...file, mtimeNs }])
+        const known = (await rememberedFiles(db.knex, ['a/é.mp3'])).get('a/é.mp3')
+        expect(known?.mtimeNs).not.toBe(mtimeNs)
+      }
     })
 
     test('a read-only session refuses to write', async () => {

@@ -113,6 +113,9 @@ describe('cleanup and restore', () => {
     const old = row('S3', 'audio/old.mp3', await file('artist/old.mp3', 'old', 60))
     await put('audio/new.mp3', 'new')
     row('S3', 'audio/new.mp3', await file('new.mp3', 'new', 1))
+    // Dated in the future, it was used when it was last changed: just now.
+    await put('audio/future.mp3', 'future')
+    row('S3', 'audio/future.mp3', await file('future.mp3', 'future', -700))
     await put('audio/other.mp3', 'abc')
     row('S3', 'audio/other.mp3', await file('other.mp3', 'abd', 60))
     row('S3', 'audio/lost.mp3', await file('lost.mp3', 'the last copy', 60))
@@ -148,6 +151,9 @@ describe('cleanup and restore', () => {
     expect(await columns(old)).toEqual({ file_source: 'S3', s3_object_key: 'audio/old.mp3', file_path: null })
     expect(await columns(stale)).toMatchObject({ file_path: null })
     expect((await see()).objects).toEqual(before.objects)
+    expect(here('future.mp3')).toBe(true)
+    await run(['cleanup', '--apply', '--older-than', '0s'])
+    expect(here('future.mp3')).toBe(false)
   })
 
   it('keeps what the CDN does not serve, byte for byte', async () => {

@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { type AudioFolder, portable, readStoredPath } from '../../core/audio-path.ts'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
-import { indexableBytes, int8 } from '../values.ts'
+import { indexableBytes, int8, int8Time } from '../values.ts'
 
 /** A local file as it was when it was hashed. It holds while size, times, inode and device are the same. */
 export interface HashedFile {
@@ -26,7 +26,7 @@ export interface HashedFile {
 const fileColumns: readonly BulkColumn<HashedFile>[] = [
   ['path', 'text', file => file.path],
   ['size', 'bigint', file => file.size],
-  ['mtime_ns', 'bigint', file => int8(file.mtimeNs)],
+  ['mtime_ns', 'bigint', file => int8Time(file.mtimeNs)],
   ['ctime_ns', 'bigint', file => int8(file.ctimeNs)],
   ['inode', 'bigint', file => int8(file.inode)],
   ['device', 'bigint', file => int8(file.device)],

@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { type BulkColumn, slices, unnest } from '../bulk.ts'
 import { type ChangeOutcome, changeUnlockedTracks, type PlannedTrack } from '../tracks.ts'
-import { int8, storable } from '../values.ts'
+import { int8, int8Time, storable } from '../values.ts'
 import { type ObjectRecord, upsertObjects } from './objects.ts'
 
 /** A track whose object is in the bucket, its checksum confirmed by the server. */
@@ -81,7 +81,7 @@ export async function recordUpload(knex: Knex, upload: UploadRecord): Promise<vo
     upload_id: upload.uploadId,
     path: storable(upload.path),
     inode: int8(upload.inode),
-    mtime_ns: int8(upload.mtimeNs),
+    mtime_ns: int8Time(upload.mtimeNs),
     size: upload.size,
     sha256: upload.sha256,
     part_size: upload.partSize,

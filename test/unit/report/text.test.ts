@@ -40,6 +40,12 @@ test('what is called a song and is none: a line for whoever watches, and none fo
   expect(written({ ...item, text: undefined } as never)).toBe('')
 })
 
+test('what was to go and is kept: a line, under --quiet too', () => {
+  const item = { subject: 'a.mp3', state: 'kept', reason: 'the CDN does not serve it' }
+  expect(written(item)).toBe('1970-01-01T00:00:00Z kept a.mp3: the CDN does not serve it\n')
+  expect(written(item, { quiet: true })).toBe(written(item))
+})
+
 test.each(['skipped', 'duplicate'])('%s: a line for whoever watches, and none for cron', state => {
   const item = { subject: 'a.mp3', state, reason: 'same content as b.mp3' }
   expect(written(item)).toBe(`1970-01-01T00:00:00Z ${state} a.mp3: same content as b.mp3\n`)
