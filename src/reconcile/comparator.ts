@@ -414,5 +414,5 @@ function contentOf(row: RowFacts, object: ObjectFacts): string | undefined {
 
 /** Whether a key belongs to the share that is hashed: the same keys in every run, spread evenly. */
 function isSampled(key: string, share: number): boolean {
-  return share >= 1 || createHash('sha1').update(key).digest().readUInt32BE() < share * 2 ** 32
+  return createHash('sha1').update(key).digest().readUInt32BE() < share * 2 ** 32
 }

@@ -14,7 +14,7 @@ import { StoreError } from '../../src/storage/store.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
-import type { StoreHooks } from '../support/hooked-store.ts'
+import { once, type StoreHooks } from '../support/hooked-store.ts'
 import { reconcile } from './safety.ts'
 
 const sha256 = (of: Uint8Array) => createHash('sha256').update(of).digest('hex')
@@ -311,6 +311,27 @@ const states: State[] = [
     ['- orphan-object duplicate-content', 'remove-object'],
   ],
   [
+    'orphan of another library',
+    async ({ put }) => put({ metadata: { library: randomUUID(), 'track-id': randomUUID() } }),
+    [],
+  ],
+  [
+    'orphan of another library, and of a track here',
+    async ({ put, row, bytes }) => {
+      const id = await row({ ...lost, source: 'LOCAL', path: 'both.flac', file: bytes })
+      await put({ metadata: { library: randomUUID(), 'track-id': id.toUpperCase() } })
+    },
+    ['- orphan-object', 'remove-object'],
+  ],
+  [
+    'orphan of another library, known to the ledger',
+    async ({ put, known }) => [
+      await put({ metadata: { library: randomUUID(), 'track-id': randomUUID() } }),
+      await known(),
+    ],
+    ['- orphan-object', 'remove-object'],
+  ],
+  [
     'orphan of a track by content',
     async ({ put, row, bytes }) => [
       await put({ metadata: { sha256: sha256(bytes) } }),
@@ -378,37 +399,32 @@ const states: State[] = [
 ]
 
 /** Of a track by the names that its key is made of. */
+const named = (artist: string, bytes: Uint8Array): ObjectOf => ({
+  key: objectKey({ prefix: 'audio/', artist, title: 'By Name', sha256: sha256(bytes), extension: 'flac' }),
+  metadata: { sha256: sha256(bytes) },
+})
 const byName: State[] = [
   [
     'orphan of a track by name',
     async ({ put, row, bytes }) => [
-      await put({
-        key: objectKey({
-          prefix: 'audio/',
-          artist: 'Ann',
-          title: 'By Name',
-          sha256: sha256(bytes),
-          extension: 'flac',
-        }),
-        metadata: { sha256: sha256(bytes) },
-      }),
+      await put(named('Ann', bytes)),
       await row({ ...lost, artist: 'Ann', title: 'By Name' }),
+    ],
+    ['- unlinked-object', 'update-row S3'],
+  ],
+  [
+    'orphan of a name that two tracks have',
+    async ({ put, row, bytes }) => [
+      await put(named('Eve', bytes)),
+      await row({ ...lost, source: 'LOCAL', path: 'eve.flac', file: bytes, artist: 'Eve', title: 'By Name' }),
+      await row({ ...lost, artist: 'Eve', title: 'By Name' }),
     ],
     ['- unlinked-object', 'update-row S3'],
   ],
   [
     'orphan of a name that has its audio',
     async ({ put, row, bytes }) => [
-      await put({
-        key: objectKey({
-          prefix: 'audio/',
-          artist: 'Bob',
-          title: 'By Name',
-          sha256: sha256(bytes),
-          extension: 'flac',
-        }),
-        metadata: { sha256: sha256(bytes) },
-      }),
+      await put(named('Bob', bytes)),
       await row({ ...lost, source: 'LOCAL', path: 'bob.flac', file: bytes, artist: 'Bob', title: 'By Name' }),
     ],
     ['- orphan-object', 'remove-object'],
@@ -419,14 +435,14 @@ test('what is said of each, and what the plan would do', async () => {
   const { found: lines, summary } = await found([...states, ...byName])
   expect(lines).toEqual(expectedOf([...states, ...byName]))
   expect(summary).toMatchObject({
-    rows: 35,
+    rows: 38,
     rows_with_key: 21,
-    objects: 31,
-    bytes: 90_000,
+    objects: 35,
+    bytes: 102_000,
     changed: 0,
     unread: 0,
-    agree: 12,
-    heads: 39,
+    agree: 14,
+    heads: 43,
     hashed: 1,
   })
 })
@@ -460,6 +476,24 @@ test('what is not there any longer at the second look is not judged, and what ca
   )
   expect(lines).toEqual(expectedOf(some))
   expect(summary).toMatchObject({ changed: 1, unread: 3, agree: 1 })
+})
+
+test('a store that answers to a key which is none has the object of its reading', async () => {
+  const some: State[] = [
+    ['agrees', async ({ put, row }) => [await put(), await row()], []],
+    [
+      'its key begins with a slash',
+      async ({ put, row, key }) => [await put(), await row({ key: `/${key}` })],
+      ['* misspelt-key', 'update-row S3'],
+    ],
+  ]
+  const hooks: StoreHooks = {
+    head: {
+      after: async (_, key) =>
+        key.startsWith('/') ? { ...(await bed.store.head(key.slice(1))), key } : undefined,
+    },
+  }
+  expect((await found(some, {}, hooks)).found).toEqual(expectedOf(some))
 })
 
 test('rows that change while it looks are not judged', async () => {
@@ -555,12 +589,15 @@ describe('how closely it looks', () => {
     })
   })
   test('what was looked at and found right is remembered, and nothing else', async () => {
-    await found(some, { deep: true })
-    const rows = await bed.database
-      .knex('autodj_ledger.objects')
-      .select('key', 'sha256', 'size', 'verified_at')
+    const objects = () => bed.database.knex('autodj_ledger.objects')
+    await found(
+      some,
+      { deep: true },
+      { list: { before: once(() => objects().update({ content_type: null })) } },
+    )
+    const rows = await objects().select('key', 'content_type', 'verified_at')
     const now = rows.filter(({ verified_at }) => verified_at.getTime() < Date.now() + 30_000)
-    expect(now.map(({ key }) => key)).toEqual(['audio/proved.flac'])
+    expect(now).toMatchObject([{ key: 'audio/proved.flac', content_type: 'audio/flac' }])
     expect(rows).toHaveLength(4)
   })
 })
