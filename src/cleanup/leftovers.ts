@@ -187,22 +187,18 @@ export async function* staleUploads(
   for await (const page of store.listUploads({ prefix, signal })) {
     for (const { uploadId } of page) listed.add(uploadId)
     const old = page.filter(upload => upload.initiated.getTime() < before)
-    const alive = await runsAlive(
-      knex,
-      old.flatMap(upload => owners.get(upload.uploadId) ?? []),
-    )
-    for (const upload of old) if (!alive.has(owners.get(upload.uploadId) ?? '')) yield stale(upload)
+    const ownerOf = ({ uploadId }: { uploadId: string }) => owners.get(uploadId)
+    const alive = await runsAlive(knex, old.map(ownerOf))
+    for (const upload of old) if (!alive.has(ownerOf(upload))) yield stale(upload)
   }
   const unlisted = known.filter(
     ({ key, uploadId, createdAt }) =>
       key.startsWith(prefix) && createdAt.getTime() < before && !listed.has(uploadId),
   )
-  const alive = await runsAlive(
-    knex,
-    unlisted.flatMap(({ runId }) => runId ?? []),
-  )
+  const ownersOfUnlisted = unlisted.map(({ runId }) => runId)
+  const alive = await runsAlive(knex, ownersOfUnlisted)
   for (const upload of unlisted) {
-    if (alive.has(upload.runId ?? '')) continue
+    if (alive.has(upload.runId)) continue
     if ((await store.listParts(upload.key, upload.uploadId, signal)) !== undefined) yield stale(upload)
   }
 }

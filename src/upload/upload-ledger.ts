@@ -44,18 +44,13 @@ export class UploadLedger {
     const { knex } = this.#database
     const uploads = await openUploads(knex, { bucket: this.#store.bucket, key })
     const known = new Set(uploads.map(one => one.uploadId))
-    const alive = await runsAlive(
-      knex,
-      uploads.flatMap(one => (one.runId === null ? [] : [one.runId])),
-    )
-    const free = uploads.filter(
-      one => one.runId === null || one.runId === this.#runId || !alive.has(one.runId),
-    )
+    const owners = uploads.map(({ runId }) => runId)
+    const alive = await runsAlive(knex, owners)
+    const free = uploads.filter(({ runId }) => runId === this.#runId || !alive.has(runId))
     // Begun, and killed before it was written down: the server knows it, the ledger does not.
     for await (const page of this.#store.listUploads({ prefix: key })) {
       for (const one of page) {
-        if (one.key !== key || known.has(one.uploadId)) continue
-        if (alive.size > 0) continue
+        if (one.key !== key || known.has(one.uploadId) || alive.size > 0) continue
         await this.#store.abortUpload(key, one.uploadId)
       }
     }
@@ -88,12 +83,10 @@ export class UploadLedger {
   async sweep(): Promise<void> {
     const { knex } = this.#database
     const uploads = await openUploads(knex, { bucket: this.#store.bucket })
-    const alive = await runsAlive(
-      knex,
-      uploads.flatMap(one => (one.runId === null ? [] : [one.runId])),
-    )
+    const owners = uploads.map(({ runId }) => runId)
+    const alive = await runsAlive(knex, owners)
     for (const { key, uploadId, runId } of uploads) {
-      if (runId !== null && (runId === this.#runId || alive.has(runId))) continue
+      if (runId === this.#runId || alive.has(runId)) continue
       await this.#store.abortUpload(key, uploadId)
       await forgetUpload(knex, uploadId)
     }

@@ -155,14 +155,6 @@ export const guards: readonly Guard[] = [
     pattern: 'another recording|deletion',
   },
   {
-    name: 'upload sweep live',
-    file: 'src/upload/upload-ledger.ts',
-    guard: 'alive.has(runId)',
-    instead: 'false',
-    tests: ['test/contract/upload.test.ts'],
-    pattern: 'sweep|live|alive|dead|abort|upload',
-  },
-  {
     name: 'upload under way',
     file: 'src/plan/removals.ts',
     guard: "if (uploading.has(key)) throw new Skip('an upload to this key is under way')",
@@ -578,7 +570,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'sweep leaves live uploads',
     file: 'src/upload/upload-ledger.ts',
-    guard: 'if (runId !== null && (runId === this.#runId || alive.has(runId))) continue',
+    guard: 'if (runId === this.#runId || alive.has(runId)) continue',
     instead: '',
     tests: ['test/contract/upload.test.ts'],
     pattern: 'dead|sent|sweep|swept|begun',
@@ -631,8 +623,8 @@ export const guards: readonly Guard[] = [
   {
     name: 'the ledger of a dead run is what is resumed',
     file: 'src/upload/upload-ledger.ts',
-    guard: 'one => one.runId === null || one.runId === this.#runId || !alive.has(one.runId),',
-    instead: '() => true,',
+    guard: '({ runId }) => runId === this.#runId || !alive.has(runId)',
+    instead: '() => true',
     tests: ['test/contract/meanwhile.test.ts'],
     pattern: 'that a live run sends',
   },

@@ -153,14 +153,18 @@ export async function abandonDeadRuns(
   })
 }
 
-/** Those of these runs that are alive: running, their lease not run out. */
-export async function runsAlive(knex: Knex, runIds: readonly string[]): Promise<Set<string>> {
-  if (runIds.length === 0) return new Set()
+/** Those of these runs that are alive: running, their lease not run out. What no run owns is of none. */
+export async function runsAlive<Owner extends string | null | undefined>(
+  knex: Knex,
+  owners: readonly Owner[],
+): Promise<ReadonlySet<Owner>> {
+  const runIds = new Set(owners.flatMap(id => id ?? []))
+  if (runIds.size === 0) return new Set()
   const rows = (await knex('autodj_ledger.runs')
     .select('id')
-    .whereRaw('id = any(?::uuid[])', [[...new Set(runIds)]])
+    .whereRaw('id = any(?::uuid[])', [[...runIds]])
     .where({ state: 'running' })
-    .whereRaw('lease_until > now()')) as { id: string }[]
+    .whereRaw('lease_until > now()')) as { id: Owner }[]
   return new Set(rows.map(run => run.id))
 }
 
