@@ -240,7 +240,7 @@ export async function refusedByRows<One extends Pick<Removal, 'candidate' | 'pla
         one,
         new Kept(
           'cdn.differs',
-          '`autodj verify` got different bytes from the CDN; once the cause is fixed, `autodj verify --retry-failed` frees it',
+          '`autodj verify` found the CDN serving something else; once the cause is fixed, `autodj verify --retry-failed` frees it',
         ),
       )
     }

@@ -43,6 +43,8 @@ interface LocalCopy {
   lastUsed: number
   /** no file any longer, the row still names it */
   missing?: true
+  /** a copy that comes before has the same file, which goes once */
+  isShared?: true
 }
 
 /** A copy that may go; whoever has tried to remove it says how that ended, as one that has to be kept makes no room. */
@@ -101,9 +103,14 @@ export async function* dispensableCopies(
   }
   let [underWay, bytesUnderWay] = [0, 0]
   let wake = (): void => {}
+  // Rows that share a file follow each other: its times are one.
+  let [sameTime, files] = ['', new Set<string>()]
   for await (const batch of sorter.sorted()) {
-    for (const [, value] of batch) {
-      const copy = JSON.parse(value) as LocalCopy
+    for (const [time, value] of batch) {
+      let copy = JSON.parse(value) as LocalCopy
+      if (time !== sameTime) [sameTime, files] = [time, new Set()]
+      if (copy.file !== undefined && files.has(copy.file)) copy = { ...copy, size: 0, isShared: true }
+      else if (copy.file !== undefined) files.add(copy.file)
       const isUnused = copy.missing === true || copy.lastUsed <= now - olderThan
       if (!isUnused && maxBytes === undefined) return recent?.(left)
       if (!isUnused && maxBytes !== undefined) {

@@ -212,7 +212,10 @@ class Removals {
 
   async copy(copy: DispensableCopy, remove: () => Promise<CopyOutcome>): Promise<void> {
     const { audioRoot } = this.#context.config
-    await this.#one(copy.missing ? 'stale-path' : 'local-copy', copy.path, copy.size, async () => {
+    const kind = copy.missing ? 'stale-path' : 'local-copy'
+    // Of a file that several rows name, the copy is removed once; for the others a path.
+    const goesAs = copy.isShared ? 'stale-path' : kind
+    await this.#one({ kind, goesAs }, copy.path, copy.size, async () => {
       const outcome = await remove()
       if (outcome.state === 'kept') {
         if (outcome.code === 'row.locked') this.locked.push(copy.trackId)
@@ -246,20 +249,19 @@ class Removals {
 
   leftover({ kind, subject, bytes = 0, kept, remove }: Leftover): Promise<void> {
     const act = kept === undefined && this.#flags.apply ? remove : async () => kept
-    return this.#one(kind, subject, bytes, async () => {
+    return this.#one({ kind, goesAs: kind }, subject, bytes, async () => {
       const reason = await act()
       return reason === undefined ? undefined : { reason }
     })
   }
 
   async #one(
-    kind: string,
+    { kind, goesAs }: { readonly kind: string; readonly goesAs: string },
     subject: string,
     bytes: number,
     remove: () => Promise<{ reason: string; code?: ErrorCode } | undefined>,
   ): Promise<void> {
     const { report } = this.#context
-    const what = `${kind} ${printable(subject)}`
     const say = (
       state: string,
       { reason, code, text }: { reason?: string; code?: ErrorCode; text?: string } = {},
@@ -267,7 +269,11 @@ class Removals {
       report.item({
         subject,
         state,
-        fields: { kind, bytes, ...(code === undefined ? {} : { code }) },
+        fields: {
+          kind: reason === undefined ? goesAs : kind,
+          bytes,
+          ...(code === undefined ? {} : { code }),
+        },
         ...(reason === undefined ? {} : { reason }),
         ...(text === undefined ? {} : { text }),
       })
@@ -283,14 +289,14 @@ class Removals {
     }
     if (kept !== undefined) {
       this.#counts.kept += 1
-      say('kept', { ...kept, text: `kept ${what}: ${printable(kept.reason)}` })
+      say('kept', { ...kept, text: `kept ${kind} ${printable(subject)}: ${printable(kept.reason)}` })
       return
     }
     this.#counts.removed += 1
     this.#counts.bytes += bytes
-    this.#byKind[kind] = (this.#byKind[kind] ?? 0) + 1
+    this.#byKind[goesAs] = (this.#byKind[goesAs] ?? 0) + 1
     if (this.#flags.apply) say('removed')
-    else say('would-remove', { text: `would remove ${what} (${formatBytes(bytes)})` })
+    else say('would-remove', { text: `would remove ${goesAs} ${printable(subject)} (${formatBytes(bytes)})` })
   }
 
   finish(): { exitCode: ExitCode; summary: Record<string, unknown> } {

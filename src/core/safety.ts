@@ -1,6 +1,7 @@
 import type { CodeWith } from '../error-codes.ts'
 import { SafetyLimitError } from '../errors.ts'
 import { allowedDeletes, type DeleteLimit } from './limits.ts'
+import { plural } from './units.ts'
 
 /**
  * One in a hundred or fifty, whichever is more, and never more than a quarter: a small library may lose a handful, a
@@ -63,7 +64,7 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
   if (losses !== undefined) tooMany(losses, 'rows', 'be left without audio')
   if (bucket !== undefined && bucket.rowsWithObject > 0 && bucket.objects === 0) {
     tripped.push({
-      reason: `the bucket looks empty, but ${bucket.rowsWithObject} rows name an object in it`,
+      reason: `the bucket looks empty, but ${plural(bucket.rowsWithObject, 'row')} ${bucket.rowsWithObject === 1 ? 'names' : 'name'} an object in it`,
       cure: 'Check S3_BUCKET_NAME and S3_KEY_PREFIX; if it really is empty, pass --force.',
     })
   }
@@ -75,7 +76,7 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
   }
   if (disk !== undefined && disk.rowsWithFile > 0 && disk.files === 0) {
     tripped.push({
-      reason: `the audio folder ${disk.root} looks empty or unmounted, but ${disk.rowsWithFile} rows name a file`,
+      reason: `the audio folder ${disk.root} looks empty or unmounted, but ${plural(disk.rowsWithFile, 'row')} ${disk.rowsWithFile === 1 ? 'names' : 'name'} a file`,
       cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if it really is empty, pass --force.',
     })
   }

@@ -130,7 +130,10 @@ function summariseImport(
       [result.hidden, 'hidden'],
       [result.ignored, 'ignored'],
       [result.young, 'still growing or too recent'],
-      [result.links, 'links to files already counted'],
+      [
+        result.links,
+        result.links === 1 ? 'link to a file already counted' : 'links to files already counted',
+      ],
       [result.skipped, 'links and special files not followed'],
     ] as const
   )

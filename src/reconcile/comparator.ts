@@ -28,6 +28,9 @@ import type { Tally } from './tally.ts'
 /** Orphans that are checked against the table at once: it has no index by key, each check reads it all. */
 const orphansAtOnce = 5_000
 
+/** What was put so long before a run belongs in its listing, milliseconds: the store's clock may be another. */
+const clocksApart = 600_000
+
 /** Judges what the merge brings, with as many dearer looks as that takes, bounded. */
 export class Comparator {
   readonly #looks
@@ -219,7 +222,12 @@ export class Comparator {
           try {
             const object = await this.#look(row, before.key)
             if (object !== undefined && !(await this.#isMisspelt(object))) {
-              // Outside the prefix listed, put there since, or an inventory of yesterday.
+              // Outside the prefix listed, put there since, or an inventory of yesterday; else the listing is wrong.
+              if (this.#isUnlisted(object)) {
+                this.#tally.objects += 1
+                this.#tally.bytes += object.size
+                this.#tally.unlisted += 1
+              }
               await this.#resolver.held(object, actualSha256(object))
               return classifyMatched(row, object, { cacheControl: this.#options.cacheControl })
             }
@@ -238,6 +246,11 @@ export class Comparator {
     )
     const comparisons = settled.filter(comparison => comparison !== undefined)
     yield comparisons
+  }
+
+  #isUnlisted({ key, lastModified }: ObjectFacts): boolean {
+    const isListed = this.#asOf === undefined && key.startsWith(this.#options.prefix)
+    return isListed && lastModified < this.#startedAt - clocksApart
   }
 
   async *#settleOrphans(): AsyncGenerator<readonly Comparison[]> {
@@ -332,6 +345,7 @@ export class Comparator {
     return sameContent(row, object) === 'different' ? undefined : { object: { key, size, etag } }
   }
 
+  readonly #startedAt = Date.now()
   #quarantineSeen = false
   #versioned: Promise<boolean> | undefined
 

@@ -177,6 +177,10 @@ export function summarise(
   if (noted.length > 0) lines.push('Notes (not counted as drift):')
   for (const [kind] of noted)
     lines.push(row(tally.notes[kind], `${kind.padEnd(22)} ${differenceClasses[kind]}`))
+  if (tally.unlisted > 0)
+    lines.push(
+      `The listing of the store left out ${plural(tally.unlisted, 'object')} that ${tally.unlisted === 1 ? 'is' : 'are'} there: it is behind, or broken.`,
+    )
   if (tally.unread > 0) lines.push(row(tally.unread, 'could not be read'))
   if (tally.changed > 0) lines.push(row(tally.changed, 'changed in the meantime and were not judged'))
   if (planned === undefined || planned === 'refused') {

@@ -5,6 +5,8 @@ export interface Tally {
   rows: number
   rowsWithKey: number
   objects: number
+  /** of these what the listing left out, though it was there before */
+  unlisted: number
   /** bytes of the objects seen */
   bytes: number
   files: number
@@ -31,6 +33,7 @@ export function newTally(): Tally {
     rows: 0,
     rowsWithKey: 0,
     objects: 0,
+    unlisted: 0,
     bytes: 0,
     files: 0,
     agree: 0,

@@ -78,7 +78,9 @@ export function summariseUpload(
       ? [nothing(scope, end)]
       : [
           done === 0
-            ? 'Nothing was uploaded.'
+            ? totals.bytesSent > 0
+              ? 'No track came to be in S3.'
+              : 'Nothing was uploaded.'
             : `${arrivals({ uploaded, adopted, shared })}; ${proofs(engine)}.`,
           ...(totals.bytesSent > 0 ? [transfer(totals.bytesSent, end.seconds, engine)] : []),
         ]

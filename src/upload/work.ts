@@ -189,7 +189,8 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
     const place = { store: this.#store, runId: this.#runId, served: this.#settings.served }
     const end = await deleteProvedFile(this.#context, this.#database, candidate, place)
     if (end.state === 'deleted') {
-      this.totals.deletedLocal++
+      // Rows that share a file each lose their path, and one copy is deleted.
+      if (end.bytes > 0) this.totals.deletedLocal++
       return
     }
     this.totals.keptLocal++

@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { StoreError } from '../../src/storage/store.ts'
+import { summarise } from '../../src/reconcile/report.ts'
+import { newTally } from '../../src/reconcile/tally.ts'
+import { type ObjectHead, StoreError } from '../../src/storage/store.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
@@ -55,6 +57,31 @@ describe.each([
     // Four of the twenty are a fifth.
     expect(await read({ count: 4 })).toEqual(some)
     expect(await read({ count: 100 })).toHaveLength(20)
+  })
+
+  test('what the listing leaves out, and is there, is counted and told; what was put just now may be missing', async () => {
+    for (const name of ['old', 'new']) {
+      await put(`audio/${name}.flac`)
+      await row(`audio/${name}.flac`)
+    }
+    const hooks = {
+      list: { after: () => [] },
+      head: {
+        after: (head: ObjectHead | undefined, key: string) =>
+          head && { ...head, lastModified: new Date(key.includes('old') ? 0 : Date.now()) },
+      },
+    }
+    const run = await reconcile(bed, { force: true }, { hooks: hooks as never })
+    expect(run.summary).toMatchObject({ rows: 2, objects: 1, bytes: content.length })
+    const said = summarise({ ...newTally(), unlisted: 1 }, 0, undefined, {
+      deep: false,
+      disk: false,
+      plan: undefined,
+      takenAt: undefined,
+    })
+    expect(said.lines).toContain(
+      'The listing of the store left out 1 object that is there: it is behind, or broken.',
+    )
   })
 
   interface Hidden {

@@ -365,6 +365,15 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       expect(left).toEqual([false, true, true])
     })
 
+    test('--delete-local: a file that two rows name is one copy', async () => {
+      const content = fakeAudio(2_000, 17)
+      await bed.addTrack({ path: 'two.mp3', content, title: 'T' })
+      await bed.addTrack({ path: './two.mp3', title: 'U' })
+      const run = await upload(bed, { deleteLocal: true })
+      expect(run.summary).toMatchObject({ local_deleted: 1, local_kept: 0 })
+      expect([...(await bed.tracks()).values()].map(row => row.file_path)).toEqual([null, null])
+    })
+
     test('--delete-local with a CDN that does not serve the object keeps the file', async () => {
       await bed.addTrack({ path: 'kept.mp3', content: fakeAudio(2_000, 8) })
       const run = await upload(

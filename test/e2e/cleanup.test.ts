@@ -156,6 +156,18 @@ describe('cleanup and restore', () => {
     expect(here('future.mp3')).toBe(false)
   })
 
+  it('counts a file that several rows name once', async () => {
+    for (const name of ['a', 'b']) {
+      await put(`audio/${name}.mp3`, 'both')
+      row('S3', `audio/${name}.mp3`, name === 'a' ? await file('both.mp3', 'both', 60) : './both.mp3')
+    }
+    await save()
+    const counted = { removed: 2, bytes: 4, kept: 0, by_kind: { 'local-copy': 1, 'stale-path': 1 } }
+    for (const flags of [[], ['--apply']])
+      expect((await run(['cleanup', ...flags, '--json'])).messages.at(-1)).toMatchObject(counted)
+    expect(here('both.mp3')).toBe(false)
+  })
+
   it('keeps what the CDN does not serve, byte for byte', async () => {
     const served: Record<string, string> = { '/audio/same.mp3': 'the same', '/audio/other.mp3': 'yet other' }
     for (const name of ['same', 'other', 'away']) {

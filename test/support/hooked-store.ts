@@ -17,7 +17,7 @@ export type StoreHooks = {
   }
 }
 
-/** They give their answers in pages: `before` the first of them. */
+/** They give their answers in pages: `before` the first of them, `after` each. */
 const inPages: ReadonlySet<string | symbol> = new Set(['list', 'listUploads', 'listVersions'])
 
 export function hooked(store: ObjectStore, hooks: StoreHooks): ObjectStore {
@@ -34,7 +34,8 @@ export function hooked(store: ObjectStore, hooks: StoreHooks): ObjectStore {
       if (inPages.has(name))
         return async function* (...args: unknown[]) {
           await hook.before?.(...args)
-          yield* value.apply(target, args) as AsyncIterable<unknown>
+          for await (const page of value.apply(target, args) as AsyncIterable<unknown>)
+            yield hook.after?.(page, ...args) ?? page
         }
       return async (...args: unknown[]) => {
         await hook.before?.(...args)

@@ -36,13 +36,13 @@ describe('circuit breakers', () => {
     [
       'empty bucket, one row with an object',
       { limit, bucket: { rowsWithObject: 1, objects: 0 } },
-      /bucket looks empty/,
+      /bucket looks empty, but 1 row names an object in it/,
     ],
     ['one object', { limit, bucket: { rowsWithObject: 9, objects: 1 } }, undefined],
     [
       'empty audio folder',
       { limit, disk: { root: '/a', rowsWithFile: 1, files: 0 } },
-      /\/a looks empty or unmounted/,
+      /\/a looks empty or unmounted, but 1 row names a file/,
     ],
     [
       'empty audio folder nobody needs',
