@@ -30,6 +30,8 @@ const orphansAtOnce = 5_000
 
 /** What was put so long before a run belongs in its listing, milliseconds: the store's clock may be another. */
 const clocksApart = 600_000
+/** The same of an inventory, in which S3 need not list what came shortly before. */
+const inventoryBehind = 24 * 3_600_000
 
 /** Judges what the merge brings, with as many dearer looks as that takes, bounded. */
 export class Comparator {
@@ -249,8 +251,9 @@ export class Comparator {
   }
 
   #isUnlisted({ key, lastModified }: ObjectFacts): boolean {
-    const isListed = this.#asOf === undefined && key.startsWith(this.#options.prefix)
-    return isListed && lastModified < this.#startedAt - clocksApart
+    const { takenAt } = this.#asOf ?? {}
+    const latest = takenAt === undefined ? this.#startedAt - clocksApart : takenAt.getTime() - inventoryBehind
+    return key.startsWith(this.#options.prefix) && lastModified < latest
   }
 
   async *#settleOrphans(): AsyncGenerator<readonly Comparison[]> {

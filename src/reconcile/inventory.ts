@@ -3,6 +3,7 @@
  * order, so its entries are sorted. An inventory is hours old; whatever it makes different is looked at again.
  */
 import type { ObjectFacts } from '../core/reconcile/facts.ts'
+import { FatalError } from '../errors.ts'
 import type { ExternalSorter } from '../external-sort/sorter.ts'
 import { openInventory } from '../storage/inventory.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -50,8 +51,14 @@ export async function readInventory(
 }
 
 async function* sortedPages(sorter: ExternalSorter): AsyncGenerator<ObjectFacts[]> {
+  let before: string | undefined
   for await (const batch of sorter.sorted()) {
     yield batch.map(([key, value]) => {
+      if (key === before)
+        throw new FatalError(`the inventory lists ${JSON.stringify(key)} twice`, {
+          code: 'inventory.damaged',
+        })
+      before = key
       const [size, lastModified, etag = '', archived] = value.split(' ')
       const facts: ObjectFacts = { key, size: Number(size), etag, lastModified: Number(lastModified) }
       return archived === 'a' ? { ...facts, mayBeArchived: true as const } : facts

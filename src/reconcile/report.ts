@@ -112,6 +112,15 @@ export function summaryFields(tally: Tally, seconds: number): Record<string, unk
   }
 }
 
+/** Of objects that rows name and that are there, though what was compared did not list them. */
+function unlistedLine(count: number, takenAt: Date | undefined): string {
+  const [what, why] =
+    takenAt === undefined
+      ? ['The listing of the store', 'it is behind, or broken']
+      : ['The inventory', 'it is incomplete']
+  return `${what} left out ${plural(count, 'object')} that ${count === 1 ? 'is' : 'are'} there: ${why}.`
+}
+
 /** What became of a plan that was asked for. */
 export interface Planned {
   items: number
@@ -177,10 +186,7 @@ export function summarise(
   if (noted.length > 0) lines.push('Notes (not counted as drift):')
   for (const [kind] of noted)
     lines.push(row(tally.notes[kind], `${kind.padEnd(22)} ${differenceClasses[kind]}`))
-  if (tally.unlisted > 0)
-    lines.push(
-      `The listing of the store left out ${plural(tally.unlisted, 'object')} that ${tally.unlisted === 1 ? 'is' : 'are'} there: it is behind, or broken.`,
-    )
+  if (tally.unlisted > 0) lines.push(unlistedLine(tally.unlisted, flags.takenAt))
   if (tally.unread > 0) lines.push(row(tally.unread, 'could not be read'))
   if (tally.changed > 0) lines.push(row(tally.changed, 'changed in the meantime and were not judged'))
   if (planned === undefined || planned === 'refused') {

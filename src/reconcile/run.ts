@@ -119,7 +119,11 @@ async function observeAndReport(
     const { takenAt, objects } = options.inventory
     const age = (await store.time(signal)).getTime() - takenAt.getTime()
     const told = `Inventory of ${takenAt.toISOString()}, ${formatDuration(Math.max(0, age))} old: ${plural(objects, 'object')}`
-    if (age > inventoryFresh) {
+    if (age < -3_600_000)
+      report.warn(
+        `${plural(objects, 'object')} in an inventory that says it was made ${formatDuration(-age)} from now: ${takenAt.toISOString()}`,
+      )
+    else if (age > inventoryFresh) {
       report.warn(`${told}. It does not show what was uploaded, moved, overwritten or removed since.`)
     } else report.note(told)
     options.inventoryInsufficient = why => {

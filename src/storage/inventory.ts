@@ -65,7 +65,7 @@ export async function openInventory(
     for (const file of manifest.files) {
       yield* manifest.fileFormat === 'CSV'
         ? csvEntries(store, file, manifest, signal)
-        : parquetEntries(store, file, tempFolder, signal)
+        : parquetEntries(store, file, manifest, tempFolder, signal)
     }
   }
   return { takenAt: new Date(manifest.creationTimestamp), pages: pages() }
@@ -144,6 +144,7 @@ function parseManifest(text: string): Manifest {
     throw refuse('its creationTimestamp is not a time')
   const { files } = manifest
   if (!Array.isArray(files)) throw refuse('it has no files')
+  const keys = new Set<string>()
   return {
     sourceBucket: textOf('sourceBucket'),
     fileFormat: textOf('fileFormat'),
@@ -153,6 +154,8 @@ function parseManifest(text: string): Manifest {
       const { key, size, MD5checksum } = (file ?? {}) as Record<string, unknown>
       const wrong = (what: string): UsageError => refuse(`its file ${index + 1} has no ${what}`)
       if (typeof key !== 'string' || key === '') throw wrong('key')
+      if (keys.has(key)) throw refuse(`it names its file ${key} twice`)
+      keys.add(key)
       if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw wrong('size')
       if (typeof MD5checksum !== 'string' || !/^[0-9a-f]{32}$/i.test(MD5checksum)) throw wrong('MD5checksum')
       return { key, size, MD5checksum }
@@ -168,6 +171,33 @@ function damaged(key: string, how: string, cause?: unknown): FatalError {
   return new FatalError(`the inventory file ${key} ${how}`, { code: 'inventory.damaged', cause })
 }
 
+/** Columns without which nothing can be compared; of versions, only the latest is what the bucket shows. */
+function requireColumns(
+  has: (name: string) => boolean,
+  { needed, version, latest }: { needed: readonly string[]; version: string; latest: string },
+): void {
+  const missing = [...needed, ...(has(version) ? [latest] : [])].filter(name => !has(name))
+  if (missing.length > 0) throw missingColumns(missing)
+}
+
+/**
+ * An entry, if it is one: a file that is whole, and says what cannot be of one object, was not made by S3.
+ *
+ * @param bucket the one that the entry says it is in, if it says one
+ * @throws Error
+ */
+function checkedEntry(entry: InventoryEntry, bucket: unknown, { sourceBucket }: Manifest): InventoryEntry {
+  const { key, size, etag, lastModified } = entry
+  if (bucket !== undefined && bucket !== sourceBucket)
+    throw new Error(`it lists the bucket ${bucket}, not ${sourceBucket}`)
+  if (key === '') throw new Error('it lists an object without a key')
+  const wrong = (what: string): Error => new Error(`of ${JSON.stringify(key)} it tells no ${what}`)
+  if (!Number.isSafeInteger(size) || size < 0) throw wrong('size')
+  if (Number.isNaN(lastModified)) throw wrong('time')
+  if (etag === '') throw wrong('ETag')
+  return entry
+}
+
 /* ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
 async function* csvEntries(
@@ -178,8 +208,11 @@ async function* csvEntries(
 ): AsyncGenerator<InventoryEntry[]> {
   const columns = manifest.fileSchema.split(',').map(name => name.trim())
   const at = Object.fromEntries(columns.map((name, index) => [name, index]))
-  const missing = ['Key', 'Size', 'LastModifiedDate', 'ETag'].filter(name => at[name] === undefined)
-  if (missing.length > 0) throw missingColumns(missing)
+  requireColumns(name => at[name] !== undefined, {
+    needed: ['Key', 'Size', 'LastModifiedDate', 'ETag'],
+    version: 'VersionId',
+    latest: 'IsLatest',
+  })
 
   const content = await store.get(file.key, { signal })
   if (content === undefined) throw damaged(file.key, 'is missing')
@@ -198,14 +231,17 @@ async function* csvEntries(
         if (line.length !== columns.length) throw new Error(`has a line of ${line.length} fields`)
         if (at['IsLatest'] !== undefined && field(line, 'IsLatest') === 'false') continue
         if (field(line, 'IsDeleteMarker') === 'true') continue
-        page.push({
+        const entry = {
           // As in listings: form encoding, a space may be a plus sign.
           key: decodeURIComponent(field(line, 'Key').replaceAll('+', ' ')),
-          size: Number(field(line, 'Size')),
+          size: /^\d+$/.test(field(line, 'Size')) ? Number(field(line, 'Size')) : Number.NaN,
           etag: field(line, 'ETag'),
           lastModified: Date.parse(field(line, 'LastModifiedDate')),
           storageClass: field(line, 'StorageClass') || undefined,
-        })
+        }
+        page.push(
+          checkedEntry(entry, at['Bucket'] === undefined ? undefined : field(line, 'Bucket'), manifest),
+        )
       }
       yield page
     }
@@ -244,6 +280,7 @@ const parquetColumns = ['key', 'size', 'last_modified_date', 'e_tag']
 async function* parquetEntries(
   store: ObjectStore,
   file: Manifest['files'][number],
+  manifest: Manifest,
   tempFolder: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<InventoryEntry[]> {
@@ -253,11 +290,14 @@ async function* parquetEntries(
   try {
     const metadata = await parquetMetadataAsync(buffer)
     const present = new Set(metadata.schema.map(element => element.name))
-    const missing = parquetColumns.filter(name => !present.has(name))
-    if (missing.length > 0) throw missingColumns(missing)
+    requireColumns(name => present.has(name), {
+      needed: parquetColumns,
+      version: 'version_id',
+      latest: 'is_latest',
+    })
     const columns = [
       ...parquetColumns,
-      ...['is_latest', 'is_delete_marker', 'storage_class'].filter(name => present.has(name)),
+      ...['bucket', 'is_latest', 'is_delete_marker', 'storage_class'].filter(name => present.has(name)),
     ]
     let rowStart = 0
     for (const group of metadata.row_groups) {
@@ -278,13 +318,16 @@ async function* parquetEntries(
         })
         yield rows
           .filter(row => row['is_latest'] !== false && row['is_delete_marker'] !== true)
-          .map(row => ({
-            key: String(row['key']),
-            size: Number(row['size']),
-            etag: String(row['e_tag']),
-            lastModified: new Date(row['last_modified_date']).getTime(),
-            storageClass: row['storage_class'] == null ? undefined : String(row['storage_class']),
-          }))
+          .map(row => {
+            const entry = {
+              key: String(row['key'] ?? ''),
+              size: Number(row['size'] ?? Number.NaN),
+              etag: String(row['e_tag'] ?? ''),
+              lastModified: new Date(row['last_modified_date'] ?? Number.NaN).getTime(),
+              storageClass: row['storage_class'] == null ? undefined : String(row['storage_class']),
+            }
+            return checkedEntry(entry, present.has('bucket') ? row['bucket'] : undefined, manifest)
+          })
       }
     }
   } catch (error) {
