@@ -16,6 +16,8 @@ import type {
 import { LocalFileError, localFileError, type Source } from './source.ts'
 
 interface Pending {
+  /** that the thread reads, writes or hashes for it */
+  readonly bytes: number
   resolve(result: never): void
   reject(error: Error): void
 }
@@ -25,6 +27,10 @@ interface Thread {
   /** whose it is; undefined: nobody's */
   owner: Thread[] | undefined
   readonly pending: Map<number, Pending>
+  /** of all that is pending */
+  bytes: number
+  /** when it answered last, or was asked while it had nothing to do: `performance.now()` */
+  since: number
   /** asked for in this turn of the event loop; sent at its end in one message, as waking a thread is what costs */
   readonly outbox: ReaderRequest[]
   /** hashes of pieces that are under way in it */
@@ -42,6 +48,12 @@ interface PiecewiseHash {
 /** A thread holds nothing between its tasks; by itself V8 lets each make 32 MB of garbage before it looks. */
 const resourceLimits = { maxYoungGenerationSizeMb: 4 }
 
+/**
+ * Another thread is started once all have so many bytes before them, or none has answered for so many milliseconds (a slow
+ * disk, a network). One keeps up with thousands of small files, and each takes 50 ms of CPU and 17 MiB to learn what it does.
+ */
+const behind = { bytes: 4 * 1024 ** 2, ms: 50 }
+
 /** Threads of readers that were closed, for the next ones of this process: a thread starts in some 30 ms, of CPU too. */
 const idle: Thread[] = []
 
@@ -55,14 +67,14 @@ export class Readers {
   readonly #running: Thread[] = []
   #nextId = 1
 
-  /** @param threads at least 1; they start when first needed, or with {@link start} */
+  /** @param threads at most, at least 1; they start as they are needed, the first with {@link start} */
   constructor(threads: number) {
     this.threads = threads
   }
 
-  /** Starts the threads ahead of need: starting one takes some 30 ms. */
+  /** Starts the first thread ahead of need: that takes some 30 ms. */
   start(): void {
-    while (this.#running.length < this.threads) this.#startThread()
+    if (this.#running.length === 0) this.#startThread()
   }
 
   /**
@@ -77,7 +89,8 @@ export class Readers {
   async load(
     request: Omit<ReaderTasks['load']['request'], 'memory'> & { memory: Buffer | undefined },
   ): Promise<ReaderTasks['load']['result']> {
-    return this.#ask('load', { ...request, memory: request.memory && sharedMemory(request.memory) })
+    const { memory } = request
+    return this.#ask('load', { ...request, memory: memory && sharedMemory(memory) }, memory?.length)
   }
 
   /**
@@ -91,7 +104,7 @@ export class Readers {
     offset: number,
     wanted: Wanted,
   ): Promise<ReaderTasks['read']['result']> {
-    return this.#ask('read', { descriptor, memory: sharedMemory(target), offset, ...wanted })
+    return this.#ask('read', { descriptor, memory: sharedMemory(target), offset, ...wanted }, target.length)
   }
 
   /**
@@ -105,7 +118,7 @@ export class Readers {
     offset: number,
     wanted: Wanted,
   ): Promise<ReaderTasks['write']['result']> {
-    return this.#ask('write', { file, memory: sharedMemory(source), offset, ...wanted })
+    return this.#ask('write', { file, memory: sharedMemory(source), offset, ...wanted }, source.length)
   }
 
   /** @returns whether it is known that nothing at all has that name */
@@ -137,7 +150,7 @@ export class Readers {
     let ended = false
     return {
       update: async piece => {
-        await this.#tell(thread, 'digest', { hash, memory: sharedMemory(piece) })
+        await this.#tell(thread, 'digest', { hash, memory: sharedMemory(piece) }, piece.length)
       },
       end: async () => {
         if (ended) throw new Error('the hash has ended')
@@ -168,7 +181,8 @@ export class Readers {
     descriptor: number,
     partSize = Number.POSITIVE_INFINITY,
   ): Promise<ReaderTasks['hash']['result']> {
-    return this.#ask('hash', { descriptor, partSize })
+    // Of whatever size, it is enough for a thread.
+    return this.#ask('hash', { descriptor, partSize }, behind.bytes)
   }
 
   /** Keeps what is idle for the next readers, and ends what is in the middle of something. */
@@ -186,18 +200,23 @@ export class Readers {
   #ask<K extends keyof ReaderTasks>(
     kind: K,
     request: ReaderTasks[K]['request'],
+    bytes = 0,
   ): Promise<ReaderTasks[K]['result']> {
-    return this.#tell(this.#leastBusy(), kind, request)
+    return this.#tell(this.#leastBusy(), kind, request, bytes)
   }
 
   #tell<K extends keyof ReaderTasks>(
-    { worker, pending, outbox }: Thread,
+    thread: Thread,
     kind: K,
     request: ReaderTasks[K]['request'],
+    bytes = 0,
   ): Promise<ReaderTasks[K]['result']> {
+    const { worker, pending, outbox } = thread
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
-      pending.set(id, { resolve, reject })
+      if (pending.size === 0) thread.since = performance.now()
+      pending.set(id, { bytes, resolve, reject })
+      thread.bytes += bytes
       worker.ref()
       outbox.push({ id, kind, request } as ReaderRequest)
       if (outbox.length === 1) setImmediate(() => worker.postMessage(outbox.splice(0)))
@@ -205,14 +224,19 @@ export class Readers {
   }
 
   #leastBusy(): Thread {
-    const idle = this.#running.find(one => one.pending.size === 0)
-    if (idle) return idle
-    if (this.#running.length < this.threads) return this.#startThread()
-    return this.#running.reduce((least, one) => (one.pending.size < least.pending.size ? one : least))
+    this.start()
+    const least = this.#running.reduce((least, one) => (one.pending.size < least.pending.size ? one : least))
+    const late = performance.now() - behind.ms
+    const areBehind = this.#running.every(
+      ({ pending, bytes, since }) => pending.size > 0 && (bytes >= behind.bytes || since < late),
+    )
+    return areBehind && this.#running.length < this.threads ? this.#startThread() : least
   }
 
   #leastHashing(): Thread {
-    this.start()
+    const free = this.#running.find(one => one.hashes === 0)
+    if (free) return free
+    if (this.#running.length < this.threads) return this.#startThread()
     return this.#running.reduce((least, one) => (one.hashes < least.hashes ? one : least))
   }
 
@@ -235,6 +259,8 @@ function newThread(): Thread {
     }),
     owner: undefined,
     pending: new Map(),
+    bytes: 0,
+    since: 0,
     outbox: [],
     hashes: 0,
   }
@@ -243,9 +269,11 @@ function newThread(): Thread {
     for (const reply of replies) {
       const one = pending.get(reply.id)
       pending.delete(reply.id)
+      thread.bytes -= one?.bytes ?? 0
       if ('result' in reply) one?.resolve(reply.result as never)
       else one?.reject(errorOf(reply.error))
     }
+    thread.since = performance.now()
     if (pending.size === 0) worker.unref()
   })
   worker.on('error', error => {

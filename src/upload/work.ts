@@ -110,7 +110,7 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
   }
 
   async prepare(tracks: Parameters<TrackWork<UploadTask, TransferOutcome>['prepare']>[0]) {
-    // Not before there is something to do: two threads cost as much CPU as a quarter of a run that finds nothing.
+    // Not before there is something to do: a thread costs an eighth of the CPU of a run that finds nothing.
     if (tracks.length > 0) this.#settings.readers.start()
     const paths = tracks.map(track => track.filePath as string)
     const remembered = await rememberedByPath(this.#database.knex, paths, this.#context.config.audioFolder)
