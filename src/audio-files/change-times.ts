@@ -5,6 +5,7 @@
  */
 import { statfs } from 'node:fs/promises'
 import path from 'node:path'
+import { systemErrorCode } from '../errors.ts'
 import type { FileIdentity } from './source.ts'
 
 /** Times that are whole hundredths of a second come from a coarse clock, or one of them in ten million by chance. */
@@ -37,5 +38,11 @@ export async function tellsEdits({
     types.set(device, type)
     type.catch(() => types.delete(device))
   }
-  return keepChangeTimes.has(await type)
+  try {
+    return keepChangeTimes.has(await type)
+  } catch (error) {
+    // Its folder went away: whoever looks for the file itself tells of it.
+    if (systemErrorCode(error) === 'ENOENT') return false
+    throw error
+  }
 }

@@ -109,6 +109,7 @@ export async function deleteProvedFile(
       })
       .catch(async error => {
         if (!isProblem(error, 'missing')) throw error
+        await place.folder.assertThere()
         bytes = 0
         if (!dryRun) await remove(undefined)
       })

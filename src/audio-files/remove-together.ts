@@ -16,6 +16,7 @@ import { takeAside } from '../file-effects.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import { tellsEdits } from './change-times.ts'
 import { hashOfFile, holdsContent } from './content-proof.ts'
+import type { WatchedFolder } from './mounted.ts'
 import type { FileNeeds } from './needs.ts'
 import { type FileIdentity, identityOf, isSameFile, type Source } from './source.ts'
 
@@ -41,6 +42,8 @@ export interface DeletePlace {
   readonly lockWait?: number | undefined
   /** undefined when no CDN is configured */
   readonly served: ServedCheck | undefined
+  /** the audio folder, as it was when the run began: without it every file looks gone */
+  readonly folder: WatchedFolder
 }
 
 /** Why a file is kept after all. */

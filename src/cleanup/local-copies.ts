@@ -6,7 +6,7 @@ import { tellsEdits } from '../audio-files/change-times.ts'
 import { holdsContent } from '../audio-files/content-proof.ts'
 import { deleteProvedFile } from '../audio-files/delete-proved.ts'
 import type { Readers } from '../audio-files/readers.ts'
-import type { DeleteCandidate } from '../audio-files/remove-together.ts'
+import type { DeleteCandidate, DeletePlace } from '../audio-files/remove-together.ts'
 import {
   isSameFile,
   LocalFileError,
@@ -17,7 +17,6 @@ import {
   statSource,
 } from '../audio-files/source.ts'
 import { filePages } from '../audio-files/walk.ts'
-import type { ServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
 import { encodeCrc32 } from '../core/crc32.ts'
@@ -180,12 +179,7 @@ export async function removeCopy(
   store: ObjectStore,
   readers: Readers,
   copy: LocalCopy,
-  {
-    runId,
-    served,
-    lockWait,
-    dryRun,
-  }: { runId: string; served: ServedCheck | undefined; lockWait?: number; dryRun: boolean },
+  { runId, served, lockWait, folder, dryRun }: Omit<DeletePlace, 'store'> & { dryRun: boolean },
 ): Promise<CopyOutcome> {
   const keep = (code: ErrorCode, reason: string): CopyOutcome => ({ state: 'kept', code, reason })
   const { audioFolder } = context.config
@@ -203,6 +197,7 @@ export async function removeCopy(
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
     if (error.problem !== 'missing') return keep(error.code, error.message)
+    await folder.assertThere()
     try {
       if (!dryRun) {
         const ends = await changeUnlockedTracks(database.knex, [{ planned: track, filePath: null }])
@@ -257,7 +252,7 @@ export async function removeCopy(
     // It is opened anew, and closed, by what removes it: what is open here would stay, on NFS and FUSE.
     await source.close()
   }
-  const place = { store, runId, served, lockWait }
+  const place = { store, runId, served, lockWait, folder }
   return deleteProvedFile(context, database, { track, object, source }, place, { dryRun })
 }
 

@@ -1,7 +1,7 @@
 /** What `autodj cleanup` does with its flags: looks, and with --apply removes, under a lock and a time budget. */
 
 import path from 'node:path'
-import { requireFiles } from '../audio-files/mounted.ts'
+import { requireFiles, WatchedFolder } from '../audio-files/mounted.ts'
 import { Readers } from '../audio-files/readers.ts'
 import { openServedCheck } from '../cdn/served.ts'
 import type { Context } from '../context.ts'
@@ -106,6 +106,7 @@ async function removeCopies(
   done: Removals,
 ): Promise<void> {
   const { audioFolder, maxAudioCacheBytes } = context.config
+  const folder = new WatchedFolder(audioFolder.root)
   if (!(await requireFiles(database, audioFolder, { force: flags.force }))) return
   const checking = await openServedCheck(context.config, { concurrency: 32, signal, now: context.now })
   if (checking === undefined) {
@@ -140,6 +141,7 @@ async function removeCopies(
           runId,
           served: checking?.served,
           lockWait: flags.lockWait,
+          folder,
           dryRun: !flags.apply,
         })
         isRemoved = outcome.state === 'deleted'

@@ -1,4 +1,4 @@
-import { holdsAudio } from '../audio-files/mounted.ts'
+import { holdsAudio, WatchedFolder } from '../audio-files/mounted.ts'
 import {
   isFileThere,
   LocalFileError,
@@ -44,8 +44,9 @@ export async function* reconcile(
   options: ReconcileOptions,
   tally: Tally,
 ): AsyncGenerator<readonly Comparison[]> {
+  const folder = new WatchedFolder(options.audioFolder.root)
   await refuseEmptySides(library, options)
-  for await (const seen of observe(library, options, tally)) {
+  for await (const seen of observe(library, options, tally, folder)) {
     const comparisons = options.isSelected === undefined ? seen : seen.filter(options.isSelected)
     const { accept } = options
     const judged =
@@ -130,6 +131,7 @@ async function* observe(
   { knex, store }: Library,
   options: ReconcileOptions,
   tally: Tally,
+  folder: WatchedFolder,
 ): AsyncGenerator<readonly Comparison[]> {
   const { audioFolder, signal, tempFolder } = options
   let sorters = 0
@@ -208,6 +210,7 @@ async function* observe(
       tally.files += page.length
       for (const file of page) await disk.file(fileFacts(file))
     }
+    await folder.assertThere()
     const local = new LocalFiles({ knex, store }, options)
     for await (const { comparisons, copies } of disk.resolve()) {
       const judged = await Promise.all(comparisons.map(comparison => local.compareStray(comparison)))

@@ -186,7 +186,8 @@ export class UploadWork implements TrackWork<UploadTask, TransferOutcome> {
   async afterCommit({ track }: UploadTask, outcome: TransferOutcome): Promise<void> {
     if (!this.#settings.deleteLocal || !('object' in outcome)) return
     const candidate = { track, ...outcome }
-    const place = { store: this.#store, runId: this.#runId, served: this.#settings.served }
+    const { served } = this.#settings
+    const place = { store: this.#store, runId: this.#runId, served, folder: this.#folder }
     const end = await deleteProvedFile(this.#context, this.#database, candidate, place)
     if (end.state === 'deleted') {
       // Rows that share a file each lose their path, and one copy is deleted.

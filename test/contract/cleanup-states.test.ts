@@ -13,6 +13,7 @@ import {
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { WatchedFolder } from '../../src/audio-files/mounted.ts'
 import { Readers } from '../../src/audio-files/readers.ts'
 import {
   emptyFolders,
@@ -233,6 +234,7 @@ describe('a copy goes', () => {
     const outcome = await removeCopy(context, bed.database, store, readers, copy, {
       runId,
       served: undefined,
+      folder: new WatchedFolder(bed.audioRoot),
       dryRun,
     })
     const after = (await bed.tracks()).get(id)
@@ -322,7 +324,8 @@ describe('a copy goes', () => {
       await put()
       const context = { config: loadConfig({ cwd: bed.dir, env: bed.env }), now: () => new Date(now), signal }
       const copy = { trackId: id, path: 'a.flac', file: at('a.flac'), size: 3_000, lastUsed: 0 }
-      const place = { runId: randomUUID(), served: undefined, dryRun: true }
+      const folder = new WatchedFolder(bed.audioRoot)
+      const place = { runId: randomUUID(), served: undefined, folder, dryRun: true }
       const { state } = await removeCopy(context, bed.database, bed.store, readers, copy, place)
       await bed.reset()
       return state

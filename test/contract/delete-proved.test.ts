@@ -1,10 +1,21 @@
 /** The one way in which a local file is deleted: by each state of the file, of its rows, of the CDN and of the disk. */
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { deleteProvedFile } from '../../src/audio-files/delete-proved.ts'
+import { WatchedFolder } from '../../src/audio-files/mounted.ts'
 import { openRoot, openSource } from '../../src/audio-files/source.ts'
 import type { ServedCheck } from '../../src/cdn/served.ts'
 import { loadConfig } from '../../src/config.ts'
@@ -55,6 +66,8 @@ async function run({ file = 'a.flac', make, meanwhile, served, hooks = {}, dryRu
   await source.close()
   const track = (await tracksById(bed.database.knex, [id]))[0]!
   const runId = await bed.startRun('cleanup')
+  const folder = new WatchedFolder(bed.audioRoot)
+  await folder.assertThere()
   await meanwhile?.(id)
   const { signal } = new AbortController()
   const context = { config: loadConfig({ cwd: bed.dir, env: bed.env }), now: () => now, signal }
@@ -66,7 +79,7 @@ async function run({ file = 'a.flac', make, meanwhile, served, hooks = {}, dryRu
     context,
     bed.database,
     { track, object, source },
-    { store: hooked(bed.store, hooks), runId, served },
+    { store: hooked(bed.store, hooks), runId, served, folder },
     { dryRun },
   ).finally(end)
   const [known] = await bed.database.knex('autodj_ledger.objects')
@@ -93,6 +106,22 @@ const all: ServedCheck = async () => ({ served: true }) as never
 
 test('it goes, and the ledger says so', async () => {
   expect(await run({})).toEqual({ ...gone, deletedAt: now, servedAt: undefined })
+})
+
+test('what is missing because its folder is not mounted is not gone: the run ends, and the row keeps the path', async () => {
+  const away = `${bed.audioRoot}.away`
+  const unmount = () => {
+    renameSync(bed.audioRoot, away)
+    mkdirSync(bed.audioRoot)
+  }
+  await expect(run({ meanwhile: unmount })).rejects.toMatchObject({ code: 'audio-root.gone' })
+  rmdirSync(bed.audioRoot)
+  renameSync(away, bed.audioRoot)
+  expect(await bed.database.knex('tracks').pluck('file_path')).toEqual(['a.flac'])
+  expect(await run({ meanwhile: () => rmSync(at('a.flac')) })).toMatchObject({
+    outcome: { state: 'deleted', bytes: 0 },
+    path: null,
+  })
 })
 
 test('with a CDN it goes once its first, its last and other bytes came from there', async () => {

@@ -25,6 +25,7 @@ import { PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { keepChangeTimes } from '../../src/audio-files/change-times.ts'
 import { deleteProvedFile } from '../../src/audio-files/delete-proved.ts'
+import { WatchedFolder } from '../../src/audio-files/mounted.ts'
 import { openRoot, statSource } from '../../src/audio-files/source.ts'
 import type { CleanupFlags } from '../../src/cleanup/flags.ts'
 import { runCleanup } from '../../src/cleanup/run.ts'
@@ -333,7 +334,12 @@ export function safetyContract(
             context as unknown as Parameters<typeof deleteProvedFile>[0],
             bed.database,
             { track: track!, object, source: known },
-            { store: bed.store, runId: randomUUID(), served: undefined },
+            {
+              store: bed.store,
+              runId: randomUUID(),
+              served: undefined,
+              folder: new WatchedFolder(bed.audioRoot),
+            },
           )
         }
         expect(await remove()).toMatchObject({
@@ -1879,6 +1885,30 @@ export function safetyContract(
         const rows = await bed.tracks()
         expect(ids.filter(id => rows.get(id)?.file_source === 'LOCAL').length).toBeGreaterThan(0)
         expect(await bed.database.knex('autodj_ledger.items')).toEqual([])
+        // What is uploaded is missed no less: by cleanup, by the deletion after an upload, by reconcile --disk.
+        const mount = (): void => {
+          rmSync(bed.audioRoot, { recursive: true })
+          renameSync(`${bed.audioRoot}.unmounted`, bed.audioRoot)
+        }
+        mount()
+        const named = () => bed.database.knex('tracks').whereNotNull('file_path').pluck('file_path')
+        const unmountAt = (number: number) => {
+          let calls = 0
+          return { before: () => void (++calls === number && unmount2()) }
+        }
+        const unmount2 = (): void => {
+          renameSync(bed.audioRoot, `${bed.audioRoot}.unmounted`)
+          mkdirSync(bed.audioRoot)
+        }
+        expect((await upload(bed)).exitCode).toBe(ExitCode.ok)
+        const all = (await named()).sort()
+        const gone = { exitCode: ExitCode.temporary, error: { code: 'audio-root.gone' } }
+        expect(await reconcile(bed, { disk: true }, { hooks: { list: unmountAt(2) } })).toMatchObject(gone)
+        mount()
+        const cleaned = await cleanup(bed, { apply: true }, { hooks: { head: unmountAt(5) } })
+        expect(cleaned).toMatchObject(gone)
+        expect((await named()).sort()).toEqual(all)
+        mount()
       })
     })
 
