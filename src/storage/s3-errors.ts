@@ -318,8 +318,7 @@ function whyOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContext
   const words = [failure.code, status === undefined ? undefined : `HTTP ${status}`].filter(Boolean)
   const aside = words.length > 0 ? ` (${words.join(', ')})` : ''
   const own = said === '' || said === failure.code || kind === 'aborted' ? '' : `: ${said}`
-  const cause = (kind === 'credentials' && refusals[failure.code ?? '']) || causes[kind]
-  return `${cause}${aside}${own}`
+  return `${refusals[failure.code ?? ''] ?? causes[kind]}${aside}${own}`
 }
 
 /** What the SDK found no sense in, of an answer that says it went well: XML that was cut, a date that is none. */

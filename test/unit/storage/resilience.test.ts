@@ -232,6 +232,19 @@ describe('retries', () => {
     }
   })
 
+  test('and one that has answered is not, whatever comes of it later', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const report = { ...silent, warn: vi.fn(), note: vi.fn() }
+      const one = resilience({ report })
+      await Promise.all(Array.from({ length: 5 }, () => one.run(failing('timeout', 'timeout').request)))
+      await vi.advanceTimersByTimeAsync(60_000)
+      expect([report.warn.mock.calls, one.absences]).toEqual([[], 0])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   test('without any time for outages the store is asked once all the same', async () => {
     const one = resilience({ maxOutage: 0 })
     expect(await one.run(failing(...Array(5).fill('network')).request)).toBe('done')

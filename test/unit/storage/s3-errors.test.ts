@@ -124,6 +124,9 @@ test.each<[S3Failure, Partial<RequestContext>, string]>([
     {},
     'the secret does not belong to the access key (SignatureDoesNotMatch, HTTP 403)',
   ],
+  [{ code: 'ECONNRESET', message: 'x' }, {}, 'the connection failed: the connection was closed (ECONNRESET)'],
+  [{ code: 'ECONNRESET', status: 407, message: 'x' }, {}, 'the connection failed (ECONNRESET, HTTP 407): x'],
+  [{ code: 'ETIMEDOUT', message: 'x' }, {}, 'no data moved within the time limit (ETIMEDOUT): x'],
   [{ code: 'NotSignedUp', status: 403 }, {}, 'the credentials were refused (NotSignedUp, HTTP 403)'],
   [
     { code: 'CredentialsProviderError', message: 'Could not load credentials from any providers' },
