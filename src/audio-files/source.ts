@@ -241,8 +241,8 @@ export async function openSource(
  * by the time of last use.
  */
 async function openUnused(disk: Disk, file: string, flags: number): Promise<OpenFile> {
-  if (constants.O_NOATIME === undefined) return disk.open(file, flags)
   try {
+    // Nothing, where there is no such flag.
     return await disk.open(file, flags | constants.O_NOATIME)
   } catch (error) {
     if (systemErrorCode(error) !== 'EPERM') throw error

@@ -60,6 +60,7 @@ describe.each([
     ['loop.mp3', { problem: 'loop' }],
     ['dangling.mp3', { problem: 'missing' }],
     ['A/x.mp3', { problem: 'missing' }],
+    ['gone/é.mp3', { problem: 'missing' }],
     ['A', { problem: 'not-a-file' }],
     ['pipe.mp3', { problem: 'not-a-file' }],
     ['empty.mp3', { problem: 'empty' }],
@@ -85,6 +86,7 @@ test.each<[string, string | undefined]>([
   // Of several readings that which leads to something.
   ['audio/beside/x.mp3', 'beside/x.mp3'],
   ['TOP/other name/A/b.mp3', 'A/b.mp3'],
+  ['audio/beside/gone.mp3', 'beside/gone.mp3'],
   ['TOP/out.mp3', undefined],
   ['../out.mp3', undefined],
   ['', undefined],

@@ -104,6 +104,10 @@ test('a TMPDIR that is not there is not made, and named', async () => {
   writeFileSync(missing, '')
   await expect(sweepTempFolders()).rejects.toThrow(`${missing}, is not a folder`)
   rmSync(missing)
+  // What is something else is told as the system tells it.
+  symlinkSync(missing, missing)
+  await expect(sweepTempFolders()).rejects.toMatchObject({ code: 'ELOOP' })
+  rmSync(missing)
   expect(await checkTempSpace()).toMatchObject({ state: 'failure', cause: `${missing} does not exist` })
   expect(readdirSync(dir)).toEqual([])
 })
