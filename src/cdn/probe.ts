@@ -225,7 +225,7 @@ function targetOf({ url, range, origin }: ProbeRequest) {
   if (origin) headers['origin'] = origin
   return {
     secure,
-    host: host.replace(/^\[(.*)\]$/, '$1'),
+    host: host.replaceAll(/[[\]]/g, ''),
     port: port ?? (secure ? 443 : 80),
     path: path ?? '/',
     headers,

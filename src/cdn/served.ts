@@ -50,7 +50,7 @@ export async function openServedCheck(
       if (result.answer.status !== 206) return { served: false, reason: `HTTP ${result.answer.status}` }
       // Another object may have the same bytes in the same places.
       const total = contentRange(result.answer.headers['content-range'])?.total
-      if (size !== undefined && total !== undefined && total !== size)
+      if (total !== undefined && total !== size)
         return { served: false, reason: `what it serves has ${total} bytes, the file has ${size}` }
       if (result.sha256 !== sha256) return { served: false, reason: 'the bytes differ' }
       return { served: true }
@@ -71,5 +71,5 @@ export type ServedCheck = (
   key: string,
   range: { start: number; end: number },
   sha256: string,
-  size?: number,
+  size: number,
 ) => Promise<{ served: true } | { served: false; reason: string }>

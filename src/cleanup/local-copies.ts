@@ -111,8 +111,8 @@ export async function* dispensableCopies(
       if (copy.file !== undefined && files.has(copy.file)) copy = { ...copy, size: 0, isShared: true }
       else if (copy.file !== undefined) files.add(copy.file)
       const isUnused = copy.missing === true || copy.lastUsed <= now - olderThan
-      if (!isUnused && maxBytes === undefined) return recent?.(left)
-      if (!isUnused && maxBytes !== undefined) {
+      if (!isUnused) {
+        if (maxBytes === undefined) return recent?.(left)
         while (total - bytesUnderWay <= maxBytes && underWay > 0) {
           await new Promise<void>(resolve => {
             wake = resolve

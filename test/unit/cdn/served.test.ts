@@ -65,7 +65,7 @@ test.each<[Answer[], true | string, number]>([
   const key = `audio/${script.join(' ')}.flac`
   const path = `/${key.replaceAll(' ', '%20')}`
   answers.set(path, [...script])
-  const result = await check.served(key, range, sha256)
+  const result = await check.served(key, range, sha256, content.length)
   expect(result).toEqual(expected === true ? { served: true } : { served: false, reason: expected })
   expect(asked.get(path)).toBe(times)
 })
@@ -88,7 +88,7 @@ test('what cannot be connected to is told', async () => {
   const port = portOf(closed)
   await new Promise(resolve => closed.close(resolve))
   const opened = await openServedCheck(configOf(`http://127.0.0.1:${port}`), options)
-  expect(await opened?.served('audio/a', range, sha256)).toEqual({
+  expect(await opened?.served('audio/a', range, sha256, content.length)).toEqual({
     served: false,
     reason: expect.stringMatching(/ECONNREFUSED/),
   })
@@ -107,7 +107,7 @@ test('a signal ends the wait for a second try', async () => {
     signal: stop.signal,
   })
   answers.set('/audio/stopped', [503, 503, 503])
-  const asking = opened?.served('audio/stopped', range, sha256)
+  const asking = opened?.served('audio/stopped', range, sha256, content.length)
   await expect.poll(() => asked.get('/audio/stopped')).toBe(1)
   stop.abort(new Error('enough'))
   await expect(asking).rejects.toThrow()
