@@ -389,9 +389,9 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
 
   /** Rows that are left to others, who have claimed them: what nobody counted cannot be called done. */
   async #countLeft(): Promise<number> {
-    const { work, choices, limit } = this.#plan
+    const { work, choices } = this.#plan
     // Each row that was counted at the start has come up since.
-    if (this.#taken + this.#leftOut >= this.#total || this.#taken === limit) return 0
+    if (this.#taken + this.#leftOut >= this.#total) return 0
     const notRecordedBy = { command: work.command, runId: this.#run.id }
     let left = 0
     for (const { filter, once } of choices) {

@@ -514,6 +514,10 @@ describe('what the past has left', () => {
       ['quarantine/damaged/other/d.flac', false],
       ['quarantine/mine/audio/e.flac', false],
       ['quarantine/damaged', false],
+      // A key that was too long, by its hash.
+      [`quarantine/${id}/${'0a'.repeat(32)}`, true],
+      [`quarantine/${id}/${'0a'.repeat(32)}0`, false],
+      [`quarantine/${id}/0${'0a'.repeat(32)}`, false],
       // What a row names is there.
       [`quarantine/${id}/audio/there.flac`, true],
       [`quarantine/${id}/audio/named.flac`, true, /^a row names audio\/named\.flac, but nothing is there/],

@@ -1,6 +1,6 @@
 /** What the content pass meets when the CDN or S3 misbehave only there, by a server that answers as it is told. */
 import http from 'node:http'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { openProber, type ProberOptions } from '../../../src/cdn/probe.ts'
 import { parseCdnDomain } from '../../../src/core/cdn-url.ts'
 import type { ObjectStore } from '../../../src/storage/store.ts'
@@ -156,17 +156,18 @@ describe('past the CDN', () => {
   const status = (code: number, more: http.OutgoingHttpHeaders = {}): Answer => {
     return response => response.writeHead(code, more).end('no')
   }
-  test.each<[string, Answer, string[]]>([
-    ['S3 refuses', status(403, { 'x-amz-request-id': '1' }), []],
-    ['a proxy refuses', status(403, { server: 'squid' }), ['direct-unknown']],
-    ['another region is named', status(301, { 'x-amz-request-id': '1' }), ['direct-unknown']],
-    ['the connection breaks', breakOff, ['direct-unknown']],
-    ['an outage', status(503, { 'x-amz-request-id': '1' }), ['direct-unknown']],
-    ['it is served', serve, ['public-object']],
-  ])('%s', async (_, answer, expected) => {
+  test.each<[string, Answer, string[], number]>([
+    ['S3 refuses', status(403, { 'x-amz-request-id': '1' }), [], 1],
+    ['a proxy refuses', status(403, { server: 'squid' }), ['direct-unknown'], 1],
+    ['another region is named', status(301, { 'x-amz-request-id': '1' }), ['direct-unknown'], 1],
+    ['the connection breaks', breakOff, ['direct-unknown'], 3],
+    ['an outage', status(503, { 'x-amz-request-id': '1' }), ['direct-unknown'], 3],
+    ['it is served', serve, ['public-object'], 1],
+  ])('%s', async (_, answer, expected, times) => {
     answers = [answer, answer, answer]
     const { causes, summary } = await verifyOne({ directUrl: () => `${origin}/direct` })
     expect(causes).toEqual(expected)
+    expect(3 - answers.length).toBe(times)
     expect(summary.checked.direct).toBe(expected.length === 0 ? 1 : 0)
   })
 })
@@ -340,12 +341,15 @@ describe('what cannot be compared is said to be so, with the reason', () => {
   })
 
   test('where S3 has it no longer', async () => {
-    const store = { get: async () => undefined } as unknown as ObjectStore
+    const get = vi.fn(async () => undefined)
+    const store = { get } as unknown as ObjectStore
     for (const check of [{ bytes: 10 }, { full: true }]) {
       requests = 0
+      get.mockClear()
       expect(await found({ store, ...check })).toEqual([
         ['object-missing', 'not in S3, but still served by the CDN'],
       ])
+      expect(get).toHaveBeenCalledTimes(1)
     }
   })
 
