@@ -242,7 +242,7 @@ export async function openSource(
  */
 async function openUnused(disk: Disk, file: string, flags: number): Promise<OpenFile> {
   try {
-    // Nothing, where there is no such flag.
+    // A system without such a flag adds none.
     return await disk.open(file, flags | constants.O_NOATIME)
   } catch (error) {
     if (systemErrorCode(error) !== 'EPERM') throw error
