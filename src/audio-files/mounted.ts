@@ -13,7 +13,7 @@ import { plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { countRows } from '../db/row-facts.ts'
 import { systemErrorCode, TemporaryError } from '../errors.ts'
-import { folderExists, isFileThere } from './source.ts'
+import { folderExists, LocalFileError, openRoot, statSource } from './source.ts'
 
 /** Rows whose files are looked for where no name in the folder is one of audio. */
 const rowsAsked = 1_000
@@ -26,8 +26,53 @@ export async function holdsAudio({ knex }: Pick<Database, 'knex'>, folder: Audio
   if (!(await folderExists(folder.root))) return false
   if (await holdsAudioName(folder.root)) return true
   const paths: string[] = await knex('tracks').whereNotNull('file_path').limit(rowsAsked).pluck('file_path')
-  for (const filePath of paths) if ((await isFileThere(filePath, folder)) !== false) return true
+  for (const filePath of paths) if ((await isAnyThere(filePath, folder)) !== false) return true
   return false
+}
+
+/**
+ * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined if that cannot
+ * be told: no permission, a disk that fails, a path that leads out of the folder, and a folder without any audio: what is
+ * missing in one that is not mounted need not be gone.
+ *
+ * @param options `force`: the folder is what it looks
+ */
+export async function isFileThere(
+  filePath: string,
+  folder: AudioFolder,
+  { force = false }: { force?: boolean } = {},
+): Promise<boolean | undefined> {
+  const there = await isAnyThere(filePath, folder)
+  if (there !== false || force) return there
+  return (await holdsAudioNow(folder.root)) ? false : undefined
+}
+
+/** Looked at once for the many rows that miss their file at a time. */
+function holdsAudioNow(root: string): Promise<boolean> {
+  let look = looks.get(root)
+  if (look === undefined) {
+    look = holdsAudioName(root)
+    looks.set(root, look)
+    look.catch(() => {}).finally(() => looks.delete(root))
+  }
+  return look
+}
+const looks = new Map<string, Promise<boolean>>()
+
+async function isAnyThere(filePath: string, folder: AudioFolder): Promise<boolean | undefined> {
+  let root: string
+  try {
+    root = await openRoot(folder.root)
+  } catch {
+    return undefined
+  }
+  try {
+    await statSource(filePath, folder, root)
+    return true
+  } catch (error) {
+    if (!(error instanceof LocalFileError)) throw error
+    return ['unreadable', 'changed', 'refused'].includes(error.problem) ? undefined : false
+  }
 }
 
 /** Unreadable folders hold some, as far as anyone can tell. */

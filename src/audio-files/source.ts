@@ -281,26 +281,6 @@ export async function relativePath(filePath: string, folder: AudioFolder): Promi
   return relative?.split(path.sep).join('/')
 }
 
-/**
- * Whether the file a row names is there to be read: regular, not empty, below the root. Undefined if that cannot
- * be told: no permission, a disk that fails, no audio folder (not mounted?), a path that leads out of it.
- */
-export async function isFileThere(filePath: string, folder: AudioFolder): Promise<boolean | undefined> {
-  let root: string
-  try {
-    root = await openRoot(folder.root)
-  } catch {
-    return undefined
-  }
-  try {
-    await statSource(filePath, folder, root)
-    return true
-  } catch (error) {
-    if (!(error instanceof LocalFileError)) throw error
-    return ['unreadable', 'changed', 'refused'].includes(error.problem) ? undefined : false
-  }
-}
-
 /** Whether two observations are of one unchanged file. */
 export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
   return (

@@ -10,7 +10,7 @@ import { libraryOf } from '../db/library.ts'
 import { rowFactsById } from '../db/row-facts.ts'
 import { namesWithoutKey, tracksBySpotifyId } from '../db/tracks.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
-import { isFileThere } from './source.ts'
+import { isFileThere } from './mounted.ts'
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 

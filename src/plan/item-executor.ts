@@ -20,6 +20,8 @@ export interface ExecuteOptions {
   audioFolder: AudioFolder
   /** every key of the library begins so */
   keyPrefix: string
+  /** an audio folder that looks empty is empty; default: it may not be mounted */
+  force?: boolean
   /** items at a time at first, and at most */
   concurrency: { readonly initial: number; readonly max: number }
   /** abandons what is in flight */

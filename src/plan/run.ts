@@ -91,6 +91,7 @@ async function execute(
         store,
         audioFolder: config.audioFolder,
         keyPrefix: config.s3.keyPrefix,
+        force: flags.force === true,
         concurrency,
         signal: AbortSignal.any([context.signal, run.lost]),
         stopping: context.stopping,

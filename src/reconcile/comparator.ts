@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import pLimit from 'p-limit'
-import { isFileThere } from '../audio-files/source.ts'
+import { isFileThere } from '../audio-files/mounted.ts'
 import { areOfOtherLibraries, ownersWithoutAudio, unownedOf } from '../audio-files/without-audio.ts'
 import { isDeeper } from '../core/keys.ts'
 import { keyBeforeRemoval } from '../core/prefixes.ts'
@@ -377,7 +377,7 @@ export class Comparator {
   }
 
   async #fileThere(row: RowFacts): Promise<boolean | undefined> {
-    return row.path === null ? false : isFileThere(row.path, this.#options.audioFolder)
+    return row.path === null ? false : isFileThere(row.path, this.#options.audioFolder, this.#options)
   }
 
   #proved: ObjectRecord[] = []

@@ -1,6 +1,5 @@
-import { holdsAudio, WatchedFolder } from '../audio-files/mounted.ts'
+import { holdsAudio, isFileThere, WatchedFolder } from '../audio-files/mounted.ts'
 import {
-  isFileThere,
   LocalFileError,
   openRoot,
   relativePath,
@@ -166,7 +165,7 @@ async function* observe(
       } else if (disk === undefined || path === undefined) {
         // Only if the row contradicts itself is its file worth a look without --disk.
         const look = row.source === 'S3' && row.path !== null
-        const there = look ? await isFileThere(row.path ?? '', audioFolder) : undefined
+        const there = look ? await isFileThere(row.path ?? '', audioFolder, options) : undefined
         comparisons.push(classifyWithoutKey(row, path === undefined ? 'outside' : there))
       }
     }

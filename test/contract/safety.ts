@@ -1825,6 +1825,33 @@ export function safetyContract(
         expect(await rowOf(id)).toMatchObject({ file_source: 'LOCAL', file_path: 'a.flac' })
       })
 
+      test('it is an empty mount point, and objects are missing too', async () => {
+        const id = await uploaded('a.mp3', fakeAudio(4_000, 1))
+        await uploaded('b.mp3', fakeAudio(4_000, 2))
+        const key = (await rowOf(id))?.s3_object_key
+        await bed.store.delete([{ key: key as string }])
+        renameSync(bed.audioRoot, `${bed.audioRoot}.unmounted`)
+        mkdirSync(bed.audioRoot)
+        const plan = path.join(bed.dir, 'unmounted.plan')
+        const limit = { maxDelete: { percent: 100 } }
+        // Nobody can see that the file is gone; only who says that the folder is what it looks has it so.
+        expect((await reconcile(bed, { plan, ...limit })).summary).toMatchObject({ drift: 1 })
+        expect(readFileSync(plan, 'utf8')).not.toContain('UNAVAILABLE')
+        const forced = path.join(bed.dir, 'forced.plan')
+        await reconcile(bed, { plan: forced, ...limit, force: true })
+        expect((await apply(bed, forced, limit)).summary).toMatchObject({ done: 0, skipped: 1 })
+        expect(await rowOf(id)).toMatchObject({ file_source: 'S3', s3_object_key: key, file_path: 'a.mp3' })
+        // Other files in it say that it is mounted, and that this one is gone.
+        writeFileSync(file('other.mp3'), fakeAudio(1_000, 3))
+        expect((await apply(bed, forced, limit)).summary).toMatchObject({ done: 0 })
+        const seen = path.join(bed.dir, 'seen.plan')
+        await reconcile(bed, { plan: seen, ...limit })
+        expect((await apply(bed, seen, limit)).summary).toMatchObject({ done: 1 })
+        expect(await rowOf(id)).toMatchObject({ file_source: 'UNAVAILABLE' })
+        rmSync(bed.audioRoot, { recursive: true })
+        renameSync(`${bed.audioRoot}.unmounted`, bed.audioRoot)
+      })
+
       test('restore comes to an empty folder, and rows have their only audio in it', async () => {
         const id = await uploaded('a.mp3', fakeAudio(4_000, 1))
         rmSync(file('a.mp3'))

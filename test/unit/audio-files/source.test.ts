@@ -5,11 +5,11 @@ import { constants, mkdirSync, realpathSync, symlinkSync, writeFileSync } from '
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { isFileThere } from '../../../src/audio-files/mounted.ts'
 import {
   blockingDisk,
   type FileIdentity,
   findSource,
-  isFileThere,
   isSameFile,
   localFileError,
   openRoot,
