@@ -443,6 +443,8 @@ async function reachOf(mutants: ReadonlyMap<string, Mutant>): Promise<Reach[]> {
   }
   const missing = tests.filter(test => !isKnown(test))
   if (missing.length > 0) console.log(`gave no account of what they reach: ${missing.join(', ')}`)
+  // A share of none would be no share: it says how busy the machine is.
+  if (missing.length === tests.length) throw new Error('no test gave an account: there is no figure')
   return tests.flatMap(test => (isKnown(test) ? (known[test] as Reach) : []))
 }
 

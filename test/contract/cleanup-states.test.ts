@@ -31,6 +31,7 @@ import { draftPrefix } from '../../src/core/prefixes.ts'
 import { openUploads, rememberFiles, startRun } from '../../src/db/ledger.ts'
 import { ExternalSorter } from '../../src/external-sort/sorter.ts'
 import { asidePrefix } from '../../src/file-effects.ts'
+import { StoreError } from '../../src/storage/store.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
@@ -266,6 +267,19 @@ describe('a copy goes', () => {
   test('not where its object lies in an archive', async () => {
     const store = hooked(bed.store, { head: { after: head => head && { ...head, archive: 'archived' } } })
     expect(await remove({}, store)).toMatchObject(kept('object.archived'))
+  })
+
+  test('not where the store says what is about more than this one: that is thrown', async () => {
+    const store = hooked(bed.store, {
+      head: { after: head => head && { ...head, checksums: {} } },
+      get: {
+        before: () => {
+          throw new StoreError('credentials', 'the key is gone')
+        },
+      },
+    })
+    await expect(remove({}, store)).rejects.toMatchObject({ kind: 'credentials' })
+    expect(existsSync(at('a.flac'))).toBe(true)
   })
 
   test('and a row whose file is gone lets go of its path', async () => {
