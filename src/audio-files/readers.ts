@@ -118,7 +118,8 @@ export class Readers {
     offset: number,
     wanted: Wanted,
   ): Promise<ReaderTasks['write']['result']> {
-    return this.#ask('write', { file, memory: sharedMemory(source), offset, ...wanted }, source.length)
+    // It may wait for the disk, so the next one goes to another thread.
+    return this.#ask('write', { file, memory: sharedMemory(source), offset, ...wanted }, behind.bytes)
   }
 
   /** @returns whether it is known that nothing at all has that name */
