@@ -5,6 +5,7 @@
  * (triads by template).
  */
 import { lowestPitch, type PitchRows, pitchBins, pitchCount, type Spectra } from './frontend.ts'
+import { roundBeginnings } from './rounds.ts'
 
 /** What of all that sounds has which pitch, in the track or a part of it. */
 export interface PitchContent {
@@ -13,7 +14,7 @@ export interface PitchContent {
   readonly treble: Float32Array
   /** Share of the sounding time of each major triad (0 to 11) and minor triad (12 to 23), summing to 1. */
   readonly triads: Float32Array
-  /** `triads` where the track begins to sound, fading out: pieces tend to begin on their tonic. Elsewhere the same as `triads`. */
+  /** `triads` where rounds of chords begin, which tend to do so on the tonic; as far as none is heard the same as `triads`. */
   readonly opening: Float32Array
   /** How often each triad is expected to be followed by each other one (row by row, 24 x 24), summing to 1. */
   readonly moves: Float32Array
@@ -46,9 +47,6 @@ const bassWeights = Float32Array.from({ length: pitchCount }, (_, p) =>
 const audible = Float32Array.from({ length: pitchCount }, (_, p) =>
   Math.min(1, (p + 0.5) / fade, (pitchCount - p - 0.5) / fade),
 )
-
-/** Seconds after which a sound counts as of the opening by no more than 1/e. */
-const openingSeconds = 1
 
 const size = pitchCount * pitchBins
 
@@ -238,6 +236,15 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
         if (triad !== before) moves[before * 24 + triad]! += scale * movesInto[row + triad]!
     }
   }
+  const beginnings = roundBeginnings(
+    {
+      chroma: low.subarray(0, 12 * heard).map((value, i) => value + high[i]!),
+      weights: weights.subarray(0, heard),
+      rowOf: frameOf.subarray(0, heard),
+    },
+    pitchRate,
+  )
+  const comesRound = beginnings.reduce((a, b) => a + b, 0)
   /** Of sounding frames `from` to `to`. */
   const content = (from: number, to: number): PitchContent => {
     const bass = new Float32Array(12)
@@ -251,11 +258,10 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
         bass[c]! += low[12 * t + c]! * weight
         treble[c]! += high[12 * t + c]! * weight
       }
-      const early = weight * Math.exp((frameOf[0]! - frameOf[t]!) / (openingSeconds * pitchRate))
       for (let triad = 0; triad < 24; triad++) {
         const share = shares[24 * t + triad]!
         triads[triad]! += weight * share
-        opening[triad]! += early * share
+        opening[triad]! += beginnings[t]! * share
       }
       if (t > from) addMoves(t, moves)
     }
@@ -263,7 +269,10 @@ export function tonality({ pitches, pitchRate }: Pick<Spectra, 'pitches' | 'pitc
       const sum = part.reduce((a, b) => a + b, 0)
       if (sum > 0) for (let i = 0; i < part.length; i++) part[i]! /= sum
     }
-    return { bass, treble, triads, opening: from === 0 ? opening : triads, moves, tonal: to > from }
+    const begins = opening.some(share => share > 0) ? comesRound : 0
+    for (let triad = 0; triad < 24; triad++)
+      opening[triad] = begins * opening[triad]! + (1 - begins) * triads[triad]!
+    return { bass, treble, triads, opening, moves, tonal: to > from }
   }
   const indexOf = (time: number): number => {
     let index = 0

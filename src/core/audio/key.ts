@@ -30,8 +30,8 @@ interface Key {
 }
 
 /**
- * Of the opening, what is believed; the rest is what sounds everywhere. A song may be cut, and begins on another chord
- * often enough: with all of it, keys follow songs less.
+ * Of the beginnings of rounds, what is believed; the rest is what sounds everywhere. A song may be cut, and begins on another
+ * chord often enough: with all of it, keys follow songs less.
  */
 const heardOpening = 0.5
 
