@@ -13,7 +13,7 @@ import { lockedLine, tellLocked } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { requireAllRows } from '../db/row-security.ts'
 import type { ErrorCode } from '../error-codes.ts'
-import { ExitCode } from '../errors.ts'
+import { AppError, ExitCode } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { withinOpenFiles } from '../open-files.ts'
 import { recordRun } from '../runs/recorded-run.ts'
@@ -266,7 +266,7 @@ class Removals {
     const { report } = this.#context
     const say = (
       state: string,
-      { reason, code, text }: { reason?: string; code?: ErrorCode; text?: string } = {},
+      { reason, code, text, cure }: { reason?: string; code?: ErrorCode; text?: string; cure?: string } = {},
     ): void =>
       report.item({
         subject,
@@ -277,6 +277,7 @@ class Removals {
           ...(code === undefined ? {} : { code }),
         },
         ...(reason === undefined ? {} : { reason }),
+        ...(cure === undefined ? {} : { cure }),
         ...(text === undefined ? {} : { text }),
       })
     let kept: { reason: string; code?: ErrorCode } | undefined
@@ -286,7 +287,7 @@ class Removals {
       const problem = itemProblem(error)
       if (problem === undefined) throw error
       this.#counts.failed += 1
-      say('failed', { reason: problem })
+      say('failed', { reason: problem, ...(error instanceof AppError ? { cure: error.cure } : {}) })
       return
     }
     if (kept !== undefined) {

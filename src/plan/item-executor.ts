@@ -6,7 +6,7 @@ import type { Knex } from 'knex'
 import type { AudioFolder } from '../core/audio-path.ts'
 import type { PlanItem } from '../core/plan.ts'
 import type { LockedRows } from '../db/locked-rows.ts'
-import { toError } from '../errors.ts'
+import { ItemError, toError } from '../errors.ts'
 import { itemProblem } from '../storage/item-problem.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 import { Turns } from '../storage/turns.ts'
@@ -36,6 +36,7 @@ export interface ItemOutcome {
   /** `untouched`: there was nothing to take back, since it had never taken effect */
   state: 'done' | 'skipped' | 'failed' | 'undone' | 'untouched'
   reason?: string
+  cure?: string
 }
 
 /** Why an item is left alone. */
@@ -87,8 +88,9 @@ export class ItemExecutor {
         if (error instanceof Skip) return error
         if (error instanceof StoreError && error.retryable) this.#turns.throttled()
         const problem = itemProblem(error)
-        if (problem !== undefined) return new Error(problem)
-        if (error instanceof Error && error.constructor === Error) return error
+        if (problem !== undefined) return new ItemError('store', problem, (error as StoreError).cure)
+        if (error instanceof Error && (error.constructor === Error || error.constructor === ItemError))
+          return error
         throw toError(error)
       }
     })
@@ -142,7 +144,8 @@ export class ItemExecutor {
         return
       }
       const state = result instanceof Skip ? 'skipped' : 'failed'
-      outcomes.push({ item, state, reason: result.message })
+      const { message: reason } = result
+      outcomes.push({ item, state, reason, ...(result instanceof ItemError ? { cure: result.cure } : {}) })
       // An undo that was not possible leaves the item applied, to be tried again.
       if (steps.done === 'done') entries.push({ seq: item.seq, state, reason: result.message })
     }
@@ -173,7 +176,7 @@ export class ItemExecutor {
         // What a second look refuses is refused for good; what it would do again has not happened, as far as one sees.
         const refused = seen instanceof Skip && (steps.done === 'done' || result instanceof Skip)
         if (refused || (!(seen instanceof Error) && seen.made !== undefined)) await settle(item, seen)
-        else await settle(item, new Error(result.message))
+        else await settle(item, result instanceof Skip ? new Error(result.message) : result)
       }
     }
     await this.journal.write(entries)

@@ -177,12 +177,13 @@ async function refuseWithoutVersions(
   )
 }
 
-function reportOutcome({ report }: Context, { item, state, reason }: ItemOutcome): void {
+function reportOutcome({ report }: Context, { item, state, reason, cure }: ItemOutcome): void {
   report.item({
     subject: subjectOf(item),
     state,
     fields: { action: item.action, seq: item.seq },
     ...(reason === undefined ? {} : { reason }),
+    ...(cure === undefined ? {} : { cure }),
   })
 }
 

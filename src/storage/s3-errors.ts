@@ -237,6 +237,8 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
     case 'denied':
       if (saysLocked.test(failure.message ?? ''))
         return "The bucket's Object Lock holds this version: wait until its retention ends; nothing that autodj could be granted ends it sooner."
+      if (failure.code?.startsWith('KMS.'))
+        return 'Enable the KMS key of the object again, or upload it again with another key.'
       return undefined
     case 'credentials':
       if (failure.code === 'InvalidToken')
@@ -272,6 +274,8 @@ function cureOf(kind: StoreErrorKind, failure: S3Failure, context: RequestContex
     case 'invalid':
       if (failure.status === 413)
         return 'Raise the limit of the proxy in front of the store, which refuses a body of that size (nginx: client_max_body_size 0).'
+      if (/form of Server Side Encryption/.test(failure.message ?? ''))
+        return 'It was stored with a key that only its uploader has (SSE-C): copy it with that key to an object without one.'
       return undefined
     default:
       return undefined

@@ -126,7 +126,8 @@ export const differenceClasses: Readonly<Record<DifferenceClass, string>> = {
   'no-audio': 'the row has neither object nor file',
   'local-file-without-row': 'no row names the file',
   'misspelt-key': 'the row names its object by a URL, encoded, or without the prefix',
-  'unlinked-object': 'no row names the object, and the track that it belongs to has no audio',
+  'unlinked-object':
+    'no row names the object, and the track that it belongs to has no audio that can be seen',
   'foreign-object': 'no row names the object, and nothing shows that autodj uploaded it',
   'archived-object': 'the object is in an archive storage class and cannot be played',
   'local-copy-differs': 'the local file has changed since it was uploaded',

@@ -93,3 +93,22 @@ test('an object of which cannot be told whether it is the last copy stays, until
   expect(await bed.store.head(key)).toMatchObject({ etag })
   expect((await apply(bed, plan)).summary).toMatchObject({ done: 1, failed: 0 })
 })
+
+test('what fails says what to do about it, where the store does', async () => {
+  const key = 'audio/held.flac'
+  const { etag } = await bed.store.put(key, Buffer.from('held'), {
+    headers: { contentType: 'audio/flac' },
+    checksums: {},
+  })
+  const object = { key, size: 4, etag }
+  const plan = savePlan(bed, 'held.plan', [{ action: 'remove-object', object, to: `quarantine/x/${key}` }])
+  const copy = {
+    before() {
+      throw new StoreError('denied', 'held', { cure: 'Wait until its retention ends.' })
+    },
+  }
+  const run = await apply(bed, plan, {}, { hooks: { copy } })
+  expect(run.items).toMatchObject([
+    { state: 'failed', reason: 'held', cure: 'Wait until its retention ends.' },
+  ])
+})

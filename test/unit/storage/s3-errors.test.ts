@@ -153,6 +153,12 @@ test.each<[S3Failure, Partial<RequestContext>, RegExp]>([
   [{ code: 'InvalidObjectState' }, {}, /restore-object/],
   [{ code: 'NoSuchBucket' }, {}, /S3_BUCKET_NAME \(now music\)/],
   [{ code: 'AccessDenied', message: 'Object Locked: WORM protected' }, {}, /Object Lock holds/],
+  [{ code: 'KMS.DisabledException', status: 400, message: 'key is disabled' }, {}, /^Enable the KMS key/],
+  [
+    { code: 'InvalidRequest', status: 400, message: 'stored using a form of Server Side Encryption.' },
+    {},
+    /SSE-C/,
+  ],
   [{ code: 'AccessDenied', message: 'no' }, {}, /autodj policy/],
   [{ code: 'InvalidToken' }, {}, /AWS_SESSION_TOKEN/],
   [{ code: 'SignatureDoesNotMatch' }, { endpoint: 'https://s3.example/base' }, /takes the path off/],
