@@ -57,6 +57,16 @@ test('a TMPDIR that is not there stays so: no cache is put where a disk is to be
   expect(existsSync(missing)).toBe(false)
 })
 
+test.runIf(process.platform === 'linux').each([
+  [48, 'error: only 48 files may be open, and autodj needs 56'],
+  [128, 'error: only 128 files may be open, and the embedded database needs 256'],
+])('%i open files: refused before anything begins', (limit, message) => {
+  const command = `ulimit -n ${limit}; exec "$0" "$@"`
+  const env = { PATH: process.env['PATH'], DATABASE_URL: 'pglite:/nowhere/db' }
+  const run = spawnSync('sh', ['-c', command, process.execPath, main, 'migrate'], { encoding: 'utf8', env })
+  expect([run.status, run.stderr]).toEqual([5, expect.stringContaining(message)])
+})
+
 test('package.json asks for the same Node.js as the shim', async () => {
   const { default: packageJson } = await import('../../package.json', { with: { type: 'json' } })
   expect(packageJson.engines.node).toBe('>=22.18')

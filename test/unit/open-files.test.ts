@@ -30,14 +30,3 @@ test.runIf(process.platform === 'linux').each([
   const run = spawnSync('sh', ['-c', command, process.execPath, script], { encoding: 'utf8' })
   expect(run.stdout || run.stderr).toBe(`${expected}\n`)
 })
-
-test.runIf(process.platform === 'linux').each([
-  [48, 'error: only 48 files may be open, and autodj needs 56'],
-  [128, 'error: only 128 files may be open, and the embedded database needs 256'],
-])('%i open files: refused before anything begins', (limit, message) => {
-  const main = new URL('../../src/main.ts', import.meta.url).pathname
-  const command = `ulimit -n ${limit}; exec "$0" "$@"`
-  const env = { PATH: process.env['PATH'], DATABASE_URL: 'pglite:/nowhere/db' }
-  const run = spawnSync('sh', ['-c', command, process.execPath, main, 'migrate'], { encoding: 'utf8', env })
-  expect([run.status, run.stderr]).toEqual([5, expect.stringContaining(message)])
-})
