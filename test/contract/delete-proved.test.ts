@@ -224,6 +224,14 @@ test('it stays where the row reaches it through a link', async () => {
   ])
 })
 
+test('the row keeps its path where a folder has taken the place of the file', async () => {
+  const meanwhile = () => {
+    rmSync(at('a.flac'))
+    mkdirSync(at('a.flac'))
+  }
+  expect(await run({ meanwhile })).toMatchObject({ outcome: { state: 'kept' }, path: 'a.flac' })
+})
+
 test('a dry run looks at everything, and changes nothing', async () => {
   let asked = 0
   const served: ServedCheck = async (...args) => {

@@ -1,9 +1,11 @@
 /** What becomes of one job by how its work ended: done, tried again, given up at once, put back, or the end of the worker. */
+import { randomUUID } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { enqueueAnalyze } from '../../src/analyze/run.ts'
+import { stagingPrefix } from '../../src/core/prefixes.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { enqueueFetch } from '../../src/fetch/run.ts'
 import { type JobData, openBoss } from '../../src/queue/boss.ts'
@@ -376,5 +378,17 @@ describe('a worker as a whole', () => {
     const last = await perform({ meanwhile: () => bed.database.knex('autodj_jobs.job').delete() })
     expect(last.done).toBe(1)
     expect(await bed.openUploads()).toEqual([])
+  })
+
+  test('takes away what a dead run has left half-way, and leaves alone what a run that lives has', async () => {
+    const alive = await bed.startRun('fetch')
+    const [theirs, left] = [alive, randomUUID()].map(id => `${stagingPrefix('audio/')}${id}/a.flac`) as [
+      string,
+      string,
+    ]
+    for (const key of [theirs, left])
+      await bed.store.put(key, content, { headers: { contentType: 'audio/flac' }, checksums: {} })
+    await perform({ kind: 'fetch' })
+    expect([...(await bed.objects()).keys()]).toEqual([theirs])
   })
 })
