@@ -575,8 +575,9 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
         return runUpload({ ...context, store: async () => store }, request)
       })
       expect(run.exitCode).toBe(ExitCode.someFailed)
-      const codes = run.items.filter(item => item['state'] === 'failed').map(item => item['code'])
-      expect(codes.sort()).toEqual(['row.changed', 'row.deleted'])
+      const failed = run.items.filter(item => item['state'] === 'failed')
+      expect(failed.map(item => item['code']).sort()).toEqual(['row.changed', 'row.deleted'])
+      for (const { cure } of failed) expect(cure).toMatch(/The object audio\/.+ is kept; /)
       expect((await bed.tracks()).get(changed)).toMatchObject({
         file_source: 'LOCAL',
         file_path: 'elsewhere.mp3',

@@ -28,7 +28,9 @@ describe('the parts that the server has', () => {
     ['with a checksum, whatever was noted', [there(1, 5, 'a')], [noted(1)], { 1: 'a' }],
   ])('%s', (_, server, ledger, expected) => {
     const held = partsHeld(12, 5, server, ledger)
-    expect(Object.fromEntries([...held].map(([number, { crc32 }]) => [number, crc32]))).toEqual(expected)
+    expect(Object.fromEntries([...held].map(([number, { crc32 }]) => [number, crc32]))).toStrictEqual(
+      expected,
+    )
     for (const [number, part] of held) expect(part).toMatchObject({ partNumber: number, etag: `e${number}` })
   })
 })
