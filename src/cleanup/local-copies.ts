@@ -103,12 +103,12 @@ export async function* dispensableCopies(
   let [underWay, bytesUnderWay] = [0, 0]
   let wake = (): void => {}
   // Rows that share a file follow each other: its times are one.
-  let [sameTime, files] = ['', new Set<string>()]
+  let [sameTime, files] = ['', new Set<string | undefined>()]
   for await (const batch of sorter.sorted()) {
     for (const [time, value] of batch) {
       let copy = JSON.parse(value) as LocalCopy
       if (time !== sameTime) [sameTime, files] = [time, new Set()]
-      if (copy.file !== undefined && files.has(copy.file)) copy = { ...copy, size: 0, isShared: true }
+      if (files.has(copy.file)) copy = { ...copy, size: 0, isShared: true }
       else if (copy.file !== undefined) files.add(copy.file)
       const isUnused = copy.missing === true || copy.lastUsed <= now - olderThan
       if (!isUnused) {

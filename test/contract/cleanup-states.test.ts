@@ -269,6 +269,14 @@ describe('a copy goes', () => {
     expect(await remove({}, store)).toMatchObject(kept('object.archived'))
   })
 
+  test('not where it changes while it is compared', async () => {
+    const store = hooked(bed.store, {
+      head: { after: head => head && { ...head, checksums: {} } },
+      get: { before: () => utimesSync(at('a.flac'), 1, 1) },
+    })
+    expect(await remove({}, store)).toMatchObject(kept('file.changed'))
+  })
+
   test('not where the store says what is about more than this one: that is thrown', async () => {
     const store = hooked(bed.store, {
       head: { after: head => head && { ...head, checksums: {} } },
