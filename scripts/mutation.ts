@@ -118,6 +118,7 @@ const rooms: Readonly<Record<string, Room>> = {
     ],
     tests: [
       'test/unit/reconcile/*.ts',
+      'test/unit/audio-files/without-audio.test.ts',
       'test/contract/{reconcile-looks,reconcile-states,guards,meanwhile,safety,reconcile}.test.ts',
     ],
   },

@@ -199,9 +199,12 @@ export class Comparator {
     }
     if (this.#options.deep > 0 && isSampled(key, this.#options.deep)) await hash()
     for (let next = nextLook(row, object); next !== undefined; next = nextLook(row, object)) {
-      if (next === 'content') await hash()
-      else if (next === 'type') object.sniffedType = (await this.#looks.type(object)) ?? ''
-      if (next === 'head' || (next === 'content' && object.contentSha256 === undefined)) break
+      if (next === 'type') object.sniffedType = (await this.#looks.type(object)) ?? ''
+      else {
+        await hash()
+        // It is gone by now.
+        if (object.contentSha256 === undefined) break
+      }
     }
     return object
   }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { upsertObjects } from '../../src/db/ledger.ts'
 import { summarise } from '../../src/reconcile/report.ts'
 import { newTally } from '../../src/reconcile/tally.ts'
 import { type ObjectHead, StoreError } from '../../src/storage/store.ts'
@@ -82,6 +83,32 @@ describe.each([
     expect(said.lines).toContain(
       'The listing of the store left out 1 object that is there: it is behind, or broken.',
     )
+  })
+
+  test('what goes while its content is read is not asked for again and again', async () => {
+    const key = 'audio/goes.flac'
+    await put(key)
+    await row(key)
+    await upsertObjects(bed.database.knex, [
+      {
+        bucket: bed.access.bucket,
+        key,
+        size: content.length,
+        etag: 'of old',
+        sha256: 'a'.repeat(64),
+        verifiedAt: new Date(0),
+      },
+    ])
+    let reads = 0
+    const gone = {
+      after: () => {
+        reads++
+        return null
+      },
+    }
+    const head = { after: (found: ObjectHead | undefined) => found && { ...found, checksums: {} } }
+    await reconcile(bed, {}, { hooks: { head, get: gone, getInto: gone } as never })
+    expect(reads).toBe(1)
   })
 
   interface Hidden {
