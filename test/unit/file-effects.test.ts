@@ -55,6 +55,13 @@ test('a file that is replaced: content, then name, then the folder', async () =>
   expect(statSync(at('a')).mode & 0o777).toBe(0o600)
 })
 
+test('what is written follows what was written before', async () => {
+  const handle = await open(at('a'), 'w')
+  for (const text of ['é…', 'z']) await writeWhole({ handle, path: at('a') }, text)
+  await handle.close()
+  expect(readFileSync(at('a'), 'utf8')).toBe('é…z')
+})
+
 test('a file that cannot be replaced stays as it was, and no draft is left', async () => {
   writeFileSync(at('a'), 'old')
   for (const kind of ['write', 'sync', 'rename']) {
