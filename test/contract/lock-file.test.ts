@@ -51,6 +51,20 @@ describe('lock file', () => {
     await (await acquireLockFile(path, 'autodj second')).release()
   })
 
+  test('of which the file is gone is let go all the same', async () => {
+    const lock = await acquireLockFile(path, 'me')
+    await rm(path)
+    await expect(lock.release()).resolves.toBeUndefined()
+  })
+
+  test('of which nobody tells a container is told of without one', async () => {
+    const { startedAt } = (await acquireLockFile(join(folder, 'other'), 'me')).holder
+    await write(path, { startedAt, kernelLock: false })
+    await expect(acquireLockFile(path, 'me')).rejects.toThrow(
+      new RegExp(`^locked by autodj import \\(pid ${process.pid}\\) since`),
+    )
+  })
+
   test('of a live process is never taken; once that is killed, it is', async () => {
     const child = startChild('lock-child.ts', path)
     try {
