@@ -11,7 +11,7 @@ import { noteObject } from '../db/ledger.ts'
 import { together } from '../db/together.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { AppError, systemErrorCode, systemErrorReason } from '../errors.ts'
-import { itemProblem } from '../storage/item-problem.ts'
+import { isItemProblem } from '../storage/item-problem.ts'
 import { type FileNeeds, fileNeeds } from './needs.ts'
 import {
   type DeleteCandidate,
@@ -130,8 +130,7 @@ function keptBecause(error: unknown): DeleteLocalOutcome {
   const keep = (code: ErrorCode, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
   if (error instanceof Kept) return keep(error.code, error.message)
   if (error instanceof LocalFileError) return keep(error.code, error.message)
-  const problem = itemProblem(error)
-  if (problem !== undefined) return keep('store', problem)
+  if (isItemProblem(error)) return keep('store', error.message)
   const code = error instanceof AppError ? undefined : systemErrorCode(error)
   if (code === undefined) throw error
   return keep(`file.${code}`, `it cannot be deleted: ${systemErrorReason(error)}`)

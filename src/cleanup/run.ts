@@ -13,14 +13,14 @@ import { lockedLine, tellLocked } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { requireAllRows } from '../db/row-security.ts'
 import type { ErrorCode } from '../error-codes.ts'
-import { AppError, ExitCode } from '../errors.ts'
+import { ExitCode } from '../errors.ts'
 import { ExternalSorter } from '../external-sort/sorter.ts'
 import { withinOpenFiles } from '../open-files.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
 import { selectedTracks } from '../runs/selected-tracks.ts'
 import { makeTempFolder } from '../runs/temp-folders.ts'
-import { itemProblem } from '../storage/item-problem.ts'
+import { isItemProblem } from '../storage/item-problem.ts'
 import type { ObjectStore } from '../storage/store.ts'
 import type { CleanupFlags } from './flags.ts'
 import {
@@ -284,10 +284,9 @@ class Removals {
     try {
       kept = await remove()
     } catch (error) {
-      const problem = itemProblem(error)
-      if (problem === undefined) throw error
+      if (!isItemProblem(error)) throw error
       this.#counts.failed += 1
-      say('failed', { reason: problem, ...(error instanceof AppError ? { cure: error.cure } : {}) })
+      say('failed', { reason: error.message, cure: error.cure })
       return
     }
     if (kept !== undefined) {

@@ -62,21 +62,20 @@ export async function runInit(context: Context, flags: InitFlags, prompter?: Pro
   const moved = Object.keys(shared.values).filter(name => isSetting(name) && !applicationKeys.has(name))
   const written: string[] = []
   const ignored: string[] = []
-  /** what nobody was asked for: set in the environment, or moved from one file to the other */
-  const unasked: string[] = []
+  /** what nobody was asked for, and the environment has */
+  const copied: string[] = []
   for (const target of [shared, own]) {
     const changed = changes(answers, target)
     if (Object.keys(changed).length === 0 && target.text !== undefined) continue
     if (Object.keys(changed).length === 0 && target === own) continue
     await writeEnv(target.path, updateEnv(target.text ?? '', changed))
     written.push(target.path)
-    for (const name of Object.keys(changed))
-      if (changed[name as Variable] !== undefined && !asked.some(one => one.variable === name))
-        unasked.push(name)
+    for (const [name, value] of Object.entries(changed))
+      if (value !== undefined && !moved.includes(name) && !asked.some(one => one.variable === name))
+        copied.push(name)
     const into = await ignoreEnv(target.path)
     if (into !== undefined && !ignored.includes(into)) ignored.push(into)
   }
-  const copied = unasked.filter(name => !moved.includes(name))
   report.summary({
     lines: [
       written.length === 0

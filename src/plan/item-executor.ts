@@ -7,7 +7,7 @@ import type { AudioFolder } from '../core/audio-path.ts'
 import type { PlanItem } from '../core/plan.ts'
 import type { LockedRows } from '../db/locked-rows.ts'
 import { ItemError, toError } from '../errors.ts'
-import { itemProblem } from '../storage/item-problem.ts'
+import { isItemProblem } from '../storage/item-problem.ts'
 import { type ObjectHead, type ObjectStore, StoreError } from '../storage/store.ts'
 import { Turns } from '../storage/turns.ts'
 import type { JournalEntry, PlanJournal, Trace } from './journal.ts'
@@ -87,8 +87,7 @@ export class ItemExecutor {
       } catch (error) {
         if (error instanceof Skip) return error
         if (error instanceof StoreError && error.retryable) this.#turns.throttled()
-        const problem = itemProblem(error)
-        if (problem !== undefined) return new ItemError('store', problem, (error as StoreError).cure)
+        if (isItemProblem(error)) return new ItemError('store', error.message, error.cure)
         if (error instanceof Error && (error.constructor === Error || error.constructor === ItemError))
           return error
         throw toError(error)

@@ -18,7 +18,7 @@ import { nul } from '../core/reconcile/records.ts'
 import type { Resolver } from '../core/reconcile/resolve.ts'
 import { type ObjectRecord, objectsByKey, upsertObjects } from '../db/ledger.ts'
 import { keysNamed, rowFactsById } from '../db/row-facts.ts'
-import { itemProblem } from '../storage/item-problem.ts'
+import { isItemProblem } from '../storage/item-problem.ts'
 import { versionsOfKey } from '../storage/versions.ts'
 import type { KeyedRow } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
@@ -340,7 +340,7 @@ export class Comparator {
     if (!(await this.#versioned)) return undefined
     // Without the right to list versions nothing is known to be hidden.
     const versions = await versionsOfKey(store, row.key, this.#options.signal).catch(error => {
-      if (itemProblem(error) === undefined) throw error
+      if (!isItemProblem(error)) throw error
       return []
     })
     if (!versions[0]?.isDeleteMarker) return undefined
@@ -415,13 +415,12 @@ export class Comparator {
 }
 
 function unread(error: unknown, { row, object }: { row?: RowFacts; object?: ObjectFacts }): Comparison {
-  const problem = itemProblem(error)
-  if (problem === undefined) throw error
+  if (!isItemProblem(error)) throw error
   return {
     sigil: '!',
     name: object?.key ?? row?.key ?? '',
     differences: [],
-    problem,
+    problem: error.message,
     row,
     object,
   }

@@ -42,7 +42,7 @@ import { recordRun } from '../runs/recorded-run.ts'
 import { holdRemovalLease } from '../runs/removal-lock.ts'
 import { selectedTracks } from '../runs/selected-tracks.ts'
 import { makeTempFolder } from '../runs/temp-folders.ts'
-import { itemProblem } from '../storage/item-problem.ts'
+import { isItemProblem } from '../storage/item-problem.ts'
 import { Requests } from '../storage/requests.ts'
 import { RunHalted } from '../storage/resilience.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -422,9 +422,7 @@ class Restorer {
       signal.throwIfAborted()
       if (this.#context.stopping.aborted && isAbortError(error)) return undefined
       if (error instanceof RunHalted) throw error.cause
-      const problem = itemProblem(error)
-      if (problem !== undefined)
-        return failed('store', problem, error instanceof AppError ? error.cure : 'Run it again.')
+      if (isItemProblem(error)) return failed('store', error.message, error.cure)
       const code = systemErrorCode(error)
       if (code === undefined || error instanceof AppError) throw error
       if (isTooManyFiles(error)) throw error

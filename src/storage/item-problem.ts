@@ -15,7 +15,6 @@ const itemKinds: ReadonlySet<StoreErrorKind> = new Set<StoreErrorKind>([
   'invalid',
 ])
 
-/** What went wrong with one object, when that is not a reason to end the run. */
-export function itemProblem(error: unknown): string | undefined {
-  return error instanceof StoreError && itemKinds.has(error.kind) ? error.message : undefined
-}
+/** Whether something went wrong with one object, which is no reason to end the run. */
+export const isItemProblem = (error: unknown): error is StoreError =>
+  error instanceof StoreError && itemKinds.has(error.kind)
