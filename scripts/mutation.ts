@@ -160,8 +160,8 @@ const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   worker: {
-    mutate: ['src/worker/{handlers,run,worker}.ts'],
-    tests: ['test/contract/{worker-ends,worker}.test.ts'],
+    mutate: ['src/worker/{handlers,run,seats,summary,worker}.ts'],
+    tests: ['test/unit/worker/*.ts', 'test/contract/{worker-ends,worker}.test.ts'],
   },
   verify: {
     mutate: ['src/verify/{content,steadily,verify,tally}.ts', 'src/cdn/{probe,served}.ts'],

@@ -420,10 +420,10 @@ export const guards: readonly Guard[] = [
   },
   {
     name: 'worker mount',
-    file: 'src/worker/run.ts',
+    file: 'src/worker/seats.ts',
     guard: 'await requireFiles(database, config.audioFolder, { force: flags.force, living: true })',
     instead: '',
-    tests: ['test/contract/worker.test.ts'],
+    tests: ['test/unit/worker/seats.test.ts'],
     pattern: 'unmounted',
   },
   {
