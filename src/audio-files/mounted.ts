@@ -212,9 +212,12 @@ async function nearestRealPath(folder: string): Promise<string> {
 export class WatchedFolder {
   readonly #root: string
   readonly #before: Promise<string | undefined>
+  /** when that was */
+  readonly since: Date
 
-  constructor(root: string) {
+  constructor(root: string, since = new Date()) {
     this.#root = root
+    this.since = since
     this.#before = identity(root)
   }
 

@@ -278,7 +278,7 @@ async function refuseByObject({ candidate: { object }, place: { store }, signal 
  *
  * @throws Kept if another file has come in its place, or it was written to; LocalFileError if it is gone
  */
-async function removeSame(source: Source, { candidate: { object }, signal }: Removal): Promise<void> {
+async function removeSame(source: Source, { candidate: { object }, place, signal }: Removal): Promise<void> {
   await source.assertUnchanged()
   const aside = await takeAside(source.absolute)
   let isSame: boolean
@@ -286,7 +286,7 @@ async function removeSame(source: Source, { candidate: { object }, signal }: Rem
     // The renaming is a change of its own, to a time that is not looked at here.
     const { ctimeNs: _, ...now } = identityOf(await stat(aside.path, { bigint: true }))
     isSame = isSameFile(source, { ...now, ctimeNs: source.ctimeNs })
-    const byContent = !(await tellsEdits(source))
+    const byContent = !(await tellsEdits(source, place.folder.since))
     if (byContent ? (await hashOfFile('sha256', aside.path, signal)) === object.sha256 : isSame) {
       // NFS and FUSE give an open file that is removed another name: it would stay, and its folder with it.
       await source.close()

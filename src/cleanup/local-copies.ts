@@ -275,7 +275,12 @@ async function hashOf(
   readers: Readers,
 ): Promise<Pick<HashedFile, 'sha256' | 'crc32'>> {
   const known = await rememberedFile(knex, source.relative)
-  if (known?.inode != null && known.device != null && known.ctimeNs != null && (await tellsEdits(source))) {
+  if (
+    known?.inode != null &&
+    known.device != null &&
+    known.ctimeNs != null &&
+    (await tellsEdits(source, known.hashedAt))
+  ) {
     const { inode, device, ctimeNs } = known
     if (isSameFile(source, { ...known, inode, device, ctimeNs })) return known
   }

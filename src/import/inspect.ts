@@ -21,6 +21,8 @@ interface InspectedFile extends FileIdentity {
   readonly sha256: string
   /** base64 of the four big-endian bytes, as S3 spells it */
   readonly crc32: string
+  /** when its reading began */
+  readonly hashedAt: Date
 }
 
 type Inspection =
@@ -68,6 +70,7 @@ export class Inspector {
   }
 
   async #read(path: string, signal: AbortSignal | undefined): Promise<Inspection> {
+    const hashedAt = new Date(this.#now())
     const source = await openSource(path, plainFolder(this.#root), this.#realRoot)
     try {
       const { size, mtimeNs, ctimeNs, inode, device } = source
@@ -101,7 +104,7 @@ export class Inspector {
         kind: 'audio',
         file: {
           ...{ size, mtimeNs, ctimeNs, inode, device },
-          ...{ sha256: sha256.digest('hex'), crc32: encodeCrc32(crc) },
+          ...{ sha256: sha256.digest('hex'), crc32: encodeCrc32(crc), hashedAt },
         },
       }
     } finally {

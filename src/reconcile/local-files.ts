@@ -78,6 +78,7 @@ export class LocalFiles {
     const { knex } = this.#library
     const { audioFolder, signal } = this.#options
     try {
+      const hashedAt = new Date()
       const root = await openRoot(audioFolder.root)
       const source = await openSource(path, plainFolder(audioFolder.root), root)
       try {
@@ -98,7 +99,7 @@ export class LocalFiles {
         if (audio === undefined) return 'not-audio'
         const { size, sha256, crc32 } = await contentOf(source, signal)
         const { mtimeNs, ctimeNs, inode, device } = source
-        await rememberFiles(knex, [{ path, size, mtimeNs, ctimeNs, inode, device, sha256, crc32 }])
+        await rememberFiles(knex, [{ path, size, mtimeNs, ctimeNs, inode, device, sha256, crc32, hashedAt }])
         return sha256
       } finally {
         await source.close()

@@ -308,7 +308,8 @@ export function safetyContract(
         expect(await rowOf(id)).toMatchObject({ file_path: 'a.mp3' })
       })
 
-      test('a file system does not tell every edit', async () => {
+      // Nothing of the file tells the edit: what is remembered of it is what it was before.
+      const untold = async ({ tells, readAt }: { tells: boolean; readAt: number }) => {
         const { type } = statfsSync(bed.audioRoot)
         const { signal } = new AbortController()
         const edited = Buffer.from(proved)
@@ -316,29 +317,31 @@ export function safetyContract(
         const folder = plainFolder(bed.audioRoot)
         const source = async () => statSource('a.mp3', folder, await openRoot(folder.root))
         const sums = { sha256: sha256(proved), crc32: crc32Text(proved) }
-        expect(keepChangeTimes.delete(type)).toBe(true)
-        ends.push(() => keepChangeTimes.add(type))
-        // An edit that nothing of the file tells: what is remembered of it is what it was before.
+        const known = keepChangeTimes.has(type)
+        keepChangeTimes[tells ? 'add' : 'delete'](type)
+        ends.push(() => keepChangeTimes[known ? 'add' : 'delete'](type))
         const id = await uploaded('a.mp3', proved)
         writeFileSync(file('a.mp3'), edited)
-        await rememberFiles(bed.database.knex, [{ path: 'a.mp3', ...(await source()), ...sums }])
+        const since = new Date(Date.now() + readAt)
+        const hashed = { path: 'a.mp3', ...(await source()), ...sums, hashedAt: since }
+        await rememberFiles(bed.database.knex, [hashed])
         for (const apply of [false, true])
           expect(said(await cleanup(bed, { apply }))['a.mp3']).toMatch(/content differs from the file's/)
         // The same after its content was compared.
         const [track] = await trackPage(bed.database.knex, { limit: 1, filter: { ids: [id] } })
         const remove = async () => {
-          const known = await source()
-          const object = { key: track!.s3ObjectKey as string, size: known.size, ...sums }
+          const found = await source()
+          const object = { key: track!.s3ObjectKey as string, size: found.size, ...sums }
           const context = { config: { audioFolder: folder }, now: () => new Date(), signal }
           return deleteProvedFile(
             context as unknown as Parameters<typeof deleteProvedFile>[0],
             bed.database,
-            { track: track!, object, source: known },
+            { track: track!, object, source: found },
             {
               store: bed.store,
               runId: randomUUID(),
               served: undefined,
-              folder: new WatchedFolder(bed.audioRoot),
+              folder: new WatchedFolder(bed.audioRoot, since),
             },
           )
         }
@@ -354,7 +357,12 @@ export function safetyContract(
           renameSync(file('new'), file('a.mp3'))
         })
         expect(await remove()).toMatchObject({ state: 'deleted' })
-      })
+      }
+
+      test('a file system does not tell every edit', () => untold({ tells: false, readAt: 3_600_000 }))
+
+      test('the file is edited through a memory map, right after it was read', () =>
+        untold({ tells: true, readAt: 0 }))
 
       test('the file is edited so after the last look at its object', async () => {
         const then = 1_700_000_000

@@ -46,7 +46,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'where a file system does not tell edits content decides',
     file: 'src/audio-files/remove-together.ts',
-    guard: 'const byContent = !(await tellsEdits(source))',
+    guard: 'const byContent = !(await tellsEdits(source, place.folder.since))',
     instead: 'const byContent = false',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'does not tell every edit',
@@ -54,8 +54,8 @@ export const guards: readonly Guard[] = [
   {
     name: 'where a file system does not tell edits no hash is remembered',
     file: 'src/cleanup/local-copies.ts',
-    guard: ' && (await tellsEdits(source))',
-    instead: '',
+    guard: '(await tellsEdits(source, known.hashedAt))',
+    instead: 'true',
     tests: ['test/contract/safety.test.ts'],
     pattern: 'does not tell every edit',
   },
@@ -79,9 +79,9 @@ export const guards: readonly Guard[] = [
     name: 'the open file is unchanged before it is taken aside',
     file: 'src/audio-files/remove-together.ts',
     guard:
-      'async function removeSame(source: Source, { candidate: { object }, signal }: Removal): Promise<void> {\n  await source.assertUnchanged()',
+      'async function removeSame(source: Source, { candidate: { object }, place, signal }: Removal): Promise<void> {\n  await source.assertUnchanged()',
     instead:
-      'async function removeSame(source: Source, { candidate: { object }, signal }: Removal): Promise<void> {',
+      'async function removeSame(source: Source, { candidate: { object }, place, signal }: Removal): Promise<void> {',
     tests: ['test/contract/guards.test.ts'],
   },
   {

@@ -21,6 +21,8 @@ export interface HashedFile {
   sha256: string
   /** Base64 of 4 bytes. */
   crc32: string
+  /** When its reading began; by default now. */
+  hashedAt?: Date
 }
 
 const fileColumns: readonly BulkColumn<HashedFile>[] = [
@@ -32,6 +34,7 @@ const fileColumns: readonly BulkColumn<HashedFile>[] = [
   ['device', 'bigint', file => int8(file.device)],
   ['sha256', 'text', file => file.sha256],
   ['crc32', 'text', file => file.crc32],
+  ['hashed_at', 'timestamptz', file => file.hashedAt ?? new Date()],
 ]
 
 /** Remembers hashes. A path too long for the index is left out: it is a cache, that file is just read again. */
@@ -46,7 +49,7 @@ export async function rememberFiles(knex: Knex, files: readonly HashedFile[]): P
       `insert into autodj_ledger.files (${names}) select ${names} from ${sql} order by path collate "C"
        on conflict (path) do update set
          size = excluded.size, mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode, device = excluded.device,
-         sha256 = excluded.sha256, crc32 = excluded.crc32, hashed_at = now()`,
+         sha256 = excluded.sha256, crc32 = excluded.crc32, hashed_at = excluded.hashed_at`,
       bindings,
     )
   }
@@ -94,6 +97,7 @@ export async function rememberedFiles(
         device: row.device === null ? null : BigInt(row.device),
         sha256: row.sha256,
         crc32: row.crc32,
+        hashedAt: row.hashed_at,
       })
     }
   }
