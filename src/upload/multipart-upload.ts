@@ -199,7 +199,7 @@ export class MultipartUploader {
     let chosen: { uploadId: string; partSize: number } | undefined
     const wanted = headersAsText(headers)
     for (const upload of await ledger.resumable(key)) {
-      const sameContent = upload.sha256 === content.sha256 && upload.size === source.size
+      const sameContent = upload.sha256 === content.sha256
       // S3 fixes headers when an upload begins: parts kept would mean a storage class that nobody asks for any longer.
       const others = sameContent ? differingHeaders(upload.headers, wanted) : []
       const fits = sameContent && others.length === 0

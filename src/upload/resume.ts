@@ -16,7 +16,7 @@ export function headersAsText({ metadata: _, ...headers }: ObjectHeaders): strin
 
 /** Which headers differ, in words; none if it is not known what an upload was begun with. */
 export function differingHeaders(was: string | null, wanted: string): string[] {
-  if (was === null || was === wanted) return []
+  if (was === null) return []
   const [a, b] = [was, wanted].map(text => JSON.parse(text) as Record<string, unknown>)
   return [...new Set([...Object.keys(a!), ...Object.keys(b!)])]
     .filter(name => JSON.stringify(a![name]) !== JSON.stringify(b![name]))

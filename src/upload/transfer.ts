@@ -5,7 +5,7 @@
  */
 
 import pLimit, { type LimitFunction } from 'p-limit'
-import { BufferPool, type LentBuffer } from '../audio-files/buffer-pool.ts'
+import { BufferPool } from '../audio-files/buffer-pool.ts'
 import type { ContentHash, SourceFile } from '../audio-files/source.ts'
 import {
   type FileIdentity,
@@ -169,10 +169,10 @@ export class TransferEngine {
       if (expected <= multipartThreshold) {
         const { lease, source, content } = await this.#load(job.filePath, root, expected, remembered)
         try {
-          if (lease && content)
+          if (content)
             return await this.#sendWhole(job, source, lease.bytes.subarray(0, source.size), content)
         } finally {
-          lease?.release()
+          lease.release()
         }
         expected = source.size
       } else {
@@ -197,17 +197,13 @@ export class TransferEngine {
   ) {
     const loads = expected <= smallFile ? this.#smallLoads : this.#loads
     return loads(async () => {
-      const lease: LentBuffer | undefined =
-        expected > 0 ? await this.#pool.lease(expected, this.#options.signal) : undefined
+      const { audioFolder, readers, signal } = this.#options
+      const lease = await this.#pool.lease(expected, signal)
+      const memory = lease.bytes
       try {
-        const { audioFolder } = this.#options
-        const memory = lease?.bytes
-        return {
-          lease,
-          ...(await this.#options.readers.load({ filePath, audioFolder, root, memory, remembered })),
-        }
+        return { lease, ...(await readers.load({ filePath, audioFolder, root, memory, remembered })) }
       } catch (error) {
-        lease?.release()
+        lease.release()
         throw error
       }
     })
@@ -330,5 +326,5 @@ async function readSome(source: Source, offset: number, length: number): Promise
 }
 
 function extensionOf(filePath: string): string {
-  return /\.([a-z0-9]{1,8})$/i.exec(filePath)?.[1]?.toLowerCase() ?? unknownType.extension
+  return /\.([a-z0-9]{1,8})$/.exec(filePath.toLowerCase())?.[1] ?? unknownType.extension
 }

@@ -8,7 +8,13 @@ import { decodeCrc32, encodeCrc32 } from '../core/crc32.ts'
 import { damagedKey } from '../core/prefixes.ts'
 import type { Requests } from '../storage/requests.ts'
 import { archiveCure } from '../storage/s3-errors.ts'
-import { type ObjectHead, type ObjectStore, type PutResult, StoreError } from '../storage/store.ts'
+import {
+  type DeleteRequest,
+  type ObjectHead,
+  type ObjectStore,
+  type PutResult,
+  StoreError,
+} from '../storage/store.ts'
 
 /** An object that is proved to be the file. */
 export interface ProvedObject {
@@ -85,12 +91,12 @@ export class UploadVerifier {
     key: string,
     { etag, versionId }: Pick<PutResult, 'etag' | 'versionId'>,
   ): Promise<never> {
-    const [outcome] = await this.#store.delete([{ key, versionId, ifMatch: etag }], this.#signal)
-    if (outcome?.error === undefined) throw new DamagedOnArrival(key)
+    const failure = await this.#remove({ key, versionId, ifMatch: etag })
+    if (failure === undefined) throw new DamagedOnArrival(key)
     throw new StoreError(
       'bad-digest',
-      `${key} arrived damaged, and could not be removed again: ${outcome.error.message}`,
-      { cure: `Delete it by hand, then run it again.` },
+      `${key} arrived damaged, and could not be removed again: ${failure.message}`,
+      { cure: 'Delete it by hand, then run it again.' },
     )
   }
 
@@ -119,8 +125,8 @@ export class UploadVerifier {
     const signal = this.#signal
     try {
       await this.#store.copy(key, aside, { ifMatch: etag, ifNoneMatch: true, signal }).catch(whenTaken)
-      const [outcome] = await this.#store.delete([{ key, ifMatch: etag }], signal)
-      if (outcome?.error !== undefined) throw outcome.error
+      const failure = await this.#remove({ key, ifMatch: etag })
+      if (failure !== undefined) throw failure
     } catch (error) {
       if (!(error instanceof StoreError) || error.kind === 'aborted') throw error
       throw new StoreError(
@@ -130,6 +136,12 @@ export class UploadVerifier {
       )
     }
     throw new DamagedOnArrival(key)
+  }
+
+  /** @returns why it is still there */
+  async #remove(request: DeleteRequest): Promise<StoreError | undefined> {
+    const ends = await this.#store.delete([request], this.#signal)
+    return ends.find(({ error }) => error !== undefined)?.error
   }
 
   #head(key: string): Promise<ObjectHead | undefined> {

@@ -1,6 +1,14 @@
 /** One file into one object: what the engine makes of each state of file, store and earlier uploads. */
 import { createHash, randomUUID } from 'node:crypto'
-import { appendFileSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -50,7 +58,7 @@ beforeEach(async () => {
 const run = (id: string) => ({ id, command: 'upload-local', args: {}, host: 'here', pid: 1, version: '0' })
 
 /** The readers, some of whose methods are the test's. */
-const watching = (methods: Partial<Pick<Readers, 'load' | 'hashSource'>>) =>
+const watching = (methods: Partial<Pick<Readers, 'load' | 'read' | 'hashSource'>>) =>
   new Proxy(readers, {
     get: (target, name) => {
       const value = Reflect.get(methods, name) ?? Reflect.get(target, name, target)
@@ -318,14 +326,14 @@ describe('a small file', () => {
     })
     await expect(odd.engine.transfer(job())).rejects.toBe(bug)
   })
-  test('that is missing is skipped, one that may not be followed failed', async () => {
-    expect(await engineOf().engine.transfer(job({ filePath: 'gone.flac' }))).toMatchObject({
-      state: 'skipped',
-      code: 'file.missing',
-    })
-    expect(await engineOf().engine.transfer(job({ filePath: '../a.flac' }))).toMatchObject({
-      state: 'failed',
-    })
+  test('that is missing is skipped, one that may not be followed failed: neither is looked for again', async () => {
+    let looks = 0
+    const counting = watching({ load: (...args) => readers.load(...args).finally(() => looks++) })
+    const { engine } = engineOf({}, { readers: counting })
+    const missing = await engine.transfer(job({ filePath: 'gone.flac' }))
+    expect(missing).toMatchObject({ state: 'skipped', code: 'file.missing' })
+    expect(await engine.transfer(job({ filePath: '../a.flac' }))).toMatchObject({ state: 'failed' })
+    expect(looks).toBe(2)
   })
 })
 
@@ -504,6 +512,74 @@ describe('a large file', () => {
     expect(most).toBeLessThanOrEqual(3)
     expect(most).toBeGreaterThan(1)
   })
+  test('with memory for two of them at a time, it has no more of them in hand', async () => {
+    write(fakeAudio(20_000, 4))
+    let [now, most] = [0, 0]
+    const counting: StoreHooks = {
+      uploadPart: {
+        before: () => {
+          most = Math.max(most, ++now)
+        },
+        after: () => {
+          now--
+        },
+      },
+    }
+    // A quarter of it is for content, in buffers of 64 KiB at least.
+    const options = { memory: 4 * 2 * 64 * 1024, maxConcurrency: 16, initialConcurrency: 16 }
+    const done = await engineOf(counting, options).engine.transfer(job())
+    expect([done.state, most]).toEqual(['uploaded', 2])
+  })
+  test('behind a tag is what it is', async () => {
+    const tag = Buffer.alloc(10 + 1_000)
+    tag.write('ID3')
+    // Its length in sevens of bits: 1,000.
+    tag.set([3, 0, 0, 0, 0, 7, 104], 3)
+    write(Buffer.concat([tag, large]))
+    const done = await engineOf().engine.transfer(job())
+    expect(done).toMatchObject({ state: 'uploaded', object: { contentType: 'audio/flac' } })
+  })
+  test('of which nobody counts the bytes, as for a worker', async () => {
+    for (const content of [small, large]) {
+      write(content)
+      const { engine } = engineOf({}, { onBytes: undefined as never })
+      const done = await engine.transfer(job({ existingKey: `audio/${content.length}` }))
+      expect(done).toMatchObject({ state: 'uploaded', bytesSent: content.length })
+    }
+  })
+  test('is closed, whatever becomes of it', async () => {
+    write(large)
+    const open = () =>
+      readdirSync('/proc/self/fd').filter(fd => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`) === absolute('a.flac')
+        } catch {
+          return false
+        }
+      })
+    await engineOf({ uploadPart: { before: failing('denied') } }).engine.transfer(job())
+    await engineOf().engine.transfer(job())
+    expect(open()).toEqual([])
+  })
+  test('of which less is read than there is, is no file to send', async () => {
+    write(large)
+    const short = watching({
+      hashSource: async (...args) => ({ ...(await readers.hashSource(...args)), size: 4_499 }),
+    })
+    const { engine } = engineOf({}, { readers: short })
+    expect(await engine.transfer(job())).toMatchObject({ state: 'skipped', code: 'file.changed' })
+    expect([await stored(), await uploadsLeft()]).toEqual([undefined, none])
+  })
+  test('that becomes shorter has no part sent beyond its end', async () => {
+    write(large)
+    const sent: number[] = []
+    const { engine } = engineOf({
+      createUpload: { after: once(() => truncateSync(absolute('a.flac'), 4_100)) },
+      uploadPart: { before: (_key, _id, number) => void sent.push(number) },
+    })
+    expect(await engine.transfer(job())).toMatchObject({ state: 'uploaded', object: { size: 4_100 } })
+    expect(sent.sort()).toEqual([1, 1, 2, 2, 3, 3, 4, 4, 5])
+  })
   test.each<[string, Uint8Array, object]>([
     ['the same bytes', large, { state: 'adopted', bytesSent: 0 }],
     ['other bytes', fakeAudio(4500, 9), { state: 'failed', code: 'upload.conflict' }],
@@ -548,6 +624,16 @@ describe('a large file', () => {
             if (number === 2) failing('denied')()
           },
         },
+      }),
+      { state: 'failed', code: 'store.denied' },
+      none,
+      undefined,
+    ],
+    [
+      'a part is refused, of a file that has changed: what the store says is the reason',
+      () => ({
+        createUpload: { after: once(() => write(otherLarge)) },
+        uploadPart: { before: once(failing('denied')) },
       }),
       { state: 'failed', code: 'store.denied' },
       none,
@@ -722,10 +808,18 @@ describe('a large file', () => {
   test('a part that is damaged on its way is one thing, a file that is no longer what was hashed another', async () => {
     write(large)
     const remembered = hashed(large)
-    const damaged = engineOf({ uploadPart: { before: once(failing('bad-digest')) } })
-    const first = await damaged.engine.transfer(job())
-    expect(['uploaded', 'failed']).toContain(first.state)
-    if (first.state === 'failed') expect(first).toMatchObject({ reason: 'told by the store' })
+    let sent = 0
+    const damage = once(failing('bad-digest'))
+    const damaged = engineOf({
+      uploadPart: {
+        before: () => {
+          sent++
+          return damage()
+        },
+      },
+    })
+    // That part is sent again, and no other.
+    expect([(await damaged.engine.transfer(job())).state, sent]).toEqual(['uploaded', 6])
     // Hashed with what it no longer holds: its whole is another, and it is hashed anew.
     const wrong = engineOf({}, {})
     const done = await wrong.engine.transfer(
@@ -741,18 +835,26 @@ describe('a large file', () => {
   test('an earlier hash of it is believed while it is the same file', async () => {
     write(large)
     let hashes = 0
+    let sums: boolean[] = []
     const counting = watching({
-      hashSource: (...args: Parameters<Readers['hashSource']>) => {
+      hashSource: (...args) => {
         hashes++
         return readers.hashSource(...args)
+      },
+      read: (...args) => {
+        sums.push(args[3].crc32)
+        return readers.read(...args)
       },
     })
     const { engine } = engineOf({}, { readers: counting })
     const remembered = hashed(large)
     expect(await engine.transfer(job({ remembered }))).toMatchObject({ state: 'uploaded' })
-    expect(hashes).toBe(0)
-    await engine.transfer(job({ remembered: { ...remembered, mtimeNs: 1n } }))
-    expect(hashes).toBe(1)
+    // The sum of a part is taken once: while all of it is hashed, or where that was before, while it is sent.
+    expect([hashes, sums]).toEqual([0, new Array(5).fill(true)])
+    sums = []
+    const changed = job({ existingKey: 'audio/b.flac', remembered: { ...remembered, mtimeNs: 1n } })
+    expect(await engine.transfer(changed)).toMatchObject({ state: 'uploaded' })
+    expect([hashes, sums]).toEqual([1, new Array(5).fill(false)])
   })
 })
 
