@@ -86,7 +86,7 @@ export function openProber({
     const abandon = () => {
       for (const request of requests) request.destroy(toError(one?.reason))
     }
-    one?.addEventListener('abort', abandon, { once: true })
+    one?.addEventListener('abort', abandon)
     closing.push(() => {
       one?.removeEventListener('abort', abandon)
       abandon()
@@ -106,7 +106,7 @@ export function openProber({
         ...target,
         timeout: idleTimeoutMs,
       })
-      const group = request.signal === undefined ? [ofSignal] : [ofSignal, requestsOf(request.signal)]
+      const group = [ofSignal, requestsOf(request.signal)]
       for (const requests of group) requests.add(outgoing)
       const most =
         request.maxBytes ??
@@ -211,10 +211,10 @@ export function openProber({
 }
 
 function targetOf({ url, range, origin }: ProbeRequest) {
-  const [, scheme, authority, path] = /^(https?):\/\/([^/?#]+)([/?].*)?$/s.exec(url) ?? []
-  if (authority === undefined) throw new TypeError(`not an absolute URL: ${url}`)
+  const parts = /^(https?):\/\/\[?([^/?#\]]+?)\]?(?::(\d+))?([/?].*)?$/s.exec(url)
+  if (parts === null) throw new TypeError(`not an absolute URL: ${url}`)
+  const [, scheme, host, port, path = '/'] = parts
   const secure = scheme === 'https'
-  const [, host = authority, port] = /^(.*?)(?::(\d+))?$/.exec(authority) ?? []
   const headers: Record<string, string> = {
     'user-agent': 'autodj-verify',
     accept: '*/*',
@@ -225,9 +225,9 @@ function targetOf({ url, range, origin }: ProbeRequest) {
   if (origin) headers['origin'] = origin
   return {
     secure,
-    host: host.replaceAll(/[[\]]/g, ''),
+    host,
     port: port ?? (secure ? 443 : 80),
-    path: path ?? '/',
+    path,
     headers,
   }
 }

@@ -19,8 +19,8 @@ interface ServedTrack {
   key: string
   /** bytes, as the CDN says; undefined: it does not say */
   size: number | undefined
-  /** asks through the CDN, for all of it or a range, with the SHA-256 of what comes; and what is wrong with that */
-  ask(range: Range | undefined, size: number): Promise<{ result: ProbeResult; findings: Finding[] }>
+  /** asks through the CDN, for a range, or without one, with the SHA-256 of what comes; and what is wrong with that */
+  ask(range: Range, isWhole: boolean): Promise<{ result: ProbeResult; findings: Finding[] }>
   /** does it again while it fails for what may pass by itself */
   persist<T>(attempt: () => Promise<T>, mayPass: (result: T) => boolean): Promise<T>
 }
@@ -58,7 +58,7 @@ async function compareRange(served: ServedTrack, options: VerifyOptions): Promis
   const length = Math.min(bytes, size)
   const start = Math.floor(random() * (size - length + 1))
   const range = { start, end: start + length - 1 }
-  const through = await hashThroughCdn(served, range, size)
+  const through = await hashThroughCdn(served, range)
   if (typeof through !== 'string') return [through]
   const inS3 = await hashInS3(served, store, range, options)
   return typeof inS3 === 'string'
@@ -70,7 +70,7 @@ async function compareWhole(served: ServedTrack, options: VerifyOptions): Promis
   const { store } = options
   const size = await sizeOf(served, options)
   if (typeof size !== 'number') return [size]
-  const through = await hashThroughCdn(served, undefined, size)
+  const through = await hashThroughCdn(served, { start: 0, end: size - 1 }, { isWhole: true })
   if (typeof through !== 'string') return [through]
   const expected =
     served.track.sha256 ??
@@ -104,25 +104,24 @@ async function sizeOf(
   return asked
 }
 
-/** SHA-256 in hex of what the CDN serves of it, or why it does not. */
+/** SHA-256 in hex of what the CDN serves of it, or why it does not. @param options `isWhole`: asked for without a range */
 async function hashThroughCdn(
   { ask }: ServedTrack,
-  range: Range | undefined,
-  size: number,
+  range: Range,
+  { isWhole = false }: { isWhole?: boolean } = {},
 ): Promise<string | Finding> {
-  const { result, findings } = await ask(range, size)
-  const expected = range === undefined ? 200 : 206
+  const { result, findings } = await ask(range, isWhole)
   // Asked for no range, it rightly answers with all of it.
   const failure = findings.find(
-    ({ severity, cause }) => severity === 'failure' && (range !== undefined || cause !== 'range-ignored'),
+    ({ severity, cause }) => severity === 'failure' && !(isWhole && cause === 'range-ignored'),
   )
   if (failure !== undefined) return failure
-  if ('answer' in result && result.answer.status === expected && result.sha256 !== undefined)
-    return result.sha256
-  return finding('unexplained', [
-    range === undefined ? 'requested the whole object' : `requested bytes=${range.start}-${range.end}`,
-    describe(result),
-  ])
+  const isServed = 'answer' in result && result.answer.status === (isWhole ? 200 : 206)
+  const requested = isWhole ? 'the whole object' : `bytes=${range.start}-${range.end}`
+  return (
+    (isServed ? result.sha256 : undefined) ??
+    finding('unexplained', [`requested ${requested}`, describe(result)])
+  )
 }
 
 async function checkDirect(

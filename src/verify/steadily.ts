@@ -25,7 +25,7 @@ export async function* steadily(
   })
   givenUp.catch(() => {})
   const abandon = () => give(signal?.reason)
-  signal?.addEventListener('abort', abandon, { once: true })
+  signal?.addEventListener('abort', abandon)
   let ended = false
   try {
     for (;;) {

@@ -36,7 +36,7 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
     leavingTimer = setTimeout(() => leaving.abort(new Error('stopped')), stopGraceMs)
   }
   if (stopping?.aborted) stopSoon()
-  else stopping?.addEventListener('abort', stopSoon, { once: true })
+  else stopping?.addEventListener('abort', stopSoon)
   const inFlight = AbortSignal.any([leaving.signal, ...(signal === undefined ? [] : [signal])])
   const iterator = options.tracks[Symbol.asyncIterator]()
   const tally = new Tally()
@@ -110,26 +110,22 @@ async function verifyTrack(
   } catch (error) {
     return { track, served: false, findings: [finding('key-unaddressable', [toError(error).message])] }
   }
-  const ask = async (range: Range | undefined, { hash, size }: { hash?: boolean; size?: number } = {}) => {
+  const ask = async (range: Range, { hash, isWhole }: { hash?: boolean; isWhole?: boolean } = {}) => {
+    const length = range.end - range.start + 1
     // Before the URL is signed: it is not good for ever.
-    if (hash)
-      await options.throttle?.pass(
-        range === undefined ? (size ?? 0) : range.end - range.start + 1,
-        options.signal,
-      )
+    if (hash) await options.throttle?.pass(length, options.signal)
     const requested = signedUrl(url, options)
     const result = await prober.request({
       url: requested,
-      range,
+      ...(isWhole ? { maxBytes: length } : { range }),
       origin: options.origin,
       hash,
-      ...(range === undefined ? { maxBytes: size } : {}),
       signal: options.signal,
     })
     const observation: ProbeObservation = {
       key,
       url: requested,
-      range: range ?? { start: 0, end: Math.max(0, (size ?? 1) - 1) },
+      range,
       provider: options.provider,
       origin: options.origin,
       cors: options.cors,
@@ -176,8 +172,8 @@ async function verifyTrack(
         track,
         key,
         size,
-        async ask(range, known) {
-          const again = await askUntilSure(range, { hash: true, size: known })
+        async ask(range, isWhole) {
+          const again = await askUntilSure(range, { hash: true, isWhole })
           return { result: again.result, findings: await explain(again, options, pastCache) }
         },
         persist,

@@ -9,6 +9,7 @@ import { diagnose } from '../../../src/core/diagnosis/diagnose.ts'
 import { diagnoseDomain } from '../../../src/core/diagnosis/domain.ts'
 import { selfSigned } from '../../support/certificate.ts'
 import { listening, portOf } from '../../support/listening.ts'
+import { startProxy } from '../../support/proxy.ts'
 import { sha256 } from '../../support/sums.ts'
 
 const closing: (() => unknown)[] = []
@@ -174,30 +175,108 @@ describe('what goes wrong is a result', () => {
   })
 })
 
-test('a kept connection that the server has just closed is no fault of the object', async () => {
+/** A kept connection that the server has just closed is no fault of the object; whatever else breaks is told. */
+test.each<[string, number, string, number, object]>([
+  ['as it is used again', 2, '', 3, { answer: { status: 206 } }],
+  [
+    'in the middle of an answer',
+    2,
+    'HTTP/1.1 206 Partial Content\r\ncontent-length: 9\r\n\r\nx',
+    2,
+    { error: {} },
+  ],
+  ['when it is new', 1, '', 2, { error: {} }],
+])('a connection that breaks %s', async (_, broken, answer, asked, second) => {
   let served = 0
   const server = net.createServer(socket => {
     socket.on('data', () => {
-      served++
-      // The first answer keeps the connection, the next request finds it gone.
-      if (served === 2) socket.resetAndDestroy()
-      else socket.write('HTTP/1.1 206 Partial Content\r\ncontent-length: 1\r\n\r\nx')
+      if (++served !== broken) socket.write('HTTP/1.1 206 Partial Content\r\ncontent-length: 1\r\n\r\nx')
+      else if (answer === '') socket.resetAndDestroy()
+      else socket.write(answer, () => socket.resetAndDestroy())
     })
   })
   const url = `http://127.0.0.1:${await listen(server)}/a`
   const { request } = prober({ concurrency: 1 })
-  await request({ url })
-  expect(await request({ url })).toMatchObject({ answer: { status: 206 } })
-  expect(served).toBe(3)
+  const results = [await request({ url }), await request({ url })]
+  expect(results[broken - 1]).toMatchObject(second)
+  expect(served).toBe(asked)
 })
 
-test('an aborted signal abandons what is in flight, and is what the request throws', async () => {
-  const abort = new AbortController()
-  const server = http.createServer(() => abort.abort(new Error('enough')))
-  const url = `http://127.0.0.1:${await listen(server)}/a`
-  const { request } = prober({ signal: abort.signal })
-  await expect(Promise.all([request({ url }), request({ url })])).rejects.toThrow('enough')
-  await expect(request({ url })).rejects.toThrow('enough')
+test.each([
+  ['http://cdn.example/a?b', 'GET http://cdn.example/a?b'],
+  ['http://cdn.example', 'GET http://cdn.example/'],
+  ['http://cdn.example:8080/a', 'GET http://cdn.example:8080/a'],
+  ['https://cdn.example/a', 'CONNECT cdn.example:443'],
+  ['https://cdn.example:8443/a', 'CONNECT cdn.example:8443'],
+  ['https://[2001:db8::1]:8443/a', 'CONNECT [2001:db8::1]:8443'],
+])('%s is asked for through a proxy as %s', async (url, asked) => {
+  const port = await listen(http.createServer((_, response) => void response.end('x')))
+  const proxy = await startProxy({ 'cdn.example': port, '[2001:db8::1]': port })
+  closing.push(() => proxy.close())
+  await prober({ network: { proxies: { http: proxy.url, https: proxy.url }, certificates: [] } }).request({
+    url,
+  })
+  expect(proxy.asked).toEqual([asked])
+})
+
+test.each(['cdn.example/a', 'ftp://cdn.example/a', 'http:///a', 'xhttp://cdn.example/a'])(
+  '%s is no URL to ask',
+  async url => {
+    await expect(prober().request({ url })).rejects.toThrow(`not an absolute URL: ${url}`)
+  },
+)
+
+describe('a signal', () => {
+  /** Answers nothing but what is asked as /b. */
+  const silent = async () => {
+    let asked = 0
+    const server = http.createServer((request, response) => {
+      asked++
+      if (request.url === '/b') response.end('x')
+    })
+    const origin = `http://127.0.0.1:${await listen(server)}`
+    return { origin, waitFor: (count: number) => expect.poll(() => asked).toBe(count) }
+  }
+
+  test('of all requests abandons what is in flight, and is what each throws', async () => {
+    const { origin, waitFor } = await silent()
+    const abort = new AbortController()
+    const { request } = prober({ signal: abort.signal })
+    const asking = [{}, { signal: new AbortController().signal }].map(more =>
+      request({ url: `${origin}/a`, ...more }),
+    )
+    const ends = Promise.allSettled(asking)
+    await waitFor(2)
+    abort.abort(new Error('enough'))
+    expect((await ends).map(end => end.status === 'rejected' && end.reason.message)).toEqual([
+      'enough',
+      'enough',
+    ])
+    await expect(request({ url: `${origin}/b` })).rejects.toThrow('enough')
+    await waitFor(2)
+  })
+
+  test('of one request abandons that one', async () => {
+    const { origin, waitFor } = await silent()
+    const abort = new AbortController()
+    const { request } = prober()
+    const ends = Promise.allSettled([request({ url: `${origin}/a`, signal: abort.signal })])
+    await waitFor(1)
+    abort.abort(new Error('enough'))
+    expect(await ends).toMatchObject([{ status: 'rejected', reason: { message: 'enough' } }])
+    expect(await request({ url: `${origin}/b` })).toMatchObject({ answer: { status: 200 } })
+    await expect(request({ url: `${origin}/b`, signal: abort.signal })).rejects.toThrow('enough')
+    await waitFor(2)
+  })
+
+  test('is not needed: what is in flight ends when the prober is closed', async () => {
+    const { origin, waitFor } = await silent()
+    const opened = prober()
+    const asking = opened.request({ url: `${origin}/a` })
+    await waitFor(1)
+    opened.close()
+    expect(await asking).toMatchObject({ error: {} })
+  })
 })
 
 describe('the domain', () => {

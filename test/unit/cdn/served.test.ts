@@ -1,10 +1,13 @@
 /** The last question before a local file goes: whether the CDN serves its very bytes, asked again only where that may help. */
-import { createHash } from 'node:crypto'
+import { createHash, generateKeyPairSync } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import http from 'node:http'
+import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openServedCheck } from '../../../src/cdn/served.ts'
 import { loadConfig } from '../../../src/config.ts'
 import { end, listening, portOf } from '../../support/listening.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const content = Buffer.from('0123456789'.repeat(100))
 const range = { start: 10, end: 19 }
@@ -97,6 +100,35 @@ test('what cannot be connected to is told', async () => {
 
 test('without a CDN there is nothing to ask', async () => {
   expect(await openServedCheck(configOf(undefined), options)).toBeUndefined()
+})
+
+test('a URL that has to be signed is signed for ten minutes, anew for each try', async () => {
+  const file = path.join(temporaryFolder('key'), 'key.pem')
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  writeFileSync(file, privateKey.export({ type: 'pkcs8', format: 'pem' }))
+  const urls: URL[] = []
+  const signing = http.createServer((request, response) => {
+    urls.push(new URL(request.url ?? '', 'http://cdn.example'))
+    if (urls.length === 1) response.writeHead(503).end()
+    else response.writeHead(206).end(content.subarray(10, 20))
+  })
+  await listening(signing)
+  const env = {
+    S3_BUCKET_NAME: 'music',
+    CLOUDFRONT_DOMAIN: `http://127.0.0.1:${portOf(signing)}`,
+    CLOUDFRONT_KEY_PAIR_ID: 'K2JCJMDEHXQW5F',
+    CLOUDFRONT_PRIVATE_KEY_PATH: file,
+  }
+  let signed = 0
+  const now = () => new Date(1_000_000 + 60_000 * ++signed)
+  const opened = await openServedCheck(loadConfig({ cwd: '/', env }), { ...options, now })
+  expect(await opened?.served('audio/a.flac', range, sha256, content.length)).toEqual({ served: true })
+  opened?.close()
+  end(signing)
+  expect(urls.map(url => [url.pathname, url.searchParams.get('Expires')])).toEqual([
+    ['/audio/a.flac', '1660'],
+    ['/audio/a.flac', '1720'],
+  ])
 })
 
 test('a signal ends the wait for a second try', async () => {

@@ -389,10 +389,19 @@ describe('what cannot be compared is said to be so, with the reason', () => {
     ])
   })
 
+  test('where all of it comes although a part was asked for', async () => {
+    const whole: Answer = response => response.writeHead(200, headers).end(content)
+    answers = [whole, whole, whole]
+    const [[cause, ...evidence]] = (await found({ bytes: 10 })) as [string[]]
+    expect([cause, evidence.join()]).toEqual(['range-ignored', expect.stringMatching(/bytes=495-504/)])
+  })
+
   test('of a key that no URL can hold', async () => {
     const { results, summary } = await verifyOne({}, { key: 'a\ud800' })
     expect(summary).toMatchObject({ served: 0, failed: 1 })
-    expect(results[0]?.findings).toMatchObject([{ cause: 'key-unaddressable' }])
+    expect(results[0]?.findings).toMatchObject([
+      { cause: 'key-unaddressable', evidence: [expect.stringMatching(/./)] },
+    ])
     expect(requests).toBe(0)
   })
 })
@@ -448,6 +457,19 @@ describe('a cached answer without the CORS header', () => {
     expect(causes).toEqual(['cors-stale', 'cors-stale', 'cors-stale'])
     expect(requests).toBe(4)
   })
+})
+
+test('a URL is signed for each request, and good for ten minutes from then', async () => {
+  let time = 1_000
+  const signed: number[] = []
+  const signer = {
+    sign(url: string, until: Date) {
+      signed.push(until.getTime())
+      return url
+    },
+  } as unknown as VerifyOptions['signer']
+  await verifyOne({ bytes: 10, signer, now: () => new Date(time++) })
+  expect(signed).toEqual([601_000, 601_001])
 })
 
 test('what is compared is paid for before it is asked: as many bytes as that is', async () => {
