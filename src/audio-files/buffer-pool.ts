@@ -6,7 +6,7 @@
 /** Buffers come in powers of two from this size on, so that a free one usually fits. */
 const smallestClass = 64 * 1024
 
-export interface LentBuffer {
+interface LentBuffer {
   /** `size` bytes; the content is whatever was there before */
   readonly bytes: Buffer
   /** Gives it back; calling it twice is harmless. */
