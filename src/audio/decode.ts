@@ -181,9 +181,12 @@ export function ffmpegDecoder(command = 'ffmpeg'): Decoder {
         signal,
       )
       if (!('nothing' in decoded)) return { ...decoded, decoder: 'ffmpeg' }
-      // Of every depth of FLAC there is, ffmpeg learned the last in version 6.
-      if (container.kind === 'flac')
-        return { ...(await fromFlac(path, container, sink, signal)), decoder: 'ffmpeg' }
+      // Some of what it refuses is sound: Ogg Vorbis whose headers come twice, and FLAC of 32 bits before version 6.
+      try {
+        return await npmDecoder().decode(path, sink, { ...(signal && { signal }) })
+      } catch (error) {
+        if (!(error instanceof FatalError && error.code.startsWith('audio.un'))) throw error
+      }
       // It says so of xHE-AAC, for one, which it knows since 7.1; and of some garbled headers.
       if (/not implemented|Decoder .*not found|Unknown input format/.test(decoded.nothing))
         throw new FatalError(`this ffmpeg does not know ${codecName(container) || 'what is in it'}`, {
@@ -236,7 +239,7 @@ const ofPictures =
   /^\[(mjpeg|png|apng|gif|bmp|tiff|webp|h26[345]|hevc|mpeg\w*video|mpeg4|vp[89]|av1|libdav1d|theora)\b/
 /** What they say of bytes between two frames, which are not sound. */
 const ofRubble =
-  /Header missing|Invalid data found|picture|mimetype|\[vorbis\] Overread|Failed to (read|parse)|invalid new backstep|could not (seek|find)|Could not|Estimating|Application provided|timestamps|non monotonically/i
+  /Header missing|Invalid data found|picture|mimetype|\[vorbis\] Overread|Failed to (read|parse)|invalid new backstep|could not (seek|find)|Could not|invalid pts|Estimating|Application provided|timestamps|non monotonically/i
 
 async function fromProgram(
   source: Parameters<typeof waveFrom>[0],

@@ -12,6 +12,7 @@ import { checkFile, type Decoder, ffmpegDecoder, npmDecoder } from '../../src/au
 import { type PcmFormat, windowSamples } from '../../src/audio/pcm.ts'
 import { hann, realFft } from '../../src/core/audio/fft.ts'
 import { AppError } from '../../src/errors.ts'
+import { oggPage } from '../support/audio-bytes.ts'
 import { music, tones, wavFile } from '../support/music.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -376,14 +377,44 @@ describe('without ffmpeg', () => {
       code: 'audio.unsupported',
       message: 'this form of AAC needs ffmpeg',
     })
-  })
-  it('what ffmpeg does not know either is not called damaged', async () => {
+    // Nor if ffmpeg does not know it either.
     const message = 'Error while opening decoder for input stream #0:0 : Function not implemented'
     await writeFile(temp('old-ffmpeg'), `#!/bin/sh\necho "${message}" >&2\nexit 1\n`, { mode: 0o755 })
-    await expect(checkFile(ffmpegDecoder(temp('old-ffmpeg')), fixture('he-aac.m4a'))).rejects.toMatchObject({
+    await expect(checkFile(ffmpegDecoder(temp('old-ffmpeg')), temp('usac.m4a'))).rejects.toMatchObject({
       code: 'audio.unsupported',
       message: 'this ffmpeg does not know AAC',
       cure: expect.stringContaining('a newer ffmpeg'),
+    })
+  })
+  it('what ffmpeg refuses is shown to the other decoders before it is called damaged', async () => {
+    await writeFile(temp('strict'), '#!/bin/sh\necho "Header processing failed" >&2\nexit 1\n', {
+      mode: 0o755,
+    })
+    const strict = ffmpegDecoder(temp('strict'))
+    expect(await checkFile(strict, fixture('music.ogg'))).toMatchObject({ decoder: 'npm', problems: [] })
+    // What none of them takes is told in ffmpeg's words.
+    await writeFile(temp('headers.ogg'), (await readFile(fixture('music.ogg'))).subarray(0, 3961))
+    await expect(checkFile(strict, temp('headers.ogg'))).rejects.toMatchObject({
+      code: 'audio.undecodable',
+      message: expect.stringContaining('Header processing failed'),
+    })
+  })
+  // As in music of HyperRogue: no version of ffmpeg up to 9 takes it, every player does.
+  it.runIf(hasFfmpeg)('Vorbis whose headers come twice is whole', async () => {
+    const bytes = await readFile(fixture('music.ogg'))
+    // Its three headers are the packets of two pages: 30 bytes, then those of 16 segments.
+    const headers = bytes.subarray(0, 58 + 27 + 16 + 3860)
+    const body = headers.subarray(58 + 27 + 16)
+    const comments = body.indexOf('\u0005vorbis')
+    const again = oggPage(bytes.readUInt32LE(14), 2, -1, [
+      headers.subarray(28, 58),
+      body.subarray(0, comments),
+      body.subarray(comments),
+    ])
+    await writeFile(temp('twice.ogg'), Buffer.concat([headers, again, bytes.subarray(headers.length)]))
+    expect(await checkFile(ffmpegDecoder(), temp('twice.ogg'))).toMatchObject({
+      decoder: 'npm',
+      damage: undefined,
     })
   })
   it.runIf(hasFfmpeg).each(['caf.caf', 'wma.wma', 'matroska.mka', 'rf64.wav', 'au.au', 'sound.3gp'])(
