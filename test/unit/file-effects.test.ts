@@ -1,6 +1,10 @@
 /** What is written lasts before anything rests on it: each sync, and what it comes before. */
 import {
+  closeSync,
+  constants,
+  fstatSync,
   linkSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -19,6 +23,7 @@ import {
   isOneFile,
   moveIfFree,
   observeFileEffects,
+  openDirect,
   removeIfThere,
   replaceFile,
   syncDescriptor,
@@ -214,6 +219,25 @@ test('two names are one file if they lead to one, and not if one leads nowhere',
   ] as const
   for (const [left, right, expected] of pairs)
     expect([left, right, await isOneFile(at(left), at(right))]).toEqual([left, right, expected])
+})
+
+test('an open file is opened once more past the cache, where its file system can', () => {
+  const file = import.meta.filename
+  let isAble = 'O_DIRECT' in constants
+  try {
+    closeSync(openSync(file, constants.O_WRONLY | constants.O_DIRECT))
+  } catch {
+    isAble = false
+  }
+  const open = openSync(file, 'r')
+  const direct = openDirect(open)
+  expect(direct !== undefined).toBe(isAble)
+  if (direct !== undefined) {
+    expect(fstatSync(direct).ino).toBe(fstatSync(open).ino)
+    closeSync(direct)
+  }
+  closeSync(open)
+  expect(openDirect(open)).toBeUndefined()
 })
 
 test('a write that comes short is gone on with; one that writes nothing at all is an error', async () => {

@@ -19,6 +19,8 @@ beforeAll(async () => {
     [null, 'Bob', null, 'audio/Bob/Only/four.flac'],
     ['Åke/fünf.mp3'.normalize('NFD'), 'ÅKE', null, null],
     [null, 'Nobody', null, 'other/six.mp3'],
+    // One that leads out of the audio folder is meant as it is written.
+    ['../Eve/seven.mp3', 'Eve', null, null],
   ] as const
   for (const [index, [path, artist, album, key]] of rows.entries()) {
     const id = `00000000-0000-4000-8000-00000000000${index}`
@@ -65,6 +67,7 @@ test.each<[string, Partial<SelectionRules>, number[] | 'all']>([
   ['what is left out', { exclude: ['*.mp3'] }, [2, 3]],
   ['filters', { filters: [keep('one.mp3'), drop('*.mp3')] }, [0, 2, 3]],
   ['a key outside the prefix', { include: ['other/'] }, [5]],
+  ['a path outside the folder', { include: ['Eve/'] }, [6]],
   ['a pattern and an artist', { include: ['*.flac'], artists: ['Bob'] }, [2, 3]],
 ])('%s', async (_, rules, expected) => {
   const { found, warnings } = await select(rules)

@@ -17,6 +17,8 @@ import path from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { acquireLockFile } from '../../../src/db/lock-file.ts'
 import { checkTempSpace } from '../../../src/doctor/machine.ts'
+import { ExitCode } from '../../../src/errors.ts'
+import { observeFileEffects } from '../../../src/file-effects.ts'
 import { makeTempFolder, sweepTempFolders } from '../../../src/runs/temp-folders.ts'
 
 const outer = tmpdir()
@@ -132,11 +134,44 @@ test('drafts of locks go with the process that died over them', async () => {
   put(`${lock}.guard`, holder(deadPid))
   put(`${lock}.guard.dead.draft`, holder(deadPid))
   put(`${lock}.cut-off.draft`, '{"pid"')
-  utimesSync(path.join(dir, `${lock}.cut-off.draft`), 1, 1)
+  // What is no file stays, and keeps nothing else from being swept.
+  mkdirSync(path.join(dir, `${lock}.a-folder`))
+  for (const old of ['cut-off.draft', 'a-folder']) utimesSync(path.join(dir, `${lock}.${old}`), 1, 1)
   const stay = [`${lock}.elsewhere.draft`, `${lock}.live.draft`, `${lock}.written-now.draft`]
   put(stay[0] as string, holder(deadPid, 'another host'))
   put(stay[1] as string, holder(process.pid))
   put(stay[2] as string, '')
-  await sweepTempFolders()
-  expect(readdirSync(dir).sort()).toEqual(stay)
+  expect(await sweepTempFolders()).toBe(1)
+  expect(readdirSync(dir).sort()).toEqual([`${lock}.a-folder`, ...stay])
+})
+
+test.each<[string, number | RegExp]>([
+  ['EACCES', 0],
+  ['EPERM', 0],
+  ['EIO', /cannot be created: .*i\/o error/i],
+])('a lock that cannot be had, by %s: it is not ours to touch, or the disk fails', async (code, expected) => {
+  const dead = path.join(dir, `autodj-run-${randomUUID()}`)
+  mkdirSync(dead)
+  const end = observeFileEffects(({ kind }) => {
+    if (kind === 'sync') throw Object.assign(new Error(code), { code })
+  })
+  const sweeping = sweepTempFolders().finally(end)
+  if (typeof expected === 'number') expect(await sweeping).toBe(expected)
+  else await expect(sweeping).rejects.toThrow(expected)
+  expect(readdirSync(dir)).toEqual([path.basename(dead)])
+})
+
+test.each([
+  ['ENOSPC', ExitCode.temporary, /^no space is left for /],
+  ['EROFS', ExitCode.fatal, /^cannot access /],
+  ['ENAMETOOLONG', ExitCode.fatal, /./],
+])('a folder that %s keeps from being made is told as what it is', async (code, exitCode, message) => {
+  const end = observeFileEffects(({ kind }) => {
+    if (kind === 'sync') throw Object.assign(new Error(code), { code })
+  })
+  const error = await makeTempFolder(randomUUID())
+    .finally(end)
+    .catch(thrown => thrown)
+  expect(error).toMatchObject({ exitCode, message: expect.stringMatching(message) })
+  expect(readdirSync(dir)).toEqual([])
 })
