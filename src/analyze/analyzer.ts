@@ -230,7 +230,7 @@ export class Analyzer {
     if (remembered.sha256 !== object.sha256) return undefined
     try {
       const audio = await this.#local(track.filePath)
-      return audio.identity && isSameFile(audio.identity, asIdentity(remembered)) ? audio : undefined
+      return audio.identity && isSameFile(remembered, audio.identity) ? audio : undefined
     } catch (error) {
       if (error instanceof LocalFileError) return undefined
       throw error
@@ -282,14 +282,6 @@ export class Analyzer {
     }
   }
 }
-
-const asIdentity = (file: HashedFile): FileIdentity => ({
-  size: file.size,
-  mtimeNs: file.mtimeNs,
-  ctimeNs: file.ctimeNs ?? -1n,
-  inode: file.inode ?? -1n,
-  device: file.device ?? -1n,
-})
 
 function failed({ code, message, cure }: AnalysisFailure): AnalysisOutcome {
   if (code === 'audio.stopped') return { state: 'interrupted' }

@@ -66,8 +66,7 @@ export async function hashOfFile(
   signal?: AbortSignal,
 ): Promise<string> {
   const hash = createHash(algorithm)
-  for await (const chunk of createReadStream(file, { highWaterMark: chunkSize, ...(signal && { signal }) }))
-    hash.update(chunk)
+  for await (const chunk of createReadStream(file, { highWaterMark: chunkSize, signal })) hash.update(chunk)
   return hash.digest('hex')
 }
 

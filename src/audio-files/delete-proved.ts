@@ -128,8 +128,7 @@ export async function deleteProvedFile(
 /** @throws what concerns more than this one file */
 function keptBecause(error: unknown): DeleteLocalOutcome {
   const keep = (code: ErrorCode, reason: string): DeleteLocalOutcome => ({ state: 'kept', code, reason })
-  if (error instanceof Kept) return keep(error.code, error.message)
-  if (error instanceof LocalFileError) return keep(error.code, error.message)
+  if (error instanceof Kept || error instanceof LocalFileError) return keep(error.code, error.message)
   if (isItemProblem(error)) return keep('store', error.message)
   const code = error instanceof AppError ? undefined : systemErrorCode(error)
   if (code === undefined) throw error

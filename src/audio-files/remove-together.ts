@@ -185,16 +185,14 @@ class RemovalGroups {
 function* groupsOf(removals: readonly Removal[]): Generator<Removal[]> {
   for (let left = removals; left[0] !== undefined; ) {
     const { runId, store } = left[0].place
-    const files = new Set<string>()
-    const [group, rest]: [Removal[], Removal[]] = [[], []]
+    const group = new Map<unknown, Removal>()
+    const rest: Removal[] = []
     for (const one of left) {
-      const file = one.source && `${one.source.device}:${one.source.inode}`
-      const isOne = one.place.runId === runId && one.place.store === store
-      if (!isOne || (file !== undefined && files.has(file))) rest.push(one)
-      else group.push(one)
-      if (isOne && file !== undefined) files.add(file)
+      const file = one.source ? `${one.source.device}:${one.source.inode}` : one
+      if (one.place.runId !== runId || one.place.store !== store || group.has(file)) rest.push(one)
+      else group.set(file, one)
     }
-    yield group
+    yield [...group.values()]
     left = rest
   }
 }

@@ -47,6 +47,8 @@ export interface FileIdentity {
 }
 
 export interface Source extends FileIdentity {
+  /** when it was last read, as far as the file system says; nanoseconds since 1970 */
+  readonly atimeNs: bigint
   readonly absolute: string
   /** below the audio folder, as the disk spells it */
   readonly relative: string
@@ -255,7 +257,7 @@ export async function statSource(
   filePath: string,
   folder: AudioFolder,
   root: string,
-): Promise<FileIdentity & Pick<Source, 'absolute' | 'relative' | 'isLinked'>> {
+): Promise<FileIdentity & Pick<Source, 'atimeNs' | 'absolute' | 'relative' | 'isLinked'>> {
   const source = await openSource(filePath, folder, root)
   await source.close()
   return source
@@ -281,8 +283,11 @@ export async function relativePath(filePath: string, folder: AudioFolder): Promi
   return relative?.split(path.sep).join('/')
 }
 
+/** What was written down of a file; null: an older autodj did not, or could not, and no file is the same then. */
+type RememberedIdentity = { readonly [K in keyof FileIdentity]: FileIdentity[K] | null }
+
 /** Whether two observations are of one unchanged file. */
-export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
+export function isSameFile(a: RememberedIdentity, b: FileIdentity): boolean {
   return (
     a.size === b.size &&
     a.mtimeNs === b.mtimeNs &&
@@ -303,6 +308,7 @@ class OpenSource implements Source {
   readonly ctimeNs: bigint
   readonly inode: bigint
   readonly device: bigint
+  readonly atimeNs: bigint
   readonly absolute: string
   readonly relative: string
   readonly isLinked: boolean
@@ -322,6 +328,7 @@ class OpenSource implements Source {
     this.ctimeNs = stats.ctimeNs
     this.inode = stats.ino
     this.device = stats.dev
+    this.atimeNs = stats.atimeNs
   }
 
   get descriptor(): number {

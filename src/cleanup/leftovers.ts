@@ -34,7 +34,7 @@ export interface Leftover {
   kind: 'empty-folder' | 'temp-file' | 'temp-folder' | 'upload' | 'quarantine' | 'run-record'
   subject: string
   bytes?: number
-  kept?: string
+  kept?: string | undefined
   remove(): Promise<string | undefined>
 }
 
@@ -237,22 +237,20 @@ export async function* expiredQuarantine(
       const isOurs = oldKey !== undefined && (oldKey.startsWith(keyPrefix) || isHashed(oldKey))
       return isOurs && entry.lastModified.getTime() < before ? [{ ...entry, oldKey }] : []
     })
-    if (expired.length === 0) continue
     const place = { knex, store, audioFolder, keyPrefix, signal }
     const wanted = await wantedBack(place, expired)
     for (const entry of expired) {
-      const why = wanted.get(entry.key)
       yield {
         kind: 'quarantine',
         subject: entry.key,
         bytes: entry.size,
-        ...(why === undefined ? {} : { kept: why }),
+        kept: wanted.get(entry.key),
         async remove() {
           // Once more: there may be thousands before it.
           const late = (await wantedBack(place, [entry])).get(entry.key)
           if (late !== undefined) return late
-          const [outcome] = await store.delete([{ key: entry.key, ifMatch: entry.etag }], signal)
-          return outcome?.error?.message
+          const outcomes = await store.delete([{ key: entry.key, ifMatch: entry.etag }], signal)
+          return outcomes.map(({ error }) => error?.message)[0]
         },
       }
     }

@@ -1,6 +1,5 @@
 /** Which local copies may go, and their end: only after a proof made now, by the one way in which files are deleted. */
 
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { tellsEdits } from '../audio-files/change-times.ts'
 import { holdsContent } from '../audio-files/content-proof.ts'
@@ -58,7 +57,7 @@ interface CacheOptions {
   /** what --include and the like select; undefined: all */
   selected?: readonly string[]
   /** told how many copies stay because they were used recently */
-  recent?(copies: number): void
+  recent(copies: number): void
 }
 
 /**
@@ -86,7 +85,7 @@ export async function* dispensableCopies(
       sources: ['S3'],
       hasKey: true,
       hasFile: true,
-      ...(selected === undefined ? {} : { selected }),
+      selected,
     },
     signal,
   })) {
@@ -94,31 +93,28 @@ export async function* dispensableCopies(
       const copy = await copyOf(track, audioFolder, root, now)
       if (copy === undefined) continue
       left += 1
-      await sorter.add(
-        String(copy.missing ? 0 : Math.floor(copy.lastUsed)).padStart(16, '0'),
-        JSON.stringify(copy),
-      )
+      const time = String(copy.lastUsed).padStart(16, '0')
+      // Rows that share a file follow each other: its times are one.
+      await sorter.add(`${time} ${copy.file ?? ''}`, JSON.stringify(copy))
     }
   }
   let [underWay, bytesUnderWay] = [0, 0]
   let wake = (): void => {}
-  // Rows that share a file follow each other: its times are one.
-  let [sameTime, files] = ['', new Set<string | undefined>()]
+  let before: string | undefined
   for await (const batch of sorter.sorted()) {
-    for (const [time, value] of batch) {
+    for (const [, value] of batch) {
       let copy = JSON.parse(value) as LocalCopy
-      if (time !== sameTime) [sameTime, files] = [time, new Set()]
-      if (files.has(copy.file)) copy = { ...copy, size: 0, isShared: true }
-      else if (copy.file !== undefined) files.add(copy.file)
+      if (copy.file !== undefined && copy.file === before) copy = { ...copy, size: 0, isShared: true }
+      before = copy.file
       const isUnused = copy.missing === true || copy.lastUsed <= now - olderThan
       if (!isUnused) {
-        if (maxBytes === undefined) return recent?.(left)
+        if (maxBytes === undefined) return recent(left)
         while (total - bytesUnderWay <= maxBytes && underWay > 0) {
           await new Promise<void>(resolve => {
             wake = resolve
           })
         }
-        if (total <= maxBytes) return recent?.(left)
+        if (total <= maxBytes) return recent(left)
       }
       left -= 1
       underWay += 1
@@ -136,6 +132,8 @@ export async function* dispensableCopies(
   }
 }
 
+const milliseconds = (nanoseconds: bigint): number => Number(nanoseconds / 1_000_000n)
+
 async function copyOf(
   track: Track,
   folder: AudioFolder,
@@ -145,15 +143,15 @@ async function copyOf(
   const path = track.filePath as string
   try {
     const source = await statSource(path, folder, root)
-    const { atimeMs, mtimeMs, ctimeMs } = await stat(source.absolute)
+    const { atimeNs, mtimeNs, ctimeNs } = source
     // Whoever sets clocks and times wrong has used nothing in the future.
-    const uses = [atimeMs, mtimeMs].filter(time => time <= now)
+    const uses = [atimeNs, mtimeNs].map(milliseconds).filter(time => time <= now)
     return {
       trackId: track.id,
       path,
       file: join(folder.root, source.relative),
       size: source.size,
-      lastUsed: uses.length === 0 ? ctimeMs : Math.max(...uses),
+      lastUsed: uses.length === 0 ? milliseconds(ctimeNs) : Math.max(...uses),
     }
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
@@ -275,15 +273,7 @@ async function hashOf(
   readers: Readers,
 ): Promise<Pick<HashedFile, 'sha256' | 'crc32'>> {
   const known = await rememberedFile(knex, source.relative)
-  if (
-    known?.inode != null &&
-    known.device != null &&
-    known.ctimeNs != null &&
-    (await tellsEdits(source, known.hashedAt))
-  ) {
-    const { inode, device, ctimeNs } = known
-    if (isSameFile(source, { ...known, inode, device, ctimeNs })) return known
-  }
+  if (known !== undefined && isSameFile(known, source) && (await tellsEdits(source, known.hashedAt))) return known
   const { sha256, crc32 } = await readers.hashSource(source)
   return { sha256, crc32: encodeCrc32(crc32) }
 }

@@ -61,7 +61,7 @@ export interface TrackFilter {
   keyPrefix?: string
   ids?: readonly string[]
   /** Nor any other than these: what --include and the like select. */
-  selected?: readonly string[]
+  selected?: readonly string[] | undefined
   /** Only tracks with an item of that command in the ledger, by track id: `--retry-failed`. */
   failedIn?: string
   /** No track with an item of that command and state `skipped`. */

@@ -83,11 +83,7 @@ export class LocalFiles {
       const source = await openSource(path, plainFolder(audioFolder.root), root)
       try {
         const known = (await rememberedFiles(knex, [path])).get(path)
-        if (known !== undefined) {
-          const { inode, device, ctimeNs } = known
-          if (inode !== null && device !== null && ctimeNs !== null)
-            if (isSameFile(source, { ...known, inode, device, ctimeNs })) return known.sha256
-        }
+        if (known !== undefined && isSameFile(known, source)) return known.sha256
         const audio = await detectAudio({
           size: source.size,
           async read(offset, length) {

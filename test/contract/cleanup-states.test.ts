@@ -2,19 +2,25 @@
 import { randomUUID } from 'node:crypto'
 import {
   existsSync,
+  linkSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
+  readlinkSync,
+  rmdirSync,
   rmSync,
   statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { WatchedFolder } from '../../src/audio-files/mounted.ts'
 import { Readers } from '../../src/audio-files/readers.ts'
+import { LocalFileError } from '../../src/audio-files/source.ts'
 import {
   emptyFolders,
   expiredQuarantine,
@@ -22,13 +28,15 @@ import {
   type Leftover,
   oldRuns,
   restoreDrafts,
+  staleTempFolders,
   staleUploads,
 } from '../../src/cleanup/leftovers.ts'
 import { dispensableCopies, removeCopy } from '../../src/cleanup/local-copies.ts'
 import { loadConfig } from '../../src/config.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
+import { localTrackId } from '../../src/core/import/content-id.ts'
 import { draftPrefix } from '../../src/core/prefixes.ts'
-import { openUploads, rememberFiles, startRun } from '../../src/db/ledger.ts'
+import { openUploads, rememberFiles, startRun, upsertObjects } from '../../src/db/ledger.ts'
 import { ExternalSorter } from '../../src/external-sort/sorter.ts'
 import { asidePrefix } from '../../src/file-effects.ts'
 import { StoreError } from '../../src/storage/store.ts'
@@ -88,9 +96,10 @@ describe('which copies may go', () => {
     )
     const paths: string[] = []
     for await (const copy of copies) {
-      paths.push(copy.missing ? `${copy.path} (missing)` : copy.path)
-      if (!copy.missing) expect([copy.file, copy.size]).toEqual([at(copy.path), statSync(at(copy.path)).size])
-      else expect([copy.file, copy.size]).toEqual([undefined, 0])
+      const note = [copy.missing && ' (missing)', copy.isShared && ' (shared)'].filter(Boolean)
+      paths.push(`${copy.path}${note.join('')}`)
+      const size = copy.missing || copy.isShared ? 0 : statSync(at(copy.path)).size
+      expect([copy.file, copy.size]).toEqual([copy.missing ? undefined : at(copy.path), size])
       copy.settle(!kept.includes(copy.path))
     }
     return { paths, recent }
@@ -129,7 +138,9 @@ describe('which copies may go', () => {
       paths: ['gone (missing)', 'a', 'b'],
       recent: 2,
     })
-    expect(await going({ olderThan: 100 * hour })).toEqual({ paths: ['gone (missing)'], recent: 4 })
+    // What names nothing is never too recent, not even where no time is long enough ago.
+    for (const olderThan of [100 * hour, now + hour])
+      expect(await going({ olderThan })).toEqual({ paths: ['gone (missing)'], recent: 4 })
   })
 
   test('the later of reading and writing is its last use', async () => {
@@ -137,6 +148,23 @@ describe('which copies may go', () => {
     utimesSync(at('a'), now / 1_000, (now - 10 * hour) / 1_000)
     utimesSync(at('b'), (now - 10 * hour) / 1_000, now / 1_000)
     expect((await going({ olderThan: hour })).paths).toEqual(['gone (missing)', 'c', 'd'])
+    // What clocks that are wrong have set is no use of it: that it was set was the last.
+    utimesSync(at('a'), (now + hour) / 1_000, (now - 10 * hour) / 1_000)
+    utimesSync(at('b'), (now + hour) / 1_000, (now + hour) / 1_000)
+    expect(await going({ olderThan: 1 })).toEqual({ paths: ['gone (missing)', 'a', 'c', 'd'], recent: 1 })
+  })
+
+  test('of rows that share a file one stands for it, and the others for a path, which makes no room', async () => {
+    await library()
+    for (const name of ['a', 'gone'])
+      await bed.addTrack({ path: `./${name}`, source: 'S3', key: `audio/${name} too` })
+    // Used at the same moment as another.
+    utimesSync(at('b'), (now - 10 * hour) / 1_000, (now - 10 * hour) / 1_000)
+    const { paths, recent } = await going({ olderThan: 100 * hour, maxBytes: 400 })
+    expect([paths.map(one => one.replace('./', '')), recent]).toEqual([
+      ['gone (missing)', 'gone (missing)', 'a', 'a (shared)', 'b'],
+      2,
+    ])
   })
 
   test('only what is selected', async () => {
@@ -171,27 +199,28 @@ describe('which copies may go', () => {
     const copies = dispensableCopies(
       bed.database,
       plainFolder(bed.audioRoot),
-      { olderThan: 100 * hour, maxBytes: 500, signal },
+      { olderThan: 100 * hour, maxBytes: 400, signal, recent: () => {} },
       now,
       new ExternalSorter(bed.dir, 'copies'),
     )[Symbol.asyncIterator]()
     const next = async () => (await copies.next()).value
-    const gone = await next()
-    const first = await next()
-    expect([gone?.path, first?.path]).toEqual(['gone', 'a'])
+    const [gone, a, b] = [await next(), await next(), await next()]
+    expect([gone?.path, a?.path, b?.path]).toEqual(['gone', 'a', 'b'])
     gone?.settle(true)
     let isSaid = false
-    const second = next().then(copy => {
+    const third = next().then(copy => {
       isSaid = true
       return copy
     })
     await new Promise(resolve => setTimeout(resolve, 20))
     expect(isSaid).toBe(false)
-    first?.settle(false)
-    expect((await second)?.path).toBe('b')
-    const third = next()
-    ;(await second)?.settle(true)
-    expect(await third).toBeUndefined()
+    // Whatever becomes of the other one.
+    a?.settle(false)
+    expect((await third)?.path).toBe('c')
+    const fourth = next()
+    b?.settle(true)
+    ;(await third)?.settle(true)
+    expect(await fourth).toBeUndefined()
   })
 })
 
@@ -220,6 +249,7 @@ describe('a copy goes', () => {
       dryRun?: boolean
     },
     store = bed.store,
+    reading: Pick<Readers, 'hashSource'> = readers,
   ) {
     const id = await bed.addTrack({ path: 'a.flac', source: 'S3', key })
     const { path: place = 'a.flac', source = 'S3', key: named = key } = row ?? {}
@@ -232,15 +262,26 @@ describe('a copy goes', () => {
     const runId = await bed.startRun('cleanup')
     const copy = { trackId: id, path: 'a.flac', file: at('a.flac'), size: 3_000, lastUsed: 0 }
     const context = { config: loadConfig({ cwd: bed.dir, env: bed.env }), now: () => new Date(now), signal }
-    const outcome = await removeCopy(context, bed.database, store, readers, copy, {
+    const outcome = await removeCopy(context, bed.database, store, reading as Readers, copy, {
       runId,
       served: undefined,
       folder: new WatchedFolder(bed.audioRoot),
       dryRun,
     })
+    // What is open would stay, on NFS and FUSE.
+    if (existsSync('/proc/self/fd'))
+      expect(readdirSync('/proc/self/fd').filter(fd => linkOf(fd)?.startsWith(bed.audioRoot))).toEqual([])
     const after = (await bed.tracks()).get(id)
     const [known] = await bed.database.knex('autodj_ledger.objects')
     return { outcome, isThere: existsSync(at('a.flac')), path: after?.file_path, known }
+  }
+  const linkOf = (fd: string): string | undefined => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`)
+    } catch {
+      // The one that lists them is closed by now.
+      return undefined
+    }
   }
   const kept = (code: string) => ({ outcome: { state: 'kept', code }, isThere: true })
 
@@ -264,10 +305,30 @@ describe('a copy goes', () => {
     expect(await remove(given)).toMatchObject(kept(code))
   })
 
-  test('not where its object lies in an archive', async () => {
-    const store = hooked(bed.store, { head: { after: head => head && { ...head, archive: 'archived' } } })
-    expect(await remove({}, store)).toMatchObject(kept('object.archived'))
+  // Nothing looks at its row and its object once more then: a path that is let go of, and what a dry run says.
+  test.each<[string, Row]>([
+    ['lives on its file', { source: 'LOCAL' }],
+    ['has no key', { key: null }],
+    ['names another', { path: 'b.flac' }],
+  ])('nor where the file is gone and the row %s: it keeps its path', async (_, row) => {
+    expect(await remove({ row, file: null })).toMatchObject({
+      outcome: { state: 'kept', code: 'row.changed' },
+      path: row.path ?? 'a.flac',
+    })
   })
+
+  test.each([false, true])(
+    'not where its object lies in an archive, or is back for a time only (dry run: %s)',
+    async dryRun => {
+      for (const more of [{ archive: 'archived' }, { restoredUntil: new Date(now) }] as const) {
+        const store = hooked(bed.store, { head: { after: head => head && { ...head, ...more } } })
+        const copy = await remove({ dryRun }, store)
+        expect(copy).toMatchObject(kept('object.archived'))
+        expect(copy.known).toBeUndefined()
+        await bed.reset()
+      }
+    },
+  )
 
   test('not where it changes while it is compared', async () => {
     const store = hooked(bed.store, {
@@ -275,6 +336,12 @@ describe('a copy goes', () => {
       get: { before: () => utimesSync(at('a.flac'), 1, 1) },
     })
     expect(await remove({}, store)).toMatchObject(kept('file.changed'))
+  })
+
+  test('not where it cannot be read', async () => {
+    const eio = new LocalFileError('unreadable', 'a.flac cannot be read: EIO')
+    const hashSource = () => Promise.reject(eio)
+    expect(await remove({}, bed.store, { hashSource })).toMatchObject(kept('file.unreadable'))
   })
 
   test('not where the store says what is about more than this one: that is thrown', async () => {
@@ -297,29 +364,42 @@ describe('a copy goes', () => {
     })
   })
 
-  test('and a row that changes, or is set back, as it lets go of its path, keeps it', async () => {
+  test('and a row that changes, is set back or refused, as it lets go of its path, keeps it', async () => {
     const { knex } = bed.database
-    const store = hooked(bed.store, {
-      head: { after: async () => void (await knex('tracks').update({ file_path: 'b.flac' })) },
-    })
-    expect(await remove({ file: null }, store)).toMatchObject({
+    const meanwhile = (does: () => Promise<unknown>) =>
+      hooked(bed.store, { head: { after: async () => void (await does()) } })
+    const changed = meanwhile(() => knex('tracks').update({ file_path: 'b.flac' }))
+    expect(await remove({ file: null }, changed)).toMatchObject({
       outcome: { state: 'kept', code: 'row.changed' },
       path: 'b.flac',
     })
+    for (const [does, outcome] of [
+      ['new.file_path := old.file_path; return new;', { code: 'row.set-back' }],
+      ["raise 'mine';", { code: 'row.refused', reason: expect.stringMatching(/: mine$/) }],
+    ] as const) {
+      await bed.reset()
+      await knex.raw(
+        `create function public.keep() returns trigger language plpgsql as $$ begin ${does} end $$`,
+      )
+      await knex.raw(
+        'create trigger keep before update on public.tracks for each row when (new.file_path is null) execute function public.keep()',
+      )
+      try {
+        expect(await remove({ file: null })).toMatchObject({
+          outcome: { state: 'kept', ...outcome },
+          path: 'a.flac',
+        })
+      } finally {
+        await knex.raw('drop function public.keep() cascade')
+      }
+    }
+    // Of the table, and not of this row.
     await bed.reset()
-    await knex.raw(
-      'create function public.keep() returns trigger language plpgsql as $$ begin new.file_path := old.file_path; return new; end $$',
-    )
-    await knex.raw(
-      'create trigger keep before update of file_path on public.tracks for each row execute function public.keep()',
-    )
+    const renamed = meanwhile(() => knex.raw('alter table tracks rename file_source to was_source'))
     try {
-      expect(await remove({ file: null })).toMatchObject({
-        outcome: { state: 'kept', code: 'row.set-back' },
-        path: 'a.flac',
-      })
+      await expect(remove({ file: null }, renamed)).rejects.toMatchObject({ code: 'db.schema' })
     } finally {
-      await knex.raw('drop function public.keep() cascade')
+      await knex.raw('alter table tracks rename was_source to file_source')
     }
   })
 
@@ -372,14 +452,15 @@ const collect = async (kind: AsyncIterable<Leftover>) => Array.fromAsync(kind)
 
 describe('what the past has left', () => {
   test('folders that hold nothing but empty ones, deepest first, once nobody is about to fill them', async () => {
-    for (const folder of ['old/a/b', 'old/c', 'new', 'emptied', 'full/empty', 'mixed/empty'])
+    for (const folder of ['old/a/b', 'old/c', 'new', 'emptied', 'full/empty', 'mixed/empty', 'above/new'])
       mkdirSync(at(folder), { recursive: true })
     write(at('full/song.mp3'))
+    write(at('deep/full/song.mp3'))
     symlinkSync('song.mp3', at('mixed/link'))
     const age = (folder: string, ms: number) => utimesSync(at(folder), (now - ms) / 1_000, (now - ms) / 1_000)
-    for (const folder of ['old/a/b', 'old/a', 'old/c', 'old', 'full/empty', 'full', 'mixed/empty', 'mixed'])
-      age(folder, hour)
-    age('new', hour - 1_000)
+    for (const folder of readdirSync(bed.audioRoot, { recursive: true }))
+      if (lstatSync(at(`${folder}`)).isDirectory()) age(`${folder}`, hour)
+    for (const folder of ['new', 'above/new']) age(folder, hour - 1_000)
     age('emptied', 0)
     const found = await collect(emptyFolders(bed.audioRoot, now, new Set([at('emptied')])))
     expect(found.map(({ subject }) => subject)).toEqual(
@@ -403,7 +484,16 @@ describe('what the past has left', () => {
     expect(ends.get('old/a/b')).toBeUndefined()
     expect(ends.get('old/c')).toMatch(/^not removed: /)
     expect(ends.get('old')).toMatch(/^not removed: /)
-    expect(readdirSync(bed.audioRoot).sort()).toEqual(['full', 'mixed', 'new', 'old'])
+    expect(readdirSync(bed.audioRoot).sort()).toEqual(['above', 'deep', 'full', 'mixed', 'new', 'old'])
+    // Somebody is at work in the one above.
+    const half = emptyFolders(bed.audioRoot, Number.POSITIVE_INFINITY, new Set())
+    mkdirSync(at('work/1'), { recursive: true })
+    mkdirSync(at('work/2'))
+    for await (const { subject } of half) {
+      expect(subject).not.toBe('work')
+      if (subject === 'work/1') rmdirSync(at('work/2'))
+      if (subject === 'work/2') rmdirSync(at('work/1'))
+    }
     // The root itself is none.
     rmSync(bed.audioRoot, { recursive: true })
     mkdirSync(bed.audioRoot)
@@ -417,20 +507,33 @@ describe('what the past has left', () => {
     write(at('A', folder('1'), 'a.mp3'), 'a')
     write(at(folder('2'), 'b.mp3'), 'old')
     write(at('b.mp3'), 'new')
-    write(at(folder('3'), '.nfs000123'), 'x')
-    write(at(folder('3'), '.fuse_hidden00ff'), 'x')
+    // What the network calls so is nobody's any longer; what is only called like it is.
+    for (const name of ['.nfs000123', '.fuse_hidden00ff']) write(at(folder('3'), name), 'x')
+    const alike = ['1.nfs01', '.nfs01.mp3', '.nfs', '.nfsx'].map(name => `B/${name}`)
+    for (const one of alike) write(at('B', folder('4'), path.basename(one)), 'x')
     write(at('A', 'not aside', 'c.mp3'), 'x')
+    // Killed while it was put back.
+    write(at(folder('5'), 'c.mp3'), 'both')
+    linkSync(at(folder('5'), 'c.mp3'), at('c.mp3'))
     const found = await Array.fromAsync(filesAside(bed.audioRoot, signal))
     expect(found.map(one => [one.path, one.size]).sort()).toEqual([
       ['A/a.mp3', 1],
+      ...alike.map(one => [one, 1]).sort(),
       ['b.mp3', 3],
+      ['c.mp3', 4],
     ])
     const ends = new Map<string, string | undefined>()
     for (const one of found) ends.set(one.path, await one.putBack())
     expect(ends.get('A/a.mp3')).toBeUndefined()
     expect(ends.get('b.mp3')).toBe(`another file is there; this one is ${folder('2')}/b.mp3`)
     expect(readdirSync(at('A')).sort()).toEqual(['a.mp3', 'not aside'])
+    expect(readdirSync(at('B')).sort()).toEqual(alike.map(one => path.basename(one)).sort())
     expect(existsSync(at(folder('2'), 'b.mp3'))).toBe(true)
+    expect([ends.get('c.mp3'), existsSync(at('c.mp3')), existsSync(at(folder('5')))]).toEqual([
+      undefined,
+      true,
+      false,
+    ])
   })
 
   test('drafts of restore, and nothing that is called otherwise', async () => {
@@ -442,6 +545,26 @@ describe('what the past has left', () => {
     expect(await found[0]?.remove()).toBeUndefined()
     expect(await found[0]?.remove()).toBeUndefined()
     expect(readdirSync(at('A')).sort()).toEqual([`a${draftPrefix}`, 'a.mp3'].sort())
+  })
+
+  test('temporary folders of runs that are dead by the ledger as well', async () => {
+    const { knex } = bed.database
+    const ids = { dead: randomUUID(), live: randomUUID(), unknown: randomUUID(), bare: randomUUID() }
+    const folderOf = (id: string) => path.join(tmpdir(), `autodj-run-${id}`)
+    const run = { command: 'verify', args: {}, host: 'h', pid: 1, version: '0' }
+    await startRun(knex, { id: ids.dead, ...run }, -1)
+    await startRun(knex, { id: ids.live, ...run }, 3_600)
+    for (const id of [ids.dead, ids.live, ids.unknown]) write(path.join(folderOf(id), 'x'))
+    // Of a folder that is gone only the lock is left.
+    write(`${folderOf(ids.bare)}.lock`, '')
+    const found = new Map<string, unknown>()
+    for await (const { kind, subject, remove } of staleTempFolders(knex))
+      found.set(subject, [kind, await remove()])
+    expect(found).toEqual(
+      new Map([ids.dead, ids.unknown].map(id => [folderOf(id), ['temp-folder', undefined]])),
+    )
+    expect(Object.values(ids).map(id => existsSync(folderOf(id)))).toEqual([false, true, false, false])
+    rmSync(folderOf(ids.live), { recursive: true })
   })
 
   test('uploads begun long ago that no live run owns, listed or only written down', async () => {
@@ -526,10 +649,14 @@ describe('what the past has left', () => {
 
   test('what was moved to quarantine long ago, by whichever command, and nobody wants back', async () => {
     const id = '0b4c8d1e-5f60-4a7b-8c9d-0e1f2a3b4c5d'
-    const put = (key: string) =>
-      bed.store.put(key, Buffer.alloc(++number), { headers: { contentType: 'a/b' }, checksums: {} })
+    const put = (key: string, metadata = {}) =>
+      bed.store.put(key, Buffer.alloc(++number), { headers: { contentType: 'a/b', metadata }, checksums: {} })
     let number = 0
-    const cases: [key: string, isExpired: boolean, kept?: RegExp][] = [
+    const [sum, long] = [sha256(Buffer.from('of a lost track')), 'audio/long.flac']
+    const lost = await bed.addTrack({ path: null, source: 'UNAVAILABLE' })
+    const byContent = await bed.addTrack({ path: null, source: 'UNAVAILABLE' })
+    const other = { library: 'other', 'track-id': randomUUID() }
+    const cases: [key: string, isExpired: boolean, kept?: RegExp, metadata?: Record<string, string>][] = [
       [`quarantine/${id}/audio/a.flac`, true],
       ['quarantine/damaged/audio/b.flac', true],
       [`quarantine/${id}/other/c.flac`, false],
@@ -544,11 +671,42 @@ describe('what the past has left', () => {
       [`quarantine/${id}/audio/there.flac`, true],
       [`quarantine/${id}/audio/named.flac`, true, /^a row names audio\/named\.flac, but nothing is there/],
       ['quarantine/damaged/audio/named too.flac', true, /^a row names audio\/named too\.flac, but nothing/],
+      [
+        `quarantine/${id}/${sha256(Buffer.from(long))}`,
+        true,
+        /^a row names audio\/long\.flac, but nothing is there/,
+      ],
+      [`quarantine/${id}/audio/itself.flac`, true, /^a row names it$/],
+      [
+        `quarantine/${id}/audio/lost.flac`,
+        true,
+        new RegExp(`^track ${lost}, .* no other audio`),
+        { 'track-id': lost },
+      ],
+      [`quarantine/${id}/audio/content.flac`, true, new RegExp(`^track ${byContent}, .* no other audio`)],
+      [`quarantine/${id}/audio/other.flac`, true, /^another library/, other],
+      [`quarantine/${id}/audio/other known.flac`, true, undefined, other],
     ]
-    for (const [key] of cases) await put(key)
+    for (const [key, , , metadata] of cases) await put(key, metadata)
     await put('audio/there.flac')
-    for (const name of ['named', 'named too', 'there'])
-      await bed.addTrack({ path: null, source: 'S3', key: `audio/${name}.flac` })
+    for (const key of [
+      ...['named', 'named too', 'there'].map(name => `audio/${name}.flac`),
+      long,
+      `quarantine/${id}/audio/itself.flac`,
+    ])
+      await bed.addTrack({ path: null, source: 'S3', key })
+    await bed.database
+      .knex('tracks')
+      .where({ id: byContent })
+      .update({ spotify_id: localTrackId(sum) })
+    const known = { bucket: bed.store.bucket, size: 1, etag: 'e', verifiedAt: new Date(now) }
+    for (const [name, sha256] of [
+      ['content', sum],
+      ['other known', undefined],
+    ])
+      await upsertObjects(bed.database.knex, [
+        { ...known, key: `audio/${name}.flac`, ...(sha256 && { sha256 }) },
+      ])
     const place = {
       quarantinePrefix: 'quarantine/',
       keyPrefix: 'audio/',
@@ -559,6 +717,9 @@ describe('what the past has left', () => {
     expect(
       await collect(expiredQuarantine(knex, bed.store, { ...place, before: Date.now() - hour })),
     ).toEqual([])
+    // At that very moment is not before it.
+    const oldest = Math.min(...[...(await bed.objects()).values()].map(one => one.lastModified.getTime()))
+    expect(await collect(expiredQuarantine(knex, bed.store, { ...place, before: oldest }))).toEqual([])
     const found = await collect(expiredQuarantine(knex, bed.store, { ...place, before: Date.now() + hour }))
     expect(found.map(({ subject }) => subject)).toEqual(
       cases.flatMap(([key, isExpired]) => (isExpired ? [key] : [])).sort(),
@@ -579,6 +740,14 @@ describe('what the past has left', () => {
         ...cases.flatMap(([key, isExpired, kept]) => (isExpired && kept === undefined ? [] : [key])),
       ].sort(),
     )
+    // Another has come in its place.
+    const [key] = cases[0] as (typeof cases)[number]
+    await put(key)
+    const again = await collect(expiredQuarantine(knex, bed.store, { ...place, before: Date.now() + hour }))
+    const late = again.find(({ subject }) => subject === key)
+    await put(key)
+    expect(await late?.remove()).toEqual(expect.any(String))
+    expect((await bed.objects()).has(key)).toBe(true)
   })
 
   test('records of runs that ended long ago, but for the newest three of each command', async () => {
