@@ -76,11 +76,11 @@ const chunkSize = 1024 * 1024
 /** Reads an open file from start to end. @throws LocalFileError, `changed` if it was written to in the meantime */
 export async function contentOf(source: Source, signal?: AbortSignal): Promise<Required<FileContent>> {
   const hash = createHash('sha256')
-  const chunk = Buffer.allocUnsafe(Math.min(chunkSize, source.size))
+  const chunk = Buffer.allocUnsafe(chunkSize)
   let crc = 0
   for (let at = 0; at < source.size; at += chunk.length) {
     signal?.throwIfAborted()
-    const bytes = chunk.subarray(0, Math.min(chunk.length, source.size - at))
+    const bytes = chunk.subarray(0, source.size - at)
     await source.read(bytes, at)
     hash.update(bytes)
     crc = crc32(bytes, crc)

@@ -181,15 +181,15 @@ class RemovalGroups {
   }
 }
 
-/** Those of one run and store, each file once: removed in one transaction, their rows stay locked until the last is gone. */
+/** Those of one run, each file once: removed in one transaction, their rows stay locked until the last is gone. */
 function* groupsOf(removals: readonly Removal[]): Generator<Removal[]> {
   for (let left = removals; left[0] !== undefined; ) {
-    const { runId, store } = left[0].place
+    const { runId } = left[0].place
     const group = new Map<unknown, Removal>()
     const rest: Removal[] = []
     for (const one of left) {
       const file = one.source ? `${one.source.device}:${one.source.inode}` : one
-      if (one.place.runId !== runId || one.place.store !== store || group.has(file)) rest.push(one)
+      if (one.place.runId !== runId || group.has(file)) rest.push(one)
       else group.set(file, one)
     }
     yield [...group.values()]

@@ -372,14 +372,13 @@ async function findOnDisk(
     const wanted = path.join(root, spelled)
     const real = await disk.realpath(wanted)
     // Some file systems know a name in any letter case, and tell it in its own.
-    return { real, isLinked: real !== wanted && sameName(real) !== sameName(wanted) }
+    return { real, isLinked: sameName(real) !== sameName(wanted) }
   }
   try {
     return await resolve(relative)
   } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw localFileError(error, relative)
     const spelled = await respell(relative, root, disk)
-    if (spelled === undefined || spelled === relative) throw localFileError(error, relative)
+    if (spelled === undefined) throw localFileError(error, relative)
     return resolve(spelled).catch(again => {
       throw localFileError(again, relative)
     })
@@ -460,7 +459,6 @@ export function localFileError(error: unknown, subject: string): LocalFileError 
 function kindOf(stats: BigIntStats): string {
   if (stats.isDirectory()) return 'a directory'
   if (stats.isFIFO()) return 'a named pipe'
-  if (stats.isSocket()) return 'a socket'
   return 'a device'
 }
 

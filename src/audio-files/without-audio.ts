@@ -20,7 +20,7 @@ interface Place {
   readonly audioFolder: AudioFolder
   /** every key of the library begins so */
   readonly keyPrefix: string
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** What an object that no row names tells of whose it is. */
@@ -123,18 +123,18 @@ async function ownersByContent(
   })
   const hashes = [...new Set(objects.flatMap(({ sha256 }, at) => (owners[at] ? [] : (sha256 ?? []))))]
   if (hashes.length === 0) return owners
-  const byContent = new Map<string, string[]>(hashes.map(sha256 => [sha256, []]))
+  const byContent = new Map<string, string[]>()
+  const note = (sha256: string, id: string) => byContent.set(sha256, [...(byContent.get(sha256) ?? []), id])
   const contents = new Map(hashes.map(sha256 => [localTrackId(sha256), sha256]))
   for (const { id, spotifyId } of await tracksBySpotifyId(knex, [...contents.keys()]))
-    byContent.get(contents.get(spotifyId) as string)?.push(id)
+    note(contents.get(spotifyId) as string, id)
   const remembered = await rememberedPaths(knex, hashes)
   const ofFiles = await tracksOfFiles(
     knex,
     remembered.map(({ path }) => path),
     audioFolder,
   )
-  for (const { path, sha256 } of remembered)
-    byContent.get(sha256)?.push(...(ofFiles.get(path) ?? []).map(({ id }) => id))
+  for (const { path, sha256 } of remembered) for (const { id } of ofFiles.get(path) ?? []) note(sha256, id)
   const lacking = await tracksWithoutAudio(place, [...byContent.values()].flat())
   return objects.map(({ sha256 = '' }, at) => {
     if (owners[at] !== undefined) return owners[at]

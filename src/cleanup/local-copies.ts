@@ -273,7 +273,8 @@ async function hashOf(
   readers: Readers,
 ): Promise<Pick<HashedFile, 'sha256' | 'crc32'>> {
   const known = await rememberedFile(knex, source.relative)
-  if (known !== undefined && isSameFile(known, source) && (await tellsEdits(source, known.hashedAt))) return known
+  if (known !== undefined && isSameFile(known, source) && (await tellsEdits(source, known.hashedAt)))
+    return known
   const { sha256, crc32 } = await readers.hashSource(source)
   return { sha256, crc32: encodeCrc32(crc32) }
 }

@@ -22,7 +22,7 @@ import { isItemProblem } from '../storage/item-problem.ts'
 import { versionsOfKey } from '../storage/versions.ts'
 import type { KeyedRow } from './keyed-rows.ts'
 import type { Library, ReconcileOptions } from './library.ts'
-import { createObjectInspector } from './object-inspector.ts'
+import { createObjectInspector, type LookedAt } from './object-inspector.ts'
 import type { Tally } from './tally.ts'
 
 /** Orphans that are checked against the table at once: it has no index by key, each check reads it all. */
@@ -119,14 +119,14 @@ export class Comparator {
 
   /**
    * Objects that plans have moved to quarantine: those that rows miss, as long as rows are asked about, and those whose
-   * track has come to have no other audio. Listed once, as soon as a row misses its object, at the latest in the end.
+   * track has come to have no other audio. Listed once, before the first rows that miss their objects are settled.
    */
-  async *removed(): AsyncGenerator<readonly Comparison[]> {
+  async *#removed(): AsyncGenerator<readonly Comparison[]> {
     const { knex, store } = this.#library
     const { audioFolder, prefix, quarantinePrefix, signal } = this.#options
     if (quarantinePrefix === '' || this.#quarantineSeen) return
     this.#quarantineSeen = true
-    const place = { knex, store, audioFolder, keyPrefix: prefix, ...(signal === undefined ? {} : { signal }) }
+    const place = { knex, store, audioFolder, keyPrefix: prefix, signal }
     let removed: NonNullable<Comparison['removed']>[] = []
     const settle = async (): Promise<Comparison[]> => {
       const some = removed
@@ -188,14 +188,13 @@ export class Comparator {
   }
 
   /** HEAD first, then whatever the core still asks for. Undefined: gone. */
-  async #look(row: RowFacts, key: string): Promise<ObjectFacts | undefined> {
+  async #look(row: RowFacts, key: string): Promise<LookedAt | undefined> {
     this.#tally.heads += 1
     const object = await this.#looks.head(key)
     if (object === undefined) return undefined
     const hash = async (): Promise<void> => {
       this.#tally.hashed += 1
-      const sha256 = await this.#looks.hash(object)
-      if (sha256 !== undefined) object.contentSha256 = sha256
+      object.contentSha256 = await this.#looks.hash(object)
     }
     if (this.#options.deep > 0 && isSampled(key, this.#options.deep)) await hash()
     for (let next = nextLook(row, object); next !== undefined; next = nextLook(row, object)) {
@@ -210,8 +209,7 @@ export class Comparator {
   }
 
   async *#settleMissing(): AsyncGenerator<readonly Comparison[]> {
-    if (this.#missing.length === 0) return
-    yield* this.removed()
+    yield* this.#removed()
     const rows = this.#missing
     this.#missing = []
     const ids = rows.map(row => row.trackId)
@@ -260,20 +258,19 @@ export class Comparator {
   }
 
   async *#settleOrphans(): AsyncGenerator<readonly Comparison[]> {
-    const { unnamable = [], objects = [] } = Object.groupBy(this.#orphans, ({ key }) =>
-      key.includes(nul) ? 'unnamable' : 'objects',
-    )
-    this.#orphans = []
-    if (unnamable.length > 0)
-      yield unnamable.map(object =>
+    const isUnnamable = ({ key }: ObjectFacts): boolean => key.includes(nul)
+    const objects = this.#orphans.filter(object => !isUnnamable(object))
+    yield this.#orphans
+      .filter(isUnnamable)
+      .map(object =>
         foreign({ ...object, foreign: 'unnamable' }, 'its key has a NUL character, which no row can hold'),
       )
-    if (objects.length === 0) return
+    this.#orphans = []
     const named = await keysNamed(
       this.#library.knex,
       objects.map(object => object.key),
     )
-    const found: ObjectFacts[] = []
+    const found: LookedAt[] = []
     const settled = await Promise.all(
       objects.map(listed =>
         this.#limit(async (): Promise<Comparison | undefined> => {
@@ -299,7 +296,7 @@ export class Comparator {
    * Of objects without a row: whose track has no audio, and which are none of ours. Ours is what has our mark, where
    * this library's keys are, or what the ledger knew: everything else below an empty prefix (a dump of a database, a web page) is somebody's.
    */
-  async #markOwners(objects: readonly ObjectFacts[]): Promise<void> {
+  async #markOwners(objects: readonly LookedAt[]): Promise<void> {
     const { knex, store } = this.#library
     const { audioFolder, prefix, signal } = this.#options
     const known = await objectsByKey(
@@ -309,7 +306,7 @@ export class Comparator {
     )
     const place = { knex, store, audioFolder, keyPrefix: prefix, signal }
     const unowned = objects.map(object => {
-      const { trackId, library, declaredSha256 } = object.head ?? {}
+      const { trackId, library, declaredSha256 } = object.head
       const recorded = known.get(object.key)
       const ofLedger = recorded?.etag === object.etag ? (recorded.sha256 ?? undefined) : undefined
       return { key: object.key, trackId, library, sha256: actualSha256(object) ?? ofLedger ?? declaredSha256 }
@@ -317,7 +314,7 @@ export class Comparator {
     const owners = await ownersWithoutAudio(place, unowned)
     const others = await areOfOtherLibraries(place, unowned, known)
     for (const [at, object] of objects.entries()) {
-      const { trackId, declaredSha256 } = object.head ?? {}
+      const { trackId, declaredSha256 } = object.head
       const owner = owners[at]
       // What is empty is nobody's audio.
       if (owner !== undefined && object.size > 0) object.lacking = owner
@@ -389,11 +386,11 @@ export class Comparator {
    * What was proved just now, headers included, is remembered, so that the next run need not look again. An object
    * with the least difference is not: it would be vouched for from then on.
    */
-  #note(row: RowFacts, object: ObjectFacts): void {
+  #note(row: RowFacts, object: LookedAt): void {
     if (compareSums(row, object)?.same !== true) return
     const { bucket } = this.#library.store
     const { size, etag, key, head, contentSha256, lastModified } = object
-    const sha256 = contentSha256 ?? row.proof?.sha256 ?? head?.sums?.sha256
+    const sha256 = contentSha256 ?? row.proof?.sha256 ?? head.sums.sha256
     this.#proved.push({
       bucket,
       key,
@@ -401,8 +398,8 @@ export class Comparator {
       etag,
       // The store's clock may be ahead of ours.
       verifiedAt: new Date(Math.max(lastModified, Date.now())),
-      ...(sha256 === undefined ? {} : { sha256 }),
-      ...(head?.contentType === undefined ? {} : { contentType: head.contentType }),
+      sha256,
+      contentType: head.contentType,
     })
   }
 
@@ -428,7 +425,8 @@ function unread(error: unknown, { row, object }: { row?: RowFacts; object?: Obje
 
 /** SHA-256 of what an object holds that a row names: of its bytes, or what was proved, if it is that still. */
 function contentOf(row: RowFacts, object: ObjectFacts): string | undefined {
-  return actualSha256(object) ?? (sameContent(row, object) === 'same' ? row.proof?.sha256 : undefined)
+  const proved = sameContent(row, object) === 'same' ? row.proof : undefined
+  return actualSha256(object) ?? proved?.sha256
 }
 
 /** Whether a key belongs to the share that is hashed: the same keys in every run, spread evenly. */

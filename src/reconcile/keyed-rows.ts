@@ -38,8 +38,7 @@ export class RangeKeys {
   /** In byte order, each once. */
   boundaries(): string[] {
     const step = Math.max(1, Math.round(keysToARange / this.#stride))
-    const cuts = this.#kept.toSorted(compareUtf8).filter((_, index) => index % step === step - 1)
-    return cuts.filter((key, index) => key !== cuts[index - 1])
+    return [...new Set(this.#kept.toSorted(compareUtf8).filter((_, index) => index % step === step - 1))]
   }
 }
 
@@ -47,23 +46,26 @@ export async function* keyedRows(sorter: Sorter): AsyncGenerator<KeyedRow[]> {
   for await (const batch of sorter.sorted()) yield batch.map(([key, value]) => decodeRow(key, value))
 }
 
-/** Rows and what the ledger has proved under their keys: both are in byte order, so that one pass joins them. */
+type ProofPage = readonly { key: string; proof: Proof | undefined }[]
+
+/**
+ * Rows and what the ledger has proved under their keys: both are in byte order, so that one pass joins them.
+ *
+ * @param proofs in pages, none of them empty
+ */
 export async function* withProofs(
   rows: AsyncIterable<KeyedRow[]>,
-  proofs: AsyncIterable<readonly { key: string; proof: Proof | undefined }[]>,
+  proofs: AsyncIterable<ProofPage>,
 ): AsyncGenerator<KeyedRow[]> {
   const pages = proofs[Symbol.asyncIterator]()
-  const nextPage = async () => {
-    const { done, value } = await pages.next()
-    return done === true ? undefined : value
-  }
+  const nextPage = async (): Promise<ProofPage | undefined> => (await pages.next()).value
   try {
     let page = await nextPage()
     let at = 0
     for await (const batch of rows) {
       for (const row of batch) {
         while (page !== undefined) {
-          const order = at < page.length ? compareUtf8(page[at]!.key, row.key) : -1
+          const order = compareUtf8(page[at]!.key, row.key)
           if (order === 0) row.proof = page[at]!.proof
           // The proof stays: several rows may have the key.
           if (order >= 0) break

@@ -58,7 +58,7 @@ async function* listRange(
       const entry = page[index] as ObjectEntry
       if (isPartOfLibrary(entry, except)) facts.push(factsOf(entry))
     }
-    if (facts.length > 0) yield facts
+    yield facts
     if (over) return
   }
 }

@@ -3,9 +3,12 @@ import { detectAudio } from '../core/content-type.ts'
 import type { ContentSums, HeadFacts, ObjectFacts } from '../core/reconcile/facts.ts'
 import type { ObjectHead, ObjectStore } from '../storage/store.ts'
 
+/** An object with what a HEAD told of it. */
+export type LookedAt = ObjectFacts & { readonly head: HeadFacts & { readonly sums: ContentSums } }
+
 /** Looks at single objects, beyond what a listing tells. Each gives undefined when the object is gone. */
 interface ObjectInspector {
-  head(key: string): Promise<ObjectFacts | undefined>
+  head(key: string): Promise<LookedAt | undefined>
   /** downloads the whole object; SHA-256 in hex */
   hash(object: ObjectFacts): Promise<string | undefined>
   /** Content-Type of the bytes, empty when they tell nothing; reads a few kilobytes */
@@ -42,16 +45,22 @@ function factsOfHead({ key, size, etag, lastModified }: ObjectHead): ObjectFacts
   return { key, size, etag, lastModified: lastModified.getTime() }
 }
 
-function headFacts({ contentType, cacheControl, checksums, metadata, archive }: ObjectHead): HeadFacts {
+function headFacts({
+  contentType,
+  cacheControl,
+  checksums,
+  metadata,
+  archive,
+}: ObjectHead): LookedAt['head'] {
   const sums: ContentSums = {}
   if (checksums.sha256 !== undefined) sums.sha256 = Buffer.from(checksums.sha256, 'base64').toString('hex')
   if (checksums.crc64nvme !== undefined) sums.crc64nvme = checksums.crc64nvme
   if (checksums.crc32 !== undefined) sums.crc32 = checksums.crc32
-  const facts: HeadFacts = { sums }
+  const facts: HeadFacts & { sums: ContentSums } = { sums }
   if (contentType !== undefined) facts.contentType = contentType
   if (cacheControl !== undefined) facts.cacheControl = cacheControl
-  const declared = metadata['sha256']
-  if (declared !== undefined && /^[0-9a-f]{64}$/.test(declared)) facts.declaredSha256 = declared
+  const [declared] = /^[0-9a-f]{64}$/.exec(metadata['sha256'] ?? '') ?? []
+  if (declared !== undefined) facts.declaredSha256 = declared
   const trackId = metadata['track-id']
   if (trackId !== undefined) facts.trackId = trackId
   const { library } = metadata

@@ -202,7 +202,6 @@ async function* observe(
     yield* judge.finish()
   }
   yield* resolver.resolve()
-  yield* judge.removed()
 
   if (disk !== undefined) {
     for await (const page of filePages(audioFolder.root, { signal })) {

@@ -7,6 +7,8 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  statfsSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -14,13 +16,16 @@ import {
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { keepChangeTimes } from '../../src/audio-files/change-times.ts'
 import { deleteProvedFile } from '../../src/audio-files/delete-proved.ts'
 import { WatchedFolder } from '../../src/audio-files/mounted.ts'
+import type { DeleteCandidate } from '../../src/audio-files/remove-together.ts'
 import { openRoot, openSource } from '../../src/audio-files/source.ts'
 import type { ServedCheck } from '../../src/cdn/served.ts'
 import { loadConfig } from '../../src/config.ts'
 import { plainFolder } from '../../src/core/audio-path.ts'
 import { encodeCrc32 } from '../../src/core/crc32.ts'
+import { acquireRemovalLease, recordItems } from '../../src/db/ledger.ts'
 import { tracksById } from '../../src/db/tracks.ts'
 import { observeFileEffects } from '../../src/file-effects.ts'
 import { StoreError } from '../../src/storage/store.ts'
@@ -28,6 +33,7 @@ import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { hooked, type StoreHooks } from '../support/hooked-store.ts'
+import { openBelow } from '../support/process.ts'
 
 const content = fakeAudio(300_000, 1)
 const sha256 = createHash('sha256').update(content).digest('hex')
@@ -36,6 +42,8 @@ const now = new Date('2026-11-29T12:00:00Z')
 let bed: TestBed
 beforeAll(async () => {
   ;({ bed } = await embeddedBed(await pgliteTestDatabase()))
+  // Whatever the tests lie on.
+  keepChangeTimes.add(statfsSync(bed.audioRoot).type)
 })
 afterAll(() => bed.close())
 beforeEach(() => bed.reset())
@@ -50,38 +58,60 @@ interface Given {
   served?: ServedCheck
   hooks?: StoreHooks
   dryRun?: boolean
-  /** fails the effect on the disk */
-  failing?: { kind: string; error: Error }
+  /** when the run began */
+  since?: Date
+  /** what happens just before an effect on the disk, which it may fail */
+  before?: Partial<Record<string, () => void>>
 }
-async function run({ file = 'a.flac', make, meanwhile, served, hooks = {}, dryRun = false, failing }: Given) {
-  writeFileSync(at('a.flac'), content)
-  make?.()
-  const { etag } = await bed.store.put(key, content, {
+const context = () => ({
+  config: loadConfig({ cwd: bed.dir, env: bed.env }),
+  now: () => now,
+  signal: new AbortController().signal,
+})
+const place = (of: {
+  runId: string
+  served?: ServedCheck | undefined
+  hooks?: StoreHooks
+  since?: Date | undefined
+}) => ({
+  store: hooked(bed.store, of.hooks ?? {}),
+  runId: of.runId,
+  served: of.served,
+  // The file was written long before, so that its times tell every edit since.
+  folder: new WatchedFolder(bed.audioRoot, of.since ?? new Date(Date.now() + 3_600_000)),
+})
+/** A track whose object is there, and whose file was just proved to be it. */
+async function candidateOf(file: string, key: string): Promise<{ id: string; candidate: DeleteCandidate }> {
+  const crc = encodeCrc32(crc32(content))
+  await bed.store.put(key, content, {
     headers: { contentType: 'audio/flac', metadata: { sha256 } },
-    checksums: { crc32: encodeCrc32(crc32(content)) },
+    checksums: { crc32: crc },
   })
   const id = await bed.addTrack({ path: file, source: 'S3', key })
   await bed.database.knex('tracks').where({ id }).update({ file_size: content.length })
   const source = await openSource(file, plainFolder(bed.audioRoot), await openRoot(bed.audioRoot))
   await source.close()
   const track = (await tracksById(bed.database.knex, [id]))[0]!
+  return { id, candidate: { track, object: { key, size: content.length, sha256, crc32: crc }, source } }
+}
+async function run({ file = 'a.flac', make, meanwhile, served, hooks, dryRun, since, before = {} }: Given) {
+  writeFileSync(at('a.flac'), content)
+  make?.()
+  const { id, candidate } = await candidateOf(file, key)
   const runId = await bed.startRun('cleanup')
-  const folder = new WatchedFolder(bed.audioRoot)
-  await folder.assertThere()
+  const where = place({ runId, served, since, ...(hooks && { hooks }) })
+  await where.folder.assertThere()
   await meanwhile?.(id)
-  const { signal } = new AbortController()
-  const context = { config: loadConfig({ cwd: bed.dir, env: bed.env }), now: () => now, signal }
-  const object = { key, size: content.length, etag, sha256, crc32: encodeCrc32(crc32(content)) }
-  const end = observeFileEffects(({ kind }) => {
-    if (kind === failing?.kind) throw failing.error
-  })
+  const end = observeFileEffects(({ kind }) => before[kind]?.())
   const outcome = await deleteProvedFile(
-    context,
+    context(),
     bed.database,
-    { track, object, source },
-    { store: hooked(bed.store, hooks), runId, served, folder },
-    { dryRun },
+    candidate,
+    where,
+    ...(dryRun === undefined ? [] : [{ dryRun }]),
   ).finally(end)
+  // What is open would stay, on NFS and FUSE.
+  expect(openBelow(bed.audioRoot)).toEqual([])
   const [known] = await bed.database.knex('autodj_ledger.objects')
   return {
     outcome,
@@ -90,6 +120,14 @@ async function run({ file = 'a.flac', make, meanwhile, served, hooks = {}, dryRu
     deletedAt: known?.local_deleted_at ?? undefined,
     servedAt: known?.served_at ?? undefined,
   }
+}
+const failing = (code: string) => () => {
+  throw Object.assign(new Error(code), { code })
+}
+/** Another comes in its place, as tag editors write: to a new file. */
+const replace = (bytes: Uint8Array = fakeAudio(300_000, 2)) => {
+  writeFileSync(at('new'), bytes)
+  renameSync(at('new'), at('a.flac'))
 }
 const gone = { outcome: { state: 'deleted', bytes: content.length }, isThere: false, path: null }
 const kept = (code: string, reason?: string) => ({
@@ -167,16 +205,6 @@ test.each<[string, Given, ReturnType<typeof kept>]>([
     },
     kept('file.changed'),
   ],
-  [
-    'the row has changed',
-    { meanwhile: id => bed.database.knex('tracks').where({ id }).update({ file_source: 'LOCAL' }) },
-    kept('row.changed'),
-  ],
-  [
-    'another row lives on it',
-    { meanwhile: () => bed.addTrack({ path: 'a.flac', source: 'LOCAL' }) },
-    kept('file.needed'),
-  ],
   ['the object is gone', { hooks: { head: { after: () => null } } }, kept('object.missing')],
   [
     'the object may not be looked at',
@@ -194,21 +222,181 @@ test.each<[string, Given, ReturnType<typeof kept>]>([
   [
     'the object has come to lie in an archive',
     { hooks: { head: { after: head => head && { ...head, archive: 'archived' } } } },
-    kept('object.archived'),
+    kept('object.archived', 'the only playable copy'),
+  ],
+  [
+    'the object is back from an archive for a time only',
+    { hooks: { head: { after: head => head && { ...head, restoredUntil: now } } } },
+    kept('object.archived', 'for a time only'),
+  ],
+  [
+    'the object has become another',
+    { hooks: { head: { after: head => head && { ...head, size: 1 } } } },
+    kept('object.differs'),
   ],
   [
     'the disk refuses to take it aside',
-    { failing: { kind: 'rename', error: Object.assign(new Error('EACCES'), { code: 'EACCES' }) } },
+    { before: { rename: failing('EACCES') } },
     kept('file.EACCES', 'it cannot be deleted'),
   ],
-  [
-    'the disk refuses to let it go',
-    { failing: { kind: 'unlink', error: Object.assign(new Error('EIO'), { code: 'EIO' }) } },
-    kept('file.EIO'),
-  ],
+  ['the disk refuses to let it go', { before: { unlink: failing('EIO') } }, kept('file.EIO')],
 ])('it stays where %s', async (_what, given, expected) => {
   expect(await run(given)).toMatchObject(expected)
   expect(readFileSync(at('a.flac')).equals(content)).toBe(true)
+})
+
+const row = (id: string) => bed.database.knex('tracks').where({ id })
+const verified = async (id: string) => {
+  const failed = { command: 'verify', subject: id, trackId: id, state: 'failed' } as const
+  const runId = await bed.startRun('verify')
+  await recordItems(bed.database.knex, [
+    { ...failed, errorCode: 'verify.content-differs', error: 'x', runId },
+  ])
+}
+// What only the database knows; a dry run asks it as well.
+test.each<[string, Given, string]>([
+  [
+    'its row has changed to LOCAL',
+    { meanwhile: id => row(id).update({ file_source: 'LOCAL' }) },
+    'row.changed',
+  ],
+  [
+    'its row names another object',
+    { meanwhile: id => row(id).update({ s3_object_key: 'k' }) },
+    'row.changed',
+  ],
+  ['its row names another file', { meanwhile: id => row(id).update({ file_path: 'b.flac' }) }, 'row.changed'],
+  ['its row is gone', { meanwhile: id => row(id).delete() }, 'row.changed'],
+  [
+    'another row lives on it',
+    { meanwhile: () => bed.addTrack({ path: 'a.flac', source: 'LOCAL' }) },
+    'file.needed',
+  ],
+  ['verify found other bytes at the CDN', { served: all, meanwhile: verified }, 'cdn.differs'],
+])('it stays where %s, and a dry run says so', async (_what, given, code) => {
+  for (const dryRun of [true, false]) {
+    const { outcome, isThere } = await run({ ...given, dryRun })
+    expect([outcome, isThere]).toMatchObject([{ state: 'kept', code }, true])
+    await bed.reset()
+  }
+})
+
+test('without a CDN nobody asks what it served', async () => {
+  expect(await run({ meanwhile: verified })).toMatchObject(gone)
+})
+
+test.each<[string, string, string]>([
+  ['the database refuses the change', "raise 'mine';", 'row.refused'],
+  ['a trigger sets the row back', 'new.file_path := old.file_path; return new;', 'row.set-back'],
+])('it stays where %s', async (_what, does, code) => {
+  const { knex } = bed.database
+  await knex.raw(`create function public.keep() returns trigger language plpgsql as $$ begin ${does} end $$`)
+  await knex.raw(
+    'create trigger keep before update on public.tracks for each row execute function public.keep()',
+  )
+  const meanwhile = () => knex.raw('alter table tracks enable trigger keep')
+  try {
+    await knex.raw('alter table tracks disable trigger keep')
+    expect(await run({ meanwhile })).toMatchObject(kept(code))
+  } finally {
+    await knex.raw('drop function public.keep() cascade')
+  }
+})
+
+test('it stays, and so does what came in its place, whenever that came', async () => {
+  const other = fakeAudio(300_000, 2)
+  expect(await run({ before: { mkdir: () => replace(other) } })).toMatchObject(
+    kept('file.changed', 'another file has taken its place and was left alone'),
+  )
+  expect(readFileSync(at('a.flac')).equals(other)).toBe(true)
+  await bed.reset()
+  // And another one while the first was out of the way.
+  const third = fakeAudio(300_000, 3)
+  const twice = await run({ before: { mkdir: () => replace(other), link: () => replace(third) } })
+  expect(twice).toMatchObject(
+    kept('file.changed', 'two other files have taken its place; one of them is now'),
+  )
+  expect(readFileSync(at('a.flac')).equals(third)).toBe(true)
+  const { reason } = twice.outcome as { reason: string }
+  expect(readFileSync(/now (.*)$/.exec(reason)?.[1] as string).equals(other)).toBe(true)
+})
+
+test.each<[string, { keeps: boolean; since?: Date }]>([
+  ['the file system does not tell every edit', { keeps: false }],
+  ['the file was written only just before the run began', { keeps: true, since: new Date() }],
+])('where %s its content decides', async (_what, { keeps, since }) => {
+  const { type } = statfsSync(bed.audioRoot)
+  if (!keeps) keepChangeTimes.delete(type)
+  // What no time tells: as long, and written at the same moment.
+  const edit = () => {
+    const { atimeMs, mtimeMs } = statSync(at('a.flac'))
+    const edited = Buffer.from(content)
+    edited[2_000]! ^= 1
+    writeFileSync(at('a.flac'), edited)
+    utimesSync(at('a.flac'), atimeMs / 1_000, mtimeMs / 1_000)
+  }
+  const given = since && { since }
+  try {
+    expect(await run({ ...given })).toMatchObject(gone)
+    await bed.reset()
+    expect(await run({ ...given, before: { mkdir: edit } })).toMatchObject(kept('file.changed'))
+    expect(readFileSync(at('a.flac'))).not.toEqual(content)
+    await bed.reset()
+    // The very same bytes, whatever the times are.
+    expect(await run({ ...given, before: { mkdir: () => replace(content) } })).toMatchObject(gone)
+  } finally {
+    keepChangeTimes.add(type)
+  }
+})
+
+test('while another run holds the lock of removals it stays; to the holder the lock is its own', async () => {
+  const [holder, other] = [await bed.startRun('restore'), await bed.startRun('cleanup')]
+  await acquireRemovalLease(bed.database.knex, { runId: holder, host: 'h', pid: 1 })
+  // All at one moment, two of them rows of one file.
+  const all = [
+    ['a.flac', holder],
+    ['b.flac', other],
+    ['c.flac', holder],
+    ['./c.flac', holder],
+    ['d.flac', other],
+  ] as const
+  for (const [file] of all) writeFileSync(at(file), content)
+  const removals = await Promise.all(
+    all.map(async ([file, runId]) => [await candidateOf(file, `audio/${file}`), runId] as const),
+  )
+  const outcomes = await Promise.all(
+    removals.map(async ([{ candidate }, runId]) =>
+      deleteProvedFile(context(), bed.database, candidate, place({ runId })),
+    ),
+  )
+  const [a, b, c, again, d] = outcomes
+  expect([a, b, d]).toMatchObject([
+    { state: 'deleted', bytes: content.length },
+    ...[b, d].map(() => ({
+      state: 'kept',
+      code: 'removal.locked',
+      reason: expect.stringContaining('`restore` is at work'),
+    })),
+  ])
+  // The file once, and the other's name.
+  expect([c, again].map(one => one?.state === 'deleted' && one.bytes).sort()).toEqual([0, content.length])
+  expect(all.map(([file]) => existsSync(at(file)))).toEqual([false, true, false, false, true])
+  expect((await bed.database.knex('tracks').whereNotNull('file_path').pluck('file_path')).sort()).toEqual([
+    'b.flac',
+    'd.flac',
+  ])
+})
+
+test('rows that share a file let go of it together, whoever of them comes first', async () => {
+  // While the last bytes are asked for, another row's copy, the same file, goes.
+  const meanwhile: ServedCheck = async (...args) => {
+    rmSync(at('a.flac'), { force: true })
+    return all(...args)
+  }
+  expect(await run({ served: meanwhile })).toMatchObject({
+    outcome: { state: 'deleted', bytes: 0 },
+    path: null,
+  })
 })
 
 test('it stays where the row reaches it through a link', async () => {
@@ -229,7 +417,10 @@ test('the row keeps its path where a folder has taken the place of the file', as
     rmSync(at('a.flac'))
     mkdirSync(at('a.flac'))
   }
-  expect(await run({ meanwhile })).toMatchObject({ outcome: { state: 'kept' }, path: 'a.flac' })
+  expect(await run({ meanwhile })).toMatchObject({
+    outcome: { state: 'kept', code: 'file.not-a-file' },
+    path: 'a.flac',
+  })
 })
 
 test('a dry run looks at everything, and changes nothing', async () => {
@@ -271,6 +462,9 @@ test('what concerns more than this file ends the run', async () => {
   expect(existsSync(at('a.flac'))).toBe(true)
   await bed.reset()
   const bug = new TypeError('a bug')
-  await expect(run({ failing: { kind: 'rename', error: bug } })).rejects.toBe(bug)
+  const rename = () => {
+    throw bug
+  }
+  await expect(run({ before: { rename } })).rejects.toBe(bug)
   expect(readFileSync(at('a.flac')).equals(content)).toBe(true)
 })

@@ -2,22 +2,21 @@
  * A library in which every state of row, object, ledger and file stands once, reconciled in one run: what is said of
  * each, and what the plan would do. Contents differ from state to state, so that none is taken for another's.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { localTrackId } from '../../src/core/import/content-id.ts'
 import { cacheControl, objectKey } from '../../src/core/keys.ts'
-import { upsertObjects } from '../../src/db/ledger.ts'
+import { rememberFiles, upsertObjects } from '../../src/db/ledger.ts'
 import type { ReconcileFlags } from '../../src/reconcile/flags.ts'
-import { StoreError } from '../../src/storage/store.ts'
+import { type ObjectHead, StoreError } from '../../src/storage/store.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import { once, type StoreHooks } from '../support/hooked-store.ts'
+import { crc32Text, sha256 } from '../support/sums.ts'
 import { reconcile } from './safety.ts'
-
-const sha256 = (of: Uint8Array) => createHash('sha256').update(of).digest('hex')
 
 let bed: TestBed
 beforeAll(async () => {
@@ -41,6 +40,8 @@ interface ObjectOf {
   bytes?: Uint8Array
   metadata?: Record<string, string>
   contentType?: string
+  /** the store computes its SHA-256 */
+  summed?: boolean
 }
 type State = [
   name: string,
@@ -49,7 +50,14 @@ type State = [
     bytes: Buffer
     row: (of?: RowOf) => Promise<string>
     put: (of?: ObjectOf) => Promise<string>
-    known: (of?: { key?: string; etag?: string; sha256?: string; size?: number }) => Promise<void>
+    known: (of?: {
+      key?: string
+      etag?: string
+      sha256?: string
+      size?: number
+      contentType?: string | undefined
+      verifiedAt?: Date
+    }) => Promise<void>
   }) => Promise<unknown>,
   expected: readonly string[],
 ]
@@ -81,10 +89,11 @@ async function build(states: readonly State[]): Promise<(run: BedRun) => Record<
         names.set(id, name)
         return id
       },
-      put: async ({ key: at = key, bytes: body = bytes, metadata = {}, contentType = 'audio/flac' } = {}) => {
+      put: async ({ key: at = key, bytes: body = bytes, metadata = {}, ...more } = {}) => {
+        const { contentType = 'audio/flac', summed = false } = more
         const { etag } = await bed.store.put(at, body, {
           headers: { contentType, cacheControl, metadata },
-          checksums: {},
+          checksums: summed ? { sha256: Buffer.from(sha256(body), 'hex').toString('base64') } : {},
         })
         names.set(at, name)
         etags.set(at, etag)
@@ -95,6 +104,7 @@ async function build(states: readonly State[]): Promise<(run: BedRun) => Record<
         etag = etags.get(at) ?? 'none',
         sha256: sum = sha256(bytes),
         size = 3_000,
+        ...more
       } = {}) => {
         await upsertObjects(bed.database.knex, [
           {
@@ -105,6 +115,7 @@ async function build(states: readonly State[]): Promise<(run: BedRun) => Record<
             sha256: sum,
             contentType: 'audio/flac',
             verifiedAt: new Date(Date.now() + 60_000),
+            ...more,
           },
         ])
       },
@@ -120,7 +131,9 @@ async function build(states: readonly State[]): Promise<(run: BedRun) => Record<
     }
     for (const item of run.items) {
       const classes = (item['differences'] as { class: string }[]).map(one => one.class)
-      note(JSON.stringify(item), `${item['sigil']} ${classes.join(' ')}`.trim())
+      const text = JSON.stringify(item)
+      const blind = text.includes('cannot be looked at') ? 'cannot be looked at' : ''
+      note(text, `${item['sigil']} ${classes.join(' ')} ${blind}`.trim())
     }
     if (file !== undefined)
       for (const line of readFileSync(file, 'utf8').trim().split('\n')) {
@@ -148,6 +161,19 @@ async function found(states: readonly State[], flags: Partial<ReconcileFlags> = 
 const expectedOf = (states: readonly State[]) =>
   Object.fromEntries(states.map(([name, , lines]) => [name, lines]))
 
+const remember = (name: string, bytes: Buffer) =>
+  rememberFiles(bed.database.knex, [
+    {
+      path: name,
+      size: bytes.length,
+      mtimeNs: 1n,
+      ctimeNs: 1n,
+      inode: 1n,
+      device: 1n,
+      sha256: sha256(bytes),
+      crc32: crc32Text(bytes),
+    },
+  ])
 const lost = { source: 'UNAVAILABLE', key: null, size: null } as const
 const states: State[] = [
   ['agrees, and was proved', async ({ row, put, known }) => [await put(), await known(), await row()], []],
@@ -183,8 +209,25 @@ const states: State[] = [
     [],
   ],
   [
+    'of another sum and size than is said',
+    async ({ row, put }) => [
+      await put({ metadata: { sha256: sha256(Buffer.from('y')) }, summed: true }),
+      await row({ size: 2_999, path: 'sum.flac', file: Buffer.from('x') }),
+    ],
+    ['* size-differs checksum-differs', 'update-row LOCAL', 'remove-object'],
+  ],
+  [
     'of a wrong type',
     async ({ row, put }) => [await put({ contentType: 'text/plain' }), await row()],
+    ['* metadata-differs', 'set-headers'],
+  ],
+  [
+    'written anew, with a wrong type',
+    async ({ row, put, known }) => [
+      await put({ contentType: 'text/plain' }),
+      await known({ etag: 'other', contentType: undefined }),
+      await row(),
+    ],
     ['* metadata-differs', 'set-headers'],
   ],
   [
@@ -206,6 +249,38 @@ const states: State[] = [
       await put({ key: 'audio/elsewhere.flac', metadata: { sha256: sha256(bytes) } }),
     ],
     ['* moved', 'update-row S3'],
+  ],
+  [
+    "missing, its content is another's, as was proved once",
+    async ({ row, put, known, key }) => [
+      await known(),
+      await row(),
+      await put({ key: `${key}.other` }),
+      await known({ key: `${key}.other`, verifiedAt: new Date(0) }),
+      await row({ key: `${key}.other` }),
+    ],
+    ['* moved', 'update-row S3'],
+  ],
+  [
+    "missing, its content is another's, as the store says",
+    async ({ row, put, known, key }) => [
+      await known(),
+      await row(),
+      await put({ key: `${key}.other`, summed: true }),
+      await row({ key: `${key}.other` }),
+    ],
+    ['* moved', 'update-row S3'],
+  ],
+  [
+    "missing, its content is another's no more",
+    async ({ row, put, known, key }) => [
+      await known(),
+      await row(),
+      await put({ key: `${key}.other`, bytes: fakeAudio(2_000, seed++) }),
+      await known({ key: `${key}.other`, etag: 'another', verifiedAt: new Date(0) }),
+      await row({ key: `${key}.other`, size: 2_000 }),
+    ],
+    ['* checksum-differs', '+ missing-object', 'update-row UNAVAILABLE'],
   ],
   [
     'in quarantine by a plan',
@@ -287,6 +362,53 @@ const states: State[] = [
     'orphan of a track in capitals',
     async ({ put, row }) => put({ metadata: { 'track-id': (await row(lost)).toUpperCase() } }),
     ['- unlinked-object', 'update-row S3'],
+  ],
+  [
+    'orphan of a track whose file is out of reach',
+    async ({ put, row }) =>
+      put({ metadata: { 'track-id': await row({ ...lost, source: 'LOCAL', path: '../out.flac' }) } }),
+    ['+ no-audio', '- unlinked-object cannot be looked at', 'update-row S3'],
+  ],
+  ...[
+    ['no id', () => 'a track'],
+    ['more than an id', () => `${randomUUID()}0`],
+    ['an id and more before', () => `0${randomUUID()}`],
+  ].map(
+    ([what, id]): State => [
+      `orphan of what is ${what}`,
+      async ({ put }) => put({ metadata: { 'track-id': (id as () => string)() } }),
+      ['- orphan-object', 'remove-object'],
+    ],
+  ),
+  [
+    'orphan of another library, of what is no id',
+    async ({ put }) => put({ metadata: { library: randomUUID(), 'track-id': 'a track' } }),
+    [],
+  ],
+  [
+    'row without a key, though there is an object called null',
+    async ({ put, row }) => [
+      await put({ key: 'null' }),
+      await put({ metadata: { 'track-id': await row(lost) } }),
+    ],
+    ['- unlinked-object', 'update-row S3'],
+  ],
+  [
+    'orphan of a track by what its file was',
+    async ({ put, row, bytes }) => {
+      await put({ metadata: { sha256: sha256(bytes) } })
+      await row({ ...lost, source: 'LOCAL', path: 'hashed once.flac' })
+      await remember('hashed once.flac', bytes)
+    },
+    ['- unlinked-object', 'update-row S3'],
+  ],
+  [
+    'orphan of what no row names any longer',
+    async ({ put, bytes }) => {
+      await put({ metadata: { sha256: sha256(bytes) } })
+      await remember('nobody.flac', bytes)
+    },
+    ['- orphan-object', 'remove-object'],
   ],
   [
     'orphan of a track that has its file',
@@ -435,15 +557,15 @@ test('what is said of each, and what the plan would do', async () => {
   const { found: lines, summary } = await found([...states, ...byName])
   expect(lines).toEqual(expectedOf([...states, ...byName]))
   expect(summary).toMatchObject({
-    rows: 38,
-    rows_with_key: 21,
-    objects: 35,
-    bytes: 102_000,
+    rows: 49,
+    rows_with_key: 29,
+    objects: 48,
+    bytes: 140_000,
     changed: 0,
     unread: 0,
-    agree: 14,
-    heads: 43,
-    hashed: 1,
+    agree: 17,
+    heads: 59,
+    hashed: 2,
   })
 })
 
@@ -587,6 +709,35 @@ describe('how closely it looks', () => {
       // Its file is there: that is the track's audio.
       'said to be another': ['* checksum-differs', 'update-row LOCAL', 'remove-object'],
     })
+  })
+  test('what the store computed is remembered where it is what was declared', async () => {
+    const declared: State[] = [
+      [
+        'declared and computed',
+        async ({ put, row, bytes }) => [
+          await put({ metadata: { sha256: sha256(bytes) }, summed: true }),
+          await row(),
+        ],
+        [],
+      ],
+      [
+        'declared',
+        async ({ put, row, bytes }) => [await put({ metadata: { sha256: sha256(bytes) } }), await row()],
+        [],
+      ],
+    ]
+    expect((await found(declared)).found).toEqual(expectedOf(declared))
+    const [known, ...more] = await bed.database.knex('autodj_ledger.objects')
+    const key = 'audio/declared and computed.flac'
+    const { size, etag, metadata, contentType } = (await bed.store.head(key)) as ObjectHead
+    expect(known).toMatchObject({
+      key,
+      size: String(size),
+      etag,
+      sha256: metadata['sha256'],
+      content_type: contentType,
+    })
+    expect(more).toEqual([])
   })
   test('what was looked at and found right is remembered, and nothing else', async () => {
     const objects = () => bed.database.knex('autodj_ledger.objects')

@@ -352,7 +352,7 @@ export const guards: readonly Guard[] = [
   {
     name: 'quarantine wanted',
     file: 'src/cleanup/leftovers.ts',
-    guard: '...(why === undefined ? {} : { kept: why }),',
+    guard: 'kept: wanted.get(entry.key),',
     instead: '',
     tests: ['test/contract/safety.test.ts', 'test/e2e/cleanup.test.ts'],
     pattern: 'quarantine|empties',

@@ -1,5 +1,6 @@
 /** The program as a process of its own, from the sources: Node.js strips the types. For what needs real signals. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
@@ -31,4 +32,19 @@ export function start(
     child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
   })
   return { child, finished }
+}
+
+/** The files below a folder that this process has open; none where the system does not tell. */
+export function openBelow(folder: string): string[] {
+  const all = '/proc/self/fd'
+  if (!existsSync(all)) return []
+  return readdirSync(all).flatMap(fd => {
+    try {
+      const file = readlinkSync(`${all}/${fd}`)
+      return file.startsWith(folder) ? [file] : []
+    } catch {
+      // The one that lists them is closed by now.
+      return []
+    }
+  })
 }

@@ -64,7 +64,7 @@ export interface ObjectFacts {
   lastModified: number
   head?: HeadFacts
   /** of the bytes themselves, where they were downloaded and hashed */
-  contentSha256?: string
+  contentSha256?: string | undefined
   /** type of the bytes themselves, where their beginning was looked at; empty when they tell nothing */
   sniffedType?: string
   /** of a storage class in which only a HEAD tells whether it can be read */

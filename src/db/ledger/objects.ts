@@ -11,14 +11,14 @@ export interface ObjectRecord {
   /** Bytes. */
   size: number
   /** Lower-case hex. */
-  sha256?: string
+  sha256?: string | undefined
   /** Base64 of 4 bytes. */
   crc32?: string
   /** Base64 of 8 bytes. */
   crc64nvme?: string
   etag?: string
   versionId?: string
-  contentType?: string
+  contentType?: string | undefined
   uploadedAt?: Date
   verifiedAt?: Date
   servedAt?: Date

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { contentOf, holdsContent, readSha256 } from '../../../src/audio-files/content-proof.ts'
+import { contentOf, hashOfFile, holdsContent, readSha256 } from '../../../src/audio-files/content-proof.ts'
 import { openRoot, openSource } from '../../../src/audio-files/source.ts'
 import { plainFolder } from '../../../src/core/audio-path.ts'
 import type { ObjectHead, ObjectStore } from '../../../src/storage/store.ts'
@@ -97,8 +97,17 @@ describe('an object and a file', () => {
   })
 
   test('a file without a CRC-32 is read for', async () => {
-    const head = { ...(await put('k', others)), checksums: { crc32: own.crc }, metadata: { sha256: own.hex } }
-    expect(await holdsContent(bucket.store, head, { size: file.size, sha256: own.hex })).toBe('different')
+    for (const [holds, verdict] of [
+      [others, 'different'],
+      [bytes, 'same'],
+    ] as const) {
+      const head = {
+        ...(await put('k', holds)),
+        checksums: { crc32: own.crc },
+        metadata: { sha256: own.hex },
+      }
+      expect(await holdsContent(bucket.store, head, { size: file.size, sha256: own.hex })).toBe(verdict)
+    }
   })
 
   test('one that has gone, or was replaced since the look, is not the same', async () => {
@@ -149,5 +158,8 @@ describe('what a file holds', () => {
     const signal = AbortSignal.abort(new Error('stopped'))
     await expect(contentOf(source, signal)).rejects.toThrow('stopped')
     await source.close()
+    const file = path.join(root, 'stopped')
+    expect(await hashOfFile('sha256', file)).toBe(own.hex)
+    await expect(hashOfFile('sha256', file, signal)).rejects.toMatchObject({ name: 'AbortError' })
   })
 })

@@ -1,7 +1,7 @@
 /** Files as rows name them: what is opened, what is refused, and what tells one state of a file from another. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { constants, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import { constants, fstatSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -10,21 +10,31 @@ import {
   blockingDisk,
   type FileIdentity,
   findSource,
+  folderExists,
   isSameFile,
   localFileError,
   openRoot,
   openSource,
   relativePath,
+  requireAudioRoot,
 } from '../../../src/audio-files/source.ts'
-import type { AudioFolder } from '../../../src/core/audio-path.ts'
+import { type AudioFolder, plainFolder } from '../../../src/core/audio-path.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const top = realpathSync(temporaryFolder('source'))
 const root = path.join(top, 'audio')
 const folder: AudioFolder = { root, storagePath: './audio', applicationDir: top }
 beforeAll(() => {
-  for (const one of ['A', 'beside', 'Beyonce\u0301']) mkdirSync(path.join(root, one), { recursive: true })
-  for (const one of ['A/b.mp3', 'A/c.mp3', 'Beyonce\u0301/d.mp3'])
+  for (const one of ['A', 'audio', 'beside', 'Beyonce\u0301'])
+    mkdirSync(path.join(root, one), { recursive: true })
+  for (const one of [
+    'A/b.mp3',
+    'A/c.mp3',
+    'Beyonce\u0301/d.mp3',
+    'A/a\u037e.mp3',
+    'Straße.mp3',
+    'audio/second.mp3',
+  ])
     writeFileSync(path.join(root, one), 'audio')
   writeFileSync(path.join(top, 'out.mp3'), 'audio')
   writeFileSync(path.join(root, 'empty.mp3'), '')
@@ -32,6 +42,8 @@ beforeAll(() => {
     'link.mp3': 'A/b.mp3',
     L: 'A',
     'out.mp3': '../out.mp3',
+    'leads out.mp3': '../out.mp3',
+    'Strasse.mp3': 'Straße.mp3',
     'loop.mp3': 'loop.mp3',
     'dangling.mp3': 'nothing',
   }
@@ -52,8 +64,15 @@ describe.each([
     ['L/c.mp3', { relative: 'A/c.mp3', isLinked: true }],
     // The name in its other form is no other name.
     ['Beyonc\u00e9/d.mp3', { relative: 'Beyonce\u0301/d.mp3', isLinked: false }],
+    // One of three characters of ASCII that others are made into.
+    ['A/a;.mp3', { relative: 'A/a\u037e.mp3', isLinked: false }],
+    // A link whose name is another one, though some file systems take these letters for the same.
+    ['Strasse.mp3', { relative: 'Straße.mp3', isLinked: true }],
     ['TOP/other name/A/b.mp3', { relative: 'A/b.mp3', isLinked: true }],
     ['TOP/audio/A/b.mp3', { relative: 'A/b.mp3', isLinked: false }],
+    ['', { problem: 'refused' }],
+    ['TOP/other name', { problem: 'refused' }],
+    ['leads out.mp3', { problem: 'refused' }],
     ['out.mp3', { problem: 'refused' }],
     ['TOP/out.mp3', { problem: 'refused' }],
     ['../out.mp3', { problem: 'refused' }],
@@ -61,6 +80,7 @@ describe.each([
     ['dangling.mp3', { problem: 'missing' }],
     ['A/x.mp3', { problem: 'missing' }],
     ['gone/é.mp3', { problem: 'missing' }],
+    ['A/é.mp3', { problem: 'missing' }],
     ['A', { problem: 'not-a-file' }],
     ['pipe.mp3', { problem: 'not-a-file' }],
     ['empty.mp3', { problem: 'empty' }],
@@ -75,7 +95,10 @@ describe.each([
     await source.read(read, 1)
     expect(read.toString()).toBe('udi')
     await expect(source.read(Buffer.alloc(3), 3)).rejects.toMatchObject({ problem: 'changed' })
+    const { descriptor } = source
+    expect(fstatSync(descriptor).isFile()).toBe(true)
     await source.close()
+    expect(() => fstatSync(descriptor)).toThrow('EBADF')
   })
 })
 
@@ -87,6 +110,10 @@ test.each<[string, string | undefined]>([
   ['audio/beside/x.mp3', 'beside/x.mp3'],
   ['TOP/other name/A/b.mp3', 'A/b.mp3'],
   ['audio/beside/gone.mp3', 'beside/gone.mp3'],
+  ['audio/second.mp3', 'audio/second.mp3'],
+  // What one reading leads to is not looked at; what of several leads out of it is no path below it.
+  ['TOP/audio/leads out.mp3', 'leads out.mp3'],
+  ['audio/leads out.mp3', undefined],
   ['TOP/out.mp3', undefined],
   ['../out.mp3', undefined],
   ['', undefined],
@@ -112,9 +139,42 @@ test('without the folder nothing is said to be gone', async () => {
   expect(await isFileThere('A/b.mp3', { ...folder, root: path.join(top, 'not mounted') })).toBeUndefined()
 })
 
-test('a row that reaches its file through a link of the root', async () => {
-  const found = await findSource(`${top}/other name/A/b.mp3`, folder, root)
-  expect(found).toMatchObject({ real: path.join(root, 'A/b.mp3'), isLinked: true })
+test('a row that reaches its file through a link of the root, and one that passes by it', async () => {
+  const [linked, real] = [`${top}/other name/A/b.mp3`, path.join(root, 'A/b.mp3')]
+  expect(await findSource(linked, folder, root)).toMatchObject({ real, isLinked: true })
+  const byLink = plainFolder(path.join(top, 'other name'))
+  expect(await findSource(real, byLink, root)).toMatchObject({ real, isLinked: false })
+})
+
+test('a name in other letter case is the same where the file system knows it by both', async () => {
+  const disk = {
+    ...blockingDisk,
+    realpath: (file: string) => blockingDisk.realpath(file.replace('B.MP3', 'b.mp3')),
+  }
+  expect(await findSource('A/B.MP3', folder, root, disk)).toMatchObject({ isLinked: false })
+})
+
+test('a folder that may not be listed is passed where its name is plain', async () => {
+  const disk = {
+    ...blockingDisk,
+    readdir(of: string) {
+      if (of === root) throw refusing('EACCES')
+      return blockingDisk.readdir(of)
+    },
+  }
+  mkdirSync(path.join(root, 'Plain'), { recursive: true })
+  writeFileSync(path.join(root, 'Plain/e\u0301.mp3'), 'audio')
+  expect((await findSource('Plain/\u00e9.mp3', folder, root, disk)).real).toBe(
+    path.join(root, 'Plain/e\u0301.mp3'),
+  )
+})
+
+test('a folder that is not there is one error, which names it', async () => {
+  const gone = path.join(top, 'not mounted')
+  const message = `audio folder ${gone} does not exist`
+  await expect(openRoot(gone)).rejects.toMatchObject({ problem: 'missing', message })
+  await expect(requireAudioRoot(gone)).rejects.toMatchObject({ code: 'config.audio-root', message })
+  expect([await folderExists(gone), await folderExists(root)]).toEqual([false, true])
 })
 
 test('a file is the same while all that tells is', () => {
@@ -225,6 +285,27 @@ test('only the owner may read without leaving a trace: another user opens as eve
   expect(flagsTried.length).toBe(1)
 })
 
+test('a disk that fails while a file is read is told', async () => {
+  const disk = {
+    ...blockingDisk,
+    async open(file: string, flags: number) {
+      const opened = await blockingDisk.open(file, flags)
+      return {
+        ...opened,
+        read: () => {
+          throw refusing('EIO')
+        },
+      }
+    },
+  }
+  const source = await openSource('A/b.mp3', folder, root, disk)
+  await expect(source.read(Buffer.alloc(3), 0)).rejects.toMatchObject({
+    problem: 'unreadable',
+    message: 'A/b.mp3 cannot be read: EIO',
+  })
+  await source.close()
+})
+
 test('a file that cannot be looked at once it is open is that problem, and is closed', async () => {
   const closed: number[] = []
   const failing = (stat: () => never) => ({
@@ -294,7 +375,6 @@ test('what is no file is called what it is', async () => {
 })
 
 test('a reading that leads to something that cannot be opened is not passed over for another one', async () => {
-  mkdirSync(path.join(root, 'audio'), { recursive: true })
   writeFileSync(path.join(root, 'audio/loop.mp3'), 'audio')
   await expect(findSource('audio/loop.mp3', folder, root)).rejects.toMatchObject({ problem: 'loop' })
   writeFileSync(path.join(root, 'audio/only.mp3'), 'audio')

@@ -15,15 +15,14 @@ test.each<[string, number, string, boolean]>([
   expect(isPartOfLibrary({ key, size }, except)).toBe(expected)
 })
 
-const day = 86_400_000
 test.each<[string | undefined, number, boolean]>([
-  [undefined, 0, false],
-  ['STANDARD', 0, false],
-  ['GLACIER_IR', 0, false],
-  ['GLACIER', Date.now(), true],
-  ['DEEP_ARCHIVE', Date.now(), true],
-  ['INTELLIGENT_TIERING', Date.now() - 89 * day, false],
-  ['INTELLIGENT_TIERING', Date.now() - 91 * day, true],
-])('an object of %j, written at %i, may be archived: %j', (storageClass, at, expected) => {
-  expect(mayBeArchived(storageClass, at)).toBe(expected)
+  [undefined, 1_000, false],
+  ['STANDARD', 1_000, false],
+  ['GLACIER_IR', 1_000, false],
+  ['GLACIER', 0, true],
+  ['DEEP_ARCHIVE', 0, true],
+  ['INTELLIGENT_TIERING', 89, false],
+  ['INTELLIGENT_TIERING', 91, true],
+])('an object of %j, written %i days ago, may be archived: %j', (storageClass, days, expected) => {
+  expect(mayBeArchived(storageClass, Date.now() - days * 86_400_000)).toBe(expected)
 })
