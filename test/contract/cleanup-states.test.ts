@@ -14,7 +14,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -553,7 +553,9 @@ describe('what the past has left', () => {
     await startRun(knex, { id: ids.live, ...run }, 3_600)
     for (const id of [ids.dead, ids.live, ids.unknown]) write(path.join(folderOf(id), 'x'))
     // Of a folder that is gone only the lock is left.
-    write(`${folderOf(ids.bare)}.lock`, '')
+    const since = new Date(now).toISOString()
+    const gone = { pid: 2 ** 30, host: hostname(), command: 'x', since, startedAt: null, token: 't' }
+    write(`${folderOf(ids.bare)}.lock`, JSON.stringify(gone))
     const found = new Map<string, unknown>()
     for await (const { kind, subject, remove } of staleTempFolders(knex))
       found.set(subject, [kind, await remove()])

@@ -121,9 +121,11 @@ async function run({ file = 'a.flac', make, meanwhile, served, hooks, dryRun, si
     servedAt: known?.served_at ?? undefined,
   }
 }
-const failing = (code: string) => () => {
-  throw Object.assign(new Error(code), { code })
-}
+const failing =
+  (code: string, times = Number.POSITIVE_INFINITY) =>
+  () => {
+    if (times-- > 0) throw Object.assign(new Error(code), { code })
+  }
 /** Another comes in its place, as tag editors write: to a new file. */
 const replace = (bytes: Uint8Array = fakeAudio(300_000, 2)) => {
   writeFileSync(at('new'), bytes)
@@ -239,7 +241,7 @@ test.each<[string, Given, ReturnType<typeof kept>]>([
     { before: { rename: failing('EACCES') } },
     kept('file.EACCES', 'it cannot be deleted'),
   ],
-  ['the disk refuses to let it go', { before: { unlink: failing('EIO') } }, kept('file.EIO')],
+  ['the disk refuses to let it go', { before: { unlink: failing('EIO', 1) } }, kept('file.EIO')],
 ])('it stays where %s', async (_what, given, expected) => {
   expect(await run(given)).toMatchObject(expected)
   expect(readFileSync(at('a.flac')).equals(content)).toBe(true)
@@ -364,9 +366,10 @@ test('while another run holds the lock of removals it stays; to the holder the l
   const removals = await Promise.all(
     all.map(async ([file, runId]) => [await candidateOf(file, `audio/${file}`), runId] as const),
   )
+  const ofOneProcess = context()
   const outcomes = await Promise.all(
-    removals.map(async ([{ candidate }, runId]) =>
-      deleteProvedFile(context(), bed.database, candidate, place({ runId })),
+    removals.map(([{ candidate }, runId]) =>
+      deleteProvedFile(ofOneProcess, bed.database, candidate, place({ runId })),
     ),
   )
   const [a, b, c, again, d] = outcomes
@@ -459,6 +462,12 @@ test('what concerns more than this file ends the run', async () => {
     },
   }
   await expect(run({ hooks })).rejects.toBe(broken)
+  expect(existsSync(at('a.flac'))).toBe(true)
+  await bed.reset()
+  const { knex } = bed.database
+  const meanwhile = () => knex.raw('alter table autodj_ledger.leases rename to away')
+  await expect(run({ meanwhile })).rejects.toMatchObject({ code: 'db.schema' })
+  await knex.raw('alter table autodj_ledger.away rename to leases')
   expect(existsSync(at('a.flac'))).toBe(true)
   await bed.reset()
   const bug = new TypeError('a bug')
