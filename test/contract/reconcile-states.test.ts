@@ -7,6 +7,7 @@ import { readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { localTrackId } from '../../src/core/import/content-id.ts'
+import { parseInventoryUrl } from '../../src/core/inventory-url.ts'
 import { cacheControl, objectKey } from '../../src/core/keys.ts'
 import { rememberFiles, upsertObjects } from '../../src/db/ledger.ts'
 import type { ReconcileFlags } from '../../src/reconcile/flags.ts'
@@ -14,7 +15,8 @@ import { type ObjectHead, StoreError } from '../../src/storage/store.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
-import { once, type StoreHooks } from '../support/hooked-store.ts'
+import { hooked, once, type StoreHooks } from '../support/hooked-store.ts'
+import { putInventory } from '../support/inventory.ts'
 import { crc32Text, sha256 } from '../support/sums.ts'
 import { reconcile } from './safety.ts'
 
@@ -750,5 +752,65 @@ describe('how closely it looks', () => {
     const now = rows.filter(({ verified_at }) => verified_at.getTime() < Date.now() + 30_000)
     expect(now).toMatchObject([{ key: 'audio/proved.flac', content_type: 'audio/flac' }])
     expect(rows).toHaveLength(4)
+  })
+})
+
+describe('by an inventory', () => {
+  const before: State[] = [
+    ['agrees', async ({ put, known, row }) => [await put(), await known(), await row()], []],
+    ['orphan', async ({ put, known }) => [await put(), await known()], ['- orphan-object', 'remove-object']],
+    ['in an archive', async ({ put, known, row }) => [await put(), await known(), await row()], []],
+    ['left out', async ({ put, row }) => [await put(), await row()], []],
+    ['left out, and young', async ({ put, row }) => [await put(), await row()], []],
+    ['another prefix', async ({ put }) => put({ key: 'other/x.flac' }), []],
+    ['of a console', async ({ put }) => put({ key: 'audio/folder/', bytes: Buffer.alloc(0) }), []],
+    ['in quarantine', async ({ put }) => put({ key: 'quarantine/mine/x.flac' }), []],
+  ]
+  const since: State[] = [
+    ['since', async ({ put, known, row }) => [await put(), await known(), await row()], []],
+    ['orphan since', async ({ put, known }) => [await put(), await known()], []],
+    ['of a console since', async ({ put }) => put({ key: 'audio/later/', bytes: Buffer.alloc(0) }), []],
+  ]
+  const lost: State = ['lost', async ({ row }) => row(), ['+ missing-object', 'update-row UNAVAILABLE']]
+
+  async function byInventory(states: readonly State[]) {
+    await bed.reset()
+    file = path.join(bed.dir, 'p.plan')
+    await build(before)
+    const listed = (await Array.fromAsync(bed.store.list())).flat()
+    const entries = listed
+      .filter(({ key }) => !key.includes('left out'))
+      .map(one => (one.key.includes('archive') ? { ...one, storageClass: 'GLACIER' } : one))
+    const url = await putInventory(hooked(bed.store, { list: { after: () => entries } }), 'CSV')
+    const read = await build([...states])
+    const old = new Date(Date.now() - 25 * 3_600_000)
+    const run = await reconcile(
+      bed,
+      { inventory: parseInventoryUrl(url), plan: file, maxDelete: { percent: 100 }, force: true },
+      {
+        hooks: {
+          head: {
+            after: (head, key) =>
+              head && key.endsWith('left out.flac') ? { ...head, lastModified: old } : undefined,
+          },
+        },
+      },
+    )
+    expect(run.error).toBeUndefined()
+    return { summary: run.summary, told: JSON.stringify(run.messages), read, run }
+  }
+
+  test('is as good as a listing for what it knows; what came later is looked at where a row names it', async () => {
+    const { summary, told } = await byInventory(since)
+    // Three by the inventory, and one that it should have had; what is as young as it is none of it.
+    expect(summary).toMatchObject({ objects: 4, rows: 5, agree: 5, heads: 5, changed: 0 })
+    expect(summary['found']).toMatchObject({ 'orphan-object': 1, 'missing-object': 0 })
+    expect(told).not.toContain('inventory is not enough')
+  })
+
+  test('and where a row would look lost by it, what it could not know is listed after all', async () => {
+    const { summary, told } = await byInventory([...since, lost])
+    expect(summary['found']).toMatchObject({ 'orphan-object': 2, 'missing-object': 1 })
+    expect(told).toContain('inventory is not enough: 1 row would look lost by it')
   })
 })
