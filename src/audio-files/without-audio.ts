@@ -122,7 +122,6 @@ async function ownersByContent(
     return row && { ...row, by: 'track' }
   })
   const hashes = [...new Set(objects.flatMap(({ sha256 }, at) => (owners[at] ? [] : (sha256 ?? []))))]
-  if (hashes.length === 0) return owners
   const byContent = new Map<string, string[]>()
   const note = (sha256: string, id: string) => byContent.set(sha256, [...(byContent.get(sha256) ?? []), id])
   const contents = new Map(hashes.map(sha256 => [localTrackId(sha256), sha256]))

@@ -96,7 +96,7 @@ export class Comparator {
       closer.map(({ row, object, again }) => this.#limit(() => this.#lookCloser(row, object, again))),
     )
     for (const comparison of looked) if (comparison !== undefined) comparisons.push(comparison)
-    await this.#remember()
+    await upsertObjects(this.#library.knex, this.#proved.splice(0))
     yield comparisons
     if (this.#orphans.length >= orphansAtOnce) yield* this.#settleOrphans()
     if (this.#missing.length >= orphansAtOnce) yield* this.#settleMissing()
@@ -154,7 +154,7 @@ export class Comparator {
       }
       if (removed.length >= orphansAtOnce) yield await settle()
     }
-    if (removed.length > 0) yield await settle()
+    yield await settle()
   }
 
   /** What the listing alone says; undefined if that is not enough. */
@@ -380,7 +380,7 @@ export class Comparator {
     return row.path === null ? false : isFileThere(row.path, this.#options.audioFolder, this.#options)
   }
 
-  #proved: ObjectRecord[] = []
+  readonly #proved: ObjectRecord[] = []
 
   /**
    * What was proved just now, headers included, is remembered, so that the next run need not look again. An object
@@ -401,13 +401,6 @@ export class Comparator {
       sha256,
       contentType: head.contentType,
     })
-  }
-
-  async #remember(): Promise<void> {
-    if (this.#proved.length === 0) return
-    const records = this.#proved
-    this.#proved = []
-    await upsertObjects(this.#library.knex, records)
   }
 }
 

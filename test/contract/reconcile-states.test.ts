@@ -506,6 +506,14 @@ const states: State[] = [
     ['* misspelt-key', 'update-row S3'],
   ],
   [
+    'row by a URL that nobody encoded',
+    async ({ row, put }) => [
+      await put({ key: 'audio/%41 URL that nobody encoded.flac' }),
+      await row({ key: 'https://cdn.example/audio/%41 URL that nobody encoded.flac' }),
+    ],
+    ['* misspelt-key', 'update-row S3'],
+  ],
+  [
     'row without the prefix',
     async ({ row, put }) => [await put(), await row({ key: 'row without the prefix.flac' })],
     ['* misspelt-key', 'update-row S3'],
@@ -559,14 +567,14 @@ test('what is said of each, and what the plan would do', async () => {
   const { found: lines, summary } = await found([...states, ...byName])
   expect(lines).toEqual(expectedOf([...states, ...byName]))
   expect(summary).toMatchObject({
-    rows: 49,
-    rows_with_key: 29,
-    objects: 48,
-    bytes: 140_000,
+    rows: 50,
+    rows_with_key: 30,
+    objects: 49,
+    bytes: 143_000,
     changed: 0,
     unread: 0,
     agree: 17,
-    heads: 59,
+    heads: 61,
     hashed: 2,
   })
 })
