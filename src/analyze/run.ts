@@ -3,7 +3,8 @@ import { statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { chooseDecoder } from '../audio/decode.ts'
 import { createPool } from '../audio/pool.ts'
-import { folderExists, openRoot, requireAudioRoot } from '../audio-files/source.ts'
+import { holdsAudio } from '../audio-files/mounted.ts'
+import { openRoot, requireAudioRoot } from '../audio-files/source.ts'
 import { openSigner } from '../cdn/served.ts'
 import { requireBucket, requireCdn } from '../config.ts'
 import type { Context } from '../context.ts'
@@ -90,12 +91,12 @@ async function filterHere(
   origin: boolean,
 ): Promise<TrackFilter> {
   const remote = flags.source === 's3' || flags.source === 'cdn'
-  if (remote || (await folderExists(config.audioRoot)))
+  if (remote || (await holdsAudio({ knex }, config.audioFolder)))
     return analyzeFilter(flags, now(), { origin, folder: true })
   if (flags.source === 'local' || !origin) await requireAudioRoot(config.audioRoot)
   const { tracks } = await countTracks(knex, analyzeFilter(flags, now(), { origin: false, folder: true }))
   if (tracks > 0) {
-    report.warn(`no audio folder at ${config.audioRoot}: ${plural(tracks, 'local track')} skipped`)
+    report.warn(`no audio in the folder ${config.audioRoot}: ${plural(tracks, 'local track')} skipped`)
   }
   return analyzeFilter(flags, now(), { origin, folder: false })
 }

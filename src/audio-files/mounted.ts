@@ -5,7 +5,7 @@
 import { opendir, readFile, realpath, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
-import type { AudioFolder } from '../core/audio-path.ts'
+import { type AudioFolder, isOutside, portable, readStoredPath } from '../core/audio-path.ts'
 import { missingMount } from '../core/mounts.ts'
 import { isStrayAudio } from '../core/reconcile/names.ts'
 import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
@@ -38,13 +38,74 @@ export async function holdsAudio({ knex }: Pick<Database, 'knex'>, folder: Audio
  * @param options `force`: the folder is what it looks
  */
 export async function isFileThere(
+  { knex }: Pick<Database, 'knex'>,
   filePath: string,
   folder: AudioFolder,
   { force = false }: { force?: boolean } = {},
 ): Promise<boolean | undefined> {
   const there = await isAnyThere(filePath, folder)
   if (there !== false || force) return there
-  return (await holdsAudioNow(folder.root)) ? false : undefined
+  if (!(await holdsAudioNow(folder.root))) return undefined
+  return (await missingDisk({ knex }, filePath, folder)) === undefined ? false : undefined
+}
+
+/** A folder whose disk does not seem to be there, and why. */
+interface Unmounted {
+  readonly root: string
+  readonly why: string
+}
+
+/**
+ * The disk, mounted below the audio folder, on which a missing file was, if it is not there now: the nearest folder on
+ * the way holds no audio, and the fstab names it, or no file that was ever read in it was on the disk that it is on.
+ */
+export async function missingDisk(
+  { knex }: Pick<Database, 'knex'>,
+  filePath: string,
+  folder: AudioFolder,
+  files = mountFiles,
+): Promise<Unmounted | undefined> {
+  const root = await nearestRealPath(folder.root)
+  const stored = readStoredPath(filePath, folder)
+  for (const { relative } of stored.ok ? stored.readings : []) {
+    const place = await nearestFolder(path.dirname(path.join(root, relative)))
+    const below = path.relative(root, place)
+    if (below === '' || isOutside(below) || (await holdsAudioNow(place))) continue
+    const why = (await notMounted(place, files)) ?? (await wasOnAnother({ knex }, portable(below), place))
+    if (why !== undefined) return { root: place, why }
+  }
+  return undefined
+}
+
+/** @throws SafetyLimitError if a missing file was on a disk that is not there now, unless `force` says that it is gone */
+export async function requireDiskOf(
+  database: Pick<Database, 'knex'>,
+  filePath: string,
+  folder: AudioFolder,
+  { force = false }: { force?: boolean | undefined },
+): Promise<void> {
+  const missing = force ? undefined : await missingDisk(database, filePath, folder)
+  refuseIfTripped(trippedBreakers({ limit: {}, unmounted: missing === undefined ? [] : [missing] }))
+}
+
+/**
+ * Why the files that were read in a folder were on another disk. That none is known on the disk that it is on would mean
+ * that the disks have got other numbers.
+ */
+async function wasOnAnother(
+  { knex }: Pick<Database, 'knex'>,
+  below: string,
+  place: string,
+): Promise<string | undefined> {
+  const device = await deviceOf(place)
+  if (device === undefined) return undefined
+  const known = knex('autodj_ledger.files').whereNotNull('device')
+  const within = known.clone().where('path', '>=', `${below}/`).where('path', '<', `${below}0`)
+  const here = { device: String(device) }
+  if ((await within.clone().first('path')) === undefined) return undefined
+  if ((await within.where(here).first('path')) !== undefined) return undefined
+  if ((await known.where(here).first('path')) === undefined) return undefined
+  return 'the files that were read in it were on another disk'
 }
 
 /** Looked at once for the many rows that miss their file at a time. */
@@ -144,14 +205,9 @@ export async function requireDisk(
 ): Promise<void> {
   const { root } = folder
   if (force || (isAudioFolder ? await holdsAudio({ knex }, folder) : await holdsAudioName(root))) return
-  const place = missingMount(
-    await nearestRealPath(root),
-    await readFile(files.fstab, 'utf8').catch(() => ''),
-    await readFile(files.mounts, 'utf8').catch(() => ''),
-  )
-  const unmounted: { root: string; why: string }[] = []
-  if (place !== undefined)
-    unmounted.push({ root, why: `${files.fstab} names ${place}, and nothing is mounted on it` })
+  const why = await notMounted(await nearestRealPath(root), files)
+  const unmounted: Unmounted[] = []
+  if (why !== undefined) unmounted.push({ root, why })
   else if (isAudioFolder) {
     const { onFile, withKey } = await countRows(knex)
     // A few whose file is lost are in many libraries.
@@ -167,6 +223,16 @@ export async function requireDisk(
       })
   }
   refuseIfTripped(trippedBreakers({ limit: {}, unmounted }))
+}
+
+/** Why a folder should have a disk that it has not, by what this system says. */
+async function notMounted(folder: string, files: typeof mountFiles): Promise<string | undefined> {
+  const place = missingMount(
+    folder,
+    await readFile(files.fstab, 'utf8').catch(() => ''),
+    await readFile(files.mounts, 'utf8').catch(() => ''),
+  )
+  return place === undefined ? undefined : `${files.fstab} names ${place}, and nothing is mounted on it`
 }
 
 /** Whether this machine has seen files of the audio folder on another device than that of `/`, where the folder is now. */
@@ -192,9 +258,19 @@ async function wasElsewhere(
 /** Of the folder, or of the nearest above it that is there. */
 async function deviceOf(folder: string): Promise<bigint | undefined> {
   try {
-    return (await stat(await nearestRealPath(folder), { bigint: true })).dev
+    return (await stat(await nearestFolder(folder), { bigint: true })).dev
   } catch {
     return undefined
+  }
+}
+
+/** The folder, or the nearest above it that is there, with its links resolved. */
+async function nearestFolder(folder: string): Promise<string> {
+  try {
+    return await realpath(folder)
+  } catch {
+    const above = path.dirname(folder)
+    return above === folder ? folder : nearestFolder(above)
   }
 }
 

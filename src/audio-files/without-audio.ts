@@ -166,7 +166,7 @@ async function tracksWithoutAudio(
     [...rows.values()].map(row =>
       limit(async () => {
         if (row.key !== null && (await store.head(row.key, { signal })) !== undefined) return
-        const there = row.path !== null && (await isFileThere(row.path, audioFolder))
+        const there = row.path !== null && (await isFileThere({ knex }, row.path, audioFolder))
         if (there === true) return
         lacking.set(row.trackId, { row, ...(there === undefined ? { isUnseen: true } : {}) })
       }),

@@ -20,7 +20,7 @@ export interface Stakes {
   bucket?: { rowsWithObject: number; objects: number }
   /** rows that live on local files, and files found under the audio folder */
   disk?: { root: string; rowsWithFile: number; files: number }
-  /** folders to write to, empty or absent, whose disk does not seem to be there, and why */
+  /** folders, empty or absent, whose disk does not seem to be there, and why */
   unmounted?: readonly { root: string; why: string }[]
   /** rows now, and in the last run that finished */
   rows?: { now: number; before?: number }
@@ -44,7 +44,7 @@ interface Tripped {
  * | no object at all, but rows that name some      | wrong bucket, wrong prefix, lost access   |
  * | objects, but no row at all                     | a wrong or an empty database              |
  * | no file at all, but rows that live on files    | the audio folder is not mounted           |
- * | a folder to restore into, its disk not mounted | the disk below                           |
+ * | an empty folder, its disk not mounted          | the disk below                            |
  * | less than half the rows of the last run        | a restored or truncated table             |
  * | row-level security applies to the user         | rows that it is not shown                 |
  */
@@ -83,7 +83,7 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
   for (const { root, why } of unmounted) {
     tripped.push({
       reason: `${root} looks unmounted: it is empty, and ${why}`,
-      cure: 'Mount it, or correct AUDIO_STORAGE_PATH; to write there anyway, pass --force.',
+      cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if it is right as it is, pass --force.',
     })
   }
   if (rowsMayBeHidden) {

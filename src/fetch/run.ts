@@ -36,10 +36,9 @@ export async function runFetch(context: Context, flags: FetchFlags): Promise<Exi
   const store = await context.store()
   await store.checkBucket(context.signal)
   return recordRun(context, database, async run => {
-    const rootExists = await folderExists(context.config.audioRoot)
+    const rootExists = await hasFolder(context, database, flags)
     if (!rootExists)
       context.report.warn(`no audio folder at ${context.config.audioRoot}: local tracks are skipped`)
-    else await requireFiles(database, context.config.audioFolder, { force: flags.force, living: true })
     const { work, close } = await openFetchWork(context, database, store, run, { ...flags, sources })
     try {
       const end = await runTracks(context, database, run, {
@@ -80,8 +79,9 @@ export async function enqueueFetch(
   context: Context,
   flags: FetchFlags & { readonly job: string | undefined },
 ): Promise<ExitCode> {
-  const { audioRoot, audioFolder } = context.config
-  const { url, maxSize, timeout, normalize, privatePreviews, limit, job } = flags
+  const database = await context.database()
+  const { audioFolder } = context.config
+  const { url, maxSize, timeout, normalize, privatePreviews, limit, job, force } = flags
   const options: FetchJobOptions = {
     sources: [...readChoice(flags)],
     url,
@@ -98,8 +98,8 @@ export async function enqueueFetch(
   const { enqueueTracks } = await import('../queue/enqueue.ts')
   return enqueueTracks(context, {
     kind: 'fetch',
-    choices: choicesOf(flags, await folderExists(audioRoot)),
-    wanted: tracks => withoutAudio(tracks, audioFolder),
+    choices: choicesOf(flags, await hasFolder(context, database, flags)),
+    wanted: tracks => withoutAudio(tracks, { knex: database.knex, audioFolder, force }),
     options: { ...options },
     limit,
     job,
@@ -112,7 +112,10 @@ export async function openFetchWork(
   database: Database,
   store: ObjectStore,
   run: RecordedRun,
-  flags: Pick<FetchFlags, 'url' | 'maxSize' | 'timeout' | 'rate' | 'normalize' | 'privatePreviews'> & {
+  flags: Pick<
+    FetchFlags,
+    'url' | 'maxSize' | 'timeout' | 'rate' | 'normalize' | 'privatePreviews' | 'force'
+  > & {
     sources: ReadonlySet<FetchSource>
     /** a folder that the caller removes; undefined: one of its own, gone when it is closed */
     tempFolder?: string
@@ -158,7 +161,7 @@ export async function openFetchWork(
     maxOutage,
   })
   return {
-    work: new FetchWork(context, database, store, run, { fetcher, maxOutage }),
+    work: new FetchWork(context, database, store, run, { fetcher, maxOutage, force: flags.force }),
     async close() {
       await fetcher.close()
       await ledger.close()
@@ -184,6 +187,17 @@ function readSources(from: readonly string[]): ReadonlySet<FetchSource> {
   return new Set(from as FetchSource[])
 }
 
+/** Whether there is an audio folder. @throws SafetyLimitError if it looks unmounted */
+async function hasFolder(
+  { config }: Context,
+  database: Database,
+  { force }: Pick<FetchFlags, 'force'>,
+): Promise<boolean> {
+  if (!(await folderExists(config.audioRoot))) return false
+  await requireFiles(database, config.audioFolder, { force, living: true })
+  return true
+}
+
 function choicesOf(flags: Pick<FetchFlags, 'track' | 'retryFailed'>, rootExists: boolean): TrackChoice[] {
   const common: TrackFilter = {
     ...(flags.track.length > 0 ? { ids: flags.track } : {}),
@@ -200,10 +214,11 @@ function choicesOf(flags: Pick<FetchFlags, 'track' | 'retryFailed'>, rootExists:
 }
 
 async function planFetch(context: Context, database: Database, flags: FetchFlags): Promise<ExitCode> {
-  const { audioRoot, audioFolder } = context.config
-  const choices = choicesOf(flags, await folderExists(audioRoot))
+  const { knex } = database
+  const { audioFolder } = context.config
+  const choices = choicesOf(flags, await hasFolder(context, database, flags))
   const tracks = plannedTracks(context, database, { choices, limit: flags.limit }, page =>
-    withoutAudio(page, audioFolder),
+    withoutAudio(page, { knex, audioFolder, force: flags.force }),
   )
   let count = 0
   for await (const track of tracks) {

@@ -1,7 +1,7 @@
 /** What `fetch` does with each of its tracks, for a run and for a job of the queue. */
 import type { Knex } from 'knex'
 import pLimit from 'p-limit'
-import { WatchedFolder } from '../audio-files/mounted.ts'
+import { requireDiskOf, WatchedFolder } from '../audio-files/mounted.ts'
 import { LocalFileError, openRoot, openSource } from '../audio-files/source.ts'
 import type { Context } from '../context.ts'
 import type { AudioFolder } from '../core/audio-path.ts'
@@ -58,6 +58,7 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
   readonly #runId: string
   readonly #fetcher: Fetcher
   readonly #folder: WatchedFolder
+  readonly #place: Place
   readonly #resilience: Resilience
 
   /** @param maxOutage how long it waits for S3 to come back, milliseconds */
@@ -66,7 +67,7 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
     database: Database,
     store: ObjectStore,
     run: RecordedRun,
-    { fetcher, maxOutage }: { fetcher: Fetcher; maxOutage: number },
+    { fetcher, maxOutage, force }: { fetcher: Fetcher; maxOutage: number; force: boolean },
   ) {
     this.#context = context
     this.#database = database
@@ -74,6 +75,7 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
     this.#runId = run.id
     this.#fetcher = fetcher
     this.#folder = new WatchedFolder(context.config.audioRoot)
+    this.#place = { knex: database.knex, audioFolder: context.config.audioFolder, force }
     this.#resilience = new Resilience({
       probe: signal => store.checkBucket(signal),
       control: { throttled() {} },
@@ -84,7 +86,7 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
   }
 
   async prepare(tracks: readonly Track[]): Promise<FetchTask[]> {
-    const wanted = await withoutAudio(tracks, this.#context.config.audioFolder)
+    const wanted = await withoutAudio(tracks, this.#place)
     return (await withPreview(this.#database.knex, wanted)).map(track => ({ track }))
   }
 
@@ -163,17 +165,26 @@ export class FetchWork implements TrackWork<FetchTask, FetchOutcome> {
   }
 }
 
-export async function withoutAudio(tracks: readonly Track[], audioFolder: AudioFolder): Promise<Track[]> {
+export async function withoutAudio(tracks: readonly Track[], place: Place): Promise<Track[]> {
   const limit = pLimit(16)
-  const found = await Promise.all(tracks.map(track => limit(() => hasAudio(track, audioFolder))))
+  const found = await Promise.all(tracks.map(track => limit(() => hasAudio(track, place))))
   return tracks.filter((_, index) => !found[index])
+}
+
+/** Where local files are looked for; `force`: one that is missing is gone. */
+interface Place {
+  readonly knex: Knex
+  readonly audioFolder: AudioFolder
+  readonly force: boolean
 }
 
 /**
  * Whether the row says that it has audio, and it is so. Rows in S3 are taken at their word: `reconcile` looks at those.
  * A local file that cannot be looked at is not one that is gone.
+ *
+ * @throws SafetyLimitError if it was on a disk that is not mounted
  */
-async function hasAudio(track: Track, audioFolder: AudioFolder): Promise<boolean> {
+async function hasAudio(track: Track, { knex, audioFolder, force }: Place): Promise<boolean> {
   if (track.fileSource === 'S3') return track.s3ObjectKey !== null
   if (track.fileSource === 'UNAVAILABLE' || track.filePath === null) return false
   try {
@@ -182,6 +193,7 @@ async function hasAudio(track: Track, audioFolder: AudioFolder): Promise<boolean
     return true
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
+    if (error.problem === 'missing') await requireDiskOf({ knex }, track.filePath, audioFolder, { force })
     return !['missing', 'empty', 'refused', 'not-a-file', 'loop'].includes(error.problem)
   }
 }

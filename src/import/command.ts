@@ -28,13 +28,14 @@ export const importCommand = defineCommand({
     ),
     maxDuration: shared.maxDuration,
     lockWait: shared.lockWait,
+    force: shared.force,
   },
 
   async run(context, flags, [dir]) {
     const { runImport, runRetag } = await import('./run.ts')
     context.limitDuration(flags.maxDuration)
-    if (flags.retag) return runRetag(context, { dryRun: flags.dryRun, lockWait: flags.lockWait })
-    const { dryRun, concurrency, minAge, lockWait } = flags
-    return runImport(context, { dir, dryRun, concurrency, minAge, lockWait })
+    const { retag, dryRun, concurrency, minAge, lockWait, force } = flags
+    if (retag) return runRetag(context, { dryRun, lockWait, force })
+    return runImport(context, { dir, dryRun, concurrency, minAge, lockWait, force })
   },
 })

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
+import { requireFiles } from '../audio-files/mounted.ts'
 import { describeSurvey, type PathSurvey, surveyPaths } from '../audio-files/path-survey.ts'
 import { openAudioFolder } from '../audio-files/walk.ts'
 import type { Context } from '../context.ts'
@@ -28,6 +29,8 @@ interface ImportRequest {
   minAge: number | undefined
   /** how long locked rows are waited for, milliseconds */
   lockWait?: number
+  /** the audio folder is as empty as it looks */
+  force?: boolean
 }
 
 /** Imports, reports, and records the run in the ledger; a dry run leaves no trace there. */
@@ -37,6 +40,7 @@ export async function runImport(context: Context, request: ImportRequest): Promi
   await openAudioFolder(config.audioRoot, start)
   const database = await context.database()
   await requireSchema(database, 'files.ctime_ns')
+  await requireFiles(database, config.audioFolder, { force: request.force === true, living: true })
 
   const work = async (run: RecordedRun | undefined) => {
     const result = await importFolder({
@@ -72,12 +76,13 @@ export async function runImport(context: Context, request: ImportRequest): Promi
 /** Reads names anew, reports, and records the run in the ledger; a dry run leaves no trace there. */
 export async function runRetag(
   context: Context,
-  { dryRun, lockWait }: { dryRun: boolean; lockWait?: number },
+  { dryRun, lockWait, force = false }: Pick<ImportRequest, 'dryRun' | 'lockWait' | 'force'>,
 ): Promise<ExitCode> {
   const { config, report } = context
   await openAudioFolder(config.audioRoot, config.audioRoot)
   const database = await context.database()
   await requireSchema(database)
+  await requireFiles(database, config.audioFolder, { force, living: true })
   const work = async (run: RecordedRun | undefined) => {
     const result = await retagRows({
       knex: database.knex,

@@ -68,7 +68,7 @@ export async function changeRows(
 
 /** Why a row is not to be left without audio after all: the object that it named, or its file, is there. */
 async function audioIsBack(
-  { store, audioFolder, keyPrefix: prefix, force, signal }: ExecuteOptions,
+  { knex, store, audioFolder, keyPrefix: prefix, force, signal }: ExecuteOptions,
   item: RowUpdate,
 ): Promise<string | undefined> {
   if (stakeOf(item) !== 'loss') return undefined
@@ -77,7 +77,7 @@ async function audioIsBack(
   for (const one of key === null ? [] : new Set([key, ...keyReadings(key, { bucket, prefix })]))
     if ((await store.head(one, { signal })) !== undefined) return 'its object is back'
   if (path === null) return undefined
-  const there = await isFileThere(path, audioFolder, { force })
+  const there = await isFileThere({ knex }, path, audioFolder, { force })
   if (there === undefined) return 'it cannot be seen whether its local file is there'
   return there ? 'its local file is back' : undefined
 }

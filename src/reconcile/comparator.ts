@@ -377,7 +377,8 @@ export class Comparator {
   }
 
   async #fileThere(row: RowFacts): Promise<boolean | undefined> {
-    return row.path === null ? false : isFileThere(row.path, this.#options.audioFolder, this.#options)
+    if (row.path === null) return false
+    return isFileThere(this.#library, row.path, this.#options.audioFolder, this.#options)
   }
 
   readonly #proved: ObjectRecord[] = []

@@ -1,4 +1,4 @@
-import { holdsAudio, isFileThere, WatchedFolder } from '../audio-files/mounted.ts'
+import { holdsAudio, isFileThere, requireDiskOf, WatchedFolder } from '../audio-files/mounted.ts'
 import {
   LocalFileError,
   openRoot,
@@ -112,13 +112,19 @@ function fileFacts({ path, size, ctimeNs }: Pick<FoundFile, 'path' | 'size' | 'c
 }
 
 /** What autodj opens if a row leads to no file's own path. */
-async function openedFile(relative: string, root: string): Promise<OpenedFile> {
+async function openedFile(
+  { knex }: Library,
+  relative: string,
+  { audioFolder: { root }, force }: ReconcileOptions,
+): Promise<OpenedFile> {
+  const folder = plainFolder(root)
   try {
-    const file = await statSource(relative, plainFolder(root), await openRoot(root))
+    const file = await statSource(relative, folder, await openRoot(root))
     return { there: true, file: fileFacts({ ...file, path: portable(file.relative) }) }
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
     if (error.problem === 'empty') return { there: 'empty' }
+    if (error.problem === 'missing') await requireDiskOf({ knex }, relative, folder, { force })
     return { there: ['unreadable', 'changed', 'refused'].includes(error.problem) ? undefined : false }
   }
 }
@@ -142,7 +148,7 @@ async function* observe(
   const rangeKeys = new RangeKeys()
   const { root } = audioFolder
   const disk = options.disk
-    ? new DiskJoin(newSorter, await selectionOf(root), path => openedFile(path, root))
+    ? new DiskJoin(newSorter, await selectionOf(root), path => openedFile({ knex, store }, path, options))
     : undefined
 
   for await (const page of rowFactPages(knex, { signal })) {
@@ -165,7 +171,7 @@ async function* observe(
       } else if (disk === undefined || path === undefined) {
         // Only if the row contradicts itself is its file worth a look without --disk.
         const look = row.source === 'S3' && row.path !== null
-        const there = look ? await isFileThere(row.path ?? '', audioFolder, options) : undefined
+        const there = look ? await isFileThere({ knex }, row.path ?? '', audioFolder, options) : undefined
         comparisons.push(classifyWithoutKey(row, path === undefined ? 'outside' : there))
       }
     }

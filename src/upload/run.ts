@@ -178,6 +178,7 @@ export async function planUpload(context: Context, request: UploadRequest): Prom
   const database = await context.database()
   await requireSchema(database, 'uploads.headers')
   const root = await requireAudioRoot(config.audioRoot)
+  await requireFiles(database, config.audioFolder, { force: request.force, living: true })
   const survey = await surveyPaths(database.knex, config.audioFolder, context.signal)
   const plan = { files: 0, bytes: 0, requests: 0, problems: 0 }
   const choices = await uploadChoices(database, request, report)

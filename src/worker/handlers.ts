@@ -138,6 +138,7 @@ async function openFetching(place: Workplace, options: FetchJobOptions): Promise
     ...options,
     sources: new Set(options.sources),
     rate: settings.rate,
+    force: settings.force,
     maxOutage: settings.maxOutage,
     tempFolder: await ownFolder(place),
   })

@@ -277,7 +277,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
       const run = await analyzeTracksOf(bed, {}, { env })
       expect(run).toMatchObject({ exitCode: ExitCode.ok, summary: { analysed: 1, failed: 0 } })
       expect(run.messages.map(one => one['message'])).toContain(
-        `no audio folder at ${unmounted}: 1 local track skipped`,
+        `no audio in the folder ${unmounted}: 1 local track skipped`,
       )
       const alone = await analyzeTracksOf(bed, { source: 'local' }, { env })
       expect(alone.exitCode).toBe(ExitCode.fatal)

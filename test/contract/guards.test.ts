@@ -6,7 +6,7 @@ import { rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { parseInventoryUrl } from '../../src/core/inventory-url.ts'
 import { startRun } from '../../src/db/ledger.ts'
 import { runFetch } from '../../src/fetch/run.ts'
@@ -329,6 +329,11 @@ describe('between the plan and its application', () => {
     expect((await upload(bed)).exitCode).toBe(0)
     const edited = fakeAudio(3_000, 7)
     let heads = 0
+    // So late that the file's times tell of every edit.
+    vi.useFakeTimers({ now: Date.now() + 300_000, toFake: ['Date'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
     const { items } = await cleanup(
       bed,
       {},

@@ -39,6 +39,7 @@ import { rememberFiles, upsertObjects } from '../../src/db/ledger.ts'
 import { libraryOf } from '../../src/db/library.ts'
 import { trackPage } from '../../src/db/tracks.ts'
 import { ExitCode, systemRefusal, toError } from '../../src/errors.ts'
+import type { FetchFlags } from '../../src/fetch/flags.ts'
 import { runFetch } from '../../src/fetch/run.ts'
 import { asidePrefix, observeFileEffects } from '../../src/file-effects.ts'
 import { runImport } from '../../src/import/run.ts'
@@ -133,8 +134,11 @@ const importFiles = (bed: TestBed): Promise<BedRun> =>
     }),
   )
 
-const fetchTracks = (bed: TestBed, options: RunOptions = {}): Promise<BedRun> =>
-  bed.run('fetch', context => runFetch(context, fetchDefaults), options)
+const fetchTracks = (
+  bed: TestBed,
+  options: RunOptions = {},
+  flags: Partial<FetchFlags> = {},
+): Promise<BedRun> => bed.run('fetch', context => runFetch(context, { ...fetchDefaults, ...flags }), options)
 
 const restoreDefaults: RestoreFlags = {
   to: undefined,
@@ -1815,8 +1819,8 @@ export function safetyContract(
         ]
         for (const one of fill) {
           one()
-          const runs = [await fetchTracks(bed), await upload(bed), await cleanup(bed)]
-          runs.push(await reconcile(bed, { disk: true }))
+          const runs = [await importFiles(bed), await fetchTracks(bed), await upload(bed), await cleanup(bed)]
+          runs.push(await reconcile(bed, { disk: true }), await fetchTracks(bed, {}, { dryRun: true }))
           for (const run of runs)
             expect([run.exitCode, run.error?.message]).toEqual([
               7,
@@ -1858,6 +1862,40 @@ export function safetyContract(
         expect(await rowOf(id)).toMatchObject({ file_source: 'UNAVAILABLE' })
         rmSync(bed.audioRoot, { recursive: true })
         renameSync(`${bed.audioRoot}.unmounted`, bed.audioRoot)
+      })
+
+      test('a disk is mounted on a folder in it, and is not there', async () => {
+        const { knex } = bed.database
+        await bed.addTrack({ path: 'here.mp3', content: fakeAudio(4_000, 1) })
+        const id = await bed.addTrack({ path: 'disk/A/b.mp3', content: fakeAudio(4_000, 2) })
+        expect((await importFiles(bed)).exitCode).toBe(ExitCode.ok)
+        const plan = path.join(bed.dir, 'forced.plan')
+        rmSync(file('disk/A'), { recursive: true })
+        const limit = { maxDelete: { percent: 100 } }
+        // As the ledger has it, the file was on the disk that is there, and it is just gone.
+        await reconcile(bed, { disk: true, plan, ...limit })
+        await knex('autodj_ledger.files').where({ path: 'disk/A/b.mp3' }).update({ device: 1 })
+        for (const run of [await fetchTracks(bed), await reconcile(bed, { disk: true })])
+          expect([run.exitCode, run.error?.message]).toEqual([
+            7,
+            expect.stringMatching(/disk looks unmounted: it is empty, and the files .* on another disk/),
+          ])
+        expect((await apply(bed, plan, limit)).summary).toMatchObject({ done: 0, skipped: 1 })
+        await knex('tracks').where({ id }).update({ file_source: 'S3', s3_object_key: 'audio/b.mp3' })
+        await bed.store.put('audio/b.mp3', fakeAudio(4_000, 2), {
+          ...{ headers: { contentType: 'audio/mpeg' }, checksums: {} },
+        })
+        const kept = Object.values(said(await cleanup(bed)))
+        expect(kept).toEqual([expect.stringMatching(/looks unmounted/)])
+        expect((await rowOf(id))?.['file_path']).toMatch(/b\.mp3$/)
+        await knex('tracks').where({ id }).update({ file_source: 'LOCAL', s3_object_key: null })
+        // Who says that it is right has it so, and so has whoever has another number for every disk.
+        const forced = await fetchTracks(bed, {}, { force: true })
+        expect([forced.exitCode, (await rowOf(id))?.['file_source']]).toEqual([3, 'UNAVAILABLE'])
+        await knex('tracks').where({ id }).update({ file_source: 'LOCAL' })
+        await knex('autodj_ledger.files').update({ device: 1 })
+        expect((await fetchTracks(bed)).exitCode).toBe(ExitCode.someFailed)
+        expect(await rowOf(id)).toMatchObject({ file_source: 'UNAVAILABLE' })
       })
 
       test('restore comes to an empty folder, and rows have their only audio in it', async () => {

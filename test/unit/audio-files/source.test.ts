@@ -121,6 +121,9 @@ test.each<[string, string | undefined]>([
   expect(await relativePath(named.replace('TOP', top), folder)).toBe(expected)
 })
 
+/** Not asked where other audio is about. */
+const noDatabase = {} as Parameters<typeof isFileThere>[0]
+
 test.each<[string, boolean | undefined]>([
   ['A/b.mp3', true],
   ['link.mp3', true],
@@ -132,11 +135,13 @@ test.each<[string, boolean | undefined]>([
   ['out.mp3', undefined],
   ['../out.mp3', undefined],
 ])('whether %j is there: %j', async (filePath, expected) => {
-  expect(await isFileThere(filePath, folder)).toBe(expected)
+  expect(await isFileThere(noDatabase, filePath, folder)).toBe(expected)
 })
 
 test('without the folder nothing is said to be gone', async () => {
-  expect(await isFileThere('A/b.mp3', { ...folder, root: path.join(top, 'not mounted') })).toBeUndefined()
+  expect(
+    await isFileThere(noDatabase, 'A/b.mp3', { ...folder, root: path.join(top, 'not mounted') }),
+  ).toBeUndefined()
 })
 
 test('a row that reaches its file through a link of the root, and one that passes by it', async () => {
