@@ -45,7 +45,8 @@ export const usualCures = {
     'db.open': 'Check DATABASE_URL.',
     'db.privilege':
       'Run `autodj migrate` as its owner, which grants it to every user that may change tracks.',
-    'db.read-only': 'Point DATABASE_URL at the primary server, not at a standby.',
+    'db.read-only':
+      'Point DATABASE_URL at the primary server, not at a standby; if it is, `autodj doctor` tells what makes it read-only.',
     'db.refused':
       "Look at what the database says in the message: a view, a generated column, a rule or a column's type is in the way.",
     'db.schema': 'Run `autodj migrate` first (`autodj migrate --dry-run` shows what it does).',

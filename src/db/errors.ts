@@ -64,6 +64,12 @@ const bySqlstate: Readonly<Record<string, Entry>> = {
   '40': [TemporaryError, 'db.conflict', 'another transaction got in the way'],
   '55P03': [TemporaryError, 'db.busy', 'another transaction holds a lock on the same rows or table'],
   '25P03': [TemporaryError, 'db.timeout', 'a transaction was idle for too long'],
+  '22P05': [
+    FatalError,
+    'db.refused',
+    'the encoding of the database lacks a character of what is to be stored, or looked for',
+    'Dump it, and restore it into a database with the encoding UTF8 (`createdb --encoding UTF8 --template template0`).',
+  ],
   '25006': [FatalError, 'db.read-only', 'the database (or this run) is read-only'],
   '42501': [FatalError, 'db.denied', 'the database user lacks a privilege'],
   '42P01': [FatalError, 'db.schema', 'a table is missing in the database'],

@@ -34,7 +34,15 @@ export function libraryChecks(state: DoctorState): Check[] {
           if (error instanceof LockedError) return warning(error.message, error.cure)
           throw error
         }
-        return ok(`${state.database.where} (${state.database.dialect})`)
+        const where = `${state.database.where} (${state.database.dialect})`
+        const [{ server_encoding: encoding }] = (await state.database.knex.raw('show server_encoding')).rows
+        if (encoding !== 'UTF8' && encoding !== 'SQL_ASCII') {
+          return warning(
+            `${where}: its encoding ${encoding} lacks characters that names of songs and files may have`,
+            'Dump it, and restore it into a database with the encoding UTF8.',
+          )
+        }
+        return ok(where)
       },
     },
     {

@@ -72,6 +72,7 @@ test.each([
 
 test.each([
   ['428C9', 'db.refused', 1],
+  ['22P05', 'db.refused', 1],
   ['0A000', 'db.refused', 1],
   ['55000', 'db.refused', 1],
   ['42804', 'db.refused', 1],
