@@ -44,8 +44,11 @@ export function plainKey(key: string, { bucket, prefix }: KeyPlace): string {
   return plain.startsWith(prefix) ? plain : prefix + plain
 }
 
-/** Scheme and host of a URL, or none but two slashes; the bucket in an ARN is as a host. */
-const start = /^(?:arn:[^:]*:s3:[^:]*:[^:]*:|[a-z0-9+.-]*:?\/\/)([^/]+)\//i
+/**
+ * Scheme and host of a URL, whose slashes programs that take it for a path fold into one, or none but two slashes; the bucket
+ * in an ARN is as a host.
+ */
+const start = /^(?:arn:[^:]*:s3:[^:]*:[^:]*:|[a-z][a-z0-9+.-]+:\/+|\/\/)([^/]+)\//i
 
 /**
  * Every key that a row may mean: {@link plainKey} first, then what it is where the URL was written without encoding, or
@@ -78,8 +81,8 @@ export function keyReadings(key: string, place: KeyPlace): string[] {
 export function otherBucket(key: string, bucket: string): string | undefined {
   const text = key.trim()
   const [, named] =
-    /^(?:s3[an]?:\/\/|arn:[^:]*:s3:[^:]*:[^:]*:)([^/]+)\//i.exec(text) ??
-    /^https?:\/\/([^/]+)\.s3(?:[.-][^/]*)?\.amazonaws\.com(?:\.cn)?(?::\d+)?\//i.exec(text) ??
+    /^(?:s3[an]?:\/+|arn:[^:]*:s3:[^:]*:[^:]*:)([^/]+)\//i.exec(text) ??
+    /^https?:\/+([^/]+)\.s3(?:[.-][^/]*)?\.amazonaws\.com(?:\.cn)?(?::\d+)?\//i.exec(text) ??
     []
   return named === undefined || named === bucket ? undefined : named
 }

@@ -68,6 +68,10 @@ describe('keyReadings', () => {
     ['audio\\A\\b.mp3', 'audio/A/b.mp3'],
     ['audio/A/b.mp3?v=1', 'audio/A/b.mp3'],
     ['audio/../audio/./A//b.mp3', 'audio/A/b.mp3'],
+    ['audio//A/b.mp3', 'audio/A/b.mp3'],
+    // As a path of Python's or Node's says it.
+    ['s3:/music/audio/A/b.mp3', 'audio/A/b.mp3'],
+    ['https:/cdn.example.com/audio/A/b.mp3', 'audio/A/b.mp3'],
   ])('%j may be %j', (key, reading) => {
     const readings = keyReadings(key, place)
     expect(readings).toContain(reading)
@@ -81,6 +85,7 @@ describe('keyReadings', () => {
 
   test.each([
     ['s3://other/audio/A/b.mp3', 'other'],
+    ['s3:/other/audio/A/b.mp3', 'other'],
     [' S3N://other/audio/A/b.mp3', 'other'],
     ['arn:aws-cn:s3:::other/audio/A/b.mp3', 'other'],
     ['https://other.s3.eu-central-1.amazonaws.com/audio/A/b.mp3', 'other'],
