@@ -160,7 +160,7 @@ const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   worker: {
-    mutate: ['src/worker/{handlers,run,seats,summary,worker}.ts'],
+    mutate: ['src/worker/{handlers,repeat,run,seats,summary,worker}.ts'],
     tests: ['test/unit/worker/*.ts', 'test/contract/{worker-ends,worker}.test.ts'],
   },
   verify: {

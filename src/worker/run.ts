@@ -13,6 +13,7 @@ import { type Lease, recordRun } from '../runs/recorded-run.ts'
 import { makeTempFolder, sweepTempFolders } from '../runs/temp-folders.ts'
 import type { WorkerFlags } from './flags.ts'
 import type { Workplace } from './handlers.ts'
+import { repeat } from './repeat.ts'
 import { chooseSeats } from './seats.ts'
 import { exitCodeOf, summariseWorker } from './summary.ts'
 import { Worker } from './worker.ts'
@@ -108,26 +109,4 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<E
     },
     lease,
   )
-}
-
-/** Runs `work` again and again, never twice at a time; what goes wrong is for the next time. */
-function repeat(
-  milliseconds: number,
-  work: () => Promise<void>,
-  report: Context['report'],
-): { stop(): Promise<void> } {
-  const ending = new AbortController()
-  const running = (async () => {
-    while (!ending.signal.aborted) {
-      await sleep(milliseconds, undefined, { signal: ending.signal }).catch(() => undefined)
-      if (ending.signal.aborted) return
-      await work().catch(error => report.detail(`maintenance: ${error}`))
-    }
-  })()
-  return {
-    async stop() {
-      ending.abort()
-      await running
-    },
-  }
 }

@@ -123,8 +123,9 @@ export class Worker {
       if (stopping.aborted) return { state: 'interrupted' }
       const known = error instanceof AppError || error instanceof StoreError
       if (!known) {
-        this.#context.report.warn(`${kind} ${track}: unexpected: ${printable(error.message)}`)
-        this.#context.report.detail(error.stack ?? '')
+        const { message, stack = message } = error
+        this.#context.report.warn(`${kind} ${track}: unexpected: ${printable(message)}`)
+        this.#context.report.detail(stack)
       }
       const { code, cure } = known ? error : { code: 'bug' as const, cure: undefined }
       return { state: 'failed', code, reason: error.message, cure, final: false, recorded: false }

@@ -186,8 +186,11 @@ describe('given up at once', () => {
     expect(result.output.code).toMatch(new RegExp(`^${code}`))
     expect(result.output.message).toMatch(reason)
     expect(totals).toEqual({ ...none, givenUp: 1 })
-    // Of a row that is there, and a failure is told once.
-    if (code !== 'row.missing' && code !== 'row.deleted') expect(items).toHaveLength(1)
+    if (code === 'row.missing' || code === 'row.deleted') return
+    // Of a row that is there; a failure is told once, with the same cure in the queue, where it has one of its own.
+    const { cure } = result.output
+    expect(cure === undefined).toBe(code === 'row.no-file' || code === 'row.no-audio')
+    expect(items).toMatchObject([cure === undefined ? {} : { cure }])
   })
 })
 
@@ -206,6 +209,18 @@ describe('tried again, and in the end given up', () => {
       'upload-local',
     ],
     [
+      'the audio cannot be had that is to be analysed',
+      {
+        kind: 'analyze',
+        hooks: {
+          getInto: { before: () => Promise.reject(new StoreError('denied', 'no\u0007 entry')) },
+          get: { before: () => Promise.reject(new StoreError('denied', 'no\u0007 entry')) },
+        },
+      },
+      'store.denied',
+      'analyze',
+    ],
+    [
       'nobody expected it',
       { hooks: refusing(new TypeError('x\u0007 is not a function')) },
       'bug',
@@ -217,7 +232,7 @@ describe('tried again, and in the end given up', () => {
     expect(first.result.status).toBe('failed')
     expect(first.totals).toEqual({ ...none, retried: 1 })
     expect(first.result.output.message).not.toContain('\u0007')
-    expect(first.row?.file_source).toBe('LOCAL')
+    expect(first.row?.file_source).toBe(given.kind === 'analyze' ? 'S3' : 'LOCAL')
     expect(first.result.output.code).toBe(code)
     if (code === 'bug') {
       expect(first.run.messages.map(one => one['message'])).toContainEqual(
@@ -334,6 +349,8 @@ describe('a worker as a whole', () => {
     const { exitCode, summary } = await work({})
     expect(exitCode).toBe(ExitCode.someFailed)
     expect(summary).toMatchObject({ done: 0, given_up: 1, attempts_failed: 0, put_back: 0 })
+    // Seconds, not milliseconds.
+    expect(summary['seconds']).toBeLessThan(600)
   })
 
   test('that was to work for so long ends with 10, and one that was stopped otherwise with 0', async () => {

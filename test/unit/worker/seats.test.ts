@@ -22,8 +22,8 @@ beforeEach(async () => {
 
 type Told = Partial<Parameters<typeof chooseSeats>[2]>
 interface World {
-  /** `unmounted`: empty, while a row names a file in it */
-  folder?: 'with audio' | 'unmounted' | 'absent'
+  /** `unmounted`: empty, while a row has its only audio in it; `emptied`: while all that rows name there is in S3 */
+  folder?: 'with audio' | 'unmounted' | 'emptied' | 'absent'
   bucket?: 'there' | 'wrong' | 'none'
   /** of the application when it was adopted: what is older cannot read rows that say S3 */
   revision?: string
@@ -33,7 +33,8 @@ async function choose(told: Told, { folder = 'with audio', bucket = 'there', rev
   const audio = await bed.addTrack({ path: 'a.flac', content: 'fLaC' })
   if (folder !== 'with audio') rmSync(path.join(bed.audioRoot, 'a.flac'))
   if (folder === 'absent') rmSync(bed.audioRoot, { recursive: true })
-  await bed.database.knex('tracks').whereNot({ id: audio }).delete()
+  if (folder === 'emptied')
+    await bed.database.knex('tracks').where({ id: audio }).update({ file_source: 'S3' })
   await bed.database.knex('autodj_ledger.adoption').update({ kind: 'adopt', revision, code_updated_at: null })
   const opened: unknown[] = []
   let seats: unknown
@@ -79,6 +80,7 @@ describe('goes on with', () => {
     [{}, { folder: 'unmounted' }, seats(0, 0), bothLeft],
     [{ fetch: 0, upload: 0 }, { folder: 'unmounted' }, seats(0, 0), []],
     [{ fetch: 1, upload: 1, force: true }, { folder: 'unmounted' }, seats(1, 1), []],
+    [{}, { folder: 'emptied' }, seats(4, 8), []],
     // Analysis reads files, too: it needs neither a bucket nor an application that can read rows in S3.
     [{ fetch: 0, upload: 0 }, { bucket: 'none', revision: old }, seats(0, 0), []],
   ])('%j in %j', async (told, world, expected, warned) => {
