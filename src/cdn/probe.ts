@@ -74,7 +74,7 @@ export function openProber({
   ca,
 }: ProberOptions): Prober {
   const agentOptions = { keepAlive: true, maxSockets: concurrency, scheduling: 'lifo' as const }
-  const opening = openAgents(network, { ...agentOptions, ...(ca === undefined ? {} : { ca }) })
+  const opening = openAgents(network, { ...agentOptions, ca })
   // One listener a signal, not a request: that would cost more than the request.
   const inFlight = new Map<AbortSignal | undefined, Set<http.ClientRequest>>()
   const closing: (() => void)[] = []

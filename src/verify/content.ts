@@ -95,7 +95,7 @@ async function sizeOf(
         const head = await store?.head(key, { signal })
         return head?.size ?? finding('not-compared', ['neither the CDN, the database nor S3 gives its size'])
       } catch (error) {
-        signal?.throwIfAborted()
+        signal.throwIfAborted()
         return finding('not-compared', [`S3: ${toError(error).message}`])
       }
     },
@@ -161,7 +161,7 @@ async function hashInS3(
         for await (const chunk of steadily(content.body, { signal })) hash.update(chunk)
         return hash.digest('hex')
       } catch (error) {
-        signal?.throwIfAborted()
+        signal.throwIfAborted()
         return finding('not-compared', [`S3: ${toError(error).message}`])
       }
     },

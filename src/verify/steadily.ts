@@ -5,7 +5,7 @@ interface Pace {
   deadlineMs?: number
   /** bytes a second, on average */
   leastRate?: number
-  signal?: AbortSignal
+  signal: AbortSignal
 }
 
 /**
@@ -14,7 +14,7 @@ interface Pace {
  */
 export async function* steadily(
   body: AsyncIterable<Uint8Array>,
-  { deadlineMs = 30_000, leastRate = 2_048, signal }: Pace = {},
+  { deadlineMs = 30_000, leastRate = 2_048, signal }: Pace,
 ): AsyncGenerator<Uint8Array> {
   const iterator = body[Symbol.asyncIterator]()
   const startedAt = performance.now()
@@ -24,28 +24,24 @@ export async function* steadily(
     give = reject
   })
   givenUp.catch(() => {})
-  const abandon = () => give(signal?.reason)
-  signal?.addEventListener('abort', abandon)
-  let ended = false
+  const abandon = () => give(signal.reason)
+  signal.addEventListener('abort', abandon)
   try {
     for (;;) {
-      signal?.throwIfAborted()
+      signal.throwIfAborted()
       const left = startedAt + deadlineMs + (length / leastRate) * 1_000 - performance.now()
       const timer = setTimeout(
         () => give(new Error(`only ${length} bytes arrived in time`)),
         Math.max(0, Math.ceil(left)),
       )
       const next = await Promise.race([iterator.next(), givenUp]).finally(() => clearTimeout(timer))
-      if (next.done) {
-        ended = true
-        return
-      }
+      if (next.done) return
       length += next.value.byteLength
       yield next.value
     }
   } finally {
-    signal?.removeEventListener('abort', abandon)
+    signal.removeEventListener('abort', abandon)
     // Not awaited: a body whose next chunk does not come does not end either.
-    if (!ended) iterator.return?.()?.catch(() => {})
+    iterator.return?.().catch(() => {})
   }
 }

@@ -69,11 +69,11 @@ export interface VerifyOptions {
   /** 0 up to 1 */
   random: () => number
   /** no new track; those in flight are left alone after `stopGraceMs`: nothing is half done by that */
-  stopping?: AbortSignal
+  stopping: AbortSignal
   /** default 10 s */
   stopGraceMs?: number
   /** abandon everything */
-  signal?: AbortSignal
+  signal: AbortSignal
   /** pauses before the second and third try of what may pass by itself, ms */
   retryPausesMs?: readonly number[]
 }

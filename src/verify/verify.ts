@@ -35,9 +35,9 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
   const stopSoon = () => {
     leavingTimer = setTimeout(() => leaving.abort(new Error('stopped')), stopGraceMs)
   }
-  if (stopping?.aborted) stopSoon()
-  else stopping?.addEventListener('abort', stopSoon)
-  const inFlight = AbortSignal.any([leaving.signal, ...(signal === undefined ? [] : [signal])])
+  if (stopping.aborted) stopSoon()
+  else stopping.addEventListener('abort', stopSoon)
+  const inFlight = AbortSignal.any([leaving.signal, signal])
   const iterator = options.tracks[Symbol.asyncIterator]()
   const tally = new Tally()
   const gate = new Gate(inFlight)
@@ -47,12 +47,12 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
   let failure: { error: unknown } | undefined
 
   async function work(): Promise<void> {
-    while (failure === undefined && !stopping?.aborted && !signal?.aborted) {
+    while (failure === undefined && !stopping.aborted && !signal.aborted) {
       const next = await iterator.next()
       if (next.done) return
       const result = await verifyTrack(next.value, { ...options, signal: inFlight }, gate, pastCache).catch(
         (error: unknown) => {
-          if (leaving.signal.aborted && !signal?.aborted) return undefined
+          if (leaving.signal.aborted && !signal.aborted) return undefined
           throw error
         },
       )
@@ -76,7 +76,7 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
     }),
   )
   await Promise.all(workers)
-  stopping?.removeEventListener('abort', stopSoon)
+  stopping.removeEventListener('abort', stopSoon)
   clearTimeout(leavingTimer)
   await iterator.return?.()
   // What was proved is kept, also when the run ends badly.
@@ -89,7 +89,7 @@ export async function verify(options: VerifyOptions): Promise<VerifySummary> {
     }
   }
   if (failure !== undefined) throw failure.error
-  signal?.throwIfAborted()
+  signal.throwIfAborted()
   return tally.summary()
 }
 
@@ -221,7 +221,7 @@ async function explain(
   return diagnose({ ...observation, s3: await askS3(store, observation.key, signal) })
 }
 
-async function askS3(store: ObjectStore, key: string, signal: AbortSignal | undefined): Promise<S3Answer> {
+async function askS3(store: ObjectStore, key: string, signal: AbortSignal): Promise<S3Answer> {
   try {
     const head = await store.head(key, { signal })
     if (head !== undefined) {
@@ -235,7 +235,7 @@ async function askS3(store: ObjectStore, key: string, signal: AbortSignal | unde
     }
     return { state: 'absent' }
   } catch (error) {
-    signal?.throwIfAborted()
+    signal.throwIfAborted()
     return { state: 'unknown', reason: toError(error).message }
   }
 }
@@ -280,10 +280,10 @@ class PastCache {
 
 /** Holds everyone back for a while when the CDN asks to slow down. */
 class Gate {
-  readonly #signal: AbortSignal | undefined
+  readonly #signal: AbortSignal
   #until = 0
 
-  constructor(signal: AbortSignal | undefined) {
+  constructor(signal: AbortSignal) {
     this.#signal = signal
   }
 

@@ -42,7 +42,10 @@ test.each(Object.keys(otherCdnHeaders) as OtherCdn[])('%s', async provider => {
   const prober = openProber({ concurrency: 1, origin: 'https://autodj.example' })
   async function run() {
     const results: TrackResult[] = []
+    const live = new AbortController().signal
     const summary = await verify({
+      stopping: live,
+      signal: live,
       tracks: (async function* () {
         yield track
       })(),

@@ -55,7 +55,10 @@ describe.skipIf(binary === undefined)('behind nginx', () => {
 
   async function run(chosen: readonly VerifyTrack[], more: Partial<VerifyOptions> = {}) {
     const results: TrackResult[] = []
+    const live = new AbortController().signal
     const summary = await verify({
+      stopping: live,
+      signal: live,
       tracks: (async function* () {
         yield* chosen
       })(),

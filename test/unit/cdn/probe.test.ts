@@ -186,6 +186,7 @@ test.each<[string, number, string, number, object]>([
     { error: {} },
   ],
   ['when it is new', 1, '', 2, { error: {} }],
+  ['with garbage', 2, 'garbage', 2, { error: {} }],
 ])('a connection that breaks %s', async (_, broken, answer, asked, second) => {
   let served = 0
   const server = net.createServer(socket => {
@@ -200,6 +201,37 @@ test.each<[string, number, string, number, object]>([
   const results = [await request({ url }), await request({ url })]
   expect(results[broken - 1]).toMatchObject(second)
   expect(served).toBe(asked)
+})
+
+test('what has not come in time is told by how much of it has', async () => {
+  const server = http.createServer((request, response) => {
+    if (request.url === '/none') return
+    response.writeHead(403)
+    const drip = setInterval(() => response.write('.'), 10)
+    response.on('close', () => clearInterval(drip))
+  })
+  const origin = `http://127.0.0.1:${await listen(server)}`
+  const { request } = prober({ deadlineMs: 100 })
+  const why = async (path: string) => {
+    const result = await request({ url: `${origin}${path}` })
+    return 'error' in result ? `${result.error.code} ${result.error.message}` : 'answered'
+  }
+  expect(await why('/none')).toBe('ETIMEDOUT no answer in time')
+  expect(await why('/drips')).toMatch(/^ETIMEDOUT only [1-9]\d* bytes arrived in time$/)
+})
+
+test('a prober that is closed keeps no connection open', async () => {
+  let open = 0
+  const server = http.createServer((_, response) => void response.end('x'))
+  server.on('connection', socket => {
+    open++
+    socket.on('close', () => open--)
+  })
+  const opened = prober()
+  await opened.request({ url: `http://127.0.0.1:${await listen(server)}/a` })
+  expect(open).toBe(1)
+  opened.close()
+  await expect.poll(() => open).toBe(0)
 })
 
 test.each([

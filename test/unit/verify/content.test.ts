@@ -108,6 +108,8 @@ async function verifyOne(
       record: async batch => void results.push(...batch),
       now: () => new Date(),
       random: () => 0.5,
+      stopping: live,
+      signal: live,
       retryPausesMs: [1, 1],
       ...options,
     })
@@ -116,6 +118,7 @@ async function verifyOne(
     prober.close()
   }
 }
+const live = new AbortController().signal
 const nothingCompared = { bytes: 0, full: 0, direct: 0 }
 
 describe('what may pass by itself is asked again in the content pass too', () => {
@@ -162,6 +165,10 @@ describe('past the CDN', () => {
     ['another region is named', status(301, { 'x-amz-request-id': '1' }), ['direct-unknown'], 1],
     ['the connection breaks', breakOff, ['direct-unknown'], 3],
     ['an outage', status(503, { 'x-amz-request-id': '1' }), ['direct-unknown'], 3],
+    ['an error', status(500, { 'x-amz-request-id': '1' }), ['direct-unknown'], 3],
+    ['too many requests', status(429, { 'x-amz-request-id': '1' }), ['direct-unknown'], 3],
+    ['an upload that is slow', status(408, { 'x-amz-request-id': '1' }), ['direct-unknown'], 3],
+    ['another refusal', status(499, { 'x-amz-request-id': '1' }), ['direct-unknown'], 1],
     ['it is served', serve, ['public-object'], 1],
   ])('%s', async (_, answer, expected, times) => {
     answers = [answer, answer, answer]
@@ -271,11 +278,13 @@ describe('for ever', () => {
       },
     }
     const { body } = await slow.get()
-    await expect(Array.fromAsync(steadily(body, { deadlineMs: 50, leastRate: 1e9 }))).rejects.toThrow(
-      /only \d+ bytes arrived in time/,
-    )
+    await expect(
+      Array.fromAsync(steadily(body, { deadlineMs: 50, leastRate: 1e9, signal: live })),
+    ).rejects.toThrow(/only \d+ bytes arrived in time/)
     const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) }
-    await expect(Array.fromAsync(steadily(never, { deadlineMs: 20 }))).rejects.toThrow('only 0 bytes')
+    await expect(Array.fromAsync(steadily(never, { deadlineMs: 20, signal: live }))).rejects.toThrow(
+      'only 0 bytes',
+    )
     const abort = new AbortController()
     const reading = Array.fromAsync(steadily(never, { signal: abort.signal }))
     abort.abort(new Error('enough'))

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { steadily } from '../../../src/verify/steadily.ts'
 
+const live = new AbortController().signal
+
 /** Chunks of so many bytes, each after so many milliseconds; tells whether it was closed. */
 function bodyOf(chunks: number, bytes: number, pause = 0) {
   const state = { closed: false, given: 0 }
@@ -24,22 +26,22 @@ const lengthOf = async (chunks: AsyncIterable<Uint8Array>) =>
 test('all of it, with time for what comes', async () => {
   const { body, state } = bodyOf(20, 1_000, 30)
   // 600 ms and more: each thousand bytes are worth a second.
-  expect(await lengthOf(steadily(body, { deadlineMs: 500, leastRate: 1_000 }))).toBe(20_000)
+  expect(await lengthOf(steadily(body, { deadlineMs: 500, leastRate: 1_000, signal: live }))).toBe(20_000)
   expect(state.closed).toBe(true)
 })
 
 test('no longer than what came is worth, and then it is closed', async () => {
   const { body, state } = bodyOf(1_000, 1, 10)
-  await expect(lengthOf(steadily(body, { deadlineMs: 60, leastRate: 1_000_000 }))).rejects.toThrow(
-    /^only \d+ bytes arrived in time$/,
-  )
+  await expect(
+    lengthOf(steadily(body, { deadlineMs: 60, leastRate: 1_000_000, signal: live })),
+  ).rejects.toThrow(/^only \d+ bytes arrived in time$/)
   await expect.poll(() => state.closed).toBe(true)
   expect(state.given).toBeLessThan(20)
 })
 
 test('whoever stops reading closes it', async () => {
   const { body, state } = bodyOf(1_000, 1)
-  for await (const _ of steadily(body)) break
+  for await (const _ of steadily(body, { signal: live })) break
   await expect.poll(() => state.closed).toBe(true)
   expect(state.given).toBeLessThan(3)
 })
@@ -61,5 +63,5 @@ test('an error of the body is its own', async () => {
     yield Buffer.alloc(5)
     throw new Error('reset')
   }
-  await expect(lengthOf(steadily(broken()))).rejects.toThrow('reset')
+  await expect(lengthOf(steadily(broken(), { signal: live }))).rejects.toThrow('reset')
 })

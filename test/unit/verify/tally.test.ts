@@ -48,6 +48,7 @@ test('what is served, how, and what was compared of it', () => {
     providers: { cloudfront: 2, none: 1 },
     hitRatio: 0.5,
   })
+  expect(summary.providers).toEqual({ cloudfront: 2, none: 1 })
   expect(summary.p95).toBeLessThan(20)
 })
 

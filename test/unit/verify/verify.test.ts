@@ -109,6 +109,7 @@ const store = {
   },
 } as unknown as ObjectStore
 
+const live = new AbortController().signal
 let trackId = 0
 const track = (key: string | null, more: Partial<VerifyTrack> = {}): VerifyTrack => ({
   id: `${++trackId}`,
@@ -138,6 +139,8 @@ async function run(tracks: Iterable<VerifyTrack>, more: Partial<VerifyOptions> =
       },
       now: () => new Date(),
       random: () => 0.5,
+      stopping: live,
+      signal: live,
       retryPausesMs: [1, 1],
       ...more,
     })
@@ -185,7 +188,7 @@ test('what S3 says names what the CDN does not tell', async () => {
   scripts.set('resized', { stored: content.subarray(1) })
   scripts.set('stale', { stored: content, cdn: content.subarray(1) })
   scripts.set('same-size', { stored: content, etag: '2' })
-  const { summary, causes } = await run([
+  const { summary, causes, results } = await run([
     track('denied'),
     track('gone'),
     track('\u00e9'),
@@ -204,6 +207,10 @@ test('what S3 says names what the CDN does not tell', async () => {
     null: ['row-without-key'],
   })
   expect(summary).toMatchObject({ tracks: 7, served: 0, failed: 7, hitRatio: undefined, p50: undefined })
+  // Nothing was compared, and the row is named by its id where it has nothing else.
+  expect(results.flatMap(({ checked = [] }) => checked)).toEqual([])
+  const keyless = results.find(({ track }) => track.key === null)
+  expect(keyless?.findings[0]?.evidence).toEqual([`track ${keyless?.track.id}`])
   expect(summary.failures[0]).toMatchObject({
     cause: 'object-replaced',
     count: 2,
@@ -334,6 +341,30 @@ describe('stopping', () => {
     expect(summary.tracks).toBeGreaterThanOrEqual(10)
     expect(summary.tracks).toBeLessThan(20)
     expect(results.length).toBe(summary.tracks)
+  })
+
+  test('before it began: nothing is asked', async () => {
+    scripts.set('a', { stored: content })
+    const { summary } = await run([track('a')], { stopping: AbortSignal.abort() })
+    expect([summary.tracks, requests]).toEqual([0, []])
+  })
+
+  test('a ledger that fails in the end, of tracks that nobody has to be told are over', async () => {
+    scripts.set('a', { stored: content })
+    const tracks = {
+      [Symbol.asyncIterator]: () => {
+        const left = [track('a'), track('a')]
+        return {
+          async next() {
+            const value = left.shift()
+            return value === undefined ? { done: true as const, value } : { done: false as const, value }
+          },
+        }
+      },
+    }
+    expect((await run([], { tracks })).summary.served).toBe(2)
+    const failing = run([], { tracks, record: () => Promise.reject(new Error('database away')) })
+    await expect(failing).rejects.toThrow('database away')
   })
 
   test('a ledger that fails ends the run with its error', async () => {
