@@ -1,14 +1,15 @@
 /** What becomes of one job by how its work ended: done, tried again, given up at once, put back, or the end of the worker. */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { enqueueAnalyze } from '../../src/analyze/run.ts'
 import { stagingPrefix } from '../../src/core/prefixes.ts'
 import { ExitCode } from '../../src/errors.ts'
 import { enqueueFetch } from '../../src/fetch/run.ts'
 import { type JobData, openBoss } from '../../src/queue/boss.ts'
 import type { JobKind } from '../../src/queue/names.ts'
+import { NamedTracks } from '../../src/runs/named-tracks.ts'
 import { recordRun } from '../../src/runs/recorded-run.ts'
 import { makeTempFolder } from '../../src/runs/temp-folders.ts'
 import { StoreError } from '../../src/storage/store.ts'
@@ -19,7 +20,7 @@ import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
 import type { StoreHooks } from '../support/hooked-store.ts'
-import { analyzeDefaults } from './analyze.ts'
+import { analyzeDefaults, fixture } from './analyze.ts'
 import { uploadDefaults } from './upload.ts'
 import { fetchDefaults, workerDefaults } from './worker.ts'
 
@@ -29,27 +30,41 @@ beforeAll(async () => {
 })
 afterAll(() => bed.close())
 beforeEach(() => bed.reset())
+afterEach(() => void vi.restoreAllMocks())
 
 const content = fakeAudio(3_000, 1)
 const file = () => path.join(bed.audioRoot, 'a.flac')
-const uploads = () =>
+const uploads = (flags: Partial<typeof uploadDefaults> = {}) =>
   bed.run('upload-local', async context =>
-    enqueueUpload(context, await readUploadRequest(context, uploadDefaults), undefined),
+    enqueueUpload(context, await readUploadRequest(context, { ...uploadDefaults, ...flags }), undefined),
   )
 
 interface Given {
   kind?: JobKind
   /** bytes of the file to be uploaded */
   size?: number
+  /** what is to be analysed */
+  audio?: Buffer
   /** attempts before this one, of eight */
   retryCount?: number
   hooks?: StoreHooks
   /** comes once the job is queued */
   meanwhile?: (id: string) => Promise<unknown> | unknown
   stopping?: AbortController
+  /** settings of the worker */
+  env?: Record<string, string>
+  deleteLocal?: boolean
 }
 /** Queues one job and has a worker do it. */
-async function perform({ kind = 'upload', size, retryCount = 0, hooks, meanwhile, stopping }: Given) {
+async function perform({
+  kind = 'upload',
+  size,
+  retryCount = 0,
+  audio = content,
+  meanwhile,
+  deleteLocal = false,
+  ...options
+}: Given) {
   const { knex } = bed.database
   const id =
     kind === 'upload'
@@ -57,11 +72,11 @@ async function perform({ kind = 'upload', size, retryCount = 0, hooks, meanwhile
       : kind === 'fetch'
         ? await bed.addTrack({ path: 'a.flac', source: 'UNAVAILABLE' })
         : await bed.addTrack({ path: null, source: 'S3', key: 'audio/a.flac' })
-  if (kind === 'upload') await uploads()
+  if (kind === 'upload') await uploads({ deleteLocal })
   else if (kind === 'fetch')
     await bed.run('fetch', context => enqueueFetch(context, { ...fetchDefaults, from: ['s3'], force: true }))
   else {
-    await bed.store.put('audio/a.flac', content, { headers: { contentType: 'audio/flac' }, checksums: {} })
+    await bed.store.put('audio/a.flac', audio, { headers: { contentType: 'audio/flac' }, checksums: {} })
     await bed.run('analyze', context =>
       enqueueAnalyze(context, { ...analyzeDefaults, track: [id], job: undefined }),
     )
@@ -93,7 +108,7 @@ async function perform({ kind = 'upload', size, retryCount = 0, hooks, meanwhile
           await temp.remove()
         }
       }),
-    { ...(hooks && { hooks }), ...(stopping && { stopping }) },
+    options,
   )
   const [ended] = await knex('autodj_ledger.runs').where({ command: 'worker' }).pluck('summary')
   const { done, ...totals } = worker?.totals ?? { done: undefined }
@@ -123,6 +138,27 @@ describe('done', () => {
     const { result, done, totals, row, items, claims } = await perform({})
     expect(result).toMatchObject({ status: 'completed', output: { result: 'uploaded' } })
     expect([done, totals, row?.file_source, items, claims]).toEqual([1, none, 'S3', [], []])
+  })
+
+  test.each<[string, Given, boolean]>([
+    ['goes', { deleteLocal: true }, false],
+    ['stays, where nobody asked for that', {}, true],
+    // Nothing listens there.
+    [
+      'stays, where the CDN does not serve it',
+      { deleteLocal: true, env: { CLOUDFRONT_DOMAIN: 'http://127.0.0.1:9' } },
+      true,
+    ],
+  ])('with its work, and the local file %s', async (_, given, stays) => {
+    expect((await perform(given)).row?.file_source).toBe('S3')
+    expect(existsSync(file())).toBe(stays)
+  })
+
+  test('with an analysis, of a file that is damaged, too', async () => {
+    const whole = fixture('music.flac')
+    const given = { kind: 'analyze', audio: whole.subarray(0, whole.length / 2) } as const
+    const { result, done, totals } = await perform(given)
+    expect([result.status, result.output.result, done, totals]).toEqual(['completed', 'analysed', 1, none])
   })
 
   test('already, when its work was done before', async () => {
@@ -247,6 +283,19 @@ describe('tried again, and in the end given up', () => {
     expect(last.items).toMatchObject([{ error_code: code, command }])
     expect(last.run.items.filter(item => item['state'] === 'failed')).toHaveLength(1)
   })
+})
+
+test('a row that another transaction keeps locked is tried again, and in the end given up, with whom to ask', async () => {
+  vi.spyOn(NamedTracks.prototype, 'take').mockResolvedValue({ state: 'locked' })
+  const first = await perform({ retryCount: 7 })
+  expect(first.result).toMatchObject({ status: 'failed', output: { code: 'row.locked' } })
+  expect(first.items).toEqual([])
+  await bed.reset()
+  const last = await perform({ retryCount: 8 })
+  expect(last.result.status).toBe('deadletter')
+  expect(last.items).toMatchObject([
+    { error_code: 'row.locked', cure: expect.stringContaining('pg_stat_activity') },
+  ])
 })
 
 test('a file that is gone with its folder is not given up', async () => {
