@@ -377,6 +377,35 @@ describe('a run over tracks', () => {
     expect(end).toMatchObject({ taken: 2, left: 0, exitCode: ExitCode.sigterm })
   })
 
+  const abort = () => new DOMException('aborted', 'AbortError')
+  const fatal = () => new FatalError('no more', { code: 'store.denied' })
+  test.each<[string, (reason: Error) => Error, 'stopping' | 'forcing' | undefined, string | undefined]>([
+    ['the reason for which it is to stop', reason => reason, 'stopping', undefined],
+    ['that it was aborted, as it is to stop', abort, 'stopping', undefined],
+    ['anything else, though it is to stop', fatal, 'stopping', 'no more'],
+    ['anything, as it is to be abandoned', fatal, 'forcing', undefined],
+    ['that it was aborted, by nobody', abort, undefined, 'aborted'],
+  ])('work throws %s', async (_, error, by, message) => {
+    await add(2)
+    const told = new AbortController()
+    const reason = new Error('enough')
+    const { thrown } = await run(
+      {
+        slots: () => 1,
+        work: toy({
+          async take({ track }) {
+            happened.push(`take ${numberOf(track.id)}`)
+            if (by !== undefined) told.abort(reason)
+            throw error(reason)
+          },
+        }),
+      },
+      by === undefined ? {} : { [by]: told },
+    )
+    expect((thrown as Error | undefined)?.message).toBe(message)
+    expect([of('take'), of('commit')]).toEqual([['0'], []])
+  })
+
   test('a run that another declared dead ends with that, whatever it did', async () => {
     await add(3)
     const lost = new AbortController()
