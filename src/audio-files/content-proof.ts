@@ -23,7 +23,21 @@ export interface FileContent {
 /** `archived`: it may be the same, and nobody can play it before it is restored. */
 type Sameness = 'same' | 'different' | 'archived'
 
-/** @param head of the object as it is now @throws StoreError */
+/** Classes of AWS whose objects can be read as they are; another provider's may be an archive, which only reading tells. */
+const readAtOnce: ReadonlySet<string | undefined> = new Set([
+  undefined,
+  'STANDARD',
+  'STANDARD_IA',
+  'ONEZONE_IA',
+  'REDUCED_REDUNDANCY',
+  'INTELLIGENT_TIERING',
+  'GLACIER_IR',
+  'EXPRESS_ONEZONE',
+  'OUTPOSTS',
+  'SNOW',
+])
+
+/** @param head of the object as it is now @throws StoreError, also if its bytes cannot be had */
 export async function holdsContent(
   store: ObjectStore,
   head: ObjectHead,
@@ -34,6 +48,11 @@ export async function holdsContent(
   const declared = head.metadata['sha256']?.toLowerCase()
   if (declared !== undefined && declared !== file.sha256) return 'different'
   if (head.archive !== undefined) return 'archived'
+  if (!readAtOnce.has(head.storageClass)) {
+    const first = await store.get(head.key, { range: { start: 0, end: 0 }, ifMatch: head.etag, signal })
+    if (first === undefined) return 'different'
+    for await (const _ of first.body);
+  }
   const { checksums } = head
   if (checksums.sha256 !== undefined) {
     return Buffer.from(checksums.sha256, 'base64').toString('hex') === file.sha256 ? 'same' : 'different'

@@ -532,7 +532,7 @@ class Restorer {
     if (changed > 0) lines.push(`${plural(changed, 'row')} left alone because they changed in the meantime.`)
     if (locked > 0) lines.push(lockedLine(locked))
     if (failures > 0) lines.push(`${formatCount(failures)} failed; see above for the reasons.`)
-    if (isOutside(path.relative(context.config.audioRoot, this.#folder))) {
+    if (!flags.dryRun && back > 0 && isOutside(path.relative(context.config.audioRoot, this.#folder))) {
       lines.push(
         `The rows now name absolute paths: set AUDIO_STORAGE_PATH=${this.#folder} before you continue with autodj.`,
       )

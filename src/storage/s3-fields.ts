@@ -113,8 +113,9 @@ function archiveOf({
   if (Restore === undefined) return { archive: 'archived', restoredUntil: undefined }
   if (Restore.includes('ongoing-request="true"')) return { archive: 'restoring', restoredUntil: undefined }
   const until = Date.parse(/expiry-date="([^"]*)"/.exec(Restore)?.[1] ?? '')
-  // The header may outlive the copy.
-  if (until < Date.now()) return { archive: 'archived', restoredUntil: undefined }
+  // The header may outlive the copy; without a time it tells of one in Intelligent-Tiering only.
+  if (until < Date.now() || (isOfArchive && Number.isNaN(until)))
+    return { archive: 'archived', restoredUntil: undefined }
   return { archive: undefined, restoredUntil: isOfArchive ? new Date(until) : undefined }
 }
 

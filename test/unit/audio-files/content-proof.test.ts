@@ -42,7 +42,7 @@ function counting(): { store: ObjectStore; reads: () => number } {
   return { store: { ...bucket.store, get }, reads: () => reads }
 }
 
-type Said = Partial<Pick<ObjectHead, 'metadata' | 'checksums' | 'archive' | 'size'>>
+type Said = Partial<Pick<ObjectHead, 'metadata' | 'checksums' | 'archive' | 'storageClass' | 'size'>>
 
 describe('an object and a file', () => {
   // What the head says; what the object holds; the verdict; whether that takes reading it.
@@ -79,6 +79,13 @@ describe('an object and a file', () => {
       bytes,
       'archived',
       false,
+    ],
+    [
+      'of a class that AWS does not have',
+      { storageClass: 'COLD', checksums: { sha256: own.base64 } },
+      bytes,
+      'same',
+      true,
     ],
     ['being restored', { archive: 'restoring', checksums: { crc32: own.crc } }, bytes, 'archived', false],
     ['archived, but of another size', { archive: 'archived', size: 3 }, bytes, 'different', false],

@@ -12,6 +12,7 @@ test.each([
   ['GLACIER_IR', undefined, undefined, undefined, undefined],
   ['GLACIER', undefined, undefined, 'archived', undefined],
   ['DEEP_ARCHIVE', 'ongoing-request="true"', undefined, 'restoring', undefined],
+  ['GLACIER', 'ongoing-request="false"', undefined, 'archived', undefined],
   ['GLACIER', copy(2), undefined, undefined, 2],
   // The header outlives the copy.
   ['DEEP_ARCHIVE', copy(-1), undefined, 'archived', undefined],
