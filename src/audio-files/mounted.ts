@@ -5,6 +5,7 @@
 import { opendir, readFile, realpath, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
+import type { Knex } from 'knex'
 import { type AudioFolder, isOutside, portable, readStoredPath } from '../core/audio-path.ts'
 import { missingMount } from '../core/mounts.ts'
 import { isStrayAudio } from '../core/reconcile/names.ts'
@@ -99,14 +100,30 @@ async function wasOnAnother(
 ): Promise<string | undefined> {
   const device = await deviceOf(place)
   if (device === undefined) return undefined
-  const known = knex('autodj_ledger.files').whereNotNull('device')
-  const within = known.clone().where('path', '>=', `${below}/`).where('path', '<', `${below}0`)
-  const here = { device: String(device) }
-  if ((await within.clone().first('path')) === undefined) return undefined
-  if ((await within.where(here).first('path')) !== undefined) return undefined
-  if ((await known.where(here).first('path')) === undefined) return undefined
-  return 'the files that were read in it were on another disk'
+  const here = String(device)
+  const isDiskKnown = await findsAny(knex, here, () => knex('autodj_ledger.files').where('device', here))
+  if (!isDiskKnown) return undefined
+  const within = () => knex('autodj_ledger.files').whereBetween('path', [`${below}/`, `${below}0`])
+  const isElsewhere =
+    (await findsAny(knex, `any ${place}`, () => within().whereNotNull('device'))) &&
+    !(await findsAny(knex, `${here} ${place}`, () => within().where('device', here)))
+  return isElsewhere ? 'the files that were read in it were on another disk' : undefined
 }
+
+/**
+ * Whether a query finds anything. That it finds nothing, which takes reading all, holds for ten seconds: many rows of a
+ * folder miss their file at a time.
+ */
+async function findsAny(knex: Knex, what: string, query: () => Knex.QueryBuilder): Promise<boolean> {
+  const nothing = foundNothing.get(knex) ?? new Map<string, number>()
+  foundNothing.set(knex, nothing)
+  if (performance.now() - (nothing.get(what) ?? -Infinity) < 10_000) return false
+  if ((await query().first('path')) !== undefined) return true
+  if (nothing.size >= 1_000) nothing.clear()
+  nothing.set(what, performance.now())
+  return false
+}
+const foundNothing = new WeakMap<Knex, Map<string, number>>()
 
 /** Looked at once for the many rows that miss their file at a time. */
 function holdsAudioNow(root: string): Promise<boolean> {
