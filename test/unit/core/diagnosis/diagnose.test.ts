@@ -640,6 +640,11 @@ const signatures: readonly (readonly [string, Cause, ProbeObservation])[] = [
     'object-replaced',
     served({ etag: '"1"' }, { expectedEtag: '2', s3: { ...present, etag: '1' } }),
   ],
+  [
+    'another object by its ETag',
+    'etag-mismatch',
+    served({ etag: `"${'0'.repeat(32)}"` }, { expectedEtag: '9b2f'.repeat(8) }),
+  ],
   ['another object, S3 not asked', 'etag-mismatch', served({ etag: '"1"' }, { expectedEtag: '2' })],
   [
     'single-page app',
@@ -915,6 +920,10 @@ describe('what is served as it should be has no finding', () => {
     ['a weak ETag', served({ etag: 'W/"9b2f"' }, { expectedEtag: '9b2f' })],
     ['a 206 without Accept-Ranges', served({ 'accept-ranges': undefined })],
     ['size unknown', served({}, { expectedSize: undefined })],
+    [
+      "an ETag of the CDN's own",
+      served({ etag: '"65f1c2-2350e"' }, { expectedEtag: `${'9b2f'.repeat(8)}-2` }),
+    ],
     ['an ETag that the ledger does not have', served({ etag: '"1"' })],
     ['no ETag where the ledger has one', served({ etag: undefined }, { expectedEtag: '2' })],
     ['a type with a parameter', served({ 'content-type': 'Audio/MPEG ; codecs=mp3;\n q=1' })],
