@@ -99,7 +99,7 @@ export class TrackCommitter<Task extends TrackTask, Outcome extends { readonly s
       })
       if (items.length > 0) await recordItems(trx, items)
       if (done.length > 0) await clearItems(trx, settles, done)
-      if (ended.length > 0) await releaseClaims(trx, { kind: claim, runId: this.#runId, trackIds: ended })
+      await releaseClaims(trx, { kind: claim, runId: this.#runId, trackIds: ended })
       return rows
     })
   }

@@ -247,12 +247,13 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
       while (coming && !stopping.aborted) {
         const { tasks, nextAfterId } = await coming
         coming = undefined
+        if (nextAfterId === null) break
         // From here on pages are as large as they get, and so is the garbage that one makes.
         if (tasks.length === claims.largest) keepHeapLevel()
         waiting += tasks.length
         for (const [index, task] of tasks.entries()) {
           if (stopping.aborted) break
-          if (index === tasks.length >> 1 && nextAfterId !== null) claimAfter(nextAfterId)
+          if (index === tasks.length >> 1) claimAfter(nextAfterId)
           waiting--
           if (!passes.isDue(task.track.id)) {
             this.#problems++
@@ -264,7 +265,7 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
           running.add(one)
           while (running.size >= slots()) await Promise.race(running)
         }
-        if (coming === undefined && nextAfterId !== null) claimAfter(nextAfterId)
+        if (coming === undefined) claimAfter(nextAfterId)
       }
     } finally {
       await Promise.allSettled([...running, coming])

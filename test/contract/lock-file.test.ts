@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -53,8 +53,26 @@ describe('lock file', () => {
 
   test('of which the file is gone is let go all the same', async () => {
     const lock = await acquireLockFile(path, 'me')
+    const held = () =>
+      readdirSync('/proc/self/fd').filter(fd => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`).startsWith(folder)
+        } catch {
+          return false
+        }
+      })
+    if (existsSync('/proc/self/fd')) expect(held()).toHaveLength(1)
     await rm(path)
     await expect(lock.release()).resolves.toBeUndefined()
+    if (existsSync('/proc/self/fd')) expect(held()).toEqual([])
+  })
+
+  test('that a bug keeps from being taken is no lock file that cannot be created', async () => {
+    const bug = new TypeError('a bug')
+    const end = observeFileEffects(() => {
+      throw bug
+    })
+    await expect(acquireLockFile(path, 'me').finally(end)).rejects.toBe(bug)
   })
 
   test('of which nobody tells a container is told of without one', async () => {

@@ -46,11 +46,12 @@ test('what dead runs left is swept, the folder of a live one stays', async () =>
   mkdirSync(dead)
   writeFileSync(path.join(dead, 'download'), 'x')
   writeFileSync(`${dead}.lock`, holder(deadPid))
+  writeFileSync(path.join(dir, 'notes.txt'), 'of somebody')
   expect(await sweepTempFolders()).toBe(1)
   expect(existsSync(dead)).toBe(false)
   expect(readdirSync(live.path)).toEqual(['download'])
   await live.remove()
-  expect(readdirSync(dir)).toEqual([])
+  expect(readdirSync(dir)).toEqual(['notes.txt'])
 })
 
 test('a folder of that name which already exists is not worked in, whoever made it', async () => {

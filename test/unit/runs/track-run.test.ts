@@ -186,6 +186,17 @@ describe('a run over tracks', () => {
     expect(bar.totals[0]).not.toHaveProperty('bytes')
   })
 
+  test('what is committed is free for other runs at once, not only at the end', async () => {
+    await add(4)
+    const held: number[][] = []
+    await run({
+      commits: { size: 1, interval: 60_000 },
+      slots: () => 1,
+      work: toy({ afterCommit: async () => void held.push((await claims()).map(numberOf)) }),
+    })
+    expect(held).toEqual([[1, 2, 3], [2, 3], [3], []])
+  })
+
   test('as many at a time as there are slots, and each of them is used', async () => {
     await add(10)
     let now = 0
