@@ -195,7 +195,7 @@ describe('lock file', () => {
     await expect(acquireLockFile(path, 'me')).rejects.toThrow('locked by me')
   })
 
-  test.each([
+  test.each<[string, (file: string) => unknown]>([
     ['a FIFO', (file: string) => spawnSync('mkfifo', [file])],
     ['a link', (file: string) => symlinkSync(import.meta.filename, file)],
     ['a folder', (file: string) => mkdirSync(file)],
@@ -208,10 +208,14 @@ describe('lock file', () => {
         ]),
     ],
     ['far too long', (file: string) => writeFileSync(file, ' '.repeat(1e6))],
-    [
-      'with a token that leads elsewhere',
-      (file: string) => writeFileSync(file, JSON.stringify(holder({ token: '../../x' }))),
-    ],
+    // It becomes part of a file's name.
+    ...['../../x', 'x/../../y', 'x y', '', 'x'.repeat(65)].map(
+      (token): [string, (file: string) => unknown] => [
+        `with the token ${JSON.stringify(token)}`,
+        file => writeFileSync(file, JSON.stringify(holder({ token }))),
+      ],
+    ),
+    ['with a pid that is none', (file: string) => writeFileSync(file, JSON.stringify(holder({ pid: 1.5 })))],
   ])('a file that is %s is refused at once', async (_, make) => {
     make(path)
     await expect(acquireLockFile(path, 'me')).rejects.toMatchObject({ code: 'locked.unreadable' })
@@ -256,6 +260,7 @@ describe('lock file', () => {
     }
     const cases: [Partial<LockHolder>, boolean][] = [
       [{ pid: dead }, true],
+      [{ pid: dead, token: 'aB_9-'.padEnd(64, 'x') }, true],
       [{ pid: dead, startedAt: null }, true],
       [{ pid: dead, pidNamespace: space }, true],
       [{ pid: dead, pidNamespace: 'pid:[1]' }, false],

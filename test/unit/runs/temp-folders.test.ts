@@ -54,6 +54,16 @@ test('what dead runs left is swept, the folder of a live one stays', async () =>
   expect(readdirSync(dir)).toEqual(['notes.txt'])
 })
 
+test('only what has the name of a run, as its folder or its lock, is looked at', async () => {
+  const run = () => `autodj-run-${randomUUID()}`
+  const stay = [`x${run()}`, `${run()}x`, `${run()}.old`, `${run()}.lockx`, 'autodj-run-1', `${run()}.lock.`]
+  for (const name of [run(), ...stay]) mkdirSync(path.join(dir, name))
+  // Of this one only its lock is left.
+  writeFileSync(path.join(dir, `${run()}.lock`), holder(deadPid))
+  expect(await sweepTempFolders()).toBe(2)
+  expect(readdirSync(dir).sort()).toEqual(stay.sort())
+})
+
 test('a folder of that name which already exists is not worked in, whoever made it', async () => {
   const id = randomUUID()
   mkdirSync(path.join(dir, `autodj-run-${id}`), { mode: 0o777 })

@@ -9,6 +9,7 @@ import { claimTracks, type Track } from '../../../src/db/tracks.ts'
 import { ExitCode, FatalError, TemporaryError } from '../../../src/errors.ts'
 import type { Progress } from '../../../src/report/reporter.ts'
 import { NamedTracks } from '../../../src/runs/named-tracks.ts'
+import { rowsKeepComing } from '../../../src/runs/passes.ts'
 import { type RecordedRun, recordRun } from '../../../src/runs/recorded-run.ts'
 import { plannedTracks, runTracks, type TrackRunEnd } from '../../../src/runs/track-run.ts'
 import { isRowProblem, type RowProblem, type TrackWork } from '../../../src/runs/track-work.ts'
@@ -163,6 +164,7 @@ describe('a run over tracks', () => {
     const { end, bar, run: told } = await run({ claims: { first: 2, largest: 8 }, slots: () => 1 })
     expect(end).toMatchObject({ exitCode: 0, taken: 21, leftOut: 0, locked: 0, left: 0 })
     expect(told.messages.filter(one => one['message_type'] === 'error')).toEqual([])
+    expect(JSON.stringify(told.messages)).not.toContain(rowsKeepComing)
     expect(of('prepare').map(page => page.split(' ').filter(Boolean).length)).toEqual([2, 4, 8, 7, 0, 0])
     expect(of('take')).toEqual(Array.from({ length: 21 }, (_, number) => `${number}`))
     expect(of('commit').map(batch => batch.split(' ').length)).toEqual([3, 3, 3, 3, 3, 3, 3])
