@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { PgBoss } from 'pg-boss'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { enqueueAnalyze } from '../../src/analyze/run.ts'
 import { stagingPrefix } from '../../src/core/prefixes.ts'
@@ -339,6 +340,20 @@ describe('put back', () => {
 describe('a worker as a whole', () => {
   const work = (flags: Partial<typeof workerDefaults>, options: Parameters<TestBed['run']>[2] = {}) =>
     bed.run('worker', context => runWorker(context, { ...workerDefaults, ...flags }), options)
+
+  test('asks for the next job at once when one is done, and for none once it is told to stop', async () => {
+    for (const name of ['a.flac', 'b.flac']) await bed.addTrack({ path: name, content })
+    await uploads()
+    const asked = vi.spyOn(PgBoss.prototype, 'notifyWorker')
+    const stopping = new AbortController()
+    let sent = 0
+    const hooks: StoreHooks = { put: { after: () => void (++sent === 2 && stopping.abort('SIGTERM')) } }
+    const { summary } = await work(
+      { untilEmpty: false, fetch: 0, upload: 1, analyze: 0 },
+      { stopping, hooks },
+    )
+    expect([summary['done'], asked.mock.calls.length]).toEqual([2, 1])
+  })
 
   test('says how many seats it has', async () => {
     const stopping = new AbortController()
