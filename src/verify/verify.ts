@@ -9,7 +9,12 @@ import { edgeOf, isCacheHit, providerOf } from '../core/cdn-provider.ts'
 import { cdnUrl, mistakenKeys } from '../core/cdn-url.ts'
 import { type Finding, finding, isTransient } from '../core/diagnosis/causes.ts'
 import { diagnose, needsPastCache, needsS3 } from '../core/diagnosis/diagnose.ts'
-import type { HttpAnswer, ProbeObservation, S3Answer } from '../core/diagnosis/observation.ts'
+import {
+  contentRange,
+  type HttpAnswer,
+  type ProbeObservation,
+  type S3Answer,
+} from '../core/diagnosis/observation.ts'
 import { worded } from '../core/diagnosis/other-cdns.ts'
 import { toError } from '../errors.ts'
 import type { ObjectStore } from '../storage/store.ts'
@@ -164,7 +169,7 @@ async function verifyTrack(
   let findings = await explain(seen, options, pastCache)
   let checked: readonly Check[] = []
   const answered = 'answer' in seen.result ? seen.result : undefined
-  const size = answered === undefined ? undefined : sizeServed(answered.answer.headers['content-range'])
+  const size = answered && contentRange(answered.answer.headers['content-range'])?.total
 
   if (failureOf(findings) === undefined) {
     const more = await checkContent(
@@ -246,11 +251,6 @@ function signedUrl(url: string, { signer, now, signedForMs = 600_000 }: VerifyOp
 
 function failureOf(findings: readonly Finding[]): Finding | undefined {
   return findings[0]?.severity === 'failure' ? findings[0] : undefined
-}
-
-function sizeServed(contentRange: string | undefined): number | undefined {
-  const total = /\/(\d+)$/.exec(contentRange ?? '')?.[1]
-  return total === undefined ? undefined : Number(total)
 }
 
 const isHit = ({ headers }: HttpAnswer) => isCacheHit(headers)

@@ -2,7 +2,10 @@
 import http from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { openProber, type ProberOptions } from '../../../src/cdn/probe.ts'
+import type { CdnProvider } from '../../../src/core/cdn-provider.ts'
 import { parseCdnDomain } from '../../../src/core/cdn-url.ts'
+import { finding } from '../../../src/core/diagnosis/causes.ts'
+import { worded } from '../../../src/core/diagnosis/other-cdns.ts'
 import type { ObjectStore } from '../../../src/storage/store.ts'
 import { steadily } from '../../../src/verify/steadily.ts'
 import type { TrackResult, VerifyOptions } from '../../../src/verify/track-result.ts'
@@ -207,6 +210,22 @@ describe('a CDN that does not tell the size (Content-Range: bytes a-b/*)', () =>
       summary: { checked: nothingCompared },
     })
   })
+})
+
+test.each<[string, boolean, Partial<VerifyOptions>, CdnProvider]>([
+  ['that answered', true, {}, 'cloudfront'],
+  ['that answered, whatever was expected', true, { provider: 'bunny' }, 'cloudfront'],
+  ['that was expected, where nothing says who answered', false, { provider: 'cloudfront' }, 'cloudfront'],
+  ['that nobody knows', false, {}, 'other'],
+])('what differs is told in the words of the CDN %s', async (_, tells, options, provider) => {
+  const { 'x-amz-cf-pop': pop, ...plain } = headers
+  const of = tells ? { ...plain, 'x-amz-cf-pop': pop } : plain
+  first = response => void response.writeHead(206, { ...of, 'content-range': 'bytes 0-0/1000' }).end('0')
+  answers = [response => void response.writeHead(200, of).end(Buffer.alloc(1_000, 'x'))]
+  const { results } = await verifyOne({ full: true, ...options })
+  const [found] = results.flatMap(({ findings }) => findings)
+  expect(found?.cause).toBe('content-differs')
+  expect(found?.cure).toBe(worded(finding('content-differs', []), provider).cure)
 })
 
 describe('for ever', () => {
