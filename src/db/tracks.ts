@@ -212,6 +212,11 @@ async function* trackPagesInOrder(
   }
 }
 
+/** Whether there are no rows at all: of none nothing can be said. */
+export async function hasNoRows({ knex }: { readonly knex: Knex }): Promise<boolean> {
+  return (await knex('tracks').first('id')) === undefined
+}
+
 /** How many tracks pass the filter, and their bytes as far as the rows say. */
 export async function countTracks(
   knex: Knex,

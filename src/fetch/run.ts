@@ -9,7 +9,7 @@ import type { Database } from '../db/database.ts'
 import { runsAlive } from '../db/ledger.ts'
 import { lockedLine } from '../db/locked-rows.ts'
 import { requireSchema } from '../db/require-schema.ts'
-import type { TrackFilter } from '../db/tracks.ts'
+import { hasNoRows, type TrackFilter } from '../db/tracks.ts'
 import { ExitCode, UsageError } from '../errors.ts'
 import { type RecordedRun, recordRun } from '../runs/recorded-run.ts'
 import { makeTempFolder, type TempFolder } from '../runs/temp-folders.ts'
@@ -53,7 +53,11 @@ export async function runFetch(context: Context, flags: FetchFlags): Promise<Exi
       })
       return {
         exitCode: end.exitCode,
-        summary: summarise(context, work.totals, end, { ...flags, rootExists }),
+        summary: summarise(context, work.totals, end, {
+          ...flags,
+          rootExists,
+          isEmpty: await hasNoRows(database),
+        }),
       }
     } finally {
       await close()
@@ -247,7 +251,8 @@ function summarise(
     track,
     retryFailed,
     rootExists,
-  }: Pick<FetchFlags, 'track' | 'retryFailed'> & { readonly rootExists: boolean },
+    isEmpty,
+  }: Pick<FetchFlags, 'track' | 'retryFailed'> & { readonly rootExists: boolean; readonly isEmpty: boolean },
 ): Record<string, unknown> {
   const sawAll =
     track.length === 0 &&
@@ -271,7 +276,9 @@ function summarise(
     lines: [
       fetched === 0 && totals.failed === 0
         ? sawAll && totals.changed + locked + left === 0
-          ? 'Every track has audio.'
+          ? isEmpty
+            ? 'Nothing to fetch: the table of tracks has no rows.'
+            : 'Every track has audio.'
           : 'Nothing was fetched.'
         : `${plural(fetched, 'track')} fetched, ${formatBytes(totals.bytes)}${from.length > 0 ? ` (${from.join(', ')})` : ''}.`,
       ...(totals.failed > 0

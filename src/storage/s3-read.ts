@@ -16,6 +16,9 @@ function rangeIgnored(where: RequestContext): StoreError {
   return storeErrorOf({ code: 'NotImplemented', message, status: 200 }, where)
 }
 
+/** A key without a character, which a row may have: asked for it, the bucket itself answers. */
+const isBucket = (key: string): boolean => key === ''
+
 export function readObjects({
   bucket,
   bodies,
@@ -28,6 +31,7 @@ export function readObjects({
     key: string,
     { versionId, signal }: { versionId?: string; signal?: AbortSignal } = {},
   ): Promise<ObjectHead | undefined> {
+    if (isBucket(key)) return undefined
     const where = await context('look at', { key, signal })
     const query = versionId === undefined ? {} : { query: { versionId } }
     const look = () =>
@@ -67,6 +71,7 @@ export function readObjects({
       signal,
     }: { range?: ByteRange; ifMatch?: string; versionId?: string; signal?: AbortSignal } = {},
   ): Promise<ObjectContent | undefined> {
+    if (isBucket(key)) return undefined
     const where = await context('get', { key, signal, condition: 'if-match' })
     const command = new GetObjectCommand({
       Bucket: bucket,
@@ -98,6 +103,7 @@ export function readObjects({
   }
 
   const getInto: ObjectStore['getInto'] = async (key, into, { start, ifMatch, signal } = {}) => {
+    if (isBucket(key)) return undefined
     const where = await context('get', { key, signal, condition: 'if-match' })
     const range = start === undefined ? undefined : { start, end: start + into.byteLength - 1 }
     try {

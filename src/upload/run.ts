@@ -17,7 +17,7 @@ import type { Database } from '../db/database.ts'
 import { lastNumber } from '../db/ledger.ts'
 import { requireSchema } from '../db/require-schema.ts'
 import { requireAllRows } from '../db/row-security.ts'
-import { type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
+import { hasNoRows, type Track, type TrackFilter, trackIdsByFilePath } from '../db/tracks.ts'
 import { type ExitCode, UsageError } from '../errors.ts'
 import { recordRun } from '../runs/recorded-run.ts'
 import { plannedTracks, runTracks, type TrackChoice } from '../runs/track-run.ts'
@@ -138,6 +138,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
         retryFailed: request.retryFailed,
         listed: request.only !== undefined || isSelecting(context.selection),
         stopped: context.stopExitCode() !== undefined,
+        isEmpty: await hasNoRows(database),
       })
       report.summary(summary)
       return { exitCode: end.exitCode, summary: summary.fields }

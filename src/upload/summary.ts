@@ -11,13 +11,19 @@ interface UploadScope {
   /** `--files-from` */
   listed: boolean
   stopped: boolean
+  /** the table has no rows */
+  isEmpty: boolean
 }
 
 /** Why nothing was uploaded: only what was looked at can be said to be in S3. */
-function nothing({ retryFailed, listed, stopped }: UploadScope, { locked, left }: TrackRunEnd): string {
+function nothing(
+  { retryFailed, listed, stopped, isEmpty }: UploadScope,
+  { locked, left }: TrackRunEnd,
+): string {
   if (stopped) return 'Stopped before anything was uploaded.'
   if (locked > 0) return 'Nothing was uploaded.'
   if (left > 0) return `Nothing to upload here: ${plural(left, 'track')} being handled by other runs.`
+  if (isEmpty) return 'Nothing to upload: the table of tracks has no rows (`autodj import` creates them).'
   if (listed) return 'Nothing to upload: no track on the list has a local file that is not yet in S3.'
   if (retryFailed) return 'Nothing to upload: no earlier failures are left.'
   return 'Nothing to upload: every track with a local file is in S3.'

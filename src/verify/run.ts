@@ -212,7 +212,7 @@ function mostSeen(providers: ProviderCounts): CdnProvider | undefined {
 
 /** What was compared, and of how many of the tracks that were asked for: a proof of some is none of the others. */
 function proofLines(
-  { served, tracks, checked, warnings }: VerifySummary,
+  { served, sized, tracks, checked, warnings }: VerifySummary,
   flags: VerifyFlags,
   total: number,
   /** of whose pages CORS was looked at */
@@ -239,7 +239,9 @@ function proofLines(
   return [
     ...(flags.full || flags.bytes !== undefined
       ? []
-      : ['checked: status, size, type and caching headers of each; --bytes and --full compare content']),
+      : [
+          `checked: status${sized === served ? ', size' : ''}, type and caching headers of each${sized === served ? '' : `, the size of ${of(sized)}`}; --bytes and --full compare content`,
+        ]),
     ...wanted.map(line => `checked: ${line}`),
     ...(page === undefined || warnings.some(({ cause }) => cause.startsWith('cors-'))
       ? []

@@ -21,6 +21,8 @@ export interface VerifySummary {
   failed: number
   /** of the tracks that are served: those of which this was compared, too */
   checked: Readonly<Record<Check, number>>
+  /** of the tracks that are served: those of which both the CDN and the database tell the size */
+  sized: number
   /** of the tracks that are served: through which CDN */
   providers: ProviderCounts
   /** share of served tracks that the edge had already, 0 to 1; undefined when none was served */
@@ -40,6 +42,7 @@ export class Tally {
   #tracks = 0
   #served = 0
   #hits = 0
+  #sized = 0
   readonly #providers: Partial<Record<CdnProvider | 'none', number>> = {}
   readonly #checked = { bytes: 0, full: 0, direct: 0 }
   readonly #latency = new LatencyHistogram()
@@ -48,12 +51,13 @@ export class Tally {
     { severity: Finding['severity']; found: Finding; count: number; examples: string[] }
   >()
 
-  add({ track, served, checked = [], findings, provider, cacheHit, latencyMs }: TrackResult): void {
+  add({ track, served, checked = [], findings, provider, cacheHit, latencyMs, size }: TrackResult): void {
     this.#tracks++
     if (served) {
       this.#served++
       for (const one of checked) this.#checked[one]++
       if (cacheHit) this.#hits++
+      if (size !== undefined && track.size !== null) this.#sized++
       if (provider !== undefined) this.#providers[provider] = (this.#providers[provider] ?? 0) + 1
       if (latencyMs !== undefined) this.#latency.add(latencyMs)
     }
@@ -87,6 +91,7 @@ export class Tally {
       served: this.#served,
       failed: this.#tracks - this.#served,
       checked: { ...this.#checked },
+      sized: this.#sized,
       providers: { ...this.#providers },
       hitRatio: this.#served === 0 ? undefined : this.#hits / this.#served,
       p50: this.#latency.quantile(0.5),

@@ -178,6 +178,12 @@ export function objectStoreContract(
         expect(other.kind).toBe('bad-digest')
       })
 
+      test('a key without a character names no object', async () => {
+        expect([await store.head(''), await store.get(''), await store.getInto('', Buffer.alloc(9))]).toEqual(
+          [undefined, undefined, undefined],
+        )
+      })
+
       test('a wrong checksum is refused and nothing is stored', async () => {
         const key = `${fresh()}corrupt`
         const body = randomBytes(100_000)

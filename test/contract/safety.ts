@@ -1809,6 +1809,7 @@ export function safetyContract(
 
     describe('the audio folder', () => {
       test('it is an empty mount point', async () => {
+        expect((await fetchTracks(bed)).summary['message']).toMatch(/the table of tracks has no rows/)
         const id = await bed.addTrack({ path: 'a.flac', source: 'LOCAL' })
         // What lies in mount points, and on a new disk.
         const fill = [

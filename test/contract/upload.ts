@@ -542,11 +542,12 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
     })
 
     test('that nothing is left to upload is said of what was looked at, and of no more', async () => {
+      const said = async (flags: Partial<UploadFlags>, options = {}) =>
+        (await upload(bed, flags, options)).summary['message']
+      expect(await said({})).toMatch(/the table of tracks has no rows/)
       await bed.addTracks(1, 300)
       const stopping = new AbortController()
       stopping.abort('time-budget')
-      const said = async (flags: Partial<UploadFlags>, options = {}) =>
-        (await upload(bed, flags, options)).summary['message']
       const list = path.join(bed.dir, 'none.txt')
       writeFileSync(list, 'not/there.mp3\n')
       expect(await said({}, { stopping })).toMatch(/^Stopped before/)

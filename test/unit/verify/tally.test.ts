@@ -18,6 +18,7 @@ test('nothing at all', () => {
     served: 0,
     failed: 0,
     checked: { bytes: 0, full: 0, direct: 0 },
+    sized: 0,
     providers: {},
     hitRatio: undefined,
     p50: undefined,
@@ -29,13 +30,14 @@ test('nothing at all', () => {
 
 test('what is served, how, and what was compared of it', () => {
   const tally = new Tally()
-  tally.add(served({ cacheHit: true, provider: 'cloudfront', latencyMs: 10, checked: ['bytes'] }))
+  tally.add(served({ cacheHit: true, provider: 'cloudfront', latencyMs: 10, checked: ['bytes'], size: 1 }))
   tally.add(served({ cacheHit: false, provider: 'cloudfront', latencyMs: 10, checked: ['bytes', 'full'] }))
-  tally.add(served({ provider: 'none' }))
+  // Nobody can compare what only one of the two tells.
+  tally.add(served({ provider: 'none', size: 1, track: { ...track('a'), size: null } }))
   tally.add(served({ cacheHit: true }))
   // Not served: none of it counts.
   tally.add({
-    ...served({ cacheHit: true, provider: 'fastly', latencyMs: 90_000, checked: ['direct'] }),
+    ...served({ size: 1, cacheHit: true, provider: 'fastly', latencyMs: 90_000, checked: ['direct'] }),
     served: false,
     findings: [finding('object-missing', [])],
   })
@@ -45,6 +47,7 @@ test('what is served, how, and what was compared of it', () => {
     served: 4,
     failed: 1,
     checked: { bytes: 2, full: 1, direct: 0 },
+    sized: 1,
     providers: { cloudfront: 2, none: 1 },
     hitRatio: 0.5,
   })
