@@ -321,6 +321,11 @@ class SettingsReader {
     if (value === undefined || /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(value)) return value
     if (value.startsWith('s3://'))
       return this.#reject('S3_BUCKET_NAME', 'must be the bare name of the bucket, without s3://')
+    if (value.startsWith('arn:'))
+      return this.#reject(
+        'S3_BUCKET_NAME',
+        'must be the name of the bucket, or the alias of an access point (…-s3alias), not an ARN',
+      )
     return this.#reject('S3_BUCKET_NAME', `"${value}" is not a bucket name: 3 to 63 of a-z, 0-9, - and .`)
   }
 

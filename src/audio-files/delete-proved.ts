@@ -12,6 +12,7 @@ import { together } from '../db/together.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { AppError, systemErrorCode, systemErrorReason } from '../errors.ts'
 import { isItemProblem } from '../storage/item-problem.ts'
+import { missingDisk } from './mounted.ts'
 import { type FileNeeds, fileNeeds } from './needs.ts'
 import {
   type DeleteCandidate,
@@ -110,6 +111,8 @@ export async function deleteProvedFile(
       .catch(async error => {
         if (!isProblem(error, 'missing')) throw error
         await place.folder.assertThere()
+        const missing = await missingDisk({ knex }, filePath, audioFolder)
+        if (missing !== undefined) throw new Kept('audio-root.gone', missing.told)
         bytes = 0
         if (!dryRun) await remove(undefined)
       })

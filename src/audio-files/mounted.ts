@@ -65,7 +65,7 @@ export async function missingDisk(
   filePath: string,
   folder: AudioFolder,
   files = mountFiles,
-): Promise<Unmounted | undefined> {
+): Promise<(Unmounted & { readonly told: string }) | undefined> {
   const root = await nearestRealPath(folder.root)
   const stored = readStoredPath(filePath, folder)
   for (const { relative } of stored.ok ? stored.readings : []) {
@@ -73,7 +73,8 @@ export async function missingDisk(
     const below = path.relative(root, place)
     if (below === '' || isOutside(below) || (await holdsAudioNow(place))) continue
     const why = (await notMounted(place, files)) ?? (await wasOnAnother({ knex }, portable(below), place))
-    if (why !== undefined) return { root: place, why }
+    if (why !== undefined)
+      return { root: place, why, told: `${place} looks unmounted: it is empty, and ${why}` }
   }
   return undefined
 }

@@ -198,8 +198,7 @@ export async function removeCopy(
     if (error.problem !== 'missing') return keep(error.code, error.message)
     await folder.assertThere()
     const missing = await missingDisk(database, copy.path, audioFolder)
-    if (missing !== undefined)
-      return keep('audio-root.gone', `${missing.root} looks unmounted: it is empty, and ${missing.why}`)
+    if (missing !== undefined) return keep('audio-root.gone', missing.told)
     try {
       if (!dryRun) {
         const ends = await changeUnlockedTracks(database.knex, [{ planned: track, filePath: null }])

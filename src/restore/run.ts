@@ -436,7 +436,7 @@ class Restorer {
       return failed(
         `file.${code}`,
         `cannot be written: ${systemErrorReason(error)}`,
-        'Check the folder that it is in.',
+        code === 'ENAMETOOLONG' ? 'Give the row a shorter file_path.' : 'Check the folder that it is in.',
       )
     }
   }

@@ -164,6 +164,27 @@ test('what is missing because its folder is not mounted is not gone: the run end
   })
 })
 
+test('nor what is missing because a disk in its folder is not mounted: the row keeps the path', async () => {
+  const { knex } = bed.database
+  const known = { size: 1, mtime_ns: 1, ctime_ns: 1, inode: 1, sha256, crc32: 'AAAAAA==' }
+  const { dev } = statSync(bed.audioRoot)
+  const make = () => {
+    mkdirSync(at('disk'))
+    writeFileSync(at('disk/b.flac'), content)
+  }
+  const unmount = async () => {
+    rmSync(at('disk/b.flac'))
+    await knex('autodj_ledger.files').insert([
+      { ...known, path: 'disk/b.flac', device: dev + 1 },
+      { ...known, path: 'a.flac', device: dev },
+    ])
+  }
+  expect(await run({ file: 'disk/b.flac', make, meanwhile: unmount })).toMatchObject({
+    outcome: { state: 'kept', code: 'audio-root.gone', reason: expect.stringContaining('on another disk') },
+    path: 'disk/b.flac',
+  })
+})
+
 test('with a CDN it goes once its first, its last and other bytes came from there', async () => {
   const asked: { start: number; end: number }[] = []
   const served: ServedCheck = async (of, range, sum, size) => {

@@ -110,6 +110,7 @@ describe('a wrong setting is named, with what is wrong and an example', () => {
     [{ DATABASE_URL: 'pglite:' }, 'DATABASE_URL lacks a folder'],
     [{ S3_BUCKET_NAME: 's3://bucket' }, 'without s3://'],
     [{ S3_BUCKET_NAME: 'No' }, '"No" is not a bucket name'],
+    [{ S3_BUCKET_NAME: 'arn:aws:s3:eu-west-1:1:accesspoint/music' }, 'alias of an access point'],
     [{ S3_ENDPOINT: 'localhost:9000' }, 'S3_ENDPOINT "localhost:9000" is not an http(s) URL'],
     [{ S3_ENDPOINT: 'http://u:p@h' }, 'S3_ENDPOINT must not contain credentials'],
     [{ S3_KEY_PREFIX: '/audio' }, 'S3_KEY_PREFIX must not start with /'],
