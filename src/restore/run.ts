@@ -3,7 +3,7 @@
 import path from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
 import { Downloader } from '../audio-files/downloader.ts'
-import { requireDisk, WatchedFolder } from '../audio-files/mounted.ts'
+import { requireDisk, requireDiskOf, WatchedFolder } from '../audio-files/mounted.ts'
 import { Readers, readerThreads } from '../audio-files/readers.ts'
 import type { Context } from '../context.ts'
 import {
@@ -273,6 +273,7 @@ class Restorer {
       requests,
       signal,
     })
+    const disks = new Map<string, Promise<void>>()
     const began: Promise<void>[] = []
     const inWork: string[] = []
     const settled = Promise.allSettled(
@@ -290,7 +291,11 @@ class Restorer {
           const cure = track.filePath === null ? 'Restore it by other means.' : 'Correct the row.'
           return { track, file: '', outcome: failed('file.refused', reason, cure) }
         }
-        if (this.#flags.dryRun) return { track, file, outcome: undefined }
+        const hasDisk = (): Promise<void> => this.#requireDisk(track, disks)
+        if (this.#flags.dryRun) {
+          await hasDisk()
+          return { track, file, outcome: undefined }
+        }
         const sha256 = known.get(track.s3ObjectKey)?.sha256 ?? undefined
         const target = { key: track.s3ObjectKey, file, sha256, size: track.fileSize ?? undefined }
         const id = `${target.key}\u0000${file}`
@@ -303,7 +308,10 @@ class Restorer {
             this.#open.concurrency = withinOpenFiles(requests.concurrency + mostSyncs)
             return this.#context.stopping.aborted || this.#failing.signal.aborted
               ? undefined
-              : this.#attempt(() => batch.restore(target), signal)
+              : this.#attempt(async () => {
+                  await hasDisk()
+                  return batch.restore(target)
+                }, signal)
           })
           this.#inWork.set(id, download)
           inWork.push(id)
@@ -316,6 +324,20 @@ class Restorer {
       return { batch, ends }
     })
     return { outcomes, begun: Promise.all(began) }
+  }
+
+  /**
+   * @param asked by folder: all that a row names one in have one answer
+   * @throws SafetyLimitError if the folder that a row names was on a disk which is not there
+   */
+  async #requireDisk({ filePath }: S3Track, asked: Map<string, Promise<void>>): Promise<void> {
+    const { audioFolder, audioRoot } = this.#context.config
+    if (filePath === null || this.#folder !== audioRoot) return
+    const folder = path.dirname(filePath)
+    const answer =
+      asked.get(folder) ?? requireDiskOf(this.#parts.database, filePath, audioFolder, this.#flags)
+    asked.set(folder, answer)
+    await answer
   }
 
   /** Switches the rows of what was downloaded. @returns those that are LOCAL now */

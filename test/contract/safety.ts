@@ -1883,6 +1883,9 @@ export function safetyContract(
           ])
         expect((await apply(bed, plan, limit)).summary).toMatchObject({ done: 0, skipped: 1 })
         await knex('tracks').where({ id }).update({ file_source: 'S3', s3_object_key: 'audio/b.mp3' })
+        for (const dryRun of [true, false])
+          expect((await restore(bed, { dryRun })).error?.message).toMatch(/disk looks unmounted/)
+        expect(readdirSync(file('disk'))).toEqual([])
         await bed.store.put('audio/b.mp3', fakeAudio(4_000, 2), {
           ...{ headers: { contentType: 'audio/mpeg' }, checksums: {} },
         })
