@@ -511,31 +511,39 @@ test('what is compared is paid for before it is asked: as many bytes as that is'
   expect(paid).toEqual([10, 1_000])
 })
 
-test('a CDN that asks to slow down is given a rest by all, not by the one track that it told', async () => {
-  let between = 0
-  let isResting = false
-  first = serve
-  const tracks = (async function* () {
-    for (let id = 0; id < 60; id++) yield { id: `${id}`, key: `a${id}`, size: null, etag: null, sha256: null }
-  })()
-  answers = [
-    response => {
-      isResting = true
-      setTimeout(() => {
-        isResting = false
-      }, 250)
-      refuse(response, undefined)
-    },
-    ...Array.from(
-      { length: 58 },
-      (): Answer => (response, range) => {
-        if (isResting) between++
-        serve(response, range)
+const tooMany: Answer = response => response.writeHead(429, headers).end('too many requests')
+test.each([
+  ['S3 behind it', refuse],
+  ['it itself', tooMany],
+])(
+  'a CDN that asks to slow down, %s, is given a rest by all, not by the one track that it told',
+  async (_, ask) => {
+    let between = 0
+    let isResting = false
+    first = serve
+    const tracks = (async function* () {
+      for (let id = 0; id < 60; id++)
+        yield { id: `${id}`, key: `a${id}`, size: null, etag: null, sha256: null }
+    })()
+    answers = [
+      response => {
+        isResting = true
+        setTimeout(() => {
+          isResting = false
+        }, 250)
+        ask(response, undefined)
       },
-    ),
-  ]
-  const { summary } = await verifyOne({ tracks, concurrency: 2, retryPausesMs: [300, 300] })
-  expect(summary).toMatchObject({ tracks: 60, failed: 0 })
-  // One may have been on its way.
-  expect(between).toBeLessThanOrEqual(2)
-})
+      ...Array.from(
+        { length: 58 },
+        (): Answer => (response, range) => {
+          if (isResting) between++
+          serve(response, range)
+        },
+      ),
+    ]
+    const { summary } = await verifyOne({ tracks, concurrency: 2, retryPausesMs: [300, 300] })
+    expect(summary).toMatchObject({ tracks: 60, failed: 0 })
+    // One may have been on its way.
+    expect(between).toBeLessThanOrEqual(2)
+  },
+)

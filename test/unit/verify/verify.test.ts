@@ -218,9 +218,13 @@ test('what S3 says names what the CDN does not tell', async () => {
   })
 })
 
-test('without S3 nothing is claimed that only S3 knows', async () => {
+test('without S3, or one that cannot be asked, nothing is claimed that only S3 knows', async () => {
   const { causes } = await run([track('gone')], { store: undefined })
   expect(causes).toEqual({ gone: ['origin-denied'] })
+  const away = { head: () => Promise.reject(new Error('no credentials')) } as unknown as ObjectStore
+  const { results } = await run([track('gone')], { store: away })
+  expect(results[0]?.findings).toMatchObject([{ cause: 'origin-denied' }])
+  expect(results[0]?.findings[0]?.evidence).toContain('S3 could not be checked: no credentials')
 })
 
 test('what may pass by itself is asked again, what may not is not', async () => {
