@@ -512,13 +512,16 @@ describe('a large file', () => {
     expect(most).toBeLessThanOrEqual(3)
     expect(most).toBeGreaterThan(1)
   })
-  test('with memory for two of them at a time, it has no more of them in hand', async () => {
+  test('with memory for two of them at a time has two in hand, and no more', async () => {
     write(fakeAudio(20_000, 4))
     let [now, most] = [0, 0]
+    const { promise: both, resolve: isSecond } = Promise.withResolvers<void>()
     const counting: StoreHooks = {
       uploadPart: {
         before: () => {
           most = Math.max(most, ++now)
+          if (now === 2) isSecond()
+          return both
         },
         after: () => {
           now--
