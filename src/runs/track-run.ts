@@ -196,7 +196,6 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
   /** Passes over the rows until one brings nothing new: rows of runs that died in the meantime come up again. */
   async #runChoice(choice: TrackChoice): Promise<void> {
     const { knex } = this.#database
-    const { stopping } = this.#run
     const { limit, progress } = this.#plan
     const counted = countTracks(knex, choice.filter).then(({ tracks, bytes, withoutSize }) => {
       const all = this.#total + tracks
@@ -214,7 +213,7 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
     })
     counted.catch(() => {}) // told below
     const passes = new Passes()
-    while (!stopping.aborted && passes.begin()) {
+    while (passes.begin()) {
       if ((await this.#pass(choice, choice.filter, passes)) === 0) break
       await this.#batches.flush()
       await abandonDeadRuns(knex, { host: machineName(), isAlive: isProcessAlive })
@@ -294,13 +293,11 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
     for (const { id } of tracks) known.delete(id)
     const free = tracks.filter(({ id }) => !this.#uncommitted.has(id))
     const tasks = await work.prepare(free)
-    if (tasks.length < free.length) {
-      const wanted = new Set(tasks.map(task => task.track.id))
-      const leftOut = free.flatMap(({ id }) => (wanted.has(id) ? [] : [id]))
-      await this.#committer.release(leftOut)
-      this.#leftOut += leftOut.length
-      if (this.#plan.limit === undefined) progress.advance({ items: leftOut.length })
-    }
+    const wanted = new Set(tasks.map(task => task.track.id))
+    const leftOut = free.flatMap(({ id }) => (wanted.has(id) ? [] : [id]))
+    await this.#committer.release(leftOut)
+    this.#leftOut += leftOut.length
+    if (this.#plan.limit === undefined) progress.advance({ items: leftOut.length })
     return { tasks, nextAfterId }
   }
 
@@ -342,8 +339,8 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
     const { lockWait = 15_000 } = this.#plan
     const { report } = this.#context
     await this.#batches.flush()
-    if (this.#lockedCount() > 0) await this.#refuseKeptByPolicy()
     if (this.#lockedCount() === 0 || stopping.aborted) return
+    await this.#refuseKeptByPolicy()
     const deadline = performance.now() + lockWait
     for (let pause = 50; this.#lockedCount() > 0 && !stopping.aborted; pause = Math.min(1_000, pause * 2)) {
       const rest = deadline - performance.now()
@@ -374,7 +371,6 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
     const { knex } = this.#database
     for (const ids of this.#locked.values()) {
       const kept = await keptByPolicy(knex, ids)
-      if (kept.size === 0) continue
       for (const id of kept) ids.delete(id)
       for (const task of await this.#plan.work.prepare(await tracksById(knex, [...kept]))) {
         this.#problems++

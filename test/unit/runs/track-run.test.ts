@@ -480,6 +480,12 @@ describe('a run over tracks', () => {
     expect([once.end?.taken, once.end?.left]).toEqual([3, 2])
   })
 
+  test('a row that is added once all have come up is not left', async () => {
+    await add(2)
+    const { end } = await run({ finish: async () => void (await add(1)) })
+    expect(end).toMatchObject({ taken: 2, left: 0 })
+  })
+
   test('rows that are locked when they are to be committed are come back to', async () => {
     await add(3)
     const tries: string[][] = []
