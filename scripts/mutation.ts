@@ -147,7 +147,7 @@ const rooms: Readonly<Record<string, Room>> = {
     tests: [
       'test/unit/runs/*.ts',
       'test/unit/file-effects.test.ts',
-      'test/contract/{run,lock-file,safety,track-runs}.test.ts',
+      'test/contract/{run,lock-file,row-security,safety,track-runs}.test.ts',
       ...onPostgres('test/integration/track-runs.test.ts'),
     ],
   },

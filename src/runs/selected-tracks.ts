@@ -75,9 +75,10 @@ function tellUnknown(
   wanted: ReadonlySet<string> | undefined,
   found: ReadonlySet<string>,
 ): void {
-  const unknown = [...(wanted ?? [])].filter(line => !found.has(line))
+  if (wanted === undefined) return
+  const unknown = [...wanted].filter(line => !found.has(line))
   const [first] = unknown
-  if (wanted === undefined || first === undefined) return
+  if (first === undefined) return
   report.warn(
     `--files-from: ${plural(unknown.length, 'line')} of ${formatCount(wanted.size)} ` +
       `${unknown.length === 1 ? 'is' : 'are'} not the file path, key or id of a track, such as "${printable(first)}"`,

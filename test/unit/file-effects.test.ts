@@ -1,4 +1,5 @@
 /** What is written lasts before anything rests on it: each sync, and what it comes before. */
+import { spawnSync } from 'node:child_process'
 import {
   closeSync,
   constants,
@@ -85,10 +86,12 @@ test('a link stays, and what it leads to is replaced; what is no file is refused
   await replaceFile(at('link'), 'new', { mode: 0o600 })
   expect(readFileSync(at('a'), 'utf8')).toBe('new')
   expect(readlinkSync(at('link'))).toBe('a')
-  symlinkSync('/dev/null', at('device'))
-  for (const name of ['device', ''])
+  // Not the machine's /dev/null: where this fails, that is a file.
+  spawnSync('mkfifo', [at('pipe')])
+  symlinkSync('pipe', at('device'))
+  for (const name of ['device', 'pipe', ''])
     await expect(replaceFile(at(name), 'new', { mode: 0o600 })).rejects.toMatchObject({ code: 'EINVAL' })
-  expect(readdirSync(folder).sort()).toEqual(['a', 'device', 'link'])
+  expect(readdirSync(folder).sort()).toEqual(['a', 'device', 'link', 'pipe'])
 })
 
 test.runIf(process.platform === 'linux')('a sync is one, of files, folders and numbers', async () => {

@@ -129,8 +129,8 @@ test('a plan that cannot be written is refused before the work, and at its end',
   await refuseUnwritable(path.join(folder, 'new.plan'))
   const pipe = path.join(folder, 'pipe.plan')
   execFileSync('mkfifo', [pipe])
-  // As root one would otherwise make a file of /dev/null, for every program of the machine.
-  for (const one of [folder, pipe, '/dev/null'])
+  // As root one would otherwise make a file of /dev/null: not tried with the machine's own.
+  for (const one of [folder, pipe])
     await expect(refuseUnwritable(one)).rejects.toMatchObject({
       code: 'plan.write',
       exitCode: ExitCode.usage,
