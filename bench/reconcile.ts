@@ -203,6 +203,7 @@ async function measure(databaseUrl: string, count: number): Promise<Measured> {
         deep: 0,
         head: 'changed',
         concurrency: 32,
+        signal: new AbortController().signal,
         force: false,
         tempFolder: folder,
       },

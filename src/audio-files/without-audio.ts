@@ -20,7 +20,7 @@ interface Place {
   readonly audioFolder: AudioFolder
   /** every key of the library begins so */
   readonly keyPrefix: string
-  readonly signal?: AbortSignal | undefined
+  readonly signal: AbortSignal
 }
 
 /** What an object that no row names tells of whose it is. */
@@ -69,9 +69,7 @@ export async function areOfOtherLibraries(
   const own = objects.some(isMarked) ? await libraryOf(knex) : undefined
   const isOther = (object: Unowned): boolean =>
     own !== undefined && isMarked(object) && object.library !== own
-  const ids = objects
-    .filter(isOther)
-    .flatMap(({ trackId = '' }) => (uuid.test(trackId) ? [trackId.toLowerCase()] : []))
+  const ids = objects.filter(isOther).flatMap(({ trackId = '' }) => (uuid.test(trackId) ? [trackId] : []))
   const rows = await rowFactsById(knex, store.bucket, [...new Set(ids)])
   return objects.map(object => isOther(object) && !rows.has((object.trackId ?? '').toLowerCase()))
 }
@@ -95,15 +93,17 @@ export async function ownersWithoutAudio(
   const extensions = [...new Set(names.flatMap(one => one?.extension ?? []))]
   const byName = new Map<string, string[]>()
   for await (const page of namesWithoutKey(place.knex)) {
-    place.signal?.throwIfAborted()
+    place.signal.throwIfAborted()
     for (const { id, artist, title } of page)
       for (const name of namesOfKeys(artist, title, { prefix, extensions }))
         if (wanted.has(name)) byName.set(name, [...(byName.get(name) ?? []), id])
   }
   const lacking = await tracksWithoutAudio(place, [...byName.values()].flat())
   return owners.map((owner, at) => {
-    const ids = owner === undefined ? byName.get(names[at]?.name ?? '') : undefined
-    const row = ids?.map(id => lacking.get(id)).find(found => found !== undefined)
+    const row = byName
+      .get(names[at]?.name ?? '')
+      ?.map(id => lacking.get(id))
+      .find(found => found !== undefined)
     return row === undefined ? owner : { ...row, by: 'name' }
   })
 }
@@ -122,25 +122,29 @@ async function ownersByContent(
     return row && { ...row, by: 'track' }
   })
   const hashes = [...new Set(objects.flatMap(({ sha256 }, at) => (owners[at] ? [] : (sha256 ?? []))))]
-  const byContent = new Map<string, string[]>()
-  const note = (sha256: string, id: string) => byContent.set(sha256, [...(byContent.get(sha256) ?? []), id])
+  const found: { readonly sha256: string; readonly id: string }[] = []
   const contents = new Map(hashes.map(sha256 => [localTrackId(sha256), sha256]))
   for (const { id, spotifyId } of await tracksBySpotifyId(knex, [...contents.keys()]))
-    note(contents.get(spotifyId) as string, id)
+    found.push({ sha256: contents.get(spotifyId) as string, id })
   const remembered = await rememberedPaths(knex, hashes)
   const ofFiles = await tracksOfFiles(
     knex,
     remembered.map(({ path }) => path),
     audioFolder,
   )
-  for (const { path, sha256 } of remembered) for (const { id } of ofFiles.get(path) ?? []) note(sha256, id)
-  const lacking = await tracksWithoutAudio(place, [...byContent.values()].flat())
+  for (const { path, sha256 } of remembered)
+    for (const { id } of ofFiles.get(path) ?? []) found.push({ sha256, id })
+  const byContent = Map.groupBy(found, ({ sha256 }) => sha256)
+  const lacking = await tracksWithoutAudio(
+    place,
+    found.map(({ id }) => id),
+  )
   return objects.map(({ sha256 = '' }, at) => {
     if (owners[at] !== undefined) return owners[at]
     const row = byContent
       .get(sha256)
-      ?.map(id => lacking.get(id))
-      .find(found => found !== undefined)
+      ?.map(({ id }) => lacking.get(id))
+      .find(one => one !== undefined)
     return row && { ...row, by: 'content' }
   })
 }
@@ -158,7 +162,7 @@ async function tracksWithoutAudio(
   { knex, store, audioFolder, signal }: Place,
   ids: readonly string[],
 ): Promise<Map<string, Omit<LackingRow, 'by'>>> {
-  const valid = [...new Set(ids)].filter(id => uuid.test(id)).map(id => id.toLowerCase())
+  const valid = [...new Set(ids)].filter(id => uuid.test(id))
   const rows = await rowFactsById(knex, store.bucket, valid)
   const limit = pLimit(looksAtOnce)
   const lacking = new Map<string, Omit<LackingRow, 'by'>>()

@@ -315,9 +315,8 @@ export class Comparator {
     const others = await areOfOtherLibraries(place, unowned, known)
     for (const [at, object] of objects.entries()) {
       const { trackId, declaredSha256 } = object.head
-      const owner = owners[at]
       // What is empty is nobody's audio.
-      if (owner !== undefined && object.size > 0) object.lacking = owner
+      if (object.size > 0) object.lacking = owners[at]
       if (known.has(object.key)) continue
       if (trackId === undefined && declaredSha256 === undefined) object.foreign = 'unmarked'
       // Another library has a prefix of its own there, and its own tracks.

@@ -34,7 +34,7 @@ export interface ReconcileOptions {
   isSelected?: (comparison: Comparison) => boolean
   /** exists, and is this run's own */
   tempFolder: string
-  signal?: AbortSignal
+  signal: AbortSignal
 }
 
 export interface Library {

@@ -194,7 +194,7 @@ async function* observe(
       signal,
     })
   for await (const pairs of mergeOrdered(rows, objects, keyOf, keyOf)) {
-    signal?.throwIfAborted()
+    signal.throwIfAborted()
     yield* judge.take(pairs)
   }
   yield* judge.finish()

@@ -4,14 +4,17 @@ import { writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { sweepStaging } from '../../src/fetch/fetcher.ts'
 import type { FetchFlags } from '../../src/fetch/flags.ts'
 import { runFetch } from '../../src/fetch/run.ts'
-import type { ObjectHead } from '../../src/storage/store.ts'
+import { uploadStream } from '../../src/fetch/staged-upload.ts'
+import { type ObjectHead, StoreError } from '../../src/storage/store.ts'
 import { fakeAudio, type TestBed } from '../support/bed.ts'
 import { embeddedBed } from '../support/beds.ts'
 import { pgliteTestDatabase } from '../support/database.ts'
+import { hooked, type StoreHooks } from '../support/hooked-store.ts'
 import { listening, urlOf } from '../support/listening.ts'
-import { sha256 } from '../support/sums.ts'
+import { crc32Text, sha256 } from '../support/sums.ts'
 import { fetchDefaults } from './worker.ts'
 
 let bed: TestBed
@@ -203,6 +206,16 @@ describe('an object in S3', () => {
       said.map(one => [500, 'audio/flac', one === hash ? hash : null]),
     )
     expect(objects.map(one => [one.uploaded_at, one.verified_at])).toEqual(said.map(() => [null, null]))
+    expect(objects.map(one => one.crc32)).toEqual(said.map(() => null))
+    const summed = fakeAudio(500, 2)
+    await bed.store.put('old/summed.flac', summed, {
+      headers: { contentType: 'audio/flac' },
+      checksums: { crc32: crc32Text(summed) },
+    })
+    await bed.addTrack({ path: null, source: 'UNAVAILABLE', key: 'old/summed.flac' })
+    await fetch({ from: ['s3'] })
+    const [known] = await bed.database.knex('autodj_ledger.objects').where({ key: 'old/summed.flac' })
+    expect(known.crc32).toBe(crc32Text(summed))
   })
 })
 
@@ -232,8 +245,56 @@ test('a download whose key is taken: by the same bytes it is that object, by oth
   expect(seen(cold)).toEqual([null, null, 'object.archived'])
   expect(seen(own)).toEqual(['S3', 'old/own key.flac', 'fetched'])
   expect((await bed.content(keyOf('Other')))?.equals(fakeAudio(3_000, 5))).toBe(true)
+  const head = (await bed.store.head(keyOf('Free'))) as ObjectHead
+  expect(Object.keys(head.metadata).sort()).toEqual(['library', 'sha256', 'track-id'])
+  expect(head.metadata).toMatchObject({ sha256: sha256(bytes), 'track-id': free })
   // Nothing is left on the way.
-  expect([...(await bed.objects()).keys()].filter(key => key.includes('staging'))).toEqual([])
+  expect([...(await bed.objects()).keys()].filter(key => key.startsWith('audio/.incoming/'))).toEqual([])
+})
+
+test('a download is audio by its first bytes, however few come at a time; a refused copy is told as that', async () => {
+  const bytes = fakeAudio(3_000, 6)
+  async function* body() {
+    for (let at = 0; at < bytes.length; at += 2) yield bytes.subarray(at, at + 2)
+  }
+  const upload = (hooks: StoreHooks = {}) =>
+    uploadStream({
+      store: hooked(bed.store, hooks),
+      stagingKey: 'audio/.incoming/x',
+      body: body(),
+      trackId: randomUUID(),
+      keyOf: () => 'audio/x.flac',
+      signal: new AbortController().signal,
+    })
+  expect(await upload()).toMatchObject({ size: 3_000, sha256: sha256(bytes), contentType: 'audio/flac' })
+  const denied = () => {
+    throw new StoreError('denied', 'no entry')
+  }
+  await expect(upload({ copy: { before: denied } })).rejects.toMatchObject({ kind: 'denied' })
+  expect([...(await bed.objects()).keys()]).toEqual(['audio/x.flac'])
+})
+
+test('what dead runs have left on the way is swept, and nothing of the living, or of others', async () => {
+  const [dead, live] = [randomUUID(), randomUUID()]
+  const kept = [live, `${dead}0`, `0${dead}`, dead.replace(/-[0-9a-f]{4}-/, '-'), 'notes'].map(
+    one => `audio/.incoming/${one}/x`,
+  )
+  const gone = [`audio/.incoming/${dead}/x`, `audio/.incoming/${dead}/y`]
+  const asked: (readonly string[])[] = []
+  for (const key of [...kept, ...gone]) {
+    await put(key, fakeAudio(4, 1))
+    await bed.store.createUpload(key, { headers: { contentType: 'audio/flac' } })
+  }
+  const sweep = () =>
+    sweepStaging(bed.store, 'audio/', async ids => {
+      asked.push([...ids].sort())
+      return new Set([live])
+    })
+  expect(await sweep()).toBe(4)
+  expect([...(await bed.objects()).keys()].sort()).toEqual(kept.toSorted())
+  expect((await bed.openUploads()).sort()).toEqual(kept.toSorted())
+  expect(asked).toEqual([[dead, live].sort(), [dead, live].sort()])
+  expect(await sweep()).toBe(0)
 })
 
 test('what is not there from any source says why of each, and may be there another time if one of them may', async () => {

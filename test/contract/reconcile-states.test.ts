@@ -185,6 +185,12 @@ const states: State[] = [
     async ({ row, put, bytes }) => [await put(), await row({ path: 'there.flac', file: bytes })],
     [],
   ],
+  ['agrees with two rows', async ({ row, put }) => [await put(), await row(), await row()], []],
+  [
+    'agrees with two rows, and was proved',
+    async ({ row, put, known }) => [await put(), await known(), await row(), await row()],
+    [],
+  ],
   ['agrees, without a size', async ({ row, put }) => [await put(), await row({ size: null })], []],
   [
     'proved as another',
@@ -259,6 +265,17 @@ const states: State[] = [
       await row(),
       await put({ key: `${key}.other` }),
       await known({ key: `${key}.other`, verifiedAt: new Date(0) }),
+      await row({ key: `${key}.other` }),
+    ],
+    ['* moved', 'update-row S3'],
+  ],
+  [
+    "missing, its content is another's, as the ledger vouches",
+    async ({ row, put, known, key }) => [
+      await known(),
+      await row(),
+      await put({ key: `${key}.other` }),
+      await known({ key: `${key}.other` }),
       await row({ key: `${key}.other` }),
     ],
     ['* moved', 'update-row S3'],
@@ -340,6 +357,7 @@ const states: State[] = [
     [],
   ],
   ['orphan without a mark', async ({ put }) => put(), []],
+  ['key that no row can hold', async ({ put, key }) => put({ key: `${key}\0` }), []],
   [
     'orphan that the ledger knows',
     async ({ put, known }) => [await put(), await known()],
@@ -567,16 +585,17 @@ test('what is said of each, and what the plan would do', async () => {
   const { found: lines, summary } = await found([...states, ...byName])
   expect(lines).toEqual(expectedOf([...states, ...byName]))
   expect(summary).toMatchObject({
-    rows: 50,
-    rows_with_key: 30,
-    objects: 49,
-    bytes: 143_000,
+    rows: 56,
+    rows_with_key: 36,
+    objects: 53,
+    bytes: 155_000,
     changed: 0,
     unread: 0,
-    agree: 17,
-    heads: 61,
+    agree: 22,
+    heads: 64,
     hashed: 2,
   })
+  expect(summary['found']).toMatchObject({ 'foreign-object': 5 })
 })
 
 test('what is not there any longer at the second look is not judged, and what cannot be looked at is told', async () => {
@@ -601,12 +620,18 @@ test('what is not there any longer at the second look is not judged, and what ca
     ['unreadable missing', async ({ row }) => row(), ['!']],
     ['agrees', async ({ put, row }) => [await put(), await row()], []],
   ]
-  const { found: lines, summary } = await found(
+  const {
+    found: lines,
+    summary,
+    run,
+  } = await found(
     some,
     { head: 'all' },
     hooks(() => null),
   )
   expect(lines).toEqual(expectedOf(some))
+  const unread = run.items.filter(({ sigil }) => sigil === '!')
+  expect(unread.map(({ differences }) => differences)).toEqual([[], [], []])
   expect(summary).toMatchObject({ changed: 1, unread: 3, agree: 1 })
 })
 
@@ -748,6 +773,13 @@ describe('how closely it looks', () => {
       content_type: contentType,
     })
     expect(more).toEqual([])
+    // And what was read, whatever the store computes.
+    await found(declared, { deep: true })
+    const read = await bed.database.knex('autodj_ledger.objects').orderBy('key').pluck('sha256')
+    const said = declared.map(
+      async ([name]) => (await bed.store.head(`audio/${name}.flac`))?.metadata['sha256'],
+    )
+    expect(read.toSorted()).toEqual((await Promise.all(said)).toSorted())
   })
   test('what was looked at and found right is remembered, and nothing else', async () => {
     const objects = () => bed.database.knex('autodj_ledger.objects')
@@ -774,14 +806,23 @@ describe('by an inventory', () => {
     ['of a console', async ({ put }) => put({ key: 'audio/folder/', bytes: Buffer.alloc(0) }), []],
     ['in quarantine', async ({ put }) => put({ key: 'quarantine/mine/x.flac' }), []],
   ]
+  const removed: State = [
+    'removed, of a track by content',
+    async ({ row, put, known, key, bytes }) => [
+      await put({ key: `quarantine/${randomUUID()}/${key}` }),
+      await known(),
+      await row({ ...lost, spotifyId: localTrackId(sha256(bytes)) }),
+    ],
+    ['- unlinked-object', 'bring-back-object from quarantine'],
+  ]
   const since: State[] = [
     ['since', async ({ put, known, row }) => [await put(), await known(), await row()], []],
     ['orphan since', async ({ put, known }) => [await put(), await known()], []],
     ['of a console since', async ({ put }) => put({ key: 'audio/later/', bytes: Buffer.alloc(0) }), []],
   ]
-  const lost: State = ['lost', async ({ row }) => row(), ['+ missing-object', 'update-row UNAVAILABLE']]
+  const missing: State = ['lost', async ({ row }) => row(), ['+ missing-object', 'update-row UNAVAILABLE']]
 
-  async function byInventory(states: readonly State[]) {
+  async function byInventory(states: readonly State[], twice = false) {
     await bed.reset()
     file = path.join(bed.dir, 'p.plan')
     await build(before)
@@ -789,8 +830,9 @@ describe('by an inventory', () => {
     const entries = listed
       .filter(({ key }) => !key.includes('left out'))
       .map(one => (one.key.includes('archive') ? { ...one, storageClass: 'GLACIER' } : one))
+    if (twice) entries.push(...entries)
     const url = await putInventory(hooked(bed.store, { list: { after: () => entries } }), 'CSV')
-    const read = await build([...states])
+    await build(states)
     const old = new Date(Date.now() - 25 * 3_600_000)
     const run = await reconcile(
       bed,
@@ -804,9 +846,12 @@ describe('by an inventory', () => {
         },
       },
     )
-    expect(run.error).toBeUndefined()
-    return { summary: run.summary, told: JSON.stringify(run.messages), read, run }
+    return { summary: run.summary, told: JSON.stringify(run.messages), error: run.error }
   }
+
+  test('that lists a key twice is damaged, and none', async () => {
+    expect((await byInventory([], true)).error).toMatchObject({ code: 'inventory.damaged' })
+  })
 
   test('is as good as a listing for what it knows; what came later is looked at where a row names it', async () => {
     const { summary, told } = await byInventory(since)
@@ -817,8 +862,14 @@ describe('by an inventory', () => {
   })
 
   test('and where a row would look lost by it, what it could not know is listed after all', async () => {
-    const { summary, told } = await byInventory([...since, lost])
-    expect(summary['found']).toMatchObject({ 'orphan-object': 2, 'missing-object': 1 })
+    const { summary, told } = await byInventory([...since, missing, removed])
+    expect(summary['found']).toMatchObject({
+      'orphan-object': 2,
+      'missing-object': 1,
+      'duplicate-content': 0,
+      // Listed once, though rows were missed twice.
+      'unlinked-object': 1,
+    })
     expect(told).toContain('inventory is not enough: 1 row would look lost by it')
   })
 })

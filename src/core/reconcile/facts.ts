@@ -72,7 +72,7 @@ export interface ObjectFacts {
   /** neither the ledger nor a row ever knew it, and this is why it is nothing of ours to remove */
   foreign?: 'unmarked' | 'deeper' | 'other-library' | 'unnamable'
   /** the row of its track, which has no other audio, and how it is known to be its */
-  lacking?: LackingRow
+  lacking?: LackingRow | undefined
 }
 
 /** One file under the audio folder; `path` is relative to it, with `/`. */

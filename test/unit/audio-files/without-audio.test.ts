@@ -1,5 +1,8 @@
+import type { Knex } from 'knex'
 import { expect, test } from 'vitest'
-import { unownedOf } from '../../../src/audio-files/without-audio.ts'
+import { areOfOtherLibraries, unownedOf } from '../../../src/audio-files/without-audio.ts'
+import type { ObjectStore } from '../../../src/storage/store.ts'
+import { sha256 } from '../../support/sums.ts'
 
 const [computed, declared, recorded] = ['ca', 'de', 'ec'].map(two => two.repeat(32)) as [
   string,
@@ -22,4 +25,24 @@ test.each<[string, Parameters<typeof unownedOf>[0], string | undefined, string |
 test('its track and its library are what it says', () => {
   const metadata = { 'track-id': 't', library: 'l' }
   expect(unownedOf({ metadata, checksums: {} }, null, 'k')).toEqual({ key: 'k', trackId: 't', library: 'l' })
+})
+
+test('of another library is what says so, unless the ledger knew it; where the database has no name nothing is', async () => {
+  const others = (identity: string | undefined, objects: { key: string; library?: string }[]) => {
+    const raw = async () => {
+      if (identity === undefined) throw new Error('no right to ask')
+      return { rows: [{ identity }] }
+    }
+    const place = { knex: { raw } as unknown as Knex, store: { bucket: 'b' } as ObjectStore }
+    return areOfOtherLibraries(place, objects, new Map([['known', {}]]))
+  }
+  const own = sha256(Buffer.from('this one')).slice(0, 16)
+  const objects = [
+    { key: 'a', library: own },
+    { key: 'b', library: 'other' },
+    { key: 'c' },
+    { key: 'known', library: 'other' },
+  ]
+  expect(await others('this one', objects)).toEqual([false, true, false, false])
+  expect(await others(undefined, objects)).toEqual([false, false, false, false])
 })

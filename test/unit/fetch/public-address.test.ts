@@ -1,14 +1,24 @@
 import http from 'node:http'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { isPublicAddress, previewGuard, refuseInside } from '../../../src/fetch/public-address.ts'
+import {
+  guardedLookup,
+  isPublicAddress,
+  previewGuard,
+  refuseInside,
+} from '../../../src/fetch/public-address.ts'
 import { download } from '../../../src/fetch/url-download.ts'
 import { listening, portOf } from '../../support/listening.ts'
 
 describe('addresses of the internet, and those inside', () => {
-  test.each(['1.1.1.1', '93.184.216.34', '172.15.255.255', '172.32.0.0', '192.167.1.1', '2606:4700::1111'])(
-    '%s is of the internet',
-    address => expect(isPublicAddress(address)).toBe(true),
-  )
+  test.each([
+    '1.1.1.1',
+    '93.184.216.34',
+    '172.15.255.255',
+    '172.32.0.0',
+    '192.167.1.1',
+    '2606:4700::1111',
+    '2606:4700::1111%eth0',
+  ])('%s is of the internet', address => expect(isPublicAddress(address)).toBe(true))
   test.each([
     '127.0.0.1',
     '127.8.8.8',
@@ -125,8 +135,21 @@ test('of a name that a proxy is to look up: what this machine knows of it, and n
   for (const name of ['127.0.0.1', '[::1]', 'localhost'])
     await expect(refuseInside(name, never)).rejects.toThrow()
   for (const name of ['127.0.0.1', '[::1]', 'localhost']) await refuseInside(name, always)
-  for (const name of ['nas.invalid.local', 'nowhere.internal', 'nowhere.home.arpa', 'nowhere.lan.'])
+  for (const name of [
+    'nas.invalid.local',
+    'nowhere.internal',
+    'nowhere.home.arpa',
+    'nowhere.lan.',
+    'nowhere-at-all',
+  ])
     await expect(refuseInside(name, always)).rejects.toThrow()
   // Nobody's here: the proxy's affair.
   await refuseInside('nowhere.invalid', never)
+})
+
+test('a name that nobody knows is an error of the network, not one of ours', async () => {
+  const error = await new Promise<unknown>(resolve =>
+    guardedLookup(() => true)('nowhere.invalid', {}, failed => resolve(failed)),
+  )
+  expect(error).toMatchObject({ syscall: 'getaddrinfo' })
 })

@@ -59,6 +59,23 @@ describe('proofs', () => {
   })
 })
 
+it('who stops early ends the proofs as well', async () => {
+  let ended = 0
+  async function* all<T>(one: T): AsyncGenerator<T[]> {
+    try {
+      for (;;) yield [one]
+    } finally {
+      ended++
+    }
+  }
+  const row = { trackId: 't', key: 'k', source: null, size: null, path: null }
+  for await (const page of withProofs(all(row), all({ key: 'k', proof: undefined }))) {
+    expect(page).toHaveLength(1)
+    break
+  }
+  expect(ended).toBe(2)
+})
+
 describe('ranges of a listing', () => {
   const keys = (count: number) => Array.from({ length: count }, (_, index) => String(index).padStart(7, '0'))
   const cuts = (all: readonly string[], limits = {}) => {
