@@ -105,7 +105,7 @@ export class NamedTracks<Task extends TrackTask, Outcome extends { readonly stat
   async #commit(batch: readonly Waiting<Task, Outcome>[]): Promise<void> {
     try {
       const ends = await this.#committer.commit(batch.map(({ done }) => done))
-      for (const [index, end] of ends.entries()) batch[index]?.resolve(end)
+      for (const [index, { resolve }] of batch.entries()) resolve(ends[index] as TrackEnd)
     } catch (error) {
       // Of these tracks alone: the queue tries them again.
       for (const { reject } of batch) reject(error)

@@ -161,8 +161,10 @@ const items = () =>
 describe('a run over tracks', () => {
   test('pages grow as more come up, and the next is on its way in the middle of the one before', async () => {
     await add(21)
+    const before = performance.now()
     const { end, bar, run: told } = await run({ claims: { first: 2, largest: 8 }, slots: () => 1 })
     expect(end).toMatchObject({ exitCode: 0, taken: 21, leftOut: 0, locked: 0, left: 0 })
+    expect(end?.seconds).toBeLessThanOrEqual((performance.now() - before) / 1_000)
     expect(told.messages.filter(one => one['message_type'] === 'error')).toEqual([])
     expect(JSON.stringify(told.messages)).not.toContain(rowsKeepComing)
     expect(of('prepare').map(page => page.split(' ').filter(Boolean).length)).toEqual([2, 4, 8, 7, 0, 0])
