@@ -21,8 +21,6 @@ export interface TestServer extends S3Server {
   origin: CdnOrigin
   /** A client of its own for a bucket; whoever opens closes. */
   open(bucket?: string): ObjectStore
-  /** Stops it and starts it again on what is in the directory. */
-  restart(): Promise<TestServer>
 }
 
 export async function testServer(options: Partial<S3ServerOptions> = {}): Promise<TestServer> {
@@ -31,10 +29,9 @@ export async function testServer(options: Partial<S3ServerOptions> = {}): Promis
   const server = await startS3Server(all)
   const { url, region } = server
   const [credentials = accessKey] = all.credentials
-  let kept = false
   const close = async () => {
     await server.close()
-    if (!kept) rmSync(dir, { recursive: true, force: true })
+    rmSync(dir, { recursive: true, force: true })
   }
   return Object.assign(Object.create(server) as S3Server, {
     dir,
@@ -50,11 +47,6 @@ export async function testServer(options: Partial<S3ServerOptions> = {}): Promis
       createS3Store({ bucket, region, endpoint: url, credentials: { ...credentials } }),
     close,
     [Symbol.asyncDispose]: close,
-    async restart() {
-      kept = true
-      await server.close()
-      return testServer(all)
-    },
   })
 }
 

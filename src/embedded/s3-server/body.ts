@@ -168,7 +168,7 @@ export async function receiveToDisk(
     const { body, received } = await receiveSmall(request, expected, options)
     return { ...received, segments: disk.writeSmall(body) }
   }
-  const writer = await disk.startBlob()
+  const writer = disk.startBlob()
   try {
     const received = await receiveLarge(request, expected, options, writer)
     return { ...received, segments: await writer.finish() }
@@ -285,13 +285,13 @@ function pump(
   request: IncomingMessage,
   expected: Expectation,
   options: BodyOptions,
-  take: (slice: Buffer) => Promise<void> | undefined,
+  take: (slice: Buffer) => Promise<unknown> | undefined,
 ): Promise<ReadonlyMap<string, string>> {
   return new Promise((resolve, reject) => {
     let size = 0
     let raw = 0
     let corrupt = options.corrupt === true
-    let wait: Promise<void> | undefined
+    let wait: Promise<unknown> | undefined
     const settle = (error: unknown, trailers?: ReadonlyMap<string, string>) => {
       request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
       request.off('timeout', onTimeout)

@@ -110,7 +110,7 @@ export async function copyObject(call: Call): Promise<Reply> {
             checksum && { checksum: { algorithm, value: checksum, type: 'FULL_OBJECT' as const } }),
           segments: source.segments,
         }
-        call.disk.commit({ do: 'put', bucket: bucket.name, key: call.key, version })
+        call.disk.put(bucket, call.key, version)
         const sum = version.checksum
         return {
           status: 200,

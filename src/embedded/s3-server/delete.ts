@@ -26,31 +26,25 @@ function remove(
     if (newest.deleteMarker || !etagMatches(ifMatch, newest.etag)) throw preconditionFailed('If-Match')
   }
   for (const token of bucket.writers.get(key) ?? []) token.disturbed = true
-  const name = bucket.name
   if (versionId !== undefined) {
     const version = entry?.versions.find(v => v.id === versionId)
-    if (version) call.disk.commit({ do: 'remove', bucket: name, key, version: versionId })
+    if (version) call.disk.remove(bucket, key, versionId)
     return { versionId, ...(version?.deleteMarker && { deleteMarker: true, markerId: versionId }) }
   }
   if (!versioned(bucket)) {
-    if (entry) call.disk.commit({ do: 'remove', bucket: name, key, version: 'null' })
+    call.disk.remove(bucket, key, 'null')
     return {}
   }
   const id = versionIdFor(bucket)
-  call.disk.commit({
-    do: 'put',
-    bucket: name,
-    key,
-    version: {
-      id,
-      time: call.seconds,
-      deleteMarker: true,
-      size: 0,
-      etag: '',
-      headers: {},
-      meta: {},
-      segments: [],
-    },
+  call.disk.put(bucket, key, {
+    id,
+    time: call.seconds,
+    deleteMarker: true,
+    size: 0,
+    etag: '',
+    headers: {},
+    meta: {},
+    segments: [],
   })
   return { deleteMarker: true, markerId: id }
 }

@@ -1,27 +1,21 @@
 /**
- * What the server knows, in memory, and how it outlives the process: object bytes in files of their own
- * (`blobs/3f/2a1c`, named by a counter, never by key), everything else as one JSON line per change in
- * `changes.ndjson`.
- *
- * A line of the log is the commit. A line goes out in one write before the answer does, so whatever was answered
- * survives kill -9 (not a power cut: nothing is fsynced). Bytes written before a line that never came are swept at
- * the next start; a torn last line is cut off. At a start the log is rewritten when most of it is history.
- * One server per directory.
+ * What the server knows, in memory for as long as it runs; the bytes of objects in files of their own, named by a
+ * counter, never by key.
  */
+import { once } from 'node:events'
 import {
   closeSync,
-  ftruncateSync,
+  createWriteStream,
   mkdirSync,
   openSync,
-  readdirSync,
   readSync,
-  renameSync,
-  unlink,
-  unlinkSync,
-  writeSync,
+  rmSync,
+  type WriteStream,
+  writeFileSync,
 } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { finished } from 'node:stream/promises'
 import type { Algorithm, ChecksumType } from './checksums.ts'
 import { SortedKeys } from './keys.ts'
 
@@ -96,20 +90,6 @@ export interface Upload {
   parts: Map<number, Part>
 }
 
-type StoredUpload = Omit<Upload, 'parts'>
-
-type Change =
-  | { do: 'bucket'; name: string; region: string; created: number }
-  | { do: 'drop-bucket'; name: string }
-  | { do: 'versioning'; bucket: string; status: Versioning }
-  | { do: 'document'; bucket: string; name: string; body: string | null }
-  | { do: 'put'; bucket: string; key: string; version: Version; upload?: string }
-  | { do: 'remove'; bucket: string; key: string; version: string }
-  | { do: 'tags'; bucket: string; key: string; version: string; tags: Record<string, string> }
-  | { do: 'upload'; upload: StoredUpload }
-  | { do: 'part'; upload: string; part: Part }
-  | { do: 'abort'; upload: string }
-
 /** What a completed upload became, remembered so that a repeated Complete gets the same answer. */
 interface Completed {
   bucket: string
@@ -118,49 +98,86 @@ interface Completed {
 }
 
 const rememberedCompletions = 1000
-const writeBatch = 1 << 20
+/** Bytes that are read at a time. */
+const pieceSize = 1 << 20
 
 export class Disk {
   readonly buckets = new Map<string, Bucket>()
   readonly uploads = new Map<string, Upload>()
   readonly completed = new Map<string, Completed>()
   readonly #dir: string
-  #log: number
   #nextBlob = 1
-  readonly #folders = new Set<number>()
   /** Versions, parts and running readers that need a blob. */
   readonly #uses = new Map<number, number>()
-  #replaying = true
-  #unlinking = 0
-  #idle: (() => void) | undefined
 
-  /** Reads the state in `dir`, which is made when it is not there. */
+  /** @param dir for the bytes; made when it is not there */
   constructor(dir: string) {
     this.#dir = dir
-    mkdirSync(join(dir, 'blobs'), { recursive: true })
-    const path = join(dir, 'changes.ndjson')
-    this.#log = openSync(path, 'a+')
-    const lines = this.#replay()
-    this.#replaying = false
-    this.#sweep()
-    let live = 0
-    for (const _ of this.#snapshot()) live++
-    if (lines > 1000 && lines > 2 * live) this.#compact(path)
+    mkdirSync(dir, { recursive: true })
   }
 
-  async close(): Promise<void> {
-    closeSync(this.#log)
-    if (this.#unlinking > 0) {
-      await new Promise<void>(resolve => {
-        this.#idle = resolve
-      })
+  addBucket(name: string, region: string, created: number): Bucket {
+    const bucket: Bucket = {
+      name,
+      region,
+      created,
+      versioning: undefined,
+      documents: new Map(),
+      entries: new SortedKeys(),
+      writers: new Map(),
     }
+    this.buckets.set(name, bucket)
+    return bucket
   }
 
-  /** Makes a change lasting, then real. Returns once it is in the log. */
-  commit(change: Change): void {
-    writeSync(this.#log, `${JSON.stringify(change)}\n`)
-    this.#apply(change)
+  dropBucket(name: string): void {
+    for (const upload of this.uploads.values()) if (upload.bucket === name) this.forgetUpload(upload.id)
+    this.buckets.delete(name)
+  }
+
+  /** Makes a version the newest of its key. @param upload what it was until now */
+  put(bucket: Bucket, key: string, version: Version, upload?: Upload): void {
+    this.hold(version.segments)
+    let entry = bucket.entries.get(key)
+    if (!entry) {
+      entry = { key, versions: [] }
+      bucket.entries.add(entry)
+    }
+    if (version.id === 'null') this.#dropVersion(entry, 'null')
+    entry.versions.unshift(version)
+    if (!upload) return
+    this.forgetUpload(upload.id)
+    this.completed.set(upload.id, { bucket: bucket.name, key, version })
+    if (this.completed.size > rememberedCompletions)
+      this.completed.delete(this.completed.keys().next().value!)
+  }
+
+  remove(bucket: Bucket, key: string, version: string): void {
+    const entry = bucket.entries.get(key)
+    if (!entry) return
+    this.#dropVersion(entry, version)
+    if (entry.versions.length === 0) bucket.entries.remove(key)
+  }
+
+  #dropVersion(entry: Entry, id: string): void {
+    const at = entry.versions.findIndex(v => v.id === id)
+    if (at === -1) return
+    const [gone] = entry.versions.splice(at, 1)
+    this.release(gone!.segments)
+  }
+
+  addPart(upload: Upload, part: Part): void {
+    this.hold(part.segments)
+    const before = upload.parts.get(part.number)
+    upload.parts.set(part.number, part)
+    if (before) this.release(before.segments)
+  }
+
+  forgetUpload(id: string): void {
+    const upload = this.uploads.get(id)
+    if (!upload) return
+    this.uploads.delete(id)
+    for (const part of upload.parts.values()) this.release(part.segments)
   }
 
   /** Keeps the blobs until {@link release}, whatever happens to the objects. */
@@ -174,47 +191,32 @@ export class Disk {
       if (uses > 0) this.#uses.set(blob, uses)
       else {
         this.#uses.delete(blob)
-        if (!this.#replaying) this.#unlink(blob)
+        rmSync(this.#path(blob), { force: true })
       }
     }
   }
 
-  /** Gives up blobs that no change refers to. */
+  /** Gives up blobs that nothing refers to. */
   drop(segments: readonly Segment[]): void {
     this.hold(segments)
     this.release(segments)
   }
 
-  path(blob: number): string {
-    return join(this.#dir, 'blobs', (blob >>> 10).toString(16), (blob & 1023).toString(16))
+  #path(blob: number): string {
+    return join(this.#dir, String(blob))
   }
 
-  #newBlob(): number {
-    const blob = this.#nextBlob++
-    const folder = blob >>> 10
-    if (!this.#folders.has(folder)) {
-      mkdirSync(join(this.#dir, 'blobs', folder.toString(16)), { recursive: true })
-      this.#folders.add(folder)
-    }
-    return blob
-  }
-
-  /** Stores a small body at once: three quick system calls are cheaper than a round through the thread pool. */
+  /** Stores a small body at once: quick system calls are cheaper than a round through the thread pool. */
   writeSmall(body: Buffer): Segment[] {
     if (body.length === 0) return []
-    const blob = this.#newBlob()
-    const fd = openSync(this.path(blob), 'w')
-    try {
-      for (let done = 0; done < body.length; ) done += writeSync(fd, body, done)
-    } finally {
-      closeSync(fd)
-    }
+    const blob = this.#nextBlob++
+    writeFileSync(this.#path(blob), body)
     return [[blob, 0, body.length]]
   }
 
-  async startBlob(): Promise<BlobWriter> {
-    const blob = this.#newBlob()
-    return new BlobWriter(blob, this.path(blob), await open(this.path(blob), 'w'))
+  startBlob(): BlobWriter {
+    const blob = this.#nextBlob++
+    return new BlobWriter(blob, this.#path(blob))
   }
 
   /** A small run of bytes, read at once. */
@@ -222,7 +224,7 @@ export class Disk {
     const out = Buffer.allocUnsafe(size)
     let at = 0
     for (const [blob, offset, length] of segments) {
-      const fd = openSync(this.path(blob), 'r')
+      const fd = openSync(this.#path(blob), 'r')
       try {
         for (let done = 0; done < length; ) {
           const n = readSync(fd, out, at + done, length - done, offset + done)
@@ -240,10 +242,10 @@ export class Disk {
   /** The bytes of the segments in pieces of up to 1 MiB, each a buffer of its own. The caller holds the segments. */
   async *read(segments: readonly Segment[]): AsyncGenerator<Buffer> {
     for (const [blob, offset, length] of segments) {
-      const file = await open(this.path(blob), 'r')
+      const file = await open(this.#path(blob), 'r')
       try {
         for (let done = 0; done < length; ) {
-          const piece = Buffer.allocUnsafeSlow(Math.min(writeBatch, length - done))
+          const piece = Buffer.allocUnsafeSlow(Math.min(pieceSize, length - done))
           const { bytesRead } = await file.read(piece, 0, piece.length, offset + done)
           if (bytesRead === 0) throw new Error(`blob ${blob} is shorter than its segment`)
           done += bytesRead
@@ -254,250 +256,42 @@ export class Disk {
       }
     }
   }
-
-  #apply(change: Change): void {
-    switch (change.do) {
-      case 'bucket':
-        this.buckets.set(change.name, {
-          name: change.name,
-          region: change.region,
-          created: change.created,
-          versioning: undefined,
-          documents: new Map(),
-          entries: new SortedKeys(),
-          writers: new Map(),
-        })
-        return
-      case 'drop-bucket':
-        for (const upload of this.uploads.values()) {
-          if (upload.bucket === change.name) this.#apply({ do: 'abort', upload: upload.id })
-        }
-        this.buckets.delete(change.name)
-        return
-      case 'versioning':
-        this.#bucket(change.bucket).versioning = change.status
-        return
-      case 'document': {
-        const { documents } = this.#bucket(change.bucket)
-        if (change.body === null) documents.delete(change.name)
-        else documents.set(change.name, change.body)
-        return
-      }
-      case 'put': {
-        const bucket = this.#bucket(change.bucket)
-        const { version } = change
-        this.hold(version.segments)
-        let entry = bucket.entries.get(change.key)
-        if (!entry) {
-          entry = { key: change.key, versions: [] }
-          bucket.entries.add(entry)
-        }
-        if (version.id === 'null') this.#dropVersion(entry, 'null')
-        entry.versions.unshift(version)
-        if (change.upload !== undefined) {
-          this.#forgetUpload(change.upload)
-          this.completed.set(change.upload, { bucket: change.bucket, key: change.key, version })
-          if (this.completed.size > rememberedCompletions) {
-            this.completed.delete(this.completed.keys().next().value!)
-          }
-        }
-        return
-      }
-      case 'remove': {
-        const bucket = this.#bucket(change.bucket)
-        const entry = bucket.entries.get(change.key)
-        if (!entry) return
-        this.#dropVersion(entry, change.version)
-        if (entry.versions.length === 0) bucket.entries.remove(change.key)
-        return
-      }
-      case 'tags': {
-        const entry = this.#bucket(change.bucket).entries.get(change.key)
-        const version = entry?.versions.find(v => v.id === change.version)
-        if (version) version.tags = change.tags
-        return
-      }
-      case 'upload':
-        this.uploads.set(change.upload.id, { ...change.upload, parts: new Map() })
-        return
-      case 'part': {
-        const upload = this.uploads.get(change.upload)
-        if (!upload) return
-        this.hold(change.part.segments)
-        const before = upload.parts.get(change.part.number)
-        upload.parts.set(change.part.number, change.part)
-        if (before) this.release(before.segments)
-        return
-      }
-      case 'abort':
-        this.#forgetUpload(change.upload)
-    }
-  }
-
-  #bucket(name: string): Bucket {
-    const bucket = this.buckets.get(name)
-    if (!bucket) throw new Error(`the log names a bucket that is not there: ${name}`)
-    return bucket
-  }
-
-  #dropVersion(entry: Entry, id: string): void {
-    const at = entry.versions.findIndex(v => v.id === id)
-    if (at === -1) return
-    const [gone] = entry.versions.splice(at, 1)
-    this.release(gone!.segments)
-  }
-
-  #forgetUpload(id: string): void {
-    const upload = this.uploads.get(id)
-    if (!upload) return
-    this.uploads.delete(id)
-    for (const part of upload.parts.values()) this.release(part.segments)
-  }
-
-  #unlink(blob: number): void {
-    this.#unlinking++
-    unlink(this.path(blob), () => {
-      if (--this.#unlinking === 0) this.#idle?.()
-    })
-  }
-
-  /** @returns lines read */
-  #replay(): number {
-    const chunk = Buffer.allocUnsafeSlow(4 << 20)
-    let pending = Buffer.alloc(0)
-    let position = 0
-    let lines = 0
-    for (;;) {
-      const n = readSync(this.#log, chunk, 0, chunk.length, position + pending.length)
-      if (n === 0) break
-      const text = pending.length > 0 ? Buffer.concat([pending, chunk.subarray(0, n)]) : chunk.subarray(0, n)
-      let from = 0
-      for (let to = text.indexOf(10, from); to !== -1; to = text.indexOf(10, from)) {
-        this.#apply(JSON.parse(text.toString('utf8', from, to)))
-        lines++
-        from = to + 1
-      }
-      position += from
-      pending = Buffer.from(text.subarray(from))
-    }
-    if (pending.length > 0) ftruncateSync(this.#log, position)
-    return lines
-  }
-
-  /** Removes blobs nothing refers to; afterwards the counter is past every blob there is. */
-  #sweep(): void {
-    const root = join(this.#dir, 'blobs')
-    for (const folder of readdirSync(root)) {
-      const high = Number.parseInt(folder, 16)
-      this.#folders.add(high)
-      for (const name of readdirSync(join(root, folder))) {
-        const blob = high * 1024 + Number.parseInt(name, 16)
-        if (blob >= this.#nextBlob) this.#nextBlob = blob + 1
-        if (!this.#uses.has(blob)) unlinkSync(join(root, folder, name))
-      }
-    }
-  }
-
-  *#snapshot(): Generator<Change> {
-    for (const { name, region, created, versioning, documents, entries } of this.buckets.values()) {
-      yield { do: 'bucket', name, region, created }
-      if (versioning) yield { do: 'versioning', bucket: name, status: versioning }
-      for (const [document, body] of documents) yield { do: 'document', bucket: name, name: document, body }
-      for (const { key, versions } of entries.values()) {
-        for (let i = versions.length; i-- > 0; ) yield { do: 'put', bucket: name, key, version: versions[i]! }
-      }
-    }
-    for (const { parts, ...upload } of this.uploads.values()) {
-      yield { do: 'upload', upload }
-      for (const part of parts.values()) yield { do: 'part', upload: upload.id, part }
-    }
-  }
-
-  #compact(path: string): void {
-    const fresh = `${path}.new`
-    const fd = openSync(fresh, 'w')
-    let batch = ''
-    for (const change of this.#snapshot()) {
-      batch += `${JSON.stringify(change)}\n`
-      if (batch.length > writeBatch) {
-        writeSync(fd, batch)
-        batch = ''
-      }
-    }
-    writeSync(fd, batch)
-    closeSync(fd)
-    renameSync(fresh, path)
-    closeSync(this.#log)
-    this.#log = openSync(path, 'a')
-  }
 }
 
-/** A body on its way to disk: slices gather to 1 MiB and are written by the thread pool while the next ones hash. */
+/** A body on its way to disk, written by the thread pool while the next bytes are hashed. */
 export class BlobWriter {
   readonly #blob: number
   readonly #path: string
-  readonly #file: FileHandle
-  #batch: Buffer[] = []
-  #batchBytes = 0
+  readonly #file: WriteStream
+  readonly #closed: Promise<void>
   #size = 0
-  #position = 0
-  #writing: Promise<void> = Promise.resolve()
-  #queued = 0
 
-  constructor(blob: number, path: string, file: FileHandle) {
+  constructor(blob: number, path: string) {
     this.#blob = blob
     this.#path = path
-    this.#file = file
+    this.#file = createWriteStream(path, { highWaterMark: 3 * pieceSize })
+    this.#closed = finished(this.#file)
+    // The failure is met where the promise is awaited; until then it must not count as unhandled.
+    this.#closed.catch(() => {})
   }
 
   /** @returns a promise to wait for before giving more, when too much is waiting already */
-  write(slice: Buffer): Promise<void> | undefined {
-    this.#batch.push(slice)
-    this.#batchBytes += slice.length
+  write(slice: Buffer): Promise<unknown> | undefined {
     this.#size += slice.length
-    if (this.#batchBytes < writeBatch) return undefined
-    this.#flush()
-    return this.#queued >= 3 ? this.#writing : undefined
-  }
-
-  #flush(): void {
-    const batch = this.#batch
-    const at = this.#position
-    this.#position += this.#batchBytes
-    this.#batch = []
-    this.#batchBytes = 0
-    if (batch.length === 0) return
-    this.#queued++
-    this.#writing = this.#writing.then(async () => {
-      let rest = batch
-      let position = at
-      while (rest.length > 0) {
-        const { bytesWritten } = await this.#file.writev(rest, position)
-        position += bytesWritten
-        let skip = bytesWritten
-        let i = 0
-        while (i < rest.length && skip >= rest[i]!.length) skip -= rest[i++]!.length
-        rest = rest.slice(i)
-        if (skip > 0) rest[0] = rest[0]!.subarray(skip)
-      }
-      this.#queued--
-    })
-    // The failure is met where the promise is awaited; until then it must not count as unhandled.
-    this.#writing.catch(() => {})
+    return this.#file.write(slice) ? undefined : once(this.#file, 'drain')
   }
 
   async finish(): Promise<Segment[]> {
-    this.#flush()
-    await this.#writing
-    await this.#file.close()
+    this.#file.end()
+    await this.#closed
     return [[this.#blob, 0, this.#size]]
   }
 
   /** Closes and removes what was written. */
   async discard(): Promise<void> {
-    await this.#writing.catch(() => {})
-    await this.#file.close().catch(() => {})
-    await new Promise<void>(resolve => unlink(this.#path, () => resolve()))
+    this.#file.destroy()
+    await this.#closed.catch(() => {})
+    rmSync(this.#path, { force: true })
   }
 }
 

@@ -84,18 +84,16 @@ export async function createMultipartUpload(call: Call): Promise<Reply> {
   const tags = tagsFromHeader(call)
   const stored = storedHeaders(call)
   const id = randomBytes(48).toString('base64url')
-  call.disk.commit({
-    do: 'upload',
-    upload: {
-      id,
-      bucket: call.bucketName,
-      key: call.key,
-      started: call.seconds,
-      ...stored,
-      ...(tags && { tags }),
-      ...(algorithm && { algorithm }),
-      ...(checksumType && { checksumType }),
-    },
+  call.disk.uploads.set(id, {
+    id,
+    bucket: call.bucketName,
+    key: call.key,
+    started: call.seconds,
+    ...stored,
+    ...(tags && { tags }),
+    ...(algorithm && { algorithm }),
+    ...(checksumType && { checksumType }),
+    parts: new Map(),
   })
   return {
     status: 200,
@@ -156,7 +154,7 @@ export async function uploadPart(call: Call): Promise<Reply> {
     ...(checksum && { checksum }),
     segments: body.segments,
   }
-  call.disk.commit({ do: 'part', upload: upload.id, part })
+  call.disk.addPart(upload, part)
   const shown = body.sent ?? upload.algorithm
   return {
     status: 200,
@@ -195,7 +193,7 @@ export async function uploadPartCopy(call: Call): Promise<Reply> {
       ...(checksum && { checksum }),
       segments,
     }
-    call.disk.commit({ do: 'part', upload: upload.id, part })
+    call.disk.addPart(upload, part)
     return {
       status: 200,
       headers: source.id === 'null' ? {} : { 'x-amz-copy-source-version-id': source.id },
@@ -338,7 +336,7 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
         parts: parts.map(p => p.size),
       }
       checkWriteConditions(call, bucket)
-      call.disk.commit({ do: 'put', bucket: bucket.name, key: call.key, version, upload: upload.id })
+      call.disk.put(bucket, call.key, version, upload)
       return completeReply(call, version)
     },
     () => {},
@@ -381,7 +379,7 @@ function completeReply(call: Call, version: Version): Reply {
 }
 
 export async function abortMultipartUpload(call: Call): Promise<Reply> {
-  call.disk.commit({ do: 'abort', upload: findUpload(call).id })
+  call.disk.forgetUpload(findUpload(call).id)
   return { status: 204 }
 }
 

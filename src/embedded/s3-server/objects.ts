@@ -52,7 +52,7 @@ export async function putObject(call: Call): Promise<Reply> {
         ...(algorithm && value && { checksum: { algorithm, value, type: 'FULL_OBJECT' as const } }),
         segments: body.segments,
       }
-      call.disk.commit({ do: 'put', bucket: bucket.name, key: call.key, version })
+      call.disk.put(bucket, call.key, version)
       return {
         status: 200,
         headers: {

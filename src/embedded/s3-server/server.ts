@@ -27,7 +27,7 @@ interface BucketOptions {
 }
 
 export interface S3ServerOptions {
-  /** Where the state lives; made when it is not there. One server per directory at a time. */
+  /** For the bytes of objects; made when it is not there. */
   dir: string
   /** 0 (default) for a free one */
   port?: number
@@ -37,7 +37,6 @@ export interface S3ServerOptions {
   region?: string
   /** Read on every request: replacing an item rotates a key in mid-run. */
   credentials: Credential[]
-  /** Made when they are not there. */
   buckets?: (string | BucketOptions)[]
   /** ms since the epoch */
   clock?: () => number
@@ -60,13 +59,13 @@ export interface S3Server {
   readonly credentials: Credential[]
   /** The last requests, oldest first. To forget them: `requests.length = 0`. */
   readonly requests: RequestRecord[]
-  /** Drops every connection, waits for what is under way, closes the files. */
+  /** Drops every connection, waits for what is under way. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
- * Starts the server. State found in `dir` is taken up, down to uploads in progress.
+ * Starts the server, with empty buckets.
  * @throws Error EADDRINUSE and the like; S3Error InvalidBucketName
  */
 export async function startS3Server(options: S3ServerOptions): Promise<S3Server> {
@@ -80,7 +79,12 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     idleTimeout: options.idleTimeout ?? 20_000,
   }
   const disk = new Disk(options.dir)
-  makeBuckets(disk, options.buckets ?? [], region, clock())
+  for (const item of options.buckets ?? []) {
+    const wanted: BucketOptions = typeof item === 'string' ? { name: item } : item
+    const bucket = makeBucket(disk, wanted.name, wanted.region ?? region, clock())
+    bucket.versioning = wanted.versioning
+    for (const [name, body] of Object.entries(wanted.documents ?? {})) bucket.documents.set(name, body)
+  }
   const requests: RequestRecord[] = []
   const connections = new WeakMap<object, number>()
   let connectionCount = 0
@@ -193,7 +197,6 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
       server.closeAllConnections()
       await ended
       await Promise.allSettled([...running])
-      await disk.close()
     })()
     return closed
   }
@@ -211,24 +214,6 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
 function internalError(error: unknown): S3Error {
   const why = error instanceof Error ? error.stack : error
   return new S3Error(500, 'InternalError', `We encountered an internal error. Please try again. (${why})`)
-}
-
-function makeBuckets(
-  disk: Disk,
-  buckets: readonly (string | BucketOptions)[],
-  region: string,
-  now: number,
-): void {
-  for (const item of buckets) {
-    const bucket: BucketOptions = typeof item === 'string' ? { name: item } : item
-    if (!disk.buckets.has(bucket.name)) makeBucket(disk, bucket.name, bucket.region ?? region, now)
-    if (bucket.versioning && disk.buckets.get(bucket.name)?.versioning !== bucket.versioning) {
-      disk.commit({ do: 'versioning', bucket: bucket.name, status: bucket.versioning })
-    }
-    for (const [name, body] of Object.entries(bucket.documents ?? {})) {
-      disk.commit({ do: 'document', bucket: bucket.name, name, body })
-    }
-  }
 }
 
 function recordOf(request: IncomingMessage, id: string, time: number, connection: number): RequestRecord {

@@ -61,7 +61,7 @@ export async function deleteBucket(call: Call): Promise<Reply> {
       BucketName: call.bucketName,
     })
   }
-  call.disk.commit({ do: 'drop-bucket', name: call.bucketName })
+  call.disk.dropBucket(call.bucketName)
   return { status: 204 }
 }
 
@@ -84,7 +84,7 @@ export async function putBucketVersioning(call: Call): Promise<Reply> {
       'The Versioning element must be specified',
     )
   }
-  call.disk.commit({ do: 'versioning', bucket: call.bucketName, status })
+  call.bucket.versioning = status
   return { status: 200 }
 }
 
@@ -226,12 +226,12 @@ export async function putDocument(call: Call, kind: DocumentKind): Promise<Reply
     const root = parseDocument(body, kind.root)
     if (kind.param === 'cors') readCors(root)
   }
-  call.disk.commit({ do: 'document', bucket: call.bucketName, name: kind.param, body: body.toString('utf8') })
+  call.bucket.documents.set(kind.param, body.toString('utf8'))
   return { status: kind.putStatus }
 }
 
 export async function deleteDocument(call: Call, kind: DocumentKind): Promise<Reply> {
-  call.disk.commit({ do: 'document', bucket: call.bucketName, name: kind.param, body: null })
+  call.bucket.documents.delete(kind.param)
   return { status: 204 }
 }
 

@@ -42,6 +42,6 @@ export const deleteObjectTagging = async (call: Call): Promise<Reply> => setTags
 
 function setTags(call: Call, tags: Record<string, string>, status: number): Reply {
   const version = findVersion(call.bucket, call.key, call.query.get('versionId'))
-  call.disk.commit({ do: 'tags', bucket: call.bucketName, key: call.key, version: version.id, tags })
+  version.tags = tags
   return { status, headers: versioned(call.bucket) ? { 'x-amz-version-id': version.id } : {} }
 }
