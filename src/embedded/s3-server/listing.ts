@@ -45,12 +45,9 @@ interface Page<T> {
   last: T | string | undefined
 }
 
-/**
- * One page of a walk in key order. Items and groups count alike towards `max`.
- * @param walk as of `SortedKeys.walk`: `next(prefix)` may leap over a group; an iterator that does not is slower
- */
+/** One page of a walk in key order, which begins at the prefix. Items and groups count alike towards `max`. */
 export function page<T extends { readonly key: string }>(
-  walk: Iterator<T, unknown, string | undefined>,
+  walk: Iterable<T>,
   options: { prefix: string; delimiter: string; max: number; skipGroup?: string | undefined },
 ): Page<T> {
   const { prefix, delimiter, max } = options
@@ -58,55 +55,22 @@ export function page<T extends { readonly key: string }>(
   const groups: string[] = []
   let last: T | string | undefined
   let done = options.skipGroup
-  let step = walk.next(undefined)
-  for (; !step.done; ) {
-    const item = step.value
-    if (!item.key.startsWith(prefix)) {
-      // Before the prefix there is nothing: the walk began at it. After it, nothing more can come.
-      break
-    }
+  for (const item of walk) {
+    if (!item.key.startsWith(prefix)) break
     const group = delimited(item.key, prefix, delimiter)
-    if (group !== undefined && group === done) {
-      step = walk.next(group)
-      continue
-    }
-    if (items.length + groups.length >= max) {
-      return { items, groups, truncated: max > 0, last }
-    }
-    if (group === undefined) {
-      items.push(item)
-      last = item
-      step = walk.next(undefined)
-    } else {
-      groups.push(group)
-      last = group
-      done = group
-      step = walk.next(group)
-    }
+    if (group !== undefined && group === done) continue
+    if (items.length + groups.length >= max) return { items, groups, truncated: max > 0, last }
+    if (group === undefined) items.push(item)
+    else groups.push(group)
+    last = group ?? item
+    done = group ?? done
   }
   return { items, groups, truncated: false, last }
 }
 
-/** Of the keys of a bucket, those with an object to see. */
-function* visible(
-  walk: Generator<Entry, void, string | undefined>,
-): Generator<Entry, void, string | undefined> {
-  let step = walk.next()
-  while (!step.done) {
-    const past = current(step.value) ? yield step.value : undefined
-    step = walk.next(past)
-  }
-}
-
-function* startingAfter(
-  walk: Generator<Entry, void, string | undefined>,
-  key: string,
-): Generator<Entry, void, string | undefined> {
-  let step = walk.next()
-  while (!step.done) {
-    const past = step.value.key === key ? undefined : yield step.value
-    step = walk.next(past)
-  }
+/** Of the keys of a bucket behind `key`, those with an object to see. */
+function* visible(walk: Iterable<Entry>, key: string): Generator<Entry> {
+  for (const entry of walk) if (entry.key !== key && current(entry)) yield entry
 }
 
 const tokenPrefix = 'autodj1:'
@@ -141,7 +105,7 @@ export async function listObjects(call: Call): Promise<Reply> {
   // A page that ended with a group goes on behind the whole group.
   const resumed = token !== undefined || !v2
   const skipGroup = resumed && delimited(after, prefix, delimiter) === after ? after : undefined
-  const walk = startingAfter(visible(bucket.entries.walk(laterOf(after, prefix))), after)
+  const walk = visible(bucket.entries.walk(laterOf(after, prefix)), after)
   const listed = page(walk, { prefix, delimiter, max, skipGroup })
 
   const fetchOwner = !v2 || query.get('fetch-owner') === 'true' ? owner('Owner') : ''

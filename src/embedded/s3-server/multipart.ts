@@ -418,7 +418,7 @@ export async function listMultipartUploads(call: Call): Promise<Reply> {
     from = uploadMarker !== '' && at !== -1 ? at + 1 : past === -1 ? uploads.length : past
   }
   const skipGroup = delimited(keyMarker, prefix, delimiter) === keyMarker ? keyMarker : undefined
-  const listed = page(uploads.slice(from).values(), { prefix, delimiter, max, skipGroup })
+  const listed = page(uploads.slice(from), { prefix, delimiter, max, skipGroup })
   const last = listed.last
   const rows = listed.items.map(
     u =>

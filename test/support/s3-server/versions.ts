@@ -26,26 +26,17 @@ interface VersionRow {
 
 /** All versions in key order, newest first, behind a marker. */
 function* versionRows(
-  walk: Generator<Entry, void, string | undefined>,
+  walk: Iterable<Entry>,
   keyMarker: string,
   versionMarker: string,
-): Generator<VersionRow, void, string | undefined> {
-  let step = walk.next()
-  entries: while (!step.done) {
-    const { key, versions } = step.value
+): Generator<VersionRow> {
+  for (const { key, versions } of walk) {
     let from = 0
     if (key === keyMarker) {
       const at = versions.findIndex(v => v.id === versionMarker)
       from = versionMarker !== '' && at !== -1 ? at + 1 : versions.length
     }
-    for (let i = from; i < versions.length; i++) {
-      const past = yield { key, version: versions[i]!, latest: i === 0 }
-      if (past !== undefined) {
-        step = walk.next(past)
-        continue entries
-      }
-    }
-    step = walk.next()
+    for (let i = from; i < versions.length; i++) yield { key, version: versions[i]!, latest: i === 0 }
   }
 }
 

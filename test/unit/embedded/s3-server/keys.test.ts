@@ -30,26 +30,4 @@ describe('keys in order', () => {
       }),
     )
   })
-
-  test('a leap goes past all of a prefix and nothing else', () => {
-    fc.assert(
-      fc.property(fc.uniqueArray(key, { maxLength: 40 }), all => {
-        const keys = new SortedKeys<{ key: string }>()
-        for (const k of all) keys.add({ key: k })
-        const group = (k: string) => (k.includes('/') ? k.slice(0, k.indexOf('/') + 1) : undefined)
-        const sorted = all.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
-        const expected = sorted.filter((k, i) => {
-          const g = group(k)
-          return g === undefined || !sorted.slice(0, i).some(before => before.startsWith(g))
-        })
-        const seen: string[] = []
-        const walk = keys.walk('')
-        for (let step = walk.next(); !step.done; ) {
-          seen.push(step.value.key)
-          step = walk.next(group(step.value.key))
-        }
-        expect(seen).toEqual(expected)
-      }),
-    )
-  })
 })
