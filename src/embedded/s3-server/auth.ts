@@ -1,7 +1,7 @@
 /**
- * AWS Signature Version 4 for S3, the server's end: in headers or in the query of a presigned URL. Written apart from
- * the client's (`storage/sigv4.ts`), so that neither is checked against itself. "Authenticating Requests (AWS Signature Version 4)",
- * Amazon S3 API Reference.
+ * AWS Signature Version 4 for S3, the server's end: in headers, and of bodies that come as they are. Presigned URLs and
+ * signed chunks are refused. Written apart from the client's (`storage/sigv4.ts`), so that neither is checked against
+ * itself. "Authenticating Requests (AWS Signature Version 4)", Amazon S3 API Reference.
  */
 import { createHash, createHmac, hash, timingSafeEqual } from 'node:crypto'
 import { S3Error } from './xml.ts'
@@ -24,28 +24,12 @@ interface SignedRequest {
   headers: Readonly<Record<string, readonly string[] | undefined>>
 }
 
-/** How the body is guarded, from `x-amz-content-sha256`. */
-export type Payload =
-  | { kind: 'unsigned' }
-  | { kind: 'hashed'; sha256: string }
-  | { kind: 'chunked'; signed: boolean; trailer: boolean }
-
-/** What the chunks of a streamed body are signed with. */
-export interface ChunkSigner {
-  key: Buffer
-  date: string
-  scope: string
-  seedSignature: string
-}
-
 export interface Authenticated {
-  accessKeyId: string
   region: string
-  payload: Payload
-  signer: ChunkSigner
+  /** of the body, hex; undefined if it is not signed */
+  sha256: string | undefined
 }
 
-export const sha256OfNothing = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 const maxSkewMs = 15 * 60 * 1000
 const signatureAlgorithm = 'AWS4-HMAC-SHA256'
 
@@ -63,8 +47,7 @@ const hexSha256 = (text: string): string =>
     : createHash('sha256').update(Buffer.from(text, 'latin1')).digest('hex')
 
 const hmac = (key: Buffer | string, text: string): Buffer => createHmac('sha256', key).update(text).digest()
-export const hmacHex = (key: Buffer, text: string): string =>
-  createHmac('sha256', key).update(text).digest('hex')
+const hmacHex = (key: Buffer, text: string): string => createHmac('sha256', key).update(text).digest('hex')
 
 const signingKeys = new Map<string, Buffer>()
 
@@ -81,7 +64,6 @@ function signingKey(secret: string, day: string, region: string): Buffer {
 
 function canonicalRequest(request: SignedRequest, signedHeaders: string[], payloadHash: string): string {
   const query = request.query
-    .filter(([name]) => name !== 'X-Amz-Signature')
     .map(([name, value]) => [awsEncode(name), awsEncode(value)] as const)
     .sort(([a, x], [b, y]) => (a < b ? -1 : a > b ? 1 : x < y ? -1 : x > y ? 1 : 0))
     .map(([name, value]) => `${name}=${value}`)
@@ -105,22 +87,15 @@ function parseAmzDate(text: string): number | undefined {
 
 const amzDate = (now: number): string => `${new Date(now).toISOString().replace(/[-:]/g, '').slice(0, 15)}Z`
 
-function payloadOf(value: string): Payload {
-  switch (value) {
-    case 'UNSIGNED-PAYLOAD':
-      return { kind: 'unsigned' }
-    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD':
-      return { kind: 'chunked', signed: true, trailer: false }
-    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER':
-      return { kind: 'chunked', signed: true, trailer: true }
-    case 'STREAMING-UNSIGNED-PAYLOAD-TRAILER':
-      return { kind: 'chunked', signed: false, trailer: true }
-  }
-  if (/^[0-9a-f]{64}$/.test(value)) return { kind: 'hashed', sha256: value }
+function sha256Of(value: string): string | undefined {
+  if (value === 'UNSIGNED-PAYLOAD') return undefined
+  if (/^[0-9a-f]{64}$/.test(value)) return value
+  if (value.startsWith('STREAMING-'))
+    throw new S3Error(501, 'NotImplemented', 'Chunks are not implemented here.')
   throw new S3Error(
     400,
     'InvalidArgument',
-    'x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.',
+    'x-amz-content-sha256 must be UNSIGNED-PAYLOAD or a valid sha256 value.',
     { ArgumentName: 'x-amz-content-sha256', ArgumentValue: value },
   )
 }
@@ -134,26 +109,20 @@ interface Claim {
   signature: string
   token: string | undefined
   payloadHash: string
-  /** seconds a presigned URL is valid; undefined for the header form */
-  expires: number | undefined
 }
 
 const malformed = (message: string) => new S3Error(400, 'AuthorizationHeaderMalformed', message)
-const queryError = (message: string) => new S3Error(400, 'AuthorizationQueryParametersError', message)
 
-function scopeOf(
-  credential: string,
-  fail: (message: string) => S3Error,
-): [accessKeyId: string, day: string, region: string] {
+function scopeOf(credential: string): [accessKeyId: string, day: string, region: string] {
   const parts = credential.split('/')
   if (parts.length < 5) {
-    throw fail(
+    throw malformed(
       'The authorization header is malformed; the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".',
     )
   }
   const [day, region, service, terminator] = parts.slice(-4) as [string, string, string, string]
-  if (service !== 's3') throw fail(`incorrect service "${service}". This endpoint belongs to "s3".`)
-  if (terminator !== 'aws4_request') throw fail(`incorrect terminal "${terminator}".`)
+  if (service !== 's3') throw malformed(`incorrect service "${service}". This endpoint belongs to "s3".`)
+  if (terminator !== 'aws4_request') throw malformed(`incorrect terminal "${terminator}".`)
   return [parts.slice(0, -4).join('/'), day, region]
 }
 
@@ -181,7 +150,7 @@ function claimFromHeader(authorization: string, request: SignedRequest): Claim {
       'The authorization header is malformed; it needs Credential, SignedHeaders and Signature.',
     )
   }
-  const [accessKeyId, day, region] = scopeOf(credential, malformed)
+  const [accessKeyId, day, region] = scopeOf(credential)
   let date = request.headers['x-amz-date']?.[0]
   if (date === undefined) {
     const http = Date.parse(request.headers['date']?.[0] ?? '')
@@ -203,57 +172,6 @@ function claimFromHeader(authorization: string, request: SignedRequest): Claim {
     signature,
     token: request.headers['x-amz-security-token']?.[0],
     payloadHash,
-    expires: undefined,
-  }
-}
-
-function claimFromQuery(request: SignedRequest): Claim | undefined {
-  const query = new Map(request.query)
-  const algorithm = query.get('X-Amz-Algorithm')
-  if (algorithm === undefined) {
-    if (query.has('Signature') && query.has('AWSAccessKeyId')) {
-      throw new S3Error(
-        400,
-        'InvalidRequest',
-        'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.',
-      )
-    }
-    return undefined
-  }
-  if (algorithm !== signatureAlgorithm) throw queryError('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
-  const credential = query.get('X-Amz-Credential')
-  const date = query.get('X-Amz-Date')
-  const signedHeaders = query.get('X-Amz-SignedHeaders')
-  const signature = query.get('X-Amz-Signature')
-  const expiresText = query.get('X-Amz-Expires')
-  if (!credential || !date || !signedHeaders || !signature || expiresText === undefined) {
-    throw queryError(
-      'Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.',
-    )
-  }
-  const expires = Number(expiresText)
-  if (!Number.isInteger(expires)) throw queryError('X-Amz-Expires should be a number')
-  if (expires < 0) throw queryError('X-Amz-Expires must be non-negative')
-  if (expires > 604_800) {
-    throw queryError(
-      'X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds',
-    )
-  }
-  if (parseAmzDate(date) === undefined) {
-    throw queryError("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
-  }
-  const [accessKeyId, day, region] = scopeOf(credential, queryError)
-  return {
-    accessKeyId,
-    day,
-    region,
-    date,
-    signedHeaders: signedHeaders.split(';'),
-    signature,
-    token: query.get('X-Amz-Security-Token'),
-    payloadHash:
-      query.get('X-Amz-Content-Sha256') ?? request.headers['x-amz-content-sha256']?.[0] ?? 'UNSIGNED-PAYLOAD',
-    expires,
   }
 }
 
@@ -268,10 +186,8 @@ export function authenticate(
   now: number,
 ): Authenticated {
   const authorization = request.headers['authorization']?.[0]
-  const claim =
-    authorization === undefined ? claimFromQuery(request) : claimFromHeader(authorization, request)
-  if (!claim) throw new S3Error(403, 'AccessDenied', 'Access Denied')
-
+  if (authorization === undefined) throw new S3Error(403, 'AccessDenied', 'Access Denied')
+  const claim = claimFromHeader(authorization, request)
   const credential = credentials.find(c => c.accessKeyId === claim.accessKeyId)
   if (!credential) {
     throw new S3Error(
@@ -282,30 +198,17 @@ export function authenticate(
     )
   }
   const signedAt = parseAmzDate(claim.date)!
-  if (claim.expires === undefined) {
-    if (Math.abs(now - signedAt) > maxSkewMs) {
-      throw new S3Error(
-        403,
-        'RequestTimeTooSkewed',
-        'The difference between the request time and the current time is too large.',
-        {
-          RequestTime: claim.date,
-          ServerTime: new Date(now).toISOString(),
-          MaxAllowedSkewMilliseconds: String(maxSkewMs),
-        },
-      )
-    }
-  } else {
-    if (signedAt - now > maxSkewMs) {
-      throw new S3Error(403, 'AccessDenied', 'Request is not valid yet')
-    }
-    if (now > signedAt + claim.expires * 1000) {
-      throw new S3Error(403, 'AccessDenied', 'Request has expired', {
-        'X-Amz-Expires': String(claim.expires),
-        Expires: new Date(signedAt + claim.expires * 1000).toISOString(),
+  if (Math.abs(now - signedAt) > maxSkewMs) {
+    throw new S3Error(
+      403,
+      'RequestTimeTooSkewed',
+      'The difference between the request time and the current time is too large.',
+      {
+        RequestTime: claim.date,
         ServerTime: new Date(now).toISOString(),
-      })
-    }
+        MaxAllowedSkewMilliseconds: String(maxSkewMs),
+      },
+    )
   }
   if (claim.token !== credential.sessionToken) {
     throw new S3Error(400, 'InvalidToken', 'The provided token is malformed or otherwise invalid.')
@@ -348,10 +251,5 @@ export function authenticate(
       },
     )
   }
-  return {
-    accessKeyId: claim.accessKeyId,
-    region: claim.region,
-    payload: payloadOf(claim.payloadHash),
-    signer: { key, date: claim.date, scope, seedSignature: expected },
-  }
+  return { region: claim.region, sha256: sha256Of(claim.payloadHash) }
 }

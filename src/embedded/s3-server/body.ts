@@ -1,7 +1,6 @@
 /** Takes in a request body: decodes it, hashes it on the way to disk in constant memory, and believes nothing. */
-import { createHash, hash } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { ChunkSigner, Payload } from './auth.ts'
 import {
   type Algorithm,
   algorithms,
@@ -10,17 +9,17 @@ import {
   type RunningChecksum,
   startChecksum,
 } from './checksums.ts'
-import { AwsChunkedDecoder } from './chunked.ts'
-import type { BlobWriter, Disk, Segment } from './disk.ts'
+import type { Disk, Segment } from './disk.ts'
 import { S3Error } from './xml.ts'
 
 /** Bodies up to this size (bytes) are gathered in memory and written in one go. */
 const small = 256 * 1024
 const maxObject = 5 * 1024 ** 3
+const largestDocument = 2 * 1024 ** 2
 
 export interface BodyOptions {
-  payload: Payload
-  signer: ChunkSigner
+  /** that was signed, hex; undefined if none was */
+  sha256: string | undefined
   /** computed beside the one the client sent */
   algorithm?: Algorithm | undefined
   /** ms without a byte after which the request is refused */
@@ -55,18 +54,10 @@ interface Expectation {
   /** bytes, decoded */
   size: number
   algorithm: Algorithm | undefined
-  /** base64; undefined when it comes in the trailer */
+  /** base64 */
   checksum: string | undefined
-  trailer: string | undefined
   contentMd5: string | undefined
 }
-
-const malformedTrailer = () =>
-  new S3Error(
-    400,
-    'MalformedTrailerError',
-    'The request contained trailing data that was not well-formed or did not conform to our published schema.',
-  )
 
 const invalid = (message: string) => new S3Error(400, 'InvalidRequest', message)
 
@@ -79,16 +70,15 @@ function checkedValue(algorithm: Algorithm, value: string): string {
 }
 
 /** What the headers promise of the body. */
-function expectation(request: IncomingMessage, { payload, ofAnother }: BodyOptions): Expectation {
+function expectation(request: IncomingMessage, { ofAnother }: BodyOptions): Expectation {
   const { headers } = request
   const text = (name: string) => {
     const value = headers[name]
     return typeof value === 'string' ? value : undefined
   }
-  const chunked = payload.kind === 'chunked'
-  const length = chunked ? text('x-amz-decoded-content-length') : text('content-length')
+  const length = text('content-length')
   if (length === undefined) {
-    if (headers['transfer-encoding'] !== undefined && !chunked) {
+    if (headers['transfer-encoding'] !== undefined) {
       throw new S3Error(
         501,
         'NotImplemented',
@@ -108,21 +98,16 @@ function expectation(request: IncomingMessage, { payload, ofAnother }: BodyOptio
       MaxSizeAllowed: String(maxObject),
     })
   }
-  const trailer = text('x-amz-trailer')?.trim().toLowerCase()
   const named = ofAnother ? [] : algorithms.filter(a => headers[checksumHeader(a)] !== undefined)
-  const trailing = algorithms.find(a => checksumHeader(a) === trailer)
-  if (trailer !== undefined && (!chunked || !payload.trailer || !trailing)) {
-    throw invalid('The value specified in the x-amz-trailer header is not supported')
-  }
-  if (named.length + (trailing ? 1 : 0) > 1) {
+  if (named.length > 1) {
     throw invalid('Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.')
   }
-  const algorithm = named[0] ?? trailing
+  const [algorithm] = named
   const announced = text('x-amz-sdk-checksum-algorithm')?.toUpperCase()
   if (announced !== undefined) {
     if (!algorithm) {
       throw invalid(
-        'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.',
+        'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* header was found.',
       )
     }
     if (announced !== algorithm) {
@@ -138,8 +123,7 @@ function expectation(request: IncomingMessage, { payload, ofAnother }: BodyOptio
   return {
     size,
     algorithm,
-    checksum: named[0] ? checkedValue(named[0], text(checksumHeader(named[0])) ?? '') : undefined,
-    trailer,
+    checksum: algorithm && checkedValue(algorithm, text(checksumHeader(algorithm)) ?? ''),
     contentMd5,
   }
 }
@@ -148,7 +132,6 @@ function expectation(request: IncomingMessage, { payload, ofAnother }: BodyOptio
 export function hasIntegrityHeader(request: IncomingMessage): boolean {
   return (
     request.headers['content-md5'] !== undefined ||
-    request.headers['x-amz-trailer'] !== undefined ||
     algorithms.some(a => request.headers[checksumHeader(a)] !== undefined)
   )
 }
@@ -165,12 +148,12 @@ export async function receiveToDisk(
 ): Promise<StoredBody> {
   const expected = expectation(request, options)
   if (expected.size <= small) {
-    const { body, received } = await receiveSmall(request, expected, options)
+    const { body, received } = await receiveWhole(request, expected, options)
     return { ...received, segments: disk.writeSmall(body) }
   }
   const writer = disk.startBlob()
   try {
-    const received = await receiveLarge(request, expected, options, writer)
+    const received = await receive(request, expected, options, slice => writer.write(slice))
     return { ...received, segments: await writer.finish() }
   } catch (error) {
     await writer.discard()
@@ -179,188 +162,114 @@ export async function receiveToDisk(
 }
 
 /** Reads a small body (an XML or JSON document) into memory. */
-export async function receiveDocument(
-  request: IncomingMessage,
-  options: BodyOptions,
-  limit = 2 << 20,
-): Promise<Buffer> {
+export async function receiveDocument(request: IncomingMessage, options: BodyOptions): Promise<Buffer> {
   const expected = expectation(request, options)
-  if (expected.size > limit) {
+  if (expected.size > largestDocument) {
     throw new S3Error(400, 'MaxMessageLengthExceeded', 'Your request was too big.', {
-      MaxMessageLengthBytes: String(limit),
+      MaxMessageLengthBytes: String(largestDocument),
     })
   }
-  return (await receiveSmall(request, expected, options)).body
+  return (await receiveWhole(request, expected, options)).body
 }
 
-async function receiveSmall(request: IncomingMessage, expected: Expectation, options: BodyOptions) {
+async function receiveWhole(request: IncomingMessage, expected: Expectation, options: BodyOptions) {
   const slices: Buffer[] = []
-  const trailers = await pump(request, expected, options, slice => {
+  const received = await receive(request, expected, options, slice => {
     slices.push(slice)
     return undefined
   })
-  const body = slices.length === 1 ? slices[0]! : Buffer.concat(slices)
-  const running = startRunning(expected, options)
-  for (const checksum of running.values()) checksum.update(body)
-  const sha256 = options.payload.kind === 'hashed' ? hash('sha256', body) : undefined
-  return { body, received: verified(expected, options, running, trailers, hash('md5', body), sha256) }
+  return { body: slices.length === 1 ? slices[0]! : Buffer.concat(slices), received }
 }
 
-async function receiveLarge(
-  request: IncomingMessage,
-  expected: Expectation,
-  options: BodyOptions,
-  writer: BlobWriter,
-): Promise<ReceivedBody> {
-  const md5 = createHash('md5')
-  const sha256 = options.payload.kind === 'hashed' ? createHash('sha256') : undefined
-  const running = startRunning(expected, options)
-  const trailers = await pump(request, expected, options, slice => {
-    md5.update(slice)
-    sha256?.update(slice)
-    for (const checksum of running.values()) checksum.update(slice)
-    return writer.write(slice)
-  })
-  return verified(expected, options, running, trailers, md5.digest('hex'), sha256?.digest('hex'))
-}
-
-function startRunning(expected: Expectation, options: BodyOptions): Map<Algorithm, RunningChecksum> {
-  const running = new Map<Algorithm, RunningChecksum>()
-  for (const algorithm of [expected.algorithm, options.algorithm]) {
-    if (algorithm && !running.has(algorithm)) running.set(algorithm, startChecksum(algorithm))
-  }
-  return running
-}
-
-function verified(
-  expected: Expectation,
-  { payload }: BodyOptions,
-  running: Map<Algorithm, RunningChecksum>,
-  trailers: ReadonlyMap<string, string>,
-  md5: string,
-  sha256: string | undefined,
-): ReceivedBody {
-  if (payload.kind === 'hashed' && payload.sha256 !== sha256) {
-    throw new S3Error(
-      400,
-      'XAmzContentSHA256Mismatch',
-      "The provided 'x-amz-content-sha256' header does not match what was computed.",
-      { ClientComputedContentSHA256: payload.sha256, S3ComputedContentSHA256: sha256 ?? '' },
-    )
-  }
-  if (
-    expected.contentMd5 !== undefined &&
-    Buffer.from(expected.contentMd5, 'base64').toString('hex') !== md5
-  ) {
-    throw new S3Error(400, 'BadDigest', 'The Content-MD5 you specified did not match what we received.', {
-      ExpectedDigest: expected.contentMd5,
-      CalculatedDigest: Buffer.from(md5, 'hex').toString('base64'),
-    })
-  }
-  const checksums: Partial<Record<Algorithm, string>> = {}
-  for (const [algorithm, checksum] of running) checksums[algorithm] = checksum.digest()
-  if (expected.trailer === undefined && trailers.size > 0) throw malformedTrailer()
-  if (expected.algorithm) {
-    let promised = expected.checksum
-    if (expected.trailer !== undefined) {
-      const value = trailers.get(expected.trailer)
-      if (value === undefined || trailers.size !== 1) {
-        throw malformedTrailer()
-      }
-      promised = checkedValue(expected.algorithm, value)
-    }
-    if (promised !== checksums[expected.algorithm]) {
-      throw new S3Error(
-        400,
-        'BadDigest',
-        `The ${expected.algorithm} you specified did not match the calculated checksum.`,
-      )
-    }
-  }
-  return { size: expected.size, md5, sent: expected.algorithm, checksums }
-}
-
-/** Moves the body through the decoder into `take`, slice by slice, and resolves with the trailers. */
-function pump(
+/** Hands the body to `take`, slice by slice, and checks what was promised of it once it is through. */
+async function receive(
   request: IncomingMessage,
   expected: Expectation,
   options: BodyOptions,
   take: (slice: Buffer) => Promise<unknown> | undefined,
-): Promise<ReadonlyMap<string, string>> {
+): Promise<ReceivedBody> {
+  const md5 = createHash('md5')
+  const sha256 = options.sha256 === undefined ? undefined : createHash('sha256')
+  const running = new Map<Algorithm, RunningChecksum>()
+  for (const algorithm of [expected.algorithm, options.algorithm]) {
+    if (algorithm && !running.has(algorithm)) running.set(algorithm, startChecksum(algorithm))
+  }
+  await pump(request, options, slice => {
+    md5.update(slice)
+    sha256?.update(slice)
+    for (const checksum of running.values()) checksum.update(slice)
+    return take(slice)
+  })
+  const computed = sha256?.digest('hex')
+  if (options.sha256 !== computed) {
+    throw new S3Error(
+      400,
+      'XAmzContentSHA256Mismatch',
+      "The provided 'x-amz-content-sha256' header does not match what was computed.",
+      { ClientComputedContentSHA256: options.sha256 ?? '', S3ComputedContentSHA256: computed ?? '' },
+    )
+  }
+  const digest = md5.digest()
+  const { size, algorithm, contentMd5 } = expected
+  if (contentMd5 !== undefined && !digest.equals(Buffer.from(contentMd5, 'base64'))) {
+    throw new S3Error(400, 'BadDigest', 'The Content-MD5 you specified did not match what we received.', {
+      ExpectedDigest: contentMd5,
+      CalculatedDigest: digest.toString('base64'),
+    })
+  }
+  const checksums: Partial<Record<Algorithm, string>> = {}
+  for (const [name, checksum] of running) checksums[name] = checksum.digest()
+  if (algorithm && expected.checksum !== checksums[algorithm]) {
+    throw new S3Error(
+      400,
+      'BadDigest',
+      `The ${algorithm} you specified did not match the calculated checksum.`,
+    )
+  }
+  return { size, md5: digest.toString('hex'), sent: algorithm, checksums }
+}
+
+/** Moves the body into `take`, slice by slice. That it has the length it declares is seen to by Node.js. */
+function pump(
+  request: IncomingMessage,
+  options: BodyOptions,
+  take: (slice: Buffer) => Promise<unknown> | undefined,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     let size = 0
-    let raw = 0
     let corrupt = options.corrupt === true
-    let wait: Promise<unknown> | undefined
-    const settle = (error: unknown, trailers?: ReadonlyMap<string, string>) => {
+    const settle = (error?: unknown) => {
       request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
       request.off('timeout', onTimeout)
       request.socket.setTimeout(0)
       if (error !== undefined) {
         request.on('error', () => {})
         reject(error)
-      } else resolve(trailers ?? new Map())
+      } else resolve()
     }
-    const decoded = (slice: Buffer) => {
-      size += slice.length
-      if (size > expected.size) {
-        throw new S3Error(400, 'IncompleteBody', 'The request body has more bytes than it declared.')
-      }
-      let bytes = slice
-      if (corrupt && slice.length > 0) {
-        corrupt = false
-        bytes = Buffer.from(slice)
-        bytes[0] = bytes[0]! ^ 1
-      }
-      wait = take(bytes) ?? wait
-    }
-    const decoder =
-      options.payload.kind === 'chunked'
-        ? new AwsChunkedDecoder({
-            ...(options.payload.signed && { signer: options.signer }),
-            trailer: options.payload.trailer,
-            onData: decoded,
-          })
-        : undefined
     const onData = (buffer: Buffer) => {
-      raw += buffer.length
-      if (options.resetAfter !== undefined && raw > options.resetAfter) {
+      size += buffer.length
+      if (options.resetAfter !== undefined && size > options.resetAfter) {
         request.socket.resetAndDestroy()
         settle(new ClientGone('reset by a planted fault'))
         return
       }
-      try {
-        if (decoder) decoder.push(buffer)
-        else decoded(buffer)
-      } catch (error) {
-        settle(error)
-        return
+      let bytes = buffer
+      if (corrupt && buffer.length > 0) {
+        corrupt = false
+        bytes = Buffer.from(buffer)
+        bytes[0] = bytes[0]! ^ 1
       }
+      const wait = take(bytes)
       if (wait) {
-        const until = wait
-        wait = undefined
         request.pause()
-        until.then(
+        wait.then(
           () => request.resume(),
           error => settle(error),
         )
       }
     }
-    const onEnd = () => {
-      try {
-        decoder?.finish()
-        if (size !== expected.size) {
-          throw new S3Error(
-            400,
-            'IncompleteBody',
-            'You did not provide the number of bytes specified by the Content-Length HTTP header',
-          )
-        }
-        settle(undefined, decoder?.trailers)
-      } catch (error) {
-        settle(error)
-      }
-    }
+    const onEnd = () => settle()
     const onClose = () => settle(new ClientGone('the client closed the connection in mid-body'))
     const onTimeout = () =>
       settle(

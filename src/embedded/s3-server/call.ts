@@ -125,8 +125,7 @@ export class Call {
 
   #bodyOptions(algorithm: Algorithm | undefined): BodyOptions {
     return {
-      payload: this.auth.payload,
-      signer: this.auth.signer,
+      sha256: this.auth.sha256,
       algorithm,
       idleTimeout: this.settings.idleTimeout,
       ...this.#bodyFaults,

@@ -259,7 +259,7 @@ export class Disk {
 }
 
 /** A body on its way to disk, written by the thread pool while the next bytes are hashed. */
-export class BlobWriter {
+class BlobWriter {
   readonly #blob: number
   readonly #path: string
   readonly #file: WriteStream

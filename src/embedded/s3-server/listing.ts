@@ -3,7 +3,7 @@ import { compareUtf8 } from '../../core/utf8-order.ts'
 import { type Call, invalidArgument, type Reply } from './call.ts'
 import type { Entry } from './disk.ts'
 import { current } from './versions.ts'
-import { element, iso, xmlHead, xmlns } from './xml.ts'
+import { element, iso, S3Error, xmlHead, xmlns } from './xml.ts'
 
 const ownerId = '75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a'
 
@@ -31,41 +31,43 @@ export function pageEncoding(call: Call): {
 }
 
 /** The group (common prefix) a key falls into, or undefined. */
-export function delimited(key: string, prefix: string, delimiter: string): string | undefined {
+function delimited(key: string, prefix: string, delimiter: string): string | undefined {
   if (delimiter === '' || !key.startsWith(prefix)) return undefined
   const at = key.indexOf(delimiter, prefix.length)
   return at === -1 ? undefined : key.slice(0, at + delimiter.length)
 }
 
-interface Page<T> {
-  items: T[]
-  groups: string[]
-  truncated: boolean
-  /** what a next page comes after: an item, or a group */
-  last: T | string | undefined
+/** What is not asked for anywhere but of the objects themselves. @throws S3Error 501 */
+export function refuseDelimiter(call: Call): void {
+  if (call.query.get('delimiter'))
+    throw new S3Error(501, 'NotImplemented', 'Only objects are listed by a delimiter here.')
 }
 
-/** One page of a walk in key order, which begins at the prefix. Items and groups count alike towards `max`. */
-export function page<T extends { readonly key: string }>(
-  walk: Iterable<T>,
-  options: { prefix: string; delimiter: string; max: number; skipGroup?: string | undefined },
-): Page<T> {
-  const { prefix, delimiter, max } = options
+/** The first of a walk, `max` at the most, and whether there are more. */
+export function firstOf<T>(walk: Iterable<T>, max: number): { items: T[]; truncated: boolean } {
   const items: T[] = []
-  const groups: string[] = []
-  let last: T | string | undefined
-  let done = options.skipGroup
   for (const item of walk) {
-    if (!item.key.startsWith(prefix)) break
-    const group = delimited(item.key, prefix, delimiter)
-    if (group !== undefined && group === done) continue
-    if (items.length + groups.length >= max) return { items, groups, truncated: max > 0, last }
-    if (group === undefined) items.push(item)
-    else groups.push(group)
-    last = group ?? item
+    if (items.length >= max) return { items, truncated: max > 0 }
+    items.push(item)
+  }
+  return { items, truncated: false }
+}
+
+/** What a listing shows of keys in order: a key, or the group (common prefix) that the following ones fall into. */
+function* grouped(
+  walk: Iterable<Entry>,
+  prefix: string,
+  delimiter: string,
+  skipGroup: string | undefined,
+): Generator<Entry | string> {
+  let done = skipGroup
+  for (const entry of walk) {
+    if (!entry.key.startsWith(prefix)) return
+    const group = delimited(entry.key, prefix, delimiter)
+    if (group === undefined) yield entry
+    else if (group !== done) yield group
     done = group ?? done
   }
-  return { items, groups, truncated: false, last }
 }
 
 /** Of the keys of a bucket behind `key`, those with an object to see. */
@@ -106,28 +108,33 @@ export async function listObjects(call: Call): Promise<Reply> {
   const resumed = token !== undefined || !v2
   const skipGroup = resumed && delimited(after, prefix, delimiter) === after ? after : undefined
   const walk = visible(bucket.entries.walk(laterOf(after, prefix)), after)
-  const listed = page(walk, { prefix, delimiter, max, skipGroup })
+  const { items, truncated } = firstOf(grouped(walk, prefix, delimiter, skipGroup), max)
 
   const fetchOwner = !v2 || query.get('fetch-owner') === 'true' ? owner('Owner') : ''
-  const rows = listed.items.map(entry => {
-    const version = current(entry)!
-    const sum = version.checksum
-    return `<Contents>${element('Key', text(entry.key))}<LastModified>${iso(version.time)}</LastModified><ETag>&quot;${version.etag}&quot;</ETag>${sum ? `<ChecksumAlgorithm>${sum.algorithm}</ChecksumAlgorithm><ChecksumType>${sum.type}</ChecksumType>` : ''}<Size>${version.size}</Size>${fetchOwner}<StorageClass>${version.headers['x-amz-storage-class'] ?? 'STANDARD'}</StorageClass></Contents>`
-  })
-  const groups = listed.groups.map(g => `<CommonPrefixes>${element('Prefix', text(g))}</CommonPrefixes>`)
-  const last = typeof listed.last === 'string' ? listed.last : (listed.last?.key ?? '')
+  const groups = items
+    .filter(item => typeof item === 'string')
+    .map(group => `<CommonPrefixes>${element('Prefix', text(group))}</CommonPrefixes>`)
+  const rows = items
+    .filter(item => typeof item !== 'string')
+    .map(entry => {
+      const version = current(entry)!
+      const sum = version.checksum
+      return `<Contents>${element('Key', text(entry.key))}<LastModified>${iso(version.time)}</LastModified><ETag>&quot;${version.etag}&quot;</ETag>${sum ? `<ChecksumAlgorithm>${sum.algorithm}</ChecksumAlgorithm><ChecksumType>${sum.type}</ChecksumType>` : ''}<Size>${version.size}</Size>${fetchOwner}<StorageClass>${version.headers['x-amz-storage-class'] ?? 'STANDARD'}</StorageClass></Contents>`
+    })
+  const last = items.at(-1) ?? ''
+  const lastKey = typeof last === 'string' ? last : last.key
   const paging = v2
-    ? element('KeyCount', listed.items.length + listed.groups.length) +
+    ? element('KeyCount', items.length) +
       element('ContinuationToken', token) +
       element('StartAfter', query.has('start-after') ? text(startAfter) : undefined) +
-      (listed.truncated
-        ? element('NextContinuationToken', Buffer.from(tokenPrefix + last).toString('base64'))
+      (truncated
+        ? element('NextContinuationToken', Buffer.from(tokenPrefix + lastKey).toString('base64'))
         : '')
     : element('Marker', text(startAfter)) +
-      (listed.truncated && delimiter !== '' ? element('NextMarker', text(last)) : '')
+      (truncated && delimiter !== '' ? element('NextMarker', text(lastKey)) : '')
   return {
     status: 200,
     headers: { 'x-amz-bucket-region': bucket.region },
-    body: `${xmlHead}<ListBucketResult${xmlns}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${paging}${rows.join('')}${groups.join('')}</ListBucketResult>`,
+    body: `${xmlHead}<ListBucketResult${xmlns}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', truncated)}${paging}${rows.join('')}${groups.join('')}</ListBucketResult>`,
   }
 }

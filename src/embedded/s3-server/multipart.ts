@@ -14,7 +14,7 @@ import {
 import { checkWriteConditions, conditionally, etagMatches } from './conditions.ts'
 import { copySource, digestSegments } from './copy.ts'
 import { type Checksum, type Part, sliceSegments, type Upload, type Version } from './disk.ts'
-import { delimited, owner, page, pageEncoding } from './listing.ts'
+import { firstOf, owner, pageEncoding, refuseDelimiter } from './listing.ts'
 import { putReplyHeaders } from './objects.ts'
 import { readRange } from './ranges.ts'
 import { storedHeaders } from './stored-headers.ts'
@@ -131,9 +131,7 @@ function partChecksum(
 export async function uploadPart(call: Call): Promise<Reply> {
   const number = partNumber(call)
   const upload = findUpload(call)
-  const sent = algorithms.find(
-    a => call.header(checksumHeader(a)) !== undefined || call.header('x-amz-trailer') === checksumHeader(a),
-  )
+  const sent = algorithms.find(a => call.header(checksumHeader(a)) !== undefined)
   const required = upload.checksumType === 'COMPOSITE' || sent !== undefined
   if (upload.algorithm && required && sent !== upload.algorithm) {
     throw invalidRequest(
@@ -402,9 +400,9 @@ export async function listParts(call: Call): Promise<Reply> {
 }
 
 export async function listMultipartUploads(call: Call): Promise<Reply> {
+  refuseDelimiter(call)
   const { text, encodingType } = pageEncoding(call)
   const prefix = call.query.get('prefix') ?? ''
-  const delimiter = call.query.get('delimiter') ?? ''
   const keyMarker = call.query.get('key-marker') ?? ''
   const uploadMarker = keyMarker === '' ? '' : (call.query.get('upload-id-marker') ?? '')
   const max = call.count('max-uploads', 1000, 1000)
@@ -417,20 +415,17 @@ export async function listMultipartUploads(call: Call): Promise<Reply> {
     const past = uploads.findIndex(u => compareUtf8(u.key, keyMarker) > 0)
     from = uploadMarker !== '' && at !== -1 ? at + 1 : past === -1 ? uploads.length : past
   }
-  const skipGroup = delimited(keyMarker, prefix, delimiter) === keyMarker ? keyMarker : undefined
-  const listed = page(uploads.slice(from), { prefix, delimiter, max, skipGroup })
-  const last = listed.last
-  const rows = listed.items.map(
+  const { items, truncated } = firstOf(uploads.slice(from), max)
+  const last = items.at(-1)
+  const rows = items.map(
     u =>
       `<Upload>${element('Key', text(u.key))}${element('UploadId', u.id)}${owner('Initiator')}${owner('Owner')}${element('StorageClass', u.headers['x-amz-storage-class'] ?? 'STANDARD')}${element('Initiated', iso(u.started))}${u.algorithm ? element('ChecksumAlgorithm', u.algorithm) + element('ChecksumType', u.checksumType) : ''}</Upload>`,
   )
-  const groups = listed.groups.map(g => `<CommonPrefixes>${element('Prefix', text(g))}</CommonPrefixes>`)
-  const next = listed.truncated
-    ? element('NextKeyMarker', text(typeof last === 'string' ? last : (last?.key ?? ''))) +
-      element('NextUploadIdMarker', typeof last === 'string' ? '' : last?.id)
+  const next = truncated
+    ? element('NextKeyMarker', text(last?.key ?? '')) + element('NextUploadIdMarker', last?.id)
     : ''
   return {
     status: 200,
-    body: `${xmlHead}<ListMultipartUploadsResult${xmlns}>${element('Bucket', call.bucketName)}${element('KeyMarker', text(keyMarker))}${element('UploadIdMarker', uploadMarker)}${next}${element('Prefix', text(prefix))}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxUploads', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListMultipartUploadsResult>`,
+    body: `${xmlHead}<ListMultipartUploadsResult${xmlns}>${element('Bucket', call.bucketName)}${element('KeyMarker', text(keyMarker))}${element('UploadIdMarker', uploadMarker)}${next}${element('Prefix', text(prefix))}${element('MaxUploads', max)}${element('EncodingType', encodingType)}${element('IsTruncated', truncated)}${rows.join('')}</ListMultipartUploadsResult>`,
   }
 }

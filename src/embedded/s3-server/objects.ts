@@ -34,10 +34,9 @@ export async function putObject(call: Call): Promise<Reply> {
   const stored = storedHeaders(call)
   const tags = tagsFromHeader(call)
   const wanted = algorithms.some(a => call.header(checksumHeader(a)) !== undefined)
-  const trailing = call.header('x-amz-trailer') !== undefined
   return conditionally(
     call,
-    () => call.storeBody(wanted || trailing ? undefined : call.settings.defaultChecksum),
+    () => call.storeBody(wanted ? undefined : call.settings.defaultChecksum),
     body => {
       const { bucket } = call
       const algorithm = body.sent ?? call.settings.defaultChecksum

@@ -7,6 +7,7 @@ const storedHeaderNames = [
   'content-type',
   'cache-control',
   'content-disposition',
+  'content-encoding',
   'content-language',
   'expires',
   'x-amz-website-redirect-location',
@@ -33,12 +34,6 @@ export function storedHeaders(call: Call): Pick<Version, 'headers' | 'meta'> {
     if (value !== undefined) headers[name] = value
   }
   headers['content-type'] ??= 'binary/octet-stream'
-  const encoding = (call.header('content-encoding') ?? '')
-    .split(',')
-    .map(e => e.trim())
-    .filter(e => e !== '' && e !== 'aws-chunked')
-    .join(',')
-  if (encoding !== '') headers['content-encoding'] = encoding
   Object.assign(headers, storageHeaders(call))
 
   const meta: Record<string, string> = {}

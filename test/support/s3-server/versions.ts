@@ -1,7 +1,13 @@
 /** What is told of objects beside their content: their versions, who may do what. */
 import { type Call, invalidArgument, type Reply } from '../../../src/embedded/s3-server/call.ts'
 import type { Entry, Version } from '../../../src/embedded/s3-server/disk.ts'
-import { delimited, laterOf, owner, page, pageEncoding } from '../../../src/embedded/s3-server/listing.ts'
+import {
+  firstOf,
+  laterOf,
+  owner,
+  pageEncoding,
+  refuseDelimiter,
+} from '../../../src/embedded/s3-server/listing.ts'
 import { findVersion } from '../../../src/embedded/s3-server/versions.ts'
 import { element, iso, xmlHead, xmlns } from '../../../src/embedded/s3-server/xml.ts'
 
@@ -27,10 +33,12 @@ interface VersionRow {
 /** All versions in key order, newest first, behind a marker. */
 function* versionRows(
   walk: Iterable<Entry>,
+  prefix: string,
   keyMarker: string,
   versionMarker: string,
 ): Generator<VersionRow> {
   for (const { key, versions } of walk) {
+    if (!key.startsWith(prefix)) return
     let from = 0
     if (key === keyMarker) {
       const at = versions.findIndex(v => v.id === versionMarker)
@@ -41,10 +49,10 @@ function* versionRows(
 }
 
 export async function listObjectVersions(call: Call): Promise<Reply> {
+  refuseDelimiter(call)
   const { query, bucket } = call
   const { text, encodingType } = pageEncoding(call)
   const prefix = query.get('prefix') ?? ''
-  const delimiter = query.get('delimiter') ?? ''
   const max = call.count('max-keys', 1000, 1000)
   const keyMarker = query.get('key-marker') ?? ''
   const versionMarker = query.get('version-id-marker') ?? ''
@@ -55,24 +63,20 @@ export async function listObjectVersions(call: Call): Promise<Reply> {
       versionMarker,
     )
   }
-  const skipGroup = delimited(keyMarker, prefix, delimiter) === keyMarker ? keyMarker : undefined
-  const walk = versionRows(bucket.entries.walk(laterOf(keyMarker, prefix)), keyMarker, versionMarker)
-  const listed = page(walk, { prefix, delimiter, max, skipGroup })
-  const rows = listed.items.map(({ key, version, latest }) => {
+  const walk = bucket.entries.walk(laterOf(keyMarker, prefix))
+  const { items, truncated } = firstOf(versionRows(walk, prefix, keyMarker, versionMarker), max)
+  const rows = items.map(({ key, version, latest }) => {
     const common = `${element('Key', text(key))}${element('VersionId', version.id)}${element('IsLatest', latest)}${element('LastModified', iso(version.time))}`
     if (version.deleteMarker) return `<DeleteMarker>${common}${owner('Owner')}</DeleteMarker>`
     const sum = version.checksum
     return `<Version>${common}${element('ETag', `"${version.etag}"`)}${sum ? element('ChecksumAlgorithm', sum.algorithm) + element('ChecksumType', sum.type) : ''}${element('Size', version.size)}${owner('Owner')}${element('StorageClass', version.headers['x-amz-storage-class'] ?? 'STANDARD')}</Version>`
   })
-  const groups = listed.groups.map(g => `<CommonPrefixes>${element('Prefix', text(g))}</CommonPrefixes>`)
-  const { last } = listed
-  const next = !listed.truncated
-    ? ''
-    : typeof last === 'string'
-      ? element('NextKeyMarker', text(last))
-      : element('NextKeyMarker', text(last?.key ?? '')) + element('NextVersionIdMarker', last?.version.id)
+  const last = items.at(-1)
+  const next = truncated
+    ? element('NextKeyMarker', text(last?.key ?? '')) + element('NextVersionIdMarker', last?.version.id)
+    : ''
   return {
     status: 200,
-    body: `${xmlHead}<ListVersionsResult${xmlns}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${element('KeyMarker', text(keyMarker))}${element('VersionIdMarker', versionMarker)}${next}${delimiter ? element('Delimiter', text(delimiter)) : ''}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', listed.truncated)}${rows.join('')}${groups.join('')}</ListVersionsResult>`,
+    body: `${xmlHead}<ListVersionsResult${xmlns}>${element('Name', bucket.name)}${element('Prefix', text(prefix))}${element('KeyMarker', text(keyMarker))}${element('VersionIdMarker', versionMarker)}${next}${element('MaxKeys', max)}${element('EncodingType', encodingType)}${element('IsTruncated', truncated)}${rows.join('')}</ListVersionsResult>`,
   }
 }

@@ -1,7 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { readdirSync } from 'node:fs'
-import http from 'node:http'
 import { Readable } from 'node:stream'
 import {
   CompleteMultipartUploadCommand,
@@ -32,7 +31,6 @@ import {
   paginateListObjectsV2,
   type S3Client,
   UploadPartCommand,
-  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Algorithm, checksumOf } from '../../../../src/embedded/s3-server/checksums.ts'
@@ -176,26 +174,6 @@ describe('signatures', () => {
 describe('bodies', () => {
   const content = bytes(300_000)
 
-  test('an SDK stream goes as aws-chunked with a trailer', async () => {
-    server.requests.length = 0
-    const put = await client.send(
-      new PutObjectCommand({
-        Bucket,
-        Key: 'stream',
-        Body: Readable.from([content.subarray(0, 70_000), content.subarray(70_000)]),
-        ContentLength: content.length,
-      }),
-    )
-    const sent = server.requests.find(r => r.operation === 'PutObject')!
-    expect(sent.headers['x-amz-trailer']).toBe('x-amz-checksum-crc32')
-    expect(put.ChecksumCRC32).toBe(checksumOf('CRC32', content))
-    expect(await body('stream')).toEqual(content)
-    const head = await client.send(new HeadObjectCommand({ Bucket, Key: 'stream', ChecksumMode: 'ENABLED' }))
-    expect(head.ChecksumCRC32).toBe(put.ChecksumCRC32)
-    expect(head.ChecksumType).toBe('FULL_OBJECT')
-    expect(head.ContentEncoding).toBeUndefined()
-  })
-
   test.each(['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const)(
     '%s: kept when right, refused when wrong',
     async algorithm => {
@@ -300,22 +278,16 @@ describe('objects', () => {
   })
 
   test.each([
-    ['bytes=0-0', 206, 'bytes 0-0/10', '0'],
-    ['bytes=3-5', 206, 'bytes 3-5/10', '345'],
-    ['bytes=7-', 206, 'bytes 7-9/10', '789'],
-    ['bytes=7-99', 206, 'bytes 7-9/10', '789'],
-    ['bytes=-2', 206, 'bytes 8-9/10', '89'],
-    ['bytes=-99', 206, 'bytes 0-9/10', '0123456789'],
-    ['bytes=10-', 416, 'bytes */10', undefined],
-    ['bytes=-0', 416, 'bytes */10', undefined],
     ['bytes=5-3', 200, undefined, '0123456789'],
     ['bytes=0-1,3-4', 200, undefined, '0123456789'],
   ])('range %s', async (range, status, contentRange, text) => {
     await raw(server, { method: 'PUT', path: '/music/digits', body: '0123456789' })
     const answer = await raw(server, { path: '/music/digits', headers: { range } })
-    expect([answer.status, answer.headers['content-range']]).toEqual([status, contentRange])
-    if (text === undefined) expect(answer.code).toBe('InvalidRange')
-    else expect(answer.text).toBe(text)
+    expect([answer.status, answer.headers['content-range'], answer.text]).toEqual([
+      status,
+      contentRange,
+      text,
+    ])
   })
 
   test('conditions on reading', async () => {
@@ -341,22 +313,7 @@ describe('objects', () => {
     expect((await raw(server, { path: '/music/none' })).code).toBe('NoSuchKey')
   })
 
-  test('conditional puts: 412 when it is there, 409 when a delete came in between', async () => {
-    const Key = 'once'
-    await client.send(new PutObjectCommand({ Bucket, Key, Body: 'a', IfNoneMatch: '*' }))
-    expect(
-      await refusal(client.send(new PutObjectCommand({ Bucket, Key, Body: 'b', IfNoneMatch: '*' }))),
-    ).toBe('412 PreconditionFailed')
-    expect((await body(Key)).toString()).toBe('a')
-    const { ETag } = await client.send(new HeadObjectCommand({ Bucket, Key }))
-    expect(await refusal(client.send(new PutObjectCommand({ Bucket, Key, Body: 'b', IfMatch: '"x"' })))).toBe(
-      '412 PreconditionFailed',
-    )
-    await client.send(new PutObjectCommand({ Bucket, Key, Body: 'b', IfMatch: ETag }))
-    expect(
-      await refusal(client.send(new PutObjectCommand({ Bucket, Key: 'never', Body: 'b', IfMatch: ETag }))),
-    ).toBe('404 NoSuchKey')
-
+  test('a conditional put answers 409 when a delete came in between', async () => {
     let go = () => {}
     const waiting = new Promise<void>(resolve => {
       go = resolve
@@ -366,8 +323,10 @@ describe('objects', () => {
       await waiting
       yield Buffer.alloc(1000)
     }
+    // Without a checksum: a stream's would come behind it, in chunks.
+    const plain = sdk(server, { requestChecksumCalculation: 'WHEN_REQUIRED' })
     const pending = refusal(
-      client.send(
+      plain.send(
         new PutObjectCommand({
           Bucket,
           Key: 'race',
@@ -381,6 +340,7 @@ describe('objects', () => {
     await client.send(new DeleteObjectCommand({ Bucket, Key: 'race' }))
     go()
     expect(await pending).toBe('409 ConditionalRequestConflict')
+    plain.destroy()
   })
 
   test('two conditional puts at once: one wins', async () => {
@@ -395,16 +355,6 @@ describe('objects', () => {
       '412 PreconditionFailed',
       'no refusal',
     ])
-  })
-
-  test('delete with If-Match', async () => {
-    const put = await client.send(new PutObjectCommand({ Bucket, Key: 'judged', Body: 'a' }))
-    const remove = (IfMatch: string) =>
-      refusal(client.send(new DeleteObjectCommand({ Bucket, Key: 'judged', IfMatch })))
-    expect(await remove('"other"')).toBe('412 PreconditionFailed')
-    expect(await remove(put.ETag!)).toBe('no refusal')
-    expect(await remove(put.ETag!)).toBe('404 NoSuchKey')
-    expect(await refusal(client.send(new DeleteObjectCommand({ Bucket, Key: 'judged' })))).toBe('no refusal')
   })
 
   test('DeleteObjects says what became of each', async () => {
@@ -437,92 +387,13 @@ describe('objects', () => {
     expect(broken.code).toBe('MalformedXML')
   })
 
-  test('copies', async () => {
-    await client.send(
-      new PutObjectCommand({
-        Bucket,
-        Key: 'from +%',
-        Body: 'abc',
-        ContentType: 'audio/flac',
-        Metadata: { a: '1' },
-      }),
-    )
-    const CopySource = `${Bucket}/${encodeURIComponent('from +%')}`
-    await client.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource }))
-    expect(await client.send(new HeadObjectCommand({ Bucket, Key: 'copy' }))).toMatchObject({
-      ContentType: 'audio/flac',
-      Metadata: { a: '1' },
-    })
-    await client.send(
-      new CopyObjectCommand({
-        Bucket,
-        Key: 'copy2',
-        CopySource,
-        MetadataDirective: 'REPLACE',
-        Metadata: { b: '2' },
-        ContentType: 'audio/ogg',
-      }),
-    )
-    expect(await client.send(new HeadObjectCommand({ Bucket, Key: 'copy2' }))).toMatchObject({
-      ContentType: 'audio/ogg',
-      Metadata: { b: '2' },
-    })
-    await client.send(new DeleteObjectCommand({ Bucket, Key: 'from +%' }))
-    expect((await body('copy')).toString()).toBe('abc')
+  test('a copy onto itself that would change nothing is refused', async () => {
+    await client.send(new PutObjectCommand({ Bucket, Key: 'copy', Body: 'abc' }))
     expect(
       await refusal(
         client.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/copy` })),
       ),
     ).toBe('400 InvalidRequest')
-    expect(
-      await refusal(
-        client.send(
-          new CopyObjectCommand({ Bucket, Key: 'c', CopySource: `${Bucket}/copy`, CopySourceIfMatch: '"x"' }),
-        ),
-      ),
-    ).toBe('412 PreconditionFailed')
-    expect(
-      await refusal(client.send(new CopyObjectCommand({ Bucket, Key: 'c', CopySource: `${Bucket}/none` }))),
-    ).toBe('404 NoSuchKey')
-  })
-
-  test('awkward keys are kept apart and found again', async () => {
-    await using own = await testServer()
-    const other = sdk(own)
-    const keys = [
-      'a/../b',
-      'a//b',
-      'a/./b',
-      '+',
-      ' ',
-      '#',
-      '%',
-      '%25',
-      '?',
-      '🎧/Ünï',
-      'é'.normalize('NFC'),
-      'é'.normalize('NFD'),
-      'new\nline',
-      'tab\t',
-      'q\'"&<>',
-      'A',
-      'a',
-      '\u0001',
-      '~*!()',
-      'x'.repeat(1024),
-    ]
-    for (const Key of keys) await other.send(new PutObjectCommand({ Bucket, Key, Body: Key }))
-    for (const Key of keys) {
-      const { Body } = await other.send(new GetObjectCommand({ Bucket, Key }))
-      expect(await Body!.transformToString()).toBe(Key)
-    }
-    const page = await other.send(new ListObjectsV2Command({ Bucket, EncodingType: 'url' }))
-    const listed = page.Contents!.map(o => decodeURIComponent(o.Key!.replace(/\+/g, ' ')))
-    expect(listed).toEqual(keys.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))))
-    expect(await refusal(other.send(new PutObjectCommand({ Bucket, Key: 'ü'.repeat(513), Body: '' })))).toBe(
-      '400 KeyTooLongError',
-    )
-    other.destroy()
   })
 
   test('what is not implemented is refused, not taken for something else', async () => {
@@ -533,6 +404,14 @@ describe('objects', () => {
       (await raw(server, { method: 'PUT', path: '/music', query: { website: '' }, body: '<a/>' })).code,
     ).toBe('NotImplemented')
     expect((await raw(server, { method: 'PATCH', path: '/music/x' })).code).toBe('NotImplemented')
+    for (const list of ['uploads', 'versions']) {
+      const answer = await raw(server, { path: '/music', query: { [list]: '', delimiter: '/' } })
+      expect(answer.code).toBe('NotImplemented')
+    }
+    const payload = 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
+    expect((await raw(server, { method: 'PUT', path: '/music/x', body: 'x', payload })).code).toBe(
+      'NotImplemented',
+    )
   })
 })
 
@@ -543,13 +422,9 @@ describe('listings', () => {
   beforeAll(async () => {
     own = await testServer({ defaultChecksum: 'none' })
     lister = sdk(own)
-    const agent = new http.Agent({ keepAlive: true })
-    const put = (key: string) => raw(own, { method: 'PUT', path: `/music/${key}`, body: 'x', agent })
-    for (let i = 0; i < 2500; i += 50) {
-      await Promise.all(Array.from({ length: 50 }, (_, j) => put(`n/${String(i + j).padStart(5, '0')}/f`)))
-    }
-    await put('z')
-    await put('m/a')
+    const keys = Array.from({ length: 70 }, (_, i) => `n/${String(i).padStart(5, '0')}/f`)
+    for (const key of [...keys, 'z', 'm/a'])
+      await raw(own, { method: 'PUT', path: `/music/${key}`, body: 'x' })
   })
 
   afterAll(async () => {
@@ -569,13 +444,6 @@ describe('listings', () => {
     return { keys, groups, sizes }
   }
 
-  test('beyond a thousand, in order and complete', async () => {
-    const { keys, sizes } = await all({ MaxKeys: 5000 })
-    expect(sizes).toEqual([1000, 1000, 502])
-    expect(keys).toEqual(keys.toSorted())
-    expect(new Set(keys).size).toBe(2502)
-  })
-
   test('delimiter, prefix and small pages', async () => {
     expect(await all({ Delimiter: '/' })).toEqual({ keys: ['z'], groups: ['m/', 'n/'], sizes: [3] })
     expect(await all({ Delimiter: '/', MaxKeys: 1 })).toEqual({
@@ -583,11 +451,8 @@ describe('listings', () => {
       groups: ['m/', 'n/'],
       sizes: [1, 1, 1],
     })
-    const nested = await all({ Delimiter: '/', Prefix: 'n/', MaxKeys: 700 })
-    expect([nested.groups.length, nested.keys.length, nested.sizes]).toEqual([2500, 0, [700, 700, 700, 400]])
-    expect((await all({ Prefix: 'n/024', MaxKeys: 30 })).keys.length).toBe(100)
-    expect((await all({ StartAfter: 'n/02497/f' })).keys).toEqual(['n/02498/f', 'n/02499/f', 'z'])
-    expect((await all({ StartAfter: 'zz' })).keys).toEqual([])
+    const nested = await all({ Delimiter: '/', Prefix: 'n/', MaxKeys: 20 })
+    expect([nested.groups.length, nested.keys.length, nested.sizes]).toEqual([70, 0, [20, 20, 20, 10]])
     expect((await all({ MaxKeys: 0 })).sizes).toEqual([0])
   })
 
@@ -722,12 +587,10 @@ describe('multipart uploads', () => {
     expect((await finish('small', { UploadId: UploadId!, Parts: Parts.slice(1) })).ETag).toMatch(/-1"$/)
   })
 
-  test('parts copied from objects; uploads listed in pages', async () => {
-    await using own = await testServer({ minPartSize: 1 })
+  test('uploads listed in pages', async () => {
+    await using own = await testServer()
     const other = sdk(own)
-    await other.send(new PutObjectCommand({ Bucket, Key: 'src', Body: '0123456789' }))
-    for (const Key of ['b', 'a', 'a', 'c/1', 'c/2'])
-      await other.send(new CreateMultipartUploadCommand({ Bucket, Key }))
+    for (const Key of ['b', 'a', 'a']) await other.send(new CreateMultipartUploadCommand({ Bucket, Key }))
     const first = await other.send(new ListMultipartUploadsCommand({ Bucket, MaxUploads: 2 }))
     expect(first.Uploads!.map(u => u.Key)).toEqual(['a', 'a'])
     const rest = await other.send(
@@ -735,31 +598,9 @@ describe('multipart uploads', () => {
         Bucket,
         KeyMarker: first.NextKeyMarker!,
         UploadIdMarker: first.NextUploadIdMarker!,
-        Delimiter: '/',
       }),
     )
-    expect([
-      rest.Uploads!.map(u => u.Key),
-      rest.CommonPrefixes!.map(p => p.Prefix),
-      rest.IsTruncated,
-    ]).toEqual([['b'], ['c/'], false])
-    const UploadId = rest.Uploads![0]!.UploadId
-    const copy = await other.send(
-      new UploadPartCopyCommand({
-        Bucket,
-        Key: 'b',
-        UploadId,
-        PartNumber: 1,
-        CopySource: 'music/src',
-        CopySourceRange: 'bytes=2-4',
-      }),
-    )
-    const Parts = [{ PartNumber: 1, ETag: copy.CopyPartResult!.ETag }]
-    await other.send(
-      new CompleteMultipartUploadCommand({ Bucket, Key: 'b', UploadId, MultipartUpload: { Parts } }),
-    )
-    const { Body } = await other.send(new GetObjectCommand({ Bucket, Key: 'b' }))
-    expect(await Body!.transformToString()).toBe('234')
+    expect([rest.Uploads!.map(u => u.Key), rest.IsTruncated]).toEqual([['b'], false])
     other.destroy()
   })
 })
