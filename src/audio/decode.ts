@@ -20,8 +20,6 @@ import { canRun, waveFrom } from './wave-child.ts'
 interface DamageReport {
   /** Seconds of audio that came out. */
   readonly decodedDuration: number
-  /** Seconds the container promises, if it does. */
-  readonly containerDuration: number | undefined
   /** What of the sound is missing or garbled, a sentence; undefined for a file all of whose sound is there. */
   readonly damage: string | undefined
   /** The damage, and whatever else is untidy in the file; a sentence each. */
@@ -105,7 +103,6 @@ function damageReport(
   const harmless = count - garbled.count
   return {
     decodedDuration,
-    containerDuration: promised,
     damage: found[0],
     problems: [
       ...found,

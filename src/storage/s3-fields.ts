@@ -67,7 +67,6 @@ export function headOf(
   where: RequestContext,
 ): ObjectHead {
   const etag = etagOf(output.ETag, where)
-  const parts = /-(\d+)$/.exec(etag)?.[1]
   return {
     key,
     size: output.ContentLength ?? 0,
@@ -89,7 +88,6 @@ export function headOf(
     checksums: checksumsOf(output),
     lastModified: output.LastModified ?? new Date(0),
     storageClass: output.StorageClass,
-    partCount: parts === undefined ? undefined : Number(parts),
   }
 }
 

@@ -59,7 +59,6 @@ export interface ObjectHead {
   checksums: Checksums
   lastModified: Date
   storageClass?: string
-  partCount?: number
 }
 
 /** One line of a listing. */
