@@ -11,8 +11,6 @@ export interface Credential {
   secretAccessKey: string
   /** When set, requests must carry it in `x-amz-security-token`. */
   sessionToken?: string
-  /** ms since the epoch; from then on requests are refused with `ExpiredToken`. */
-  expiresAt?: number
 }
 
 /** A request as signed: path decoded, query decoded pair by pair, every value of every header. */
@@ -212,9 +210,6 @@ export function authenticate(
   }
   if (claim.token !== credential.sessionToken) {
     throw new S3Error(400, 'InvalidToken', 'The provided token is malformed or otherwise invalid.')
-  }
-  if (credential.expiresAt !== undefined && now >= credential.expiresAt) {
-    throw new S3Error(400, 'ExpiredToken', 'The provided token has expired.')
   }
 
   const unsigned = Object.keys(request.headers).filter(

@@ -2,7 +2,7 @@
  * The checksums S3 knows, as running hashes, and the arithmetic that joins CRCs of parts into the CRC of the whole.
  *
  * CRC32C: Castagnoli polynomial 0x1EDC6F41 reflected (RFC 3720, appendix B.4). CRC-64/NVME: polynomial
- * 0xAD93D23594C93659 reflected (NVM Express NVM Command Set 1.0, figure "64b CRC Polynomials"). Tables follow the
+ * 0xAD93D23594C93659 reflected (NVM Express NVM Command Set 1.0, figure "64b CRC Polynomials"). Its tables follow the
  * slicing-by-N method of Kounavis and Berry, "A Systematic Approach to Building High Performance Software-based CRC
  * Generators" (2005). Joining follows zlib's `crc32_combine` of 2018: advancing a CRC over n zero bytes is a
  * multiplication by x^(8n) modulo the polynomial, done by square and multiply.
@@ -32,45 +32,16 @@ export interface RunningChecksum {
 }
 
 const crc32cPolynomial = 0x82f63b78
-let crc32cTables: Int32Array | undefined
-
-/** Eight tables of 256: table k holds the CRC of a byte followed by k zero bytes. */
-function castagnoliTables(): Int32Array {
-  if (crc32cTables) return crc32cTables
-  const tables = new Int32Array(8 * 256)
-  for (let n = 0; n < 256; n++) {
-    let c = n
-    for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ crc32cPolynomial : c >>> 1
-    tables[n] = c
-  }
-  for (let k = 1; k < 8; k++) {
-    for (let n = 0; n < 256; n++) {
-      const c = tables[(k - 1) * 256 + n]!
-      tables[k * 256 + n] = (c >>> 8) ^ tables[c & 0xff]!
-    }
-  }
-  crc32cTables = tables
-  return tables
-}
+const crc32cTable = Int32Array.from({ length: 256 }, (_, n) => {
+  let c = n
+  for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ crc32cPolynomial : c >>> 1
+  return c
+})
 
 /** CRC32C of `data`, continuing from `previous`; an unsigned 32-bit number. */
-function crc32c(data: Uint8Array, previous = 0): number {
-  const t = castagnoliTables()
+function crc32c(data: Uint8Array, previous: number): number {
   let crc = ~previous
-  let i = 0
-  for (const end = data.length - 7; i < end; i += 8) {
-    const a = crc ^ (data[i]! | (data[i + 1]! << 8) | (data[i + 2]! << 16) | (data[i + 3]! << 24))
-    crc =
-      t[1792 + (a & 0xff)]! ^
-      t[1536 + ((a >>> 8) & 0xff)]! ^
-      t[1280 + ((a >>> 16) & 0xff)]! ^
-      t[1024 + (a >>> 24)]! ^
-      t[768 + data[i + 4]!]! ^
-      t[512 + data[i + 5]!]! ^
-      t[256 + data[i + 6]!]! ^
-      t[data[i + 7]!]!
-  }
-  for (; i < data.length; i++) crc = (crc >>> 8) ^ t[(crc ^ data[i]!) & 0xff]!
+  for (const byte of data) crc = (crc >>> 8) ^ crc32cTable[(crc ^ byte) & 0xff]!
   return ~crc >>> 0
 }
 

@@ -94,7 +94,7 @@ export async function copyObject(call: Call): Promise<Reply> {
     return await conditionally(
       call,
       async () =>
-        same && !source.parts
+        same && !source.etag.includes('-')
           ? { md5: source.etag, checksum: source.checksum?.value }
           : await digestSegments(call.disk, source.segments, algorithm),
       ({ md5, checksum }) => {

@@ -44,8 +44,6 @@ export interface Version {
   tags?: Record<string, string>
   checksum?: Checksum
   segments: Segment[]
-  /** sizes of the parts of a multipart object */
-  parts?: number[]
 }
 
 export interface Entry {

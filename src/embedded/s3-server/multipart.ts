@@ -331,7 +331,6 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
         ...(upload.tags && { tags: upload.tags }),
         ...(checksum && { checksum }),
         segments: parts.flatMap(p => p.segments),
-        parts: parts.map(p => p.size),
       }
       checkWriteConditions(call, bucket)
       call.disk.put(bucket, call.key, version, upload)

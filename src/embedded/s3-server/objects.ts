@@ -1,9 +1,9 @@
 /** Objects, in and out: put, get and head. */
-import { type Call, checkKey, invalidRequest, type Reply } from './call.ts'
+import { type Call, checkKey, type Reply } from './call.ts'
 import { algorithms, checksumHeader } from './checksums.ts'
 import { checkReadConditions, conditionally } from './conditions.ts'
 import { type Bucket, type Checksum, sliceSegments, type Version } from './disk.ts'
-import { partRange, readRange } from './ranges.ts'
+import { readRange } from './ranges.ts'
 import { storedHeaders } from './stored-headers.ts'
 import { tagsFromHeader } from './tagging.ts'
 import { findVersion, versioned, versionIdFor } from './versions.ts'
@@ -65,15 +65,6 @@ export async function putObject(call: Call): Promise<Reply> {
   )
 }
 
-const overrides: Record<string, string> = {
-  'response-content-type': 'content-type',
-  'response-content-language': 'content-language',
-  'response-expires': 'expires',
-  'response-cache-control': 'cache-control',
-  'response-content-disposition': 'content-disposition',
-  'response-content-encoding': 'content-encoding',
-}
-
 const archiveClasses = ['GLACIER', 'DEEP_ARCHIVE']
 
 /** GetObject and HeadObject: the server leaves the body out of a HEAD. */
@@ -90,10 +81,6 @@ export async function getObject(call: Call): Promise<Reply> {
   for (const name in version.meta) headers[`x-amz-meta-${name}`] = version.meta[name]!
   const tagCount = version.tags ? Object.keys(version.tags).length : 0
   if (tagCount > 0) headers['x-amz-tagging-count'] = String(tagCount)
-  for (const name in overrides) {
-    const value = call.query.get(name)
-    if (value !== undefined) headers[overrides[name]!] = value
-  }
   if (checkReadConditions(version, name => call.header(name)) === 'not-modified') {
     const { etag, 'last-modified': modified, 'cache-control': cache, expires } = headers
     return {
@@ -112,13 +99,7 @@ export async function getObject(call: Call): Promise<Reply> {
   ) {
     throw new S3Error(403, 'InvalidObjectState', "The operation is not valid for the object's storage class")
   }
-  let range = readRange(call.header('range'), version.size)
-  const partText = call.query.get('partNumber')
-  if (partText !== undefined) {
-    if (range) throw invalidRequest('Cannot specify both Range header and partNumber query parameter')
-    range = partRange(version, Number(partText))
-    if (version.parts) headers['x-amz-mp-parts-count'] = String(version.parts.length)
-  }
+  const range = readRange(call.header('range'), version.size)
   const { start, end } = range ?? { start: 0, end: version.size }
   if (range) headers['content-range'] = `bytes ${start}-${end - 1}/${version.size}`
   if (call.header('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED' && !range) {
