@@ -11,7 +11,9 @@ import { createPool } from '../../src/audio/pool.ts'
 import { loudnessMeter } from '../../src/core/audio/loudness.ts'
 import {
   aiff,
+  au,
   be,
+  caf,
   flac,
   flacFrames,
   id3v1,
@@ -83,39 +85,6 @@ const floats = (bits: 32 | 64, little: boolean): Buffer =>
     }),
   )
 const loud = riffChunk('LIST', Buffer.alloc(40_000, 0x7f))
-const wide = (id: string, content: Buffer): Buffer =>
-  Buffer.concat([latin(id), be(content.length, 8), content])
-const caf = (data: Buffer, bits: number, flags: number): Buffer => {
-  const rate = Buffer.alloc(8)
-  rate.writeDoubleBE(8000)
-  const format = Buffer.concat([
-    rate,
-    latin('lpcm'),
-    be(flags, 4),
-    be(bits / 8, 4),
-    be(1, 4),
-    be(1, 4),
-    be(bits, 4),
-  ])
-  return Buffer.concat([
-    latin('caff'),
-    be(1, 2),
-    be(0, 2),
-    wide('desc', format),
-    wide('data', Buffer.concat([be(0, 4), data])),
-  ])
-}
-const au = (data: Buffer, code: number, header = 24): Buffer =>
-  Buffer.concat([
-    latin('.snd'),
-    be(header, 4),
-    be(data.length, 4),
-    be(code, 4),
-    be(8000, 4),
-    be(1, 4),
-    Buffer.alloc(header - 24),
-    data,
-  ])
 const oggFlac = (bits: number): Buffer => {
   const native = flac([samples(bits)], { bits, blockSize: 1200 })
   const head = Buffer.concat([latin('\x7fFLAC'), Buffer.from([1, 0]), be(1, 2), native.subarray(0, 42)])
@@ -169,11 +138,11 @@ describe.each(decoders.map(decoder => [decoder.name, decoder] as const))('decode
     ['AIFF of 24 bits', aiff(integers(24, false), { bits: 24 })],
     ['AIFF-C, little-endian', aiff(integers(16, true), { compression: 'sowt' })],
     ['AIFF-C of floats', aiff(floats(32, false), { compression: 'fl32', bits: 32 })],
-    ['AU', au(integers(16, false), 3)],
-    ['AU with an annotation', au(integers(16, false), 3, 60)],
-    ['AU of floats', au(floats(32, false), 6)],
-    ['CAF', caf(integers(24, false), 24, 0)],
-    ['CAF of floats, little-endian', caf(floats(32, true), 32, 3)],
+    ['AU', au(integers(16, false))],
+    ['AU with an annotation', au(integers(16, false), { annotation: Buffer.alloc(36) })],
+    ['AU of floats', au(floats(32, false), { code: 6 })],
+    ['CAF', caf(integers(24, false), { bits: 24 })],
+    ['CAF of floats, little-endian', caf(floats(32, true), { bits: 32, flags: 3 })],
     ['FLAC', flac([samples(16)])],
     ['FLAC of 8 bits', flac([samples(8)], { bits: 8 })],
     ['FLAC of 12 bits', flac([samples(12)], { bits: 12 })],

@@ -7,6 +7,8 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   aiff,
+  apeItem,
+  apeTag,
   be,
   box,
   flac,
@@ -14,7 +16,6 @@ import {
   iffChunk,
   latin,
   latin1,
-  le,
   oggPacket,
   riffChunk,
   tone,
@@ -62,21 +63,7 @@ const comments = (name: string, size: number): Buffer =>
 const picture = (size: number): Buffer =>
   Buffer.concat([be(3, 4), be(9, 4), latin('image/png'), be(0, 20), be(size, 4), Buffer.alloc(size, 0x41)])
 
-function ape(): Buffer {
-  const item = Buffer.concat([
-    le(fileSize, 4),
-    le(2, 4),
-    latin('Cover Art (Front)\0'),
-    Buffer.alloc(fileSize, 0x41),
-  ])
-  const footer = (flags: number): Buffer =>
-    Buffer.concat([
-      latin('APETAGEX'),
-      ...[2000, item.length + 32, 1, flags].map(value => le(value, 4)),
-      Buffer.alloc(8),
-    ])
-  return Buffer.concat([footer(0xa000_0000), item, footer(0x8000_0000)])
-}
+const ape = (): Buffer => apeTag(apeItem('Cover Art (Front)', Buffer.alloc(fileSize, 0x41), 2))
 
 /** The index comes last in it, and the list of tags last in that. */
 function withCover(file: Buffer): Buffer {

@@ -75,6 +75,13 @@ export const riffChunk = (id: string, content: Buffer, size?: number): Buffer =>
 export const iffChunk = (id: string, content: Buffer, size?: number): Buffer =>
   chunk(id, content, false, size)
 
+/** With a length of eight bytes, as CAF and DSDIFF have it. */
+export const wideChunk = (id: string, content: Buffer, size = content.length): Buffer =>
+  Buffer.concat([latin(id), be(size, 8), content])
+/** DSDIFF's begin at even places. */
+export const evenChunk = (id: string, content: Buffer, size?: number): Buffer =>
+  Buffer.concat([wideChunk(id, content, size), Buffer.alloc(content.length & 1)])
+
 /** RIFF INFO, texts as bytes. */
 export const riffInfo = (texts: Readonly<Record<string, Buffer>>): Buffer =>
   riffChunk(
@@ -157,6 +164,85 @@ export function aiff(data: Buffer, options: AiffOptions = {}): Buffer {
     options.behind ?? Buffer.alloc(0),
   ])
   return Buffer.concat([latin('FORM'), be(body.length, 4), body])
+}
+
+interface CafOptions {
+  readonly type?: string
+  readonly flags?: number
+  readonly channels?: number
+  readonly bits?: number
+  /** what the chunk `info` holds */
+  readonly texts?: Buffer
+  /** what the chunk of samples claims, where it is not its length */
+  readonly claimed?: number | undefined
+}
+
+/** The chunk of CAF that says what its samples are, at 8 kHz. */
+export const cafFormat = (type: string, ...numbers: readonly number[]): Buffer =>
+  wideChunk(
+    'desc',
+    Buffer.concat([be(0x40bf_4000, 4), be(0, 4), latin(type), ...numbers.map(number => be(number, 4))]),
+  )
+export const cafOf = (...chunks: readonly Buffer[]): Buffer =>
+  Buffer.concat([latin('caff\0\x01\0\0'), ...chunks])
+
+export function caf(data: Buffer, options: CafOptions = {}): Buffer {
+  const { type = 'lpcm', flags = 0, channels = 1, bits = 16, texts, claimed } = options
+  return cafOf(
+    cafFormat(type, flags, (channels * bits) / 8, 1, channels, bits),
+    texts === undefined ? Buffer.alloc(0) : wideChunk('info', texts),
+    wideChunk('data', Buffer.concat([be(0, 4), data]), claimed),
+  )
+}
+
+interface AuOptions {
+  /** 3 integers of 16 bits */
+  readonly code?: number
+  readonly channels?: number
+  readonly annotation?: Buffer
+  /** where it is not their length */
+  readonly claimed?: number
+}
+
+/** AU at 8 kHz. */
+export function au(data: Buffer, options: AuOptions = {}): Buffer {
+  const { code = 3, channels = 1, annotation = Buffer.alloc(0), claimed = data.length } = options
+  const numbers = [24 + annotation.length, claimed, code, 8000, channels]
+  return Buffer.concat([latin('.snd'), ...numbers.map(number => be(number, 4)), annotation, data])
+}
+
+const guid = (id: string): Buffer =>
+  Buffer.concat([latin(id), Buffer.from('f3acd3118cd100c04f8edb8a', 'hex')])
+export const w64Chunk = (id: string, content: Buffer, size = content.length + 24): Buffer =>
+  Buffer.concat([guid(id), le(size, 8), content, Buffer.alloc((8 - (content.length % 8)) % 8)])
+export const w64 = (...chunks: readonly Buffer[]): Buffer =>
+  Buffer.concat([
+    latin('riff'),
+    Buffer.from('2e91cf11a5d628db04c10000', 'hex'),
+    le(0, 8),
+    guid('wave'),
+    ...chunks,
+  ])
+
+export const dsdiff = (...chunks: readonly Buffer[]): Buffer =>
+  Buffer.concat([latin('FRM8'), be(0, 8), latin('DSD '), ...chunks])
+/** DSDIFF's properties, behind the rate of DSD. */
+export const dsdiffFormat = (...chunks: readonly Buffer[]): Buffer =>
+  evenChunk('PROP', Buffer.concat([latin('SND '), evenChunk('FS  ', be(2_822_400, 4)), ...chunks]))
+
+/** An item of an APE tag. */
+export const apeItem = (name: string, value: Buffer, flags = 0): Buffer =>
+  Buffer.concat([le(value.length, 4), le(flags, 4), latin(`${name}\0`), value])
+/** An APE tag with header and footer. */
+export function apeTag(...items: readonly Buffer[]): Buffer {
+  const body = Buffer.concat(items)
+  const mark = (flags: number): Buffer =>
+    Buffer.concat([
+      latin('APETAGEX'),
+      ...[2000, body.length + 32, items.length, flags].map(number => le(number, 4)),
+      Buffer.alloc(8),
+    ])
+  return Buffer.concat([mark(0xa000_0000), body, mark(0x8000_0000)])
 }
 
 /** A list of `NAME=text`. */

@@ -1,5 +1,6 @@
 /** Signed URLs as CloudFront checks them. */
 import { createVerify, type KeyObject } from 'node:crypto'
+import { matchesWildcards } from '../../../src/core/bucket/wildcards.ts'
 import type { CdnAnswer } from '../../../src/embedded/cdn-answer.ts'
 
 /** CloudFront's own URL-safe base64. */
@@ -42,14 +43,9 @@ export function signatureFault(
   try {
     const [statement] = JSON.parse(policy).Statement
     const { DateLessThan, DateGreaterThan } = statement.Condition
-    const pattern = new RegExp(
-      `^${String(statement.Resource)
-        .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-        .replace(/\*/g, '.*')
-        .replace(/\?/g, '.')}$`,
-      's',
-    )
-    const covered = statement.Resource === resource || (policyText !== null && pattern.test(resource))
+    const covered =
+      statement.Resource === resource ||
+      (policyText !== null && matchesWildcards(String(statement.Resource), resource))
     if (!covered || now / 1000 >= DateLessThan['AWS:EpochTime']) return denied()
     if (DateGreaterThan && now / 1000 < DateGreaterThan['AWS:EpochTime']) return denied()
   } catch {

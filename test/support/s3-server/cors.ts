@@ -1,6 +1,7 @@
 /** CORS: the rules of a bucket, and what they answer a browser. */
 import type { IncomingMessage } from 'node:http'
 import type { XmlElement } from '@rgrove/parse-xml'
+import { matchesWildcards } from '../../../src/core/bucket/wildcards.ts'
 import { noSuchBucket, type Reply } from '../../../src/embedded/s3-server/call.ts'
 import type { Bucket, Disk } from '../../../src/embedded/s3-server/disk.ts'
 import type { Target } from '../../../src/embedded/s3-server/routing.ts'
@@ -59,17 +60,6 @@ function rulesOf(bucket: Bucket): CorsRule[] {
   return rules
 }
 
-/** One `*` stands for anything, as in S3. */
-function wildcardMatches(pattern: string, text: string): boolean {
-  const star = pattern.indexOf('*')
-  if (star === -1) return pattern === text
-  return (
-    text.length >= pattern.length - 1 &&
-    text.startsWith(pattern.slice(0, star)) &&
-    text.endsWith(pattern.slice(star + 1))
-  )
-}
-
 /** CORS headers for a request from `origin`, or undefined when no rule of the bucket allows it. */
 export function corsHeaders(
   bucket: Bucket,
@@ -78,9 +68,9 @@ export function corsHeaders(
   requestHeaders: string[],
 ): Record<string, string> | undefined {
   for (const rule of rulesOf(bucket)) {
-    const allowed = rule.origins.find(o => wildcardMatches(o, origin))
+    const allowed = rule.origins.find(o => matchesWildcards(o, origin))
     if (allowed === undefined || !rule.methods.includes(method)) continue
-    if (!requestHeaders.every(h => rule.headers.some(a => wildcardMatches(a, h.toLowerCase())))) continue
+    if (!requestHeaders.every(h => rule.headers.some(a => matchesWildcards(a, h.toLowerCase())))) continue
     return {
       'access-control-allow-origin': allowed === '*' ? '*' : origin,
       'access-control-allow-methods': rule.methods.join(', '),

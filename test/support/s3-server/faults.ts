@@ -13,8 +13,6 @@ type Fault =
   | { reset: true; afterBytes?: number }
   /** Says nothing: for ms, then continues; or for ever, after that many bytes of a response body. */
   | { stall: number | 'forever'; afterBytes?: number }
-  /** Sends that many bytes of the response body under the full Content-Length, then closes. */
-  | { truncateBody: number }
   /** Does it all, then drops the connection instead of answering. */
   | { loseResponse: true }
   /** ms before the request is looked at */
@@ -159,9 +157,8 @@ async function strikeEarly(fault: Fault, request: IncomingMessage, closing: Abor
 const sendWith =
   (fault: Fault, closing: AbortSignal): SendPieces =>
   async (response, pieces) => {
-    const strikes = 'truncateBody' in fault || 'reset' in fault || 'stall' in fault
     let left = Number.POSITIVE_INFINITY
-    if (strikes) left = 'truncateBody' in fault ? fault.truncateBody : (fault.afterBytes ?? left)
+    if ('reset' in fault || 'stall' in fault) left = fault.afterBytes ?? left
     let corrupt = 'corruptBody' in fault && response.req.method === 'GET'
     for await (const whole of pieces) {
       if (response.destroyed) return
@@ -179,7 +176,6 @@ const sendWith =
           left = Number.POSITIVE_INFINITY
         } else {
           if ('reset' in fault) response.req.socket.resetAndDestroy()
-          else if ('truncateBody' in fault) response.req.socket.destroySoon()
           return
         }
       }

@@ -6,8 +6,15 @@ import { describe, expect, test } from 'vitest'
 import { readTags } from '../../../src/import/tags.ts'
 import {
   aiff,
+  apeItem,
+  apeTag,
+  au,
   be,
   box,
+  caf,
+  dsdiff,
+  dsdiffFormat,
+  evenChunk,
   flac,
   ftyp,
   id3v1,
@@ -43,12 +50,6 @@ const sound = mp3Frames(8)
 const pcm = Buffer.alloc(1600)
 const text = (value: string) => Buffer.from(value)
 const bjork = { title: 'Jóga', artist: 'Björk' }
-const wide = (id: string, content: Buffer): Buffer =>
-  Buffer.concat([latin(id), be(content.length, 8), content])
-/** DSDIFF's chunks begin at even places. */
-const even = (id: string, content: Buffer): Buffer =>
-  Buffer.concat([wide(id, content), Buffer.alloc(content.length & 1)])
-
 describe('text without a stated encoding', () => {
   test.each<[string, Buffer]>([
     ['RIFF INFO', wave(pcm, { behind: riffInfo({ INAM: text('Jóga'), IART: text('Björk') }) })],
@@ -226,7 +227,7 @@ describe('artists', () => {
       'APEv2 before ID3v1',
       Buffer.concat([
         sound,
-        apeTag({ Artist: 'One\0Two', Title: 'Long title' }),
+        apeTag(apeItem('Artist', text('One\0Two')), apeItem('Title', text('Long title'))),
         id3v1(latin('Short'), latin('One')),
       ]),
       { title: 'Long title', artist: 'One, Two' },
@@ -238,16 +239,16 @@ describe('artists', () => {
     ],
     ['Opus', opusStream(7, 10, ['TITLE=Title', 'ARTIST=Artist']), { title: 'Title', artist: 'Artist' }],
     ['Ogg FLAC', oggFlac(['TITLE=Jóga', 'ARTIST=Björk']), bjork],
-    ['CAF', caf({ title: 'Jóga', artist: 'Björk' }), bjork],
-    ['AU', au('TITLE=Jóga\nARTIST=Björk\n'), bjork],
+    ['CAF', informed({ title: 'Jóga', artist: 'Björk' }), bjork],
+    ['AU', au(pcm, { annotation: text('TITLE=Jóga\nARTIST=Björk\n') }), bjork],
     [
       'DSDIFF, its own',
-      dsdiff(
-        wide(
+      dsd(
+        evenChunk(
           'DIIN',
           Buffer.concat([
-            even('DITI', Buffer.concat([be(5, 4), text('Jóga')])),
-            even('DIAR', Buffer.concat([be(6, 4), text('Björk')])),
+            evenChunk('DITI', Buffer.concat([be(5, 4), text('Jóga')])),
+            evenChunk('DIAR', Buffer.concat([be(6, 4), text('Björk')])),
           ]),
         ),
       ),
@@ -255,8 +256,8 @@ describe('artists', () => {
     ],
     [
       'DSDIFF, ID3',
-      dsdiff(
-        wide(
+      dsd(
+        evenChunk(
           'ID3 ',
           id3v2(4, [
             { id: 'TIT2', content: utf8('Jóga') },
@@ -395,24 +396,6 @@ describe('what is broken costs itself alone', () => {
   })
 })
 
-function apeTag(items: Readonly<Record<string, string>>): Buffer {
-  const body = Buffer.concat(
-    Object.entries(items).map(([key, value]) =>
-      Buffer.concat([le(Buffer.byteLength(value), 4), le(0, 4), latin(`${key}\0`), Buffer.from(value)]),
-    ),
-  )
-  const footer = (flags: number): Buffer =>
-    Buffer.concat([
-      latin('APETAGEX'),
-      le(2000, 4),
-      le(body.length + 32, 4),
-      le(Object.keys(items).length, 4),
-      le(flags, 4),
-      Buffer.alloc(8),
-    ])
-  return Buffer.concat([footer(0xa000_0000), body, footer(0x8000_0000)])
-}
-
 function oggFlac(comments: readonly string[]): Buffer {
   const native = flac([tone(64, 16)])
   const head = Buffer.concat([latin('\x7fFLAC'), Buffer.from([1, 0]), be(1, 2), native.subarray(0, 42)])
@@ -425,52 +408,15 @@ function oggFlac(comments: readonly string[]): Buffer {
   ])
 }
 
-function caf(info: Readonly<Record<string, string>>): Buffer {
-  const rate = Buffer.alloc(8)
-  rate.writeDoubleBE(8000)
+function informed(info: Readonly<Record<string, string>>): Buffer {
   const entries = Object.entries(info)
-  return Buffer.concat([
-    latin('caff'),
-    be(1, 2),
-    be(0, 2),
-    wide('desc', Buffer.concat([rate, latin('lpcm'), be(0, 4), be(2, 4), be(1, 4), be(1, 4), be(16, 4)])),
-    wide(
-      'info',
-      Buffer.concat([be(entries.length, 4), ...entries.flat().map(one => Buffer.from(`${one}\0`))]),
-    ),
-    wide('data', Buffer.concat([be(0, 4), pcm])),
-  ])
+  const texts = entries.flat().map(one => Buffer.from(`${one}\0`))
+  return caf(pcm, { texts: Buffer.concat([be(entries.length, 4), ...texts]) })
 }
 
-function au(annotation: string): Buffer {
-  const bytes = Buffer.from(annotation)
-  return Buffer.concat([
-    latin('.snd'),
-    be(24 + bytes.length, 4),
-    be(pcm.length, 4),
-    be(3, 4),
-    be(8000, 4),
-    be(1, 4),
-    bytes,
-    pcm,
-  ])
-}
-
-function dsdiff(behind: Buffer): Buffer {
-  const body = Buffer.concat([
-    latin('DSD '),
-    wide('FVER', be(0x0105_0000, 4)),
-    wide(
-      'PROP',
-      Buffer.concat([
-        latin('SND '),
-        wide('FS  ', be(2_822_400, 4)),
-        wide('CHNL', Buffer.concat([be(1, 2), latin('C   ')])),
-        wide('CMPR', Buffer.concat([latin('DSD '), Buffer.from([0, 0])])),
-      ]),
-    ),
-    wide('DSD ', Buffer.alloc(352)),
-    behind,
-  ])
-  return Buffer.concat([latin('FRM8'), be(body.length, 8), body])
+function dsd(behind: Buffer): Buffer {
+  const channels = evenChunk('CHNL', Buffer.concat([be(1, 2), latin('C   ')]))
+  const packing = evenChunk('CMPR', Buffer.concat([latin('DSD '), Buffer.from([0, 0])]))
+  const version = evenChunk('FVER', be(0x0105_0000, 4))
+  return dsdiff(version, dsdiffFormat(channels, packing), evenChunk('DSD ', Buffer.alloc(352)), behind)
 }

@@ -2,7 +2,23 @@
 import { describe, expect, test } from 'vitest'
 import { readSound } from '../../../../src/core/containers/read.ts'
 import { locateAudio } from '../../../../src/core/content-type.ts'
-import { aiff, be, iffChunk, latin, le, riffChunk, riffInfo, wave } from '../../../support/audio-bytes.ts'
+import {
+  aiff,
+  be,
+  cafFormat,
+  cafOf,
+  dsdiff,
+  evenChunk,
+  iffChunk,
+  latin,
+  le,
+  riffChunk,
+  riffInfo,
+  w64,
+  w64Chunk,
+  wave,
+  wideChunk,
+} from '../../../support/audio-bytes.ts'
 import { fileOf } from '../../../support/byte-source.ts'
 
 async function soundOf(bytes: Buffer, most?: number) {
@@ -377,74 +393,70 @@ describe('AIFF', () => {
 })
 
 describe('CAF', () => {
-  const chunk = (id: string, content: Buffer, size = content.length) =>
-    Buffer.concat([latin(id), be(size, 8), content])
   const desc = (type: string, { flags = 0, block = 2, frames = 1, channels = 1 } = {}) =>
-    chunk(
-      'desc',
-      Buffer.concat([
-        be(0x40bf_4000, 4),
-        be(0, 4),
-        latin(type),
-        ...[flags, block, frames, channels, 16].map(n => be(n, 4)),
-      ]),
-    )
-  const caf = (...chunks: Buffer[]) => Buffer.concat([latin('caff\0\x01\0\0'), ...chunks])
-  const samples = chunk('data', Buffer.concat([be(0, 4), data]))
+    cafFormat(type, flags, block, frames, channels, 16)
+  const samples = wideChunk('data', Buffer.concat([be(0, 4), data]))
   const pakt = (packets: number, valid: number | Buffer) =>
-    chunk('pakt', Buffer.concat([be(packets, 8), Buffer.isBuffer(valid) ? valid : be(valid, 8), be(0, 8)]))
+    wideChunk(
+      'pakt',
+      Buffer.concat([be(packets, 8), Buffer.isBuffer(valid) ? valid : be(valid, 8), be(0, 8)]),
+    )
   test.each<[string, Buffer, object]>([
-    ['samples', caf(desc('lpcm'), samples), { duration: 0.1, coding: 'pcm', pcm: { start: 68, end: 1668 } }],
+    [
+      'samples',
+      cafOf(desc('lpcm'), samples),
+      { duration: 0.1, coding: 'pcm', pcm: { start: 68, end: 1668 } },
+    ],
     [
       'samples and a text behind',
-      caf(desc('lpcm'), samples, chunk('info', be(0, 4))),
+      cafOf(desc('lpcm'), samples, wideChunk('info', be(0, 4))),
       { duration: 0.1, texts: [{ id: 'info' }] },
     ],
-    ['no channels', caf(desc('lpcm', { channels: 0 }), samples), { channels: undefined, pcm: undefined }],
+    ['no channels', cafOf(desc('lpcm', { channels: 0 }), samples), { channels: undefined, pcm: undefined }],
     [
       'packets of one size',
-      caf(desc('alac', { block: 160, frames: 400 }), samples),
+      cafOf(desc('alac', { block: 160, frames: 400 }), samples),
       { coding: 'alac', duration: 0.5 },
     ],
     [
       'packets of any size, counted',
-      caf(desc('aac ', { block: 0, frames: 1024 }), pakt(4, 0), samples),
+      cafOf(desc('aac ', { block: 0, frames: 1024 }), pakt(4, 0), samples),
       { coding: 'aac', duration: 0.512 },
     ],
     [
       'packets, and how many samples of them count',
-      caf(desc('aac ', { block: 0, frames: 1024 }), pakt(4, 4000), samples),
+      cafOf(desc('aac ', { block: 0, frames: 1024 }), pakt(4, 4000), samples),
       { duration: 0.5 },
     ],
     [
       'packets, and a number of samples that is none',
-      caf(desc('aac ', { block: 0, frames: 1024 }), pakt(4, Buffer.alloc(8, 0xff)), samples),
+      cafOf(desc('aac ', { block: 0, frames: 1024 }), pakt(4, Buffer.alloc(8, 0xff)), samples),
       { duration: 0.512 },
     ],
     [
       'packets that nobody counted',
-      caf(desc('aac ', { block: 0, frames: 1024 }), pakt(0, 0), samples),
+      cafOf(desc('aac ', { block: 0, frames: 1024 }), pakt(0, 0), samples),
       { duration: undefined },
     ],
     [
       'half of a count',
-      caf(desc('aac ', { block: 0, frames: 1024 }), chunk('pakt', be(4, 16)), samples),
+      cafOf(desc('aac ', { block: 0, frames: 1024 }), wideChunk('pakt', be(4, 16)), samples),
       { duration: undefined },
     ],
     [
       'a format that is cut',
-      caf(chunk('desc', Buffer.alloc(31)), samples),
+      cafOf(wideChunk('desc', Buffer.alloc(31)), samples),
       { unusable: 'it does not say what format its samples have' },
     ],
     [
       'no samples but the count of edits',
-      caf(desc('lpcm'), chunk('data', be(0, 4))),
+      cafOf(desc('lpcm'), wideChunk('data', be(0, 4))),
       { duration: undefined, cut: undefined },
     ],
-    ['not even that', caf(desc('lpcm'), chunk('data', be(0, 4), 3)), { cut: undefined }],
+    ['not even that', cafOf(desc('lpcm'), wideChunk('data', be(0, 4), 3)), { cut: undefined }],
     [
       'cut',
-      caf(desc('lpcm'), samples.subarray(0, -7)),
+      cafOf(desc('lpcm'), samples.subarray(0, -7)),
       { duration: 0.1, cut: 'the file ends 7 bytes before its samples do' },
     ],
   ])('%s', async (_what, bytes, expected) => {
@@ -453,39 +465,31 @@ describe('CAF', () => {
 })
 
 describe('Wave64', () => {
-  const guid = (id: string) => Buffer.concat([latin(id), Buffer.from('f3acd3118cd100c04f8edb8a', 'hex')])
-  const chunk = (id: string, content: Buffer, size = content.length + 24) =>
-    Buffer.concat([guid(id), le(size, 8), content, Buffer.alloc((8 - (content.length % 8)) % 8)])
-  const w64 = (...chunks: Buffer[]) =>
-    Buffer.concat([
-      latin('riff'),
-      Buffer.from('2e91cf11a5d628db04c10000', 'hex'),
-      le(0, 8),
-      guid('wave'),
-      ...chunks,
-    ])
-  const format = chunk('fmt ', wave(data).subarray(20, 36))
+  const format = w64Chunk('fmt ', wave(data).subarray(20, 36))
   test.each<[string, Buffer, object]>([
-    ['samples', w64(format, chunk('data', data)), { duration: 0.1, pcm: { start: 104, end: 1704 } }],
+    ['samples', w64(format, w64Chunk('data', data)), { duration: 0.1, pcm: { start: 104, end: 1704 } }],
     [
       'a chunk that claims less than its head before',
-      w64(chunk('junk', Buffer.alloc(0), 5), format, chunk('data', data)),
+      w64(w64Chunk('junk', Buffer.alloc(0), 5), format, w64Chunk('data', data)),
       { duration: 0.1 },
     ],
     [
       'an odd chunk before',
-      w64(chunk('junk', Buffer.alloc(3)), format, chunk('data', data)),
+      w64(w64Chunk('junk', Buffer.alloc(3)), format, w64Chunk('data', data)),
       { duration: 0.1 },
     ],
     [
       'of which nobody knows how many',
-      w64(format, Buffer.concat([guid('data'), Buffer.alloc(8, 0xff), data])),
+      w64(
+        format,
+        Buffer.concat([w64Chunk('data', Buffer.alloc(0)).subarray(0, 16), Buffer.alloc(8, 0xff), data]),
+      ),
       { duration: 0.1, cut: undefined },
     ],
     ['no samples', w64(format), { unusable: 'it has no samples' }],
     [
       'twice samples: the first',
-      w64(format, chunk('data', data), chunk('data', Buffer.alloc(16))),
+      w64(format, w64Chunk('data', data), w64Chunk('data', Buffer.alloc(16))),
       { duration: 0.1 },
     ],
   ])('%s', async (_what, bytes, expected) => {
@@ -494,45 +498,42 @@ describe('Wave64', () => {
 })
 
 describe('DSDIFF', () => {
-  const chunk = (id: string, content: Buffer, size = content.length) =>
-    Buffer.concat([latin(id), be(size, 8), content, Buffer.alloc(content.length & 1)])
-  const property = (...parts: Buffer[]) => chunk('PROP', Buffer.concat([latin('SND '), ...parts]))
-  const rate = chunk('FS  ', be(2_822_400, 4))
-  const channels = chunk('CHNL', Buffer.concat([be(2, 2), latin('SLFTSRGT')]))
-  const dff = (...parts: Buffer[]) => Buffer.concat([latin('FRM8'), be(0, 8), latin('DSD '), ...parts])
-  const samples = chunk('DSD ', Buffer.alloc(7056))
+  const property = (...parts: Buffer[]) => evenChunk('PROP', Buffer.concat([latin('SND '), ...parts]))
+  const rate = evenChunk('FS  ', be(2_822_400, 4))
+  const channels = evenChunk('CHNL', Buffer.concat([be(2, 2), latin('SLFTSRGT')]))
+  const samples = evenChunk('DSD ', Buffer.alloc(7056))
   const packed = (frames: number, perSecond: number, id = 'FRTE') =>
-    chunk(
+    evenChunk(
       'DST ',
       Buffer.concat([
-        chunk(id, Buffer.concat([be(frames, 4), be(perSecond, 2)])),
-        chunk('DSTF', Buffer.alloc(4)),
+        evenChunk(id, Buffer.concat([be(frames, 4), be(perSecond, 2)])),
+        evenChunk('DSTF', Buffer.alloc(4)),
       ]),
     )
   test.each<[string, Buffer, object]>([
     [
       'samples',
-      dff(property(rate, channels), samples),
+      dsdiff(property(rate, channels), samples),
       { duration: 0.01, channels: 2, sampleRate: 2_822_400, texts: [] },
     ],
-    ['no rate', dff(property(channels), samples), { duration: undefined, sampleRate: undefined }],
-    ['no channels', dff(property(rate), samples), { duration: undefined, channels: undefined }],
-    ['packed', dff(property(rate, channels), packed(150, 75)), { duration: 2 }],
-    ['packed, of no rate', dff(property(rate, channels), packed(150, 0)), { duration: 2 }],
-    ['packed, of another', dff(property(rate, channels), packed(150, 50)), { duration: 3 }],
-    ['packed, uncounted', dff(property(rate, channels), packed(150, 50, 'DSTF')), { duration: undefined }],
+    ['no rate', dsdiff(property(channels), samples), { duration: undefined, sampleRate: undefined }],
+    ['no channels', dsdiff(property(rate), samples), { duration: undefined, channels: undefined }],
+    ['packed', dsdiff(property(rate, channels), packed(150, 75)), { duration: 2 }],
+    ['packed, of no rate', dsdiff(property(rate, channels), packed(150, 0)), { duration: 2 }],
+    ['packed, of another', dsdiff(property(rate, channels), packed(150, 50)), { duration: 3 }],
+    ['packed, uncounted', dsdiff(property(rate, channels), packed(150, 50, 'DSTF')), { duration: undefined }],
     [
       'cut',
-      dff(property(rate, channels), samples).subarray(0, -1),
+      dsdiff(property(rate, channels), samples).subarray(0, -1),
       { cut: 'the file ends 1 bytes before its samples do' },
     ],
     [
       'texts: of its own list each, and others',
-      dff(
-        property(rate, channels, chunk('ID3 ', latin('xx'))),
+      dsdiff(
+        property(rate, channels, evenChunk('ID3 ', latin('xx'))),
         samples,
-        chunk('DIIN', Buffer.concat([chunk('DITI', latin('xx')), chunk('DIAR', latin('yy'))])),
-        chunk('COMT', latin('zz')),
+        evenChunk('DIIN', Buffer.concat([evenChunk('DITI', latin('xx')), evenChunk('DIAR', latin('yy'))])),
+        evenChunk('COMT', latin('zz')),
       ),
       {
         duration: 0.01,

@@ -4,8 +4,13 @@ import { readSound } from '../../../../src/core/containers/read.ts'
 import { locateAudio } from '../../../../src/core/content-type.ts'
 import {
   aiff,
+  au,
   be,
   box,
+  caf,
+  dsdiff,
+  dsdiffFormat,
+  evenChunk,
   flac,
   ftyp,
   id3v1,
@@ -21,6 +26,8 @@ import {
   riffChunk,
   riffInfo,
   tone,
+  w64,
+  w64Chunk,
   wave,
 } from '../../../support/audio-bytes.ts'
 import { fileOf } from '../../../support/byte-source.ts'
@@ -222,52 +229,15 @@ describe('samples that are not compressed: their layout, and where they lie', ()
   const whole = (file: Buffer, from: number, length = data.length) => [file, from, length] as const
 
   const two = { channels: 2 }
-  const au = (code: number, { size = data.length, begin = 24, channels = 2 } = {}) =>
-    Buffer.concat([
-      latin('.snd'),
-      ...[begin, size, code, 8000, channels].map(value => be(value, 4)),
-      Buffer.alloc(begin - 24),
-      data,
-    ])
-  const double = (value: number) => {
-    const bytes = Buffer.alloc(8)
-    bytes.writeDoubleBE(value)
-    return bytes
-  }
-  const cafChunk = (id: string, content: Buffer, size = content.length) =>
-    Buffer.concat([latin(id), be(size, 8), content])
-  const caf = (type: string, flags: number, width: number, size = data.length + 4) =>
-    Buffer.concat([
-      latin('caff\0\x01\0\0'),
-      cafChunk(
-        'desc',
-        Buffer.concat([
-          double(8000),
-          latin(type),
-          ...[flags, 2 * width, 1, 2, 8 * width].map(value => be(value, 4)),
-        ]),
-      ),
-      cafChunk('data', Buffer.concat([be(0, 4), data]), size),
-    ])
-  const w64Chunk = (id: string, content: Buffer, size = content.length + 24) =>
-    Buffer.concat([
-      latin(id),
-      Buffer.from('f3acd3118cd100c04f8edb8a', 'hex'),
-      le(size, 8),
-      content,
-      Buffer.alloc((8 - (content.length % 8)) % 8),
-    ])
-  const w64 = (size?: number) =>
-    Buffer.concat([
-      latin('riff'),
-      Buffer.from('2e91cf11a5d628db04c10000', 'hex'),
-      le(0, 8),
-      latin('wave'),
-      Buffer.from('f3acd3118cd100c04f8edb8a', 'hex'),
+  const stereoAu = (code: number, options = {}) => au(data, { ...two, code, ...options })
+  const stereoCaf = (type: string, flags: number, width: number, claimed?: number) =>
+    caf(data, { ...two, type, flags, bits: 8 * width, claimed })
+  const waveform64 = (size?: number) =>
+    w64(
       w64Chunk('junk', Buffer.alloc(5)),
       w64Chunk('fmt ', wave(data, two).subarray(20, 36)),
       w64Chunk('data', data, size),
-    ])
+    )
   const wide = (tag: number, bits: number) =>
     Buffer.concat([
       latin('RIFF\0\0\0\0WAVE'),
@@ -300,8 +270,12 @@ describe('samples that are not compressed: their layout, and where they lie', ()
       whole(wave(data, { ...two, before: riffChunk('bext', Buffer.alloc(5)) }), 58),
       layout('signed', 2, true),
     ],
-    ['Wave64', whole(w64(), 40 + 32 + 40 + 24), layout('signed', 2, true)],
-    ['Wave64, a stream of unknown length', whole(w64(0), 40 + 32 + 40 + 24), layout('signed', 2, true)],
+    ['Wave64', whole(waveform64(), 40 + 32 + 40 + 24), layout('signed', 2, true)],
+    [
+      'Wave64, a stream of unknown length',
+      whole(waveform64(0), 40 + 32 + 40 + 24),
+      layout('signed', 2, true),
+    ],
     ['AIFF, 8 bits', whole(aiff(data, { ...two, bits: 8 }), 54), layout('signed', 1, false)],
     ['AIFF', whole(aiff(data, two), 54), layout('signed', 2, false)],
     ['AIFF, 20 bits in 24', whole(aiff(data, { ...two, bits: 20 }), 54), layout('signed', 3, false)],
@@ -332,29 +306,37 @@ describe('samples that are not compressed: their layout, and where they lie', ()
           object,
         ],
     ),
-    ['AU, µ-law', whole(au(1), 24), layout('ulaw', 1, false)],
-    ['AU, 8 bits', whole(au(2), 24), layout('signed', 1, false)],
-    ['AU, 16 bits', whole(au(3), 24), layout('signed', 2, false)],
-    ['AU, 24 bits', whole(au(4), 24), layout('signed', 3, false)],
-    ['AU, 32 bits', whole(au(5), 24), layout('signed', 4, false)],
-    ['AU, floats', whole(au(6), 24), layout('float', 4, false)],
-    ['AU, long floats', whole(au(7), 24), layout('float', 8, false)],
-    ['AU, A-law', whole(au(27), 24), layout('alaw', 1, false)],
-    ['AU, a stream of unknown length', whole(au(3, { size: 0xffff_ffff }), 24), layout('signed', 2, false)],
-    ['AU, an annotation', whole(au(3, { begin: 40 }), 40), layout('signed', 2, false)],
-    ['CAF, big-endian', whole(caf('lpcm', 0, 2), 68), layout('signed', 2, false)],
-    ['CAF, little-endian', whole(caf('lpcm', 2, 3), 68), layout('signed', 3, true)],
-    ['CAF, floats', whole(caf('lpcm', 1, 4), 68), layout('float', 4, false)],
-    ['CAF, little-endian floats', whole(caf('lpcm', 3, 8), 68), layout('float', 8, true)],
-    ['CAF, A-law', whole(caf('alaw', 0, 1), 68), layout('alaw', 1, false)],
-    ['CAF, µ-law', whole(caf('ulaw', 0, 1), 68), layout('ulaw', 1, false)],
+    ['AU, µ-law', whole(stereoAu(1), 24), layout('ulaw', 1, false)],
+    ['AU, 8 bits', whole(stereoAu(2), 24), layout('signed', 1, false)],
+    ['AU, 16 bits', whole(stereoAu(3), 24), layout('signed', 2, false)],
+    ['AU, 24 bits', whole(stereoAu(4), 24), layout('signed', 3, false)],
+    ['AU, 32 bits', whole(stereoAu(5), 24), layout('signed', 4, false)],
+    ['AU, floats', whole(stereoAu(6), 24), layout('float', 4, false)],
+    ['AU, long floats', whole(stereoAu(7), 24), layout('float', 8, false)],
+    ['AU, A-law', whole(stereoAu(27), 24), layout('alaw', 1, false)],
+    [
+      'AU, a stream of unknown length',
+      whole(stereoAu(3, { claimed: 0xffff_ffff }), 24),
+      layout('signed', 2, false),
+    ],
+    [
+      'AU, an annotation',
+      whole(stereoAu(3, { annotation: Buffer.alloc(16) }), 40),
+      layout('signed', 2, false),
+    ],
+    ['CAF, big-endian', whole(stereoCaf('lpcm', 0, 2), 68), layout('signed', 2, false)],
+    ['CAF, little-endian', whole(stereoCaf('lpcm', 2, 3), 68), layout('signed', 3, true)],
+    ['CAF, floats', whole(stereoCaf('lpcm', 1, 4), 68), layout('float', 4, false)],
+    ['CAF, little-endian floats', whole(stereoCaf('lpcm', 3, 8), 68), layout('float', 8, true)],
+    ['CAF, A-law', whole(stereoCaf('alaw', 0, 1), 68), layout('alaw', 1, false)],
+    ['CAF, µ-law', whole(stereoCaf('ulaw', 0, 1), 68), layout('ulaw', 1, false)],
     [
       'CAF, a stream of unknown length',
       whole(
         Buffer.concat([
-          caf('lpcm', 0, 2).subarray(0, 56),
+          stereoCaf('lpcm', 0, 2).subarray(0, 56),
           Buffer.alloc(8, 0xff),
-          caf('lpcm', 0, 2).subarray(64),
+          stereoCaf('lpcm', 0, 2).subarray(64),
         ]),
         68,
       ),
@@ -374,8 +356,8 @@ describe('samples that are not compressed: their layout, and where they lie', ()
     ['WAVE, integers of 64 bits', wave(data, { bits: 64 }), { coding: 'wave 0x1' }],
     ['AIFF-C, IMA', aiff(data, { compression: 'ima4' }), { coding: 'ima4', duration: (2400 * 64) / 8000 }],
     ['AIFF-C, another', aiff(data, { compression: 'Qclp' }), { coding: 'Qclp', duration: 0.3 }],
-    ['AU, an encoding that is packed', au(23), { coding: 'au 23', duration: undefined }],
-    ['CAF, another coding', caf('aac ', 0, 0), { coding: 'aac' }],
+    ['AU, an encoding that is packed', stereoAu(23), { coding: 'au 23', duration: undefined }],
+    ['CAF, another coding', stereoCaf('aac ', 0, 0), { coding: 'aac' }],
     [
       'WAVE, no format',
       Buffer.concat([latin('RIFF\0\0\0\0WAVE'), riffChunk('data', data)]),
@@ -386,9 +368,13 @@ describe('samples that are not compressed: their layout, and where they lie', ()
       wave(data).subarray(0, 36),
       { unusable: 'it has no samples', coding: 'pcm', sampleRate: 8000, channels: 1 },
     ],
-    ['AU, cut', au(3).subarray(0, -9), { cut: 'the file ends 9 bytes before its samples do' }],
-    ['CAF, cut', caf('lpcm', 0, 2).subarray(0, -9), { cut: 'the file ends 9 bytes before its samples do' }],
-    ['Wave64, cut', w64().subarray(0, -9), { cut: 'the file ends 9 bytes before its samples do' }],
+    ['AU, cut', stereoAu(3).subarray(0, -9), { cut: 'the file ends 9 bytes before its samples do' }],
+    [
+      'CAF, cut',
+      stereoCaf('lpcm', 0, 2).subarray(0, -9),
+      { cut: 'the file ends 9 bytes before its samples do' },
+    ],
+    ['Wave64, cut', waveform64().subarray(0, -9), { cut: 'the file ends 9 bytes before its samples do' }],
   ])('%s: not samples, or not all of them', async (_what, file, expected) => {
     expect(await soundOf(file)).toMatchObject(expected)
   })
@@ -400,8 +386,8 @@ describe('samples that are not compressed: their layout, and where they lie', ()
       aiff(data, { before: iffChunk('NAME', latin('x')), behind: iffChunk('ANNO', latin('y')) }),
       ['NAME', 'ANNO'],
     ],
-    ['AU', au(3, { begin: 40 }), ['annotation']],
-    ['AU without one', au(3), []],
+    ['AU', stereoAu(3, { annotation: Buffer.alloc(16) }), ['annotation']],
+    ['AU without one', stereoAu(3), []],
   ])('texts beside the samples: %s', async (_what, file, ids) => {
     expect((await soundOf(file))?.texts?.map(({ id }) => id)).toEqual(ids)
   })
@@ -414,17 +400,8 @@ describe('DSD', () => {
       ...[latin('fmt '), le(52, 8), le(1, 4), le(0, 4), le(2, 4), le(2, 4), le(2_822_400, 4), le(1, 4)],
       ...[le(samples, 8), le(4096, 4), le(0, 4), latin('data'), le(12 + 8192, 8), Buffer.alloc(8192)],
     ])
-  const part = (id: string, content: Buffer) =>
-    Buffer.concat([latin(id), be(content.length, 8), content, Buffer.alloc(content.length & 1)])
-  const dsdiff = (...sound: Buffer[]) =>
-    Buffer.concat([
-      latin('FRM8'),
-      be(0, 8),
-      latin('DSD '),
-      part('FVER', be(0x0105_0000, 4)),
-      part('PROP', Buffer.concat([latin('SND '), part('FS  ', be(2_822_400, 4)), part('CHNL', be(2, 2))])),
-      ...sound,
-    ])
+  const dff = (...sound: Buffer[]) =>
+    dsdiff(evenChunk('FVER', be(0x0105_0000, 4)), dsdiffFormat(evenChunk('CHNL', be(2, 2))), ...sound)
   test.each<[string, Buffer, object]>([
     ['DSF', dsf(1_411_200), { duration: 0.5, texts: [], cut: undefined }],
     [
@@ -433,15 +410,15 @@ describe('DSD', () => {
       { duration: 0.5, texts: [{ id: 'ID3 ', start: 8200, end: 8284 }] },
     ],
     ['DSF, cut', dsf(1_411_200).subarray(0, -7), { cut: 'the file ends 7 bytes before its samples do' }],
-    ['DSDIFF', dsdiff(part('DSD ', Buffer.alloc(7056))), { duration: 0.01, cut: undefined }],
+    ['DSDIFF', dff(evenChunk('DSD ', Buffer.alloc(7056))), { duration: 0.01, cut: undefined }],
     [
       'DSDIFF, cut',
-      dsdiff(part('DSD ', Buffer.alloc(7056))).subarray(0, -7),
+      dff(evenChunk('DSD ', Buffer.alloc(7056))).subarray(0, -7),
       { cut: 'the file ends 7 bytes before its samples do' },
     ],
     [
       'DSDIFF, packed',
-      dsdiff(part('DST ', part('FRTE', Buffer.concat([be(150, 4), be(75, 2)])))),
+      dff(evenChunk('DST ', evenChunk('FRTE', Buffer.concat([be(150, 4), be(75, 2)])))),
       { duration: 2 },
     ],
   ])('%s', async (_what, file, expected) => {

@@ -5,8 +5,12 @@ import { locateAudio } from '../../../../src/core/content-type.ts'
 import { readTagFields } from '../../../../src/core/tags/read.ts'
 import {
   aiff,
+  apeItem,
+  apeTag,
+  au,
   be,
   box,
+  caf,
   flac,
   ftyp,
   id3v1,
@@ -14,10 +18,10 @@ import {
   iffChunk,
   latin,
   latin1,
-  le,
   moov,
   mp3Frames,
   oggPage,
+  opusHead,
   opusStream,
   riffChunk,
   riffInfo,
@@ -29,39 +33,23 @@ import { fileOf } from '../../../support/byte-source.ts'
 
 const id3 = id3v2(3, [{ id: 'TIT2', content: latin1('of ID3v2') }])
 const last = id3v1(latin('of ID3v1'), latin('Artist'))
-const item = (name: string, value: Buffer, flags = 0) =>
-  Buffer.concat([le(value.length, 4), le(flags, 4), latin(`${name}\0`), value])
-const ape = (...items: Buffer[]) => {
-  const body = Buffer.concat(items)
-  const mark = (flags: number) =>
-    Buffer.concat([
-      latin('APETAGEX'),
-      le(2000, 4),
-      le(body.length + 32, 4),
-      le(items.length, 4),
-      le(flags, 4),
-      Buffer.alloc(8),
-    ])
-  return Buffer.concat([mark(0xa000_0000), body, mark(0x8000_0000)])
-}
 const pcm = Buffer.alloc(800)
 const frames = mp3Frames(8)
 const mp4 = Buffer.concat([ftyp, moov(3, { '©nam': 'of MP4' }), box('mdat', Buffer.alloc(64))])
 const own = flac([tone(64, 16)], { blocks: [[4, vorbisComments(['TITLE=of FLAC'])]] })
-const title = item('Title', latin('of APE'))
+const title = apeItem('Title', latin('of APE'))
 /** Its footer says that it has no header. */
 const headless = (...items: Buffer[]) => {
-  const tag = ape(...items).subarray(32)
+  const tag = apeTag(...items).subarray(32)
   return tag.fill(0, tag.length - 12, tag.length - 8)
 }
 const lyrics = Buffer.concat([latin(`LYRICSBEGININD00002${'la '.repeat(60)}`), latin('000199LYRICS200')])
 const noComments = [4, vorbisComments([])] as const
 const comments = (texts: string[]) => flac([tone(64, 16)], { blocks: [[4, vorbisComments(texts)]] })
 const longest = vorbisComments(['TITLE=A', `COVER=${'x'.repeat(4 * 2 ** 20)}`])
-const opusHead = Buffer.concat([latin('OpusHead\x01\x01'), le(312, 2), le(48_000, 4), Buffer.alloc(3)])
 const opusWith = (list: Buffer) =>
   Buffer.concat([
-    oggPage(1, 0, 0, [opusHead], 2),
+    oggPage(1, 0, 0, [opusHead(1)], 2),
     oggPage(1, 1, 0, [Buffer.concat([latin('OpusTags'), list])]),
     oggPage(1, 2, 960, [latin('\xf8\xff\xfe')], 4),
   ])
@@ -71,25 +59,8 @@ const bareMoov = ((): Buffer => {
   const at = whole.indexOf('udta') - 4
   return box('moov', whole.subarray(8, at))
 })()
-const au = (annotation: string) =>
-  Buffer.concat([
-    latin('.snd'),
-    ...[24 + annotation.length, pcm.length, 3, 8000, 1].map(value => be(value, 4)),
-    latin(annotation),
-    pcm,
-  ])
-const caf = (texts: string) => {
-  const chunk = (id: string, content: Buffer) => Buffer.concat([latin(id), be(content.length, 8), content])
-  return Buffer.concat([
-    latin('caff\0\x01\0\0'),
-    chunk(
-      'desc',
-      Buffer.concat([be(0x40bf_4000, 4), be(0, 4), latin('lpcm'), ...[0, 2, 1, 1, 16].map(n => be(n, 4))]),
-    ),
-    chunk('info', Buffer.concat([be(1, 4), latin(texts)])),
-    chunk('data', Buffer.concat([be(0, 4), pcm])),
-  ])
-}
+const annotated = (annotation: string) => au(pcm, { annotation: latin(annotation) })
+const informed = (texts: string) => caf(pcm, { texts: Buffer.concat([be(1, 4), latin(texts)]) })
 
 test.each<[string, Buffer, string | undefined, string | undefined]>([
   ['MP4', mp4, 'of MP4', undefined],
@@ -98,8 +69,8 @@ test.each<[string, Buffer, string | undefined, string | undefined]>([
   ['FLAC between ID3v2 and ID3v1', Buffer.concat([id3, own, last]), 'of FLAC', 'Artist'],
   ['Opus behind ID3v2', Buffer.concat([id3, opusStream(1, 50, ['TITLE=of Opus'])]), 'of Opus', undefined],
   ['MP3 between ID3v2 and ID3v1', Buffer.concat([id3, frames, last]), 'of ID3v2', 'Artist'],
-  ['MP3 before APE and ID3v1', Buffer.concat([frames, ape(title), last]), 'of APE', 'Artist'],
-  ['MP3 between ID3v2 and APE', Buffer.concat([id3, frames, ape(title)]), 'of ID3v2', undefined],
+  ['MP3 before APE and ID3v1', Buffer.concat([frames, apeTag(title), last]), 'of APE', 'Artist'],
+  ['MP3 between ID3v2 and APE', Buffer.concat([id3, frames, apeTag(title)]), 'of ID3v2', undefined],
   ['WAVE, INFO', wave(pcm, { behind: riffInfo({ INAM: latin('of INFO') }) }), 'of INFO', undefined],
   [
     'WAVE, INFO and ID3',
@@ -125,17 +96,25 @@ test.each<[string, Buffer, string | undefined, string | undefined]>([
   ],
   [
     'APE, a value that is no text',
-    Buffer.concat([frames, ape(item('Title', latin('x'), 2), item('Artist', latin('A')))]),
+    Buffer.concat([frames, apeTag(apeItem('Title', latin('x'), 2), apeItem('Artist', latin('A')))]),
     undefined,
     'A',
   ],
   [
     'APE, a value too long for a name',
-    Buffer.concat([frames, ape(item('Title', Buffer.alloc(65_537, 0x41)), item('Artist', latin('A')))]),
+    Buffer.concat([
+      frames,
+      apeTag(apeItem('Title', Buffer.alloc(65_537, 0x41)), apeItem('Artist', latin('A'))),
+    ]),
     undefined,
     'A',
   ],
-  ['APE, several artists', Buffer.concat([frames, ape(item('Artist', latin('A\0B')))]), undefined, 'A|B'],
+  [
+    'APE, several artists',
+    Buffer.concat([frames, apeTag(apeItem('Artist', latin('A\0B')))]),
+    undefined,
+    'A|B',
+  ],
   [
     'FLAC, a comment without a name',
     flac([tone(64, 16)], { blocks: [[4, vorbisComments(['=x', 'TITLE', 'ARTIST=A'])]] }),
@@ -146,25 +125,25 @@ test.each<[string, Buffer, string | undefined, string | undefined]>([
   ['MP3 before words to sing', Buffer.concat([frames, lyrics]), undefined, undefined],
   [
     'APE, the longest name',
-    Buffer.concat([frames, ape(item('Title', Buffer.alloc(65_536, 0x41)))]),
+    Buffer.concat([frames, apeTag(apeItem('Title', Buffer.alloc(65_536, 0x41)))]),
     'A'.repeat(65_536),
     undefined,
   ],
   [
     'APE, the last of its entries that is looked at',
-    Buffer.concat([frames, ape(...new Array(9_999).fill(item('X', latin(''))), title)]),
+    Buffer.concat([frames, apeTag(...new Array(9_999).fill(apeItem('X', latin(''))), title)]),
     'of APE',
     undefined,
   ],
   [
     'APE, an entry too many',
-    Buffer.concat([frames, ape(...new Array(10_000).fill(item('X', latin(''))), title)]),
+    Buffer.concat([frames, apeTag(...new Array(10_000).fill(apeItem('X', latin(''))), title)]),
     undefined,
     undefined,
   ],
   [
     'APE, an entry without a value at the end',
-    Buffer.concat([frames, ape(title, item('', latin('')))]),
+    Buffer.concat([frames, apeTag(title, apeItem('', latin('')))]),
     'of APE',
     undefined,
   ],
@@ -226,10 +205,10 @@ test.each<[string, Buffer, string | undefined, string | undefined]>([
     'INFOINAM\x02',
     undefined,
   ],
-  ['AU, a line for each', au('TITLE=A\nARTIST=B\0ARTIST=C'), 'A', 'B|C'],
-  ['AU, a line that is long', au(`${'x'.repeat(100)}TITLE=x\nARTIST=B`), undefined, 'B'],
-  ['CAF', caf('title\0A\0comments\0x\0artist\0B\0artist\0C'), 'A', 'B|C'],
-  ['CAF, a name without a value', caf('comments\0x\0title'), undefined, undefined],
+  ['AU, a line for each', annotated('TITLE=A\nARTIST=B\0ARTIST=C'), 'A', 'B|C'],
+  ['AU, a line that is long', annotated(`${'x'.repeat(100)}TITLE=x\nARTIST=B`), undefined, 'B'],
+  ['CAF', informed('title\0A\0comments\0x\0artist\0B\0artist\0C'), 'A', 'B|C'],
+  ['CAF, a name without a value', informed('comments\0x\0title'), undefined, undefined],
 ])('%s', async (_what, bytes, expected, artists) => {
   const { problems, ...told } = await tagsOf(bytes)
   expect(told).toEqual({ title: expected, artists })
@@ -239,13 +218,13 @@ test.each<[string, Buffer, string | undefined, string | undefined]>([
 test.each<[string, Buffer, string | undefined, string]>([
   [
     'APE, a value that ends behind its tag',
-    Buffer.concat([frames, ape(title, item('Artist', latin('x')).fill(9, 0, 1))]),
+    Buffer.concat([frames, apeTag(title, apeItem('Artist', latin('x')).fill(9, 0, 1))]),
     'of APE',
     'its APE tag is broken',
   ],
   [
     'APE, a name without an end',
-    Buffer.concat([frames, ape(title, latin('\x01\0\0\0\0\0\0\0Artist'))]),
+    Buffer.concat([frames, apeTag(title, latin('\x01\0\0\0\0\0\0\0Artist'))]),
     'of APE',
     'its APE tag is broken',
   ],
