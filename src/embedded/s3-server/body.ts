@@ -16,6 +16,8 @@ import { S3Error } from './xml.ts'
 const small = 256 * 1024
 const maxObject = 5 * 1024 ** 3
 const largestDocument = 2 * 1024 ** 2
+/** Not to be taken for something that says nothing of the body. */
+const unknownChecksums = ['x-amz-checksum-crc32c', 'x-amz-checksum-sha1', 'x-amz-trailer']
 
 export interface BodyOptions {
   /** that was signed, hex; undefined if none was */
@@ -97,6 +99,9 @@ function expectation(request: IncomingMessage, { ofAnother }: BodyOptions): Expe
       ProposedSize: String(size),
       MaxSizeAllowed: String(maxObject),
     })
+  }
+  if (unknownChecksums.some(name => headers[name] !== undefined)) {
+    throw new S3Error(501, 'NotImplemented', 'Only CRC32, CRC64NVME and SHA256 are computed here.')
   }
   const named = ofAnother ? [] : algorithms.filter(a => headers[checksumHeader(a)] !== undefined)
   if (named.length > 1) {

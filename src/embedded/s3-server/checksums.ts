@@ -1,27 +1,24 @@
 /**
- * The checksums S3 knows, as running hashes, and the arithmetic that joins CRCs of parts into the CRC of the whole.
+ * Of the checksums that S3 knows those that are asked for here, as running hashes, and the arithmetic that joins CRCs of
+ * parts into the CRC of the whole.
  *
- * CRC32C: Castagnoli polynomial 0x1EDC6F41 reflected (RFC 3720, appendix B.4). CRC-64/NVME: polynomial
- * 0xAD93D23594C93659 reflected (NVM Express NVM Command Set 1.0, figure "64b CRC Polynomials"). Its tables follow the
+ * CRC-64/NVME: polynomial 0xAD93D23594C93659 reflected (NVM Express NVM Command Set 1.0, figure "64b CRC Polynomials"). Its tables follow the
  * slicing-by-N method of Kounavis and Berry, "A Systematic Approach to Building High Performance Software-based CRC
  * Generators" (2005). Joining follows zlib's `crc32_combine` of 2018: advancing a CRC over n zero bytes is a
  * multiplication by x^(8n) modulo the polynomial, done by square and multiply.
  */
-import { createHash, type Hash } from 'node:crypto'
-import { crc32 as zlibCrc32 } from 'node:zlib'
+import { createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 
-export const algorithms = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
+export const algorithms = ['CRC32', 'CRC64NVME', 'SHA256'] as const
 export type Algorithm = (typeof algorithms)[number]
-export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE'
 
 export const checksumHeader = (algorithm: Algorithm): string => `x-amz-checksum-${algorithm.toLowerCase()}`
 
 /** Bytes of the decoded value of each algorithm. */
 export const checksumBytes: Record<Algorithm, number> = {
   CRC32: 4,
-  CRC32C: 4,
   CRC64NVME: 8,
-  SHA1: 20,
   SHA256: 32,
 }
 
@@ -29,20 +26,6 @@ export const checksumBytes: Record<Algorithm, number> = {
 export interface RunningChecksum {
   update(data: Uint8Array): void
   digest(): string
-}
-
-const crc32cPolynomial = 0x82f63b78
-const crc32cTable = Int32Array.from({ length: 256 }, (_, n) => {
-  let c = n
-  for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ crc32cPolynomial : c >>> 1
-  return c
-})
-
-/** CRC32C of `data`, continuing from `previous`; an unsigned 32-bit number. */
-function crc32c(data: Uint8Array, previous: number): number {
-  let crc = ~previous
-  for (const byte of data) crc = (crc >>> 8) ^ crc32cTable[(crc ^ byte) & 0xff]!
-  return ~crc >>> 0
 }
 
 const crc64Polynomial = 0x9a6c9329ac4bc9b5n
@@ -112,14 +95,9 @@ class RunningCrc64 implements RunningChecksum {
 
 class RunningCrc32 implements RunningChecksum {
   #crc = 0
-  readonly #step: (data: Uint8Array, previous: number) => number
-
-  constructor(step: (data: Uint8Array, previous: number) => number) {
-    this.#step = step
-  }
 
   update(data: Uint8Array): void {
-    this.#crc = this.#step(data, this.#crc)
+    this.#crc = crc32(data, this.#crc)
   }
 
   digest(): string {
@@ -129,12 +107,8 @@ class RunningCrc32 implements RunningChecksum {
   }
 }
 
-class RunningHash implements RunningChecksum {
-  readonly #hash: Hash
-
-  constructor(name: 'sha1' | 'sha256') {
-    this.#hash = createHash(name)
-  }
+class RunningSha256 implements RunningChecksum {
+  readonly #hash = createHash('sha256')
 
   update(data: Uint8Array): void {
     this.#hash.update(data)
@@ -148,15 +122,11 @@ class RunningHash implements RunningChecksum {
 export function startChecksum(algorithm: Algorithm): RunningChecksum {
   switch (algorithm) {
     case 'CRC32':
-      return new RunningCrc32(zlibCrc32)
-    case 'CRC32C':
-      return new RunningCrc32(crc32c)
+      return new RunningCrc32()
     case 'CRC64NVME':
       return new RunningCrc64()
-    case 'SHA1':
-      return new RunningHash('sha1')
     case 'SHA256':
-      return new RunningHash('sha256')
+      return new RunningSha256()
   }
 }
 
@@ -168,7 +138,6 @@ export function checksumOf(algorithm: Algorithm, data: Uint8Array): string {
 
 const polynomials = {
   CRC32: { polynomial: 0xedb88320n, bits: 32n },
-  CRC32C: { polynomial: BigInt(crc32cPolynomial), bits: 32n },
   CRC64NVME: { polynomial: crc64Polynomial, bits: 64n },
 } as const
 
@@ -209,9 +178,4 @@ export function joinCrcs(algorithm: CrcAlgorithm, parts: { checksum: string; siz
     crc = multiply(advance(part.size), crc, polynomial, bits) ^ next
   }
   return Buffer.from(crc.toString(16).padStart(Number(bits) / 4, '0'), 'hex').toString('base64')
-}
-
-/** S3's composite checksum: the checksum of the parts' decoded checksums, with `-N`. */
-export function compositeChecksum(algorithm: Algorithm, parts: string[]): string {
-  return `${checksumOf(algorithm, Buffer.concat(parts.map(p => Buffer.from(p, 'base64'))))}-${parts.length}`
 }

@@ -90,7 +90,7 @@ export async function copyObject(call: Call): Promise<Reply> {
     const asked = call.header('x-amz-checksum-algorithm')?.toUpperCase()
     const algorithm =
       algorithms.find(a => a === asked) ?? source.checksum?.algorithm ?? call.settings.defaultChecksum
-    const same = source.checksum?.type === 'FULL_OBJECT' && source.checksum.algorithm === algorithm
+    const same = source.checksum?.algorithm === algorithm
     return await conditionally(
       call,
       async () =>
@@ -106,8 +106,7 @@ export async function copyObject(call: Call): Promise<Reply> {
           etag: md5,
           ...stored,
           ...(tags && { tags }),
-          ...(algorithm &&
-            checksum && { checksum: { algorithm, value: checksum, type: 'FULL_OBJECT' as const } }),
+          ...(algorithm && checksum && { checksum: { algorithm, value: checksum } }),
           segments: source.segments,
         }
         call.disk.put(bucket, call.key, version)
@@ -118,7 +117,7 @@ export async function copyObject(call: Call): Promise<Reply> {
             ...putReplyHeaders(bucket, version),
             ...(source.id !== 'null' && { 'x-amz-copy-source-version-id': source.id }),
           },
-          body: `${xmlHead}<CopyObjectResult${xmlns}>${element('LastModified', iso(version.time))}${element('ETag', `"${md5}"`)}${sum ? element(`Checksum${sum.algorithm}`, sum.value) + element('ChecksumType', sum.type) : ''}</CopyObjectResult>`,
+          body: `${xmlHead}<CopyObjectResult${xmlns}>${element('LastModified', iso(version.time))}${element('ETag', `"${md5}"`)}${sum ? element(`Checksum${sum.algorithm}`, sum.value) + element('ChecksumType', 'FULL_OBJECT') : ''}</CopyObjectResult>`,
         }
       },
       () => {},

@@ -16,17 +16,17 @@ import {
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
-import type { Algorithm, ChecksumType } from './checksums.ts'
+import type { Algorithm } from './checksums.ts'
 import { SortedKeys } from './keys.ts'
 
 /** A run of bytes of a blob. Objects share blobs (a copy, a completed upload's parts): blobs never change. */
 export type Segment = readonly [blob: number, offset: number, length: number]
 
+/** Of the whole object: those that are made of checksums of parts are not kept here. */
 export interface Checksum {
   algorithm: Algorithm
-  /** base64, with `-N` when composite */
+  /** base64 */
   value: string
-  type: ChecksumType
 }
 
 export interface Version {
@@ -84,7 +84,6 @@ export interface Upload {
   meta: Record<string, string>
   tags?: Record<string, string>
   algorithm?: Algorithm
-  checksumType?: ChecksumType
   parts: Map<number, Part>
 }
 

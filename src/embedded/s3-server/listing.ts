@@ -119,7 +119,7 @@ export async function listObjects(call: Call): Promise<Reply> {
     .map(entry => {
       const version = current(entry)!
       const sum = version.checksum
-      return `<Contents>${element('Key', text(entry.key))}<LastModified>${iso(version.time)}</LastModified><ETag>&quot;${version.etag}&quot;</ETag>${sum ? `<ChecksumAlgorithm>${sum.algorithm}</ChecksumAlgorithm><ChecksumType>${sum.type}</ChecksumType>` : ''}<Size>${version.size}</Size>${fetchOwner}<StorageClass>${version.headers['x-amz-storage-class'] ?? 'STANDARD'}</StorageClass></Contents>`
+      return `<Contents>${element('Key', text(entry.key))}<LastModified>${iso(version.time)}</LastModified><ETag>&quot;${version.etag}&quot;</ETag>${sum ? `<ChecksumAlgorithm>${sum.algorithm}</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>` : ''}<Size>${version.size}</Size>${fetchOwner}<StorageClass>${version.headers['x-amz-storage-class'] ?? 'STANDARD'}</StorageClass></Contents>`
     })
   const last = items.at(-1) ?? ''
   const lastKey = typeof last === 'string' ? last : last.key

@@ -2,15 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { compareUtf8 } from '../../core/utf8-order.ts'
 import { type Call, checkKey, invalidArgument, invalidRequest, type Reply } from './call.ts'
-import {
-  type Algorithm,
-  algorithms,
-  type ChecksumType,
-  checksumHeader,
-  compositeChecksum,
-  isCrc,
-  joinCrcs,
-} from './checksums.ts'
+import { type Algorithm, algorithms, checksumHeader, isCrc, joinCrcs } from './checksums.ts'
 import { checkWriteConditions, conditionally, etagMatches } from './conditions.ts'
 import { copySource, digestSegments } from './copy.ts'
 import { type Checksum, type Part, sliceSegments, type Upload, type Version } from './disk.ts'
@@ -52,34 +44,13 @@ function findUpload(call: Call): Upload {
 export async function createMultipartUpload(call: Call): Promise<Reply> {
   checkKey(call.key)
   const asked = call.header('x-amz-checksum-algorithm')?.toUpperCase()
-  const algorithm = algorithms.find(a => a === asked)
-  if (asked !== undefined && !algorithm) {
+  const type = call.header('x-amz-checksum-type')?.toUpperCase() ?? (asked === 'CRC64NVME' && 'FULL_OBJECT')
+  // A checksum that is made of those of the parts is not kept: each part is held against its own.
+  const algorithm = type === 'FULL_OBJECT' ? algorithms.find(a => a === asked) : undefined
+  if (algorithm && !isCrc(algorithm)) {
     throw invalidRequest(
-      'Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]',
+      `The FULL_OBJECT checksum type cannot be used with the ${algorithm.toLowerCase()} checksum algorithm.`,
     )
-  }
-  const askedType = call.header('x-amz-checksum-type')?.toUpperCase()
-  if (askedType !== undefined && askedType !== 'FULL_OBJECT' && askedType !== 'COMPOSITE') {
-    throw invalidRequest('Value for x-amz-checksum-type header is invalid.')
-  }
-  if (askedType && !algorithm) {
-    throw invalidRequest(
-      'The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.',
-    )
-  }
-  const checksumType: ChecksumType | undefined =
-    algorithm && (askedType ?? (algorithm === 'CRC64NVME' ? 'FULL_OBJECT' : 'COMPOSITE'))
-  if (algorithm && checksumType) {
-    if (checksumType === 'FULL_OBJECT' && !isCrc(algorithm)) {
-      throw invalidRequest(
-        `The FULL_OBJECT checksum type cannot be used with the ${algorithm.toLowerCase()} checksum algorithm.`,
-      )
-    }
-    if (checksumType === 'COMPOSITE' && algorithm === 'CRC64NVME') {
-      throw invalidRequest(
-        'The COMPOSITE checksum type cannot be used with the crc64nvme checksum algorithm.',
-      )
-    }
   }
   const tags = tagsFromHeader(call)
   const stored = storedHeaders(call)
@@ -92,14 +63,13 @@ export async function createMultipartUpload(call: Call): Promise<Reply> {
     ...stored,
     ...(tags && { tags }),
     ...(algorithm && { algorithm }),
-    ...(checksumType && { checksumType }),
     parts: new Map(),
   })
   return {
     status: 200,
     headers: {
       'x-amz-server-side-encryption': stored.headers['x-amz-server-side-encryption']!,
-      ...(algorithm && { 'x-amz-checksum-algorithm': algorithm, 'x-amz-checksum-type': checksumType! }),
+      ...(algorithm && { 'x-amz-checksum-algorithm': algorithm, 'x-amz-checksum-type': 'FULL_OBJECT' }),
     },
     body: `${xmlHead}<InitiateMultipartUploadResult${xmlns}>${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('UploadId', id)}</InitiateMultipartUploadResult>`,
   }
@@ -125,17 +95,16 @@ function partChecksum(
 ): Checksum | undefined {
   const algorithm = upload.algorithm ?? fallback
   const value = algorithm && checksums[algorithm]
-  return algorithm && value !== undefined ? { algorithm, value, type: 'FULL_OBJECT' } : undefined
+  return algorithm && value !== undefined ? { algorithm, value } : undefined
 }
 
 export async function uploadPart(call: Call): Promise<Reply> {
   const number = partNumber(call)
   const upload = findUpload(call)
   const sent = algorithms.find(a => call.header(checksumHeader(a)) !== undefined)
-  const required = upload.checksumType === 'COMPOSITE' || sent !== undefined
-  if (upload.algorithm && required && sent !== upload.algorithm) {
+  if (upload.algorithm && sent !== undefined && sent !== upload.algorithm) {
     throw invalidRequest(
-      `Checksum Type mismatch occurred, expected checksum Type: ${upload.algorithm.toLowerCase()}, actual checksum Type: ${sent?.toLowerCase() ?? 'null'}`,
+      `Checksum Type mismatch occurred, expected checksum Type: ${upload.algorithm.toLowerCase()}, actual checksum Type: ${sent.toLowerCase()}`,
     )
   }
   const body = await call.storeBody(upload.algorithm ?? call.settings.defaultChecksum)
@@ -251,11 +220,6 @@ function chooseParts(upload: Upload, named: NamedPart[], minPartSize: number): P
         throw invalidPart(upload.id, number, etag)
       }
     }
-    if (upload.checksumType === 'COMPOSITE' && checksums[upload.algorithm!] === undefined) {
-      throw invalidRequest(
-        `The upload was created using a ${upload.algorithm!.toLowerCase()} checksum. The complete request must include the checksum for each part. It was missing for part ${number} in the request.`,
-      )
-    }
     return part
   })
   for (const part of parts.slice(0, -1)) {
@@ -276,24 +240,14 @@ function chooseParts(upload: Upload, named: NamedPart[], minPartSize: number): P
   return parts
 }
 
-function wholeChecksum(upload: Upload, parts: Part[]): Checksum | undefined {
-  const checksums = parts.flatMap(p => (p.checksum ? [p.checksum] : []))
-  const algorithm = checksums[0]?.algorithm
-  if (!algorithm || checksums.length !== parts.length || checksums.some(c => c.algorithm !== algorithm)) {
-    return undefined
-  }
-  if (upload.checksumType === 'COMPOSITE' || !isCrc(algorithm)) {
-    const value = compositeChecksum(
-      algorithm,
-      checksums.map(c => c.value),
-    )
-    return { algorithm, value, type: 'COMPOSITE' }
-  }
-  const value = joinCrcs(
-    algorithm,
-    parts.map((p, i) => ({ checksum: checksums[i]!.value, size: p.size })),
+/** Undefined where the parts have none, or not of one kind, or one that cannot be joined. */
+function wholeChecksum(parts: Part[]): Checksum | undefined {
+  const algorithm = parts[0]?.checksum?.algorithm
+  if (!algorithm || !isCrc(algorithm)) return undefined
+  const joined = parts.flatMap(({ checksum, size }) =>
+    checksum?.algorithm === algorithm ? [{ checksum: checksum.value, size }] : [],
   )
-  return { algorithm, value, type: 'FULL_OBJECT' }
+  return joined.length === parts.length ? { algorithm, value: joinCrcs(algorithm, joined) } : undefined
 }
 
 export async function completeMultipartUpload(call: Call): Promise<Reply> {
@@ -316,8 +270,8 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
           `The provided 'x-amz-mp-object-size' header value ${promisedSize} does not match what was computed: ${size}`,
         )
       }
-      const checksum = wholeChecksum(upload, parts)
-      checkPromised(call, upload, checksum)
+      const checksum = wholeChecksum(parts)
+      checkPromised(call, checksum)
       const md5 = createHash('md5')
       for (const part of parts) md5.update(part.etag, 'hex')
       const { bucket } = call
@@ -341,11 +295,11 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
 }
 
 /** The checksum of the whole object, when the client names one. */
-function checkPromised(call: Call, upload: Upload, checksum: Checksum | undefined): void {
+function checkPromised(call: Call, checksum: Checksum | undefined): void {
   const type = call.header('x-amz-checksum-type')?.toUpperCase()
-  if (type !== undefined && type !== (upload.checksumType ?? 'FULL_OBJECT')) {
+  if (type !== undefined && type !== 'FULL_OBJECT') {
     throw invalidRequest(
-      `The upload was created using the ${upload.checksumType ?? 'FULL_OBJECT'} checksum mode. The complete request must use the same checksum mode.`,
+      'The upload was created using the FULL_OBJECT checksum mode. The complete request must use the same checksum mode.',
     )
   }
   for (const algorithm of algorithms) {
@@ -356,7 +310,7 @@ function checkPromised(call: Call, upload: Upload, checksum: Checksum | undefine
         `Checksum Type mismatch occurred, expected checksum Type: ${checksum?.algorithm.toLowerCase() ?? 'null'}, actual checksum Type: ${algorithm.toLowerCase()}`,
       )
     }
-    if (promised.replace(/-\d+$/, '') !== checksum.value.replace(/-\d+$/, '')) {
+    if (promised !== checksum.value) {
       throw new S3Error(
         400,
         'BadDigest',
@@ -371,7 +325,7 @@ function completeReply(call: Call, version: Version): Reply {
   return {
     status: 200,
     headers: putReplyHeaders(call.bucket, version),
-    body: `${xmlHead}<CompleteMultipartUploadResult${xmlns}>${element('Location', `http://${call.header('host')}/${call.bucketName}/${encodeURIComponent(call.key)}`)}${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('ETag', `"${version.etag}"`)}${sum ? element(`Checksum${sum.algorithm}`, sum.value) + element('ChecksumType', sum.type) : ''}</CompleteMultipartUploadResult>`,
+    body: `${xmlHead}<CompleteMultipartUploadResult${xmlns}>${element('Location', `http://${call.header('host')}/${call.bucketName}/${encodeURIComponent(call.key)}`)}${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('ETag', `"${version.etag}"`)}${sum ? element(`Checksum${sum.algorithm}`, sum.value) + element('ChecksumType', 'FULL_OBJECT') : ''}</CompleteMultipartUploadResult>`,
   }
 }
 
@@ -394,7 +348,7 @@ export async function listParts(call: Call): Promise<Reply> {
   const next = shown.at(-1)?.number ?? marker
   return {
     status: 200,
-    body: `${xmlHead}<ListPartsResult${xmlns}>${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('UploadId', upload.id)}${owner('Initiator')}${owner('Owner')}${element('StorageClass', upload.headers['x-amz-storage-class'] ?? 'STANDARD')}${element('PartNumberMarker', marker)}${element('NextPartNumberMarker', next)}${element('MaxParts', max)}${element('IsTruncated', truncated)}${upload.algorithm ? element('ChecksumAlgorithm', upload.algorithm) + element('ChecksumType', upload.checksumType) : ''}${parts.join('')}</ListPartsResult>`,
+    body: `${xmlHead}<ListPartsResult${xmlns}>${element('Bucket', call.bucketName)}${element('Key', call.key)}${element('UploadId', upload.id)}${owner('Initiator')}${owner('Owner')}${element('StorageClass', upload.headers['x-amz-storage-class'] ?? 'STANDARD')}${element('PartNumberMarker', marker)}${element('NextPartNumberMarker', next)}${element('MaxParts', max)}${element('IsTruncated', truncated)}${upload.algorithm ? element('ChecksumAlgorithm', upload.algorithm) + element('ChecksumType', 'FULL_OBJECT') : ''}${parts.join('')}</ListPartsResult>`,
   }
 }
 
@@ -418,7 +372,7 @@ export async function listMultipartUploads(call: Call): Promise<Reply> {
   const last = items.at(-1)
   const rows = items.map(
     u =>
-      `<Upload>${element('Key', text(u.key))}${element('UploadId', u.id)}${owner('Initiator')}${owner('Owner')}${element('StorageClass', u.headers['x-amz-storage-class'] ?? 'STANDARD')}${element('Initiated', iso(u.started))}${u.algorithm ? element('ChecksumAlgorithm', u.algorithm) + element('ChecksumType', u.checksumType) : ''}</Upload>`,
+      `<Upload>${element('Key', text(u.key))}${element('UploadId', u.id)}${owner('Initiator')}${owner('Owner')}${element('StorageClass', u.headers['x-amz-storage-class'] ?? 'STANDARD')}${element('Initiated', iso(u.started))}${u.algorithm ? element('ChecksumAlgorithm', u.algorithm) + element('ChecksumType', 'FULL_OBJECT') : ''}</Upload>`,
   )
   const next = truncated
     ? element('NextKeyMarker', text(last?.key ?? '')) + element('NextUploadIdMarker', last?.id)

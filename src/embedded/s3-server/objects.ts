@@ -11,7 +11,7 @@ import { S3Error } from './xml.ts'
 
 const checksumHeaders = (checksum: Checksum | undefined): Record<string, string> =>
   checksum
-    ? { [checksumHeader(checksum.algorithm)]: checksum.value, 'x-amz-checksum-type': checksum.type }
+    ? { [checksumHeader(checksum.algorithm)]: checksum.value, 'x-amz-checksum-type': 'FULL_OBJECT' }
     : {}
 
 function sseHeaders(version: Pick<Version, 'headers'>): Record<string, string> {
@@ -48,7 +48,7 @@ export async function putObject(call: Call): Promise<Reply> {
         etag: body.md5,
         ...stored,
         ...(tags && { tags }),
-        ...(algorithm && value && { checksum: { algorithm, value, type: 'FULL_OBJECT' as const } }),
+        ...(algorithm && value && { checksum: { algorithm, value } }),
         segments: body.segments,
       }
       call.disk.put(bucket, call.key, version)
