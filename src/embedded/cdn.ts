@@ -10,6 +10,7 @@
 import { randomBytes } from 'node:crypto'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
+import { pipeline } from 'node:stream/promises'
 import { parseRange } from '../core/http-range.ts'
 import { type CdnAnswer, decodePath } from './cdn-answer.ts'
 import type { CdnExtension, CdnInterference, ErrorPage, ViewerRequest } from './cdn-extension.ts'
@@ -189,8 +190,10 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
     const size = Number(fromOrigin.headers['content-length'] ?? 0)
     try {
       if (size > cache.maxObject && fromOrigin.status === 200) {
-        const range = parseRange(interference?.ignoresRange ? undefined : request.headers.range, size)
-        await passThrough(request, response, stream, { headers: stamp(headers), size, range, record })
+        const range = interference?.ignoresRange ? undefined : request.headers.range
+        const part = partOf(stamp(headers), size, range)
+        Object.assign(record, { status: part.status, cache: headers['x-cache'] })
+        await passThrough(request, response, stream, part)
         return
       }
       const pieces: Buffer[] = []
@@ -237,50 +240,42 @@ export async function startCdn(options: CdnOptions): Promise<Cdn> {
   }
 }
 
+/** What is told of the part of a whole answer that was asked for, and where that lies; `end` exclusive. */
+function partOf(all: Readonly<Record<string, string>>, size: number, range: string | undefined) {
+  const asked = parseRange(range, size)
+  const headers: Record<string, string> = { ...all, 'accept-ranges': 'bytes' }
+  const [start, end] =
+    asked.kind === 'part' ? [asked.start, asked.end + 1] : [0, asked.kind === 'whole' ? size : 0]
+  headers['content-length'] = String(end - start)
+  if (asked.kind === 'part') headers['content-range'] = `bytes ${start}-${end - 1}/${size}`
+  if (asked.kind === 'unsatisfiable') headers['content-range'] = `bytes */${size}`
+  return { status: { whole: 200, part: 206, unsatisfiable: 416 }[asked.kind], headers, start, end }
+}
+
 /** A body too large to keep: fetched again with the viewer's range would be another request; it is cut here. */
 async function passThrough(
   request: IncomingMessage,
   response: ServerResponse,
   stream: IncomingMessage,
-  answer: {
-    headers: Record<string, string>
-    size: number
-    range: ReturnType<typeof parseRange>
-    record: CdnRecord
-  },
+  { status, headers, start, end }: ReturnType<typeof partOf>,
 ): Promise<void> {
-  const { headers, size, range, record } = answer
-  const [start, end] = range.kind === 'part' ? [range.start, range.end + 1] : [0, size]
-  record.status = { whole: 200, part: 206, unsatisfiable: 416 }[range.kind]
-  record.cache = headers['x-cache'] ?? ''
-  const out: Record<string, string> = { ...headers, 'accept-ranges': 'bytes' }
-  if (range.kind === 'unsatisfiable' || request.method === 'HEAD') {
+  response.writeHead(status, headers)
+  if (start === end || request.method === 'HEAD') {
     stream.destroy()
-    out['content-length'] = range.kind === 'unsatisfiable' ? '0' : String(end - start)
-    if (range.kind === 'unsatisfiable') out['content-range'] = `bytes */${size}`
-    response.writeHead(record.status, out).end()
+    response.end()
     return
   }
-  out['content-length'] = String(end - start)
-  if (range.kind === 'part') out['content-range'] = `bytes ${start}-${end - 1}/${size}`
-  response.writeHead(record.status, out)
-  let position = 0
-  for await (const piece of stream as AsyncIterable<Buffer>) {
-    const from = Math.max(0, start - position)
-    const to = Math.min(piece.length, end - position)
-    position += piece.length
-    if (from < to && !response.write(piece.subarray(from, to))) {
-      await new Promise<void>(resolve => {
-        const done = () => {
-          response.off('drain', done).off('close', done)
-          resolve()
-        }
-        response.on('drain', done).on('close', done)
-      })
+  async function* cut(): AsyncGenerator<Buffer> {
+    let position = 0
+    for await (const piece of stream as AsyncIterable<Buffer>) {
+      const from = Math.max(0, start - position)
+      const to = Math.min(piece.length, end - position)
+      position += piece.length
+      if (from < to) yield piece.subarray(from, to)
+      if (position >= end) return
     }
-    if (position >= end || response.destroyed) break
   }
-  response.end()
+  await pipeline(cut(), response)
 }
 
 /** The part of a whole answer that the viewer asked for: conditions and ranges are answered at the edge. */
@@ -292,30 +287,12 @@ function select(
   if (whole.status !== 200 || (request.method !== 'GET' && request.method !== 'HEAD')) {
     return { ...whole, headers: { ...whole.headers } }
   }
-  const headers: Record<string, string> = { ...whole.headers, 'accept-ranges': 'bytes' }
   const ifNoneMatch = request.headers['if-none-match']
-  if (ifNoneMatch?.split(',').some(tag => tag.trim() === headers['etag'])) {
-    delete headers['content-length']
-    return { status: 304, headers, body: Buffer.alloc(0) }
+  if (ifNoneMatch?.split(',').some(tag => tag.trim() === whole.headers['etag'])) {
+    const { 'content-length': _, ...headers } = whole.headers
+    return { status: 304, headers: { ...headers, 'accept-ranges': 'bytes' }, body: Buffer.alloc(0) }
   }
-  const size = whole.body.length
-  const range = parseRange(interference?.ignoresRange ? undefined : request.headers.range, size)
-  if (range.kind === 'whole') return { status: 200, headers, body: whole.body }
-  if (range.kind === 'unsatisfiable') {
-    return {
-      status: 416,
-      headers: { ...headers, 'content-range': `bytes */${size}`, 'content-length': '0' },
-      body: Buffer.alloc(0),
-    }
-  }
-  const body = whole.body.subarray(range.start, range.end + 1)
-  return {
-    status: 206,
-    headers: {
-      ...headers,
-      'content-range': `bytes ${range.start}-${range.end}/${size}`,
-      'content-length': String(body.length),
-    },
-    body,
-  }
+  const range = interference?.ignoresRange ? undefined : request.headers.range
+  const { status, headers, start, end } = partOf(whole.headers, whole.body.length, range)
+  return { status, headers, body: whole.body.subarray(start, end) }
 }

@@ -12,11 +12,12 @@ export interface EdgeCacheOptions {
   cacheBytes?: number
   /** bytes; larger objects are passed through uncached. 8 MiB */
   maxObjectBytes?: number
-  /** seconds a fresh answer is kept when the object has no Cache-Control; 86,400 as CloudFront's default TTL */
-  defaultTtl?: number
   /** s; 10 as CloudFront's default error caching minimum TTL */
   errorTtl?: number
 }
+
+/** Seconds that an answer is kept where the object has no Cache-Control: CloudFront's default TTL. */
+const defaultTtl = 86_400
 
 export class EdgeCache {
   /** bytes; larger bodies are not kept */
@@ -27,13 +28,13 @@ export class EdgeCache {
   readonly #entries = new Map<string, Cached>()
   readonly #clock: () => number
   readonly #limit: number
-  readonly #ttl: { byDefault: number; ofErrors: number }
+  readonly #errorTtl: number
 
   constructor(options: EdgeCacheOptions, clock: () => number) {
     this.#clock = clock
     this.#limit = options.cacheBytes ?? 64 << 20
     this.maxObject = Math.min(options.maxObjectBytes ?? 8 << 20, this.#limit)
-    this.#ttl = { byDefault: options.defaultTtl ?? 86_400, ofErrors: options.errorTtl ?? 10 }
+    this.#errorTtl = options.errorTtl ?? 10
   }
 
   /** What is kept under this id and still fresh. */
@@ -47,13 +48,12 @@ export class EdgeCache {
 
   store(id: string, { status, headers, body }: CdnAnswer): void {
     const now = this.#clock()
-    let ttl = this.#ttl.ofErrors
+    let ttl = this.#errorTtl
     if (status < 400) {
       const control = headers['cache-control'] ?? ''
       const age =
         /(?:^|[,\s])s-maxage=(\d+)/.exec(control)?.[1] ?? /(?:^|[,\s])max-age=(\d+)/.exec(control)?.[1]
-      const { byDefault } = this.#ttl
-      ttl = /no-store|no-cache|private/.test(control) ? 0 : age === undefined ? byDefault : Number(age)
+      ttl = /no-store|no-cache|private/.test(control) ? 0 : age === undefined ? defaultTtl : Number(age)
     }
     if (ttl <= 0) return
     this.#forget(id)
