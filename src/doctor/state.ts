@@ -14,8 +14,7 @@ import type { ObjectStore } from '../storage/store.ts'
 export interface DoctorResources {
   config: Config
   prober: Prober
-  /** opens the store; nothing is sent before its first method */
-  /** @param onLack told once of each thing that the store turns out to lack */
+  /** opens the store; nothing is sent before its first method. @param onLack told once of each thing that it turns out to lack */
   openStore(onLack: (text: string) => void): ObjectStore
   /** the database, for reading only unless said otherwise */
   openDatabase(how?: { readOnly: boolean }): Promise<Database>

@@ -3,9 +3,10 @@
 import { mkdir, mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { byteSource } from '../audio/description.ts'
 import { Readers } from '../audio-files/readers.ts'
 import { plainFolder } from '../core/audio-path.ts'
-import { detectAudio } from '../core/content-type.ts'
+import { type AudioType, detectAudio } from '../core/content-type.ts'
 import { RateLimit } from '../core/fetch/rate-limit.ts'
 import { fillCommand, fillUrl } from '../core/fetch/template.ts'
 import { keySegment, objectKey } from '../core/keys.ts'
@@ -347,21 +348,9 @@ async function largestFile(folder: string): Promise<{ path: string; size: number
   return (await filesOf(folder)).toSorted((a, b) => b.size - a.size)[0]
 }
 
-async function typeOf(file: string) {
-  const handle = await open(file, 'r')
-  try {
-    const { size } = await handle.stat()
-    return await detectAudio({
-      size,
-      read: async (offset, length) => {
-        const bytes = Buffer.alloc(Math.max(0, Math.min(length, size - offset)))
-        const { bytesRead } = await handle.read(bytes, 0, bytes.length, offset)
-        return bytes.subarray(0, bytesRead)
-      },
-    })
-  } finally {
-    await handle.close()
-  }
+async function typeOf(file: string): Promise<AudioType | undefined> {
+  await using handle = await open(file)
+  return await detectAudio(await byteSource(handle))
 }
 
 /** Removes what dead runs left at staging keys. @param alive ids of runs that live */
