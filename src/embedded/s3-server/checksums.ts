@@ -2,10 +2,9 @@
  * Of the checksums that S3 knows those that are asked for here, as running hashes, and the arithmetic that joins CRCs of
  * parts into the CRC of the whole.
  *
- * CRC-64/NVME: polynomial 0xAD93D23594C93659 reflected (NVM Express NVM Command Set 1.0, figure "64b CRC Polynomials"). Its tables follow the
- * slicing-by-N method of Kounavis and Berry, "A Systematic Approach to Building High Performance Software-based CRC
- * Generators" (2005). Joining follows zlib's `crc32_combine` of 2018: advancing a CRC over n zero bytes is a
- * multiplication by x^(8n) modulo the polynomial, done by square and multiply.
+ * CRC-64/NVME: polynomial 0xAD93D23594C93659 reflected (NVM Express NVM Command Set 1.0, figure "64b CRC Polynomials").
+ * Joining follows zlib's `crc32_combine` of 2018: advancing a CRC over n zero bytes is a multiplication by x^(8n) modulo
+ * the polynomial, done by square and multiply.
  */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
@@ -29,28 +28,13 @@ export interface RunningChecksum {
 }
 
 const crc64Polynomial = 0x9a6c9329ac4bc9b5n
-let crc64Tables: { lo: Int32Array; hi: Int32Array } | undefined
-
-/** Eight tables as two halves of 32 bits each: 64-bit integers in JavaScript are too slow for a byte loop. */
-function nvmeTables(): { lo: Int32Array; hi: Int32Array } {
-  if (crc64Tables) return crc64Tables
-  const values: bigint[] = []
-  for (let n = 0; n < 256; n++) {
-    let c = BigInt(n)
-    for (let bit = 0; bit < 8; bit++) c = c & 1n ? (c >> 1n) ^ crc64Polynomial : c >> 1n
-    values.push(c)
-  }
-  for (let n = 256; n < 8 * 256; n++) {
-    const c = values[n - 256]!
-    values.push((c >> 8n) ^ values[Number(c & 0xffn)]!)
-  }
-  const tables = { lo: new Int32Array(8 * 256), hi: new Int32Array(8 * 256) }
-  values.forEach((c, n) => {
-    tables.lo[n] = Number(c & 0xffffffffn) | 0
-    tables.hi[n] = Number(c >> 32n) | 0
-  })
-  crc64Tables = tables
-  return tables
+/** As two halves of 32 bits each: 64-bit integers in JavaScript are too slow for a byte loop. */
+const crc64Table = { lo: new Int32Array(256), hi: new Int32Array(256) }
+for (let n = 0; n < 256; n++) {
+  let c = BigInt(n)
+  for (let bit = 0; bit < 8; bit++) c = c & 1n ? (c >> 1n) ^ crc64Polynomial : c >> 1n
+  crc64Table.lo[n] = Number(c & 0xffffffffn)
+  crc64Table.hi[n] = Number(c >> 32n)
 }
 
 class RunningCrc64 implements RunningChecksum {
@@ -58,31 +42,14 @@ class RunningCrc64 implements RunningChecksum {
   #hi = -1
 
   update(data: Uint8Array): void {
-    const { lo, hi } = nvmeTables()
-    let l = this.#lo
-    let h = this.#hi
-    let i = 0
-    for (const end = data.length - 7; i < end; i += 8) {
-      const a = l ^ (data[i]! | (data[i + 1]! << 8) | (data[i + 2]! << 16) | (data[i + 3]! << 24))
-      const b = h ^ (data[i + 4]! | (data[i + 5]! << 8) | (data[i + 6]! << 16) | (data[i + 7]! << 24))
-      const i7 = 1792 + (a & 0xff)
-      const i6 = 1536 + ((a >>> 8) & 0xff)
-      const i5 = 1280 + ((a >>> 16) & 0xff)
-      const i4 = 1024 + (a >>> 24)
-      const i3 = 768 + (b & 0xff)
-      const i2 = 512 + ((b >>> 8) & 0xff)
-      const i1 = 256 + ((b >>> 16) & 0xff)
-      const i0 = b >>> 24
-      l = lo[i7]! ^ lo[i6]! ^ lo[i5]! ^ lo[i4]! ^ lo[i3]! ^ lo[i2]! ^ lo[i1]! ^ lo[i0]!
-      h = hi[i7]! ^ hi[i6]! ^ hi[i5]! ^ hi[i4]! ^ hi[i3]! ^ hi[i2]! ^ hi[i1]! ^ hi[i0]!
+    let [lo, hi] = [this.#lo, this.#hi]
+    for (const byte of data) {
+      const n = (lo ^ byte) & 0xff
+      lo = ((lo >>> 8) | (hi << 24)) ^ crc64Table.lo[n]!
+      hi = (hi >>> 8) ^ crc64Table.hi[n]!
     }
-    for (; i < data.length; i++) {
-      const n = (l ^ data[i]!) & 0xff
-      l = ((l >>> 8) | (h << 24)) ^ lo[n]!
-      h = (h >>> 8) ^ hi[n]!
-    }
-    this.#lo = l
-    this.#hi = h
+    this.#lo = lo
+    this.#hi = hi
   }
 
   digest(): string {
