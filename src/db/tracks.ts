@@ -55,8 +55,6 @@ export interface TrackFilter {
   analysis?: 'missing' | { olderThan: string } | 'failed'
   /** No track that was analysed at that time or later. */
   notAnalyzedSince?: Date
-  /** `file_path` begins so. */
-  pathPrefix?: string
   /** `s3_object_key` begins so. */
   keyPrefix?: string
   ids?: readonly string[]
@@ -113,7 +111,6 @@ function applyRowFilter(query: Knex.QueryBuilder, filter: TrackFilter): void {
   if (filter.notAnalyzedSince !== undefined) {
     query.whereRaw('(tracks.analyzed_at is null or tracks.analyzed_at < ?)', [filter.notAnalyzedSince])
   }
-  if (filter.pathPrefix !== undefined) query.whereRaw('starts_with(tracks.file_path, ?)', [filter.pathPrefix])
   if (filter.keyPrefix !== undefined)
     query.whereRaw('starts_with(tracks.s3_object_key, ?)', [filter.keyPrefix])
   if (filter.selected !== undefined) query.whereRaw('tracks.id = any(?::uuid[])', [[...filter.selected]])

@@ -91,8 +91,8 @@ export function copyObjects(
     toKey: string,
     options: NonNullable<Parameters<ObjectStore['copy']>[2]> = {},
   ): Promise<PutResult> {
-    const { fromVersionId, ifMatch, ifNoneMatch, headers, signal } = options
-    const source = await head(fromKey, { versionId: fromVersionId, signal })
+    const { ifMatch, ifNoneMatch, headers, signal } = options
+    const source = await head(fromKey, { signal })
     const where = await context(`copy ${JSON.stringify(fromKey)} to`, {
       key: toKey,
       signal,
@@ -108,10 +108,10 @@ export function copyObjects(
     if (ifNoneMatch && (await head(toKey, { signal })) !== undefined) {
       throw storeErrorOf({ status: 412 }, where)
     }
-    const from =
-      `${bucket}/${encodeKey(fromKey)}` +
-      (fromVersionId === undefined ? '' : `?versionId=${encodeURIComponent(fromVersionId)}`)
-    const pinned = { CopySource: from, CopySourceIfMatch: `"${source.etag}"` }
+    const pinned = {
+      CopySource: `${bucket}/${encodeKey(fromKey)}`,
+      CopySourceIfMatch: `"${source.etag}"`,
+    }
     if (lacks.has('copy')) return copyThrough(connection, requests, source, toKey, options)
     try {
       if (source.size > singleMax) return await copyInPartsOnceMore(source, toKey, pinned, options)
@@ -195,10 +195,10 @@ async function copyThrough(
   { get, putStream }: CopyRequests,
   source: ObjectHead,
   toKey: string,
-  { fromVersionId, ifNoneMatch, headers, signal }: NonNullable<Parameters<ObjectStore['copy']>[2]>,
+  { ifNoneMatch, headers, signal }: NonNullable<Parameters<ObjectStore['copy']>[2]>,
 ): Promise<PutResult> {
   const where = await context('copy', { key: source.key, signal, condition: 'if-match' })
-  const content = await get(source.key, { versionId: fromVersionId, signal })
+  const content = await get(source.key, { signal })
   if (content === undefined) throw storeErrorOf({ status: 404 }, where)
   if (content.head.etag !== source.etag) {
     content.body.destroy()

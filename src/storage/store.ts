@@ -191,7 +191,6 @@ export interface ObjectStore {
     fromKey: string,
     toKey: string,
     options?: {
-      fromVersionId?: string
       ifMatch?: string
       ifNoneMatch?: boolean
       headers?: ObjectHeaders

@@ -271,8 +271,6 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         expect(await ids({ sources: ['LOCAL'], hasFile: true })).toEqual([1])
         expect(await ids({ hasFile: false })).toEqual([5])
         expect(await ids({ hasKey: true })).toEqual([3])
-        expect(await ids({ pathPrefix: 'b_%' })).toEqual([2])
-        expect(await ids({ pathPrefix: 'b__' })).toEqual([])
         expect(await ids({ keyPrefix: 'audio/' })).toEqual([3])
         expect(await ids({ ids: [newTrack(4).id] })).toEqual([4])
         expect(await ids({ failedIn: 'analyze' })).toEqual([1, 2])
