@@ -64,7 +64,6 @@ export async function observeDistribution(
   return {
     id,
     arn: Distribution?.ARN ?? '',
-    domainName: Distribution?.DomainName ?? '',
     status: Distribution?.Status ?? '',
     config,
     oacs,

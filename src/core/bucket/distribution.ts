@@ -30,7 +30,6 @@ import { matchesWildcards } from './wildcards.ts'
 export interface ObservedDistribution {
   id: string
   arn: string
-  domainName: string
   /** `Deployed` or `InProgress` */
   status: string
   config: JsonObject

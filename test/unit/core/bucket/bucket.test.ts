@@ -36,6 +36,17 @@ import { distributionArn, distributionId, oldDistribution } from '../../../suppo
 const set = (value: JsonObject) => ({ state: 'set', value }) as const
 const unset = { state: 'unset' } as const
 const untold = { state: 'unknown', reason: 'denied' } as const
+/** A rule for uploads that nobody ends. */
+const aborting = (
+  ID: string,
+  DaysAfterInitiation: number,
+  more: JsonObject = { Filter: {} },
+): JsonObject => ({
+  ID,
+  Status: 'Enabled',
+  ...more,
+  AbortIncompleteMultipartUpload: { DaysAfterInitiation },
+})
 const allBlocked = {
   BlockPublicAcls: true,
   IgnorePublicAcls: true,
@@ -52,7 +63,7 @@ const good: ObservedBucket = {
   cors: unset,
   lifecycle: set({
     Rules: [
-      { ID: 'a', Status: 'Enabled', Filter: {}, AbortIncompleteMultipartUpload: { DaysAfterInitiation: 3 } },
+      aborting('a', 3),
       { ID: 'b', Status: 'Enabled', Filter: { Prefix: 'quarantine/' }, Expiration: { Days: 14 } },
       { ID: 'c', Status: 'Enabled', Filter: {}, NoncurrentVersionExpiration: { NoncurrentDays: 7 } },
     ],
@@ -247,12 +258,7 @@ describe('bucket', () => {
       {
         lifecycle: {
           Rules: [
-            {
-              ID: ourRules.abort,
-              Status: 'Enabled',
-              Filter: { Prefix: '' },
-              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 },
-            },
+            aborting(ourRules.abort, 7, { Filter: { Prefix: '' } }),
             {
               ID: ourRules.quarantine,
               Status: 'Enabled',
@@ -275,12 +281,7 @@ describe('bucket', () => {
         versioning: untold,
         lifecycle: set({
           Rules: [
-            {
-              ID: 'a',
-              Status: 'Enabled',
-              Filter: {},
-              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 3 },
-            },
+            aborting('a', 3),
             { ID: 'b', Status: 'Enabled', Filter: { Prefix: 'quarantine/' }, Expiration: { Days: 14 } },
           ],
         }),
@@ -295,12 +296,7 @@ describe('bucket', () => {
         versioning: untold,
         lifecycle: set({
           Rules: [
-            {
-              ID: 'a',
-              Status: 'Enabled',
-              Filter: {},
-              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 3 },
-            },
+            aborting('a', 3),
             { ID: 'b', Status: 'Disabled', Filter: { Prefix: 'quarantine/' }, Expiration: { Days: 14 } },
             { ID: 'c', Status: 'Enabled', Filter: { Prefix: 'quarantines/' }, Expiration: { Days: 14 } },
           ],
@@ -317,12 +313,7 @@ describe('bucket', () => {
         lifecycle: set({
           Rules: [
             { ID: 'old', Status: 'Enabled', Prefix: 'logs/', Expiration: { Days: 3 } },
-            {
-              ID: 'off',
-              Status: 'Disabled',
-              Prefix: '',
-              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
-            },
+            aborting('off', 1, { Prefix: '', Status: 'Disabled' }),
             { ID: 'q', Status: 'Enabled', Prefix: 'quarantine/', Expiration: { Days: 5 } },
           ],
         }),
@@ -333,19 +324,9 @@ describe('bucket', () => {
         lifecycle: {
           Rules: [
             { ID: 'old', Status: 'Enabled', Prefix: 'logs/', Expiration: { Days: 3 } },
-            {
-              ID: 'off',
-              Status: 'Disabled',
-              Prefix: '',
-              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
-            },
+            aborting('off', 1, { Prefix: '', Status: 'Disabled' }),
             { ID: 'q', Status: 'Enabled', Prefix: 'quarantine/', Expiration: { Days: 5 } },
-            {
-              ID: ourRules.abort,
-              Status: 'Enabled',
-              Prefix: '',
-              AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 },
-            },
+            aborting(ourRules.abort, 7, { Prefix: '' }),
           ],
         },
       },
@@ -617,7 +598,6 @@ describe('distribution', () => {
   const old = (): ObservedDistribution => ({
     id: distributionId,
     arn: distributionArn,
-    domainName: 'd111111abcdef8.cloudfront.net',
     status: 'Deployed',
     config: JSON.parse(JSON.stringify(oldDistribution('music'))) as JsonObject,
     oacs: {},

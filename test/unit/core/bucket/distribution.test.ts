@@ -25,7 +25,6 @@ function seen(
   return {
     id: distributionId,
     arn: distributionArn,
-    domainName: 'd111111abcdef8.cloudfront.net',
     status: 'Deployed',
     config: values.reduce<Json>((at, [path, value]) => withValueAt(at, path, value), config) as JsonObject,
     oacs: {},
