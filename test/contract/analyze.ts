@@ -17,6 +17,7 @@ import { NamedTracks } from '../../src/runs/named-tracks.ts'
 import { recordRun } from '../../src/runs/recorded-run.ts'
 import type { ObjectStore } from '../../src/storage/store.ts'
 import type { BedRun, TestBed } from '../support/bed.ts'
+import { withTrigger } from '../support/database.ts'
 import { itemPage } from '../support/ledger.ts'
 import { crc32Text } from '../support/sums.ts'
 
@@ -377,16 +378,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
 
     test('a row that loses its analysis each time it is written: the run ends and names it', async () => {
       const id = await bed.addTrack({ path: 'x.mp3', content: demo('01-first-light.mp3') })
-      const { knex } = bed.database
-      await knex.raw(
-        `create function public.set_back() returns trigger language plpgsql as
-         $$ begin new.analyzed_at := null; return new; end $$`,
-      )
-      try {
-        await knex.raw(
-          `create trigger set_back before update on tracks
-           for each row execute function public.set_back()`,
-        )
+      await withTrigger(bed.database, { body: 'new.analyzed_at := null; return new;' }, async () => {
         const run = await analyzeTracksOf(bed)
         expect(run.exitCode).toBe(ExitCode.someFailed)
         expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
@@ -394,9 +386,7 @@ export function analyzeContract(name: string, openBed: () => Promise<TestBed>): 
         ])
         expect(run.summary).toMatchObject({ rows_changed: 1, failed: 0 })
         await expectNoTemp(run)
-      } finally {
-        await knex.raw('drop function public.set_back() cascade')
-      }
+      })
       const after = await analyzeTracksOf(bed, { failed: true })
       expect(after).toMatchObject({ exitCode: ExitCode.ok, summary: { analysed: 1 } })
       expect((await rowOf(bed, id)).analyzed_at).not.toBeNull()

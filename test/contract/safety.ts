@@ -51,6 +51,7 @@ import type { RestoreFlags } from '../../src/restore/flags.ts'
 import { runRestore } from '../../src/restore/run.ts'
 import { StoreError } from '../../src/storage/store.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
+import { withTrigger } from '../support/database.ts'
 import { broken, once } from '../support/hooked-store.ts'
 import { putInventory } from '../support/inventory.ts'
 import { portOf } from '../support/listening.ts'
@@ -919,21 +920,9 @@ export function safetyContract(
     describe('rows that the database refuses', () => {
       const content = fakeAudio(3_000, 21)
       /** While `work` runs no row of that title can be made or changed. */
-      async function refusing<T>(title: string, work: () => Promise<T>): Promise<T> {
-        const { knex } = bed.database
-        await knex.raw(
-          `create function public.refuse() returns trigger language plpgsql as
-             $$ begin raise exception 'not on my watch'; end $$`,
-        )
-        try {
-          await knex.raw(
-            `create trigger refuse before insert or update on public.tracks for each row
-             when (new.title = '${title}') execute function public.refuse()`,
-          )
-          return await work()
-        } finally {
-          await knex.raw('drop function public.refuse() cascade')
-        }
+      const refusing = <T>(title: string, work: () => Promise<T>): Promise<T> => {
+        const [body, on] = ["raise exception 'not on my watch';", 'insert or update']
+        return withTrigger(bed.database, { body, on, when: `new.title = '${title}'` }, work)
       }
       const refused = expect.stringMatching(/^the database rejected the row: not on my watch/)
       const inS3 = async (title: string): Promise<string> => {
@@ -1027,20 +1016,9 @@ export function safetyContract(
       })
 
       /** While `work` runs a trigger leaves out whatever is done with rows of that title, without an error. */
-      async function silencing<T>(title: string, work: () => Promise<T>): Promise<T> {
-        const { knex } = bed.database
-        await knex.raw(
-          'create function public.silence() returns trigger language plpgsql as $$ begin return null; end $$',
-        )
-        try {
-          await knex.raw(
-            `create trigger silence before insert or update on public.tracks for each row
-             when (new.title = '${title}') execute function public.silence()`,
-          )
-          return await work()
-        } finally {
-          await knex.raw('drop function public.silence() cascade')
-        }
+      const silencing = <T>(title: string, work: () => Promise<T>): Promise<T> => {
+        const [body, on] = ['return null;', 'insert or update']
+        return withTrigger(bed.database, { body, on, when: `new.title = '${title}'` }, work)
       }
 
       test('a trigger leaves out the row of a new file without an error', async () => {

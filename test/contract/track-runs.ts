@@ -18,6 +18,7 @@ import type { ObjectStore } from '../../src/storage/store.ts'
 import { enqueueUpload, planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
 import { runWorker } from '../../src/worker/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
+import { withTrigger } from '../support/database.ts'
 import { itemPage } from '../support/ledger.ts'
 import { addObject, analyzeDefaults, rowOf } from './analyze.ts'
 import { uploadDefaults } from './upload.ts'
@@ -293,20 +294,9 @@ export function trackRunsContract(
       claimTracks(bed.database.knex, { kind: subject.claim, runId, limit: 1_000, filter: { ids } })
 
     /** A trigger on some rows while `work` goes on. */
-    const withTrigger = async (ids: readonly string[], body: string, work: () => Promise<void>) => {
-      const { knex } = bed.database
-      await knex.raw(
-        `create function public.meddle() returns trigger language plpgsql as $$ begin ${body}; return new; end $$`,
-      )
-      try {
-        await knex.raw(
-          `create trigger meddle before update on public.tracks for each row
-           when (old.id in (${ids.map(id => `'${id}'`).join(', ')})) execute function public.meddle()`,
-        )
-        await work()
-      } finally {
-        await knex.raw('drop function public.meddle() cascade')
-      }
+    const meddling = (ids: readonly string[], body: string, work: () => Promise<void>): Promise<void> => {
+      const when = `old.id in (${ids.map(id => `'${id}'`).join(', ')})`
+      return withTrigger(bed.database, { body: `${body}; return new;`, when }, work)
     }
 
     test('what a dead run had claimed is taken up again, also where it dies meanwhile', async () => {
@@ -367,7 +357,7 @@ export function trackRunsContract(
 
     test('a row that is set back each time is named, and the run ends', async () => {
       const ids = await subject.add(bed, 3)
-      await withTrigger(ids.slice(1, 2), subject.setBack, async () => {
+      await meddling(ids.slice(1, 2), subject.setBack, async () => {
         const run = await subject.run(bed)
         expect(run.exitCode).toBe(ExitCode.someFailed)
         expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
@@ -504,7 +494,7 @@ export function trackRunsContract(
       // Whatever SQLSTATE a trigger gives its refusal: of a right that is lacking one might think that no row has it.
       const body = `if new.id = '${ids[5]}' then raise exception 'not on my watch' using errcode = '42501'; end if;
         raise exception 'not on my watch'`
-      await withTrigger([ids[3] as string, ids[5] as string], body, async () => {
+      await meddling([ids[3] as string, ids[5] as string], body, async () => {
         const run = await subject.run(bed)
         expect(run.exitCode).toBe(ExitCode.someFailed)
         const refused = { code: 'row.refused', reason: expect.stringMatching(/: not on my watch$/) }

@@ -23,6 +23,7 @@ import { Throttle } from '../../src/throttle.ts'
 import type { UploadFlags } from '../../src/upload/flags.ts'
 import { planUpload, readUploadRequest, runUpload } from '../../src/upload/run.ts'
 import { type BedRun, fakeAudio, type TestBed } from '../support/bed.ts'
+import { withTrigger } from '../support/database.ts'
 import { itemPage } from '../support/ledger.ts'
 import { portOf } from '../support/listening.ts'
 import { sha256 } from '../support/sums.ts'
@@ -590,15 +591,8 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
       const back = await bed.addTrack({ path: 'back.mp3', content: fakeAudio(400, 1) })
       const done = await bed.addTrack({ path: 'done.mp3', content: fakeAudio(400, 2) })
       const { knex } = bed.database
-      await knex.raw(
-        `create function public.set_back() returns trigger language plpgsql as
-         $$ begin new.file_source := 'LOCAL'; return new; end $$`,
-      )
-      try {
-        await knex.raw(
-          `create trigger set_back before update on tracks for each row
-           when (old.id = '${back}') execute function public.set_back()`,
-        )
+      const trigger = { body: "new.file_source := 'LOCAL'; return new;", when: `old.id = '${back}'` }
+      await withTrigger(bed.database, trigger, async () => {
         const run = await upload(bed, { deleteLocal: true })
         expect(run.exitCode).toBe(ExitCode.someFailed)
         expect(run.items.filter(item => item['state'] === 'failed')).toMatchObject([
@@ -610,9 +604,7 @@ export function uploadContract(name: string, openBed: () => Promise<TestBed>): v
         ])
         expect(existsSync(path.join(bed.audioRoot, 'back.mp3'))).toBe(true)
         expect((await bed.tracks()).get(done)).toMatchObject({ file_source: 'S3', file_path: null })
-      } finally {
-        await knex.raw('drop function public.set_back() cascade')
-      }
+      })
       const after = await upload(bed, { retryFailed: true })
       expect(after.exitCode).toBe(ExitCode.ok)
       expect((await bed.tracks()).get(back)?.file_source).toBe('S3')

@@ -111,3 +111,23 @@ async function postgresCopy(serverUrl: string, of: string): Promise<TestDatabase
     drop: () => admin(`drop database ${name} with (force)`),
   }
 }
+
+/** What a trigger does with rows of `tracks` while `work` runs. @param when which rows; default: all */
+export async function withTrigger<T>(
+  { knex }: Pick<Database, 'knex'>,
+  { body, on = 'update', when = 'true' }: { body: string; on?: string; when?: string },
+  work: () => Promise<T>,
+): Promise<T> {
+  await knex.raw(
+    `create function public.meddle() returns trigger language plpgsql as $$ begin ${body} end $$`,
+  )
+  try {
+    await knex.raw(
+      `create trigger meddle before ${on} on public.tracks for each row
+       when (${when}) execute function public.meddle()`,
+    )
+    return await work()
+  } finally {
+    await knex.raw('drop function public.meddle() cascade')
+  }
+}

@@ -240,7 +240,7 @@ function chooseParts(upload: Upload, named: NamedPart[], minPartSize: number): P
   return parts
 }
 
-/** Undefined where the parts have none, or not of one kind, or one that cannot be joined. */
+/** Undefined if the parts have none, or not of one kind, or one that cannot be joined. */
 function wholeChecksum(parts: Part[]): Checksum | undefined {
   const algorithm = parts[0]?.checksum?.algorithm
   if (!algorithm || !isCrc(algorithm)) return undefined
