@@ -245,15 +245,6 @@ const worker: Subject = {
 
 const subjects = [uploads, fetches, analyses, worker]
 
-/** A promise and what settles it. */
-function gate(): { opened: Promise<void>; open: () => void } {
-  let open: () => void = () => {}
-  const opened = new Promise<void>(resolve => {
-    open = resolve
-  })
-  return { opened, open }
-}
-
 async function until(what: () => Promise<boolean>): Promise<void> {
   while (!(await what())) await new Promise(resolve => setTimeout(resolve, 20))
 }
@@ -464,7 +455,7 @@ export function trackRunsContract(
 
     test('one that is slow keeps no other waiting', async () => {
       const ids = await subject.add(bed, subject === analyses ? 9 : 60)
-      const { opened, open } = gate()
+      const { promise: opened, resolve: open } = Promise.withResolvers<void>()
       const running = subject.run(bed, { onTrack: number => (number === 0 ? opened : undefined) })
       await until(async () => (await done(ids)).length === ids.length - 1)
       open()
@@ -561,7 +552,7 @@ export function trackRunsContract(
       test('and locked only when their work was done, are committed when they are free', async () => {
         const ids = await subject.add(bed, 5)
         let held: Awaited<ReturnType<typeof lock>> | undefined
-        const { opened, open } = gate()
+        const { promise: opened, resolve: open } = Promise.withResolvers<void>()
         const running = subject.run(bed, {
           async onTrack(number) {
             if (number === 0) {

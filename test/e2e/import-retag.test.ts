@@ -5,10 +5,10 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { localTrackId } from '../../src/core/import/content-id.ts'
 import type { Database } from '../../src/db/database.ts'
 import { retagRows } from '../../src/import/retag.ts'
-import { JsonReporter } from '../../src/report/json.ts'
 import type { Item } from '../../src/report/reporter.ts'
 import { id3v2, latin1, mp3Frames, riffInfo, wave } from '../support/audio-bytes.ts'
 import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { ItemReporter } from '../support/item-reporter.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let root: string
@@ -26,25 +26,16 @@ afterAll(async () => {
 })
 beforeEach(() => db.knex.raw('truncate tracks cascade'))
 
-class ItemReporter extends JsonReporter {
-  constructor() {
-    const stdout = { write: () => true }
-    super({ stdout, stderr: stdout, quiet: true, verbose: false, now: () => 0 })
-  }
-  override item(item: Item): void {
-    items.push(item)
-  }
-}
-
 function retag(dryRun = false) {
-  items = []
+  const report = new ItemReporter()
+  items = report.items
   return retagRows({
     knex: db.knex,
     folder: { root, storagePath: '.', applicationDir: root },
     dryRun,
     stopping: new AbortController().signal,
     signal: new AbortController().signal,
-    report: new ItemReporter(),
+    report,
   })
 }
 

@@ -13,9 +13,9 @@ import { migrateUp } from '../../src/db/migrate.ts'
 import { copyDemoLibrary } from '../../src/demo/library.ts'
 import { type ImportOptions, type ImportSummary, importFolder } from '../../src/import/import.ts'
 import { RowIndex } from '../../src/import/row-index.ts'
-import { JsonReporter } from '../../src/report/json.ts'
 import type { Item } from '../../src/report/reporter.ts'
 import { migrated, pgliteTestDatabase, type TestDatabase } from '../support/database.ts'
+import { ItemReporter } from '../support/item-reporter.ts'
 import { itemPage } from '../support/ledger.ts'
 import { sha256 } from '../support/sums.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -42,21 +42,12 @@ beforeEach(async () => {
   )
 })
 
-class ItemReporter extends JsonReporter {
-  constructor() {
-    const stdout = { write: () => true }
-    super({ stdout, stderr: stdout, quiet: true, verbose: false, now: () => 0 })
-  }
-  override item(item: Item): void {
-    items.push(item)
-  }
-}
-
 /** The application works in the audio folder: its paths are those below it. */
 const folder = (): AudioFolder => ({ root, storagePath: '.', applicationDir: root })
 
 async function run(options: Partial<ImportOptions> = {}): Promise<Partial<ImportSummary>> {
-  items = []
+  const report = new ItemReporter()
+  items = report.items
   const summary = await importFolder({
     knex: db.knex,
     folder: folder(),
@@ -66,7 +57,7 @@ async function run(options: Partial<ImportOptions> = {}): Promise<Partial<Import
     runId: undefined,
     stopping: new AbortController().signal,
     signal: new AbortController().signal,
-    report: new ItemReporter(),
+    report,
     newId: randomUUID,
     ...options,
   })

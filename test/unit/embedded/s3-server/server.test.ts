@@ -310,10 +310,7 @@ describe('objects', () => {
   })
 
   test('a conditional put answers 409 when a delete came in between', async () => {
-    let go = () => {}
-    const waiting = new Promise<void>(resolve => {
-      go = resolve
-    })
+    const { promise: waiting, resolve: go } = Promise.withResolvers<void>()
     async function* slowly() {
       yield Buffer.alloc(9000)
       await waiting
