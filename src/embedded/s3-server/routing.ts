@@ -22,9 +22,8 @@ export interface Operation {
   run: (call: Call) => Promise<Reply>
 }
 
-/** What can be asked of the service, of a bucket and of an object: by method, sub-resource and `copy`. */
+/** What can be asked of a bucket and of an object: by method, sub-resource and `copy`. */
 export interface Operations {
-  service: Record<string, Operation>
   bucket: Record<string, Operation>
   object: Record<string, Operation>
 }
@@ -72,7 +71,6 @@ const subresources = new Set([
 ])
 
 export const operations: Operations = {
-  service: {},
   bucket: {
     GET: operation('ListObjectsV2', listObjects),
     HEAD: operation('HeadBucket', headBucket),
@@ -139,12 +137,11 @@ export function parseTarget(url: string): Target {
 export function route(
   request: IncomingMessage,
   target: Target,
-  { service, bucket, object }: Operations,
+  { bucket, object }: Operations,
 ): Operation | undefined {
-  const table = target.bucket === '' ? service : target.key === '' ? bucket : object
   const asked = [...target.query.keys()].filter(name => subresources.has(name))
-  if (asked.length > 1) return undefined
+  if (target.bucket === '' || asked.length > 1) return undefined
   const words = [request.method ?? '', ...asked]
   if (request.headers['x-amz-copy-source'] !== undefined) words.push('copy')
-  return table[words.join(' ')]
+  return (target.key === '' ? bucket : object)[words.join(' ')]
 }
