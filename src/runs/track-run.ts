@@ -200,12 +200,8 @@ class TrackRun<Task extends TrackTask, Outcome extends { readonly state: string 
     const counted = countTracks(knex, choice.filter).then(({ tracks, bytes, withoutSize }) => {
       const all = this.#total + tracks
       this.#total = Math.min(all, limit ?? all)
-      this.#bytes =
-        withoutSize > 0 || this.#total < all
-          ? undefined
-          : this.#bytes === undefined
-            ? undefined
-            : this.#bytes + bytes
+      if (withoutSize > 0 || this.#total < all) this.#bytes = undefined
+      if (this.#bytes !== undefined) this.#bytes += bytes
       progress.total({
         items: this.#total,
         ...(this.#bytes !== undefined && { bytes: this.#bytes }),

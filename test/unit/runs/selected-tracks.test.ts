@@ -17,7 +17,7 @@ beforeAll(async () => {
     ['Ann\\Second\\two.mp3', 'ANN', 'Second', null],
     [`${bed.audioRoot}/Bob/Only/three.flac`, 'Bob', 'First', null],
     [null, 'Bob', null, 'audio/Bob/Only/four.flac'],
-    ['Åke/fünf.mp3'.normalize('NFD'), 'ÅKE', null, null],
+    ['Åke/fünf.mp3'.normalize('NFD'), 'ÅKE', 'ÖRE', null],
     [null, 'Nobody', null, 'other/six.mp3'],
     // One that leads out of the audio folder is meant as it is written.
     ['../Eve/seven.mp3', 'Eve', null, null],
@@ -51,6 +51,7 @@ test.each<[string, Partial<SelectionRules>, number[] | 'all']>([
   ['an artist whose case only the program knows', { artists: ['ÅKE'] }, [4]],
   ['several artists', { artists: ['Ann', 'Bob'] }, [0, 1, 2, 3]],
   ['an album, in any case', { albums: ['FIRST'] }, [0, 2]],
+  ['an album whose case only the program knows', { albums: ['ÖRE'] }, [4]],
   ['an artist and an album', { artists: ['Bob'], albums: ['First'] }, [2]],
   ['ids', { trackIds: [1, 3].map(n => `00000000-0000-4000-8000-00000000000${n}`) }, [1, 3]],
   [

@@ -368,6 +368,22 @@ describe('a run over tracks', () => {
     expect(bar).toMatchObject({ items: 4, ended: true })
   })
 
+  test('a page that cannot be had ends it with that, and what was done is committed', async () => {
+    await add(4)
+    let pages = 0
+    const { end, thrown } = await run({
+      claims: { first: 2, largest: 2 },
+      work: toy({
+        async prepare(tracks) {
+          if (++pages > 1) throw new FatalError('no more', { code: 'store.denied' })
+          return tracks.map(track => ({ track }))
+        },
+      }),
+    })
+    expect([end, thrown]).toEqual([undefined, expect.objectContaining({ code: 'store.denied' })])
+    expect(of('commit').join(' ')).toBe('0 1')
+  })
+
   test('a signal: what is in hand is finished and committed, nothing new begun, nothing counted as left', async () => {
     await add(9)
     const stopping = new AbortController()
