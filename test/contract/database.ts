@@ -606,11 +606,13 @@ export function databaseContract(name: string, make: () => Promise<TestDatabase>
         device: null,
         sha256: '0'.repeat(64),
         crc32: 'AAAAAA==',
+        hashedAt: new Date('2026-11-30T00:00:00.123Z'),
       }
       await rememberFiles(db.knex, [file, { ...file, path: 'x'.repeat(3000) }])
-      await rememberFiles(db.knex, [{ ...file, size: 4 }])
+      const later = { ...file, size: 4, hashedAt: new Date('2026-11-30T00:00:01Z') }
+      await rememberFiles(db.knex, [later])
       expect(await rememberedFiles(db.knex, ['a/é.mp3', 'x'.repeat(3000)])).toEqual(
-        new Map([['a/é.mp3', { ...file, size: 4 }]]),
+        new Map([['a/é.mp3', later]]),
       )
       // Of the year 2500, and of 1600: no column holds them, and they are never taken for the file's.
       for (const mtimeNs of [16_725_225_600_000_000_000n, -11_676_096_000_000_000_000n]) {
