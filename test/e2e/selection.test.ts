@@ -22,7 +22,8 @@ beforeAll(async () => {
 afterAll(() => place.drop())
 
 const select = async (...argv: string[]) => {
-  await writeFile(path.join(folder, 'here'), '')
+  // A folder without any audio looks unmounted.
+  await writeFile(path.join(folder, 'here.mp3'), '')
   const { exitCode, stderr, messages } = await cli(['analyze', '--dry-run', '--json', ...argv], {
     cwd: folder,
     env: { DATABASE_URL: place.url, AUDIO_STORAGE_PATH: folder },
