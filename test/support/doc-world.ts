@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { copyDemoLibrary } from '../../src/demo/library.ts'
 import { createS3Store } from '../../src/storage/s3.ts'
+import type { ObjectHead, ObjectStore } from '../../src/storage/store.ts'
 import { loadDump } from './alembic.ts'
 import { type Cdn, startCdn } from './cdn/cdn.ts'
 import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from './database.ts'
@@ -57,15 +58,50 @@ const lasting: readonly (readonly [command: RegExp, isAtWork: RegExp])[] = [
   [/--watch\b/, /tracks/],
 ]
 
+function storeOf(s3: S3Server, name: string): ObjectStore {
+  const { accessKeyId, secretAccessKey } = accessKey
+  return createS3Store({
+    ...{ bucket: name, endpoint: s3.url, region },
+    credentials: { accessKeyId, secretAccessKey },
+  })
+}
+
 /** What S3 Inventory would have written, where pages say that it is. */
 async function inventoryOf(s3: S3Server): Promise<void> {
-  const { accessKeyId, secretAccessKey } = accessKey
-  const open = (name: string) =>
-    createS3Store({ bucket: name, endpoint: s3.url, region, credentials: { accessKeyId, secretAccessKey } })
-  const [from, to] = [open(bucket), open('inventories')]
+  const [from, to] = [storeOf(s3, bucket), storeOf(s3, 'inventories')]
   await putInventory(from, 'CSV', undefined, { store: to, prefix: 'music/daily/2026-01-31T01-00Z/' })
   from.close()
   to.close()
+}
+
+type Kept = ObjectHead & { readonly body: Buffer }
+
+/** All objects of the library's bucket. The server keeps its state in memory: another one is given them anew. */
+async function objectsOf(s3: S3Server): Promise<Kept[]> {
+  const store = storeOf(s3, bucket)
+  const kept: Kept[] = []
+  for await (const page of store.list({ prefix: '' })) {
+    for (const { key } of page) {
+      const { head, body } = (await store.get(key))!
+      kept.push({ ...(await store.head(key))!, ...head, body: Buffer.concat(await Array.fromAsync(body)) })
+    }
+  }
+  store.close()
+  return kept
+}
+
+async function putAll(s3: S3Server, kept: readonly Kept[]): Promise<void> {
+  const store = storeOf(s3, bucket)
+  for (const { key, body, contentType = '', cacheControl, contentDisposition, metadata, checksums } of kept)
+    await store.put(key, body, {
+      headers: {
+        ...{ contentType, metadata },
+        ...(cacheControl !== undefined && { cacheControl }),
+        ...(contentDisposition !== undefined && { contentDisposition }),
+      },
+      checksums,
+    })
+  store.close()
 }
 
 /** The row that pages name by its id. */
@@ -103,7 +139,7 @@ export async function startDocWorld(): Promise<DocWorld> {
   let cdn: Cdn | undefined
   let database: TestDatabase | undefined
   let nightDatabase: TestDatabase | undefined
-  let isNightKept = false
+  let nightObjects: readonly Kept[] | undefined
 
   const yours: Yours = text =>
     text
@@ -226,14 +262,10 @@ export async function startDocWorld(): Promise<DocWorld> {
       await end()
       pings.length = 0
       const kept = path.join(folder, 'night')
-      const isKept = state === 'night' && isNightKept
+      const objects = state === 'night' ? nightObjects : undefined
       await rm(path.join(folder, 's3'), { recursive: true, force: true })
-      if (isKept) {
+      if (objects !== undefined) {
         await cp(path.join(kept, 'home'), home, { recursive: true, preserveTimestamps: true })
-        await cp(path.join(kept, 's3'), path.join(folder, 's3'), {
-          recursive: true,
-          preserveTimestamps: true,
-        })
         database = await nightDatabase!.copy()
       } else {
         await mkdir(path.join(home, 'audio'), { recursive: true })
@@ -246,15 +278,17 @@ export async function startDocWorld(): Promise<DocWorld> {
       }
       await servers(path.join(folder, 's3'))
       await settings()
-      if (state !== 'night' || isKept) return
-      await knownTrack(database)
-      const { exitCode, said } = await run('autodj run --yes')
-      if (exitCode !== 0) throw new Error(said)
+      if (state !== 'night') return
+      if (objects !== undefined) await putAll(s3!, objects)
+      else {
+        await knownTrack(database)
+        const { exitCode, said } = await run('autodj run --yes')
+        if (exitCode !== 0) throw new Error(said)
+        await cp(home, path.join(kept, 'home'), { recursive: true, preserveTimestamps: true })
+        nightDatabase = await database.copy()
+        nightObjects = await objectsOf(s3!)
+      }
       await inventoryOf(s3!)
-      await cp(home, path.join(kept, 'home'), { recursive: true, preserveTimestamps: true })
-      await cp(path.join(folder, 's3'), path.join(kept, 's3'), { recursive: true, preserveTimestamps: true })
-      nightDatabase = await database.copy()
-      isNightKept = true
     },
     async close() {
       await end()
