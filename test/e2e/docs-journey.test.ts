@@ -5,13 +5,14 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import http from 'node:http'
 import path from 'node:path'
+import { CreateBucketCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { copyDemoLibrary } from '../../src/demo/library.ts'
 import { type Cdn, startCdn } from '../support/cdn/cdn.ts'
 import { cli } from '../support/cli.ts'
 import { listening, portOf } from '../support/listening.ts'
 import { fencedBlocks } from '../support/markdown.ts'
-import { type TestServer, testServer } from '../support/s3-server.ts'
+import { accessKey, sdk, type TestServer, testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let folder: string
@@ -27,13 +28,20 @@ const health = http.createServer((request, response) => {
 beforeAll(async () => {
   folder = temporaryFolder('journey')
   server = await testServer()
-  cdn = await startCdn({ origin: server.origin })
+  await sdk(server).send(new CreateBucketCommand({ Bucket: 'music' }))
+  cdn = await startCdn({
+    origin: server.origin,
+  })
   await listening(health)
   await mkdir(path.join(folder, 'audio'))
   await copyDemoLibrary(path.join(folder, 'audio'))
   env = {
     DATABASE_URL: `pglite:${path.join(folder, 'db')}`,
-    ...server.settings,
+    S3_BUCKET_NAME: 'music',
+    S3_ENDPOINT: server.url,
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: accessKey.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: accessKey.secretAccessKey,
     CLOUDFRONT_DOMAIN: cdn.url,
     AUDIO_STORAGE_PATH: path.join(folder, 'audio'),
   }

@@ -127,6 +127,11 @@ export class Disk {
     return bucket
   }
 
+  dropBucket(name: string): void {
+    for (const upload of this.uploads.values()) if (upload.bucket === name) this.forgetUpload(upload.id)
+    this.buckets.delete(name)
+  }
+
   /** Makes a version the newest of its key. @param upload what it was until now */
   put(bucket: Bucket, key: string, version: Version, upload?: Upload): void {
     this.hold(version.segments)

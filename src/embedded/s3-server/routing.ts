@@ -22,8 +22,9 @@ export interface Operation {
   run: (call: Call) => Promise<Reply>
 }
 
-/** What can be asked of a bucket and of an object: by method, sub-resource and `copy`. */
+/** What can be asked of the service, of a bucket and of an object: by method, sub-resource and `copy`. */
 export interface Operations {
+  service: Record<string, Operation>
   bucket: Record<string, Operation>
   object: Record<string, Operation>
 }
@@ -71,6 +72,7 @@ const subresources = new Set([
 ])
 
 export const operations: Operations = {
+  service: {},
   bucket: {
     GET: operation('ListObjectsV2', listObjects),
     HEAD: operation('HeadBucket', headBucket),
@@ -137,11 +139,12 @@ export function parseTarget(url: string): Target {
 export function route(
   request: IncomingMessage,
   target: Target,
-  { bucket, object }: Operations,
+  { service, bucket, object }: Operations,
 ): Operation | undefined {
+  const table = target.bucket === '' ? service : target.key === '' ? bucket : object
   const asked = [...target.query.keys()].filter(name => subresources.has(name))
-  if (target.bucket === '' || asked.length > 1) return undefined
+  if (asked.length > 1) return undefined
   const words = [request.method ?? '', ...asked]
   if (request.headers['x-amz-copy-source'] !== undefined) words.push('copy')
-  return (target.key === '' ? bucket : object)[words.join(' ')]
+  return table[words.join(' ')]
 }

@@ -286,7 +286,7 @@ async function dispatch(
       'A header or query you provided implies functionality that is not implemented',
     )
   }
-  if (!bucket) throw noSuchBucket(target.bucket)
+  if (!bucket && target.bucket !== '' && chosen.name !== 'CreateBucket') throw noSuchBucket(target.bucket)
   let continued = !expectsContinue
   return chosen.run(
     new Call({

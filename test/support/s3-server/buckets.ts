@@ -1,9 +1,74 @@
-/** The settings documents that buckets carry. CORS is the one setting the server itself obeys. */
-import { xmlDocument } from '../../../src/embedded/s3-server/buckets.ts'
+/** Buckets and the settings documents they carry. CORS is the one setting the server itself obeys. */
+import { makeBucket, xmlDocument } from '../../../src/embedded/s3-server/buckets.ts'
 import type { Call, Reply } from '../../../src/embedded/s3-server/call.ts'
 import type { Bucket } from '../../../src/embedded/s3-server/disk.ts'
-import { childText, element, parseDocument, S3Error } from '../../../src/embedded/s3-server/xml.ts'
+import { owner } from '../../../src/embedded/s3-server/listing.ts'
+import {
+  childText,
+  element,
+  iso,
+  parseDocument,
+  S3Error,
+  xmlHead,
+  xmlns,
+} from '../../../src/embedded/s3-server/xml.ts'
 import { readCors } from './cors.ts'
+
+export async function listBuckets(call: Call): Promise<Reply> {
+  const buckets = [...call.disk.buckets.values()]
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map(
+      b =>
+        `<Bucket>${element('Name', b.name)}${element('CreationDate', iso(b.created))}${element('BucketRegion', b.region)}</Bucket>`,
+    )
+  return {
+    status: 200,
+    body: `${xmlHead}<ListAllMyBucketsResult${xmlns}>${owner('Owner')}<Buckets>${buckets.join('')}</Buckets></ListAllMyBucketsResult>`,
+  }
+}
+
+export async function createBucket(call: Call): Promise<Reply> {
+  const body = call.header('content-length') === undefined ? Buffer.alloc(0) : await call.document(false)
+  const asked =
+    body.length > 0
+      ? childText(parseDocument(body, 'CreateBucketConfiguration'), 'LocationConstraint')
+      : undefined
+  const region = asked ?? 'us-east-1'
+  if (region !== call.settings.region) {
+    throw new S3Error(
+      400,
+      'IllegalLocationConstraintException',
+      `The ${asked ?? 'unspecified'} location constraint is incompatible for the region specific endpoint this request was sent to.`,
+    )
+  }
+  if (call.disk.buckets.has(call.bucketName)) {
+    // In us-east-1 alone making one's own bucket again is not an error.
+    if (region !== 'us-east-1') {
+      throw new S3Error(
+        409,
+        'BucketAlreadyOwnedByYou',
+        'Your previous request to create the named bucket succeeded and you already own it.',
+        { BucketName: call.bucketName },
+      )
+    }
+  } else makeBucket(call.disk, call.bucketName, region, call.now)
+  return { status: 200, headers: { location: `/${call.bucketName}` } }
+}
+
+export async function deleteBucket(call: Call): Promise<Reply> {
+  if (call.bucket.entries.size > 0) {
+    throw new S3Error(409, 'BucketNotEmpty', 'The bucket you tried to delete is not empty', {
+      BucketName: call.bucketName,
+    })
+  }
+  call.disk.dropBucket(call.bucketName)
+  return { status: 204 }
+}
+
+export const getBucketLocation = async (call: Call): Promise<Reply> => ({
+  status: 200,
+  body: xmlDocument('LocationConstraint', call.bucket.region === 'us-east-1' ? '' : call.bucket.region),
+})
 
 export const getBucketVersioning = async (call: Call): Promise<Reply> => ({
   status: 200,
@@ -110,6 +175,15 @@ export const documents: readonly DocumentKind[] = [
     putStatus: 204,
     absent: absent('NoSuchBucketPolicy', 'The bucket policy does not exist'),
   },
+  {
+    param: 'tagging',
+    get: 'GetBucketTagging',
+    put: 'PutBucketTagging',
+    delete: 'DeleteBucketTagging',
+    root: 'Tagging',
+    putStatus: 204,
+    absent: absent('NoSuchTagSet', 'The TagSet does not exist'),
+  },
 ]
 
 export async function getDocument(call: Call, kind: DocumentKind): Promise<Reply> {
@@ -192,4 +266,17 @@ function isPublicPolicy(policy: object): boolean {
     const aws = typeof Principal === 'object' && Principal !== null && 'AWS' in Principal && Principal.AWS
     return [aws].flat().includes('*')
   })
+}
+
+export async function getBucketPolicyStatus(call: Call): Promise<Reply> {
+  const policy = call.bucket.documents.get('policy')
+  if (policy === undefined) {
+    throw new S3Error(404, 'NoSuchBucketPolicy', 'The bucket policy does not exist', {
+      BucketName: call.bucketName,
+    })
+  }
+  return {
+    status: 200,
+    body: xmlDocument('PolicyStatus', element('IsPublic', isPublicPolicy(JSON.parse(policy)))),
+  }
 }

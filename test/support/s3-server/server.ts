@@ -7,23 +7,34 @@ import {
   startS3Server as startPlain,
 } from '../../../src/embedded/s3-server/server.ts'
 import {
+  createBucket,
+  deleteBucket,
   deleteDocument,
   documents,
+  getBucketLocation,
+  getBucketPolicyStatus,
   getBucketVersioning,
   getDocument,
+  listBuckets,
   putBucketVersioning,
   putDocument,
 } from './buckets.ts'
 import { corsHeaders, preflight } from './cors.ts'
 import { type FaultRule, FaultRules, interference } from './faults.ts'
+import { deleteObjectTagging, getObjectTagging, putObjectTagging } from './tagging.ts'
 import { getObjectAcl, listObjectVersions } from './versions.ts'
 
 const everything = {
+  service: { ...operations.service, GET: operation('ListBuckets', listBuckets) },
   bucket: {
     ...operations.bucket,
+    PUT: operation('CreateBucket', createBucket),
+    DELETE: operation('DeleteBucket', deleteBucket),
+    'GET location': operation('GetBucketLocation', getBucketLocation),
     'GET versions': operation('ListObjectVersions', listObjectVersions),
     'GET versioning': operation('GetBucketVersioning', getBucketVersioning),
     'PUT versioning': operation('PutBucketVersioning', putBucketVersioning),
+    'GET policyStatus': operation('GetBucketPolicyStatus', getBucketPolicyStatus),
     ...Object.fromEntries(
       documents.flatMap(kind => [
         [`GET ${kind.param}`, operation(kind.get, call => getDocument(call, kind))],
@@ -37,6 +48,9 @@ const everything = {
   object: {
     ...operations.object,
     'GET acl': operation('GetObjectAcl', getObjectAcl),
+    'GET tagging': operation('GetObjectTagging', getObjectTagging),
+    'PUT tagging': operation('PutObjectTagging', putObjectTagging),
+    'DELETE tagging': operation('DeleteObjectTagging', deleteObjectTagging),
   },
 }
 

@@ -10,16 +10,22 @@ import {
   DeleteObjectsCommand,
   GetBucketCorsCommand,
   GetBucketEncryptionCommand,
+  GetBucketLocationCommand,
+  GetBucketPolicyStatusCommand,
+  GetBucketTaggingCommand,
   GetObjectCommand,
   GetObjectRetentionCommand,
+  GetObjectTaggingCommand,
   HeadBucketCommand,
   HeadObjectCommand,
+  ListBucketsCommand,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
   ListObjectVersionsCommand,
   ListPartsCommand,
   PutBucketCorsCommand,
   PutBucketPolicyCommand,
+  PutBucketTaggingCommand,
   PutBucketVersioningCommand,
   PutObjectCommand,
   paginateListObjectsV2,
@@ -261,6 +267,10 @@ describe('objects', () => {
       ContentLength: 1,
       TagCount: 2,
     })
+    expect((await client.send(new GetObjectTaggingCommand({ Bucket, Key }))).TagSet).toEqual([
+      { Key: 'k', Value: 'v' },
+      { Key: 'l', Value: 'w' },
+    ])
   })
 
   test.each([
@@ -635,18 +645,25 @@ describe('buckets and their settings', () => {
   test('documents come back as they were put, defaults as S3 has them', async () => {
     await using own = await testServer()
     const s3 = sdk(own)
+    expect((await s3.send(new ListBucketsCommand({}))).Buckets!.map(b => b.Name)).toEqual(['music'])
+    expect((await s3.send(new GetBucketLocationCommand({ Bucket }))).LocationConstraint).toBeUndefined()
     expect((await s3.send(new HeadBucketCommand({ Bucket }))).BucketRegion).toBe('us-east-1')
     expect(await refusal(s3.send(new GetBucketCorsCommand({ Bucket })))).toBe('404 NoSuchCORSConfiguration')
     expect(
       (await s3.send(new GetBucketEncryptionCommand({ Bucket }))).ServerSideEncryptionConfiguration!
         .Rules![0]!.ApplyServerSideEncryptionByDefault!.SSEAlgorithm,
     ).toBe('AES256')
+    await s3.send(new PutBucketTaggingCommand({ Bucket, Tagging: { TagSet: [{ Key: 'a', Value: 'b' }] } }))
+    expect((await s3.send(new GetBucketTaggingCommand({ Bucket }))).TagSet).toEqual([
+      { Key: 'a', Value: 'b' },
+    ])
     const Policy = (Principal: unknown) =>
       JSON.stringify({ Statement: [{ Effect: 'Allow', Principal, Action: 's3:GetObject', Resource: '*' }] })
     expect(await refusal(s3.send(new PutBucketPolicyCommand({ Bucket, Policy: Policy('*') })))).toBe(
       '403 AccessDenied',
     )
     await s3.send(new PutBucketPolicyCommand({ Bucket, Policy: Policy({ AWS: 'arn:aws:iam::1:root' }) }))
+    expect((await s3.send(new GetBucketPolicyStatusCommand({ Bucket }))).PolicyStatus!.IsPublic).toBe(false)
     s3.destroy()
   })
 
