@@ -236,12 +236,14 @@ function proofLines(
         ]
       : []),
   ]
+  const looked =
+    sized === served
+      ? 'status, size, type and caching headers of each'
+      : `status, type and caching headers of each, the size of ${of(sized)}`
   return [
     ...(flags.full || flags.bytes !== undefined
       ? []
-      : [
-          `checked: status${sized === served ? ', size' : ''}, type and caching headers of each${sized === served ? '' : `, the size of ${of(sized)}`}; --bytes and --full compare content`,
-        ]),
+      : [`checked: ${looked}; --bytes and --full compare content`]),
     ...wanted.map(line => `checked: ${line}`),
     ...(page === undefined || warnings.some(({ cause }) => cause.startsWith('cors-'))
       ? []

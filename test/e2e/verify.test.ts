@@ -123,6 +123,17 @@ test('what is compared is said, and the next step has the same flags', async () 
   expect(stdout).toContain('serves the object, bypassing the CDN (direct-unknown)')
   expect(stdout).toContain('checked: pages of https://autodj.example may read 2 of the 3 (CORS)')
   expect(stdout).toContain('`autodj verify --retry-failed --origin https://autodj.example --direct`')
+  // What nobody tells is not claimed.
+  const resize = async (size: number | null): Promise<void> => {
+    const db = await place.open()
+    await db.knex('tracks').where({ s3_object_key: keys[0] }).update({ file_size: size })
+    await db.knex('autodj_ledger.objects').where({ key: keys[0] }).delete()
+    await db.close()
+  }
+  await resize(null)
+  const { stdout: unsized } = await verify()
+  await resize(1_000)
+  expect(unsized).toContain('checked: status, type and caching headers of each, the size of 1 of the 3;')
 })
 
 test('that the bucket serves nobody past the CDN is said only if the bucket said so', async () => {
