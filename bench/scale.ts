@@ -18,7 +18,7 @@
  */
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -268,6 +268,8 @@ execFileSync('npm', ['run', '--silent', 'build'], {
   stdio: 'inherit',
 })
 mkdirSync(path.join(work, 'audio', 'here'), { recursive: true })
+// A folder without any audio looks unmounted.
+writeFileSync(path.join(work, 'audio', 'here', 'here.mp3'), '')
 const judgements = new Judgements('scale')
 const wanted = values.only === '' ? [] : values.only.split(',')
 const buckets = sizes.map(rows => fork(path.join(import.meta.dirname, 'scale', 'bucket.ts'), [String(rows)]))
