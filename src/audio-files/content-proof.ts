@@ -95,7 +95,7 @@ const chunkSize = 1024 * 1024
 /** Reads an open file from start to end. @throws LocalFileError, `changed` if it was written to in the meantime */
 export async function contentOf(source: Source, signal?: AbortSignal): Promise<Required<FileContent>> {
   const hash = createHash('sha256')
-  const chunk = Buffer.allocUnsafe(chunkSize)
+  const chunk = Buffer.allocUnsafe(Math.min(chunkSize, source.size))
   let crc = 0
   for (let at = 0; at < source.size; at += chunk.length) {
     signal?.throwIfAborted()

@@ -12,7 +12,7 @@ import { together } from '../db/together.ts'
 import type { ErrorCode } from '../error-codes.ts'
 import { AppError, systemErrorCode, systemErrorReason } from '../errors.ts'
 import { isItemProblem } from '../storage/item-problem.ts'
-import { missingDisk } from './mounted.ts'
+import { unseenBecause } from './mounted.ts'
 import { type FileNeeds, fileNeeds } from './needs.ts'
 import {
   type DeleteCandidate,
@@ -110,9 +110,8 @@ export async function deleteProvedFile(
       })
       .catch(async error => {
         if (!isProblem(error, 'missing')) throw error
-        await place.folder.assertThere()
-        const missing = await missingDisk({ knex }, filePath, audioFolder)
-        if (missing !== undefined) throw new Kept('audio-root.gone', missing.told)
+        const unseen = await unseenBecause({ knex }, filePath, audioFolder, place.folder)
+        if (unseen !== undefined) throw new Kept('audio-root.gone', unseen)
         bytes = 0
         if (!dryRun) await remove(undefined)
       })

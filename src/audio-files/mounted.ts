@@ -9,7 +9,7 @@ import type { Knex } from 'knex'
 import { type AudioFolder, isOutside, portable, readStoredPath } from '../core/audio-path.ts'
 import { missingMount } from '../core/mounts.ts'
 import { isStrayAudio } from '../core/reconcile/names.ts'
-import { refuseIfTripped, trippedBreakers } from '../core/safety.ts'
+import { looksUnmounted, refuseIfTripped, trippedBreakers } from '../core/safety.ts'
 import { plural } from '../core/units.ts'
 import type { Database } from '../db/database.ts'
 import { countRows } from '../db/row-facts.ts'
@@ -60,23 +60,38 @@ interface Unmounted {
  * The disk, mounted below the audio folder, on which a missing file was, if it is not there now: the nearest folder on
  * the way holds no audio, and the fstab names it, or no file that was ever read in it was on the disk that it is on.
  */
-export async function missingDisk(
+async function missingDisk(
   { knex }: Pick<Database, 'knex'>,
   filePath: string,
   folder: AudioFolder,
-  files = mountFiles,
-): Promise<(Unmounted & { readonly told: string }) | undefined> {
+): Promise<Unmounted | undefined> {
   const root = await nearestRealPath(folder.root)
   const stored = readStoredPath(filePath, folder)
   for (const { relative } of stored.ok ? stored.readings : []) {
-    const place = await nearestFolder(path.dirname(path.join(root, relative)))
+    const { there: place } = await nearest(path.dirname(path.join(root, relative)))
     const below = path.relative(root, place)
     if (below === '' || isOutside(below) || (await holdsAudioNow(place))) continue
-    const why = (await notMounted(place, files)) ?? (await wasOnAnother({ knex }, portable(below), place))
-    if (why !== undefined)
-      return { root: place, why, told: `${place} looks unmounted: it is empty, and ${why}` }
+    const why =
+      (await notMounted(place, mountFiles)) ?? (await wasOnAnother({ knex }, portable(below), place))
+    if (why !== undefined) return { root: place, why }
   }
   return undefined
+}
+
+/**
+ * Why a file that is missing need not be gone: the disk that it was on is not there.
+ *
+ * @throws TemporaryError if the audio folder itself is gone
+ */
+export async function unseenBecause(
+  database: Pick<Database, 'knex'>,
+  filePath: string,
+  folder: AudioFolder,
+  watched: WatchedFolder,
+): Promise<string | undefined> {
+  await watched.assertThere()
+  const missing = await missingDisk(database, filePath, folder)
+  return missing && looksUnmounted(missing)
 }
 
 /** @throws SafetyLimitError if a missing file was on a disk that is not there now, unless `force` says that it is gone */
@@ -104,7 +119,8 @@ async function wasOnAnother(
   const here = String(device)
   const isDiskKnown = await findsAny(knex, here, () => knex('autodj_ledger.files').where('device', here))
   if (!isDiskKnown) return undefined
-  const within = () => knex('autodj_ledger.files').whereBetween('path', [`${below}/`, `${below}0`])
+  const within = () =>
+    knex('autodj_ledger.files').where('path', '>=', `${below}/`).where('path', '<', `${below}0`)
   const isElsewhere =
     (await findsAny(knex, `any ${place}`, () => within().whereNotNull('device'))) &&
     !(await findsAny(knex, `${here} ${place}`, () => within().where('device', here)))
@@ -276,30 +292,28 @@ async function wasElsewhere(
 /** Of the folder, or of the nearest above it that is there. */
 async function deviceOf(folder: string): Promise<bigint | undefined> {
   try {
-    return (await stat(await nearestFolder(folder), { bigint: true })).dev
+    return (await stat((await nearest(folder)).there, { bigint: true })).dev
   } catch {
     return undefined
   }
 }
 
-/** The folder, or the nearest above it that is there, with its links resolved. */
-async function nearestFolder(folder: string): Promise<string> {
+/** The folder, or the nearest above it that is there, with its links resolved; `rest`: what of it is not there. */
+async function nearest(folder: string): Promise<{ there: string; rest: string }> {
   try {
-    return await realpath(folder)
+    return { there: await realpath(folder), rest: '' }
   } catch {
     const above = path.dirname(folder)
-    return above === folder ? folder : nearestFolder(above)
+    if (above === folder) return { there: folder, rest: '' }
+    const { there, rest } = await nearest(above)
+    return { there, rest: path.join(rest, path.basename(folder)) }
   }
 }
 
 /** A folder with its links resolved, as far as it is there. */
 async function nearestRealPath(folder: string): Promise<string> {
-  try {
-    return await realpath(folder)
-  } catch {
-    const above = path.dirname(folder)
-    return above === folder ? folder : path.join(await nearestRealPath(above), path.basename(folder))
-  }
+  const { there, rest } = await nearest(folder)
+  return path.join(there, rest)
 }
 
 /** The audio folder as it was when work on it began. */

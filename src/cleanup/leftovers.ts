@@ -249,8 +249,8 @@ export async function* expiredQuarantine(
           // Once more: there may be thousands before it.
           const late = (await wantedBack(place, [entry])).get(entry.key)
           if (late !== undefined) return late
-          const outcomes = await store.delete([{ key: entry.key, ifMatch: entry.etag }], signal)
-          return outcomes.map(({ error }) => error?.message)[0]
+          const [outcome] = await store.delete([{ key: entry.key, ifMatch: entry.etag }], signal)
+          return outcome?.error?.message
         },
       }
     }

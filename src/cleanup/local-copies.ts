@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { tellsEdits } from '../audio-files/change-times.ts'
 import { holdsContent } from '../audio-files/content-proof.ts'
 import { deleteProvedFile } from '../audio-files/delete-proved.ts'
-import { missingDisk } from '../audio-files/mounted.ts'
+import { unseenBecause } from '../audio-files/mounted.ts'
 import type { Readers } from '../audio-files/readers.ts'
 import type { DeleteCandidate, DeletePlace } from '../audio-files/remove-together.ts'
 import {
@@ -196,9 +196,8 @@ export async function removeCopy(
   } catch (error) {
     if (!(error instanceof LocalFileError)) throw error
     if (error.problem !== 'missing') return keep(error.code, error.message)
-    await folder.assertThere()
-    const missing = await missingDisk(database, copy.path, audioFolder)
-    if (missing !== undefined) return keep('audio-root.gone', missing.told)
+    const unseen = await unseenBecause(database, copy.path, audioFolder, folder)
+    if (unseen !== undefined) return keep('audio-root.gone', unseen)
     try {
       if (!dryRun) {
         const ends = await changeUnlockedTracks(database.knex, [{ planned: track, filePath: null }])

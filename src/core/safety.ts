@@ -80,9 +80,9 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
       cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if it really is empty, pass --force.',
     })
   }
-  for (const { root, why } of unmounted) {
+  for (const one of unmounted) {
     tripped.push({
-      reason: `${root} looks unmounted: it is empty, and ${why}`,
+      reason: looksUnmounted(one),
       cure: 'Mount it, or correct AUDIO_STORAGE_PATH; if it is right as it is, pass --force.',
     })
   }
@@ -101,6 +101,10 @@ export function trippedBreakers(stakes: Stakes): Tripped[] {
   }
   return tripped
 }
+
+/** What is said of a folder whose disk does not seem to be there. */
+export const looksUnmounted = ({ root, why }: { root: string; why: string }): string =>
+  `${root} looks unmounted: it is empty, and ${why}`
 
 /** @throws SafetyLimitError (exit code 7) naming every reason, when there is one */
 export function refuseIfTripped(

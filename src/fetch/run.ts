@@ -56,7 +56,7 @@ export async function runFetch(context: Context, flags: FetchFlags): Promise<Exi
         summary: summarise(context, work.totals, end, {
           ...flags,
           rootExists,
-          isEmpty: await hasNoRows(database),
+          isEmpty: end.taken === 0 && (await hasNoRows(database)),
         }),
       }
     } finally {

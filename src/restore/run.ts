@@ -291,9 +291,8 @@ class Restorer {
           const cure = track.filePath === null ? 'Restore it by other means.' : 'Correct the row.'
           return { track, file: '', outcome: failed('file.refused', reason, cure) }
         }
-        const hasDisk = (): Promise<void> => this.#requireDisk(track, disks)
         if (this.#flags.dryRun) {
-          await hasDisk()
+          await this.#requireDisk(track, disks)
           return { track, file, outcome: undefined }
         }
         const sha256 = known.get(track.s3ObjectKey)?.sha256 ?? undefined
@@ -309,7 +308,7 @@ class Restorer {
             return this.#context.stopping.aborted || this.#failing.signal.aborted
               ? undefined
               : this.#attempt(async () => {
-                  await hasDisk()
+                  await this.#requireDisk(track, disks)
                   return batch.restore(target)
                 }, signal)
           })

@@ -138,7 +138,7 @@ export async function runUpload(context: Context, request: UploadRequest): Promi
         retryFailed: request.retryFailed,
         listed: request.only !== undefined || isSelecting(context.selection),
         stopped: context.stopExitCode() !== undefined,
-        isEmpty: await hasNoRows(database),
+        isEmpty: end.taken === 0 && (await hasNoRows(database)),
       })
       report.summary(summary)
       return { exitCode: end.exitCode, summary: summary.fields }
