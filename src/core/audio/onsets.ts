@@ -96,13 +96,14 @@ export function sliceOnsets({ groups, novelty, shares }: Onsets, from: number, t
   }
 }
 
-/** Whether anything rises audibly, again and again. */
+/** Whether anything rises audibly, again and again: as peaks, since dense music never stops rising for a tenth of a second. */
 function hasOnsets(rises: Float32Array): boolean {
   let count = 0
   let last = -Infinity
   for (let t = 0; t < rises.length && count < leastOnsets; t++) {
-    if (rises[t]! < audible) continue
-    if (t - last >= frameRate / 10) count++
+    if (rises[t]! < audible || t - last < frameRate / 10) continue
+    if (rises[t]! < (rises[t - 1] ?? 0) || rises[t]! <= (rises[t + 1] ?? 0)) continue
+    count++
     last = t
   }
   return count >= leastOnsets

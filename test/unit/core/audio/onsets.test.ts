@@ -2,8 +2,16 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { trackBeats } from '../../../../src/core/audio/beats.ts'
-import { frameRate, frontEnd, pitchBins, pitchCount } from '../../../../src/core/audio/frontend.ts'
+import {
+  bandCount,
+  dbUnit,
+  frameRate,
+  frontEnd,
+  pitchBins,
+  pitchCount,
+} from '../../../../src/core/audio/frontend.ts'
 import { evenGrid, smooth } from '../../../../src/core/audio/grid.ts'
+import { onsetStrength } from '../../../../src/core/audio/onsets.ts'
 import { autocorrelation, maxLag } from '../../../../src/core/audio/tempo.ts'
 
 /** Mean 1, an onset on each beat and weaker ones between, silent in between `pauses`, seconds. */
@@ -27,6 +35,29 @@ function envelope(
   const mean = onsets.reduce((a, b) => a + b, 0) / onsets.length
   return onsets.map(value => value / mean)
 }
+
+describe('onsetStrength', () => {
+  /** Half a minute of a level of dB a frame, in all bands. */
+  function strength(level: (frame: number) => number) {
+    const frames = 30 * frameRate
+    const bands = Int16Array.from({ length: frames * bandCount }, (_, i) =>
+      Math.round(level(Math.floor(i / bandCount)) / dbUnit),
+    )
+    const pitches = { count: 0, read: () => {} }
+    return onsetStrength({ frames, bands, pitches, pitchRate: 5, centroid: 1000, duration: 30 }).novelty
+  }
+  it('hears onsets in music so dense that it is never still for a tenth of a second', () => {
+    const novelty = strength(frame => -20 + (frame % 30 < 2 ? 12 : 0) + (frame % 4 < 2 ? 3 : 0))
+    expect(novelty.some(value => value > 0)).toBe(true)
+  })
+  it.each([
+    ['a steady tone', () => -20],
+    ['three onsets', (frame: number) => ([500, 1000, 1500].includes(frame) ? -10 : -20)],
+    ['three onsets close together', (frame: number) => ([500, 504, 508, 512].includes(frame) ? -10 : -20)],
+  ])('hears no pulse in %s', (_, level) => {
+    expect(strength(level).every(value => value === 0)).toBe(true)
+  })
+})
 
 describe('autocorrelation', () => {
   const byDefinition = (signal: Float32Array): number[] => {
