@@ -147,6 +147,52 @@ export async function fresh(items: readonly Rendered[]): Promise<void> {
   claimTempo('fresh: ', total)
 }
 
+/**
+ * Ours and the quick peers on songs whose charts say the tempo (charted.ts). A chart that belongs to another version of its
+ * song is told by nobody hearing its tempo, or a double or third of it, and left out.
+ */
+export async function charted(
+  items: readonly Rendered[],
+  { noPeers }: Pick<AccuracyFlags, 'noPeers'>,
+): Promise<void> {
+  const { ours, analyses } = await analyzeAll(items)
+  const asked = new Map([['autodj', ours]])
+  const quick = noPeers ? [] : peers.filter(({ name }) => /aubio|bpm-tools|Queen Mary|degara/.test(name))
+  for (const peer of quick)
+    if (await peer.available())
+      asked.set(
+        peer.name,
+        await answersOf(
+          peer,
+          items.map(({ wav }) => wav),
+        ),
+      )
+    else console.log(`skipped: ${peer.name} is not installed (${peer.install})`)
+  const heard = items.filter(({ wav, truth }) =>
+    [...asked.values()].some(answers => tempoA2(answers.get(wav)?.bpm ?? 0, truth.bpm)),
+  )
+  console.log(
+    `${items.length - heard.length} of ${items.length} charts are of another version of their song\n`,
+  )
+  const rows = [...asked].map(([name, answers]) => row(name, heard.length, score(heard, answers), Number.NaN))
+  const limits = [0, 120, 160, 200, Number.POSITIVE_INFINITY]
+  const byTempo = limits.slice(1).flatMap((limit, i) => {
+    const some = heard.filter(({ truth }) => truth.bpm >= limits[i]! && truth.bpm < limit)
+    return some.length > 0
+      ? [row(`  autodj, ${limits[i]} to ${limit}`, some.length, score(some, ours), Number.NaN)]
+      : []
+  })
+  table([head, ...rows, ...byTempo])
+  for (const { clip, wav, truth } of heard)
+    if (!tempoA1(ours.get(wav)?.bpm ?? 0, truth.bpm))
+      console.log(
+        `${truth.bpm} heard as ${ours.get(wav)?.bpm?.toFixed(1)}, ` +
+          `confidence ${analyses.get(wav)!.bpmConfidence.toFixed(2)}: ${clip.name}`,
+      )
+  sayMore(heard, analyses)
+  sayPhase(heard, analyses)
+}
+
 /** A row for each group of clips that there are. */
 function groupRows(items: readonly Rendered[], ours: ReadonlyMap<string, Answer>): string[][] {
   return ['own', 'mma', 'msx', 'fof'].flatMap(group => {

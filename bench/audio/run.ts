@@ -15,7 +15,8 @@
  * `changes` splices songs whose tempo is constant, part of which is faster or slower (`--half tuning`: of the other half);
  * `stability` asks whether answers follow what is done to a song, on music of Debian packages
  * that has no labels (singularity-music, warzone2100-music, xmoto-data, hyperrogue-music);
- * `voices` hears songs whose words are put in time, of `--songs FOLDER` (see voices.ts).
+ * `voices` hears songs whose words are put in time, of `--songs FOLDER` (see voices.ts);
+ * `charted` those whose tempo the players of rhythm games have written, of `--songs FOLDER` (see charted.ts).
  * end-to-end wants TEST_POSTGRES_URL, and Go for versitygw; long is a set of three hours, by either decoder.
  *
  * Wants fluidsynth, fluid-soundfont-gm and ffmpeg; says what else would make it fuller. Keeps what it renders and what
@@ -25,8 +26,9 @@ import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs, promisify } from 'node:util'
-import { accuracy, fresh, hints } from './accuracy.ts'
+import { accuracy, charted, fresh, hints } from './accuracy.ts'
 import { changes } from './changes.ts'
+import { chartedSongs } from './charted.ts'
 import { allClips, type Clip, freshClips, longClips, songClips } from './clips.ts'
 import { fromServer, longSet } from './end-to-end.ts'
 import { loudness } from './loudness.ts'
@@ -97,6 +99,10 @@ if (await checkTools()) {
   if (parts.delete('voices')) {
     if (flags.songs === undefined) throw new Error('--part voices wants --songs FOLDER')
     await voices(flags.songs)
+  }
+  if (parts.delete('charted')) {
+    if (flags.songs === undefined) throw new Error('--part charted wants --songs FOLDER')
+    await charted(await chartedSongs(flags.songs), limits)
   }
   if (parts.delete('stability')) await stability(await clips(songClips()), limits)
   const items = parts.size > 0 ? await clips(allClips().filter(clip => clip.half === 'reporting')) : []
