@@ -39,6 +39,12 @@ const heardOpening = 0.5
 const floor = 0.002
 const openingFloor = 0.01
 
+/**
+ * What a likeness of 1 to the profile counts for beside what was learned, where that is not sure at all. The profile alone is
+ * right of fewer songs than the templates, but answers the same when a song is raised or cut (docs/decisions/0061).
+ */
+const steadiness = 30
+
 /** Likenesses to the profiles differ little from key to key; so that they are learned as fast as the rest. */
 const likenessScale = 20
 
@@ -113,15 +119,6 @@ export function camelotOf(key: number): string {
   return `${((((relativeMajor * 7) % 12) + 7) % 12) + 1}${key < 12 ? 'B' : 'A'}`
 }
 
-/** Related keys mix well enough: what an answer is worth when another key is right, 0 to 1. */
-function worth(answer: number, right: number): number {
-  const apart = (right - answer + 24) % 12
-  if (answer < 12 === right < 12) return apart === 0 ? 1 : apart === 5 || apart === 7 ? 0.5 : 0
-  if (apart === 0) return 0.2
-  // Relative keys: the minor one is nine semitones above the major.
-  return apart === (answer < 12 ? 9 : 3) ? 0.3 : 0
-}
-
 /**
  * How far what sounds can tell a key at all, 0 to 1: three pitch classes can (a triad), one cannot, as a test tone or a
  * drone. From their perplexity, the number of pitch classes that would be as varied if all sounded alike.
@@ -135,25 +132,29 @@ function telling({ bass, treble }: PitchContent): number {
   return Math.max(0, Math.min(1, (Math.exp(entropy) - 1) / 2))
 }
 
+/** The highest score, whose it is, and its probability. */
+function likeliest(scores: Float64Array): { readonly best: number; readonly probability: number } {
+  const top = Math.max(...scores)
+  const all = scores.reduce((sum, score) => sum + Math.exp(score - top), 0)
+  return { best: scores.indexOf(top), probability: 1 / all }
+}
+
 /**
- * The key with the highest expected worth rather than the likeliest one: where two are about as likely, the one whose
- * neighbours are likely too errs less. Worth as in the MIREX evaluation of audio key detection.
+ * The likeliest key: by the templates, and the less sure they are, the more by the profile too.
  * @returns undefined if nothing has a pitch.
  */
 export function estimateKey(tonality: PitchContent, templates: KeyTemplates): Key | undefined {
   if (!tonality.tonal) return undefined
   const scores = keyScores(keyFeatures(tonality), templates)
-  const top = Math.max(...scores)
-  const likely = scores.map(score => Math.exp(score - top))
-  const all = likely.reduce((a, b) => a + b, 0)
-  const expected = likely.map((_, answer) =>
-    likely.reduce((sum, share, right) => sum + share * worth(answer, right), 0),
+  const doubt = 1 - likeliest(scores).probability
+  const likenesses = profileLikenesses(tonality)
+  const { best, probability } = likeliest(
+    scores.map((score, key) => score + steadiness * doubt * likenesses[key]!),
   )
-  const best = expected.indexOf(Math.max(...expected))
   return {
     key: pitchClasses[best % 12]! + (best < 12 ? '' : 'm'),
     camelot: camelotOf(best),
-    confidence: (telling(tonality) * likely[best]!) / all,
+    confidence: telling(tonality) * probability,
   }
 }
 

@@ -35,12 +35,27 @@ export interface Evidence {
   /** Autocorrelation of the novelty, and of the lowest and the highest groups of onsets. */
   readonly correlations: readonly [novelty: Float32Array, low: Float32Array, high: Float32Array]
   readonly harmony: HarmonicRhythm
+  /** Seconds: when the music begins, where the file begins with it. */
+  readonly beginning: number | undefined
 }
 
-function evidenceOf(onsets: Onsets, harmony: HarmonicRhythm): Evidence {
+/** Frames from its first on in which a file's music begins that was cut to its length; encoders put silence before it. */
+const beginningFrames = 10
+
+/** Onset strength, of which the track's mean is 1, from which that is heard. */
+const sharp = 4
+
+function beginningOf({ novelty }: Onsets): number | undefined {
+  const heard = novelty.subarray(0, beginningFrames)
+  const strongest = Math.max(...heard)
+  return strongest >= sharp ? heard.indexOf(strongest) / frameRate : undefined
+}
+
+function evidenceOf(onsets: Onsets, harmony: HarmonicRhythm, isBeginning: boolean): Evidence {
   const { novelty, groups } = onsets
   return {
     onsets,
+    beginning: isBeginning ? beginningOf(onsets) : undefined,
     correlations: [
       autocorrelation(novelty),
       autocorrelation(groups[0]!),
@@ -52,12 +67,13 @@ function evidenceOf(onsets: Onsets, harmony: HarmonicRhythm): Evidence {
 
 /** @param changeAt change of harmony over a moment, seconds (0 if nothing is known). */
 export function gatherEvidence(onsets: Onsets, changeAt: (time: number) => number): Evidence {
-  return evidenceOf(onsets, harmonicRhythm(changeAt, onsets.frames / frameRate))
+  return evidenceOf(onsets, harmonicRhythm(changeAt, onsets.frames / frameRate), true)
 }
 
 /** Of frames `from` to `to` alone. */
 export function sliceEvidence({ onsets, harmony }: Evidence, from: number, to: number): Evidence {
-  return evidenceOf(sliceOnsets(onsets, from, to), sliceHarmony(harmony, from / frameRate, to / frameRate))
+  const heard = sliceHarmony(harmony, from / frameRate, to / frameRate)
+  return evidenceOf(sliceOnsets(onsets, from, to), heard, from === 0)
 }
 
 /** A track folded over pairs of beats. */

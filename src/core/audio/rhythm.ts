@@ -31,7 +31,7 @@ export interface TempoChange {
 }
 
 export interface Rhythm {
-  /** Beats per minute, 45 to 225 (wider where hints ask for it); where it changes, that of the longest stretch. */
+  /** Beats per minute, 45 to 300 (wider where hints ask for it); where it changes, that of the longest stretch. */
   readonly bpm: number
   /** Probability, 0 to 1, that this and no multiple or fraction of it is the tempo. */
   readonly confidence: number

@@ -63,11 +63,11 @@ export function at(signal: Float32Array, position: number): number {
 
 /** Slowest and fastest tempo that is ever answered, beats per minute. */
 export const slowest = 45
-export const fastest = 225
+export const fastest = 300
 
 /**
  * Tempi (beats per minute) that the onsets may be counted at, strongest pulse first: the peaks of the comb and
- * their simple multiples, 45 to 225, at least 2.5 % apart, at most `most`.
+ * their simple multiples, 45 to 300, at least 2.5 % apart, at most `most`.
  */
 export function tempoHypotheses(correlation: Float32Array, most = 14): number[] {
   const steps = Math.round(Math.log(400 / 30) / Math.log(1.004))

@@ -128,12 +128,12 @@ describe('tempo and beats', () => {
       0,
     )
   })
-  it('only offers tempi between 45 and 225, 2.5 % apart', () => {
+  it('only offers tempi between 45 and 300, 2.5 % apart', () => {
     fc.assert(
       fc.property(fc.infiniteStream(fc.float({ min: -1, max: 1, noNaN: true })), stream => {
         const correlation = Float32Array.from({ length: 801 }, () => stream.next().value as number)
         const tempi = tempoHypotheses(correlation)
-        expect(tempi.every(bpm => bpm >= 45 && bpm <= 225)).toBe(true)
+        expect(tempi.every(bpm => bpm >= 45 && bpm <= 300)).toBe(true)
         for (const [i, a] of tempi.entries())
           for (const b of tempi.slice(i + 1)) expect(Math.abs(Math.log(a / b))).toBeGreaterThan(0.025)
       }),

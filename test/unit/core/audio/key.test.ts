@@ -148,30 +148,33 @@ describe('estimateKey', () => {
       { numRuns: 30 },
     )
   })
-  test('of two keys about as likely takes the one whose relatives are likely too', () => {
-    // Templates that score a key by its tonic in the bass alone.
-    const row = Array.from({ length: keyFeatureCount }, (_, i) => (i === 0 ? 1 : 0))
-    const templates = { weights: [row, row.map(() => 0)], bias: [0, -20] } as const
-    const bass = new Float32Array(12)
-    // F# is a little likelier than C, but F and G, a fifth from C, are likely too.
-    for (const [pitchClass, score] of [
-      [0, 3],
-      [6, 3.1],
-      [5, 2.5],
-      [7, 2.5],
-    ] as const)
-      bass[pitchClass] = score ** 2
+  describe('where F# is a little likelier than C by the templates, and C by the profile', () => {
     const silent = new Float32Array(24)
     const tonality: PitchContent = {
-      bass,
+      // F and G, a fifth from C, are likely too.
+      bass: shares(12, { 0: 3 ** 2, 6: 3.1 ** 2, 5: 2.5 ** 2, 7: 2.5 ** 2 }),
       treble: new Float32Array(12),
       triads: silent,
       opening: silent,
       moves: new Float32Array(576),
       tonal: true,
     }
-    expect(keyFeatures(tonality)[6 * keyFeatureCount]).toBeCloseTo(3.1, 2)
-    expect(estimateKey(tonality, templates)!.key).toBe('C')
+    /** Score a key by its tonic in the bass alone. */
+    const templates = (weight: number) => {
+      const row = Array.from({ length: keyFeatureCount }, (_, i) => (i === 0 ? weight : 0))
+      return { weights: [row, row.map(() => 0)], bias: [0, -100] } as const
+    }
+    test.each([
+      ['sure', 40, 'F#'],
+      ['not sure', 1, 'C'],
+    ])('templates that are %s decide so', (_, weight, key) => {
+      expect(keyFeatures(tonality)[6 * keyFeatureCount]).toBeCloseTo(3.1, 2)
+      expect(estimateKey(tonality, templates(weight))!.key).toBe(key)
+    })
+    test('what is said is how likely that is, the profile included', () => {
+      // By the templates alone C has 0.14, a good tenth less than F#.
+      expect(estimateKey(tonality, templates(1))!.confidence).toBeCloseTo(0.7, 1)
+    })
   })
   test('knows no key where nothing has a pitch', () => {
     expect(estimateKey({ tonal: false } as PitchContent, keyTemplates)).toBeUndefined()

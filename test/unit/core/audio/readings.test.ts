@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest'
+import { frameRate } from '../../../../src/core/audio/frontend.ts'
+import { featureCount, gatherEvidence, sliceEvidence } from '../../../../src/core/audio/metre.ts'
+import type { Network } from '../../../../src/core/audio/network.ts'
+import { groupCount } from '../../../../src/core/audio/onsets.ts'
+import { choosePhase, readings } from '../../../../src/core/audio/readings.ts'
+
+/** Likes every reading as much as any other. */
+const indifferent: Network = {
+  hidden: 1,
+  input: new Float32Array(featureCount),
+  bias: new Float32Array(1),
+  output: new Float32Array(1),
+}
+
+/** So many onsets a minute, all alike, for half a minute from `start` on. */
+function ticking(bpm: number, start = 0) {
+  const frames = 30 * frameRate
+  const novelty = new Float32Array(frames)
+  for (let time = start; time < 30; time += 60 / bpm) novelty[Math.round(time * frameRate)] = 40
+  const groups = Array.from({ length: groupCount }, () => novelty)
+  const shares = groups.map(() => 1 / groupCount)
+  return gatherEvidence({ frames, groups, novelty, shares }, () => 0)
+}
+
+test.each([
+  [60, 120],
+  [75, 150],
+  [100, 100],
+  [200, 100],
+  [240, 120],
+])(
+  'of %i onsets a minute, all alike, half and double, %i are the beat: what is nearest to 120',
+  (onsets, beats) => {
+    const heard = readings(ticking(onsets), indifferent, {})
+    const first = heard.find(
+      ({ bpm }) => Math.abs(Math.round(Math.log2(bpm / beats)) - Math.log2(bpm / beats)) < 0.02,
+    )
+    expect(Math.abs(first!.bpm / beats - 1)).toBeLessThan(0.01)
+  },
+)
+
+test('an octave away from 120 a minute is e times less likely', () => {
+  const heard = readings(ticking(240), indifferent, {})
+  const of = (bpm: number) => heard.find(other => Math.abs(other.bpm / bpm - 1) < 0.01)!.probability
+  // All but the doubt of octaves, of which each gets a share of its neighbours.
+  expect(of(120) / of(240)).toBeGreaterThan(2.5)
+  expect(of(120) / of(240)).toBeLessThan(2.8)
+})
+
+test('300 a minute is heard at all', () => {
+  const heard = readings(ticking(300), indifferent, {})
+  expect(heard.some(({ bpm }) => Math.abs(bpm / 300 - 1) < 0.01)).toBe(true)
+})
+
+describe('a file that begins with its music begins on a beat', () => {
+  /** Two a second, a quarter of a second after the onsets. */
+  const between = Float64Array.from({ length: 56 }, (_, i) => 0.75 + i / 2)
+  const half = 6
+  test.each([0, 0.05, 0.09])('where the first onset is at %f s', start => {
+    const beats = between.map(time => time + start)
+    const found = choosePhase(ticking(120, start), indifferent, beats, 120)
+    expect(found.shift).toBe(half)
+    // e to one for each of the other five phases.
+    expect(found.phaseConfidence).toBeCloseTo(Math.E / (Math.E + 5), 1)
+  })
+  const undecided = 1 / 6
+  test('but not where the music begins later', () => {
+    const { phaseConfidence } = choosePhase(ticking(120, 0.1), indifferent, between, 120)
+    expect(phaseConfidence).toBeCloseTo(undecided, 6)
+  })
+  test('nor where it begins softly', () => {
+    const { onsets } = ticking(120)
+    const novelty = onsets.novelty.map((value, t) => (t === 0 ? 3.9 : value))
+    const soft = gatherEvidence({ ...onsets, novelty }, () => 0)
+    expect(choosePhase(soft, indifferent, between, 120).phaseConfidence).toBeCloseTo(undecided, 6)
+  })
+  test('nor for a part from within it', () => {
+    const part = sliceEvidence(ticking(120), 50, 3000)
+    expect(choosePhase(part, indifferent, between, 120).phaseConfidence).toBeCloseTo(undecided, 6)
+    const first = sliceEvidence(ticking(120), 0, 1500)
+    expect(choosePhase(first, indifferent, between, 120).shift).toBe(half)
+  })
+})
