@@ -87,12 +87,16 @@ function funkin(file: string, files: readonly string[], charts: ReadonlyMap<stri
   const folder = path.dirname(file)
   const found = charts.get(plain(path.basename(folder)))
   if (!found) return []
+  const { name: stem, ext } = path.parse(file)
+  // Games ship a song in both formats: one is the other.
+  if (ext === '.mp3' && files.includes(path.join(folder, `${stem}.ogg`))) return []
   const tempi = found.flatMap(({ bpm, notes }) => [
     bpm,
     ...notes.flatMap(({ changeBPM, bpm: other }) => (changeBPM && other ? [other] : [])),
   ])
   const voices = files.filter(
-    other => path.dirname(other) === folder && /^voices.*\.(ogg|mp3)$/i.test(path.basename(other)),
+    other =>
+      path.dirname(other) === folder && /^voices/i.test(path.basename(other)) && path.extname(other) === ext,
   )
   return [{ name: file, audio: [file, ...voices], tempi, start: 0, stops: false }]
 }

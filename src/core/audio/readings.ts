@@ -125,7 +125,8 @@ export function readings(evidence: Evidence, network: Network, hints: TempoHints
     })
     .sort((a, b) => b.probability - a.probability)
   const probabilities = doubted(heard)
-  return heard.map((reading, at) => ({ ...reading, probability: probabilities[at]! }))
+  // Rounding may make a sum of shares a little more than all.
+  return heard.map((reading, at) => ({ ...reading, probability: Math.min(1, probabilities[at]!) }))
 }
 
 /**

@@ -52,6 +52,7 @@ describe('onsetStrength', () => {
   })
   it.each([
     ['a steady tone', () => -20],
+    ['a drone whose partials beat', (frame: number) => -20 + 2 * Math.sin((2 * Math.PI * frame) / 13)],
     ['three onsets', (frame: number) => ([500, 1000, 1500].includes(frame) ? -10 : -20)],
     ['three onsets close together', (frame: number) => ([500, 504, 508, 512].includes(frame) ? -10 : -20)],
   ])('hears no pulse in %s', (_, level) => {
