@@ -4,7 +4,7 @@ import { ffmpegDecoder } from '../../src/audio/decode.ts'
 import type { TrackAnalysis } from '../../src/core/audio/analysis.ts'
 import type { TempoHints } from '../../src/core/audio/readings.ts'
 import type { Truth } from '../../training/compose.ts'
-import { type Answer, answersOf, peers } from './peers.ts'
+import { type Answer, answersOf, installedPeers, peers } from './peers.ts'
 import { sampleBy } from './random.ts'
 import type { Rendered } from './render.ts'
 import { claim, mean, percent, share, table } from './report.ts'
@@ -157,17 +157,9 @@ export async function charted(
 ): Promise<void> {
   const { ours, analyses } = await analyzeAll(items)
   const asked = new Map([['autodj', ours]])
-  const quick = noPeers ? [] : peers.filter(({ name }) => /aubio|bpm-tools|Queen Mary|degara/.test(name))
-  for (const peer of quick)
-    if (await peer.available())
-      asked.set(
-        peer.name,
-        await answersOf(
-          peer,
-          items.map(({ wav }) => wav),
-        ),
-      )
-    else console.log(`skipped: ${peer.name} is not installed (${peer.install})`)
+  const files = items.map(({ wav }) => wav)
+  const quick = noPeers ? [] : await installedPeers(/aubio|bpm-tools|Queen Mary|degara/)
+  for (const peer of quick) asked.set(peer.name, await answersOf(peer, files))
   const heard = items.filter(({ wav, truth }) =>
     [...asked.values()].some(answers => tempoA2(answers.get(wav)?.bpm ?? 0, truth.bpm)),
   )
@@ -233,11 +225,7 @@ export async function accuracy(
     ['loudness against', 'clips', 'LUFS, largest', 'LU, largest', 'dBTP, largest', 'x rt'],
   ]
   if (!noPeers)
-    for (const peer of peers) {
-      if (!(await peer.available())) {
-        console.log(`skipped: ${peer.name} is not installed (${peer.install})`)
-        continue
-      }
+    for (const peer of await installedPeers(/./)) {
       const asked = peer.slow && !slowPeers ? sampleBy(items, ({ clip }) => clip.name, 60) : items
       const files = asked.map(({ wav }) => wav)
       const answers = await answersOf(peer, files)

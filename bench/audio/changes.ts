@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TrackAnalysis, trackAnalyzer } from '../../src/core/audio/analysis.ts'
-import { type Answer, answersOf, peers } from './peers.ts'
+import { type Answer, answersOf, installedPeers } from './peers.ts'
 import { hashOf, randomFrom, sampleBy } from './random.ts'
 import { cacheFolder, type Rendered } from './render.ts'
 import { claim, mean, percent, share, table } from './report.ts'
@@ -287,8 +287,7 @@ export async function changes(
     wav: write(score.splice),
   }))
   heard.push(['autodj', String(some.length), percent(mean(some.map(({ beatsAfter }) => beatsAfter)))])
-  for (const peer of peers.filter(({ name }) => /Queen Mary|degara/.test(name))) {
-    if (!(await peer.available())) continue
+  for (const peer of await installedPeers(/Queen Mary|degara/)) {
     const answers: ReadonlyMap<string, Answer> = await answersOf(
       peer,
       some.map(({ wav }) => wav),

@@ -178,6 +178,15 @@ export const peers: readonly Peer[] = [
   { ...essentia('multifeature', 'RhythmExtractor2013 multifeature'), slow: true },
 ]
 
+/** Those of the peers of such names that are installed; of the others it is said. */
+export async function installedPeers(names: RegExp): Promise<Peer[]> {
+  const installed: Peer[] = []
+  for (const peer of peers.filter(({ name }) => names.test(name)))
+    if (await peer.available()) installed.push(peer)
+    else console.log(`skipped: ${peer.name} is not installed (${peer.install})`)
+  return installed
+}
+
 /** A peer's answers by file, from the cache where they are; asks for the rest. */
 export async function answersOf(peer: Peer, files: readonly string[]): Promise<Map<string, Answer>> {
   const folder = join(cacheFolder(), 'peers')

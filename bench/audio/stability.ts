@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import { analyzeFile } from '../../src/audio/analyze.ts'
 import { ffmpegDecoder } from '../../src/audio/decode.ts'
 import { pitchClasses } from '../../src/core/audio/key.ts'
-import { type Answer, answersOf, peers } from './peers.ts'
+import { type Answer, answersOf, installedPeers } from './peers.ts'
 import { cacheFolder, type Rendered } from './render.ts'
 import { claim, percent, share, table } from './report.ts'
 import { mirexScore } from './score.ts'
@@ -141,11 +141,7 @@ export async function stability(
   songs: readonly Rendered[],
   { noPeers, minutes }: { readonly noPeers: boolean; readonly minutes: number },
 ): Promise<void> {
-  const asked = []
-  if (!noPeers)
-    for (const peer of peers.filter(({ name }) => /Queen Mary|degara|shaath/.test(name)))
-      if (await peer.available()) asked.push(peer)
-      else console.log(`skipped: ${peer.name} is not installed (${peer.install})`)
+  const asked = noPeers ? [] : await installedPeers(/Queen Mary|degara|shaath/)
   const decoder = ffmpegDecoder()
   const pairsOf = new Map<string, Pair[]>(
     ['autodj', ...asked.map(({ name }) => name)].map(name => [name, []]),

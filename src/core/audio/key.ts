@@ -75,9 +75,8 @@ function profileLikenesses({ bass, treble }: PitchContent): Float64Array {
 }
 
 /** Features of each of the 24 keys (C to B major, C to B minor), keyFeatureCount long each. */
-export function keyFeatures(content: PitchContent): Float32Array {
+export function keyFeatures(content: PitchContent, likenesses = profileLikenesses(content)): Float32Array {
   const { bass, treble, triads, opening, moves } = content
-  const likenesses = profileLikenesses(content)
   const features = new Float32Array(24 * keyFeatureCount)
   for (let key = 0; key < 24; key++) {
     const tonic = key % 12
@@ -145,9 +144,9 @@ function likeliest(scores: Float64Array): { readonly best: number; readonly prob
  */
 export function estimateKey(tonality: PitchContent, templates: KeyTemplates): Key | undefined {
   if (!tonality.tonal) return undefined
-  const scores = keyScores(keyFeatures(tonality), templates)
-  const doubt = 1 - likeliest(scores).probability
   const likenesses = profileLikenesses(tonality)
+  const scores = keyScores(keyFeatures(tonality, likenesses), templates)
+  const doubt = 1 - likeliest(scores).probability
   const { best, probability } = likeliest(
     scores.map((score, key) => score + steadiness * doubt * likenesses[key]!),
   )

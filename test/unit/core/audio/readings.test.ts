@@ -64,6 +64,11 @@ describe('a file that begins with its music begins on a beat', () => {
     // e to one for each of the other five phases.
     expect(found.phaseConfidence).toBeCloseTo(Math.E / (Math.E + 5), 1)
   })
+  test('and a quarter of a beat is put right the way it lies', () => {
+    // The onsets are an eighth of a second before each beat: three quarters after the one before.
+    const late = between.map(time => time - 1 / 8)
+    expect(choosePhase(ticking(120), indifferent, late, 120).shift).toBe(9)
+  })
   const undecided = 1 / 6
   test('but not where the music begins later', () => {
     const { phaseConfidence } = choosePhase(ticking(120, 0.1), indifferent, between, 120)
