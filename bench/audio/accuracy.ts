@@ -28,6 +28,7 @@ interface Scores {
 function score(items: readonly Rendered[], answers: ReadonlyMap<string, Answer>): Scores {
   const tempo = items.filter(({ truth }) => !truth.changes)
   const keyed = items.filter(({ truth }) => truth.key !== null)
+  const beaten = items.filter(({ truth }) => truth.beats.length > 0)
   const answer = ({ wav }: Rendered): Answer => answers.get(wav) ?? {}
   const some = (field: keyof Answer): boolean => items.some(item => answer(item)[field] !== undefined)
   const of = (value: number, field: keyof Answer): number => (some(field) ? value : Number.NaN)
@@ -42,7 +43,7 @@ function score(items: readonly Rendered[], answers: ReadonlyMap<string, Answer>)
       ),
       'bpm',
     ),
-    beats: of(mean(items.map(item => beatF(answer(item).beats ?? [], item.truth.beats))), 'beats'),
+    beats: of(mean(beaten.map(item => beatF(answer(item).beats ?? [], item.truth.beats))), 'beats'),
     key: of(share(keyed.map(item => answer(item).key === item.truth.key)), 'key'),
     mirex: of(
       mean(keyed.map(item => (answer(item).key ? mirexScore(answer(item).key!, item.truth.key!) : 0))),
@@ -95,6 +96,7 @@ function sayPhase(items: readonly Rendered[], analyses: ReadonlyMap<string, Trac
     const off = beatF(beatTimestamps, between)
     return Math.max(right, off) < 0.5 ? [] : [{ right: right >= off, phaseConfidence }]
   })
+  if (judged.length === 0) return
   const right = judged.filter(({ right }) => right)
   const wrong = judged.filter(({ right }) => !right)
   const above = right.flatMap(a =>
@@ -148,7 +150,7 @@ export async function fresh(items: readonly Rendered[]): Promise<void> {
 }
 
 /**
- * Ours and the quick peers on songs whose charts say the tempo (charted.ts). A chart that belongs to another version of its
+ * Ours and the quick peers on songs whose charts or lists say the tempo (charted.ts). A chart that belongs to another version of its
  * song is told by nobody hearing its tempo, or a double or third of it, and left out.
  */
 export async function charted(
@@ -158,7 +160,7 @@ export async function charted(
   const { ours, analyses } = await analyzeAll(items)
   const asked = new Map([['autodj', ours]])
   const files = items.map(({ wav }) => wav)
-  const quick = noPeers ? [] : await installedPeers(/aubio|bpm-tools|Queen Mary|degara/)
+  const quick = noPeers ? [] : await installedPeers(/aubio|bpm-tools|Queen Mary|degara|TempoCNN/)
   for (const peer of quick) asked.set(peer.name, await answersOf(peer, files))
   const heard = items.filter(({ wav, truth }) =>
     [...asked.values()].some(answers => tempoA2(answers.get(wav)?.bpm ?? 0, truth.bpm)),

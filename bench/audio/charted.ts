@@ -1,8 +1,8 @@
 /**
- * Songs of rhythm games, real records whose players wrote tempo and beats down: what is below a folder and has a chart of
- * StepMania (`.sm`, `.ssc`), of Friday Night Funkin' (`Inst.ogg` and `Voices.ogg` in a folder of the song's name, a chart
- * in JSON in another one) or of Beat Saber (`Info.dat`). No package holds them, and most have no licence: nothing is learned
- * from them.
+ * Real records whose tempo people wrote down: what is below a folder and has a chart of StepMania (`.sm`, `.ssc`), of Friday
+ * Night Funkin' (`Inst.ogg` and `Voices.ogg` in a folder of the song's name, a chart in JSON in another one) or of Beat Saber
+ * (`Info.dat`), or stands in a list, `tempi.tsv`: path of the file beside it, tabulator, beats per minute. No package holds the
+ * songs of rhythm games, and most have no licence: nothing is learned from them.
  */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -19,8 +19,8 @@ const run = promisify(execFile)
 interface Chart {
   /** Every tempo that it has. */
   readonly tempi: readonly number[]
-  /** When its first beat is, seconds. */
-  readonly start: number
+  /** When its first beat is, seconds; undefined where only the tempo was written. */
+  readonly start: number | undefined
   /** Whether it stands still somewhere. */
   readonly stops: boolean
 }
@@ -114,7 +114,20 @@ function beatSaber(file: string, files: readonly string[]): Song[] {
   ]
 }
 
-function songsIn(folder: string): Song[] {
+/** Lines of which each is a path and a tempo; more columns are notes. */
+function listed(file: string, files: readonly string[]): Song[] {
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .flatMap(line => {
+      const [name, bpm] = line.split('\t')
+      const sound = files.find(other => other === path.join(path.dirname(file), name!))
+      if (!(Number(bpm) > 0) || sound === undefined) return []
+      return [{ name: sound, audio: [sound], tempi: [Number(bpm)], start: undefined, stops: false }]
+    })
+}
+
+/** What has a chart, games in folders of their own below `folder`. */
+export function songsIn(folder: string): Song[] {
   // Games apart: two may have a song of one name.
   const games = readdirSync(folder, { withFileTypes: true })
     .filter(entry => entry.isDirectory())
@@ -125,7 +138,8 @@ function songsIn(folder: string): Song[] {
       const name = path.basename(file)
       if (/\.(sm|ssc)$/i.test(name)) return stepmania(file, files)
       if (/^inst\.(ogg|mp3)$/i.test(name)) return funkin(file, files, charts)
-      return /^info\.dat$/i.test(name) ? beatSaber(file, files) : []
+      if (/^info\.dat$/i.test(name)) return beatSaber(file, files)
+      return name === 'tempi.tsv' ? listed(file, files) : []
     })
   })
 }
@@ -159,10 +173,13 @@ export async function chartedSongs(folder: string): Promise<Rendered[]> {
     if (sound.length < 200_000 || songs.has(hash)) continue
     const wav = await soundOf(song, hash)
     const duration = statSync(wav).size / (44_100 * 4)
-    const beats = Array.from(
-      { length: Math.max(0, Math.floor(((duration - start) * bpm) / 60)) },
-      (_, i) => start + (i * 60) / bpm,
-    ).filter(time => time >= 0)
+    const beats =
+      start === undefined
+        ? []
+        : Array.from(
+            { length: Math.max(0, Math.floor(((duration - start) * bpm) / 60)) },
+            (_, i) => start + (i * 60) / bpm,
+          ).filter(time => time >= 0)
     const truth: Truth = { bpm, constant: true, changes: false, beats, downbeats: [], key: null }
     const name = path.relative(folder, song.name)
     const clip: Clip = {

@@ -91,6 +91,7 @@ const number = (pattern: RegExp, text: string): number => Number(pattern.exec(te
 
 const python = (): string =>
   process.env['AUTODJ_BENCH_PYTHON'] ?? join(cacheFolder(), 'librosa', 'bin', 'python')
+const tempoCnn = (): string => join(cacheFolder(), 'tempocnn', 'bin', 'python')
 const qm = (): string => join(cacheFolder(), 'qm')
 const qmKeys = ['C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B']
 
@@ -174,6 +175,12 @@ export const peers: readonly Peer[] = [
     install: `python3 -m venv ${join(cacheFolder(), 'librosa')} && ${python()} -m pip install librosa`,
     available: async () => existsSync(python()),
     ask: stream(() => [python(), here('librosa_app.py')]),
+  },
+  {
+    name: 'TempoCNN',
+    install: `python3.11 -m venv ${join(cacheFolder(), 'tempocnn')} && ${tempoCnn()} -m pip install tempocnn`,
+    available: async () => existsSync(tempoCnn()),
+    ask: stream(() => [tempoCnn(), here('tempo_cnn.py')]),
   },
   { ...essentia('multifeature', 'RhythmExtractor2013 multifeature'), slow: true },
 ]

@@ -16,7 +16,7 @@
  * `stability` asks whether answers follow what is done to a song, on music of Debian packages
  * that has no labels (singularity-music, warzone2100-music, xmoto-data, hyperrogue-music);
  * `voices` hears songs whose words are put in time, of `--songs FOLDER` (see voices.ts);
- * `charted` those whose tempo the players of rhythm games have written, of `--songs FOLDER` (see charted.ts).
+ * `charted` those whose tempo people have written, players of rhythm games or in a list, of `--songs FOLDER` (see charted.ts).
  * end-to-end wants TEST_POSTGRES_URL, and Go for versitygw; long is a set of three hours, by either decoder.
  *
  * Wants fluidsynth, fluid-soundfont-gm and ffmpeg; says what else would make it fuller. Keeps what it renders and what
