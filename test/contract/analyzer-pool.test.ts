@@ -24,7 +24,7 @@ describe('the pool of analysers', () => {
     ])
     expect(check).toMatchObject({ status: 'checked', decoded: { problems: [] } })
     for (const reply of done) {
-      expect(reply).toMatchObject({ status: 'analysed', analysis: { bpm: 120, analysisVersion: '3.9.0' } })
+      expect(reply).toMatchObject({ status: 'analysed', analysis: { bpm: 120, analysisVersion: '3.10.0' } })
       if (reply.status === 'analysed') {
         expect(reply.analysis.waveform.bytes).toHaveLength(3000)
         expect(reply.cpuSeconds).toBeGreaterThan(0)

@@ -45,10 +45,17 @@ const beginningFrames = 10
 /** Onset strength, of which the track's mean is 1, from which that is heard. */
 const sharp = 4
 
-function beginningOf({ novelty }: Onsets): number | undefined {
+/** Onset strength of any group up to which nothing is heard. */
+const still = 0.5
+
+function beginningOf({ novelty, groups }: Onsets): number | undefined {
   const heard = novelty.subarray(0, beginningFrames)
   const strongest = Math.max(...heard)
-  return strongest >= sharp ? heard.indexOf(strongest) / frameRate : undefined
+  if (strongest < sharp) return undefined
+  const at = heard.indexOf(strongest)
+  // What was cut from within sounds on before its first sharp onset, whose own rise may begin two frames before it.
+  const sounds = groups.some(group => group.subarray(0, Math.max(0, at - 2)).some(value => value > still))
+  return sounds ? undefined : at / frameRate
 }
 
 function evidenceOf(onsets: Onsets, harmony: HarmonicRhythm, isBeginning: boolean): Evidence {

@@ -13,7 +13,7 @@ export interface TempoHints {
   readonly tagBpm?: number | undefined
   /** What the database had; an earlier analysis, so it only decides between octaves that are as likely. */
   readonly rowBpm?: number | undefined
-  /** What the operator allows; tempi outside are answered only by their double or half inside. */
+  /** What the operator expects: a tempo outside is answered by its double or half inside, if there is one. */
   readonly bpmRange?: readonly [lowest: number, highest: number] | undefined
 }
 
@@ -65,22 +65,28 @@ function hypothesesWith(found: readonly number[], { tagBpm, rowBpm, bpmRange }: 
   add(tagBpm)
   add(rowBpm)
   if (!bpmRange) return all
-  const [lowest, highest] = bpmRange
-  const inside = (bpm: number): boolean => bpm >= lowest * 0.99 && bpm <= highest * 1.01
-  const allowed = all.filter(inside)
-  for (const bpm of found)
-    for (const factor of [2, 0.5])
-      if (inside(bpm * factor) && allowed.every(other => Math.abs(Math.log(other / (bpm * factor))) > 0.025))
-        allowed.push(bpm * factor)
-  return allowed.length > 0 ? allowed : all
+  const octavesInside = (bpm: number): number[] =>
+    [2, 1 / 2, 4, 1 / 4].map(factor => factor * bpm).filter(octave => isInside(octave, bpmRange))
+  for (const octave of found.flatMap(octavesInside))
+    if (all.every(other => Math.abs(Math.log(other / octave)) > 0.025)) all.push(octave)
+  return all.filter(bpm => isInside(bpm, bpmRange) || octavesInside(bpm).length === 0)
 }
 
-function hintBonus(bpm: number, { tagBpm, rowBpm }: TempoHints): number {
+const isInside = (bpm: number, [lowest, highest]: readonly [number, number]): boolean =>
+  bpm >= lowest * 0.99 && bpm <= highest * 1.01
+
+/** Logarithm of the odds that are given to what a tag or the operator says: 30 to 1. */
+const told = 3.4
+
+/** Logarithm of how likely a tempo is before listening. */
+function expected(bpm: number, { tagBpm, rowBpm, bpmRange }: TempoHints): number {
   const near = (hint: number | undefined): boolean =>
     hint !== undefined && Math.abs(Math.log(bpm / hint)) < 0.03
-  // Logarithms of the odds given to each source: 30 to 1 for a tag; the row only breaks ties. The old values of the
-  // application's librosa, whose octave is right of two in three, do harm from 0.1 on (folds of the tuning half).
-  return (near(tagBpm) ? 3.4 : 0) + (near(rowBpm) ? 0.05 : 0)
+  // Who wrote the tag heard the track: what people prefer in general is not held against it.
+  const felt = near(tagBpm) ? told : resonance(bpm)
+  // The row only breaks ties. The old values of the application's librosa, whose octave is right of two in three, do harm
+  // from 0.1 on (folds of the tuning half).
+  return felt + (near(rowBpm) ? 0.05 : 0) - (bpmRange && !isInside(bpm, bpmRange) ? told : 0)
 }
 
 /**
@@ -105,7 +111,7 @@ export function readings(evidence: Evidence, network: Network, hints: TempoHints
     for (const shift of shifts)
       for (let first = 0; first < 2; first++) {
         readingFeatures(evidence, folded, shift + first * steps, bpm, features, 0)
-        const score = scoreReading(network, features, 0) + resonance(bpm) + hintBonus(bpm, hints)
+        const score = scoreReading(network, features, 0) + expected(bpm, hints)
         scores.push(score)
         top = Math.max(top, score)
       }
@@ -164,12 +170,13 @@ function beginsOnBeat({ beginning }: Evidence, beats: Float64Array, bpm: number,
 export function choosePhase(evidence: Evidence, network: Network, beats: Float64Array, bpm: number): Phase {
   const folded = fold(evidence, beats)
   const features = new Float32Array(featureCount)
-  const scores = shifts.flatMap(shift =>
-    [0, 1].map(first => {
+  const scores = shifts.flatMap(shift => {
+    const begins = beginsOnBeat(evidence, beats, bpm, shift)
+    return [0, 1].map(first => {
       readingFeatures(evidence, folded, shift + first * steps, bpm, features, 0)
-      return scoreReading(network, features, 0) + beginsOnBeat(evidence, beats, bpm, shift)
-    }),
-  )
+      return scoreReading(network, features, 0) + begins
+    })
+  })
   const top = Math.max(...scores)
   return likeliestPhase(scores.map(score => Math.exp(score - top)))
 }

@@ -122,6 +122,20 @@ describe('tempo and beats', () => {
     expect(analyze(sound, testRate, { bpmRange: [140, 200] }).bpm).toBeCloseTo(174, 0)
     expect(analyze(sound, testRate, { tagBpm: 87 }).bpm).toBeCloseTo(87, 0)
   })
+  it.each([
+    [120, [200, 300], 240],
+    [120, [60, 80], 60],
+    [174, [60, 80], 174],
+    [100, [120, 180], 100],
+    [87, [130, 139], 87],
+    [174, [200, 300], 174],
+  ] as const)(
+    '%i a minute, where %j is expected, is %i: no fraction of it that happens to lie there',
+    (bpm, bpmRange, answer) => {
+      const found = analyze([music(song({ bpm, seconds: 30 }))], testRate, { bpmRange })
+      expect(found.bpm).toBeCloseTo(answer, 0)
+    },
+  )
   it('is not led astray by a tag that fits no pulse', () => {
     expect(analyze([music(song({ bpm: 120, seconds: 20 }))], testRate, { tagBpm: 133 }).bpm).toBeCloseTo(
       120,

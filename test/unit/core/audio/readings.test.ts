@@ -48,6 +48,27 @@ test('an octave away from 120 a minute is e times less likely', () => {
   expect(of(120) / of(240)).toBeLessThan(2.8)
 })
 
+test('a tag is believed by 30 to 1, however fast it is', () => {
+  const heard = readings(ticking(240), indifferent, { tagBpm: 240 })
+  const of = (bpm: number) => heard.find(other => Math.abs(other.bpm / bpm - 1) < 0.01)!.probability
+  expect(heard[0]!.bpm / 240).toBeCloseTo(1, 2)
+  // All but the doubt of octaves.
+  expect(of(240) / of(120)).toBeGreaterThan(14)
+})
+
+test('what lies outside the range and has no octave inside is believed by 1 to 30', () => {
+  const bpmRange = [150, 170] as const
+  const heard = readings(ticking(120), indifferent, { bpmRange })
+  const bare = readings(ticking(120), indifferent, {})
+  const odds = (some: typeof heard): number => {
+    const of = (bpm: number) => some.find(other => Math.abs(other.bpm / bpm - 1) < 0.01)?.probability ?? 0
+    return of(160) / of(120)
+  }
+  expect(odds(bare)).toBeGreaterThan(0)
+  expect(odds(heard) / odds(bare)).toBeGreaterThan(20)
+  expect(odds(heard) / odds(bare)).toBeLessThan(40)
+})
+
 test('300 a minute is heard at all', () => {
   const heard = readings(ticking(300), indifferent, {})
   expect(heard.some(({ bpm }) => Math.abs(bpm / 300 - 1) < 0.01)).toBe(true)
@@ -80,6 +101,24 @@ describe('a file that begins with its music begins on a beat', () => {
     const soft = gatherEvidence({ ...onsets, novelty }, () => 0)
     expect(choosePhase(soft, indifferent, between, 120).phaseConfidence).toBeCloseTo(undecided, 6)
   })
+  /** The first onset of the lowest group at 0.08 s, and so much at frame `t` before it. */
+  const sounding = (t: number, strength: number) => {
+    const { onsets } = ticking(120, 0.08)
+    const lowest = onsets.novelty.map((value, frame) => (frame === t ? strength : value))
+    return gatherEvidence({ ...onsets, groups: [lowest, ...onsets.groups.slice(1)] }, () => 0)
+  }
+  const late = between.map(time => time + 0.08)
+  test.each([
+    ['is cut from within where it', 'strongly', 5, 0.6, undecided],
+    ['begins there where it', 'hardly', 5, 0.4, Math.E / (Math.E + 5)],
+    ['begins there where only the rise', 'strongly', 6, 0.6, Math.E / (Math.E + 5)],
+  ])(
+    'what has its first sharp onset at 0.08 s %s sounds %s before (frame %i)',
+    (_, _how, t, strength, confidence) => {
+      const found = choosePhase(sounding(t, strength), indifferent, late, 120)
+      expect(found.phaseConfidence).toBeCloseTo(confidence, 1)
+    },
+  )
   test('nor for a part from within it', () => {
     const part = sliceEvidence(ticking(120), 50, 3000)
     expect(choosePhase(part, indifferent, between, 120).phaseConfidence).toBeCloseTo(undecided, 6)
