@@ -35,7 +35,7 @@ export const flags = {
   bpmRange: {
     ...flag.custom(
       '--bpm-range <low-high>',
-      'double or halve tempos outside this range',
+      'count a tempo outside this range at its double or half inside',
       'a range of tempos from 30 to 300 (88-176)',
       parseRange,
     ),

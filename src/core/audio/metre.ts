@@ -45,7 +45,7 @@ const beginningFrames = 10
 /** Onset strength, of which the track's mean is 1, from which that is heard. */
 const sharp = 4
 
-/** Onset strength of any group up to which nothing is heard. */
+/** Onset strength of any group up to which nothing rises. */
 const still = 0.5
 
 function beginningOf({ novelty, groups }: Onsets): number | undefined {
@@ -53,9 +53,10 @@ function beginningOf({ novelty, groups }: Onsets): number | undefined {
   const strongest = Math.max(...heard)
   if (strongest < sharp) return undefined
   const at = heard.indexOf(strongest)
-  // What was cut from within sounds on before its first sharp onset, whose own rise may begin two frames before it.
-  const sounds = groups.some(group => group.subarray(0, Math.max(0, at - 2)).some(value => value > still))
-  return sounds ? undefined : at / frameRate
+  // What was cut from within goes on before its first strong onset, whose own rise may begin two frames before it. Where the
+  // cut itself is that onset, nothing tells the two apart.
+  const goesOn = groups.some(group => group.subarray(0, Math.max(0, at - 2)).some(value => value > still))
+  return goesOn ? undefined : at / frameRate
 }
 
 function evidenceOf(onsets: Onsets, harmony: HarmonicRhythm, isBeginning: boolean): Evidence {

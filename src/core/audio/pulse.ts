@@ -264,7 +264,8 @@ export function partsOf(
   }
   const parts = along(path)
   if (!path || parts.length < 2) return undefined
-  const { from, to, period } = longestOf(parts)
+  const longest = longestOf(parts)
+  const { from, to } = longest
   const slice = sliceEvidence(evidence, Math.round(from * frameRate), Math.round(to * frameRate))
   const heard = readings(slice, network, hints)
   const [best] = heard
@@ -275,11 +276,15 @@ export function partsOf(
     const asTracked = gathered >= asGood * meanPeak(strength, beats)
     return { all: [{ ...best, beats }, ...heard.slice(1)], parts, path, gathered, asTracked }
   }
-  if (Math.abs(Math.log((best.bpm * period) / 60)) < 0.02) return counted(parts, path)
+  const isCountedAs = ({ bpm }: Reading, { period }: Part): boolean =>
+    Math.abs(Math.log((bpm * period) / 60)) < 0.02
+  if (isCountedAs(best, longest)) return counted(parts, path)
   // Heard alone it is counted otherwise: once more from there.
   const otherPath = tempoPath(novelty, best.bpm)
   const others = along(otherPath)
-  return otherPath && others.length > 1 ? counted(others, otherPath) : undefined
+  // Where another part is the longest now, `best` says nothing of it.
+  if (!otherPath || others.length < 2 || !isCountedAs(best, longestOf(others))) return undefined
+  return counted(others, otherPath)
 }
 
 /**

@@ -48,25 +48,61 @@ test('an octave away from 120 a minute is e times less likely', () => {
   expect(of(120) / of(240)).toBeLessThan(2.8)
 })
 
-test('a tag is believed by 30 to 1, however fast it is', () => {
-  const heard = readings(ticking(240), indifferent, { tagBpm: 240 })
-  const of = (bpm: number) => heard.find(other => Math.abs(other.bpm / bpm - 1) < 0.01)!.probability
-  expect(heard[0]!.bpm / 240).toBeCloseTo(1, 2)
-  // All but the doubt of octaves.
-  expect(of(240) / of(120)).toBeGreaterThan(14)
+/** Its share, 0 if it is none. */
+const shareOf = (heard: ReturnType<typeof readings>, bpm: number): number =>
+  heard.find(other => Math.abs(other.bpm / bpm - 1) < 0.01)?.probability ?? 0
+
+test.each([
+  [240, 160],
+  [120, 160],
+])('a tag is believed by 30 to 1, however fast it is: %i', (tagBpm, other) => {
+  // What people prefer is held against the others alone.
+  const bare = (bpm: number): number => Math.exp(-(Math.log2(bpm / 120) ** 2))
+  const heard = readings(ticking(240), indifferent, { tagBpm })
+  const odds = (shareOf(heard, tagBpm) / shareOf(heard, other)) * bare(other)
+  expect(odds).toBeGreaterThan(25)
+  expect(odds).toBeLessThan(35)
 })
 
-test('what lies outside the range and has no octave inside is believed by 1 to 30', () => {
-  const bpmRange = [150, 170] as const
-  const heard = readings(ticking(120), indifferent, { bpmRange })
-  const bare = readings(ticking(120), indifferent, {})
-  const odds = (some: typeof heard): number => {
-    const of = (bpm: number) => some.find(other => Math.abs(other.bpm / bpm - 1) < 0.01)?.probability ?? 0
-    return of(160) / of(120)
-  }
-  expect(odds(bare)).toBeGreaterThan(0)
-  expect(odds(heard) / odds(bare)).toBeGreaterThan(20)
-  expect(odds(heard) / odds(bare)).toBeLessThan(40)
+test('what the row had only breaks ties', () => {
+  const odds = (heard: ReturnType<typeof readings>): number => shareOf(heard, 160) / shareOf(heard, 240)
+  const bare = odds(readings(ticking(240), indifferent, {}))
+  const withRow = odds(readings(ticking(240), indifferent, { rowBpm: 160 }))
+  expect(withRow / bare).toBeGreaterThan(1.02)
+  expect(withRow / bare).toBeLessThan(1.08)
+})
+
+describe('a range', () => {
+  test.each([
+    ['from below', 120, [45, 90], 60],
+    ['from above', 120, [200, 300], 240],
+    ['two of them away', 200, [45, 60], 50],
+    ['three of them away', 240, [30, 35], 30],
+    ['a hundredth beyond its lower end', 120, [60.5, 90], 60],
+    ['a hundredth beyond its upper end', 120, [200, 238], 240],
+  ] as const)(
+    'gets the octave of what is heard, %s, and no other pulse that lies inside',
+    (_, bpm, bpmRange, answer) => {
+      const [first] = readings(ticking(bpm), indifferent, { bpmRange })
+      expect(first!.bpm / answer).toBeCloseTo(1, 2)
+    },
+  )
+  test('leaves what has no octave inside, against odds of 30 to 1', () => {
+    const bare = readings(ticking(120), indifferent, {})
+    const heard = readings(ticking(120), indifferent, { bpmRange: [150, 170] })
+    const inside = shareOf(bare, 160) + shareOf(bare, 80)
+    expect(inside).toBeGreaterThan(0)
+    const odds = shareOf(heard, 160) / shareOf(heard, 120) / (inside / shareOf(bare, 120))
+    expect(odds).toBeGreaterThan(25)
+    expect(odds).toBeLessThan(35)
+  })
+  test('makes shares of one, likeliest first', () => {
+    const heard = readings(ticking(120), indifferent, { bpmRange: [45, 90] })
+    const shares = heard.map(({ probability }) => probability)
+    expect(shares.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6)
+    expect(shares).toEqual([...shares].sort((a, b) => b - a))
+    expect(new Set(heard.map(({ bpm }) => bpm)).size).toBe(heard.length)
+  })
 })
 
 test('300 a minute is heard at all', () => {
@@ -101,24 +137,23 @@ describe('a file that begins with its music begins on a beat', () => {
     const soft = gatherEvidence({ ...onsets, novelty }, () => 0)
     expect(choosePhase(soft, indifferent, between, 120).phaseConfidence).toBeCloseTo(undecided, 6)
   })
-  /** The first onset of the lowest group at 0.08 s, and so much at frame `t` before it. */
-  const sounding = (t: number, strength: number) => {
+  /** The first onset at 0.08 s, and so much at frame `t` before it, in group `g`. */
+  const sounding = (g: number, t: number, strength: number) => {
     const { onsets } = ticking(120, 0.08)
-    const lowest = onsets.novelty.map((value, frame) => (frame === t ? strength : value))
-    return gatherEvidence({ ...onsets, groups: [lowest, ...onsets.groups.slice(1)] }, () => 0)
+    const heard = onsets.novelty.map((value, frame) => (frame === t ? strength : value))
+    return gatherEvidence({ ...onsets, groups: onsets.groups.with(g, heard) }, () => 0)
   }
   const late = between.map(time => time + 0.08)
+  const begins = Math.E / (Math.E + 5)
   test.each([
-    ['is cut from within where it', 'strongly', 5, 0.6, undecided],
-    ['begins there where it', 'hardly', 5, 0.4, Math.E / (Math.E + 5)],
-    ['begins there where only the rise', 'strongly', 6, 0.6, Math.E / (Math.E + 5)],
-  ])(
-    'what has its first sharp onset at 0.08 s %s sounds %s before (frame %i)',
-    (_, _how, t, strength, confidence) => {
-      const found = choosePhase(sounding(t, strength), indifferent, late, 120)
-      expect(found.phaseConfidence).toBeCloseTo(confidence, 1)
-    },
-  )
+    ['cut from within where anything rises before: low', 0, 5, 0.6, undecided],
+    ['cut from within where anything rises before: high', groupCount - 1, 2, 0.6, undecided],
+    ['the beginning where next to nothing does', 0, 5, 0.4, begins],
+    ['the beginning where only its own rise does', 0, 6, 0.6, begins],
+  ])('a sharp onset at 0.08 s is %s (group %i, frame %i)', (_, g, t, strength, confidence) => {
+    const found = choosePhase(sounding(g, t, strength), indifferent, late, 120)
+    expect(found.phaseConfidence).toBeCloseTo(confidence, 1)
+  })
   test('nor for a part from within it', () => {
     const part = sliceEvidence(ticking(120), 50, 3000)
     expect(choosePhase(part, indifferent, between, 120).phaseConfidence).toBeCloseTo(undecided, 6)
