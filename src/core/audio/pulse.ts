@@ -265,26 +265,38 @@ export function partsOf(
   const parts = along(path)
   if (!path || parts.length < 2) return undefined
   const longest = longestOf(parts)
-  const { from, to } = longest
-  const slice = sliceEvidence(evidence, Math.round(from * frameRate), Math.round(to * frameRate))
-  const heard = readings(slice, network, hints)
-  const [best] = heard
-  if (!best) return undefined
-  const counted = (parts: readonly Part[], path: Float64Array): Parted | undefined => {
+  const hear = ({ from, to }: Part, hints: TempoHints): readonly Reading[] =>
+    readings(
+      sliceEvidence(evidence, Math.round(from * frameRate), Math.round(to * frameRate)),
+      network,
+      hints,
+    )
+  const isCountedAs = ({ bpm }: Reading, { period }: Part): boolean =>
+    Math.abs(Math.log((bpm * period) / 60)) < 0.02
+  const counted = (
+    parts: readonly Part[],
+    path: Float64Array,
+    heard: readonly Reading[],
+  ): Parted | undefined => {
+    const [best] = heard
+    if (!best || !isCountedAs(best, longestOf(parts))) return undefined
     const beats = trackBeats(novelty, curveOf(path, frames), steadyTightness)
     const gathered = meanPeak(strength, gridBeats(parts))
     const asTracked = gathered >= asGood * meanPeak(strength, beats)
     return { all: [{ ...best, beats }, ...heard.slice(1)], parts, path, gathered, asTracked }
   }
-  const isCountedAs = ({ bpm }: Reading, { period }: Part): boolean =>
-    Math.abs(Math.log((bpm * period) / 60)) < 0.02
-  if (isCountedAs(best, longest)) return counted(parts, path)
+  const heard = hear(longest, hints)
+  const [best] = heard
+  if (!best) return undefined
+  if (isCountedAs(best, longest)) return counted(parts, path, heard)
   // Heard alone it is counted otherwise: once more from there.
   const otherPath = tempoPath(novelty, best.bpm)
   const others = along(otherPath)
-  // Where another part is the longest now, `best` says nothing of it.
-  if (!otherPath || others.length < 2 || !isCountedAs(best, longestOf(others))) return undefined
-  return counted(others, otherPath)
+  if (!otherPath || others.length < 2) return undefined
+  // Another part may be the longest now, one that the range cannot be kept for: one path goes through all of them.
+  const other = longestOf(others)
+  const { bpmRange: _, ...unbounded } = hints
+  return counted(others, otherPath, isCountedAs(best, other) ? heard : hear(other, unbounded))
 }
 
 /**

@@ -136,6 +136,17 @@ describe('tempo and beats', () => {
       expect(found.bpm).toBeCloseTo(answer, 0)
     },
   )
+  it('keeps the parts of a track that no range fits, and is as sure of the tempo it tells as of that one', () => {
+    const parts = [100, 130, 160].map(bpm => music(song({ bpm, seconds: 25 })))
+    const all = Float32Array.from(parts.flatMap(part => [...part]))
+    const found = analyze([all], testRate, { bpmRange: [100, 150] })
+    expect(found.tempoParts.map(({ bpm }) => Math.round(bpm))).toEqual([100, 130, 160])
+    const alone = analyze([parts[2]!])
+    expect(found.bpm).toBeCloseTo(160, 0)
+    expect(alone.bpm).toBeCloseTo(160, 0)
+    expect(found.bpmConfidence).toBeCloseTo(alone.bpmConfidence, 1)
+    expect(found.bpmAlternatives.map(({ bpm }) => Math.round(bpm))).not.toContain(160)
+  })
   it('is not led astray by a tag that fits no pulse', () => {
     expect(analyze([music(song({ bpm: 120, seconds: 20 }))], testRate, { tagBpm: 133 }).bpm).toBeCloseTo(
       120,
