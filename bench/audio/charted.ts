@@ -120,8 +120,8 @@ function listed(file: string, files: readonly string[]): Song[] {
     .split('\n')
     .flatMap(line => {
       const [name, bpm] = line.split('\t')
-      const sound = files.find(other => other === path.join(path.dirname(file), name!))
-      if (!(Number(bpm) > 0) || sound === undefined) return []
+      const sound = path.join(path.dirname(file), name!)
+      if (!(Number(bpm) > 0) || !files.includes(sound)) return []
       return [{ name: sound, audio: [sound], tempi: [Number(bpm)], start: undefined, stops: false }]
     })
 }

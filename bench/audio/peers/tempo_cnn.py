@@ -12,10 +12,11 @@ from tempocnn.classifier import TempoClassifier
 from tempocnn.feature import read_features
 
 # Keras draws its progress where the answers go.
-with contextlib.redirect_stdout(sys.stderr):
+nowhere = open(os.devnull, 'w')
+with contextlib.redirect_stdout(nowhere):
     classifier = TempoClassifier('fcn')
 for path in sys.stdin.read().splitlines():
     started = time.process_time()
-    with contextlib.redirect_stdout(open(os.devnull, 'w')):
+    with contextlib.redirect_stdout(nowhere):
         bpm = classifier.estimate_tempo(read_features(path), interpolate=True)
     print(json.dumps({'bpm': float(bpm), 'cpuSeconds': time.process_time() - started}), flush=True)

@@ -295,8 +295,8 @@ export function partsOf(
   if (!otherPath || others.length < 2) return undefined
   // Another part may be the longest now, one that the range cannot be kept for: one path goes through all of them.
   const other = longestOf(others)
-  const { bpmRange: _, ...unbounded } = hints
-  return counted(others, otherPath, isCountedAs(best, other) ? heard : hear(other, unbounded))
+  const again = isCountedAs(best, other) ? heard : hear(other, { ...hints, bpmRange: undefined })
+  return counted(others, otherPath, again)
 }
 
 /**

@@ -19,7 +19,7 @@ function heard(files: Readonly<Record<string, string>>) {
   }))
 }
 
-test('StepMania: the first beat is before the music begins by the offset; comments are no values', () => {
+test('StepMania: the first beat is where the offset says, its sign turned; comments are no values', () => {
   const chart =
     '#MUSIC:Song.OGG;\n#OFFSET:-0.250; // of the file\n#BPMS:0.000=150.500,\n64.000=75.250;\n#STOPS:;'
   expect(heard({ 'Song/song.sm': chart, 'Song/song.ogg': '', 'Song/other.mp3': '' })).toEqual([
