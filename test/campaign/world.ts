@@ -151,8 +151,7 @@ export class World {
     const { bed, server } = await embeddedBed(database, {
       buckets: [versioned ? { name: 'music', versioning: 'Enabled' } : 'music'],
     })
-    const compiled = path.join(server.dir, '..', 'campaign-compiled')
-    const clis = database.url.startsWith('pglite:') ? undefined : new WaitingClis(compiled, 1)
+    const clis = database.url.startsWith('pglite:') ? undefined : new WaitingClis(1)
     return new World(bed, server, versioned, clis)
   }
 

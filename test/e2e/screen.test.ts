@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { fakeAudio } from '../support/bed.ts'
 import { cli } from '../support/cli.ts'
+import { bareEnvironment } from '../support/environment.ts'
 import { testServer } from '../support/s3-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { type AtTerminal, atTerminal } from '../support/terminal.ts'
@@ -188,7 +189,7 @@ test('upload-local, Ctrl-C in the middle: what is left, and how to go on; a term
     // Without a terminal, as under nohup, it is no reason to stop.
     const background = spawn(process.execPath, [main, 'upload-local', '-v', '--bwlimit', '1M', '-c', '1'], {
       cwd: folder,
-      env: { PATH: process.env['PATH'], ...env },
+      env: { ...bareEnvironment(), ...env },
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     await new Promise(resolve => background.stderr.once('data', resolve))

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
+import { bareEnvironment } from '../support/environment.ts'
 import { start } from '../support/process.ts'
 
 const argv = ['policy', 'upload-local']
@@ -20,7 +21,7 @@ test.runIf(existsSync('/dev/full'))('a disk that is full under stdout is told in
   const main = path.join(import.meta.dirname, '../../src/main.ts')
   const shell = `"$0" "$@" > /dev/full`
   const { status, stderr } = spawnSync('sh', ['-c', shell, process.execPath, main, ...argv], {
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    env: { ...bareEnvironment(), ...env },
     encoding: 'utf8',
   })
   expect(status).toBe(5)

@@ -52,7 +52,7 @@ describe.skipIf(postgres === undefined || s3 === undefined)('kill -9 at any mome
       const { store } = bucket
       const db = await database.open()
       const env = { ...bucket.env, DATABASE_URL: database.url, AUDIO_STORAGE_PATH: audio }
-      const clis = new WaitingClis(home, 2)
+      const clis = new WaitingClis(2)
       try {
         await migrateUp(db)
         const mp3 = await readFile(new URL('../../assets/demo/01-first-light.mp3', import.meta.url))

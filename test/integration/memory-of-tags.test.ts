@@ -24,6 +24,7 @@ import {
   wave,
 } from '../support/audio-bytes.ts'
 import { migrated, postgresTestDatabase, type TestDatabase } from '../support/database.ts'
+import { bareEnvironment } from '../support/environment.ts'
 import { testPostgres } from '../support/servers.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -119,7 +120,7 @@ describe.skipIf(!postgres)('with tags of 40 MB', () => {
       ['--import', source('../support/peak-memory.ts'), source('../../src/main.ts'), ...argv, '--json'],
       {
         env: {
-          PATH: process.env['PATH'],
+          ...bareEnvironment(),
           DATABASE_URL: database.url,
           AUDIO_STORAGE_PATH: path.join(folder, 'audio'),
           PEAK_MEMORY: peak,

@@ -15,6 +15,7 @@ import type { ObjectHead, ObjectStore } from '../../src/storage/store.ts'
 import { loadDump } from './alembic.ts'
 import { type Cdn, startCdn } from './cdn/cdn.ts'
 import { pgliteTestDatabase, postgresTestDatabase, type TestDatabase } from './database.ts'
+import { bareEnvironment } from './environment.ts'
 import { putInventory } from './inventory.ts'
 import { listening, urlOf } from './listening.ts'
 import { type S3Server, startS3Server } from './s3-server/server.ts'
@@ -154,6 +155,7 @@ export async function startDocWorld(): Promise<DocWorld> {
       .replaceAll(/\bREGION\b/g, region)
 
   const surroundings = (): Record<string, string> => ({
+    ...bareEnvironment(),
     PATH: [bin, ...otherPrograms].join(path.delimiter),
     HOME: home,
     TMPDIR: tmpdir(),

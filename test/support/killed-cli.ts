@@ -1,27 +1,21 @@
 /** Command lines in processes of their own that can be killed in the middle, with SIGKILL: see `cli-child.ts`. */
 import { type ChildProcess, fork } from 'node:child_process'
-import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Job, JobResult } from './cli-child.ts'
 
 /** A start takes as long as many a command: a few wait, so that whoever needs one does not. */
 export class WaitingClis {
-  readonly #home: string
   readonly #count: number
   readonly #waiting: Promise<ChildProcess>[] = []
 
-  /**
-   * @param home where what is compiled once is kept for the next ones
-   * @param count how many wait
-   */
-  constructor(home: string, count: number) {
-    this.#home = home
+  /** @param count how many wait */
+  constructor(count: number) {
     this.#count = count
   }
 
   /** @returns an empty result where the kill came first */
   async run(job: Job): Promise<Partial<JobResult>> {
-    while (this.#waiting.length <= this.#count) this.#waiting.push(startChild(this.#home))
+    while (this.#waiting.length <= this.#count) this.#waiting.push(startChild())
     const child = await (this.#waiting.shift() as Promise<ChildProcess>)
     return new Promise(resolve => {
       let result: Partial<JobResult> = {}
@@ -39,10 +33,9 @@ export class WaitingClis {
   }
 }
 
-function startChild(home: string): Promise<ChildProcess> {
+function startChild(): Promise<ChildProcess> {
   const child = fork(fileURLToPath(new URL('cli-child.ts', import.meta.url)), {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    env: { ...process.env, NODE_COMPILE_CACHE: path.join(home, 'compiled') },
   })
   return new Promise((resolve, reject) => {
     child.once('message', () => resolve(child))

@@ -1,6 +1,7 @@
 /** A program at a real pseudo terminal, and what a person sees on its screen: a terminal emulator reads every byte. */
 import { spawn } from '@lydell/node-pty'
 import headless from '@xterm/headless'
+import { bareEnvironment } from './environment.ts'
 
 export interface AtTerminal {
   /** every line, scrolled away or not, as it reads: rows that the terminal broke are one line; without empty ones at the end */
@@ -33,7 +34,7 @@ export function atTerminal(
     rows,
     cwd,
     name: 'xterm-256color',
-    env: { PATH: process.env['PATH'] ?? '', HOME: cwd, TERM: 'xterm-256color', ...env },
+    env: { ...bareEnvironment(), HOME: cwd, TERM: 'xterm-256color', ...env },
   })
   const waiting = new Set<() => void>()
   let written = ''
