@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     globalSetup: ['test/support/temp-folder.ts'],
+    setupFiles: ['test/support/own-temp-folder.ts'],
     include: ['test/campaign/**/*.test.ts'],
     hookTimeout: 120_000,
   },

@@ -5,7 +5,7 @@ import type { Knex } from 'knex'
 import PgliteClient from 'knex-pglite'
 import pgUtils from 'pg/lib/utils.js'
 import { LockedError, systemErrorCode, systemErrorReason, toError, UsageError } from '../errors.ts'
-import { keepWasmCode } from '../heap.ts'
+import { compileBetterLate, keepWasmCode } from '../heap.ts'
 import { requireOpenFiles } from '../open-files.ts'
 import type { Database, OpenOptions } from './database.ts'
 import {
@@ -77,7 +77,7 @@ export async function openPglite(folder: string, options: OpenOptions): Promise<
         [types.BYTEA]: (text: string) => Buffer.from(text.slice(2), 'hex'),
       },
     })
-    await pglite.waitReady
+    await compileBetterLate(pglite.waitReady)
     if (options.readOnly) await pglite.exec('set default_transaction_read_only = on')
   } catch (error) {
     await pglite?.close().catch(() => undefined)

@@ -1,10 +1,13 @@
 /** What happens before a command runs: which Node.js will do, and what is loaded for `--help`. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
+import { migrated, pgliteTestDatabase } from '../support/database.ts'
+import { bareEnvironment } from '../support/environment.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const root = path.join(import.meta.dirname, '../..')
 const shim = path.join(root, 'bin/autodj.js')
@@ -65,6 +68,17 @@ test.runIf(process.platform === 'linux').each([
   const env = { PATH: process.env['PATH'], DATABASE_URL: 'pglite:/nowhere/db' }
   const run = spawnSync('sh', ['-c', command, process.execPath, main, 'migrate'], { encoding: 'utf8', env })
   expect([run.status, run.stderr]).toEqual([5, expect.stringContaining(message)])
+})
+
+test('the embedded database is opened and asked within 300 MiB: nothing large is compiled for it', async () => {
+  const database = await migrated(await pgliteTestDatabase())
+  const peak = path.join(temporaryFolder('peak'), 'peak')
+  const preload = path.join(root, 'test/support/peak-memory.ts')
+  const { status } = spawnSync(process.execPath, ['--import', preload, main, 'status'], {
+    env: { ...bareEnvironment(), DATABASE_URL: database.url, PEAK_MEMORY: peak },
+  })
+  expect(status).toBe(0)
+  expect(Number(readFileSync(peak, 'utf8')) / 1024).toBeLessThan(300)
 })
 
 test('package.json asks for the same Node.js as the shim', async () => {

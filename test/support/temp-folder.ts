@@ -9,8 +9,6 @@ export default function setup(): () => void {
   // Workers inherit it, and so does what they start.
   process.env['TMPDIR'] = folder
   process.env['TEST_RUN_FOLDER'] = folder
-  // The program is started hundreds of times from its sources: what Node.js made of them once is there for the next.
-  process.env['NODE_COMPILE_CACHE'] ??= path.join(folder, 'compiled')
   return () => {
     if (before === undefined) delete process.env['TMPDIR']
     else process.env['TMPDIR'] = before
